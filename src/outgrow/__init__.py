@@ -1,0 +1,43 @@
+"""Write a machine-learning pipeline once; train and score it on one machine or on Apache Spark."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from outgrow.ml.catalogue import ESTIMATORS
+
+_HOMES = {
+    **ESTIMATORS,
+    "Dataset": "outgrow.engine.dataset",
+    "Local": "outgrow.engine.local",
+    "categorical": "outgrow.ml.columns",
+    "col": "outgrow.data.expression",
+    "cross_validate": "outgrow.ml.cross_validation",
+    "dataset": "outgrow.engine.open",
+    "errors": "outgrow.errors",
+    "listen": "outgrow.engine.events",
+    "load": "outgrow.ml.persistence",
+    "matching": "outgrow.ml.columns",
+    "numeric": "outgrow.ml.columns",
+    "read": "outgrow.engine.dataset",
+    "silhouette": "outgrow.ml.silhouette",
+    "sql": "outgrow.engine.sql",
+    "Spark": "outgrow.engine.spark.engine",
+}
+
+__version__ = "0.1.0"
+__all__ = sorted([*_HOMES, "__version__"])
+
+
+def __getattr__(name: str) -> Any:
+    try:
+        home = _HOMES[name]
+    except KeyError:
+        raise AttributeError(f"module 'outgrow' has no attribute {name!r}") from None
+    module = importlib.import_module(home)
+    return module if name == "errors" else getattr(module, name)
+
+
+def __dir__() -> list[str]:
+    return __all__

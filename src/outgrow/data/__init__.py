@@ -1,0 +1,1 @@
+"""Rows in: sources, batches, what is read of them, and how rows are chosen."""

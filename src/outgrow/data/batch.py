@@ -1,0 +1,278 @@
+"""The unit that crosses every border: Arrow columns, and matrices for vectors.
+
+Numeric columns and dense matrices meet in `Batch.matrix`, which copies nothing where the columns already
+lie side by side in memory, as they do after a transformer made them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Union
+
+import numpy as np
+import pyarrow as pa
+import scipy.sparse as sp
+
+from outgrow.errors import ColumnNotFoundError, SchemaError
+
+MAX_EXPANDED = 10_000
+
+
+@dataclass(frozen=True, eq=False)
+class Matrix:
+    """A column of vectors: `values` is a dense 2-D array or a CSR array, `names` names its columns."""
+
+    values: Any
+    names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return int(self.values.shape[0])
+
+    @property
+    def width(self) -> int:
+        return len(self.names)
+
+    @property
+    def sparse(self) -> bool:
+        return sp.issparse(self.values)
+
+    @property
+    def nbytes(self) -> int:
+        if self.sparse:
+            return sum(part.nbytes for part in (self.values.data, self.values.indices, self.values.indptr))
+        return int(self.values.nbytes)
+
+    def slice(self, start: int, length: int) -> Matrix:
+        return Matrix(self.values[start : start + length], self.names)
+
+
+Column = Union[pa.Array, Matrix]
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Some rows: columns by name, each an Arrow array or a `Matrix`, all of `num_rows` rows."""
+
+    columns: Mapping[str, Column]
+    num_rows: int
+
+    @classmethod
+    def from_arrow(cls, batch: pa.RecordBatch) -> Batch:
+        return cls(
+            dict(
+                zip(
+                    batch.schema.names, map(_matrix_if_vector, batch.columns, batch.schema.names), strict=True
+                )
+            ),
+            batch.num_rows,
+        )
+
+    @property
+    def nbytes(self) -> int:
+        return sum(column.nbytes for column in self.columns.values())
+
+    def __getitem__(self, name: str) -> Column:
+        try:
+            return self.columns[name]
+        except KeyError:
+            raise ColumnNotFoundError(f"No column {name!r} among {list(self.columns)}.") from None
+
+    def with_columns(self, new: Mapping[str, Column]) -> Batch:
+        """Columns replaced in place, new ones behind."""
+        return Batch({**self.columns, **new}, self.num_rows)
+
+    def select(self, names: Iterable[str]) -> Batch:
+        return Batch({name: self[name] for name in names}, self.num_rows)
+
+    def drop(self, names: Iterable[str]) -> Batch:
+        gone = set(names)
+        return Batch(
+            {name: column for name, column in self.columns.items() if name not in gone}, self.num_rows
+        )
+
+    def replace(self, old: Sequence[str], new: Mapping[str, Column]) -> Batch:
+        """`new` where the first of `old` stood, the rest of `old` removed."""
+        gone, columns = set(old), dict[str, Column]()
+        for name, column in self.columns.items():
+            if name not in gone:
+                columns[name] = column
+            elif name == old[0]:
+                columns.update(new)
+        return Batch(columns, self.num_rows)
+
+    def slice(self, start: int, length: int) -> Batch:
+        columns = {name: column.slice(start, length) for name, column in self.columns.items()}
+        return Batch(columns, max(0, min(length, self.num_rows - start)))
+
+    def matrix(self, names: Sequence[str] | None = None, dtype: Any = np.float64) -> Any:
+        """The named columns (all of them by default) as one matrix, missing values as NaN.
+
+        Returns
+        -------
+        ndarray of shape (num_rows, width) in column-major order, or a CSR array when any column is sparse.
+
+        Raises
+        ------
+        SchemaError
+            When a column is not numeric.
+        """
+        chosen = [self[name] for name in (self.columns if names is None else names)]
+        if any(isinstance(column, Matrix) and column.sparse for column in chosen):
+            return _sparse(chosen, dtype)
+        view = _side_by_side(chosen, dtype)
+        return _dense(chosen, self.num_rows, dtype) if view is None else view
+
+    def to_arrow(self) -> pa.RecordBatch:
+        """An Arrow batch; a matrix becomes one column for each of its names."""
+        arrays: dict[str, pa.Array] = {}
+        for name, column in self.columns.items():
+            if not isinstance(column, Matrix):
+                arrays[name] = column
+                continue
+            if column.width > MAX_EXPANDED:
+                raise SchemaError(
+                    f"Column {name!r} is a matrix of {column.width} columns; at most {MAX_EXPANDED} can become a table."
+                )
+            dense = column.values.toarray(order="F") if column.sparse else column.values
+            arrays.update(matrix_columns(dense, column.names))
+        return pa.RecordBatch.from_arrays(list(arrays.values()), names=list(arrays))
+
+
+def matrix_columns(values: np.ndarray, names: Sequence[str]) -> dict[str, pa.Array]:
+    """A dense matrix as one Arrow column each, without a copy where it is column-major."""
+    values = np.asfortranarray(values)
+    kind = pa.from_numpy_dtype(values.dtype)
+    if kind == pa.bool_():
+        return {name: pa.array(values[:, j]) for j, name in enumerate(names)}
+    length = values.shape[0]
+    buffers = map(pa.py_buffer, (values[:, j] for j in range(len(names))))
+    return {
+        name: pa.Array.from_buffers(kind, length, [None, buffer], 0)
+        for name, buffer in zip(names, buffers, strict=True)
+    }
+
+
+def is_numeric(kind: pa.DataType) -> bool:
+    """Whether a column of this type is a number to an estimator."""
+    types = pa.types
+    return (
+        types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind) or types.is_decimal(kind)
+    )
+
+
+def is_categorical(kind: pa.DataType) -> bool:
+    """Whether a column of this type is a category to an estimator."""
+    types = pa.types
+    return bool(
+        types.is_string(kind)
+        or types.is_large_string(kind)
+        or types.is_string_view(kind)
+        or types.is_dictionary(kind)
+    )
+
+
+def is_vector(kind: pa.DataType) -> bool:
+    """Whether a column of this type holds vectors of one length."""
+    return bool(pa.types.is_fixed_size_list(kind) and is_numeric(kind.value_type))
+
+
+def numbers(array: pa.Array) -> np.ndarray:
+    """A numeric Arrow column as NumPy, missing values as NaN; no copy for floats and integers without nulls."""
+    if pa.types.is_decimal(array.type) or pa.types.is_null(array.type):
+        array = array.cast(pa.float64())
+    if array.null_count and pa.types.is_boolean(array.type):
+        array = array.cast(pa.float64())
+    return array.to_numpy(zero_copy_only=False)
+
+
+def vector_names(name: str, width: int) -> tuple[str, ...]:
+    return tuple(f"{name}_{j}" for j in range(width))
+
+
+def _matrix_if_vector(array: pa.Array, name: str) -> Column:
+    if not is_vector(array.type):
+        return array
+    width = array.type.list_size
+    if array.null_count:
+        raise SchemaError(
+            f"Column {name!r} holds vectors and {array.null_count} nulls. Drop or fill those rows first."
+        )
+    flat = numbers(array.flatten())
+    return Matrix(flat.reshape(len(array), width), vector_names(name, width))
+
+
+def _dense(columns: Sequence[Column], rows: int, dtype: Any) -> np.ndarray:
+    width = sum(column.width if isinstance(column, Matrix) else 1 for column in columns)
+    out = np.empty((rows, width), dtype=dtype, order="F")
+    at = 0
+    for column in columns:
+        if isinstance(column, Matrix):
+            out[:, at : at + column.width] = column.values
+            at += column.width
+        else:
+            out[:, at] = numbers(column)
+            at += 1
+    return out
+
+
+def _sparse(columns: Sequence[Column], dtype: Any) -> sp.csr_array:
+    parts: list[Any] = []
+    for dense, group in _runs(columns):
+        if dense:
+            rows = len(group[0])
+            parts.append(sp.csr_array(_dense(group, rows, dtype)))
+        else:
+            parts.extend(
+                column.values.astype(dtype, copy=False) for column in group if isinstance(column, Matrix)
+            )
+    return parts[0] if len(parts) == 1 else sp.hstack(parts, format="csr")
+
+
+def _runs(columns: Sequence[Column]) -> list[tuple[bool, list[Column]]]:
+    """Neighbours grouped by whether they are dense."""
+    runs: list[tuple[bool, list[Column]]] = []
+    for column in columns:
+        dense = not (isinstance(column, Matrix) and column.sparse)
+        if runs and runs[-1][0] == dense:
+            runs[-1][1].append(column)
+        else:
+            runs.append((dense, [column]))
+    return runs
+
+
+class _Strided:
+    """Memory that other arrays own, described to NumPy; it keeps those arrays alive."""
+
+    def __init__(self, owners: Sequence[Column], interface: dict[str, Any]) -> None:
+        self.owners = owners
+        self.__array_interface__ = interface
+
+
+def _side_by_side(columns: Sequence[Column], dtype: Any) -> np.ndarray | None:
+    """A view of columns whose values lie at equal distances in memory, or None."""
+    if len(columns) == 1 and isinstance(columns[0], Matrix) and columns[0].values.dtype == dtype:
+        return columns[0].values
+    kind = pa.from_numpy_dtype(np.dtype(dtype))
+    if len(columns) < 2 or any(
+        isinstance(column, Matrix) or column.type != kind or column.null_count for column in columns
+    ):
+        return None
+    rows, item = len(columns[0]), np.dtype(dtype).itemsize
+    starts = [column.buffers()[1].address + column.offset * item for column in columns]
+    step = starts[1] - starts[0]
+    if (
+        rows == 0
+        or step < rows * item
+        or any(b - a != step for a, b in zip(starts, starts[1:], strict=False))
+    ):
+        return None
+    shape, strides = (rows, len(columns)), (item, step)
+    interface = {
+        "data": (starts[0], True),
+        "shape": shape,
+        "strides": strides,
+        "typestr": np.dtype(dtype).str,
+        "version": 3,
+    }
+    return np.asarray(_Strided(columns, interface))

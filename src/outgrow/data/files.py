@@ -1,0 +1,221 @@
+"""Files as a source: Parquet, CSV, JSON lines and Arrow IPC; one file, a folder, a pattern; local or remote."""
+
+from __future__ import annotations
+
+import fnmatch
+import glob
+import json
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import PurePosixPath
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+import pyarrow.fs as pafs
+
+from outgrow._optional import optional
+from outgrow.data.batch import Batch
+from outgrow.data.schema import difference
+from outgrow.data.source import BATCH_ROWS, Piece, check_names, empty_batch
+from outgrow.errors import DataError, InputNotFoundError, SchemaError
+
+FORMATS = {
+    ".parquet": "parquet", ".pq": "parquet",
+    ".csv": "csv", ".tsv": "tsv",
+    ".json": "json", ".jsonl": "json", ".ndjson": "json",
+    ".arrow": "ipc", ".ipc": "ipc", ".feather": "ipc",
+}  # fmt: skip
+_COMPRESSED = {".gz", ".bz2", ".zst", ".lz4"}
+
+
+@dataclass(frozen=True, eq=False)
+class FilePiece:
+    """A row group of a Parquet file, or a whole file of another format."""
+
+    fragment: Any
+    schema: pa.Schema
+    nbytes: int
+
+    def batches(self, columns: Sequence[str] | None, where: pc.Expression | None) -> Iterator[Batch]:
+        options: dict[str, Any] = {"use_threads": False, "batch_size": BATCH_ROWS, "batch_readahead": 1}
+        if where is not None:
+            options["filter"] = where
+        if columns is not None:
+            options["columns"] = list(columns)
+        try:
+            for batch in self.fragment.to_batches(schema=self.schema, **options):
+                if batch.num_rows:
+                    yield Batch.from_arrow(batch)
+        except (pa.ArrowInvalid, OSError) as error:
+            raise _unreadable(self.fragment.path, error) from error
+
+
+class FilesSource:
+    """The rows of some files of one format and one schema, in the order of their paths."""
+
+    def __init__(self, path: str | Sequence[str], format: str | None = None) -> None:
+        self.filesystem, files = _find(path)
+        self.format = format or _format_of(files[0])
+        self._dataset = self._open(files)
+
+    def _open(self, files: list[str]) -> Any:
+        partitioning = ds.partitioning(flavor="hive")
+        try:
+            return ds.dataset(
+                files, filesystem=self.filesystem, format=_reader(self.format), partitioning=partitioning
+            )
+        except (pa.ArrowInvalid, OSError) as error:
+            raise _unreadable(files[0], error) from error
+
+    @property
+    def schema(self) -> pa.Schema:
+        schema = self._dataset.schema
+        check_names(schema.names, str(self._dataset.files[0]))
+        return schema
+
+    def example(self) -> Batch:
+        return empty_batch(self.schema)
+
+    @cached_property
+    def _fragments(self) -> list[Any]:
+        """One fragment a file, each with the schema of the first."""
+        fragments = list(self._dataset.get_fragments())
+        with ThreadPoolExecutor(8) as pool:
+            for fragment, found in zip(fragments, pool.map(_physical_schema, fragments), strict=True):
+                stored = pa.schema(
+                    [
+                        field
+                        for field in self._dataset.schema
+                        if found.get_field_index(field.name) >= 0 or not _is_partition(fragment, field.name)
+                    ]
+                )
+                if not _same(stored, found):
+                    raise SchemaError(
+                        f"{fragment.path} has other columns than {self._dataset.files[0]}:\n"
+                        f"{difference(stored, found)}\nMake the files alike, or read them separately."
+                    )
+        return fragments
+
+    def pieces(self) -> Sequence[Piece]:
+        schema = self.schema
+        if self.format != "parquet":
+            return [FilePiece(fragment, schema, self._size(fragment.path)) for fragment in self._fragments]
+        groups = (group for fragment in self._fragments for group in fragment.split_by_row_group())
+        return [FilePiece(group, schema, group.row_groups[0].total_byte_size) for group in groups]
+
+    def describe(self) -> dict[str, Any]:
+        infos = self.filesystem.get_file_info(self._dataset.files)
+        files = [{"path": info.path, "bytes": info.size, "modified": str(info.mtime)} for info in infos]
+        return {"kind": self.format, "files": files}
+
+    def _size(self, path: str) -> int:
+        return int(self.filesystem.get_file_info(path).size or 0)
+
+
+def _physical_schema(fragment: Any) -> pa.Schema:
+    try:
+        return fragment.physical_schema
+    except (pa.ArrowInvalid, OSError) as error:
+        raise _unreadable(fragment.path, error) from error
+
+
+def _is_partition(fragment: Any, name: str) -> bool:
+    return name in ds.get_partition_keys(fragment.partition_expression)
+
+
+def _same(left: pa.Schema, right: pa.Schema) -> bool:
+    return {field.name: field.type for field in left} == {field.name: field.type for field in right}
+
+
+def _reader(format: str) -> Any:
+    if format == "tsv":
+        return ds.CsvFileFormat(parse_options=pa.csv.ParseOptions(delimiter="\t"))
+    if format not in {"parquet", "csv", "json", "ipc"}:
+        raise DataError(f"Format {format!r} is not one of parquet, csv, tsv, json, ipc.")
+    return format
+
+
+def _find(path: str | Sequence[str]) -> tuple[Any, list[str]]:
+    """The file system and the sorted files that a path, a folder, a pattern or a list of paths names."""
+    if not isinstance(path, str):
+        if not path:
+            raise InputNotFoundError("An empty list of paths was given. Name at least one file.")
+        found = [_find(each) for each in path]
+        return found[0][0], [file for _, files in found for file in files]
+    filesystem, root = _filesystem(path)
+    if any(mark in root for mark in "*?["):
+        files = _match(filesystem, root)
+    else:
+        info = filesystem.get_file_info(root)
+        files = _inside(filesystem, root) if info.type == pafs.FileType.Directory else [root]
+        if info.type == pafs.FileType.NotFound:
+            files = []
+    if not files:
+        raise InputNotFoundError(
+            f"No data file at {path!r}. Check the path; known endings: {', '.join(FORMATS)}."
+        )
+    return filesystem, sorted(files)
+
+
+def _filesystem(path: str) -> tuple[Any, str]:
+    if "://" not in path:
+        return pafs.LocalFileSystem(), path
+    try:
+        return pafs.FileSystem.from_uri(path)
+    except pa.ArrowInvalid:
+        scheme = path.partition("://")[0]
+        try:
+            remote, root = optional("fsspec", "remote").core.url_to_fs(path)
+        except ValueError as error:
+            raise InputNotFoundError(
+                f"No file system is known for {scheme!r} in {path!r}: {error}"
+            ) from error
+        return pafs.PyFileSystem(pafs.FSSpecHandler(remote)), root
+
+
+def _match(filesystem: Any, pattern: str) -> list[str]:
+    if isinstance(filesystem, pafs.LocalFileSystem):
+        return [name for name in glob.glob(pattern, recursive=True) if _known(name)]
+    fixed = pattern[: min(pattern.find(mark) for mark in "*?[" if mark in pattern)].rpartition("/")[0]
+    return [name for name in _inside(filesystem, fixed) if fnmatch.fnmatchcase(name, pattern)]
+
+
+def _inside(filesystem: Any, folder: str) -> list[str]:
+    infos = filesystem.get_file_info(pafs.FileSelector(folder, recursive=True))
+    names = [info.path for info in infos if info.type == pafs.FileType.File and _known(info.path)]
+    return [name for name in names if not any(part[:1] in "._" for part in _below(name, folder))]
+
+
+def _below(name: str, folder: str) -> tuple[str, ...]:
+    return PurePosixPath(name[len(folder) :].lstrip("/")).parts
+
+
+def _known(name: str) -> bool:
+    return _ending(name) in FORMATS
+
+
+def _ending(name: str) -> str:
+    path = PurePosixPath(name)
+    return PurePosixPath(path.stem).suffix if path.suffix in _COMPRESSED else path.suffix
+
+
+def _format_of(name: str) -> str:
+    try:
+        return FORMATS[_ending(name)]
+    except KeyError:
+        raise DataError(
+            f"The format of {name!r} is not known from its ending ({', '.join(FORMATS)}). Pass format=."
+        ) from None
+
+
+def _unreadable(path: str, error: Exception) -> DataError | InputNotFoundError:
+    if isinstance(error, FileNotFoundError):
+        return InputNotFoundError(f"{path} is not there any more: {error}")
+    said = json.dumps(str(error).splitlines()[0])[1:-1]
+    return DataError(
+        f"{path} cannot be read: {said}. It may be truncated or of another format; write it again."
+    )

@@ -1,0 +1,108 @@
+"""Rows as 64-bit hashes: the same row hashes alike on every engine, in any file format, in any column order.
+
+Numbers hash by their value as float64, so an int32 from Parquet and an int64 from SQL agree; times hash by
+their microseconds in UTC; text by its bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from outgrow.data.batch import Batch, Matrix, is_categorical, is_numeric, numbers
+from outgrow.errors import SchemaError
+
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_NULL = np.uint64(0x5851F42D4C957F2D)
+
+
+def row_hash(batch: Batch, columns: Sequence[str] | None = None, seed: int = 0) -> np.ndarray:
+    """One uint64 for each row, from the values of the named columns (all of them by default)."""
+    total = np.zeros(batch.num_rows, dtype=np.uint64)
+    for name in batch.columns if columns is None else columns:
+        column = batch[name]
+        if isinstance(column, Matrix):
+            total += _matrix_hash(column)
+        else:
+            total += mix(column_hash(column, name) ^ text_hash(name))
+    return mix(total ^ mix(np.array([seed], dtype=np.uint64)))
+
+
+def matrix_row_hash(values: np.ndarray, seed: int) -> np.ndarray:
+    """One uint64 for each row of a dense or CSR matrix; zeros count for nothing, so both agree."""
+    names = tuple(map(str, range(values.shape[1])))
+    return mix(_matrix_hash(Matrix(values, names)) ^ mix(np.array([seed], dtype=np.uint64)))
+
+
+def unit(hashes: np.ndarray) -> np.ndarray:
+    """Hashes as float64 in [0, 1)."""
+    return (hashes >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def mix(x: np.ndarray) -> np.ndarray:
+    """The finaliser of SplitMix64 (Steele, Lea and Flood 2014), which spreads every bit over all others."""
+    x = (x + _GOLDEN).astype(np.uint64, copy=False)
+    x ^= x >> np.uint64(30)
+    x *= np.uint64(0xBF58476D1CE4E5B9)
+    x ^= x >> np.uint64(27)
+    x *= np.uint64(0x94D049BB133111EB)
+    x ^= x >> np.uint64(31)
+    return x
+
+
+def text_hash(text: str) -> np.uint64:
+    return np.uint64(int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little"))
+
+
+def column_hash(array: pa.Array, name: str) -> np.ndarray:
+    """One uint64 for each value of an Arrow column."""
+    kind = array.type
+    if is_numeric(kind):
+        return _float_hash(numbers(array))
+    if is_categorical(kind):
+        return _text_column_hash(array)
+    if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
+        micros = array.cast(pa.timestamp("us", getattr(kind, "tz", None)), safe=False).cast(pa.int64())
+        return _float_hash(numbers(micros))
+    try:
+        return _text_column_hash(array.cast(pa.string()))
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise SchemaError(
+            f"Rows cannot be hashed by column {name!r} of type {kind}. Name other key columns."
+        ) from error
+
+
+def _float_hash(values: np.ndarray) -> np.ndarray:
+    floats = values.astype(np.float64) + 0.0  # -0.0 becomes 0.0
+    bits = floats.view(np.uint64)
+    missing = np.isnan(floats)
+    if missing.any():
+        bits[missing] = _NULL
+    return mix(bits)
+
+
+def _text_column_hash(array: pa.Array) -> np.ndarray:
+    encoded = array if pa.types.is_dictionary(array.type) else array.dictionary_encode()
+    words = encoded.dictionary.to_pylist()
+    table = np.array(
+        [_NULL if word is None else text_hash(str(word)) for word in words] + [_NULL], dtype=np.uint64
+    )
+    codes = encoded.indices.fill_null(len(words)).to_numpy(zero_copy_only=False)
+    return mix(table[codes])
+
+
+def _matrix_hash(column: Matrix) -> np.ndarray:
+    salts = np.array([text_hash(name) for name in column.names], dtype=np.uint64)
+    if column.sparse:
+        csr = column.values
+        terms = np.where(csr.data == 0, np.uint64(0), mix(_float_hash(csr.data) ^ salts[csr.indices]))
+        ends = np.concatenate([np.zeros(1, np.uint64), np.cumsum(terms, dtype=np.uint64)])
+        return ends[csr.indptr[1:]] - ends[csr.indptr[:-1]]
+    total = np.zeros(len(column), dtype=np.uint64)
+    for j, salt in enumerate(salts):
+        values = column.values[:, j]
+        total += np.where(values == 0, np.uint64(0), mix(_float_hash(values) ^ salt))
+    return total

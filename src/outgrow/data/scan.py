@@ -1,0 +1,189 @@
+"""What is read of a source: which columns, which rows, and what becomes of them; a description, not an action."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from outgrow.data.batch import Batch
+from outgrow.data.hashing import row_hash, unit
+from outgrow.data.source import Piece, Source, check_names
+from outgrow.errors import ColumnNotFoundError
+
+
+@dataclass(frozen=True)
+class Where:
+    """Keep the rows for which an Arrow expression is true."""
+
+    expression: pc.Expression
+
+    def __call__(self, batch: Batch) -> Batch:
+        return Batch.from_arrow(batch.to_arrow().filter(self.expression))
+
+    def describe(self) -> str:
+        return f"where {self.expression}"
+
+
+@dataclass(frozen=True)
+class HashSlice:
+    """Keep the rows whose hash over `columns`, as a number in [0, 1), lies in [low, high)."""
+
+    columns: tuple[str, ...]
+    seed: int
+    low: float
+    high: float
+
+    def __call__(self, batch: Batch) -> Batch:
+        place = unit(row_hash(batch, self.columns, self.seed))
+        keep = pa.array((place >= self.low) & (place < self.high))
+        return Batch.from_arrow(batch.to_arrow().filter(keep))
+
+    def describe(self) -> str:
+        return f"hash of {list(self.columns)} with seed {self.seed} in [{self.low:g}, {self.high:g})"
+
+
+@dataclass(frozen=True)
+class Apply:
+    """Change batches with a function that works row by row; `schema` is that of its results."""
+
+    function: Callable[[Batch], Batch]
+    schema: pa.Schema
+
+    def __call__(self, batch: Batch) -> Batch:
+        return self.function(batch)
+
+    def describe(self) -> str:
+        return f"apply {self.function}"
+
+
+@dataclass(frozen=True)
+class Select:
+    """Keep these columns, in this order."""
+
+    columns: tuple[str, ...]
+
+    def __call__(self, batch: Batch) -> Batch:
+        return batch.select(self.columns)
+
+    def describe(self) -> str:
+        return f"select {list(self.columns)}"
+
+
+Step = Where | HashSlice | Apply | Select
+
+
+@dataclass(frozen=True, eq=False)
+class Scan:
+    """A source and the steps its batches go through, in order.
+
+    A leading run of selections and conditions is handed to the source, which reads only those columns and
+    skips row groups that cannot match.
+    """
+
+    source: Source
+    steps: tuple[Step, ...] = ()
+
+    def then(self, step: Step) -> Scan:
+        return replace(self, steps=(*self.steps, step))
+
+    @property
+    def schema(self) -> pa.Schema:
+        schema = self.source.schema
+        for step in self.steps:
+            if isinstance(step, Apply):
+                schema = step.schema
+            elif isinstance(step, Select):
+                schema = pa.schema([schema.field(name) for name in step.columns])
+        return schema
+
+    def example(self) -> Batch:
+        """A batch without rows, as the scan yields them."""
+        return run_steps(self.steps, self.source.example())
+
+    @property
+    def salt(self) -> int:
+        """How often rows were chosen by hash before: each choice must be independent of the last."""
+        return sum(isinstance(step, HashSlice) for step in self.steps)
+
+    def select(self, names: Sequence[str]) -> Scan:
+        check_columns(self.schema, names)
+        check_names(names, "The selection")
+        return self.then(Select(tuple(names)))
+
+    def pieces(self) -> list[ScanPiece]:
+        """The pieces of the source with what is left of the steps."""
+        columns, where, rest = self._pushed_down()
+        return [ScanPiece(piece, columns, where, rest) for piece in self.source.pieces()]
+
+    def apply(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """All steps over batches of the source, for engines that get its rows by another way."""
+        for batch in batches:
+            yield run_steps(self.steps, batch)
+
+    def describe(self) -> dict[str, Any]:
+        """What exactly is read, and a digest of it."""
+        record: dict[str, Any] = {
+            "source": self.source.describe(),
+            "schema": {field.name: str(field.type) for field in self.schema},
+            "steps": [step.describe() for step in self.steps],
+        }
+        text = json.dumps(record, sort_keys=True)
+        return {**record, "sha256": hashlib.sha256(text.encode()).hexdigest()}
+
+    def _pushed_down(self) -> tuple[list[str] | None, pc.Expression | None, tuple[Step, ...]]:
+        """The columns and the condition for the source, and the steps that remain."""
+        where: pc.Expression | None = None
+        lead = 0
+        for step in self.steps:
+            if not isinstance(step, Where):
+                break
+            where = step.expression if where is None else where & step.expression
+            lead += 1
+        rest = self.steps[lead:]
+        needed: list[str] = []
+        for step in rest:
+            if isinstance(step, Select):
+                return list(dict.fromkeys([*needed, *step.columns])), where, rest
+            if not isinstance(step, HashSlice):
+                break
+            needed += step.columns
+        return None, where, rest
+
+
+@dataclass(frozen=True, eq=False)
+class ScanPiece:
+    """One piece of a scan: reads, then applies the steps that the source could not."""
+
+    piece: Piece
+    columns: list[str] | None
+    where: pc.Expression | None
+    steps: tuple[Step, ...]
+
+    @property
+    def nbytes(self) -> int:
+        return self.piece.nbytes
+
+    def batches(self) -> Iterator[Batch]:
+        for batch in self.piece.batches(self.columns, self.where):
+            result = run_steps(self.steps, batch)
+            if result.num_rows:
+                yield result
+
+
+def run_steps(steps: Sequence[Step], batch: Batch) -> Batch:
+    for step in steps:
+        batch = step(batch)
+    return batch
+
+
+def check_columns(schema: pa.Schema, names: Sequence[str]) -> None:
+    """Refuse names that are not columns."""
+    missing = [name for name in names if name not in schema.names]
+    if missing:
+        raise ColumnNotFoundError(f"No column {', '.join(map(repr, missing))} among {schema.names}.")

@@ -1,0 +1,184 @@
+"""Where rows come from: the two questions asked of a source, and the sources that are in memory."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import scipy.sparse as sp
+
+from outgrow.data.batch import Batch, Matrix, matrix_columns, vector_names
+from outgrow.errors import SchemaError
+
+BATCH_ROWS = 65_536
+
+
+class Piece(Protocol):
+    """Part of a source that one thread reads: a row group, a file, a slice of a table.
+
+    A piece can be pickled and read again. What is not promised: the size of the batches it yields.
+    """
+
+    @property
+    def nbytes(self) -> int:
+        """About how much memory its rows take."""
+
+    def batches(self, columns: Sequence[str] | None, where: pc.Expression | None) -> Iterator[Batch]:
+        """Its rows: only `columns`, only where `where` holds."""
+
+
+class Source(Protocol):
+    """Rows that can be read piece by piece, in a fixed order."""
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Names and types, known without reading rows."""
+
+    def example(self) -> Batch:
+        """A batch without rows."""
+
+    def pieces(self) -> Sequence[Piece]:
+        """All its rows, in order."""
+
+    def describe(self) -> dict[str, Any]:
+        """What exactly is read, for the record."""
+
+
+@dataclass(frozen=True, eq=False)
+class TablePiece:
+    """Consecutive rows of an Arrow table."""
+
+    table: pa.Table
+
+    @property
+    def nbytes(self) -> int:
+        return int(self.table.nbytes)
+
+    def batches(self, columns: Sequence[str] | None, where: pc.Expression | None) -> Iterator[Batch]:
+        table = self.table if where is None else self.table.filter(where)
+        for batch in (table if columns is None else table.select(list(columns))).to_batches(BATCH_ROWS):
+            yield Batch.from_arrow(batch)
+
+
+@dataclass(frozen=True, eq=False)
+class TableSource:
+    """An Arrow table, or anything that speaks Arrow's C stream."""
+
+    table: pa.Table
+    piece_rows: int = 4 * BATCH_ROWS
+
+    def __post_init__(self) -> None:
+        check_names(self.table.schema.names, "The table")
+
+    @property
+    def schema(self) -> pa.Schema:
+        return self.table.schema
+
+    def example(self) -> Batch:
+        return empty_batch(self.schema)
+
+    def pieces(self) -> Sequence[Piece]:
+        starts = range(0, max(1, self.table.num_rows), self.piece_rows)
+        return [TablePiece(self.table.slice(start, self.piece_rows)) for start in starts]
+
+    def describe(self) -> dict[str, Any]:
+        digest = hashlib.sha256(str(self.schema).encode())
+        for batch in self.table.to_batches():
+            for column in batch.columns:
+                for buffer in column.buffers():
+                    digest.update(b"-" if buffer is None else memoryview(buffer))
+        return {"kind": "table", "rows": self.table.num_rows, "sha256": digest.hexdigest()}
+
+
+@dataclass(frozen=True, eq=False)
+class ArrayPiece:
+    """Consecutive rows of a matrix, with Arrow columns beside them."""
+
+    values: Any
+    names: tuple[str, ...]
+    beside: dict[str, pa.Array]
+
+    @property
+    def nbytes(self) -> int:
+        return Matrix(self.values, self.names).nbytes
+
+    def batches(self, columns: Sequence[str] | None, where: pc.Expression | None) -> Iterator[Batch]:
+        for start in range(0, self.values.shape[0], BATCH_ROWS):
+            part = self.values[start : start + BATCH_ROWS]
+            rows = part.shape[0]
+            beside = {name: array.slice(start, rows) for name, array in self.beside.items()}
+            if sp.issparse(part):
+                batch = Batch({"x": Matrix(part.tocsr(), self.names), **beside}, rows)
+            else:
+                batch = Batch({**matrix_columns(part, self.names), **beside}, rows)
+            if where is not None:
+                batch = Batch.from_arrow(batch.to_arrow().filter(where))
+            yield batch if columns is None else batch.select(columns)
+
+
+@dataclass(frozen=True, eq=False)
+class ArraySource:
+    """A numeric NumPy matrix or a SciPy sparse one; columns are called x0, x1, ... (a sparse matrix is `x`)."""
+
+    values: Any
+    names: tuple[str, ...]
+    beside: dict[str, pa.Array] = field(default_factory=dict)
+    piece_rows: int = 4 * BATCH_ROWS
+
+    @property
+    def schema(self) -> pa.Schema:
+        kind = pa.from_numpy_dtype(self.values.dtype)
+        if sp.issparse(self.values):
+            fields = [pa.field("x", pa.list_(kind, len(self.names)))]
+        else:
+            fields = [pa.field(name, kind) for name in self.names]
+        return pa.schema([*fields, *(pa.field(name, array.type) for name, array in self.beside.items())])
+
+    def example(self) -> Batch:
+        beside = {name: array.slice(0, 0) for name, array in self.beside.items()}
+        return next(ArrayPiece(self.values[:1], self.names, beside).batches(None, None)).slice(0, 0)
+
+    def pieces(self) -> Sequence[Piece]:
+        return [
+            ArrayPiece(
+                self.values[start : start + self.piece_rows],
+                self.names,
+                {name: array.slice(start, self.piece_rows) for name, array in self.beside.items()},
+            )
+            for start in range(0, max(1, self.values.shape[0]), self.piece_rows)
+        ]
+
+    def describe(self) -> dict[str, Any]:
+        dense = self.values.tocsr().data if sp.issparse(self.values) else np.ascontiguousarray(self.values)
+        return {
+            "kind": "array",
+            "shape": list(self.values.shape),
+            "sha256": hashlib.sha256(dense.data).hexdigest(),
+        }
+
+
+def array_source(values: Any) -> ArraySource:
+    """A source of a 2-D numeric array or sparse matrix."""
+    sparse = sp.issparse(values)
+    names = vector_names("x", values.shape[1]) if sparse else tuple(f"x{j}" for j in range(values.shape[1]))
+    return ArraySource(values.tocsr() if sparse else values, names)
+
+
+def empty_batch(schema: pa.Schema) -> Batch:
+    """A batch of this schema without rows."""
+    return Batch.from_arrow(pa.RecordBatch.from_pylist([], schema=schema))
+
+
+def check_names(names: Sequence[str], what: str) -> None:
+    """Refuse two columns of one name."""
+    seen: set[str] = set()
+    twice = sorted({name for name in names if name in seen or seen.add(name)})  # type: ignore[func-returns-value]
+    if twice:
+        raise SchemaError(
+            f"{what} has several columns named {twice}. Rename them so that each name is one column."
+        )

@@ -1,0 +1,227 @@
+"""Rows and where they live: lazy, and the same methods on every engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from outgrow.data.batch import Batch
+from outgrow.data.files import FilesSource
+from outgrow.data.scan import Apply, HashSlice, Scan, Where, check_columns
+from outgrow.data.source import TableSource
+from outgrow.engine.local import Local
+from outgrow.engine.profile import Profile, profile
+from outgrow.engine.shard import Shard
+from outgrow.errors import DataError, ParameterError
+
+T = TypeVar("T")
+
+
+class Engine(Protocol):
+    """Who works on the rows of a scan.
+
+    What is not promised: that `fit` calls its argument in this process, or that batches of `map` keep the
+    size they had in the source.
+    """
+
+    name: str
+
+    def fit(self, fit: Callable[[Shard], T], scan: Scan, *, stage: str = "fit", keep: bool = True) -> T:
+        """Run `fit` on every rank over that rank's rows; the result of rank 0, which an artifact can store."""
+
+    def map(self, scan: Scan) -> Iterator[Batch]:
+        """The batches of a scan, here."""
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Rows that can be read again and again; nothing is read before it is needed.
+
+    Made by `og.read`, `og.sql` and `og.dataset`. Methods that choose rows or columns return a new dataset.
+    """
+
+    scan: Scan
+    engine: Engine
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Names and types of the columns."""
+        return self.scan.schema
+
+    @property
+    def columns(self) -> list[str]:
+        return list(self.schema.names)
+
+    def select(self, *columns: str | Sequence[str]) -> Dataset:
+        """Some columns, in the order given."""
+        names = [name for each in columns for name in ([each] if isinstance(each, str) else each)]
+        return self._with(self.scan.select(names))
+
+    def drop(self, *columns: str) -> Dataset:
+        """All columns but these."""
+        check_columns(self.schema, columns)
+        return self.select([name for name in self.columns if name not in columns])
+
+    def where(self, condition: pc.Expression) -> Dataset:
+        """The rows for which an Arrow expression is true.
+
+        Examples
+        --------
+        >>> import pyarrow as pa, outgrow as og
+        >>> og.dataset(pa.table({"a": [1, 2, 3]})).where(og.col("a") > 1).count()
+        2
+        """
+        if not isinstance(condition, pc.Expression):
+            raise ParameterError(f"where takes an expression like og.col('hour') > 6, not {condition!r}.")
+        return self._with(self.scan.then(Where(condition)))
+
+    def split(
+        self,
+        test: float | None = None,
+        *,
+        seed: int = 0,
+        by: str | Sequence[str] | None = None,
+        time: str | None = None,
+        at: Any = None,
+    ) -> tuple[Dataset, Dataset]:
+        """Two datasets, to train and to test.
+
+        By hash: a row belongs to the test part when the hash of its values (or of the columns `by`, so that
+        rows of one key stay together) falls below `test`. The same rows on every engine, in any order; equal
+        rows fall on the same side, so the share is met approximately.
+
+        By time: `split(time="date", at=moment)` trains on rows before `at` and tests on the rest.
+
+        Parameters
+        ----------
+        test : share of the test part, between 0 and 1.
+        seed : another seed chooses other rows.
+        """
+        if time is not None:
+            check_columns(self.schema, [time])
+            early = pc.field(time) < pa.scalar(at, self.schema.field(time).type)
+            return self.where(early), self.where(~early)
+        if test is None or not 0 < test < 1:
+            raise ParameterError(f"test={test!r}: the share of the test part lies between 0 and 1.")
+        keys = tuple(self.columns if by is None else [by] if isinstance(by, str) else by)
+        check_columns(self.schema, keys)
+        return self._slice(keys, seed, test, 1.0), self._slice(keys, seed, 0.0, test)
+
+    def sample(self, fraction: float, *, seed: int = 0) -> Dataset:
+        """About this share of the rows, chosen by the hash of their values."""
+        if not 0 < fraction <= 1:
+            raise ParameterError(f"fraction={fraction!r}: it lies between 0 and 1.")
+        return self if fraction == 1 else self._slice(tuple(self.columns), seed, 0.0, fraction)
+
+    def map(self, function: Callable[[Batch], Batch]) -> Dataset:
+        """The rows changed batch by batch with a function that treats each row by itself."""
+        schema = function(self.scan.example()).to_arrow().schema
+        return self._with(self.scan.then(Apply(function, schema)))
+
+    def count(self) -> int:
+        """How many rows there are."""
+        return int(self.engine.fit(_count, self.scan, stage="count", keep=False))
+
+    def head(self, rows: int = 5) -> pa.Table:
+        """The first rows."""
+        found: list[pa.RecordBatch] = []
+        for batch in self.engine.map(self.scan):
+            found.append(batch.to_arrow().slice(0, rows))
+            rows -= batch.num_rows
+            if rows <= 0:
+                break
+        return pa.Table.from_batches(found, self._out_schema())
+
+    def to_batches(self) -> Iterator[pa.RecordBatch]:
+        """The rows as Arrow batches, one after the other."""
+        return (batch.to_arrow() for batch in self.engine.map(self.scan))
+
+    def to_arrow(self) -> pa.Table:
+        """All rows as an Arrow table in memory."""
+        return pa.Table.from_batches(self.to_batches(), self._out_schema())
+
+    def to_pandas(self) -> Any:
+        """All rows as a pandas DataFrame."""
+        return self.to_arrow().to_pandas()
+
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
+        reader = pa.RecordBatchReader.from_batches(self._out_schema(), self.to_batches())
+        return reader.__arrow_c_stream__(requested_schema)
+
+    def profile(self) -> Profile:
+        """What the columns hold: one pass of mergeable states."""
+        return profile(self.engine, self.scan)
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What exactly is read: files with size and date, schema, conditions, and a digest of all that."""
+        return self.scan.describe()
+
+    def __repr__(self) -> str:
+        fields = ", ".join(f"{field.name}: {field.type}" for field in self.schema)
+        return f"<Dataset on {self.engine.name}: {fields}>"
+
+    def _slice(self, columns: tuple[str, ...], seed: int, low: float, high: float) -> Dataset:
+        salted = seed + 1_000_003 * self.scan.salt  # a split of a split must not ask the same question again
+        return self._with(self.scan.then(HashSlice(columns, salted, low, high)))
+
+    def _with(self, scan: Scan) -> Dataset:
+        return Dataset(scan, self.engine)
+
+    def _out_schema(self) -> pa.Schema:
+        return self.scan.example().to_arrow().schema
+
+
+def read(path: str | Sequence[str], *, format: str | None = None, engine: Engine | None = None) -> Dataset:
+    """Open files as a dataset: Parquet, CSV, JSON lines or Arrow IPC.
+
+    Parameters
+    ----------
+    path : a file, a folder (read with its sub-folders, `key=value` ones as columns), a pattern such as
+        'flights/*.parquet', or a list of files; local, or any URI that PyArrow or fsspec opens.
+    format : 'parquet', 'csv', 'tsv', 'json' or 'ipc'; by default the file's ending tells.
+    engine : where the work is done; this machine by default.
+
+    Raises
+    ------
+    InputNotFoundError
+        When no file is found.
+    DataError
+        When a file cannot be read.
+    SchemaError
+        When files have different columns.
+    """
+    return Dataset(Scan(FilesSource(path, format)), engine or Local())
+
+
+def from_arrow(table: Any, *, engine: Engine | None = None) -> Dataset:
+    """A dataset of an object that speaks Arrow's C stream (PyArrow, pandas, Polars, DuckDB, ...)."""
+    return Dataset(Scan(TableSource(as_table(table))), engine or Local())
+
+
+def as_table(data: Any) -> pa.Table:
+    """An Arrow table of anything table-like."""
+    if isinstance(data, pa.Table):
+        return data
+    if type(data).__module__.partition(".")[0] == "pandas":
+        return _from_pandas(data)
+    return pa.table(data)
+
+
+def _from_pandas(frame: Any) -> pa.Table:
+    try:
+        table = pa.Table.from_pandas(frame, preserve_index=False)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError) as error:
+        raise DataError(f"The DataFrame cannot become a table: {' '.join(map(str, error.args))}") from error
+    return table.replace_schema_metadata(None).rename_columns([str(name) for name in frame.columns])
+
+
+def _count(shard: Shard) -> int:
+    counted = shard.run.comm.allreduce(
+        shard.run.local(shard.rows, lambda batch: np.array([float(batch.num_rows)]))
+    )
+    return 0 if counted is None else int(counted[0])

@@ -1,0 +1,92 @@
+"""This machine: threads over blocks, within a budget of memory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from outgrow.data.batch import Batch
+from outgrow.data.scan import Scan, ScanPiece
+from outgrow.engine.memory import Memory, available_bytes, parse_size
+from outgrow.engine.run import Run
+from outgrow.engine.shard import Resident, Shard
+from outgrow.errors import ParameterError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Local:
+    """Run on this machine.
+
+    Parameters
+    ----------
+    threads : how many; all cores by default, or what OUTGROW_THREADS says.
+    memory : the most the process may hold, in bytes or like '2GiB'; past it, rows go to a file. By default
+        three quarters of what is available, or what OUTGROW_MEMORY says.
+    spill_dir : the folder for that file; the system's temporary folder by default.
+
+    Examples
+    --------
+    >>> import outgrow as og
+    >>> engine = og.Local(threads=1, memory="1GiB")
+    >>> engine.name
+    'local'
+    """
+
+    threads: int | None = None
+    memory: int | str | None = None
+    spill_dir: str | None = None
+
+    name = "local"
+
+    def __post_init__(self) -> None:
+        if self.threads is not None and self.threads < 1:
+            raise ParameterError(f"threads={self.threads}: at least 1 is needed.")
+        if self.memory is not None:
+            parse_size(self.memory)
+
+    def fit(self, fit: Callable[[Shard], T], scan: Scan, *, stage: str = "fit", keep: bool = True) -> T:
+        """Run `fit` over the rows of a scan and return its result.
+
+        `keep=False` reads the rows anew at each pass and holds none of them.
+        """
+        run = Run(threads=self._threads(), memory=Memory(self._budget(), self.spill_dir), stage=stage)
+        try:
+            return fit(Shard(run, scan.example(), Resident(run, scan.pieces(), keep=keep)))
+        finally:
+            run.close()
+
+    def map(self, scan: Scan) -> Iterator[Batch]:
+        """The batches of a scan, in order; a few are prepared ahead on the threads."""
+        pieces, ahead = scan.pieces(), self._threads()
+        if len(pieces) < 2 or ahead < 2:
+            for piece in pieces:
+                yield from piece.batches()
+            return
+        with ThreadPoolExecutor(ahead) as pool:
+            waiting: list[Future[list[Batch]]] = []
+            try:
+                for piece in pieces:
+                    waiting.append(pool.submit(_read, piece))
+                    if len(waiting) > ahead:
+                        yield from waiting.pop(0).result()
+                while waiting:
+                    yield from waiting.pop(0).result()
+            finally:
+                for future in waiting:
+                    future.cancel()
+
+    def _threads(self) -> int:
+        return self.threads or int(os.environ.get("OUTGROW_THREADS", 0)) or len(os.sched_getaffinity(0))
+
+    def _budget(self) -> int:
+        memory: Any = self.memory or os.environ.get("OUTGROW_MEMORY") or available_bytes() * 3 // 4
+        return parse_size(memory)
+
+
+def _read(piece: ScanPiece) -> list[Batch]:
+    return list(piece.batches())

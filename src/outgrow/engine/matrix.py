@@ -1,0 +1,342 @@
+"""Rows as blocks of one matrix: what most algorithms fold.
+
+Blocks are allocated large (the operating system then backs them with large pages) and folded in tiles that fit
+in a core's cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import pyarrow as pa
+import scipy.sparse as sp
+
+from outgrow.data.batch import Batch, Matrix, is_numeric, numbers
+from outgrow.data.hashing import row_hash
+from outgrow.engine.memory import Store
+from outgrow.errors import DataError, SchemaError
+from outgrow.stats.counts import ValueCounts
+
+if TYPE_CHECKING:
+    from outgrow.engine.run import Run
+
+R = TypeVar("R")
+
+TILE_BYTES = 1 << 20
+SPARSE_ROWS = 16_384
+
+
+@dataclass(frozen=True)
+class MatrixSpec:
+    """Which columns become a matrix, and what is required of them.
+
+    Attributes
+    ----------
+    columns : the features, in order; vectors count with their full width.
+    target, weight : columns for y and for the weight of each row.
+    labels : y are classes of any type, not numbers.
+    missing : NaN is allowed in the features.
+    keyed : keep the hash of each row, by which rows can be chosen.
+    """
+
+    columns: tuple[str, ...]
+    target: str | None = None
+    weight: str | None = None
+    labels: bool = False
+    missing: bool = False
+    keyed: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Rows of a matrix.
+
+    Attributes
+    ----------
+    X : ndarray of shape (rows, width), column-major, or a CSR array.
+    y : ndarray of shape (rows,): numbers, or indices into the view's classes; None without a target.
+    weight : ndarray of shape (rows,), or None where every row weighs one.
+    key : uint64 hash of each row, where asked for.
+    values : of a block with classes, what its own y stand for.
+    """
+
+    X: Any
+    y: np.ndarray | None = None
+    weight: np.ndarray | None = None
+    key: np.ndarray | None = None
+    values: tuple[Any, ...] | None = None
+
+    def __len__(self) -> int:
+        return int(self.X.shape[0])
+
+    @property
+    def nbytes(self) -> int:
+        beside = sum(part.nbytes for part in (self.y, self.weight, self.key) if part is not None)
+        return Matrix(self.X, ()).nbytes + beside
+
+    def take(self, rows: slice | np.ndarray) -> Block:
+        """Some of the rows: a view for a slice, a copy for a mask."""
+        y, weight, key = (None if part is None else part[rows] for part in (self.y, self.weight, self.key))
+        X = self.X[rows]
+        return replace(
+            self,
+            X=X if sp.issparse(X) else np.asfortranarray(X) if isinstance(rows, np.ndarray) else X,
+            y=y,
+            weight=weight,
+            key=key,
+        )
+
+    def tiles(self) -> Iterator[Block]:
+        if sp.issparse(self.X):
+            yield self
+            return
+        step = max(256, TILE_BYTES // max(1, self.X.dtype.itemsize * self.X.shape[1]))
+        for start in range(0, len(self), step):
+            yield self.take(slice(start, start + step))
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """What all ranks agree on about a matrix: its size and, for classes, which there are and their weights."""
+
+    rows: int
+    width: int
+    classes: np.ndarray | None
+    counts: np.ndarray | None
+
+    @classmethod
+    def agree(cls, run: Run, store: Store[Block], spec: MatrixSpec, width: int) -> Labels:
+        counts, rows = ValueCounts({}), 0
+        for i in range(len(store)):
+            block = store.get(i)
+            rows += len(block)
+            if block.values is not None:
+                sums = np.bincount(block.y, block.weight, len(block.values))  # type: ignore[arg-type]
+                counts = counts.merge(ValueCounts(dict(zip(block.values, sums.tolist(), strict=True))))
+        rows, every = run.comm.allreduce((np.array([float(rows)]), counts))
+        if rows[0] == 0:
+            raise DataError(
+                "Found array with 0 sample(s): there are no rows to learn from. "
+                "Check the path, the conditions and the split."
+            )
+        if not spec.labels:
+            return cls(int(rows[0]), width, None, None)
+        values = every.values()
+        return cls(int(rows[0]), width, np.array(values), np.array([every.counts[v] for v in values]))
+
+
+class Tiles:
+    """The stored blocks of this rank, with y as indices into the classes that all ranks agreed on."""
+
+    def __init__(self, store: Store[Block], classes: np.ndarray | None) -> None:
+        self._store = store
+        self._places = (
+            None if classes is None else {value: place for place, value in enumerate(classes.tolist())}
+        )
+
+    def units(self) -> Sequence[Callable[[], Iterator[Block]]]:
+        return [lambda i=i: self.block(i).tiles() for i in range(len(self._store))]  # type: ignore[misc]
+
+    def block(self, index: int) -> Block:
+        block = self._store.get(index)
+        if block.values is None or self._places is None:
+            return block
+        table = np.array([self._places[value] for value in block.values] or [0], dtype=np.intp)
+        return replace(block, y=table[block.y], values=None)
+
+    def __iter__(self) -> Iterator[Block]:
+        return (self.block(i) for i in range(len(self._store)))
+
+
+@dataclass(frozen=True, eq=False)
+class MatrixView:
+    """Resident blocks of one matrix over all ranks.
+
+    Attributes
+    ----------
+    rows : number of rows over all ranks.
+    classes : ndarray of the classes, sorted, where y are classes.
+    class_weights : ndarray of the summed weight of each class.
+    """
+
+    run: Run
+    tiles: Tiles
+    labels: Labels
+    keep: Callable[[np.ndarray], np.ndarray] | None = None
+
+    @property
+    def rows(self) -> int:
+        return self.labels.rows
+
+    @property
+    def width(self) -> int:
+        return self.labels.width
+
+    @property
+    def classes(self) -> np.ndarray:
+        assert self.labels.classes is not None
+        return self.labels.classes
+
+    @property
+    def class_weights(self) -> np.ndarray:
+        assert self.labels.counts is not None
+        return self.labels.counts
+
+    def on(self, run: Run) -> MatrixView:
+        """The same rows in another run."""
+        run.rows = max(run.rows, self.rows)
+        return self if run is self.run else replace(self, run=run)
+
+    def reduce(self, fold: Callable[[Block], R]) -> R:
+        """Merge `fold(tile)` over every tile of every rank: one pass."""
+        if self.keep is None:
+            return self.run.reduce(self.tiles, fold)
+        return self.run.reduce(self.tiles, lambda tile: fold(self._kept(tile)))
+
+    def subset(self, keep: Callable[[np.ndarray], np.ndarray]) -> MatrixView:
+        """The rows whose hashes `keep` accepts, chosen anew at each pass: nothing is copied to stay."""
+        part = replace(self, keep=keep)
+        classes = self.labels.classes
+
+        def count(block: Block) -> np.ndarray:
+            by_class = [] if classes is None else np.bincount(block.y, block.weight, len(classes))  # type: ignore[arg-type]
+            return np.array([len(block), *by_class], dtype=np.float64)
+
+        totals = part.reduce(count)
+        if totals[0] == 0:
+            raise DataError("A fold has no rows to learn from. Use fewer folds, or more rows.")
+        present = None if classes is None else totals[1:]
+        if present is not None and (present == 0).any():
+            raise DataError(f"A fold lacks the class(es) {classes[present == 0].tolist()}. Use fewer folds.")
+        return replace(part, labels=replace(self.labels, rows=int(totals[0]), counts=present))
+
+    def thinned(self, step: int) -> MatrixView:
+        """Every `step`-th row of each block, copied, for rough work; which rows these are depends on the partitioning."""
+        store: Store[Block] = Store(self.run.memory)
+        thin = (block.take(np.arange(len(block)) % step == 0) for block in self.tiles)
+        store.extend([store.hold(block, block.nbytes)] for block in thin)
+        tiles = Tiles(store, self.labels.classes)
+        return replace(self, tiles=tiles, labels=replace(self.labels, rows=self.rows // step))
+
+    def blocks(self) -> Iterator[Block]:
+        """The blocks of this rank alone, for libraries that talk among themselves."""
+        return map(self._kept, self.tiles)
+
+    def _kept(self, block: Block) -> Block:
+        if self.keep is None:
+            return block
+        assert block.key is not None
+        return block.take(self.keep(block.key))
+
+
+def build_blocks(batch: Batch, spec: MatrixSpec) -> Iterator[Block]:
+    """A batch as blocks: one if dense, short ones if sparse.
+
+    Raises
+    ------
+    SchemaError
+        When a feature is not a number.
+    DataError
+        When a number is missing or infinite where it must not be.
+    """
+    key = row_hash(batch) if spec.keyed else None
+    features = _features(batch, spec)
+    y, values = _target(batch, spec)
+    weight = None if spec.weight is None else _weights(batch, spec.weight)
+    whole = Block(features, y, weight, key, values)
+    if not sp.issparse(features):
+        yield whole
+        return
+    for start in range(0, len(whole), SPARSE_ROWS):
+        yield whole.take(slice(start, start + SPARSE_ROWS))
+
+
+def check_numeric(example: Batch, names: Sequence[str]) -> None:
+    """Refuse columns that are not numbers."""
+    types = {name: c.type for name in names if not isinstance(c := example[name], Matrix)}
+    text = [
+        f"{name} ({kind})"
+        for name, kind in types.items()
+        if not is_numeric(kind) and not pa.types.is_null(kind)
+    ]
+    if text:
+        raise SchemaError(
+            f"Columns that are not numbers: {', '.join(text)}. "
+            "Encode them (OneHotEncoder, OrdinalEncoder) or leave them out."
+        )
+
+
+def _features(batch: Batch, spec: MatrixSpec) -> Any:
+    X = batch.matrix(spec.columns)
+    check_finite(X.data if sp.issparse(X) else X, "X", missing=spec.missing)
+    return X
+
+
+def check_finite(values: np.ndarray, what: str, *, missing: bool = False) -> None:
+    """Refuse infinity, and NaN unless `missing`."""
+    with np.errstate(all="ignore"):
+        if np.isfinite(values.sum()):
+            return
+    if np.isinf(values).any():
+        raise DataError(
+            f"Input {what} contains infinity or a value too large for dtype('float64').{_where(np.isinf(values))}"
+        )
+    if not missing and np.isnan(values).any():
+        raise DataError(
+            f"Input {what} contains NaN.{_where(np.isnan(values))} Impute (SimpleImputer) or drop those rows first."
+        )
+
+
+def _where(bad: np.ndarray) -> str:
+    if bad.ndim == 1:
+        return f" {int(bad.sum())} value(s) among the first {len(bad)}."
+    columns = np.flatnonzero(bad.any(axis=0))
+    return f" Feature(s) number {columns[:5].tolist()}{' and more' if len(columns) > 5 else ''}."
+
+
+def _target(batch: Batch, spec: MatrixSpec) -> tuple[np.ndarray | None, tuple[Any, ...] | None]:
+    if spec.target is None:
+        return None, None
+    array = batch[spec.target]
+    if isinstance(array, Matrix):
+        raise SchemaError(f"The target {spec.target!r} holds vectors; it must be one value a row.")
+    if array.null_count:
+        raise DataError(
+            f"Input y contains NaN. The target {spec.target!r} misses {array.null_count} value(s); drop those rows."
+        )
+    if spec.labels:
+        return _classes(array, spec.target)
+    if not is_numeric(array.type):
+        raise SchemaError(f"The target {spec.target!r} has type {array.type}; a regression needs numbers.")
+    y = numbers(array).astype(np.float64)
+    check_finite(y, "y")
+    return y, None
+
+
+def _classes(array: pa.Array, name: str) -> tuple[np.ndarray, tuple[Any, ...]]:
+    if pa.types.is_floating(array.type):
+        values = numbers(array)
+        check_finite(values, "y")
+        if (values != np.floor(values)).any():
+            raise DataError(
+                f"Unknown label type: continuous. The target {name!r} has fractions, so it is no set of classes. "
+                "Use a regressor, or make classes of it."
+            )
+    encoded = array if pa.types.is_dictionary(array.type) else array.dictionary_encode()
+    return encoded.indices.to_numpy(zero_copy_only=False), tuple(encoded.dictionary.to_pylist())
+
+
+def _weights(batch: Batch, name: str) -> np.ndarray:
+    array = batch[name]
+    if isinstance(array, Matrix) or not is_numeric(array.type):
+        raise SchemaError(f"The weight {name!r} is not a column of numbers.")
+    weight = numbers(array).astype(np.float64)
+    check_finite(weight, "sample_weight")
+    if (weight < 0).any():
+        raise DataError(
+            f"The weight {name!r} has negative values, {weight.min():g} the least. Weights must be 0 or more."
+        )
+    return weight

@@ -1,0 +1,198 @@
+"""Rows that stay: in memory up to a budget, then in a file that is mapped while a pass reads it.
+
+A store keeps picklable items that consist of large arrays. The arrays of an item over the budget go to an
+unnamed temporary file; its small remainder stays in memory, so nothing is ever unpickled from disk.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import pickle
+import resource
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO, Generic, TypeVar
+
+from outgrow.artifact import disk_errors
+from outgrow.errors import ParameterError
+
+T = TypeVar("T")
+
+_UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
+          "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30, "TIB": 1 << 40}  # fmt: skip
+
+
+class Memory:
+    """A budget for the whole process, in bytes, and the folder for what exceeds it.
+
+    What the process holds when the budget is made counts, and an eighth of the budget is left for work.
+    """
+
+    def __init__(self, budget: int, folder: str | None = None) -> None:
+        self.budget = budget
+        self.folder = folder or tempfile.gettempdir()
+        self.spilled = 0
+        self._free = budget - budget // 8 - resident_bytes()
+        self._lock = threading.Lock()
+
+    def take(self, nbytes: int) -> bool:
+        """Reserve memory, or say that there is none left."""
+        with self._lock:
+            if nbytes > self._free:
+                self.spilled += nbytes
+                return False
+            self._free -= nbytes
+            return True
+
+    def give(self, nbytes: int) -> None:
+        with self._lock:
+            self._free += nbytes
+
+
+class Store(Generic[T]):
+    """A sequence of items of one fit."""
+
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
+        self._slots: list[_Held[T] | _Spilled[T] | None] = []
+        self._file: BinaryIO | None = None
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._slots)
+
+    def hold(self, item: T, nbytes: int) -> _Held[T] | _Spilled[T]:
+        """Keep an item without giving it a place yet; any thread may call this."""
+        return _Held(item, nbytes) if self._memory.take(nbytes) else self._spill(item)
+
+    def extend(self, groups: Iterable[list[_Held[T] | _Spilled[T]]]) -> None:
+        """Give held items their places, in the order of the groups."""
+        for group in groups:
+            self._slots.extend(group)
+
+    def units(self) -> list[Callable[[], Iterator[T]]]:
+        """Each item as a unit of a pass."""
+        return [lambda i=i: iter((self.get(i),)) for i in range(len(self))]  # type: ignore[misc]
+
+    def last_units(self) -> list[Callable[[], Iterator[T]]]:
+        """Each item as a unit of the last pass, let go as it is taken."""
+        return [lambda i=i: iter((self.pop(i),)) for i in range(len(self))]  # type: ignore[misc]
+
+    def get(self, index: int) -> T:
+        slot = self._slots[index]
+        assert slot is not None, "an item was asked for after its last use"
+        return slot.get()
+
+    def pop(self, index: int) -> T:
+        """The item, kept no longer."""
+        item = self.get(index)
+        slot, self._slots[index] = self._slots[index], None
+        if isinstance(slot, _Held):
+            self._memory.give(slot.nbytes)
+        return item
+
+    def _spill(self, item: T) -> _Spilled[T]:
+        buffers: list[pickle.PickleBuffer] = []
+        head = pickle.dumps(item, protocol=5, buffer_callback=buffers.append)
+        with self._lock, disk_errors(Path(self._memory.folder)):
+            if self._file is None:
+                self._file = tempfile.TemporaryFile(prefix="outgrow-", dir=self._memory.folder)  # noqa: SIM115
+            start = _align(self._file.seek(0, os.SEEK_END), mmap.ALLOCATIONGRANULARITY)
+            spans, at = [], 0
+            for buffer in buffers:
+                raw = buffer.raw()
+                self._file.seek(start + at)
+                self._file.write(raw)
+                spans.append((at, raw.nbytes))
+                at = _align(at + raw.nbytes, 64)
+            self._file.flush()
+        return _Spilled(head, self._file, start, spans)
+
+
+class _Held(Generic[T]):
+    def __init__(self, item: T, nbytes: int) -> None:
+        self.item = item
+        self.nbytes = nbytes
+
+    def get(self) -> T:
+        return self.item
+
+
+class _Spilled(Generic[T]):
+    """An item whose arrays lie in a file; each `get` maps them anew, and they leave memory with the item."""
+
+    def __init__(self, head: bytes, file: BinaryIO, start: int, spans: list[tuple[int, int]]) -> None:
+        self.head = head
+        self.file = file
+        self.start = start
+        self.spans = spans
+
+    def get(self) -> T:
+        length = sum(self.spans[-1]) if self.spans else 0
+        if not length:
+            return pickle.loads(self.head, buffers=[b""] * len(self.spans))
+        mapped = memoryview(mmap.mmap(self.file.fileno(), length, access=mmap.ACCESS_READ, offset=self.start))
+        return pickle.loads(self.head, buffers=[mapped[at : at + size] for at, size in self.spans])
+
+
+def parse_size(size: int | str) -> int:
+    """Bytes from a number or from text such as '512MiB' or '2GB'."""
+    if isinstance(size, int):
+        return size
+    text = size.strip().upper().replace(" ", "")
+    number = text.rstrip("KMGTIB")
+    try:
+        return int(float(number) * _UNITS[text[len(number) :] or "B"])
+    except (KeyError, ValueError):
+        raise ParameterError(f"{size!r} is not a size of memory. Write it like '512MiB' or '2GB'.") from None
+
+
+def resident_bytes() -> int:
+    """Memory the process holds now."""
+    try:
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[1]) * mmap.PAGESIZE
+    except OSError:
+        return peak_bytes()
+
+
+def peak_bytes() -> int:
+    """The most memory the process held so far."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        return _sizes(status.read_text(), "VmHWM")[0]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def available_bytes() -> int:
+    """Memory the machine could still give, with a container's limit where there is one."""
+    candidates = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    for name, line in (("/proc/meminfo", "MemAvailable"), ("/sys/fs/cgroup/memory.max", "")):
+        path = Path(name)
+        if path.exists():
+            candidates += _sizes(path.read_text(), line)
+    return min(candidates)
+
+
+def _sizes(text: str, line: str) -> list[int]:
+    if line:
+        return [int(row.split()[1]) * 1024 for row in text.splitlines() if row.startswith(line)]
+    return [int(text)] if text.strip().isdigit() else []
+
+
+def _align(position: int, to: int) -> int:
+    return -(-position // to) * to
+
+
+def describe_size(nbytes: float) -> str:
+    """Bytes as a person reads them."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if nbytes < 1024:
+            return f"{nbytes:.0f} {unit}" if unit in ("B", "KiB") else f"{nbytes:.1f} {unit}"
+        nbytes /= 1024
+    return f"{nbytes:.1f} TiB"

@@ -1,0 +1,61 @@
+"""Anything with rows as a dataset, on the engine where those rows are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from outgrow.data.scan import Scan
+from outgrow.data.source import array_source
+from outgrow.engine.dataset import Dataset, Engine, from_arrow
+from outgrow.engine.local import Local
+from outgrow.errors import DataError
+
+
+def dataset(data: Any, *, engine: Engine | None = None) -> Dataset:
+    """A dataset of rows in hand: where they are decides where they are worked on.
+
+    Parameters
+    ----------
+    data : a Dataset, a Spark DataFrame (Classic or Connect), anything that speaks Arrow's C stream (pandas,
+        Polars, DuckDB, PyArrow), a NumPy array or SciPy sparse matrix of shape (rows, columns).
+    engine : for data in this process; this machine by default.
+
+    Examples
+    --------
+    >>> import numpy as np, outgrow as og
+    >>> og.dataset(np.eye(3)).columns
+    ['x0', 'x1', 'x2']
+    """
+    if isinstance(data, Dataset):
+        return data
+    if is_spark(data):
+        from outgrow.engine.spark.engine import frame_dataset
+
+        return frame_dataset(data)
+    if is_table(data):
+        return from_arrow(data, engine=engine)
+    values = data if sp.issparse(data) else np.asarray(data)
+    if values.ndim != 2 or values.dtype.kind not in "biuf":
+        raise DataError(
+            f"A {type(data).__name__} of {values.ndim} dimension(s) and type {values.dtype} is no table. "
+            "Give a table, or a 2-D array of numbers."
+        )
+    return Dataset(Scan(array_source(values)), engine or Local())
+
+
+def is_spark(data: Any) -> bool:
+    """Whether this is a Spark DataFrame; does not import pyspark."""
+    return type(data).__module__.startswith("pyspark.sql.") and hasattr(data, "mapInArrow")
+
+
+def is_table(data: Any) -> bool:
+    """Whether this has named columns."""
+    return (
+        isinstance(data, Dataset)
+        or is_spark(data)
+        or hasattr(data, "__arrow_c_stream__")
+        or (type(data).__module__.partition(".")[0] == "pandas" and hasattr(data, "columns"))
+    )

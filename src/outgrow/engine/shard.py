@@ -1,0 +1,143 @@
+"""What a fit is handed: the rows of this rank, seen only through `reduce`.
+
+A fit runs once on every rank over that rank's `Shard`. `reduce` folds the local rows on threads and merges the
+result over all ranks, so the code of a fit reads as if all rows were in one place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+import pyarrow as pa
+
+from outgrow.data.batch import Batch
+from outgrow.data.hashing import row_hash
+from outgrow.engine.matrix import Block, Labels, MatrixSpec, MatrixView, Tiles, build_blocks, check_numeric
+from outgrow.engine.memory import Store
+from outgrow.engine.run import Run, Unit
+
+R = TypeVar("R")
+Keep = Callable[[np.ndarray], np.ndarray]
+
+
+class Readable(Protocol):
+    """A part of the rows of this rank that can be read, more than once."""
+
+    @property
+    def nbytes(self) -> int: ...
+
+    def batches(self) -> Iterator[Batch]: ...
+
+
+class Resident:
+    """The batches of this rank: read at the first pass, kept for the next ones as far as memory allows.
+
+    With `keep=False` they are read again at each pass.
+    """
+
+    def __init__(self, run: Run, pieces: Sequence[Readable], *, keep: bool = True) -> None:
+        self.run = run
+        self.pieces = pieces
+        self.matrices: dict[Any, MatrixView] = {}
+        self._keep = keep
+        self._store: Store[Batch] | None = None
+
+    def units(self) -> Sequence[Unit]:
+        if self._store is None and self._keep:
+            self._store = self._read()
+        if self._store is None:
+            return [piece.batches for piece in self.pieces]
+        return self._store.units()
+
+    def last_units(self) -> Sequence[Unit]:
+        """The units for the last time: what was kept is let go, what was not is read and not kept."""
+        return [piece.batches for piece in self.pieces] if self._store is None else self._store.last_units()
+
+    def _read(self) -> Store[Batch]:
+        store: Store[Batch] = Store(self.run.memory)
+
+        def read(unit: Unit) -> list[Any]:
+            return [store.hold(batch, batch.nbytes) for batch in unit()]
+
+        store.extend(self.run.map(read, [piece.batches for piece in self.pieces]))
+        return store
+
+
+@dataclass(frozen=True, eq=False)
+class Shard:
+    """The rows of this rank, and what is done to each batch before a fold sees it.
+
+    Attributes
+    ----------
+    run : the fit this belongs to; `run.comm` has the rank and the number of ranks.
+    example : a batch without rows, with the columns that `reduce` will see.
+    """
+
+    run: Run
+    example: Batch
+    rows: Resident
+    steps: tuple[Callable[[Batch], Batch], ...] = ()
+    keep: Keep | None = None
+
+    def reduce(self, fold: Callable[[Batch], R]) -> R:
+        """Merge `fold(batch)` over every batch of every rank: one pass.
+
+        `fold` returns a `State`, an array (arrays add), or a tuple of those, and must not change the batch.
+        """
+        if self.keep is None and not self.steps:
+            return self.run.reduce(self.rows, fold)
+        return self.run.reduce(self.rows, lambda batch: fold(self._change(batch)))
+
+    def transformed(self, step: Callable[[Batch], Batch]) -> Shard:
+        """The same rows seen through `step`, which is applied at each pass and works row by row."""
+        return replace(self, example=step(self.example), steps=(*self.steps, step))
+
+    def subset(self, keep: Keep) -> Shard:
+        """The rows for which `keep(hashes)` is true; `hashes` are uint64, one a row, made from its values."""
+        assert not self.steps, "rows are chosen before they are changed"
+        return replace(self, keep=keep)
+
+    def matrix(self, spec: MatrixSpec, *, last: bool = False) -> MatrixView:
+        """The rows as resident blocks of one matrix with target and weight.
+
+        Parameters
+        ----------
+        spec : which columns, and what they must be.
+        last : nobody needs the batches afterwards, so their memory may go.
+        """
+        if self.keep is None or self.steps:
+            return self.run.call(lambda: self._matrix(spec, last)).on(self.run)
+        whole = replace(self, keep=None)
+        keyed = replace(spec, keyed=True)
+        return self.run.call(lambda: whole._matrix(keyed, last)).on(self.run).subset(self.keep)
+
+    def _matrix(self, spec: MatrixSpec, last: bool) -> MatrixView:
+        key = (spec, self.steps, self.keep)
+        if key not in self.rows.matrices:
+            run = self.rows.run
+            store: Store[Block] = Store(run.memory)
+            check_numeric(self.example, spec.columns)
+
+            def convert(unit: Unit) -> list[Any]:
+                batches = map(self._change, unit())
+                return [
+                    store.hold(block, block.nbytes)
+                    for batch in batches
+                    for block in build_blocks(batch, spec)
+                ]
+
+            store.extend(run.map(convert, self.rows.last_units() if last else self.rows.units()))
+            width = self.example.matrix(spec.columns).shape[1]
+            labels = Labels.agree(run, store, spec, width)
+            self.rows.matrices[key] = MatrixView(run, Tiles(store, labels.classes), labels)
+        return self.rows.matrices[key]
+
+    def _change(self, batch: Batch) -> Batch:
+        if self.keep is not None:
+            batch = Batch.from_arrow(batch.to_arrow().filter(pa.array(self.keep(row_hash(batch)))))
+        for step in self.steps:
+            batch = step(batch)
+        return batch

@@ -1,0 +1,129 @@
+"""Fits side by side share scans: when all of them wait for a pass over the same rows, one pass serves them all."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from outgrow.engine.run import Foldable, Run
+from outgrow.engine.shard import Shard
+
+T = TypeVar("T")
+
+
+def together(shard: Shard, fits: Sequence[Callable[[Shard], T]]) -> list[T]:
+    """Run several fits over the same rows, with as few passes as the longest of them needs.
+
+    Each fit is ordinary code on a thread of its own. Whenever all that are still running wait, their folds go
+    over the rows in one pass; requests are served in the order of the fits, so all ranks do the same.
+
+    Returns
+    -------
+    list of what the fits return, in their order. The first error of a fit is raised once all have ended.
+    """
+    counter = _Counter(len(fits))
+    seats = [_Seat(shard.run, counter) for _ in fits]
+    results: list[Future[T]] = [Future() for _ in fits]
+
+    def live(index: int) -> None:
+        try:
+            results[index].set_result(fits[index](replace(shard, run=seats[index])))
+        except BaseException as error:
+            results[index].set_exception(error)
+        finally:
+            counter.down()
+
+    threads = [threading.Thread(target=live, args=(i,), daemon=True) for i in range(len(fits))]
+    for thread in threads:
+        thread.start()
+    while any(not result.done() for result in results):
+        counter.wait()
+        _serve(shard.run, [seat for seat in seats if seat.wish is not None], counter)
+    for thread in threads:
+        thread.join()
+    return [result.result() for result in results]
+
+
+@dataclass
+class _Wish:
+    """What a fit waits for: a pass over rows, or a call of its own."""
+
+    answer: Future[Any]
+    rows: Foldable | None
+    work: Callable[..., Any]
+
+
+class _Counter:
+    """How many fits are neither waiting nor done."""
+
+    def __init__(self, running: int) -> None:
+        self._running = running
+        self._changed = threading.Condition()
+
+    def down(self) -> None:
+        with self._changed:
+            self._running -= 1
+            self._changed.notify_all()
+
+    def up(self) -> None:
+        with self._changed:
+            self._running += 1
+
+    def wait(self) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._running == 0)
+
+
+class _Seat(Run):
+    """The run of one of several fits: its wishes wait to be served with those of the others."""
+
+    def __init__(self, base: Run, counter: _Counter) -> None:
+        super().__init__(base.comm, 1, base.memory, base.stage)
+        self.wish: _Wish | None = None
+        self._counter = counter
+
+    def reduce(self, rows: Foldable, fold: Callable[[Any], Any]) -> Any:
+        self.passes += 1
+        return self._ask(rows, fold)
+
+    def call(self, function: Callable[[], T]) -> T:
+        return self._ask(None, function)
+
+    def _ask(self, rows: Foldable | None, work: Callable[..., Any]) -> Any:
+        self.wish = _Wish(Future(), rows, work)
+        answer = self.wish.answer
+        self._counter.down()
+        return answer.result()
+
+
+def _serve(run: Run, seats: Sequence[_Seat], counter: _Counter) -> None:
+    wishes = [seat.wish for seat in seats if seat.wish is not None]
+    groups: dict[int, list[_Wish]] = {}
+    for wish in wishes:
+        groups.setdefault(id(wish if wish.rows is None else wish.rows), []).append(wish)
+    outcomes: list[tuple[_Wish, Any, BaseException | None]] = []
+    for group in groups.values():
+        outcomes += _fulfil(run, group)
+    for seat in seats:
+        seat.wish = None
+        counter.up()
+    for wish, value, error in outcomes:
+        if error is None:
+            wish.answer.set_result(value)
+        else:
+            wish.answer.set_exception(error)
+
+
+def _fulfil(run: Run, group: Sequence[_Wish]) -> list[tuple[_Wish, Any, BaseException | None]]:
+    rows = group[0].rows
+    try:
+        if rows is None:
+            return [(group[0], group[0].work(), None)]
+        folds = [wish.work for wish in group]
+        answers = run.reduce(rows, lambda item: tuple(fold(item) for fold in folds))
+        return [(wish, answer, None) for wish, answer in zip(group, answers, strict=True)]
+    except BaseException as error:
+        return [(wish, None, error) for wish in group]

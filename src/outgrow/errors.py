@@ -1,0 +1,61 @@
+"""Everything outgrow raises on purpose: one tree, each also the built-in a Python user would expect.
+
+A message states the fact, the offending values, and the next step.
+"""
+
+from __future__ import annotations
+
+
+class OutgrowError(Exception):
+    """Base of every error raised on purpose; `user_error` tells the command line whose mistake it is."""
+
+    user_error = True
+
+    def __str__(self) -> str:
+        return " ".join(str(arg) for arg in self.args)  # KeyError would print its argument quoted
+
+
+class ParameterError(OutgrowError, ValueError):
+    """A parameter of an estimator, an engine or a command has a value it cannot have."""
+
+
+class DataError(OutgrowError, ValueError):
+    """The data itself cannot be used: no rows, NaN, one class, a damaged file."""
+
+
+class SchemaError(OutgrowError, ValueError):
+    """Column names or types are not what was promised at fit."""
+
+
+class ColumnNotFoundError(OutgrowError, KeyError):
+    """A named column does not exist."""
+
+
+class InputNotFoundError(OutgrowError, FileNotFoundError):
+    """A path or pattern matches no file."""
+
+
+class OutputExistsError(OutgrowError, FileExistsError):
+    """The output path exists already; nothing is overwritten unless asked."""
+
+
+class ArtifactError(OutgrowError, ValueError):
+    """A saved model is damaged, newer than this library, or not a model."""
+
+
+class JobFileError(OutgrowError, ValueError):
+    """A job file is not valid."""
+
+
+class MissingExtraError(OutgrowError, ImportError):
+    """An optional library is needed and not installed."""
+
+
+class StorageError(OutgrowError, OSError):
+    """The disk refused: full, read-only, gone."""
+
+
+class EngineError(OutgrowError, RuntimeError):
+    """The engine could not run the work: too few slots, a lost rank, a deadline."""
+
+    user_error = False

@@ -1,0 +1,355 @@
+"""What every estimator is: parameters of scikit-learn's kind, and a few hooks.
+
+A transformer implements `_learn(shard, names, task)` and `_change(batch, names)`; a model implements
+`_learn(view)` and `_answer_predict(X)` or `_answer_predict_proba(X)`. Everything else (opening data, choosing the engine, checking columns,
+giving results in the form of the input, saving) is here, once.
+
+`_learn` sets attributes that end in an underscore; they are what is saved, and all that is sent from a cluster.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import pyarrow as pa
+import scipy.sparse as sp
+from sklearn.base import BaseEstimator, ClassifierMixin, ClusterMixin, RegressorMixin, TransformerMixin, clone
+from sklearn.utils.validation import check_is_fitted
+
+from outgrow.data.batch import Batch, Matrix, matrix_columns
+from outgrow.engine.matrix import MatrixSpec, MatrixView, check_finite
+from outgrow.engine.shard import Shard
+from outgrow.errors import DataError
+from outgrow.ml.columns import Columns, resolve
+from outgrow.ml.inputs import Training, as_given, collect, is_lazy, open_rows, open_training
+
+PREDICTION, DECISION = "prediction", "decision"
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a fit is about: the column of y, the column of weights, and the columns to learn from."""
+
+    target: str | None
+    weight: str | None
+    columns: tuple[str, ...]
+
+    def features(self, example: Batch) -> list[str]:
+        """The columns of a batch that are features."""
+        return [name for name in example.columns if name not in (self.target, self.weight)]
+
+
+class Estimator(BaseEstimator):
+    """The base of all estimators; subclasses give their parameters in `__init__` and implement the hooks."""
+
+    _classes: ClassVar[dict[str, type[Estimator]]] = {}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if not cls.__name__.startswith("_"):
+            Estimator._classes[cls.__name__] = cls
+
+    # ---- hooks -------------------------------------------------------------------------------------------
+
+    def _check_parameters(self) -> None:
+        """Raise ParameterError for values that cannot be; called before any data is read."""
+
+    def _fit_shard(self, shard: Shard, task: Task, *, last: bool = True) -> None:
+        """Learn from the rows of a shard by setting attributes that end in an underscore."""
+        raise NotImplementedError
+
+    def _restored(self) -> None:
+        """Called after learned attributes were set from outside."""
+
+    # ---- what hooks stand on -----------------------------------------------------------------------------
+
+    def _fit_on_engine(self, data: Training) -> Self:
+        task = Task(data.target, data.weight, tuple(self.columns_))
+        worker = clone(self)
+        engine, scan = data.dataset.engine, data.dataset.scan
+
+        def fit(shard: Shard) -> dict[str, Any]:
+            worker._fit_shard(shard, task)
+            return worker._learned()
+
+        wanted = [*task.columns, *data.beside]
+        if set(wanted) != set(scan.schema.names):
+            scan = scan.select(wanted)
+        self._restore(engine.fit(fit, scan, stage=f"fit {type(self).__name__}"))
+        return self
+
+    def _learned(self) -> dict[str, Any]:
+        """What was learned, as an artifact can store it."""
+        return {
+            name: value
+            for name, value in vars(self).items()
+            if name.endswith("_") and not name.startswith("_")
+        }
+
+    def _restore(self, learned: dict[str, Any]) -> None:
+        vars(self).update(learned)
+        self._restored()
+
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write the fitted estimator as a directory of JSON and arrays, whole or not at all.
+
+        Raises
+        ------
+        OutputExistsError
+            When the path exists and `overwrite` is false.
+
+        Examples
+        --------
+        >>> import tempfile, numpy as np, outgrow as og
+        >>> model = og.LinearRegression().fit(np.array([[1.0], [2.0], [3.0]]), np.array([2.0, 4.0, 6.0]))
+        >>> path = tempfile.mkdtemp() + "/double"
+        >>> model.save(path)
+        >>> og.load(path).predict(np.array([[10.0]])).round(6).tolist()
+        [20.0]
+        """
+        from outgrow.ml.persistence import save
+
+        check_is_fitted(self)
+        save(self, path, overwrite=overwrite)
+
+
+class Transformer(TransformerMixin, Estimator):
+    """Changes columns, row by row, in a way it learned.
+
+    Hooks: `_learn(shard, names, task)` and `_change(batch, names)`, where `names` are the columns it works on.
+    """
+
+    columns: Columns
+
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        """Learn from rows.
+
+        Parameters
+        ----------
+        X : dataset, Spark DataFrame, table, or array of shape (rows, columns).
+        y : the name of a column of X to leave out; otherwise ignored.
+        sample_weight : the name of a column of X, or an array of shape (rows,).
+        """
+        self._check_parameters()
+        return self._fit_on_engine(open_training(self, X, y, sample_weight))
+
+    def transform(self, X: Any) -> Any:
+        """The rows of X, changed; in the form X has."""
+        check_is_fitted(self)
+        return as_given(open_rows(self, X).map(self._transform), X)
+
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """Names of the columns that `transform` gives."""
+        check_is_fitted(self)
+        if input_features is not None:
+            self._check_names(input_features)
+        return column_names(self._transform(promised_example(self.columns_)))
+
+    def _learn(self, shard: Shard, names: list[str], task: Task) -> None:
+        raise NotImplementedError
+
+    def _change(self, batch: Batch, names: list[str]) -> Batch:
+        raise NotImplementedError
+
+    def _fit_shard(self, shard: Shard, task: Task, *, last: bool = True) -> None:
+        self.selected_ = resolve(self.columns, shard.example, task.features(shard.example))
+        self._learn(shard, self.selected_, task)
+
+    def _transform(self, batch: Batch) -> Batch:
+        return self._change(batch, self.selected_) if self.selected_ else batch
+
+    def _check_names(self, names: Any) -> None:
+        fitted = getattr(self, "feature_names_in_", None)
+        if fitted is not None and list(names) != list(fitted):
+            raise ValueError("input_features is not equal to feature_names_in_")
+        if len(names) != self.n_features_in_:
+            raise ValueError("input_features should have length equal to number of features")
+
+
+class Model(Estimator):
+    """Learns from a matrix and predicts. Hook: `_learn(view)`."""
+
+    _labels: ClassVar[bool] = False
+    _missing: ClassVar[bool] = False
+
+    def _learn(self, view: MatrixView) -> None:
+        raise NotImplementedError
+
+    def _fit_shard(self, shard: Shard, task: Task, *, last: bool = True) -> None:
+        names = tuple(task.features(shard.example))
+        spec = MatrixSpec(names, task.target, task.weight, labels=self._labels, missing=self._missing)
+        self.features_ = list(names)
+        self._learn(shard.matrix(spec, last=last))
+
+    def _matrix(self, batch: Batch) -> Any:
+        """The features of a batch, checked."""
+        X = batch.matrix(self.features_)
+        check_finite(X.data if sp.issparse(X) else X, "X", missing=self._missing)
+        return X
+
+    def _answer(self, method: str, batch: Batch) -> np.ndarray:
+        """What a public method says of the rows of a batch."""
+        return getattr(self, f"_answer_{method}")(self._matrix(batch))
+
+    def _answer_names(self, method: str) -> list[str]:
+        """The columns in which a lazy table gets the answers."""
+        return [PREDICTION]
+
+    def _respond(self, X: Any, method: str, through: Any = None) -> Any:
+        """The answers for X, as an array; for lazy tables, as columns beside those of X.
+
+        `through` is the pipeline whose last step this is.
+        """
+        owner = self if through is None else through
+        check_is_fitted(owner)
+        rows = open_rows(owner, X)
+
+        def answer(batch: Batch) -> np.ndarray:
+            return self._answer(method, batch if through is None else through._transform_all(batch))
+
+        def beside(batch: Batch) -> Batch:
+            return batch.with_columns(_as_columns(answer(batch), self._answer_names(method)))
+
+        return as_given(rows.map(beside), X) if is_lazy(X) else collect(rows, answer)
+
+
+class Supervised(Model):
+    """A model that learns to predict y."""
+
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        """Learn from rows.
+
+        Parameters
+        ----------
+        X : dataset, Spark DataFrame, table, or array of shape (rows, columns).
+        y : the name of a column of X, or an array of shape (rows,).
+        sample_weight : the name of a column of X, or an array of shape (rows,).
+        """
+        self._check_parameters()
+        return self._fit_on_engine(open_training(self, X, y, sample_weight))
+
+    def evaluate(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
+        """The metrics of the predictions for rows with known y, from one pass."""
+        from outgrow.ml.evaluation import evaluate
+
+        return evaluate(self, X, y, sample_weight)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        tags.input_tags.sparse = True
+        tags.input_tags.allow_nan = self._missing
+        return tags
+
+
+class Regressor(RegressorMixin, Supervised):
+    """Predicts a number. Hook: `_answer_predict(X)`."""
+
+    def _answer_predict(self, X: Any) -> np.ndarray:
+        raise NotImplementedError
+
+    def predict(self, X: Any) -> Any:
+        """Predicted values: an array, or for datasets and Spark DataFrames their columns and `prediction`."""
+        return self._respond(X, "predict")
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """R2 of the predictions."""
+        return float(self.evaluate(X, y, sample_weight)["r2"])
+
+
+class Classifier(ClassifierMixin, Supervised):
+    """Predicts a class. Hook: `_answer_predict_proba(X)`, of shape (rows, classes)."""
+
+    _labels = True
+    classes_: np.ndarray
+
+    def _answer_predict_proba(self, X: Any) -> np.ndarray:
+        raise NotImplementedError
+
+    def _answer_predict(self, X: Any) -> np.ndarray:
+        return self.classes_[np.argmax(self._answer_predict_proba(X), axis=1)]
+
+    def predict(self, X: Any) -> Any:
+        """Predicted classes: an array, or for datasets and Spark DataFrames their columns and `prediction`."""
+        return self._respond(X, "predict")
+
+    def predict_proba(self, X: Any) -> Any:
+        """Probabilities of shape (rows, classes); for lazy tables columns `probability_<class>`."""
+        return self._respond(X, "predict_proba")
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Accuracy of the predictions."""
+        return float(self.evaluate(X, y, sample_weight)["accuracy"])
+
+    def _answer_names(self, method: str) -> list[str]:
+        if method == "predict":
+            return [PREDICTION]
+        if method == "decision_function" and len(self.classes_) == 2:
+            return [DECISION]
+        stem = "probability" if method == "predict_proba" else DECISION
+        return [f"{stem}_{label}" for label in self.classes_]
+
+    def _learn_classes(self, view: MatrixView) -> int:
+        """Note the classes; there must be two."""
+        self.classes_ = view.classes
+        if len(self.classes_) < 2:
+            raise DataError(
+                f"{type(self).__name__} needs samples of at least 2 classes in the target, "
+                f"but the data contains only one class: {self.classes_.tolist()[0]!r}."
+            )
+        return len(self.classes_)
+
+
+class Clusterer(ClusterMixin, Model):
+    """Finds groups. Hook: `_answer_predict(X)`, the index of each row's cluster."""
+
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        """Learn from rows; `y` names a column of X to leave out, otherwise it is ignored."""
+        self._check_parameters()
+        return self._fit_on_engine(open_training(self, X, y, sample_weight))
+
+    def predict(self, X: Any) -> Any:
+        """The cluster of each row: an array, or for datasets and Spark DataFrames their columns and `prediction`."""
+        return self._respond(X, "predict")
+
+    def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
+        """Learn from rows, then give each row's cluster."""
+        return self.fit(X, y, sample_weight=sample_weight).predict(X)
+
+    def _answer_predict(self, X: Any) -> np.ndarray:
+        raise NotImplementedError
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+
+def _as_columns(values: np.ndarray, names: list[str]) -> dict[str, Any]:
+    if values.ndim == 2:
+        return dict(matrix_columns(values, names))
+    return {names[0]: pa.array(values.tolist() if values.dtype.kind in "OU" else values)}
+
+
+def column_names(batch: Batch) -> np.ndarray:
+    """The names of the columns of a batch, vectors spelt out."""
+    columns = batch.columns.items()
+    names = [n for name, c in columns for n in (c.names if isinstance(c, Matrix) else (name,))]
+    return np.array(names, dtype=object)
+
+
+def promised_example(columns: Mapping[str, str]) -> Batch:
+    """A batch without rows, with the columns (name to kind) that a fit promised."""
+    return Batch({name: _empty(name, kind) for name, kind in columns.items()}, 0)
+
+
+def _empty(name: str, kind: str) -> Any:
+    if kind.startswith("vector["):
+        width = int(kind[7:-1])
+        return Matrix(np.zeros((0, width)), tuple(f"{name}_{j}" for j in range(width)))
+    types: dict[str, Any] = {"number": pa.float64(), "category": pa.string(), "time": pa.timestamp("us")}
+    return pa.array([], types.get(kind, pa.string()))

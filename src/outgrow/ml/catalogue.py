@@ -1,0 +1,29 @@
+"""Where each public estimator lives; adding one is a line here."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+ESTIMATORS = {
+    "ElasticNet": "outgrow.ml.linear.elastic_net",
+    "GradientBoostingClassifier": "outgrow.ml.trees.gradient_boosting",
+    "GradientBoostingRegressor": "outgrow.ml.trees.gradient_boosting",
+    "KMeans": "outgrow.ml.cluster.kmeans",
+    "LinearRegression": "outgrow.ml.linear.linear_regression",
+    "LogisticRegression": "outgrow.ml.linear.logistic_regression",
+    "OneHotEncoder": "outgrow.ml.preprocess.one_hot_encoder",
+    "OrdinalEncoder": "outgrow.ml.preprocess.ordinal_encoder",
+    "PCA": "outgrow.ml.decomposition.pca",
+    "Pipeline": "outgrow.ml.pipeline",
+    "RandomForestClassifier": "outgrow.ml.trees.random_forest",
+    "RandomForestRegressor": "outgrow.ml.trees.random_forest",
+    "Ridge": "outgrow.ml.linear.ridge",
+    "SimpleImputer": "outgrow.ml.preprocess.simple_imputer",
+    "StandardScaler": "outgrow.ml.preprocess.standard_scaler",
+}
+
+
+def estimator_class(name: str) -> Any:
+    """The estimator of this name."""
+    return getattr(importlib.import_module(ESTIMATORS[name]), name)

@@ -1,0 +1,230 @@
+"""What users hand to `fit` and `predict`, opened as a dataset; and results in the form the input had."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import scipy.sparse as sp
+from sklearn.utils.validation import (
+    check_consistent_length,
+    column_or_1d,
+    validate_data,
+)
+
+from outgrow.data.batch import Batch, Matrix
+from outgrow.data.scan import Scan, check_columns
+from outgrow.data.schema import check_kinds, kinds_of
+from outgrow.data.source import ArraySource, Source, TableSource, array_source
+from outgrow.engine.dataset import Dataset, as_table
+from outgrow.engine.local import Local
+from outgrow.engine.open import dataset, is_spark, is_table
+from outgrow.errors import DataError, ParameterError, SchemaError
+
+TARGET, WEIGHT = "__target__", "__weight__"
+
+
+@dataclass(frozen=True)
+class Training:
+    """Rows to learn from, and which of their columns are the target and the weight."""
+
+    dataset: Dataset
+    target: str | None
+    weight: str | None
+
+    @property
+    def beside(self) -> tuple[str, ...]:
+        """The columns that are no features."""
+        return tuple(name for name in (self.target, self.weight) if name is not None)
+
+
+def open_training(estimator: Any, X: Any, y: Any, sample_weight: Any, *, reset: bool = True) -> Training:
+    """Check the input of `fit` and note on the estimator what it promises to later calls.
+
+    Sets `columns_` (name to kind), `n_features_in_` and, where columns have names, `feature_names_in_`.
+    """
+    needs_y = estimator.__sklearn_tags__().target_tags.required
+    if needs_y and y is None:
+        raise ParameterError(
+            f"This {type(estimator).__name__} estimator requires y to be passed, but the target y is None."
+        )
+    if not needs_y and not isinstance(y, str):
+        y = None
+    opened = (
+        _open_table(X, y, sample_weight)
+        if is_table(X)
+        else _open_array(estimator, X, y, sample_weight, reset)
+    )
+    if reset:
+        _promise(estimator, X, opened)
+    elif is_table(X):
+        check_kinds(estimator.columns_, opened.dataset.schema, type(estimator).__name__)
+    return opened
+
+
+def open_rows(estimator: Any, X: Any) -> Dataset:
+    """Check the input of `predict` or `transform` against what `fit` saw; only those columns are kept for arrays."""
+    if not is_table(X):
+        values = _check_array(estimator, X, reset=False)
+        return Dataset(Scan(_named(values, list(estimator.columns_))), Local())
+    rows = dataset(X)
+    if _is_pandas(X):
+        validate_data(estimator, X, reset=False, skip_check_array=True)
+        if not hasattr(estimator, "feature_names_in_"):
+            table = as_table(X).rename_columns(list(estimator.columns_))
+            rows = Dataset(Scan(TableSource(table)), Local())
+    check_kinds(estimator.columns_, rows.schema, type(estimator).__name__)
+    return rows
+
+
+def is_lazy(X: Any) -> bool:
+    """Whether results for this input are lazy tables rather than arrays."""
+    return isinstance(X, Dataset) or is_spark(X) or isinstance(X, pa.Table | pa.RecordBatch)
+
+
+def as_given(rows: Dataset, X: Any) -> Any:
+    """A resulting dataset in the form of the input it was made from."""
+    if isinstance(X, Dataset):
+        return rows
+    if is_spark(X):
+        return rows.engine.frame(rows.scan)  # type: ignore[attr-defined]
+    if _is_pandas(X):
+        return rows.to_pandas().set_index(X.index)
+    if type(X).__module__.partition(".")[0] == "polars":
+        return sys.modules["polars"].from_arrow(rows.to_arrow())
+    if is_table(X):
+        return rows.to_arrow()
+    return collect(rows, _all_columns)
+
+
+def collect(rows: Dataset, function: Callable[[Batch], Any]) -> Any:
+    """What `function` makes of each batch, as one NumPy array or CSR matrix."""
+    parts = [function(batch) for batch in rows.engine.map(rows.scan)] or [function(rows.scan.example())]
+    if len(parts) == 1:
+        return parts[0]
+    return sp.vstack(parts, format="csr") if sp.issparse(parts[0]) else np.concatenate(parts)
+
+
+def _all_columns(batch: Batch) -> Any:
+    columns = batch.columns.values()
+    if all(isinstance(column, Matrix) or column.type != pa.string() for column in columns):
+        return batch.matrix()
+    return np.array([column.to_pylist() for column in columns], dtype=object).T
+
+
+def _open_table(X: Any, y: Any, sample_weight: Any) -> Training:
+    rows = dataset(X)
+    arrays = {TARGET: y, WEIGHT: sample_weight}
+    arrays = {
+        name: value for name, value in arrays.items() if value is not None and not isinstance(value, str)
+    }
+    if arrays:
+        if isinstance(X, Dataset) or is_spark(X):
+            raise ParameterError(
+                "With a dataset or a Spark DataFrame, y and sample_weight are names of its columns, not arrays."
+            )
+        table = as_table(X)
+        for name, value in arrays.items():
+            column = column_or_1d(value, warn=name == TARGET)
+            if len(column) != table.num_rows:
+                raise DataError(
+                    f"Found input variables with inconsistent numbers of samples: {[table.num_rows, len(column)]}."
+                )
+            table = table.append_column(name, _arrow_column(column, name))
+        rows = Dataset(Scan(TableSource(table)), Local())
+    target = y if isinstance(y, str) else TARGET if TARGET in arrays else None
+    weight = sample_weight if isinstance(sample_weight, str) else WEIGHT if WEIGHT in arrays else None
+    check_columns(rows.schema, [name for name in (target, weight) if name is not None])
+    return Training(rows, target, weight)
+
+
+def _open_array(estimator: Any, X: Any, y: Any, sample_weight: Any, reset: bool) -> Training:
+    if isinstance(y, str) or isinstance(sample_weight, str):
+        raise ParameterError(
+            "y and sample_weight name columns, but X is an array without column names. Pass arrays."
+        )
+    values = _check_array(estimator, X, reset=reset)
+    beside = {}
+    if y is not None:
+        y = column_or_1d(y, warn=True)
+        check_consistent_length(values, y)
+        beside[TARGET] = _arrow_column(y, "y")
+    if sample_weight is not None:
+        beside[WEIGHT] = _arrow_column(_weight_array(sample_weight, values.shape[0]), "sample_weight")
+    source = _named(values, None, beside)
+    return Training(
+        Dataset(Scan(source), Local()),
+        TARGET if y is not None else None,
+        WEIGHT if sample_weight is not None else None,
+    )
+
+
+def _check_array(estimator: Any, X: Any, *, reset: bool) -> Any:
+    """scikit-learn's own checks of an array, so that its users see the errors they know."""
+    tags = estimator.__sklearn_tags__().input_tags
+    finite: Any = "allow-nan" if tags.allow_nan else True
+    if tags.categorical:
+        return validate_data(estimator, X, reset=reset, dtype=None, ensure_all_finite=False)
+    accept: Any = "csr" if tags.sparse else False
+    return validate_data(
+        estimator, X, reset=reset, accept_sparse=accept, dtype=np.float64, ensure_all_finite=finite
+    )
+
+
+def _named(values: Any, names: list[str] | None, beside: Mapping[str, pa.Array] | None = None) -> Source:
+    """The source of an array under the names that the estimator was fitted with."""
+    beside = dict(beside or {})
+    if sp.issparse(values):
+        return ArraySource(array_source(values).values, array_source(values).names, beside)
+    columns = tuple(names or (f"x{j}" for j in range(values.shape[1])))
+    if values.dtype.kind in "biuf":
+        return ArraySource(values, columns, beside)
+    arrays = [_arrow_column(values[:, j], columns[j]) for j in range(values.shape[1])]
+    return TableSource(pa.table({**dict(zip(columns, arrays, strict=True)), **beside}))
+
+
+def _arrow_column(values: np.ndarray, name: str) -> pa.Array:
+    if values.dtype.kind == "O":
+        values = np.array(
+            [None if value is None or value != value else value for value in values.tolist()], dtype=object
+        )
+    try:
+        return pa.array(values.tolist() if values.dtype.kind in "OUS" else values)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+        raise DataError(
+            f"Column {name!r} mixes types or holds objects: {error}. Give it one type."
+        ) from error
+
+
+def _weight_array(sample_weight: Any, rows: int) -> np.ndarray:
+    weight = np.asarray(sample_weight, dtype=np.float64)
+    if weight.ndim == 0:
+        return np.full(rows, float(weight))
+    if weight.ndim != 1:
+        raise ParameterError(f"Sample weights must be 1D array or scalar, not of shape {weight.shape}.")
+    if len(weight) != rows:
+        raise ParameterError(f"sample_weight.shape == {weight.shape}, expected {(rows,)}!")
+    return weight
+
+
+def _promise(estimator: Any, X: Any, opened: Training) -> None:
+    schema = opened.dataset.schema
+    estimator.columns_ = {name: kind for name, kind in kinds_of(schema).items() if name not in opened.beside}
+    if not is_table(X):
+        return
+    if not estimator.columns_:
+        raise SchemaError(f"There are no feature columns beside {list(opened.beside)}.")
+    names = np.array(list(estimator.columns_), dtype=object)
+    if _is_pandas(X) and opened.target in (None, TARGET) and opened.weight in (None, WEIGHT):
+        validate_data(estimator, X, reset=True, skip_check_array=True)
+    else:
+        estimator.n_features_in_ = len(names)
+        estimator.feature_names_in_ = names
+
+
+def _is_pandas(X: Any) -> bool:
+    return type(X).__module__.partition(".")[0] == "pandas"

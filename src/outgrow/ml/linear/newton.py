@@ -1,0 +1,114 @@
+"""Newton's method on sums over rows: each step is one pass that returns loss, gradient and curvature.
+
+With an absolute penalty the quadratic model of each step is minimised together with it (proximal Newton; Lee,
+Sun and Saunders 2014). The first steps are made on a thin, evenly spaced part of the rows: they only choose
+where the steps over all rows begin.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.linalg
+
+from outgrow.engine.matrix import MatrixView
+from outgrow.ml.linear.descent import lasso_quadratic
+from outgrow.ml.linear.likelihood import Likelihood
+
+THIN = 32
+THIN_ROWS = 2_000
+_BACKTRACK = 0.5 ** np.arange(1, 13)
+
+
+@dataclass(frozen=True)
+class Penalty:
+    """l1 * sum |w| + ½ l2 * sum w², over the parameters where `mask` is 1."""
+
+    l1: float
+    l2: float
+    mask: np.ndarray
+
+    def value(self, w: np.ndarray) -> float:
+        kept = w * self.mask
+        return self.absolute(w) + 0.5 * self.l2 * float(kept @ kept)
+
+    def absolute(self, w: np.ndarray) -> float:
+        return float(self.l1 * np.abs(w * self.mask).sum())
+
+    def scaled(self, factor: float) -> Penalty:
+        return Penalty(self.l1 * factor, self.l2 * factor, self.mask)
+
+
+@dataclass(frozen=True)
+class Minimum:
+    """Where a minimisation ended."""
+
+    parameters: np.ndarray
+    objective: float
+    steps: int
+    converged: bool
+
+
+def newton(
+    view: MatrixView, likelihood: Likelihood, penalty: Penalty, *, tol: float, max_iter: int
+) -> Minimum:
+    """Minimise the loss over all rows plus the penalty, starting from zero."""
+    start = np.zeros(likelihood.size)
+    if view.rows // THIN >= max(THIN_ROWS, 20 * likelihood.size):
+        thin = view.thinned(THIN)
+        start = _descend(
+            thin, likelihood, penalty.scaled(1 / THIN), start, tol=1e-6, max_iter=max_iter
+        ).parameters
+    return _descend(view, likelihood, penalty, start, tol=tol, max_iter=max_iter)
+
+
+def _descend(
+    view: MatrixView, likelihood: Likelihood, penalty: Penalty, w: np.ndarray, *, tol: float, max_iter: int
+) -> Minimum:
+    previous, step = np.inf, np.zeros_like(w)
+    for count in range(1, max_iter + 1):
+        sums, H = view.reduce(lambda block, w=w: likelihood.curvature(block, w))
+        objective = float(sums[0]) + penalty.value(w)
+        if objective > previous + 1e-9 * abs(previous):
+            w = _shorten(view, likelihood, penalty, w - step, step)
+            previous, step = np.inf, np.zeros_like(w)
+            continue
+        step, gain = _step(H, sums[1:], likelihood.gauge(), penalty, w)
+        previous = objective
+        w = w + step
+        view.run.tell("step", count, loss=objective)
+        if gain <= tol * max(abs(objective), np.finfo(np.float64).tiny):
+            return Minimum(w, objective - gain, count, True)
+    return Minimum(w, previous, max_iter, False)
+
+
+def _step(
+    H: np.ndarray, gradient: np.ndarray, gauge: np.ndarray | None, penalty: Penalty, w: np.ndarray
+) -> tuple[np.ndarray, float]:
+    """The step to the minimum of the quadratic model, and the gain it promises."""
+    g = gradient + penalty.l2 * penalty.mask * w
+    H = H + np.diag(penalty.l2 * penalty.mask)
+    if gauge is not None:
+        H = H + gauge * (np.trace(H) / len(H))
+    H[np.diag_indices_from(H)] += 1e-14 * np.trace(H) / len(H)
+    if penalty.l1:
+        target, _ = lasso_quadratic(H, H @ w - g, penalty.l1 * penalty.mask, w, tol=1e-13, max_sweeps=5_000)
+        step = target - w
+        model = g @ step + 0.5 * step @ H @ step
+        return step, float(penalty.absolute(w) - penalty.absolute(target) - model)
+    try:
+        step = -scipy.linalg.solve(H, g, assume_a="pos")
+    except scipy.linalg.LinAlgError:
+        step = -np.linalg.pinv(H, hermitian=True) @ g
+    return step, float(-0.5 * g @ step)
+
+
+def _shorten(
+    view: MatrixView, likelihood: Likelihood, penalty: Penalty, w: np.ndarray, step: np.ndarray
+) -> np.ndarray:
+    """The best of some shorter steps, all tried in one pass."""
+    candidates = w + _BACKTRACK[:, None] * step
+    losses = view.reduce(lambda block: likelihood.losses(block, candidates))
+    totals = losses + [penalty.value(candidate) for candidate in candidates]
+    return candidates[int(np.argmin(totals))]

@@ -1,0 +1,65 @@
+"""Checks of estimator parameters, made at `fit` before any data is read."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from numbers import Integral, Real
+from typing import Any
+
+from outgrow.errors import ParameterError
+
+
+def number(
+    owner: Any,
+    name: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    above: float | None = None,
+    none: bool = False,
+) -> None:
+    """The parameter is a real number in [low, high], or greater than `above`."""
+    value = getattr(owner, name)
+    if none and value is None:
+        return
+    good = isinstance(value, Real) and not isinstance(value, bool) and value == value
+    if good and low is not None:
+        good = value >= low
+    if good and high is not None:
+        good = value <= high
+    if good and above is not None:
+        good = value > above
+    if not good:
+        _refuse(owner, name, _range("a number", low, high, above, none))
+
+
+def integer(owner: Any, name: str, *, low: int | None = None, none: bool = False) -> None:
+    """The parameter is a whole number of at least `low`."""
+    value = getattr(owner, name)
+    if none and value is None:
+        return
+    if not isinstance(value, Integral) or isinstance(value, bool) or (low is not None and value < low):
+        _refuse(owner, name, _range("a whole number", low, None, None, none))
+
+
+def one_of(owner: Any, name: str, allowed: Collection[Any]) -> None:
+    """The parameter is one of these."""
+    value = getattr(owner, name)
+    if not any(value is item or (isinstance(item, str) and value == item) for item in allowed):
+        _refuse(owner, name, "one of " + ", ".join(map(repr, allowed)))
+
+
+def _range(what: str, low: float | None, high: float | None, above: float | None, none: bool) -> str:
+    parts = [
+        f"of at least {low:g}" if low is not None else "",
+        f"of at most {high:g}" if high is not None else "",
+        f"greater than {above:g}" if above is not None else "",
+        "or None" if none else "",
+    ]
+    return " ".join([what, *(part for part in parts if part)])
+
+
+def _refuse(owner: Any, name: str, expected: str) -> None:
+    raise ParameterError(
+        f"{type(owner).__name__}({name}={getattr(owner, name)!r}): {name} must be {expected}."
+    )

@@ -1,0 +1,91 @@
+"""Estimators as artifacts: class, parameters, what was learned, and the versions that wrote it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import fields, is_dataclass
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+from outgrow import artifact
+from outgrow.errors import ArtifactError
+from outgrow.ml import columns as selectors
+from outgrow.ml.base import Estimator
+
+LIBRARIES = ("outgrow", "numpy", "scipy", "pyarrow", "scikit-learn")
+_SELECTORS = {cls.__name__: cls for cls in (selectors._Numeric, selectors._Categorical, selectors._Matching)}
+
+
+def save(estimator: Estimator, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+    """Write a fitted estimator; see `Estimator.save`."""
+    tree = {
+        "libraries": {name: version(name) for name in LIBRARIES},
+        "schema": getattr(estimator, "columns_", {}),
+        "estimator": describe(estimator),
+    }
+    artifact.write(path, tree, overwrite=overwrite)
+
+
+def load(path: str | os.PathLike[str]) -> Any:
+    """Read an estimator that `save` wrote. Nothing in the artifact is executed.
+
+    Raises
+    ------
+    ArtifactError
+        When the directory is damaged, newer than this library, or names an unknown class.
+    """
+    tree = artifact.read(path)
+    return restore(tree["estimator"])
+
+
+def describe(estimator: Estimator) -> dict[str, Any]:
+    """An estimator as a tree."""
+    parameters = {name: _describe_value(value) for name, value in estimator.get_params(deep=False).items()}
+    return {"class": type(estimator).__name__, "parameters": parameters, "learned": estimator._learned()}
+
+
+def restore(tree: dict[str, Any]) -> Any:
+    """The estimator that `describe` was given."""
+    try:
+        kind = Estimator._classes[tree["class"]]
+    except KeyError:
+        raise ArtifactError(
+            f"The model has a {tree['class']}, which is not known here. Import the module that defines it, then load."
+        ) from None
+    estimator = kind(**{name: _restore_value(value) for name, value in tree["parameters"].items()})
+    if tree["learned"]:
+        estimator._restore(tree["learned"])
+    return estimator
+
+
+def _describe_value(value: Any) -> Any:
+    if isinstance(value, Estimator):
+        return {"estimator": describe(value)}
+    if type(value).__name__ in _SELECTORS and is_dataclass(value):
+        return {
+            "selector": type(value).__name__,
+            "with": {f.name: getattr(value, f.name) for f in fields(value)},
+        }
+    if isinstance(value, list | tuple):
+        return {"tuple" if isinstance(value, tuple) else "list": [_describe_value(item) for item in value]}
+    if value is None or isinstance(value, bool | int | float | str | np.ndarray | np.generic):
+        return {"value": value}
+    if isinstance(value, dict):
+        return {"dict": [[key, _describe_value(item)] for key, item in value.items()]}
+    raise ArtifactError(f"A parameter holds a {type(value).__name__} ({value!r}), which cannot be saved.")
+
+
+def _restore_value(tree: dict[str, Any]) -> Any:
+    if "estimator" in tree:
+        return restore(tree["estimator"])
+    if "selector" in tree:
+        return _SELECTORS[tree["selector"]](**tree["with"])
+    if "tuple" in tree:
+        return tuple(map(_restore_value, tree["tuple"]))
+    if "list" in tree:
+        return list(map(_restore_value, tree["list"]))
+    if "dict" in tree:
+        return {key: _restore_value(value) for key, value in tree["dict"]}
+    return tree["value"]

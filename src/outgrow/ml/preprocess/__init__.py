@@ -1,0 +1,1 @@
+"""Transformers that prepare columns."""

@@ -1,0 +1,119 @@
+"""Standardisation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from outgrow.data.batch import Batch, Matrix, matrix_columns
+from outgrow.engine.matrix import check_finite
+from outgrow.engine.shard import Shard
+from outgrow.errors import ParameterError
+from outgrow.ml.base import Task, Transformer
+from outgrow.ml.columns import Columns, require_numeric
+from outgrow.stats.moments import Moments
+
+
+class StandardScaler(Transformer):
+    """Subtract the mean and divide by the standard deviation, column by column.
+
+    Missing values stay missing and count for nothing. Spark MLlib's `StandardScaler` divides by the sample
+    standard deviation (n - 1) and does not centre by default; this one is scikit-learn's (n, and it centres).
+
+    Parameters
+    ----------
+    columns : which columns, by name or selector; all by default.
+    with_mean : subtract the mean. Sparse matrices need `with_mean=False`.
+    with_std : divide by the standard deviation.
+
+    Attributes
+    ----------
+    mean_, var_, scale_ : ndarray of shape (n_columns,).
+
+    Examples
+    --------
+    >>> import numpy as np, outgrow as og
+    >>> og.StandardScaler().fit_transform(np.array([[1.0], [3.0]])).tolist()
+    [[-1.0], [1.0]]
+    """
+
+    def __init__(self, columns: Columns = None, *, with_mean: bool = True, with_std: bool = True) -> None:
+        self.columns = columns
+        self.with_mean = with_mean
+        self.with_std = with_std
+
+    def _learn(self, shard: Shard, names: list[str], task: Task) -> None:
+        require_numeric(shard.example, names, "StandardScaler")
+        if not names:
+            return
+        if self.with_mean and any(_sparse(shard.example[name]) for name in names):
+            raise ParameterError("Cannot center sparse matrices: pass with_mean=False instead.")
+        moments = shard.reduce(lambda batch: _moments(batch, names, task.weight))
+        self.n_samples_seen_ = moments.n
+        self.mean_ = moments.mean
+        self.var_ = moments.variance()
+        self.scale_ = _scale(moments)
+
+    def _change(self, batch: Batch, names: list[str]) -> Batch:
+        columns, at = {}, 0
+        if not any(isinstance(batch[name], Matrix) for name in names):
+            return batch.with_columns(matrix_columns(self._scaled(batch.matrix(names), 0), names))
+        for name in names:
+            X = batch.matrix([name])
+            scaled = self._scaled(X, at)
+            at += X.shape[1]
+            column = batch[name]
+            columns[name] = (
+                Matrix(scaled, column.names)
+                if isinstance(column, Matrix)
+                else matrix_columns(scaled, [name])[name]
+            )
+        return batch.with_columns(columns)
+
+    def inverse_transform(self, X: Any) -> np.ndarray:
+        """Undo the transformation of an array."""
+        X = np.array(X, dtype=np.float64)
+        if self.with_std:
+            X *= self.scale_
+        return X + self.mean_ if self.with_mean else X
+
+    def _scaled(self, X: Any, at: int) -> Any:
+        part = slice(at, at + X.shape[1])
+        if sp.issparse(X):
+            return (X @ sp.diags_array(1 / self.scale_[part])).tocsr() if self.with_std else X
+        out = np.empty(X.shape, order="F")
+        for j, (mean, scale) in enumerate(zip(self.mean_[part], self.scale_[part], strict=True)):
+            np.subtract(X[:, j], mean if self.with_mean else 0.0, out=out[:, j])
+            if self.with_std and scale != 1.0:
+                out[:, j] *= 1.0 / scale
+        return out
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.sparse = not self.with_mean
+        return tags
+
+
+def _sparse(column: Any) -> bool:
+    return isinstance(column, Matrix) and column.sparse
+
+
+def _moments(batch: Batch, names: list[str], weight: str | None) -> Moments:
+    X = batch.matrix(names)
+    check_finite(X.data if sp.issparse(X) else X, "X", missing=True)
+    return Moments.of(X, None if weight is None else batch.matrix([weight])[:, 0])
+
+
+def _scale(moments: Moments) -> np.ndarray:
+    """Standard deviations; 1 where a column does not vary, up to the rounding of its sum as scikit-learn does."""
+    variance = moments.variance()
+    noise = (
+        moments.n * np.finfo(np.float64).eps * variance
+        + (moments.n * moments.mean * np.finfo(np.float64).eps) ** 2
+    )
+    return np.where(
+        np.isnan(variance) | (variance <= noise), 1.0, np.sqrt(np.where(variance > 0, variance, 1.0))
+    )

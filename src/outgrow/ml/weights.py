@@ -1,0 +1,31 @@
+"""Weights of classes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+
+from outgrow.errors import ParameterError
+
+ClassWeight = Mapping[Any, float] | Literal["balanced"] | None
+
+
+def class_factors(class_weight: ClassWeight, classes: np.ndarray, totals: np.ndarray) -> np.ndarray | None:
+    """The factor of each class, or None where all are 1.
+
+    'balanced' is n / (classes * weight of the class), as in scikit-learn.
+    """
+    if class_weight is None:
+        return None
+    if isinstance(class_weight, str):
+        if class_weight != "balanced":
+            raise ParameterError(f"class_weight={class_weight!r}: give 'balanced', a dictionary, or None.")
+        return totals.sum() / (len(classes) * np.where(totals > 0, totals, 1))
+    unknown = [label for label in class_weight if label not in classes.tolist()]
+    if unknown:
+        raise ParameterError(
+            f"class_weight names {unknown}, which are not among the classes {classes.tolist()}."
+        )
+    return np.array([float(class_weight.get(label, 1.0)) for label in classes.tolist()])

@@ -1,0 +1,1 @@
+"""Mergeable states: what one pass folds batches into."""

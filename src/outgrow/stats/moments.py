@@ -1,0 +1,218 @@
+"""Counts, means and squares about the mean, merged as Chan, Golub and LeVeque (1979) do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from outgrow.stats.state import State
+
+
+@dataclass(frozen=True, eq=False)
+class Moments(State):
+    """For each column: the weight of its values (`n`), their mean, and squares about it (`m2`); NaN is no value."""
+
+    n: np.ndarray
+    mean: np.ndarray
+    m2: np.ndarray
+
+    @classmethod
+    def of(cls, X: Any, weight: np.ndarray | None = None) -> Moments:
+        """The moments of the columns of a dense or CSR matrix."""
+        if sp.issparse(X):
+            return cls._of_sparse(X, weight)
+        columns = [_column_moments(X[:, j], weight) for j in range(X.shape[1])]
+        table = np.array(columns, dtype=np.float64).reshape(-1, 3)
+        return cls(*table.T.copy())
+
+    @classmethod
+    def _of_sparse(cls, X: Any, weight: np.ndarray | None) -> Moments:
+        rows = np.ones(X.shape[0]) if weight is None else weight
+        csc = X.tocsc()
+        w = rows[csc.indices]
+        column = np.repeat(np.arange(X.shape[1]), np.diff(csc.indptr))
+        missing = np.isnan(csc.data)
+        width = X.shape[1]
+        n = rows.sum() - np.bincount(column, w * missing, width)
+        values, w = np.where(missing, 0.0, csc.data), np.where(missing, 0.0, w)
+        mean = np.bincount(column, w * values, width) / np.where(n > 0, n, 1)
+        stored = np.bincount(column, w, width)
+        m2 = np.bincount(column, w * (values - mean[column]) ** 2, width) + (n - stored) * mean**2
+        return cls(n, mean, m2)
+
+    def merge(self, other: Moments) -> Moments:
+        n = self.n + other.n
+        share = other.n / np.where(n > 0, n, 1)
+        step = other.mean - self.mean
+        return Moments(n, self.mean + step * share, self.m2 + other.m2 + step**2 * self.n * share)
+
+    def variance(self, ddof: float = 0.0) -> np.ndarray:
+        """Variance of each column, NaN where it has no more than `ddof` values."""
+        degrees = self.n - ddof
+        return np.where(degrees > 0, self.m2 / np.where(degrees > 0, degrees, 1), np.nan)
+
+
+@dataclass(frozen=True, eq=False)
+class CoMoments(State):
+    """Weight `n`, mean of shape (p,), and products about the mean of shape (p, p), of rows without missing values."""
+
+    n: float
+    mean: np.ndarray
+    products: np.ndarray
+
+    @classmethod
+    def of(cls, X: Any, weight: np.ndarray | None = None, tile: int = 4096) -> CoMoments | None:
+        """The joint moments of the columns of a matrix; tiles keep the centred copy in the cache."""
+        total: CoMoments | None = None
+        for start in range(0, X.shape[0], tile):
+            part = X[start : start + tile]
+            if sp.issparse(part):
+                part = part.toarray(order="F")
+            state = cls._of_tile(part, None if weight is None else weight[start : start + tile])
+            total = state if total is None else total.merge(state)
+        return total
+
+    @classmethod
+    def _of_tile(cls, X: np.ndarray, weight: np.ndarray | None) -> CoMoments:
+        n = float(X.shape[0] if weight is None else weight.sum())
+        if n == 0.0:
+            return cls(0.0, np.zeros(X.shape[1]), np.zeros((X.shape[1], X.shape[1])))
+        mean = X.mean(axis=0, dtype=np.float64) if weight is None else weight @ X / n
+        centred = X - mean
+        if weight is not None:
+            centred *= np.sqrt(weight)[:, None]
+        return cls(n, mean, centred.T @ centred)
+
+    def merge(self, other: CoMoments) -> CoMoments:
+        n = self.n + other.n
+        if n == 0.0:
+            return self
+        step = other.mean - self.mean
+        products = self.products + other.products + np.outer(step, step) * (self.n * other.n / n)
+        return CoMoments(n, self.mean + step * (other.n / n), products)
+
+
+@dataclass(frozen=True, eq=False)
+class PairMoments(State):
+    """`CoMoments` where values are missing: each pair of columns over the rows that have both.
+
+    All fields have shape (p, p): entry i, j of `mean` and `m2` are those of column i where column j is present.
+    """
+
+    n: np.ndarray
+    mean: np.ndarray
+    m2: np.ndarray
+    products: np.ndarray
+
+    @classmethod
+    def of(cls, X: np.ndarray) -> PairMoments:
+        """The pairwise moments of the columns of a dense matrix, NaN being missing."""
+        present = (~np.isnan(X)).astype(np.float64)
+        n = present.T @ present
+        count = np.maximum(np.diag(n), 1)
+        filled = np.where(present > 0, X, 0.0)
+        centre = filled.sum(axis=0) / count
+        filled = (filled - centre) * present
+        safe = np.maximum(n, 1)
+        sums = filled.T @ present
+        m2 = (filled**2).T @ present - sums**2 / safe
+        products = filled.T @ filled - sums * sums.T / safe
+        return cls(n, centre[:, None] + sums / safe, np.maximum(m2, 0), products)
+
+    def merge(self, other: PairMoments) -> PairMoments:
+        n = self.n + other.n
+        safe = np.where(n > 0, n, 1)
+        step = other.mean - self.mean
+        cross = self.n * other.n / safe
+        return PairMoments(
+            n,
+            self.mean + step * (other.n / safe),
+            self.m2 + other.m2 + step**2 * cross,
+            self.products + other.products + step * step.T * cross,
+        )
+
+    def correlation(self) -> np.ndarray:
+        """Pearson's correlation of each pair, NaN where a column does not vary."""
+        scale = np.sqrt(self.m2 * self.m2.T)
+        ratio = self.products / np.where(scale > 0, scale, np.nan)
+        return np.clip(ratio, -1, 1)
+
+
+@dataclass(frozen=True, eq=False)
+class ShapeMoments(State):
+    """For each column: count, mean, and the second to fourth powers about it; NaN is no value (Pébay 2008)."""
+
+    n: np.ndarray
+    mean: np.ndarray
+    m2: np.ndarray
+    m3: np.ndarray
+    m4: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+    @classmethod
+    def of(cls, X: np.ndarray) -> ShapeMoments:
+        columns = [_column_shape(X[:, j]) for j in range(X.shape[1])]
+        return cls(*np.array(columns, dtype=np.float64).reshape(-1, 7).T.copy())
+
+    def merge(self, other: ShapeMoments) -> ShapeMoments:
+        a, b = self, other
+        n = a.n + b.n
+        safe = np.where(n > 0, n, 1)
+        d = b.mean - a.mean
+        m2 = a.m2 + b.m2 + d**2 * a.n * b.n / safe
+        m3 = a.m3 + b.m3 + d**3 * a.n * b.n * (a.n - b.n) / safe**2 + 3 * d * (a.n * b.m2 - b.n * a.m2) / safe
+        m4 = (
+            a.m4 + b.m4
+            + d**4 * a.n * b.n * (a.n**2 - a.n * b.n + b.n**2) / safe**3
+            + 6 * d**2 * (a.n**2 * b.m2 + b.n**2 * a.m2) / safe**2
+            + 4 * d * (a.n * b.m3 - b.n * a.m3) / safe
+        )  # fmt: skip
+        mean = a.mean + d * b.n / safe
+        return ShapeMoments(n, mean, m2, m3, m4, np.minimum(a.low, b.low), np.maximum(a.high, b.high))
+
+    def std(self, ddof: int = 1) -> np.ndarray:
+        return np.sqrt(np.where(self.n > ddof, self.m2 / np.maximum(self.n - ddof, 1), np.nan))
+
+    def skewness(self) -> np.ndarray:
+        """Fisher's moment coefficient, as `scipy.stats.skew`."""
+        scale = np.where(self.m2 > 0, self.m2, np.nan)
+        return np.sqrt(self.n) * self.m3 / scale**1.5
+
+    def kurtosis(self) -> np.ndarray:
+        """Excess kurtosis, as `scipy.stats.kurtosis`."""
+        scale = np.where(self.m2 > 0, self.m2, np.nan)
+        return self.n * self.m4 / scale**2 - 3
+
+
+def _column_moments(x: np.ndarray, weight: np.ndarray | None) -> tuple[float, float, float]:
+    total = float(x.sum(dtype=np.float64) if weight is None else weight @ x)
+    if np.isnan(total):
+        present = ~np.isnan(x)
+        x = x[present]
+        weight = None if weight is None else weight[present]
+        total = float(x.sum(dtype=np.float64) if weight is None else weight @ x)
+    n = float(len(x) if weight is None else weight.sum())
+    if n == 0.0:
+        return 0.0, 0.0, 0.0
+    mean = total / n
+    apart = x - mean
+    return n, mean, float(apart @ apart if weight is None else (weight * apart) @ apart)
+
+
+def _column_shape(x: np.ndarray) -> tuple[float, ...]:
+    present = ~np.isnan(x)
+    if not present.all():
+        x = x[present]
+    if len(x) == 0:
+        return 0.0, 0.0, 0.0, 0.0, 0.0, np.inf, -np.inf
+    mean = float(x.mean(dtype=np.float64))
+    apart = x - mean
+    square = apart * apart
+    return (
+        float(len(x)), mean, float(square.sum()), float(square @ apart), float(square @ square),
+        float(x.min()), float(x.max()),
+    )  # fmt: skip

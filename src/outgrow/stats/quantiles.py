@@ -1,0 +1,158 @@
+"""Exact quantiles by a few counting passes: radix selection over the bits of the numbers.
+
+Float64 numbers compare as their bits do once the sign is folded in. The first pass counts the values of each
+column by their first 16 bits; the bucket that holds the wanted rank is then either small enough to gather, or
+counted again by its next 16 bits. Four passes always suffice, two nearly always do, and the answer depends on
+the values alone, not on their order or place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from outgrow.stats.state import State
+
+Reduce = Callable[[Callable[[np.ndarray], Any]], Any]
+
+_DIGIT = 16
+_BUCKETS = 1 << _DIGIT
+_GATHER = 1 << 20
+_SIGN = np.uint64(1 << 63)
+
+
+@dataclass(frozen=True, eq=False)
+class Gathered(State):
+    """Values kept as they are, one array for each question."""
+
+    values: tuple[np.ndarray, ...]
+
+    def merge(self, other: Gathered) -> Gathered:
+        return Gathered(tuple(np.concatenate(pair) for pair in zip(self.values, other.values, strict=True)))
+
+
+@dataclass
+class _Search:
+    """The value of rank `rank` among those of column `column` whose ordered bits begin with `prefix`."""
+
+    column: int
+    rank: int
+    prefix: int = 0
+    bits: int = 0
+    size: int = 0
+    value: float = np.nan
+
+    def descend(self, counts: np.ndarray) -> None:
+        ends = np.cumsum(counts)
+        digit = int(np.searchsorted(ends, self.rank, side="right"))
+        self.rank -= int(ends[digit] - counts[digit])
+        self.prefix = (self.prefix << _DIGIT) | digit
+        self.bits += _DIGIT
+        self.size = int(counts[digit])
+        if self.bits == 64:
+            self.value = float(_from_ordered(np.array([self.prefix], dtype=np.uint64))[0])
+
+
+def quantiles(reduce: Reduce, width: int, probabilities: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+    """Exact quantiles of the columns of a matrix, by linear interpolation as `numpy.nanquantile`.
+
+    Parameters
+    ----------
+    reduce : calls its argument with each float64 block of shape (rows, width) and adds up what it returns.
+    width : number of columns.
+    probabilities : in [0, 1].
+
+    Returns
+    -------
+    values : ndarray of shape (len(probabilities), width), NaN for columns without values.
+    counts : ndarray of shape (width,), how many values each column has.
+    """
+    counts = reduce(_first_digits)
+    n = counts.sum(axis=1)
+    places = np.outer(probabilities, np.maximum(n - 1, 0))
+    low, high = np.floor(places).astype(np.int64), np.ceil(places).astype(np.int64)
+    wanted = {(j, int(rank)) for ranks in (low, high) for j in range(width) if n[j] for rank in ranks[:, j]}
+    found = {(s.column, original): s for original, s in _solve(reduce, counts, sorted(wanted))}
+    values = np.full(places.shape, np.nan)
+    for i, j in np.ndindex(places.shape):
+        if n[j]:
+            a, b = found[j, int(low[i, j])].value, found[j, int(high[i, j])].value
+            values[i, j] = a if a == b else a + (b - a) * (places[i, j] - low[i, j])
+    return values, n
+
+
+def _solve(
+    reduce: Reduce, counts: np.ndarray, wanted: Iterable[tuple[int, int]]
+) -> list[tuple[int, _Search]]:
+    searches = [(rank, _Search(column, rank)) for column, rank in wanted]
+    for _, search in searches:
+        search.descend(counts[search.column])
+    while True:
+        unsolved = [search for _, search in searches if np.isnan(search.value)]
+        if not unsolved:
+            return searches
+        buckets = sorted({(s.column, s.bits, s.prefix): s.size for s in unsolved}.items())
+        keys = [key for key, _ in buckets]
+        if sum(size for _, size in buckets) <= _GATHER:
+            gathered = reduce(lambda X, keys=keys: Gathered(tuple(_within(X, *key) for key in keys)))
+            ordered = {key: np.sort(values) for key, values in zip(keys, gathered.values, strict=True)}
+            for s in unsolved:
+                s.value = float(ordered[s.column, s.bits, s.prefix][s.rank])
+        else:
+            digits = reduce(lambda X, keys=keys: np.stack([_next_digits(X, *key) for key in keys]))
+            for s in unsolved:
+                s.descend(digits[keys.index((s.column, s.bits, s.prefix))])
+
+
+def _first_digits(X: np.ndarray) -> np.ndarray:
+    """Counts of shape (width, 65536) by the first 16 ordered bits, NaN left out."""
+    counts = np.empty((X.shape[1], _BUCKETS), dtype=np.int64)
+    for j in range(X.shape[1]):
+        counts[j] = np.bincount(_leading(X[:, j]), minlength=_BUCKETS)[_ORDER]
+    return counts
+
+
+def _leading(x: np.ndarray) -> np.ndarray:
+    return (np.ascontiguousarray(x).view(np.uint64) >> np.uint64(48)).astype(np.intp)
+
+
+def _leading_order() -> np.ndarray:
+    """Raw leading bits in the order of the numbers they begin; those of NaN point at an empty bucket."""
+    raw = np.arange(_BUCKETS)
+    ordered = np.where(raw >= 0x8000, 0xFFFF - raw, raw + 0x8000)
+    order = np.argsort(ordered)
+    nan = (order & 0x7FFF) > 0x7FF0
+    order[nan] = 0x7FFF  # no arithmetic makes a NaN that begins with these bits and this sign
+    return order
+
+
+_ORDER = _leading_order()
+
+
+def _within(X: np.ndarray, column: int, bits: int, prefix: int) -> np.ndarray:
+    """The values of a column whose ordered bits begin with `prefix`."""
+    x = np.ascontiguousarray(X[:, column])
+    lead = prefix >> (bits - _DIGIT)
+    raw = 0xFFFF - lead if lead < 0x8000 else lead - 0x8000
+    x = x[(x.view(np.uint64) >> np.uint64(48)) == np.uint64(raw)]
+    if bits == _DIGIT:
+        return x
+    return x[(_ordered(x) >> np.uint64(64 - bits)) == np.uint64(prefix)]
+
+
+def _next_digits(X: np.ndarray, column: int, bits: int, prefix: int) -> np.ndarray:
+    keys = _ordered(_within(X, column, bits, prefix))
+    digits = (keys >> np.uint64(64 - bits - _DIGIT)) & np.uint64(_BUCKETS - 1)
+    return np.bincount(digits.astype(np.intp), minlength=_BUCKETS)
+
+
+def _ordered(x: np.ndarray) -> np.ndarray:
+    raw = np.ascontiguousarray(x).view(np.uint64)
+    return np.where(raw & _SIGN, ~raw, raw | _SIGN)
+
+
+def _from_ordered(keys: np.ndarray) -> np.ndarray:
+    return np.where(keys & _SIGN, keys & ~_SIGN, ~keys).astype(np.uint64).view(np.float64)

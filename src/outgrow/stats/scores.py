@@ -1,0 +1,203 @@
+"""Metrics as states: what one pass over predictions must keep so that each metric equals scikit-learn's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from outgrow.stats.moments import Moments
+from outgrow.stats.state import State
+
+EXACT_ROWS = 5_000_000
+"""Up to this many rows, areas under curves are exact (24 bytes a row); past it, scores are binned."""
+BINS = 1 << 18
+CALIBRATION_BINS = 20
+
+
+@dataclass(frozen=True, eq=False)
+class RankedScores(State):
+    """Scores in [0, 1] of positive and negative rows: as they are, or counted in bins of equal width.
+
+    Attributes
+    ----------
+    rows : how many rows; decides between the two forms.
+    score, positive, negative : ndarray of equal length; a score and the weight of rows of each kind that have
+        it. In binned form `score` is the middle of each bin.
+    """
+
+    rows: int
+    score: np.ndarray
+    positive: np.ndarray
+    negative: np.ndarray
+
+    @classmethod
+    def of(cls, score: np.ndarray, is_positive: np.ndarray, weight: np.ndarray | None = None) -> RankedScores:
+        w = np.ones(len(score)) if weight is None else weight
+        return cls(len(score), score, w * is_positive, w * ~is_positive)
+
+    def merge(self, other: RankedScores) -> RankedScores:
+        rows = self.rows + other.rows
+        if rows <= EXACT_ROWS:
+            pairs = zip(self._parts(), other._parts(), strict=True)
+            return RankedScores(rows, *(np.concatenate(pair) for pair in pairs))
+        left, right = self._binned(), other._binned()
+        return RankedScores(rows, left.score, left.positive + right.positive, left.negative + right.negative)
+
+    def roc(self) -> tuple[np.ndarray, np.ndarray]:
+        """False and true positive rates at falling thresholds, from (0, 0) to (1, 1)."""
+        _, positive, negative = self._cumulated()
+        return _rate(negative), _rate(positive)
+
+    def precision_recall(self) -> tuple[np.ndarray, np.ndarray]:
+        """Precision and recall at falling thresholds."""
+        _, positive, negative = self._cumulated()
+        total = positive + negative
+        return np.where(total > 0, positive / np.where(total > 0, total, 1), 1.0), _rate(positive)
+
+    def roc_auc(self) -> float:
+        """Area under the ROC curve; NaN without rows of both kinds."""
+        false, true = self.roc()
+        return float(np.trapezoid(true, false))
+
+    def average_precision(self) -> float:
+        """Area under the precision-recall curve by steps, as `sklearn.metrics.average_precision_score`."""
+        precision, recall = self.precision_recall()
+        return float(np.sum(np.diff(recall) * precision[1:]))
+
+    def error_bound(self) -> float:
+        """How far the ROC area can be off because scores within a bin were not told apart; 0 when exact."""
+        if self.rows <= EXACT_ROWS:
+            return 0.0
+        product = self.positive.sum() * self.negative.sum()
+        return float((self.positive * self.negative).sum() / product / 2) if product else 0.0
+
+    def _parts(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return self.score, self.positive, self.negative
+
+    def _binned(self) -> RankedScores:
+        place = np.minimum((self.score * BINS).astype(np.intp), BINS - 1)
+        middle = (np.arange(BINS) + 0.5) / BINS
+        return RankedScores(
+            self.rows,
+            middle,
+            np.bincount(place, self.positive, BINS),
+            np.bincount(place, self.negative, BINS),
+        )
+
+    def _cumulated(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        order = np.argsort(-self.score, kind="stable")
+        score = self.score[order]
+        last = np.append(np.flatnonzero(np.diff(score)), len(score) - 1)
+        positive, negative = np.cumsum(self.positive[order])[last], np.cumsum(self.negative[order])[last]
+        return score[last], np.append(0.0, positive), np.append(0.0, negative)
+
+
+def _rate(cumulated: np.ndarray) -> np.ndarray:
+    return cumulated / cumulated[-1] if cumulated[-1] > 0 else np.full(len(cumulated), np.nan)
+
+
+@dataclass(frozen=True, eq=False)
+class ClassificationState(State):
+    """What the metrics of a classification need.
+
+    Attributes
+    ----------
+    confusion : ndarray of shape (classes, classes); weight of rows by true class (row) and predicted (column).
+    log_loss : summed, weighted.
+    ranked : one `RankedScores` for the second of two classes, or for each of more.
+    calibration : ndarray of shape (bins, 3): weight, summed probability, weight of positives, by predicted
+        probability of the last class.
+    """
+
+    confusion: np.ndarray
+    log_loss: float
+    ranked: tuple[RankedScores, ...]
+    calibration: np.ndarray
+
+    @classmethod
+    def of(
+        cls, y: np.ndarray, probabilities: np.ndarray, weight: np.ndarray | None = None
+    ) -> ClassificationState:
+        """The state of rows with true class index `y` and probabilities of shape (rows, classes)."""
+        classes = probabilities.shape[1]
+        w = np.ones(len(y)) if weight is None else weight
+        predicted = np.argmax(probabilities, axis=1)
+        confusion = np.bincount(y * classes + predicted, w, classes * classes).reshape(classes, classes)
+        eps = np.finfo(np.float64).eps
+        share = np.clip(probabilities / probabilities.sum(axis=1, keepdims=True), eps, 1 - eps)
+        loss = float(-(w @ np.log(share[np.arange(len(y)), y])))
+        ranked = [1] if classes == 2 else range(classes)
+        p = probabilities[:, -1]
+        place = np.minimum((p * CALIBRATION_BINS).astype(np.intp), CALIBRATION_BINS - 1)
+        bins = [np.bincount(place, v, CALIBRATION_BINS) for v in (w, w * p, w * (y == classes - 1))]
+        return cls(
+            confusion,
+            loss,
+            tuple(RankedScores.of(probabilities[:, k], y == k, weight) for k in ranked),
+            np.stack(bins, axis=1),
+        )
+
+    def merge(self, other: ClassificationState) -> ClassificationState:
+        return ClassificationState(
+            self.confusion + other.confusion,
+            self.log_loss + other.log_loss,
+            tuple(a.merge(b) for a, b in zip(self.ranked, other.ranked, strict=True)),
+            self.calibration + other.calibration,
+        )
+
+    def metrics(self) -> dict[str, float]:
+        """Each metric by name; precision, recall and F1 are of the second class, or averaged over more."""
+        total = self.confusion.sum()
+        right = np.diag(self.confusion)
+        precision = _ratio(right, self.confusion.sum(axis=0))
+        recall = _ratio(right, self.confusion.sum(axis=1))
+        f1 = _ratio(2 * right, self.confusion.sum(axis=0) + self.confusion.sum(axis=1))
+        found = {"accuracy": float(right.sum() / total), "log_loss": self.log_loss / float(total)}
+        if len(right) == 2:
+            found |= {"precision": precision[1], "recall": recall[1], "f1": f1[1]}
+            found |= {"roc_auc": self.ranked[0].roc_auc(), "pr_auc": self.ranked[0].average_precision()}
+        else:
+            found |= {
+                "precision_macro": precision.mean(),
+                "recall_macro": recall.mean(),
+                "f1_macro": f1.mean(),
+            }
+            found["roc_auc_ovr"] = float(np.mean([ranked.roc_auc() for ranked in self.ranked]))
+        return {name: float(value) for name, value in found.items()}
+
+
+def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    return np.where(below > 0, above / np.where(below > 0, below, 1), 0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class RegressionState(State):
+    """What the metrics of a regression need: summed errors, and the moments of y."""
+
+    weight: float
+    squared: float
+    absolute: float
+    target: Moments
+
+    @classmethod
+    def of(cls, y: np.ndarray, predicted: np.ndarray, weight: np.ndarray | None = None) -> RegressionState:
+        w = np.ones(len(y)) if weight is None else weight
+        error = y - predicted
+        return cls(
+            float(w.sum()), float(w @ error**2), float(w @ np.abs(error)), Moments.of(y[:, None], weight)
+        )
+
+    def merge(self, other: RegressionState) -> RegressionState:
+        return RegressionState(
+            self.weight + other.weight,
+            self.squared + other.squared,
+            self.absolute + other.absolute,
+            self.target.merge(other.target),
+        )
+
+    def metrics(self) -> dict[str, float]:
+        mse = self.squared / self.weight
+        spread = float(self.target.m2[0])
+        r2 = 1 - self.squared / spread if spread > 0 else float(self.squared == 0)
+        return {"r2": r2, "mse": mse, "rmse": mse**0.5, "mae": self.absolute / self.weight}
