@@ -21,7 +21,7 @@ _ABORT = (1 << 64) - 1
 
 
 class Communicator(Protocol):
-    """The other ranks of a fit, as one rank sees them.
+    """The other ranks of a fit, as one rank sees them; `host` is the address at which they reach this one.
 
     Every rank must call the same methods in the same order. What is not promised: that a method returns on all
     ranks at the same time.
@@ -29,6 +29,7 @@ class Communicator(Protocol):
 
     rank: int
     size: int
+    host: str
 
     def allreduce(self, state: Any) -> Any:
         """The merged states of all ranks, the same bits on each; None is the identity."""
@@ -45,6 +46,7 @@ class Alone:
 
     rank = 0
     size = 1
+    host = "127.0.0.1"
 
     def allreduce(self, state: Any) -> Any:
         return state
@@ -60,8 +62,16 @@ class Alone:
 class Tcp:
     """Ranks joined by sockets: `peers` holds those of the parent (rank - 1) // 2 and of the children."""
 
-    def __init__(self, rank: int, size: int, peers: Mapping[int, socket.socket], deadline: float) -> None:
+    def __init__(
+        self,
+        rank: int,
+        size: int,
+        peers: Mapping[int, socket.socket],
+        deadline: float,
+        host: str = "127.0.0.1",
+    ) -> None:
         self.rank = rank
+        self.host = host
         self.size = size
         self.deadline = deadline
         self._peers = dict(peers)

@@ -1,0 +1,1 @@
+"""Apache Spark, Classic and Connect, through the public DataFrame API; the only folder that imports pyspark."""

@@ -1,0 +1,102 @@
+"""Spark DataFrames as sources, and scans as Spark DataFrames."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from outgrow.data.batch import Batch
+from outgrow.data.scan import ScanPiece, Step, run_steps
+from outgrow.data.source import Piece, check_names, empty_batch
+from outgrow.errors import SchemaError
+
+
+class FrameSource:
+    """The rows of a Spark DataFrame; Spark's tasks get them, this process never does."""
+
+    def __init__(self, frame: Any) -> None:
+        self.frame = frame
+        check_names(frame.columns, "The Spark DataFrame")
+        self._schema = frame.limit(0).toArrow().schema
+        nested = [f"{f.name} ({f.type})" for f in self._schema if pa.types.is_nested(f.type)]
+        if nested:
+            raise SchemaError(
+                f"Nested columns cannot be used: {', '.join(nested)}. Select their fields, or drop them first."
+            )
+
+    @property
+    def schema(self) -> pa.Schema:
+        return self._schema
+
+    def example(self) -> Batch:
+        return empty_batch(self._schema)
+
+    def pieces(self) -> Sequence[Piece]:
+        raise TypeError("the rows of a Spark DataFrame are read by Spark's tasks")
+
+    def describe(self) -> dict[str, Any]:
+        text = str(self._schema)
+        files = sorted(self.frame.inputFiles())
+        return {"kind": "spark", "files": files, "sha256": hashlib.sha256(text.encode()).hexdigest()}
+
+
+@dataclass(frozen=True, eq=False)
+class StreamPiece:
+    """Batches that Spark hands to a task; they come once."""
+
+    rows: Iterator[pa.RecordBatch]
+    steps: Sequence[Step]
+    nbytes: int = 0
+
+    def batches(self) -> Iterator[Batch]:
+        for batch in self.rows:
+            if batch.num_rows:
+                changed = run_steps(self.steps, Batch.from_arrow(batch))
+                if changed.num_rows:
+                    yield changed
+
+
+def share_out(pieces: Sequence[ScanPiece], parts: int) -> list[list[ScanPiece]]:
+    """Pieces in their order, cut into `parts` runs of about equal bytes; some may be empty."""
+    total = sum(piece.nbytes for piece in pieces) or 1
+    runs: list[list[ScanPiece]] = [[] for _ in range(parts)]
+    done = 0.0
+    for piece in pieces:
+        middle = done + piece.nbytes / 2
+        runs[min(parts - 1, int(middle / total * parts))].append(piece)
+        done += piece.nbytes
+    return runs
+
+
+def spark_schema(schema: pa.Schema) -> tuple[str, pa.Schema]:
+    """The Spark DDL of an Arrow schema, and the exact Arrow types Spark then expects."""
+    pairs = [_spark_type(field) for field in schema]
+    ddl = ", ".join(f"`{field.name.replace('`', '``')}` {name}" for field, (name, _) in zip(schema, pairs, strict=True))
+    return ddl, pa.schema([pa.field(f.name, kind) for f, (_, kind) in zip(schema, pairs, strict=True)])
+
+
+_EXACT = {
+    pa.bool_(): "boolean", pa.int8(): "tinyint", pa.int16(): "smallint", pa.int32(): "int", pa.int64(): "bigint",
+    pa.float32(): "float", pa.float64(): "double", pa.string(): "string", pa.binary(): "binary", pa.date32(): "date",
+}  # fmt: skip
+_WIDER = {pa.uint8(): pa.int16(), pa.uint16(): pa.int32(), pa.uint32(): pa.int64(), pa.uint64(): pa.int64(),
+          pa.float16(): pa.float32(), pa.large_string(): pa.string(), pa.string_view(): pa.string(),
+          pa.null(): pa.string(), pa.date64(): pa.date32()}  # fmt: skip
+
+
+def _spark_type(field: pa.Field) -> tuple[str, pa.DataType]:
+    kind = field.type
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    kind = _WIDER.get(kind, kind)
+    if kind in _EXACT:
+        return _EXACT[kind], kind
+    if pa.types.is_timestamp(kind):
+        return ("timestamp_ntz", pa.timestamp("us")) if kind.tz is None else ("timestamp", pa.timestamp("us", "UTC"))
+    if pa.types.is_decimal(kind):
+        return f"decimal({kind.precision},{kind.scale})", kind
+    raise SchemaError(f"Column {field.name!r} of type {kind} has no counterpart in Spark. Cast or drop it first.")

@@ -1,0 +1,146 @@
+"""How the ranks of one barrier job find each other, without the driver and without waiting for Spark.
+
+Every rank knows the hosts of all (the barrier context tells) and the job's secret. From the secret follows, for
+each rank, a sequence of ports; a rank listens on the first that is free, and its children in the tree try them in
+that order. Both sides prove that they know the secret before anything else is said, so a stranger is turned
+away, and two jobs never meet.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import socket
+import struct
+import time
+from collections.abc import Sequence
+
+from outgrow.engine.collective import Tcp
+from outgrow.errors import EngineError
+
+PORTS = (15_000, 32_000)
+_TRIES = 8
+_NONCE = 16
+
+
+def join(rank: int, hosts: Sequence[str], secret: bytes, *, ports: tuple[int, int], deadline: float) -> Tcp:
+    """Connect this rank with its parent and children.
+
+    Raises
+    ------
+    EngineError
+        When they are not all there within `deadline` seconds; it names who is missing.
+    """
+    size, until = len(hosts), time.monotonic() + deadline
+    children = [child for child in (2 * rank + 1, 2 * rank + 2) if child < size]
+    peers: dict[int, socket.socket] = {}
+    listener = _listen(hosts[rank], _sequence(secret, rank, ports)) if children else None
+    try:
+        if rank:
+            parent = (rank - 1) // 2
+            peers[parent] = _reach(parent, hosts[parent], _sequence(secret, parent, ports), rank, secret, until)
+        if listener is not None:
+            _await(listener, set(children), peers, secret, until, hosts)
+    finally:
+        if listener is not None:
+            listener.close()
+    return Tcp(rank, size, peers, deadline, host=hosts[rank])
+
+
+def accept(listener: socket.socket, secret: bytes, until: float) -> tuple[int, socket.socket] | None:
+    """The next caller that knows the secret, with the number it gives itself; None for one that does not."""
+    listener.settimeout(max(0.01, until - time.monotonic()))
+    caller, _ = listener.accept()
+    caller.settimeout(2.0)
+    try:
+        challenge = os.urandom(_NONCE)
+        caller.sendall(challenge)
+        answer = _exactly(caller, 4 + _NONCE + 32)
+        claim, nonce, proof = answer[:4], answer[4 : 4 + _NONCE], answer[4 + _NONCE :]
+        if hmac.compare_digest(proof, _proof(secret, b"caller", challenge, nonce, claim)):
+            caller.sendall(_proof(secret, b"listener", nonce, challenge, claim))
+            return struct.unpack("<i", claim)[0], caller
+    except OSError:
+        caller.close()
+        return None
+    caller.close()
+    return None
+
+
+def call(address: tuple[str, int], number: int, secret: bytes, timeout: float) -> socket.socket | None:
+    """A connection to whoever listens there and knows the secret; None when there is nobody, or a stranger."""
+    try:
+        line = socket.create_connection(address, timeout=timeout)
+    except OSError:
+        return None
+    try:
+        challenge = _exactly(line, _NONCE)
+        nonce, claim = os.urandom(_NONCE), struct.pack("<i", number)
+        line.sendall(claim + nonce + _proof(secret, b"caller", challenge, nonce, claim))
+        if hmac.compare_digest(_exactly(line, 32), _proof(secret, b"listener", nonce, challenge, claim)):
+            return line
+    except OSError:
+        line.close()
+        return None
+    line.close()
+    return None
+
+
+def _await(listener: socket.socket, missing: set[int], peers: dict[int, socket.socket], secret: bytes,
+           until: float, hosts: Sequence[str]) -> None:  # fmt: skip
+    while missing:
+        try:
+            found = accept(listener, secret, until)
+        except TimeoutError:
+            found = None
+        if found is not None and found[0] in missing:
+            missing.discard(found[0])
+            peers[found[0]] = found[1]
+        if missing and time.monotonic() >= until:
+            names = ", ".join(f"{child} on {hosts[child]}" for child in sorted(missing))
+            raise EngineError(
+                f"Rank(s) {names} did not reach this one in time. Are the ports between executors open?"
+            )
+
+
+def _reach(rank: int, host: str, ports: Sequence[int], own: int, secret: bytes, until: float) -> socket.socket:
+    while time.monotonic() < until:
+        for port in ports[:_TRIES]:
+            line = call((host, port), own, secret, timeout=1.0)
+            if line is not None:
+                return line
+        time.sleep(0.005)
+    raise EngineError(
+        f"Rank {own} did not reach rank {rank} on {host} at ports {list(ports[:_TRIES])}. "
+        "Are the ports between executors open? Choose others with og.Spark(session, ports=(low, high))."
+    )
+
+
+def _listen(host: str, ports: Sequence[int]) -> socket.socket:
+    for port in ports:
+        try:
+            return socket.create_server((host, port), backlog=8)
+        except OSError:
+            continue
+    raise EngineError(f"None of the ports {list(ports)} is free on {host}. Choose others with ports=(low, high).")
+
+
+def _sequence(secret: bytes, rank: int, ports: tuple[int, int]) -> list[int]:
+    low, high = ports
+    digest = hashlib.sha256(secret + struct.pack("<i", rank)).digest()
+    return [low + int.from_bytes(digest[4 * i : 4 * i + 4], "little") % (high - low) for i in range(_TRIES)]
+
+
+def _proof(secret: bytes, role: bytes, first: bytes, second: bytes, claim: bytes) -> bytes:
+    return hmac.new(secret, role + first + second + claim, hashlib.sha256).digest()
+
+
+def _exactly(line: socket.socket, length: int) -> bytes:
+    parts = b""
+    while len(parts) < length:
+        part = line.recv(length - len(parts))
+        if not part:
+            raise ConnectionResetError("closed during the handshake")
+        parts += part
+    return parts

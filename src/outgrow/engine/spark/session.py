@@ -1,0 +1,40 @@
+"""A Spark session from a URL."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+from outgrow._optional import optional
+from outgrow.errors import EngineError, ParameterError
+
+
+def open_session(url: str) -> Any:
+    """The session for `local[2]`, `spark://host:port`, `yarn`, `k8s://...` (Classic) or `sc://host:port` (Connect).
+
+    Raises
+    ------
+    EngineError
+        When there is no Java, or nobody answers there.
+    """
+    sql = optional("pyspark.sql", "spark")
+    if not url.startswith(("local", "spark://", "yarn", "k8s://", "sc://")):
+        raise ParameterError(
+            f"{url!r} is no engine. Give local, local[N], spark://host:port, yarn, k8s://..., or sc://host:port."
+        )
+    builder = sql.SparkSession.builder.appName("outgrow")
+    try:
+        if url.startswith("sc://"):
+            return builder.remote(url).getOrCreate()
+        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # else tasks start whichever python3 is on the path
+        builder = builder.master(url).config("spark.ui.showConsoleProgress", "false")
+        if url.startswith("local"):
+            builder = builder.config("spark.driver.host", "127.0.0.1").config("spark.ui.enabled", "false")
+        session = builder.getOrCreate()
+        session.sparkContext.setLogLevel("ERROR")
+    except Exception as error:
+        raise EngineError(
+            f"No Spark session at {url}: {str(error).splitlines()[0]} Run `outgrow doctor` to see what is missing."
+        ) from error
+    return session
