@@ -21,8 +21,9 @@ _HOMES = {
     "matching": "outgrow.ml.columns",
     "numeric": "outgrow.ml.columns",
     "read": "outgrow.engine.dataset",
-    "silhouette": "outgrow.ml.silhouette",
+    "silhouette_score": "outgrow.ml.cluster.silhouette",
     "sql": "outgrow.engine.sql",
+    "write_parquet": "outgrow.engine.write",
     "Spark": "outgrow.engine.spark.engine",
 }
 

@@ -60,7 +60,7 @@ class FilesSource:
     def __init__(self, path: str | Sequence[str], format: str | None = None) -> None:
         self.filesystem, files = _find(path)
         self.format = format or _format_of(files[0])
-        self._dataset = self._open(files)
+        self.arrow_dataset = self._open(files)
 
     def _open(self, files: list[str]) -> Any:
         partitioning = ds.partitioning(flavor="hive")
@@ -72,9 +72,14 @@ class FilesSource:
             raise _unreadable(files[0], error) from error
 
     @property
+    def paths(self) -> list[str]:
+        """The files, in order."""
+        return list(self.arrow_dataset.files)
+
+    @property
     def schema(self) -> pa.Schema:
-        schema = self._dataset.schema
-        check_names(schema.names, str(self._dataset.files[0]))
+        schema = self.arrow_dataset.schema
+        check_names(schema.names, str(self.arrow_dataset.files[0]))
         return schema
 
     def example(self) -> Batch:
@@ -83,19 +88,19 @@ class FilesSource:
     @cached_property
     def _fragments(self) -> list[Any]:
         """One fragment a file, each with the schema of the first."""
-        fragments = list(self._dataset.get_fragments())
+        fragments = list(self.arrow_dataset.get_fragments())
         with ThreadPoolExecutor(8) as pool:
             for fragment, found in zip(fragments, pool.map(_physical_schema, fragments), strict=True):
                 stored = pa.schema(
                     [
                         field
-                        for field in self._dataset.schema
+                        for field in self.arrow_dataset.schema
                         if found.get_field_index(field.name) >= 0 or not _is_partition(fragment, field.name)
                     ]
                 )
                 if not _same(stored, found):
                     raise SchemaError(
-                        f"{fragment.path} has other columns than {self._dataset.files[0]}:\n"
+                        f"{fragment.path} has other columns than {self.arrow_dataset.files[0]}:\n"
                         f"{difference(stored, found)}\nMake the files alike, or read them separately."
                     )
         return fragments
@@ -108,7 +113,7 @@ class FilesSource:
         return [FilePiece(group, schema, group.row_groups[0].total_byte_size) for group in groups]
 
     def describe(self) -> dict[str, Any]:
-        infos = self.filesystem.get_file_info(self._dataset.files)
+        infos = self.filesystem.get_file_info(self.arrow_dataset.files)
         files = [{"path": info.path, "bytes": info.size, "modified": str(info.mtime)} for info in infos]
         return {"kind": self.format, "files": files}
 

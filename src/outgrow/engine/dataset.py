@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -36,6 +36,9 @@ class Engine(Protocol):
 
     def map(self, scan: Scan) -> Iterator[Batch]:
         """The batches of a scan, here."""
+
+    def query(self, query: str, tables: Mapping[str, Dataset]) -> Scan:
+        """The rows of a SQL query over datasets."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from outgrow.data.batch import Batch
+from outgrow.data.duck import QuerySource
+from outgrow.data.files import FilesSource
 from outgrow.data.scan import Scan, ScanPiece
 from outgrow.engine.memory import Memory, available_bytes, parse_size
 from outgrow.engine.run import Run
@@ -80,6 +82,11 @@ class Local:
                 for future in waiting:
                     future.cancel()
 
+    def query(self, query: str, tables: Mapping[str, Any]) -> Scan:
+        """The rows of a SQL query over datasets, by DuckDB."""
+        sources = {name: table.scan.source for name, table in tables.items()}
+        return Scan(QuerySource(query, {name: _for_duckdb(table) for name, table in tables.items()}, sources))
+
     def _threads(self) -> int:
         return self.threads or int(os.environ.get("OUTGROW_THREADS", 0)) or len(os.sched_getaffinity(0))
 
@@ -90,3 +97,11 @@ class Local:
 
 def _read(piece: ScanPiece) -> list[Batch]:
     return list(piece.batches())
+
+
+def _for_duckdb(table: Any) -> Any:
+    """What DuckDB scans: a dataset of files lets it skip columns and row groups."""
+    source = table.scan.source
+    if isinstance(source, FilesSource) and not table.scan.steps:
+        return source.arrow_dataset
+    return table.to_arrow()

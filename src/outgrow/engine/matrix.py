@@ -15,7 +15,7 @@ import pyarrow as pa
 import scipy.sparse as sp
 
 from outgrow.data.batch import Batch, Matrix, is_numeric, numbers
-from outgrow.data.hashing import row_hash
+from outgrow.data.hashing import matrix_row_hash, row_hash, unit
 from outgrow.engine.memory import Store
 from outgrow.errors import DataError, SchemaError
 from outgrow.stats.counts import ValueCounts
@@ -220,6 +220,17 @@ class MatrixView:
         store.extend([store.hold(block, block.nbytes)] for block in thin)
         tiles = Tiles(store, self.labels.classes)
         return replace(self, tiles=tiles, labels=replace(self.labels, rows=self.rows // step))
+
+    def sampled(self, share: float, seed: int) -> MatrixView:
+        """About this share of the rows, copied; the hash of a row decides, so any partitioning gives the same."""
+        if share >= 1:
+            return self
+        store: Store[Block] = Store(self.run.memory)
+        chosen = (block.take(unit(matrix_row_hash(block.X, seed)) < share) for block in self.blocks())
+        store.extend([store.hold(block, block.nbytes)] for block in chosen)
+        part = replace(self, tiles=Tiles(store, self.labels.classes), keep=None)
+        rows = part.reduce(lambda block: np.array([float(len(block))]))
+        return replace(part, labels=replace(self.labels, rows=int(rows[0])))
 
     def blocks(self) -> Iterator[Block]:
         """The blocks of this rank alone, for libraries that talk among themselves."""

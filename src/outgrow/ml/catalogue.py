@@ -6,6 +6,8 @@ import importlib
 from typing import Any
 
 ESTIMATORS = {
+    "DummyClassifier": "outgrow.ml.dummy",
+    "DummyRegressor": "outgrow.ml.dummy",
     "ElasticNet": "outgrow.ml.linear.elastic_net",
     "GradientBoostingClassifier": "outgrow.ml.trees.gradient_boosting",
     "GradientBoostingRegressor": "outgrow.ml.trees.gradient_boosting",

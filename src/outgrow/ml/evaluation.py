@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +11,9 @@ from sklearn.base import is_classifier
 from sklearn.utils.validation import check_is_fitted
 
 from outgrow.data.batch import Batch
-from outgrow.engine.matrix import MatrixSpec, build_blocks
-from outgrow.engine.shard import Shard
+from outgrow.engine.matrix import Block, MatrixSpec, build_blocks
 from outgrow.errors import DataError
+from outgrow.ml.base import Task
 from outgrow.ml.inputs import open_training
 from outgrow.stats.scores import ClassificationState, RegressionState
 from outgrow.stats.state import from_tree, to_tree
@@ -59,37 +59,43 @@ def evaluate(model: Any, X: Any, y: Any, sample_weight: Any = None) -> Scores:
     """Score a fitted model; see `Supervised.evaluate`."""
     check_is_fitted(model)
     opened = open_training(model, X, y, sample_weight, reset=False)
+    task = Task(opened.target, opened.weight, tuple(model.columns_))
+    engine, scan = opened.dataset.engine, opened.dataset.scan
+    tree = engine.fit(
+        lambda shard: to_tree(shard.reduce(scorer(model, task))), scan, stage="evaluate", keep=False
+    )
+    return read_scores(model, tree)
+
+
+def scorer(model: Any, task: Task) -> Callable[[Batch], Any]:
+    """A fold that scores the rows of a batch: the state of the metrics, and how many rows."""
     last = getattr(model, "model", model)
-    classify = is_classifier(model)
-    spec = MatrixSpec((), opened.target, opened.weight, labels=classify)
-    classes = model.classes_.tolist() if classify else None
-    places = {label: place for place, label in enumerate(classes or [])}
+    spec = MatrixSpec((), task.target, task.weight, labels=is_classifier(model))
 
     def fold(batch: Batch) -> Any:
         (block,) = build_blocks(batch, spec)
         changed = batch if last is model else model._transform_all(batch)
-        if not classify:
-            state: Any = RegressionState.of(_array(block.y), last._answer("predict", changed), block.weight)
-            return state, np.array([float(batch.num_rows)])
-        unseen = [value for value in block.values or () if value not in places]
-        if unseen:
-            raise DataError(
-                f"y holds classes that were not there at fit: {unseen[:5]}. Known: {list(places)[:20]}."
-            )
-        lookup = np.array([places[value] for value in block.values or ()], dtype=np.intp)
-        probabilities = last._answer("predict_proba", changed)
-        return ClassificationState.of(lookup[block.y], probabilities, block.weight), np.array(
-            [float(batch.num_rows)]
-        )
+        return _state(last, changed, block), np.array([float(batch.num_rows)])
 
-    def score(shard: Shard) -> Any:
-        return to_tree(shard.reduce(fold))
+    return fold
 
-    engine, scan = opened.dataset.engine, opened.dataset.scan
-    state, rows = from_tree(engine.fit(score, scan, stage="evaluate", keep=False))
+
+def read_scores(model: Any, tree: Any) -> Scores:
+    """The scores of what `scorer` gave, as a tree."""
+    state, rows = from_tree(tree)
+    classes = model.classes_.tolist() if is_classifier(model) else None
     return Scores(state.metrics(), int(rows[0]), state, classes)
 
 
-def _array(y: np.ndarray | None) -> np.ndarray:
-    assert y is not None
-    return y
+def _state(model: Any, batch: Batch, block: Block) -> Any:
+    assert block.y is not None
+    if block.values is None:
+        return RegressionState.of(block.y, model._answer("predict", batch), block.weight)
+    places = {label: place for place, label in enumerate(model.classes_.tolist())}
+    unseen = [value for value in block.values if value not in places]
+    if unseen:
+        raise DataError(
+            f"y holds classes that were not there at fit: {unseen[:5]}. Known: {list(places)[:20]}."
+        )
+    lookup = np.array([places[value] for value in block.values], dtype=np.intp)
+    return ClassificationState.of(lookup[block.y], model._answer("predict_proba", batch), block.weight)

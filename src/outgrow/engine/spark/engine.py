@@ -6,7 +6,7 @@ import json
 import secrets
 import socket
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import pyarrow as pa
@@ -22,6 +22,7 @@ from outgrow.engine.memory import parse_size
 from outgrow.engine.shard import Shard
 from outgrow.engine.spark.frames import FrameSource, share_out, spark_schema
 from outgrow.engine.spark.hub import hub
+from outgrow.engine.spark.query import query_source
 from outgrow.engine.spark.rendezvous import PORTS
 from outgrow.engine.spark.task import RESULT_DDL, MapJob, RankJob
 from outgrow.errors import EngineError, OutgrowError, ParameterError
@@ -78,7 +79,9 @@ class Spark:
     def slots(self) -> int:
         """How many tasks run at once, as far as the session says."""
         if self._slots is None:
-            parallelism = self._partitions_of_range() if self.connect else self.session.sparkContext.defaultParallelism
+            parallelism = (
+                self._partitions_of_range() if self.connect else self.session.sparkContext.defaultParallelism
+            )
             self._slots = max(1, parallelism // int(self.session.conf.get("spark.task.cpus", "1")))
         return self._slots
 
@@ -106,6 +109,10 @@ class Spark:
     def map(self, scan: Scan) -> Iterator[Batch]:
         """The batches of a scan, in this process."""
         return (Batch.from_arrow(batch) for batch in self._collect(self.frame(scan)).to_batches())
+
+    def query(self, query: str, tables: Mapping[str, Dataset]) -> Scan:
+        """The rows of a SQL query over datasets, by Spark SQL."""
+        return Scan(query_source(self.session, query, tables))
 
     def frame(self, scan: Scan) -> Any:
         """A scan as a Spark DataFrame, lazy as they are."""
@@ -165,7 +172,9 @@ def _result(rows: pa.Table) -> Any:
             warnings.warn(text, _WARNINGS.get(category, UserWarning), stacklevel=4)
             continue
         parts[key] = parts.get(key, b"") + row["payload"]
-    failures = [(rank, json.loads(payload)) for (rank, kind), payload in sorted(parts.items()) if kind == "error"]
+    failures = [
+        (rank, json.loads(payload)) for (rank, kind), payload in sorted(parts.items()) if kind == "error"
+    ]
     if failures:
         raise _failure(*min(failures, key=lambda failure: failure[1]["type"] == "EngineError"))
     if (0, "result") not in parts:
@@ -193,6 +202,8 @@ def _explain(text: str) -> str:
             "a Python that has it before the session starts."
         )
     lines = [line.strip() for line in text.splitlines()]
-    causes = [line for line in lines if line and not line.startswith(("at ", "File ", "Traceback", "^", "..."))]
+    causes = [
+        line for line in lines if line and not line.startswith(("at ", "File ", "Traceback", "^", "..."))
+    ]
     named = [line for line in causes if "Error" in line or "Exception" in line]
     return f"Spark could not run the job: {' '.join((named or causes)[:3])[:1000]}"

@@ -75,7 +75,9 @@ def share_out(pieces: Sequence[ScanPiece], parts: int) -> list[list[ScanPiece]]:
 def spark_schema(schema: pa.Schema) -> tuple[str, pa.Schema]:
     """The Spark DDL of an Arrow schema, and the exact Arrow types Spark then expects."""
     pairs = [_spark_type(field) for field in schema]
-    ddl = ", ".join(f"`{field.name.replace('`', '``')}` {name}" for field, (name, _) in zip(schema, pairs, strict=True))
+    ddl = ", ".join(
+        f"`{field.name.replace('`', '``')}` {name}" for field, (name, _) in zip(schema, pairs, strict=True)
+    )
     return ddl, pa.schema([pa.field(f.name, kind) for f, (_, kind) in zip(schema, pairs, strict=True)])
 
 
@@ -96,7 +98,13 @@ def _spark_type(field: pa.Field) -> tuple[str, pa.DataType]:
     if kind in _EXACT:
         return _EXACT[kind], kind
     if pa.types.is_timestamp(kind):
-        return ("timestamp_ntz", pa.timestamp("us")) if kind.tz is None else ("timestamp", pa.timestamp("us", "UTC"))
+        return (
+            ("timestamp_ntz", pa.timestamp("us"))
+            if kind.tz is None
+            else ("timestamp", pa.timestamp("us", "UTC"))
+        )
     if pa.types.is_decimal(kind):
         return f"decimal({kind.precision},{kind.scale})", kind
-    raise SchemaError(f"Column {field.name!r} of type {kind} has no counterpart in Spark. Cast or drop it first.")
+    raise SchemaError(
+        f"Column {field.name!r} of type {kind} has no counterpart in Spark. Cast or drop it first."
+    )

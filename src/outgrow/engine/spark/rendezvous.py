@@ -39,7 +39,9 @@ def join(rank: int, hosts: Sequence[str], secret: bytes, *, ports: tuple[int, in
     try:
         if rank:
             parent = (rank - 1) // 2
-            peers[parent] = _reach(parent, hosts[parent], _sequence(secret, parent, ports), rank, secret, until)
+            peers[parent] = _reach(
+                parent, hosts[parent], _sequence(secret, parent, ports), rank, secret, until
+            )
         if listener is not None:
             _await(listener, set(children), peers, secret, until, hosts)
     finally:
@@ -104,7 +106,9 @@ def _await(listener: socket.socket, missing: set[int], peers: dict[int, socket.s
             )
 
 
-def _reach(rank: int, host: str, ports: Sequence[int], own: int, secret: bytes, until: float) -> socket.socket:
+def _reach(
+    rank: int, host: str, ports: Sequence[int], own: int, secret: bytes, until: float
+) -> socket.socket:
     while time.monotonic() < until:
         for port in ports[:_TRIES]:
             line = call((host, port), own, secret, timeout=1.0)
@@ -123,7 +127,9 @@ def _listen(host: str, ports: Sequence[int]) -> socket.socket:
             return socket.create_server((host, port), backlog=8)
         except OSError:
             continue
-    raise EngineError(f"None of the ports {list(ports)} is free on {host}. Choose others with ports=(low, high).")
+    raise EngineError(
+        f"None of the ports {list(ports)} is free on {host}. Choose others with ports=(low, high)."
+    )
 
 
 def _sequence(secret: bytes, rank: int, ports: tuple[int, int]) -> list[int]:

@@ -27,7 +27,9 @@ def open_session(url: str) -> Any:
     try:
         if url.startswith("sc://"):
             return builder.remote(url).getOrCreate()
-        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # else tasks start whichever python3 is on the path
+        os.environ.setdefault(
+            "PYSPARK_PYTHON", sys.executable
+        )  # else tasks start whichever python3 is on the path
         builder = builder.master(url).config("spark.ui.showConsoleProgress", "false")
         if url.startswith("local"):
             builder = builder.config("spark.driver.host", "127.0.0.1").config("spark.ui.enabled", "false")

@@ -69,7 +69,9 @@ class RankJob:
         report = {"host": hosts[rank], "seconds": time.perf_counter() - began, "peak": peak_bytes()}
         yield from _rows(rank, "report", json.dumps(report).encode())
 
-    def _run(self, rank: int, hosts: list[str], secret: bytes, rows: Iterator[pa.RecordBatch]) -> Iterator[tuple[str, bytes]]:
+    def _run(
+        self, rank: int, hosts: list[str], secret: bytes, rows: Iterator[pa.RecordBatch]
+    ) -> Iterator[tuple[str, bytes]]:
         comm: Tcp | None = None
         try:
             comm = join(rank, hosts, secret, ports=self.ports, deadline=self.deadline)
@@ -83,8 +85,12 @@ class RankJob:
             reason = f"{type(error).__name__}: {error}"
             if comm is not None:
                 comm.abort(reason)
-            cause = {"type": type(error).__name__, "message": str(error), "host": hosts[rank],
-                     "trace": traceback.format_exc()}
+            cause = {
+                "type": type(error).__name__,
+                "message": str(error),
+                "host": hosts[rank],
+                "trace": traceback.format_exc(),
+            }
             yield "error", json.dumps(cause).encode()
         finally:
             for piece in rows if self.pieces is None else ():
@@ -95,7 +101,9 @@ class RankJob:
     def _fit(self, comm: Tcp, rows: Iterator[pa.RecordBatch], neighbours: int) -> tuple[Any, list[str]]:
         budget = self.memory or available_bytes() * 3 // 4 // neighbours
         run = Run(comm, 1, Memory(budget), self.stage)
-        pieces: Sequence[Any] = [StreamPiece(rows, self.steps)] if self.pieces is None else self.pieces[comm.rank]
+        pieces: Sequence[Any] = (
+            [StreamPiece(rows, self.steps)] if self.pieces is None else self.pieces[comm.rank]
+        )
         with ExitStack() as stack, warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             if comm.rank == 0 and self.hub is not None:
@@ -117,7 +125,10 @@ class MapJob:
         for batch in self._batches(rows):
             if batch.num_rows:
                 yield pa.RecordBatch.from_arrays(
-                    [_exactly(column, field.type) for column, field in zip(batch.columns, self.schema, strict=True)],
+                    [
+                        _exactly(column, field.type)
+                        for column, field in zip(batch.columns, self.schema, strict=True)
+                    ],
                     schema=self.schema,
                 )
 

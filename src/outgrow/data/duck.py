@@ -1,0 +1,68 @@
+"""SQL on this machine: a DuckDB query as a source."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import pyarrow as pa
+
+from outgrow._optional import optional
+from outgrow.data.batch import Batch
+from outgrow.data.source import Piece, Source, TableSource, check_names, empty_batch
+from outgrow.errors import DataError
+
+
+class QuerySource:
+    """The rows of a query over named tables; it runs once, when rows are first needed."""
+
+    def __init__(self, query: str, tables: Mapping[str, Any], sources: Mapping[str, Source]) -> None:
+        self.query = query.strip().rstrip(";")
+        self._tables = tables
+        self._sources = sources
+        check_names(self.schema.names, "The query")
+
+    @cached_property
+    def schema(self) -> pa.Schema:
+        return self._run(f"SELECT * FROM ({self.query}) LIMIT 0").schema
+
+    @cached_property
+    def _source(self) -> TableSource:
+        return TableSource(self._run(self.query))
+
+    def example(self) -> Batch:
+        return empty_batch(self.schema)
+
+    def pieces(self) -> Sequence[Piece]:
+        return self._source.pieces()
+
+    def describe(self) -> dict[str, Any]:
+        tables = {name: source.describe() for name, source in self._sources.items()}
+        digest = hashlib.sha256(json.dumps([self.query, tables], sort_keys=True).encode()).hexdigest()
+        return {"kind": "query", "query": self.query, "tables": tables, "sha256": digest}
+
+    def _run(self, query: str) -> pa.Table:
+        duckdb = optional("duckdb", "sql")
+        with duckdb.connect() as connection:
+            for name, table in self._tables.items():
+                connection.register(name, table)
+            try:
+                return _plain(connection.sql(query).to_arrow_table())
+            except duckdb.Error as error:
+                known = f" Tables: {sorted(self._tables)}." if self._tables else ""
+                raise DataError(f"The query cannot be run: {error}{known}") from error
+
+
+def _plain(table: pa.Table) -> pa.Table:
+    """Decimals as they are, text as plain strings: what every engine has."""
+    fields = [
+        pa.field(
+            f.name,
+            pa.string() if pa.types.is_large_string(f.type) or pa.types.is_string_view(f.type) else f.type,
+        )
+        for f in table.schema
+    ]
+    return table.cast(pa.schema(fields))

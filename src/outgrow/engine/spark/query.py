@@ -1,0 +1,52 @@
+"""SQL on Spark, from DuckDB's dialect."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from typing import Any
+
+from outgrow._optional import optional
+from outgrow.data.files import FilesSource
+from outgrow.engine.dataset import Dataset
+from outgrow.engine.spark.frames import FrameSource
+from outgrow.errors import DataError
+
+
+def query_source(session: Any, query: str, tables: Mapping[str, Dataset]) -> FrameSource:
+    """The rows of a query over datasets; views with names of their own are made for them."""
+    suffix = secrets.token_hex(4)
+    views = {name.lower(): f"outgrow_{name}_{suffix}" for name in tables}
+    for name, table in tables.items():
+        _frame(session, table).createOrReplaceTempView(views[name.lower()])
+    try:
+        return FrameSource(session.sql(_translate(query, views)))
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] != "pyspark":
+            raise
+        raise DataError(
+            f"Spark cannot run the query: {str(error).splitlines()[0]} Tables: {sorted(tables)}."
+        ) from None
+
+
+def _translate(query: str, views: Mapping[str, str]) -> str:
+    sqlglot = optional("sqlglot", "sql")
+    try:
+        tree = sqlglot.parse_one(query, read="duckdb")
+    except sqlglot.errors.ParseError as error:
+        raise DataError(f"The query cannot be read: {error}") from error
+    for table in tree.find_all(sqlglot.exp.Table):
+        if not table.db and table.name.lower() in views:
+            if not table.alias:
+                table.set("alias", sqlglot.exp.TableAlias(this=sqlglot.exp.to_identifier(table.name)))
+            table.set("this", sqlglot.exp.to_identifier(views[table.name.lower()]))
+    return tree.sql(dialect="spark")
+
+
+def _frame(session: Any, table: Dataset) -> Any:
+    source = table.scan.source
+    if isinstance(source, FrameSource) and not table.scan.steps:
+        return source.frame
+    if isinstance(source, FilesSource) and not table.scan.steps and source.format == "parquet":
+        return session.read.parquet(*source.paths)
+    return session.createDataFrame(table.to_arrow())

@@ -1,0 +1,103 @@
+"""Cross-validation whose folds share scans."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone
+
+from outgrow.data.hashing import mix
+from outgrow.engine.shard import Shard
+from outgrow.engine.together import together
+from outgrow.errors import ParameterError
+from outgrow.ml.base import Estimator, Task
+from outgrow.ml.evaluation import Scores, read_scores, scorer
+from outgrow.ml.inputs import open_training
+from outgrow.stats.state import to_tree
+
+
+@dataclass(frozen=True, eq=False)
+class CrossValidation:
+    """What cross-validation found.
+
+    Attributes
+    ----------
+    folds : the scores of each fold on the rows it did not learn from.
+    estimators : the model of each fold.
+    passes : passes over the rows that all folds took together.
+    """
+
+    folds: list[Scores]
+    estimators: list[Any]
+    passes: int
+
+    def mean(self) -> dict[str, float]:
+        """Each metric's mean over the folds."""
+        return {name: float(np.mean([fold[name] for fold in self.folds])) for name in self.folds[0]}
+
+    def std(self) -> dict[str, float]:
+        """Each metric's standard deviation over the folds."""
+        return {name: float(np.std([fold[name] for fold in self.folds])) for name in self.folds[0]}
+
+    def __repr__(self) -> str:
+        mean, std = self.mean(), self.std()
+        width = max(map(len, mean))
+        return "\n".join(f"{name:<{width}}  {mean[name]:.6g} ± {std[name]:.2g}" for name in mean)
+
+
+def cross_validate(estimator: Any, X: Any, y: Any, sample_weight: Any = None, *, cv: int = 5,
+                   seed: int = 0) -> CrossValidation:  # fmt: skip
+    """Fit and score an estimator on `cv` folds of the rows, side by side.
+
+    A row's fold follows from the hash of its values: the same on every engine. The folds share scans: while
+    one pass over the rows serves one of them, it serves all.
+
+    Parameters
+    ----------
+    estimator : a model or a pipeline; it is not changed.
+    X, y, sample_weight : as for `fit`.
+    cv : number of folds, at least 2.
+    seed : another number makes other folds.
+
+    Examples
+    --------
+    >>> import numpy as np, outgrow as og
+    >>> X = np.arange(40.0)[:, None]
+    >>> og.cross_validate(og.LinearRegression(), X, 3 * X[:, 0], cv=4).mean()["r2"]
+    1.0
+    """
+    if cv < 2:
+        raise ParameterError(f"cv={cv}: at least 2 folds are needed.")
+    models = [clone(estimator) for _ in range(cv)]
+    for model in models:
+        model._check_parameters()
+        opened = open_training(model, X, y, sample_weight)
+    task = Task(opened.target, opened.weight, tuple(models[0].columns_))
+    workers = [clone(model) for model in models]
+
+    def run(shard: Shard) -> dict[str, Any]:
+        parts = together(shard, [_fold(worker, task, k, cv, seed) for k, worker in enumerate(workers)])
+        return {"folds": parts, "passes": shard.run.passes}
+
+    found = opened.dataset.engine.fit(
+        run, opened.dataset.scan, stage=f"cross-validate {type(estimator).__name__}"
+    )
+    for model, part in zip(models, found["folds"], strict=True):
+        model._restore({"columns_": model.columns_, **part["learned"]})
+    scores = [read_scores(model, part["scores"]) for model, part in zip(models, found["folds"], strict=True)]
+    return CrossValidation(scores, models, found["passes"])
+
+
+def _fold(worker: Estimator, task: Task, k: int, cv: int, seed: int) -> Callable[[Shard], dict[str, Any]]:
+    def place(hashes: np.ndarray) -> np.ndarray:
+        return mix(hashes ^ np.uint64(seed)) % np.uint64(cv)
+
+    def fit(shard: Shard) -> dict[str, Any]:
+        worker._fit_shard(shard.subset(lambda hashes: place(hashes) != k), task, last=False)
+        held_out = shard.subset(lambda hashes: place(hashes) == k)
+        return {"learned": worker._learned(), "scores": to_tree(held_out.reduce(scorer(worker, task)))}
+
+    return fit

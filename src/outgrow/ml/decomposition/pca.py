@@ -1,0 +1,137 @@
+"""Principal components."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.linalg
+import scipy.sparse as sp
+
+from outgrow.data.batch import Batch, matrix_columns
+from outgrow.engine.matrix import check_finite
+from outgrow.engine.shard import Shard
+from outgrow.errors import DataError, ParameterError
+from outgrow.ml import parameters as check
+from outgrow.ml.base import Task, Transformer
+from outgrow.ml.columns import Columns, require_numeric
+from outgrow.stats.moments import CoMoments
+
+WIDEST = 4096
+
+
+class PCA(Transformer):
+    """Project columns on the directions in which they vary most, from one pass over the rows.
+
+    The matrix of covariances is decomposed, as scikit-learn's `svd_solver='covariance_eigh'` does; up to 4,096
+    columns. Spark MLlib's `PCA(k)` does not centre what it projects; this one does, as scikit-learn.
+
+    Parameters
+    ----------
+    columns : which columns, by name or selector; all by default. They are replaced by `pca0`, `pca1`, ...
+    n_components : how many; a number in (0, 1) for as many as explain that share; None for all.
+    whiten : scale the projections to unit variance.
+
+    Attributes
+    ----------
+    components_ : ndarray of shape (n_components, n_columns).
+    explained_variance_, explained_variance_ratio_, singular_values_ : ndarray of shape (n_components,).
+    mean_ : ndarray of shape (n_columns,).
+    noise_variance_ : mean of the variances left out.
+
+    Examples
+    --------
+    >>> import numpy as np, outgrow as og
+    >>> X = np.array([[1.0, 1.0], [2.0, 2.0], [3.0, 3.0]])
+    >>> og.PCA(n_components=1).fit(X).explained_variance_ratio_.round(6).tolist()
+    [1.0]
+    """
+
+    def __init__(
+        self, n_components: float | None = None, *, columns: Columns = None, whiten: bool = False
+    ) -> None:
+        self.n_components = n_components
+        self.columns = columns
+        self.whiten = whiten
+
+    def _check_parameters(self) -> None:
+        check.number(self, "n_components", above=0, none=True)
+        if (
+            self.n_components is not None
+            and self.n_components > 1
+            and self.n_components != int(self.n_components)
+        ):
+            raise ParameterError(
+                f"PCA(n_components={self.n_components!r}): give a whole number, or a share below 1."
+            )
+
+    def _learn(self, shard: Shard, names: list[str], task: Task) -> None:
+        require_numeric(shard.example, names, "PCA")
+        width = shard.example.matrix(names).shape[1]
+        if width > WIDEST:
+            raise DataError(
+                f"PCA takes up to {WIDEST} columns; there are {width}. Choose fewer with columns=."
+            )
+
+        def fold(batch: Batch) -> Any:
+            X = batch.matrix(names)
+            check_finite(X.data if sp.issparse(X) else X, "X")
+            return CoMoments.of(X), np.array([float(batch.num_rows)])
+
+        moments, rows = shard.reduce(fold)
+        self._decompose(moments, int(rows[0]), width)
+
+    def _decompose(self, moments: CoMoments, rows: int, width: int) -> None:
+        if rows < 2:
+            raise DataError(
+                f"PCA needs at least 2 rows to find how columns vary; there is n_samples = {rows} (1 sample)."
+            )
+        values, vectors = scipy.linalg.eigh(moments.products / (moments.n - 1))
+        variances, components = np.maximum(values[::-1], 0), vectors.T[::-1]
+        largest = np.argmax(np.abs(components), axis=1)
+        components = components * np.sign(components[np.arange(width), largest])[:, None]
+        kept = self._count(variances, rows, width)
+        self.mean_ = moments.mean
+        self.components_ = np.ascontiguousarray(components[:kept])
+        self.explained_variance_ = variances[:kept].copy()
+        total = variances.sum()
+        self.explained_variance_ratio_ = self.explained_variance_ / (total if total > 0 else 1.0)
+        self.singular_values_ = np.sqrt(self.explained_variance_ * (moments.n - 1))
+        left_out = variances[kept : min(rows, width)]
+        self.noise_variance_ = float(left_out.mean()) if len(left_out) else 0.0
+        self.n_components_ = kept
+
+    def _count(self, variances: np.ndarray, rows: int, width: int) -> int:
+        most = min(rows, width)
+        if self.n_components is None:
+            return most
+        if 0 < self.n_components < 1:
+            shares = np.cumsum(variances) / variances.sum()
+            return min(most, int(np.searchsorted(shares, self.n_components, side="right")) + 1)
+        if self.n_components > most:
+            raise DataError(
+                f"n_components={self.n_components} must be between 1 and min(n_samples, n_features)={most}."
+            )
+        return int(self.n_components)
+
+    def _change(self, batch: Batch, names: list[str]) -> Batch:
+        X = batch.matrix(names)
+        check_finite(X.data if sp.issparse(X) else X, "X")
+        projected = np.asarray(X @ self.components_.T) - self.mean_ @ self.components_.T
+        if self.whiten:
+            projected /= np.sqrt(np.maximum(self.explained_variance_, np.finfo(np.float64).eps))
+        return batch.replace(
+            names, matrix_columns(projected, [f"pca{i}" for i in range(len(self.components_))])
+        )
+
+    def inverse_transform(self, X: Any) -> np.ndarray:
+        """Rows that `transform` would map to these projections."""
+        X = np.asarray(X, dtype=np.float64)
+        if self.whiten:
+            X = X * np.sqrt(self.explained_variance_)
+        return X @ self.components_ + self.mean_
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
