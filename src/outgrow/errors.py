@@ -27,6 +27,10 @@ class SchemaError(OutgrowError, ValueError):
     """Column names or types are not what was promised at fit."""
 
 
+class ValueTypeError(OutgrowError, TypeError):
+    """A column holds Python objects that are neither text nor numbers."""
+
+
 class ColumnNotFoundError(OutgrowError, KeyError):
     """A named column does not exist."""
 

@@ -109,23 +109,27 @@ class Labels:
 
     @classmethod
     def agree(cls, run: Run, store: Store[Block], spec: MatrixSpec, width: int) -> Labels:
-        counts, rows = ValueCounts({}), 0
+        counts, rows, total = ValueCounts({}), 0, 0.0
         for i in range(len(store)):
             block = store.get(i)
             rows += len(block)
+            total += len(block) if block.weight is None else float(block.weight.sum())
             if block.values is not None:
                 sums = np.bincount(block.y, block.weight, len(block.values))  # type: ignore[arg-type]
                 counts = counts.merge(ValueCounts(dict(zip(block.values, sums.tolist(), strict=True))))
-        rows, every = run.comm.allreduce((np.array([float(rows)]), counts))
-        if rows[0] == 0:
+        sums, every = run.comm.allreduce((np.array([float(rows), total]), counts))
+        rows = int(sums[0])
+        if rows == 0:
             raise DataError(
                 "Found array with 0 sample(s): there are no rows to learn from. "
                 "Check the path, the conditions and the split."
             )
+        if sums[1] == 0:
+            raise DataError("All sample weights are zero. Give at least one row a positive weight.")
         if not spec.labels:
-            return cls(int(rows[0]), width, None, None)
+            return cls(rows, width, None, None)
         values = every.values()
-        return cls(int(rows[0]), width, np.array(values), np.array([every.counts[v] for v in values]))
+        return cls(rows, width, np.array(values), np.array([every.counts[v] for v in values]))
 
 
 class Tiles:
@@ -256,7 +260,7 @@ def build_blocks(batch: Batch, spec: MatrixSpec) -> Iterator[Block]:
     key = row_hash(batch) if spec.keyed else None
     features = _features(batch, spec)
     y, values = _target(batch, spec)
-    weight = None if spec.weight is None else _weights(batch, spec.weight)
+    weight = None if spec.weight is None else weight_column(batch, spec.weight)
     whole = Block(features, y, weight, key, values)
     if not sp.issparse(features):
         yield whole
@@ -340,7 +344,8 @@ def _classes(array: pa.Array, name: str) -> tuple[np.ndarray, tuple[Any, ...]]:
     return encoded.indices.to_numpy(zero_copy_only=False), tuple(encoded.dictionary.to_pylist())
 
 
-def _weights(batch: Batch, name: str) -> np.ndarray:
+def weight_column(batch: Batch, name: str) -> np.ndarray:
+    """A column of weights: numbers of at least 0."""
     array = batch[name]
     if isinstance(array, Matrix) or not is_numeric(array.type):
         raise SchemaError(f"The weight {name!r} is not a column of numbers.")

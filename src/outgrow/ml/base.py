@@ -125,17 +125,16 @@ class Transformer(TransformerMixin, Estimator):
 
     columns: Columns
 
-    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+    def fit(self, X: Any, y: Any = None) -> Self:
         """Learn from rows.
 
         Parameters
         ----------
         X : dataset, Spark DataFrame, table, or array of shape (rows, columns).
         y : the name of a column of X to leave out; otherwise ignored.
-        sample_weight : the name of a column of X, or an array of shape (rows,).
         """
         self._check_parameters()
-        return self._fit_on_engine(open_training(self, X, y, sample_weight))
+        return self._fit_on_engine(open_training(self, X, y, None))
 
     def transform(self, X: Any) -> Any:
         """The rows of X, changed; in the form X has."""
@@ -168,6 +167,22 @@ class Transformer(TransformerMixin, Estimator):
             raise ValueError("input_features is not equal to feature_names_in_")
         if len(names) != self.n_features_in_:
             raise ValueError("input_features should have length equal to number of features")
+
+
+class WeightedTransformer(Transformer):
+    """A transformer for which rows may count more or less."""
+
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        """Learn from rows.
+
+        Parameters
+        ----------
+        X : dataset, Spark DataFrame, table, or array of shape (rows, columns).
+        y : the name of a column of X to leave out; otherwise ignored.
+        sample_weight : the name of a column of X, or an array of shape (rows,).
+        """
+        self._check_parameters()
+        return self._fit_on_engine(open_training(self, X, y, sample_weight))
 
 
 class Model(Estimator):

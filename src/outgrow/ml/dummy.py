@@ -39,6 +39,11 @@ class DummyClassifier(_Ignoring, Classifier):
     [[0.25, 0.75]]
     """
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.poor_score = True
+        return tags
+
     def _learn(self, view: MatrixView) -> None:
         self.classes_ = view.classes
         self.class_prior_ = view.class_weights / view.class_weights.sum()
@@ -60,6 +65,11 @@ class DummyRegressor(_Ignoring, Regressor):
     >>> og.DummyRegressor().fit(np.zeros((2, 1)), np.array([1.0, 3.0])).predict(np.zeros((1, 1))).tolist()
     [2.0]
     """
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.regressor_tags.poor_score = True
+        return tags
 
     def _learn(self, view: MatrixView) -> None:
         moments: Moments = view.reduce(lambda block: Moments.of(np.asarray(block.y)[:, None], block.weight))

@@ -69,7 +69,7 @@ def open_training(estimator: Any, X: Any, y: Any, sample_weight: Any, *, reset: 
 def open_rows(estimator: Any, X: Any) -> Dataset:
     """Check the input of `predict` or `transform` against what `fit` saw; only those columns are kept for arrays."""
     if not is_table(X):
-        values = _check_array(estimator, X, reset=False)
+        values = _as_fitted(_check_array(estimator, X, reset=False), estimator.columns_)
         return Dataset(Scan(_named(values, list(estimator.columns_))), Local())
     rows = dataset(X)
     if _is_pandas(X):
@@ -148,14 +148,16 @@ def _open_array(estimator: Any, X: Any, y: Any, sample_weight: Any, reset: bool)
             "y and sample_weight name columns, but X is an array without column names. Pass arrays."
         )
     values = _check_array(estimator, X, reset=reset)
-    beside = {}
+    if not reset:
+        values = _as_fitted(values, estimator.columns_)
+    beside: dict[str, pa.Array] = {}
     if y is not None:
         y = column_or_1d(y, warn=True)
         check_consistent_length(values, y)
         beside[TARGET] = _arrow_column(y, "y")
     if sample_weight is not None:
         beside[WEIGHT] = _arrow_column(_weight_array(sample_weight, values.shape[0]), "sample_weight")
-    source = _named(values, None, beside)
+    source = _named(values, None if reset else list(estimator.columns_), beside)
     return Training(
         Dataset(Scan(source), Local()),
         TARGET if y is not None else None,
@@ -173,6 +175,14 @@ def _check_array(estimator: Any, X: Any, *, reset: bool) -> Any:
     return validate_data(
         estimator, X, reset=reset, accept_sparse=accept, dtype=np.float64, ensure_all_finite=finite
     )
+
+
+def _as_fitted(values: Any, columns: Mapping[str, str]) -> Any:
+    """Sparse or dense, as the matrix was that `fit` saw."""
+    sparse = any(kind.startswith("fixed_size_list") or kind.startswith("vector") for kind in columns.values())
+    if sparse and not sp.issparse(values):
+        return sp.csr_array(values)
+    return values.toarray() if sp.issparse(values) and not sparse else values
 
 
 def _named(values: Any, names: list[str] | None, beside: Mapping[str, pa.Array] | None = None) -> Source:

@@ -1,4 +1,4 @@
-"""Weights of classes."""
+"""Weights of rows and of classes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from outgrow.data.batch import Batch
+from outgrow.engine.matrix import weight_column
 from outgrow.errors import ParameterError
 
 ClassWeight = Mapping[Any, float] | Literal["balanced"] | None
@@ -29,3 +31,14 @@ def class_factors(class_weight: ClassWeight, classes: np.ndarray, totals: np.nda
             f"class_weight names {unknown}, which are not among the classes {classes.tolist()}."
         )
     return np.array([float(class_weight.get(label, 1.0)) for label in classes.tolist()])
+
+
+def weights(batch: Batch, name: str | None) -> np.ndarray | None:
+    """The weights of the rows of a batch, checked; None where every row weighs one."""
+    return None if name is None else weight_column(batch, name)
+
+
+def total_weight(batch: Batch, name: str | None) -> np.ndarray:
+    """Summed weight of the rows of a batch, as a state."""
+    w = weights(batch, name)
+    return np.array([float(batch.num_rows if w is None else w.sum())])

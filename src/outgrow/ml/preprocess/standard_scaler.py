@@ -10,13 +10,14 @@ import scipy.sparse as sp
 from outgrow.data.batch import Batch, Matrix, matrix_columns
 from outgrow.engine.matrix import check_finite
 from outgrow.engine.shard import Shard
-from outgrow.errors import ParameterError
-from outgrow.ml.base import Task, Transformer
+from outgrow.errors import DataError, ParameterError
+from outgrow.ml.base import Task, WeightedTransformer
 from outgrow.ml.columns import Columns, require_numeric
+from outgrow.ml.weights import total_weight, weights
 from outgrow.stats.moments import Moments
 
 
-class StandardScaler(Transformer):
+class StandardScaler(WeightedTransformer):
     """Subtract the mean and divide by the standard deviation, column by column.
 
     Missing values stay missing and count for nothing. Spark MLlib's `StandardScaler` divides by the sample
@@ -50,7 +51,11 @@ class StandardScaler(Transformer):
             return
         if self.with_mean and any(_sparse(shard.example[name]) for name in names):
             raise ParameterError("Cannot center sparse matrices: pass with_mean=False instead.")
-        moments = shard.reduce(lambda batch: _moments(batch, names, task.weight))
+        moments, total = shard.reduce(
+            lambda batch: (_moments(batch, names, task.weight), total_weight(batch, task.weight))
+        )
+        if total[0] == 0:
+            raise DataError("All sample weights are zero. Give at least one row a positive weight.")
         self.n_samples_seen_ = moments.n
         self.mean_ = moments.mean
         self.var_ = moments.variance()
@@ -104,7 +109,7 @@ def _sparse(column: Any) -> bool:
 def _moments(batch: Batch, names: list[str], weight: str | None) -> Moments:
     X = batch.matrix(names)
     check_finite(X.data if sp.issparse(X) else X, "X", missing=True)
-    return Moments.of(X, None if weight is None else batch.matrix([weight])[:, 0])
+    return Moments.of(X, weights(batch, weight))
 
 
 def _scale(moments: Moments) -> np.ndarray:

@@ -1,0 +1,213 @@
+"""What the encoders share: learning the categories of columns in one pass, and finding that of each value.
+
+A missing value is a category like others, sorted last: NaN in columns of numbers, None in others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from outgrow.data.batch import Batch, Column, Matrix, is_categorical, is_numeric
+from outgrow.engine.shard import Shard
+from outgrow.errors import DataError, ParameterError, SchemaError
+from outgrow.ml.parameters import one_of
+from outgrow.stats.counts import ValueCounts
+
+_UNKNOWN = -1
+_SHOWN = 5
+_FEW = 16  # rows below which finding different values costs more than it saves
+
+
+@dataclass(frozen=True, eq=False)
+class Coder:
+    """Finds the category of each value of one column, and gives what that category becomes.
+
+    Attributes
+    ----------
+    name : the column.
+    places : the number of each category; a missing value is under None.
+    values : what each category becomes, and behind them what an unknown value becomes.
+    """
+
+    name: str
+    places: dict[Any, int]
+    values: np.ndarray
+
+    def encode(self, column: Column) -> tuple[np.ndarray, list[Any]]:
+        """What the rows become, of shape (rows,), and the values that belong to no category."""
+        words, rows = _words(plain(column))
+        places = [self.places.get(word, _UNKNOWN) for word in words]
+        unknown = []
+        if _UNKNOWN in places:
+            unknown = [word for word, place in zip(words, places, strict=True) if place == _UNKNOWN]
+        values = self.values[places]
+        return values if rows is None else values[rows], list(dict.fromkeys(unknown))
+
+
+def places_of(categories: np.ndarray) -> dict[Any, int]:
+    """The number of each category, for `Coder`."""
+    return {_key(value): place for place, value in enumerate(categories.tolist())}
+
+
+def missing_place(categories: np.ndarray) -> int | None:
+    """The number of the category of missing values."""
+    return places_of(categories).get(None)
+
+
+def rows_of(categories: np.ndarray, counts: ValueCounts) -> np.ndarray:
+    """How many rows each category has."""
+    rows = [counts.counts.get(_key(value), 0.0) for value in categories.tolist()]
+    return np.array(rows, dtype=np.float64)
+
+
+def check_categories(owner: Any) -> None:
+    """The parameter `categories` is 'auto' or a list."""
+    if not isinstance(owner.categories, list | tuple):
+        one_of(owner, "categories", ("auto",))
+
+
+def learn_categories(
+    shard: Shard, names: Sequence[str], given: Any, *, strict: bool
+) -> tuple[list[np.ndarray], Sequence[ValueCounts]]:
+    """The categories of columns, and the counts of their values: one pass for all columns.
+
+    Parameters
+    ----------
+    given : 'auto', or the categories of each column.
+    strict : values that are not among the given categories are an error.
+
+    Raises
+    ------
+    SchemaError
+        When a column holds no text, numbers or booleans.
+    ParameterError
+        When the given categories are not as many as the columns, repeat, or are numbers out of order.
+    DataError
+        When there are values beside the given categories.
+    """
+    if not names:
+        return [], []
+    kinds = {name: _kind(shard.example, name) for name in names}
+    if not isinstance(given, str) and len(given) != len(names):
+        raise ParameterError(
+            f"Shape mismatch: categories has {len(given)} entries for {len(names)} columns {list(names)}. "
+            "Give one list for each column."
+        )
+    found = shard.reduce(lambda batch: tuple(ValueCounts.of(plain(batch[name])) for name in names))
+    categories = [_sorted(counts, kinds[name]) for name, counts in zip(names, found, strict=True)]
+    if not isinstance(given, str):
+        auto, categories = (
+            categories,
+            [_given(values, name, kinds[name]) for name, values in zip(names, given, strict=True)],
+        )
+        if strict:
+            for name, known, seen in zip(names, categories, auto, strict=True):
+                _check_known(name, known, seen)
+    return categories, found
+
+
+def plain(column: Column) -> pa.Array:
+    """A column as values that compare: dictionaries decoded, decimals as floats."""
+    assert not isinstance(column, Matrix)
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    return column.cast(pa.float64()) if pa.types.is_decimal(column.type) else column
+
+
+def unknown_error(name: str, values: Sequence[Any], when: str, advice: str) -> DataError:
+    """What to raise for values that belong to no category."""
+    more = f" and {len(values) - _SHOWN} more" if len(values) > _SHOWN else ""
+    shown = ", ".join(map(repr, values[:_SHOWN]))
+    return DataError(f"Found unknown categories [{shown}]{more} in column {name!r} during {when}. {advice}")
+
+
+def _words(column: pa.Array) -> tuple[list[Any], np.ndarray | None]:
+    """The different values of a column, None if missing, and which of them each row has; or row by row."""
+    if len(column) <= _FEW:
+        return list(map(_key, column.to_pylist())), None
+    encoded = column.dictionary_encode()
+    words = list(map(_key, encoded.dictionary.to_pylist()))
+    if encoded.indices.null_count:
+        words.append(None)
+    return words, encoded.indices.fill_null(len(words) - 1).to_numpy(zero_copy_only=False)
+
+
+def _key(value: Any) -> Any:
+    """None for every kind of missing value."""
+    return None if value != value else value
+
+
+def _kind(example: Batch, name: str) -> pa.DataType:
+    """The type of the values of a column; text for a column of nulls."""
+    column = example[name]
+    if isinstance(column, Matrix):
+        raise SchemaError(f"Column {name!r} holds vectors, not categories. Name the columns to encode.")
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    if is_numeric(kind):
+        return pa.float64() if pa.types.is_decimal(kind) else kind
+    if is_categorical(kind) or pa.types.is_null(kind):
+        return pa.string()
+    raise SchemaError(
+        f"Column {name!r} is of type {column.type}; categories are text, numbers or booleans. "
+        "Cast it to text."
+    )
+
+
+def _sorted(counts: ValueCounts, kind: pa.DataType) -> np.ndarray:
+    return _array([*counts.values(), *([None] if counts.has_missing else [])], kind)
+
+
+def _array(values: list[Any], kind: pa.DataType) -> np.ndarray:
+    """Categories in the type their column has in NumPy, where missing values turn integers into floats."""
+    missing = any(_key(value) is None for value in values)
+    if pa.types.is_string(kind) or (missing and pa.types.is_boolean(kind)):
+        out = np.empty(len(values), dtype=object)
+        out[:] = values
+        return out
+    floats = missing and not pa.types.is_floating(kind)
+    return np.array(
+        [np.nan if value is None else value for value in values],
+        dtype=np.float64 if floats else kind.to_pandas_dtype(),
+    )
+
+
+def _given(values: Any, name: str, kind: pa.DataType) -> np.ndarray:
+    """The categories a user gave for a column, checked as scikit-learn does."""
+    listed = np.asarray(values, dtype=object).tolist()
+    text = is_categorical(kind)
+    wrong = [value for value in listed if _key(value) is not None and isinstance(value, str) != text]
+    if wrong:
+        raise ParameterError(
+            f"In column {name!r} of type {kind}, the predefined categories {wrong[:_SHOWN]} are of another "
+            "type. Give them in the type of the column."
+        )
+    if any(value != value for value in listed[:-1]):
+        raise ParameterError(
+            f"In column {name!r}, NaN stands before other predefined categories {listed}. "
+            "Nan should be the last element."
+        )
+    if len(set(map(_key, listed))) != len(listed):
+        raise ParameterError(
+            f"In column {name!r}, the predefined categories contain duplicate elements: {listed}. "
+            "Name each once."
+        )
+    present = [value for value in listed if _key(value) is not None]
+    if not text and (any(a > b for a, b in pairwise(present)) or present != listed[: len(present)]):
+        raise ParameterError(
+            f"In column {name!r}: unsorted categories are not supported for numerical categories: {listed}. "
+            "Sort them, a missing value last."
+        )
+    return _array(listed, kind)
+
+
+def _check_known(name: str, known: np.ndarray, seen: np.ndarray) -> None:
+    places = places_of(known)
+    unknown = [value for value in map(_key, seen.tolist()) if value not in places]
+    if unknown:
+        raise unknown_error(name, unknown, "fit", "Add them to categories, or choose another handle_unknown.")

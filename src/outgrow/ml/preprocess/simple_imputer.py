@@ -1,0 +1,252 @@
+"""Filling in missing values."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from numbers import Real
+from typing import Any, TypeVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from outgrow.data.batch import Batch, Column, Matrix, is_categorical, is_numeric, matrix_columns
+from outgrow.engine.matrix import check_finite
+from outgrow.engine.shard import Shard
+from outgrow.errors import ParameterError, SchemaError
+from outgrow.ml.base import Task, Transformer
+from outgrow.ml.columns import Columns, require_numeric
+from outgrow.ml.parameters import one_of
+from outgrow.stats.counts import ValueCounts
+from outgrow.stats.moments import Moments
+from outgrow.stats.quantiles import quantiles
+
+R = TypeVar("R")
+
+_TEXT = "missing_value"
+
+
+class SimpleImputer(Transformer):
+    """Replace missing values by a statistic of their column, or by a constant.
+
+    Null and NaN are missing. Columns of numbers and booleans become float64, whether or not something is
+    missing; text stays text. Weights are not used, as in scikit-learn. Spark MLlib's `Imputer` takes numbers
+    only, treats zero or another marker as missing by `missingValue`, and its median is approximate; this
+    one's is exact.
+
+    Parameters
+    ----------
+    columns : which columns, by name or selector; all by default.
+    strategy : 'mean' or 'median' for numbers; 'most_frequent' (the smallest of equals) or 'constant' for
+        numbers and text.
+    fill_value : the constant; by default 0 for numbers and 'missing_value' for text.
+    keep_empty_features : keep columns in which `fit` saw no value, filled with the constant or else with its
+        default. Without it `transform` leaves them out, with a warning.
+
+    Attributes
+    ----------
+    statistics_ : ndarray of shape (n_columns,), what is filled in; NaN for columns that are left out. The
+        columns of a matrix count each.
+    text_ : list of the columns of text.
+    vectors_ : dict of the matrix columns and their widths.
+
+    Examples
+    --------
+    >>> import numpy as np, outgrow as og
+    >>> og.SimpleImputer().fit_transform(np.array([[1.0], [np.nan], [3.0]])).tolist()
+    [[1.0], [2.0], [3.0]]
+    """
+
+    def __init__(
+        self,
+        columns: Columns = None,
+        *,
+        strategy: str = "mean",
+        fill_value: Any = None,
+        keep_empty_features: bool = False,
+    ) -> None:
+        self.columns = columns
+        self.strategy = strategy
+        self.fill_value = fill_value
+        self.keep_empty_features = keep_empty_features
+
+    def _check_parameters(self) -> None:
+        one_of(self, "strategy", ("mean", "median", "most_frequent", "constant"))
+
+    def _learn(self, shard: Shard, names: list[str], task: Task) -> None:
+        example = shard.example
+        _refuse_sparse(example, names)
+        takes_text = self.strategy in ("most_frequent", "constant")
+        if not takes_text:
+            require_numeric(example, [name for name in names if not _is_null(example, name)], "SimpleImputer")
+        self.text_ = [name for name in names if takes_text and _is_text(example, name)]
+        self.vectors_ = {name: c.width for name in names if isinstance(c := example[name], Matrix)}
+        numeric = [name for name in names if name not in self.text_]
+        if self.strategy == "constant":
+            self._check_fill_value(numeric)
+        found = self._found(shard, numeric) if names else []
+        values = dict(self._by_name([*numeric, *self.text_], found))
+        ordered = [value for name in names for value in values[name]]
+        self.statistics_ = np.array(ordered, dtype=object if self.text_ else np.float64)
+        self._restored()
+
+    def _restored(self) -> None:
+        values = dict(self._by_name(self.selected_, self.statistics_.tolist()))
+        empty = {name for name, own in values.items() if name not in self.vectors_ and _is_nan(own[0])}
+        kept = {name: own for name, own in values.items() if name not in empty}
+        self._gone = [name for name in values if name in empty]
+        self._words = {name: own[0] for name, own in kept.items() if name in self.text_}
+        self._vectors = {name: np.array(own) for name, own in kept.items() if name in self.vectors_}
+        self._names = [name for name in kept if name not in self._words and name not in self._vectors]
+        self._values = np.array([kept[name][0] for name in self._names], dtype=np.float64)
+
+    def _change(self, batch: Batch, names: list[str]) -> Batch:
+        new: dict[str, Any] = {}
+        if self._names:
+            new |= matrix_columns(_filled(batch.matrix(self._names), self._values), self._names)
+        for name, word in self._words.items():
+            new[name] = pc.fill_null(_as_text(batch[name]), word)
+        for name, values in self._vectors.items():
+            new[name] = _filled_vectors(batch, name, values)
+        if batch.num_rows:
+            self._warn_of_empty()
+        return batch.with_columns(new).drop(self._gone)
+
+    def _found(self, shard: Shard, numeric: list[str]) -> list[Any]:
+        """The statistics of the columns of numbers, then those of the columns of text."""
+        width = shard.example.matrix(numeric).shape[1] if numeric else 0
+        found = getattr(self, f"_{self.strategy}")(shard, numeric, width)
+        if not self.keep_empty_features:
+            return list(found)
+        return [self._constant_at(j < width) if _is_nan(value) else value for j, value in enumerate(found)]
+
+    def _mean(self, shard: Shard, numeric: list[str], width: int) -> list[float]:
+        moments = shard.reduce(lambda batch: Moments.of(_matrix(batch, numeric)))
+        return np.where(moments.n > 0, moments.mean, np.nan).tolist()
+
+    def _median(self, shard: Shard, numeric: list[str], width: int) -> list[float]:
+        def reduce(fold: Callable[[np.ndarray], R]) -> R:
+            return shard.reduce(lambda batch: fold(_matrix(batch, numeric)))
+
+        return quantiles(reduce, width, [0.5])[0][0].tolist()
+
+    def _most_frequent(self, shard: Shard, numeric: list[str], width: int) -> list[Any]:
+        text = self.text_
+        counts = shard.reduce(lambda batch: tuple(map(ValueCounts.of, _each(batch, numeric, text))))
+        most = [each.most_frequent() for each in counts]
+        return [np.nan if value is None else value for value in most]
+
+    def _constant(self, shard: Shard, numeric: list[str], width: int) -> list[Any]:
+        text = self.text_
+        present = shard.reduce(lambda batch: np.array(list(map(_present, _each(batch, numeric, text)))))
+        return [self._constant_at(j < width) if n else np.nan for j, n in enumerate(present.tolist())]
+
+    def _constant_at(self, numeric: bool) -> Any:
+        if self.strategy == "constant" and self.fill_value is not None:
+            return self.fill_value
+        return 0.0 if numeric else _TEXT
+
+    def _check_fill_value(self, numeric: list[str]) -> None:
+        if self.fill_value is None:
+            return
+        for names, kind, expected in ((numeric, Real, "numbers"), (self.text_, str, "text")):
+            if names and not isinstance(self.fill_value, kind):
+                raise ParameterError(
+                    f"fill_value={self.fill_value!r} cannot be put into columns {names}, which hold "
+                    f"{expected}. Give these columns a SimpleImputer of their own."
+                )
+
+    def _by_name(self, names: list[str], flat: list[Any]) -> Iterator[tuple[str, list[Any]]]:
+        at = 0
+        for name in names:
+            width = self.vectors_.get(name, 1)
+            yield name, flat[at : at + width]
+            at += width
+
+    def _warn_of_empty(self) -> None:
+        parts = [f"{name}[{j}]" for name, own in self._vectors.items() for j in np.flatnonzero(np.isnan(own))]
+        if self._gone or parts:
+            warnings.warn(
+                f"Skipping features without any observed values: {[*self._gone, *parts]}. At least one "
+                f"non-missing value is needed for imputation with strategy={self.strategy!r}.",
+                stacklevel=2,
+            )
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.categorical = self.strategy in ("most_frequent", "constant")
+        return tags
+
+
+def _refuse_sparse(example: Batch, names: list[str]) -> None:
+    sparse = [name for name in names if isinstance(c := example[name], Matrix) and c.sparse]
+    if sparse:
+        raise ParameterError(
+            f"SimpleImputer does not take sparse matrices, and {sparse} are. Impute before the step that "
+            "makes them, or name other columns."
+        )
+
+
+def _is_null(example: Batch, name: str) -> bool:
+    column = example[name]
+    return not isinstance(column, Matrix) and pa.types.is_null(column.type)
+
+
+def _is_text(example: Batch, name: str) -> bool:
+    column = example[name]
+    if isinstance(column, Matrix) or is_numeric(column.type):
+        return False
+    if is_categorical(column.type) or pa.types.is_null(column.type):
+        return True
+    raise SchemaError(f"Column {name!r} is of type {column.type}; SimpleImputer takes numbers and text.")
+
+
+def _is_nan(value: Any) -> bool:
+    return bool(value != value)
+
+
+def _matrix(batch: Batch, names: list[str]) -> np.ndarray:
+    X = batch.matrix(names)
+    check_finite(X, "X", missing=True)
+    return X
+
+
+def _each(batch: Batch, numeric: list[str], text: list[str]) -> Iterator[pa.Array]:
+    """The columns of numbers one by one, missing values as nulls, then those of text."""
+    if numeric:
+        X = _matrix(batch, numeric)
+        yield from (pa.array(X[:, j], from_pandas=True) for j in range(X.shape[1]))
+    yield from (_as_text(batch[name]) for name in text)
+
+
+def _present(column: pa.Array) -> int:
+    return len(column) - column.null_count
+
+
+def _as_text(column: Column) -> pa.Array:
+    assert not isinstance(column, Matrix)
+    return column.cast(pa.string())
+
+
+def _filled(X: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """X with `values` of shape (columns,) where it is NaN; X itself where nothing is."""
+    with np.errstate(all="ignore"):
+        sums = X.sum(axis=0)
+    if np.isfinite(sums).all():
+        return X
+    check_finite(X, "X", missing=True)
+    X = X.copy(order="F")
+    for j in np.flatnonzero(np.isnan(sums)):
+        column = X[:, j]
+        column[np.isnan(column)] = values[j]
+    return X
+
+
+def _filled_vectors(batch: Batch, name: str, values: np.ndarray) -> Matrix:
+    column, kept = batch[name], ~np.isnan(values)
+    assert isinstance(column, Matrix)
+    names = tuple(n for n, keep in zip(column.names, kept, strict=True) if keep)
+    X = batch.matrix([name])
+    return Matrix(_filled(X if kept.all() else X[:, kept], values[kept]), names)
