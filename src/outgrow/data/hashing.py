@@ -104,7 +104,7 @@ def _text_column_hash(array: pa.Array) -> np.ndarray:
     table = np.array(
         [_NULL if word is None else text_hash(str(word)) for word in words] + [_NULL], dtype=np.uint64
     )
-    codes = encoded.indices.fill_null(len(words)).to_numpy(zero_copy_only=False)
+    codes = encoded.indices.cast(pa.int64()).fill_null(len(words)).to_numpy(zero_copy_only=False)
     return mix(table[codes])
 
 

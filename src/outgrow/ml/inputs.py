@@ -16,14 +16,14 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from outgrow.data.batch import Batch, Matrix
+from outgrow.data.batch import Batch, Matrix, is_numeric
 from outgrow.data.scan import Scan, check_columns
 from outgrow.data.schema import check_kinds, kinds_of
 from outgrow.data.source import ArraySource, Source, TableSource, array_source
 from outgrow.engine.dataset import Dataset, as_table
 from outgrow.engine.local import Local
 from outgrow.engine.open import dataset, is_spark, is_table
-from outgrow.errors import DataError, ParameterError, SchemaError
+from outgrow.errors import DataError, ParameterError, SchemaError, ValueTypeError
 
 TARGET, WEIGHT = "__target__", "__weight__"
 
@@ -111,9 +111,9 @@ def collect(rows: Dataset, function: Callable[[Batch], Any]) -> Any:
 
 def _all_columns(batch: Batch) -> Any:
     columns = batch.columns.values()
-    if all(isinstance(column, Matrix) or column.type != pa.string() for column in columns):
+    if all(isinstance(column, Matrix) or is_numeric(column.type) for column in columns):
         return batch.matrix()
-    return np.array([column.to_pylist() for column in columns], dtype=object).T
+    return np.array([column.to_pylist() for column in batch.to_arrow().columns], dtype=object).T
 
 
 def _open_table(X: Any, y: Any, sample_weight: Any) -> Training:
@@ -205,8 +205,8 @@ def _arrow_column(values: np.ndarray, name: str) -> pa.Array:
     try:
         return pa.array(values.tolist() if values.dtype.kind in "OUS" else values)
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
-        raise DataError(
-            f"Column {name!r} mixes types or holds objects: {error}. Give it one type."
+        raise ValueTypeError(
+            f"Column {name!r}: argument must be a string or a number, and of one type in a column: {error}."
         ) from error
 
 

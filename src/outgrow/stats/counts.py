@@ -25,7 +25,7 @@ class ValueCounts(State):
             array = pc.if_else(pc.is_nan(array), None, array)
         encoded = array if pa.types.is_dictionary(array.type) else array.dictionary_encode()
         values = [*encoded.dictionary.to_pylist(), None]
-        codes = encoded.indices.fill_null(len(values) - 1).to_numpy(zero_copy_only=False)
+        codes = encoded.indices.cast(pa.int64()).fill_null(len(values) - 1).to_numpy(zero_copy_only=False)
         sums = np.bincount(codes, weight, len(values))
         counts: dict[Any, float] = {}
         for value, total, rows in zip(
