@@ -347,7 +347,8 @@ class Clusterer(ClusterMixin, Model):
 def _as_columns(values: np.ndarray, names: list[str]) -> dict[str, Any]:
     if values.ndim == 2:
         return dict(matrix_columns(values, names))
-    return {names[0]: pa.array(values.tolist() if values.dtype.kind in "OU" else values)}
+    text = values.dtype.kind in "OU"
+    return {names[0]: pa.array(values.tolist(), pa.string()) if text else pa.array(values)}
 
 
 def column_names(batch: Batch) -> np.ndarray:

@@ -29,6 +29,9 @@ from outgrow.errors import EngineError, OutgrowError, ParameterError
 
 T = TypeVar("T")
 
+SMALL = 256 << 20
+"""Below this many bytes a scan gets one task a slot; above, four, so that slow ones even out."""
+
 _WARNINGS = {"ConvergenceWarning": ConvergenceWarning, "UserWarning": UserWarning}
 
 
@@ -123,7 +126,8 @@ class Spark:
         if frame is not None:
             return frame.mapInArrow(MapJob(None, scan.steps, exact), ddl)
         pieces = scan.pieces()
-        parts = max(1, min(len(pieces), 4 * self.slots))
+        waves = 1 if sum(piece.nbytes for piece in pieces) < SMALL else 4
+        parts = max(1, min(len(pieces), waves * self.slots))
         rows = self.session.range(0, parts, 1, parts)
         return rows.mapInArrow(MapJob(share_out(pieces, parts), (), exact), ddl)
 

@@ -1,0 +1,47 @@
+"""Every estimator, every check, every engine."""
+
+from __future__ import annotations
+
+import pytest
+from sklearn.base import clone
+
+import outgrow as og
+from outgrow.ml.base import Estimator
+from outgrow.ml.catalogue import ESTIMATORS
+from outgrow.testing import CHECKS, ENGINE_CHECKS, EngineCase, local_case
+from outgrow.testing.estimators import Check, is_applicable
+
+SMALL = {
+    "GradientBoostingClassifier": {"n_estimators": 5},
+    "GradientBoostingRegressor": {"n_estimators": 5},
+    "RandomForestClassifier": {"n_estimators": 5, "random_state": 0},
+    "RandomForestRegressor": {"n_estimators": 5, "random_state": 0},
+    "KMeans": {"n_clusters": 3},
+}
+
+
+def cases() -> list[Estimator]:
+    made = [getattr(og, name)(**SMALL.get(name, {})) for name in ESTIMATORS if name != "Pipeline"]
+    made.append(og.Pipeline([og.SimpleImputer(), og.StandardScaler(), og.LogisticRegression()]))
+    made.append(og.Pipeline([og.StandardScaler(), og.PCA(n_components=2), og.Ridge()]))
+    return made
+
+
+def test_every_estimator_is_covered() -> None:
+    assert all(is_applicable(case) for case in cases())
+    assert {type(case).__name__ for case in cases()} == set(ESTIMATORS)
+
+
+ONCE = [check for check in CHECKS if check not in ENGINE_CHECKS]
+
+
+@pytest.mark.parametrize("check", ENGINE_CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("estimator", cases(), ids=lambda e: type(e).__name__)
+def test_on_every_engine(estimator: Estimator, check: Check, engine: EngineCase) -> None:
+    check(clone(estimator), engine)
+
+
+@pytest.mark.parametrize("check", ONCE, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("estimator", cases(), ids=lambda e: type(e).__name__)
+def test_on_this_machine(estimator: Estimator, check: Check) -> None:
+    check(clone(estimator), local_case())
