@@ -19,7 +19,8 @@ from outgrow.data.scan import Scan
 from outgrow.engine.dataset import Dataset
 from outgrow.engine.events import heard
 from outgrow.engine.memory import parse_size
-from outgrow.engine.shard import Shard
+from outgrow.engine.run import Run
+from outgrow.engine.shard import Resident, Shard
 from outgrow.engine.spark.frames import FrameSource, share_out, spark_schema
 from outgrow.engine.spark.hub import hub
 from outgrow.engine.spark.query import query_source
@@ -107,7 +108,12 @@ class Spark:
                 deadline=self.deadline, memory=self.memory_per_rank, hub=address,
             )  # fmt: skip
             rows = self.session.range(0, ranks, 1, ranks) if frame is None else frame.repartition(ranks)
-            return _result(self._collect(rows.mapInArrow(job, RESULT_DDL, barrier=True)))
+            found = self._collect(rows.mapInArrow(job, RESULT_DDL, barrier=True))
+        if found.num_rows:
+            return _result(found)
+        # Spark runs no task at all over a relation that it knows to be empty: do here what the tasks would have
+        run = Run(stage=stage)
+        return fit(Shard(run, scan.example(), Resident(run, [])))
 
     def map(self, scan: Scan) -> Iterator[Batch]:
         """The batches of a scan, in this process."""

@@ -14,13 +14,13 @@ from outgrow.errors import DataError
 
 
 def query_source(session: Any, query: str, tables: Mapping[str, Dataset]) -> FrameSource:
-    """The rows of a query over datasets; views with names of their own are made for them."""
+    """The rows of a query over datasets, kept by Spark once computed; views of their own are made for them."""
     suffix = secrets.token_hex(4)
     views = {name.lower(): f"outgrow_{name}_{suffix}" for name in tables}
     for name, table in tables.items():
         _frame(session, table).createOrReplaceTempView(views[name.lower()])
     try:
-        return FrameSource(session.sql(_translate(query, views)))
+        return FrameSource(session.sql(_translate(query, views)).cache())
     except Exception as error:
         if type(error).__module__.partition(".")[0] != "pyspark":
             raise

@@ -1,0 +1,189 @@
+"""The command line: parses, then calls the Python API. Everything heavy is imported inside the commands."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from outgrow.job.record import Outcome
+
+OURS, THEIRS = 1, 2
+"""Exit codes: a mistake of this program, a mistake of its user."""
+
+_PATH_MISTAKES = (
+    FileNotFoundError,
+    FileExistsError,
+    PermissionError,
+    IsADirectoryError,
+    NotADirectoryError,
+)
+
+app = typer.Typer(
+    name="outgrow",
+    help="Train, score and inspect models on one machine or on Apache Spark.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+Engine = Annotated[str, typer.Option(help="local, or a Spark: local[2], spark://host:7077, sc://host:15002.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an output that exists.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the whole trace of an error.")]
+
+
+@app.command()
+def run(
+    job: Annotated[str, typer.Argument(metavar="JOB.yaml", help="The job file.")],
+    engine: Engine = "local",
+    sample: Annotated[float | None, typer.Option(help="Work on this share of the rows, like 0.01.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a value, like model.C=0.1.")
+    ] = None,
+    overwrite: Overwrite = False,
+    debug: Debug = False,
+) -> None:
+    """Train, evaluate, save and score as a job file says, and write a report."""
+    from outgrow.job.engines import open_engine
+    from outgrow.job.load import load_job
+    from outgrow.job.run import check_output, run_job
+
+    settings = [*(set_ or []), *([] if sample is None else [f"sample={sample}"])]
+    loaded = load_job(job, settings)
+    check_output(loaded, overwrite=overwrite)
+    with _progress():
+        outcome = run_job(loaded, open_engine(engine), overwrite=overwrite)
+    _show_outcome(outcome)
+
+
+@app.command()
+def profile(
+    data: Annotated[
+        str, typer.Argument(help="A file, folder or pattern of Parquet, CSV, JSON lines or Arrow files.")
+    ],
+    output: Annotated[str | None, typer.Option("-o", "--output", help="Write an HTML page here.")] = None,
+    engine: Engine = "local",
+    overwrite: Overwrite = False,
+    debug: Debug = False,
+) -> None:
+    """Say what the columns of some files hold."""
+    from outgrow.engine.dataset import read
+    from outgrow.job.engines import open_engine
+    from outgrow.job.screen import profile_table
+    from outgrow.job.writing import write_text
+
+    rows = read(data, engine=open_engine(engine))
+    found = rows.profile()
+    _console().print(profile_table(found))
+    if output is not None:
+        from outgrow.job.report import profile_report
+
+        write_text(output, profile_report(found, data, rows.fingerprint()), overwrite=overwrite)
+        _say(f"Written: {output}")
+
+
+@app.command()
+def score(
+    model: Annotated[str, typer.Argument(help="A folder that a run or model.save() wrote.")],
+    data: Annotated[str, typer.Argument(help="A file, folder or pattern of rows to predict.")],
+    output: Annotated[str, typer.Option("-o", "--output", help="The folder of Parquet files to write.")],
+    engine: Engine = "local",
+    keep: Annotated[
+        list[str] | None, typer.Option(help="A column to keep beside the predictions; all if not given.")
+    ] = None,
+    proba: Annotated[bool, typer.Option("--proba", help="Write the probability of each class too.")] = False,
+    overwrite: Overwrite = False,
+    debug: Debug = False,
+) -> None:
+    """Write the predictions of a saved model for rows in files."""
+    from outgrow.engine.dataset import read
+    from outgrow.engine.write import write_parquet
+    from outgrow.job.engines import open_engine
+    from outgrow.job.scoring import with_predictions
+    from outgrow.job.stages import Stages
+    from outgrow.ml.persistence import load
+
+    fitted = load(model)
+    rows = read(data, engine=open_engine(engine))
+    scored = with_predictions(fitted, rows, probabilities=proba, keep=keep)
+    with _progress(), Stages()("score") as stage:
+        stage.rows = write_parquet(scored, output, overwrite=overwrite)
+    _say(f"Written: {output} ({stage.rows:,} rows)")
+
+
+@app.command()
+def doctor(
+    engine: Annotated[str | None, typer.Option(help="Also check that this Spark can be reached.")] = None,
+    debug: Debug = False,
+) -> None:
+    """Check versions, Java, the extras, and whether Spark can be reached."""
+    from outgrow.job.doctor import examine
+    from outgrow.job.screen import findings_table
+
+    findings = examine(engine)
+    _console().print(findings_table(findings))
+    if engine is not None and any(
+        f.good is False for f in findings if f.subject.startswith(("engine", "outgrow on"))
+    ):
+        raise typer.Exit(THEIRS)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; ends the process with 0, 1 (our mistake) or 2 (the user's)."""
+    words = sys.argv[1:] if arguments is None else arguments
+    try:
+        app(words, prog_name="outgrow")
+    except KeyboardInterrupt:
+        _complain("Stopped.")
+        sys.exit(130)
+    except Exception as error:
+        if "--debug" in words:
+            raise
+        sys.exit(_report(error))
+
+
+def _report(error: Exception) -> int:
+    """Say what went wrong in one line; whose mistake it was."""
+    from outgrow.errors import OutgrowError
+
+    if isinstance(error, OutgrowError):
+        _complain(str(error))
+        return THEIRS if error.user_error else OURS
+    if isinstance(error, _PATH_MISTAKES):
+        _complain(f"{error.strerror}: {error.filename}. Check the path.")
+        return THEIRS
+    said = str(error).strip().splitlines() or ["no message"]
+    _complain(f"{type(error).__name__}: {said[0]} This should not happen; add --debug to see where.")
+    return OURS
+
+
+def _complain(message: str) -> None:
+    typer.secho("Error: ", fg="red", bold=True, err=True, nl=False)
+    typer.echo(message, err=True)
+
+
+def _say(message: str) -> None:
+    typer.echo(message)
+
+
+def _console(*, stderr: bool = False) -> Any:
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False)
+
+
+def _progress() -> Any:
+    from outgrow.job.progress import show_progress
+
+    return show_progress(_console(stderr=True))
+
+
+def _show_outcome(outcome: Outcome) -> None:
+    from outgrow.job.screen import next_steps, score_table
+
+    console = _console()
+    console.print(score_table(outcome))
+    console.print(next_steps(outcome), soft_wrap=True)

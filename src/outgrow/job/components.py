@@ -1,0 +1,70 @@
+"""The estimators that a job names."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from typing import Any
+
+from outgrow.errors import ParameterError
+from outgrow.job.model import EstimatorSpec, Job, unknown
+from outgrow.ml.base import Supervised, Transformer
+from outgrow.ml.catalogue import ESTIMATORS, estimator_class
+from outgrow.ml.columns import Columns, categorical, matching, numeric
+from outgrow.ml.pipeline import Pipeline
+
+_SELECTORS = {"numeric": numeric, "categorical": categorical}
+
+
+class SpecError(ParameterError):
+    """An estimator or a parameter that cannot be, and its place in the job file."""
+
+    def __init__(self, place: tuple[str | int, ...], text: str) -> None:
+        super().__init__(text)
+        self.place = place
+
+
+def build_pipeline(job: Job) -> Pipeline:
+    """The pipeline of a job, with every name and value checked.
+
+    Raises
+    ------
+    SpecError
+        When an estimator or a parameter is not known, or a value is not possible.
+    """
+    steps = [_build(spec, ("steps", place), Transformer) for place, spec in enumerate(job.steps)]
+    return Pipeline([*steps, _build(job.model, ("model",), Supervised)])
+
+
+def _build(spec: EstimatorSpec, place: tuple[str | int, ...], base: type) -> Any:
+    if spec.name not in ESTIMATORS:
+        raise SpecError(place, unknown(spec.name, ESTIMATORS, "estimator"))
+    kind = estimator_class(spec.name)
+    if not issubclass(kind, base):
+        what = "transforms nothing" if base is Transformer else "predicts no target"
+        raise SpecError(place, f"{spec.name} {what}. Choose another estimator here.")
+    known = list(inspect.signature(kind).parameters)
+    for name in spec.parameters:
+        if name not in known:
+            raise SpecError((*place, spec.name, name), unknown(name, known, "parameter"))
+    try:
+        estimator = kind(**{name: _value(name, value) for name, value in spec.parameters.items()})
+        estimator._check_parameters()
+    except (ValueError, TypeError, re.error) as error:
+        raise SpecError((*place, spec.name), str(error)) from error
+    return estimator
+
+
+def _value(name: str, value: Any) -> Any:
+    return _columns(value) if name == "columns" else value
+
+
+def _columns(value: Any) -> Columns:
+    """`numeric`, `categorical`, `/regex/`, or names."""
+    if not isinstance(value, str):
+        return value
+    if value in _SELECTORS:
+        return _SELECTORS[value]()
+    if len(value) > 2 and value[0] == value[-1] == "/":
+        return matching(value[1:-1])
+    return [value]

@@ -1,0 +1,170 @@
+"""A job file, read and checked as a whole before any data is."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from outgrow.errors import InputNotFoundError, JobFileError
+from outgrow.job.components import SpecError, build_pipeline
+from outgrow.job.model import Job
+from outgrow.job.settings import YamlLoader, dump_yaml, set_value
+from outgrow.ml.pipeline import Pipeline
+
+Place = tuple[str | int, ...]
+
+
+@dataclass(frozen=True)
+class LoadedJob:
+    """A job that was checked, the pipeline it names (not fitted), and where it was read."""
+
+    job: Job
+    pipeline: Pipeline
+    folder: Path
+    document: dict[str, Any]
+
+    def beside(self, path: str) -> str:
+        """A path that the file names, as seen from here."""
+        return path if "://" in path else os.path.join(self.folder, path)
+
+    @property
+    def query(self) -> str | None:
+        """The query, from wherever the job keeps it.
+
+        Raises
+        ------
+        InputNotFoundError
+            When there is no such file.
+        """
+        name = self.job.data.query_file
+        if name is None:
+            return self.job.data.query
+        try:
+            return Path(self.beside(name)).read_text()
+        except FileNotFoundError as error:
+            raise InputNotFoundError(
+                f"data.query_file: there is no file {self.beside(name)}. Correct the name."
+            ) from error
+
+    @property
+    def text(self) -> str:
+        """The job as YAML that runs from anywhere: with its settings, its query, and absolute paths."""
+        document = copy.deepcopy(self.document)
+        data = document["data"]
+        if "path" in data:
+            data["path"] = self._absolute(data["path"])
+        for name, table in data.get("tables", {}).items():
+            if isinstance(table, str):
+                data["tables"][name] = self._absolute(table)
+            elif "path" in table:
+                table["path"] = self._absolute(table["path"])
+        if self.query is not None:
+            data.pop("query_file", None)
+            data["query"] = self.query
+        return dump_yaml(document)
+
+    def _absolute(self, path: str) -> str:
+        return path if "://" in path else os.path.abspath(self.beside(path))
+
+
+def load_job(path: str | os.PathLike[str], settings: Sequence[str] = ()) -> LoadedJob:
+    """Read a job file.
+
+    Parameters
+    ----------
+    path : the file.
+    settings : values to set in it, each like 'model.C=0.1'.
+
+    Raises
+    ------
+    InputNotFoundError
+        When there is no such file.
+    JobFileError
+        When the file or a setting is not valid: all faults, with the place of each.
+    """
+    text = _read(Path(path))
+    document, lines = _parse(text, str(path))
+    for setting in settings:
+        set_value(document, setting)
+    try:
+        job = Job.model_validate(document)
+        pipeline = build_pipeline(job)
+    except ValidationError as error:
+        faults = [_fault(each["loc"], each) for each in error.errors()]
+    except SpecError as error:
+        faults = [(error.place, str(error))]
+    else:
+        return LoadedJob(job, pipeline, Path(path).parent, document)
+    said = [_located(place, text, lines) for place, text in faults]
+    raise JobFileError(f"{path} is not a valid job, and nothing was read:\n  " + "\n  ".join(said))
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise InputNotFoundError(f"No job file at {path}. Give the path of a YAML file.") from error
+    except UnicodeDecodeError as error:
+        raise JobFileError(f"{path} is not text: {error}. Give the path of a YAML file.") from error
+
+
+def _parse(text: str, path: str) -> tuple[dict[str, Any], dict[Place, int]]:
+    """The document, and the line of each of its keys."""
+    try:
+        node = yaml.compose(text, YamlLoader)
+        lines: dict[Place, int] = {}
+        _note_lines(node, (), lines, path)
+        document = yaml.load(text, YamlLoader)
+    except yaml.YAMLError as error:
+        said = " ".join(str(error).split())
+        raise JobFileError(f"{path} is not YAML: {said}. Correct that line.") from error
+    if not isinstance(document, dict):
+        raise JobFileError(f"{path} holds no job: it must be a mapping with {', '.join(Job.model_fields)}.")
+    return document, lines
+
+
+def _note_lines(node: Any, place: Place, lines: dict[Place, int], path: str) -> None:
+    if isinstance(node, yaml.SequenceNode):
+        for i, item in enumerate(node.value):
+            lines[(*place, i)] = item.start_mark.line + 1
+            _note_lines(item, (*place, i), lines, path)
+    if not isinstance(node, yaml.MappingNode):
+        return
+    for key, value in node.value:
+        at = (*place, key.value)
+        if at in lines:
+            raise JobFileError(
+                f"{path}, line {key.start_mark.line + 1}: {_dotted(at)} is there already, "
+                f"on line {lines[at]}. Keep one of them."
+            )
+        lines[at] = key.start_mark.line + 1
+        _note_lines(value, at, lines, path)
+
+
+def _fault(place: Sequence[Any], error: Any) -> tuple[Place, str]:
+    context = error.get("ctx", {})
+    if error["type"] == "unknown":
+        return (*place, *context.get("place", [context["key"]])), context["text"]
+    if error["type"] == "missing":
+        return tuple(place), "is missing, and a job needs it."
+    said = error["msg"].removeprefix("Value error, ")
+    given = "" if isinstance(error["input"], dict | list) else f" (here: {error['input']!r})"
+    return tuple(place), f"{said[:1].lower()}{said[1:]}{given}."
+
+
+def _located(place: Place, text: str, lines: dict[Place, int]) -> str:
+    if not place:
+        return text
+    line = lines.get(place)
+    return f"{_dotted(place)}{'' if line is None else f' (line {line})'}: {text}"
+
+
+def _dotted(place: Place) -> str:
+    return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in place).lstrip(".")

@@ -1,0 +1,163 @@
+"""What a JOB.yaml may say."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+
+class _Section(BaseModel):
+    """A mapping of the file: unknown keys are refused with the nearest known one."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_keys(cls, given: Any) -> Any:
+        for key in given if isinstance(given, dict) else ():
+            if key not in cls.model_fields:
+                raise unknown_key(key, cls.model_fields)
+        return given
+
+
+class TableSpec(_Section):
+    """Where a table of the query comes from; a plain string is a path."""
+
+    path: str | None = None
+    """A file, folder or pattern, looked for beside the job file; or a URI."""
+    package: str | None = None
+    """An installed Python package that carries tables as CSV files."""
+    table: str | None = None
+    """Which table of the package."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _plain(cls, given: Any) -> Any:
+        return {"path": given} if isinstance(given, str) else given
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        named = [self.path is not None, self.package is not None and self.table is not None]
+        if sum(named) != 1 or (self.path is not None and (self.package or self.table)):
+            raise ValueError("give either a path, or both package and table")
+        return self
+
+
+class DataSpec(_Section):
+    """The rows: files as they are (`path`), or a query over named tables."""
+
+    path: str | None = None
+    """A file, folder or pattern, looked for beside the job file; or a URI."""
+    tables: dict[str, TableSpec] = Field(default_factory=dict)
+    """The tables of the query, by the names it uses."""
+    query: str | None = None
+    """SQL that yields one row an example."""
+    query_file: str | None = None
+    """A file with that SQL, looked for beside the job file."""
+    drop: list[str] = Field(default_factory=list)
+    """Columns to leave out: keys, and what is not known yet when the model is asked."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        ways = [name for name in ("path", "query", "query_file") if getattr(self, name) is not None]
+        if len(ways) != 1:
+            said = " and ".join(ways) if ways else "none of them"
+            raise ValueError(f"give one of path, query, query_file; here is {said}")
+        if bool(self.tables) != (ways != ["path"]):
+            raise ValueError("tables and a query belong together: give both, or only a path")
+        return self
+
+
+class SplitSpec(_Section):
+    """Which rows the model is tested on; it never learns from them."""
+
+    test: float | None = Field(default=None, gt=0, lt=1)
+    """Share of the test rows, chosen by the hash of their values; 0.2 unless split by time."""
+    seed: int = 0
+    """Another seed chooses other rows."""
+    by: list[str] | None = None
+    """Hash these columns only, so that rows of one key stay on one side."""
+    time: str | None = None
+    """Split by this column instead: rows before `at` train, the rest test."""
+    at: Any = None
+    """The moment that divides them."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_column(cls, given: Any) -> Any:
+        if isinstance(given, dict) and isinstance(given.get("by"), str):
+            return {**given, "by": [given["by"]]}
+        return given
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if (self.time is None) != (self.at is None):
+            raise ValueError("time and at belong together: the column, and the moment that divides its rows")
+        if self.time is not None and (self.by is not None or self.test is not None):
+            raise ValueError("split by hash (test, by) or by time (time, at), not both")
+        return self
+
+
+class EstimatorSpec(_Section):
+    """An estimator and its parameters, written `Name` or `Name: {parameter: value}`."""
+
+    name: str
+    parameters: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spelt(cls, given: Any) -> Any:
+        if isinstance(given, EstimatorSpec):
+            return given
+        name, parameters = (given, None) if isinstance(given, str) else _only_item(given)
+        if not isinstance(parameters, dict | None):
+            raise ValueError(f"the parameters of {name} are a mapping like {{C: 0.1}}, not {parameters!r}")
+        return {"name": name, "parameters": parameters or {}}
+
+
+class Job(_Section):
+    """A whole job: rows in, a model, its scores and a report out."""
+
+    name: str
+    """What to call it in the report."""
+    data: DataSpec
+    """The rows."""
+    target: str
+    """The column to predict."""
+    weight: str | None = None
+    """A column that says how much each row counts."""
+    sample: float = Field(default=1.0, gt=0, le=1)
+    """Work on this share of the rows, for a quick trial."""
+    split: SplitSpec = Field(default_factory=SplitSpec)
+    """Which rows are for testing."""
+    steps: list[EstimatorSpec] = Field(default_factory=list)
+    """Transformers, in order."""
+    model: EstimatorSpec
+    """What learns from the transformed rows."""
+    output: str
+    """The folder to write, below the folder the command is run in."""
+
+
+def unknown_key(key: Any, known: Iterable[str], kind: str = "key") -> PydanticCustomError:
+    """The error for a word that is not known, with the nearest that is."""
+    return PydanticCustomError("unknown", "{text}", {"text": unknown(key, known, kind), "key": key})
+
+
+def unknown(word: Any, known: Iterable[str], kind: str) -> str:
+    """A sentence about a word that is not known, with the nearest that is."""
+    words = sorted(known)
+    near = difflib.get_close_matches(str(word), words, n=1, cutoff=0.5)
+    folded = {each.lower(): each for each in words}
+    nearest = folded.get(str(word).lower()) or (near[0] if near else None)
+    hint = f"; did you mean {nearest!r}?" if nearest else "."
+    return f"unknown {kind} {word!r}{hint} Known here: {', '.join(words)}."
+
+
+def _only_item(given: Any) -> tuple[str, Any]:
+    if not isinstance(given, dict) or len(given) != 1:
+        raise ValueError(f"write one estimator as 'Name' or 'Name: {{parameter: value}}', not {given!r}")
+    return next(iter(given.items()))

@@ -1,0 +1,184 @@
+"""One-file HTML pages: the report of a job, and the profile of a dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from outgrow.engine.memory import describe_size
+from outgrow.engine.profile import ColumnProfile, Profile
+from outgrow.job import format as say
+from outgrow.job import plots
+from outgrow.job.record import SMALLER_IS_BETTER, Outcome, importances, libraries
+from outgrow.stats.scores import ClassificationState
+
+_STRONG = 12
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A figure with what it shows and how to read it."""
+
+    title: str
+    caption: str
+    svg: Markup
+    wide: bool = False
+
+
+@dataclass(frozen=True)
+class ScoreRow:
+    """A metric of the model beside the baseline's."""
+
+    name: str
+    model: str
+    baseline: str
+    better: bool | None
+
+
+def job_report(outcome: Outcome) -> str:
+    """The report of a job as one HTML page that needs no network."""
+    job = outcome.loaded.job
+    meaning, features = importances(outcome.model)
+    return _render(
+        "report.html.j2",
+        title=job.name,
+        outcome=outcome,
+        job=job,
+        headline=_headline(outcome),
+        score_rows=_score_rows(outcome),
+        plots=_score_plots(outcome) + _model_plots(outcome, meaning, features),
+        features=features,
+        meaning=meaning,
+        libraries=libraries(),
+        files=_sources(outcome.fingerprint),
+        began=outcome.began,
+        **_profile_parts(outcome.profile),
+    )
+
+
+def profile_report(profile: Profile, source: str, fingerprint: dict[str, Any]) -> str:
+    """The profile of a dataset as one HTML page that needs no network."""
+    return _render(
+        "profile.html.j2",
+        title=f"Profile of {source}",
+        source=source,
+        fingerprint=fingerprint,
+        files=_sources(fingerprint),
+        libraries=libraries(),
+        began=datetime.now(UTC),
+        **_profile_parts(profile),
+    )
+
+
+def _render(template: str, **context: Any) -> str:
+    return _environment().get_template(template).render(**context)
+
+
+@lru_cache(1)
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    filters: dict[str, Any] = {
+        "count": say.count, "number": say.number, "share": say.share, "seconds": say.seconds,
+        "rate": say.rate, "size": describe_size,
+    }  # fmt: skip
+    environment.filters |= filters
+    return environment
+
+
+def _profile_parts(profile: Profile | None) -> dict[str, Any]:
+    assert profile is not None
+    sparks = {name: Markup(_spark(column)) for name, column in profile.columns.items()}
+    heat = None
+    if profile.correlation is not None:
+        heat = Plot(
+            "Correlation", "Pearson's r of each pair of numeric columns.",
+            Markup(plots.correlation(profile.correlation, profile.numeric)), wide=True,
+        )  # fmt: skip
+    return {"profile": profile, "sparks": sparks, "heat": heat, "pairs": _strong_pairs(profile)}
+
+
+def _spark(column: ColumnProfile) -> str:
+    return plots.sparkline(column.histogram[1]) if column.histogram else ""
+
+
+def _strong_pairs(profile: Profile) -> list[tuple[str, str, float]]:
+    """The pairs of columns that correlate most."""
+    if profile.correlation is None:
+        return []
+    names, r = profile.numeric, profile.correlation
+    pairs = [
+        (names[i], names[j], float(r[i, j])) for i in range(len(names)) for j in range(i) if abs(r[i, j]) > 0
+    ]
+    return sorted(pairs, key=lambda pair: -abs(pair[2]))[:_STRONG]
+
+
+def _headline(outcome: Outcome) -> tuple[str, str, str]:
+    """The one metric to look at: name, model, baseline."""
+    rows = {name: (value, base) for name, value, base in outcome.score_rows()}
+    name = next(each for each in ("roc_auc", "roc_auc_ovr", "r2") if each in rows)
+    return say.metric_name(name), say.score(rows[name][0]), say.score(rows[name][1])
+
+
+def _score_rows(outcome: Outcome) -> list[ScoreRow]:
+    return [
+        ScoreRow(say.metric_name(name), say.score(value), say.score(base), _better(name, value, base))
+        for name, value, base in outcome.score_rows()
+    ]
+
+
+def _better(name: str, value: float, base: float) -> bool | None:
+    if value == base:
+        return None
+    return (value < base) == (name in SMALLER_IS_BETTER)
+
+
+def _score_plots(outcome: Outcome) -> list[Plot]:
+    assert outcome.scores is not None
+    state, classes = outcome.scores.state, outcome.scores.classes
+    if not isinstance(state, ClassificationState) or classes is None:
+        return []
+    names = [str(label) for label in (classes[1:] if len(classes) == 2 else classes)]
+    ranked = dict(zip(names, state.ranked, strict=True))
+    last = classes[-1]
+    return [
+        _plot("ROC", "How many of the positives are found, at each rate of false alarms. Dashed: guessing.",
+              plots.roc(ranked)),
+        _plot("Precision and recall", "How many alarms are right, against how many positives are found. "
+              "Dashed: guessing.", plots.precision_recall(ranked)),
+        _plot("Calibration", f"Does {last!s} happen as often as predicted? Larger dots hold more rows.",
+              plots.calibration(state.calibration)),
+        _plot("Confusion", "Test rows by actual and predicted class; percentages are of the actual class.",
+              plots.confusion(state.confusion, classes)),
+    ]  # fmt: skip
+
+
+def _model_plots(outcome: Outcome, meaning: str, features: Sequence[tuple[str, float]]) -> list[Plot]:
+    found = []
+    if features:
+        many = f" The first {plots.BARS} of {len(features):,}." if len(features) > plots.BARS else ""
+        found.append(_plot("Feature importance", f"{meaning}.{many}", plots.importance(features)))
+    if any(len(curve) > 1 for curve in outcome.losses.values()):
+        found.append(
+            _plot(f"Loss per {outcome.loss_unit}", "The value being minimised, as training went.",
+                  plots.losses(outcome.losses, outcome.loss_unit.capitalize()))
+        )  # fmt: skip
+    return found
+
+
+def _plot(title: str, caption: str, svg: str) -> Plot:
+    return Plot(title, caption, Markup(svg))
+
+
+def _sources(fingerprint: dict[str, Any]) -> list[dict[str, Any]]:
+    source = fingerprint.get("source", {})
+    return list(source.get("files", []))[:50]

@@ -1,0 +1,157 @@
+"""The main job, from rows to report."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sklearn.base import is_classifier
+
+from outgrow.artifact import new_directory
+from outgrow.data.schema import kind_of
+from outgrow.engine.dataset import Dataset, Engine
+from outgrow.engine.events import listen
+from outgrow.errors import DataError, OutputExistsError, SchemaError
+from outgrow.job.load import LoadedJob
+from outgrow.job.record import JOB, MODEL, RECORD, REPORT, SCORES, LossCurve, Outcome, learning_curves
+from outgrow.job.scoring import with_predictions
+from outgrow.job.stages import Stages
+from outgrow.ml.catalogue import estimator_class
+
+
+def run_job(loaded: LoadedJob, engine: Engine, *, overwrite: bool = False) -> Outcome:
+    """Do all a job asks for. Its output folder appears whole at the end, or not at all.
+
+    Raises
+    ------
+    OutputExistsError
+        When the output folder exists and `overwrite` is false; before anything is read.
+    """
+    with new_directory(loaded.job.output, overwrite=overwrite) as folder:
+        return _JobRun(loaded, engine, folder).run()
+
+
+def check_output(loaded: LoadedJob, *, overwrite: bool = False) -> None:
+    """Refuse an output folder that exists, before an engine is started."""
+    if os.path.exists(loaded.job.output) and not overwrite:
+        raise OutputExistsError(
+            f"{loaded.job.output} exists already. Choose another with --set output=..., or add --overwrite."
+        )
+
+
+@dataclass
+class _Parts:
+    """Rows to learn from, and rows to be tested on."""
+
+    train: Dataset
+    test: Dataset
+
+
+class _JobRun:
+    """One run of a job, into a folder that is empty."""
+
+    def __init__(self, loaded: LoadedJob, engine: Engine, folder: Path) -> None:
+        self.loaded, self.job = loaded, loaded.job
+        self.engine, self.folder = engine, folder
+        self.stages = Stages()
+        self.outcome = Outcome(loaded, engine.name, self.stages.done)
+
+    def run(self) -> Outcome:
+        rows = self._open()
+        self._profile(rows)
+        parts = self._split(rows)
+        self._fit(parts.train)
+        self._evaluate(parts)
+        self._save()
+        self._score(parts.test)
+        self._report()
+        return self.outcome
+
+    def _open(self) -> Dataset:
+        from outgrow.job.tables import open_data
+
+        with self.stages("read and join") as stage:
+            rows = open_data(self.loaded, self.engine)
+            self._check_target(rows)
+            self.outcome.fingerprint = rows.fingerprint()
+            self.outcome.rows = stage.rows = rows.count()
+            if not stage.rows:
+                raise DataError("The job's data has no rows. Check the query, the path, and --sample.")
+        return rows
+
+    def _check_target(self, rows: Dataset) -> None:
+        kind = kind_of(rows.schema.field(self.job.target).type)
+        if not is_classifier(self.loaded.pipeline) and kind != "number":
+            raise SchemaError(
+                f"target {self.job.target!r} is a {kind}; {self.job.model.name} predicts numbers. "
+                "Choose a classifier, or another target."
+            )
+
+    def _profile(self, rows: Dataset) -> None:
+        with self.stages("profile") as stage:
+            self.outcome.profile = rows.profile()
+            stage.rows = self.outcome.profile.rows
+
+    def _split(self, rows: Dataset) -> _Parts:
+        spec = self.job.split
+        with self.stages("split") as stage:
+            if spec.time is not None:
+                parts = _Parts(*rows.split(time=spec.time, at=spec.at))
+            else:
+                parts = _Parts(
+                    *rows.split(0.2 if spec.test is None else spec.test, seed=spec.seed, by=spec.by)
+                )
+            test = parts.test.count()
+            train = self.outcome.rows - test if spec.time is None else parts.train.count()
+            if not train or not test:
+                raise DataError(
+                    f"The split leaves {train:,} rows to learn from and {test:,} to test on. "
+                    "Change split.test, split.at, or sample more."
+                )
+            self.outcome.train_rows, self.outcome.test_rows = train, test
+            stage.rows = train + test
+        return parts
+
+    def _fit(self, train: Dataset) -> None:
+        heard = LossCurve()
+        with self.stages("fit") as stage, listen(heard):
+            self.loaded.pipeline.fit(train, self.job.target, sample_weight=self.job.weight)
+            stage.rows = self.outcome.train_rows
+        self.outcome.loss_unit = heard.unit
+        self.outcome.losses = learning_curves(self.loaded.pipeline.model, heard.curves)
+
+    def _evaluate(self, parts: _Parts) -> None:
+        with self.stages("evaluate") as stage:
+            self.outcome.scores = self._scores(self.loaded.pipeline, parts.test)
+            self.outcome.baseline = self._scores(self._baseline(parts.train), parts.test)
+            stage.rows = self.outcome.test_rows
+
+    def _baseline(self, train: Dataset) -> Any:
+        name = "DummyClassifier" if is_classifier(self.loaded.pipeline) else "DummyRegressor"
+        return estimator_class(name)().fit(train, self.job.target, sample_weight=self.job.weight)
+
+    def _scores(self, model: Any, test: Dataset) -> Any:
+        return model.evaluate(test, self.job.target, sample_weight=self.job.weight)
+
+    def _save(self) -> None:
+        with self.stages("save model"):
+            self.loaded.pipeline.save(self.folder / MODEL)
+
+    def _score(self, test: Dataset) -> None:
+        from outgrow.engine.write import write_parquet
+
+        with self.stages("score test rows") as stage:
+            model = self.loaded.pipeline
+            scored = with_predictions(model, test, probabilities=is_classifier(model))
+            stage.rows = write_parquet(scored, os.fspath(self.folder / SCORES))
+
+    def _report(self) -> None:
+        from outgrow.job.report import job_report
+
+        with self.stages("report"):
+            page = job_report(self.outcome)
+            (self.folder / REPORT).write_text(page, encoding="utf-8")
+        (self.folder / JOB).write_text(self.loaded.text, encoding="utf-8")
+        (self.folder / RECORD).write_text(self.outcome.to_json(), encoding="utf-8")

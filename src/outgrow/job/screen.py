@@ -1,0 +1,77 @@
+"""Tables for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.box import SIMPLE_HEAD
+from rich.markup import escape
+from rich.table import Table
+
+from outgrow.engine.profile import ColumnProfile, Profile
+from outgrow.job import format as say
+from outgrow.job.doctor import Finding
+from outgrow.job.record import MODEL, REPORT, SCORES, Outcome
+
+_MARKS = {True: "[green]✓[/]", False: "[red]✗[/]", None: " "}
+
+
+def score_table(outcome: Outcome) -> Table:
+    """The metrics of the model beside those of the baseline."""
+    name = outcome.loaded.job.model.name
+    table = Table(
+        box=SIMPLE_HEAD, title_justify="left", title=f"{outcome.test_rows:,} test rows", title_style="bold"
+    )
+    table.add_column("metric")
+    table.add_column(name, justify="right")
+    table.add_column(f"baseline ({outcome.baseline_name})", justify="right")
+    for metric, value, base in outcome.score_rows():
+        table.add_row(say.metric_name(metric), f"[bold]{say.score(value)}[/]", say.score(base))
+    return table
+
+
+def next_steps(outcome: Outcome) -> str:
+    """What was written, and the command to type next."""
+    folder = Path(outcome.loaded.job.output)
+    return "\n".join(
+        [
+            f"model   {escape(str(folder / MODEL))}",
+            f"scores  {escape(str(folder / SCORES))}",
+            f"report  {escape(str(folder / REPORT))}",
+            "",
+            "Score rows of your own with:",
+            f"  [bold]outgrow score {escape(str(folder / MODEL))} ROWS.parquet -o predictions[/]",
+        ]
+    )
+
+
+def profile_table(profile: Profile) -> Table:
+    """A line for each column."""
+    title = f"{profile.rows:,} rows, {len(profile.columns)} columns"
+    table = Table(box=SIMPLE_HEAD, title=title, title_justify="left", title_style="bold")
+    for head in ("column", "type"):
+        table.add_column(head, no_wrap=True)
+    for head in ("missing", "distinct", "mean", "std", "min", "median", "max"):
+        table.add_column(head, justify="right", no_wrap=True)
+    table.add_column("top values", no_wrap=True, overflow="ellipsis", ratio=1)
+    for column in profile.columns.values():
+        table.add_row(*map(escape, _cells(column, profile.rows)))
+    return table
+
+
+def findings_table(findings: Sequence[Finding]) -> Table:
+    """A line for each thing the doctor looked at."""
+    table = Table.grid(padding=(0, 2))
+    for finding in findings:
+        remedy = f"\n[yellow]{escape(finding.remedy)}[/]" if finding.remedy else ""
+        table.add_row(_MARKS[finding.good], finding.subject, escape(finding.found) + remedy)
+    return table
+
+
+def _cells(column: ColumnProfile, rows: int) -> list[str]:
+    median = column.quantiles[0.5] if column.quantiles else None
+    values = [column.mean, column.std, column.min, median, column.max]
+    top = ", ".join(value for value, _ in column.top[:3]) if column.kind != "number" else ""
+    missing = say.share(column.missing / rows) if rows else ""
+    return [column.name, column.type, missing, say.number(column.distinct), *map(say.number, values), top]

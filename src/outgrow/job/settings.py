@@ -1,0 +1,96 @@
+"""Values of a job that are set on the command line."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import yaml
+
+from outgrow.errors import JobFileError
+from outgrow.job.model import Job, unknown
+
+
+class YamlLoader(yaml.SafeLoader):
+    """YAML 1.1 that reads 1e-3 as a number, as YAML 1.2 and people do."""
+
+
+YamlLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?[0-9][0-9_]*(\.[0-9]*)?[eE][-+]?[0-9]+$"),
+    list("-+0123456789"),
+)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes text of several lines as a block."""
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = "|" if "\n" in text else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _text)
+
+
+def dump_yaml(document: dict[str, Any]) -> str:
+    """A document as people write it: keys in their order, queries as blocks."""
+    return yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+
+
+def set_value(document: dict[str, Any], setting: str) -> None:
+    """Change one value of the document; a name of an estimator's parameter may follow `model` directly."""
+    address, equals, text = setting.partition("=")
+    keys = address.split(".")
+    if not equals or not all(keys):
+        raise JobFileError(f"--set {setting}: write it like --set model.C=0.1.")
+    try:
+        value = yaml.load(text, YamlLoader)
+    except yaml.YAMLError as error:
+        raise JobFileError(f"--set {setting}: {text!r} is not a YAML value.") from error
+    at: Any = document
+    for depth, key in enumerate(keys[:-1]):
+        at = _inside(at, key, keys[: depth + 1], setting)
+    if isinstance(at, list):
+        at[_index(at, keys[-1], setting)] = value
+    else:
+        at[keys[-1]] = value
+
+
+def _inside(at: Any, key: str, path: list[str], setting: str) -> Any:
+    """The mapping or list under a key; through the name of an estimator to its parameters."""
+    holder, place = (at, _index(at, key, setting)) if isinstance(at, list) else (at, key)
+    if not isinstance(holder, list) and key not in holder:
+        if len(path) == 1 and key not in Job.model_fields:
+            raise JobFileError(f"--set {setting}: {unknown(key, Job.model_fields, 'key')}")
+        holder[key] = {}
+    if path == ["model"] or isinstance(holder, list):
+        return _parameters(holder, place)
+    if not isinstance(holder[place], dict | list):
+        raise JobFileError(f"--set {setting}: {'.'.join(path)} is {holder[place]!r}, which has no keys.")
+    return holder[place]
+
+
+def _parameters(holder: Any, place: Any) -> Any:
+    """The parameters of the estimator that stands there, made a mapping if it has none."""
+    spec = holder[place]
+    if isinstance(spec, str):
+        holder[place] = spec = {spec: {}}
+    if isinstance(spec, dict) and len(spec) == 1:
+        (name,) = spec
+        if spec[name] is None:
+            spec[name] = {}
+        return spec[name]
+    return spec
+
+
+def _index(steps: list[Any], key: str, setting: str) -> int:
+    """A step by its number or by the name of its estimator."""
+    names = [step if isinstance(step, str) else next(iter(step), "") for step in steps]
+    if key.isdecimal() and int(key) < len(steps):
+        return int(key)
+    if names.count(key) == 1:
+        return names.index(key)
+    known = unknown(key, [*names, *map(str, range(len(steps)))], "step")
+    raise JobFileError(f"--set {setting}: {known}")

@@ -1,0 +1,76 @@
+"""The tables that a job names, opened where its work is done."""
+
+from __future__ import annotations
+
+import importlib.util
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv as csv
+
+from outgrow._optional import EXTRAS
+from outgrow.engine.dataset import Dataset, Engine, read
+from outgrow.errors import ColumnNotFoundError, InputNotFoundError, MissingExtraError
+from outgrow.job.load import LoadedJob
+from outgrow.job.model import TableSpec, unknown
+
+
+def open_data(loaded: LoadedJob, engine: Engine) -> Dataset:
+    """The rows of a job: its files or the result of its query, sampled, without the columns it drops.
+
+    Raises
+    ------
+    ColumnNotFoundError
+        When the target or another column that the job names is not there.
+    """
+    job = loaded.job
+    if job.data.path is not None:
+        rows = read(loaded.beside(job.data.path), engine=engine)
+    else:
+        from outgrow.engine.sql import sql
+
+        tables = {name: _table(spec, loaded) for name, spec in job.data.tables.items()}
+        rows = sql(str(loaded.query), tables, engine=engine)
+    named = {"target": [job.target], "weight": [job.weight] if job.weight else [], "data.drop": job.data.drop}
+    named |= {"split.by": job.split.by or [], "split.time": [job.split.time] if job.split.time else []}
+    for key, names in named.items():
+        for name in names:
+            if name not in rows.columns:
+                raise ColumnNotFoundError(f"{key}: {unknown(name, rows.columns, 'column')}")
+    return (rows.drop(*job.data.drop) if job.data.drop else rows).sample(job.sample, seed=job.split.seed)
+
+
+def _table(spec: TableSpec, loaded: LoadedJob) -> Any:
+    if spec.path is not None:
+        return loaded.beside(spec.path)
+    return package_table(str(spec.package), str(spec.table))
+
+
+def package_table(package: str, table: str) -> pa.Table:
+    """A table that an installed package carries as `data/<table>.csv` (or `.csv.zip`); NA is null.
+
+    The package is not imported: some that only carry data need old tools for that.
+    """
+    found = importlib.util.find_spec(package)
+    if found is None or not found.submodule_search_locations:
+        extra = next((extra for extra, modules in EXTRAS.items() if package in modules), None)
+        line = f"'outgrow[{extra}]'" if extra else package
+        raise MissingExtraError(
+            f"The package {package} is not installed, and the job needs its table {table}. "
+            f"Install it with: pip install {line}"
+        )
+    folder = Path(next(iter(found.submodule_search_locations))) / "data"
+    names = {path.name.partition(".")[0]: path for path in sorted(folder.glob("*.csv*"))}
+    if table not in names:
+        raise InputNotFoundError(f"{package}: {unknown(table, names, 'table')}")
+    return _read_csv(names[table])
+
+
+def _read_csv(path: Path) -> pa.Table:
+    options = csv.ConvertOptions(null_values=["", "NA"], strings_can_be_null=True)
+    if path.suffix != ".zip":
+        return csv.read_csv(path, convert_options=options)
+    with zipfile.ZipFile(path) as archive, archive.open(archive.namelist()[0]) as file:
+        return csv.read_csv(file, convert_options=options)
