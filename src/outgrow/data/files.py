@@ -69,6 +69,10 @@ class FilesSource:
                 files, filesystem=self.filesystem, format=_reader(self.format), partitioning=partitioning
             )
         except (pa.ArrowInvalid, OSError) as error:
+            if "duplicate field names" in str(error):
+                raise SchemaError(
+                    f"{files[0]} has several columns of one name. Rename them so that each name is one column."
+                ) from error
             raise _unreadable(files[0], error) from error
 
     @property

@@ -1,0 +1,250 @@
+"""Rows in: formats, selections, splits, and input that cannot be used."""
+
+from __future__ import annotations
+
+import io
+import json
+from datetime import datetime
+from pathlib import Path
+
+import duckdb
+import fsspec
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.feather as feather
+import pyarrow.parquet as pq
+import pytest
+
+import outgrow as og
+from outgrow import errors
+from outgrow.data.batch import Batch, matrix_columns
+from outgrow.data.hashing import row_hash
+from outgrow.testing import EngineCase
+
+
+@pytest.fixture
+def table() -> pa.Table:
+    rng = np.random.default_rng(0)
+    return pa.table(
+        {
+            "n": np.arange(1000),
+            "x": rng.normal(size=1000),
+            "word": rng.choice(["red", "green", "blue"], 1000).tolist(),
+            "day": pa.array([datetime(2024, 1, 1 + i % 28) for i in range(1000)]),
+        }
+    )
+
+
+def write(table: pa.Table, path: Path) -> str:
+    if path.suffix == ".parquet":
+        pq.write_table(table, path, row_group_size=300)
+    elif path.suffix == ".csv":
+        pacsv.write_csv(table, path)
+    elif path.suffix == ".jsonl":
+        path.write_text("".join(json.dumps(row, default=str) + "\n" for row in table.to_pylist()))
+    else:
+        feather.write_feather(table, path, compression="uncompressed")
+    return str(path)
+
+
+@pytest.mark.parametrize("ending", [".parquet", ".csv", ".jsonl", ".arrow"])
+def test_reads_format(table: pa.Table, tmp_path: Path, ending: str) -> None:
+    rows = og.read(write(table, tmp_path / f"rows{ending}"))
+    assert rows.count() == 1000
+    assert rows.select("n", "x").to_arrow().to_pydict() == table.select(["n", "x"]).to_pydict()
+
+
+def test_reads_folder_pattern_and_list(table: pa.Table, tmp_path: Path) -> None:
+    for year in (2023, 2024):
+        (tmp_path / f"year={year}").mkdir()
+        write(table, tmp_path / f"year={year}" / "rows.parquet")
+    (tmp_path / "_SUCCESS").write_text("")
+    assert og.read(str(tmp_path)).where(og.col("year") == 2024).count() == 1000
+    assert og.read(str(tmp_path / "*" / "*.parquet")).count() == 2000
+    assert og.read([str(tmp_path / "year=2023" / "rows.parquet")]).count() == 1000
+
+
+def test_reads_what_fsspec_opens(table: pa.Table) -> None:
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer)
+    with fsspec.open("memory://bucket/rows.parquet", "wb") as file:
+        file.write(buffer.getvalue())
+    assert og.read("memory://bucket/rows.parquet").count() == 1000
+
+
+@pytest.mark.parametrize("convert", [pa.Table.to_pandas, pl.from_arrow, duckdb.from_arrow, lambda table: table])
+def test_takes_any_table(table: pa.Table, convert: object) -> None:
+    rows = og.dataset(convert(table))  # type: ignore[operator]
+    assert rows.columns == ["n", "x", "word", "day"]
+    assert rows.to_arrow()["n"].to_pylist() == list(range(1000))
+
+
+def test_speaks_arrow_itself(table: pa.Table) -> None:
+    assert pl.DataFrame(og.dataset(table).select("n")).height == 1000
+
+
+def test_sql_joins_tables_and_files(table: pa.Table, tmp_path: Path) -> None:
+    path = write(table, tmp_path / "rows.parquet")
+    names = pa.table({"word": ["red"], "code": [7]})
+    rows = og.sql("SELECT r.n, c.code FROM r JOIN c ON r.word = c.word ORDER BY n", {"r": path, "c": names})
+    expected = [n for n, word in zip(table["n"].to_pylist(), table["word"].to_pylist(), strict=True) if word == "red"]
+    assert rows.to_arrow()["n"].to_pylist() == expected
+    assert og.sql(f"SELECT count(*) AS c FROM '{path}'").to_arrow()["c"][0].as_py() == 1000
+
+
+def test_selection_is_pushed_into_the_scan(table: pa.Table, tmp_path: Path) -> None:
+    rows = og.read(write(table, tmp_path / "rows.parquet")).where(og.col("n") >= 900).select("n")
+    piece = rows.scan.pieces()[0]
+    assert piece.columns == ["n"]
+    assert piece.where is not None
+    assert rows.to_arrow()["n"].to_pylist() == list(range(900, 1000))
+
+
+def test_split_is_the_same_everywhere(table: pa.Table, engine: EngineCase) -> None:
+    rows = engine.open(table)
+    train, test = rows.split(test=0.2, seed=7)
+    held_out = og.dataset(table).split(test=0.2, seed=7)[1].to_arrow()["n"].to_pylist()
+    assert sorted(test.to_arrow()["n"].to_pylist()) == sorted(held_out)
+    assert train.count() + test.count() == 1000
+    assert 150 < len(held_out) < 250
+
+
+def test_split_of_a_split_is_independent(table: pa.Table) -> None:
+    train, _ = og.dataset(table).split(test=0.5, seed=1)
+    again, rest = train.split(test=0.5, seed=1)
+    assert abs(again.count() - rest.count()) < 100
+
+
+def test_split_by_key_and_by_time(table: pa.Table) -> None:
+    rows = og.dataset(table)
+    train, test = rows.split(test=0.5, seed=3, by="word")
+    assert not set(train.to_arrow()["word"].to_pylist()) & set(test.to_arrow()["word"].to_pylist())
+    early, late = rows.split(time="day", at=datetime(2024, 1, 15))
+    assert max(early.to_arrow()["day"].to_pylist()) < datetime(2024, 1, 15) <= min(late.to_arrow()["day"].to_pylist())
+
+
+def test_hash_ignores_types_order_and_batches() -> None:
+    small = Batch.from_arrow(pa.record_batch({"a": pa.array([1, None], pa.int8()), "b": ["x", "y"]}))
+    large = Batch.from_arrow(pa.record_batch({"b": pa.array(["x", "y"]).dictionary_encode(), "a": [1.0, float("nan")]}))
+    assert row_hash(small).tolist() == row_hash(large).tolist()
+    assert row_hash(small).tolist() == [*row_hash(small.slice(0, 1)), *row_hash(small.slice(1, 1))]
+
+
+def test_sample_head_drop_and_pandas(table: pa.Table) -> None:
+    rows = og.dataset(table)
+    assert 50 < rows.sample(0.1, seed=1).count() < 150
+    assert rows.head(3)["n"].to_pylist() == [0, 1, 2]
+    assert rows.drop("day", "word").columns == ["n", "x"]
+    assert list(rows.to_pandas().columns) == rows.columns
+
+
+def test_fingerprint_names_what_was_read(table: pa.Table, tmp_path: Path) -> None:
+    path = write(table, tmp_path / "rows.parquet")
+    first = og.read(path).fingerprint()
+    assert first["source"]["files"][0]["path"] == path
+    assert first == og.read(path).fingerprint()
+    assert first["sha256"] != og.read(path).where(og.col("n") > 3).fingerprint()["sha256"]
+    write(table.slice(1), tmp_path / "rows.parquet")
+    assert first["sha256"] != og.read(path).fingerprint()["sha256"]
+
+
+def test_profile(table: pa.Table, engine: EngineCase) -> None:
+    rows = table.append_column("gaps", pa.array([None if i % 4 == 0 else float(i % 7) for i in range(1000)]))
+    found = engine.open(rows).profile()
+    assert found.rows == 1000
+    assert found["gaps"].missing == 250
+    assert found["gaps"].distinct == 7
+    x = table["x"].to_numpy()
+    np.testing.assert_allclose([found["x"].mean, found["x"].std], [x.mean(), x.std(ddof=1)])
+    assert found["x"].quantiles is not None
+    assert abs(found["x"].quantiles[0.5] - np.median(x)) < 0.05
+    assert dict(found["word"].top) == {w: table["word"].to_pylist().count(w) for w in ("red", "green", "blue")}
+    assert (found["day"].min, found["day"].max) == ("2024-01-01 00:00:00", "2024-01-28 00:00:00")
+    assert found.correlation is not None
+    expected = rows.select(list(found.numeric)).to_pandas().corr().to_numpy()
+    np.testing.assert_allclose(found.correlation, expected, atol=1e-12)
+    assert "gaps" in str(found)
+    assert found.to_arrow().num_rows == 5
+
+
+def test_matrix_of_columns_is_a_view() -> None:
+    values = np.asfortranarray(np.random.default_rng(0).normal(size=(100, 4)))
+    batch = Batch(matrix_columns(values, list("abcd")), 100)
+    assert np.shares_memory(batch.matrix(), values)
+    np.testing.assert_array_equal(batch.slice(10, 5).matrix(["b", "c"]), values[10:15, 1:3])
+
+
+# ---- input that cannot be used ---------------------------------------------------------------------------
+
+
+def test_no_such_file(tmp_path: Path) -> None:
+    with pytest.raises(errors.InputNotFoundError, match="No data file at"):
+        og.read(str(tmp_path / "nothing.parquet"))
+    with pytest.raises(FileNotFoundError):
+        og.read(str(tmp_path / "*.csv"))
+
+
+def test_unknown_format(tmp_path: Path) -> None:
+    (tmp_path / "rows.txt").write_text("a\n1\n")
+    with pytest.raises(errors.DataError, match="not known from its ending"):
+        og.read(str(tmp_path / "rows.txt"))
+
+
+def test_truncated_parquet(table: pa.Table, tmp_path: Path) -> None:
+    path = tmp_path / "rows.parquet"
+    write(table, path)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(errors.DataError, match="may be truncated"):
+        og.read(str(path)).count()
+
+
+def test_files_with_different_schemas(table: pa.Table, tmp_path: Path) -> None:
+    write(table, tmp_path / "a.parquet")
+    write(table.drop(["x"]).append_column("z", pa.array([1] * 1000)), tmp_path / "b.parquet")
+    with pytest.raises(errors.SchemaError, match=r"(?s)b\.parquet has other columns.*- x: double.*\+ z: int64"):
+        og.read(str(tmp_path)).count()
+
+
+def test_duplicate_columns(tmp_path: Path) -> None:
+    twice = pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["a", "a"])
+    with pytest.raises(errors.SchemaError, match=r"several columns named \['a'\]"):
+        og.dataset(twice)
+    pq.write_table(twice, tmp_path / "rows.parquet")
+    with pytest.raises(errors.SchemaError, match="several columns of one name"):
+        og.read(str(tmp_path / "rows.parquet")).count()
+    with pytest.raises(errors.SchemaError, match="several columns"):
+        og.dataset(pd.DataFrame([[1, 2]], columns=["a", "a"]))
+
+
+def test_missing_column(table: pa.Table) -> None:
+    with pytest.raises(errors.ColumnNotFoundError, match="No column 'nope' among"):
+        og.dataset(table).select("nope")
+    with pytest.raises(KeyError):
+        og.LinearRegression().fit(table, "nope")
+
+
+def test_bad_query(table: pa.Table) -> None:
+    with pytest.raises(errors.DataError, match=r"(?s)cannot be run.*Tables: \['t'\]"):
+        og.sql("SELECT nope FROM t", {"t": table})
+
+
+def test_csv_whose_types_change(tmp_path: Path) -> None:
+    lines = ["a,b", *(f"{i},1" for i in range(400_000)), "oops,1"]
+    (tmp_path / "rows.csv").write_text("\n".join(lines))
+    with pytest.raises(errors.DataError, match=r"rows\.csv cannot be read"):
+        og.read(str(tmp_path / "rows.csv")).count()
+
+
+@pytest.mark.parametrize("share", [0, 1, -0.5, 2, None])
+def test_split_share(table: pa.Table, share: float | None) -> None:
+    with pytest.raises(errors.ParameterError, match="between 0 and 1"):
+        og.dataset(table).split(test=share)
+
+
+def test_mixed_objects() -> None:
+    frame = pd.DataFrame({"a": [1, "x", 2.5]})
+    with pytest.raises(errors.DataError, match="cannot become a table"):
+        og.dataset(frame)

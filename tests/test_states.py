@@ -1,0 +1,190 @@
+"""Every state obeys the laws, whatever the rows and wherever they are cut."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas
+import pyarrow as pa
+import pytest
+import scipy.stats
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from outgrow.data.hashing import mix
+from outgrow.ml.cluster.seeding import FoundRows, TopRows
+from outgrow.stats.counts import DistinctCount, ValueCounts
+from outgrow.stats.moments import CoMoments, Moments, PairMoments, ShapeMoments
+from outgrow.stats.quantiles import Gathered, quantiles
+from outgrow.stats.scores import ClassificationState, RankedScores, RegressionState
+from outgrow.stats.sketch import FrequentValues, QuantileSketch
+from outgrow.stats.state import State, merge
+from outgrow.testing import check_state_laws
+
+
+def _fortran(rows: np.ndarray) -> np.ndarray:
+    return np.asfortranarray(rows)
+
+
+def _co_moments(rows: np.ndarray) -> CoMoments:
+    zeros = np.zeros(rows.shape[1])
+    return CoMoments.of(_fortran(rows)) or CoMoments(0.0, zeros, np.outer(zeros, zeros))
+
+
+def _shares(rows: np.ndarray) -> np.ndarray:
+    first = 1 / (1 + np.exp(-rows[:, 0]))
+    return np.column_stack([1 - first, first])
+
+
+def _labels(rows: np.ndarray) -> np.ndarray:
+    return (rows[:, 1] > 0).astype(np.intp)
+
+
+def _weights(rows: np.ndarray) -> np.ndarray:
+    return np.abs(rows[:, 2]) + 0.1
+
+
+def _flat(*parts: Any) -> np.ndarray:
+    return np.concatenate([np.ravel(np.asarray(part, dtype=np.float64)) for part in parts])
+
+
+LAWS: dict[type[State], tuple[Callable[[np.ndarray], Any], Callable[[Any], Any]]] = {
+    Moments: (lambda r: Moments.of(_fortran(r), _weights(r)), lambda s: _flat(s.n, s.mean, s.m2)),
+    CoMoments: (_co_moments, lambda s: _flat(s.n, s.mean, s.products)),
+    PairMoments: (lambda r: PairMoments.of(_fortran(r)), lambda s: _flat(s.n, s.m2, s.products)),
+    ShapeMoments: (
+        lambda r: ShapeMoments.of(_fortran(r)),
+        lambda s: _flat(s.n, s.mean, s.m2, s.m3, s.m4, s.low[s.n > 0], s.high[s.n > 0]),
+    ),
+    ValueCounts: (
+        lambda r: ValueCounts.of(pa.array(np.floor(r[:, 0])), _weights(r)),
+        lambda s: _flat([v for v, _ in _sorted(s)], [c for _, c in _sorted(s)]),
+    ),
+    DistinctCount: (lambda r: DistinctCount.of(mix(r[:, 0].astype(np.float64).view(np.uint64))), lambda s: s.estimate()),
+    Gathered: (lambda r: Gathered((r[:, 0], r[:, 1])), lambda s: _flat(*map(np.sort, s.values))),
+    RankedScores: (
+        lambda r: RankedScores.of(_shares(r)[:, 1], r[:, 1] > 0, _weights(r)),
+        lambda s: [s.rows, s.roc_auc() if s.rows else 0, s.average_precision() if s.rows else 0],
+    ),
+    ClassificationState: (
+        lambda r: ClassificationState.of(_labels(r), _shares(r), _weights(r)),
+        lambda s: _flat(s.confusion, s.log_loss, s.calibration),
+    ),
+    RegressionState: (
+        lambda r: RegressionState.of(r[:, 0], r[:, 1], _weights(r)),
+        lambda s: _flat(s.weight, s.squared, s.absolute, s.target.n, s.target.m2),
+    ),
+    FoundRows: (lambda r: FoundRows(r), lambda s: np.sort(s.rows, axis=0)),
+    TopRows: (lambda r: TopRows(3, *_top(r)), lambda s: s.rows),
+    QuantileSketch: (lambda r: QuantileSketch.of(r[:60, 0].copy()), lambda s: _quartiles(s)),
+    FrequentValues: (
+        lambda r: FrequentValues.of(pa.array(np.floor(r[:, 0]).astype(int))),
+        lambda s: _flat([count for _, count in s.top(5)]),
+    ),
+}  # fmt: skip
+
+
+def _sorted(state: ValueCounts) -> list[tuple[float, float]]:
+    return sorted((np.inf if value is None else value, count) for value, count in state.counts.items())
+
+
+def _top(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    order = np.lexsort((*rows.T[::-1], -rows[:, 0]))[:3]
+    return rows[order, 0], rows[order]
+
+
+def _quartiles(state: QuantileSketch) -> list[float]:
+    """Below its size the sketch keeps every value, so the quantiles are exact."""
+    return state.quantiles([0.0, 0.25, 0.5, 1.0])
+
+
+def _rows(seed: int, rows: int, missing: bool) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    values = rng.normal(size=(rows, 3)) * 10 + 100 * rng.normal(size=3)
+    if missing:
+        values[rng.random(values.shape) < 0.3] = np.nan
+    return values
+
+
+TAKES_MISSING = {PairMoments, ShapeMoments, ValueCounts}
+
+
+def test_every_state_has_laws() -> None:
+    ours = {kind for kind in State._by_name.values() if kind.__module__.startswith("outgrow")}
+    assert {kind.__name__ for kind in ours} - {kind.__name__ for kind in LAWS} <= {"ColumnState"}
+
+
+@pytest.mark.parametrize("kind", LAWS, ids=lambda kind: kind.__name__)
+@given(seed=st.integers(0, 2**32 - 1), rows=st.integers(1, 60), cuts=st.lists(st.integers(0, 60), max_size=4))
+@settings(max_examples=40, deadline=None)
+def test_laws(kind: type[State], seed: int, rows: int, cuts: list[int]) -> None:
+    of, read = LAWS[kind]
+    check_state_laws(of, _rows(seed, rows, kind in TAKES_MISSING), read, cuts=tuple(cuts), atol=1e-7)
+
+
+@given(seed=st.integers(0, 2**32 - 1), rows=st.integers(2, 200))
+@settings(max_examples=40, deadline=None)
+def test_moments_equal_numpy(seed: int, rows: int) -> None:
+    values = _rows(seed, rows, missing=True)
+    moments = Moments.of(_fortran(values))
+    for j in range(3):
+        present = values[~np.isnan(values[:, j]), j]
+        assert moments.n[j] == len(present)
+        if len(present):
+            np.testing.assert_allclose(moments.mean[j], present.mean())
+            np.testing.assert_allclose(moments.variance()[j], present.var(), atol=1e-9)
+
+
+def test_shape_equals_scipy() -> None:
+    x = np.random.default_rng(0).gamma(2.0, size=(1000, 1))
+    shape = ShapeMoments.of(_fortran(x))
+    np.testing.assert_allclose(shape.skewness(), scipy.stats.skew(x))
+    np.testing.assert_allclose(shape.kurtosis(), scipy.stats.kurtosis(x))
+    np.testing.assert_allclose(shape.std(), x.std(ddof=1))
+
+
+def test_correlation_of_pairs_equals_pandas() -> None:
+    values = _rows(3, 300, missing=True)
+    found = merge(PairMoments.of(_fortran(values[:100])), PairMoments.of(_fortran(values[100:]))).correlation()
+    np.testing.assert_allclose(found, pandas.DataFrame(values).corr().to_numpy(), atol=1e-12)
+
+
+@given(
+    values=st.lists(st.floats(allow_nan=True, allow_infinity=True), min_size=1, max_size=200),
+    block=st.integers(1, 50),
+    probability=st.floats(0, 1),
+)
+@settings(max_examples=200, deadline=None)
+def test_quantiles_are_those_of_numpy(values: list[float], block: int, probability: float) -> None:
+    X = np.asfortranarray(np.array(values)[:, None])
+    present = X[~np.isnan(X)]
+
+    def reduce(fold: Callable[[np.ndarray], Any]) -> Any:
+        total = None
+        for start in range(0, len(X), block):
+            total = merge(total, fold(X[start : start + block]))
+        return total
+
+    with np.errstate(all="ignore"):
+        found, counts = quantiles(reduce, 1, [probability])
+        assert counts[0] == len(present)
+        if not len(present):
+            assert np.isnan(found[0, 0])
+            return
+        place = probability * (len(present) - 1)
+        low, high = np.sort(present)[[int(np.floor(place)), int(np.ceil(place))]]
+    assert np.isnan(found[0, 0]) or low <= found[0, 0] <= high or np.isclose(found[0, 0], low)
+
+
+def test_quantiles_of_a_million_equal_values() -> None:
+    X = np.asfortranarray(np.full((1_200_000, 1), 3.5))
+    found, _ = quantiles(lambda fold: merge(fold(X[:600_000]), fold(X[600_000:])), 1, [0.5])
+    assert found[0, 0] == 3.5
+
+
+@pytest.mark.parametrize("distinct", [0, 1, 100, 30_000, 1_000_000])
+def test_distinct_count_is_near(distinct: int) -> None:
+    state = DistinctCount.of(mix(np.arange(distinct, dtype=np.uint64)))
+    assert abs(state.estimate() - distinct) <= 0.03 * distinct
