@@ -1,0 +1,193 @@
+"""What all tree models share: categories, the stored booster, the target of XGBoost, checks of parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from outgrow.data.batch import Batch, Column, Matrix, is_categorical
+from outgrow.engine.matrix import Block, MatrixView
+from outgrow.engine.shard import Shard
+from outgrow.errors import DataError, ParameterError
+from outgrow.ml import parameters as check
+from outgrow.ml.base import Classifier, Model, Regressor, Task
+from outgrow.ml.trees.booster import Grown, Plan, answers, cached_nodes, grow, importances, restored
+from outgrow.ml.weights import ClassWeight, class_factors
+from outgrow.stats.counts import ValueCounts
+
+MaxFeatures = str | float | None
+
+
+class TreeModel(Model):
+    """Trees that XGBoost grew: numbers may be missing, columns of text are categories."""
+
+    _missing = True
+    max_features: MaxFeatures
+
+    categories_: dict[str, list[Any]]
+    booster_bytes_: bytes
+    zeros_absent_: bool
+    n_features_: int
+    feature_importances_: np.ndarray
+    _booster: Any
+    _kinds: tuple[str, ...] | None
+
+    @property
+    def booster_(self) -> Any:
+        """The `xgboost.Booster`; its features are f0, f1, ... in the order of the columns."""
+        return self._booster
+
+    def _fit_shard(self, shard: Shard, task: Task, *, last: bool = True) -> None:
+        names = [name for name in task.features(shard.example) if _is_text(shard.example[name])]
+        self.categories_ = _learn_categories(shard, names) if names else {}
+        shard = shard.transformed(self._coded) if names else shard
+        self._kinds = self._kinds_of(shard.example, task) if names else None
+        super()._fit_shard(shard, task, last=last)
+
+    def _matrix(self, batch: Batch) -> Any:
+        return super()._matrix(self._coded(batch))
+
+    def _coded(self, batch: Batch) -> Batch:
+        """The batch with numbers in place of text."""
+        coded = {name: codes(batch[name], values) for name, values in self.categories_.items()}
+        return batch.with_columns(coded) if coded else batch
+
+    def _kinds_of(self, example: Batch, task: Task) -> tuple[str, ...]:
+        """What XGBoost takes each feature for; a category without any value is a missing number."""
+        kinds: list[str] = []
+        for name in task.features(example):
+            column = example[name]
+            width = column.width if isinstance(column, Matrix) else 1
+            kinds += ["c" if self.categories_.get(name) else "q"] * width
+        return tuple(kinds)
+
+    def _grow(self, view: MatrixView, plan: Plan) -> Grown:
+        """Grow trees, and keep them as what was learned."""
+        grown = grow(view, plan)
+        self.booster_bytes_ = bytes(grown.booster.save_raw(raw_format="ubj"))
+        self.zeros_absent_ = grown.zeros_absent
+        self.n_features_ = view.width
+        self.feature_importances_ = importances(grown.booster, view.width)
+        self._restored()
+        return grown
+
+    def _restored(self) -> None:
+        self._booster = restored(self.booster_bytes_)
+
+    def _ask(self, X: Any) -> np.ndarray:
+        return answers(self._booster, X, zeros_absent=self.zeros_absent_)
+
+    def _shape(self, width: int, max_depth: int | None, max_bins: int) -> dict[str, Any]:
+        """The parameters of XGBoost for depth and bins."""
+        return {
+            "max_depth": int(max_depth or 0),
+            "max_bin": int(max_bins),
+            "max_cached_hist_node": cached_nodes(width, int(max_bins)),
+        }
+
+    def _share_of_features(self, width: int) -> float:
+        """`max_features` as a share of the width, and half a feature more, which float32 cannot lose."""
+        wish = self.max_features
+        if wish is None:
+            return 1.0
+        if isinstance(wish, str):
+            wish = int(np.sqrt(width) if wish == "sqrt" else np.log2(width))
+        count = wish if isinstance(wish, Integral) else int(wish * width)
+        return min(1.0, (max(1, count) + 0.5) / width)
+
+    def _check_max_features(self) -> None:
+        wish = self.max_features
+        if wish is None or wish in ("sqrt", "log2"):
+            return
+        number = isinstance(wish, Real) and not isinstance(wish, bool)
+        if number and (wish >= 1 if isinstance(wish, Integral) else 0 < wish <= 1):  # type: ignore[operator]
+            return
+        raise ParameterError(
+            f"{type(self).__name__}(max_features={wish!r}): max_features must be a share in (0, 1], "
+            "a whole number of at least 1, 'sqrt', 'log2' or None."
+        )
+
+
+class TreeClassifier(TreeModel, Classifier):
+    """A tree model that predicts classes."""
+
+    class_weight: ClassWeight
+
+    def _weigh_classes(self, view: MatrixView) -> tuple[np.ndarray | None, np.ndarray]:
+        """The factor of each class, or None, and the weight it then has."""
+        self._learn_classes(view)
+        factors = class_factors(self.class_weight, self.classes_, view.class_weights)
+        totals = view.class_weights * (1.0 if factors is None else factors)
+        if (totals > 0).sum() < 2:
+            raise DataError(
+                f"{type(self).__name__} needs at least 2 classes that weigh more than 0, but there is only "
+                f"one class or none: {self.classes_.tolist()} weigh {totals.tolist()}. "
+                "Check sample_weight and class_weight."
+            )
+        return factors, totals
+
+
+class TreeRegressor(TreeModel, Regressor):
+    """A tree model that predicts a number, as its mean and what the trees add to it.
+
+    XGBoost keeps targets as float32, so it gets their differences from the mean.
+    """
+
+    offset_: float
+
+    def _learn_offset(self, view: MatrixView) -> Callable[[Block], np.ndarray]:
+        """Note the mean of y; what to predict is the rest."""
+        weight, total = view.reduce(_sums)
+        self.offset_ = float(total / weight)
+        return partial(_rest, self.offset_)
+
+    def _answer_predict(self, X: Any) -> np.ndarray:
+        return self._ask(X) + self.offset_
+
+
+def _sums(block: Block) -> np.ndarray:
+    assert block.y is not None
+    if block.weight is None:
+        return np.array([len(block), block.y.sum()], dtype=np.float64)
+    return np.array([block.weight.sum(), block.weight @ block.y])
+
+
+def _rest(offset: float, block: Block) -> np.ndarray:
+    assert block.y is not None
+    return block.y - offset
+
+
+def codes(column: Column, values: list[Any]) -> pa.Array:
+    """1, 2, ... for the values in their order, NaN for others; never 0, which sparse rows drop."""
+    if isinstance(column, Matrix) or pa.types.is_null(column.type):
+        return pa.array(np.full(len(column), np.nan))
+    encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+    places = {value: float(place) for place, value in enumerate(values, start=1)}
+    words = encoded.dictionary.to_pylist()
+    table = np.array([places.get(word, np.nan) for word in words] + [np.nan])
+    return pa.array(table[encoded.indices.fill_null(len(words)).to_numpy(zero_copy_only=False)])
+
+
+def check_seed(owner: Any) -> None:
+    check.integer(owner, "random_state", low=0, none=True)
+
+
+def _is_text(column: Column) -> bool:
+    return not isinstance(column, Matrix) and (is_categorical(column.type) or pa.types.is_null(column.type))
+
+
+def _learn_categories(shard: Shard, names: list[str]) -> dict[str, list[Any]]:
+    """The values of each of the columns, from one pass."""
+    counts = shard.reduce(lambda batch: tuple(ValueCounts.of(_plain(batch, name)) for name in names))
+    return {name: count.values() for name, count in zip(names, counts, strict=True)}
+
+
+def _plain(batch: Batch, name: str) -> pa.Array:
+    column = batch[name]
+    assert not isinstance(column, Matrix)
+    return column.cast(pa.string()) if pa.types.is_null(column.type) else column

@@ -1,0 +1,321 @@
+"""Growing trees with XGBoost on the rows of a matrix view, on one rank or many, and asking them.
+
+XGBoost (Chen and Guestrin 2016) keeps features as float32 and sorts each into bins once; the rows go to it
+block by block, so no second copy of them is made. Dense blocks go as Arrow columns, which it reads a quarter
+faster than matrices. Sparse blocks go as they are, and an entry that is zero is then *absent*: XGBoost sends
+absent entries to the better side of each split, as it does missing values. That is several times faster on
+one-hot columns than the same numbers dense. A model that learned from sparse rows (`zeros_absent_`) drops the
+zeros of any row it is asked about, so sparse and dense rows get the same answers.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import scipy.sparse as sp
+
+from outgrow._optional import optional
+from outgrow.data.batch import Matrix, matrix_columns
+from outgrow.data.hashing import matrix_row_hash, unit
+from outgrow.engine.events import heard
+from outgrow.engine.matrix import Block, MatrixView
+from outgrow.engine.run import Run
+from outgrow.errors import DataError, EngineError
+
+PREDICT_ROWS = 8192
+"""Rows that one thread answers at a time; a smaller batch is not worth a second thread."""
+
+HISTOGRAM_BYTES = 1 << 30
+"""Most memory for the histograms of nodes still to be split; XGBoost's own limit counts nodes, not bytes."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to grow.
+
+    Attributes
+    ----------
+    parameters : those of `xgboost.train`.
+    rounds : rounds of boosting.
+    label : what XGBoost shall predict for the rows of a block; shape (rows,) or (rows, outputs).
+    factors : weight of each class, or None.
+    kinds : 'q' or 'c' (a category) of each feature, or None for all numbers.
+    held_out : share of the rows that only watch, chosen by their hash; 0 for none.
+    patience : rounds without gain on those rows after which to stop.
+    seed : of the choice of rows.
+    """
+
+    parameters: Mapping[str, Any]
+    rounds: int
+    label: Callable[[Block], np.ndarray]
+    factors: np.ndarray | None = None
+    kinds: tuple[str, ...] | None = None
+    held_out: float = 0.0
+    patience: int = 0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Grown:
+    """The trees, and the mean loss after each round on the rows learned from and on those held out."""
+
+    booster: Any
+    train_loss: np.ndarray
+    validation_loss: np.ndarray
+    zeros_absent: bool
+
+
+@dataclass
+class Part:
+    """Rows of this rank as XGBoost reads them: several times, a block at a time."""
+
+    view: MatrixView
+    plan: Plan
+    zeros_absent: bool
+    masks: list[np.ndarray] = field(default_factory=list)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        held = 0
+        for place, block in enumerate(self.view.blocks()):
+            part = weighted(block.take(self.masks[place]) if self.masks else block, self.plan.factors)
+            if len(part):
+                held += 1
+                yield self._fields(part)
+        if not held:
+            yield self._fields(self._nothing())
+
+    def _fields(self, block: Block) -> dict[str, Any]:
+        fields = {"data": as_columns(block.X, self.zeros_absent), "label": self.plan.label(block)}
+        if block.weight is not None:
+            fields["weight"] = block.weight
+        if self.plan.kinds is not None:
+            fields["feature_types"] = list(self.plan.kinds)
+        return fields
+
+    def _nothing(self) -> Block:
+        """A rank without rows still takes part, with a block of none."""
+        return Block(np.zeros((0, self.view.width), order="F"), np.zeros(0, dtype=np.intp))
+
+
+def weighted(block: Block, factors: np.ndarray | None) -> Block:
+    """The block with the weights of classes multiplied in, without the rows that weigh nothing."""
+    weight = block.weight
+    if factors is not None:
+        weight = factors[block.y] if weight is None else weight * factors[block.y]
+    if weight is None:
+        return block
+    block = Block(block.X, block.y, weight)
+    return block if weight.all() else block.take(weight > 0)
+
+
+def as_columns(X: Any, zeros_absent: bool) -> Any:
+    """A matrix as XGBoost reads it fastest when it learns."""
+    if zeros_absent:
+        return without_zeros(X)
+    return pa.table(matrix_columns(X, [f"f{j}" for j in range(X.shape[1])]))
+
+
+def without_zeros(X: Any) -> Any:
+    """A matrix as CSR of the class XGBoost knows, in which nothing stored is zero."""
+    rows = sp.csr_matrix(X)
+    if rows.nnz and not rows.data.all():
+        rows = rows.copy()
+        rows.eliminate_zeros()
+    return rows
+
+
+def grow(view: MatrixView, plan: Plan) -> Grown:
+    """Grow the trees over the rows of all ranks; every rank gets the same.
+
+    Raises
+    ------
+    DataError
+        When rows were to be held out and none are on one of the sides, or a value does not fit float32.
+    EngineError
+        When XGBoost fails.
+    """
+    return view.run.call(lambda: _grow(view, plan))
+
+
+def _grow(view: MatrixView, plan: Plan) -> Grown:
+    comm = view.run.comm
+    first = next(iter(view.tiles), None)
+    sparse = np.array([float(first is not None and sp.issparse(first.X))])
+    zeros_absent = bool(comm.allreduce(sparse)[0])
+    parts = _split(view, plan, zeros_absent)
+    try:
+        if comm.size == 1:
+            return _train(view.run, plan, parts, losses=heard())
+        return _train_together(view.run, plan, parts)
+    except optional("xgboost", "trees").core.XGBoostError as error:
+        raise _explained(error) from error
+
+
+def _split(view: MatrixView, plan: Plan, zeros_absent: bool) -> list[Part]:
+    """All rows to learn from; or those, and the ones held out."""
+    if not plan.held_out:
+        return [Part(view, plan, zeros_absent)]
+    held = [unit(matrix_row_hash(block.X, plan.seed)) < plan.held_out for block in view.blocks()]
+    rows = np.array([sum(int((~mask).sum()) for mask in held), sum(int(mask.sum()) for mask in held)])
+    learned, watched = view.run.comm.allreduce(rows.astype(np.float64)).astype(int).tolist()
+    if not learned or not watched:
+        raise DataError(
+            f"validation_fraction={plan.held_out} leaves {learned} row(s) to learn from and {watched} to "
+            "watch. Give more rows, another fraction, or early_stopping=False."
+        )
+    return [Part(view, plan, zeros_absent, [~mask for mask in held]), Part(view, plan, zeros_absent, held)]
+
+
+def _train(run: Run, plan: Plan, parts: list[Part], *, losses: bool) -> Grown:
+    xgb = optional("xgboost", "trees")
+    threads = run.threads
+    parameters = {"verbosity": 0, "tree_method": "hist", "nthread": threads, **plan.parameters}
+    with xgb.config_context(verbosity=0):
+        rows = [_quantised(parts[0], threads, None)]
+        rows += [_quantised(part, threads, rows[0]) for part in parts[1:]]
+        watched = [(rows[0], "train")] if losses or len(rows) > 1 else []
+        watched += [(part, "validation") for part in rows[1:]]
+        callbacks = [_classes()[1](run, plan.rounds)]
+        if plan.patience and len(rows) > 1:
+            stop = xgb.callback.EarlyStopping(
+                rounds=plan.patience, data_name="validation", save_best=True, maximize=False
+            )
+            callbacks.append(stop)
+        history: dict[str, dict[str, list[float]]] = {}
+        booster = xgb.train(
+            parameters, rows[0], plan.rounds, evals=watched, evals_result=history,
+            callbacks=callbacks, verbose_eval=False,
+        )  # fmt: skip
+    # a rank without rows has learned no names, and all ranks shall hold the same
+    booster.feature_names = [f"f{j}" for j in range(parts[0].view.width)]
+    booster.feature_types = None if plan.kinds is None else list(plan.kinds)
+    return Grown(booster, _losses(history, "train"), _losses(history, "validation"), parts[0].zeros_absent)
+
+
+def _train_together(run: Run, plan: Plan, parts: list[Part]) -> Grown:
+    """Train while the ranks talk through XGBoost's own collective, whose tracker runs on rank 0."""
+    comm, tracker, message = run.comm, None, None
+    deadline = max(1, int(getattr(comm, "deadline", 300)))
+    if comm.rank == 0:
+        tracker = optional("xgboost.tracker", "trees").RabitTracker(
+            n_workers=comm.size,
+            host_ip=getattr(comm, "address", "127.0.0.1"),
+            sortby="task",
+            timeout=deadline,
+        )
+        tracker.start()
+        message = json.dumps({"join": tracker.worker_args(), "losses": heard()}).encode()
+    told = json.loads(comm.broadcast(message))
+    join = {**told["join"], "dmlc_task_id": f"{comm.rank:08d}", "dmlc_timeout": deadline}
+    with optional("xgboost.collective", "trees").CommunicatorContext(**join):
+        grown = _train(run, plan, parts, losses=told["losses"])
+    if tracker is not None:
+        tracker.wait_for(deadline)
+    return grown
+
+
+def _quantised(part: Part, threads: int, like: Any) -> Any:
+    return optional("xgboost", "trees").QuantileDMatrix(
+        _classes()[0](part),
+        ref=like,
+        nthread=threads,
+        max_bin=part.plan.parameters["max_bin"],
+        enable_categorical=part.plan.kinds is not None,
+    )
+
+
+@lru_cache(1)
+def _classes() -> tuple[type, type]:
+    """How XGBoost reads rows, and whom it tells of each round; made when it is first needed."""
+    xgb: Any = optional("xgboost", "trees")
+
+    class Blocks(xgb.DataIter):
+        def __init__(self, part: Part) -> None:
+            super().__init__()
+            self._part = part
+            self._left: Iterator[dict[str, Any]] = iter(())
+
+        def reset(self) -> None:
+            self._left = iter(self._part)
+
+        def next(self, input_data: Callable[..., None]) -> bool:
+            fields = next(self._left, None)
+            if fields is not None:
+                input_data(**fields)
+            return fields is not None
+
+    class Rounds(xgb.callback.TrainingCallback):
+        def __init__(self, run: Run, total: int) -> None:
+            super().__init__()
+            self._run, self._total = run, total
+
+        def after_iteration(
+            self, model: Any, epoch: int, evals_log: dict[str, dict[str, list[float]]]
+        ) -> bool:
+            losses = _losses(evals_log, "train")
+            self._run.tell("round", epoch + 1, self._total, loss=float(losses[-1]) if len(losses) else None)
+            return False
+
+    return Blocks, Rounds
+
+
+def _losses(history: Mapping[str, Mapping[str, list[float]]], name: str) -> np.ndarray:
+    return np.array([loss for losses in history.get(name, {}).values() for loss in losses])
+
+
+def _explained(error: Exception) -> DataError | EngineError:
+    text = str(error)
+    if "Input data contains `inf`" in text:
+        return DataError(
+            "Input X contains a value too large for float32 (beyond 3.4e38), in which trees keep features. "
+            "Scale that column."
+        )
+    said = next((line.strip() for line in text.splitlines() if "Check failed" in line), text.strip()[:300])
+    return EngineError(f"XGBoost failed: {said}")
+
+
+def restored(content: bytes) -> Any:
+    """The booster that was stored; one thread a call, as calls from many threads are safe and cost less."""
+    return optional("xgboost", "trees").Booster({"nthread": 1, "verbosity": 0}, model_file=bytearray(content))
+
+
+def answers(booster: Any, X: Any, *, zeros_absent: bool) -> np.ndarray:
+    """What the trees say of each row: float64 of shape (rows,) or (rows, outputs).
+
+    Large batches are answered on all threads, small ones on that of the caller.
+    """
+    rows: Any = without_zeros(X) if zeros_absent else X
+    if sp.issparse(X) and not zeros_absent:
+        rows = Matrix(X, ()).values.toarray()
+
+    def answer(start: int) -> np.ndarray:
+        return booster.inplace_predict(rows[start : start + PREDICT_ROWS], validate_features=False)
+
+    starts = range(0, max(1, rows.shape[0]), PREDICT_ROWS)
+    threads = min(len(starts), int(os.environ.get("OUTGROW_THREADS", 0)) or len(os.sched_getaffinity(0)))
+    if threads == 1:
+        return np.concatenate(list(map(answer, starts))).astype(np.float64)
+    with ThreadPoolExecutor(threads) as pool:
+        return np.concatenate(list(pool.map(answer, starts))).astype(np.float64)
+
+
+def importances(booster: Any, width: int) -> np.ndarray:
+    """The share of each feature in the total gain of all splits; zeros when there are none."""
+    gains = np.zeros(width)
+    for name, gain in booster.get_score(importance_type="total_gain").items():
+        gains[int(name[1:])] = gain
+    total = gains.sum()
+    return gains / total if total > 0 else gains
+
+
+def cached_nodes(width: int, bins: int) -> int:
+    """How many nodes' histograms may be kept."""
+    return max(256, min(65_536, HISTOGRAM_BYTES // (16 * bins * max(1, width))))
