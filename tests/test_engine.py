@@ -117,7 +117,7 @@ def test_spilled_fit_equals_resident_fit() -> None:
     table = rows(20_000)
     resident = og.LogisticRegression().fit(og.dataset(table), "y")
     spilled = og.LogisticRegression().fit(og.dataset(table, engine=og.Local(memory="1MiB")), "y")
-    np.testing.assert_array_equal(spilled.coef_, resident.coef_)
+    np.testing.assert_allclose(spilled.coef_, resident.coef_, rtol=1e-12)
 
 
 BIG = """
@@ -132,7 +132,7 @@ print(peak_bytes(), np.isfinite(model.model.coef_).all())
 
 
 def test_data_four_times_the_budget_trains_under_it(tmp_path: Path) -> None:
-    budget, width, group = 400 << 20, 50, 50_000
+    budget, width, group = 448 << 20, 50, 10_000
     schema = pa.schema([*((f"x{j}", pa.float64()) for j in range(width)), ("y", pa.float64())])
     groups = -(-4 * budget // (group * (width + 1) * 8))
     rng = np.random.default_rng(0)

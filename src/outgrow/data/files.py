@@ -20,7 +20,7 @@ import pyarrow.fs as pafs
 from outgrow._optional import optional
 from outgrow.data.batch import Batch
 from outgrow.data.schema import difference
-from outgrow.data.source import BATCH_ROWS, Piece, check_names, empty_batch
+from outgrow.data.source import BATCH_ROWS, Piece, batch_rows, check_names, empty_batch
 from outgrow.errors import DataError, InputNotFoundError, SchemaError
 
 FORMATS = {
@@ -39,9 +39,10 @@ class FilePiece:
     fragment: Any
     schema: pa.Schema
     nbytes: int
+    batch_rows: int = BATCH_ROWS
 
     def batches(self, columns: Sequence[str] | None, where: pc.Expression | None) -> Iterator[Batch]:
-        options: dict[str, Any] = {"use_threads": False, "batch_size": BATCH_ROWS, "batch_readahead": 1}
+        options: dict[str, Any] = {"use_threads": False, "batch_size": self.batch_rows, "batch_readahead": 1}
         if where is not None:
             options["filter"] = where
         if columns is not None:
@@ -114,7 +115,7 @@ class FilesSource:
         if self.format != "parquet":
             return [FilePiece(fragment, schema, self._size(fragment.path)) for fragment in self._fragments]
         groups = (group for fragment in self._fragments for group in fragment.split_by_row_group())
-        return [FilePiece(group, schema, group.row_groups[0].total_byte_size) for group in groups]
+        return [_row_group_piece(group, schema) for group in groups]
 
     def describe(self) -> dict[str, Any]:
         infos = self.filesystem.get_file_info(self.arrow_dataset.files)
@@ -123,6 +124,11 @@ class FilesSource:
 
     def _size(self, path: str) -> int:
         return int(self.filesystem.get_file_info(path).size or 0)
+
+
+def _row_group_piece(group: Any, schema: pa.Schema) -> FilePiece:
+    info = group.row_groups[0]
+    return FilePiece(group, schema, info.total_byte_size, batch_rows(info.total_byte_size, info.num_rows))
 
 
 def _physical_schema(fragment: Any) -> pa.Schema:

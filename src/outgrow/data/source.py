@@ -16,6 +16,8 @@ from outgrow.data.batch import Batch, Matrix, matrix_columns, vector_names
 from outgrow.errors import SchemaError
 
 BATCH_ROWS = 65_536
+BATCH_BYTES = 8 << 20
+"""Small enough that what a thread works on stays near its cache, large enough for the system's large pages."""
 
 
 class Piece(Protocol):
@@ -61,7 +63,8 @@ class TablePiece:
 
     def batches(self, columns: Sequence[str] | None, where: pc.Expression | None) -> Iterator[Batch]:
         table = self.table if where is None else self.table.filter(where)
-        for batch in (table if columns is None else table.select(list(columns))).to_batches(BATCH_ROWS):
+        table = table if columns is None else table.select(list(columns))
+        for batch in table.to_batches(batch_rows(table.nbytes, table.num_rows)):
             yield Batch.from_arrow(batch)
 
 
@@ -108,8 +111,9 @@ class ArrayPiece:
         return Matrix(self.values, self.names).nbytes
 
     def batches(self, columns: Sequence[str] | None, where: pc.Expression | None) -> Iterator[Batch]:
-        for start in range(0, self.values.shape[0], BATCH_ROWS):
-            part = self.values[start : start + BATCH_ROWS]
+        step = batch_rows(self.nbytes, self.values.shape[0])
+        for start in range(0, self.values.shape[0], step):
+            part = self.values[start : start + step]
             rows = part.shape[0]
             beside = {name: array.slice(start, rows) for name, array in self.beside.items()}
             if sp.issparse(part):
@@ -167,6 +171,11 @@ def array_source(values: Any) -> ArraySource:
     sparse = sp.issparse(values)
     names = vector_names("x", values.shape[1]) if sparse else tuple(f"x{j}" for j in range(values.shape[1]))
     return ArraySource(values.tocsr() if sparse else values, names)
+
+
+def batch_rows(nbytes: int, rows: int) -> int:
+    """How many rows make a batch, where `rows` rows take `nbytes`."""
+    return int(min(BATCH_ROWS, max(1024, BATCH_BYTES * rows // max(1, nbytes))))
 
 
 def empty_batch(schema: pa.Schema) -> Batch:

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from outgrow.data.batch import Batch
 from outgrow.data.files import FilesSource
 from outgrow.data.scan import Apply, HashSlice, Scan, Where, check_columns
-from outgrow.data.source import TableSource
+from outgrow.data.source import TableSource, check_names
 from outgrow.engine.local import Local
 from outgrow.engine.profile import Profile, profile
 from outgrow.engine.shard import Shard
@@ -216,6 +216,7 @@ def as_table(data: Any) -> pa.Table:
 
 
 def _from_pandas(frame: Any) -> pa.Table:
+    check_names([str(name) for name in frame.columns], "The DataFrame")
     try:
         table = pa.Table.from_pandas(frame, preserve_index=False)
     except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError) as error:

@@ -14,7 +14,7 @@ from outgrow.data.files import FilesSource
 from outgrow.data.scan import Scan, ScanPiece
 from outgrow.engine.memory import Memory, available_bytes, parse_size
 from outgrow.engine.run import Run
-from outgrow.engine.shard import Resident, Shard
+from outgrow.engine.shard import Resident, Shard, work_bytes
 from outgrow.errors import ParameterError
 
 T = TypeVar("T")
@@ -56,9 +56,11 @@ class Local:
 
         `keep=False` reads the rows anew at each pass and holds none of them.
         """
-        run = Run(threads=self._threads(), memory=Memory(self._budget(), self.spill_dir), stage=stage)
+        threads, pieces = self._threads(), scan.pieces()
+        memory = Memory(self._budget(), self.spill_dir, work=threads * work_bytes(pieces))
+        run = Run(threads=threads, memory=memory, stage=stage)
         try:
-            return fit(Shard(run, scan.example(), Resident(run, scan.pieces(), keep=keep)))
+            return fit(Shard(run, scan.example(), Resident(run, pieces, keep=keep)))
         finally:
             run.close()
 

@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Generic, TypeVar
 
+import pyarrow as pa
+
 from outgrow.artifact import disk_errors
 from outgrow.errors import ParameterError
 
@@ -29,14 +31,14 @@ _UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
 class Memory:
     """A budget for the whole process, in bytes, and the folder for what exceeds it.
 
-    What the process holds when the budget is made counts, and an eighth of the budget is left for work.
+    What the process holds when the budget is made counts, and so does `work`: what passes need for themselves.
     """
 
-    def __init__(self, budget: int, folder: str | None = None) -> None:
+    def __init__(self, budget: int, folder: str | None = None, *, work: int = 0) -> None:
         self.budget = budget
         self.folder = folder or tempfile.gettempdir()
         self.spilled = 0
-        self._free = budget - budget // 8 - resident_bytes()
+        self._free = budget - work - resident_bytes()
         self._lock = threading.Lock()
 
     def take(self, nbytes: int) -> bool:
@@ -51,6 +53,12 @@ class Memory:
     def give(self, nbytes: int) -> None:
         with self._lock:
             self._free += nbytes
+
+
+    def trim(self) -> None:
+        """Give freed memory back to the system, where there is little of it."""
+        if self.spilled:
+            pa.default_memory_pool().release_unused()
 
 
 class Store(Generic[T]):
@@ -73,6 +81,7 @@ class Store(Generic[T]):
         """Give held items their places, in the order of the groups."""
         for group in groups:
             self._slots.extend(group)
+            self._memory.trim()
 
     def units(self) -> list[Callable[[], Iterator[T]]]:
         """Each item as a unit of a pass."""

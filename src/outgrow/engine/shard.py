@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from outgrow.data.batch import Batch
 from outgrow.data.hashing import row_hash
+from outgrow.data.source import BATCH_BYTES
 from outgrow.engine.matrix import Block, Labels, MatrixSpec, MatrixView, Tiles, build_blocks, check_numeric
 from outgrow.engine.memory import Store
 from outgrow.engine.run import Run, Unit
@@ -64,6 +65,15 @@ class Resident:
 
         store.extend(self.run.map(read, [piece.batches for piece in self.pieces]))
         return store
+
+
+def work_bytes(pieces: Sequence[Readable]) -> int:
+    """About what one thread needs beside the rows it keeps: a piece being decoded, and copies of a few batches.
+
+    The factors are measured: PyArrow holds raw, decoded and prefetched parts of a piece at the same time.
+    """
+    largest = max((piece.nbytes for piece in pieces), default=0)
+    return (16 << 20) + 4 * largest + 6 * min(BATCH_BYTES, largest)
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import fields, is_dataclass
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -14,14 +14,15 @@ from outgrow.errors import ArtifactError
 from outgrow.ml import columns as selectors
 from outgrow.ml.base import Estimator
 
-LIBRARIES = ("outgrow", "numpy", "scipy", "pyarrow", "scikit-learn")
+LIBRARIES = ("outgrow", "numpy", "scipy", "pyarrow", "sklearn", "xgboost")
+"""Whose versions a model records, as far as they were loaded when it was saved."""
 _SELECTORS = {cls.__name__: cls for cls in (selectors._Numeric, selectors._Categorical, selectors._Matching)}
 
 
 def save(estimator: Estimator, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
     """Write a fitted estimator; see `Estimator.save`."""
     tree = {
-        "libraries": {name: version(name) for name in LIBRARIES},
+        "libraries": {name: sys.modules[name].__version__ for name in LIBRARIES if name in sys.modules},
         "schema": getattr(estimator, "columns_", {}),
         "estimator": describe(estimator),
     }

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
 import scipy.sparse as sp
+from sklearn.base import TransformerMixin
+from sklearn.utils.validation import check_is_fitted
 
 from outgrow.engine.matrix import Block, MatrixView
 from outgrow.errors import DataError, ParameterError
@@ -17,7 +18,7 @@ from outgrow.ml.inputs import is_lazy
 from outgrow.stats.moments import Moments
 
 
-class KMeans(Clusterer):
+class KMeans(TransformerMixin, Clusterer):
     """Lloyd's algorithm from a k-means|| start (Bahmani et al. 2012).
 
     One pass over the rows for each iteration. Spark MLlib's `KMeans(k=2, maxIter=20, initSteps=2)` is the same
@@ -66,6 +67,11 @@ class KMeans(Clusterer):
     def transform(self, X: Any) -> np.ndarray:
         """Distances to the centers, of shape (rows, clusters)."""
         return self._respond(X, "transform")
+
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """Names of the columns that `transform` gives."""
+        check_is_fitted(self)
+        return np.array(self._answer_names("transform"), dtype=object)
 
     def _check_parameters(self) -> None:
         check.integer(self, "n_clusters", low=1)
@@ -134,7 +140,7 @@ class KMeans(Clusterer):
             [np.sqrt(((X - center) ** 2).sum(axis=1)) for center in self.cluster_centers_], axis=1
         )
 
-    def _answer_names(self, method: str) -> Sequence[str]:
+    def _answer_names(self, method: str) -> list[str]:
         if method == "transform":
             return [f"kmeans{i}" for i in range(len(self.cluster_centers_))]
         return super()._answer_names(method)

@@ -13,14 +13,15 @@ from outgrow.engine.matrix import check_finite
 from outgrow.engine.shard import Shard
 from outgrow.errors import DataError, ParameterError
 from outgrow.ml import parameters as check
-from outgrow.ml.base import Task, Transformer
+from outgrow.ml.base import Task, WeightedTransformer
 from outgrow.ml.columns import Columns, require_numeric
+from outgrow.ml.weights import weights
 from outgrow.stats.moments import CoMoments
 
 WIDEST = 4096
 
 
-class PCA(Transformer):
+class PCA(WeightedTransformer):
     """Project columns on the directions in which they vary most, from one pass over the rows.
 
     The matrix of covariances is decomposed, as scikit-learn's `svd_solver='covariance_eigh'` does; up to 4,096
@@ -73,15 +74,17 @@ class PCA(Transformer):
                 f"PCA takes up to {WIDEST} columns; there are {width}. Choose fewer with columns=."
             )
 
-        def fold(batch: Batch) -> Any:
+        def fold(batch: Batch) -> CoMoments | None:
             X = batch.matrix(names)
             check_finite(X.data if sp.issparse(X) else X, "X")
-            return CoMoments.of(X), np.array([float(batch.num_rows)])
+            return CoMoments.of(X, weights(batch, task.weight))
 
-        moments, rows = shard.reduce(fold)
-        self._decompose(moments, int(rows[0]), width)
+        moments: CoMoments = shard.reduce(fold)
+        self._decompose(moments, int(moments.n), width)
 
     def _decompose(self, moments: CoMoments, rows: int, width: int) -> None:
+        if moments.n == 0:
+            raise DataError("All sample weights are zero. Give at least one row a positive weight.")
         if rows < 2:
             raise DataError(
                 f"PCA needs at least 2 rows to find how columns vary; there is n_samples = {rows} (1 sample)."

@@ -12,7 +12,6 @@ import scipy.sparse as sp
 from scipy.sparse.linalg import LinearOperator, cg
 
 from outgrow.engine.matrix import Block, MatrixView
-from outgrow.errors import DataError
 from outgrow.stats.moments import CoMoments
 
 
@@ -43,8 +42,6 @@ class Normal:
 def normal_equations(view: MatrixView, *, intercept: bool) -> Normal:
     """One pass over the rows."""
     moments: CoMoments = view.reduce(_joint_moments)
-    if moments.n == 0:
-        raise DataError("All sample weights are zero. Give at least one row a positive weight.")
     mean, products = moments.mean, moments.products
     if not intercept:
         products = products + moments.n * np.outer(mean, mean)

@@ -29,6 +29,7 @@ from outgrow.engine.events import heard
 from outgrow.engine.matrix import Block, MatrixView
 from outgrow.engine.run import Run
 from outgrow.errors import DataError, EngineError
+from outgrow.ml.trees.bins import SampledRows, sampled_rows, with_all_categories
 
 PREDICT_ROWS = 8192
 """Rows that one thread answers at a time; a smaller batch is not worth a second thread."""
@@ -142,19 +143,21 @@ def grow(view: MatrixView, plan: Plan) -> Grown:
     EngineError
         When XGBoost fails.
     """
-    return view.run.call(lambda: _grow(view, plan))
+    sample = sampled_rows(view, plan.seed, lambda block: weighted(block, plan.factors))
+    return view.run.call(lambda: _grow(view, plan, sample))
 
 
-def _grow(view: MatrixView, plan: Plan) -> Grown:
+def _grow(view: MatrixView, plan: Plan, sample: SampledRows) -> Grown:
     comm = view.run.comm
     first = next(iter(view.tiles), None)
     sparse = np.array([float(first is not None and sp.issparse(first.X))])
     zeros_absent = bool(comm.allreduce(sparse)[0])
     parts = _split(view, plan, zeros_absent)
     try:
+        bins = _bins(view.run, plan, sample, zeros_absent)
         if comm.size == 1:
-            return _train(view.run, plan, parts, losses=heard())
-        return _train_together(view.run, plan, parts)
+            return _train(view.run, plan, parts, bins, losses=heard())
+        return _train_together(view.run, plan, parts, bins)
     except optional("xgboost", "trees").core.XGBoostError as error:
         raise _explained(error) from error
 
@@ -174,13 +177,31 @@ def _split(view: MatrixView, plan: Plan, zeros_absent: bool) -> list[Part]:
     return [Part(view, plan, zeros_absent, [~mask for mask in held]), Part(view, plan, zeros_absent, held)]
 
 
-def _train(run: Run, plan: Plan, parts: list[Part], *, losses: bool) -> Grown:
+def _bins(run: Run, plan: Plan, sample: SampledRows, zeros_absent: bool) -> Any:
+    """A matrix of the sampled rows, whose bins all others take; made before the ranks join, so alike on each."""
+    X, weight = sample.matrix()
+    if zeros_absent:
+        X = without_zeros(X)
+    if plan.kinds is not None:
+        X = with_all_categories(X, plan.kinds, sample.highest)
+        weight = np.concatenate([weight, np.full(X.shape[0] - len(weight), weight.mean())])
+    return optional("xgboost", "trees").QuantileDMatrix(
+        X,
+        weight=None if (weight == 1).all() else weight,
+        feature_names=[f"f{j}" for j in range(X.shape[1])],
+        feature_types=None if plan.kinds is None else list(plan.kinds),
+        nthread=run.threads,
+        max_bin=plan.parameters["max_bin"],
+        enable_categorical=plan.kinds is not None,
+    )
+
+
+def _train(run: Run, plan: Plan, parts: list[Part], bins: Any, *, losses: bool) -> Grown:
     xgb = optional("xgboost", "trees")
     threads = run.threads
     parameters = {"verbosity": 0, "tree_method": "hist", "nthread": threads, **plan.parameters}
     with xgb.config_context(verbosity=0):
-        rows = [_quantised(parts[0], threads, None)]
-        rows += [_quantised(part, threads, rows[0]) for part in parts[1:]]
+        rows = [_quantised(part, threads, bins) for part in parts]
         watched = [(rows[0], "train")] if losses or len(rows) > 1 else []
         watched += [(part, "validation") for part in rows[1:]]
         callbacks = [_classes()[1](run, plan.rounds)]
@@ -200,14 +221,14 @@ def _train(run: Run, plan: Plan, parts: list[Part], *, losses: bool) -> Grown:
     return Grown(booster, _losses(history, "train"), _losses(history, "validation"), parts[0].zeros_absent)
 
 
-def _train_together(run: Run, plan: Plan, parts: list[Part]) -> Grown:
+def _train_together(run: Run, plan: Plan, parts: list[Part], bins: Any) -> Grown:
     """Train while the ranks talk through XGBoost's own collective, whose tracker runs on rank 0."""
     comm, tracker, message = run.comm, None, None
     deadline = max(1, int(getattr(comm, "deadline", 300)))
     if comm.rank == 0:
         tracker = optional("xgboost.tracker", "trees").RabitTracker(
             n_workers=comm.size,
-            host_ip=getattr(comm, "address", "127.0.0.1"),
+            host_ip=comm.host,
             sortby="task",
             timeout=deadline,
         )
@@ -216,7 +237,7 @@ def _train_together(run: Run, plan: Plan, parts: list[Part]) -> Grown:
     told = json.loads(comm.broadcast(message))
     join = {**told["join"], "dmlc_task_id": f"{comm.rank:08d}", "dmlc_timeout": deadline}
     with optional("xgboost.collective", "trees").CommunicatorContext(**join):
-        grown = _train(run, plan, parts, losses=told["losses"])
+        grown = _train(run, plan, parts, bins, losses=told["losses"])
     if tracker is not None:
         tracker.wait_for(deadline)
     return grown

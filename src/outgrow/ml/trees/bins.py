@@ -1,0 +1,98 @@
+"""Where the bins of a feature begin and end: decided on a sample that any partitioning gives alike.
+
+XGBoost would sketch the quantiles of all rows, which costs more than growing a few trees, and on many ranks its
+answer depends on who has which rows. A sample, as LightGBM takes it (Ke et al. 2017), costs little; that the
+hash of a row decides whether it is in, and in which place, makes the bins a matter of the rows alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from outgrow.data.hashing import matrix_row_hash, unit
+from outgrow.engine.matrix import Block, MatrixView
+from outgrow.stats.state import State
+
+SAMPLE_ROWS = 200_000
+
+
+@dataclass(frozen=True, eq=False)
+class SampledRows(State):
+    """Some rows, dense or sparse, as float32.
+
+    Attributes
+    ----------
+    key : uint64 hash of each row.
+    weight : of each row.
+    values : of shape (rows, width) if dense; the stored values if sparse.
+    columns, lengths : of sparse rows, the column of each value and the number of values of each row.
+    highest : the greatest value of each column over all rows, sampled or not.
+    """
+
+    key: np.ndarray
+    weight: np.ndarray
+    values: np.ndarray
+    columns: np.ndarray
+    lengths: np.ndarray
+    highest: np.ndarray
+
+    def merge(self, other: SampledRows) -> SampledRows:
+        fields = ("key", "weight", "values", "columns", "lengths")
+        joined = (np.concatenate([getattr(self, name), getattr(other, name)]) for name in fields)
+        return SampledRows(*joined, np.fmax(self.highest, other.highest))
+
+    def matrix(self) -> tuple[Any, np.ndarray]:
+        """The rows and their weights, in the order of their hashes."""
+        order = np.argsort(self.key, kind="stable")
+        if self.values.ndim == 2:
+            return self.values[order], self.weight[order]
+        starts = np.concatenate([[0], np.cumsum(self.lengths)])
+        rows = sp.csr_matrix((self.values, self.columns, starts), shape=(len(order), len(self.highest)))
+        return rows[order], self.weight[order]
+
+
+def sampled_rows(view: MatrixView, seed: int, change: Callable[[Block], Block]) -> SampledRows:
+    """About 200,000 rows of the view, or all when there are fewer, after `change`; one pass."""
+    share = SAMPLE_ROWS / max(1, view.rows)
+
+    def fold(block: Block) -> SampledRows:
+        block = change(block)
+        highest = _highest(block.X)
+        key = matrix_row_hash(block.X, seed)
+        if share < 1:
+            chosen = unit(key) < share
+            block, key = block.take(chosen), key[chosen]
+        weight = np.ones(len(block)) if block.weight is None else block.weight
+        X, none = block.X, np.zeros(0, dtype=np.int32)
+        if not sp.issparse(X):
+            return SampledRows(key, weight, X.astype(np.float32), none, none, highest)
+        lengths = np.diff(X.indptr).astype(np.int32)
+        return SampledRows(key, weight, X.data.astype(np.float32), X.indices.astype(np.int32), lengths, highest)
+
+    return view.reduce(fold)
+
+
+def with_all_categories(X: Any, kinds: Sequence[str], highest: np.ndarray) -> Any:
+    """The rows, and behind them rows that hold every category, missing in all else: none may lack a bin."""
+    places = [j for j, kind in enumerate(kinds) if kind == "c" and np.isfinite(highest[j])]
+    if not places:
+        return X
+    extra = np.full((int(max(highest[j] for j in places)) + 1, len(kinds)), np.nan, dtype=np.float32)
+    for j in places:
+        codes = np.arange(int(highest[j]) + 1)
+        extra[codes, j] = codes
+    return sp.vstack([X, sp.csr_matrix(extra)], format="csr") if sp.issparse(X) else np.concatenate([X, extra])
+
+
+def _highest(X: Any) -> np.ndarray:
+    """The greatest value of each column; NaN where there is none."""
+    if X.shape[0] == 0:
+        return np.full(X.shape[1], np.nan)
+    if sp.issparse(X):
+        return np.asarray(sp.csr_array(X).max(axis=0).toarray()).ravel()
+    return np.fmax.reduce(X, axis=0)
