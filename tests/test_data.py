@@ -175,6 +175,8 @@ def test_matrix_of_columns_is_a_view() -> None:
     batch = Batch(matrix_columns(values, list("abcd")), 100)
     assert np.shares_memory(batch.matrix(), values)
     np.testing.assert_array_equal(batch.slice(10, 5).matrix(["b", "c"]), values[10:15, 1:3])
+    apart = Batch({name: pa.array(values[:, j].copy()) for j, name in enumerate("ab")}, 100).matrix()
+    assert apart.flags.f_contiguous  # columns that merely exist are copied: what lies between them is not ours
 
 
 # ---- input that cannot be used ---------------------------------------------------------------------------

@@ -250,7 +250,7 @@ class _Strided:
 
 
 def _side_by_side(columns: Sequence[Column], dtype: Any) -> np.ndarray | None:
-    """A view of columns whose values lie at equal distances in memory, or None."""
+    """A view of columns whose values lie one after the other in memory, or None."""
     if len(columns) == 1 and isinstance(columns[0], Matrix) and columns[0].values.dtype == dtype:
         return columns[0].values
     kind = pa.from_numpy_dtype(np.dtype(dtype))
@@ -260,14 +260,11 @@ def _side_by_side(columns: Sequence[Column], dtype: Any) -> np.ndarray | None:
         return None
     rows, item = len(columns[0]), np.dtype(dtype).itemsize
     starts = [column.buffers()[1].address + column.offset * item for column in columns]
-    step = starts[1] - starts[0]
-    if (
-        rows == 0
-        or step < rows * item
-        or any(b - a != step for a, b in zip(starts, starts[1:], strict=False))
-    ):
+    # With a gap between the columns, foreign memory could lie within the bounds of the view, and NumPy, which
+    # looks for overlap by bounds, would not know the two apart.
+    if rows == 0 or any(b - a != rows * item for a, b in zip(starts, starts[1:], strict=False)):
         return None
-    shape, strides = (rows, len(columns)), (item, step)
+    shape, strides = (rows, len(columns)), (item, rows * item)
     interface = {
         "data": (starts[0], True),
         "shape": shape,

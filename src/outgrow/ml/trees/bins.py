@@ -60,6 +60,7 @@ def sampled_rows(view: MatrixView, seed: int, change: Callable[[Block], Block]) 
     """About 200,000 rows of the view, or all when there are fewer, after `change`; one pass."""
     share = SAMPLE_ROWS / max(1, view.rows)
 
+    @np.errstate(over="ignore")  # XGBoost itself refuses what does not fit float32
     def fold(block: Block) -> SampledRows:
         block = change(block)
         highest = _highest(block.X)
