@@ -1,0 +1,32 @@
+SHELL := /bin/bash
+PYTHON := .venv/bin/python
+
+.PHONY: help setup demo test docs-test bench lint clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: ## make .venv and install everything; quick when nothing changed
+	@bash scripts/setup.sh
+
+demo: setup ## run the main job on real flight data
+	.venv/bin/outgrow run examples/flights/job.yaml --overwrite
+
+test: setup ## all tests; those of the Spark engine once more on Spark Connect
+	$(PYTHON) -m pytest
+	OUTGROW_TEST_SPARK=connect $(PYTHON) -m pytest -m spark tests/test_engine.py
+
+docs-test: setup ## only the examples of the documentation
+	$(PYTHON) -m pytest tests/test_docs.py
+
+bench: setup ## outgrow beside its peers; writes bench/results/
+	$(PYTHON) -m bench
+
+lint: setup ## formatting, lint and types
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+
+clean: ## remove what runs and tests leave behind, but not .venv
+	rm -rf out build dist spark-warehouse metastore_db derby.log .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
