@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import glob
 import json
+import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -178,7 +179,7 @@ def _find(path: str | Sequence[str]) -> tuple[Any, list[str]]:
 
 def _filesystem(path: str) -> tuple[Any, str]:
     if "://" not in path:
-        return pafs.LocalFileSystem(), path
+        return pafs.LocalFileSystem(), os.path.abspath(path)  # tasks of a cluster stand in other folders
     try:
         return pafs.FileSystem.from_uri(path)
     except pa.ArrowInvalid:

@@ -187,3 +187,13 @@ def check_columns(schema: pa.Schema, names: Sequence[str]) -> None:
     missing = [name for name in names if name not in schema.names]
     if missing:
         raise ColumnNotFoundError(f"No column {', '.join(map(repr, missing))} among {schema.names}.")
+
+
+def check_condition(schema: pa.Schema, condition: pc.Expression) -> None:
+    """Refuse a condition on columns that are not there, or of types that it does not fit."""
+    try:
+        schema.empty_table().filter(condition)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowKeyError) as error:
+        raise ColumnNotFoundError(
+            f"The condition {condition} does not fit the columns {schema.names}: {str(error).splitlines()[0]}"
+        ) from error

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from outgrow.data.batch import Batch
 from outgrow.data.files import FilesSource
-from outgrow.data.scan import Apply, HashSlice, Scan, Where, check_columns
+from outgrow.data.scan import Apply, HashSlice, Scan, Where, check_columns, check_condition
 from outgrow.data.source import TableSource, check_names
 from outgrow.engine.local import Local
 from outgrow.engine.profile import Profile, profile
@@ -81,6 +81,7 @@ class Dataset:
         """
         if not isinstance(condition, pc.Expression):
             raise ParameterError(f"where takes an expression like og.col('hour') > 6, not {condition!r}.")
+        check_condition(self._out_schema(), condition)
         return self._with(self.scan.then(Where(condition)))
 
     def split(
@@ -110,7 +111,9 @@ class Dataset:
             early = pc.field(time) < pa.scalar(at, self.schema.field(time).type)
             return self.where(early), self.where(~early)
         if test is None or not 0 < test < 1:
-            raise ParameterError(f"test={test!r}: the share of the test part lies between 0 and 1.")
+            raise ParameterError(
+                f"test={test!r}: the share of the test part lies between 0 and 1. To split by time, give time= and at=."
+            )
         keys = tuple(self.columns if by is None else [by] if isinstance(by, str) else by)
         check_columns(self.schema, keys)
         return self._slice(keys, seed, test, 1.0), self._slice(keys, seed, 0.0, test)

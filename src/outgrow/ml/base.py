@@ -20,7 +20,8 @@ import scipy.sparse as sp
 from sklearn.base import BaseEstimator, ClassifierMixin, ClusterMixin, RegressorMixin, TransformerMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
-from outgrow.data.batch import Batch, Matrix, matrix_columns
+from outgrow.data.batch import Batch, Column, Matrix, matrix_columns
+from outgrow.data.schema import kind_of
 from outgrow.engine.matrix import MatrixSpec, MatrixView, check_finite
 from outgrow.engine.shard import Shard
 from outgrow.errors import DataError
@@ -89,6 +90,12 @@ class Estimator(BaseEstimator):
             for name, value in vars(self).items()
             if name.endswith("_") and not name.startswith("_")
         }
+
+    def _expect(self, columns: dict[str, str]) -> None:
+        """Note the columns (name to kind) that later calls must bring."""
+        self.columns_ = columns
+        self.n_features_in_ = len(columns)
+        self.feature_names_in_ = np.array(list(columns), dtype=object)
 
     def _restore(self, learned: dict[str, Any]) -> None:
         vars(self).update(learned)
@@ -356,6 +363,15 @@ def column_names(batch: Batch) -> np.ndarray:
     columns = batch.columns.items()
     names = [n for name, c in columns for n in (c.names if isinstance(c, Matrix) else (name,))]
     return np.array(names, dtype=object)
+
+
+def kinds_of(example: Batch, task: Task) -> dict[str, str]:
+    """The features of a batch, name to kind."""
+    return {name: _kind(example[name]) for name in task.features(example)}
+
+
+def _kind(column: Column) -> str:
+    return f"vector[{column.width}]" if isinstance(column, Matrix) else kind_of(column.type)
 
 
 def promised_example(columns: Mapping[str, str]) -> Batch:

@@ -13,6 +13,7 @@ from outgrow import artifact
 from outgrow.errors import ArtifactError
 from outgrow.ml import columns as selectors
 from outgrow.ml.base import Estimator
+from outgrow.ml.catalogue import ESTIMATORS, estimator_class
 
 LIBRARIES = ("outgrow", "numpy", "scipy", "pyarrow", "sklearn", "xgboost")
 """Whose versions a model records, as far as they were loaded when it was saved."""
@@ -49,16 +50,23 @@ def describe(estimator: Estimator) -> dict[str, Any]:
 
 def restore(tree: dict[str, Any]) -> Any:
     """The estimator that `describe` was given."""
-    try:
-        kind = Estimator._classes[tree["class"]]
-    except KeyError:
-        raise ArtifactError(
-            f"The model has a {tree['class']}, which is not known here. Import the module that defines it, then load."
-        ) from None
+    kind = _known_class(tree["class"])
     estimator = kind(**{name: _restore_value(value) for name, value in tree["parameters"].items()})
     if tree["learned"]:
         estimator._restore(tree["learned"])
     return estimator
+
+
+def _known_class(name: str) -> Any:
+    """An estimator of ours, or one whose module was imported."""
+    if name in ESTIMATORS:
+        return estimator_class(name)
+    try:
+        return Estimator._classes[name]
+    except KeyError:
+        raise ArtifactError(
+            f"The model has a {name}, which is not known here. Import the module that defines it, then load."
+        ) from None
 
 
 def _describe_value(value: Any) -> Any:

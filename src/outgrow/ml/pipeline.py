@@ -11,8 +11,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from outgrow.data.batch import Batch
 from outgrow.engine.shard import Shard
-from outgrow.errors import ParameterError
-from outgrow.ml.base import Estimator, Model, Task, Transformer, column_names, promised_example
+from outgrow.errors import ColumnNotFoundError, ParameterError
+from outgrow.ml.base import Estimator, Model, Task, Transformer, column_names, kinds_of, promised_example
 from outgrow.ml.inputs import as_given, open_rows, open_training
 
 Step = Estimator | tuple[str, Estimator]
@@ -60,7 +60,10 @@ class Pipeline(Estimator):
 
     def __getitem__(self, key: int | str) -> Estimator:
         if isinstance(key, str):
-            return dict(self.named_steps)[key]
+            known = dict(self.named_steps)
+            if key not in known:
+                raise ColumnNotFoundError(f"No step {key!r} among {list(known)}.")
+            return known[key]
         return self.named_steps[key][1]
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
@@ -148,6 +151,7 @@ class Pipeline(Estimator):
         for place, (_, estimator) in enumerate(self.named_steps):
             shard.run.stage = f"{stage}: {type(estimator).__name__}"
             final = place == len(self.steps) - 1
+            estimator._expect(kinds_of(shard.example, task))
             estimator._fit_shard(shard, task, last=last and final)
             if isinstance(estimator, Transformer) and not final:
                 shard = shard.transformed(estimator._transform)

@@ -201,7 +201,8 @@ def _train(run: Run, plan: Plan, parts: list[Part], bins: Any, *, losses: bool) 
     threads = run.threads
     parameters = {"verbosity": 0, "tree_method": "hist", "nthread": threads, **plan.parameters}
     with xgb.config_context(verbosity=0):
-        rows = [_quantised(part, threads, bins) for part in parts]
+        rows = [_quantised(parts[0], threads, bins)]
+        rows += [_quantised(part, threads, rows[0]) for part in parts[1:]]
         watched = [(rows[0], "train")] if losses or len(rows) > 1 else []
         watched += [(part, "validation") for part in rows[1:]]
         callbacks = [_classes()[1](run, plan.rounds)]
