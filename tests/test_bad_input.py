@@ -1,0 +1,113 @@
+"""Input that cannot be used, and what is said of it; on every engine."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+import outgrow as og
+from outgrow import errors
+from outgrow.testing import EngineCase
+
+
+def table(**columns: object) -> pa.Table:
+    return pa.table({"a": [1.0, 2.0, 3.0, 4.0], "y": [0, 1, 0, 1], **columns})
+
+
+def test_single_class(engine: EngineCase) -> None:
+    rows = engine.open(table().set_column(1, "y", pa.array([1, 1, 1, 1])))
+    with pytest.raises(errors.DataError, match="only one class: 1"):
+        og.LogisticRegression().fit(rows, "y")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), None])
+def test_value_that_is_no_number(value: float | None, engine: EngineCase) -> None:
+    rows = engine.open(table().set_column(0, "a", pa.array([1.0, value, 3.0, 4.0], pa.float64())))
+    with pytest.raises(errors.DataError, match=r"Input X contains (NaN|infinity)"):
+        og.LogisticRegression().fit(rows, "y")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), None])
+def test_target_that_is_no_number(value: float | None) -> None:
+    rows = table().set_column(1, "y", pa.array([1.0, value, 3.0, 4.0], pa.float64()))
+    with pytest.raises(errors.DataError, match=r"Input y contains (NaN|infinity)"):
+        og.LinearRegression().fit(rows, "y")
+
+
+def test_text_where_numbers_are_needed() -> None:
+    with pytest.raises(errors.SchemaError, match=r"not numbers: w \(string\).*Encode them"):
+        og.LinearRegression().fit(table(w=["p", "q", "r", "s"]), "y")
+
+
+def test_column_without_any_value(engine: EngineCase) -> None:
+    rows = engine.open(table(empty=pa.array([None] * 4, pa.float64())))
+    with pytest.raises(errors.DataError, match="contains NaN"):
+        og.LinearRegression().fit(rows, "y")
+    pipe = og.Pipeline([og.SimpleImputer(keep_empty_features=True), og.LinearRegression()]).fit(rows, "y")
+    assert pipe.predict(pd.DataFrame({"a": [1.0], "empty": [0.0]})).shape == (1,)
+
+
+def test_unseen_category(engine: EngineCase) -> None:
+    rows = engine.open(table(w=["p", "q", "p", "q"]))
+    pipe = og.Pipeline([og.OneHotEncoder(columns=["w"]), og.LogisticRegression()]).fit(rows, "y")
+    with pytest.raises(errors.DataError, match=r"'new'\] in column 'w'.*handle_unknown"):
+        pipe.predict(pd.DataFrame({"a": [1.0], "w": ["new"]}))
+
+
+def test_labels_that_are_fractions() -> None:
+    with pytest.raises(errors.DataError, match="Unknown label type: continuous"):
+        og.LogisticRegression().fit(np.eye(3), np.array([0.5, 1.5, 2.5]))
+
+
+def test_labels_unseen_at_fit() -> None:
+    model = og.LogisticRegression().fit(table(), "y")
+    with pytest.raises(errors.DataError, match=r"not there at fit: \[7\]"):
+        model.evaluate(table().set_column(1, "y", pa.array([0, 1, 0, 7])), "y")
+
+
+@pytest.mark.parametrize("weight", [[-1.0, 1, 1, 1], [float("nan"), 1, 1, 1], [0.0, 0, 0, 0]])
+def test_weights(weight: list[float]) -> None:
+    with pytest.raises(errors.DataError, match=r"negative|NaN|zero"):
+        og.LinearRegression().fit(table(), "y", sample_weight=weight)
+
+
+def test_lengths_that_differ() -> None:
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        og.LinearRegression().fit(table().drop(["y"]), [1.0, 2.0])
+    with pytest.raises(ValueError, match="inconsistent"):
+        og.LinearRegression().fit(np.eye(3), np.ones(4))
+
+
+def test_names_without_columns() -> None:
+    with pytest.raises(errors.ParameterError, match="X is an array without column names"):
+        og.LinearRegression().fit(np.eye(3), "y")
+    with pytest.raises(errors.ParameterError, match="names of its columns, not arrays"):
+        og.LinearRegression().fit(og.dataset(table()), np.ones(4))
+
+
+def test_condition_on_no_column() -> None:
+    with pytest.raises(errors.ColumnNotFoundError, match="does not fit the columns"):
+        og.dataset(table()).where(og.col("typo") > 1)
+
+
+@pytest.mark.parametrize(
+    ("estimator", "message"),
+    [
+        (og.LogisticRegression(C=-1), "C must be a number greater than 0"),
+        (og.LogisticRegression(l1_ratio=2), "l1_ratio must be a number of at least 0 of at most 1"),
+        (og.LogisticRegression(class_weight="even"), "class_weight='even'"),
+        (og.KMeans(n_clusters=0), "n_clusters must be a whole number of at least 1"),
+        (og.KMeans(init="random"), "init must be 'k-means"),
+        (og.KMeans(n_clusters=9), "n_samples=4 should be >= n_clusters=9"),
+        (og.PCA(n_components=2.5), "whole number, or a share below 1"),
+        (og.Pipeline([]), "at least one step"),
+        (og.Pipeline([og.Ridge(), og.Ridge()]), "'ridge' is a Ridge, which transforms nothing"),
+        (og.StandardScaler(columns=["nope"]), "No column 'nope'"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
+)
+def test_parameters(estimator: object, message: str) -> None:
+    with pytest.raises((errors.OutgrowError), match=message):
+        estimator.fit(table(), "y")  # type: ignore[attr-defined]
