@@ -237,7 +237,8 @@ def _train_together(run: Run, plan: Plan, parts: list[Part], bins: Any) -> Grown
         message = json.dumps({"join": tracker.worker_args(), "losses": heard()}).encode()
     told = json.loads(comm.broadcast(message))
     join = {**told["join"], "dmlc_task_id": f"{comm.rank:08d}", "dmlc_timeout": deadline}
-    with optional("xgboost.collective", "trees").CommunicatorContext(**join):
+    quiet = optional("xgboost", "trees").config_context(verbosity=0)  # else each rank prints that it has joined
+    with quiet, optional("xgboost.collective", "trees").CommunicatorContext(**join):
         grown = _train(run, plan, parts, bins, losses=told["losses"])
     if tracker is not None:
         tracker.wait_for(deadline)
