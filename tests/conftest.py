@@ -37,6 +37,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def spark() -> Iterator[Any]:
     """A Spark session with two slots."""
     os.environ["PYSPARK_PYTHON"] = sys.executable
+    os.environ["PYTHONPATH"] = str(Path(__file__).parent)  # functions of test modules reach the tasks by name
     os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
     yield from _connect_session() if MODE == "connect" else _classic_session()
 
@@ -63,7 +64,8 @@ def _connect_session() -> Iterator[Any]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     confs = {"spark.connect.grpc.binding.port": port, "spark.connect.grpc.binding.address": "127.0.0.1",
-             "spark.driver.host": "127.0.0.1", "spark.ui.enabled": "false", "spark.sql.shuffle.partitions": "2"}  # fmt: skip
+             "spark.driver.host": "127.0.0.1", "spark.ui.enabled": "false",
+             "spark.sql.shuffle.partitions": "2"}  # fmt: skip
     command = [str(home / "bin" / "spark-submit"), "--master", "local[2]",
                "--class", "org.apache.spark.sql.connect.service.SparkConnectServer"]  # fmt: skip
     for key, value in confs.items():

@@ -22,8 +22,14 @@ from outgrow import artifact, errors
 @pytest.fixture
 def model() -> Any:
     rng = np.random.default_rng(0)
-    table = pa.table({"a": rng.normal(size=60), "w": rng.choice(["x", "y"], 60).tolist(), "late": np.arange(60) % 2})
-    steps = [og.StandardScaler(columns=og.numeric()), og.OneHotEncoder(columns=og.categorical()), og.LogisticRegression()]
+    table = pa.table(
+        {"a": rng.normal(size=60), "w": rng.choice(["x", "y"], 60).tolist(), "late": np.arange(60) % 2}
+    )
+    steps = [
+        og.StandardScaler(columns=og.numeric()),
+        og.OneHotEncoder(columns=og.categorical()),
+        og.LogisticRegression(),
+    ]
     return og.Pipeline(steps).fit(table, "late")
 
 
@@ -52,7 +58,10 @@ def test_says_what_it_is(model: Any, tmp_path: Path) -> None:
     assert document["format"] == 1
     assert document["content"]["schema"] == {"a": "number", "w": "category"}
     assert set(document["content"]["libraries"]) >= {"outgrow", "numpy", "pyarrow"}
-    assert sorted(path.name for path in (tmp_path / "model").iterdir()) == ["arrays.safetensors", "model.json"]
+    assert sorted(path.name for path in (tmp_path / "model").iterdir()) == [
+        "arrays.safetensors",
+        "model.json",
+    ]
 
 
 def test_steps_of_a_fitted_pipeline_stand_alone(model: Any) -> None:
@@ -80,7 +89,7 @@ def test_truncated_missing_newer_and_unknown(model: Any, tmp_path: Path) -> None
     with pytest.raises(errors.ArtifactError, match="damaged"):
         og.load(tmp_path / "model")
     path.write_text(text.replace('"format": 1', '"format": 99'))
-    with pytest.raises(errors.ArtifactError, match="format 99; this outgrow reads up to 1. Upgrade"):
+    with pytest.raises(errors.ArtifactError, match=r"format 99; this outgrow reads up to 1\. Upgrade"):
         og.load(tmp_path / "model")
     with pytest.raises(errors.ArtifactError, match="not a saved model"):
         og.load(tmp_path / "nothing")
@@ -102,7 +111,7 @@ def test_existing_path_is_kept(model: Any, tmp_path: Path) -> None:
 
 
 def test_a_full_disk_leaves_nothing(model: Any, tmp_path: Path) -> None:
-    """A real small file system would need root: a limit on the size of files makes the same system call fail."""
+    """A small file system would need root: a limit on the size of files makes the same system call fail."""
     code = (
         "import resource, signal, sys, outgrow as og\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
@@ -127,7 +136,9 @@ def test_unfitted_is_not_saved(tmp_path: Path) -> None:
 
 leaves = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats() | st.text() | st.binary()
 trees = st.recursive(
-    leaves, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner) | st.tuples(inner, inner), max_leaves=20
+    leaves,
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner) | st.tuples(inner, inner),
+    max_leaves=20,
 )
 
 

@@ -75,7 +75,9 @@ def test_reads_what_fsspec_opens(table: pa.Table) -> None:
     assert og.read("memory://bucket/rows.parquet").count() == 1000
 
 
-@pytest.mark.parametrize("convert", [pa.Table.to_pandas, pl.from_arrow, duckdb.from_arrow, lambda table: table])
+@pytest.mark.parametrize(
+    "convert", [pa.Table.to_pandas, pl.from_arrow, duckdb.from_arrow, lambda table: table]
+)
 def test_takes_any_table(table: pa.Table, convert: object) -> None:
     rows = og.dataset(convert(table))  # type: ignore[operator]
     assert rows.columns == ["n", "x", "word", "day"]
@@ -90,7 +92,9 @@ def test_sql_joins_tables_and_files(table: pa.Table, tmp_path: Path) -> None:
     path = write(table, tmp_path / "rows.parquet")
     names = pa.table({"word": ["red"], "code": [7]})
     rows = og.sql("SELECT r.n, c.code FROM r JOIN c ON r.word = c.word ORDER BY n", {"r": path, "c": names})
-    expected = [n for n, word in zip(table["n"].to_pylist(), table["word"].to_pylist(), strict=True) if word == "red"]
+    expected = [
+        n for n, word in zip(table["n"].to_pylist(), table["word"].to_pylist(), strict=True) if word == "red"
+    ]
     assert rows.to_arrow()["n"].to_pylist() == expected
     assert og.sql(f"SELECT count(*) AS c FROM '{path}'").to_arrow()["c"][0].as_py() == 1000
 
@@ -123,12 +127,18 @@ def test_split_by_key_and_by_time(table: pa.Table) -> None:
     train, test = rows.split(test=0.5, seed=3, by="word")
     assert not set(train.to_arrow()["word"].to_pylist()) & set(test.to_arrow()["word"].to_pylist())
     early, late = rows.split(time="day", at=datetime(2024, 1, 15))
-    assert max(early.to_arrow()["day"].to_pylist()) < datetime(2024, 1, 15) <= min(late.to_arrow()["day"].to_pylist())
+    assert (
+        max(early.to_arrow()["day"].to_pylist())
+        < datetime(2024, 1, 15)
+        <= min(late.to_arrow()["day"].to_pylist())
+    )
 
 
 def test_hash_ignores_types_order_and_batches() -> None:
     small = Batch.from_arrow(pa.record_batch({"a": pa.array([1, None], pa.int8()), "b": ["x", "y"]}))
-    large = Batch.from_arrow(pa.record_batch({"b": pa.array(["x", "y"]).dictionary_encode(), "a": [1.0, float("nan")]}))
+    large = Batch.from_arrow(
+        pa.record_batch({"b": pa.array(["x", "y"]).dictionary_encode(), "a": [1.0, float("nan")]})
+    )
     assert row_hash(small).tolist() == row_hash(large).tolist()
     assert row_hash(small).tolist() == [*row_hash(small.slice(0, 1)), *row_hash(small.slice(1, 1))]
 
@@ -161,7 +171,9 @@ def test_profile(table: pa.Table, engine: EngineCase) -> None:
     np.testing.assert_allclose([found["x"].mean, found["x"].std], [x.mean(), x.std(ddof=1)])
     assert found["x"].quantiles is not None
     assert abs(found["x"].quantiles[0.5] - np.median(x)) < 0.05
-    assert dict(found["word"].top) == {w: table["word"].to_pylist().count(w) for w in ("red", "green", "blue")}
+    assert dict(found["word"].top) == {
+        w: table["word"].to_pylist().count(w) for w in ("red", "green", "blue")
+    }
     assert (found["day"].min, found["day"].max) == ("2024-01-01 00:00:00", "2024-01-28 00:00:00")
     assert found.correlation is not None
     expected = rows.select(list(found.numeric)).to_pandas().corr().to_numpy()
@@ -176,7 +188,9 @@ def test_matrix_of_columns_is_a_view() -> None:
     assert np.shares_memory(batch.matrix(), values)
     np.testing.assert_array_equal(batch.slice(10, 5).matrix(["b", "c"]), values[10:15, 1:3])
     apart = Batch({name: pa.array(values[:, j].copy()) for j, name in enumerate("ab")}, 100).matrix()
-    assert apart.flags.f_contiguous  # columns that merely exist are copied: what lies between them is not ours
+    assert (
+        apart.flags.f_contiguous
+    )  # columns that merely exist are copied: what lies between them is not ours
 
 
 # ---- input that cannot be used ---------------------------------------------------------------------------
@@ -206,7 +220,9 @@ def test_truncated_parquet(table: pa.Table, tmp_path: Path) -> None:
 def test_files_with_different_schemas(table: pa.Table, tmp_path: Path) -> None:
     write(table, tmp_path / "a.parquet")
     write(table.drop(["x"]).append_column("z", pa.array([1] * 1000)), tmp_path / "b.parquet")
-    with pytest.raises(errors.SchemaError, match=r"(?s)b\.parquet has other columns.*- x: double.*\+ z: int64"):
+    with pytest.raises(
+        errors.SchemaError, match=r"(?s)b\.parquet has other columns.*- x: double.*\+ z: int64"
+    ):
         og.read(str(tmp_path)).count()
 
 

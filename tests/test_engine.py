@@ -54,7 +54,9 @@ def test_one_versus_rest_takes_one_pass() -> None:
 
     def fit(shard: Shard) -> list[float]:
         def count(label: int) -> Any:
-            return lambda part: part.reduce(lambda b: np.array([float((b["y"].to_numpy() == label).sum())]))[0]
+            return lambda part: part.reduce(lambda b: np.array([float((b["y"].to_numpy() == label).sum())]))[
+                0
+            ]
 
         found = together(shard, [count(0), count(1), count(2)])
         passes.append(shard.run.passes)
@@ -103,7 +105,14 @@ def test_store_spills_and_gives_back_the_same_bits(tmp_path: Path) -> None:
     import scipy.sparse as sp
 
     csr = sp.random_array((50, 8), density=0.3, format="csr", rng=np.random.default_rng(0))
-    batch = Batch({"a": pa.array([1.5, None] * 25), "w": pa.array(["x", "y"] * 25), "m": Matrix(csr, tuple("abcdefgh"))}, 50)
+    batch = Batch(
+        {
+            "a": pa.array([1.5, None] * 25),
+            "w": pa.array(["x", "y"] * 25),
+            "m": Matrix(csr, tuple("abcdefgh")),
+        },
+        50,
+    )
     store: Store[Batch] = Store(Memory(0, str(tmp_path)))
     store.extend([[store.hold(batch, 10**9)] for _ in range(3)])
     for i in range(3):
@@ -136,7 +145,9 @@ def test_data_four_times_the_budget_trains_under_it(tmp_path: Path) -> None:
     schema = pa.schema([*((f"x{j}", pa.float64()) for j in range(width)), ("y", pa.float64())])
     groups = -(-4 * budget // (group * (width + 1) * 8))
     rng = np.random.default_rng(0)
-    with pq.ParquetWriter(tmp_path / "big.parquet", schema, compression="none", use_dictionary=False) as writer:
+    with pq.ParquetWriter(
+        tmp_path / "big.parquet", schema, compression="none", use_dictionary=False
+    ) as writer:
         base = rng.normal(size=(group, width))
         for _ in range(groups):
             base += 0.01
@@ -144,7 +155,10 @@ def test_data_four_times_the_budget_trains_under_it(tmp_path: Path) -> None:
             writer.write_table(pa.Table.from_arrays(columns, schema=schema))
     assert (tmp_path / "big.parquet").stat().st_size > 4 * budget
     done = subprocess.run(
-        [sys.executable, "-c", BIG, str(tmp_path / "big.parquet"), str(budget)], capture_output=True, text=True, check=True
+        [sys.executable, "-c", BIG, str(tmp_path / "big.parquet"), str(budget)],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     peak, finite = done.stdout.split()
     assert finite == "True"
@@ -222,9 +236,19 @@ def test_ranks_agree(size: int) -> None:
     def work(comm: Tcp) -> Any:
         total = comm.allreduce(np.array([1.0, comm.rank]))
         partial = comm.allreduce(None if comm.rank % 2 else (np.array([2.0]),))
-        return total.tolist(), partial[0].tolist(), comm.gather(bytes([comm.rank])), comm.broadcast(b"hello" if not comm.rank else None)
+        return (
+            total.tolist(),
+            partial[0].tolist(),
+            comm.gather(bytes([comm.rank])),
+            comm.broadcast(b"hello" if not comm.rank else None),
+        )
 
-    expected = ([size, sum(range(size))], [2.0 * (-(-size // 2))], [bytes([r]) for r in range(size)], b"hello")
+    expected = (
+        [size, sum(range(size))],
+        [2.0 * (-(-size // 2))],
+        [bytes([r]) for r in range(size)],
+        b"hello",
+    )
     assert run_ranks(size, work) == [expected] * size
 
 
@@ -271,7 +295,9 @@ def test_a_stranger_is_turned_away() -> None:
         import time
 
         outcome: list[Any] = []
-        thread = threading.Thread(target=lambda: outcome.append(accept(server, b"right" * 8, time.monotonic() + 5)))
+        thread = threading.Thread(
+            target=lambda: outcome.append(accept(server, b"right" * 8, time.monotonic() + 5))
+        )
         thread.start()
         assert call(server.getsockname()[:2], 0, b"wrong" * 8, timeout=2.0) is None
         thread.join()
@@ -316,7 +342,8 @@ def test_predictions_stay_on_spark(spark: Any) -> None:
     assert scored.count() == 200
     shares = model.predict_proba(frame.drop("y")).toArrow()
     np.testing.assert_allclose(
-        np.sort(shares["probability_1"].to_numpy()), np.sort(model.predict_proba(table)["probability_1"].to_numpy())
+        np.sort(shares["probability_1"].to_numpy()),
+        np.sort(model.predict_proba(table)["probability_1"].to_numpy()),
     )
 
 
@@ -347,7 +374,9 @@ def test_write_is_whole_and_the_same(engine: EngineCase, tmp_path: Path) -> None
     assert back["x0"].to_pylist() == table.sort_by("x0")["x0"].to_pylist()
     with pytest.raises(errors.OutputExistsError, match="exists already"):
         og.write_parquet(engine.open(table), tmp_path / "out")
-    assert [path.name for path in tmp_path.iterdir() if path.name != "out" and path.suffix != ".parquet"] == []
+    assert [
+        path.name for path in tmp_path.iterdir() if path.name != "out" and path.suffix != ".parquet"
+    ] == []
 
 
 def test_failed_write_leaves_nothing(tmp_path: Path) -> None:

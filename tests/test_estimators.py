@@ -37,7 +37,12 @@ ONCE = [check for check in CHECKS if check not in ENGINE_CHECKS]
 
 @pytest.mark.parametrize("check", ENGINE_CHECKS, ids=lambda check: check.__name__)
 @pytest.mark.parametrize("estimator", cases(), ids=lambda e: type(e).__name__)
-def test_on_every_engine(estimator: Estimator, check: Check, engine: EngineCase) -> None:
+def test_on_every_engine(
+    estimator: Estimator, check: Check, engine: EngineCase, request: pytest.FixtureRequest
+) -> None:
+    reason = estimator.ranks_differ.get(check.__name__)
+    if reason and engine.name.startswith("spark"):
+        request.applymarker(pytest.mark.xfail(reason=reason, strict=True))
     check(clone(estimator), engine)
 
 

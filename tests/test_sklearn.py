@@ -66,7 +66,9 @@ def test_grid_search_and_cross_val_score(classes: tuple[np.ndarray, np.ndarray])
 def test_steps_inside_a_pipeline_of_scikit_learn(classes: tuple[np.ndarray, np.ndarray]) -> None:
     X, y = classes
     theirs = sklearn.pipeline.make_pipeline(og.SimpleImputer(), og.StandardScaler(), og.Ridge())
-    plain = sklearn.pipeline.make_pipeline(sklearn.preprocessing.StandardScaler(), sklearn.linear_model.Ridge())
+    plain = sklearn.pipeline.make_pipeline(
+        sklearn.preprocessing.StandardScaler(), sklearn.linear_model.Ridge()
+    )
     assert theirs.fit(X, y).score(X, y) == pytest.approx(plain.fit(X, y).score(X, y))
     assert clone(theirs).get_params()["ridge__alpha"] == 1.0
 
@@ -78,13 +80,28 @@ WEIGHT = np.random.default_rng(0).uniform(0.2, 3.0, 400)
 tight = {"tol": 1e-10, "max_iter": 100_000}
 PAIRS = [
     ("ols", og.LinearRegression(), sklearn.linear_model.LinearRegression(), Y),
-    ("ols-origin", og.LinearRegression(fit_intercept=False), sklearn.linear_model.LinearRegression(fit_intercept=False), Y),
+    (
+        "ols-origin",
+        og.LinearRegression(fit_intercept=False),
+        sklearn.linear_model.LinearRegression(fit_intercept=False),
+        Y,
+    ),
     ("ridge", og.Ridge(3.0), sklearn.linear_model.Ridge(3.0), Y),
     ("elastic-net", og.ElasticNet(0.5), sklearn.linear_model.ElasticNet(0.5, **tight), Y),
     ("lasso", og.ElasticNet(2.0, l1_ratio=1.0), sklearn.linear_model.Lasso(2.0, **tight), Y),
     ("logistic", og.LogisticRegression(), sklearn.linear_model.LogisticRegression(**tight), BINARY),
-    ("logistic-none", og.LogisticRegression(np.inf), sklearn.linear_model.LogisticRegression(C=np.inf, **tight), BINARY),
-    ("multinomial", og.LogisticRegression(0.5), sklearn.linear_model.LogisticRegression(C=0.5, **tight), LABELS),
+    (
+        "logistic-none",
+        og.LogisticRegression(np.inf),
+        sklearn.linear_model.LogisticRegression(C=np.inf, **tight),
+        BINARY,
+    ),
+    (
+        "multinomial",
+        og.LogisticRegression(0.5),
+        sklearn.linear_model.LogisticRegression(C=0.5, **tight),
+        LABELS,
+    ),
     (
         "balanced",
         og.LogisticRegression(class_weight="balanced"),
@@ -107,24 +124,32 @@ PAIRS = [
 
 
 @pytest.mark.parametrize("weight", [None, WEIGHT], ids=["even", "weighted"])
-@pytest.mark.parametrize(("ours", "theirs", "y"), [pair[1:] for pair in PAIRS], ids=[pair[0] for pair in PAIRS])
+@pytest.mark.parametrize(
+    ("ours", "theirs", "y"), [pair[1:] for pair in PAIRS], ids=[pair[0] for pair in PAIRS]
+)
 def test_linear_models_agree(ours: Any, theirs: Any, y: np.ndarray, weight: np.ndarray | None) -> None:
     ours, theirs = clone(ours).fit(X, y, sample_weight=weight), clone(theirs).fit(X, y, sample_weight=weight)
     np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=2e-5 * max(1, np.abs(theirs.coef_).max()))
-    np.testing.assert_allclose(ours.intercept_, theirs.intercept_, atol=2e-5 * max(1, np.abs(theirs.coef_).max()))
+    np.testing.assert_allclose(
+        ours.intercept_, theirs.intercept_, atol=2e-5 * max(1, np.abs(theirs.coef_).max())
+    )
 
 
 def test_wide_models_agree() -> None:
     """More parameters than Newton takes: L-BFGS, split for the absolute penalty; conjugate gradients."""
     wide, y = sklearn.datasets.make_classification(300, 1500, n_informative=20, random_state=0)
     for C, l1 in ((0.01, 0.0), (0.05, 1.0)):
-        theirs = sklearn.linear_model.LogisticRegression(C=C, l1_ratio=l1, solver="saga", tol=1e-8, max_iter=20_000)
+        theirs = sklearn.linear_model.LogisticRegression(
+            C=C, l1_ratio=l1, solver="saga", tol=1e-8, max_iter=20_000
+        )
         ours = og.LogisticRegression(C, l1_ratio=l1, max_iter=2000, tol=1e-14).fit(wide, y)
         np.testing.assert_allclose(ours.coef_, theirs.fit(wide, y).coef_, atol=1e-3)
     wider = np.random.default_rng(0).normal(size=(60, 5000))
     target = wider[:, 0]
     np.testing.assert_allclose(
-        og.Ridge(1.0).fit(wider, target).coef_, sklearn.linear_model.Ridge(1.0).fit(wider, target).coef_, atol=1e-8
+        og.Ridge(1.0).fit(wider, target).coef_,
+        sklearn.linear_model.Ridge(1.0).fit(wider, target).coef_,
+        atol=1e-8,
     )
 
 
@@ -137,7 +162,9 @@ def test_columns_of_very_different_size_do_no_harm() -> None:
 
 def test_kmeans_from_the_same_start() -> None:
     ours = og.KMeans(4, init=X[:4], tol=0).fit(X, sample_weight=WEIGHT)
-    theirs = sklearn.cluster.KMeans(4, init=X[:4], tol=0, n_init=1, algorithm="lloyd").fit(X, sample_weight=WEIGHT)
+    theirs = sklearn.cluster.KMeans(4, init=X[:4], tol=0, n_init=1, algorithm="lloyd").fit(
+        X, sample_weight=WEIGHT
+    )
     np.testing.assert_allclose(ours.cluster_centers_, theirs.cluster_centers_, atol=1e-9)
     np.testing.assert_array_equal(ours.labels_, theirs.labels_)
     assert ours.inertia_ == pytest.approx(theirs.inertia_)
@@ -157,7 +184,9 @@ def test_pca_agrees(components: float | None, whiten: bool) -> None:
     theirs = sklearn.decomposition.PCA(components, whiten=whiten, svd_solver="full").fit(X)
     np.testing.assert_allclose(ours.components_, theirs.components_, atol=1e-9)
     np.testing.assert_allclose(ours.transform(X), theirs.transform(X), atol=1e-9)
-    np.testing.assert_allclose(ours.inverse_transform(ours.transform(X)), theirs.inverse_transform(theirs.transform(X)))
+    np.testing.assert_allclose(
+        ours.inverse_transform(ours.transform(X)), theirs.inverse_transform(theirs.transform(X))
+    )
 
 
 @pytest.mark.parametrize("weight", [None, "w"])
@@ -169,7 +198,9 @@ def test_metrics_of_classes_agree(classes: int, weight: str | None, engine: Engi
     table = pa.table({**{f"x{j}": X[:, j] for j in range(3)}, "y": y, "w": WEIGHT})
     model = og.LogisticRegression().fit(table.select(["x0", "x1", "x2", "y"]), "y")
     found = model.evaluate(engine.open(table), "y", sample_weight=weight)
-    shares = np.column_stack([model.predict_proba(table)[f"probability_{k}"].to_numpy() for k in range(classes)])
+    shares = np.column_stack(
+        [model.predict_proba(table)[f"probability_{k}"].to_numpy() for k in range(classes)]
+    )
     predicted = shares.argmax(axis=1)
     w, m = (None if weight is None else WEIGHT), sklearn.metrics
     average = "binary" if classes == 2 else "macro"
@@ -177,7 +208,9 @@ def test_metrics_of_classes_agree(classes: int, weight: str | None, engine: Engi
     expected = {
         "accuracy": m.accuracy_score(y, predicted, sample_weight=w),
         "log_loss": m.log_loss(y, shares, sample_weight=w),
-        f"precision{suffix}": m.precision_score(y, predicted, average=average, sample_weight=w, zero_division=0),
+        f"precision{suffix}": m.precision_score(
+            y, predicted, average=average, sample_weight=w, zero_division=0
+        ),
         f"recall{suffix}": m.recall_score(y, predicted, average=average, sample_weight=w),
         f"f1{suffix}": m.f1_score(y, predicted, average=average, sample_weight=w),
     }

@@ -13,8 +13,9 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from outgrow.data.hashing import mix
+from outgrow.data.hashing import matrix_row_hash, mix
 from outgrow.ml.cluster.seeding import FoundRows, TopRows
+from outgrow.ml.trees.bins import SampledRows
 from outgrow.stats.counts import DistinctCount, ValueCounts
 from outgrow.stats.moments import CoMoments, Moments, PairMoments, ShapeMoments
 from outgrow.stats.quantiles import Gathered, quantiles
@@ -62,7 +63,10 @@ LAWS: dict[type[State], tuple[Callable[[np.ndarray], Any], Callable[[Any], Any]]
         lambda r: ValueCounts.of(pa.array(np.floor(r[:, 0])), _weights(r)),
         lambda s: _flat([v for v, _ in _sorted(s)], [c for _, c in _sorted(s)]),
     ),
-    DistinctCount: (lambda r: DistinctCount.of(mix(r[:, 0].astype(np.float64).view(np.uint64))), lambda s: s.estimate()),
+    DistinctCount: (
+        lambda r: DistinctCount.of(mix(r[:, 0].astype(np.float64).view(np.uint64))),
+        lambda s: s.estimate(),
+    ),
     Gathered: (lambda r: Gathered((r[:, 0], r[:, 1])), lambda s: _flat(*map(np.sort, s.values))),
     RankedScores: (
         lambda r: RankedScores.of(_shares(r)[:, 1], r[:, 1] > 0, _weights(r)),
@@ -78,12 +82,23 @@ LAWS: dict[type[State], tuple[Callable[[np.ndarray], Any], Callable[[Any], Any]]
     ),
     FoundRows: (lambda r: FoundRows(r), lambda s: np.sort(s.rows, axis=0)),
     TopRows: (lambda r: TopRows(3, *_top(r)), lambda s: s.rows),
+    SampledRows: (
+        lambda r: SampledRows(_keys(r), _weights(r), r.astype(np.float32), _NONE, _NONE, np.fmax.reduce(r, axis=0, initial=-np.inf)),
+        lambda s: _flat(*s.matrix(), s.highest[np.isfinite(s.highest)]),
+    ),
     QuantileSketch: (lambda r: QuantileSketch.of(r[:60, 0].copy()), lambda s: _quartiles(s)),
     FrequentValues: (
         lambda r: FrequentValues.of(pa.array(np.floor(r[:, 0]).astype(int))),
         lambda s: _flat([count for _, count in s.top(5)]),
     ),
 }  # fmt: skip
+
+
+def _keys(rows: np.ndarray) -> np.ndarray:
+    return matrix_row_hash(rows, 0)
+
+
+_NONE = np.zeros(0, dtype=np.int32)
 
 
 def _sorted(state: ValueCounts) -> list[tuple[float, float]]:
@@ -147,7 +162,9 @@ def test_shape_equals_scipy() -> None:
 
 def test_correlation_of_pairs_equals_pandas() -> None:
     values = _rows(3, 300, missing=True)
-    found = merge(PairMoments.of(_fortran(values[:100])), PairMoments.of(_fortran(values[100:]))).correlation()
+    found = merge(
+        PairMoments.of(_fortran(values[:100])), PairMoments.of(_fortran(values[100:]))
+    ).correlation()
     np.testing.assert_allclose(found, pandas.DataFrame(values).corr().to_numpy(), atol=1e-12)
 
 

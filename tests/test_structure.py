@@ -66,16 +66,21 @@ def test_imports_go_down(path: Path) -> None:
 
 @pytest.mark.parametrize("library", HOMES)
 def test_library_has_one_home(library: str) -> None:
-    users = {path.relative_to(ROOT) for path in FILES if any(name.split(".")[0] == library for name in imported(path))}
+    users = {
+        path.relative_to(ROOT)
+        for path in FILES
+        if any(name.split(".")[0] == library for name in imported(path))
+    }
     outside = [str(user) for user in users if not str(user).startswith(HOMES[library])]
     assert not outside, f"{library} is imported in {outside}"
 
 
 PUBLIC = """
-    Dataset DummyClassifier DummyRegressor ElasticNet GradientBoostingClassifier GradientBoostingRegressor KMeans
-    LinearRegression Local LogisticRegression OneHotEncoder OrdinalEncoder PCA Pipeline RandomForestClassifier
-    RandomForestRegressor Ridge SimpleImputer Spark StandardScaler __version__ categorical col cross_validate dataset
-    errors listen load matching numeric read silhouette_score sql write_parquet
+    Dataset DummyClassifier DummyRegressor ElasticNet GradientBoostingClassifier GradientBoostingRegressor
+    KMeans LinearRegression Local LogisticRegression OneHotEncoder OrdinalEncoder PCA Pipeline
+    RandomForestClassifier RandomForestRegressor Ridge SimpleImputer Spark StandardScaler __version__
+    categorical col cross_validate dataset errors listen load matching numeric read silhouette_score sql
+    write_parquet
 """
 
 
@@ -93,7 +98,15 @@ def loaded_by(code: str) -> set[str]:
 
 
 def test_import_is_light() -> None:
-    assert not loaded_by("import outgrow") & {"numpy", "pyarrow", "sklearn", "pandas", "pyspark", "xgboost", "duckdb"}
+    assert not loaded_by("import outgrow") & {
+        "numpy",
+        "pyarrow",
+        "sklearn",
+        "pandas",
+        "pyspark",
+        "xgboost",
+        "duckdb",
+    }
 
 
 def test_estimators_load_no_extras() -> None:

@@ -77,7 +77,8 @@ def read(path: str | os.PathLike[str]) -> dict[str, Tree]:
         payload = (folder / ARRAYS).read_bytes()
     except FileNotFoundError as error:
         raise ArtifactError(
-            f"{folder} is not a saved model: {error.filename} is missing. Give the folder that model.save() wrote."
+            f"{folder} is not a saved model: {error.filename} is missing. "
+            "Give the folder that model.save() wrote."
         ) from error
     except ValueError as error:
         raise ArtifactError(f"{folder / STRUCTURE} is damaged: {error}. Restore it from a copy.") from error
@@ -85,7 +86,8 @@ def read(path: str | os.PathLike[str]) -> dict[str, Tree]:
         raise ArtifactError(f"{folder / STRUCTURE} is not a model's structure: it names no format.")
     if document["format"] > FORMAT:
         raise ArtifactError(
-            f"{folder} has format {document['format']}; this outgrow reads up to {FORMAT}. Upgrade outgrow to load it."
+            f"{folder} has format {document['format']}; this outgrow reads up to {FORMAT}. "
+            "Upgrade outgrow to load it."
         )
     expected = document.get("sha256", {})
     _check(folder / ARRAYS, payload, expected.get(ARRAYS))

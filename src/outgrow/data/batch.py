@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Union
+from itertools import pairwise
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -35,7 +36,7 @@ class Matrix:
 
     @property
     def sparse(self) -> bool:
-        return sp.issparse(self.values)
+        return is_sparse(self.values)
 
     @property
     def nbytes(self) -> int:
@@ -47,7 +48,7 @@ class Matrix:
         return Matrix(self.values[start : start + length], self.names)
 
 
-Column = Union[pa.Array, Matrix]
+Column: TypeAlias = pa.Array | Matrix
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,7 +133,8 @@ class Batch:
                 continue
             if column.width > MAX_EXPANDED:
                 raise SchemaError(
-                    f"Column {name!r} is a matrix of {column.width} columns; at most {MAX_EXPANDED} can become a table."
+                    f"Column {name!r} is a matrix of {column.width} columns; "
+                    f"at most {MAX_EXPANDED} can become a table."
                 )
             dense = column.values.toarray(order="F") if column.sparse else column.values
             arrays.update(matrix_columns(dense, column.names))
@@ -151,6 +153,11 @@ def matrix_columns(values: np.ndarray, names: Sequence[str]) -> dict[str, pa.Arr
         name: pa.Array.from_buffers(kind, length, [None, buffer], 0)
         for name, buffer in zip(names, buffers, strict=True)
     }
+
+
+def is_sparse(values: Any) -> bool:
+    """Whether this is a SciPy sparse matrix or array."""
+    return bool(sp.issparse(values))
 
 
 def is_numeric(kind: pa.DataType) -> bool:
@@ -178,7 +185,7 @@ def is_vector(kind: pa.DataType) -> bool:
 
 
 def numbers(array: pa.Array) -> np.ndarray:
-    """A numeric Arrow column as NumPy, missing values as NaN; no copy for floats and integers without nulls."""
+    """A numeric Arrow column as NumPy, nulls as NaN; no copy for floats and integers without nulls."""
     if pa.types.is_decimal(array.type) or pa.types.is_null(array.type):
         array = array.cast(pa.float64())
     if array.null_count and pa.types.is_boolean(array.type):
@@ -254,15 +261,16 @@ def _side_by_side(columns: Sequence[Column], dtype: Any) -> np.ndarray | None:
     if len(columns) == 1 and isinstance(columns[0], Matrix) and columns[0].values.dtype == dtype:
         return columns[0].values
     kind = pa.from_numpy_dtype(np.dtype(dtype))
-    if len(columns) < 2 or any(
-        isinstance(column, Matrix) or column.type != kind or column.null_count for column in columns
-    ):
+    arrays = [column for column in columns if not isinstance(column, Matrix)]
+    if len(columns) < 2 or len(arrays) < len(columns):
+        return None
+    if any(array.type != kind or array.null_count for array in arrays):
         return None
     rows, item = len(columns[0]), np.dtype(dtype).itemsize
-    starts = [column.buffers()[1].address + column.offset * item for column in columns]
+    starts = [array.buffers()[1].address + array.offset * item for array in arrays]
     # With a gap between the columns, foreign memory could lie within the bounds of the view, and NumPy, which
     # looks for overlap by bounds, would not know the two apart.
-    if rows == 0 or any(b - a != rows * item for a, b in zip(starts, starts[1:], strict=False)):
+    if rows == 0 or any(b - a != rows * item for a, b in pairwise(starts)):
         return None
     shape, strides = (rows, len(columns)), (item, rows * item)
     interface = {

@@ -1,4 +1,4 @@
-"""Files as a source: Parquet, CSV, JSON lines and Arrow IPC; one file, a folder, a pattern; local or remote."""
+"""Files as a source: Parquet, CSV, JSON lines, Arrow IPC; one file, a folder, a pattern; local or remote."""
 
 from __future__ import annotations
 
@@ -73,7 +73,8 @@ class FilesSource:
         except (pa.ArrowInvalid, OSError) as error:
             if "duplicate field names" in str(error):
                 raise SchemaError(
-                    f"{files[0]} has several columns of one name. Rename them so that each name is one column."
+                    f"{files[0]} has several columns of one name. "
+                    "Rename them so that each name is one column."
                 ) from error
             raise _unreadable(files[0], error) from error
 

@@ -12,9 +12,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import scipy.sparse as sp
 
-from outgrow.data.batch import Batch, Matrix, is_categorical, is_numeric, numbers
+from outgrow.data.batch import Batch, Matrix, is_categorical, is_numeric, is_sparse, numbers
 from outgrow.errors import SchemaError
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
@@ -37,7 +36,7 @@ def matrix_row_hash(values: Any, seed: int) -> np.ndarray:
     """One uint64 for each row of a dense or CSR matrix of numbers; zeros count for nothing, so both agree."""
     odd = mix(np.arange(values.shape[1], dtype=np.uint64)) | np.uint64(1)
     total = np.zeros(values.shape[0], dtype=np.uint64)
-    if sp.issparse(values):
+    if is_sparse(values):
         terms = _bits(values.data) * odd[values.indices]
         ends = np.concatenate([np.zeros(1, np.uint64), np.cumsum(terms, dtype=np.uint64)])
         total = ends[values.indptr[1:]] - ends[values.indptr[:-1]]

@@ -1,4 +1,4 @@
-"""What is read of a source: which columns, which rows, and what becomes of them; a description, not an action."""
+"""What is read of a source: which columns, which rows, what becomes of them; a description, not an action."""
 
 from __future__ import annotations
 

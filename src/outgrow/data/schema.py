@@ -11,7 +11,7 @@ from outgrow.errors import SchemaError
 
 
 def kind_of(type: pa.DataType) -> str:
-    """The type of a column as an estimator sees it; within one kind, types may differ between fit and predict."""
+    """The type of a column as an estimator sees it; fit and predict may get different types of one kind."""
     if is_numeric(type):
         return "number"
     if is_categorical(type) or pa.types.is_null(type):

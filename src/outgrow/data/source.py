@@ -10,14 +10,13 @@ from typing import Any, Protocol
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import scipy.sparse as sp
 
-from outgrow.data.batch import Batch, Matrix, matrix_columns, vector_names
+from outgrow.data.batch import Batch, Matrix, is_sparse, matrix_columns, vector_names
 from outgrow.errors import SchemaError
 
 BATCH_ROWS = 65_536
 BATCH_BYTES = 8 << 20
-"""Small enough that what a thread works on stays near its cache, large enough for the system's large pages."""
+"""Small enough that what a thread works on stays near its cache, large enough for large pages."""
 
 
 class Piece(Protocol):
@@ -116,7 +115,7 @@ class ArrayPiece:
             part = self.values[start : start + step]
             rows = part.shape[0]
             beside = {name: array.slice(start, rows) for name, array in self.beside.items()}
-            if sp.issparse(part):
+            if is_sparse(part):
                 batch = Batch({"x": Matrix(part.tocsr(), self.names), **beside}, rows)
             else:
                 batch = Batch({**matrix_columns(part, self.names), **beside}, rows)
@@ -127,7 +126,7 @@ class ArrayPiece:
 
 @dataclass(frozen=True, eq=False)
 class ArraySource:
-    """A numeric NumPy matrix or a SciPy sparse one; columns are called x0, x1, ... (a sparse matrix is `x`)."""
+    """A numeric NumPy matrix with columns x0, x1, ..., or a SciPy sparse one, which is the column `x`."""
 
     values: Any
     names: tuple[str, ...]
@@ -137,7 +136,7 @@ class ArraySource:
     @property
     def schema(self) -> pa.Schema:
         kind = pa.from_numpy_dtype(self.values.dtype)
-        if sp.issparse(self.values):
+        if is_sparse(self.values):
             fields = [pa.field("x", pa.list_(kind, len(self.names)))]
         else:
             fields = [pa.field(name, kind) for name in self.names]
@@ -158,7 +157,7 @@ class ArraySource:
         ]
 
     def describe(self) -> dict[str, Any]:
-        dense = self.values.tocsr().data if sp.issparse(self.values) else np.ascontiguousarray(self.values)
+        dense = self.values.tocsr().data if is_sparse(self.values) else np.ascontiguousarray(self.values)
         return {
             "kind": "array",
             "shape": list(self.values.shape),
@@ -168,7 +167,7 @@ class ArraySource:
 
 def array_source(values: Any) -> ArraySource:
     """A source of a 2-D numeric array or sparse matrix."""
-    sparse = sp.issparse(values)
+    sparse = is_sparse(values)
     names = vector_names("x", values.shape[1]) if sparse else tuple(f"x{j}" for j in range(values.shape[1]))
     return ArraySource(values.tocsr() if sparse else values, names)
 

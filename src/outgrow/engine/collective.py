@@ -1,9 +1,9 @@
 """How ranks of one fit talk: merge what each has folded, gather messages, broadcast one.
 
-`Tcp` joins ranks in a binary tree: states merge on the way up in a fixed order, the answer comes back down the
-same edges, so every rank continues with the same bits. Messages are the artifact's JSON and arrays: no pickle
-is read from a socket. Every wait has a deadline, and a rank that fails tells its neighbours before it leaves,
-so the others learn the first cause instead of a closed connection.
+`Tcp` joins ranks in a binary tree: states merge on the way up in a fixed order, the answer comes back down
+the same edges, so every rank continues with the same bits. Messages are the artifact's JSON and arrays: no
+pickle is read from a socket. Every wait has a deadline, and a rank that fails tells its neighbours before it
+leaves, so the others learn the first cause instead of a closed connection.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ _ABORT = (1 << 64) - 1
 class Communicator(Protocol):
     """The other ranks of a fit, as one rank sees them; `host` is the address at which they reach this one.
 
-    Every rank must call the same methods in the same order. What is not promised: that a method returns on all
-    ranks at the same time.
+    Every rank must call the same methods in the same order. What is not promised: that a method returns on
+    all ranks at the same time.
     """
 
     rank: int

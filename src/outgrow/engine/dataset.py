@@ -32,7 +32,7 @@ class Engine(Protocol):
     name: str
 
     def fit(self, fit: Callable[[Shard], T], scan: Scan, *, stage: str = "fit", keep: bool = True) -> T:
-        """Run `fit` on every rank over that rank's rows; the result of rank 0, which an artifact can store."""
+        """Run `fit` on every rank over its own rows; the result of rank 0, which an artifact can store."""
 
     def map(self, scan: Scan) -> Iterator[Batch]:
         """The batches of a scan, here."""
@@ -112,7 +112,8 @@ class Dataset:
             return self.where(early), self.where(~early)
         if test is None or not 0 < test < 1:
             raise ParameterError(
-                f"test={test!r}: the share of the test part lies between 0 and 1. To split by time, give time= and at=."
+                f"test={test!r}: the share of the test part lies between 0 and 1. "
+                "To split by time, give time= and at=."
             )
         keys = tuple(self.columns if by is None else [by] if isinstance(by, str) else by)
         check_columns(self.schema, keys)

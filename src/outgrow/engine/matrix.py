@@ -1,7 +1,7 @@
 """Rows as blocks of one matrix: what most algorithms fold.
 
-Blocks are allocated large (the operating system then backs them with large pages) and folded in tiles that fit
-in a core's cache.
+Blocks are allocated large (the operating system then backs them with large pages) and folded in tiles that
+fit in a core's cache.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
-import scipy.sparse as sp
 
-from outgrow.data.batch import Batch, Matrix, is_numeric, numbers
+from outgrow.data.batch import Batch, Matrix, is_numeric, is_sparse, numbers
 from outgrow.data.hashing import matrix_row_hash, row_hash, unit
 from outgrow.engine.memory import Store
 from outgrow.errors import DataError, SchemaError
@@ -83,14 +82,14 @@ class Block:
         X = self.X[rows]
         return replace(
             self,
-            X=X if sp.issparse(X) else np.asfortranarray(X) if isinstance(rows, np.ndarray) else X,
+            X=X if is_sparse(X) else np.asfortranarray(X) if isinstance(rows, np.ndarray) else X,
             y=y,
             weight=weight,
             key=key,
         )
 
     def tiles(self) -> Iterator[Block]:
-        if sp.issparse(self.X):
+        if is_sparse(self.X):
             yield self
             return
         step = max(256, TILE_BYTES // max(1, self.X.dtype.itemsize * self.X.shape[1]))
@@ -100,7 +99,7 @@ class Block:
 
 @dataclass(frozen=True, eq=False)
 class Labels:
-    """What all ranks agree on about a matrix: its size and, for classes, which there are and their weights."""
+    """What all ranks agree on about a matrix: its size and, for classes, which they are and their weights."""
 
     rows: int
     width: int
@@ -194,7 +193,7 @@ class MatrixView:
         run.rows = max(run.rows, self.rows)
         return self if run is self.run else replace(self, run=run)
 
-    def reduce(self, fold: Callable[[Block], R]) -> R:
+    def reduce(self, fold: Callable[[Block], R | None]) -> R:
         """Merge `fold(tile)` over every tile of every rank: one pass."""
         if self.keep is None:
             return self.run.reduce(self.tiles, fold)
@@ -206,19 +205,22 @@ class MatrixView:
         classes = self.labels.classes
 
         def count(block: Block) -> np.ndarray:
-            by_class = [] if classes is None else np.bincount(block.y, block.weight, len(classes))  # type: ignore[arg-type]
+            if classes is None:
+                return np.array([len(block)], dtype=np.float64)
+            by_class = np.bincount(np.asarray(block.y), block.weight, len(classes))
             return np.array([len(block), *by_class], dtype=np.float64)
 
         totals = part.reduce(count)
         if totals[0] == 0:
             raise DataError("A fold has no rows to learn from. Use fewer folds, or more rows.")
         present = None if classes is None else totals[1:]
-        if present is not None and (present == 0).any():
-            raise DataError(f"A fold lacks the class(es) {classes[present == 0].tolist()}. Use fewer folds.")
+        if classes is not None and (totals[1:] == 0).any():
+            missing = classes[totals[1:] == 0].tolist()
+            raise DataError(f"A fold lacks the class(es) {missing}. Use fewer folds.")
         return replace(part, labels=replace(self.labels, rows=int(totals[0]), counts=present))
 
     def thinned(self, step: int) -> MatrixView:
-        """Every `step`-th row of each block, copied, for rough work; which rows these are depends on the partitioning."""
+        """Every `step`-th row of each block, copied, for rough work; which ones depends on the partitions."""
         store: Store[Block] = Store(self.run.memory)
         thin = (block.take(np.arange(len(block)) % step == 0) for block in self.tiles)
         store.extend([store.hold(block, block.nbytes)] for block in thin)
@@ -226,7 +228,7 @@ class MatrixView:
         return replace(self, tiles=tiles, labels=replace(self.labels, rows=self.rows // step))
 
     def sampled(self, share: float, seed: int) -> MatrixView:
-        """About this share of the rows, copied; the hash of a row decides, so any partitioning gives the same."""
+        """About this share of the rows, copied; a row's hash decides, so any partitioning gives the same."""
         if share >= 1:
             return self
         store: Store[Block] = Store(self.run.memory)
@@ -262,7 +264,7 @@ def build_blocks(batch: Batch, spec: MatrixSpec) -> Iterator[Block]:
     y, values = _target(batch, spec)
     weight = None if spec.weight is None else weight_column(batch, spec.weight)
     whole = Block(features, y, weight, key, values)
-    if not sp.issparse(features):
+    if not is_sparse(features):
         yield whole
         return
     for start in range(0, len(whole), SPARSE_ROWS):
@@ -286,7 +288,7 @@ def check_numeric(example: Batch, names: Sequence[str]) -> None:
 
 def _features(batch: Batch, spec: MatrixSpec) -> Any:
     X = batch.matrix(spec.columns)
-    check_finite(X.data if sp.issparse(X) else X, "X", missing=spec.missing)
+    check_finite(X.data if is_sparse(X) else X, "X", missing=spec.missing)
     return X
 
 
@@ -297,11 +299,13 @@ def check_finite(values: np.ndarray, what: str, *, missing: bool = False) -> Non
             return
     if np.isinf(values).any():
         raise DataError(
-            f"Input {what} contains infinity or a value too large for dtype('float64').{_where(np.isinf(values))}"
+            f"Input {what} contains infinity or a value too large for dtype('float64')."
+            f"{_where(np.isinf(values))}"
         )
     if not missing and np.isnan(values).any():
         raise DataError(
-            f"Input {what} contains NaN.{_where(np.isnan(values))} Impute (SimpleImputer) or drop those rows first."
+            f"Input {what} contains NaN.{_where(np.isnan(values))} "
+            "Impute (SimpleImputer) or drop those rows first."
         )
 
 
@@ -320,7 +324,8 @@ def _target(batch: Batch, spec: MatrixSpec) -> tuple[np.ndarray | None, tuple[An
         raise SchemaError(f"The target {spec.target!r} holds vectors; it must be one value a row.")
     if array.null_count:
         raise DataError(
-            f"Input y contains NaN. The target {spec.target!r} misses {array.null_count} value(s); drop those rows."
+            f"Input y contains NaN. The target {spec.target!r} misses {array.null_count} value(s); "
+            "drop those rows."
         )
     if spec.labels:
         return _classes(array, spec.target)
@@ -337,8 +342,8 @@ def _classes(array: pa.Array, name: str) -> tuple[np.ndarray, tuple[Any, ...]]:
         check_finite(values, "y")
         if (values != np.floor(values)).any():
             raise DataError(
-                f"Unknown label type: continuous. The target {name!r} has fractions, so it is no set of classes. "
-                "Use a regressor, or make classes of it."
+                f"Unknown label type: continuous. The target {name!r} has fractions, "
+                "so it is no set of classes. Use a regressor, or make classes of it."
             )
     encoded = array if pa.types.is_dictionary(array.type) else array.dictionary_encode()
     return encoded.indices.to_numpy(zero_copy_only=False), tuple(encoded.dictionary.to_pylist())

@@ -31,7 +31,7 @@ _UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
 class Memory:
     """A budget for the whole process, in bytes, and the folder for what exceeds it.
 
-    What the process holds when the budget is made counts, and so does `work`: what passes need for themselves.
+    What the process holds when the budget is made counts, and so does `work`: what passes themselves need.
     """
 
     def __init__(self, budget: int, folder: str | None = None, *, work: int = 0) -> None:
@@ -53,7 +53,6 @@ class Memory:
     def give(self, nbytes: int) -> None:
         with self._lock:
             self._free += nbytes
-
 
     def trim(self) -> None:
         """Give freed memory back to the system, where there is little of it."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 
+from outgrow.data.batch import is_sparse
 from outgrow.data.scan import Scan
 from outgrow.data.source import array_source
 from outgrow.engine.dataset import Dataset, Engine, from_arrow
@@ -37,7 +37,7 @@ def dataset(data: Any, *, engine: Engine | None = None) -> Dataset:
         return frame_dataset(data)
     if is_table(data):
         return from_arrow(data, engine=engine)
-    values = data if sp.issparse(data) else np.asarray(data)
+    values = data if is_sparse(data) else np.asarray(data)
     if values.ndim != 2 or values.dtype.kind not in "biuf":
         raise DataError(
             f"A {type(data).__name__} of {values.ndim} dimension(s) and type {values.dtype} is no table. "

@@ -231,6 +231,7 @@ def _line(column: ColumnProfile, rows: int) -> tuple[str, ...]:
     median = column.quantiles[0.5] if column.quantiles else None
     top = ", ".join(f"{value} ({count:,})" for value, count in column.top[:3])
     return (
-        column.name, column.type, missing, _number(column.distinct), _number(column.mean), _number(column.std),
+        column.name, column.type, missing, _number(column.distinct),
+        _number(column.mean), _number(column.std),
         _number(column.min), _number(median), _number(column.max), top,
     )  # fmt: skip

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -47,7 +48,7 @@ class Run:
         self._began = time.perf_counter()
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="outgrow") if threads > 1 else None
 
-    def reduce(self, rows: Foldable, fold: Callable[[Any], R]) -> R:
+    def reduce(self, rows: Foldable, fold: Callable[[Any], R | None]) -> R:
         """One pass: fold the units, merge in their order, then over the ranks."""
         began = time.perf_counter()
         merged = self.comm.allreduce(self.local(rows, fold))
@@ -120,4 +121,4 @@ def _controller() -> ThreadpoolController:
 def _runs(units: Sequence[Unit], parts: int) -> list[Sequence[Unit]]:
     """Runs of neighbours, about `parts` of them."""
     edges = np.linspace(0, len(units), min(parts, len(units)) + 1).astype(int)
-    return [units[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    return [units[a:b] for a, b in pairwise(edges)]

@@ -1,7 +1,7 @@
 """What a fit is handed: the rows of this rank, seen only through `reduce`.
 
-A fit runs once on every rank over that rank's `Shard`. `reduce` folds the local rows on threads and merges the
-result over all ranks, so the code of a fit reads as if all rows were in one place.
+A fit runs once on every rank over that rank's `Shard`. `reduce` folds the local rows on threads and merges
+the result over all ranks, so the code of a fit reads as if all rows were in one place.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Resident:
 
 
 def work_bytes(pieces: Sequence[Readable]) -> int:
-    """About what one thread needs beside the rows it keeps: a piece being decoded, and copies of a few batches.
+    """About what one thread needs beside the rows it keeps: a piece being decoded, copies of a few batches.
 
     The factors are measured: PyArrow holds raw, decoded and prefetched parts of a piece at the same time.
     """
@@ -92,7 +92,7 @@ class Shard:
     steps: tuple[Callable[[Batch], Batch], ...] = ()
     keep: Keep | None = None
 
-    def reduce(self, fold: Callable[[Batch], R]) -> R:
+    def reduce(self, fold: Callable[[Batch], R | None]) -> R:
         """Merge `fold(batch)` over every batch of every rank: one pass.
 
         `fold` returns a `State`, an array (arrays add), or a tuple of those, and must not change the batch.

@@ -28,7 +28,8 @@ def sql(query: str, tables: Mapping[str, Any] | None = None, *, engine: Engine |
     Examples
     --------
     >>> import pyarrow as pa, outgrow as og
-    >>> og.sql("SELECT a, a * 2 AS b FROM t WHERE a > 1", {"t": pa.table({"a": [1, 2, 3]})}).to_arrow().to_pylist()
+    >>> table = pa.table({"a": [1, 2, 3]})
+    >>> og.sql("SELECT a, a * 2 AS b FROM t WHERE a > 1", {"t": table}).to_arrow().to_pylist()
     [{'a': 2, 'b': 4}, {'a': 3, 'b': 6}]
     """
     where = engine or Local()

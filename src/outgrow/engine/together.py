@@ -1,4 +1,4 @@
-"""Fits side by side share scans: when all of them wait for a pass over the same rows, one pass serves them all."""
+"""Fits side by side share scans: when all wait for a pass over the same rows, one pass serves them all."""
 
 from __future__ import annotations
 

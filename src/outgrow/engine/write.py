@@ -71,8 +71,10 @@ def _write_shard(shard: Shard, folder: str, schema: pa.Schema, keys: list[str]) 
 
         with disk_errors(Path(folder)):
             ds.write_dataset(
-                counted(), folder, schema=schema, format="parquet", partitioning=partitioning, use_threads=False,
-                basename_template=f"part-{rank:05d}-{unit[0]:06d}-{{i}}.parquet", existing_data_behavior="overwrite_or_ignore",
+                counted(), folder, schema=schema, format="parquet",
+                partitioning=partitioning, use_threads=False,
+                basename_template=f"part-{rank:05d}-{unit[0]:06d}-{{i}}.parquet",
+                existing_data_behavior="overwrite_or_ignore",
             )  # fmt: skip
         return count
 

@@ -1,10 +1,10 @@
 """What every estimator is: parameters of scikit-learn's kind, and a few hooks.
 
 A transformer implements `_learn(shard, names, task)` and `_change(batch, names)`; a model implements
-`_learn(view)` and `_answer_predict(X)` or `_answer_predict_proba(X)`. Everything else (opening data, choosing the engine, checking columns,
-giving results in the form of the input, saving) is here, once.
+`_learn(view)` and `_answer_predict(X)` or `_answer_predict_proba(X)`. Everything else (opening data, choosing
+the engine, checking columns, giving results in the form of the input, saving) is here, once.
 
-`_learn` sets attributes that end in an underscore; they are what is saved, and all that is sent from a cluster.
+`_learn` sets attributes that end in an underscore; they are what is saved, and all that a cluster sends back.
 """
 
 from __future__ import annotations
@@ -16,11 +16,10 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import pyarrow as pa
-import scipy.sparse as sp
 from sklearn.base import BaseEstimator, ClassifierMixin, ClusterMixin, RegressorMixin, TransformerMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
-from outgrow.data.batch import Batch, Column, Matrix, matrix_columns
+from outgrow.data.batch import Batch, Column, Matrix, is_sparse, matrix_columns
 from outgrow.data.schema import kind_of
 from outgrow.engine.matrix import MatrixSpec, MatrixView, check_finite
 from outgrow.engine.shard import Shard
@@ -46,6 +45,9 @@ class Task:
 
 class Estimator(BaseEstimator):
     """The base of all estimators; subclasses give their parameters in `__init__` and implement the hooks."""
+
+    ranks_differ: ClassVar[dict[str, str]] = {}
+    """Checks of `outgrow.testing` that do not hold on several ranks, with the reason."""
 
     _classes: ClassVar[dict[str, type[Estimator]]] = {}
 
@@ -98,7 +100,7 @@ class Estimator(BaseEstimator):
         self.feature_names_in_ = np.array(list(columns), dtype=object)
 
     def _restore(self, learned: dict[str, Any]) -> None:
-        vars(self).update(learned)
+        self.__dict__.update(learned)
         self._restored()
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
@@ -127,7 +129,7 @@ class Estimator(BaseEstimator):
 class Transformer(TransformerMixin, Estimator):
     """Changes columns, row by row, in a way it learned.
 
-    Hooks: `_learn(shard, names, task)` and `_change(batch, names)`, where `names` are the columns it works on.
+    Hooks: `_learn(shard, names, task)` and `_change(batch, names)`; `names` are the columns it works on.
     """
 
     columns: Columns
@@ -210,7 +212,7 @@ class Model(Estimator):
     def _matrix(self, batch: Batch) -> Any:
         """The features of a batch, checked."""
         X = batch.matrix(self.features_)
-        check_finite(X.data if sp.issparse(X) else X, "X", missing=self._missing)
+        check_finite(X.data if is_sparse(X) else X, "X", missing=self._missing)
         return X
 
     def _answer(self, method: str, batch: Batch) -> np.ndarray:
@@ -296,7 +298,7 @@ class Classifier(ClassifierMixin, Supervised):
         return self.classes_[np.argmax(self._answer_predict_proba(X), axis=1)]
 
     def predict(self, X: Any) -> Any:
-        """Predicted classes: an array, or for datasets and Spark DataFrames their columns and `prediction`."""
+        """Predicted classes: an array, or for lazy tables their columns and `prediction`."""
         return self._respond(X, "predict")
 
     def predict_proba(self, X: Any) -> Any:
@@ -335,7 +337,7 @@ class Clusterer(ClusterMixin, Model):
         return self._fit_on_engine(open_training(self, X, y, sample_weight))
 
     def predict(self, X: Any) -> Any:
-        """The cluster of each row: an array, or for datasets and Spark DataFrames their columns and `prediction`."""
+        """The cluster of each row: an array, or for lazy tables their columns and `prediction`."""
         return self._respond(X, "predict")
 
     def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:

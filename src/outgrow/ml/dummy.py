@@ -35,7 +35,8 @@ class DummyClassifier(_Ignoring, Classifier):
     Examples
     --------
     >>> import numpy as np, outgrow as og
-    >>> og.DummyClassifier().fit(np.zeros((4, 1)), np.array([0, 1, 1, 1])).predict_proba(np.zeros((1, 1))).tolist()
+    >>> model = og.DummyClassifier().fit(np.zeros((4, 1)), np.array([0, 1, 1, 1]))
+    >>> model.predict_proba(np.zeros((1, 1))).tolist()
     [[0.25, 0.75]]
     """
 

@@ -26,7 +26,8 @@ class Scores(Mapping[str, float]):
     Attributes
     ----------
     rows : how many rows were scored.
-    state : with `confusion` and, for classifiers, `ranked` (ROC and precision-recall curves) and `calibration`.
+    state : with `confusion` and, for classifiers, `ranked` (ROC and precision-recall curves) and
+        `calibration`.
     classes : the classes in the order of the confusion matrix, or None.
     """
 

@@ -16,7 +16,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from outgrow.data.batch import Batch, Matrix, is_numeric
+from outgrow.data.batch import Batch, Matrix, is_numeric, is_sparse
 from outgrow.data.scan import Scan, check_columns
 from outgrow.data.schema import check_kinds, kinds_of
 from outgrow.data.source import ArraySource, Source, TableSource, array_source
@@ -67,7 +67,7 @@ def open_training(estimator: Any, X: Any, y: Any, sample_weight: Any, *, reset: 
 
 
 def open_rows(estimator: Any, X: Any) -> Dataset:
-    """Check the input of `predict` or `transform` against what `fit` saw; only those columns are kept for arrays."""
+    """Check the input of `predict` or `transform` against what `fit` saw; arrays keep only those columns."""
     if not is_table(X):
         values = _as_fitted(_check_array(estimator, X, reset=False), estimator.columns_)
         return Dataset(Scan(_named(values, list(estimator.columns_))), Local())
@@ -106,7 +106,7 @@ def collect(rows: Dataset, function: Callable[[Batch], Any]) -> Any:
     parts = [function(batch) for batch in rows.engine.map(rows.scan)] or [function(rows.scan.example())]
     if len(parts) == 1:
         return parts[0]
-    return sp.vstack(parts, format="csr") if sp.issparse(parts[0]) else np.concatenate(parts)
+    return sp.vstack(parts, format="csr") if is_sparse(parts[0]) else np.concatenate(parts)
 
 
 def _all_columns(batch: Batch) -> Any:
@@ -125,14 +125,16 @@ def _open_table(X: Any, y: Any, sample_weight: Any) -> Training:
     if arrays:
         if isinstance(X, Dataset) or is_spark(X):
             raise ParameterError(
-                "With a dataset or a Spark DataFrame, y and sample_weight are names of its columns, not arrays."
+                "With a dataset or a Spark DataFrame, "
+                "y and sample_weight are names of its columns, not arrays."
             )
         table = as_table(X)
         for name, value in arrays.items():
             column = column_or_1d(value, warn=name == TARGET)
             if len(column) != table.num_rows:
                 raise DataError(
-                    f"Found input variables with inconsistent numbers of samples: {[table.num_rows, len(column)]}."
+                    "Found input variables with inconsistent numbers of samples: "
+                    f"{[table.num_rows, len(column)]}."
                 )
             table = table.append_column(name, _arrow_column(column, name))
         rows = Dataset(Scan(TableSource(table)), Local())
@@ -180,15 +182,15 @@ def _check_array(estimator: Any, X: Any, *, reset: bool) -> Any:
 def _as_fitted(values: Any, columns: Mapping[str, str]) -> Any:
     """Sparse or dense, as the matrix was that `fit` saw."""
     sparse = any(kind.startswith("fixed_size_list") or kind.startswith("vector") for kind in columns.values())
-    if sparse and not sp.issparse(values):
+    if sparse and not is_sparse(values):
         return sp.csr_array(values)
-    return values.toarray() if sp.issparse(values) and not sparse else values
+    return values.toarray() if is_sparse(values) and not sparse else values
 
 
 def _named(values: Any, names: list[str] | None, beside: Mapping[str, pa.Array] | None = None) -> Source:
     """The source of an array under the names that the estimator was fitted with."""
     beside = dict(beside or {})
-    if sp.issparse(values):
+    if is_sparse(values):
         return ArraySource(array_source(values).values, array_source(values).names, beside)
     columns = tuple(names or (f"x{j}" for j in range(values.shape[1])))
     if values.dtype.kind in "biuf":

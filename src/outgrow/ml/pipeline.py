@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -18,7 +18,7 @@ from outgrow.ml.inputs import as_given, open_rows, open_training
 Step = Estimator | tuple[str, Estimator]
 
 
-def _last_has(method: str) -> Any:
+def _last_has(method: str) -> Callable[[Callable[..., Any]], Any]:
     return available_if(lambda self: hasattr(self.named_steps[-1][1], method))
 
 
@@ -111,7 +111,7 @@ class Pipeline(Estimator):
 
     @property
     def classes_(self) -> Any:
-        return self.model.classes_  # type: ignore[attr-defined]
+        return self.model.classes_
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         params: dict[str, Any] = {"steps": self.steps}
@@ -142,7 +142,8 @@ class Pipeline(Estimator):
         for place, (name, estimator) in enumerate(self.named_steps):
             if place < len(self.steps) - 1 and not isinstance(estimator, Transformer):
                 raise ParameterError(
-                    f"Step {name!r} is a {type(estimator).__name__}, which transforms nothing; only the last may be."
+                    f"Step {name!r} is a {type(estimator).__name__}, which transforms nothing; "
+                    "only the last may be."
                 )
             estimator._check_parameters()
 

@@ -57,7 +57,7 @@ class ValueCounts(State):
 
 @dataclass(frozen=True, eq=False)
 class DistinctCount(State):
-    """About how many different values there are: HyperLogLog (Flajolet et al. 2007) with Ertl's estimator (2017).
+    """About how many different values there are: HyperLogLog (Flajolet et al. 2007), Ertl's estimator (2017).
 
     2**14 registers of one byte; the standard error is 0.8 %.
     """

@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 
 from outgrow.stats.state import State
 
 
 @dataclass(frozen=True, eq=False)
 class Moments(State):
-    """For each column: the weight of its values (`n`), their mean, and squares about it (`m2`); NaN is no value."""
+    """For each column: weight of its values (`n`), their mean, squares about it (`m2`); NaN is no value."""
 
     n: np.ndarray
     mean: np.ndarray
@@ -22,7 +21,7 @@ class Moments(State):
     @classmethod
     def of(cls, X: Any, weight: np.ndarray | None = None) -> Moments:
         """The moments of the columns of a dense or CSR matrix."""
-        if sp.issparse(X):
+        if _is_sparse(X):
             return cls._of_sparse(X, weight)
         columns = [_column_moments(X[:, j], weight) for j in range(X.shape[1])]
         table = np.array(columns, dtype=np.float64).reshape(-1, 3)
@@ -57,7 +56,7 @@ class Moments(State):
 
 @dataclass(frozen=True, eq=False)
 class CoMoments(State):
-    """Weight `n`, mean of shape (p,), and products about the mean of shape (p, p), of rows without missing values."""
+    """Of rows without missing values: weight `n`, mean of shape (p,), products about it of shape (p, p)."""
 
     n: float
     mean: np.ndarray
@@ -69,7 +68,7 @@ class CoMoments(State):
         total: CoMoments | None = None
         for start in range(0, X.shape[0], tile):
             part = X[start : start + tile]
-            if sp.issparse(part):
+            if _is_sparse(part):
                 part = part.toarray(order="F")
             state = cls._of_tile(part, None if weight is None else weight[start : start + tile])
             total = state if total is None else total.merge(state)
@@ -99,7 +98,7 @@ class CoMoments(State):
 class PairMoments(State):
     """`CoMoments` where values are missing: each pair of columns over the rows that have both.
 
-    All fields have shape (p, p): entry i, j of `mean` and `m2` are those of column i where column j is present.
+    All fields have shape (p, p): entry i, j of `mean` and `m2` is that of column i where column j is present.
     """
 
     n: np.ndarray
@@ -143,7 +142,7 @@ class PairMoments(State):
 
 @dataclass(frozen=True, eq=False)
 class ShapeMoments(State):
-    """For each column: count, mean, and the second to fourth powers about it; NaN is no value (Pébay 2008)."""
+    """For each column: count, mean, and second to fourth powers about it; NaN is no value (Pébay 2008)."""
 
     n: np.ndarray
     mean: np.ndarray
@@ -186,6 +185,10 @@ class ShapeMoments(State):
         """Excess kurtosis, as `scipy.stats.kurtosis`."""
         scale = np.where(self.m2 > 0, self.m2, np.nan)
         return self.n * self.m4 / scale**2 - 3
+
+
+def _is_sparse(X: Any) -> bool:
+    return bool(sp.issparse(X))
 
 
 def _column_moments(x: np.ndarray, weight: np.ndarray | None) -> tuple[float, float, float]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -97,14 +98,22 @@ def _solve(
         buckets = sorted({(s.column, s.bits, s.prefix): s.size for s in unsolved}.items())
         keys = [key for key, _ in buckets]
         if sum(size for _, size in buckets) <= _GATHER:
-            gathered = reduce(lambda X, keys=keys: Gathered(tuple(_within(X, *key) for key in keys)))
+            gathered = reduce(partial(_gather, keys=keys))
             ordered = {key: np.sort(values) for key, values in zip(keys, gathered.values, strict=True)}
             for s in unsolved:
                 s.value = float(ordered[s.column, s.bits, s.prefix][s.rank])
         else:
-            digits = reduce(lambda X, keys=keys: np.stack([_next_digits(X, *key) for key in keys]))
+            digits = reduce(partial(_count, keys=keys))
             for s in unsolved:
                 s.descend(digits[keys.index((s.column, s.bits, s.prefix))])
+
+
+def _gather(X: np.ndarray, keys: Sequence[tuple[int, int, int]]) -> Gathered:
+    return Gathered(tuple(_within(X, *key) for key in keys))
+
+
+def _count(X: np.ndarray, keys: Sequence[tuple[int, int, int]]) -> np.ndarray:
+    return np.stack([_next_digits(X, *key) for key in keys])
 
 
 def _first_digits(X: np.ndarray) -> np.ndarray:

@@ -103,7 +103,7 @@ class ClassificationState(State):
 
     Attributes
     ----------
-    confusion : ndarray of shape (classes, classes); weight of rows by true class (row) and predicted (column).
+    confusion : ndarray of shape (classes, classes); weight of rows by true class (row) and predicted.
     log_loss : summed, weighted.
     ranked : one `RankedScores` for the second of two classes, or for each of more.
     calibration : ndarray of shape (bins, 3): weight, summed probability, weight of positives, by predicted

@@ -5,7 +5,7 @@ A fold may return a NumPy array (arrays add), a `State`, or a tuple of those; No
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import Field, fields
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -20,6 +20,7 @@ class State:
     """
 
     _by_name: ClassVar[dict[str, type[State]]] = {}
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -49,7 +50,7 @@ def to_tree(result: Any) -> Any:
         return {
             "state": type(result).__name__,
             "of": {f.name: to_tree(getattr(result, f.name)) for f in fields(result)},
-        }  # type: ignore[arg-type]
+        }
     if isinstance(result, tuple):
         return {"tuple": [to_tree(item) for item in result]}
     return {"value": result}

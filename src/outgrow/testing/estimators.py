@@ -31,7 +31,11 @@ def sample_rows(estimator: Estimator, rows: int = 240) -> tuple[pa.Table, str | 
     columns: dict[str, Any] = {"a": numbers[:, 0], "b": numbers[:, 1], "c": numbers[:, 2]}
     if estimator.__sklearn_tags__().input_tags.categorical and isinstance(estimator, Transformer):
         words = np.array(["red", "green", "blue", "grey"])
-        columns = {"a": words[rng.integers(0, 4, rows)], "b": words[rng.integers(0, 2, rows)], "c": rng.integers(0, 3, rows)}
+        columns = {
+            "a": words[rng.integers(0, 4, rows)],
+            "b": words[rng.integers(0, 2, rows)],
+            "c": rng.integers(0, 3, rows),
+        }
     if is_classifier(estimator):
         columns["y"] = np.where(score > np.median(score), "yes", "no")
     elif is_regressor(estimator):
@@ -59,7 +63,11 @@ def dataset_gives_what_table_gives(estimator: Estimator, engine: EngineCase) -> 
     """Lazy results on an engine hold the values that arrays hold."""
     table, target = sample_rows(estimator)
     model = fitted(estimator, engine.open(table), target)
-    lazy = model.transform(engine.open(table)) if isinstance(model, Transformer) else model.predict(engine.open(table))
+    lazy = (
+        model.transform(engine.open(table))
+        if isinstance(model, Transformer)
+        else model.predict(engine.open(table))
+    )
     found = lazy.to_arrow()
     plain = local_case().open(table)
     expected = (model.transform(plain) if isinstance(model, Transformer) else model.predict(plain)).to_arrow()
@@ -108,7 +116,11 @@ def refuses_other_type(estimator: Estimator, engine: EngineCase) -> None:
     table, target = sample_rows(estimator)
     model = fitted(estimator, engine.open(table), target)
     place = table.schema.get_field_index("a")
-    other = pa.array(["x"] * table.num_rows) if pa.types.is_floating(table.schema.field("a").type) else pa.array([1.0] * table.num_rows)
+    other = (
+        pa.array(["x"] * table.num_rows)
+        if pa.types.is_floating(table.schema.field("a").type)
+        else pa.array([1.0] * table.num_rows)
+    )
     error = raised(SchemaError, lambda: answers(model, table.set_column(place, "a", other)))
     assert "~ a: " in error, error
 

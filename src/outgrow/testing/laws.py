@@ -20,7 +20,7 @@ def check_state_laws(
     rtol: float = 1e-9,
     atol: float = 1e-9,
 ) -> None:
-    """Check that a state says the same of rows however they are cut, ordered and grouped, and travels unchanged.
+    """Check that a state says the same of rows however they are cut, ordered and grouped, and travels intact.
 
     Parameters
     ----------

@@ -1,1 +1,1 @@
-"""Apache Spark, Classic and Connect, through the public DataFrame API; the only folder that imports pyspark."""
+"""Apache Spark (Classic, Connect) through the public DataFrame API; the only folder that imports pyspark."""

@@ -1,4 +1,4 @@
-"""Spark as an engine: the whole fit is one barrier job, in which every task runs the same code on its own rows."""
+"""Spark as an engine: a whole fit is one barrier job, whose tasks run the same code on their own rows."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from outgrow.engine.events import heard
 from outgrow.engine.memory import parse_size
 from outgrow.engine.run import Run
 from outgrow.engine.shard import Resident, Shard
-from outgrow.engine.spark.frames import FrameSource, share_out, spark_schema
+from outgrow.engine.spark.frames import FrameSource, share_out, spark_schema, spread
 from outgrow.engine.spark.hub import hub
 from outgrow.engine.spark.query import query_source
 from outgrow.engine.spark.rendezvous import PORTS
@@ -47,8 +47,8 @@ class Spark:
     session : the SparkSession.
     ranks : how many tasks a fit has; by default as many as the cluster runs at once
         (`spark.default.parallelism`). More than can run at once is refused.
-    memory_per_rank : the most a rank may hold, in bytes or like '2GiB'; by default its share of three quarters
-        of what its host has free.
+    memory_per_rank : the most a rank may hold, in bytes or like '2GiB'; by default its share of three
+        quarters of what its host has free.
     deadline : seconds a rank waits for another before it gives up.
     ports : range from which ranks choose the ports they listen on.
 
@@ -107,11 +107,11 @@ class Spark:
                 steps=scan.steps, example=scan.example(), keep=keep, secret=secret, ports=self.ports,
                 deadline=self.deadline, memory=self.memory_per_rank, hub=address,
             )  # fmt: skip
-            rows = self.session.range(0, ranks, 1, ranks) if frame is None else frame.repartition(ranks)
+            rows = self.session.range(0, ranks, 1, ranks) if frame is None else spread(frame, ranks)
             found = self._collect(rows.mapInArrow(job, RESULT_DDL, barrier=True))
         if found.num_rows:
             return _result(found)
-        # Spark runs no task at all over a relation that it knows to be empty: do here what the tasks would have
+        # Spark runs no task at all over a relation that it knows to be empty: do here what the tasks would do
         run = Run(stage=stage)
         return fit(Shard(run, scan.example(), Resident(run, [])))
 
@@ -208,8 +208,8 @@ def _explain(text: str) -> str:
     if "No module named" in text:
         module = text.split("No module named", 1)[1].split("'")[1]
         return (
-            f"The Python of the executors has no module {module!r}. Install outgrow there, or point PYSPARK_PYTHON at "
-            "a Python that has it before the session starts."
+            f"The Python of the executors has no module {module!r}. Install outgrow there, "
+            "or point PYSPARK_PYTHON at a Python that has it before the session starts."
         )
     lines = [line.strip() for line in text.splitlines()]
     causes = [

@@ -15,7 +15,7 @@ from outgrow.engine.spark.rendezvous import accept
 
 @contextmanager
 def hub(host: str | None, secret: bytes) -> Iterator[tuple[str, int] | None]:
-    """Listen on `host` for the events of one job and pass them on; yields the address, None where it cannot."""
+    """Listen on `host` for the events of one job and pass them on; yields the address or None."""
     try:
         server = None if host is None else socket.create_server((host, 0))
     except OSError:

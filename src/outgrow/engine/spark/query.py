@@ -14,7 +14,7 @@ from outgrow.errors import DataError
 
 
 def query_source(session: Any, query: str, tables: Mapping[str, Dataset]) -> FrameSource:
-    """The rows of a query over datasets, kept by Spark once computed; views of their own are made for them."""
+    """The rows of a query over datasets, kept by Spark once computed; each dataset becomes a view."""
     suffix = secrets.token_hex(4)
     views = {name.lower(): f"outgrow_{name}_{suffix}" for name in tables}
     for name, table in tables.items():

@@ -1,9 +1,9 @@
 """How the ranks of one barrier job find each other, without the driver and without waiting for Spark.
 
-Every rank knows the hosts of all (the barrier context tells) and the job's secret. From the secret follows, for
-each rank, a sequence of ports; a rank listens on the first that is free, and its children in the tree try them in
-that order. Both sides prove that they know the secret before anything else is said, so a stranger is turned
-away, and two jobs never meet.
+Every rank knows the hosts of all (the barrier context tells) and the job's secret. From the secret follows,
+for each rank, a sequence of ports; a rank listens on the first that is free, and its children in the tree try
+them in that order. Both sides prove that they know the secret before anything else is said, so a stranger is
+turned away, and two jobs never meet.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def accept(listener: socket.socket, secret: bytes, until: float) -> tuple[int, s
 
 
 def call(address: tuple[str, int], number: int, secret: bytes, timeout: float) -> socket.socket | None:
-    """A connection to whoever listens there and knows the secret; None when there is nobody, or a stranger."""
+    """A connection to whoever listens there and knows the secret; None when nobody does, or a stranger."""
     try:
         line = socket.create_connection(address, timeout=timeout)
     except OSError:

@@ -11,7 +11,7 @@ from outgrow.errors import EngineError, ParameterError
 
 
 def open_session(url: str) -> Any:
-    """The session for `local[2]`, `spark://host:port`, `yarn`, `k8s://...` (Classic) or `sc://host:port` (Connect).
+    """The session for `local[2]`, `spark://host:port`, `yarn`, `k8s://...` (Classic) or `sc://...` (Connect).
 
     Raises
     ------
@@ -37,6 +37,7 @@ def open_session(url: str) -> Any:
         session.sparkContext.setLogLevel("ERROR")
     except Exception as error:
         raise EngineError(
-            f"No Spark session at {url}: {str(error).splitlines()[0]} Run `outgrow doctor` to see what is missing."
+            f"No Spark session at {url}: {str(error).splitlines()[0]} "
+            "Run `outgrow doctor` to see what is missing."
         ) from error
     return session

@@ -93,8 +93,8 @@ class RankJob:
             }
             yield "error", json.dumps(cause).encode()
         finally:
-            for piece in rows if self.pieces is None else ():
-                del piece  # Spark expects its rows to be taken
+            for _ in rows:
+                pass  # Spark ends a worker that leaves rows behind, and the next task waits for a new one
             if comm is not None:
                 comm.close()
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
-import scipy.sparse as sp
 from sklearn.base import TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+from outgrow.data.batch import is_sparse
 from outgrow.engine.matrix import Block, MatrixView
 from outgrow.errors import DataError, ParameterError
 from outgrow.ml import parameters as check
@@ -21,8 +22,9 @@ from outgrow.stats.moments import Moments
 class KMeans(TransformerMixin, Clusterer):
     """Lloyd's algorithm from a k-means|| start (Bahmani et al. 2012).
 
-    One pass over the rows for each iteration. Spark MLlib's `KMeans(k=2, maxIter=20, initSteps=2)` is the same
-    algorithm with other defaults; scikit-learn starts from k-means++, which needs a pass for each cluster.
+    One pass over the rows for each iteration. Spark MLlib's `KMeans(k=2, maxIter=20, initSteps=2)` is the
+    same algorithm with other defaults; scikit-learn starts from k-means++, which needs a pass for each
+    cluster.
 
     Parameters
     ----------
@@ -93,9 +95,7 @@ class KMeans(TransformerMixin, Clusterer):
         best = np.inf
         for run in range(1 if not isinstance(self.init, str) else self.n_init):
             centers, steps = self._lloyd(view, self._start(view, moments, run), moments.mean, slack)
-            inertia = float(
-                view.reduce(lambda block, c=centers: np.array([_cost(block, c, moments.mean)]))[0]
-            )
+            inertia = _inertia(view, centers, moments.mean)
             if inertia < best:
                 best = inertia
                 self.cluster_centers_, self.inertia_, self.n_iter_ = centers, inertia, steps
@@ -115,7 +115,7 @@ class KMeans(TransformerMixin, Clusterer):
         self, view: MatrixView, centers: np.ndarray, origin: np.ndarray, slack: float
     ) -> tuple[np.ndarray, int]:
         for step in range(1, self.max_iter + 1):
-            sums = view.reduce(lambda block, c=centers: _sums(block, c, origin))
+            sums = view.reduce(partial(_sums, centers=centers, origin=origin))
             weights, new = sums[:, -2], sums[:, :-2].copy()
             filled = weights > 0
             new[filled] /= weights[filled, None]
@@ -132,10 +132,11 @@ class KMeans(TransformerMixin, Clusterer):
         return {name: value for name, value in super()._learned().items() if name != "labels_"}
 
     def _answer_predict(self, X: Any) -> np.ndarray:
-        return _nearest(X, self.cluster_centers_, self.cluster_centers_.mean(axis=0))[0].astype(np.int32)
+        scores = _scores(X, self.cluster_centers_, self.cluster_centers_.mean(axis=0))
+        return scores.argmax(axis=0).astype(np.int32)
 
     def _answer_transform(self, X: Any) -> np.ndarray:
-        X = X.toarray() if sp.issparse(X) else X
+        X = X.toarray() if is_sparse(X) else X
         return np.stack(
             [np.sqrt(((X - center) ** 2).sum(axis=1)) for center in self.cluster_centers_], axis=1
         )
@@ -146,31 +147,38 @@ class KMeans(TransformerMixin, Clusterer):
         return super()._answer_names(method)
 
 
-def _nearest(X: Any, centers: np.ndarray, origin: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For each row the nearest center, and half the squared distance to it less half the row's own norm.
+def _scores(X: Any, centers: np.ndarray, origin: np.ndarray) -> np.ndarray:
+    """Half of each row's square less half its distance to each center, of shape (clusters, rows).
 
     Centers are taken relative to `origin`: far from zero the products would lose the difference.
     """
     apart = centers - origin
-    scores = np.asarray(X @ apart.T)
-    scores -= apart @ origin + 0.5 * (apart**2).sum(axis=1)
-    labels = np.argmax(scores, axis=1)
-    return labels, -scores[np.arange(len(labels)), labels]
+    scores = np.ascontiguousarray((X @ apart.T).T) if is_sparse(X) else apart @ X.T
+    scores -= (apart @ origin + 0.5 * (apart**2).sum(axis=1))[:, None]
+    return scores
 
 
 def _sums(block: Block, centers: np.ndarray, origin: np.ndarray) -> np.ndarray:
     """For each cluster: summed rows, weight, and the part of the cost that depends on the centers."""
-    labels, cost = _nearest(block.X, centers, origin)
-    weight = np.ones(len(block)) if block.weight is None else block.weight
-    member = np.zeros((len(block), len(centers)))
-    member[np.arange(len(block)), labels] = weight
-    k = len(centers)
-    sums = np.asarray((block.X.T @ member).T if sp.issparse(block.X) else member.T @ block.X)
-    return np.column_stack([sums, np.bincount(labels, weight, k), np.bincount(labels, weight * cost, k)])
+    scores = _scores(block.X, centers, origin)
+    best = scores.max(axis=0)
+    nearest = scores == best
+    if np.count_nonzero(nearest) != len(block):  # a row as near to two centers belongs to the first
+        nearest[:] = False
+        nearest[scores.argmax(axis=0), np.arange(len(block))] = True
+    member = nearest.astype(np.float64)
+    if block.weight is not None:
+        member *= block.weight
+    sums = np.asarray((block.X.T @ member.T).T) if is_sparse(block.X) else member @ block.X
+    return np.column_stack([sums, member.sum(axis=1), -(member @ best)])
+
+
+def _inertia(view: MatrixView, centers: np.ndarray, origin: np.ndarray) -> float:
+    return float(view.reduce(lambda block: np.array([_cost(block, centers, origin)]))[0])
 
 
 def _cost(block: Block, centers: np.ndarray, origin: np.ndarray) -> float:
-    X = block.X.toarray() if sp.issparse(block.X) else block.X
-    labels, _ = _nearest(block.X, centers, origin)
+    X = block.X.toarray() if is_sparse(block.X) else block.X
+    labels = _scores(block.X, centers, origin).argmax(axis=0)
     squares = ((X - centers[labels]) ** 2).sum(axis=1)
     return float(squares.sum() if block.weight is None else block.weight @ squares)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 
+from outgrow.data.batch import is_sparse
 from outgrow.data.hashing import matrix_row_hash, unit
 from outgrow.engine.matrix import Block, MatrixView
 from outgrow.stats.state import State
@@ -50,22 +51,11 @@ def scalable_start(view: MatrixView, clusters: int, origin: np.ndarray, seed: in
     part = part if part.rows >= 10 * clusters else view
     found = part.reduce(lambda block: _least_hash(block, seed)).rows
     for turn in range(ROUNDS):
-        total = float(
-            part.reduce(lambda block, c=found: np.array([_weighted(block, _distances(block.X, c, origin))]))[
-                0
-            ]
-        )
+        total = _total(part, found, origin)
         if total <= 0:
             break
-        factor = 2 * clusters / total
-        found = np.concatenate(
-            [
-                found,
-                part.reduce(
-                    lambda block, c=found, t=turn, f=factor: _take(block, c, origin, f, seed + t + 1)
-                ).rows,
-            ]
-        )
+        take = partial(_take, centers=found, origin=origin, factor=2 * clusters / total, seed=seed + turn + 1)
+        found = np.concatenate([found, part.reduce(take).rows])
     found = np.unique(found, axis=0)
     weights = part.reduce(lambda block: _shares(block, found, origin))
     return _plus_plus(found, weights, clusters, np.random.default_rng(seed))
@@ -90,6 +80,13 @@ def _least_hash(block: Block, seed: int) -> TopRows:
         score = np.where(block.weight > 0, score, -2.0)
     place = int(np.argmax(score)) if len(block) else 0
     return TopRows(1, score[place : place + 1], _dense(block.X[place : place + 1]))
+
+
+def _total(view: MatrixView, centers: np.ndarray, origin: np.ndarray) -> float:
+    """The weighted squared distances of all rows from their centers."""
+    return float(
+        view.reduce(lambda block: np.array([_weighted(block, _distances(block.X, centers, origin))]))[0]
+    )
 
 
 def _take(block: Block, centers: np.ndarray, origin: np.ndarray, factor: float, seed: int) -> FoundRows:
@@ -150,4 +147,4 @@ def _weighted(block: Block, values: np.ndarray) -> float:
 
 
 def _dense(X: Any) -> np.ndarray:
-    return X.toarray() if sp.issparse(X) else np.asarray(X)
+    return X.toarray() if is_sparse(X) else np.asarray(X)

@@ -35,8 +35,8 @@ def silhouette_score(X: Any, labels: Any, *, metric: str = "euclidean") -> float
     ----------
     X : dataset, table, or array of shape (rows, columns).
     labels : the cluster of each row: an array, or the name of a column of X.
-    metric : 'sqeuclidean' takes two passes over any number of rows, as Spark MLlib's ClusteringEvaluator does;
-        'euclidean' needs all pairs, for up to 20,000 rows.
+    metric : 'sqeuclidean' takes two passes over any number of rows, as Spark MLlib's ClusteringEvaluator
+        does; 'euclidean' needs all pairs, for up to 20,000 rows.
 
     Examples
     --------
@@ -54,7 +54,8 @@ def silhouette_score(X: Any, labels: Any, *, metric: str = "euclidean") -> float
         view = shard.matrix(MatrixSpec(tuple(task.features(shard.example)), task.target, labels=True))
         if not 2 <= len(view.classes) < view.rows:
             raise DataError(
-                f"There are {len(view.classes)} clusters of {view.rows} rows; between 2 and rows - 1 are needed."
+                f"There are {len(view.classes)} clusters of {view.rows} rows; "
+                "between 2 and rows - 1 are needed."
             )
         return _squared(view) if metric == "sqeuclidean" else _all_pairs(view)
 

@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 import scipy.linalg
-import scipy.sparse as sp
 
-from outgrow.data.batch import Batch, matrix_columns
+from outgrow.data.batch import Batch, is_sparse, matrix_columns
 from outgrow.engine.matrix import check_finite
 from outgrow.engine.shard import Shard
 from outgrow.errors import DataError, ParameterError
@@ -24,8 +23,8 @@ WIDEST = 4096
 class PCA(WeightedTransformer):
     """Project columns on the directions in which they vary most, from one pass over the rows.
 
-    The matrix of covariances is decomposed, as scikit-learn's `svd_solver='covariance_eigh'` does; up to 4,096
-    columns. Spark MLlib's `PCA(k)` does not centre what it projects; this one does, as scikit-learn.
+    The matrix of covariances is decomposed, as scikit-learn's `svd_solver='covariance_eigh'` does; up to
+    4,096 columns. Spark MLlib's `PCA(k)` does not centre what it projects; this one does, as scikit-learn.
 
     Parameters
     ----------
@@ -76,7 +75,7 @@ class PCA(WeightedTransformer):
 
         def fold(batch: Batch) -> CoMoments | None:
             X = batch.matrix(names)
-            check_finite(X.data if sp.issparse(X) else X, "X")
+            check_finite(X.data if is_sparse(X) else X, "X")
             return CoMoments.of(X, weights(batch, task.weight))
 
         moments: CoMoments = shard.reduce(fold)
@@ -119,7 +118,7 @@ class PCA(WeightedTransformer):
 
     def _change(self, batch: Batch, names: list[str]) -> Batch:
         X = batch.matrix(names)
-        check_finite(X.data if sp.issparse(X) else X, "X")
+        check_finite(X.data if is_sparse(X) else X, "X")
         projected = np.asarray(X @ self.components_.T) - self.mean_ @ self.components_.T
         if self.whiten:
             projected /= np.sqrt(np.maximum(self.explained_variance_, np.finfo(np.float64).eps))

@@ -67,7 +67,8 @@ class ElasticNet(LinearRegressor):
     def _learn(self, view: MatrixView) -> None:
         if view.width > GRAM_WIDTH:
             raise DataError(
-                f"ElasticNet takes up to {GRAM_WIDTH} features; there are {view.width}. Use Ridge, or fewer columns."
+                f"ElasticNet takes up to {GRAM_WIDTH} features; there are {view.width}. "
+                "Use Ridge, or fewer columns."
             )
         normal = normal_equations(view, intercept=self.fit_intercept)
         width = view.width
@@ -79,6 +80,7 @@ class ElasticNet(LinearRegressor):
         self.intercept_ = normal.intercept(self.coef_)
         if self.n_iter_ >= self.max_iter:
             warnings.warn(
-                f"ElasticNet did not converge in {self.max_iter} sweeps. Raise max_iter, or scale the columns.",
+                f"ElasticNet did not converge in {self.max_iter} sweeps. "
+                "Raise max_iter, or scale the columns.",
                 ConvergenceWarning, stacklevel=2,
             )  # fmt: skip

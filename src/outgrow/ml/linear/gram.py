@@ -11,6 +11,7 @@ import scipy.linalg
 import scipy.sparse as sp
 from scipy.sparse.linalg import LinearOperator, cg
 
+from outgrow.data.batch import is_sparse
 from outgrow.engine.matrix import Block, MatrixView
 from outgrow.stats.moments import CoMoments
 
@@ -116,7 +117,7 @@ def solve_wide(view: MatrixView, penalty: float, *, intercept: bool, tol: float)
         return centred(lambda block: block.X @ v - x_mean @ v) + penalty * v
 
     right = centred(lambda block: np.asarray(block.y) - y_mean)
-    operator = LinearOperator((width, width), matvec=times, dtype=np.float64)  # type: ignore[call-arg]
+    operator = LinearOperator((width, width), matvec=times, dtype=np.float64)
     coef, _ = cg(operator, right, rtol=tol, maxiter=10 * width)
     return coef, float(y_mean - x_mean @ coef)
 
@@ -128,5 +129,6 @@ def _sums(block: Block) -> np.ndarray:
 
 def _joint_moments(block: Block) -> CoMoments | None:
     X, y = block.X, np.asarray(block.y)[:, None]
-    joined: Any = sp.hstack([X, y], format="csr") if sp.issparse(X) else np.hstack([X, y])
+    both: Any = [X, y]
+    joined = sp.hstack(both, format="csr") if is_sparse(X) else np.hstack(both)
     return CoMoments.of(joined, block.weight)

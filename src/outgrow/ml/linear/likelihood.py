@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
-import scipy.sparse as sp
 from scipy.special import logsumexp
 
+from outgrow.data.batch import is_sparse
 from outgrow.engine.matrix import Block
 
 
@@ -32,7 +32,7 @@ class Likelihood(Protocol):
         """The loss of a block at each row of `candidates`."""
 
     def gauge(self) -> np.ndarray | None:
-        """A positive semi-definite matrix over directions in which the loss does not change, if there are any."""
+        """A positive semi-definite matrix over directions in which the loss does not change, if any."""
 
     def unpack(self, parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Coefficients of shape (scores, features) and intercepts of shape (scores,)."""
@@ -94,7 +94,7 @@ class Binary(_Logistic):
 
     def curvature(self, block: Block, parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         loss, residual, second = self._pointwise(block, parameters)
-        X = block.X.toarray(order="F") if sp.issparse(block.X) else block.X
+        X = block.X.toarray(order="F") if is_sparse(block.X) else block.X
         return self._gradient(block.X, loss, residual), _weighted_products(X, second, self.intercept)
 
     def gauge(self) -> np.ndarray | None:
@@ -135,7 +135,7 @@ class Multinomial(_Logistic):
     def curvature(self, block: Block, parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         loss, residual, probabilities = self._pointwise(block, parameters)
         weight = self._weights(block)
-        X = block.X.toarray(order="F") if sp.issparse(block.X) else block.X
+        X = block.X.toarray(order="F") if is_sparse(block.X) else block.X
         w = np.ones(len(block)) if weight is None else weight
         side = self.width + self.intercept
         H = np.empty((self.scores, side, self.scores, side))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -28,8 +29,8 @@ class LogisticRegression(Classifier):
     The objective is scikit-learn's. With up to 1,024 parameters it is minimised by Newton's method (proximal
     for l1; Lee, Sun and Saunders 2014), a handful of passes over the rows whatever the scale of the columns;
     past that by L-BFGS. Spark MLlib's `LogisticRegression` averages the loss and standardises the columns:
-    on standardised columns its `regParam=r` is `C=1/(n*r)`, its `elasticNetParam` is `l1_ratio`, and it has no
-    penalty by default (`C=numpy.inf` here).
+    on standardised columns its `regParam=r` is `C=1/(n*r)`, its `elasticNetParam` is `l1_ratio`, and it has
+    no penalty by default (`C=numpy.inf` here).
 
     Parameters
     ----------
@@ -86,7 +87,7 @@ class LogisticRegression(Classifier):
     def _learn(self, view: MatrixView) -> None:
         classes = self._learn_classes(view)
         factors = class_factors(self.class_weight, self.classes_, view.class_weights)
-        kind: type[Likelihood] = Binary if classes == 2 else Multinomial
+        kind: Callable[..., Likelihood] = Binary if classes == 2 else Multinomial
         likelihood = kind(view.width, classes, factors, intercept=self.fit_intercept)
         weight = 1 / self.C
         penalty = Penalty(weight * self.l1_ratio, weight * (1 - self.l1_ratio), likelihood.penalised())
@@ -99,8 +100,8 @@ class LogisticRegression(Classifier):
         )
         if not found.converged:
             warnings.warn(
-                f"LogisticRegression did not converge in {self.max_iter} steps. Raise max_iter, scale the columns, "
-                "or penalise more (a smaller C).",
+                f"LogisticRegression did not converge in {self.max_iter} steps. "
+                "Raise max_iter, scale the columns, or penalise more (a smaller C).",
                 ConvergenceWarning, stacklevel=2,
             )  # fmt: skip
 

@@ -8,6 +8,7 @@ where the steps over all rows begin.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import scipy.linalg
@@ -68,7 +69,7 @@ def _descend(
 ) -> Minimum:
     previous, step = np.inf, np.zeros_like(w)
     for count in range(1, max_iter + 1):
-        sums, H = view.reduce(lambda block, w=w: likelihood.curvature(block, w))
+        sums, H = view.reduce(partial(likelihood.curvature, parameters=w))
         objective = float(sums[0]) + penalty.value(w)
         if objective > previous + 1e-9 * abs(previous):
             w = _shorten(view, likelihood, penalty, w - step, step)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from scipy.optimize import minimize
 
@@ -34,7 +36,7 @@ def quasi_newton(
         linear = penalty.l1 * penalty.mask / view.rows
         return value + float(linear @ (up + down)), np.concatenate([gradient + linear, linear - gradient])
 
-    options = {
+    options: Any = {
         "maxiter": max(max_iter, 1),
         "maxfun": 4 * max_iter,
         "gtol": max(tol, 1e-12) ** 0.5 * 1e-2,

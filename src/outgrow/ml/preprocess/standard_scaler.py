@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from outgrow.data.batch import Batch, Matrix, matrix_columns
+from outgrow.data.batch import Batch, Matrix, is_sparse, matrix_columns
 from outgrow.engine.matrix import check_finite
 from outgrow.engine.shard import Shard
 from outgrow.errors import DataError, ParameterError
@@ -86,7 +86,7 @@ class StandardScaler(WeightedTransformer):
 
     def _scaled(self, X: Any, at: int) -> Any:
         part = slice(at, at + X.shape[1])
-        if sp.issparse(X):
+        if is_sparse(X):
             return (X @ sp.diags_array(1 / self.scale_[part])).tocsr() if self.with_std else X
         out = np.empty(X.shape, order="F")
         for j, (mean, scale) in enumerate(zip(self.mean_[part], self.scale_[part], strict=True)):
@@ -108,12 +108,12 @@ def _sparse(column: Any) -> bool:
 
 def _moments(batch: Batch, names: list[str], weight: str | None) -> Moments:
     X = batch.matrix(names)
-    check_finite(X.data if sp.issparse(X) else X, "X", missing=True)
+    check_finite(X.data if is_sparse(X) else X, "X", missing=True)
     return Moments.of(X, weights(batch, weight))
 
 
 def _scale(moments: Moments) -> np.ndarray:
-    """Standard deviations; 1 where a column does not vary, up to the rounding of its sum as scikit-learn does."""
+    """Standard deviations; 1 where a column varies no more than its sum is rounded, as scikit-learn does."""
     variance = moments.variance()
     noise = (
         moments.n * np.finfo(np.float64).eps * variance

@@ -1,8 +1,8 @@
 """Where the bins of a feature begin and end: decided on a sample that any partitioning gives alike.
 
-XGBoost would sketch the quantiles of all rows, which costs more than growing a few trees, and on many ranks its
-answer depends on who has which rows. A sample, as LightGBM takes it (Ke et al. 2017), costs little; that the
-hash of a row decides whether it is in, and in which place, makes the bins a matter of the rows alone.
+XGBoost would sketch the quantiles of all rows, which costs more than growing a few trees, and on many ranks
+its answer depends on who has which rows. A sample, as LightGBM takes it (Ke et al. 2017), costs little; that
+the hash of a row decides whether it is in, and in which place, makes the bins a matter of the rows alone.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
+from outgrow.data.batch import is_sparse
 from outgrow.data.hashing import matrix_row_hash, unit
 from outgrow.engine.matrix import Block, MatrixView
 from outgrow.stats.state import State
@@ -43,8 +44,8 @@ class SampledRows(State):
 
     def merge(self, other: SampledRows) -> SampledRows:
         fields = ("key", "weight", "values", "columns", "lengths")
-        joined = (np.concatenate([getattr(self, name), getattr(other, name)]) for name in fields)
-        return SampledRows(*joined, np.fmax(self.highest, other.highest))
+        joined = {name: np.concatenate([getattr(self, name), getattr(other, name)]) for name in fields}
+        return SampledRows(**joined, highest=np.fmax(self.highest, other.highest))
 
     def matrix(self) -> tuple[Any, np.ndarray]:
         """The rows and their weights, in the order of their hashes."""
@@ -70,10 +71,12 @@ def sampled_rows(view: MatrixView, seed: int, change: Callable[[Block], Block]) 
             block, key = block.take(chosen), key[chosen]
         weight = np.ones(len(block)) if block.weight is None else block.weight
         X, none = block.X, np.zeros(0, dtype=np.int32)
-        if not sp.issparse(X):
+        if not is_sparse(X):
             return SampledRows(key, weight, X.astype(np.float32), none, none, highest)
         lengths = np.diff(X.indptr).astype(np.int32)
-        return SampledRows(key, weight, X.data.astype(np.float32), X.indices.astype(np.int32), lengths, highest)
+        return SampledRows(
+            key, weight, X.data.astype(np.float32), X.indices.astype(np.int32), lengths, highest
+        )
 
     return view.reduce(fold)
 
@@ -87,13 +90,13 @@ def with_all_categories(X: Any, kinds: Sequence[str], highest: np.ndarray) -> An
     for j in places:
         codes = np.arange(int(highest[j]) + 1)
         extra[codes, j] = codes
-    return sp.vstack([X, sp.csr_matrix(extra)], format="csr") if sp.issparse(X) else np.concatenate([X, extra])
+    return sp.vstack([X, sp.csr_matrix(extra)], format="csr") if is_sparse(X) else np.concatenate([X, extra])
 
 
 def _highest(X: Any) -> np.ndarray:
     """The greatest value of each column; NaN where there is none."""
     if X.shape[0] == 0:
         return np.full(X.shape[1], np.nan)
-    if sp.issparse(X):
+    if is_sparse(X):
         return np.asarray(sp.csr_array(X).max(axis=0).toarray()).ravel()
     return np.fmax.reduce(X, axis=0)

@@ -23,7 +23,7 @@ import pyarrow as pa
 import scipy.sparse as sp
 
 from outgrow._optional import optional
-from outgrow.data.batch import Matrix, matrix_columns
+from outgrow.data.batch import Matrix, is_sparse, matrix_columns
 from outgrow.data.hashing import matrix_row_hash, unit
 from outgrow.engine.events import heard
 from outgrow.engine.matrix import Block, MatrixView
@@ -150,7 +150,7 @@ def grow(view: MatrixView, plan: Plan) -> Grown:
 def _grow(view: MatrixView, plan: Plan, sample: SampledRows) -> Grown:
     comm = view.run.comm
     first = next(iter(view.tiles), None)
-    sparse = np.array([float(first is not None and sp.issparse(first.X))])
+    sparse = np.array([float(first is not None and is_sparse(first.X))])
     zeros_absent = bool(comm.allreduce(sparse)[0])
     parts = _split(view, plan, zeros_absent)
     try:
@@ -178,7 +178,7 @@ def _split(view: MatrixView, plan: Plan, zeros_absent: bool) -> list[Part]:
 
 
 def _bins(run: Run, plan: Plan, sample: SampledRows, zeros_absent: bool) -> Any:
-    """A matrix of the sampled rows, whose bins all others take; made before the ranks join, so alike on each."""
+    """A matrix of the sampled rows, whose bins all others take; made before the ranks join, alike on each."""
     X, weight = sample.matrix()
     if zeros_absent:
         X = without_zeros(X)
@@ -237,7 +237,9 @@ def _train_together(run: Run, plan: Plan, parts: list[Part], bins: Any) -> Grown
         message = json.dumps({"join": tracker.worker_args(), "losses": heard()}).encode()
     told = json.loads(comm.broadcast(message))
     join = {**told["join"], "dmlc_task_id": f"{comm.rank:08d}", "dmlc_timeout": deadline}
-    quiet = optional("xgboost", "trees").config_context(verbosity=0)  # else each rank prints that it has joined
+    quiet = optional("xgboost", "trees").config_context(
+        verbosity=0
+    )  # else each rank prints that it has joined
     with quiet, optional("xgboost.collective", "trees").CommunicatorContext(**join):
         grown = _train(run, plan, parts, bins, losses=told["losses"])
     if tracker is not None:
@@ -316,7 +318,7 @@ def answers(booster: Any, X: Any, *, zeros_absent: bool) -> np.ndarray:
     Large batches are answered on all threads, small ones on that of the caller.
     """
     rows: Any = without_zeros(X) if zeros_absent else X
-    if sp.issparse(X) and not zeros_absent:
+    if is_sparse(X) and not zeros_absent:
         rows = Matrix(X, ()).values.toarray()
 
     def answer(start: int) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -20,6 +20,10 @@ BOOTSTRAP = 0.632
 
 class _Forest(TreeModel):
     """What the two forests have in common: the parameters, and one round of XGBoost that grows all trees."""
+
+    ranks_differ: ClassVar[dict[str, str]] = {
+        "same_result_as_one_piece": "XGBoost samples the rows of a tree on each rank by itself"
+    }
 
     n_estimators: int
     max_depth: int | None

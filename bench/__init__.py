@@ -1,0 +1,1 @@
+"""Side-by-side benchmarks: outgrow and its peers on the same cores in the same run."""

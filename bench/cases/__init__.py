@@ -1,0 +1,21 @@
+"""One file a case."""
+
+from __future__ import annotations
+
+from bench.cases import (
+    boosting,
+    flights,
+    imputer,
+    kmeans,
+    linear,
+    logistic,
+    onehot,
+    pca,
+    scaler,
+)
+from bench.contest import Case
+
+CASES: dict[str, Case] = {
+    module.CASE.name: module.CASE
+    for module in (logistic, kmeans, linear, pca, scaler, imputer, onehot, boosting, flights)
+}

@@ -1,0 +1,97 @@
+"""Logistic regression on scaled columns, to scikit-learn's objective: mean log loss + ||w||² / 2n."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow.parquet as pq
+
+import outgrow as og
+from bench.cases.names import LOCAL, MLLIB, SCAN, SKLEARN, SPARK_FRAME, SPARK_PATH, contenders
+from bench.contest import Case, Contender, Judge, Place, Quality, Target
+from bench.data import FEATURES, read_label, read_matrix
+from bench.spark import cached, vectors
+
+
+class Line(NamedTuple):
+    """Log odds of rows that were not scaled."""
+
+    slope: np.ndarray
+    constant: float
+
+
+def _ours(data: Any) -> Line:
+    model = og.Pipeline([og.StandardScaler(), og.LogisticRegression()]).fit(data, "label")
+    scaler, line = model[0], model[1]
+    return _unscaled(line.coef_[0], float(line.intercept_[0]), scaler.mean_, scaler.scale_)
+
+
+def local(place: Place) -> Line:
+    return _ours(og.read(str(place.path)))
+
+
+def spark_path(place: Place) -> Line:
+    return _ours(og.read(str(place.path), engine=og.Spark(place.session)))
+
+
+def spark_frame(place: Place) -> Line:
+    return _ours(place.session.read.parquet(str(place.path)))
+
+
+def sklearn(place: Place) -> Line:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import StandardScaler
+
+    scaler, model = StandardScaler(copy=False), LogisticRegression()
+    model.fit(scaler.fit_transform(read_matrix(place.path)), read_label(place.path))
+    return _unscaled(model.coef_[0], float(model.intercept_[0]), scaler.mean_, scaler.scale_)
+
+
+def mllib(place: Place) -> Line:
+    from pyspark.ml.classification import LogisticRegression
+
+    rows = pq.read_metadata(place.path).num_rows
+    frame = cached(vectors(place.session, place.path), "features", "label")
+    model = LogisticRegression(regParam=1 / rows, standardization=True, maxIter=100, tol=1e-6).fit(frame)
+    return Line(model.coefficients.toArray(), float(model.intercept))
+
+
+def judge(path: Path) -> Judge:
+    X, positive = read_matrix(path), read_label(path) == 1
+    scale = X.std(axis=0)
+
+    def objective(line: Line) -> dict[str, float]:
+        margin = X @ line.slope + line.constant
+        loss = np.logaddexp(0, np.where(positive, -margin, margin)).mean()
+        return {"objective": float(loss + ((line.slope * scale) ** 2).sum() / (2 * len(X)))}
+
+    return objective
+
+
+def _unscaled(weights: np.ndarray, constant: float, mean: np.ndarray, scale: np.ndarray) -> Line:
+    slope = weights / scale
+    return Line(slope, constant - float(slope @ mean))
+
+
+CASE = Case(
+    name="logistic",
+    title="Logistic regression on standardised columns",
+    table="numbers",
+    contenders=contenders(
+        local, spark_path, sklearn, mllib, [*FEATURES, "label"],
+        Contender(SPARK_FRAME, spark_frame, spark=True),
+    ),
+    judge=judge,
+    quality=Quality("objective", "low", 1e-6, relative=True),
+    targets=(
+        Target(SPARK_PATH, MLLIB, at_least=12),
+        Target(SPARK_FRAME, MLLIB, at_least=3),
+        Target(LOCAL, SKLEARN, at_least=4),
+        Target(LOCAL, SCAN, at_most=3),
+    ),
+    notes="Objective: mean log loss + ||w||² / 2n, w on standardised columns. scikit-learn: lbfgs with its "
+    "default tolerance; MLlib: regParam=1/n, tol=1e-6.",
+    spark_memory=True,
+)  # fmt: skip

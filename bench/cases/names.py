@@ -1,0 +1,37 @@
+"""What the contenders are called, and the scan all are compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pyarrow.parquet as pq
+
+from bench.contest import Contender, Place
+
+Run = Callable[[Place], object]
+
+LOCAL = "outgrow"
+SPARK_PATH = "outgrow on Spark, path"
+SPARK_FRAME = "outgrow on Spark, DataFrame"
+SKLEARN = "scikit-learn"
+MLLIB = "Spark MLlib"
+XGBOOST = "XGBoost"
+SCAN = "1 scan"
+
+
+def scan(columns: list[str]) -> Contender:
+    """PyArrow reading the same columns."""
+
+    def run(place: Place) -> None:
+        pq.read_table(place.path, columns=columns)
+
+    return Contender(SCAN, run)
+
+
+def contenders(
+    local: Run, spark_path: Run, sklearn: Run, mllib: Run, columns: list[str], *more: Contender
+) -> tuple[Contender, ...]:  # fmt: skip
+    """The usual five."""
+    return (scan(columns), Contender(LOCAL, local), Contender(SKLEARN, sklearn),
+            Contender(SPARK_PATH, spark_path, spark=True), *more,
+            Contender(MLLIB, mllib, spark=True, repeats=2))  # fmt: skip
