@@ -82,10 +82,7 @@ LAWS: dict[type[State], tuple[Callable[[np.ndarray], Any], Callable[[Any], Any]]
     ),
     FoundRows: (lambda r: FoundRows(r), lambda s: np.sort(s.rows, axis=0)),
     TopRows: (lambda r: TopRows(3, *_top(r)), lambda s: s.rows),
-    SampledRows: (
-        lambda r: SampledRows(_keys(r), _weights(r), r.astype(np.float32), _NONE, _NONE, np.fmax.reduce(r, axis=0, initial=-np.inf)),
-        lambda s: _flat(*s.matrix(), s.highest[np.isfinite(s.highest)]),
-    ),
+    SampledRows: (lambda r: _sampled(r), lambda s: _flat(*s.matrix(), s.highest[np.isfinite(s.highest)])),
     QuantileSketch: (lambda r: QuantileSketch.of(r[:60, 0].copy()), lambda s: _quartiles(s)),
     FrequentValues: (
         lambda r: FrequentValues.of(pa.array(np.floor(r[:, 0]).astype(int))),
@@ -99,6 +96,11 @@ def _keys(rows: np.ndarray) -> np.ndarray:
 
 
 _NONE = np.zeros(0, dtype=np.int32)
+
+
+def _sampled(rows: np.ndarray) -> SampledRows:
+    highest = np.fmax.reduce(rows, axis=0, initial=-np.inf)
+    return SampledRows(_keys(rows), _weights(rows), rows.astype(np.float32), _NONE, _NONE, highest)
 
 
 def _sorted(state: ValueCounts) -> list[tuple[float, float]]:
