@@ -82,8 +82,9 @@ class GradientBoostingClassifier(_Boosting, TreeClassifier):
     XGBoost's histogram method grows the trees; it needs the extra `trees`. Missing numbers go to the better
     side of each split. Columns of text are categories, split into two sets; categories not seen at fit count
     as missing. Features are kept as float32. In models that learn from sparse rows a zero counts as missing,
-    which is several times faster on one-hot columns. On many ranks the bins, and with `subsample` below 1 the
-    rows of each tree, depend a little on which rank has which rows.
+    which is several times faster on one-hot columns. The bins come from a sample of 200,000 rows that their
+    hashes choose, so they are the same on any partitioning; with `subsample` below 1 the rows of each tree
+    depend on which rank has which rows.
 
     `max_depth=6` and the penalties are XGBoost's defaults, the rest of the names is that of scikit-learn's
     `HistGradientBoostingClassifier` and `GradientBoostingClassifier`. Spark MLlib's `GBTClassifier` has two
