@@ -212,7 +212,6 @@ def test_categories_beside_a_sparse_vector():
     rng = np.random.default_rng(0)
     table = pa.table({"one": rng.choice(list("abc"), 300), "two": rng.choice(list("xyz"), 300)})
     table = table.append_column("y", pa.array((np.array(table["two"].to_pylist()) == "x").astype(int)))
-    pytest.importorskip("outgrow.ml.preprocess.one_hot_encoder")
     pipe = og.Pipeline([og.OneHotEncoder(columns=["one"]), GradientBoostingClassifier(n_estimators=10)])
     assert pipe.fit(table, "y").evaluate(table, "y")["accuracy"] == 1.0
     assert pipe.model.n_features_ == 4
