@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 import scipy.sparse as sp
 from hypothesis import given, settings
@@ -15,7 +19,9 @@ from sklearn import impute, preprocessing
 
 import outgrow as og
 from outgrow.data.batch import Batch, Matrix
+from outgrow.engine.shard import Shard
 from outgrow.errors import DataError, ParameterError, SchemaError
+from outgrow.ml.base import Task, Transformer
 
 NUMBERS = np.array(
     [[1.0, 7.0, 0.5], [np.nan, 7.0, -2.0], [3.0, np.nan, 8.0], [4.0, 2.0, np.nan], [4.0, 2.0, 8.0]]
@@ -424,3 +430,53 @@ def test_saved_and_loaded(estimator: object, tmp_path: object) -> None:
     assert same_bits(again.transform(WORDS), estimator.transform(WORDS))
     assert same_bits(again.transform(WORDS.slice(3, 1)), estimator.transform(WORDS.slice(3, 1)))
     assert again.get_feature_names_out().tolist() == estimator.get_feature_names_out().tolist()
+
+
+def _shops(tmp_path: Path, rows: int = 400) -> str:
+    """A file whose text lies in dictionaries; each has words that only some of its rows use."""
+    words = np.array([f"shop {j}" for j in range(20)])[np.arange(rows) % 20]
+    table = pa.table({"shop": pa.array(words), "sales": np.arange(rows, dtype=float), "late": words})
+    path = tmp_path / "shops.parquet"
+    pq.write_table(table, path, row_group_size=100)
+    return str(path)
+
+
+def test_words_that_only_other_rows_use_are_not_met(tmp_path: Path) -> None:
+    data = og.read(_shops(tmp_path))
+    few = data.split(test=0.9, by="shop", seed=3)[0]
+    used = sorted(set(few.to_pandas()["shop"]))
+    assert 0 < len(used) < 20
+    pipeline = og.Pipeline([og.OneHotEncoder(columns=["shop"]), og.LogisticRegression()])
+    model = pipeline.fit(few, "late")
+    assert model.steps[-1].classes_.tolist() == used
+    given = og.OrdinalEncoder(columns=["shop"], categories=[used]).fit(few)
+    assert given.transform(few).to_pandas()["shop"].nunique() == len(used)
+
+
+def test_transformers_of_users_meet_plain_text(tmp_path: Path) -> None:
+    data = og.read(_shops(tmp_path)).select("shop", "sales")
+    pipeline = og.Pipeline([Shout(), og.OneHotEncoder(columns=["shop"])]).fit(data)
+    assert pipeline.steps[-1].categories_[0][0] == "SHOP 0"
+
+
+def test_mapped_text_is_plain(tmp_path: Path) -> None:
+    data = og.read(_shops(tmp_path))
+    assert data.to_arrow().schema.field("shop").type == pa.string()
+    og.write_parquet(data, str(tmp_path / "again"))
+    assert og.read(str(tmp_path / "again")).to_arrow().equals(data.to_arrow())
+
+
+class Shout(Transformer):
+    """Text in capitals; Arrow has no such kernel for dictionaries."""
+
+    def __init__(self, columns: Any = None) -> None:
+        self.columns = columns
+
+    def _learn(self, shard: Shard, names: list[str], task: Task) -> None:
+        def longest(batch: Batch) -> np.ndarray:
+            return np.array([pc.utf8_length(pc.utf8_upper(batch["shop"])).to_numpy().max()], dtype=float)
+
+        self.longest_ = shard.reduce(longest)
+
+    def _change(self, batch: Batch, names: list[str]) -> Batch:
+        return batch.with_columns({"shop": pc.utf8_upper(batch["shop"])})

@@ -26,7 +26,7 @@ from outgrow.data.scan import Scan
 from outgrow.data.source import TableSource
 from outgrow.engine.collective import Tcp
 from outgrow.engine.run import Run
-from outgrow.engine.shard import Resident, Shard
+from outgrow.engine.shard import Shard
 from outgrow.errors import DataError, ParameterError
 from outgrow.ml.base import Task
 from outgrow.ml.trees.gradient_boosting import GradientBoostingClassifier, GradientBoostingRegressor
@@ -403,7 +403,7 @@ def live(rank, port, estimator, empty, results):
     comm = Tcp(rank, 2, {1 - rank: peer}, 60.0)
     run = Run(comm=comm)
     scan = Scan(TableSource(table_of_ranks(rank, empty)))
-    shard = Shard(run, scan.example(), Resident(run, scan.pieces()))
+    shard = Shard.of(run, scan.pieces(), scan.example())
     names = tuple(name for name in scan.schema.names if name != "y")
     estimator._fit_shard(shard, Task("y", None, names))
     results.put((rank, estimator._learned()))
@@ -418,7 +418,7 @@ def two_ranks(estimator, empty):
     port = results.get(timeout=60)
     ranks.append(spawn.Process(target=live, args=(1, port, estimator, empty, results)))
     ranks[1].start()
-    learned = dict(results.get(timeout=120) for _ in ranks)
+    learned = dict(results.get(timeout=30) for _ in ranks)
     for rank in ranks:
         rank.join(60)
         assert rank.exitcode == 0

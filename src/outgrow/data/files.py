@@ -30,26 +30,41 @@ FORMATS = {
     ".json": "json", ".jsonl": "json", ".ndjson": "json",
     ".arrow": "ipc", ".ipc": "ipc", ".feather": "ipc",
 }  # fmt: skip
+_DICTIONARY = pa.dictionary(pa.int32(), pa.string())
 _COMPRESSED = {".gz", ".bz2", ".zst", ".lz4"}
+
+
+_FEW_BYTES = 4.0
+"""Text of fewer bytes a value is stored as places in a dictionary; no text of its own could be so short."""
 
 
 @dataclass(frozen=True, eq=False)
 class FilePiece:
-    """A row group of a Parquet file, or a whole file of another format."""
+    """A row group of a Parquet file, or a whole file of another format.
+
+    Attributes
+    ----------
+    encoded : a fragment of the same rows and its schema, which give text as the dictionaries that the file
+        holds; None where it holds none.
+    """
 
     fragment: Any
     schema: pa.Schema
     nbytes: int
     batch_rows: int = BATCH_ROWS
+    encoded: tuple[Any, pa.Schema] | None = None
 
-    def batches(self, columns: Sequence[str] | None, where: pc.Expression | None) -> Iterator[Batch]:
+    def batches(
+        self, columns: Sequence[str] | None, where: pc.Expression | None, *, encoded: bool = False
+    ) -> Iterator[Batch]:
         options: dict[str, Any] = {"use_threads": False, "batch_size": self.batch_rows, "batch_readahead": 1}
         if where is not None:
             options["filter"] = where
         if columns is not None:
             options["columns"] = list(columns)
+        fragment, schema = self.encoded if encoded and self.encoded else (self.fragment, self.schema)
         try:
-            for batch in self.fragment.to_batches(schema=self.schema, **options):
+            for batch in fragment.to_batches(schema=schema, **options):
                 if batch.num_rows:
                     yield Batch.from_arrow(batch)
         except (pa.ArrowInvalid, OSError) as error:
@@ -116,8 +131,7 @@ class FilesSource:
         schema = self.schema
         if self.format != "parquet":
             return [FilePiece(fragment, schema, self._size(fragment.path)) for fragment in self._fragments]
-        groups = (group for fragment in self._fragments for group in fragment.split_by_row_group())
-        return [_row_group_piece(group, schema) for group in groups]
+        return [piece for fragment in self._fragments for piece in _row_group_pieces(fragment, schema)]
 
     def describe(self) -> dict[str, Any]:
         infos = self.filesystem.get_file_info(self.arrow_dataset.files)
@@ -128,9 +142,35 @@ class FilesSource:
         return int(self.filesystem.get_file_info(path).size or 0)
 
 
-def _row_group_piece(group: Any, schema: pa.Schema) -> FilePiece:
-    info = group.row_groups[0]
-    return FilePiece(group, schema, info.total_byte_size, batch_rows(info.total_byte_size, info.num_rows))
+def _row_group_pieces(fragment: Any, schema: pa.Schema) -> Iterator[FilePiece]:
+    """The row groups of a Parquet file; also with text left as the dictionaries that the file holds."""
+    names = _dictionaries(fragment, schema)
+    format = ds.ParquetFileFormat(dictionary_columns=names)
+    kinds = [_DICTIONARY if field.name in names else field.type for field in schema]
+    encoded = pa.schema(list(zip(schema.names, kinds, strict=True)))
+    for group in fragment.split_by_row_group():
+        info = group.row_groups[0]
+        same = format.make_fragment(
+            group.path, group.filesystem, group.partition_expression, row_groups=[info.id]
+        )
+        rows = batch_rows(info.total_byte_size, info.num_rows)
+        yield FilePiece(group, schema, info.total_byte_size, rows, (same, encoded) if names else None)
+
+
+def _dictionaries(fragment: Any, schema: pa.Schema) -> list[str]:
+    """The columns of text whose values the first row group of a file holds as dictionaries."""
+    text = {field.name for field in schema if pa.types.is_string(field.type)}
+    if not text or not fragment.num_row_groups:
+        return []
+    info = fragment.metadata.row_group(0)
+    chunks = [info.column(place) for place in range(info.num_columns)]
+    return [
+        chunk.path_in_schema
+        for chunk in chunks
+        if chunk.path_in_schema in text
+        and chunk.has_dictionary_page
+        and chunk.total_uncompressed_size < _FEW_BYTES * chunk.num_values
+    ]
 
 
 def _physical_schema(fragment: Any) -> pa.Schema:

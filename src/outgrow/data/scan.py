@@ -169,8 +169,10 @@ class ScanPiece:
     def nbytes(self) -> int:
         return self.piece.nbytes
 
-    def batches(self) -> Iterator[Batch]:
-        for batch in self.piece.batches(self.columns, self.where):
+    def batches(self, *, encoded: bool = False) -> Iterator[Batch]:
+        """Its rows; with `encoded`, text may come as the dictionaries that a file holds."""
+        simple = self.where is None and all(isinstance(step, Select | HashSlice) for step in self.steps)
+        for batch in self.piece.batches(self.columns, self.where, encoded=encoded and simple):
             result = run_steps(self.steps, batch)
             if result.num_rows:
                 yield result

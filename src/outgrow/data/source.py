@@ -29,8 +29,10 @@ class Piece(Protocol):
     def nbytes(self) -> int:
         """About how much memory its rows take."""
 
-    def batches(self, columns: Sequence[str] | None, where: pc.Expression | None) -> Iterator[Batch]:
-        """Its rows: only `columns`, only where `where` holds."""
+    def batches(
+        self, columns: Sequence[str] | None, where: pc.Expression | None, *, encoded: bool = False
+    ) -> Iterator[Batch]:
+        """Its rows: only `columns`, only where `where` holds; if `encoded`, text may come as dictionaries."""
 
 
 class Source(Protocol):
@@ -60,7 +62,9 @@ class TablePiece:
     def nbytes(self) -> int:
         return int(self.table.nbytes)
 
-    def batches(self, columns: Sequence[str] | None, where: pc.Expression | None) -> Iterator[Batch]:
+    def batches(
+        self, columns: Sequence[str] | None, where: pc.Expression | None, *, encoded: bool = False
+    ) -> Iterator[Batch]:
         table = self.table if where is None else self.table.filter(where)
         table = table if columns is None else table.select(list(columns))
         for batch in table.to_batches(batch_rows(table.nbytes, table.num_rows)):
@@ -109,7 +113,9 @@ class ArrayPiece:
     def nbytes(self) -> int:
         return Matrix(self.values, self.names).nbytes
 
-    def batches(self, columns: Sequence[str] | None, where: pc.Expression | None) -> Iterator[Batch]:
+    def batches(
+        self, columns: Sequence[str] | None, where: pc.Expression | None, *, encoded: bool = False
+    ) -> Iterator[Batch]:
         step = batch_rows(self.nbytes, self.values.shape[0])
         for start in range(0, self.values.shape[0], step):
             part = self.values[start : start + step]

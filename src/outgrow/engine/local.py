@@ -14,7 +14,7 @@ from outgrow.data.files import FilesSource
 from outgrow.data.scan import Scan, ScanPiece
 from outgrow.engine.memory import Memory, available_bytes, parse_size
 from outgrow.engine.run import Run
-from outgrow.engine.shard import Resident, Shard, work_bytes
+from outgrow.engine.shard import Shard, work_bytes
 from outgrow.errors import ParameterError
 
 T = TypeVar("T")
@@ -60,7 +60,7 @@ class Local:
         memory = Memory(self._budget(), self.spill_dir, work=threads * work_bytes(pieces))
         run = Run(threads=threads, memory=memory, stage=stage)
         try:
-            return fit(Shard(run, scan.example(), Resident(run, pieces, keep=keep)))
+            return fit(Shard.of(run, pieces, scan.example(), keep=keep))
         finally:
             run.close()
 

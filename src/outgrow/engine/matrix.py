@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
-TILE_BYTES = 1 << 20
+TILE_BYTES = 1 << 22
 SPARSE_ROWS = 16_384
 
 
@@ -346,7 +346,12 @@ def _classes(array: pa.Array, name: str) -> tuple[np.ndarray, tuple[Any, ...]]:
                 "so it is no set of classes. Use a regressor, or make classes of it."
             )
     encoded = array if pa.types.is_dictionary(array.type) else array.dictionary_encode()
-    return encoded.indices.to_numpy(zero_copy_only=False), tuple(encoded.dictionary.to_pylist())
+    codes, values = encoded.indices.to_numpy(zero_copy_only=False), encoded.dictionary.to_pylist()
+    used = np.bincount(codes, minlength=len(values)) > 0  # a dictionary may hold values that no row has
+    if used.all():
+        return codes, tuple(values)
+    places = np.flatnonzero(used)
+    return (np.cumsum(used) - 1)[codes], tuple(values[place] for place in places)
 
 
 def weight_column(batch: Batch, name: str) -> np.ndarray:

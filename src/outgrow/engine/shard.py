@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import pyarrow as pa
 
-from outgrow.data.batch import Batch
+from outgrow.data.batch import Batch, Matrix
 from outgrow.data.hashing import row_hash
 from outgrow.data.source import BATCH_BYTES
 from outgrow.engine.matrix import Block, Labels, MatrixSpec, MatrixView, Tiles, build_blocks, check_numeric
@@ -22,6 +23,7 @@ from outgrow.engine.run import Run, Unit
 
 R = TypeVar("R")
 Keep = Callable[[np.ndarray], np.ndarray]
+Step = Callable[[Batch], Batch]
 
 
 class Readable(Protocol):
@@ -30,18 +32,20 @@ class Readable(Protocol):
     @property
     def nbytes(self) -> int: ...
 
-    def batches(self) -> Iterator[Batch]: ...
+    def batches(self, *, encoded: bool = False) -> Iterator[Batch]: ...
 
 
 class Resident:
     """The batches of this rank: read at the first pass, kept for the next ones as far as memory allows.
 
-    With `keep=False` they are read again at each pass.
+    With `keep=False` they are read again at each pass. Text stays as the dictionaries that a file holds;
+    `plain` gives it the type that the dataset promised.
     """
 
-    def __init__(self, run: Run, pieces: Sequence[Readable], *, keep: bool = True) -> None:
+    def __init__(self, run: Run, pieces: Sequence[Readable], example: Batch, *, keep: bool = True) -> None:
         self.run = run
         self.pieces = pieces
+        self.example = example
         self.matrices: dict[Any, MatrixView] = {}
         self._keep = keep
         self._store: Store[Batch] | None = None
@@ -49,13 +53,25 @@ class Resident:
     def units(self) -> Sequence[Unit]:
         if self._store is None and self._keep:
             self._store = self._read()
-        if self._store is None:
-            return [piece.batches for piece in self.pieces]
-        return self._store.units()
+        return self._read_units() if self._store is None else self._store.units()
 
     def last_units(self) -> Sequence[Unit]:
         """The units for the last time: what was kept is let go, what was not is read and not kept."""
-        return [piece.batches for piece in self.pieces] if self._store is None else self._store.last_units()
+        return self._read_units() if self._store is None else self._store.last_units()
+
+    def plain(self, batch: Batch) -> Batch:
+        """The batch with text where it is a dictionary that the schema does not name."""
+        decoded = {
+            name: column.dictionary_decode()
+            for name, column in batch.columns.items()
+            if not isinstance(column, Matrix)
+            and pa.types.is_dictionary(column.type)
+            and not pa.types.is_dictionary(self.example[name].type)  # type: ignore[union-attr]
+        }
+        return batch.with_columns(decoded) if decoded else batch
+
+    def _read_units(self) -> Sequence[Unit]:
+        return [partial(piece.batches, encoded=True) for piece in self.pieces]
 
     def _read(self) -> Store[Batch]:
         store: Store[Batch] = Store(self.run.memory)
@@ -63,7 +79,7 @@ class Resident:
         def read(unit: Unit) -> list[Any]:
             return [store.hold(batch, batch.nbytes) for batch in unit()]
 
-        store.extend(self.run.map(read, [piece.batches for piece in self.pieces]))
+        store.extend(self.run.map(read, self._read_units()))
         return store
 
 
@@ -89,21 +105,39 @@ class Shard:
     run: Run
     example: Batch
     rows: Resident
-    steps: tuple[Callable[[Batch], Batch], ...] = ()
+    steps: tuple[Step, ...] = ()
     keep: Keep | None = None
+    encoded: bool = True
 
-    def reduce(self, fold: Callable[[Batch], R | None]) -> R:
+    @classmethod
+    def of(cls, run: Run, pieces: Sequence[Readable], example: Batch, *, keep: bool = True) -> Shard:
+        """The rows of pieces as they are; `example` is a batch without rows, as the dataset promised them."""
+        return cls(run, example, Resident(run, pieces, example, keep=keep))
+
+    def reduce(self, fold: Callable[[Batch], R | None], *, encoded: bool = False) -> R:
         """Merge `fold(batch)` over every batch of every rank: one pass.
 
-        `fold` returns a `State`, an array (arrays add), or a tuple of those, and must not change the batch.
+        Parameters
+        ----------
+        fold : returns a `State`, an array (arrays add), or a tuple of those, and must not change the batch.
+        encoded : `fold` also takes text as dictionaries, which some files hold.
         """
-        if self.keep is None and not self.steps:
+        if not self.steps and self.keep is None and encoded:
             return self.run.reduce(self.rows, fold)
-        return self.run.reduce(self.rows, lambda batch: fold(self._change(batch)))
+        return self.run.reduce(self.rows, lambda batch: fold(self._change(batch, encoded=encoded)))
 
-    def transformed(self, step: Callable[[Batch], Batch]) -> Shard:
-        """The same rows seen through `step`, which is applied at each pass and works row by row."""
-        return replace(self, example=step(self.example), steps=(*self.steps, step))
+    def transformed(self, step: Step, *, encoded: bool = False) -> Shard:
+        """The same rows seen through `step`, which is applied at each pass and works row by row.
+
+        With `encoded`, `step` also takes text as dictionaries.
+        """
+        decode = () if encoded or not self.encoded else (self.rows.plain,)
+        return replace(
+            self,
+            example=step(self.example),
+            steps=(*self.steps, *decode, step),
+            encoded=encoded and self.encoded,
+        )
 
     def subset(self, keep: Keep) -> Shard:
         """The rows for which `keep(hashes)` is true; `hashes` are uint64, one a row, made from its values."""
@@ -145,9 +179,9 @@ class Shard:
             self.rows.matrices[key] = MatrixView(run, Tiles(store, labels.classes), labels)
         return self.rows.matrices[key]
 
-    def _change(self, batch: Batch) -> Batch:
+    def _change(self, batch: Batch, *, encoded: bool = True) -> Batch:
         if self.keep is not None:
             batch = Batch.from_arrow(batch.to_arrow().filter(pa.array(self.keep(row_hash(batch)))))
         for step in self.steps:
             batch = step(batch)
-        return batch
+        return batch if encoded or not self.encoded else self.rows.plain(batch)

@@ -67,7 +67,7 @@ def _write_shard(shard: Shard, folder: str, schema: pa.Schema, keys: list[str]) 
             nonlocal count
             for batch in unit[1]():
                 count += batch.num_rows
-                yield batch.to_arrow()
+                yield shard.rows.plain(batch).to_arrow()
 
         with disk_errors(Path(folder)):
             ds.write_dataset(

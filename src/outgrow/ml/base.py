@@ -134,6 +134,9 @@ class Transformer(TransformerMixin, Estimator):
 
     columns: Columns
 
+    takes_dictionaries: ClassVar[bool] = False
+    """Whether `_change` also takes text as Arrow dictionaries; otherwise they are decoded before it."""
+
     def fit(self, X: Any, y: Any = None) -> Self:
         """Learn from rows.
 

@@ -155,7 +155,7 @@ class Pipeline(Estimator):
             estimator._expect(kinds_of(shard.example, task))
             estimator._fit_shard(shard, task, last=last and final)
             if isinstance(estimator, Transformer) and not final:
-                shard = shard.transformed(estimator._transform)
+                shard = shard.transformed(estimator._transform, encoded=estimator.takes_dictionaries)
         shard.run.stage = stage
 
     def _learned(self) -> dict[str, Any]:

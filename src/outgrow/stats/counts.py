@@ -26,13 +26,11 @@ class ValueCounts(State):
         encoded = array if pa.types.is_dictionary(array.type) else array.dictionary_encode()
         values = [*encoded.dictionary.to_pylist(), None]
         codes = encoded.indices.cast(pa.int64()).fill_null(len(values) - 1).to_numpy(zero_copy_only=False)
-        sums = np.bincount(codes, weight, len(values))
+        rows = np.bincount(codes, None, len(values))
+        sums = rows if weight is None else np.bincount(codes, weight, len(values))
         counts: dict[Any, float] = {}
-        for value, total, rows in zip(
-            values, sums.tolist(), np.bincount(codes, None, len(values)), strict=True
-        ):
-            if rows:
-                counts[value] = counts.get(value, 0.0) + total
+        for place in np.flatnonzero(rows).tolist():
+            counts[values[place]] = counts.get(values[place], 0.0) + float(sums[place])
         return cls(counts)
 
     def merge(self, other: ValueCounts) -> ValueCounts:

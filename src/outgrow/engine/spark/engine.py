@@ -20,7 +20,7 @@ from outgrow.engine.dataset import Dataset
 from outgrow.engine.events import heard
 from outgrow.engine.memory import parse_size
 from outgrow.engine.run import Run
-from outgrow.engine.shard import Resident, Shard
+from outgrow.engine.shard import Shard
 from outgrow.engine.spark.frames import FrameSource, share_out, spark_schema, spread
 from outgrow.engine.spark.hub import hub
 from outgrow.engine.spark.query import query_source
@@ -113,7 +113,7 @@ class Spark:
             return _result(found)
         # Spark runs no task at all over a relation that it knows to be empty: do here what the tasks would do
         run = Run(stage=stage)
-        return fit(Shard(run, scan.example(), Resident(run, [])))
+        return fit(Shard.of(run, [], scan.example()))
 
     def map(self, scan: Scan) -> Iterator[Batch]:
         """The batches of a scan, in this process."""

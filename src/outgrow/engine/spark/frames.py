@@ -56,7 +56,7 @@ class StreamPiece:
     steps: Sequence[Step]
     nbytes: int = 0
 
-    def batches(self) -> Iterator[Batch]:
+    def batches(self, *, encoded: bool = False) -> Iterator[Batch]:
         for batch in self.rows:
             if batch.num_rows:
                 changed = run_steps(self.steps, Batch.from_arrow(batch))

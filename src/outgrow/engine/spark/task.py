@@ -22,7 +22,7 @@ from outgrow.engine.collective import PeerFailedError, Tcp
 from outgrow.engine.events import Event, listen
 from outgrow.engine.memory import Memory, available_bytes, peak_bytes
 from outgrow.engine.run import Run
-from outgrow.engine.shard import Resident, Shard
+from outgrow.engine.shard import Shard
 from outgrow.engine.spark.frames import StreamPiece
 from outgrow.engine.spark.rendezvous import call, join
 
@@ -98,18 +98,18 @@ class RankJob:
             if comm is not None:
                 comm.close()
 
-    def _fit(self, comm: Tcp, rows: Iterator[pa.RecordBatch], neighbours: int) -> tuple[Any, list[str]]:
+    def _fit(self, comm: Tcp, stream: Iterator[pa.RecordBatch], neighbours: int) -> tuple[Any, list[str]]:
         budget = self.memory or available_bytes() * 3 // 4 // neighbours
         run = Run(comm, 1, Memory(budget), self.stage)
         pieces: Sequence[Any] = (
-            [StreamPiece(rows, self.steps)] if self.pieces is None else self.pieces[comm.rank]
+            [StreamPiece(stream, self.steps)] if self.pieces is None else self.pieces[comm.rank]
         )
         with ExitStack() as stack, warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             if comm.rank == 0 and self.hub is not None:
                 stack.enter_context(_telling(self.hub, self.secret))
             keep = self.keep or self.pieces is None
-            result = self.fit(Shard(run, self.example, Resident(run, pieces, keep=keep)))
+            result = self.fit(Shard.of(run, pieces, self.example, keep=keep))
         return result, [f"{item.category.__name__}: {item.message}" for item in caught]
 
 

@@ -47,6 +47,8 @@ class PCA(WeightedTransformer):
     [1.0]
     """
 
+    takes_dictionaries = True
+
     def __init__(
         self, n_components: float | None = None, *, columns: Columns = None, whiten: bool = False
     ) -> None:
@@ -78,7 +80,7 @@ class PCA(WeightedTransformer):
             check_finite(X.data if is_sparse(X) else X, "X")
             return CoMoments.of(X, weights(batch, task.weight))
 
-        moments: CoMoments = shard.reduce(fold)
+        moments: CoMoments = shard.reduce(fold, encoded=True)
         self._decompose(moments, int(moments.n), width)
 
     def _decompose(self, moments: CoMoments, rows: int, width: int) -> None:

@@ -45,7 +45,8 @@ class Coder:
         places = [self.places.get(word, _UNKNOWN) for word in words]
         unknown = []
         if _UNKNOWN in places:
-            unknown = [word for word, place in zip(words, places, strict=True) if place == _UNKNOWN]
+            used = range(len(words)) if rows is None else np.unique(rows).tolist()
+            unknown = [words[place] for place in used if places[place] == _UNKNOWN]
         values = self.values[places]
         return values if rows is None else values[rows], list(dict.fromkeys(unknown))
 
@@ -99,7 +100,9 @@ def learn_categories(
             f"Shape mismatch: categories has {len(given)} entries for {len(names)} columns {list(names)}. "
             "Give one list for each column."
         )
-    found = shard.reduce(lambda batch: tuple(ValueCounts.of(plain(batch[name])) for name in names))
+    found = shard.reduce(
+        lambda batch: tuple(ValueCounts.of(plain(batch[name])) for name in names), encoded=True
+    )
     categories = [_sorted(counts, kinds[name]) for name, counts in zip(names, found, strict=True)]
     if not isinstance(given, str):
         auto, categories = (
@@ -113,9 +116,9 @@ def learn_categories(
 
 
 def plain(column: Column) -> pa.Array:
-    """A column as values that compare: dictionaries decoded, decimals as floats."""
+    """A column as values that compare: dictionaries of numbers decoded, decimals as floats."""
     assert not isinstance(column, Matrix)
-    if pa.types.is_dictionary(column.type):
+    if pa.types.is_dictionary(column.type) and not pa.types.is_string(column.type.value_type):
         column = column.dictionary_decode()
     return column.cast(pa.float64()) if pa.types.is_decimal(column.type) else column
 
@@ -128,10 +131,13 @@ def unknown_error(name: str, values: Sequence[Any], when: str, advice: str) -> D
 
 
 def _words(column: pa.Array) -> tuple[list[Any], np.ndarray | None]:
-    """The different values of a column, None if missing, and which of them each row has; or row by row."""
+    """Values of a column, None if missing, and which of them each row has; or row by row.
+
+    Of a dictionary, values that no row has are among them.
+    """
     if len(column) <= _FEW:
         return list(map(_key, column.to_pylist())), None
-    encoded = column.dictionary_encode()
+    encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
     words = list(map(_key, encoded.dictionary.to_pylist()))
     if encoded.indices.null_count:
         words.append(None)

@@ -76,6 +76,8 @@ class OneHotEncoder(Transformer):
     [[0.0, 1.0], [1.0, 0.0]]
     """
 
+    takes_dictionaries = True
+
     def __init__(
         self,
         columns: Columns = None,

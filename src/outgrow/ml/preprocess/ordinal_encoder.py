@@ -58,6 +58,8 @@ class OrdinalEncoder(Transformer):
     [1.0, 0.0, -1.0, 1.0]
     """
 
+    takes_dictionaries = True
+
     def __init__(
         self,
         columns: Columns = None,

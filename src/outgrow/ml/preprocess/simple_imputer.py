@@ -58,6 +58,8 @@ class SimpleImputer(Transformer):
     [[1.0], [2.0], [3.0]]
     """
 
+    takes_dictionaries = True
+
     def __init__(
         self,
         columns: Columns = None,
@@ -122,24 +124,28 @@ class SimpleImputer(Transformer):
         return [self._constant_at(j < width) if _is_nan(value) else value for j, value in enumerate(found)]
 
     def _mean(self, shard: Shard, numeric: list[str], width: int) -> list[float]:
-        moments = shard.reduce(lambda batch: Moments.of(_matrix(batch, numeric)))
+        moments = shard.reduce(lambda batch: Moments.of(_matrix(batch, numeric)), encoded=True)
         return np.where(moments.n > 0, moments.mean, np.nan).tolist()
 
     def _median(self, shard: Shard, numeric: list[str], width: int) -> list[float]:
         def reduce(fold: Callable[[np.ndarray], R]) -> R:
-            return shard.reduce(lambda batch: fold(_matrix(batch, numeric)))
+            return shard.reduce(lambda batch: fold(_matrix(batch, numeric)), encoded=True)
 
         return quantiles(reduce, width, [0.5])[0][0].tolist()
 
     def _most_frequent(self, shard: Shard, numeric: list[str], width: int) -> list[Any]:
         text = self.text_
-        counts = shard.reduce(lambda batch: tuple(map(ValueCounts.of, _each(batch, numeric, text))))
+        counts = shard.reduce(
+            lambda batch: tuple(map(ValueCounts.of, _each(batch, numeric, text))), encoded=True
+        )
         most = [each.most_frequent() for each in counts]
         return [np.nan if value is None else value for value in most]
 
     def _constant(self, shard: Shard, numeric: list[str], width: int) -> list[Any]:
         text = self.text_
-        present = shard.reduce(lambda batch: np.array(list(map(_present, _each(batch, numeric, text)))))
+        present = shard.reduce(
+            lambda batch: np.array(list(map(_present, _each(batch, numeric, text)))), encoded=True
+        )
         return [self._constant_at(j < width) if n else np.nan for j, n in enumerate(present.tolist())]
 
     def _constant_at(self, numeric: bool) -> Any:
@@ -218,7 +224,13 @@ def _each(batch: Batch, numeric: list[str], text: list[str]) -> Iterator[pa.Arra
     if numeric:
         X = _matrix(batch, numeric)
         yield from (pa.array(X[:, j], from_pandas=True) for j in range(X.shape[1]))
-    yield from (_as_text(batch[name]) for name in text)
+    yield from (_words(batch[name]) for name in text)
+
+
+def _words(column: Column) -> pa.Array:
+    """A column of text, as a dictionary where it is one."""
+    assert not isinstance(column, Matrix)
+    return column if pa.types.is_dictionary(column.type) else _as_text(column)
 
 
 def _present(column: pa.Array) -> int:

@@ -40,6 +40,8 @@ class StandardScaler(WeightedTransformer):
     [[-1.0], [1.0]]
     """
 
+    takes_dictionaries = True
+
     def __init__(self, columns: Columns = None, *, with_mean: bool = True, with_std: bool = True) -> None:
         self.columns = columns
         self.with_mean = with_mean
@@ -52,7 +54,8 @@ class StandardScaler(WeightedTransformer):
         if self.with_mean and any(_sparse(shard.example[name]) for name in names):
             raise ParameterError("Cannot center sparse matrices: pass with_mean=False instead.")
         moments, total = shard.reduce(
-            lambda batch: (_moments(batch, names, task.weight), total_weight(batch, task.weight))
+            lambda batch: (_moments(batch, names, task.weight), total_weight(batch, task.weight)),
+            encoded=True,
         )
         if total[0] == 0:
             raise DataError("All sample weights are zero. Give at least one row a positive weight.")

@@ -45,7 +45,7 @@ class TreeModel(Model):
     def _fit_shard(self, shard: Shard, task: Task, *, last: bool = True) -> None:
         names = [name for name in task.features(shard.example) if _is_text(shard.example[name])]
         self.categories_ = _learn_categories(shard, names) if names else {}
-        shard = shard.transformed(self._coded) if names else shard
+        shard = shard.transformed(self._coded, encoded=True) if names else shard
         self._kinds = self._kinds_of(shard.example, task) if names else None
         super()._fit_shard(shard, task, last=last)
 
@@ -183,7 +183,9 @@ def _is_text(column: Column) -> bool:
 
 def _learn_categories(shard: Shard, names: list[str]) -> dict[str, list[Any]]:
     """The values of each of the columns, from one pass."""
-    counts = shard.reduce(lambda batch: tuple(ValueCounts.of(_plain(batch, name)) for name in names))
+    counts = shard.reduce(
+        lambda batch: tuple(ValueCounts.of(_plain(batch, name)) for name in names), encoded=True
+    )
     return {name: count.values() for name, count in zip(names, counts, strict=True)}
 
 
