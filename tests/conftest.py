@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import socket
-import subprocess
 import sys
-import time
 import uuid
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +16,12 @@ import pytest
 
 import outgrow as og
 from outgrow.testing import EngineCase, local_case, pieces_case
+from outgrow.testing.clusters import LOOPBACK, Standalone, connect_server, standalone, wait_until
+from sessions import classic_session
 
 MODE = os.environ.get("OUTGROW_TEST_SPARK", "classic")
-"""Which Spark the tests use: 'classic', or 'connect' for a Connect server in a process of its own."""
+"""Which Spark the tests use: 'classic', a session in this process; 'cluster', a standalone master with two
+workers; or 'connect', a Connect server. The last two have processes of their own."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -34,65 +35,38 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def spark() -> Iterator[Any]:
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standalone | None]:
+    """The standalone cluster the session runs on, where the mode says so."""
+    _environment()
+    if MODE != "cluster":
+        yield None
+        return
+    with standalone(tmp_path_factory.mktemp("cluster")) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def spark(cluster: Standalone | None) -> Iterator[Any]:
     """A Spark session with two slots."""
-    os.environ["PYSPARK_PYTHON"] = sys.executable
-    os.environ["PYTHONPATH"] = str(Path(__file__).parent)  # functions of test modules reach the tasks by name
-    os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
-    yield from _connect_session() if MODE == "connect" else _classic_session()
+    with ExitStack() as stack:
+        if MODE == "connect":
+            from pyspark.sql import SparkSession
 
-
-def _classic_session() -> Iterator[Any]:
-    from pyspark.sql import SparkSession
-
-    builder = SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false")
-    for key, value in {"spark.driver.host": "127.0.0.1", "spark.sql.shuffle.partitions": "2",
-                       "spark.ui.showConsoleProgress": "false"}.items():  # fmt: skip
-        builder = builder.config(key, value)
-    session = builder.getOrCreate()
-    session.sparkContext.setLogLevel("OFF")
-    yield session
-    session.stop()
-
-
-def _connect_session() -> Iterator[Any]:
-    import pyspark
-    from pyspark.sql import SparkSession
-
-    home = Path(pyspark.__file__).parent
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    confs = {"spark.connect.grpc.binding.port": port, "spark.connect.grpc.binding.address": "127.0.0.1",
-             "spark.driver.host": "127.0.0.1", "spark.ui.enabled": "false",
-             "spark.sql.shuffle.partitions": "2"}  # fmt: skip
-    command = [str(home / "bin" / "spark-submit"), "--master", "local[2]",
-               "--class", "org.apache.spark.sql.connect.service.SparkConnectServer"]  # fmt: skip
-    for key, value in confs.items():
-        command += ["--conf", f"{key}={value}"]
-    environment = {**os.environ, "SPARK_HOME": str(home)}
-    server = subprocess.Popen([*command, "spark-internal"], env=environment,
-                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
-    try:
-        _wait_for(port, server)
-        session = SparkSession.builder.remote(f"sc://127.0.0.1:{port}").getOrCreate()
+            session = SparkSession.builder.remote(stack.enter_context(connect_server())).getOrCreate()
+        elif cluster is not None:
+            session = classic_session(cluster.url, **{"spark.executor.memory": "512m"})
+            wait_until("two executors", lambda: session.sparkContext.defaultParallelism == 2)
+            wait_until("two executors", lambda: len(cluster.executors()) == 2)
+        else:
+            session = classic_session("local[2]")
         yield session
         session.stop()
-    finally:
-        server.terminate()
-        server.wait(30)
 
 
-def _wait_for(port: int, server: subprocess.Popen[bytes]) -> None:
-    until = time.monotonic() + 120
-    while time.monotonic() < until:
-        assert server.poll() is None, "the Connect server ended early"
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return
-        except OSError:
-            time.sleep(0.2)
-    raise TimeoutError("the Connect server did not start")
+def _environment() -> None:
+    os.environ["PYSPARK_PYTHON"] = sys.executable
+    os.environ["PYTHONPATH"] = str(Path(__file__).parent)  # functions of test modules reach the tasks by name
+    os.environ["SPARK_LOCAL_IP"] = LOOPBACK
 
 
 def spark_frame_case(session: Any) -> EngineCase:

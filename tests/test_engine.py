@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ from outgrow import errors
 from outgrow.data.batch import Batch, Matrix
 from outgrow.data.scan import Scan
 from outgrow.data.source import TableSource
-from outgrow.engine.collective import PeerFailedError, Tcp
+from outgrow.engine.collective import Tcp
+from outgrow.engine.line import PeerFailedError
 from outgrow.engine.local import Local
 from outgrow.engine.matrix import MatrixSpec
 from outgrow.engine.memory import Memory, Store, parse_size
@@ -62,7 +64,7 @@ def test_one_versus_rest_takes_one_pass() -> None:
         passes.append(shard.run.passes)
         return [float(value) for value in found]
 
-    found = Local(threads=2).fit(fit, scan)
+    found = Local(threads=2).fit(fit, scan).result
     assert found == [float((rows()["y"].to_numpy() == label).sum()) for label in (0, 1, 2)]
     assert passes == [1]
 
@@ -80,7 +82,7 @@ def test_fits_of_different_length_and_failing_ones() -> None:
         shard.reduce(_count)
         raise ValueError("this one fails")
 
-    assert Local().fit(lambda shard: together(shard, [short, long]), scan) == [3000.0, 9000.0]
+    assert Local().fit(lambda shard: together(shard, [short, long]), scan).result == [3000.0, 9000.0]
     with pytest.raises(ValueError, match="this one fails"):
         Local().fit(lambda shard: together(shard, [short, failing, long]), scan)
 
@@ -215,7 +217,8 @@ def run_ranks(size: int, work: Any, deadline: float = 5.0, secret: bytes = b"s" 
 
     def rank(number: int) -> None:
         try:
-            comm = join(number, ["127.0.0.1"] * size, secret, ports=(20_000, 30_000), deadline=deadline)
+            hosts = ["127.0.0.1"] * size
+            comm = join(number, hosts, secret, ports=(20_000, 30_000), joining=5, deadline=deadline)
             try:
                 results[number] = work(comm)
             finally:
@@ -267,27 +270,44 @@ def test_a_failing_rank_is_named_to_all() -> None:
 
 
 def test_a_silent_rank_is_noticed() -> None:
-    release = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.socket() as other:
+        other.connect(server.getsockname())
+        own, _ = server.accept()
+        comm = Tcp(0, 2, {1: own}, deadline=0.5)
+        with pytest.raises(
+            errors.RankLostError, match=r"Rank 1 on \S+ did not answer within 0\.5 s"
+        ) as caught:
+            comm.allreduce(np.ones(1))
+        assert caught.value.rank == 1
+        with pytest.raises(errors.RankLostError):  # and so does whatever is asked next
+            comm.check()
+        comm.close()
 
+
+def test_a_slow_rank_is_waited_for() -> None:
     def work(comm: Tcp) -> Any:
-        if comm.rank == 1:
-            release.wait(3)
-            return None
-        try:
-            return comm.allreduce(np.ones(1))
-        finally:
-            release.set()
+        time.sleep(1.5 * comm.rank)
+        return comm.allreduce(np.ones(1)).tolist()
 
-    found = run_ranks(2, work, deadline=0.5)
-    assert isinstance(found[0], errors.EngineError)
-    assert "Rank 1 did not answer within 0.5 s" in str(found[0])
+    assert run_ranks(2, work, deadline=0.5) == [[2.0], [2.0]]
+
+
+def test_large_states_cross_each_other() -> None:
+    """Both children send more than any buffer holds while the parent still works."""
+
+    def work(comm: Tcp) -> float:
+        if comm.rank == 0:
+            time.sleep(1.0)
+        return float(comm.allreduce(np.ones(3_000_000)).sum())
+
+    assert run_ranks(3, work, deadline=0.6) == [9e6] * 3
 
 
 def test_a_missing_rank_is_named() -> None:
     with pytest.raises(errors.EngineError, match="Rank 1 did not reach rank 0"):
-        join(1, ["127.0.0.1"] * 2, b"k" * 32, ports=(20_000, 30_000), deadline=0.3)
+        join(1, ["127.0.0.1"] * 2, b"k" * 32, ports=(20_000, 30_000), joining=0.3, deadline=60)
     with pytest.raises(errors.EngineError, match=r"Rank\(s\) 1 on 127\.0\.0\.1"):
-        join(0, ["127.0.0.1"] * 2, b"k" * 32, ports=(20_000, 30_000), deadline=0.3)
+        join(0, ["127.0.0.1"] * 2, b"k" * 32, ports=(20_000, 30_000), joining=0.3, deadline=60)
 
 
 def test_a_stranger_is_turned_away() -> None:

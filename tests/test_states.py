@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from outgrow.data.hashing import matrix_row_hash, mix
+from outgrow.engine.run import Pace
 from outgrow.ml.cluster.seeding import FoundRows, TopRows
 from outgrow.ml.trees.bins import SampledRows
 from outgrow.stats.counts import DistinctCount, ValueCounts
@@ -81,6 +82,7 @@ LAWS: dict[type[State], tuple[Callable[[np.ndarray], Any], Callable[[Any], Any]]
         lambda s: _flat(s.weight, s.squared, s.absolute, s.target.n, s.target.m2),
     ),
     FoundRows: (lambda r: FoundRows(r), lambda s: np.sort(s.rows, axis=0)),
+    Pace: (lambda r: Pace(float(r[:, 0].max(initial=-1e9)), 0, "host"), lambda s: np.array([s.seconds])),
     TopRows: (lambda r: TopRows(3, *_top(r)), lambda s: s.rows),
     SampledRows: (lambda r: _sampled(r), lambda s: _flat(*s.matrix(), s.highest[np.isfinite(s.highest)])),
     QuantileSketch: (lambda r: QuantileSketch.of(r[:60, 0].copy()), lambda s: _quartiles(s)),

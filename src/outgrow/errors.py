@@ -63,3 +63,25 @@ class EngineError(OutgrowError, RuntimeError):
     """The engine could not run the work: too few slots, a lost rank, a deadline."""
 
     user_error = False
+
+
+class TooFewSlotsError(EngineError):
+    """The cluster does not run as many tasks at once as a fit needs."""
+
+
+class RankLostError(EngineError):
+    """A rank of a fit stopped answering: its process or its host is gone, or stands still.
+
+    Attributes
+    ----------
+    rank, host : which one, and where it ran; -1 and '?' where nobody could tell.
+    """
+
+    def __init__(self, message: str, rank: int = -1, host: str = "?") -> None:
+        super().__init__(message)
+        self.rank = rank
+        self.host = host
+
+
+class RankLostWarning(UserWarning):
+    """A rank of a fit was lost, and the fit goes on from the last pass that is known."""

@@ -102,6 +102,18 @@ class Batch:
                 columns.update(new)
         return Batch(columns, self.num_rows)
 
+    def filter(self, keep: np.ndarray) -> Batch:
+        """The rows for which `keep`, boolean of shape (num_rows,), is true."""
+        mask = pa.array(keep)
+
+        def kept(column: Column) -> Column:
+            if isinstance(column, Matrix):
+                return Matrix(column.values[keep], column.names)
+            return column.filter(mask)
+
+        columns = {name: kept(column) for name, column in self.columns.items()}
+        return Batch(columns, int(np.count_nonzero(keep)))
+
     def slice(self, start: int, length: int) -> Batch:
         columns = {name: column.slice(start, length) for name, column in self.columns.items()}
         return Batch(columns, max(0, min(length, self.num_rows - start)))
@@ -123,6 +135,19 @@ class Batch:
             return _sparse(chosen, dtype)
         view = _side_by_side(chosen, dtype)
         return _dense(chosen, self.num_rows, dtype) if view is None else view
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns that `to_arrow` gives; a matrix too wide for a table is one column of vectors."""
+        wide = {
+            name: column
+            for name, column in self.columns.items()
+            if isinstance(column, Matrix) and column.width > MAX_EXPANDED
+        }
+        schema = self.slice(0, 0).drop(wide).to_arrow().schema
+        for name, column in wide.items():
+            schema = schema.append(pa.field(name, pa.list_(pa.float64(), column.width)))
+        return schema
 
     def to_arrow(self) -> pa.RecordBatch:
         """An Arrow batch; a matrix becomes one column for each of its names."""

@@ -8,13 +8,16 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from outgrow.data.batch import Batch
+from outgrow.data.batch import Batch, Matrix
 from outgrow.data.hashing import row_hash, unit
 from outgrow.data.source import Piece, Source, check_names
 from outgrow.errors import ColumnNotFoundError
+
+_ROW = "__outgrow_row"
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,13 @@ class Where:
     expression: pc.Expression
 
     def __call__(self, batch: Batch) -> Batch:
-        return Batch.from_arrow(batch.to_arrow().filter(self.expression))
+        matrices = [name for name, column in batch.columns.items() if isinstance(column, Matrix)]
+        if not matrices:
+            return Batch.from_arrow(batch.to_arrow().filter(self.expression))
+        rows = batch.drop(matrices).with_columns({_ROW: pa.array(np.arange(batch.num_rows))})
+        keep = np.zeros(batch.num_rows, dtype=bool)
+        keep[rows.to_arrow().filter(self.expression).column(_ROW).to_numpy()] = True
+        return batch.filter(keep)
 
     def describe(self) -> str:
         return f"where {self.expression}"
@@ -41,8 +50,7 @@ class HashSlice:
 
     def __call__(self, batch: Batch) -> Batch:
         place = unit(row_hash(batch, self.columns, self.seed))
-        keep = pa.array((place >= self.low) & (place < self.high))
-        return Batch.from_arrow(batch.to_arrow().filter(keep))
+        return batch.filter((place >= self.low) & (place < self.high))
 
     def describe(self) -> str:
         return f"hash of {list(self.columns)} with seed {self.seed} in [{self.low:g}, {self.high:g})"

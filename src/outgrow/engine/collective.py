@@ -2,22 +2,21 @@
 
 `Tcp` joins ranks in a binary tree: states merge on the way up in a fixed order, the answer comes back down
 the same edges, so every rank continues with the same bits. Messages are the artifact's JSON and arrays: no
-pickle is read from a socket. Every wait has a deadline, and a rank that fails tells its neighbours before it
-leaves, so the others learn the first cause instead of a closed connection.
+pickle is read from a socket. Silence has a deadline, and a rank that fails tells its neighbours before it
+leaves, who tell theirs, so that all learn the first cause instead of a closed connection.
 """
 
 from __future__ import annotations
 
-import json
 import socket
-from collections.abc import Mapping
+import threading
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from outgrow.artifact import pack, unpack
+from outgrow.engine.line import Cause, Line
 from outgrow.errors import EngineError
 from outgrow.stats.state import from_tree, merge, to_tree
-
-_ABORT = (1 << 64) - 1
 
 
 class Communicator(Protocol):
@@ -40,6 +39,9 @@ class Communicator(Protocol):
     def broadcast(self, message: bytes | None) -> bytes:
         """The message of rank 0."""
 
+    def check(self) -> None:
+        """Raise if another rank is known to have failed: called often while a rank works by itself."""
+
 
 class Alone:
     """A fit of one rank."""
@@ -58,9 +60,17 @@ class Alone:
         assert message is not None
         return message
 
+    def check(self) -> None:
+        return
+
 
 class Tcp:
-    """Ranks joined by sockets: `peers` holds those of the parent (rank - 1) // 2 and of the children."""
+    """Ranks joined by sockets: `peers` holds those of the parent (rank - 1) // 2 and of the children.
+
+    Attributes
+    ----------
+    failed : set once another rank is known to have failed; `cause` then says which and why.
+    """
 
     def __init__(
         self,
@@ -68,19 +78,26 @@ class Tcp:
         size: int,
         peers: Mapping[int, socket.socket],
         deadline: float,
-        host: str = "127.0.0.1",
+        hosts: Sequence[str] = (),
     ) -> None:
+        hosts = hosts or ["127.0.0.1"] * size
         self.rank = rank
-        self.host = host
+        self.host = hosts[rank]
         self.size = size
         self.deadline = deadline
-        self._peers = dict(peers)
+        self.failed = threading.Event()
+        self.cause: Cause | None = None
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+        self._lines = {
+            peer: Line(sock, peer, hosts[peer], deadline, self._fail) for peer, sock in peers.items()
+        }
         self._parent = (rank - 1) // 2 if rank else None
         self._children = [child for child in (2 * rank + 1, 2 * rank + 2) if child < size]
-        self._aborted = False
-        for peer in self._peers.values():
-            peer.settimeout(deadline)
-            peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for line in self._lines.values():
+            line.start()
+        if self._lines:
+            threading.Thread(target=self._beat, name="outgrow heartbeat", daemon=True).start()
 
     def allreduce(self, state: Any) -> Any:
         for child in self._children:
@@ -101,18 +118,19 @@ class Tcp:
     def broadcast(self, message: bytes | None) -> bytes:
         return self._down(message if self.rank == 0 else None)
 
+    def check(self) -> None:
+        if self.cause is not None:
+            raise self.cause.error()
+
     def abort(self, reason: str) -> None:
         """Tell the neighbours that this rank gives up, and why; they tell theirs."""
-        if self._aborted:
-            return
-        self._aborted = True
-        text = json.dumps({"rank": self.rank, "reason": reason}).encode()
-        frame = _ABORT.to_bytes(8, "little") + len(text).to_bytes(8, "little") + text
-        self._tell_all(frame)
+        self._fail(Cause(self.rank, self.host, reason))
 
     def close(self) -> None:
-        for peer in self._peers.values():
-            peer.close()
+        with self._lock:
+            self._closed.set()
+        for line in self._lines.values():
+            line.close()
 
     def _down(self, message: bytes | None) -> bytes:
         if message is None:
@@ -122,69 +140,33 @@ class Tcp:
             self._send(child, message)
         return message
 
-    def _tell_all(self, frame: bytes) -> None:
-        for peer in self._peers.values():
-            try:
-                peer.settimeout(1.0)
-                peer.sendall(frame)
-            except OSError:
-                continue  # that neighbour has left already: there is nobody to tell
-
     def _send(self, rank: int, message: bytes) -> None:
-        try:
-            self._peers[rank].sendall(len(message).to_bytes(8, "little"))
-            self._peers[rank].sendall(message)
-        except OSError as error:
-            self._check_for_abort(rank)
-            raise self._lost(rank, error) from error
+        if not self._lines[rank].send(message):
+            raise self._error(rank)
 
     def _receive(self, rank: int) -> bytes:
-        try:
-            length = int.from_bytes(self._exactly(rank, 8), "little")
-            if length == _ABORT:
-                self._forward_abort(rank)
-            return self._exactly(rank, length)
-        except OSError as error:
-            raise self._lost(rank, error) from error
+        message = self._lines[rank].receive()
+        if message is None:
+            raise self._error(rank)
+        return message
 
-    def _exactly(self, rank: int, length: int) -> bytes:
-        parts, missing = bytearray(length), length
-        view = memoryview(parts)
-        while missing:
-            got = self._peers[rank].recv_into(view[length - missing :])
-            if not got:
-                raise ConnectionResetError("the connection was closed")
-            missing -= got
-        return bytes(parts)
+    def _error(self, rank: int) -> EngineError:
+        host = self._lines[rank].host
+        return (self.cause or Cause(rank, host, "has left before the end", lost=True)).error()
 
-    def _check_for_abort(self, rank: int) -> None:
-        """A peer that cannot be written to may have said why."""
-        try:
-            if int.from_bytes(self._exactly(rank, 8), "little") == _ABORT:
-                self._forward_abort(rank)
-        except OSError:
-            return  # it said nothing
+    def _fail(self, cause: Cause) -> None:
+        """Keep the first cause, pass it on before this rank can leave, and wake whoever waits."""
+        with self._lock:
+            if self.cause is not None or self._closed.is_set():
+                return
+            self.cause = cause
+            for line in self._lines.values():
+                line.abort(cause)
+        self.failed.set()
+        for line in self._lines.values():
+            line.wake()
 
-    def _forward_abort(self, rank: int) -> None:
-        length = int.from_bytes(self._exactly(rank, 8), "little")
-        text = self._exactly(rank, length)
-        self._aborted = True
-        self._tell_all(_ABORT.to_bytes(8, "little") + length.to_bytes(8, "little") + text)
-        cause = json.loads(text)
-        raise PeerFailedError(cause["rank"], cause["reason"])
-
-    def _lost(self, rank: int, error: OSError) -> EngineError:
-        if isinstance(error, TimeoutError):
-            fact = f"did not answer within {self.deadline:g} s"
-        else:
-            fact = f"is gone ({error})"
-        return EngineError(f"Rank {rank} {fact}, as seen by rank {self.rank}. Look at that executor's log.")
-
-
-class PeerFailedError(EngineError):
-    """Another rank failed first; it reports the cause itself."""
-
-    def __init__(self, rank: int, reason: str) -> None:
-        super().__init__(f"Rank {rank} failed: {reason}")
-        self.rank = rank
-        self.reason = reason
+    def _beat(self) -> None:
+        while not self._closed.wait(min(10.0, self.deadline / 4)):
+            for line in self._lines.values():
+                line.beat()

@@ -14,8 +14,10 @@ from outgrow.data.batch import Batch
 from outgrow.data.files import FilesSource
 from outgrow.data.scan import Apply, HashSlice, Scan, Where, check_columns, check_condition
 from outgrow.data.source import TableSource, check_names
+from outgrow.engine.journal import Identity
 from outgrow.engine.local import Local
 from outgrow.engine.profile import Profile, profile
+from outgrow.engine.record import Fitted
 from outgrow.engine.shard import Shard
 from outgrow.errors import DataError, ParameterError
 
@@ -31,8 +33,13 @@ class Engine(Protocol):
 
     name: str
 
-    def fit(self, fit: Callable[[Shard], T], scan: Scan, *, stage: str = "fit", keep: bool = True) -> T:
-        """Run `fit` on every rank over its own rows; the result of rank 0, which an artifact can store."""
+    def fit(self, fit: Callable[[Shard], T], scan: Scan, *, stage: str = "fit", keep: bool = True,
+            identity: Identity | None = None) -> Fitted[T]:  # fmt: skip
+        """Run `fit` on every rank over its own rows; the result is rank 0's, which an artifact can store.
+
+        With `identity`, which tells this fit from others, an engine may keep its passes, to go on after a
+        fault.
+        """
 
     def map(self, scan: Scan) -> Iterator[Batch]:
         """The batches of a scan, here."""
@@ -127,12 +134,12 @@ class Dataset:
 
     def map(self, function: Callable[[Batch], Batch]) -> Dataset:
         """The rows changed batch by batch with a function that treats each row by itself."""
-        schema = function(self.scan.example()).to_arrow().schema
+        schema = function(self.scan.example()).schema
         return self._with(self.scan.then(Apply(function, schema)))
 
     def count(self) -> int:
         """How many rows there are."""
-        return int(self.engine.fit(_count, self.scan, stage="count", keep=False))
+        return int(self.engine.fit(_count, self.scan, stage="count", keep=False).result)
 
     def head(self, rows: int = 5) -> pa.Table:
         """The first rows."""

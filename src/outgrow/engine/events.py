@@ -22,6 +22,8 @@ class Event:
     elapsed : seconds since the stage began.
     loss : the value being minimised, where there is one.
     memory : peak resident memory of the process so far, in bytes.
+    slowest : of several ranks, the one that worked longest in the last pass.
+    note : something to be read by a person, such as the memory a fit will need, or that a rank was lost.
     """
 
     stage: str
@@ -33,6 +35,8 @@ class Event:
     elapsed: float = 0.0
     loss: float | None = None
     memory: int = 0
+    slowest: str | None = None
+    note: str | None = None
 
     @property
     def rows_per_second(self) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,9 +13,11 @@ from outgrow.data.batch import Batch
 from outgrow.data.duck import QuerySource
 from outgrow.data.files import FilesSource
 from outgrow.data.scan import Scan, ScanPiece
-from outgrow.engine.memory import Memory, available_bytes, parse_size
+from outgrow.engine.journal import Identity, Journal, open_checkpoint
+from outgrow.engine.memory import Memory, available_bytes, parse_size, peak_bytes, resident_bytes
+from outgrow.engine.record import FitRecord, Fitted, MemoryPlan, work_bytes
 from outgrow.engine.run import Run
-from outgrow.engine.shard import Shard, work_bytes
+from outgrow.engine.shard import Shard
 from outgrow.errors import ParameterError
 
 T = TypeVar("T")
@@ -30,6 +33,8 @@ class Local:
     memory : the most the process may hold, in bytes or like '2GiB'; past it, rows go to a file. By default
         three quarters of what is available, or what OUTGROW_MEMORY says.
     spill_dir : the folder for that file; the system's temporary folder by default.
+    checkpoint : folder for the passes of fits under way; a fit that is called again with the same folder goes
+        on where the last one stopped, even when the process was killed.
 
     Examples
     --------
@@ -42,6 +47,7 @@ class Local:
     threads: int | None = None
     memory: int | str | None = None
     spill_dir: str | None = None
+    checkpoint: str | None = None
 
     name = "local"
 
@@ -51,18 +57,30 @@ class Local:
         if self.memory is not None:
             parse_size(self.memory)
 
-    def fit(self, fit: Callable[[Shard], T], scan: Scan, *, stage: str = "fit", keep: bool = True) -> T:
-        """Run `fit` over the rows of a scan and return its result.
+    def fit(self, fit: Callable[[Shard], T], scan: Scan, *, stage: str = "fit", keep: bool = True,
+            identity: Identity | None = None) -> Fitted[T]:  # fmt: skip
+        """Run `fit` over the rows of a scan.
 
-        `keep=False` reads the rows anew at each pass and holds none of them.
+        `keep=False` reads the rows anew at each pass and holds none of them. `identity` tells the fit from
+        others in the checkpoint folder.
         """
-        threads, pieces = self._threads(), scan.pieces()
+        checkpoint = open_checkpoint(self.checkpoint, identity, scan)
+        journal = Journal(checkpoint.entries(), checkpoint.keep) if checkpoint else None
+        began, threads, pieces = time.perf_counter(), self._threads(), scan.pieces()
+        plan = MemoryPlan.of([pieces], self._budget(), base=resident_bytes(), threads=threads, keep=keep)
+        plan.announce(stage)
         memory = Memory(self._budget(), self.spill_dir, work=threads * work_bytes(pieces))
-        run = Run(threads=threads, memory=memory, stage=stage)
+        run = Run(threads=threads, memory=memory, stage=stage, journal=journal)
         try:
-            return fit(Shard.of(run, pieces, scan.example(), keep=keep))
+            result = fit(Shard.of(run, pieces, scan.example(), keep=keep))
         finally:
             run.close()
+        if checkpoint:
+            checkpoint.clear()
+        seconds = time.perf_counter() - began
+        return Fitted(
+            result, FitRecord(self.name, 1, 1, run.passes, seconds, plan.peak, peak_bytes(), memory.spilled)
+        )
 
     def map(self, scan: Scan) -> Iterator[Batch]:
         """The batches of a scan, in order; a few are prepared ahead on the threads."""

@@ -184,6 +184,9 @@ def available_bytes() -> int:
         path = Path(name)
         if path.exists():
             candidates += _sizes(path.read_text(), line)
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit != resource.RLIM_INFINITY:  # spark.executor.pyspark.memory sets it
+        candidates.append(max(0, limit - _sizes(Path("/proc/self/status").read_text(), "VmSize")[0]))
     return min(candidates)
 
 

@@ -125,7 +125,7 @@ class Profile:
 def profile(engine: Engine, scan: Scan) -> Profile:
     """The profile of the rows of a scan: one pass, on whichever engine."""
     fields = {field.name: field.type for field in scan.schema}
-    tree = engine.fit(lambda shard: to_tree(_states(shard)), scan, stage="profile", keep=False)
+    tree = engine.fit(lambda shard: to_tree(_states(shard)), scan, stage="profile", keep=False).result
     states, pairs = from_tree(tree)
     numeric = _numeric(scan.example())
     columns = {name: _describe(name, fields[name], state) for name, state in zip(fields, states, strict=True)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any, Protocol, TypeVar
@@ -14,9 +15,10 @@ from threadpoolctl import ThreadpoolController
 
 from outgrow.engine.collective import Alone, Communicator
 from outgrow.engine.events import Event, emit, heard
+from outgrow.engine.journal import Journal
 from outgrow.engine.memory import Memory, peak_bytes
 from outgrow.errors import DataError
-from outgrow.stats.state import merge
+from outgrow.stats.state import State, merge
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -29,8 +31,29 @@ class Foldable(Protocol):
     def units(self) -> Sequence[Unit]: ...
 
 
+@dataclass(frozen=True)
+class Pace(State):
+    """The rank that worked longest in a pass, and how long."""
+
+    seconds: float
+    rank: int
+    host: str
+
+    def merge(self, other: Pace) -> Pace:
+        return max(self, other, key=lambda pace: (pace.seconds, -pace.rank))
+
+    def __str__(self) -> str:
+        return f"rank {self.rank} on {self.host}"
+
+
 class Run:
-    """Who takes part in a fit, with how many threads and how much memory, and how many passes it took."""
+    """Who takes part in a fit, with how many threads and how much memory, and how many passes it took.
+
+    Attributes
+    ----------
+    journal : the states of passes that an earlier run of the same fit has made, and where new ones go.
+    pace : the rank that was slowest in the last pass.
+    """
 
     def __init__(
         self,
@@ -38,23 +61,34 @@ class Run:
         threads: int = 1,
         memory: Memory | None = None,
         stage: str = "fit",
+        journal: Journal | None = None,
     ) -> None:
         self.comm: Communicator = comm or Alone()
         self.threads = threads
         self.memory = memory or Memory(1 << 62)
         self.stage = stage
+        self.journal = journal or Journal()
+        self.pace: Pace | None = None
         self.passes = 0
         self.rows = 0
+        self._recalled = False
         self._began = time.perf_counter()
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="outgrow") if threads > 1 else None
 
     def reduce(self, rows: Foldable, fold: Callable[[Any], R | None]) -> R:
-        """One pass: fold the units, merge in their order, then over the ranks."""
+        """One pass: fold the units, merge in their order, then over the ranks; or recall what it gave."""
+        self._recalled = self.journal.replays
+        if self._recalled:
+            self.passes += 1
+            return self.journal.recall()
         began = time.perf_counter()
-        merged = self.comm.allreduce(self.local(rows, fold))
+        local = self.local(rows, fold)
+        own = Pace(time.perf_counter() - began, self.comm.rank, self.comm.host)
+        merged, self.pace = self.comm.allreduce((local, own))
         self.passes += 1
         if merged is None:
             raise DataError("There are no rows to learn from. Check the path, the conditions and the split.")
+        self.journal.note(merged)
         self.tell("pass", self.passes, seconds=time.perf_counter() - began, rows=self.rows)
         return merged
 
@@ -77,10 +111,11 @@ class Run:
         rows: int = 0,
         loss: float | None = None,
     ) -> None:
-        """Report progress; ranks other than the first keep quiet."""
-        if self.comm.rank == 0 and heard():
+        """Report progress; ranks other than the first, and passes that are only recalled, keep quiet."""
+        if self.comm.rank == 0 and heard() and not self._recalled:
             elapsed = time.perf_counter() - self._began
-            emit(Event(self.stage, unit, step, total, rows, seconds, elapsed, loss, peak_bytes()))
+            slowest = str(self.pace) if self.pace is not None and self.comm.size > 1 else None
+            emit(Event(self.stage, unit, step, total, rows, seconds, elapsed, loss, peak_bytes(), slowest))
 
     def close(self) -> None:
         if self._pool is not None:
@@ -96,6 +131,7 @@ class Run:
         def fold_units(part: Sequence[Unit]) -> R | None:
             total: R | None = None
             for unit in part:
+                self.comm.check()
                 for item in unit():
                     total = merge(total, fold(item))
             return total

@@ -16,7 +16,6 @@ import pyarrow as pa
 
 from outgrow.data.batch import Batch, Matrix
 from outgrow.data.hashing import row_hash
-from outgrow.data.source import BATCH_BYTES
 from outgrow.engine.matrix import Block, Labels, MatrixSpec, MatrixView, Tiles, build_blocks, check_numeric
 from outgrow.engine.memory import Store
 from outgrow.engine.run import Run, Unit
@@ -81,15 +80,6 @@ class Resident:
 
         store.extend(self.run.map(read, self._read_units()))
         return store
-
-
-def work_bytes(pieces: Sequence[Readable]) -> int:
-    """About what one thread needs beside the rows it keeps: a piece being decoded, copies of a few batches.
-
-    The factors are measured: PyArrow holds raw, decoded and prefetched parts of a piece at the same time.
-    """
-    largest = max((piece.nbytes for piece in pieces), default=0)
-    return (16 << 20) + 4 * largest + 6 * min(BATCH_BYTES, largest)
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,7 +171,7 @@ class Shard:
 
     def _change(self, batch: Batch, *, encoded: bool = True) -> Batch:
         if self.keep is not None:
-            batch = Batch.from_arrow(batch.to_arrow().filter(pa.array(self.keep(row_hash(batch)))))
+            batch = batch.filter(self.keep(row_hash(batch)))
         for step in self.steps:
             batch = step(batch)
         return batch if encoded or not self.encoded else self.rows.plain(batch)

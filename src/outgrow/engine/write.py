@@ -46,7 +46,7 @@ def write_parquet(
             rows.scan,
             stage="write",
             keep=False,
-        )
+        ).result
         if not written:
             ds.write_dataset(
                 schema.empty_table(), draft, format="parquet", basename_template="part-{i}.parquet"

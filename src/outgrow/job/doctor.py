@@ -7,13 +7,19 @@ import platform
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from outgrow._optional import EXTRAS
 from outgrow.engine.local import Local
 from outgrow.engine.memory import available_bytes, describe_size
+from outgrow.errors import OutgrowError
 from outgrow.job.engines import LOCAL, open_engine
 from outgrow.job.record import installed_version
+
+WANTED = ("outgrow", "numpy", "scipy", "pyarrow", "scikit-learn")
+"""What executors must have in the driver's version: models are computed with them."""
 
 CORE = ("outgrow", "numpy", "scipy", "pyarrow", "scikit-learn", "matplotlib", "rich")
 JAVA_NEEDED = 17
@@ -79,33 +85,46 @@ def _engine(name: str) -> list[Finding]:
         return [Finding("engine local", "ready", True)]
     try:
         engine = open_engine(name)
-        session = engine.session  # type: ignore[attr-defined]
-        rows = session.range(100, numPartitions=2).count()
-        reached = Finding(f"engine {name}", f"Spark {session.version}, counted {rows} rows", True)
-        return [reached, _executors(session)]
-    except Exception as error:
-        # whatever keeps Spark away is what the person wants to read here
-        said = str(error).strip().splitlines() or [type(error).__name__]
-        return [Finding(f"engine {name}", said[0], False, "check the address, and that the cluster is up")]
+        return [_reached(name, engine), *_executors(engine.look(WANTED))]  # type: ignore[attr-defined]
+    except OutgrowError as error:
+        return [Finding(f"engine {name}", str(error), False, "see what it says; is the cluster up?")]
 
 
-def _executors(session: object) -> Finding:
-    """Whether the Python workers have outgrow, and the version there."""
+def _reached(name: str, engine: Any) -> Finding:
+    return Finding(f"engine {name}", f"Spark {engine.session.version}, {engine.slots} tasks at once", True)
 
-    def look(batches):  # type: ignore[no-untyped-def]
-        import pyarrow as pa
 
-        try:
-            from importlib.metadata import version
+def _executors(sights: Sequence[Any]) -> list[Finding]:
+    """What the tasks of a barrier job saw, one on each slot."""
+    hosts = ", ".join(sorted({sight.host for sight in sights}))
+    memory = describe_size(min(sight.memory for sight in sights))
+    tasks = f"{len(sights)} tasks started together on {hosts}, {memory} of memory available"
+    return [
+        Finding("executors", tasks, True),
+        _python_there(sights),
+        *(_package_there(package, sights) for package in sights[0].packages),
+        _ports_between(sights),
+    ]
 
-            found = version("outgrow")
-        except ImportError:
-            found = ""
-        for _ in batches:
-            yield pa.RecordBatch.from_pydict({"found": [found]})
 
-    rows = session.range(8, numPartitions=2).mapInArrow(look, "found string").collect()  # type: ignore[attr-defined]
-    versions = sorted({row["found"] or "missing" for row in rows})
-    good = versions == [installed_version("outgrow")]
-    remedy = "" if good else "install the same version of outgrow where the executors run Python"
-    return Finding("outgrow on executors", ", ".join(versions), good, remedy)
+def _python_there(sights: Sequence[Any]) -> Finding:
+    found = sorted({sight.python for sight in sights})
+    here = platform.python_version_tuple()[:2]
+    good = all(tuple(version.split(".")[:2]) == here for version in found)
+    remedy = "" if good else f"point PYSPARK_PYTHON at a Python {'.'.join(here)} before the session starts"
+    return Finding("Python on executors", ", ".join(found), good, remedy)
+
+
+def _package_there(package: str, sights: Sequence[Any]) -> Finding:
+    here = installed_version(package)
+    found = sorted({sight.packages[package] or "missing" for sight in sights})
+    good = found == [here]
+    remedy = "" if good else f"install {package}=={here} where the executors run Python"
+    return Finding(f"{package} on executors", ", ".join(found), good, remedy)
+
+
+def _ports_between(sights: Sequence[Any]) -> Finding:
+    closed = [sight.unreachable for sight in sights if sight.unreachable]
+    if not closed:
+        return Finding("ports between executors", "all tasks reached each other", True)
+    return Finding("ports between executors", closed[0], False, "open them, or choose others with ports=")

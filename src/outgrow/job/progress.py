@@ -69,7 +69,9 @@ class _Bars:
                 self._task = self._progress.add_task(event.stage, total=None, detail="")
 
     def _step(self, event: Event) -> None:
-        if self._task is not None:
+        if event.note is not None:
+            self._progress.console.print(f"  [dim]{event.note}[/]", highlight=False)
+        elif self._task is not None:
             self._remember(event)
             shown = next((each for each in self._last.values() if each.loss is not None), event)
             completed = shown.step if shown.total else 0
@@ -98,6 +100,8 @@ def _detail(event: Event, rows_per_second: float) -> str:
         parts.append(say.rate(rows_per_second))
     if event.loss is not None:
         parts.append(f"loss {say.number(event.loss)}")
+    if event.slowest:
+        parts.append(f"slowest {event.slowest}")
     if event.eta:
         parts.append(f"{say.seconds(event.eta)} to go")
     return " · ".join(parts)

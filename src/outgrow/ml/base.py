@@ -82,15 +82,24 @@ class Estimator(BaseEstimator):
         wanted = [*task.columns, *data.beside]
         if set(wanted) != set(scan.schema.names):
             scan = scan.select(wanted)
-        self._restore(engine.fit(fit, scan, stage=f"fit {type(self).__name__}"))
+        stage = f"fit {type(self).__name__}"
+        fitted = engine.fit(fit, scan, stage=stage, identity=lambda: self._identity(task))
+        self._restore(fitted.result)
+        self.fit_record_ = fitted.record
         return self
+
+    def _identity(self, task: Task) -> dict[str, Any]:
+        """What tells this fit from others over the same rows."""
+        from outgrow.ml.persistence import describe
+
+        return {"estimator": describe(clone(self)), "task": [task.target, task.weight, *task.columns]}
 
     def _learned(self) -> dict[str, Any]:
         """What was learned, as an artifact can store it."""
         return {
             name: value
             for name, value in vars(self).items()
-            if name.endswith("_") and not name.startswith("_")
+            if name.endswith("_") and not name.startswith("_") and name != "fit_record_"
         }
 
     def _expect(self, columns: dict[str, str]) -> None:

@@ -84,7 +84,7 @@ def cross_validate(estimator: Any, X: Any, y: Any, sample_weight: Any = None, *,
 
     found = opened.dataset.engine.fit(
         run, opened.dataset.scan, stage=f"cross-validate {type(estimator).__name__}"
-    )
+    ).result
     for model, part in zip(models, found["folds"], strict=True):
         model._restore({"columns_": model.columns_, **part["learned"]})
     scores = [read_scores(model, part["scores"]) for model, part in zip(models, found["folds"], strict=True)]

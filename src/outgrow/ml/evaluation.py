@@ -64,7 +64,8 @@ def evaluate(model: Any, X: Any, y: Any, sample_weight: Any = None) -> Scores:
     engine, scan = opened.dataset.engine, opened.dataset.scan
     tree = engine.fit(
         lambda shard: to_tree(shard.reduce(scorer(model, task))), scan, stage="evaluate", keep=False
-    )
+    ).result
+
     return read_scores(model, tree)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from outgrow import artifact
+from outgrow.engine.record import as_tree
 from outgrow.errors import ArtifactError
 from outgrow.ml import columns as selectors
 from outgrow.ml.base import Estimator
@@ -22,10 +23,12 @@ _SELECTORS = {cls.__name__: cls for cls in (selectors._Numeric, selectors._Categ
 
 def save(estimator: Estimator, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
     """Write a fitted estimator; see `Estimator.save`."""
+    record = getattr(estimator, "fit_record_", None)
     tree = {
         "libraries": {name: sys.modules[name].__version__ for name in LIBRARIES if name in sys.modules},
         "schema": getattr(estimator, "columns_", {}),
         "estimator": describe(estimator),
+        "fit": None if record is None else as_tree(record),
     }
     artifact.write(path, tree, overwrite=overwrite)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ import pyarrow as pa
 from outgrow.data.batch import Batch
 from outgrow.data.scan import ScanPiece, Step, run_steps
 from outgrow.data.source import Piece, check_names, empty_batch
+from outgrow.engine.spark.vectors import VectorColumn, empty_matrix, find_vectors, open_batch, vector_type
 from outgrow.errors import SchemaError
 
 PLACE = "__outgrow_place"
@@ -24,8 +25,13 @@ class FrameSource:
     def __init__(self, frame: Any) -> None:
         self.frame = frame
         check_names(frame.columns, "The Spark DataFrame")
-        self._schema = frame.limit(0).toArrow().schema
-        nested = [f"{f.name} ({f.type})" for f in self._schema if pa.types.is_nested(f.type)]
+        self.vectors = find_vectors(frame)
+        found = frame.limit(0).toArrow().schema
+        self._schema = pa.schema(
+            [(f.name, vector_type(self.vectors[f.name]) if f.name in self.vectors else f.type) for f in found]
+        )
+        others = [field for field in found if field.name not in self.vectors]
+        nested = [f"{field.name} ({field.type})" for field in others if pa.types.is_nested(field.type)]
         if nested:
             raise SchemaError(
                 f"Nested columns cannot be used: {', '.join(nested)}. "
@@ -37,7 +43,8 @@ class FrameSource:
         return self._schema
 
     def example(self) -> Batch:
-        return empty_batch(self._schema)
+        vectors = {name: empty_matrix(name, vector) for name, vector in self.vectors.items()}
+        return empty_batch(self._schema).with_columns(vectors)
 
     def pieces(self) -> Sequence[Piece]:
         raise TypeError("the rows of a Spark DataFrame are read by Spark's tasks")
@@ -54,12 +61,13 @@ class StreamPiece:
 
     rows: Iterator[pa.RecordBatch]
     steps: Sequence[Step]
+    vectors: Mapping[str, VectorColumn]
     nbytes: int = 0
 
     def batches(self, *, encoded: bool = False) -> Iterator[Batch]:
         for batch in self.rows:
             if batch.num_rows:
-                changed = run_steps(self.steps, Batch.from_arrow(batch))
+                changed = run_steps(self.steps, open_batch(batch, self.vectors))
                 if changed.num_rows:
                     yield changed
 
@@ -90,13 +98,31 @@ def share_out(pieces: Sequence[ScanPiece], parts: int) -> list[list[ScanPiece]]:
     return runs
 
 
-def spark_schema(schema: pa.Schema) -> tuple[str, pa.Schema]:
+def spark_schema(schema: pa.Schema) -> tuple[str, dict[str, pa.DataType]]:
     """The Spark DDL of an Arrow schema, and the exact Arrow types Spark then expects."""
     pairs = [_spark_type(field) for field in schema]
     ddl = ", ".join(
         f"`{field.name.replace('`', '``')}` {name}" for field, (name, _) in zip(schema, pairs, strict=True)
     )
-    return ddl, pa.schema([pa.field(f.name, kind) for f, (_, kind) in zip(schema, pairs, strict=True)])
+    return ddl, {field.name: kind for field, (_, kind) in zip(schema, pairs, strict=True)}
+
+
+def with_vectors(
+    ddl: str, exact: Mapping[str, pa.DataType], kept: Sequence[str], order: Sequence[str]
+) -> tuple[Any, dict[str, pa.DataType | None]]:
+    """A Spark schema with columns of Spark ML's vectors put where they stood among the columns `order`.
+
+    Columns that are not in `order` come from matrices, one for each of their names, and go behind.
+    """
+    from pyspark.ml.linalg import VectorUDT
+    from pyspark.sql.types import StructField, StructType
+
+    parsed: Any = StructType.fromDDL(ddl) if ddl else StructType()
+    fields = {field.name: field for field in parsed.fields}
+    fields |= {name: StructField(name, VectorUDT()) for name in kept}
+    names = [name for name in order if name in fields]
+    names += [name for name in fields if name not in names]
+    return StructType([fields[name] for name in names]), {name: exact.get(name) for name in names}
 
 
 _EXACT = {

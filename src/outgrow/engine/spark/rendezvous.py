@@ -24,15 +24,16 @@ _TRIES = 8
 _NONCE = 16
 
 
-def join(rank: int, hosts: Sequence[str], secret: bytes, *, ports: tuple[int, int], deadline: float) -> Tcp:
+def join(rank: int, hosts: Sequence[str], secret: bytes, *, ports: tuple[int, int], joining: float,
+         deadline: float) -> Tcp:  # fmt: skip
     """Connect this rank with its parent and children.
 
     Raises
     ------
     EngineError
-        When they are not all there within `deadline` seconds; it names who is missing.
+        When they are not all there within `joining` seconds; it names who is missing.
     """
-    size, until = len(hosts), time.monotonic() + deadline
+    size, until = len(hosts), time.monotonic() + joining
     children = [child for child in (2 * rank + 1, 2 * rank + 2) if child < size]
     peers: dict[int, socket.socket] = {}
     listener = _listen(hosts[rank], _sequence(secret, rank, ports)) if children else None
@@ -47,7 +48,7 @@ def join(rank: int, hosts: Sequence[str], secret: bytes, *, ports: tuple[int, in
     finally:
         if listener is not None:
             listener.close()
-    return Tcp(rank, size, peers, deadline, host=hosts[rank])
+    return Tcp(rank, size, peers, deadline, hosts)
 
 
 def accept(listener: socket.socket, secret: bytes, until: float) -> tuple[int, socket.socket] | None:

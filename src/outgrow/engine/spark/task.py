@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-import socket
+import os
 import struct
-import time
+import sys
+import threading
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -18,17 +19,26 @@ import pyarrow as pa
 from outgrow.artifact import pack
 from outgrow.data.batch import Batch
 from outgrow.data.scan import ScanPiece, Step, run_steps
-from outgrow.engine.collective import PeerFailedError, Tcp
-from outgrow.engine.events import Event, listen
+from outgrow.engine.collective import Tcp
+from outgrow.engine.events import listen
+from outgrow.engine.journal import Checkpoint, Journal
+from outgrow.engine.line import PeerFailedError
 from outgrow.engine.memory import Memory, available_bytes, peak_bytes
+from outgrow.engine.record import work_bytes
 from outgrow.engine.run import Run
 from outgrow.engine.shard import Shard
 from outgrow.engine.spark.frames import StreamPiece
-from outgrow.engine.spark.rendezvous import call, join
+from outgrow.engine.spark.hub import Caller
+from outgrow.engine.spark.rendezvous import join
+from outgrow.engine.spark.vectors import VectorColumn, open_batch
+from outgrow.errors import RankLostError
 
 RESULT = pa.schema([("rank", pa.int64()), ("kind", pa.string()), ("payload", pa.binary())])
 RESULT_DDL = "rank bigint, kind string, payload binary"
 _CHUNK = 32 << 20
+_JOINING = 10.0
+"""Most seconds until all ranks have met: Spark starts them at the same moment."""
+_STUCK = 5.0
 
 
 @dataclass(frozen=True)
@@ -40,14 +50,19 @@ class RankJob:
     fit : the code of the fit; its result must be storable by an artifact.
     pieces : for each rank what it reads; None when Spark hands the rows over.
     steps : what is done to rows that Spark hands over.
+    vectors : which of their columns hold vectors of Spark ML.
     example : a batch without rows, as the scan yields them.
-    hub : where the driver listens for progress, or None.
+    hub : where the driver listens, or None.
+    known : the states of passes that were made before.
+    checkpoint : where states are kept, or None.
+    threads : on how many a rank works.
     """
 
     fit: Callable[[Shard], Any]
     stage: str
     pieces: list[list[ScanPiece]] | None
     steps: tuple[Step, ...]
+    vectors: Mapping[str, VectorColumn]
     example: Batch
     keep: bool
     secret: bytes
@@ -55,91 +70,199 @@ class RankJob:
     deadline: float
     memory: int | None
     hub: tuple[str, int] | None
+    heard: bool
+    known: list[bytes]
+    checkpoint: Checkpoint | None
+    threads: int
 
     def __call__(self, rows: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         from pyspark import BarrierTaskContext
 
         context = BarrierTaskContext.get()
-        rank = context.partitionId()
         hosts = [info.address.rpartition(":")[0] for info in context.getTaskInfos()]
         secret = self.secret + struct.pack("<i", context.attemptNumber())
-        began = time.perf_counter()
-        for kind, payload in self._run(rank, hosts, secret, rows):
-            yield from _rows(rank, kind, payload)
-        report = {"host": hosts[rank], "seconds": time.perf_counter() - began, "peak": peak_bytes()}
-        yield from _rows(rank, "report", json.dumps(report).encode())
+        yield from _Rank(self, context.partitionId(), hosts, secret).run(rows)
 
-    def _run(
-        self, rank: int, hosts: list[str], secret: bytes, rows: Iterator[pa.RecordBatch]
-    ) -> Iterator[tuple[str, bytes]]:
-        comm: Tcp | None = None
+
+class _Rank:
+    """One rank at work."""
+
+    def __init__(self, job: RankJob, rank: int, hosts: list[str], secret: bytes) -> None:
+        self.job = job
+        self.rank = rank
+        self.hosts = hosts
+        self.secret = secret
+        self.comm: Tcp | None = None
+        self.work: Run | None = None
+
+    def run(self, rows: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """The rows of the answer: on rank 0 the result, on a rank that fails the cause."""
         try:
-            comm = join(rank, hosts, secret, ports=self.ports, deadline=self.deadline)
-            result, said = self._fit(comm, rows, hosts.count(hosts[rank]))
-            if rank == 0:
-                yield "result", pack(result)
-                yield from (("warning", text.encode()) for text in said)
+            for kind, payload in self._answer(rows):
+                yield from _rows(self.rank, kind, payload)
+        except RankLostError as error:
+            self._report(error)
+            raise  # the task has to fail: Spark then ends all others, the lost one too
         except PeerFailedError:
-            return  # that rank reports the cause itself
+            pass  # that rank reports the cause itself
         except Exception as error:
-            reason = f"{type(error).__name__}: {error}"
-            if comm is not None:
-                comm.abort(reason)
-            cause = {
-                "type": type(error).__name__,
-                "message": str(error),
-                "host": hosts[rank],
-                "trace": traceback.format_exc(),
-            }
-            yield "error", json.dumps(cause).encode()
+            if self.comm is not None and self.comm.cause is not None and self.comm.cause.lost:
+                lost = self.comm.cause.error()
+                self._report(lost)
+                raise lost from error
+            yield from _rows(self.rank, "error", json.dumps(self._fail(error)).encode())
         finally:
-            for _ in rows:
-                pass  # Spark ends a worker that leaves rows behind, and the next task waits for a new one
-            if comm is not None:
-                comm.close()
+            if self.comm is not None:
+                self.comm.close()
+        for _ in rows:
+            pass  # Spark ends a worker that leaves rows behind, and the next task waits for a new one
 
-    def _fit(self, comm: Tcp, stream: Iterator[pa.RecordBatch], neighbours: int) -> tuple[Any, list[str]]:
-        budget = self.memory or available_bytes() * 3 // 4 // neighbours
-        run = Run(comm, 1, Memory(budget), self.stage)
-        pieces: Sequence[Any] = (
-            [StreamPiece(stream, self.steps)] if self.pieces is None else self.pieces[comm.rank]
+    def _answer(self, rows: Iterator[pa.RecordBatch]) -> Iterator[tuple[str, bytes]]:
+        job, deadline = self.job, self.job.deadline
+        caller = Caller(
+            job.hub if self.rank == 0 else None, self.rank, job.secret, beat=min(10.0, deadline / 4)
         )
-        with ExitStack() as stack, warnings.catch_warnings(record=True) as caught:
+        try:
+            self.comm = join(self.rank, self.hosts, self.secret, ports=job.ports,
+                             joining=min(deadline, _JOINING), deadline=deadline)  # fmt: skip
+            with _unstuck(self.comm):
+                result, said = self._fit(rows, caller)
+        finally:
+            caller.close()
+        assert self.work is not None
+        facts = {"host": self.comm.host, "peak": peak_bytes(), "passes": self.work.passes,
+                 "spilled": self.work.memory.spilled}  # fmt: skip
+        yield "report", json.dumps(facts).encode()
+        if self.rank == 0:
+            yield "result", pack(result)
+            yield from (("warning", text.encode()) for text in said)
+
+    def _fit(self, stream: Iterator[pa.RecordBatch], caller: Caller) -> tuple[Any, list[str]]:
+        job, comm = self.job, self.comm
+        assert comm is not None
+        budget = job.memory or available_bytes() * 3 // 4 // self.hosts.count(comm.host)
+        pieces: Sequence[Any] = (
+            [StreamPiece(stream, job.steps, job.vectors)] if job.pieces is None else job.pieces[self.rank]
+        )
+        memory = Memory(budget, work=job.threads * work_bytes(pieces))
+        self.work = run = Run(comm, job.threads, memory, job.stage, self._journal(caller))
+        with warnings.catch_warnings(record=True) as caught, self._telling(caller):
             warnings.simplefilter("always")
-            if comm.rank == 0 and self.hub is not None:
-                stack.enter_context(_telling(self.hub, self.secret))
-            keep = self.keep or self.pieces is None
-            result = self.fit(Shard.of(run, pieces, self.example, keep=keep))
+            keep = job.keep or job.pieces is None
+            result = job.fit(Shard.of(run, pieces, job.example, keep=keep))
         return result, [f"{item.category.__name__}: {item.message}" for item in caught]
+
+    def _journal(self, caller: Caller) -> Journal:
+        if self.rank:
+            return Journal(self.job.known)
+
+        def keep(place: int, entry: bytes) -> None:
+            caller.state(place, entry)
+            if self.job.checkpoint is not None:
+                self.job.checkpoint.keep(place, entry)
+
+        return Journal(self.job.known, keep)
+
+    def _telling(self, caller: Caller) -> Any:
+        return listen(caller.event) if self.rank == 0 and self.job.heard else nullcontext()
+
+    def _fail(self, error: Exception) -> dict[str, Any]:
+        """Tell the other ranks and the driver that this one gives up; what the driver is told."""
+        if self.comm is not None:
+            self.comm.abort(f"{type(error).__name__}: {error}")
+        cause = {
+            "type": type(error).__name__,
+            "message": str(error),
+            "rank": self.rank,
+            "host": self.hosts[self.rank],
+            "passed": 0 if self.work is None else self.work.passes,
+            "trace": traceback.format_exc(),
+        }
+        self._tell_driver(cause)
+        return cause
+
+    def _report(self, error: Exception) -> None:
+        """Tell the driver which rank was lost."""
+        self._tell_driver(
+            {
+                "type": "RankLostError",
+                "message": str(error),
+                "rank": getattr(error, "rank", -1),
+                "host": getattr(error, "host", "?"),
+                "passed": 0 if self.work is None else self.work.passes,
+                "trace": "",
+            }
+        )
+
+    def _tell_driver(self, cause: dict[str, Any]) -> None:
+        caller = Caller(self.job.hub, self.rank, self.job.secret, beat=1.0)
+        caller.failure(cause)
+        caller.close()
+
+
+@contextmanager
+def _unstuck(comm: Tcp) -> Iterator[None]:
+    """End this process when it takes no notice that another rank is lost.
+
+    A library that talks to the other ranks by itself may wait for the lost one much longer than we do, in
+    code that cannot be interrupted. Spark notices that the process is gone and ends the others.
+    """
+    done = threading.Event()
+
+    def watch() -> None:
+        while not comm.failed.wait(1.0):
+            if done.is_set():
+                return
+        if comm.cause is not None and comm.cause.lost and not done.wait(_STUCK):
+            print(f"outgrow: {comm.cause.error()} This process waits for it and is ended.", file=sys.stderr)
+            sys.stderr.flush()
+            os._exit(70)
+
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield
+    finally:
+        done.set()
 
 
 @dataclass(frozen=True)
 class MapJob:
-    """Batches on their way through the steps of a scan, or out of the pieces of a source."""
+    """Batches on their way through the steps of a scan, or out of the pieces of a source.
+
+    Attributes
+    ----------
+    vectors : the columns of the input that hold vectors of Spark ML.
+    kept : those of them that no step changes: they are handed back as they came.
+    schema : of the answer, in which None is the type of a column that is kept.
+    """
 
     pieces: list[list[ScanPiece]] | None
     steps: tuple[Step, ...]
-    schema: pa.Schema
+    vectors: Mapping[str, VectorColumn]
+    kept: tuple[str, ...]
+    schema: Mapping[str, pa.DataType | None]
 
     def __call__(self, rows: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in self._batches(rows):
-            if batch.num_rows:
-                yield pa.RecordBatch.from_arrays(
-                    [
-                        _exactly(column, field.type)
-                        for column, field in zip(batch.columns, self.schema, strict=True)
-                    ],
-                    schema=self.schema,
-                )
-
-    def _batches(self, rows: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in rows:
             if self.pieces is None:
-                yield run_steps(self.steps, Batch.from_arrow(batch)).to_arrow()
+                yield from self._changed(batch)
                 continue
             for place in batch.column(0).to_pylist():
                 for piece in self.pieces[place]:
-                    yield from (found.to_arrow() for found in piece.batches())
+                    for found in piece.batches():
+                        yield self._answer(found.to_arrow(), batch)
+
+    def _changed(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+        result = run_steps(self.steps, open_batch(batch, self.vectors))
+        if result.num_rows:
+            yield self._answer(result.drop(self.kept).to_arrow(), batch)
+
+    def _answer(self, result: pa.RecordBatch, given: pa.RecordBatch) -> pa.RecordBatch:
+        arrays = [
+            given.column(name) if kind is None else _exactly(result.column(name), kind)
+            for name, kind in self.schema.items()
+        ]
+        return pa.RecordBatch.from_arrays(arrays, names=list(self.schema))
 
 
 def _exactly(column: pa.Array, kind: pa.DataType) -> pa.Array:
@@ -152,26 +275,3 @@ def _rows(rank: int, kind: str, payload: bytes) -> Iterator[pa.RecordBatch]:
     for start in range(0, max(1, len(payload)), _CHUNK):
         part = payload[start : start + _CHUNK]
         yield pa.RecordBatch.from_pylist([{"rank": rank, "kind": kind, "payload": part}], schema=RESULT)
-
-
-def _telling(hub: tuple[str, int], secret: bytes) -> Any:
-    """Send events to the driver while the block runs; without a way there, do nothing."""
-    line = call(hub, 0, secret, timeout=1.0)
-    return ExitStack() if line is None else listen(_Teller(line))
-
-
-class _Teller:
-    """Sends each event to the driver, until the driver hears no more."""
-
-    def __init__(self, line: socket.socket) -> None:
-        self.line: socket.socket | None = line
-        line.settimeout(2.0)
-
-    def __call__(self, event: Event) -> None:
-        if self.line is None:
-            return
-        text = json.dumps(asdict(event)).encode()
-        try:
-            self.line.sendall(len(text).to_bytes(4, "little") + text)
-        except OSError:
-            self.line = None

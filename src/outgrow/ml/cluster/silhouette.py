@@ -59,7 +59,7 @@ def silhouette_score(X: Any, labels: Any, *, metric: str = "euclidean") -> float
             )
         return _squared(view) if metric == "sqeuclidean" else _all_pairs(view)
 
-    return float(opened.dataset.engine.fit(score, opened.dataset.scan, stage="silhouette"))
+    return float(opened.dataset.engine.fit(score, opened.dataset.scan, stage="silhouette").result)
 
 
 def _squared(view: MatrixView) -> float:

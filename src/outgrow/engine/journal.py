@@ -1,0 +1,112 @@
+"""What a fit has learned so far: the merged states of its passes, in their order.
+
+A fit is ordinary code that sees its rows only through passes. One that starts anew and is handed the states
+that were merged before arrives, without touching a row, where the last one stopped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from outgrow.artifact import disk_errors, pack, unpack
+from outgrow.data.scan import Scan
+from outgrow.stats.state import from_tree, to_tree
+
+LIMIT = 1 << 30
+"""Bytes of states that are kept; what comes after is not, and would be computed anew."""
+
+_DIGEST = 16
+_ENDING = ".state"
+
+
+Identity = Callable[[], dict[str, Any]]
+"""What is fitted, and how: a tree that an artifact could hold, made when it is asked for."""
+
+
+class Journal:
+    """The states known beforehand, and where the next ones go.
+
+    Parameters
+    ----------
+    known : entries of an earlier run of the same fit, in order.
+    keep : takes the number and the content of each new entry; None where nobody wants them.
+    """
+
+    def __init__(self, known: Sequence[bytes] = (), keep: Callable[[int, bytes], None] | None = None) -> None:
+        self.written = 0
+        self._known = list(reversed(known))
+        self._place = 0
+        self._keep = keep
+
+    @property
+    def replays(self) -> bool:
+        """Whether the next state is known."""
+        return bool(self._known)
+
+    def recall(self) -> Any:
+        """The next state that is known."""
+        self._place += 1
+        return from_tree(unpack(self._known.pop()))
+
+    def note(self, state: Any) -> None:
+        """Keep a state that was computed."""
+        place, self._place = self._place, self._place + 1
+        if self._keep is None or self.written > LIMIT:
+            return
+        entry = pack(to_tree(state))
+        self.written += len(entry)
+        self._keep(place, entry)
+
+
+def open_checkpoint(folder: str | None, identity: Identity | None, scan: Scan) -> Checkpoint | None:
+    """The place for the journal of one fit; None without a folder, or for what is not worth keeping."""
+    if folder is None or identity is None:
+        return None
+    what = pack({"fit": identity(), "rows": scan.describe()["sha256"], "version": version("outgrow")})
+    return Checkpoint(str(Path(folder).absolute() / hashlib.sha256(what).hexdigest()[:32]))
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The journal of one fit in a folder of its own, so that it outlives the process."""
+
+    path: str
+
+    def entries(self) -> list[bytes]:
+        """The entries on disk up to the first that is missing or damaged."""
+        found: list[bytes] = []
+        while True:
+            path = self._file(len(found))
+            if not path.exists():
+                return found
+            content = path.read_bytes()
+            entry = content[_DIGEST:]
+            if content[:_DIGEST] != _digest(entry):
+                return found
+            found.append(entry)
+
+    def keep(self, place: int, entry: bytes) -> None:
+        """Write an entry, whole or not at all."""
+        path = self._file(place)
+        draft = path.with_suffix(".draft")
+        with disk_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            draft.write_bytes(_digest(entry) + entry)
+            draft.replace(path)
+
+    def clear(self) -> None:
+        """Forget the fit: it is done."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def _file(self, place: int) -> Path:
+        return Path(self.path) / f"{place:08d}{_ENDING}"
+
+
+def _digest(entry: bytes) -> bytes:
+    return hashlib.blake2b(entry, digest_size=_DIGEST).digest()

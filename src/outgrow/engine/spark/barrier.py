@@ -1,0 +1,158 @@
+"""A fit on Spark: one barrier job, and another when ranks are lost."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import pyarrow as pa
+from sklearn.exceptions import ConvergenceWarning
+
+from outgrow.artifact import unpack
+from outgrow.data.scan import Scan
+from outgrow.engine.events import Event, emit, heard
+from outgrow.engine.journal import Checkpoint
+from outgrow.engine.memory import peak_bytes
+from outgrow.engine.record import FitRecord, Fitted, MemoryPlan
+from outgrow.engine.run import Run
+from outgrow.engine.shard import Shard
+from outgrow.engine.spark.frames import FrameSource, share_out, spread
+from outgrow.engine.spark.hub import Hub
+from outgrow.engine.spark.supervise import STARTING, Supervisor, failure
+from outgrow.engine.spark.task import RESULT_DDL, RankJob
+from outgrow.errors import EngineError, RankLostError, RankLostWarning, TooFewSlotsError
+
+if TYPE_CHECKING:
+    from outgrow.engine.spark.engine import Spark
+
+T = TypeVar("T")
+
+ATTEMPTS = 4
+"""How often a fit is started in all when ranks are lost."""
+
+RESTARTING = 4.0
+"""Seconds for which a job may wait for free slots after ranks were lost: then it is submitted again, since
+Spark looks only every quarter of a minute whether there are enough executors for it."""
+
+_WAITS = 8
+_WARNINGS = {"ConvergenceWarning": ConvergenceWarning, "UserWarning": UserWarning}
+
+
+class BarrierFit(Generic[T]):
+    """One fit over the rows of a scan, in as many barrier jobs as it takes."""
+
+    def __init__(self, engine: Spark, fit: Callable[[Shard], T], scan: Scan, stage: str, keep: bool,
+                 checkpoint: Checkpoint | None) -> None:  # fmt: skip
+        self.engine = engine
+        self.fit = fit
+        self.scan = scan
+        self.stage = stage
+        self.keep = keep
+        self.checkpoint = checkpoint
+        self.frame = scan.source.frame if isinstance(scan.source, FrameSource) else None
+        self.ranks = engine.ranks_now()
+        self.known = checkpoint.entries() if checkpoint else []
+        self.lost = 0
+        self.waits = 0
+
+    def run(self) -> Fitted[T]:
+        """The result of rank 0; see `Spark.fit` for what is raised."""
+        began, plan, answer = time.perf_counter(), self._plan(), None
+        plan.announce(self.stage)
+        while answer is None:
+            hub = Hub(self.engine.host(), secrets.token_bytes(32), self.known)
+            try:
+                answer = self._attempt(hub)
+            except RankLostError as error:
+                self._after_loss(hub, error)
+                plan = self._plan()
+            except TooFewSlotsError as error:
+                self._after_wait(error)
+        if self.checkpoint:
+            self.checkpoint.clear()
+        facts, seconds = answer.facts, time.perf_counter() - began
+        return Fitted(answer.value, FitRecord(
+            self.engine.name, self.ranks, self.lost + 1, max(each["passes"] for each in facts), seconds,
+            plan.peak, max(each["peak"] for each in facts), sum(each["spilled"] for each in facts),
+        ))  # fmt: skip
+
+    def _after_loss(self, hub: Hub, error: RankLostError) -> None:
+        """Take up what is known, and say so; give up when ranks are lost time and again."""
+        self.lost += 1
+        if self.lost == ATTEMPTS:
+            raise error
+        self.known = max(hub.states(), self.checkpoint.entries() if self.checkpoint else [], key=len)
+        told = f"{error} Attempt {self.lost + 1} of {ATTEMPTS} goes on after pass {len(self.known)}."
+        emit(Event(self.stage, "retry", self.lost + 1, ATTEMPTS, note=told))
+        warnings.warn(told, RankLostWarning, stacklevel=5)
+
+    def _after_wait(self, error: TooFewSlotsError) -> None:
+        """No slots: an error at first; after a loss, ask again, then for fewer ranks than before."""
+        self.waits += 1
+        if not self.lost or self.waits == _WAITS:
+            raise error
+        if self.waits % 2 == 0 and self.ranks > 1:
+            self.ranks -= -(-self.ranks // 4)
+            told = f"There are no slots for more, so the fit goes on with {self.ranks} rank(s)."
+            emit(Event(self.stage, "retry", self.lost + 1, ATTEMPTS, note=told))
+
+    def _plan(self) -> MemoryPlan:
+        engine = self.engine
+        shares = None if self.frame is not None else share_out(self.scan.pieces(), self.ranks)
+        plan = MemoryPlan.of(shares, engine.memory_per_rank, threads=engine.threads, keep=self.keep)
+        plan.check("memory_per_rank")
+        return plan
+
+    def _attempt(self, hub: Hub) -> _Answer:
+        """One barrier job."""
+        engine, scan, ranks = self.engine, self.scan, self.ranks
+        with hub:
+            job = RankJob(
+                fit=self.fit, stage=self.stage, keep=self.keep, known=self.known, checkpoint=self.checkpoint,
+                pieces=share_out(scan.pieces(), ranks) if self.frame is None else None,
+                steps=scan.steps, vectors=getattr(scan.source, "vectors", {}), example=scan.example(),
+                secret=hub.secret, hub=hub.address, heard=heard(), ports=engine.ports,
+                deadline=engine.deadline, memory=engine.memory_per_rank, threads=engine.threads,
+            )  # fmt: skip
+            frame = self.frame
+            rows = engine.session.range(0, ranks, 1, ranks) if frame is None else spread(frame, ranks)
+            starting = RESTARTING if self.lost else STARTING
+            watched = Supervisor(engine.session, hub, self.stage, ranks, engine.deadline, starting)
+            found = watched.collect(rows.mapInArrow(job, RESULT_DDL, barrier=True, profile=engine.profile()))
+        if found.num_rows:
+            return _answer(found)
+        # Spark runs no task at all over a relation that it knows to be empty: do here what the tasks would do
+        run = Run(stage=self.stage)
+        value = self.fit(Shard.of(run, [], scan.example()))
+        return _Answer(value, [{"passes": run.passes, "peak": peak_bytes(), "spilled": 0}])
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What a job gave: the result of rank 0, and facts about each rank."""
+
+    value: Any
+    facts: list[dict[str, Any]]
+
+
+def _answer(rows: pa.Table) -> _Answer:
+    parts: dict[tuple[int, str], bytes] = {}
+    for row in rows.to_pylist():
+        key = row["rank"], row["kind"]
+        if row["kind"] == "warning":
+            category, _, text = row["payload"].decode().partition(": ")
+            warnings.warn(text, _WARNINGS.get(category, UserWarning), stacklevel=4)
+            continue
+        parts[key] = parts.get(key, b"") + row["payload"]
+    failures = [json.loads(payload) for (_, kind), payload in sorted(parts.items()) if kind == "error"]
+    if failures:
+        raise failure(min(failures, key=lambda told: told["type"] == "EngineError"))
+    if (0, "result") not in parts:
+        raise EngineError("No rank gave a result. Look at the executors' logs.")
+    facts = [json.loads(payload) for (_, kind), payload in sorted(parts.items()) if kind == "report"]
+    return _Answer(unpack(parts[0, "result"]), facts)

@@ -1,0 +1,249 @@
+"""One Spark job under the driver's eyes: it must start, it must not fall silent, and it can be cancelled."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pyarrow as pa
+
+from outgrow import errors
+from outgrow.engine.spark.hub import Hub
+from outgrow.errors import EngineError, OutgrowError, RankLostError, TooFewSlotsError
+
+STARTING = 10.0
+"""Seconds for which a job may wait for free slots."""
+
+_GROUP = ("spark.jobGroup.id", "spark.job.description", "spark.job.interruptOnCancel")
+_LOST = (
+    "Python worker exited unexpectedly",
+    "ExecutorLostFailure",
+    "RankLostError",
+    "Lost executor",
+    "Failed to connect to",
+    "worker lost",
+    "SIGKILL",
+)
+
+
+def is_connect(session: Any) -> bool:
+    """Whether a session is a Spark Connect one."""
+    return ".connect." in type(session).__module__
+
+
+class Supervisor:
+    """Runs a job of a session and looks after it.
+
+    Parameters
+    ----------
+    hub : where the job's ranks call.
+    ranks : how many tasks must run at once.
+    deadline : seconds of silence of rank 0 that are too many.
+    starting : seconds for which the job may wait for free slots; Connect does not tell whether it does.
+    """
+
+    def __init__(self, session: Any, hub: Hub, stage: str, ranks: int, deadline: float,
+                 starting: float = STARTING) -> None:  # fmt: skip
+        self._session = session
+        self._hub = hub
+        self._stage = stage
+        self._ranks = ranks
+        self._deadline = deadline
+        self._starting = starting
+        self._name = f"outgrow-{secrets.token_hex(8)}"
+        self._connect = is_connect(session)
+        self._verdict: EngineError | None = None
+        self._done = threading.Event()
+
+    def collect(self, frame: Any) -> pa.Table:
+        """The rows of a DataFrame.
+
+        Raises
+        ------
+        TooFewSlotsError
+            When no task of the job ran for `starting` seconds.
+        RankLostError
+            When a task's process or executor is gone or fell silent.
+        EngineError
+            When Spark fails for another reason.
+        """
+        watch = threading.Thread(target=self._watch, daemon=True)
+        with self._named():
+            watch.start()
+            try:
+                return frame.toArrow()
+            except KeyboardInterrupt:
+                self._cancel()
+                raise
+            except Exception as error:
+                if _interrupted(error):
+                    self._cancel()
+                    raise KeyboardInterrupt from None
+                if not from_spark(error):
+                    raise
+                raise self._explained(str(error)) from None
+            finally:
+                self._done.set()
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """The jobs inside carry our name, by which they can be asked about and cancelled."""
+        if self._connect:
+            self._session.addTag(self._name)
+            try:
+                yield
+            finally:
+                self._session.removeTag(self._name)
+            return
+        context = self._session.sparkContext
+        before = {key: context.getLocalProperty(key) for key in _GROUP}
+        context.setJobGroup(self._name, f"outgrow: {self._stage}", interruptOnCancel=True)
+        try:
+            yield
+        finally:
+            for key, value in before.items():
+                context.setLocalProperty(key, value)
+
+    def _cancel(self) -> None:
+        if self._connect:
+            self._session.interruptTag(self._name)
+        else:
+            self._session.sparkContext.cancelJobGroup(self._name)
+
+    def _watch(self) -> None:
+        idle_since = time.monotonic()
+        while not self._done.wait(0.5):
+            if self._hub.started or self._tasks() != 0:
+                idle_since = time.monotonic()
+            if time.monotonic() - idle_since > self._starting:
+                self._verdict = TooFewSlotsError(
+                    f"{self._stage} needs {self._ranks} tasks at once, and for {self._starting:g} s the "
+                    "cluster had no free slots for them. Wait until other jobs are done, add executors, or "
+                    "ask for fewer with og.Spark(session, ranks=...)."
+                )
+            elif self._hub.silence() > 1.5 * self._deadline:
+                self._verdict = RankLostError(
+                    f"Rank 0 has not been heard of for {1.5 * self._deadline:g} s. "
+                    "Look at that executor's log.",
+                    rank=0,
+                )
+            if self._verdict is not None:
+                self._cancel()
+                return
+
+    def _tasks(self) -> int | None:
+        """How many tasks of the job run now; None where nobody can tell."""
+        if self._connect:
+            return None
+        tracker = self._session.sparkContext.statusTracker()
+        running = 0
+        for job in tracker.getJobIdsForGroup(self._name):
+            info = tracker.getJobInfo(job)
+            stages = [tracker.getStageInfo(stage) for stage in (info.stageIds if info else ())]
+            running += sum(stage.numActiveTasks for stage in stages if stage is not None)
+        return running
+
+    def _explained(self, text: str) -> OutgrowError:
+        """The cause, from the best witness there is."""
+        if self._verdict is not None:
+            return self._verdict
+        self._hub.settle()
+        told = self._hub.failure
+        if told is not None and told["type"] == "RankLostError":
+            return RankLostError(
+                f"{told['message']} It was lost after pass {told['passed']}.", told["rank"], told["host"]
+            )
+        if told is not None:
+            return failure(told)
+        seen = re.search(r"RankLostError: (Rank (\d+) on (\S+) [^\n]*)", text)
+        if seen:
+            return RankLostError(seen[1], int(seen[2]), seen[3])
+        if any(mark in text for mark in _LOST):
+            return _lost(text)
+        return EngineError(explain(text))
+
+
+def _interrupted(error: BaseException) -> bool:
+    """Whether Ctrl-C is behind this: PySpark, cleaning up after it, raises what the cancelled job said."""
+    behind: BaseException | None = error
+    while behind is not None and not isinstance(behind, KeyboardInterrupt):
+        behind = behind.__context__
+    return behind is not None
+
+
+def _lost(text: str) -> RankLostError:
+    """Which task was lost, as Spark tells it."""
+    task = re.search(
+        r"Lost task (\d+)\.\d+ in stage \S+ \(TID \d+\) \((\S+) executor (\S+)\): ([^\n]*)", text
+    )
+    if task is None:
+        return RankLostError(f"A rank was lost: {explain(text)}")
+    rank, host, executor, why = task.groups()
+    return RankLostError(
+        f"Rank {rank} on {host} (executor {executor}) is gone: {why.strip()}", int(rank), host
+    )
+
+
+def failure(cause: dict[str, Any]) -> OutgrowError:
+    """What a rank that failed told of it, as the error it raised."""
+    rank = cause["rank"]
+    kind = getattr(errors, cause["type"], None)
+    where = f"(rank {rank} on {cause['host']}, its partition {rank}, in pass {cause['passed'] + 1})"
+    if isinstance(kind, type) and issubclass(kind, OutgrowError):
+        error: OutgrowError = kind(f"{cause['message']} {where}")
+    else:
+        error = EngineError(f"{cause['type']}: {cause['message']} {where}")
+    error.add_note("The rank's own trace:\n" + cause["trace"])
+    return error
+
+
+def from_spark(error: Exception) -> bool:
+    """Whether PySpark, its gateway or its client raised this."""
+    return type(error).__module__.partition(".")[0] in ("pyspark", "py4j", "grpc")
+
+
+def explain(text: str) -> str:
+    """The cause in what Spark says, without the trace of its Java half, and what to do about it."""
+    if "No module named" in text:
+        module = text.split("No module named", 1)[1].split("'")[1]
+        return (
+            f"The Python of the executors has no module {module!r}. Install outgrow there, "
+            "or point PYSPARK_PYTHON at a Python that has it before the session starts."
+        )
+    if "PYTHON_VERSION_MISMATCH" in text or "has different version" in text:
+        versions = re.findall(r"\b3\.\d+\b", text)
+        worker, driver = [*versions, "another", "this"][:2]
+        return (
+            f"The executors run Python {worker} and the driver {driver}; PySpark needs one minor version on "
+            "both. Point PYSPARK_PYTHON at the driver's version before the session starts."
+        )
+    if "SPARK-24942" in text or "dynamic resource allocation" in text:
+        return (
+            "Spark runs no barrier job while it allocates executors dynamically. "
+            "Start the session with spark.dynamicAllocation.enabled=false."
+        )
+    if "SPARK-24819" in text:
+        return (
+            "The cluster runs fewer tasks at once than the fit has ranks. "
+            "Ask for fewer with og.Spark(session, ranks=...), or add executors."
+        )
+    if "ResourceProfile" in text or "resource profile" in text:
+        return (
+            "This cluster gives no resources to a stage alone: "
+            f"{next(line for line in text.splitlines() if 'esource' in line).strip()[:300]} "
+            "Leave out cpus_per_rank and gpus_per_rank, and start the session with spark.task.cpus or "
+            "spark.task.resource.gpu.amount instead."
+        )
+    if "stopped SparkContext" in text or "SparkContext was shut down" in text or "SESSION_CLOSED" in text:
+        return "The Spark session has been stopped. Start another, and give it to og.Spark."
+    lines = [line.strip() for line in text.splitlines()]
+    causes = [
+        line for line in lines if line and not line.startswith(("at ", "File ", "Traceback", "^", "..."))
+    ]
+    named = [line for line in causes if "Error" in line or "Exception" in line]
+    return f"Spark could not run the job: {' '.join((named or causes)[:3])[:1000]}"

@@ -1,0 +1,19 @@
+"""A Spark session in this process, for tests and for the processes they start."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from outgrow.testing.clusters import PLAIN
+
+
+def classic_session(master: str, **confs: str) -> Any:
+    """A Classic session."""
+    from pyspark.sql import SparkSession
+
+    builder = SparkSession.builder.master(master)
+    for key, value in {**PLAIN, **confs}.items():
+        builder = builder.config(key, value)
+    session = builder.getOrCreate()
+    session.sparkContext.setLogLevel("OFF")
+    return session

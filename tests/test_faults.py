@@ -1,0 +1,345 @@
+"""Ranks that die or stand still, drivers that die, clusters that are too small: what a fit then does."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import outgrow as og
+from outgrow.data.batch import Batch
+from outgrow.engine.events import Event
+from outgrow.engine.shard import Shard
+from outgrow.errors import EngineError, RankLostError, RankLostWarning, TooFewSlotsError
+from outgrow.testing.clusters import Standalone, alive, kill, stop, wait_until
+
+ROWS = 60_000
+PASSES = 60
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Rows in no clusters, so that every pass moves the centers of k-means."""
+    X = np.random.default_rng(5).normal(size=(ROWS, 6))
+    path = tmp_path_factory.mktemp("rows") / "rows.parquet"
+    table = pa.table({f"x{j}": X[:, j] for j in range(X.shape[1])})
+    pq.write_table(table, path, row_group_size=ROWS // 8)
+    return str(path)
+
+
+@pytest.fixture
+def note(tmp_path: Path) -> Callable[[Batch], Batch]:
+    """Lets whoever reads rows leave its process id in `tmp_path / "readers"`."""
+    folder = tmp_path / "readers"
+    folder.mkdir()
+
+    def note(batch: Batch) -> Batch:
+        if batch.num_rows:
+            (folder / str(os.getpid())).touch()
+        return batch
+
+    return note
+
+
+def model() -> og.KMeans:
+    return og.KMeans(n_clusters=5, max_iter=PASSES, tol=0, random_state=0)
+
+
+def undisturbed(path: str) -> np.ndarray:
+    return model().fit(og.read(path)).cluster_centers_
+
+
+def readers(folder: Path) -> list[int]:
+    """The processes of ranks that hold rows now, the oldest first."""
+    found = sorted((folder / "readers").iterdir(), key=lambda path: path.stat().st_mtime)
+    return [int(path.name) for path in found if alive(int(path.name))]
+
+
+@contextmanager
+def at_iteration(step: int, act: Callable[[], None]) -> Iterator[list[Event]]:
+    """Do something once when k-means reports that many iterations."""
+    seen: list[Event] = []
+    done = threading.Event()
+
+    def listener(event: Event) -> None:
+        seen.append(event)
+        if event.unit == "iteration" and event.step >= step and not done.is_set():
+            done.set()
+            act()
+
+    with og.listen(listener):
+        yield seen
+    assert done.is_set(), "the fit ended before anything was done to it"
+
+
+def lost_passes(seen: list[Event]) -> int:
+    """How many iterations were reported more than once."""
+    steps = [event.step for event in seen if event.unit == "iteration"]
+    return len(steps) - len(set(steps))
+
+
+def engine(spark: Any, **more: Any) -> og.Spark:
+    return og.Spark(spark, ranks=2, **more)
+
+
+# ---- ranks -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_killed_rank_costs_one_pass_at_most(
+    spark: Any, path: str, tmp_path: Path, note: Any, rank: int
+) -> None:
+    data = og.read(path, engine=engine(spark)).map(note)
+    act = lambda: kill(readers(tmp_path)[rank])  # noqa: E731
+    with at_iteration(20, act) as seen, pytest.warns(RankLostWarning) as told:
+        found = model().fit(data)
+    np.testing.assert_allclose(found.cluster_centers_, undisturbed(path), rtol=1e-9)
+    assert lost_passes(seen) <= 1
+    assert "goes on after pass" in str(told[0].message)
+
+
+def test_a_standing_rank_is_noticed(spark: Any, path: str, tmp_path: Path, note: Any) -> None:
+    data = og.read(path, engine=engine(spark, deadline=2.0)).map(note)
+    stopped: list[float] = []
+
+    def act() -> None:
+        stop(readers(tmp_path)[-1])
+        stopped.append(time.monotonic())
+
+    with at_iteration(20, act) as seen, pytest.warns(RankLostWarning, match="did not answer within 2 s"):
+        found = model().fit(data)
+    np.testing.assert_allclose(found.cluster_centers_, undisturbed(path), rtol=1e-9)
+    assert lost_passes(seen) <= 1
+
+
+def test_a_lone_rank_that_stands_still_is_noticed(spark: Any, path: str, tmp_path: Path, note: Any) -> None:
+    data = og.read(path, engine=og.Spark(spark, ranks=1, deadline=2.0)).map(note)
+    act = lambda: stop(readers(tmp_path)[-1])  # noqa: E731
+    with at_iteration(20, act), pytest.warns(RankLostWarning, match="Rank 0 has not been heard of for 3 s"):
+        found = model().fit(data)
+    np.testing.assert_allclose(found.cluster_centers_, undisturbed(path), rtol=1e-9)
+
+
+def test_a_killed_executor_is_survived(
+    spark: Any, cluster: Standalone | None, path: str, tmp_path: Path, note: Any
+) -> None:
+    if cluster is None:
+        data = og.read(path, engine=engine(spark)).map(note)
+        victims: Callable[[], list[int]] = lambda: readers(tmp_path)  # noqa: E731  the ranks of one machine
+    else:
+        data = og.read(path, engine=engine(spark)).map(note)
+        victims = lambda: cluster.executors()[:1]  # noqa: E731
+    with at_iteration(20, lambda: [kill(pid) for pid in victims()]) as seen, pytest.warns(RankLostWarning):
+        found = model().fit(data)
+    np.testing.assert_allclose(found.cluster_centers_, undisturbed(path), rtol=1e-9)
+    assert lost_passes(seen) <= 1
+
+
+def test_a_rank_that_always_dies_ends_the_fit(spark: Any, path: str) -> None:
+    data = og.read(path, engine=engine(spark))
+
+    def fit(shard: Shard) -> int:
+        if shard.run.comm.rank == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return int(shard.reduce(count)[0])
+
+    with pytest.warns(RankLostWarning) as told, pytest.raises(RankLostError, match=r"Rank 1 on \S+"):
+        data.engine.fit(fit, data.scan)
+    assert len(told) == 3
+
+
+def count(batch: Batch) -> np.ndarray:
+    return np.array([float(batch.num_rows)])
+
+
+def test_an_error_stops_ranks_in_the_middle_of_a_pass(spark: Any, path: str) -> None:
+    data = og.read(path, engine=engine(spark))
+
+    def fit(shard: Shard) -> int:
+        if shard.run.comm.rank == 0:
+            raise RuntimeError("out of luck")
+
+        def fold(batch: Batch) -> np.ndarray:
+            time.sleep(2)
+            return count(batch)
+
+        return int(shard.reduce(fold)[0])
+
+    began = time.monotonic()
+    with pytest.raises(EngineError, match=r"out of luck \(rank 0 on \S+, its partition 0, in pass 1\)"):
+        data.engine.fit(fit, data.scan)
+    assert time.monotonic() - began < 6  # the other rank had 8 s of work before it
+
+
+def test_a_slow_pass_is_not_taken_for_a_lost_rank(spark: Any, path: str) -> None:
+    data = og.read(path, engine=engine(spark, deadline=1.0))
+
+    def fit(shard: Shard) -> int:
+        if shard.run.comm.rank == 1:
+            time.sleep(3)
+        return int(shard.reduce(count)[0])
+
+    assert data.engine.fit(fit, data.scan).result == ROWS
+
+
+# ---- the driver ------------------------------------------------------------------------------------------
+
+DRIVER = """
+import os, sys, signal
+import outgrow as og
+path, folder, master, die = sys.argv[1:]
+from sessions import classic_session
+if master == "local":
+    engine = og.Local(threads=1, checkpoint=folder)
+else:
+    engine = og.Spark(classic_session(master), checkpoint=folder)
+steps = []
+def listener(event):
+    if event.unit == "iteration":
+        steps.append(event.step)
+        if event.step == 20 and die == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+with og.listen(listener):
+    model = og.KMeans(n_clusters=5, max_iter=60, tol=0, random_state=0).fit(og.read(path, engine=engine))
+print("steps", len(steps), "sum", repr(float(abs(model.cluster_centers_).sum())))
+"""
+
+
+def run_driver(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", DRIVER, *arguments], capture_output=True, text=True,
+                          timeout=120, cwd=Path(__file__).parent)  # fmt: skip
+
+
+@pytest.mark.parametrize("master", ["local", "local[2]"])
+def test_a_killed_driver_goes_on_from_the_checkpoint(path: str, tmp_path: Path, master: str) -> None:
+    folder = str(tmp_path / "checkpoint")
+    first = run_driver(path, folder, master, "die")
+    assert first.returncode == -signal.SIGKILL, first.stderr
+    kept = len(list(Path(folder).glob("*/*.state")))
+    assert kept >= 20
+    second = run_driver(path, folder, master, "live")
+    assert second.returncode == 0, second.stderr
+    total = float(second.stdout.split()[-1])
+    assert total == pytest.approx(float(abs(undisturbed(path)).sum()), rel=1e-9)
+    assert list(Path(folder).iterdir()) == []  # a fit that is done leaves nothing
+
+
+def test_a_damaged_entry_is_not_replayed(path: str, tmp_path: Path) -> None:
+    folder = str(tmp_path / "checkpoint")
+    assert run_driver(path, folder, "local", "die").returncode == -signal.SIGKILL
+    entries = sorted(Path(folder).glob("*/*.state"))
+    entries[10].write_bytes(entries[10].read_bytes()[:-1])
+    second = run_driver(path, folder, "local", "live")
+    assert float(second.stdout.split()[-1]) == pytest.approx(float(abs(undisturbed(path)).sum()), rel=1e-9)
+
+
+def test_another_fit_does_not_take_the_checkpoint(path: str, tmp_path: Path) -> None:
+    folder = str(tmp_path / "checkpoint")
+    assert run_driver(path, folder, "local", "die").returncode == -signal.SIGKILL
+    other = og.KMeans(n_clusters=4, max_iter=5, tol=0, random_state=0)
+    found = other.fit(og.read(path, engine=og.Local(checkpoint=folder))).cluster_centers_
+    assert len(found) == 4
+    assert len(list(Path(folder).iterdir())) == 1  # the first fit's is still there
+
+
+# ---- slots -----------------------------------------------------------------------------------------------
+
+
+def test_busy_slots_are_an_error_within_seconds(spark: Any, path: str) -> None:
+    if og.Spark(spark).connect:
+        pytest.skip("Connect does not tell what runs; the deadline of the slots is Classic's")
+
+    def occupy() -> None:
+        with pytest.raises(Exception, match="cancel"):
+            spark.range(0, 2, 1, 2).mapInArrow(sleep, "id bigint").count()
+
+    busy = threading.Thread(target=occupy)
+    busy.start()
+    time.sleep(1)
+    began = time.monotonic()
+    with pytest.raises(TooFewSlotsError, match=r"needs 2 tasks at once, and for 10 s .* no free slots"):
+        model().fit(og.read(path, engine=engine(spark)))
+    assert time.monotonic() - began < 14
+    spark.sparkContext.cancelAllJobs()
+    busy.join()
+
+
+def sleep(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    time.sleep(25)
+    yield from batches
+
+
+# ---- the end ---------------------------------------------------------------------------------------------
+
+INTERRUPTED = """
+import os, signal, sys, threading, time
+import outgrow as og
+from sessions import classic_session
+path, folder, master = sys.argv[1:]
+session = classic_session(master)
+def note(batch):
+    if batch.num_rows:
+        open(os.path.join(folder, str(os.getpid())), "w").close()
+    return batch
+def listener(event):
+    if event.unit == "iteration" and event.step == 10:
+        os.kill(os.getpid(), signal.SIGINT)
+try:
+    with og.listen(listener):
+        data = og.read(path, engine=og.Spark(session)).map(note)
+        og.KMeans(n_clusters=5, max_iter=100_000, tol=0, random_state=0).fit(data)
+except KeyboardInterrupt:
+    until = time.monotonic() + 10
+    tracker = session.sparkContext.statusTracker()
+    while tracker.getActiveStageIds() and time.monotonic() < until:
+        time.sleep(0.1)
+    print("active stages", len(tracker.getActiveStageIds()))
+"""
+
+
+def test_ctrl_c_ends_the_job(path: str, tmp_path: Path) -> None:
+    arguments = [path, str(tmp_path), "local[2]"]
+    found = subprocess.run([sys.executable, "-c", INTERRUPTED, *arguments], capture_output=True, text=True,
+                           timeout=120, cwd=Path(__file__).parent)  # fmt: skip
+    assert "active stages 0" in found.stdout, found.stderr
+    ranks = [int(name) for name in os.listdir(tmp_path)]
+    assert ranks
+    wait_until("the ranks are gone", lambda: not any(alive(pid) for pid in ranks), 20)
+
+
+def test_a_stopped_session_is_named(path: str) -> None:
+    code = """
+import sys
+import outgrow as og
+from sessions import classic_session
+session = classic_session("local[1]")
+data = og.read(sys.argv[1], engine=og.Spark(session))
+session.stop()
+try:
+    og.KMeans(n_clusters=2).fit(data)
+except og.errors.EngineError as error:
+    print(error)
+"""
+    found = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True,
+                           timeout=120, cwd=Path(__file__).parent)  # fmt: skip
+    assert "The Spark session has been stopped. Start another" in found.stdout, found.stdout + found.stderr
+
+
+def test_nothing_is_said_when_nothing_happens(spark: Any, path: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = model().fit(og.read(path, engine=engine(spark)))
+    np.testing.assert_allclose(found.cluster_centers_, undisturbed(path), rtol=1e-9)
