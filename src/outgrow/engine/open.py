@@ -21,7 +21,8 @@ def dataset(data: Any, *, engine: Engine | None = None) -> Dataset:
     ----------
     data : a Dataset, a Spark DataFrame (Classic or Connect), anything that speaks Arrow's C stream (pandas,
         Polars, DuckDB, PyArrow), a NumPy array or SciPy sparse matrix of shape (rows, columns).
-    engine : for data in this process; this machine by default.
+    engine : where to work; by default this machine for data in this process, and the session of a Spark
+        DataFrame with the settings of `og.Spark(session)`.
 
     Examples
     --------
@@ -34,7 +35,7 @@ def dataset(data: Any, *, engine: Engine | None = None) -> Dataset:
     if is_spark(data):
         from outgrow.engine.spark.engine import frame_dataset
 
-        return frame_dataset(data)
+        return frame_dataset(data, engine)
     if is_table(data):
         return from_arrow(data, engine=engine)
     values = data if is_sparse(data) else np.asarray(data)

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from outgrow.data.batch import Batch
 from outgrow.data.scan import Scan, Step, run_steps
-from outgrow.engine.dataset import Dataset
+from outgrow.engine.dataset import Dataset, Engine
 from outgrow.engine.journal import Identity, open_checkpoint
 from outgrow.engine.memory import parse_size
 from outgrow.engine.record import Fitted
@@ -214,9 +214,19 @@ class Spark:
         return f"Spark(ranks={self.ranks})"
 
 
-def frame_dataset(frame: Any) -> Dataset:
-    """A Spark DataFrame as a dataset on its own session."""
-    return Dataset(Scan(FrameSource(frame)), Spark(frame.sparkSession))
+def frame_dataset(frame: Any, engine: Engine | None = None) -> Dataset:
+    """A Spark DataFrame as a dataset on its own session.
+
+    Raises
+    ------
+    ParameterError
+        When the engine is not one of a Spark session.
+    """
+    if engine is not None and not isinstance(engine, Spark):
+        raise ParameterError(
+            f"engine={engine!r}: a Spark DataFrame is worked on by its session. Give og.Spark(session, ...)."
+        )
+    return Dataset(Scan(FrameSource(frame)), engine or Spark(frame.sparkSession))
 
 
 def _session_error(error: Exception) -> EngineError:
