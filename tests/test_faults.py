@@ -343,3 +343,45 @@ def test_nothing_is_said_when_nothing_happens(spark: Any, path: str) -> None:
         warnings.simplefilter("error")
         found = model().fit(og.read(path, engine=engine(spark)))
     np.testing.assert_allclose(found.cluster_centers_, undisturbed(path), rtol=1e-9)
+
+
+# ---- trees -----------------------------------------------------------------------------------------------
+
+TREES = """
+import os, sys, signal
+import numpy as np
+import pyarrow as pa
+import outgrow as og
+from outgrow.ml.trees import booster
+booster.SNAPSHOT_SECONDS = 0.0
+folder, die = sys.argv[1:]
+rounds = []
+def listener(event):
+    if event.unit == "round":
+        rounds.append(event.step)
+        if event.step == 12 and die == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+X = np.random.default_rng(0).normal(size=(5000, 5))
+table = pa.table({**{f"x{j}": X[:, j] for j in range(5)}, "y": X[:, 0] * X[:, 1] + np.abs(X[:, 2])})
+engine = og.Local(threads=1, checkpoint=folder)
+with og.listen(listener):
+    model = og.GradientBoostingRegressor(n_estimators=20, max_depth=3)
+    model.fit(og.dataset(table, engine=engine), "y")
+total = repr(float(model.predict(table.drop(["y"])).column("prediction").to_numpy().sum()))
+print("rounds", rounds[0], rounds[-1], "losses", len(model.train_loss_), "sum", total)
+"""
+
+
+def test_boosting_goes_on_from_the_checkpoint(tmp_path: Path) -> None:
+    def run(folder: str, die: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([sys.executable, "-c", TREES, str(tmp_path / folder), die], capture_output=True,
+                              text=True, timeout=120, cwd=Path(__file__).parent)  # fmt: skip
+
+    assert run("a", "die").returncode == -signal.SIGKILL
+    resumed, whole = run("a", "live"), run("b", "live")
+    assert resumed.returncode == 0, resumed.stderr
+    words, expected = resumed.stdout.split(), whole.stdout.split()
+    assert 12 <= int(words[1]) <= 13  # the first round that was grown anew
+    assert words[2] == expected[2] == "20"
+    assert words[4] == expected[4] == "20"
+    assert float(words[6]) == pytest.approx(float(expected[6]), rel=1e-5)

@@ -44,6 +44,9 @@ def run(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a value, like model.C=0.1.")
     ] = None,
     overwrite: Overwrite = False,
+    checkpoint: Annotated[
+        str | None, typer.Option(help="Folder from which a fit goes on when its run was killed.")
+    ] = None,
     debug: Debug = False,
 ) -> None:
     """Train, evaluate, save and score as a job file says, and write a report."""
@@ -55,7 +58,7 @@ def run(
     loaded = load_job(job, settings)
     check_output(loaded, overwrite=overwrite)
     with _progress():
-        outcome = run_job(loaded, open_engine(engine), overwrite=overwrite)
+        outcome = run_job(loaded, open_engine(engine, checkpoint), overwrite=overwrite)
     _show_outcome(outcome)
 
 

@@ -29,6 +29,9 @@ Identity = Callable[[], dict[str, Any]]
 """What is fitted, and how: a tree that an artifact could hold, made when it is asked for."""
 
 
+PASS = "pass"
+
+
 class Journal:
     """The states known beforehand, and where the next ones go.
 
@@ -40,26 +43,29 @@ class Journal:
 
     def __init__(self, known: Sequence[bytes] = (), keep: Callable[[int, bytes], None] | None = None) -> None:
         self.written = 0
-        self._known = list(reversed(known))
+        self._known = list(known)
         self._place = 0
         self._keep = keep
 
-    @property
-    def replays(self) -> bool:
-        """Whether the next state is known."""
-        return bool(self._known)
+    def knows(self, kind: str = PASS) -> bool:
+        """Whether the next entry is known, and of this kind."""
+        return self._place < len(self._known) and unpack(self._known[self._place])["kind"] == kind
 
     def recall(self) -> Any:
         """The next state that is known."""
-        self._place += 1
-        return from_tree(unpack(self._known.pop()))
+        entry, self._place = unpack(self._known[self._place]), self._place + 1
+        return from_tree(entry["state"])
 
-    def note(self, state: Any) -> None:
+    def forget(self) -> None:
+        """Take no more of what is known: what follows is computed anew."""
+        del self._known[self._place :]
+
+    def note(self, state: Any, kind: str = PASS) -> None:
         """Keep a state that was computed."""
         place, self._place = self._place, self._place + 1
         if self._keep is None or self.written > LIMIT:
             return
-        entry = pack(to_tree(state))
+        entry = pack({"kind": kind, "state": to_tree(state)})
         self.written += len(entry)
         self._keep(place, entry)
 

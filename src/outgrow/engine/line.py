@@ -87,9 +87,9 @@ class Line:
         """Send a whole message; False when the other side is not there to take it."""
         try:
             with self._sending:
-                self._send_all(_HEAD.pack(_MESSAGE, len(message)) + message[:_CHUNK])
+                self._peer.sendall(_HEAD.pack(_MESSAGE, len(message)) + message[:_CHUNK])
                 for start in range(_CHUNK, len(message), _CHUNK):
-                    self._send_all(message[start : start + _CHUNK])
+                    self._peer.sendall(message[start : start + _CHUNK])
         except OSError as error:
             self._fail(error)
             return False
@@ -107,7 +107,7 @@ class Line:
             poll = select.poll()
             poll.register(self._peer, select.POLLOUT)
             if poll.poll(0):
-                self._send_all(_HEAD.pack(_BEAT, 0))
+                self._peer.sendall(_HEAD.pack(_BEAT, 0))
         except (OSError, ValueError):
             return  # closed; the reading thread finds out why
         finally:
@@ -134,14 +134,11 @@ class Line:
         if not self._sending.acquire(timeout=1.0):
             return  # a message is stuck on its way: nobody reads there
         try:
-            self._send_all(_HEAD.pack(kind, len(body)) + body)
+            self._peer.sendall(_HEAD.pack(kind, len(body)) + body)
         except OSError:
             return  # nobody is left to tell
         finally:
             self._sending.release()
-
-    def _send_all(self, data: bytes) -> None:
-        self._peer.sendall(data)
 
     def _read(self) -> None:
         try:

@@ -77,7 +77,7 @@ class Run:
 
     def reduce(self, rows: Foldable, fold: Callable[[Any], R | None]) -> R:
         """One pass: fold the units, merge in their order, then over the ranks; or recall what it gave."""
-        self._recalled = self.journal.replays
+        self._recalled = self.journal.knows()
         if self._recalled:
             self.passes += 1
             return self.journal.recall()
@@ -91,6 +91,11 @@ class Run:
         self.journal.note(merged)
         self.tell("pass", self.passes, seconds=time.perf_counter() - began, rows=self.rows)
         return merged
+
+    def resume(self) -> None:
+        """Take no more of what the journal knows: what follows is computed anew."""
+        self.journal.forget()
+        self._recalled = False
 
     def map(self, function: Callable[[Unit], R], units: Sequence[Unit]) -> Iterator[R]:
         """`function` of each unit of this rank, in order, on the threads."""

@@ -10,8 +10,10 @@ LOCAL = "local"
 _SPARK = ("local[", "spark://", "sc://", "yarn", "k8s://")
 
 
-def open_engine(name: str) -> Engine:
+def open_engine(name: str, checkpoint: str | None = None) -> Engine:
     """`local` is this machine; everything else is the address of a Spark.
+
+    `checkpoint` is a folder for the passes of fits under way.
 
     Raises
     ------
@@ -19,7 +21,7 @@ def open_engine(name: str) -> Engine:
         When it is neither.
     """
     if name == LOCAL:
-        return Local()
+        return Local(checkpoint=checkpoint)
     if not name.startswith(_SPARK):
         raise ParameterError(
             f"--engine {name}: it is neither {LOCAL} nor a Spark address. "
@@ -28,4 +30,4 @@ def open_engine(name: str) -> Engine:
     from outgrow.engine.spark.engine import Spark
     from outgrow.engine.spark.session import open_session
 
-    return Spark(open_session(name))
+    return Spark(open_session(name), checkpoint=checkpoint)

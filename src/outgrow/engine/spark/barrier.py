@@ -35,11 +35,13 @@ T = TypeVar("T")
 ATTEMPTS = 4
 """How often a fit is started in all when ranks are lost."""
 
-RESTARTING = 4.0
-"""Seconds for which a job may wait for free slots after ranks were lost: then it is submitted again, since
-Spark looks only every quarter of a minute whether there are enough executors for it."""
+ASKING = 4.0
+"""Seconds after which a job that waits for free slots is submitted again: Spark looks only every quarter of a
+minute whether there are executors enough for a barrier job, and some may just be starting."""
 
-_WAITS = 8
+REBUILDING = 30.0
+"""Seconds for which a fit that has lost ranks waits for slots; at half of them it asks for fewer."""
+
 _WARNINGS = {"ConvergenceWarning": ConvergenceWarning, "UserWarning": UserWarning}
 
 
@@ -58,7 +60,7 @@ class BarrierFit(Generic[T]):
         self.ranks = engine.ranks_now()
         self.known = checkpoint.entries() if checkpoint else []
         self.lost = 0
-        self.waits = 0
+        self.since = time.monotonic()
 
     def run(self) -> Fitted[T]:
         """The result of rank 0; see `Spark.fit` for what is raised."""
@@ -83,7 +85,7 @@ class BarrierFit(Generic[T]):
 
     def _after_loss(self, hub: Hub, error: RankLostError) -> None:
         """Take up what is known, and say so; give up when ranks are lost time and again."""
-        self.lost += 1
+        self.lost, self.since = self.lost + 1, time.monotonic()
         if self.lost == ATTEMPTS:
             raise error
         self.known = max(hub.states(), self.checkpoint.entries() if self.checkpoint else [], key=len)
@@ -92,11 +94,11 @@ class BarrierFit(Generic[T]):
         warnings.warn(told, RankLostWarning, stacklevel=5)
 
     def _after_wait(self, error: TooFewSlotsError) -> None:
-        """No slots: an error at first; after a loss, ask again, then for fewer ranks than before."""
-        self.waits += 1
-        if not self.lost or self.waits == _WAITS:
+        """No slots yet: ask again for a while; after a loss, in the end for fewer ranks than before."""
+        waited = time.monotonic() - self.since
+        if waited > (REBUILDING if self.lost else STARTING) - 0.5:
             raise error
-        if self.waits % 2 == 0 and self.ranks > 1:
+        if self.lost and waited > REBUILDING / 2 and self.ranks > 1:
             self.ranks -= -(-self.ranks // 4)
             told = f"There are no slots for more, so the fit goes on with {self.ranks} rank(s)."
             emit(Event(self.stage, "retry", self.lost + 1, ATTEMPTS, note=told))
@@ -121,8 +123,11 @@ class BarrierFit(Generic[T]):
             )  # fmt: skip
             frame = self.frame
             rows = engine.session.range(0, ranks, 1, ranks) if frame is None else spread(frame, ranks)
-            starting = RESTARTING if self.lost else STARTING
-            watched = Supervisor(engine.session, hub, self.stage, ranks, engine.deadline, starting)
+            waited = time.monotonic() - self.since
+            asking = ASKING if self.lost else min(ASKING, STARTING - waited)
+            watched = Supervisor(
+                engine.session, hub, self.stage, ranks, engine.deadline, starting=asking, waited=waited
+            )
             found = watched.collect(rows.mapInArrow(job, RESULT_DDL, barrier=True, profile=engine.profile()))
         if found.num_rows:
             return _answer(found)

@@ -45,16 +45,18 @@ class Supervisor:
     ranks : how many tasks must run at once.
     deadline : seconds of silence of rank 0 that are too many.
     starting : seconds for which the job may wait for free slots; Connect does not tell whether it does.
+    waited : seconds for which jobs before it have waited for the same.
     """
 
     def __init__(self, session: Any, hub: Hub, stage: str, ranks: int, deadline: float,
-                 starting: float = STARTING) -> None:  # fmt: skip
+                 starting: float = STARTING, waited: float = 0.0) -> None:  # fmt: skip
         self._session = session
         self._hub = hub
         self._stage = stage
         self._ranks = ranks
         self._deadline = deadline
         self._starting = starting
+        self._waited = waited
         self._name = f"outgrow-{secrets.token_hex(8)}"
         self._connect = is_connect(session)
         self._verdict: EngineError | None = None
@@ -121,10 +123,11 @@ class Supervisor:
             if self._hub.started or self._tasks() != 0:
                 idle_since = time.monotonic()
             if time.monotonic() - idle_since > self._starting:
+                seconds = self._waited + self._starting
                 self._verdict = TooFewSlotsError(
-                    f"{self._stage} needs {self._ranks} tasks at once, and for {self._starting:g} s the "
-                    "cluster had no free slots for them. Wait until other jobs are done, add executors, or "
-                    "ask for fewer with og.Spark(session, ranks=...)."
+                    f"{self._stage} needs {self._ranks} tasks at once, and for {seconds:.0f} s the cluster "
+                    "had no free slots for them. Wait until other jobs are done, add executors, or ask for "
+                    "fewer with og.Spark(session, ranks=...)."
                 )
             elif self._hub.silence() > 1.5 * self._deadline:
                 self._verdict = RankLostError(

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -33,6 +34,10 @@ from outgrow.ml.trees.bins import SampledRows, sampled_rows, with_all_categories
 
 PREDICT_ROWS = 8192
 """Rows that one thread answers at a time; a smaller batch is not worth a second thread."""
+
+_TREES = "trees"
+SNAPSHOT_SECONDS = 5.0
+"""How much boosting a fit may lose: after so long the trees so far go into the journal."""
 
 HISTOGRAM_BYTES = 1 << 30
 """Most memory for the histograms of nodes still to be split; XGBoost's own limit counts nodes, not bytes."""
@@ -200,12 +205,13 @@ def _train(run: Run, plan: Plan, parts: list[Part], bins: Any, *, losses: bool) 
     xgb = optional("xgboost", "trees")
     threads = run.threads
     parameters = {"verbosity": 0, "tree_method": "hist", "nthread": threads, **plan.parameters}
+    before = _recalled(run)
     with xgb.config_context(verbosity=0):
         rows = [_quantised(parts[0], threads, bins)]
         rows += [_quantised(part, threads, rows[0]) for part in parts[1:]]
         watched = [(rows[0], "train")] if losses or len(rows) > 1 else []
         watched += [(part, "validation") for part in rows[1:]]
-        callbacks = [_classes()[1](run, plan.rounds)]
+        callbacks = [_classes()[1](run, plan.rounds, before, resumable=not plan.patience)]
         if plan.patience and len(rows) > 1:
             stop = xgb.callback.EarlyStopping(
                 rounds=plan.patience, data_name="validation", save_best=True, maximize=False
@@ -213,13 +219,43 @@ def _train(run: Run, plan: Plan, parts: list[Part], bins: Any, *, losses: bool) 
             callbacks.append(stop)
         history: dict[str, dict[str, list[float]]] = {}
         booster = xgb.train(
-            parameters, rows[0], plan.rounds, evals=watched, evals_result=history,
-            callbacks=callbacks, verbose_eval=False,
+            parameters, rows[0], plan.rounds - before.rounds, evals=watched, evals_result=history,
+            callbacks=callbacks, verbose_eval=False, xgb_model=before.booster(),
         )  # fmt: skip
     # a rank without rows has learned no names, and all ranks shall hold the same
     booster.feature_names = [f"f{j}" for j in range(parts[0].view.width)]
     booster.feature_types = None if plan.kinds is None else list(plan.kinds)
-    return Grown(booster, _losses(history, "train"), _losses(history, "validation"), parts[0].zeros_absent)
+    return Grown(
+        booster,
+        np.concatenate([before.losses, _losses(history, "train")]),
+        _losses(history, "validation"),
+        parts[0].zeros_absent,
+    )
+
+
+@dataclass(frozen=True)
+class _Snapshot:
+    """The trees of the first rounds, which an earlier run of the same fit grew, and the losses after each."""
+
+    rounds: int
+    content: bytes
+    losses: np.ndarray
+
+    def booster(self) -> Any:
+        """What XGBoost goes on from; None for nothing."""
+        if not self.rounds:
+            return None
+        return optional("xgboost", "trees").Booster(model_file=bytearray(self.content))
+
+
+def _recalled(run: Run) -> _Snapshot:
+    """The last snapshot in the journal."""
+    found = _Snapshot(0, b"", np.zeros(0))
+    while run.journal.knows(_TREES):
+        rounds, content, losses = run.journal.recall()
+        found = _Snapshot(int(rounds[0]), content.tobytes(), losses)
+    run.resume()  # passes after the trees were made on trees that are not all in the last snapshot
+    return found
 
 
 def _train_together(run: Run, plan: Plan, parts: list[Part], bins: Any) -> Grown:
@@ -278,16 +314,25 @@ def _classes() -> tuple[type, type]:
             return fields is not None
 
     class Rounds(xgb.callback.TrainingCallback):
-        def __init__(self, run: Run, total: int) -> None:
+        def __init__(self, run: Run, total: int, before: _Snapshot, *, resumable: bool) -> None:
             super().__init__()
-            self._run, self._total = run, total
+            self._run, self._total, self._before = run, total, before
+            self._resumable = resumable
+            self._kept = time.monotonic()
 
         def after_iteration(
             self, model: Any, epoch: int, evals_log: dict[str, dict[str, list[float]]]
         ) -> bool:
-            losses = _losses(evals_log, "train")
-            self._run.tell("round", epoch + 1, self._total, loss=float(losses[-1]) if len(losses) else None)
+            losses, done = _losses(evals_log, "train"), model.num_boosted_rounds()
+            self._run.tell("round", done, self._total, loss=float(losses[-1]) if len(losses) else None)
+            if self._resumable and time.monotonic() - self._kept > SNAPSHOT_SECONDS:
+                self._keep(model, done, np.concatenate([self._before.losses, losses]))
             return False
+
+        def _keep(self, model: Any, done: int, losses: np.ndarray) -> None:
+            content = np.frombuffer(model.save_raw("ubj"), dtype=np.uint8)
+            self._run.journal.note((np.array([float(done)]), content, losses), _TREES)
+            self._kept = time.monotonic()
 
     return Blocks, Rounds
 
