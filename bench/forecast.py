@@ -1,6 +1,6 @@
 """What the measurements of `bench.scaling` mean for larger clusters: `python -m bench.forecast`.
 
-Fills the tables of docs/scaling.md from bench/results/scaling.json.
+Fills the tables of docs/scaling.md from bench/results/scaling/scaling.json.
 """
 
 from __future__ import annotations

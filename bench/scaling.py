@@ -2,7 +2,7 @@
 
 Fits and scoring run on standalone clusters of one and of two workers, each with one core, here. What an
 all-reduce costs is measured between processes that are joined as the ranks of a fit are. The results go to
-bench/results/scaling.json, and docs/scaling.md draws on them.
+bench/results/scaling/scaling.json, and docs/scaling.md draws on them.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ GROUP = 50_000
 STATES = (31, 1_000, 100_000, 1_000_000, 10_000_000)
 RANKS = (2, 4, 8)
 PORTS = (20_000, 30_000)
-RESULTS = Path(__file__).parent / "results" / "scaling.json"
+RESULTS = Path(__file__).parent / "results" / "scaling" / "scaling.json"
 
 
 def main() -> None:
@@ -53,6 +53,7 @@ def main() -> None:
         found["beyond memory"] = beyond_memory(Path(folder))
     found["efficiency"] = efficiency(found)
     print(json.dumps(found["efficiency"], indent=1))
+    RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps(found, indent=1) + "\n")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -191,6 +192,65 @@ except og.errors.EngineError as error:
     assert predicted == parse_size("260MiB")
     assert spilled > 0
     assert "Set memory_per_rank=" in refused
+
+
+def test_the_room_of_executors_is_known_before_the_fit(cluster: Standalone, tmp_path: Path) -> None:
+    path = tmp_path / "rows.parquet"
+    pq.write_table(pa.table({"x": np.arange(2000.0), "y": np.arange(2000.0)}), path)
+    code = (
+        SESSION.replace('"512m"}', '"512m", "spark.executor.pyspark.memory": "3g"}')
+        + """
+notes = []
+with og.listen(lambda event: notes.append(event.note)):
+    og.Ridge().fit(og.read(sys.argv[2], engine=og.Spark(session)), "y")
+print([note for note in notes if note])
+"""
+    )
+    assert "of 3.0 GiB a rank" in run(code, cluster.url, str(path))
+
+
+def test_code_of_users_reaches_the_executors(cluster: Standalone, tmp_path: Path) -> None:
+    (tmp_path / "their_own.py").write_text(
+        "def doubled(batch):\n"
+        "    import pyarrow.compute as pc\n"
+        "    return batch.with_columns({'x': pc.multiply(batch['x'], 2.0)})\n"
+    )
+    path = tmp_path / "rows.parquet"
+    pq.write_table(pa.table({"x": np.arange(200.0), "y": 2 * np.arange(200.0)}), path, row_group_size=50)
+    code = (
+        SESSION
+        + """
+module = sys.argv[3]
+session.addArtifact(module, pyfile=True)
+sys.path.insert(0, module.rpartition("/")[0])
+import their_own
+data = og.read(sys.argv[2], engine=og.Spark(session)).map(their_own.doubled)
+print("coef", round(float(og.LinearRegression().fit(data, "y").coef_[0]), 6))
+"""
+    )
+    assert "coef 1.0" in run(code, cluster.url, str(path), str(tmp_path / "their_own.py"))
+
+
+def test_ports_that_are_taken_are_an_error_within_seconds(cluster: Standalone, tmp_path: Path) -> None:
+    path = tmp_path / "rows.parquet"
+    pq.write_table(pa.table({"x": np.arange(200.0), "y": np.arange(200.0)}), path, row_group_size=50)
+    code = (
+        SESSION
+        + """
+import time
+og.Ridge().fit(og.read(sys.argv[2], engine=og.Spark(session)), "y")
+port = int(sys.argv[3])
+began = time.monotonic()
+try:
+    og.Ridge().fit(og.read(sys.argv[2], engine=og.Spark(session, ports=(port, port + 1))), "y")
+except og.errors.EngineError as error:
+    print(error, "after", time.monotonic() - began < 10)
+"""
+    )
+    with socket.create_server((LOOPBACK, 0)) as taken:
+        found = run(code, cluster.url, str(path), str(taken.getsockname()[1]))
+    assert "is free on 127.0.0.1" in found
+    assert "(rank 0 on 127.0.0.1, its partition 0, in pass 1) after True" in found
 
 
 def test_nothing_listens_after_a_fit(cluster: Standalone, tmp_path: Path) -> None:

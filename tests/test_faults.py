@@ -69,14 +69,14 @@ def readers(folder: Path) -> list[int]:
 
 
 @contextmanager
-def at_iteration(step: int, act: Callable[[], None]) -> Iterator[list[Event]]:
-    """Do something once when k-means reports that many iterations."""
+def at_iteration(step: int, act: Callable[[], None], unit: str = "iteration") -> Iterator[list[Event]]:
+    """Do something once when a fit reports that many iterations."""
     seen: list[Event] = []
     done = threading.Event()
 
     def listener(event: Event) -> None:
         seen.append(event)
-        if event.unit == "iteration" and event.step >= step and not done.is_set():
+        if event.unit == unit and event.step >= step and not done.is_set():
             done.set()
             act()
 
@@ -193,6 +193,24 @@ def test_a_slow_pass_is_not_taken_for_a_lost_rank(spark: Any, path: str) -> None
         return int(shard.reduce(count)[0])
 
     assert data.engine.fit(fit, data.scan).result == ROWS
+
+
+@pytest.mark.parametrize("fault", [stop, kill])
+def test_ranks_that_grow_trees_are_watched_too(
+    spark: Any, path: str, tmp_path: Path, note: Any, fault: Callable[[int], None]
+) -> None:
+    """XGBoost's own collective knows no deadline as short as ours."""
+
+    def trees() -> og.GradientBoostingRegressor:
+        return og.GradientBoostingRegressor(n_estimators=150, max_depth=3)
+
+    data = og.read(path, engine=engine(spark, deadline=2.0)).map(note)
+    act = lambda: fault(readers(tmp_path)[-1])  # noqa: E731
+    with at_iteration(5, act, "round"), pytest.warns(RankLostWarning):
+        found = trees().fit(data, "x5")
+    rows = og.read(path).head(500)
+    expected = trees().fit(og.read(path), "x5").predict(rows).column("prediction").to_numpy()
+    np.testing.assert_allclose(found.predict(rows).column("prediction").to_numpy(), expected, atol=1e-4)
 
 
 # ---- the driver ------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ import resource
 import sys
 import tempfile
 import threading
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Generic, TypeVar
@@ -109,6 +110,7 @@ class Store(Generic[T]):
         with self._lock, disk_errors(Path(self._memory.folder)):
             if self._file is None:
                 self._file = tempfile.TemporaryFile(prefix="outgrow-", dir=self._memory.folder)  # noqa: SIM115
+                weakref.finalize(self, self._file.close)
             start = _align(self._file.seek(0, os.SEEK_END), mmap.ALLOCATIONGRANULARITY)
             spans, at = [], 0
             for buffer in buffers:

@@ -106,7 +106,7 @@ class BarrierFit(Generic[T]):
     def _plan(self) -> MemoryPlan:
         engine = self.engine
         shares = None if self.frame is not None else share_out(self.scan.pieces(), self.ranks)
-        plan = MemoryPlan.of(shares, engine.memory_per_rank, threads=engine.threads, keep=self.keep)
+        plan = MemoryPlan.of(shares, engine.budget, threads=engine.threads, keep=self.keep)
         plan.check("memory_per_rank")
         return plan
 

@@ -167,6 +167,17 @@ class Spark:
             )
         return self.ranks or self.slots
 
+    @property
+    def budget(self) -> int | None:
+        """The most a rank may hold; None where only the rank itself can tell."""
+        if self.memory_per_rank is not None:
+            return self.memory_per_rank
+        room = self.session.conf.get("spark.executor.pyspark.memory", None)
+        if not room:
+            return None
+        cores = int(self.session.conf.get("spark.executor.cores", "1"))
+        return parse_size(_spark_size(room)) * (self.cpus_per_rank or self._task_cpus) // cores
+
     def profile(self) -> Any:
         """The resources of a rank, as Spark is asked for them; None for those of any task."""
         if self.cpus_per_rank is None and self.gpus_per_rank is None:
@@ -227,6 +238,12 @@ def frame_dataset(frame: Any, engine: Engine | None = None) -> Dataset:
             f"engine={engine!r}: a Spark DataFrame is worked on by its session. Give og.Spark(session, ...)."
         )
     return Dataset(Scan(FrameSource(frame)), engine or Spark(frame.sparkSession))
+
+
+def _spark_size(size: str) -> str:
+    """'2g' as Spark means it, in powers of two; a bare number is MiB."""
+    number = size.strip().lower().rstrip("b")
+    return f"{number}MiB" if number.isdigit() else f"{number[:-1]}{number[-1].upper()}iB"
 
 
 def _session_error(error: Exception) -> EngineError:

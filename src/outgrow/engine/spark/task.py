@@ -36,9 +36,10 @@ from outgrow.errors import RankLostError
 RESULT = pa.schema([("rank", pa.int64()), ("kind", pa.string()), ("payload", pa.binary())])
 RESULT_DDL = "rank bigint, kind string, payload binary"
 _CHUNK = 32 << 20
-_JOINING = 10.0
+_JOINING = 8.0
 """Most seconds until all ranks have met: Spark starts them at the same moment."""
 _STUCK = 5.0
+_NOT_FOR_USERS = (ResourceWarning, DeprecationWarning, PendingDeprecationWarning)
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,8 @@ class _Rank:
             warnings.simplefilter("always")
             keep = job.keep or job.pieces is None
             result = job.fit(Shard.of(run, pieces, job.example, keep=keep))
-        return result, [f"{item.category.__name__}: {item.message}" for item in caught]
+        said = [item for item in caught if not issubclass(item.category, _NOT_FOR_USERS)]
+        return result, [f"{item.category.__name__}: {item.message}" for item in said]
 
     def _journal(self, caller: Caller) -> Journal:
         if self.rank:
