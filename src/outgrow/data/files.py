@@ -44,7 +44,9 @@ class FilePiece:
 
     Attributes
     ----------
-    encoded : a fragment of the same rows and its schema, which give text as the dictionaries that the file
+    fragment : the file; the pieces of a file share it, and so its metadata, wherever they are sent together.
+    group : the number of the row group; None for the whole file.
+    encoded : a fragment of the same file and its schema, which give text as the dictionaries that the file
         holds; None where it holds none.
     """
 
@@ -52,6 +54,7 @@ class FilePiece:
     schema: pa.Schema
     nbytes: int
     batch_rows: int = BATCH_ROWS
+    group: int | None = None
     encoded: tuple[Any, pa.Schema] | None = None
 
     def batches(
@@ -64,7 +67,8 @@ class FilePiece:
             options["columns"] = list(columns)
         fragment, schema = self.encoded if encoded and self.encoded else (self.fragment, self.schema)
         try:
-            for batch in fragment.to_batches(schema=schema, **options):
+            part = fragment if self.group is None else fragment.subset(row_group_ids=[self.group])
+            for batch in part.to_batches(schema=schema, **options):
                 if batch.num_rows:
                     yield Batch.from_arrow(batch)
         except (pa.ArrowInvalid, OSError) as error:
@@ -144,17 +148,16 @@ class FilesSource:
 
 def _row_group_pieces(fragment: Any, schema: pa.Schema) -> Iterator[FilePiece]:
     """The row groups of a Parquet file; also with text left as the dictionaries that the file holds."""
-    names = _dictionaries(fragment, schema)
-    format = ds.ParquetFileFormat(dictionary_columns=names)
-    kinds = [_DICTIONARY if field.name in names else field.type for field in schema]
-    encoded = pa.schema(list(zip(schema.names, kinds, strict=True)))
-    for group in fragment.split_by_row_group():
-        info = group.row_groups[0]
-        same = format.make_fragment(
-            group.path, group.filesystem, group.partition_expression, row_groups=[info.id]
+    names, encoded = _dictionaries(fragment, schema), None
+    if names:
+        kinds = [_DICTIONARY if field.name in names else field.type for field in schema]
+        same = ds.ParquetFileFormat(dictionary_columns=names).make_fragment(
+            fragment.path, fragment.filesystem, fragment.partition_expression
         )
+        encoded = same, pa.schema(list(zip(schema.names, kinds, strict=True)))
+    for info in fragment.row_groups:
         rows = batch_rows(info.total_byte_size, info.num_rows)
-        yield FilePiece(group, schema, info.total_byte_size, rows, (same, encoded) if names else None)
+        yield FilePiece(fragment, schema, info.total_byte_size, rows, info.id, encoded)
 
 
 def _dictionaries(fragment: Any, schema: pa.Schema) -> list[str]:
