@@ -65,6 +65,18 @@ def allreduces(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def beyond(found: dict[str, Any]) -> str:
+    """More data than memory."""
+    both = found["beyond memory"]
+    lines = ["| data | rows | s per million rows | spilled, MiB |", "|---|---:|---:|---:|"]
+    for name in ("in memory", "four times the memory"):
+        each = both[name]
+        lines.append(
+            f"| {name} | {each['rows']:,} | {each['s per million rows']:.2f} | {each['spilled, MiB']:,} |"
+        )
+    return "\n".join(lines)
+
+
 def forecast(found: dict[str, Any]) -> str:
     """Seconds of a fit of `PASSES` passes with `ROWS_PER_RANK` rows on each rank."""
     columns = ("executors", "floats in the state", "rows", "start, s", "rows' part, s", "slowest rank, s",
@@ -96,7 +108,8 @@ def allreduce_seconds(found: dict[str, Any], ranks: int, floats: int) -> float:
     return 2 * int(math.log2(ranks)) * (least + (most - least) * floats / many)
 
 
-TABLES = {"clusters": clusters, "efficiency": efficiencies, "allreduce": allreduces, "forecast": forecast}
+TABLES = {"clusters": clusters, "efficiency": efficiencies, "allreduce": allreduces, "beyond": beyond,
+          "forecast": forecast}  # fmt: skip
 
 
 if __name__ == "__main__":
