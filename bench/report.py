@@ -16,11 +16,11 @@ from bench.cases import CASES
 from bench.cases.names import LOCAL, SCAN
 from bench.contest import Case, Record, Target
 
-_FRAME = """reading, one shuffle and handing the rows to Python take most of the time whatever is fitted: the same
-fit over the path takes a fifth"""
-_PATH = "the target was set where MLlib took 21.6 s; here it takes less, and our fit 3 times one scan of the columns"
-_KMEANS = """turns 2 and 3 of ours ran beside other work on the machine; the first, undisturbed, took 5.87 s, a
-tenth of MLlib's"""
+_FRAME = """reading, one shuffle and handing the rows to Python take most of the time whatever is fitted: the
+same fit over the path takes a fifth"""
+_PATH = "the target was set where MLlib took 21.6 s; here it takes less, and our fit 3 scans of the columns"
+_KMEANS = """turns 2 and 3 of ours ran beside other work on the machine; the first, undisturbed, took 5.87 s,
+a tenth of MLlib's"""
 REASONS = {
     ("logistic", "outgrow on Spark, DataFrame : Spark MLlib"): " ".join(_FRAME.split()),
     ("logistic", "outgrow on Spark, path : Spark MLlib"): _PATH,

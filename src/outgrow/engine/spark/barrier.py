@@ -23,7 +23,7 @@ from outgrow.engine.run import Run
 from outgrow.engine.shard import Shard
 from outgrow.engine.spark.frames import FrameSource, share_out, spread
 from outgrow.engine.spark.hub import Hub
-from outgrow.engine.spark.supervise import STARTING, Supervisor, failure
+from outgrow.engine.spark.supervise import Supervisor, failure
 from outgrow.engine.spark.task import RESULT_DDL, RankJob
 from outgrow.errors import EngineError, RankLostError, RankLostWarning, TooFewSlotsError
 
@@ -61,6 +61,7 @@ class BarrierFit(Generic[T]):
         self.known = checkpoint.entries() if checkpoint else []
         self.lost = 0
         self.since = time.monotonic()
+        self.patience = engine.patience
 
     def run(self) -> Fitted[T]:
         """The result of rank 0; see `Spark.fit` for what is raised."""
@@ -96,7 +97,7 @@ class BarrierFit(Generic[T]):
     def _after_wait(self, error: TooFewSlotsError) -> None:
         """No slots yet: ask again for a while; after a loss, in the end for fewer ranks than before."""
         waited = time.monotonic() - self.since
-        if waited > (REBUILDING if self.lost else STARTING) - 0.5:
+        if waited > (REBUILDING if self.lost else self.patience) - 0.5:
             raise error
         if self.lost and waited > REBUILDING / 2 and self.ranks > 1:
             self.ranks -= -(-self.ranks // 4)
@@ -124,7 +125,7 @@ class BarrierFit(Generic[T]):
             frame = self.frame
             rows = engine.session.range(0, ranks, 1, ranks) if frame is None else spread(frame, ranks)
             waited = time.monotonic() - self.since
-            asking = ASKING if self.lost else min(ASKING, STARTING - waited)
+            asking = ASKING if self.lost else min(ASKING, self.patience - waited)
             watched = Supervisor(
                 engine.session, hub, self.stage, ranks, engine.deadline, starting=asking, waited=waited
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -21,7 +22,7 @@ from outgrow.engine.spark.frames import FrameSource, share_out, spark_schema, wi
 from outgrow.engine.spark.probe import Sight, look
 from outgrow.engine.spark.query import query_source
 from outgrow.engine.spark.rendezvous import PORTS
-from outgrow.engine.spark.supervise import explain, from_spark, is_connect
+from outgrow.engine.spark.supervise import NEW_SESSION, STARTING, explain, from_spark, is_connect
 from outgrow.engine.spark.task import MapJob
 from outgrow.errors import EngineError, ParameterError, TooFewSlotsError
 
@@ -126,7 +127,7 @@ class Spark:
 
     def look(self, packages: Sequence[str]) -> list[Sight]:
         """What one task on each slot sees: Python, packages, memory, and whether tasks reach each other."""
-        return look(self.session, self.slots, packages, self.ports, self.host())
+        return look(self.session, self.slots, packages, self.ports, self.host(), self.patience)
 
     def query(self, query: str, tables: Mapping[str, Dataset]) -> Scan:
         """The rows of a SQL query over datasets, by Spark SQL."""
@@ -166,6 +167,14 @@ class Spark:
                 "Ask for fewer ranks, or add executors."
             )
         return self.ranks or self.slots
+
+    @property
+    def patience(self) -> float:
+        """Seconds for which a job may wait for slots: more while the executors of a new session start."""
+        if self.connect or self.session.sparkContext.master.startswith("local"):
+            return STARTING
+        age = time.time() - self.session.sparkContext.startTime / 1000
+        return max(STARTING, NEW_SESSION - age)
 
     @property
     def budget(self) -> int | None:

@@ -41,7 +41,12 @@ class Sight:
 
 
 def look(
-    session: Any, tasks: int, packages: Sequence[str], ports: tuple[int, int], host: str | None
+    session: Any,
+    tasks: int,
+    packages: Sequence[str],
+    ports: tuple[int, int],
+    host: str | None,
+    starting: float,
 ) -> list[Sight]:
     """Run a barrier job of `tasks` tasks and tell what each saw.
 
@@ -53,7 +58,7 @@ def look(
     with Hub(host, secrets.token_bytes(32), []) as hub:
         job = _Look(tuple(packages), hub.secret, ports)
         rows = session.range(0, tasks, 1, tasks).mapInArrow(job, "sight string", barrier=True)
-        found = Supervisor(session, hub, "the look at the executors", tasks, 60.0).collect(rows)
+        found = Supervisor(session, hub, "the look at the executors", tasks, 60.0, starting).collect(rows)
     return [Sight(**json.loads(text)) for text in found.column(0).to_pylist()]
 
 

@@ -19,6 +19,9 @@ from outgrow.errors import EngineError, OutgrowError, RankLostError, TooFewSlots
 STARTING = 10.0
 """Seconds for which a job may wait for free slots."""
 
+NEW_SESSION = 40.0
+"""Seconds from the start of a session until its executors should be there."""
+
 _GROUP = ("spark.jobGroup.id", "spark.job.description", "spark.job.interruptOnCancel")
 _LOST = (
     "Python worker exited unexpectedly",
