@@ -23,7 +23,7 @@ from outgrow.engine.run import Run
 from outgrow.engine.shard import Shard
 from outgrow.engine.spark.frames import FrameSource, share_out, spread
 from outgrow.engine.spark.hub import Hub
-from outgrow.engine.spark.supervise import Supervisor, failure
+from outgrow.engine.spark.supervise import PLANNING, STARTING, Supervisor, failure
 from outgrow.engine.spark.task import RESULT_DDL, RankJob
 from outgrow.errors import EngineError, RankLostError, RankLostWarning, TooFewSlotsError
 
@@ -36,8 +36,8 @@ ATTEMPTS = 4
 """How often a fit is started in all when ranks are lost."""
 
 ASKING = 4.0
-"""Seconds after which a job that waits for free slots is submitted again: Spark looks only every quarter of a
-minute whether there are executors enough for a barrier job, and some may just be starting."""
+"""Seconds after which a job that waits for more executors is submitted again: Spark looks only every quarter
+of a minute whether there are enough for a barrier job, and some may just be starting."""
 
 REBUILDING = 30.0
 """Seconds for which a fit that has lost ranks waits for slots; at half of them it asks for fewer."""
@@ -125,10 +125,13 @@ class BarrierFit(Generic[T]):
             frame = self.frame
             rows = engine.session.range(0, ranks, 1, ranks) if frame is None else spread(frame, ranks)
             waited = time.monotonic() - self.since
-            asking = ASKING if self.lost else min(ASKING, self.patience - waited)
+            enough = engine.slots >= ranks and self.patience == STARTING
+            asking = STARTING if enough else ASKING if self.lost else min(ASKING, self.patience - waited)
             watched = Supervisor(
-                engine.session, hub, self.stage, ranks, engine.deadline, starting=asking, waited=waited
-            )
+                engine.session, hub, self.stage, ranks, engine.deadline,
+                starting=asking, waited=waited,
+                planning=PLANNING if enough and frame is not None else 0.0,
+            )  # fmt: skip
             found = watched.collect(rows.mapInArrow(job, RESULT_DDL, barrier=True, profile=engine.profile()))
         if found.num_rows:
             return _answer(found)

@@ -19,6 +19,9 @@ from outgrow.errors import EngineError, OutgrowError, RankLostError, TooFewSlots
 STARTING = 10.0
 """Seconds for which a job may wait for free slots."""
 
+PLANNING = 60.0
+"""Seconds more that Spark may take to plan a job over a DataFrame: a thousand columns take some."""
+
 NEW_SESSION = 40.0
 """Seconds from the start of a session until its executors should be there."""
 
@@ -48,17 +51,19 @@ class Supervisor:
     ranks : how many tasks must run at once.
     deadline : seconds of silence of rank 0 that are too many.
     starting : seconds for which the job may wait for free slots; Connect does not tell whether it does.
+    planning : seconds more while Spark has no job of ours yet.
     waited : seconds for which jobs before it have waited for the same.
     """
 
     def __init__(self, session: Any, hub: Hub, stage: str, ranks: int, deadline: float,
-                 starting: float = STARTING, waited: float = 0.0) -> None:  # fmt: skip
+                 starting: float = STARTING, planning: float = 0.0, waited: float = 0.0) -> None:  # fmt: skip
         self._session = session
         self._hub = hub
         self._stage = stage
         self._ranks = ranks
         self._deadline = deadline
         self._starting = starting
+        self._planning = planning
         self._waited = waited
         self._name = f"outgrow-{secrets.token_hex(8)}"
         self._connect = is_connect(session)
@@ -121,12 +126,14 @@ class Supervisor:
             self._session.sparkContext.cancelJobGroup(self._name)
 
     def _watch(self) -> None:
-        idle_since = time.monotonic()
+        state, since = "planning", time.monotonic()
         while not self._done.wait(0.5):
-            if self._hub.started or self._tasks() != 0:
-                idle_since = time.monotonic()
-            if time.monotonic() - idle_since > self._starting:
-                seconds = self._waited + self._starting
+            before, state = state, "running" if self._hub.started else self._state()
+            if state == "running" or state != before:
+                since = time.monotonic()
+            patience = self._starting + (self._planning if state == "planning" else 0.0)
+            if time.monotonic() - since > patience:
+                seconds = self._waited + patience
                 self._verdict = TooFewSlotsError(
                     f"{self._stage} needs {self._ranks} tasks at once, and for {seconds:.0f} s the cluster "
                     "had no free slots for them. Wait until other jobs are done, add executors, or ask for "
@@ -142,17 +149,17 @@ class Supervisor:
                 self._cancel()
                 return
 
-    def _tasks(self) -> int | None:
-        """How many tasks of the job run now; None where nobody can tell."""
+    def _state(self) -> str:
+        """What the job does: planning, waiting for slots, or running (where nobody can tell, too)."""
         if self._connect:
-            return None
+            return "running"
         tracker = self._session.sparkContext.statusTracker()
-        running = 0
-        for job in tracker.getJobIdsForGroup(self._name):
-            info = tracker.getJobInfo(job)
-            stages = [tracker.getStageInfo(stage) for stage in (info.stageIds if info else ())]
-            running += sum(stage.numActiveTasks for stage in stages if stage is not None)
-        return running
+        jobs = [tracker.getJobInfo(job) for job in tracker.getJobIdsForGroup(self._name)]
+        unfinished = [job for job in jobs if job is not None and job.status == "RUNNING"]
+        if not unfinished:
+            return "planning"
+        stages = [tracker.getStageInfo(stage) for job in unfinished for stage in job.stageIds]
+        return "running" if any(stage and stage.numActiveTasks for stage in stages) else "waiting"
 
     def _explained(self, text: str) -> OutgrowError:
         """The cause, from the best witness there is."""
