@@ -93,13 +93,13 @@ class MemoryPlan:
             )
 
     def announce(self, stage: str) -> None:
-        """Tell listeners what to expect."""
-        if heard():
-            emit(Event(stage, "plan", 0, memory=self.peak or 0, note=str(self)))
+        """Tell listeners what to expect, where it is known before the rows arrive."""
+        if self.peak is not None and heard():
+            emit(Event(stage, "plan", 0, memory=self.peak, note=str(self)))
 
     def __str__(self) -> str:
         if self.peak is None:
-            return "memory not known before the rows arrive"
+            return "not known before the rows arrive"
         budget = "" if self.budget is None else f" of {describe_size(self.budget)}"
         spills = f", {describe_size(self.spilled)} of rows on disk" if self.spilled else ""
         return f"about {describe_size(self.peak)}{budget} a rank{spills}"

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 from outgrow._optional import optional
 from outgrow.errors import EngineError, ParameterError
+
+QUIET = Path(__file__).with_name("log4j2.properties")
 
 
 def open_session(url: str) -> Any:
@@ -32,7 +35,12 @@ def open_session(url: str) -> Any:
         )  # else tasks start whichever python3 is on the path
         builder = builder.master(url).config("spark.ui.showConsoleProgress", "false")
         if url.startswith("local"):
-            builder = builder.config("spark.driver.host", "127.0.0.1").config("spark.ui.enabled", "false")
+            os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+            builder = (
+                builder.config("spark.driver.host", "127.0.0.1")
+                .config("spark.ui.enabled", "false")
+                .config("spark.driver.extraJavaOptions", f"-Dlog4j2.configurationFile={QUIET.as_uri()}")
+            )
         session = builder.getOrCreate()
         session.sparkContext.setLogLevel("ERROR")
     except Exception as error:
