@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
+from rich.table import Column
 
 from outgrow.engine.events import Event, listen
 from outgrow.engine.memory import describe_size
@@ -31,9 +32,11 @@ def show_progress(console: Console) -> Iterator[None]:
 def _bars(console: Console) -> Progress:
     return Progress(
         SpinnerColumn(finished_text="[green]✓"),
-        TextColumn(f"{{task.description:<{_WIDTH}}}"),
+        TextColumn(f"{{task.description:<{_WIDTH}}}", table_column=Column(min_width=_WIDTH, no_wrap=True)),
         BarColumn(bar_width=18),
-        TextColumn("{task.fields[detail]}", style="dim"),
+        TextColumn(
+            "{task.fields[detail]}", style="dim", table_column=Column(no_wrap=True, overflow="ellipsis")
+        ),
         console=console,
         refresh_per_second=8,
     )
