@@ -71,7 +71,7 @@ def test_score_round_trip(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     call("run", job)
     assert call("score", model, rows, "-o", out, "--proba", "--keep", "word", "--keep", "a") == 0
     table = pq.read_table(out)
-    assert table.column_names == ["word", "a", "probability_False", "probability_True", "prediction"]
+    assert table.column_names == ["word", "a", "prediction", "probability_False", "probability_True"]
     expected = og.load(model).predict_proba(pq.read_table(rows, columns=["a", "b", "c"]).to_pandas())
     assert np.array_equal(table["probability_True"].to_numpy(), expected[:, 1])
     assert call("score", model, rows, "-o", out) == 2

@@ -18,6 +18,7 @@ FLOORS = {
     "artifact": 1, "data": 1, "stats": 1,
     "engine": 2,
     "ml": 3,
+    "serve": 5,
     "job": 7,
     "testing": 8,
     "cli": 9, "__init__": 9,
@@ -78,7 +79,7 @@ def test_library_has_one_home(library: str) -> None:
 
 BESIDE_ESTIMATORS = """
     Dataset Local Spark __version__ categorical col cross_validate dataset errors listen load matching numeric
-    read silhouette_score sql write_parquet
+    read score silhouette_score sql write_parquet
 """
 
 

@@ -21,6 +21,7 @@ _HOMES = {
     "matching": "outgrow.ml.columns",
     "numeric": "outgrow.ml.columns",
     "read": "outgrow.engine.dataset",
+    "score": "outgrow.serve.batch",
     "silhouette_score": "outgrow.ml.cluster.silhouette",
     "sql": "outgrow.engine.sql",
     "write_parquet": "outgrow.engine.write",

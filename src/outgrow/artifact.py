@@ -12,8 +12,9 @@ import math
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,9 @@ from outgrow.errors import ArtifactError, OutputExistsError, StorageError
 
 FORMAT = 1
 STRUCTURE, ARRAYS = "model.json", "arrays.safetensors"
+SHARED_BYTES = 1 << 20
+"""Arrays of this size and more are mapped from one file by all processes of a machine that have the model."""
+_UNUSED_SECONDS = 86_400.0
 
 Tree = Any
 
@@ -41,6 +45,20 @@ def unpack(message: bytes | memoryview) -> Tree:
     """The tree that `pack` was given."""
     end = 8 + int.from_bytes(message[:8], "little")
     return _join(json.loads(bytes(message[8:end])), load_arrays(bytes(message[end:])))
+
+
+def unpack_shared(message: bytes | memoryview, name: str) -> Tree:
+    """The tree that `pack` was given, large arrays mapped from a file that this machine's processes share.
+
+    Parameters
+    ----------
+    name : the SHA-256 of the message, under which the file is found again.
+    """
+    end = 8 + int.from_bytes(message[:8], "little")
+    structure = json.loads(bytes(message[8:end]))
+    if len(message) - end < SHARED_BYTES:
+        return _join(structure, load_arrays(bytes(message[end:])))
+    return _join(structure, _map_arrays(_shared_file(message[end:], name)))
 
 
 def write(path: str | os.PathLike[str], tree: dict[str, Tree], *, overwrite: bool = False) -> None:
@@ -101,6 +119,39 @@ def read(path: str | os.PathLike[str]) -> dict[str, Tree]:
 @contextmanager
 def new_directory(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iterator[Path]:
     """A hidden directory to write into, which becomes `path` when the block ends without an error."""
+    target = _free_path(path, overwrite)
+    with disk_errors(target):
+        draft = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        yield from _filled(draft, target)
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+
+
+@contextmanager
+def resumable_directory(
+    path: str | os.PathLike[str], identity: str, *, overwrite: bool = False
+) -> Iterator[Path]:
+    """As `new_directory`, but what was written before an error or a kill is there in the next block.
+
+    Parameters
+    ----------
+    identity : tells the work from others that may have begun to write `path`; what those left is removed.
+    """
+    target = _free_path(path, overwrite)
+    stem = f".{target.name}.partial-"
+    draft = target.parent / f"{stem}{identity[:16]}"
+    for stale in target.parent.glob(f"{stem}*"):
+        if stale != draft:
+            shutil.rmtree(stale)
+    with disk_errors(target):
+        draft.mkdir(exist_ok=True)
+    yield from _filled(draft, target)
+
+
+def _free_path(path: str | os.PathLike[str], overwrite: bool) -> Path:
+    """A path to write to, in a folder that is there."""
     target = Path(path)
     if target.exists() and not overwrite:
         raise OutputExistsError(
@@ -108,15 +159,14 @@ def new_directory(path: str | os.PathLike[str], *, overwrite: bool = False) -> I
         )
     with disk_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    try:
-        with disk_errors(target):
-            yield draft
-            draft.chmod(0o755)
-            _replace(draft, target)
-    except BaseException:
-        shutil.rmtree(draft, ignore_errors=True)
-        raise
+    return target
+
+
+def _filled(draft: Path, target: Path) -> Iterator[Path]:
+    with disk_errors(target):
+        yield draft
+        draft.chmod(0o755)
+        _replace(draft, target)
 
 
 @contextmanager
@@ -134,6 +184,49 @@ def disk_errors(path: Path) -> Iterator[None]:
 
 
 _DISK = {errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EACCES, errno.EFBIG, errno.EIO}
+
+
+def _shared_file(payload: bytes | memoryview, name: str) -> Path:
+    """The file with these arrays in this user's own temporary folder; files that nobody used for a day go."""
+    folder = Path(tempfile.gettempdir()) / f"outgrow-models-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    facts = folder.lstat()
+    if facts.st_uid != os.getuid() or facts.st_mode & 0o077:
+        raise StorageError(
+            errno.EACCES, f"{folder} belongs to somebody else, or others may write there. Remove it."
+        )
+    file = folder / name
+    if not file.exists() or file.stat().st_size != len(payload):
+        handle, draft = tempfile.mkstemp(dir=folder)
+        with disk_errors(file), os.fdopen(handle, "wb") as target:
+            target.write(payload)
+        Path(draft).replace(file)
+    os.utime(file)
+    for other in folder.iterdir():
+        with suppress(FileNotFoundError):
+            if time.time() - other.stat().st_mtime > _UNUSED_SECONDS:
+                other.unlink()  # a process that has it mapped keeps it
+    return file
+
+
+def _map_arrays(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a safetensors file, read only when they are used and shared with others who map it."""
+    whole = np.memmap(path, dtype=np.uint8, mode="r")
+    start = 8 + int.from_bytes(whole[:8].tobytes(), "little")
+    header = json.loads(whole[8:start].tobytes())
+    return {
+        key: whole[start + each["data_offsets"][0] : start + each["data_offsets"][1]]
+        .view(_TYPES[each["dtype"]])
+        .reshape(each["shape"])
+        for key, each in header.items()
+        if key != "__metadata__"
+    }
+
+
+_TYPES = {
+    "BOOL": "?", "I8": "i1", "U8": "u1", "I16": "<i2", "U16": "<u2", "I32": "<i4", "U32": "<u4",
+    "I64": "<i8", "U64": "<u8", "F16": "<f2", "F32": "<f4", "F64": "<f8",
+}  # fmt: skip
 
 
 def _replace(draft: Path, target: Path) -> None:

@@ -98,23 +98,35 @@ def score(
         list[str] | None, typer.Option(help="A column to keep beside the predictions; all if not given.")
     ] = None,
     proba: Annotated[bool, typer.Option("--proba", help="Write the probability of each class too.")] = False,
+    errors: Annotated[
+        str | None, typer.Option(help="A folder for rows that cannot be scored; else one ends the run.")
+    ] = None,
+    partition_by: Annotated[
+        list[str] | None, typer.Option(help="A column that becomes folders NAME=VALUE.")
+    ] = None,
     overwrite: Overwrite = False,
     debug: Debug = False,
 ) -> None:
     """Write the predictions of a saved model for rows in files."""
     from outgrow.engine.dataset import read
-    from outgrow.engine.write import write_parquet
     from outgrow.job.engines import open_engine
-    from outgrow.job.scoring import with_predictions
     from outgrow.job.stages import Stages
     from outgrow.ml.persistence import load
+    from outgrow.serve import batch
 
     fitted = load(model)
     rows = read(data, engine=open_engine(engine))
-    scored = with_predictions(fitted, rows, probabilities=proba, keep=keep)
     with _progress(), Stages()("score") as stage:
-        stage.rows = write_parquet(scored, output, overwrite=overwrite)
-    _say(f"Written: {output} ({stage.rows:,} rows)")
+        done = batch.score(
+            fitted, rows, output, keep=keep, probabilities=proba, errors=errors,
+            partition_by=partition_by or (), overwrite=overwrite,
+        )  # fmt: skip
+        stage.rows = done.rows
+    if done.resumed:
+        _say(f"Taken over from a run that was stopped: {done.resumed:,} pieces")
+    _say(f"Written: {output} ({done.rows:,} rows)")
+    if errors is not None:
+        _say(f"Written: {errors} ({done.refused:,} rows that could not be scored)")
 
 
 @app.command()

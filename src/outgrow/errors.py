@@ -23,6 +23,10 @@ class DataError(OutgrowError, ValueError):
     """The data itself cannot be used: no rows, NaN, one class, a damaged file."""
 
 
+class RowError(DataError):
+    """A row cannot be scored; the message says which, and why."""
+
+
 class SchemaError(OutgrowError, ValueError):
     """Column names or types are not what was promised at fit."""
 

@@ -57,6 +57,17 @@ class FilePiece:
     group: int | None = None
     encoded: tuple[Any, pa.Schema] | None = None
 
+    def place(self, row: int) -> str:
+        start = 0
+        if self.group is not None:
+            metadata = self.fragment.metadata
+            start = sum(metadata.row_group(group).num_rows for group in range(self.group))
+        return f"row {start + row} of {self.fragment.path}"
+
+    def __str__(self) -> str:
+        group = "" if self.group is None else f", row group {self.group}"
+        return f"{self.fragment.path}{group}"
+
     def batches(
         self, columns: Sequence[str] | None, where: pc.Expression | None, *, encoded: bool = False
     ) -> Iterator[Batch]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import marshal
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, is_dataclass, replace
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -67,7 +69,7 @@ class Apply:
         return self.function(batch)
 
     def describe(self) -> str:
-        return f"apply {self.function}"
+        return f"apply {_described(self.function)}"
 
 
 @dataclass(frozen=True)
@@ -177,6 +179,11 @@ class ScanPiece:
     def nbytes(self) -> int:
         return self.piece.nbytes
 
+    def place(self, row: int) -> str:
+        """Where a row of this piece, counted from 0, is in the source, as a person would look for it."""
+        chosen = self.where is not None or any(isinstance(step, Where | HashSlice) for step in self.steps)
+        return f"row {row} of those chosen from {self.piece}" if chosen else self.piece.place(row)
+
     def batches(self, *, encoded: bool = False) -> Iterator[Batch]:
         """Its rows; with `encoded`, text may come as the dictionaries that a file holds."""
         simple = self.where is None and all(isinstance(step, Select | HashSlice) for step in self.steps)
@@ -184,6 +191,14 @@ class ScanPiece:
             result = run_steps(self.steps, batch)
             if result.num_rows:
                 yield result
+
+
+def _described(function: Callable[[Batch], Batch]) -> str:
+    """A function, so that another process describes the same one by the same words, and no other."""
+    code = getattr(function, "__code__", None)
+    if isinstance(function, FunctionType) and code is not None and function.__closure__ is None:
+        return f"{function.__qualname__} {hashlib.sha256(marshal.dumps(code)).hexdigest()}"
+    return repr(function) if is_dataclass(function) else f"{function!r} {id(function):x}"
 
 
 def run_steps(steps: Sequence[Step], batch: Batch) -> Batch:

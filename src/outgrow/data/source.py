@@ -29,6 +29,9 @@ class Piece(Protocol):
     def nbytes(self) -> int:
         """About how much memory its rows take."""
 
+    def place(self, row: int) -> str:
+        """Where a row of it, counted from 0, is, as a person would look for it."""
+
     def batches(
         self, columns: Sequence[str] | None, where: pc.Expression | None, *, encoded: bool = False
     ) -> Iterator[Batch]:
@@ -54,9 +57,16 @@ class Source(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class TablePiece:
-    """Consecutive rows of an Arrow table."""
+    """Consecutive rows of an Arrow table, from its row `start` on."""
 
     table: pa.Table
+    start: int = 0
+
+    def place(self, row: int) -> str:
+        return f"row {self.start + row} of the table"
+
+    def __str__(self) -> str:
+        return "the table"
 
     @property
     def nbytes(self) -> int:
@@ -90,7 +100,7 @@ class TableSource:
 
     def pieces(self) -> Sequence[Piece]:
         starts = range(0, max(1, self.table.num_rows), self.piece_rows)
-        return [TablePiece(self.table.slice(start, self.piece_rows)) for start in starts]
+        return [TablePiece(self.table.slice(start, self.piece_rows), start) for start in starts]
 
     def describe(self) -> dict[str, Any]:
         digest = hashlib.sha256(str(self.schema).encode())
@@ -103,11 +113,18 @@ class TableSource:
 
 @dataclass(frozen=True, eq=False)
 class ArrayPiece:
-    """Consecutive rows of a matrix, with Arrow columns beside them."""
+    """Consecutive rows of a matrix, from its row `start` on, with Arrow columns beside them."""
 
     values: Any
     names: tuple[str, ...]
     beside: dict[str, pa.Array]
+    start: int = 0
+
+    def place(self, row: int) -> str:
+        return f"row {self.start + row} of the array"
+
+    def __str__(self) -> str:
+        return "the array"
 
     @property
     def nbytes(self) -> int:
@@ -158,6 +175,7 @@ class ArraySource:
                 self.values[start : start + self.piece_rows],
                 self.names,
                 {name: array.slice(start, self.piece_rows) for name, array in self.beside.items()},
+                start,
             )
             for start in range(0, max(1, self.values.shape[0]), self.piece_rows)
         ]

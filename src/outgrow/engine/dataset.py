@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -43,6 +43,14 @@ class Engine(Protocol):
 
     def map(self, scan: Scan) -> Iterator[Batch]:
         """The batches of a scan, here."""
+
+    def each_piece(self, scan: Scan, function: Callable[[int, Any], T], *, stage: str,
+                   skip: Container[int] = ()) -> Iterator[T]:  # fmt: skip
+        """What `function` makes, where they are, of the number and the rows of each piece, as they finish.
+
+        Pieces are independent of each other, and may be tried again after a fault; those in `skip` are left
+        out. The first failure ends the work.
+        """
 
     def query(self, query: str, tables: Mapping[str, Dataset]) -> Scan:
         """The rows of a SQL query over datasets."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Container, Iterator, Mapping
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -13,6 +14,7 @@ from outgrow.data.batch import Batch
 from outgrow.data.duck import QuerySource
 from outgrow.data.files import FilesSource
 from outgrow.data.scan import Scan, ScanPiece
+from outgrow.engine.events import Event, emit
 from outgrow.engine.journal import Identity, Journal, open_checkpoint
 from outgrow.engine.memory import Memory, available_bytes, parse_size, peak_bytes, resident_bytes
 from outgrow.engine.record import FitRecord, Fitted, MemoryPlan, work_bytes
@@ -101,6 +103,36 @@ class Local:
             finally:
                 for future in waiting:
                     future.cancel()
+
+    def each_piece(self, scan: Scan, function: Callable[[int, Any], T], *, stage: str,
+                   skip: Container[int] = ()) -> Iterator[T]:  # fmt: skip
+        """What `function` makes of each piece and its number, as they finish; pieces in `skip` are left out.
+
+        The first failure ends the work, and is raised.
+        """
+        pieces = [(number, piece) for number, piece in enumerate(scan.pieces()) if number not in skip]
+        began, done, failed = time.perf_counter(), 0, threading.Event()
+
+        def work(number: int, piece: ScanPiece) -> T:
+            if failed.is_set():
+                raise CancelledError
+            try:
+                return function(number, piece)
+            except BaseException:
+                failed.set()
+                raise
+
+        with ThreadPoolExecutor(self._threads()) as pool:
+            futures = [pool.submit(work, number, piece) for number, piece in pieces]
+            try:
+                for future in as_completed(futures):
+                    if isinstance(future.exception(), CancelledError):
+                        continue  # another failed before it, and comes too
+                    yield future.result()
+                    done += 1
+                    emit(Event(stage, "piece", done, len(pieces), elapsed=time.perf_counter() - began))
+            finally:
+                failed.set()
 
     def query(self, query: str, tables: Mapping[str, Any]) -> Scan:
         """The rows of a SQL query over datasets, by DuckDB."""

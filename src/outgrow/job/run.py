@@ -16,9 +16,9 @@ from outgrow.engine.events import listen
 from outgrow.errors import DataError, OutputExistsError, SchemaError
 from outgrow.job.load import LoadedJob
 from outgrow.job.record import JOB, MODEL, RECORD, REPORT, SCORES, LossCurve, Outcome, learning_curves
-from outgrow.job.scoring import with_predictions
 from outgrow.job.stages import Stages
 from outgrow.ml.catalogue import estimator_class
+from outgrow.serve.batch import score
 
 
 def run_job(loaded: LoadedJob, engine: Engine, *, overwrite: bool = False) -> Outcome:
@@ -140,12 +140,10 @@ class _JobRun:
             self.loaded.pipeline.save(self.folder / MODEL)
 
     def _score(self, test: Dataset) -> None:
-        from outgrow.engine.write import write_parquet
-
         with self.stages("score test rows") as stage:
             model = self.loaded.pipeline
-            scored = with_predictions(model, test, probabilities=is_classifier(model))
-            stage.rows = write_parquet(scored, os.fspath(self.folder / SCORES))
+            scored = score(model, test, self.folder / SCORES, probabilities=is_classifier(model))
+            stage.rows = scored.rows
 
     def _report(self) -> None:
         from outgrow.job.report import job_report

@@ -19,13 +19,14 @@ import pyarrow as pa
 from sklearn.base import BaseEstimator, ClassifierMixin, ClusterMixin, RegressorMixin, TransformerMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
-from outgrow.data.batch import Batch, Column, Matrix, is_sparse, matrix_columns
+from outgrow.data.batch import Batch, Column, Matrix, is_sparse
 from outgrow.data.schema import kind_of
 from outgrow.engine.matrix import MatrixSpec, MatrixView, check_finite
 from outgrow.engine.shard import Shard
 from outgrow.errors import DataError
 from outgrow.ml.columns import Columns, resolve
 from outgrow.ml.inputs import Training, as_given, collect, is_lazy, open_rows, open_training
+from outgrow.ml.predictor import Predictor
 
 PREDICTION, DECISION = "prediction", "decision"
 
@@ -98,7 +99,7 @@ class Estimator(BaseEstimator):
         """What was learned, as an artifact can store it."""
         return {
             name: value
-            for name, value in vars(self).items()
+            for name, value in sorted(vars(self).items())
             if name.endswith("_") and not name.startswith("_") and name != "fit_record_"
         }
 
@@ -243,14 +244,22 @@ class Model(Estimator):
         owner = self if through is None else through
         check_is_fitted(owner)
         rows = open_rows(owner, X)
+        predictor = Predictor(owner)
+        if is_lazy(X):
+            return as_given(rows.map(AnswersBeside(predictor, method)), X)
+        return collect(rows, lambda batch: predictor.answer(batch, method))
 
-        def answer(batch: Batch) -> np.ndarray:
-            return self._answer(method, batch if through is None else through._transform_all(batch))
 
-        def beside(batch: Batch) -> Batch:
-            return batch.with_columns(_as_columns(answer(batch), self._answer_names(method)))
+@dataclass(frozen=True)
+class AnswersBeside:
+    """Puts what a model answers beside the columns it is answered for."""
 
-        return as_given(rows.map(beside), X) if is_lazy(X) else collect(rows, answer)
+    predictor: Predictor
+    method: str
+
+    def __call__(self, batch: Batch) -> Batch:
+        answers = self.predictor.answer(batch, self.method)
+        return batch.with_columns(self.predictor.as_columns(answers, self.method))
 
 
 class Supervised(Model):
@@ -363,13 +372,6 @@ class Clusterer(ClusterMixin, Model):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
-
-
-def _as_columns(values: np.ndarray, names: list[str]) -> dict[str, Any]:
-    if values.ndim == 2:
-        return dict(matrix_columns(values, names))
-    text = values.dtype.kind in "OU"
-    return {names[0]: pa.array(values.tolist(), pa.string()) if text else pa.array(values)}
 
 
 def column_names(batch: Batch) -> np.ndarray:

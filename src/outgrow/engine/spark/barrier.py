@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from sklearn.exceptions import ConvergenceWarning
 
 from outgrow.artifact import unpack
@@ -24,7 +25,7 @@ from outgrow.engine.shard import Shard
 from outgrow.engine.spark.frames import FrameSource, share_out, spread
 from outgrow.engine.spark.hub import Hub
 from outgrow.engine.spark.supervise import PLANNING, STARTING, Supervisor, failure
-from outgrow.engine.spark.task import RESULT_DDL, RankJob
+from outgrow.engine.spark.task import RESULT_DDL, RankJob, joined
 from outgrow.errors import EngineError, RankLostError, RankLostWarning, TooFewSlotsError
 
 if TYPE_CHECKING:
@@ -150,14 +151,10 @@ class _Answer:
 
 
 def _answer(rows: pa.Table) -> _Answer:
-    parts: dict[tuple[int, str], bytes] = {}
-    for row in rows.to_pylist():
-        key = row["rank"], row["kind"]
-        if row["kind"] == "warning":
-            category, _, text = row["payload"].decode().partition(": ")
-            warnings.warn(text, _WARNINGS.get(category, UserWarning), stacklevel=4)
-            continue
-        parts[key] = parts.get(key, b"") + row["payload"]
+    for row in rows.filter(pc.field("kind") == "warning").to_pylist():
+        category, _, text = row["payload"].decode().partition(": ")
+        warnings.warn(text, _WARNINGS.get(category, UserWarning), stacklevel=4)
+    parts = joined(rows)
     failures = [json.loads(payload) for (_, kind), payload in sorted(parts.items()) if kind == "error"]
     if failures:
         raise failure(min(failures, key=lambda told: told["type"] == "EngineError"))

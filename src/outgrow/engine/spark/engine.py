@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import pyarrow as pa
 
+from outgrow import errors
+from outgrow.artifact import unpack
 from outgrow.data.batch import Batch
 from outgrow.data.scan import Scan, Step, run_steps
 from outgrow.engine.dataset import Dataset, Engine
@@ -19,17 +23,20 @@ from outgrow.engine.record import Fitted
 from outgrow.engine.shard import Shard
 from outgrow.engine.spark.barrier import BarrierFit
 from outgrow.engine.spark.frames import FrameSource, share_out, spark_schema, with_vectors
+from outgrow.engine.spark.hub import Hub
 from outgrow.engine.spark.probe import Sight, look
 from outgrow.engine.spark.query import query_source
 from outgrow.engine.spark.rendezvous import PORTS
-from outgrow.engine.spark.supervise import NEW_SESSION, STARTING, explain, from_spark, is_connect
-from outgrow.engine.spark.task import MapJob
-from outgrow.errors import EngineError, ParameterError, TooFewSlotsError
+from outgrow.engine.spark.supervise import NEW_SESSION, STARTING, Supervisor, explain, is_connect
+from outgrow.engine.spark.task import RESULT_DDL, MapJob, PieceJob, joined
+from outgrow.errors import EngineError, OutgrowError, ParameterError, TooFewSlotsError
 
 T = TypeVar("T")
 
 SMALL = 256 << 20
-"""Below this many bytes a scan gets one task a slot; above, four, so that slow ones even out."""
+"""Below this many bytes a scan gets one task a slot; above, WAVES, so that slow ones even out."""
+
+WAVES = 4
 
 
 class Spark:
@@ -123,7 +130,34 @@ class Spark:
 
     def map(self, scan: Scan) -> Iterator[Batch]:
         """The batches of a scan, in this process."""
-        return (Batch.from_arrow(batch) for batch in self._collect(self.frame(scan)).to_batches())
+        return (Batch.from_arrow(batch) for batch in self._collect(self.frame(scan), "read").to_batches())
+
+    def each_piece(self, scan: Scan, function: Callable[[int, Any], T], *, stage: str,
+                   skip: Container[int] = ()) -> Iterator[T]:  # fmt: skip
+        """What `function` makes, in ordinary tasks, of each piece of a path or each partition of a DataFrame.
+
+        Raises
+        ------
+        OutgrowError
+            What the function raised first, in the order of the pieces.
+        EngineError
+            When Spark fails.
+        """
+        if isinstance(scan.source, FrameSource):
+            rows = scan.source.frame
+            job = PieceJob(function, None, scan.steps, scan.source.vectors)
+        else:
+            pieces = [(n, piece) for n, piece in enumerate(scan.pieces()) if n not in skip]
+            if not pieces:
+                return
+            job = PieceJob(function, pieces)
+            rows = self.session.range(0, len(pieces), 1, min(len(pieces), WAVES * self.slots))
+        found = joined(self._collect(rows.mapInArrow(job, RESULT_DDL), stage))
+        for (_, kind), payload in sorted(found.items()):
+            if kind == "error":
+                raise _told(json.loads(payload))
+        for payload in found.values():
+            yield unpack(payload)
 
     def look(self, packages: Sequence[str]) -> list[Sight]:
         """What one task on each slot sees: Python, packages, memory, and whether tasks reach each other."""
@@ -142,7 +176,7 @@ class Spark:
             return self._changed(scan.source, scan.steps)
         ddl, exact = spark_schema(scan.example().to_arrow().schema)
         pieces = scan.pieces()
-        waves = 1 if sum(piece.nbytes for piece in pieces) < SMALL else 4
+        waves = 1 if sum(piece.nbytes for piece in pieces) < SMALL else WAVES
         parts = max(1, min(len(pieces), waves * self.slots))
         rows = self.session.range(0, parts, 1, parts)
         return rows.mapInArrow(MapJob(share_out(pieces, parts), (), {}, (), exact), ddl)
@@ -210,13 +244,10 @@ class Spark:
     def _task_cpus(self) -> int:
         return int(self.session.conf.get("spark.task.cpus", "1"))
 
-    def _collect(self, frame: Any) -> pa.Table:
-        try:
-            return frame.toArrow()
-        except Exception as error:
-            if not from_spark(error):
-                raise
-            raise EngineError(explain(str(error))) from None
+    def _collect(self, frame: Any, stage: str) -> pa.Table:
+        """The rows of a DataFrame; Ctrl-C here ends the job there."""
+        with Hub(None, b"", []) as hub:
+            return Supervisor(self.session, hub, stage, 1, self.deadline, starting=math.inf).collect(frame)
 
     def _partitions_of_range(self) -> int:
         from pyspark.sql import functions
@@ -247,6 +278,13 @@ def frame_dataset(frame: Any, engine: Engine | None = None) -> Dataset:
             f"engine={engine!r}: a Spark DataFrame is worked on by its session. Give og.Spark(session, ...)."
         )
     return Dataset(Scan(FrameSource(frame)), engine or Spark(frame.sparkSession))
+
+
+def _told(cause: dict[str, str]) -> OutgrowError:
+    """The error that a task raised."""
+    kind = getattr(errors, cause["type"], OutgrowError)
+    error: OutgrowError = kind(cause["message"])
+    return error
 
 
 def _spark_size(size: str) -> str:

@@ -11,7 +11,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -31,7 +31,7 @@ from outgrow.engine.spark.frames import StreamPiece
 from outgrow.engine.spark.hub import Caller
 from outgrow.engine.spark.rendezvous import join
 from outgrow.engine.spark.vectors import VectorColumn, open_batch
-from outgrow.errors import RankLostError
+from outgrow.errors import OutgrowError, RankLostError
 
 RESULT = pa.schema([("rank", pa.int64()), ("kind", pa.string()), ("payload", pa.binary())])
 RESULT_DDL = "rank bigint, kind string, payload binary"
@@ -267,10 +267,58 @@ class MapJob:
         return pa.RecordBatch.from_arrays(arrays, names=list(self.schema))
 
 
+@dataclass(frozen=True)
+class PieceJob:
+    """Pieces of a source, or the partitions that Spark hands over, each worked on by itself.
+
+    Attributes
+    ----------
+    function : what is done with the number and the rows of a piece.
+    pieces : with their numbers; None when Spark hands the rows over.
+    steps, vectors : as those of a `RankJob`.
+    """
+
+    function: Callable[[int, Any], Any]
+    pieces: list[tuple[int, ScanPiece]] | None
+    steps: tuple[Step, ...] = ()
+    vectors: Mapping[str, VectorColumn] = field(default_factory=dict)
+
+    def __call__(self, rows: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        try:
+            for number, piece in self._parts(rows):
+                yield from _rows(number, "result", pack(self.function(number, piece)))
+        except OutgrowError as error:  # trying again would not help, as it may where something else is wrong
+            cause = {"type": type(error).__name__, "message": str(error)}
+            yield from _rows(-1, "error", json.dumps(cause).encode())
+        for _ in rows:
+            pass
+
+    def _parts(self, rows: Iterator[pa.RecordBatch]) -> Iterator[tuple[int, Any]]:
+        if self.pieces is None:
+            from pyspark import TaskContext
+
+            context = TaskContext.get()
+            assert context is not None
+            yield context.partitionId(), StreamPiece(rows, self.steps, self.vectors)
+            return
+        for batch in rows:
+            for place in batch.column(0).to_pylist():
+                yield self.pieces[place]
+
+
 def _exactly(column: pa.Array, kind: pa.DataType) -> pa.Array:
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     return column if column.type == kind else column.cast(kind)
+
+
+def joined(rows: pa.Table) -> dict[tuple[int, str], bytes]:
+    """The answers of tasks, put together again, by number and kind."""
+    parts: dict[tuple[int, str], bytes] = {}
+    for row in rows.to_pylist():
+        key = row["rank"], row["kind"]
+        parts[key] = parts.get(key, b"") + row["payload"]
+    return parts
 
 
 def _rows(rank: int, kind: str, payload: bytes) -> Iterator[pa.RecordBatch]:

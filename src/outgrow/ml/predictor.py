@@ -1,0 +1,155 @@
+"""A fitted estimator as a function of batches: what all scoring runs, and what goes to other processes.
+
+A process that is handed the same model again and again, as a Spark worker is with every task, restores it
+once; large arrays lie in one file a machine, which the processes of that machine map into memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from outgrow import artifact
+from outgrow.data.batch import Batch, matrix_columns
+from outgrow.errors import OutgrowError
+
+RESTORED: OrderedDict[str, Predictor] = OrderedDict()
+"""The models that came to this process from others, by digest, the latest last."""
+_KEPT = 16
+_lock = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Sifted:
+    """What became of the rows of a batch.
+
+    Attributes
+    ----------
+    scores : the columns of answers, for the rows that have some, in their order.
+    reasons : why each other row, by its place in the batch, has none.
+    """
+
+    scores: dict[str, pa.Array]
+    reasons: dict[int, str]
+
+
+class Predictor:
+    """What a fitted model, or a pipeline that ends in one, answers for the rows of a batch.
+
+    Parameters
+    ----------
+    fitted : the estimator.
+    """
+
+    def __init__(self, fitted: Any) -> None:
+        self.fitted = fitted
+        steps = getattr(fitted, "named_steps", None)
+        self.model = steps[-1][1] if steps else fitted
+        self._before = [step for _, step in steps[:-1]] if steps else []
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """The columns it needs, name to kind."""
+        found: dict[str, str] = self.fitted.columns_
+        return found
+
+    @cached_property
+    def classes(self) -> list[Any] | None:
+        """The classes of a classifier, as plain values."""
+        found = getattr(self.model, "classes_", None)
+        return None if found is None else found.tolist()
+
+    def answer(self, batch: Batch, method: str = "predict") -> np.ndarray:
+        """What a method of the model answers: of shape (rows,), or (rows, classes)."""
+        for step in self._before:
+            batch = step._transform(batch)
+        answered: np.ndarray = self.model._answer(method, batch)
+        return answered
+
+    def names(self, method: str) -> list[str]:
+        """The columns that answers get in a table."""
+        named: list[str] = self.model._answer_names(method)
+        return named
+
+    def as_columns(self, values: np.ndarray, method: str = "predict") -> dict[str, pa.Array]:
+        """Answers as the columns of a table."""
+        names = self.names(method)
+        if values.ndim == 2:
+            return matrix_columns(values, names)
+        text = values.dtype.kind in "OU"
+        return {names[0]: pa.array(values.tolist(), pa.string()) if text else pa.array(values)}
+
+    def scores(self, batch: Batch, *, probabilities: bool = False) -> dict[str, pa.Array]:
+        """The column `prediction`, and if asked `probability_<class>` for each class, in one go."""
+        if not probabilities:
+            return self.as_columns(self.answer(batch))
+        chances = self.answer(batch, "predict_proba")
+        best = self.model.classes_[np.argmax(chances, axis=1)]
+        return {**self.as_columns(best), **self.as_columns(chances, "predict_proba")}
+
+    def sift(self, batch: Batch, *, probabilities: bool = False) -> Sifted:
+        """The scores of the rows that can be scored, and why the others cannot.
+
+        Rows that cannot are found by halving the batch, so a few of them cost little.
+        """
+        parts: list[dict[str, pa.Array]] = []
+        reasons: dict[int, str] = {}
+
+        def halve(start: int, rows: Batch) -> None:
+            try:
+                parts.append(self.scores(rows, probabilities=probabilities))
+            except OutgrowError as error:
+                if rows.num_rows < 2:
+                    reasons[start] = str(error)
+                    return
+                middle = rows.num_rows // 2
+                halve(start, rows.slice(0, middle))
+                halve(start + middle, rows.slice(middle, rows.num_rows - middle))
+
+        halve(0, batch)
+        if not parts:
+            parts.append(self.scores(batch.slice(0, 0), probabilities=probabilities))
+        return Sifted({name: pa.concat_arrays([part[name] for part in parts]) for name in parts[0]}, reasons)
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of the model as it travels."""
+        return self._packed[0]
+
+    def __repr__(self) -> str:
+        return f"Predictor({type(self.model).__name__}, {self.digest})"
+
+    @cached_property
+    def _packed(self) -> tuple[str, bytes, tuple[type, ...]]:
+        from outgrow.ml.persistence import describe
+
+        payload = artifact.pack(describe(self.fitted))
+        kinds = {type(step) for step in (self.model, *self._before)}
+        foreign = tuple(kind for kind in kinds if kind.__module__.partition(".")[0] != "outgrow")
+        return hashlib.sha256(payload).hexdigest(), payload, foreign
+
+    def __reduce__(self) -> Any:
+        return _restored, self._packed
+
+
+def _restored(digest: str, payload: bytes, foreign: tuple[type, ...]) -> Predictor:
+    """The predictor with this digest: the one that is here already, or a new one.
+
+    `foreign` are the classes of users; that they arrived has made them known.
+    """
+    from outgrow.ml.persistence import restore
+
+    with _lock:
+        if digest not in RESTORED:
+            RESTORED[digest] = Predictor(restore(artifact.unpack_shared(payload, digest)))
+        RESTORED.move_to_end(digest)
+        while len(RESTORED) > _KEPT:
+            RESTORED.popitem(last=False)
+        return RESTORED[digest]

@@ -1,0 +1,1 @@
+"""A saved model at work: over files, over streams, and behind HTTP."""

@@ -1,0 +1,211 @@
+"""Rows in, rows with predictions out: a dataset, or a folder of Parquet that appears whole."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from sklearn.base import is_classifier
+
+from outgrow.artifact import new_directory, resumable_directory
+from outgrow.data.batch import Batch
+from outgrow.data.scan import check_columns
+from outgrow.data.schema import check_kinds
+from outgrow.engine.dataset import Dataset
+from outgrow.engine.open import dataset
+from outgrow.engine.write import (
+    MAIN,
+    PieceWriter,
+    Tables,
+    close_folder,
+    move_table,
+    read_ledger,
+    write_pieces,
+)
+from outgrow.errors import OutgrowError, OutputExistsError, ParameterError, RowError
+from outgrow.ml.predictor import Predictor
+
+REASON = "reason"
+"""The column that says why a row could not be scored."""
+_REFUSED = "refused"
+_SHOWN = 300
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What `score` did.
+
+    Attributes
+    ----------
+    rows : how many rows were written with a prediction.
+    refused : how many could not be scored, and are in the table of errors.
+    resumed : how many pieces an earlier run had done.
+    """
+
+    rows: int
+    refused: int = 0
+    resumed: int = 0
+
+
+def score(
+    model: Any,
+    rows: Any,
+    output: str | os.PathLike[str],
+    *,
+    keep: Sequence[str] | None = None,
+    probabilities: bool = False,
+    errors: str | os.PathLike[str] | None = None,
+    partition_by: str | Sequence[str] = (),
+    overwrite: bool = False,
+) -> Scored:
+    """Write the predictions of a model for rows: a folder of Parquet files that appears whole or not at all.
+
+    Where the rows are decides where it runs, as everywhere: here, or in the tasks of a Spark session. A run
+    that was stopped goes on where it was when it is called again with the same arguments.
+
+    Parameters
+    ----------
+    model : a fitted model or pipeline.
+    rows : dataset, Spark DataFrame or table.
+    output : the folder to write. On Spark all executors must reach it.
+    keep : the columns of `rows` to write beside the predictions; all by default.
+    probabilities : also write the probability of each class, as columns `probability_<class>`.
+    errors : a folder for the rows that cannot be scored, whole, with the column `reason`. Without it such a
+        row ends the run with an error that names it.
+    partition_by : columns that become folders `name=value`.
+
+    Raises
+    ------
+    RowError
+        When a row cannot be scored; it names the file and the row.
+    OutputExistsError
+        When an output exists and `overwrite` is false.
+
+    Examples
+    --------
+    >>> import tempfile, pyarrow as pa, outgrow as og
+    >>> table = pa.table({"x": [1.0, 2.0, 3.0], "y": [2.0, 4.0, 6.0]})
+    >>> model = og.LinearRegression().fit(table, "y")
+    >>> og.score(model, table, tempfile.mkdtemp() + "/scores", keep=["y"])
+    Scored(rows=3, refused=0, resumed=0)
+    """
+    data = dataset(rows)
+    keys = (partition_by,) if isinstance(partition_by, str) else tuple(partition_by)
+    scoring = prepare(model, data, keep=keep, probabilities=probabilities, lenient=errors is not None)
+    schemas = scoring.schemas(data)
+    check_columns(schemas[MAIN], keys)
+    if errors is not None and Path(errors).exists() and not overwrite:
+        raise OutputExistsError(f"{errors} exists already. Choose another path, or pass overwrite=True.")
+    identity = _identity(data, scoring, keys)
+    with _draft(output, identity, overwrite) as draft:
+        resumed = len(read_ledger(draft))
+        counts = write_pieces(data, PieceWriter(str(draft.absolute()), schemas, keys, scoring), stage="score")
+        if errors is not None:
+            with new_directory(errors, overwrite=overwrite) as beside:
+                move_table(draft / _REFUSED, beside, schemas[_REFUSED])
+        close_folder(draft, schemas[MAIN])
+    total = {name: sum(count[name] for count in counts) for name in schemas}
+    return Scored(total[MAIN], total.get(_REFUSED, 0), resumed)
+
+
+def with_predictions(
+    model: Any, rows: Dataset, *, probabilities: bool = False, keep: Sequence[str] | None = None
+) -> Dataset:
+    """The rows with a column `prediction`; with a column `probability_<class>` for each class if asked."""
+    return rows.map(prepare(model, rows, keep=keep, probabilities=probabilities).beside)
+
+
+def prepare(model: Any, rows: Dataset, *, keep: Sequence[str] | None = None, probabilities: bool = False,
+            lenient: bool = False) -> Scoring:  # fmt: skip
+    """Check that a model can score these rows in this way."""
+    predictor = Predictor(model)
+    kind = type(predictor.model).__name__
+    if probabilities and not is_classifier(predictor.model):
+        raise ParameterError(f"A {kind} has no probabilities. Leave out probabilities=True (--proba).")
+    check_kinds(predictor.columns, rows.schema, type(model).__name__)
+    if keep is not None:
+        check_columns(rows.schema, keep)
+    return Scoring(predictor, probabilities, None if keep is None else tuple(keep), lenient)
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """What becomes of a batch: the columns to keep with their predictions, and the rows that have none.
+
+    Attributes
+    ----------
+    keep : the columns to keep; None for all.
+    lenient : whether rows that cannot be scored are set apart rather than an error.
+    """
+
+    predictor: Predictor
+    probabilities: bool = False
+    keep: tuple[str, ...] | None = None
+    lenient: bool = False
+
+    def __call__(self, batch: Batch, where: Callable[[int], str]) -> Tables:
+        try:
+            return {MAIN: self.beside(batch)}
+        except OutgrowError:
+            sifted = self.predictor.sift(batch, probabilities=self.probabilities)
+            if not self.lenient:
+                raise _located(batch, sifted.reasons, where) from None
+            return self._apart(batch, sifted.scores, sifted.reasons)
+
+    def beside(self, batch: Batch) -> Batch:
+        """The rows of a batch with their predictions."""
+        scores = self.predictor.scores(batch, probabilities=self.probabilities)
+        return self._kept(batch).with_columns(scores)
+
+    def schemas(self, rows: Dataset) -> dict[str, pa.Schema]:
+        """The tables that it makes of some rows, and their columns."""
+        example = rows.scan.example()
+        found = {MAIN: self.beside(example).to_arrow().schema}
+        if self.lenient:
+            found[_REFUSED] = self._refused(example, {}).to_arrow().schema
+        return found
+
+    def _kept(self, batch: Batch) -> Batch:
+        return batch if self.keep is None else batch.select(self.keep)
+
+    def _apart(self, batch: Batch, scores: dict[str, pa.Array], reasons: dict[int, str]) -> Tables:
+        good = np.ones(batch.num_rows, dtype=bool)
+        good[list(reasons)] = False
+        main = self._kept(batch.filter(good)).with_columns(scores)
+        return {MAIN: main, _REFUSED: self._refused(batch.filter(~good), reasons)}
+
+    def _refused(self, batch: Batch, reasons: dict[int, str]) -> Batch:
+        said = pa.array([reasons[row] for row in sorted(reasons)], pa.string())
+        return batch.with_columns({REASON: said})
+
+
+def _located(batch: Batch, reasons: dict[int, str], where: Callable[[int], str]) -> RowError:
+    row, reason = min(reasons.items())
+    values = str(batch.slice(row, 1).to_arrow().to_pylist()[0])
+    shown = values if len(values) <= _SHOWN else values[:_SHOWN] + "..."
+    more = f" {len(reasons) - 1} more rows beside it cannot be scored either." if len(reasons) > 1 else ""
+    return RowError(
+        f"{where(row).capitalize()} cannot be scored: {reason}{more} Its values: {shown} "
+        "Correct the rows, or have those that cannot be scored set apart with errors=... (--errors)."
+    )
+
+
+def _identity(rows: Dataset, scoring: Scoring, keys: tuple[str, ...]) -> str | None:
+    """What tells this run from others; None where the pieces of the rows are not the same in another run."""
+    if rows.scan.describe()["source"]["kind"] == "spark":
+        return None
+    what = [rows.fingerprint(), repr(scoring), keys]
+    return hashlib.sha256(json.dumps(what, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _draft(path: str | os.PathLike[str], identity: str | None, overwrite: bool) -> Any:
+    if identity is None:
+        return new_directory(path, overwrite=overwrite)
+    return resumable_directory(path, identity, overwrite=overwrite)
