@@ -99,6 +99,7 @@ def score(
     data = dataset(rows)
     keys = (partition_by,) if isinstance(partition_by, str) else tuple(partition_by)
     scoring = prepare(model, data, keep=keep, probabilities=probabilities, lenient=errors is not None)
+    data = scoring.needed(data)
     schemas = scoring.schemas(data)
     check_columns(schemas[MAIN], keys)
     if errors is not None and Path(errors).exists() and not overwrite:
@@ -119,7 +120,8 @@ def with_predictions(
     model: Any, rows: Dataset, *, probabilities: bool = False, keep: Sequence[str] | None = None
 ) -> Dataset:
     """The rows with a column `prediction`; with a column `probability_<class>` for each class if asked."""
-    return rows.map(prepare(model, rows, keep=keep, probabilities=probabilities).beside)
+    scoring = prepare(model, rows, keep=keep, probabilities=probabilities)
+    return scoring.needed(rows).map(scoring.beside)
 
 
 def prepare(model: Any, rows: Dataset, *, keep: Sequence[str] | None = None, probabilities: bool = False,
@@ -158,6 +160,13 @@ class Scoring:
             if not self.lenient:
                 raise _located(batch, sifted.reasons, where) from None
             return self._apart(batch, sifted.scores, sifted.reasons)
+
+    def needed(self, rows: Dataset) -> Dataset:
+        """The rows with no more columns than are used or kept: others are not even read."""
+        wanted = {*self.predictor.columns, *(self.keep or ())}
+        if self.keep is None or self.lenient or wanted == set(rows.columns):
+            return rows
+        return rows.select([name for name in rows.columns if name in wanted])
 
     def beside(self, batch: Batch) -> Batch:
         """The rows of a batch with their predictions."""
