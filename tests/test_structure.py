@@ -31,6 +31,10 @@ HOMES = {
     "matplotlib": "job",
     "jinja2": "job",
     "pydantic": "job",
+    "starlette": "serve/http",
+    "uvicorn": "serve/http",
+    "msgspec": "serve/http",
+    "prometheus_client": "serve/http",
     "typer": "cli.py",
 }
 """The one place that imports a library."""
@@ -78,7 +82,7 @@ def test_library_has_one_home(library: str) -> None:
 
 
 BESIDE_ESTIMATORS = """
-    Dataset Local Spark __version__ categorical col cross_validate dataset errors listen load matching numeric
+    Dataset Local ModelStore Spark __version__ categorical col cross_validate dataset errors listen load matching numeric
     read score silhouette_score sql write_parquet
 """
 

@@ -10,6 +10,7 @@ from outgrow.ml.catalogue import ESTIMATORS
 _HOMES = {
     **ESTIMATORS,
     "Dataset": "outgrow.engine.dataset",
+    "ModelStore": "outgrow.serve.versions",
     "Local": "outgrow.engine.local",
     "categorical": "outgrow.ml.columns",
     "col": "outgrow.data.expression",

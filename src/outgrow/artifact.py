@@ -27,6 +27,8 @@ from outgrow.errors import ArtifactError, OutputExistsError, StorageError
 
 FORMAT = 1
 STRUCTURE, ARRAYS = "model.json", "arrays.safetensors"
+CURRENT = "current"
+"""The file in a folder of several versions that names one of them."""
 SHARED_BYTES = 1 << 20
 """Arrays of this size and more are mapped from one file by all processes of a machine that have the model."""
 _UNUSED_SECONDS = 86_400.0
@@ -89,7 +91,7 @@ def read(path: str | os.PathLike[str]) -> dict[str, Tree]:
     ArtifactError
         When it is none of these; the message says which.
     """
-    folder = Path(path)
+    folder = current_artifact(Path(path))
     try:
         document = json.loads((folder / STRUCTURE).read_bytes())
         payload = (folder / ARRAYS).read_bytes()
@@ -114,6 +116,14 @@ def read(path: str | os.PathLike[str]) -> dict[str, Tree]:
         return _join(document["content"], load_arrays(payload))
     except SafetensorError as error:
         raise ArtifactError(f"{folder / ARRAYS} is damaged: {error}. Restore it from a copy.") from error
+
+
+def current_artifact(path: Path) -> Path:
+    """The artifact at a path: itself, or in a folder of versions the current one."""
+    try:
+        return path / (path / CURRENT).read_text().strip()
+    except (FileNotFoundError, NotADirectoryError):
+        return path
 
 
 @contextmanager

@@ -1,0 +1,80 @@
+"""The settings of a server from words of a command line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from outgrow.engine.memory import parse_size
+from outgrow.errors import InputNotFoundError, ParameterError
+from outgrow.serve.http.deployment import Model
+from outgrow.serve.http.state import Settings
+
+_UNITS = {"ms": 1e-3, "s": 1.0, "m": 60.0}
+
+
+def settings_of(path: str | None, models: Sequence[str], canaries: Sequence[str], shadows: Sequence[str],
+                *, max_wait: str, max_body: str, timeout: str, **others: Any) -> Settings:  # fmt: skip
+    """The settings that the words mean.
+
+    Raises
+    ------
+    ParameterError
+        When one cannot be understood.
+    """
+    served: dict[str, Model] = {}
+    if path is not None:
+        served[Path(path).resolve().name] = Model(path)
+    for text in models:
+        name, separator, place = text.partition("=")
+        if not separator or not name or not place or "/" in name:
+            raise ParameterError(f"--model {text}: NAME=PATH is needed.")
+        served[name] = Model(place)
+    for text in canaries:
+        name, place = _named(text, served, "--canary")
+        place, separator, percent = place.rpartition("@")
+        if not separator or not re.fullmatch(r"\d+(\.\d+)?%?", percent):
+            raise ParameterError(f"--canary {text}: [NAME=]PATH@PERCENT is needed, like models/new@5.")
+        served[name] = replace(served[name], canary=place, canary_percent=float(percent.rstrip("%")))
+    for text in shadows:
+        name, place = _named(text, served, "--shadow")
+        served[name] = replace(served[name], shadow=place)
+    return Settings(
+        served, max_wait=parse_seconds(max_wait), max_body=parse_size(max_body),
+        timeout=parse_seconds(timeout), **others,
+    )  # fmt: skip
+
+
+def parse_seconds(text: str) -> float:
+    """'2ms', '1.5s', '1m' as seconds; a bare number is seconds."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|m)?", text.strip())
+    if found is None:
+        raise ParameterError(f"{text!r} is no time. Give it like 2ms, 1.5s or 1m.")
+    return float(found[1]) * _UNITS[found[2] or "s"]
+
+
+def token_of(path: str | None) -> str | None:
+    """The token in a file, without the space around it."""
+    if path is None:
+        return None
+    try:
+        token = Path(path).read_text().strip()
+    except FileNotFoundError as error:
+        raise InputNotFoundError(f"--token-file: there is no file {path}.") from error
+    if not token:
+        raise ParameterError(f"--token-file: {path} is empty.")
+    return token
+
+
+def _named(text: str, served: dict[str, Model], option: str) -> tuple[str, str]:
+    name, separator, place = text.partition("=")
+    if not separator:
+        if len(served) != 1:
+            raise ParameterError(f"{option} {text}: say for which model, as NAME=..., of {list(served)}.")
+        return next(iter(served)), text
+    if name not in served:
+        raise ParameterError(f"{option} {text}: there is no model {name!r}, but {list(served)}.")
+    return name, place

@@ -1,0 +1,51 @@
+"""Answers that are remembered by their rows."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
+
+from outgrow.data.batch import Batch
+from outgrow.serve.http.batcher import Answers, Served
+from outgrow.serve.http.rows import Row
+
+
+class AnswerCache:
+    """The latest answers; a version's are forgotten as others push them out, and never given for another.
+
+    Parameters
+    ----------
+    size : how many rows.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._known: OrderedDict[Any, tuple[Any, list[float] | None]] = OrderedDict()
+
+    def find(self, served: Served, rows: Sequence[Row] | Batch) -> Answers | None:
+        """The answers, when those for every row are known."""
+        if isinstance(rows, Batch) or not _hashable(served):
+            return None
+        known = [self._known.get((served, row)) for row in rows]
+        if any(each is None for each in known):
+            return None
+        for row in rows:
+            self._known.move_to_end((served, row))
+        predictions = [each[0] for each in known if each is not None]
+        chances = [each[1] for each in known if each is not None and each[1] is not None]
+        return Answers(predictions, chances if served.version.predictor.classes else None, served, 0)
+
+    def keep(self, rows: Sequence[Row] | Batch, answers: Answers) -> None:
+        """Remember some answers."""
+        if isinstance(rows, Batch) or not _hashable(answers.served):
+            return
+        chances: Sequence[list[float] | None] = answers.probabilities or [None] * len(rows)
+        for row, prediction, chance in zip(rows, answers.predictions, chances, strict=True):
+            self._known[answers.served, row] = (prediction, chance)
+        while len(self._known) > self.size:
+            self._known.popitem(last=False)
+
+
+def _hashable(served: Served) -> bool:
+    return not any(kind.startswith("vector[") for kind in served.reader.columns.values())

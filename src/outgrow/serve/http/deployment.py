@@ -1,0 +1,121 @@
+"""A model under a name: which version answers, which are tried beside it, and how a new one takes over."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from outgrow.data.batch import Batch
+from outgrow.errors import OutgrowError
+from outgrow.ml.base import promised_example
+from outgrow.serve.http.batcher import Answers, Batcher, Served
+from outgrow.serve.http.rows import Row
+from outgrow.serve.versions import Follower
+
+PRIMARY, CANARY, SHADOW = "primary", "canary", "shadow"
+
+
+@dataclass(frozen=True)
+class Model:
+    """What is served under a name.
+
+    Attributes
+    ----------
+    path : of an artifact or a `ModelStore`.
+    canary : another one, which answers `canary_percent` of the requests.
+    shadow : another one, which is asked as well but never answers.
+    """
+
+    path: str
+    canary: str | None = None
+    canary_percent: float = 0.0
+    shadow: str | None = None
+
+
+class Lane:
+    """One path that is followed, and the batches of its model."""
+
+    def __init__(self, path: str, batcher: Batcher) -> None:
+        self.batcher = batcher
+        self._follower = Follower(path)
+        found = self._follower.look()
+        assert found is not None
+        self.served = Served.of(found)
+        warm_up(self.served)
+
+    def refresh(self) -> bool:
+        """Take another version up if there is one; warm, so that the first request does not wait."""
+        found = self._follower.look()
+        if found is None:
+            return False
+        served = Served.of(found)
+        warm_up(served)
+        self.served = served
+        return True
+
+
+@dataclass
+class Deployment:
+    """A model under a name, with its canary and its shadow."""
+
+    name: str
+    model: Model
+    lanes: dict[str, Lane] = field(default_factory=dict)
+
+    @classmethod
+    def open(cls, name: str, model: Model, batcher: Callable[[], Batcher]) -> Deployment:
+        """Load all versions; see `Follower` for what is raised."""
+        paths = {PRIMARY: model.path, CANARY: model.canary, SHADOW: model.shadow}
+        lanes = {role: Lane(path, batcher()) for role, path in paths.items() if path is not None}
+        return cls(name, model, lanes)
+
+    @property
+    def served(self) -> Served:
+        """The version that answers."""
+        return self.lanes[PRIMARY].served
+
+    @property
+    def waiting(self) -> int:
+        """How many rows wait."""
+        return sum(lane.batcher.waiting for lane in self.lanes.values())
+
+    def role(self) -> str:
+        """Who answers the next request."""
+        chosen = CANARY in self.lanes and random.random() * 100 < self.model.canary_percent
+        return CANARY if chosen else PRIMARY
+
+    def submit(self, role: str, served: Served, rows: Sequence[Row] | Batch,
+               due: float = math.inf) -> asyncio.Future[Answers]:  # fmt: skip
+        """The answers of a role for rows that were read for one of its versions."""
+        return self.lanes[role].batcher.submit(served, rows, due)
+
+    async def refresh(self) -> list[str]:
+        """Look for new versions; the roles that have one."""
+        changed = []
+        for role, lane in self.lanes.items():
+            if await asyncio.to_thread(lane.refresh):
+                changed.append(role)
+        return changed
+
+    def close(self) -> None:
+        for lane in self.lanes.values():
+            lane.batcher.close()
+
+
+def warm_up(served: Served) -> None:
+    """Answer one made-up row, so that what is made at the first use is there."""
+    predictor = served.version.predictor
+    values: dict[str, Any] = {"number": 0.0, "category": "", "time": None}
+    row = tuple(
+        [0.0] * int(kind[7:-1]) if kind.startswith("vector[") else values.get(kind)
+        for kind in predictor.columns.values()
+    )
+    predictor.scores(promised_example(predictor.columns), probabilities=predictor.classes is not None)
+    try:
+        predictor.scores(served.reader.batch([row]), probabilities=predictor.classes is not None)
+    except OutgrowError:
+        return  # such a row may be refused; what could be warmed is warm

@@ -1,0 +1,218 @@
+"""The Open Inference Protocol, version 2: models and tensors, with the extension for binary data.
+
+See https://github.com/kserve/open-inference-protocol and Triton's "Binary Tensor Data Extension".
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from outgrow.serve.http.batcher import Answers, Served
+from outgrow.serve.http.rows import Row, RowsError, msgspec
+
+LENGTH = "inference-header-content-length"
+"""The header that says how many bytes of a body are JSON; tensors follow."""
+
+_TYPES = {
+    "BOOL": "?", "INT8": "<i1", "INT16": "<i2", "INT32": "<i4", "INT64": "<i8",
+    "UINT8": "<u1", "UINT16": "<u2", "UINT32": "<u4", "UINT64": "<u8",
+    "FP16": "<f2", "FP32": "<f4", "FP64": "<f8",
+}  # fmt: skip
+_LENGTH = struct.Struct("<I")
+PREDICTION, PROBABILITIES = "prediction", "probabilities"
+
+
+@dataclass(frozen=True)
+class Question:
+    """A request.
+
+    Attributes
+    ----------
+    rows : to score.
+    id : what the client calls the request, which is given back.
+    outputs : the tensors that are wanted, and whether as binary data.
+    """
+
+    rows: list[Row]
+    id: str | None
+    outputs: dict[str, bool]
+
+
+def metadata(name: str, versions: list[str], served: Served) -> dict[str, Any]:
+    """What `GET /v2/models/{name}` says."""
+    kinds = {"number": "FP64", "category": "BYTES", "time": "BYTES"}
+    inputs = []
+    for column, kind in served.reader.columns.items():
+        vector = kind.startswith("vector[")
+        shape = [-1, int(kind[7:-1])] if vector else [-1]
+        inputs.append(
+            {"name": column, "datatype": "FP64" if vector else kinds.get(kind, "BYTES"), "shape": shape}
+        )
+    classes = served.version.predictor.classes
+    outputs = [{"name": PREDICTION, "datatype": "FP64" if classes is None else _kind(classes), "shape": [-1]}]
+    if classes is not None:
+        outputs.append({"name": PROBABILITIES, "datatype": "FP64", "shape": [-1, len(classes)]})
+    return {"name": name, "versions": versions, "platform": "outgrow", "inputs": inputs, "outputs": outputs}
+
+
+def read(served: Served, body: bytes, header: str | None) -> Question:
+    """The rows of a body, whose tensors are in JSON or behind it."""
+    end = len(body)
+    if header is not None:
+        if not header.isdigit() or int(header) > len(body):
+            raise RowsError(f"{LENGTH} is {header!r}; the body has {len(body)} bytes.")
+        end = int(header)
+    try:
+        given = msgspec.json.decode(body[:end])
+    except msgspec.DecodeError as error:
+        raise RowsError(f"The body is not JSON: {error}") from None
+    if not isinstance(given, dict) or not isinstance(given.get("inputs"), list) or not given["inputs"]:
+        raise RowsError('The body must be an object with "inputs", a list of tensors.')
+    columns = dict(_columns(served, given["inputs"], memoryview(body)[end:]))
+    lengths = {len(values) for values in columns.values()}
+    if len(lengths) > 1:
+        raise RowsError(f"The inputs have several numbers of rows: {sorted(lengths)}.")
+    rows = served.reader.from_arrays(list(zip(*columns.values(), strict=True)), list(columns))
+    identity = given.get("id")
+    return Question(rows, identity if isinstance(identity, str) else None, _outputs(given))
+
+
+def answer(name: str, question: Question, answers: Answers) -> tuple[bytes, int | None]:
+    """The body of the answer, and how many bytes of it are JSON where tensors follow."""
+    classes = answers.served.version.predictor.classes
+    tensors: dict[str, list[Any]] = {PREDICTION: answers.predictions}
+    if answers.probabilities is not None:
+        tensors[PROBABILITIES] = answers.probabilities
+    wanted = question.outputs or dict.fromkeys(tensors, False)
+    unknown = [output for output in wanted if output not in tensors]
+    if unknown:
+        raise RowsError(f"There is no output {unknown}; there are {list(tensors)}.")
+    described, binary = [], []
+    for output, raw in wanted.items():
+        values = tensors[output]
+        kind = _kind(classes or values) if output == PREDICTION else "FP64"
+        shape = [len(values)] if output == PREDICTION else [len(values), len(classes or ())]
+        tensor: dict[str, Any] = {"name": output, "datatype": kind, "shape": shape}
+        if raw:
+            binary.append(_to_bytes(values, kind))
+            tensor["parameters"] = {"binary_data_size": len(binary[-1])}
+        else:
+            flat = values if output == PREDICTION else [value for row in values for value in row]
+            tensor["data"] = flat
+        described.append(tensor)
+    found = {"model_name": name, "model_version": answers.served.version.name, "outputs": described}
+    if question.id is not None:
+        found["id"] = question.id
+    head: bytes = msgspec.json.encode(found)
+    return b"".join([head, *binary]), len(head) if binary else None
+
+
+def _outputs(given: dict[str, Any]) -> dict[str, bool]:
+    raw = bool(_parameters(given).get("binary_data_output", False))
+    outputs = given.get("outputs") or []
+    if not isinstance(outputs, list) or not all(
+        isinstance(each, dict) and "name" in each for each in outputs
+    ):
+        raise RowsError('"outputs" must be a list of objects with a "name".')
+    if not outputs and raw:
+        return {PREDICTION: True}
+    return {str(each["name"]): bool(_parameters(each).get("binary_data", raw)) for each in outputs}
+
+
+def _columns(served: Served, inputs: list[Any], binary: memoryview) -> Iterator[tuple[str, list[Any]]]:
+    """The columns that tensors hold: each one under its name, or all in a matrix."""
+    start = 0
+    for tensor in inputs:
+        if not isinstance(tensor, dict) or not {"name", "shape", "datatype"} <= tensor.keys():
+            raise RowsError('Each input needs "name", "shape" and "datatype".')
+        name, shape, kind = str(tensor["name"]), tensor["shape"], tensor["datatype"]
+        if not isinstance(shape, list) or not 1 <= len(shape) <= 2 or not all(_is_size(n) for n in shape):
+            raise RowsError(f"Input {name!r} has shape {shape}; [rows] or [rows, columns] is needed.")
+        size = _parameters(tensor).get("binary_data_size")
+        if size is None:
+            values = _flat(tensor.get("data"))
+        elif not _is_size(size) or start + size > len(binary):
+            raise RowsError(f"Input {name!r} says that it has {size} bytes; {len(binary) - start} are left.")
+        else:
+            values = _from_bytes(name, binary[start : start + size], str(kind))
+            start += size
+        if len(values) != int(np.prod(shape)):
+            raise RowsError(f"Input {name!r} has {len(values)} values; shape {shape} needs another number.")
+        yield from _named(served, name, shape, values)
+
+
+def _named(served: Served, name: str, shape: list[int], values: list[Any]) -> Iterator[tuple[str, list[Any]]]:
+    width = shape[1] if len(shape) == 2 else 1
+    rows = [values[start : start + width] for start in range(0, len(values), max(1, width))]
+    if name in served.reader.columns:
+        vector = served.reader.columns[name].startswith("vector[")
+        if width != 1 and not vector:
+            raise RowsError(f"Input {name!r} is one column; its shape {shape} has {width}.")
+        yield name, rows if vector else values
+    elif width == len(served.reader.names):
+        for place, column in enumerate(served.reader.names):
+            yield column, [row[place] for row in rows]
+    else:
+        raise RowsError(
+            f"Input {name!r} is no column of the model, and no matrix of its "
+            f"{len(served.reader.names)} columns.",
+            columns=served.reader.columns,
+        )
+
+
+def _flat(data: Any) -> list[Any]:
+    if not isinstance(data, list):
+        raise RowsError('An input needs "data", a list of values.')
+    return [value for row in data for value in row] if data and isinstance(data[0], list) else data
+
+
+def _is_size(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _parameters(given: dict[str, Any]) -> dict[str, Any]:
+    found = given.get("parameters")
+    return found if isinstance(found, dict) else {}
+
+
+def _from_bytes(name: str, data: memoryview, kind: str) -> list[Any]:
+    if kind == "BYTES":
+        return list(_texts(name, data))
+    if kind not in _TYPES or len(data) % np.dtype(_TYPES[kind]).itemsize:
+        raise RowsError(f"Input {name!r} of type {kind} cannot have {len(data)} bytes.")
+    values = np.frombuffer(data, _TYPES[kind]).tolist()
+    return [None if value != value else value for value in values]
+
+
+def _texts(name: str, data: memoryview) -> Iterator[str]:
+    start = 0
+    while start < len(data):
+        end = start + _LENGTH.size
+        stop = end + (_LENGTH.unpack(data[start:end])[0] if end <= len(data) else len(data))
+        if stop > len(data):
+            raise RowsError(f"Input {name!r} ends in the middle of a text.")
+        try:
+            yield bytes(data[end:stop]).decode()
+        except UnicodeDecodeError as error:
+            raise RowsError(f"Input {name!r} holds text that is not UTF-8: {error}") from None
+        start = stop
+
+
+def _to_bytes(values: list[Any], kind: str) -> bytes:
+    if kind == "BYTES":
+        texts = [str(value).encode() for value in values]
+        return b"".join(_LENGTH.pack(len(text)) + text for text in texts)
+    return np.array(values).astype(_TYPES[kind]).tobytes()
+
+
+def _kind(values: Sequence[Any]) -> str:
+    first = values[0] if values else 0.0
+    for type_, kind in ((bool, "BOOL"), (int, "INT64"), (float, "FP64")):
+        if isinstance(first, type_):
+            return kind
+    return "BYTES"

@@ -1,0 +1,115 @@
+"""MLflow's dialect: the bodies that `mlflow models serve` takes at /invocations, and its answers.
+
+See "Accepted Input Formats" in MLflow's documentation of its local inference server.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv
+
+from outgrow.data.batch import Batch
+from outgrow.serve.http.batcher import Answers, Served
+from outgrow.serve.http.rows import Row, RowsError, msgspec, table_batch
+
+FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
+
+
+def read(served: Served, body: bytes, kind: str) -> tuple[list[Row] | Batch, bool]:
+    """The rows of a body, and whether probabilities are wanted (`params: {"method": "predict_proba"}`)."""
+    if kind == "text/csv":
+        return _read_csv(served, body), False
+    try:
+        given = msgspec.json.decode(body)
+    except msgspec.DecodeError as error:
+        raise RowsError(f"The body is not JSON: {error}") from None
+    forms = [form for form in FORMS if isinstance(given, dict) and form in given]
+    if len(forms) != 1:
+        raise RowsError(f"The body must be an object with exactly one of {', '.join(FORMS)}.")
+    rows = _READERS[forms[0]](served, given[forms[0]])
+    return rows, _wants_probabilities(given.get("params"))
+
+
+def answer(answers: Answers, probabilities: bool) -> bytes:
+    """The body of the answer."""
+    if probabilities and answers.probabilities is None:
+        kind = type(answers.served.version.predictor.model).__name__
+        raise RowsError(f"A {kind} has no probabilities.")
+    found = answers.probabilities if probabilities else answers.predictions
+    encoded: bytes = msgspec.json.encode({"predictions": found})
+    return encoded
+
+
+def _wants_probabilities(params: Any) -> bool:
+    if params is None:
+        return False
+    if not isinstance(params, dict) or params.get("method", "predict") not in ("predict", "predict_proba"):
+        raise RowsError('params may hold {"method": "predict"} or {"method": "predict_proba"}.')
+    return params.get("method") == "predict_proba"
+
+
+def _read_split(served: Served, given: Any) -> list[Row]:
+    rows = given.get("data") if isinstance(given, dict) else None
+    names = given.get("columns") if isinstance(given, dict) else None
+    if rows is None or not _is_rows(rows) or not (names is None or _is_names(names)):
+        raise RowsError('dataframe_split must be an object with "columns", a list of names, and "data", '
+                        "a list of rows, each a list of values.")  # fmt: skip
+    if names is not None and any(len(row) != len(names) for row in rows):
+        raise RowsError(f"dataframe_split has rows of other lengths than its {len(names)} columns.")
+    return served.reader.from_arrays(rows, names)
+
+
+def _read_records(served: Served, given: Any) -> list[Row]:
+    if not isinstance(given, list):
+        raise RowsError("The rows must be a list of objects of column names and values.")
+    return served.reader.checked(given)
+
+
+def _read_instances(served: Served, given: Any) -> list[Row]:
+    return served.reader.from_arrays(given) if _is_rows(given) and given else _read_records(served, given)
+
+
+def _read_inputs(served: Served, given: Any) -> list[Row]:
+    """Rows as lists, as objects, or an object of columns."""
+    if not isinstance(given, dict):
+        return _read_instances(served, given)
+    columns = {name: values if isinstance(values, list) else [values] for name, values in given.items()}
+    lengths = {len(values) for values in columns.values()}
+    if len(lengths) > 1:
+        raise RowsError(f"The columns of inputs have several lengths: {sorted(lengths)}.")
+    flat = {name: [_scalar(value) for value in values] for name, values in columns.items()}
+    return served.reader.from_arrays(list(zip(*flat.values(), strict=True)), list(flat))
+
+
+def _scalar(value: Any) -> Any:
+    return value[0] if isinstance(value, list) and len(value) == 1 else value
+
+
+def _is_rows(given: Any) -> bool:
+    return isinstance(given, list) and all(isinstance(row, list | tuple) for row in given)
+
+
+def _is_names(given: Any) -> bool:
+    return isinstance(given, list) and all(isinstance(name, str) for name in given)
+
+
+def _read_csv(served: Served, body: bytes) -> Batch:
+    kinds = {"number": pa.float64(), "category": pa.string()}
+    types = {name: kinds[kind] for name, kind in served.reader.columns.items() if kind in kinds}
+    options = pyarrow.csv.ConvertOptions(column_types=types, strings_can_be_null=True)
+    try:
+        table = pyarrow.csv.read_csv(io.BytesIO(body), convert_options=options)
+    except pa.ArrowInvalid as error:
+        raise RowsError(f"The body is not CSV with the model's columns: {error}") from None
+    return table_batch(served.reader, table)
+
+
+_READERS = {
+    "dataframe_split": _read_split,
+    "dataframe_records": _read_records,
+    "instances": _read_instances,
+    "inputs": _read_inputs,
+}

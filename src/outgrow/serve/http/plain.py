@@ -1,0 +1,76 @@
+"""The plain dialect: rows as objects, predictions as a list; and Arrow for large requests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+
+from outgrow.serve.http.batcher import Answers, Served
+from outgrow.serve.http.rows import Row, RowsError, msgspec, table_batch
+
+ARROW = "application/vnd.apache.arrow.stream"
+
+
+def read(served: Served, body: bytes) -> tuple[list[Row], bool]:
+    """The rows of a body like `{"rows": [{"x": 1.0}], "probabilities": true}`, and what is wanted.
+
+    Raises
+    ------
+    RowsError
+        When the body is not what it should be.
+    """
+    try:
+        found = served.reader.decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise _refusal(served, body, str(error)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise RowsError(f"The body is not JSON: {error}") from None
+    return list(map(msgspec.structs.astuple, found.rows)), found.probabilities
+
+
+def _refusal(served: Served, body: bytes, said: str) -> RowsError:
+    given = msgspec.json.decode(body)
+    if not isinstance(given, dict) or not isinstance(given.get("rows"), list):
+        return RowsError(
+            'The body must be an object with "rows", a list of objects of column names and values, and may '
+            f'have "probabilities", true or false: {said}'
+        )
+    return served.reader.refusal(given["rows"], said)
+
+
+def answer(answers: Answers, probabilities: bool) -> bytes:
+    """The body of the answer."""
+    version = answers.served.version
+    found: dict[str, Any] = {"version": version.name, "predictions": answers.predictions}
+    if probabilities:
+        if answers.probabilities is None:
+            raise RowsError(f"A {type(version.predictor.model).__name__} has no probabilities.")
+        found["classes"] = version.predictor.classes
+        found["probabilities"] = answers.probabilities
+    encoded: bytes = msgspec.json.encode(found)
+    return encoded
+
+
+def read_arrow(served: Served, body: bytes) -> Any:
+    """The rows of a body that is an Arrow stream."""
+    try:
+        table = pa.ipc.open_stream(body).read_all()
+    except (pa.ArrowInvalid, OSError) as error:
+        raise RowsError(f"The body is not an Arrow IPC stream: {error}") from None
+    return table_batch(served.reader, table)
+
+
+def answer_arrow(answers: Answers, probabilities: bool) -> bytes:
+    """The answers as an Arrow stream: `prediction`, and `probability_<class>` if asked."""
+    predictor = answers.served.version.predictor
+    columns = {"prediction": pa.array(answers.predictions)}
+    if probabilities and answers.probabilities is not None:
+        by_class = zip(*answers.probabilities, strict=True)
+        names = predictor.names("predict_proba")
+        columns |= {name: pa.array(values) for name, values in zip(names, by_class, strict=True)}
+    table = pa.table(columns).replace_schema_metadata({"version": answers.served.version.name})
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as stream:
+        stream.write_table(table)
+    return sink.getvalue().to_pybytes()

@@ -1,0 +1,160 @@
+"""Versions of a model in a folder, and readers that follow which of them is current."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from outgrow import artifact
+from outgrow.errors import ArtifactError, OutputExistsError, ParameterError
+from outgrow.ml.persistence import load
+from outgrow.ml.predictor import Predictor
+
+
+class ModelStore:
+    """Versions of one model: a folder with an artifact for each, and a file that names the current one.
+
+    Servers and streams that follow the folder take a version up as soon as it is promoted.
+
+    Parameters
+    ----------
+    path : the folder; made by the first `add`.
+
+    Examples
+    --------
+    >>> import tempfile, numpy as np, outgrow as og
+    >>> X, y = np.array([[1.0], [2.0], [3.0]]), np.array([2.0, 4.0, 6.0])
+    >>> store = og.ModelStore(tempfile.mkdtemp() + "/double")
+    >>> store.promote(store.add(og.LinearRegression().fit(X, y)))
+    >>> store.add(og.Ridge().fit(X, y))
+    2
+    >>> store.versions, store.current
+    ([1, 2], 1)
+    >>> store.load().predict(np.array([[5.0]])).round(6).tolist()
+    [10.0]
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+
+    @property
+    def versions(self) -> list[int]:
+        """The versions there are, in their order."""
+        if not self.path.is_dir():
+            return []
+        return sorted(int(entry.name) for entry in self.path.iterdir() if re.fullmatch(r"\d+", entry.name))
+
+    @property
+    def current(self) -> int | None:
+        """The version that was promoted last; None before any was."""
+        try:
+            return int((self.path / artifact.CURRENT).read_text())
+        except FileNotFoundError:
+            return None
+
+    def add(self, model: Any) -> int:
+        """Save a fitted model as the next version, without promoting it.
+
+        Returns
+        -------
+        The version's number.
+        """
+        while True:
+            number = max(self.versions, default=0) + 1
+            try:
+                model.save(self.path / str(number))
+            except OutputExistsError:
+                continue  # somebody else took the number at the same moment
+            return number
+
+    def promote(self, version: int) -> None:
+        """Make a version the current one, at once and as a whole.
+
+        Raises
+        ------
+        ParameterError
+            When there is no such version.
+        """
+        if version not in self.versions:
+            raise ParameterError(f"{self.path} has no version {version}, but {self.versions}.")
+        handle, draft = tempfile.mkstemp(dir=self.path, prefix=".current.")
+        with os.fdopen(handle, "w") as file:
+            file.write(f"{version}\n")
+        Path(draft).chmod(0o644)
+        Path(draft).replace(self.path / artifact.CURRENT)
+
+    def load(self, version: int | None = None) -> Any:
+        """A version's model, by default the current one's."""
+        if version is None:
+            return load(self.path)
+        return load(self.path / str(version))
+
+    def __repr__(self) -> str:
+        return f"ModelStore({str(self.path)!r})"
+
+
+@dataclass(frozen=True, eq=False)
+class Version:
+    """A model as it was at one moment.
+
+    Attributes
+    ----------
+    name : the number in a store; for an artifact alone, the beginning of its digest.
+    """
+
+    name: str
+    predictor: Predictor
+
+
+class Follower:
+    """Looks whether a path has another model than it had: a store's current version, or an artifact.
+
+    Parameters
+    ----------
+    path : of a `ModelStore` or of an artifact.
+
+    Raises
+    ------
+    ArtifactError
+        When there is no model at the path.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self._seen: tuple[int, ...] = ()
+
+    def look(self) -> Version | None:
+        """The model, if it is another than at the last look."""
+        seen = self._stamp()
+        if seen == self._seen:
+            return None
+        version = self._load()
+        self._seen = seen
+        return version
+
+    def _load(self) -> Version:
+        folder = artifact.current_artifact(self.path)
+        predictor = Predictor(load(folder))
+        name = folder.name if folder != self.path else _digest(folder)
+        return Version(name, predictor)
+
+    def _stamp(self) -> tuple[int, ...]:
+        for name in (artifact.CURRENT, artifact.STRUCTURE):
+            try:
+                facts = (self.path / name).stat()
+            except FileNotFoundError:
+                continue
+            return facts.st_ino, facts.st_mtime_ns, facts.st_size
+        raise ArtifactError(
+            f"{self.path} has neither a saved model nor a promoted version of one. "
+            "Give the folder that model.save() wrote, or promote a version."
+        )
+
+
+def _digest(folder: Path) -> str:
+    return hashlib.sha256((folder / artifact.STRUCTURE).read_bytes()).hexdigest()[:12]
