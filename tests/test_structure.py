@@ -22,6 +22,7 @@ FLOORS = {
     "job": 7,
     "testing": 8,
     "cli": 9, "__init__": 9,
+    "__main__": 10,
 }  # fmt: skip
 HOMES = {
     "pyspark": "engine/spark",
@@ -82,8 +83,8 @@ def test_library_has_one_home(library: str) -> None:
 
 
 BESIDE_ESTIMATORS = """
-    Dataset Local ModelStore Spark __version__ categorical col cross_validate dataset errors listen load matching numeric
-    read score silhouette_score sql write_parquet
+    Dataset Local ModelStore Spark __version__ categorical col cross_validate dataset errors listen load
+    matching numeric read score silhouette_score sql write_parquet
 """
 
 

@@ -22,7 +22,7 @@ from outgrow.errors import OutgrowError
 from outgrow.serve.http.rows import Row, RowReader, RowsError
 from outgrow.serve.versions import Version
 
-INLINE_SECONDS = 0.004
+INLINE_SECONDS = 0.01
 """Work expected to take longer does not run on the event loop."""
 
 _LEARNING = 0.2

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from outgrow.serve.http.batcher import Answers, Served
-from outgrow.serve.http.rows import Row, RowsError, msgspec
+from outgrow.serve.http.rows import Row, RowsError, decoded, msgspec
 
 LENGTH = "inference-header-content-length"
 """The header that says how many bytes of a body are JSON; tensors follow."""
@@ -67,10 +67,7 @@ def read(served: Served, body: bytes, header: str | None) -> Question:
         if not header.isdigit() or int(header) > len(body):
             raise RowsError(f"{LENGTH} is {header!r}; the body has {len(body)} bytes.")
         end = int(header)
-    try:
-        given = msgspec.json.decode(body[:end])
-    except msgspec.DecodeError as error:
-        raise RowsError(f"The body is not JSON: {error}") from None
+    given = decoded(body[:end])
     if not isinstance(given, dict) or not isinstance(given.get("inputs"), list) or not given["inputs"]:
         raise RowsError('The body must be an object with "inputs", a list of tensors.')
     columns = dict(_columns(served, given["inputs"], memoryview(body)[end:]))

@@ -13,7 +13,7 @@ import pyarrow.csv
 
 from outgrow.data.batch import Batch
 from outgrow.serve.http.batcher import Answers, Served
-from outgrow.serve.http.rows import Row, RowsError, msgspec, table_batch
+from outgrow.serve.http.rows import Row, RowsError, decoded, msgspec, table_batch
 
 FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 
@@ -22,10 +22,7 @@ def read(served: Served, body: bytes, kind: str) -> tuple[list[Row] | Batch, boo
     """The rows of a body, and whether probabilities are wanted (`params: {"method": "predict_proba"}`)."""
     if kind == "text/csv":
         return _read_csv(served, body), False
-    try:
-        given = msgspec.json.decode(body)
-    except msgspec.DecodeError as error:
-        raise RowsError(f"The body is not JSON: {error}") from None
+    given = decoded(body)
     forms = [form for form in FORMS if isinstance(given, dict) and form in given]
     if len(forms) != 1:
         raise RowsError(f"The body must be an object with exactly one of {', '.join(FORMS)}.")

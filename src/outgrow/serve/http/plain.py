@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from outgrow.serve.http.batcher import Answers, Served
-from outgrow.serve.http.rows import Row, RowsError, msgspec, table_batch
+from outgrow.serve.http.rows import Row, RowsError, decoded, msgspec, not_json, table_batch
 
 ARROW = "application/vnd.apache.arrow.stream"
 
@@ -23,14 +23,13 @@ def read(served: Served, body: bytes) -> tuple[list[Row], bool]:
     try:
         found = served.reader.decoder.decode(body)
     except msgspec.ValidationError as error:
-        raise _refusal(served, body, str(error)) from None
+        raise _refusal(served, decoded(body), str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise RowsError(f"The body is not JSON: {error}") from None
+        raise not_json(error) from None
     return list(map(msgspec.structs.astuple, found.rows)), found.probabilities
 
 
-def _refusal(served: Served, body: bytes, said: str) -> RowsError:
-    given = msgspec.json.decode(body)
+def _refusal(served: Served, given: Any, said: str) -> RowsError:
     if not isinstance(given, dict) or not isinstance(given.get("rows"), list):
         return RowsError(
             'The body must be an object with "rows", a list of objects of column names and values, and may '

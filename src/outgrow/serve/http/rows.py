@@ -134,6 +134,18 @@ class RowReader:
         return RowsError(f"The rows do not have the model's columns: {shown}.", columns=difference)
 
 
+def decoded(body: bytes | memoryview) -> Any:
+    """What a body of JSON holds."""
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise not_json(error) from None
+
+
+def not_json(error: Exception) -> RowsError:
+    return RowsError(f"The body is not JSON: {error}")
+
+
 def table_batch(reader: RowReader, table: pa.Table) -> Batch:
     """An Arrow table as a batch of the model's columns; others are left out.
 

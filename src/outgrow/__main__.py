@@ -1,0 +1,5 @@
+"""`python -m outgrow` is the command `outgrow`."""
+
+from outgrow.cli import main
+
+main()

@@ -1,0 +1,127 @@
+"""One artifact, every way: ten thousand real flights get the same answers here, on Spark and over HTTP."""
+
+from __future__ import annotations
+
+import datetime
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import outgrow as og
+from outgrow.job.engines import open_engine
+from outgrow.job.load import load_job
+from outgrow.job.run import run_job
+from test_serve import ARROW, server
+
+JOB = Path(__file__).parent.parent / "examples" / "flights"
+ROWS = 10_000
+
+
+class Flights:
+    """A fitted job, the first rows it was not fitted on, and what the model says of them in memory."""
+
+    def __init__(self, job: str, folder: Path) -> None:
+        settings = [f"output={folder / 'out'}", "sample=0.2"]
+        settings += ["model.n_estimators=20"] if job == "job.yaml" else []
+        run_job(load_job(JOB / job, settings), open_engine("local"))
+        self.model_path = folder / "out" / "model"
+        self.model = og.load(self.model_path)
+        self.rows = og.read(str(folder / "out" / "scores")).select(list(self.model.columns_)).head(ROWS)
+        self.path = folder / "rows.parquet"
+        pq.write_table(self.rows, self.path, row_group_size=1700)
+        self.chances = self.model.predict_proba(self.rows).select(["probability_False", "probability_True"])
+        self.expected = np.column_stack([column.to_numpy() for column in self.chances.columns])
+
+    def as_json(self) -> list[dict[str, Any]]:
+        return [
+            {name: value.isoformat() if isinstance(value, datetime.date) else _null(value)
+             for name, value in row.items()}
+            for row in self.rows.to_pylist()
+        ]  # fmt: skip
+
+
+def _null(value: Any) -> Any:
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+@pytest.fixture(scope="module", params=["job.yaml", "job_linear.yaml"])
+def flights(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Flights:
+    return Flights(request.param, tmp_path_factory.mktemp("flights"))
+
+
+@pytest.fixture(scope="module")
+def address(flights: Flights) -> Iterator[str]:
+    with server("--model", f"late={flights.model_path}") as found:
+        yield found
+
+
+def same(flights: Flights, found: Any) -> None:
+    assert np.shape(found) == (len(flights.rows), 2)
+    assert len(found) > ROWS * 0.9
+    np.testing.assert_allclose(found, flights.expected, rtol=1e-12, atol=1e-15)
+    assert np.array_equal(np.argmax(found, axis=1), np.argmax(flights.expected, axis=1))
+
+
+def chances_in(folder: Path) -> np.ndarray:
+    table = og.read(str(folder)).to_arrow()
+    return np.column_stack([table[name].to_numpy() for name in ("probability_False", "probability_True")])
+
+
+def test_batch_here(flights: Flights, tmp_path: Path) -> None:
+    og.score(og.load(flights.model_path), og.read(str(flights.path)), tmp_path / "out", probabilities=True)
+    same(flights, chances_in(tmp_path / "out"))
+
+
+def test_batch_on_spark(flights: Flights, spark: Any, tmp_path: Path) -> None:
+    rows = og.read(str(flights.path), engine=og.Spark(spark))
+    og.score(og.load(flights.model_path), rows, tmp_path / "out", probabilities=True)
+    same(flights, chances_in(tmp_path / "out"))
+
+
+def test_plain(flights: Flights, address: str) -> None:
+    rows = flights.as_json()
+    found = []
+    for start in range(0, len(rows), 2500):
+        body = {"rows": rows[start : start + 2500], "probabilities": True}
+        found += httpx.post(f"{address}/predict", json=body, timeout=60).json()["probabilities"]
+    same(flights, found)
+
+
+def test_arrow(flights: Flights, address: str) -> None:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, flights.rows.schema) as stream:
+        stream.write_table(flights.rows)
+    answer = httpx.post(
+        f"{address}/predict", content=sink.getvalue().to_pybytes(), timeout=60,
+        headers={"content-type": ARROW, "x-probabilities": "1"},
+    )  # fmt: skip
+    found = pa.ipc.open_stream(answer.content).read_all()
+    same(flights, np.column_stack([found["probability_False"], found["probability_True"]]))
+
+
+def test_mlflow(flights: Flights, address: str) -> None:
+    rows = flights.as_json()
+    body = {
+        "dataframe_split": {"columns": list(rows[0]), "data": [list(row.values()) for row in rows]},
+        "params": {"method": "predict_proba"},
+    }
+    same(flights, httpx.post(f"{address}/invocations", json=body, timeout=60).json()["predictions"])
+
+
+def test_open_inference(flights: Flights, address: str) -> None:
+    described = httpx.get(f"{address}/v2/models/late").json()["inputs"]
+    rows = flights.as_json()
+    inputs = [
+        {**tensor, "shape": [len(rows)], "data": [row[tensor["name"]] for row in rows]}
+        for tensor in described
+    ]
+    answer = httpx.post(f"{address}/v2/models/late/infer", json={"inputs": inputs}, timeout=60).json()
+    outputs = {tensor["name"]: tensor for tensor in answer["outputs"]}
+    same(flights, np.reshape(outputs["probabilities"]["data"], outputs["probabilities"]["shape"]))
