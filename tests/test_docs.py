@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-SPARK = [ROOT / "docs" / "spark.md"]
+SPARK = [ROOT / "docs" / "mlflow.md", ROOT / "docs" / "spark.md"]
 """Pages whose blocks find a session called `spark`."""
 NOT_RUN = 4
 """At most so many blocks need a cluster that tests have not."""
