@@ -19,9 +19,8 @@ from outgrow.testing import EngineCase, local_case, pieces_case
 from outgrow.testing.clusters import LOOPBACK, Standalone, connect_server, standalone, wait_until
 from sessions import classic_session
 
-os.environ["MLFLOW_DISABLE_TELEMETRY"] = (
-    "true"  # read when MLflow is imported, and by the processes it starts
-)
+# read when MLflow is imported, and by the processes it starts
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 MODE = os.environ.get("OUTGROW_TEST_SPARK", "classic")
 """Which Spark the tests use: 'classic', a session in this process; 'cluster', a standalone master with two
 workers; or 'connect', a Connect server. The last two have processes of their own."""
