@@ -13,9 +13,7 @@ demo: setup ## run the main job on real flight data
 	.venv/bin/outgrow run examples/flights/job.yaml --overwrite
 
 test: setup ## all tests; those of the Spark engine once more on a standalone cluster and on Spark Connect
-	$(PYTHON) -m pytest
-	OUTGROW_TEST_SPARK=cluster $(PYTHON) -m pytest -m spark tests/test_engine.py tests/test_faults.py tests/test_shapes.py
-	OUTGROW_TEST_SPARK=connect $(PYTHON) -m pytest -m spark tests/test_engine.py tests/test_faults.py tests/test_shapes.py
+	@bash scripts/test.sh
 
 docs-test: setup ## only the examples of the documentation
 	$(PYTHON) -m pytest tests/test_docs.py
