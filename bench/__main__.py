@@ -1,4 +1,7 @@
-"""`python -m bench [CASE ...]`: outgrow beside its peers, with results in bench/results/."""
+"""`python -m bench [CASE ...]`: outgrow beside its peers, with results in bench/results/.
+
+`python -m bench serve` does the same for servers.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,11 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def main() -> None:
+    if sys.argv[1:2] == ["serve"]:
+        from bench import serving
+
+        serving.main()
+        return
     asked = _arguments()
     cases = [CASES[name] for name in asked.cases or CASES]
     rows = asked.rows or (QUICK_ROWS if asked.quick else ROWS)
