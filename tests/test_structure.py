@@ -86,7 +86,7 @@ def test_library_has_one_home(library: str) -> None:
 
 BESIDE_ESTIMATORS = """
     Dataset Local ModelStore Spark __version__ categorical col cross_validate dataset errors listen load
-    matching numeric read score silhouette_score sql track write_parquet
+    matching numeric read score score_stream silhouette_score sql track write_parquet
 """
 
 

@@ -23,6 +23,7 @@ _HOMES = {
     "numeric": "outgrow.ml.columns",
     "read": "outgrow.engine.dataset",
     "score": "outgrow.serve.batch",
+    "score_stream": "outgrow.serve.stream",
     "silhouette_score": "outgrow.ml.cluster.silhouette",
     "sql": "outgrow.engine.sql",
     "track": "outgrow.track",

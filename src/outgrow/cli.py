@@ -91,8 +91,12 @@ def profile(
 @app.command()
 def score(
     model: Annotated[str, typer.Argument(help="A folder that a run or model.save() wrote.")],
-    data: Annotated[str, typer.Argument(help="A file, folder or pattern of rows to predict.")],
-    output: Annotated[str, typer.Option("-o", "--output", help="The folder of Parquet files to write.")],
+    data: Annotated[
+        str, typer.Argument(help="A file, folder or pattern of rows to predict; - for standard input.")
+    ],
+    output: Annotated[
+        str | None, typer.Option("-o", "--output", help="The folder of Parquet files to write.")
+    ] = None,
     engine: Engine = "local",
     keep: Annotated[
         list[str] | None, typer.Option(help="A column to keep beside the predictions; all if not given.")
@@ -104,10 +108,32 @@ def score(
     partition_by: Annotated[
         list[str] | None, typer.Option(help="A column that becomes folders NAME=VALUE.")
     ] = None,
+    stream: Annotated[
+        bool, typer.Option("--stream", help="Go on with files as they appear, until it is stopped.")
+    ] = False,
+    once: Annotated[
+        bool, typer.Option("--once", help="With --stream: end when the files that are there are done.")
+    ] = False,
+    checkpoint: Annotated[
+        str | None, typer.Option(help="With --stream on Spark: the folder for what was read.")
+    ] = None,
     overwrite: Overwrite = False,
     debug: Debug = False,
 ) -> None:
-    """Write the predictions of a saved model for rows in files."""
+    """Write the predictions of a saved model for rows in files, or for rows as they come."""
+    if data == "-":
+        from outgrow.serve.pipe import score_pipe
+
+        score_pipe(model, sys.stdin.buffer, sys.stdout.buffer, probabilities=proba)
+        return
+    if output is None:
+        raise typer.BadParameter("the folder to write is missing.", param_hint="-o")
+    if stream:
+        from outgrow.job.streams import run_stream
+
+        options = {"keep": keep, "probabilities": proba, "errors": errors}
+        run_stream(model, data, output, engine, once=once, checkpoint=checkpoint, say=_say, **options)
+        return
     from outgrow.engine.dataset import read
     from outgrow.job.engines import open_engine
     from outgrow.job.stages import Stages

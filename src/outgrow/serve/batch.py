@@ -32,6 +32,7 @@ from outgrow.engine.write import (
 from outgrow.errors import OutgrowError, OutputExistsError, ParameterError, RowError
 from outgrow.ml.predictor import Predictor
 
+VERSION = "model_version"
 REASON = "reason"
 """The column that says why a row could not be scored."""
 _REFUSED = "refused"
@@ -99,6 +100,13 @@ def score(
     data = dataset(rows)
     keys = (partition_by,) if isinstance(partition_by, str) else tuple(partition_by)
     scoring = prepare(model, data, keep=keep, probabilities=probabilities, lenient=errors is not None)
+    return write_scores(scoring, data, output, errors=errors, keys=keys, overwrite=overwrite)
+
+
+def write_scores(scoring: Scoring, data: Dataset, output: str | os.PathLike[str], *,
+                 errors: str | os.PathLike[str] | None = None, keys: tuple[str, ...] = (),
+                 overwrite: bool = False) -> Scored:  # fmt: skip
+    """What `score` does when everything is checked."""
     data = scoring.needed(data)
     schemas = scoring.schemas(data)
     check_columns(schemas[MAIN], keys)
@@ -145,12 +153,14 @@ class Scoring:
     ----------
     keep : the columns to keep; None for all.
     lenient : whether rows that cannot be scored are set apart rather than an error.
+    version : the model's, written beside each row as `model_version`; None for no such column.
     """
 
     predictor: Predictor
     probabilities: bool = False
     keep: tuple[str, ...] | None = None
     lenient: bool = False
+    version: str | None = None
 
     def __call__(self, batch: Batch, where: Callable[[int], str]) -> Tables:
         try:
@@ -170,8 +180,7 @@ class Scoring:
 
     def beside(self, batch: Batch) -> Batch:
         """The rows of a batch with their predictions."""
-        scores = self.predictor.scores(batch, probabilities=self.probabilities)
-        return self._kept(batch).with_columns(scores)
+        return self._with(batch, self.predictor.scores(batch, probabilities=self.probabilities))
 
     def schemas(self, rows: Dataset) -> dict[str, pa.Schema]:
         """The tables that it makes of some rows, and their columns."""
@@ -181,13 +190,16 @@ class Scoring:
             found[_REFUSED] = self._refused(example, {}).to_arrow().schema
         return found
 
-    def _kept(self, batch: Batch) -> Batch:
-        return batch if self.keep is None else batch.select(self.keep)
+    def _with(self, batch: Batch, scores: dict[str, pa.Array]) -> Batch:
+        kept = batch if self.keep is None else batch.select(self.keep)
+        if self.version is not None:
+            scores[VERSION] = pa.array([self.version] * batch.num_rows, pa.string())
+        return kept.with_columns(scores)
 
     def _apart(self, batch: Batch, scores: dict[str, pa.Array], reasons: dict[int, str]) -> Tables:
         good = np.ones(batch.num_rows, dtype=bool)
         good[list(reasons)] = False
-        main = self._kept(batch.filter(good)).with_columns(scores)
+        main = self._with(batch.filter(good), scores)
         return {MAIN: main, _REFUSED: self._refused(batch.filter(~good), reasons)}
 
     def _refused(self, batch: Batch, reasons: dict[int, str]) -> Batch:

@@ -1,0 +1,37 @@
+"""The command that scores rows as they come, until it is told to stop."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from typing import Any
+
+from outgrow.job.engines import open_engine
+from outgrow.serve.stream import FolderStream, score_stream, stream_of_files
+
+
+def run_stream(model: str, folder: str, output: str, engine: str, *, once: bool, checkpoint: str | None,
+               say: Callable[[str], None], **options: Any) -> None:  # fmt: skip
+    """Score a folder's files as they appear; SIGINT and SIGTERM end it after the batch under way."""
+    if engine == "local":
+        _run_here(score_stream(model, folder, output, checkpoint=checkpoint, **options), once, say)
+        return
+    rows = stream_of_files(open_engine(engine), folder)
+    trigger = {"availableNow": True} if once else None
+    query = score_stream(model, rows, output, checkpoint=checkpoint, trigger=trigger, **options)
+    say(f"Scoring {folder} on {engine} into {output}")
+    _on_signals(query.stop)
+    query.awaitTermination()
+
+
+def _run_here(stream: FolderStream, once: bool, say: Callable[[str], None]) -> None:
+    if not once:
+        say(f"Scoring files as they appear in {stream.folder}. Ctrl-C ends it.")
+        _on_signals(stream.stop)
+    rows = stream.run_available() if once else stream.run()
+    say(f"Scored: {rows:,} rows")
+
+
+def _on_signals(stop: Callable[[], None]) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop())
