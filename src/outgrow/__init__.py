@@ -21,6 +21,7 @@ _HOMES = {
     "load": "outgrow.ml.persistence",
     "matching": "outgrow.ml.columns",
     "numeric": "outgrow.ml.columns",
+    "quantize_onnx": "outgrow.ml.export.onnx.quantize",
     "read": "outgrow.engine.dataset",
     "score": "outgrow.serve.batch",
     "score_stream": "outgrow.serve.stream",

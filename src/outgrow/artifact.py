@@ -179,6 +179,46 @@ def _filled(draft: Path, target: Path) -> Iterator[Path]:
         _replace(draft, target)
 
 
+def check_free(path: str | os.PathLike[str], *, overwrite: bool) -> None:
+    """A file may be written to this path.
+
+    Raises
+    ------
+    OutputExistsError
+        When it exists and `overwrite` is false, or it is a folder.
+    """
+    target = Path(path)
+    if target.exists() and (not overwrite or target.is_dir()):
+        raise OutputExistsError(
+            f"{target} exists already. Choose another path, or pass overwrite=True (--overwrite)."
+        )
+
+
+def write_file(path: str | os.PathLike[str], payload: bytes, *, overwrite: bool = False) -> None:
+    """Write a file that appears whole or not at all.
+
+    Raises
+    ------
+    OutputExistsError
+        When `path` exists and `overwrite` is false, or it is a folder.
+    StorageError
+        When the disk refuses; nothing is left behind.
+    """
+    target = Path(path)
+    check_free(target, overwrite=overwrite)
+    with disk_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, draft = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        os.close(handle)
+        try:
+            _write_durably(Path(draft), payload)
+            Path(draft).chmod(0o644)
+            Path(draft).replace(target)
+        except BaseException:
+            Path(draft).unlink(missing_ok=True)
+            raise
+
+
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
     """Turn what a full or read-only disk says into a StorageError that names the path."""

@@ -51,6 +51,10 @@ class ArtifactError(OutgrowError, ValueError):
     """A saved model is damaged, newer than this library, or not a model."""
 
 
+class ExportError(OutgrowError, ValueError):
+    """A fitted model has no exact equal in the form asked for."""
+
+
 class JobFileError(OutgrowError, ValueError):
     """A job file is not valid."""
 

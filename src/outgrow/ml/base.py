@@ -135,6 +135,59 @@ class Estimator(BaseEstimator):
         check_is_fitted(self)
         save(self, path, overwrite=overwrite)
 
+    def to_onnx(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write the fitted estimator as one ONNX file that answers as it does, whole or not at all.
+
+        Each column is an input of shape (rows, 1): numbers as float64 with NaN for missing ones, text as
+        strings with empty text for missing ones. Outputs are `prediction`, for classifiers `probabilities`,
+        and for transformers `transformed`. It needs the extra `onnx`.
+
+        Raises
+        ------
+        ExportError
+            When a step has no exact equal in ONNX; the message names it.
+        OutputExistsError
+            When the path exists and `overwrite` is false.
+
+        Examples
+        --------
+        >>> import tempfile, numpy as np, onnxruntime, outgrow as og
+        >>> model = og.LinearRegression().fit(np.array([[1.0], [2.0], [3.0]]), np.array([2.0, 4.0, 6.0]))
+        >>> path = tempfile.mkdtemp() + "/double.onnx"
+        >>> model.to_onnx(path)
+        >>> onnxruntime.InferenceSession(path).run(["prediction"], {"x0": [[10.0]]})[0].round(6).tolist()
+        [20.0]
+        """
+        from outgrow.ml.export.onnx.file import write
+
+        check_is_fitted(self)
+        write(self, path, overwrite=overwrite)
+
+    def to_sklearn(self) -> Any:
+        """A fitted object of scikit-learn that answers as this one does.
+
+        It takes DataFrames with the columns of the fit, or arrays where the fit took one, and needs no
+        outgrow. Models of trees become XGBoost's own classes for scikit-learn.
+
+        Raises
+        ------
+        ExportError
+            When a step has no equal; the message names it.
+
+        Examples
+        --------
+        >>> import numpy as np, outgrow as og
+        >>> model = og.LinearRegression().fit(np.array([[1.0], [2.0], [3.0]]), np.array([2.0, 4.0, 6.0]))
+        >>> model.to_sklearn()
+        LinearRegression()
+        >>> model.to_sklearn().predict([[10.0]]).round(6).tolist()
+        [20.0]
+        """
+        from outgrow.ml.export.sklearn.pipeline import equal
+
+        check_is_fitted(self)
+        return equal(self)
+
 
 class Transformer(TransformerMixin, Estimator):
     """Changes columns, row by row, in a way it learned.

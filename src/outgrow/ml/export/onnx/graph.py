@@ -1,0 +1,166 @@
+"""An ONNX graph while it grows: nodes, constants, and names for what flows between them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from itertools import count
+from typing import Any
+
+import numpy as np
+
+from outgrow._optional import optional
+from outgrow.ml.export.refusal import refusal
+
+OPSET, ML_OPSET, IR = 21, 4, 10
+"""Versions of ai.onnx, of ai.onnx.ml and of the file format, which onnxruntime reads from 1.20 on."""
+
+ML = "ai.onnx.ml"
+ROWS = "rows"
+"""What the first dimension of inputs and outputs is called."""
+
+_BYTES = 2**31 - 1
+
+
+class Graph:
+    """Collects nodes; a tensor is known by its name."""
+
+    def __init__(self) -> None:
+        self._onnx = optional("onnx", "onnx")
+        self._helper = optional("onnx.helper", "onnx")
+        self._nodes: list[Any] = []
+        self._constants: list[Any] = []
+        self._inputs: list[Any] = []
+        self._outputs: list[Any] = []
+        self._numbers = count()
+        self._splits: dict[str, tuple[list[str], str]] = {}
+
+    def input(self, name: str, kind: str, width: int) -> str:
+        """A tensor that whoever runs the graph brings, of shape (rows, width)."""
+        self._inputs.append(self._helper.make_tensor_value_info(name, self.type(kind), [ROWS, width]))
+        return name
+
+    def output(self, name: str, tensor: str, kind: str, width: int | None = None) -> None:
+        """Give a tensor out, of shape (rows,) or (rows, width)."""
+        taken = {info.name for info in [*self._inputs, *self._outputs]}
+        if name in taken:
+            raise refusal(
+                "A model", f"{name!r} is both a column and an output.", "Rename the column, and fit."
+            )
+        shape = [ROWS] if width is None else [ROWS, width]
+        self._nodes.append(self._helper.make_node("Identity", [tensor], [name]))
+        self._outputs.append(self._helper.make_tensor_value_info(name, self.type(kind), shape))
+
+    def node(
+        self, operator: str, *inputs: str, domain: str = "", name: str | None = None, **with_: Any
+    ) -> str:
+        """The one output of a new node."""
+        return self._node(operator, inputs, 1, domain, name, with_)[0]
+
+    def constant(self, values: Any, dtype: Any = None) -> str:
+        """An array in the graph; text for arrays of objects."""
+        name = f"/constant/{next(self._numbers)}"
+        array = np.asarray(values, dtype=dtype)
+        if array.dtype.kind in "OU":
+            words = [word.encode() for word in array.ravel().tolist()]
+            self._constants.append(self._helper.make_tensor(name, self.type("text"), array.shape, words))
+        else:
+            array = np.asarray(array, order="C")  # `ascontiguousarray` would give a number a dimension
+            self._constants.append(optional("onnx.numpy_helper", "onnx").from_array(array, name))
+        return name
+
+    def cast(self, tensor: str, kind: str) -> str:
+        return self.node("Cast", tensor, to=self.type(kind))
+
+    def lookup(self, tensor: str, keys: Sequence[Any], places: Sequence[int], default: int) -> str:
+        """The place of each value among the keys, which are text or numbers."""
+        make, kind = self._helper.make_tensor, "text" if isinstance(keys[0], str) else "number"
+        listed = [key.encode() if isinstance(key, str) else key for key in keys]
+        return self.node(
+            "LabelEncoder",
+            tensor,
+            domain=ML,
+            keys_tensor=make("keys", self.type(kind), [len(listed)], listed),
+            values_tensor=make("values", self.type("integer"), [len(places)], list(places)),
+            default_tensor=make("default", self.type("integer"), [1], [default]),
+        )
+
+    def join(self, tensors: Sequence[str]) -> str:
+        """Tensors side by side; those that a split made become what they were."""
+        joined: list[str] = []
+        at = 0
+        while at < len(tensors):
+            parts, whole = self._splits.get(tensors[at], ([tensors[at]], tensors[at]))
+            if list(tensors[at : at + len(parts)]) != parts:
+                parts, whole = [tensors[at]], tensors[at]
+            joined.append(whole)
+            at += len(parts)
+        return joined[0] if len(joined) == 1 else self.node("Concat", *joined, axis=1)
+
+    def split(self, tensor: str, widths: Sequence[int]) -> list[str]:
+        """The columns of a tensor, in groups of these widths."""
+        if len(widths) == 1:
+            return [tensor]
+        parts = self._node(
+            "Split", (tensor, self.constant(widths, np.int64)), len(widths), "", None, {"axis": 1}
+        )
+        self._splits[parts[0]] = parts, tensor
+        return parts
+
+    def repeat(self, row: np.ndarray | np.float64, like: str) -> str:
+        """A row of numbers, of shape (width,) or (), as often as `like` has rows."""
+        rows = self.node("Shape", like, start=0, end=1)
+        if row.ndim:
+            rows = self.node("Concat", rows, self.constant(row.shape, np.int64), axis=0)
+        return self.node("Expand", self.constant(np.atleast_1d(row)), rows)
+
+    def refuse(self, bad: str, instead: str, why: str) -> str:
+        """`instead`, unless something in `bad` is true: then the run fails, and names a node called `why`.
+
+        ONNX has no way to raise an error; the place of a value past the end of an array is one.
+        """
+        bads = self.node("ReduceSum", self.cast(bad, "integer"), keepdims=0)
+        return self.node("Add", instead, self.node("Gather", self.constant([0.0]), bads, name=why))
+
+    def finite(self, tensor: str, who: str, *, missing: bool) -> str:
+        """The tensor; a run with infinite numbers, or missing ones unless allowed, fails as outgrow does."""
+        bad = self.node("IsInf", tensor)
+        if missing:
+            return self.refuse(bad, tensor, f"{who}: X contains infinity")
+        bad = self.node("Or", bad, self.node("IsNaN", tensor))
+        return self.refuse(bad, tensor, f"{who}: X contains NaN or infinity")
+
+    def type(self, kind: str) -> int:
+        """The ONNX type of a kind of value."""
+        types = {"number": "DOUBLE", "single": "FLOAT", "integer": "INT64", "text": "STRING", "truth": "BOOL"}
+        return int(getattr(self._onnx.TensorProto, types[kind]))
+
+    def content(self, about: Mapping[str, Any], doc: str) -> bytes:
+        """The file: the graph, checked, with what it is about."""
+        from outgrow import __version__
+
+        make = self._helper
+        graph = make.make_graph(self._nodes, "outgrow", self._inputs, self._outputs, self._constants)
+        opsets = [make.make_opsetid("", OPSET), make.make_opsetid(ML, ML_OPSET)]
+        model = make.make_model(
+            graph, opset_imports=opsets, ir_version=IR, producer_name="outgrow", producer_version=__version__
+        )
+        model.doc_string = doc
+        make.set_model_props(model, {f"outgrow.{key}": json.dumps(value) for key, value in about.items()})
+        if model.ByteSize() > _BYTES:
+            raise refusal(
+                "A model",
+                f"it takes {model.ByteSize():,} bytes, and a file at most {_BYTES:,}.",
+                "Grow fewer or smaller trees.",
+            )
+        optional("onnx.checker", "onnx").check_model(model, full_check=True)
+        return bytes(model.SerializeToString())
+
+    def _node(
+        self, operator: str, inputs: Sequence[str], outputs: int, domain: str, name: str | None, with_: Any
+    ) -> list[str]:
+        number = next(self._numbers)
+        names = [f"/{operator}/{number}/{j}" for j in range(outputs)]
+        own = name or f"/{operator}/{number}"
+        self._nodes.append(self._helper.make_node(operator, inputs, names, name=own, domain=domain, **with_))
+        return names

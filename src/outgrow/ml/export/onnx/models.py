@@ -1,0 +1,137 @@
+"""What models of numbers answer, as nodes of a graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from outgrow.ml.base import Model
+from outgrow.ml.cluster.kmeans import KMeans
+from outgrow.ml.dummy import DummyClassifier, DummyRegressor
+from outgrow.ml.export.onnx.graph import Graph
+from outgrow.ml.export.onnx.table import Table
+from outgrow.ml.export.onnx.trees import averaged, boosted, summed
+from outgrow.ml.export.refusal import unknown
+from outgrow.ml.linear.base import LinearRegressor
+from outgrow.ml.linear.elastic_net import ElasticNet
+from outgrow.ml.linear.linear_regression import LinearRegression
+from outgrow.ml.linear.logistic_regression import LogisticRegression
+from outgrow.ml.linear.ridge import Ridge
+from outgrow.ml.trees.gradient_boosting import GradientBoostingClassifier, GradientBoostingRegressor
+from outgrow.ml.trees.random_forest import RandomForestClassifier, RandomForestRegressor
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model says of the rows.
+
+    Attributes
+    ----------
+    prediction : tensor of shape (rows,), and the kind of its values.
+    probabilities : of classifiers, the tensor of shape (rows, classes).
+    """
+
+    prediction: str
+    kind: str = "number"
+    probabilities: str | None = None
+
+
+def answered(model: Model, table: Table) -> Answer:
+    """What a model answers for the table.
+
+    Raises
+    ------
+    ExportError
+        When it has no equal in ONNX.
+    """
+    answer = _ANSWERS.get(type(model))
+    if answer is None:
+        raise unknown(model, "ONNX")
+    return answer(model, table)
+
+
+def chosen(graph: Graph, probabilities: str, classes: np.ndarray) -> Answer:
+    """The most probable class of each row, the first of equals."""
+    kinds = {"O": "text", "U": "text", "b": "truth", "i": "integer", "u": "integer", "f": "number"}
+    kind = kinds[classes.dtype.kind]
+    labels = classes if kind != "integer" else classes.astype(np.int64)
+    best = graph.node("ArgMax", probabilities, axis=1, keepdims=0)
+    return Answer(graph.node("Gather", graph.constant(labels), best), kind, probabilities)
+
+
+def _features(model: Model, table: Table) -> str:
+    who = type(model).__name__
+    return table.graph.finite(table.matrix(model.features_, who), who, missing=False)
+
+
+def _linear(model: LinearRegressor, table: Table) -> Answer:
+    graph = table.graph
+    # onnxruntime multiplies no rows by a matrix, but not by a vector
+    product = graph.node("MatMul", _features(model, table), graph.constant(model.coef_[:, None]))
+    product = graph.node("Squeeze", product, graph.constant([1], np.int64))
+    return Answer(graph.node("Add", product, graph.constant(float(model.intercept_))))
+
+
+def _logistic(model: LogisticRegression, table: Table) -> Answer:
+    graph, coef, intercept = table.graph, model.coef_, model.intercept_
+    two = len(coef) == 1
+    if two:
+        coef, intercept = np.concatenate([-coef, coef]), np.concatenate([-intercept, intercept])
+    margins = graph.node("MatMul", _features(model, table), graph.constant(coef.T))
+    margins = graph.node("Add", margins, graph.constant(intercept[None, :]))
+    if not two:
+        return chosen(graph, graph.node("Softmax", margins, axis=1), model.classes_)
+    # onnxruntime's Sigmoid loses the digits of small probabilities
+    odds = graph.node("Exp", graph.node("Neg", margins))
+    shares = graph.node("Reciprocal", graph.node("Add", odds, graph.constant(1.0)))
+    return chosen(graph, shares, model.classes_)
+
+
+def _nearest(model: KMeans, table: Table) -> Answer:
+    graph, centers = table.graph, model.cluster_centers_
+    origin = centers.mean(axis=0)
+    apart = centers - origin
+    half = apart @ origin + 0.5 * (apart**2).sum(axis=1)
+    scores = graph.node("MatMul", _features(model, table), graph.constant(apart.T))
+    scores = graph.node("Sub", scores, graph.constant(half[None, :]))
+    return Answer(graph.node("ArgMax", scores, axis=1, keepdims=0), "integer")
+
+
+def _most_frequent(model: DummyClassifier, table: Table) -> Answer:
+    first = next(iter(table.columns.values())).tensor
+    return chosen(table.graph, table.graph.repeat(model.class_prior_, first), model.classes_)
+
+
+def _mean(model: DummyRegressor, table: Table) -> Answer:
+    first = next(iter(table.columns.values())).tensor
+    return Answer(table.graph.repeat(np.float64(model.constant_), first))
+
+
+def _boosted(model: GradientBoostingClassifier, table: Table) -> Answer:
+    return chosen(table.graph, boosted(model, table), model.classes_)
+
+
+def _averaged(model: RandomForestClassifier, table: Table) -> Answer:
+    return chosen(table.graph, averaged(model, table), model.classes_)
+
+
+def _summed(model: GradientBoostingRegressor | RandomForestRegressor, table: Table) -> Answer:
+    return Answer(summed(model, table))
+
+
+_ANSWERS: dict[type, Callable[[Any, Table], Answer]] = {
+    DummyClassifier: _most_frequent,
+    DummyRegressor: _mean,
+    ElasticNet: _linear,
+    GradientBoostingClassifier: _boosted,
+    GradientBoostingRegressor: _summed,
+    KMeans: _nearest,
+    LinearRegression: _linear,
+    LogisticRegression: _logistic,
+    RandomForestClassifier: _averaged,
+    RandomForestRegressor: _summed,
+    Ridge: _linear,
+}

@@ -1,0 +1,95 @@
+"""The columns on their way through a graph: what a `Batch` is to rows, told in names of tensors."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from outgrow.ml.export.onnx.graph import Graph
+from outgrow.ml.export.refusal import refusal
+
+MISSING, WORD, NEVER = "missing", "word", "never"
+"""What empty text stands for in a column: a missing value, a word like others, or it does not occur."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column, or several numbers side by side.
+
+    Attributes
+    ----------
+    tensor : its name in the graph, of shape (rows, width).
+    empty : of a column of text, what empty text in it stands for.
+    """
+
+    tensor: str
+    kind: Literal["number", "text"] = "number"
+    width: int = 1
+    empty: str = MISSING
+
+    def saying(self, tensor: str, empty: str) -> Column:
+        return replace(self, tensor=tensor, empty=empty)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns by name, in the order in which outgrow has them."""
+
+    graph: Graph
+    columns: Mapping[str, Column]
+
+    def __getitem__(self, name: str) -> Column:
+        return self.columns[name]
+
+    def matrix(self, names: Iterable[str], who: str) -> str:
+        """The named columns as one tensor of numbers."""
+        chosen = list(names)
+        text = [name for name in chosen if self[name].kind == "text"]
+        if text:
+            raise refusal(who, f"columns {text} had no value at fit.", "Leave them out, and fit.")
+        return self.graph.join([self[name].tensor for name in chosen])
+
+    def with_numbers(self, tensor: str, names: Sequence[str]) -> Table:
+        """The named columns replaced by the numbers of a tensor."""
+        widths = [self[name].width for name in names]
+        parts = self.graph.split(tensor, widths)
+        new = {n: Column(part, width=w) for n, part, w in zip(names, parts, widths, strict=True)}
+        return self.with_columns(new)
+
+    def with_columns(self, new: Mapping[str, Column]) -> Table:
+        return Table(self.graph, {**self.columns, **new})
+
+    def drop(self, names: Iterable[str]) -> Table:
+        gone = set(names)
+        return Table(self.graph, {name: c for name, c in self.columns.items() if name not in gone})
+
+    def replace(self, old: Sequence[str], new: Mapping[str, Column]) -> Table:
+        """`new` where the first of `old` stood, the rest of `old` removed."""
+        gone, columns = set(old), dict[str, Column]()
+        for name, column in self.columns.items():
+            if name not in gone:
+                columns[name] = column
+            elif name == old[0]:
+                columns.update(new)
+        return Table(self.graph, columns)
+
+
+def opened(graph: Graph, kinds: Mapping[str, str]) -> Table:
+    """The columns a model was fitted on (name to kind), each an input of the graph."""
+    return Table(graph, {name: _input(graph, name, kind) for name, kind in kinds.items()})
+
+
+def _input(graph: Graph, name: str, kind: str) -> Column:
+    vector = re.fullmatch(r"vector\[(\d+)\]", kind)
+    if kind == "number" or vector:
+        width = int(vector[1]) if vector else 1
+        return Column(graph.input(name, "number", width), width=width)
+    if kind == "category":
+        return Column(graph.input(name, "text", 1), "text")
+    raise refusal(
+        "A model",
+        f"column {name!r} is of kind {kind}, which is neither text nor a number.",
+        "Leave it out, and fit.",
+    )

@@ -1,0 +1,17 @@
+"""What is not exported: said by name, with the next step."""
+
+from __future__ import annotations
+
+from outgrow.errors import ExportError
+from outgrow.ml.base import Estimator
+
+
+def refusal(step: Estimator | str, fact: str, advice: str) -> ExportError:
+    """The error for a step that cannot be held exactly."""
+    name = step if isinstance(step, str) else type(step).__name__
+    return ExportError(f"{name} cannot be exported exactly: {fact} {advice}")
+
+
+def unknown(step: Estimator, form: str) -> ExportError:
+    """The error for a class that has no such form."""
+    return refusal(step, f"it has no equal in {form}.", "Keep it with save(), and answer with outgrow.")

@@ -1,0 +1,87 @@
+"""The trees inside a booster, as arrays."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from outgrow.errors import EngineError
+from outgrow.ml.trees.booster import restored
+
+
+@dataclass(frozen=True, eq=False)
+class Tree:
+    """One tree of XGBoost; node 0 is the root.
+
+    Attributes
+    ----------
+    output : to which of the sums it adds.
+    left, right : the children of each node; -1 for a leaf.
+    feature : on which each node splits.
+    value : float32, of a leaf what it adds, of a node the threshold below which rows go left.
+    default_left : whether rows without a value go left.
+    sets : of nodes that split on categories, those that go right.
+    """
+
+    output: int
+    left: np.ndarray
+    right: np.ndarray
+    feature: np.ndarray
+    value: np.ndarray
+    default_left: np.ndarray
+    sets: Mapping[int, list[float]]
+
+
+@dataclass(frozen=True, eq=False)
+class Forest:
+    """All trees, and the float32 numbers they add to, of shape (outputs,)."""
+
+    trees: list[Tree]
+    base: np.ndarray
+
+    @property
+    def outputs(self) -> int:
+        return len(self.base)
+
+
+def forest_of(booster: Any, width: int) -> Forest:
+    """The trees of an `xgboost.Booster` of `width` features."""
+    document = json.loads(booster.save_raw("json"))
+    gradient = document["learner"]["gradient_booster"]
+    if gradient["name"] != "gbtree":
+        raise EngineError(f"XGBoost's {gradient['name']} holds no plain trees. Fit with this outgrow.")
+    model = gradient["model"]
+    trees = list(_trees(model["trees"], model["tree_info"]))
+    model |= {"trees": [], "tree_info": [], "iteration_indptr": [0]}
+    model["gbtree_model_param"]["num_trees"] = "0"
+    return Forest(trees, _base(document, width))
+
+
+def _base(document: Any, width: int) -> np.ndarray:
+    """What trees add to: XGBoost's answer without any, as its versions keep the base score in many ways."""
+    treeless = restored(json.dumps(document).encode())
+    row = np.zeros((1, width))
+    return np.ravel(treeless.inplace_predict(row, predict_type="margin", validate_features=False))
+
+
+def _trees(trees: list[Any], outputs: list[int]) -> Iterator[Tree]:
+    for tree, output in zip(trees, outputs, strict=True):
+        yield Tree(
+            output,
+            np.array(tree["left_children"], dtype=np.int64),
+            np.array(tree["right_children"], dtype=np.int64),
+            np.array(tree["split_indices"], dtype=np.int64),
+            np.array(tree["split_conditions"], dtype=np.float32),
+            np.array(tree["default_left"], dtype=bool),
+            dict(_sets(tree)),
+        )
+
+
+def _sets(tree: Any) -> Iterator[tuple[int, list[float]]]:
+    columns = ("categories_nodes", "categories_segments", "categories_sizes")
+    for node, start, size in zip(*(tree[name] for name in columns), strict=True):
+        yield node, [float(code) for code in tree["categories"][start : start + size]]
