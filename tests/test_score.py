@@ -197,3 +197,35 @@ def test_a_predictor_tells_a_model_by_what_it_learned(model: Any, tmp_path: Path
     assert Predictor(og.load(tmp_path / "model")).digest == Predictor(model).digest
     other = og.LogisticRegression().fit(people().select(["age", "late"]), "late")
     assert Predictor(other).digest != Predictor(model).digest
+
+
+def test_a_function_of_spark_columns(spark: Any, model: Any) -> None:
+    from pyspark.sql import functions
+
+    table = people()
+    frame = table.to_pandas()[["age", "place"]]
+    rows = spark.createDataFrame(table).repartition(3)
+    late, chances = model.udf(), model.udf("predict_proba")
+    asked = rows.select("id", late().alias("late"), chances(functions.col("age"), "place").alias("p"))
+    found = asked.toArrow().sort_by("id")
+    assert found["late"].to_pylist() == model.predict(frame).tolist()
+    np.testing.assert_allclose(np.array(found["p"].to_pylist()), model.predict_proba(frame), rtol=1e-12)
+    assert rows.where(late() == "yes").count() == (model.predict(frame) == "yes").sum()
+    spark.udf.register("late", late.function)
+    rows.createOrReplaceTempView("people")
+    by_sql = "SELECT count(*) FROM people WHERE late(struct(place, age)) = 'yes'"
+    assert spark.sql(by_sql).head()[0] == (model.predict(frame) == "yes").sum()
+    number = og.LinearRegression().fit(table.select(["id", "age"]), "id")
+    doubled = rows.select("id", number.udf()((functions.col("age") * 2).cast("int")).alias("p"))
+    expected = number.predict(2 * table.select(["age"]).to_pandas())
+    np.testing.assert_allclose(doubled.toArrow().sort_by("id")["p"].to_numpy(), expected, rtol=1e-12)
+
+
+def test_misuse_of_functions_of_columns(spark: Any, model: Any) -> None:
+    rows = spark.createDataFrame(people())
+    with pytest.raises(ParameterError, match="3 columns were given, and 2 are needed"):
+        model.udf()("id", "age", "place")
+    with pytest.raises(ParameterError, match="no predict_proba"):
+        og.LinearRegression().fit(people().select(["id", "age"]), "id").udf("predict_proba")
+    with pytest.raises(Exception, match="age: expected number, found string"):
+        rows.select(model.udf()("place", "age")).toArrow()

@@ -85,6 +85,32 @@ def test_batch_on_spark(flights: Flights, spark: Any, tmp_path: Path) -> None:
     same(flights, chances_in(tmp_path / "out"))
 
 
+def test_stream_here(flights: Flights, tmp_path: Path) -> None:
+    pq.write_table(flights.rows, tmp_path / "rows.parquet", row_group_size=1700)
+    og.score_stream(flights.model_path, tmp_path, tmp_path / "out", probabilities=True).run_available()
+    same(flights, chances_in(tmp_path / "out"))
+
+
+def test_stream_on_spark(flights: Flights, spark: Any, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    numbered = flights.rows.append_column("place", pa.array(range(len(flights.rows))))
+    pq.write_table(numbered, tmp_path / "in" / "rows.parquet", row_group_size=1700)
+    schema = spark.read.parquet(str(tmp_path / "in")).schema
+    rows = spark.readStream.schema(schema).parquet(str(tmp_path / "in"))
+    og.score_stream(
+        flights.model_path, rows, tmp_path / "out", checkpoint=tmp_path / "notes", probabilities=True,
+        trigger={"availableNow": True},
+    ).awaitTermination()  # fmt: skip
+    found = og.read(str(tmp_path / "out")).to_arrow().sort_by("place")
+    same(flights, np.column_stack([found["probability_False"], found["probability_True"]]))
+
+
+def test_function_of_spark_columns(flights: Flights, spark: Any) -> None:
+    rows = spark.read.parquet(str(flights.path))
+    chances = og.load(flights.model_path).udf("predict_proba")
+    same(flights, np.array(rows.select(chances().alias("p")).toArrow()["p"].to_pylist()))
+
+
 def test_plain(flights: Flights, address: str) -> None:
     rows = flights.as_json()
     found = []

@@ -275,6 +275,28 @@ class Model(Estimator):
         self.features_ = list(names)
         self._learn(shard.matrix(spec, last=last))
 
+    def udf(self, method: str = "predict") -> Any:
+        """The model as a function for the expressions of Spark DataFrames, from Spark 4.1 on.
+
+        Called without arguments, it takes the columns of the fit by their names; otherwise columns in the
+        order of the fit, or one struct of them. A row that cannot be scored fails the query.
+
+        Parameters
+        ----------
+        method : 'predict', or 'predict_proba' and 'decision_function' where the model has them; with several
+            values a row they come as an array.
+
+        Examples
+        --------
+        >>> late = model.udf()                                               # doctest: +SKIP
+        >>> frame.withColumn("late", late()).where(late("age", "distance"))  # doctest: +SKIP
+        >>> spark.udf.register("late", late.function)                        # doctest: +SKIP
+        """
+        from outgrow.ml.expression import expression
+
+        check_is_fitted(self)
+        return expression(self, method)
+
     def _matrix(self, batch: Batch) -> Any:
         """The features of a batch, checked."""
         X = batch.matrix(self.features_)

@@ -91,6 +91,14 @@ class Pipeline(Estimator):
         """The last step's scores."""
         return self._respond(X, "decision_function")
 
+    @_last_has("udf")
+    def udf(self, method: str = "predict") -> Any:
+        """The pipeline as a function for the expressions of Spark DataFrames; see the last step's `udf`."""
+        from outgrow.ml.expression import expression
+
+        check_is_fitted(self)
+        return expression(self, method)
+
     @_last_has("evaluate")
     def evaluate(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
         """The metrics of the last step over rows, from one pass."""

@@ -1,0 +1,45 @@
+"""A fitted model inside the expressions of Spark DataFrames."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from outgrow.data.batch import Batch
+from outgrow.errors import ParameterError
+from outgrow.ml.predictor import Predictor
+
+if TYPE_CHECKING:
+    from outgrow.engine.spark.expression import Expression
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a method of a model answers for a batch, as one column: numbers, text, or a list a row."""
+
+    predictor: Predictor
+    method: str
+
+    def __call__(self, batch: Batch) -> pa.Array:
+        found = self.predictor.answer(batch, self.method)
+        if found.ndim == 1:
+            (column,) = self.predictor.as_columns(found, self.method).values()
+            return column
+        ends = np.arange(0, found.size + 1, found.shape[1], dtype=np.int32)
+        return pa.ListArray.from_arrays(pa.array(ends), pa.array(np.ravel(found)))
+
+
+def expression(owner: Any, method: str) -> Expression:
+    """A method of a fitted model or pipeline as a function of Spark columns."""
+    from outgrow.engine.spark.expression import Expression
+    from outgrow.ml.base import promised_example
+
+    predictor = Predictor(owner)
+    if not hasattr(predictor.model, f"_answer_{method}"):
+        raise ParameterError(f"A {type(predictor.model).__name__} has no {method}. Use model.udf().")
+    answers = Answers(predictor, method)
+    example = answers(promised_example(predictor.columns))
+    return Expression(answers, predictor.columns, example.type, type(owner).__name__)
