@@ -33,7 +33,8 @@ from bench.machine import machine
 from bench.processes import wait_for_quiet
 from outgrow.testing.clusters import free_port
 
-RESULTS = Path(__file__).parent / "results" / "serving.json"
+RESULTS = Path(__file__).parent / "results" / "serving" / "serving.json"
+PAGE = Path(__file__).parent.parent / "docs" / "serving.md"
 CONNECTIONS, SECONDS, TURNS, SOAK_SECONDS = 32, 10, 3, 60
 AIMS = {"FastAPI and orjson": 1.0, "mlflow models serve": 45.0}
 _WRK = re.compile(r"Requests/sec:\s+([\d.]+)")
@@ -100,10 +101,12 @@ def main() -> None:
         soak = _soak(contenders[0], folder)
     loads = {each: _middle(found) for each, found in turns.items()}
     _report(loads, by_flights, soak)
+    RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps({
         "machine": machine(), "seconds": SECONDS, "turns": TURNS, "connections": CONNECTIONS,
         "loads": [asdict(load) for load in [*loads.values(), by_flights]], "soak": soak,
     }, indent=1) + "\n")  # fmt: skip
+    _document([*loads.values(), by_flights], soak)
 
 
 def _contenders(folder: Path) -> list[Contender]:
@@ -127,6 +130,7 @@ def _contenders(folder: Path) -> list[Contender]:
             "--env-manager", "local"]  # fmt: skip
     return [
         Contender("outgrow", plain, "/predict", here),
+        Contender("outgrow, --workers 2", [*plain, "--workers", "2"], "/predict", here),
         Contender("FastAPI and orjson", bare, "/predict", here),
         Contender("mlflow models serve", flow, "/invocations", {"dataframe_records": [row]}),
     ]
@@ -236,6 +240,20 @@ def _report(loads: dict[str, Load], flights: Load, soak: dict[str, Any]) -> None
         )
     print(f"p99 {ours.p99:.1f} ms (aim 10); flights {flights.requests:,.0f} req/s (aim 3,000)")
     print(f"soak: {soak['requests']:,} requests, resident MiB {soak['rss_mib']}")
+
+
+def _document(loads: list[Load], soak: dict[str, Any]) -> None:
+    """Put the table into the documentation."""
+    lines = ["| server | requests/s | p50, ms | p99, ms | outgrow makes |", "|---|---:|---:|---:|---:|"]
+    for load in loads:
+        ratio = f"{loads[0].requests / load.requests:.1f}x" if load.server in AIMS else ""
+        lines.append(f"| {load.server} | {load.requests:,.0f} | {load.p50:.1f} | {load.p99:.1f} | {ratio} |")
+    sizes = soak["rss_mib"]
+    lines += ["", f"Under full load for {SOAK_SECONDS} s, {soak['requests']:,} requests, the server held "
+              f"{sizes[0]:.0f} MiB at the beginning and {sizes[-1]:.0f} MiB at the end."]  # fmt: skip
+    begin, end = "<!-- serving:begin -->", "<!-- serving:end -->"
+    head, _, rest = PAGE.read_text().partition(begin)
+    PAGE.write_text("\n".join([head + begin, *lines, end]) + rest.partition(end)[2])
 
 
 def _say(text: str) -> None:

@@ -12,10 +12,11 @@ from bench.cases import (
     onehot,
     pca,
     scaler,
+    scoring,
 )
 from bench.contest import Case
 
 CASES: dict[str, Case] = {
     module.CASE.name: module.CASE
-    for module in (logistic, kmeans, linear, pca, scaler, imputer, onehot, boosting, flights)
+    for module in (logistic, kmeans, linear, pca, scaler, imputer, onehot, boosting, scoring, flights)
 }
