@@ -67,7 +67,9 @@ def spark(cluster: Standalone | None) -> Iterator[Any]:
 
 def _environment() -> None:
     os.environ["PYSPARK_PYTHON"] = sys.executable
-    os.environ["PYTHONPATH"] = str(Path(__file__).parent)  # functions of test modules reach the tasks by name
+    here = str(Path(__file__).parent)  # functions of test modules reach the tasks by name
+    given = os.environ.get("PYTHONPATH")  # may say which checkout is tested
+    os.environ["PYTHONPATH"] = here if given is None else os.pathsep.join([here, given])
     os.environ["SPARK_LOCAL_IP"] = LOOPBACK
 
 

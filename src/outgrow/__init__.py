@@ -10,8 +10,12 @@ from outgrow.ml.catalogue import ESTIMATORS
 _HOMES = {
     **ESTIMATORS,
     "Dataset": "outgrow.engine.dataset",
+    "GroupKFold": "outgrow.ml.folds",
+    "Holdout": "outgrow.ml.folds",
+    "KFold": "outgrow.ml.folds",
     "ModelStore": "outgrow.serve.versions",
     "Local": "outgrow.engine.local",
+    "TimeFolds": "outgrow.ml.folds",
     "categorical": "outgrow.ml.columns",
     "col": "outgrow.data.expression",
     "cross_validate": "outgrow.ml.cross_validation",

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from outgrow.data.batch import Batch, Matrix, is_numeric, is_sparse, numbers
-from outgrow.data.hashing import matrix_row_hash, row_hash, unit
+from outgrow.data.hashing import matrix_row_hash, unit
 from outgrow.engine.memory import Store
 from outgrow.errors import DataError, SchemaError
 from outgrow.stats.counts import ValueCounts
@@ -38,7 +38,6 @@ class MatrixSpec:
     target, weight : columns for y and for the weight of each row.
     labels : y are classes of any type, not numbers.
     missing : NaN is allowed in the features.
-    keyed : keep the hash of each row, by which rows can be chosen.
     """
 
     columns: tuple[str, ...]
@@ -46,7 +45,6 @@ class MatrixSpec:
     weight: str | None = None
     labels: bool = False
     missing: bool = False
-    keyed: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,14 +56,14 @@ class Block:
     X : ndarray of shape (rows, width), column-major, or a CSR array.
     y : ndarray of shape (rows,): numbers, or indices into the view's classes; None without a target.
     weight : ndarray of shape (rows,), or None where every row weighs one.
-    key : uint64 hash of each row, where asked for.
+    place : the place of each row, by which rows can be chosen, where they were given places.
     values : of a block with classes, what its own y stand for.
     """
 
     X: Any
     y: np.ndarray | None = None
     weight: np.ndarray | None = None
-    key: np.ndarray | None = None
+    place: np.ndarray | None = None
     values: tuple[Any, ...] | None = None
 
     def __len__(self) -> int:
@@ -73,20 +71,20 @@ class Block:
 
     @property
     def nbytes(self) -> int:
-        beside = sum(part.nbytes for part in (self.y, self.weight, self.key) if part is not None)
+        beside = sum(part.nbytes for part in (self.y, self.weight, self.place) if part is not None)
         return Matrix(self.X, ()).nbytes + beside
 
     def take(self, rows: slice | np.ndarray) -> Block:
-        """Some of the rows: a view for a slice, a copy for a mask."""
-        y, weight, key = (None if part is None else part[rows] for part in (self.y, self.weight, self.key))
-        X = self.X[rows]
-        return replace(
-            self,
-            X=X if is_sparse(X) else np.asfortranarray(X) if isinstance(rows, np.ndarray) else X,
-            y=y,
-            weight=weight,
-            key=key,
-        )
+        """Some of the rows: a view for a slice, a copy for a mask or an array of row numbers."""
+        if isinstance(rows, np.ndarray) and rows.dtype == bool:
+            rows = np.flatnonzero(rows)
+        beside = (self.y, self.weight, self.place)
+        y, weight, place = (None if part is None else part[rows] for part in beside)
+        if isinstance(rows, slice) or is_sparse(self.X):
+            X = self.X[rows]
+        else:
+            X = np.take(self.X.T, rows, axis=1).T  # column by column, and column-major again
+        return replace(self, X=X, y=y, weight=weight, place=place)
 
     def tiles(self) -> Iterator[Block]:
         if is_sparse(self.X):
@@ -168,7 +166,7 @@ class MatrixView:
     run: Run
     tiles: Tiles
     labels: Labels
-    keep: Callable[[np.ndarray], np.ndarray] | None = None
+    keep: np.ndarray | None = None
 
     @property
     def rows(self) -> int:
@@ -199,8 +197,8 @@ class MatrixView:
             return self.run.reduce(self.tiles, fold)
         return self.run.reduce(self.tiles, lambda tile: fold(self._kept(tile)))
 
-    def subset(self, keep: Callable[[np.ndarray], np.ndarray]) -> MatrixView:
-        """The rows whose hashes `keep` accepts, chosen anew at each pass: nothing is copied to stay."""
+    def subset(self, keep: np.ndarray) -> MatrixView:
+        """The rows at places where `keep` is true, chosen anew at each pass: nothing is copied to stay."""
         part = replace(self, keep=keep)
         classes = self.labels.classes
 
@@ -245,12 +243,12 @@ class MatrixView:
     def _kept(self, block: Block) -> Block:
         if self.keep is None:
             return block
-        assert block.key is not None
-        return block.take(self.keep(block.key))
+        assert block.place is not None
+        return block.take(self.keep[block.place])
 
 
-def build_blocks(batch: Batch, spec: MatrixSpec) -> Iterator[Block]:
-    """A batch as blocks: one if dense, short ones if sparse.
+def build_blocks(batch: Batch, spec: MatrixSpec, place: np.ndarray | None = None) -> Iterator[Block]:
+    """A batch as blocks, with the places of its rows: one block if dense, short ones if sparse.
 
     Raises
     ------
@@ -259,11 +257,10 @@ def build_blocks(batch: Batch, spec: MatrixSpec) -> Iterator[Block]:
     DataError
         When a number is missing or infinite where it must not be.
     """
-    key = row_hash(batch) if spec.keyed else None
     features = _features(batch, spec)
     y, values = _target(batch, spec)
     weight = None if spec.weight is None else weight_column(batch, spec.weight)
-    whole = Block(features, y, weight, key, values)
+    whole = Block(features, y, weight, place, values)
     if not is_sparse(features):
         yield whole
         return

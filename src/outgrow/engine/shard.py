@@ -15,14 +15,16 @@ import numpy as np
 import pyarrow as pa
 
 from outgrow.data.batch import Batch, Matrix
-from outgrow.data.hashing import row_hash
 from outgrow.engine.matrix import Block, Labels, MatrixSpec, MatrixView, Tiles, build_blocks, check_numeric
 from outgrow.engine.memory import Store
 from outgrow.engine.run import Run, Unit
 
 R = TypeVar("R")
-Keep = Callable[[np.ndarray], np.ndarray]
 Step = Callable[[Batch], Batch]
+Placing = Callable[[Batch], np.ndarray]
+"""Gives each row of a batch a place, a small integer, by which rows can be chosen."""
+
+_PLACE = "__place__"
 
 
 class Readable(Protocol):
@@ -82,6 +84,42 @@ class Resident:
         return store
 
 
+class Placed:
+    """Resident rows, each with its place, which is computed once and kept beside its batch.
+
+    Parameters
+    ----------
+    rows : the rows.
+    placing : gives the places; it meets the batches as they were read.
+    hidden : columns that only the placing needs; later readers do not see them.
+    """
+
+    def __init__(self, rows: Resident, placing: Placing, hidden: Sequence[str]) -> None:
+        self.run = rows.run
+        self.plain = rows.plain
+        self.matrices: dict[Any, MatrixView] = {}
+        self._rows = rows
+        self._hidden = hidden
+
+        def places(unit: Unit) -> list[np.ndarray]:
+            return [placing(batch) for batch in unit()]
+
+        self._places = list(rows.run.map(places, rows.units()))
+
+    def units(self) -> Sequence[Unit]:
+        return self._beside(self._rows.units())
+
+    def last_units(self) -> Sequence[Unit]:
+        return self._beside(self._rows.last_units())
+
+    def _beside(self, units: Sequence[Unit]) -> Sequence[Unit]:
+        return [partial(self._read, *pair) for pair in zip(units, self._places, strict=True)]
+
+    def _read(self, unit: Unit, places: Sequence[np.ndarray]) -> Iterator[Batch]:
+        for batch, place in zip(unit(), places, strict=True):
+            yield batch.drop(self._hidden).with_columns({_PLACE: pa.array(place)})
+
+
 @dataclass(frozen=True, eq=False)
 class Shard:
     """The rows of this rank, and what is done to each batch before a fold sees it.
@@ -94,9 +132,9 @@ class Shard:
 
     run: Run
     example: Batch
-    rows: Resident
+    rows: Resident | Placed
     steps: tuple[Step, ...] = ()
-    keep: Keep | None = None
+    keep: np.ndarray | None = None
     encoded: bool = True
 
     @classmethod
@@ -112,7 +150,7 @@ class Shard:
         fold : returns a `State`, an array (arrays add), or a tuple of those, and must not change the batch.
         encoded : `fold` also takes text as dictionaries, which some files hold.
         """
-        if not self.steps and self.keep is None and encoded:
+        if not self.steps and isinstance(self.rows, Resident) and encoded:
             return self.run.reduce(self.rows, fold)
         return self.run.reduce(self.rows, lambda batch: fold(self._change(batch, encoded=encoded)))
 
@@ -129,8 +167,14 @@ class Shard:
             encoded=encoded and self.encoded,
         )
 
-    def subset(self, keep: Keep) -> Shard:
-        """The rows for which `keep(hashes)` is true; `hashes` are uint64, one a row, made from its values."""
+    def placed(self, placing: Placing, *, hidden: Sequence[str] = ()) -> Shard:
+        """The same rows, each with a place; the columns `hidden` serve the placing alone."""
+        assert not self.steps, "rows get their places before they are changed"
+        assert isinstance(self.rows, Resident), "rows get their places once"
+        return replace(self, rows=Placed(self.rows, placing, hidden), example=self.example.drop(hidden))
+
+    def subset(self, keep: np.ndarray) -> Shard:
+        """The rows at the places where `keep`, a boolean for each place, is true."""
         assert not self.steps, "rows are chosen before they are changed"
         return replace(self, keep=keep)
 
@@ -145,22 +189,20 @@ class Shard:
         if self.keep is None or self.steps:
             return self.run.call(lambda: self._matrix(spec, last)).on(self.run)
         whole = replace(self, keep=None)
-        keyed = replace(spec, keyed=True)
-        return self.run.call(lambda: whole._matrix(keyed, last)).on(self.run).subset(self.keep)
+        return self.run.call(lambda: whole._matrix(spec, last)).on(self.run).subset(self.keep)
 
     def _matrix(self, spec: MatrixSpec, last: bool) -> MatrixView:
-        key = (spec, self.steps, self.keep)
+        key = (spec, self.steps, None if self.keep is None else self.keep.tobytes())
         if key not in self.rows.matrices:
             run = self.rows.run
             store: Store[Block] = Store(run.memory)
             check_numeric(self.example, spec.columns)
 
             def convert(unit: Unit) -> list[Any]:
-                batches = map(self._change, unit())
                 return [
                     store.hold(block, block.nbytes)
-                    for batch in batches
-                    for block in build_blocks(batch, spec)
+                    for batch, place in map(self._chosen, unit())
+                    for block in build_blocks(self._stepped(batch), spec, place)
                 ]
 
             store.extend(run.map(convert, self.rows.last_units() if last else self.rows.units()))
@@ -170,8 +212,21 @@ class Shard:
         return self.rows.matrices[key]
 
     def _change(self, batch: Batch, *, encoded: bool = True) -> Batch:
-        if self.keep is not None:
-            batch = batch.filter(self.keep(row_hash(batch)))
+        batch = self._stepped(self._chosen(batch)[0])
+        return batch if encoded or not self.encoded else self.rows.plain(batch)
+
+    def _stepped(self, batch: Batch) -> Batch:
         for step in self.steps:
             batch = step(batch)
-        return batch if encoded or not self.encoded else self.rows.plain(batch)
+        return batch
+
+    def _chosen(self, batch: Batch) -> tuple[Batch, np.ndarray | None]:
+        """The rows to be seen of a batch, and their places."""
+        if isinstance(self.rows, Resident):
+            return batch, None
+        place = np.asarray(batch[_PLACE])
+        batch = batch.drop([_PLACE])
+        if self.keep is None:
+            return batch, place
+        kept = self.keep[place]
+        return batch.filter(kept), place[kept]

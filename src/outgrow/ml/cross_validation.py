@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 
-from outgrow.data.hashing import mix
 from outgrow.engine.shard import Shard
 from outgrow.engine.together import together
-from outgrow.errors import ParameterError
 from outgrow.ml.base import Estimator, Task
 from outgrow.ml.evaluation import Scores, read_scores, scorer
+from outgrow.ml.folds import Folds, as_folds
 from outgrow.ml.inputs import open_training
 from outgrow.stats.state import to_tree
 
@@ -48,19 +47,20 @@ class CrossValidation:
         return "\n".join(f"{name:<{width}}  {mean[name]:.6g} ± {std[name]:.2g}" for name in mean)
 
 
-def cross_validate(estimator: Any, X: Any, y: Any, sample_weight: Any = None, *, cv: int = 5,
-                   seed: int = 0) -> CrossValidation:  # fmt: skip
-    """Fit and score an estimator on `cv` folds of the rows, side by side.
+def cross_validate(estimator: Any, X: Any, y: Any, sample_weight: Any = None, *,
+                   cv: int | Folds = 5, seed: int = 0) -> CrossValidation:  # fmt: skip
+    """Fit and score an estimator on folds of the rows, side by side.
 
-    A row's fold follows from the hash of its values: the same on every engine. The folds share scans: while
-    one pass over the rows serves one of them, it serves all.
+    A row's fold follows from its values: the same on every engine. The folds share scans: while one pass
+    over the rows serves one of them, it serves all.
 
     Parameters
     ----------
     estimator : a model or a pipeline; it is not changed.
     X, y, sample_weight : as for `fit`.
-    cv : number of folds, at least 2.
-    seed : another number makes other folds.
+    cv : number of folds, at least 2, or how rows are held out: a `Holdout`, `KFold`, `GroupKFold` or
+        `TimeFolds`.
+    seed : with a number of folds, another seed makes other folds.
 
     Examples
     --------
@@ -69,17 +69,17 @@ def cross_validate(estimator: Any, X: Any, y: Any, sample_weight: Any = None, *,
     >>> og.cross_validate(og.LinearRegression(), X, 3 * X[:, 0], cv=4).mean()["r2"]
     1.0
     """
-    if cv < 2:
-        raise ParameterError(f"cv={cv}: at least 2 folds are needed.")
-    models = [clone(estimator) for _ in range(cv)]
+    folds = as_folds(cv, seed)
+    models = [clone(estimator) for _ in range(folds.count)]
     for model in models:
         model._check_parameters()
-        opened = open_training(model, X, y, sample_weight)
+        opened = open_training(model, X, y, sample_weight, hidden=folds.hidden)
     task = Task(opened.target, opened.weight, tuple(models[0].columns_))
     workers = [clone(model) for model in models]
 
     def run(shard: Shard) -> dict[str, Any]:
-        parts = together(shard, [_fold(worker, task, k, cv, seed) for k, worker in enumerate(workers)])
+        placed = shard.placed(folds.placing(shard), hidden=folds.hidden)
+        parts = together(placed, [_fold(worker, task, k, folds) for k, worker in enumerate(workers)])
         return {"folds": parts, "passes": shard.run.passes}
 
     found = opened.dataset.engine.fit(
@@ -91,13 +91,10 @@ def cross_validate(estimator: Any, X: Any, y: Any, sample_weight: Any = None, *,
     return CrossValidation(scores, models, found["passes"])
 
 
-def _fold(worker: Estimator, task: Task, k: int, cv: int, seed: int) -> Callable[[Shard], dict[str, Any]]:
-    def place(hashes: np.ndarray) -> np.ndarray:
-        return mix(hashes ^ np.uint64(seed)) % np.uint64(cv)
-
+def _fold(worker: Estimator, task: Task, k: int, folds: Folds) -> Callable[[Shard], dict[str, Any]]:
     def fit(shard: Shard) -> dict[str, Any]:
-        worker._fit_shard(shard.subset(lambda hashes: place(hashes) != k), task, last=False)
-        held_out = shard.subset(lambda hashes: place(hashes) == k)
+        worker._fit_shard(shard.subset(folds.train_places(k)), task, last=False)
+        held_out = shard.subset(folds.test_places(k))
         return {"learned": worker._learned(), "scores": to_tree(held_out.reduce(scorer(worker, task)))}
 
     return fit

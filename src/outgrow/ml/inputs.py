@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -35,15 +35,19 @@ class Training:
     dataset: Dataset
     target: str | None
     weight: str | None
+    hidden: tuple[str, ...] = ()
 
     @property
     def beside(self) -> tuple[str, ...]:
         """The columns that are no features."""
-        return tuple(name for name in (self.target, self.weight) if name is not None)
+        return (*(name for name in (self.target, self.weight) if name is not None), *self.hidden)
 
 
-def open_training(estimator: Any, X: Any, y: Any, sample_weight: Any, *, reset: bool = True) -> Training:
+def open_training(estimator: Any, X: Any, y: Any, sample_weight: Any, *, reset: bool = True,
+                  hidden: tuple[str, ...] = ()) -> Training:  # fmt: skip
     """Check the input of `fit` and note on the estimator what it promises to later calls.
+
+    Columns that are `hidden` stay in the dataset and are no features.
 
     Sets `columns_` (name to kind), `n_features_in_` and, where columns have names, `feature_names_in_`.
     """
@@ -59,6 +63,8 @@ def open_training(estimator: Any, X: Any, y: Any, sample_weight: Any, *, reset: 
         if is_table(X)
         else _open_array(estimator, X, y, sample_weight, reset)
     )
+    check_columns(opened.dataset.schema, hidden)
+    opened = replace(opened, hidden=hidden)
     if reset:
         _promise(estimator, X, opened)
     elif is_table(X):
@@ -231,7 +237,8 @@ def _promise(estimator: Any, X: Any, opened: Training) -> None:
     if not estimator.columns_:
         raise SchemaError(f"There are no feature columns beside {list(opened.beside)}.")
     names = np.array(list(estimator.columns_), dtype=object)
-    if _is_pandas(X) and opened.target in (None, TARGET) and opened.weight in (None, WEIGHT):
+    beside = set(opened.beside) - {TARGET, WEIGHT}
+    if _is_pandas(X) and not beside:
         validate_data(estimator, X, reset=True, skip_check_array=True)
     else:
         estimator.n_features_in_ = len(names)

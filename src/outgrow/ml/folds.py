@@ -1,0 +1,272 @@
+"""Which rows a model learns from, and on which it is tested.
+
+Every row gets a place, an integer that follows from its values alone, so the same rows fall together on every
+engine and any partitioning. A fold is a choice of places to learn from and of places to be tested on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+
+from outgrow.data.batch import Batch, Matrix, is_numeric, numbers
+from outgrow.data.hashing import mix, row_hash, unit
+from outgrow.engine.shard import Placing, Shard
+from outgrow.errors import DataError, ParameterError, SchemaError
+from outgrow.stats.quantiles import quantiles
+
+MOST = 10_000
+"""Folds there may be."""
+_PLACE = np.int16
+
+
+class Folds(Protocol):
+    """What every kind of folds answers. Of the places, nothing is promised but their number."""
+
+    @property
+    def count(self) -> int:
+        """How many folds there are."""
+
+    @property
+    def hidden(self) -> tuple[str, ...]:
+        """Columns that tell where rows belong, and are no features."""
+
+    def check(self) -> None:
+        """Raise ParameterError for values that cannot be."""
+
+    def placing(self, shard: Shard) -> Placing:
+        """What gives each row of a batch its place; to know it may take passes over the rows."""
+
+    def train_places(self, k: int) -> np.ndarray:
+        """The places that fold k learns from: a boolean for each place there is."""
+
+    def test_places(self, k: int) -> np.ndarray:
+        """The places that fold k is tested on."""
+
+
+@dataclass(frozen=True)
+class Holdout:
+    """One fold: a share of the rows is held out, by the hash of their values.
+
+    They are the rows that `dataset.split(test, seed=seed)` holds out. Equal rows fall on the same side, so
+    the share is met approximately.
+
+    Parameters
+    ----------
+    test : share of the rows to be tested on, between 0 and 1.
+    seed : another number holds out other rows.
+
+    Examples
+    --------
+    >>> import numpy as np, outgrow as og
+    >>> X = np.arange(40.0)[:, None]
+    >>> og.cross_validate(og.LinearRegression(), X, 3 * X[:, 0], cv=og.Holdout(0.25)).mean()["r2"]
+    1.0
+    """
+
+    test: float = 0.2
+    seed: int = 0
+
+    count = 1
+    hidden = ()
+
+    def check(self) -> None:
+        if not 0 < self.test < 1:
+            raise ParameterError(f"Holdout(test={self.test!r}): the share lies between 0 and 1.")
+
+    def placing(self, shard: Shard) -> Placing:
+        return lambda batch: (unit(row_hash(batch, seed=self.seed)) < self.test).astype(_PLACE)
+
+    def train_places(self, k: int) -> np.ndarray:
+        return np.array([True, False])
+
+    def test_places(self, k: int) -> np.ndarray:
+        return np.array([False, True])
+
+
+class _Rotating:
+    """Each place is held out once, while all others are learnt from."""
+
+    folds: int
+
+    @property
+    def count(self) -> int:
+        return self.folds
+
+    def check(self) -> None:
+        _check_count(self, self.folds, least=2)
+
+    def train_places(self, k: int) -> np.ndarray:
+        return np.arange(self.folds) != k
+
+    def test_places(self, k: int) -> np.ndarray:
+        return np.arange(self.folds) == k
+
+
+@dataclass(frozen=True)
+class KFold(_Rotating):
+    """Each row is held out once, in a fold that follows from the hash of its values.
+
+    Parameters
+    ----------
+    folds : how many, at least 2.
+    seed : another number makes other folds.
+
+    Examples
+    --------
+    >>> import numpy as np, outgrow as og
+    >>> X = np.arange(40.0)[:, None]
+    >>> len(og.cross_validate(og.LinearRegression(), X, 3 * X[:, 0], cv=og.KFold(4, seed=1)).folds)
+    4
+    """
+
+    folds: int = 5
+    seed: int = 0
+
+    hidden = ()
+
+    def placing(self, shard: Shard) -> Placing:
+        return lambda batch: _nth(row_hash(batch), self.seed, self.folds)
+
+
+@dataclass(frozen=True)
+class GroupKFold(_Rotating):
+    """Folds that never part the rows of a key: what is learnt of a key is not tested on it.
+
+    A key's fold follows from its hash, so folds hold about as many keys each, not as many rows.
+
+    Parameters
+    ----------
+    by : the column of the key, or several.
+    folds : how many, at least 2.
+    seed : another number makes other folds.
+    feature : whether models see the key; by default they do not.
+
+    Examples
+    --------
+    >>> import pyarrow as pa, outgrow as og
+    >>> rows = pa.table({"user": ["a", "a", "b", "b", "c"], "x": [1, 2, 3, 4, 5], "y": [2, 4, 6, 8, 10]})
+    >>> found = og.cross_validate(og.LinearRegression(), rows, "y", cv=og.GroupKFold("user", folds=2, seed=1))
+    >>> [fold.rows for fold in found.folds], list(found.estimators[0].columns_)
+    ([3, 2], ['x'])
+    """
+
+    by: str | Sequence[str]
+    folds: int = 5
+    seed: int = 0
+    feature: bool = False
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of the key."""
+        return (self.by,) if isinstance(self.by, str) else tuple(self.by)
+
+    @property
+    def hidden(self) -> tuple[str, ...]:
+        return () if self.feature else self.columns
+
+    def check(self) -> None:
+        super().check()
+        if not self.columns:
+            raise ParameterError("GroupKFold(by=[]): name at least one column.")
+
+    def placing(self, shard: Shard) -> Placing:
+        return lambda batch: _nth(row_hash(batch, self.columns), self.seed, self.folds)
+
+
+@dataclass(frozen=True)
+class TimeFolds:
+    """Folds that learn from the past and are tested on what comes next.
+
+    The rows are cut, by quantiles of a column, into `folds + 1` windows of about as many rows; rows of one
+    moment share a window. Fold k learns from the windows 0 to k and is tested on window k + 1.
+
+    Parameters
+    ----------
+    column : numbers, dates or timestamps, without missing values.
+    folds : how many, at least 1.
+    feature : whether models see the column; by default they do not.
+
+    Examples
+    --------
+    >>> import pyarrow as pa, outgrow as og
+    >>> rows = pa.table({"day": range(12), "x": [1, 5, 2, 4] * 3, "y": [2, 10, 4, 8] * 3})
+    >>> found = og.cross_validate(og.LinearRegression(), rows, "y", cv=og.TimeFolds("day", folds=3))
+    >>> [fold.rows for fold in found.folds]
+    [3, 3, 3]
+    """
+
+    column: str
+    folds: int = 5
+    feature: bool = False
+
+    @property
+    def count(self) -> int:
+        return self.folds
+
+    @property
+    def hidden(self) -> tuple[str, ...]:
+        return () if self.feature else (self.column,)
+
+    def check(self) -> None:
+        _check_count(self, self.folds, least=1)
+
+    def placing(self, shard: Shard) -> Placing:
+        def reduce(fold: Any) -> Any:
+            return shard.reduce(lambda batch: fold(_moments_in_time(batch, self.column)[:, None]))
+
+        inner = np.arange(1, self.folds + 1) / (self.folds + 1)
+        borders = quantiles(reduce, 1, inner.tolist())[0][:, 0]
+        return lambda batch: np.searchsorted(borders, _moments_in_time(batch, self.column)).astype(_PLACE)
+
+    def train_places(self, k: int) -> np.ndarray:
+        return np.arange(self.folds + 1) <= k
+
+    def test_places(self, k: int) -> np.ndarray:
+        return np.arange(self.folds + 1) == k + 1
+
+
+def as_folds(cv: int | Folds, seed: int = 0) -> Folds:
+    """Folds as they were given, or so many by hash; checked."""
+    if not isinstance(cv, int):
+        if seed:
+            raise ParameterError(f"seed={seed} has no effect beside cv={cv!r}. Give the seed to it.")
+        cv.check()
+        return cv
+    if cv < 2:
+        raise ParameterError(f"cv={cv}: at least 2 folds are needed.")
+    folds = KFold(cv, seed)
+    folds.check()
+    return folds
+
+
+def _nth(hashes: np.ndarray, seed: int, count: int) -> np.ndarray:
+    return (mix(hashes ^ np.uint64(seed)) % np.uint64(count)).astype(_PLACE)
+
+
+def _moments_in_time(batch: Batch, name: str) -> np.ndarray:
+    """A column as float64 numbers in the order of time."""
+    array = batch[name]
+    if isinstance(array, Matrix):
+        raise SchemaError(f"TimeFolds needs a column of moments, and {name!r} holds vectors.")
+    if array.null_count:
+        raise DataError(f"The time {name!r} misses {array.null_count} value(s). Drop those rows.")
+    if pa.types.is_date(array.type) or pa.types.is_timestamp(array.type):
+        array = array.cast(pa.timestamp("us", getattr(array.type, "tz", None)), safe=False).cast(pa.int64())
+    elif not is_numeric(array.type):
+        raise SchemaError(
+            f"TimeFolds needs numbers, dates or timestamps, and {name!r} has type {array.type}."
+        )
+    moments = numbers(array).astype(np.float64)
+    if np.isnan(moments).any():
+        raise DataError(f"The time {name!r} misses {int(np.isnan(moments).sum())} value(s). Drop those rows.")
+    return moments
+
+
+def _check_count(folds: Any, count: int, *, least: int) -> None:
+    if not least <= count <= MOST:
+        raise ParameterError(f"{type(folds).__name__}(folds={count}): {least} to {MOST:,} folds can be.")
