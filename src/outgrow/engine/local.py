@@ -134,6 +134,12 @@ class Local:
             finally:
                 failed.set()
 
+    def tasks(self, function: Callable[[int], T], count: int, *, stage: str) -> Iterator[T]:
+        """What `function` makes of 0, 1, ... in `count` calls at the same time, as they finish."""
+        with ThreadPoolExecutor(count, thread_name_prefix=f"outgrow {stage}") as pool:
+            for future in as_completed([pool.submit(function, number) for number in range(count)]):
+                yield future.result()
+
     def query(self, query: str, tables: Mapping[str, Any]) -> Scan:
         """The rows of a SQL query over datasets, by DuckDB."""
         sources = {name: table.scan.source for name, table in tables.items()}

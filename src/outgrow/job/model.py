@@ -119,6 +119,62 @@ class EstimatorSpec(_Section):
         return {"name": name, "parameters": parameters or {}}
 
 
+class ValidationSpec(_Section):
+    """Which of the training rows a trial is judged by: a share of them, or folds."""
+
+    test: float | None = Field(default=None, gt=0, lt=1)
+    """Hold out this share, chosen by the hash of the rows; 0.2 unless there are folds."""
+    folds: int | None = Field(default=None, ge=1)
+    """Hold out each of so many folds in turn."""
+    by: list[str] | None = None
+    """Folds that never part the rows of these columns' values."""
+    time: str | None = None
+    """Folds in the order of this column: each is judged by a model of the rows before it."""
+    seed: int = 0
+    """Another seed chooses other rows."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if self.test is not None and self.folds is not None:
+            raise ValueError("give either test, a share, or folds")
+        if (self.by or self.time) and self.folds is None:
+            raise ValueError("by and time say how rows are put into folds: give folds, too")
+        if self.by and self.time:
+            raise ValueError("give either by or time")
+        return self
+
+
+class TuneSpec(_Section):
+    """How `outgrow tune` searches for settings of the steps and the model."""
+
+    space: dict[str, Any]
+    """What may be chosen, by `model.PARAMETER` or `steps.ESTIMATOR.PARAMETER`: a list, or low and high."""
+    metric: str | list[str] | None = None
+    """What is to be good; several for the best compromises."""
+    validation: ValidationSpec = Field(default_factory=ValidationSpec)
+    """Which rows judge a trial."""
+    sampler: str = "tpe"
+    """tpe, random, grid, cmaes or evolutionary."""
+    pruner: str = "none"
+    """none, median, asha or hyperband: end trials of poor outlook early."""
+    trials: int | None = Field(default=None, ge=1)
+    """End after so many trials."""
+    seconds: float | None = Field(default=None, gt=0)
+    """End after so long."""
+    patience: int | None = Field(default=None, ge=1)
+    """End after so many trials without a better one."""
+    seed: int | None = 0
+    """Of the sampler."""
+    workers: int | None = Field(default=None, ge=1)
+    """How many trials run at once."""
+    cores: int = Field(default=1, ge=1)
+    """Threads of a trial."""
+    memory: str | None = None
+    """The most memory of its own a trial may take, like 2GiB."""
+    deadline: float | None = Field(default=None, gt=0)
+    """The most seconds a trial may take."""
+
+
 class Job(_Section):
     """A whole job: rows in, a model, its scores and a report out."""
 
@@ -138,6 +194,8 @@ class Job(_Section):
     """Transformers, in order."""
     model: EstimatorSpec
     """What learns from the transformed rows."""
+    tune: TuneSpec | None = None
+    """What `outgrow tune` may change."""
     output: str
     """The folder to write, below the folder the command is run in."""
 

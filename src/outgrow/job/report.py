@@ -46,7 +46,7 @@ def job_report(outcome: Outcome) -> str:
     """The report of a job as one HTML page that needs no network."""
     job = outcome.loaded.job
     meaning, features = importances(outcome.model)
-    return _render(
+    return render(
         "report.html.j2",
         title=job.name,
         outcome=outcome,
@@ -65,7 +65,7 @@ def job_report(outcome: Outcome) -> str:
 
 def profile_report(profile: Profile, source: str, fingerprint: dict[str, Any]) -> str:
     """The profile of a dataset as one HTML page that needs no network."""
-    return _render(
+    return render(
         "profile.html.j2",
         title=f"Profile of {source}",
         source=source,
@@ -77,7 +77,7 @@ def profile_report(profile: Profile, source: str, fingerprint: dict[str, Any]) -
     )
 
 
-def _render(template: str, **context: Any) -> str:
+def render(template: str, **context: Any) -> str:
     return _environment().get_template(template).render(**context)
 
 

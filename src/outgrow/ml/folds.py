@@ -22,6 +22,8 @@ from outgrow.stats.quantiles import quantiles
 MOST = 10_000
 """Folds there may be."""
 _PLACE = np.int16
+_APART = 1 << 40
+"""Added to the seed of a holdout, so that it chooses otherwise than folds with that seed do."""
 
 
 class Folds(Protocol):
@@ -52,8 +54,8 @@ class Folds(Protocol):
 class Holdout:
     """One fold: a share of the rows is held out, by the hash of their values.
 
-    They are the rows that `dataset.split(test, seed=seed)` holds out. Equal rows fall on the same side, so
-    the share is met approximately.
+    Equal rows fall on the same side, so the share is met approximately. The choice has nothing to do with
+    that of `dataset.split`, so a part of its rows can be held out again.
 
     Parameters
     ----------
@@ -79,7 +81,10 @@ class Holdout:
             raise ParameterError(f"Holdout(test={self.test!r}): the share lies between 0 and 1.")
 
     def placing(self, shard: Shard) -> Placing:
-        return lambda batch: (unit(row_hash(batch, seed=self.seed)) < self.test).astype(_PLACE)
+        def place(batch: Batch) -> np.ndarray:
+            return (unit(mix(row_hash(batch) ^ np.uint64(self.seed + _APART))) < self.test).astype(_PLACE)
+
+        return place
 
     def train_places(self, k: int) -> np.ndarray:
         return np.array([True, False])

@@ -8,6 +8,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import pyarrow as pa
@@ -152,12 +153,13 @@ class Spark:
                 return
             job = PieceJob(function, pieces)
             rows = self.session.range(0, len(pieces), 1, min(len(pieces), WAVES * self.slots))
-        found = joined(self._collect(rows.mapInArrow(job, RESULT_DDL), stage))
-        for (_, kind), payload in sorted(found.items()):
-            if kind == "error":
-                raise _told(json.loads(payload))
-        for payload in found.values():
-            yield unpack(payload)
+        yield from self._answers(rows.mapInArrow(job, RESULT_DDL), stage)
+
+    def tasks(self, function: Callable[[int], T], count: int, *, stage: str) -> Iterator[T]:
+        """What `function` makes of 0, 1, ... in `count` ordinary tasks of one job, when all are done."""
+        job = PieceJob(_Numbered(function), [(number, None) for number in range(count)])
+        rows = self.session.range(0, count, 1, count)
+        yield from self._answers(rows.mapInArrow(job, RESULT_DDL), stage)
 
     def look(self, packages: Sequence[str]) -> list[Sight]:
         """What one task on each slot sees: Python, packages, memory, and whether tasks reach each other."""
@@ -249,6 +251,15 @@ class Spark:
         with Hub(None, b"", []) as hub:
             return Supervisor(self.session, hub, stage, 1, self.deadline, starting=math.inf).collect(frame)
 
+    def _answers(self, frame: Any, stage: str) -> Iterator[Any]:
+        """What the tasks of a job answered, by number; or the first error of one."""
+        found = joined(self._collect(frame, stage))
+        for (_, kind), payload in sorted(found.items()):
+            if kind == "error":
+                raise _told(json.loads(payload))
+        for payload in found.values():
+            yield unpack(payload)
+
     def _partitions_of_range(self) -> int:
         from pyspark.sql import functions
 
@@ -263,6 +274,16 @@ class Spark:
 
     def __repr__(self) -> str:
         return f"Spark(ranks={self.ranks})"
+
+
+@dataclass(frozen=True)
+class _Numbered:
+    """A function of a number as one of a piece, of which there is none."""
+
+    function: Callable[[int], Any]
+
+    def __call__(self, number: int, _: None) -> Any:
+        return self.function(number)
 
 
 def frame_dataset(frame: Any, engine: Engine | None = None) -> Dataset:

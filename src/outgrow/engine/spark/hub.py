@@ -12,7 +12,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from outgrow.engine.events import Event, emit
-from outgrow.engine.spark.rendezvous import accept, call
+from outgrow.engine.handshake import accept, call
 
 _HEAD = struct.Struct("<IQ")
 _FLUSH = 5.0

@@ -9,19 +9,17 @@ turned away, and two jobs never meet.
 from __future__ import annotations
 
 import hashlib
-import hmac
-import os
 import socket
 import struct
 import time
 from collections.abc import Sequence
 
 from outgrow.engine.collective import Tcp
+from outgrow.engine.handshake import accept, call
 from outgrow.errors import EngineError
 
 PORTS = (15_000, 32_000)
 _TRIES = 8
-_NONCE = 16
 
 
 def join(rank: int, hosts: Sequence[str], secret: bytes, *, ports: tuple[int, int], joining: float,
@@ -49,45 +47,6 @@ def join(rank: int, hosts: Sequence[str], secret: bytes, *, ports: tuple[int, in
         if listener is not None:
             listener.close()
     return Tcp(rank, size, peers, deadline, hosts)
-
-
-def accept(listener: socket.socket, secret: bytes, until: float) -> tuple[int, socket.socket] | None:
-    """The next caller that knows the secret, with the number it gives itself; None for one that does not."""
-    listener.settimeout(max(0.01, until - time.monotonic()))
-    caller, _ = listener.accept()
-    caller.settimeout(2.0)
-    try:
-        challenge = os.urandom(_NONCE)
-        caller.sendall(challenge)
-        answer = _exactly(caller, 4 + _NONCE + 32)
-        claim, nonce, proof = answer[:4], answer[4 : 4 + _NONCE], answer[4 + _NONCE :]
-        if hmac.compare_digest(proof, _proof(secret, b"caller", challenge, nonce, claim)):
-            caller.sendall(_proof(secret, b"listener", nonce, challenge, claim))
-            return struct.unpack("<i", claim)[0], caller
-    except OSError:
-        caller.close()
-        return None
-    caller.close()
-    return None
-
-
-def call(address: tuple[str, int], number: int, secret: bytes, timeout: float) -> socket.socket | None:
-    """A connection to whoever listens there and knows the secret; None when nobody does, or a stranger."""
-    try:
-        line = socket.create_connection(address, timeout=timeout)
-    except OSError:
-        return None
-    try:
-        challenge = _exactly(line, _NONCE)
-        nonce, claim = os.urandom(_NONCE), struct.pack("<i", number)
-        line.sendall(claim + nonce + _proof(secret, b"caller", challenge, nonce, claim))
-        if hmac.compare_digest(_exactly(line, 32), _proof(secret, b"listener", nonce, challenge, claim)):
-            return line
-    except OSError:
-        line.close()
-        return None
-    line.close()
-    return None
 
 
 def _await(listener: socket.socket, missing: set[int], peers: dict[int, socket.socket], secret: bytes,
@@ -137,17 +96,3 @@ def _sequence(secret: bytes, rank: int, ports: tuple[int, int]) -> list[int]:
     low, high = ports
     digest = hashlib.sha256(secret + struct.pack("<i", rank)).digest()
     return [low + int.from_bytes(digest[4 * i : 4 * i + 4], "little") % (high - low) for i in range(_TRIES)]
-
-
-def _proof(secret: bytes, role: bytes, first: bytes, second: bytes, claim: bytes) -> bytes:
-    return hmac.new(secret, role + first + second + claim, hashlib.sha256).digest()
-
-
-def _exactly(line: socket.socket, length: int) -> bytes:
-    parts = b""
-    while len(parts) < length:
-        part = line.recv(length - len(parts))
-        if not part:
-            raise ConnectionResetError("closed during the handshake")
-        parts += part
-    return parts

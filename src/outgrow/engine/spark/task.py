@@ -279,7 +279,7 @@ class PieceJob:
     """
 
     function: Callable[[int, Any], Any]
-    pieces: list[tuple[int, ScanPiece]] | None
+    pieces: Sequence[tuple[int, ScanPiece | None]] | None
     steps: tuple[Step, ...] = ()
     vectors: Mapping[str, VectorColumn] = field(default_factory=dict)
 

@@ -1,0 +1,155 @@
+"""What a trial does: fit and score a pipeline of ours or an estimator of scikit-learn, or call a function."""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from sklearn.base import clone, is_classifier
+
+from outgrow.engine.dataset import Dataset
+from outgrow.engine.local import Local
+from outgrow.engine.open import dataset
+from outgrow.ml.cross_validation import cross_validate
+from outgrow.stats.scores import ClassificationState, RegressionState
+from outgrow.tuning.trial import Handle
+
+_SEED = 811
+PLACE, MATRIX = "__outgrow_place", "__outgrow_matrix"
+"""The column of a row's fold, and of all features where they came as one array."""
+Found = tuple[Any, dict[str, Any]]
+"""Values, or metrics by name; and what is to be noted."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """What estimators are asked.
+
+    Attributes
+    ----------
+    target, weight : columns.
+    folds : how rows are held out.
+    metric : what is reported of a trial under way.
+    shares : parts of the rows, by step, that a trial learns from in turn; the last is all.
+    """
+
+    target: str
+    weight: str | None
+    folds: Any
+    metric: str
+    shares: Mapping[int, float]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Cross-validate a pipeline or model of ours."""
+
+    estimator: Any
+    question: Question
+    cores: int
+
+    def __call__(self, handle: Handle) -> Found:
+        rows = Dataset(dataset(handle.data).scan, Local(threads=self.cores))
+        return self.on(rows, handle)
+
+    def on(self, rows: Dataset, handle: Handle) -> Found:
+        """The metrics over rows, wherever they are."""
+        question = self.question
+        model = clone(self.estimator).set_params(**handle.parameters)
+        for step, share in question.shares.items():
+            part = rows if share == 1 else rows.sample(share, seed=_SEED)
+            began = time.perf_counter()
+            found = cross_validate(model, part, question.target, question.weight, cv=question.folds)
+            scores, seconds = found.mean(), time.perf_counter() - began
+            _report(handle, question, scores, step)
+        return scores, {"fit_seconds": seconds / len(found.folds), "std": found.std()}
+
+
+@dataclass(frozen=True)
+class ScikitLearn:
+    """Cross-validate an estimator of scikit-learn's kind; folds were chosen when the rows were stored."""
+
+    estimator: Any
+    question: Question
+    features: Sequence[str] | None
+
+    def __call__(self, handle: Handle) -> Found:
+        question, table = self.question, handle.data
+        assert table is not None
+        place = table[PLACE].to_numpy()
+        for step, share in question.shares.items():
+            part = np.random.default_rng(_SEED).random(len(place)) < share if share < 1 else None
+            scores = [self._fold(table, place, part, k, handle) for k in range(question.folds.count)]
+            mean = {name: float(np.mean([score[name] for score in scores])) for name in scores[0]}
+            _report(handle, question, mean, step)
+        std = {name: float(np.std([score[name] for score in scores])) for name in scores[0]}
+        return mean, {"fit_seconds": mean.pop("fit_seconds"), "std": std}
+
+    def _fold(self, table: pa.Table, place: np.ndarray, part: np.ndarray | None, k: int,
+              handle: Handle) -> dict[str, float]:  # fmt: skip
+        folds = self.question.folds
+        learn, test = folds.train_places(k)[place], folds.test_places(k)[place]
+        if part is not None:
+            learn, test = learn & part, test & part
+        X, y = self._features(table), table[self.question.target].to_numpy(zero_copy_only=False)
+        weight = None if self.question.weight is None else table[self.question.weight].to_numpy()
+        model = clone(self.estimator).set_params(**handle.parameters)
+        began = time.perf_counter()
+        weighted = {} if weight is None else {"sample_weight": weight[learn]}
+        model.fit(X[learn], y[learn], **weighted)
+        seconds = time.perf_counter() - began
+        found = judged(model, X[test], y[test], None if weight is None else weight[test])
+        return {**found, "fit_seconds": seconds}
+
+    def _features(self, table: pa.Table) -> Any:
+        if self.features is None:
+            column = table[MATRIX].chunk(0)
+            return column.flatten().to_numpy().reshape(len(column), -1)
+        return table.select(list(self.features)).to_pandas(split_blocks=True)
+
+
+@dataclass(frozen=True)
+class Call:
+    """Call a function with the parameters, and with the trial if it takes two arguments."""
+
+    function: Callable[..., Any]
+
+    def __call__(self, handle: Handle) -> Found:
+        takes = len(inspect.signature(self.function).parameters)
+        given = (dict(handle.parameters), handle)[:takes]
+        found = self.function(*given)
+        values = list(found) if isinstance(found, Sequence | np.ndarray) else [found]
+        return [float(value) for value in values], {}
+
+
+def judged(model: Any, X: Any, y: np.ndarray, weight: np.ndarray | None) -> dict[str, float]:
+    """The metrics of a fitted estimator of scikit-learn's kind on rows it did not see."""
+    if not is_classifier(model):
+        return RegressionState.of(y.astype(np.float64), np.asarray(model.predict(X), float), weight).metrics()
+    classes = model.classes_
+    known = np.isin(y, classes)
+    X, y, weight = (X[known], y[known], None if weight is None else weight[known])
+    truth = np.searchsorted(classes, y)
+    if hasattr(model, "predict_proba"):
+        return ClassificationState.of(truth, model.predict_proba(X), weight).metrics()
+    chances = np.eye(len(classes))[np.searchsorted(classes, model.predict(X))]
+    found = ClassificationState.of(truth, chances, weight).metrics()
+    if hasattr(model, "decision_function") and len(classes) == 2:
+        from outgrow.stats.scores import RankedScores
+
+        ranks = np.argsort(np.argsort(model.decision_function(X))) / max(1, len(y))
+        ranked = RankedScores.of(ranks, truth == 1, weight)
+        found |= {"roc_auc": ranked.roc_auc(), "pr_auc": ranked.average_precision()}
+    found.pop("log_loss")
+    return found
+
+
+def _report(handle: Handle, question: Question, scores: Mapping[str, float], step: int) -> None:
+    """Say how it goes, unless this was the last."""
+    if len(question.shares) > 1 and step != max(question.shares) and question.metric in scores:
+        handle.report(scores[question.metric], step)

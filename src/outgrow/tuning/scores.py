@@ -1,0 +1,52 @@
+"""The numbers a search looks at: by name, with the direction that is better."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from outgrow.errors import ParameterError
+
+CLASSIFICATION = (
+    "accuracy", "log_loss", "roc_auc", "pr_auc", "precision", "recall", "f1",
+    "roc_auc_ovr", "precision_macro", "recall_macro", "f1_macro",
+)  # fmt: skip
+REGRESSION = ("r2", "mse", "rmse", "mae")
+COST = ("fit_seconds",)
+SMALLER = {"log_loss", "mse", "rmse", "mae", *COST}
+
+
+def check_metrics(metrics: Sequence[str], *, classifier: bool) -> None:
+    """All metrics are known for the task."""
+    known = (*(CLASSIFICATION if classifier else REGRESSION), *COST)
+    for name in metrics:
+        if name not in known:
+            task = "classification" if classifier else "regression"
+            raise ParameterError(f"metric={name!r} is not defined for a {task}. Known: {list(known)}.")
+
+
+def directions(metrics: Sequence[str]) -> list[str]:
+    """For each metric, whether small or large values are better, as Optuna says it."""
+    return ["minimize" if name in SMALLER else "maximize" for name in metrics]
+
+
+def pick(found: dict[str, float], metrics: Sequence[str]) -> list[float]:
+    """The values of the metrics of a trial.
+
+    Raises
+    ------
+    ParameterError
+        When one is not defined for these classes.
+    """
+    missing = [name for name in metrics if name not in found]
+    if missing:
+        raise ParameterError(
+            f"metric={missing[0]!r} is not defined for these classes. There are: {sorted(found)}."
+        )
+    return [found[name] for name in metrics]
+
+
+def complaint(values: Sequence[float]) -> str | None:
+    """Why values cannot be told to a study."""
+    bad = [value for value in values if not math.isfinite(value)]
+    return f"The trial returned {bad[0]}, which cannot be compared." if bad else None

@@ -1,0 +1,198 @@
+"""What a search may choose: a range or a list for each parameter, some only beside some values of others."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+    distribution_to_json,
+)
+
+from outgrow.errors import ParameterError
+
+_KEYS = {"low", "high", "log", "step", "choices", "when"}
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """One parameter.
+
+    Attributes
+    ----------
+    when : values of other parameters beside which this one is chosen; always, if empty.
+    """
+
+    name: str
+    distribution: BaseDistribution
+    when: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+
+    def applies(self, chosen: Mapping[str, Any]) -> bool:
+        return all(name in chosen and chosen[name] in values for name, values in self.when.items())
+
+    def suggest(self, trial: Any) -> Any:
+        found = self.distribution
+        if isinstance(found, FloatDistribution):
+            return trial.suggest_float(self.name, found.low, found.high, log=found.log, step=found.step)
+        if isinstance(found, IntDistribution):
+            return trial.suggest_int(self.name, found.low, found.high, log=found.log, step=found.step)
+        assert isinstance(found, CategoricalDistribution)
+        return trial.suggest_categorical(self.name, found.choices)
+
+
+class Space:
+    """The parameters of a search.
+
+    Parameters
+    ----------
+    given : for each name a list of choices, a mapping with `low` and `high` (and `log`, `step`, `when`) or
+        with `choices` (and `when`), or a distribution of Optuna; or a function that takes an Optuna trial and
+        returns the parameters.
+    """
+
+    def __init__(self, given: Mapping[str, Any] | Callable[[Any], Mapping[str, Any]]) -> None:
+        self.function = given if callable(given) else None
+        self.dimensions = [] if callable(given) else _ordered(given)
+        if not callable(given) and not given:
+            raise ParameterError("The space is empty: name at least one parameter to choose.")
+
+    @property
+    def names(self) -> list[str]:
+        return [dimension.name for dimension in self.dimensions]
+
+    def suggest(self, trial: Any) -> dict[str, Any]:
+        """The parameters of a trial, asked of its sampler."""
+        if self.function is not None:
+            return dict(self.function(trial))
+        chosen: dict[str, Any] = {}
+        for dimension in self.dimensions:
+            if dimension.applies(chosen):
+                chosen[dimension.name] = dimension.suggest(trial)
+        return chosen
+
+    def check_names(self, known: Iterable[str]) -> None:
+        """All parameters are known ones."""
+        words = sorted(known)
+        for name in self.names:
+            if name not in words:
+                folded = {word.lower(): word for word in words}
+                near = difflib.get_close_matches(name.lower(), folded, n=1, cutoff=0.4)
+                hint = f" Did you mean {folded[near[0]]!r}?" if near else ""
+                raise ParameterError(
+                    f"The space names {name!r}, which is no parameter.{hint} Known: {words}."
+                )
+
+    def grid(self) -> dict[str, list[Any]]:
+        """Every value of every parameter, for a grid.
+
+        Raises
+        ------
+        ParameterError
+            When a parameter has endless values, or one depends on another.
+        """
+        if self.function is not None:
+            raise ParameterError("A grid needs a space of lists, not a function.")
+        return {dimension.name: _values(dimension) for dimension in self.dimensions}
+
+    def describe(self) -> dict[str, Any]:
+        """What tells this space from others."""
+        if self.function is not None:
+            return {"function": getattr(self.function, "__qualname__", repr(self.function))}
+        return {
+            each.name: [json.loads(distribution_to_json(each.distribution)), _plain(each.when)]
+            for each in self.dimensions
+        }
+
+
+def _ordered(given: Mapping[str, Any]) -> list[Dimension]:
+    """The dimensions, each behind those it depends on."""
+    waiting = [_dimension(name, spec) for name, spec in given.items()]
+    done: list[Dimension] = []
+    while waiting:
+        known = {each.name for each in done}
+        ready = [each for each in waiting if set(each.when) <= known]
+        if not ready:
+            stuck = waiting[0]
+            missing = sorted(set(stuck.when) - known)
+            raise ParameterError(
+                f"{stuck.name!r} is chosen only beside {missing[0]!r}, which the space does not choose."
+            )
+        done += ready
+        waiting = [each for each in waiting if each not in ready]
+    return done
+
+
+def _dimension(name: str, spec: Any) -> Dimension:
+    if isinstance(spec, BaseDistribution):
+        return Dimension(name, spec)
+    if isinstance(spec, list | tuple):
+        return Dimension(name, _choices(name, spec))
+    if not isinstance(spec, Mapping) or set(spec) - _KEYS or ("choices" in spec) == ("low" in spec):
+        raise ParameterError(
+            f"The space says {name}: {spec!r}. Give a list of choices, or low and high (log, step, when)."
+        )
+    when = {
+        other: tuple(v) if isinstance(v, list | tuple) else (v,) for other, v in spec.get("when", {}).items()
+    }
+    if "choices" in spec:
+        return Dimension(name, _choices(name, spec["choices"]), when)
+    return Dimension(name, _range(name, spec), when)
+
+
+def _choices(name: str, values: Any) -> CategoricalDistribution:
+    if not len(values):
+        raise ParameterError(f"The space gives no choice for {name!r}. List at least one value.")
+    odd = [value for value in values if not isinstance(value, bool | int | float | str | None)]
+    if odd:
+        raise ParameterError(
+            f"The space gives {odd[0]!r} for {name!r}: choices are numbers, text, true, null."
+        )
+    return CategoricalDistribution(list(values))
+
+
+def _range(name: str, spec: Mapping[str, Any]) -> BaseDistribution:
+    low, high, log, step = spec["low"], spec.get("high"), bool(spec.get("log", False)), spec.get("step")
+    numbers = [each for each in (low, high) if isinstance(each, int | float) and not isinstance(each, bool)]
+    if len(numbers) < 2 or not all(map(math.isfinite, numbers)) or low > high or (log and low <= 0):
+        raise ParameterError(
+            f"The space says {name}: {dict(spec)}. low and high are numbers, low is not above high"
+            f"{', and with log both are above 0' if log else ''}."
+        )
+    try:
+        if isinstance(low, int) and isinstance(high, int) and isinstance(step, int | None):
+            return IntDistribution(low, high, log=log, step=step or 1)
+        return FloatDistribution(
+            float(numbers[0]), float(numbers[1]), log=log, step=None if step is None else float(step)
+        )
+    except ValueError as error:
+        raise ParameterError(f"The space says {name}: {dict(spec)}. {error}") from error
+
+
+def _values(dimension: Dimension) -> list[Any]:
+    found = dimension.distribution
+    if dimension.when:
+        raise ParameterError(
+            f"A grid has no conditions, and {dimension.name!r} has one. Choose another sampler."
+        )
+    if isinstance(found, CategoricalDistribution):
+        return list(found.choices)
+    if isinstance(found, IntDistribution) and not found.log:
+        return list(range(found.low, found.high + 1, found.step))
+    if isinstance(found, FloatDistribution) and found.step:
+        count = round((found.high - found.low) / found.step)
+        return [found.low + place * found.step for place in range(count + 1)]
+    raise ParameterError(
+        f"A grid needs a list or a step for {dimension.name!r}. Give one, or another sampler."
+    )
+
+
+def _plain(when: Mapping[str, tuple[Any, ...]]) -> dict[str, list[Any]]:
+    return {name: list(values) for name, values in when.items()}

@@ -1,0 +1,264 @@
+"""The memory of a search: an Optuna study that survives its driver, through public ask and tell alone."""
+
+from __future__ import annotations
+
+import fcntl
+import itertools
+import json
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
+from optuna.samplers import (
+    BaseSampler,
+    BruteForceSampler,
+    CmaEsSampler,
+    GridSampler,
+    NSGAIISampler,
+    RandomSampler,
+    TPESampler,
+)
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from outgrow.errors import ParameterError, StudyError
+from outgrow.tuning.space import Space
+
+SHARES = {1: 1 / 9, 3: 1 / 3, 9: 1.0}
+"""What a pruner looks at: the score of a trial that learned from so much of the rows, by its step."""
+RETRIES = 2
+"""How often a trial whose worker was lost is tried again."""
+_IDENTITY, _PARAMETERS, _ERROR, _RETRY = (
+    "outgrow:study",
+    "outgrow:parameters",
+    "outgrow:error",
+    "outgrow:retry",
+)
+_DETAILS = "outgrow:details"
+SAMPLERS = ("tpe", "random", "grid", "cmaes", "evolutionary")
+PRUNERS = ("none", "median", "asha", "hyperband")
+
+
+@dataclass
+class Asked:
+    """A trial that is under way."""
+
+    trial: Trial
+    parameters: dict[str, Any]
+
+    @property
+    def number(self) -> int:
+        return self.trial.number
+
+
+class Study:
+    """A search that goes on where it was.
+
+    Parameters
+    ----------
+    storage : a file for the journal, a storage URL that Optuna knows, or None for memory.
+    space : what may be chosen.
+    directions : of each metric.
+    identity : what tells this search from others, beside its space.
+    """
+
+    def __init__(self, storage: str | os.PathLike[str] | None, space: Space, directions: Sequence[Any], *,
+                 sampler: str | BaseSampler, pruner: str | BasePruner, seed: int | None,
+                 identity: Mapping[str, Any]) -> None:  # fmt: skip
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self.space = space
+        if sampler == "grid":
+            space.grid()  # refused before anything is stored
+        self._lock: int | None = None
+        chosen, stop = _sampler(sampler, seed), _pruner(pruner, len(directions))
+        self.prunes = not isinstance(stop, NopPruner)
+        self.study = optuna.create_study(
+            storage=self._storage(storage), study_name="outgrow", directions=list(directions), sampler=chosen,
+            pruner=stop, load_if_exists=True,
+        )  # fmt: skip
+        self._check({"space": space.describe(), "directions": list(directions), **identity})
+        self._take_up()
+        if sampler == "grid":
+            self._plan_grid()
+
+    def ask(self) -> Asked:
+        """The next trial: one that was lost, or a new one."""
+        trial = self.study.ask()
+        parameters = self.space.suggest(trial)
+        trial.set_user_attr(_PARAMETERS, parameters)
+        return Asked(trial, parameters)
+
+    def tell(self, asked: Asked, values: Sequence[float], details: Mapping[str, Any]) -> None:
+        """A trial is done."""
+        asked.trial.set_user_attr(_DETAILS, dict(details))
+        self.study.tell(asked.trial, list(values))
+
+    def prune(self, asked: Asked, details: Mapping[str, Any]) -> None:
+        """A trial was stopped for its poor outlook."""
+        asked.trial.set_user_attr(_DETAILS, dict(details))
+        self.study.tell(asked.trial, state=TrialState.PRUNED)
+
+    def fail(self, asked: Asked, error: str) -> None:
+        """A trial failed; the study goes on."""
+        asked.trial.set_user_attr(_ERROR, error)
+        self.study.tell(asked.trial, state=TrialState.FAIL)
+
+    def lose(self, asked: Asked, reason: str) -> bool:
+        """The worker of a trial is gone; whether the trial will be tried again."""
+        retry = asked.trial.user_attrs.get(_RETRY, 0)
+        if retry >= RETRIES:
+            self.fail(asked, f"{reason} It was tried {retry + 1} times.")
+            return False
+        self.study.tell(asked.trial, state=TrialState.FAIL)
+        self._enqueue(asked.trial.params, retry + 1)
+        return True
+
+    def report(self, asked: Asked, value: float, step: int) -> bool:
+        """Note how a trial does so far; whether it should stop."""
+        asked.trial.report(value, step)
+        return bool(asked.trial.should_prune())
+
+    @property
+    def finished(self) -> list[FrozenTrial]:
+        """The trials that were done, pruned or failed for good, in their order."""
+        trials = self.study.get_trials(deepcopy=False)
+        return [trial for trial in trials if trial.state.is_finished() and not _was_lost(trial)]
+
+    def close(self) -> None:
+        """Let another process have the study."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    # ---- storage -----------------------------------------------------------------------------------------
+
+    def _storage(self, storage: str | os.PathLike[str] | None) -> Any:
+        if storage is None or "://" in str(storage):
+            return storage
+        path = Path(storage)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = os.open(f"{path}.driver", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.close()
+            raise StudyError(
+                f"Another process works on the study {path}. Wait for it, or choose another."
+            ) from None
+        return JournalStorage(JournalFileBackend(str(path), lock_obj=_Alone()))  # type: ignore[arg-type]
+
+    def _check(self, identity: Mapping[str, Any]) -> None:
+        """The study was begun with the same space and the same question."""
+        known = self.study.user_attrs.get(_IDENTITY)
+        now = json.loads(json.dumps(identity, sort_keys=True, default=str))
+        if known is None:
+            self.study.set_user_attr(_IDENTITY, now)
+            return
+        changed = [name for name in now if known.get(name) != now[name]]
+        if changed:
+            name = changed[0]
+            self.close()
+            raise StudyError(
+                f"The study was begun with another {name}:\n  then {_short(known.get(name))}\n  now  "
+                f"{_short(now[name])}\nContinue with what it had, or choose another study."
+            )
+
+    def _take_up(self) -> None:
+        """Trials that a driver which is gone left running are tried again."""
+        for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            retry = trial.user_attrs.get(_RETRY, 0)
+            with suppress(ValueError):  # another has told it meanwhile
+                self.study.tell(trial.number, state=TrialState.FAIL)
+            if _PARAMETERS in trial.user_attrs and retry < RETRIES:
+                self._enqueue(trial.params, retry + 1)
+
+    def _plan_grid(self) -> None:
+        """Every combination waits to be tried; those of an earlier run are known."""
+        grid = self.space.grid()
+        for values in itertools.product(*grid.values()):
+            self.study.enqueue_trial(dict(zip(grid, values, strict=True)), skip_if_exists=True)
+
+    def _enqueue(self, parameters: Mapping[str, Any], retry: int) -> None:
+        self.study.enqueue_trial(dict(parameters), user_attrs={_RETRY: retry})
+
+
+class _Alone:
+    """The lock of a journal that no other process writes, as this one holds a lock that a kill releases."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+
+    def acquire(self) -> bool:
+        return self._lock.acquire()
+
+    def release(self) -> None:
+        self._lock.release()
+
+
+def parameters_of(trial: FrozenTrial) -> dict[str, Any]:
+    """What a trial chose."""
+    found: dict[str, Any] = trial.user_attrs.get(_PARAMETERS, trial.params)
+    return found
+
+
+def details_of(trial: FrozenTrial) -> dict[str, Any]:
+    """What was noted of a trial beside its values."""
+    found: dict[str, Any] = trial.user_attrs.get(_DETAILS, {})
+    return found
+
+
+def error_of(trial: FrozenTrial) -> str | None:
+    """Why a trial failed."""
+    found: str | None = trial.user_attrs.get(_ERROR)
+    return found
+
+
+def _was_lost(trial: FrozenTrial) -> bool:
+    """Whether a trial failed with its worker or its driver, and so says nothing of its parameters."""
+    return trial.state == TrialState.FAIL and _ERROR not in trial.user_attrs
+
+
+def _sampler(sampler: str | BaseSampler, seed: int | None) -> BaseSampler:
+    if isinstance(sampler, GridSampler | BruteForceSampler):  # both end the loop of study.optimize themselves
+        raise ParameterError("Optuna's samplers of grids cannot be asked trial by trial. Use sampler='grid'.")
+    if isinstance(sampler, BaseSampler):
+        return sampler
+    if sampler == "tpe":
+        return TPESampler(seed=seed, constant_liar=True)
+    if sampler in ("random", "grid"):
+        return RandomSampler(seed=seed)
+    if sampler == "cmaes":
+        return CmaEsSampler(seed=seed)
+    if sampler == "evolutionary":
+        return NSGAIISampler(seed=seed)
+    raise ParameterError(f"sampler={sampler!r} is not one of {list(SAMPLERS)}, nor a sampler of Optuna.")
+
+
+def _pruner(pruner: str | BasePruner, objectives: int) -> BasePruner:
+    if pruner == "none":
+        return NopPruner()
+    if objectives > 1:
+        raise ParameterError(
+            "A pruner compares one number, and there are several metrics. Use pruner='none'."
+        )
+    if isinstance(pruner, BasePruner):
+        return pruner
+    if pruner == "median":
+        return MedianPruner(n_startup_trials=5)
+    if pruner == "asha":
+        return SuccessiveHalvingPruner(min_resource=1, reduction_factor=3)
+    if pruner == "hyperband":
+        return HyperbandPruner(min_resource=1, max_resource=max(SHARES), reduction_factor=3)
+    raise ParameterError(f"pruner={pruner!r} is not one of {list(PRUNERS)}, nor a pruner of Optuna.")
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) < 400 else text[:400] + "..."
