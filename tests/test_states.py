@@ -14,13 +14,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from outgrow.data.hashing import matrix_row_hash, mix
+from outgrow.engine.outcome import Outcome, guarded
 from outgrow.engine.run import Pace
+from outgrow.errors import DataError
 from outgrow.ml.cluster.seeding import FoundRows, TopRows
 from outgrow.ml.trees.bins import SampledRows
 from outgrow.stats.counts import DistinctCount, ValueCounts
 from outgrow.stats.moments import CoMoments, Moments, PairMoments, ShapeMoments
 from outgrow.stats.quantiles import Gathered, quantiles
-from outgrow.stats.scores import ClassificationState, RankedScores, RegressionState
+from outgrow.stats.scores import (
+    ClassificationState,
+    ManyClassifications,
+    ManyRegressions,
+    RankedScores,
+    RegressionState,
+)
 from outgrow.stats.sketch import FrequentValues, QuantileSketch
 from outgrow.stats.state import State, merge
 from outgrow.testing import check_state_laws
@@ -81,6 +89,18 @@ LAWS: dict[type[State], tuple[Callable[[np.ndarray], Any], Callable[[Any], Any]]
         lambda r: RegressionState.of(r[:, 0], r[:, 1], _weights(r)),
         lambda s: _flat(s.weight, s.squared, s.absolute, s.target.n, s.target.m2),
     ),
+    ManyRegressions: (
+        lambda r: ManyRegressions.of(r[:, 0], np.stack([r[:, 1], r[:, 2]]), _weights(r)),
+        lambda s: _flat(*([each.weight, each.squared, each.absolute] for each in s.split())),
+    ),
+    ManyClassifications: (
+        lambda r: ManyClassifications.of(_labels(r), np.stack([_shares(r).T] * 2), _weights(r), 4_000),
+        lambda s: _flat(*([each.log_loss, *each.confusion.ravel()] for each in s.split()), s.summed),
+    ),
+    Outcome: (
+        lambda r: guarded(_only_small)(r),
+        lambda s: [len(s.message), 0.0 if s.value is None else s.value[0]],
+    ),
     FoundRows: (lambda r: FoundRows(r), lambda s: np.sort(s.rows, axis=0)),
     Pace: (lambda r: Pace(float(r[:, 0].max(initial=-1e9)), 0, "host"), lambda s: np.array([s.seconds])),
     TopRows: (lambda r: TopRows(3, *_top(r)), lambda s: s.rows),
@@ -91,6 +111,12 @@ LAWS: dict[type[State], tuple[Callable[[np.ndarray], Any], Callable[[Any], Any]]
         lambda s: _flat([count for _, count in s.top(5)]),
     ),
 }  # fmt: skip
+
+
+def _only_small(rows: np.ndarray) -> np.ndarray:
+    if (rows[:, 0] > 1).any():
+        raise DataError("too large")
+    return np.array([float(len(rows))])
 
 
 def _keys(rows: np.ndarray) -> np.ndarray:
@@ -209,3 +235,18 @@ def test_quantiles_of_a_million_equal_values() -> None:
 def test_distinct_count_is_near(distinct: int) -> None:
     state = DistinctCount.of(mix(np.arange(distinct, dtype=np.uint64)))
     assert abs(state.estimate() - distinct) <= 0.03 * distinct
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_counted_classifications_agree_with_kept_ones(classes: int, weighted: bool) -> None:
+    rng = np.random.default_rng(0)
+    chances = rng.dirichlet(np.ones(classes), size=(2, 5_000))
+    y, weight = rng.integers(0, classes, 5_000), rng.random(5_000) if weighted else None
+    counted = ManyClassifications.of(y, chances.transpose(0, 2, 1), weight, 20_000).split()
+    for state, own in zip(counted, chances, strict=True):
+        kept = ClassificationState.of(y, own, weight)
+        for name, value in kept.metrics().items():
+            slack = 1e-4 if "auc" in name else 1e-9
+            assert state.metrics()[name] == pytest.approx(value, abs=slack), name
+        np.testing.assert_allclose(state.calibration, kept.calibration, rtol=1e-9)

@@ -105,6 +105,7 @@ def test_a_bad_space_is_refused_before_anything_runs(space: Any, said: str) -> N
 @pytest.mark.parametrize(
     ("change", "said"),
     [
+        ({"within": "fused", "pruner": "asha"}, "nothing to prune"),
         ({"metric": "r2"}, "not defined for a classification"),
         ({"metric": "roc_auc_ovr"}, "not defined for these classes"),
         ({"sampler": "tpee"}, "sampler='tpee'"),
@@ -218,6 +219,20 @@ def test_one_trial_at_a_time_over_the_engine(engine: EngineCase) -> None:
         for row in found.trials.to_pylist()
     ]  # fmt: skip
     assert found.trials["log_loss"].to_pylist() == pytest.approx(expected, rel=1e-9)
+
+
+def test_settings_of_linear_models_share_scans(engine: EngineCase) -> None:
+    rows = people().drop_columns(["place", "day"])
+    asked: dict[str, Any] = {"space": CS, "metric": "log_loss", "sampler": "random", "seed": 0, "trials": 9}
+    asked |= {"validation": og.KFold(3)}
+    passes: list[int] = []
+    with og.listen(lambda event: passes.append(event.step) if event.unit == "pass" else None):
+        found = og.tune(og.LogisticRegression(), engine.open(rows), "late", **asked)
+    alone = og.tune(og.LogisticRegression(), rows, "late", within="engine", **asked)
+    for one, other in zip(found.trials.to_pylist(), alone.trials.to_pylist(), strict=True):
+        assert one["C"] == other["C"]
+        assert one["log_loss"] == pytest.approx(other["log_loss"], rel=1e-7)
+    assert len(passes) < 9 * 3 * 3  # less than one pass for each fit
 
 
 # ---- workers -----------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bench.cases import (
     boosting,
     flights,
+    fused,
     imputer,
     kmeans,
     linear,
@@ -18,5 +19,5 @@ from bench.contest import Case
 
 CASES: dict[str, Case] = {
     module.CASE.name: module.CASE
-    for module in (logistic, kmeans, linear, pca, scaler, imputer, onehot, boosting, scoring, flights)
+    for module in (logistic, kmeans, linear, pca, scaler, imputer, onehot, boosting, scoring, flights, fused)
 }

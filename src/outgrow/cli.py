@@ -166,8 +166,8 @@ def tune(
     pruner: Annotated[str | None, typer.Option(help="none, median, asha, hyperband.")] = None,
     workers: Annotated[int | None, typer.Option(help="How many trials run at once.")] = None,
     within: Annotated[
-        str, typer.Option(help="workers; or engine: one trial at a time over the whole engine.")
-    ] = "workers",
+        str, typer.Option(help="workers, fused, or engine: one trial at a time over the whole engine.")
+    ] = "auto",
     sample: Annotated[float | None, typer.Option(help="Work on this share of the rows, like 0.01.")] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the file.")

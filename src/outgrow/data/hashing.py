@@ -18,6 +18,8 @@ from outgrow.errors import SchemaError
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _NULL = np.uint64(0x5851F42D4C957F2D)
+_CHUNK = 1 << 14
+"""Values that are hashed at once: they stay in a core's cache."""
 
 
 def row_hash(batch: Batch, columns: Sequence[str] | None = None, seed: int = 0) -> np.ndarray:
@@ -28,7 +30,11 @@ def row_hash(batch: Batch, columns: Sequence[str] | None = None, seed: int = 0) 
         if isinstance(column, Matrix):
             total += _matrix_hash(column)
         else:
-            total += mix(column_hash(column, name) ^ text_hash(name))
+            salt = text_hash(name)
+            if is_numeric(column.type):
+                _add_numbers(total, numbers(column), salt)
+            else:
+                total += mix(column_hash(column, name) ^ salt)
     return mix(total ^ mix(np.array([seed], dtype=np.uint64)))
 
 
@@ -57,12 +63,21 @@ def unit(hashes: np.ndarray) -> np.ndarray:
 
 def mix(x: np.ndarray) -> np.ndarray:
     """The finaliser of SplitMix64 (Steele, Lea and Flood 2014), which spreads every bit over all others."""
-    x = (x + _GOLDEN).astype(np.uint64, copy=False)
-    x ^= x >> np.uint64(30)
+    found = np.empty(len(x), dtype=np.uint64)
+    for start in range(0, len(x), _CHUNK):
+        found[start : start + _CHUNK] = _mixed(x[start : start + _CHUNK].astype(np.uint64))
+    return found
+
+
+def _mixed(x: np.ndarray) -> np.ndarray:
+    """`mix` in place."""
+    shifted = np.empty_like(x)
+    x += _GOLDEN
+    x ^= np.right_shift(x, np.uint64(30), out=shifted)
     x *= np.uint64(0xBF58476D1CE4E5B9)
-    x ^= x >> np.uint64(27)
+    x ^= np.right_shift(x, np.uint64(27), out=shifted)
     x *= np.uint64(0x94D049BB133111EB)
-    x ^= x >> np.uint64(31)
+    x ^= np.right_shift(x, np.uint64(31), out=shifted)
     return x
 
 
@@ -89,12 +104,28 @@ def column_hash(array: pa.Array, name: str) -> np.ndarray:
 
 
 def _float_hash(values: np.ndarray) -> np.ndarray:
-    floats = values.astype(np.float64) + 0.0  # -0.0 becomes 0.0
+    found = np.empty(len(values), dtype=np.uint64)
+    for start in range(0, len(values), _CHUNK):
+        found[start : start + _CHUNK] = _chunk_hash(values[start : start + _CHUNK])
+    return found
+
+
+def _add_numbers(total: np.ndarray, values: np.ndarray, salt: np.uint64) -> None:
+    """Add the salted hashes of numbers to `total`, a part at a time."""
+    for start in range(0, len(values), _CHUNK):
+        bits = _chunk_hash(values[start : start + _CHUNK])
+        bits ^= salt
+        total[start : start + _CHUNK] += _mixed(bits)
+
+
+def _chunk_hash(values: np.ndarray) -> np.ndarray:
+    floats = values.astype(np.float64, copy=False) + 0.0  # -0.0 becomes 0.0
     bits = floats.view(np.uint64)
-    missing = np.isnan(floats)
-    if missing.any():
-        bits[missing] = _NULL
-    return mix(bits)
+    with np.errstate(all="ignore"):
+        doubtful = np.isnan(floats.sum())
+    if doubtful:
+        bits[np.isnan(floats)] = _NULL
+    return _mixed(bits)
 
 
 def _text_column_hash(array: pa.Array) -> np.ndarray:

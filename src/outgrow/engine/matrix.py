@@ -148,6 +148,11 @@ class Tiles:
         table = np.array([self._places[value] for value in block.values] or [0], dtype=np.intp)
         return replace(block, y=table[block.y], values=None)
 
+    def release(self) -> None:
+        """Let go of the blocks: nobody reads them again."""
+        for i in range(len(self._store)):
+            self._store.pop(i)
+
     def __iter__(self) -> Iterator[Block]:
         return (self.block(i) for i in range(len(self._store)))
 

@@ -17,7 +17,9 @@ import pyarrow as pa
 from outgrow.data.batch import Batch, Matrix
 from outgrow.engine.matrix import Block, Labels, MatrixSpec, MatrixView, Tiles, build_blocks, check_numeric
 from outgrow.engine.memory import Store
+from outgrow.engine.outcome import Outcome
 from outgrow.engine.run import Run, Unit
+from outgrow.errors import OutgrowError
 
 R = TypeVar("R")
 Step = Callable[[Batch], Batch]
@@ -106,6 +108,11 @@ class Placed:
 
         self._places = list(rows.run.map(places, rows.units()))
 
+    def count(self, places: int) -> np.ndarray:
+        """How many rows there are at each place, over all ranks."""
+        here = [np.bincount(place, minlength=places) for unit in self._places for place in unit]
+        return self.run.comm.allreduce(sum(here, np.zeros(places)))
+
     def units(self) -> Sequence[Unit]:
         return self._beside(self._rows.units())
 
@@ -187,11 +194,24 @@ class Shard:
         last : nobody needs the batches afterwards, so their memory may go.
         """
         if self.keep is None or self.steps:
-            return self.run.call(lambda: self._matrix(spec, last)).on(self.run)
+            return self.run.call(lambda: self._matrix(spec, last, self.run.shared)).on(self.run)
         whole = replace(self, keep=None)
-        return self.run.call(lambda: whole._matrix(spec, last)).on(self.run).subset(self.keep)
+        return (
+            self.run.call(lambda: whole._matrix(spec, last, self.run.shared)).on(self.run).subset(self.keep)
+        )
 
-    def _matrix(self, spec: MatrixSpec, last: bool) -> MatrixView:
+    def count_places(self, places: int) -> np.ndarray:
+        """How many rows there are at each place, over all ranks."""
+        assert isinstance(self.rows, Placed)
+        return self.rows.count(places)
+
+    def forget_matrices(self) -> None:
+        """Let go of all matrices that were made of these rows."""
+        for view in self.rows.matrices.values():
+            view.tiles.release()
+        self.rows.matrices.clear()
+
+    def _matrix(self, spec: MatrixSpec, last: bool, shared: bool) -> MatrixView:
         key = (spec, self.steps, None if self.keep is None else self.keep.tobytes())
         if key not in self.rows.matrices:
             run = self.rows.run
@@ -205,7 +225,11 @@ class Shard:
                     for block in build_blocks(self._stepped(batch), spec, place)
                 ]
 
-            store.extend(run.map(convert, self.rows.last_units() if last else self.rows.units()))
+            units = self.rows.last_units() if last else self.rows.units()
+            if shared:
+                _agreed(run, lambda: store.extend(run.map(convert, units)))
+            else:
+                store.extend(run.map(convert, units))
             width = self.example.matrix(spec.columns).shape[1]
             labels = Labels.agree(run, store, spec, width)
             self.rows.matrices[key] = MatrixView(run, Tiles(store, labels.classes), labels)
@@ -230,3 +254,15 @@ class Shard:
             return batch, place
         kept = self.keep[place]
         return batch.filter(kept), place[kept]
+
+
+def _agreed(run: Run, work: Callable[[], None]) -> None:
+    """Do something on every rank; where it fails on one, all raise that error, and go on in step."""
+    failed: Outcome | None = None
+    try:
+        work()
+    except OutgrowError as error:
+        failed = Outcome.failed(error)
+    found = run.comm.allreduce(failed)
+    if found is not None:
+        raise found.error()

@@ -8,6 +8,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+from outgrow.engine.outcome import guarded
 from outgrow.engine.run import Foldable, Run
 from outgrow.engine.shard import Shard
 
@@ -17,20 +18,33 @@ T = TypeVar("T")
 def together(shard: Shard, fits: Sequence[Callable[[Shard], T]]) -> list[T]:
     """Run several fits over the same rows, with as few passes as the longest of them needs.
 
+    See `side_by_side`; each fit is handed the shard.
+    """
+
+    def on(fit: Callable[[Shard], T]) -> Callable[[Run], T]:
+        return lambda run: fit(replace(shard, run=run))
+
+    return side_by_side(shard.run, [on(fit) for fit in fits])
+
+
+def side_by_side(base: Run, fits: Sequence[Callable[[Run], T]]) -> list[T]:
+    """Run several fits whose passes are served together.
+
     Each fit is ordinary code on a thread of its own. Whenever all that are still running wait, their folds go
-    over the rows in one pass; requests are served in the order of the fits, so all ranks do the same.
+    over the rows in one pass; requests are served in the order of the fits, so all ranks do the same. What
+    one fit cannot use (an `OutgrowError` of its fold, on any rank) ends that fit alone, on every rank.
 
     Returns
     -------
     list of what the fits return, in their order. The first error of a fit is raised once all have ended.
     """
     counter = _Counter(len(fits))
-    seats = [_Seat(shard.run, counter) for _ in fits]
+    seats = [_Seat(base, counter) for _ in fits]
     results: list[Future[T]] = [Future() for _ in fits]
 
     def live(index: int) -> None:
         try:
-            results[index].set_result(fits[index](replace(shard, run=seats[index])))
+            results[index].set_result(fits[index](seats[index]))
         except BaseException as error:
             results[index].set_exception(error)
         finally:
@@ -41,7 +55,7 @@ def together(shard: Shard, fits: Sequence[Callable[[Shard], T]]) -> list[T]:
         thread.start()
     while any(not result.done() for result in results):
         counter.wait()
-        _serve(shard.run, [seat for seat in seats if seat.wish is not None], counter)
+        _serve(base, [seat for seat in seats if seat.wish is not None], counter)
     for thread in threads:
         thread.join()
     return [result.result() for result in results]
@@ -82,6 +96,7 @@ class _Seat(Run):
 
     def __init__(self, base: Run, counter: _Counter) -> None:
         super().__init__(base.comm, 1, base.memory, base.stage)
+        self.shared = True
         self.threads = base.threads  # libraries that bring their own threads have the machine alone in `call`
         self.wish: _Wish | None = None
         self._counter = counter
@@ -123,8 +138,8 @@ def _fulfil(run: Run, group: Sequence[_Wish]) -> list[tuple[_Wish, Any, BaseExce
     try:
         if rows is None:
             return [(group[0], group[0].work(), None)]
-        folds = [wish.work for wish in group]
+        folds = [guarded(wish.work) for wish in group]
         answers = run.reduce(rows, lambda item: tuple(fold(item) for fold in folds))
-        return [(wish, answer, None) for wish, answer in zip(group, answers, strict=True)]
+        return [(wish, answer.value, answer.error()) for wish, answer in zip(group, answers, strict=True)]
     except BaseException as error:
         return [(wish, None, error) for wish in group]

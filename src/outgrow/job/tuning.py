@@ -43,7 +43,7 @@ class Searched:
     folder: Path
 
 
-def tune_job(loaded: LoadedJob, engine: Engine, *, within: str = "workers",
+def tune_job(loaded: LoadedJob, engine: Engine, *, within: str = "auto",
              callback: Callable[[Any], None] | None = None) -> Searched:  # fmt: skip
     """Search for the best settings of a job, fit them to its training rows, and judge them by its test rows.
 

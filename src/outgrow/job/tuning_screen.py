@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import optuna
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group
 from rich.live import Live
@@ -20,6 +19,7 @@ from outgrow.job import format as say
 from outgrow.job.model import TuneSpec
 from outgrow.job.record import MODEL, REPORT
 from outgrow.job.tuning import BEST, FOUND, Searched
+from outgrow.tuning.study import best_first
 
 _SHOWN = 5
 _EVERY = 0.25
@@ -71,9 +71,7 @@ class _Screen:
 def trial_table(study: Any, metrics: Sequence[str] = (), shown: int = _SHOWN) -> Table:
     """The best trials."""
     metrics = metrics or ["value"] * len(study.directions)
-    done = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
-    smaller = study.directions[0] == optuna.study.StudyDirection.MINIMIZE
-    best = sorted(done, key=lambda trial: trial.values[0], reverse=not smaller)[:shown]
+    best = best_first(study)[:shown]
     names = list(dict.fromkeys(name for trial in best for name in trial.params))
     table = Table(box=SIMPLE_HEAD)
     for name in ("trial", *metrics, *names):

@@ -10,9 +10,9 @@ the engine, checking columns, giving results in the form of the input, saving) i
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import pyarrow as pa
@@ -21,12 +21,16 @@ from sklearn.utils.validation import check_is_fitted
 
 from outgrow.data.batch import Batch, Column, Matrix, is_sparse
 from outgrow.data.schema import kind_of
+from outgrow.engine.folded import FoldedView
 from outgrow.engine.matrix import MatrixSpec, MatrixView, check_finite
 from outgrow.engine.shard import Shard
 from outgrow.errors import DataError
 from outgrow.ml.columns import Columns, resolve
 from outgrow.ml.inputs import Training, as_given, collect, is_lazy, open_rows, open_training
 from outgrow.ml.predictor import Predictor
+
+if TYPE_CHECKING:
+    from outgrow.ml.candidates import Candidate
 
 PREDICTION, DECISION = "prediction", "decision"
 
@@ -261,19 +265,35 @@ class WeightedTransformer(Transformer):
 
 
 class Model(Estimator):
-    """Learns from a matrix and predicts. Hook: `_learn(view)`."""
+    """Learns from a matrix and predicts. Hook: `_learn(view)`; `_learn_many` where settings share passes."""
 
     _labels: ClassVar[bool] = False
     _missing: ClassVar[bool] = False
 
+    fusable: ClassVar[tuple[str, ...] | None] = None
+    """Parameters in which the candidates of `_learn_many` may differ; None where it is not implemented."""
+
     def _learn(self, view: MatrixView) -> None:
         raise NotImplementedError
 
+    @classmethod
+    def _learn_many(cls, rows: FoldedView, candidates: Sequence[Candidate]) -> None:
+        """Let each candidate's model learn what its `fit` would, from its fold, in passes all share.
+
+        The candidates come in the order of their folds. One that cannot learn notes its error; an error that
+        is raised ends all of them.
+        """
+        raise NotImplementedError
+
     def _fit_shard(self, shard: Shard, task: Task, *, last: bool = True) -> None:
-        names = tuple(task.features(shard.example))
-        spec = MatrixSpec(names, task.target, task.weight, labels=self._labels, missing=self._missing)
-        self.features_ = list(names)
-        self._learn(shard.matrix(spec, last=last))
+        self._learn(shard.matrix(self._expect_features(shard, task), last=last))
+
+    def _expect_features(self, shard: Shard, task: Task) -> MatrixSpec:
+        """Note the features there are; what the matrix of them must be."""
+        self.features_ = task.features(shard.example)
+        return MatrixSpec(
+            tuple(self.features_), task.target, task.weight, labels=self._labels, missing=self._missing
+        )
 
     def udf(self, method: str = "predict") -> Any:
         """The model as a function for the expressions of Spark DataFrames, from Spark 4.1 on.
@@ -306,6 +326,11 @@ class Model(Estimator):
     def _answer(self, method: str, batch: Batch) -> np.ndarray:
         """What a public method says of the rows of a batch."""
         return getattr(self, f"_answer_{method}")(self._matrix(batch))
+
+    @classmethod
+    def _answer_many(cls, models: Sequence[Any], method: str, X: Any) -> Any:
+        """What each of several models with the same features says of the rows of a matrix: a sequence."""
+        return [getattr(model, f"_answer_{method}")(X) for model in models]
 
     def _answer_names(self, method: str) -> list[str]:
         """The columns in which a lazy table gets the answers."""

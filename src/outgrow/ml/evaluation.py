@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from sklearn.base import is_classifier
+from sklearn.base import is_classifier, is_clusterer
 from sklearn.utils.validation import check_is_fitted
 
 from outgrow.data.batch import Batch
@@ -15,8 +15,11 @@ from outgrow.engine.matrix import Block, MatrixSpec, build_blocks
 from outgrow.errors import DataError
 from outgrow.ml.base import Task
 from outgrow.ml.inputs import open_training
-from outgrow.stats.scores import ClassificationState, RegressionState
-from outgrow.stats.state import from_tree, to_tree
+from outgrow.stats.scores import ClassificationState, ManyClassifications, ManyRegressions
+from outgrow.stats.state import from_tree, merge, to_tree
+
+SCORES = 1 << 19
+"""Answers of several models that are looked at together."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,32 +75,94 @@ def evaluate(model: Any, X: Any, y: Any, sample_weight: Any = None) -> Scores:
 def scorer(model: Any, task: Task) -> Callable[[Batch], Any]:
     """A fold that scores the rows of a batch: the state of the metrics, and how many rows."""
     last = getattr(model, "model", model)
-    spec = MatrixSpec((), task.target, task.weight, labels=is_classifier(model))
+    score = many_scorer([[last]], task)
+
+    def fold(batch: Batch) -> Any:
+        (states,), rows = score(batch if last is model else model._transform_all(batch))
+        return split(states)[0], rows
+
+    return fold
+
+
+def many_scorer(
+    groups: Sequence[Sequence[Any]], task: Task, bins: int | None = None
+) -> Callable[[Batch], Any]:
+    """A fold that scores models on a batch as it reaches them: what `split` takes, and how many rows.
+
+    The models of a group are of one class and have the same features. With `bins`, scores of classes are not
+    kept but counted in so many.
+    """
+    spec = MatrixSpec((), task.target, task.weight, labels=is_classifier(groups[0][0]))
 
     def fold(batch: Batch) -> Any:
         (block,) = build_blocks(batch, spec)
-        changed = batch if last is model else model._transform_all(batch)
-        return _state(last, changed, block), np.array([float(batch.num_rows)])
+        states = tuple(_scored(models, batch, block, bins) for models in groups)
+        return states, np.array([float(batch.num_rows)])
 
     return fold
+
+
+def _scored(models: Sequence[Any], batch: Batch, block: Block, bins: int | None) -> Any:
+    first = models[0]
+    if block.values is not None:
+        block = replace(block, y=_known_places(first, block.values)[block.y])
+    if first.fusable is not None:
+        return states_of(models, replace(block, X=first._matrix(batch)), bins)
+    return _states(models, [model._answer(_method(first), batch) for model in models], block, bins)
+
+
+def states_of(models: Sequence[Any], block: Block, bins: int | None) -> Any:
+    """The states of the metrics of several models of one class on the rows of a matrix, for `split`."""
+    found: Any = None
+    step = SCORES // len(models)
+    for start in range(0, max(1, len(block)), step):
+        part = block.take(slice(start, start + step))
+        answers = type(models[0])._answer_many(models, _method(models[0]), part.X)
+        found = merge(found, _states(models, answers, part, bins))
+    return found
+
+
+def split(states: Any) -> list[Any]:
+    """The state of each model."""
+    return list(states) if isinstance(states, tuple) else states.split()
 
 
 def read_scores(model: Any, tree: Any) -> Scores:
     """The scores of what `scorer` gave, as a tree."""
     state, rows = from_tree(tree)
-    classes = model.classes_.tolist() if is_classifier(model) else None
-    return Scores(state.metrics(), int(rows[0]), state, classes)
+    return as_scores(model, state, int(rows[0]), model.classes_ if is_classifier(model) else None)
 
 
-def _state(model: Any, batch: Batch, block: Block) -> Any:
-    assert block.y is not None
-    if block.values is None:
-        return RegressionState.of(block.y, model._answer("predict", batch), block.weight)
+def as_scores(model: Any, state: Any, rows: int, classes: np.ndarray | None) -> Scores:
+    """The scores of the state of so many rows, for a model of this kind."""
+    metrics = {"inertia": float(state[1] / state[0])} if is_clusterer(model) else state.metrics()
+    return Scores(metrics, rows, state, None if classes is None else classes.tolist())
+
+
+def _method(model: Any) -> str:
+    """The method whose answers are scored."""
+    return "predict_proba" if is_classifier(model) else "transform" if is_clusterer(model) else "predict"
+
+
+def _states(models: Sequence[Any], answers: Sequence[np.ndarray], block: Block, bins: int | None) -> Any:
+    weight, y = block.weight, block.y
+    if is_clusterer(models[0]):
+        w = np.ones(len(answers[0])) if weight is None else weight
+        return tuple(np.array([w.sum(), w @ distances.min(axis=1) ** 2]) for distances in answers)
+    assert y is not None
+    if not is_classifier(models[0]):
+        return ManyRegressions.of(y, np.asarray(answers), weight)
+    if bins is None:
+        return tuple(ClassificationState.of(y, chances, weight) for chances in answers)
+    return ManyClassifications.of(y, np.asarray(answers).transpose(0, 2, 1), weight, bins)
+
+
+def _known_places(model: Any, values: Sequence[Any]) -> np.ndarray:
+    """The place of each class among those of the model."""
     places = {label: place for place, label in enumerate(model.classes_.tolist())}
-    unseen = [value for value in block.values if value not in places]
+    unseen = [value for value in values if value not in places]
     if unseen:
         raise DataError(
             f"y holds classes that were not there at fit: {unseen[:5]}. Known: {list(places)[:20]}."
         )
-    lookup = np.array([places[value] for value in block.values], dtype=np.intp)
-    return ClassificationState.of(lookup[block.y], model._answer("predict_proba", batch), block.weight)
+    return np.array([places[value] for value in values], dtype=np.intp)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -24,12 +24,16 @@ class RankedScores(State):
     rows : how many rows; decides between the two forms.
     score, positive, negative : ndarray of equal length; a score and the weight of rows of each kind that have
         it. In binned form `score` is the middle of each bin.
+    exact : up to so many rows, scores are kept as they are.
+    bins : how many there are, past that.
     """
 
     rows: int
     score: np.ndarray
     positive: np.ndarray
     negative: np.ndarray
+    exact: int = EXACT_ROWS
+    bins: int = BINS
 
     @classmethod
     def of(cls, score: np.ndarray, is_positive: np.ndarray, weight: np.ndarray | None = None) -> RankedScores:
@@ -38,11 +42,17 @@ class RankedScores(State):
 
     def merge(self, other: RankedScores) -> RankedScores:
         rows = self.rows + other.rows
-        if rows <= EXACT_ROWS:
+        if rows <= self.exact:
             pairs = zip(self._parts(), other._parts(), strict=True)
-            return RankedScores(rows, *(np.concatenate(pair) for pair in pairs))
+            score, positive, negative = (np.concatenate(pair) for pair in pairs)
+            return replace(self, rows=rows, score=score, positive=positive, negative=negative)
         left, right = self._binned(), other._binned()
-        return RankedScores(rows, left.score, left.positive + right.positive, left.negative + right.negative)
+        return replace(
+            left,
+            rows=rows,
+            positive=left.positive + right.positive,
+            negative=left.negative + right.negative,
+        )
 
     def roc(self) -> tuple[np.ndarray, np.ndarray]:
         """False and true positive rates at falling thresholds, from (0, 0) to (1, 1)."""
@@ -67,7 +77,7 @@ class RankedScores(State):
 
     def error_bound(self) -> float:
         """How far the ROC area can be off because scores within a bin were not told apart; 0 when exact."""
-        if self.rows <= EXACT_ROWS:
+        if self.rows <= self.exact:
             return 0.0
         product = self.positive.sum() * self.negative.sum()
         return float((self.positive * self.negative).sum() / product / 2) if product else 0.0
@@ -76,17 +86,16 @@ class RankedScores(State):
         return self.score, self.positive, self.negative
 
     def _binned(self) -> RankedScores:
-        place = np.minimum((self.score * BINS).astype(np.intp), BINS - 1)
-        middle = (np.arange(BINS) + 0.5) / BINS
-        return RankedScores(
-            self.rows,
-            middle,
-            np.bincount(place, self.positive, BINS),
-            np.bincount(place, self.negative, BINS),
+        place = np.minimum((self.score * self.bins).astype(np.intp), self.bins - 1)
+        return replace(
+            self,
+            score=(np.arange(self.bins) + 0.5) / self.bins,
+            positive=np.bincount(place, self.positive, self.bins),
+            negative=np.bincount(place, self.negative, self.bins),
         )
 
     def _cumulated(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        order = np.argsort(-self.score, kind="stable")
+        order = np.argsort(-self.score)
         score = self.score[order]
         last = np.append(np.flatnonzero(np.diff(score)), len(score) - 1)
         positive, negative = np.cumsum(self.positive[order])[last], np.cumsum(self.negative[order])[last]
@@ -122,12 +131,14 @@ class ClassificationState(State):
         """The state of rows with true class index `y` and probabilities of shape (rows, classes)."""
         classes = probabilities.shape[1]
         w = np.ones(len(y)) if weight is None else weight
-        predicted = np.argmax(probabilities, axis=1)
+        two = classes == 2
+        predicted = probabilities[:, 1] > probabilities[:, 0] if two else probabilities.argmax(axis=1)
         confusion = np.bincount(y * classes + predicted, w, classes * classes).reshape(classes, classes)
         eps = np.finfo(np.float64).eps
-        share = np.clip(probabilities / probabilities.sum(axis=1, keepdims=True), eps, 1 - eps)
-        loss = float(-(w @ np.log(share[np.arange(len(y)), y])))
-        ranked = [1] if classes == 2 else range(classes)
+        own = np.where(y, *probabilities.T[::-1]) if two else probabilities[np.arange(len(y)), y]
+        own = own / (probabilities[:, 0] + probabilities[:, 1] if two else probabilities.sum(axis=1))
+        loss = float(-(w @ np.log(np.clip(own, eps, 1 - eps))))
+        ranked = [1] if two else range(classes)
         p = probabilities[:, -1]
         place = np.minimum((p * CALIBRATION_BINS).astype(np.intp), CALIBRATION_BINS - 1)
         bins = [np.bincount(place, v, CALIBRATION_BINS) for v in (w, w * p, w * (y == classes - 1))]
@@ -182,11 +193,7 @@ class RegressionState(State):
 
     @classmethod
     def of(cls, y: np.ndarray, predicted: np.ndarray, weight: np.ndarray | None = None) -> RegressionState:
-        w = np.ones(len(y)) if weight is None else weight
-        error = y - predicted
-        return cls(
-            float(w.sum()), float(w @ error**2), float(w @ np.abs(error)), Moments.of(y[:, None], weight)
-        )
+        return ManyRegressions.of(y, predicted[None, :], weight).split()[0]
 
     def merge(self, other: RegressionState) -> RegressionState:
         return RegressionState(
@@ -201,3 +208,121 @@ class RegressionState(State):
         spread = float(self.target.m2[0])
         r2 = 1 - self.squared / spread if spread > 0 else float(self.squared == 0)
         return {"r2": r2, "mse": mse, "rmse": mse**0.5, "mae": self.absolute / self.weight}
+
+
+@dataclass(frozen=True, eq=False)
+class ManyRegressions(State):
+    """A `RegressionState` of each of several predictions of the same rows.
+
+    Attributes
+    ----------
+    squared, absolute : ndarray of shape (predictions,), summed errors.
+    """
+
+    weight: float
+    squared: np.ndarray
+    absolute: np.ndarray
+    target: Moments
+
+    @classmethod
+    def of(cls, y: np.ndarray, predicted: np.ndarray, weight: np.ndarray | None = None) -> ManyRegressions:
+        """The state of predictions of shape (predictions, rows)."""
+        w = np.ones(len(y)) if weight is None else weight
+        error = np.abs(y - predicted)
+        absolute = error @ w
+        error *= error
+        return cls(float(w.sum()), error @ w, absolute, Moments.of(y[:, None], weight))
+
+    def merge(self, other: ManyRegressions) -> ManyRegressions:
+        return ManyRegressions(
+            self.weight + other.weight,
+            self.squared + other.squared,
+            self.absolute + other.absolute,
+            self.target.merge(other.target),
+        )
+
+    def split(self) -> list[RegressionState]:
+        """One state for each prediction."""
+        sums = zip(self.squared.tolist(), self.absolute.tolist(), strict=True)
+        return [RegressionState(self.weight, *each, self.target) for each in sums]
+
+
+@dataclass(frozen=True, eq=False)
+class ManyClassifications(State):
+    """A `ClassificationState` of each of several predictions of the same rows, with scores counted in bins.
+
+    Attributes
+    ----------
+    confusion : ndarray of shape (predictions, classes, classes).
+    log_loss : ndarray of shape (predictions,).
+    counts : ndarray of shape (predictions, ranked, 2, bins): weight of other rows and of positive ones, by
+        the score for each class that is ranked. The number of bins is a multiple of the calibration's.
+    summed : ndarray of shape (predictions, bins), summed probability of the last class.
+    """
+
+    rows: int
+    confusion: np.ndarray
+    log_loss: np.ndarray
+    counts: np.ndarray
+    summed: np.ndarray
+
+    @classmethod
+    def of(cls, y: np.ndarray, probabilities: np.ndarray, weight: np.ndarray | None,
+           bins: int) -> ManyClassifications:  # fmt: skip
+        """The state of probabilities of shape (predictions, classes, rows)."""
+        many, classes, rows = probabilities.shape
+        w = np.ones(rows) if weight is None else weight
+        member = (np.eye(classes)[:, y] * w).T
+        if classes == 2:
+            second = (probabilities[:, 1] > probabilities[:, 0]).astype(np.float64) @ member
+            confusion = np.stack([member.sum(axis=0) - second, second], axis=2)
+            own = np.where(y, probabilities[:, 1], probabilities[:, 0])
+        else:
+            best = probabilities.argmax(axis=1)
+            confusion = np.stack([(best == k) @ member for k in range(classes)], axis=2)
+            own = probabilities[:, y, np.arange(rows)]
+        eps = np.finfo(np.float64).eps
+        np.clip(own, eps, 1 - eps, out=own)
+        loss = -np.log(own, out=own) @ w
+        ranked = [1] if classes == 2 else range(classes)
+        counted = [_counted(probabilities[:, k], y == k, weight, bins) for k in ranked]
+        place, last = counted[-1][1], probabilities[:, -1]
+        summed = np.bincount(place, (last if weight is None else last * w).ravel(), many * 2 * bins)
+        counts = np.stack([counts for counts, _ in counted], axis=1)
+        return cls(rows, confusion, loss, counts, summed.reshape(many, 2, bins).sum(axis=1))
+
+    def merge(self, other: ManyClassifications) -> ManyClassifications:
+        return ManyClassifications(
+            self.rows + other.rows,
+            self.confusion + other.confusion,
+            self.log_loss + other.log_loss,
+            self.counts + other.counts,
+            self.summed + other.summed,
+        )
+
+    def split(self) -> list[ClassificationState]:
+        """One state for each prediction."""
+        bins = self.counts.shape[-1]
+        middle = (np.arange(bins) + 0.5) / bins
+        found = []
+        for confusion, loss, counts, summed in zip(
+            self.confusion, self.log_loss, self.counts, self.summed, strict=True
+        ):
+            ranked = tuple(RankedScores(self.rows, middle, b, a, 0, bins) for a, b in counts)
+            last = counts[-1].reshape(2, CALIBRATION_BINS, -1).sum(axis=2)
+            sums = summed.reshape(CALIBRATION_BINS, -1).sum(axis=1)
+            calibration = np.stack([last.sum(axis=0), sums, last[1]], axis=1)
+            found.append(ClassificationState(confusion, float(loss), ranked, calibration))
+        return found
+
+
+def _counted(score: np.ndarray, is_positive: np.ndarray, weight: np.ndarray | None,
+             bins: int) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """Scores of shape (predictions, rows), counted in bins of other rows and of positive ones; the bins."""
+    many = len(score)
+    place = (score * bins).astype(np.intp)
+    np.minimum(place, bins - 1, out=place)
+    place += bins * is_positive + 2 * bins * np.arange(many)[:, None]
+    w = None if weight is None else np.broadcast_to(weight, score.shape).ravel()
+    counts = np.bincount(place.ravel(), w, many * 2 * bins).astype(np.float64)
+    return counts.reshape(many, 2, bins), place.ravel()

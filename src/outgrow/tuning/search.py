@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -25,6 +26,8 @@ from outgrow.ml.base import Estimator
 from outgrow.ml.dummy import DummyClassifier, DummyRegressor
 from outgrow.ml.folds import Folds, Holdout, as_folds
 from outgrow.ml.inputs import Training, open_training
+from outgrow.ml.many import fit_many
+from outgrow.ml.pipeline import Pipeline
 from outgrow.tuning.desk import Desk, Limits, Progress, settle
 from outgrow.tuning.guardian import Guardian
 from outgrow.tuning.material import Material, as_batch
@@ -36,7 +39,7 @@ from outgrow.tuning.trial import Handle, is_pruned
 
 STARTING = 90.0
 """Seconds within which the first worker should call."""
-_PLACES = ("workers", "engine")
+_PLACES = ("auto", "workers", "engine", "fused")
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,7 +134,7 @@ def tune(
     cores: int = 1,
     memory: int | str | None = None,
     deadline: float | None = None,
-    within: str = "workers",
+    within: str = "auto",
     refit: bool = True,
     silence: float = 60.0,
     callback: Callable[[optuna.study.Study], None] | None = None,
@@ -165,7 +168,10 @@ def tune(
     engine : where the workers are; by default where the rows are.
     workers : how many; as many as there are cores for, by default.
     cores, memory, deadline : what a trial may take: threads, bytes of its own, seconds.
-    within : 'workers', or 'engine': one trial at a time, each a fit over the whole engine.
+    within : 'workers'; 'engine': one trial at a time, each a fit over the whole engine; 'fused': many
+        settings of one model in the same scans over the data. By default 'fused' where only parameters are
+        searched that a model can learn together (penalties, numbers of clusters), and no pruner is asked
+        for; else 'workers'.
     refit : fit the best settings to all rows.
     silence : seconds after which a worker that says nothing is taken for lost, and its trial tried again.
     callback : called with Optuna's study after each trial.
@@ -201,7 +207,9 @@ def tune(
     progress = Progress(held, Limits(trials, seconds, patience), plan.metrics, callback)
     shares = SHARES if held.prunes else {1: 1.0}
     try:
-        if within == "engine":
+        if plan.way(within, chosen, prunes=held.prunes) == "fused":
+            _fused(plan, held, progress, 64 if sampler in ("random", "grid") else 8)
+        elif within == "engine":
             _on_the_engine(plan, held, progress, shares)
         else:
             size = None if memory is None else parse_size(memory)
@@ -309,8 +317,25 @@ class _Plan:
                 raise ParameterError(f"{name}={value}: more than 0 are needed.")
         if within not in _PLACES:
             raise ParameterError(f"within={within!r} is not one of {list(_PLACES)}.")
-        if within == "engine" and not isinstance(self.what, Estimator):
-            raise ParameterError("within='engine' is for pipelines of outgrow; others run in workers.")
+        if within in ("engine", "fused") and not isinstance(self.what, Estimator):
+            raise ParameterError(f"within={within!r} is for pipelines of outgrow; others run in workers.")
+
+    def way(self, within: str, space: Space, *, prunes: bool) -> str:
+        """Where trials run: fused, if that is asked for or possible."""
+        if within == "fused" and prunes:
+            raise ParameterError(
+                "Fused trials end together, so there is nothing to prune. Use pruner='none'."
+            )
+        if within != "auto":
+            return within
+        if prunes or not isinstance(self.what, Estimator) or space.function is not None:
+            return "workers"
+        model, stem = self.what, ""
+        if isinstance(model, Pipeline):
+            name, model = model.named_steps[-1]
+            stem = f"{name}__"
+        together = {f"{stem}{name}" for name in getattr(model, "fusable", None) or ()}
+        return "fused" if set(space.names) <= together else "workers"
 
     def objective(self, shares: Mapping[int, float], cores: int) -> Any:
         if isinstance(self.what, _Function):
@@ -396,6 +421,29 @@ def _on_the_engine(plan: _Plan, study: Study, progress: Progress, shares: Mappin
         else:
             note = settle(study, asked, found, details, plan.metrics)
         progress.count(note)
+
+
+def _fused(plan: _Plan, study: Study, progress: Progress, size: int) -> None:
+    """Many settings at a time, in the same scans over the data."""
+    training = plan.training
+    assert training is not None
+    while not progress.over():
+        batch: list[Asked] = []
+        while len(batch) < size and not progress.over(len(batch)):
+            batch.append(progress.ask())
+        began = time.perf_counter()
+        found = fit_many(
+            plan.what, training.dataset, training.target, [asked.parameters for asked in batch],
+            training.weight, folds=plan.folds,
+        )  # fmt: skip
+        seconds = (time.perf_counter() - began) / len(batch)
+        for asked, trial in zip(batch, found.trials, strict=True):
+            if trial.error is not None:
+                study.fail(asked, f"{type(trial.error).__name__}: {trial.error}")
+                progress.count(f"Trial {asked.number} failed: {trial.error}")
+                continue
+            details = {"seconds": seconds, "fit_seconds": seconds / plan.folds.count, "std": trial.std()}
+            progress.count(settle(study, asked, trial.mean(), details, plan.metrics))
 
 
 def _with_workers(

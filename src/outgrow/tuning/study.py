@@ -202,6 +202,13 @@ class _Alone:
         self._lock.release()
 
 
+def best_first(study: optuna.study.Study) -> list[FrozenTrial]:
+    """The trials that are done, by the first metric."""
+    done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    smaller = study.directions[0] == optuna.study.StudyDirection.MINIMIZE
+    return sorted(done, key=lambda trial: trial.values[0], reverse=not smaller)
+
+
 def parameters_of(trial: FrozenTrial) -> dict[str, Any]:
     """What a trial chose."""
     found: dict[str, Any] = trial.user_attrs.get(_PARAMETERS, trial.params)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, Self
 
@@ -10,11 +11,14 @@ from sklearn.base import TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from outgrow.data.batch import is_sparse
-from outgrow.engine.matrix import Block, MatrixView
+from outgrow.engine.folded import FoldedView
+from outgrow.engine.matrix import MatrixView
 from outgrow.errors import DataError, ParameterError
 from outgrow.ml import parameters as check
 from outgrow.ml.base import Clusterer
-from outgrow.ml.cluster.seeding import farthest_rows, scalable_start
+from outgrow.ml.candidates import Candidate, side_by_side_fits, usable
+from outgrow.ml.cluster.lloyd import Walk, lloyd, scores
+from outgrow.ml.cluster.seeding import scalable_start
 from outgrow.ml.inputs import is_lazy
 from outgrow.stats.moments import Moments
 
@@ -49,6 +53,8 @@ class KMeans(TransformerMixin, Clusterer):
     >>> sorted(model.cluster_centers_[:, 0].round(6).tolist())
     [0.1, 9.1]
     """
+
+    fusable = ("n_clusters", "init", "n_init", "random_state")
 
     def __init__(self, n_clusters: int = 8, *, init: Any = "k-means||", n_init: int = 1, max_iter: int = 300,
                  tol: float = 1e-4, random_state: int | None = None) -> None:  # fmt: skip
@@ -86,19 +92,46 @@ class KMeans(TransformerMixin, Clusterer):
             )
 
     def _learn(self, view: MatrixView) -> None:
-        if view.rows < self.n_clusters:
+        one = Candidate(self, 0)
+        self._learn_many(FoldedView.whole(view), [one])
+        if one.error is not None:
+            raise one.error
+
+    @classmethod
+    def _learn_many(cls, rows: FoldedView, candidates: Sequence[Candidate]) -> None:
+        for candidate in usable(rows, candidates):
+            candidate.attempt(partial(candidate.model._check_rows, int(rows.counts[candidate.fold])))
+        chosen = [candidate for candidate in candidates if candidate.error is None]
+        if not chosen:
+            return
+        moments = rows.each(lambda block: Moments.of(block.X, block.weight))
+        walks: dict[int, list[Walk]] = {}
+
+        def begin(candidate: Candidate, part: FoldedView) -> None:
+            view, own = part.fold(candidate.fold), moments[candidate.fold]
+            walks[id(candidate)] = candidate.model._starts(view, own, candidate.fold)
+
+        side_by_side_fits(rows, chosen, begin)
+        begun = [candidate for candidate in chosen if candidate.error is None]
+        lloyd(rows, [walk for candidate in begun for walk in walks[id(candidate)]])
+        for candidate in begun:
+            best = min(walks[id(candidate)], key=lambda walk: walk.inertia)
+            model = candidate.model
+            model.cluster_centers_, model.inertia_, model.n_iter_ = best.centers, best.inertia, best.steps
+
+    def _check_rows(self, rows: int) -> None:
+        if rows < self.n_clusters:
             raise DataError(
-                f"n_samples={view.rows} should be >= n_clusters={self.n_clusters}. Ask for fewer clusters."
+                f"n_samples={rows} should be >= n_clusters={self.n_clusters}. Ask for fewer clusters."
             )
-        moments: Moments = view.reduce(lambda block: Moments.of(block.X, block.weight))
+
+    def _starts(self, view: MatrixView, moments: Moments, fold: int) -> list[Walk]:
+        """Each run as it begins."""
         slack = self.tol * float(moments.variance().mean())
-        best = np.inf
-        for run in range(1 if not isinstance(self.init, str) else self.n_init):
-            centers, steps = self._lloyd(view, self._start(view, moments, run), moments.mean, slack)
-            inertia = _inertia(view, centers, moments.mean)
-            if inertia < best:
-                best = inertia
-                self.cluster_centers_, self.inertia_, self.n_iter_ = centers, inertia, steps
+        return [
+            Walk(fold, self._start(view, moments, run), moments.mean, slack, self.max_iter)
+            for run in range(self.n_init if isinstance(self.init, str) else 1)
+        ]
 
     def _start(self, view: MatrixView, moments: Moments, run: int) -> np.ndarray:
         if isinstance(self.init, str):
@@ -111,29 +144,12 @@ class KMeans(TransformerMixin, Clusterer):
             )
         return centers
 
-    def _lloyd(
-        self, view: MatrixView, centers: np.ndarray, origin: np.ndarray, slack: float
-    ) -> tuple[np.ndarray, int]:
-        for step in range(1, self.max_iter + 1):
-            sums = view.reduce(partial(_sums, centers=centers, origin=origin))
-            weights, new = sums[:, -2], sums[:, :-2].copy()
-            filled = weights > 0
-            new[filled] /= weights[filled, None]
-            if not filled.all():
-                new[~filled] = farthest_rows(view, centers, origin, int((~filled).sum()))
-            moved = float(((new - centers) ** 2).sum())
-            centers = new
-            view.run.tell("iteration", step, self.max_iter, loss=float(sums[:, -1].sum()))
-            if moved <= slack:
-                break
-        return centers, step
-
     def _learned(self) -> dict[str, Any]:
         return {name: value for name, value in super()._learned().items() if name != "labels_"}
 
     def _answer_predict(self, X: Any) -> np.ndarray:
-        scores = _scores(X, self.cluster_centers_, self.cluster_centers_.mean(axis=0))
-        return scores.argmax(axis=0).astype(np.int32)
+        near = scores(X, self.cluster_centers_, self.cluster_centers_.mean(axis=0))
+        return near.argmax(axis=0).astype(np.int32)
 
     def _answer_transform(self, X: Any) -> np.ndarray:
         X = X.toarray() if is_sparse(X) else X
@@ -145,40 +161,3 @@ class KMeans(TransformerMixin, Clusterer):
         if method == "transform":
             return [f"kmeans{i}" for i in range(len(self.cluster_centers_))]
         return super()._answer_names(method)
-
-
-def _scores(X: Any, centers: np.ndarray, origin: np.ndarray) -> np.ndarray:
-    """Half of each row's square less half its distance to each center, of shape (clusters, rows).
-
-    Centers are taken relative to `origin`: far from zero the products would lose the difference.
-    """
-    apart = centers - origin
-    scores = np.ascontiguousarray((X @ apart.T).T) if is_sparse(X) else apart @ X.T
-    scores -= (apart @ origin + 0.5 * (apart**2).sum(axis=1))[:, None]
-    return scores
-
-
-def _sums(block: Block, centers: np.ndarray, origin: np.ndarray) -> np.ndarray:
-    """For each cluster: summed rows, weight, and the part of the cost that depends on the centers."""
-    scores = _scores(block.X, centers, origin)
-    best = scores.max(axis=0)
-    nearest = scores == best
-    if np.count_nonzero(nearest) != len(block):  # a row as near to two centers belongs to the first
-        nearest[:] = False
-        nearest[scores.argmax(axis=0), np.arange(len(block))] = True
-    member = nearest.astype(np.float64)
-    if block.weight is not None:
-        member *= block.weight
-    sums = np.asarray((block.X.T @ member.T).T) if is_sparse(block.X) else member @ block.X
-    return np.column_stack([sums, member.sum(axis=1), -(member @ best)])
-
-
-def _inertia(view: MatrixView, centers: np.ndarray, origin: np.ndarray) -> float:
-    return float(view.reduce(lambda block: np.array([_cost(block, centers, origin)]))[0])
-
-
-def _cost(block: Block, centers: np.ndarray, origin: np.ndarray) -> float:
-    X = block.X.toarray() if is_sparse(block.X) else block.X
-    labels = _scores(block.X, centers, origin).argmax(axis=0)
-    squares = ((X - centers[labels]) ** 2).sum(axis=1)
-    return float(squares.sum() if block.weight is None else block.weight @ squares)

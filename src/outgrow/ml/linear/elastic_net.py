@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
+from outgrow.engine.folded import FoldedView
 from outgrow.engine.matrix import MatrixView
 from outgrow.errors import DataError
 from outgrow.ml import parameters as check
+from outgrow.ml.candidates import Candidate
 from outgrow.ml.linear.base import GRAM_WIDTH, LinearRegressor
-from outgrow.ml.linear.descent import lasso_quadratic
-from outgrow.ml.linear.gram import normal_equations
+from outgrow.ml.linear.descent import lasso_quadratic, lasso_quadratics
+from outgrow.ml.linear.gram import Normal, normal_equations, normal_of
+from outgrow.stats.moments import CoMoments
 
 
 class ElasticNet(LinearRegressor):
@@ -43,6 +47,8 @@ class ElasticNet(LinearRegressor):
     [0.5, 0.0]
     """
 
+    fusable = ("alpha", "l1_ratio")
+
     def __init__(
         self,
         alpha: float = 1.0,
@@ -71,14 +77,35 @@ class ElasticNet(LinearRegressor):
                 "Use Ridge, or fewer columns."
             )
         normal = normal_equations(view, intercept=self.fit_intercept)
-        width = view.width
-        H = normal.products / normal.n + self.alpha * (1 - self.l1_ratio) * np.eye(width)
-        penalty = np.full(width, self.alpha * self.l1_ratio)
-        self.coef_, self.n_iter_ = lasso_quadratic(
-            H, normal.target / normal.n, penalty, np.zeros(width), tol=self.tol, max_sweeps=self.max_iter
+        H, g, penalty = self._quadratic(normal)
+        coef, sweeps = lasso_quadratic(
+            H, g, penalty, np.zeros(view.width), tol=self.tol, max_sweeps=self.max_iter
         )
-        self.intercept_ = normal.intercept(self.coef_)
-        if self.n_iter_ >= self.max_iter:
+        self._take(normal, coef, sweeps)
+
+    @classmethod
+    def _solve_many(
+        cls, rows: FoldedView, moments: Sequence[CoMoments], candidates: Sequence[Candidate]
+    ) -> None:
+        one: ElasticNet = candidates[0].model
+        folds = [normal_of(each, intercept=one.fit_intercept) for each in moments]
+        normals = [folds[candidate.fold] for candidate in candidates]
+        pairs = zip(candidates, normals, strict=True)
+        H, g, penalty = (np.array(p) for p in zip(*(c.model._quadratic(n) for c, n in pairs), strict=True))
+        coef, sweeps = lasso_quadratics(H, g, penalty, np.zeros_like(g), tol=one.tol, max_sweeps=one.max_iter)
+        for i, (candidate, normal) in enumerate(zip(candidates, normals, strict=True)):
+            candidate.model._take(normal, coef[i], int(sweeps[i]))
+
+    def _quadratic(self, normal: Normal) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """What is minimised: products, target and absolute penalty of each coefficient."""
+        width = len(normal.target)
+        H = normal.products / normal.n + self.alpha * (1 - self.l1_ratio) * np.eye(width)
+        return H, normal.target / normal.n, np.full(width, self.alpha * self.l1_ratio)
+
+    def _take(self, normal: Normal, coef: np.ndarray, sweeps: int) -> None:
+        self.coef_, self.n_iter_ = coef, sweeps
+        self.intercept_ = normal.intercept(coef)
+        if sweeps >= self.max_iter:
             warnings.warn(
                 f"ElasticNet did not converge in {self.max_iter} sweeps. "
                 "Raise max_iter, or scale the columns.",

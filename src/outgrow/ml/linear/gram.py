@@ -12,6 +12,7 @@ import scipy.sparse as sp
 from scipy.sparse.linalg import LinearOperator, cg
 
 from outgrow.data.batch import is_sparse
+from outgrow.engine.folded import FoldedView
 from outgrow.engine.matrix import Block, MatrixView
 from outgrow.stats.moments import CoMoments
 
@@ -42,7 +43,16 @@ class Normal:
 
 def normal_equations(view: MatrixView, *, intercept: bool) -> Normal:
     """One pass over the rows."""
-    moments: CoMoments = view.reduce(_joint_moments)
+    return normal_of(view.reduce(_joint_moments), intercept=intercept)
+
+
+def moments_of_folds(rows: FoldedView) -> list[CoMoments]:
+    """The joint moments of features and target in each fold, from one pass."""
+    return rows.each(_joint_moments)
+
+
+def normal_of(moments: CoMoments, *, intercept: bool) -> Normal:
+    """The normal equations of rows with these joint moments of features and target."""
     mean, products = moments.mean, moments.products
     if not intercept:
         products = products + moments.n * np.outer(mean, mean)

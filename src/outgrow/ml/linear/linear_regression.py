@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from outgrow.engine.folded import FoldedView
 from outgrow.engine.matrix import MatrixView
+from outgrow.ml.candidates import Candidate, side_by_side_fits
 from outgrow.ml.linear.base import GRAM_WIDTH, LinearRegressor
-from outgrow.ml.linear.gram import condition, normal_equations, refine, solve_ridge, solve_wide
+from outgrow.ml.linear.gram import (
+    Normal,
+    condition,
+    normal_equations,
+    normal_of,
+    refine,
+    solve_ridge,
+    solve_wide,
+)
+from outgrow.stats.moments import CoMoments
 
 
 class LinearRegression(LinearRegressor):
@@ -30,6 +43,8 @@ class LinearRegression(LinearRegressor):
     [2.0]
     """
 
+    fusable = ()
+
     def __init__(self, *, fit_intercept: bool = True) -> None:
         self.fit_intercept = fit_intercept
 
@@ -37,7 +52,20 @@ class LinearRegression(LinearRegressor):
         if view.width > GRAM_WIDTH:
             self.coef_, self.intercept_ = solve_wide(view, 0.0, intercept=self.fit_intercept, tol=1e-12)
             return
-        normal = normal_equations(view, intercept=self.fit_intercept)
+        self._solve(view, normal_equations(view, intercept=self.fit_intercept))
+
+    @classmethod
+    def _solve_many(
+        cls, rows: FoldedView, moments: Sequence[CoMoments], candidates: Sequence[Candidate]
+    ) -> None:
+        def learn(candidate: Candidate, view: FoldedView) -> None:
+            model = candidate.model
+            normal = normal_of(moments[candidate.fold], intercept=model.fit_intercept)
+            model._solve(view.fold(candidate.fold), normal)
+
+        side_by_side_fits(rows, candidates, learn)
+
+    def _solve(self, view: MatrixView, normal: Normal) -> None:
         coef = solve_ridge(normal, 0.0)
         if 1e6 < condition(normal) < 1e14:
             coef = refine(view, normal, coef, 0.0)

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 from scipy.special import expit, softmax
 from sklearn.exceptions import ConvergenceWarning
 
+from outgrow.engine.folded import FoldedView
 from outgrow.engine.matrix import MatrixView
 from outgrow.errors import ParameterError
 from outgrow.ml import parameters as check
 from outgrow.ml.base import Classifier
-from outgrow.ml.linear.likelihood import Binary, Likelihood, Multinomial
-from outgrow.ml.linear.newton import Penalty, newton
+from outgrow.ml.candidates import Candidate, learn_apart, usable
+from outgrow.ml.linear.base import products
+from outgrow.ml.linear.likelihood import Binary, Multinomial
+from outgrow.ml.linear.likelihoods import Likelihoods
+from outgrow.ml.linear.newton import Minimum, Penalty, newton
+from outgrow.ml.linear.newton_many import Penalties, newton_many
 from outgrow.ml.linear.quasi_newton import quasi_newton
 from outgrow.ml.weights import ClassWeight, class_factors
 
@@ -57,6 +63,8 @@ class LogisticRegression(Classifier):
     ['no', 'no', 'yes', 'yes']
     """
 
+    fusable = ("C", "l1_ratio")
+
     def __init__(
         self,
         C: float = 1.0,
@@ -87,17 +95,13 @@ class LogisticRegression(Classifier):
     def _learn(self, view: MatrixView) -> None:
         classes = self._learn_classes(view)
         factors = class_factors(self.class_weight, self.classes_, view.class_weights)
-        kind: Callable[..., Likelihood] = Binary if classes == 2 else Multinomial
+        kind = Binary if classes == 2 else Multinomial
         likelihood = kind(view.width, classes, factors, intercept=self.fit_intercept)
         weight = 1 / self.C
         penalty = Penalty(weight * self.l1_ratio, weight * (1 - self.l1_ratio), likelihood.penalised())
         minimise = newton if likelihood.size <= NEWTON_SIZE else quasi_newton
         found = minimise(view, likelihood, penalty, tol=self.tol, max_iter=self.max_iter)
-        self.coef_, self.intercept_ = likelihood.unpack(found.parameters)
-        self.n_iter_ = found.steps
-        self.objective_ = found.objective / float(
-            (view.class_weights * (1.0 if factors is None else factors)).sum()
-        )
+        self._take(likelihood, found, view.class_weights)
         if not found.converged:
             warnings.warn(
                 f"LogisticRegression did not converge in {self.max_iter} steps. "
@@ -105,9 +109,56 @@ class LogisticRegression(Classifier):
                 ConvergenceWarning, stacklevel=2,
             )  # fmt: skip
 
+    def _take(self, likelihood: Binary | Multinomial, found: Minimum, class_weights: np.ndarray) -> None:
+        self.coef_, self.intercept_ = likelihood.unpack(found.parameters)
+        self.n_iter_ = found.steps
+        factors = 1.0 if likelihood.factors is None else likelihood.factors
+        self.objective_ = found.objective / float((class_weights * factors).sum())
+
+    @classmethod
+    def _learn_many(cls, rows: FoldedView, candidates: Sequence[Candidate]) -> None:
+        for candidate in candidates:
+            candidate.attempt(partial(candidate.model._learn_classes, rows.view))
+        chosen = usable(rows, candidates)
+        if not chosen:
+            return
+        one, classes, weights = chosen[0].model, len(rows.view.classes), rows.class_weights
+        assert weights is not None
+        each = [class_factors(one.class_weight, rows.view.classes, own) for own in weights]
+        factors = None if one.class_weight is None else np.array(each)
+        likelihoods = Likelihoods(rows.view.width, classes, one.fit_intercept, factors)
+        if likelihoods.size > NEWTON_SIZE:
+            learn_apart(rows, chosen)
+            return
+        strength = np.array([1 / candidate.model.C for candidate in chosen])
+        share = np.array([candidate.model.l1_ratio for candidate in chosen])
+        penalties = Penalties(strength * share, strength * (1 - share), likelihoods.penalised())
+        folds = np.array([candidate.fold for candidate in chosen])
+        found = newton_many(rows, likelihoods, penalties, folds, tol=one.tol, max_iter=one.max_iter)
+        kind = Binary if classes == 2 else Multinomial
+        for i, candidate in enumerate(chosen):
+            likelihood = kind(rows.view.width, classes, each[candidate.fold], intercept=one.fit_intercept)
+            minimum = Minimum(found.w[i], float(found.objective[i]), int(found.steps[i]), True)
+            candidate.model._take(likelihood, minimum, weights[candidate.fold])
+        stubborn = [one for one, done in zip(chosen, found.converged, strict=True) if not done]
+        learn_apart(rows, stubborn)
+
     def decision_function(self, X: Any) -> Any:
         """Log odds: shape (rows,) for two classes, otherwise scores of shape (rows, classes)."""
         return self._respond(X, "decision_function")
+
+    @classmethod
+    def _answer_many(cls, models: Sequence[Any], method: str, X: Any) -> Any:
+        if method != "predict_proba":
+            return super()._answer_many(models, method, X)
+        table = np.concatenate([model.coef_ for model in models])
+        margins = products(table, X) + np.concatenate([model.intercept_ for model in models])[:, None]
+        if len(table) == len(models):
+            odds = np.exp(-np.clip(margins, -700, 700))
+            second = 1.0 / (1.0 + odds)  # `expit`, with vector instructions
+            return np.stack([odds * second, second], axis=1).transpose(0, 2, 1)
+        shape = (len(models), -1, margins.shape[1])
+        return softmax(margins.reshape(shape), axis=1).transpose(0, 2, 1)
 
     def _answer_decision_function(self, X: Any) -> np.ndarray:
         if len(self.coef_) == 1:
@@ -115,7 +166,10 @@ class LogisticRegression(Classifier):
         return X @ self.coef_.T + self.intercept_
 
     def _answer_predict_proba(self, X: Any) -> np.ndarray:
-        margins = self._answer_decision_function(X)
-        if margins.ndim == 2:
-            return softmax(margins, axis=1)
-        return np.column_stack([expit(-margins), expit(margins)])
+        return _probabilities(self._answer_decision_function(X))
+
+
+def _probabilities(margins: np.ndarray) -> np.ndarray:
+    if margins.ndim == 2:
+        return softmax(margins, axis=1)
+    return np.column_stack([expit(-margins), expit(margins)])

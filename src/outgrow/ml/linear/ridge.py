@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
+
+from outgrow.engine.folded import FoldedView
 from outgrow.engine.matrix import MatrixView
 from outgrow.ml import parameters as check
+from outgrow.ml.candidates import Candidate
 from outgrow.ml.linear.base import GRAM_WIDTH, LinearRegressor
-from outgrow.ml.linear.gram import normal_equations, solve_ridge, solve_wide
+from outgrow.ml.linear.gram import Normal, normal_equations, normal_of, solve_ridge, solve_wide
+from outgrow.stats.moments import CoMoments
 
 
 class Ridge(LinearRegressor):
@@ -32,6 +38,8 @@ class Ridge(LinearRegressor):
     [0.5]
     """
 
+    fusable = ("alpha",)
+
     def __init__(self, alpha: float = 1.0, *, fit_intercept: bool = True) -> None:
         self.alpha = alpha
         self.fit_intercept = fit_intercept
@@ -45,6 +53,17 @@ class Ridge(LinearRegressor):
                 view, self.alpha, intercept=self.fit_intercept, tol=1e-12
             )
             return
-        normal = normal_equations(view, intercept=self.fit_intercept)
+        self._solve(normal_equations(view, intercept=self.fit_intercept))
+
+    @classmethod
+    def _solve_many(
+        cls, rows: FoldedView, moments: Sequence[CoMoments], candidates: Sequence[Candidate]
+    ) -> None:
+        for candidate in candidates:
+            model = candidate.model
+            normal = normal_of(moments[candidate.fold], intercept=model.fit_intercept)
+            candidate.attempt(partial(model._solve, normal))
+
+    def _solve(self, normal: Normal) -> None:
         self.coef_ = solve_ridge(normal, self.alpha)
         self.intercept_ = normal.intercept(self.coef_)

@@ -1,0 +1,471 @@
+"""Many settings of one estimator on many folds, learnt and scored in the same scans over the data."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone
+
+from outgrow import artifact, errors
+from outgrow.engine.folded import FoldedView
+from outgrow.engine.matrix import Block
+from outgrow.engine.shard import Shard
+from outgrow.engine.together import together
+from outgrow.errors import DataError, OutgrowError, ParameterError
+from outgrow.ml.base import Estimator, Model, Task, kinds_of
+from outgrow.ml.candidates import Candidate
+from outgrow.ml.evaluation import Scores, as_scores, many_scorer, split, states_of
+from outgrow.ml.folds import Folds, KFold
+from outgrow.ml.inputs import open_training
+from outgrow.ml.persistence import describe
+from outgrow.ml.pipeline import Pipeline
+from outgrow.stats.scores import BINS, CALIBRATION_BINS, EXACT_ROWS
+from outgrow.stats.state import from_tree, merge, to_tree
+
+LEAST_BINS = 200
+"""For each bin of the calibration, where there are too many scores to be kept."""
+Setting = Mapping[str, Any]
+
+_FAILURES = (OutgrowError, ValueError, ArithmeticError)
+"""What ends one candidate, or those that share a step, and not the others."""
+
+
+@dataclass(eq=False)
+class Trial:
+    """One setting and what came of it.
+
+    Attributes
+    ----------
+    setting : the parameters.
+    folds : the scores of each fold on the rows it did not learn from; empty if a fold failed.
+    estimators : the estimator of each fold, where they were asked for.
+    refitted : the estimator of all rows, where it was asked for.
+    error : why the setting cannot be learnt or scored, or None.
+    """
+
+    setting: Setting
+    folds: list[Scores] = field(default_factory=list)
+    estimators: list[Any] = field(default_factory=list)
+    refitted: Any = None
+    error: Exception | None = None
+
+    def mean(self) -> dict[str, float]:
+        """Each metric's mean over the folds."""
+        return {name: float(np.mean([fold[name] for fold in self.folds])) for name in self._metrics}
+
+    def std(self) -> dict[str, float]:
+        """Each metric's standard deviation over the folds."""
+        return {name: float(np.std([fold[name] for fold in self.folds])) for name in self._metrics}
+
+    @property
+    def _metrics(self) -> list[str]:
+        return list(self.folds[0]) if self.folds else []
+
+
+@dataclass(frozen=True, eq=False)
+class ManyFits:
+    """What came of many settings.
+
+    Attributes
+    ----------
+    trials : one for each setting, in their order.
+    passes : passes over the rows that all of them took together.
+    """
+
+    trials: list[Trial]
+    passes: int
+
+
+def fit_many(estimator: Any, X: Any, y: Any, settings: Sequence[Setting], sample_weight: Any = None, *,
+             folds: Folds | None = None, refit: bool = False, models: bool = False) -> ManyFits:  # fmt: skip
+    """Learn many settings of an estimator on every fold, and score each on the rows held out.
+
+    Settings that differ only in `fusable` parameters of the model are learnt together, as matrix products
+    over the same scans; others one after the other, with scans shared by the folds. What stands before the
+    model is learnt once a fold. All of it is one fit of the engine: on Spark, one barrier job. Each result is
+    that of the ordinary `fit` with that setting on the rows of that fold, to the estimator's tolerance.
+
+    Parameters
+    ----------
+    estimator : a model, or a pipeline that ends in one; it is not changed.
+    X, y, sample_weight : as for `fit`.
+    settings : parameters to set, as `set_params` takes them.
+    folds : how rows are held out; `KFold(5)` by default.
+    refit : also learn each setting from all rows, in the same scans.
+    models : also give the estimators of the folds.
+
+    Notes
+    -----
+    The scores of a classifier are those of `cross_validate`. With so many candidates that their held-out rows
+    together exceed five million, areas under curves are read from scores counted in bins, at least 4,000.
+
+    Examples
+    --------
+    >>> import numpy as np, outgrow as og
+    >>> from outgrow.ml.many import fit_many
+    >>> X = np.arange(40.0)[:, None]
+    >>> found = fit_many(og.Ridge(), X, 3 * X[:, 0], [{"alpha": 0.0}, {"alpha": 1e6}])
+    >>> [round(trial.mean()["r2"], 2) > 0.9 for trial in found.trials], found.passes
+    ([True, False], 2)
+    """
+    folds = folds or KFold()
+    folds.check()
+    opened_by = clone(estimator)
+    opened = open_training(opened_by, X, y, sample_weight, hidden=folds.hidden)
+    task = Task(opened.target, opened.weight, tuple(opened_by.columns_))
+    trials = [Trial(setting) for setting in settings]
+    prepared = [_prepared(estimator, trial) for trial in trials]
+    job = _Job(_chains(estimator, prepared), task, folds, refit, models)
+    found = opened.dataset.engine.fit(
+        job.run, opened.dataset.scan, stage=f"fit {len(trials)} settings of {type(estimator).__name__}"
+    ).result
+    promised = {name: value for name, value in vars(opened_by).items() if name in _PROMISES}
+    for place, (trial, each) in enumerate(zip(trials, prepared, strict=True)):
+        if each is not None:
+            _read(trial, each, promised, found["trials"][str(place)], folds.count)
+    return ManyFits(trials, found["passes"])
+
+
+def fusable_groups(estimator: Any, settings: Sequence[Setting]) -> list[list[int]]:
+    """Which settings `fit_many` learns together: their places, group by group.
+
+    Examples
+    --------
+    >>> import outgrow as og
+    >>> from outgrow.ml.many import fusable_groups
+    >>> fusable_groups(og.Ridge(), [{"alpha": 1}, {"alpha": 2}, {"alpha": 2, "fit_intercept": False}])
+    [[0, 1], [2]]
+    """
+    prepared = [_prepared(estimator, Trial(setting)) for setting in settings]
+    return [group for chain in _chains(estimator, prepared) for group in chain.groups]
+
+
+_PROMISES = ("columns_", "n_features_in_", "feature_names_in_")
+
+
+def _prepared(estimator: Any, trial: Trial) -> Any:
+    """The estimator with a setting; None, and the error noted, if it cannot be."""
+    try:
+        changed = clone(estimator).set_params(**trial.setting)
+        changed._check_parameters()
+        if not isinstance(_steps(changed)[-1], Model):
+            raise ParameterError(
+                f"{type(_steps(changed)[-1]).__name__} is no model; there is nothing to score."
+            )
+    except (ValueError, OutgrowError) as error:
+        trial.error = error
+        return None
+    return changed
+
+
+def _steps(estimator: Any) -> list[Any]:
+    return [step for _, step in estimator.named_steps] if isinstance(estimator, Pipeline) else [estimator]
+
+
+@dataclass
+class _Chain:
+    """Settings with the same steps before the model.
+
+    Attributes
+    ----------
+    before : those steps, not fitted.
+    lasts : the model of each setting, by its place among the settings.
+    groups : places of settings that are learnt together.
+    """
+
+    before: list[Any]
+    lasts: dict[int, Any]
+    groups: list[list[int]]
+
+
+def _chains(estimator: Any, prepared: Sequence[Any]) -> list[_Chain]:
+    chains: dict[str, _Chain] = {}
+    groups: dict[tuple[str, str], list[int]] = {}
+    for place, each in enumerate(prepared):
+        if each is None:
+            continue
+        *before, last = _steps(each)
+        key = _digest(before)
+        chain = chains.setdefault(key, _Chain(before, {}, []))
+        chain.lasts[place] = last
+        own = f"alone {place}" if last.fusable is None else _digest([_without(last, last.fusable)])
+        if (key, own) not in groups:
+            groups[key, own] = []
+            chain.groups.append(groups[key, own])
+        groups[key, own].append(place)
+    return list(chains.values())
+
+
+def _without(model: Any, names: Sequence[str]) -> Any:
+    """The model with its default for some parameters."""
+    defaults = type(model)().get_params()
+    return clone(model).set_params(**{name: defaults[name] for name in names})
+
+
+def _digest(estimators: Sequence[Estimator]) -> str:
+    described = artifact.pack([describe(each) for each in estimators])
+    return hashlib.sha256(described).hexdigest()
+
+
+@dataclass(eq=False)
+class _Fold:
+    """A chain in one fold: its steps and models as they are learnt, and what goes wrong.
+
+    Attributes
+    ----------
+    train, test : the places it learns from and is tested on; None for the fold of all rows.
+    rows : how many rows it is tested on.
+    scores : the state of each setting's metrics, by its place.
+    """
+
+    train: np.ndarray
+    test: np.ndarray | None
+    rows: int
+    before: list[Any]
+    lasts: dict[int, Any]
+    failed: dict[int, Exception] = field(default_factory=dict)
+    scores: dict[int, Any] = field(default_factory=dict)
+
+    def learn_steps(self, shard: Shard, task: Task) -> Shard:
+        """Learn the steps before the models; the rows as they reach the models."""
+        part = shard.subset(self.train)
+        for step in self.before:
+            step._expect(kinds_of(part.example, task))
+            step._fit_shard(part, task, last=False)
+            part = part.transformed(step._transform, encoded=step.takes_dictionaries)
+        return part
+
+    def held_out(self, shard: Shard) -> Shard:
+        """The rows to be tested on as they reach the models."""
+        assert self.test is not None
+        part = shard.subset(self.test)
+        for step in self.before:
+            part = part.transformed(step._transform, encoded=step.takes_dictionaries)
+        return part
+
+    def alive(self, places: Sequence[int]) -> list[int]:
+        return [place for place in places if place not in self.failed]
+
+    def fail(self, error: Exception, places: Sequence[int] | None = None) -> None:
+        """Those of the places (of all, by default) that have not failed before fail with this."""
+        for place in self.alive(list(self.lasts) if places is None else places):
+            self.failed[place] = error
+
+    def note(self, group: Sequence[int], candidates: Sequence[Candidate]) -> None:
+        """Note the failures among the candidates of a group."""
+        for place, candidate in zip(group, candidates, strict=True):
+            if candidate.error is not None:
+                self.fail(candidate.error, [place])
+
+    def check_tested(self) -> None:
+        if not self.rows:
+            raise DataError("A fold has no rows to be tested on. Use fewer folds, or more rows.")
+
+    def told(self, place: int, *, models: bool) -> dict[str, Any]:
+        """What came of a setting, as an artifact can store it."""
+        if place in self.failed:
+            error = self.failed[place]
+            return {"error": type(error).__name__, "message": str(error)}
+        told = {} if self.test is None else {"scores": to_tree(self.scores[place]), "rows": self.rows}
+        last = self.lasts[place]
+        told["classes"] = getattr(last, "classes_", None)
+        if models:
+            told["learned"] = [step._learned() for step in (*self.before, last)]
+        return told
+
+
+@dataclass
+class _Job:
+    """All of the work, as every rank does it."""
+
+    chains: list[_Chain]
+    task: Task
+    folds: Folds
+    refit: bool
+    models: bool
+
+    def run(self, shard: Shard) -> dict[str, Any]:
+        placed = shard.placed(self.folds.placing(shard), hidden=self.folds.hidden)
+        found: dict[str, list[dict[str, Any]]] = {}
+        for chain in self.chains:
+            folds = self._begin(placed, chain)
+            together(placed, self._works(chain, folds))
+            placed.forget_matrices()
+            for place in chain.lasts:
+                found[str(place)] = [
+                    fold.told(place, models=self.models or fold.test is None) for fold in folds
+                ]
+        return {"trials": found, "passes": shard.run.passes}
+
+    def _begin(self, placed: Shard, chain: _Chain) -> list[_Fold]:
+        choices: list[tuple[np.ndarray, np.ndarray | None]] = [
+            (self.folds.train_places(k), self.folds.test_places(k)) for k in range(self.folds.count)
+        ]
+        if self.refit:
+            choices.append((np.ones_like(choices[0][0]), None))
+        rows = placed.count_places(len(choices[0][0]))
+        return [
+            _Fold(train, test, 0 if test is None else int(rows[test].sum()),
+                  [clone(step) for step in chain.before],
+                  {place: clone(last) for place, last in chain.lasts.items()})
+            for train, test in choices
+        ]  # fmt: skip
+
+    def _works(self, chain: _Chain, folds: list[_Fold]) -> list[Callable[[Shard], None]]:
+        """What is done side by side: each fold; or, where no step tells their rows apart, each group."""
+        tested = sum(fold.rows for fold in folds) * sum(map(len, chain.groups))
+        share = len(chain.lasts) * len(folds)
+        bins = (
+            None
+            if tested <= EXACT_ROWS
+            else CALIBRATION_BINS * max(LEAST_BINS, BINS // CALIBRATION_BINS // share)
+        )
+        if chain.before or any(chain.lasts[group[0]].fusable is None for group in chain.groups):
+            return [_FoldWork(chain, fold, self.task, bins).run for fold in folds]
+        alone = len(self.chains) == len(chain.groups) == 1
+        return [_GroupWork(group, folds, self.task, bins, alone).run for group in chain.groups]
+
+
+@dataclass
+class _FoldWork:
+    """One fold of a chain by itself: its steps, then its groups, then the rows it is tested on."""
+
+    chain: _Chain
+    fold: _Fold
+    task: Task
+    bins: int | None
+
+    def run(self, shard: Shard) -> None:
+        try:
+            part = self.fold.learn_steps(shard, self.task)
+        except _FAILURES as error:
+            self.fold.fail(error)
+            return
+        for group in self.chain.groups:
+            self._learn(part, group)
+        groups = [alive for group in self.chain.groups if (alive := self.fold.alive(group))]
+        if self.fold.test is not None and groups:
+            self._score(shard, groups)
+
+    def _learn(self, part: Shard, group: list[int]) -> None:
+        models = [self.fold.lasts[place] for place in group]
+        candidates = [Candidate(model, 0) for model in models]
+        for model in models:
+            model._expect(kinds_of(part.example, self.task))
+        try:
+            if models[0].fusable is None:
+                models[0]._fit_shard(part, self.task, last=False)
+            else:
+                specs = [model._expect_features(part, self.task) for model in models]
+                models[0]._learn_many(FoldedView.whole(part.matrix(specs[0])), candidates)
+        except _FAILURES as error:
+            self.fold.fail(error, group)
+        self.fold.note(group, candidates)
+
+    def _score(self, shard: Shard, groups: list[list[int]]) -> None:
+        models = [[self.fold.lasts[place] for place in group] for group in groups]
+        try:
+            self.fold.check_tested()
+            scored = self.fold.held_out(shard).reduce(many_scorer(models, self.task, self.bins))
+        except _FAILURES as error:
+            self.fold.fail(error)
+            return
+        for group, found in zip(groups, scored[0], strict=True):
+            self.fold.scores.update(zip(group, split(found), strict=True))
+
+
+@dataclass
+class _GroupWork:
+    """One group in all folds, on one matrix.
+
+    Attributes
+    ----------
+    alone : whether nobody else needs the rows from which the matrix is made.
+    """
+
+    group: list[int]
+    folds: list[_Fold]
+    task: Task
+    bins: int | None
+    alone: bool
+
+    def run(self, shard: Shard) -> None:
+        try:
+            rows = self._learn(shard)
+            self._score(rows)
+        except _FAILURES as error:
+            for fold in self.folds:
+                fold.fail(error, self.group)
+
+    def _learn(self, shard: Shard) -> FoldedView:
+        models = [fold.lasts[place] for fold in self.folds for place in self.group]
+        kinds = kinds_of(shard.example, self.task)
+        for model in models:
+            model._expect(kinds)
+            spec = model._expect_features(shard, self.task)
+        train = np.stack([fold.train for fold in self.folds], axis=1)
+        rows = FoldedView.of(shard.matrix(spec, last=self.alone), train)
+        candidates = [
+            Candidate(fold.lasts[place], k) for k, fold in enumerate(self.folds) for place in self.group
+        ]
+        models[0]._learn_many(rows, candidates)
+        for k, fold in enumerate(self.folds):
+            fold.note(self.group, candidates[k * len(self.group) : (k + 1) * len(self.group)])
+        return rows
+
+    def _score(self, rows: FoldedView) -> None:
+        for fold in self.folds:
+            if fold.test is not None:
+                try:
+                    fold.check_tested()
+                except DataError as error:
+                    fold.fail(error, self.group)
+        alive = [(fold, places) for fold in self.folds
+                 if fold.test is not None and (places := fold.alive(self.group))]  # fmt: skip
+        if not alive:
+            return
+        models = [[fold.lasts[place] for place in places] for fold, places in alive]
+        tests = [fold.test for fold, _ in alive]
+
+        def score(block: Block) -> tuple[Any, ...]:
+            found: list[Any] = [None] * len(alive)
+            for place, part in rows.parts(block):
+                for i, test in enumerate(tests):
+                    if test is not None and test[place]:
+                        found[i] = merge(found[i], states_of(models[i], part, self.bins))
+            return tuple(found)
+
+        for (fold, places), states in zip(alive, rows.reduce(score), strict=True):
+            fold.scores.update(zip(places, split(states), strict=True))
+
+
+def _read(trial: Trial, prepared: Any, promised: dict[str, Any], parts: Sequence[dict[str, Any]],
+          count: int) -> None:  # fmt: skip
+    """Note on a trial what the ranks found."""
+    for part in parts:
+        if "error" in part:
+            kind: type[Exception] = getattr(errors, part["error"], OutgrowError)
+            trial.error = kind(part["message"])
+            return
+    for part in parts[:count]:
+        trial.folds.append(
+            as_scores(_steps(prepared)[-1], from_tree(part["scores"]), part["rows"], part["classes"])
+        )
+        if "learned" in part:
+            trial.estimators.append(_restored(prepared, promised, part["learned"]))
+    if len(parts) > count:
+        trial.refitted = _restored(prepared, promised, parts[-1]["learned"])
+
+
+def _restored(prepared: Any, promised: dict[str, Any], learned: list[dict[str, Any]]) -> Any:
+    """A fitted estimator with a setting."""
+    estimator = clone(prepared)
+    if isinstance(estimator, Pipeline):
+        estimator._restore({**promised, "steps_": learned})
+    else:
+        estimator._restore({**learned[0], **promised})
+    return estimator

@@ -1,0 +1,210 @@
+"""Folds: every row in its place, on every engine, however the rows are cut."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any
+
+import numpy as np
+import pandas
+import pyarrow as pa
+import pytest
+import scipy.sparse as sp
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import outgrow as og
+from outgrow import errors
+from outgrow.data.scan import Scan
+from outgrow.data.source import TableSource
+from outgrow.engine.local import Local
+from outgrow.engine.shard import Shard
+from outgrow.stats.quantiles import Gathered
+from outgrow.testing import EngineCase
+
+KINDS = [
+    og.Holdout(0.3, seed=2),
+    og.KFold(4, seed=1),
+    og.GroupKFold("key", folds=3),
+    og.GroupKFold(["key", "day"], folds=3, seed=5),
+    og.TimeFolds("day", folds=3),
+]
+
+
+def table(n: int = 300, seed: int = 0) -> pa.Table:
+    rng = np.random.default_rng(seed)
+    days = rng.integers(0, 60, n)
+    return pa.table(
+        {
+            "id": np.arange(n, dtype=np.float64),
+            "key": pa.array([f"k{j}" for j in rng.integers(0, 25, n)]),
+            "day": pa.array([datetime.date(2026, 1, 1) + datetime.timedelta(int(day)) for day in days]),
+            "y": rng.normal(size=n),
+        }
+    )
+
+
+def places(rows: og.Dataset, folds: Any) -> dict[float, int]:
+    """The place of each row, by its id."""
+
+    def fit(shard: Shard) -> dict[str, list[float]]:
+        placing = folds.placing(shard)
+        found = shard.reduce(lambda batch: (_gathered(np.asarray(batch["id"])), _gathered(placing(batch))))
+        return {"id": found[0].values[0].tolist(), "place": found[1].values[0].tolist()}
+
+    found = rows.engine.fit(fit, rows.scan).result
+    return dict(zip(found["id"], found["place"], strict=True))
+
+
+def _gathered(values: np.ndarray) -> Gathered:
+    return Gathered((values.astype(np.float64),))
+
+
+@pytest.mark.parametrize("folds", KINDS, ids=repr)
+def test_same_places_on_every_engine(engine: EngineCase, folds: Any) -> None:
+    assert places(engine.open(table()), folds) == places(og.dataset(table()), folds)
+
+
+@pytest.mark.parametrize("folds", KINDS, ids=repr)
+def test_folds_learn_and_test_apart(folds: Any) -> None:
+    for k in range(folds.count):
+        assert not (folds.train_places(k) & folds.test_places(k)).any()
+        assert folds.train_places(k).any()
+        assert folds.test_places(k).any()
+
+
+@given(seed=st.integers(0, 1000), count=st.integers(2, 9), n=st.integers(1, 200))
+@settings(max_examples=25, deadline=None)
+def test_k_folds_test_each_row_once(seed: int, count: int, n: int) -> None:
+    folds = og.KFold(count, seed)
+    found = places(og.dataset(table(n)), folds)
+    tested = [[place for place in found.values() if folds.test_places(k)[int(place)]] for k in range(count)]
+    assert sum(map(len, tested)) == n == len(found)
+
+
+@given(seed=st.integers(0, 1000), count=st.integers(2, 9))
+@settings(max_examples=25, deadline=None)
+def test_groups_are_never_parted(seed: int, count: int) -> None:
+    rows = table(200, seed)
+    found = places(og.dataset(rows), og.GroupKFold("key", folds=count, seed=seed))
+    by_key: dict[str, set[float]] = {}
+    for number, key in zip(rows["id"].to_pylist(), rows["key"].to_pylist(), strict=True):
+        by_key.setdefault(key, set()).add(found[number])
+    assert all(len(own) == 1 for own in by_key.values())
+
+
+@given(days=st.lists(st.integers(-5, 40), min_size=1, max_size=150), count=st.integers(1, 6))
+@settings(max_examples=50, deadline=None)
+def test_time_folds_learn_from_the_past(days: list[int], count: int) -> None:
+    rows = pa.table({"id": np.arange(len(days), dtype=float), "day": pa.array(days, pa.int64())})
+    found = places(og.dataset(rows), og.TimeFolds("day", folds=count))
+    place = np.array([found[float(i)] for i in range(len(days))], dtype=int)
+    folds = og.TimeFolds("day", folds=count)
+    for k in range(count):
+        past = np.array(days)[folds.train_places(k)[place]]
+        next_ = np.array(days)[folds.test_places(k)[place]]
+        assert not len(past) or not len(next_) or past.max() < next_.min()
+    if len(set(days)) == len(days) and len(days) % (count + 1) == 0:
+        assert len(set(np.bincount(place, minlength=count + 1).tolist())) == 1
+
+
+def test_time_windows_of_timestamps_are_those_of_dates() -> None:
+    rows = table()
+    moments = rows.set_column(2, "day", rows["day"].cast(pa.timestamp("ns")))
+    folds = og.TimeFolds("day", folds=4)
+    assert places(og.dataset(rows), folds) == places(og.dataset(moments), folds)
+
+
+def test_a_part_of_a_split_can_be_held_out_again() -> None:
+    rows = og.dataset(table(4000))
+    train, _ = rows.split(test=0.2, seed=7)
+    found = places(train, og.Holdout(0.2, seed=7))
+    assert 0.15 < np.mean(list(found.values())) < 0.25
+
+
+@pytest.mark.parametrize("folds", KINDS, ids=repr)
+def test_cross_validation_with_each_kind(engine: EngineCase, folds: Any) -> None:
+    rng = np.random.default_rng(3)
+    rows = table(400).drop(["id"])
+    hidden = [name for name in ("key", "day") if name not in folds.hidden]
+    rows = rows.append_column("x", pa.array(rows["y"].to_numpy() * 2 + rng.normal(size=400)))
+    rows = rows.drop(hidden)
+    found = og.cross_validate(og.LinearRegression(), engine.open(rows), "y", cv=folds)
+    expected = og.cross_validate(og.LinearRegression(), rows, "y", cv=folds)
+    assert [fold.rows for fold in found.folds] == [fold.rows for fold in expected.folds]
+    assert list(found.estimators[0].columns_) == ["x"]
+    for name, value in expected.mean().items():
+        assert found.mean()[name] == pytest.approx(value, rel=1e-9)
+
+
+def test_folds_of_raw_batches_and_of_matrices_are_the_same_rows() -> None:
+    X, y = np.random.default_rng(0).normal(size=(200, 3)), np.arange(200.0)
+    bare = og.cross_validate(og.Ridge(), X, y, cv=og.KFold(3))
+    piped = og.cross_validate(og.Pipeline([og.Ridge()]), X, y, cv=og.KFold(3))
+    assert bare.mean() == piped.mean()
+    sparse = og.cross_validate(og.Ridge(), sp.csr_array(X), y, cv=og.KFold(3))
+    assert sum(fold.rows for fold in sparse.folds) == 200
+
+
+def test_a_key_may_be_a_feature() -> None:
+    rows = pa.table({"key": [1, 1, 2, 2, 3, 3], "y": [2.0, 2.0, 4.0, 4.0, 6.0, 6.0]})
+    folds = og.GroupKFold("key", folds=2, seed=1, feature=True)
+    assert list(og.cross_validate(og.Ridge(), rows, "y", cv=folds).estimators[0].columns_) == ["key"]
+
+
+def test_data_frames_hide_the_key() -> None:
+    frame = pandas.DataFrame({"key": [1, 1, 2, 2, 3, 3], "x": [1.0, 2, 3, 4, 5, 6]})
+    found = og.cross_validate(
+        og.Ridge(), frame, frame["x"].to_numpy(), cv=og.GroupKFold("key", folds=2, seed=1)
+    )
+    assert found.estimators[0].feature_names_in_.tolist() == ["x"]
+
+
+@pytest.mark.parametrize(
+    ("folds", "says"),
+    [
+        (og.KFold(1), "2 to"),
+        (og.GroupKFold("key", folds=0), "2 to"),
+        (og.GroupKFold([]), "at least one column"),
+        (og.TimeFolds("day", folds=0), "1 to"),
+        (og.Holdout(1.5), "between 0 and 1"),
+        (1, "at least 2 folds"),
+    ],
+    ids=repr,
+)
+def test_bad_numbers_are_refused_at_once(folds: Any, says: str) -> None:
+    with pytest.raises(errors.ParameterError, match=says):
+        og.cross_validate(og.Ridge(), table(), "y", cv=folds)
+
+
+def test_a_seed_beside_folds_is_refused() -> None:
+    with pytest.raises(errors.ParameterError, match="no effect"):
+        og.cross_validate(og.Ridge(), table(), "y", cv=og.KFold(3), seed=4)
+
+
+def test_bad_columns_are_refused() -> None:
+    rows = table().drop(["id"])
+    with pytest.raises(errors.ColumnNotFoundError, match="nokey"):
+        og.cross_validate(og.Ridge(), rows, "y", cv=og.GroupKFold("nokey"))
+    with pytest.raises(errors.SchemaError, match="has type string"):
+        og.cross_validate(og.Ridge(), rows, "y", cv=og.TimeFolds("key"))
+    gaps = rows.append_column("when", pa.array([None] + [1.0] * 299))
+    with pytest.raises(errors.DataError, match="misses 1 value"):
+        og.cross_validate(og.Ridge(), gaps, "y", cv=og.TimeFolds("when"))
+
+
+def test_places_stay_beside_rows_in_many_pieces() -> None:
+    scan = Scan(TableSource(table(), 37))
+
+    def fit(shard: Shard) -> list[float]:
+        folds = og.KFold(3)
+        placed = shard.placed(folds.placing(shard), hidden=["key"])
+        counts = [
+            placed.subset(folds.test_places(k)).reduce(lambda batch: np.array([float(batch.num_rows)]))[0]
+            for k in range(3)
+        ]
+        assert placed.count_places(3).tolist() == counts
+        assert "key" not in placed.example.columns
+        return [float(count) for count in counts]
+
+    assert sum(Local(threads=2).fit(fit, scan).result) == 300
