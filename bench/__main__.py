@@ -1,6 +1,6 @@
 """`python -m bench [CASE ...]`: outgrow beside its peers, with results in bench/results/.
 
-`python -m bench serve` does the same for servers.
+`python -m bench serve` does the same for servers, `python -m bench groups` for one model for each key.
 """
 
 from __future__ import annotations
@@ -26,6 +26,11 @@ def main() -> None:
         from bench import serving
 
         serving.main()
+        return
+    if sys.argv[1:2] == ["groups"]:
+        from bench import groups
+
+        groups.main()
         return
     asked = _arguments()
     cases = [CASES[name] for name in asked.cases or CASES]

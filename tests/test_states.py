@@ -17,9 +17,11 @@ from outgrow.data.hashing import matrix_row_hash, mix
 from outgrow.engine.outcome import Outcome, guarded
 from outgrow.engine.run import Pace
 from outgrow.errors import DataError
+from outgrow.groups.scores import GroupScores
 from outgrow.ml.cluster.seeding import FoundRows, TopRows
 from outgrow.ml.trees.bins import SampledRows
 from outgrow.stats.counts import DistinctCount, ValueCounts
+from outgrow.stats.grouped import GroupedCoMoments, GroupedMoments, GroupedSums, Keys, Segments
 from outgrow.stats.moments import CoMoments, Moments, PairMoments, ShapeMoments
 from outgrow.stats.quantiles import Gathered, quantiles
 from outgrow.stats.scores import (
@@ -106,6 +108,28 @@ LAWS: dict[type[State], tuple[Callable[[np.ndarray], Any], Callable[[Any], Any]]
     TopRows: (lambda r: TopRows(3, *_top(r)), lambda s: s.rows),
     SampledRows: (lambda r: _sampled(r), lambda s: _flat(*s.matrix(), s.highest[np.isfinite(s.highest)])),
     QuantileSketch: (lambda r: QuantileSketch.of(r[:60, 0].copy()), lambda s: _quartiles(s)),
+    Keys: (
+        lambda r: _grouped(r)[2],
+        lambda s: _flat(s.hashes, s.table["key"].to_numpy()),
+    ),
+    GroupedSums: (
+        lambda r: GroupedSums.of(*_grouped(r)[:2]),
+        lambda s: _flat(s.hashes, s.sums),
+    ),
+    GroupedMoments: (
+        lambda r: GroupedMoments.of(*_grouped(r)[:2], _grouped(r)[3]),
+        lambda s: _flat(s.hashes, s.n, s.mean, s.m2),
+    ),
+    GroupedCoMoments: (
+        lambda r: GroupedCoMoments.of(*_grouped(r)[:2], _grouped(r)[3]),
+        lambda s: _flat(s.hashes, s.n, s.mean, s.products),
+    ),
+    GroupScores: (
+        lambda r: GroupScores(
+            _grouped(r)[2], GroupedSums.of(*_grouped(r)[:2]), GroupedMoments.of(*_grouped(r)[:2])
+        ),
+        lambda s: _flat(s.table(classes=True)["key"].to_numpy(), *sorted(s.total(classes=True).values())),
+    ),
     FrequentValues: (
         lambda r: FrequentValues.of(pa.array(np.floor(r[:, 0]).astype(int))),
         lambda s: _flat([count for _, count in s.top(5)]),
@@ -117,6 +141,19 @@ def _only_small(rows: np.ndarray) -> np.ndarray:
     if (rows[:, 0] > 1).any():
         raise DataError("too large")
     return np.array([float(len(rows))])
+
+
+def _grouped(rows: np.ndarray) -> tuple[Segments, np.ndarray, Keys, np.ndarray]:
+    """Rows in groups of a few."""
+    keys = np.floor(np.nan_to_num(rows[:, 0] - 100.0) / 10)
+    segments = Segments.of(mix(keys.view(np.uint64)))
+    values = pa.record_batch({"key": keys[segments.firsts]})
+    return (
+        segments,
+        rows.T[:, segments.order],
+        Keys.of(segments.hashes, values),
+        _weights(rows)[segments.order],
+    )
 
 
 def _keys(rows: np.ndarray) -> np.ndarray:
@@ -153,7 +190,7 @@ def _rows(seed: int, rows: int, missing: bool) -> np.ndarray:
     return values
 
 
-TAKES_MISSING = {PairMoments, ShapeMoments, ValueCounts}
+TAKES_MISSING = {GroupedSums, GroupedMoments, PairMoments, ShapeMoments, ValueCounts}
 
 
 def test_every_state_has_laws() -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from outgrow.ml.catalogue import ESTIMATORS
+from outgrow.ml.catalogue import ESTIMATORS, MADE_OF_OTHERS
 
 _HOMES = {
     **ESTIMATORS,
+    **MADE_OF_OTHERS,
     "Dataset": "outgrow.engine.dataset",
     "GroupKFold": "outgrow.ml.folds",
     "Holdout": "outgrow.ml.folds",

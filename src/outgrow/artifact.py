@@ -9,6 +9,7 @@ import errno
 import hashlib
 import json
 import math
+import mmap
 import os
 import shutil
 import tempfile
@@ -86,6 +87,8 @@ def write(path: str | os.PathLike[str], tree: dict[str, Tree], *, overwrite: boo
 def read(path: str | os.PathLike[str]) -> dict[str, Tree]:
     """Read a directory that `write` made, checking that it is whole, unchanged and not newer than we are.
 
+    Large arrays are mapped from the file: processes share them, and what is not used takes no memory.
+
     Raises
     ------
     ArtifactError
@@ -94,7 +97,7 @@ def read(path: str | os.PathLike[str]) -> dict[str, Tree]:
     folder = current_artifact(Path(path))
     try:
         document = json.loads((folder / STRUCTURE).read_bytes())
-        payload = (folder / ARRAYS).read_bytes()
+        payload = _contents(folder / ARRAYS)
     except FileNotFoundError as error:
         raise ArtifactError(
             f"{folder} is not a saved model: {error.filename} is missing. "
@@ -113,7 +116,9 @@ def read(path: str | os.PathLike[str]) -> dict[str, Tree]:
     _check(folder / ARRAYS, payload, expected.get(ARRAYS))
     _check(folder / STRUCTURE, _canonical(document.get("content")), expected.get("content"))
     try:
-        return _join(document["content"], load_arrays(payload))
+        large = len(payload) >= SHARED_BYTES
+        arrays = _map_arrays(folder / ARRAYS) if large else load_arrays(bytes(payload))
+        return _join(document["content"], arrays)
     except SafetensorError as error:
         raise ArtifactError(f"{folder / ARRAYS} is damaged: {error}. Restore it from a copy.") from error
 
@@ -296,7 +301,15 @@ def _write_durably(path: Path, payload: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def _check(path: Path, payload: bytes, expected: str | None) -> None:
+def _contents(path: Path) -> memoryview:
+    """What a file holds, mapped rather than copied."""
+    with open(path, "rb") as file:
+        if not os.fstat(file.fileno()).st_size:
+            return memoryview(b"")
+        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+
+
+def _check(path: Path, payload: bytes | memoryview, expected: str | None) -> None:
     found = _sha256(payload)
     if found != expected:
         raise ArtifactError(
@@ -304,7 +317,7 @@ def _check(path: Path, payload: bytes, expected: str | None) -> None:
         )
 
 
-def _sha256(payload: bytes) -> str:
+def _sha256(payload: bytes | memoryview) -> str:
     return hashlib.sha256(payload).hexdigest()
 
 

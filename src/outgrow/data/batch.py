@@ -114,6 +114,17 @@ class Batch:
         columns = {name: kept(column) for name, column in self.columns.items()}
         return Batch(columns, int(np.count_nonzero(keep)))
 
+    def take(self, rows: np.ndarray) -> Batch:
+        """A copy of the rows at these places, in this order."""
+        places = pa.array(rows)
+
+        def taken(column: Column) -> Column:
+            if isinstance(column, Matrix):
+                return Matrix(column.values[rows], column.names)
+            return column.take(places)
+
+        return Batch({name: taken(column) for name, column in self.columns.items()}, len(rows))
+
     def slice(self, start: int, length: int) -> Batch:
         columns = {name: column.slice(start, length) for name, column in self.columns.items()}
         return Batch(columns, max(0, min(length, self.num_rows - start)))

@@ -14,6 +14,7 @@ from outgrow.data.batch import Batch
 from outgrow.data.files import FilesSource
 from outgrow.data.scan import Apply, HashSlice, Scan, Where, check_columns, check_condition
 from outgrow.data.source import TableSource, check_names
+from outgrow.engine.groups import Groups, Packing
 from outgrow.engine.journal import Identity
 from outgrow.engine.local import Local
 from outgrow.engine.profile import Profile, profile
@@ -51,6 +52,19 @@ class Engine(Protocol):
         Pieces are independent of each other, and may be tried again after a fault; those in `skip` are left
         out. The first failure ends the work.
         """
+
+    def map_groups(self, scan: Scan, packing: Packing, function: Callable[[Groups], Iterator[T]], *,
+                   stage: str, processes: bool = False) -> Iterator[T]:  # fmt: skip
+        """What `function` yields for the groups of each bin of a packing, one after the other.
+
+        A group comes as the hash of its key and all its rows, in an order that follows from their values.
+        What is yielded must be storable by an artifact. With `processes` the function holds Python's lock,
+        and an engine that works on threads may prefer processes. A failure ends the work.
+        """
+
+    @property
+    def slots(self) -> int:
+        """How many independent calls run at once."""
 
     def query(self, query: str, tables: Mapping[str, Dataset]) -> Scan:
         """The rows of a SQL query over datasets."""

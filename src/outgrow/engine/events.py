@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 
@@ -54,6 +55,7 @@ Listener = Callable[[Event], None]
 
 _listeners: list[Listener] = []
 _lock = threading.Lock()
+_muted = ContextVar("muted", default=False)
 
 
 @contextmanager
@@ -78,12 +80,22 @@ def listen(listener: Listener) -> Iterator[None]:
             _listeners.remove(listener)
 
 
+@contextmanager
+def muted() -> Iterator[None]:
+    """Nobody hears what happens on this thread inside the block: small work that is part of larger work."""
+    token = _muted.set(True)
+    try:
+        yield
+    finally:
+        _muted.reset(token)
+
+
 def emit(event: Event) -> None:
     """Tell every listener."""
-    for listener in tuple(_listeners):
+    for listener in () if _muted.get() else tuple(_listeners):
         listener(event)
 
 
 def heard() -> bool:
     """Whether anyone listens."""
-    return bool(_listeners)
+    return bool(_listeners) and not _muted.get()

@@ -15,6 +15,7 @@ from outgrow.data.duck import QuerySource
 from outgrow.data.files import FilesSource
 from outgrow.data.scan import Scan, ScanPiece
 from outgrow.engine.events import Event, emit
+from outgrow.engine.groups import Bins, Groups, Packing
 from outgrow.engine.journal import Identity, Journal, open_checkpoint
 from outgrow.engine.memory import Memory, available_bytes, parse_size, peak_bytes, resident_bytes
 from outgrow.engine.record import FitRecord, Fitted, MemoryPlan, work_bytes
@@ -140,12 +141,24 @@ class Local:
             for future in as_completed([pool.submit(function, number) for number in range(count)]):
                 yield future.result()
 
+    def map_groups(self, scan: Scan, packing: Packing, function: Callable[[Groups], Iterator[T]], *,
+                   stage: str, processes: bool = False) -> Iterator[T]:  # fmt: skip
+        """What `function` yields for the groups of each bin; rows past the memory budget wait in a file."""
+        memory = Memory(self._budget(), self.spill_dir)
+        bins = Bins.of(scan.pieces(), packing, memory, self.slots)
+        yield from bins.each(function, self.slots, processes=processes)
+
     def query(self, query: str, tables: Mapping[str, Any]) -> Scan:
         """The rows of a SQL query over datasets, by DuckDB."""
         sources = {name: table.scan.source for name, table in tables.items()}
         return Scan(QuerySource(query, {name: _for_duckdb(table) for name, table in tables.items()}, sources))
 
     def _threads(self) -> int:
+        return self.slots
+
+    @property
+    def slots(self) -> int:
+        """On how many threads it works."""
         return self.threads or int(os.environ.get("OUTGROW_THREADS", 0)) or len(os.sched_getaffinity(0))
 
     def _budget(self) -> int:

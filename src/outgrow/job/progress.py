@@ -12,8 +12,8 @@ from rich.table import Column
 
 from outgrow.engine.events import Event, listen
 from outgrow.engine.memory import describe_size
-from outgrow.job import format as say
 from outgrow.job.stages import STAGE
+from outgrow.page import format as say
 
 _WIDTH = 16
 

@@ -5,31 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from outgrow.engine.memory import describe_size
 from outgrow.engine.profile import ColumnProfile, Profile
-from outgrow.job import format as say
-from outgrow.job import plots
 from outgrow.job.record import SMALLER_IS_BETTER, Outcome, importances, libraries
+from outgrow.page import format as say
+from outgrow.page import plots
+from outgrow.page.render import Plot, plot, render
 from outgrow.stats.scores import ClassificationState
 
 _STRONG = 12
-
-
-@dataclass(frozen=True)
-class Plot:
-    """A figure with what it shows and how to read it."""
-
-    title: str
-    caption: str
-    svg: Markup
-    wide: bool = False
+TEMPLATES = Path(__file__).parent / "templates"
 
 
 @dataclass(frozen=True)
@@ -47,6 +36,7 @@ def job_report(outcome: Outcome) -> str:
     job = outcome.loaded.job
     meaning, features = importances(outcome.model)
     return render(
+        TEMPLATES,
         "report.html.j2",
         title=job.name,
         outcome=outcome,
@@ -66,6 +56,7 @@ def job_report(outcome: Outcome) -> str:
 def profile_report(profile: Profile, source: str, fingerprint: dict[str, Any]) -> str:
     """The profile of a dataset as one HTML page that needs no network."""
     return render(
+        TEMPLATES,
         "profile.html.j2",
         title=f"Profile of {source}",
         source=source,
@@ -75,24 +66,6 @@ def profile_report(profile: Profile, source: str, fingerprint: dict[str, Any]) -
         began=datetime.now(UTC),
         **_profile_parts(profile),
     )
-
-
-def render(template: str, **context: Any) -> str:
-    return _environment().get_template(template).render(**context)
-
-
-@lru_cache(1)
-def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    filters: dict[str, Any] = {
-        "count": say.count, "number": say.number, "share": say.share, "seconds": say.seconds,
-        "rate": say.rate, "size": describe_size,
-    }  # fmt: skip
-    environment.filters |= filters
-    return environment
 
 
 def _profile_parts(profile: Profile | None) -> dict[str, Any]:
@@ -151,13 +124,13 @@ def _score_plots(outcome: Outcome) -> list[Plot]:
     ranked = dict(zip(names, state.ranked, strict=True))
     last = classes[-1]
     return [
-        _plot("ROC", "How many of the positives are found, at each rate of false alarms. Dashed: guessing.",
+        plot("ROC", "How many of the positives are found, at each rate of false alarms. Dashed: guessing.",
               plots.roc(ranked)),
-        _plot("Precision and recall", "How many alarms are right, against how many positives are found. "
+        plot("Precision and recall", "How many alarms are right, against how many positives are found. "
               "Dashed: guessing.", plots.precision_recall(ranked)),
-        _plot("Calibration", f"Does {last!s} happen as often as predicted? Larger dots hold more rows.",
+        plot("Calibration", f"Does {last!s} happen as often as predicted? Larger dots hold more rows.",
               plots.calibration(state.calibration)),
-        _plot("Confusion", "Test rows by actual and predicted class; percentages are of the actual class.",
+        plot("Confusion", "Test rows by actual and predicted class; percentages are of the actual class.",
               plots.confusion(state.confusion, classes)),
     ]  # fmt: skip
 
@@ -166,17 +139,13 @@ def _model_plots(outcome: Outcome, meaning: str, features: Sequence[tuple[str, f
     found = []
     if features:
         many = f" The first {plots.BARS} of {len(features):,}." if len(features) > plots.BARS else ""
-        found.append(_plot("Feature importance", f"{meaning}.{many}", plots.importance(features)))
+        found.append(plot("Feature importance", f"{meaning}.{many}", plots.importance(features)))
     if any(len(curve) > 1 for curve in outcome.losses.values()):
         found.append(
-            _plot(f"Loss per {outcome.loss_unit}", "The value being minimised, as training went.",
+            plot(f"Loss per {outcome.loss_unit}", "The value being minimised, as training went.",
                   plots.losses(outcome.losses, outcome.loss_unit.capitalize()))
         )  # fmt: skip
     return found
-
-
-def _plot(title: str, caption: str, svg: str) -> Plot:
-    return Plot(title, caption, Markup(svg))
 
 
 def _sources(fingerprint: dict[str, Any]) -> list[dict[str, Any]]:

@@ -10,9 +10,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from outgrow.engine.profile import ColumnProfile, Profile
-from outgrow.job import format as say
 from outgrow.job.doctor import Finding
 from outgrow.job.record import MODEL, REPORT, SCORES, Outcome
+from outgrow.page import format as say
 
 _MARKS = {True: "[green]✓[/]", False: "[red]✗[/]", None: " "}
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from outgrow.job import format as say
-from outgrow.job.canvas import INK, MUTED, SERIES, Canvas
+from outgrow.page import format as say
+from outgrow.page.canvas import INK, MUTED, SERIES, Canvas
 
 LINES = 200
 """At most this many trials are drawn as lines."""

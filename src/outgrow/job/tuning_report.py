@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from markupsafe import Markup
 
-from outgrow.job import format as say
 from outgrow.job import tuning_plots as plots
 from outgrow.job.model import Job
 from outgrow.job.record import SMALLER_IS_BETTER, libraries
-from outgrow.job.report import Plot, ScoreRow, render
+from outgrow.job.report import TEMPLATES, ScoreRow
+from outgrow.page import format as say
+from outgrow.page.render import Plot, plot, render
 
 if TYPE_CHECKING:
     from outgrow.job.tuning import Searched
@@ -27,6 +27,7 @@ def tuning_report(job: Job, searched: Searched) -> str:
     table = tuned.trials.to_pylist()
     done = [row for row in table if row["state"] == "complete"]
     return render(
+        TEMPLATES,
         "tuning.html.j2",
         title=f"Search: {job.name}",
         job=job,
@@ -72,17 +73,17 @@ def _plots(tuned: Any, done: list[dict[str, Any]]) -> list[Plot]:
     numbers = [row["trial"] for row in done]
     points, best = (list(zip(numbers, heights, strict=True)) for heights in (values, reached))
     names, shares = _names(done, tuned.metrics), _importances(tuned, len(done))
-    found = [_plot("History", "Each trial, and the best so far.", plots.history(points, best, said))]
+    found = [plot("History", "Each trial, and the best so far.", plots.history(points, best, said))]
     if len(done) > 2 and names:
         svg = plots.parallel(done, names, _logs(tuned), values, said, smaller=smaller)
-        found.append(_plot("Settings", "A line for each trial, the stronger the better it did.", svg))
+        found.append(plot("Settings", "A line for each trial, the stronger the better it did.", svg))
     if shares:
         caption = "How much of the differences between trials a setting explains (fANOVA)."
-        found.append(_plot("What matters", caption, plots.importance(shares)))
+        found.append(plot("What matters", caption, plots.importance(shares)))
     timed = [(row["seconds"], row[metric]) for row in done if row["seconds"]]
     if timed:
         svg = plots.cost(timed, said)
-        found.append(_plot("Cost and quality", "What trials reached, against what they took.", svg))
+        found.append(plot("Cost and quality", "What trials reached, against what they took.", svg))
     return found
 
 
@@ -97,7 +98,3 @@ def _importances(tuned: Any, done: int) -> dict[str, float]:
         return {}
     found: dict[str, float] = tuned.importances()
     return found
-
-
-def _plot(title: str, caption: str, svg: str) -> Plot:
-    return Plot(title, caption, Markup(svg))

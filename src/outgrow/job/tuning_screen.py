@@ -15,10 +15,10 @@ from rich.table import Table
 from rich.text import Text
 
 from outgrow.engine.events import Event, listen
-from outgrow.job import format as say
 from outgrow.job.model import TuneSpec
 from outgrow.job.record import MODEL, REPORT
 from outgrow.job.tuning import BEST, FOUND, Searched
+from outgrow.page import format as say
 from outgrow.tuning.study import best_first
 
 _SHOWN = 5

@@ -31,6 +31,7 @@ from outgrow.ml.predictor import Predictor
 
 if TYPE_CHECKING:
     from outgrow.ml.candidates import Candidate
+    from outgrow.ml.grouped import GroupForm
 
 PREDICTION, DECISION = "prediction", "decision"
 
@@ -54,6 +55,9 @@ class Estimator(BaseEstimator):
     ranks_differ: ClassVar[dict[str, str]] = {}
     """Checks of `outgrow.testing` that do not hold on several ranks, with the reason."""
 
+    _frees_lock: ClassVar[bool] = False
+    """Whether Python's lock is free while it learns, so that threads suffice to learn several at once."""
+
     _classes: ClassVar[dict[str, type[Estimator]]] = {}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -72,6 +76,10 @@ class Estimator(BaseEstimator):
 
     def _restored(self) -> None:
         """Called after learned attributes were set from outside."""
+
+    def _group_form(self) -> GroupForm | None:
+        """How this is fitted for many groups at once; None where each has to be fitted by itself."""
+        return None
 
     # ---- what hooks stand on -----------------------------------------------------------------------------
 

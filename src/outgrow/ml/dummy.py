@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,8 @@ import numpy as np
 from outgrow.engine.matrix import MatrixSpec, MatrixView
 from outgrow.engine.shard import Shard
 from outgrow.ml.base import Classifier, Regressor, Task
+from outgrow.ml.grouped import GroupBlock, GroupView, Stacked
+from outgrow.stats.grouped import GroupedCoMoments
 from outgrow.stats.moments import Moments
 
 
@@ -72,9 +75,38 @@ class DummyRegressor(_Ignoring, Regressor):
         tags.regressor_tags.poor_score = True
         return tags
 
+    def _group_form(self) -> GroupedMean:
+        return GroupedMean()
+
     def _learn(self, view: MatrixView) -> None:
         moments: Moments = view.reduce(lambda block: Moments.of(np.asarray(block.y)[:, None], block.weight))
         self.constant_ = float(moments.mean[0])
 
     def _answer_predict(self, X: Any) -> np.ndarray:
         return np.full(X.shape[0], self.constant_)
+
+
+@dataclass(frozen=True)
+class GroupedMean:
+    """The mean of y of each group."""
+
+    missing = True
+
+    def learn(self, view: GroupView) -> Stacked:
+        moments = view.reduce(_target_moments)
+        n = np.where(moments.n > 0, moments.n, np.nan)
+        spread = moments.products[:, 0]
+        return {
+            "constant_": moments.mean[:, 0], "rmse": np.sqrt(spread / n),
+            "r2": np.where(spread > 0, 0.0, 1.0),
+        }  # fmt: skip
+
+    def apply(self, X: np.ndarray, learned: Stacked, place: np.ndarray) -> np.ndarray:
+        return learned["constant_"][place]
+
+    def beside(self) -> dict[str, Any]:
+        return {"features_": []}
+
+
+def _target_moments(block: GroupBlock) -> GroupedCoMoments:
+    return GroupedCoMoments.of(block.segments, block.joint[-1:], block.weight)

@@ -13,8 +13,9 @@ from outgrow import artifact
 from outgrow.engine.record import as_tree
 from outgrow.errors import ArtifactError
 from outgrow.ml import columns as selectors
+from outgrow.ml import foreign
 from outgrow.ml.base import Estimator
-from outgrow.ml.catalogue import ESTIMATORS, estimator_class
+from outgrow.ml.catalogue import ESTIMATORS, MADE_OF_OTHERS, estimator_class
 
 LIBRARIES = ("outgrow", "numpy", "scipy", "pyarrow", "sklearn", "xgboost")
 """Whose versions a model records, as far as they were loaded when it was saved."""
@@ -62,7 +63,7 @@ def restore(tree: dict[str, Any]) -> Any:
 
 def _known_class(name: str) -> Any:
     """An estimator of ours, or one whose module was imported."""
-    if name in ESTIMATORS:
+    if name in ESTIMATORS or name in MADE_OF_OTHERS:
         return estimator_class(name)
     try:
         return Estimator._classes[name]
@@ -75,6 +76,10 @@ def _known_class(name: str) -> Any:
 def _describe_value(value: Any) -> Any:
     if isinstance(value, Estimator):
         return {"estimator": describe(value)}
+    if foreign.is_foreign(value):
+        return {"skops": foreign.dump(value)}
+    if isinstance(value, os.PathLike):
+        return {"value": os.fspath(value)}
     if type(value).__name__ in _SELECTORS and is_dataclass(value):
         return {
             "selector": type(value).__name__,
@@ -92,6 +97,8 @@ def _describe_value(value: Any) -> Any:
 def _restore_value(tree: dict[str, Any]) -> Any:
     if "estimator" in tree:
         return restore(tree["estimator"])
+    if "skops" in tree:
+        return foreign.load(tree["skops"])
     if "selector" in tree:
         return _SELECTORS[tree["selector"]](**tree["with"])
     if "tuple" in tree:

@@ -168,7 +168,8 @@ class Pipeline(Estimator):
 
     def _learned(self) -> dict[str, Any]:
         own = super()._learned()
-        return {**own, "steps_": [estimator._learned() for _, estimator in self.named_steps]}
+        parts = [estimator._learned() for _, estimator in self.named_steps]
+        return {**own, "steps_": parts} if any(parts) else own
 
     def _restore(self, learned: dict[str, Any]) -> None:
         for (_, estimator), part in zip(self.named_steps, learned["steps_"], strict=True):

@@ -19,6 +19,7 @@ import pyarrow as pa
 from outgrow import artifact
 from outgrow.data.batch import Batch, matrix_columns
 from outgrow.errors import OutgrowError
+from outgrow.ml.foreign import own_session
 
 RESTORED: OrderedDict[str, Predictor] = OrderedDict()
 """The models that came to this process from others, by digest, the latest last."""
@@ -148,7 +149,8 @@ def _restored(digest: str, payload: bytes, foreign: tuple[type, ...]) -> Predict
 
     with _lock:
         if digest not in RESTORED:
-            RESTORED[digest] = Predictor(restore(artifact.unpack_shared(payload, digest)))
+            with own_session():
+                RESTORED[digest] = Predictor(restore(artifact.unpack_shared(payload, digest)))
         RESTORED.move_to_end(digest)
         while len(RESTORED) > _KEPT:
             RESTORED.popitem(last=False)

@@ -16,20 +16,21 @@ import pyarrow as pa
 from outgrow import errors
 from outgrow.artifact import unpack
 from outgrow.data.batch import Batch
-from outgrow.data.scan import Scan, Step, run_steps
+from outgrow.data.scan import Apply, Scan, Step, run_steps
 from outgrow.engine.dataset import Dataset, Engine
+from outgrow.engine.groups import Groups, Packing, Tag
 from outgrow.engine.journal import Identity, open_checkpoint
 from outgrow.engine.memory import parse_size
 from outgrow.engine.record import Fitted
 from outgrow.engine.shard import Shard
 from outgrow.engine.spark.barrier import BarrierFit
-from outgrow.engine.spark.frames import FrameSource, share_out, spark_schema, with_vectors
+from outgrow.engine.spark.frames import PLACE, FrameSource, gathered, share_out, spark_schema, with_vectors
 from outgrow.engine.spark.hub import Hub
 from outgrow.engine.spark.probe import Sight, look
 from outgrow.engine.spark.query import query_source
 from outgrow.engine.spark.rendezvous import PORTS
 from outgrow.engine.spark.supervise import NEW_SESSION, STARTING, Supervisor, explain, is_connect
-from outgrow.engine.spark.task import RESULT_DDL, MapJob, PieceJob, joined
+from outgrow.engine.spark.task import RESULT_DDL, GroupJob, MapJob, PieceJob, joined
 from outgrow.errors import EngineError, OutgrowError, ParameterError, TooFewSlotsError
 
 T = TypeVar("T")
@@ -160,6 +161,27 @@ class Spark:
         job = PieceJob(_Numbered(function), [(number, None) for number in range(count)])
         rows = self.session.range(0, count, 1, count)
         yield from self._answers(rows.mapInArrow(job, RESULT_DDL), stage)
+
+    def map_groups(self, scan: Scan, packing: Packing, function: Callable[[Groups], Iterator[T]], *,
+                   stage: str, processes: bool = False) -> Iterator[T]:  # fmt: skip
+        """What `function` yields in ordinary tasks, one for each bin, which rows reach by one shuffle.
+
+        Raises
+        ------
+        OutgrowError
+            What the function raised.
+        EngineError
+            When Spark fails.
+        """
+        tag = Tag(packing, PLACE)
+        tagged = scan.then(Apply(tag, tag(scan.example()).to_arrow().schema))
+        rows = gathered(self.frame(tagged), packing.count)
+        found = joined(self._collect(rows.mapInArrow(GroupJob(function, packing.by), RESULT_DDL), stage))
+        for (_, kind), payload in sorted(found.items()):
+            if kind == "error":
+                raise _told(json.loads(payload))
+        for payload in found.values():
+            yield unpack(payload)
 
     def look(self, packages: Sequence[str]) -> list[Sight]:
         """What one task on each slot sees: Python, packages, memory, and whether tasks reach each other."""

@@ -86,6 +86,21 @@ def spread(frame: Any, parts: int) -> Any:
     return frame.withColumn(PLACE, place).repartitionById(parts, functions.col(PLACE)).drop(PLACE)
 
 
+def gathered(frame: Any, parts: int) -> Any:
+    """A Spark DataFrame whose column `PLACE` says to which of `parts` partitions a row goes, by one shuffle.
+
+    Before Spark 4.1 several places may share a partition.
+    """
+    from pyspark.sql import functions
+
+    place = functions.col(PLACE)
+    return (
+        frame.repartitionById(parts, place)
+        if hasattr(frame, "repartitionById")
+        else frame.repartition(parts, place)
+    )
+
+
 def share_out(pieces: Sequence[ScanPiece], parts: int) -> list[list[ScanPiece]]:
     """Pieces in their order, cut into `parts` runs of about equal bytes; some may be empty."""
     total = sum(piece.nbytes for piece in pieces) or 1

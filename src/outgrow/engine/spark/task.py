@@ -21,13 +21,14 @@ from outgrow.data.batch import Batch
 from outgrow.data.scan import ScanPiece, Step, run_steps
 from outgrow.engine.collective import Tcp
 from outgrow.engine.events import listen
+from outgrow.engine.groups import Groups, cut
 from outgrow.engine.journal import Checkpoint, Journal
 from outgrow.engine.line import PeerFailedError
 from outgrow.engine.memory import Memory, available_bytes, peak_bytes
 from outgrow.engine.record import work_bytes
 from outgrow.engine.run import Run
 from outgrow.engine.shard import Shard
-from outgrow.engine.spark.frames import StreamPiece
+from outgrow.engine.spark.frames import PLACE, StreamPiece
 from outgrow.engine.spark.hub import Caller
 from outgrow.engine.spark.rendezvous import join
 from outgrow.engine.spark.vectors import VectorColumn, open_batch
@@ -304,6 +305,34 @@ class PieceJob:
         for batch in rows:
             for place in batch.column(0).to_pylist():
                 yield self.pieces[place]
+
+
+@dataclass(frozen=True)
+class GroupJob:
+    """The groups that are in a task's partition.
+
+    Attributes
+    ----------
+    function : makes of the groups of a bin what goes to the driver, part by part.
+    by : the columns of the keys.
+    """
+
+    function: Callable[[Groups], Iterator[Any]]
+    by: tuple[str, ...]
+
+    def __call__(self, rows: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        from pyspark import TaskContext
+
+        context = TaskContext.get()
+        assert context is not None
+        first = context.partitionId() << 32
+        try:
+            batches = [Batch.from_arrow(batch).drop([PLACE]) for batch in rows if batch.num_rows]
+            for number, found in enumerate(self.function(cut(batches, self.by))):
+                yield from _rows(first + number, "result", pack(found))
+        except OutgrowError as error:
+            cause = {"type": type(error).__name__, "message": str(error)}
+            yield from _rows(-1, "error", json.dumps(cause).encode())
 
 
 def _exactly(column: pa.Array, kind: pa.DataType) -> pa.Array:

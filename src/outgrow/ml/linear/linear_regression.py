@@ -17,6 +17,7 @@ from outgrow.ml.linear.gram import (
     solve_ridge,
     solve_wide,
 )
+from outgrow.ml.linear.grouped import GroupedLeastSquares
 from outgrow.stats.moments import CoMoments
 
 
@@ -47,6 +48,9 @@ class LinearRegression(LinearRegressor):
 
     def __init__(self, *, fit_intercept: bool = True) -> None:
         self.fit_intercept = fit_intercept
+
+    def _group_form(self) -> GroupedLeastSquares:
+        return GroupedLeastSquares(0.0, self.fit_intercept)
 
     def _learn(self, view: MatrixView) -> None:
         if view.width > GRAM_WIDTH:

@@ -11,6 +11,7 @@ from outgrow.ml import parameters as check
 from outgrow.ml.candidates import Candidate
 from outgrow.ml.linear.base import GRAM_WIDTH, LinearRegressor
 from outgrow.ml.linear.gram import Normal, normal_equations, normal_of, solve_ridge, solve_wide
+from outgrow.ml.linear.grouped import GroupedLeastSquares
 from outgrow.stats.moments import CoMoments
 
 
@@ -46,6 +47,9 @@ class Ridge(LinearRegressor):
 
     def _check_parameters(self) -> None:
         check.number(self, "alpha", low=0)
+
+    def _group_form(self) -> GroupedLeastSquares:
+        return GroupedLeastSquares(self.alpha, self.fit_intercept)
 
     def _learn(self, view: MatrixView) -> None:
         if view.width > GRAM_WIDTH:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from numbers import Real
 from typing import Any, TypeVar
 
@@ -17,8 +18,10 @@ from outgrow.engine.shard import Shard
 from outgrow.errors import ParameterError, SchemaError
 from outgrow.ml.base import Task, Transformer
 from outgrow.ml.columns import Columns, require_numeric
+from outgrow.ml.grouped import GroupBlock, GroupView, Stacked
 from outgrow.ml.parameters import one_of
 from outgrow.stats.counts import ValueCounts
+from outgrow.stats.grouped import GroupedMoments
 from outgrow.stats.moments import Moments
 from outgrow.stats.quantiles import quantiles
 
@@ -75,6 +78,9 @@ class SimpleImputer(Transformer):
 
     def _check_parameters(self) -> None:
         one_of(self, "strategy", ("mean", "median", "most_frequent", "constant"))
+
+    def _group_form(self) -> GroupedFilling | None:
+        return GroupedFilling() if self.strategy == "mean" else None
 
     def _learn(self, shard: Shard, names: list[str], task: Task) -> None:
         example = shard.example
@@ -184,6 +190,27 @@ class SimpleImputer(Transformer):
         tags.input_tags.allow_nan = True
         tags.input_tags.categorical = self.strategy in ("most_frequent", "constant")
         return tags
+
+
+@dataclass(frozen=True)
+class GroupedFilling:
+    """The means of each group. A column of which a group has no value is 0 there, and so has no effect."""
+
+    missing = True
+
+    def learn(self, view: GroupView) -> Stacked:
+        moments = view.reduce(_grouped_moments)
+        return {"statistics_": np.where(moments.n > 0, moments.mean, 0.0)}
+
+    def apply(self, X: np.ndarray, learned: Stacked, place: np.ndarray) -> np.ndarray:
+        return np.where(np.isnan(X), learned["statistics_"][place], X)
+
+    def beside(self) -> dict[str, Any]:
+        return {"text_": [], "vectors_": {}}
+
+
+def _grouped_moments(block: GroupBlock) -> GroupedMoments:
+    return GroupedMoments.of(block.segments, block.features)
 
 
 def _refuse_sparse(example: Batch, names: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,9 @@ from outgrow.engine.shard import Shard
 from outgrow.errors import DataError, ParameterError
 from outgrow.ml.base import Task, WeightedTransformer
 from outgrow.ml.columns import Columns, require_numeric
+from outgrow.ml.grouped import GroupBlock, GroupView, Stacked
 from outgrow.ml.weights import total_weight, weights
+from outgrow.stats.grouped import GroupedMoments
 from outgrow.stats.moments import Moments
 
 
@@ -64,6 +67,9 @@ class StandardScaler(WeightedTransformer):
         self.var_ = moments.variance()
         self.scale_ = _scale(moments)
 
+    def _group_form(self) -> GroupedScaling:
+        return GroupedScaling(self.with_mean, self.with_std)
+
     def _change(self, batch: Batch, names: list[str]) -> Batch:
         columns, at = {}, 0
         if not any(isinstance(batch[name], Matrix) for name in names):
@@ -113,6 +119,33 @@ def _moments(batch: Batch, names: list[str], weight: str | None) -> Moments:
     X = batch.matrix(names)
     check_finite(X.data if is_sparse(X) else X, "X", missing=True)
     return Moments.of(X, weights(batch, weight))
+
+
+@dataclass(frozen=True)
+class GroupedScaling:
+    """Means and standard deviations of each group."""
+
+    with_mean: bool
+    with_std: bool
+    missing = True
+
+    def learn(self, view: GroupView) -> Stacked:
+        moments = view.reduce(_grouped_moments)
+        own = Moments(moments.n, moments.mean, moments.m2)
+        return {
+            "n_samples_seen_": own.n, "mean_": own.mean, "var_": own.variance(), "scale_": _scale(own),
+        }  # fmt: skip
+
+    def apply(self, X: np.ndarray, learned: Stacked, place: np.ndarray) -> np.ndarray:
+        centred = X - learned["mean_"][place] if self.with_mean else X
+        return centred / learned["scale_"][place] if self.with_std else centred
+
+    def beside(self) -> dict[str, Any]:
+        return {}
+
+
+def _grouped_moments(block: GroupBlock) -> GroupedMoments:
+    return GroupedMoments.of(block.segments, block.features, block.weight)
 
 
 def _scale(moments: Moments) -> np.ndarray:

@@ -27,6 +27,7 @@ class TreeModel(Model):
     """Trees that XGBoost grew: numbers may be missing, columns of text are categories."""
 
     _missing = True
+    _frees_lock = True
     max_features: MaxFeatures
 
     categories_: dict[str, list[Any]]

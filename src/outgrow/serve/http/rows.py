@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,16 +13,18 @@ import pyarrow as pa
 from outgrow._optional import optional
 from outgrow.data.batch import Batch, Matrix, matrix_columns, vector_names
 from outgrow.data.schema import kind_of
+from outgrow.errors import DataError
 
 msgspec = optional("msgspec", "serve")
 
 Row = tuple[Any, ...]
 """The values of a row, in the order of the model's columns; None where there is none."""
 
+_ISO = r"^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:?\d\d)?)?$"
 _TYPES: dict[str, Any] = {
     "number": float | bool | None,
     "category": str | None,
-    "time": datetime.datetime | datetime.date | None,
+    "time": Annotated[str, msgspec.Meta(pattern=_ISO)] | None,
 }
 _NAMED = {"number": "a number", "category": "text", "time": "a date or time in ISO 8601"}
 _ARROW = {"category": pa.string(), "time": pa.timestamp("us")}
@@ -190,4 +192,15 @@ def _column(name: str, kind: str, values: Sequence[Any]) -> Any:
         width = int(kind[7:-1])
         matrix = np.array(values, dtype=np.float64).reshape(len(values), width)
         return Matrix(matrix, vector_names(name, width))
+    if kind == "time":
+        values = [None if value is None else _moment(name, value) for value in values]
     return pa.array(values, _ARROW.get(kind, pa.string()))
+
+
+def _moment(name: str, text: str) -> datetime.datetime:
+    """A moment in ISO 8601, in UTC where it says its zone."""
+    try:
+        moment = datetime.datetime.fromisoformat(text)
+    except ValueError as error:
+        raise DataError(f"Column {name!r}: {text!r} is no date or time: {error}.") from None
+    return moment if moment.tzinfo is None else moment.astimezone(datetime.UTC).replace(tzinfo=None)

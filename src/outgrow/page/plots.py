@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from outgrow.job import format as say
-from outgrow.job.canvas import INK, MUTED, NEGATIVE, POSITIVE, SERIES, Canvas
+from outgrow.page import format as say
+from outgrow.page.canvas import INK, MUTED, NEGATIVE, POSITIVE, SERIES, Canvas
 from outgrow.stats.scores import RankedScores
 
 POINTS = 400
@@ -147,6 +147,28 @@ def sparkline(counts: Sequence[float], width: int = 96, height: int = 22) -> str
         f'<svg class="spark" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
         f'role="img" aria-label="histogram"><path d="{"".join(bars)}"/></svg>'
     )
+
+
+def histogram(values: np.ndarray, across: str, *, name: str = "histogram", bins: int = 40) -> str:
+    """How many values lie where, from the 1st to the 99th percentile; the line is the median."""
+    low, middle, high = np.quantile(values, [0.01, 0.5, 0.99])
+    canvas = Canvas(name)
+    with canvas as axes:
+        axes.hist(np.clip(values, low, high), bins=bins, color=POSITIVE, rwidth=0.88)
+        axes.axvline(middle, color=NEGATIVE, lw=1.4)
+        axes.set(xlabel=across, ylabel="Groups")
+    return canvas.svg
+
+
+def against_size(rows: np.ndarray, values: np.ndarray, up: str, most: int = 2000) -> str:
+    """A metric against the rows of a group; of many groups an even choice."""
+    chosen = np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int)
+    canvas = Canvas("sizes")
+    with canvas as axes:
+        axes.plot(rows[chosen], values[chosen], ".", color=POSITIVE, ms=4, alpha=0.5, mew=0)
+        axes.set_xscale("log" if rows.max() > 20 * max(1, rows.min()) else "linear")
+        axes.set(xlabel="Rows of the group", ylabel=up)
+    return canvas.svg
 
 
 def _shares(axes: Any, across: str, up: str, *, legend: bool = False) -> None:

@@ -1,0 +1,130 @@
+"""The keys of groups as 64-bit hashes: equal keys hash alike in any type, file format or engine.
+
+Unlike the hashes of rows, whole numbers are exact up to 64 bits: an identifier of 19 digits is a key of its
+own. A whole number hashes alike as integer, float and boolean; times hash by their microseconds in UTC; text
+by its bytes. Among a million keys, two share a hash with a chance of 3 in a hundred million.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from outgrow.data.batch import Batch, Matrix, is_categorical, is_numeric
+from outgrow.data.hashing import mix, text_hash
+from outgrow.errors import SchemaError
+
+_NULL = np.uint64(0x5851F42D4C957F2D)
+_FRACTION = np.uint64(0xD1B54A32D192ED03)
+_WHOLE = 2.0**63
+
+
+def key_hash(batch: Batch, by: Sequence[str]) -> np.ndarray:
+    """One uint64 for each row: the key that the columns `by` make."""
+    total = np.zeros(batch.num_rows, dtype=np.uint64)
+    for name in by:
+        total += mix(_column_hash(key_column(batch, name)) ^ text_hash(name))
+    return mix(total)
+
+
+def key_values(batch: Batch, by: Sequence[str]) -> pa.RecordBatch:
+    """The key columns, in types that do not depend on how a file encodes them."""
+    return pa.RecordBatch.from_arrays([_plain(key_column(batch, name)) for name in by], names=list(by))
+
+
+def key_nulls(values: pa.Table) -> np.ndarray:
+    """Whether a row of key columns has a part that is null or NaN; boolean of shape (rows,)."""
+    missing = np.zeros(values.num_rows, dtype=bool)
+    for column in values.columns:
+        missing |= column.is_null(nan_is_null=True).to_numpy()
+    return missing
+
+
+def key_column(batch: Batch, name: str) -> pa.Array:
+    """A column that can be a key.
+
+    Raises
+    ------
+    SchemaError
+        When it holds vectors or nested values.
+    """
+    column = batch[name]
+    if isinstance(column, Matrix):
+        raise SchemaError(f"The key {name!r} holds vectors. A key is a number, text, or a time.")
+    kind = column.type
+    known = is_numeric(kind) or is_categorical(kind) or pa.types.is_null(kind)
+    if not (known or pa.types.is_date(kind) or pa.types.is_timestamp(kind)):
+        raise SchemaError(f"The key {name!r} is of type {kind}. A key is a number, text, or a time.")
+    return column
+
+
+def _plain(array: pa.Array) -> pa.Array:
+    if pa.types.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    kind = array.type
+    if is_categorical(kind) or pa.types.is_null(kind):
+        return array.cast(pa.string())
+    if pa.types.is_integer(kind) and kind != pa.uint64():
+        return array.cast(pa.int64())
+    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        return array.cast(pa.float64())
+    if pa.types.is_timestamp(kind):
+        return array.cast(pa.timestamp("us", kind.tz), safe=False)
+    return array.cast(pa.date32()) if pa.types.is_date(kind) else array
+
+
+def _column_hash(array: pa.Array) -> np.ndarray:
+    if is_categorical(array.type):
+        array = array if pa.types.is_dictionary(array.type) else array.dictionary_encode()
+        table = np.append(_text_hash(array.dictionary), _NULL)
+        codes = array.indices.cast(pa.int64()).fill_null(len(table) - 1).to_numpy(zero_copy_only=False)
+        return table[codes]
+    if pa.types.is_null(array.type):
+        return np.full(len(array), _NULL)
+    bits = mix(_bits(_plain(array)))
+    missing = array.is_null(nan_is_null=True)
+    if pc.any(missing).as_py():
+        bits[missing.to_numpy(zero_copy_only=False)] = _NULL
+    return bits
+
+
+def _bits(array: pa.Array) -> np.ndarray:
+    """The values of a column of numbers or times as uint64; what stands for nulls is of no account."""
+    if pa.types.is_floating(array.type):
+        return _float_bits(array.fill_null(0.0).to_numpy(zero_copy_only=False))
+    if pa.types.is_date(array.type) or pa.types.is_timestamp(array.type):
+        array = array.cast(pa.timestamp("us", getattr(array.type, "tz", None))).cast(pa.int64())
+    if pa.types.is_boolean(array.type):
+        array = array.cast(pa.int64())
+    values = array.fill_null(0) if array.null_count else array
+    return values.to_numpy(zero_copy_only=False).view(np.uint64)
+
+
+def _float_bits(values: np.ndarray) -> np.ndarray:
+    finite = np.where(np.abs(values) < _WHOLE, values, 0.5)  # NaN and the very large are no whole numbers
+    whole = finite == np.floor(finite)
+    return np.where(whole, finite.astype(np.int64).view(np.uint64), values.view(np.uint64) ^ _FRACTION)
+
+
+def _text_hash(array: pa.Array) -> np.ndarray:
+    """One uint64 for each text, from its bytes in words of eight and their places."""
+    wide = array.cast(pa.large_binary())
+    if not len(wide):
+        return np.zeros(0, dtype=np.uint64)
+    _, offset_buffer, data = wide.buffers()
+    offsets = np.frombuffer(offset_buffer, np.int64)[wide.offset : wide.offset + len(wide) + 1]
+    lengths = np.diff(offsets)
+    words = (lengths + 7) // 8
+    starts = np.concatenate([[0], np.cumsum(words)])
+    padded = np.zeros(starts[-1] * 8, dtype=np.uint8)
+    if len(padded):
+        shift = np.repeat(starts[:-1] * 8 - (offsets[:-1] - offsets[0]), lengths)
+        padded[shift + np.arange(len(shift))] = np.frombuffer(data, np.uint8)[offsets[0] : offsets[-1]]
+    values = padded.view(np.uint64)
+    places = np.arange(len(values)) - np.repeat(starts[:-1], words)
+    terms = mix(values ^ mix(places.astype(np.uint64)))
+    ends = np.concatenate([np.zeros(1, np.uint64), np.cumsum(terms, dtype=np.uint64)])
+    return mix(ends[starts[1:]] - ends[starts[:-1]] + lengths.astype(np.uint64))

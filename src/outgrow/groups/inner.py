@@ -1,0 +1,167 @@
+"""The estimator inside a group: fitted to one group's rows, kept as bytes, asked again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from sklearn.base import clone, is_classifier, is_regressor
+
+from outgrow import artifact
+from outgrow.data.batch import Batch, Matrix, is_numeric
+from outgrow.engine.events import muted
+from outgrow.engine.matrix import MatrixSpec, build_blocks
+from outgrow.engine.run import Run
+from outgrow.engine.shard import Shard
+from outgrow.ml import foreign
+from outgrow.ml.base import Estimator, Task
+from outgrow.ml.evaluation import scorer
+from outgrow.ml.predictor import Predictor
+from outgrow.stats.scores import ClassificationState, RegressionState
+
+METRICS = {"regressor": ("rmse", "r2"), "classifier": ("accuracy", "log_loss")}
+"""What is said of each group on the rows it learned from."""
+
+_PROMISES = ("columns_", "n_features_in_", "feature_names_in_")
+
+
+class Inner(Protocol):
+    """What fits and asks the model of one group; `holds_lock` if Python's lock is held meanwhile."""
+
+    @property
+    def holds_lock(self) -> bool: ...
+
+    def fit(self, batch: Batch, task: Task) -> Any: ...
+
+    def measure(self, fitted: Any, batch: Batch, task: Task) -> dict[str, float]: ...
+
+    def dump(self, fitted: Any) -> bytes: ...
+
+    def load(self, payload: bytes) -> Any: ...
+
+    def answer(self, fitted: Any, batch: Batch, method: str) -> np.ndarray: ...
+
+
+def inner_of(estimator: Any, columns: dict[str, str], *, trusted: bool) -> Inner:
+    """How this estimator is used; with `trusted`, what it wrote in this session is read without suspicion."""
+    return Ours(estimator, columns) if isinstance(estimator, Estimator) else Foreign(estimator, trusted)
+
+
+def metric_names(estimator: Any) -> tuple[str, ...]:
+    kind = "classifier" if is_classifier(estimator) else "regressor" if is_regressor(estimator) else ""
+    return METRICS.get(kind, ())
+
+
+@dataclass(frozen=True)
+class OneBatch:
+    """The rows of a group, as a shard reads them."""
+
+    batch: Batch
+
+    @property
+    def nbytes(self) -> int:
+        return self.batch.nbytes
+
+    def batches(self, *, encoded: bool = False) -> Iterator[Batch]:
+        yield self.batch
+
+
+@dataclass(frozen=True)
+class Ours:
+    """An estimator of this library."""
+
+    estimator: Any
+    columns: dict[str, str]
+
+    @property
+    def holds_lock(self) -> bool:
+        model = getattr(self.estimator, "model", self.estimator)
+        return not model._frees_lock
+
+    def fit(self, batch: Batch, task: Task) -> Any:
+        worker = clone(self.estimator)
+        worker._expect(dict(self.columns))
+        shard = Shard.of(Run(), [OneBatch(batch)], batch.slice(0, 0))
+        with muted():
+            worker._fit_shard(shard, task)
+        return worker
+
+    def measure(self, fitted: Any, batch: Batch, task: Task) -> dict[str, float]:
+        names = metric_names(self.estimator)
+        if not names:
+            return {}
+        metrics = scorer(fitted, task)(batch)[0].metrics()
+        return {name: metrics[name] for name in names}
+
+    def dump(self, fitted: Any) -> bytes:
+        learned = fitted._learned()
+        return artifact.pack({name: value for name, value in learned.items() if name not in _PROMISES})
+
+    def load(self, payload: bytes) -> Any:
+        fitted = clone(self.estimator)
+        fitted._expect(dict(self.columns))
+        fitted._restore(artifact.unpack(payload))
+        return fitted
+
+    def answer(self, fitted: Any, batch: Batch, method: str) -> np.ndarray:
+        return Predictor(fitted).answer(batch, method)
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """An estimator of scikit-learn, which gets an array, or a DataFrame where features are text."""
+
+    estimator: Any
+    trusted: bool
+    holds_lock = True
+
+    def fit(self, batch: Batch, task: Task) -> Any:
+        y, weight = _beside(batch, task, labels=is_classifier(self.estimator))
+        X = as_input(batch.select(task.columns))
+        extra = {} if weight is None else {"sample_weight": weight}
+        return clone(self.estimator).fit(X, **({} if y is None else {"y": y}), **extra)
+
+    def measure(self, fitted: Any, batch: Batch, task: Task) -> dict[str, float]:
+        names = metric_names(self.estimator)
+        if not names:
+            return {}
+        y, weight = _beside(batch, task, labels=is_classifier(self.estimator))
+        assert y is not None
+        X = as_input(batch.select(task.columns))
+        if is_regressor(self.estimator):
+            metrics = RegressionState.of(y, fitted.predict(X), weight).metrics()
+        elif hasattr(fitted, "predict_proba"):
+            places = np.searchsorted(fitted.classes_, y)
+            metrics = ClassificationState.of(places, fitted.predict_proba(X), weight).metrics()
+        else:
+            right = fitted.predict(X) == y
+            metrics = {"accuracy": float(np.average(right, weights=weight)), "log_loss": np.nan}
+        return {name: metrics[name] for name in names}
+
+    def dump(self, fitted: Any) -> bytes:
+        return foreign.dump(fitted)
+
+    def load(self, payload: bytes) -> Any:
+        return foreign.load(payload, trusted=self.trusted)
+
+    def answer(self, fitted: Any, batch: Batch, method: str) -> np.ndarray:
+        return np.asarray(getattr(fitted, method)(as_input(batch)))
+
+
+def as_input(batch: Batch) -> Any:
+    """Features as scikit-learn takes them."""
+    columns = batch.columns.values()
+    if all(isinstance(column, Matrix) or is_numeric(column.type) for column in columns):
+        return np.ascontiguousarray(batch.matrix())
+    return batch.to_arrow().to_pandas()
+
+
+def _beside(batch: Batch, task: Task, *, labels: bool) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """The target and the weights of a batch, checked; classes as they are."""
+    spec = MatrixSpec((), task.target, task.weight, labels=labels)
+    (block,) = build_blocks(batch, spec)
+    if block.values is None or block.y is None:
+        return block.y, block.weight
+    return np.array(block.values)[block.y], block.weight

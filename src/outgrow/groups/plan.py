@@ -1,0 +1,139 @@
+"""What a fit by key is going to do: how many groups there are, how large, and how they are shared out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from outgrow.data.keys import key_nulls
+from outgrow.engine.dataset import Dataset
+from outgrow.engine.groups import CountGroups, Packing
+from outgrow.errors import DataError
+from outgrow.stats.grouped import GroupedSums, Keys
+from outgrow.stats.state import from_tree, merge
+
+LEAST_GIANT = 100_000
+"""Rows that any group may have without being a giant."""
+
+PARALLEL, SAMPLE, TOGETHER, AUTO = "parallel", "sample", "together", "auto"
+GIANTS = (AUTO, PARALLEL, SAMPLE, TOGETHER)
+
+
+@dataclass(frozen=True, eq=False)
+class Counted:
+    """The groups there are, in the order of the hashes of their keys.
+
+    Attributes
+    ----------
+    hashes, rows : ndarrays of shape (groups,).
+    keys : the key columns.
+    """
+
+    hashes: np.ndarray
+    rows: np.ndarray
+    keys: pa.Table
+
+    @property
+    def nulls(self) -> np.ndarray:
+        """Groups whose key has a part that is missing."""
+        return key_nulls(self.keys)
+
+
+def count_groups(dataset: Dataset, by: tuple[str, ...], *, stage: str) -> Counted:
+    """Count the rows of each group where they are; only the key columns are read."""
+    found: Any = None
+    for tree in dataset.engine.each_piece(dataset.scan.select(by), CountGroups(by), stage=stage):
+        if tree is not None:
+            found = merge(found, from_tree(tree))
+    if found is None:
+        raise DataError("There are no rows to learn from. Check the path, the conditions and the split.")
+    keys, counts = found
+    assert isinstance(keys, Keys)
+    assert isinstance(counts, GroupedSums)
+    return Counted(keys.hashes, counts.sums[:, 0].astype(np.int64), keys.table)
+
+
+@dataclass(frozen=True, eq=False)
+class GroupPlan:
+    """What `PerGroup.fit` would do, or does.
+
+    Attributes
+    ----------
+    way : 'at once' for all groups together from one pass a step; 'one by one' for a fit for each key.
+    groups, rows : how many there are.
+    sizes : the smallest, the median, the 95th percentile and the largest number of rows of a group.
+    too_few, nulls : groups with fewer than `min_rows` rows, and groups whose key is missing.
+    bins : calls among which the groups are shared out; 0 where nothing is.
+    giants : keys of groups with more than `giant_rows` rows, with their rows, the largest first.
+    giants_are : what happens to them: 'parallel', 'sample' or 'together'.
+    """
+
+    way: str
+    groups: int
+    rows: int
+    sizes: tuple[int, int, int, int]
+    too_few: int
+    nulls: int
+    bins: int
+    giants: list[tuple[tuple[Any, ...], int]]
+    giants_are: str
+    giant_rows: int
+
+    def __repr__(self) -> str:
+        low, median, high, most = self.sizes
+        lines = [
+            f"{self.groups:,} groups of {self.rows:,} rows, fitted {self.way}",
+            f"rows of a group: {low:,} to {most:,}, median {median:,}, 95 % have at most {high:,}",
+        ]
+        if self.bins:
+            lines.append(f"shared out among {self.bins:,} bins of about {self.rows // self.bins:,} rows")
+        if self.too_few:
+            lines.append(f"{self.too_few:,} have too few rows")
+        if self.nulls:
+            lines.append(f"{self.nulls:,} have a key that is null")
+        if self.giants:
+            named = ", ".join(f"{_said(key)} ({rows:,} rows)" for key, rows in self.giants[:5])
+            more = f" and {len(self.giants) - 5:,} more" if len(self.giants) > 5 else ""
+            lines.append(
+                f"giants of more than {self.giant_rows:,} rows, {_FATES[self.giants_are]}: {named}{more}"
+            )
+        return "\n".join(lines)
+
+
+_FATES = {
+    PARALLEL: "each trained data-parallel",
+    SAMPLE: "sampled",
+    TOGETHER: "each in one call like any other",
+}
+
+
+def _said(key: tuple[Any, ...]) -> str:
+    return " / ".join(map(str, key))
+
+
+def packing_of(by: tuple[str, ...], counted: Counted, chosen: np.ndarray, *, slots: int, row_bytes: int,
+               most: int | None) -> Packing:  # fmt: skip
+    """The chosen groups in bins."""
+    return Packing.of(
+        by, counted.hashes[chosen], counted.rows[chosen], slots=slots, row_bytes=row_bytes, most=most
+    )
+
+
+def plan_of(counted: Counted, way: str, *, min_rows: int, bins: int, giants: np.ndarray, giants_are: str,
+            giant_rows: int) -> GroupPlan:  # fmt: skip
+    """The plan for groups of these sizes."""
+    rows = counted.rows
+    low, median, high, most = (
+        int(value) for value in np.quantile(rows, [0, 0.5, 0.95, 1], method="inverted_cdf")
+    )
+    places = np.flatnonzero(giants)
+    places = places[np.argsort(-rows[places], kind="stable")]
+    keys = counted.keys.take(pa.array(places)).to_pylist()
+    named = [(tuple(key.values()), int(rows[place])) for key, place in zip(keys, places, strict=True)]
+    return GroupPlan(
+        way, len(rows), int(rows.sum()), (low, median, high, most), int((rows < min_rows).sum()),
+        int(counted.nulls.sum()), bins, named, giants_are, giant_rows,
+    )  # fmt: skip

@@ -1,0 +1,168 @@
+"""Groups fitted one by one: what runs where their rows are, and what comes back."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from outgrow import artifact
+from outgrow.data.batch import Batch
+from outgrow.engine.groups import Groups
+from outgrow.groups.inner import Inner
+from outgrow.ml.base import Task
+
+OK, FAILED, TOO_FEW = "ok", "failed", "too few rows"
+_CHUNK_GROUPS, _CHUNK_BYTES, _CHUNK_SECONDS = 2000, 16 << 20, 5.0
+"""When what was fitted so far is sent on, and kept in the checkpoint."""
+
+
+@dataclass
+class Fits:
+    """What became of groups: parallel lists, one entry a group."""
+
+    hashes: list[int] = field(default_factory=list)
+    errors: list[str | None] = field(default_factory=list)
+    metrics: list[list[float]] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    payloads: list[bytes] = field(default_factory=list)
+    classes: list[Any] = field(default_factory=list)
+
+    def add(self, hash: int, error: str | None, metrics: Sequence[float], seconds: float,
+            payload: bytes = b"") -> None:  # fmt: skip
+        self.hashes.append(hash)
+        self.errors.append(error)
+        self.metrics.append(list(metrics))
+        self.seconds.append(seconds)
+        self.payloads.append(payload)
+
+    def see(self, classes: Any) -> None:
+        """Note the classes of a group."""
+        self.classes += [label for label in np.asarray(classes).tolist() if label not in self.classes]
+
+    def extend(self, other: Fits) -> None:
+        for name in ("hashes", "errors", "metrics", "seconds", "payloads"):
+            getattr(self, name).extend(getattr(other, name))
+        self.see(other.classes)
+
+    def good(self) -> Fits:
+        """Those that did not fail."""
+        found = Fits(classes=self.classes)
+        for place, error in enumerate(self.errors):
+            if error is None:
+                found.add(
+                    self.hashes[place], None, self.metrics[place], self.seconds[place], self.payloads[place]
+                )
+        return found
+
+    def to_tree(self) -> dict[str, Any]:
+        return {
+            "hashes": np.array(self.hashes, dtype=np.uint64), "errors": self.errors,
+            "metrics": np.array(self.metrics, dtype=np.float64), "seconds": np.array(self.seconds),
+            "sizes": np.array(list(map(len, self.payloads)), dtype=np.int64),
+            "payload": b"".join(self.payloads), "classes": self.classes,
+        }  # fmt: skip
+
+    @classmethod
+    def from_tree(cls, tree: dict[str, Any]) -> Fits:
+        ends = np.cumsum(tree["sizes"]).tolist()
+        payload, starts = tree["payload"], [0, *ends[:-1]] if ends else []
+        return cls(
+            tree["hashes"].tolist(), tree["errors"], tree["metrics"].tolist(), tree["seconds"].tolist(),
+            [payload[start:end] for start, end in zip(starts, ends, strict=True)], list(tree["classes"]),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class FitGroups:
+    """Fits one group after the other; a failure is a group's own.
+
+    Attributes
+    ----------
+    inner : what fits one group.
+    metrics : the names of its metrics.
+    folder : where what was fitted is kept, or None.
+    """
+
+    inner: Inner
+    task: Task
+    metrics: tuple[str, ...]
+    folder: str | None
+
+    def __call__(self, groups: Groups) -> Iterator[dict[str, Any]]:
+        fits, size, began = Fits(), 0, time.perf_counter()
+        for hash, batch in groups:
+            self.fit(hash, batch, fits)
+            size += len(fits.payloads[-1])
+            late = time.perf_counter() - began > _CHUNK_SECONDS
+            if late or size > _CHUNK_BYTES or len(fits.hashes) >= _CHUNK_GROUPS:
+                yield self._sent(fits)
+                fits, size, began = Fits(), 0, time.perf_counter()
+        if fits.hashes:
+            yield self._sent(fits)
+
+    def fit(self, hash: int, batch: Batch, fits: Fits) -> None:
+        """Fit a group."""
+        began = time.perf_counter()
+        wanted = [*self.task.columns, *(name for name in (self.task.target, self.task.weight) if name)]
+        rows = batch.select(wanted)
+        try:
+            fitted = self.inner.fit(rows, self.task)
+            found = self.inner.measure(fitted, rows, self.task)
+            payload = self.inner.dump(fitted)
+        except Exception as error:  # whatever a group's rows do to its estimator, other groups go on
+            said = f"{type(error).__name__}: {error}"
+            fits.add(hash, said, [np.nan] * len(self.metrics), time.perf_counter() - began)
+            return
+        if hasattr(fitted, "classes_"):
+            fits.see(fitted.classes_)
+        values = [found[name] for name in self.metrics]
+        fits.add(hash, None, values, time.perf_counter() - began, payload)
+
+    def _sent(self, fits: Fits) -> dict[str, Any]:
+        if self.folder is not None:
+            keep(self.folder, fits.good())
+        return fits.to_tree()
+
+
+def checkpoint_folder(checkpoint: str | os.PathLike[str] | None, identity: Any) -> str | None:
+    """The folder for this fit and no other, below the one that was given."""
+    if checkpoint is None:
+        return None
+    text = json.dumps(identity, sort_keys=True, default=_as_text)
+    folder = Path(checkpoint) / f"groups-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    folder.mkdir(parents=True, exist_ok=True)
+    return str(folder.absolute())
+
+
+def keep(folder: str, fits: Fits) -> None:
+    """Write what was fitted as a file that appears whole or not at all."""
+    if fits.hashes:
+        name = hashlib.sha256(np.sort(np.array(fits.hashes, dtype=np.uint64)).tobytes()).hexdigest()[:24]
+        artifact.write_file(Path(folder) / f"{name}.part", artifact.pack(fits.to_tree()), overwrite=True)
+
+
+def kept(folder: str | None) -> Fits:
+    """What earlier runs have fitted."""
+    fits = Fits()
+    for path in sorted(Path(folder).glob("*.part")) if folder is not None else ():
+        fits.extend(Fits.from_tree(artifact.unpack(path.read_bytes())))
+    return fits
+
+
+def forget(folder: str | None) -> None:
+    """Remove what was kept: the fit is whole."""
+    if folder is not None:
+        shutil.rmtree(folder)
+
+
+def _as_text(value: Any) -> str:
+    return hashlib.sha256(value).hexdigest() if isinstance(value, bytes) else repr(value)

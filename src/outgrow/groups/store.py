@@ -1,0 +1,162 @@
+"""Many small models as few large arrays, found by key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, Protocol
+
+import numpy as np
+from sklearn.base import clone
+
+from outgrow.data.batch import Batch
+from outgrow.engine.matrix import check_finite
+from outgrow.groups.inner import Inner
+from outgrow.ml.base import Transformer
+from outgrow.ml.grouped import GroupForm, Layer, Stacked, columns_of, numeric_example, steps_of
+
+CACHED = 10_000
+"""Models that stay built; others are built anew from their bytes when they are asked."""
+
+
+class Models(Protocol):
+    """The models of all groups, in the order of the hashes of their keys."""
+
+    @property
+    def hashes(self) -> np.ndarray:
+        """The hashes, sorted."""
+
+    def model(self, place: int) -> Any:
+        """The fitted estimator of one group."""
+
+    def answer(self, method: str, batch: Batch, place: np.ndarray) -> np.ndarray:
+        """What the models at `place`, one for each row, answer."""
+
+    def to_tree(self) -> dict[str, Any]:
+        """As an artifact stores them."""
+
+
+def find(hashes: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """The place of each wanted key among sorted hashes; -1 where there is none."""
+    if not len(hashes):
+        return np.full(len(wanted), -1)
+    place = np.minimum(np.searchsorted(hashes, wanted), len(hashes) - 1)
+    return np.where(hashes[place] == wanted, place, -1)
+
+
+@dataclass(frozen=True, eq=False)
+class StackedModels:
+    """What each step learned, as arrays whose first axis are the groups."""
+
+    hashes: np.ndarray
+    steps: list[Stacked]
+    forms: Sequence[GroupForm]
+    columns: list[np.ndarray]
+    estimator: Any
+    features: Sequence[str]
+
+    @classmethod
+    def of(cls, estimator: Any, features: Sequence[str], hashes: np.ndarray,
+           steps: list[Stacked]) -> StackedModels:  # fmt: skip
+        """The models of an estimator whose steps all have forms."""
+        own = steps_of(estimator)
+        forms = [form for step in own if (form := step._group_form()) is not None]
+        example = numeric_example(features)
+        columns = [columns_of(step, example, features) for step in own]
+        return cls(hashes, steps, forms, columns, estimator, features)
+
+    def model(self, place: int) -> Any:
+        fitted = clone(self.estimator)
+        parts = [self._learned(step, number, place) for number, step in enumerate(steps_of(fitted))]
+        whole = {**self._promised(), "steps_": parts} if hasattr(fitted, "steps") else parts[0]
+        fitted._restore(whole)
+        return fitted
+
+    def answer(self, method: str, batch: Batch, place: np.ndarray) -> np.ndarray:
+        assert method == "predict", "forms answer with numbers"
+        X = batch.matrix()
+        check_finite(X, "X", missing=self.forms[0].missing)
+        for form, columns, learned in zip(self.forms[:-1], self.columns, self.steps, strict=False):
+            X = Layer(form, columns, self.hashes, learned)(X, place)
+        check_finite(X, "X", missing=self.forms[-1].missing)
+        return self.forms[-1].apply(X, self.steps[-1], place)
+
+    def to_tree(self) -> dict[str, Any]:
+        return {"hashes": self.hashes, "steps": self.steps}
+
+    def _learned(self, step: Any, number: int, place: int) -> dict[str, Any]:
+        """What a step learned in one group, as an estimator of its own would have."""
+        names = [self.features[column] for column in self.columns[number]]
+        chosen = {"selected_" if isinstance(step, Transformer) else "features_": names}
+        own = {name: array[place] for name, array in self.steps[number].items()}
+        plain = {name: value if value.ndim else float(value) for name, value in own.items()}
+        return {**self._promised(), **chosen, **self.forms[number].beside(), **plain}
+
+    def _promised(self) -> dict[str, Any]:
+        names = np.array(self.features, dtype=object)
+        columns = dict.fromkeys(self.features, "number")
+        return {"columns_": columns, "n_features_in_": len(names), "feature_names_in_": names}
+
+
+@dataclass(frozen=True, eq=False)
+class RaggedModels:
+    """Models as bytes, one behind the other; the one of group i from `offsets[i]` to `offsets[i + 1]`."""
+
+    hashes: np.ndarray
+    offsets: np.ndarray
+    payload: np.ndarray
+    inner: Inner
+    classes: np.ndarray | None
+    _built: Callable[[int], Any] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_built", lru_cache(CACHED)(self._build))
+
+    def first(self) -> bytes:
+        """The bytes of one of the models."""
+        return self.payload[: self.offsets[1]].tobytes()
+
+    def __reduce__(self) -> Any:
+        return RaggedModels, (self.hashes, self.offsets, self.payload, self.inner, self.classes)
+
+    def model(self, place: int) -> Any:
+        """The model of a group."""
+        return self._built(place)
+
+    def answer(self, method: str, batch: Batch, place: np.ndarray) -> np.ndarray:
+        if not len(place):
+            return self._nothing(method)
+        order = np.argsort(place, kind="stable")
+        places, starts = np.unique(place[order], return_index=True)
+        sorted_rows = batch.take(order)
+        parts = []
+        for group, start, end in zip(places.tolist(), starts, [*starts[1:], len(order)], strict=True):
+            model = self.model(group)
+            found = self.inner.answer(model, sorted_rows.slice(int(start), int(end - start)), method)
+            parts.append(self._widened(found, model) if found.ndim == 2 else found)
+        together = np.concatenate(parts)
+        out = np.empty_like(together)
+        out[order] = together
+        return out
+
+    def to_tree(self) -> dict[str, Any]:
+        return {"hashes": self.hashes, "offsets": self.offsets, "payload": self.payload}
+
+    def _build(self, place: int) -> Any:
+        return self.inner.load(self.payload[self.offsets[place] : self.offsets[place + 1]].tobytes())
+
+    def _widened(self, shares: np.ndarray, model: Any) -> np.ndarray:
+        """Probabilities of all classes, from those of a group's own."""
+        assert self.classes is not None
+        wide = np.zeros((len(shares), len(self.classes)))
+        if len(model.classes_) == 1:  # of which scikit-learn's boosting makes two columns
+            shares = np.ones((len(shares), 1))
+        wide[:, np.searchsorted(self.classes, model.classes_)] = shares
+        return wide
+
+    def _nothing(self, method: str) -> np.ndarray:
+        if method == "predict_proba":
+            assert self.classes is not None
+            return np.zeros((0, len(self.classes)))
+        return np.zeros(0, dtype=np.float64 if self.classes is None else self.classes.dtype)
