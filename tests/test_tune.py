@@ -171,6 +171,7 @@ def test_arrays_and_weights_for_scikit_learn() -> None:
     ours, theirs = (sorted(each.trials["r2"].to_pylist()) for each in (by_hand, found))
     assert theirs == pytest.approx(ours, rel=1e-9)
     assert found.best_parameters == {"alpha": 0.1}
+    assert found.best_estimator.predict(X) == pytest.approx(by_hand.best_estimator.predict(X))
 
 
 def test_functions_get_rows_and_report() -> None:

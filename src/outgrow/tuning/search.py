@@ -251,7 +251,7 @@ class _Plan:
 
     what: Any
     training: Training | None
-    arrays: bool
+    arrays: tuple[Any, Any, Any] | None
     folds: Folds
     metrics: tuple[str, ...]
     engine: Any
@@ -268,7 +268,7 @@ class _Plan:
             rows = None if X is None else dataset(X)
             training = None if rows is None else Training(rows, None, None)
             where = engine or (rows.engine if rows is not None else Local())
-            return cls(_Function(what), training, False, folds, metrics or ("value",), where)
+            return cls(_Function(what), training, None, folds, metrics or ("value",), where)
         if X is None:
             raise ParameterError("X is missing: an estimator is tuned on rows.")
         classifier = is_classifier(what)
@@ -281,7 +281,8 @@ class _Plan:
         training = open_training(opener, X, y, weight)
         metrics = metrics or ("log_loss" if classifier else "r2",)
         check_metrics(metrics, classifier=classifier)
-        return cls(what, training, not is_table(X), folds, metrics, engine or training.dataset.engine)
+        arrays = None if is_table(X) else (X, y, weight)
+        return cls(what, training, arrays, folds, metrics, engine or training.dataset.engine)
 
     @property
     def directions(self) -> list[str]:
@@ -346,7 +347,7 @@ class _Plan:
         question = Question(target, self.training.weight, self.folds, self.metrics[0], shares)
         if isinstance(self.what, Estimator):
             return Fit(self.what, question, cores)
-        return ScikitLearn(self.what, question, None if self.arrays else tuple(self.features))
+        return ScikitLearn(self.what, question, tuple(self.features) if self.arrays is None else None)
 
     def material(self) -> Material | None:
         if self.training is None:
@@ -356,7 +357,9 @@ class _Plan:
             scan = Scan(TableSource(self.training.dataset.to_arrow()))
         change = None
         if not isinstance(self.what, Estimator | _Function):
-            change = Placed(self.folds, tuple(self.features), self.training.beside, matrix=self.arrays)
+            change = Placed(
+                self.folds, tuple(self.features), self.training.beside, matrix=self.arrays is not None
+            )
         return Material(scan.pieces(), scan.example().to_arrow().schema, change)
 
     def fitted(self, parameters: Mapping[str, Any]) -> Any:
@@ -364,6 +367,9 @@ class _Plan:
         assert self.training is not None
         target, weight, rows = self.training.target, self.training.weight, self.training.dataset
         model = clone(self.what).set_params(**parameters)
+        if self.arrays is not None:
+            X, y, given = self.arrays
+            return model.fit(X, y, **({} if given is None else {"sample_weight": given}))
         if isinstance(model, Estimator):
             rows = rows if not self.folds.hidden else rows.select(*self.features, *self.training.beside)
             return model.fit(rows, target, **({} if weight is None else {"sample_weight": weight}))
@@ -371,7 +377,7 @@ class _Plan:
         X = table.select(self.features).to_pandas()
         weighted = {} if weight is None else {"sample_weight": table[weight].to_numpy()}
         y = table[target].to_numpy(zero_copy_only=False)
-        return model.fit(X.to_numpy() if self.arrays else X, y, **weighted)
+        return model.fit(X, y, **weighted)
 
 
 @dataclass(frozen=True)
