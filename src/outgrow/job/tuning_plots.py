@@ -16,7 +16,7 @@ LINES = 200
 
 def history(values: Sequence[tuple[int, float]], best: Sequence[tuple[int, float]], metric: str) -> str:
     """The value of each trial, and the best so far."""
-    canvas = Canvas("history", width=6.4)
+    canvas = Canvas("history")
     with canvas as axes:
         if values:
             axes.scatter(*zip(*values, strict=True), s=14, color=SERIES[0], alpha=0.6, label="trial")
@@ -30,11 +30,11 @@ def history(values: Sequence[tuple[int, float]], best: Sequence[tuple[int, float
 def importance(shares: Mapping[str, float]) -> str:
     """How much of the differences between trials each parameter explains."""
     names = list(shares)[::-1]
-    canvas = Canvas("tuning-importance", height=0.8 + 0.28 * len(names))
+    canvas = Canvas("tuning-importance")
     with canvas as axes:
         places = np.arange(len(names))
         axes.barh(places, [shares[name] for name in names], height=0.62, color=SERIES[0])
-        axes.set_yticks(places, names)
+        axes.set_yticks(places, [short_names(list(shares))[name] for name in names])
         axes.set_xlabel("Share of the differences explained")
         axes.grid(visible=False, axis="y")
     return canvas.svg
@@ -43,7 +43,7 @@ def importance(shares: Mapping[str, float]) -> str:
 def parallel(trials: Sequence[Mapping[str, Any]], names: Sequence[str], logs: set[str],
              values: Sequence[float], metric: str, *, smaller: bool) -> str:  # fmt: skip
     """A line for each trial through its settings; the better, the stronger."""
-    canvas = Canvas("parallel", width=max(6.4, 1.5 * (len(names) + 1)))
+    canvas = Canvas("parallel", width=8.6, height=3.2)
     order = np.argsort(values)[:: -1 if smaller else 1][-LINES:]
     with canvas as axes:
         axes.grid(visible=False)
@@ -58,7 +58,7 @@ def parallel(trials: Sequence[Mapping[str, Any]], names: Sequence[str], logs: se
                 alpha=1.0 if best else 0.08 + 0.4 * strength**2, lw=2.2 if best else 1.0,
                 zorder=3 if best else 2,
             )  # fmt: skip
-        axes.set_xticks(range(len(columns)), [*names, metric], rotation=20, ha="right")
+        axes.set_xticks(range(len(columns)), [*short_names(names).values(), metric])
         axes.set_yticks([])
         axes.spines["left"].set_visible(False)
         for at, (_, marks) in enumerate(columns):
@@ -87,6 +87,15 @@ def cost(trials: Sequence[tuple[float, float]], metric: str) -> str:
         if len(seconds) and min(seconds) > 0 and max(seconds) / min(seconds) > 30:
             axes.set_xscale("log")
     return canvas.svg
+
+
+def short_names(names: Sequence[str]) -> dict[str, str]:
+    """Parameters without the names of their steps, where that leaves them apart."""
+    bare = [name.rpartition("__")[2] for name in names]
+    return {
+        name: own if bare.count(own) == 1 else name.replace("__", " ")
+        for name, own in zip(names, bare, strict=True)
+    }
 
 
 def _heights(values: list[Any], *, log: bool) -> tuple[np.ndarray, list[tuple[float, str]]]:

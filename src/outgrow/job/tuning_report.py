@@ -37,8 +37,9 @@ def tuning_report(job: Job, searched: Searched) -> str:
         states=Counter(row["state"] for row in table),
         parameters=tuned.best_parameters,
         score_rows=_compared(searched),
+        settings=_settings(tuned, done),
         plots=_plots(tuned, done),
-        names=_names(table, tuned.metrics),
+        names=plots.short_names(_names(table, tuned.metrics)),
         rows=_best_first(done, tuned.metrics[0])[:_ROWS],
         failed=[row for row in table if row["error"]][:_ROWS],
         libraries=libraries(),
@@ -72,11 +73,8 @@ def _plots(tuned: Any, done: list[dict[str, Any]]) -> list[Plot]:
     reached = (np.minimum if smaller else np.maximum).accumulate(values).tolist() if values else []
     numbers = [row["trial"] for row in done]
     points, best = (list(zip(numbers, heights, strict=True)) for heights in (values, reached))
-    names, shares = _names(done, tuned.metrics), _importances(tuned, len(done))
+    shares = _importances(tuned, len(done))
     found = [plot("History", "Each trial, and the best so far.", plots.history(points, best, said))]
-    if len(done) > 2 and names:
-        svg = plots.parallel(done, names, _logs(tuned), values, said, smaller=smaller)
-        found.append(plot("Settings", "A line for each trial, the stronger the better it did.", svg))
     if shares:
         caption = "How much of the differences between trials a setting explains (fANOVA)."
         found.append(plot("What matters", caption, plots.importance(shares)))
@@ -85,6 +83,18 @@ def _plots(tuned: Any, done: list[dict[str, Any]]) -> list[Plot]:
         svg = plots.cost(timed, said)
         found.append(plot("Cost and quality", "What trials reached, against what they took.", svg))
     return found
+
+
+def _settings(tuned: Any, done: list[dict[str, Any]]) -> Plot | None:
+    """A line for each trial through what it chose."""
+    metric, names = tuned.metrics[0], _names(done, tuned.metrics)
+    if len(done) < 3 or not names:
+        return None
+    svg = plots.parallel(
+        done, names, _logs(tuned), [row[metric] for row in done], say.metric_name(metric),
+        smaller=metric in SMALLER_IS_BETTER,
+    )  # fmt: skip
+    return plot("Settings", "A line for each trial, the stronger the better it did; orange is the best.", svg)
 
 
 def _logs(tuned: Any) -> set[str]:
