@@ -26,7 +26,7 @@ from outgrow.ml.pipeline import Pipeline
 from outgrow.stats.scores import BINS, CALIBRATION_BINS, EXACT_ROWS
 from outgrow.stats.state import from_tree, merge, to_tree
 
-LEAST_BINS = 200
+LEAST_BINS = 100
 """For each bin of the calibration, where there are too many scores to be kept."""
 Setting = Mapping[str, Any]
 
@@ -101,7 +101,7 @@ def fit_many(estimator: Any, X: Any, y: Any, settings: Sequence[Setting], sample
     Notes
     -----
     The scores of a classifier are those of `cross_validate`. With so many candidates that their held-out rows
-    together exceed five million, areas under curves are read from scores counted in bins, at least 4,000.
+    together exceed five million, areas under curves are read from scores counted in bins, at least 2,000.
 
     Examples
     --------

@@ -73,7 +73,12 @@ class RankedScores(State):
     def average_precision(self) -> float:
         """Area under the precision-recall curve by steps, as `sklearn.metrics.average_precision_score`."""
         precision, recall = self.precision_recall()
-        return float(np.sum(np.diff(recall) * precision[1:]))
+        height = precision[1:]
+        if self.rows > self.exact:  # the positives of a bin lie evenly between the precisions at its ends
+            own = np.maximum(np.diff(self._cumulated()[1]), 1.0)
+            before = np.append(height[:1], height[:-1])
+            height = before + (height - before) * (own + 1) / (2 * own)
+        return float(np.sum(np.diff(recall) * height))
 
     def error_bound(self) -> float:
         """How far the ROC area can be off because scores within a bin were not told apart; 0 when exact."""

@@ -28,6 +28,8 @@ _SLOW = 0.1
 """A step that gains more than this share of the one before it shows that the curvature serves badly."""
 _LEFT = 1e-2
 """A step leaves no less of its gain than this share, for all that is assumed."""
+SPEAKERS = 4
+"""Candidates of a fold that get their curvature over all rows, for all of its candidates."""
 _HALVINGS = 30
 
 
@@ -116,15 +118,17 @@ class _Descent:
     def run(self, tol: float, max_iter: int) -> None:
         wanted = ~self.found.known
         left = np.arange(len(self.folds))
+        neighbours = [] if wanted.any() else self._neighbours()  # told when near: in the second pass
         for count in range(1, max_iter + 1):
-            losses, gradients = self._sums(left, wanted[left])
+            losses, gradients = self._sums(left, wanted[left], neighbours if count == 2 else [])
             objective = losses + self.penalties.value(self.found.w[left], left)
             before = self.found.objective[left]
             fell = objective <= before + np.where(np.isfinite(before), 1e-9 * np.abs(before), 0.0)
             self._go_back(left[~fell])
+            wanted[left[~fell]] = True
             going = left[fell]
             done = self._advance(going, objective[fell], gradients[fell], wanted, tol)
-            self.rows.view.run.tell("step", count, loss=float(np.mean(self.found.objective[going])))
+            self.rows.view.run.tell("step", count, loss=float(objective.min()))
             hopeless = self.halvings[left] > _HALVINGS
             left = left[~np.isin(left, done) & ~hopeless]
             if not len(left):
@@ -133,10 +137,28 @@ class _Descent:
     def curve(self) -> None:
         """The curvature where each has ended."""
         everyone = np.arange(len(self.folds))
-        self._sums(everyone, np.ones(len(everyone), bool))
+        self._sums(everyone, np.ones(len(everyone), bool), [])
 
-    def _sums(self, which: np.ndarray, curved: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Losses and gradients of some candidates; curvatures of those `curved` are noted."""
+    def _neighbours(self) -> list[np.ndarray]:
+        """In each fold the candidates with similar penalties, the first of each speaking for the others."""
+        strength = self.penalties.l1 + self.penalties.l2
+        found: list[np.ndarray] = []
+        for k in np.unique(self.folds):
+            own = np.flatnonzero(self.folds == k)
+            parts = np.array_split(own[np.argsort(strength[own], kind="stable")], SPEAKERS)
+            found += [np.roll(part, -(len(part) // 2)) for part in parts if len(part)]
+        return found
+
+    def _sums(self, which: np.ndarray, curved: np.ndarray,
+              neighbours: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+        """Losses and gradients of some candidates; curvatures of those `curved` are noted.
+
+        Of neighbours, only the first gets its curvature; by how much the one it had was wrong about it, those
+        of the others are about as wrong.
+        """
+        speakers = [part[0] for part in neighbours]
+        curved = curved | np.isin(which, speakers)
+        before = self.found.H[speakers]
 
         def fold(block: Block, table: np.ndarray, folds: np.ndarray, places: np.ndarray) -> Sums:
             return self.likelihoods.sums(self.rows, block, table, folds, places)
@@ -148,6 +170,8 @@ class _Descent:
         if len(places):
             self.found.H[which[places]] = self.scale * self.likelihoods.unpacked(packed)
             self.found.known[which[places]] = True
+        for (speaker, *others), old in zip(neighbours, before, strict=True):
+            self.found.H[others] += self.found.H[speaker] - old
         return self.scale * losses, self.scale * gradients
 
     def _go_back(self, which: np.ndarray) -> None:
@@ -166,6 +190,8 @@ class _Descent:
         step, gain = _steps(
             found.H[which], gradients, self.likelihoods.gauge(), self.penalties, found.w[which], which
         )
+        lost = ~fresh & ~(gain >= 0)  # a curvature that was put together need not be one
+        step[lost], gain[lost] = 0.0, np.inf
         self.step[which] = step
         found.w[which] += step
         found.steps[which] += 1
@@ -174,7 +200,7 @@ class _Descent:
         before = self.gain[which]
         ratio = gain / before
         self.gain[which] = gain
-        wanted[which] = np.where(fresh, share > _NEAR, ratio > _SLOW)
+        wanted[which] = np.where(fresh, share > _NEAR, lost | (ratio > _SLOW))
         # a step leaves about the share of its gain that the step before it left of its own
         left = np.where(np.isfinite(before) & (ratio <= _SLOW), np.maximum(ratio, _LEFT), 1.0)
         done = share * left <= tol
