@@ -35,6 +35,9 @@ from outgrow.serve.versions import Follower
 from outgrow.testing import EngineCase
 
 FEATURES = ["a", "b", "c"]
+FEW_ENGINES = pytest.mark.parametrize(
+    "engine", ["local-3-pieces", "spark-frame", "spark-path"], indirect=True
+)
 BY = ["shop", "day"]
 DAYS = [datetime.date(2026, 1, 1), datetime.date(2026, 1, 2)]
 
@@ -349,10 +352,9 @@ def test_wrong_input(action: Callable[[pa.Table], Any], error: type[Exception], 
 # ---- large groups and interrupted runs -------------------------------------------------------------------
 
 
+@FEW_ENGINES
 @pytest.mark.parametrize("giants", ["parallel", "sample", "together"])
 def test_giants(giants: str, engine: EngineCase) -> None:
-    if engine.name in ("local-1-piece", "local-2-pieces", "local-7-pieces"):
-        pytest.skip("one local engine in pieces is enough")
     table = sales()
     model = og.PerGroup(og.ElasticNet(alpha=0.01), by=BY, giants=giants, giant_rows=200)
     plan = model.plan(engine.open(table), "sold")
@@ -534,10 +536,9 @@ def timed(rows: int = 900) -> pa.Table:
     return sales(rows).append_column("moment", pa.array(moment))
 
 
+@FEW_ENGINES
 @pytest.mark.parametrize("estimator", [og.Ridge(), og.ElasticNet(alpha=0.01)], ids=kind)
 def test_backtest(estimator: Any, engine: EngineCase) -> None:
-    if engine.name in ("local-1-piece", "local-2-pieces", "local-7-pieces"):
-        pytest.skip("one local engine in pieces is enough")
     table = timed()
     found = og.PerGroup(estimator, by=BY).backtest(engine.open(table), "sold", time="moment", folds=2)
     folds = found.folds.to_pylist()

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from threading import Lock
 from typing import Any
 
 from sklearn.base import BaseEstimator
@@ -17,6 +18,8 @@ from sklearn.base import BaseEstimator
 from outgrow._optional import optional
 from outgrow.errors import ArtifactError
 
+_one_at_a_time = Lock()
+"""NumPy reads the headers of arrays with `ast`, which fails in Python 3.11 when threads do it side by side."""
 _own = ContextVar("own", default=False)
 
 
@@ -70,7 +73,8 @@ def load(payload: bytes, *, trusted: bool = False) -> Any:
     unknown = _skops().get_untrusted_types(data=payload)
     if not trusted and not is_own():
         _refuse(unknown, "It was not loaded")
-    return _skops().loads(payload, trusted=unknown)
+    with _one_at_a_time:
+        return _skops().loads(payload, trusted=unknown)
 
 
 def check_loadable(payload: bytes) -> None:
