@@ -19,7 +19,7 @@ from outgrow._optional import optional
 from outgrow.errors import ArtifactError
 
 _one_at_a_time = Lock()
-"""NumPy reads the headers of arrays with `ast`, which fails in Python 3.11 when threads do it side by side."""
+"""NumPy reads headers of arrays with `ast`, which fails in Python 3.11 when threads do it side by side."""
 _own = ContextVar("own", default=False)
 
 
