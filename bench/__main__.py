@@ -27,6 +27,11 @@ def main() -> None:
 
         serving.main()
         return
+    if sys.argv[1:2] == ["search"]:
+        from bench import search
+
+        search.main(*map(int, sys.argv[2:4]))
+        return
     if sys.argv[1:2] == ["groups"]:
         from bench import groups
 

@@ -6,16 +6,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow.parquet as pq
 
 import outgrow as og
 from bench.cases.names import LOCAL, SKLEARN
-from bench.contest import Case, Contender, Judge, Place, Quality, Target
+from bench.contest import WARM_ROWS, Case, Contender, Judge, Place, Quality, Target
 from bench.data import FEATURES, read_label, read_matrix, table_path
 from outgrow.ml.many import ManyFits, fit_many
 
 PENALTIES, FOLDS = 50, 5
 STRENGTHS = np.logspace(-4, 4, PENALTIES)
-SMALL, QUICK_SMALL = 50_000, 5_000
+SMALL, QUICK_SMALL = 50_000, 2_000
 CHECKED = (0, 20, 49)
 """Settings whose objectives are compared with ordinary fits."""
 
@@ -70,7 +71,8 @@ def sklearn(place: Place) -> None:
 
 
 def _small(place: Place) -> Path:
-    return table_path("numbers", QUICK_SMALL if place.quick else SMALL)
+    warming = pq.read_metadata(place.path).num_rows <= WARM_ROWS
+    return table_path("numbers", QUICK_SMALL if place.quick or warming else SMALL)
 
 
 def judge(path: Path) -> Judge:
