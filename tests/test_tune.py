@@ -303,6 +303,18 @@ def test_a_trial_that_kills_its_worker_is_tried_again_and_then_given_up() -> Non
     assert found.best_parameters == {"x": 0}
 
 
+def test_a_worker_that_stands_still_is_noticed(tmp_path: Path) -> None:
+    def stops_once(parameters: dict[str, Any]) -> float:
+        if not (tmp_path / "stopped").exists():
+            (tmp_path / "stopped").write_text("")
+            os.kill(os.getpid(), signal.SIGSTOP)
+        return parameters["x"]
+
+    found = og.tune(stops_once, space={"x": [0, 1]}, sampler="grid", metric="loss", workers=1, silence=2.0)
+    assert sorted(found.trials["state"].to_pylist()) == ["complete", "complete", "fail"]
+    assert found.best_parameters == {"x": 0}
+
+
 def test_deadline_and_memory_of_a_trial() -> None:
     def greedy(parameters: dict[str, Any]) -> float:
         if parameters["x"] == 1:

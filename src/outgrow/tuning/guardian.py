@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -15,6 +16,8 @@ from outgrow.tuning.material import Material, on_this_machine
 from outgrow.tuning.worker import ALONE, DONE, OBJECTIVE
 
 _LOG = "worker-{}.log"
+_IMPORTING, _LEAVING = 60.0, 2.0
+"""Seconds that a worker may take to begin, and to end."""
 _BROKEN = 1
 """The exit code of a worker that failed outside of trials: another would, too."""
 _THREADS = ("OUTGROW_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -62,21 +65,32 @@ class Guardian:
             "memory": self.memory, "deadline": self.deadline, "silence": self.silence, "read": read,
         }  # fmt: skip
         command = [sys.executable, "-m", "outgrow.tuning.worker"]
-        with (
-            open(folder / _LOG.format(number), "wb") as log,
-            subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=self._environment(), text=True
-            ) as process,
-        ):
+        hears, beats = os.pipe()
+        with open(folder / _LOG.format(number), "wb") as log:
+            process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=self._environment(),
+                pass_fds=[beats],
+            )  # fmt: skip
+        os.close(beats)
+        with process:
             assert process.stdin is not None
             try:
-                process.stdin.write(json.dumps(task) + "\n")
+                process.stdin.write(json.dumps({**task, "beats": beats}).encode() + b"\n")
                 process.stdin.flush()
-                return process.wait()
+                self._listen(hears)
             except BrokenPipeError:
-                return process.wait()
+                pass  # it has died at once; its exit code says why
             finally:
-                process.kill()
+                os.close(hears)
+                process.stdin.close()  # one that can, ends
+                _end(process)
+            return process.returncode
+
+    def _listen(self, hears: int) -> None:
+        """Return when the worker has ended, or stands still."""
+        patience = max(self.silence, _IMPORTING)
+        while select.select([hears], [], [], patience)[0] and os.read(hears, 1 << 10):
+            patience = self.silence
 
     def _environment(self) -> Mapping[str, str]:
         path = os.pathsep.join(entry for entry in sys.path if entry)
@@ -86,6 +100,13 @@ class Guardian:
         draft = folder / f".{OBJECTIVE}.{number}"
         draft.write_bytes(self.objective)
         draft.rename(folder / OBJECTIVE)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    try:
+        process.wait(_LEAVING)
+    except subprocess.TimeoutExpired:
+        process.kill()
 
 
 def _last_words(folder: Path, number: int) -> str:

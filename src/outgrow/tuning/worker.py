@@ -31,6 +31,7 @@ _LONGEST = 4_000
 def main() -> None:
     task = json.loads(sys.stdin.readline())
     threading.Thread(target=_watch_starter, daemon=True).start()
+    threading.Thread(target=_beat, args=(task["beats"], task["silence"] / 4), daemon=True).start()
     _limit(task["memory"])
     folder = Path(task["folder"])
     objective, rows = _objective(folder), mapped(folder)
@@ -121,6 +122,13 @@ def _limit(memory: int | None) -> None:
 def _watch_starter() -> None:
     sys.stdin.read()
     os._exit(ALONE)
+
+
+def _beat(line: int, every: float) -> None:
+    """Let whoever started this process hear that it is alive."""
+    while True:
+        os.write(line, b".")
+        time.sleep(min(every, 5.0))
 
 
 def _leave(_: str) -> None:
