@@ -5,6 +5,7 @@ See https://github.com/kserve/open-inference-protocol and Triton's "Binary Tenso
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -138,7 +139,7 @@ def _columns(served: Served, inputs: list[Any], binary: memoryview) -> Iterator[
         else:
             values = _from_bytes(name, binary[start : start + size], str(kind))
             start += size
-        if len(values) != int(np.prod(shape)):
+        if len(values) != math.prod(shape):
             raise RowsError(f"Input {name!r} has {len(values)} values; shape {shape} needs another number.")
         yield from _named(served, name, shape, values)
 
@@ -165,7 +166,12 @@ def _named(served: Served, name: str, shape: list[int], values: list[Any]) -> It
 def _flat(data: Any) -> list[Any]:
     if not isinstance(data, list):
         raise RowsError('An input needs "data", a list of values.')
-    return [value for row in data for value in row] if data and isinstance(data[0], list) else data
+    nested = [isinstance(row, list) for row in data]
+    if not any(nested):
+        return data
+    if not all(nested):
+        raise RowsError('"data" is a list of values, or a list of lists; here it mixes both.')
+    return [value for row in data for value in row]
 
 
 def _is_size(value: Any) -> bool:
