@@ -189,7 +189,8 @@ WRONG: dict[str, tuple[str, dict[str, Any], int, str]] = {
     "media type": ("/invocations", {"content": b"x", "headers": {"content-type": "image/png"}}, 415, "csv"),
     "no inputs": ("/v2/models/late/infer", {"json": {"inputs": []}}, 422, "a list of tensors"),
     "mixed values": ("/v2/models/late/infer",
-                     {"json": {"inputs": [{"name": "age", "shape": [1], "datatype": "FP64", "data": [[], 1.0]}]}},
+                     {"json": {"inputs": [
+                         {"name": "age", "shape": [1], "datatype": "FP64", "data": [[], 1.0]}]}},
                      422, "mixes both"),
     "a shape": ("/v2/models/late/infer",
                 {"json": {"inputs": [{"name": "age", "shape": [2], "datatype": "FP64", "data": [1]}]}},
