@@ -61,6 +61,7 @@ class BarrierFit(Generic[T]):
         self.ranks = engine.ranks_now()
         self.known = checkpoint.entries() if checkpoint else []
         self.lost = 0
+        self.named: RankLostError | None = None
         self.since = time.monotonic()
         self.patience = engine.patience
 
@@ -88,8 +89,10 @@ class BarrierFit(Generic[T]):
     def _after_loss(self, hub: Hub, error: RankLostError) -> None:
         """Take up what is known, and say so; give up when ranks are lost time and again."""
         self.lost, self.since = self.lost + 1, time.monotonic()
+        if error.rank >= 0:  # Spark may end the witnesses before they can tell who is gone
+            self.named = error
         if self.lost == ATTEMPTS:
-            raise error
+            raise self.named or error
         self.known = max(hub.states(), self.checkpoint.entries() if self.checkpoint else [], key=len)
         told = f"{error} Attempt {self.lost + 1} of {ATTEMPTS} goes on after pass {len(self.known)}."
         emit(Event(self.stage, "retry", self.lost + 1, ATTEMPTS, note=told))
