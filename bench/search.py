@@ -90,7 +90,7 @@ def _against_random(loaded: Any, train: Any, seed: int, trials: int) -> dict[str
         if not reached and done and study.best_value >= aim:
             reached.append(time.perf_counter() - began)
 
-    pruned = og.tune(loaded.pipeline, train, target, sampler="tpe", pruner="asha", trials=trials,
+    pruned = og.tune(loaded.pipeline, train, target, sampler="tpe", pruner="asha",
                      seconds=whole, callback=look, **settings)  # fmt: skip
     seconds = reached[0] if reached else whole
     _say(
