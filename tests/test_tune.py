@@ -106,6 +106,7 @@ def test_a_bad_space_is_refused_before_anything_runs(space: Any, said: str) -> N
     ("change", "said"),
     [
         ({"within": "fused", "pruner": "asha"}, "nothing to prune"),
+        ({"within": "fused", "metric": "fit_seconds"}, "share their time"),
         ({"metric": "r2"}, "not defined for a classification"),
         ({"metric": "roc_auc_ovr"}, "not defined for these classes"),
         ({"sampler": "tpee"}, "sampler='tpee'"),

@@ -22,7 +22,8 @@ from outgrow.job.settings import YamlLoader, dump_yaml
 from outgrow.job.stages import Stages
 from outgrow.ml.folds import Folds, GroupKFold, Holdout, KFold, TimeFolds
 from outgrow.ml.pipeline import Pipeline
-from outgrow.tuning.search import Tuned, tune
+from outgrow.tuning.found import Tuned
+from outgrow.tuning.search import tune
 
 STUDY, TRIALS, BEST, FOUND = "study.journal", "trials.parquet", "best.yaml", "best"
 

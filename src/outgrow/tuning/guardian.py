@@ -8,6 +8,7 @@ import select
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,11 +76,10 @@ class Guardian:
         with process:
             assert process.stdin is not None
             try:
-                process.stdin.write(json.dumps({**task, "beats": beats}).encode() + b"\n")
-                process.stdin.flush()
+                with suppress(BrokenPipeError):  # it has died at once; its exit code says why
+                    process.stdin.write(json.dumps({**task, "beats": beats}).encode() + b"\n")
+                    process.stdin.flush()
                 self._listen(hears)
-            except BrokenPipeError:
-                pass  # it has died at once; its exit code says why
             finally:
                 os.close(hears)
                 process.stdin.close()  # one that can, ends

@@ -1,0 +1,197 @@
+"""What a search tries, on which rows, and how it is judged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from sklearn.base import BaseEstimator, clone, is_classifier
+
+from outgrow.data.scan import Scan
+from outgrow.data.source import TableSource
+from outgrow.engine.dataset import Dataset, Engine
+from outgrow.engine.local import Local
+from outgrow.engine.open import dataset, is_table
+from outgrow.errors import ParameterError
+from outgrow.ml.base import Estimator
+from outgrow.ml.dummy import DummyClassifier, DummyRegressor
+from outgrow.ml.folds import Folds, Holdout, as_folds
+from outgrow.ml.inputs import Training, open_training
+from outgrow.ml.pipeline import Pipeline
+from outgrow.tuning.material import Material, as_batch
+from outgrow.tuning.objective import MATRIX, PLACE, Call, Fit, Question, ScikitLearn
+from outgrow.tuning.scores import COST, SMALLER, check_metrics, directions
+from outgrow.tuning.space import Space
+
+PLACES = ("auto", "workers", "engine", "fused")
+
+
+class Function:
+    """Marks what is tuned as a function."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is tried on which rows, and how it is judged."""
+
+    what: Any
+    training: Training | None
+    arrays: tuple[Any, Any, Any] | None
+    folds: Folds
+    metrics: tuple[str, ...]
+    engine: Any
+
+    @classmethod
+    def of(cls, what: Any, X: Any, y: Any, weight: Any, metric: str | Sequence[str] | None,
+           validation: int | Folds | None, engine: Engine | None) -> Plan:  # fmt: skip
+        folds = Holdout() if validation is None else as_folds(validation)
+        folds.check()
+        metrics = (metric,) if isinstance(metric, str) else tuple(metric or ())
+        if not isinstance(what, BaseEstimator):
+            if not callable(what):
+                raise ParameterError(f"{what!r} is neither an estimator nor a function.")
+            rows = None if X is None else dataset(X)
+            training = None if rows is None else Training(rows, None, None)
+            where = engine or (rows.engine if rows is not None else Local())
+            return cls(Function(what), training, None, folds, metrics or ("value",), where)
+        if X is None:
+            raise ParameterError("X is missing: an estimator is tuned on rows.")
+        classifier = is_classifier(what)
+        opener = (
+            clone(what)
+            if isinstance(what, Estimator)
+            else (DummyClassifier() if classifier else DummyRegressor())
+        )
+        opener._check_parameters()
+        training = open_training(opener, X, y, weight)
+        metrics = metrics or ("log_loss" if classifier else "r2",)
+        check_metrics(metrics, classifier=classifier)
+        arrays = None if is_table(X) else (X, y, weight)
+        return cls(what, training, arrays, folds, metrics, engine or training.dataset.engine)
+
+    @property
+    def directions(self) -> list[str]:
+        if isinstance(self.what, Function):
+            small = ("loss", "error", "cost", "seconds")
+            return ["minimize" if m in SMALLER or m.endswith(small) else "maximize" for m in self.metrics]
+        return directions(self.metrics)
+
+    @property
+    def described(self) -> str:
+        if isinstance(self.what, Function):
+            return getattr(self.what.function, "__qualname__", type(self.what.function).__name__)
+        return repr(self.what)
+
+    @property
+    def features(self) -> list[str]:
+        assert self.training is not None
+        beside = {*self.training.beside, *self.folds.hidden}
+        return [name for name in self.training.dataset.columns if name not in beside]
+
+    def check(self, space: Space, trials: int | None, seconds: float | None, patience: int | None, cores: int,
+              within: str) -> None:  # fmt: skip
+        """Everything that can be known before anything is read."""
+        if not isinstance(self.what, Function):
+            space.check_names(self.what.get_params())
+        for name, value in (
+            ("trials", trials),
+            ("seconds", seconds),
+            ("patience", patience),
+            ("cores", cores),
+        ):
+            if value is not None and value <= 0:
+                raise ParameterError(f"{name}={value}: more than 0 are needed.")
+        if within not in PLACES:
+            raise ParameterError(f"within={within!r} is not one of {list(PLACES)}.")
+        if within in ("engine", "fused") and not isinstance(self.what, Estimator):
+            raise ParameterError(f"within={within!r} is for pipelines of outgrow; others run in workers.")
+
+    def way(self, within: str, space: Space, *, prunes: bool) -> str:
+        """Where trials run: fused, if that is asked for or possible."""
+        if within == "fused" and prunes:
+            raise ParameterError(
+                "Fused trials end together, so there is nothing to prune. Use pruner='none'."
+            )
+        if within == "fused" and set(self.metrics) & set(COST):
+            raise ParameterError("Fused trials share their time: fit_seconds tells nothing of them.")
+        if within != "auto":
+            return within
+        timed = set(self.metrics) & set(COST)  # of trials that share scans, none has a time of its own
+        if prunes or timed or not isinstance(self.what, Estimator) or space.function is not None:
+            return "workers"
+        model, stem = self.what, ""
+        if isinstance(model, Pipeline):
+            name, model = model.named_steps[-1]
+            stem = f"{name}__"
+        together = {f"{stem}{name}" for name in getattr(model, "fusable", None) or ()}
+        return "fused" if set(space.names) <= together else "workers"
+
+    def objective(self, shares: Mapping[int, float], cores: int) -> Any:
+        if isinstance(self.what, Function):
+            return Call(self.what.function)
+        assert self.training is not None
+        target = self.training.target
+        assert target is not None
+        question = Question(target, self.training.weight, self.folds, self.metrics[0], shares)
+        if isinstance(self.what, Estimator):
+            return Fit(self.what, question, cores)
+        return ScikitLearn(self.what, question, tuple(self.features) if self.arrays is None else None)
+
+    def material(self) -> Material | None:
+        if self.training is None:
+            return None
+        scan = self.training.dataset.scan
+        if scan.source.describe()["kind"] == "spark":
+            scan = Scan(TableSource(self.training.dataset.to_arrow()))
+        change = None
+        if not isinstance(self.what, Estimator | Function):
+            change = Placed(
+                self.folds, tuple(self.features), self.training.beside, matrix=self.arrays is not None
+            )
+        return Material(scan.pieces(), scan.example().to_arrow().schema, change)
+
+    def fitted(self, parameters: Mapping[str, Any]) -> Any:
+        """The estimator with these settings, fitted to all rows."""
+        assert self.training is not None
+        target, weight, rows = self.training.target, self.training.weight, self.training.dataset
+        model = clone(self.what).set_params(**parameters)
+        if self.arrays is not None:
+            X, y, given = self.arrays
+            return model.fit(X, y, **({} if given is None else {"sample_weight": given}))
+        if isinstance(model, Estimator):
+            rows = rows if not self.folds.hidden else rows.select(*self.features, *self.training.beside)
+            return model.fit(rows, target, **({} if weight is None else {"sample_weight": weight}))
+        table = rows.to_arrow()
+        X = table.select(self.features).to_pandas()
+        weighted = {} if weight is None else {"sample_weight": table[weight].to_numpy()}
+        y = table[target].to_numpy(zero_copy_only=False)
+        return model.fit(X, y, **weighted)
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Rows with the place of each in the folds; numbers that came as one array as one matrix again."""
+
+    folds: Folds
+    features: tuple[str, ...]
+    beside: tuple[str, ...]
+    matrix: bool
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        batch = as_batch(table)
+        rows = Dataset(Scan(TableSource(table)), Local())
+        place = rows.engine.fit(
+            lambda shard: self.folds.placing(shard)(batch), rows.scan, stage="folds"
+        ).result
+        kept = table.append_column(PLACE, pa.array(place))
+        if not self.matrix:
+            return kept
+        values = np.column_stack([table[name].to_numpy() for name in self.features])
+        column = pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), len(self.features))
+        return kept.select([*self.beside, PLACE]).append_column(MATRIX, column)
