@@ -258,10 +258,16 @@ def test_nothing_listens_after_a_fit(cluster: Standalone, tmp_path: Path) -> Non
         SESSION
         + """
 import os
-from pathlib import Path
+from contextlib import suppress
+import psutil
 def listening():
-    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    return {int(row[1].partition(":")[2], 16) for row in rows if row[3] == "0A"}
+    ours = [psutil.Process(int(pid)) for pid in (os.getpid(), *sys.argv[3:])]
+    ours += [child for process in ours for child in process.children(recursive=True)]
+    found = set()
+    for process in ours:
+        with suppress(psutil.NoSuchProcess):  # it has just ended
+            found |= {line.laddr.port for line in process.net_connections("tcp") if line.status == "LISTEN"}
+    return found
 engine = og.Spark(session, ports=(21_000, 21_400))
 rows = session.range(0, 1000, 1, 4).selectExpr("double(id) AS x", "2.0 * id AS y")
 og.LinearRegression().fit(rows, "y")
@@ -269,12 +275,14 @@ before = listening()
 data = og.read(sys.argv[2], engine=engine)
 og.KMeans(n_clusters=2, max_iter=5).fit(data)
 after = listening()
-print("new", sorted(after - before), "of ranks", sorted(port for port in after if 21_000 <= port < 21_400))
+ranks = [port for port in after if 21_000 <= port < 21_400]
+print(len(before) > 3, "new", sorted(after - before), "of ranks", ranks)
 """
     )
     path = tmp_path / "rows.parquet"
     pq.write_table(pa.table({"x": np.arange(100.0)}), path, row_group_size=20)
-    assert "new [] of ranks []" in run(code, cluster.url, str(path))
+    workers = [str(worker.pid) for worker in cluster.workers]
+    assert "True new [] of ranks []" in run(code, cluster.url, str(path), *workers)
 
 
 def test_two_fits_at_once_never_meet(tmp_path: Path) -> None:

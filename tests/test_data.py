@@ -266,3 +266,13 @@ def test_mixed_objects() -> None:
     frame = pd.DataFrame({"a": [1, "x", 2.5]})
     with pytest.raises(errors.DataError, match="cannot become a table"):
         og.dataset(frame)
+
+
+def test_read_takes_paths_and_says_what_takes_rows(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"a": [1, 2]}), tmp_path / "rows.parquet")
+    assert og.read(tmp_path / "rows.parquet").count() == 2
+    assert og.read([tmp_path / "rows.parquet"]).count() == 2
+    with pytest.raises(errors.InputNotFoundError, match=r"A Table is no path.*og\.dataset"):
+        og.read(pa.table({"a": [1]}))
+    with pytest.raises(errors.InputNotFoundError, match="empty list"):
+        og.read([])

@@ -89,7 +89,7 @@ class FilePiece:
 class FilesSource:
     """The rows of some files of one format and one schema, in the order of their paths."""
 
-    def __init__(self, path: str | Sequence[str], format: str | None = None) -> None:
+    def __init__(self, path: str | os.PathLike[str] | Sequence[Any], format: str | None = None) -> None:
         self.filesystem, files = _find(path)
         self.format = format or _format_of(files[0])
         self.arrow_dataset = self._open(files)
@@ -210,9 +210,14 @@ def _reader(format: str) -> Any:
     return format
 
 
-def _find(path: str | Sequence[str]) -> tuple[Any, list[str]]:
+def _find(path: str | os.PathLike[str] | Sequence[Any]) -> tuple[Any, list[str]]:
     """The file system and the sorted files that a path, a folder, a pattern or a list of paths names."""
+    path = os.fspath(path) if isinstance(path, os.PathLike) else path
     if not isinstance(path, str):
+        if not isinstance(path, Sequence):
+            raise InputNotFoundError(
+                f"A {type(path).__name__} is no path. Rows in memory become a dataset by og.dataset(...)."
+            )
         if not path:
             raise InputNotFoundError("An empty list of paths was given. Name at least one file.")
         found = [_find(each) for each in path]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
@@ -212,7 +213,9 @@ class Dataset:
         return self.scan.example().to_arrow().schema
 
 
-def read(path: str | Sequence[str], *, format: str | None = None, engine: Engine | None = None) -> Dataset:
+def read(
+    path: str | os.PathLike[str] | Sequence[Any], *, format: str | None = None, engine: Engine | None = None
+) -> Dataset:
     """Open files as a dataset: Parquet, CSV, JSON lines or Arrow IPC.
 
     Parameters

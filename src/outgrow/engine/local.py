@@ -85,6 +85,14 @@ class Local:
             result, FitRecord(self.name, 1, 1, run.passes, seconds, plan.peak, peak_bytes(), memory.spilled)
         )
 
+    def hold(self, scan: Scan, *, stage: str) -> Shard:
+        """The rows of a scan for fits that follow one another in this process, and share what they need."""
+        threads, pieces = self._threads(), scan.pieces()
+        memory = Memory(self._budget(), self.spill_dir, work=threads * work_bytes(pieces))
+        run = Run(threads=threads, memory=memory, stage=stage)
+        run.reuse = True
+        return Shard.of(run, pieces, scan.example())
+
     def map(self, scan: Scan) -> Iterator[Batch]:
         """The batches of a scan, in order; a few are prepared ahead on the threads."""
         pieces, ahead = scan.pieces(), self._threads()

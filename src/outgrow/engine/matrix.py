@@ -6,8 +6,8 @@ fit in a core's cache.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -16,6 +16,7 @@ import pyarrow as pa
 from outgrow.data.batch import Batch, Matrix, is_numeric, is_sparse, numbers
 from outgrow.data.hashing import matrix_row_hash, unit
 from outgrow.engine.memory import Store
+from outgrow.engine.watch import Watch
 from outgrow.errors import DataError, SchemaError
 from outgrow.stats.counts import ValueCounts
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from outgrow.engine.run import Run
 
 R = TypeVar("R")
+T = TypeVar("T")
 
 TILE_BYTES = 1 << 22
 SPARSE_ROWS = 16_384
@@ -166,12 +168,15 @@ class MatrixView:
     rows : number of rows over all ranks.
     classes : ndarray of the classes, sorted, where y are classes.
     class_weights : ndarray of the summed weight of each class.
+    watch : rows held out of these, or None.
     """
 
     run: Run
     tiles: Tiles
     labels: Labels
     keep: np.ndarray | None = None
+    watch: Watch | None = None
+    _made: dict[Hashable, Any] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
@@ -202,8 +207,25 @@ class MatrixView:
             return self.run.reduce(self.tiles, fold)
         return self.run.reduce(self.tiles, lambda tile: fold(self._kept(tile)))
 
-    def subset(self, keep: np.ndarray) -> MatrixView:
-        """The rows at places where `keep` is true, chosen anew at each pass: nothing is copied to stay."""
+    def made(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What `make` makes of these rows, such as bins; kept under the key if other fits follow."""
+        if not self.run.reuse:
+            return make()
+        key = (key, None if self.keep is None else self.keep.tobytes())
+        if key not in self._made:
+            self._made[key] = make()
+        found: T = self._made[key]
+        return found
+
+    def has_made(self, key: Hashable) -> bool:
+        """Whether `made` knows the key."""
+        return (key, None if self.keep is None else self.keep.tobytes()) in self._made
+
+    def subset(self, keep: np.ndarray, *, watched: bool = False) -> MatrixView:
+        """The rows at places where `keep` is true, chosen anew at each pass: nothing is copied to stay.
+
+        Rows that are only `watched` may lack a class.
+        """
         part = replace(self, keep=keep)
         classes = self.labels.classes
 
@@ -217,7 +239,7 @@ class MatrixView:
         if totals[0] == 0:
             raise DataError("A fold has no rows to learn from. Use fewer folds, or more rows.")
         present = None if classes is None else totals[1:]
-        if classes is not None and (totals[1:] == 0).any():
+        if classes is not None and not watched and (totals[1:] == 0).any():
             missing = classes[totals[1:] == 0].tolist()
             raise DataError(f"A fold lacks the class(es) {missing}. Use fewer folds.")
         return replace(part, labels=replace(self.labels, rows=int(totals[0]), counts=present))
@@ -228,7 +250,7 @@ class MatrixView:
         thin = (block.take(np.arange(len(block)) % step == 0) for block in self.tiles)
         store.extend([store.hold(block, block.nbytes)] for block in thin)
         tiles = Tiles(store, self.labels.classes)
-        return replace(self, tiles=tiles, labels=replace(self.labels, rows=self.rows // step))
+        return replace(self, tiles=tiles, labels=replace(self.labels, rows=self.rows // step), _made={})
 
     def sampled(self, share: float, seed: int) -> MatrixView:
         """About this share of the rows, copied; a row's hash decides, so any partitioning gives the same."""
@@ -237,7 +259,7 @@ class MatrixView:
         store: Store[Block] = Store(self.run.memory)
         chosen = (block.take(unit(matrix_row_hash(block.X, seed)) < share) for block in self.blocks())
         store.extend([store.hold(block, block.nbytes)] for block in chosen)
-        part = replace(self, tiles=Tiles(store, self.labels.classes), keep=None)
+        part = replace(self, tiles=Tiles(store, self.labels.classes), keep=None, _made={})
         rows = part.reduce(lambda block: np.array([float(len(block))]))
         return replace(part, labels=replace(self.labels, rows=int(rows[0])))
 

@@ -54,9 +54,11 @@ class Run:
     journal : the states of passes that an earlier run of the same fit has made, and where new ones go.
     pace : the rank that was slowest in the last pass.
     shared : whether other fits go on when this one fails, so that all ranks must know that it did.
+    reuse : whether more fits of the same rows follow, so that what is made of them is worth keeping.
     """
 
     shared = False
+    reuse = False
 
     def __init__(
         self,

@@ -6,7 +6,7 @@ the result over all ranks, so the code of a fit reads as if all rows were in one
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol, TypeVar
@@ -19,6 +19,7 @@ from outgrow.engine.matrix import Block, Labels, MatrixSpec, MatrixView, Tiles, 
 from outgrow.engine.memory import Store
 from outgrow.engine.outcome import Outcome
 from outgrow.engine.run import Run, Unit
+from outgrow.engine.watch import Watch
 from outgrow.errors import OutgrowError
 
 R = TypeVar("R")
@@ -135,6 +136,7 @@ class Shard:
     ----------
     run : the fit this belongs to; `run.comm` has the rank and the number of ranks.
     example : a batch without rows, with the columns that `reduce` will see.
+    watch : rows that are held out of these, or None.
     """
 
     run: Run
@@ -143,6 +145,7 @@ class Shard:
     steps: tuple[Step, ...] = ()
     keep: np.ndarray | None = None
     encoded: bool = True
+    watch: Watch | None = None
 
     @classmethod
     def of(cls, run: Run, pieces: Sequence[Readable], example: Batch, *, keep: bool = True) -> Shard:
@@ -193,23 +196,28 @@ class Shard:
         spec : which columns, and what they must be.
         last : nobody needs the batches afterwards, so their memory may go.
         """
-        if self.keep is None or self.steps:
-            return self.run.call(lambda: self._matrix(spec, last, self.run.shared)).on(self.run)
-        whole = replace(self, keep=None)
-        return (
-            self.run.call(lambda: whole._matrix(spec, last, self.run.shared)).on(self.run).subset(self.keep)
-        )
+        if self.watch is None:
+            return self._part(spec, self.keep, last)
+        self.watch.view = self._part(spec, self.watch.keep, last=False, watched=True)
+        return replace(self._part(spec, self.keep, last), watch=self.watch)
+
+    def _part(
+        self, spec: MatrixSpec, keep: np.ndarray | None, last: bool, watched: bool = False
+    ) -> MatrixView:
+        """The matrix of the rows at some places; without steps, all places share one."""
+        shard = replace(self, keep=keep if self.steps else None)
+        view = self.run.call(lambda: shard._matrix(spec, last, self.run.shared)).on(self.run)
+        return view if keep is None or self.steps else view.subset(keep, watched=watched)
 
     def count_places(self, places: int) -> np.ndarray:
         """How many rows there are at each place, over all ranks."""
         assert isinstance(self.rows, Placed)
         return self.rows.count(places)
 
-    def forget_matrices(self) -> None:
-        """Let go of all matrices that were made of these rows."""
-        for view in self.rows.matrices.values():
-            view.tiles.release()
-        self.rows.matrices.clear()
+    def forget_matrices(self, but: Collection[tuple[Step, ...]] = ()) -> None:
+        """Let go of all matrices that were made of these rows, but those of rows after certain steps."""
+        for key in [key for key in self.rows.matrices if key[1] not in but]:
+            self.rows.matrices.pop(key).tiles.release()
 
     def _matrix(self, spec: MatrixSpec, last: bool, shared: bool) -> MatrixView:
         key = (spec, self.steps, None if self.keep is None else self.keep.tobytes())

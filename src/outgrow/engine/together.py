@@ -96,7 +96,7 @@ class _Seat(Run):
 
     def __init__(self, base: Run, counter: _Counter) -> None:
         super().__init__(base.comm, 1, base.memory, base.stage)
-        self.shared = True
+        self.shared, self.reuse = True, base.reuse
         self.threads = base.threads  # libraries that bring their own threads have the machine alone in `call`
         self.wish: _Wish | None = None
         self._counter = counter

@@ -278,6 +278,9 @@ class Model(Estimator):
     _labels: ClassVar[bool] = False
     _missing: ClassVar[bool] = False
 
+    tells_rounds: ClassVar[bool] = False
+    """Whether it shows on watched rows how well it does while it learns."""
+
     fusable: ClassVar[tuple[str, ...] | None] = None
     """Parameters in which the candidates of `_learn_many` may differ; None where it is not implemented."""
 

@@ -11,7 +11,7 @@ from sklearn.base import is_classifier, is_clusterer
 from sklearn.utils.validation import check_is_fitted
 
 from outgrow.data.batch import Batch
-from outgrow.engine.matrix import Block, MatrixSpec, build_blocks
+from outgrow.engine.matrix import Block, MatrixSpec, MatrixView, build_blocks
 from outgrow.errors import DataError
 from outgrow.ml.base import Task
 from outgrow.ml.inputs import open_training
@@ -120,6 +120,40 @@ def states_of(models: Sequence[Any], block: Block, bins: int | None) -> Any:
         answers = type(models[0])._answer_many(models, _method(models[0]), part.X)
         found = merge(found, _states(models, answers, part, bins))
     return found
+
+
+def score_view(model: Any, view: MatrixView) -> Scores:
+    """The metrics of a model on the rows of a matrix as the model gets it, from one pass."""
+    places = _places_of(model, view)
+
+    def fold(block: Block) -> Any:
+        return split(states_of([model], _renumbered(block, places), None))[0], np.array([float(len(block))])
+
+    state, rows = view.reduce(fold)
+    return as_scores(model, state, int(rows[0]), getattr(model, "classes_", None))
+
+
+def score_answers(model: Any, answers: np.ndarray, view: MatrixView) -> Scores:
+    """The metrics of what a model answers for all rows of a matrix on this rank, in their order."""
+    blocks = [_renumbered(block, _places_of(model, view)) for block in view.blocks()]
+    y, weight = (_joined([getattr(block, name) for block in blocks]) for name in ("y", "weight"))
+    rows = Block(np.zeros((len(answers), 0)), y, weight)
+    (state,) = split(_states([model], [answers], rows, None))
+    return as_scores(model, state, len(answers), getattr(model, "classes_", None))
+
+
+def _places_of(model: Any, view: MatrixView) -> np.ndarray | None:
+    """The place that each class of a matrix has among those of the model."""
+    return None if view.labels.classes is None else _known_places(model, view.classes.tolist())
+
+
+def _renumbered(block: Block, places: np.ndarray | None) -> Block:
+    return block if places is None else replace(block, y=places[block.y])
+
+
+def _joined(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:
+    given = [part for part in parts if part is not None]
+    return np.concatenate(given) if given else None
 
 
 def split(states: Any) -> list[Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,19 +9,19 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 
-from outgrow import artifact, errors
+from outgrow import errors
 from outgrow.engine.folded import FoldedView
 from outgrow.engine.matrix import Block
 from outgrow.engine.shard import Shard
 from outgrow.engine.together import together
 from outgrow.errors import DataError, OutgrowError, ParameterError
-from outgrow.ml.base import Estimator, Model, Task, kinds_of
+from outgrow.ml.base import Model, Task, kinds_of
 from outgrow.ml.candidates import Candidate
 from outgrow.ml.evaluation import Scores, as_scores, many_scorer, split, states_of
 from outgrow.ml.folds import Folds, KFold
 from outgrow.ml.inputs import open_training
-from outgrow.ml.persistence import describe
 from outgrow.ml.pipeline import Pipeline
+from outgrow.ml.steps import digest, learn_steps, steps_of, through
 from outgrow.stats.scores import BINS, CALIBRATION_BINS, EXACT_ROWS
 from outgrow.stats.state import from_tree, merge, to_tree
 
@@ -152,18 +151,14 @@ def _prepared(estimator: Any, trial: Trial) -> Any:
     try:
         changed = clone(estimator).set_params(**trial.setting)
         changed._check_parameters()
-        if not isinstance(_steps(changed)[-1], Model):
+        if not isinstance(steps_of(changed)[-1], Model):
             raise ParameterError(
-                f"{type(_steps(changed)[-1]).__name__} is no model; there is nothing to score."
+                f"{type(steps_of(changed)[-1]).__name__} is no model; there is nothing to score."
             )
     except (ValueError, OutgrowError) as error:
         trial.error = error
         return None
     return changed
-
-
-def _steps(estimator: Any) -> list[Any]:
-    return [step for _, step in estimator.named_steps] if isinstance(estimator, Pipeline) else [estimator]
 
 
 @dataclass
@@ -188,11 +183,11 @@ def _chains(estimator: Any, prepared: Sequence[Any]) -> list[_Chain]:
     for place, each in enumerate(prepared):
         if each is None:
             continue
-        *before, last = _steps(each)
-        key = _digest(before)
+        *before, last = steps_of(each)
+        key = digest(before)
         chain = chains.setdefault(key, _Chain(before, {}, []))
         chain.lasts[place] = last
-        own = f"alone {place}" if last.fusable is None else _digest([_without(last, last.fusable)])
+        own = f"alone {place}" if last.fusable is None else digest([_without(last, last.fusable)])
         if (key, own) not in groups:
             groups[key, own] = []
             chain.groups.append(groups[key, own])
@@ -204,11 +199,6 @@ def _without(model: Any, names: Sequence[str]) -> Any:
     """The model with its default for some parameters."""
     defaults = type(model)().get_params()
     return clone(model).set_params(**{name: defaults[name] for name in names})
-
-
-def _digest(estimators: Sequence[Estimator]) -> str:
-    described = artifact.pack([describe(each) for each in estimators])
-    return hashlib.sha256(described).hexdigest()
 
 
 @dataclass(eq=False)
@@ -232,20 +222,12 @@ class _Fold:
 
     def learn_steps(self, shard: Shard, task: Task) -> Shard:
         """Learn the steps before the models; the rows as they reach the models."""
-        part = shard.subset(self.train)
-        for step in self.before:
-            step._expect(kinds_of(part.example, task))
-            step._fit_shard(part, task, last=False)
-            part = part.transformed(step._transform, encoded=step.takes_dictionaries)
-        return part
+        return learn_steps(self.before, shard.subset(self.train), task)
 
     def held_out(self, shard: Shard) -> Shard:
         """The rows to be tested on as they reach the models."""
         assert self.test is not None
-        part = shard.subset(self.test)
-        for step in self.before:
-            part = part.transformed(step._transform, encoded=step.takes_dictionaries)
-        return part
+        return through(self.before, shard.subset(self.test))
 
     def alive(self, places: Sequence[int]) -> list[int]:
         return [place for place in places if place not in self.failed]
@@ -453,7 +435,7 @@ def _read(trial: Trial, prepared: Any, promised: dict[str, Any], parts: Sequence
             return
     for part in parts[:count]:
         trial.folds.append(
-            as_scores(_steps(prepared)[-1], from_tree(part["scores"]), part["rows"], part["classes"])
+            as_scores(steps_of(prepared)[-1], from_tree(part["scores"]), part["rows"], part["classes"])
         )
         if "learned" in part:
             trial.estimators.append(_restored(prepared, promised, part["learned"]))

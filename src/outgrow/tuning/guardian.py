@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from outgrow.engine.memory import available_bytes
 from outgrow.errors import EngineError
 from outgrow.tuning.material import Material, on_this_machine
 from outgrow.tuning.worker import ALONE, DONE, OBJECTIVE
@@ -21,6 +22,7 @@ _IMPORTING, _LEAVING = 60.0, 2.0
 """Seconds that a worker may take to begin, and to end."""
 _BROKEN = 1
 """The exit code of a worker that failed outside of trials: another would, too."""
+_MEMORY = "OUTGROW_MEMORY"
 _THREADS = ("OUTGROW_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -94,7 +96,13 @@ class Guardian:
 
     def _environment(self) -> Mapping[str, str]:
         path = os.pathsep.join(entry for entry in sys.path if entry)
-        return {**os.environ, "PYTHONPATH": path, **dict.fromkeys(_THREADS, str(self.cores))}
+        threads = dict.fromkeys(_THREADS, str(self.cores))
+        return {_MEMORY: str(self._budget()), **os.environ, "PYTHONPATH": path, **threads}
+
+    def _budget(self) -> int:
+        """What rows may take: most of what a trial may, or this worker's share of what there is."""
+        cores = os.cpu_count() or 1
+        return (self.memory or available_bytes() * min(self.cores, cores) // cores) * 3 // 4
 
     def _put_objective(self, folder: Path, number: int) -> None:
         draft = folder / f".{OBJECTIVE}.{number}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,9 @@ from outgrow.engine.dataset import Dataset
 from outgrow.engine.local import Local
 from outgrow.engine.open import dataset
 from outgrow.ml.cross_validation import cross_validate
+from outgrow.ml.evaluation import Scores
+from outgrow.ml.steps import steps_of
+from outgrow.ml.workbench import Workbench
 from outgrow.stats.scores import ClassificationState, RegressionState
 from outgrow.tuning.trial import Handle
 
@@ -35,7 +38,8 @@ class Question:
     target, weight : columns.
     folds : how rows are held out.
     metric : what is reported of a trial under way.
-    shares : parts of the rows, by step, that a trial learns from in turn; the last is all.
+    shares : parts of the work, by step, after which a trial is judged; the last is all.
+    timed : whether the time of a fit is a metric, so that trials must not share work.
     """
 
     target: str
@@ -43,31 +47,85 @@ class Question:
     folds: Any
     metric: str
     shares: Mapping[int, float]
+    timed: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass
 class Fit:
-    """Cross-validate a pipeline or model of ours."""
+    """Cross-validate a pipeline or model of ours.
+
+    A model that tells how it does while it learns is judged between its rounds; others learn from parts of
+    the rows first.
+    """
 
     estimator: Any
     question: Question
     cores: int
+    _rows: Dataset | None = field(default=None, init=False, repr=False)
+    _benches: dict[float, Workbench] = field(default_factory=dict, init=False, repr=False)
 
     def __call__(self, handle: Handle) -> Found:
-        rows = Dataset(dataset(handle.data).scan, Local(threads=self.cores))
-        return self.on(rows, handle)
+        if self._rows is None:
+            self._rows = Dataset(dataset(handle.data).scan, Local(threads=self.cores))
+        return self.on(self._rows, handle)
 
     def on(self, rows: Dataset, handle: Handle) -> Found:
-        """The metrics over rows, wherever they are."""
-        question = self.question
+        """The metrics over rows, wherever they are; they are the same rows at each call."""
         model = clone(self.estimator).set_params(**handle.parameters)
-        for step, share in question.shares.items():
-            part = rows if share == 1 else rows.sample(share, seed=_SEED)
+        if self._prunes and steps_of(model)[-1].tells_rounds and self._shares_work(rows):
+            return self._between_rounds(model, rows, handle)
+        return self._by_shares(model, rows, handle)
+
+    @property
+    def _prunes(self) -> bool:
+        return len(self.question.shares) > 1
+
+    def _shares_work(self, rows: Dataset) -> bool:
+        return isinstance(rows.engine, Local) and not self.question.timed
+
+    def _between_rounds(self, model: Any, rows: Dataset, handle: Handle) -> Found:
+        last = max(self.question.shares)
+
+        def tell(share: float, scores: Mapping[str, float]) -> None:
+            _report(handle, self.question, scores, round(share * last))
+
+        began = time.perf_counter()
+        scores = self._bench(rows, 1.0).scores(model, tell)
+        return _described(scores, time.perf_counter() - began)
+
+    def _by_shares(self, model: Any, rows: Dataset, handle: Handle) -> Found:
+        for step, share in self.question.shares.items():
             began = time.perf_counter()
-            found = cross_validate(model, part, question.target, question.weight, cv=question.folds)
-            scores, seconds = found.mean(), time.perf_counter() - began
-            _report(handle, question, scores, step)
-        return scores, {"fit_seconds": seconds / len(found.folds), "std": found.std()}
+            scores = self._scores(model, rows, share)
+            found = _described(scores, time.perf_counter() - began)
+            _report(handle, self.question, found[0], step)
+        return found
+
+    def _scores(self, model: Any, rows: Dataset, share: float) -> list[Scores]:
+        if self._shares_work(rows):
+            return self._bench(rows, share).scores(model)
+        question = self.question
+        part = _part(rows, share)
+        return cross_validate(model, part, question.target, question.weight, cv=question.folds).folds
+
+    def _bench(self, rows: Dataset, share: float) -> Workbench:
+        question = self.question
+        if share not in self._benches:
+            self._benches[share] = Workbench(
+                _part(rows, share), question.target, question.weight, question.folds
+            )
+        return self._benches[share]
+
+
+def _part(rows: Dataset, share: float) -> Dataset:
+    return rows if share == 1 else rows.sample(share, seed=_SEED)
+
+
+def _described(folds: Sequence[Scores], seconds: float) -> Found:
+    found = {name: [fold[name] for fold in folds] for name in folds[0]}
+    spread = {name: float(np.std(values)) for name, values in found.items()}
+    mean = {name: float(np.mean(values)) for name, values in found.items()}
+    return mean, {"fit_seconds": seconds / len(folds), "std": spread}
 
 
 @dataclass(frozen=True)

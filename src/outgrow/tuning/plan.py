@@ -138,7 +138,8 @@ class Plan:
         assert self.training is not None
         target = self.training.target
         assert target is not None
-        question = Question(target, self.training.weight, self.folds, self.metrics[0], shares)
+        timed = bool(set(self.metrics) & set(COST))
+        question = Question(target, self.training.weight, self.folds, self.metrics[0], shares, timed)
         if isinstance(self.what, Estimator):
             return Fit(self.what, question, cores)
         return ScikitLearn(self.what, question, tuple(self.features) if self.arrays is None else None)

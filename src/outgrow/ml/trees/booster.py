@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -35,6 +35,8 @@ from outgrow.ml.trees.bins import SampledRows, sampled_rows, with_all_categories
 PREDICT_ROWS = 8192
 """Rows that one thread answers at a time; a smaller batch is not worth a second thread."""
 
+STEPS = 9
+"""Whoever watches sees the trees after each such part of the rounds."""
 _TREES = "trees"
 SNAPSHOT_SECONDS = 5.0
 """How much boosting a fit may lose: after so long the trees so far go into the journal."""
@@ -57,6 +59,8 @@ class Plan:
     held_out : share of the rows that only watch, chosen by their hash; 0 for none.
     patience : rounds without gain on those rows after which to stop.
     seed : of the choice of rows.
+    told : called a few times on the way with the share of the rounds that is done and what the trees so far
+        answer for the rows that the view watches; None for nobody.
     """
 
     parameters: Mapping[str, Any]
@@ -67,6 +71,13 @@ class Plan:
     held_out: float = 0.0
     patience: int = 0
     seed: int = 0
+    told: Callable[[float, np.ndarray], None] | None = None
+
+    @property
+    def key(self) -> Hashable:
+        """Equal for plans that read the same rows, with the same bins."""
+        factors = None if self.factors is None else self.factors.tobytes()
+        return (self.parameters["max_bin"], factors, self.kinds, self.held_out, self.seed)
 
 
 @dataclass(frozen=True)
@@ -148,21 +159,22 @@ def grow(view: MatrixView, plan: Plan) -> Grown:
     EngineError
         When XGBoost fails.
     """
-    sample = sampled_rows(view, plan.seed, lambda block: weighted(block, plan.factors))
+    sample = None
+    if not view.has_made(plan.key):
+        sample = sampled_rows(view, plan.seed, lambda block: weighted(block, plan.factors))
     return view.run.call(lambda: _grow(view, plan, sample))
 
 
-def _grow(view: MatrixView, plan: Plan, sample: SampledRows) -> Grown:
+def _grow(view: MatrixView, plan: Plan, sample: SampledRows | None) -> Grown:
     comm = view.run.comm
     first = next(iter(view.tiles), None)
     sparse = np.array([float(first is not None and is_sparse(first.X))])
     zeros_absent = bool(comm.allreduce(sparse)[0])
-    parts = _split(view, plan, zeros_absent)
     try:
-        bins = _bins(view.run, plan, sample, zeros_absent)
+        make = _already_made if sample is None else _in_bins(view, plan, sample, zeros_absent)
         if comm.size == 1:
-            return _train(view.run, plan, parts, bins, losses=heard())
-        return _train_together(view.run, plan, parts, bins)
+            return _train(view, plan, make, zeros_absent, losses=heard())
+        return _train_together(view, plan, make, zeros_absent)
     except optional("xgboost", "trees").core.XGBoostError as error:
         raise _explained(error) from error
 
@@ -201,17 +213,22 @@ def _bins(run: Run, plan: Plan, sample: SampledRows, zeros_absent: bool) -> Any:
     )
 
 
-def _train(run: Run, plan: Plan, parts: list[Part], bins: Any, *, losses: bool) -> Grown:
+def _train(view: MatrixView, plan: Plan, make: Callable[[], list[Any]], zeros_absent: bool, *,
+           losses: bool) -> Grown:  # fmt: skip
+    """Train on the rows that `make` puts into bins: those to learn from, and those held out, if any."""
     xgb = optional("xgboost", "trees")
+    run = view.run
     threads = run.threads
     parameters = {"verbosity": 0, "tree_method": "hist", "nthread": threads, **plan.parameters}
     before = _recalled(run)
     with xgb.config_context(verbosity=0):
-        rows = [_quantised(parts[0], threads, bins)]
-        rows += [_quantised(part, threads, rows[0]) for part in parts[1:]]
+        rows = view.made(plan.key, make)
         watched = [(rows[0], "train")] if losses or len(rows) > 1 else []
         watched += [(part, "validation") for part in rows[1:]]
         callbacks = [_classes()[1](run, plan.rounds, before, resumable=not plan.patience)]
+        if plan.told is not None:
+            shown = _watched(view, plan, zeros_absent)
+            callbacks.append(_classes()[2](plan.told, plan.rounds, shown))
         if plan.patience and len(rows) > 1:
             stop = xgb.callback.EarlyStopping(
                 rounds=plan.patience, data_name="validation", save_best=True, maximize=False
@@ -223,13 +240,13 @@ def _train(run: Run, plan: Plan, parts: list[Part], bins: Any, *, losses: bool) 
             callbacks=callbacks, verbose_eval=False, xgb_model=before.booster(),
         )  # fmt: skip
     # a rank without rows has learned no names, and all ranks shall hold the same
-    booster.feature_names = [f"f{j}" for j in range(parts[0].view.width)]
+    booster.feature_names = [f"f{j}" for j in range(view.width)]
     booster.feature_types = None if plan.kinds is None else list(plan.kinds)
     return Grown(
         booster,
         np.concatenate([before.losses, _losses(history, "train")]),
         _losses(history, "validation"),
-        parts[0].zeros_absent,
+        zeros_absent,
     )
 
 
@@ -258,9 +275,9 @@ def _recalled(run: Run) -> _Snapshot:
     return found
 
 
-def _train_together(run: Run, plan: Plan, parts: list[Part], bins: Any) -> Grown:
+def _train_together(view: MatrixView, plan: Plan, make: Callable[[], list[Any]], zeros_absent: bool) -> Grown:
     """Train while the ranks talk through XGBoost's own collective, whose tracker runs on rank 0."""
-    comm, tracker, message = run.comm, None, None
+    comm, tracker, message = view.run.comm, None, None
     deadline = max(1, int(getattr(comm, "deadline", 300)))
     if comm.rank == 0:
         tracker = optional("xgboost.tracker", "trees").RabitTracker(
@@ -277,29 +294,69 @@ def _train_together(run: Run, plan: Plan, parts: list[Part], bins: Any) -> Grown
         verbosity=0
     )  # else each rank prints that it has joined
     with quiet, optional("xgboost.collective", "trees").CommunicatorContext(**join):
-        grown = _train(run, plan, parts, bins, losses=told["losses"])
+        grown = _train(view, plan, make, zeros_absent, losses=told["losses"])
     if tracker is not None:
         tracker.wait_for(deadline)
     return grown
 
 
-def _quantised(part: Part, threads: int, like: Any) -> Any:
+def _in_bins(
+    view: MatrixView, plan: Plan, sample: SampledRows, zeros_absent: bool
+) -> Callable[[], list[Any]]:
+    """What puts the rows into bins, once the ranks have joined; the bins are made before."""
+    parts = _split(view, plan, zeros_absent)
+    bins, threads = _bins(view.run, plan, sample, zeros_absent), view.run.threads
+
+    def make() -> list[Any]:
+        first = _quantised(parts[0], plan, threads, bins)
+        return [first, *(_quantised(part, plan, threads, first) for part in parts[1:])]
+
+    return make
+
+
+def _already_made() -> list[Any]:
+    raise AssertionError("the rows are in bins")
+
+
+def _watched(view: MatrixView, plan: Plan, zeros_absent: bool) -> Any:
+    """The features of the watched rows, of which XGBoost keeps what the trees so far answer.
+
+    They are not in bins: a row is then asked for by each of its columns, which is slow where they are many.
+    """
+    assert view.watch is not None
+
+    def make() -> Any:
+        parts = [without_zeros(block.X) if zeros_absent else block.X for block in watched.blocks()]
+        rows = sp.vstack(parts, format="csr") if is_sparse(parts[0]) else np.concatenate(parts)
+        return optional("xgboost", "trees").DMatrix(
+            rows,
+            feature_names=[f"f{j}" for j in range(view.width)],
+            feature_types=None if plan.kinds is None else list(plan.kinds),
+            nthread=view.run.threads,
+            enable_categorical=plan.kinds is not None,
+        )
+
+    watched = view.watch.rows
+    return watched.made(("watched", zeros_absent, plan.kinds), make)
+
+
+def _quantised(fields: Iterable[dict[str, Any]], plan: Plan, threads: int, like: Any) -> Any:
     return optional("xgboost", "trees").QuantileDMatrix(
-        _classes()[0](part),
+        _classes()[0](fields),
         ref=like,
         nthread=threads,
-        max_bin=part.plan.parameters["max_bin"],
-        enable_categorical=part.plan.kinds is not None,
+        max_bin=plan.parameters["max_bin"],
+        enable_categorical=plan.kinds is not None,
     )
 
 
 @lru_cache(1)
-def _classes() -> tuple[type, type]:
+def _classes() -> tuple[type, type, type]:
     """How XGBoost reads rows, and whom it tells of each round; made when it is first needed."""
     xgb: Any = optional("xgboost", "trees")
 
     class Blocks(xgb.DataIter):
-        def __init__(self, part: Part) -> None:
+        def __init__(self, part: Iterable[dict[str, Any]]) -> None:
             super().__init__()
             self._part = part
             self._left: Iterator[dict[str, Any]] = iter(())
@@ -334,7 +391,21 @@ def _classes() -> tuple[type, type]:
             self._run.journal.note((np.array([float(done)]), content, losses), _TREES)
             self._kept = time.monotonic()
 
-    return Blocks, Rounds
+    class Watched(xgb.callback.TrainingCallback):
+        """Shows at each ninth of the rounds what the trees so far answer; XGBoost adds the new ones alone."""
+
+        def __init__(self, told: Callable[[float, np.ndarray], None], total: int, rows: Any) -> None:
+            super().__init__()
+            self._told, self._total, self._rows = told, total, rows
+            self._moments = {-(-total * part // STEPS): part / STEPS for part in range(1, STEPS)}
+
+        def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
+            done = model.num_boosted_rounds()
+            if done in self._moments and done < self._total:
+                self._told(self._moments[done], model.predict(self._rows).astype(np.float64))
+            return False
+
+    return Blocks, Rounds, Watched
 
 
 def _losses(history: Mapping[str, Mapping[str, list[float]]], name: str) -> np.ndarray:

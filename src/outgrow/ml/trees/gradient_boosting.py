@@ -16,6 +16,8 @@ from outgrow.ml.weights import ClassWeight
 class _Boosting(TreeModel):
     """What the two models have in common: the parameters, and how they read for XGBoost."""
 
+    tells_rounds = True
+
     n_estimators: int
     learning_rate: float
     max_depth: int | None
@@ -43,8 +45,13 @@ class _Boosting(TreeModel):
         check.integer(self, "n_iter_no_change", low=1)
         check_seed(self)
 
+    def _from_raw(self, raw: np.ndarray) -> np.ndarray:
+        """What the trees say as the model answers it."""
+        raise NotImplementedError
+
     def _boost(self, view: MatrixView, objective: dict[str, Any], **plan: Any) -> None:
         stop = bool(self.early_stopping)
+        tell = None if view.watch is None else view.watch.tell
         grown = self._grow(
             view,
             Plan(
@@ -54,6 +61,7 @@ class _Boosting(TreeModel):
                 patience=int(self.n_iter_no_change) if stop else 0,
                 seed=int(self.random_state or 0),
                 kinds=self._kinds,
+                told=None if tell is None else lambda share, raw: tell(share, self._from_raw(raw)),
                 **plan,
             ),
         )
@@ -174,11 +182,13 @@ class GradientBoostingClassifier(_Boosting, TreeClassifier):
         self._boost(view, objective, label=_index, factors=factors)
 
     def _answer_predict_proba(self, X: Any) -> np.ndarray:
-        shares = self._ask(X)
-        if shares.ndim == 1:
-            return np.column_stack([1 - shares, shares])
+        return self._from_raw(self._ask(X))
+
+    def _from_raw(self, raw: np.ndarray) -> np.ndarray:
+        if raw.ndim == 1:
+            return np.column_stack([1 - raw, raw])
         # float32 shares sum to one only nearly
-        return shares / shares.sum(axis=1, keepdims=True)
+        return raw / raw.sum(axis=1, keepdims=True)
 
 
 class GradientBoostingRegressor(_Boosting, TreeRegressor):
@@ -261,6 +271,9 @@ class GradientBoostingRegressor(_Boosting, TreeRegressor):
     def _learn(self, view: MatrixView) -> None:
         label = self._learn_offset(view)
         self._boost(view, {"objective": "reg:squarederror", "base_score": 0.0}, label=label)
+
+    def _from_raw(self, raw: np.ndarray) -> np.ndarray:
+        return raw + self.offset_
 
 
 def _index(block: Any) -> np.ndarray:

@@ -1,0 +1,40 @@
+"""An estimator as what it is made of: steps that change rows, and a model behind them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+from outgrow import artifact
+from outgrow.engine.shard import Shard
+from outgrow.ml.base import Estimator, Task, kinds_of
+from outgrow.ml.persistence import describe
+from outgrow.ml.pipeline import Pipeline
+
+
+def steps_of(estimator: Any) -> list[Any]:
+    """The steps of a pipeline; an estimator that is none is its own last step."""
+    return [step for _, step in estimator.named_steps] if isinstance(estimator, Pipeline) else [estimator]
+
+
+def learn_steps(steps: Sequence[Any], shard: Shard, task: Task) -> Shard:
+    """Let transformers learn, one after the other; the rows after all of them."""
+    for step in steps:
+        step._expect(kinds_of(shard.example, task))
+        step._fit_shard(shard, task, last=False)
+        shard = shard.transformed(step._transform, encoded=step.takes_dictionaries)
+    return shard
+
+
+def through(steps: Sequence[Any], shard: Shard) -> Shard:
+    """The rows after transformers that have learned."""
+    for step in steps:
+        shard = shard.transformed(step._transform, encoded=step.takes_dictionaries)
+    return shard
+
+
+def digest(estimators: Sequence[Estimator]) -> str:
+    """Equal for estimators of equal classes and parameters."""
+    described = artifact.pack([describe(each) for each in estimators])
+    return hashlib.sha256(described).hexdigest()
