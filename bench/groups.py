@@ -9,6 +9,7 @@ import argparse
 import json
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -23,6 +25,7 @@ import outgrow as og
 from bench.data import FOLDER
 from bench.machine import machine
 from bench.spark import warm_session
+from outgrow.data.batch import Batch
 
 RESULTS = Path(__file__).parent / "results"
 WIDTH = 10
@@ -219,6 +222,64 @@ def many(quick: bool, repeats: int) -> dict[str, Any]:
     return found
 
 
+def store(quick: bool, repeats: int) -> dict[str, Any]:
+    """A million models in one artifact: its size, and how long a key takes to be found and answered for."""
+    groups = 100_000 if quick else 1_000_000
+    path = table(groups, 4)
+    with tempfile.TemporaryDirectory() as folder:
+        model = ridge().fit(og.read(str(path)), "y")
+        began = time.perf_counter()
+        model.save(f"{folder}/models")
+        saved = time.perf_counter() - began
+        size = sum(file.stat().st_size for file in Path(folder).rglob("*") if file.is_file())
+        code = f"from bench.groups import looked_up; looked_up({folder + '/models'!r}, {groups})"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    found = {"title": f"{groups:,} ridge models of {WIDTH} features in one artifact", "bytes": size,
+             "save_seconds": saved, **json.loads(done.stdout)}  # fmt: skip
+    for name, value in found.items():
+        print(f"{name}: {value}", file=sys.stderr)
+    return found
+
+
+def looked_up(path: str, groups: int) -> None:
+    """Print what a fresh process takes to load the models, to find keys among them, and to answer."""
+    from outgrow.groups.store import find
+    from outgrow.ml.predictor import Predictor
+
+    before = psutil.Process().memory_info().rss
+    began = time.perf_counter()
+    model = og.load(path)
+    loaded = time.perf_counter() - began
+    random = np.random.default_rng(0)
+    hashes = model._router.models.hashes
+    wanted = hashes[random.integers(0, len(hashes), 10_000)]
+    predictor = Predictor(model)
+    rows = [_row(int(key), random) for key in random.integers(0, groups, 1000)]
+    told = {
+        "load_seconds": loaded,
+        "one_key_microseconds": 1e6 * _median_seconds(lambda i: find(hashes, wanted[i : i + 1]), 10_000),
+        "keys_at_once_microseconds_each": 1e2 * _median_seconds(lambda i: find(hashes, wanted), 20),
+        "one_row_answered_microseconds": 1e6
+        * _median_seconds(lambda i: predictor.answer(rows[i], "predict"), len(rows)),
+        "resident_growth_bytes": psutil.Process().memory_info().rss - before,
+    }
+    print(json.dumps(told))
+
+
+def _row(key: int, random: np.random.Generator) -> Batch:
+    row = {"key": pa.array([key]), **{name: pa.array(random.normal(size=1)) for name in INPUTS}}
+    return Batch.from_arrow(pa.RecordBatch.from_pydict(row))
+
+
+def _median_seconds(call: Callable[[int], Any], times: int) -> float:
+    taken = []
+    for turn in range(times):
+        began = time.perf_counter()
+        call(turn)
+        taken.append(time.perf_counter() - began)
+    return median(taken)
+
+
 def aim(seconds: dict[str, list[float]], ours: str, peer: str, wanted: float, *, most: bool = False) -> Any:
     """A ratio of medians and what it should be."""
     mine, other = median(seconds[ours]), median(seconds[peer])
@@ -231,7 +292,7 @@ def aim(seconds: dict[str, list[float]], ours: str, peer: str, wanted: float, *,
 
 
 PARTS: dict[str, Callable[[bool, int], dict[str, Any]]] = {
-    "ridge": closed_form, "many": many, "boosting": trees, "skew": skew,
+    "ridge": closed_form, "many": many, "store": store, "boosting": trees, "skew": skew,
 }  # fmt: skip
 
 

@@ -453,7 +453,7 @@ def test_unknown_types_are_not_loaded(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match=r"Fussy'\]. It was not saved"):
         model.save(tmp_path / "model")
     with pytest.raises(ArtifactError, match=r"Fussy'\]. It was not loaded"):
-        foreign.load(model._models.first())
+        foreign.load(model._router.models.first())
     assert not (tmp_path / "model").exists()
 
 
@@ -478,7 +478,7 @@ def test_large_models_are_mapped(tmp_path: Path) -> None:
                       "y": np.tile([0.0, 1.0], len(keys)) * np.repeat(keys, 2)})  # fmt: skip
     og.PerGroup(og.LinearRegression(), by=["key"]).fit(table, "y").save(tmp_path / "model")
     loaded = og.load(tmp_path / "model")
-    coef = loaded._models.steps[0]["coef_"]
+    coef = loaded._router.models.steps[0]["coef_"]
     assert not coef.flags.owndata
     assert not coef.flags.writeable
     np.testing.assert_allclose(

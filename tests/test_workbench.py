@@ -39,7 +39,11 @@ def table(*, classes: int = 2, seed: int = 0) -> pa.Table:
 
 def encoded(model: Any, **settings: Any) -> og.Pipeline:
     return og.Pipeline(
-        [og.SimpleImputer(columns=og.numeric()), og.OneHotEncoder(columns=["key"]), model]
+        [
+            og.SimpleImputer(columns=og.numeric()),
+            og.OneHotEncoder(columns=["key"], handle_unknown="ignore"),
+            model,
+        ]
     ).set_params(**settings)
 
 
@@ -113,9 +117,9 @@ def test_what_is_told_between_rounds_is_what_so_many_rounds_score(model: Any) ->
     bench, told = Workbench(data, "label", None, og.Holdout(0.3)), []
     name = "n_estimators" if model is BOOSTING else "gradientboostingclassifier__n_estimators"
     whole = bench.scores(model, lambda share, scores: told.append((share, dict(scores))))
-    assert [round(9 * share) for share, _ in told] == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert [share for share, _ in told] == [pytest.approx(rounds / 12) for rounds in (1, 2, 4, 8)]
     assert all(map(close, whole, bench.scores(model)))
-    for rounds, (share, scores) in zip((2, 3, 4, 6, 7, 8, 10, 11), told, strict=True):
+    for rounds, (share, scores) in zip((1, 2, 4, 8), told, strict=True):
         (fewer,) = bench.scores(clone(model).set_params(**{name: rounds}))
         assert fewer["log_loss"] == pytest.approx(scores["log_loss"], rel=1e-5), share
 
@@ -127,7 +131,7 @@ def test_a_regressor_tells_of_its_offset() -> None:
         bench.scores(og.GradientBoostingRegressor(n_estimators=9))
     bench = Workbench(data, "y", None, og.Holdout(0.3))
     bench.scores(
-        og.GradientBoostingRegressor(n_estimators=9), lambda share, scores: told.append(scores["r2"])
+        og.GradientBoostingRegressor(n_estimators=12), lambda share, scores: told.append(scores["r2"])
     )
     assert told == sorted(told)
     assert bench.scores(og.GradientBoostingRegressor(n_estimators=8))[0]["r2"] == pytest.approx(
@@ -146,7 +150,7 @@ def test_a_trial_that_is_ended_between_rounds_spares_the_other_folds() -> None:
     for _ in range(2):
         with pytest.raises(Pruned):
             bench.scores(encoded(BOOSTING), end)
-    assert heard == [1 / 9, 1 / 9]
+    assert heard == [1 / 12, 1 / 12]
     assert len(bench.scores(encoded(BOOSTING))) == 3
 
 

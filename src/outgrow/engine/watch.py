@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from outgrow.engine.matrix import MatrixView
 
 
+MOMENTS = (1 / 12, 1 / 6, 1 / 3, 2 / 3)
+"""After which share of its rounds a fit shows how it does: each has twice the rounds of the one before."""
+
+
 @dataclass(eq=False)
 class Watch:
     """The rows at some places, as whoever judges a fit sees them.
@@ -19,8 +23,8 @@ class Watch:
     Attributes
     ----------
     keep : of shape (places,), whether the rows at a place are watched.
-    tell : called by fits that can, with the share of the rounds that is done and what the model then answers
-        for the watched rows; what it raises ends the fit. None where nobody asks before the end.
+    tell : called at `MOMENTS` by fits that can, with the share of the rounds that is done and what the model
+        then answers for the watched rows; what it raises ends the fit. None where nobody asks before the end.
     view : the watched rows as the model gets them; known once the model has asked for those it learns from.
     """
 

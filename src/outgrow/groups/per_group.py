@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
-from sklearn.base import BaseEstimator, clone, is_classifier
+from sklearn.base import BaseEstimator, is_classifier
 from sklearn.utils import get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
@@ -17,47 +16,32 @@ from sklearn.utils.validation import check_is_fitted
 from outgrow.data.batch import Batch, is_numeric
 from outgrow.data.keys import key_column, key_hash
 from outgrow.data.scan import Apply, check_columns
-from outgrow.data.schema import kinds_of
 from outgrow.engine.dataset import Dataset
-from outgrow.engine.events import Event, emit, heard
 from outgrow.engine.groups import OnlyGroups
 from outgrow.engine.matrix import check_numeric
 from outgrow.engine.open import dataset as open_dataset
-from outgrow.engine.shard import Shard
 from outgrow.errors import DataError, ParameterError, SchemaError
-from outgrow.groups import separate
-from outgrow.groups.inner import inner_of, metric_names
+from outgrow.groups.inner import Inner, inner_of
+from outgrow.groups.learning import Learner
 from outgrow.groups.plan import (
     AUTO,
     GIANTS,
-    LEAST_GIANT,
     PARALLEL,
     SAMPLE,
     TOGETHER,
-    Counted,
     GroupPlan,
+    Policy,
     count_groups,
-    packing_of,
-    plan_of,
 )
-from outgrow.groups.separate import FAILED, OK, TOO_FEW, FitGroups, Fits
+from outgrow.groups.routing import ERROR, GLOBAL, NULL, UNSEEN, Router
 from outgrow.groups.store import Models, RaggedModels, StackedModels, find
 from outgrow.groups.summary import GroupSummary
 from outgrow.ml import parameters as check
 from outgrow.ml.base import Estimator, Model, Task
 from outgrow.ml.foreign import check_loadable, is_foreign, is_own
-from outgrow.ml.grouped import GroupForm, fit_groups, forms_of
+from outgrow.ml.grouped import GroupForm, forms_of
 from outgrow.ml.inputs import Training, open_training
 from outgrow.ml.persistence import describe, restore
-from outgrow.ml.predictor import Predictor
-from outgrow.stats.state import from_tree, to_tree
-
-GLOBAL, ERROR, NULL = "global", "error", "null"
-_AT_ONCE, _ONE_BY_ONE = "at once", "one by one"
-_UNUSABLE = (
-    "A value of X or y in this group is missing or infinite, or all its weights are zero. "
-    "Impute (SimpleImputer) or drop those rows."
-)
 
 
 def _inner_has(method: str) -> Callable[[Callable[..., Any]], Any]:
@@ -106,7 +90,7 @@ class PerGroup(Model):
     [4.0, 2.0]
     """
 
-    _models: Models
+    _router: Router
 
     def __init__(
         self,
@@ -147,14 +131,19 @@ class PerGroup(Model):
         data = open_training(self, X, y, sample_weight)
         task = self._task(data)
         rows = data.dataset.select([*self._keys, *task.columns, *data.beside])
+        learner = Learner(self.estimator, rows, task, self._kinds, self._policy, self.checkpoint, self._stage)
         forms = self._forms(rows, task)
         if forms is not None:
-            self._fit_at_once(rows, task, forms)
+            learnt = learner.at_once(forms, lambda: self._identity(task))
         else:
-            self._fit_one_by_one(rows, task)
-        if not len(self._models.hashes):
-            self._refuse()
-        self._global = self._fit_global(rows, task) if self.unseen == GLOBAL else None
+            learnt = learner.one_by_one()
+        self.groups_ = learnt.groups
+        if learnt.classes is not None:
+            self.classes_ = learnt.classes
+        if learnt.record is not None:
+            self.fit_record_ = learnt.record
+        learnt.check(self.min_rows)
+        self._route(learnt.models, learner.on_all_rows() if self.unseen == GLOBAL else None)
         return self
 
     def plan(self, X: Any, y: str | None = None, sample_weight: str | None = None) -> GroupPlan:
@@ -172,10 +161,12 @@ class PerGroup(Model):
         rows = open_dataset(X)
         check_columns(rows.schema, self._keys)
         features = [name for name in rows.columns if name not in (*self._keys, y, sample_weight)]
-        counted = count_groups(rows, self._keys, stage=self._stage)
-        if forms_of(self.estimator, rows.scan.example(), features) is not None:
-            return self._plan(counted, rows, _AT_ONCE, 0)
-        return self._plan(counted, rows, _ONE_BY_ONE, self._packing(counted, rows).count)
+        counted, policy = count_groups(rows, self._keys, stage=self._stage), self._policy
+        slots, bins = rows.engine.slots, None
+        if forms_of(self.estimator, rows.scan.example(), features) is None:
+            together = policy.chosen(counted) & ~policy.apart(counted, slots)
+            bins = policy.packing(counted, together, rows).count
+        return policy.plan(counted, slots, bins)
 
     def _check_parameters(self) -> None:
         if not isinstance(self.estimator, BaseEstimator):
@@ -189,7 +180,7 @@ class PerGroup(Model):
             raise ParameterError(f"PerGroup(by={self.by!r}): give the names of key columns, each once.")
         check.integer(self, "min_rows", low=1)
         check.integer(self, "giant_rows", low=1, none=True)
-        check.one_of(self, "unseen", (ERROR, NULL, GLOBAL))
+        check.one_of(self, "unseen", UNSEEN)
         check.one_of(self, "giants", GIANTS)
         ours = isinstance(self.estimator, Estimator)
         if self.giants == PARALLEL and not ours:
@@ -234,198 +225,26 @@ class PerGroup(Model):
             return None
         return forms_of(self.estimator, rows.scan.example(), self.features_)
 
-    def _fit_at_once(self, rows: Dataset, task: Task, forms: Sequence[GroupForm]) -> None:
-        began = time.perf_counter()
-        estimator, keys, names = clone(self.estimator), self._keys, list(self.features_)
-
-        def fit(shard: Shard) -> Any:
-            found = fit_groups(estimator, forms, shard, keys, task, names)
-            return {"keys": to_tree(found.keys), "rows": found.rows, "steps": found.stacked}
-
-        fitted = rows.engine.fit(
-            fit, rows.scan, stage=self._stage, keep=len(forms) > 1, identity=lambda: self._identity(task)
-        )
-        found, self.fit_record_ = fitted.result, fitted.record
-        known = from_tree(found["keys"])
-        counted = Counted(known.hashes, found["rows"].astype(np.int64), known.table)
-        last = found["steps"][-1]
-        learned = [array for name, array in last.items() if name.endswith("_")]
-        usable = np.logical_and.reduce(
-            [np.isfinite(array.reshape(len(array), -1)).all(axis=1) for array in learned]
-        )
-        errors = np.array([None if good else _UNUSABLE for good in usable], dtype=object)
-        seconds = np.full(len(usable), (time.perf_counter() - began) / len(usable))
-        metrics = {name: last[name] for name in metric_names(self.estimator)}
-        good = self._note(counted, errors, metrics, seconds)
-        steps = [
-            {name: array[good] for name, array in step.items() if name.endswith("_")}
-            for step in found["steps"]
-        ]
-        self._models = StackedModels.of(estimator, names, counted.hashes[good], steps)
-        self._tell(self._plan(counted, rows, _AT_ONCE, 0))
-
-    def _fit_one_by_one(self, rows: Dataset, task: Task) -> None:
-        _refuse_vectors(rows)
-        counted = count_groups(rows, self._keys, stage=self._stage)
-        chosen, folder = self._chosen(counted), self._checkpoint(rows, task)
-        fits = separate.kept(folder)
-        done = find(np.sort(np.array(fits.hashes, dtype=np.uint64)), counted.hashes) >= 0
-        giants = self._giants(counted, rows)
-        parallel = giants & (self._fate == PARALLEL)
-        packing = self._packing(counted, rows, chosen & ~parallel & ~done)
-        self._tell(self._plan(counted, rows, _ONE_BY_ONE, packing.count))
-        self._metrics = metric_names(self.estimator)
-        inner = self._inner(trusted=True)
-        job = FitGroups(inner, task, self._metrics, folder)
-        total, began = int(chosen.sum()), time.perf_counter()
-        if len(packing.hashes):
-            found = rows.engine.map_groups(
-                rows.scan, packing, job, stage=self._stage, processes=inner.holds_lock
-            )
-            for tree in found:
-                fits.extend(Fits.from_tree(tree))
-                self._progress(len(fits.hashes), total, began)
-        for place in np.flatnonzero(parallel & chosen & ~done):
-            self._fit_giant(rows, task, int(counted.hashes[place]), fits)
-            self._progress(len(fits.hashes), total, began)
-        self._gather(counted, fits)
-        if folder is not None and all(error is None for error in fits.errors):
-            separate.forget(folder)
-
-    def _fit_giant(self, rows: Dataset, task: Task, hash: int, fits: Fits) -> None:
-        """Fit a large group as all rows of a dataset are: data-parallel."""
-        scan = rows.scan.then(Apply(OnlyGroups(self._keys, np.array([hash], dtype=np.uint64)), rows.schema))
-        own = Dataset(scan, rows.engine).select([name for name in rows.columns if name not in self._keys])
-        began, nothing = time.perf_counter(), [np.nan] * len(self._metrics)
-        model = clone(self.estimator)
-        try:
-            model.fit(own, task.target, *([] if task.weight is None else [task.weight]))
-            scores = model.evaluate(own, task.target, task.weight) if self._metrics else {}
-            values = [scores[name] for name in self._metrics]
-            payload = self._inner(trusted=True).dump(model)
-        except Exception as error:  # a group's failure is its own
-            fits.add(hash, f"{type(error).__name__}: {error}", nothing, time.perf_counter() - began)
-            return
-        if hasattr(model, "classes_"):
-            fits.see(model.classes_)
-        fits.add(hash, None, values, time.perf_counter() - began, payload)
-
-    def _gather(self, counted: Counted, fits: Fits) -> None:
-        """Put what was fitted in the order of the groups."""
-        place = np.searchsorted(counted.hashes, np.array(fits.hashes, dtype=np.uint64))
-        errors = np.full(len(counted.hashes), None, dtype=object)
-        metrics = np.full((len(counted.hashes), len(self._metrics)), np.nan)
-        seconds = np.zeros(len(counted.hashes))
-        errors[place] = fits.errors
-        seconds[place] = fits.seconds
-        if self._metrics and len(place):
-            metrics[place] = fits.metrics
-        named = {name: metrics[:, column] for column, name in enumerate(self._metrics)}
-        good = self._note(counted, errors, named, seconds)
-        payloads = dict(zip(place.tolist(), fits.payloads, strict=True))
-        ordered = [payloads[group] for group in np.flatnonzero(good).tolist()]
-        offsets = np.concatenate([[0], np.cumsum([len(each) for each in ordered])]).astype(np.int64)
-        if fits.classes:
-            self.classes_ = np.unique(np.array(fits.classes))
-        payload = np.frombuffer(b"".join(ordered), dtype=np.uint8)
-        self._models = self._ragged(counted.hashes[good], offsets, payload, trusted=True)
-
-    def _note(self, counted: Counted, errors: np.ndarray, metrics: dict[str, np.ndarray],
-              seconds: np.ndarray) -> np.ndarray:  # fmt: skip
-        """Make `groups_`; which groups have a model."""
-        few, nulls = counted.rows < self.min_rows, counted.nulls
-        failed = np.array([error is not None for error in errors], dtype=bool) | nulls
-        status = np.where(few, TOO_FEW, np.where(failed, FAILED, OK))
-        said = errors.astype(object)
-        said[nulls] = f"The key is null. Fill {list(self._keys)} to have a model for these rows."
-        said[few] = None
-        good: np.ndarray = status == OK
-        columns: dict[str, Any] = {name: counted.keys[name] for name in self._keys}
-        columns |= {"rows": counted.rows, "status": status.tolist(), "error": pa.array(said, pa.string())}
-        columns |= {name: pa.array(values, from_pandas=True, mask=~good) for name, values in metrics.items()}
-        columns["seconds"] = seconds
-        self.groups_ = pa.table(columns).sort_by([(name, "ascending") for name in self._keys])
-        return good
-
-    def _refuse(self) -> None:
-        told = [error for error in self.groups_["error"].to_pylist() if error is not None]
-        why = f"The first says: {told[0]}" if told else f"All have fewer than min_rows={self.min_rows} rows."
-        raise DataError(f"None of the {self.groups_.num_rows:,} groups could be fitted. {why}")
-
-    def _fit_global(self, rows: Dataset, task: Task) -> Any:
-        """A model of all rows."""
-        wanted = [name for name in (*task.columns, task.target, task.weight) if name is not None]
-        everything = rows.select(wanted)
-        model = clone(self.estimator)
-        if isinstance(model, Estimator):
-            given = [] if task.weight is None else [task.weight]
-            return model.fit(everything, task.target, *given)
-        together = everything.to_arrow().combine_chunks().to_batches()[0]
-        return self._inner(trusted=True).fit(Batch.from_arrow(together), task)
-
-    # ---- how -----------------------------------------------------------------------------------------------
+    @property
+    def _kinds(self) -> dict[str, str]:
+        """The kind of each feature."""
+        return {name: self.columns_[name] for name in self.features_}
 
     @property
-    def _fate(self) -> str:
-        """What happens to giants."""
-        if self.giants != AUTO:
-            return self.giants
-        return PARALLEL if isinstance(self.estimator, Estimator) else TOGETHER
+    def _policy(self) -> Policy:
+        fate = self.giants
+        if fate == AUTO:
+            fate = PARALLEL if isinstance(self.estimator, Estimator) else TOGETHER
+        return Policy(self._keys, self.min_rows, fate, self.giant_rows)
 
-    def _giant_rows(self, counted: Counted, rows: Dataset) -> int:
-        return self.giant_rows or max(LEAST_GIANT, int(counted.rows.sum()) // rows.engine.slots)
+    def _inner(self, *, trusted: bool) -> Inner:
+        return inner_of(self.estimator, self._kinds, trusted=trusted)
 
-    def _giants(self, counted: Counted, rows: Dataset) -> np.ndarray:
-        return counted.rows > self._giant_rows(counted, rows)
-
-    def _chosen(self, counted: Counted) -> np.ndarray:
-        """The groups that get a model."""
-        return (counted.rows >= self.min_rows) & ~counted.nulls
-
-    def _packing(self, counted: Counted, rows: Dataset, chosen: np.ndarray | None = None) -> Any:
-        if chosen is None:
-            chosen = self._chosen(counted)
-            if self._fate == PARALLEL:
-                chosen &= ~self._giants(counted, rows)
-        most = self._giant_rows(counted, rows) if self._fate == SAMPLE else None
-        return packing_of(
-            self._keys, counted, chosen, slots=rows.engine.slots, row_bytes=8 * len(rows.columns), most=most
-        )
-
-    def _plan(self, counted: Counted, rows: Dataset, way: str, bins: int) -> GroupPlan:
-        giants = self._giants(counted, rows) if way == _ONE_BY_ONE else np.zeros(len(counted.rows), bool)
-        return plan_of(
-            counted, way, min_rows=self.min_rows, bins=bins, giants=giants, giants_are=self._fate,
-            giant_rows=self._giant_rows(counted, rows),
+    def _route(self, models: Models, whole: Any) -> None:
+        self._router = Router(
+            models, self._keys, tuple(self.features_), self.unseen, whole, self._inner(trusted=True),
+            getattr(self, "classes_", None),
         )  # fmt: skip
-
-    def _tell(self, plan: GroupPlan) -> None:
-        if heard():
-            emit(Event(self._stage, "plan", 0, note=str(plan)))
-
-    def _progress(self, done: int, total: int, began: float) -> None:
-        if heard():
-            emit(Event(self._stage, "group", done, total, elapsed=time.perf_counter() - began))
-
-    def _checkpoint(self, rows: Dataset, task: Task) -> str | None:
-        if self.checkpoint is None:
-            return None
-        ours = isinstance(self.estimator, Estimator)
-        what = describe(clone(self.estimator)) if ours else repr(self.estimator.get_params())
-        identity = [type(self.estimator).__qualname__, what, list(self._keys), repr(task), self._fate,
-                    self.giant_rows, rows.scan.describe()["sha256"]]  # fmt: skip
-        return separate.checkpoint_folder(self.checkpoint, identity)
-
-    def _inner(self, *, trusted: bool) -> Any:
-        return inner_of(
-            self.estimator, {name: self.columns_[name] for name in self.features_}, trusted=trusted
-        )
-
-    def _ragged(self, hashes: np.ndarray, offsets: np.ndarray, payload: np.ndarray, *,
-                trusted: bool) -> RaggedModels:  # fmt: skip
-        return RaggedModels(
-            hashes, offsets, payload, self._inner(trusted=trusted), getattr(self, "classes_", None)
-        )
 
     # ---- answer --------------------------------------------------------------------------------------------
 
@@ -451,7 +270,7 @@ class PerGroup(Model):
             return evaluate(self, X, y, sample_weight)
         check_is_fitted(self)
         data = open_training(self, X, y, sample_weight, reset=False)
-        known = Apply(OnlyGroups(self._keys, self._models.hashes), data.dataset.schema)
+        known = Apply(OnlyGroups(self._keys, self._router.models.hashes), data.dataset.schema)
         return evaluate(
             self, Dataset(data.dataset.scan.then(known), data.dataset.engine), data.target, data.weight
         )
@@ -503,10 +322,11 @@ class PerGroup(Model):
         if len(key) != len(self._keys):
             raise ParameterError(f"A key has the parts {list(self._keys)}; {list(key)} was given.")
         arrays = {name: pa.array([part]) for name, part in zip(self._keys, key, strict=True)}
-        (place,) = find(self._models.hashes, key_hash(Batch(arrays, 1), self._keys))
+        models = self._router.models
+        (place,) = find(models.hashes, key_hash(Batch(arrays, 1), self._keys))
         if place < 0:
             raise DataError(f"There is no model for the key {list(key)}. See groups_ for those there are.")
-        return self._models.model(int(place))
+        return models.model(int(place))
 
     def summary(self) -> GroupSummary:
         """What became of the groups, to be printed."""
@@ -526,54 +346,7 @@ class PerGroup(Model):
         write_report(self, path, backtest, overwrite=overwrite)
 
     def _answer(self, method: str, batch: Batch) -> np.ndarray:
-        hashes = key_hash(batch, self._keys)
-        place = find(self._models.hashes, hashes)
-        known, features = place >= 0, batch.select(self.features_)
-        if known.all():
-            return self._shaped(self._models.answer(method, features, place))
-        if self.unseen == ERROR:
-            raise DataError(self._unseen_message(batch.filter(~known)))
-        answers = self._shaped(self._models.answer(method, features.filter(known), place[known]))
-        others = features.filter(~known)
-        if self.unseen == NULL:
-            extra: Any = np.full(
-                (others.num_rows, *answers.shape[1:]), None if answers.dtype == object else np.nan
-            )
-        else:
-            extra = self._shaped(self._answer_global(method, others))
-        kind = object if object in (answers.dtype, extra.dtype) else np.result_type(answers, extra)
-        out = np.empty((batch.num_rows, *answers.shape[1:]), dtype=kind)
-        out[known], out[~known] = answers, extra
-        return out
-
-    def _answer_global(self, method: str, batch: Batch) -> np.ndarray:
-        if isinstance(self._global, Estimator):
-            found = Predictor(self._global).answer(batch, method)
-        else:
-            found = self._inner(trusted=True).answer(self._global, batch, method)
-        if found.ndim == 2:
-            model: Any = getattr(self._global, "model", self._global)
-            wide = np.zeros((len(found), len(self.classes_)))
-            wide[:, np.searchsorted(self.classes_, model.classes_)] = found
-            return wide
-        return found
-
-    def _shaped(self, answers: np.ndarray) -> np.ndarray:
-        """Predicted classes in a type that has room for none, where rows may get none."""
-        if self.unseen != NULL or answers.ndim == 2:
-            return answers
-        return answers.astype(object if answers.dtype.kind in "OU" else np.float64)
-
-    def _unseen_message(self, batch: Batch) -> str:
-        rows = batch.select(self._keys).to_arrow().to_pylist()
-        known = list(dict.fromkeys(tuple(row.values()) for row in rows))
-        shown = ", ".join(" / ".join(map(str, key)) for key in known[:5])
-        more = f" and {len(known) - 5} more" if len(known) > 5 else ""
-        return (
-            f"{len(rows)} row(s) have a key without a model: {shown}{more} (of {list(self._keys)}). "
-            "Fit with unseen='global' or unseen='null' to answer for such rows, or see groups_ for why a "
-            "group has none."
-        )
+        return self._router.answer(method, batch)
 
     def _answer_names(self, method: str) -> list[str]:
         if method == "predict_proba":
@@ -591,8 +364,9 @@ class PerGroup(Model):
             When the models are of scikit-learn, and hold objects that skops does not know to be harmless.
         """
         check_is_fitted(self)
-        if isinstance(self._models, RaggedModels) and is_foreign(self.estimator):
-            check_loadable(self._models.first())
+        models = self._router.models
+        if isinstance(models, RaggedModels) and is_foreign(self.estimator):
+            check_loadable(models.first())
         super().save(path, overwrite=overwrite)
 
     def _learned(self) -> dict[str, Any]:
@@ -601,30 +375,31 @@ class PerGroup(Model):
         if not hasattr(self, "groups_"):
             return learned
         return {
-            **learned, "groups_": _to_stream(self.groups_), "models_": self._models.to_tree(),
-            "global_": self._dumped_global(),
+            **learned, "groups_": _to_stream(self.groups_), "models_": self._router.models.to_tree(),
+            "global_": self._dumped_whole(),
         }  # fmt: skip
 
-    def _dumped_global(self) -> Any:
-        if self._global is None or isinstance(self._global, Estimator):
-            return self._global if self._global is None else describe(self._global)
-        return self._inner(trusted=True).dump(self._global)
+    def _dumped_whole(self) -> Any:
+        whole = self._router.whole
+        if whole is None or isinstance(whole, Estimator):
+            return whole if whole is None else describe(whole)
+        return self._inner(trusted=True).dump(whole)
 
     def _restore(self, learned: dict[str, Any]) -> None:
         plain = dict(learned)
-        groups, models, whole = (plain.pop(name) for name in ("groups_", "models_", "global_"))
+        groups, stored, whole = (plain.pop(name) for name in ("groups_", "models_", "global_"))
         super()._restore(plain)
         self.groups_ = pa.ipc.open_stream(groups).read_all()
-        if "steps" in models:
-            self._models = StackedModels.of(self.estimator, self.features_, models["hashes"], models["steps"])
+        inner, models = self._inner(trusted=is_own()), dict(stored)
+        if "steps" in stored:
+            held: Models = StackedModels.of(self.estimator, self.features_, **models)
         else:
-            self._models = self._ragged(
-                models["hashes"], models["offsets"], models["payload"], trusted=is_own()
-            )
+            held = RaggedModels(**models, inner=inner, classes=getattr(self, "classes_", None))
         if isinstance(whole, dict):
-            self._global = restore(whole)
-        else:
-            self._global = None if whole is None else self._inner(trusted=is_own()).load(whole)
+            whole = restore(whole)
+        elif whole is not None:
+            whole = inner.load(whole)
+        self._route(held, whole)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "groups_")
@@ -641,16 +416,6 @@ class PerGroup(Model):
         tags.input_tags.allow_nan = inner.input_tags.allow_nan
         tags.input_tags.sparse = False
         return tags
-
-
-def _refuse_vectors(rows: Dataset) -> None:
-    vectors = [
-        name for name, kind in kinds_of(rows.schema).items() if kind.startswith(("vector", "fixed_size"))
-    ]
-    if vectors:
-        raise SchemaError(
-            f"Columns {vectors} hold vectors. Give each number a column of its own for PerGroup."
-        )
 
 
 def _to_stream(table: pa.Table) -> bytes:

@@ -114,26 +114,59 @@ def _said(key: tuple[Any, ...]) -> str:
     return " / ".join(map(str, key))
 
 
-def packing_of(by: tuple[str, ...], counted: Counted, chosen: np.ndarray, *, slots: int, row_bytes: int,
-               most: int | None) -> Packing:  # fmt: skip
-    """The chosen groups in bins."""
-    return Packing.of(
-        by, counted.hashes[chosen], counted.rows[chosen], slots=slots, row_bytes=row_bytes, most=most
-    )
+@dataclass(frozen=True)
+class Policy:
+    """Which groups get a model, and what is done with large ones.
 
+    Attributes
+    ----------
+    by : the key columns.
+    min_rows : groups with fewer get no model.
+    giants_are : what happens to groups of more than `giant_rows` rows.
+    """
 
-def plan_of(counted: Counted, way: str, *, min_rows: int, bins: int, giants: np.ndarray, giants_are: str,
-            giant_rows: int) -> GroupPlan:  # fmt: skip
-    """The plan for groups of these sizes."""
-    rows = counted.rows
-    low, median, high, most = (
-        int(value) for value in np.quantile(rows, [0, 0.5, 0.95, 1], method="inverted_cdf")
-    )
-    places = np.flatnonzero(giants)
-    places = places[np.argsort(-rows[places], kind="stable")]
-    keys = counted.keys.take(pa.array(places)).to_pylist()
-    named = [(tuple(key.values()), int(rows[place])) for key, place in zip(keys, places, strict=True)]
-    return GroupPlan(
-        way, len(rows), int(rows.sum()), (low, median, high, most), int((rows < min_rows).sum()),
-        int(counted.nulls.sum()), bins, named, giants_are, giant_rows,
-    )  # fmt: skip
+    by: tuple[str, ...]
+    min_rows: int
+    giants_are: str
+    giant_rows: int | None
+
+    def chosen(self, counted: Counted) -> np.ndarray:
+        """The groups that get a model."""
+        return (counted.rows >= self.min_rows) & ~counted.nulls
+
+    def giants(self, counted: Counted, slots: int) -> np.ndarray:
+        """The large groups."""
+        return counted.rows > self._most(counted, slots)
+
+    def apart(self, counted: Counted, slots: int) -> np.ndarray:
+        """The groups that are each fitted by all slots together."""
+        return self.chosen(counted) & self.giants(counted, slots) & (self.giants_are == PARALLEL)
+
+    def packing(self, counted: Counted, chosen: np.ndarray, rows: Dataset) -> Packing:
+        """The chosen groups in bins."""
+        slots = rows.engine.slots
+        return Packing.of(
+            self.by, counted.hashes[chosen], counted.rows[chosen], slots=slots,
+            row_bytes=8 * len(rows.columns),
+            most=self._most(counted, slots) if self.giants_are == SAMPLE else None,
+        )  # fmt: skip
+
+    def plan(self, counted: Counted, slots: int, bins: int | None) -> GroupPlan:
+        """What a fit does with groups of these sizes: in so many bins, or at once."""
+        rows = counted.rows
+        low, median, high, most = (
+            int(value) for value in np.quantile(rows, [0, 0.5, 0.95, 1], method="inverted_cdf")
+        )
+        places = np.flatnonzero(self.giants(counted, slots)) if bins is not None else np.zeros(0, np.intp)
+        places = places[np.argsort(-rows[places], kind="stable")]
+        keys = counted.keys.take(pa.array(places)).to_pylist()
+        named = [(tuple(key.values()), int(rows[place])) for key, place in zip(keys, places, strict=True)]
+        return GroupPlan(
+            "at once" if bins is None else "one by one", len(rows), int(rows.sum()),
+            (low, median, high, most), int((rows < self.min_rows).sum()), int(counted.nulls.sum()), bins or 0,
+            named, self.giants_are, self._most(counted, slots),
+        )  # fmt: skip
+
+    def _most(self, counted: Counted, slots: int) -> int:
+        """Rows that a group may have without being a giant."""
+        return self.giant_rows or max(LEAST_GIANT, int(counted.rows.sum()) // slots)

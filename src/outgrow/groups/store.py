@@ -14,7 +14,8 @@ from outgrow.data.batch import Batch
 from outgrow.engine.matrix import check_finite
 from outgrow.groups.inner import Inner
 from outgrow.ml.base import Transformer
-from outgrow.ml.grouped import GroupForm, Layer, Stacked, columns_of, numeric_example, steps_of
+from outgrow.ml.grouped import GroupForm, Layer, Stacked, columns_of, numeric_example
+from outgrow.ml.steps import steps_of
 
 CACHED = 10_000
 """Models that stay built; others are built anew from their bytes when they are asked."""

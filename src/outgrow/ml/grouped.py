@@ -20,6 +20,7 @@ from outgrow.engine.matrix import weight_column
 from outgrow.engine.shard import Shard
 from outgrow.ml.base import Estimator, Task, Transformer
 from outgrow.ml.columns import resolve
+from outgrow.ml.steps import steps_of
 from outgrow.stats.grouped import GroupedSums, Keys, Segments
 
 R = TypeVar("R")
@@ -155,12 +156,6 @@ class GroupFit:
     keys: Keys
     rows: np.ndarray
     stacked: list[Stacked]
-
-
-def steps_of(estimator: Any) -> list[Estimator]:
-    """An estimator's steps; itself where it is no pipeline."""
-    named = getattr(estimator, "named_steps", None)
-    return [step for _, step in named] if named is not None else [estimator]
 
 
 def forms_of(estimator: Any, example: Batch, features: Sequence[str]) -> list[GroupForm] | None:

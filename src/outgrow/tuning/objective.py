@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from sklearn.base import clone, is_classifier
 from outgrow.engine.dataset import Dataset
 from outgrow.engine.local import Local
 from outgrow.engine.open import dataset
+from outgrow.engine.watch import MOMENTS
 from outgrow.ml.cross_validation import cross_validate
 from outgrow.ml.evaluation import Scores
 from outgrow.ml.steps import steps_of
@@ -54,8 +56,8 @@ class Question:
 class Fit:
     """Cross-validate a pipeline or model of ours.
 
-    A model that tells how it does while it learns is judged between its rounds; others learn from parts of
-    the rows first.
+    A model that tells how it does while it learns is judged between its rounds, by where its score is going;
+    others learn from parts of the rows first.
     """
 
     estimator: Any
@@ -84,10 +86,11 @@ class Fit:
         return isinstance(rows.engine, Local) and not self.question.timed
 
     def _between_rounds(self, model: Any, rows: Dataset, handle: Handle) -> Found:
-        last = max(self.question.shares)
+        outlook, metric = Outlook(), self.question.metric
 
         def tell(share: float, scores: Mapping[str, float]) -> None:
-            _report(handle, self.question, scores, round(share * last))
+            if metric in scores and (end := outlook.after(share, scores[metric])) is not None:
+                handle.report(end, _step(share, max(self.question.shares)))
 
         began = time.perf_counter()
         scores = self._bench(rows, 1.0).scores(model, tell)
@@ -115,6 +118,31 @@ class Fit:
                 _part(rows, share), question.target, question.weight, question.folds
             )
         return self._benches[share]
+
+
+@dataclass
+class Outlook:
+    """Where the score of a fit under way will end, if it goes on as it did since half as many rounds.
+
+    Scores are about linear in the logarithm of the rounds. What a fit scores in the middle says little: small
+    learning rates are behind there, and ahead at the end. See Domhan, Springenberg and Hutter (2015) for
+    predicting learning curves, of which this is the simplest.
+    """
+
+    _before: tuple[float, float] | None = None
+
+    def after(self, share: float, score: float) -> float | None:
+        """The score at the end, as it looks after a share of the rounds; None at the first time."""
+        before, self._before = self._before, (share, score)
+        if before is None:
+            return None
+        return score + (score - before[1]) * math.log(1 / share) / math.log(share / before[0])
+
+
+def _step(share: float, last: int) -> int:
+    """The step of a report, where `last` is that of the end."""
+    nominal = min(MOMENTS, key=lambda moment: abs(math.log(moment / share)))
+    return max(1, int(nominal * last))
 
 
 def _part(rows: Dataset, share: float) -> Dataset:

@@ -11,6 +11,7 @@ zeros of any row it is asked about, so sparse and dense rows get the same answer
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
@@ -29,14 +30,13 @@ from outgrow.data.hashing import matrix_row_hash, unit
 from outgrow.engine.events import heard
 from outgrow.engine.matrix import Block, MatrixView
 from outgrow.engine.run import Run
+from outgrow.engine.watch import MOMENTS
 from outgrow.errors import DataError, EngineError
 from outgrow.ml.trees.bins import SampledRows, sampled_rows, with_all_categories
 
 PREDICT_ROWS = 8192
 """Rows that one thread answers at a time; a smaller batch is not worth a second thread."""
 
-STEPS = 9
-"""Whoever watches sees the trees after each such part of the rounds."""
 _TREES = "trees"
 SNAPSHOT_SECONDS = 5.0
 """How much boosting a fit may lose: after so long the trees so far go into the journal."""
@@ -392,17 +392,17 @@ def _classes() -> tuple[type, type, type]:
             self._kept = time.monotonic()
 
     class Watched(xgb.callback.TrainingCallback):
-        """Shows at each ninth of the rounds what the trees so far answer; XGBoost adds the new ones alone."""
+        """Shows on the way what the trees so far answer; XGBoost computes only what the new ones add."""
 
         def __init__(self, told: Callable[[float, np.ndarray], None], total: int, rows: Any) -> None:
             super().__init__()
             self._told, self._total, self._rows = told, total, rows
-            self._moments = {-(-total * part // STEPS): part / STEPS for part in range(1, STEPS)}
+            self._moments = {math.ceil(total * share) for share in MOMENTS} - {total}
 
         def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
             done = model.num_boosted_rounds()
-            if done in self._moments and done < self._total:
-                self._told(self._moments[done], model.predict(self._rows).astype(np.float64))
+            if done in self._moments:
+                self._told(done / self._total, model.predict(self._rows).astype(np.float64))
             return False
 
     return Blocks, Rounds, Watched

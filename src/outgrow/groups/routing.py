@@ -1,0 +1,92 @@
+"""Which model answers for a row: that of its key, or what was declared for keys without one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from outgrow.data.batch import Batch
+from outgrow.data.keys import key_hash
+from outgrow.errors import DataError
+from outgrow.groups.inner import Inner
+from outgrow.groups.store import Models, find
+from outgrow.ml.base import Estimator
+from outgrow.ml.predictor import Predictor
+
+GLOBAL, ERROR, NULL = "global", "error", "null"
+UNSEEN = (ERROR, NULL, GLOBAL)
+"""What becomes of rows whose key has no model."""
+
+
+@dataclass(frozen=True, eq=False)
+class Router:
+    """Sends rows to the models of their keys.
+
+    Attributes
+    ----------
+    keys, features : columns.
+    unseen : one of `UNSEEN`.
+    whole : the model of all rows, for unseen='global'.
+    inner : how a model of scikit-learn is asked.
+    """
+
+    models: Models
+    keys: tuple[str, ...]
+    features: tuple[str, ...]
+    unseen: str
+    whole: Any
+    inner: Inner
+    classes: np.ndarray | None
+
+    def answer(self, method: str, batch: Batch) -> np.ndarray:
+        """What the models say of each row."""
+        place = find(self.models.hashes, key_hash(batch, self.keys))
+        known, features = place >= 0, batch.select(self.features)
+        if known.all():
+            return self._shaped(self.models.answer(method, features, place))
+        if self.unseen == ERROR:
+            raise DataError(self._message(batch.filter(~known)))
+        answers = self._shaped(self.models.answer(method, features.filter(known), place[known]))
+        others = features.filter(~known)
+        if self.unseen == NULL:
+            extra: Any = np.full(
+                (others.num_rows, *answers.shape[1:]), None if answers.dtype == object else np.nan
+            )
+        else:
+            extra = self._shaped(self._answer_whole(method, others))
+        kind = object if object in (answers.dtype, extra.dtype) else np.result_type(answers, extra)
+        out = np.empty((batch.num_rows, *answers.shape[1:]), dtype=kind)
+        out[known], out[~known] = answers, extra
+        return out
+
+    def _answer_whole(self, method: str, batch: Batch) -> np.ndarray:
+        if isinstance(self.whole, Estimator):
+            found = Predictor(self.whole).answer(batch, method)
+        else:
+            found = self.inner.answer(self.whole, batch, method)
+        if found.ndim == 2:
+            assert self.classes is not None
+            model: Any = getattr(self.whole, "model", self.whole)
+            wide = np.zeros((len(found), len(self.classes)))
+            wide[:, np.searchsorted(self.classes, model.classes_)] = found
+            return wide
+        return found
+
+    def _shaped(self, answers: np.ndarray) -> np.ndarray:
+        """Predicted classes in a type that has room for none, where rows may get none."""
+        if self.unseen != NULL or answers.ndim == 2:
+            return answers
+        return answers.astype(object if answers.dtype.kind in "OU" else np.float64)
+
+    def _message(self, batch: Batch) -> str:
+        rows = batch.select(self.keys).to_arrow().to_pylist()
+        known = list(dict.fromkeys(tuple(row.values()) for row in rows))
+        shown = ", ".join(" / ".join(map(str, key)) for key in known[:5])
+        more = f" and {len(known) - 5} more" if len(known) > 5 else ""
+        return (
+            f"{len(rows)} row(s) have a key without a model: {shown}{more} (of {list(self.keys)}). "
+            "Fit with unseen='global' or unseen='null' to answer for such rows, or see groups_ for why a "
+            "group has none."
+        )
