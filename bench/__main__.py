@@ -1,6 +1,7 @@
 """`python -m bench [CASE ...]`: outgrow beside its peers, with results in bench/results/.
 
-`python -m bench serve` does the same for servers, `python -m bench groups` for one model for each key.
+`python -m bench serve` does the same for servers, `python -m bench groups` for one model for each key, and
+`python -m bench search` for the search for settings.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ def main() -> None:
     if sys.argv[1:2] == ["search"]:
         from bench import search
 
-        search.main(*map(int, sys.argv[2:4]))
+        search.main()
         return
     if sys.argv[1:2] == ["groups"]:
         from bench import groups
