@@ -18,8 +18,8 @@ from outgrow.errors import SchemaError
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _NULL = np.uint64(0x5851F42D4C957F2D)
-_CHUNK = 1 << 14
-"""Values that are hashed at once: they stay in a core's cache."""
+_CHUNK = 1 << 16
+"""Values that are hashed at once: they stay in a core's cache, and threads seldom wait for Python's lock."""
 
 
 def row_hash(batch: Batch, columns: Sequence[str] | None = None, seed: int = 0) -> np.ndarray:

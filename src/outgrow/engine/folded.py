@@ -20,7 +20,7 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, eq=False)
 class FoldedView:
-    """The resident blocks of a matrix, and for each fold the rows it learns from.
+    """The resident blocks of a matrix, ordered by place, and for each fold the rows it learns from.
 
     Attributes
     ----------
@@ -28,6 +28,7 @@ class FoldedView:
     train : ndarray of shape (places, folds), whether a fold learns from the rows at a place; None where there
         is one fold, of all rows.
     counts : ndarray of shape (folds,), the rows of each fold over all ranks.
+    at : ndarray of shape (places,), the rows at each place over all ranks; None where there is one fold.
     class_weights : ndarray of shape (folds, classes), the summed weight of each class, where y are classes.
     """
 
@@ -35,6 +36,7 @@ class FoldedView:
     train: np.ndarray | None
     counts: np.ndarray
     class_weights: np.ndarray | None
+    at: np.ndarray | None = None
 
     @classmethod
     def whole(cls, view: MatrixView) -> FoldedView:
@@ -58,9 +60,10 @@ class FoldedView:
                     rows[:, 1:] += np.bincount(cell, block.weight, rows[:, 1:].size).reshape(-1, classes)
             return view.run.comm.allreduce(rows)
 
-        totals = train.T.astype(np.float64) @ view.run.call(count)
+        by_place = view.run.call(count)
+        totals = train.T.astype(np.float64) @ by_place
         weights = None if view.labels.classes is None else totals[:, 1:]
-        return cls(view, train, totals[:, 0].astype(np.int64), weights)
+        return cls(view, train, totals[:, 0].astype(np.int64), weights, by_place[:, 0].astype(np.int64))
 
     @property
     def folds(self) -> int:
@@ -96,17 +99,18 @@ class FoldedView:
         return learnt if block.weight is None else learnt * block.weight
 
     def parts(self, block: Block) -> Iterator[tuple[int, Block]]:
-        """The rows of a block by their place."""
+        """The rows of a block by their place: slices of it."""
         if self.train is None:
             yield 0, block
             return
-        place = np.asarray(block.place)
-        order = np.argsort(place, kind="stable")
-        ordered = block.take(order)
-        edges = np.searchsorted(place[order], np.arange(len(self.train) + 1))
+        edges = np.searchsorted(np.asarray(block.place), np.arange(len(self.train) + 1))
         for k in range(len(self.train)):
             if edges[k] < edges[k + 1]:
-                yield k, ordered.take(slice(edges[k], edges[k + 1]))
+                yield k, block.take(slice(edges[k], edges[k + 1]))
+
+    def learners(self, place: int, folds: np.ndarray) -> np.ndarray:
+        """Which of some candidates, whose folds are given, learn from the rows at a place."""
+        return np.flatnonzero(np.ones(len(folds), bool) if self.train is None else self.train[place, folds])
 
     def on(self, run: Run) -> FoldedView:
         """The same rows and folds in another run."""

@@ -6,12 +6,13 @@ fit in a core's cache.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
+import scipy.sparse as sp
 
 from outgrow.data.batch import Batch, Matrix, is_numeric, is_sparse, numbers
 from outgrow.data.hashing import matrix_row_hash, unit
@@ -87,6 +88,28 @@ class Block:
         else:
             X = np.take(self.X.T, rows, axis=1).T  # column by column, and column-major again
         return replace(self, X=X, y=y, weight=weight, place=place)
+
+    @classmethod
+    def joined(cls, blocks: Sequence[Block]) -> Block:
+        """The rows of blocks that agree on what their y stand for, as one."""
+        if len(blocks) == 1:
+            return blocks[0]
+        first = blocks[0]
+        X = (
+            sp.vstack([block.X for block in blocks], format="csr")
+            if is_sparse(first.X)
+            else np.concatenate([block.X.T for block in blocks], axis=1).T
+        )
+        y, weight, place = (
+            concatenated([getattr(block, name) for block in blocks]) for name in ("y", "weight", "place")
+        )
+        return cls(X, y, weight, place)
+
+    def by_place(self) -> Block:
+        """The rows ordered by their places, so that those of a place are a slice."""
+        if self.place is None:
+            return self
+        return self.take(np.argsort(self.place, kind="stable"))
 
     def tiles(self) -> Iterator[Block]:
         if is_sparse(self.X):
@@ -247,7 +270,7 @@ class MatrixView:
     def thinned(self, step: int) -> MatrixView:
         """Every `step`-th row of each block, copied, for rough work; which ones depends on the partitions."""
         store: Store[Block] = Store(self.run.memory)
-        thin = (block.take(np.arange(len(block)) % step == 0) for block in self.tiles)
+        thin = _gathered(block.take(np.arange(len(block)) % step == 0) for block in self.tiles)
         store.extend([store.hold(block, block.nbytes)] for block in thin)
         tiles = Tiles(store, self.labels.classes)
         return replace(self, tiles=tiles, labels=replace(self.labels, rows=self.rows // step), _made={})
@@ -272,6 +295,24 @@ class MatrixView:
             return block
         assert block.place is not None
         return block.take(self.keep[block.place])
+
+
+def concatenated(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:
+    """Arrays of several blocks as one; None where they have none."""
+    given = [part for part in parts if part is not None]
+    return np.concatenate(given) if given else None
+
+
+def _gathered(blocks: Iterable[Block]) -> Iterator[Block]:
+    """Small blocks joined to larger ones, each in the order of its places."""
+    held: list[Block] = []
+    for block in blocks:
+        held.append(block)
+        if sum(map(len, held)) >= SPARSE_ROWS:
+            yield Block.joined(held).by_place()
+            held = []
+    if held:
+        yield Block.joined(held).by_place()
 
 
 def build_blocks(batch: Batch, spec: MatrixSpec, place: np.ndarray | None = None) -> Iterator[Block]:

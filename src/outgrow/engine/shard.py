@@ -88,7 +88,7 @@ class Resident:
 
 
 class Placed:
-    """Resident rows, each with its place, which is computed once and kept beside its batch.
+    """Resident rows, each with its place, which is computed when its batch is first read, and kept.
 
     Parameters
     ----------
@@ -103,16 +103,17 @@ class Placed:
         self.matrices: dict[Any, MatrixView] = {}
         self._rows = rows
         self._hidden = hidden
-
-        def places(unit: Unit) -> list[np.ndarray]:
-            return [placing(batch) for batch in unit()]
-
-        self._places = list(rows.run.map(places, rows.units()))
+        self._placing = placing
+        self._places: dict[int, list[np.ndarray]] = {}
 
     def count(self, places: int) -> np.ndarray:
         """How many rows there are at each place, over all ranks."""
-        here = [np.bincount(place, minlength=places) for unit in self._places for place in unit]
-        return self.run.comm.allreduce(sum(here, np.zeros(places)))
+
+        def counted(unit: Unit) -> np.ndarray:
+            found = (np.bincount(np.asarray(batch[_PLACE]), minlength=places) for batch in unit())
+            return sum(found, np.zeros(places))
+
+        return self.run.comm.allreduce(sum(self.run.map(counted, self.units()), np.zeros(places)))
 
     def units(self) -> Sequence[Unit]:
         return self._beside(self._rows.units())
@@ -121,11 +122,15 @@ class Placed:
         return self._beside(self._rows.last_units())
 
     def _beside(self, units: Sequence[Unit]) -> Sequence[Unit]:
-        return [partial(self._read, *pair) for pair in zip(units, self._places, strict=True)]
+        return [partial(self._read, number, unit) for number, unit in enumerate(units)]
 
-    def _read(self, unit: Unit, places: Sequence[np.ndarray]) -> Iterator[Batch]:
-        for batch, place in zip(unit(), places, strict=True):
+    def _read(self, number: int, unit: Unit) -> Iterator[Batch]:
+        known, met = self._places.get(number), []
+        for order, batch in enumerate(unit()):
+            place = self._placing(batch) if known is None else known[order]
+            met.append(place)
             yield batch.drop(self._hidden).with_columns({_PLACE: pa.array(place)})
+        self._places[number] = met
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,6 +186,7 @@ class Shard:
         """The same rows, each with a place; the columns `hidden` serve the placing alone."""
         assert not self.steps, "rows get their places before they are changed"
         assert isinstance(self.rows, Resident), "rows get their places once"
+        placing(self.example)  # whose columns it cannot use are refused before anything is read
         return replace(self, rows=Placed(self.rows, placing, hidden), example=self.example.drop(hidden))
 
     def subset(self, keep: np.ndarray) -> Shard:
@@ -230,7 +236,7 @@ class Shard:
                 return [
                     store.hold(block, block.nbytes)
                     for batch, place in map(self._chosen, unit())
-                    for block in build_blocks(self._stepped(batch), spec, place)
+                    for block in map(Block.by_place, build_blocks(self._stepped(batch), spec, place))
                 ]
 
             units = self.rows.last_units() if last else self.rows.units()

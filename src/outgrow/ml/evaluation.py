@@ -11,14 +11,14 @@ from sklearn.base import is_classifier, is_clusterer
 from sklearn.utils.validation import check_is_fitted
 
 from outgrow.data.batch import Batch
-from outgrow.engine.matrix import Block, MatrixSpec, MatrixView, build_blocks
+from outgrow.engine.matrix import Block, MatrixSpec, MatrixView, build_blocks, concatenated
 from outgrow.errors import DataError
 from outgrow.ml.base import Task
 from outgrow.ml.inputs import open_training
 from outgrow.stats.scores import ClassificationState, ManyClassifications, ManyRegressions
 from outgrow.stats.state import from_tree, merge, to_tree
 
-SCORES = 1 << 19
+SCORES = 1 << 18
 """Answers of several models that are looked at together."""
 
 
@@ -136,7 +136,7 @@ def score_view(model: Any, view: MatrixView) -> Scores:
 def score_answers(model: Any, answers: np.ndarray, view: MatrixView) -> Scores:
     """The metrics of what a model answers for all rows of a matrix on this rank, in their order."""
     blocks = [_renumbered(block, _places_of(model, view)) for block in view.blocks()]
-    y, weight = (_joined([getattr(block, name) for block in blocks]) for name in ("y", "weight"))
+    y, weight = (concatenated([getattr(block, name) for block in blocks]) for name in ("y", "weight"))
     rows = Block(np.zeros((len(answers), 0)), y, weight)
     (state,) = split(_states([model], [answers], rows, None))
     return as_scores(model, state, len(answers), getattr(model, "classes_", None))
@@ -149,11 +149,6 @@ def _places_of(model: Any, view: MatrixView) -> np.ndarray | None:
 
 def _renumbered(block: Block, places: np.ndarray | None) -> Block:
     return block if places is None else replace(block, y=places[block.y])
-
-
-def _joined(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:
-    given = [part for part in parts if part is not None]
-    return np.concatenate(given) if given else None
 
 
 def split(states: Any) -> list[Any]:

@@ -208,15 +208,15 @@ class _Fold:
     Attributes
     ----------
     train, test : the places it learns from and is tested on; None for the fold of all rows.
-    rows : how many rows it is tested on.
+    rows : how many rows it is tested on, once they are counted.
     scores : the state of each setting's metrics, by its place.
     """
 
     train: np.ndarray
     test: np.ndarray | None
-    rows: int
     before: list[Any]
     lasts: dict[int, Any]
+    rows: int = 0
     failed: dict[int, Exception] = field(default_factory=dict)
     scores: dict[int, Any] = field(default_factory=dict)
 
@@ -228,6 +228,10 @@ class _Fold:
         """The rows to be tested on as they reach the models."""
         assert self.test is not None
         return through(self.before, shard.subset(self.test))
+
+    def count(self, at: np.ndarray) -> None:
+        """Note how many rows it is tested on, from those at each place."""
+        self.rows = 0 if self.test is None else int(at[self.test].sum())
 
     def alive(self, places: Sequence[int]) -> list[int]:
         return [place for place in places if place not in self.failed]
@@ -274,8 +278,8 @@ class _Job:
         placed = shard.placed(self.folds.placing(shard), hidden=self.folds.hidden)
         found: dict[str, list[dict[str, Any]]] = {}
         for chain in self.chains:
-            folds = self._begin(placed, chain)
-            together(placed, self._works(chain, folds))
+            folds = self._begin(chain)
+            together(placed, self._works(placed, chain, folds))
             placed.forget_matrices()
             for place in chain.lasts:
                 found[str(place)] = [
@@ -283,33 +287,37 @@ class _Job:
                 ]
         return {"trials": found, "passes": shard.run.passes}
 
-    def _begin(self, placed: Shard, chain: _Chain) -> list[_Fold]:
+    def _begin(self, chain: _Chain) -> list[_Fold]:
         choices: list[tuple[np.ndarray, np.ndarray | None]] = [
             (self.folds.train_places(k), self.folds.test_places(k)) for k in range(self.folds.count)
         ]
         if self.refit:
             choices.append((np.ones_like(choices[0][0]), None))
-        rows = placed.count_places(len(choices[0][0]))
         return [
-            _Fold(train, test, 0 if test is None else int(rows[test].sum()),
-                  [clone(step) for step in chain.before],
+            _Fold(train, test, [clone(step) for step in chain.before],
                   {place: clone(last) for place, last in chain.lasts.items()})
             for train, test in choices
         ]  # fmt: skip
 
-    def _works(self, chain: _Chain, folds: list[_Fold]) -> list[Callable[[Shard], None]]:
+    def _works(self, placed: Shard, chain: _Chain, folds: list[_Fold]) -> list[Callable[[Shard], None]]:
         """What is done side by side: each fold; or, where no step tells their rows apart, each group."""
-        tested = sum(fold.rows for fold in folds) * sum(map(len, chain.groups))
-        share = len(chain.lasts) * len(folds)
-        bins = (
-            None
-            if tested <= EXACT_ROWS
-            else CALIBRATION_BINS * max(LEAST_BINS, BINS // CALIBRATION_BINS // share)
-        )
         if chain.before or any(chain.lasts[group[0]].fusable is None for group in chain.groups):
+            at = placed.count_places(len(folds[0].train))
+            for fold in folds:
+                fold.count(at)
+            bins = _bins(chain, folds)
             return [_FoldWork(chain, fold, self.task, bins).run for fold in folds]
         alone = len(self.chains) == len(chain.groups) == 1
-        return [_GroupWork(group, folds, self.task, bins, alone).run for group in chain.groups]
+        return [_GroupWork(chain, group, folds, self.task, alone).run for group in chain.groups]
+
+
+def _bins(chain: _Chain, folds: Sequence[_Fold]) -> int | None:
+    """In how many bins scores are counted; None where there are few enough to be kept."""
+    tested = sum(fold.rows for fold in folds) * sum(map(len, chain.groups))
+    if tested <= EXACT_ROWS:
+        return None
+    share = len(chain.lasts) * len(folds)
+    return CALIBRATION_BINS * max(LEAST_BINS, BINS // CALIBRATION_BINS // share)
 
 
 @dataclass
@@ -369,10 +377,10 @@ class _GroupWork:
     alone : whether nobody else needs the rows from which the matrix is made.
     """
 
+    chain: _Chain
     group: list[int]
     folds: list[_Fold]
     task: Task
-    bins: int | None
     alone: bool
 
     def run(self, shard: Shard) -> None:
@@ -391,6 +399,9 @@ class _GroupWork:
             spec = model._expect_features(shard, self.task)
         train = np.stack([fold.train for fold in self.folds], axis=1)
         rows = FoldedView.of(shard.matrix(spec, last=self.alone), train)
+        assert rows.at is not None
+        for fold in self.folds:
+            fold.count(rows.at)
         candidates = [
             Candidate(fold.lasts[place], k) for k, fold in enumerate(self.folds) for place in self.group
         ]
@@ -411,14 +422,14 @@ class _GroupWork:
         if not alive:
             return
         models = [[fold.lasts[place] for place in places] for fold, places in alive]
-        tests = [fold.test for fold, _ in alive]
+        tests, bins = [fold.test for fold, _ in alive], _bins(self.chain, self.folds)
 
         def score(block: Block) -> tuple[Any, ...]:
             found: list[Any] = [None] * len(alive)
             for place, part in rows.parts(block):
                 for i, test in enumerate(tests):
                     if test is not None and test[place]:
-                        found[i] = merge(found[i], states_of(models[i], part, self.bins))
+                        found[i] = merge(found[i], states_of(models[i], part, bins))
             return tuple(found)
 
         for (fold, places), states in zip(alive, rows.reduce(score), strict=True):

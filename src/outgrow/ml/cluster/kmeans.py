@@ -115,7 +115,7 @@ class KMeans(TransformerMixin, Clusterer):
         begun = [candidate for candidate in chosen if candidate.error is None]
         lloyd(rows, [walk for candidate in begun for walk in walks[id(candidate)]])
         for candidate in begun:
-            best = min(walks[id(candidate)], key=lambda walk: walk.inertia)
+            best = _best(walks[id(candidate)])
             model = candidate.model
             model.cluster_centers_, model.inertia_, model.n_iter_ = best.centers, best.inertia, best.steps
 
@@ -161,3 +161,9 @@ class KMeans(TransformerMixin, Clusterer):
         if method == "transform":
             return [f"kmeans{i}" for i in range(len(self.cluster_centers_))]
         return super()._answer_names(method)
+
+
+def _best(walks: Sequence[Walk]) -> Walk:
+    """The first walk of the least inertia; rounding, which differs with the partitions, does not decide."""
+    least = min(walk.inertia for walk in walks)
+    return next(walk for walk in walks if walk.inertia <= least + 1e-9 * abs(least))

@@ -61,7 +61,22 @@ class Likelihoods:
         """
         losses, gradients = np.zeros(len(table)), np.zeros(table.shape)
         packed = np.zeros((len(curved), len(self._scores_pairs[0]) * len(self._pairs[0])))
-        weights = self._weights(rows, block)
+        for place, part in rows.parts(block):
+            own = rows.learners(place, folds)
+            bent = np.isin(curved, own)
+            loss, gradient, second = self._part(
+                part, table[own], folds[own], np.searchsorted(own, curved[bent])
+            )
+            losses[own] += loss
+            gradients[own] += gradient
+            packed[bent] += second
+        return losses, gradients, packed
+
+    def _part(self, block: Block, table: np.ndarray, folds: np.ndarray, curved: np.ndarray) -> Sums:
+        """What rows add from which all of these candidates learn."""
+        losses, gradients = np.zeros(len(table)), np.zeros(table.shape)
+        packed = np.zeros((len(curved), len(self._scores_pairs[0]) * len(self._pairs[0])))
+        weights = self._weights(block)
         derive = partial(self._binary, room=[]) if self.scores == 1 else self._multinomial
         for part, X in self._chunks(block, len(table)):
             y = np.asarray(block.y)[part]
@@ -96,16 +111,16 @@ class Likelihoods:
             return None
         return np.kron(np.ones((self.scores, self.scores)) / self.scores, np.eye(self.side))
 
-    def _weights(self, rows: FoldedView, block: Block) -> np.ndarray | None:
-        weights = rows.weights(block)
+    def _weights(self, block: Block) -> np.ndarray | None:
+        """What the rows weigh in each fold, of shape (folds, rows), or alike in all; None for one."""
         if self.factors is None:
-            return weights
+            return None if block.weight is None else block.weight[None, :]
         factors = self.factors[:, block.y]
-        return factors if weights is None else factors * weights
+        return factors if block.weight is None else factors * block.weight
 
     def _chunks(self, block: Block, candidates: int) -> Iterator[tuple[slice, np.ndarray]]:
         """Runs of rows with their features, of shape (side, rows), the last of them one for the intercept."""
-        step = max(32, CHUNK // (candidates * self.scores))
+        step = max(32, CHUNK // max(1, candidates * self.scores))
         for start in range(0, len(block), step):
             part = slice(start, min(start + step, len(block)))
             X = np.ones((self.side, part.stop - start))
@@ -127,12 +142,15 @@ class Likelihoods:
         right = np.reciprocal(E, out=E)
         second = right[curved] * (1.0 - right[curved])
         if w is None:
-            return logs.sum(axis=1), signed.sum(axis=1) - right @ signed.T, second
+            return logs.sum(axis=1), signed.sum(axis=1) - _turned(signed, right), second
+        if len(w) == 1:
+            signed *= w
+            return logs @ w[0], signed.sum(axis=1) - _turned(signed, right), second * w
         np.take(w, folds, axis=0, out=weights, mode="clip")
         losses = np.einsum("cr,cr->c", logs, weights)
         second *= weights[curved]
         right *= weights
-        return losses, (w @ signed.T)[folds] - right @ signed.T, second
+        return losses, (w @ signed.T)[folds] - _turned(signed, right), second
 
     def _multinomial(self, X: np.ndarray, y: np.ndarray, table: np.ndarray, folds: np.ndarray,
                      w: np.ndarray | None, curved: np.ndarray) -> Sums:  # fmt: skip
@@ -148,9 +166,9 @@ class Likelihoods:
         second = P[curved][:, a] * ((a == b)[:, None] - P[curved][:, b])
         P[:, y, np.arange(count)] -= 1.0
         if w is not None:
-            weights = w[folds]
+            weights = w[folds] if len(w) > 1 else w
             losses *= weights
-            second *= weights[curved][:, None, :]
+            second *= (weights[curved] if len(w) > 1 else w)[:, None, :]
             P *= weights[:, None, :]
         gradients = (P.reshape(-1, count) @ X.T).reshape(table.shape)
         return losses.sum(axis=1), gradients, second.reshape(-1, count)
@@ -167,5 +185,14 @@ class Likelihoods:
         """X diag(each row of second) X', the upper triangle of each."""
         i, j = self._pairs
         if len(i) <= PAIRS:
-            return second @ (X[i] * X[j]).T
+            products = np.empty((len(i), X.shape[1]))
+            ends = np.cumsum(np.arange(len(X), 0, -1)).tolist()
+            for a, end in enumerate(ends):
+                np.multiply(X[a], X[a:], out=products[end - len(X) + a : end])
+            return _turned(products, second)
         return np.stack([((X * row) @ X.T)[i, j] for row in second])
+
+
+def _turned(X: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """`right @ X.T`; the product of the narrow matrix and the wide one is the faster way round."""
+    return (X @ right.T).T
