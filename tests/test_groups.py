@@ -16,9 +16,11 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.base import clone
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression as SkLogisticRegression
 from sklearn.linear_model import Ridge as SkRidge
+from sklearn.preprocessing import StandardScaler as SkScaler
 from sklearn.svm import LinearSVC
 from sklearn.utils.validation import check_is_fitted
 
@@ -591,3 +593,52 @@ def test_summary_names_the_worst() -> None:
     assert said.startswith("6 groups of 900 rows: 6 ok")
     assert "rmse" in said
     assert "shop" in said
+
+
+SCALERS = [
+    og.StandardScaler(),
+    og.SimpleImputer(),
+    og.Pipeline([og.SimpleImputer(), og.StandardScaler(columns=["a"])]),
+]
+
+
+@pytest.mark.parametrize("scaler", SCALERS, ids=["scaler", "imputer", "both"])
+@FEW_ENGINES
+def test_columns_are_changed_by_key(scaler: Any, engine: EngineCase) -> None:
+    table = sales(missing=True)
+    model = og.PerGroup(scaler, by=BY).fit(engine.open(table), "sold")
+    assert model.groups_["status"].to_pylist() == ["ok"] * model.groups_.num_rows
+    changed = model.transform(engine.open(table)).to_arrow()
+    assert changed.column_names == table.column_names
+    for shop, day in named(model.groups_):
+        own = of_group(table, shop, day)
+        expected = clone(scaler).fit(own.drop_columns([*BY, "sold"])).transform(own)
+        found = of_group(changed, shop, day)
+        for name in FEATURES:
+            np.testing.assert_allclose(by_row(found, name), by_row(expected, name), rtol=1e-9, atol=1e-9)
+
+
+def test_changed_columns_of_unseen_keys_and_after_saving(tmp_path: Path) -> None:
+    table = sales().drop_columns("sold")
+    strangers = table.slice(0, 3).set_column(table.column_names.index("shop"), "shop", pa.array(["new"] * 3))
+    both = pa.concat_tables([table.slice(0, 3), strangers])
+    with pytest.raises(DataError, match="new"):
+        og.PerGroup(og.StandardScaler(), by=BY).fit(table).transform(both)
+    empty = og.PerGroup(og.StandardScaler(), by=BY, unseen="null").fit(table).transform(both)
+    assert np.isnan(empty["a"].to_numpy()).tolist() == [False] * 3 + [True] * 3
+    model = og.PerGroup(og.StandardScaler(), by=BY, unseen="global").fit(table)
+    whole = og.StandardScaler(columns=FEATURES).fit(table).transform(strangers)
+    model.save(tmp_path / "scalers")
+    for each in (model, og.load(tmp_path / "scalers")):
+        found = each.transform(both)
+        np.testing.assert_allclose(found["a"].to_numpy()[3:], whole["a"].to_numpy())
+    with pytest.raises(AttributeError, match="predict"):
+        _ = model.predict
+
+
+@pytest.mark.parametrize(
+    "transformer", [og.PCA(n_components=1), og.SimpleImputer(strategy="median"), SkScaler()]
+)
+def test_transformers_that_would_change_columns_alike_are_refused(transformer: Any) -> None:
+    with pytest.raises(ParameterError, match="cannot change the columns"):
+        og.PerGroup(transformer, by=BY).fit(sales().drop_columns("sold"))

@@ -13,7 +13,7 @@ from sklearn.utils import get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from outgrow.data.batch import Batch, is_numeric
+from outgrow.data.batch import Batch, is_numeric, matrix_columns
 from outgrow.data.keys import key_column, key_hash
 from outgrow.data.scan import Apply, check_columns
 from outgrow.engine.dataset import Dataset
@@ -34,14 +34,25 @@ from outgrow.groups.plan import (
     count_groups,
 )
 from outgrow.groups.routing import ERROR, GLOBAL, NULL, UNSEEN, Router
-from outgrow.groups.store import Models, RaggedModels, StackedModels, find
+from outgrow.groups.store import TRANSFORM, Models, RaggedModels, StackedModels, find
 from outgrow.groups.summary import GroupSummary
 from outgrow.ml import parameters as check
 from outgrow.ml.base import Estimator, Model, Task
 from outgrow.ml.foreign import check_loadable, is_foreign, is_own
 from outgrow.ml.grouped import GroupForm, forms_of
-from outgrow.ml.inputs import Training, open_training
+from outgrow.ml.inputs import Training, as_given, open_rows, open_training
 from outgrow.ml.persistence import describe, restore
+from outgrow.ml.steps import steps_of
+
+
+def _transforms(estimator: Any) -> bool:
+    """Whether an estimator changes columns, and predicts nothing."""
+    last = steps_of(estimator)[-1]
+    return hasattr(last, "transform") and not hasattr(last, "predict")
+
+
+def _inner_transforms() -> Callable[[Callable[..., Any]], Any]:
+    return available_if(lambda self: _transforms(self.estimator))
 
 
 def _inner_has(method: str) -> Callable[[Callable[..., Any]], Any]:
@@ -221,9 +232,17 @@ class PerGroup(Model):
         return Task(data.target, data.weight, tuple(self.features_))
 
     def _forms(self, rows: Dataset, task: Task) -> Sequence[GroupForm] | None:
-        if task.target is None:
+        transforms = _transforms(self.estimator)
+        if task.target is None and not transforms:
             return None
-        return forms_of(self.estimator, rows.scan.example(), self.features_)
+        forms = forms_of(self.estimator, rows.scan.example(), self.features_)
+        if forms is None and transforms:
+            raise ParameterError(
+                f"PerGroup({self.estimator!r}) cannot change the columns {self._kinds} by key. It can with "
+                "StandardScaler and SimpleImputer(strategy='mean'), where all columns beside the keys are "
+                "numbers: select those, or fit one transformer for all rows."
+            )
+        return forms
 
     @property
     def _kinds(self) -> dict[str, str]:
@@ -247,6 +266,22 @@ class PerGroup(Model):
         )  # fmt: skip
 
     # ---- answer --------------------------------------------------------------------------------------------
+
+    @_inner_transforms()
+    def transform(self, X: Any) -> Any:
+        """The rows of X, their features changed by what was learned for their key; in the form X has.
+
+        With unseen='null', the features of rows whose key has no model become missing.
+
+        Examples
+        --------
+        >>> import pyarrow as pa, outgrow as og
+        >>> sales = pa.table({"shop": ["a", "a", "b", "b"], "sold": [1.0, 3.0, 10.0, 30.0]})
+        >>> og.PerGroup(og.StandardScaler(), by=["shop"]).fit(sales).transform(sales)["sold"].to_pylist()
+        [-1.0, 1.0, -1.0, 1.0]
+        """
+        check_is_fitted(self)
+        return as_given(open_rows(self, X).map(self._transform), X)
 
     @_inner_has("predict")
     def predict(self, X: Any) -> Any:
@@ -344,6 +379,10 @@ class PerGroup(Model):
 
         check_is_fitted(self)
         write_report(self, path, backtest, overwrite=overwrite)
+
+    def _transform(self, batch: Batch) -> Batch:
+        changed = self._router.answer(TRANSFORM, batch)
+        return batch.with_columns(matrix_columns(changed, self.features_))
 
     def _answer(self, method: str, batch: Batch) -> np.ndarray:
         return self._router.answer(method, batch)

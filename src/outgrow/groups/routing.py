@@ -11,9 +11,10 @@ from outgrow.data.batch import Batch
 from outgrow.data.keys import key_hash
 from outgrow.errors import DataError
 from outgrow.groups.inner import Inner
-from outgrow.groups.store import Models, find
+from outgrow.groups.store import TRANSFORM, Models, find
 from outgrow.ml.base import Estimator
 from outgrow.ml.predictor import Predictor
+from outgrow.ml.steps import steps_of
 
 GLOBAL, ERROR, NULL = "global", "error", "null"
 UNSEEN = (ERROR, NULL, GLOBAL)
@@ -41,7 +42,7 @@ class Router:
     classes: np.ndarray | None
 
     def answer(self, method: str, batch: Batch) -> np.ndarray:
-        """What the models say of each row."""
+        """What the models say of each row, or make of its features."""
         place = find(self.models.hashes, key_hash(batch, self.keys))
         known, features = place >= 0, batch.select(self.features)
         if known.all():
@@ -62,6 +63,10 @@ class Router:
         return out
 
     def _answer_whole(self, method: str, batch: Batch) -> np.ndarray:
+        if method == TRANSFORM:
+            for step in steps_of(self.whole):
+                batch = step._transform(batch)
+            return np.asarray(batch.matrix(self.features))
         if isinstance(self.whole, Estimator):
             found = Predictor(self.whole).answer(batch, method)
         else:

@@ -17,6 +17,7 @@ from outgrow.ml.base import Transformer
 from outgrow.ml.grouped import GroupForm, Layer, Stacked, columns_of, numeric_example
 from outgrow.ml.steps import steps_of
 
+TRANSFORM = "transform"
 CACHED = 10_000
 """Models that stay built; others are built anew from their bytes when they are asked."""
 
@@ -75,11 +76,14 @@ class StackedModels:
         return fitted
 
     def answer(self, method: str, batch: Batch, place: np.ndarray) -> np.ndarray:
-        assert method == "predict", "forms answer with numbers"
         X = batch.matrix()
         check_finite(X, "X", missing=self.forms[0].missing)
-        for form, columns, learned in zip(self.forms[:-1], self.columns, self.steps, strict=False):
+        layers = len(self.forms) if method == TRANSFORM else len(self.forms) - 1
+        for form, columns, learned in list(zip(self.forms, self.columns, self.steps, strict=True))[:layers]:
             X = Layer(form, columns, self.hashes, learned)(X, place)
+        if method == TRANSFORM:
+            return X
+        assert method == "predict", "forms answer with numbers"
         check_finite(X, "X", missing=self.forms[-1].missing)
         return self.forms[-1].apply(X, self.steps[-1], place)
 
