@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -27,9 +28,11 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 import outgrow as og
 from outgrow.cli import main
+from outgrow.engine.watch import MOMENTS
 from outgrow.errors import ColumnNotFoundError, ParameterError, StudyError
 from outgrow.testing import EngineCase
 from outgrow.tuning.material import Material, mapped, on_this_machine
+from outgrow.tuning.objective import Outlook
 from outgrow.tuning.space import Space
 from outgrow.tuning.trial import Handle
 from test_serve import wait_for
@@ -347,6 +350,36 @@ def test_pruning_reaches_a_running_trial(tmp_path: Path) -> None:
         len(trial.intermediate_values) for trial in found.study.trials if trial.state.name == "PRUNED"
     ]
     assert max(reported) <= 5
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.floats(-5, 5), st.floats(-2, 2))
+def test_the_outlook_is_right_about_what_goes_on_along_the_logarithm(start: float, slope: float) -> None:
+    outlook = Outlook()
+    assert outlook.after(MOMENTS[0], start + slope * math.log(MOMENTS[0])) is None
+    for share in MOMENTS[1:]:
+        assert outlook.after(share, start + slope * math.log(share)) == pytest.approx(start, abs=1e-9)
+
+
+def test_boosting_is_pruned_between_its_rounds() -> None:
+    X, y = numbers()
+    space = {
+        "n_estimators": {"low": 12, "high": 60},
+        "learning_rate": {"low": 1e-3, "high": 1.0, "log": True},
+        "max_bins": [8, 16, 32, 64],
+    }
+    found = og.tune(og.GradientBoostingClassifier(), X, y, space=space, pruner="asha", trials=20, seed=0,
+                    workers=1, refit=False)  # fmt: skip
+    assert {"complete", "pruned"} == set(found.trials["state"].to_pylist())
+    for trial in found.study.get_trials():
+        steps = set(trial.intermediate_values)
+        if trial.state == optuna.trial.TrialState.PRUNED:
+            assert steps in ({1}, {1, 3}, {1, 3, 6})
+            continue
+        assert steps == {1, 3, 6}
+        model = og.GradientBoostingClassifier(**trial.params)
+        alone = og.cross_validate(model, X, y, cv=og.Holdout()).mean()
+        assert trial.value == pytest.approx(alone["log_loss"], rel=1e-9)
 
 
 def test_shares_of_rows_for_a_pruner() -> None:

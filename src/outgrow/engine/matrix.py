@@ -29,6 +29,8 @@ T = TypeVar("T")
 
 TILE_BYTES = 1 << 22
 SPARSE_ROWS = 16_384
+MADE = 2
+"""So many things that were made of the rows of a view stay."""
 
 
 @dataclass(frozen=True)
@@ -199,7 +201,7 @@ class MatrixView:
     labels: Labels
     keep: np.ndarray | None = None
     watch: Watch | None = None
-    _made: dict[Hashable, Any] = field(default_factory=dict)
+    _made: dict[tuple[Hashable, bytes | None], Any] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
@@ -231,18 +233,24 @@ class MatrixView:
         return self.run.reduce(self.tiles, lambda tile: fold(self._kept(tile)))
 
     def made(self, key: Hashable, make: Callable[[], T]) -> T:
-        """What `make` makes of these rows, such as bins; kept under the key if other fits follow."""
+        """What `make` makes of these rows, such as bins; the last few are kept if other fits follow."""
         if not self.run.reuse:
             return make()
-        key = (key, None if self.keep is None else self.keep.tobytes())
-        if key not in self._made:
-            self._made[key] = make()
-        found: T = self._made[key]
+        own = self._own(key)
+        if own not in self._made:
+            alike = [other for other in self._made if other[1] == own[1]]
+            for oldest in alike[: len(alike) + 1 - MADE]:
+                del self._made[oldest]
+            self._made[own] = make()
+        found: T = self._made[own]
         return found
 
     def has_made(self, key: Hashable) -> bool:
-        """Whether `made` knows the key."""
-        return (key, None if self.keep is None else self.keep.tobytes()) in self._made
+        """Whether `made` still has what belongs to a key."""
+        return self._own(key) in self._made
+
+    def _own(self, key: Hashable) -> tuple[Hashable, bytes | None]:
+        return key, None if self.keep is None else self.keep.tobytes()
 
     def subset(self, keep: np.ndarray, *, watched: bool = False) -> MatrixView:
         """The rows at places where `keep` is true, chosen anew at each pass: nothing is copied to stay.

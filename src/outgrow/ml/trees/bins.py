@@ -47,9 +47,14 @@ class SampledRows(State):
         joined = {name: np.concatenate([getattr(self, name), getattr(other, name)]) for name in fields}
         return SampledRows(**joined, highest=np.fmax(self.highest, other.highest))
 
+    @property
+    def order(self) -> np.ndarray:
+        """The places of the rows in the order of their hashes."""
+        return np.argsort(self.key, kind="stable")
+
     def matrix(self) -> tuple[Any, np.ndarray]:
         """The rows and their weights, in the order of their hashes."""
-        order = np.argsort(self.key, kind="stable")
+        order = self.order
         if self.values.ndim == 2:
             return self.values[order], self.weight[order]
         starts = np.concatenate([[0], np.cumsum(self.lengths)])
@@ -57,9 +62,14 @@ class SampledRows(State):
         return rows[order], self.weight[order]
 
 
+def sampled_share(view: MatrixView) -> float:
+    """How many of the rows are sampled; all of them from 1 on."""
+    return SAMPLE_ROWS / max(1, view.rows)
+
+
 def sampled_rows(view: MatrixView, seed: int, change: Callable[[Block], Block]) -> SampledRows:
     """About 200,000 rows of the view, or all when there are fewer, after `change`; one pass."""
-    share = SAMPLE_ROWS / max(1, view.rows)
+    share = sampled_share(view)
 
     @np.errstate(over="ignore")  # XGBoost itself refuses what does not fit float32
     def fold(block: Block) -> SampledRows:

@@ -32,7 +32,7 @@ from outgrow.engine.matrix import Block, MatrixView
 from outgrow.engine.run import Run
 from outgrow.engine.watch import MOMENTS
 from outgrow.errors import DataError, EngineError
-from outgrow.ml.trees.bins import SampledRows, sampled_rows, with_all_categories
+from outgrow.ml.trees.bins import SampledRows, sampled_rows, sampled_share, with_all_categories
 
 PREDICT_ROWS = 8192
 """Rows that one thread answers at a time; a smaller batch is not worth a second thread."""
@@ -306,12 +306,20 @@ def _in_bins(
     """What puts the rows into bins, once the ranks have joined; the bins are made before."""
     parts = _split(view, plan, zeros_absent)
     bins, threads = _bins(view.run, plan, sample, zeros_absent), view.run.threads
+    if view.run.comm.size == len(parts) == 1 and plan.kinds is None and sampled_share(view) >= 1:
+        bins.set_label(_labels(view, plan)[sample.order])  # the sample is all there is to learn from
+        return lambda: [bins]
 
     def make() -> list[Any]:
         first = _quantised(parts[0], plan, threads, bins)
         return [first, *(_quantised(part, plan, threads, first) for part in parts[1:])]
 
     return make
+
+
+def _labels(view: MatrixView, plan: Plan) -> np.ndarray:
+    """What is to be predicted for the rows that weigh something, in their order."""
+    return np.concatenate([plan.label(weighted(block, plan.factors)) for block in view.blocks()])
 
 
 def _already_made() -> list[Any]:
