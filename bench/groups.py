@@ -27,7 +27,7 @@ from bench.machine import machine
 from bench.spark import warm_session
 from outgrow.data.batch import Batch
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(__file__).parent / "results" / "groups" / "groups.json"
 WIDTH = 10
 INPUTS = [f"x{j}" for j in range(WIDTH)]
 ROUNDS, DEPTH, BINS = 50, 4, 255
@@ -309,7 +309,8 @@ def main() -> None:
     }
     if not asked.quick and not asked.parts:
         text = json.dumps({"machine": machine(), "parts": found}, indent=1)
-        (RESULTS / "groups.json").write_text(text + "\n")
+        RESULTS.parent.mkdir(exist_ok=True)
+        RESULTS.write_text(text + "\n")
 
 
 if __name__ == "__main__":

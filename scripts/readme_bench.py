@@ -39,6 +39,8 @@ def table(results: list[dict[str, Any]]) -> Iterable[str]:
     yield "| job | rows | outgrow, s | peer | peer, s | outgrow is | same optimum |"
     yield "|---|---:|---:|---|---:|---:|---|"
     for result in results:
+        if result["case"] in ASIDE:
+            continue
         medians = {each["contender"]: each["median"] for each in result["contenders"]}
         for target in result["targets"]:
             ours, _, peer = target["compared"].partition(" : ")
@@ -47,6 +49,8 @@ def table(results: list[dict[str, Any]]) -> Iterable[str]:
     yield from machines(results)
 
 
+ASIDE = {"fused"}
+"""Cases that compare many fits with one, which a table of peers would not tell."""
 NAMES = {"1 scan": "PyArrow, only reading the columns"}
 
 
