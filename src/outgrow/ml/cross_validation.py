@@ -6,13 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from sklearn.base import clone
 
 from outgrow.engine.shard import Shard
 from outgrow.engine.together import together
 from outgrow.ml.base import Estimator, Task
-from outgrow.ml.evaluation import Scores, read_scores, scorer
+from outgrow.ml.evaluation import Scores, mean_scores, read_scores, scorer, std_scores
 from outgrow.ml.folds import Folds, as_folds
 from outgrow.ml.inputs import open_training
 from outgrow.stats.state import to_tree
@@ -35,11 +34,11 @@ class CrossValidation:
 
     def mean(self) -> dict[str, float]:
         """Each metric's mean over the folds."""
-        return {name: float(np.mean([fold[name] for fold in self.folds])) for name in self.folds[0]}
+        return mean_scores(self.folds)
 
     def std(self) -> dict[str, float]:
         """Each metric's standard deviation over the folds."""
-        return {name: float(np.std([fold[name] for fold in self.folds])) for name in self.folds[0]}
+        return std_scores(self.folds)
 
     def __repr__(self) -> str:
         mean, std = self.mean(), self.std()

@@ -59,6 +59,16 @@ class Scores(Mapping[str, float]):
         return "\n".join([*lines, f"{'rows':<{width}}  {self.rows:,}"])
 
 
+def mean_scores(folds: Sequence[Scores]) -> dict[str, float]:
+    """Each metric's mean over folds."""
+    return {name: float(np.mean([fold[name] for fold in folds])) for name in (folds[0] if folds else ())}
+
+
+def std_scores(folds: Sequence[Scores]) -> dict[str, float]:
+    """Each metric's standard deviation over folds."""
+    return {name: float(np.std([fold[name] for fold in folds])) for name in (folds[0] if folds else ())}
+
+
 def evaluate(model: Any, X: Any, y: Any, sample_weight: Any = None) -> Scores:
     """Score a fitted model; see `Supervised.evaluate`."""
     check_is_fitted(model)
@@ -135,7 +145,8 @@ def score_view(model: Any, view: MatrixView) -> Scores:
 
 def score_answers(model: Any, answers: np.ndarray, view: MatrixView) -> Scores:
     """The metrics of what a model answers for all rows of a matrix on this rank, in their order."""
-    blocks = [_renumbered(block, _places_of(model, view)) for block in view.blocks()]
+    places = _places_of(model, view)
+    blocks = [_renumbered(block, places) for block in view.blocks()]
     y, weight = (concatenated([getattr(block, name) for block in blocks]) for name in ("y", "weight"))
     rows = Block(np.zeros((len(answers), 0)), y, weight)
     (state,) = split(_states([model], [answers], rows, None))

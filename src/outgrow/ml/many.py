@@ -17,7 +17,15 @@ from outgrow.engine.together import together
 from outgrow.errors import DataError, OutgrowError, ParameterError
 from outgrow.ml.base import Model, Task, kinds_of
 from outgrow.ml.candidates import Candidate
-from outgrow.ml.evaluation import Scores, as_scores, many_scorer, split, states_of
+from outgrow.ml.evaluation import (
+    Scores,
+    as_scores,
+    many_scorer,
+    mean_scores,
+    split,
+    states_of,
+    std_scores,
+)
 from outgrow.ml.folds import Folds, KFold
 from outgrow.ml.inputs import open_training
 from outgrow.ml.pipeline import Pipeline
@@ -54,15 +62,11 @@ class Trial:
 
     def mean(self) -> dict[str, float]:
         """Each metric's mean over the folds."""
-        return {name: float(np.mean([fold[name] for fold in self.folds])) for name in self._metrics}
+        return mean_scores(self.folds)
 
     def std(self) -> dict[str, float]:
         """Each metric's standard deviation over the folds."""
-        return {name: float(np.std([fold[name] for fold in self.folds])) for name in self._metrics}
-
-    @property
-    def _metrics(self) -> list[str]:
-        return list(self.folds[0]) if self.folds else []
+        return std_scores(self.folds)
 
 
 @dataclass(frozen=True, eq=False)

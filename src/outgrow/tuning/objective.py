@@ -18,7 +18,7 @@ from outgrow.engine.local import Local
 from outgrow.engine.open import dataset
 from outgrow.engine.watch import MOMENTS
 from outgrow.ml.cross_validation import cross_validate
-from outgrow.ml.evaluation import Scores
+from outgrow.ml.evaluation import Scores, mean_scores, std_scores
 from outgrow.ml.steps import steps_of
 from outgrow.ml.workbench import Workbench
 from outgrow.stats.scores import ClassificationState, RegressionState
@@ -150,10 +150,7 @@ def _part(rows: Dataset, share: float) -> Dataset:
 
 
 def _described(folds: Sequence[Scores], seconds: float) -> Found:
-    found = {name: [fold[name] for fold in folds] for name in folds[0]}
-    spread = {name: float(np.std(values)) for name, values in found.items()}
-    mean = {name: float(np.mean(values)) for name, values in found.items()}
-    return mean, {"fit_seconds": seconds / len(folds), "std": spread}
+    return mean_scores(folds), {"fit_seconds": seconds / len(folds), "std": std_scores(folds)}
 
 
 @dataclass(frozen=True)
