@@ -55,10 +55,12 @@ class Run:
     pace : the rank that was slowest in the last pass.
     shared : whether other fits go on when this one fails, so that all ranks must know that it did.
     reuse : whether more fits of the same rows follow, so that what is made of them is worth keeping.
+    many : whether many fits like this one follow, so that compiling code for them pays.
     """
 
     shared = False
     reuse = False
+    many = False
 
     def __init__(
         self,

@@ -44,9 +44,15 @@ class Inner(Protocol):
     def answer(self, fitted: Any, batch: Batch, method: str) -> np.ndarray: ...
 
 
-def inner_of(estimator: Any, columns: dict[str, str], *, trusted: bool) -> Inner:
-    """How this estimator is used; with `trusted`, what it wrote in this session is read without suspicion."""
-    return Ours(estimator, columns) if isinstance(estimator, Estimator) else Foreign(estimator, trusted)
+def inner_of(estimator: Any, columns: dict[str, str], *, trusted: bool, many: bool = False) -> Inner:
+    """How this estimator is used.
+
+    With `trusted`, what it wrote in this session is read without suspicion; `many` promises so many fits that
+    compiling code for them pays.
+    """
+    if isinstance(estimator, Estimator):
+        return Ours(estimator, columns, many)
+    return Foreign(estimator, trusted)
 
 
 def metric_names(estimator: Any) -> tuple[str, ...]:
@@ -74,6 +80,7 @@ class Ours:
 
     estimator: Any
     columns: dict[str, str]
+    many: bool = False
 
     @property
     def holds_lock(self) -> bool:
@@ -83,7 +90,9 @@ class Ours:
     def fit(self, batch: Batch, task: Task) -> Any:
         worker = clone(self.estimator)
         worker._expect(dict(self.columns))
-        shard = Shard.of(Run(), [OneBatch(batch)], batch.slice(0, 0))
+        run = Run()
+        run.many = self.many
+        shard = Shard.of(run, [OneBatch(batch)], batch.slice(0, 0))
         with muted():
             worker._fit_shard(shard, task)
         return worker

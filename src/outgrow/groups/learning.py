@@ -32,6 +32,8 @@ from outgrow.ml.grouped import GroupForm, fit_groups
 from outgrow.ml.persistence import describe
 from outgrow.stats.state import from_tree, to_tree
 
+MANY = 100
+"""Fits that are worth the seconds it takes to compile code for them, where it was not compiled before."""
 _UNUSABLE = (
     "A value of X or y in this group is missing or infinite, or all its weights are zero. "
     "Impute (SimpleImputer) or drop those rows."
@@ -123,7 +125,7 @@ class Learner:
         packing = self.policy.packing(counted, chosen & ~apart & ~done, self.rows)
         self._tell(self.policy.plan(counted, self.rows.engine.slots, packing.count))
         total, began = int(chosen.sum()), time.perf_counter()
-        for more in self._bins(packing, folder):
+        for more in self._bins(packing, folder, many=total >= MANY):
             fits.extend(more)
             self._progress(len(fits.hashes), total, began)
         for place in np.flatnonzero(apart & ~done):
@@ -155,11 +157,11 @@ class Learner:
     def _weight(self) -> list[str]:
         return [] if self.task.weight is None else [self.task.weight]
 
-    def _bins(self, packing: Any, folder: str | None) -> Any:
+    def _bins(self, packing: Any, folder: str | None, *, many: bool) -> Any:
         """What becomes of the groups in bins, as they are fitted."""
         if not len(packing.hashes):
             return
-        inner = self.inner
+        inner = inner_of(self.estimator, self.kinds, trusted=True, many=many)
         job = FitGroups(inner, self.task, self._metrics, folder)
         for tree in self.rows.engine.map_groups(
             self.rows.scan, packing, job, stage=self.stage, processes=inner.holds_lock

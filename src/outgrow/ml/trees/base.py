@@ -16,7 +16,8 @@ from outgrow.engine.shard import Shard
 from outgrow.errors import DataError, ParameterError
 from outgrow.ml import parameters as check
 from outgrow.ml.base import Classifier, Model, Regressor, Task
-from outgrow.ml.trees.booster import Grown, Plan, answers, cached_nodes, grow, importances, restored
+from outgrow.ml.trees.booster import answers, cached_nodes, grow, restored
+from outgrow.ml.trees.plan import Grown, Plan
 from outgrow.ml.weights import ClassWeight, class_factors
 from outgrow.stats.counts import ValueCounts
 
@@ -70,10 +71,11 @@ class TreeModel(Model):
     def _grow(self, view: MatrixView, plan: Plan) -> Grown:
         """Grow trees, and keep them as what was learned."""
         grown = grow(view, plan)
-        self.booster_bytes_ = bytes(grown.booster.save_raw(raw_format="ubj"))
+        self.booster_bytes_ = grown.content
         self.zeros_absent_ = grown.zeros_absent
         self.n_features_ = view.width
-        self.feature_importances_ = importances(grown.booster, view.width)
+        total = grown.gains.sum()
+        self.feature_importances_ = grown.gains / total if total > 0 else grown.gains
         self._restored()
         return grown
 

@@ -14,7 +14,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -32,7 +32,9 @@ from outgrow.engine.matrix import Block, MatrixView
 from outgrow.engine.run import Run
 from outgrow.engine.watch import MOMENTS
 from outgrow.errors import DataError, EngineError
+from outgrow.ml.trees import few_rows
 from outgrow.ml.trees.bins import SampledRows, sampled_rows, sampled_share, with_all_categories
+from outgrow.ml.trees.plan import TOO_LARGE, Grown, Plan, weighted
 
 PREDICT_ROWS = 8192
 """Rows that one thread answers at a time; a smaller batch is not worth a second thread."""
@@ -43,51 +45,6 @@ SNAPSHOT_SECONDS = 5.0
 
 HISTOGRAM_BYTES = 1 << 30
 """Most memory for the histograms of nodes still to be split; XGBoost's own limit counts nodes, not bytes."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What to grow.
-
-    Attributes
-    ----------
-    parameters : those of `xgboost.train`.
-    rounds : rounds of boosting.
-    label : what XGBoost shall predict for the rows of a block; shape (rows,) or (rows, outputs).
-    factors : weight of each class, or None.
-    kinds : 'q' or 'c' (a category) of each feature, or None for all numbers.
-    held_out : share of the rows that only watch, chosen by their hash; 0 for none.
-    patience : rounds without gain on those rows after which to stop.
-    seed : of the choice of rows.
-    told : called a few times on the way with the share of the rounds that is done and what the trees so far
-        answer for the rows that the view watches; None for nobody.
-    """
-
-    parameters: Mapping[str, Any]
-    rounds: int
-    label: Callable[[Block], np.ndarray]
-    factors: np.ndarray | None = None
-    kinds: tuple[str, ...] | None = None
-    held_out: float = 0.0
-    patience: int = 0
-    seed: int = 0
-    told: Callable[[float, np.ndarray], None] | None = None
-
-    @property
-    def key(self) -> Hashable:
-        """Equal for plans that read the same rows, with the same bins."""
-        factors = None if self.factors is None else self.factors.tobytes()
-        return (self.parameters["max_bin"], factors, self.kinds, self.held_out, self.seed)
-
-
-@dataclass(frozen=True)
-class Grown:
-    """The trees, and the mean loss after each round on the rows learned from and on those held out."""
-
-    booster: Any
-    train_loss: np.ndarray
-    validation_loss: np.ndarray
-    zeros_absent: bool
 
 
 @dataclass
@@ -122,17 +79,6 @@ class Part:
         return Block(np.zeros((0, self.view.width), order="F"), np.zeros(0, dtype=np.intp))
 
 
-def weighted(block: Block, factors: np.ndarray | None) -> Block:
-    """The block with the weights of classes multiplied in, without the rows that weigh nothing."""
-    weight = block.weight
-    if factors is not None:
-        weight = factors[block.y] if weight is None else weight * factors[block.y]
-    if weight is None:
-        return block
-    block = Block(block.X, block.y, weight)
-    return block if weight.all() else block.take(weight > 0)
-
-
 def as_columns(X: Any, zeros_absent: bool) -> Any:
     """A matrix as XGBoost reads it fastest when it learns."""
     if zeros_absent:
@@ -159,6 +105,8 @@ def grow(view: MatrixView, plan: Plan) -> Grown:
     EngineError
         When XGBoost fails.
     """
+    if few_rows.suits(view, plan):
+        return few_rows.grow(view, plan)
     sample = None
     if not view.has_made(plan.key):
         sample = sampled_rows(view, plan.seed, lambda block: weighted(block, plan.factors))
@@ -243,7 +191,9 @@ def _train(view: MatrixView, plan: Plan, make: Callable[[], list[Any]], zeros_ab
     booster.feature_names = [f"f{j}" for j in range(view.width)]
     booster.feature_types = None if plan.kinds is None else list(plan.kinds)
     return Grown(
-        booster,
+        bytes(booster.save_raw(raw_format="ubj")),
+        int(booster.num_boosted_rounds()),
+        _total_gains(booster, view.width),
         np.concatenate([before.losses, _losses(history, "train")]),
         _losses(history, "validation"),
         zeros_absent,
@@ -423,10 +373,7 @@ def _losses(history: Mapping[str, Mapping[str, list[float]]], name: str) -> np.n
 def _explained(error: Exception) -> DataError | EngineError:
     text = str(error)
     if "Input data contains `inf`" in text:
-        return DataError(
-            "Input X contains a value too large for float32 (beyond 3.4e38), in which trees keep features. "
-            "Scale that column."
-        )
+        return DataError(TOO_LARGE)
     said = next((line.strip() for line in text.splitlines() if "Check failed" in line), text.strip()[:300])
     return EngineError(f"XGBoost failed: {said}")
 
@@ -456,13 +403,12 @@ def answers(booster: Any, X: Any, *, zeros_absent: bool) -> np.ndarray:
         return np.concatenate(list(pool.map(answer, starts))).astype(np.float64)
 
 
-def importances(booster: Any, width: int) -> np.ndarray:
-    """The share of each feature in the total gain of all splits; zeros when there are none."""
+def _total_gains(booster: Any, width: int) -> np.ndarray:
+    """What all splits on each feature gained."""
     gains = np.zeros(width)
     for name, gain in booster.get_score(importance_type="total_gain").items():
         gains[int(name[1:])] = gain
-    total = gains.sum()
-    return gains / total if total > 0 else gains
+    return gains
 
 
 def cached_nodes(width: int, bins: int) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 from outgrow.engine.matrix import MatrixView
 from outgrow.ml import parameters as check
 from outgrow.ml.trees.base import MaxFeatures, TreeClassifier, TreeModel, TreeRegressor, check_seed
-from outgrow.ml.trees.booster import Plan
+from outgrow.ml.trees.plan import Plan
 from outgrow.ml.weights import ClassWeight
 
 
@@ -65,7 +65,7 @@ class _Boosting(TreeModel):
                 **plan,
             ),
         )
-        self.n_iter_ = int(grown.booster.num_boosted_rounds())
+        self.n_iter_ = grown.rounds
         self.best_iteration_ = self.n_iter_ - 1
         self.train_loss_, self.validation_loss_ = grown.train_loss, grown.validation_loss
 

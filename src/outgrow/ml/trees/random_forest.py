@@ -11,7 +11,7 @@ import numpy as np
 from outgrow.engine.matrix import Block, MatrixView
 from outgrow.ml import parameters as check
 from outgrow.ml.trees.base import MaxFeatures, TreeClassifier, TreeModel, TreeRegressor, check_seed
-from outgrow.ml.trees.booster import Plan
+from outgrow.ml.trees.plan import Plan
 from outgrow.ml.weights import ClassWeight
 
 BOOTSTRAP = 0.632

@@ -1,0 +1,125 @@
+"""Trees as a booster in XGBoost's UBJSON format, written without XGBoost's help for each.
+
+What the format holds beside trees is taken from a booster without any, so it is what the installed XGBoost
+writes; https://xgboost.readthedocs.io/en/stable/tutorials/saving_model.html describes the schema, and
+https://ubjson.org the encoding.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from outgrow._optional import optional
+
+_NODES = (
+    ("base_weights", "d", "weight"), ("default_left", "U", "default_left"), ("left_children", "l", "left"),
+    ("loss_changes", "d", "gain"), ("parents", "l", "parent"), ("right_children", "l", "right"),
+    ("split_conditions", "d", "condition"), ("split_indices", "l", "feature"), ("split_type", "U", None),
+    ("sum_hessian", "d", "hessian"),
+)  # fmt: skip
+"""XGBoost's name of each array of a tree, the mark of its type, and our name; None for zeros."""
+_EMPTY = {"categories": "l", "categories_nodes": "l", "categories_segments": "L", "categories_sizes": "L"}
+_TYPES = {"d": ">f4", "U": "u1", "l": ">i4"}
+_TREES, _BASE = "<trees>", "<base>"
+
+Write = Callable[[Any, np.ndarray, Sequence[float]], bytes]
+
+
+@lru_cache(16)
+def writer(objective: str, classes: int | None, width: int, rounds: int) -> Write:
+    """What writes boosters of so many features: from nodes, their number in each tree, and base scores."""
+    outputs = classes or 1
+    document = _treeless(objective, classes, width)
+    model = document["learner"]["gradient_booster"]["model"]
+    model["gbtree_model_param"]["num_trees"] = str(rounds * outputs)
+    model["iteration_indptr"] = [outputs * step for step in range(rounds + 1)]
+    model["tree_info"] = list(range(outputs)) * rounds
+    model["trees"] = _TREES
+    learned = document["learner"]["learner_model_param"]
+    listed = learned["base_score"].startswith("[")  # as XGBoost does from 3.1 on
+    learned["base_score"] = _BASE
+    whole = encoded(document)
+    head, rest = whole.split(encoded(_TREES))
+    middle, tail = rest.split(encoded(_BASE))
+
+    def write(nodes: Any, sizes: np.ndarray, base: Sequence[float]) -> bytes:
+        score = ",".join(str(np.float32(value)) for value in base)
+        return b"".join(
+            [head, b"[#", _length(len(sizes)), *_trees(nodes, sizes, width), middle,
+             encoded(f"[{score}]" if listed else score), tail]
+        )  # fmt: skip
+
+    return write
+
+
+def _treeless(objective: str, classes: int | None, width: int) -> Any:
+    """What XGBoost saves before it has grown a tree."""
+    xgb = optional("xgboost", "trees")
+    names = [f"f{j}" for j in range(width)]
+    rows = xgb.QuantileDMatrix(np.zeros((2, width)), label=[0, 1], feature_names=names)
+    parameters: dict[str, Any] = {"tree_method": "hist", "objective": objective, "base_score": 0.5}
+    if classes is not None:
+        parameters |= {"num_class": classes}
+        del parameters["base_score"]  # several can only be estimated
+    booster = xgb.train(parameters, rows, 0)
+    booster.feature_names = names
+    return json.loads(booster.save_raw("json"))
+
+
+def _trees(nodes: Any, sizes: np.ndarray, width: int) -> list[bytes]:
+    """The trees one after the other, in parts."""
+    own = np.arange(nodes.left.shape[1]) < sizes[:, None]
+    ends = np.concatenate([[0], np.cumsum(sizes)])
+    columns = []
+    for _, mark, name in _NODES:
+        values = np.zeros(int(ends[-1])) if name is None else getattr(nodes, name)[own]
+        kind = np.dtype(_TYPES[mark])
+        whole = values.astype(kind).tobytes()
+        columns.append([whole[start:end] for start, end in pairwise((ends * kind.itemsize).tolist())])
+    parts = []
+    for number, size in enumerate(sizes.tolist()):
+        keys, end = _tree_text(size, width)
+        parts.append(b"{" + _key("id") + b"l" + struct.pack(">i", number))
+        for key, column in zip(keys, columns, strict=True):
+            parts += (key, column[number])
+        parts.append(end)
+    return parts
+
+
+@lru_cache(4096)
+def _tree_text(size: int, width: int) -> tuple[list[bytes], bytes]:
+    """What stands before each array of a tree of so many nodes, and behind the last."""
+    keys = [_key(key) + b"[$" + mark.encode() + b"#" + _length(size) for key, mark, _ in _NODES]
+    beside = {"num_deleted": "0", "num_feature": str(width), "num_nodes": str(size), "size_leaf_vector": "1"}
+    empty = [_key(key) + b"[$" + mark.encode() + b"#" + _length(0) for key, mark in _EMPTY.items()]
+    return keys, b"".join([*empty, _key("tree_param"), encoded(beside), b"}"])
+
+
+def encoded(value: Any) -> bytes:
+    """A value in UBJSON: dictionaries, lists, text, and whole numbers."""
+    if isinstance(value, dict):
+        return b"{" + b"".join(_key(key) + encoded(entry) for key, entry in value.items()) + b"}"
+    if isinstance(value, list):
+        return b"[#" + _length(len(value)) + b"".join(map(encoded, value))
+    if isinstance(value, str):
+        return b"S" + _length(len(value.encode())) + value.encode()
+    if isinstance(value, int) and not isinstance(value, bool):
+        return b"l" + struct.pack(">i", value)
+    raise TypeError(
+        f"XGBoost's document of a booster without trees holds {value!r}; expected text or an integer."
+    )
+
+
+def _key(name: str) -> bytes:
+    return _length(len(name.encode())) + name.encode()
+
+
+def _length(count: int) -> bytes:
+    return b"L" + struct.pack(">q", count)
