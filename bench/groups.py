@@ -145,7 +145,7 @@ APPLY_XGBOOST = "applyInPandas, XGBoost"
 
 def in_turns(contenders: Contenders, repeats: int) -> dict[str, list[float]]:
     """Seconds of each contender, after an untimed run on few rows."""
-    few = table(20, 50)
+    few = table(120, 50)  # enough for kernels to be compiled
     for run, _ in contenders.values():
         run(few)
     seconds: dict[str, list[float]] = {name: [] for name in contenders}

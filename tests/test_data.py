@@ -17,10 +17,11 @@ import pyarrow.csv as pacsv
 import pyarrow.feather as feather
 import pyarrow.parquet as pq
 import pytest
+import scipy.sparse as sp
 
 import outgrow as og
 from outgrow import errors
-from outgrow.data.batch import Batch, matrix_columns
+from outgrow.data.batch import Batch, Matrix, matrix_columns
 from outgrow.data.hashing import row_hash
 from outgrow.testing import EngineCase
 
@@ -276,3 +277,39 @@ def test_read_takes_paths_and_says_what_takes_rows(tmp_path: Path) -> None:
         og.read(pa.table({"a": [1]}))
     with pytest.raises(errors.InputNotFoundError, match="empty list"):
         og.read([])
+
+
+def test_joined_batches_are_the_rows_of_all():
+    table = pa.table(
+        {
+            "number": [1.0, 2.0, 3.0, None, 5.0],
+            "whole": [1.5, 2.5, 3.5, 4.5, 5.5],
+            "again": [0.0, 1.0, 2.0, 3.0, 4.0],
+            "count": [1, 2, 3, 4, 5],
+            "text": pa.array(["a", "b", None, "b", "c"]),
+            "word": pa.array(["x", "y", "x", "z", "z"]).dictionary_encode(),
+        }
+    )
+    parts = [Batch.from_arrow(table.slice(start, 2).to_batches()[0]) for start in (0, 2, 4)]
+    joined = Batch.joined(parts)
+    assert joined.to_arrow().to_pylist() == table.to_pylist()
+    side_by_side = joined.matrix(["whole", "again"])
+    assert side_by_side.base is not None, "floats without nulls lie side by side: nothing was copied"
+    np.testing.assert_array_equal(side_by_side[:, 0], table["whole"])
+
+
+@pytest.mark.parametrize("form", [np.asarray, sp.csr_array])
+def test_joined_batches_keep_their_vectors(form):
+    values = np.arange(12.0).reshape(6, 2) % 5
+    parts = [Batch({"v": Matrix(form(values[start : start + 3]), ("v_0", "v_1"))}, 3) for start in (0, 3)]
+    joined = Batch.joined(parts)["v"]
+    assert joined.names == ("v_0", "v_1")
+    np.testing.assert_array_equal(joined.values.toarray() if joined.sparse else joined.values, values)
+
+
+def test_joined_words_of_different_dictionaries():
+    parts = [
+        Batch.from_arrow(pa.RecordBatch.from_pydict({"word": pa.array(words).dictionary_encode()}))
+        for words in (["x", "y"], ["z", "x", None])
+    ]
+    assert Batch.joined(parts)["word"].to_pylist() == ["x", "y", "z", "x", None]

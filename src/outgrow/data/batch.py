@@ -69,6 +69,22 @@ class Batch:
             batch.num_rows,
         )
 
+    @classmethod
+    def joined(cls, batches: Sequence[Batch]) -> Batch:
+        """The rows of batches of the same columns as one; numbers come to lie side by side."""
+        if len(batches) == 1:
+            return batches[0]
+        rows = sum(batch.num_rows for batch in batches)
+        parts = {name: [batch[name] for batch in batches] for name in batches[0].columns}
+        floats = [name for name, columns in parts.items() if all(map(_is_floats, columns))]
+        values = np.empty((rows, len(floats)), order="F")
+        for j, name in enumerate(floats):
+            np.concatenate([numbers(column) for column in parts[name]], out=values[:, j])
+        beside = matrix_columns(values, floats)
+        return cls(
+            {name: beside[name] if name in beside else _concatenated(parts[name]) for name in parts}, rows
+        )
+
     @property
     def nbytes(self) -> int:
         return sum(column.nbytes for column in self.columns.values())
@@ -175,6 +191,20 @@ class Batch:
             dense = column.values.toarray(order="F") if column.sparse else column.values
             arrays.update(matrix_columns(dense, column.names))
         return pa.RecordBatch.from_arrays(list(arrays.values()), names=list(arrays))
+
+
+def _is_floats(column: Column) -> bool:
+    """Whether these are float64 without nulls."""
+    return not isinstance(column, Matrix) and column.type == pa.float64() and not column.null_count
+
+
+def _concatenated(columns: Sequence[Column]) -> Column:
+    first = columns[0]
+    if not isinstance(first, Matrix):
+        return pa.chunked_array(columns).unify_dictionaries().combine_chunks()
+    values = [column.values for column in columns]
+    joined = sp.vstack(values, format="csr") if first.sparse else np.concatenate(values)
+    return Matrix(joined, first.names)
 
 
 def matrix_columns(values: np.ndarray, names: Sequence[str]) -> dict[str, pa.Array]:

@@ -141,20 +141,13 @@ def cut(batches: Sequence[Batch], by: Sequence[str]) -> Groups:
     """The groups among the rows of batches, each with all its rows, in an order that their values give."""
     if not batches:
         return
-    whole = _joined(batches)
+    whole = Batch.joined(batches)
     hashes = key_hash(whole, by)
     order = np.lexsort((row_hash(whole), hashes))
     whole, ordered = whole.take(order), hashes[order]
     edges = [*np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]])).tolist(), len(ordered)]
     for start, end in pairwise(edges):
         yield int(ordered[start]), whole.slice(start, end - start)
-
-
-def _joined(batches: Sequence[Batch]) -> Batch:
-    if len(batches) == 1:
-        return batches[0]
-    columns = {name: pa.concat_arrays([batch[name] for batch in batches]) for name in batches[0].columns}
-    return Batch(columns, sum(batch.num_rows for batch in batches))
 
 
 class Bins:

@@ -27,6 +27,8 @@ Step = Callable[[Batch], Batch]
 Placing = Callable[[Batch], np.ndarray]
 """Gives each row of a batch a place, a small integer, by which rows can be chosen."""
 
+JOINED_ROWS, JOINED_BYTES = 1 << 18, 32 << 20
+"""How large joined batches become: more would leave the caches for good."""
 _PLACE = "__place__"
 
 
@@ -133,6 +135,29 @@ class Placed:
         self._places[number] = met
 
 
+@dataclass(frozen=True)
+class Joined:
+    """Rows in larger batches."""
+
+    rows: Resident | Placed
+
+    def units(self) -> Sequence[Unit]:
+        return [partial(_joined, unit) for unit in self.rows.units()]
+
+
+def _joined(unit: Unit) -> Iterator[Batch]:
+    """The batches of a unit, as few as may be."""
+    held: list[Batch] = []
+    for batch in unit():
+        held.append(batch)
+        rows, size = sum(part.num_rows for part in held), sum(part.nbytes for part in held)
+        if rows >= JOINED_ROWS or size >= JOINED_BYTES:
+            yield Batch.joined(held)
+            held = []
+    if held:
+        yield Batch.joined(held)
+
+
 @dataclass(frozen=True, eq=False)
 class Shard:
     """The rows of this rank, and what is done to each batch before a fold sees it.
@@ -157,17 +182,19 @@ class Shard:
         """The rows of pieces as they are; `example` is a batch without rows, as the dataset promised them."""
         return cls(run, example, Resident(run, pieces, example, keep=keep))
 
-    def reduce(self, fold: Callable[[Batch], R | None], *, encoded: bool = False) -> R:
+    def reduce(self, fold: Callable[[Batch], R | None], *, encoded: bool = False, large: bool = False) -> R:
         """Merge `fold(batch)` over every batch of every rank: one pass.
 
         Parameters
         ----------
         fold : returns a `State`, an array (arrays add), or a tuple of those, and must not change the batch.
         encoded : `fold` also takes text as dictionaries, which some files hold.
+        large : join batches first, for folds that cost much for each batch.
         """
+        rows = Joined(self.rows) if large else self.rows
         if not self.steps and isinstance(self.rows, Resident) and encoded:
-            return self.run.reduce(self.rows, fold)
-        return self.run.reduce(self.rows, lambda batch: fold(self._change(batch, encoded=encoded)))
+            return self.run.reduce(rows, fold)
+        return self.run.reduce(rows, lambda batch: fold(self._change(batch, encoded=encoded)))
 
     def transformed(self, step: Step, *, encoded: bool = False) -> Shard:
         """The same rows seen through `step`, which is applied at each pass and works row by row.

@@ -109,13 +109,13 @@ class GroupView:
     def reduce(self, fold: Callable[[GroupBlock], R]) -> R:
         """Merge `fold(block)` over every batch of every rank: one pass."""
         if self.keys is not None:
-            return self.shard.reduce(lambda batch: fold(self._block(batch)[0]), encoded=True)
+            return self.shard.reduce(lambda batch: fold(self._block(batch)[0]), encoded=True, large=True)
 
         def first(batch: Batch) -> Any:
             block, keys = self._block(batch)
             return fold(block), keys, GroupedSums(keys.hashes, block.segments.counts[:, None] * 1.0)
 
-        found, self.keys, self.rows = self.shard.reduce(first, encoded=True)
+        found, self.keys, self.rows = self.shard.reduce(first, encoded=True, large=True)
         return found
 
     def _block(self, batch: Batch) -> tuple[GroupBlock, Keys]:
