@@ -18,11 +18,12 @@ import pyarrow.feather as feather
 import pyarrow.parquet as pq
 import pytest
 import scipy.sparse as sp
+from scipy.stats import chisquare
 
 import outgrow as og
 from outgrow import errors
 from outgrow.data.batch import Batch, Matrix, matrix_columns
-from outgrow.data.hashing import row_hash
+from outgrow.data.hashing import row_hash, unit
 from outgrow.testing import EngineCase
 
 
@@ -313,3 +314,28 @@ def test_joined_words_of_different_dictionaries():
         for words in (["x", "y"], ["z", "x", None])
     ]
     assert Batch.joined(parts)["word"].to_pylist() == ["x", "y", "z", "x", None]
+
+
+GRIDS = {
+    "a range": {"a": np.arange(100_000)},
+    "tiny steps": {"a": np.arange(100_000) * 1e-9},
+    "a grid": {"a": np.repeat(np.arange(250), 400), "b": np.tile(np.arange(400), 250)},
+    "bits": {f"bit {j}": (np.arange(2**17) >> j & 1).astype(np.int8) for j in range(17)},
+    "twice the same": {"a": np.arange(100_000), "b": np.arange(100_000)},
+    "opposites": {"a": np.arange(100_000), "b": -np.arange(100_000)},
+    "words": {"word": [f"user-{i}" for i in range(100_000)]},
+    "words and numbers": {"word": [f"u{i % 250}" for i in range(100_000)], "n": np.arange(100_000) // 250},
+}
+
+
+@pytest.mark.parametrize("name", sorted(GRIDS))
+def test_hashes_of_regular_rows_are_as_good_as_random(name):
+    rows = Batch.from_arrow(pa.RecordBatch.from_pydict(GRIDS[name]))
+    shares = [unit(row_hash(rows, seed=seed)) for seed in (0, 1)]
+    assert len(np.unique(shares[0])) == rows.num_rows
+    for parts in (10, 1000):
+        assert chisquare(np.bincount((shares[0] * parts).astype(int), minlength=parts)).pvalue > 1e-4
+    both = (shares[0] * 10).astype(int) * 10 + (shares[1] * 10).astype(int)
+    assert chisquare(np.bincount(both, minlength=100)).pvalue > 1e-4, "seeds give independent choices"
+    neighbours = np.diff((shares[0] * 10).astype(int)) == 0
+    assert neighbours.mean() == pytest.approx(0.1, abs=0.01)

@@ -145,12 +145,18 @@ class Batch:
         columns = {name: column.slice(start, length) for name, column in self.columns.items()}
         return Batch(columns, max(0, min(length, self.num_rows - start)))
 
-    def matrix(self, names: Sequence[str] | None = None, dtype: Any = np.float64) -> Any:
+    def matrix(
+        self, names: Sequence[str] | None = None, dtype: Any = np.float64, rows: np.ndarray | None = None
+    ) -> Any:
         """The named columns (all of them by default) as one matrix, missing values as NaN.
+
+        Parameters
+        ----------
+        rows : the places of the rows that are wanted, in their order; all of them by default.
 
         Returns
         -------
-        ndarray of shape (num_rows, width) in column-major order, or a CSR array when any column is sparse.
+        ndarray of shape (rows, width) in column-major order, or a CSR array when any column is sparse.
 
         Raises
         ------
@@ -159,7 +165,10 @@ class Batch:
         """
         chosen = [self[name] for name in (self.columns if names is None else names)]
         if any(isinstance(column, Matrix) and column.sparse for column in chosen):
-            return _sparse(chosen, dtype)
+            whole = _sparse(chosen, dtype)
+            return whole if rows is None else whole[rows]
+        if rows is not None:
+            return _gathered(chosen, rows, dtype)
         view = _side_by_side(chosen, dtype)
         return _dense(chosen, self.num_rows, dtype) if view is None else view
 
@@ -285,6 +294,20 @@ def _dense(columns: Sequence[Column], rows: int, dtype: Any) -> np.ndarray:
             at += column.width
         else:
             out[:, at] = numbers(column)
+            at += 1
+    return out
+
+
+def _gathered(columns: Sequence[Column], rows: np.ndarray, dtype: Any) -> np.ndarray:
+    """Some rows of columns side by side."""
+    width = sum(column.width if isinstance(column, Matrix) else 1 for column in columns)
+    out = np.empty((len(rows), width), dtype=dtype, order="F")
+    at = 0
+    for column in columns:
+        values = column.values.T if isinstance(column, Matrix) else [numbers(column)]
+        for each in values:
+            # a mode other than the default, which first copies what it is to write to
+            np.take(each.astype(dtype, copy=False), rows, out=out[:, at], mode="clip")
             at += 1
     return out
 

@@ -23,18 +23,20 @@ _CHUNK = 1 << 16
 
 
 def row_hash(batch: Batch, columns: Sequence[str] | None = None, seed: int = 0) -> np.ndarray:
-    """One uint64 for each row, from the values of the named columns (all of them by default)."""
+    """One uint64 for each row, from the values of the named columns (all of them by default).
+
+    Each value is scattered over 64 bits, multiplied by an odd number that its column's name gives, and added;
+    the sum is mixed. A zero in a column of numbers adds nothing, so sparse and dense rows hash alike.
+    """
     total = np.zeros(batch.num_rows, dtype=np.uint64)
     for name in batch.columns if columns is None else columns:
         column = batch[name]
         if isinstance(column, Matrix):
-            total += _matrix_hash(column)
+            _add_matrix(total, column)
+        elif is_numeric(column.type):
+            _add_numbers(total, numbers(column), _odd(name))
         else:
-            salt = text_hash(name)
-            if is_numeric(column.type):
-                _add_numbers(total, numbers(column), salt)
-            else:
-                total += mix(column_hash(column, name) ^ salt)
+            total += _scattered(_bits_of(column, name), _odd(name))
     return mix(total ^ mix(np.array([seed], dtype=np.uint64)))
 
 
@@ -87,66 +89,72 @@ def text_hash(text: str) -> np.uint64:
 
 def column_hash(array: pa.Array, name: str) -> np.ndarray:
     """One uint64 for each value of an Arrow column."""
+    return mix(_bits_of(array, name))
+
+
+def _odd(name: str) -> np.uint64:
+    return text_hash(name) | np.uint64(1)
+
+
+def _bits_of(array: pa.Array, name: str) -> np.ndarray:
+    """One uint64 for each value of an Arrow column, equal for equal values, in an array of its own."""
     kind = array.type
     if is_numeric(kind):
-        return _float_hash(numbers(array))
+        return _float_bits(numbers(array))
     if is_categorical(kind):
-        return _text_column_hash(array)
+        return _text_bits(array)
     if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
         micros = array.cast(pa.timestamp("us", getattr(kind, "tz", None)), safe=False).cast(pa.int64())
-        return _float_hash(numbers(micros))
+        return _float_bits(numbers(micros))
     try:
-        return _text_column_hash(array.cast(pa.string()))
+        return _text_bits(array.cast(pa.string()))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise SchemaError(
             f"Rows cannot be hashed by column {name!r} of type {kind}. Name other key columns."
         ) from error
 
 
-def _float_hash(values: np.ndarray) -> np.ndarray:
-    found = np.empty(len(values), dtype=np.uint64)
-    for start in range(0, len(values), _CHUNK):
-        found[start : start + _CHUNK] = _chunk_hash(values[start : start + _CHUNK])
-    return found
-
-
-def _add_numbers(total: np.ndarray, values: np.ndarray, salt: np.uint64) -> None:
-    """Add the salted hashes of numbers to `total`, a part at a time."""
-    for start in range(0, len(values), _CHUNK):
-        bits = _chunk_hash(values[start : start + _CHUNK])
-        bits ^= salt
-        total[start : start + _CHUNK] += _mixed(bits)
-
-
-def _chunk_hash(values: np.ndarray) -> np.ndarray:
+def _float_bits(values: np.ndarray) -> np.ndarray:
     floats = values.astype(np.float64, copy=False) + 0.0  # -0.0 becomes 0.0
     bits = floats.view(np.uint64)
     with np.errstate(all="ignore"):
         doubtful = np.isnan(floats.sum())
     if doubtful:
         bits[np.isnan(floats)] = _NULL
-    return _mixed(bits)
+    return bits
 
 
-def _text_column_hash(array: pa.Array) -> np.ndarray:
+def _text_bits(array: pa.Array) -> np.ndarray:
     encoded = array if pa.types.is_dictionary(array.type) else array.dictionary_encode()
     words = encoded.dictionary.to_pylist()
     table = np.array(
         [_NULL if word is None else text_hash(str(word)) for word in words] + [_NULL], dtype=np.uint64
     )
     codes = encoded.indices.cast(pa.int64()).fill_null(len(words)).to_numpy(zero_copy_only=False)
-    return mix(table[codes])
+    return table[codes]
 
 
-def _matrix_hash(column: Matrix) -> np.ndarray:
-    salts = np.array([text_hash(name) for name in column.names], dtype=np.uint64)
-    if column.sparse:
-        csr = column.values
-        terms = np.where(csr.data == 0, np.uint64(0), mix(_float_hash(csr.data) ^ salts[csr.indices]))
-        ends = np.concatenate([np.zeros(1, np.uint64), np.cumsum(terms, dtype=np.uint64)])
-        return ends[csr.indptr[1:]] - ends[csr.indptr[:-1]]
-    total = np.zeros(len(column), dtype=np.uint64)
-    for j, salt in enumerate(salts):
-        values = column.values[:, j]
-        total += np.where(values == 0, np.uint64(0), mix(_float_hash(values) ^ salt))
-    return total
+def _scattered(bits: np.ndarray, odd: Any) -> np.ndarray:
+    """Bits in place as terms of a sum: the product carries low bits up, the shift brings high ones down."""
+    bits *= _GOLDEN
+    bits ^= bits >> np.uint64(32)
+    bits *= odd
+    return bits
+
+
+def _add_numbers(total: np.ndarray, values: np.ndarray, odd: np.uint64) -> None:
+    """Add the terms of numbers to `total`, a part at a time."""
+    for start in range(0, len(values), _CHUNK):
+        total[start : start + _CHUNK] += _scattered(_float_bits(values[start : start + _CHUNK]), odd)
+
+
+def _add_matrix(total: np.ndarray, column: Matrix) -> None:
+    odds = np.array([_odd(name) for name in column.names], dtype=np.uint64)
+    if not column.sparse:
+        for j, odd in enumerate(odds):
+            _add_numbers(total, column.values[:, j], odd)
+        return
+    rows = column.values
+    terms = _scattered(_float_bits(rows.data), odds[rows.indices])
+    ends = np.concatenate([np.zeros(1, np.uint64), np.cumsum(terms, dtype=np.uint64)])
+    total += ends[rows.indptr[1:]] - ends[rows.indptr[:-1]]

@@ -324,7 +324,7 @@ def _gathered(blocks: Iterable[Block]) -> Iterator[Block]:
 
 
 def build_blocks(batch: Batch, spec: MatrixSpec, place: np.ndarray | None = None) -> Iterator[Block]:
-    """A batch as blocks, with the places of its rows: one block if dense, short ones if sparse.
+    """A batch as blocks, ordered by the places of its rows: one block if dense, short ones if sparse.
 
     Raises
     ------
@@ -333,9 +333,13 @@ def build_blocks(batch: Batch, spec: MatrixSpec, place: np.ndarray | None = None
     DataError
         When a number is missing or infinite where it must not be.
     """
-    features = _features(batch, spec)
+    order = None if place is None else np.argsort(place, kind="stable")
+    features = batch.matrix(spec.columns, rows=order)
+    check_finite(features.data if is_sparse(features) else features, "X", missing=spec.missing)
     y, values = _target(batch, spec)
     weight = None if spec.weight is None else weight_column(batch, spec.weight)
+    if order is not None:
+        y, weight, place = (None if part is None else part[order] for part in (y, weight, place))
     whole = Block(features, y, weight, place, values)
     if not is_sparse(features):
         yield whole
@@ -357,12 +361,6 @@ def check_numeric(example: Batch, names: Sequence[str]) -> None:
             f"Columns that are not numbers: {', '.join(text)}. "
             "Encode them (OneHotEncoder, OrdinalEncoder) or leave them out."
         )
-
-
-def _features(batch: Batch, spec: MatrixSpec) -> Any:
-    X = batch.matrix(spec.columns)
-    check_finite(X.data if is_sparse(X) else X, "X", missing=spec.missing)
-    return X
 
 
 def check_finite(values: np.ndarray, what: str, *, missing: bool = False) -> None:

@@ -263,7 +263,7 @@ class Shard:
                 return [
                     store.hold(block, block.nbytes)
                     for batch, place in map(self._chosen, unit())
-                    for block in map(Block.by_place, build_blocks(self._stepped(batch), spec, place))
+                    for block in build_blocks(self._stepped(batch), spec, place)
                 ]
 
             units = self.rows.last_units() if last else self.rows.units()

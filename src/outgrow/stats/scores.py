@@ -232,11 +232,12 @@ class ManyRegressions(State):
     @classmethod
     def of(cls, y: np.ndarray, predicted: np.ndarray, weight: np.ndarray | None = None) -> ManyRegressions:
         """The state of predictions of shape (predictions, rows)."""
-        w = np.ones(len(y)) if weight is None else weight
-        error = np.abs(y - predicted)
-        absolute = error @ w
-        error *= error
-        return cls(float(w.sum()), error @ w, absolute, Moments.of(y[:, None], weight))
+        error = y - predicted
+        squared = np.einsum("pr,pr->p", error, error) if weight is None else (error * error) @ weight
+        np.abs(error, out=error)
+        absolute = error.sum(axis=1) if weight is None else error @ weight
+        total = float(len(y) if weight is None else weight.sum())
+        return cls(total, squared, absolute, Moments.of(y[:, None], weight))
 
     def merge(self, other: ManyRegressions) -> ManyRegressions:
         return ManyRegressions(
