@@ -556,10 +556,36 @@ def test_backtest(estimator: Any, engine: EngineCase) -> None:
         np.testing.assert_allclose(row["rmse"], expected[key]["rmse"], rtol=1e-6)
 
 
+def test_weights_count_in_a_backtest() -> None:
+    table = timed()
+    weight = np.random.default_rng(0).integers(0, 3, table.num_rows)
+    copies = table.take(np.repeat(np.arange(table.num_rows), weight))
+    model = og.PerGroup(og.Ridge(), by=BY)
+    weighted = model.backtest(
+        table.append_column("weight", pa.array(weight)), "sold", "weight", time="moment", folds=1
+    )
+    start = weighted.folds["start"][0].as_py()
+    past, coming = (copies.filter(keep) for keep in _sides(copies, start))
+    fitted = og.PerGroup(og.Ridge(), by=BY, unseen="null").fit(past.drop(["moment"]), "sold")
+    expected = named(fitted.evaluate_groups(coming.drop(["moment"]), "sold"))
+    for key, row in named(weighted.groups).items():
+        np.testing.assert_allclose(row["rmse"], expected[key]["rmse"], rtol=1e-6)
+        assert row["rmse"] != pytest.approx(_plain_error(table, key), rel=1e-6)
+
+
+def _sides(table: pa.Table, start: Any) -> tuple[pc.Expression, pc.Expression]:
+    return pc.field("moment") < start, pc.field("moment") >= start
+
+
+def _plain_error(table: pa.Table, key: Any) -> float:
+    found = og.PerGroup(og.Ridge(), by=BY).backtest(table, "sold", time="moment", folds=1)
+    return named(found.groups)[key]["rmse"]
+
+
 @pytest.mark.parametrize(
     ("given_", "error", "words"),
     [
-        ({"time": "shop"}, ParameterError, "is a key or the target"),
+        ({"time": "shop"}, ParameterError, "is a key, the target or the weight"),
         ({"time": "moment", "folds": 0}, ParameterError, "at least 1"),
         ({"time": "moment", "test": 1.0}, ParameterError, "between 0 and 1"),
         ({"time": "never"}, ColumnNotFoundError, "never"),

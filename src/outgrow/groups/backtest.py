@@ -58,22 +58,25 @@ class Period:
         return batch.filter((moment >= self.low) & (moment < self.high))
 
 
-def backtest(model: Any, X: Any, y: Any, *, time: str, folds: int, test: float) -> Backtest:
+def backtest(model: Any, X: Any, y: Any, sample_weight: Any, *, time: str, folds: int,
+             test: float) -> Backtest:  # fmt: skip
     """See `PerGroup.backtest`."""
     if folds < 1:
         raise ParameterError(f"folds={folds}: at least 1 is needed.")
     if not 0 < test < 1:
         raise ParameterError(f"test={test!r}: the share of the rows to predict lies between 0 and 1.")
-    data = open_training(clone(model), X, y, None)
+    data = open_training(clone(model), X, y, sample_weight)
     check_columns(data.dataset.schema, [time])
     if time in (*model._keys, *data.beside):
-        raise ParameterError(f"time={time!r} is a key or the target. It must be a column that orders rows.")
+        raise ParameterError(
+            f"time={time!r} is a key, the target or the weight. It must be a column that orders rows."
+        )
     cuts = _cuts(data.dataset, time, [1 - test + test * fold / folds for fold in range(folds)])
     rows, tables = [], []
     for fold, (start, end) in enumerate(zip(cuts, [*cuts[1:], np.inf], strict=True), 1):
         past = clone(model).set_params(unseen="null", checkpoint=None)
         train, coming = _period(data, time, -np.inf, start), _period(data, time, start, end)
-        past.fit(train.dataset, data.target)
+        past.fit(train.dataset, data.target, data.weight)
         scores = measured(past, coming)
         classes = is_classifier(model)
         known = int(np.sum(past.groups_["rows"].to_numpy()))

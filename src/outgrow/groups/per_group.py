@@ -327,12 +327,14 @@ class PerGroup(Model):
         return score_groups(self, open_training(self, X, y, sample_weight, reset=False))
 
     @_inner_has("predict")
-    def backtest(self, X: Any, y: Any, *, time: str, folds: int = 3, test: float = 0.5) -> Any:
+    def backtest(
+        self, X: Any, y: Any, sample_weight: Any = None, *, time: str, folds: int = 3, test: float = 0.5
+    ) -> Any:
         """Fit on what was known at several moments, and score what came next.
 
         Parameters
         ----------
-        X, y : as for `fit`.
+        X, y, sample_weight : as for `fit`; the weights count in the metrics, too.
         time : the column that orders the rows. It is no feature here.
         folds : how many moments.
         test : the share of the rows, the latest ones, that is predicted; the folds share it.
@@ -343,7 +345,7 @@ class PerGroup(Model):
         """
         from outgrow.groups.backtest import backtest
 
-        return backtest(self, X, y, time=time, folds=folds, test=test)
+        return backtest(self, X, y, sample_weight, time=time, folds=folds, test=test)
 
     def model_of(self, *key: Any) -> Any:
         """The fitted estimator of one key.
