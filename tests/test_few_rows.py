@@ -18,6 +18,7 @@ from outgrow.engine.shard import Shard
 from outgrow.errors import DataError
 from outgrow.groups import learning
 from outgrow.groups.inner import OneBatch
+from outgrow.groups.payload import expanded, squeezed
 from outgrow.ml.base import Task
 from outgrow.ml.trees import few_rows
 from outgrow.ml.trees.booster import restored
@@ -202,6 +203,19 @@ def test_models_by_key_are_those_that_each_group_gives_alone(tmp_path):
         own = table.slice(30 * shop, 30).drop_columns("shop")
         alone = clone(inner).fit(own, "y").predict(own)["prediction"]
         np.testing.assert_allclose(answers[30 * shop : 30 * shop + 30], alone, atol=1e-5)
+
+
+def test_trees_of_many_keys_take_little_room():
+    model = og.PerGroup(og.GradientBoostingRegressor(n_estimators=30, max_depth=4), by=["shop"])
+    models = model.fit(grouped(3, 200), "y")._router.models
+    alone = len(model.model_of(0).booster_bytes_)
+    assert len(models.payload) / 3 < 0.35 * alone
+
+
+@pytest.mark.parametrize("payload", [b"x", b"y" * 4096, bytes(range(256)) * 100])
+def test_payloads_come_back(payload):
+    assert expanded(squeezed(payload)) == payload
+    assert len(squeezed(payload)) <= len(payload)
 
 
 def test_few_models_by_key_are_not_worth_compiling_for(grown):

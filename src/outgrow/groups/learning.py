@@ -24,6 +24,7 @@ from outgrow.engine.shard import Shard
 from outgrow.errors import DataError, SchemaError
 from outgrow.groups import separate
 from outgrow.groups.inner import inner_of, metric_names
+from outgrow.groups.payload import squeezed
 from outgrow.groups.plan import Counted, GroupPlan, Policy, count_groups
 from outgrow.groups.separate import FAILED, OK, TOO_FEW, FitGroups, Fits
 from outgrow.groups.store import Models, RaggedModels, StackedModels, find
@@ -178,7 +179,7 @@ class Learner:
             model.fit(own, self.task.target, *self._weight)
             scores = model.evaluate(own, self.task.target, self.task.weight) if self._metrics else {}
             values = [scores[name] for name in self._metrics]
-            payload = self.inner.dump(model)
+            payload = squeezed(self.inner.dump(model))
         except Exception as error:  # a group's failure is its own
             fits.add(hash, f"{type(error).__name__}: {error}", nothing, time.perf_counter() - began)
             return

