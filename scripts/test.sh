@@ -18,7 +18,7 @@ job() { # MODE, the Spark that the tests use, and what pytest is told
     echo "Begun, on $1: ${*:2}" | cut -c1-110
     # shellcheck disable=SC2068
     OUTGROW_TEST_SPARK=$1 .venv/bin/python -m pytest -p no:cacheprovider ${@:2} > "$log" 2>&1 || status=1
-    flock . cat "$log"
+    flock . sh -c 'cat "$1" && echo' _ "$log" # at once, whatever other jobs print
     rm -f "$log"
     return $status
 }

@@ -7,6 +7,7 @@ import socket
 import struct
 import threading
 import time
+from contextlib import suppress
 from dataclasses import asdict
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -55,6 +56,8 @@ class Hub:
     def __exit__(self, *_: object) -> None:
         self._done.set()
         if self._server is not None:
+            with suppress(OSError):  # ends the wait for a call at once, where the system does so
+                self._server.shutdown(socket.SHUT_RDWR)
             self._thread.join(timeout=_FLUSH)
             self._server.close()
 
