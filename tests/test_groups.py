@@ -26,7 +26,7 @@ from sklearn.utils.validation import check_is_fitted
 
 import outgrow as og
 from outgrow.data.batch import Batch
-from outgrow.data.keys import key_hash
+from outgrow.data.keys import key_codes, key_hash
 from outgrow.engine.groups import Packing
 from outgrow.errors import ArtifactError, ColumnNotFoundError, DataError, ParameterError, SchemaError
 from outgrow.ml import foreign
@@ -34,6 +34,7 @@ from outgrow.serve.http.app import application
 from outgrow.serve.http.deployment import Model
 from outgrow.serve.http.state import Settings
 from outgrow.serve.versions import Follower
+from outgrow.stats.grouped import Segments
 from outgrow.testing import EngineCase
 
 FEATURES = ["a", "b", "c"]
@@ -554,6 +555,34 @@ def test_backtest(estimator: Any, engine: EngineCase) -> None:
     assert set(last) == set(expected)
     for key, row in last.items():
         np.testing.assert_allclose(row["rmse"], expected[key]["rmse"], rtol=1e-6)
+
+
+KEYS = {
+    "whole": pa.array([3, 1, 3, 2, 1, 3]),
+    "null": pa.array([3, None, 3, None, 1, 3]),
+    "zeros": pa.array([0.0, -0.0, 1.5, 0.0, -0.0, 1.5]),
+    "missing": pa.array([1.0, float("nan"), None, 1.0, float("nan"), 2.0]),
+    "text": pa.array(["b", "a", None, "b", "c", "a"]),
+    "words": pa.array(["b", "a", None, "b", "c", "a"]).dictionary_encode(),
+    "unused words": pa.DictionaryArray.from_arrays(pa.array([2, 0, None, 2, 2, 0]), ["a", "never", "c"]),
+    "word that is null": pa.DictionaryArray.from_arrays(pa.array([0, 1, 2, 0, 1, 2]), ["a", None, "c"]),
+    "days": pa.array([datetime.date(2026, 1, day) for day in (1, 2, 1, 3, 2, 1)]),
+    "flags": pa.array([True, False, None, True, True, False]),
+    "nothing": pa.nulls(6),
+}
+
+
+@pytest.mark.parametrize("name", sorted(KEYS))
+@pytest.mark.parametrize("beside", [False, True], ids=["alone", "beside another"])
+def test_codes_of_keys_stand_for_their_hashes(name: str, beside: bool) -> None:
+    columns = {"key": KEYS[name]} | ({"other": pa.array([1, 1, 2, 2, 1, 1])} if beside else {})
+    batch = Batch(columns, 6)
+    hashes = key_hash(batch, list(columns))
+    found, codes = key_codes(batch, list(columns))
+    np.testing.assert_array_equal(found[codes], hashes)
+    coded, plain = Segments.coded(found, codes), Segments.of(hashes)
+    for field in ("hashes", "order", "starts", "counts"):
+        np.testing.assert_array_equal(getattr(coded, field), getattr(plain, field))
 
 
 def test_weights_count_in_a_backtest() -> None:

@@ -30,6 +30,26 @@ def key_hash(batch: Batch, by: Sequence[str]) -> np.ndarray:
     return mix(total)
 
 
+def key_codes(batch: Batch, by: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """The hashes of keys, in no order, and for each row which of them is its own.
+
+    Where there is one column each key is hashed once. Hashes may be equal, as 0.0 and -0.0 are one key, or be
+    those of keys that no row has.
+    """
+    column = key_column(batch, by[0])
+    if len(by) > 1 or pa.types.is_null(column.type):
+        encoded = pa.array(key_hash(batch, by)).dictionary_encode()
+        return encoded.dictionary.to_numpy(), encoded.indices.to_numpy()
+    encoded = (
+        column if pa.types.is_dictionary(column.type) else column.dictionary_encode(null_encoding="encode")
+    )
+    words = encoded.dictionary
+    if encoded.indices.null_count:
+        words = pa.concat_arrays([words, pa.nulls(1, words.type)])
+        encoded = pa.DictionaryArray.from_arrays(encoded.indices.fill_null(len(words) - 1), words)
+    return key_hash(Batch({by[0]: words}, len(words)), by), encoded.indices.to_numpy()
+
+
 def key_values(batch: Batch, by: Sequence[str]) -> pa.RecordBatch:
     """The key columns, in types that do not depend on how a file encodes them."""
     return pa.RecordBatch.from_arrays([_plain(key_column(batch, name)) for name in by], names=list(by))
@@ -80,6 +100,7 @@ def _column_hash(array: pa.Array) -> np.ndarray:
     if is_categorical(array.type):
         array = array if pa.types.is_dictionary(array.type) else array.dictionary_encode()
         table = np.append(_text_hash(array.dictionary), _NULL)
+        table[:-1][array.dictionary.is_null().to_numpy(zero_copy_only=False)] = _NULL
         codes = array.indices.cast(pa.int64()).fill_null(len(table) - 1).to_numpy(zero_copy_only=False)
         return table[codes]
     if pa.types.is_null(array.type):

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from outgrow.data.batch import Batch, Matrix
 from outgrow.data.hashing import row_hash, unit
-from outgrow.data.keys import key_hash, key_values
+from outgrow.data.keys import key_codes, key_hash, key_values
 from outgrow.data.scan import ScanPiece
 from outgrow.engine.memory import Memory, Store
 from outgrow.engine.run import one_blas_thread
@@ -130,7 +130,7 @@ class CountGroups:
     def __call__(self, number: int, piece: Any) -> Any:
         total = None
         for batch in piece.batches():
-            segments = Segments.of(key_hash(batch, self.by))
+            segments = Segments.coded(*key_codes(batch, self.by))
             values = key_values(batch, self.by).take(pa.array(segments.firsts))
             counts = GroupedSums(segments.hashes, segments.counts[:, None].astype(np.float64))
             total = merge(total, (Keys.of(segments.hashes, values), counts))

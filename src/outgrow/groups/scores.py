@@ -11,7 +11,7 @@ import pyarrow as pa
 from sklearn.base import is_classifier
 
 from outgrow.data.batch import Batch
-from outgrow.data.keys import key_hash, key_values
+from outgrow.data.keys import key_codes, key_values
 from outgrow.engine.matrix import MatrixSpec, build_blocks
 from outgrow.engine.shard import Shard
 from outgrow.errors import DataError
@@ -99,7 +99,7 @@ def _fold(predictor: Predictor, by: tuple[str, ...], data: Training, *,
             batch, answers = batch.filter(known), answers[known]
         (block,) = build_blocks(batch, spec)
         assert block.y is not None
-        segments = Segments.of(key_hash(batch, by))
+        segments = Segments.coded(*key_codes(batch, by))
         w = np.ones(len(answers)) if block.weight is None else block.weight
         if block.values is None:
             y, apart = block.y, block.y - answers

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from outgrow.data.batch import Batch, Matrix, is_numeric, numbers
-from outgrow.data.keys import key_hash, key_values
+from outgrow.data.keys import key_codes, key_values
 from outgrow.engine.matrix import weight_column
 from outgrow.engine.shard import Shard
 from outgrow.ml.base import Estimator, Task, Transformer
@@ -119,11 +119,11 @@ class GroupView:
         return found
 
     def _block(self, batch: Batch) -> tuple[GroupBlock, Keys]:
-        hashes = key_hash(batch, self.by)
-        segments = Segments.of(hashes)
+        found, codes = key_codes(batch, self.by)
+        segments = Segments.coded(found, codes)
         X = batch.matrix(self.names)
         for layer in self.layers:
-            X = layer(X, np.searchsorted(layer.hashes, hashes))
+            X = layer(X, np.searchsorted(layer.hashes, found)[codes])
         columns = [X[:, j] for j in self.columns]
         if self.task.target is not None:
             columns.append(_target(batch, self.task.target))

@@ -39,14 +39,20 @@ class Segments:
     def of(cls, hashes: np.ndarray) -> Segments:
         """The groups of rows whose keys have these hashes."""
         encoded = pa.array(hashes).dictionary_encode()
-        found, codes = encoded.dictionary.to_numpy(), encoded.indices.to_numpy()
+        return cls.coded(encoded.dictionary.to_numpy(), encoded.indices.to_numpy())
+
+    @classmethod
+    def coded(cls, found: np.ndarray, codes: np.ndarray) -> Segments:
+        """The groups of rows, where `codes` say which of the hashes `found` is that of a row's key."""
         by_hash = np.argsort(found)
+        ordered, used = found[by_hash], np.bincount(codes, minlength=len(found))
+        if (ordered[1:] == ordered[:-1]).any() or not used.all():
+            return cls.of(found[codes])
         small = np.uint16 if len(found) <= _RADIX else np.int64  # NumPy sorts 16 bits by radix
         rank = np.empty(len(found), dtype=small)
         rank[by_hash] = np.arange(len(found))
-        place = rank[codes]
-        counts = np.bincount(place, minlength=len(found))
-        return cls(found[by_hash], np.argsort(place, kind="stable"), np.cumsum(counts) - counts)
+        counts = used[by_hash]
+        return cls(ordered, np.argsort(rank[codes], kind="stable"), np.cumsum(counts) - counts)
 
     @property
     def firsts(self) -> np.ndarray:
