@@ -1,41 +1,32 @@
 #!/usr/bin/env bash
-# All tests. Three jobs run at a time, long ones first, as those on clusters mostly wait. Tests that kill and stop
-# processes, and look at the clock, run alone at the end. What a job printed is shown when it has ended.
+# All tests. Those on clusters mostly wait, so they run beside the others; those that kill and stop processes, and
+# look at the clock, run alone at the end.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-
-files() { printf 'tests/test_%s.py ' "$@"; }
-clusters=$(files cluster)
-servers=$(files tune serve browser job track speeds)
-engines=$(files engine shapes docs score stream)
-estimators=$(files estimators groups bad_input)
-# shellcheck disable=SC2046,SC2086
-others=$(printf -- '--ignore=%s ' $clusters $servers $engines $estimators $(files faults))
-
-job() { # MODE, the Spark that the tests use, and what pytest is told
-    local log status=0
-    log=$(mktemp)
-    echo "Begun, on $1: ${*:2}" | cut -c1-110
-    # shellcheck disable=SC2068
-    OUTGROW_TEST_SPARK=$1 .venv/bin/python -m pytest -p no:cacheprovider ${@:2} > "$log" 2>&1 || status=1
-    flock . sh -c 'cat "$1" && echo' _ "$log" # at once, whatever other jobs print
-    rm -f "$log"
-    return $status
-}
-export -f job
-
+python=.venv/bin/python
 failed=0
-xargs -P 3 -I{} bash -c 'job {}' << EOF || failed=1
-classic $clusters
-classic $others
-classic $servers
-classic $estimators
-classic $engines
-cluster -m spark tests/test_engine.py tests/test_shapes.py
-connect -m spark tests/test_engine.py tests/test_shapes.py
-EOF
 
-job classic tests/test_faults.py || failed=1
-job cluster -m spark tests/test_faults.py || failed=1
-job connect -m spark tests/test_faults.py || failed=1
+clusters() {
+    local failed=0
+    $python -m pytest -p no:cacheprovider tests/test_cluster.py || failed=1
+    for mode in cluster connect; do
+        echo "The tests of the Spark engine once more, on: $mode"
+        OUTGROW_TEST_SPARK=$mode $python -m pytest -p no:cacheprovider -m spark tests/test_engine.py tests/test_shapes.py || failed=1
+    done
+    return $failed
+}
+
+log=$(mktemp)
+clusters > "$log" 2>&1 &
+others=$!
+trap 'kill $others 2> /dev/null; rm -f "$log"' EXIT
+$python -m pytest --ignore=tests/test_cluster.py --ignore=tests/test_faults.py || failed=1
+wait $others || failed=1
+cat "$log"
+for mode in classic cluster connect; do
+    echo "The tests with faults, on: $mode"
+    only=$([ $mode = classic ] && echo "" || echo "-m spark")
+    # shellcheck disable=SC2086
+    OUTGROW_TEST_SPARK=$mode $python -m pytest $only tests/test_faults.py || failed=1
+done
 exit $failed
