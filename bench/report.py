@@ -22,10 +22,7 @@ _PATH = "the target was set where MLlib took 21.6 s; here it takes less, and our
 _KMEANS = """turns 2 and 3 of ours ran beside other work on the machine; the first, undisturbed, took 5.87 s,
 a tenth of MLlib's"""
 _MLFLOW = "of our 1.27 s, 0.81 s are what the same scoring takes without Spark; the rest is Spark's job"
-_RIDGE = """one fit reads the rows and makes one pass; that a row's fold follows from its values costs as much
-as reading it, and 250 models are scored in another pass"""
 REASONS = {
-    ("fused", "outgrow, ridge : outgrow, one ridge fit"): " ".join(_RIDGE.split()),
     ("scoring", "outgrow on Spark, path : mlflow spark_udf of scikit-learn"): _MLFLOW,
     ("logistic", "outgrow on Spark, DataFrame : Spark MLlib"): " ".join(_FRAME.split()),
     ("logistic", "outgrow on Spark, path : Spark MLlib"): _PATH,

@@ -566,6 +566,9 @@ KEYS = {
     "words": pa.array(["b", "a", None, "b", "c", "a"]).dictionary_encode(),
     "unused words": pa.DictionaryArray.from_arrays(pa.array([2, 0, None, 2, 2, 0]), ["a", "never", "c"]),
     "word that is null": pa.DictionaryArray.from_arrays(pa.array([0, 1, 2, 0, 1, 2]), ["a", None, "c"]),
+    "small codes": pa.DictionaryArray.from_arrays(
+        pa.array([0, 127, None, 0, 5, 127], pa.int8()), [f"word {number}" for number in range(128)]
+    ),
     "days": pa.array([datetime.date(2026, 1, day) for day in (1, 2, 1, 3, 2, 1)]),
     "flags": pa.array([True, False, None, True, True, False]),
     "nothing": pa.nulls(6),

@@ -43,11 +43,11 @@ def key_codes(batch: Batch, by: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     encoded = (
         column if pa.types.is_dictionary(column.type) else column.dictionary_encode(null_encoding="encode")
     )
-    words = encoded.dictionary
-    if encoded.indices.null_count:
+    words, codes = encoded.dictionary, encoded.indices.cast(pa.int64())
+    if codes.null_count:
+        codes = codes.fill_null(len(words))
         words = pa.concat_arrays([words, pa.nulls(1, words.type)])
-        encoded = pa.DictionaryArray.from_arrays(encoded.indices.fill_null(len(words) - 1), words)
-    return key_hash(Batch({by[0]: words}, len(words)), by), encoded.indices.to_numpy()
+    return key_hash(Batch({by[0]: words}, len(words)), by), codes.to_numpy()
 
 
 def key_values(batch: Batch, by: Sequence[str]) -> pa.RecordBatch:

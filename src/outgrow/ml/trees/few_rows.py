@@ -15,9 +15,10 @@ from outgrow.ml.trees.document import writer
 from outgrow.ml.trees.plan import TOO_LARGE, Grown, Plan, weighted
 
 _SAMPLED = {"subsample", "colsample_bynode"}
+_PENALTIES = ("min_child_weight", "reg_lambda", "reg_alpha")
 _KNOWN = _SAMPLED | {
-    "learning_rate", "min_child_weight", "reg_lambda", "reg_alpha", "seed", "max_depth", "max_bin",
-    "max_cached_hist_node", "objective", "base_score", "num_class",
+    *_PENALTIES, "learning_rate", "seed", "max_depth", "max_bin", "max_cached_hist_node", "objective",
+    "base_score", "num_class",
 }  # fmt: skip
 ROWS_A_BIN = 8
 """XGBoost's summary of a feature keeps each of so many rows a bin; of more, its bins are not these."""
@@ -73,9 +74,6 @@ def grow(view: MatrixView, plan: Plan) -> Grown:
     gains = np.bincount(nodes.feature[inner], nodes.gain[inner], view.width)
     nothing = np.zeros(0)
     return Grown(write(nodes, sizes, base), rounds, gains, nothing, nothing, zeros_absent=False)
-
-
-_PENALTIES = ("min_child_weight", "reg_lambda", "reg_alpha")
 
 
 def _single(value: Any) -> float:
