@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 import pyarrow as pa
 
+from outgrow._process import end_with
 from outgrow.data.batch import Batch, Matrix
 from outgrow.data.hashing import row_hash, unit
 from outgrow.data.keys import key_codes, key_hash, key_values
@@ -213,7 +215,10 @@ class Bins:
     def _on_processes(self, function: Callable[[Groups], Iterator[T]], slots: int, first: int) -> Iterator[T]:
         from joblib import Parallel, delayed
 
-        pool = Parallel(n_jobs=slots, return_as="generator_unordered", mmap_mode=None, max_nbytes=None)
+        pool = Parallel(
+            n_jobs=slots, backend="loky", return_as="generator_unordered", mmap_mode=None, max_nbytes=None,
+            initializer=end_with, initargs=(os.getpid(),),
+        )  # fmt: skip
         tasks = (
             delayed(_bin)(function, self._pop(place), self._by) for place in range(first, len(self._stores))
         )
