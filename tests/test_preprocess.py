@@ -383,10 +383,53 @@ def test_encoders_refuse_other_types() -> None:
         og.Pipeline([og.OneHotEncoder(columns=["a"]), og.OrdinalEncoder()]).fit(WORDS)
 
 
-def test_output_names_do_not_collide() -> None:
-    table = pa.table({"a": ["b_c"], "a_b": ["c"]})
-    with pytest.raises(SchemaError, match="a_b_c"):
-        og.OneHotEncoder(sparse_output=False).fit(table)
+@pytest.mark.parametrize("sparse", [True, False])
+def test_output_names_do_not_collide(sparse: bool) -> None:
+    table = pa.table({"a": ["b_c", "z"], "a_b": ["c", "q"], "a_z": [7.0, 8.0]})
+    encoder = og.OneHotEncoder(columns=["a", "a_b"], sparse_output=sparse).fit(table)
+    found = encoder.transform(table).to_pydict()
+    expected = {"a_b_c": [1, 0], "a_z_2": [0, 1], "a_b_c_2": [1, 0], "a_b_q": [0, 1], "a_z": [7, 8]}
+    assert found == expected
+    assert og.OneHotEncoder(columns=["a"]).fit(table).get_feature_names_out().tolist()[:2] == [
+        "a_b_c",
+        "a_z_2",
+    ]
+
+
+def test_none_and_the_word_none_are_two_columns() -> None:
+    words = pa.table({"c": ["None", None, "x"]})
+    encoder = og.OneHotEncoder(sparse_output=False).fit(words)
+    assert encoder.transform(words).to_pydict() == {
+        "c_None": [1, 0, 0],
+        "c_x": [0, 0, 1],
+        "c_None_2": [0, 1, 0],
+    }
+
+
+def test_the_rare_and_a_word_that_is_called_so() -> None:
+    words = pa.table({"c": ["infrequent_sklearn"] * 3 + ["a", "b"]})
+    names = og.OneHotEncoder(min_frequency=2).fit(words).get_feature_names_out().tolist()
+    assert names == ["c_infrequent_sklearn", "c_infrequent_sklearn_2"]
+
+
+def test_two_projections_share_no_names(tmp_path: Path) -> None:
+    X = np.random.default_rng(0).normal(size=(200, 4))
+    table = pa.table({**{name: X[:, j] for j, name in enumerate("abcd")}, "y": X @ [1.0, 2.0, 3.0, 4.0]})
+    steps = [og.PCA(columns=["a", "b"]), og.PCA(columns=["c", "d"]), og.LinearRegression()]
+    pipe = og.Pipeline(steps).fit(table, "y")
+    assert pipe.score(table, "y") == pytest.approx(1.0)
+    pipe.save(tmp_path / "pipe")
+    names = og.load(tmp_path / "pipe").get_feature_names_out().tolist()
+    assert names == ["pca0", "pca1", "pca2_0", "pca2_1"]
+
+
+def test_a_column_that_comes_after_the_fit_keeps_its_values() -> None:
+    table = pa.table({"a": ["x", "y"]})
+    more = table.append_column("a_x", pa.array([5.0, 6.0]))
+    for sparse in (True, False):
+        encoder = og.OneHotEncoder(sparse_output=sparse).fit(table)
+        with pytest.raises(SchemaError, match=r"'a_x'.*Rename"):
+            encoder.transform(more)
 
 
 def test_one_hot_stands_where_the_first_column_stood() -> None:

@@ -15,9 +15,11 @@ import numpy as np
 import pyarrow as pa
 import scipy.sparse as sp
 
+from outgrow.data.names import check_free
 from outgrow.errors import ColumnNotFoundError, SchemaError
 
 MAX_EXPANDED = 10_000
+_RENAME = "Rename those, or leave them out."
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +101,17 @@ class Batch:
         """Columns replaced in place, new ones behind."""
         return Batch({**self.columns, **new}, self.num_rows)
 
+    def beside(self, new: Mapping[str, Column], what: str, advice: str) -> Batch:
+        """New columns behind those there are.
+
+        Raises
+        ------
+        SchemaError
+            When a name is taken; it says that `what` would be called so, and gives the advice.
+        """
+        check_free(new, self.columns, what, advice)
+        return self.with_columns(new)
+
     def select(self, names: Iterable[str]) -> Batch:
         return Batch({name: self[name] for name in names}, self.num_rows)
 
@@ -109,8 +122,16 @@ class Batch:
         )
 
     def replace(self, old: Sequence[str], new: Mapping[str, Column]) -> Batch:
-        """`new` where the first of `old` stood, the rest of `old` removed."""
+        """`new` where the first of `old` stood, the rest of `old` removed.
+
+        Raises
+        ------
+        SchemaError
+            When a name of `new` is that of a column which stays.
+        """
         gone, columns = set(old), dict[str, Column]()
+        if not new.keys().isdisjoint(self.columns):
+            check_free(new, self.columns.keys() - gone, "New columns", _RENAME)
         for name, column in self.columns.items():
             if name not in gone:
                 columns[name] = column
@@ -186,8 +207,15 @@ class Batch:
         return schema
 
     def to_arrow(self) -> pa.RecordBatch:
-        """An Arrow batch; a matrix becomes one column for each of its names."""
+        """An Arrow batch; a matrix becomes one column for each of its names.
+
+        Raises
+        ------
+        SchemaError
+            When a column of a matrix has the name of another column, or the matrix is too wide.
+        """
         arrays: dict[str, pa.Array] = {}
+        plain = [name for name, column in self.columns.items() if not isinstance(column, Matrix)]
         for name, column in self.columns.items():
             if not isinstance(column, Matrix):
                 arrays[name] = column
@@ -198,6 +226,7 @@ class Batch:
                     f"at most {MAX_EXPANDED} can become a table."
                 )
             dense = column.values.toarray(order="F") if column.sparse else column.values
+            check_free(column.names, (*plain, *arrays), f"Columns of the vectors {name!r}", _RENAME)
             arrays.update(matrix_columns(dense, column.names))
         return pa.RecordBatch.from_arrays(list(arrays.values()), names=list(arrays))
 

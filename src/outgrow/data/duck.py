@@ -12,7 +12,8 @@ import pyarrow as pa
 
 from outgrow._optional import optional
 from outgrow.data.batch import Batch
-from outgrow.data.source import Piece, Source, TableSource, check_names, empty_batch
+from outgrow.data.names import check_names
+from outgrow.data.source import Piece, Source, TableSource, empty_batch
 from outgrow.errors import DataError
 
 

@@ -20,8 +20,9 @@ import pyarrow.fs as pafs
 
 from outgrow._optional import optional
 from outgrow.data.batch import Batch
+from outgrow.data.names import check_names
 from outgrow.data.schema import difference
-from outgrow.data.source import BATCH_ROWS, Piece, batch_rows, check_names, empty_batch
+from outgrow.data.source import BATCH_ROWS, Piece, batch_rows, empty_batch
 from outgrow.errors import DataError, InputNotFoundError, SchemaError
 
 FORMATS = {

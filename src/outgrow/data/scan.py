@@ -16,7 +16,8 @@ import pyarrow.compute as pc
 
 from outgrow.data.batch import Batch, Matrix
 from outgrow.data.hashing import row_hash, unit
-from outgrow.data.source import Piece, Source, check_names
+from outgrow.data.names import check_names, numbered
+from outgrow.data.source import Piece, Source
 from outgrow.errors import ColumnNotFoundError
 
 _ROW = "__outgrow_row"
@@ -32,9 +33,10 @@ class Where:
         matrices = [name for name, column in batch.columns.items() if isinstance(column, Matrix)]
         if not matrices:
             return Batch.from_arrow(batch.to_arrow().filter(self.expression))
-        rows = batch.drop(matrices).with_columns({_ROW: pa.array(np.arange(batch.num_rows))})
+        row = numbered(_ROW, batch.columns)
+        rows = batch.drop(matrices).with_columns({row: pa.array(np.arange(batch.num_rows))})
         keep = np.zeros(batch.num_rows, dtype=bool)
-        keep[rows.to_arrow().filter(self.expression).column(_ROW).to_numpy()] = True
+        keep[rows.to_arrow().filter(self.expression).column(row).to_numpy()] = True
         return batch.filter(keep)
 
     def describe(self) -> str:

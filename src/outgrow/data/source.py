@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from outgrow.data.batch import Batch, Matrix, is_sparse, matrix_columns, vector_names
-from outgrow.errors import SchemaError
+from outgrow.data.names import check_names
 
 BATCH_ROWS = 65_536
 BATCH_BYTES = 8 << 20
@@ -204,13 +204,3 @@ def batch_rows(nbytes: int, rows: int) -> int:
 def empty_batch(schema: pa.Schema) -> Batch:
     """A batch of this schema without rows."""
     return Batch.from_arrow(pa.RecordBatch.from_pylist([], schema=schema))
-
-
-def check_names(names: Sequence[str], what: str) -> None:
-    """Refuse two columns of one name."""
-    seen: set[str] = set()
-    twice = sorted({name for name in names if name in seen or seen.add(name)})  # type: ignore[func-returns-value]
-    if twice:
-        raise SchemaError(
-            f"{what} has several columns named {twice}. Rename them so that each name is one column."
-        )

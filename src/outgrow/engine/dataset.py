@@ -13,8 +13,9 @@ import pyarrow.compute as pc
 
 from outgrow.data.batch import Batch
 from outgrow.data.files import FilesSource
+from outgrow.data.names import check_names
 from outgrow.data.scan import Apply, HashSlice, Scan, Where, check_columns, check_condition
-from outgrow.data.source import TableSource, check_names
+from outgrow.data.source import TableSource
 from outgrow.engine.groups import Groups, Packing
 from outgrow.engine.journal import Identity
 from outgrow.engine.local import Local

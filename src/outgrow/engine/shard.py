@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from outgrow.data.batch import Batch, Matrix
+from outgrow.data.names import numbered
 from outgrow.engine.matrix import Block, Labels, MatrixSpec, MatrixView, Tiles, build_blocks, check_numeric
 from outgrow.engine.memory import Store
 from outgrow.engine.outcome import Outcome
@@ -106,13 +107,14 @@ class Placed:
         self._rows = rows
         self._hidden = hidden
         self._placing = placing
+        self.place = numbered(_PLACE, rows.example.columns)
         self._places: dict[int, list[np.ndarray]] = {}
 
     def count(self, places: int) -> np.ndarray:
         """How many rows there are at each place, over all ranks."""
 
         def counted(unit: Unit) -> np.ndarray:
-            found = (np.bincount(np.asarray(batch[_PLACE]), minlength=places) for batch in unit())
+            found = (np.bincount(np.asarray(batch[self.place]), minlength=places) for batch in unit())
             return sum(found, np.zeros(places))
 
         return self.run.comm.allreduce(sum(self.run.map(counted, self.units()), np.zeros(places)))
@@ -131,7 +133,7 @@ class Placed:
         for order, batch in enumerate(unit()):
             place = self._placing(batch) if known is None else known[order]
             met.append(place)
-            yield batch.drop(self._hidden).with_columns({_PLACE: pa.array(place)})
+            yield batch.drop(self._hidden).with_columns({self.place: pa.array(place)})
         self._places[number] = met
 
 
@@ -289,8 +291,8 @@ class Shard:
         """The rows to be seen of a batch, and their places."""
         if isinstance(self.rows, Resident):
             return batch, None
-        place = np.asarray(batch[_PLACE])
-        batch = batch.drop([_PLACE])
+        place = np.asarray(batch[self.rows.place])
+        batch = batch.drop([self.rows.place])
         if self.keep is None:
             return batch, place
         kept = self.keep[place]

@@ -35,7 +35,7 @@ from outgrow.groups.plan import (
 )
 from outgrow.groups.routing import ERROR, GLOBAL, NULL, UNSEEN, Router
 from outgrow.groups.store import TRANSFORM, Models, RaggedModels, StackedModels, find
-from outgrow.groups.summary import GroupSummary
+from outgrow.groups.summary import NAMES, GroupSummary
 from outgrow.ml import parameters as check
 from outgrow.ml.base import Estimator, Model, Task
 from outgrow.ml.foreign import check_loadable, is_foreign, is_own
@@ -189,6 +189,11 @@ class PerGroup(Model):
         twice = sorted({name for name in keys if keys.count(name) > 1})
         if not keys or twice or not all(isinstance(name, str) for name in keys):
             raise ParameterError(f"PerGroup(by={self.by!r}): give the names of key columns, each once.")
+        if taken := [name for name in keys if name in NAMES]:
+            raise SchemaError(
+                f"PerGroup(by={self.by!r}): tables of groups have columns {taken} of their own. "
+                "Rename those keys."
+            )
         check.integer(self, "min_rows", low=1)
         check.integer(self, "giant_rows", low=1, none=True)
         check.one_of(self, "unseen", UNSEEN)

@@ -12,6 +12,9 @@ import pyarrow as pa
 WORST = {"rmse": -1, "log_loss": -1, "mae": -1, "accuracy": 1, "r2": 1}
 """Metrics by which groups are ranked, and whether a high (-1) or a low (1) one is bad."""
 
+NAMES = ("rows", "status", "error", "seconds", "fold", *WORST)
+"""The columns of tables of groups beside the keys, which therefore have other names."""
+
 
 def worst_first(table: pa.Table, metric: str) -> pa.Table:
     """The groups that have the metric, the worst first."""

@@ -370,7 +370,8 @@ class AnswersBeside:
 
     def __call__(self, batch: Batch) -> Batch:
         answers = self.predictor.answer(batch, self.method)
-        return batch.with_columns(self.predictor.as_columns(answers, self.method))
+        columns = self.predictor.as_columns(answers, self.method)
+        return batch.beside(columns, "Answers", "Rename those, or leave them out, before they are answered.")
 
 
 class Supervised(Model):

@@ -17,6 +17,7 @@ from sklearn.utils.validation import (
 )
 
 from outgrow.data.batch import Batch, Matrix, is_numeric, is_sparse
+from outgrow.data.names import numbered
 from outgrow.data.scan import Scan, check_columns
 from outgrow.data.schema import check_kinds, kinds_of
 from outgrow.data.source import ArraySource, Source, TableSource, array_source
@@ -26,16 +27,24 @@ from outgrow.engine.open import dataset, is_spark, is_table
 from outgrow.errors import DataError, ParameterError, SchemaError, ValueTypeError
 
 TARGET, WEIGHT = "__target__", "__weight__"
+"""The columns of a y and of weights that come as arrays, where these names are free."""
 
 
 @dataclass(frozen=True)
 class Training:
-    """Rows to learn from, and which of their columns are the target and the weight."""
+    """Rows to learn from, and which of their columns are the target and the weight.
+
+    Attributes
+    ----------
+    hidden : columns that are no features.
+    made : columns of arrays that came beside the rows.
+    """
 
     dataset: Dataset
     target: str | None
     weight: str | None
     hidden: tuple[str, ...] = ()
+    made: tuple[str, ...] = ()
 
     @property
     def beside(self) -> tuple[str, ...]:
@@ -124,9 +133,10 @@ def _all_columns(batch: Batch) -> Any:
 
 def _open_table(X: Any, y: Any, sample_weight: Any) -> Training:
     rows = dataset(X)
-    arrays = {TARGET: y, WEIGHT: sample_weight}
+    free = {name: numbered(name, rows.columns) for name in (TARGET, WEIGHT)}
+    given = {TARGET: y, WEIGHT: sample_weight}
     arrays = {
-        name: value for name, value in arrays.items() if value is not None and not isinstance(value, str)
+        free[name]: value for name, value in given.items() if value is not None and not isinstance(value, str)
     }
     if arrays:
         if isinstance(X, Dataset) or is_spark(X):
@@ -136,7 +146,7 @@ def _open_table(X: Any, y: Any, sample_weight: Any) -> Training:
             )
         table = as_table(X)
         for name, value in arrays.items():
-            column = column_or_1d(value, warn=name == TARGET)
+            column = column_or_1d(value, warn=name == free[TARGET])
             if len(column) != table.num_rows:
                 raise DataError(
                     "Found input variables with inconsistent numbers of samples: "
@@ -144,10 +154,12 @@ def _open_table(X: Any, y: Any, sample_weight: Any) -> Training:
                 )
             table = table.append_column(name, _arrow_column(column, name))
         rows = Dataset(Scan(TableSource(table)), Local())
-    target = y if isinstance(y, str) else TARGET if TARGET in arrays else None
-    weight = sample_weight if isinstance(sample_weight, str) else WEIGHT if WEIGHT in arrays else None
+    target = None if y is None else y if isinstance(y, str) else free[TARGET]
+    weight = (
+        None if sample_weight is None else sample_weight if isinstance(sample_weight, str) else free[WEIGHT]
+    )
     check_columns(rows.schema, [name for name in (target, weight) if name is not None])
-    return Training(rows, target, weight)
+    return Training(rows, target, weight, made=tuple(arrays))
 
 
 def _open_array(estimator: Any, X: Any, y: Any, sample_weight: Any, reset: bool) -> Training:
@@ -237,7 +249,7 @@ def _promise(estimator: Any, X: Any, opened: Training) -> None:
     if not estimator.columns_:
         raise SchemaError(f"There are no feature columns beside {list(opened.beside)}.")
     names = np.array(list(estimator.columns_), dtype=object)
-    beside = set(opened.beside) - {TARGET, WEIGHT}
+    beside = set(opened.beside) - set(opened.made)
     if _is_pandas(X) and not beside:
         validate_data(estimator, X, reset=True, skip_check_array=True)
     else:

@@ -37,6 +37,8 @@ REASON = "reason"
 """The column that says why a row could not be scored."""
 _REFUSED = "refused"
 _SHOWN = 300
+_RENAME = "Rename those first."
+_KEEP_OTHERS = "Rename those, or choose others to keep with keep=... (--keep)."
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,8 @@ def score(
     ------
     RowError
         When a row cannot be scored; it names the file and the row.
+    SchemaError
+        When a column to keep is called as one of the predictions, or with `errors` a column `reason`.
     OutputExistsError
         When an output exists and `overwrite` is false.
 
@@ -194,7 +198,7 @@ class Scoring:
         kept = batch if self.keep is None else batch.select(self.keep)
         if self.version is not None:
             scores[VERSION] = pa.array([self.version] * batch.num_rows, pa.string())
-        return kept.with_columns(scores)
+        return kept.beside(scores, "Predictions", _KEEP_OTHERS)
 
     def _apart(self, batch: Batch, scores: dict[str, pa.Array], reasons: dict[int, str]) -> Tables:
         good = np.ones(batch.num_rows, dtype=bool)
@@ -204,7 +208,7 @@ class Scoring:
 
     def _refused(self, batch: Batch, reasons: dict[int, str]) -> Batch:
         said = pa.array([reasons[row] for row in sorted(reasons)], pa.string())
-        return batch.with_columns({REASON: said})
+        return batch.beside({REASON: said}, "Why rows are refused", _RENAME)
 
 
 def _located(batch: Batch, reasons: dict[int, str], where: Callable[[int], str]) -> RowError:

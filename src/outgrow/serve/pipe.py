@@ -84,7 +84,8 @@ def _score_arrow(version: Version, source: Any, sink: BinaryIO, *, probabilities
             raise RowError(str(error)) from error
         scores = version.predictor.scores(batch, probabilities=probabilities)
         scores[VERSION] = pa.array([version.name] * found.num_rows)
-        answer = Batch.from_arrow(found).with_columns(scores).to_arrow()
+        rows = Batch.from_arrow(found)
+        answer = rows.beside(scores, "Predictions", "Rename those, or leave them out.").to_arrow()
         writer = writer or pa.ipc.new_stream(sink, answer.schema)
         writer.write_batch(answer)
         count += found.num_rows

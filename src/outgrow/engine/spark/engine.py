@@ -24,7 +24,14 @@ from outgrow.engine.memory import parse_size
 from outgrow.engine.record import Fitted
 from outgrow.engine.shard import Shard
 from outgrow.engine.spark.barrier import BarrierFit
-from outgrow.engine.spark.frames import PLACE, FrameSource, gathered, share_out, spark_schema, with_vectors
+from outgrow.engine.spark.frames import (
+    FrameSource,
+    free_place,
+    gathered,
+    share_out,
+    spark_schema,
+    with_vectors,
+)
 from outgrow.engine.spark.hub import Hub
 from outgrow.engine.spark.probe import Sight, look
 from outgrow.engine.spark.query import query_source
@@ -173,10 +180,13 @@ class Spark:
         EngineError
             When Spark fails.
         """
-        tag = Tag(packing, PLACE)
+        place = free_place(scan.schema.names)
+        tag = Tag(packing, place)
         tagged = scan.then(Apply(tag, tag(scan.example()).to_arrow().schema))
-        rows = gathered(self.frame(tagged), packing.count)
-        found = joined(self._collect(rows.mapInArrow(GroupJob(function, packing.by), RESULT_DDL), stage))
+        rows = gathered(self.frame(tagged), packing.count, place)
+        found = joined(
+            self._collect(rows.mapInArrow(GroupJob(function, packing.by, place), RESULT_DDL), stage)
+        )
         for (_, kind), payload in sorted(found.items()):
             if kind == "error":
                 raise _told(json.loads(payload))

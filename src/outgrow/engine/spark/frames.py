@@ -10,13 +10,13 @@ from typing import Any
 import pyarrow as pa
 
 from outgrow.data.batch import Batch
+from outgrow.data.names import check_names, numbered
 from outgrow.data.scan import ScanPiece, Step, run_steps
-from outgrow.data.source import Piece, check_names, empty_batch
+from outgrow.data.source import Piece, empty_batch
 from outgrow.engine.spark.vectors import VectorColumn, empty_matrix, find_vectors, open_batch, vector_type
 from outgrow.errors import SchemaError
 
-PLACE = "__outgrow_place"
-"""The column that says to which partition a row goes."""
+_PLACE = "__outgrow_place"
 
 
 class FrameSource:
@@ -72,6 +72,11 @@ class StreamPiece:
                     yield changed
 
 
+def free_place(columns: Sequence[str]) -> str:
+    """A name for the column that says to which partition a row goes; names differ by more than their case."""
+    return numbered(_PLACE, {name.casefold() for name in columns})
+
+
 def spread(frame: Any, parts: int) -> Any:
     """A Spark DataFrame in partitions of equal size, by one shuffle.
 
@@ -82,18 +87,18 @@ def spread(frame: Any, parts: int) -> Any:
         return frame.repartition(parts)
     from pyspark.sql import functions
 
-    place = (functions.monotonically_increasing_id() % parts).cast("int")
-    return frame.withColumn(PLACE, place).repartitionById(parts, functions.col(PLACE)).drop(PLACE)
+    name, place = free_place(frame.columns), (functions.monotonically_increasing_id() % parts).cast("int")
+    return frame.withColumn(name, place).repartitionById(parts, functions.col(name)).drop(name)
 
 
-def gathered(frame: Any, parts: int) -> Any:
-    """A Spark DataFrame whose column `PLACE` says to which of `parts` partitions a row goes, by one shuffle.
+def gathered(frame: Any, parts: int, name: str) -> Any:
+    """A Spark DataFrame whose column `name` says to which of `parts` partitions a row goes, by one shuffle.
 
     Before Spark 4.1 several places may share a partition.
     """
     from pyspark.sql import functions
 
-    place = functions.col(PLACE)
+    place = functions.col(name)
     return (
         frame.repartitionById(parts, place)
         if hasattr(frame, "repartitionById")

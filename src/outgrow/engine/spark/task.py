@@ -28,7 +28,7 @@ from outgrow.engine.memory import Memory, available_bytes, peak_bytes
 from outgrow.engine.record import work_bytes
 from outgrow.engine.run import Run
 from outgrow.engine.shard import Shard
-from outgrow.engine.spark.frames import PLACE, StreamPiece
+from outgrow.engine.spark.frames import StreamPiece
 from outgrow.engine.spark.hub import Caller
 from outgrow.engine.spark.rendezvous import join
 from outgrow.engine.spark.vectors import VectorColumn, open_batch
@@ -315,10 +315,12 @@ class GroupJob:
     ----------
     function : makes of the groups of a bin what goes to the driver, part by part.
     by : the columns of the keys.
+    place : the column that brought the rows here.
     """
 
     function: Callable[[Groups], Iterator[Any]]
     by: tuple[str, ...]
+    place: str
 
     def __call__(self, rows: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         from pyspark import TaskContext
@@ -327,7 +329,7 @@ class GroupJob:
         assert context is not None
         first = context.partitionId() << 32
         try:
-            batches = [Batch.from_arrow(batch).drop([PLACE]) for batch in rows if batch.num_rows]
+            batches = [Batch.from_arrow(batch).drop([self.place]) for batch in rows if batch.num_rows]
             for number, found in enumerate(self.function(cut(batches, self.by))):
                 yield from _rows(first + number, "result", pack(found))
         except OutgrowError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from outgrow.engine.matrix import check_finite
 from outgrow.engine.shard import Shard
 from outgrow.errors import DataError, ParameterError
 from outgrow.ml import parameters as check
-from outgrow.ml.base import Task, WeightedTransformer
+from outgrow.ml.base import Task, WeightedTransformer, column_names
 from outgrow.ml.columns import Columns, require_numeric
 from outgrow.ml.weights import weights
 from outgrow.stats.moments import CoMoments
@@ -28,7 +29,8 @@ class PCA(WeightedTransformer):
 
     Parameters
     ----------
-    columns : which columns, by name or selector; all by default. They are replaced by `pca0`, `pca1`, ...
+    columns : which columns, by name or selector; all by default. They are replaced by `pca0`, `pca1`, ..., or
+        where one of these names is taken, as by another PCA before it, by `pca2_0`, `pca2_1`, ...
     n_components : how many; a number in (0, 1) for as many as explain that share; None for all.
     whiten : scale the projections to unit variance.
 
@@ -38,6 +40,7 @@ class PCA(WeightedTransformer):
     explained_variance_, explained_variance_ratio_, singular_values_ : ndarray of shape (n_components,).
     mean_ : ndarray of shape (n_columns,).
     noise_variance_ : mean of the variances left out.
+    output_name_ : what the names of its columns begin with.
 
     Examples
     --------
@@ -48,6 +51,7 @@ class PCA(WeightedTransformer):
     """
 
     takes_dictionaries = True
+    output_name_ = "pca"
 
     def __init__(
         self, n_components: float | None = None, *, columns: Columns = None, whiten: bool = False
@@ -82,6 +86,9 @@ class PCA(WeightedTransformer):
 
         moments: CoMoments = shard.reduce(fold, encoded=True)
         self._decompose(moments, int(moments.n), width)
+        others = shard.example.drop(names)
+        taken = {*others.columns, *column_names(others)}
+        self.output_name_ = _free_stem(taken, self.n_components_)
 
     def _decompose(self, moments: CoMoments, rows: int, width: int) -> None:
         if moments.n == 0:
@@ -124,9 +131,11 @@ class PCA(WeightedTransformer):
         projected = np.asarray(X @ self.components_.T) - self.mean_ @ self.components_.T
         if self.whiten:
             projected /= np.sqrt(np.maximum(self.explained_variance_, np.finfo(np.float64).eps))
-        return batch.replace(
-            names, matrix_columns(projected, [f"pca{i}" for i in range(len(self.components_))])
-        )
+        return batch.replace(names, matrix_columns(projected, self._output_names))
+
+    @property
+    def _output_names(self) -> list[str]:
+        return _names(self.output_name_, len(self.components_))
 
     def inverse_transform(self, X: Any) -> np.ndarray:
         """Rows that `transform` would map to these projections."""
@@ -139,3 +148,13 @@ class PCA(WeightedTransformer):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+
+def _names(stem: str, count: int) -> list[str]:
+    return [f"{stem}{i}" for i in range(count)]
+
+
+def _free_stem(taken: set[str], count: int) -> str:
+    """`pca`, or `pca2_` and so on: the first under which all names are free."""
+    stems = itertools.chain(["pca"], (f"pca{number}_" for number in itertools.count(2)))
+    return next(stem for stem in stems if taken.isdisjoint(_names(stem, count)))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections import Counter
-from itertools import chain, count
 from numbers import Integral, Real
 from typing import Any
 
@@ -12,9 +10,10 @@ import numpy as np
 import scipy.sparse as sp
 
 from outgrow.data.batch import Batch, Matrix, matrix_columns
+from outgrow.data.names import distinct, numbered
 from outgrow.engine.shard import Shard
-from outgrow.errors import ParameterError, SchemaError
-from outgrow.ml.base import Task, Transformer
+from outgrow.errors import ParameterError
+from outgrow.ml.base import Task, Transformer, column_names
 from outgrow.ml.columns import Columns
 from outgrow.ml.parameters import integer, one_of
 from outgrow.ml.preprocess.categories import (
@@ -54,11 +53,15 @@ class OneHotEncoder(Transformer):
         most frequent categories stay, the later of equals.
     sparse_output : one sparse matrix column; otherwise dense float64 columns.
 
+    The output columns are called `<column>_<category>`; where that name is taken, by a column of the rows
+    or by another category, the first free number follows: `a_None_2`.
+
     Attributes
     ----------
     categories_ : list of ndarray, the categories of each column; None or NaN last where values were missing.
     infrequent_categories_ : list of ndarray or None, those of them that were put together.
-    output_name_ : the name of the sparse matrix column.
+    output_name_ : the name of the sparse matrix column; `onehot2` and so on where `onehot` is taken.
+    taken_names_ : list of the names that output columns would have had and that other columns have.
     drop_idx_ : ndarray of the place in `categories_` of what was left out, None for columns without; or None.
 
     Raises
@@ -77,6 +80,7 @@ class OneHotEncoder(Transformer):
     """
 
     takes_dictionaries = True
+    taken_names_: list[str] = []  # noqa: RUF012 - of models that were saved before there was one
 
     def __init__(
         self,
@@ -117,21 +121,26 @@ class OneHotEncoder(Transformer):
         columns = zip(self.categories_, counts, strict=True)
         self.infrequent_categories_ = [self._infrequent(categories, each) for categories, each in columns]
         self.drop_idx_ = self._dropped()
-        self.output_name_ = _free_name(shard.example, names)
+        others = shard.example.drop(names)
+        self.output_name_ = numbered("onehot", others.columns)
+        taken = {*others.columns, *column_names(others)}
+        self.taken_names_ = sorted(taken.intersection(self._natural_names()))
         self._restored()
-        if not self.sparse_output:
-            self._check_output_names(shard.example, names)
 
     def _restored(self) -> None:
-        self._coders, labels, width = list[Coder](), list[str](), 0
+        self._coders, width = list[Coder](), 0
         for j, (name, categories) in enumerate(zip(self.selected_, self.categories_, strict=True)):
             columns, own = self._columns_of(j)
             self._coders.append(
                 Coder(name, places_of(categories), np.where(columns < 0, _NOWHERE, columns + width))
             )
-            labels += [f"{name}_{label}" for label in own]
             width += len(own)
-        self._labels = tuple(labels)
+        self._labels = tuple(distinct(self._natural_names(), self.taken_names_))
+
+    def _natural_names(self) -> list[str]:
+        """The names of the output columns, were all of them free."""
+        columns = enumerate(self.selected_)
+        return [f"{name}_{label}" for j, name in columns for label in self._columns_of(j)[1]]
 
     def _change(self, batch: Batch, names: list[str]) -> Batch:
         hot = np.empty((batch.num_rows, len(names)), dtype=np.int32)
@@ -205,27 +214,11 @@ class OneHotEncoder(Transformer):
             return columns, labels
         return np.maximum(columns - 1, _NOWHERE), labels[1:]
 
-    def _check_output_names(self, example: Batch, names: list[str]) -> None:
-        others = [name for name in example.columns if name not in names]
-        twice = [name for name, times in Counter([*others, *self._labels]).items() if times > 1]
-        if twice:
-            raise SchemaError(
-                f"Several output columns would be called {twice[:5]}. Rename a column, or pass "
-                "sparse_output=True."
-            )
-
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.categorical = True
         tags.input_tags.allow_nan = True
         return tags
-
-
-def _free_name(example: Batch, names: list[str]) -> str:
-    """`onehot`, or that with the first number that is free."""
-    taken = set(example.columns) - set(names)
-    candidates = chain(["onehot"], (f"onehot{i}" for i in count(2)))
-    return next(name for name in candidates if name not in taken)
 
 
 def _sparse(hot: np.ndarray, width: int) -> Any:

@@ -124,7 +124,7 @@ def _project(step: PCA, table: Table) -> Table:
         Z = graph.node(
             "Div", Z, graph.constant(np.sqrt(np.maximum(step.explained_variance_, floor))[None, :])
         )
-    names = [f"pca{i}" for i in range(len(step.components_))]
+    names = step._output_names
     parts = graph.split(Z, [1] * len(names))
     return table.replace(step.selected_, {n: Column(part) for n, part in zip(names, parts, strict=True)})
 

@@ -89,7 +89,7 @@ def _project(name: str, step: PCA, flow: Flow) -> Flow:
     pca.n_features_in_ = len(block.labels)
     if flow.frame:
         pca.feature_names_in_ = np.array(block.labels, dtype=object)
-    block.makes = [(f"pca{i}", 1) for i in range(len(step.components_))]
+    block.makes = [(made, 1) for made in step._output_names]
     return flow.then(name, flow.beside(step.selected_, [block]))
 
 
