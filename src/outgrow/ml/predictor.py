@@ -7,6 +7,7 @@ once; large arrays lie in one file a machine, which the processes of that machin
 from __future__ import annotations
 
 import hashlib
+import math
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -95,15 +96,18 @@ class Predictor:
         best = self.model.classes_[np.argmax(chances, axis=1)]
         return {**self.as_columns(best), **self.as_columns(chances, "predict_proba")}
 
-    def sift(self, batch: Batch, *, probabilities: bool = False) -> Sifted:
+    def sift(self, batch: Batch, *, probabilities: bool = False, most: float = math.inf) -> Sifted:
         """The scores of the rows that can be scored, and why the others cannot.
 
-        Rows that cannot are found by halving the batch, so a few of them cost little.
+        Rows that cannot are found by halving the batch, so a few of them cost little; the search ends when
+        `most` of them are known.
         """
         parts: list[dict[str, pa.Array]] = []
         reasons: dict[int, str] = {}
 
         def halve(start: int, rows: Batch) -> None:
+            if len(reasons) >= most:
+                return
             try:
                 parts.append(self.scores(rows, probabilities=probabilities))
             except OutgrowError as error:

@@ -6,14 +6,18 @@ import hashlib
 import os
 import re
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from outgrow import artifact
-from outgrow.errors import ArtifactError, OutputExistsError, ParameterError
+from outgrow.errors import ArtifactError, OutgrowError, OutputExistsError, ParameterError
 from outgrow.ml.persistence import load
 from outgrow.ml.predictor import Predictor
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
+"""Seconds until a version that could not be loaded is tried again."""
 
 
 class ModelStore:
@@ -127,19 +131,50 @@ class Follower:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         self._seen: tuple[int, ...] = ()
+        self._failed: tuple[int, ...] = ()
+        self._pause = self._again = 0.0
+
+    @property
+    def settled(self) -> bool:
+        """Whether the last look found nothing that could not be loaded."""
+        return not self._failed
 
     def look(self) -> Version | None:
-        """The model, if it is another than at the last look."""
-        seen = self._stamp()
-        if seen == self._seen:
+        """The model, if it is another than at the last look.
+
+        One that could not be loaded is tried again after pauses that double; another one, at once.
+
+        Raises
+        ------
+        ArtifactError
+            When there is another model, and it cannot be loaded.
+        """
+        stamp = self._stamp()
+        if stamp == self._seen:
+            self._failed = ()
             return None
-        version = self._load()
-        self._seen = seen
+        if stamp == self._failed and time.monotonic() < self._again:
+            return None
+        try:
+            version = self._load()
+        except Exception:
+            self._pause = min(2 * self._pause, _LONGEST_PAUSE) if stamp == self._failed else _FIRST_PAUSE
+            self._failed, self._again = stamp, time.monotonic() + self._pause
+            raise
+        self._seen, self._failed = stamp, ()
         return version
 
     def _load(self) -> Version:
         folder = artifact.current_artifact(self.path)
-        predictor = Predictor(load(folder))
+        try:
+            predictor = Predictor(load(folder))
+        except OutgrowError:
+            raise
+        except Exception as error:
+            raise ArtifactError(
+                f"{folder} cannot be restored ({type(error).__name__}: {error}). It may be of another "
+                "version of outgrow, or damaged: save the model again with the outgrow that serves it."
+            ) from error
         name = folder.name if folder != self.path else _digest(folder)
         return Version(name, predictor)
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from outgrow.data.batch import Batch
-from outgrow.serve.http.batcher import Answers, Served
 from outgrow.serve.http.rows import Row
+from outgrow.serve.http.scoring import Answers, Served
 
 
 class AnswerCache:

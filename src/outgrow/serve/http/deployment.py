@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import math
+import logging
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from outgrow.data.batch import Batch
 from outgrow.errors import OutgrowError
 from outgrow.ml.base import promised_example
-from outgrow.serve.http.batcher import Answers, Batcher, Served
+from outgrow.serve.http.batcher import Batcher
+from outgrow.serve.http.refusal import shortened
 from outgrow.serve.http.rows import Row
+from outgrow.serve.http.scoring import Answers, Served
 from outgrow.serve.versions import Follower
 
+log = logging.getLogger("outgrow.serve")
 PRIMARY, CANARY, SHADOW = "primary", "canary", "shadow"
 
 
@@ -37,7 +40,14 @@ class Model:
 
 
 class Lane:
-    """One path that is followed, and the batches of its model."""
+    """One path that is followed, and the batches of its model.
+
+    Attributes
+    ----------
+    problem : why the newest version is not the one that answers; None when it is.
+    """
+
+    problem: str | None = None
 
     def __init__(self, path: str, batcher: Batcher) -> None:
         self.batcher = batcher
@@ -49,13 +59,18 @@ class Lane:
 
     def refresh(self) -> bool:
         """Take another version up if there is one; warm, so that the first request does not wait."""
-        found = self._follower.look()
-        if found is None:
-            return False
-        served = Served.of(found)
-        warm_up(served)
-        self.served = served
-        return True
+        try:
+            found = self._follower.look()
+            if found is not None:
+                served = Served.of(found)
+                warm_up(served)
+                self.served = served
+        except Exception as error:  # whatever it is, the version that answers goes on, and so does the watch
+            self.problem = f"{type(error).__name__}: {shortened(str(error))}"
+            raise
+        if found is not None or self._follower.settled:
+            self.problem = None
+        return found is not None
 
 
 @dataclass
@@ -88,22 +103,36 @@ class Deployment:
         chosen = CANARY in self.lanes and random.random() * 100 < self.model.canary_percent
         return CANARY if chosen else PRIMARY
 
-    def submit(self, role: str, served: Served, rows: Sequence[Row] | Batch,
-               due: float = math.inf) -> asyncio.Future[Answers]:  # fmt: skip
+    @property
+    def versions(self) -> set[str]:
+        """The versions that answer."""
+        return {lane.served.version.name for role, lane in self.lanes.items() if role != SHADOW}
+
+    @property
+    def problems(self) -> dict[str, str]:
+        """Why a role has not the newest version, for those that have not."""
+        return {role: lane.problem for role, lane in self.lanes.items() if lane.problem is not None}
+
+    def stuck(self, seconds: float) -> bool:
+        """Whether a batch of those who answer has been under way for longer than any request may take."""
+        answering = (lane for role, lane in self.lanes.items() if role != SHADOW)
+        return any(lane.batcher.busy_for > seconds for lane in answering)
+
+    def answer(self, role: str, served: Served, rows: Sequence[Row] | Batch) -> Coroutine[Any, Any, Answers]:
         """The answers of a role for rows that were read for one of its versions."""
-        return self.lanes[role].batcher.submit(served, rows, due)
+        return self.lanes[role].batcher.answer(served, rows)
 
-    async def refresh(self) -> list[str]:
-        """Look for new versions; the roles that have one."""
-        changed = []
+    async def refresh(self) -> tuple[list[str], list[str]]:
+        """Look for new versions; the roles that have one, and those whose newest one cannot be used."""
+        changed, failed = [], []
         for role, lane in self.lanes.items():
-            if await asyncio.to_thread(lane.refresh):
-                changed.append(role)
-        return changed
-
-    def close(self) -> None:
-        for lane in self.lanes.values():
-            lane.batcher.close()
+            try:
+                if await asyncio.to_thread(lane.refresh):
+                    changed.append(role)
+            except Exception:
+                log.warning("model %s (%s) stays as it is: %s", self.name, role, lane.problem)
+                failed.append(role)
+        return changed, failed
 
 
 def warm_up(served: Served) -> None:

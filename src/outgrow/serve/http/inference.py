@@ -6,15 +6,15 @@ See https://github.com/kserve/open-inference-protocol and Triton's "Binary Tenso
 from __future__ import annotations
 
 import math
+import re
 import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from outgrow.serve.http.batcher import Answers, Served
-from outgrow.serve.http.rows import Row, RowsError, decoded, msgspec
+from outgrow.serve.http.rows import Query, RowReader, RowsError, decoded, msgspec
+from outgrow.serve.http.scoring import Answers, Served
 
 LENGTH = "inference-header-content-length"
 """The header that says how many bytes of a body are JSON; tensors follow."""
@@ -26,22 +26,6 @@ _TYPES = {
 }  # fmt: skip
 _LENGTH = struct.Struct("<I")
 PREDICTION, PROBABILITIES = "prediction", "probabilities"
-
-
-@dataclass(frozen=True)
-class Question:
-    """A request.
-
-    Attributes
-    ----------
-    rows : to score.
-    id : what the client calls the request, which is given back.
-    outputs : the tensors that are wanted, and whether as binary data.
-    """
-
-    rows: list[Row]
-    id: str | None
-    outputs: dict[str, bool]
 
 
 def metadata(name: str, versions: list[str], served: Served) -> dict[str, Any]:
@@ -61,26 +45,27 @@ def metadata(name: str, versions: list[str], served: Served) -> dict[str, Any]:
     return {"name": name, "versions": versions, "platform": "outgrow", "inputs": inputs, "outputs": outputs}
 
 
-def read(served: Served, body: bytes, header: str | None) -> Question:
+def read(reader: RowReader, body: bytes, header: str | None) -> Query:
     """The rows of a body, whose tensors are in JSON or behind it."""
     end = len(body)
     if header is not None:
-        if not header.isdigit() or int(header) > len(body):
+        end = int(header) if re.fullmatch(r"[0-9]{1,18}", header) else len(body) + 1
+        if end > len(body):
             raise RowsError(f"{LENGTH} is {header!r}; the body has {len(body)} bytes.")
-        end = int(header)
     given = decoded(body[:end])
     if not isinstance(given, dict) or not isinstance(given.get("inputs"), list) or not given["inputs"]:
         raise RowsError('The body must be an object with "inputs", a list of tensors.')
-    columns = dict(_columns(served, given["inputs"], memoryview(body)[end:]))
+    columns = _unique(_columns(reader, given["inputs"], memoryview(body)[end:]))
     lengths = {len(values) for values in columns.values()}
     if len(lengths) > 1:
         raise RowsError(f"The inputs have several numbers of rows: {sorted(lengths)}.")
-    rows = served.reader.from_arrays(list(zip(*columns.values(), strict=True)), list(columns))
+    rows = reader.from_arrays(list(zip(*columns.values(), strict=True)), list(columns))
     identity = given.get("id")
-    return Question(rows, identity if isinstance(identity, str) else None, _outputs(given))
+    identity = identity if isinstance(identity, str) else None
+    return Query(rows, id=identity, outputs=_outputs(given))
 
 
-def answer(name: str, question: Question, answers: Answers) -> tuple[bytes, int | None]:
+def answer(name: str, question: Query, answers: Answers) -> tuple[bytes, int | None]:
     """The body of the answer, and how many bytes of it are JSON where tensors follow."""
     classes = answers.served.version.predictor.classes
     tensors: dict[str, list[Any]] = {PREDICTION: answers.predictions}
@@ -110,6 +95,15 @@ def answer(name: str, question: Question, answers: Answers) -> tuple[bytes, int 
     return b"".join([head, *binary]), len(head) if binary else None
 
 
+def _unique(columns: Iterator[tuple[str, list[Any]]]) -> dict[str, list[Any]]:
+    found: dict[str, list[Any]] = {}
+    for name, values in columns:
+        if name in found:
+            raise RowsError(f"Column {name!r} is given by two inputs.")
+        found[name] = values
+    return found
+
+
 def _outputs(given: dict[str, Any]) -> dict[str, bool]:
     raw = bool(_parameters(given).get("binary_data_output", False))
     outputs = given.get("outputs") or []
@@ -122,7 +116,7 @@ def _outputs(given: dict[str, Any]) -> dict[str, bool]:
     return {str(each["name"]): bool(_parameters(each).get("binary_data", raw)) for each in outputs}
 
 
-def _columns(served: Served, inputs: list[Any], binary: memoryview) -> Iterator[tuple[str, list[Any]]]:
+def _columns(reader: RowReader, inputs: list[Any], binary: memoryview) -> Iterator[tuple[str, list[Any]]]:
     """The columns that tensors hold: each one under its name, or all in a matrix."""
     start = 0
     for tensor in inputs:
@@ -141,25 +135,26 @@ def _columns(served: Served, inputs: list[Any], binary: memoryview) -> Iterator[
             start += size
         if len(values) != math.prod(shape):
             raise RowsError(f"Input {name!r} has {len(values)} values; shape {shape} needs another number.")
-        yield from _named(served, name, shape, values)
+        yield from _named(reader, name, shape, values)
 
 
-def _named(served: Served, name: str, shape: list[int], values: list[Any]) -> Iterator[tuple[str, list[Any]]]:
+def _named(
+    reader: RowReader, name: str, shape: list[int], values: list[Any]
+) -> Iterator[tuple[str, list[Any]]]:
     width = shape[1] if len(shape) == 2 else 1
     rows = [values[start : start + width] for start in range(0, len(values), max(1, width))]
-    if name in served.reader.columns:
-        vector = served.reader.columns[name].startswith("vector[")
+    if name in reader.columns:
+        vector = reader.columns[name].startswith("vector[")
         if width != 1 and not vector:
             raise RowsError(f"Input {name!r} is one column; its shape {shape} has {width}.")
         yield name, rows if vector else values
-    elif width == len(served.reader.names):
-        for place, column in enumerate(served.reader.names):
+    elif width == len(reader.names):
+        for place, column in enumerate(reader.names):
             yield column, [row[place] for row in rows]
     else:
         raise RowsError(
-            f"Input {name!r} is no column of the model, and no matrix of its "
-            f"{len(served.reader.names)} columns.",
-            columns=served.reader.columns,
+            f"Input {name!r} is no column of the model, and no matrix of its {len(reader.names)} columns.",
+            columns=reader.columns,
         )
 
 

@@ -11,23 +11,20 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.csv
 
-from outgrow.data.batch import Batch
-from outgrow.serve.http.batcher import Answers, Served
-from outgrow.serve.http.rows import Row, RowsError, decoded, msgspec, table_batch
+from outgrow.serve.http.rows import Query, Row, RowReader, RowsError, decoded, msgspec, table_batch
+from outgrow.serve.http.scoring import Answers
 
 FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 
 
-def read(served: Served, body: bytes, kind: str) -> tuple[list[Row] | Batch, bool]:
+def read(reader: RowReader, body: bytes) -> Query:
     """The rows of a body, and whether probabilities are wanted (`params: {"method": "predict_proba"}`)."""
-    if kind == "text/csv":
-        return _read_csv(served, body), False
     given = decoded(body)
     forms = [form for form in FORMS if isinstance(given, dict) and form in given]
     if len(forms) != 1:
         raise RowsError(f"The body must be an object with exactly one of {', '.join(FORMS)}.")
-    rows = _READERS[forms[0]](served, given[forms[0]])
-    return rows, _wants_probabilities(given.get("params"))
+    rows = _READERS[forms[0]](reader, given[forms[0]])
+    return Query(rows, _wants_probabilities(given.get("params")))
 
 
 def answer(answers: Answers, probabilities: bool) -> bytes:
@@ -48,7 +45,7 @@ def _wants_probabilities(params: Any) -> bool:
     return params.get("method") == "predict_proba"
 
 
-def _read_split(served: Served, given: Any) -> list[Row]:
+def _read_split(reader: RowReader, given: Any) -> list[Row]:
     rows = given.get("data") if isinstance(given, dict) else None
     names = given.get("columns") if isinstance(given, dict) else None
     if rows is None or not _is_rows(rows) or not (names is None or _is_names(names)):
@@ -56,29 +53,29 @@ def _read_split(served: Served, given: Any) -> list[Row]:
                         "a list of rows, each a list of values.")  # fmt: skip
     if names is not None and any(len(row) != len(names) for row in rows):
         raise RowsError(f"dataframe_split has rows of other lengths than its {len(names)} columns.")
-    return served.reader.from_arrays(rows, names)
+    return reader.from_arrays(rows, names)
 
 
-def _read_records(served: Served, given: Any) -> list[Row]:
+def _read_records(reader: RowReader, given: Any) -> list[Row]:
     if not isinstance(given, list):
         raise RowsError("The rows must be a list of objects of column names and values.")
-    return served.reader.checked(given)
+    return reader.checked(given)
 
 
-def _read_instances(served: Served, given: Any) -> list[Row]:
-    return served.reader.from_arrays(given) if _is_rows(given) and given else _read_records(served, given)
+def _read_instances(reader: RowReader, given: Any) -> list[Row]:
+    return reader.from_arrays(given) if _is_rows(given) and given else _read_records(reader, given)
 
 
-def _read_inputs(served: Served, given: Any) -> list[Row]:
+def _read_inputs(reader: RowReader, given: Any) -> list[Row]:
     """Rows as lists, as objects, or an object of columns."""
     if not isinstance(given, dict):
-        return _read_instances(served, given)
+        return _read_instances(reader, given)
     columns = {name: values if isinstance(values, list) else [values] for name, values in given.items()}
     lengths = {len(values) for values in columns.values()}
     if len(lengths) > 1:
         raise RowsError(f"The columns of inputs have several lengths: {sorted(lengths)}.")
     flat = {name: [_scalar(value) for value in values] for name, values in columns.items()}
-    return served.reader.from_arrays(list(zip(*flat.values(), strict=True)), list(flat))
+    return reader.from_arrays(list(zip(*flat.values(), strict=True)), list(flat))
 
 
 def _scalar(value: Any) -> Any:
@@ -93,15 +90,16 @@ def _is_names(given: Any) -> bool:
     return isinstance(given, list) and all(isinstance(name, str) for name in given)
 
 
-def _read_csv(served: Served, body: bytes) -> Batch:
+def read_csv(reader: RowReader, body: bytes) -> Query:
+    """The rows of a body that is CSV with a line of names."""
     kinds = {"number": pa.float64(), "category": pa.string()}
-    types = {name: kinds[kind] for name, kind in served.reader.columns.items() if kind in kinds}
+    types = {name: kinds[kind] for name, kind in reader.columns.items() if kind in kinds}
     options = pyarrow.csv.ConvertOptions(column_types=types, strings_can_be_null=True)
     try:
         table = pyarrow.csv.read_csv(io.BytesIO(body), convert_options=options)
     except pa.ArrowInvalid as error:
         raise RowsError(f"The body is not CSV with the model's columns: {error}") from None
-    return table_batch(served.reader, table)
+    return Query(table_batch(reader, table))
 
 
 _READERS = {

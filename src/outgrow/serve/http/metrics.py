@@ -38,6 +38,10 @@ class Metrics:
             buckets=_SECONDS,
             registry=registry,
         )
+        self.refused_versions = prometheus.Counter(
+            "outgrow_refused_versions", "Looks that found a version which cannot be used.",
+            [*name, "role"], registry=registry,
+        )  # fmt: skip
         self.waiting = prometheus.Gauge(
             "outgrow_waiting_rows", "Rows that wait.", name, registry=registry, multiprocess_mode="livesum"
         )

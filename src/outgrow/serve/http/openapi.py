@@ -9,8 +9,8 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from outgrow.serve.http.batcher import Served
 from outgrow.serve.http.rows import msgspec
+from outgrow.serve.http.scoring import Served
 
 _KINDS: dict[str, dict[str, Any]] = {
     "number": {"type": ["number", "boolean", "null"]},

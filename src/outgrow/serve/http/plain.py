@@ -6,13 +6,22 @@ from typing import Any
 
 import pyarrow as pa
 
-from outgrow.serve.http.batcher import Answers, Served
-from outgrow.serve.http.rows import Row, RowsError, decoded, msgspec, not_json, table_batch
+from outgrow.serve.http.rows import (
+    NOT_JSON,
+    Query,
+    RowReader,
+    RowsError,
+    decoded,
+    msgspec,
+    not_json,
+    table_batch,
+)
+from outgrow.serve.http.scoring import Answers
 
 ARROW = "application/vnd.apache.arrow.stream"
 
 
-def read(served: Served, body: bytes) -> tuple[list[Row], bool]:
+def read(reader: RowReader, body: bytes) -> Query:
     """The rows of a body like `{"rows": [{"x": 1.0}], "probabilities": true}`, and what is wanted.
 
     Raises
@@ -21,21 +30,21 @@ def read(served: Served, body: bytes) -> tuple[list[Row], bool]:
         When the body is not what it should be.
     """
     try:
-        found = served.reader.decoder.decode(body)
+        found = reader.decoder.decode(body)
     except msgspec.ValidationError as error:
-        raise _refusal(served, decoded(body), str(error)) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise _refusal(reader, decoded(body), str(error)) from None
+    except NOT_JSON as error:
         raise not_json(error) from None
-    return list(map(msgspec.structs.astuple, found.rows)), found.probabilities
+    return Query(reader.from_structs(found.rows), found.probabilities)
 
 
-def _refusal(served: Served, given: Any, said: str) -> RowsError:
+def _refusal(reader: RowReader, given: Any, said: str) -> RowsError:
     if not isinstance(given, dict) or not isinstance(given.get("rows"), list):
         return RowsError(
             'The body must be an object with "rows", a list of objects of column names and values, and may '
             f'have "probabilities", true or false: {said}'
         )
-    return served.reader.refusal(given["rows"], said)
+    return reader.refusal(given["rows"], said)
 
 
 def answer(answers: Answers, probabilities: bool) -> bytes:
@@ -51,13 +60,13 @@ def answer(answers: Answers, probabilities: bool) -> bytes:
     return encoded
 
 
-def read_arrow(served: Served, body: bytes) -> Any:
+def read_arrow(reader: RowReader, body: bytes) -> Query:
     """The rows of a body that is an Arrow stream."""
     try:
         table = pa.ipc.open_stream(body).read_all()
     except (pa.ArrowInvalid, OSError) as error:
         raise RowsError(f"The body is not an Arrow IPC stream: {error}") from None
-    return table_batch(served.reader, table)
+    return Query(table_batch(reader, table))
 
 
 def answer_arrow(answers: Answers, probabilities: bool) -> bytes:

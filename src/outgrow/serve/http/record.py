@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from outgrow.data.batch import Batch
-from outgrow.serve.http.batcher import Answers
 from outgrow.serve.http.rows import Row
+from outgrow.serve.http.scoring import Answers
 
 FLUSH_ROWS = 10_000
 FLUSH_SECONDS = 10.0

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from typing import Annotated, Any
 
 import numpy as np
@@ -13,9 +14,11 @@ import pyarrow as pa
 from outgrow._optional import optional
 from outgrow.data.batch import Batch, Matrix, matrix_columns, vector_names
 from outgrow.data.schema import kind_of
-from outgrow.errors import DataError
 
 msgspec = optional("msgspec", "serve")
+
+NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What reading a body that is no JSON, or JSON that is nested too deeply, ends with."""
 
 Row = tuple[Any, ...]
 """The values of a row, in the order of the model's columns; None where there is none."""
@@ -39,6 +42,24 @@ class RowsError(Exception):
         self.details = details
 
 
+@dataclass(frozen=True)
+class Query:
+    """What a body asks.
+
+    Attributes
+    ----------
+    rows : to score.
+    probabilities : whether those of the classes are wanted.
+    id : what the client calls the request, which is given back.
+    outputs : the tensors that are wanted, and whether as binary data.
+    """
+
+    rows: list[Row] | Batch
+    probabilities: bool = False
+    id: str | None = None
+    outputs: dict[str, bool] = field(default_factory=dict)
+
+
 class RowReader:
     """Reads rows for a model whose columns are `columns`, name to kind.
 
@@ -54,6 +75,11 @@ class RowReader:
         keys = {f"c{place}": name for place, name in enumerate(columns)}
         self.type: Any = msgspec.defstruct("Row", fields, rename=keys.get, gc=False)
         self._rows: Any = list.__class_getitem__(self.type)
+        self._converted = [
+            (place, name, _converter(kind))
+            for place, (name, kind) in enumerate(columns.items())
+            if kind == "time" or kind.startswith("vector[")
+        ]
         self._only_numbers = all(kind == "number" for kind in columns.values())
 
     @cached_property
@@ -81,7 +107,28 @@ class RowReader:
             found = msgspec.convert(rows, self._rows)
         except msgspec.ValidationError as error:
             raise self.refusal(rows, str(error)) from None
-        return list(map(msgspec.structs.astuple, found))
+        return self.from_structs(found)
+
+    def from_structs(self, found: Sequence[Any]) -> list[Row]:
+        """Rows that `type` read; times and vectors are checked here, before the rows meet others.
+
+        Raises
+        ------
+        RowsError
+            With the row and the column.
+        """
+        rows = list(map(msgspec.structs.astuple, found))
+        for place, name, convert in self._converted:
+            for number, row in enumerate(rows):
+                try:
+                    value = convert(row[place])
+                except ValueError as error:
+                    said = f"Column {name!r}: {error}"
+                    raise RowsError(
+                        f"Row {number} cannot be read: {said}", rows={str(number): said}
+                    ) from None
+                rows[number] = (*row[:place], value, *row[place + 1 :])
+        return rows
 
     def batch(self, rows: Sequence[Row]) -> Batch:
         """Rows as a batch."""
@@ -140,7 +187,7 @@ def decoded(body: bytes | memoryview) -> Any:
     """What a body of JSON holds."""
     try:
         return msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except NOT_JSON as error:
         raise not_json(error) from None
 
 
@@ -192,15 +239,26 @@ def _column(name: str, kind: str, values: Sequence[Any]) -> Any:
         width = int(kind[7:-1])
         matrix = np.array(values, dtype=np.float64).reshape(len(values), width)
         return Matrix(matrix, vector_names(name, width))
-    if kind == "time":
-        values = [None if value is None else _moment(name, value) for value in values]
     return pa.array(values, _ARROW.get(kind, pa.string()))
 
 
-def _moment(name: str, text: str) -> datetime.datetime:
+def _converter(kind: str) -> Callable[[Any], Any]:
+    """What makes a value of a time or a vector of what JSON has; it raises ValueError."""
+    return _moment if kind == "time" else partial(_vector, int(kind[7:-1]))
+
+
+def _vector(width: int, values: list[float]) -> list[float]:
+    if len(values) != width:
+        raise ValueError(f"the vector has {len(values)} values, not {width}")
+    return values
+
+
+def _moment(text: str | None) -> datetime.datetime | None:
     """A moment in ISO 8601, in UTC where it says its zone."""
+    if text is None:
+        return None
     try:
         moment = datetime.datetime.fromisoformat(text)
-    except ValueError as error:
-        raise DataError(f"Column {name!r}: {text!r} is no date or time: {error}.") from None
-    return moment if moment.tzinfo is None else moment.astimezone(datetime.UTC).replace(tzinfo=None)
+        return moment if moment.tzinfo is None else moment.astimezone(datetime.UTC).replace(tzinfo=None)
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"{text!r} is no date or time: {error}") from None

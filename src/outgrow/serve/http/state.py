@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -13,14 +14,20 @@ from pathlib import Path
 from typing import Any
 
 from outgrow.artifact import current_artifact
-from outgrow.errors import OutgrowError, ParameterError
+from outgrow.errors import ParameterError
 from outgrow.serve.http.batcher import Batcher
 from outgrow.serve.http.cache import AnswerCache
+from outgrow.serve.http.deadlines import Deadlines
 from outgrow.serve.http.deployment import Deployment, Model
 from outgrow.serve.http.metrics import Metrics
 from outgrow.serve.http.record import FLUSH_SECONDS, PredictionLog
+from outgrow.serve.http.refusal import BusyError
 
 log = logging.getLogger("outgrow.serve")
+_SCORING, _LOADING = 32, 2
+"""Threads that score, one batch of a model at a time, and that load models."""
+_BODIES = 4
+"""Bodies of the largest size that may be held at one time, or as many bytes of smaller ones."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +85,34 @@ class Settings:
         return cls(**{**given, "models": models})
 
 
+class Share:
+    """The bytes of one request's body, of those that may be held at one time; given back at the end."""
+
+    def __init__(self, state: State, limit: int) -> None:
+        self._state = state
+        self._limit = limit
+        self._taken = 0
+
+    def take(self, size: int) -> None:
+        """Hold some more bytes.
+
+        Raises
+        ------
+        BusyError
+            When other bodies fill the memory there is for them.
+        """
+        self._taken += size
+        self._state.held += size
+        if self._state.held > self._limit and self._state.held > self._taken:
+            raise BusyError(f"{self._state.held - self._taken} bytes of other bodies")
+
+    def __enter__(self) -> Share:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._state.held -= self._taken
+
+
 class State:
     """The models of a process, and everything around them."""
 
@@ -87,76 +122,110 @@ class State:
         self.log = None if settings.log is None else PredictionLog(settings.log, settings.log_fraction)
         self.cache = AnswerCache(settings.cached_rows) if settings.cached_rows else None
         self.ready = False
-        self._deployments: dict[str, Deployment] = {}
+        self.held = 0
+        self.default = next(iter(settings.models), None)
+        """The model that answers where no name is given."""
+        self.deadlines = Deadlines()
+        self._scoring = ThreadPoolExecutor(_SCORING, "outgrow-score")
+        self._loader = ThreadPoolExecutor(_LOADING, "outgrow-load")
+        self.given: dict[str, Deployment] = {}
+        """Those that the settings name; never put out."""
         self._loaded: OrderedDict[str, Deployment] = OrderedDict()
         self._loading: dict[str, asyncio.Task[Deployment]] = {}
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
         for name, model in settings.models.items():
-            self._deployments[name] = self._open(name, model)
-
-    @property
-    def default(self) -> str | None:
-        """The model that answers where no name is given."""
-        return next(iter(self.settings.models), None)
+            self.given[name] = self._open(name, model)
 
     @property
     def names(self) -> list[str]:
         """All models there are."""
         folder = self.settings.folder
         found = [] if folder is None else [path.name for path in Path(folder).iterdir() if _is_model(path)]
-        return [*self._deployments, *sorted(set(found) - set(self._deployments))]
+        return [*self.given, *sorted(set(found) - set(self.given))]
 
     async def deployment(self, name: str) -> Deployment | None:
         """The model of this name, loaded if it has to be; None where there is none."""
-        found = self._deployments.get(name)
+        found = self.given.get(name)
         if found is not None or self.settings.folder is None:
             return found
         if name in self._loaded:
             self._loaded.move_to_end(name)
             return self._loaded[name]
-        path = Path(self.settings.folder) / name
-        if Path(name).name != name or not _is_model(path):
-            return None
         if name not in self._loading:
-            opening = asyncio.to_thread(self._open, name, Model(str(path)))
-            self._loading[name] = asyncio.create_task(opening)
+            path = Path(self.settings.folder) / name
+            if Path(name).name != name or not _is_model(path):
+                return None
+            task = asyncio.create_task(self._load(name, path))
+            self._loading[name] = task
+            task.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return await asyncio.shield(self._loading[name])
+
+    async def _load(self, name: str, path: Path) -> Deployment:
+        """Load a model, which goes on when nobody waits for it any more.
+
+        A model that is put out to make room is only forgotten: requests that have it still get their answers.
+        """
+        loop = asyncio.get_running_loop()
         try:
-            found = await asyncio.shield(self._loading[name])
+            found = await loop.run_in_executor(self._loader, self._open, name, Model(str(path)))
         finally:
-            self._loading.pop(name, None)
+            del self._loading[name]
         self._loaded[name] = found
         while len(self._loaded) > self.settings.loaded:
-            self._loaded.popitem(last=False)[1].close()
+            self._loaded.popitem(last=False)
         return found
+
+    def share(self) -> Share:
+        """What one request may hold of its body."""
+        return Share(self, _BODIES * self.settings.max_body)
+
+    def begin(self, work: Coroutine[Any, Any, None]) -> None:
+        """Work on something that no request waits for."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def health(self) -> dict[str, Any]:
+        """Whether requests are answered, and what is wrong."""
+        late = self.settings.timeout
+        stuck = {name: {"answers": f"none for more than {late:g} s"}
+                 for name, found in self.given.items() if found.stuck(late)}  # fmt: skip
+        problems = {found.name: found.problems for found in self._all() if found.problems}
+        said: dict[str, Any] = {"ready": self.ready and not stuck}
+        return {**said, "problems": {**problems, **stuck}} if problems or stuck else said
 
     def start(self) -> None:
         """Look for new versions, and write the log, from now on."""
-        self._tasks = [asyncio.create_task(self._follow())]
+        self.begin(self._follow())
         if self.log is not None:
-            self._tasks.append(asyncio.create_task(self._write()))
+            self.begin(self._write())
         self.ready = True
 
     async def stop(self) -> None:
         """Write what is not written."""
         self.ready = False
-        for task in self._tasks:
+        for task in list(self._tasks):
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
         if self.log is not None:
             await asyncio.to_thread(self.log.flush)
-        for deployment in (*self._deployments.values(), *self._loaded.values()):
-            deployment.close()
+        for pool in (self._scoring, self._loader):
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _all(self) -> list[Deployment]:
+        return [*self.given.values(), *self._loaded.values()]
 
     def waiting(self) -> None:
         """Note how many rows wait."""
-        for name, deployment in self._deployments.items():
-            self.metrics.waiting.labels(name).set(deployment.waiting)
+        for deployment in self._all():
+            self.metrics.waiting.labels(deployment.name).set(deployment.waiting)
 
     def _open(self, name: str, model: Model) -> Deployment:
         settings = self.settings
         found = Deployment.open(name, model, lambda: Batcher(
-            settings.max_batch, settings.max_wait, settings.max_queue, told=partial(self._note, name)
+            settings.max_batch, settings.max_wait, settings.max_queue, told=partial(self._note, name),
+            pool=self._scoring,
         ))  # fmt: skip
         for role in found.lanes:
             self._note_version(found, role)
@@ -175,13 +244,11 @@ class State:
     async def _follow(self) -> None:
         while True:
             await asyncio.sleep(self.settings.poll)
-            for deployment in (*self._deployments.values(), *self._loaded.values()):
+            for deployment in self._all():
                 before = {role: lane.served.version.name for role, lane in deployment.lanes.items()}
-                try:
-                    changed = await deployment.refresh()
-                except (OutgrowError, OSError) as error:
-                    log.warning("model %s stays as it is: %s", deployment.name, error)
-                    continue
+                changed, failed = await deployment.refresh()
+                for role in failed:
+                    self.metrics.refused_versions.labels(deployment.name, role).inc()
                 for role in changed:
                     self.metrics.version.labels(deployment.name, role, before[role]).set(0)
                     self._note_version(deployment, role)
@@ -199,4 +266,7 @@ class State:
 
 
 def _is_model(path: Path) -> bool:
-    return (current_artifact(path) / "model.json").is_file()
+    try:
+        return (current_artifact(path) / "model.json").is_file()
+    except (OSError, ValueError):  # a name that no file can have
+        return False

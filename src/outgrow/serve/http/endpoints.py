@@ -1,0 +1,279 @@
+"""The endpoints for predictions, one class a dialect.
+
+They are plain ASGI: at thousands of requests a second, what a request costs beside the model is what counts.
+One deadline holds around all that a request waits for: its own body, a model that is loaded, rows that are
+read, the queue, the model.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import logging
+import math
+import secrets
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from outgrow.data.batch import Batch
+from outgrow.serve.http import inference, invocations, plain
+from outgrow.serve.http.deployment import SHADOW, Deployment
+from outgrow.serve.http.refusal import Headers, RefusedError, refusal
+from outgrow.serve.http.rows import Query, RowReader, table_batch
+from outgrow.serve.http.scoring import Answers, Served
+from outgrow.serve.http.state import Share, State
+
+log = logging.getLogger("outgrow.serve")
+JSON = b"application/json"
+_ID_LENGTH = 200
+_PATIENCE = b"x-request-timeout-ms"
+_PROCESS = secrets.token_hex(8)
+"""The beginning of the names of requests that bring none; numbers follow."""
+_NUMBERS = itertools.count(1 << 32)
+Scope = dict[str, Any]
+"""What ASGI says of a request."""
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+Reply = tuple[bytes, bytes, Headers]
+"""A body, its media type, and further headers."""
+
+
+class Asked:
+    """A request for predictions: what the dialects need of it."""
+
+    def __init__(self, scope: Scope) -> None:
+        self.headers: Headers = dict(scope["headers"])
+        self.body = b""
+        given = self.headers.get(b"x-request-id")
+        self.id = given.decode("latin-1")[:_ID_LENGTH] if given else f"{_PROCESS}{next(_NUMBERS):x}"
+
+    def header(self, name: str) -> str:
+        return self.headers.get(name.encode(), b"").decode("latin-1")
+
+    @property
+    def kind(self) -> str:
+        """The media type of the body."""
+        return self.header("content-type").partition(";")[0].strip().lower()
+
+    def check_encoding(self) -> None:
+        """Refuse bodies that are compressed or not UTF-8.
+
+        Raises
+        ------
+        RefusedError
+            With what is taken instead.
+        """
+        if b"content-encoding" not in self.headers and b"=" not in self.headers.get(b"content-type", b""):
+            return
+        encoding = self.header("content-encoding").strip().lower()
+        if encoding not in ("", "identity"):
+            raise RefusedError(
+                415, f"Content-Encoding is {encoding!r}. Send the body as it is.",
+                {b"accept-encoding": b"identity"},
+            )  # fmt: skip
+        _, separator, charset = self.header("content-type").lower().partition("charset=")
+        charset = charset.partition(";")[0].strip(" \"'")
+        if separator and charset not in ("utf-8", "utf8", "us-ascii"):
+            raise RefusedError(415, f"The charset is {charset!r}. Send UTF-8.")
+
+
+class Predict:
+    """An endpoint for predictions in one dialect."""
+
+    dialect = "plain"
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+        self._meters: dict[tuple[str, int], tuple[Any, Any]] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        began = time.perf_counter()
+        asked = Asked(scope)
+        known = ""
+        kind, headers = JSON, Headers()
+        with self.state.share() as share:
+            try:
+                with self.state.deadlines.within(self._patience(asked)):
+                    deployment = await self._deployment(scope)
+                    known = deployment.name
+                    asked.body = await self._body(receive, share)
+                    asked.check_encoding()
+                    body, kind, headers = await self.reply(deployment, asked)
+                status = 200
+            except Exception as error:
+                status, body, headers = refusal(error)
+            headers[b"x-request-id"] = asked.id.encode("latin-1")
+            await send_body(send, status, body, kind, headers)
+        self._note(known, status, time.perf_counter() - began, scope, asked)
+
+    async def reply(self, deployment: Deployment, asked: Asked) -> Reply:
+        """The answer; what goes wrong is raised."""
+        role, served = _chosen(deployment)
+        if asked.kind == plain.ARROW:
+            query = await self.read(plain.read_arrow, served.reader, asked.body)
+            wanted = asked.header("x-probabilities").lower() in ("1", "true", "yes")
+            answers = await self.ask(deployment, role, served, query.rows, asked)
+            return plain.answer_arrow(answers, wanted), plain.ARROW.encode(), {}
+        query = await self.read(plain.read, served.reader, asked.body)
+        answers = await self.ask(deployment, role, served, query.rows, asked)
+        return plain.answer(answers, query.probabilities), JSON, {}
+
+    async def read(self, door: Callable[..., Query], reader: RowReader, body: bytes, *options: Any) -> Query:
+        """The rows of a body."""
+        return door(reader, body, *options)
+
+    async def ask(
+        self, deployment: Deployment, role: str, served: Served, rows: Any, asked: Asked
+    ) -> Answers:
+        """The answers for rows; the shadow is asked too, and what was answered is logged."""
+        logged = self.state.log is not None and self.state.log.wants()
+        if SHADOW in deployment.lanes:
+            self._shadow(deployment, rows, asked, logged=logged)
+        cache = self.state.cache
+        answers = None if cache is None else cache.find(served, rows)
+        if answers is None:
+            answers = await deployment.answer(role, served, rows)
+            if cache is not None:
+                cache.keep(rows, answers)
+        if logged:
+            self._keep(deployment.name, role, asked.id, rows, answers)
+        return answers
+
+    def _shadow(self, deployment: Deployment, rows: Any, asked: Asked, *, logged: bool) -> None:
+        lane = deployment.lanes[SHADOW]
+
+        async def answered() -> None:
+            try:
+                same = lane.served.reader.columns == deployment.served.reader.columns
+                given = rows if same else _reread(lane.served, deployment.served, rows)
+                with self.state.deadlines.within(self.state.settings.timeout):
+                    answers = await deployment.answer(SHADOW, lane.served, given)
+                if logged:
+                    self._keep(deployment.name, SHADOW, asked.id, given, answers)
+            except Exception as error:
+                log.warning("the shadow of %s has no answer: %r", deployment.name, error)
+
+        self.state.begin(answered())
+
+    def _keep(self, name: str, role: str, request: str, rows: Any, answers: Answers) -> None:
+        assert self.state.log is not None
+        if self.state.log.add(name, role, request, rows, answers):
+            asyncio.get_running_loop().run_in_executor(None, self.state.log.flush)
+
+    def _patience(self, asked: Asked) -> float:
+        """Seconds that a request may take, as its header says or the server's settings."""
+        if _PATIENCE not in asked.headers:
+            return self.state.settings.timeout
+        given = asked.headers[_PATIENCE].decode("latin-1")
+        try:
+            seconds = float(given) / 1000
+        except ValueError:
+            seconds = math.nan
+        if not 0 < seconds < math.inf:
+            raise RefusedError(400, f"x-request-timeout-ms is {given!r}; milliseconds are needed.")
+        return min(seconds, self.state.settings.timeout)
+
+    async def _deployment(self, scope: Scope) -> Deployment:
+        path = scope.get("path_params") or {}
+        name = path.get("name") or self.state.default or ""
+        found = self.state.given.get(name) or await self.state.deployment(name)
+        if found is None or ("version" in path and path["version"] not in found.versions):
+            raise RefusedError(
+                404,
+                f"There is no model {name!r} of that version; see /models.",
+                models=list(self.state.settings.models),
+            )
+        return found
+
+    async def _body(self, receive: Receive, share: Share) -> bytes:
+        limit = self.state.settings.max_body
+        parts: list[bytes] = []
+        size = 0
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise RefusedError(499, "The client has gone.")
+            part = message.get("body", b"")
+            size += len(part)
+            if size > limit:
+                raise RefusedError(
+                    413, f"The body is larger than {limit} bytes. Send fewer rows.", {b"connection": b"close"}
+                )
+            share.take(len(part))
+            if not message.get("more_body", False):
+                return b"".join([*parts, part]) if parts else part
+            parts.append(part)
+
+    def _note(self, known: str, status: int, seconds: float, scope: Scope, asked: Asked) -> None:
+        key = known, status
+        if key not in self._meters:
+            metrics = self.state.metrics
+            counter = metrics.requests.labels(known, self.dialect, str(status))
+            self._meters[key] = counter, metrics.seconds.labels(known)
+        counter, histogram = self._meters[key]
+        counter.inc()
+        histogram.observe(seconds)
+        if self.state.settings.access_log:
+            line = {
+                "time": round(time.time(), 6), "client": (scope.get("client") or [None])[0],
+                "method": scope["method"], "path": scope["path"], "status": status,
+                "ms": round(seconds * 1000, 3), "model": known,
+                "request_id": asked.id, "bytes": len(asked.body),
+            }  # fmt: skip
+            sys.stdout.write(json.dumps(line) + "\n")
+
+
+class Invocations(Predict):
+    """MLflow's dialect."""
+
+    dialect = "mlflow"
+    doors: dict[str, Any] = {"application/json": invocations.read, "text/csv": invocations.read_csv}  # noqa: RUF012
+
+    async def reply(self, deployment: Deployment, asked: Asked) -> Reply:
+        role, served = _chosen(deployment)
+        door = self.doors.get(asked.kind)
+        if door is None:
+            raise RefusedError(
+                415, f"Content-Type is {asked.kind!r}; application/json or text/csv is needed."
+            )
+        query = await self.read(door, served.reader, asked.body)
+        answers = await self.ask(deployment, role, served, query.rows, asked)
+        return invocations.answer(answers, query.probabilities), JSON, {}
+
+
+class Infer(Predict):
+    """The Open Inference Protocol."""
+
+    dialect = "v2"
+
+    async def reply(self, deployment: Deployment, asked: Asked) -> Reply:
+        role, served = _chosen(deployment)
+        length = asked.header(inference.LENGTH) or None
+        query = await self.read(inference.read, served.reader, asked.body, length)
+        answers = await self.ask(deployment, role, served, query.rows, asked)
+        body, head = inference.answer(deployment.name, query, answers)
+        if head is None:
+            return body, JSON, {}
+        return body, b"application/octet-stream", {inference.LENGTH.encode(): str(head).encode()}
+
+
+def _chosen(deployment: Deployment) -> tuple[str, Served]:
+    """Who answers the next request, and its version at this moment."""
+    role = deployment.role()
+    return role, deployment.lanes[role].served
+
+
+def _reread(to: Served, came: Served, rows: Any) -> Any:
+    """Rows read for one model as those of another."""
+    batch = rows if isinstance(rows, Batch) else came.reader.batch(rows)
+    return table_batch(to.reader, batch.to_arrow())
+
+
+async def send_body(send: Send, status: int, body: bytes, kind: bytes, more: Headers) -> None:
+    """Send an answer whose body is there."""
+    headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode()), *more.items()]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

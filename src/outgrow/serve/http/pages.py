@@ -1,0 +1,103 @@
+"""What is asked with GET: health, models, metrics, descriptions."""
+
+from __future__ import annotations
+
+import logging
+
+from outgrow._optional import optional
+from outgrow.errors import OutgrowError
+from outgrow.serve.http import inference
+from outgrow.serve.http.deployment import Deployment
+from outgrow.serve.http.openapi import docs_page, openapi
+from outgrow.serve.http.refusal import shortened
+from outgrow.serve.http.scoring import Served
+from outgrow.serve.http.state import State
+
+optional("starlette", "serve")
+from starlette.requests import Request  # noqa: E402
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response  # noqa: E402
+
+log = logging.getLogger("outgrow.serve")
+
+
+class Pages:
+    """The pages of a server."""
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+
+    async def live(self, _: Request) -> Response:
+        return JSONResponse({"live": True})
+
+    async def ready(self, _: Request) -> Response:
+        health = self.state.health()
+        return JSONResponse(health, 200 if health["ready"] else 503)
+
+    async def version(self, _: Request) -> Response:
+        return PlainTextResponse(optional("outgrow", "serve").__version__)
+
+    async def server(self, _: Request) -> Response:
+        version = optional("outgrow", "serve").__version__
+        return JSONResponse({"name": "outgrow", "version": version, "extensions": ["binary_tensor_data"]})
+
+    async def models(self, _: Request) -> Response:
+        return JSONResponse({"models": self.state.names, "default": self.state.default})
+
+    async def model(self, request: Request) -> Response:
+        found = await self._found(request)
+        if found is None:
+            return self._unknown(request)
+        return JSONResponse(inference.metadata(found.name, sorted(found.versions), found.served))
+
+    async def model_ready(self, request: Request) -> Response:
+        found = await self._found(request)
+        if found is None:
+            return self._unknown(request)
+        stuck = found.stuck(self.state.settings.timeout)
+        return JSONResponse({"name": found.name, "ready": not stuck}, 503 if stuck else 200)
+
+    async def metrics(self, _: Request) -> Response:
+        self.state.waiting()
+        body, kind = self.state.metrics.page()
+        return Response(body, headers={"content-type": kind})
+
+    async def openapi(self, _: Request) -> Response:
+        return JSONResponse(openapi(await self._served()))
+
+    async def docs(self, _: Request) -> Response:
+        return HTMLResponse(docs_page(await self._served()))
+
+    async def _served(self) -> dict[str, Served]:
+        """The models that are described: those given by name."""
+        found = {name: await self.state.deployment(name) for name in self.state.settings.models}
+        return {name: deployment.served for name, deployment in found.items() if deployment is not None}
+
+    async def _found(self, request: Request) -> Deployment | None:
+        try:
+            found = await self.state.deployment(request.path_params["name"])
+        except OutgrowError as error:
+            log.warning("a model cannot be loaded: %s", error)
+            return None
+        version = request.path_params.get("version")
+        return found if found is None or version is None or version in found.versions else None
+
+    def _unknown(self, request: Request) -> Response:
+        name = shortened(request.path_params["name"])
+        return JSONResponse({"error": f"There is no model {name!r} of that version."}, 404)
+
+
+async def no_page(request: Request, _: Exception) -> Response:
+    """What is answered where nothing is."""
+    path = shortened(request.scope["path"])
+    return JSONResponse({"error": f"There is nothing at {path}; see /docs."}, 404)
+
+
+async def no_method(request: Request, error: Exception) -> Response:
+    """What is answered to another method."""
+    said = {"error": f"{shortened(request.scope['path'])} does not take {request.method}."}
+    return JSONResponse(said, 405, headers=getattr(error, "headers", None))
+
+
+async def failed(_: Request, error: Exception) -> Response:
+    """What is answered when a page cannot be made."""
+    return JSONResponse({"error": "The server failed; its log says why."}, 500)

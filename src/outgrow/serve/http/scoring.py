@@ -1,0 +1,142 @@
+"""The answers of a model for the requests of one batch; whatever goes wrong, each request gets one.
+
+A batch that fails is halved until the requests that made it fail are alone: a bad row costs its neighbours a
+few more runs of the model, and nothing else.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from outgrow.data.batch import Batch
+from outgrow.errors import OutgrowError
+from outgrow.serve.http.refusal import MAX_ITEMS
+from outgrow.serve.http.rows import Row, RowReader, RowsError
+from outgrow.serve.versions import Version
+
+SLICE_ROWS = 16_384
+"""Rows of one large request that are scored before it is asked whether anybody still waits for them."""
+
+
+@dataclass(frozen=True, eq=False)
+class Served:
+    """A version of a model and what reads its rows."""
+
+    version: Version
+    reader: RowReader
+
+    @classmethod
+    def of(cls, version: Version) -> Served:
+        return cls(version, RowReader(version.predictor.columns))
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What a model answers for the rows of a request.
+
+    Attributes
+    ----------
+    predictions : one for each row.
+    probabilities : of each class for each row; None where the model has none.
+    served : the version that made them.
+    batch_rows : how many rows were in the batch.
+    """
+
+    predictions: list[Any]
+    probabilities: list[list[float]] | None
+    served: Served
+    batch_rows: int
+
+
+class Request(Protocol):
+    """The rows of a request, read for a version of the model."""
+
+    served: Served
+    rows: Sequence[Row] | Batch
+    count: int
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether nobody waits for the answer any more."""
+        ...
+
+
+def answer_all(works: Sequence[Request]) -> tuple[list[Answers | Exception], float]:
+    """The answers for each request of a batch, and the seconds they took."""
+    began = time.perf_counter()
+    return _settled(works), time.perf_counter() - began
+
+
+def _settled(works: Sequence[Request]) -> list[Answers | Exception]:
+    try:
+        return list(_together(works))
+    except Exception as error:
+        if len(works) == 1:
+            return [_reason(works[0], error)]
+    middle = len(works) // 2
+    return [*_settled(works[:middle]), *_settled(works[middle:])]
+
+
+def _together(works: Sequence[Request]) -> list[Answers]:
+    served, first = works[0].served, works[0].rows
+    if isinstance(first, Batch):
+        predictions, probabilities = _in_slices(works[0], first)
+        rows = first.num_rows
+    else:
+        given = [row for work in works if not isinstance(work.rows, Batch) for row in work.rows]
+        predictions, probabilities = _scored(served, served.reader.batch(given))
+        rows = len(given)
+    answers: list[Answers] = []
+    start = 0
+    for work in works:
+        end = start + work.count
+        chosen = None if probabilities is None else probabilities[start:end]
+        answers.append(Answers(predictions[start:end], chosen, served, rows))
+        start = end
+    return answers
+
+
+def _in_slices(work: Request, batch: Batch) -> tuple[list[Any], list[list[float]] | None]:
+    if batch.num_rows <= SLICE_ROWS:
+        return _scored(work.served, batch)
+    predictions: list[Any] = []
+    probabilities: list[list[float]] = []
+    chances: list[list[float]] | None = None
+    for start in range(0, batch.num_rows, SLICE_ROWS):
+        if work.abandoned:
+            raise TimeoutError
+        part = batch.slice(start, min(SLICE_ROWS, batch.num_rows - start))
+        found, chances = _scored(work.served, part)
+        predictions += found
+        probabilities += chances or []
+    return predictions, None if chances is None else probabilities
+
+
+def _scored(served: Served, batch: Batch) -> tuple[list[Any], list[list[float]] | None]:
+    predictor = served.version.predictor
+    if predictor.classes is None:
+        return predictor.answer(batch).tolist(), None
+    chances = predictor.answer(batch, "predict_proba")
+    return predictor.model.classes_[np.argmax(chances, axis=1)].tolist(), chances.tolist()
+
+
+def _reason(work: Request, error: Exception) -> Exception:
+    """Why a request has no answer: which of its rows are bad, if that is why."""
+    if work.abandoned or not isinstance(error, OutgrowError):
+        return error
+    try:
+        batch = work.rows if isinstance(work.rows, Batch) else work.served.reader.batch(work.rows)
+        reasons = work.served.version.predictor.sift(batch, most=MAX_ITEMS).reasons
+    except Exception:
+        reasons = {}
+    if not reasons:
+        return RowsError(str(error))
+    row, reason = min(reasons.items())
+    return RowsError(
+        f"Row {row} cannot be scored: {reason}", rows={str(place): said for place, said in reasons.items()}
+    )
