@@ -21,6 +21,9 @@ from sessions import classic_session
 
 # read when MLflow is imported, and by the processes it starts
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+collect_ignore = ["peer"]
+"""scikit-learn's tests have a command of their own, `python -m pytest -p swap`; see tests/peer."""
+
 MODE = os.environ.get("OUTGROW_TEST_SPARK", "classic")
 """Which Spark the tests use: 'classic', a session in this process; 'cluster', a standalone master with two
 workers; or 'connect', a Connect server. The last two have processes of their own."""

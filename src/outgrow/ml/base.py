@@ -55,6 +55,10 @@ class Estimator(BaseEstimator):
     ranks_differ: ClassVar[dict[str, str]] = {}
     """Checks of `outgrow.testing` that do not hold on several ranks, with the reason."""
 
+    without_effect: ClassVar[tuple[str, ...]] = ()
+    """Parameters that scikit-learn's class of this name has and that change nothing here, such as `n_jobs`:
+    they are accepted, so that code can stay as it is."""
+
     _frees_lock: ClassVar[bool] = False
     """Whether Python's lock is free while it learns, so that threads suffice to learn several at once."""
 

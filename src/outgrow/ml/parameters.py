@@ -6,6 +6,8 @@ from collections.abc import Collection
 from numbers import Integral, Real
 from typing import Any
 
+import numpy as np
+
 from outgrow.errors import ParameterError
 
 
@@ -47,6 +49,30 @@ def one_of(owner: Any, name: str, allowed: Collection[Any]) -> None:
     value = getattr(owner, name)
     if not any(value is item or (isinstance(item, str) and value == item) for item in allowed):
         _refuse(owner, name, "one of " + ", ".join(map(repr, allowed)))
+
+
+def random_state(owner: Any) -> None:
+    """`random_state` is a whole number, None, or one of NumPy's sources of random numbers."""
+    value = owner.random_state
+    if not isinstance(value, np.random.RandomState | np.random.Generator):
+        integer(owner, "random_state", low=0, none=True)
+
+
+def seed(random_state: Any) -> int:
+    """The number behind a `random_state`: None is 0, and a source of random numbers gives its next one.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from outgrow.ml.parameters import seed
+    >>> seed(None), seed(7), seed(np.random.RandomState(0)) == seed(np.random.RandomState(0))
+    (0, 7, True)
+    """
+    if isinstance(random_state, np.random.RandomState):
+        return int(random_state.randint(np.iinfo(np.int32).max))
+    if isinstance(random_state, np.random.Generator):
+        return int(random_state.integers(np.iinfo(np.int32).max))
+    return int(random_state or 0)
 
 
 def _range(what: str, low: float | None, high: float | None, above: float | None, none: bool) -> str:

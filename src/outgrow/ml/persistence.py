@@ -89,6 +89,8 @@ def _describe_value(value: Any) -> Any:
         return {"tuple" if isinstance(value, tuple) else "list": [_describe_value(item) for item in value]}
     if value is None or isinstance(value, bool | int | float | str | np.ndarray | np.generic):
         return {"value": value}
+    if isinstance(value, np.random.RandomState | np.random.Generator):
+        return {"value": None}  # what it gave is learned; where it stands now is no property of the model
     if isinstance(value, dict):
         return {"dict": [[key, _describe_value(item)] for key, item in value.items()]}
     raise ArtifactError(f"A parameter holds a {type(value).__name__} ({value!r}), which cannot be saved.")

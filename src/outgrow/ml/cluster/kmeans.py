@@ -57,7 +57,7 @@ class KMeans(TransformerMixin, Clusterer):
     fusable = ("n_clusters", "init", "n_init", "random_state")
 
     def __init__(self, n_clusters: int = 8, *, init: Any = "k-means||", n_init: int = 1, max_iter: int = 300,
-                 tol: float = 1e-4, random_state: int | None = None) -> None:  # fmt: skip
+                 tol: float = 1e-4, random_state: Any = None) -> None:  # fmt: skip
         self.n_clusters = n_clusters
         self.init = init
         self.n_init = n_init
@@ -86,6 +86,7 @@ class KMeans(TransformerMixin, Clusterer):
         check.integer(self, "n_init", low=1)
         check.integer(self, "max_iter", low=1)
         check.number(self, "tol", low=0)
+        check.random_state(self)
         if isinstance(self.init, str) and self.init != "k-means||":
             raise ParameterError(
                 f"KMeans(init={self.init!r}): init must be 'k-means||' or an array of centers."
@@ -127,16 +128,15 @@ class KMeans(TransformerMixin, Clusterer):
 
     def _starts(self, view: MatrixView, moments: Moments, fold: int) -> list[Walk]:
         """Each run as it begins."""
-        slack = self.tol * float(moments.variance().mean())
+        slack, seed = self.tol * float(moments.variance().mean()), check.seed(self.random_state)
         return [
-            Walk(fold, self._start(view, moments, run), moments.mean, slack, self.max_iter)
+            Walk(fold, self._start(view, moments, run, seed), moments.mean, slack, self.max_iter)
             for run in range(self.n_init if isinstance(self.init, str) else 1)
         ]
 
-    def _start(self, view: MatrixView, moments: Moments, run: int) -> np.ndarray:
+    def _start(self, view: MatrixView, moments: Moments, run: int, seed: int) -> np.ndarray:
         if isinstance(self.init, str):
-            seed = (self.random_state or 0) + 7919 * run
-            return scalable_start(view, self.n_clusters, moments.mean, seed)
+            return scalable_start(view, self.n_clusters, moments.mean, seed + 7919 * run)
         centers = np.array(self.init, dtype=np.float64)
         if centers.shape != (self.n_clusters, view.width):
             raise ParameterError(

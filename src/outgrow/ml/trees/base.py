@@ -14,7 +14,6 @@ from outgrow.data.batch import Batch, Column, Matrix, is_categorical
 from outgrow.engine.matrix import Block, MatrixView
 from outgrow.engine.shard import Shard
 from outgrow.errors import DataError, ParameterError
-from outgrow.ml import parameters as check
 from outgrow.ml.base import Classifier, Model, Regressor, Task
 from outgrow.ml.trees.booster import answers, cached_nodes, grow, restored
 from outgrow.ml.trees.plan import Grown, Plan
@@ -174,10 +173,6 @@ def codes(column: Column, values: list[Any]) -> pa.Array:
     words = encoded.dictionary.to_pylist()
     table = np.array([places.get(word, np.nan) for word in words] + [np.nan])
     return pa.array(table[encoded.indices.fill_null(len(words)).to_numpy(zero_copy_only=False)])
-
-
-def check_seed(owner: Any) -> None:
-    check.integer(owner, "random_state", low=0, none=True)
 
 
 def _is_text(column: Column) -> bool:

@@ -8,7 +8,7 @@ import numpy as np
 
 from outgrow.engine.matrix import MatrixView
 from outgrow.ml import parameters as check
-from outgrow.ml.trees.base import MaxFeatures, TreeClassifier, TreeModel, TreeRegressor, check_seed
+from outgrow.ml.trees.base import MaxFeatures, TreeClassifier, TreeModel, TreeRegressor
 from outgrow.ml.trees.plan import Plan
 from outgrow.ml.weights import ClassWeight
 
@@ -29,7 +29,7 @@ class _Boosting(TreeModel):
     early_stopping: bool
     validation_fraction: float
     n_iter_no_change: int
-    random_state: int | None
+    random_state: Any
 
     def _check_parameters(self) -> None:
         check.integer(self, "n_estimators", low=1)
@@ -43,7 +43,7 @@ class _Boosting(TreeModel):
         check.one_of(self, "early_stopping", [True, False])
         check.number(self, "validation_fraction", above=0, high=0.9)
         check.integer(self, "n_iter_no_change", low=1)
-        check_seed(self)
+        check.random_state(self)
 
     def _from_raw(self, raw: np.ndarray) -> np.ndarray:
         """What the trees say as the model answers it."""
@@ -59,7 +59,7 @@ class _Boosting(TreeModel):
                 int(self.n_estimators),
                 held_out=float(self.validation_fraction) if stop else 0.0,
                 patience=int(self.n_iter_no_change) if stop else 0,
-                seed=int(self.random_state or 0),
+                seed=check.seed(self.random_state),
                 kinds=self._kinds,
                 told=None if tell is None else lambda share, raw: tell(share, self._from_raw(raw)),
                 **plan,
@@ -77,7 +77,7 @@ class _Boosting(TreeModel):
             "min_child_weight": float(self.min_child_weight),
             "reg_lambda": float(self.l2_regularization),
             "reg_alpha": float(self.l1_regularization),
-            "seed": int(self.random_state or 0),
+            "seed": check.seed(self.random_state),
             **self._shape(width, self.max_depth, self.max_bins),
         }
 
@@ -157,7 +157,7 @@ class GradientBoostingClassifier(_Boosting, TreeClassifier):
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 10,
         class_weight: ClassWeight = None,
-        random_state: int | None = None,
+        random_state: Any = None,
     ) -> None:
         self.n_estimators = n_estimators
         self.learning_rate = learning_rate
@@ -252,7 +252,7 @@ class GradientBoostingRegressor(_Boosting, TreeRegressor):
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 10,
-        random_state: int | None = None,
+        random_state: Any = None,
     ) -> None:
         self.n_estimators = n_estimators
         self.learning_rate = learning_rate

@@ -10,7 +10,7 @@ import numpy as np
 
 from outgrow.engine.matrix import Block, MatrixView
 from outgrow.ml import parameters as check
-from outgrow.ml.trees.base import MaxFeatures, TreeClassifier, TreeModel, TreeRegressor, check_seed
+from outgrow.ml.trees.base import MaxFeatures, TreeClassifier, TreeModel, TreeRegressor
 from outgrow.ml.trees.plan import Plan
 from outgrow.ml.weights import ClassWeight
 
@@ -30,7 +30,7 @@ class _Forest(TreeModel):
     min_samples_leaf: int
     max_samples: float | None
     max_bins: int
-    random_state: int | None
+    random_state: Any
 
     def _check_parameters(self) -> None:
         check.integer(self, "n_estimators", low=1)
@@ -39,7 +39,7 @@ class _Forest(TreeModel):
         check.integer(self, "min_samples_leaf", low=1)
         check.number(self, "max_samples", above=0, high=1, none=True)
         check.integer(self, "max_bins", low=2)
-        check_seed(self)
+        check.random_state(self)
 
     def _plant(
         self, view: MatrixView, label: Callable[[Block], np.ndarray], factors: np.ndarray | None = None
@@ -55,7 +55,7 @@ class _Forest(TreeModel):
             "colsample_bynode": self._share_of_features(view.width),
             # every leaf has a row: only a larger least count is left to XGBoost, which counts weight
             "min_child_weight": 0.0 if self.min_samples_leaf == 1 else float(self.min_samples_leaf),
-            "seed": int(self.random_state or 0),
+            "seed": check.seed(self.random_state),
             **self._shape(view.width, self.max_depth, self.max_bins),
         }
         self._grow(view, Plan(growth, 1, label, factors=factors, kinds=self._kinds))
@@ -114,7 +114,7 @@ class RandomForestClassifier(_Forest, TreeClassifier):
         max_samples: float | None = None,
         max_bins: int = 256,
         class_weight: ClassWeight = None,
-        random_state: int | None = None,
+        random_state: Any = None,
     ) -> None:
         self.n_estimators = n_estimators
         self.max_depth = max_depth
@@ -187,7 +187,7 @@ class RandomForestRegressor(_Forest, TreeRegressor):
         min_samples_leaf: int = 1,
         max_samples: float | None = None,
         max_bins: int = 256,
-        random_state: int | None = None,
+        random_state: Any = None,
     ) -> None:
         self.n_estimators = n_estimators
         self.max_depth = max_depth

@@ -1,0 +1,115 @@
+"""A pytest plugin: scikit-learn's own tests meet outgrow's classes under scikit-learn's names.
+
+While a file of tests is imported, the classes it is about are ours wherever it may import them from. A test
+counts when it makes one of them, or tries to.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sklearn.model_selection
+from sklearn.utils import all_estimators
+
+import outgrow as og
+
+ROOT = Path(sklearn.__file__).resolve().parent
+_HIST = {
+    "HistGradientBoostingClassifier": "GradientBoostingClassifier",
+    "HistGradientBoostingRegressor": "GradientBoostingRegressor",
+}
+FILES = {
+    "cluster/tests/test_k_means.py": ["KMeans"],
+    "decomposition/tests/test_pca.py": ["PCA"],
+    "ensemble/_hist_gradient_boosting/tests/test_gradient_boosting.py": [*_HIST],
+    "ensemble/_hist_gradient_boosting/tests/test_monotonic_constraints.py": [*_HIST],
+    "ensemble/_hist_gradient_boosting/tests/test_warm_start.py": [*_HIST],
+    "ensemble/tests/test_forest.py": ["RandomForestClassifier", "RandomForestRegressor"],
+    "ensemble/tests/test_gradient_boosting.py": ["GradientBoostingClassifier", "GradientBoostingRegressor"],
+    "impute/tests/test_impute.py": ["SimpleImputer"],
+    "linear_model/tests/test_base.py": ["LinearRegression"],
+    "linear_model/tests/test_coordinate_descent.py": ["ElasticNet"],
+    "linear_model/tests/test_sparse_coordinate_descent.py": ["ElasticNet"],
+    "linear_model/tests/test_logistic.py": ["LogisticRegression"],
+    "linear_model/tests/test_ridge.py": ["Ridge"],
+    "model_selection/tests/test_split.py": ["KFold", "GroupKFold", "StratifiedKFold"],
+    "preprocessing/tests/test_data.py": ["StandardScaler"],
+    "preprocessing/tests/test_encoders.py": ["OneHotEncoder", "OrdinalEncoder"],
+    "tests/test_dummy.py": ["DummyClassifier", "DummyRegressor"],
+    "tests/test_pipeline.py": ["Pipeline"],
+}
+"""The files of scikit-learn's tests, and the classes each is about."""
+
+_made: set[str] = set()
+_results: dict[str, str] = {}
+
+
+def ours(name: str) -> type:
+    """The class of outgrow that stands for one of scikit-learn's; it notes that it was asked for."""
+    base = getattr(og, _HIST.get(name, name))
+
+    def new(cls: type, *args: Any, **kwargs: Any) -> Any:
+        _made.add(name)
+        return object.__new__(cls)
+
+    return type(name, (base,), {"__new__": new, "__module__": base.__module__, "__doc__": base.__doc__})
+
+
+@contextmanager
+def swapped(names: list[str]) -> Iterator[None]:
+    """In every module of scikit-learn that is loaded, its classes of these names are ours."""
+    known = {**dict(all_estimators()), **vars(sklearn.model_selection)}
+    theirs = {name: known[name] for name in names}
+    changed = []
+    for module in [each for name, each in sys.modules.items() if name.startswith("sklearn")]:
+        for name, theirs_ in theirs.items():
+            if name in OURS and vars(module).get(name) is theirs_:
+                changed.append((module, name, theirs_))
+                setattr(module, name, OURS[name])
+    try:
+        yield
+    finally:
+        for module, name, theirs_ in changed:
+            setattr(module, name, theirs_)
+
+
+OURS = {name: ours(name) for names in FILES.values() for name in names if hasattr(og, _HIST.get(name, name))}
+
+
+class SwappedModule(pytest.Module):
+    """A file of tests that is imported while our classes stand in for theirs."""
+
+    def collect(self) -> Any:
+        with swapped(FILES.get(str(self.path.resolve().relative_to(ROOT)), [])):
+            self.obj  # noqa: B018  imports it
+        return super().collect()
+
+
+def pytest_pycollect_makemodule(module_path: Path, parent: Any) -> Any:
+    return SwappedModule.from_parent(parent, path=module_path)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    _made.clear()
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.when == "call" and _made:
+        _results[report.nodeid] = report.outcome
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    where = session.config.getoption("--peer-results")
+    if where:
+        Path(where).write_text(json.dumps(_results, indent=0, sort_keys=True))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--peer-results", default="", help="a file for the outcome of each test that counts")
