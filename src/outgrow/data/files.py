@@ -20,6 +20,7 @@ import pyarrow.fs as pafs
 
 from outgrow._optional import optional
 from outgrow.data.batch import Batch
+from outgrow.data.ipc import READ_ERRORS, validated
 from outgrow.data.names import check_names
 from outgrow.data.schema import difference
 from outgrow.data.source import BATCH_ROWS, Piece, batch_rows, empty_batch
@@ -73,7 +74,8 @@ class FilePiece:
         self, columns: Sequence[str] | None, where: pc.Expression | None, *, encoded: bool = False
     ) -> Iterator[Batch]:
         options: dict[str, Any] = {"use_threads": False, "batch_size": self.batch_rows, "batch_readahead": 1}
-        if where is not None:
+        unchecked = isinstance(self.fragment.format, ds.IpcFileFormat)
+        if where is not None and not unchecked:
             options["filter"] = where
         if columns is not None:
             options["columns"] = list(columns)
@@ -81,10 +83,18 @@ class FilePiece:
         try:
             part = fragment if self.group is None else fragment.subset(row_group_ids=[self.group])
             for batch in part.to_batches(schema=schema, **options):
+                if unchecked:
+                    batch = _checked(batch, where)
                 if batch.num_rows:
                     yield Batch.from_arrow(batch)
-        except (pa.ArrowInvalid, OSError) as error:
+        except (*READ_ERRORS, DataError) as error:
             raise _unreadable(self.fragment.path, error) from error
+
+
+def _checked(batch: pa.RecordBatch, where: pc.Expression | None) -> pa.RecordBatch:
+    """The rows of a batch that are wanted; nothing looks at its values before they are validated."""
+    validated(batch)
+    return batch if where is None else batch.filter(where)
 
 
 class FilesSource:
@@ -98,10 +108,12 @@ class FilesSource:
     def _open(self, files: list[str]) -> Any:
         partitioning = ds.partitioning(flavor="hive")
         try:
-            return ds.dataset(
+            found = ds.dataset(
                 files, filesystem=self.filesystem, format=_reader(self.format), partitioning=partitioning
             )
-        except (pa.ArrowInvalid, OSError) as error:
+            check_names(found.schema.names, files[0])
+            return found
+        except READ_ERRORS as error:
             if "duplicate field names" in str(error):
                 raise SchemaError(
                     f"{files[0]} has several columns of one name. "
@@ -116,9 +128,7 @@ class FilesSource:
 
     @property
     def schema(self) -> pa.Schema:
-        schema = self.arrow_dataset.schema
-        check_names(schema.names, str(self.arrow_dataset.files[0]))
-        return schema
+        return self.arrow_dataset.schema
 
     def example(self) -> Batch:
         return empty_batch(self.schema)
@@ -191,7 +201,7 @@ def _dictionaries(fragment: Any, schema: pa.Schema) -> list[str]:
 def _physical_schema(fragment: Any) -> pa.Schema:
     try:
         return fragment.physical_schema
-    except (pa.ArrowInvalid, OSError) as error:
+    except READ_ERRORS as error:
         raise _unreadable(fragment.path, error) from error
 
 
