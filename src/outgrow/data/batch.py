@@ -16,6 +16,7 @@ import pyarrow as pa
 import scipy.sparse as sp
 
 from outgrow.data.names import check_free
+from outgrow.data.plain import plain_array
 from outgrow.errors import ColumnNotFoundError, SchemaError
 
 MAX_EXPANDED = 10_000
@@ -62,14 +63,10 @@ class Batch:
 
     @classmethod
     def from_arrow(cls, batch: pa.RecordBatch) -> Batch:
-        return cls(
-            dict(
-                zip(
-                    batch.schema.names, map(_matrix_if_vector, batch.columns, batch.schema.names), strict=True
-                )
-            ),
-            batch.num_rows,
-        )
+        """The columns in their plain types (see `data/plain.py`), vectors as matrices."""
+        names = batch.schema.names
+        columns = map(_matrix_if_vector, map(plain_array, batch.columns), names)
+        return cls(dict(zip(names, columns, strict=True)), batch.num_rows)
 
     @classmethod
     def joined(cls, batches: Sequence[Batch]) -> Batch:

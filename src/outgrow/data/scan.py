@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from outgrow.data.batch import Batch, Matrix
 from outgrow.data.hashing import row_hash, unit
 from outgrow.data.names import check_names, numbered
+from outgrow.data.plain import plain_schema
 from outgrow.data.source import Piece, Source
 from outgrow.errors import ColumnNotFoundError
 
@@ -106,7 +107,7 @@ class Scan:
 
     @property
     def schema(self) -> pa.Schema:
-        schema = self.source.schema
+        schema = plain_schema(self.source.schema)
         for step in self.steps:
             if isinstance(step, Apply):
                 schema = step.schema

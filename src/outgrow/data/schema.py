@@ -1,33 +1,35 @@
-"""The schema contract: names and types that were promised, and how what came differs."""
+"""The schema contract: names and kinds that were promised, and how what came differs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from outgrow.data.batch import is_categorical, is_numeric, is_vector
-from outgrow.errors import SchemaError
+from outgrow.data.batch import Batch, Matrix
+from outgrow.data.kind import NUMBER, Kind
+from outgrow.errors import DataError, SchemaError
 
-
-def kind_of(type: pa.DataType) -> str:
-    """The type of a column as an estimator sees it; fit and predict may get different types of one kind."""
-    if is_numeric(type):
-        return "number"
-    if is_categorical(type) or pa.types.is_null(type):
-        return "category"
-    if is_vector(type):
-        return f"vector[{type.list_size}]"
-    if pa.types.is_date(type) or pa.types.is_timestamp(type):
-        return "time"
-    return str(type)
+_SHOWN = 5
 
 
-def kinds_of(schema: pa.Schema) -> dict[str, str]:
-    return {field.name: kind_of(field.type) for field in schema}
+def kinds_of(schema: pa.Schema) -> dict[str, Kind]:
+    return {field.name: Kind.of(field.type) for field in schema}
 
 
-def check_kinds(expected: Mapping[str, str], schema: pa.Schema, what: str) -> None:
+def wrong_columns(expected: Mapping[str, Kind], schema: pa.Schema) -> dict[str, pa.DataType | None]:
+    """The expected columns that a schema lacks (None) or has in a type that cannot become their kind."""
+    types = {field.name: field.type for field in schema}
+    return {
+        name: types.get(name)
+        for name, kind in expected.items()
+        if name not in types or not _can_become(types[name], kind)
+    }
+
+
+def check_kinds(expected: Mapping[str, Kind], schema: pa.Schema, what: str) -> None:
     """Refuse a schema that lacks an expected column or has it in another kind; further columns are ignored.
 
     Raises
@@ -35,16 +37,100 @@ def check_kinds(expected: Mapping[str, str], schema: pa.Schema, what: str) -> No
     SchemaError
         With the difference, a line a column.
     """
-    found = kinds_of(schema)
-    lines = [f"  - {name}: {kind}  (missing)" for name, kind in expected.items() if name not in found]
-    lines += [
-        f"  ~ {name}: expected {kind}, found {schema.field(name).type}"
-        for name, kind in expected.items()
-        if name in found and found[name] != kind and not _null_number(schema.field(name).type, kind)
+    lines = [
+        f"  - {name}: {expected[name]}  (missing)"
+        if type is None
+        else f"  ~ {name}: expected {expected[name]}, found {type}"
+        for name, type in wrong_columns(expected, schema).items()
     ]
     if lines:
+        found = kinds_of(schema)
         extra = [f"  + {name}: {kind}  (not used)" for name, kind in found.items() if name not in expected]
         raise SchemaError(f"{what} was fitted on other columns:\n" + "\n".join(lines + extra))
+
+
+@dataclass(frozen=True)
+class Conform:
+    """`conformed` as a function of batches."""
+
+    kinds: Mapping[str, Kind]
+
+    def __call__(self, batch: Batch) -> Batch:
+        return conformed(batch, self.kinds)
+
+
+def conformed(batch: Batch, kinds: Mapping[str, Kind]) -> Batch:
+    """A batch whose columns have the promised kinds.
+
+    Categories of numbers may come as numbers or as text that says them; categories may come where numbers
+    are promised.
+
+    Raises
+    ------
+    DataError
+        When a value is none of those that the kind of its column has.
+    """
+    changed = dict(_changed(batch, kinds))
+    return batch.with_columns(changed) if changed else batch
+
+
+def _changed(batch: Batch, kinds: Mapping[str, Kind]) -> Iterator[tuple[str, pa.Array]]:
+    for name, kind in kinds.items():
+        column = batch[name]
+        if kind == NUMBER:
+            if not isinstance(column, Matrix) and pa.types.is_dictionary(column.type):
+                yield name, column.dictionary_decode()
+        elif kind.values is not None:
+            assert not isinstance(column, Matrix)
+            if Kind.of(column.type) != kind:
+                yield name, _categories(column, kind, name)
+
+
+def _categories(column: pa.Array, kind: Kind, name: str) -> pa.Array:
+    """Numbers, or text that says them, as categories of numbers."""
+    values = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+    if pa.types.is_floating(values.type):
+        values = pc.if_else(pc.is_nan(values), None, values)
+    found = _parsed(values, kind)
+    if found is None:
+        bad = [
+            word for word in pc.unique(values) if _parsed(pa.array([word.as_py()], values.type), kind) is None
+        ]
+        shown = ", ".join(repr(word.as_py()) for word in bad[:_SHOWN])
+        raise DataError(
+            f"Column {name!r} holds categories, each {kind.form.noun}; {shown} is none. Correct those values."
+        )
+    return found.dictionary_encode()
+
+
+def _parsed(values: pa.Array, kind: Kind) -> pa.Array | None:
+    """The values in the type of a kind; None where one of them has no equal there."""
+    text = pa.types.is_string(values.type)
+    if (
+        text
+        and kind.values == "integer"
+        and not _all(pc.match_substring_regex(values, kind.form.json["pattern"]))
+    ):
+        return None
+    try:
+        found = values.cast(kind.form.arrow)
+        same = text or pa.types.is_null(values.type) or _all(pc.equal(found.cast(values.type), values))
+    except pa.ArrowInvalid:
+        return None
+    return found if same else None
+
+
+def _all(truth: pa.Array) -> bool:
+    return pc.all(truth).as_py() is not False
+
+
+def _can_become(type: pa.DataType, kind: Kind) -> bool:
+    found = Kind.of(type)
+    if found == kind or pa.types.is_null(type):
+        return True
+    if kind == NUMBER:
+        return found.values is not None
+    return kind.values is not None and found.base in ("number", "category")
 
 
 def difference(expected: pa.Schema, found: pa.Schema) -> str:
@@ -59,7 +145,3 @@ def difference(expected: pa.Schema, found: pa.Schema) -> str:
         if name in right and right[name] != kind
     ]
     return "\n".join(lines)
-
-
-def _null_number(type: pa.DataType, kind: str) -> bool:
-    return bool(pa.types.is_null(type) and kind == "number")

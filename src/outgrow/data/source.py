@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from outgrow.data.batch import Batch, Matrix, is_sparse, matrix_columns, vector_names
 from outgrow.data.names import check_names
+from outgrow.data.plain import plain_schema, plain_table
 
 BATCH_ROWS = 65_536
 BATCH_BYTES = 8 << 20
@@ -75,7 +76,7 @@ class TablePiece:
     def batches(
         self, columns: Sequence[str] | None, where: pc.Expression | None, *, encoded: bool = False
     ) -> Iterator[Batch]:
-        table = self.table if where is None else self.table.filter(where)
+        table = self.table if where is None else plain_table(self.table).filter(where)
         table = table if columns is None else table.select(list(columns))
         for batch in table.to_batches(batch_rows(table.nbytes, table.num_rows)):
             yield Batch.from_arrow(batch)
@@ -203,4 +204,4 @@ def batch_rows(nbytes: int, rows: int) -> int:
 
 def empty_batch(schema: pa.Schema) -> Batch:
     """A batch of this schema without rows."""
-    return Batch.from_arrow(pa.RecordBatch.from_pylist([], schema=schema))
+    return Batch.from_arrow(pa.RecordBatch.from_pylist([], schema=plain_schema(schema)))

@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 
 from outgrow.data.batch import Batch, Matrix, is_categorical, is_numeric, numbers
 from outgrow.data.hashing import column_hash
+from outgrow.data.kind import Kind
 from outgrow.data.scan import Scan
-from outgrow.data.schema import kind_of
 from outgrow.engine.shard import Shard
 from outgrow.stats.counts import DistinctCount
 from outgrow.stats.moments import PairMoments, ShapeMoments
@@ -195,7 +195,7 @@ def _describe(name: str, kind: pa.DataType, state: ColumnState) -> ColumnProfile
         known |= {"min": _moment(state.low), "max": _moment(state.high)}
     if state.shape is not None and state.quantiles is not None:
         known |= _numbers_of(state.shape, state.quantiles)
-    return ColumnProfile(name, str(kind), kind_of(kind), state.rows - state.missing, state.missing, **known)
+    return ColumnProfile(name, str(kind), Kind.of(kind), state.rows - state.missing, state.missing, **known)
 
 
 def _numbers_of(shape: ShapeMoments, sketch: QuantileSketch) -> dict[str, Any]:

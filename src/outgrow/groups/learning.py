@@ -240,7 +240,7 @@ class Learner:
 
     def _refuse_vectors(self) -> None:
         kinds = kinds_of(self.rows.schema).items()
-        vectors = [name for name, kind in kinds if kind.startswith(("vector", "fixed_size"))]
+        vectors = [name for name, kind in kinds if kind.width is not None]
         if vectors:
             raise SchemaError(
                 f"Columns {vectors} hold vectors. Give each number a column of its own for PerGroup."

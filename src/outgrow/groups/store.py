@@ -11,6 +11,7 @@ import numpy as np
 from sklearn.base import clone
 
 from outgrow.data.batch import Batch
+from outgrow.data.kind import NUMBER
 from outgrow.engine.matrix import check_finite
 from outgrow.groups.inner import Inner
 from outgrow.groups.payload import expanded
@@ -101,7 +102,7 @@ class StackedModels:
 
     def _promised(self) -> dict[str, Any]:
         names = np.array(self.features, dtype=object)
-        columns = dict.fromkeys(self.features, "number")
+        columns = dict.fromkeys(self.features, NUMBER)
         return {"columns_": columns, "n_features_in_": len(names), "feature_names_in_": names}
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from sklearn.base import is_classifier
 
 from outgrow.artifact import new_directory
-from outgrow.data.schema import kind_of
+from outgrow.data.kind import NUMBER, Kind
 from outgrow.engine.dataset import Dataset, Engine
 from outgrow.engine.events import listen
 from outgrow.errors import DataError, OutputExistsError, SchemaError
@@ -82,8 +82,8 @@ class _JobRun:
         return rows
 
     def _check_target(self, rows: Dataset) -> None:
-        kind = kind_of(rows.schema.field(self.job.target).type)
-        if not is_classifier(self.loaded.pipeline) and kind != "number":
+        kind = Kind.of(rows.schema.field(self.job.target).type)
+        if not is_classifier(self.loaded.pipeline) and kind != NUMBER:
             raise SchemaError(
                 f"target {self.job.target!r} is a {kind}; {self.job.model.name} predicts numbers. "
                 "Choose a classifier, or another target."

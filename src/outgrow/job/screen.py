@@ -9,6 +9,7 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
+from outgrow.data.kind import NUMBER
 from outgrow.engine.profile import ColumnProfile, Profile
 from outgrow.job.doctor import Finding
 from outgrow.job.record import MODEL, REPORT, SCORES, Outcome
@@ -72,6 +73,6 @@ def findings_table(findings: Sequence[Finding]) -> Table:
 def _cells(column: ColumnProfile, rows: int) -> list[str]:
     median = column.quantiles[0.5] if column.quantiles else None
     values = [column.mean, column.std, column.min, median, column.max]
-    top = ", ".join(value for value, _ in column.top[:3]) if column.kind != "number" else ""
+    top = ", ".join(value for value, _ in column.top[:3]) if column.kind != NUMBER else ""
     missing = say.share(column.missing / rows) if rows else ""
     return [column.name, column.type, missing, say.number(column.distinct), *map(say.number, values), top]

@@ -20,7 +20,9 @@ from sklearn.base import BaseEstimator, ClassifierMixin, ClusterMixin, Regressor
 from sklearn.utils.validation import check_is_fitted
 
 from outgrow.data.batch import Batch, Column, Matrix, is_sparse
-from outgrow.data.schema import kind_of
+from outgrow.data.kind import Kind, read_kinds
+from outgrow.data.schema import conformed
+from outgrow.data.source import empty_batch
 from outgrow.engine.folded import FoldedView
 from outgrow.engine.matrix import MatrixSpec, MatrixView, check_finite
 from outgrow.engine.shard import Shard
@@ -119,7 +121,7 @@ class Estimator(BaseEstimator):
             if name.endswith("_") and not name.startswith("_") and name != "fit_record_"
         }
 
-    def _expect(self, columns: dict[str, str]) -> None:
+    def _expect(self, columns: dict[str, Kind]) -> None:
         """Note the columns (name to kind) that later calls must bring."""
         self.columns_ = columns
         self.n_features_in_ = len(columns)
@@ -127,6 +129,8 @@ class Estimator(BaseEstimator):
 
     def _restore(self, learned: dict[str, Any]) -> None:
         self.__dict__.update(learned)
+        if "columns_" in learned:
+            self.columns_ = read_kinds(learned["columns_"])
         self._restored()
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
@@ -497,23 +501,16 @@ def column_names(batch: Batch) -> np.ndarray:
     return np.array(names, dtype=object)
 
 
-def kinds_of(example: Batch, task: Task) -> dict[str, str]:
+def kinds_of(example: Batch, task: Task) -> dict[str, Kind]:
     """The features of a batch, name to kind."""
     return {name: _kind(example[name]) for name in task.features(example)}
 
 
-def _kind(column: Column) -> str:
-    return f"vector[{column.width}]" if isinstance(column, Matrix) else kind_of(column.type)
+def _kind(column: Column) -> Kind:
+    return Kind.vector(column.width) if isinstance(column, Matrix) else Kind.of(column.type)
 
 
-def promised_example(columns: Mapping[str, str]) -> Batch:
+def promised_example(columns: Mapping[str, Kind]) -> Batch:
     """A batch without rows, with the columns (name to kind) that a fit promised."""
-    return Batch({name: _empty(name, kind) for name, kind in columns.items()}, 0)
-
-
-def _empty(name: str, kind: str) -> Any:
-    if kind.startswith("vector["):
-        width = int(kind[7:-1])
-        return Matrix(np.zeros((0, width)), tuple(f"{name}_{j}" for j in range(width)))
-    types: dict[str, Any] = {"number": pa.float64(), "category": pa.string(), "time": pa.timestamp("us")}
-    return pa.array([], types.get(kind, pa.string()))
+    schema = pa.schema([(name, kind.form.arrow or pa.string()) for name, kind in columns.items()])
+    return conformed(empty_batch(schema), columns)

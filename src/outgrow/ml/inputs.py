@@ -17,9 +17,10 @@ from sklearn.utils.validation import (
 )
 
 from outgrow.data.batch import Batch, Matrix, is_numeric, is_sparse
+from outgrow.data.kind import Kind
 from outgrow.data.names import numbered
 from outgrow.data.scan import Scan, check_columns
-from outgrow.data.schema import check_kinds, kinds_of
+from outgrow.data.schema import Conform, check_kinds, kinds_of
 from outgrow.data.source import ArraySource, Source, TableSource, array_source
 from outgrow.engine.dataset import Dataset, as_table
 from outgrow.engine.local import Local
@@ -77,7 +78,7 @@ def open_training(estimator: Any, X: Any, y: Any, sample_weight: Any, *, reset: 
     if reset:
         _promise(estimator, X, opened)
     elif is_table(X):
-        check_kinds(estimator.columns_, opened.dataset.schema, type(estimator).__name__)
+        opened = replace(opened, dataset=_as_promised(estimator, opened.dataset))
     return opened
 
 
@@ -92,8 +93,15 @@ def open_rows(estimator: Any, X: Any) -> Dataset:
         if not hasattr(estimator, "feature_names_in_"):
             table = as_table(X).rename_columns(list(estimator.columns_))
             rows = Dataset(Scan(TableSource(table)), Local())
-    check_kinds(estimator.columns_, rows.schema, type(estimator).__name__)
-    return rows
+    return _as_promised(estimator, rows)
+
+
+def _as_promised(estimator: Any, rows: Dataset) -> Dataset:
+    """Rows whose columns have the kinds that they had at fit."""
+    columns, types = estimator.columns_, rows.schema
+    check_kinds(columns, types, type(estimator).__name__)
+    others = {name: kind for name, kind in columns.items() if Kind.of(types.field(name).type) != kind}
+    return rows.map(Conform(others)) if others else rows
 
 
 def is_lazy(X: Any) -> bool:
@@ -197,9 +205,9 @@ def _check_array(estimator: Any, X: Any, *, reset: bool) -> Any:
     )
 
 
-def _as_fitted(values: Any, columns: Mapping[str, str]) -> Any:
+def _as_fitted(values: Any, columns: Mapping[str, Kind]) -> Any:
     """Sparse or dense, as the matrix was that `fit` saw."""
-    sparse = any(kind.startswith("fixed_size_list") or kind.startswith("vector") for kind in columns.values())
+    sparse = any(kind.width is not None for kind in columns.values())
     if sparse and not is_sparse(values):
         return sp.csr_array(values)
     return values.toarray() if is_sparse(values) and not sparse else values

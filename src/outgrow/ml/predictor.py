@@ -19,6 +19,8 @@ import pyarrow as pa
 
 from outgrow import artifact
 from outgrow.data.batch import Batch, matrix_columns
+from outgrow.data.kind import Kind
+from outgrow.data.schema import conformed
 from outgrow.errors import OutgrowError
 from outgrow.ml.foreign import own_session
 
@@ -57,9 +59,9 @@ class Predictor:
         self._before = [step for _, step in steps[:-1]] if steps else []
 
     @property
-    def columns(self) -> dict[str, str]:
+    def columns(self) -> dict[str, Kind]:
         """The columns it needs, name to kind."""
-        found: dict[str, str] = self.fitted.columns_
+        found: dict[str, Kind] = self.fitted.columns_
         return found
 
     @cached_property
@@ -70,6 +72,7 @@ class Predictor:
 
     def answer(self, batch: Batch, method: str = "predict") -> np.ndarray:
         """What a method of the model answers: of shape (rows,), or (rows, classes)."""
+        batch = conformed(batch, self.columns)
         for step in self._before:
             batch = step._transform(batch)
         answered: np.ndarray = self.model._answer(method, batch)

@@ -69,7 +69,7 @@ def save_model(
     document = models.Model() if mlflow_model is None else mlflow_model
     document.signature = signature_of(model) if signature is None else signature
     # what the signature cannot say without refusing rows that the model takes
-    columns = dict(model.columns_)
+    columns = {name: str(kind) for name, kind in model.columns_.items()}
     document.add_flavor(FLAVOR, outgrow_version=version("outgrow"), data="data/model", columns=columns)
     with tempfile.TemporaryDirectory() as folder:
         draft = Path(folder) / "model"

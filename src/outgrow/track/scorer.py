@@ -7,13 +7,13 @@ from typing import Any
 
 import pyarrow as pa
 
+from outgrow.data.kind import Kind
 from outgrow.engine.dataset import as_table
 from outgrow.engine.open import is_spark
 from outgrow.errors import DataError, ParameterError
 from outgrow.ml.base import Estimator
 
 METHODS = ("predict", "predict_proba", "decision_function", "transform")
-TYPES = {"number": pa.float64(), "category": pa.string(), "time": pa.timestamp("us")}
 
 
 class Scorer:
@@ -73,14 +73,15 @@ def methods_of(model: Estimator) -> list[str]:
     return [name for name in METHODS if hasattr(model, name)]
 
 
-def as_promised(frame: Any, columns: Mapping[str, str]) -> pa.Table:
+def as_promised(frame: Any, columns: Mapping[str, Kind]) -> pa.Table:
     """A pandas DataFrame as a table, with types that pandas cannot tell taken from the kinds of the columns.
 
     Lists become the vectors they are, and a column of missing values alone gets the type of its kind.
     """
     table = as_table(frame)
     for place, field in enumerate(table.schema):
-        wanted = _type_of(columns.get(field.name, ""))
+        kind = columns.get(field.name)
+        wanted = None if kind is None else kind.form.arrow
         column = table.column(place)
         if wanted is not None and len(column) and column.null_count == len(column):
             table = table.set_column(place, field.name, pa.nulls(len(column), wanted))
@@ -94,8 +95,3 @@ def _vectors(column: pa.ChunkedArray, name: str, wanted: pa.DataType) -> pa.Chun
         return column.cast(wanted)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise DataError(f"Column {name!r} does not hold a {wanted} in each row: {error}") from error
-
-
-def _type_of(kind: str) -> pa.DataType | None:
-    """The type of the values of a column of this kind; None for kinds that estimators only pass on."""
-    return pa.list_(pa.float64(), int(kind[7:-1])) if kind.startswith("vector[") else TYPES.get(kind)

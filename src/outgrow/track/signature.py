@@ -8,6 +8,7 @@ from typing import Any
 from sklearn.base import is_classifier, is_clusterer
 
 from outgrow._optional import optional
+from outgrow.data.kind import Kind
 from outgrow.ml.base import Estimator
 from outgrow.track.scorer import methods_of
 
@@ -43,17 +44,16 @@ def signature_of(model: Estimator) -> Any:
     )
 
 
-def _inputs(columns: Mapping[str, str]) -> Any:
+def _inputs(columns: Mapping[str, Kind]) -> Any:
     types = optional("mlflow.types", "track")
     return types.Schema([types.ColSpec(_type_of(kind), name) for name, kind in columns.items()])
 
 
-def _type_of(kind: str) -> Any:
+def _type_of(kind: Kind) -> Any:
     schema, types = optional("mlflow.types.schema", "track"), optional("mlflow.types", "track").DataType
-    if kind.startswith("vector["):
+    if kind.form.mlflow == "array":
         return schema.Array(schema.AnyType())
-    known = {"category": types.string, "time": types.datetime}
-    return known.get(kind) or schema.AnyType()
+    return schema.AnyType() if kind.form.mlflow == "any" else types[kind.form.mlflow]
 
 
 def _outputs(model: Any) -> Any:

@@ -10,7 +10,8 @@ from typing import Any
 import pyarrow as pa
 
 from outgrow.data.batch import Batch
-from outgrow.data.schema import check_kinds
+from outgrow.data.kind import Kind
+from outgrow.data.schema import check_kinds, conformed
 from outgrow.engine.spark.frames import spark_schema
 from outgrow.errors import EngineError, ParameterError, SchemaError
 
@@ -25,13 +26,13 @@ class Job:
     """
 
     function: Callable[[Batch], pa.Array]
-    columns: Mapping[str, str]
+    columns: Mapping[str, Kind]
     owner: str
 
     def __call__(self, rows: pa.StructArray) -> pa.Array:
         batch = pa.RecordBatch.from_struct_array(rows)
-        check_kinds(dict(self.columns), batch.schema, self.owner)
-        return self.function(Batch.from_arrow(batch))
+        check_kinds(self.columns, batch.schema, self.owner)
+        return self.function(conformed(Batch.from_arrow(batch), self.columns))
 
 
 class Expression:
@@ -50,9 +51,13 @@ class Expression:
     """
 
     def __init__(
-        self, function: Callable[[Batch], pa.Array], columns: Mapping[str, str], type: pa.DataType, owner: str
+        self,
+        function: Callable[[Batch], pa.Array],
+        columns: Mapping[str, Kind],
+        type: pa.DataType,
+        owner: str,
     ) -> None:
-        vectors = [name for name, kind in columns.items() if kind.startswith("vector[")]
+        vectors = [name for name, kind in columns.items() if kind.width is not None]
         if vectors:
             raise SchemaError(
                 f"Column {vectors[0]!r} holds vectors, which Spark hands to no such function. "

@@ -48,4 +48,4 @@ class AnswerCache:
 
 
 def _hashable(served: Served) -> bool:
-    return not any(kind.startswith("vector[") for kind in served.reader.columns.values())
+    return not any(kind.width is not None for kind in served.reader.columns.values())

@@ -7,7 +7,6 @@ import logging
 import random
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from outgrow.data.batch import Batch
 from outgrow.errors import OutgrowError
@@ -138,11 +137,7 @@ class Deployment:
 def warm_up(served: Served) -> None:
     """Answer one made-up row, so that what is made at the first use is there."""
     predictor = served.version.predictor
-    values: dict[str, Any] = {"number": 0.0, "category": "", "time": None}
-    row = tuple(
-        [0.0] * int(kind[7:-1]) if kind.startswith("vector[") else values.get(kind)
-        for kind in predictor.columns.values()
-    )
+    row = tuple(kind.form.neutral for kind in predictor.columns.values())
     predictor.scores(promised_example(predictor.columns), probabilities=predictor.classes is not None)
     try:
         predictor.scores(served.reader.batch([row]), probabilities=predictor.classes is not None)

@@ -30,14 +30,14 @@ PREDICTION, PROBABILITIES = "prediction", "probabilities"
 
 def metadata(name: str, versions: list[str], served: Served) -> dict[str, Any]:
     """What `GET /v2/models/{name}` says."""
-    kinds = {"number": "FP64", "category": "BYTES", "time": "BYTES"}
-    inputs = []
-    for column, kind in served.reader.columns.items():
-        vector = kind.startswith("vector[")
-        shape = [-1, int(kind[7:-1])] if vector else [-1]
-        inputs.append(
-            {"name": column, "datatype": "FP64" if vector else kinds.get(kind, "BYTES"), "shape": shape}
-        )
+    inputs = [
+        {
+            "name": column,
+            "datatype": kind.form.tensor,
+            "shape": [-1] if kind.width is None else [-1, kind.width],
+        }
+        for column, kind in served.reader.columns.items()
+    ]
     classes = served.version.predictor.classes
     outputs = [{"name": PREDICTION, "datatype": "FP64" if classes is None else _kind(classes), "shape": [-1]}]
     if classes is not None:
@@ -144,7 +144,7 @@ def _named(
     width = shape[1] if len(shape) == 2 else 1
     rows = [values[start : start + width] for start in range(0, len(values), max(1, width))]
     if name in reader.columns:
-        vector = reader.columns[name].startswith("vector[")
+        vector = reader.columns[name].width is not None
         if width != 1 and not vector:
             raise RowsError(f"Input {name!r} is one column; its shape {shape} has {width}.")
         yield name, rows if vector else values

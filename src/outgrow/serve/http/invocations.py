@@ -92,8 +92,8 @@ def _is_names(given: Any) -> bool:
 
 def read_csv(reader: RowReader, body: bytes) -> Query:
     """The rows of a body that is CSV with a line of names."""
-    kinds = {"number": pa.float64(), "category": pa.string()}
-    types = {name: kinds[kind] for name, kind in reader.columns.items() if kind in kinds}
+    columns = reader.columns.items()
+    types = {name: kind.form.arrow for name, kind in columns if kind.base in ("number", "category")}
     options = pyarrow.csv.ConvertOptions(column_types=types, strings_can_be_null=True)
     try:
         table = pyarrow.csv.read_csv(io.BytesIO(body), convert_options=options)

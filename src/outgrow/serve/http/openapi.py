@@ -12,12 +12,6 @@ from typing import Any
 from outgrow.serve.http.rows import msgspec
 from outgrow.serve.http.scoring import Served
 
-_KINDS: dict[str, dict[str, Any]] = {
-    "number": {"type": ["number", "boolean", "null"]},
-    "category": {"type": ["string", "null"]},
-    "time": {"type": ["string", "null"], "format": "date-time"},
-}
-_EXAMPLES: dict[str, Any] = {"number": 1.0, "category": "a", "time": "2026-01-31T12:00:00"}
 _WRONG = {
     "400": "A header is wrong.", "401": "The bearer token is missing or wrong.", "404": "No such model.",
     "413": "The body is too large.", "415": "The media type is not known here.",
@@ -66,24 +60,14 @@ def row_schema(served: Served) -> dict[str, Any]:
     return {
         "type": "object",
         "required": list(columns),
-        "properties": {name: _schema_of(kind) for name, kind in columns.items()},
+        "properties": {name: kind.form.json for name, kind in columns.items()},
         "example": example_row(served),
     }
 
 
 def example_row(served: Served) -> dict[str, Any]:
     """A made-up row."""
-    return {
-        name: [0.0] * int(kind[7:-1]) if kind.startswith("vector[") else _EXAMPLES.get(kind)
-        for name, kind in served.reader.columns.items()
-    }
-
-
-def _schema_of(kind: str) -> dict[str, Any]:
-    if kind.startswith("vector["):
-        width = int(kind[7:-1])
-        return {"type": "array", "items": {"type": "number"}, "minItems": width, "maxItems": width}
-    return _KINDS.get(kind, {})
+    return {name: kind.form.example for name, kind in served.reader.columns.items()}
 
 
 def _plain(name: str, served: Served) -> dict[str, Any]:
@@ -119,12 +103,11 @@ def _infer(served: Served) -> dict[str, Any]:
     tensor = {"type": "object", "required": ["name", "shape", "datatype", "data"], "properties": {
         "name": {"type": "string"}, "datatype": {"type": "string"}, "data": {"type": "array"},
         "shape": {"type": "array", "items": {"type": "integer", "minimum": 0}}}}  # fmt: skip
-    kinds = {"number": "FP64", "category": "BYTES"}
     inputs = [
         {
             "name": name,
             "shape": [1],
-            "datatype": kinds.get(served.reader.columns[name], "FP64"),
+            "datatype": served.reader.columns[name].form.tensor,
             "data": [value],
         }
         for name, value in example_row(served).items()

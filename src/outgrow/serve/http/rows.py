@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property, partial, reduce
+from operator import or_
 from typing import Annotated, Any
 
 import numpy as np
@@ -13,7 +14,9 @@ import pyarrow as pa
 
 from outgrow._optional import optional
 from outgrow.data.batch import Batch, Matrix, matrix_columns, vector_names
-from outgrow.data.schema import kind_of
+from outgrow.data.kind import NUMBER, TIME, Kind
+from outgrow.data.schema import conformed, wrong_columns
+from outgrow.errors import DataError
 
 msgspec = optional("msgspec", "serve")
 
@@ -23,14 +26,8 @@ NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 Row = tuple[Any, ...]
 """The values of a row, in the order of the model's columns; None where there is none."""
 
-_ISO = r"^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:?\d\d)?)?$"
-_TYPES: dict[str, Any] = {
-    "number": float | bool | None,
-    "category": str | None,
-    "time": Annotated[str, msgspec.Meta(pattern=_ISO)] | None,
-}
-_NAMED = {"number": "a number", "category": "text", "time": "a date or time in ISO 8601"}
-_ARROW = {"category": pa.string(), "time": pa.timestamp("us")}
+_EXACT = 2.0**53
+"""From here on, not every whole number is a float64."""
 _SHOWN = 20
 
 
@@ -68,19 +65,19 @@ class RowReader:
     type : of a row as an object in JSON, for `msgspec`; its values come in the order of the columns.
     """
 
-    def __init__(self, columns: Mapping[str, str]) -> None:
+    def __init__(self, columns: Mapping[str, Kind]) -> None:
         self.columns = dict(columns)
         self.names = list(columns)
-        fields = [(f"c{place}", _python_type(kind)) for place, kind in enumerate(columns.values())]
+        fields = [(f"c{place}", _python_type(kind.form.json)) for place, kind in enumerate(columns.values())]
         keys = {f"c{place}": name for place, name in enumerate(columns)}
         self.type: Any = msgspec.defstruct("Row", fields, rename=keys.get, gc=False)
         self._rows: Any = list.__class_getitem__(self.type)
         self._converted = [
             (place, name, _converter(kind))
             for place, (name, kind) in enumerate(columns.items())
-            if kind == "time" or kind.startswith("vector[")
+            if kind == TIME or kind.width is not None
         ]
-        self._only_numbers = all(kind == "number" for kind in columns.values())
+        self._only_numbers = all(kind == NUMBER for kind in columns.values())
 
     @cached_property
     def decoder(self) -> Any:
@@ -133,25 +130,22 @@ class RowReader:
     def batch(self, rows: Sequence[Row]) -> Batch:
         """Rows as a batch."""
         if self._only_numbers:
-            values = np.array(rows, dtype=np.float64).reshape(len(rows), len(self.names))
-            return Batch(matrix_columns(values, self.names), len(rows))
-        columns: dict[str, Any] = {}
+            return Batch(_numbers(rows, self.names), len(rows))
         by_column = list(zip(*rows, strict=True)) or [()] * len(self.names)
-        numeric = [place for place, kind in enumerate(self.columns.values()) if kind == "number"]
-        if numeric:
-            matrix = np.array([by_column[place] for place in numeric], dtype=np.float64).T
-            columns |= matrix_columns(matrix, [self.names[place] for place in numeric])
+        numeric = [place for place, kind in enumerate(self.columns.values()) if kind == NUMBER]
+        chosen = list(zip(*(by_column[place] for place in numeric), strict=True))
+        columns = _numbers(chosen, [self.names[place] for place in numeric]) if numeric else {}
         for (name, kind), found in zip(self.columns.items(), by_column, strict=True):
-            if kind != "number":
+            if kind != NUMBER:
                 columns[name] = _column(name, kind, found)
-        return Batch({name: columns[name] for name in self.names}, len(rows))
+        return conformed(Batch({name: columns[name] for name in self.names}, len(rows)), self.columns)
 
     def _check_width(self, rows: Sequence[Sequence[Any]]) -> None:
         for place, row in enumerate(rows):
             if len(row) != len(self.names):
                 raise RowsError(
                     f"Row {place} has {len(row)} values; the model has {len(self.names)} columns.",
-                    columns=self.columns,
+                    columns=dict(zip(self.names, map(str, self.columns.values()), strict=True)),
                 )
 
     def refusal(self, rows: Sequence[Any], said: str) -> RowsError:
@@ -169,7 +163,7 @@ class RowReader:
             for name in row.keys() & set(self.names):
                 if name not in wrong and not _fits(row[name], self.columns[name]):
                     wrong[name] = {
-                        "expected": _NAMED.get(self.columns[name], self.columns[name]),
+                        "expected": self.columns[name].form.noun,
                         "found": repr(row[name])[:80], "row": place,
                     }  # fmt: skip
         difference = {
@@ -203,48 +197,89 @@ def table_batch(reader: RowReader, table: pa.Table) -> Batch:
     RowsError
         When columns are missing or of another kind.
     """
-    kinds = {field.name: kind_of(field.type) for field in table.schema}
-    missing = [name for name in reader.names if name not in kinds]
+    others = wrong_columns(reader.columns, table.schema)
+    missing = [name for name, found in others.items() if found is None]
     wrong = {
-        name: {"expected": kind, "found": str(table.schema.field(name).type)}
-        for name, kind in reader.columns.items()
-        if name in kinds and kinds[name] != kind and not pa.types.is_null(table.schema.field(name).type)
+        name: {"expected": str(reader.columns[name]), "found": str(found)}
+        for name, found in others.items()
+        if found is not None
     }
     if missing or wrong:
         words = [f"{name} is missing" for name in missing]
         words += [f"{name} is {fault['found']}, not {fault['expected']}" for name, fault in wrong.items()]
         raise RowsError(
             f"The rows do not have the model's columns: {'; '.join(words[:_SHOWN])}.",
-            columns={"missing": missing, "wrong": wrong, "not_used": sorted(set(kinds) - set(reader.names))},
+            columns={
+                "missing": missing,
+                "wrong": wrong,
+                "not_used": sorted(set(table.schema.names) - set(reader.names)),
+            },
         )
     batches = table.select(reader.names).combine_chunks().to_batches()
     schema = table.select(reader.names).schema
     return Batch.from_arrow(batches[0] if batches else pa.RecordBatch.from_pylist([], schema=schema))
 
 
-def _python_type(kind: str) -> Any:
-    return list[float] if kind.startswith("vector[") else _TYPES.get(kind, Any)
+def _python_type(schema: Mapping[str, Any]) -> Any:
+    """The type that `msgspec` checks for a JSON schema of one value."""
+    if not schema:
+        return Any
+    if schema["type"] == "array":
+        return list[float]
+    return reduce(or_, (_scalar_type(name, schema) for name in schema["type"]))
 
 
-def _fits(value: Any, kind: str) -> bool:
+def _scalar_type(name: str, schema: Mapping[str, Any]) -> Any:
+    if name == "integer":
+        low, high = schema["minimum"], schema["maximum"]
+        whole = Annotated[int, msgspec.Meta(ge=low, le=high)]
+        return whole | Annotated[float, msgspec.Meta(ge=low, lt=high, multiple_of=1)]
+    if name == "string" and "pattern" in schema:
+        return Annotated[str, msgspec.Meta(pattern=schema["pattern"])]
+    return {"number": int | float, "boolean": bool, "string": str, "null": None}[name]
+
+
+def _fits(value: Any, kind: Kind) -> bool:
     try:
-        msgspec.convert(value, _python_type(kind))
+        msgspec.convert(value, _python_type(kind.form.json))
     except msgspec.ValidationError:
         return False
     return True
 
 
-def _column(name: str, kind: str, values: Sequence[Any]) -> Any:
-    if kind.startswith("vector["):
-        width = int(kind[7:-1])
-        matrix = np.array(values, dtype=np.float64).reshape(len(values), width)
-        return Matrix(matrix, vector_names(name, width))
-    return pa.array(values, _ARROW.get(kind, pa.string()))
+def _numbers(rows: Sequence[Sequence[Any]], names: Sequence[str]) -> dict[str, Any]:
+    """Columns of numbers as float64; whole numbers that float64 does not tell apart stay as they are."""
+    try:
+        values = np.array(rows, dtype=np.float64).reshape(len(rows), len(names))
+    except OverflowError:
+        raise DataError(f"A whole number among {list(names)} is past the range of float64.") from None
+    columns = matrix_columns(values, names)
+    with np.errstate(invalid="ignore"):
+        large = np.flatnonzero((np.abs(values) >= _EXACT).any(axis=0))
+    return columns | {names[place]: _exact([row[place] for row in rows]) for place in large.tolist()}
 
 
-def _converter(kind: str) -> Callable[[Any], Any]:
+def _exact(values: Sequence[Any]) -> pa.Array:
+    if any(isinstance(value, float) for value in values):
+        return pa.array(values, pa.float64())
+    try:
+        return pa.array(values, pa.decimal128(38, 0))
+    except pa.ArrowInvalid:
+        return pa.array(list(map(float, values)), pa.float64())
+
+
+def _column(name: str, kind: Kind, values: Sequence[Any]) -> Any:
+    if kind.width is not None:
+        matrix = np.array(values, dtype=np.float64).reshape(len(values), kind.width)
+        return Matrix(matrix, vector_names(name, kind.width))
+    if kind.values == "integer":
+        values = [None if value is None else int(value) for value in values]
+    return pa.array(values, kind.form.arrow or pa.string())
+
+
+def _converter(kind: Kind) -> Callable[[Any], Any]:
     """What makes a value of a time or a vector of what JSON has; it raises ValueError."""
-    return _moment if kind == "time" else partial(_vector, int(kind[7:-1]))
+    return _moment if kind.width is None else partial(_vector, kind.width)
 
 
 def _vector(width: int, values: list[float]) -> list[float]:

@@ -22,6 +22,7 @@ import pyarrow as pa
 from outgrow._optional import optional
 from outgrow.artifact import check_free, write_file
 from outgrow.data.batch import numbers
+from outgrow.data.kind import Kind, read_kinds
 from outgrow.engine.dataset import Dataset, as_table
 from outgrow.errors import DataError, ParameterError, SchemaError
 
@@ -140,6 +141,7 @@ class _Asked:
         kinds = next((json.loads(each.value) for each in about if each.key == "outgrow.columns"), None)
         if kinds is None:
             raise ParameterError("The file was not written by outgrow's to_onnx. Export the model with it.")
+        kinds = read_kinds(kinds)
         table = _table(X, kinds)
         if table.num_rows == 0:
             raise DataError("X has no rows to compare answers for. Give some.")
@@ -186,7 +188,7 @@ class _Asked:
         return float(np.median(times))
 
 
-def feeds(table: pa.Table, kinds: Mapping[str, str]) -> dict[str, np.ndarray]:
+def feeds(table: pa.Table, kinds: Mapping[str, Kind]) -> dict[str, np.ndarray]:
     """The columns (name to kind) of a table as inputs of a graph."""
     absent = [name for name in kinds if name not in table.column_names]
     if absent:
@@ -194,17 +196,17 @@ def feeds(table: pa.Table, kinds: Mapping[str, str]) -> dict[str, np.ndarray]:
     return {name: _feed(table[name].combine_chunks(), kind) for name, kind in kinds.items()}
 
 
-def _feed(column: pa.Array, kind: str) -> np.ndarray:
-    if kind == "category":
+def _feed(column: pa.Array, kind: Kind) -> np.ndarray:
+    if kind.form.onnx == "text":
         words = np.empty((len(column), 1), dtype=object)
         words[:, 0] = [word or "" for word in column.to_pylist()]
         return words
-    if kind == "number":
+    if kind.width is None:
         return numbers(column).astype(np.float64).reshape(-1, 1)
     return numbers(column.flatten()).astype(np.float64).reshape(len(column), -1)
 
 
-def _table(X: Any, kinds: Mapping[str, str]) -> pa.Table:
+def _table(X: Any, kinds: Mapping[str, Kind]) -> pa.Table:
     if isinstance(X, Dataset):
         return X.to_arrow()
     if isinstance(X, np.ndarray):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from outgrow.data.kind import Kind
 from outgrow.ml.export.onnx.graph import Graph
 from outgrow.ml.export.refusal import refusal
 
@@ -76,18 +76,15 @@ class Table:
         return Table(self.graph, columns)
 
 
-def opened(graph: Graph, kinds: Mapping[str, str]) -> Table:
+def opened(graph: Graph, kinds: Mapping[str, Kind]) -> Table:
     """The columns a model was fitted on (name to kind), each an input of the graph."""
     return Table(graph, {name: _input(graph, name, kind) for name, kind in kinds.items()})
 
 
-def _input(graph: Graph, name: str, kind: str) -> Column:
-    vector = re.fullmatch(r"vector\[(\d+)\]", kind)
-    if kind == "number" or vector:
-        width = int(vector[1]) if vector else 1
-        return Column(graph.input(name, "number", width), width=width)
-    if kind == "category":
-        return Column(graph.input(name, "text", 1), "text")
+def _input(graph: Graph, name: str, kind: Kind) -> Column:
+    width = kind.width or 1
+    if kind.form.onnx is not None:
+        return Column(graph.input(name, kind.form.onnx, width), kind.form.onnx, width)
     raise refusal(
         "A model",
         f"column {name!r} is of kind {kind}, which is neither text nor a number.",

@@ -20,6 +20,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from outgrow._optional import optional
+from outgrow.data.kind import CATEGORY
 from outgrow.ml.base import Estimator
 from outgrow.ml.export.refusal import refusal
 
@@ -142,10 +143,10 @@ def opened(estimator: Estimator, *, steps: bool) -> Flow:
     Missing text becomes NaN, whether it came as None, NaN or NA.
     """
     kinds = estimator.columns_
-    odd = {name: kind for name, kind in kinds.items() if kind not in ("number", "category")}
+    odd = {name: kind for name, kind in kinds.items() if kind.width or kind.form.onnx is None}
     if odd:
         raise refusal("A model", f"columns {odd} are neither text nor numbers.", "Leave them out, and fit.")
-    names, text = list(kinds), [name for name, kind in kinds.items() if kind == "category"]
+    names, text = list(kinds), [name for name, kind in kinds.items() if kind == CATEGORY]
     framed = hasattr(estimator, "feature_names_in_")
     places: Mapping[str, Any] = dict(zip(names, names if framed else range(len(names)), strict=True))
     flow = Flow({n: Part([places[n]], n in text) for n in names}, framed, len(names))

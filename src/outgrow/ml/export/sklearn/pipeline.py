@@ -12,6 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.preprocessing import OrdinalEncoder as SkOrdinalEncoder
 
+from outgrow.data.kind import NUMBER
 from outgrow.ml.base import Estimator, Model, Transformer
 from outgrow.ml.export.sklearn.flow import Block, Flow, opened
 from outgrow.ml.export.sklearn.models import made
@@ -46,7 +47,7 @@ def _own(estimator: Estimator) -> tuple[str, Estimator]:
 
 def _takes_all(estimator: Estimator) -> bool:
     """Whether a model takes the columns as they are: numbers, or whatever it may be."""
-    numbers = all(kind == "number" for kind in estimator.columns_.values())
+    numbers = all(kind == NUMBER for kind in estimator.columns_.values())
     return (
         isinstance(estimator, Model)
         and not isinstance(estimator, TreeModel)
@@ -86,7 +87,7 @@ def _in_order(names: list[str], flow: Flow, trees: TreeModel | None = None) -> F
         return flow
     blocks: list[Block] = []
     for name in names:
-        if trees is not None and flow.columns[name].text:
+        if trees is not None and name in trees.categories_:
             blocks.append(_codes(trees, name, flow))
         elif blocks and blocks[-1].name == "passthrough":
             blocks[-1] = flow.block([*(made for made, _ in blocks[-1].makes), name])
@@ -96,8 +97,9 @@ def _in_order(names: list[str], flow: Flow, trees: TreeModel | None = None) -> F
 
 
 def _codes(trees: TreeModel, name: str, flow: Flow) -> Block:
-    """1, 2, ... for the categories of a column of text, NaN for other text."""
-    categories = known(trees, name, np.array(trees.categories_[name], dtype=object), text=True)
+    """1, 2, ... for the categories of a column, NaN for other values."""
+    text = flow.columns[name].text
+    categories = known(trees, name, np.array(trees.categories_[name], dtype=object), text=text)
     block = flow.block([name], name)
     encoder = SkOrdinalEncoder(
         categories=[categories], handle_unknown="use_encoded_value", unknown_value=np.nan

@@ -1,0 +1,191 @@
+"""What a column holds to a model, and how that is said in Arrow, JSON, ONNX, MLflow and tensors.
+
+A kind is what is left of a type when the ways to store the same values no longer count: whole numbers of
+32 bits and fractions are both numbers, text in a dictionary and beside it are both categories. Categories of
+whole numbers are not those of text: their kind says what their values are.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal
+
+import pyarrow as pa
+
+from outgrow.data.batch import is_categorical, is_numeric, is_vector
+from outgrow.data.plain import plain_type
+
+_WRITTEN = re.compile(r"(number|category|time|vector)(?:\[(\w+)\])?")
+_MOMENT = r"^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:?\d\d)?)?$"
+_WHOLE = r"^-?[0-9]{1,18}$"
+
+
+@dataclass(frozen=True)
+class Form:
+    """How values of a kind are said elsewhere.
+
+    Attributes
+    ----------
+    noun : what a value is, in messages.
+    arrow : the type of a column of values that came without one, as from JSON; None where nothing is known.
+    json : a JSON schema of one value, in the words of OpenAPI 3.1.
+    example : a made-up value, as JSON says it.
+    neutral : a value with which a model can be tried, as JSON says it.
+    tensor : the datatype in the Open Inference Protocol.
+    onnx : the inputs that ONNX has for it; None for none.
+    mlflow : the name among MLflow's types.
+    """
+
+    noun: str
+    arrow: pa.DataType | None
+    json: dict[str, Any]
+    example: Any
+    neutral: Any = None
+    tensor: str = "BYTES"
+    onnx: Literal["number", "text"] | None = None
+    mlflow: Literal["any", "string", "datetime", "array"] = "any"
+
+
+class Kind(str):
+    """The kind of a column: a text such as `number`, as artifacts store it, that knows what it means.
+
+    Kinds are `number`, `category` (of text), `category[integer]`, `category[number]`, `category[boolean]`,
+    `time` and `vector[n]` for vectors of n numbers. Any other text is the name of an Arrow type that no model
+    takes, but that transformers hand on.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> from outgrow.data.kind import Kind
+    >>> Kind.of(pa.int16()), Kind.of(pa.dictionary(pa.uint8(), pa.int64()))
+    ('number', 'category[integer]')
+    >>> Kind("vector[3]").width
+    3
+    """
+
+    __slots__ = ()
+
+    @classmethod
+    def of(cls, type: pa.DataType) -> Kind:
+        """The kind of columns of an Arrow type."""
+        type = plain_type(type)
+        if is_numeric(type):
+            return NUMBER
+        if is_categorical(type) or pa.types.is_null(type):
+            return cls(_category(type.value_type) if pa.types.is_dictionary(type) else "category")
+        if is_vector(type):
+            return cls.vector(type.list_size)
+        return TIME if is_time(type) else cls(type)
+
+    @classmethod
+    def vector(cls, width: int) -> Kind:
+        """The kind of vectors of so many numbers."""
+        return cls(f"vector[{width}]")
+
+    @property
+    def base(self) -> str:
+        """What comes before the brackets: number, category, time, vector, or the name of an Arrow type."""
+        return _parts(self)[0]
+
+    @property
+    def values(self) -> str | None:
+        """What the values of a category are: None for text, integer, number, boolean."""
+        return _parts(self)[1] if self.base == "category" else None
+
+    @property
+    def width(self) -> int | None:
+        """How many numbers a vector has; None for all other kinds."""
+        base, inner = _parts(self)
+        return int(inner) if base == "vector" and inner is not None else None
+
+    @property
+    def form(self) -> Form:
+        """How values are said elsewhere."""
+        return _form(self)
+
+
+def read_kinds(columns: Mapping[str, str]) -> dict[str, Kind]:
+    """Columns, name to kind, as JSON has them."""
+    return {name: Kind(kind) for name, kind in columns.items()}
+
+
+NUMBER, CATEGORY, TIME = Kind("number"), Kind("category"), Kind("time")
+
+
+def is_time(type: pa.DataType) -> bool:
+    """Whether a column of this type is a time to an estimator."""
+    return bool(pa.types.is_date(type) or pa.types.is_timestamp(type))
+
+
+def _category(values: pa.DataType) -> str:
+    if pa.types.is_integer(values):
+        return "category[integer]"
+    if pa.types.is_floating(values):
+        return "category[number]"
+    return "category[boolean]" if pa.types.is_boolean(values) else "category"
+
+
+@cache
+def _parts(kind: str) -> tuple[str, str | None]:
+    found = _WRITTEN.fullmatch(kind)
+    return (found[1], found[2]) if found else (str(kind), None)
+
+
+@cache
+def _form(kind: Kind) -> Form:
+    if kind.width is None:
+        return _FORMS.get(kind, Form(str(kind), None, {}, None))
+    numbers = {"type": "array", "items": {"type": "number"}, "minItems": kind.width, "maxItems": kind.width}
+    zeros = [0.0] * kind.width
+    return Form(
+        f"a list of {kind.width} numbers",
+        pa.list_(pa.float64(), kind.width),
+        numbers,
+        zeros,
+        zeros,
+        tensor="FP64",
+        onnx="number",
+        mlflow="array",
+    )
+
+
+_FORMS = {
+    "number": Form(
+        "a number",
+        pa.float64(),
+        {"type": ["number", "boolean", "null"]},
+        1.0,
+        0.0,
+        tensor="FP64",
+        onnx="number",
+    ),
+    "category": Form(
+        "text", pa.string(), {"type": ["string", "null"]}, "a", "", onnx="text", mlflow="string"
+    ),
+    "category[integer]": Form(
+        "a whole number",
+        pa.int64(),
+        {"type": ["integer", "string", "null"], "pattern": _WHOLE, "minimum": -(2**63), "maximum": 2**63 - 1},
+        1,
+        0,
+        tensor="INT64",
+        onnx="number",
+    ),
+    "category[number]": Form(
+        "a number", pa.float64(), {"type": ["number", "null"]}, 1.0, 0.0, tensor="FP64", onnx="number"
+    ),
+    "category[boolean]": Form(
+        "true or false", pa.bool_(), {"type": ["boolean", "null"]}, True, False, tensor="BOOL", onnx="number"
+    ),
+    "time": Form(
+        "a date or time in ISO 8601",
+        pa.timestamp("us"),
+        {"type": ["string", "null"], "format": "date-time", "pattern": _MOMENT},
+        "2026-01-31T12:00:00",
+        None,
+        mlflow="datetime",
+    ),
+}

@@ -1,0 +1,113 @@
+"""The few Arrow types that rows have inside: one for each way to say the same.
+
+Views, large types, dictionaries with indices of any type, run-end encodings and extensions are how others lay
+values out in memory. They become plain where rows come in, so that no later step has to know of them.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+_STORED = ("arrow.uuid", "arrow.json", "arrow.bool8", "arrow.fixed_shape_tensor")
+"""Extensions whose storage says what they say; others mean something that a model does not know."""
+
+
+def plain_schema(schema: pa.Schema) -> pa.Schema:
+    """A schema with the types that `plain_array` gives."""
+    if not any(field.type.id in _ODD for field in schema):
+        return schema
+    return pa.schema([field.with_type(plain_type(field.type)) for field in schema], schema.metadata)
+
+
+def plain_table(table: pa.Table) -> pa.Table:
+    """A table with plain columns."""
+    for place, field in enumerate(table.schema):
+        if field.type.id in _ODD:
+            kind = plain_type(field.type)
+            chunks = [plain_array(chunk) for chunk in table.column(place).chunks]
+            table = table.set_column(place, field.with_type(kind), pa.chunked_array(chunks, kind))
+    return table
+
+
+@lru_cache(1024)
+def plain_type(kind: pa.DataType) -> pa.DataType:
+    """The type that values of this type have inside.
+
+    Dictionaries of text and of numbers are categories and stay dictionaries; others are their values.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> from outgrow.data.plain import plain_type
+    >>> plain_type(pa.large_string())
+    DataType(string)
+    >>> plain_type(pa.dictionary(pa.uint8(), pa.string_view()))
+    DictionaryType(dictionary<values=string, indices=int32, ordered=0>)
+    """
+    types = pa.types
+    if types.is_dictionary(kind):
+        values = plain_type(kind.value_type)
+        is_category = any(check(values) for check in _CATEGORIES)
+        return pa.dictionary(pa.int32(), values, kind.ordered) if is_category else values
+    if types.is_run_end_encoded(kind):
+        return plain_type(kind.value_type)
+    if isinstance(kind, pa.BaseExtensionType) and kind.extension_name in _STORED:
+        return plain_type(kind.storage_type)
+    if types.is_decimal32(kind) or types.is_decimal64(kind):
+        return pa.decimal128(kind.precision, kind.scale)
+    return _PLAIN.get(kind, pa.binary() if types.is_fixed_size_binary(kind) else kind)
+
+
+def plain_array(array: pa.Array) -> pa.Array:
+    """An array with the type that `plain_type` gives its own; the array itself where that is so already."""
+    kind = array.type
+    if kind.id not in _ODD or (wanted := plain_type(kind)) == kind:
+        return array
+    if isinstance(array, pa.ExtensionArray):
+        return plain_array(array.storage)
+    if pa.types.is_run_end_encoded(kind):
+        return plain_array(pc.run_end_decode(array))
+    if pa.types.is_dictionary(kind):
+        return _plain_dictionary(array, wanted)
+    if pa.types.is_large_string(kind) or pa.types.is_large_binary(kind):
+        return _narrowed(array, wanted)
+    return array.cast(wanted, safe=not pa.types.is_date64(kind))  # the hours of a date are of no account
+
+
+def _plain_dictionary(array: pa.DictionaryArray, wanted: pa.DataType) -> pa.Array:
+    words = plain_array(array.dictionary)
+    if not pa.types.is_dictionary(wanted):
+        return words.take(array.indices)
+    return pa.DictionaryArray.from_arrays(array.indices.cast(pa.int32()), words, ordered=wanted.ordered)
+
+
+def _narrowed(array: pa.Array, wanted: pa.DataType) -> pa.Array:
+    """Text with offsets of 32 bits."""
+    try:
+        return array.cast(wanted)
+    except pa.ArrowInvalid:  # a part of a column that is longer
+        return array.take(pa.array(np.arange(len(array)))).cast(wanted)
+
+
+_PLAIN: dict[pa.DataType, pa.DataType] = {
+    pa.large_string(): pa.string(),
+    pa.string_view(): pa.string(),
+    pa.large_binary(): pa.binary(),
+    pa.binary_view(): pa.binary(),
+    pa.float16(): pa.float32(),
+    pa.date64(): pa.date32(),
+}
+_CATEGORIES = (pa.types.is_string, pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean)
+_OTHERS = [
+    pa.dictionary(pa.int8(), pa.string()),
+    pa.run_end_encoded(pa.int32(), pa.string()),
+    pa.uuid(),
+    pa.binary(1),
+    pa.decimal32(1),
+    pa.decimal64(1),
+]
+_ODD = {kind.id for kind in [*_PLAIN, *_OTHERS]}
