@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from outgrow.data.batch import Batch, Matrix, is_categorical, is_numeric, is_sparse, numbers
+from outgrow.data.exact import microseconds
 from outgrow.errors import SchemaError
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
@@ -104,8 +105,7 @@ def _bits_of(array: pa.Array, name: str) -> np.ndarray:
     if is_categorical(kind):
         return _text_bits(array)
     if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
-        micros = array.cast(pa.timestamp("us", getattr(kind, "tz", None)), safe=False).cast(pa.int64())
-        return _float_bits(numbers(micros))
+        return _float_bits(numbers(microseconds(array, name)))
     try:
         return _text_bits(array.cast(pa.string()))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:

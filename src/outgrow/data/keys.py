@@ -14,19 +14,22 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from outgrow.data.batch import Batch, Matrix, is_categorical, is_numeric
+from outgrow.data.exact import exact, microseconds
 from outgrow.data.hashing import mix, text_hash
 from outgrow.errors import SchemaError
 
 _NULL = np.uint64(0x5851F42D4C957F2D)
 _FRACTION = np.uint64(0xD1B54A32D192ED03)
 _WHOLE = 2.0**63
+_LONG = pa.decimal128(38, 0)
+_INT64 = ((pc.less_equal, 2**63 - 1), (pc.greater_equal, -(2**63)))
 
 
 def key_hash(batch: Batch, by: Sequence[str]) -> np.ndarray:
     """One uint64 for each row: the key that the columns `by` make."""
     total = np.zeros(batch.num_rows, dtype=np.uint64)
     for name in by:
-        total += mix(_column_hash(key_column(batch, name)) ^ text_hash(name))
+        total += mix(_column_hash(key_column(batch, name), name) ^ text_hash(name))
     return mix(total)
 
 
@@ -52,7 +55,7 @@ def key_codes(batch: Batch, by: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
 
 def key_values(batch: Batch, by: Sequence[str]) -> pa.RecordBatch:
     """The key columns, in types that do not depend on how a file encodes them."""
-    return pa.RecordBatch.from_arrays([_plain(key_column(batch, name)) for name in by], names=list(by))
+    return pa.RecordBatch.from_arrays([_plain(key_column(batch, name), name) for name in by], names=list(by))
 
 
 def key_nulls(values: pa.Table) -> np.ndarray:
@@ -81,47 +84,63 @@ def key_column(batch: Batch, name: str) -> pa.Array:
     return column
 
 
-def _plain(array: pa.Array) -> pa.Array:
+def _plain(array: pa.Array, name: str) -> pa.Array:
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
+    array = exact(array, name)
     kind = array.type
     if is_categorical(kind) or pa.types.is_null(kind):
         return array.cast(pa.string())
     if pa.types.is_integer(kind) and kind != pa.uint64():
         return array.cast(pa.int64())
-    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+    if pa.types.is_floating(kind):
         return array.cast(pa.float64())
     if pa.types.is_timestamp(kind):
-        return array.cast(pa.timestamp("us", kind.tz), safe=False)
+        return microseconds(array, name).cast(pa.timestamp("us", kind.tz))
     return array.cast(pa.date32()) if pa.types.is_date(kind) else array
 
 
-def _column_hash(array: pa.Array) -> np.ndarray:
-    if is_categorical(array.type):
-        array = array if pa.types.is_dictionary(array.type) else array.dictionary_encode()
-        table = np.append(_text_hash(array.dictionary), _NULL)
-        table[:-1][array.dictionary.is_null().to_numpy(zero_copy_only=False)] = _NULL
-        codes = array.indices.cast(pa.int64()).fill_null(len(table) - 1).to_numpy(zero_copy_only=False)
-        return table[codes]
+def _column_hash(array: pa.Array, name: str) -> np.ndarray:
+    if pa.types.is_string(array.type):
+        array = array.dictionary_encode()
+    if not pa.types.is_dictionary(array.type):
+        return _value_hash(array, name)
+    table = np.append(_value_hash(array.dictionary, name), _NULL)
+    codes = array.indices.cast(pa.int64()).fill_null(len(table) - 1).to_numpy(zero_copy_only=False)
+    return table[codes]
+
+
+def _value_hash(array: pa.Array, name: str) -> np.ndarray:
     if pa.types.is_null(array.type):
         return np.full(len(array), _NULL)
-    bits = mix(_bits(_plain(array)))
+    bits = _text_hash(array) if pa.types.is_string(array.type) else mix(_bits(exact(array, name), name))
     missing = array.is_null(nan_is_null=True)
     if pc.any(missing).as_py():
         bits[missing.to_numpy(zero_copy_only=False)] = _NULL
     return bits
 
 
-def _bits(array: pa.Array) -> np.ndarray:
+def _bits(array: pa.Array, name: str) -> np.ndarray:
     """The values of a column of numbers or times as uint64; what stands for nulls is of no account."""
-    if pa.types.is_floating(array.type):
-        return _float_bits(array.fill_null(0.0).to_numpy(zero_copy_only=False))
-    if pa.types.is_date(array.type) or pa.types.is_timestamp(array.type):
-        array = array.cast(pa.timestamp("us", getattr(array.type, "tz", None))).cast(pa.int64())
-    if pa.types.is_boolean(array.type):
-        array = array.cast(pa.int64())
-    values = array.fill_null(0) if array.null_count else array
-    return values.to_numpy(zero_copy_only=False).view(np.uint64)
+    kind = array.type
+    if pa.types.is_floating(kind):
+        return _float_bits(array.cast(pa.float64()).fill_null(0.0).to_numpy(zero_copy_only=False))
+    if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
+        array = microseconds(array, name)
+    if kind == pa.uint64() and pc.any(pc.greater_equal(array, pa.scalar(2**63, kind))).as_py():
+        array = array.cast(_LONG)
+    if pa.types.is_decimal(array.type):
+        return _long_bits(array.fill_null(0))
+    return array.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False).view(np.uint64)
+
+
+def _long_bits(array: pa.Array) -> np.ndarray:
+    """Whole numbers of up to 38 digits: those of 64 bits as they are, others by their text."""
+    fits = pc.and_(*(check(array, pa.scalar(bound, _LONG)) for check, bound in _INT64))
+    small = pc.if_else(fits, array, pa.scalar(0, _LONG)).cast(pa.int64()).to_numpy().view(np.uint64)
+    return np.where(
+        fits.to_numpy(zero_copy_only=False), small, _text_hash(array.cast(pa.string())) ^ _FRACTION
+    )
 
 
 def _float_bits(values: np.ndarray) -> np.ndarray:

@@ -82,6 +82,8 @@ def _plain_dictionary(array: pa.DictionaryArray, wanted: pa.DataType) -> pa.Arra
     words = plain_array(array.dictionary)
     if not pa.types.is_dictionary(wanted):
         return words.take(array.indices)
+    if words.null_count:  # a null among the words is a missing value like others
+        return plain_array(words.take(array.indices).dictionary_encode().cast(wanted))
     return pa.DictionaryArray.from_arrays(array.indices.cast(pa.int32()), words, ordered=wanted.ordered)
 
 

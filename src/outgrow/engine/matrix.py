@@ -14,7 +14,8 @@ import numpy as np
 import pyarrow as pa
 import scipy.sparse as sp
 
-from outgrow.data.batch import Batch, Matrix, is_numeric, is_sparse, numbers
+from outgrow.data.batch import Batch, Matrix, is_categorical, is_numeric, is_sparse, numbers
+from outgrow.data.exact import exact, python_values
 from outgrow.data.hashing import matrix_row_hash, unit
 from outgrow.engine.memory import Store
 from outgrow.engine.watch import Watch
@@ -408,6 +409,8 @@ def _target(batch: Batch, spec: MatrixSpec) -> tuple[np.ndarray | None, tuple[An
 
 
 def _classes(array: pa.Array, name: str) -> tuple[np.ndarray, tuple[Any, ...]]:
+    check_label(array.type, name)
+    array = exact(array, name)
     if pa.types.is_floating(array.type):
         values = numbers(array)
         check_finite(values, "y")
@@ -417,12 +420,31 @@ def _classes(array: pa.Array, name: str) -> tuple[np.ndarray, tuple[Any, ...]]:
                 "so it is no set of classes. Use a regressor, or make classes of it."
             )
     encoded = array if pa.types.is_dictionary(array.type) else array.dictionary_encode()
-    codes, values = encoded.indices.to_numpy(zero_copy_only=False), encoded.dictionary.to_pylist()
-    used = np.bincount(codes, minlength=len(values)) > 0  # a dictionary may hold values that no row has
-    if used.all():
-        return codes, tuple(values)
+    labels = python_values(encoded.dictionary)
+    if len(set(labels)) < len(labels):  # a dictionary may hold a word twice
+        return _classes(encoded.dictionary_decode(), name)
+    codes = encoded.indices.to_numpy(zero_copy_only=False)
+    used = np.bincount(codes, minlength=len(labels)) > 0  # and values that no row has
     places = np.flatnonzero(used)
-    return (np.cumsum(used) - 1)[codes], tuple(values[place] for place in places)
+    classes = tuple(labels[place] for place in places)
+    if any(isinstance(label, int) and label >= 2**64 for label in classes):
+        raise DataError(f"The target {name!r} has whole numbers past 64 bits. Cast it to text.")
+    return (codes if used.all() else (np.cumsum(used) - 1)[codes]), classes
+
+
+def check_label(kind: pa.DataType, name: str) -> None:
+    """Refuse a column that cannot hold classes: they are text, whole numbers or booleans.
+
+    Raises
+    ------
+    SchemaError
+        When it holds times, bytes or nested values.
+    """
+    if not (is_numeric(kind) or is_categorical(kind)):
+        raise SchemaError(
+            f"The target {name!r} has type {kind}; classes are text, whole numbers or booleans. "
+            "Cast it to text."
+        )
 
 
 def weight_column(batch: Batch, name: str) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ class ValueCounts(State):
         if pa.types.is_floating(array.type):
             array = pc.if_else(pc.is_nan(array), None, array)
         encoded = array if pa.types.is_dictionary(array.type) else array.dictionary_encode()
-        values = [*encoded.dictionary.to_pylist(), None]
+        values = [*map(_plain, encoded.dictionary.to_pylist()), None]
         codes = encoded.indices.cast(pa.int64()).fill_null(len(values) - 1).to_numpy(zero_copy_only=False)
         rows = np.bincount(codes, None, len(values))
         sums = rows if weight is None else np.bincount(codes, weight, len(values))
@@ -51,6 +52,11 @@ class ValueCounts(State):
         """The value with the greatest weight, the smallest of equals; None when all are missing."""
         present = self.values()
         return max(present, key=lambda value: self.counts[value]) if present else None
+
+
+def _plain(value: Any) -> Any:
+    """Whole decimals as the numbers they are."""
+    return int(value) if isinstance(value, Decimal) else value
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from outgrow.data.batch import Batch, Column, Matrix, is_categorical, is_numeric
+from outgrow.data.exact import exact, exact_type, python_values
 from outgrow.engine.shard import Shard
 from outgrow.errors import DataError, ParameterError, SchemaError
 from outgrow.ml.parameters import one_of
@@ -41,7 +42,7 @@ class Coder:
 
     def encode(self, column: Column) -> tuple[np.ndarray, list[Any]]:
         """What the rows become, of shape (rows,), and the values that belong to no category."""
-        words, rows = _words(plain(column))
+        words, rows = _words(plain(column, self.name))
         places = [self.places.get(word, _UNKNOWN) for word in words]
         unknown = []
         if _UNKNOWN in places:
@@ -101,7 +102,7 @@ def learn_categories(
             "Give one list for each column."
         )
     found = shard.reduce(
-        lambda batch: tuple(ValueCounts.of(plain(batch[name])) for name in names), encoded=True
+        lambda batch: tuple(ValueCounts.of(plain(batch[name], name)) for name in names), encoded=True
     )
     categories = [_sorted(counts, kinds[name]) for name, counts in zip(names, found, strict=True)]
     if not isinstance(given, str):
@@ -115,12 +116,12 @@ def learn_categories(
     return categories, found
 
 
-def plain(column: Column) -> pa.Array:
-    """A column as values that compare: dictionaries of numbers decoded, decimals as floats."""
+def plain(column: Column, name: str) -> pa.Array:
+    """A column as values that compare: dictionaries of numbers decoded, decimals as the numbers they are."""
     assert not isinstance(column, Matrix)
     if pa.types.is_dictionary(column.type) and not pa.types.is_string(column.type.value_type):
         column = column.dictionary_decode()
-    return column.cast(pa.float64()) if pa.types.is_decimal(column.type) else column
+    return exact(column, name)
 
 
 def unknown_error(name: str, values: Sequence[Any], when: str, advice: str) -> DataError:
@@ -136,9 +137,9 @@ def _words(column: pa.Array) -> tuple[list[Any], np.ndarray | None]:
     Of a dictionary, values that no row has are among them.
     """
     if len(column) <= _FEW:
-        return list(map(_key, column.to_pylist())), None
+        return list(map(_key, python_values(column))), None
     encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
-    words = list(map(_key, encoded.dictionary.to_pylist()))
+    words = list(map(_key, python_values(encoded.dictionary)))
     if encoded.indices.null_count:
         words.append(None)
     return words, encoded.indices.fill_null(len(words) - 1).to_numpy(zero_copy_only=False)
@@ -156,7 +157,7 @@ def _kind(example: Batch, name: str) -> pa.DataType:
         raise SchemaError(f"Column {name!r} holds vectors, not categories. Name the columns to encode.")
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
     if is_numeric(kind):
-        return pa.float64() if pa.types.is_decimal(kind) else kind
+        return exact_type(kind)
     if is_categorical(kind) or pa.types.is_null(kind):
         return pa.string()
     raise SchemaError(
@@ -172,15 +173,26 @@ def _sorted(counts: ValueCounts, kind: pa.DataType) -> np.ndarray:
 def _array(values: list[Any], kind: pa.DataType) -> np.ndarray:
     """Categories in the type their column has in NumPy, where missing values turn integers into floats."""
     missing = any(_key(value) is None for value in values)
-    if pa.types.is_string(kind) or (missing and pa.types.is_boolean(kind)):
+    if pa.types.is_decimal(kind) or (
+        missing and not pa.types.is_floating(kind) and not pa.types.is_string(kind)
+    ):
+        kind = pa.float64() if missing else pa.int64()
+    if pa.types.is_string(kind) or not _fit(values, kind):
         out = np.empty(len(values), dtype=object)
         out[:] = values
         return out
-    floats = missing and not pa.types.is_floating(kind)
-    return np.array(
-        [np.nan if value is None else value for value in values],
-        dtype=np.float64 if floats else kind.to_pandas_dtype(),
-    )
+    return np.array([np.nan if value is None else value for value in values], kind.to_pandas_dtype())
+
+
+def _fit(values: list[Any], kind: pa.DataType) -> bool:
+    """Whether values keep what they are as this type: no boolean is a float, no long whole number either."""
+    if pa.types.is_floating(kind):
+        return not any(isinstance(value, bool) or _long(value, 2**53) for value in values)
+    return kind != pa.int64() or not any(_long(value, 2**63) for value in values)
+
+
+def _long(value: Any, limit: int) -> bool:
+    return isinstance(value, int) and not -limit <= value < limit
 
 
 def _given(values: Any, name: str, kind: pa.DataType) -> np.ndarray:

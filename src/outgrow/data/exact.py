@@ -1,0 +1,77 @@
+"""Values that count by which they are, not by how large: of keys, categories and classes.
+
+As a feature a decimal is the nearest float64. As a key it must not become one with its neighbours.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from outgrow.errors import DataError
+
+_INT64_DIGITS = 18
+
+
+def exact_type(kind: pa.DataType) -> pa.DataType:
+    """The type that `exact` gives columns of this type."""
+    if not pa.types.is_decimal(kind):
+        return kind
+    if kind.scale > 0:
+        return pa.float64()
+    return pa.int64() if kind.precision - kind.scale <= _INT64_DIGITS else pa.decimal128(38, 0)
+
+
+def exact(array: pa.Array, name: str) -> pa.Array:
+    """Decimals as whole numbers where they have no fraction by their type, else as float64; others as is.
+
+    Raises
+    ------
+    DataError
+        When a fraction has more digits than float64 keeps apart, or a whole number more than 38.
+    """
+    wanted = exact_type(array.type)
+    if wanted == array.type:
+        return array
+    try:
+        found = array.cast(wanted)
+        if (
+            pa.types.is_integer(wanted)
+            or pc.all(pc.equal(found.cast(array.type), array)).as_py() is not False
+        ):
+            return found
+    except pa.ArrowInvalid:
+        pass
+    raise DataError(
+        f"Column {name!r} of type {array.type} holds decimals with more digits than can be told apart "
+        "as keys, categories or classes. Cast it to text."
+    )
+
+
+def python_values(array: pa.Array) -> list[Any]:
+    """The values as Python has them, whole decimals as `int`."""
+    values: list[Any] = array.to_pylist()
+    if pa.types.is_decimal(array.type):
+        return [int(value) if isinstance(value, Decimal) else value for value in values]
+    return values
+
+
+def microseconds(array: pa.Array, name: str) -> pa.Array:
+    """Dates and times as whole microseconds since 1970, in UTC; what is finer is cut off.
+
+    Raises
+    ------
+    DataError
+        When a moment is some 292,000 years away, where 64 bits end.
+    """
+    kind = array.type
+    finer = pa.types.is_timestamp(kind) and kind.unit == "ns"
+    try:
+        return array.cast(pa.timestamp("us", getattr(kind, "tz", None)), safe=not finer).cast(pa.int64())
+    except pa.ArrowInvalid as error:
+        raise DataError(
+            f"Column {name!r} holds a time that 64 bits of microseconds cannot: {error}."
+        ) from error
