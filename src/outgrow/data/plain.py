@@ -65,20 +65,25 @@ def plain_type(kind: pa.DataType) -> pa.DataType:
 def plain_array(array: pa.Array) -> pa.Array:
     """An array with the type that `plain_type` gives its own; the array itself where that is so already."""
     kind = array.type
-    if kind.id not in _ODD or (wanted := plain_type(kind)) == kind:
+    if kind.id not in _ODD:
+        return array
+    wanted = plain_type(kind)
+    if pa.types.is_dictionary(kind):
+        return _plain_dictionary(array, wanted)
+    if wanted == kind:
         return array
     if isinstance(array, pa.ExtensionArray):
         return plain_array(array.storage)
     if pa.types.is_run_end_encoded(kind):
         return plain_array(pc.run_end_decode(array))
-    if pa.types.is_dictionary(kind):
-        return _plain_dictionary(array, wanted)
     if pa.types.is_large_string(kind) or pa.types.is_large_binary(kind):
         return _narrowed(array, wanted)
     return array.cast(wanted, safe=not pa.types.is_date64(kind))  # the hours of a date are of no account
 
 
 def _plain_dictionary(array: pa.DictionaryArray, wanted: pa.DataType) -> pa.Array:
+    if array.type == wanted and not array.dictionary.null_count:
+        return array
     words = plain_array(array.dictionary)
     if not pa.types.is_dictionary(wanted):
         return words.take(array.indices)

@@ -7,6 +7,7 @@ import logging
 import random
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from outgrow.data.batch import Batch
 from outgrow.errors import OutgrowError
