@@ -46,17 +46,13 @@ def matrix_row_hash(values: Any, seed: int) -> np.ndarray:
     odd = mix(np.arange(values.shape[1], dtype=np.uint64)) | np.uint64(1)
     total = np.zeros(values.shape[0], dtype=np.uint64)
     if is_sparse(values):
-        terms = _bits(values.data) * odd[values.indices]
+        terms = _float_bits(values.data) * odd[values.indices]
         ends = np.concatenate([np.zeros(1, np.uint64), np.cumsum(terms, dtype=np.uint64)])
         total = ends[values.indptr[1:]] - ends[values.indptr[:-1]]
     else:
         for j in range(values.shape[1]):
-            total += _bits(values[:, j]) * odd[j]
+            total += _float_bits(values[:, j]) * odd[j]
     return mix(total ^ mix(np.array([seed], dtype=np.uint64)))
-
-
-def _bits(values: np.ndarray) -> np.ndarray:
-    return (values.astype(np.float64) + 0.0).view(np.uint64)
 
 
 def unit(hashes: np.ndarray) -> np.ndarray:
@@ -115,9 +111,9 @@ def _bits_of(array: pa.Array, name: str) -> np.ndarray:
 
 
 def _float_bits(values: np.ndarray) -> np.ndarray:
-    floats = values.astype(np.float64, copy=False) + 0.0  # -0.0 becomes 0.0
-    bits = floats.view(np.uint64)
     with np.errstate(all="ignore"):
+        floats = values.astype(np.float64, copy=False) + 0.0  # -0.0 becomes 0.0
+        bits = floats.view(np.uint64)
         doubtful = np.isnan(floats.sum())
     if doubtful:
         bits[np.isnan(floats)] = _NULL

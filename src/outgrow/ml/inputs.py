@@ -193,6 +193,7 @@ def _open_array(estimator: Any, X: Any, y: Any, sample_weight: Any, reset: bool)
     )
 
 
+@np.errstate(invalid="ignore")  # a signalling NaN is a missing value like any other
 def _check_array(estimator: Any, X: Any, *, reset: bool) -> Any:
     """scikit-learn's own checks of an array, so that its users see the errors they know."""
     tags = estimator.__sklearn_tags__().input_tags

@@ -2,13 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
+from outgrow.errors import DataError
 from outgrow.stats.state import State
+
+_SMALL = 1e-3
+_quiet = np.errstate(over="ignore", invalid="ignore")
+"""Squares that overflow are infinite in the state; `check_squares` refuses them where it is read."""
+
+
+def check_squares(squares: np.ndarray, names: Sequence[str] | None = None) -> None:
+    """Refuse columns whose squares are too large for float64.
+
+    Parameters
+    ----------
+    squares : ndarray of shape (columns,), the sums of squares of each.
+    names : what the columns are called, if they have names of their own.
+
+    Raises
+    ------
+    DataError
+        When one of them is not finite.
+    """
+    bad = np.flatnonzero(~np.isfinite(squares))
+    if len(bad):
+        known = names is not None and len(names) == len(squares)
+        columns = [names[j] for j in bad[:5]] if known and names is not None else bad[:5].tolist()
+        raise DataError(
+            f"The squares of {len(bad)} column(s) overflow float64: {columns}. Values past about 1e150 "
+            "cannot be squared and summed; divide these columns, or leave them out."
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,6 +49,7 @@ class Moments(State):
     m2: np.ndarray
 
     @classmethod
+    @_quiet
     def of(cls, X: Any, weight: np.ndarray | None = None) -> Moments:
         """The moments of the columns of a dense or CSR matrix."""
         if _is_sparse(X):
@@ -32,17 +62,22 @@ class Moments(State):
     def _of_sparse(cls, X: Any, weight: np.ndarray | None) -> Moments:
         rows = np.ones(X.shape[0]) if weight is None else weight
         csc = X.tocsc()
+        csc.sum_duplicates()
         w = rows[csc.indices]
         column = np.repeat(np.arange(X.shape[1]), np.diff(csc.indptr))
         missing = np.isnan(csc.data)
         width = X.shape[1]
-        n = rows.sum() - np.bincount(column, w * missing, width)
+        zeros = _weight_of_zeros(csc, column, rows)
         values, w = np.where(missing, 0.0, csc.data), np.where(missing, 0.0, w)
+        n = np.bincount(column, w, width) + zeros
         mean = np.bincount(column, w * values, width) / np.where(n > 0, n, 1)
-        stored = np.bincount(column, w, width)
-        m2 = np.bincount(column, w * (values - mean[column]) ** 2, width) + (n - stored) * mean**2
-        return cls(n, mean, m2)
+        apart = values - mean[column]
+        rest = np.bincount(column, w * apart, width) - zeros * mean  # what rounding left of the mean
+        m2 = np.bincount(column, w * apart**2, width) + zeros * mean**2
+        step = rest / np.where(n > 0, n, 1)
+        return cls(n, mean + step, np.maximum(m2 - rest * step, 0.0))
 
+    @_quiet
     def merge(self, other: Moments) -> Moments:
         n = self.n + other.n
         share = other.n / np.where(n > 0, n, 1)
@@ -64,6 +99,7 @@ class CoMoments(State):
     products: np.ndarray
 
     @classmethod
+    @_quiet
     def of(cls, X: Any, weight: np.ndarray | None = None, tile: int = 4096) -> CoMoments | None:
         """The joint moments of the columns of a matrix; tiles keep the centred copy in the cache."""
         total: CoMoments | None = None
@@ -86,6 +122,7 @@ class CoMoments(State):
             centred *= np.sqrt(weight)[:, None]
         return cls(n, mean, centred.T @ centred)
 
+    @_quiet
     def merge(self, other: CoMoments) -> CoMoments:
         n = self.n + other.n
         if n == 0.0:
@@ -190,6 +227,22 @@ class ShapeMoments(State):
 
 def _is_sparse(X: Any) -> bool:
     return bool(sp.issparse(X))
+
+
+def _weight_of_zeros(csc: Any, column: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """What the rows weigh that are not stored in each column.
+
+    What is small beside the weight of all rows is summed by itself: a difference would be that of roundings.
+    """
+    stored = np.diff(csc.indptr)
+    zeros = rows.sum() - np.bincount(column, rows[csc.indices], len(stored))
+    zeros[stored == len(rows)] = 0.0
+    small = (zeros < _SMALL * rows.sum()) & (stored < len(rows))
+    for j in np.flatnonzero(small):
+        outside = np.ones(len(rows), dtype=bool)
+        outside[csc.indices[csc.indptr[j] : csc.indptr[j + 1]]] = False
+        zeros[j] = rows[outside].sum()
+    return zeros
 
 
 def _column_moments(x: np.ndarray, weight: np.ndarray | None) -> tuple[float, float, float]:

@@ -120,7 +120,11 @@ def _first_digits(X: np.ndarray) -> np.ndarray:
     """Counts of shape (width, 65536) by the first 16 ordered bits, NaN left out."""
     counts = np.empty((X.shape[1], _BUCKETS), dtype=np.int64)
     for j in range(X.shape[1]):
-        counts[j] = np.bincount(_leading(X[:, j]), minlength=_BUCKETS)[_ORDER]
+        raw = np.bincount(_leading(X[:, j]), minlength=_BUCKETS + 1)
+        for infinity in _INFINITIES:
+            if raw[infinity]:  # a NaN whose payload lies in the lower bits begins as infinity does
+                raw[infinity] = np.count_nonzero(X[:, j] == _first_of(infinity))
+        counts[j] = raw[_ORDER]
     return counts
 
 
@@ -129,15 +133,20 @@ def _leading(x: np.ndarray) -> np.ndarray:
 
 
 def _leading_order() -> np.ndarray:
-    """Raw leading bits in the order of the numbers they begin; those of NaN point at an empty bucket."""
+    """Raw leading bits in the order of the numbers they begin; those of NaN point past the last bucket."""
     raw = np.arange(_BUCKETS)
     ordered = np.where(raw >= 0x8000, 0xFFFF - raw, raw + 0x8000)
     order = np.argsort(ordered)
-    nan = (order & 0x7FFF) > 0x7FF0
-    order[nan] = 0x7FFF  # no arithmetic makes a NaN that begins with these bits and this sign
+    order[(order & 0x7FFF) > _INFINITIES[0]] = _BUCKETS
     return order
 
 
+def _first_of(leading: int) -> float:
+    """The number whose raw bits are the leading ones and then zeros."""
+    return float((np.array([leading], dtype=np.uint64) << np.uint64(48)).view(np.float64)[0])
+
+
+_INFINITIES = (0x7FF0, 0xFFF0)
 _ORDER = _leading_order()
 
 
@@ -147,6 +156,8 @@ def _within(X: np.ndarray, column: int, bits: int, prefix: int) -> np.ndarray:
     lead = prefix >> (bits - _DIGIT)
     raw = 0xFFFF - lead if lead < 0x8000 else lead - 0x8000
     x = x[(x.view(np.uint64) >> np.uint64(48)) == np.uint64(raw)]
+    if raw in _INFINITIES:
+        x = x[~np.isnan(x)]
     if bits == _DIGIT:
         return x
     return x[(_ordered(x) >> np.uint64(64 - bits)) == np.uint64(prefix)]

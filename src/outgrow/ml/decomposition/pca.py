@@ -16,7 +16,7 @@ from outgrow.ml import parameters as check
 from outgrow.ml.base import Task, WeightedTransformer, column_names
 from outgrow.ml.columns import Columns, require_numeric
 from outgrow.ml.weights import weights
-from outgrow.stats.moments import CoMoments
+from outgrow.stats.moments import CoMoments, check_squares
 
 WIDEST = 4096
 
@@ -85,6 +85,7 @@ class PCA(WeightedTransformer):
             return CoMoments.of(X, weights(batch, task.weight))
 
         moments: CoMoments = shard.reduce(fold, encoded=True)
+        check_squares(np.diag(moments.products), names)
         self._decompose(moments, int(moments.n), width)
         others = shard.example.drop(names)
         taken = {*others.columns, *column_names(others)}

@@ -17,7 +17,7 @@ from outgrow.ml.columns import Columns, require_numeric
 from outgrow.ml.grouped import GroupBlock, GroupView, Stacked
 from outgrow.ml.weights import total_weight, weights
 from outgrow.stats.grouped import GroupedMoments
-from outgrow.stats.moments import Moments
+from outgrow.stats.moments import Moments, check_squares
 
 
 class StandardScaler(WeightedTransformer):
@@ -56,16 +56,20 @@ class StandardScaler(WeightedTransformer):
             return
         if self.with_mean and any(_sparse(shard.example[name]) for name in names):
             raise ParameterError("Cannot center sparse matrices: pass with_mean=False instead.")
-        moments, total = shard.reduce(
-            lambda batch: (_moments(batch, names, task.weight), total_weight(batch, task.weight)),
+        moments, (total, rows) = shard.reduce(
+            lambda batch: (
+                _moments(batch, names, task.weight),
+                np.append(total_weight(batch, task.weight), batch.num_rows),
+            ),
             encoded=True,
         )
-        if total[0] == 0:
+        if total == 0:
             raise DataError("All sample weights are zero. Give at least one row a positive weight.")
+        check_squares(moments.m2 if self.with_std else moments.mean, names)
         self.n_samples_seen_ = moments.n
         self.mean_ = moments.mean
         self.var_ = moments.variance()
-        self.scale_ = _scale(moments)
+        self.scale_ = _scale(moments, rows)
 
     def _group_form(self) -> GroupedScaling:
         return GroupedScaling(self.with_mean, self.with_std)
@@ -133,7 +137,7 @@ class GroupedScaling:
         moments = view.reduce(_grouped_moments)
         own = Moments(moments.n, moments.mean, moments.m2)
         return {
-            "n_samples_seen_": own.n, "mean_": own.mean, "var_": own.variance(), "scale_": _scale(own),
+            "n_samples_seen_": own.n, "mean_": own.mean, "var_": own.variance(), "scale_": _scale(own, own.n),
         }  # fmt: skip
 
     def apply(self, X: np.ndarray, learned: Stacked, place: np.ndarray) -> np.ndarray:
@@ -148,13 +152,11 @@ def _grouped_moments(block: GroupBlock) -> GroupedMoments:
     return GroupedMoments.of(block.segments, block.features, block.weight)
 
 
-def _scale(moments: Moments) -> np.ndarray:
+def _scale(moments: Moments, rows: Any) -> np.ndarray:
     """Standard deviations; 1 where a column varies no more than its sum is rounded, as scikit-learn does."""
     variance = moments.variance()
-    noise = (
-        moments.n * np.finfo(np.float64).eps * variance
-        + (moments.n * moments.mean * np.finfo(np.float64).eps) ** 2
-    )
+    rounding = rows * np.finfo(np.float64).eps
+    noise = rounding * variance + (rounding * moments.mean) ** 2
     return np.where(
         np.isnan(variance) | (variance <= noise), 1.0, np.sqrt(np.where(variance > 0, variance, 1.0))
     )
