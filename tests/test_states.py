@@ -33,6 +33,7 @@ from outgrow.stats.scores import (
 )
 from outgrow.stats.sketch import FrequentValues, QuantileSketch
 from outgrow.stats.state import State, merge
+from outgrow.stats.triangle import Triangle
 from outgrow.testing import check_state_laws
 
 
@@ -65,6 +66,7 @@ def _flat(*parts: Any) -> np.ndarray:
 LAWS: dict[type[State], tuple[Callable[[np.ndarray], Any], Callable[[Any], Any]]] = {
     Moments: (lambda r: Moments.of(_fortran(r), _weights(r)), lambda s: _flat(s.n, s.mean, s.m2)),
     CoMoments: (_co_moments, lambda s: _flat(s.n, s.mean, s.products)),
+    Triangle: (lambda r: Triangle.of(np.nan_to_num(r)), lambda s: s.factor.T @ s.factor),
     PairMoments: (lambda r: PairMoments.of(_fortran(r)), lambda s: _flat(s.n, s.m2, s.products)),
     ShapeMoments: (
         lambda r: ShapeMoments.of(_fortran(r)),

@@ -9,9 +9,13 @@ import numpy as np
 
 from outgrow.data.batch import is_sparse
 from outgrow.engine.folded import FoldedView
+from outgrow.engine.matrix import MatrixView
 from outgrow.ml.base import Regressor
-from outgrow.ml.candidates import Candidate, learn_apart, usable
-from outgrow.ml.linear.gram import moments_of_folds
+from outgrow.ml.candidates import Candidate, learn_apart, side_by_side_fits, usable
+from outgrow.ml.linear.gram import moments_of_folds, normal_equations, normal_of
+from outgrow.ml.linear.grouped import GroupedLeastSquares
+from outgrow.ml.linear.least_squares import SAFE, System, from_products, least_squares
+from outgrow.ml.linear.wide import solve_wide
 from outgrow.stats.moments import CoMoments
 
 GRAM_WIDTH = 4096
@@ -48,6 +52,52 @@ class LinearRegressor(Regressor):
 
     def _answer_predict(self, X: Any) -> np.ndarray:
         return X @ self.coef_ + self.intercept_
+
+
+class LeastSquares(LinearRegressor):
+    """Minimises the squared error plus `_penalty` times the squared coefficients."""
+
+    fit_intercept: bool
+
+    def _penalty(self) -> float:
+        raise NotImplementedError
+
+    def _group_form(self) -> GroupedLeastSquares:
+        return GroupedLeastSquares(self._penalty(), self.fit_intercept)
+
+    def _learn(self, view: MatrixView) -> None:
+        intercept, penalty = self.fit_intercept, self._penalty()
+        if view.width > GRAM_WIDTH:
+            self.coef_, self.intercept_ = solve_wide(view, penalty, intercept=intercept, tol=1e-12)
+            return
+        system = System.of(normal_equations(view, intercept=intercept), penalty)
+        self.coef_, self.intercept_ = least_squares(view, system)
+
+    @classmethod
+    def _solve_many(
+        cls, rows: FoldedView, moments: Sequence[CoMoments], candidates: Sequence[Candidate]
+    ) -> None:
+        systems: dict[int, System] = {}
+        for candidate in candidates:
+            candidate.attempt(lambda one=candidate: cls._try(one, moments, systems))  # type: ignore[misc]
+
+        def learn(candidate: Candidate, view: FoldedView) -> None:
+            model, system = candidate.model, systems[id(candidate)]
+            model.coef_, model.intercept_ = least_squares(view.fold(candidate.fold), system)
+
+        side_by_side_fits(rows, [one for one in candidates if id(one) in systems], learn)
+
+    @staticmethod
+    def _try(candidate: Candidate, moments: Sequence[CoMoments], left: dict[int, System]) -> None:
+        """Solve what the products can solve safely; note the system of what needs more passes."""
+        model = candidate.model
+        normal = normal_of(moments[candidate.fold], intercept=model.fit_intercept)
+        system = System.of(normal, model._penalty())
+        solve, margin = system.inverse()
+        if margin < SAFE:
+            left[id(candidate)] = system
+        else:
+            model.coef_, model.intercept_ = from_products(system, solve)
 
 
 def products(coefficients: Sequence[np.ndarray] | np.ndarray, X: Any) -> np.ndarray:

@@ -10,6 +10,8 @@ import numpy as np
 from outgrow.ml.grouped import SOLVED, GroupBlock, GroupView, Stacked
 from outgrow.stats.grouped import GroupedCoMoments
 
+_SAFE = 1e-8
+
 
 @dataclass(frozen=True)
 class GroupedLeastSquares:
@@ -57,33 +59,47 @@ class GroupedLeastSquares:
         good = np.isfinite(products).all(axis=(1, 2))
         safe = np.where(good[:, None, None], products, 0.0)
         XX, Xy = safe[:, :-1, :-1], safe[:, :-1, -1]
-        if self.penalty > 0:
-            coef = np.linalg.solve(XX + self.penalty * np.eye(XX.shape[1]), Xy[:, :, None])[:, :, 0]
-        else:
-            coef = _shortest(XX, Xy)
+        coef = _penalised(XX, Xy, self.penalty) if self.penalty > 0 else _shortest(XX, Xy)
         rest = safe[:, -1, -1] - 2 * np.einsum("gp,gp->g", coef, Xy)
         rest = np.maximum(rest + np.einsum("gp,gpq,gq->g", coef, XX, coef, optimize=True), 0.0)
         return np.where(good[:, None], coef, np.nan), np.where(good, rest, np.nan)
 
 
-def _shortest(XX: np.ndarray, Xy: np.ndarray) -> np.ndarray:
-    """The shortest solutions; columns are scaled to one size first where none depends on others."""
-    scale = np.sqrt(np.einsum("gpp->gp", XX))
-    scale = np.where(scale > 0, scale, 1.0)
-    coef, whole = _by_values(XX / (scale[:, :, None] * scale[:, None, :]), Xy / scale)
-    coef /= scale
-    if not whole.all():
-        coef[~whole] = _by_values(XX[~whole], Xy[~whole])[0]
+def _penalised(XX: np.ndarray, Xy: np.ndarray, penalty: float) -> np.ndarray:
+    """Solutions with a penalty, which alone bounds the condition number where it is large enough."""
+    largest = np.einsum("gpp->gp", XX).max(axis=1, initial=0.0)
+    safe = penalty > _SAFE * largest
+    coef = np.empty_like(Xy)
+    eye = penalty * np.eye(XX.shape[1])
+    coef[safe] = np.linalg.solve(XX[safe] + eye, Xy[safe, :, None])[:, :, 0]
+    coef[~safe] = _shortest(XX[~safe], Xy[~safe], penalty)
     return coef
 
 
-def _by_values(XX: np.ndarray, Xy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Solutions by eigenvalues, and whether all of them were used."""
+def _shortest(XX: np.ndarray, Xy: np.ndarray, penalty: float = 0.0) -> np.ndarray:
+    """The shortest solutions; columns are scaled to one size first where none depends on others."""
+    scale = np.sqrt(np.einsum("gpp->gp", XX))
+    scale = np.where(scale > 0, scale, 1.0)
+    sizes = scale[:, :, None] * scale[:, None, :]
+    ridge = penalty * np.eye(XX.shape[1])
+    coef, whole = _by_values((XX + ridge) / sizes, Xy / scale, _SAFE if penalty else 0.0)
+    coef /= scale
+    if not whole.all():
+        coef[~whole] = _by_values(XX[~whole], Xy[~whole], penalty=penalty)[0]
+    return coef
+
+
+def _by_values(
+    XX: np.ndarray, Xy: np.ndarray, least: float = 0.0, *, penalty: float = 0.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Solutions by eigenvalues, and whether all of them are above that share of the largest, and used."""
     values, vectors = np.linalg.eigh(XX)
-    keep = values > values.shape[1] * np.finfo(np.float64).eps * np.maximum(values[:, -1:], 0.0)
-    inverse = np.where(keep, 1 / np.where(keep, values, 1.0), 0.0)
+    largest = np.maximum(values[:, -1:], 0.0)
+    keep = values > values.shape[1] * np.finfo(np.float64).eps * largest
+    inverse = np.where(keep, 1 / np.where(keep, values + penalty, 1.0), 0.0)
     turned = np.einsum("gpq,gp->gq", vectors, Xy) * inverse
-    return np.einsum("gpq,gq->gp", vectors, turned), keep.all(axis=1)
+    whole = keep.all(axis=1) & (values > least * largest).all(axis=1)
+    return np.einsum("gpq,gq->gp", vectors, turned), whole
 
 
 def _joint(block: GroupBlock) -> GroupedCoMoments:

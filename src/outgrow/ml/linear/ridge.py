@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
-
-from outgrow.engine.folded import FoldedView
-from outgrow.engine.matrix import MatrixView
 from outgrow.ml import parameters as check
-from outgrow.ml.candidates import Candidate
-from outgrow.ml.linear.base import GRAM_WIDTH, LinearRegressor
-from outgrow.ml.linear.gram import Normal, normal_equations, normal_of, solve_ridge, solve_wide
-from outgrow.ml.linear.grouped import GroupedLeastSquares
-from outgrow.stats.moments import CoMoments
+from outgrow.ml.linear.base import LeastSquares
 
 
-class Ridge(LinearRegressor):
-    """Minimise ||y - Xw||² + alpha ||w||², from one pass over the rows.
+class Ridge(LeastSquares):
+    """Minimise ||y - Xw||² + alpha ||w||², from one pass over the rows, or a few more for small penalties.
+
+    As `LinearRegression`, it decomposes the rows where their products would lose digits, so a penalty may be
+    as small as one likes.
 
     Spark MLlib's `LinearRegression(regParam=r, elasticNetParam=0)` divides the error by 2n and standardises:
     on standardised columns it is `Ridge(alpha=n * r)`.
@@ -48,26 +42,5 @@ class Ridge(LinearRegressor):
     def _check_parameters(self) -> None:
         check.number(self, "alpha", low=0)
 
-    def _group_form(self) -> GroupedLeastSquares:
-        return GroupedLeastSquares(self.alpha, self.fit_intercept)
-
-    def _learn(self, view: MatrixView) -> None:
-        if view.width > GRAM_WIDTH:
-            self.coef_, self.intercept_ = solve_wide(
-                view, self.alpha, intercept=self.fit_intercept, tol=1e-12
-            )
-            return
-        self._solve(normal_equations(view, intercept=self.fit_intercept))
-
-    @classmethod
-    def _solve_many(
-        cls, rows: FoldedView, moments: Sequence[CoMoments], candidates: Sequence[Candidate]
-    ) -> None:
-        for candidate in candidates:
-            model = candidate.model
-            normal = normal_of(moments[candidate.fold], intercept=model.fit_intercept)
-            candidate.attempt(partial(model._solve, normal))
-
-    def _solve(self, normal: Normal) -> None:
-        self.coef_ = solve_ridge(normal, self.alpha)
-        self.intercept_ = normal.intercept(self.coef_)
+    def _penalty(self) -> float:
+        return float(self.alpha)

@@ -1,0 +1,186 @@
+"""Least squares against rational arithmetic, and against the reference data sets of NIST."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas
+import pytest
+import scipy.sparse as sp
+
+import outgrow as og
+from outgrow.errors import DataError
+from outgrow.ml.linear import least_squares
+
+NIST = Path(__file__).parent / "nist"
+CERTIFIED = json.loads((NIST / "certified.json").read_text())
+
+DIGITS = {
+    "norris": 12, "pontius": 12, "noint1": 14, "noint2": 14, "longley": 11, "wampler1": 10, "wampler2": 13,
+    "wampler3": 10, "wampler4": 10, "wampler5": 9,
+    "filip": 7.6,  # the exact solution, once the powers of x are rounded to float64
+}  # fmt: skip
+"""Right digits of the worst coefficient."""
+
+DEVIATION_DIGITS = {"mavro": 13, "michelso": 13, "numacc3": 9.4, "numacc4": 8.2}
+"""Right digits of standard deviations, where they are less than 15: the decimals are rounded to float64."""
+
+
+def read(name: str) -> dict[str, np.ndarray]:
+    table = np.genfromtxt(NIST / f"{name}.csv", delimiter=",", names=True)
+    return {column: table[column] for column in table.dtype.names}
+
+
+def digits(got: Any, certified: Any) -> float:
+    """The log relative error of the worst number."""
+    got, certified = np.asarray(got, float), np.asarray(certified, float)
+    error = np.abs(got - certified) / np.where(certified == 0, 1, np.abs(certified))
+    return float(np.min(-np.log10(np.maximum(error, 1e-15))))
+
+
+@pytest.mark.parametrize("name", CERTIFIED["linear"])
+@pytest.mark.parametrize("make", [og.LinearRegression, lambda **k: og.Ridge(alpha=0, **k)])
+def test_certified_regressions(name: str, make: Callable[..., Any]) -> None:
+    table, certified = read(name), CERTIFIED["linear"][name]
+    y = table.pop("y")
+    degree = certified.get("polynomial_degree")
+    X = np.column_stack([table["x"] ** k for k in range(1, degree + 1)] if degree else list(table.values()))
+    expected = np.array(certified["coefficients"], float)
+    intercept = len(expected) > X.shape[1]
+    model = make(fit_intercept=intercept).fit(X, y)
+    found = [model.intercept_, *model.coef_] if intercept else model.coef_
+    assert digits(found, expected) >= DIGITS[name]
+
+
+@pytest.mark.parametrize("name", CERTIFIED["univariate"])
+def test_certified_means_and_deviations(name: str) -> None:
+    y, certified = read(name)["y"], CERTIFIED["univariate"][name]
+    scaler = og.StandardScaler().fit(y[:, None])
+    assert digits(scaler.mean_, certified["mean"]) >= 14.9
+    deviation = np.sqrt(scaler.var_ * len(y) / (len(y) - 1))
+    assert digits(deviation, certified["std_n_minus_1"]) >= DEVIATION_DIGITS.get(name, 14.9)
+
+
+def solved_exactly(X: np.ndarray, y: np.ndarray, w: np.ndarray, alpha: float, intercept: bool) -> np.ndarray:
+    """The coefficients of ridge regression in rational arithmetic."""
+    wide = np.hstack([X, np.ones((len(y), 1))]) if intercept else X
+    rows = [[Fraction(v) for v in row] for row in wide.tolist()]
+    weights, target = [Fraction(v) for v in w.tolist()], [Fraction(v) for v in y.tolist()]
+    size = len(rows[0])
+    table = [[*(sum(u * r[i] * r[j] for u, r in zip(weights, rows, strict=True)) for j in range(size)),
+              sum(u * r[i] * t for u, r, t in zip(weights, rows, target, strict=True))]
+             for i in range(size)]  # fmt: skip
+    for i in range(X.shape[1]):
+        table[i][i] += Fraction(alpha)
+    for i in range(size):
+        for j in range(i + 1, size):
+            if factor := table[j][i] / table[i][i]:
+                table[j] = [a - factor * b for a, b in zip(table[j], table[i], strict=True)]
+    found = [Fraction(0)] * size
+    for i in reversed(range(size)):
+        found[i] = (table[i][size] - sum(table[i][j] * found[j] for j in range(i + 1, size))) / table[i][i]
+    return np.array([float(v) for v in found[: X.shape[1]]])
+
+
+def shapes() -> dict[str, np.ndarray]:
+    random = np.random.default_rng(1)
+    normal = random.normal
+    near, twice, constant = (normal(size=(20, 5)) for _ in range(3))
+    near[:, 4] = near[:, 0] + 1e-6 * normal(size=20)
+    twice[:, 4] = twice[:, 0]
+    constant[:, 4] = 0.1
+    U, V = (np.linalg.qr(normal(size=(n, 6)))[0] for n in (20, 6))
+    return {
+        "wide": normal(size=(7, 12)), "square": normal(size=(8, 8)), "tall": normal(size=(25, 5)),
+        "near": near, "twice": twice, "constant": constant, "ill": U * 10.0 ** -np.linspace(0, 9, 6) @ V,
+        "scales": normal(size=(20, 5)) * 10.0 ** np.array([-9, 0, 9, 3, -3]),
+        "offsets": normal(size=(20, 4)) + np.array([1e8, 0, 1e6, -1e3]),
+        "nanoseconds": np.column_stack([1.7e18 + 3e16 * random.uniform(size=20), normal(size=20)]),
+        "huge": normal(size=(20, 3)) * 1e120,
+        "sparse": np.where(random.uniform(size=(9, 12)) < 0.3, normal(size=(9, 12)), 0),
+    }  # fmt: skip
+
+
+SHAPES = shapes()
+UNIQUE = {"tall", "near", "ill", "scales", "offsets", "nanoseconds", "huge"}
+
+
+@pytest.mark.parametrize("alpha", [0.0, 1.0, 1e-3, 1e-9, 1e-15])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_least_squares_keep_nine_digits(shape: str, alpha: float) -> None:
+    if not alpha and shape not in UNIQUE:
+        pytest.skip("without a penalty there is more than one solution")
+    X = SHAPES[shape]
+    random = np.random.default_rng(2)
+    y, weight = random.normal(size=len(X)), random.uniform(0.5, 2, len(X))
+    given = sp.csr_array(X) if shape == "sparse" else X
+    for intercept, w in ((True, None), (False, weight)):
+        model = og.Ridge(alpha=alpha, fit_intercept=intercept).fit(given, y, sample_weight=w)
+        expected = solved_exactly(X, y, np.ones(len(y)) if w is None else w, alpha, intercept)
+        assert np.abs(model.coef_ - expected).max() <= 1e-9 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("shape", ["wide", "twice", "constant", "square"])
+@pytest.mark.parametrize("intercept", [True, False])
+def test_of_many_solutions_the_shortest_is_taken(shape: str, intercept: bool) -> None:
+    X = SHAPES[shape]
+    y = np.random.default_rng(3).normal(size=len(X))
+    model = og.LinearRegression(fit_intercept=intercept).fit(X, y)
+    centred = (X - X.mean(axis=0), y - y.mean()) if intercept else (X, y)
+    expected = np.linalg.lstsq(*centred, rcond=1e-12)[0]
+    np.testing.assert_allclose(model.coef_, expected, rtol=1e-9, atol=1e-9 * np.abs(expected).max())
+
+
+def test_exact_dependence_needs_no_factor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Indicators of all categories sum to one: the shortest solution, without decomposing the rows."""
+    random = np.random.default_rng(4)
+    X = np.eye(6)[random.integers(0, 6, 3000)]
+    y = X @ np.arange(6.0) + random.normal(size=3000)
+    expected = np.linalg.lstsq(X - X.mean(axis=0), y - y.mean(), rcond=1e-12)[0]
+    monkeypatch.setattr(least_squares, "FEW_PRODUCTS", 0)
+    model = og.LinearRegression().fit(X, y)
+    assert model.fit_record_.passes <= 4
+    np.testing.assert_allclose(model.coef_, expected, rtol=1e-9)
+    np.testing.assert_allclose(model.predict(X).mean(), y.mean(), rtol=1e-9)
+
+
+@pytest.mark.parametrize("penalty", [0.0, 1e-6])
+def test_more_columns_than_products_are_held_for(penalty: float) -> None:
+    random = np.random.default_rng(5)
+    X = random.normal(size=(12, 5000)) * 10.0 ** random.integers(-3, 4, 5000)
+    y = random.normal(size=12)
+    model = og.Ridge(alpha=penalty).fit(X, y)
+    A, b = X - X.mean(axis=0), y - y.mean()
+    U, s, V = np.linalg.svd(A, full_matrices=False)
+    kept = s > 1e-12 * s[0]
+    expected = V[kept].T @ (s[kept] / (s[kept] ** 2 + penalty) * (U[:, kept].T @ b))
+    np.testing.assert_allclose(model.coef_, expected, rtol=1e-8, atol=1e-9 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("alpha", [1e-15, 1e-9, 1e-3, 1.0])
+def test_models_by_key_take_any_penalty(alpha: float) -> None:
+    random = np.random.default_rng(6)
+    X, y = random.normal(size=(20, 12)), random.normal(size=20)
+    key = np.repeat([0, 1], 10)
+    table = {**{f"x{j}": X[:, j] for j in range(12)}, "key": key, "y": y}
+    frame = pandas.DataFrame(table)
+    found = og.PerGroup(og.Ridge(alpha=alpha), by="key").fit(frame, "y").predict(frame.drop(columns="y"))
+    for k in (0, 1):
+        alone = og.Ridge(alpha=alpha).fit(X[key == k], y[key == k]).predict(X[key == k])
+        np.testing.assert_allclose(
+            np.asarray(found)[key == k].astype(float).ravel(), alone, rtol=1e-7, atol=1e-9
+        )
+
+
+@pytest.mark.parametrize("model", [og.LinearRegression(), og.Ridge(), og.ElasticNet()])
+@pytest.mark.parametrize("where", ["X", "y"])
+def test_squares_that_overflow_are_refused(model: Any, where: str) -> None:
+    X, y = np.arange(6.0)[:, None], np.arange(6.0)
+    X, y = (X * 1e200, y) if where == "X" else (X, y * 1e200)
+    with pytest.raises(DataError, match="overflow"):
+        model.fit(X, y)
