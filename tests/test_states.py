@@ -13,7 +13,7 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from outgrow.data.hashing import matrix_row_hash, mix
+from outgrow.data.hashing import matrix_hash, mix, seeded
 from outgrow.engine.outcome import Outcome, guarded
 from outgrow.engine.run import Pace
 from outgrow.errors import DataError
@@ -105,7 +105,7 @@ LAWS: dict[type[State], tuple[Callable[[np.ndarray], Any], Callable[[Any], Any]]
         lambda r: guarded(_only_small)(r),
         lambda s: [len(s.message), 0.0 if s.value is None else s.value[0]],
     ),
-    FoundRows: (lambda r: FoundRows(r), lambda s: np.sort(s.rows, axis=0)),
+    FoundRows: (lambda r: FoundRows(r, _keys(r)), lambda s: np.sort(s.rows, axis=0)),
     Pace: (lambda r: Pace(float(r[:, 0].max(initial=-1e9)), 0, "host"), lambda s: np.array([s.seconds])),
     TopRows: (lambda r: TopRows(3, *_top(r)), lambda s: s.rows),
     SampledRows: (lambda r: _sampled(r), lambda s: _flat(*s.matrix(), s.highest[np.isfinite(s.highest)])),
@@ -159,7 +159,7 @@ def _grouped(rows: np.ndarray) -> tuple[Segments, np.ndarray, Keys, np.ndarray]:
 
 
 def _keys(rows: np.ndarray) -> np.ndarray:
-    return matrix_row_hash(rows, 0)
+    return seeded(matrix_hash(rows), 0)
 
 
 _NONE = np.zeros(0, dtype=np.int32)
@@ -174,9 +174,10 @@ def _sorted(state: ValueCounts) -> list[tuple[float, float]]:
     return sorted((np.inf if value is None else value, count) for value, count in state.counts.items())
 
 
-def _top(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    order = np.lexsort((*rows.T[::-1], -rows[:, 0]))[:3]
-    return rows[order, 0], rows[order]
+def _top(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    key = _keys(rows)
+    order = np.lexsort((key, -rows[:, 0]))[:3]
+    return rows[order, 0], rows[order], key[order]
 
 
 def _quartiles(state: QuantileSketch) -> list[float]:

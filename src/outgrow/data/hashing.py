@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -33,26 +34,43 @@ def row_hash(batch: Batch, columns: Sequence[str] | None = None, seed: int = 0) 
     for name in batch.columns if columns is None else columns:
         column = batch[name]
         if isinstance(column, Matrix):
-            _add_matrix(total, column)
-        elif is_numeric(column.type):
-            _add_numbers(total, numbers(column), _odd(name))
+            _add_matrix(
+                total, column.values, np.array([_odd(each) for each in column.names], dtype=np.uint64)
+            )
         else:
-            total += _scattered(_bits_of(column, name), _odd(name))
-    return mix(total ^ mix(np.array([seed], dtype=np.uint64)))
+            _add_column(total, column, name, _odd(name))
+    return seeded(total, seed)
 
 
-def matrix_row_hash(values: Any, seed: int) -> np.ndarray:
-    """One uint64 for each row of a dense or CSR matrix of numbers; zeros count for nothing, so both agree."""
-    odd = mix(np.arange(values.shape[1], dtype=np.uint64)) | np.uint64(1)
+def source_hash(batch: Batch, columns: Sequence[str]) -> np.ndarray:
+    """One uint64 for each row, from the values of columns by their positions, to be `seeded`.
+
+    Names do not count, and a vector counts as so many columns: an array, a table and a sparse matrix of the
+    same numbers hash alike. Columns whose type cannot be hashed count for nothing.
+    """
+    total, position = np.zeros(batch.num_rows, dtype=np.uint64), 0
+    for name in columns:
+        column = batch[name]
+        if isinstance(column, Matrix):
+            _add_matrix(total, column.values, _odds(position, position + column.width))
+            position += column.width
+            continue
+        with suppress(SchemaError):
+            _add_column(total, column, name, _odds(position, position + 1)[0])
+        position += 1
+    return total
+
+
+def matrix_hash(values: Any) -> np.ndarray:
+    """The `source_hash` of the rows of a dense or CSR matrix of numbers."""
     total = np.zeros(values.shape[0], dtype=np.uint64)
-    if is_sparse(values):
-        terms = _float_bits(values.data) * odd[values.indices]
-        ends = np.concatenate([np.zeros(1, np.uint64), np.cumsum(terms, dtype=np.uint64)])
-        total = ends[values.indptr[1:]] - ends[values.indptr[:-1]]
-    else:
-        for j in range(values.shape[1]):
-            total += _float_bits(values[:, j]) * odd[j]
-    return mix(total ^ mix(np.array([seed], dtype=np.uint64)))
+    _add_matrix(total, values, _odds(0, values.shape[1]))
+    return total
+
+
+def seeded(hashes: np.ndarray, seed: int) -> np.ndarray:
+    """Other hashes for another seed, in which every bit depends on all others."""
+    return mix(hashes ^ mix(np.array([seed], dtype=np.uint64)))
 
 
 def unit(hashes: np.ndarray) -> np.ndarray:
@@ -91,6 +109,11 @@ def column_hash(array: pa.Array, name: str) -> np.ndarray:
 
 def _odd(name: str) -> np.uint64:
     return text_hash(name) | np.uint64(1)
+
+
+def _odds(start: int, end: int) -> np.ndarray:
+    """An odd number for each position."""
+    return mix(np.arange(start, end, dtype=np.uint64)) | np.uint64(1)
 
 
 def _bits_of(array: pa.Array, name: str) -> np.ndarray:
@@ -144,13 +167,18 @@ def _add_numbers(total: np.ndarray, values: np.ndarray, odd: np.uint64) -> None:
         total[start : start + _CHUNK] += _scattered(_float_bits(values[start : start + _CHUNK]), odd)
 
 
-def _add_matrix(total: np.ndarray, column: Matrix) -> None:
-    odds = np.array([_odd(name) for name in column.names], dtype=np.uint64)
-    if not column.sparse:
+def _add_column(total: np.ndarray, column: pa.Array, name: str, odd: np.uint64) -> None:
+    if is_numeric(column.type):
+        _add_numbers(total, numbers(column), odd)
+    else:
+        total += _scattered(_bits_of(column, name), odd)
+
+
+def _add_matrix(total: np.ndarray, rows: Any, odds: np.ndarray) -> None:
+    if not is_sparse(rows):
         for j, odd in enumerate(odds):
-            _add_numbers(total, column.values[:, j], odd)
+            _add_numbers(total, rows[:, j], odd)
         return
-    rows = column.values
     terms = _scattered(_float_bits(rows.data), odds[rows.indices])
     ends = np.concatenate([np.zeros(1, np.uint64), np.cumsum(terms, dtype=np.uint64)])
     total += ends[rows.indptr[1:]] - ends[rows.indptr[:-1]]

@@ -16,7 +16,7 @@ import scipy.sparse as sp
 
 from outgrow.data.batch import Batch, Matrix, is_categorical, is_numeric, is_sparse, numbers
 from outgrow.data.exact import exact, python_values
-from outgrow.data.hashing import matrix_row_hash, unit
+from outgrow.data.hashing import matrix_hash, seeded, unit
 from outgrow.engine.memory import Store
 from outgrow.engine.watch import Watch
 from outgrow.errors import DataError, SchemaError
@@ -44,6 +44,8 @@ class MatrixSpec:
     target, weight : columns for y and for the weight of each row.
     labels : y are classes of any type, not numbers.
     missing : NaN is allowed in the features.
+    hashed : columns of the source whose values decide random choices of rows, however the rows change on
+        their way to the matrix; empty where nothing is chosen.
     """
 
     columns: tuple[str, ...]
@@ -51,6 +53,7 @@ class MatrixSpec:
     weight: str | None = None
     labels: bool = False
     missing: bool = False
+    hashed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +67,7 @@ class Block:
     weight : ndarray of shape (rows,), or None where every row weighs one.
     place : the place of each row, by which rows can be chosen, where they were given places.
     values : of a block with classes, what its own y stand for.
+    source : the `source_hash` of each row as it was read, where it has changed since.
     """
 
     X: Any
@@ -71,26 +75,31 @@ class Block:
     weight: np.ndarray | None = None
     place: np.ndarray | None = None
     values: tuple[Any, ...] | None = None
+    source: np.ndarray | None = None
 
     def __len__(self) -> int:
         return int(self.X.shape[0])
 
     @property
     def nbytes(self) -> int:
-        beside = sum(part.nbytes for part in (self.y, self.weight, self.place) if part is not None)
-        return Matrix(self.X, ()).nbytes + beside
+        beside = (self.y, self.weight, self.place, self.source)
+        return Matrix(self.X, ()).nbytes + sum(part.nbytes for part in beside if part is not None)
+
+    def hashes(self, seed: int) -> np.ndarray:
+        """One uint64 for each row, which follows from the row as it was read and decides random choices."""
+        return seeded(matrix_hash(self.X) if self.source is None else self.source, seed)
 
     def take(self, rows: slice | np.ndarray) -> Block:
         """Some of the rows: a view for a slice, a copy for a mask or an array of row numbers."""
         if isinstance(rows, np.ndarray) and rows.dtype == bool:
             rows = np.flatnonzero(rows)
-        beside = (self.y, self.weight, self.place)
-        y, weight, place = (None if part is None else part[rows] for part in beside)
+        beside = (self.y, self.weight, self.place, self.source)
+        y, weight, place, source = (None if part is None else part[rows] for part in beside)
         if isinstance(rows, slice) or is_sparse(self.X):
             X = self.X[rows]
         else:
             X = np.take(self.X.T, rows, axis=1).T  # column by column, and column-major again
-        return replace(self, X=X, y=y, weight=weight, place=place)
+        return replace(self, X=X, y=y, weight=weight, place=place, source=source)
 
     @classmethod
     def joined(cls, blocks: Sequence[Block]) -> Block:
@@ -103,10 +112,11 @@ class Block:
             if is_sparse(first.X)
             else np.concatenate([block.X.T for block in blocks], axis=1).T
         )
-        y, weight, place = (
-            concatenated([getattr(block, name) for block in blocks]) for name in ("y", "weight", "place")
+        y, weight, place, source = (
+            concatenated([getattr(block, name) for block in blocks])
+            for name in ("y", "weight", "place", "source")
         )
-        return cls(X, y, weight, place)
+        return cls(X, y, weight, place, source=source)
 
     def by_place(self) -> Block:
         """The rows ordered by their places, so that those of a place are a slice."""
@@ -289,7 +299,7 @@ class MatrixView:
         if share >= 1:
             return self
         store: Store[Block] = Store(self.run.memory)
-        chosen = (block.take(unit(matrix_row_hash(block.X, seed)) < share) for block in self.blocks())
+        chosen = (block.take(unit(block.hashes(seed)) < share) for block in self.blocks())
         store.extend([store.hold(block, block.nbytes)] for block in chosen)
         part = replace(self, tiles=Tiles(store, self.labels.classes), keep=None, _made={})
         rows = part.reduce(lambda block: np.array([float(len(block))]))
@@ -324,7 +334,9 @@ def _gathered(blocks: Iterable[Block]) -> Iterator[Block]:
         yield Block.joined(held).by_place()
 
 
-def build_blocks(batch: Batch, spec: MatrixSpec, place: np.ndarray | None = None) -> Iterator[Block]:
+def build_blocks(
+    batch: Batch, spec: MatrixSpec, place: np.ndarray | None = None, source: np.ndarray | None = None
+) -> Iterator[Block]:
     """A batch as blocks, ordered by the places of its rows: one block if dense, short ones if sparse.
 
     Raises
@@ -340,8 +352,9 @@ def build_blocks(batch: Batch, spec: MatrixSpec, place: np.ndarray | None = None
     y, values = _target(batch, spec)
     weight = None if spec.weight is None else weight_column(batch, spec.weight)
     if order is not None:
-        y, weight, place = (None if part is None else part[order] for part in (y, weight, place))
-    whole = Block(features, y, weight, place, values)
+        beside = (y, weight, place, source)
+        y, weight, place, source = (None if part is None else part[order] for part in beside)
+    whole = Block(features, y, weight, place, values, source)
     if not is_sparse(features):
         yield whole
         return

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from outgrow.data.batch import Batch, Matrix
+from outgrow.data.hashing import source_hash
 from outgrow.data.names import numbered
 from outgrow.engine.matrix import Block, Labels, MatrixSpec, MatrixView, Tiles, build_blocks, check_numeric
 from outgrow.engine.memory import Store
@@ -255,6 +256,8 @@ class Shard:
             self.rows.matrices.pop(key).tiles.release()
 
     def _matrix(self, spec: MatrixSpec, last: bool, shared: bool) -> MatrixView:
+        if not self.steps or self.run.many:  # rows as they were read, or all of a key at one place: X tells
+            spec = replace(spec, hashed=())
         key = (spec, self.steps, None if self.keep is None else self.keep.tobytes())
         if key not in self.rows.matrices:
             run = self.rows.run
@@ -265,7 +268,7 @@ class Shard:
                 return [
                     store.hold(block, block.nbytes)
                     for batch, place in map(self._chosen, unit())
-                    for block in build_blocks(self._stepped(batch), spec, place)
+                    for block in build_blocks(self._stepped(batch), spec, place, _hashed(batch, spec))
                 ]
 
             units = self.rows.last_units() if last else self.rows.units()
@@ -297,6 +300,10 @@ class Shard:
             return batch, place
         kept = self.keep[place]
         return batch.filter(kept), place[kept]
+
+
+def _hashed(batch: Batch, spec: MatrixSpec) -> np.ndarray | None:
+    return source_hash(batch, spec.hashed) if spec.hashed else None
 
 
 def _agreed(run: Run, work: Callable[[], None]) -> None:

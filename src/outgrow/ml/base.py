@@ -286,6 +286,9 @@ class Model(Estimator):
     _labels: ClassVar[bool] = False
     _missing: ClassVar[bool] = False
 
+    _samples: ClassVar[bool] = False
+    """Whether it chooses rows at random: by their hashes, so that any partitioning chooses the same."""
+
     tells_rounds: ClassVar[bool] = False
     """Whether it shows on watched rows how well it does while it learns."""
 
@@ -311,7 +314,12 @@ class Model(Estimator):
         """Note the features there are; what the matrix of them must be."""
         self.features_ = task.features(shard.example)
         return MatrixSpec(
-            tuple(self.features_), task.target, task.weight, labels=self._labels, missing=self._missing
+            tuple(self.features_),
+            task.target,
+            task.weight,
+            labels=self._labels,
+            missing=self._missing,
+            hashed=task.columns if self._samples else (),
         )
 
     def udf(self, method: str = "predict") -> Any:

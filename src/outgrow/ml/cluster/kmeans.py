@@ -12,12 +12,13 @@ from sklearn.utils.validation import check_is_fitted
 
 from outgrow.data.batch import is_sparse
 from outgrow.engine.folded import FoldedView
-from outgrow.engine.matrix import MatrixView
+from outgrow.engine.matrix import Block, MatrixView
 from outgrow.errors import DataError, ParameterError
 from outgrow.ml import parameters as check
 from outgrow.ml.base import Clusterer
 from outgrow.ml.candidates import Candidate, side_by_side_fits, usable
-from outgrow.ml.cluster.lloyd import Walk, lloyd, scores
+from outgrow.ml.cluster.lloyd import Walk, lloyd
+from outgrow.ml.cluster.nearest import ALIKE, Centers
 from outgrow.ml.cluster.seeding import scalable_start
 from outgrow.ml.inputs import is_lazy
 from outgrow.stats.moments import Moments
@@ -54,6 +55,7 @@ class KMeans(TransformerMixin, Clusterer):
     [0.1, 9.1]
     """
 
+    _samples = True
     fusable = ("n_clusters", "init", "n_init", "random_state")
 
     def __init__(self, n_clusters: int = 8, *, init: Any = "k-means||", n_init: int = 1, max_iter: int = 300,
@@ -105,11 +107,12 @@ class KMeans(TransformerMixin, Clusterer):
         chosen = [candidate for candidate in candidates if candidate.error is None]
         if not chosen:
             return
-        moments = rows.each(lambda block: Moments.of(block.X, block.weight))
+        moments = rows.each(_moments)
         walks: dict[int, list[Walk]] = {}
 
         def begin(candidate: Candidate, part: FoldedView) -> None:
             view, own = part.fold(candidate.fold), moments[candidate.fold]
+            _check_squares(own)
             walks[id(candidate)] = candidate.model._starts(view, own, candidate.fold)
 
         side_by_side_fits(rows, chosen, begin)
@@ -136,7 +139,7 @@ class KMeans(TransformerMixin, Clusterer):
 
     def _start(self, view: MatrixView, moments: Moments, run: int, seed: int) -> np.ndarray:
         if isinstance(self.init, str):
-            return scalable_start(view, self.n_clusters, moments.mean, seed + 7919 * run)
+            return scalable_start(view, self.n_clusters, moments, seed + 7919 * run)
         centers = np.array(self.init, dtype=np.float64)
         if centers.shape != (self.n_clusters, view.width):
             raise ParameterError(
@@ -148,8 +151,8 @@ class KMeans(TransformerMixin, Clusterer):
         return {name: value for name, value in super()._learned().items() if name != "labels_"}
 
     def _answer_predict(self, X: Any) -> np.ndarray:
-        near = scores(X, self.cluster_centers_, self.cluster_centers_.mean(axis=0))
-        return near.argmax(axis=0).astype(np.int32)
+        centers = Centers.of(self.cluster_centers_, self.cluster_centers_.mean(axis=0))
+        return centers.closest(X).astype(np.int32)
 
     def _answer_transform(self, X: Any) -> np.ndarray:
         X = X.toarray() if is_sparse(X) else X
@@ -163,7 +166,22 @@ class KMeans(TransformerMixin, Clusterer):
         return super()._answer_names(method)
 
 
+@np.errstate(over="ignore", invalid="ignore")  # `_check_squares` says so
+def _moments(block: Block) -> Moments:
+    return Moments.of(block.X, block.weight)
+
+
+def _check_squares(moments: Moments) -> None:
+    """Refuse columns whose squared distances are beyond float64."""
+    wide = np.flatnonzero(~np.isfinite(moments.m2))
+    if len(wide):
+        raise DataError(
+            f"Feature(s) number {wide[:5].tolist()} hold values so far apart that the squares of their "
+            "distances overflow float64. Scale them, for instance with StandardScaler or by a constant."
+        )
+
+
 def _best(walks: Sequence[Walk]) -> Walk:
     """The first walk of the least inertia; rounding, which differs with the partitions, does not decide."""
     least = min(walk.inertia for walk in walks)
-    return next(walk for walk in walks if walk.inertia <= least + 1e-9 * abs(least))
+    return next(walk for walk in walks if walk.inertia <= least * (1 + ALIKE))

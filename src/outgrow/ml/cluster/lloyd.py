@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
-from typing import Any
 
 import numpy as np
 
 from outgrow.data.batch import is_sparse
 from outgrow.engine.folded import FoldedView
 from outgrow.engine.matrix import Block
+from outgrow.ml.cluster.nearest import Centers, products
 from outgrow.ml.cluster.seeding import farthest_rows
 
 CHUNK = 1 << 18
@@ -54,15 +54,6 @@ def lloyd(rows: FoldedView, walks: Sequence[Walk]) -> None:
         walk.inertia = inertia
 
 
-def scores(X: Any, centers: np.ndarray, origin: np.ndarray) -> np.ndarray:
-    """Half of each row's square less half its distance to each center, of shape (clusters, rows).
-
-    Centers are taken relative to `origin`: far from zero the products would lose the difference.
-    """
-    apart = centers - origin
-    return _products(X, apart, _constants(apart, origin))
-
-
 def _advance(rows: FoldedView, walk: Walk, sums: np.ndarray) -> None:
     weights, new = sums[:, -2], sums[:, :-2].copy()
     filled = weights > 0
@@ -75,47 +66,39 @@ def _advance(rows: FoldedView, walk: Walk, sums: np.ndarray) -> None:
     walk.done = moved <= walk.slack or walk.steps == walk.max_iter
 
 
-def _products(X: Any, apart: np.ndarray, constants: np.ndarray) -> np.ndarray:
-    found = np.ascontiguousarray((X @ apart.T).T) if is_sparse(X) else apart @ X.T
-    found -= constants[:, None]
-    return found
-
-
-def _constants(apart: np.ndarray, origin: np.ndarray) -> np.ndarray:
-    return apart @ origin + 0.5 * (apart**2).sum(axis=1)
-
-
 def _sums(
     rows: FoldedView, block: Block, walks: Sequence[Walk], runs: Sequence[tuple[int, int]]
 ) -> np.ndarray:
     """For each cluster of each walk: summed rows, weight, and what of the cost depends on the centers."""
-    apart = np.concatenate([walk.centers - walk.origin for walk in walks])
-    constants = np.concatenate([_constants(walk.centers - walk.origin, walk.origin) for walk in walks])
+    centers = [Centers.of(walk.centers, walk.origin) for walk in walks]
+    apart = np.concatenate([each.apart for each in centers])
+    constants = np.concatenate([each.constants for each in centers])
     total = np.zeros((len(apart), rows.view.width + 2))
     step = max(256, CHUNK // len(apart))
     for start in range(0, len(block), step):
         part = block.take(slice(start, start + step))
-        member, weights = _products(part.X, apart, constants), rows.weights(part)
-        for walk, (a, b) in zip(walks, runs, strict=True):
+        member, weights = products(part.X, apart, constants), rows.weights(part)
+        for walk, own, (a, b) in zip(walks, centers, runs, strict=True):
             weight = None if weights is None else weights[walk.fold]
-            total[a:b, -1] -= _assign(member[a:b], weight)
+            total[a:b, -1] -= _assign(own, member[a:b], weight)
         X = part.X
         total[:, :-2] += np.asarray((X.T @ member.T).T) if is_sparse(X) else member @ X
         total[:, -2] += member.sum(axis=1)
     return total
 
 
-def _assign(own: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
+def _assign(centers: Centers, scores: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
     """Turn the scores of the clusters of one walk into each row's membership; the weighted best scores."""
-    best = own.max(axis=0)
-    nearest = own == best
-    if np.count_nonzero(nearest) != len(best):  # a row as near to two centers belongs to the first
+    best = scores.max(axis=0)
+    nearest = centers.ties(scores, best)
+    if np.count_nonzero(nearest) != len(best):
+        first = nearest.argmax(axis=0)
         nearest[:] = False
-        nearest[own.argmax(axis=0), np.arange(len(best))] = True
-    own[:] = nearest
+        nearest[first, np.arange(len(best))] = True
+    scores[:] = nearest
     if weight is not None:
-        own *= weight
-    return own @ best
+        scores *= weight
+    return scores @ best
 
 
 def _costs(rows: FoldedView, block: Block, walks: Sequence[Walk]) -> np.ndarray:
@@ -123,7 +106,7 @@ def _costs(rows: FoldedView, block: Block, walks: Sequence[Walk]) -> np.ndarray:
     X, weights = block.X.toarray() if is_sparse(block.X) else block.X, rows.weights(block)
     found = np.empty(len(walks))
     for i, walk in enumerate(walks):
-        labels = scores(block.X, walk.centers, walk.origin).argmax(axis=0)
+        labels = Centers.of(walk.centers, walk.origin).closest(block.X)
         squares = ((X - walk.centers[labels]) ** 2).sum(axis=1)
         found[i] = squares.sum() if weights is None else weights[walk.fold] @ squares
     return found

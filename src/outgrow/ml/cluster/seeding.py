@@ -9,65 +9,86 @@ from typing import Any
 import numpy as np
 
 from outgrow.data.batch import is_sparse
-from outgrow.data.hashing import matrix_row_hash, unit
+from outgrow.data.hashing import unit
 from outgrow.engine.matrix import Block, MatrixView
+from outgrow.ml.cluster.nearest import ALIKE, Centers
+from outgrow.stats.moments import Moments
 from outgrow.stats.state import State
 
 ROUNDS = 5
 ROWS_PER_CLUSTER = 2_000
+NOTHING = 1e-28
+"""The share of the summed squares that is but rounding: every row then lies on a center."""
 
 
 @dataclass(frozen=True, eq=False)
 class FoundRows(State):
-    """Rows that were chosen, of shape (found, width)."""
+    """Rows that were chosen, of shape (found, width), and the hash of each."""
 
     rows: np.ndarray
+    key: np.ndarray
 
     def merge(self, other: FoundRows) -> FoundRows:
-        return FoundRows(np.concatenate([self.rows, other.rows]))
+        return FoundRows(np.concatenate([self.rows, other.rows]), np.concatenate([self.key, other.key]))
+
+    def distinct(self) -> FoundRows:
+        """Each row once, in the order of the hashes, which do not change with the last bits of the values."""
+        key, places = np.unique(self.key, return_index=True)
+        return FoundRows(self.rows[places], key)
 
 
 @dataclass(frozen=True, eq=False)
 class TopRows(State):
-    """The `many` rows with the greatest scores."""
+    """The `many` rows with the greatest scores; of equal ones, those with the least hashes."""
 
     many: int
     score: np.ndarray
     rows: np.ndarray
+    key: np.ndarray
+
+    @classmethod
+    def of(cls, many: int, score: np.ndarray, block: Block, key: np.ndarray) -> TopRows:
+        order = np.lexsort((key, -score))[:many]
+        return cls(many, score[order], _dense(block.X[order]), key[order])
 
     def merge(self, other: TopRows) -> TopRows:
-        score, rows = np.concatenate([self.score, other.score]), np.concatenate([self.rows, other.rows])
-        order = np.lexsort((*rows.T[::-1], -score))[: self.many]
-        return TopRows(self.many, score[order], rows[order])
+        fields = ("score", "rows", "key")
+        score, rows, key = (np.concatenate([getattr(self, f), getattr(other, f)]) for f in fields)
+        order = np.lexsort((key, -score))[: self.many]
+        return TopRows(self.many, score[order], rows[order], key[order])
 
 
-def scalable_start(view: MatrixView, clusters: int, origin: np.ndarray, seed: int) -> np.ndarray:
+def scalable_start(view: MatrixView, clusters: int, moments: Moments, seed: int) -> np.ndarray:
     """Centers by k-means|| (Bahmani et al. 2012): in each of 5 rounds every row is taken with a chance in
     proportion to its squared distance, about 2 k rows a round; k-means++ then chooses among them.
 
     With many rows per cluster, a hashed share of them takes part. The chance of a row comes from its hash.
     """
+    origin = moments.mean
     part = view.sampled(ROWS_PER_CLUSTER * clusters / max(1, view.rows), seed)
     part = part if part.rows >= 10 * clusters else view
-    found = part.reduce(lambda block: _least_hash(block, seed)).rows
+    first = part.reduce(lambda block: _least_hash(block, seed))
+    found = FoundRows(first.rows, first.key)
+    nothing = NOTHING * float(moments.m2.sum())
     for turn in range(ROUNDS):
-        total = _total(part, found, origin)
-        if total <= 0:
+        total = _total(part, found.rows, origin)
+        if total <= nothing:
             break
-        take = partial(_take, centers=found, origin=origin, factor=2 * clusters / total, seed=seed + turn + 1)
-        found = np.concatenate([found, part.reduce(take).rows])
-    found = np.unique(found, axis=0)
-    weights = part.reduce(lambda block: _shares(block, found, origin))
-    return _plus_plus(found, weights, clusters, np.random.default_rng(seed))
+        take = partial(
+            _take, centers=found.rows, origin=origin, factor=2 * clusters / total, seed=seed, turn=turn
+        )
+        found = found.merge(part.reduce(take)).distinct()
+    weights = part.reduce(lambda block: _shares(block, found.rows, origin))
+    return _plus_plus(found.rows, weights, clusters, np.random.default_rng(seed))
 
 
 def farthest_rows(view: MatrixView, centers: np.ndarray, origin: np.ndarray, many: int) -> np.ndarray:
     """The rows farthest from their centers: new places for centers without rows."""
 
     def fold(block: Block) -> TopRows:
-        squares = _distances(block.X, centers, origin)
-        order = np.argsort(-squares)[:many]
-        return TopRows(many, squares[order], _dense(block.X[order]))
+        # as float32, rows that are as far but for rounding are equal
+        squares = _distances(block.X, centers, origin).astype(np.float32)
+        return TopRows.of(many, squares, block, block.hashes(0))
 
     rows = view.reduce(fold).rows
     return rows if len(rows) == many else np.resize(rows, (many, rows.shape[1]))
@@ -75,11 +96,9 @@ def farthest_rows(view: MatrixView, centers: np.ndarray, origin: np.ndarray, man
 
 def _least_hash(block: Block, seed: int) -> TopRows:
     """The row with the least hash: the same first center on any partitioning."""
-    score = -unit(matrix_row_hash(block.X, seed + 101))
-    if block.weight is not None:
-        score = np.where(block.weight > 0, score, -2.0)
-    place = int(np.argmax(score)) if len(block) else 0
-    return TopRows(1, score[place : place + 1], _dense(block.X[place : place + 1]))
+    key = block.hashes(seed)
+    weighs = np.ones(len(block)) if block.weight is None else (block.weight > 0).astype(np.float64)
+    return TopRows.of(1, weighs, block, key)
 
 
 def _total(view: MatrixView, centers: np.ndarray, origin: np.ndarray) -> float:
@@ -89,15 +108,18 @@ def _total(view: MatrixView, centers: np.ndarray, origin: np.ndarray) -> float:
     )
 
 
-def _take(block: Block, centers: np.ndarray, origin: np.ndarray, factor: float, seed: int) -> FoundRows:
+def _take(
+    block: Block, centers: np.ndarray, origin: np.ndarray, factor: float, seed: int, turn: int
+) -> FoundRows:
     chance = factor * _distances(block.X, centers, origin)
     if block.weight is not None:
         chance = chance * block.weight
-    return FoundRows(_dense(block.X[unit(matrix_row_hash(block.X, seed)) < chance]))
+    taken = unit(block.hashes(seed + turn + 1)) < chance
+    return FoundRows(_dense(block.X[taken]), block.hashes(seed)[taken])
 
 
 def _shares(block: Block, centers: np.ndarray, origin: np.ndarray) -> np.ndarray:
-    nearest = np.argmax(_affinity(block.X, centers, origin), axis=1)
+    nearest = Centers.of(centers, origin).closest(block.X)
     return np.bincount(nearest, block.weight, len(centers)).astype(np.float64)
 
 
@@ -114,7 +136,8 @@ def _plus_plus(rows: np.ndarray, weights: np.ndarray, clusters: int, rng: np.ran
             chance = np.where(nearest > 0, 1.0, 1e-12)
         tried = rng.choice(len(rows), size=trials, p=chance / chance.sum())
         candidates = np.minimum(nearest, ((rows[tried, None, :] - rows) ** 2).sum(axis=2))
-        best = int(np.argmin(candidates @ weights))
+        costs = candidates @ weights
+        best = int(np.argmax(costs <= costs.min() * (1 + ALIKE)))
         nearest = candidates[best]
         centers.append(rows[tried[best]])
     return _settle(rows, weights, np.array(centers))
@@ -123,22 +146,16 @@ def _plus_plus(rows: np.ndarray, weights: np.ndarray, clusters: int, rng: np.ran
 def _settle(rows: np.ndarray, weights: np.ndarray, centers: np.ndarray) -> np.ndarray:
     origin = rows.mean(axis=0)
     for _ in range(20):
-        labels = np.argmax(_affinity(rows, centers, origin), axis=1)
+        labels = Centers.of(centers, origin).closest(rows)
         totals = np.bincount(labels, weights, len(centers))
         sums = np.stack([np.bincount(labels, weights * column, len(centers)) for column in rows.T], axis=1)
         centers = np.where(totals[:, None] > 0, sums / np.where(totals > 0, totals, 1)[:, None], centers)
     return centers
 
 
-def _affinity(X: Any, centers: np.ndarray, origin: np.ndarray) -> np.ndarray:
-    """Greater for nearer centers, of shape (rows, centers)."""
-    apart = centers - origin
-    return np.asarray(X @ apart.T) - (apart @ origin + 0.5 * (apart**2).sum(axis=1))
-
-
 def _distances(X: Any, centers: np.ndarray, origin: np.ndarray) -> np.ndarray:
     """Squared distance of each row to its nearest center."""
-    nearest = centers[np.argmax(_affinity(X, centers, origin), axis=1)]
+    nearest = centers[Centers.of(centers, origin).closest(X)]
     return ((_dense(X) - nearest) ** 2).sum(axis=1)
 
 

@@ -89,12 +89,16 @@ def _all_pairs(view: MatrixView) -> float:
             f"metric='euclidean' compares all pairs, for up to {EXACT_ROWS} rows; there are {view.rows}. "
             "Use metric='sqeuclidean', or a sample."
         )
-    everything = view.reduce(lambda block: FoundRows(np.column_stack([_dense(block), block.y]))).rows  # type: ignore[list-item]
+    everything = view.reduce(_labelled_rows).rows
     rows, member = everything[:, :-1], np.eye(len(view.classes))[everything[:, -1].astype(int)]
     counts = member.sum(axis=0)
     return float(
         view.reduce(lambda b: _silhouettes(cdist(_dense(b), rows) @ member, b, counts))[0] / view.rows
     )
+
+
+def _labelled_rows(block: Block) -> FoundRows:
+    return FoundRows(np.column_stack([_dense(block), np.asarray(block.y)]), block.hashes(0))
 
 
 def _silhouettes(distances: np.ndarray, block: Block, counts: np.ndarray) -> np.ndarray:

@@ -100,7 +100,9 @@ class PCA(WeightedTransformer):
             )
         values, vectors = scipy.linalg.eigh(moments.products / (moments.n - 1))
         variances, components = np.maximum(values[::-1], 0), vectors.T[::-1]
-        largest = np.argmax(np.abs(components), axis=1)
+        sizes = np.abs(components)
+        # the first of equals, as rounding must not choose the sign
+        largest = np.argmax(sizes >= sizes.max(axis=1, keepdims=True) * (1 - 1e-9), axis=1)
         components = components * np.sign(components[np.arange(width), largest])[:, None]
         kept = self._count(variances, rows, width)
         self.mean_ = moments.mean

@@ -28,6 +28,7 @@ class TreeModel(Model):
 
     _missing = True
     _frees_lock = True
+    _samples = True
     max_features: MaxFeatures
 
     categories_: dict[str, list[Any]]

@@ -15,7 +15,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from outgrow.data.batch import is_sparse
-from outgrow.data.hashing import matrix_row_hash, unit
+from outgrow.data.hashing import unit
 from outgrow.engine.matrix import Block, MatrixView
 from outgrow.stats.state import State
 
@@ -75,7 +75,7 @@ def sampled_rows(view: MatrixView, seed: int, change: Callable[[Block], Block]) 
     def fold(block: Block) -> SampledRows:
         block = change(block)
         highest = _highest(block.X)
-        key = matrix_row_hash(block.X, seed)
+        key = block.hashes(seed)
         if share < 1:
             chosen = unit(key) < share
             block, key = block.take(chosen), key[chosen]

@@ -26,7 +26,7 @@ import scipy.sparse as sp
 
 from outgrow._optional import optional
 from outgrow.data.batch import Matrix, is_sparse, matrix_columns
-from outgrow.data.hashing import matrix_row_hash, unit
+from outgrow.data.hashing import unit
 from outgrow.engine.events import heard
 from outgrow.engine.matrix import Block, MatrixView
 from outgrow.engine.run import Run
@@ -131,7 +131,7 @@ def _split(view: MatrixView, plan: Plan, zeros_absent: bool) -> list[Part]:
     """All rows to learn from; or those, and the ones held out."""
     if not plan.held_out:
         return [Part(view, plan, zeros_absent)]
-    held = [unit(matrix_row_hash(block.X, plan.seed)) < plan.held_out for block in view.blocks()]
+    held = [unit(block.hashes(plan.seed)) < plan.held_out for block in view.blocks()]
     rows = np.array([sum(int((~mask).sum()) for mask in held), sum(int(mask.sum()) for mask in held)])
     learned, watched = view.run.comm.allreduce(rows.astype(np.float64)).astype(int).tolist()
     if not learned or not watched:

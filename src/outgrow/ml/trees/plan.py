@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -85,5 +85,5 @@ def weighted(block: Block, factors: np.ndarray | None) -> Block:
         weight = factors[block.y] if weight is None else weight * factors[block.y]
     if weight is None:
         return block
-    block = Block(block.X, block.y, weight)
+    block = replace(block, weight=weight)
     return block if weight.all() else block.take(weight > 0)
