@@ -339,3 +339,64 @@ def test_hashes_of_regular_rows_are_as_good_as_random(name):
     assert chisquare(np.bincount(both, minlength=100)).pvalue > 1e-4, "seeds give independent choices"
     neighbours = np.diff((shares[0] * 10).astype(int)) == 0
     assert neighbours.mean() == pytest.approx(0.1, abs=0.01)
+
+
+# ---- names of files, queries with comments, folders by value ---------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name", ["sales[2024].parquet", "part[1].parquet", "run [3]/a.parquet", "a*b?.parquet"]
+)
+def test_names_that_look_like_patterns(tmp_path: Path, name: str) -> None:
+    wanted = tmp_path / name
+    wanted.parent.mkdir(exist_ok=True)
+    pq.write_table(pa.table({"x": [1, 2]}), wanted)
+    for other in ("part1.parquet", "sales2.parquet", "aXbY.parquet"):
+        pq.write_table(pa.table({"x": [9] * 9}), tmp_path / other)
+    assert og.read(wanted).count() == 2
+    assert og.read([wanted]).count() == 2
+    if wanted.parent != tmp_path:
+        assert og.read(wanted.parent).count() == 2
+        assert og.read(wanted.parent / "*.parquet").count() == 2
+
+
+@pytest.mark.parametrize(
+    "end", ["", " -- the end", ";", "; -- the end", ";;", "\n/* the end */", "; /* a; b */ "]
+)
+def test_queries_that_end_in_a_comment(end: str) -> None:
+    query = "SELECT a, ';' AS b FROM t -- which\nWHERE a > 1" + end
+    rows = og.sql(query, {"t": pa.table({"a": [1, 2]})})
+    assert rows.to_arrow().to_pylist() == [{"a": 2, "b": ";"}]
+
+
+@pytest.mark.parametrize(
+    "query", ["", "-- nothing", "CREATE TABLE t (a INT)", "SELECT 1; SELECT 2", "SELECT 'open"]
+)
+def test_what_is_no_query(query: str) -> None:
+    with pytest.raises(errors.DataError, match="cannot be run"):
+        og.sql(query)
+
+
+def test_folders_of_many_values(tmp_path: Path) -> None:
+    rows = pa.table({"customer": np.arange(1100), "x": np.arange(1100.0)})
+    assert og.write_parquet(og.dataset(rows), tmp_path / "out", partition_by="customer") == 1100
+    found = og.read(tmp_path / "out").to_arrow().sort_by("customer")
+    assert found["customer"].to_pylist() == rows["customer"].to_pylist()
+
+
+def test_columns_that_cannot_be_written(tmp_path: Path) -> None:
+    spans = pa.array([(1, 2, 3)], pa.month_day_nano_interval())
+    with pytest.raises(errors.DataError, match=r"\['a', 'spans'\] cannot be written"):
+        og.write_parquet(og.dataset(pa.table({"a": [1], "spans": spans})), tmp_path / "out")
+    assert not list(tmp_path.glob("out*"))
+
+
+def test_pages_are_compared_with_their_checksums(tmp_path: Path) -> None:
+    table = pa.table({"x": np.random.default_rng(0).normal(size=20_000)})
+    og.write_parquet(og.dataset(table), tmp_path / "out")
+    file = next((tmp_path / "out").glob("*.parquet"))
+    whole = file.read_bytes()
+    for at in range(1000, 150_000, 15_000):
+        file.write_bytes(whole[:at] + bytes([whole[at] ^ 0x55]) + whole[at + 1 :])
+        with pytest.raises(errors.DataError, match=r"parquet cannot be read"):
+            og.read(file).to_arrow()

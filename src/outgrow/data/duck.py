@@ -16,23 +16,25 @@ from outgrow.data.names import check_names
 from outgrow.data.source import Piece, Source, TableSource, empty_batch
 from outgrow.errors import DataError
 
+_VIEW = "__outgrow_query"
+
 
 class QuerySource:
     """The rows of a query over named tables; it runs once, when rows are first needed."""
 
     def __init__(self, query: str, tables: Mapping[str, Any], sources: Mapping[str, Source]) -> None:
-        self.query = query.strip().rstrip(";")
+        self.query = query
         self._tables = tables
         self._sources = sources
         check_names(self.schema.names, "The query")
 
     @cached_property
     def schema(self) -> pa.Schema:
-        return self._run(f"SELECT * FROM ({self.query}) LIMIT 0").schema
+        return self._run(limit=0).schema
 
     @cached_property
     def _source(self) -> TableSource:
-        return TableSource(self._run(self.query))
+        return TableSource(self._run())
 
     def example(self) -> Batch:
         return empty_batch(self.schema)
@@ -45,16 +47,30 @@ class QuerySource:
         digest = hashlib.sha256(json.dumps([self.query, tables], sort_keys=True).encode()).hexdigest()
         return {"kind": "query", "query": self.query, "tables": tables, "sha256": digest}
 
-    def _run(self, query: str) -> pa.Table:
+    def _run(self, *, limit: int | None = None) -> pa.Table:
         duckdb = optional("duckdb", "sql")
         with duckdb.connect() as connection:
             for name, table in self._tables.items():
                 connection.register(name, table)
             try:
+                query = _only_query(connection, self.query)
+                if limit is not None:
+                    connection.execute(f'CREATE TEMP VIEW "{_VIEW}" AS {query}')
+                    query = f'FROM "{_VIEW}" LIMIT {limit}'
                 return _plain(connection.sql(query).to_arrow_table())
-            except duckdb.Error as error:
+            except (duckdb.Error, pa.ArrowException) as error:
                 known = f" Tables: {sorted(self._tables)}." if self._tables else ""
                 raise DataError(f"The query cannot be run: {error}{known}") from error
+
+
+def _only_query(connection: Any, text: str) -> str:
+    """The text, which may hold comments and semicolons, if it is one query."""
+    statements = connection.extract_statements(text)
+    kinds = [statement.type.name for statement in statements]
+    if kinds != ["SELECT"]:
+        held = f"it holds {', '.join(kinds)}" if kinds else "there is none"
+        raise DataError(f"The query cannot be run: one SELECT is needed, and {held}. Give a single query.")
+    return str(statements[0].query)
 
 
 def _plain(table: pa.Table) -> pa.Table:

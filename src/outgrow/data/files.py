@@ -173,7 +173,7 @@ def _row_group_pieces(fragment: Any, schema: pa.Schema) -> Iterator[FilePiece]:
     names, encoded = _dictionaries(fragment, schema), None
     if names:
         kinds = [_DICTIONARY if field.name in names else field.type for field in schema]
-        same = ds.ParquetFileFormat(dictionary_columns=names).make_fragment(
+        same = _parquet(dictionary_columns=names).make_fragment(
             fragment.path, fragment.filesystem, fragment.partition_expression
         )
         encoded = same, pa.schema(list(zip(schema.names, kinds, strict=True)))
@@ -213,7 +213,15 @@ def _same(left: pa.Schema, right: pa.Schema) -> bool:
     return {field.name: field.type for field in left} == {field.name: field.type for field in right}
 
 
+def _parquet(**options: Any) -> Any:
+    """The Parquet reader, which compares pages with the checksums that a file holds."""
+    checked = ds.ParquetFragmentScanOptions(page_checksum_verification=True)
+    return ds.ParquetFileFormat(default_fragment_scan_options=checked, **options)
+
+
 def _reader(format: str) -> Any:
+    if format == "parquet":
+        return _parquet()
     if format == "tsv":
         return ds.CsvFileFormat(parse_options=pa.csv.ParseOptions(delimiter="\t"))
     if format not in {"parquet", "csv", "json", "ipc"}:
@@ -234,13 +242,13 @@ def _find(path: str | os.PathLike[str] | Sequence[Any]) -> tuple[Any, list[str]]
         found = [_find(each) for each in path]
         return found[0][0], [file for _, files in found for file in files]
     filesystem, root = _filesystem(path)
-    if any(mark in root for mark in "*?["):
-        files = _match(filesystem, root)
+    info = filesystem.get_file_info(root)
+    if info.type == pafs.FileType.Directory:
+        files = _inside(filesystem, root)
+    elif info.type != pafs.FileType.NotFound:
+        files = [root]  # whatever its name, which may hold the marks of a pattern
     else:
-        info = filesystem.get_file_info(root)
-        files = _inside(filesystem, root) if info.type == pafs.FileType.Directory else [root]
-        if info.type == pafs.FileType.NotFound:
-            files = []
+        files = _match(filesystem, root) if any(mark in root for mark in "*?[") else []
     if not files:
         raise InputNotFoundError(
             f"No data file at {path!r}. Check the path; known endings: {', '.join(FORMATS)}."
@@ -265,10 +273,25 @@ def _filesystem(path: str) -> tuple[Any, str]:
 
 
 def _match(filesystem: Any, pattern: str) -> list[str]:
+    pattern = _with_literal_start(filesystem, pattern)
     if isinstance(filesystem, pafs.LocalFileSystem):
         return [name for name in glob.glob(pattern, recursive=True) if _known(name)]
     fixed = pattern[: min(pattern.find(mark) for mark in "*?[" if mark in pattern)].rpartition("/")[0]
     return [name for name in _inside(filesystem, fixed) if fnmatch.fnmatchcase(name, pattern)]
+
+
+def _with_literal_start(filesystem: Any, pattern: str) -> str:
+    """A pattern in which the marks are taken literally as far as there are folders of such names."""
+    parts = pattern.split("/")
+    for count in range(len(parts) - 1, 0, -1):
+        start = "/".join(parts[:count])
+        if any(mark in start for mark in "*?[") and _is_folder(filesystem, start):
+            return "/".join([glob.escape(start), *parts[count:]])
+    return pattern
+
+
+def _is_folder(filesystem: Any, path: str) -> bool:
+    return bool(filesystem.get_file_info(path).type == pafs.FileType.Directory)
 
 
 def _inside(filesystem: Any, folder: str) -> list[str]:

@@ -22,10 +22,17 @@ from outgrow.artifact import disk_errors, new_directory
 from outgrow.data.batch import Batch
 from outgrow.data.scan import check_columns
 from outgrow.engine.dataset import Dataset
+from outgrow.errors import DataError
 
 LEDGER = "_ledger"
 MAIN = "main"
 """The table that a folder holds, beside which others may be written."""
+
+_PARQUET = ds.ParquetFileFormat()
+_ANY_NUMBER = 2**31 - 1
+"""Of folders that the rows of a piece may go to: as many as their keys have values."""
+_OPEN_FILES = 256
+"""At once: those written longest ago are closed first, well below what systems allow a process."""
 
 Part = Any
 """What has `batches()`: a piece of a scan, or the rows that Spark hands to a task."""
@@ -86,7 +93,7 @@ def close_folder(folder: Path, schema: pa.Schema) -> None:
 def move_table(source: Path, target: Path, schema: pa.Schema) -> None:
     """Move the files of a table into another folder; without rows, one file says its columns."""
     if not any(source.iterdir()):
-        pq.write_table(schema.empty_table(), source / "part-0.parquet")
+        pq.write_table(schema.empty_table(), source / "part-0.parquet", write_page_checksum=True)
     for entry in source.iterdir():
         shutil.move(entry, target / entry.name)
     source.rmdir()
@@ -147,12 +154,21 @@ class PieceWriter:
             yield first
             yield from batches
 
-        ds.write_dataset(
-            all_batches(), os.path.join(self.folder, table), schema=schema, format="parquet",
-            partitioning=hive if keys else None, use_threads=False,
-            basename_template=f"part-{number:06d}-{{i}}.parquet",
-            existing_data_behavior="overwrite_or_ignore",
-        )  # fmt: skip
+        try:
+            ds.write_dataset(
+                all_batches(), os.path.join(self.folder, table), schema=schema, format=_PARQUET,
+                file_options=_PARQUET.make_write_options(write_page_checksum=True),
+                partitioning=hive if keys else None, use_threads=False,
+                max_partitions=_ANY_NUMBER, max_open_files=_OPEN_FILES,
+                basename_template=f"part-{number:06d}-{{i}}.parquet",
+                existing_data_behavior="overwrite_or_ignore",
+            )  # fmt: skip
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
+            raise DataError(
+                f"The columns {schema.names} cannot be written as Parquet"
+                f"{f' in folders by {list(keys)}' if keys else ''}: {str(error).splitlines()[0]}. "
+                "Cast those columns, or leave them out."
+            ) from error
 
 
 def _places(part: Part, number: int, start: int) -> Callable[[int], str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Mapping
 from typing import Any
@@ -32,15 +33,27 @@ def query_source(session: Any, query: str, tables: Mapping[str, Dataset]) -> Fra
 def _translate(query: str, views: Mapping[str, str]) -> str:
     sqlglot = optional("sqlglot", "sql")
     try:
-        tree = sqlglot.parse_one(query, read="duckdb")
-    except sqlglot.errors.ParseError as error:
+        parsed = sqlglot.parse(query, read="duckdb")
+    except sqlglot.errors.SqlglotError as error:
         raise DataError(f"The query cannot be read: {error}") from error
+    # a comment behind the last semicolon is a statement of its own to sqlglot
+    trees = [tree for tree in parsed if tree is not None and not isinstance(tree, sqlglot.exp.Semicolon)]
+    if len(trees) != 1 or not isinstance(trees[0], sqlglot.exp.Query):
+        raise DataError(
+            f"One SELECT is needed, and the query holds {len(trees)} statements. Give a single query."
+        )
+    tree = trees[0]
     for table in tree.find_all(sqlglot.exp.Table):
         if not table.db and table.name.lower() in views:
             if not table.alias:
                 table.set("alias", sqlglot.exp.TableAlias(this=sqlglot.exp.to_identifier(table.name)))
             table.set("this", sqlglot.exp.to_identifier(views[table.name.lower()]))
-    return tree.sql(dialect="spark")
+    return str(tree.sql(dialect="spark", comments=False))
+
+
+def literal_path(path: str) -> str:
+    """A path in which Spark sees no pattern."""
+    return re.sub(r"([\\*?{}\[\]])", r"\\\1", path)
 
 
 def _frame(session: Any, table: Dataset) -> Any:
@@ -48,5 +61,5 @@ def _frame(session: Any, table: Dataset) -> Any:
     if isinstance(source, FrameSource) and not table.scan.steps:
         return source.frame
     if isinstance(source, FilesSource) and not table.scan.steps and source.format == "parquet":
-        return session.read.parquet(*source.paths)
+        return session.read.parquet(*map(literal_path, source.paths))
     return session.createDataFrame(table.to_arrow())
