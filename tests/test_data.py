@@ -233,7 +233,7 @@ def test_duplicate_columns(tmp_path: Path) -> None:
     with pytest.raises(errors.SchemaError, match=r"several columns named \['a'\]"):
         og.dataset(twice)
     pq.write_table(twice, tmp_path / "rows.parquet")
-    with pytest.raises(errors.SchemaError, match="several columns of one name"):
+    with pytest.raises(errors.SchemaError, match=r"several columns named \['a'\]"):
         og.read(str(tmp_path / "rows.parquet")).count()
     with pytest.raises(errors.SchemaError, match="several columns"):
         og.dataset(pd.DataFrame([[1, 2]], columns=["a", "a"]))
@@ -249,13 +249,6 @@ def test_missing_column(table: pa.Table) -> None:
 def test_bad_query(table: pa.Table) -> None:
     with pytest.raises(errors.DataError, match=r"(?s)cannot be run.*Tables: \['t'\]"):
         og.sql("SELECT nope FROM t", {"t": table})
-
-
-def test_csv_whose_types_change(tmp_path: Path) -> None:
-    lines = ["a,b", *(f"{i},1" for i in range(400_000)), "oops,1"]
-    (tmp_path / "rows.csv").write_text("\n".join(lines))
-    with pytest.raises(errors.DataError, match=r"rows\.csv cannot be read"):
-        og.read(str(tmp_path / "rows.csv")).count()
 
 
 @pytest.mark.parametrize("share", [0, 1, -0.5, 2, None])

@@ -1,41 +1,31 @@
-"""Files as a source: Parquet, CSV, JSON lines, Arrow IPC; one file, a folder, a pattern; local or remote."""
+"""Files as a source: Parquet and Arrow IPC, whose columns say of which type they are, and files of text."""
 
 from __future__ import annotations
 
-import fnmatch
-import glob
-import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import PurePosixPath
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
-import pyarrow.fs as pafs
 
-from outgrow._optional import optional
 from outgrow.data.batch import Batch
+from outgrow.data.hive import folder_keys, key_types, key_value
 from outgrow.data.ipc import READ_ERRORS, validated
+from outgrow.data.kind import CATEGORY, Kind
 from outgrow.data.names import check_names
+from outgrow.data.paths import TEXT_FORMATS, common_format, file_record, find, unreadable
 from outgrow.data.schema import difference
 from outgrow.data.source import BATCH_ROWS, Piece, batch_rows, empty_batch
-from outgrow.errors import DataError, InputNotFoundError, SchemaError
+from outgrow.data.text import TextOptions
+from outgrow.data.text_source import TextSource
+from outgrow.errors import DataError, ParameterError, SchemaError
 
-FORMATS = {
-    ".parquet": "parquet", ".pq": "parquet",
-    ".csv": "csv", ".tsv": "tsv",
-    ".json": "json", ".jsonl": "json", ".ndjson": "json",
-    ".arrow": "ipc", ".ipc": "ipc", ".feather": "ipc",
-}  # fmt: skip
 _DICTIONARY = pa.dictionary(pa.int32(), pa.string())
-_COMPRESSED = {".gz", ".bz2", ".zst", ".lz4"}
-
-
 _FEW_BYTES = 4.0
 """Text of fewer bytes a value is stored as places in a dictionary; no text of its own could be so short."""
 
@@ -88,7 +78,7 @@ class FilePiece:
                 if batch.num_rows:
                     yield Batch.from_arrow(batch)
         except (*READ_ERRORS, DataError) as error:
-            raise _unreadable(self.fragment.path, error) from error
+            raise unreadable(self.fragment.path, error) from error
 
 
 def _checked(batch: pa.RecordBatch, where: pc.Expression | None) -> pa.RecordBatch:
@@ -97,29 +87,75 @@ def _checked(batch: pa.RecordBatch, where: pc.Expression | None) -> pa.RecordBat
     return batch if where is None else batch.filter(where)
 
 
+def open_files(
+    path: str | os.PathLike[str] | Sequence[Any], format: str | None, options: TextOptions
+) -> FilesSource | TextSource:
+    """The files that a path names as a source."""
+    filesystem, files = find(path)
+    known = common_format(files, format)
+    if known in TEXT_FORMATS:
+        return TextSource(filesystem, files, known, options)
+    return FilesSource(filesystem, files, known, options)
+
+
 class FilesSource:
     """The rows of some files of one format and one schema, in the order of their paths."""
 
-    def __init__(self, path: str | os.PathLike[str] | Sequence[Any], format: str | None = None) -> None:
-        self.filesystem, files = _find(path)
-        self.format = format or _format_of(files[0])
-        self.arrow_dataset = self._open(files)
-
-    def _open(self, files: list[str]) -> Any:
-        partitioning = ds.partitioning(flavor="hive")
-        try:
-            found = ds.dataset(
-                files, filesystem=self.filesystem, format=_reader(self.format), partitioning=partitioning
+    def __init__(self, filesystem: Any, files: Sequence[str], format: str, options: TextOptions) -> None:
+        self.filesystem = filesystem
+        self.format = format
+        self._options = options
+        self._keys = [folder_keys(path) for path in files]
+        self._reader = _parquet() if format == "parquet" else ds.IpcFileFormat()
+        found = key_types(self._keys)
+        unused = [name for name in options.types if name not in found]
+        if unused or options.na_values or options.encoding or options.sep:
+            raise ParameterError(
+                f"types, na_values, encoding and sep say how text is read; {files[0]} is {format}, "
+                f"whose columns have types of their own (here: {unused or 'no text'})."
             )
-            check_names(found.schema.names, files[0])
-            return found
+        self.arrow_dataset = self._open(list(files), {**found, **options.types})
+
+    def _open(self, files: list[str], keys: Mapping[str, pa.DataType]) -> Any:
+        try:
+            stored = self._stored(files)
+            keys = {name: _stored_type(stored, name, kind) for name, kind in keys.items()}
+            for path, values in zip(files, self._keys, strict=True):
+                for name, value in values.items():
+                    key_value(path, name, value, keys[name])
+            fields = {**dict(zip(stored.names, stored.types, strict=True)), **keys}
+            return ds.dataset(
+                files, schema=pa.schema(list(fields.items())), filesystem=self.filesystem,
+                format=self._reader,
+                partitioning=ds.partitioning(pa.schema(list(keys.items())), flavor="hive"),
+            )  # fmt: skip
         except READ_ERRORS as error:
-            if "duplicate field names" in str(error):
-                raise SchemaError(
-                    f"{files[0]} has several columns of one name. "
-                    "Rename them so that each name is one column."
-                ) from error
-            raise _unreadable(files[0], error) from error
+            raise unreadable(files[0], error) from error
+
+    def _stored(self, files: Sequence[str]) -> pa.Schema:
+        """The columns of the first file; one that is empty in it has the type that others have."""
+        schema = _inspected(self._reader, files[0], self.filesystem)
+        check_names(schema.names, files[0])
+        for path in files[1:]:
+            empty = [column.name for column in schema if pa.types.is_null(column.type)]
+            if not empty:
+                break
+            other = _inspected(self._reader, path, self.filesystem)
+            for name in set(empty) & set(other.names):
+                schema = schema.set(schema.get_field_index(name), other.field(name))
+        return schema.remove_metadata()
+
+    def with_kinds(self, kinds: Mapping[str, Kind]) -> FilesSource:
+        """The same rows, in which the names of folders are text where text was promised."""
+        names = [name for name, kind in kinds.items() if kind == CATEGORY and self._is_number_key(name)]
+        if not names:
+            return self
+        types = {**self._options.types, **dict.fromkeys(names, pa.string())}
+        return FilesSource(self.filesystem, self.paths, self.format, replace(self._options, types=types))
+
+    def _is_number_key(self, name: str) -> bool:
+        stored = any(_is_partition(each, name) for each in self.arrow_dataset.get_fragments())
+        return stored and pa.types.is_integer(self.schema.field(name).type)
 
     @property
     def paths(self) -> list[str]:
@@ -160,9 +196,7 @@ class FilesSource:
         return [piece for fragment in self._fragments for piece in _row_group_pieces(fragment, schema)]
 
     def describe(self) -> dict[str, Any]:
-        infos = self.filesystem.get_file_info(self.arrow_dataset.files)
-        files = [{"path": info.path, "bytes": info.size, "modified": str(info.mtime)} for info in infos]
-        return {"kind": self.format, "files": files}
+        return {"kind": self.format, **file_record(self.filesystem, self.paths)}
 
     def _size(self, path: str) -> int:
         return int(self.filesystem.get_file_info(path).size or 0)
@@ -202,7 +236,7 @@ def _physical_schema(fragment: Any) -> pa.Schema:
     try:
         return fragment.physical_schema
     except READ_ERRORS as error:
-        raise _unreadable(fragment.path, error) from error
+        raise unreadable(fragment.path, error) from error
 
 
 def _is_partition(fragment: Any, name: str) -> bool:
@@ -210,122 +244,30 @@ def _is_partition(fragment: Any, name: str) -> bool:
 
 
 def _same(left: pa.Schema, right: pa.Schema) -> bool:
-    return {field.name: field.type for field in left} == {field.name: field.type for field in right}
+    """Whether they have the same columns; one that is empty is of any type."""
+    types = {field.name: field.type for field in right}
+    return set(left.names) == types.keys() and all(
+        field.type == types[field.name] or pa.types.is_null(types[field.name]) for field in left
+    )
+
+
+def _inspected(reader: Any, path: str, filesystem: Any) -> pa.Schema:
+    try:
+        return reader.inspect(path, filesystem)
+    except READ_ERRORS as error:
+        if "duplicate field names" in str(error):
+            raise SchemaError(
+                f"{path} has several columns of one name. Rename them so that each name is one column."
+            ) from error
+        raise unreadable(path, error) from error
+
+
+def _stored_type(stored: pa.Schema, name: str, kind: pa.DataType) -> pa.DataType:
+    """The type of a key: as the files store it, where they do; the folder's value holds all the same."""
+    return stored.field(name).type if name in stored.names else kind
 
 
 def _parquet(**options: Any) -> Any:
     """The Parquet reader, which compares pages with the checksums that a file holds."""
     checked = ds.ParquetFragmentScanOptions(page_checksum_verification=True)
     return ds.ParquetFileFormat(default_fragment_scan_options=checked, **options)
-
-
-def _reader(format: str) -> Any:
-    if format == "parquet":
-        return _parquet()
-    if format == "tsv":
-        return ds.CsvFileFormat(parse_options=pa.csv.ParseOptions(delimiter="\t"))
-    if format not in {"parquet", "csv", "json", "ipc"}:
-        raise DataError(f"Format {format!r} is not one of parquet, csv, tsv, json, ipc.")
-    return format
-
-
-def _find(path: str | os.PathLike[str] | Sequence[Any]) -> tuple[Any, list[str]]:
-    """The file system and the sorted files that a path, a folder, a pattern or a list of paths names."""
-    path = os.fspath(path) if isinstance(path, os.PathLike) else path
-    if not isinstance(path, str):
-        if not isinstance(path, Sequence):
-            raise InputNotFoundError(
-                f"A {type(path).__name__} is no path. Rows in memory become a dataset by og.dataset(...)."
-            )
-        if not path:
-            raise InputNotFoundError("An empty list of paths was given. Name at least one file.")
-        found = [_find(each) for each in path]
-        return found[0][0], [file for _, files in found for file in files]
-    filesystem, root = _filesystem(path)
-    info = filesystem.get_file_info(root)
-    if info.type == pafs.FileType.Directory:
-        files = _inside(filesystem, root)
-    elif info.type != pafs.FileType.NotFound:
-        files = [root]  # whatever its name, which may hold the marks of a pattern
-    else:
-        files = _match(filesystem, root) if any(mark in root for mark in "*?[") else []
-    if not files:
-        raise InputNotFoundError(
-            f"No data file at {path!r}. Check the path; known endings: {', '.join(FORMATS)}."
-        )
-    return filesystem, sorted(files)
-
-
-def _filesystem(path: str) -> tuple[Any, str]:
-    if "://" not in path:
-        return pafs.LocalFileSystem(), os.path.abspath(path)  # tasks of a cluster stand in other folders
-    try:
-        return pafs.FileSystem.from_uri(path)
-    except pa.ArrowInvalid:
-        scheme = path.partition("://")[0]
-        try:
-            remote, root = optional("fsspec", "remote").core.url_to_fs(path)
-        except ValueError as error:
-            raise InputNotFoundError(
-                f"No file system is known for {scheme!r} in {path!r}: {error}"
-            ) from error
-        return pafs.PyFileSystem(pafs.FSSpecHandler(remote)), root
-
-
-def _match(filesystem: Any, pattern: str) -> list[str]:
-    pattern = _with_literal_start(filesystem, pattern)
-    if isinstance(filesystem, pafs.LocalFileSystem):
-        return [name for name in glob.glob(pattern, recursive=True) if _known(name)]
-    fixed = pattern[: min(pattern.find(mark) for mark in "*?[" if mark in pattern)].rpartition("/")[0]
-    return [name for name in _inside(filesystem, fixed) if fnmatch.fnmatchcase(name, pattern)]
-
-
-def _with_literal_start(filesystem: Any, pattern: str) -> str:
-    """A pattern in which the marks are taken literally as far as there are folders of such names."""
-    parts = pattern.split("/")
-    for count in range(len(parts) - 1, 0, -1):
-        start = "/".join(parts[:count])
-        if any(mark in start for mark in "*?[") and _is_folder(filesystem, start):
-            return "/".join([glob.escape(start), *parts[count:]])
-    return pattern
-
-
-def _is_folder(filesystem: Any, path: str) -> bool:
-    return bool(filesystem.get_file_info(path).type == pafs.FileType.Directory)
-
-
-def _inside(filesystem: Any, folder: str) -> list[str]:
-    infos = filesystem.get_file_info(pafs.FileSelector(folder, recursive=True))
-    names = [info.path for info in infos if info.type == pafs.FileType.File and _known(info.path)]
-    return [name for name in names if not any(part[:1] in "._" for part in _below(name, folder))]
-
-
-def _below(name: str, folder: str) -> tuple[str, ...]:
-    return PurePosixPath(name[len(folder) :].lstrip("/")).parts
-
-
-def _known(name: str) -> bool:
-    return _ending(name) in FORMATS
-
-
-def _ending(name: str) -> str:
-    path = PurePosixPath(name)
-    return PurePosixPath(path.stem).suffix if path.suffix in _COMPRESSED else path.suffix
-
-
-def _format_of(name: str) -> str:
-    try:
-        return FORMATS[_ending(name)]
-    except KeyError:
-        raise DataError(
-            f"The format of {name!r} is not known from its ending ({', '.join(FORMATS)}). Pass format=."
-        ) from None
-
-
-def _unreadable(path: str, error: Exception) -> DataError | InputNotFoundError:
-    if isinstance(error, FileNotFoundError):
-        return InputNotFoundError(f"{path} is not there any more: {error}")
-    said = json.dumps(str(error).splitlines()[0])[1:-1]
-    return DataError(
-        f"{path} cannot be read: {said}. It may be truncated or of another format; write it again."
-    )

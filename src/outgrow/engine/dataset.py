@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -12,10 +12,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from outgrow.data.batch import Batch
-from outgrow.data.files import FilesSource
+from outgrow.data.files import FilesSource, open_files
+from outgrow.data.kind import Kind
 from outgrow.data.names import check_names
-from outgrow.data.scan import Apply, HashSlice, Scan, Where, check_columns, check_condition
+from outgrow.data.scan import Apply, HashSlice, Scan, Select, Where, check_columns, check_condition
 from outgrow.data.source import TableSource
+from outgrow.data.text import TextOptions
+from outgrow.data.text_source import TextSource
 from outgrow.engine.groups import Groups, Packing
 from outgrow.engine.journal import Identity
 from outgrow.engine.local import Local
@@ -215,15 +218,31 @@ class Dataset:
 
 
 def read(
-    path: str | os.PathLike[str] | Sequence[Any], *, format: str | None = None, engine: Engine | None = None
+    path: str | os.PathLike[str] | Sequence[Any],
+    *,
+    format: str | None = None,
+    types: Mapping[str, Any] | None = None,
+    na_values: str | Sequence[str] = (),
+    encoding: str | None = None,
+    sep: str | None = None,
+    engine: Engine | None = None,
 ) -> Dataset:
     """Open files as a dataset: Parquet, CSV, JSON lines or Arrow IPC.
+
+    In CSV an empty cell is missing, also in columns of text, and also in quotes; so is what pandas takes for
+    missing ('NA', 'null', ...) in columns of numbers and times. Types are those that fit all values of all
+    files.
 
     Parameters
     ----------
     path : a file, a folder (read with its sub-folders, `key=value` ones as columns), a pattern such as
         'flights/*.parquet', or a list of files; local, or any URI that PyArrow or fsspec opens.
     format : 'parquet', 'csv', 'tsv', 'json' or 'ipc'; by default the file's ending tells.
+    types : for text, the types of columns that are not to be found out: 'number', 'text' or 'time', an Arrow
+        type or its name. For `key=value` folders of any format, too.
+    na_values : for CSV, further cells that are missing, in columns of any type.
+    encoding : of text; UTF-8 by default, or what a byte order mark says.
+    sep : what divides the cells of CSV.
     engine : where the work is done; this machine by default.
 
     Raises
@@ -234,8 +253,29 @@ def read(
         When a file cannot be read.
     SchemaError
         When files have different columns.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile, outgrow as og
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "towns.csv"
+    >>> _ = path.write_text("zip;height\\n01067;113\\n-;NA\\n", encoding="latin-1")
+    >>> rows = og.read(path, sep=";", types={"zip": "text"}, na_values="-", encoding="latin-1")
+    >>> rows.to_arrow().to_pylist()
+    [{'zip': '01067', 'height': 113}, {'zip': None, 'height': None}]
     """
-    return Dataset(Scan(FilesSource(path, format)), engine or Local())
+    options = TextOptions.of(types, na_values, encoding, sep)
+    return Dataset(Scan(open_files(path, format, options)), engine or Local())
+
+
+def read_as(rows: Dataset, kinds: Mapping[str, Kind]) -> Dataset:
+    """The rows of files, with text read so that columns are of the kinds that were promised at fit.
+
+    Digits are read as text, say, if the model learned from text.
+    """
+    scan, source = rows.scan, rows.scan.source
+    if isinstance(source, FilesSource | TextSource) and all(isinstance(step, Select) for step in scan.steps):
+        return rows._with(replace(scan, source=source.with_kinds(kinds)))
+    return rows
 
 
 def from_arrow(table: Any, *, engine: Engine | None = None) -> Dataset:

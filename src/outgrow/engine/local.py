@@ -179,7 +179,7 @@ def _read(piece: ScanPiece) -> list[Batch]:
 
 
 def _for_duckdb(table: Any) -> Any:
-    """What DuckDB scans: a dataset of files lets it skip columns and row groups."""
+    """What DuckDB scans: a dataset of Parquet lets it skip columns and row groups."""
     source = table.scan.source
     if isinstance(source, FilesSource) and not table.scan.steps:
         return source.arrow_dataset

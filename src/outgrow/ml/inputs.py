@@ -22,7 +22,7 @@ from outgrow.data.names import numbered
 from outgrow.data.scan import Scan, check_columns
 from outgrow.data.schema import Conform, check_kinds, kinds_of
 from outgrow.data.source import ArraySource, Source, TableSource, array_source
-from outgrow.engine.dataset import Dataset, as_table
+from outgrow.engine.dataset import Dataset, as_table, read_as
 from outgrow.engine.local import Local
 from outgrow.engine.open import dataset, is_spark, is_table
 from outgrow.errors import DataError, ParameterError, SchemaError, ValueTypeError
@@ -98,7 +98,9 @@ def open_rows(estimator: Any, X: Any) -> Dataset:
 
 def _as_promised(estimator: Any, rows: Dataset) -> Dataset:
     """Rows whose columns have the kinds that they had at fit."""
-    columns, types = estimator.columns_, rows.schema
+    columns = estimator.columns_
+    rows = read_as(rows, columns)
+    types = rows.schema
     check_kinds(columns, types, type(estimator).__name__)
     others = {name: kind for name, kind in columns.items() if Kind.of(types.field(name).type) != kind}
     return rows.map(Conform(others)) if others else rows

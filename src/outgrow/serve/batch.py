@@ -18,7 +18,7 @@ from outgrow.artifact import new_directory, resumable_directory
 from outgrow.data.batch import Batch
 from outgrow.data.scan import check_columns
 from outgrow.data.schema import check_kinds
-from outgrow.engine.dataset import Dataset
+from outgrow.engine.dataset import Dataset, read_as
 from outgrow.engine.open import dataset
 from outgrow.engine.write import (
     MAIN,
@@ -101,7 +101,7 @@ def score(
     >>> og.score(model, table, tempfile.mkdtemp() + "/scores", keep=["y"])
     Scored(rows=3, refused=0, resumed=0)
     """
-    data = dataset(rows)
+    data = read_as(dataset(rows), Predictor(model).columns)
     keys = (partition_by,) if isinstance(partition_by, str) else tuple(partition_by)
     scoring = prepare(model, data, keep=keep, probabilities=probabilities, lenient=errors is not None)
     return write_scores(scoring, data, output, errors=errors, keys=keys, overwrite=overwrite)
@@ -132,6 +132,7 @@ def with_predictions(
     model: Any, rows: Dataset, *, probabilities: bool = False, keep: Sequence[str] | None = None
 ) -> Dataset:
     """The rows with a column `prediction`; with a column `probability_<class>` for each class if asked."""
+    rows = read_as(rows, Predictor(model).columns)
     scoring = prepare(model, rows, keep=keep, probabilities=probabilities)
     return scoring.needed(rows).map(scoring.beside)
 

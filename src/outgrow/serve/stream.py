@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from outgrow.data.files import FORMATS, FilesSource
-from outgrow.engine.dataset import Dataset, read
+from outgrow.data.files import FilesSource
+from outgrow.data.paths import is_data
+from outgrow.engine.dataset import Dataset, read, read_as
 from outgrow.engine.open import dataset, is_spark
 from outgrow.errors import InputNotFoundError, ParameterError
 from outgrow.serve.batch import Scored, prepare, write_scores
@@ -58,6 +59,7 @@ class Scorer:
         for draft in options.output.glob(f".{name}.*"):
             shutil.rmtree(draft)  # of a try that was killed
         version = self.version()
+        rows = read_as(rows, version.predictor.columns)
         scoring = prepare(
             version.predictor.fitted, rows, keep=options.keep, probabilities=options.probabilities,
             lenient=options.errors is not None,
@@ -175,7 +177,7 @@ class FolderStream:
         for file in sorted(self.folder.iterdir(), key=lambda path: (path.stat().st_mtime_ns, path.name)):
             if self._stopped.is_set():
                 return
-            if file.name[0] in "._" or not file.is_file() or file.suffix not in FORMATS:
+            if file.name[0] in "._" or not file.is_file() or not is_data(file.name):
                 continue
             done = self._scorer.write(read(str(file)), f"input={quote(file.name)}")
             if done is not None:

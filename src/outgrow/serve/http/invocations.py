@@ -5,12 +5,10 @@ See "Accepted Input Formats" in MLflow's documentation of its local inference se
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.csv
-
+from outgrow.data.text import Csv, read_text
+from outgrow.errors import OutgrowError
 from outgrow.serve.http.rows import Query, Row, RowReader, RowsError, decoded, msgspec, table_batch
 from outgrow.serve.http.scoring import Answers
 
@@ -92,13 +90,10 @@ def _is_names(given: Any) -> bool:
 
 def read_csv(reader: RowReader, body: bytes) -> Query:
     """The rows of a body that is CSV with a line of names."""
-    columns = reader.columns.items()
-    types = {name: kind.form.arrow for name, kind in columns if kind.base in ("number", "category")}
-    options = pyarrow.csv.ConvertOptions(column_types=types, strings_can_be_null=True)
     try:
-        table = pyarrow.csv.read_csv(io.BytesIO(body), convert_options=options)
-    except pa.ArrowInvalid as error:
-        raise RowsError(f"The body is not CSV with the model's columns: {error}") from None
+        table = read_text(body, Csv(), reader.columns, only=True)
+    except OutgrowError as error:
+        raise RowsError(f"The body is not CSV with the model's columns: {error}.") from None
     return Query(table_batch(reader, table))
 
 

@@ -1,0 +1,199 @@
+"""Which files a path names: one file, a folder, a pattern, a list; local or remote; and what they hold."""
+
+from __future__ import annotations
+
+import fnmatch
+import glob
+import json
+import os
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+
+from outgrow._optional import optional
+from outgrow.errors import DataError, InputNotFoundError, ParameterError
+
+FORMATS = {
+    ".parquet": "parquet", ".pq": "parquet",
+    ".csv": "csv", ".tsv": "tsv",
+    ".json": "json", ".jsonl": "json", ".ndjson": "json",
+    ".arrow": "ipc", ".ipc": "ipc", ".feather": "ipc",
+}  # fmt: skip
+TEXT_FORMATS = ("csv", "tsv", "json")
+_COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".lz4": "lz4"}
+_MARKS = "*?["
+
+
+def find(path: str | os.PathLike[str] | Sequence[Any]) -> tuple[Any, list[str]]:
+    """The file system and the sorted files that a path, a folder, a pattern or a list of paths names.
+
+    Raises
+    ------
+    InputNotFoundError
+        When there is none.
+    """
+    path = os.fspath(path) if isinstance(path, os.PathLike) else path
+    if not isinstance(path, str):
+        return _find_all(path)
+    filesystem, root = _filesystem(path)
+    info = filesystem.get_file_info(root)
+    if info.type == pafs.FileType.Directory:
+        files = [info.path for info in data_files(filesystem, root)]
+    elif info.type != pafs.FileType.NotFound:
+        files = [root]  # whatever its name, which may hold the marks of a pattern
+    else:
+        files = _match(filesystem, root) if any(mark in root for mark in _MARKS) else []
+    if not files:
+        raise InputNotFoundError(
+            f"No data file at {path!r}. Check the path; known endings: {', '.join(FORMATS)}."
+        )
+    return filesystem, sorted(files)
+
+
+def data_files(filesystem: Any, folder: str) -> list[Any]:
+    """The files of a folder and its sub-folders that hold data, as `pyarrow.fs.FileInfo`.
+
+    Their ending, in capitals or not, names a format that is read; neither they nor a folder between begin
+    with a dot or an underscore, as drafts and notes do.
+    """
+    infos = filesystem.get_file_info(pafs.FileSelector(folder, recursive=True))
+    return [
+        info
+        for info in infos
+        if info.type == pafs.FileType.File and is_data(info.path) and not _is_hidden(info.path, folder)
+    ]
+
+
+def is_data(name: str) -> bool:
+    """Whether the ending of a file says that it holds data."""
+    try:
+        format_of(name)
+    except DataError:
+        return False
+    return True
+
+
+def format_of(name: str) -> str:
+    """The format that the ending of a file names.
+
+    Raises
+    ------
+    DataError
+        When it names none.
+    """
+    path = PurePosixPath(name.lower())
+    known = FORMATS.get(path.suffix)
+    if compression_of(name) is not None:
+        known = FORMATS.get(PurePosixPath(path.stem).suffix)
+        known = known if known in TEXT_FORMATS else None
+    if known is None:
+        raise DataError(
+            f"The format of {name!r} is not known from its ending ({', '.join(FORMATS)}). Pass format=."
+        )
+    return known
+
+
+def compression_of(name: str) -> str | None:
+    """How a file is compressed, as Arrow calls it; None where it is not."""
+    return _COMPRESSED.get(PurePosixPath(name.lower()).suffix)
+
+
+def common_format(files: Sequence[str], format: str | None) -> str:
+    """The format of all files of a dataset.
+
+    Raises
+    ------
+    ParameterError
+        When the format that was given is not known.
+    DataError
+        When they have several.
+    """
+    if format is not None:
+        if format not in FORMATS.values():
+            raise ParameterError(
+                f"format={format!r} is not one of {', '.join(sorted(set(FORMATS.values())))}."
+            )
+        return format
+    first = format_of(files[0])
+    for name in files:
+        if format_of(name) != first:
+            raise DataError(
+                f"{files[0]} and {name} are of different formats. Read them separately, or pass format=."
+            )
+    return first
+
+
+def file_record(filesystem: Any, paths: Sequence[str]) -> dict[str, Any]:
+    """The files with sizes and dates, for the record."""
+    infos = filesystem.get_file_info(list(paths))
+    return {"files": [{"path": info.path, "bytes": info.size, "modified": str(info.mtime)} for info in infos]}
+
+
+def unreadable(path: str, error: Exception) -> DataError | InputNotFoundError:
+    """The error for a file whose bytes are not what they should be, or that is gone."""
+    if isinstance(error, FileNotFoundError):
+        return InputNotFoundError(f"{path} is not there any more: {error}")
+    said = json.dumps(str(error).splitlines()[0])[1:-1]
+    return DataError(
+        f"{path} cannot be read: {said}. It may be truncated or of another format; write it again."
+    )
+
+
+def _find_all(paths: Any) -> tuple[Any, list[str]]:
+    if not isinstance(paths, Sequence):
+        raise InputNotFoundError(
+            f"A {type(paths).__name__} is no path. Rows in memory become a dataset by og.dataset(...)."
+        )
+    if not paths:
+        raise InputNotFoundError("An empty list of paths was given. Name at least one file.")
+    found = [find(each) for each in paths]
+    first = found[0][0]
+    if any(not first.equals(filesystem) for filesystem, _ in found):
+        raise DataError(f"The paths {list(paths)} lie in different file systems. Read them separately.")
+    return first, [file for _, files in found for file in files]
+
+
+def _filesystem(path: str) -> tuple[Any, str]:
+    if "://" not in path:
+        return pafs.LocalFileSystem(), os.path.abspath(path)  # tasks of a cluster stand in other folders
+    try:
+        return pafs.FileSystem.from_uri(path)
+    except pa.ArrowInvalid:
+        scheme = path.partition("://")[0]
+        try:
+            remote, root = optional("fsspec", "remote").core.url_to_fs(path)
+        except ValueError as error:
+            raise InputNotFoundError(
+                f"No file system is known for {scheme!r} in {path!r}: {error}"
+            ) from error
+        return pafs.PyFileSystem(pafs.FSSpecHandler(remote)), root
+
+
+def _match(filesystem: Any, pattern: str) -> list[str]:
+    pattern = _with_literal_start(filesystem, pattern)
+    if isinstance(filesystem, pafs.LocalFileSystem):
+        return [name for name in glob.glob(pattern, recursive=True) if is_data(name)]
+    fixed = pattern[: min(pattern.find(mark) for mark in _MARKS if mark in pattern)].rpartition("/")[0]
+    inside = [info.path for info in data_files(filesystem, fixed)]
+    return [name for name in inside if fnmatch.fnmatchcase(name, pattern)]
+
+
+def _with_literal_start(filesystem: Any, pattern: str) -> str:
+    """A pattern in which the marks are taken literally as far as there are folders of such names."""
+    parts = pattern.split("/")
+    for count in range(len(parts) - 1, 0, -1):
+        start = "/".join(parts[:count])
+        if any(mark in start for mark in _MARKS) and _is_folder(filesystem, start):
+            return "/".join([glob.escape(start), *parts[count:]])
+    return pattern
+
+
+def _is_folder(filesystem: Any, path: str) -> bool:
+    return bool(filesystem.get_file_info(path).type == pafs.FileType.Directory)
+
+
+def _is_hidden(name: str, folder: str) -> bool:
+    return any(part[:1] in "._" for part in PurePosixPath(name[len(folder) :].lstrip("/")).parts)

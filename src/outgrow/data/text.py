@@ -1,0 +1,447 @@
+"""Delimited text and JSON lines as columns: the one place that decides what is missing, and of which type.
+
+Files, folders that are streamed, bodies of requests and standard input are all read by these rules, which
+`docs/data.md` states for users.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import reduce
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pacsv
+import pyarrow.json as pajson
+
+from outgrow.data.kind import CATEGORY, Kind
+from outgrow.data.names import check_names
+from outgrow.errors import DataError, ParameterError
+
+NO_VALUE = (
+    "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>",
+    "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null",
+)  # fmt: skip
+"""Cells that are missing in columns of numbers and times, as pandas has them; in text only the empty one."""
+_TYPES: dict[Any, pa.DataType] = {
+    "number": pa.float64(), "category": pa.string(), "text": pa.string(), "time": pa.timestamp("us"),
+    float: pa.float64(), int: pa.int64(), str: pa.string(), bool: pa.bool_(),
+}  # fmt: skip
+_BLANK = re.compile(rb"[\r\n]*+\Z")
+_QUOTED = b'"(?:[^"]++|"")*+"?'
+Types = Mapping[str, pa.DataType]
+
+
+@dataclass(frozen=True)
+class TextOptions:
+    """How text is read, beside what the format says.
+
+    Attributes
+    ----------
+    types : of columns whose type is not to be found out.
+    na_values : further cells that are missing, in columns of any type.
+    encoding : of the bytes; None for UTF-8, or what a byte order mark says.
+    sep : what divides cells; None for what the format says.
+    """
+
+    types: Types = field(default_factory=dict)
+    na_values: tuple[str, ...] = ()
+    encoding: str | None = None
+    sep: str | None = None
+
+    @classmethod
+    def of(
+        cls,
+        types: Mapping[str, Any] | None = None,
+        na_values: str | Sequence[str] = (),
+        encoding: str | None = None,
+        sep: str | None = None,
+    ) -> TextOptions:
+        """Options as a user gives them.
+
+        Raises
+        ------
+        ParameterError
+            When one is not known.
+        """
+        given = {name: as_type(name, kind) for name, kind in (types or {}).items()}
+        marks = (na_values,) if isinstance(na_values, str) else tuple(na_values)
+        if sep is not None and (not isinstance(sep, str) or len(sep.encode()) != 1 or sep in '"\r\n'):
+            raise ParameterError(f"sep={sep!r}: one ASCII character divides the cells, like ';' or '\\t'.")
+        if encoding is not None:
+            try:
+                "".encode(encoding)
+            except LookupError:
+                raise ParameterError(
+                    f"encoding={encoding!r} is not known to Python. Try 'utf-8', 'latin-1' or 'cp1252'."
+                ) from None
+        return cls(given, marks, encoding, sep)
+
+
+def as_type(name: str, given: Any) -> pa.DataType:
+    """An Arrow type, given as such, as a kind ('number', 'text', 'time'), a name or a Python type."""
+    if isinstance(given, pa.DataType):
+        return given
+    if given in _TYPES:
+        return _TYPES[given]
+    try:
+        return pa.type_for_alias(given)
+    except (ValueError, TypeError):
+        raise ParameterError(
+            f"types={{{name!r}: {given!r}}}: give 'number', 'text', 'time', an Arrow type like "
+            "pa.int64(), or its name like 'int64'."
+        ) from None
+
+
+@dataclass(frozen=True)
+class Csv:
+    """Delimited text, quoted as RFC 4180 has it; the first row names the columns."""
+
+    options: TextOptions = TextOptions()
+    default_sep: str = ","
+    fits_text = True
+    """Whether any value may be read as text."""
+
+    @property
+    def sep(self) -> str:
+        return self.options.sep or self.default_sep
+
+    def head(self, start: bytes, *, whole: bool) -> tuple[list[str], int] | None:
+        """The names of the columns, and how many bytes say so; None if more bytes are needed."""
+        text = start.decode("utf-8", "surrogateescape")
+        lines = io.StringIO(text, newline="")
+        read: list[str] = []
+        rows = csv.reader((read.append(line) or line for line in lines), delimiter=self.sep)  # type: ignore[func-returns-value]
+        try:
+            names = next((row for row in rows if row), None)
+        except csv.Error as error:
+            raise DataError(f"the first row names no columns: {error}") from None
+        ended = bool(read) and read[-1][-1:] in "\r\n"
+        if not whole and (names is None or not ended):
+            return None
+        if names is not None:
+            check_names(names, "the first row")
+            "".join(read).encode()  # what is not UTF-8 is an error here
+        return names or [], len("".join(read).encode("utf-8", "surrogateescape"))
+
+    def cut(self, block: bytes) -> int:
+        """Where the last whole row of a block that begins with a row ends; 0 if none does."""
+        at = block.rfind(b"\n")
+        quotes = np.flatnonzero(np.frombuffer(block, np.uint8) == ord('"')) if b'"' in block else ()
+        if not len(quotes):
+            return at + 1
+        edges = self._edges(block, np.asarray(quotes))
+        while at >= 0:
+            before = int(np.searchsorted(edges, at))
+            if before % 2 == 0:
+                return at + 1
+            at = block.rfind(b"\n", 0, int(edges[before - 1]))
+        return 0
+
+    def parse(
+        self, block: bytes, names: Sequence[str], types: Types, columns: Sequence[str] | None = None
+    ) -> pa.Table:
+        """Whole rows as a table; columns without a type get one.
+
+        Raises
+        ------
+        ArrowInvalid
+            When they are no rows of these columns, or not of these types.
+        """
+        wanted = list(names if columns is None else columns)
+        convert = pacsv.ConvertOptions(
+            column_types={name: types[name] for name in wanted if name in types},
+            include_columns=wanted,
+            null_values=[*NO_VALUE, *self.options.na_values],
+            strings_can_be_null=False,
+            true_values=["true", "True", "TRUE"],
+            false_values=["false", "False", "FALSE"],
+        )
+        quoted = b'"' in block
+        table = (
+            pacsv.read_csv(
+                pa.BufferReader(block),
+                read_options=pacsv.ReadOptions(
+                    column_names=list(names), use_threads=False, block_size=max(len(block) + 1, 1 << 10)
+                ),
+                parse_options=pacsv.ParseOptions(delimiter=self.sep, newlines_in_values=quoted),
+                convert_options=convert,
+            )
+            if not _BLANK.match(block)
+            else self._no_rows(wanted, types)
+        )
+        for place, column in enumerate(table.schema):
+            if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+                table = table.set_column(place, column, self._missing(table.column(place)))
+        return table
+
+    def infer(
+        self, block: bytes, names: Sequence[str], columns: Sequence[str] | None = None
+    ) -> tuple[pa.Table, frozenset[str]]:
+        """Whole rows as a table, and which of its empty columns hold words for what is missing."""
+        table = self.parse(block, names, self.options.types, columns)
+        empty = [column.name for column in table.schema if pa.types.is_null(column.type)]
+        if not empty or not table.num_rows:
+            return table, frozenset()
+        text = self.parse(block, names, dict.fromkeys(empty, pa.string()), empty)
+        return table, frozenset(name for name in empty if text[name].null_count < len(text))
+
+    def retyped(self, found: pa.DataType, kind: Kind) -> pa.DataType | None:
+        """The type in which a column is of a kind; None where text cannot be."""
+        return _TYPES.get(kind)
+
+    def _no_rows(self, names: Sequence[str], types: Types) -> pa.Table:
+        return pa.schema([(name, types.get(name, pa.null())) for name in names]).empty_table()
+
+    def _missing(self, column: pa.ChunkedArray) -> pa.ChunkedArray:
+        """Text with nulls for cells that are missing."""
+        marks = self.options.na_values
+        if marks:
+            gone = pc.is_in(column, value_set=pa.array(["", *marks], column.type))
+        elif len(column) and pc.min(pc.binary_length(column)).as_py() == 0:
+            gone = pc.equal(pc.binary_length(column), 0)
+        else:
+            return column
+        return pc.if_else(gone, pa.scalar(None, column.type), column)
+
+    def _edges(self, block: bytes, quotes: np.ndarray) -> np.ndarray:
+        """Where quoted cells begin and end, in turn; a doubled quote may count as an end and a beginning."""
+        opening, before = quotes[::2], np.concatenate([[-1], quotes[1:-1:2]])
+        data = np.frombuffer(block, np.uint8)
+        starts = np.isin(data[opening - 1], np.frombuffer(f"{self.sep}\r\n".encode(), np.uint8))
+        starts |= (opening == 0) | (opening - 1 == before[: len(opening)])
+        if starts.all():
+            return quotes
+        # a quote within a cell that is not quoted means nothing: look at each cell
+        cell = re.compile(b"(?:\\A|(?<=[" + re.escape(self.sep.encode()) + b"\r\n]))" + _QUOTED)
+        return np.array(
+            [edge - (k == 1) for match in cell.finditer(block) for k, edge in enumerate(match.span())]
+        )
+
+
+@dataclass(frozen=True)
+class JsonLines:
+    """One JSON object a line."""
+
+    options: TextOptions = TextOptions()
+    fits_text = False
+
+    def head(self, start: bytes, *, whole: bool) -> tuple[list[str], int] | None:
+        """Nothing names the columns beforehand."""
+        if start.lstrip()[:1] == b"[":
+            raise DataError("it is one JSON array, and not one JSON object a line. Write it as JSON lines")
+        return [], 0
+
+    def cut(self, block: bytes) -> int:
+        """Where the last whole line of a block ends; 0 if none does."""
+        return block.rfind(b"\n") + 1
+
+    def parse(
+        self, block: bytes, names: Sequence[str], types: Types, columns: Sequence[str] | None = None
+    ) -> pa.Table:
+        """Whole lines as a table; keys without a type get one.
+
+        Raises
+        ------
+        ArrowInvalid
+            When they are no objects, or values are not of these types.
+        """
+        if not block.strip():
+            return pa.schema([]).empty_table()
+        explicit = pa.schema([item for item in types.items() if columns is None or item[0] in columns])
+        table = pajson.read_json(
+            pa.BufferReader(block),
+            read_options=pajson.ReadOptions(use_threads=False, block_size=len(block) + 1),
+            parse_options=pajson.ParseOptions(
+                explicit_schema=explicit,
+                unexpected_field_behavior="infer" if columns is None else "ignore",
+            ),
+        )
+        return table if columns is None else table.select(list(columns))
+
+    def infer(
+        self, block: bytes, names: Sequence[str], columns: Sequence[str] | None = None
+    ) -> tuple[pa.Table, frozenset[str]]:
+        """Whole lines as a table; none of its columns hold words for what is missing."""
+        return self.parse(block, names, self.options.types), frozenset()
+
+    def retyped(self, found: pa.DataType, kind: Kind) -> pa.DataType | None:
+        """The type in which a column is of a kind: only text that looks like a time may be text."""
+        return pa.string() if kind == CATEGORY and pa.types.is_timestamp(found) else None
+
+
+TextFormat = Csv | JsonLines
+
+
+@dataclass(frozen=True)
+class Inferred:
+    """What the rows that were looked at say of the columns; merges with what others say.
+
+    Attributes
+    ----------
+    types : by name, in the order in which columns were met.
+    words : columns that held words for what is missing. If nothing else is there, they are text.
+    """
+
+    types: Types = field(default_factory=dict)
+    words: frozenset[str] = frozenset()
+
+    def merge(self, other: Inferred, dialect: TextFormat) -> Inferred:
+        both = {
+            name: _wider(name, self.types.get(name, pa.null()), other.types.get(name, pa.null()), dialect)
+            for name in {**self.types, **other.types}
+        }
+        return Inferred(both, self.words | other.words)
+
+    @property
+    def schema(self) -> pa.Schema:
+        return pa.schema(
+            [
+                (name, pa.string() if pa.types.is_null(kind) and name in self.words else kind)
+                for name, kind in self.types.items()
+            ]
+        )
+
+
+def merged(found: Sequence[Inferred], dialect: TextFormat) -> Inferred:
+    """What all of them say.
+
+    Raises
+    ------
+    DataError
+        When no type holds the values of a column.
+    """
+    return reduce(lambda one, other: one.merge(other, dialect), found, Inferred())
+
+
+def inferred(table: pa.Table, words: frozenset[str]) -> Inferred:
+    """What a table says of its columns.
+
+    Raises
+    ------
+    DataError
+        When a column is not text in UTF-8.
+    """
+    for column in table.schema:
+        if pa.types.is_binary(column.type):
+            value = next(value for value in table[column.name].to_pylist() if not _is_utf8(value))
+            raise DataError(
+                f"column {column.name!r} holds {value[:60]!r}, which is not UTF-8. Name the encoding, like "
+                "encoding='latin-1' or 'cp1252'"
+            )
+    return Inferred({column.name: column.type for column in table.schema}, words)
+
+
+def read_text(
+    body: bytes, dialect: TextFormat, kinds: Mapping[str, Kind] | None = None, *, only: bool = False
+) -> pa.Table:
+    """All rows of some bytes of UTF-8; columns get the kinds that were promised.
+
+    Parameters
+    ----------
+    kinds : what columns are to be; they are read so even where they look like another.
+    only : leave other columns out.
+
+    Raises
+    ------
+    DataError
+        When they cannot be read.
+    """
+    body = body.removeprefix(b"\xef\xbb\xbf")
+    names: Sequence[str] = ()
+    try:
+        names, start = dialect.head(body, whole=True) or ([], 0)
+        rows = body[start:]
+        columns = [name for name in names if name in kinds] if only and kinds is not None else None
+        looked, words = dialect.infer(rows, names, columns)
+        schema = promised(inferred(looked, words).schema, kinds or {}, dialect)
+        if schema.equals(looked.schema):
+            return looked
+        return dialect.parse(rows, names, {f.name: f.type for f in schema}, columns)
+    except (pa.ArrowException, UnicodeError) as error:
+        raise DataError(said(error, names)) from None
+
+
+def promised(schema: pa.Schema, kinds: Mapping[str, Kind], dialect: TextFormat) -> pa.Schema:
+    """A schema of inferred types, with those columns in another that were promised as another kind."""
+    return pa.schema([_promised(column, kinds.get(column.name), dialect) for column in schema])
+
+
+def said(error: Exception, names: Sequence[str], start: int = 0) -> str:
+    """What Arrow says of text, as a user would: the column by its name, the row as counted from 0."""
+    text = str(error).splitlines()[0]
+    if match := re.search(r"CSV column #(\d+):(?: Row #(\d+):)? (.*)", text, re.DOTALL):
+        place, row, rest = match.groups()
+        name = names[int(place)] if int(place) < len(names) else place
+        where = "" if row is None else f" in row {start + int(row) - 1}"
+        return (
+            f"column {name!r}{where}: {rest.removeprefix('CSV conversion error to ')[:200]}. Name its type "
+            f"(types={{{name!r}: 'text'}}), or what is missing in it (na_values=...)"
+        )
+    if match := re.search(r"Row #(\d+): (Expected \d+ columns, got \d+)", text):
+        return f"row {start + int(match[1]) - 1}: {match[2][0].lower()}{match[2][1:]}"
+    if isinstance(error, UnicodeError) or "UTF8" in text or "ncoding" in text:
+        return f"{text[:200]}. Name the encoding, like encoding='latin-1' or 'cp1252'"
+    return text[:300]
+
+
+def _promised(column: pa.Field, kind: Kind | None, dialect: TextFormat) -> pa.Field:
+    if kind is None or (Kind.of(column.type) == kind and not pa.types.is_null(column.type)):
+        return column
+    wanted = _TYPES.get(kind) if pa.types.is_null(column.type) else dialect.retyped(column.type, kind)
+    return column if wanted is None else column.with_type(wanted)
+
+
+def _wider(name: str, one: pa.DataType, other: pa.DataType, dialect: TextFormat) -> pa.DataType:
+    """The narrowest type that holds the values of both."""
+    if one == other or pa.types.is_null(other):
+        return one
+    if pa.types.is_null(one):
+        return other
+    if _is_number(one) and _is_number(other):
+        return pa.float64()
+    zone = _zone(one)
+    if zone is not None and zone == _zone(other):
+        return max(one, other, key=_fineness)
+    if dialect.fits_text or (pa.types.is_string(one) and _zone(other) is not None):
+        return pa.string()
+    if pa.types.is_string(other) and zone is not None:
+        return pa.string()
+    return _wider_nested(name, one, other)
+
+
+def _wider_nested(name: str, one: pa.DataType, other: pa.DataType) -> pa.DataType:
+    try:
+        both = [pa.schema([(name, kind)]) for kind in (one, other)]
+        return pa.unify_schemas(both, promote_options="permissive").field(name).type
+    except pa.ArrowException:
+        raise DataError(f"column {name!r} holds {one} and {other}. Write values of one type") from None
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
+
+
+def _zone(kind: pa.DataType) -> str | None:
+    """'' for times without a zone, None for what is no time."""
+    if pa.types.is_date(kind):
+        return ""
+    return (kind.tz or "") if pa.types.is_timestamp(kind) else None
+
+
+def _fineness(kind: pa.DataType) -> int:
+    return 0 if pa.types.is_date(kind) else 1 + ["s", "ms", "us", "ns"].index(kind.unit)
+
+
+def _is_utf8(value: bytes | None) -> bool:
+    try:
+        (value or b"").decode()
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -1,0 +1,368 @@
+"""Files of text as a source: cut into whole rows, looked through once for their types, read in pieces."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from outgrow.data.batch import Batch
+from outgrow.data.hive import Keys, folder_keys, key_types, key_value
+from outgrow.data.kind import Kind
+from outgrow.data.names import check_names
+from outgrow.data.paths import compression_of, file_record, unreadable
+from outgrow.data.schema import difference
+from outgrow.data.source import Piece, batch_rows, empty_batch
+from outgrow.data.text import (
+    Csv,
+    Inferred,
+    JsonLines,
+    TextFormat,
+    TextOptions,
+    inferred,
+    merged,
+    promised,
+    said,
+)
+from outgrow.errors import ColumnNotFoundError, DataError, OutgrowError, SchemaError
+
+BLOCK_BYTES = 4 << 20
+"""Of text that are parsed at once; a longer row is taken whole."""
+PIECE_BYTES = 32 << 20
+"""About how much text one thread reads of a file that can be read from its middle."""
+_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+
+
+@dataclass(frozen=True)
+class Block:
+    """Whole rows of a file: from which byte to which, and how many."""
+
+    start: int
+    stop: int
+    rows: int
+
+
+@dataclass(frozen=True, eq=False)
+class TextFile:
+    """A file of text, and how its rows are told.
+
+    Attributes
+    ----------
+    names : of the columns, where the first row holds them.
+    start : the byte at which the rows begin.
+    seekable : whether bytes in the file are bytes of UTF-8.
+    """
+
+    filesystem: Any
+    path: str
+    dialect: TextFormat
+    names: tuple[str, ...] = ()
+    start: int = 0
+    seekable: bool = True
+
+    @classmethod
+    def opened(cls, filesystem: Any, path: str, dialect: TextFormat) -> TextFile:
+        """The file with what its first row says; without columns if it is empty."""
+        plain = compression_of(path) is None and dialect.options.encoding is None
+        with reading(path):
+            with filesystem.open_input_stream(path, compression=None) as stream:
+                mark = stream.read(4)
+            file = cls(filesystem, path, dialect, seekable=plain and mark[:2] not in _MARKS)
+            size, head = 1 << 16, None
+            while head is None:
+                with file.stream() as text:
+                    start = _filled(text, size)
+                skip = 3 if start[:3] in _MARKS else 0
+                head = dialect.head(start[skip:], whole=len(start) < size)
+                size *= 16
+        return replace(file, names=tuple(head[0]), start=skip + head[1])
+
+    def stream(self) -> Any:
+        """The bytes of the file, decompressed, as UTF-8."""
+        raw = self.filesystem.open_input_stream(self.path, compression=compression_of(self.path))
+        encoding = self.dialect.options.encoding
+        if encoding is None and not self.seekable:
+            head = _filled(raw, 2)
+            raw.close()
+            raw = self.filesystem.open_input_stream(self.path, compression=compression_of(self.path))
+            encoding = _MARKS.get(head)
+        return raw if encoding is None else _Encoded(raw, encoding)
+
+    def blocks(self, size: int = BLOCK_BYTES) -> Iterator[tuple[int, bytes]]:
+        """Whole rows of about `size` bytes, and the byte at which they begin."""
+        with self.stream() as stream:
+            _filled(stream, self.start)
+            at, rest, more = self.start, b"", True
+            while more:
+                read = _filled(stream, max(size, len(rest)))
+                block, more = rest + read, bool(read)
+                end = self.dialect.cut(block) if more else len(block)
+                if end:
+                    yield at, block[:end]
+                at, rest = at + end, block[end:]
+
+    def parse(
+        self, block: bytes, row: int, types: Mapping[str, pa.DataType], columns: Sequence[str]
+    ) -> pa.Table:
+        """Whole rows, the first of which is `row` in the file, as a table."""
+        with reading(self.path, self.names, row):
+            return self.dialect.parse(block, self.names, types, columns)
+
+    def look(self, at: int, block: bytes) -> tuple[Block, Inferred]:
+        """How many rows there are, and what they say of the columns."""
+        with reading(self.path, self.names):
+            table, words = self.dialect.infer(block, self.names)
+            return Block(at, at + len(block), table.num_rows), inferred(table, words)
+
+
+@dataclass(frozen=True, eq=False)
+class TextPiece:
+    """Some rows of a file of text; without `blocks`, all of them."""
+
+    file: TextFile
+    schema: pa.Schema
+    keys: Keys
+    nbytes: int
+    first: int = 0
+    blocks: tuple[Block, ...] | None = None
+
+    def place(self, row: int) -> str:
+        return f"row {self.first + row} of {self.file.path}"
+
+    def __str__(self) -> str:
+        return self.file.path
+
+    def batches(
+        self, columns: Sequence[str] | None, where: pc.Expression | None, *, encoded: bool = False
+    ) -> Iterator[Batch]:
+        wanted = self.schema.names if columns is None or where is not None else list(columns)
+        stored = [name for name in wanted if name not in self.keys]
+        types = {name: self.schema.field(name).type for name in stored}
+        row = self.first
+        for block in self._read():
+            table = self.file.parse(block, row, types, stored)
+            row += table.num_rows
+            table = self._with_keys(table, wanted)
+            if where is not None:
+                table = table.filter(where)
+                table = table if columns is None else table.select(list(columns))
+            for batch in table.to_batches(batch_rows(table.nbytes, table.num_rows)):
+                if batch.num_rows:
+                    yield Batch.from_arrow(batch)
+
+    def _read(self) -> Iterator[bytes]:
+        if self.blocks is None:
+            yield from (block for _, block in self.file.blocks())
+            return
+        with reading(self.file.path), self.file.filesystem.open_input_file(self.file.path) as file:
+            for block in self.blocks:
+                file.seek(block.start)
+                yield file.read(block.stop - block.start)
+
+    def _with_keys(self, table: pa.Table, names: Sequence[str]) -> pa.Table:
+        columns = dict(zip(table.schema.names, table.columns, strict=True))
+        for name in (name for name in names if name in self.keys):
+            value = key_value(self.file.path, name, self.keys[name], self.schema.field(name).type)
+            columns[name] = pa.repeat(value, table.num_rows)
+        return pa.table(
+            [columns[name] for name in names], pa.schema([self.schema.field(name) for name in names])
+        )
+
+
+class TextSource:
+    """The rows of some files of delimited text or JSON lines, in the order of their paths.
+
+    Types are those that hold every value of every file: all are looked through once, when types are first
+    asked for.
+    """
+
+    def __init__(self, filesystem: Any, files: Sequence[str], format: str, options: TextOptions) -> None:
+        self.filesystem = filesystem
+        self.format = format
+        self.options = options
+        self.paths = list(files)
+        self.dialect: TextFormat = (
+            JsonLines(options) if format == "json" else Csv(options, "\t" if format == "tsv" else ",")
+        )
+        self._keys = [folder_keys(path) for path in files]
+        self._key_types = key_types(self._keys)
+        self._promised: dict[str, Kind] = {}
+
+    @cached_property
+    def _files(self) -> list[TextFile]:
+        with ThreadPoolExecutor(8) as pool:
+            return list(
+                pool.map(lambda path: TextFile.opened(self.filesystem, path, self.dialect), self.paths)
+            )
+
+    @cached_property
+    def _looked(self) -> tuple[list[list[Block]], Inferred]:
+        """The blocks of each file, and what all of them say of the columns."""
+        with ThreadPoolExecutor(8) as readers, ThreadPoolExecutor(_cores()) as parsers:
+            found = list(readers.map(lambda file: list(_look(file, parsers)), self._files))
+        blocks = [[block for block, _ in each] for each in found]
+        return blocks, merged([says for each in found for _, says in each], self.dialect)
+
+    @cached_property
+    def schema(self) -> pa.Schema:
+        names = self._names
+        types = self._given if names and set(names) <= set(self._given) else self._found_types(names)
+        keys = {name: self._given.get(name, kind) for name, kind in self._key_types.items()}
+        schema = promised(pa.schema(list({**types, **keys}.items())), self._promised, self.dialect)
+        if not schema.names:
+            raise DataError(f"{self.paths[0]} is empty: no row says which columns there are. Write it again.")
+        check_names(schema.names, self.paths[0])
+        return schema
+
+    def with_kinds(self, kinds: Mapping[str, Kind]) -> TextSource:
+        """The same rows, with columns read so that they are of the kinds that were promised."""
+        other = TextSource(self.filesystem, self.paths, self.format, self.options)
+        other.__dict__ |= {
+            name: self.__dict__[name] for name in ("_files", "_looked") if name in self.__dict__
+        }
+        other._promised = dict(kinds)
+        return other
+
+    def example(self) -> Batch:
+        return empty_batch(self.schema)
+
+    def pieces(self) -> Sequence[Piece]:
+        sizes = {info.path: int(info.size or 0) for info in self.filesystem.get_file_info(self.paths)}
+        return [
+            piece
+            for place, file in enumerate(self._files)
+            for piece in self._pieces(place, file, sizes.get(file.path, 0))
+        ]
+
+    def describe(self) -> dict[str, Any]:
+        options = {
+            "types": {name: str(kind) for name, kind in self.options.types.items()},
+            "na_values": list(self.options.na_values),
+            "encoding": self.options.encoding, "sep": self.options.sep,
+        }  # fmt: skip
+        read = {name: value for name, value in options.items() if value}
+        return {
+            "kind": self.format,
+            **file_record(self.filesystem, self.paths),
+            **({"read": read} if read else {}),
+        }
+
+    @property
+    def _given(self) -> dict[str, pa.DataType]:
+        return dict(self.options.types)
+
+    @property
+    def _names(self) -> list[str]:
+        """The columns that the first rows of the files name; files without any are no rows."""
+        named = [file for file in self._files if file.names]
+        if not named and isinstance(self.dialect, Csv):
+            raise DataError(f"{self.paths[0]} is empty: not even a first row names columns. Write it again.")
+        unknown = set(self._given) - set(named[0].names if named else self._given) - set(self._key_types)
+        if unknown:
+            raise ColumnNotFoundError(f"types: no column {sorted(unknown)} in {self.paths[0]}.")
+        for file in named:
+            if set(file.names) != set(named[0].names):
+                raise _others(file, named[0])
+        return list(named[0].names) if named else []
+
+    def _found_types(self, names: Sequence[str]) -> dict[str, pa.DataType]:
+        schema = self._looked[1].schema
+        found = {column.name: column.type for column in schema}
+        return {name: found.get(name, pa.null()) for name in names or found} | {
+            name: kind for name, kind in self._given.items() if name in (names or found)
+        }
+
+    def _pieces(self, place: int, file: TextFile, size: int) -> Iterator[TextPiece]:
+        keys, schema = self._keys[place], self.schema
+        if not file.names and isinstance(self.dialect, Csv):
+            return
+        if not file.seekable or "_looked" not in self.__dict__:
+            yield TextPiece(file, schema, keys, size)
+            return
+        first, run = 0, list[Block]()
+        blocks = self._looked[0][place]
+        for number, block in enumerate(blocks):
+            run.append(block)
+            if block.stop - run[0].start >= PIECE_BYTES or number == len(blocks) - 1:
+                yield TextPiece(file, schema, keys, block.stop - run[0].start, first, tuple(run))
+                first, run = first + sum(each.rows for each in run), []
+
+
+def _look(file: TextFile, pool: ThreadPoolExecutor) -> Iterator[tuple[Block, Inferred]]:
+    """What the blocks of a file say; a few are looked at at once."""
+    waiting: deque[Future[tuple[Block, Inferred]]] = deque()
+    with reading(file.path):
+        for at, block in file.blocks():
+            waiting.append(pool.submit(file.look, at, block))
+            if len(waiting) > 2 * _cores():
+                yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
+
+class reading:  # noqa: N801 (a context manager, used like a function)
+    """What goes wrong while a file is read is said with its name."""
+
+    def __init__(self, path: str, names: Sequence[str] = (), row: int = 0) -> None:
+        self.path, self.names, self.row = path, names, row
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _: Any, error: BaseException | None, __: Any) -> None:
+        if isinstance(error, OutgrowError):
+            if isinstance(error, DataError | SchemaError) and self.path not in str(error):
+                raise type(error)(f"{self.path} cannot be read: {error}.") from None
+        elif isinstance(error, pa.ArrowException | UnicodeError):
+            raise DataError(f"{self.path} cannot be read: {said(error, self.names, self.row)}.") from error
+        elif isinstance(error, OSError):
+            raise unreadable(self.path, error) from error
+
+
+class _Encoded:
+    """Text in another encoding, as a stream of UTF-8."""
+
+    def __init__(self, raw: Any, encoding: str) -> None:
+        self._text = io.TextIOWrapper(raw, encoding, newline="")
+        self._rest = b""
+
+    def read(self, size: int) -> bytes:
+        ready = self._rest or self._text.read(size).encode()
+        self._rest = ready[size:]
+        return ready[:size]
+
+    def __enter__(self) -> _Encoded:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._text.close()
+
+
+def _filled(stream: Any, size: int) -> bytes:
+    """So many bytes of a stream, or all that are left."""
+    parts, left = [], size
+    while left > 0 and (part := stream.read(left)):
+        parts.append(part)
+        left -= len(part)
+    return b"".join(parts)
+
+
+def _cores() -> int:
+    return int(os.environ.get("OUTGROW_THREADS", 0)) or len(os.sched_getaffinity(0))
+
+
+def _others(file: TextFile, first: TextFile) -> SchemaError:
+    ours, theirs = (pa.schema([(name, pa.null()) for name in each.names]) for each in (first, file))
+    said = difference(ours, theirs).replace(": null", "")
+    return SchemaError(
+        f"{file.path} has other columns than {first.path}:\n{said}\n"
+        "Make the files alike, or read them separately."
+    )
