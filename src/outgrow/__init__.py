@@ -16,6 +16,7 @@ _HOMES = {
     "KFold": "outgrow.ml.folds",
     "ModelStore": "outgrow.serve.versions",
     "Local": "outgrow.engine.local",
+    "StratifiedKFold": "outgrow.ml.folds",
     "TimeFolds": "outgrow.ml.folds",
     "categorical": "outgrow.ml.columns",
     "col": "outgrow.data.expression",

@@ -19,6 +19,7 @@ from outgrow.data.scan import Apply, HashSlice, Scan, Select, Where, check_colum
 from outgrow.data.source import TableSource
 from outgrow.data.text import TextOptions
 from outgrow.data.text_source import TextSource
+from outgrow.data.times import before
 from outgrow.engine.groups import Groups, Packing
 from outgrow.engine.journal import Identity
 from outgrow.engine.local import Local
@@ -133,17 +134,32 @@ class Dataset:
         rows of one key stay together) falls below `test`. The same rows on every engine, in any order; equal
         rows fall on the same side, so the share is met approximately.
 
-        By time: `split(time="date", at=moment)` trains on rows before `at` and tests on the rest.
+        By time: `split(time="date", at=moment)` trains on rows before `at` and tests on the rest, to which
+        rows without a time belong.
 
         Parameters
         ----------
         test : share of the test part, between 0 and 1.
         seed : another seed chooses other rows.
+        by : the columns whose hash counts, one or several; rows without a key are those of one key.
+        time : a column of numbers, times or text.
+        at : a number, a moment (date, datetime, NumPy's or pandas', text in ISO 8601) or text, as the column
+            holds. A moment without a time zone is one in that of the column.
+
+        Raises
+        ------
+        ParameterError
+            When `test` is no share, or `at` is of another kind than the column.
+
+        Examples
+        --------
+        >>> import pyarrow as pa, outgrow as og
+        >>> rows = og.dataset(pa.table({"day": ["2026-01-30", "2026-02-01", None], "x": [1, 2, 3]}))
+        >>> [part.count() for part in rows.split(time="day", at="2026-02-01")]
+        [1, 2]
         """
         if time is not None:
-            check_columns(self.schema, [time])
-            early = pc.field(time) < pa.scalar(at, self.schema.field(time).type)
-            return self.where(early), self.where(~early)
+            return self._split_by_time(time, at)
         if test is None or not 0 < test < 1:
             raise ParameterError(
                 f"test={test!r}: the share of the test part lies between 0 and 1. "
@@ -205,6 +221,11 @@ class Dataset:
     def __repr__(self) -> str:
         fields = ", ".join(f"{field.name}: {field.type}" for field in self.schema)
         return f"<Dataset on {self.engine.name}: {fields}>"
+
+    def _split_by_time(self, time: str, at: Any) -> tuple[Dataset, Dataset]:
+        check_columns(self.schema, [time])
+        early = before(time, self.schema.field(time).type, at)
+        return self.where(early), self.where(~early | pc.field(time).is_null())
 
     def _slice(self, columns: tuple[str, ...], seed: int, low: float, high: float) -> Dataset:
         salted = seed + 1_000_003 * self.scan.salt  # a split of a split must not ask the same question again

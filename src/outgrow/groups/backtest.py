@@ -9,15 +9,18 @@ import numpy as np
 import pyarrow as pa
 from sklearn.base import clone, is_classifier
 
-from outgrow.data.batch import Batch, Matrix, is_numeric, numbers
+from outgrow.data.batch import Batch, is_numeric
 from outgrow.data.scan import Apply, check_columns
+from outgrow.data.times import moments
 from outgrow.engine.dataset import Dataset
 from outgrow.engine.shard import Shard
-from outgrow.errors import DataError, ParameterError, SchemaError
+from outgrow.errors import DataError, ParameterError
 from outgrow.groups.scores import measured
 from outgrow.groups.summary import ranked_by
 from outgrow.ml.inputs import Training, open_training
 from outgrow.stats.quantiles import quantiles
+
+_WHO = "A backtest"
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +57,7 @@ class Period:
     high: float
 
     def __call__(self, batch: Batch) -> Batch:
-        moment = moments(batch, self.time)
+        moment = moments(batch, self.time, _WHO)
         return batch.filter((moment >= self.low) & (moment < self.high))
 
 
@@ -93,28 +96,13 @@ def backtest(model: Any, X: Any, y: Any, sample_weight: Any, *, time: str, folds
     return Backtest(model._keys, whole, pa.concat_tables(tables).sort_by(order))
 
 
-def moments(batch: Batch, name: str) -> np.ndarray:
-    """A column of times or numbers as float64; times in microseconds."""
-    column = batch[name]
-    if isinstance(column, Matrix):
-        raise SchemaError(f"time={name!r} holds vectors. It must be a column of times or numbers.")
-    kind = column.type
-    if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
-        column = column.cast(pa.timestamp("us", getattr(kind, "tz", None)), safe=False).cast(pa.int64())
-    elif not is_numeric(kind):
-        raise SchemaError(f"time={name!r} is of type {kind}. It must be a column of times or numbers.")
-    if column.null_count:
-        raise DataError(f"time={name!r} has {column.null_count} null(s). Fill or drop those rows.")
-    return numbers(column).astype(np.float64)
-
-
 def _cuts(dataset: Dataset, time: str, shares: list[float]) -> list[float]:
     """The moments before which these shares of the rows lie."""
-    moments(dataset.scan.example(), time)
+    moments(dataset.scan.example(), time, _WHO)
 
     def run(shard: Shard) -> Any:
         def reduce(fold: Any) -> Any:
-            return shard.reduce(lambda batch: fold(moments(batch, time)[:, None]))
+            return shard.reduce(lambda batch: fold(moments(batch, time, _WHO)[:, None]))
 
         return quantiles(reduce, 1, shares)[0][:, 0]
 

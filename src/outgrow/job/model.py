@@ -82,9 +82,11 @@ class SplitSpec(_Section):
     by: list[str] | None = None
     """Hash these columns only, so that rows of one key stay on one side."""
     time: str | None = None
-    """Split by this column instead: rows before `at` train, the rest test."""
+    """Split by this column instead: rows before `at` train, the rest test, those without a time, too."""
     at: Any = None
-    """The moment that divides them."""
+    """The moment that divides them: a number, a date, or a time, as the column holds."""
+    feature: bool = False
+    """Whether the model sees the columns of the split, `by` or `time`; by default it does not."""
 
     @model_validator(mode="before")
     @classmethod

@@ -16,6 +16,7 @@ from outgrow.engine.events import listen
 from outgrow.errors import DataError, OutputExistsError, SchemaError
 from outgrow.job.load import LoadedJob
 from outgrow.job.record import JOB, MODEL, RECORD, REPORT, SCORES, LossCurve, Outcome, learning_curves
+from outgrow.job.split import hidden, split, without
 from outgrow.job.stages import Stages
 from outgrow.ml.catalogue import estimator_class
 from outgrow.serve.batch import score
@@ -95,16 +96,10 @@ class _JobRun:
             stage.rows = self.outcome.profile.rows
 
     def _split(self, rows: Dataset) -> _Parts:
-        spec = self.job.split
         with self.stages("split") as stage:
-            if spec.time is not None:
-                parts = _Parts(*rows.split(time=spec.time, at=spec.at))
-            else:
-                parts = _Parts(
-                    *rows.split(0.2 if spec.test is None else spec.test, seed=spec.seed, by=spec.by)
-                )
+            parts = _Parts(*split(rows, self.job))
             test = parts.test.count()
-            train = self.outcome.rows - test if spec.time is None else parts.train.count()
+            train = self.outcome.rows - test
             if not train or not test:
                 raise DataError(
                     f"The split leaves {train:,} rows to learn from and {test:,} to test on. "
@@ -112,7 +107,7 @@ class _JobRun:
                 )
             self.outcome.train_rows, self.outcome.test_rows = train, test
             stage.rows = train + test
-        return parts
+        return _Parts(without(parts.train, hidden(self.job), self.job), parts.test)
 
     def _fit(self, train: Dataset) -> None:
         heard = LossCurve()

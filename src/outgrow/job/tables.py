@@ -15,10 +15,13 @@ from outgrow.engine.dataset import Dataset, Engine, read
 from outgrow.errors import ColumnNotFoundError, InputNotFoundError, MissingExtraError
 from outgrow.job.load import LoadedJob
 from outgrow.job.model import TableSpec, unknown
+from outgrow.job.split import parting
 
 
 def open_data(loaded: LoadedJob, engine: Engine) -> Dataset:
     """The rows of a job: its files or the result of its query, sampled, without the columns it drops.
+
+    Those that part the rows stay until that is done.
 
     Raises
     ------
@@ -39,7 +42,8 @@ def open_data(loaded: LoadedJob, engine: Engine) -> Dataset:
         for name in names:
             if name not in rows.columns:
                 raise ColumnNotFoundError(f"{key}: {unknown(name, rows.columns, 'column')}")
-    return (rows.drop(*job.data.drop) if job.data.drop else rows).sample(job.sample, seed=job.split.seed)
+    gone = [name for name in job.data.drop if name not in parting(job)]
+    return (rows.drop(*gone) if gone else rows).sample(job.sample, seed=job.split.seed)
 
 
 def _table(spec: TableSpec, loaded: LoadedJob) -> Any:

@@ -10,17 +10,18 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import yaml
-from sklearn.base import clone
+from sklearn.base import clone, is_classifier
 
 from outgrow.artifact import new_directory
-from outgrow.engine.dataset import Dataset, Engine
+from outgrow.engine.dataset import Engine
 from outgrow.errors import JobFileError
 from outgrow.job.load import LoadedJob
 from outgrow.job.model import TuneSpec, ValidationSpec, unknown
 from outgrow.job.record import MODEL, REPORT
 from outgrow.job.settings import YamlLoader, dump_yaml
+from outgrow.job.split import DEFAULT_TEST, hidden, split, without
 from outgrow.job.stages import Stages
-from outgrow.ml.folds import Folds, GroupKFold, Holdout, KFold, TimeFolds
+from outgrow.ml.folds import Folds, GroupKFold, Holdout, KFold, StratifiedKFold, TimeFolds
 from outgrow.ml.pipeline import Pipeline
 from outgrow.tuning.found import Tuned
 from outgrow.tuning.search import tune
@@ -57,7 +58,8 @@ def tune_job(loaded: LoadedJob, engine: Engine, *, within: str = "auto",
     """
     from outgrow.job.tables import open_data
 
-    spec = loaded.job.tune
+    job = loaded.job
+    spec = job.tune
     if spec is None:
         raise JobFileError(
             "The job has no section tune. Add one with the space to search; see docs/tuning.md."
@@ -68,15 +70,18 @@ def tune_job(loaded: LoadedJob, engine: Engine, *, within: str = "auto",
     stages = Stages()
     with stages("read"):
         rows = open_data(loaded, engine)
-        train, test = split(rows, loaded)
-    target, weight = loaded.job.target, loaded.job.weight
+        train, test = split(rows, job)
+    target, weight = job.target, job.weight
+    folds = folds_of(spec.validation, classes=is_classifier(loaded.pipeline))
+    only_split = tuple(name for name in hidden(job) if name not in folds.hidden)
+    train = without(train, only_split, job)
     with stages("search"):
         tuned = tune(
             loaded.pipeline,
             train,
             target,
             weight,
-            validation=folds_of(spec.validation),
+            validation=folds,
             study=folder / STUDY,
             within=within,
             callback=callback,
@@ -84,6 +89,7 @@ def tune_job(loaded: LoadedJob, engine: Engine, *, within: str = "auto",
             **{**spec.model_dump(exclude={"validation"}), "space": space},
         )
         best = clone(loaded.pipeline).set_params(**tuned.best_parameters)
+    train = without(train, folds.hidden, job)
     with stages("fit the best"):
         best.fit(train, target, sample_weight=weight)
     with stages("fit as it was"):
@@ -96,23 +102,15 @@ def tune_job(loaded: LoadedJob, engine: Engine, *, within: str = "auto",
     return searched
 
 
-def split(rows: Dataset, loaded: LoadedJob) -> tuple[Dataset, Dataset]:
-    """The rows to learn from, and those to be tested on, as the job splits them."""
-    spec = loaded.job.split
-    if spec.time is not None:
-        return rows.split(time=spec.time, at=spec.at)
-    return rows.split(0.2 if spec.test is None else spec.test, seed=spec.seed, by=spec.by)
-
-
-def folds_of(spec: ValidationSpec) -> Folds:
-    """The folds that a file asks for."""
+def folds_of(spec: ValidationSpec, *, classes: bool) -> Folds:
+    """The folds that a file asks for; stratified where classes are predicted."""
     if spec.folds is None:
-        return Holdout(0.2 if spec.test is None else spec.test, spec.seed)
+        return Holdout(DEFAULT_TEST if spec.test is None else spec.test, spec.seed)
     if spec.time is not None:
         return TimeFolds(spec.time, spec.folds)
     if spec.by:
         return GroupKFold(spec.by, spec.folds, spec.seed)
-    return KFold(spec.folds, spec.seed)
+    return StratifiedKFold(spec.folds, spec.seed) if classes else KFold(spec.folds, spec.seed)
 
 
 def _parameter(name: str, pipeline: Pipeline) -> str:

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from sklearn.base import clone
+from sklearn.base import clone, is_classifier
 
 from outgrow.engine.shard import Shard
 from outgrow.engine.together import together
 from outgrow.ml.base import Estimator, Task
 from outgrow.ml.evaluation import Scores, mean_scores, read_scores, scorer, std_scores
-from outgrow.ml.folds import Folds, as_folds
+from outgrow.ml.folds import Folds, as_folds, check_places
 from outgrow.ml.inputs import open_training
 from outgrow.stats.state import to_tree
 
@@ -57,8 +57,9 @@ def cross_validate(estimator: Any, X: Any, y: Any, sample_weight: Any = None, *,
     ----------
     estimator : a model or a pipeline; it is not changed.
     X, y, sample_weight : as for `fit`.
-    cv : number of folds, at least 2, or how rows are held out: a `Holdout`, `KFold`, `GroupKFold` or
-        `TimeFolds`.
+    cv : number of folds, at least 2, or how rows are held out: a `Holdout`, `KFold`,
+        `StratifiedKFold`, `GroupKFold` or `TimeFolds`. A number means `StratifiedKFold` where classes are
+        predicted, else `KFold`.
     seed : with a number of folds, another seed makes other folds.
 
     Examples
@@ -68,7 +69,7 @@ def cross_validate(estimator: Any, X: Any, y: Any, sample_weight: Any = None, *,
     >>> og.cross_validate(og.LinearRegression(), X, 3 * X[:, 0], cv=4).mean()["r2"]
     1.0
     """
-    folds = as_folds(cv, seed)
+    folds = as_folds(cv, seed, classes=is_classifier(estimator))
     models = [clone(estimator) for _ in range(folds.count)]
     for model in models:
         model._check_parameters()
@@ -77,7 +78,8 @@ def cross_validate(estimator: Any, X: Any, y: Any, sample_weight: Any = None, *,
     workers = [clone(model) for model in models]
 
     def run(shard: Shard) -> dict[str, Any]:
-        placed = shard.placed(folds.placing(shard), hidden=folds.hidden)
+        placed = shard.placed(folds.placing(shard, task.target), hidden=folds.hidden)
+        check_places(folds, placed.count_places(len(folds.train_places(0))))
         parts = together(placed, [_fold(worker, task, k, folds) for k, worker in enumerate(workers)])
         return {"folds": parts, "passes": shard.run.passes}
 

@@ -174,7 +174,17 @@ def read_scores(model: Any, tree: Any) -> Scores:
 
 
 def as_scores(model: Any, state: Any, rows: int, classes: np.ndarray | None) -> Scores:
-    """The scores of the state of so many rows, for a model of this kind."""
+    """The scores of the state of so many rows, for a model of this kind.
+
+    Raises
+    ------
+    DataError
+        When no row counts.
+    """
+    weight = state[0] if is_clusterer(model) else state.weight
+    if not weight > 0:
+        why = "all sample weights are zero" if rows else "there are no rows"
+        raise DataError(f"Nothing can be scored: {why}. Give rows that count.")
     metrics = {"inertia": float(state[1] / state[0])} if is_clusterer(model) else state.metrics()
     return Scores(metrics, rows, state, None if classes is None else classes.tolist())
 

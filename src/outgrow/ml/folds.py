@@ -6,22 +6,27 @@ engine and any partitioning. A fold is a choice of places to learn from and of p
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-import pyarrow as pa
 
-from outgrow.data.batch import Batch, Matrix, is_numeric, numbers
+from outgrow.data.batch import Batch
 from outgrow.data.hashing import mix, row_hash, unit
+from outgrow.data.times import moments
 from outgrow.engine.shard import Placing, Shard
-from outgrow.errors import DataError, ParameterError, SchemaError
+from outgrow.errors import DataError, ParameterError
 from outgrow.stats.quantiles import quantiles
+from outgrow.stats.strata import Strata
+
+Hashing = Callable[[Batch], np.ndarray]
 
 MOST = 10_000
 """Folds there may be."""
 _PLACE = np.int16
+_FEW = 1000
+"""Up to so many different rows of a class, or keys, are dealt out; among more, hashes are even enough."""
 _APART = 1 << 40
 """Added to the seed of a holdout, so that it chooses otherwise than folds with that seed do."""
 
@@ -40,8 +45,11 @@ class Folds(Protocol):
     def check(self) -> None:
         """Raise ParameterError for values that cannot be."""
 
-    def placing(self, shard: Shard) -> Placing:
-        """What gives each row of a batch its place; to know it may take passes over the rows."""
+    def placing(self, shard: Shard, target: str | None = None) -> Placing:
+        """What gives each row of a batch its place; to know it may take passes over the rows.
+
+        `target` is the column of y, where there is one.
+        """
 
     def train_places(self, k: int) -> np.ndarray:
         """The places that fold k learns from: a boolean for each place there is."""
@@ -80,7 +88,7 @@ class Holdout:
         if not 0 < self.test < 1:
             raise ParameterError(f"Holdout(test={self.test!r}): the share lies between 0 and 1.")
 
-    def placing(self, shard: Shard) -> Placing:
+    def placing(self, shard: Shard, target: str | None = None) -> Placing:
         def place(batch: Batch) -> np.ndarray:
             return (unit(mix(row_hash(batch) ^ np.uint64(self.seed + _APART))) < self.test).astype(_PLACE)
 
@@ -134,15 +142,66 @@ class KFold(_Rotating):
 
     hidden = ()
 
-    def placing(self, shard: Shard) -> Placing:
+    def placing(self, shard: Shard, target: str | None = None) -> Placing:
         return lambda batch: _nth(row_hash(batch), self.seed, self.folds)
+
+
+@dataclass(frozen=True)
+class StratifiedKFold(_Rotating):
+    """Folds in which each class has about the same share, as it has in all rows.
+
+    A row's fold follows from the hash of its values; the rows of a class that has few of them are dealt out
+    one after the other, in the order of their hashes, so that a class with as many different rows as there
+    are folds is in each of them. A number of folds means these folds where classes are predicted.
+
+    Parameters
+    ----------
+    folds : how many, at least 2.
+    seed : another number makes other folds.
+
+    Raises
+    ------
+    DataError
+        When no class has as many different rows as there are folds.
+
+    Examples
+    --------
+    >>> import numpy as np, outgrow as og
+    >>> X, y = np.arange(40.0)[:, None], np.repeat([0, 1], [36, 4])
+    >>> found = og.cross_validate(og.LogisticRegression(), X, y, cv=og.StratifiedKFold(4))
+    >>> [int(fold.confusion[1].sum()) for fold in found.folds]
+    [1, 1, 1, 1]
+    """
+
+    folds: int = 5
+    seed: int = 0
+
+    hidden = ()
+
+    def placing(self, shard: Shard, target: str | None = None) -> Placing:
+        if target is None:
+            raise ParameterError("StratifiedKFold shares out the classes of y. Give y, or use KFold.")
+        classes = (target,)
+        strata, place = _dealing(shard, lambda batch: row_hash(batch, classes), row_hash, self)
+        if len(strata.sizes) > MOST:
+            raise DataError(
+                f"StratifiedKFold: {target!r} has more than {MOST:,} different values, which are no classes. "
+                "Use KFold."
+            )
+        if len(strata.sizes) and strata.sizes.max() < self.folds:
+            raise DataError(
+                f"{self!r}: no class in {target!r} has more than {strata.sizes.max()} different rows. "
+                "Use at most so many folds, or KFold where y is a quantity."
+            )
+        return place
 
 
 @dataclass(frozen=True)
 class GroupKFold(_Rotating):
     """Folds that never part the rows of a key: what is learnt of a key is not tested on it.
 
-    A key's fold follows from its hash, so folds hold about as many keys each, not as many rows.
+    A key's fold follows from its hash, so folds hold about as many keys each, not as many rows; a few keys
+    are dealt out one after the other, in the order of their hashes. Rows without a key are those of one key.
 
     Parameters
     ----------
@@ -158,6 +217,11 @@ class GroupKFold(_Rotating):
     >>> found = og.cross_validate(og.LinearRegression(), rows, "y", cv=og.GroupKFold("user", folds=2, seed=1))
     >>> [fold.rows for fold in found.folds], list(found.estimators[0].columns_)
     ([2, 3], ['x'])
+
+    Raises
+    ------
+    DataError
+        When there are fewer keys than folds.
     """
 
     by: str | Sequence[str]
@@ -179,8 +243,13 @@ class GroupKFold(_Rotating):
         if not self.columns:
             raise ParameterError("GroupKFold(by=[]): name at least one column.")
 
-    def placing(self, shard: Shard) -> Placing:
-        return lambda batch: _nth(row_hash(batch, self.columns), self.seed, self.folds)
+    def placing(self, shard: Shard, target: str | None = None) -> Placing:
+        strata, place = _dealing(shard, _one_stratum, lambda batch: row_hash(batch, self.columns), self)
+        if 0 < len(strata.hashes) < self.folds:
+            raise DataError(
+                f"{self!r}: there are only {len(strata.hashes)} different keys. Use at most so many folds."
+            )
+        return place
 
 
 @dataclass(frozen=True)
@@ -192,7 +261,7 @@ class TimeFolds:
 
     Parameters
     ----------
-    column : numbers, dates or timestamps, without missing values.
+    column : numbers, dates or timestamps, without missing values; a row without a moment is an error.
     folds : how many, at least 1.
     feature : whether models see the column; by default they do not.
 
@@ -220,13 +289,16 @@ class TimeFolds:
     def check(self) -> None:
         _check_count(self, self.folds, least=1)
 
-    def placing(self, shard: Shard) -> Placing:
+    def placing(self, shard: Shard, target: str | None = None) -> Placing:
+        def times(batch: Batch) -> np.ndarray:
+            return moments(batch, self.column, "TimeFolds")
+
         def reduce(fold: Any) -> Any:
-            return shard.reduce(lambda batch: fold(_moments_in_time(batch, self.column)[:, None]))
+            return shard.reduce(lambda batch: fold(times(batch)[:, None]))
 
         inner = np.arange(1, self.folds + 1) / (self.folds + 1)
         borders = quantiles(reduce, 1, inner.tolist())[0][:, 0]
-        return lambda batch: np.searchsorted(borders, _moments_in_time(batch, self.column)).astype(_PLACE)
+        return lambda batch: np.searchsorted(borders, times(batch)).astype(_PLACE)
 
     def train_places(self, k: int) -> np.ndarray:
         return np.arange(self.folds + 1) <= k
@@ -235,8 +307,8 @@ class TimeFolds:
         return np.arange(self.folds + 1) == k + 1
 
 
-def as_folds(cv: int | Folds, seed: int = 0) -> Folds:
-    """Folds as they were given, or so many by hash; checked."""
+def as_folds(cv: int | Folds, seed: int = 0, *, classes: bool = False) -> Folds:
+    """Folds as they were given, or so many by hash, stratified where classes are predicted; checked."""
     if not isinstance(cv, int):
         if seed:
             raise ParameterError(f"seed={seed} has no effect beside cv={cv!r}. Give the seed to it.")
@@ -244,32 +316,52 @@ def as_folds(cv: int | Folds, seed: int = 0) -> Folds:
         return cv
     if cv < 2:
         raise ParameterError(f"cv={cv}: at least 2 folds are needed.")
-    folds = KFold(cv, seed)
+    folds = StratifiedKFold(cv, seed) if classes else KFold(cv, seed)
     folds.check()
     return folds
 
 
+def check_places(folds: Folds, counts: np.ndarray) -> None:
+    """Refuse folds that learn from no rows or are tested on none; `counts` are the rows at each place."""
+    for k in range(folds.count):
+        for places, what in ((folds.train_places(k), "learns from"), (folds.test_places(k), "is tested on")):
+            if not counts[places].sum():
+                raise DataError(
+                    f"Fold {k + 1} of {folds!r} {what} no rows: of {int(counts.sum()):,} rows, equal ones "
+                    "share a fold. Use fewer folds, another seed, or more rows."
+                )
+
+
+def _dealing(
+    shard: Shard, stratum: Hashing, hashing: Hashing, folds: StratifiedKFold | GroupKFold
+) -> tuple[Strata, Placing]:
+    """The strata, and what places rows: those of a few hashes by dealing them out, others by the hash."""
+    most = max(_FEW, 20 * folds.folds)
+
+    def seeded(batch: Batch) -> np.ndarray:
+        return mix(hashing(batch) ^ np.uint64(folds.seed))
+
+    strata: Strata = shard.reduce(lambda batch: Strata.of(stratum(batch), seeded(batch), most))
+    known, places = strata.dealt(folds.folds)
+
+    def place(batch: Batch) -> np.ndarray:
+        hashes = seeded(batch)
+        found = (hashes % np.uint64(folds.folds)).astype(_PLACE)
+        if len(known):
+            at = np.minimum(np.searchsorted(known, hashes), len(known) - 1)
+            few = known[at] == hashes
+            found[few] = places[at[few]]
+        return found
+
+    return strata, place
+
+
+def _one_stratum(batch: Batch) -> np.ndarray:
+    return np.zeros(batch.num_rows, dtype=np.uint64)
+
+
 def _nth(hashes: np.ndarray, seed: int, count: int) -> np.ndarray:
     return (mix(hashes ^ np.uint64(seed)) % np.uint64(count)).astype(_PLACE)
-
-
-def _moments_in_time(batch: Batch, name: str) -> np.ndarray:
-    """A column as float64 numbers in the order of time."""
-    array = batch[name]
-    if isinstance(array, Matrix):
-        raise SchemaError(f"TimeFolds needs a column of moments, and {name!r} holds vectors.")
-    if array.null_count:
-        raise DataError(f"The time {name!r} misses {array.null_count} value(s). Drop those rows.")
-    if pa.types.is_date(array.type) or pa.types.is_timestamp(array.type):
-        array = array.cast(pa.timestamp("us", getattr(array.type, "tz", None)), safe=False).cast(pa.int64())
-    elif not is_numeric(array.type):
-        raise SchemaError(
-            f"TimeFolds needs numbers, dates or timestamps, and {name!r} has type {array.type}."
-        )
-    moments = numbers(array).astype(np.float64)
-    if np.isnan(moments).any():
-        raise DataError(f"The time {name!r} misses {int(np.isnan(moments).sum())} value(s). Drop those rows.")
-    return moments
 
 
 def _check_count(folds: Any, count: int, *, least: int) -> None:

@@ -279,7 +279,7 @@ class _Job:
     models: bool
 
     def run(self, shard: Shard) -> dict[str, Any]:
-        placed = shard.placed(self.folds.placing(shard), hidden=self.folds.hidden)
+        placed = shard.placed(self.folds.placing(shard, self.task.target), hidden=self.folds.hidden)
         found: dict[str, list[dict[str, Any]]] = {}
         for chain in self.chains:
             folds = self._begin(chain)

@@ -16,10 +16,9 @@ from outgrow.engine.run import Run
 from outgrow.engine.shard import Shard
 from outgrow.engine.together import side_by_side
 from outgrow.engine.watch import Watch
-from outgrow.errors import DataError
 from outgrow.ml.base import Task, kinds_of
 from outgrow.ml.evaluation import Scores, score_answers, score_view
-from outgrow.ml.folds import Folds
+from outgrow.ml.folds import Folds, check_places
 from outgrow.ml.inputs import open_training
 from outgrow.ml.steps import digest, learn_steps, steps_of
 
@@ -93,10 +92,8 @@ class Workbench:
             folds, engine = self._folds, rows.engine
             assert isinstance(engine, Local)
             shard = engine.hold(rows.scan, stage="fit settings")
-            placed = shard.placed(folds.placing(shard), hidden=folds.hidden)
-            counts = placed.count_places(len(folds.train_places(0)))
-            if not all(counts[folds.test_places(k)].sum() for k in range(folds.count)):
-                raise DataError("A fold has no rows to be tested on. Use fewer folds, or more rows.")
+            placed = shard.placed(folds.placing(shard, self._target), hidden=folds.hidden)
+            check_places(folds, placed.count_places(len(folds.train_places(0))))
             self._placed = placed
         return self._placed
 

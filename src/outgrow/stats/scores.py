@@ -162,6 +162,11 @@ class ClassificationState(State):
             self.calibration + other.calibration,
         )
 
+    @property
+    def weight(self) -> float:
+        """Of all rows."""
+        return float(self.confusion.sum())
+
     def metrics(self) -> dict[str, float]:
         """Each metric by name; precision, recall and F1 are of the second class, or averaged over more."""
         total = self.confusion.sum()

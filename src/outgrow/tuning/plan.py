@@ -50,7 +50,7 @@ class Plan:
     @classmethod
     def of(cls, what: Any, X: Any, y: Any, weight: Any, metric: str | Sequence[str] | None,
            validation: int | Folds | None, engine: Engine | None) -> Plan:  # fmt: skip
-        folds = Holdout() if validation is None else as_folds(validation)
+        folds = Holdout() if validation is None else as_folds(validation, classes=is_classifier(what))
         folds.check()
         metrics = (metric,) if isinstance(metric, str) else tuple(metric or ())
         if not isinstance(what, BaseEstimator):
@@ -153,8 +153,9 @@ class Plan:
         change = None
         if not isinstance(self.what, Estimator | Function):
             change = Placed(
-                self.folds, tuple(self.features), self.training.beside, matrix=self.arrays is not None
-            )
+                self.folds, tuple(self.features), self.training.beside, self.training.target,
+                matrix=self.arrays is not None,
+            )  # fmt: skip
         return Material(scan.pieces(), scan.example().to_arrow().schema, change)
 
     def fitted(self, parameters: Mapping[str, Any]) -> Any:
@@ -182,13 +183,14 @@ class Placed:
     folds: Folds
     features: tuple[str, ...]
     beside: tuple[str, ...]
+    target: str | None
     matrix: bool
 
     def __call__(self, table: pa.Table) -> pa.Table:
         batch = as_batch(table)
         rows = Dataset(Scan(TableSource(table)), Local())
         place = rows.engine.fit(
-            lambda shard: self.folds.placing(shard)(batch), rows.scan, stage="folds"
+            lambda shard: self.folds.placing(shard, self.target)(batch), rows.scan, stage="folds"
         ).result
         kept = table.append_column(PLACE, pa.array(place))
         if not self.matrix:
