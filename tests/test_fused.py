@@ -60,7 +60,8 @@ def same(found: ManyFits, estimator: Any, settings: list[dict[str, Any]], rows: 
     """Each trial is what cross-validation finds with its setting."""
     for trial, setting in zip(found.trials, settings, strict=True):
         assert trial.error is None
-        alone = og.cross_validate(clone(estimator).set_params(**setting), rows, y, weight, cv=cv)
+        folds = og.KFold(cv) if isinstance(cv, int) else cv
+        alone = og.cross_validate(clone(estimator).set_params(**setting), rows, y, weight, cv=folds)
         assert [fold.rows for fold in trial.folds] == [fold.rows for fold in alone.folds]
         for model, other in zip(trial.estimators, alone.estimators, strict=True):
             same_model(model, other)
@@ -173,7 +174,7 @@ def test_a_thinned_part_that_misleads(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = [{"C": C} for C in (1e-3, 1.0, 1e4)]
     found = fit_many(og.LogisticRegression(), X, y, settings, folds=og.KFold(2), models=True)
     for trial, setting in zip(found.trials, settings, strict=True):
-        alone = og.cross_validate(og.LogisticRegression(**setting), X, y, cv=2)
+        alone = og.cross_validate(og.LogisticRegression(**setting), X, y, cv=og.KFold(2))
         for model, other in zip(trial.estimators, alone.estimators, strict=True):
             same_model(model, other)
 
@@ -251,9 +252,10 @@ def test_models_that_are_not_fusable() -> None:
     settings = [{"n_estimators": 3, "max_depth": depth, "random_state": 1} for depth in (1, 3)]
     estimator = og.GradientBoostingClassifier()
     assert fusable_groups(estimator, settings) == [[0], [1]]
-    found = fit_many(estimator, data("binary"), "y", settings, folds=og.KFold(2))
+    folds = og.KFold(2)
+    found = fit_many(estimator, data("binary"), "y", settings, folds=folds)
     for trial, setting in zip(found.trials, settings, strict=True):
-        alone = og.cross_validate(og.GradientBoostingClassifier(**setting), data("binary"), "y", cv=2)
+        alone = og.cross_validate(og.GradientBoostingClassifier(**setting), data("binary"), "y", cv=folds)
         assert trial.mean()["log_loss"] == pytest.approx(alone.mean()["log_loss"], rel=1e-6)
 
 

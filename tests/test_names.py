@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
+import json
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.feather
+import pyarrow.parquet as pq
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
 import outgrow as og
 from outgrow.data.names import distinct, numbered
-from outgrow.errors import SchemaError
+from outgrow.errors import ExportError, SchemaError
+from outgrow.serve.http.app import application
+from outgrow.serve.http.deployment import Model
+from outgrow.serve.http.state import Settings
+from outgrow.serve.pipe import score_pipe
 
 TABLE = pa.table({"x": [1.0, 2.0, 3.0, 4.0], "y": [1.0, 2.0, 3.0, 4.0]})
 CLASSES = pa.table({"x": [1.0, 2.0, 3.0, 4.0], "y": ["a", "b", "a", "b"]})
@@ -89,3 +101,107 @@ def test_a_condition_beside_vectors_keeps_a_column_called_as_its_own() -> None:
     rows: dict[str, Any] = {"v": vectors, "__outgrow_row": [5, 6]}
     found = og.dataset(pa.table(rows)).where(og.col("__outgrow_row") > 5).to_arrow()
     assert found["__outgrow_row"].to_pylist() == [6]
+
+
+ODD = ["Sepal.Length", 'size "in"', "a\\b", "Total\nSales", "a`b", "'", "", " ", "\x00", "é", "É", "ß", "SS",
+       "x;y", "a,b", "a/b", "a=b", "[0]", "{x}", "%s", "$x", "<b>", "&amp;", "\u2028", "😀", "rows", "c0",
+       "__index_level_0__", "class", "self", "NaN", "null", "1", "select", "y_", "X", "x"]  # fmt: skip
+NAMES = st.lists(
+    st.one_of(st.sampled_from(ODD), st.text(st.characters(exclude_categories=["Cs"]), max_size=6)),
+    min_size=2, max_size=4, unique=True,
+).filter(lambda names: not {"y", "prediction"} & set(names))  # fmt: skip
+
+
+def rows_called(names: list[str]) -> pa.Table:
+    """Rows whose first column is of text, the others of numbers; and the classes `y`."""
+    x = np.random.default_rng(0).normal(size=(12, len(names)))
+    columns: dict[str, Any] = {name: x[:, j] for j, name in enumerate(names)}
+    columns[names[0]] = ["u", "v", None] * 4
+    return pa.table({**columns, "y": ["no", "yes"] * 6})
+
+
+def pipeline(text: str) -> og.Pipeline:
+    steps = [og.SimpleImputer(columns=og.numeric()), og.StandardScaler(columns=og.numeric())]
+    encoder = og.OneHotEncoder(columns=[text], handle_unknown="ignore")
+    return og.Pipeline([*steps, encoder, og.LogisticRegression()])
+
+
+def served(model: Path, rows: pa.Table) -> Any:
+    """What a server answers to rows, after its pages have been looked at."""
+    app = application(Settings({"m": Model(str(model))}))
+
+    async def ask() -> httpx.Response:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://here") as client:
+            page, described = await client.get("/docs"), (await client.get("/openapi.json")).json()
+            assert page.status_code == 200
+            assert list(described["components"]["schemas"]["Row_m"]["properties"]) == rows.column_names
+            split = {"columns": rows.column_names, "data": [list(row.values()) for row in rows.to_pylist()]}
+            other = await client.post("/invocations", json={"dataframe_split": split})
+            answer = await client.post("/predict", json={"rows": rows.to_pylist()})
+            assert answer.status_code == 200, answer.text
+            assert other.json()["predictions"] == answer.json()["predictions"]
+            wrong = await client.post("/predict", json={"rows": [{rows.column_names[0]: 3}]})
+            assert wrong.status_code == 422
+            return answer
+
+    return asyncio.run(ask()).json()["predictions"]
+
+
+@given(names=NAMES)
+@example(names=ODD[:12])
+@example(names=ODD[12:24])
+@example(names=ODD[24:])
+@settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+def test_any_name_passes_every_door(names: list[str], tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("names")
+    table = rows_called(names)
+    features = table.drop_columns("y")
+    model = pipeline(names[0]).fit(table, "y")
+    expected = model.predict(features.to_pandas()).tolist()
+    assert list(model.columns_) == names
+    assert model.predict(features)["prediction"].to_pylist() == expected
+
+    model.save(folder / "model")
+    assert og.load(folder / "model").predict(features)["prediction"].to_pylist() == expected
+    for path, write in {"parquet": pq.write_table, "arrow": pyarrow.feather.write_feather}.items():
+        write(table, folder / f"rows.{path}")
+        read = og.read(folder / f"rows.{path}")
+        assert read.columns == table.column_names
+        assert read.split(test=0.5, by=names[0])[0].where(og.col(names[1]) > 9).count() == 0
+    og.score(model, og.read(folder / "rows.parquet"), folder / "out", probabilities=True)
+    scored = og.read(folder / "out")
+    assert scored.columns == [*table.column_names, "prediction", "probability_no", "probability_yes"]
+    assert scored.to_arrow()["prediction"].to_pylist() == expected
+
+    assert served(folder / "model", features) == expected
+    lines, answers = "\n".join(json.dumps(row) for row in features.to_pylist()).encode(), io.BytesIO()
+    score_pipe(str(folder / "model"), io.BytesIO(lines), answers)
+    assert [json.loads(line)["prediction"] for line in answers.getvalue().splitlines()] == expected
+
+    if "" in names:
+        with pytest.raises(ExportError, match="empty text as its name"):
+            model.to_sklearn()
+    else:
+        assert model.to_sklearn().predict(features.to_pandas()).tolist() == expected
+    assert repr(og.dataset(table).profile())
+    report = og.cross_validate(model, table, "y", cv=2)
+    assert sum(fold.rows for fold in report.folds) == 12
+
+
+@given(names=NAMES)
+@example(names=ODD[:6])
+@settings(max_examples=6, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+def test_any_name_is_an_input_of_onnx(names: list[str], tmp_path_factory: pytest.TempPathFactory) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    table = rows_called(names)
+    model = pipeline(names[0]).fit(table, "y")
+    path = tmp_path_factory.mktemp("onnx") / "model.onnx"
+    if "" in names or any("\0" in name for name in names):
+        with pytest.raises(ExportError, match="no input can be called"):
+            model.to_onnx(path)
+        return
+    model.to_onnx(path)
+    given = {name: np.array(table[name].to_pylist(), dtype=float)[:, None] for name in names[1:]}
+    given[names[0]] = np.array([[word or ""] for word in table[names[0]].to_pylist()], dtype=object)
+    found = onnxruntime.InferenceSession(path).run(["prediction"], given)[0]
+    assert found.tolist() == model.predict(table.drop_columns("y"))["prediction"].to_pylist()

@@ -91,9 +91,9 @@ def test_library_has_one_home(library: str) -> None:
 
 
 BESIDE_ESTIMATORS = """
-    Dataset GroupKFold Holdout KFold Local ModelStore Spark TimeFolds __version__ categorical col
-    cross_validate dataset errors listen live_quality load matching numeric quantize_onnx read read_quality
-    score score_stream silhouette_score sql track tune write_parquet
+    Dataset GroupKFold Holdout KFold Local ModelStore Spark StratifiedKFold TimeFolds __version__
+    categorical col cross_validate dataset errors listen live_quality load matching numeric quantize_onnx
+    read read_quality score score_stream silhouette_score sql track tune write_parquet
 """
 
 

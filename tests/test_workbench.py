@@ -178,5 +178,5 @@ def test_held_out_rows_may_lack_a_class_and_may_not_be_none() -> None:
             continue
         assert close(Workbench(data, "label", None, folds).scores(encoded(BOOSTING))[0], expected)
     few = og.dataset(rare.slice(0, 3), engine=og.Local())
-    with pytest.raises(errors.DataError, match="no rows to be tested on"):
+    with pytest.raises(errors.DataError, match="is tested on no rows"):
         Workbench(few, "label", None, og.Holdout(1e-6)).scores(BOOSTING)

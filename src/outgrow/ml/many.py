@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from sklearn.base import clone
+from sklearn.base import clone, is_classifier
 
 from outgrow import errors
 from outgrow.engine.folded import FoldedView
@@ -26,7 +26,7 @@ from outgrow.ml.evaluation import (
     states_of,
     std_scores,
 )
-from outgrow.ml.folds import Folds, KFold
+from outgrow.ml.folds import Folds, as_folds
 from outgrow.ml.inputs import open_training
 from outgrow.ml.pipeline import Pipeline
 from outgrow.ml.steps import digest, learn_steps, steps_of, through
@@ -97,7 +97,7 @@ def fit_many(estimator: Any, X: Any, y: Any, settings: Sequence[Setting], sample
     estimator : a model, or a pipeline that ends in one; it is not changed.
     X, y, sample_weight : as for `fit`.
     settings : parameters to set, as `set_params` takes them.
-    folds : how rows are held out; `KFold(5)` by default.
+    folds : how rows are held out; five folds by default, as `cross_validate` makes them.
     refit : also learn each setting from all rows, in the same scans.
     models : also give the estimators of the folds.
 
@@ -115,8 +115,7 @@ def fit_many(estimator: Any, X: Any, y: Any, settings: Sequence[Setting], sample
     >>> [round(trial.mean()["r2"], 2) > 0.9 for trial in found.trials], found.passes
     ([True, False], 2)
     """
-    folds = folds or KFold()
-    folds.check()
+    folds = as_folds(folds or 5, classes=is_classifier(estimator))
     opened_by = clone(estimator)
     opened = open_training(opened_by, X, y, sample_weight, hidden=folds.hidden)
     task = Task(opened.target, opened.weight, tuple(opened_by.columns_))

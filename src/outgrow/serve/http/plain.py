@@ -35,7 +35,7 @@ def read(reader: RowReader, body: bytes) -> Query:
         raise _refusal(reader, decoded(body), str(error)) from None
     except NOT_JSON as error:
         raise not_json(error) from None
-    return Query(reader.from_structs(found.rows), found.probabilities)
+    return Query(reader.opened(found.rows), found.probabilities)
 
 
 def _refusal(reader: RowReader, given: Any, said: str) -> RowsError:

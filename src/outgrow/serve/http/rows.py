@@ -70,7 +70,9 @@ class RowReader:
         self.names = list(columns)
         fields = [(f"c{place}", _python_type(kind.form.json)) for place, kind in enumerate(columns.values())]
         keys = {f"c{place}": name for place, name in enumerate(columns)}
-        self.type: Any = msgspec.defstruct("Row", fields, rename=keys.get, gc=False)
+        self._renamed = None if all(map(_is_key, columns)) else {name: key for key, name in keys.items()}
+        rename = keys.get if self._renamed is None else None
+        self.type: Any = msgspec.defstruct("Row", fields, rename=rename, gc=False)
         self._rows: Any = list.__class_getitem__(self.type)
         self._converted = [
             (place, name, _converter(kind))
@@ -81,9 +83,20 @@ class RowReader:
 
     @cached_property
     def decoder(self) -> Any:
-        """Reads a body that is an object with `rows` and perhaps `probabilities`."""
-        fields = [("rows", self._rows), ("probabilities", bool, False)]
+        """Reads a body that is an object with `rows`, for `opened`, and perhaps `probabilities`."""
+        rows = self._rows if self._renamed is None else list[dict[str, Any]]
+        fields = [("rows", rows), ("probabilities", bool, False)]
         return msgspec.json.Decoder(msgspec.defstruct("Request", fields))
+
+    def opened(self, rows: Sequence[Any]) -> list[Row]:
+        """The rows that `decoder` read.
+
+        Raises
+        ------
+        RowsError
+            When a value cannot be what it should; with the row and the column.
+        """
+        return self.from_structs(rows) if self._renamed is None else self.checked(rows)
 
     def from_arrays(self, rows: Sequence[Sequence[Any]], names: Sequence[str] | None = None) -> list[Row]:
         """Rows given as lists of values, under their names or in the order of the model's columns."""
@@ -101,10 +114,22 @@ class RowReader:
             When they lack columns or have values of other types; it has the difference.
         """
         try:
-            found = msgspec.convert(rows, self._rows)
+            found = msgspec.convert(self._by_keys(rows), self._rows)
         except msgspec.ValidationError as error:
             raise self.refusal(rows, str(error)) from None
         return self.from_structs(found)
+
+    def _by_keys(self, rows: Sequence[Any]) -> Sequence[Any]:
+        """Rows under the names of the fields of `type`."""
+        keys = self._renamed
+        if keys is None:
+            return rows
+        return [
+            {keys[name]: value for name, value in row.items() if name in keys}
+            if isinstance(row, Mapping)
+            else row
+            for row in rows
+        ]
 
     def from_structs(self, found: Sequence[Any]) -> list[Row]:
         """Rows that `type` read; times and vectors are checked here, before the rows meet others.
@@ -218,6 +243,11 @@ def table_batch(reader: RowReader, table: pa.Table) -> Batch:
     batches = table.select(reader.names).combine_chunks().to_batches()
     schema = table.select(reader.names).schema
     return Batch.from_arrow(batches[0] if batches else pa.RecordBatch.from_pylist([], schema=schema))
+
+
+def _is_key(name: str) -> bool:
+    """Whether a structure that is read from JSON can have a field of this name."""
+    return not any(character in '"\\' or character < " " for character in name)
 
 
 def _python_type(schema: Mapping[str, Any]) -> Any:

@@ -82,6 +82,8 @@ def opened(graph: Graph, kinds: Mapping[str, Kind]) -> Table:
 
 
 def _input(graph: Graph, name: str, kind: Kind) -> Column:
+    if not name or "\0" in name:
+        raise refusal("A model", f"no input can be called {name!r}.", "Rename the column, and fit.")
     width = kind.width or 1
     if kind.form.onnx is not None:
         return Column(graph.input(name, kind.form.onnx, width), kind.form.onnx, width)

@@ -146,6 +146,8 @@ def opened(estimator: Estimator, *, steps: bool) -> Flow:
     odd = {name: kind for name, kind in kinds.items() if kind.width or kind.form.onnx is None}
     if odd:
         raise refusal("A model", f"columns {odd} are neither text nor numbers.", "Leave them out, and fit.")
+    if "" in kinds:
+        raise refusal("A model", "a column has the empty text as its name.", "Rename it, and fit.")
     names, text = list(kinds), [name for name, kind in kinds.items() if kind == CATEGORY]
     framed = hasattr(estimator, "feature_names_in_")
     places: Mapping[str, Any] = dict(zip(names, names if framed else range(len(names)), strict=True))
