@@ -51,7 +51,7 @@ def inner_of(estimator: Any, columns: dict[str, str], *, trusted: bool, many: bo
     compiling code for them pays.
     """
     if isinstance(estimator, Estimator):
-        return Ours(estimator, columns, many)
+        return Ours(estimator, columns, trusted, many)
     return Foreign(estimator, trusted)
 
 
@@ -80,6 +80,7 @@ class Ours:
 
     estimator: Any
     columns: dict[str, str]
+    trusted: bool
     many: bool = False
 
     @property
@@ -110,6 +111,7 @@ class Ours:
 
     def load(self, payload: bytes) -> Any:
         fitted = clone(self.estimator)
+        fitted._trusted = self.trusted
         fitted._expect(dict(self.columns))
         fitted._restore(artifact.unpack(payload))
         return fitted

@@ -38,7 +38,7 @@ from outgrow.groups.store import TRANSFORM, Models, RaggedModels, StackedModels,
 from outgrow.groups.summary import NAMES, GroupSummary
 from outgrow.ml import parameters as check
 from outgrow.ml.base import Estimator, Model, Task
-from outgrow.ml.foreign import check_loadable, is_foreign, is_own
+from outgrow.ml.foreign import check_loadable, is_foreign
 from outgrow.ml.grouped import GroupForm, forms_of
 from outgrow.ml.inputs import Training, as_given, open_rows, open_training
 from outgrow.ml.persistence import describe, restore
@@ -154,6 +154,7 @@ class PerGroup(Model):
         if learnt.record is not None:
             self.fit_record_ = learnt.record
         learnt.check(self.min_rows)
+        self._trusted = True
         self._route(learnt.models, learner.on_all_rows() if self.unseen == GLOBAL else None)
         return self
 
@@ -261,12 +262,12 @@ class PerGroup(Model):
             fate = PARALLEL if isinstance(self.estimator, Estimator) else TOGETHER
         return Policy(self._keys, self.min_rows, fate, self.giant_rows)
 
-    def _inner(self, *, trusted: bool) -> Inner:
-        return inner_of(self.estimator, self._kinds, trusted=trusted)
+    def _inner(self) -> Inner:
+        return inner_of(self.estimator, self._kinds, trusted=self._trusted)
 
     def _route(self, models: Models, whole: Any) -> None:
         self._router = Router(
-            models, self._keys, tuple(self.features_), self.unseen, whole, self._inner(trusted=True),
+            models, self._keys, tuple(self.features_), self.unseen, whole, self._inner(),
             getattr(self, "classes_", None),
         )  # fmt: skip
 
@@ -429,14 +430,14 @@ class PerGroup(Model):
         whole = self._router.whole
         if whole is None or isinstance(whole, Estimator):
             return whole if whole is None else describe(whole)
-        return self._inner(trusted=True).dump(whole)
+        return self._inner().dump(whole)
 
     def _restore(self, learned: dict[str, Any]) -> None:
         plain = dict(learned)
         groups, stored, whole = (plain.pop(name) for name in ("groups_", "models_", "global_"))
         super()._restore(plain)
         self.groups_ = pa.ipc.open_stream(groups).read_all()
-        inner, models = self._inner(trusted=is_own()), dict(stored)
+        inner, models = self._inner(), dict(stored)
         if "steps" in stored:
             held: Models = StackedModels.of(self.estimator, self.features_, **models)
         else:

@@ -26,7 +26,7 @@ from outgrow.data.source import empty_batch
 from outgrow.engine.folded import FoldedView
 from outgrow.engine.matrix import MatrixSpec, MatrixView, check_finite
 from outgrow.engine.shard import Shard
-from outgrow.errors import DataError
+from outgrow.errors import ArtifactError, DataError
 from outgrow.ml.columns import Columns, resolve
 from outgrow.ml.inputs import Training, as_given, collect, is_lazy, open_rows, open_training
 from outgrow.ml.predictor import Predictor
@@ -64,12 +64,14 @@ class Estimator(BaseEstimator):
     _frees_lock: ClassVar[bool] = False
     """Whether Python's lock is free while it learns, so that threads suffice to learn several at once."""
 
+    _trusted: bool = True
+    """Whether this session made what it holds; what was loaded stays a stranger's wherever it goes."""
+
     _classes: ClassVar[dict[str, type[Estimator]]] = {}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if not cls.__name__.startswith("_"):
-            Estimator._classes[cls.__name__] = cls
+        Estimator._classes[f"{cls.__module__}:{cls.__qualname__}"] = cls
 
     # ---- hooks -------------------------------------------------------------------------------------------
 
@@ -104,6 +106,7 @@ class Estimator(BaseEstimator):
         stage = f"fit {type(self).__name__}"
         fitted = engine.fit(fit, scan, stage=stage, identity=lambda: self._identity(task))
         self._restore(fitted.result)
+        self._trusted = True
         self.fit_record_ = fitted.record
         return self
 
@@ -128,6 +131,9 @@ class Estimator(BaseEstimator):
         self.feature_names_in_ = np.array(list(columns), dtype=object)
 
     def _restore(self, learned: dict[str, Any]) -> None:
+        other = [name for name in learned if name.startswith("_") or not name.endswith("_")]
+        if other:
+            raise ArtifactError(f"A {type(self).__name__} learns nothing that is called {other}.")
         self.__dict__.update(learned)
         if "columns_" in learned:
             self.columns_ = read_kinds(learned["columns_"])

@@ -24,9 +24,9 @@ _own = ContextVar("own", default=False)
 
 
 @contextmanager
-def own_session() -> Iterator[None]:
+def own_session(own: bool = True) -> Iterator[None]:
     """What is read inside the block was written by this session, or sent by it to its own cluster."""
-    token = _own.set(True)
+    token = _own.set(own)
     try:
         yield
     finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from outgrow import artifact
 from outgrow.engine.record import as_tree
-from outgrow.errors import ArtifactError
+from outgrow.errors import ArtifactError, OutgrowError
 from outgrow.ml import columns as selectors
 from outgrow.ml import foreign
 from outgrow.ml.base import Estimator
@@ -35,41 +36,60 @@ def save(estimator: Estimator, path: str | os.PathLike[str], *, overwrite: bool 
 
 
 def load(path: str | os.PathLike[str]) -> Any:
-    """Read an estimator that `save` wrote. Nothing in the artifact is executed.
+    """Read an estimator that `save` wrote. Nothing in the artifact is executed, here or on a cluster.
 
     Raises
     ------
     ArtifactError
-        When the directory is damaged, newer than this library, or names an unknown class.
+        When the directory is damaged, newer than this library, or names an unknown class or objects of types
+        that are not known to be harmless.
     """
     tree = artifact.read(path)
-    return restore(tree["estimator"])
+    try:
+        return restore(tree["estimator"])
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        if isinstance(error, OutgrowError):
+            raise
+        raise ArtifactError(
+            f"{path} does not hold what its class needs: {type(error).__name__}: {error}. "
+            "Restore it from a copy."
+        ) from error
 
 
 def describe(estimator: Estimator) -> dict[str, Any]:
     """An estimator as a tree."""
     parameters = {name: _describe_value(value) for name, value in estimator.get_params(deep=False).items()}
-    return {"class": type(estimator).__name__, "parameters": parameters, "learned": estimator._learned()}
+    return {"class": class_name(type(estimator)), "parameters": parameters, "learned": estimator._learned()}
 
 
-def restore(tree: dict[str, Any]) -> Any:
-    """The estimator that `describe` was given."""
+def restore(tree: dict[str, Any], classes: Mapping[str, type] | None = None) -> Any:
+    """The estimator that `describe` was given; `classes` are those of users that came with it, by name."""
+    Estimator._classes.update(classes or {})
     kind = _known_class(tree["class"])
     estimator = kind(**{name: _restore_value(value) for name, value in tree["parameters"].items()})
+    estimator._trusted = foreign.is_own()
     if tree["learned"]:
         estimator._restore(tree["learned"])
     return estimator
 
 
+def class_name(kind: type) -> str:
+    """Ours by their public name, wherever they are defined; others by module and name."""
+    public = kind.__module__ == {**ESTIMATORS, **MADE_OF_OTHERS}.get(kind.__name__)
+    return kind.__name__ if public else f"{kind.__module__}:{kind.__qualname__}"
+
+
 def _known_class(name: str) -> Any:
-    """An estimator of ours, or one whose module was imported."""
+    """An estimator of ours, or one whose module was imported; nothing is imported because a model says so."""
     if name in ESTIMATORS or name in MADE_OF_OTHERS:
         return estimator_class(name)
     try:
         return Estimator._classes[name]
     except KeyError:
+        module, _, kind = name.rpartition(":")
         raise ArtifactError(
-            f"The model has a {name}, which is not known here. Import the module that defines it, then load."
+            f"The model has a {kind}, which is not known here. Import the module that defines it"
+            f"{f' ({module})' if module else ''}, then load."
         ) from None
 
 

@@ -24,8 +24,8 @@ from outgrow.data.schema import conformed
 from outgrow.errors import OutgrowError
 from outgrow.ml.foreign import own_session
 
-RESTORED: OrderedDict[str, Predictor] = OrderedDict()
-"""The models that came to this process from others, by digest, the latest last."""
+RESTORED: OrderedDict[tuple[str, bool], Predictor] = OrderedDict()
+"""The models that came to this process from others, by digest and trust, the latest last."""
 _KEPT = 16
 _lock = threading.Lock()
 
@@ -135,30 +135,32 @@ class Predictor:
         return f"Predictor({type(self.model).__name__}, {self.digest})"
 
     @cached_property
-    def _packed(self) -> tuple[str, bytes, tuple[type, ...]]:
-        from outgrow.ml.persistence import describe
+    def _packed(self) -> tuple[str, bytes, dict[str, type], bool]:
+        from outgrow.ml.persistence import class_name, describe
 
         payload = artifact.pack(describe(self.fitted))
         kinds = {type(step) for step in (self.model, *self._before)}
-        foreign = tuple(kind for kind in kinds if kind.__module__.partition(".")[0] != "outgrow")
-        return hashlib.sha256(payload).hexdigest(), payload, foreign
+        foreign = {class_name(kind): kind for kind in kinds if kind.__module__.partition(".")[0] != "outgrow"}
+        return hashlib.sha256(payload).hexdigest(), payload, foreign, self.fitted._trusted
 
     def __reduce__(self) -> Any:
         return _restored, self._packed
 
 
-def _restored(digest: str, payload: bytes, foreign: tuple[type, ...]) -> Predictor:
+def _restored(digest: str, payload: bytes, foreign: dict[str, type], trusted: bool) -> Predictor:
     """The predictor with this digest: the one that is here already, or a new one.
 
-    `foreign` are the classes of users; that they arrived has made them known.
+    `foreign` are the classes of users, by name. `trusted` is what was decided where the model was fitted or
+    loaded.
     """
     from outgrow.ml.persistence import restore
 
+    key = digest, trusted
     with _lock:
-        if digest not in RESTORED:
-            with own_session():
-                RESTORED[digest] = Predictor(restore(artifact.unpack_shared(payload, digest)))
-        RESTORED.move_to_end(digest)
+        if key not in RESTORED:
+            with own_session(trusted):
+                RESTORED[key] = Predictor(restore(artifact.unpack_shared(payload, digest), foreign))
+        RESTORED.move_to_end(key)
         while len(RESTORED) > _KEPT:
             RESTORED.popitem(last=False)
-        return RESTORED[digest]
+        return RESTORED[key]

@@ -16,6 +16,7 @@ from outgrow.engine.shard import Shard
 from outgrow.errors import DataError, ParameterError
 from outgrow.ml.base import Classifier, Model, Regressor, Task
 from outgrow.ml.trees.booster import answers, cached_nodes, grow, restored
+from outgrow.ml.trees.checks import check_booster
 from outgrow.ml.trees.plan import Grown, Plan
 from outgrow.ml.weights import ClassWeight, class_factors
 from outgrow.stats.counts import ValueCounts
@@ -80,6 +81,9 @@ class TreeModel(Model):
         return grown
 
     def _restored(self) -> None:
+        if not self._trusted:
+            most = max(map(len, self.categories_.values()), default=0)
+            check_booster(self.booster_bytes_, self.n_features_, most)
         self._booster = restored(self.booster_bytes_)
 
     def _ask(self, X: Any) -> np.ndarray:

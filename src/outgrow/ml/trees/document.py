@@ -123,3 +123,76 @@ def _key(name: str) -> bytes:
 
 def _length(count: int) -> bytes:
     return b"L" + struct.pack(">q", count)
+
+
+def decoded(content: bytes) -> Any:
+    """The value that XGBoost wrote in UBJSON; typed arrays as NumPy's.
+
+    Raises
+    ------
+    ValueError, IndexError, KeyError, struct.error
+        When it is none.
+    """
+    value, end = _decode(content, 0, 0)
+    if end != len(content):
+        raise ValueError(f"{len(content) - end} bytes follow the document")
+    return value
+
+
+def _decode(data: bytes, at: int, depth: int) -> tuple[Any, int]:
+    """The value that begins there, and where the next does."""
+    mark, at = data[at], at + 1
+    if mark == _TEXT:
+        return _decode_text(data, at)
+    if mark not in (_OBJECT, _ARRAY):
+        form = _SCALARS[mark]
+        return form.unpack_from(data, at)[0], at + form.size
+    if depth > _DEEPEST:
+        raise ValueError("it is nested too deeply")
+    return (_decode_object if mark == _OBJECT else _decode_array)(data, at, depth + 1)
+
+
+def _decode_object(data: bytes, at: int, depth: int) -> tuple[dict[str, Any], int]:
+    found: dict[str, Any] = {}
+    while data[at] != _END:
+        key, at = _decode_text(data, at)
+        if key in found:
+            raise ValueError(f"it has {key!r} twice")
+        found[key], at = _decode(data, at, depth)
+    return found, at + 1
+
+
+def _decode_array(data: bytes, at: int, depth: int) -> tuple[Any, int]:
+    if data[at] == _TYPED:
+        kind = np.dtype(_ARRAYS[data[at + 1]])
+        count, at = _decode_length(data, at + 3, at + 2)
+        return np.frombuffer(data, kind, count, at), at + count * kind.itemsize
+    count, at = _decode_length(data, at + 1, at)
+    values = []
+    for _ in range(count):
+        value, at = _decode(data, at, depth)
+        values.append(value)
+    return values, at
+
+
+def _decode_length(data: bytes, at: int, counted: int | None = None) -> tuple[int, int]:
+    """A count, which a mark stands before; and the sign that it is one, in arrays."""
+    if data[at] != _LONG or (counted is not None and data[counted] != _COUNTED):
+        raise ValueError(f"no length where one should be, at byte {at}")
+    (count,) = _SCALARS[_LONG].unpack_from(data, at + 1)
+    if not 0 <= count <= len(data):
+        raise ValueError(f"a length of {count}")
+    return count, at + 9
+
+
+def _decode_text(data: bytes, at: int) -> tuple[str, int]:
+    count, at = _decode_length(data, at)
+    if at + count > len(data):
+        raise ValueError("a text ends too early")
+    return data[at : at + count].decode(), at + count
+
+
+_OBJECT, _END, _ARRAY, _TYPED, _COUNTED, _TEXT, _LONG = b"{}[$#SL"
+_SCALARS = {ord(mark): struct.Struct(f">{form}") for mark, form in zip("iUIlLd", "bBhiqf", strict=True)}
+_ARRAYS = {ord(mark): kind for mark, kind in {**_TYPES, "L": ">i8"}.items()}
+_DEEPEST = 12
