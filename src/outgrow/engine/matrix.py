@@ -135,24 +135,26 @@ class Block:
 
 @dataclass(frozen=True, eq=False)
 class Labels:
-    """What all ranks agree on about a matrix: its size and, for classes, which they are and their weights."""
+    """What all ranks agree on about a matrix: its size, whether rows have weights, the classes and theirs."""
 
     rows: int
     width: int
     classes: np.ndarray | None
     counts: np.ndarray | None
+    weighted: bool = False
 
     @classmethod
     def agree(cls, run: Run, store: Store[Block], spec: MatrixSpec, width: int) -> Labels:
-        counts, rows, total = ValueCounts({}), 0, 0.0
+        counts, rows, total, weighted = ValueCounts({}), 0, 0.0, False
         for i in range(len(store)):
             block = store.get(i)
             rows += len(block)
             total += len(block) if block.weight is None else float(block.weight.sum())
+            weighted = weighted or block.weight is not None
             if block.values is not None:
                 sums = np.bincount(block.y, block.weight, len(block.values))  # type: ignore[arg-type]
                 counts = counts.merge(ValueCounts(dict(zip(block.values, sums.tolist(), strict=True))))
-        sums, every = run.comm.allreduce((np.array([float(rows), total]), counts))
+        sums, every = run.comm.allreduce((np.array([float(rows), total, weighted]), counts))
         rows = int(sums[0])
         if rows == 0:
             raise DataError(
@@ -162,9 +164,9 @@ class Labels:
         if sums[1] == 0:
             raise DataError("All sample weights are zero. Give at least one row a positive weight.")
         if not spec.labels:
-            return cls(rows, width, None, None)
+            return cls(rows, width, None, None, bool(sums[2]))
         values = every.values()
-        return cls(rows, width, np.array(values), np.array([every.counts[v] for v in values]))
+        return cls(rows, width, np.array(values), np.array([every.counts[v] for v in values]), bool(sums[2]))
 
 
 class Tiles:

@@ -18,9 +18,12 @@ from outgrow.ml.base import Classifier, Model, Regressor, Task
 from outgrow.ml.trees.booster import answers, cached_nodes, grow, restored
 from outgrow.ml.trees.checks import check_booster
 from outgrow.ml.trees.plan import Grown, Plan
+from outgrow.ml.trees.target import Target
 from outgrow.ml.weights import ClassWeight, class_factors
 from outgrow.stats.counts import ValueCounts
 
+MOST_WEIGHT = 1e6
+"""The greatest mean weight that XGBoost gets: sums of float32 gains shall not overflow."""
 MaxFeatures = str | float | None
 
 
@@ -125,8 +128,8 @@ class TreeClassifier(TreeModel, Classifier):
 
     class_weight: ClassWeight
 
-    def _weigh_classes(self, view: MatrixView) -> tuple[np.ndarray | None, np.ndarray]:
-        """The factor of each class, or None, and the weight it then has."""
+    def _weigh_classes(self, view: MatrixView) -> tuple[dict[str, Any], np.ndarray]:
+        """What a plan says of weights, and the weight that each class then has."""
         self._learn_classes(view)
         factors = class_factors(self.class_weight, self.classes_, view.class_weights)
         totals = view.class_weights * (1.0 if factors is None else factors)
@@ -136,37 +139,56 @@ class TreeClassifier(TreeModel, Classifier):
                 f"one class or none: {self.classes_.tolist()} weigh {totals.tolist()}. "
                 "Check sample_weight and class_weight."
             )
-        return factors, totals
+        rows = weighing_rows(view)
+        if factors is not None and not view.labels.weighted:
+            rows = float(view.class_weights[factors > 0].sum())
+        return {"factors": factors, "weight_factor": weight_factor(float(totals.sum()), rows)}, totals
 
 
 class TreeRegressor(TreeModel, Regressor):
-    """A tree model that predicts a number, as its mean and what the trees add to it.
+    """A tree model that predicts a number: its mean, and what the trees add to it.
 
-    XGBoost keeps targets as float32, so it gets their differences from the mean.
+    XGBoost keeps targets as float32, and takes what gains less than 1e-6 for nothing, so it gets their
+    differences from the mean in units of about their standard deviation: a power of two, so no digit changes.
     """
 
     offset_: float
+    scale_: float = 1.0
 
-    def _learn_offset(self, view: MatrixView) -> Callable[[Block], np.ndarray]:
-        """Note the mean of y; what to predict is the rest."""
-        weight, total = view.reduce(_sums)
-        self.offset_ = float(total / weight)
-        return partial(_rest, self.offset_)
+    def _learn_target(self, view: MatrixView) -> tuple[Callable[[Block], np.ndarray], dict[str, Any]]:
+        """Note the mean of y and its unit; what to predict is the rest. And what a plan says of weights."""
+        target = view.reduce(Target.of)
+        self.offset_, self.scale_ = target.mean, target.scale()
+        return partial(_rest, self.offset_, self.scale_), {
+            "weight_factor": weight_factor(target.weight, weighing_rows(view))
+        }
 
     def _answer_predict(self, X: Any) -> np.ndarray:
-        return self._ask(X) + self.offset_
+        return self._ask(X) * self.scale_ + self.offset_
 
 
-def _sums(block: Block) -> np.ndarray:
+def _rest(offset: float, scale: float, block: Block) -> np.ndarray:
     assert block.y is not None
-    if block.weight is None:
-        return np.array([len(block), block.y.sum()], dtype=np.float64)
-    return np.array([block.weight.sum(), block.weight @ block.y])
+    return (block.y - offset) / scale
 
 
-def _rest(offset: float, block: Block) -> np.ndarray:
-    assert block.y is not None
-    return block.y - offset
+def weighing_rows(view: MatrixView) -> float:
+    """How many rows weigh something."""
+    if not view.labels.weighted:
+        return float(view.rows)
+    return float(view.reduce(lambda block: np.array([np.count_nonzero(_weights(block))]))[0])
+
+
+def weight_factor(weight: float, rows: float) -> float:
+    """By what to multiply weights, so that penalties, which count them, do not forbid every split.
+
+    Weights whose mean is 1 or more are numbers of equal rows, and stay; smaller ones, as those that sum to 1,
+    say how rows compare.
+    """
+    mean = weight / max(1.0, rows)
+    if 1 - 1e-6 <= mean <= MOST_WEIGHT:
+        return 1.0
+    return float(np.float32(min(mean, MOST_WEIGHT) / mean if mean > 1 else 1 / mean))
 
 
 def codes(column: Column, values: list[Any]) -> pa.Array:
@@ -178,6 +200,10 @@ def codes(column: Column, values: list[Any]) -> pa.Array:
     words = encoded.dictionary.to_pylist()
     table = np.array([places.get(word, np.nan) for word in words] + [np.nan])
     return pa.array(table[encoded.indices.fill_null(len(words)).to_numpy(zero_copy_only=False)])
+
+
+def _weights(block: Block) -> np.ndarray:
+    return np.ones(len(block)) if block.weight is None else block.weight
 
 
 def _is_text(column: Column) -> bool:

@@ -16,9 +16,10 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, redirect_stdout
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -33,12 +34,15 @@ from outgrow.engine.run import Run
 from outgrow.engine.watch import MOMENTS
 from outgrow.errors import DataError, EngineError
 from outgrow.ml.trees import few_rows
+from outgrow.ml.trees.bagging import RowSample, TreesApart, sampling
 from outgrow.ml.trees.bins import SampledRows, sampled_rows, sampled_share, with_all_categories
 from outgrow.ml.trees.plan import TOO_LARGE, Grown, Plan, weighted
 
 PREDICT_ROWS = 8192
 """Rows that one thread answers at a time; a smaller batch is not worth a second thread."""
 
+_HELD_OUT, _TREES_APART = 101, 211
+"""What is added to the seed for each choice of rows, so that none depends on another."""
 _TREES = "trees"
 SNAPSHOT_SECONDS = 5.0
 """How much boosting a fit may lose: after so long the trees so far go into the journal."""
@@ -58,13 +62,22 @@ class Part:
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         held = 0
-        for place, block in enumerate(self.view.blocks()):
-            part = weighted(block.take(self.masks[place]) if self.masks else block, self.plan.factors)
+        for part in self.blocks():
             if len(part):
                 held += 1
                 yield self._fields(part)
         if not held:
             yield self._fields(self._nothing())
+
+    def blocks(self) -> Iterator[Block]:
+        """Its rows that weigh something."""
+        for place, block in enumerate(self.view.blocks()):
+            yield weighted(block.take(self.masks[place]) if self.masks else block, self.plan)
+
+    def hashes(self) -> np.ndarray:
+        """The hash of each of its rows."""
+        parts = [block.hashes(self.plan.seed + _TREES_APART) for block in self.blocks()]
+        return np.concatenate(parts) if parts else np.zeros(0, dtype=np.uint64)
 
     def _fields(self, block: Block) -> dict[str, Any]:
         fields = {"data": as_columns(block.X, self.zeros_absent), "label": self.plan.label(block)}
@@ -109,7 +122,7 @@ def grow(view: MatrixView, plan: Plan) -> Grown:
         return few_rows.grow(view, plan)
     sample = None
     if not view.has_made(plan.key):
-        sample = sampled_rows(view, plan.seed, lambda block: weighted(block, plan.factors))
+        sample = sampled_rows(view, plan.seed, lambda block: weighted(block, plan))
     return view.run.call(lambda: _grow(view, plan, sample))
 
 
@@ -128,10 +141,10 @@ def _grow(view: MatrixView, plan: Plan, sample: SampledRows | None) -> Grown:
 
 
 def _split(view: MatrixView, plan: Plan, zeros_absent: bool) -> list[Part]:
-    """All rows to learn from; or those, and the ones held out."""
+    """All rows to learn from; or those, and the ones held out by hashes that chose no bins."""
     if not plan.held_out:
         return [Part(view, plan, zeros_absent)]
-    held = [unit(block.hashes(plan.seed)) < plan.held_out for block in view.blocks()]
+    held = [unit(block.hashes(plan.seed + _HELD_OUT)) < plan.held_out for block in view.blocks()]
     rows = np.array([sum(int((~mask).sum()) for mask in held), sum(int(mask.sum()) for mask in held)])
     learned, watched = view.run.comm.allreduce(rows.astype(np.float64)).astype(int).tolist()
     if not learned or not watched:
@@ -161,22 +174,41 @@ def _bins(run: Run, plan: Plan, sample: SampledRows, zeros_absent: bool) -> Any:
     )
 
 
-def _train(view: MatrixView, plan: Plan, make: Callable[[], list[Any]], zeros_absent: bool, *,
-           losses: bool) -> Grown:  # fmt: skip
-    """Train on the rows that `make` puts into bins: those to learn from, and those held out, if any."""
+@dataclass(frozen=True)
+class _InBins:
+    """Rows as XGBoost's matrices: those to learn from, and those held out, if any.
+
+    Attributes
+    ----------
+    hashes : of the rows to learn from, where trees see samples of them; otherwise None.
+    """
+
+    parts: list[Any]
+    hashes: np.ndarray | None
+
+
+def _train(
+    view: MatrixView, plan: Plan, make: Callable[[], _InBins], zeros_absent: bool, *, losses: bool
+) -> Grown:
+    """Train on the rows that `make` puts into bins."""
     xgb = optional("xgboost", "trees")
     run = view.run
     threads = run.threads
     parameters = {"verbosity": 0, "tree_method": "hist", "nthread": threads, **plan.parameters}
     before = _recalled(run)
     with xgb.config_context(verbosity=0):
-        rows = view.made(plan.key, make)
-        watched = [(rows[0], "train")] if losses or len(rows) > 1 else []
+        made = view.made(plan.key, make)
+        rows = made.parts
+        sample = None if made.hashes is None else RowSample.of(run.comm, made.hashes, view.rows, plan.sample)
+        watched = [(rows[0], "train")] if (losses and not plan.apart) or len(rows) > 1 else []
         watched += [(part, "validation") for part in rows[1:]]
-        callbacks = [_classes()[1](run, plan.rounds, before, resumable=not plan.patience)]
+        callbacks = [_classes().rounds(run, plan.rounds, before, resumable=not plan.patience)]
+        apart = TreesApart(sample, plan.rounds, before.rounds) if plan.apart else None
+        if sample is not None and apart is None:
+            callbacks.append(sampling(rows[0], sample))
         if plan.told is not None:
             shown = _watched(view, plan, zeros_absent)
-            callbacks.append(_classes()[2](plan.told, plan.rounds, shown))
+            callbacks.append(_classes().watched(plan.told, plan.rounds, shown))
         if plan.patience and len(rows) > 1:
             stop = xgb.callback.EarlyStopping(
                 rounds=plan.patience, data_name="validation", save_best=True, maximize=False
@@ -185,7 +217,7 @@ def _train(view: MatrixView, plan: Plan, make: Callable[[], list[Any]], zeros_ab
         history: dict[str, dict[str, list[float]]] = {}
         booster = xgb.train(
             parameters, rows[0], plan.rounds - before.rounds, evals=watched, evals_result=history,
-            callbacks=callbacks, verbose_eval=False, xgb_model=before.booster(),
+            callbacks=callbacks, verbose_eval=False, xgb_model=before.booster(), obj=apart,
         )  # fmt: skip
     # a rank without rows has learned no names, and all ranks shall hold the same
     booster.feature_names = [f"f{j}" for j in range(view.width)]
@@ -225,7 +257,7 @@ def _recalled(run: Run) -> _Snapshot:
     return found
 
 
-def _train_together(view: MatrixView, plan: Plan, make: Callable[[], list[Any]], zeros_absent: bool) -> Grown:
+def _train_together(view: MatrixView, plan: Plan, make: Callable[[], _InBins], zeros_absent: bool) -> Grown:
     """Train while the ranks talk through XGBoost's own collective, whose tracker runs on rank 0."""
     comm, tracker, message = view.run.comm, None, None
     deadline = max(1, int(getattr(comm, "deadline", 300)))
@@ -240,39 +272,37 @@ def _train_together(view: MatrixView, plan: Plan, make: Callable[[], list[Any]],
         message = json.dumps({"join": tracker.worker_args(), "losses": heard()}).encode()
     told = json.loads(comm.broadcast(message))
     join = {**told["join"], "dmlc_task_id": f"{comm.rank:08d}", "dmlc_timeout": deadline}
-    quiet = optional("xgboost", "trees").config_context(
-        verbosity=0
-    )  # else each rank prints that it has joined
-    with quiet, optional("xgboost.collective", "trees").CommunicatorContext(**join):
+    with ExitStack() as joined:
+        with redirect_stdout(None):  # each rank prints that it has joined, whatever the verbosity
+            joined.enter_context(optional("xgboost.collective", "trees").CommunicatorContext(**join))
         grown = _train(view, plan, make, zeros_absent, losses=told["losses"])
     if tracker is not None:
         tracker.wait_for(deadline)
     return grown
 
 
-def _in_bins(
-    view: MatrixView, plan: Plan, sample: SampledRows, zeros_absent: bool
-) -> Callable[[], list[Any]]:
+def _in_bins(view: MatrixView, plan: Plan, sample: SampledRows, zeros_absent: bool) -> Callable[[], _InBins]:
     """What puts the rows into bins, once the ranks have joined; the bins are made before."""
     parts = _split(view, plan, zeros_absent)
+    hashes = parts[0].hashes() if plan.sample < 1 else None
     bins, threads = _bins(view.run, plan, sample, zeros_absent), view.run.threads
     if view.run.comm.size == len(parts) == 1 and plan.kinds is None and sampled_share(view) >= 1:
         bins.set_label(_labels(view, plan)[sample.order])  # the sample is all there is to learn from
-        return lambda: [bins]
+        return lambda: _InBins([bins], None if hashes is None else hashes[sample.order])
 
-    def make() -> list[Any]:
+    def make() -> _InBins:
         first = _quantised(parts[0], plan, threads, bins)
-        return [first, *(_quantised(part, plan, threads, first) for part in parts[1:])]
+        return _InBins([first, *(_quantised(part, plan, threads, first) for part in parts[1:])], hashes)
 
     return make
 
 
 def _labels(view: MatrixView, plan: Plan) -> np.ndarray:
     """What is to be predicted for the rows that weigh something, in their order."""
-    return np.concatenate([plan.label(weighted(block, plan.factors)) for block in view.blocks()])
+    return np.concatenate([plan.label(weighted(block, plan)) for block in view.blocks()])
 
 
-def _already_made() -> list[Any]:
+def _already_made() -> _InBins:
     raise AssertionError("the rows are in bins")
 
 
@@ -300,7 +330,7 @@ def _watched(view: MatrixView, plan: Plan, zeros_absent: bool) -> Any:
 
 def _quantised(fields: Iterable[dict[str, Any]], plan: Plan, threads: int, like: Any) -> Any:
     return optional("xgboost", "trees").QuantileDMatrix(
-        _classes()[0](fields),
+        _classes().blocks(fields),
         ref=like,
         nthread=threads,
         max_bin=plan.parameters["max_bin"],
@@ -308,9 +338,17 @@ def _quantised(fields: Iterable[dict[str, Any]], plan: Plan, threads: int, like:
     )
 
 
+class _Classes(NamedTuple):
+    """Made when they are first needed: they derive from XGBoost's."""
+
+    blocks: type
+    rounds: type
+    watched: type
+
+
 @lru_cache(1)
-def _classes() -> tuple[type, type, type]:
-    """How XGBoost reads rows, and whom it tells of each round; made when it is first needed."""
+def _classes() -> _Classes:
+    """How XGBoost reads rows, and whom it tells of each round."""
     xgb: Any = optional("xgboost", "trees")
 
     class Blocks(xgb.DataIter):
@@ -363,7 +401,7 @@ def _classes() -> tuple[type, type, type]:
                 self._told(done / self._total, model.predict(self._rows).astype(np.float64))
             return False
 
-    return Blocks, Rounds, Watched
+    return _Classes(Blocks, Rounds, Watched)
 
 
 def _losses(history: Mapping[str, Mapping[str, list[float]]], name: str) -> np.ndarray:

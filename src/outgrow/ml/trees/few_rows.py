@@ -14,12 +14,12 @@ from outgrow.errors import DataError
 from outgrow.ml.trees.document import writer
 from outgrow.ml.trees.plan import TOO_LARGE, Grown, Plan, weighted
 
-_SAMPLED = {"subsample", "colsample_bynode"}
 _PENALTIES = ("min_child_weight", "reg_lambda", "reg_alpha")
-_KNOWN = _SAMPLED | {
-    *_PENALTIES, "learning_rate", "seed", "max_depth", "max_bin", "max_cached_hist_node", "objective",
-    "base_score", "num_class",
-}  # fmt: skip
+_KNOWN = {
+    *_PENALTIES,
+    *("learning_rate", "seed", "seed_per_iteration", "max_depth", "max_bin", "max_cached_hist_node"),
+    *("colsample_bynode", "objective", "base_score", "num_class"),
+}
 ROWS_A_BIN = 8
 """XGBoost's summary of a feature keeps each of so many rows a bin; of more, its bins are not these."""
 MOST_NODES = 1 << 22
@@ -36,7 +36,8 @@ def suits(view: MatrixView, plan: Plan) -> bool:
         and run.comm.size == 1
         and importlib.util.find_spec("numba") is not None
         and set(parameters) <= _KNOWN
-        and all(parameters[name] >= 1 for name in _SAMPLED)
+        and min(parameters["colsample_bynode"], plan.sample) >= 1
+        and not plan.apart
         and parameters["max_bin"] < 1 << 16
         and view.rows <= ROWS_A_BIN * parameters["max_bin"]
         and plan.rounds * plan.outputs * _most_nodes(view.rows, plan) <= MOST_NODES
@@ -55,7 +56,7 @@ def grow(view: MatrixView, plan: Plan) -> Grown:
     """
     from outgrow.ml.trees import kernels
 
-    block = weighted(Block.joined(list(view.blocks())), plan.factors)
+    block = weighted(Block.joined(list(view.blocks())), plan)
     parameters, rounds, trees = plan.parameters, plan.rounds, plan.rounds * plan.outputs
     X, y = _features(block), np.asarray(plan.label(block), dtype=np.float32)
     weight = np.ones(len(block)) if block.weight is None else block.weight

@@ -50,16 +50,17 @@ class _Boosting(TreeModel):
         raise NotImplementedError
 
     def _boost(self, view: MatrixView, objective: dict[str, Any], **plan: Any) -> None:
-        stop = bool(self.early_stopping)
+        stop, seed = bool(self.early_stopping), check.seed(self.random_state)
         tell = None if view.watch is None else view.watch.tell
         grown = self._grow(
             view,
             Plan(
-                {**self._growth(view.width), **objective},
+                {**self._growth(view.width, seed), **objective},
                 int(self.n_estimators),
                 held_out=float(self.validation_fraction) if stop else 0.0,
                 patience=int(self.n_iter_no_change) if stop else 0,
-                seed=check.seed(self.random_state),
+                seed=seed,
+                sample=float(self.subsample),
                 kinds=self._kinds,
                 told=None if tell is None else lambda share, raw: tell(share, self._from_raw(raw)),
                 **plan,
@@ -69,15 +70,15 @@ class _Boosting(TreeModel):
         self.best_iteration_ = self.n_iter_ - 1
         self.train_loss_, self.validation_loss_ = grown.train_loss, grown.validation_loss
 
-    def _growth(self, width: int) -> dict[str, Any]:
+    def _growth(self, width: int, seed: int) -> dict[str, Any]:
         return {
             "learning_rate": float(self.learning_rate),
-            "subsample": float(self.subsample),
             "colsample_bynode": self._share_of_features(width),
             "min_child_weight": float(self.min_child_weight),
             "reg_lambda": float(self.l2_regularization),
             "reg_alpha": float(self.l1_regularization),
-            "seed": check.seed(self.random_state),
+            "seed": seed,
+            "seed_per_iteration": True,
             **self._shape(width, self.max_depth, self.max_bins),
         }
 
@@ -175,11 +176,11 @@ class GradientBoostingClassifier(_Boosting, TreeClassifier):
         self.random_state = random_state
 
     def _learn(self, view: MatrixView) -> None:
-        factors, totals = self._weigh_classes(view)
+        weights, totals = self._weigh_classes(view)
         objective: dict[str, Any] = {"objective": "multi:softprob", "num_class": len(totals)}
         if len(totals) == 2:
             objective = {"objective": "binary:logistic", "base_score": float(totals[1] / totals.sum())}
-        self._boost(view, objective, label=_index, factors=factors)
+        self._boost(view, objective, label=_index, **weights)
 
     def _answer_predict_proba(self, X: Any) -> np.ndarray:
         return self._from_raw(self._ask(X))
@@ -216,7 +217,7 @@ class GradientBoostingRegressor(_Boosting, TreeRegressor):
 
     Attributes
     ----------
-    offset_ : mean of y, to which the trees add.
+    offset_, scale_ : the trees predict how many `scale_` y lies above `offset_`, its mean.
     categories_ : the categories of each column of text.
     n_iter_ : rounds kept.
     best_iteration_ : the last of them, counted from 0.
@@ -269,11 +270,17 @@ class GradientBoostingRegressor(_Boosting, TreeRegressor):
         self.random_state = random_state
 
     def _learn(self, view: MatrixView) -> None:
-        label = self._learn_offset(view)
-        self._boost(view, {"objective": "reg:squarederror", "base_score": 0.0}, label=label)
+        label, weights = self._learn_target(view)
+        # the penalty is of leaves in units of y; that of squares is the same in any
+        objective = {"objective": "reg:squarederror", "base_score": 0.0,
+                     "reg_alpha": float(self.l1_regularization) / self.scale_}  # fmt: skip
+        self._boost(view, objective, label=label, **weights)
+        self.train_loss_, self.validation_loss_ = (
+            losses * self.scale_ for losses in (self.train_loss_, self.validation_loss_)
+        )
 
     def _from_raw(self, raw: np.ndarray) -> np.ndarray:
-        return raw + self.offset_
+        return raw * self.scale_ + self.offset_
 
 
 def _index(block: Any) -> np.ndarray:

@@ -26,6 +26,9 @@ class Plan:
     rounds : rounds of boosting.
     label : what XGBoost shall predict for the rows of a block; shape (rows,) or (rows, outputs).
     factors : weight of each class, or None.
+    weight_factor : by which weights are multiplied.
+    sample : share of the rows that each tree sees, chosen by their hashes.
+    apart : the trees learn apart from each other, as those of a forest do, and their mean is the answer.
     kinds : 'q' or 'c' (a category) of each feature, or None for all numbers.
     held_out : share of the rows that only watch, chosen by their hash; 0 for none.
     patience : rounds without gain on those rows after which to stop.
@@ -38,6 +41,9 @@ class Plan:
     rounds: int
     label: Callable[[Block], np.ndarray]
     factors: np.ndarray | None = None
+    weight_factor: float = 1.0
+    sample: float = 1.0
+    apart: bool = False
     kinds: tuple[str, ...] | None = None
     held_out: float = 0.0
     patience: int = 0
@@ -53,7 +59,8 @@ class Plan:
     def key(self) -> Hashable:
         """Equal for plans that read the same rows, with the same bins."""
         factors = None if self.factors is None else self.factors.tobytes()
-        return (self.parameters["max_bin"], factors, self.kinds, self.held_out, self.seed)
+        rows = (factors, self.weight_factor, self.held_out, self.seed, self.sample < 1)
+        return (self.parameters["max_bin"], self.kinds, rows)
 
 
 @dataclass(frozen=True)
@@ -78,12 +85,14 @@ class Grown:
     zeros_absent: bool
 
 
-def weighted(block: Block, factors: np.ndarray | None) -> Block:
-    """The block with the weights of classes multiplied in, without the rows that weigh nothing."""
+def weighted(block: Block, plan: Plan) -> Block:
+    """The block with the weights that a plan says, without the rows that weigh nothing."""
     weight = block.weight
-    if factors is not None:
-        weight = factors[block.y] if weight is None else weight * factors[block.y]
+    if plan.factors is not None:
+        weight = plan.factors[block.y] if weight is None else weight * plan.factors[block.y]
     if weight is None:
         return block
-    block = replace(block, weight=weight)
+    block = replace(block, weight=weight * plan.weight_factor)
+    assert block.weight is not None
+    weight = block.weight
     return block if weight.all() else block.take(weight > 0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -19,11 +19,7 @@ BOOTSTRAP = 0.632
 
 
 class _Forest(TreeModel):
-    """What the two forests have in common: the parameters, and one round of XGBoost that grows all trees."""
-
-    ranks_differ: ClassVar[dict[str, str]] = {
-        "same_result_as_one_piece": "XGBoost samples the rows of a tree on each rank by itself"
-    }
+    """What the two forests have in common: the parameters, and how XGBoost grows trees by themselves."""
 
     n_estimators: int
     max_depth: int | None
@@ -41,24 +37,32 @@ class _Forest(TreeModel):
         check.integer(self, "max_bins", low=2)
         check.random_state(self)
 
-    def _plant(
-        self, view: MatrixView, label: Callable[[Block], np.ndarray], factors: np.ndarray | None = None
-    ) -> None:
-        """One round of squared error without penalty: leaves are means of rows, the forest of its trees."""
+    def _plant(self, view: MatrixView, label: Callable[[Block], np.ndarray], **weights: Any) -> None:
+        """Squared error without penalty: leaves are means of rows, the forest of its trees."""
+        seed = check.seed(self.random_state)
         growth = {
             "objective": "reg:squarederror",
             "base_score": 0.0,
-            "learning_rate": 1.0,
+            "learning_rate": 1 / int(self.n_estimators),
             "reg_lambda": 0.0,
-            "num_parallel_tree": int(self.n_estimators),
-            "subsample": BOOTSTRAP if self.max_samples is None else float(self.max_samples),
             "colsample_bynode": self._share_of_features(view.width),
             # every leaf has a row: only a larger least count is left to XGBoost, which counts weight
             "min_child_weight": 0.0 if self.min_samples_leaf == 1 else float(self.min_samples_leaf),
-            "seed": check.seed(self.random_state),
+            "seed": seed,
+            "seed_per_iteration": True,
             **self._shape(view.width, self.max_depth, self.max_bins),
         }
-        self._grow(view, Plan(growth, 1, label, factors=factors, kinds=self._kinds))
+        plan = Plan(
+            growth,
+            int(self.n_estimators),
+            label,
+            sample=BOOTSTRAP if self.max_samples is None else float(self.max_samples),
+            apart=True,
+            kinds=self._kinds,
+            seed=seed,
+            **weights,
+        )
+        self._grow(view, plan)
 
 
 class RandomForestClassifier(_Forest, TreeClassifier):
@@ -126,8 +130,8 @@ class RandomForestClassifier(_Forest, TreeClassifier):
         self.random_state = random_state
 
     def _learn(self, view: MatrixView) -> None:
-        factors, totals = self._weigh_classes(view)
-        self._plant(view, partial(_indicators, len(totals)), factors)
+        weights, totals = self._weigh_classes(view)
+        self._plant(view, partial(_indicators, len(totals)), **weights)
 
     def _answer_predict_proba(self, X: Any) -> np.ndarray:
         shares = np.clip(self._ask(X), 0.0, 1.0)
@@ -161,7 +165,7 @@ class RandomForestRegressor(_Forest, TreeRegressor):
 
     Attributes
     ----------
-    offset_ : mean of y, to which the trees add.
+    offset_, scale_ : the trees predict how many `scale_` y lies above `offset_`, its mean.
     categories_ : the categories of each column of text.
     feature_importances_ : ndarray of shape (features,): each one's share of the squared error that splits
         took away.
@@ -198,7 +202,8 @@ class RandomForestRegressor(_Forest, TreeRegressor):
         self.random_state = random_state
 
     def _learn(self, view: MatrixView) -> None:
-        self._plant(view, self._learn_offset(view))
+        label, weights = self._learn_target(view)
+        self._plant(view, label, **weights)
 
 
 def _indicators(classes: int, block: Block) -> np.ndarray:

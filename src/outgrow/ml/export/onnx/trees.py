@@ -58,7 +58,8 @@ def summed(model: TreeRegressor, table: Table) -> str:
     """Predictions of a regressor, of shape (rows,)."""
     graph = table.graph
     rest = graph.node("Squeeze", _sums(model, table)[0], _last_axis(graph))
-    return graph.node("Add", graph.cast(rest, "number"), graph.constant(float(model.offset_)))
+    scaled = graph.node("Mul", graph.cast(rest, "number"), graph.constant(float(model.scale_)))
+    return graph.node("Add", scaled, graph.constant(float(model.offset_)))
 
 
 def _last_axis(graph: Graph) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -118,13 +117,13 @@ def _boosted(model: GradientBoostingClassifier) -> Any:
 
 
 def _added(model: TreeRegressor) -> Any:
-    """XGBoost's own for what the trees add to the mean, in a regressor that adds the mean."""
+    """XGBoost's own for what the trees add to the mean, in a regressor that scales it and adds the mean."""
     made = wrapped_regressor(model.booster_bytes_)
-    offset = np.float64(model.offset_)
+    offset, scale = float(model.offset_), float(model.scale_)
     outer = sklearn.compose.TransformedTargetRegressor(
         sklearn.dummy.DummyRegressor(),
-        func=partial(np.add, -offset),
-        inverse_func=partial(np.add, offset),
+        func=np.polynomial.Polynomial([-offset / scale, 1 / scale]),
+        inverse_func=np.polynomial.Polynomial([offset, scale]),
         check_inverse=False,
     ).fit(np.zeros((1, model.n_features_)), np.zeros(1))
     outer.set_params(regressor=made)

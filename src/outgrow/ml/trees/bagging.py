@@ -1,0 +1,108 @@
+"""Trees that see samples of the rows, chosen by their hashes: the same on any number of ranks.
+
+XGBoost itself draws by the position of a row on its rank, so another cut of the rows would grow other trees.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+
+from outgrow._optional import optional
+from outgrow.data.hashing import seeded, unit
+from outgrow.engine.collective import Communicator
+
+COPIES = 16
+"""So many rows with the same features are drawn one by one; more of them are drawn in so many parts."""
+LEAST_BUCKETS, MOST_BUCKETS = 1 << 10, 1 << 20
+
+
+class RowSample:
+    """What the rows of this rank weigh in the sample that a tree sees.
+
+    Rows with the same features have one hash. Were they all drawn or left out together, a tree would lack
+    whole groups of them where values are few. So each of m such rows weighs the share that is drawn of m: as
+    much together as if they had been drawn one by one, and the same on any rank. How many there are of a
+    row is counted in buckets of hashes, less what chance puts into a bucket.
+
+    Parameters
+    ----------
+    hashes : uint64 array of shape (rows,).
+    copies : how many rows like each there are over all ranks, at most `COPIES`.
+    share : how many of the rows a tree sees.
+    """
+
+    def __init__(self, hashes: np.ndarray, copies: np.ndarray, share: float) -> None:
+        self._share = share
+        self._hashes = hashes
+        self._several = np.flatnonzero(copies > 1)
+        self._groups, places, self._group = np.unique(
+            hashes[self._several], return_index=True, return_inverse=True
+        )
+        self._copies = copies[self._several][places]
+
+    @classmethod
+    def of(cls, comm: Communicator, hashes: np.ndarray, rows: int, share: float) -> Self:
+        """The sample of this rank's part of all `rows`."""
+        bits = int(np.clip(16 * rows, LEAST_BUCKETS, MOST_BUCKETS)).bit_length() - 1
+        bucket = (hashes >> np.uint64(64 - bits)).astype(np.intp)
+        counts = comm.allreduce(np.bincount(bucket, minlength=1 << bits).astype(np.float64))
+        load = rows / len(counts)
+        copies = np.floor(counts[bucket] - load - 2 * np.sqrt(load))
+        return cls(hashes, np.clip(copies, 1, COPIES).astype(np.intp), share)
+
+    def weights(self, tree: int) -> np.ndarray:
+        """What each row weighs for a tree: 0 or 1, or a share; float32."""
+        drawn = self._drawn(self._hashes, tree * COPIES).astype(np.float32)
+        if len(self._several):
+            draws = [self._drawn(self._groups, tree * COPIES + i) & (i < self._copies) for i in range(COPIES)]
+            drawn[self._several] = (np.sum(draws, axis=0) / self._copies)[self._group]
+        return drawn
+
+    def _drawn(self, hashes: np.ndarray, seed: int) -> np.ndarray:
+        drawn: np.ndarray = unit(seeded(hashes, seed)) < self._share
+        return drawn
+
+
+class TreesApart:
+    """XGBoost's objective of a forest: each tree lowers the squared error by itself, on its own sample.
+
+    Parameters
+    ----------
+    sample : what rows weigh for each tree; None where each sees all rows.
+    trees : how many there will be, of whose answers the mean is taken.
+    done : how many there are already.
+    """
+
+    def __init__(self, sample: RowSample | None, trees: int, done: int) -> None:
+        self._sample, self._trees, self._next = sample, trees, done
+
+    def __call__(self, answers: np.ndarray, rows: Any) -> tuple[np.ndarray, np.ndarray]:
+        """The first and second derivatives for the next tree, as if there were none before it."""
+        y = rows.get_label().reshape(answers.shape)
+        weight = _weights(rows) if self._sample is None else _weights(rows) * self._sample.weights(self._next)
+        self._next += 1
+        hesses = np.broadcast_to(weight if y.ndim == 1 else weight[:, None], y.shape)
+        return -y * hesses, np.ascontiguousarray(hesses)
+
+
+def sampling(rows: Any, sample: RowSample) -> Any:
+    """A callback that lets each round of boosting see its own sample of the rows."""
+    weight = _weights(rows)
+
+    class Sampling(optional("xgboost", "trees").callback.TrainingCallback):  # type: ignore[misc]
+        def before_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
+            rows.set_weight(weight * sample.weights(model.num_boosted_rounds()))
+            return False
+
+        def after_training(self, model: Any) -> Any:
+            rows.set_weight(weight)
+            return model
+
+    return Sampling()
+
+
+def _weights(rows: Any) -> np.ndarray:
+    weight: np.ndarray = rows.get_weight()
+    return weight if len(weight) else np.ones(rows.num_row(), dtype=np.float32)

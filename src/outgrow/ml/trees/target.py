@@ -1,0 +1,65 @@
+"""Where the numbers lie that trees shall predict."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from outgrow.engine.matrix import Block
+from outgrow.errors import DataError
+from outgrow.stats.state import State
+
+LEAST_SQUARES = 1e-280
+"""Sums of squares below have lost digits to float64's least exponent."""
+
+
+@dataclass(frozen=True)
+class Target(State):
+    """The weight, mean and squares about the mean of y, and its ends."""
+
+    weight: float
+    mean: float
+    m2: float
+    low: float
+    high: float
+
+    @classmethod
+    @np.errstate(over="ignore", invalid="ignore")
+    def of(cls, block: Block) -> Target | None:
+        assert block.y is not None
+        y = block.y if block.weight is None else block.y[block.weight > 0]
+        if not len(y):
+            return None
+        weight = np.ones(len(y)) if block.weight is None else block.weight[block.weight > 0]
+        total = float(weight.sum())
+        mean = float(weight @ y) / total
+        return cls(total, mean, float(weight @ (y - mean) ** 2), float(y.min()), float(y.max()))
+
+    def merge(self, other: Target) -> Target:
+        weight = self.weight + other.weight
+        share, step = other.weight / weight, other.mean - self.mean
+        with np.errstate(over="ignore", invalid="ignore"):
+            squares = float(np.float64(step) ** 2 * self.weight * share)
+        low, high = min(self.low, other.low), max(self.high, other.high)
+        return Target(weight, self.mean + step * share, self.m2 + other.m2 + squares, low, high)
+
+    def scale(self) -> float:
+        """The power of two nearest below the standard deviation; 1 where y is constant.
+
+        Raises
+        ------
+        DataError
+            When y reaches so far that differences overflow.
+        """
+        spread = max(self.high - self.mean, self.mean - self.low)
+        if not math.isfinite(spread):
+            raise DataError(
+                f"The target reaches from {self.low:g} to {self.high:g}: sums of it overflow float64. "
+                "Scale it."
+            )
+        if spread == 0:
+            return 1.0
+        exact = LEAST_SQUARES < self.m2 < math.inf
+        return math.ldexp(1.0, math.frexp(math.sqrt(self.m2 / self.weight) if exact else spread)[1] - 1)
