@@ -37,6 +37,7 @@ from outgrow.ml.trees import few_rows
 from outgrow.ml.trees.bagging import RowSample, TreesApart, sampling
 from outgrow.ml.trees.bins import SampledRows, sampled_rows, sampled_share, with_all_categories
 from outgrow.ml.trees.plan import TOO_LARGE, Grown, Plan, weighted
+from outgrow.ml.trees.threads import openmp_threads, without_lost_threads
 
 PREDICT_ROWS = 8192
 """Rows that one thread answers at a time; a smaller batch is not worth a second thread."""
@@ -168,7 +169,7 @@ def _bins(run: Run, plan: Plan, sample: SampledRows, zeros_absent: bool) -> Any:
         weight=None if (weight == 1).all() else weight,
         feature_names=[f"f{j}" for j in range(X.shape[1])],
         feature_types=None if plan.kinds is None else list(plan.kinds),
-        nthread=run.threads,
+        nthread=openmp_threads(run.threads),
         max_bin=plan.parameters["max_bin"],
         enable_categorical=plan.kinds is not None,
     )
@@ -193,7 +194,7 @@ def _train(
     """Train on the rows that `make` puts into bins."""
     xgb = optional("xgboost", "trees")
     run = view.run
-    threads = run.threads
+    threads = openmp_threads(run.threads)
     parameters = {"verbosity": 0, "tree_method": "hist", "nthread": threads, **plan.parameters}
     before = _recalled(run)
     with xgb.config_context(verbosity=0):
@@ -285,7 +286,7 @@ def _in_bins(view: MatrixView, plan: Plan, sample: SampledRows, zeros_absent: bo
     """What puts the rows into bins, once the ranks have joined; the bins are made before."""
     parts = _split(view, plan, zeros_absent)
     hashes = parts[0].hashes() if plan.sample < 1 else None
-    bins, threads = _bins(view.run, plan, sample, zeros_absent), view.run.threads
+    bins, threads = _bins(view.run, plan, sample, zeros_absent), openmp_threads(view.run.threads)
     if view.run.comm.size == len(parts) == 1 and plan.kinds is None and sampled_share(view) >= 1:
         bins.set_label(_labels(view, plan)[sample.order])  # the sample is all there is to learn from
         return lambda: _InBins([bins], None if hashes is None else hashes[sample.order])
@@ -320,7 +321,7 @@ def _watched(view: MatrixView, plan: Plan, zeros_absent: bool) -> Any:
             rows,
             feature_names=[f"f{j}" for j in range(view.width)],
             feature_types=None if plan.kinds is None else list(plan.kinds),
-            nthread=view.run.threads,
+            nthread=openmp_threads(view.run.threads),
             enable_categorical=plan.kinds is not None,
         )
 
@@ -418,7 +419,9 @@ def _explained(error: Exception) -> DataError | EngineError:
 
 def restored(content: bytes) -> Any:
     """The booster that was stored; one thread a call, as calls from many threads are safe and cost less."""
-    return optional("xgboost", "trees").Booster({"nthread": 1, "verbosity": 0}, model_file=bytearray(content))
+    booster = optional("xgboost", "trees").Booster
+    with without_lost_threads():
+        return booster({"nthread": 1, "verbosity": 0}, model_file=bytearray(content))
 
 
 def answers(booster: Any, X: Any, *, zeros_absent: bool) -> np.ndarray:
