@@ -47,6 +47,12 @@ PIPELINES: dict[str, tuple[Callable[[], Any], str | None]] = {
     "k-means behind PCA": (lambda: mixed(og.PCA(3), og.KMeans(5)), None),
     "k-means, several starts": (lambda: mixed(og.KMeans(6, n_init=3, random_state=1)), None),
     "early stopping": (lambda: mixed(og.GradientBoostingRegressor(early_stopping=True, **TREES)), "y"),
+    "sampled rows and columns": (
+        lambda: mixed(og.GradientBoostingClassifier(subsample=0.5, max_features=0.5, **TREES)),
+        "late",
+    ),
+    "forest": (lambda: mixed(og.RandomForestRegressor(**TREES)), "y"),
+    "forest of classes": (lambda: mixed(og.RandomForestClassifier(**TREES)), "late"),
 }
 
 
@@ -80,6 +86,22 @@ def test_one_model_on_every_engine(engine: EngineCase, name: str, whole: dict[st
     other = features(table, target).take(np.random.default_rng(5).permutation(table.num_rows))
     model = make().fit(engine.open(other), target)
     assert np.allclose(answers(model, table), whole[name], rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "last",
+    [og.GradientBoostingRegressor(n_estimators=3), og.RandomForestRegressor(n_estimators=3, max_depth=4)],
+)
+def test_one_model_of_more_rows_than_decide_the_bins(last: Any) -> None:
+    random = np.random.default_rng(1)
+    x = random.gamma(2.0, 3.0, 210_000)
+    table = pa.table({"x": x, "z": random.normal(size=len(x)), "y": np.sin(x)})
+    few = table.slice(0, 5000).drop_columns(["y"])
+    found = []
+    for pieces, rows in ((1, table), (3, table.take(random.permutation(len(x))))):
+        model = og.Pipeline([og.StandardScaler(), last]).fit(pieces_case(pieces).open(rows), "y")
+        found.append(model.predict(few)["prediction"].to_numpy())
+    assert np.allclose(*found, rtol=0, atol=1e-9)
 
 
 def test_arrays_tables_and_sparse_matrices_are_clustered_alike() -> None:
