@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import os
@@ -20,6 +21,7 @@ import pytest
 import outgrow as og
 from outgrow.errors import InputNotFoundError, ParameterError, RowError
 from outgrow.serve.pipe import score_pipe
+from outgrow.serve.stream import score_files
 from test_score import people
 from test_serve import fitted, wait_for
 
@@ -90,6 +92,91 @@ def test_bad_rows_of_a_stream(tmp_path: Path, store: og.ModelStore) -> None:
     stream = og.score_stream(store, tmp_path / "in", tmp_path / "out", errors=tmp_path / "bad")
     assert stream.run_available() == 49
     assert results(tmp_path / "bad")["id"].to_pylist() == [0]
+
+
+def test_files_that_cannot_be_read_are_set_apart(tmp_path: Path, store: og.ModelStore) -> None:
+    good = put(tmp_path / "in", 5).select(["id", "age", "place"])
+    rows = good.to_pandas().to_csv(index=False)
+    spoilt = {
+        "a.parquet": (tmp_path / "in" / "005.parquet").read_bytes()[:-20],
+        "b.csv.gz": b"no gzip",
+        "c.csv": b"id,age,place\n1,2\n",
+        "sub/d.jsonl": b'{"id": 1}\n',
+        "e.csv": b"id,age,place\n1,old,sea\n",
+    }
+    (tmp_path / "in" / "sub").mkdir()
+    for name, body in {**spoilt, "_draft.csv": b"x", ".f.csv": b"x", "g.txt": b"x", "h.CSV": b""}.items():
+        (tmp_path / "in" / name).write_bytes(body)
+    for name in spoilt:
+        os.utime(tmp_path / "in" / name, (1, 1))
+    with pytest.raises(og.errors.OutgrowError, match=r"/in/.*cannot be (read|scored)"):
+        og.score_stream(store, tmp_path / "in", tmp_path / "out").run_available()
+    stream = og.score_stream(store, tmp_path / "in", tmp_path / "out", errors=tmp_path / "bad")
+    assert [stream.run_available() for _ in range(2)] == [50, 0]
+    found = (tmp_path / "bad").glob("_unreadable/*.json")
+    notes = {note.stem: json.loads(note.read_text()) for note in found}
+    assert set(notes) == {name.replace("/", "%2F") for name in spoilt}
+    assert all(note["reason"] for note in notes.values())
+    (tmp_path / "in" / "c.csv").write_text(rows)
+    (tmp_path / "in" / "h.CSV").write_text(rows)
+    assert stream.run_available() == 100
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "input=005.parquet", "input=c.csv", "input=h.CSV"
+    ]  # fmt: skip
+
+
+def test_files_come_and_go_while_the_stream_looks(tmp_path: Path, store: og.ModelStore) -> None:
+    """Drafts are renamed, and old files taken away, at a high rate: as the docs ask for."""
+    (tmp_path / "in").mkdir()
+    whole = people(3).drop_columns("late").to_pandas().to_csv(index=False)
+    ended = threading.Event()
+
+    def come_and_go() -> None:
+        for number in range(300):
+            draft = tmp_path / "in" / f".{number}.csv"
+            draft.write_text(whole)
+            draft.rename(tmp_path / "in" / f"{number}.csv")
+            if number >= 5:
+                (tmp_path / "in" / f"{number - 5}.csv").unlink()
+        ended.set()
+
+    stream = og.score_stream(store, tmp_path / "in", tmp_path / "out", keep=["id"])
+    other = threading.Thread(target=come_and_go)
+    other.start()
+    while not ended.is_set():
+        stream.run_available()
+    other.join()
+    stream.run_available()
+    assert {f"input={number}.csv" for number in range(295, 300)} <= {
+        p.name for p in (tmp_path / "out").iterdir()
+    }
+
+
+def test_files_of_a_folder_on_spark(spark: Any, tmp_path: Path, store: og.ModelStore) -> None:
+    """Text is read as here, not as Spark's readers do; a file that cannot be read holds nobody up."""
+    (tmp_path / "in [1]").mkdir()
+    table = people(40).drop_columns("late").to_pandas()
+    with gzip.open(tmp_path / "in [1]" / "a.CSV.gz", "wt") as file:
+        file.write(table[:20].to_csv(index=False))
+    (tmp_path / "in [1]" / "b.csv").write_text(table[20:].to_csv(index=False, quoting=1))
+    (tmp_path / "in [1]" / "c.csv").write_text("")
+    here = og.score_stream(store, tmp_path / "in [1]", tmp_path / "here")
+    assert here.run_available() == 40
+
+    def run() -> None:
+        query = score_files(
+            store, str(tmp_path / "in [1]"), tmp_path / "out", og.Spark(spark), errors=tmp_path / "bad",
+            checkpoint=tmp_path / "checkpoint", trigger={"availableNow": True},
+        )  # fmt: skip
+        assert query.awaitTermination(120)
+
+    run()
+    assert results(tmp_path / "out")["prediction"] == results(tmp_path / "here")["prediction"]
+    (tmp_path / "in [1]" / "d.csv").write_text("id,age,place\n1,2\n")
+    (tmp_path / "in [1]" / "e.csv").write_text(table[:5].to_csv(index=False))
+    run()
+    assert len(list((tmp_path / "bad").glob("_unreadable/d.csv.json"))) == 1
+    assert results(tmp_path / "out").num_rows == 45
 
 
 def test_misuse_of_streams(tmp_path: Path, store: og.ModelStore) -> None:

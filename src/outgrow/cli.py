@@ -33,6 +33,15 @@ app = typer.Typer(
 
 Engine = Annotated[str, typer.Option(help="local, or a Spark: local[2], spark://host:7077, sc://host:15002.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an output that exists.")]
+Type = Annotated[
+    list[str] | None,
+    typer.Option("--type", metavar="NAME=TYPE", help="Read a column of text as this, like zip=text."),
+]
+NaValue = Annotated[
+    list[str] | None, typer.Option("--na-value", help="A cell of CSV that is missing, besides the empty one.")
+]
+Encoding = Annotated[str | None, typer.Option(help="Of text, like latin-1; UTF-8 if not given.")]
+Sep = Annotated[str | None, typer.Option(help="What divides the cells of CSV.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the whole trace of an error.")]
 
 
@@ -69,6 +78,10 @@ def profile(
         str, typer.Argument(help="A file, folder or pattern of Parquet, CSV, JSON lines or Arrow files.")
     ],
     output: Annotated[str | None, typer.Option("-o", "--output", help="Write an HTML page here.")] = None,
+    type_: Type = None,
+    na_value: NaValue = None,
+    encoding: Encoding = None,
+    sep: Sep = None,
     engine: Engine = "local",
     overwrite: Overwrite = False,
     debug: Debug = False,
@@ -79,7 +92,7 @@ def profile(
     from outgrow.job.screen import profile_table
     from outgrow.job.writing import write_text
 
-    rows = read(data, engine=open_engine(engine))
+    rows = read(data, engine=open_engine(engine), **_reading(type_, na_value, encoding, sep))
     found = rows.profile()
     _console().print(profile_table(found))
     if output is not None:
@@ -118,6 +131,10 @@ def score(
     checkpoint: Annotated[
         str | None, typer.Option(help="With --stream on Spark: the folder for what was read.")
     ] = None,
+    type_: Type = None,
+    na_value: NaValue = None,
+    encoding: Encoding = None,
+    sep: Sep = None,
     overwrite: Overwrite = False,
     debug: Debug = False,
 ) -> None:
@@ -129,10 +146,11 @@ def score(
         return
     if output is None:
         raise typer.BadParameter("the folder to write is missing.", param_hint="-o")
+    reading = _reading(type_, na_value, encoding, sep)
     if stream:
         from outgrow.job.streams import run_stream
 
-        options = {"keep": keep, "probabilities": proba, "errors": errors}
+        options = {"keep": keep, "probabilities": proba, "errors": errors, "read_options": reading}
         run_stream(model, data, output, engine, once=once, checkpoint=checkpoint, say=_say, **options)
         return
     from outgrow.engine.dataset import read
@@ -142,7 +160,7 @@ def score(
     from outgrow.serve import batch
 
     fitted = load(model)
-    rows = read(data, engine=open_engine(engine))
+    rows = read(data, engine=open_engine(engine), **reading)
     with _progress(), Stages()("score") as stage:
         done = batch.score(
             fitted, rows, output, keep=keep, probabilities=proba, errors=errors,
@@ -289,6 +307,18 @@ def main(arguments: list[str] | None = None) -> None:
         if "--debug" in words:
             raise
         sys.exit(_report(error))
+
+
+def _reading(
+    types: list[str] | None, na_values: list[str] | None, encoding: str | None, sep: str | None
+) -> dict[str, Any]:
+    """How text is read, as `og.read` takes it."""
+    for pair in types or ():
+        if "=" not in pair:
+            raise typer.BadParameter(f"{pair!r} is not like zip=text.", param_hint="--type")
+    pairs = [pair.rpartition("=") for pair in types or ()]
+    given = {name: kind for name, _, kind in pairs}
+    return {"types": given, "na_values": na_values or (), "encoding": encoding, "sep": sep}
 
 
 def _report(error: Exception) -> int:

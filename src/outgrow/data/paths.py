@@ -6,6 +6,7 @@ import fnmatch
 import glob
 import json
 import os
+import re
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import Any
@@ -99,6 +100,11 @@ def format_of(name: str) -> str:
 def compression_of(name: str) -> str | None:
     """How a file is compressed, as Arrow calls it; None where it is not."""
     return _COMPRESSED.get(PurePosixPath(name.lower()).suffix)
+
+
+def literal_path(path: str) -> str:
+    """A path in which Spark sees no pattern."""
+    return re.sub(r"([\\*?{}\[\]])", r"\\\1", path)
 
 
 def common_format(files: Sequence[str], format: str | None) -> str:

@@ -356,7 +356,11 @@ def read_text(
     body = body.removeprefix(b"\xef\xbb\xbf")
     names: Sequence[str] = ()
     try:
-        names, start = dialect.head(body, whole=True) or ([], 0)
+        head, size = None, 1 << 16
+        while head is None:
+            head = dialect.head(body[:size], whole=size >= len(body))
+            size *= 16
+        names, start = head
         rows = body[start:]
         columns = [name for name in names if name in kinds] if only and kinds is not None else None
         looked, words = dialect.infer(rows, names, columns)

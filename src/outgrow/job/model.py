@@ -24,11 +24,28 @@ class _Section(BaseModel):
         return given
 
 
+class ReadSpec(_Section):
+    """How files of text are read, where that is not as `og.read` does by default."""
+
+    format: str | None = None
+    """parquet, csv, tsv, json or ipc, where the ending does not tell."""
+    types: dict[str, str] = Field(default_factory=dict)
+    """Columns and their types: number, text, time, or the name of an Arrow type."""
+    na_values: list[str] = Field(default_factory=list)
+    """Cells of CSV that are missing, besides the empty one."""
+    encoding: str | None = None
+    """Of the bytes; UTF-8 if not given."""
+    sep: str | None = None
+    """What divides the cells of CSV."""
+
+
 class TableSpec(_Section):
     """Where a table of the query comes from; a plain string is a path."""
 
     path: str | None = None
     """A file, folder or pattern, looked for beside the job file; or a URI."""
+    read: ReadSpec = Field(default_factory=ReadSpec)
+    """How the files are read."""
     package: str | None = None
     """An installed Python package that carries tables as CSV files."""
     table: str | None = None
@@ -52,6 +69,8 @@ class DataSpec(_Section):
 
     path: str | None = None
     """A file, folder or pattern, looked for beside the job file; or a URI."""
+    read: ReadSpec = Field(default_factory=ReadSpec)
+    """How the files of `path` are read."""
     tables: dict[str, TableSpec] = Field(default_factory=dict)
     """The tables of the query, by the names it uses."""
     query: str | None = None

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from outgrow.job.engines import open_engine
-from outgrow.serve.stream import FolderStream, score_stream, stream_of_files
+from outgrow.serve.stream import FolderStream, score_files, score_stream
 
 
 def run_stream(model: str, folder: str, output: str, engine: str, *, once: bool, checkpoint: str | None,
@@ -16,9 +16,10 @@ def run_stream(model: str, folder: str, output: str, engine: str, *, once: bool,
     if engine == "local":
         _run_here(score_stream(model, folder, output, checkpoint=checkpoint, **options), once, say)
         return
-    rows = stream_of_files(open_engine(engine), folder)
     trigger = {"availableNow": True} if once else None
-    query = score_stream(model, rows, output, checkpoint=checkpoint, trigger=trigger, **options)
+    query = score_files(
+        model, folder, output, open_engine(engine), checkpoint=checkpoint, trigger=trigger, **options
+    )
     say(f"Scoring {folder} on {engine} into {output}")
     _on_signals(query.stop)
     query.awaitTermination()

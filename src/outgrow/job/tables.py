@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.csv as csv
 
 from outgrow._optional import EXTRAS
+from outgrow.data.text import Csv, TextOptions, read_text
 from outgrow.engine.dataset import Dataset, Engine, read
 from outgrow.errors import ColumnNotFoundError, InputNotFoundError, MissingExtraError
 from outgrow.job.load import LoadedJob
@@ -30,11 +30,11 @@ def open_data(loaded: LoadedJob, engine: Engine) -> Dataset:
     """
     job = loaded.job
     if job.data.path is not None:
-        rows = read(loaded.beside(job.data.path), engine=engine)
+        rows = read(loaded.beside(job.data.path), engine=engine, **job.data.read.model_dump())
     else:
         from outgrow.engine.sql import sql
 
-        tables = {name: _table(spec, loaded) for name, spec in job.data.tables.items()}
+        tables = {name: _table(spec, loaded, engine) for name, spec in job.data.tables.items()}
         rows = sql(str(loaded.query), tables, engine=engine)
     named = {"target": [job.target], "weight": [job.weight] if job.weight else [], "data.drop": job.data.drop}
     named |= {"split.by": job.split.by or [], "split.time": [job.split.time] if job.split.time else []}
@@ -46,9 +46,9 @@ def open_data(loaded: LoadedJob, engine: Engine) -> Dataset:
     return (rows.drop(*gone) if gone else rows).sample(job.sample, seed=job.split.seed)
 
 
-def _table(spec: TableSpec, loaded: LoadedJob) -> Any:
+def _table(spec: TableSpec, loaded: LoadedJob, engine: Engine) -> Any:
     if spec.path is not None:
-        return loaded.beside(spec.path)
+        return read(loaded.beside(spec.path), engine=engine, **spec.read.model_dump())
     return package_table(str(spec.package), str(spec.table))
 
 
@@ -73,8 +73,8 @@ def package_table(package: str, table: str) -> pa.Table:
 
 
 def _read_csv(path: Path) -> pa.Table:
-    options = csv.ConvertOptions(null_values=["", "NA"], strings_can_be_null=True)
-    if path.suffix != ".zip":
-        return csv.read_csv(path, convert_options=options)
-    with zipfile.ZipFile(path) as archive, archive.open(archive.namelist()[0]) as file:
-        return csv.read_csv(file, convert_options=options)
+    body = path.read_bytes()
+    if path.suffix == ".zip":
+        with zipfile.ZipFile(path) as archive:
+            body = archive.read(archive.namelist()[0])
+    return read_text(body, Csv(TextOptions(na_values=("NA",))))

@@ -7,33 +7,49 @@ none is written twice. Between two batches the stream looks whether another vers
 
 from __future__ import annotations
 
+import hashlib
+import json
+import logging
 import os
 import shutil
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from outgrow.data.files import FilesSource
-from outgrow.data.paths import is_data
+import pyarrow.fs as pafs
+
+from outgrow.artifact import disk_errors
+from outgrow.data.paths import data_files, is_data, literal_path
+from outgrow.data.text import TextOptions
 from outgrow.engine.dataset import Dataset, read, read_as
 from outgrow.engine.open import dataset, is_spark
-from outgrow.errors import InputNotFoundError, ParameterError
+from outgrow.errors import ColumnNotFoundError, DataError, InputNotFoundError, ParameterError, SchemaError
 from outgrow.serve.batch import Scored, prepare, write_scores
 from outgrow.serve.versions import Follower, ModelStore, Version
+
+UNREADABLE = "_unreadable"
+"""The folder, among those of the rows that cannot be scored, for notes on files that cannot be read."""
+_FILES = "path string, modificationTime timestamp, length bigint, content binary"
+"""What Spark's source of whole files gives; the content is never asked for."""
+_NAME_LENGTH = 200
+_UNREAD = (DataError, SchemaError, ColumnNotFoundError)
+"""What is raised for a file whose rows cannot be had, or are of other columns."""
+_log = logging.getLogger("outgrow.serve")
 
 
 @dataclass(frozen=True)
 class Options:
-    """How a stream is scored; see `score_stream`."""
+    """How a stream is scored; see `score_stream`. `read` is its `read_options`."""
 
     output: Path
     keep: tuple[str, ...] | None = None
     probabilities: bool = False
     errors: Path | None = None
+    read: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Scorer:
@@ -56,8 +72,7 @@ class Scorer:
         target = options.output / name
         if target.exists():
             return None
-        for draft in options.output.glob(f".{name}.*"):
-            shutil.rmtree(draft)  # of a try that was killed
+        self._drop_drafts(name)
         version = self.version()
         rows = read_as(rows, version.predictor.columns)
         scoring = prepare(
@@ -70,6 +85,53 @@ class Scorer:
             replace(scoring, version=version.name), rows, target, errors=errors, overwrite=True
         )
 
+    def write_file(self, path: str, name: str, engine: Any = None) -> Scored | None:
+        """Score a file into the folder `name` of the output; None when that was done, or cannot be.
+
+        A file that cannot be read is named beside the rows that cannot be scored; it is tried again when it
+        has changed. Without a place for errors, the error is raised.
+        """
+        if (self.options.output / name).exists() or self._is_set_apart(path, name):
+            return None
+        try:
+            return self.write(read(path, engine=engine, **self.options.read), name)
+        except InputNotFoundError:
+            return None  # taken away since the look into the folder
+        except _UNREAD as error:
+            if self.options.errors is None:
+                if path in str(error):
+                    raise
+                raise type(error)(f"{path} cannot be scored: {error}") from error
+            self._set_apart(path, name, error)
+            return None
+
+    def _is_set_apart(self, path: str, name: str) -> bool:
+        note = self._note(name)
+        return (
+            note is not None and note.exists() and json.loads(note.read_text())["modified"] == _modified(path)
+        )
+
+    def _set_apart(self, path: str, name: str, error: Exception) -> None:
+        note = self._note(name)
+        assert note is not None
+        _log.warning("%s is set apart: %s", path, error)
+        self._drop_drafts(name)
+        text = json.dumps({"file": path, "modified": _modified(path), "reason": str(error)})
+        with disk_errors(note):
+            note.parent.mkdir(parents=True, exist_ok=True)
+            draft = note.with_suffix(".draft")
+            draft.write_text(text)
+            draft.replace(note)
+
+    def _drop_drafts(self, name: str) -> None:
+        """Remove what a try left that was killed, or failed."""
+        for draft in self.options.output.glob(f".{name}.*"):
+            shutil.rmtree(draft)
+
+    def _note(self, name: str) -> Path | None:
+        errors = self.options.errors
+        return None if errors is None else errors / UNREADABLE / f"{name.removeprefix('input=')}.json"
+
 
 def score_stream(
     model: str | os.PathLike[str] | ModelStore,
@@ -81,6 +143,7 @@ def score_stream(
     probabilities: bool = False,
     errors: str | os.PathLike[str] | None = None,
     trigger: dict[str, Any] | None = None,
+    read_options: Mapping[str, Any] | None = None,
 ) -> Any:
     """Score rows as they come, each exactly once, always with the current version of the model.
 
@@ -89,12 +152,16 @@ def score_stream(
     model : the folder of a `ModelStore`, whose promoted version is taken up between two batches, or of a
         saved model.
     rows : a folder, in which files appear (put them there by renaming, as Spark's file source needs it, too);
-        or a streaming Spark DataFrame (Classic) of any source.
+        or a streaming Spark DataFrame (Classic) of any source. Which files count is as in `og.read`.
     output : the folder that gets `input=<file>/` for each file, or `batch_id=<number>/` for each batch of
         Spark: Parquet with the columns to keep, `prediction`, and `model_version`. Each appears whole.
     checkpoint : the folder for Spark's own notes on what it has read; needed on Spark.
-    keep, probabilities, errors : as those of `og.score`.
+    keep, probabilities : as those of `og.score`.
+    errors : as that of `og.score`. A file that cannot be read is named in `_unreadable/` in it, with the
+        reason, and later files go on; it is tried again when it has changed. Without `errors`, such a file
+        ends the stream with an error that names it.
     trigger : how Spark makes batches: {"availableNow": True}, {"processingTime": "5 seconds"}, ...
+    read_options : how text in the folder is read: `types`, `na_values`, `encoding`, `sep` of `og.read`.
 
     Returns
     -------
@@ -115,22 +182,88 @@ def score_stream(
     >>> og.read(str(folder / "out")).columns
     ['x', 'prediction', 'model_version', 'input']
     """
-    path = model.path if isinstance(model, ModelStore) else model
-    options = Options(
-        Path(output), None if keep is None else tuple(keep), probabilities,
-        None if errors is None else Path(errors),
-    )  # fmt: skip
-    scorer = Scorer(path, options)
-    scorer.version()
+    scorer = _scorer(model, output, keep, probabilities, errors, read_options)
     if not is_spark(rows):
         if checkpoint is not None or trigger is not None:
             raise ParameterError("checkpoint and trigger are Spark's; a folder's stream needs neither.")
         return FolderStream(scorer, rows)
     if not rows.isStreaming:
         raise ParameterError("The DataFrame is no stream. Score it with og.score.")
-    if checkpoint is None:
-        raise ParameterError("A Spark stream needs checkpoint=, a folder for what it has read.")
-    return _start(scorer, rows, os.fspath(checkpoint), trigger)
+    if read_options:
+        raise ParameterError("read_options say how files of a folder are read; Spark has read these rows.")
+    prepare(scorer.version().predictor.fitted, dataset(_empty(rows)), keep=scorer.options.keep)
+    return _start(
+        rows, lambda batch, number: scorer.write(dataset(batch), f"batch_id={number}"), checkpoint, trigger
+    )
+
+
+def score_files(
+    model: str | os.PathLike[str] | ModelStore,
+    folder: str,
+    output: str | os.PathLike[str],
+    engine: Any,
+    *,
+    checkpoint: str | os.PathLike[str] | None = None,
+    keep: Sequence[str] | None = None,
+    probabilities: bool = False,
+    errors: str | os.PathLike[str] | None = None,
+    trigger: dict[str, Any] | None = None,
+    read_options: Mapping[str, Any] | None = None,
+) -> Any:
+    """`score_stream` for a folder on Spark: its file source says which files are new, its tasks read them.
+
+    So they are read by the rules of `og.read`, and not by those of Spark's own readers.
+    """
+    scorer = _scorer(model, output, keep, probabilities, errors, read_options)
+    files = (
+        engine.session.readStream.format("binaryFile").schema(_FILES).option("recursiveFileLookup", "true")
+    )
+    rows = files.load(literal_path(folder)).select("path", "length")
+
+    def write_batch(batch: Any, number: int) -> None:
+        found = [(_local(row.path), row.length) for row in batch.collect()]
+        paths = sorted(path for path, length in found if length and is_data(path))
+        _write_files(scorer, paths, {path: _folder_name(path, folder) for path in paths}, number, engine)
+
+    return _start(rows, write_batch, checkpoint, trigger)
+
+
+def _write_files(
+    scorer: Scorer, paths: Sequence[str], names: Mapping[str, str], number: int, engine: Any
+) -> None:
+    """Score the files of a batch in one go; one by one where one of them cannot be read."""
+    output, lenient = scorer.options.output, scorer.options.errors is not None
+    if paths and not any((output / name).exists() for name in names.values()):
+        try:
+            scorer.write(read(paths, engine=engine, **scorer.options.read), f"batch_id={number}")
+        except _UNREAD:
+            if not lenient:
+                raise
+        else:
+            return
+    for path in paths:
+        scorer.write_file(path, names[path], engine)
+
+
+def _scorer(
+    model: str | os.PathLike[str] | ModelStore,
+    output: str | os.PathLike[str],
+    keep: Sequence[str] | None,
+    probabilities: bool,
+    errors: str | os.PathLike[str] | None,
+    read_options: Mapping[str, Any] | None,
+) -> Scorer:
+    options = Options(
+        Path(output),
+        None if keep is None else tuple(keep),
+        probabilities,
+        None if errors is None else Path(errors),
+        dict(read_options or {}),
+    )
+    TextOptions.of(**options.read)
+    scorer = Scorer(model.path if isinstance(model, ModelStore) else model, options)
+    scorer.version()
+    return scorer
 
 
 class FolderStream:
@@ -174,47 +307,57 @@ class FolderStream:
         self._stopped.set()
 
     def _new(self) -> Iterator[Scored]:
-        for file in sorted(self.folder.iterdir(), key=lambda path: (path.stat().st_mtime_ns, path.name)):
+        found = data_files(pafs.LocalFileSystem(), str(self.folder.absolute()))
+        # an empty file is no rows, or not written yet
+        for file in sorted(
+            (file for file in found if file.size), key=lambda file: (file.mtime_ns, file.path)
+        ):
             if self._stopped.is_set():
                 return
-            if file.name[0] in "._" or not file.is_file() or not is_data(file.name):
-                continue
-            done = self._scorer.write(read(str(file)), f"input={quote(file.name)}")
+            done = self._scorer.write_file(file.path, _folder_name(file.path, str(self.folder.absolute())))
             if done is not None:
                 yield done
 
 
-def _start(scorer: Scorer, frame: Any, checkpoint: str, trigger: dict[str, Any] | None) -> Any:
+def _start(frame: Any, write_batch: Any, checkpoint: Any, trigger: dict[str, Any] | None) -> Any:
     """Start Spark's query."""
     from outgrow.engine.spark.supervise import is_connect
 
+    if checkpoint is None:
+        raise ParameterError("A Spark stream needs checkpoint=, a folder for what it has read.")
     if is_connect(frame.sparkSession):
         raise ParameterError(
             "A stream needs a Classic session: on Connect the work between batches would run on the server, "
             "where this process's files are not. Start the stream from a driver of the cluster."
         )
-    prepare(scorer.version().predictor.fitted, dataset(_empty(frame)), keep=scorer.options.keep)
 
-    def write_batch(batch: Any, number: int) -> None:
+    def write_some(batch: Any, number: int) -> None:
         if not batch.isEmpty():
-            scorer.write(dataset(batch), f"batch_id={number}")
+            write_batch(batch, number)
 
-    writer = frame.writeStream.foreachBatch(write_batch).option("checkpointLocation", checkpoint)
+    writer = frame.writeStream.foreachBatch(write_some).option("checkpointLocation", os.fspath(checkpoint))
     return (writer if trigger is None else writer.trigger(**trigger)).start()
 
 
-def stream_of_files(engine: Any, folder: str) -> Any:
-    """A folder as a streaming DataFrame of an engine's session; the files there say what columns it has."""
-    from outgrow.engine.spark.frames import spark_schema
+def _folder_name(path: str, folder: str) -> str:
+    """The folder of the output for a file, which tells its place in the folder that is streamed."""
+    name = quote(os.path.relpath(path, folder) if "://" not in path else path, safe="")
+    if len(name) > _NAME_LENGTH:
+        name = f"{name[:_NAME_LENGTH]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+    return f"input={name}"
 
-    files = read(folder).scan.source
-    assert isinstance(files, FilesSource)
-    kind = {"ipc": "", "tsv": ""}.get(files.format, files.format)
-    if not kind:
-        raise ParameterError(f"Spark streams no {files.format} files. Give Parquet, CSV or JSON lines.")
-    options = {"header": "true"} if kind == "csv" else {}
-    ddl, _ = spark_schema(files.schema)
-    return engine.session.readStream.format(kind).options(**options).schema(ddl).load(folder)
+
+def _modified(path: str) -> int:
+    """When a file changed; 0 where the file system here does not know."""
+    try:
+        return os.stat(path).st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _local(path: str) -> str:
+    """A path as Spark says it, as this process opens it."""
+    return path.removeprefix("file://").removeprefix("file:") if path.startswith("file:") else path
 
 
 def _empty(frame: Any) -> Any:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 from collections.abc import Mapping
 from typing import Any
 
 from outgrow._optional import optional
 from outgrow.data.files import FilesSource
+from outgrow.data.paths import literal_path
 from outgrow.engine.dataset import Dataset
 from outgrow.engine.spark.frames import FrameSource
 from outgrow.errors import DataError
@@ -49,11 +49,6 @@ def _translate(query: str, views: Mapping[str, str]) -> str:
                 table.set("alias", sqlglot.exp.TableAlias(this=sqlglot.exp.to_identifier(table.name)))
             table.set("this", sqlglot.exp.to_identifier(views[table.name.lower()]))
     return str(tree.sql(dialect="spark", comments=False))
-
-
-def literal_path(path: str) -> str:
-    """A path in which Spark sees no pattern."""
-    return re.sub(r"([\\*?{}\[\]])", r"\\\1", path)
 
 
 def _frame(session: Any, table: Dataset) -> Any:

@@ -42,6 +42,11 @@ class Metrics:
             "outgrow_refused_versions", "Looks that found a version which cannot be used.",
             [*name, "role"], registry=registry,
         )  # fmt: skip
+        self.log_lost = prometheus.Counter(
+            "outgrow_log_lost_rows",
+            "Rows of the prediction log that could not be written.",
+            registry=registry,
+        )
         self.waiting = prometheus.Gauge(
             "outgrow_waiting_rows", "Rows that wait.", name, registry=registry, multiprocess_mode="livesum"
         )

@@ -119,7 +119,11 @@ class State:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.metrics = Metrics(shared=settings.workers > 1)
-        self.log = None if settings.log is None else PredictionLog(settings.log, settings.log_fraction)
+        self.log = (
+            None
+            if settings.log is None
+            else PredictionLog(settings.log, settings.log_fraction, self.metrics.log_lost.inc)
+        )
         self.cache = AnswerCache(settings.cached_rows) if settings.cached_rows else None
         self.ready = False
         self.held = 0
