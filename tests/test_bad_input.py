@@ -102,7 +102,7 @@ def test_condition_on_no_column() -> None:
         (og.KMeans(init="random"), "init must be 'k-means"),
         (og.KMeans(n_clusters=9), "n_samples=4 should be >= n_clusters=9"),
         (og.PCA(n_components=2.5), "whole number, or a share below 1"),
-        (og.Pipeline([]), "at least one step"),
+        (og.Pipeline([]), "Please add steps"),
         (og.Pipeline([og.Ridge(), og.Ridge()]), "'ridge' is a Ridge, which transforms nothing"),
         (og.StandardScaler(columns=["nope"]), "No column 'nope'"),
     ],

@@ -129,7 +129,7 @@ CASES: dict[str, tuple[Estimator, list[str], str | None]] = {
 
 
 def classes_in(estimator: Estimator) -> set[str]:
-    steps = [step for _, step in estimator.named_steps] if isinstance(estimator, og.Pipeline) else []
+    steps = [step for _, step in estimator.step_items] if isinstance(estimator, og.Pipeline) else []
     return {type(each).__name__ for each in [estimator, *steps]}
 
 

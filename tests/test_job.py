@@ -116,7 +116,7 @@ def test_settings_reach_model_steps_and_sections(tmp_path: Path) -> None:
         "steps.1.n_components=1",
     ]
     loaded = load_job(path, [*settings, "data.drop=[word]"])
-    scaler, pca, model = (step for _, step in loaded.pipeline.named_steps)
+    scaler, pca, model = (step for _, step in loaded.pipeline.step_items)
     assert (model.C, scaler.with_mean, pca.n_components) == (0.001, False, 1)  # type: ignore[attr-defined]
     assert (loaded.job.split.seed, loaded.job.data.drop) == (3, ["word"])
     assert "C: 0.001" in loaded.text

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import inspect
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pytest
+from sklearn.base import clone
+from sklearn.linear_model import SGDClassifier
+from sklearn.model_selection import cross_val_score
+from sklearn.naive_bayes import GaussianNB
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
 import outgrow as og
 from outgrow.ml.catalogue import ESTIMATORS
@@ -22,9 +31,121 @@ def test_parameters_without_effect_are_parameters_and_documented(name: str) -> N
 
 
 @pytest.mark.parametrize("source", [np.random.RandomState, np.random.default_rng])
-def test_sources_of_random_numbers_are_seeds(source: Any, tmp_path: Any) -> None:
+def test_sources_of_random_numbers_are_seeds(source: Any, tmp_path: Path) -> None:
     X = np.random.default_rng(0).normal(size=(200, 3))
     first, second = (og.KMeans(3, random_state=source(1)).fit(X) for _ in range(2))
     np.testing.assert_array_equal(first.cluster_centers_, second.cluster_centers_)
     first.save(tmp_path / "model")
     np.testing.assert_array_equal(og.load(tmp_path / "model").predict(X), first.predict(X))
+
+
+@pytest.fixture
+def flights() -> pd.DataFrame:
+    random = np.random.default_rng(0)
+    frame = pd.DataFrame({"hour": random.normal(size=60), "wind": random.normal(size=60)})
+    return frame.assign(carrier=list("abc") * 20, late=(frame.hour + frame.wind > 0).astype(int))
+
+
+@pytest.fixture
+def pipe(flights: pd.DataFrame) -> og.Pipeline:
+    steps = [
+        og.StandardScaler(columns=og.numeric()),
+        og.OneHotEncoder(columns=["carrier"]),
+        og.LogisticRegression(),
+    ]
+    return og.Pipeline(steps).fit(flights, "late")
+
+
+def test_steps_by_name_number_and_slice(pipe: og.Pipeline, flights: pd.DataFrame) -> None:
+    assert list(pipe.named_steps) == ["standardscaler", "onehotencoder", "logisticregression"]
+    assert pipe.named_steps.logisticregression is pipe["logisticregression"] is pipe[-1] is list(pipe)[-1]
+    assert len(pipe) == 3
+    features, rest = pipe[:-1].transform(flights), pipe[1:]
+    np.testing.assert_allclose(features.drop(columns="late"), pipe.transform(flights).drop(columns="late"))
+    scaled = pipe[:1].transform(flights)
+    np.testing.assert_array_equal(rest.predict(scaled), pipe.predict(flights))
+    with pytest.raises(ValueError, match="step of 1"):
+        pipe[::2]
+
+
+def test_a_frame_with_its_target_is_predicted(
+    pipe: og.Pipeline, flights: pd.DataFrame, tmp_path: Path
+) -> None:
+    expected = pipe.predict(flights.drop(columns="late"))
+    pipe.save(tmp_path / "model")
+    for frame in (flights, flights.assign(more="x"), flights[flights.columns[::-1]]):
+        np.testing.assert_array_equal(pipe.predict(frame), expected)
+        np.testing.assert_array_equal(og.load(tmp_path / "model").predict(frame), expected)
+    with pytest.raises(ValueError, match="wind"):
+        pipe.predict(flights.drop(columns="wind"))
+
+
+def test_steps_of_scikit_learn(flights: pd.DataFrame, tmp_path: Path) -> None:
+    X, y = flights[["hour", "wind"]], flights["late"]
+    ours = og.Pipeline([PolynomialFeatures(2), ("scale", og.StandardScaler()), SGDClassifier(random_state=0)])
+    theirs = make_pipeline(PolynomialFeatures(2), StandardScaler(), SGDClassifier(random_state=0)).fit(X, y)
+    ours.fit(X, y)
+    np.testing.assert_allclose(ours.decision_function(X), theirs.decision_function(X), atol=1e-9)
+    assert ours.named_steps.sgdclassifier.coef_.shape == (1, 6)
+    ours.save(tmp_path / "model")
+    np.testing.assert_array_equal(og.load(tmp_path / "model").predict(X), theirs.predict(X))
+    assert not hasattr(clone(ours)[0], "n_output_features_")
+
+
+def test_a_pipeline_that_ends_in_a_foreign_model_is_evaluated(flights: pd.DataFrame) -> None:
+    X, y = flights[["hour", "wind"]], flights["late"]
+    ours = og.Pipeline([og.StandardScaler(), GaussianNB()]).fit(X, y)
+    assert ours.score(X, y) == ours.evaluate(X, y)["accuracy"] == (ours.predict(X) == y).mean()
+    scored = ours.predict(pa.table({"hour": X.hour, "wind": X.wind}))
+    np.testing.assert_array_equal(scored["prediction"], ours.predict(X))
+    assert cross_val_score(ours, X, y, cv=3).shape == (3,)
+
+
+def test_foreign_steps_are_refused_on_a_cluster(spark: Any) -> None:
+    frame = spark.createDataFrame([(float(i % 7), float(i)) for i in range(40)], ["x", "y"])
+    with pytest.raises(og.errors.ParameterError, match="PolynomialFeatures is not of outgrow"):
+        og.Pipeline([PolynomialFeatures(2), og.Ridge()]).fit(frame, "y")
+
+
+def test_steps_that_pass_rows_through(flights: pd.DataFrame) -> None:
+    X, y = flights[["hour", "wind"]].to_numpy(), flights["hour"]
+    pipe = og.Pipeline([("scale", og.StandardScaler()), ("model", og.Ridge())])
+    alone = og.Ridge().fit(X, y)
+    for nothing in ("passthrough", None):
+        np.testing.assert_allclose(pipe.set_params(scale=nothing).fit(X, y).predict(X), alone.predict(X))
+    pipe.set_params(scale=og.StandardScaler(), model="passthrough")
+    np.testing.assert_allclose(pipe.fit_transform(X, y), StandardScaler().fit_transform(X))
+
+
+def test_weights_of_one_step(flights: pd.DataFrame) -> None:
+    X, y, weight = flights[["hour", "wind"]].to_numpy(), flights["wind"] ** 2, np.arange(60.0)
+    pipe = og.Pipeline([("scale", og.StandardScaler()), ("model", og.Ridge())])
+    pipe.fit(X, y, model__sample_weight=weight)
+    np.testing.assert_allclose(pipe["scale"].mean_, X.mean(axis=0), atol=1e-12)
+    expected = og.Ridge().fit(StandardScaler().fit_transform(X), y, weight)
+    np.testing.assert_allclose(pipe["model"].coef_, expected.coef_)
+    pipe.fit(X, y, weight)
+    np.testing.assert_allclose(pipe["scale"].mean_, np.average(X, axis=0, weights=weight))
+    with pytest.raises(ValueError, match="model__sample_weight"):
+        pipe.fit(X, y, model__weights=weight)
+
+
+@pytest.mark.parametrize(
+    ("steps", "told"),
+    [
+        ([("a", og.Ridge()), ("a", og.Ridge())], "unique"),
+        ([("a__b", og.Ridge())], "__"),
+        ([("steps", og.Ridge())], "conflict"),
+        ([og.Ridge(), og.Ridge()], "All intermediate steps"),
+        ([og.StandardScaler(), object()], "Last step"),
+    ],
+)
+def test_steps_that_cannot_be(steps: list[Any], told: str) -> None:
+    with pytest.raises((ValueError, TypeError), match=told):
+        og.Pipeline(steps).fit(np.eye(3), [1, 2, 3])
+
+
+def test_clusters_of_a_pipeline() -> None:
+    X = np.array([[0.0], [0.1], [9.0], [9.1]])
+    labels = og.Pipeline([og.StandardScaler(), og.KMeans(2)]).fit_predict(X)
+    assert labels[0] == labels[1] != labels[2] == labels[3]

@@ -199,6 +199,12 @@ class Shard:
             return self.run.reduce(rows, fold)
         return self.run.reduce(rows, lambda batch: fold(self._change(batch, encoded=encoded)))
 
+    def batches(self) -> Iterator[Batch]:
+        """The batches of this rank alone, for code that learns from all rows at once."""
+        for unit in self.rows.units():
+            for batch in unit():
+                yield self._change(batch, encoded=False)
+
     def transformed(self, step: Step, *, encoded: bool = False) -> Shard:
         """The same rows seen through `step`, which is applied at each pass and works row by row.
 

@@ -10,12 +10,12 @@ import numpy as np
 from sklearn.base import clone, is_classifier, is_regressor
 
 from outgrow import artifact
-from outgrow.data.batch import Batch, Matrix, is_numeric
+from outgrow.data.batch import Batch
 from outgrow.engine.events import muted
-from outgrow.engine.matrix import MatrixSpec, build_blocks
 from outgrow.engine.run import Run
 from outgrow.engine.shard import Shard
 from outgrow.ml import foreign
+from outgrow.ml.adapters import as_input, beside
 from outgrow.ml.base import Estimator, Task
 from outgrow.ml.evaluation import scorer
 from outgrow.ml.predictor import Predictor
@@ -129,7 +129,7 @@ class Foreign:
     holds_lock = True
 
     def fit(self, batch: Batch, task: Task) -> Any:
-        y, weight = _beside(batch, task, labels=is_classifier(self.estimator))
+        y, weight = beside(batch, task, labels=is_classifier(self.estimator))
         X = as_input(batch.select(task.columns))
         extra = {} if weight is None else {"sample_weight": weight}
         return clone(self.estimator).fit(X, **({} if y is None else {"y": y}), **extra)
@@ -138,7 +138,7 @@ class Foreign:
         names = metric_names(self.estimator)
         if not names:
             return {}
-        y, weight = _beside(batch, task, labels=is_classifier(self.estimator))
+        y, weight = beside(batch, task, labels=is_classifier(self.estimator))
         assert y is not None
         X = as_input(batch.select(task.columns))
         if is_regressor(self.estimator):
@@ -159,20 +159,3 @@ class Foreign:
 
     def answer(self, fitted: Any, batch: Batch, method: str) -> np.ndarray:
         return np.asarray(getattr(fitted, method)(as_input(batch)))
-
-
-def as_input(batch: Batch) -> Any:
-    """Features as scikit-learn takes them."""
-    columns = batch.columns.values()
-    if all(isinstance(column, Matrix) or is_numeric(column.type) for column in columns):
-        return np.ascontiguousarray(batch.matrix())
-    return batch.to_arrow().to_pandas()
-
-
-def _beside(batch: Batch, task: Task, *, labels: bool) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """The target and the weights of a batch, checked; classes as they are."""
-    spec = MatrixSpec((), task.target, task.weight, labels=labels)
-    (block,) = build_blocks(batch, spec)
-    if block.values is None or block.y is None:
-        return block.y, block.weight
-    return np.array(block.values)[block.y], block.weight

@@ -115,7 +115,7 @@ def folds_of(spec: ValidationSpec, *, classes: bool) -> Folds:
 
 def _parameter(name: str, pipeline: Pipeline) -> str:
     """`model.C` or `steps.OneHotEncoder.max_categories` as a parameter of the pipeline."""
-    steps = pipeline.named_steps
+    steps = pipeline.step_items
     place, _, rest = name.partition(".")
     if place == "model":
         return _known(name, f"{steps[-1][0]}__{rest}", pipeline)
@@ -132,7 +132,7 @@ def _parameter(name: str, pipeline: Pipeline) -> str:
 
 def _known(name: str, parameter: str, pipeline: Pipeline) -> str:
     step, _, own = parameter.partition("__")
-    known = dict(pipeline.named_steps)[step].get_params()
+    known = dict(pipeline.step_items)[step].get_params()
     if own not in known:
         raise JobFileError(f"tune.space: {name}: {unknown(own, known, 'parameter')}")
     return parameter
@@ -159,7 +159,7 @@ def best_job(loaded: LoadedJob, parameters: Mapping[str, Any]) -> str:
     """The job with the best settings in it, as YAML to run."""
     document = yaml.load(loaded.text, YamlLoader)
     document.pop("tune", None)
-    names = [name for name, _ in loaded.pipeline.named_steps]
+    names = [name for name, _ in loaded.pipeline.step_items]
     for key, value in parameters.items():
         step, _, parameter = key.partition("__")
         place = names.index(step)

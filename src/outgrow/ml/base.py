@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -40,15 +40,31 @@ PREDICTION, DECISION = "prediction", "decision"
 
 @dataclass(frozen=True)
 class Task:
-    """What a fit is about: the column of y, the column of weights, and the columns to learn from."""
+    """What a fit is about.
+
+    Attributes
+    ----------
+    target, weight : the columns of y and of weights, or None.
+    columns : the columns to learn from.
+    weighted_step : the one step of a pipeline that gets the weights; None for all of them.
+    aside : further columns that are no features.
+    """
 
     target: str | None
     weight: str | None
     columns: tuple[str, ...]
+    weighted_step: str | None = None
+    aside: tuple[str, ...] = ()
 
     def features(self, example: Batch) -> list[str]:
         """The columns of a batch that are features."""
-        return [name for name in example.columns if name not in (self.target, self.weight)]
+        return [name for name in example.columns if name not in (self.target, self.weight, *self.aside)]
+
+    def weighing(self, step: str) -> Task:
+        """The task of a step of a pipeline, without the weights if they are another's."""
+        if self.weight is None or self.weighted_step in (None, step):
+            return self
+        return replace(self, weight=None, aside=(*self.aside, self.weight))
 
 
 class Estimator(BaseEstimator):
@@ -92,7 +108,7 @@ class Estimator(BaseEstimator):
     # ---- what hooks stand on -----------------------------------------------------------------------------
 
     def _fit_on_engine(self, data: Training) -> Self:
-        task = Task(data.target, data.weight, tuple(self.columns_))
+        task = Task(data.target, data.weight, tuple(self.columns_), data.weighted_step)
         worker = clone(self)
         engine, scan = data.dataset.engine, data.dataset.scan
 
@@ -114,7 +130,10 @@ class Estimator(BaseEstimator):
         """What tells this fit from others over the same rows."""
         from outgrow.ml.persistence import describe
 
-        return {"estimator": describe(clone(self)), "task": [task.target, task.weight, *task.columns]}
+        return {
+            "estimator": describe(clone(self)),
+            "task": [task.target, task.weight, task.weighted_step, *task.columns],
+        }
 
     def _learned(self) -> dict[str, Any]:
         """What was learned, as an artifact can store it."""
@@ -460,6 +479,14 @@ class Classifier(ClassifierMixin, Supervised):
         """Probabilities of shape (rows, classes); for lazy tables columns `probability_<class>`."""
         return self._respond(X, "predict_proba")
 
+    def predict_log_proba(self, X: Any) -> Any:
+        """Logarithms of the probabilities; for lazy tables columns `log_probability_<class>`."""
+        return self._respond(X, "predict_log_proba")
+
+    def _answer_predict_log_proba(self, X: Any) -> np.ndarray:
+        with np.errstate(divide="ignore"):
+            return np.log(self._answer_predict_proba(X))
+
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Accuracy of the predictions."""
         return float(self.evaluate(X, y, sample_weight)["accuracy"])
@@ -469,8 +496,8 @@ class Classifier(ClassifierMixin, Supervised):
             return [PREDICTION]
         if method == "decision_function" and len(self.classes_) == 2:
             return [DECISION]
-        stem = "probability" if method == "predict_proba" else DECISION
-        return [f"{stem}_{label}" for label in self.classes_]
+        stems = {"predict_proba": "probability", "predict_log_proba": "log_probability"}
+        return [f"{stems.get(method, DECISION)}_{label}" for label in self.classes_]
 
     def _learn_classes(self, view: MatrixView) -> int:
         """Note the classes; there must be two."""

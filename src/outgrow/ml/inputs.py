@@ -45,6 +45,7 @@ class Training:
     target: str | None
     weight: str | None
     hidden: tuple[str, ...] = ()
+    weighted_step: str | None = None
     made: tuple[str, ...] = ()
 
     @property
@@ -88,7 +89,7 @@ def open_rows(estimator: Any, X: Any) -> Dataset:
         values = _as_fitted(_check_array(estimator, X, reset=False), estimator.columns_)
         return Dataset(Scan(_named(values, list(estimator.columns_))), Local())
     rows = dataset(X)
-    if _is_pandas(X):
+    if _is_pandas(X) and not hasattr(estimator, "target_column_"):
         validate_data(estimator, X, reset=False, skip_check_array=True)
         if not hasattr(estimator, "feature_names_in_"):
             table = as_table(X).rename_columns(list(estimator.columns_))
@@ -254,6 +255,7 @@ def _weight_array(sample_weight: Any, rows: int) -> np.ndarray:
 
 def _promise(estimator: Any, X: Any, opened: Training) -> None:
     schema = opened.dataset.schema
+    vars(estimator).pop("target_column_", None)
     estimator.columns_ = {name: kind for name, kind in kinds_of(schema).items() if name not in opened.beside}
     if not is_table(X):
         return
@@ -261,6 +263,10 @@ def _promise(estimator: Any, X: Any, opened: Training) -> None:
         raise SchemaError(f"There are no feature columns beside {list(opened.beside)}.")
     names = np.array(list(estimator.columns_), dtype=object)
     beside = set(opened.beside) - set(opened.made)
+    if opened.target in beside:
+        estimator.target_column_ = (
+            opened.target
+        )  # tables with further columns, such as this one, are expected
     if _is_pandas(X) and not beside:
         validate_data(estimator, X, reset=True, skip_check_array=True)
     else:

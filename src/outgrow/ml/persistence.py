@@ -9,6 +9,7 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 import numpy as np
+from sklearn.base import clone
 
 from outgrow import artifact
 from outgrow.engine.record import as_tree
@@ -59,7 +60,8 @@ def load(path: str | os.PathLike[str]) -> Any:
 def describe(estimator: Estimator) -> dict[str, Any]:
     """An estimator as a tree."""
     parameters = {name: _describe_value(value) for name, value in estimator.get_params(deep=False).items()}
-    return {"class": class_name(type(estimator)), "parameters": parameters, "learned": estimator._learned()}
+    learned = _describe_learned(estimator._learned())
+    return {"class": class_name(type(estimator)), "parameters": parameters, "learned": learned}
 
 
 def restore(tree: dict[str, Any], classes: Mapping[str, type] | None = None) -> Any:
@@ -69,7 +71,7 @@ def restore(tree: dict[str, Any], classes: Mapping[str, type] | None = None) -> 
     estimator = kind(**{name: _restore_value(value) for name, value in tree["parameters"].items()})
     estimator._trusted = foreign.is_own()
     if tree["learned"]:
-        estimator._restore(tree["learned"])
+        estimator._restore(_restore_learned(tree["learned"]))
     return estimator
 
 
@@ -93,11 +95,30 @@ def _known_class(name: str) -> Any:
         ) from None
 
 
+def _describe_learned(value: Any) -> Any:
+    """What was learned, with estimators that are not ours as bytes."""
+    if isinstance(value, dict):
+        return {key: _describe_learned(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_describe_learned(item) for item in value]
+    return {"skops": foreign.dump(value)} if foreign.is_foreign(value) else value
+
+
+def _restore_learned(tree: Any) -> Any:
+    if isinstance(tree, list):
+        return [_restore_learned(item) for item in tree]
+    if not isinstance(tree, dict):
+        return tree
+    if tree.keys() == {"skops"} and isinstance(tree["skops"], bytes):
+        return foreign.load(tree["skops"])
+    return {key: _restore_learned(item) for key, item in tree.items()}
+
+
 def _describe_value(value: Any) -> Any:
     if isinstance(value, Estimator):
         return {"estimator": describe(value)}
     if foreign.is_foreign(value):
-        return {"skops": foreign.dump(value)}
+        return {"skops": foreign.dump(clone(value))}
     if isinstance(value, os.PathLike):
         return {"value": os.fspath(value)}
     if type(value).__name__ in _SELECTORS and is_dataclass(value):

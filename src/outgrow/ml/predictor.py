@@ -54,7 +54,7 @@ class Predictor:
 
     def __init__(self, fitted: Any) -> None:
         self.fitted = fitted
-        steps = getattr(fitted, "named_steps", None)
+        steps = getattr(fitted, "active_steps", None)
         self.model = steps[-1][1] if steps else fitted
         self._before = [step for _, step in steps[:-1]] if steps else []
 

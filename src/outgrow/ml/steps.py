@@ -15,7 +15,7 @@ from outgrow.ml.pipeline import Pipeline
 
 def steps_of(estimator: Any) -> list[Any]:
     """The steps of a pipeline; an estimator that is none is its own last step."""
-    return [step for _, step in estimator.named_steps] if isinstance(estimator, Pipeline) else [estimator]
+    return [step for _, step in estimator.active_steps] if isinstance(estimator, Pipeline) else [estimator]
 
 
 def learn_steps(steps: Sequence[Any], shard: Shard, task: Task) -> Shard:

@@ -127,7 +127,7 @@ class Plan:
             return "workers"
         model, stem = self.what, ""
         if isinstance(model, Pipeline):
-            name, model = model.named_steps[-1]
+            name, model = model.step_items[-1]
             stem = f"{name}__"
         together = {f"{stem}{name}" for name in getattr(model, "fusable", None) or ()}
         return "fused" if set(space.names) <= together else "workers"

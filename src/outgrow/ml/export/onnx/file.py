@@ -30,7 +30,7 @@ def content(estimator: Estimator) -> bytes:
     """The bytes of the file."""
     graph = Graph()
     table = opened(graph, estimator.columns_)
-    steps = [step for _, step in estimator.named_steps] if isinstance(estimator, Pipeline) else [estimator]
+    steps = [step for _, step in estimator.active_steps] if isinstance(estimator, Pipeline) else [estimator]
     for step in steps:
         if isinstance(step, Transformer):
             table = changed(step, table)

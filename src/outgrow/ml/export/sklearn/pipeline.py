@@ -23,7 +23,7 @@ from outgrow.ml.trees.base import TreeModel
 
 def equal(estimator: Estimator) -> Any:
     """The equal of a fitted estimator; see `Estimator.to_sklearn`."""
-    named = estimator.named_steps if isinstance(estimator, Pipeline) else [_own(estimator)]
+    named = estimator.active_steps if isinstance(estimator, Pipeline) else [_own(estimator)]
     last_name, last = named[-1]
     model = made(last) if isinstance(last, Model) else None
     if len(named) == 1 and _takes_all(estimator):

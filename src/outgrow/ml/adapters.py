@@ -1,0 +1,173 @@
+"""Estimators of scikit-learn as steps of a pipeline: they learn in one place, from all rows at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.base import clone, is_classifier, is_clusterer, is_regressor
+
+from outgrow.data.batch import Batch, Matrix, is_numeric, is_sparse, matrix_columns
+from outgrow.engine.matrix import MatrixSpec, build_blocks
+from outgrow.engine.shard import Shard
+from outgrow.errors import ParameterError
+from outgrow.ml.base import Classifier, Clusterer, Estimator, Model, Regressor, Task, Transformer
+from outgrow.ml.foreign import is_foreign
+
+
+def as_step(estimator: Any) -> Any:
+    """An estimator as a pipeline works with it: ours as they are, others behind an adapter."""
+    if not is_foreign(estimator):
+        return estimator
+    if hasattr(estimator, "transform") and not hasattr(estimator, "predict"):
+        return ForeignTransformer(estimator)
+    if is_classifier(estimator):
+        return ForeignClassifier(estimator)
+    if is_regressor(estimator):
+        return ForeignRegressor(estimator)
+    return ForeignClusterer(estimator) if is_clusterer(estimator) else ForeignTransformer(estimator)
+
+
+class Foreign(Estimator):
+    """What adapters share.
+
+    Parameters
+    ----------
+    estimator : an estimator of scikit-learn, or of a library with its conventions; fitted after a fit.
+    """
+
+    def __init__(self, estimator: Any) -> None:
+        self.estimator = estimator
+
+    def _fit_batch(self, shard: Shard, names: list[str], task: Task) -> Batch:
+        """Learn from all rows, and give them."""
+        batch = _in_one_place(shard, type(self.estimator).__name__)
+        y, weight = beside(batch, task, labels=self._has_labels(batch, task))
+        extra = {} if weight is None else {"sample_weight": weight}
+        self.estimator_ = clone(self.estimator).fit(as_input(batch.select(names)), y, **extra)
+        return batch
+
+    def _has_labels(self, batch: Batch, task: Task) -> bool:
+        """Whether y are classes: for a transformer, which may want either, where they are no numbers."""
+        if is_classifier(self.estimator) or task.target is None:
+            return True
+        column = batch[task.target]
+        return not (is_regressor(self.estimator) or isinstance(column, Matrix) or is_numeric(column.type))
+
+    def _restored(self) -> None:
+        vars(self.estimator).update(
+            vars(self.estimator_)
+        )  # what the user put into the pipeline is what was fitted
+
+
+class ForeignTransformer(Foreign, Transformer):
+    """A transformer of scikit-learn; it works on all columns that reach it."""
+
+    columns = None
+
+    def _learn(self, shard: Shard, names: list[str], task: Task) -> None:
+        batch = self._fit_batch(shard, names, task)
+        self.names_out_, self.sparse_out_ = self._made_of(batch.slice(0, 1), names)
+
+    def _change(self, batch: Batch, names: list[str]) -> Batch:
+        if batch.num_rows:
+            made = _values(self.estimator_.transform(as_input(batch.select(names))))
+        else:  # which most transformers refuse
+            empty = (0, len(self.names_out_))
+            made = sp.csr_array(empty) if self.sparse_out_ else np.empty(empty)
+        if is_sparse(made):
+            return batch.replace(names, {self.names_out_[0]: Matrix(made.tocsr(), tuple(self.names_out_))})
+        return batch.replace(names, matrix_columns(made, self.names_out_))
+
+    def _made_of(self, batch: Batch, names: list[str]) -> tuple[list[str], bool]:
+        """The names of what the transformer makes of rows, and whether that is sparse."""
+        made = self.estimator_.transform(as_input(batch.select(names)))
+        if hasattr(made, "columns"):  # a DataFrame, where the step was told to give one
+            return list(map(str, made.columns)), False
+        return self._named(names, made.shape[1]), is_sparse(made)
+
+    def _named(self, names: list[str], width: int) -> list[str]:
+        try:
+            found = list(map(str, self.estimator_.get_feature_names_out()))
+        except (ValueError, AttributeError):
+            found = []
+        if len(found) == width:
+            return found
+        stem = type(self.estimator).__name__.lower()
+        return names if width == len(names) else [f"{stem}{j}" for j in range(width)]
+
+
+class _ForeignModel(Foreign, Model):
+    """What adapters of models share."""
+
+    def _fit_shard(self, shard: Shard, task: Task, *, last: bool = True) -> None:
+        self.features_ = task.features(shard.example)
+        self._fit_batch(shard, self.features_, task)
+        if hasattr(self.estimator_, "classes_"):
+            self.classes_ = self.estimator_.classes_
+
+    def _answer(self, method: str, batch: Batch) -> np.ndarray:
+        if not batch.num_rows:  # which most models refuse
+            return self._no_answers(method)
+        return np.asarray(getattr(self.estimator_, method)(as_input(batch.select(self.features_))))
+
+    def _no_answers(self, method: str) -> np.ndarray:
+        width = len(self._answer_names(method))
+        if width > 1:
+            return np.empty((0, width))
+        return self.classes_[:0] if method == "predict" and hasattr(self, "classes_") else np.empty(0)
+
+
+class ForeignRegressor(_ForeignModel, Regressor):
+    """A regressor of scikit-learn."""
+
+
+class ForeignClassifier(_ForeignModel, Classifier):
+    """A classifier of scikit-learn."""
+
+
+class ForeignClusterer(_ForeignModel, Clusterer):
+    """A clusterer of scikit-learn that can predict."""
+
+
+def as_input(batch: Batch) -> Any:
+    """Features as scikit-learn takes them: a matrix, or a DataFrame where some are no numbers."""
+    columns = batch.columns.values()
+    if all(isinstance(column, Matrix) or is_numeric(column.type) for column in columns):
+        matrix = batch.matrix()
+        return matrix if is_sparse(matrix) else np.ascontiguousarray(matrix)
+    return batch.to_arrow().to_pandas()
+
+
+def beside(batch: Batch, task: Task, *, labels: bool) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """The target and the weights of a batch, checked; classes as they are."""
+    spec = MatrixSpec((), task.target, task.weight, labels=labels)
+    (block,) = build_blocks(batch, spec)
+    if block.values is None or block.y is None:
+        return block.y, block.weight
+    return np.array(block.values)[block.y], block.weight
+
+
+def _in_one_place(shard: Shard, who: str) -> Batch:
+    """All rows as one batch.
+
+    Raises
+    ------
+    ParameterError
+        When the rows are on several ranks.
+    """
+    if shard.run.comm.size > 1:
+        raise ParameterError(
+            f"{who} is not of outgrow and learns from all rows in one place, but these are on "
+            f"{shard.run.comm.size} ranks. Fit it here, on a path or a sample, or use a class of outgrow."
+        )
+    return Batch.joined(list(shard.batches()) or [shard.example])
+
+
+def _values(made: Any) -> Any:
+    """What a transformer gave, as a matrix of numbers."""
+    if is_sparse(made):
+        return made
+    values = np.asarray(made)
+    return values if values.dtype.kind in "biuf" else values.astype(np.float64)
