@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import cProfile
+import hashlib
+import json
 import os
 from collections.abc import Callable
 from functools import partial
@@ -171,4 +173,58 @@ def test_models_that_hold_something_else_are_refused(kind: str, tmp_path: Path) 
     BROKEN[kind](tree)
     artifact.write(tmp_path / "model", {"estimator": tree})
     with pytest.raises(ArtifactError):
+        og.load(tmp_path / "model")
+
+
+def _header(**change: Any) -> bytes:
+    """A safetensors file of one large array, whose header says something else."""
+    entry = {"dtype": "F64", "shape": [1 << 17], "data_offsets": [0, 1 << 20], **change}
+    text = json.dumps({"0": entry}).encode()
+    return len(text).to_bytes(8, "little") + text + bytes(1 << 20)
+
+
+@pytest.mark.parametrize("change", [
+    {"shape": [1 << 50]}, {"shape": [-1]}, {"shape": [0, -5]}, {"data_offsets": [-8, 1 << 20]},
+    {"data_offsets": [0, 1 << 40]}, {"data_offsets": [1 << 20, 0]}, {"dtype": "F128"}, {"dtype": 7},
+    {"more": 1},
+])  # fmt: skip
+def test_arrays_are_where_their_header_says_or_refused(change: dict[str, Any], tmp_path: Path) -> None:
+    content = {"estimator": {"$array": "0"}}
+    for header, right in ((_header(), True), (_header(**change), False)):
+        digest = hashlib.sha256(header).hexdigest()
+        text = json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
+        sums = {artifact.ARRAYS: digest, "content": hashlib.sha256(text).hexdigest()}
+        (tmp_path / artifact.ARRAYS).write_bytes(header)
+        (tmp_path / artifact.STRUCTURE).write_text(
+            json.dumps({"format": 1, "sha256": sums, "content": content})
+        )
+        if right:
+            assert artifact.read(tmp_path)["estimator"].shape == (1 << 17,)
+        else:
+            with pytest.raises(ArtifactError, match="damaged"):
+                artifact.read(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["../other", "/etc", "..", "a/b", ""])
+def test_a_folder_of_versions_names_only_its_own(name: str, tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / artifact.CURRENT).write_text(name)
+    with pytest.raises(ArtifactError):
+        og.load(tmp_path / "store")
+
+
+def test_pipes_and_devices_are_not_waited_for(tmp_path: Path) -> None:
+    og.Ridge().fit(np.eye(3), np.arange(3.0)).save(tmp_path / "model")
+    for name in (artifact.ARRAYS, artifact.STRUCTURE):
+        (tmp_path / "model" / name).rename(tmp_path / "kept")
+        os.mkfifo(tmp_path / "model" / name)
+        with pytest.raises(ArtifactError, match="no regular file"):
+            og.load(tmp_path / "model")
+        (tmp_path / "kept").replace(tmp_path / "model" / name)
+
+
+def test_deep_structures_are_refused(tmp_path: Path) -> None:
+    og.Ridge().fit(np.eye(3), np.arange(3.0)).save(tmp_path / "model")
+    (tmp_path / "model" / artifact.STRUCTURE).write_text("[" * 200_000)
+    with pytest.raises(ArtifactError, match="damaged"):
         og.load(tmp_path / "model")

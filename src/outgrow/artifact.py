@@ -12,6 +12,7 @@ import math
 import mmap
 import os
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
@@ -45,9 +46,16 @@ def pack(tree: Tree) -> bytes:
 
 
 def unpack(message: bytes | memoryview) -> Tree:
-    """The tree that `pack` was given."""
+    """The tree that `pack` was given.
+
+    Raises
+    ------
+    ArtifactError
+        When it is damaged.
+    """
     end = 8 + int.from_bytes(message[:8], "little")
-    return _join(json.loads(bytes(message[8:end])), load_arrays(bytes(message[end:])))
+    with _no_tree("The message"):
+        return _join(json.loads(bytes(message[8:end])), load_arrays(bytes(message[end:])))
 
 
 def unpack_shared(message: bytes | memoryview, name: str) -> Tree:
@@ -58,10 +66,10 @@ def unpack_shared(message: bytes | memoryview, name: str) -> Tree:
     name : the SHA-256 of the message, under which the file is found again.
     """
     end = 8 + int.from_bytes(message[:8], "little")
-    structure = json.loads(bytes(message[8:end]))
     if len(message) - end < SHARED_BYTES:
-        return _join(structure, load_arrays(bytes(message[end:])))
-    return _join(structure, _map_arrays(_shared_file(message[end:], name)))
+        return unpack(message)
+    with _no_tree("The message"):
+        return _join(json.loads(bytes(message[8:end])), _map_arrays(_shared_file(message[end:], name)))
 
 
 def write(path: str | os.PathLike[str], tree: dict[str, Tree], *, overwrite: bool = False) -> None:
@@ -96,14 +104,14 @@ def read(path: str | os.PathLike[str]) -> dict[str, Tree]:
     """
     folder = current_artifact(Path(path))
     try:
-        document = json.loads((folder / STRUCTURE).read_bytes())
+        document = json.loads(bytes(_contents(folder / STRUCTURE)))
         payload = _contents(folder / ARRAYS)
     except FileNotFoundError as error:
         raise ArtifactError(
             f"{folder} is not a saved model: {error.filename} is missing. "
             "Give the folder that model.save() wrote."
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ArtifactError(f"{folder / STRUCTURE} is damaged: {error}. Restore it from a copy.") from error
     if not isinstance(document, dict) or not isinstance(document.get("format"), int):
         raise ArtifactError(f"{folder / STRUCTURE} is not a model's structure: it names no format.")
@@ -112,23 +120,37 @@ def read(path: str | os.PathLike[str]) -> dict[str, Tree]:
             f"{folder} has format {document['format']}; this outgrow reads up to {FORMAT}. "
             "Upgrade outgrow to load it."
         )
-    expected = document.get("sha256", {})
+    expected = document.get("sha256")
+    if not isinstance(expected, dict):
+        raise ArtifactError(f"{folder / STRUCTURE} is not a model's structure: it has no checksums.")
     _check(folder / ARRAYS, payload, expected.get(ARRAYS))
     _check(folder / STRUCTURE, _canonical(document.get("content")), expected.get("content"))
-    try:
+    with _no_tree(str(folder)):
         large = len(payload) >= SHARED_BYTES
         arrays = _map_arrays(folder / ARRAYS) if large else load_arrays(bytes(payload))
-        return _join(document["content"], arrays)
-    except SafetensorError as error:
-        raise ArtifactError(f"{folder / ARRAYS} is damaged: {error}. Restore it from a copy.") from error
+        return dict(_join(document["content"], arrays))
+
+
+@contextmanager
+def _no_tree(what: str) -> Iterator[None]:
+    """Turn what bytes that hold no tree raise into an ArtifactError."""
+    try:
+        yield
+    except (SafetensorError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise ArtifactError(
+            f"{what} is damaged: {type(error).__name__}: {error}. Restore it from a copy."
+        ) from error
 
 
 def current_artifact(path: Path) -> Path:
     """The artifact at a path: itself, or in a folder of versions the current one."""
     try:
-        return path / (path / CURRENT).read_text().strip()
+        name = (path / CURRENT).read_text().strip()
     except (FileNotFoundError, NotADirectoryError):
         return path
+    if name != Path(name).name:
+        raise ArtifactError(f"{path / CURRENT} names {name!r}, which is no version in this folder.")
+    return path / name
 
 
 @contextmanager
@@ -268,14 +290,17 @@ def _map_arrays(path: Path) -> dict[str, np.ndarray]:
     """The arrays of a safetensors file, read only when they are used and shared with others who map it."""
     whole = np.memmap(path, dtype=np.uint8, mode="r")
     start = 8 + int.from_bytes(whole[:8].tobytes(), "little")
-    header = json.loads(whole[8:start].tobytes())
-    return {
-        key: whole[start + each["data_offsets"][0] : start + each["data_offsets"][1]]
-        .view(_TYPES[each["dtype"]])
-        .reshape(each["shape"])
-        for key, each in header.items()
-        if key != "__metadata__"
-    }
+    header, room = json.loads(whole[8:start].tobytes()), whole[start:]
+    return {key: _mapped(room, **each) for key, each in header.items() if key != "__metadata__"}
+
+
+def _mapped(room: np.ndarray, dtype: str, shape: list[int], data_offsets: list[int]) -> np.ndarray:
+    """One array in the bytes behind the header, whose type, shape and place agree."""
+    begin, end = data_offsets
+    size = np.dtype(_TYPES[dtype]).itemsize * math.prod(shape)
+    if not 0 <= begin <= end <= len(room) or end - begin != size or min(shape, default=0) < 0:
+        raise ValueError(f"an array of type {dtype} and shape {shape} cannot be at {data_offsets}")
+    return room[begin:end].view(_TYPES[dtype]).reshape(shape)
 
 
 _TYPES = {
@@ -302,8 +327,10 @@ def _write_durably(path: Path, payload: bytes) -> None:
 
 
 def _contents(path: Path) -> memoryview:
-    """What a file holds, mapped rather than copied."""
-    with open(path, "rb") as file:
+    """What a file holds, mapped rather than copied; never a pipe or a device, which have no end."""
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise ArtifactError(f"{path} is no regular file. Give the folder that model.save() wrote.")
         if not os.fstat(file.fileno()).st_size:
             return memoryview(b"")
         return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))

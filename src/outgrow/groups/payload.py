@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import pyarrow as pa
 
+from outgrow.errors import ArtifactError
+
 _MARK, _CODEC = b"zstd", "zstd"
 _HEAD = len(_MARK) + 8
 _WORTH = 4096
 """Bytes below which next to nothing is saved."""
+_MOST = 40_000
+"""Times that zstd can make bytes fewer; more is no model of ours."""
 
 
 def squeezed(payload: bytes) -> bytes:
@@ -23,4 +27,9 @@ def expanded(kept: bytes) -> bytes:
     if not kept.startswith(_MARK):
         return kept
     size = int.from_bytes(kept[len(_MARK) : _HEAD], "little")
-    return pa.decompress(kept[_HEAD:], decompressed_size=size, codec=_CODEC, asbytes=True)
+    if size > _MOST * len(kept):
+        raise ArtifactError(f"A model of {len(kept)} bytes says that it expands to {size}. It is damaged.")
+    try:
+        return pa.decompress(kept[_HEAD:], decompressed_size=size, codec=_CODEC, asbytes=True)
+    except (pa.ArrowException, OSError) as error:
+        raise ArtifactError(f"A model of a group is damaged: {error}. Restore it from a copy.") from error

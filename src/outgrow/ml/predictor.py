@@ -21,7 +21,7 @@ from outgrow import artifact
 from outgrow.data.batch import Batch, matrix_columns
 from outgrow.data.kind import Kind
 from outgrow.data.schema import conformed
-from outgrow.errors import OutgrowError
+from outgrow.errors import ArtifactError, OutgrowError
 from outgrow.ml.foreign import own_session
 
 RESTORED: OrderedDict[tuple[str, bool], Predictor] = OrderedDict()
@@ -113,6 +113,8 @@ class Predictor:
                 return
             try:
                 parts.append(self.scores(rows, probabilities=probabilities))
+            except ArtifactError:
+                raise  # the model's fault, and no row's
             except OutgrowError as error:
                 if rows.num_rows < 2:
                     reasons[start] = str(error)
