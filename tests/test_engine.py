@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 import warnings
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +23,17 @@ from outgrow.data.batch import Batch, Matrix
 from outgrow.data.scan import Scan
 from outgrow.data.source import TableSource
 from outgrow.engine.collective import Tcp
-from outgrow.engine.handshake import accept, call
+from outgrow.engine.handshake import Reception, call
 from outgrow.engine.line import PeerFailedError
 from outgrow.engine.local import Local
 from outgrow.engine.matrix import MatrixSpec
 from outgrow.engine.memory import Memory, Store, parse_size
 from outgrow.engine.shard import Shard
+from outgrow.engine.spark.hub import Caller, Hub
 from outgrow.engine.spark.rendezvous import join
 from outgrow.engine.together import together
 from outgrow.testing import EngineCase
+from outgrow.testing.clusters import wait_until
 
 
 def rows(n: int = 3000, width: int = 4) -> pa.Table:
@@ -312,17 +315,49 @@ def test_a_missing_rank_is_named() -> None:
 
 
 def test_a_stranger_is_turned_away() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        import time
-
-        outcome: list[Any] = []
-        thread = threading.Thread(
-            target=lambda: outcome.append(accept(server, b"right" * 8, time.monotonic() + 5))
-        )
+    with socket.create_server(("127.0.0.1", 0)) as server, Reception(server, b"right" * 8) as callers:
+        address, wrong = server.getsockname()[:2], list[Any]()
+        thread = threading.Thread(target=lambda: wrong.append(call(address, 0, b"wrong" * 8, timeout=2.0)))
         thread.start()
-        assert call(server.getsockname()[:2], 0, b"wrong" * 8, timeout=2.0) is None
+        with pytest.raises(TimeoutError):
+            callers.next(time.monotonic() + 0.5)
         thread.join()
-    assert outcome == [None]
+    assert wrong == [None]
+
+
+@pytest.mark.parametrize("says", [b"", b"x", b"x" * 51])
+def test_silent_strangers_keep_nobody_waiting(says: bytes) -> None:
+    with ExitStack() as stack:
+        server = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        callers = stack.enter_context(Reception(server, b"k" * 32))
+        address = server.getsockname()[:2]
+        for _ in range(300):
+            stranger = stack.enter_context(socket.create_connection(address))
+            stranger.sendall(says)
+            with suppress(TimeoutError):
+                callers.next(0.0)
+        lines = list[Any]()
+        thread = threading.Thread(target=lambda: lines.append(call(address, 7, b"k" * 32, timeout=2.0)))
+        thread.start()
+        number, line = callers.next(time.monotonic() + 1.5)
+        thread.join()
+        assert number == 7
+        line.sendall(b"welcome")
+        assert lines[0].recv(7) == b"welcome"
+        line.close()
+        lines[0].close()
+
+
+def test_a_hub_hears_its_ranks_among_strangers() -> None:
+    with ExitStack() as stack:
+        hub = stack.enter_context(Hub("127.0.0.1", b"k" * 32, []))
+        assert hub.address is not None
+        strangers = [stack.enter_context(socket.create_connection(hub.address)) for _ in range(40)]
+        caller = Caller(hub.address, 0, hub.secret, beat=1.0)
+        caller.state(0, b"merged")
+        caller.close()
+        wait_until("the state", lambda: hub.states() == [b"merged"])
+        assert len(strangers) == 40
 
 
 # ---- Spark -----------------------------------------------------------------------------------------------

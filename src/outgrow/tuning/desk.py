@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from outgrow.engine.events import Event, emit
-from outgrow.engine.handshake import accept
+from outgrow.engine.handshake import Reception
 from outgrow.errors import OutgrowError, ParameterError
 from outgrow.tuning.channel import Channel, Message
 from outgrow.tuning.scores import complaint, pick
@@ -152,14 +152,14 @@ class Desk:
         return self.failure is not None or (not self._running and self.progress.over())
 
     def _listen(self) -> None:
-        while not self._closed:
-            try:
-                found = accept(self._server, self.secret, time.monotonic() + 0.2)
-            except TimeoutError:
-                continue
-            except OSError:
-                return
-            if found is not None:
+        with Reception(self._server, self.secret) as callers:
+            while not self._closed:
+                try:
+                    found = callers.next(time.monotonic() + 0.2)
+                except TimeoutError:
+                    continue
+                except OSError:
+                    return
                 threading.Thread(target=self._serve, args=found, daemon=True).start()
 
     def _serve(self, number: int, peer: socket.socket) -> None:

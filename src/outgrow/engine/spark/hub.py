@@ -13,10 +13,11 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from outgrow.engine.events import Event, emit
-from outgrow.engine.handshake import accept, call
+from outgrow.engine.handshake import Reception, call
 
 _HEAD = struct.Struct("<IQ")
 _FLUSH = 5.0
+_TRIES = 3
 
 
 class Hub:
@@ -79,14 +80,14 @@ class Hub:
             line.join(max(0.0, until - time.monotonic()))
 
     def _serve(self, server: socket.socket) -> None:
-        while not self._done.is_set():
-            try:
-                found = accept(server, self.secret, time.monotonic() + 0.2)
-            except TimeoutError:
-                continue
-            except OSError:
-                return
-            if found is not None:
+        with Reception(server, self.secret) as callers:
+            while not self._done.is_set():
+                try:
+                    found = callers.next(time.monotonic() + 0.2)
+                except TimeoutError:
+                    continue
+                except OSError:
+                    return
                 line = threading.Thread(target=self._hear, args=found, daemon=True)
                 self._lines.append(line)
                 line.start()
@@ -146,7 +147,8 @@ class Caller:
             self._thread.join(_FLUSH)
 
     def _run(self, hub: tuple[str, int], rank: int, secret: bytes) -> None:
-        line = call(hub, rank, secret, timeout=2.0)
+        tries = (call(hub, rank, secret, timeout=2.0) for _ in range(_TRIES))
+        line = next((line for line in tries if line is not None), None)
         if line is None:
             return
         with line:

@@ -15,7 +15,7 @@ import time
 from collections.abc import Sequence
 
 from outgrow.engine.collective import Tcp
-from outgrow.engine.handshake import accept, call
+from outgrow.engine.handshake import Reception, call
 from outgrow.errors import EngineError
 
 PORTS = (15_000, 32_000)
@@ -51,19 +51,18 @@ def join(rank: int, hosts: Sequence[str], secret: bytes, *, ports: tuple[int, in
 
 def _await(listener: socket.socket, missing: set[int], peers: dict[int, socket.socket], secret: bytes,
            until: float, hosts: Sequence[str]) -> None:  # fmt: skip
-    while missing:
-        try:
-            found = accept(listener, secret, until)
-        except TimeoutError:
-            found = None
-        if found is not None and found[0] in missing:
-            missing.discard(found[0])
-            peers[found[0]] = found[1]
-        if missing and time.monotonic() >= until:
-            names = ", ".join(f"{child} on {hosts[child]}" for child in sorted(missing))
-            raise EngineError(
-                f"Rank(s) {names} did not reach this one in time. Are the ports between executors open?"
-            )
+    with Reception(listener, secret) as callers:
+        while missing:
+            try:
+                rank, line = callers.next(until)
+            except TimeoutError:
+                names = ", ".join(f"{child} on {hosts[child]}" for child in sorted(missing))
+                raise EngineError(
+                    f"Rank(s) {names} did not reach this one in time. Are the ports between executors open?"
+                ) from None
+            if rank in missing:
+                missing.discard(rank)
+                peers[rank] = line
 
 
 def _reach(
@@ -84,7 +83,7 @@ def _reach(
 def _listen(host: str, ports: Sequence[int]) -> socket.socket:
     for port in ports:
         try:
-            return socket.create_server((host, port), backlog=8)
+            return socket.create_server((host, port), backlog=128)
         except OSError:
             continue
     raise EngineError(
