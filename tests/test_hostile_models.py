@@ -25,6 +25,7 @@ from broken import damaged
 from outgrow import artifact
 from outgrow.errors import ArtifactError, OutgrowError
 from outgrow.groups.payload import squeezed
+from outgrow.job.report import profile_report
 from outgrow.ml.persistence import describe, restore
 from outgrow.ml.predictor import Predictor
 
@@ -228,3 +229,14 @@ def test_deep_structures_are_refused(tmp_path: Path) -> None:
     (tmp_path / "model" / artifact.STRUCTURE).write_text("[" * 200_000)
     with pytest.raises(ArtifactError, match="damaged"):
         og.load(tmp_path / "model")
+
+
+def test_names_and_values_are_text_in_reports() -> None:
+    hostile = "<script>alert('x')</script>"
+    rng = np.random.default_rng(0)
+    names = [hostile, r"$\nothing$", "a & b", '"><img src=x onerror=y>']
+    table = pa.table({name: rng.normal(size=50) for name in names} | {"text": [hostile, "$x$"] * 25})
+    page = profile_report(og.dataset(table).profile(), hostile, {})
+    assert "<script>alert" not in page
+    assert "<img src=x" not in page
+    assert "&lt;script&gt;" in page
