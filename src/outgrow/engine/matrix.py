@@ -207,12 +207,15 @@ class MatrixView:
     classes : ndarray of the classes, sorted, where y are classes.
     class_weights : ndarray of the summed weight of each class.
     watch : rows held out of these, or None.
+    affine : two ndarrays of shape (width,): what is subtracted from the features of each block, and by what
+        they are multiplied then; or None.
     """
 
     run: Run
     tiles: Tiles
     labels: Labels
     keep: np.ndarray | None = None
+    affine: tuple[np.ndarray, np.ndarray] | None = None
     watch: Watch | None = None
     _made: dict[tuple[Hashable, bytes | None], Any] = field(default_factory=dict)
 
@@ -241,7 +244,7 @@ class MatrixView:
 
     def reduce(self, fold: Callable[[Block], R | None]) -> R:
         """Merge `fold(tile)` over every tile of every rank: one pass."""
-        if self.keep is None:
+        if self.keep is None and self.affine is None:
             return self.run.reduce(self.tiles, fold)
         return self.run.reduce(self.tiles, lambda tile: fold(self._kept(tile)))
 
@@ -264,6 +267,10 @@ class MatrixView:
 
     def _own(self, key: Hashable) -> tuple[Hashable, bytes | None]:
         return key, None if self.keep is None else self.keep.tobytes()
+
+    def shifted(self, shift: np.ndarray, factor: np.ndarray) -> MatrixView:
+        """The same rows, dense: `shift` is subtracted anew at each pass, and the rest multiplied."""
+        return replace(self, affine=(shift, factor), _made={})
 
     def subset(self, keep: np.ndarray, *, watched: bool = False) -> MatrixView:
         """The rows at places where `keep` is true, chosen anew at each pass: nothing is copied to stay.
@@ -312,10 +319,13 @@ class MatrixView:
         return map(self._kept, self.tiles)
 
     def _kept(self, block: Block) -> Block:
-        if self.keep is None:
-            return block
-        assert block.place is not None
-        return block.take(self.keep[block.place])
+        if self.keep is not None:
+            assert block.place is not None
+            block = block.take(self.keep[block.place])
+        if self.affine is not None:
+            X = block.X.toarray(order="F") if is_sparse(block.X) else block.X
+            block = replace(block, X=(X - self.affine[0]) * self.affine[1])
+        return block
 
 
 def concatenated(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:

@@ -10,14 +10,18 @@ def lasso_quadratic(
 ) -> tuple[np.ndarray, int]:
     """Minimise ½ w'Hw - g'w + sum(penalty * |w|) by cyclic coordinate descent (Friedman et al. 2010).
 
-    After each sweep over all coordinates, sweeps go over those that are not zero until they settle.
+    After each sweep over all coordinates, sweeps go over those that are not zero until they settle. When they
+    have is judged in coordinates in which H has a diagonal of ones, so whatever the units of each are.
 
     Returns
     -------
     w : ndarray of shape (p,).
     sweeps : how many sweeps it took; `max_sweeps` when it did not settle.
     """
-    w = start.astype(np.float64).copy()
+    size = np.sqrt(np.diag(H))
+    size[size == 0] = 1.0
+    H, g, penalty = H / size[:, None] / size, g / size, penalty / size
+    w = start * size
     diagonal = np.diag(H).copy()
     residual = g - H @ w
     scale = max(float(np.abs(g).max(initial=0.0)), np.finfo(np.float64).tiny)
@@ -34,7 +38,7 @@ def lasso_quadratic(
         else:
             active = everything
             residual = g - H @ w
-    return w, sweeps
+    return w / size, sweeps
 
 
 def lasso_quadratics(
@@ -47,7 +51,10 @@ def lasso_quadratics(
     w : ndarray of shape (problems, p).
     sweeps : ndarray of shape (problems,).
     """
-    w = np.where(np.einsum("cjj->cj", H) > 0, start, 0.0)
+    size = np.sqrt(np.einsum("cjj->cj", H))
+    w = size * start
+    size[size == 0] = 1.0
+    H, g, penalty = H / size[:, :, None] / size[:, None, :], g / size, penalty / size
     sweeps = np.full(len(w), max_sweeps)
     left = np.arange(len(w))
     residual = g - np.einsum("cij,cj->ci", H, w)
@@ -62,7 +69,7 @@ def lasso_quadratics(
             left, residual, H = left[~settled], residual[~settled], H[~settled]
             if not len(left):
                 break
-    return w, sweeps
+    return w / size, sweeps
 
 
 def _sweep_all(H: np.ndarray, penalty: np.ndarray, w: np.ndarray, residual: np.ndarray) -> np.ndarray:

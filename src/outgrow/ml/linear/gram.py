@@ -51,17 +51,35 @@ def moments_of_folds(rows: FoldedView) -> list[CoMoments]:
 
 
 def normal_of(moments: CoMoments, *, intercept: bool) -> Normal:
-    """The normal equations of rows with these joint moments of features and target."""
+    """The normal equations of rows with these joint moments of features and target.
+
+    Features that do not vary have no products with others.
+
+    Raises
+    ------
+    DataError
+        When squares overflow.
+    """
     mean, products = moments.mean, moments.products
     squares = np.diag(products)
     check_squares(squares, [*map(str, range(len(squares) - 1)), "the target"])
     if not intercept:
         products = products + moments.n * np.outer(mean, mean)
         mean = np.zeros_like(mean)
+    else:
+        flat = ~varies(moments.n, squares, mean)
+        flat[-1] = False
+        if flat.any():
+            products = np.where(flat | flat[:, None], 0.0, products)
     return Normal(
         moments.n, products[:-1, :-1], products[:-1, -1], float(products[-1, -1]), mean[:-1],
         float(mean[-1]), intercept,
     )  # fmt: skip
+
+
+def varies(n: float | np.ndarray, squares: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """Which columns vary more than their mean is rounded, by their squares about it."""
+    return np.sqrt(squares) > np.sqrt(n) * 16 * np.finfo(np.float64).eps * np.abs(mean)
 
 
 def _joint_moments(block: Block) -> CoMoments | None:

@@ -17,7 +17,7 @@ from scipy.linalg.lapack import dpocon
 
 from outgrow.data.batch import is_sparse
 from outgrow.engine.matrix import Block, MatrixView
-from outgrow.ml.linear.gram import Normal
+from outgrow.ml.linear.gram import Normal, varies
 from outgrow.stats.triangle import Triangle
 
 Solve = Callable[[np.ndarray], np.ndarray]
@@ -85,8 +85,8 @@ class System:
 
 def lengths(normal: Normal, squares: np.ndarray, penalty: float) -> np.ndarray:
     """The length of each column, penalty included; infinite where it varies no more than rounding."""
-    varies = np.sqrt(squares) > np.sqrt(normal.n) * 16 * _EPS * np.abs(normal.x_mean)
-    return np.where(varies, np.sqrt(squares + penalty), np.inf)
+    live = varies(normal.n, squares, normal.x_mean)
+    return np.where(live, np.sqrt(squares + penalty), np.inf)
 
 
 def least_squares(view: MatrixView, system: System) -> tuple[np.ndarray, float]:

@@ -16,6 +16,10 @@ class Likelihood(Protocol):
     """The summed log loss of rows, as a function of one flat vector of parameters."""
 
     @property
+    def intercept(self) -> bool:
+        """Whether the last parameter of each score is a constant."""
+
+    @property
     def size(self) -> int:
         """How many parameters there are."""
 

@@ -22,6 +22,7 @@ from outgrow.ml.linear.likelihood import Binary, Multinomial
 from outgrow.ml.linear.likelihoods import Likelihoods
 from outgrow.ml.linear.newton import Minimum, Penalty, newton
 from outgrow.ml.linear.newton_many import Penalties, newton_many
+from outgrow.ml.linear.offsets import Offsets
 from outgrow.ml.linear.quasi_newton import quasi_newton
 from outgrow.ml.weights import ClassWeight, class_factors
 
@@ -99,9 +100,14 @@ class LogisticRegression(Classifier):
         likelihood = kind(view.width, classes, factors, intercept=self.fit_intercept)
         weight = 1 / self.C
         penalty = Penalty(weight * self.l1_ratio, weight * (1 - self.l1_ratio), likelihood.penalised())
-        minimise = newton if likelihood.size <= NEWTON_SIZE else quasi_newton
-        found = minimise(view, likelihood, penalty, tol=self.tol, max_iter=self.max_iter)
-        self._take(likelihood, found, view.class_weights)
+        if likelihood.size <= NEWTON_SIZE:
+            found, offsets = newton(view, likelihood, penalty, tol=self.tol, max_iter=self.max_iter)
+        else:
+            offsets = Offsets.of(view, intercept=self.fit_intercept)
+            found = quasi_newton(
+                offsets.apply(view), likelihood, penalty, offsets.spread, tol=self.tol, max_iter=self.max_iter
+            )
+        self._take(likelihood, found, view.class_weights, offsets)
         if not found.converged:
             warnings.warn(
                 f"LogisticRegression did not converge in {self.max_iter} steps. "
@@ -109,8 +115,10 @@ class LogisticRegression(Classifier):
                 ConvergenceWarning, stacklevel=2,
             )  # fmt: skip
 
-    def _take(self, likelihood: Binary | Multinomial, found: Minimum, class_weights: np.ndarray) -> None:
-        self.coef_, self.intercept_ = likelihood.unpack(found.parameters)
+    def _take(self, likelihood: Binary | Multinomial, found: Minimum, class_weights: np.ndarray,
+              offsets: Offsets) -> None:  # fmt: skip
+        self.coef_, constants = likelihood.unpack(found.parameters)
+        self.intercept_ = offsets.restore(self.coef_, constants)
         self.n_iter_ = found.steps
         factors = 1.0 if likelihood.factors is None else likelihood.factors
         self.objective_ = found.objective / float((class_weights * factors).sum())
@@ -134,12 +142,12 @@ class LogisticRegression(Classifier):
         share = np.array([candidate.model.l1_ratio for candidate in chosen])
         penalties = Penalties(strength * share, strength * (1 - share), likelihoods.penalised())
         folds = np.array([candidate.fold for candidate in chosen])
-        found = newton_many(rows, likelihoods, penalties, folds, tol=one.tol, max_iter=one.max_iter)
+        found, offsets = newton_many(rows, likelihoods, penalties, folds, tol=one.tol, max_iter=one.max_iter)
         kind = Binary if classes == 2 else Multinomial
         for i, candidate in enumerate(chosen):
             likelihood = kind(rows.view.width, classes, each[candidate.fold], intercept=one.fit_intercept)
             minimum = Minimum(found.w[i], float(found.objective[i]), int(found.steps[i]), True)
-            candidate.model._take(likelihood, minimum, weights[candidate.fold])
+            candidate.model._take(likelihood, minimum, weights[candidate.fold], offsets)
         stubborn = [one for one, done in zip(chosen, found.converged, strict=True) if not done]
         learn_apart(rows, stubborn)
 

@@ -17,6 +17,7 @@ import scipy.linalg
 from outgrow.engine.matrix import MatrixView
 from outgrow.ml.linear.descent import lasso_quadratic
 from outgrow.ml.linear.likelihood import Likelihood
+from outgrow.ml.linear.offsets import Offsets
 
 THIN = 32
 THIN_ROWS = 2_000
@@ -57,16 +58,24 @@ class Minimum:
 
 def newton(
     view: MatrixView, likelihood: Likelihood, penalty: Penalty, *, tol: float, max_iter: int
-) -> Minimum:
-    """Minimise the loss over all rows plus the penalty, starting from zero."""
+) -> tuple[Minimum, Offsets]:
+    """Minimise the loss over all rows plus the penalty, starting from zero.
+
+    Steps and when they end do not depend on the units of the features, nor on the offsets, which are
+    subtracted: the minimum is that of features without them.
+    """
     start, held = np.zeros(likelihood.size), None
-    if view.rows // THIN >= max(THIN_ROWS, 20 * likelihood.size):
-        thin = view.thinned(THIN)
-        rough = _descend(thin, likelihood, penalty.scaled(1 / THIN), start, None, tol=1e-6, max_iter=max_iter)
+    many = view.rows // THIN >= max(THIN_ROWS, 20 * likelihood.size)
+    some = view.thinned(THIN) if many else view
+    offsets = Offsets.of(some, intercept=likelihood.intercept)
+    if many:
+        rough = _descend(offsets.apply(some), likelihood, penalty.scaled(1 / THIN), start, None, tol=1e-6,
+                         max_iter=max_iter)  # fmt: skip
         start = rough.parameters
         if rough.converged and rough.curvature is not None:
             held = THIN * rough.curvature
-    return _descend(view, likelihood, penalty, start, held, tol=tol, max_iter=max_iter)
+    found = _descend(offsets.apply(view), likelihood, penalty, start, held, tol=tol, max_iter=max_iter)
+    return found, offsets
 
 
 def _descend(
@@ -103,20 +112,37 @@ def _step(
 ) -> tuple[np.ndarray, float]:
     """The step to the minimum of the quadratic model, and the gain it promises."""
     g = gradient + penalty.l2 * penalty.mask * w
-    H = H + np.diag(penalty.l2 * penalty.mask)
-    if gauge is not None:
-        H = H + gauge * (np.trace(H) / len(H))
-    H[np.diag_indices_from(H)] += 1e-14 * np.trace(H) / len(H)
+    H = definite(H + np.diag(penalty.l2 * penalty.mask), gauge)
     if penalty.l1:
         target, _ = lasso_quadratic(H, H @ w - g, penalty.l1 * penalty.mask, w, tol=1e-13, max_sweeps=5_000)
         step = target - w
         model = g @ step + 0.5 * step @ H @ step
         return step, float(penalty.absolute(w) - penalty.absolute(target) - model)
+    size = np.sqrt(np.diag(H))
+    size[size == 0] = 1.0
+    H, g = H / size[:, None] / size, g / size
+    H[np.diag_indices_from(H)] = 1.0
     try:
-        step = -scipy.linalg.solve(H, g, assume_a="pos")
+        step = -scipy.linalg.cho_solve((scipy.linalg.cholesky(H), False), g)
     except scipy.linalg.LinAlgError:
         step = -np.linalg.pinv(H, hermitian=True) @ g
-    return step, float(-0.5 * g @ step)
+    return step / size, float(-0.5 * g @ step)
+
+
+def definite(H: np.ndarray, gauge: np.ndarray | None) -> np.ndarray:
+    """Matrices of second derivatives (..., size, size) made positive definite, but for rounding.
+
+    What is added to each diagonal entry is a share of that entry, and along the gauge one of those that it
+    connects, so the units of the parameters do not matter.
+    """
+    H = H.copy()
+    diagonal = np.arange(H.shape[-1])
+    if gauge is not None:
+        connected = gauge > 0
+        mean = np.einsum("...jj->...j", H) @ connected / connected.sum(axis=0)
+        H += gauge * mean[..., None, :]
+    H[..., diagonal, diagonal] *= 1 + 1e-14
+    return H
 
 
 def _shorten(

@@ -8,7 +8,7 @@ curvature serves badly gets its own from the next pass.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -17,6 +17,8 @@ from outgrow.engine.folded import FoldedView
 from outgrow.engine.matrix import Block
 from outgrow.ml.linear.descent import lasso_quadratics
 from outgrow.ml.linear.likelihoods import Likelihoods, Sums
+from outgrow.ml.linear.newton import definite
+from outgrow.ml.linear.offsets import Offsets
 
 THIN = 16
 THIN_ROWS = 4_000
@@ -76,18 +78,36 @@ class Minima:
 
 
 def newton_many(rows: FoldedView, likelihoods: Likelihoods, penalties: Penalties, folds: np.ndarray, *,
-                tol: float, max_iter: int, scale: float = 1.0) -> Minima:  # fmt: skip
+                tol: float, max_iter: int) -> tuple[Minima, Offsets]:  # fmt: skip
     """Minimise the loss over each candidate's fold plus its penalty, starting from zero.
 
     Parameters
     ----------
     folds : the fold of each candidate.
-    scale : how many rows each row stands for.
+
+    Returns
+    -------
+    minima : those of features without their offsets.
+    offsets : what was subtracted from the features of all candidates.
     """
+    some = rows.view.thinned(THIN) if _thins(rows, likelihoods) else rows.view
+    offsets = Offsets.of(some, intercept=likelihoods.intercept)
+    shifted = replace(rows, view=offsets.apply(rows.view))
+    return _minima(shifted, likelihoods, penalties, folds, tol=tol, max_iter=max_iter), offsets
+
+
+def _thins(rows: FoldedView, likelihoods: Likelihoods) -> bool:
+    """Whether there are so many rows that a part of them tells where to begin."""
+    return rows.view.rows // THIN >= max(THIN_ROWS, 20 * likelihoods.size)
+
+
+def _minima(rows: FoldedView, likelihoods: Likelihoods, penalties: Penalties, folds: np.ndarray, *,
+            tol: float, max_iter: int, scale: float = 1.0) -> Minima:  # fmt: skip
+    """The minima where each row stands for `scale` rows."""
     found = Minima.start(len(folds), likelihoods.size)
-    if rows.view.rows // THIN >= max(THIN_ROWS, 20 * likelihoods.size):
+    if _thins(rows, likelihoods):
         thin = rows.thinned(THIN)
-        rough = newton_many(
+        rough = _minima(
             thin, likelihoods, penalties, folds, tol=_ROUGH, max_iter=max_iter, scale=scale * THIN
         )
         good = rough.converged
@@ -217,11 +237,12 @@ def _steps(H: np.ndarray, gradients: np.ndarray, gauge: np.ndarray | None, penal
     g, H = gradients + ridge * w, H.copy()
     diagonal = np.arange(H.shape[1])
     H[:, diagonal, diagonal] += ridge
-    mean = np.trace(H, axis1=1, axis2=2) / len(diagonal)
-    if gauge is not None:
-        H += gauge * mean[:, None, None]
-    H[:, diagonal, diagonal] += 1e-14 * mean[:, None]
-    steps = -_solve(H, g)
+    H = definite(H, gauge)
+    size = np.sqrt(np.maximum(H[:, diagonal, diagonal], 0.0))
+    size[size == 0] = 1.0
+    scaled = H / size[:, :, None] / size[:, None, :]
+    scaled[:, diagonal, diagonal] = 1.0
+    steps = -_solve(scaled, g / size) / size
     gains = -0.5 * np.einsum("ci,ci->c", g, steps)
     lasso = penalties.l1[which] > 0
     if lasso.any():

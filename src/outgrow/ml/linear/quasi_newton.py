@@ -13,27 +13,33 @@ from outgrow.ml.linear.newton import Minimum, Penalty
 
 
 def quasi_newton(
-    view: MatrixView, likelihood: Likelihood, penalty: Penalty, *, tol: float, max_iter: int
-) -> Minimum:
+    view: MatrixView, likelihood: Likelihood, penalty: Penalty, spread: np.ndarray, *, tol: float,
+    max_iter: int,
+) -> Minimum:  # fmt: skip
     """Minimise the loss over all rows plus the penalty, starting from zero.
+
+    The parameters of features are counted in units of 1 / `spread`, of shape (features,), by which they all
+    bend the loss about alike.
 
     An absolute penalty is handled by splitting each parameter into two of at least zero, whose difference it
     is: the penalty is then linear, and L-BFGS-B (Byrd et al. 1995) keeps the bounds.
     """
     size, steps = likelihood.size, 0
+    unit = _units(likelihood, penalty, spread, view.rows)
 
-    def objective(w: np.ndarray) -> tuple[float, np.ndarray]:
+    def objective(scaled: np.ndarray) -> tuple[float, np.ndarray]:
         nonlocal steps
+        w = scaled * unit
         sums = view.reduce(lambda block: likelihood.gradient(block, w))
         steps += 1
         value = float(sums[0]) + 0.5 * penalty.l2 * float((w * penalty.mask) @ w)
         view.run.tell("step", steps, loss=value)
-        return value / view.rows, (sums[1:] + penalty.l2 * penalty.mask * w) / view.rows
+        return value / view.rows, (sums[1:] + penalty.l2 * penalty.mask * w) * unit / view.rows
 
     def split(pair: np.ndarray) -> tuple[float, np.ndarray]:
         up, down = pair[:size], pair[size:]
         value, gradient = objective(up - down)
-        linear = penalty.l1 * penalty.mask / view.rows
+        linear = penalty.l1 * penalty.mask * unit / view.rows
         return value + float(linear @ (up + down)), np.concatenate([gradient + linear, linear - gradient])
 
     options: Any = {
@@ -56,4 +62,14 @@ def quasi_newton(
     else:
         found = minimize(objective, np.zeros(size), jac=True, method="L-BFGS-B", options=options)
         w = found.x
-    return Minimum(w, float(found.fun) * view.rows, steps, bool(found.success))
+    return Minimum(w * unit, float(found.fun) * view.rows, steps, bool(found.success))
+
+
+def _units(likelihood: Likelihood, penalty: Penalty, spread: np.ndarray, rows: int) -> np.ndarray:
+    """The unit of each parameter: the inverse root of about how much it bends the mean loss and penalty."""
+    bend = np.ones(
+        (likelihood.size // (len(spread) + likelihood.intercept), len(spread) + likelihood.intercept)
+    )
+    bend[:, : len(spread)] = spread**2
+    bend = bend.ravel() + 4 * penalty.l2 * penalty.mask / rows
+    return 1 / np.sqrt(np.where(bend > 0, bend, 1.0))
