@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 from sklearn.base import clone, is_classifier, is_clusterer, is_regressor
+from sklearn.utils.metaestimators import available_if
 
 from outgrow.data.batch import Batch, Matrix, is_numeric, is_sparse, matrix_columns
 from outgrow.engine.matrix import MatrixSpec, build_blocks
@@ -123,8 +124,15 @@ class ForeignRegressor(_ForeignModel, Regressor):
     """A regressor of scikit-learn."""
 
 
+def _has_probabilities(adapter: Foreign) -> bool:
+    return hasattr(adapter.estimator, "predict_proba")
+
+
 class ForeignClassifier(_ForeignModel, Classifier):
-    """A classifier of scikit-learn."""
+    """A classifier of scikit-learn; without probabilities it cannot be evaluated, but it has a score."""
+
+    evaluate = available_if(_has_probabilities)(Classifier.evaluate)
+    predict_proba = available_if(_has_probabilities)(Classifier.predict_proba)
 
 
 class ForeignClusterer(_ForeignModel, Clusterer):

@@ -314,6 +314,10 @@ class Pipeline(Estimator):
         """Accuracy of a classifier, R2 of a regressor; the last step's own score where it has neither."""
         if y is None or not hasattr(self, "evaluate"):
             extra = {} if sample_weight is None else {"sample_weight": sample_weight}
+            if isinstance(y, str):
+                raise ParameterError(
+                    f"A {type(self.model).__name__} is scored on arrays, not by the name {y!r}."
+                )
             last = self.step_items[-1][1]
             return float(last.score(self[:-1].transform(X) if len(self) > 1 else X, y, **extra))
         scores = self.evaluate(X, y, sample_weight)
