@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import multiprocessing
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -98,3 +101,29 @@ def test_a_forked_child_learns_and_answers() -> None:
         asked = [pool.apply_async(model.predict, (X[:3],)), pool.apply_async(learn, (model, X, y))]
         answers = [np.asarray(each.get(60)) for each in asked]
     assert np.allclose(answers, [model.predict(X[:3])] * 2, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "model", [*REGRESSORS[:1], og.RandomForestRegressor(n_estimators=6, max_samples=1.0)], ids=str
+)
+def test_zero_is_a_number_and_no_missing_value_beside_sparse_columns(model: Any, tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    x = random.choice([-1.0, 0.0, 1.0, np.nan], 600)
+    y = np.select([x == 0, np.isnan(x)], [5.0, 50.0], x)
+    table = pa.table({"x": pa.array(x, from_pandas=True), "w": random.choice(list("abcdefgh"), 600), "y": y})
+    pipe = og.Pipeline(
+        [og.OneHotEncoder(columns=["w"]), model.__class__(**{**model.get_params(), "n_estimators": 60})]
+    )
+    pipe.fit(table, "y")
+    assert pipe[-1].zeros_absent_
+    rows = pa.table({"x": pa.array([-1.0, 0.0, 1.0, None, 0.001]), "w": ["a"] * 5})
+    answers = pipe.predict(rows)["prediction"].to_numpy()
+    assert np.allclose(answers[:4], [-1, 5, 1, 50], rtol=0, atol=0.6)
+    assert answers[4] == answers[1]
+    pipe.save(tmp_path / "model")
+    assert og.load(tmp_path / "model").predict(rows)["prediction"].to_numpy().tolist() == answers.tolist()
+    pipe.to_onnx(tmp_path / "model.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    inputs = {"x": rows["x"].to_numpy()[:, None], "w": np.array([["a"]] * 5)}
+    assert np.allclose(session.run(["prediction"], inputs)[0].ravel(), answers, rtol=1e-6)
+    assert np.allclose(pipe.to_sklearn().predict(rows.to_pandas()), answers, rtol=1e-6)

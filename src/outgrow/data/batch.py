@@ -342,13 +342,20 @@ def _sparse(columns: Sequence[Column], dtype: Any) -> sp.csr_array:
     parts: list[Any] = []
     for dense, group in _runs(columns):
         if dense:
-            rows = len(group[0])
-            parts.append(sp.csr_array(_dense(group, rows, dtype)))
+            parts.append(stored(_dense(group, len(group[0]), dtype)))
         else:
             parts.extend(
                 column.values.astype(dtype, copy=False) for column in group if isinstance(column, Matrix)
             )
     return parts[0] if len(parts) == 1 else sp.hstack(parts, format="csr")
+
+
+def stored(values: np.ndarray) -> sp.csr_array:
+    """A dense matrix as CSR that stores its zeros too: they are numbers, where others are but absent."""
+    rows, width = values.shape
+    indices = np.tile(np.arange(width, dtype=np.int32), rows)
+    ends = np.arange(rows + 1, dtype=np.int64) * width
+    return sp.csr_array((np.ascontiguousarray(values).ravel(), indices, ends), shape=values.shape)
 
 
 def _runs(columns: Sequence[Column]) -> list[tuple[bool, list[Column]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from numbers import Integral, Real
 from typing import Any
@@ -38,6 +39,7 @@ class TreeModel(Model):
     categories_: dict[str, list[Any]]
     booster_bytes_: bytes
     zeros_absent_: bool
+    zeros_: np.ndarray | None = None
     n_features_: int
     feature_importances_: np.ndarray
     _booster: Any
@@ -53,6 +55,7 @@ class TreeModel(Model):
         self.categories_ = _learn_categories(shard, names) if names else {}
         shard = shard.transformed(self._coded, encoded=True) if names else shard
         self._kinds = self._kinds_of(shard.example, task) if names else None
+        self.zeros_ = _numbers_among_sparse(shard.example, task)
         super()._fit_shard(shard, task, last=last)
 
     def _matrix(self, batch: Batch) -> Any:
@@ -74,7 +77,7 @@ class TreeModel(Model):
 
     def _grow(self, view: MatrixView, plan: Plan) -> Grown:
         """Grow trees, and keep them as what was learned."""
-        grown = grow(view, plan)
+        grown = grow(view, replace(plan, numbers=self.zeros_))
         self.booster_bytes_ = grown.content
         self.zeros_absent_ = grown.zeros_absent
         self.n_features_ = view.width
@@ -90,7 +93,7 @@ class TreeModel(Model):
         self._booster = restored(self.booster_bytes_)
 
     def _ask(self, X: Any) -> np.ndarray:
-        return answers(self._booster, X, zeros_absent=self.zeros_absent_)
+        return answers(self._booster, X, zeros_absent=self.zeros_absent_, numbers=self.zeros_)
 
     def _shape(self, width: int, max_depth: int | None, max_bins: int) -> dict[str, Any]:
         """The parameters of XGBoost for depth and bins."""
@@ -204,6 +207,16 @@ def codes(column: Column, values: list[Any]) -> pa.Array:
 
 def _weights(block: Block) -> np.ndarray:
     return np.ones(len(block)) if block.weight is None else block.weight
+
+
+def _numbers_among_sparse(example: Batch, task: Task) -> np.ndarray | None:
+    """Of which features a zero is a number even in sparse rows; None where there are no sparse columns."""
+    columns = [example[name] for name in task.features(example)]
+    sparse = [isinstance(column, Matrix) and column.sparse for column in columns]
+    if not any(sparse) or all(sparse):
+        return None
+    widths = [column.width if isinstance(column, Matrix) else 1 for column in columns]
+    return np.repeat(~np.array(sparse), widths)
 
 
 def _is_text(column: Column) -> bool:

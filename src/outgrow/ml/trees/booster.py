@@ -5,7 +5,8 @@ block by block, so no second copy of them is made. Dense blocks go as Arrow colu
 faster than matrices. Sparse blocks go as they are, and an entry that is zero is then *absent*: XGBoost sends
 absent entries to the better side of each split, as it does missing values. That is several times faster on
 one-hot columns than the same numbers dense. A model that learned from sparse rows (`zeros_absent_`) drops the
-zeros of any row it is asked about, so sparse and dense rows get the same answers.
+zeros of any row it is asked about, so sparse and dense rows get the same answers. Columns of numbers that
+came to stand beside sparse ones keep their zeros: those are stored, and no missing values.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ import pyarrow as pa
 import scipy.sparse as sp
 
 from outgrow._optional import optional
-from outgrow.data.batch import Matrix, is_sparse, matrix_columns
+from outgrow.data.batch import Matrix, is_sparse, matrix_columns, stored
 from outgrow.data.hashing import unit
 from outgrow.engine.events import heard
 from outgrow.engine.matrix import Block, MatrixView
@@ -81,7 +82,10 @@ class Part:
         return np.concatenate(parts) if parts else np.zeros(0, dtype=np.uint64)
 
     def _fields(self, block: Block) -> dict[str, Any]:
-        fields = {"data": as_columns(block.X, self.zeros_absent), "label": self.plan.label(block)}
+        fields = {
+            "data": as_columns(block.X, self.zeros_absent, self.plan.numbers),
+            "label": self.plan.label(block),
+        }
         if block.weight is not None:
             fields["weight"] = block.weight
         if self.plan.kinds is not None:
@@ -93,20 +97,23 @@ class Part:
         return Block(np.zeros((0, self.view.width), order="F"), np.zeros(0, dtype=np.intp))
 
 
-def as_columns(X: Any, zeros_absent: bool) -> Any:
+def as_columns(X: Any, zeros_absent: bool, numbers: np.ndarray | None) -> Any:
     """A matrix as XGBoost reads it fastest when it learns."""
     if zeros_absent:
-        return without_zeros(X)
+        return without_zeros(X, numbers)
     return pa.table(matrix_columns(X, [f"f{j}" for j in range(X.shape[1])]))
 
 
-def without_zeros(X: Any) -> Any:
-    """A matrix as CSR of the class XGBoost knows, in which nothing stored is zero."""
-    rows = sp.csr_matrix(X)
-    if rows.nnz and not rows.data.all():
-        rows = rows.copy()
-        rows.eliminate_zeros()
-    return rows
+def without_zeros(X: Any, numbers: np.ndarray | None = None) -> Any:
+    """A matrix as CSR of the class XGBoost knows; zeros are stored for features that are `numbers` alone."""
+    rows = sp.csr_matrix(X if is_sparse(X) or numbers is None else stored(X))
+    if rows.data.all():
+        return rows
+    kept = rows.data != 0
+    if numbers is not None:
+        kept |= numbers[rows.indices]
+    ends = np.concatenate([[0], np.cumsum(kept)])[rows.indptr]
+    return sp.csr_matrix((rows.data[kept], rows.indices[kept], ends), shape=rows.shape)
 
 
 def grow(view: MatrixView, plan: Plan) -> Grown:
@@ -160,7 +167,7 @@ def _bins(run: Run, plan: Plan, sample: SampledRows, zeros_absent: bool) -> Any:
     """A matrix of the sampled rows, whose bins all others take; made before the ranks join, alike on each."""
     X, weight = sample.matrix()
     if zeros_absent:
-        X = without_zeros(X)
+        X = without_zeros(X, plan.numbers)
     if plan.kinds is not None:
         X = with_all_categories(X, plan.kinds, sample.highest)
         weight = np.concatenate([weight, np.full(X.shape[0] - len(weight), weight.mean())])
@@ -315,7 +322,9 @@ def _watched(view: MatrixView, plan: Plan, zeros_absent: bool) -> Any:
     assert view.watch is not None
 
     def make() -> Any:
-        parts = [without_zeros(block.X) if zeros_absent else block.X for block in watched.blocks()]
+        parts = [
+            without_zeros(block.X, plan.numbers) if zeros_absent else block.X for block in watched.blocks()
+        ]
         rows = sp.vstack(parts, format="csr") if is_sparse(parts[0]) else np.concatenate(parts)
         return optional("xgboost", "trees").DMatrix(
             rows,
@@ -424,12 +433,12 @@ def restored(content: bytes) -> Any:
         return booster({"nthread": 1, "verbosity": 0}, model_file=bytearray(content))
 
 
-def answers(booster: Any, X: Any, *, zeros_absent: bool) -> np.ndarray:
+def answers(booster: Any, X: Any, *, zeros_absent: bool, numbers: np.ndarray | None = None) -> np.ndarray:
     """What the trees say of each row: float64 of shape (rows,) or (rows, outputs).
 
     Large batches are answered on all threads, small ones on that of the caller.
     """
-    rows: Any = without_zeros(X) if zeros_absent else X
+    rows: Any = without_zeros(X, numbers) if zeros_absent else X
     if is_sparse(X) and not zeros_absent:
         rows = Matrix(X, ()).values.toarray()
 

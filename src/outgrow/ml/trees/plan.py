@@ -30,6 +30,7 @@ class Plan:
     sample : share of the rows that each tree sees, chosen by their hashes.
     apart : the trees learn apart from each other, as those of a forest do, and their mean is the answer.
     kinds : 'q' or 'c' (a category) of each feature, or None for all numbers.
+    numbers : whether a zero of each feature is a number even in sparse rows, or None for no feature.
     held_out : share of the rows that only watch, chosen by their hash; 0 for none.
     patience : rounds without gain on those rows after which to stop.
     seed : of the choice of rows.
@@ -45,6 +46,7 @@ class Plan:
     sample: float = 1.0
     apart: bool = False
     kinds: tuple[str, ...] | None = None
+    numbers: np.ndarray | None = None
     held_out: float = 0.0
     patience: int = 0
     seed: int = 0

@@ -108,7 +108,10 @@ def _numbers(model: TreeModel, table: Table) -> str:
     X = graph.finite(table.with_columns(none).matrix(model.features_, who), who, missing=True)
     if not model.zeros_absent_:
         return X
-    return graph.node("Where", graph.node("Equal", X, graph.constant(0.0)), graph.constant(np.nan), X)
+    absent = graph.node("Equal", X, graph.constant(0.0))
+    if model.zeros_ is not None:
+        absent = graph.node("And", absent, graph.constant(~model.zeros_[None, :]))
+    return graph.node("Where", absent, graph.constant(np.nan), X)
 
 
 def _sets(forest: Forest) -> Sets:

@@ -78,7 +78,12 @@ def _features(model: Model, flow: Flow) -> Flow:
     if not model.zeros_absent_:
         return flow
     absent = FunctionTransformer(sp.csr_matrix, accept_sparse=True)
-    return Flow(flow.columns, False, flow.width, [*flow.steps, ("zeros_absent", absent)])
+    steps = [("zeros_absent", absent)]
+    if model.zeros_ is not None:  # what is no zero yet is stored, and becomes one as float32
+        dense = FunctionTransformer(sp.csr_matrix.toarray, accept_sparse=True)
+        number = FunctionTransformer(partial(np.add, np.where(model.zeros_, 1e-300, 0.0)[None, :]))
+        steps = [("sparse", absent), ("dense", dense), ("zeros_stored", number), *steps]
+    return Flow(flow.columns, False, flow.width, [*flow.steps, *steps])
 
 
 def _in_order(names: list[str], flow: Flow, trees: TreeModel | None = None) -> Flow:
