@@ -19,9 +19,11 @@ from outgrow.ml.base import Clusterer
 from outgrow.ml.candidates import Candidate, side_by_side_fits, usable
 from outgrow.ml.cluster.lloyd import Walk, lloyd
 from outgrow.ml.cluster.nearest import ALIKE, Centers
-from outgrow.ml.cluster.seeding import scalable_start
+from outgrow.ml.cluster.seeding import first_rows, sampled_rows, scalable_start
 from outgrow.ml.inputs import is_lazy
 from outgrow.stats.moments import Moments
+
+STARTS = ("k-means||", "k-means++", "random")
 
 
 class KMeans(TransformerMixin, Clusterer):
@@ -34,11 +36,14 @@ class KMeans(TransformerMixin, Clusterer):
     Parameters
     ----------
     n_clusters : how many clusters.
-    init : 'k-means||', or the first centers, of shape (n_clusters, n_features).
-    n_init : how often to start anew; the best run counts.
+    init : 'k-means||', for which 'k-means++' is another name here; 'random' for rows that hashes choose; the
+        first centers, of shape (n_clusters, n_features); or a function that makes them of
+        `(X, n_clusters, random_state)`, where X are 2,000 rows a cluster, or all, ordered by their hashes.
+    n_init : how often to start anew; the best run counts. 'auto' is once.
     max_iter : most iterations of a run.
     tol : stop when the centers move, in summed squares, by no more than this share of the mean variance.
     random_state : another number starts elsewhere. The start depends on it and on the rows alone.
+    verbose, copy_x, algorithm : accepted as in scikit-learn, without effect.
 
     Attributes
     ----------
@@ -55,17 +60,33 @@ class KMeans(TransformerMixin, Clusterer):
     [0.1, 9.1]
     """
 
+    without_effect = ("verbose", "copy_x", "algorithm")
+
     _samples = True
     fusable = ("n_clusters", "init", "n_init", "random_state")
 
-    def __init__(self, n_clusters: int = 8, *, init: Any = "k-means||", n_init: int = 1, max_iter: int = 300,
-                 tol: float = 1e-4, random_state: Any = None) -> None:  # fmt: skip
+    def __init__(
+        self,
+        n_clusters: int = 8,
+        *,
+        init: Any = "k-means||",
+        n_init: int | str = 1,
+        max_iter: int = 300,
+        tol: float = 1e-4,
+        verbose: int = 0,
+        random_state: Any = None,
+        copy_x: bool = True,
+        algorithm: str = "lloyd",
+    ) -> None:
         self.n_clusters = n_clusters
         self.init = init
         self.n_init = n_init
         self.max_iter = max_iter
         self.tol = tol
+        self.verbose = verbose
         self.random_state = random_state
+        self.copy_x = copy_x
+        self.algorithm = algorithm
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Learn from rows; `y` names a column of X to leave out, otherwise it is ignored."""
@@ -78,6 +99,12 @@ class KMeans(TransformerMixin, Clusterer):
         """Distances to the centers, of shape (rows, clusters)."""
         return self._respond(X, "transform")
 
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """The negated sum of the squared distances of an array's rows to their centers."""
+        nearest = np.min(self.transform(X), axis=1) ** 2
+        weight = 1.0 if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
+        return -float(np.sum(nearest * weight))
+
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Names of the columns that `transform` gives."""
         check_is_fitted(self)
@@ -85,13 +112,18 @@ class KMeans(TransformerMixin, Clusterer):
 
     def _check_parameters(self) -> None:
         check.integer(self, "n_clusters", low=1)
-        check.integer(self, "n_init", low=1)
+        if not isinstance(self.n_init, str):
+            check.integer(self, "n_init", low=1)
+        else:
+            check.one_of(self, "n_init", ["auto"])
         check.integer(self, "max_iter", low=1)
         check.number(self, "tol", low=0)
         check.random_state(self)
-        if isinstance(self.init, str) and self.init != "k-means||":
+        check.one_of(self, "algorithm", ["lloyd", "elkan"])
+        if isinstance(self.init, str) and self.init not in STARTS:
             raise ParameterError(
-                f"KMeans(init={self.init!r}): init must be 'k-means||' or an array of centers."
+                f"KMeans(init={self.init!r}): init must be one of {', '.join(map(repr, STARTS))}, "
+                "an array of centers, or a function that makes them."
             )
 
     def _learn(self, view: MatrixView) -> None:
@@ -134,13 +166,24 @@ class KMeans(TransformerMixin, Clusterer):
         slack, seed = self.tol * float(moments.variance().mean()), check.seed(self.random_state)
         return [
             Walk(fold, self._start(view, moments, run, seed), moments.mean, slack, self.max_iter)
-            for run in range(self.n_init if isinstance(self.init, str) else 1)
+            for run in range(self._runs())
         ]
 
+    def _runs(self) -> int:
+        """How often it starts anew: once from centers that are given."""
+        many = isinstance(self.init, str) or callable(self.init)
+        return int(self.n_init) if many and not isinstance(self.n_init, str) else 1
+
     def _start(self, view: MatrixView, moments: Moments, run: int, seed: int) -> np.ndarray:
+        seed += 7919 * run
         if isinstance(self.init, str):
-            return scalable_start(view, self.n_clusters, moments, seed + 7919 * run)
-        centers = np.array(self.init, dtype=np.float64)
+            start = first_rows if self.init == "random" else partial(scalable_start, moments=moments)
+            return start(view, self.n_clusters, seed=seed)
+        made = self.init
+        if callable(made):
+            rows = sampled_rows(view, self.n_clusters, seed)
+            made = made(rows, self.n_clusters, random_state=np.random.RandomState(seed % 2**32))
+        centers = np.array(made, dtype=np.float64)
         if centers.shape != (self.n_clusters, view.width):
             raise ParameterError(
                 f"init has shape {centers.shape}; {(self.n_clusters, view.width)} is needed."

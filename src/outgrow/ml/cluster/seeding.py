@@ -67,7 +67,7 @@ def scalable_start(view: MatrixView, clusters: int, moments: Moments, seed: int)
     origin = moments.mean
     part = view.sampled(ROWS_PER_CLUSTER * clusters / max(1, view.rows), seed)
     part = part if part.rows >= 10 * clusters else view
-    first = part.reduce(lambda block: _least_hash(block, seed))
+    first = part.reduce(lambda block: _least_hashes(block, 1, seed))
     found = FoundRows(first.rows, first.key)
     nothing = NOTHING * float(moments.m2.sum())
     for turn in range(ROUNDS):
@@ -82,6 +82,20 @@ def scalable_start(view: MatrixView, clusters: int, moments: Moments, seed: int)
     return _plus_plus(found.rows, weights, clusters, np.random.default_rng(seed))
 
 
+def sampled_rows(view: MatrixView, clusters: int, seed: int) -> np.ndarray:
+    """About 2,000 rows for each cluster, or all, in the order of their hashes."""
+    part = view.sampled(ROWS_PER_CLUSTER * clusters / max(1, view.rows), seed)
+    found = part.reduce(lambda block: FoundRows(_dense(block.X), block.hashes(seed)))
+    rows: np.ndarray = found.rows[np.argsort(found.key, kind="stable")]
+    return rows
+
+
+def first_rows(view: MatrixView, clusters: int, seed: int) -> np.ndarray:
+    """The rows of the least hashes, of those that weigh something."""
+    rows = view.reduce(lambda block: _least_hashes(block, clusters, seed)).rows
+    return np.resize(rows, (clusters, view.width))
+
+
 def farthest_rows(view: MatrixView, centers: np.ndarray, origin: np.ndarray, many: int) -> np.ndarray:
     """The rows farthest from their centers: new places for centers without rows."""
 
@@ -94,11 +108,11 @@ def farthest_rows(view: MatrixView, centers: np.ndarray, origin: np.ndarray, man
     return rows if len(rows) == many else np.resize(rows, (many, rows.shape[1]))
 
 
-def _least_hash(block: Block, seed: int) -> TopRows:
-    """The row with the least hash: the same first center on any partitioning."""
+def _least_hashes(block: Block, many: int, seed: int) -> TopRows:
+    """The rows with the least hashes: the same first centers on any partitioning."""
     key = block.hashes(seed)
     weighs = np.ones(len(block)) if block.weight is None else (block.weight > 0).astype(np.float64)
-    return TopRows.of(1, weighs, block, key)
+    return TopRows.of(many, weighs, block, key)
 
 
 def _total(view: MatrixView, centers: np.ndarray, origin: np.ndarray) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from numbers import Integral, Real
@@ -10,13 +10,15 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from sklearn.utils.validation import check_is_fitted
 
 from outgrow.data.batch import Batch, Column, Matrix, is_categorical
 from outgrow.engine.matrix import Block, MatrixView
 from outgrow.engine.shard import Shard
 from outgrow.errors import DataError, ParameterError
 from outgrow.ml.base import Classifier, Model, Regressor, Task
-from outgrow.ml.trees.booster import answers, cached_nodes, grow, restored
+from outgrow.ml.inputs import collect, open_rows
+from outgrow.ml.trees.booster import answers, as_asked, cached_nodes, grow, leaves, restored
 from outgrow.ml.trees.checks import check_booster
 from outgrow.ml.trees.plan import Grown, Plan
 from outgrow.ml.trees.target import Target
@@ -93,7 +95,24 @@ class TreeModel(Model):
         self._booster = restored(self.booster_bytes_)
 
     def _ask(self, X: Any) -> np.ndarray:
-        return answers(self._booster, X, zeros_absent=self.zeros_absent_, numbers=self.zeros_)
+        return answers(self._booster, self._asked(X))
+
+    def _asked(self, X: Any) -> Any:
+        return as_asked(X, self.zeros_absent_, self.zeros_)
+
+    def apply(self, X: Any) -> np.ndarray:
+        """The leaf of each tree in which each row of an array or a table ends, of shape (rows, trees)."""
+        check_is_fitted(self)
+        found: np.ndarray = collect(
+            open_rows(self, X), lambda batch: leaves(self._booster, self._asked(self._matrix(batch)))
+        )
+        return found
+
+    def _staged(self, X: Any, rounds: int) -> Iterator[np.ndarray]:
+        """What the trees of the first round, of the first two, ... say of the rows of an array or a table."""
+        check_is_fitted(self)
+        rows = self._asked(collect(open_rows(self, X), self._matrix))
+        return (answers(self._booster, rows, end) for end in range(1, rounds + 1))
 
     def _shape(self, width: int, max_depth: int | None, max_bins: int) -> dict[str, Any]:
         """The parameters of XGBoost for depth and bins."""

@@ -433,17 +433,22 @@ def restored(content: bytes) -> Any:
         return booster({"nthread": 1, "verbosity": 0}, model_file=bytearray(content))
 
 
-def answers(booster: Any, X: Any, *, zeros_absent: bool, numbers: np.ndarray | None = None) -> np.ndarray:
-    """What the trees say of each row: float64 of shape (rows,) or (rows, outputs).
+def as_asked(X: Any, zeros_absent: bool, numbers: np.ndarray | None) -> Any:
+    """A matrix as the trees of a booster are asked about it."""
+    if zeros_absent:
+        return without_zeros(X, numbers)
+    return Matrix(X, ()).values.toarray() if is_sparse(X) else X
+
+
+def answers(booster: Any, rows: Any, rounds: int = 0) -> np.ndarray:
+    """What the trees of the first rounds (0: of all) say of each row: float64, (rows,) or (rows, outputs).
 
     Large batches are answered on all threads, small ones on that of the caller.
     """
-    rows: Any = without_zeros(X, numbers) if zeros_absent else X
-    if is_sparse(X) and not zeros_absent:
-        rows = Matrix(X, ()).values.toarray()
 
     def answer(start: int) -> np.ndarray:
-        return booster.inplace_predict(rows[start : start + PREDICT_ROWS], validate_features=False)
+        part = rows[start : start + PREDICT_ROWS]
+        return booster.inplace_predict(part, iteration_range=(0, rounds), validate_features=False)
 
     starts = range(0, max(1, rows.shape[0]), PREDICT_ROWS)
     threads = min(len(starts), int(os.environ.get("OUTGROW_THREADS", 0)) or len(os.sched_getaffinity(0)))
@@ -451,6 +456,13 @@ def answers(booster: Any, X: Any, *, zeros_absent: bool, numbers: np.ndarray | N
         return np.concatenate(list(map(answer, starts))).astype(np.float64)
     with ThreadPoolExecutor(threads) as pool:
         return np.concatenate(list(pool.map(answer, starts))).astype(np.float64)
+
+
+def leaves(booster: Any, rows: Any) -> np.ndarray:
+    """The leaf of each tree in which each row ends, of shape (rows, trees)."""
+    matrix = optional("xgboost", "trees").DMatrix(rows, nthread=1)
+    found: np.ndarray = booster.predict(matrix, pred_leaf=True, strict_shape=True, validate_features=False)
+    return found.reshape(len(found), -1).astype(np.int32)
 
 
 def _total_gains(booster: Any, width: int) -> np.ndarray:

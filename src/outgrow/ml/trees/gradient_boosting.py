@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from outgrow.engine.matrix import MatrixView
+from outgrow.errors import ParameterError
 from outgrow.ml import parameters as check
 from outgrow.ml.trees.base import MaxFeatures, TreeClassifier, TreeModel, TreeRegressor
+from outgrow.ml.trees.constraints import interactions, monotone
 from outgrow.ml.trees.plan import Plan
 from outgrow.ml.weights import ClassWeight
 
@@ -29,6 +32,8 @@ class _Boosting(TreeModel):
     early_stopping: bool
     validation_fraction: float
     n_iter_no_change: int
+    monotonic_cst: Any
+    interaction_cst: Any
     random_state: Any
 
     def _check_parameters(self) -> None:
@@ -72,6 +77,8 @@ class _Boosting(TreeModel):
 
     def _growth(self, width: int, seed: int) -> dict[str, Any]:
         return {
+            **monotone(self.monotonic_cst, self.features_, width),
+            **interactions(self.interaction_cst, width),
             "learning_rate": float(self.learning_rate),
             "colsample_bynode": self._share_of_features(width),
             "min_child_weight": float(self.min_child_weight),
@@ -92,8 +99,8 @@ class GradientBoostingClassifier(_Boosting, TreeClassifier):
     side of each split. Columns of text are categories, split into two sets; categories not seen at fit count
     as missing. Features are kept as float32. In models that learn from sparse rows a zero counts as missing,
     which is several times faster on one-hot columns. The bins come from a sample of 200,000 rows that their
-    hashes choose, so they are the same on any partitioning; with `subsample` below 1 the rows of each tree
-    depend on which rank has which rows.
+    hashes choose, and so are the rows of each tree with `subsample` below 1: the same on any partitioning.
+    Weights whose mean is below 1 are scaled to mean 1, so that penalties and `min_child_weight` count rows.
 
     `max_depth=6` and the penalties are XGBoost's defaults, the rest of the names is that of scikit-learn's
     `HistGradientBoostingClassifier` and `GradientBoostingClassifier`. Spark MLlib's `GBTClassifier` has two
@@ -115,6 +122,10 @@ class GradientBoostingClassifier(_Boosting, TreeClassifier):
         kept.
     validation_fraction : share of the rows held out, chosen by the hash of their features.
     n_iter_no_change : rounds without gain after which to stop.
+    monotonic_cst : 1 for each feature with which predictions may only rise, -1 for those with which they may
+        only fall, 0 for others; or a dict of columns. None for no such feature.
+    interaction_cst : groups of feature numbers that may follow one another in a tree; the features in none
+        make one more. 'pairwise' and 'no_interactions' as in scikit-learn. None for any.
     class_weight : weight of each class, 'balanced' for the inverse of its frequency, None for 1.
     random_state : seed of the samples; None means 0.
 
@@ -157,6 +168,8 @@ class GradientBoostingClassifier(_Boosting, TreeClassifier):
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 10,
+        monotonic_cst: Any = None,
+        interaction_cst: Any = None,
         class_weight: ClassWeight = None,
         random_state: Any = None,
     ) -> None:
@@ -172,11 +185,18 @@ class GradientBoostingClassifier(_Boosting, TreeClassifier):
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
+        self.monotonic_cst = monotonic_cst
+        self.interaction_cst = interaction_cst
         self.class_weight = class_weight
         self.random_state = random_state
 
     def _learn(self, view: MatrixView) -> None:
         weights, totals = self._weigh_classes(view)
+        if self.monotonic_cst is not None and len(totals) > 2:
+            raise ParameterError(
+                "monotonic_cst says how the second of two classes may go; there are "
+                f"{len(totals)} classes. Leave it out."
+            )
         objective: dict[str, Any] = {"objective": "multi:softprob", "num_class": len(totals)}
         if len(totals) == 2:
             objective = {"objective": "binary:logistic", "base_score": float(totals[1] / totals.sum())}
@@ -184,6 +204,14 @@ class GradientBoostingClassifier(_Boosting, TreeClassifier):
 
     def _answer_predict_proba(self, X: Any) -> np.ndarray:
         return self._from_raw(self._ask(X))
+
+    def staged_predict_proba(self, X: Any) -> Iterator[np.ndarray]:
+        """The probabilities for an array or a table after the first round, the first two, ..."""
+        return map(self._from_raw, self._staged(X, self.n_iter_))
+
+    def staged_predict(self, X: Any) -> Iterator[np.ndarray]:
+        """The predictions for an array or a table after the first round, the first two, ..."""
+        return (self.classes_[shares.argmax(axis=1)] for shares in self.staged_predict_proba(X))
 
     def _from_raw(self, raw: np.ndarray) -> np.ndarray:
         if raw.ndim == 1:
@@ -213,6 +241,10 @@ class GradientBoostingRegressor(_Boosting, TreeRegressor):
         kept.
     validation_fraction : share of the rows held out, chosen by the hash of their features.
     n_iter_no_change : rounds without gain after which to stop.
+    monotonic_cst : 1 for each feature with which predictions may only rise, -1 for those with which they may
+        only fall, 0 for others; or a dict of columns. None for no such feature.
+    interaction_cst : groups of feature numbers that may follow one another in a tree; the features in none
+        make one more. 'pairwise' and 'no_interactions' as in scikit-learn. None for any.
     random_state : seed of the samples; None means 0.
 
     Attributes
@@ -253,6 +285,8 @@ class GradientBoostingRegressor(_Boosting, TreeRegressor):
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 10,
+        monotonic_cst: Any = None,
+        interaction_cst: Any = None,
         random_state: Any = None,
     ) -> None:
         self.n_estimators = n_estimators
@@ -267,6 +301,8 @@ class GradientBoostingRegressor(_Boosting, TreeRegressor):
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
+        self.monotonic_cst = monotonic_cst
+        self.interaction_cst = interaction_cst
         self.random_state = random_state
 
     def _learn(self, view: MatrixView) -> None:
@@ -281,6 +317,10 @@ class GradientBoostingRegressor(_Boosting, TreeRegressor):
 
     def _from_raw(self, raw: np.ndarray) -> np.ndarray:
         return raw * self.scale_ + self.offset_
+
+    def staged_predict(self, X: Any) -> Iterator[np.ndarray]:
+        """The predictions for an array or a table after the first round, the first two, ..."""
+        return map(self._from_raw, self._staged(X, self.n_iter_))
 
 
 def _index(block: Any) -> np.ndarray:

@@ -73,7 +73,8 @@ class RandomForestClassifier(_Forest, TreeClassifier):
     tree sees 63.2 % of the rows without replacement, which approximates a bootstrap sample. Splits are sought
     among `max_bins` bins. And with more than two classes each class has trees of its own, whose shares are
     normalised. Missing numbers, categories, sparse rows and several ranks are as in
-    `GradientBoostingClassifier`.
+    `GradientBoostingClassifier`. There is no `oob_score`, as of rows with equal features each tree sees a
+    share, so that none is left out of a tree, and no `warm_start`, as a fit is whole or not at all.
 
     Spark MLlib's `RandomForestClassifier` differs in names and defaults: `numTrees=20`, `maxDepth=5`,
     `maxBins=32`, `featureSubsetStrategy='auto'` (the root, as here), `subsamplingRate=1.0` with replacement,
