@@ -1,7 +1,8 @@
 """`python -m bench [CASE ...]`: outgrow beside its peers, with results in bench/results/.
 
 `python -m bench serve` does the same for servers, `python -m bench groups` for one model for each key, and
-`python -m bench search` for the search for settings.
+`python -m bench search` for the search for settings. `python -m bench strangers` sends hostile requests to a
+server.
 """
 
 from __future__ import annotations
@@ -27,6 +28,11 @@ def main() -> None:
         from bench import serving
 
         serving.main()
+        return
+    if sys.argv[1:2] == ["strangers"]:
+        from bench import strangers
+
+        strangers.main()
         return
     if sys.argv[1:2] == ["search"]:
         from bench import search

@@ -157,7 +157,7 @@ def parse_size(size: int | str) -> int:
     number = text.rstrip("KMGTIB")
     try:
         return int(float(number) * _UNITS[text[len(number) :] or "B"])
-    except (KeyError, ValueError):
+    except (KeyError, ValueError, OverflowError):
         raise ParameterError(f"{size!r} is not a size of memory. Write it like '512MiB' or '2GB'.") from None
 
 

@@ -8,6 +8,7 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 
 from outgrow.data.batch import Batch
+from outgrow.data.ipc import stream_batches
 from outgrow.errors import RowError
 from outgrow.serve.batch import VERSION
 from outgrow.serve.http.rows import RowReader, RowsError, decoded, msgspec, table_batch
@@ -77,7 +78,7 @@ def _lines(head: bytes, source: BinaryIO) -> Iterator[list[bytes]]:
 def _score_arrow(version: Version, source: Any, sink: BinaryIO, *, probabilities: bool) -> int:
     reader, count = RowReader(version.predictor.columns), 0
     writer = None
-    for found in pa.ipc.open_stream(source):
+    for found in stream_batches(source):
         try:
             batch = table_batch(reader, pa.Table.from_batches([found]))
         except RowsError as error:

@@ -52,6 +52,7 @@ class Deadlines:
         self._open: set[Deadline] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._fires = math.inf
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def within(self, seconds: float) -> Deadline:
         """A deadline for what the current task does in a `with` block."""
@@ -59,7 +60,7 @@ class Deadlines:
 
     def add(self, deadline: Deadline) -> None:
         self._open.add(deadline)
-        if deadline.due < self._fires:
+        if deadline.due < self._fires or self._loop is not asyncio.get_running_loop():
             self._arm(deadline.due)
 
     def drop(self, deadline: Deadline) -> None:
@@ -69,7 +70,8 @@ class Deadlines:
         if self._timer is not None:
             self._timer.cancel()
         self._fires = due
-        self._timer = asyncio.get_running_loop().call_at(due, self._look)
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._loop.call_at(due, self._look)
 
     def _look(self) -> None:
         """Cancel what is past its deadline, and come back for the next one."""

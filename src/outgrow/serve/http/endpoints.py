@@ -18,16 +18,23 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import pyarrow as pa
+
 from outgrow.data.batch import Batch
 from outgrow.serve.http import inference, invocations, plain
 from outgrow.serve.http.deployment import SHADOW, Deployment
+from outgrow.serve.http.isolated import DOORS
 from outgrow.serve.http.refusal import Headers, RefusedError, refusal
-from outgrow.serve.http.rows import Query, RowReader, table_batch
+from outgrow.serve.http.rows import Query, RowReader, arrow_batch, table_batch
 from outgrow.serve.http.scoring import Answers, Served
 from outgrow.serve.http.state import Share, State
 
 log = logging.getLogger("outgrow.serve")
 JSON = b"application/json"
+INLINE_BYTES = 64 << 10
+"""Larger bodies are not read on the event loop."""
+MADE = 8
+"""Bytes that may be made of an Arrow stream for each byte that a body may have."""
 _ID_LENGTH = 200
 _PATIENCE = b"x-request-timeout-ms"
 _PROCESS = secrets.token_hex(8)
@@ -47,6 +54,7 @@ class Asked:
     def __init__(self, scope: Scope) -> None:
         self.headers: Headers = dict(scope["headers"])
         self.body = b""
+        self.whole = True
         given = self.headers.get(b"x-request-id")
         self.id = given.decode("latin-1")[:_ID_LENGTH] if given else f"{_PROCESS}{next(_NUMBERS):x}"
 
@@ -87,6 +95,7 @@ class Predict:
 
     def __init__(self, state: State) -> None:
         self.state = state
+        self._most = MADE * state.settings.max_body
         self._meters: dict[tuple[str, int], tuple[Any, Any]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -99,12 +108,14 @@ class Predict:
                 with self.state.deadlines.within(self._patience(asked)):
                     deployment = await self._deployment(scope)
                     known = deployment.name
+                    asked.whole = False
                     asked.body = await self._body(receive, share)
+                    asked.whole = True
                     asked.check_encoding()
                     body, kind, headers = await self.reply(deployment, asked)
                 status = 200
             except Exception as error:
-                status, body, headers = refusal(error)
+                status, body, headers = refusal(error if asked.whole else _broken_off(error))
             headers[b"x-request-id"] = asked.id.encode("latin-1")
             await send_body(send, status, body, kind, headers)
         self._note(known, status, time.perf_counter() - began, scope, asked)
@@ -113,17 +124,21 @@ class Predict:
         """The answer; what goes wrong is raised."""
         role, served = _chosen(deployment)
         if asked.kind == plain.ARROW:
-            query = await self.read(plain.read_arrow, served.reader, asked.body)
+            query = await self.read("arrow", served.reader, asked.body, self._most, isolated=True)
             wanted = asked.header("x-probabilities").lower() in ("1", "true", "yes")
             answers = await self.ask(deployment, role, served, query.rows, asked)
             return plain.answer_arrow(answers, wanted), plain.ARROW.encode(), {}
-        query = await self.read(plain.read, served.reader, asked.body)
+        query = await self.read("plain", served.reader, asked.body)
         answers = await self.ask(deployment, role, served, query.rows, asked)
         return plain.answer(answers, query.probabilities), JSON, {}
 
-    async def read(self, door: Callable[..., Query], reader: RowReader, body: bytes, *options: Any) -> Query:
-        """The rows of a body."""
-        return door(reader, body, *options)
+    async def read(
+        self, door: str, reader: RowReader, body: bytes, *options: Any, isolated: bool = False
+    ) -> Query:
+        """The rows of a body: here where it is small, or else in a process that may die of it."""
+        if isolated or len(body) > INLINE_BYTES:
+            return await self.state.readers.read(door, reader.columns, body, options)
+        return DOORS[door](reader, body, *options)
 
     async def ask(
         self, deployment: Deployment, role: str, served: Served, rows: Any, asked: Asked
@@ -230,7 +245,7 @@ class Invocations(Predict):
     """MLflow's dialect."""
 
     dialect = "mlflow"
-    doors: dict[str, Any] = {"application/json": invocations.read, "text/csv": invocations.read_csv}  # noqa: RUF012
+    doors: dict[str, str] = {"application/json": "mlflow", "text/csv": "csv"}  # noqa: RUF012
 
     async def reply(self, deployment: Deployment, asked: Asked) -> Reply:
         role, served = _chosen(deployment)
@@ -252,12 +267,19 @@ class Infer(Predict):
     async def reply(self, deployment: Deployment, asked: Asked) -> Reply:
         role, served = _chosen(deployment)
         length = asked.header(inference.LENGTH) or None
-        query = await self.read(inference.read, served.reader, asked.body, length)
+        query = await self.read("v2", served.reader, asked.body, length)
         answers = await self.ask(deployment, role, served, query.rows, asked)
         body, head = inference.answer(deployment.name, query, answers)
         if head is None:
             return body, JSON, {}
         return body, b"application/octet-stream", {inference.LENGTH.encode(): str(head).encode()}
+
+
+def _broken_off(error: Exception) -> Exception:
+    """What went wrong while the body was awaited: the deadline means that the client is slow."""
+    if not isinstance(error, TimeoutError):
+        return error
+    return RefusedError(408, "The body did not come in time.", {b"connection": b"close"})
 
 
 def _chosen(deployment: Deployment) -> tuple[str, Served]:
@@ -269,7 +291,7 @@ def _chosen(deployment: Deployment) -> tuple[str, Served]:
 def _reread(to: Served, came: Served, rows: Any) -> Any:
     """Rows read for one model as those of another."""
     batch = rows if isinstance(rows, Batch) else came.reader.batch(rows)
-    return table_batch(to.reader, batch.to_arrow())
+    return table_batch(to.reader, pa.Table.from_batches([arrow_batch(batch)]))
 
 
 async def send_body(send: Send, status: int, body: bytes, kind: bytes, more: Headers) -> None:

@@ -9,12 +9,14 @@ import math
 import re
 import struct
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from outgrow.serve.http.rows import Query, RowReader, RowsError, decoded, msgspec
-from outgrow.serve.http.scoring import Answers, Served
+
+if TYPE_CHECKING:
+    from outgrow.serve.http.scoring import Answers, Served
 
 LENGTH = "inference-header-content-length"
 """The header that says how many bytes of a body are JSON; tensors follow."""

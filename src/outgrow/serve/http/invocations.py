@@ -5,13 +5,19 @@ See "Accepted Input Formats" in MLflow's documentation of its local inference se
 
 from __future__ import annotations
 
-from typing import Any
+import csv
+import io
+from typing import TYPE_CHECKING, Any
 
 from outgrow.data.text import Csv, read_text
 from outgrow.errors import OutgrowError
 from outgrow.serve.http.rows import Query, Row, RowReader, RowsError, decoded, msgspec, table_batch
-from outgrow.serve.http.scoring import Answers
 
+if TYPE_CHECKING:
+    from outgrow.serve.http.scoring import Answers
+
+MAX_OTHER_COLUMNS = 1_000
+"""Columns of a table that the model does not use."""
 FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 
 
@@ -90,11 +96,27 @@ def _is_names(given: Any) -> bool:
 
 def read_csv(reader: RowReader, body: bytes) -> Query:
     """The rows of a body that is CSV with a line of names."""
+    _check_width(reader, body)
     try:
         table = read_text(body, Csv(), reader.columns, only=True)
     except OutgrowError as error:
         raise RowsError(f"The body is not CSV with the model's columns: {error}.") from None
     return Query(table_batch(reader, table))
+
+
+def _check_width(reader: RowReader, body: bytes) -> None:
+    """Refuse a table that is much wider than the model before a column is made for each name."""
+    limit = len(reader.names) + MAX_OTHER_COLUMNS
+    lines = io.TextIOWrapper(io.BytesIO(body), encoding="utf-8", errors="replace", newline="")
+    try:
+        names = next(csv.reader(lines), [])
+    except csv.Error as error:
+        raise RowsError(f"The body is not CSV with the model's columns: {error}") from None
+    if len(names) > limit:
+        raise RowsError(
+            f"The body has {len(names)} columns; at most {limit} may come. "
+            "Leave out those that the model does not use."
+        )
 
 
 _READERS = {

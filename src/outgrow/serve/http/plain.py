@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from outgrow.data.ipc import stream_table
+from outgrow.errors import DataError
 from outgrow.serve.http.rows import (
     NOT_JSON,
     Query,
@@ -16,7 +18,9 @@ from outgrow.serve.http.rows import (
     not_json,
     table_batch,
 )
-from outgrow.serve.http.scoring import Answers
+
+if TYPE_CHECKING:
+    from outgrow.serve.http.scoring import Answers
 
 ARROW = "application/vnd.apache.arrow.stream"
 
@@ -60,12 +64,12 @@ def answer(answers: Answers, probabilities: bool) -> bytes:
     return encoded
 
 
-def read_arrow(reader: RowReader, body: bytes) -> Query:
-    """The rows of a body that is an Arrow stream."""
+def read_arrow(reader: RowReader, body: bytes, limit: int | None = None) -> Query:
+    """The rows of a body that is an Arrow stream, of which at most `limit` bytes may be made."""
     try:
-        table = pa.ipc.open_stream(body).read_all()
-    except (pa.ArrowInvalid, OSError) as error:
-        raise RowsError(f"The body is not an Arrow IPC stream: {error}") from None
+        table = stream_table(body, limit=limit)
+    except DataError as error:
+        raise RowsError(f"The body cannot be read: {error}") from None
     return Query(table_batch(reader, table))
 
 

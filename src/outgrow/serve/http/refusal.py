@@ -68,7 +68,7 @@ def shortened(text: str) -> str:
 def bounded(value: Any) -> Any:
     """A structure of strangers, cut where it is long."""
     if isinstance(value, str):
-        return shortened(value)
+        return shortened(str(value))
     if isinstance(value, Mapping):
         found = {
             shortened(str(key)): bounded(value[key]) for key, _ in zip(value, range(MAX_ITEMS), strict=False)

@@ -29,6 +29,8 @@ Row = tuple[Any, ...]
 _EXACT = 2.0**53
 """From here on, not every whole number is a float64."""
 _SHOWN = 20
+_ROWS_SHOWN = 100
+"""Rows that are looked at after the first one that does not fit."""
 
 
 class RowsError(Exception):
@@ -178,7 +180,12 @@ class RowReader:
         missing: dict[str, int] = {}
         wrong: dict[str, dict[str, Any]] = {}
         extra: dict[str, int] = {}
+        first: int | None = None
         for place, row in enumerate(rows):
+            if first is None and (missing or wrong):
+                first = place
+            if first is not None and place - first > _ROWS_SHOWN:
+                break  # enough is known, and a stranger's rows may be many
             if not isinstance(row, Mapping):
                 return RowsError(f"Row {place} is no object of column names and values: {said}")
             for name in set(self.names) - row.keys():
@@ -248,6 +255,17 @@ def table_batch(reader: RowReader, table: pa.Table) -> Batch:
 def _is_key(name: str) -> bool:
     """Whether a structure that is read from JSON can have a field of this name."""
     return not any(character in '"\\' or character < " " for character in name)
+
+
+def arrow_batch(batch: Batch) -> pa.RecordBatch:
+    """A batch as Arrow, its vectors as lists of a fixed size."""
+    arrays = [
+        column
+        if not isinstance(column, Matrix)
+        else pa.FixedSizeListArray.from_arrays(pa.array(np.ravel(column.values)), column.width)
+        for column in batch.columns.values()
+    ]
+    return pa.RecordBatch.from_arrays(arrays, names=list(batch.columns))
 
 
 def _python_type(schema: Mapping[str, Any]) -> Any:

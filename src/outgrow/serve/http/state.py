@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections import OrderedDict
 from collections.abc import Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,7 @@ from outgrow.serve.http.batcher import Batcher
 from outgrow.serve.http.cache import AnswerCache
 from outgrow.serve.http.deadlines import Deadlines
 from outgrow.serve.http.deployment import Deployment, Model
+from outgrow.serve.http.isolated import Readers
 from outgrow.serve.http.metrics import Metrics
 from outgrow.serve.http.record import FLUSH_SECONDS, PredictionLog
 from outgrow.serve.http.refusal import BusyError
@@ -69,9 +71,15 @@ class Settings:
     def __post_init__(self) -> None:
         if not self.models and self.folder is None:
             raise ParameterError("No model to serve. Give the folder of one, or --model NAME=PATH.")
-        for name, least in (("max_batch", 1), ("max_queue", 1), ("loaded", 1), ("workers", 1)):
-            if getattr(self, name) < least:
-                raise ParameterError(f"{name}={getattr(self, name)}: at least {least} is needed.")
+        for name in ("max_batch", "max_queue", "max_body", "loaded", "workers"):
+            if getattr(self, name) < 1:
+                raise ParameterError(f"{name}={getattr(self, name)}: at least 1 is needed.")
+        for name in ("timeout", "poll"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ParameterError(f"{name}={getattr(self, name)}: some seconds are needed.")
+        for name, most in (("max_wait", self.timeout), ("cached_rows", math.inf), ("log_fraction", 1)):
+            if not 0 <= getattr(self, name) <= most:
+                raise ParameterError(f"{name}={getattr(self, name)}: from 0 to {most} is possible.")
         for name, model in self.models.items():
             if not 0 <= model.canary_percent <= 100:
                 raise ParameterError(f"{name}: {model.canary_percent} % is no share of the requests.")
@@ -130,6 +138,7 @@ class State:
         self.default = next(iter(settings.models), None)
         """The model that answers where no name is given."""
         self.deadlines = Deadlines()
+        self.readers = Readers()
         self._scoring = ThreadPoolExecutor(_SCORING, "outgrow-score")
         self._loader = ThreadPoolExecutor(_LOADING, "outgrow-load")
         self.given: dict[str, Deployment] = {}
@@ -214,6 +223,7 @@ class State:
                 await task
         if self.log is not None:
             await asyncio.to_thread(self.log.flush)
+        self.readers.close()
         for pool in (self._scoring, self._loader):
             pool.shutdown(wait=False, cancel_futures=True)
 
