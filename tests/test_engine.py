@@ -177,7 +177,7 @@ def test_full_disk_while_spilling() -> None:
 
 
 def _write_full() -> None:
-    from outgrow.artifact import disk_errors
+    from outgrow.storage import disk_errors
 
     with disk_errors(Path("/dev/full")), open("/dev/full", "wb", buffering=0) as file:
         file.write(b"x")

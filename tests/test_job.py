@@ -153,7 +153,7 @@ def test_run_writes_a_whole_folder(tmp_path: Path) -> None:
     write_rows(tmp_path)
     outcome = run(write_job(tmp_path))
     out = tmp_path / "out"
-    assert sorted(each.name for each in out.iterdir()) == [
+    assert sorted(each.name for each in out.glob("[!.]*")) == [
         "job.yaml",
         "model",
         "report.html",
@@ -244,10 +244,18 @@ def test_existing_output_is_refused_before_anything_is_read(tmp_path: Path) -> N
 
 def test_overwrite_replaces_the_folder(tmp_path: Path) -> None:
     write_rows(tmp_path)
-    (tmp_path / "out").mkdir()
+    run(write_job(tmp_path))
     (tmp_path / "out" / "old.txt").write_text("old")
     run(write_job(tmp_path), overwrite=True)
     assert not (tmp_path / "out" / "old.txt").exists()
+
+
+def test_overwrite_replaces_no_folder_of_others(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").write_text("keep")
+    with pytest.raises(OutputExistsError, match="nothing that outgrow wrote"):
+        run(write_job(tmp_path), overwrite=True)
+    assert (tmp_path / "out" / "mine.txt").read_text() == "keep"
 
 
 @pytest.mark.parametrize(

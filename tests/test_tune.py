@@ -511,7 +511,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     best = tmp_path / "out-tune" / "best"
     assert "best settings" in said.out
     assert str(best) in said.out
-    assert sorted(each.name for each in best.iterdir()) == [
+    assert sorted(each.name for each in best.glob("[!.]*")) == [
         "best.yaml", "found.json", "model", "report.html", "trials.parquet",
     ]  # fmt: skip
     found = json.loads((best / "found.json").read_text())

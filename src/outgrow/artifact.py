@@ -11,7 +11,6 @@ import json
 import math
 import mmap
 import os
-import shutil
 import stat
 import tempfile
 import time
@@ -25,10 +24,12 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
-from outgrow.errors import ArtifactError, OutputExistsError, StorageError
+from outgrow import storage
+from outgrow.errors import ArtifactError, StorageError
+from outgrow.storage import STRUCTURE
 
 FORMAT = 1
-STRUCTURE, ARRAYS = "model.json", "arrays.safetensors"
+ARRAYS = "arrays.safetensors"
 CURRENT = "current"
 """The file in a folder of several versions that names one of them."""
 SHARED_BYTES = 1 << 20
@@ -69,7 +70,9 @@ def unpack_shared(message: bytes | memoryview, name: str) -> Tree:
     if len(message) - end < SHARED_BYTES:
         return unpack(message)
     with _no_tree("The message"):
-        return _join(json.loads(bytes(message[8:end])), _map_arrays(_shared_file(message[end:], name)))
+        return _join(
+            json.loads(bytes(message[8:end])), _map_arrays(_contents(_shared_file(message[end:], name)))
+        )
 
 
 def write(path: str | os.PathLike[str], tree: dict[str, Tree], *, overwrite: bool = False) -> None:
@@ -82,14 +85,14 @@ def write(path: str | os.PathLike[str], tree: dict[str, Tree], *, overwrite: boo
     StorageError
         When the disk refuses; nothing is left behind.
     """
-    with new_directory(path, overwrite=overwrite) as folder:
+    with storage.new_directory(path, storage.MODEL, overwrite=overwrite, wait=storage.WAIT_SECONDS) as folder:
         structure, arrays = _split(tree)
         payload = save_arrays(arrays)
         text = json.dumps(structure, indent=1, allow_nan=False)
         checksums = {ARRAYS: _sha256(payload), "content": _sha256(_canonical(structure))}
         body = f'{{"format": {FORMAT}, "sha256": {json.dumps(checksums)}, "content": {text}}}\n'
-        _write_durably(folder / ARRAYS, payload)
-        _write_durably(folder / STRUCTURE, body.encode())
+        storage.write_durably(folder / ARRAYS, payload)
+        storage.write_durably(folder / STRUCTURE, body.encode())
 
 
 def read(path: str | os.PathLike[str]) -> dict[str, Tree]:
@@ -104,9 +107,9 @@ def read(path: str | os.PathLike[str]) -> dict[str, Tree]:
     """
     folder = current_artifact(Path(path))
     try:
-        document = json.loads(bytes(_contents(folder / STRUCTURE)))
-        payload = _contents(folder / ARRAYS)
-    except FileNotFoundError as error:
+        text, payload = _snapshot(folder)
+        document = json.loads(bytes(text))
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise ArtifactError(
             f"{folder} is not a saved model: {error.filename} is missing. "
             "Give the folder that model.save() wrote."
@@ -127,7 +130,7 @@ def read(path: str | os.PathLike[str]) -> dict[str, Tree]:
     _check(folder / STRUCTURE, _canonical(document.get("content")), expected.get("content"))
     with _no_tree(str(folder)):
         large = len(payload) >= SHARED_BYTES
-        arrays = _map_arrays(folder / ARRAYS) if large else load_arrays(bytes(payload))
+        arrays = _map_arrays(payload) if large else load_arrays(bytes(payload))
         return dict(_join(document["content"], arrays))
 
 
@@ -144,6 +147,7 @@ def _no_tree(what: str) -> Iterator[None]:
 
 def current_artifact(path: Path) -> Path:
     """The artifact at a path: itself, or in a folder of versions the current one."""
+    path = storage.recovered(path)
     try:
         name = (path / CURRENT).read_text().strip()
     except (FileNotFoundError, NotADirectoryError):
@@ -151,116 +155,6 @@ def current_artifact(path: Path) -> Path:
     if name != Path(name).name:
         raise ArtifactError(f"{path / CURRENT} names {name!r}, which is no version in this folder.")
     return path / name
-
-
-@contextmanager
-def new_directory(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iterator[Path]:
-    """A hidden directory to write into, which becomes `path` when the block ends without an error."""
-    target = _free_path(path, overwrite)
-    with disk_errors(target):
-        draft = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    try:
-        yield from _filled(draft, target)
-    except BaseException:
-        shutil.rmtree(draft, ignore_errors=True)
-        raise
-
-
-@contextmanager
-def resumable_directory(
-    path: str | os.PathLike[str], identity: str, *, overwrite: bool = False
-) -> Iterator[Path]:
-    """As `new_directory`, but what was written before an error or a kill is there in the next block.
-
-    Parameters
-    ----------
-    identity : tells the work from others that may have begun to write `path`; what those left is removed.
-    """
-    target = _free_path(path, overwrite)
-    stem = f".{target.name}.partial-"
-    draft = target.parent / f"{stem}{identity[:16]}"
-    for stale in target.parent.glob(f"{stem}*"):
-        if stale != draft:
-            shutil.rmtree(stale)
-    with disk_errors(target):
-        draft.mkdir(exist_ok=True)
-    yield from _filled(draft, target)
-
-
-def _free_path(path: str | os.PathLike[str], overwrite: bool) -> Path:
-    """A path to write to, in a folder that is there."""
-    target = Path(path)
-    if target.exists() and not overwrite:
-        raise OutputExistsError(
-            f"{target} exists already. Choose another path, or pass overwrite=True (--overwrite)."
-        )
-    with disk_errors(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-    return target
-
-
-def _filled(draft: Path, target: Path) -> Iterator[Path]:
-    with disk_errors(target):
-        yield draft
-        draft.chmod(0o755)
-        _replace(draft, target)
-
-
-def check_free(path: str | os.PathLike[str], *, overwrite: bool) -> None:
-    """A file may be written to this path.
-
-    Raises
-    ------
-    OutputExistsError
-        When it exists and `overwrite` is false, or it is a folder.
-    """
-    target = Path(path)
-    if target.exists() and (not overwrite or target.is_dir()):
-        raise OutputExistsError(
-            f"{target} exists already. Choose another path, or pass overwrite=True (--overwrite)."
-        )
-
-
-def write_file(path: str | os.PathLike[str], payload: bytes, *, overwrite: bool = False) -> None:
-    """Write a file that appears whole or not at all.
-
-    Raises
-    ------
-    OutputExistsError
-        When `path` exists and `overwrite` is false, or it is a folder.
-    StorageError
-        When the disk refuses; nothing is left behind.
-    """
-    target = Path(path)
-    check_free(target, overwrite=overwrite)
-    with disk_errors(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, draft = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-        os.close(handle)
-        try:
-            _write_durably(Path(draft), payload)
-            Path(draft).chmod(0o644)
-            Path(draft).replace(target)
-        except BaseException:
-            Path(draft).unlink(missing_ok=True)
-            raise
-
-
-@contextmanager
-def disk_errors(path: Path) -> Iterator[None]:
-    """Turn what a full or read-only disk says into a StorageError that names the path."""
-    try:
-        yield
-    except OSError as error:
-        if isinstance(error, StorageError) or error.errno not in _DISK:
-            raise
-        raise StorageError(
-            error.errno,
-            f"Cannot write {path}: {os.strerror(error.errno)}. Free space or choose another path.",
-        ) from error
-
-
-_DISK = {errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EACCES, errno.EFBIG, errno.EIO}
 
 
 def _shared_file(payload: bytes | memoryview, name: str) -> Path:
@@ -275,7 +169,7 @@ def _shared_file(payload: bytes | memoryview, name: str) -> Path:
     file = folder / name
     if not file.exists() or file.stat().st_size != len(payload):
         handle, draft = tempfile.mkstemp(dir=folder)
-        with disk_errors(file), os.fdopen(handle, "wb") as target:
+        with storage.disk_errors(file), os.fdopen(handle, "wb") as target:
             target.write(payload)
         Path(draft).replace(file)
     os.utime(file)
@@ -286,9 +180,9 @@ def _shared_file(payload: bytes | memoryview, name: str) -> Path:
     return file
 
 
-def _map_arrays(path: Path) -> dict[str, np.ndarray]:
+def _map_arrays(payload: memoryview) -> dict[str, np.ndarray]:
     """The arrays of a safetensors file, read only when they are used and shared with others who map it."""
-    whole = np.memmap(path, dtype=np.uint8, mode="r")
+    whole = np.frombuffer(payload, dtype=np.uint8)
     start = 8 + int.from_bytes(whole[:8].tobytes(), "little")
     header, room = json.loads(whole[8:start].tobytes()), whole[start:]
     return {key: _mapped(room, **each) for key, each in header.items() if key != "__metadata__"}
@@ -309,31 +203,34 @@ _TYPES = {
 }  # fmt: skip
 
 
-def _replace(draft: Path, target: Path) -> None:
-    if not target.exists():
-        draft.rename(target)
-        return
-    retired = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
-    target.rename(retired / target.name)
-    draft.rename(target)
-    shutil.rmtree(retired)
+def _snapshot(folder: Path) -> tuple[memoryview, memoryview]:
+    """The files of a model, both of one and the same, even while another is put in its place."""
+    try:
+        return _both(folder)
+    except FileNotFoundError:
+        with storage.standing_still(folder) as still:
+            return _both(still)
 
 
-def _write_durably(path: Path, payload: bytes) -> None:
-    with open(path, "wb") as file:
-        file.write(payload)
-        file.flush()
-        os.fsync(file.fileno())
+def _both(folder: Path) -> tuple[memoryview, memoryview]:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        return _contents(STRUCTURE, handle), _contents(ARRAYS, handle)
+    finally:
+        os.close(handle)
 
 
-def _contents(path: Path) -> memoryview:
+def _contents(path: str | Path, folder: int | None = None) -> memoryview:
     """What a file holds, mapped rather than copied; never a pipe or a device, which have no end."""
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK, dir_fd=folder)
+    try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
             raise ArtifactError(f"{path} is no regular file. Give the folder that model.save() wrote.")
-        if not os.fstat(file.fileno()).st_size:
+        if not os.fstat(handle).st_size:
             return memoryview(b"")
-        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        return memoryview(mmap.mmap(handle, 0, access=mmap.ACCESS_READ))
+    finally:
+        os.close(handle)
 
 
 def _check(path: Path, payload: bytes | memoryview, expected: str | None) -> None:

@@ -47,6 +47,10 @@ class OutputExistsError(OutgrowError, FileExistsError):
     """The output path exists already; nothing is overwritten unless asked."""
 
 
+class OutputBusyError(OutgrowError, BlockingIOError):
+    """Another process is writing the output path."""
+
+
 class ArtifactError(OutgrowError, ValueError):
     """A saved model is damaged, newer than this library, or not a model."""
 

@@ -16,6 +16,7 @@ import pyarrow.fs as pafs
 
 from outgrow._optional import optional
 from outgrow.errors import DataError, InputNotFoundError, ParameterError
+from outgrow.storage import recovered
 
 FORMATS = {
     ".parquet": "parquet", ".pq": "parquet",
@@ -41,6 +42,9 @@ def find(path: str | os.PathLike[str] | Sequence[Any]) -> tuple[Any, list[str]]:
         return _find_all(path)
     filesystem, root = _filesystem(path)
     info = filesystem.get_file_info(root)
+    if info.type == pafs.FileType.NotFound and isinstance(filesystem, pafs.LocalFileSystem):
+        root = os.fspath(recovered(root))
+        info = filesystem.get_file_info(root)
     if info.type == pafs.FileType.Directory:
         files = [info.path for info in data_files(filesystem, root)]
     elif info.type != pafs.FileType.NotFound:

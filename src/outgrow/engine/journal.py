@@ -14,9 +14,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from outgrow.artifact import disk_errors, pack, unpack
+from outgrow.artifact import pack, unpack
 from outgrow.data.scan import Scan
 from outgrow.stats.state import from_tree, to_tree
+from outgrow.storage import write_file
 
 LIMIT = 1 << 30
 """Bytes of states that are kept; what comes after is not, and would be computed anew."""
@@ -99,12 +100,7 @@ class Checkpoint:
 
     def keep(self, place: int, entry: bytes) -> None:
         """Write an entry, whole or not at all."""
-        path = self._file(place)
-        draft = path.with_suffix(".draft")
-        with disk_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            draft.write_bytes(_digest(entry) + entry)
-            draft.replace(path)
+        write_file(self._file(place), _digest(entry) + entry, overwrite=True, durable=False)
 
     def clear(self) -> None:
         """Forget the fit: it is done."""

@@ -20,8 +20,8 @@ from typing import BinaryIO, Generic, TypeVar
 
 import pyarrow as pa
 
-from outgrow.artifact import disk_errors
 from outgrow.errors import ParameterError
+from outgrow.storage import disk_errors
 
 T = TypeVar("T")
 

@@ -1,13 +1,16 @@
 """Rows to Parquet files: written by whoever has them, seen by nobody before all are there.
 
 Each piece of the rows becomes files of its own, named after the piece, and a line in a ledger. A folder that
-was left half done can so be taken up again: what the ledger names is there.
+was left half done can so be taken up again: what the ledger names is there. The files of a piece are written
+apart, and renamed to their places when all of them are whole: a task that was killed, or that Spark runs
+twice, leaves nothing half written, and what is done again takes the place of what was done before.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,13 +21,13 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from outgrow.artifact import disk_errors, new_directory
 from outgrow.data.batch import Batch
 from outgrow.data.scan import check_columns
 from outgrow.engine.dataset import Dataset
-from outgrow.errors import DataError
+from outgrow.errors import DataError, OutputExistsError
+from outgrow.storage import TABLE, disk_errors, new_directory
 
-LEDGER = "_ledger"
+LEDGER, ATTEMPTS = "_ledger", "_attempts"
 MAIN = "main"
 """The table that a folder holds, beside which others may be written."""
 
@@ -62,19 +65,35 @@ def write_parquet(
     keys = (partition_by,) if isinstance(partition_by, str) else tuple(partition_by)
     schema = rows.scan.example().to_arrow().schema
     check_columns(schema, keys)
-    with new_directory(path, overwrite=overwrite) as draft:
-        writer = PieceWriter(str(draft.absolute()), {MAIN: schema}, keys)
-        counts = write_pieces(rows, writer, stage="write")
-        close_folder(draft, schema)
+    check_apart(rows, path)
+    with new_directory(path, TABLE, overwrite=overwrite) as folder:
+        table = OutputTable(str(folder), schema, keys)
+        counts = write_pieces(rows, PieceWriter(str(folder), {MAIN: table}), stage="write")
+        close_folder(table, sum(count[MAIN] for count in counts))
     return sum(count[MAIN] for count in counts)
+
+
+def check_apart(rows: Dataset, *outputs: str | os.PathLike[str]) -> None:
+    """Refuse outputs that would take the place of files that are read.
+
+    Raises
+    ------
+    OutputExistsError
+        When one of them is, or contains, a file of the rows.
+    """
+    there = [Path(output).resolve() for output in outputs if os.path.lexists(output)]
+    files = rows.scan.describe()["source"].get("files", ()) if there else ()
+    for file in files:
+        for output in there:
+            if Path(file["path"]).resolve().is_relative_to(output):
+                raise OutputExistsError(f"{output} holds {file['path']}, which is read. Choose another path.")
 
 
 def write_pieces(rows: Dataset, writer: PieceWriter, *, stage: str) -> list[dict[str, int]]:
     """Write the pieces that the ledger does not name; how many rows of each table all pieces have."""
     done = read_ledger(Path(writer.folder))
-    for name in writer.schemas:
-        os.makedirs(os.path.join(writer.folder, name), exist_ok=True)
-    os.makedirs(os.path.join(writer.folder, LEDGER), exist_ok=True)
+    for folder in writer.work_folders:
+        folder.mkdir(exist_ok=True)
     return [*done.values(), *rows.engine.each_piece(rows.scan, writer, stage=stage, skip=set(done))]
 
 
@@ -84,49 +103,73 @@ def read_ledger(folder: Path) -> dict[int, dict[str, int]]:
     return {int(line.stem): json.loads(line.read_text()) for line in lines}
 
 
-def close_folder(folder: Path, schema: pa.Schema) -> None:
-    """Make a folder whose pieces are all there a plain folder of the main table's files."""
-    move_table(folder / MAIN, folder, schema)
-    shutil.rmtree(folder / LEDGER)
+def close_folder(table: OutputTable, rows: int) -> None:
+    """Make the folder of a table whose pieces are all there a plain one of its files."""
+    folder = Path(table.folder)
+    if not rows:
+        pq.write_table(table.schema.empty_table(), folder / "part-0.parquet", write_page_checksum=True)
+    for name in (ATTEMPTS, LEDGER):
+        if (folder / name).is_dir():
+            shutil.rmtree(folder / name)
 
 
-def move_table(source: Path, target: Path, schema: pa.Schema) -> None:
-    """Move the files of a table into another folder; without rows, one file says its columns."""
-    if not any(source.iterdir()):
-        pq.write_table(schema.empty_table(), source / "part-0.parquet", write_page_checksum=True)
-    for entry in source.iterdir():
-        shutil.move(entry, target / entry.name)
-    source.rmdir()
+@dataclass(frozen=True)
+class OutputTable:
+    """A table to write.
+
+    Attributes
+    ----------
+    folder, schema : where, and its columns.
+    keys : columns that become folders.
+    """
+
+    folder: str
+    schema: pa.Schema
+    keys: tuple[str, ...] = ()
+
+    def put(self, attempt: str) -> None:
+        """Rename the files of an attempt to their places."""
+        apart = Path(self.folder, ATTEMPTS, attempt)
+        for file in sorted(apart.rglob("*.parquet")):
+            target = Path(self.folder, file.relative_to(apart))
+            target.parent.mkdir(parents=True, exist_ok=True)
+            file.replace(target)
+        shutil.rmtree(apart, ignore_errors=True)
 
 
 @dataclass(frozen=True)
 class PieceWriter:
-    """Writes one piece: files under the folder, then a line in the ledger.
+    """Writes one piece: files of each table, then a line in the ledger.
 
     Attributes
     ----------
-    folder : where; each table has a folder of its own in it.
-    schemas : the tables and their columns.
-    keys : columns of the main table that become folders.
+    folder : that has the ledger.
+    tables : by their names.
     change : makes of the rows of a batch, whose place in the data is `where(row)`, a batch for each table.
     """
 
     folder: str
-    schemas: Mapping[str, pa.Schema]
-    keys: tuple[str, ...] = ()
+    tables: Mapping[str, OutputTable]
     change: Callable[[Batch, Callable[[int], str]], Tables] | None = None
 
+    @property
+    def work_folders(self) -> list[Path]:
+        """What must be there before a piece is written."""
+        return [Path(self.folder, LEDGER), *(Path(each.folder, ATTEMPTS) for each in self.tables.values())]
+
     def __call__(self, number: int, part: Part) -> dict[str, int]:
-        counts = dict.fromkeys(self.schemas, 0)
+        counts, attempt = dict.fromkeys(self.tables, 0), f"{number}-{secrets.token_hex(4)}"
         with disk_errors(Path(self.folder)):
-            self._write(MAIN, number, self._main(number, part, counts))
-            line = Path(self.folder, LEDGER, f"{number:06d}.json")
-            draft = line.with_suffix(".draft")
+            self._write(MAIN, number, attempt, self._main(number, attempt, part, counts))
+            for table in self.tables.values():
+                table.put(attempt)
+            draft = Path(self.folder, LEDGER, f"{attempt}.draft")
             draft.write_text(json.dumps(counts))
-            draft.replace(line)
+            draft.replace(draft.with_name(f"{number:06d}.json"))
         return counts
 
-    def _main(self, number: int, part: Part, counts: dict[str, int]) -> Iterator[pa.RecordBatch]:
+    def _main(self, number: int, attempt: str, part: Part,
+              counts: dict[str, int]) -> Iterator[pa.RecordBatch]:  # fmt: skip
         """The rows of the main table; those of the others are few, and are written when the piece is read."""
         others: dict[str, list[pa.RecordBatch]] = {}
         row = 0
@@ -136,16 +179,15 @@ class PieceWriter:
             for name, found in tables.items():
                 counts[name] += found.num_rows
                 if name != MAIN and found.num_rows:
-                    others.setdefault(name, []).append(_plain(found, self.schemas[name]))
+                    others.setdefault(name, []).append(_plain(found, self.tables[name].schema))
             if tables[MAIN].num_rows:
-                yield _plain(tables[MAIN], self.schemas[MAIN])
+                yield _plain(tables[MAIN], self.tables[MAIN].schema)
         for name, batches in others.items():
-            self._write(name, number, iter(batches))
+            self._write(name, number, attempt, iter(batches))
 
-    def _write(self, table: str, number: int, batches: Iterator[pa.RecordBatch]) -> None:
-        schema = self.schemas[table]
-        keys = self.keys if table == MAIN else ()
-        hive = ds.partitioning(pa.schema([schema.field(key) for key in keys]), flavor="hive")
+    def _write(self, name: str, number: int, attempt: str, batches: Iterator[pa.RecordBatch]) -> None:
+        table = self.tables[name]
+        hive = ds.partitioning(pa.schema([table.schema.field(key) for key in table.keys]), flavor="hive")
         first = next(batches, None)
         if first is None:
             return
@@ -156,18 +198,17 @@ class PieceWriter:
 
         try:
             ds.write_dataset(
-                all_batches(), os.path.join(self.folder, table), schema=schema, format=_PARQUET,
-                file_options=_PARQUET.make_write_options(write_page_checksum=True),
-                partitioning=hive if keys else None, use_threads=False,
+                all_batches(), os.path.join(table.folder, ATTEMPTS, attempt), schema=table.schema,
+                format=_PARQUET, file_options=_PARQUET.make_write_options(write_page_checksum=True),
+                partitioning=hive if table.keys else None, use_threads=False,
                 max_partitions=_ANY_NUMBER, max_open_files=_OPEN_FILES,
                 basename_template=f"part-{number:06d}-{{i}}.parquet",
-                existing_data_behavior="overwrite_or_ignore",
             )  # fmt: skip
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
+            apart = f" in folders by {list(table.keys)}" if table.keys else ""
             raise DataError(
-                f"The columns {schema.names} cannot be written as Parquet"
-                f"{f' in folders by {list(keys)}' if keys else ''}: {str(error).splitlines()[0]}. "
-                "Cast those columns, or leave them out."
+                f"The columns {table.schema.names} cannot be written as Parquet{apart}: "
+                f"{str(error).splitlines()[0]}. Cast those columns, or leave them out."
             ) from error
 
 

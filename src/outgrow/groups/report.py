@@ -12,13 +12,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from outgrow.artifact import write_file
 from outgrow.groups.backtest import Backtest
 from outgrow.groups.separate import FAILED, TOO_FEW
 from outgrow.groups.summary import WORST, ranked_by, worst_first
 from outgrow.page import plots
 from outgrow.page.format import metric_name
 from outgrow.page.render import Plot, plot, render
+from outgrow.storage import write_file
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _WORST, _FAILED = 20, 20

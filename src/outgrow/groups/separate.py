@@ -20,6 +20,7 @@ from outgrow.engine.groups import Groups
 from outgrow.groups.inner import Inner
 from outgrow.groups.payload import squeezed
 from outgrow.ml.base import Task
+from outgrow.storage import write_file
 
 OK, FAILED, TOO_FEW = "ok", "failed", "too few rows"
 _CHUNK_GROUPS, _CHUNK_BYTES, _CHUNK_SECONDS = 2000, 16 << 20, 5.0
@@ -148,7 +149,7 @@ def keep(folder: str, fits: Fits) -> None:
     """Write what was fitted as a file that appears whole or not at all."""
     if fits.hashes:
         name = hashlib.sha256(np.sort(np.array(fits.hashes, dtype=np.uint64)).tobytes()).hexdigest()[:24]
-        artifact.write_file(Path(folder) / f"{name}.part", artifact.pack(fits.to_tree()), overwrite=True)
+        write_file(Path(folder) / f"{name}.part", artifact.pack(fits.to_tree()), overwrite=True)
 
 
 def kept(folder: str | None) -> Fits:
@@ -162,7 +163,7 @@ def kept(folder: str | None) -> Fits:
 def forget(folder: str | None) -> None:
     """Remove what was kept: the fit is whole."""
     if folder is not None:
-        shutil.rmtree(folder)
+        shutil.rmtree(folder, ignore_errors=True)  # another process may be at the same fit
 
 
 def _as_text(value: Any) -> str:

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sklearn.base import is_classifier
 
-from outgrow.artifact import new_directory
 from outgrow.data.kind import NUMBER, Kind
 from outgrow.engine.dataset import Dataset, Engine
 from outgrow.engine.events import listen
-from outgrow.errors import DataError, OutputExistsError, SchemaError
+from outgrow.errors import DataError, SchemaError
 from outgrow.job.load import LoadedJob
 from outgrow.job.record import JOB, MODEL, RECORD, REPORT, SCORES, LossCurve, Outcome, learning_curves
 from outgrow.job.split import hidden, split, without
 from outgrow.job.stages import Stages
 from outgrow.ml.catalogue import estimator_class
 from outgrow.serve.batch import score
+from outgrow.storage import RUN, check_free, new_directory
 
 
 def run_job(loaded: LoadedJob, engine: Engine, *, overwrite: bool = False) -> Outcome:
@@ -30,16 +29,13 @@ def run_job(loaded: LoadedJob, engine: Engine, *, overwrite: bool = False) -> Ou
     OutputExistsError
         When the output folder exists and `overwrite` is false; before anything is read.
     """
-    with new_directory(loaded.job.output, overwrite=overwrite) as folder:
+    with new_directory(loaded.job.output, RUN, overwrite=overwrite) as folder:
         return _JobRun(loaded, engine, folder).run()
 
 
 def check_output(loaded: LoadedJob, *, overwrite: bool = False) -> None:
     """Refuse an output folder that exists, before an engine is started."""
-    if os.path.exists(loaded.job.output) and not overwrite:
-        raise OutputExistsError(
-            f"{loaded.job.output} exists already. Choose another with --set output=..., or add --overwrite."
-        )
+    check_free(loaded.job.output, RUN, overwrite=overwrite)
 
 
 @dataclass

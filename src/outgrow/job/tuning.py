@@ -12,7 +12,6 @@ import pyarrow.parquet as pq
 import yaml
 from sklearn.base import clone, is_classifier
 
-from outgrow.artifact import new_directory
 from outgrow.engine.dataset import Engine
 from outgrow.errors import JobFileError
 from outgrow.job.load import LoadedJob
@@ -23,6 +22,7 @@ from outgrow.job.split import DEFAULT_TEST, hidden, split, without
 from outgrow.job.stages import Stages
 from outgrow.ml.folds import Folds, GroupKFold, Holdout, KFold, StratifiedKFold, TimeFolds
 from outgrow.ml.pipeline import Pipeline
+from outgrow.storage import SEARCH, new_directory
 from outgrow.tuning.found import Tuned
 from outgrow.tuning.search import tune
 
@@ -143,7 +143,7 @@ def _write(loaded: LoadedJob, searched: Searched, best: Pipeline, spec: TuneSpec
     from outgrow.job.tuning_report import tuning_report
 
     tuned, folder = searched.tuned, searched.folder
-    with new_directory(folder / FOUND, overwrite=True) as found:
+    with new_directory(folder / FOUND, SEARCH, overwrite=True) as found:
         best.save(found / MODEL)
         (found / BEST).write_text(best_job(loaded, tuned.best_parameters), encoding="utf-8")
         pq.write_table(tuned.trials, found / TRIALS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from outgrow.artifact import write_file
+from outgrow.storage import write_file
 
 
 def write_text(path: str | os.PathLike[str], text: str, *, overwrite: bool = False) -> None:

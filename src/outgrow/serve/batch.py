@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,6 @@ import numpy as np
 import pyarrow as pa
 from sklearn.base import is_classifier
 
-from outgrow.artifact import new_directory, resumable_directory
 from outgrow.data.batch import Batch
 from outgrow.data.scan import check_columns
 from outgrow.data.schema import check_kinds
@@ -22,15 +23,17 @@ from outgrow.engine.dataset import Dataset, read_as
 from outgrow.engine.open import dataset
 from outgrow.engine.write import (
     MAIN,
+    OutputTable,
     PieceWriter,
     Tables,
+    check_apart,
     close_folder,
-    move_table,
     read_ledger,
     write_pieces,
 )
-from outgrow.errors import OutgrowError, OutputExistsError, ParameterError, RowError
+from outgrow.errors import OutgrowError, ParameterError, RowError
 from outgrow.ml.predictor import Predictor
+from outgrow.storage import TABLE, Draft, Pathlike, check_free, draft, settle, written_by
 
 VERSION = "model_version"
 REASON = "reason"
@@ -114,18 +117,25 @@ def write_scores(scoring: Scoring, data: Dataset, output: str | os.PathLike[str]
     data = scoring.needed(data)
     schemas = scoring.schemas(data)
     check_columns(schemas[MAIN], keys)
-    if errors is not None and Path(errors).exists() and not overwrite:
-        raise OutputExistsError(f"{errors} exists already. Choose another path, or pass overwrite=True.")
-    identity = _identity(data, scoring, keys)
-    with _draft(output, identity, overwrite) as draft:
-        resumed = len(read_ledger(draft))
-        counts = write_pieces(data, PieceWriter(str(draft.absolute()), schemas, keys, scoring), stage="score")
-        if errors is not None:
-            with new_directory(errors, overwrite=overwrite) as beside:
-                move_table(draft / _REFUSED, beside, schemas[_REFUSED])
-        close_folder(draft, schemas[MAIN])
-    total = {name: sum(count[name] for count in counts) for name in schemas}
-    return Scored(total[MAIN], total.get(_REFUSED, 0), resumed)
+    outputs = {MAIN: output} if errors is None else {MAIN: output, _REFUSED: errors}
+    _check_outputs(data, outputs)
+    with ExitStack() as stack:
+        drafts = _drafts(stack, outputs, _identity(data, scoring, keys), overwrite=overwrite)
+        tables = {
+            name: OutputTable(str(each.folder), schemas[name], keys if name == MAIN else ())
+            for name, each in drafts.items()
+        }
+        main = drafts[MAIN]
+        resumed = len(read_ledger(main.folder))
+        if main.mark.done is None:
+            counts = write_pieces(data, PieceWriter(str(main.folder), tables, scoring), stage="score")
+            main.note({name: sum(count[name] for count in counts) for name in schemas})
+        done = main.mark.done or {}
+        for name in (_REFUSED, MAIN):  # the run goes on until the main table is in its place
+            if name in drafts:
+                close_folder(tables[name], done[name])
+                drafts[name].commit()
+    return Scored(done[MAIN], done.get(_REFUSED, 0), resumed)
 
 
 def with_predictions(
@@ -227,11 +237,38 @@ def _identity(rows: Dataset, scoring: Scoring, keys: tuple[str, ...]) -> str | N
     """What tells this run from others; None where the pieces of the rows are not the same in another run."""
     if rows.scan.describe()["source"]["kind"] == "spark":
         return None
-    what = [rows.fingerprint(), repr(scoring), keys]
+    what = [rows.fingerprint(), repr(scoring), keys, version("outgrow")]
     return hashlib.sha256(json.dumps(what, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def _draft(path: str | os.PathLike[str], identity: str | None, overwrite: bool) -> Any:
-    if identity is None:
-        return new_directory(path, overwrite=overwrite)
-    return resumable_directory(path, identity, overwrite=overwrite)
+def _check_outputs(rows: Dataset, outputs: Mapping[str, Pathlike]) -> None:
+    """The outputs are no input, and none is in another."""
+    check_apart(rows, *outputs.values())
+    first, *others = (Path(output).resolve() for output in outputs.values())
+    for other in others:
+        if first.is_relative_to(other) or other.is_relative_to(first):
+            raise ParameterError(
+                f"The scores at {first} and the errors at {other} overlap. Give two folders."
+            )
+
+
+def _drafts(stack: ExitStack, outputs: Mapping[str, Pathlike], work: str | None, *,
+            overwrite: bool) -> dict[str, Draft]:  # fmt: skip
+    """A draft of each output that is not yet in its place.
+
+    What was done goes on only where all drafts of a run are there: another run may have taken one over.
+    """
+    for output in outputs.values():
+        if work is None or not written_by(output, work):
+            check_free(output, TABLE, overwrite=overwrite)
+    drafts: dict[str, Draft] = {}
+    for name, output in outputs.items():
+        at_its_end = bool(drafts) and drafts[MAIN].mark.done is not None
+        if at_its_end and written_by(output, work):
+            settle(output)
+        else:
+            drafts[name] = stack.enter_context(draft(output, TABLE, overwrite=overwrite, work=work))
+    if not all(each.resumed for each in drafts.values()):
+        for each in drafts.values():
+            each.restart()
+    return drafts

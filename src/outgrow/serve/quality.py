@@ -8,7 +8,6 @@ whole; merged, they give the metrics over all batches.
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +29,7 @@ from outgrow.serve.batch import VERSION
 from outgrow.serve.versions import Follower, ModelStore
 from outgrow.stats.scores import ClassificationState, RegressionState
 from outgrow.stats.state import from_tree, merge, to_tree
+from outgrow.storage import STATES, new_directory
 
 _LABEL = "__outgrow_label"
 _BY_CHANCES = ("log_loss", "roc_auc", "pr_auc", "roc_auc_ovr")
@@ -216,14 +216,12 @@ def _write(folder: Path, name: str, pairs: Dataset, judge: Judge) -> None:
     # the batch is gone through even if an earlier try has kept it: Spark's own state goes on with that
     if not total or (folder / name).exists():
         return
-    for draft in folder.glob(f".{name}.*"):
-        shutil.rmtree(draft)  # of a try that was killed
     states = [artifact.pack(to_tree(state)) for state in total.values()]
     table = pa.table({
         VERSION: pa.array(list(total), pa.string()), "state": pa.array(states, pa.binary()),
         "probabilities": pa.array([bool(judge.chances)] * len(states)),
     })  # fmt: skip
-    with artifact.new_directory(folder / name) as draft:
+    with new_directory(folder / name, STATES) as draft:
         pq.write_table(table, draft / "states.parquet")
 
 

@@ -11,7 +11,6 @@ import hashlib
 import json
 import logging
 import os
-import shutil
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,12 +21,19 @@ from urllib.parse import quote
 
 import pyarrow.fs as pafs
 
-from outgrow.artifact import disk_errors
+from outgrow import storage
 from outgrow.data.paths import data_files, is_data, literal_path
 from outgrow.data.text import TextOptions
 from outgrow.engine.dataset import Dataset, read, read_as
 from outgrow.engine.open import dataset, is_spark
-from outgrow.errors import ColumnNotFoundError, DataError, InputNotFoundError, ParameterError, SchemaError
+from outgrow.errors import (
+    ColumnNotFoundError,
+    DataError,
+    InputNotFoundError,
+    OutputBusyError,
+    ParameterError,
+    SchemaError,
+)
 from outgrow.serve.batch import Scored, prepare, write_scores
 from outgrow.serve.versions import Follower, ModelStore, Version
 
@@ -67,12 +73,11 @@ class Scorer:
         return self._version
 
     def write(self, rows: Dataset, name: str) -> Scored | None:
-        """Score a batch into the folder `name` of the output; None when it is there already."""
+        """Score a batch into the folder `name` of the output; None when it is there, or another is at it."""
         options = self.options
         target = options.output / name
-        if target.exists():
+        if storage.recovered(target).exists():
             return None
-        self._drop_drafts(name)
         version = self.version()
         rows = read_as(rows, version.predictor.columns)
         scoring = prepare(
@@ -80,10 +85,13 @@ class Scorer:
             lenient=options.errors is not None,
         )  # fmt: skip
         errors = None if options.errors is None else options.errors / name
-        # errors that are there come from a try whose scores are not
-        return write_scores(
-            replace(scoring, version=version.name), rows, target, errors=errors, overwrite=True
-        )
+        try:
+            # errors that are there come from a try whose scores are not
+            return write_scores(
+                replace(scoring, version=version.name), rows, target, errors=errors, overwrite=True
+            )
+        except OutputBusyError:
+            return None
 
     def write_file(self, path: str, name: str, engine: Any = None) -> Scored | None:
         """Score a file into the folder `name` of the output; None when that was done, or cannot be.
@@ -115,18 +123,11 @@ class Scorer:
         note = self._note(name)
         assert note is not None
         _log.warning("%s is set apart: %s", path, error)
-        self._drop_drafts(name)
+        for folder in (self.options.output, self.options.errors):
+            if folder is not None:
+                storage.drop_draft(folder / name)
         text = json.dumps({"file": path, "modified": _modified(path), "reason": str(error)})
-        with disk_errors(note):
-            note.parent.mkdir(parents=True, exist_ok=True)
-            draft = note.with_suffix(".draft")
-            draft.write_text(text)
-            draft.replace(note)
-
-    def _drop_drafts(self, name: str) -> None:
-        """Remove what a try left that was killed, or failed."""
-        for draft in self.options.output.glob(f".{name}.*"):
-            shutil.rmtree(draft)
+        storage.write_file(note, text.encode(), overwrite=True)
 
     def _note(self, name: str) -> Path | None:
         errors = self.options.errors

@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from outgrow import artifact
+from outgrow import artifact, storage
 from outgrow.errors import ArtifactError, OutgrowError, OutputExistsError, ParameterError
 from outgrow.ml.persistence import load
 from outgrow.ml.predictor import Predictor
@@ -86,11 +85,7 @@ class ModelStore:
         """
         if version not in self.versions:
             raise ParameterError(f"{self.path} has no version {version}, but {self.versions}.")
-        handle, draft = tempfile.mkstemp(dir=self.path, prefix=".current.")
-        with os.fdopen(handle, "w") as file:
-            file.write(f"{version}\n")
-        Path(draft).chmod(0o644)
-        Path(draft).replace(self.path / artifact.CURRENT)
+        storage.write_file(self.path / artifact.CURRENT, f"{version}\n".encode(), overwrite=True)
 
     def load(self, version: int | None = None) -> Any:
         """A version's model, by default the current one's."""
@@ -179,9 +174,10 @@ class Follower:
         return Version(name, predictor)
 
     def _stamp(self) -> tuple[int, ...]:
-        for name in (artifact.CURRENT, artifact.STRUCTURE):
+        folder = storage.recovered(self.path)
+        for name in (artifact.CURRENT, storage.STRUCTURE):
             try:
-                facts = (self.path / name).stat()
+                facts = (folder / name).stat()
             except FileNotFoundError:
                 continue
             return facts.st_ino, facts.st_mtime_ns, facts.st_size
@@ -192,4 +188,4 @@ class Follower:
 
 
 def _digest(folder: Path) -> str:
-    return hashlib.sha256((folder / artifact.STRUCTURE).read_bytes()).hexdigest()[:12]
+    return hashlib.sha256((folder / storage.STRUCTURE).read_bytes()).hexdigest()[:12]

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from outgrow.artifact import write_file
 from outgrow.ml.base import Estimator, Model, Transformer
 from outgrow.ml.export.onnx.graph import Graph
 from outgrow.ml.export.onnx.models import answered
 from outgrow.ml.export.onnx.steps import changed
 from outgrow.ml.export.onnx.table import Table, opened
 from outgrow.ml.pipeline import Pipeline
+from outgrow.storage import write_file
 
 PREDICTION, PROBABILITIES, TRANSFORMED = "prediction", "probabilities", "transformed"
 

@@ -20,11 +20,11 @@ import numpy as np
 import pyarrow as pa
 
 from outgrow._optional import optional
-from outgrow.artifact import check_free, write_file
 from outgrow.data.batch import numbers
 from outgrow.data.kind import Kind, read_kinds
 from outgrow.engine.dataset import Dataset, as_table
 from outgrow.errors import DataError, ParameterError, SchemaError
+from outgrow.storage import check_free, write_file
 
 CALIBRATION_ROWS = 1000
 CALLS = 200
