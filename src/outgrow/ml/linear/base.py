@@ -10,11 +10,12 @@ import numpy as np
 from outgrow.data.batch import is_sparse
 from outgrow.engine.folded import FoldedView
 from outgrow.engine.matrix import MatrixView
+from outgrow.errors import DataError
 from outgrow.ml.base import Regressor
 from outgrow.ml.candidates import Candidate, learn_apart, side_by_side_fits, usable
 from outgrow.ml.linear.gram import moments_of_folds, normal_equations, normal_of
 from outgrow.ml.linear.grouped import GroupedLeastSquares
-from outgrow.ml.linear.least_squares import SAFE, System, from_products, least_squares
+from outgrow.ml.linear.least_squares import SAFE, System, from_products, least_squares, positive_from_products
 from outgrow.ml.linear.wide import solve_wide
 from outgrow.stats.moments import CoMoments
 
@@ -58,20 +59,25 @@ class LeastSquares(LinearRegressor):
     """Minimises the squared error plus `_penalty` times the squared coefficients."""
 
     fit_intercept: bool
+    positive: bool
 
     def _penalty(self) -> float:
         raise NotImplementedError
 
-    def _group_form(self) -> GroupedLeastSquares:
-        return GroupedLeastSquares(self._penalty(), self.fit_intercept)
+    def _group_form(self) -> GroupedLeastSquares | None:
+        return None if self.positive else GroupedLeastSquares(self._penalty(), self.fit_intercept)
 
     def _learn(self, view: MatrixView) -> None:
         intercept, penalty = self.fit_intercept, self._penalty()
         if view.width > GRAM_WIDTH:
+            if self.positive:
+                raise DataError(f"positive=True takes up to {GRAM_WIDTH} features; there are {view.width}.")
             self.coef_, self.intercept_ = solve_wide(view, penalty, intercept=intercept, tol=1e-12)
             return
         system = System.of(normal_equations(view, intercept=intercept), penalty)
-        self.coef_, self.intercept_ = least_squares(view, system)
+        self.coef_, self.intercept_ = (
+            positive_from_products(system) if self.positive else least_squares(view, system)
+        )
 
     @classmethod
     def _solve_many(
@@ -94,7 +100,9 @@ class LeastSquares(LinearRegressor):
         normal = normal_of(moments[candidate.fold], intercept=model.fit_intercept)
         system = System.of(normal, model._penalty())
         solve, margin = system.inverse()
-        if margin < SAFE:
+        if model.positive:
+            model.coef_, model.intercept_ = positive_from_products(system)
+        elif margin < SAFE:
             left[id(candidate)] = system
         else:
             model.coef_, model.intercept_ = from_products(system, solve)

@@ -6,12 +6,20 @@ import numpy as np
 
 
 def lasso_quadratic(
-    H: np.ndarray, g: np.ndarray, penalty: np.ndarray, start: np.ndarray, *, tol: float, max_sweeps: int
+    H: np.ndarray,
+    g: np.ndarray,
+    penalty: np.ndarray,
+    start: np.ndarray,
+    *,
+    tol: float,
+    max_sweeps: int,
+    positive: bool = False,
 ) -> tuple[np.ndarray, int]:
     """Minimise ½ w'Hw - g'w + sum(penalty * |w|) by cyclic coordinate descent (Friedman et al. 2010).
 
     After each sweep over all coordinates, sweeps go over those that are not zero until they settle. When they
-    have is judged in coordinates in which H has a diagonal of ones, so whatever the units of each are.
+    have is judged in coordinates in which H has a diagonal of ones, so whatever the units of each are. With
+    `positive`, no coordinate is below 0.
 
     Returns
     -------
@@ -29,7 +37,7 @@ def lasso_quadratic(
     w[diagonal <= 0] = 0.0
     active, sweeps = everything, 0
     while sweeps < max_sweeps:
-        moved = _sweep(H, diagonal, penalty, w, residual, active)
+        moved = _sweep(H, diagonal, penalty, w, residual, active, positive)
         sweeps += 1
         if moved > tol * scale:
             active = everything if sweeps % 20 == 0 else _nonzero_or(everything, w)
@@ -42,7 +50,14 @@ def lasso_quadratic(
 
 
 def lasso_quadratics(
-    H: np.ndarray, g: np.ndarray, penalty: np.ndarray, start: np.ndarray, *, tol: float, max_sweeps: int
+    H: np.ndarray,
+    g: np.ndarray,
+    penalty: np.ndarray,
+    start: np.ndarray,
+    *,
+    tol: float,
+    max_sweeps: int,
+    positive: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
     """`lasso_quadratic` for many problems at once: every argument has one more dimension, the first.
 
@@ -61,7 +76,7 @@ def lasso_quadratics(
     slack = tol * np.maximum(np.abs(g).max(axis=1, initial=0.0), np.finfo(np.float64).tiny)
     for count in range(1, max_sweeps + 1):
         part = w[left]
-        moved = _sweep_all(H, penalty[left], part, residual)
+        moved = _sweep_all(H, penalty[left], part, residual, positive)
         w[left] = part
         settled = moved <= slack[left]
         if settled.any():
@@ -72,13 +87,15 @@ def lasso_quadratics(
     return w / size, sweeps
 
 
-def _sweep_all(H: np.ndarray, penalty: np.ndarray, w: np.ndarray, residual: np.ndarray) -> np.ndarray:
+def _sweep_all(
+    H: np.ndarray, penalty: np.ndarray, w: np.ndarray, residual: np.ndarray, positive: bool
+) -> np.ndarray:
     """One update of each coordinate in each problem; the largest change of each."""
     largest = np.zeros(len(w))
     for j in range(w.shape[1]):
         diagonal = H[:, j, j]
         rho = residual[:, j] + diagonal * w[:, j]
-        size = np.maximum(np.abs(rho) - penalty[:, j], 0.0)
+        size = np.maximum((rho if positive else np.abs(rho)) - penalty[:, j], 0.0)
         new = np.where(diagonal > 0, np.copysign(size, rho) / np.where(diagonal > 0, diagonal, 1.0), 0.0)
         step = new - w[:, j]
         residual -= step[:, None] * H[:, j]
@@ -94,12 +111,14 @@ def _sweep(
     w: np.ndarray,
     residual: np.ndarray,
     active: np.ndarray,
+    positive: bool,
 ) -> float:
     """One update of each active coordinate; the largest change, in units of the gradient."""
     largest = 0.0
     for j in active.tolist():
         rho = residual[j] + diagonal[j] * w[j]
-        new = np.sign(rho) * max(abs(rho) - penalty[j], 0.0) / diagonal[j]
+        size = max((rho if positive else abs(rho)) - penalty[j], 0.0)
+        new = np.copysign(size, rho) / diagonal[j]
         step = new - w[j]
         if step != 0.0:
             residual -= step * H[:, j]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -30,8 +31,11 @@ class ElasticNet(LinearRegressor):
     alpha : strength of the penalty.
     l1_ratio : share of the absolute penalty, in [0, 1]; 1 is the lasso.
     fit_intercept : learn a constant, which is not penalised.
+    precompute, copy_X, warm_start, random_state, selection : accepted as scikit-learn has them, without
+        effect.
     max_iter : most sweeps over the coefficients.
     tol : stop when no coefficient moves the gradient by more than this share of its size.
+    positive : coefficients are at least 0.
 
     Attributes
     ----------
@@ -48,6 +52,7 @@ class ElasticNet(LinearRegressor):
     """
 
     fusable = ("alpha", "l1_ratio")
+    without_effect = ("precompute", "copy_X", "warm_start", "random_state", "selection")
 
     def __init__(
         self,
@@ -55,20 +60,33 @@ class ElasticNet(LinearRegressor):
         *,
         l1_ratio: float = 0.5,
         fit_intercept: bool = True,
+        precompute: Any = False,
         max_iter: int = 10_000,
+        copy_X: bool = True,
         tol: float = 1e-10,
+        warm_start: bool = False,
+        positive: bool = False,
+        random_state: Any = None,
+        selection: str = "cyclic",
     ) -> None:
         self.alpha = alpha
         self.l1_ratio = l1_ratio
         self.fit_intercept = fit_intercept
+        self.precompute = precompute
         self.max_iter = max_iter
+        self.copy_X = copy_X
         self.tol = tol
+        self.warm_start = warm_start
+        self.positive = positive
+        self.random_state = random_state
+        self.selection = selection
 
     def _check_parameters(self) -> None:
         check.number(self, "alpha", low=0)
         check.number(self, "l1_ratio", low=0, high=1)
         check.integer(self, "max_iter", low=1)
         check.number(self, "tol", low=0)
+        check.one_of(self, "selection", ("cyclic", "random"))
 
     def _learn(self, view: MatrixView) -> None:
         if view.width > GRAM_WIDTH:
@@ -79,7 +97,13 @@ class ElasticNet(LinearRegressor):
         normal = normal_equations(view, intercept=self.fit_intercept)
         H, g, penalty = self._quadratic(normal)
         coef, sweeps = lasso_quadratic(
-            H, g, penalty, np.zeros(view.width), tol=self.tol, max_sweeps=self.max_iter
+            H,
+            g,
+            penalty,
+            np.zeros(view.width),
+            tol=self.tol,
+            max_sweeps=self.max_iter,
+            positive=self.positive,
         )
         self._take(normal, coef, sweeps)
 
@@ -92,7 +116,9 @@ class ElasticNet(LinearRegressor):
         normals = [folds[candidate.fold] for candidate in candidates]
         pairs = zip(candidates, normals, strict=True)
         H, g, penalty = (np.array(p) for p in zip(*(c.model._quadratic(n) for c, n in pairs), strict=True))
-        coef, sweeps = lasso_quadratics(H, g, penalty, np.zeros_like(g), tol=one.tol, max_sweeps=one.max_iter)
+        coef, sweeps = lasso_quadratics(
+            H, g, penalty, np.zeros_like(g), tol=one.tol, max_sweeps=one.max_iter, positive=one.positive
+        )
         for i, (candidate, normal) in enumerate(zip(candidates, normals, strict=True)):
             candidate.model._take(normal, coef[i], int(sweeps[i]))
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import scipy.linalg
+import scipy.optimize
 from scipy.linalg.lapack import dpocon
 
 from outgrow.data.batch import is_sparse
@@ -103,6 +104,16 @@ def least_squares(view: MatrixView, system: System) -> tuple[np.ndarray, float]:
     if not system.penalty and view.rows * len(system.scale) ** 2 > FEW_PRODUCTS:
         solved = of_dependent(view, system)
     return by_triangle(view, system) if solved is None else solved
+
+
+def positive_from_products(system: System) -> tuple[np.ndarray, float]:
+    """The solution whose coefficients are at least 0 (Lawson and Hanson 1974), from the products."""
+    values, vectors = scipy.linalg.eigh(system.products)
+    kept = values > len(values) * _EPS * values.max(initial=0.0)
+    root, turned = np.sqrt(values[kept]), vectors[:, kept].T
+    right = turned @ (system.normal.target / system.scale) / root
+    coef = scipy.optimize.nnls(root[:, None] * turned, right)[0] / system.scale
+    return coef, system.normal.intercept(coef)
 
 
 def from_products(system: System, solve: Solve) -> tuple[np.ndarray, float]:

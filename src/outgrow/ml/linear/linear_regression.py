@@ -18,6 +18,8 @@ class LinearRegression(LeastSquares):
     Parameters
     ----------
     fit_intercept : learn a constant.
+    copy_X, tol, n_jobs : accepted as scikit-learn has them, without effect.
+    positive : coefficients are at least 0.
 
     Attributes
     ----------
@@ -33,9 +35,22 @@ class LinearRegression(LeastSquares):
     """
 
     fusable = ()
+    without_effect = ("copy_X", "tol", "n_jobs")
 
-    def __init__(self, *, fit_intercept: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        fit_intercept: bool = True,
+        copy_X: bool = True,
+        tol: float = 1e-6,
+        n_jobs: int | None = None,
+        positive: bool = False,
+    ) -> None:
         self.fit_intercept = fit_intercept
+        self.copy_X = copy_X
+        self.tol = tol
+        self.n_jobs = n_jobs
+        self.positive = positive
 
     def _penalty(self) -> float:
         return 0.0

@@ -45,6 +45,10 @@ class LogisticRegression(Classifier):
     l1_ratio : share of the absolute penalty, in [0, 1].
     fit_intercept : learn constants, which are not penalised.
     class_weight : weight of each class, 'balanced' for the inverse of its frequency, None for 1.
+    penalty : None for no penalty, 'l2', 'l1' or 'elasticnet' as scikit-learn once spelt them; by default C
+        and l1_ratio say it all.
+    dual, intercept_scaling, random_state, solver, verbose, warm_start, n_jobs : accepted as scikit-learn has
+        them; the minimum is the same without them.
     max_iter : most passes of the optimiser.
     tol : stop when the expected gain of a step is below this share of the objective; the step is still made.
 
@@ -53,7 +57,7 @@ class LogisticRegression(Classifier):
     classes_ : ndarray of the classes, sorted.
     coef_ : ndarray of shape (1, n_features), or (n_classes, n_features) for more than two classes.
     intercept_ : ndarray of shape (1,) or (n_classes,).
-    n_iter_ : steps made over all rows.
+    n_iter_ : ndarray of shape (1,), steps made over all rows.
     objective_ : the value reached, divided by C and the summed weight (the mean loss, if C is infinite).
 
     Examples
@@ -65,27 +69,48 @@ class LogisticRegression(Classifier):
     """
 
     fusable = ("C", "l1_ratio")
+    without_effect = (
+        "dual", "intercept_scaling", "random_state", "solver", "verbose", "warm_start", "n_jobs",
+    )  # fmt: skip
 
     def __init__(
         self,
         C: float = 1.0,
         *,
+        penalty: str | None = "deprecated",
         l1_ratio: float = 0.0,
+        dual: bool = False,
         fit_intercept: bool = True,
+        intercept_scaling: float = 1,
         class_weight: ClassWeight = None,
+        random_state: Any = None,
+        solver: str = "lbfgs",
         max_iter: int = 100,
         tol: float = 1e-12,
+        verbose: int = 0,
+        warm_start: bool = False,
+        n_jobs: int | None = None,
     ) -> None:
         self.C = C
+        self.penalty = penalty
         self.l1_ratio = l1_ratio
+        self.dual = dual
         self.fit_intercept = fit_intercept
+        self.intercept_scaling = intercept_scaling
         self.class_weight = class_weight
+        self.random_state = random_state
+        self.solver = solver
         self.max_iter = max_iter
         self.tol = tol
+        self.verbose = verbose
+        self.warm_start = warm_start
+        self.n_jobs = n_jobs
 
     def _check_parameters(self) -> None:
         check.number(self, "C", above=0)
-        check.number(self, "l1_ratio", low=0, high=1)
+        check.number(self, "l1_ratio", low=0, high=1, none=True)
+        check.one_of(self, "penalty", ("deprecated", None, "l2", "l1", "elasticnet"))
+        check.one_of(self, "solver", ("lbfgs", "liblinear", "newton-cg", "newton-cholesky", "sag", "saga"))
         check.integer(self, "max_iter", low=1)
         check.number(self, "tol", low=0)
         if np.isinf(self.C) and self.l1_ratio:
@@ -93,13 +118,18 @@ class LogisticRegression(Classifier):
                 f"l1_ratio={self.l1_ratio} has no effect with C=inf, which means no penalty."
             )
 
+    def _strength(self) -> tuple[float, float]:
+        """What the absolute and half the squared coefficients cost beside the summed loss."""
+        weight = 0.0 if self.penalty is None else 1 / self.C
+        share = {"l1": 1.0, "l2": 0.0}.get(str(self.penalty), float(self.l1_ratio or 0.0))
+        return weight * share, weight * (1 - share)
+
     def _learn(self, view: MatrixView) -> None:
         classes = self._learn_classes(view)
         factors = class_factors(self.class_weight, self.classes_, view.class_weights)
         kind = Binary if classes == 2 else Multinomial
         likelihood = kind(view.width, classes, factors, intercept=self.fit_intercept)
-        weight = 1 / self.C
-        penalty = Penalty(weight * self.l1_ratio, weight * (1 - self.l1_ratio), likelihood.penalised())
+        penalty = Penalty(*self._strength(), likelihood.penalised())
         if likelihood.size <= NEWTON_SIZE:
             found, offsets = newton(view, likelihood, penalty, tol=self.tol, max_iter=self.max_iter)
         else:
@@ -119,7 +149,7 @@ class LogisticRegression(Classifier):
               offsets: Offsets) -> None:  # fmt: skip
         self.coef_, constants = likelihood.unpack(found.parameters)
         self.intercept_ = offsets.restore(self.coef_, constants)
-        self.n_iter_ = found.steps
+        self.n_iter_ = np.array([found.steps], dtype=np.int32)
         factors = 1.0 if likelihood.factors is None else likelihood.factors
         self.objective_ = found.objective / float((class_weights * factors).sum())
 
@@ -138,9 +168,8 @@ class LogisticRegression(Classifier):
         if likelihoods.size > NEWTON_SIZE:
             learn_apart(rows, chosen)
             return
-        strength = np.array([1 / candidate.model.C for candidate in chosen])
-        share = np.array([candidate.model.l1_ratio for candidate in chosen])
-        penalties = Penalties(strength * share, strength * (1 - share), likelihoods.penalised())
+        l1, l2 = np.array([candidate.model._strength() for candidate in chosen]).T
+        penalties = Penalties(l1, l2, likelihoods.penalised())
         folds = np.array([candidate.fold for candidate in chosen])
         found, offsets = newton_many(rows, likelihoods, penalties, folds, tol=one.tol, max_iter=one.max_iter)
         kind = Binary if classes == 2 else Multinomial

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from outgrow.ml import parameters as check
 from outgrow.ml.linear.base import LeastSquares
 
@@ -19,6 +21,8 @@ class Ridge(LeastSquares):
     ----------
     alpha : strength of the penalty, at least 0.
     fit_intercept : learn a constant, which is not penalised.
+    copy_X, max_iter, tol, solver, random_state : accepted as scikit-learn has them, without effect.
+    positive : coefficients are at least 0.
 
     Attributes
     ----------
@@ -34,13 +38,32 @@ class Ridge(LeastSquares):
     """
 
     fusable = ("alpha",)
+    without_effect = ("copy_X", "max_iter", "tol", "solver", "random_state")
 
-    def __init__(self, alpha: float = 1.0, *, fit_intercept: bool = True) -> None:
+    def __init__(
+        self,
+        alpha: float = 1.0,
+        *,
+        fit_intercept: bool = True,
+        copy_X: bool = True,
+        max_iter: int | None = None,
+        tol: float = 1e-4,
+        solver: str = "auto",
+        positive: bool = False,
+        random_state: Any = None,
+    ) -> None:
         self.alpha = alpha
         self.fit_intercept = fit_intercept
+        self.copy_X = copy_X
+        self.max_iter = max_iter
+        self.tol = tol
+        self.solver = solver
+        self.positive = positive
+        self.random_state = random_state
 
     def _check_parameters(self) -> None:
         check.number(self, "alpha", low=0)
+        check.one_of(self, "solver", ("auto", "svd", "cholesky", "lsqr", "sparse_cg", "sag", "saga", "lbfgs"))
 
     def _penalty(self) -> float:
         return float(self.alpha)

@@ -78,7 +78,7 @@ def _logistic(model: LogisticRegression) -> Any:
     )
     if model.l1_ratio:
         made.set_params(solver="saga", l1_ratio=model.l1_ratio)
-    made.n_iter_ = np.array([model.n_iter_], dtype=np.int32)
+    made.n_iter_ = model.n_iter_
     return _with(made, model, "coef_", "intercept_", "classes_")
 
 
