@@ -10,12 +10,17 @@ from typing import Any
 
 import numpy as np
 import pandas
+import pyarrow as pa
 import pytest
 import scipy.sparse as sp
 
 import outgrow as og
+from outgrow.artifact import pack, unpack
 from outgrow.errors import DataError
 from outgrow.ml.linear import least_squares
+from outgrow.stats.extended import ExtendedSum
+from outgrow.stats.state import from_tree, to_tree
+from outgrow.testing.engines import pieces_case
 
 NIST = Path(__file__).parent / "nist"
 CERTIFIED = json.loads((NIST / "certified.json").read_text())
@@ -184,3 +189,21 @@ def test_squares_that_overflow_are_refused(model: Any, where: str) -> None:
     X, y = (X * 1e200, y) if where == "X" else (X, y * 1e200)
     with pytest.raises(DataError, match="overflow"):
         model.fit(X, y)
+
+
+@pytest.mark.parametrize("shape", ["near", "ill", "wide", "offsets", "twice"])
+def test_ranks_find_what_one_finds(shape: str) -> None:
+    """Passes that correct and decompose send states between ranks, and cut rows anywhere."""
+    X = SHAPES[shape]
+    y = np.random.default_rng(7).normal(size=len(X))
+    table = pa.table({**{f"x{j}": X[:, j] for j in range(X.shape[1])}, "y": y})
+    expected = og.LinearRegression().fit(table, "y").coef_
+    for pieces in (1, 2, 3, 7):
+        sent = og.LinearRegression().fit(pieces_case(pieces).open(table), "y").coef_
+        assert np.abs(sent - expected).max() <= 1e-8 * np.abs(expected).max()
+
+
+def test_sums_of_more_digits_travel() -> None:
+    values = np.array([1.0, 1e300, 1e-9], dtype=np.longdouble) / 3
+    sent = from_tree(unpack(pack(to_tree(ExtendedSum.of(values)))))
+    np.testing.assert_array_equal(sent.merge(ExtendedSum.of(values)).values, 2 * values)

@@ -21,6 +21,7 @@ from outgrow.groups.scores import GroupScores
 from outgrow.ml.cluster.seeding import FoundRows, TopRows
 from outgrow.ml.trees.bins import SampledRows
 from outgrow.stats.counts import DistinctCount, ValueCounts
+from outgrow.stats.extended import ExtendedSum
 from outgrow.stats.grouped import GroupedCoMoments, GroupedMoments, GroupedSums, Keys, Segments
 from outgrow.stats.moments import CoMoments, Moments, PairMoments, ShapeMoments
 from outgrow.stats.quantiles import Gathered, quantiles
@@ -66,6 +67,10 @@ def _flat(*parts: Any) -> np.ndarray:
 LAWS: dict[type[State], tuple[Callable[[np.ndarray], Any], Callable[[Any], Any]]] = {
     Moments: (lambda r: Moments.of(_fortran(r), _weights(r)), lambda s: _flat(s.n, s.mean, s.m2)),
     CoMoments: (_co_moments, lambda s: _flat(s.n, s.mean, s.products)),
+    ExtendedSum: (
+        lambda r: ExtendedSum.of(np.nan_to_num(r).astype(np.longdouble).sum(axis=0)),
+        lambda s: s.values.astype(np.float64),
+    ),
     Triangle: (lambda r: Triangle.of(np.nan_to_num(r)), lambda s: s.factor.T @ s.factor),
     PairMoments: (lambda r: PairMoments.of(_fortran(r)), lambda s: _flat(s.n, s.m2, s.products)),
     ShapeMoments: (

@@ -19,12 +19,15 @@ from scipy.linalg.lapack import dpocon
 from outgrow.data.batch import is_sparse
 from outgrow.engine.matrix import Block, MatrixView
 from outgrow.ml.linear.gram import Normal, varies
+from outgrow.stats.extended import ExtendedSum
 from outgrow.stats.triangle import Triangle
 
 Solve = Callable[[np.ndarray], np.ndarray]
 
 SAFE = 1e-5
 """Down to this reciprocal condition number of the scaled products, a solution from them has ten digits."""
+FAR = 1e5
+"""Standard deviations: where a column lies farther from zero, its products are never safe."""
 CORRIGIBLE = 1e-10
 """Down to this one, corrections by the residuals converge."""
 CORRECTIONS = 4
@@ -69,6 +72,9 @@ class System:
         except scipy.linalg.LinAlgError:
             return np.copy, 0.0
         margin, _ = dpocon(factor, np.abs(self.products).sum(axis=0).max(initial=0.0))
+        offsets = np.abs(self.normal.x_mean) * np.sqrt(self.normal.n) / self.scale
+        if (offsets > FAR).any():
+            margin = min(margin, np.nextafter(SAFE, 0))
         return lambda right: scipy.linalg.cho_solve((factor, False), right), float(margin)
 
     def standardised(
@@ -131,15 +137,15 @@ def corrected(view: MatrixView, system: System, solve: Solve) -> tuple[np.ndarra
     found = solve(system.normal.target / system.scale).astype(dtype)
     for _ in range(CORRECTIONS):
 
-        def fold(block: Block, at: np.ndarray = found) -> np.ndarray:
+        def fold(block: Block, at: np.ndarray = found) -> ExtendedSum:
             total = np.zeros(len(at) + 1, dtype=dtype)
             for X, y, root in system.standardised(block, dtype):
                 residual = root**2 * (y - X @ at)
                 total[:-1] += X.T @ residual
                 total[-1] += residual.sum()
-            return total
+            return ExtendedSum.of(total)
 
-        *gradient, rest = view.reduce(fold)
+        *gradient, rest = view.reduce(fold).values
         step = solve(np.array(gradient - system.penalty / system.scale**2 * found, dtype=np.float64))
         found = found + step
         if np.abs(step).max(initial=0.0) <= 1e-9 * float(np.abs(found).max(initial=0.0)):
@@ -217,14 +223,14 @@ def polished(view: MatrixView, system: System, factor: np.ndarray, unit: float) 
     found = scipy.linalg.solve_triangular(R, right, check_finite=False).astype(np.longdouble)
     for _ in range(CORRECTIONS if residual_type(view) is np.longdouble else 0):
 
-        def fold(block: Block, at: np.ndarray = found) -> np.ndarray:
+        def fold(block: Block, at: np.ndarray = found) -> ExtendedSum:
             total = np.zeros(first + width, dtype=np.longdouble)
             for X, y, root in system.standardised(block, np.longdouble):
                 rows = np.hstack([np.ones((len(y), first), dtype=np.longdouble), X[:, live]])
                 total += rows.T @ (root**2 * (y / unit - rows @ at))
-            return total
+            return ExtendedSum.of(total)
 
-        gradient = view.reduce(fold)
+        gradient = view.reduce(fold).values
         gradient[first:] -= ridge.astype(np.longdouble) ** 2 * found[first:]
         step = scipy.linalg.solve_triangular(R, gradient.astype(np.float64), trans="T", check_finite=False)
         step = scipy.linalg.solve_triangular(R, step, check_finite=False)
