@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 import outgrow as og
 from outgrow import errors
+from outgrow.cli import main
 from outgrow.data.text import Csv, JsonLines, TextOptions, read_text
 from outgrow.data.text_source import TextFile
 from outgrow.serve.http.app import application
@@ -32,6 +33,7 @@ CELLS = st.one_of(
     st.sampled_from(["", "NA", "null", "1", "2.5", "-3e4", "2024-01-02", "true", '"', '""', "007", " 1"]),
 )
 
+HEADS = [b"", b"PAR1", b"ARROW1\0\0", b"\x1f\x8b\x08\0", b"BZh9", b"a,b\n", b'{"a":', b"\xff\xfe"]
 VALUES = ["", "NA", "1", "2.5", "x", "2024-01-02", "2024-01-02 03:04:05", "true"]
 
 
@@ -139,6 +141,15 @@ def test_beyond_the_first_block(tmp_path: Path) -> None:
     assert len(quoted["t"][0].as_py()) == 10_000_000
 
 
+@pytest.mark.parametrize("codes", [["12345678901234567890", "12345678901234567891"], ["0x1F", "31"]])
+def test_codes_are_no_numbers(tmp_path: Path, codes: list[str]) -> None:
+    found = read(tmp_path / "rows.csv", "code,x\n" + "".join(f"{code},1e300\n" for code in codes))
+    assert found.to_pydict() == {"code": codes, "x": [1e300] * 2}
+    found = read(tmp_path / "rows.csv", "code\n" + "1\n" * 2_000_000 + codes[0] + "\n")
+    assert found["code"].to_pylist()[-2:] == ["1", codes[0]]
+    assert read(tmp_path / "rows.csv", "code\n1e30\n", types={"code": "number"})["code"].to_pylist() == [1e30]
+
+
 @pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "utf-8-sig", "utf-16"])
 @pytest.mark.parametrize("compressed", [False, True])
 def test_encodings(tmp_path: Path, encoding: str, compressed: bool) -> None:
@@ -220,6 +231,46 @@ def test_any_bytes_are_a_table_or_an_error_of_ours(body: bytes, kind: Any) -> No
         assert isinstance(read_text(body, kind), pa.Table)
 
 
+@settings(max_examples=80, deadline=None, derandomize=True)
+@given(
+    ending=st.sampled_from(["parquet", "arrow", "feather", "csv", "csv.gz", "TSV", "jsonl.bz2", "json"]),
+    head=st.sampled_from(
+        [b"", b"PAR1", b"ARROW1\0\0", b"\x1f\x8b\x08\0", b"BZh9", b"a,b\n", b'{"a":', b"\xff\xfe"]
+    ),
+    body=st.binary(max_size=40),
+)
+def test_any_file_is_rows_or_an_error_of_ours(
+    ending: str, head: bytes, body: bytes, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.mktemp("any") / f"rows[1].{ending}"
+    path.write_bytes(head + body)
+    with suppress(errors.OutgrowError):
+        assert isinstance(og.read(path).to_arrow(), pa.Table)
+
+
+def test_options_for_text_on_the_command_line_and_in_jobs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = "zip;x;late\n" + "".join(f"0{i % 3};{'-' if i % 4 == 0 else i};{i % 2}\n" for i in range(40))
+    (tmp_path / "städte.csv").write_text(text + "é;1;1\n", encoding="latin-1")
+    words = ["--sep", ";", "--encoding", "latin-1", "--type", "zip=text", "--na-value", "-"]
+    with pytest.raises(SystemExit, match="0"):
+        main(["profile", str(tmp_path / "städte.csv"), *words])
+    assert "zip" in capsys.readouterr().out
+    (tmp_path / "job.yaml").write_text(
+        "name: towns\n"
+        "data:\n  path: städte.csv\n"
+        "  read: {sep: ';', encoding: latin-1, types: {zip: text}, na_values: ['-']}\n"
+        "target: late\n"
+        "steps: [{SimpleImputer: {columns: numeric}}, {OneHotEncoder: {handle_unknown: ignore}}]\n"
+        "model: LogisticRegression\n"
+        f"output: {tmp_path / 'out'}\n"
+    )
+    with pytest.raises(SystemExit, match="0"):
+        main(["run", str(tmp_path / "job.yaml")])
+    assert og.load(tmp_path / "out" / "model").columns_ == {"zip": "category", "x": "number"}
+
+
 # ---- folders whose names are columns -----------------------------------------------------------------------
 
 
@@ -254,6 +305,16 @@ def test_types_of_keys(tmp_path: Path, ending: str) -> None:
     assert sorted(og.read(tmp_path).to_arrow()["k"].to_pylist(), key=str) == ["007", None, "a/b"]
     assert og.read(tmp_path / "k=007").to_arrow()["k"].to_pylist() == [7]
     assert og.read(tmp_path / "k=007", types={"k": "text"}).to_arrow()["k"].to_pylist() == ["007"]
+
+
+@pytest.mark.parametrize("ending", ["parquet", "csv"])
+def test_keys_that_only_some_folders_have(tmp_path: Path, ending: str) -> None:
+    for name in ("a=1", "b=x"):
+        (tmp_path / name).mkdir()
+        path = tmp_path / name / f"rows.{ending}"
+        pq.write_table(pa.table({"x": [1]}), path) if ending == "parquet" else path.write_text("x\n1\n")
+    found = og.read(tmp_path).to_arrow()
+    assert found.to_pylist() == [{"x": 1, "a": 1, "b": None}, {"x": 1, "a": None, "b": "x"}]
 
 
 def test_a_column_that_is_empty_in_some_files(tmp_path: Path) -> None:
@@ -324,6 +385,10 @@ def test_one_answer_through_every_door(tmp_path: Path, text: str) -> None:
     }
     og.score(model, og.read(path), tmp_path / "scored")
     answers["score"] = scores(tmp_path / "scored")
+    words = ["score", str(tmp_path / "model"), str(path), "-o", str(tmp_path / "commanded")]
+    with pytest.raises(SystemExit, match="0"):
+        main(words)
+    answers["command"] = scores(tmp_path / "commanded")
     og.score_stream(tmp_path / "model", tmp_path / "in", tmp_path / "streamed").run_available()
     answers["stream"] = scores(tmp_path / "streamed")
     for door, found in answers.items():

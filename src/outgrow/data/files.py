@@ -154,8 +154,8 @@ class FilesSource:
         return FilesSource(self.filesystem, self.paths, self.format, replace(self._options, types=types))
 
     def _is_number_key(self, name: str) -> bool:
-        stored = any(_is_partition(each, name) for each in self.arrow_dataset.get_fragments())
-        return stored and pa.types.is_integer(self.schema.field(name).type)
+        is_key = any(name in keys for keys in self._keys)
+        return is_key and pa.types.is_integer(self.schema.field(name).type)
 
     @property
     def paths(self) -> list[str]:
@@ -173,13 +173,14 @@ class FilesSource:
     def _fragments(self) -> list[Any]:
         """One fragment a file, each with the schema of the first."""
         fragments = list(self.arrow_dataset.get_fragments())
+        keys = set().union(*self._keys)
         with ThreadPoolExecutor(8) as pool:
             for fragment, found in zip(fragments, pool.map(_physical_schema, fragments), strict=True):
                 stored = pa.schema(
                     [
                         field
                         for field in self.arrow_dataset.schema
-                        if found.get_field_index(field.name) >= 0 or not _is_partition(fragment, field.name)
+                        if found.get_field_index(field.name) >= 0 or field.name not in keys
                     ]
                 )
                 if not _same(stored, found):
@@ -237,10 +238,6 @@ def _physical_schema(fragment: Any) -> pa.Schema:
         return fragment.physical_schema
     except READ_ERRORS as error:
         raise unreadable(fragment.path, error) from error
-
-
-def _is_partition(fragment: Any, name: str) -> bool:
-    return name in ds.get_partition_keys(fragment.partition_expression)
 
 
 def _same(left: pa.Schema, right: pa.Schema) -> bool:

@@ -33,6 +33,8 @@ _TYPES: dict[Any, pa.DataType] = {
     "number": pa.float64(), "category": pa.string(), "text": pa.string(), "time": pa.timestamp("us"),
     float: pa.float64(), int: pa.int64(), str: pa.string(), bool: pa.bool_(),
 }  # fmt: skip
+_CODE = r"^\s*[+-]?(0[xX]|\d{19,}\s*$)"
+"""Digits that are a code rather than a number: more than 64 bits hold, or not decimal."""
 _BLANK = re.compile(rb"[\r\n]*+\Z")
 _QUOTED = b'"(?:[^"]++|"")*+"?'
 Types = Mapping[str, pa.DataType]
@@ -187,9 +189,18 @@ class Csv:
         """Whole rows as a table, and which of its empty columns hold words for what is missing."""
         table = self.parse(block, names, self.options.types, columns)
         empty = [column.name for column in table.schema if pa.types.is_null(column.type)]
-        if not empty or not table.num_rows:
+        numbers = [
+            column.name
+            for column in table.schema
+            if column.name not in self.options.types and _may_be_codes(table[column.name], block)
+        ]
+        if not table.num_rows or not (empty or numbers):
             return table, frozenset()
-        text = self.parse(block, names, dict.fromkeys(empty, pa.string()), empty)
+        doubtful = [*empty, *numbers]
+        text = self.parse(block, names, dict.fromkeys(doubtful, pa.string()), doubtful)
+        for name in numbers:
+            if pc.any(pc.match_substring_regex(text[name], _CODE)).as_py():
+                table = table.set_column(table.schema.get_field_index(name), name, text[name])
         return table, frozenset(name for name in empty if text[name].null_count < len(text))
 
     def retyped(self, found: pa.DataType, kind: Kind) -> pa.DataType | None:
@@ -426,6 +437,16 @@ def _wider_nested(name: str, one: pa.DataType, other: pa.DataType) -> pa.DataTyp
         return pa.unify_schemas(both, promote_options="permissive").field(name).type
     except pa.ArrowException:
         raise DataError(f"column {name!r} holds {one} and {other}. Write values of one type") from None
+
+
+def _may_be_codes(column: pa.ChunkedArray, block: bytes) -> bool:
+    """Whether numbers may have been made of cells that `_CODE` matches; few columns are looked at closer."""
+    if pa.types.is_integer(column.type):
+        return b"0x" in block or b"0X" in block
+    if not pa.types.is_floating(column.type):
+        return False
+    ends = pc.min_max(column).as_py()
+    return ends["max"] is not None and max(-ends["min"], ends["max"]) >= 2**63
 
 
 def _is_number(kind: pa.DataType) -> bool:

@@ -281,7 +281,8 @@ class TextSource:
         }
 
     def _pieces(self, place: int, file: TextFile, size: int) -> Iterator[TextPiece]:
-        keys, schema = self._keys[place], self.schema
+        others = [name for name in self._key_types if name not in file.names]
+        keys, schema = {**dict.fromkeys(others), **self._keys[place]}, self.schema
         if not file.names and isinstance(self.dialect, Csv):
             return
         if not file.seekable or "_looked" not in self.__dict__:
