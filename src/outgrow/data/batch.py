@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import scipy.sparse as sp
 
+from outgrow.data.decimals import decimal_numbers
 from outgrow.data.names import check_free
 from outgrow.data.plain import plain_array
 from outgrow.errors import ColumnNotFoundError, SchemaError
@@ -287,7 +288,9 @@ def is_vector(kind: pa.DataType) -> bool:
 
 def numbers(array: pa.Array) -> np.ndarray:
     """A numeric Arrow column as NumPy, nulls as NaN; no copy for floats and integers without nulls."""
-    if pa.types.is_decimal(array.type) or pa.types.is_null(array.type):
+    if pa.types.is_decimal(array.type):
+        return decimal_numbers(array)
+    if pa.types.is_null(array.type):
         array = array.cast(pa.float64())
     if array.null_count and pa.types.is_boolean(array.type):
         array = array.cast(pa.float64())

@@ -8,9 +8,11 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from outgrow.data.decimals import decimal_numbers
 from outgrow.errors import DataError
 
 _INT64_DIGITS = 18
@@ -37,11 +39,12 @@ def exact(array: pa.Array, name: str) -> pa.Array:
     if wanted == array.type:
         return array
     try:
-        found = array.cast(wanted)
-        if (
-            pa.types.is_integer(wanted)
-            or pc.all(pc.equal(found.cast(array.type), array)).as_py() is not False
-        ):
+        found = (
+            array.cast(wanted)
+            if array.type.scale <= 0
+            else pa.array(decimal_numbers(array), mask=_nulls(array))
+        )
+        if pc.all(pc.equal(found.cast(array.type), array)).as_py() is not False:
             return found
     except pa.ArrowInvalid:
         pass
@@ -49,6 +52,10 @@ def exact(array: pa.Array, name: str) -> pa.Array:
         f"Column {name!r} of type {array.type} holds decimals with more digits than can be told apart "
         "as keys, categories or classes. Cast it to text."
     )
+
+
+def _nulls(array: pa.Array) -> np.ndarray:
+    return np.asarray(array.is_null().to_numpy(zero_copy_only=False))
 
 
 def python_values(array: pa.Array) -> list[Any]:
@@ -75,3 +82,20 @@ def microseconds(array: pa.Array, name: str) -> pa.Array:
         raise DataError(
             f"Column {name!r} holds a time that 64 bits of microseconds cannot: {error}."
         ) from error
+
+
+def moment_text(micros: int) -> str:
+    """Microseconds since 1970 as a date and time, of any year."""
+    text: str = pa.scalar(micros, pa.timestamp("us")).cast(pa.string()).as_py()
+    return text.removesuffix(".000000")
+
+
+def readable(rows: pa.Table | pa.RecordBatch) -> list[dict[str, Any]]:
+    """Rows for messages: as Python has them, and as text the times that Python does not know."""
+    try:
+        found: list[dict[str, Any]] = rows.to_pylist()
+    except (ValueError, OverflowError):
+        kinds = [pa.string() if pa.types.is_temporal(field.type) else field.type for field in rows.schema]
+        schema = pa.schema(list(zip(rows.schema.names, kinds, strict=True)))
+        found = rows.cast(schema).to_pylist()
+    return found

@@ -310,14 +310,17 @@ def as_table(data: Any) -> pa.Table:
         return data
     if type(data).__module__.partition(".")[0] == "pandas":
         return _from_pandas(data)
-    return pa.table(data)
+    try:
+        return pa.table(data)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+        raise DataError(f"A {type(data).__name__} cannot become a table: {error}") from error
 
 
 def _from_pandas(frame: Any) -> pa.Table:
     check_names([str(name) for name in frame.columns], "The DataFrame")
     try:
         table = pa.Table.from_pandas(frame, preserve_index=False)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError) as error:
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
         raise DataError(f"The DataFrame cannot become a table: {' '.join(map(str, error.args))}") from error
     return table.replace_schema_metadata(None).rename_columns([str(name) for name in frame.columns])
 

@@ -452,8 +452,8 @@ def _classes(array: pa.Array, name: str) -> tuple[np.ndarray, tuple[Any, ...]]:
     used = np.bincount(codes, minlength=len(labels)) > 0  # and values that no row has
     places = np.flatnonzero(used)
     classes = tuple(labels[place] for place in places)
-    if any(isinstance(label, int) and label >= 2**64 for label in classes):
-        raise DataError(f"The target {name!r} has whole numbers past 64 bits. Cast it to text.")
+    if any(isinstance(label, int) and label >= 2**63 for label in classes):
+        raise DataError(f"The target {name!r} has whole numbers past 63 bits. Cast it to text.")
     return (codes if used.all() else (np.cumsum(used) - 1)[codes]), classes
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from outgrow.data.batch import Batch, Matrix, is_categorical, is_numeric, numbers
+from outgrow.data.exact import microseconds, moment_text
 from outgrow.data.hashing import column_hash
 from outgrow.data.kind import Kind
 from outgrow.data.scan import Scan
@@ -178,7 +178,7 @@ def _column_state(column: Any, name: str) -> ColumnState:
             rows, column.null_count, distinct, FrequentValues.of(words), None, None, None, None
         )
     if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
-        micros = column.cast(pa.timestamp("us", getattr(kind, "tz", None)), safe=False).cast(pa.int64())
+        micros = microseconds(column, name)
         ends = pc.min_max(micros).as_py()
         distinct = DistinctCount.of(column_hash(micros.drop_null(), name))
         return ColumnState(rows, column.null_count, distinct, None, None, None, ends["min"], ends["max"])
@@ -192,7 +192,7 @@ def _describe(name: str, kind: pa.DataType, state: ColumnState) -> ColumnProfile
     if state.frequent is not None:
         known["top"] = tuple(state.frequent.top(10))
     if state.low is not None and state.high is not None:
-        known |= {"min": _moment(state.low), "max": _moment(state.high)}
+        known |= {"min": moment_text(state.low), "max": moment_text(state.high)}
     if state.shape is not None and state.quantiles is not None:
         known |= _numbers_of(state.shape, state.quantiles)
     return ColumnProfile(name, str(kind), Kind.of(kind), state.rows - state.missing, state.missing, **known)
@@ -212,10 +212,6 @@ def _numbers_of(shape: ShapeMoments, sketch: QuantileSketch) -> dict[str, Any]:
         edges = np.linspace(low, high, 25)
         known["histogram"] = tuple(edges.tolist()), tuple(sketch.histogram(edges).tolist())
     return known
-
-
-def _moment(micros: int) -> str:
-    return datetime.fromtimestamp(micros / 1e6, UTC).replace(tzinfo=None).isoformat(sep=" ")
 
 
 def _text(value: Any) -> str | None:

@@ -10,6 +10,7 @@ import pyarrow as pa
 from sklearn.base import clone, is_classifier
 
 from outgrow.data.batch import Batch, is_numeric
+from outgrow.data.exact import moment_text
 from outgrow.data.scan import Apply, check_columns
 from outgrow.data.times import moments
 from outgrow.engine.dataset import Dataset
@@ -122,4 +123,7 @@ def _moment(dataset: Dataset, time: str, value: float) -> Any:
     kind = dataset.schema.field(time).type
     if is_numeric(kind):
         return value
-    return pa.scalar(int(value), pa.int64()).cast(pa.timestamp("us")).as_py()
+    try:
+        return pa.scalar(int(value), pa.timestamp("us")).as_py()
+    except OverflowError:  # Python knows no year past 9999
+        return moment_text(int(value))

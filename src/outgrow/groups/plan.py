@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from outgrow.data.exact import readable
 from outgrow.data.keys import key_nulls
 from outgrow.engine.dataset import Dataset
 from outgrow.engine.groups import CountGroups, Packing
@@ -159,7 +160,7 @@ class Policy:
         )
         places = np.flatnonzero(self.giants(counted, slots)) if bins is not None else np.zeros(0, np.intp)
         places = places[np.argsort(-rows[places], kind="stable")]
-        keys = counted.keys.take(pa.array(places)).to_pylist()
+        keys = readable(counted.keys.take(pa.array(places)))
         named = [(tuple(key.values()), int(rows[place])) for key, place in zip(keys, places, strict=True)]
         return GroupPlan(
             "at once" if bins is None else "one by one", len(rows), int(rows.sum()),

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from outgrow.data.batch import Batch
+from outgrow.data.exact import readable
 from outgrow.data.keys import key_hash
 from outgrow.errors import DataError
 from outgrow.groups.inner import Inner
@@ -86,7 +87,7 @@ class Router:
         return answers.astype(object if answers.dtype.kind in "OU" else np.float64)
 
     def _message(self, batch: Batch) -> str:
-        rows = batch.select(self.keys).to_arrow().to_pylist()
+        rows = readable(batch.select(self.keys).to_arrow())
         known = list(dict.fromkeys(tuple(row.values()) for row in rows))
         shown = ", ".join(" / ".join(map(str, key)) for key in known[:5])
         more = f" and {len(known) - 5} more" if len(known) > 5 else ""

@@ -202,7 +202,10 @@ def _check_array(estimator: Any, X: Any, *, reset: bool) -> Any:
     tags = estimator.__sklearn_tags__().input_tags
     finite: Any = "allow-nan" if tags.allow_nan else True
     if tags.categorical:
-        return validate_data(estimator, X, reset=reset, dtype=None, ensure_all_finite=False)
+        values = validate_data(estimator, X, reset=reset, dtype=None, ensure_all_finite=False)
+        if hasattr(X, "dtype") or values.dtype.kind not in "US":
+            return values
+        return np.array(X, dtype=object)  # a list of rows: numbers among text stay numbers
     accept: Any = "csr" if tags.sparse else False
     return validate_data(
         estimator, X, reset=reset, accept_sparse=accept, dtype=np.float64, ensure_all_finite=finite
@@ -230,15 +233,13 @@ def _named(values: Any, names: list[str] | None, beside: Mapping[str, pa.Array] 
 
 
 def _arrow_column(values: np.ndarray, name: str) -> pa.Array:
-    if values.dtype.kind == "O":
-        values = np.array(
-            [None if value is None or value != value else value for value in values.tolist()], dtype=object
-        )
+    given = values.dtype.kind in "OUS"
     try:
-        return pa.array(values.tolist() if values.dtype.kind in "OUS" else values)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+        return pa.array(values.tolist() if given else values, from_pandas=given)
+    except (pa.ArrowException, OverflowError) as error:
         raise ValueTypeError(
-            f"Column {name!r}: argument must be a string or a number, and of one type in a column: {error}."
+            f"Column {name!r}: argument must be a string or a number of at most 64 bits, and of one type in "
+            f"a column: {error}."
         ) from error
 
 

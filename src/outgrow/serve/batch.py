@@ -17,6 +17,7 @@ import pyarrow as pa
 from sklearn.base import is_classifier
 
 from outgrow.data.batch import Batch
+from outgrow.data.exact import readable
 from outgrow.data.scan import check_columns
 from outgrow.data.schema import check_kinds
 from outgrow.engine.dataset import Dataset, read_as
@@ -224,7 +225,7 @@ class Scoring:
 
 def _located(batch: Batch, reasons: dict[int, str], where: Callable[[int], str]) -> RowError:
     row, reason = min(reasons.items())
-    values = str(batch.slice(row, 1).to_arrow().to_pylist()[0])
+    values = str(readable(batch.slice(row, 1).to_arrow())[0])
     shown = values if len(values) <= _SHOWN else values[:_SHOWN] + "..."
     more = f" {len(reasons) - 1} more rows beside it cannot be scored either." if len(reasons) > 1 else ""
     return RowError(

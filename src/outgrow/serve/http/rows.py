@@ -16,6 +16,7 @@ from outgrow._optional import optional
 from outgrow.data.batch import Batch, Matrix, matrix_columns, vector_names
 from outgrow.data.kind import NUMBER, TIME, Kind
 from outgrow.data.schema import conformed, wrong_columns
+from outgrow.data.source import empty_batch
 from outgrow.errors import DataError
 
 msgspec = optional("msgspec", "serve")
@@ -249,7 +250,7 @@ def table_batch(reader: RowReader, table: pa.Table) -> Batch:
         )
     batches = table.select(reader.names).combine_chunks().to_batches()
     schema = table.select(reader.names).schema
-    return Batch.from_arrow(batches[0] if batches else pa.RecordBatch.from_pylist([], schema=schema))
+    return Batch.from_arrow(batches[0]) if batches else empty_batch(schema)
 
 
 def _is_key(name: str) -> bool:

@@ -1,0 +1,296 @@
+"""Every Arrow type through every door: one answer wherever the rows come from, or a refusal at fit."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import json
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.feather
+import pyarrow.parquet as pq
+import pytest
+
+import outgrow as og
+from outgrow.serve.http.app import application
+from outgrow.serve.http.deployment import Model
+from outgrow.serve.http.state import Settings
+
+ROWS = 24
+WORDS, WHOLE = ["a", "bé", "c"], [10115, 53111, 80331]
+LONG = [2**53, 2**53 + 1, 2**53 + 2]
+TENTHS = [Decimal("0.1"), Decimal("0.7"), Decimal("12.5")]
+MOMENTS = [dt.datetime(2024, 1, 31, 12), dt.datetime(1969, 2, 1), dt.datetime(2261, 3, 5, 23, 59, 59)]
+TIMES = [dt.time(1), dt.time(2, 30), dt.time(23, 59)]
+
+
+def column(values: list[Any], kind: pa.DataType, *, missing: bool = False) -> pa.Array:
+    """The values in turn, in a type."""
+    picked = [values[row % len(values)] for row in range(ROWS)]
+    if missing:
+        picked[5] = picked[6] = None
+    return pa.array(picked, kind)
+
+
+def coded(values: list[Any], kind: pa.DataType, index: pa.DataType, *, missing: bool = False) -> pa.Array:
+    codes = column(list(range(len(values))), index, missing=missing)
+    return pa.DictionaryArray.from_arrays(codes, pa.array(values, kind))
+
+
+def encoded_runs(values: list[Any], kind: pa.DataType) -> pa.Array:
+    return pa.compute.run_end_encode(column(values, kind))
+
+
+NUMBERS = {
+    **{str(kind): column([1, 2, 3], kind) for kind in (
+        pa.int8(), pa.int16(), pa.int32(), pa.int64(), pa.uint8(), pa.uint16(), pa.uint32(), pa.uint64())},
+    **{str(kind): column([0.5, 1.0, 2.0], kind) for kind in (pa.float32(), pa.float64())},
+    "float16": pa.array(np.array([0.5, 1.0, 2.0] * 8, np.float16)),
+    "bool": column([True, False], pa.bool_()),
+    "long int64": column(LONG, pa.int64()),
+    "long uint64": column([2**63, 2**63 + 1, 5], pa.uint64()),
+    "missing int64": column([1, 2, 3], pa.int64(), missing=True),
+    "missing float64": column([0.5, 1.0, 2.0], pa.float64(), missing=True),
+    "decimal of whole": column([Decimal(value) for value in WHOLE], pa.decimal128(9, 0)),
+    "decimal of long whole": column([Decimal(value) for value in LONG], pa.decimal128(38, 0)),
+    "decimal of fractions": column(TENTHS, pa.decimal128(9, 2)),
+    "decimal32": column(TENTHS, pa.decimal32(5, 2)),
+    "decimal64": column(TENTHS, pa.decimal64(12, 2)),
+    "decimal256": column(TENTHS, pa.decimal256(60, 2)),
+    "runs of int64": encoded_runs([1, 2, 3], pa.int64()),
+}  # fmt: skip
+CATEGORIES = {
+    **{str(kind): column(WORDS, kind) for kind in (pa.string(), pa.large_string(), pa.string_view())},
+    "missing string": column(WORDS, pa.string(), missing=True),
+    **{f"{kind} by {index}": coded(WORDS, kind, index)
+       for kind in (pa.string(), pa.large_string(), pa.string_view())
+       for index in (pa.int8(), pa.int64(), pa.uint8(), pa.uint32(), pa.uint64())},
+    "missing string by uint8": coded(WORDS, pa.string(), pa.uint8(), missing=True),
+    "null among words": pa.DictionaryArray.from_arrays(column([0, 1, 2], pa.int32()), ["a", None, "c"]),
+    "word twice": pa.DictionaryArray.from_arrays(column([0, 1, 2], pa.int32()), ["a", "b", "a"]),
+    "runs of string": encoded_runs(WORDS, pa.string()),
+    "int64 by int8": coded(WHOLE, pa.int64(), pa.int8()),
+    "uint16 by uint32": coded([1, 2, 300], pa.uint16(), pa.uint32()),
+    "missing int64 by int8": coded(WHOLE, pa.int64(), pa.int8(), missing=True),
+    "double by int8": coded([0.5, 1.0, 2.0], pa.float64(), pa.int8()),
+    "bool by int8": coded([True, False], pa.bool_(), pa.int8()),
+}  # fmt: skip
+OTHERS = {
+    **{str(kind): column(MOMENTS, kind) for kind in (
+        pa.timestamp("s"), pa.timestamp("ms"), pa.timestamp("us"), pa.timestamp("ns"),
+        pa.timestamp("us", "Europe/Berlin"), pa.date32(), pa.date64())},
+    "past year 9999": pa.array([10**12, 0, 5] * 8, pa.timestamp("s")),
+    "past 64 bits of us": pa.array([2**60, 0, 5] * 8, pa.timestamp("s")),
+    "date by int8": coded([value.date() for value in MOMENTS], pa.date32(), pa.int8()),
+    "decimal by int8": coded(TENTHS, pa.decimal128(9, 2), pa.int8()),
+    "time32": column(TIMES, pa.time32("s")), "time64": column(TIMES, pa.time64("us")),
+    "duration": column([dt.timedelta(1), dt.timedelta(2)], pa.duration("us")),
+    **{str(kind): column([b"a", b"\xff"], kind) for kind in (
+        pa.binary(), pa.large_binary(), pa.binary_view(), pa.dictionary(pa.int8(), pa.binary()))},
+    "fixed binary": column([b"ab", b"cd"], pa.binary(2)),
+    "null": pa.nulls(ROWS),
+    "list": column([[1, 2], [3]], pa.list_(pa.int64())),
+    "struct": column([{"p": 1}, {"p": 2}], pa.struct([("p", pa.int64())])),
+    "map": column([[("k", 1)]], pa.map_(pa.string(), pa.int64())),
+    "vector": column([[1.0, 2.0], [3.0, 4.0]], pa.list_(pa.float32(), 2)),
+    "month interval": column([pa.MonthDayNano([1, 2, 3])], pa.month_day_nano_interval()),
+    "uuid": pa.ExtensionArray.from_storage(pa.uuid(), column([b"a" * 16, b"b" * 16], pa.binary(16))),
+}  # fmt: skip
+TYPES = {**NUMBERS, **CATEGORIES, **OTHERS}
+
+
+def table_of(values: pa.Array) -> pa.Table:
+    """Rows whose class, number and key follow from the column `c`."""
+    encoded = pa.compute.run_end_decode(values) if pa.types.is_run_end_encoded(values.type) else values
+    place = [row % 3 for row in range(len(encoded))]
+    return pa.table({"c": values, "x": [float(row) for row in range(ROWS)], "y": [p % 2 for p in place],
+                     "target": [10.0 * p for p in place]})  # fmt: skip
+
+
+def encoder() -> Any:
+    return og.Pipeline([og.OneHotEncoder(columns=["c"]), og.LogisticRegression()])
+
+
+ROLES: dict[str, tuple[Callable[[], Any], list[str], str]] = {
+    "number": (lambda: og.Ridge(), ["c", "x", "target"], "target"),
+    "category": (encoder, ["c", "x", "y"], "y"),
+    "tree": (
+        lambda: og.GradientBoostingClassifier(n_estimators=3, min_child_weight=0), ["c", "y"], "y"
+    ),
+    "key": (lambda: og.PerGroup(og.LinearRegression(), by=["c"]), ["c", "x", "target"], "target"),
+    "class": (lambda: og.LogisticRegression(), ["x", "c"], "c"),
+}  # fmt: skip
+
+
+def answers(model: Any, rows: Any) -> list[Any]:
+    found = model.predict(rows)
+    if isinstance(found, og.Dataset):
+        found = found.to_arrow()
+    if isinstance(found, pa.Table):
+        found = found["prediction"].to_pylist()
+    return list(found)
+
+
+# ---- doors -------------------------------------------------------------------------------------------------
+
+
+def parquet(table: pa.Table, folder: Path) -> Any:
+    pq.write_table(table, folder / "rows.parquet")
+    return og.read(folder / "rows.parquet")
+
+
+def ipc(table: pa.Table, folder: Path) -> Any:
+    pa.feather.write_feather(table, folder / "rows.arrow", compression="uncompressed")
+    return og.read(folder / "rows.arrow")
+
+
+DOORS: dict[str, Callable[[pa.Table, Path], Any]] = {
+    "stream": lambda table, folder: table.to_reader(),
+    "dataset": lambda table, folder: og.dataset(table),
+    "pandas": lambda table, folder: table.to_pandas(),
+    "polars": lambda table, folder: pl.from_arrow(table),
+    "duckdb": lambda table, folder: og.sql("SELECT * FROM t", {"t": table}),
+    "parquet": parquet,
+    "ipc": ipc,
+}
+CANNOT = {
+    ("pandas", "uuid"),
+    ("polars", "decimal256"),
+    ("polars", "map"),
+    ("polars", "month interval"),
+    ("polars", "uuid"),
+}
+"""What the library behind a door cannot say."""
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_one_answer_at_every_door(name: str, tmp_path: Path) -> None:
+    """What was learned from a table answers alike for rows of every form, or was refused at fit."""
+    for number, (role, (make, columns, target)) in enumerate(ROLES.items()):
+        table = table_of(TYPES[name]).select(columns)
+        features = table.drop_columns(target)
+        try:
+            model = make().fit(table, target)
+        except og.errors.OutgrowError:
+            continue
+        expected = answers(model, features)
+        path = tmp_path / role
+        model.save(path)
+        same(answers(og.load(path), features), expected, role, "load")
+        for place, (door, opened) in enumerate(DOORS.items()):
+            if (door, name) in CANNOT:
+                continue
+            same(answers(model, opened(features, tmp_path)), expected, role, door)
+            if place % len(ROLES) == number:
+                again = make().fit(opened(table, tmp_path), target)
+                same(answers(again, features), expected, role, f"fit on {door}")
+
+
+def same(found: list[Any], expected: list[Any], role: str, door: str) -> None:
+    if role in ("number", "key"):
+        np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9, err_msg=f"{role} {door}")
+    else:
+        assert found == expected, (role, door)
+
+
+# ---- HTTP --------------------------------------------------------------------------------------------------
+
+UNSAID = {"past year 9999"}
+"""What JSON and CSV cannot say."""
+
+
+def said(values: pa.Array) -> list[Any]:
+    """The values as JSON says them."""
+
+    def word(value: Any) -> Any:
+        if isinstance(value, Decimal):
+            return int(value) if values.type.scale == 0 else float(value)
+        return value.isoformat() if isinstance(value, dt.date) else value
+
+    return [word(value) for value in values.to_pylist()]
+
+
+def requests(features: pa.Table, kinds: dict[str, Any]) -> dict[str, tuple[str, str, bytes]]:
+    """Bodies that ask for the same rows: the path, the media type and the content."""
+    columns = {name: said(features[name].combine_chunks()) for name in features.column_names}
+    records = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    split = {"columns": list(columns), "data": [list(row.values()) for row in records]}
+    tensors = [
+        {
+            "name": name,
+            "datatype": kinds[name].form.tensor,
+            "shape": [ROWS, *([width] if (width := kinds[name].width) else [])],
+            "data": values,
+        }
+        for name, values in columns.items()
+    ]
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, features.schema) as stream:
+        stream.write_table(features)
+    bodies = {
+        "rows": ("/predict", {"rows": records}),
+        "v2": ("/v2/models/m/infer", {"inputs": tensors}),
+        "split": ("/invocations", {"dataframe_split": split}),
+        "records": ("/invocations", {"dataframe_records": records}),
+        "instances": ("/invocations", {"instances": records}),
+        "inputs": ("/invocations", {"inputs": columns}),
+    }
+    found = {
+        name: (path, "application/json", json.dumps(body).encode()) for name, (path, body) in bodies.items()
+    }
+    lines = [",".join(columns), *(",".join(map(cell, row.values())) for row in records)]
+    return found | {
+        "arrow": ("/predict", "application/vnd.apache.arrow.stream", sink.getvalue().to_pybytes()),
+        "csv": ("/invocations", "text/csv", "\n".join(lines).encode()),
+    }
+
+
+def cell(value: Any) -> str:
+    return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def served(path: Path, bodies: dict[str, tuple[str, str, bytes]]) -> dict[str, httpx.Response]:
+    async def ask() -> dict[str, httpx.Response]:
+        transport = httpx.ASGITransport(app=application(Settings({"m": Model(str(path))})))
+        async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
+            return {
+                name: await client.post(path, content=body, headers={"content-type": media})
+                for name, (path, media, body) in bodies.items()
+            }
+
+    return asyncio.run(ask())
+
+
+def predictions(form: str, response: httpx.Response) -> list[Any]:
+    if form == "arrow":
+        return pa.ipc.open_stream(response.content).read_all()["prediction"].to_pylist()
+    found = response.json()
+    return found["outputs"][0]["data"] if form == "v2" else found["predictions"]
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_one_answer_in_every_request(name: str, tmp_path: Path) -> None:
+    for role in ("category", "key", "number"):
+        make, columns, target = ROLES[role]
+        table = table_of(TYPES[name]).select(columns)
+        try:
+            model = make().fit(table, target)
+        except og.errors.OutgrowError:
+            continue
+        features = table.drop_columns(target)
+        model.save(tmp_path / "model")
+        for form, response in served(tmp_path / "model", requests(features, model.columns_)).items():
+            if name in UNSAID and form != "arrow":
+                assert response.status_code == 422, (role, form, response.text)
+            else:
+                assert response.status_code == 200, (role, form, response.text)
+                same(predictions(form, response), answers(model, features), role, form)
+        return
