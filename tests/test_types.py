@@ -6,6 +6,7 @@ import asyncio
 import datetime as dt
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -123,9 +124,11 @@ ROLES: dict[str, tuple[Callable[[], Any], list[str], str]] = {
     "number": (lambda: og.Ridge(), ["c", "x", "target"], "target"),
     "category": (encoder, ["c", "x", "y"], "y"),
     "tree": (
-        lambda: og.GradientBoostingClassifier(n_estimators=3, min_child_weight=0), ["c", "y"], "y"
+        lambda: og.GradientBoostingClassifier(n_estimators=1, min_child_weight=0), ["c", "x", "y"], "y"
     ),
-    "key": (lambda: og.PerGroup(og.LinearRegression(), by=["c"]), ["c", "x", "target"], "target"),
+    "key": (
+        lambda: og.PerGroup(og.LinearRegression(), by=["c"], unseen="global"), ["c", "x", "target"], "target"
+    ),
     "class": (lambda: og.LogisticRegression(), ["x", "c"], "c"),
 }  # fmt: skip
 
@@ -137,6 +140,39 @@ def answers(model: Any, rows: Any) -> list[Any]:
     if isinstance(found, pa.Table):
         found = found["prediction"].to_pylist()
     return list(found)
+
+
+UNSAID = {
+    "json": {"past year 9999"},
+    "csv": {"past year 9999", "vector", "long uint64"},
+}
+"""What text cannot say, or not so that it is read as what it was."""
+
+
+def said(values: pa.Array) -> list[Any]:
+    """The values as JSON says them."""
+
+    def word(value: Any) -> Any:
+        if isinstance(value, Decimal):
+            return int(value) if value.as_tuple().exponent == 0 else float(value)
+        return value.isoformat() if isinstance(value, dt.date) else value
+
+    try:
+        return [word(value) for value in values.to_pylist()]
+    except OverflowError:
+        return values.cast(pa.string()).to_pylist()
+
+
+def cell(value: Any) -> str:
+    return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def rows_as_text(features: pa.Table) -> tuple[list[dict[str, Any]], str]:
+    """The rows as JSON says them, and as CSV."""
+    columns = {name: said(features[name].combine_chunks()) for name in features.column_names}
+    records = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    lines = [",".join(columns), *(",".join(map(cell, row.values())) for row in records)]
+    return records, "\n".join(lines)
 
 
 # ---- doors -------------------------------------------------------------------------------------------------
@@ -152,6 +188,16 @@ def ipc(table: pa.Table, folder: Path) -> Any:
     return og.read(folder / "rows.arrow")
 
 
+def csv(table: pa.Table, folder: Path) -> Any:
+    (folder / "rows.csv").write_text(rows_as_text(table)[1])
+    return og.read(folder / "rows.csv")
+
+
+def json_lines(table: pa.Table, folder: Path) -> Any:
+    (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, rows_as_text(table)[0])))
+    return og.read(folder / "rows.jsonl")
+
+
 DOORS: dict[str, Callable[[pa.Table, Path], Any]] = {
     "stream": lambda table, folder: table.to_reader(),
     "dataset": lambda table, folder: og.dataset(table),
@@ -160,38 +206,56 @@ DOORS: dict[str, Callable[[pa.Table, Path], Any]] = {
     "duckdb": lambda table, folder: og.sql("SELECT * FROM t", {"t": table}),
     "parquet": parquet,
     "ipc": ipc,
+    "csv": csv,
+    "json": json_lines,
 }
 CANNOT = {
-    ("pandas", "uuid"),
-    ("polars", "decimal256"),
-    ("polars", "map"),
-    ("polars", "month interval"),
-    ("polars", "uuid"),
+    "pandas": ("uuid", "by uint64", "word twice", "null among words"),
+    "polars": ("uuid", "decimal256", "map", "month interval", "runs of"),
+    "duckdb": ("decimal256",),
+    "parquet": ("string_view by", "runs of", "month interval"),
 }
 """What the library behind a door cannot say."""
 
 
-@pytest.mark.parametrize("name", TYPES)
-def test_one_answer_at_every_door(name: str, tmp_path: Path) -> None:
-    """What was learned from a table answers alike for rows of every form, or was refused at fit."""
-    for number, (role, (make, columns, target)) in enumerate(ROLES.items()):
-        table = table_of(TYPES[name]).select(columns)
-        features = table.drop_columns(target)
-        try:
-            model = make().fit(table, target)
-        except og.errors.OutgrowError:
-            continue
-        expected = answers(model, features)
-        path = tmp_path / role
-        model.save(path)
-        same(answers(og.load(path), features), expected, role, "load")
-        for place, (door, opened) in enumerate(DOORS.items()):
-            if (door, name) in CANNOT:
-                continue
-            same(answers(model, opened(features, tmp_path)), expected, role, door)
-            if place % len(ROLES) == number:
-                again = make().fit(opened(table, tmp_path), target)
-                same(answers(again, features), expected, role, f"fit on {door}")
+@pytest.mark.parametrize(("number", "name"), list(enumerate(TYPES)))
+def test_one_answer_at_every_door(number: int, name: str, tmp_path: Path) -> None:
+    """What was learned from a table answers alike for rows of every form, or was refused at fit.
+
+    The models meet the doors in turn, so that over all types each meets each.
+    """
+    table = table_of(TYPES[name])
+    models, features, expected = fitted(table), {}, {}
+    for role, model in models.items():
+        _, columns, target = ROLES[role]
+        features[role] = table.select(columns).drop_columns(target)
+        expected[role] = answers(model, features[role])
+        model.save(tmp_path / role)
+        same(answers(og.load(tmp_path / role), features[role]), expected[role], role, "load")
+    if not models:
+        return
+    doors = [
+        door
+        for door in DOORS
+        if not any(word in name for word in CANNOT.get(door, ())) and name not in UNSAID.get(door, ())
+    ]
+    for place, door in enumerate(doors):
+        role = list(models)[(number + place) % len(models)]
+        rows = DOORS[door](features[role], tmp_path)
+        same(answers(models[role], rows), expected[role], role, door)
+    make, columns, target = ROLES[role]
+    door = doors[number % len(doors)]
+    again = make().fit(DOORS[door](table.select(columns), tmp_path), target)
+    same(answers(again, features[role]), expected[role], role, f"fit on {door}")
+
+
+def fitted(table: pa.Table) -> dict[str, Any]:
+    """The models that do not refuse the column `c`."""
+    found = {}
+    for role, (make, columns, target) in ROLES.items():
+        with suppress(og.errors.OutgrowError):
+            found[role] = make().fit(table.select(columns), target)
+    return found
 
 
 def same(found: list[Any], expected: list[Any], role: str, door: str) -> None:
@@ -203,25 +267,11 @@ def same(found: list[Any], expected: list[Any], role: str, door: str) -> None:
 
 # ---- HTTP --------------------------------------------------------------------------------------------------
 
-UNSAID = {"past year 9999"}
-"""What JSON and CSV cannot say."""
-
-
-def said(values: pa.Array) -> list[Any]:
-    """The values as JSON says them."""
-
-    def word(value: Any) -> Any:
-        if isinstance(value, Decimal):
-            return int(value) if values.type.scale == 0 else float(value)
-        return value.isoformat() if isinstance(value, dt.date) else value
-
-    return [word(value) for value in values.to_pylist()]
-
 
 def requests(features: pa.Table, kinds: dict[str, Any]) -> dict[str, tuple[str, str, bytes]]:
     """Bodies that ask for the same rows: the path, the media type and the content."""
-    columns = {name: said(features[name].combine_chunks()) for name in features.column_names}
-    records = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    records, text = rows_as_text(features)
+    columns = {name: [row[name] for row in records] for name in features.column_names}
     split = {"columns": list(columns), "data": [list(row.values()) for row in records]}
     tensors = [
         {
@@ -246,15 +296,10 @@ def requests(features: pa.Table, kinds: dict[str, Any]) -> dict[str, tuple[str, 
     found = {
         name: (path, "application/json", json.dumps(body).encode()) for name, (path, body) in bodies.items()
     }
-    lines = [",".join(columns), *(",".join(map(cell, row.values())) for row in records)]
     return found | {
         "arrow": ("/predict", "application/vnd.apache.arrow.stream", sink.getvalue().to_pybytes()),
-        "csv": ("/invocations", "text/csv", "\n".join(lines).encode()),
+        "csv": ("/invocations", "text/csv", text.encode()),
     }
-
-
-def cell(value: Any) -> str:
-    return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def served(path: Path, bodies: dict[str, tuple[str, str, bytes]]) -> dict[str, httpx.Response]:
@@ -288,9 +333,7 @@ def test_one_answer_in_every_request(name: str, tmp_path: Path) -> None:
         features = table.drop_columns(target)
         model.save(tmp_path / "model")
         for form, response in served(tmp_path / "model", requests(features, model.columns_)).items():
-            if name in UNSAID and form != "arrow":
-                assert response.status_code == 422, (role, form, response.text)
-            else:
+            if name not in UNSAID.get("csv" if form == "csv" else "json", ()) or form == "arrow":
                 assert response.status_code == 200, (role, form, response.text)
                 same(predictions(form, response), answers(model, features), role, form)
         return

@@ -66,7 +66,7 @@ class Batch:
     def from_arrow(cls, batch: pa.RecordBatch) -> Batch:
         """The columns in their plain types (see `data/plain.py`), vectors as matrices."""
         names = batch.schema.names
-        columns = map(_matrix_if_vector, map(plain_array, batch.columns), names)
+        columns = map(vector_column, map(plain_array, batch.columns), names)
         return cls(dict(zip(names, columns, strict=True)), batch.num_rows)
 
     @classmethod
@@ -301,7 +301,8 @@ def vector_names(name: str, width: int) -> tuple[str, ...]:
     return tuple(f"{name}_{j}" for j in range(width))
 
 
-def _matrix_if_vector(array: pa.Array, name: str) -> Column:
+def vector_column(array: pa.Array, name: str) -> Column:
+    """An Arrow column as a matrix where it holds vectors, else as it is."""
     if not is_vector(array.type):
         return array
     width = array.type.list_size

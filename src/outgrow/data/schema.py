@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from outgrow.data.batch import Batch, Matrix
+from outgrow.data.batch import Batch, Column, Matrix, is_numeric, vector_column
 from outgrow.data.kind import NUMBER, Kind
 from outgrow.errors import DataError, SchemaError
 
@@ -63,7 +63,7 @@ def conformed(batch: Batch, kinds: Mapping[str, Kind]) -> Batch:
     """A batch whose columns have the promised kinds.
 
     Categories of numbers may come as numbers or as text that says them; categories may come where numbers
-    are promised.
+    are promised, and lists where vectors are.
 
     Raises
     ------
@@ -74,16 +74,25 @@ def conformed(batch: Batch, kinds: Mapping[str, Kind]) -> Batch:
     return batch.with_columns(changed) if changed else batch
 
 
-def _changed(batch: Batch, kinds: Mapping[str, Kind]) -> Iterator[tuple[str, pa.Array]]:
+def _changed(batch: Batch, kinds: Mapping[str, Kind]) -> Iterator[tuple[str, Column]]:
     for name, kind in kinds.items():
         column = batch[name]
-        if kind == NUMBER:
-            if not isinstance(column, Matrix) and pa.types.is_dictionary(column.type):
-                yield name, column.dictionary_decode()
-        elif kind.values is not None:
-            assert not isinstance(column, Matrix)
-            if Kind.of(column.type) != kind:
-                yield name, _categories(column, kind, name)
+        if isinstance(column, Matrix):
+            continue
+        if kind == NUMBER and pa.types.is_dictionary(column.type):
+            yield name, column.dictionary_decode()
+        elif kind.width is not None:
+            yield name, vector_column(_lists(column, kind, name), name)
+        elif kind.values is not None and Kind.of(column.type) != kind:
+            yield name, _categories(column, kind, name)
+
+
+def _lists(column: pa.Array, kind: Kind, name: str) -> pa.Array:
+    """Lists of numbers as vectors of one length."""
+    try:
+        return column.cast(kind.form.arrow)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise DataError(f"Column {name!r} does not hold {kind.form.noun} in each row: {error}") from error
 
 
 def _categories(column: pa.Array, kind: Kind, name: str) -> pa.Array:
@@ -124,12 +133,19 @@ def _all(truth: pa.Array) -> bool:
     return pc.all(truth).as_py() is not False
 
 
+def is_list(type: pa.DataType) -> bool:
+    """Whether values of this type are lists, of one length or of any."""
+    return bool(pa.types.is_list(type) or pa.types.is_large_list(type) or pa.types.is_fixed_size_list(type))
+
+
 def _can_become(type: pa.DataType, kind: Kind) -> bool:
     found = Kind.of(type)
     if found == kind or pa.types.is_null(type):
         return True
     if kind == NUMBER:
         return found.values is not None
+    if kind.width is not None:
+        return is_list(type) and is_numeric(type.value_type)
     return kind.values is not None and found.base in ("number", "category")
 
 

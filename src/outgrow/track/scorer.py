@@ -10,7 +10,7 @@ import pyarrow as pa
 from outgrow.data.kind import Kind
 from outgrow.engine.dataset import as_table
 from outgrow.engine.open import is_spark
-from outgrow.errors import DataError, ParameterError
+from outgrow.errors import ParameterError
 from outgrow.ml.base import Estimator
 
 METHODS = ("predict", "predict_proba", "decision_function", "transform")
@@ -76,7 +76,7 @@ def methods_of(model: Estimator) -> list[str]:
 def as_promised(frame: Any, columns: Mapping[str, Kind]) -> pa.Table:
     """A pandas DataFrame as a table, with types that pandas cannot tell taken from the kinds of the columns.
 
-    Lists become the vectors they are, and a column of missing values alone gets the type of its kind.
+    A column of missing values alone gets the type of its kind.
     """
     table = as_table(frame)
     for place, field in enumerate(table.schema):
@@ -85,13 +85,4 @@ def as_promised(frame: Any, columns: Mapping[str, Kind]) -> pa.Table:
         column = table.column(place)
         if wanted is not None and len(column) and column.null_count == len(column):
             table = table.set_column(place, field.name, pa.nulls(len(column), wanted))
-        elif pa.types.is_list(field.type) and wanted is not None:
-            table = table.set_column(place, field.name, _vectors(column, field.name, wanted))
     return table
-
-
-def _vectors(column: pa.ChunkedArray, name: str, wanted: pa.DataType) -> pa.ChunkedArray:
-    try:
-        return column.cast(wanted)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise DataError(f"Column {name!r} does not hold a {wanted} in each row: {error}") from error
