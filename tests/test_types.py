@@ -212,7 +212,7 @@ DOORS: dict[str, Callable[[pa.Table, Path], Any]] = {
 CANNOT = {
     "pandas": ("uuid", "by uint64", "word twice", "null among words"),
     "polars": ("uuid", "decimal256", "map", "month interval", "runs of"),
-    "duckdb": ("decimal256",),
+    "duckdb": ("decimal256", "vector"),
     "parquet": ("string_view by", "runs of", "month interval"),
 }
 """What the library behind a door cannot say."""

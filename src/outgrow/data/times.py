@@ -12,6 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from outgrow.data.batch import Batch, Matrix, is_numeric, numbers
+from outgrow.data.exact import microseconds
+from outgrow.data.kind import is_time
 from outgrow.errors import DataError, ParameterError, SchemaError
 
 _DAY = 86_400 * 10**9
@@ -30,12 +32,11 @@ def moments(batch: Batch, name: str, who: str) -> np.ndarray:
         When values are missing.
     """
     column = batch[name]
-    if isinstance(column, Matrix) or not (_is_time(column.type) or is_numeric(column.type)):
+    if isinstance(column, Matrix) or not (is_time(column.type) or is_numeric(column.type)):
         kind = "vectors" if isinstance(column, Matrix) else str(column.type)
         raise SchemaError(f"{who} needs a column of numbers, dates or timestamps; {name!r} holds {kind}.")
-    if _is_time(column.type):
-        zone = getattr(column.type, "tz", None)
-        column = column.cast(pa.timestamp("us", zone), safe=False).cast(pa.int64())
+    if is_time(column.type):
+        column = microseconds(column, name)
     found = numbers(column).astype(np.float64)
     missing = int(np.count_nonzero(np.isnan(found)))
     if missing:
@@ -64,7 +65,7 @@ def before(name: str, kind: pa.DataType, at: Any) -> pc.Expression:
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
         column = column.cast(kind)
-    if _is_time(kind):
+    if is_time(kind):
         return column < _time(at, kind)
     if is_numeric(kind) and not pa.types.is_boolean(kind):
         return column < _number(at, kind)
@@ -73,10 +74,6 @@ def before(name: str, kind: pa.DataType, at: Any) -> pc.Expression:
             raise _refused(at, kind, "Give text, or read the column as dates.")
         return column < pa.scalar(at, kind)
     raise SchemaError(f"time={name!r} is a column of type {kind}. It must hold numbers, times or text.")
-
-
-def _is_time(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_date(kind) or pa.types.is_timestamp(kind))
 
 
 def _number(at: Any, kind: pa.DataType) -> pa.Scalar:
