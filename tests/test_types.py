@@ -213,7 +213,7 @@ CANNOT = {
     "pandas": ("uuid", "by uint64", "word twice", "null among words"),
     "polars": ("uuid", "decimal256", "map", "month interval", "runs of"),
     "duckdb": ("decimal256", "vector"),
-    "parquet": ("string_view by", "runs of", "month interval"),
+    "parquet": ("string_view by", "runs of", "month interval", "null among words"),
 }
 """What the library behind a door cannot say."""
 
