@@ -171,7 +171,8 @@ class TreeRegressor(TreeModel, Regressor):
     """A tree model that predicts a number: its mean, and what the trees add to it.
 
     XGBoost keeps targets as float32, and takes what gains less than 1e-6 for nothing, so it gets their
-    differences from the mean in units of about their standard deviation: a power of two, so no digit changes.
+    differences from the mean in units of a share of their standard deviation: a power of two, so that no
+    digit changes.
     """
 
     offset_: float

@@ -179,7 +179,7 @@ class RandomForestRegressor(_Forest, TreeRegressor):
     >>> import numpy as np, outgrow as og
     >>> X, y = np.arange(20.0).reshape(-1, 1), np.repeat([10.0, 20.0], 10)
     >>> model = og.RandomForestRegressor(random_state=0).fit(X, y)
-    >>> model.predict(np.array([[3.0], [16.0]])).round(3).tolist()
+    >>> model.predict(np.array([[1.0], [18.0]])).round(3).tolist()
     [10.0, 20.0]
     """
 

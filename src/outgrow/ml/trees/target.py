@@ -11,6 +11,8 @@ from outgrow.engine.matrix import Block
 from outgrow.errors import DataError
 from outgrow.stats.state import State
 
+UNITS, LEAST_EXPONENT = 5, -1000
+"""XGBoost stops at gains of 1e-6: in these units at what is lost in float32 too, in larger ones before."""
 LEAST_SQUARES = 1e-280
 """Sums of squares below have lost digits to float64's least exponent."""
 
@@ -46,7 +48,7 @@ class Target(State):
         return Target(weight, self.mean + step * share, self.m2 + other.m2 + squares, low, high)
 
     def scale(self) -> float:
-        """The power of two nearest below the standard deviation; 1 where y is constant.
+        """The power of two of which the standard deviation has 16 to 32; 1 where y is constant.
 
         Raises
         ------
@@ -62,4 +64,5 @@ class Target(State):
         if spread == 0:
             return 1.0
         exact = LEAST_SQUARES < self.m2 < math.inf
-        return math.ldexp(1.0, math.frexp(math.sqrt(self.m2 / self.weight) if exact else spread)[1] - 1)
+        exponent = math.frexp(math.sqrt(self.m2 / self.weight) if exact else spread)[1]
+        return math.ldexp(1.0, max(exponent - UNITS, LEAST_EXPONENT))
