@@ -224,6 +224,7 @@ class TextSource:
 
     def with_kinds(self, kinds: Mapping[str, Kind]) -> TextSource:
         """The same rows, with columns read so that they are of the kinds that were promised."""
+        _ = self.schema  # what it found out need not be found out again by each that is made of it
         other = TextSource(self.filesystem, self.paths, self.format, self.options)
         other.__dict__ |= {
             name: self.__dict__[name] for name in ("_files", "_looked") if name in self.__dict__
