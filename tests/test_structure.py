@@ -14,7 +14,7 @@ from outgrow.ml.catalogue import ESTIMATORS, MADE_OF_OTHERS
 
 ROOT = Path(og.__file__).parent
 FLOORS = {
-    "errors": -1, "_optional": 0, "_process": 0,
+    "errors": -1, "_optional": 0, "_process": 0, "_scratch": 0,
     "storage": 0,
     "artifact": 1, "data": 1, "stats": 1,
     "engine": 2,

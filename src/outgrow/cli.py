@@ -190,6 +190,9 @@ def tune(
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the file.")
     ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Begin anew, and forget the trials that were done.")
+    ] = False,
     debug: Debug = False,
 ) -> None:
     """Search for the settings with which a job does best; goes on where it was stopped."""
@@ -207,7 +210,7 @@ def tune(
     loaded = load_job(job, settings)
     spec = loaded.job.tune
     with show_search(_console(stderr=True), spec) as note:
-        searched = tune_job(loaded, open_engine(engine), within=within, callback=note)
+        searched = tune_job(loaded, open_engine(engine), within=within, overwrite=overwrite, callback=note)
     _show_searched(searched)
 
 

@@ -101,3 +101,7 @@ class RankLostError(EngineError):
 
 class RankLostWarning(UserWarning):
     """A rank of a fit was lost, and the fit goes on from the last pass that is known."""
+
+
+class TornJournalWarning(UserWarning):
+    """The journal of a search ended in half a line, which is dropped; the search goes on."""

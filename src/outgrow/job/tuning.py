@@ -22,9 +22,10 @@ from outgrow.job.split import DEFAULT_TEST, hidden, split, without
 from outgrow.job.stages import Stages
 from outgrow.ml.folds import Folds, GroupKFold, Holdout, KFold, StratifiedKFold, TimeFolds
 from outgrow.ml.pipeline import Pipeline
-from outgrow.storage import SEARCH, new_directory
+from outgrow.storage import SEARCH, disk_errors, new_directory
 from outgrow.tuning.found import Tuned
 from outgrow.tuning.search import tune
+from outgrow.tuning.study import forget
 
 STUDY, TRIALS, BEST, FOUND = "study.journal", "trials.parquet", "best.yaml", "best"
 
@@ -45,11 +46,12 @@ class Searched:
     folder: Path
 
 
-def tune_job(loaded: LoadedJob, engine: Engine, *, within: str = "auto",
+def tune_job(loaded: LoadedJob, engine: Engine, *, within: str = "auto", overwrite: bool = False,
              callback: Callable[[Any], None] | None = None) -> Searched:  # fmt: skip
     """Search for the best settings of a job, fit them to its training rows, and judge them by its test rows.
 
-    The folder `<output>-tune` keeps the study, so the same command goes on where it was stopped.
+    The folder `<output>-tune` keeps the study, so the same command goes on where it was stopped; with
+    `overwrite` it begins anew.
 
     Raises
     ------
@@ -66,7 +68,10 @@ def tune_job(loaded: LoadedJob, engine: Engine, *, within: str = "auto",
         )
     space = {_parameter(name, loaded.pipeline): each for name, each in spec.space.items()}
     folder = Path(f"{loaded.job.output}-tune")
-    folder.mkdir(parents=True, exist_ok=True)
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    if overwrite:
+        forget(folder / STUDY)
     stages = Stages()
     with stages("read"):
         rows = open_data(loaded, engine)

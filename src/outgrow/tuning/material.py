@@ -14,9 +14,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from outgrow._scratch import PREFIX, READING, USING, sweep
 from outgrow.data.batch import Batch
 
-_FILE, _READING, _USING = "rows.arrow", "reading", "using"
+_FILE = "rows.arrow"
 
 
 @dataclass(frozen=True)
@@ -55,10 +56,11 @@ def on_this_machine(name: str, material: Material | None) -> Iterator[tuple[Path
     ------
     The folder, and whether it was this call that read the rows. The last to leave removes the folder.
     """
-    folder = Path(tempfile.gettempdir()) / f"outgrow-{name}"
-    with _locked(folder, _READING, fcntl.LOCK_EX):
+    sweep()
+    folder = Path(tempfile.gettempdir()) / f"{PREFIX}{name}"
+    with _locked(folder, READING, fcntl.LOCK_EX):
         folder.mkdir(mode=0o700, exist_ok=True)  # the last one may just have removed it
-        users = os.open(folder / _USING, os.O_RDWR | os.O_CREAT, 0o600)
+        users = os.open(folder / USING, os.O_RDWR | os.O_CREAT, 0o600)
         fcntl.flock(users, fcntl.LOCK_SH)
         reads = material is not None and not (folder / _FILE).exists()
         if reads:
@@ -68,7 +70,7 @@ def on_this_machine(name: str, material: Material | None) -> Iterator[tuple[Path
     try:
         yield folder, reads
     finally:
-        with _locked(folder, _READING, fcntl.LOCK_EX):
+        with _locked(folder, READING, fcntl.LOCK_EX):
             if _alone(users):
                 shutil.rmtree(folder, ignore_errors=True)
         os.close(users)

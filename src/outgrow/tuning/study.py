@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import threading
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -28,7 +29,8 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from outgrow.errors import ParameterError, StudyError
+from outgrow.errors import ParameterError, StudyError, TornJournalWarning
+from outgrow.storage import disk_errors
 from outgrow.tuning.space import Space
 
 SHARES = {1: 1 / 9, 3: 1 / 3, 9: 1.0}
@@ -143,16 +145,11 @@ class Study:
         if storage is None or "://" in str(storage):
             return storage
         path = Path(storage)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._lock = os.open(f"{path}.driver", os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self.close()
-            raise StudyError(
-                f"Another process works on the study {path}. Wait for it, or choose another."
-            ) from None
-        return JournalStorage(JournalFileBackend(str(path), lock_obj=_Alone()))  # type: ignore[arg-type]
+        with disk_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._lock = _locked(path)
+            _drop_torn_line(path)
+            return JournalStorage(_Journal(path))
 
     def _check(self, identity: Mapping[str, Any]) -> None:
         """The study was begun with the same space and the same question."""
@@ -187,6 +184,75 @@ class Study:
 
     def _enqueue(self, parameters: Mapping[str, Any], retry: int) -> None:
         self.study.enqueue_trial(dict(parameters), user_attrs={_RETRY: retry})
+
+
+def forget(path: Path) -> None:
+    """Remove a study's journal, unless a process works on it.
+
+    Raises
+    ------
+    StudyError
+        When one does.
+    """
+    lock = _locked(path)
+    path.unlink(missing_ok=True)
+    os.close(lock)
+
+
+def _locked(path: Path) -> int:
+    """The lock of the only process that works on a study."""
+    lock = os.open(f"{path}.driver", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise StudyError(
+            f"Another process works on the study {path}. Wait for it, or choose another."
+        ) from None
+    return lock
+
+
+def _drop_torn_line(path: Path) -> None:
+    """Drop the last line of a journal whose process was killed, or whose disk was full, while it wrote it."""
+    if not path.exists():
+        return
+    *lines, rest = path.read_bytes().split(b"\n")
+    whole = len(lines)
+    if lines and not _is_json(lines[-1]):
+        whole -= 1
+    if whole == len(lines) and not rest:
+        return
+    os.truncate(path, sum(len(line) + 1 for line in lines[:whole]))
+    warnings.warn(
+        f"The last line of the study {path} was cut off, and is dropped: its trial is tried again.",
+        TornJournalWarning,
+        stacklevel=2,
+    )
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True
+
+
+class _Journal(JournalFileBackend):
+    """A journal that a full disk leaves as it was."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path), lock_obj=_Alone())  # type: ignore[arg-type]
+        self._path = path
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        size = self._path.stat().st_size
+        with disk_errors(self._path):
+            try:
+                super().append_logs(logs)
+            except OSError:
+                os.truncate(self._path, size)
+                raise
 
 
 class _Alone:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import ssl
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from outgrow._optional import optional
 from outgrow._process import end_with
+from outgrow._scratch import temporary_folder
 from outgrow.errors import ParameterError
 from outgrow.serve.http.state import Settings
 
@@ -53,8 +53,8 @@ def serve(settings: Settings, *, host: str = "127.0.0.1", port: int = 8000, tls_
 
         uvicorn.run(application(settings), **options)
         return
-    with tempfile.TemporaryDirectory(prefix="outgrow-metrics-") as folder:
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+    with temporary_folder("metrics") as folder:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
         told = Path(folder) / "settings.json"  # in a folder that only this user may enter
         told.write_text(json.dumps({"parent": os.getpid(), "settings": settings.to_dict()}))
         os.environ[_SETTINGS] = str(told)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from outgrow._optional import optional
+from outgrow._scratch import temporary_folder
 from outgrow.data.batch import numbers
 from outgrow.data.kind import Kind, read_kinds
 from outgrow.engine.dataset import Dataset, as_table
@@ -244,7 +244,7 @@ def _narrowed(model: Any) -> tuple[Any, int]:
 def _quantised(model: Any, calibration: Mapping[str, np.ndarray] | None) -> bytes:
     """The model after onnxruntime's quantiser."""
     tool = optional("onnxruntime.quantization", "onnx")
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary_folder("onnx") as folder:
         plain, given, made = (f"{folder}/{name}.onnx" for name in ("narrowed", "shaped", "int8"))
         optional("onnx", "onnx").save(model, plain)
         shaped = optional("onnxruntime.quantization.shape_inference", "onnx").quant_pre_process
