@@ -7,9 +7,12 @@ import datetime
 import json
 import math
 import re
+import socket
 import struct
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,7 @@ import numpy as np
 import psutil
 import pyarrow as pa
 import pytest
+import uvicorn
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -27,13 +31,15 @@ from outgrow.data.batch import Batch
 from outgrow.ml.base import Transformer
 from outgrow.serve.http.app import application
 from outgrow.serve.http.arguments import settings_of
+from outgrow.serve.http.connection import Connection
 from outgrow.serve.http.deployment import Model
 from outgrow.serve.http.isolated import Readers
 from outgrow.serve.http.refusal import RefusedError
 from outgrow.serve.http.rows import RowsError
 from outgrow.serve.http.server import serve
 from outgrow.serve.http.state import Settings
-from test_serve import fitted
+from outgrow.testing.clusters import free_port
+from test_serve import fitted, listening, wait_for
 
 ARROW = {"content-type": "application/vnd.apache.arrow.stream"}
 GOOD: dict[str, dict[str, Any]] = {
@@ -322,6 +328,32 @@ def test_odd_names(folder: Path, name: str, path: str) -> None:
         assert len(answer.content) < 5_000
 
 
+def test_names_of_unknown_models_are_no_labels(app: Any) -> None:
+    ask(app, *[(f"/models/unknown{k}/predict", {"json": {}}) for k in range(20)])
+
+    async def gone() -> None:
+        """A client that leaves while it sends its body."""
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.disconnect"}
+
+        async def send(_: dict[str, Any]) -> None:
+            pass
+
+        scope = {"type": "http", "method": "POST", "path": "/models/left/predict", "headers": [],
+                 "raw_path": b"", "query_string": b"", "root_path": ""}  # fmt: skip
+        await app(scope, receive, send)
+
+    asyncio.run(gone())
+
+    async def page() -> str:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://here") as client:
+            return (await client.get("/metrics")).text
+
+    found = set(re.findall(r'model="([^"]*)"', asyncio.run(page())))
+    assert found <= {*GOOD, ""}
+
+
 # ---- models that hang, are put out, or cannot be restored --------------------------------------------------
 
 HANG = threading.Event()
@@ -377,6 +409,118 @@ def test_models_that_are_put_out_answer_who_waits(folder: Path) -> None:
         for count in (1, 1000) for name in GOOD for _ in range(4)
     ]  # fmt: skip
     assert {answer.status_code for answer in ask(app, *requests)} == {200}
+
+
+def newer(source: Path, target: Path) -> None:
+    """The model as another version of outgrow would write it, with one parameter more."""
+    import hashlib
+    import shutil
+
+    shutil.copytree(source, target)
+    whole = json.loads((target / "model.json").read_text())
+    whole["content"]["estimator"]["parameters"]["yet_unknown"] = {"value": None}
+    text = json.dumps(whole["content"], sort_keys=True, separators=(",", ":"))
+    whole["sha256"]["content"] = hashlib.sha256(text.encode()).hexdigest()
+    (target / "model.json").write_text(json.dumps(whole))
+
+
+def test_the_watch_goes_on_past_a_version_that_cannot_be_restored(tmp_path: Path) -> None:
+    store = og.ModelStore(tmp_path / "late")
+    store.promote(store.add(fitted()))
+    store.add(fitted(seed=8))
+    newer(store.path / "2", store.path / "3")
+    app = application(Settings({"late": Model(str(store.path))}, poll=0.05))
+    transport = httpx.ASGITransport(app)
+
+    async def run() -> None:
+        async with (
+            app.app.router.lifespan_context(app.app),
+            httpx.AsyncClient(transport=transport, base_url="http://here") as client,
+        ):
+
+            async def version() -> str:
+                answer = await client.post("/predict", json={"rows": [GOOD["words"]]})
+                return answer.json()["version"]
+
+            async def until(condition: Any) -> None:
+                end = time.monotonic() + 20
+                while not await condition():
+                    assert time.monotonic() < end
+                    await asyncio.sleep(0.02)
+
+            async def told() -> bool:
+                return "problems" in (await client.get("/health")).json()
+
+            async def second() -> bool:
+                return await version() == "2"
+
+            store.promote(3)
+            await until(told)
+            health = (await client.get("/health")).json()
+            assert health["ready"]
+            assert "yet_unknown" in health["problems"]["late"]["primary"]
+            assert await version() == "1"
+            assert "outgrow_refused_versions_total" in (await client.get("/metrics")).text
+            store.promote(2)
+            await until(second)
+            assert (await client.get("/health")).json() == {"ready": True}
+
+    asyncio.run(run())
+
+
+# ---- connections -------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def in_a_thread(app: Any, **limits: Any) -> Iterator[int]:
+    """A server with other limits of its connections, and its port."""
+    port = free_port()
+    protocol = type("Limited", (Connection,), limits)
+    running = uvicorn.Server(uvicorn.Config(app, port=port, http=protocol, log_level="error", ws="none"))
+    thread = threading.Thread(target=running.run)
+    thread.start()
+    try:
+        wait_for(lambda: listening(port))
+        yield port
+    finally:
+        running.should_exit = True
+        thread.join()
+
+
+def request(rows: list[Any], head: bytes = b"") -> bytes:
+    body = json.dumps({"rows": rows}).encode()
+    return b"POST /predict HTTP/1.1\r\nhost: x\r\n%bcontent-length: %d\r\n\r\n%b" % (head, len(body), body)
+
+
+def all_of(line: socket.socket) -> bytes:
+    parts = []
+    try:
+        while part := line.recv(1 << 16):
+            parts.append(part)
+    except ConnectionResetError:
+        pass
+    return b"".join(parts)
+
+
+def test_slow_clients_are_cut(folder: Path) -> None:
+    app = application(Settings({"words": Model(str(folder / "words"))}, timeout=0.5))
+    good = request([GOOD["words"]])
+    with in_a_thread(app, header_seconds=0.5, write_seconds=0.5) as port:
+        for start, answer in [
+            (b"", b""),
+            (b"POST /pre", b""),
+            (good[:40], b""),
+            (good[:-5], b"HTTP/1.1 408"),
+        ]:
+            with socket.create_connection(("127.0.0.1", port), timeout=20) as line:
+                line.sendall(start)
+                assert all_of(line).startswith(answer), start
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as line:
+            line.sendall(good + good[:40])
+            assert all_of(line).count(b"HTTP/1.1 200") == 1
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as line:
+            line.sendall(b"GET / HTTP/1.1\r\n" + b"x: yyyyyyyyyyyyyy\r\n" * 20_000)
+            assert b"431" in all_of(line)
 
 
 # ---- processes and settings --------------------------------------------------------------------------------
