@@ -523,3 +523,101 @@ class Shout(Transformer):
 
     def _change(self, batch: Batch, names: list[str]) -> Batch:
         return batch.with_columns({"shop": pc.utf8_upper(batch["shop"])})
+
+
+# ---- there and back ----------------------------------------------------------------------------------------
+
+RARE = np.array(
+    [["a", "x"], ["b", "x"], ["b", "y"], ["c", "y"], ["c", "y"], ["c", "z"], ["d", "z"]], dtype=object
+)
+
+
+@pytest.mark.parametrize("sparse", [True, False])
+@pytest.mark.parametrize(
+    "settings_",
+    [
+        {}, {"drop": "first"}, {"drop": "if_binary"}, {"drop": ["b", "z"]}, {"handle_unknown": "ignore"},
+        {"min_frequency": 2}, {"max_categories": 2, "handle_unknown": "infrequent_if_exist"},
+        {"min_frequency": 0.2, "drop": "first"}, {"feature_name_combiner": lambda name, word: f"{word}@"},
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_one_hot_there_and_back_as_scikit_learn(settings_: dict[str, Any], sparse: bool) -> None:
+    for rows in (RARE, np.array([[1.0], [2.0], [2.0], [np.nan]]), np.array([[True], [False], [True]])):
+        given = dict(settings_)
+        if isinstance(given.get("drop"), list) and rows is not RARE:
+            given["drop"] = [rows[1, 0]]
+        ours = og.OneHotEncoder(sparse_output=sparse, **given).fit(rows)
+        theirs = preprocessing.OneHotEncoder(sparse_output=sparse, **given).fit(rows)
+        hot, expected = ours.transform(rows), theirs.transform(rows)
+        np.testing.assert_array_equal(_dense(hot), _dense(expected))
+        assert ours.get_feature_names_out().tolist() == theirs.get_feature_names_out().tolist()
+        back, known = ours.inverse_transform(hot), theirs.inverse_transform(expected)
+        assert back.dtype == known.dtype
+        np.testing.assert_array_equal(back, known)
+
+
+def _dense(values: Any) -> np.ndarray:
+    return values.toarray() if sp.issparse(values) else values
+
+
+def test_one_hot_back_of_nothing() -> None:
+    zeros = np.zeros((1, 4))
+    assert og.OneHotEncoder(columns=["a"], handle_unknown="ignore").fit(WORDS).inverse_transform(
+        zeros
+    ).tolist() == [[None]]
+    strict = og.OneHotEncoder(columns=["a"]).fit(WORDS)
+    with pytest.raises(DataError, match="all zeros"):
+        strict.inverse_transform(zeros)
+    with pytest.raises(DataError, match="Expected 4 columns, got 3"):
+        strict.inverse_transform(zeros[:, :3])
+    table = strict.transform(WORDS)
+    assert strict.inverse_transform(table).to_pydict() == {"a": WORDS["a"].to_pylist()}
+    with pytest.raises(ParameterError, match="length equal to the number of features"):
+        og.OneHotEncoder(drop=["b"]).fit(RARE)
+    with pytest.raises(ParameterError, match="not found in the training"):
+        og.OneHotEncoder(drop=["nothing", "z"]).fit(RARE)
+    with pytest.raises(ParameterError, match="because it is infrequent"):
+        og.OneHotEncoder(drop=["a", "z"], min_frequency=2).fit(RARE)
+    with pytest.raises(TypeError, match="Python string"):
+        og.OneHotEncoder(feature_name_combiner=lambda name, word: 3).fit(RARE)
+    with pytest.warns(UserWarning, match="unknown categories"):
+        og.OneHotEncoder(handle_unknown="warn", min_frequency=2).fit(RARE).transform(RARE[:, ::-1])
+
+
+@pytest.mark.parametrize(
+    "settings_",
+    [
+        {}, {"min_frequency": 2}, {"max_categories": 2}, {"min_frequency": 0.2},
+        {"handle_unknown": "use_encoded_value", "unknown_value": -1, "max_categories": 3},
+        {"handle_unknown": "use_encoded_value", "unknown_value": np.nan},
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_codes_there_and_back_as_scikit_learn(settings_: dict[str, Any], tmp_path: Path) -> None:
+    for rows in (RARE, np.array([[1.0], [2.0], [2.0], [np.nan]]), np.array([[3], [4], [4]])):
+        ours = og.OrdinalEncoder(**settings_).fit(rows)
+        theirs = preprocessing.OrdinalEncoder(**settings_).fit(rows)
+        np.testing.assert_array_equal(ours.transform(rows), theirs.transform(rows))
+        codes = ours.transform(rows)
+        back = ours.inverse_transform(codes)
+        for j, few in enumerate(ours.infrequent_categories_):
+            rare = [] if few is None else few.tolist()
+            expected = ["infrequent_sklearn" if value in rare else value for value in rows[:, j].tolist()]
+            assert repr(back[:, j].tolist()) == repr(expected)
+        if settings_.get("handle_unknown") and rows is RARE:
+            strange = np.array([["?", "x"]], dtype=object)
+            np.testing.assert_array_equal(ours.transform(strange), theirs.transform(strange))
+            assert ours.inverse_transform(ours.transform(strange)).tolist()[0][0] is None
+        ours.save(tmp_path / "encoder", overwrite=True)
+        again = og.load(tmp_path / "encoder")
+        np.testing.assert_array_equal(again.transform(rows), codes)
+        assert repr(again.inverse_transform(codes)) == repr(back)
+
+
+def test_codes_back_of_nothing() -> None:
+    encoder = og.OrdinalEncoder().fit(RARE)
+    with pytest.raises(DataError, match="codes of no category"):
+        encoder.inverse_transform([[9.0, 0.0]])
+    with pytest.raises(DataError, match="Expected 2 columns, got 1"):
+        encoder.inverse_transform([[0.0]])

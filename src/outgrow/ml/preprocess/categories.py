@@ -8,18 +8,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from outgrow.data.batch import Batch, Column, Matrix, is_categorical, is_numeric
+from outgrow.data.batch import Batch, Column, Matrix, is_categorical, is_numeric, is_sparse
 from outgrow.data.exact import exact, exact_type, python_values
+from outgrow.data.scan import check_columns
+from outgrow.engine.dataset import from_arrow
+from outgrow.engine.open import dataset, is_table
 from outgrow.engine.shard import Shard
 from outgrow.errors import DataError, ParameterError, SchemaError
-from outgrow.ml.parameters import one_of
+from outgrow.ml.inputs import as_given, collect
+from outgrow.ml.parameters import integer, one_of
 from outgrow.stats.counts import ValueCounts
 
+INFREQUENT = "infrequent_sklearn"
 _UNKNOWN = -1
 _SHOWN = 5
 _FEW = 16  # rows below which finding different values costs more than it saves
@@ -66,6 +72,81 @@ def rows_of(categories: np.ndarray, counts: ValueCounts) -> np.ndarray:
     """How many rows each category has."""
     rows = [counts.counts.get(_key(value), 0.0) for value in categories.tolist()]
     return np.array(rows, dtype=np.float64)
+
+
+def check_frequencies(owner: Any) -> None:
+    """The parameters `min_frequency` and `max_categories` can be."""
+    integer(owner, "max_categories", low=1, none=True)
+    least: Any = owner.min_frequency
+    if isinstance(least, Integral):
+        integer(owner, "min_frequency", low=1)
+    elif least is not None and not (isinstance(least, Real) and 0 < float(least) < 1):
+        raise ParameterError(
+            f"{type(owner).__name__}(min_frequency={least!r}): min_frequency must be a whole number of rows, "
+            "a share between 0 and 1, or None."
+        )
+
+
+def infrequent(owner: Any, categories: np.ndarray, counts: ValueCounts) -> np.ndarray | None:
+    """The categories to put together, chosen as scikit-learn chooses them."""
+    rows = rows_of(categories, counts)
+    few = rows < _least_rows(owner.min_frequency, sum(counts.counts.values()))
+    if owner.max_categories is not None and owner.max_categories < len(rows) - few.sum() + 1:
+        # stable, so that of equals the later stay frequent
+        few[np.argsort(rows, kind="stable")[: len(rows) - owner.max_categories + 1]] = True
+    return categories[few] if few.any() else None
+
+
+def grouped(categories: np.ndarray, few: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """The group of each category, the infrequent ones in one group behind the others; which are frequent."""
+    frequent = np.ones(len(categories), dtype=bool)
+    if few is not None:
+        places = places_of(categories)
+        frequent[[places[word] for word in places_of(few)]] = False
+    return np.where(frequent, np.cumsum(frequent) - 1, frequent.sum()), frequent
+
+
+def as_codes(X: Any, names: Sequence[str]) -> Any:
+    """The columns of these names of a table, or an array with as many columns, as a dense or CSR matrix.
+
+    Raises
+    ------
+    DataError
+        When there are more or fewer columns.
+    """
+    if is_table(X):
+        rows = dataset(X)
+        check_columns(rows.schema, names)
+        return collect(rows.select(list(names)), Batch.matrix)
+    codes = X.tocsr() if is_sparse(X) else np.asarray(X)
+    if codes.ndim != 2 or codes.shape[1] != len(names):
+        raise DataError(
+            f"Shape of the passed X data is not correct. Expected {len(names)} columns, got "
+            f"{codes.shape[1] if codes.ndim == 2 else 'none'}."
+        )
+    return codes
+
+
+def inverted(columns: Sequence[np.ndarray], names: Sequence[str], X: Any) -> Any:
+    """Columns of categories in the form of the codes they were read from."""
+    if is_table(X):
+        return as_given(from_arrow(pa.table({n: _plain(c) for n, c in zip(names, columns, strict=True)})), X)
+    kinds = {column.dtype for column in columns}
+    dtype = object if any(kind.kind == "O" for kind in kinds) else np.result_type(*kinds)
+    out = np.empty((len(columns[0]), len(columns)), dtype=dtype)
+    for j, column in enumerate(columns):
+        out[:, j] = column
+    return out
+
+
+def _plain(column: np.ndarray) -> pa.Array:
+    return pa.array(column.tolist(), from_pandas=True)
+
+
+def _least_rows(least: float | None, rows: float) -> float:
+    if least is None:
+        return 0.0
+    return float(least) if isinstance(least, Integral) else rows * least
 
 
 def check_categories(owner: Any) -> None:

@@ -3,30 +3,35 @@
 from __future__ import annotations
 
 import warnings
-from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
+from sklearn.utils.validation import check_is_fitted
 
 from outgrow.data.batch import Batch, Matrix, matrix_columns
 from outgrow.data.names import distinct, numbered
 from outgrow.engine.shard import Shard
-from outgrow.errors import ParameterError
+from outgrow.errors import DataError, ParameterError, ValueTypeError
 from outgrow.ml.base import Task, Transformer, column_names
 from outgrow.ml.columns import Columns
-from outgrow.ml.parameters import integer, one_of
+from outgrow.ml.parameters import one_of
 from outgrow.ml.preprocess.categories import (
+    INFREQUENT,
     Coder,
+    as_codes,
     check_categories,
+    check_frequencies,
+    grouped,
+    infrequent,
+    inverted,
     learn_categories,
     places_of,
-    rows_of,
     unknown_error,
 )
-from outgrow.stats.counts import ValueCounts
 
 _NOWHERE = -1
+_JOINING = ("infrequent_if_exist", "warn")
 
 
 class OneHotEncoder(Transformer):
@@ -44,14 +49,18 @@ class OneHotEncoder(Transformer):
     columns : which columns, by name or selector; all by default.
     categories : 'auto' for what the data has, or for each column a list of its categories in their order
         (numbers sorted, a missing value last).
-    drop : leave out a category: 'first' of every column, 'if_binary' the first of columns with two, or None.
+    drop : leave out a category: 'first' of every column, 'if_binary' the first of columns with two, a list
+        with that of each column, or None.
     handle_unknown : what becomes of values that `fit` did not see: 'error'; 'ignore', zeros in all columns;
-        or 'infrequent_if_exist', the infrequent category where there is one, else zeros.
+        'infrequent_if_exist', the infrequent category where there is one, else zeros; or 'warn', the same
+        with a warning.
     min_frequency : categories with fewer rows are put together as `<column>_infrequent_sklearn`; a whole
         number of rows, or a share of them between 0 and 1.
     max_categories : at most so many output columns for each column, `infrequent_sklearn` among them; the
         most frequent categories stay, the later of equals.
     sparse_output : one sparse matrix column; otherwise dense float64 columns.
+    feature_name_combiner : what makes the name of an output column: 'concat' for `<column>_<category>`, or a
+        function of both. A model with a function cannot be saved.
 
     The output columns are called `<column>_<category>`; where that name is taken, by a column of the rows
     or by another category, the first free number follows: `a_None_2`.
@@ -87,11 +96,12 @@ class OneHotEncoder(Transformer):
         columns: Columns = None,
         *,
         categories: Any = "auto",
-        drop: str | None = None,
+        drop: Any = None,
         handle_unknown: str = "error",
         min_frequency: float | None = None,
         max_categories: int | None = None,
         sparse_output: bool = True,
+        feature_name_combiner: Any = "concat",
     ) -> None:
         self.columns = columns
         self.categories = categories
@@ -100,26 +110,25 @@ class OneHotEncoder(Transformer):
         self.min_frequency = min_frequency
         self.max_categories = max_categories
         self.sparse_output = sparse_output
+        self.feature_name_combiner = feature_name_combiner
 
     def _check_parameters(self) -> None:
         check_categories(self)
-        one_of(self, "drop", ("first", "if_binary", None))
-        one_of(self, "handle_unknown", ("error", "ignore", "infrequent_if_exist"))
-        integer(self, "max_categories", low=1, none=True)
-        least = self.min_frequency
-        if isinstance(least, Integral):
-            integer(self, "min_frequency", low=1)
-        elif least is not None and not (isinstance(least, Real) and 0 < least < 1):
+        if not isinstance(self.drop, list | tuple | np.ndarray):
+            one_of(self, "drop", ("first", "if_binary", None))
+        one_of(self, "handle_unknown", ("error", "ignore", "infrequent_if_exist", "warn"))
+        check_frequencies(self)
+        if self.feature_name_combiner != "concat" and not callable(self.feature_name_combiner):
             raise ParameterError(
-                f"OneHotEncoder(min_frequency={least!r}): min_frequency must be a whole number of rows, "
-                "a share between 0 and 1, or None."
+                f"OneHotEncoder(feature_name_combiner={self.feature_name_combiner!r}): it must be 'concat', "
+                "or a function of the column's name and a category."
             )
 
     def _learn(self, shard: Shard, names: list[str], task: Task) -> None:
         strict = self.handle_unknown == "error"
         self.categories_, counts = learn_categories(shard, names, self.categories, strict=strict)
         columns = zip(self.categories_, counts, strict=True)
-        self.infrequent_categories_ = [self._infrequent(categories, each) for categories, each in columns]
+        self.infrequent_categories_ = [infrequent(self, categories, each) for categories, each in columns]
         self.drop_idx_ = self._dropped()
         others = shard.example.drop(names)
         self.output_name_ = numbered("onehot", others.columns)
@@ -140,7 +149,67 @@ class OneHotEncoder(Transformer):
     def _natural_names(self) -> list[str]:
         """The names of the output columns, were all of them free."""
         columns = enumerate(self.selected_)
-        return [f"{name}_{label}" for j, name in columns for label in self._columns_of(j)[1]]
+        return [self._combined(name, word) for j, name in columns for word in self._columns_of(j)[1]]
+
+    def _combined(self, name: str, word: Any) -> str:
+        if self.feature_name_combiner == "concat":
+            return f"{name}_{word}"
+        found = self.feature_name_combiner(name, word)
+        if not isinstance(found, str):
+            raise ValueTypeError(
+                f"When `feature_name_combiner` is a callable, it should return a Python string. Got "
+                f"{type(found)} instead."
+            )
+        return found
+
+    def inverse_transform(self, X: Any) -> Any:
+        """The categories that `transform` would give as these columns; in the form X has.
+
+        Rows of zeros become the category that was left out, or else None. What was put together becomes the
+        text 'infrequent_sklearn'.
+
+        Parameters
+        ----------
+        X : array or sparse matrix of shape (rows, columns), or a table with the columns of `transform`.
+
+        Raises
+        ------
+        DataError
+            When X has another number of columns, or a row of zeros means no category.
+
+        Examples
+        --------
+        >>> import numpy as np, outgrow as og
+        >>> encoder = og.OneHotEncoder().fit(np.array([["b"], ["a"]]))
+        >>> encoder.inverse_transform(np.array([[0.0, 1.0], [1.0, 0.0]])).tolist()
+        [['b'], ['a']]
+        """
+        check_is_fitted(self)
+        codes = as_codes(X, self._labels)
+        parts, at = [], 0
+        for j in range(len(self.selected_)):
+            words = self._columns_of(j)[1]
+            parts.append(self._read(j, codes[:, at : at + len(words)], words))
+            at += len(words)
+        return inverted(parts, self.selected_, X)
+
+    def _read(self, j: int, hot: Any, words: list[Any]) -> np.ndarray:
+        """The category of each row of the output columns of column j."""
+        gone = None if self.drop_idx_ is None else self.drop_idx_[j]
+        zeros = np.asarray(hot.sum(axis=1)).ravel() == 0
+        lost = zeros.any() and gone is None
+        if lost and self.handle_unknown == "error":
+            raise DataError(
+                f"Samples {np.flatnonzero(zeros)[:10]} can not be inverted when drop={self.drop!r} "
+                "and handle_unknown='error' because they contain all zeros. Correct these rows."
+            )
+        odd = lost or INFREQUENT in words
+        kind = object if odd or not words else self.categories_[j].dtype
+        values = np.empty(len(words) + 1, dtype=kind)
+        values[:-1] = words
+        values[-1:] = [None if odd and gone is None else self.categories_[j][0 if gone is None else gone]]
+        best = np.asarray(hot.argmax(axis=1)).ravel() if words else np.zeros(len(zeros), dtype=int)
+        return values[np.where(zeros, len(words), best)]
 
     def _change(self, batch: Batch, names: list[str]) -> Batch:
         hot = np.empty((batch.num_rows, len(names)), dtype=np.int32)
@@ -160,59 +229,66 @@ class OneHotEncoder(Transformer):
         if self.handle_unknown == "error":
             advice = "Fit on rows that have them, or pass handle_unknown='ignore'."
             raise unknown_error(name, values, "transform", advice)
-        if self.drop is not None:
+        if self.drop is not None or self.handle_unknown == "warn":
             warnings.warn(
                 f"Found unknown categories in column {name!r} during transform. They are encoded as the "
                 "infrequent category, or as all zeros, which is also what a dropped category looks like.",
                 stacklevel=2,
             )
 
-    def _infrequent(self, categories: np.ndarray, counts: ValueCounts) -> np.ndarray | None:
-        """The categories to put together, chosen as scikit-learn chooses them."""
-        rows = rows_of(categories, counts)
-        few = rows < self._least_rows(sum(counts.counts.values()))
-        if self.max_categories is not None and self.max_categories < len(rows) - few.sum() + 1:
-            # stable, so that of equals the later stay frequent
-            few[np.argsort(rows, kind="stable")[: len(rows) - self.max_categories + 1]] = True
-        return categories[few] if few.any() else None
+    def _groups(self, j: int) -> tuple[np.ndarray, list[Any]]:
+        """The output column of each category of column j, were none dropped, and what each stands for."""
+        few = self.infrequent_categories_[j]
+        groups, frequent = grouped(self.categories_[j], few)
+        words = list(self.categories_[j][frequent])
+        return groups, words if few is None else [*words, INFREQUENT]
 
-    def _least_rows(self, rows: float) -> float:
-        if self.min_frequency is None:
-            return 0.0
-        share = not isinstance(self.min_frequency, Integral)
-        return rows * self.min_frequency if share else float(self.min_frequency)
+    def _drop_place(self, j: int) -> int | None:
+        """The place in `categories_` of what is left out of column j."""
+        groups, words = self._groups(j)
+        if self.drop is None or (isinstance(self.drop, str) and self.drop == "if_binary" and len(words) != 2):
+            return None
+        if isinstance(self.drop, str):
+            return int(np.argmax(groups == 0))
+        return self._given_place(j, groups)
 
-    def _groups(self, j: int) -> tuple[np.ndarray, list[str]]:
-        """The output column of each category of column j, were none dropped, and the labels of those."""
-        categories, few = self.categories_[j], self.infrequent_categories_[j]
-        frequent = np.ones(len(categories), dtype=bool)
-        if few is not None:
-            places = places_of(categories)
-            frequent[[places[word] for word in places_of(few)]] = False
-        groups = np.where(frequent, np.cumsum(frequent) - 1, frequent.sum())
-        labels = [str(value) for value in categories[frequent]]
-        return groups, labels if few is None else [*labels, "infrequent_sklearn"]
-
-    def _drops(self, width: int) -> bool:
-        """Whether the first of `width` output columns of a column is left out."""
-        return self.drop == "first" or (self.drop == "if_binary" and width == 2)
+    def _given_place(self, j: int, groups: np.ndarray) -> int:
+        """The place of the category that the user leaves out."""
+        given = np.asarray(self.drop, dtype=object)
+        if given.shape != (len(self.categories_),):
+            raise ParameterError(
+                f"`drop` should have length equal to the number of features ({len(self.categories_)}), got "
+                f"{given.size}. Give one category for each column."
+            )
+        place = places_of(self.categories_[j]).get(given[j] if given[j] == given[j] else None)
+        if place is None:
+            raise ParameterError(
+                "The following categories were supposed to be dropped, but were not found in the training "
+                f"data: Category: {given[j]!r}, Feature: {j}."
+            )
+        few = self.infrequent_categories_[j]
+        if few is not None and self.categories_[j][place] in few.tolist():
+            raise ParameterError(
+                f"Unable to drop category {given[j]!r} from feature {j} because it is infrequent."
+            )
+        return place
 
     def _dropped(self) -> np.ndarray | None:
         if self.drop is None:
             return None
-        grouped = map(self._groups, range(len(self.categories_)))
-        places = [int(np.argmax(g == 0)) if self._drops(len(labels)) else None for g, labels in grouped]
-        return np.array(places, dtype=object)
+        return np.array([self._drop_place(j) for j in range(len(self.categories_))], dtype=object)
 
-    def _columns_of(self, j: int) -> tuple[np.ndarray, list[str]]:
-        """The output column of each category of column j and of an unknown value, and the labels."""
-        groups, labels = self._groups(j)
-        grouped = self.infrequent_categories_[j] is not None
-        joins = grouped and self.handle_unknown == "infrequent_if_exist"
-        columns = np.append(groups, len(labels) - 1 if joins else _NOWHERE)
-        if not self._drops(len(labels)):
-            return columns, labels
-        return np.maximum(columns - 1, _NOWHERE), labels[1:]
+    def _columns_of(self, j: int) -> tuple[np.ndarray, list[Any]]:
+        """The output column of each category of column j and of an unknown value; what each stands for."""
+        groups, words = self._groups(j)
+        joins = self.infrequent_categories_[j] is not None and self.handle_unknown in _JOINING
+        columns = np.append(groups, len(words) - 1 if joins else _NOWHERE)
+        gone = None if self.drop_idx_ is None else self.drop_idx_[j]
+        if gone is None:
+            return columns, words
+        group = groups[gone]
+        left = np.where(columns == group, _NOWHERE, columns - (columns > group))
+        return left, [*words[:group], *words[group + 1 :]]
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -6,21 +6,31 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
+from sklearn.utils.validation import check_is_fitted
 
 from outgrow.data.batch import Batch, matrix_columns
 from outgrow.engine.shard import Shard
-from outgrow.errors import ParameterError
+from outgrow.errors import DataError, ParameterError
 from outgrow.ml.base import Task, Transformer
 from outgrow.ml.columns import Columns
 from outgrow.ml.parameters import one_of
 from outgrow.ml.preprocess.categories import (
+    INFREQUENT,
     Coder,
+    as_codes,
     check_categories,
+    check_frequencies,
+    grouped,
+    infrequent,
+    inverted,
     learn_categories,
     missing_place,
     places_of,
     unknown_error,
 )
+from outgrow.stats.counts import ValueCounts
+
+_NO_CODE = object()
 
 
 class OrdinalEncoder(Transformer):
@@ -40,10 +50,15 @@ class OrdinalEncoder(Transformer):
         `unknown_value`.
     unknown_value : a whole number that is no code of a category, or NaN.
     encoded_missing_value : what missing values become, where `fit` saw some; elsewhere they are unknown.
+    min_frequency : categories with fewer rows get one code together, behind the others; a whole number of
+        rows, or a share of them between 0 and 1.
+    max_categories : at most so many codes for each column, that of what is put together among them; missing
+        and unknown values do not count.
 
     Attributes
     ----------
     categories_ : list of ndarray, the categories of each column; None or NaN last where values were missing.
+    infrequent_categories_ : list of ndarray or None, those of them that have one code, the last.
 
     Raises
     ------
@@ -59,6 +74,7 @@ class OrdinalEncoder(Transformer):
     """
 
     takes_dictionaries = True
+    infrequent_categories_: list[np.ndarray | None] | None = None
 
     def __init__(
         self,
@@ -68,15 +84,20 @@ class OrdinalEncoder(Transformer):
         handle_unknown: str = "error",
         unknown_value: float | None = None,
         encoded_missing_value: float = np.nan,
+        min_frequency: float | None = None,
+        max_categories: int | None = None,
     ) -> None:
         self.columns = columns
         self.categories = categories
         self.handle_unknown = handle_unknown
         self.unknown_value = unknown_value
         self.encoded_missing_value = encoded_missing_value
+        self.min_frequency = min_frequency
+        self.max_categories = max_categories
 
     def _check_parameters(self) -> None:
         check_categories(self)
+        check_frequencies(self)
         one_of(self, "handle_unknown", ("error", "use_encoded_value"))
         if self.handle_unknown == "error" and self.unknown_value is not None:
             raise ParameterError(
@@ -95,14 +116,72 @@ class OrdinalEncoder(Transformer):
 
     def _learn(self, shard: Shard, names: list[str], task: Task) -> None:
         strict = self.handle_unknown == "error"
-        self.categories_, _ = learn_categories(shard, names, self.categories, strict=strict)
-        for name, categories in zip(names, self.categories_, strict=True):
-            self._check_codes(name, categories)
+        self.categories_, counts = learn_categories(shard, names, self.categories, strict=strict)
+        pairs = zip(self.categories_, counts, strict=True)
+        self.infrequent_categories_ = [self._infrequent(each, counted) for each, counted in pairs]
+        for name, categories, few in zip(names, self.categories_, self.infrequent_categories_, strict=True):
+            self._check_codes(name, categories, few)
         self._restored()
 
     def _restored(self) -> None:
-        columns = zip(self.selected_, self.categories_, strict=True)
-        self._coders = [Coder(name, places_of(each), self._codes(each)) for name, each in columns]
+        few = self.infrequent_categories_ or [None] * len(self.categories_)
+        columns = zip(self.selected_, self.categories_, few, strict=True)
+        self._coders = [Coder(name, places_of(each), self._codes(each, rare)) for name, each, rare in columns]
+
+    def _infrequent(self, categories: np.ndarray, counts: ValueCounts) -> np.ndarray | None:
+        """What is put together; a missing value never is."""
+        missing = missing_place(categories)
+        present = categories if missing is None else np.delete(categories, missing)
+        return infrequent(self, present, counts)
+
+    def inverse_transform(self, X: Any) -> Any:
+        """The categories that have these codes; in the form X has.
+
+        The code of unknown values becomes None, and that of what was put together the text
+        'infrequent_sklearn'.
+
+        Parameters
+        ----------
+        X : array of shape (rows, columns), or a table with the encoded columns.
+
+        Raises
+        ------
+        DataError
+            When X has another number of columns, or a code is that of nothing.
+
+        Examples
+        --------
+        >>> import numpy as np, outgrow as og
+        >>> encoder = og.OrdinalEncoder().fit(np.array([["b"], ["a"]]))
+        >>> encoder.inverse_transform(np.array([[1.0], [0.0]])).tolist()
+        [['b'], ['a']]
+        """
+        check_is_fitted(self)
+        codes = np.asarray(as_codes(X, self.selected_), dtype=np.float64)
+        columns = [self._read(j, codes[:, j]) for j in range(len(self.selected_))]
+        return inverted(columns, self.selected_, X)
+
+    def _read(self, j: int, codes: np.ndarray) -> np.ndarray:
+        """The category of each code of column j."""
+        categories, own = self.categories_[j], self._coders[j].values
+        few = (self.infrequent_categories_ or [None] * (j + 1))[j]
+        words = categories.tolist()
+        if few is not None:
+            rare = places_of(few)
+            words = [INFREQUENT if word in rare else word for word in words]
+        known = dict(zip(map(_code, own[:-1].tolist()), words, strict=True))
+        strict = self.handle_unknown == "error"
+        unknown = None if strict else _code(own[-1].item())
+        if unknown not in known and not strict:
+            known[unknown] = None
+        found = [known.get(_code(code), _NO_CODE) for code in codes.tolist()]
+        if any(value is _NO_CODE for value in found):
+            shown = list(known)[:20]
+            raise DataError(f"Column {self.selected_[j]!r} holds codes of no category. Known: {shown}.")
+        plain = few is None and None not in found
+        out = np.empty(len(found), dtype=categories.dtype if plain else object)
+        out[:] = found
+        return out
 
     def _change(self, batch: Batch, names: list[str]) -> Batch:
         out = np.empty((batch.num_rows, len(names)), order="F")
@@ -113,19 +192,27 @@ class OrdinalEncoder(Transformer):
                 raise unknown_error(coder.name, unknown, "transform", advice)
         return batch.with_columns(matrix_columns(out, names))
 
-    def _codes(self, categories: np.ndarray) -> np.ndarray:
+    def _codes(self, categories: np.ndarray, few: np.ndarray | None) -> np.ndarray:
         """The code of each category, and of an unknown value."""
         unknown = np.nan if self.unknown_value is None else self.unknown_value
-        codes = np.append(np.arange(len(categories), dtype=np.float64), unknown)
+        codes = np.append(self._groups(categories, few).astype(np.float64), unknown)
         missing = missing_place(categories)
         if missing is not None:
             codes[missing] = self.encoded_missing_value
         return codes
 
-    def _check_codes(self, name: str, categories: np.ndarray) -> None:
+    def _groups(self, categories: np.ndarray, few: np.ndarray | None) -> np.ndarray:
+        """The code of each category, the missing value not regarded."""
+        missing = missing_place(categories)
+        if missing is None:
+            return grouped(categories, few)[0]
+        return np.append(grouped(np.delete(categories, missing), few)[0], missing)
+
+    def _check_codes(self, name: str, categories: np.ndarray, few: np.ndarray | None) -> None:
         """Codes for unknown and missing values must not be codes of categories."""
         missing = missing_place(categories)
-        used = {float(code) for code in range(len(categories)) if code != missing}
+        groups = self._groups(categories, few)
+        used = {float(code) for place, code in enumerate(groups.tolist()) if place != missing}
         special = {"unknown_value": self.unknown_value}
         if missing is not None:
             special["encoded_missing_value"] = self.encoded_missing_value
@@ -141,6 +228,11 @@ class OrdinalEncoder(Transformer):
         tags.input_tags.categorical = True
         tags.input_tags.allow_nan = True
         return tags
+
+
+def _code(value: float) -> float | None:
+    """A code that equals itself."""
+    return None if value != value else value
 
 
 def _is_code(value: Any) -> bool:

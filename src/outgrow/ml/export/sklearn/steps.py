@@ -102,12 +102,15 @@ def _ordinal(name: str, step: OrdinalEncoder, j: int, flow: Flow) -> Block:
     column = step.selected_[j]
     block = flow.block([column], name)
     categories = known(step, column, step.categories_[j], text=block.text)
+    few = None if step.infrequent_categories_ is None else step.infrequent_categories_[j]
+    seen = _seen(categories, few)
     block.transformer = sklearn.preprocessing.OrdinalEncoder(
         categories=[categories],
         handle_unknown=step.handle_unknown,
         unknown_value=step.unknown_value,
         encoded_missing_value=step.encoded_missing_value,
-    ).fit(flow.tiny(block.labels, categories[:1, None]))
+        min_frequency=None if few is None else 2,
+    ).fit(flow.tiny(block.labels, seen[:, None]))
     block.row, block.text = [categories[0]], False
     return block
 
@@ -131,19 +134,23 @@ def _hot(name: str, step: OneHotEncoder, j: int, flow: Flow, *, sparse: bool) ->
     column, few = step.selected_[j], step.infrequent_categories_[j]
     block = flow.block([column], name)
     categories = known(step, column, step.categories_[j], text=block.text)
-    rare = set() if few is None else {_key(word) for word in few.tolist()}
-    often = [word for word in categories.tolist() if _key(word) not in rare]
     encoder = sklearn.preprocessing.OneHotEncoder(
         categories=[categories],
-        drop=step.drop,
+        drop=step.drop if step.drop is None or isinstance(step.drop, str) else [step.drop[j]],
         handle_unknown=step.handle_unknown,
         min_frequency=None if few is None else 2,
         sparse_output=sparse,
     )
-    seen = np.array([*categories.tolist(), *often], dtype=categories.dtype)
-    block.transformer = encoder.fit(flow.tiny(block.labels, seen[:, None]))
+    block.transformer = encoder.fit(flow.tiny(block.labels, _seen(categories, few)[:, None]))
     block.row, block.text = [categories[0]], False
     return block
+
+
+def _seen(categories: np.ndarray, few: np.ndarray | None) -> np.ndarray:
+    """Rows in which frequent categories are twice, and those that are put together once."""
+    rare = set() if few is None else {_key(word) for word in few.tolist()}
+    often = [word for word in categories.tolist() if _key(word) not in rare]
+    return np.array([*categories.tolist(), *often], dtype=categories.dtype)
 
 
 def known(step: Any, column: str, categories: np.ndarray, *, text: bool) -> np.ndarray:
