@@ -250,3 +250,27 @@ def test_binned_areas_keep_their_bound(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_silhouette_agrees(metric: str) -> None:
     expected = sklearn.metrics.silhouette_score(X, LABELS, metric=metric)
     assert og.silhouette_score(X, LABELS, metric=metric) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    "settings_", [{"n_components": 3}, {}, {"n_components": 0.7}, {"n_components": "mle"}]
+)
+def test_what_pca_says_of_the_rows(wanted: Any) -> None:
+    rng = np.random.default_rng(0)
+    for rows, width, rank in [(100, 8, 3), (200, 20, 5), (50, 6, 1), (60, 12, 2)]:
+        X = rng.normal(size=(rows, rank)) @ rng.normal(size=(rank, width)) * 3 + rng.normal(
+            size=(rows, width)
+        )
+        ours = og.PCA(wanted).fit(X)
+        theirs = sklearn.decomposition.PCA(svd_solver="full", n_components=wanted).fit(X)
+        assert ours.n_components_ == theirs.n_components_
+        np.testing.assert_allclose(ours.get_covariance(), theirs.get_covariance(), rtol=1e-8, atol=1e-9)
+        np.testing.assert_allclose(ours.get_precision(), theirs.get_precision(), rtol=1e-6, atol=1e-8)
+        np.testing.assert_allclose(ours.score_samples(X), theirs.score_samples(X), rtol=1e-6)
+        assert ours.score(X) == pytest.approx(theirs.score(X))
+        white = og.PCA(wanted, whiten=True).fit(X)
+        np.testing.assert_allclose(white.get_covariance(), ours.get_covariance())
+    with pytest.raises(ValueError, match="n_samples >= n_features"):
+        og.PCA("mle").fit(X[:5])
+    with pytest.raises(ValueError, match="mle"):
+        og.PCA("most").fit(X)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import scipy.linalg
+from sklearn.utils.validation import check_is_fitted
 
 from outgrow.data.batch import Batch, is_sparse, matrix_columns
 from outgrow.engine.matrix import check_finite
@@ -15,6 +16,8 @@ from outgrow.errors import DataError, ParameterError
 from outgrow.ml import parameters as check
 from outgrow.ml.base import Task, WeightedTransformer, column_names
 from outgrow.ml.columns import Columns, require_numeric
+from outgrow.ml.decomposition.dimension import minka
+from outgrow.ml.inputs import collect, open_rows
 from outgrow.ml.weights import weights
 from outgrow.stats.moments import CoMoments, check_squares
 
@@ -31,7 +34,8 @@ class PCA(WeightedTransformer):
     ----------
     columns : which columns, by name or selector; all by default. They are replaced by `pca0`, `pca1`, ..., or
         where one of these names is taken, as by another PCA before it, by `pca2_0`, `pca2_1`, ...
-    n_components : how many; a number in (0, 1) for as many as explain that share; None for all.
+    n_components : how many; a number in (0, 1) for as many as explain that share; 'mle' for Minka's guess;
+        None for all.
     whiten : scale the projections to unit variance.
 
     Attributes
@@ -54,19 +58,19 @@ class PCA(WeightedTransformer):
     output_name_ = "pca"
 
     def __init__(
-        self, n_components: float | None = None, *, columns: Columns = None, whiten: bool = False
+        self, n_components: float | str | None = None, *, columns: Columns = None, whiten: bool = False
     ) -> None:
         self.n_components = n_components
         self.columns = columns
         self.whiten = whiten
 
     def _check_parameters(self) -> None:
+        wanted = self.n_components
+        if isinstance(wanted, str):
+            check.one_of(self, "n_components", ("mle",))
+            return
         check.number(self, "n_components", above=0, none=True)
-        if (
-            self.n_components is not None
-            and self.n_components > 1
-            and self.n_components != int(self.n_components)
-        ):
+        if wanted is not None and wanted > 1 and wanted != int(wanted):
             raise ParameterError(
                 f"PCA(n_components={self.n_components!r}): give a whole number, or a share below 1."
             )
@@ -119,6 +123,13 @@ class PCA(WeightedTransformer):
         most = min(rows, width)
         if self.n_components is None:
             return most
+        if isinstance(self.n_components, str):
+            if rows < width:
+                raise DataError(
+                    f"n_components='mle' is only supported if n_samples >= n_features; there are "
+                    f"{rows} rows of {width} columns."
+                )
+            return minka(variances, rows)
         if 0 < self.n_components < 1:
             shares = np.cumsum(variances) / variances.sum()
             return min(most, int(np.searchsorted(shares, self.n_components, side="right")) + 1)
@@ -147,10 +158,66 @@ class PCA(WeightedTransformer):
             X = X * np.sqrt(self.explained_variance_)
         return X @ self.components_ + self.mean_
 
+    def get_covariance(self) -> np.ndarray:
+        """The covariances of the columns as the components tell them, with equal noise in all directions.
+
+        They are those of the rows, whether or not the projections are whitened.
+
+        Returns
+        -------
+        ndarray of shape (columns, columns).
+
+        Examples
+        --------
+        >>> import numpy as np, outgrow as og
+        >>> X = np.array([[1.0, 2.0], [2.0, 1.0], [3.0, 3.0]])
+        >>> og.PCA().fit(X).get_covariance().round(6).tolist()
+        [[1.0, 0.5], [0.5, 1.0]]
+        """
+        check_is_fitted(self)
+        apart = np.maximum(self.explained_variance_ - self.noise_variance_, 0.0)
+        noise = self.noise_variance_ * np.eye(self.components_.shape[1])
+        return (self.components_.T * apart) @ self.components_ + noise
+
+    def get_precision(self) -> np.ndarray:
+        """The inverse of `get_covariance`."""
+        return np.asarray(scipy.linalg.pinvh(self.get_covariance()))
+
+    def score_samples(self, X: Any) -> np.ndarray:
+        """The log-likelihood of each row under the Gaussian of `get_covariance`, of shape (rows,).
+
+        The source is Tipping and Bishop, "Mixtures of probabilistic principal component analysers" (1999).
+
+        Examples
+        --------
+        >>> import numpy as np, outgrow as og
+        >>> X = np.array([[1.0, 2.0], [2.0, 1.0], [3.0, 3.0]])
+        >>> og.PCA().fit(X).score_samples(X[:1]).round(4).tolist()
+        [-2.3607]
+        """
+        check_is_fitted(self)
+        precision = self.get_precision()
+        constant = len(precision) * np.log(2 * np.pi) - np.linalg.slogdet(precision)[1]
+        rows = open_rows(self, X)
+
+        def likelihood(batch: Batch) -> np.ndarray:
+            centred = np.asarray(_dense(batch.matrix(self.selected_))) - self.mean_
+            return np.asarray(-0.5 * (np.sum(centred * (centred @ precision), axis=1) + constant))
+
+        return np.asarray(collect(rows, likelihood))
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """The mean log-likelihood of the rows; see `score_samples`."""
+        return float(self.score_samples(X).mean())
+
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+
+def _dense(X: Any) -> np.ndarray:
+    return X.toarray() if is_sparse(X) else X
 
 
 def _names(stem: str, count: int) -> list[str]:
