@@ -135,6 +135,7 @@ def live_quality(
     ...     times=("asked_at", "landed_at"), within="12 hours", checkpoint="notes")
     """
     from outgrow.engine.spark.join import join_in_time
+    from outgrow.engine.spark.names import quoted
 
     for frame, what in ((predictions, "predictions"), (labels, "labels")):
         if not (is_spark(frame) and frame.isStreaming):
@@ -144,7 +145,7 @@ def live_quality(
     _check(labels, "labels", [*keys, times[1], label])
     judge = _judge(model, predictions.columns, version)
     pairs = join_in_time(predictions, labels, keys, times, within, (label, _LABEL))
-    pairs = pairs.select(PREDICTION, version, *judge.chances, _LABEL)
+    pairs = pairs.select(*map(quoted, (PREDICTION, version, *judge.chances, _LABEL)))
     folder = Path(output)
 
     def keep(batch: Any, number: int) -> None:

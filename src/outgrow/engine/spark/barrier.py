@@ -24,6 +24,7 @@ from outgrow.engine.run import Run
 from outgrow.engine.shard import Shard
 from outgrow.engine.spark.frames import FrameSource, share_out, spread
 from outgrow.engine.spark.hub import Hub
+from outgrow.engine.spark.names import map_in_arrow
 from outgrow.engine.spark.supervise import PLANNING, STARTING, Supervisor, failure
 from outgrow.engine.spark.task import RESULT_DDL, RankJob, joined
 from outgrow.errors import EngineError, RankLostError, RankLostWarning, TooFewSlotsError
@@ -136,7 +137,8 @@ class BarrierFit(Generic[T]):
                 starting=asking, waited=waited,
                 planning=PLANNING if enough and frame is not None else 0.0,
             )  # fmt: skip
-            found = watched.collect(rows.mapInArrow(job, RESULT_DDL, barrier=True, profile=engine.profile()))
+            asked = map_in_arrow(rows, job, RESULT_DDL, barrier=True, profile=engine.profile())
+            found = watched.collect(asked)
         if found.num_rows:
             return _answer(found)
         # Spark runs no task at all over a relation that it knows to be empty: do here what the tasks would do

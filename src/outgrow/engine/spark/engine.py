@@ -33,6 +33,7 @@ from outgrow.engine.spark.frames import (
     with_vectors,
 )
 from outgrow.engine.spark.hub import Hub
+from outgrow.engine.spark.names import map_in_arrow
 from outgrow.engine.spark.probe import Sight, look
 from outgrow.engine.spark.query import query_source
 from outgrow.engine.spark.rendezvous import PORTS
@@ -161,13 +162,13 @@ class Spark:
                 return
             job = PieceJob(function, pieces)
             rows = self.session.range(0, len(pieces), 1, min(len(pieces), WAVES * self.slots))
-        yield from self._answers(rows.mapInArrow(job, RESULT_DDL), stage)
+        yield from self._answers(map_in_arrow(rows, job, RESULT_DDL), stage)
 
     def tasks(self, function: Callable[[int], T], count: int, *, stage: str) -> Iterator[T]:
         """What `function` makes of 0, 1, ... in `count` ordinary tasks of one job, when all are done."""
         job = PieceJob(_Numbered(function), [(number, None) for number in range(count)])
         rows = self.session.range(0, count, 1, count)
-        yield from self._answers(rows.mapInArrow(job, RESULT_DDL), stage)
+        yield from self._answers(map_in_arrow(rows, job, RESULT_DDL), stage)
 
     def map_groups(self, scan: Scan, packing: Packing, function: Callable[[Groups], Iterator[T]], *,
                    stage: str, processes: bool = False) -> Iterator[T]:  # fmt: skip
@@ -185,7 +186,7 @@ class Spark:
         tagged = scan.then(Apply(tag, tag(scan.example()).to_arrow().schema))
         rows = gathered(self.frame(tagged), packing.count, place)
         found = joined(
-            self._collect(rows.mapInArrow(GroupJob(function, packing.by, place), RESULT_DDL), stage)
+            self._collect(map_in_arrow(rows, GroupJob(function, packing.by, place), RESULT_DDL), stage)
         )
         for (_, kind), payload in sorted(found.items()):
             if kind == "error":
@@ -213,7 +214,7 @@ class Spark:
         waves = 1 if sum(piece.nbytes for piece in pieces) < SMALL else WAVES
         parts = max(1, min(len(pieces), waves * self.slots))
         rows = self.session.range(0, parts, 1, parts)
-        return rows.mapInArrow(MapJob(share_out(pieces, parts), (), {}, (), exact), ddl)
+        return map_in_arrow(rows, MapJob(share_out(pieces, parts), (), {}, (), exact), ddl)
 
     def _changed(self, source: FrameSource, steps: tuple[Step, ...]) -> Any:
         """A DataFrame after steps; vectors that none of them changes stay Spark ML's."""
@@ -225,7 +226,7 @@ class Spark:
         answer: Any = ddl
         if kept:
             answer, schema = with_vectors(ddl, exact, kept, list(result.columns))
-        return source.frame.mapInArrow(MapJob(None, steps, source.vectors, kept, schema), answer)
+        return map_in_arrow(source.frame, MapJob(None, steps, source.vectors, kept, schema), answer)
 
     def ranks_now(self) -> int:
         """How many ranks a fit gets."""

@@ -13,6 +13,7 @@ from outgrow.data.batch import Batch
 from outgrow.data.kind import Kind
 from outgrow.data.schema import check_kinds, conformed
 from outgrow.engine.spark.frames import spark_schema
+from outgrow.engine.spark.names import quoted
 from outgrow.errors import EngineError, ParameterError, SchemaError
 
 
@@ -97,16 +98,12 @@ class Expression:
             raise ParameterError(
                 f"{len(given)} columns were given, and {len(self.columns)} are needed: {list(self.columns)}."
             )
-        parts = [functions.col(_quoted(each)) if isinstance(each, str) else each for each in given]
+        parts = [functions.col(quoted(each)) if isinstance(each, str) else each for each in given]
         named = [part.alias(name) for part, name in zip(parts, self.columns, strict=True)]
         return self.function(functions.struct(*named))
 
     def __repr__(self) -> str:
         return f"{self._job.owner}({', '.join(self.columns)}) -> {_ddl(self._type)}"
-
-
-def _quoted(name: str) -> str:
-    return f"`{name.replace('`', '``')}`"
 
 
 def _ddl(kind: pa.DataType) -> str:

@@ -13,6 +13,7 @@ from outgrow.data.batch import Batch
 from outgrow.data.names import check_names, numbered
 from outgrow.data.scan import ScanPiece, Step, run_steps
 from outgrow.data.source import Piece, empty_batch
+from outgrow.engine.spark.names import quoted
 from outgrow.engine.spark.vectors import VectorColumn, empty_matrix, find_vectors, open_batch, vector_type
 from outgrow.errors import SchemaError
 
@@ -121,9 +122,7 @@ def share_out(pieces: Sequence[ScanPiece], parts: int) -> list[list[ScanPiece]]:
 def spark_schema(schema: pa.Schema) -> tuple[str, dict[str, pa.DataType]]:
     """The Spark DDL of an Arrow schema, and the exact Arrow types Spark then expects."""
     pairs = [_spark_type(field) for field in schema]
-    ddl = ", ".join(
-        f"`{field.name.replace('`', '``')}` {name}" for field, (name, _) in zip(schema, pairs, strict=True)
-    )
+    ddl = ", ".join(f"{quoted(field.name)} {name}" for field, (name, _) in zip(schema, pairs, strict=True))
     return ddl, {field.name: kind for field, (_, kind) in zip(schema, pairs, strict=True)}
 
 

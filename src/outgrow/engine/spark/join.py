@@ -7,7 +7,9 @@ from typing import Any
 
 from pyspark.sql import functions
 
-_KEY, _TIME = "__outgrow_key", "__outgrow_time"
+from outgrow.engine.spark.names import quoted
+
+_KEY, _MADE, _SEEN = "__outgrow_key", "__outgrow_made", "__outgrow_seen"
 
 
 def join_in_time(first: Any, later: Any, keys: Sequence[str], times: tuple[str, str], within: str,
@@ -21,12 +23,13 @@ def join_in_time(first: Any, later: Any, keys: Sequence[str], times: tuple[str, 
     value : the column of `later`, and its name in the answer.
     """
     others = [f"{_KEY}_{place}" for place in range(len(keys))]
-    chosen = [functions.col(name).alias(other) for name, other in zip(keys, others, strict=True)]
-    when = functions.col(times[1]).alias(_TIME)
-    right = later.select(*chosen, when, functions.col(value[0]).alias(value[1])).withWatermark(_TIME, within)
-    left = first.withWatermark(times[0], within)
-    made, seen = left[times[0]], right[_TIME]
+    chosen = [functions.col(quoted(name)).alias(other) for name, other in zip(keys, others, strict=True)]
+    when = functions.col(quoted(times[1])).alias(_SEEN)
+    answer = functions.col(quoted(value[0])).alias(value[1])
+    right = later.select(*chosen, when, answer).withWatermark(_SEEN, within)
+    left = first.withColumn(_MADE, functions.col(quoted(times[0]))).withWatermark(_MADE, within)
+    made, seen = left[_MADE], right[_SEEN]
     met = (seen >= made) & (seen <= made + functions.expr(f"INTERVAL {within}"))
     for name, other in zip(keys, others, strict=True):
-        met = met & (left[name] == right[other])
+        met = met & (left[quoted(name)] == right[other])
     return left.join(right, met)

@@ -17,7 +17,7 @@ from outgrow.errors import DataError
 def query_source(session: Any, query: str, tables: Mapping[str, Dataset]) -> FrameSource:
     """The rows of a query over datasets, kept by Spark once computed; each dataset becomes a view."""
     suffix = secrets.token_hex(4)
-    views = {name.lower(): f"outgrow_{name}_{suffix}" for name in tables}
+    views = {name.lower(): f"outgrow_{number}_{suffix}" for number, name in enumerate(tables)}
     for name, table in tables.items():
         _frame(session, table).createOrReplaceTempView(views[name.lower()])
     try:

@@ -11,6 +11,7 @@ import pyarrow as pa
 import scipy.sparse as sp
 
 from outgrow.data.batch import Batch, Matrix, vector_names
+from outgrow.engine.spark.names import numbered_columns
 from outgrow.errors import SchemaError
 
 _LOOKED_AT = 100
@@ -40,12 +41,13 @@ def find_vectors(frame: Any) -> dict[str, VectorColumn]:
     SchemaError
         When the rows that were looked at have vectors of different lengths, or none.
     """
-    names = [field.name for field in frame.schema if type(field.dataType).__name__ == "VectorUDT"]
+    fields = enumerate(frame.schema)
+    names = {f"c{at}": each.name for at, each in fields if type(each.dataType).__name__ == "VectorUDT"}
     if not names:
         return {}
-    present = " AND ".join(f"`{name}` IS NOT NULL" for name in names)
-    rows = frame.select(*[f"`{name}`" for name in names]).where(present).limit(_LOOKED_AT).toArrow()
-    return {name: _column(rows.column(name).combine_chunks(), name) for name in names}
+    present = " AND ".join(f"{column} IS NOT NULL" for column in names)
+    rows = numbered_columns(frame).select(*names).where(present).limit(_LOOKED_AT).toArrow()
+    return {name: _column(rows.column(column).combine_chunks(), name) for column, name in names.items()}
 
 
 def open_batch(batch: pa.RecordBatch, vectors: Mapping[str, VectorColumn]) -> Batch:
