@@ -34,7 +34,7 @@ def moments(batch: Batch, name: str, who: str) -> np.ndarray:
     column = batch[name]
     if isinstance(column, Matrix) or not (is_time(column.type) or is_numeric(column.type)):
         kind = "vectors" if isinstance(column, Matrix) else str(column.type)
-        raise SchemaError(f"{who} needs a column of numbers, dates or timestamps; {name!r} holds {kind}.")
+        raise SchemaError(f"{who} needs a column of times or numbers; {name!r} holds {kind}.")
     if is_time(column.type):
         column = microseconds(column, name)
     found = numbers(column).astype(np.float64)
