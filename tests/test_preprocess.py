@@ -621,3 +621,18 @@ def test_codes_back_of_nothing() -> None:
         encoder.inverse_transform([[9.0, 0.0]])
     with pytest.raises(DataError, match="Expected 2 columns, got 1"):
         encoder.inverse_transform([[0.0]])
+
+
+@pytest.mark.parametrize(
+    "last",
+    [og.Ridge(), og.LogisticRegression(), og.KMeans(2), og.PCA(), og.RandomForestClassifier(n_estimators=2),
+     og.GradientBoostingClassifier(n_estimators=2)],
+    ids=repr,
+)  # fmt: skip
+@pytest.mark.filterwarnings("ignore:Skipping features")
+def test_nothing_is_learnt_where_all_columns_were_left_out(last: Any) -> None:
+    table = pa.table({"a": [np.nan] * 6, "b": [np.nan] * 6, "y": [0, 1] * 3})
+    with pytest.raises(DataError, match="no column"):
+        og.Pipeline([og.SimpleImputer(), last]).fit(table, "y")
+    frame = table.drop_columns("y").to_pandas()
+    assert og.SimpleImputer().fit(frame).transform(frame).shape == (6, 0)

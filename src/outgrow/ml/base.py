@@ -338,6 +338,11 @@ class Model(Estimator):
     def _expect_features(self, shard: Shard, task: Task) -> MatrixSpec:
         """Note the features there are; what the matrix of them must be."""
         self.features_ = task.features(shard.example)
+        if not len(column_names(shard.example.select(self.features_))):
+            raise DataError(
+                f"Found array with 0 feature(s): no column reaches {type(self).__name__}. Steps before it left "
+                "out all of them, as an imputer does with columns without a value. Give some that hold values."
+            )
         return MatrixSpec(
             tuple(self.features_),
             task.target,

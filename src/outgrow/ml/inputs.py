@@ -119,7 +119,8 @@ def as_given(rows: Dataset, X: Any) -> Any:
     if is_spark(X):
         return rows.engine.frame(rows.scan)  # type: ignore[attr-defined]
     if _is_pandas(X):
-        return rows.to_pandas().set_index(X.index)
+        frame = rows.to_pandas()
+        return frame.set_index(X.index) if len(frame.columns) else frame.reindex(X.index)
     if type(X).__module__.partition(".")[0] == "polars":
         return sys.modules["polars"].from_arrow(rows.to_arrow())
     if is_table(X):

@@ -77,7 +77,9 @@ class PCA(WeightedTransformer):
 
     def _learn(self, shard: Shard, names: list[str], task: Task) -> None:
         require_numeric(shard.example, names, "PCA")
-        width = shard.example.matrix(names).shape[1]
+        width = shard.example.matrix(names).shape[1] if names else 0
+        if not width:
+            raise DataError("PCA has no columns to project. Name some that are there, and hold values.")
         if width > WIDEST:
             raise DataError(
                 f"PCA takes up to {WIDEST} columns; there are {width}. Choose fewer with columns=."
