@@ -205,24 +205,3 @@ def test_any_name_is_an_input_of_onnx(names: list[str], tmp_path_factory: pytest
     given[names[0]] = np.array([[word or ""] for word in table[names[0]].to_pylist()], dtype=object)
     found = onnxruntime.InferenceSession(path).run(["prediction"], given)[0]
     assert found.tolist() == model.predict(table.drop_columns("y"))["prediction"].to_pylist()
-
-
-@pytest.mark.spark
-def test_any_name_passes_spark(spark: Any) -> None:
-    names = ["Sepal.Length", "a`b", 'size "in"', "Total\nSales", "x", "X", "é", "select", "a b"]
-    table = rows_called(names)
-    shown = [f"c{place}" for place in range(table.num_columns)]
-    frame = spark.createDataFrame(table.rename_columns(shown).to_pandas()).toDF(*table.column_names)
-    assert og.dataset(frame).count() == table.num_rows
-    assert og.dataset(frame).where(og.col("a`b") > 9).count() == 0
-    model = pipeline(names[0]).fit(frame, "y")
-    expected = pipeline(names[0]).fit(table, "y")
-    assert list(model.columns_) == names
-    scored = model.predict(frame)
-    assert scored.columns == [*table.column_names, "prediction"]
-    found = [row["prediction"] for row in scored.collect()]
-    assert found == expected.predict(table.drop_columns("y"))["prediction"].to_pylist()
-    by_key = og.PerGroup(og.DummyClassifier(), by=["Sepal.Length"], unseen="null").fit(
-        frame.select("`Sepal.Length`", "`a``b`", "y"), "y"
-    )
-    assert by_key.groups_["Sepal.Length"].to_pylist() == ["u", "v", None]

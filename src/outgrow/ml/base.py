@@ -340,8 +340,8 @@ class Model(Estimator):
         self.features_ = task.features(shard.example)
         if not len(column_names(shard.example.select(self.features_))):
             raise DataError(
-                f"Found array with 0 feature(s): no column reaches {type(self).__name__}. Steps before it left "
-                "out all of them, as an imputer does with columns without a value. Give some that hold values."
+                f"Found array with 0 feature(s): no column reaches {type(self).__name__}. Steps before it "
+                "left out all of them, as an imputer does with columns without a value. Give others."
             )
         return MatrixSpec(
             tuple(self.features_),
