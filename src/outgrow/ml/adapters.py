@@ -19,8 +19,8 @@ from outgrow.ml.foreign import is_foreign
 
 def as_step(estimator: Any) -> Any:
     """An estimator as a pipeline works with it: ours as they are, others behind an adapter."""
-    if not is_foreign(estimator):
-        return estimator
+    if isinstance(estimator, Estimator) or not is_foreign(estimator):
+        return estimator  # classes of users that are made of ours need no adapter
     if hasattr(estimator, "transform") and not hasattr(estimator, "predict"):
         return ForeignTransformer(estimator)
     if is_classifier(estimator):
