@@ -19,7 +19,7 @@ from outgrow.errors import DataError
 from outgrow.groups import learning
 from outgrow.groups.inner import OneBatch
 from outgrow.groups.payload import expanded, squeezed
-from outgrow.ml.base import Task
+from outgrow.ml.task import Task
 from outgrow.ml.trees import few_rows
 from outgrow.ml.trees.booster import restored
 

@@ -21,7 +21,8 @@ import outgrow as og
 from outgrow.data.batch import Batch, Matrix
 from outgrow.engine.shard import Shard
 from outgrow.errors import DataError, ParameterError, SchemaError
-from outgrow.ml.base import Task, Transformer
+from outgrow.ml.base import Transformer
+from outgrow.ml.task import Task
 
 NUMBERS = np.array(
     [[1.0, 7.0, 0.5], [np.nan, 7.0, -2.0], [3.0, np.nan, 8.0], [4.0, 2.0, np.nan], [4.0, 2.0, 8.0]]

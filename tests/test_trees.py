@@ -28,7 +28,7 @@ from outgrow.engine.collective import Tcp
 from outgrow.engine.run import Run
 from outgrow.engine.shard import Shard
 from outgrow.errors import DataError, ParameterError
-from outgrow.ml.base import Task
+from outgrow.ml.task import Task
 from outgrow.ml.trees.gradient_boosting import GradientBoostingClassifier, GradientBoostingRegressor
 from outgrow.ml.trees.random_forest import RandomForestClassifier, RandomForestRegressor
 

@@ -16,9 +16,10 @@ from outgrow.engine.run import Run
 from outgrow.engine.shard import Shard
 from outgrow.ml import foreign
 from outgrow.ml.adapters import as_input, beside
-from outgrow.ml.base import Estimator, Task
+from outgrow.ml.base import Estimator
 from outgrow.ml.evaluation import scorer
 from outgrow.ml.predictor import Predictor
+from outgrow.ml.task import Task
 from outgrow.stats.scores import ClassificationState, RegressionState
 
 METRICS = {"regressor": ("rmse", "r2"), "classifier": ("accuracy", "log_loss")}

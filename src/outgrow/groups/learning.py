@@ -28,9 +28,10 @@ from outgrow.groups.payload import squeezed
 from outgrow.groups.plan import Counted, GroupPlan, Policy, count_groups
 from outgrow.groups.separate import FAILED, OK, TOO_FEW, FitGroups, Fits
 from outgrow.groups.store import Models, RaggedModels, StackedModels, find
-from outgrow.ml.base import Estimator, Task
+from outgrow.ml.base import Estimator
 from outgrow.ml.grouped import GroupForm, fit_groups
 from outgrow.ml.persistence import describe
+from outgrow.ml.task import Task
 from outgrow.stats.state import from_tree, to_tree
 
 MANY = 100

@@ -37,12 +37,13 @@ from outgrow.groups.routing import ERROR, GLOBAL, NULL, UNSEEN, Router
 from outgrow.groups.store import TRANSFORM, Models, RaggedModels, StackedModels, find
 from outgrow.groups.summary import NAMES, GroupSummary
 from outgrow.ml import parameters as check
-from outgrow.ml.base import Estimator, Model, Task
+from outgrow.ml.base import Estimator, Model
 from outgrow.ml.foreign import check_loadable, is_foreign
 from outgrow.ml.grouped import GroupForm, forms_of
 from outgrow.ml.inputs import Training, as_given, open_rows, open_training
 from outgrow.ml.persistence import describe, restore
 from outgrow.ml.steps import steps_of
+from outgrow.ml.task import Task
 
 
 def _transforms(estimator: Any) -> bool:

@@ -13,8 +13,9 @@ from outgrow.data.batch import Batch, Matrix, is_numeric, is_sparse, matrix_colu
 from outgrow.engine.matrix import MatrixSpec, build_blocks
 from outgrow.engine.shard import Shard
 from outgrow.errors import ParameterError
-from outgrow.ml.base import Classifier, Clusterer, Estimator, Model, Regressor, Task, Transformer
+from outgrow.ml.base import Classifier, Clusterer, Estimator, Model, Regressor, Transformer
 from outgrow.ml.foreign import is_foreign
+from outgrow.ml.task import Task
 
 
 def as_step(estimator: Any) -> Any:

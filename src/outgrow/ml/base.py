@@ -10,61 +10,29 @@ the engine, checking columns, giving results in the form of the input, saving) i
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
-import pyarrow as pa
 from sklearn.base import BaseEstimator, ClassifierMixin, ClusterMixin, RegressorMixin, TransformerMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
-from outgrow.data.batch import Batch, Column, Matrix, is_sparse
+from outgrow.data.batch import Batch, is_sparse
 from outgrow.data.kind import Kind, read_kinds
-from outgrow.data.schema import conformed
-from outgrow.data.source import empty_batch
 from outgrow.engine.folded import FoldedView
 from outgrow.engine.matrix import MatrixSpec, MatrixView, check_finite
 from outgrow.engine.shard import Shard
 from outgrow.errors import ArtifactError, DataError
 from outgrow.ml.columns import Columns, resolve
 from outgrow.ml.inputs import Training, as_given, collect, is_lazy, open_rows, open_training
-from outgrow.ml.predictor import Predictor
+from outgrow.ml.predictor import AnswersBeside, Predictor
+from outgrow.ml.task import Task, column_names, promised_example
 
 if TYPE_CHECKING:
     from outgrow.ml.candidates import Candidate
     from outgrow.ml.grouped import GroupForm
 
 PREDICTION, DECISION = "prediction", "decision"
-
-
-@dataclass(frozen=True)
-class Task:
-    """What a fit is about.
-
-    Attributes
-    ----------
-    target, weight : the columns of y and of weights, or None.
-    columns : the columns to learn from.
-    weighted_step : the one step of a pipeline that gets the weights; None for all of them.
-    aside : further columns that are no features.
-    """
-
-    target: str | None
-    weight: str | None
-    columns: tuple[str, ...]
-    weighted_step: str | None = None
-    aside: tuple[str, ...] = ()
-
-    def features(self, example: Batch) -> list[str]:
-        """The columns of a batch that are features."""
-        return [name for name in example.columns if name not in (self.target, self.weight, *self.aside)]
-
-    def weighing(self, step: str) -> Task:
-        """The task of a step of a pipeline, without the weights if they are another's."""
-        if self.weight is None or self.weighted_step in (None, step):
-            return self
-        return replace(self, weight=None, aside=(*self.aside, self.weight))
 
 
 class Estimator(BaseEstimator):
@@ -407,19 +375,6 @@ class Model(Estimator):
         return collect(rows, lambda batch: predictor.answer(batch, method))
 
 
-@dataclass(frozen=True)
-class AnswersBeside:
-    """Puts what a model answers beside the columns it is answered for."""
-
-    predictor: Predictor
-    method: str
-
-    def __call__(self, batch: Batch) -> Batch:
-        answers = self.predictor.answer(batch, self.method)
-        columns = self.predictor.as_columns(answers, self.method)
-        return batch.beside(columns, "Answers", "Rename those, or leave them out, before they are answered.")
-
-
 class Supervised(Model):
     """A model that learns to predict y."""
 
@@ -538,25 +493,3 @@ class Clusterer(ClusterMixin, Model):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
-
-
-def column_names(batch: Batch) -> np.ndarray:
-    """The names of the columns of a batch, vectors spelt out."""
-    columns = batch.columns.items()
-    names = [n for name, c in columns for n in (c.names if isinstance(c, Matrix) else (name,))]
-    return np.array(names, dtype=object)
-
-
-def kinds_of(example: Batch, task: Task) -> dict[str, Kind]:
-    """The features of a batch, name to kind."""
-    return {name: _kind(example[name]) for name in task.features(example)}
-
-
-def _kind(column: Column) -> Kind:
-    return Kind.vector(column.width) if isinstance(column, Matrix) else Kind.of(column.type)
-
-
-def promised_example(columns: Mapping[str, Kind]) -> Batch:
-    """A batch without rows, with the columns (name to kind) that a fit promised."""
-    schema = pa.schema([(name, kind.form.arrow or pa.string()) for name, kind in columns.items()])
-    return conformed(empty_batch(schema), columns)

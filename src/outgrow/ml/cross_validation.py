@@ -10,10 +10,11 @@ from sklearn.base import clone, is_classifier
 
 from outgrow.engine.shard import Shard
 from outgrow.engine.together import together
-from outgrow.ml.base import Estimator, Task
+from outgrow.ml.base import Estimator
 from outgrow.ml.evaluation import Scores, mean_scores, read_scores, scorer, std_scores
 from outgrow.ml.folds import Folds, as_folds, check_places
 from outgrow.ml.inputs import open_training
+from outgrow.ml.task import Task
 from outgrow.stats.state import to_tree
 
 

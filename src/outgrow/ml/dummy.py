@@ -9,8 +9,9 @@ import numpy as np
 
 from outgrow.engine.matrix import MatrixSpec, MatrixView
 from outgrow.engine.shard import Shard
-from outgrow.ml.base import Classifier, Regressor, Task
+from outgrow.ml.base import Classifier, Regressor
 from outgrow.ml.grouped import GroupBlock, GroupView, Stacked
+from outgrow.ml.task import Task
 from outgrow.stats.grouped import GroupedCoMoments
 from outgrow.stats.moments import Moments
 

@@ -13,8 +13,8 @@ from sklearn.utils.validation import check_is_fitted
 from outgrow.data.batch import Batch
 from outgrow.engine.matrix import Block, MatrixSpec, MatrixView, build_blocks, concatenated
 from outgrow.errors import DataError
-from outgrow.ml.base import Task
 from outgrow.ml.inputs import open_training
+from outgrow.ml.task import Task
 from outgrow.stats.scores import ClassificationState, ManyClassifications, ManyRegressions
 from outgrow.stats.state import from_tree, merge, to_tree
 

@@ -35,7 +35,7 @@ class Answers:
 def expression(owner: Any, method: str) -> Expression:
     """A method of a fitted model or pipeline as a function of Spark columns."""
     from outgrow.engine.spark.expression import Expression
-    from outgrow.ml.base import promised_example
+    from outgrow.ml.task import promised_example
 
     predictor = Predictor(owner)
     if not hasattr(predictor.model, f"_answer_{method}"):

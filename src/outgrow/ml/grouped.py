@@ -18,9 +18,10 @@ from outgrow.data.batch import Batch, Matrix, is_numeric, numbers
 from outgrow.data.keys import key_codes, key_values
 from outgrow.engine.matrix import weight_column
 from outgrow.engine.shard import Shard
-from outgrow.ml.base import Estimator, Task, Transformer
+from outgrow.ml.base import Estimator, Transformer
 from outgrow.ml.columns import resolve
 from outgrow.ml.steps import steps_of
+from outgrow.ml.task import Task
 from outgrow.stats.grouped import GroupedSums, Keys, Segments
 
 R = TypeVar("R")

@@ -15,7 +15,7 @@ from outgrow.engine.matrix import Block
 from outgrow.engine.shard import Shard
 from outgrow.engine.together import together
 from outgrow.errors import DataError, OutgrowError, ParameterError
-from outgrow.ml.base import Model, Task, kinds_of
+from outgrow.ml.base import Model
 from outgrow.ml.candidates import Candidate
 from outgrow.ml.evaluation import (
     Scores,
@@ -30,6 +30,7 @@ from outgrow.ml.folds import Folds, as_folds
 from outgrow.ml.inputs import open_training
 from outgrow.ml.pipeline import Pipeline
 from outgrow.ml.steps import digest, learn_steps, steps_of, through
+from outgrow.ml.task import Task, kinds_of
 from outgrow.stats.scores import BINS, CALIBRATION_BINS, EXACT_ROWS
 from outgrow.stats.state import from_tree, merge, to_tree
 

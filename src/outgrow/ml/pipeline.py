@@ -16,8 +16,9 @@ from outgrow.data.batch import Batch
 from outgrow.engine.shard import Shard
 from outgrow.errors import ColumnNotFoundError, ParameterError, ValueTypeError
 from outgrow.ml.adapters import Foreign, as_step
-from outgrow.ml.base import Estimator, Model, Task, Transformer, column_names, kinds_of, promised_example
+from outgrow.ml.base import Estimator, Model, Transformer
 from outgrow.ml.inputs import as_given, open_rows, open_training
+from outgrow.ml.task import Task, column_names, kinds_of, promised_example
 
 Step = Any
 """An estimator, a (name, estimator) pair, or 'passthrough' in the place of an estimator."""

@@ -149,6 +149,19 @@ class Predictor:
         return _restored, self._packed
 
 
+@dataclass(frozen=True)
+class AnswersBeside:
+    """Puts what a model answers beside the columns it is answered for."""
+
+    predictor: Predictor
+    method: str
+
+    def __call__(self, batch: Batch) -> Batch:
+        answers = self.predictor.answer(batch, self.method)
+        columns = self.predictor.as_columns(answers, self.method)
+        return batch.beside(columns, "Answers", "Rename those, or leave them out, before they are answered.")
+
+
 def _restored(digest: str, payload: bytes, foreign: dict[str, type], trusted: bool) -> Predictor:
     """The predictor with this digest: the one that is here already, or a new one.
 

@@ -16,11 +16,11 @@ from outgrow.engine.run import Run
 from outgrow.engine.shard import Shard
 from outgrow.engine.together import side_by_side
 from outgrow.engine.watch import Watch
-from outgrow.ml.base import Task, kinds_of
 from outgrow.ml.evaluation import Scores, score_answers, score_view
 from outgrow.ml.folds import Folds, check_places
 from outgrow.ml.inputs import open_training
 from outgrow.ml.steps import digest, learn_steps, steps_of
+from outgrow.ml.task import Task, kinds_of
 
 KEPT = 3
 """For so many settings of the steps before the model the rows stay prepared, if there is memory for them."""

@@ -10,9 +10,10 @@ from scipy.spatial.distance import cdist
 from outgrow.engine.matrix import Block, MatrixSpec, MatrixView
 from outgrow.engine.shard import Shard
 from outgrow.errors import DataError, ParameterError
-from outgrow.ml.base import Model, Task
+from outgrow.ml.base import Model
 from outgrow.ml.cluster.seeding import FoundRows
 from outgrow.ml.inputs import open_training
+from outgrow.ml.task import Task
 
 EXACT_ROWS = 20_000
 

@@ -14,10 +14,11 @@ from outgrow.engine.matrix import check_finite
 from outgrow.engine.shard import Shard
 from outgrow.errors import DataError, ParameterError
 from outgrow.ml import parameters as check
-from outgrow.ml.base import Task, WeightedTransformer, column_names
+from outgrow.ml.base import WeightedTransformer
 from outgrow.ml.columns import Columns, require_numeric
 from outgrow.ml.decomposition.dimension import minka
 from outgrow.ml.inputs import collect, open_rows
+from outgrow.ml.task import Task, column_names
 from outgrow.ml.weights import weights
 from outgrow.stats.moments import CoMoments, check_squares
 

@@ -13,7 +13,7 @@ from outgrow.data.batch import Batch, Matrix, matrix_columns
 from outgrow.data.names import distinct, numbered
 from outgrow.engine.shard import Shard
 from outgrow.errors import DataError, ParameterError, ValueTypeError
-from outgrow.ml.base import Task, Transformer, column_names
+from outgrow.ml.base import Transformer
 from outgrow.ml.columns import Columns
 from outgrow.ml.parameters import one_of
 from outgrow.ml.preprocess.categories import (
@@ -29,6 +29,7 @@ from outgrow.ml.preprocess.categories import (
     places_of,
     unknown_error,
 )
+from outgrow.ml.task import Task, column_names
 
 _NOWHERE = -1
 _JOINING = ("infrequent_if_exist", "warn")

@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 from outgrow.data.batch import Batch, matrix_columns
 from outgrow.engine.shard import Shard
 from outgrow.errors import DataError, ParameterError
-from outgrow.ml.base import Task, Transformer
+from outgrow.ml.base import Transformer
 from outgrow.ml.columns import Columns
 from outgrow.ml.parameters import one_of
 from outgrow.ml.preprocess.categories import (
@@ -28,6 +28,7 @@ from outgrow.ml.preprocess.categories import (
     places_of,
     unknown_error,
 )
+from outgrow.ml.task import Task
 from outgrow.stats.counts import ValueCounts
 
 _NO_CODE = object()

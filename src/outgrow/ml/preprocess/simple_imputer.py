@@ -16,10 +16,11 @@ from outgrow.data.batch import Batch, Column, Matrix, is_categorical, is_numeric
 from outgrow.engine.matrix import check_finite
 from outgrow.engine.shard import Shard
 from outgrow.errors import ParameterError, SchemaError
-from outgrow.ml.base import Task, Transformer
+from outgrow.ml.base import Transformer
 from outgrow.ml.columns import Columns, require_numeric
 from outgrow.ml.grouped import GroupBlock, GroupView, Stacked
 from outgrow.ml.parameters import one_of
+from outgrow.ml.task import Task
 from outgrow.stats.counts import ValueCounts
 from outgrow.stats.grouped import GroupedMoments
 from outgrow.stats.moments import Moments

@@ -12,9 +12,10 @@ from outgrow.data.batch import Batch, Matrix, is_sparse, matrix_columns
 from outgrow.engine.matrix import check_finite
 from outgrow.engine.shard import Shard
 from outgrow.errors import DataError, ParameterError
-from outgrow.ml.base import Task, WeightedTransformer
+from outgrow.ml.base import WeightedTransformer
 from outgrow.ml.columns import Columns, require_numeric
 from outgrow.ml.grouped import GroupBlock, GroupView, Stacked
+from outgrow.ml.task import Task
 from outgrow.ml.weights import total_weight, weights
 from outgrow.stats.grouped import GroupedMoments
 from outgrow.stats.moments import Moments, check_squares

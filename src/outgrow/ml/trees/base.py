@@ -16,8 +16,9 @@ from outgrow.data.batch import Batch, Column, Matrix, is_categorical
 from outgrow.engine.matrix import Block, MatrixView
 from outgrow.engine.shard import Shard
 from outgrow.errors import DataError, ParameterError
-from outgrow.ml.base import Classifier, Model, Regressor, Task
+from outgrow.ml.base import Classifier, Model, Regressor
 from outgrow.ml.inputs import collect, open_rows
+from outgrow.ml.task import Task
 from outgrow.ml.trees.booster import answers, as_asked, cached_nodes, grow, leaves, restored
 from outgrow.ml.trees.checks import check_booster
 from outgrow.ml.trees.plan import Grown, Plan

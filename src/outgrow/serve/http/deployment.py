@@ -11,7 +11,7 @@ from typing import Any
 
 from outgrow.data.batch import Batch
 from outgrow.errors import OutgrowError
-from outgrow.ml.base import promised_example
+from outgrow.ml.task import promised_example
 from outgrow.serve.http.batcher import Batcher
 from outgrow.serve.http.refusal import shortened
 from outgrow.serve.http.rows import Row

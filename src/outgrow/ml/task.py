@@ -1,0 +1,65 @@
+"""What a fit is about: which columns are what, and the columns that later calls must bring."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+
+from outgrow.data.batch import Batch, Column, Matrix
+from outgrow.data.kind import Kind
+from outgrow.data.schema import conformed
+from outgrow.data.source import empty_batch
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a fit is about.
+
+    Attributes
+    ----------
+    target, weight : the columns of y and of weights, or None.
+    columns : the columns to learn from.
+    weighted_step : the one step of a pipeline that gets the weights; None for all of them.
+    aside : further columns that are no features.
+    """
+
+    target: str | None
+    weight: str | None
+    columns: tuple[str, ...]
+    weighted_step: str | None = None
+    aside: tuple[str, ...] = ()
+
+    def features(self, example: Batch) -> list[str]:
+        """The columns of a batch that are features."""
+        return [name for name in example.columns if name not in (self.target, self.weight, *self.aside)]
+
+    def weighing(self, step: str) -> Task:
+        """The task of a step of a pipeline, without the weights if they are another's."""
+        if self.weight is None or self.weighted_step in (None, step):
+            return self
+        return replace(self, weight=None, aside=(*self.aside, self.weight))
+
+
+def column_names(batch: Batch) -> np.ndarray:
+    """The names of the columns of a batch, vectors spelt out."""
+    columns = batch.columns.items()
+    names = [n for name, c in columns for n in (c.names if isinstance(c, Matrix) else (name,))]
+    return np.array(names, dtype=object)
+
+
+def kinds_of(example: Batch, task: Task) -> dict[str, Kind]:
+    """The features of a batch, name to kind."""
+    return {name: _kind(example[name]) for name in task.features(example)}
+
+
+def _kind(column: Column) -> Kind:
+    return Kind.vector(column.width) if isinstance(column, Matrix) else Kind.of(column.type)
+
+
+def promised_example(columns: Mapping[str, Kind]) -> Batch:
+    """A batch without rows, with the columns (name to kind) that a fit promised."""
+    schema = pa.schema([(name, kind.form.arrow or pa.string()) for name, kind in columns.items()])
+    return conformed(empty_batch(schema), columns)
