@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+import sklearn.dummy
+import sklearn.impute
 from sklearn.base import clone
 from sklearn.linear_model import SGDClassifier
 from sklearn.model_selection import cross_val_score
@@ -149,3 +151,70 @@ def test_clusters_of_a_pipeline() -> None:
     X = np.array([[0.0], [0.1], [9.0], [9.1]])
     labels = og.Pipeline([og.StandardScaler(), og.KMeans(2)]).fit_predict(X)
     assert labels[0] == labels[1] != labels[2] == labels[3]
+
+
+def test_what_stands_for_a_missing_value() -> None:
+    table = pa.table({"a": [1.0, -1.0, 4.0, None], "b": ["x", "?", "x", None], "c": [1, 2, 3, -1]})
+    numbers = og.SimpleImputer(["a", "c"], missing_values=-1, add_indicator=True).fit(table)
+    made = numbers.transform(table).to_pydict()
+    assert made["a"] == [1.0, 2.5, 4.0, 2.5]
+    assert made["c"] == [1.0, 2.0, 3.0, 2.0]
+    assert made["missingindicator_a"] == [0.0, 1.0, 0.0, 1.0]
+    words = og.SimpleImputer(["b"], missing_values="?", strategy="most_frequent").fit(table).transform(table)
+    assert words["b"].to_pylist() == ["x"] * 4
+
+
+@pytest.mark.parametrize("mark", [np.nan, -1, 0])
+@pytest.mark.parametrize("strategy", ["mean", "median", "most_frequent", "constant"])
+def test_imputers_agree_on_marks(mark: float, strategy: str) -> None:
+    X = np.random.default_rng(0).integers(-1, 4, size=(40, 3)).astype(float)
+    X[:4, 1] = mark
+    theirs = sklearn.impute.SimpleImputer(missing_values=mark, strategy=strategy, add_indicator=True)
+    ours = og.SimpleImputer(missing_values=mark, strategy=strategy, add_indicator=True)
+    np.testing.assert_allclose(ours.fit_transform(X), theirs.fit_transform(X))
+    names = ["a", "b", "c"]
+    assert ours.get_feature_names_out(names).tolist() == theirs.get_feature_names_out(names).tolist()
+
+
+def test_indicators_are_saved_and_not_exported(tmp_path: Path) -> None:
+    X = np.array([[1.0, 2.0], [np.nan, 3.0]])
+    pipe = og.Pipeline([og.SimpleImputer(add_indicator=True), og.Ridge()]).fit(X, [0.0, 1.0])
+    pipe.save(tmp_path / "model")
+    np.testing.assert_array_equal(og.load(tmp_path / "model").predict(X), pipe.predict(X))
+    with pytest.raises(og.errors.ExportError, match="add_indicator=True"):
+        pipe.to_onnx(tmp_path / "model.onnx")
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"strategy": "most_frequent"}, {"strategy": "constant", "constant": "b"}]
+)
+def test_dummy_classifiers_agree(settings: dict[str, Any]) -> None:
+    X, y, weight = np.zeros((6, 1)), np.array(list("aabccc")), np.array([9.0, 1, 1, 1, 1, 1])
+    ours = og.DummyClassifier(**settings).fit(X, y, weight)
+    theirs = sklearn.dummy.DummyClassifier(**settings).fit(X, y, weight)
+    np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X))
+    np.testing.assert_array_equal(ours.predict(X), theirs.predict(X))
+    np.testing.assert_allclose(ours.to_sklearn().predict_proba(X), theirs.predict_proba(X))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"strategy": "median"},
+        {"strategy": "quantile", "quantile": 0.3},
+        {"strategy": "constant", "constant": 7},
+    ],
+)
+def test_dummy_regressors_agree(settings: dict[str, Any]) -> None:
+    X, y = np.zeros((7, 1)), np.random.default_rng(0).normal(size=7)
+    ours, theirs = og.DummyRegressor(**settings).fit(X, y), sklearn.dummy.DummyRegressor(**settings).fit(X, y)
+    np.testing.assert_allclose(ours.predict(X), theirs.predict(X))
+
+
+def test_names_of_the_columns_of_an_array() -> None:
+    X = np.array([["a", "u"], ["b", "v"]], dtype=object)
+    encoder = og.OneHotEncoder().fit(X)
+    assert encoder.get_feature_names_out(["town", "day"]).tolist() == ["town_a", "town_b", "day_u", "day_v"]
+    with pytest.raises(ValueError, match="length"):
+        encoder.get_feature_names_out(["town"])

@@ -26,7 +26,7 @@ from outgrow.errors import ArtifactError, DataError
 from outgrow.ml.columns import Columns, resolve
 from outgrow.ml.inputs import Training, as_given, collect, is_lazy, open_rows, open_training
 from outgrow.ml.predictor import AnswersBeside, Predictor
-from outgrow.ml.task import Task, column_names, promised_example
+from outgrow.ml.task import Task, column_names, promised_example, renamed
 
 if TYPE_CHECKING:
     from outgrow.ml.candidates import Candidate
@@ -230,11 +230,13 @@ class Transformer(TransformerMixin, Estimator):
         return as_given(open_rows(self, X).map(self._transform), X)
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
-        """Names of the columns that `transform` gives."""
+        """Names of the columns that `transform` gives; `input_features` are those of an array's columns."""
         check_is_fitted(self)
-        if input_features is not None:
-            self._check_names(input_features)
-        return column_names(self._transform(promised_example(self.columns_)))
+        names = column_names(self._transform(promised_example(self.columns_)))
+        if input_features is None:
+            return names
+        self._check_names(input_features)
+        return renamed(names, dict(zip(self.columns_, input_features, strict=False)))
 
     def _learn(self, shard: Shard, names: list[str], task: Task) -> None:
         raise NotImplementedError

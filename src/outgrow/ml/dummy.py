@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from outgrow.engine.matrix import MatrixSpec, MatrixView
 from outgrow.engine.shard import Shard
+from outgrow.errors import ParameterError
+from outgrow.ml import parameters as check
 from outgrow.ml.base import Classifier, Regressor
 from outgrow.ml.grouped import GroupBlock, GroupView, Stacked
 from outgrow.ml.task import Task
 from outgrow.stats.grouped import GroupedCoMoments
 from outgrow.stats.moments import Moments
+from outgrow.stats.quantiles import quantiles
+
+R = TypeVar("R")
 
 
 class _Ignoring:
@@ -29,7 +35,15 @@ class _Ignoring:
 
 
 class DummyClassifier(_Ignoring, Classifier):
-    """Predicts the most frequent class, with the share of each class as its probability.
+    """Predicts from the shares of the classes alone.
+
+    Parameters
+    ----------
+    strategy : 'prior', the most frequent class with the share of each as its probability; 'most_frequent',
+        that class with certainty; 'constant', the class `constant`. scikit-learn's random strategies,
+        'stratified' and 'uniform', are not here: their scores follow from the shares.
+    random_state : as scikit-learn has it; it changes nothing here.
+    constant : the class that 'constant' predicts.
 
     Attributes
     ----------
@@ -44,25 +58,60 @@ class DummyClassifier(_Ignoring, Classifier):
     [[0.25, 0.75]]
     """
 
+    without_effect = ("random_state",)
+
+    def __init__(self, *, strategy: str = "prior", random_state: Any = None, constant: Any = None) -> None:
+        self.strategy = strategy
+        self.random_state = random_state
+        self.constant = constant
+
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.classifier_tags.poor_score = True
         return tags
 
+    def _check_parameters(self) -> None:
+        check.one_of(self, "strategy", ("prior", "most_frequent", "constant"))
+        if self.strategy == "constant" and self.constant is None:
+            raise ParameterError(
+                "Constant target value has to be specified when the constant strategy is used. "
+                "Give constant=."
+            )
+
     def _learn(self, view: MatrixView) -> None:
         self.classes_ = view.classes
         self.class_prior_ = view.class_weights / view.class_weights.sum()
+        if self.strategy == "constant" and self.constant not in self.classes_.tolist():
+            raise ParameterError(
+                "The constant target value must be present in the training data. You provided "
+                f"constant={self.constant!r}. Possible values are: {self.classes_.tolist()}."
+            )
+
+    @property
+    def chances(self) -> np.ndarray:
+        """The probability of each class."""
+        if self.strategy == "prior":
+            return self.class_prior_
+        if self.strategy == "constant":
+            return np.array([float(label == self.constant) for label in self.classes_.tolist()])
+        return np.eye(len(self.classes_))[np.argmax(self.class_prior_)]
 
     def _answer_predict_proba(self, X: Any) -> np.ndarray:
-        return np.tile(self.class_prior_, (X.shape[0], 1))
+        return np.tile(self.chances, (X.shape[0], 1))
 
 
 class DummyRegressor(_Ignoring, Regressor):
-    """Predicts the mean.
+    """Predicts one number.
+
+    Parameters
+    ----------
+    strategy : 'mean' of y, its 'median' or its 'quantile', neither of which takes weights; or 'constant'.
+    constant : the number that 'constant' predicts.
+    quantile : which one, between 0 and 1.
 
     Attributes
     ----------
-    constant_ : the mean of y.
+    constant_ : the number.
 
     Examples
     --------
@@ -71,17 +120,51 @@ class DummyRegressor(_Ignoring, Regressor):
     [2.0]
     """
 
+    def __init__(
+        self, *, strategy: str = "mean", constant: float | None = None, quantile: float | None = None
+    ) -> None:
+        self.strategy = strategy
+        self.constant = constant
+        self.quantile = quantile
+
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.regressor_tags.poor_score = True
         return tags
 
-    def _group_form(self) -> GroupedMean:
-        return GroupedMean()
+    def _check_parameters(self) -> None:
+        check.one_of(self, "strategy", ("mean", "median", "quantile", "constant"))
+        if self.strategy == "quantile":
+            check.number(self, "quantile", low=0, high=1)
+        if self.strategy == "constant":
+            check.number(self, "constant")
+
+    def _group_form(self) -> GroupedMean | None:
+        return GroupedMean() if self.strategy == "mean" else None
 
     def _learn(self, view: MatrixView) -> None:
+        self.constant_ = getattr(self, f"_{self.strategy}")(view)
+
+    def _mean(self, view: MatrixView) -> float:
         moments: Moments = view.reduce(lambda block: Moments.of(np.asarray(block.y)[:, None], block.weight))
-        self.constant_ = float(moments.mean[0])
+        return float(moments.mean[0])
+
+    def _median(self, view: MatrixView) -> float:
+        return self._share(view, 0.5)
+
+    def _quantile(self, view: MatrixView) -> float:
+        assert self.quantile is not None
+        return self._share(view, self.quantile)
+
+    def _constant(self, view: MatrixView) -> float:
+        assert self.constant is not None
+        return float(self.constant)
+
+    def _share(self, view: MatrixView, share: float) -> float:
+        def reduce(fold: Callable[[np.ndarray], R]) -> R:
+            return view.reduce(lambda block: fold(np.asarray(block.y)[:, None]))
+
+        return float(quantiles(reduce, 1, [share])[0][0][0])
 
     def _answer_predict(self, X: Any) -> np.ndarray:
         return np.full(X.shape[0], self.constant_)

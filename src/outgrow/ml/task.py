@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -48,6 +48,25 @@ def column_names(batch: Batch) -> np.ndarray:
     columns = batch.columns.items()
     names = [n for name, c in columns for n in (c.names if isinstance(c, Matrix) else (name,))]
     return np.array(names, dtype=object)
+
+
+def renamed(names: Iterable[str], columns: Mapping[str, str]) -> np.ndarray:
+    """Names of made columns, such as `x0` or `x0_a`, with other names for the columns they are made of.
+
+    Examples
+    --------
+    >>> renamed(["x1", "x1_a", "x10_a", "pca0"], {"x1": "wind", "x10": "day"}).tolist()
+    ['wind', 'wind_a', 'day_a', 'pca0']
+    """
+
+    def new(name: str) -> str:
+        for old, given in columns.items():
+            before, found, behind = name.partition(old)
+            if found and before in ("", "missingindicator_") and behind[:1] in ("", "_"):
+                return f"{before}{given}{behind}"
+        return name
+
+    return np.array([new(name) for name in names], dtype=object)
 
 
 def kinds_of(example: Batch, task: Task) -> dict[str, Kind]:

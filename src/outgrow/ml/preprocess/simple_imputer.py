@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from numbers import Real
 from typing import Any, TypeVar
 
@@ -12,7 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from outgrow.data.batch import Batch, Column, Matrix, is_categorical, is_numeric, matrix_columns
+from outgrow.data.batch import Batch, Column, Matrix, is_categorical, is_numeric, matrix_columns, numbers
+from outgrow.data.names import distinct
 from outgrow.engine.matrix import check_finite
 from outgrow.engine.shard import Shard
 from outgrow.errors import ParameterError, SchemaError
@@ -34,19 +36,22 @@ _TEXT = "missing_value"
 class SimpleImputer(Transformer):
     """Replace missing values by a statistic of their column, or by a constant.
 
-    Null and NaN are missing. Columns of numbers and booleans become float64, whether or not something is
-    missing; text stays text. Weights are not used, as in scikit-learn. Spark MLlib's `Imputer` takes numbers
-    only, treats zero or another marker as missing by `missingValue`, and its median is approximate; this
-    one's is exact.
+    Null and NaN are missing, and `missing_values` with them. Columns of numbers and booleans become float64,
+    whether or not something is missing; text stays text. Weights are not used, as in scikit-learn. Spark
+    MLlib's `Imputer(missingValue=...)` takes numbers only, and its median is approximate; this is exact.
 
     Parameters
     ----------
     columns : which columns, by name or selector; all by default.
+    missing_values : a number or a text that stands for a missing value, beside null and NaN.
     strategy : 'mean' or 'median' for numbers; 'most_frequent' (the smallest of equals) or 'constant' for
         numbers and text.
     fill_value : the constant; by default 0 for numbers and 'missing_value' for text.
     keep_empty_features : keep columns in which `fit` saw no value, filled with the constant or else with its
         default. Without it `transform` leaves them out, with a warning.
+    add_indicator : put a column `missingindicator_<column>` behind the others for each column in which `fit`
+        met a missing value: 1 where it is missing, else 0.
+    copy : as scikit-learn has it; it changes nothing here, where input is never changed.
 
     Attributes
     ----------
@@ -54,36 +59,60 @@ class SimpleImputer(Transformer):
         columns of a matrix count each.
     text_ : list of the columns of text.
     vectors_ : dict of the matrix columns and their widths.
+    indicators_ : dict of the columns with an indicator, by the name of that.
 
     Examples
     --------
     >>> import numpy as np, outgrow as og
     >>> og.SimpleImputer().fit_transform(np.array([[1.0], [np.nan], [3.0]])).tolist()
     [[1.0], [2.0], [3.0]]
+    >>> imputer = og.SimpleImputer(missing_values=-1, add_indicator=True)
+    >>> imputer.fit_transform(np.array([[1.0], [-1.0], [3.0]])).tolist()
+    [[1.0, 0.0], [2.0, 1.0], [3.0, 0.0]]
     """
 
     takes_dictionaries = True
+    without_effect = ("copy",)
 
     def __init__(
         self,
         columns: Columns = None,
         *,
+        missing_values: Any = np.nan,
         strategy: str = "mean",
         fill_value: Any = None,
+        copy: bool = True,
+        add_indicator: bool = False,
         keep_empty_features: bool = False,
     ) -> None:
         self.columns = columns
+        self.missing_values = missing_values
         self.strategy = strategy
         self.fill_value = fill_value
+        self.copy = copy
+        self.add_indicator = add_indicator
         self.keep_empty_features = keep_empty_features
 
     def _check_parameters(self) -> None:
         one_of(self, "strategy", ("mean", "median", "most_frequent", "constant"))
 
     def _group_form(self) -> GroupedFilling | None:
-        return GroupedFilling() if self.strategy == "mean" else None
+        return GroupedFilling() if self.strategy == "mean" and not self.marks else None
+
+    @property
+    def marks(self) -> bool:
+        """Whether it does more than fill in what is null or NaN: it looks for a mark, or makes indicators."""
+        return self._mark is not None or self.add_indicator
+
+    @property
+    def _mark(self) -> Any:
+        """What stands for a missing value beside null and NaN; None for nothing."""
+        value = self.missing_values
+        return None if value is None or not isinstance(value, Real | str) or _is_nan(value) else value
 
     def _learn(self, shard: Shard, names: list[str], task: Task) -> None:
+        if self._mark is not None:
+            shard = shard.transformed(partial(_unmarked, names=names, mark=self._mark), encoded=True)
         example = shard.example
         _refuse_sparse(example, names)
         takes_text = self.strategy in ("most_frequent", "constant")
@@ -98,9 +127,20 @@ class SimpleImputer(Transformer):
         values = dict(self._by_name([*numeric, *self.text_], found))
         ordered = [value for name in names for value in values[name]]
         self.statistics_ = np.array(ordered, dtype=object if self.text_ else np.float64)
+        self.indicators_ = self._indicated(shard, names, task) if self.add_indicator and names else {}
         self._restored()
 
+    def _indicated(self, shard: Shard, names: list[str], task: Task) -> dict[str, str]:
+        """The columns that miss something, by the names of their indicators."""
+        missing = shard.reduce(
+            lambda batch: np.array([np.count_nonzero(_missing(batch[name])) for name in names]), encoded=True
+        )
+        some = [name for name, count in zip(names, missing.tolist(), strict=True) if count]
+        free = distinct([f"missingindicator_{name}" for name in some], taken=task.columns)
+        return dict(zip(free, some, strict=True))
+
     def _restored(self) -> None:
+        self._indicators: dict[str, str] = getattr(self, "indicators_", {})  # earlier models have none
         values = dict(self._by_name(self.selected_, self.statistics_.tolist()))
         empty = {name for name, own in values.items() if name not in self.vectors_ and _is_nan(own[0])}
         kept = {name: own for name, own in values.items() if name not in empty}
@@ -111,7 +151,12 @@ class SimpleImputer(Transformer):
         self._values = np.array([kept[name][0] for name in self._names], dtype=np.float64)
 
     def _change(self, batch: Batch, names: list[str]) -> Batch:
-        new: dict[str, Any] = {}
+        if self._mark is not None:
+            batch = _unmarked(batch, names=names, mark=self._mark)
+        new: dict[str, Any] = {
+            made: pa.array(_missing(batch[name]).astype(np.float64))
+            for made, name in self._indicators.items()
+        }
         if self._names:
             new |= matrix_columns(_filled(batch.matrix(self._names), self._values), self._names)
         for name, word in self._words.items():
@@ -207,7 +252,7 @@ class GroupedFilling:
         return np.where(np.isnan(X), learned["statistics_"][place], X)
 
     def beside(self) -> dict[str, Any]:
-        return {"text_": [], "vectors_": {}}
+        return {"text_": [], "vectors_": {}, "indicators_": {}}
 
 
 def _grouped_moments(block: GroupBlock) -> GroupedMoments:
@@ -221,6 +266,33 @@ def _refuse_sparse(example: Batch, names: list[str]) -> None:
             f"SimpleImputer does not take sparse matrices, and {sparse} are. Impute before the step that "
             "makes them, or name other columns."
         )
+
+
+def _unmarked(batch: Batch, *, names: list[str], mark: Any) -> Batch:
+    """The batch with nulls where a column holds the mark."""
+    return batch.with_columns({name: _without(batch[name], mark) for name in names})
+
+
+def _without(column: Column, mark: Any) -> Column:
+    if isinstance(column, Matrix):
+        if not isinstance(mark, Real):
+            return column
+        values = column.values.astype(np.float64)
+        return Matrix(np.where(values == mark, np.nan, values), column.names)
+    if is_numeric(column.type) != isinstance(mark, Real) or pa.types.is_null(column.type):
+        return column
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    plain = numbers(column) if isinstance(mark, Real) else None
+    gone = pa.array(plain == mark) if plain is not None else pc.equal(column, pa.scalar(mark, column.type))
+    return pc.if_else(pc.fill_null(gone, False), pa.scalar(None, column.type), column)
+
+
+def _missing(column: Column) -> np.ndarray:
+    """Whether a value is missing, or any of a vector."""
+    if isinstance(column, Matrix):
+        return np.isnan(column.values).any(axis=1)
+    return column.is_null(nan_is_null=True).to_numpy(zero_copy_only=False)
 
 
 def _is_null(example: Batch, name: str) -> bool:

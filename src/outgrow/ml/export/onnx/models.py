@@ -102,7 +102,7 @@ def _nearest(model: KMeans, table: Table) -> Answer:
 
 def _most_frequent(model: DummyClassifier, table: Table) -> Answer:
     first = next(iter(table.columns.values())).tensor
-    return chosen(table.graph, table.graph.repeat(model.class_prior_, first), model.classes_)
+    return chosen(table.graph, table.graph.repeat(model.chances, first), model.classes_)
 
 
 def _mean(model: DummyRegressor, table: Table) -> Answer:

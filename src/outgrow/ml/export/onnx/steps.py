@@ -77,6 +77,12 @@ def _number_keys(name: str, words: Sequence[Any], step: Any) -> dict[float, int]
 
 
 def _impute(step: SimpleImputer, table: Table) -> Table:
+    if step.marks:
+        raise refusal(
+            step,
+            f"it has missing_values={step.missing_values!r}, add_indicator={step.add_indicator}.",
+            "Leave those out, or keep it with save().",
+        )
     graph, filled = table.graph, table
     if step._names:
         X = graph.finite(table.matrix(step._names, "SimpleImputer"), "SimpleImputer", missing=True)

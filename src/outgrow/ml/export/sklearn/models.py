@@ -96,7 +96,8 @@ def _kmeans(model: KMeans) -> Any:
 
 def _prior(model: DummyClassifier) -> Any:
     rows = np.zeros((len(model.classes_), 1))
-    made = sklearn.dummy.DummyClassifier(strategy="prior").fit(rows, model.classes_)
+    made = sklearn.dummy.DummyClassifier(strategy=model.strategy, constant=model.constant)
+    made.fit(rows, model.classes_)
     return _with(made, model, "class_prior_")
 
 

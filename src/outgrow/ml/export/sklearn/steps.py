@@ -35,6 +35,12 @@ def changed(name: str, step: Transformer, flow: Flow) -> Flow:
 
 
 def _impute(name: str, step: SimpleImputer, flow: Flow) -> Flow:
+    if step.marks:
+        raise refusal(
+            step,
+            f"it has missing_values={step.missing_values!r}, add_indicator={step.add_indicator}.",
+            "Leave those out, or keep it with save().",
+        )
     words = list(step._words)
     blocks = [_imputer(name, step, flow, step._names, step._values.tolist(), False)] if step._names else []
     if words:
