@@ -38,6 +38,8 @@ class PCA(WeightedTransformer):
     n_components : how many; a number in (0, 1) for as many as explain that share; 'mle' for Minka's guess;
         None for all.
     whiten : scale the projections to unit variance.
+    copy, svd_solver, tol, iterated_power, n_oversamples, power_iteration_normalizer, random_state : as
+        scikit-learn has them; they change nothing here, where there is one exact method.
 
     Attributes
     ----------
@@ -58,12 +60,35 @@ class PCA(WeightedTransformer):
     takes_dictionaries = True
     output_name_ = "pca"
 
+    without_effect = (
+        *("copy", "svd_solver", "tol", "iterated_power", "n_oversamples"),
+        *("power_iteration_normalizer", "random_state"),
+    )
+
     def __init__(
-        self, n_components: float | str | None = None, *, columns: Columns = None, whiten: bool = False
+        self,
+        n_components: float | str | None = None,
+        *,
+        columns: Columns = None,
+        copy: bool = True,
+        whiten: bool = False,
+        svd_solver: str = "auto",
+        tol: float = 0.0,
+        iterated_power: Any = "auto",
+        n_oversamples: int = 10,
+        power_iteration_normalizer: str = "auto",
+        random_state: Any = None,
     ) -> None:
         self.n_components = n_components
         self.columns = columns
+        self.copy = copy
         self.whiten = whiten
+        self.svd_solver = svd_solver
+        self.tol = tol
+        self.iterated_power = iterated_power
+        self.n_oversamples = n_oversamples
+        self.power_iteration_normalizer = power_iteration_normalizer
+        self.random_state = random_state
 
     def _check_parameters(self) -> None:
         wanted = self.n_components

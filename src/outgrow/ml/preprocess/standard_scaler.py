@@ -32,6 +32,7 @@ class StandardScaler(WeightedTransformer):
     columns : which columns, by name or selector; all by default.
     with_mean : subtract the mean. Sparse matrices need `with_mean=False`.
     with_std : divide by the standard deviation.
+    copy : as scikit-learn has it; it changes nothing here, where input is never changed.
 
     Attributes
     ----------
@@ -46,8 +47,13 @@ class StandardScaler(WeightedTransformer):
 
     takes_dictionaries = True
 
-    def __init__(self, columns: Columns = None, *, with_mean: bool = True, with_std: bool = True) -> None:
+    without_effect = ("copy",)
+
+    def __init__(
+        self, columns: Columns = None, *, copy: bool = True, with_mean: bool = True, with_std: bool = True
+    ) -> None:
         self.columns = columns
+        self.copy = copy
         self.with_mean = with_mean
         self.with_std = with_std
 

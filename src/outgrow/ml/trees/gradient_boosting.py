@@ -19,6 +19,7 @@ from outgrow.ml.weights import ClassWeight
 class _Boosting(TreeModel):
     """What the two models have in common: the parameters, and how they read for XGBoost."""
 
+    without_effect = ("n_jobs", "verbose")
     tells_rounds = True
 
     n_estimators: int
@@ -128,6 +129,7 @@ class GradientBoostingClassifier(_Boosting, TreeClassifier):
         make one more. 'pairwise' and 'no_interactions' as in scikit-learn. None for any.
     class_weight : weight of each class, 'balanced' for the inverse of its frequency, None for 1.
     random_state : seed of the samples; None means 0.
+    n_jobs, verbose : as scikit-learn has them; they change nothing here. `og.listen` hears of progress.
 
     Attributes
     ----------
@@ -172,6 +174,8 @@ class GradientBoostingClassifier(_Boosting, TreeClassifier):
         interaction_cst: Any = None,
         class_weight: ClassWeight = None,
         random_state: Any = None,
+        n_jobs: int | None = None,
+        verbose: int = 0,
     ) -> None:
         self.n_estimators = n_estimators
         self.learning_rate = learning_rate
@@ -189,6 +193,8 @@ class GradientBoostingClassifier(_Boosting, TreeClassifier):
         self.interaction_cst = interaction_cst
         self.class_weight = class_weight
         self.random_state = random_state
+        self.n_jobs = n_jobs
+        self.verbose = verbose
 
     def _learn(self, view: MatrixView) -> None:
         weights, totals = self._weigh_classes(view)
@@ -246,6 +252,7 @@ class GradientBoostingRegressor(_Boosting, TreeRegressor):
     interaction_cst : groups of feature numbers that may follow one another in a tree; the features in none
         make one more. 'pairwise' and 'no_interactions' as in scikit-learn. None for any.
     random_state : seed of the samples; None means 0.
+    n_jobs, verbose : as scikit-learn has them; they change nothing here. `og.listen` hears of progress.
 
     Attributes
     ----------
@@ -288,6 +295,8 @@ class GradientBoostingRegressor(_Boosting, TreeRegressor):
         monotonic_cst: Any = None,
         interaction_cst: Any = None,
         random_state: Any = None,
+        n_jobs: int | None = None,
+        verbose: int = 0,
     ) -> None:
         self.n_estimators = n_estimators
         self.learning_rate = learning_rate
@@ -304,6 +313,8 @@ class GradientBoostingRegressor(_Boosting, TreeRegressor):
         self.monotonic_cst = monotonic_cst
         self.interaction_cst = interaction_cst
         self.random_state = random_state
+        self.n_jobs = n_jobs
+        self.verbose = verbose
 
     def _learn(self, view: MatrixView) -> None:
         label, weights = self._learn_target(view)

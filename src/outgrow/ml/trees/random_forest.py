@@ -21,6 +21,8 @@ BOOTSTRAP = 0.632
 class _Forest(TreeModel):
     """What the two forests have in common: the parameters, and how XGBoost grows trees by themselves."""
 
+    without_effect = ("n_jobs", "verbose")
+
     n_estimators: int
     max_depth: int | None
     min_samples_leaf: int
@@ -90,6 +92,7 @@ class RandomForestClassifier(_Forest, TreeClassifier):
     max_bins : bins of each feature.
     class_weight : weight of each class, 'balanced' for the inverse of its frequency, None for 1.
     random_state : seed of the samples; None means 0.
+    n_jobs, verbose : as scikit-learn has them; they change nothing here. `og.listen` hears of progress.
 
     Attributes
     ----------
@@ -120,6 +123,8 @@ class RandomForestClassifier(_Forest, TreeClassifier):
         max_bins: int = 256,
         class_weight: ClassWeight = None,
         random_state: Any = None,
+        n_jobs: int | None = None,
+        verbose: int = 0,
     ) -> None:
         self.n_estimators = n_estimators
         self.max_depth = max_depth
@@ -129,6 +134,8 @@ class RandomForestClassifier(_Forest, TreeClassifier):
         self.max_bins = max_bins
         self.class_weight = class_weight
         self.random_state = random_state
+        self.n_jobs = n_jobs
+        self.verbose = verbose
 
     def _learn(self, view: MatrixView) -> None:
         weights, totals = self._weigh_classes(view)
@@ -163,6 +170,7 @@ class RandomForestRegressor(_Forest, TreeRegressor):
     max_samples : share of the rows each tree sees, without replacement; None for 0.632.
     max_bins : bins of each feature.
     random_state : seed of the samples; None means 0.
+    n_jobs, verbose : as scikit-learn has them; they change nothing here. `og.listen` hears of progress.
 
     Attributes
     ----------
@@ -193,6 +201,8 @@ class RandomForestRegressor(_Forest, TreeRegressor):
         max_samples: float | None = None,
         max_bins: int = 256,
         random_state: Any = None,
+        n_jobs: int | None = None,
+        verbose: int = 0,
     ) -> None:
         self.n_estimators = n_estimators
         self.max_depth = max_depth
@@ -201,6 +211,8 @@ class RandomForestRegressor(_Forest, TreeRegressor):
         self.max_samples = max_samples
         self.max_bins = max_bins
         self.random_state = random_state
+        self.n_jobs = n_jobs
+        self.verbose = verbose
 
     def _learn(self, view: MatrixView) -> None:
         label, weights = self._learn_target(view)
