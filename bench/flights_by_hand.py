@@ -12,8 +12,18 @@ ROUNDS, RATE, DEPTH = 300, 0.2, 6
 HOUR = ["origin", "year", "month", "day", "hour"]
 WEATHER = ["temp", "dewp", "humid", "wind_dir", "wind_speed", "wind_gust", "precip", "pressure", "visib"]
 TEXTS = ["hour_text", "carrier", "origin", "dest", "plane_type", "manufacturer", "plane_model"]
-NUMBERS = ["month", "day_of_year", "weekday", "departs", "arrives", "distance", *WEATHER, "plane_age",
-           "engines", "seats"]  # fmt: skip
+NUMBERS = [
+    "month",
+    "day_of_year",
+    "weekday",
+    "departs",
+    "arrives",
+    "distance",
+    *WEATHER,
+    "plane_age",
+    "engines",
+    "seats",
+]
 
 
 def run(rounds: int = ROUNDS) -> dict[str, float]:
@@ -27,8 +37,13 @@ def run(rounds: int = ROUNDS) -> dict[str, float]:
     read = time.perf_counter()
     train, test = train_test_split(rows, test_size=0.2, random_state=7)
     steps = transformers().fit(train)
-    parameters = {"objective": "binary:logistic", "learning_rate": RATE, "max_depth": DEPTH, 
-                  "tree_method": "hist", "seed": 7}  # fmt: skip
+    parameters = {
+        "objective": "binary:logistic",
+        "learning_rate": RATE,
+        "max_depth": DEPTH,
+        "tree_method": "hist",
+        "seed": 7,
+    }
     matrix = xgb.QuantileDMatrix(steps.transform(train), label=train["late"])
     booster = xgb.train(parameters, matrix, rounds)
     fitted = time.perf_counter()
@@ -51,8 +66,9 @@ def joined() -> Any:
     rows = table("flights").dropna(subset=["arr_delay"])
     rows = rows.merge(weather, how="left", on=HOUR).merge(
         planes[["tailnum", "built", "plane_type", "manufacturer", "plane_model", "engines", "seats"]],
-        how="left", on="tailnum",
-    )  # fmt: skip
+        how="left",
+        on="tailnum",
+    )
     dates = pd.to_datetime(rows[["year", "month", "day"]])
     return rows.assign(
         late=rows["arr_delay"] > 15,

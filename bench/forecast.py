@@ -79,8 +79,16 @@ def beyond(found: dict[str, Any]) -> str:
 
 def forecast(found: dict[str, Any]) -> str:
     """Seconds of a fit of `PASSES` passes with `ROWS_PER_RANK` rows on each rank."""
-    columns = ("executors", "floats in the state", "rows", "start, s", "rows' part, s", "slowest rank, s",
-               "all-reduce, s", "in all, s")  # fmt: skip
+    columns = (
+        "executors",
+        "floats in the state",
+        "rows",
+        "start, s",
+        "rows' part, s",
+        "slowest rank, s",
+        "all-reduce, s",
+        "in all, s",
+    )
     lines = ["| " + " | ".join(columns) + " |", "|" + "---:|" * len(columns)]
     for ranks in EXECUTORS:
         for floats in STATES:
@@ -108,8 +116,13 @@ def allreduce_seconds(found: dict[str, Any], ranks: int, floats: int) -> float:
     return 2 * int(math.log2(ranks)) * (least + (most - least) * floats / many)
 
 
-TABLES = {"clusters": clusters, "efficiency": efficiencies, "allreduce": allreduces, "beyond": beyond,
-          "forecast": forecast}  # fmt: skip
+TABLES = {
+    "clusters": clusters,
+    "efficiency": efficiencies,
+    "allreduce": allreduces,
+    "beyond": beyond,
+    "forecast": forecast,
+}
 
 
 if __name__ == "__main__":

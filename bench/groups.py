@@ -165,10 +165,13 @@ def closed_form(quick: bool, repeats: int) -> dict[str, Any]:
     path = table(200 if quick else 2000, 500)
     seconds = in_turns(
         {
-            OURS: (local(ridge), path), OURS_SPARK: (on_spark(ridge), path),
-            LOOP: (pandas_loop(fitted_ridge), path), APPLY: (apply_in_pandas(fitted_ridge), path),
-        }, repeats,
-    )  # fmt: skip
+            OURS: (local(ridge), path),
+            OURS_SPARK: (on_spark(ridge), path),
+            LOOP: (pandas_loop(fitted_ridge), path),
+            APPLY: (apply_in_pandas(fitted_ridge), path),
+        },
+        repeats,
+    )
     aims = [aim(seconds, OURS_SPARK, APPLY, 20), aim(seconds, OURS, LOOP, 10)]
     return {"title": "Ridge, 2,000 groups x 500 rows x 10 features", "seconds": seconds, "aims": aims}
 
@@ -177,15 +180,24 @@ def trees(quick: bool, repeats: int) -> dict[str, Any]:
     path = table(40 if quick else 400, 500)
     seconds = in_turns(
         {
-            OURS: (local(boosting), path), OURS_SPARK: (on_spark(boosting), path),
+            OURS: (local(boosting), path),
+            OURS_SPARK: (on_spark(boosting), path),
             APPLY: (apply_in_pandas(fitted_hist), path),
             APPLY_XGBOOST: (apply_in_pandas(fitted_xgboost), path),
-        }, repeats,
-    )  # fmt: skip
-    aims = [aim(seconds, OURS_SPARK, APPLY, 2), aim(seconds, OURS_SPARK, APPLY_XGBOOST, 2),
-            aim(seconds, OURS, APPLY, 2), aim(seconds, OURS, APPLY_XGBOOST, 2)]  # fmt: skip
-    return {"title": f"Gradient boosting, 400 groups x 500 rows, {ROUNDS} rounds of depth {DEPTH}",
-            "seconds": seconds, "aims": aims}  # fmt: skip
+        },
+        repeats,
+    )
+    aims = [
+        aim(seconds, OURS_SPARK, APPLY, 2),
+        aim(seconds, OURS_SPARK, APPLY_XGBOOST, 2),
+        aim(seconds, OURS, APPLY, 2),
+        aim(seconds, OURS, APPLY_XGBOOST, 2),
+    ]
+    return {
+        "title": f"Gradient boosting, 400 groups x 500 rows, {ROUNDS} rounds of depth {DEPTH}",
+        "seconds": seconds,
+        "aims": aims,
+    }
 
 
 def skew(quick: bool, repeats: int) -> dict[str, Any]:
@@ -193,14 +205,17 @@ def skew(quick: bool, repeats: int) -> dict[str, Any]:
     few, half = (table(40 if quick else 400, 500, skewed=each) for each in (False, True))
     seconds = in_turns(
         {
-            "Ridge, even": (local(ridge), even), "Ridge, skewed": (local(ridge), skewed),
+            "Ridge, even": (local(ridge), even),
+            "Ridge, skewed": (local(ridge), skewed),
             "Ridge on Spark, even": (on_spark(ridge), even),
             "Ridge on Spark, skewed": (on_spark(ridge), skewed),
-            "Boosting, even": (local(boosting), few), "Boosting, skewed": (local(boosting), half),
+            "Boosting, even": (local(boosting), few),
+            "Boosting, skewed": (local(boosting), half),
             "Boosting on Spark, even": (on_spark(boosting), few),
             "Boosting on Spark, skewed": (on_spark(boosting), half),
-        }, repeats,
-    )  # fmt: skip
+        },
+        repeats,
+    )
     names = ("Ridge", "Ridge on Spark", "Boosting", "Boosting on Spark")
     aims = [aim(seconds, f"{name}, skewed", f"{name}, even", 1.3, most=True) for name in names]
     return {"title": "One key with half of all rows", "seconds": seconds, "aims": aims}
@@ -216,8 +231,13 @@ def many(quick: bool, repeats: int) -> dict[str, Any]:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     groups, seconds, peak = done.stdout.split()
-    found = {"title": "Ridge, 100,000 groups x 50 rows x 10 features", "groups": int(groups),
-             "seconds": {OURS: [float(seconds)]}, "peak_bytes": int(peak) * 1024, "aims": []}  # fmt: skip
+    found = {
+        "title": "Ridge, 100,000 groups x 50 rows x 10 features",
+        "groups": int(groups),
+        "seconds": {OURS: [float(seconds)]},
+        "peak_bytes": int(peak) * 1024,
+        "aims": [],
+    }
     print(f"{found['title']}: {float(seconds):.1f} s, peak {int(peak) / 2**20:.2f} GiB", file=sys.stderr)
     return found
 
@@ -234,8 +254,12 @@ def store(quick: bool, repeats: int) -> dict[str, Any]:
         size = sum(file.stat().st_size for file in Path(folder).rglob("*") if file.is_file())
         code = f"from bench.groups import looked_up; looked_up({folder + '/models'!r}, {groups})"
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    found = {"title": f"{groups:,} ridge models of {WIDTH} features in one artifact", "bytes": size,
-             "save_seconds": saved, **json.loads(done.stdout)}  # fmt: skip
+    found = {
+        "title": f"{groups:,} ridge models of {WIDTH} features in one artifact",
+        "bytes": size,
+        "save_seconds": saved,
+        **json.loads(done.stdout),
+    }
     for name, value in found.items():
         print(f"{name}: {value}", file=sys.stderr)
     return found
@@ -286,14 +310,20 @@ def aim(seconds: dict[str, list[float]], ours: str, peer: str, wanted: float, *,
     ratio = mine / other if most else other / mine
     met = ratio <= wanted if most else ratio >= wanted
     sign = "≤" if most else "≥"
-    print(f"{ours} and {peer}: {ratio:.2f}, aim {sign} {wanted:g}, {'met' if met else 'NOT MET'}",
-          file=sys.stderr)  # fmt: skip
+    print(
+        f"{ours} and {peer}: {ratio:.2f}, aim {sign} {wanted:g}, {'met' if met else 'NOT MET'}",
+        file=sys.stderr,
+    )
     return {"ours": ours, "peer": peer, "ratio": ratio, "aim": f"{sign} {wanted:g}", "met": met}
 
 
 PARTS: dict[str, Callable[[bool, int], dict[str, Any]]] = {
-    "ridge": closed_form, "many": many, "store": store, "boosting": trees, "skew": skew,
-}  # fmt: skip
+    "ridge": closed_form,
+    "many": many,
+    "store": store,
+    "boosting": trees,
+    "skew": skew,
+}
 
 
 def main() -> None:

@@ -80,8 +80,13 @@ def _judged(case: Case, target: Target, records: dict[str, Record]) -> dict[str,
     ratio = target.ratio(ours.median, peer.median)
     worse = _worse(case, ours, peer)
     compared = f"{target.ours} : {target.peer}"
-    return {"compared": compared, "aim": target.aim, "ratio": ratio, "met": target.met(ratio) and not worse,
-            "worse": worse}  # fmt: skip
+    return {
+        "compared": compared,
+        "aim": target.aim,
+        "ratio": ratio,
+        "met": target.met(ratio) and not worse,
+        "worse": worse,
+    }
 
 
 def _worse(case: Case, ours: Record, peer: Record) -> bool:
@@ -134,8 +139,16 @@ def _row(each: dict[str, Any], medians: dict[str, float]) -> tuple[str, ...]:
     seconds = medians[each["contender"]]
     scans = f"{seconds / medians[SCAN]:.1f}" if SCAN in medians else ""
     peak = f"{each['peak_bytes'] / 2**20:,.0f}" if each["peak_bytes"] else "-"
-    return (each["contender"], f"{seconds:.2f}", _list(each["seconds"], 2), _list(each["others"], 1), scans,
-            f"{seconds / medians[LOCAL]:.2f}", _qualities(each["quality"]), peak)  # fmt: skip
+    return (
+        each["contender"],
+        f"{seconds:.2f}",
+        _list(each["seconds"], 2),
+        _list(each["others"], 1),
+        scans,
+        f"{seconds / medians[LOCAL]:.2f}",
+        _qualities(each["quality"]),
+        peak,
+    )
 
 
 def _list(values: Sequence[float], digits: int) -> str:

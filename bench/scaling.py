@@ -152,8 +152,10 @@ def _timed(work: Callable[[], None], turns: int = TURNS) -> list[float]:
 def efficiency(found: dict[str, Any]) -> dict[str, dict[str, float]]:
     """Strong: the same rows on twice the workers. Weak: twice the rows on twice the workers."""
     one, two = found["workers 1"], found["workers 2"]
-    empty = {f"{n} worker(s)": median(each["empty"]["fit"]) - median(each["empty"]["barrier job"])
-             for n, each in ((1, one), (2, two))}  # fmt: skip
+    empty = {
+        f"{n} worker(s)": median(each["empty"]["fit"]) - median(each["empty"]["barrier job"])
+        for n, each in ((1, one), (2, two))
+    }
     return {
         "strong (4x rows)": {
             name: round(median(one[name]["4x"]) / median(two[name]["4x"]) / 2, 2) for name in WORK

@@ -108,8 +108,10 @@ def _outlook() -> dict[str, Any]:
         for step in outlooks
     }
     for share, ranks in found.items():
-        _say(f"rank correlation with the end after {share} of the rounds: "
-             f"scores {ranks['scores']:.2f}, outlook {ranks['outlook']:.2f}")  # fmt: skip
+        _say(
+            f"rank correlation with the end after {share} of the rounds: "
+            f"scores {ranks['scores']:.2f}, outlook {ranks['outlook']:.2f}"
+        )
     return {"first_seconds": first[0], "next_seconds": first[1], "rank_correlation": found}
 
 
@@ -140,16 +142,28 @@ def _overhead(sampler: str) -> float:
     def note(_: optuna.study.Study) -> None:
         moments.append(time.perf_counter())
 
-    og.tune(_nothing, space={"x": {"low": 0.0, "high": 1.0}, "y": {"low": 1e-3, "high": 1e3, "log": True}},
-            metric="loss", sampler=sampler, trials=NOTHING, seed=0, workers=1, callback=note)  # fmt: skip
+    og.tune(
+        _nothing,
+        space={"x": {"low": 0.0, "high": 1.0}, "y": {"low": 1e-3, "high": 1e3, "log": True}},
+        metric="loss",
+        sampler=sampler,
+        trials=NOTHING,
+        seed=0,
+        workers=1,
+        callback=note,
+    )
     return (moments[-1] - moments[0]) / (len(moments) - 1)
 
 
 def _against_random(loaded: Any, train: Any, seed: int, trials: int) -> dict[str, Any]:
     """How long the pruned search takes until it is as good as full random trials at their end."""
     settings: dict[str, Any] = {
-        "space": SPACE, "metric": "roc_auc", "validation": og.Holdout(0.25), "seed": seed, "refit": False,
-    }  # fmt: skip
+        "space": SPACE,
+        "metric": "roc_auc",
+        "validation": og.Holdout(0.25),
+        "seed": seed,
+        "refit": False,
+    }
     target = loaded.job.target
     began = time.perf_counter()
     full = og.tune(
@@ -164,8 +178,16 @@ def _against_random(loaded: Any, train: Any, seed: int, trials: int) -> dict[str
         if not reached and done and study.best_value >= aim:
             reached.append(time.perf_counter() - began)
 
-    pruned = og.tune(loaded.pipeline, train, target, sampler="tpe", pruner="asha",
-                     seconds=whole / 2, callback=look, **settings)  # fmt: skip
+    pruned = og.tune(
+        loaded.pipeline,
+        train,
+        target,
+        sampler="tpe",
+        pruner="asha",
+        seconds=whole / 2,
+        callback=look,
+        **settings,
+    )
     seconds = reached[0] if reached else whole
     _say(
         f"seed {seed}: random {aim:.5f} in {whole:.0f} s; pruned {pruned.best_value:.5f}, "

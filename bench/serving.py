@@ -102,10 +102,20 @@ def main() -> None:
     loads = {each: _middle(found) for each, found in turns.items()}
     _report(loads, by_flights, soak)
     RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps({
-        "machine": machine(), "seconds": SECONDS, "turns": TURNS, "connections": CONNECTIONS,
-        "loads": [asdict(load) for load in [*loads.values(), by_flights]], "soak": soak,
-    }, indent=1) + "\n")  # fmt: skip
+    RESULTS.write_text(
+        json.dumps(
+            {
+                "machine": machine(),
+                "seconds": SECONDS,
+                "turns": TURNS,
+                "connections": CONNECTIONS,
+                "loads": [asdict(load) for load in [*loads.values(), by_flights]],
+                "soak": soak,
+            },
+            indent=1,
+        )
+        + "\n"
+    )
     _document([*loads.values(), by_flights], soak)
 
 
@@ -126,8 +136,19 @@ def _contenders(folder: Path) -> list[Contender]:
     plain = [python, "-m", "outgrow", "serve", str(folder / "model"), "--port", "{port}"]
     intercept = str(float(np.ravel(ours.intercept_)[0]))
     bare = [python, "-c", FASTAPI, str(folder / "coefficients.npy"), intercept, "{port}", ",".join(names)]
-    flow = [python, "-m", "mlflow", "models", "serve", "-m", str(folder / "mlflow"), "-p", "{port}",
-            "--env-manager", "local"]  # fmt: skip
+    flow = [
+        python,
+        "-m",
+        "mlflow",
+        "models",
+        "serve",
+        "-m",
+        str(folder / "mlflow"),
+        "-p",
+        "{port}",
+        "--env-manager",
+        "local",
+    ]
     return [
         Contender("outgrow", plain, "/predict", here),
         Contender("outgrow, --workers 2", [*plain, "--workers", "2"], "/predict", here),
@@ -163,8 +184,9 @@ def _running(contender: Contender) -> Iterator[tuple[int, psutil.Process]]:
     port = free_port()
     command = [word.replace("{port}", str(port)) for word in contender.command]
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                               start_new_session=True, env=environment)  # fmt: skip
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True, env=environment
+    )
     try:
         _first_answer(contender, port)
         yield port, psutil.Process(process.pid)
@@ -176,9 +198,10 @@ def _running(contender: Contender) -> Iterator[tuple[int, psutil.Process]]:
 def _first_answer(contender: Contender, port: int) -> None:
     until = time.monotonic() + 120
     request = urllib.request.Request(
-        f"http://127.0.0.1:{port}{contender.path}", json.dumps(contender.body).encode(),
+        f"http://127.0.0.1:{port}{contender.path}",
+        json.dumps(contender.body).encode(),
         {"content-type": "application/json"},
-    )  # fmt: skip
+    )
     while True:
         try:
             with urllib.request.urlopen(request, timeout=10) as answer:
@@ -199,10 +222,20 @@ def _load(contender: Contender, port: int, folder: Path, warm: int) -> Load:
     )
     for seconds in (warm, SECONDS):
         found = subprocess.run(
-            ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", "-s", str(script),
-             f"http://127.0.0.1:{port}{contender.path}"],
-            capture_output=True, text=True, check=True,
-        ).stdout  # fmt: skip
+            [
+                "wrk",
+                "-t1",
+                f"-c{CONNECTIONS}",
+                f"-d{seconds}s",
+                "--latency",
+                "-s",
+                str(script),
+                f"http://127.0.0.1:{port}{contender.path}",
+            ],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
     rate = _WRK.search(found)
     assert rate is not None, found
     times = {which: float(value) * _MILLISECONDS[unit] for which, value, unit in _LATENCY.findall(found)}
@@ -224,9 +257,12 @@ def _soak(contender: Contender, folder: Path) -> dict[str, Any]:
 
 def _middle(found: list[Load]) -> Load:
     return Load(
-        found[0].server, median(each.requests for each in found), median(each.p50 for each in found),
-        median(each.p99 for each in found), sum(each.failed for each in found),
-    )  # fmt: skip
+        found[0].server,
+        median(each.requests for each in found),
+        median(each.p50 for each in found),
+        median(each.p99 for each in found),
+        sum(each.failed for each in found),
+    )
 
 
 def _report(loads: dict[str, Load], flights: Load, soak: dict[str, Any]) -> None:
@@ -249,8 +285,11 @@ def _document(loads: list[Load], soak: dict[str, Any]) -> None:
         ratio = f"{loads[0].requests / load.requests:.1f}x" if load.server in AIMS else ""
         lines.append(f"| {load.server} | {load.requests:,.0f} | {load.p50:.1f} | {load.p99:.1f} | {ratio} |")
     sizes = soak["rss_mib"]
-    lines += ["", f"Under full load for {SOAK_SECONDS} s, {soak['requests']:,} requests, the server held "
-              f"{sizes[0]:.0f} MiB at the beginning and {sizes[-1]:.0f} MiB at the end."]  # fmt: skip
+    lines += [
+        "",
+        f"Under full load for {SOAK_SECONDS} s, {soak['requests']:,} requests, the server held "
+        f"{sizes[0]:.0f} MiB at the beginning and {sizes[-1]:.0f} MiB at the end.",
+    ]
     begin, end = "<!-- serving:begin -->", "<!-- serving:end -->"
     head, _, rest = PAGE.read_text().partition(begin)
     PAGE.write_text("\n".join([head + begin, *lines, end]) + rest.partition(end)[2])

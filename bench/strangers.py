@@ -206,7 +206,7 @@ ATTACKS: dict[str, Attack] = {
     "100 connections that say nothing": _nothing,
     "10,000 requests sent ahead, no answer read": lambda server, _: server.send((_ONE + GOOD) * 10_000, 1.0),
     "a deadline of a millisecond": lambda server, _: server.ask(GOOD, **{"x-request-timeout-ms": "1"}),
-}  # fmt: skip
+}
 
 
 def _table(server: Server, sizes: list[float]) -> str:

@@ -198,9 +198,14 @@ class Promote:
 
 
 VERBS: dict[str, Any] = {
-    "score": ScorePartitioned, "score-over": ScoreOver,
-    "write-parquet": WriteParquet, "stream": Stream, "save": Save, "save-over": SaveOver, "promote": Promote,
-}  # fmt: skip
+    "score": ScorePartitioned,
+    "score-over": ScoreOver,
+    "write-parquet": WriteParquet,
+    "stream": Stream,
+    "save": Save,
+    "save-over": SaveOver,
+    "promote": Promote,
+}
 
 
 def forked(work: Callable[[], None]) -> int:

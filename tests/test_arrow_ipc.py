@@ -20,17 +20,19 @@ ROWS = 120
 
 def _table() -> pa.Table:
     start = dt.datetime(2020, 1, 1)
-    return pa.table({
-        "whole": pa.array([k % 9 for k in range(ROWS)]),
-        "real": np.linspace(-1, 1, ROWS),
-        "text": [f"w{k % 7}" if k % 11 else None for k in range(ROWS)],
-        "word": pa.array([f"c{k % 5}" for k in range(ROWS)]).dictionary_encode(),
-        "view": pa.array(["y" * (k % 40) for k in range(ROWS)], pa.string_view()),
-        "flag": [k % 3 == 0 for k in range(ROWS)],
-        "time": [start + dt.timedelta(hours=k) for k in range(ROWS)],
-        "list": [[1.0, 2.0] if k % 2 else [] for k in range(ROWS)],
-        "runs": pa.RunEndEncodedArray.from_arrays(pa.array([60, ROWS], pa.int32()), pa.array(["p", "q"])),
-    })  # fmt: skip
+    return pa.table(
+        {
+            "whole": pa.array([k % 9 for k in range(ROWS)]),
+            "real": np.linspace(-1, 1, ROWS),
+            "text": [f"w{k % 7}" if k % 11 else None for k in range(ROWS)],
+            "word": pa.array([f"c{k % 5}" for k in range(ROWS)]).dictionary_encode(),
+            "view": pa.array(["y" * (k % 40) for k in range(ROWS)], pa.string_view()),
+            "flag": [k % 3 == 0 for k in range(ROWS)],
+            "time": [start + dt.timedelta(hours=k) for k in range(ROWS)],
+            "list": [[1.0, 2.0] if k % 2 else [] for k in range(ROWS)],
+            "runs": pa.RunEndEncodedArray.from_arrays(pa.array([60, ROWS], pa.int32()), pa.array(["p", "q"])),
+        }
+    )
 
 
 def _stream(table: pa.Table, compression: str | None = None, rows: int = 50) -> bytes:
@@ -120,15 +122,25 @@ def _views() -> bytes:
 LARGE: dict[str, Any] = {
     "compressed": lambda: _stream(pa.table({"x": np.zeros(4_000_000)}), "zstd", rows=4_000_000),
     "nulls": lambda: _declares(1 << 40, {"x": pa.null()}),
-    "dictionary": lambda: _stream(pa.table({
-        "x": pa.DictionaryArray.from_arrays(pa.array(np.zeros(1000, np.int8)), ["x" * 100_000]),
-    }), rows=1000),
+    "dictionary": lambda: _stream(
+        pa.table(
+            {
+                "x": pa.DictionaryArray.from_arrays(pa.array(np.zeros(1000, np.int8)), ["x" * 100_000]),
+            }
+        ),
+        rows=1000,
+    ),
     "deltas": lambda: _deltas(2000, 500),
     "views": _views,
-    "runs": lambda: _stream(pa.table({
-        "x": pa.RunEndEncodedArray.from_arrays(pa.array([1 << 24], pa.int32()), pa.array(["p"])),
-    }), rows=1 << 24),
-}  # fmt: skip
+    "runs": lambda: _stream(
+        pa.table(
+            {
+                "x": pa.RunEndEncodedArray.from_arrays(pa.array([1 << 24], pa.int32()), pa.array(["p"])),
+            }
+        ),
+        rows=1 << 24,
+    ),
+}
 
 
 @pytest.mark.parametrize("kind", LARGE)

@@ -149,10 +149,16 @@ def test_any_tree_survives(tree: Any) -> None:
 
 @pytest.mark.parametrize(
     "array",
-    [np.arange(3), np.eye(2, dtype=np.float32), np.array([], dtype=np.uint64), np.array(["a", "b"]),
-     np.array(["a", None], dtype=object), np.array([True, False])],
+    [
+        np.arange(3),
+        np.eye(2, dtype=np.float32),
+        np.array([], dtype=np.uint64),
+        np.array(["a", "b"]),
+        np.array(["a", None], dtype=object),
+        np.array([True, False]),
+    ],
     ids=str,
-)  # fmt: skip
+)
 def test_arrays_survive(array: np.ndarray) -> None:
     found = artifact.unpack(artifact.pack({"x": array}))["x"]
     assert found.dtype.kind == array.dtype.kind

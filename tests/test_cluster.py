@@ -31,8 +31,14 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standalone]:
 def run(code: str, *arguments: str, **environment: str) -> str:
     """What a driver in a process of its own prints."""
     full = {**os.environ, "PYSPARK_PYTHON": sys.executable, "PYTHONPATH": str(HERE), **environment}
-    found = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True,
-                           timeout=180, cwd=HERE, env=full)  # fmt: skip
+    found = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=180,
+        cwd=HERE,
+        env=full,
+    )
     assert found.returncode == 0, found.stdout + found.stderr
     return found.stdout
 
@@ -48,10 +54,18 @@ session = classic_session(sys.argv[1], **{"spark.executor.memory": "512m"})
 def test_doctor_looks_at_the_executors(cluster: Standalone) -> None:
     found = run(
         "import sys; from outgrow.cli import main; sys.argv = ['outgrow', *sys.argv[1:]]; main()",
-        "doctor", "--engine", cluster.url, COLUMNS="200",
-    )  # fmt: skip
-    for line in ("executors", "2 tasks started together", "Python on executors", "outgrow on executors",
-                 "all tasks reached each other"):  # fmt: skip
+        "doctor",
+        "--engine",
+        cluster.url,
+        COLUMNS="200",
+    )
+    for line in (
+        "executors",
+        "2 tasks started together",
+        "Python on executors",
+        "outgrow on executors",
+        "all tasks reached each other",
+    ):
         assert line in found, found
 
 

@@ -124,11 +124,14 @@ CASES: dict[str, tuple[Estimator, list[str], str | None]] = {
     "one-hot": (og.OneHotEncoder(WORDS, handle_unknown="infrequent_if_exist", min_frequency=30), BOTH, None),
     "one-hot-numbers": (og.OneHotEncoder(["month", "hour"], sparse_output=False), ["hour", "month"], None),
     "ordinal": (P(numbered()), BOTH, None),
-    "ordinal-infrequent": (og.OrdinalEncoder(WORDS, max_categories=6, handle_unknown="use_encoded_value",
-                                             unknown_value=-1), BOTH, None),
+    "ordinal-infrequent": (
+        og.OrdinalEncoder(WORDS, max_categories=6, handle_unknown="use_encoded_value", unknown_value=-1),
+        BOTH,
+        None,
+    ),
     "one-hot-without": (og.OneHotEncoder(["origin"], drop=["JFK"]), ["origin", "month"], None),
     "projection": (P([og.SimpleImputer(), og.PCA(2)]), NUMBERS, None),
-}  # fmt: skip
+}
 
 
 def classes_in(estimator: Estimator) -> set[str]:

@@ -237,8 +237,13 @@ print("steps", len(steps), "sum", repr(float(abs(model.cluster_centers_).sum()))
 
 
 def run_driver(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-c", DRIVER, *arguments], capture_output=True, text=True,
-                          timeout=120, cwd=Path(__file__).parent)  # fmt: skip
+    return subprocess.run(
+        [sys.executable, "-c", DRIVER, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=Path(__file__).parent,
+    )
 
 
 @pytest.mark.parametrize("master", ["local", "local[2]"])
@@ -330,8 +335,13 @@ except KeyboardInterrupt:
 
 def test_ctrl_c_ends_the_job(path: str, tmp_path: Path) -> None:
     arguments = [path, str(tmp_path), "local[2]"]
-    found = subprocess.run([sys.executable, "-c", INTERRUPTED, *arguments], capture_output=True, text=True,
-                           timeout=120, cwd=Path(__file__).parent)  # fmt: skip
+    found = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=Path(__file__).parent,
+    )
     assert "active stages 0" in found.stdout, found.stderr
     ranks = [int(name) for name in os.listdir(tmp_path)]
     assert ranks
@@ -351,8 +361,13 @@ try:
 except og.errors.EngineError as error:
     print(error)
 """
-    found = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True,
-                           timeout=120, cwd=Path(__file__).parent)  # fmt: skip
+    found = subprocess.run(
+        [sys.executable, "-c", code, path],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=Path(__file__).parent,
+    )
     assert "The Spark session has been stopped. Start another" in found.stdout, found.stdout + found.stderr
 
 
@@ -392,8 +407,13 @@ print("rounds", rounds[0], rounds[-1], "losses", len(model.train_loss_), "sum", 
 
 def test_boosting_goes_on_from_the_checkpoint(tmp_path: Path) -> None:
     def run(folder: str, die: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([sys.executable, "-c", TREES, str(tmp_path / folder), die], capture_output=True,
-                              text=True, timeout=120, cwd=Path(__file__).parent)  # fmt: skip
+        return subprocess.run(
+            [sys.executable, "-c", TREES, str(tmp_path / folder), die],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            cwd=Path(__file__).parent,
+        )
 
     assert run("a", "die").returncode == -signal.SIGKILL
     resumed, whole = run("a", "live"), run("b", "live")

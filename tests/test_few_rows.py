@@ -85,8 +85,9 @@ KINDS = {
     l1=st.sampled_from([0.0, 0.5]),
     child=st.sampled_from([0.0, 1.0, 5.0]),
 )
-def test_the_trees_are_those_of_xgboost(kind, seed, count, width, missing, rounded, weighted, depth, bins, l1,
-                                        child):  # fmt: skip
+def test_the_trees_are_those_of_xgboost(
+    kind, seed, count, width, missing, rounded, weighted, depth, bins, l1, child
+):
     X, signal = rows(seed, count, width, missing=missing, rounded=rounded)
     weight = np.random.default_rng(seed).random(count) if weighted else None
     make, target = KINDS[kind]

@@ -109,8 +109,12 @@ def test_time_folds_learn_from_the_past(days: list[int], count: int) -> None:
         assert len(set(np.bincount(place, minlength=count + 1).tolist())) == 1
 
 
-@given(sizes=st.lists(st.integers(1, 40), min_size=1, max_size=6), count=st.integers(2, 6),
-       seed=st.integers(0, 99), pieces=st.integers(1, 60))  # fmt: skip
+@given(
+    sizes=st.lists(st.integers(1, 40), min_size=1, max_size=6),
+    count=st.integers(2, 6),
+    seed=st.integers(0, 99),
+    pieces=st.integers(1, 60),
+)
 @settings(max_examples=25, deadline=None, derandomize=True)
 def test_each_class_is_in_as_many_folds_as_it_has_rows(
     sizes: list[int], count: int, seed: int, pieces: int
@@ -165,8 +169,9 @@ def test_a_number_of_folds_is_stratified_for_classes() -> None:
     expected = og.cross_validate(og.LogisticRegression(), X, y, cv=og.StratifiedKFold(3))
     assert found.mean() == expected.mean()
     with pytest.raises(errors.DataError, match="no classes"):
-        og.cross_validate(og.Ridge(), np.arange(20_002.0)[:, None], np.arange(20_002.0),
-                          cv=og.StratifiedKFold(2))  # fmt: skip
+        og.cross_validate(
+            og.Ridge(), np.arange(20_002.0)[:, None], np.arange(20_002.0), cv=og.StratifiedKFold(2)
+        )
     with pytest.raises(errors.ParameterError, match="classes of y"):
         og.cross_validate(og.KMeans(2), X, None, cv=og.StratifiedKFold(2))
 

@@ -55,8 +55,15 @@ CASES: dict[str, tuple[Any, str, list[dict[str, Any]]]] = {
 """Estimator, kind of y, settings."""
 
 
-def same(found: ManyFits, estimator: Any, settings: list[dict[str, Any]], rows: Any, y: str | None,
-         weight: str | None, cv: Any) -> None:  # fmt: skip
+def same(
+    found: ManyFits,
+    estimator: Any,
+    settings: list[dict[str, Any]],
+    rows: Any,
+    y: str | None,
+    weight: str | None,
+    cv: Any,
+) -> None:
     """Each trial is what cross-validation finds with its setting."""
     for trial, setting in zip(found.trials, settings, strict=True):
         assert trial.error is None
@@ -99,8 +106,9 @@ def test_on_every_engine(engine: EngineCase, case: str) -> None:
     same(found, estimator, settings, data(kind), "y", "w", 3)
 
 
-@pytest.mark.parametrize("folds", [og.Holdout(0.3), og.GroupKFold("w", folds=3), og.TimeFolds("w", folds=3)],
-                         ids=repr)  # fmt: skip
+@pytest.mark.parametrize(
+    "folds", [og.Holdout(0.3), og.GroupKFold("w", folds=3), og.TimeFolds("w", folds=3)], ids=repr
+)
 @pytest.mark.parametrize("case", ["ridge", "logistic"])
 def test_all_kinds_of_folds(case: str, folds: Any) -> None:
     estimator, kind, settings = CASES[case]

@@ -127,8 +127,10 @@ def test_classes_on_every_engine(engine: EngineCase) -> None:
     model = og.PerGroup(og.LogisticRegression(), by=BY, unseen="null").fit(engine.open(table), "label")
     shares = model.predict_proba(engine.open(table)).to_arrow()
     assert [name for name in shares.column_names if name.startswith("probability")] == [
-        "probability_few", "probability_many", "probability_some",
-    ]  # fmt: skip
+        "probability_few",
+        "probability_many",
+        "probability_some",
+    ]
     expected = og.PerGroup(og.LogisticRegression(), by=BY, unseen="null").fit(table, "label")
     np.testing.assert_allclose(
         by_row(shares, "probability_some"),
@@ -244,8 +246,9 @@ def test_a_group_fails_alone(estimator: Any) -> None:
     worst = table.filter(sick).num_rows
     y = np.where(
         (np.array(table["shop"].to_pylist()) == "shop 0") & (np.array(table["day"].to_pylist()) == DAYS[0]),
-        np.inf, table["sold"].to_numpy(),
-    )  # fmt: skip
+        np.inf,
+        table["sold"].to_numpy(),
+    )
     broken = table.set_column(table.schema.get_field_index("sold"), "sold", pa.array(y))
     model = og.PerGroup(estimator, by=BY, unseen="null").fit(broken, "sold")
     row = named(model.groups_)["shop 0", DAYS[0]]
@@ -264,8 +267,14 @@ def test_a_group_fails_alone(estimator: Any) -> None:
 
 def test_one_class_in_a_group() -> None:
     table = classified(sales()).drop(["sold"])
-    constant = pa.table({**{name: [1.0, 2.0] for name in FEATURES}, "shop": ["x", "x"], "day": DAYS[:1] * 2,
-                         "label": ["few", "few"]})  # fmt: skip
+    constant = pa.table(
+        {
+            **{name: [1.0, 2.0] for name in FEATURES},
+            "shop": ["x", "x"],
+            "day": DAYS[:1] * 2,
+            "label": ["few", "few"],
+        }
+    )
     both = pa.concat_tables([table, constant.select(table.column_names)])
     model = og.PerGroup(og.LogisticRegression(), by=BY).fit(both, "label")
     row = named(model.groups_)["x", DAYS[0]]
@@ -323,14 +332,16 @@ WRONG: list[tuple[Callable[[pa.Table], Any], type[Exception], str]] = [
         "as sample_weight and as a key",
     ),
     (
-        lambda t: og.PerGroup(og.Ridge(), by=[*BY, *FEATURES]).fit(t, "sold"), SchemaError,
+        lambda t: og.PerGroup(og.Ridge(), by=[*BY, *FEATURES]).fit(t, "sold"),
+        SchemaError,
         "no feature columns beside the keys",
     ),
     (
         lambda t: og.PerGroup(og.Pipeline([og.StandardScaler(columns=["shop"]), og.Ridge()]), by=BY).fit(
             t, "sold"
         ),
-        ColumnNotFoundError, "No column 'shop' among",
+        ColumnNotFoundError,
+        "No column 'shop' among",
     ),
     (lambda t: og.PerGroup(og.Ridge(), by=["a"]).fit(t, "shop"), SchemaError, "a regression needs numbers"),
     (lambda t: og.PerGroup("ridge", by=BY).fit(t, "sold"), ParameterError, "give an estimator"),
@@ -338,12 +349,13 @@ WRONG: list[tuple[Callable[[pa.Table], Any], type[Exception], str]] = [
     (lambda t: og.PerGroup(og.Ridge(), by=BY, unseen="guess").fit(t, "sold"), ParameterError, "unseen"),
     (lambda t: og.PerGroup(og.Ridge(), by=BY, min_rows=0).fit(t, "sold"), ParameterError, "min_rows"),
     (
-        lambda t: og.PerGroup(SkRidge(), by=BY, giants="parallel").fit(t, "sold"), ParameterError,
+        lambda t: og.PerGroup(SkRidge(), by=BY, giants="parallel").fit(t, "sold"),
+        ParameterError,
         "cannot be trained data-parallel",
     ),
     (lambda t: og.PerGroup(og.Ridge(), by=BY).fit(t.slice(0, 0), "sold"), DataError, "no rows"),
     (lambda t: og.PerGroup(SkRidge(), by=BY).fit(t.slice(0, 0), "sold"), DataError, "no rows"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("action", "error", "words"), WRONG)
@@ -477,8 +489,13 @@ def test_no_probabilities() -> None:
 
 def test_large_models_are_mapped(tmp_path: Path) -> None:
     keys = np.arange(30_000)
-    table = pa.table({"key": np.repeat(keys, 2), "a": np.tile([0.0, 1.0], len(keys)),
-                      "y": np.tile([0.0, 1.0], len(keys)) * np.repeat(keys, 2)})  # fmt: skip
+    table = pa.table(
+        {
+            "key": np.repeat(keys, 2),
+            "a": np.tile([0.0, 1.0], len(keys)),
+            "y": np.tile([0.0, 1.0], len(keys)) * np.repeat(keys, 2),
+        }
+    )
     og.PerGroup(og.LinearRegression(), by=["key"]).fit(table, "y").save(tmp_path / "model")
     loaded = og.load(tmp_path / "model")
     coef = loaded._router.models.steps[0]["coef_"]

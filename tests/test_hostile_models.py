@@ -34,11 +34,13 @@ ROWS = 200
 
 def _sales() -> pa.Table:
     rng = np.random.default_rng(0)
-    return pa.table({
-        "shop": [f"s{k % 4}" for k in range(ROWS)],
-        "price": rng.normal(size=ROWS),
-        "sold": rng.normal(size=ROWS),
-    })  # fmt: skip
+    return pa.table(
+        {
+            "shop": [f"s{k % 4}" for k in range(ROWS)],
+            "price": rng.normal(size=ROWS),
+            "sold": rng.normal(size=ROWS),
+        }
+    )
 
 
 @pytest.fixture
@@ -90,11 +92,14 @@ def test_a_strangers_objects_are_refused_on_spark(
 
 def _trees() -> list[Any]:
     rng = np.random.default_rng(0)
-    table = pa.table({
-        "a": rng.normal(size=ROWS), "w": rng.choice(list("abcd"), ROWS),
-        "y": rng.choice(["u", "v", "z"], ROWS),
-        "z": rng.normal(size=ROWS),
-    })  # fmt: skip
+    table = pa.table(
+        {
+            "a": rng.normal(size=ROWS),
+            "w": rng.choice(list("abcd"), ROWS),
+            "y": rng.choice(["u", "v", "z"], ROWS),
+            "z": rng.normal(size=ROWS),
+        }
+    )
     few: dict[str, Any] = {"n_estimators": 3, "max_depth": 3}
     return [
         og.GradientBoostingClassifier(**few).fit(table.drop_columns(["z"]), "y"),
@@ -184,11 +189,20 @@ def _header(**change: Any) -> bytes:
     return len(text).to_bytes(8, "little") + text + bytes(1 << 20)
 
 
-@pytest.mark.parametrize("change", [
-    {"shape": [1 << 50]}, {"shape": [-1]}, {"shape": [0, -5]}, {"data_offsets": [-8, 1 << 20]},
-    {"data_offsets": [0, 1 << 40]}, {"data_offsets": [1 << 20, 0]}, {"dtype": "F128"}, {"dtype": 7},
-    {"more": 1},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"shape": [1 << 50]},
+        {"shape": [-1]},
+        {"shape": [0, -5]},
+        {"data_offsets": [-8, 1 << 20]},
+        {"data_offsets": [0, 1 << 40]},
+        {"data_offsets": [1 << 20, 0]},
+        {"dtype": "F128"},
+        {"dtype": 7},
+        {"more": 1},
+    ],
+)
 def test_arrays_are_where_their_header_says_or_refused(change: dict[str, Any], tmp_path: Path) -> None:
     content = {"estimator": {"$array": "0"}}
     for header, right in ((_header(), True), (_header(**change), False)):

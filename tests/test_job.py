@@ -30,8 +30,15 @@ from outgrow.job.tables import open_data, package_table
 
 FLIGHTS = Path(__file__).parent.parent / "examples" / "flights"
 STAGES = [
-    "read and join", "profile", "split", "fit", "evaluate", "save model", "score test rows", "report",
-]  # fmt: skip
+    "read and join",
+    "profile",
+    "split",
+    "fit",
+    "evaluate",
+    "save model",
+    "score test rows",
+    "report",
+]
 
 
 def run(path: Path, *settings: str, overwrite: bool = False) -> Outcome:
@@ -47,12 +54,18 @@ def run(path: Path, *settings: str, overwrite: bool = False) -> Outcome:
         ({"tarjet": "y"}, "tarjet", "did you mean 'target'?"),
         ({"data": {"pth": "rows.parquet"}}, "data.pth", "did you mean 'path'?"),
         ({"split": {"tset": 0.2}}, "split.tset", "did you mean 'test'?"),
-        ({"data": {"tables": {"t": {"pakage": "p"}}, "query": "select 1"}}, "data.tables.t.pakage",
-         "did you mean 'package'?"),
+        (
+            {"data": {"tables": {"t": {"pakage": "p"}}, "query": "select 1"}},
+            "data.tables.t.pakage",
+            "did you mean 'package'?",
+        ),
         ({"model": {"LogisticRegresion": {}}}, "model", "did you mean 'LogisticRegression'?"),
         ({"model": {"LogisticRegression": {"c": 1}}}, "model.LogisticRegression.c", "did you mean 'C'?"),
-        ({"steps": [{"StandardScaler": {"colums": "numeric"}}]}, "steps[0].StandardScaler.colums",
-         "did you mean 'columns'?"),
+        (
+            {"steps": [{"StandardScaler": {"colums": "numeric"}}]},
+            "steps[0].StandardScaler.colums",
+            "did you mean 'columns'?",
+        ),
         ({"model": {"LogisticRegression": {"C": -1}}}, "model.LogisticRegression", "greater than 0"),
         ({"model": "StandardScaler"}, "model", "predicts no target"),
         ({"steps": ["LogisticRegression"]}, "steps[0]", "transforms nothing"),
@@ -63,7 +76,7 @@ def run(path: Path, *settings: str, overwrite: bool = False) -> Outcome:
         ({"split": {"test": 1.5}}, "split.test", "less than 1"),
         ({"sample": 0}, "sample", "greater than 0"),
     ],
-)  # fmt: skip
+)
 def test_invalid_job_is_refused_with_place_and_next_step(
     tmp_path: Path, changes: dict[str, Any], place: str, said: str
 ) -> None:

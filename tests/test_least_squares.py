@@ -26,10 +26,18 @@ NIST = Path(__file__).parent / "nist"
 CERTIFIED = json.loads((NIST / "certified.json").read_text())
 
 DIGITS = {
-    "norris": 12, "pontius": 12, "noint1": 14, "noint2": 14, "longley": 11, "wampler1": 10, "wampler2": 13,
-    "wampler3": 10, "wampler4": 10, "wampler5": 9,
+    "norris": 12,
+    "pontius": 12,
+    "noint1": 14,
+    "noint2": 14,
+    "longley": 11,
+    "wampler1": 10,
+    "wampler2": 13,
+    "wampler3": 10,
+    "wampler4": 10,
+    "wampler5": 9,
     "filip": 7.6,  # the exact solution, once the powers of x are rounded to float64
-}  # fmt: skip
+}
 """Right digits of the worst coefficient."""
 
 DEVIATION_DIGITS = {"mavro": 13, "michelso": 13, "numacc3": 9.4, "numacc4": 8.2}
@@ -77,9 +85,13 @@ def solved_exactly(X: np.ndarray, y: np.ndarray, w: np.ndarray, alpha: float, in
     rows = [[Fraction(v) for v in row] for row in wide.tolist()]
     weights, target = [Fraction(v) for v in w.tolist()], [Fraction(v) for v in y.tolist()]
     size = len(rows[0])
-    table = [[*(sum(u * r[i] * r[j] for u, r in zip(weights, rows, strict=True)) for j in range(size)),
-              sum(u * r[i] * t for u, r, t in zip(weights, rows, target, strict=True))]
-             for i in range(size)]  # fmt: skip
+    table = [
+        [
+            *(sum(u * r[i] * r[j] for u, r in zip(weights, rows, strict=True)) for j in range(size)),
+            sum(u * r[i] * t for u, r, t in zip(weights, rows, target, strict=True)),
+        ]
+        for i in range(size)
+    ]
     for i in range(X.shape[1]):
         table[i][i] += Fraction(alpha)
     for i in range(size):
@@ -101,14 +113,19 @@ def shapes() -> dict[str, np.ndarray]:
     constant[:, 4] = 0.1
     U, V = (np.linalg.qr(normal(size=(n, 6)))[0] for n in (20, 6))
     return {
-        "wide": normal(size=(7, 12)), "square": normal(size=(8, 8)), "tall": normal(size=(25, 5)),
-        "near": near, "twice": twice, "constant": constant, "ill": U * 10.0 ** -np.linspace(0, 9, 6) @ V,
+        "wide": normal(size=(7, 12)),
+        "square": normal(size=(8, 8)),
+        "tall": normal(size=(25, 5)),
+        "near": near,
+        "twice": twice,
+        "constant": constant,
+        "ill": U * 10.0 ** -np.linspace(0, 9, 6) @ V,
         "scales": normal(size=(20, 5)) * 10.0 ** np.array([-9, 0, 9, 3, -3]),
         "offsets": normal(size=(20, 4)) + np.array([1e8, 0, 1e6, -1e3]),
         "nanoseconds": np.column_stack([1.7e18 + 3e16 * random.uniform(size=20), normal(size=20)]),
         "huge": normal(size=(20, 3)) * 1e120,
         "sparse": np.where(random.uniform(size=(9, 12)) < 0.3, normal(size=(9, 12)), 0),
-    }  # fmt: skip
+    }
 
 
 SHAPES = shapes()

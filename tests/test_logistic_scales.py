@@ -35,8 +35,12 @@ TABLES = {
     "collinear": np.column_stack([Z, Z[:, 0] * 1e6, Z[:, 0] - Z[:, 1]]),
     "skewed": np.column_stack([Z, 1e12 * (np.arange(ROWS) % 50 == 0)]),
 }
-WEIGHTS = {"none": None, "small": np.full(ROWS, 1e-9), "large": np.full(ROWS, 1e9),
-           "mixed": random.uniform(0.1, 3, ROWS)}  # fmt: skip
+WEIGHTS = {
+    "none": None,
+    "small": np.full(ROWS, 1e-9),
+    "large": np.full(ROWS, 1e9),
+    "mixed": random.uniform(0.1, 3, ROWS),
+}
 
 
 def gap(
@@ -141,8 +145,11 @@ def test_the_elastic_net_is_the_same_in_any_units(table: str) -> None:
         centred = X - X.mean(axis=0)
         residual = (y - y.mean()) - centred @ model.coef_
         pull = -centred.T @ residual / ROWS + 0.5 * alpha * model.coef_
-        pull = np.where(model.coef_ != 0, pull + 0.5 * alpha * np.sign(model.coef_),
-                        np.maximum(np.abs(pull) - 0.5 * alpha, 0))  # fmt: skip
+        pull = np.where(
+            model.coef_ != 0,
+            pull + 0.5 * alpha * np.sign(model.coef_),
+            np.maximum(np.abs(pull) - 0.5 * alpha, 0),
+        )
         bend = (centred**2).mean(axis=0) + 0.5 * alpha
         assert (pull**2 / bend).max() < 1e-12 * (y**2).mean()
 

@@ -103,13 +103,51 @@ def test_a_condition_beside_vectors_keeps_a_column_called_as_its_own() -> None:
     assert found["__outgrow_row"].to_pylist() == [6]
 
 
-ODD = ["Sepal.Length", 'size "in"', "a\\b", "Total\nSales", "a`b", "'", "", " ", "\x00", "é", "É", "ß", "SS",
-       "x;y", "a,b", "a/b", "a=b", "[0]", "{x}", "%s", "$x", "<b>", "&amp;", "\u2028", "😀", "rows", "c0",
-       "__index_level_0__", "class", "self", "NaN", "null", "1", "select", "y_", "X", "x"]  # fmt: skip
+ODD = [
+    "Sepal.Length",
+    'size "in"',
+    "a\\b",
+    "Total\nSales",
+    "a`b",
+    "'",
+    "",
+    " ",
+    "\x00",
+    "é",
+    "É",
+    "ß",
+    "SS",
+    "x;y",
+    "a,b",
+    "a/b",
+    "a=b",
+    "[0]",
+    "{x}",
+    "%s",
+    "$x",
+    "<b>",
+    "&amp;",
+    "\u2028",
+    "😀",
+    "rows",
+    "c0",
+    "__index_level_0__",
+    "class",
+    "self",
+    "NaN",
+    "null",
+    "1",
+    "select",
+    "y_",
+    "X",
+    "x",
+]
 NAMES = st.lists(
     st.one_of(st.sampled_from(ODD), st.text(st.characters(exclude_categories=["Cs"]), max_size=6)),
-    min_size=2, max_size=4, unique=True,
-).filter(lambda names: not {"y", "prediction"} & set(names))  # fmt: skip
+    min_size=2,
+    max_size=4,
+    unique=True,
+).filter(lambda names: not {"y", "prediction"} & set(names))
 
 
 def rows_called(names: list[str]) -> pa.Table:

@@ -16,8 +16,15 @@ from outgrow.errors import DataError
 from outgrow.stats.moments import Moments
 from outgrow.stats.quantiles import quantiles
 
-NAN_BITS = (0x7FF00000000007A2, 0xFFF00000000007A2, 0x7FF8000000000000, 0xFFF8000000000000,
-            0x7FFFFFFFFFFFFFFF, 0xFFFFFFFFFFFFFFFF, 0x7FF0000000000001)  # fmt: skip
+NAN_BITS = (
+    0x7FF00000000007A2,
+    0xFFF00000000007A2,
+    0x7FF8000000000000,
+    0xFFF8000000000000,
+    0x7FFFFFFFFFFFFFFF,
+    0xFFFFFFFFFFFFFFFF,
+    0x7FF0000000000001,
+)
 """R's NA, the quiet ones of x86, all bits set as CUDA writes, the least signalling one; with either sign."""
 
 

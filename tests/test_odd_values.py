@@ -15,27 +15,44 @@ import outgrow as og
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # of what is left out, or does not converge
 N = 30
 COLUMNS: dict[str, Any] = {
-    "missing": np.full(N, np.nan), "infinite": np.where(np.arange(N) == 3, np.inf, 1.0),
-    "large": np.linspace(-1e200, 1e200, N), "mixed": pd.Series([1, "a", None] * 10, dtype=object),
-    "objects": pd.Series([object()] * N, dtype=object), "lists": pd.Series([[1, 2]] * N),
-    "nested": pd.Series([{"a": 1}] * N), "NA": pd.array([1, None] * 15, dtype="Int64"),
-    "text NA": pd.array(["a", pd.NA] * 15, dtype="string"), "categories": pd.Categorical(["a", "b"] * 15),
-    "flags": np.arange(N) % 2 == 0, "periods": pd.period_range("2020", periods=N, freq="M"),
-    "intervals": pd.interval_range(0, N, periods=N), "spans": pd.to_timedelta(np.arange(N), unit="h"),
+    "missing": np.full(N, np.nan),
+    "infinite": np.where(np.arange(N) == 3, np.inf, 1.0),
+    "large": np.linspace(-1e200, 1e200, N),
+    "mixed": pd.Series([1, "a", None] * 10, dtype=object),
+    "objects": pd.Series([object()] * N, dtype=object),
+    "lists": pd.Series([[1, 2]] * N),
+    "nested": pd.Series([{"a": 1}] * N),
+    "NA": pd.array([1, None] * 15, dtype="Int64"),
+    "text NA": pd.array(["a", pd.NA] * 15, dtype="string"),
+    "categories": pd.Categorical(["a", "b"] * 15),
+    "flags": np.arange(N) % 2 == 0,
+    "periods": pd.period_range("2020", periods=N, freq="M"),
+    "intervals": pd.interval_range(0, N, periods=N),
+    "spans": pd.to_timedelta(np.arange(N), unit="h"),
     "zone": pd.date_range("2020", periods=N, tz="Europe/Paris"),
-    "late": pd.Series([dt.datetime(9999, 12, 31, 23, 59)] * N), "hours": pd.Series([dt.time(1, 2)] * N),
-    "past 64 bits": pd.Series([2**70] * N, dtype=object), "unsigned": np.full(N, 2**64 - 1, dtype=np.uint64),
-    "decimals": pd.Series([Decimal("1.5")] * N), "complex": np.ones(N) * 1j,
-    "bytes": pd.Series([b"\xff\x00"] * N), "long": pd.Series(["x" * 100_000] * N),
-    "no unicode": pd.Series(["\ud800"] * N, dtype=object), "nul": pd.Series(["a\0b", "c"] * 15),
-    "constant": np.ones(N), "nothing": pd.Series([None] * N, dtype=object),
-}  # fmt: skip
+    "late": pd.Series([dt.datetime(9999, 12, 31, 23, 59)] * N),
+    "hours": pd.Series([dt.time(1, 2)] * N),
+    "past 64 bits": pd.Series([2**70] * N, dtype=object),
+    "unsigned": np.full(N, 2**64 - 1, dtype=np.uint64),
+    "decimals": pd.Series([Decimal("1.5")] * N),
+    "complex": np.ones(N) * 1j,
+    "bytes": pd.Series([b"\xff\x00"] * N),
+    "long": pd.Series(["x" * 100_000] * N),
+    "no unicode": pd.Series(["\ud800"] * N, dtype=object),
+    "nul": pd.Series(["a\0b", "c"] * 15),
+    "constant": np.ones(N),
+    "nothing": pd.Series([None] * N, dtype=object),
+}
 MODELS: list[Any] = [
-    og.Pipeline([
-        og.SimpleImputer(columns=og.numeric()), og.OneHotEncoder(columns=og.categorical()), og.Ridge(),
-    ]),
+    og.Pipeline(
+        [
+            og.SimpleImputer(columns=og.numeric()),
+            og.OneHotEncoder(columns=og.categorical()),
+            og.Ridge(),
+        ]
+    ),
     og.GradientBoostingRegressor(n_estimators=2),
-]  # fmt: skip
+]
 
 
 def _tries(model: Any, table: pd.DataFrame, y: Any) -> None:

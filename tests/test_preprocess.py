@@ -537,12 +537,18 @@ RARE = np.array(
 @pytest.mark.parametrize(
     "settings_",
     [
-        {}, {"drop": "first"}, {"drop": "if_binary"}, {"drop": ["b", "z"]}, {"handle_unknown": "ignore"},
-        {"min_frequency": 2}, {"max_categories": 2, "handle_unknown": "infrequent_if_exist"},
-        {"min_frequency": 0.2, "drop": "first"}, {"feature_name_combiner": lambda name, word: f"{word}@"},
+        {},
+        {"drop": "first"},
+        {"drop": "if_binary"},
+        {"drop": ["b", "z"]},
+        {"handle_unknown": "ignore"},
+        {"min_frequency": 2},
+        {"max_categories": 2, "handle_unknown": "infrequent_if_exist"},
+        {"min_frequency": 0.2, "drop": "first"},
+        {"feature_name_combiner": lambda name, word: f"{word}@"},
     ],
     ids=repr,
-)  # fmt: skip
+)
 def test_one_hot_there_and_back_as_scikit_learn(settings_: dict[str, Any], sparse: bool) -> None:
     for rows in (RARE, np.array([[1.0], [2.0], [2.0], [np.nan]]), np.array([[True], [False], [True]])):
         given = dict(settings_)
@@ -589,12 +595,15 @@ def test_one_hot_back_of_nothing() -> None:
 @pytest.mark.parametrize(
     "settings_",
     [
-        {}, {"min_frequency": 2}, {"max_categories": 2}, {"min_frequency": 0.2},
+        {},
+        {"min_frequency": 2},
+        {"max_categories": 2},
+        {"min_frequency": 0.2},
         {"handle_unknown": "use_encoded_value", "unknown_value": -1, "max_categories": 3},
         {"handle_unknown": "use_encoded_value", "unknown_value": np.nan},
     ],
     ids=repr,
-)  # fmt: skip
+)
 def test_codes_there_and_back_as_scikit_learn(settings_: dict[str, Any], tmp_path: Path) -> None:
     for rows in (RARE, np.array([[1.0], [2.0], [2.0], [np.nan]]), np.array([[3], [4], [4]])):
         ours = og.OrdinalEncoder(**settings_).fit(rows)
@@ -626,10 +635,16 @@ def test_codes_back_of_nothing() -> None:
 
 @pytest.mark.parametrize(
     "last",
-    [og.Ridge(), og.LogisticRegression(), og.KMeans(2), og.PCA(), og.RandomForestClassifier(n_estimators=2),
-     og.GradientBoostingClassifier(n_estimators=2)],
+    [
+        og.Ridge(),
+        og.LogisticRegression(),
+        og.KMeans(2),
+        og.PCA(),
+        og.RandomForestClassifier(n_estimators=2),
+        og.GradientBoostingClassifier(n_estimators=2),
+    ],
     ids=repr,
-)  # fmt: skip
+)
 @pytest.mark.filterwarnings("ignore:Skipping features")
 def test_nothing_is_learnt_where_all_columns_were_left_out(last: Any) -> None:
     table = pa.table({"a": [np.nan] * 6, "b": [np.nan] * 6, "y": [0, 1] * 3})

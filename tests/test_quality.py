@@ -152,9 +152,12 @@ def test_misuse(spark: Any, tmp_path: Path, store: og.ModelStore) -> None:
     (tmp_path / "in").mkdir()
     stream = spark.readStream.schema(SCHEMA).parquet(str(tmp_path / "in"))
     settings: dict[str, Any] = {
-        "on": "id", "label": "truth", "times": ("asked", "seen"), "within": "1 hour",
+        "on": "id",
+        "label": "truth",
+        "times": ("asked", "seen"),
+        "within": "1 hour",
         "checkpoint": tmp_path / "c",
-    }  # fmt: skip
+    }
     with pytest.raises(ParameterError, match="labels is no stream"):
         og.live_quality(store, stream, spark.range(3), tmp_path / "out", **settings)
     with pytest.raises(ColumnNotFoundError, match="labels has no column 'seen'"):

@@ -139,9 +139,13 @@ def crawl(batch: Any) -> Any:
 
 
 def run_slow(path: Path, saved: Path, out: Path, seconds: str) -> subprocess.Popen[str]:
-    return subprocess.Popen([sys.executable, "-c", SLOW, str(path), str(saved), str(out)], text=True,
-                            stdout=subprocess.PIPE, cwd=Path(__file__).parent,
-                            env={**os.environ, "CRAWL": seconds})  # fmt: skip
+    return subprocess.Popen(
+        [sys.executable, "-c", SLOW, str(path), str(saved), str(out)],
+        text=True,
+        stdout=subprocess.PIPE,
+        cwd=Path(__file__).parent,
+        env={**os.environ, "CRAWL": seconds},
+    )
 
 
 def test_a_killed_run_goes_on(model: Any, tmp_path: Path) -> None:

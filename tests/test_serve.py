@@ -182,27 +182,44 @@ WRONG: dict[str, tuple[str, dict[str, Any], int, str]] = {
     "no rows": ("/predict", {"json": {"row": []}}, 422, 'object with "rows"'),
     "no object": ("/predict", {"json": {"rows": [1]}}, 422, "Row 0 is no object"),
     "columns": ("/predict", {"json": {"rows": [{"age": "x"}]}}, 422, "place is missing; age is not a number"),
-    "a bad row": ("/predict", {"json": {"rows": [{"age": 1, "place": "sea"}, {"age": None, "place": "sea"}]}},
-                  422, "Row 1 cannot be scored: .*NaN"),
+    "a bad row": (
+        "/predict",
+        {"json": {"rows": [{"age": 1, "place": "sea"}, {"age": None, "place": "sea"}]}},
+        422,
+        "Row 1 cannot be scored: .*NaN",
+    ),
     "no arrow": ("/predict", {"content": b"x", "headers": {"content-type": ARROW}}, 422, "Arrow IPC stream"),
     "no form": ("/invocations", {"json": {"rows": []}}, 422, "exactly one of dataframe_split"),
     "media type": ("/invocations", {"content": b"x", "headers": {"content-type": "image/png"}}, 415, "csv"),
     "no inputs": ("/v2/models/late/infer", {"json": {"inputs": []}}, 422, "a list of tensors"),
-    "mixed values": ("/v2/models/late/infer",
-                     {"json": {"inputs": [
-                         {"name": "age", "shape": [1], "datatype": "FP64", "data": [[], 1.0]}]}},
-                     422, "mixes both"),
-    "a shape": ("/v2/models/late/infer",
-                {"json": {"inputs": [{"name": "age", "shape": [2], "datatype": "FP64", "data": [1]}]}},
-                422, "has 1 values"),
+    "mixed values": (
+        "/v2/models/late/infer",
+        {"json": {"inputs": [{"name": "age", "shape": [1], "datatype": "FP64", "data": [[], 1.0]}]}},
+        422,
+        "mixes both",
+    ),
+    "a shape": (
+        "/v2/models/late/infer",
+        {"json": {"inputs": [{"name": "age", "shape": [2], "datatype": "FP64", "data": [1]}]}},
+        422,
+        "has 1 values",
+    ),
     "no model": ("/models/none/predict", {"json": {"rows": []}}, 404, "no model 'none'"),
     "no page": ("/nothing", {"json": {}}, 404, "nothing at /nothing"),
     "a large body": ("/predict", {"content": b" " * 1_100_000}, 413, "larger than 1000000 bytes"),
-    "a deadline": ("/predict", {"json": {"rows": []}, "headers": {"x-request-timeout-ms": "0.0001"}},
-                   504, "deadline"),
-    "no deadline": ("/predict", {"json": {"rows": []}, "headers": {"x-request-timeout-ms": "soon"}},
-                    400, "'soon'"),
-}  # fmt: skip
+    "a deadline": (
+        "/predict",
+        {"json": {"rows": []}, "headers": {"x-request-timeout-ms": "0.0001"}},
+        504,
+        "deadline",
+    ),
+    "no deadline": (
+        "/predict",
+        {"json": {"rows": []}, "headers": {"x-request-timeout-ms": "soon"}},
+        400,
+        "'soon'",
+    ),
+}
 
 
 @pytest.mark.parametrize("case", WRONG)
@@ -254,8 +271,14 @@ def test_past_capacity_the_answer_is_429(saved: Path) -> None:
     assert ask(app, [{"rows": questions(4)}])[0].status_code == 200
 
 
-cells = st.one_of(st.none(), st.floats(allow_nan=False, allow_infinity=False, width=32), st.text(max_size=3),
-                  st.booleans(), st.integers(-5, 5), st.lists(st.integers(), max_size=2))  # fmt: skip
+cells = st.one_of(
+    st.none(),
+    st.floats(allow_nan=False, allow_infinity=False, width=32),
+    st.text(max_size=3),
+    st.booleans(),
+    st.integers(-5, 5),
+    st.lists(st.integers(), max_size=2),
+)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -439,10 +462,28 @@ def test_pages(address: str) -> None:
 def test_token_and_tls(saved: Path, tmp_path: Path) -> None:
     (tmp_path / "token").write_text("secret\n")
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost",
-         "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "key.pem", "-out", "cert.pem"],
-        cwd=tmp_path, check=True, capture_output=True,
-    )  # fmt: skip
+        [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-days",
+            "1",
+            "-subj",
+            "/CN=localhost",
+            "-addext",
+            "subjectAltName=IP:127.0.0.1",
+            "-keyout",
+            "key.pem",
+            "-out",
+            "cert.pem",
+        ],
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+    )
     words = [
         "--token-file",
         f"{tmp_path}/token",
@@ -491,9 +532,11 @@ def test_a_server_that_is_stopped_finishes_what_it_accepted(tmp_path: Path) -> N
     subprocess.run([sys.executable, "-c", SLOW, "save", str(tmp_path / "slow")], check=True, cwd=here)
     process = subprocess.Popen(
         [sys.executable, "-c", SLOW, "serve", str(tmp_path / "slow"), str(port)],
-        stdout=subprocess.PIPE, text=True, cwd=here,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=here,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
-    )  # fmt: skip
+    )
     wait_for(lambda: listening(port), 60)
     answers = []
     ask_once = lambda: answers.append(  # noqa: E731

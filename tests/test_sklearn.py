@@ -120,7 +120,7 @@ PAIRS = [
         sklearn.linear_model.LogisticRegression(C=0.1, l1_ratio=0.5, solver="saga", **tight),
         LABELS,
     ),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("weight", [None, WEIGHT], ids=["even", "weighted"])

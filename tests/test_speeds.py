@@ -41,10 +41,12 @@ class Flights:
 
     def as_json(self) -> list[dict[str, Any]]:
         return [
-            {name: value.isoformat() if isinstance(value, datetime.date) else _null(value)
-             for name, value in row.items()}
+            {
+                name: value.isoformat() if isinstance(value, datetime.date) else _null(value)
+                for name, value in row.items()
+            }
             for row in self.rows.to_pylist()
-        ]  # fmt: skip
+        ]
 
 
 def _null(value: Any) -> Any:
@@ -98,9 +100,13 @@ def test_stream_on_spark(flights: Flights, spark: Any, tmp_path: Path) -> None:
     schema = spark.read.parquet(str(tmp_path / "in")).schema
     rows = spark.readStream.schema(schema).parquet(str(tmp_path / "in"))
     og.score_stream(
-        flights.model_path, rows, tmp_path / "out", checkpoint=tmp_path / "notes", probabilities=True,
+        flights.model_path,
+        rows,
+        tmp_path / "out",
+        checkpoint=tmp_path / "notes",
+        probabilities=True,
         trigger={"availableNow": True},
-    ).awaitTermination()  # fmt: skip
+    ).awaitTermination()
     found = og.read(str(tmp_path / "out")).to_arrow().sort_by("place")
     same(flights, np.column_stack([found["probability_False"], found["probability_True"]]))
 
@@ -125,9 +131,11 @@ def test_arrow(flights: Flights, address: str) -> None:
     with pa.ipc.new_stream(sink, flights.rows.schema) as stream:
         stream.write_table(flights.rows)
     answer = httpx.post(
-        f"{address}/predict", content=sink.getvalue().to_pybytes(), timeout=60,
+        f"{address}/predict",
+        content=sink.getvalue().to_pybytes(),
+        timeout=60,
         headers={"content-type": ARROW, "x-probabilities": "1"},
-    )  # fmt: skip
+    )
     found = pa.ipc.open_stream(answer.content).read_all()
     same(flights, np.column_stack([found["probability_False"], found["probability_True"]]))
 

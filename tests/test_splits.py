@@ -25,9 +25,16 @@ from outgrow.job.run import run_job
 NOON = datetime.datetime(2026, 3, 1, 12, 0, 0)
 MOMENTS = [NOON + datetime.timedelta(hours=h) for h in (-30, -13, -12, -1, 0, 1, 12, 500)]
 TIMES = [
-    pa.date32(), pa.date64(), pa.timestamp("s"), pa.timestamp("ms"), pa.timestamp("us"), pa.timestamp("ns"),
-    pa.timestamp("us", "UTC"), pa.timestamp("us", "America/New_York"), pa.timestamp("ms", "+05:30"),
-]  # fmt: skip
+    pa.date32(),
+    pa.date64(),
+    pa.timestamp("s"),
+    pa.timestamp("ms"),
+    pa.timestamp("us"),
+    pa.timestamp("ns"),
+    pa.timestamp("us", "UTC"),
+    pa.timestamp("us", "America/New_York"),
+    pa.timestamp("ms", "+05:30"),
+]
 FORMS = {
     "text": str,
     "datetime": lambda at: at,
@@ -103,14 +110,26 @@ def test_text_is_compared_as_text(kind: pa.DataType) -> None:
 @pytest.mark.parametrize(
     ("kind", "at"),
     [
-        (pa.timestamp("us"), None), (pa.timestamp("us"), 3), (pa.timestamp("us"), "soon"), (pa.date32(), ""),
-        (pa.timestamp("us"), datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)), (pa.date32(), True),
-        (pa.timestamp("us"), np.datetime64("NaT")), (pa.timestamp("us"), pd.NaT), (pa.timestamp("us"), []),
-        (pa.timestamp("ns"), "9999-12-31"), (pa.int64(), "3"), (pa.int64(), float("nan")), (pa.int64(), None),
-        (pa.int64(), 2**70), (pa.float64(), NOON), (pa.string(), NOON), (pa.string(), 3),
+        (pa.timestamp("us"), None),
+        (pa.timestamp("us"), 3),
+        (pa.timestamp("us"), "soon"),
+        (pa.date32(), ""),
+        (pa.timestamp("us"), datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)),
+        (pa.date32(), True),
+        (pa.timestamp("us"), np.datetime64("NaT")),
+        (pa.timestamp("us"), pd.NaT),
+        (pa.timestamp("us"), []),
+        (pa.timestamp("ns"), "9999-12-31"),
+        (pa.int64(), "3"),
+        (pa.int64(), float("nan")),
+        (pa.int64(), None),
+        (pa.int64(), 2**70),
+        (pa.float64(), NOON),
+        (pa.string(), NOON),
+        (pa.string(), 3),
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_a_moment_of_another_kind_is_refused(kind: pa.DataType, at: Any) -> None:
     rows = og.dataset(pa.table({"t": pa.array([None], kind)}))
     with pytest.raises(errors.ParameterError, match="at="):
@@ -139,9 +158,14 @@ def job(tmp_path: Path, split: dict[str, Any], drop: list[str], model: str, **mo
     shop = pa.array([f"s{i % 7}" for i in range(n)])
     pq.write_table(pa.table({"day": days, "shop": shop, "x": x, "late": late}), tmp_path / "rows.parquet")
     text = {
-        "name": "t", "data": {"path": "rows.parquet", "drop": drop}, "target": "late", "split": split,
-        "model": model, "output": str(tmp_path / "out"), **more,
-    }  # fmt: skip
+        "name": "t",
+        "data": {"path": "rows.parquet", "drop": drop},
+        "target": "late",
+        "split": split,
+        "model": model,
+        "output": str(tmp_path / "out"),
+        **more,
+    }
     (tmp_path / "job.yaml").write_text(yaml.safe_dump(text))
     return load_job(tmp_path / "job.yaml")
 
@@ -167,7 +191,12 @@ def test_a_job_learns_nothing_of_the_columns_of_its_split(
 
 def test_a_job_may_learn_from_the_column_of_its_split(tmp_path: Path) -> None:
     split = {"by": "shop", "test": 0.3, "feature": True}
-    loaded = job(tmp_path, split, ["day"], "LogisticRegression", steps=[{"OneHotEncoder": {"columns": "shop",
-                 "handle_unknown": "ignore"}}])  # fmt: skip
+    loaded = job(
+        tmp_path,
+        split,
+        ["day"],
+        "LogisticRegression",
+        steps=[{"OneHotEncoder": {"columns": "shop", "handle_unknown": "ignore"}}],
+    )
     run_job(loaded, Local())
     assert list(og.load(tmp_path / "out" / "model").columns_) == ["shop", "x"]

@@ -141,7 +141,7 @@ LAWS: dict[type[State], tuple[Callable[[np.ndarray], Any], Callable[[Any], Any]]
         lambda r: FrequentValues.of(pa.array(np.floor(r[:, 0]).astype(int))),
         lambda s: _flat([count for _, count in s.top(5)]),
     ),
-}  # fmt: skip
+}
 
 
 def _only_small(rows: np.ndarray) -> np.ndarray:

@@ -97,10 +97,30 @@ def check(app: Any, model: str, path: str, **given: Any) -> httpx.Response:
 # ---- broken grammars ---------------------------------------------------------------------------------------
 
 odd = st.one_of(
-    st.none(), st.booleans(), st.integers(-(2**70), 2**70), st.floats(), st.text(max_size=4),
-    st.sampled_from([1e400, -0.0, 2**53 + 1, "9999-12-31T23:59:59-14:00", "2024-13-45", "\x00", "2024-01-01",
-                     "0001-01-01T00:00:00+14:00", [], {}, [1.0], [1.0, 2.0, 3.0], [None] * 3, "sea"]),
-)  # fmt: skip
+    st.none(),
+    st.booleans(),
+    st.integers(-(2**70), 2**70),
+    st.floats(),
+    st.text(max_size=4),
+    st.sampled_from(
+        [
+            1e400,
+            -0.0,
+            2**53 + 1,
+            "9999-12-31T23:59:59-14:00",
+            "2024-13-45",
+            "\x00",
+            "2024-01-01",
+            "0001-01-01T00:00:00+14:00",
+            [],
+            {},
+            [1.0],
+            [1.0, 2.0, 3.0],
+            [None] * 3,
+            "sea",
+        ]
+    ),
+)
 rows = st.lists(
     st.dictionaries(st.sampled_from(["age", "place", "v", "x", "when", "price"]), odd), max_size=3
 )
@@ -171,10 +191,14 @@ def test_broken_tensors_behind_json(app: Any, data: st.DataObject, sizes: list[A
     text = struct.pack("<I", 3) + b"sea"
     binary = data.draw(mangled(struct.pack("<d", 1.0) + text))
     inputs = [
-        {"name": name, "shape": [data.draw(st.sampled_from([1, 0, 2, 2**62]))], "datatype": kind,
-         "parameters": {"binary_data_size": data.draw(st.sampled_from([size, good]))}}
+        {
+            "name": name,
+            "shape": [data.draw(st.sampled_from([1, 0, 2, 2**62]))],
+            "datatype": kind,
+            "parameters": {"binary_data_size": data.draw(st.sampled_from([size, good]))},
+        }
         for name, kind, size, good in (("age", "FP64", sizes[0], 8), ("place", "BYTES", sizes[1], 7))
-    ]  # fmt: skip
+    ]
     head = json.dumps({"inputs": inputs, "parameters": {"binary_data_output": True}}).encode()
     length = data.draw(
         st.sampled_from([str(len(head)), "0", "-1", "9" * 5000, "\u00b2", "1e2", str(len(head) + 2)])
@@ -187,8 +211,13 @@ def test_broken_tensors_behind_json(app: Any, data: st.DataObject, sizes: list[A
 @given(data=st.data())
 def test_broken_csv(app: Any, data: st.DataObject) -> None:
     good = b'age,place\n3.0,sea\n4.0,"sea"\n,\n'
-    check(app, "words", "/models/words/invocations", content=data.draw(mangled(good)),
-          headers={"content-type": "text/csv"})  # fmt: skip
+    check(
+        app,
+        "words",
+        "/models/words/invocations",
+        content=data.draw(mangled(good)),
+        headers={"content-type": "text/csv"},
+    )
 
 
 def stream(batch: pa.RecordBatch, compression: str | None = None) -> bytes:
@@ -231,24 +260,51 @@ def rows_of_nothing() -> bytes:
 
 
 LARGE: dict[str, tuple[str, dict[str, Any], str]] = {
-    "words that are repeated": ("predict", {"headers": ARROW, "content": stream(pa.record_batch({
-        "age": np.zeros(90_000), "place": pa.DictionaryArray.from_arrays(
-            pa.array(np.zeros(90_000, "i4")), pa.array(["x" * 60_000]))}), "zstd")}, "bytes; at most"),
+    "words that are repeated": (
+        "predict",
+        {
+            "headers": ARROW,
+            "content": stream(
+                pa.record_batch(
+                    {
+                        "age": np.zeros(90_000),
+                        "place": pa.DictionaryArray.from_arrays(
+                            pa.array(np.zeros(90_000, "i4")), pa.array(["x" * 60_000])
+                        ),
+                    }
+                ),
+                "zstd",
+            ),
+        },
+        "bytes; at most",
+    ),
     "rows of nothing": ("predict", {"headers": ARROW, "content": rows_of_nothing()}, "bytes; at most"),
-    "columns": ("invocations", {"headers": {"content-type": "text/csv"}, "content": many_names(100_000)},
-                "100000 columns"),
-    "few columns too many": ("invocations", {"headers": {"content-type": "text/csv"},
-                                             "content": many_names(1_003)}, "1003 columns"),
-    "names not used": ("predict", {"json": {"rows": [dict.fromkeys(map(str, range(50_000)), 1)]}},
-                       "age is missing"),
+    "columns": (
+        "invocations",
+        {"headers": {"content-type": "text/csv"}, "content": many_names(100_000)},
+        "100000 columns",
+    ),
+    "few columns too many": (
+        "invocations",
+        {"headers": {"content-type": "text/csv"}, "content": many_names(1_003)},
+        "1003 columns",
+    ),
+    "names not used": (
+        "predict",
+        {"json": {"rows": [dict.fromkeys(map(str, range(50_000)), 1)]}},
+        "age is missing",
+    ),
     "a long name": ("predict", {"json": {"rows": [{"n" * 300_000: 1}]}}, "age is missing"),
     "many bad rows": ("predict", {"json": {"rows": [{"age": None, "place": "sea"}] * 20_000}}, "Row 0"),
     "many rows of other columns": ("predict", {"json": {"rows": [{}] * 100_000}}, "age is missing"),
     "a long word": ("predict", {"json": {"rows": [{"age": "x" * 200_000, "place": "sea"}]}}, "not a number"),
     "depth": ("predict", {"content": b'{"rows":' + b"[" * 100_000}, "not JSON"),
-    "depth of objects": ("invocations", {"content": b'{"inputs":' * 50_000, "headers": {
-        "content-type": "application/json"}}, "not JSON"),
-}  # fmt: skip
+    "depth of objects": (
+        "invocations",
+        {"content": b'{"inputs":' * 50_000, "headers": {"content-type": "application/json"}},
+        "not JSON",
+    ),
+}
 
 
 @pytest.mark.parametrize("case", LARGE)
@@ -340,8 +396,15 @@ def test_names_of_unknown_models_are_no_labels(app: Any) -> None:
         async def send(_: dict[str, Any]) -> None:
             pass
 
-        scope = {"type": "http", "method": "POST", "path": "/models/left/predict", "headers": [],
-                 "raw_path": b"", "query_string": b"", "root_path": ""}  # fmt: skip
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "path": "/models/left/predict",
+            "headers": [],
+            "raw_path": b"",
+            "query_string": b"",
+            "root_path": "",
+        }
         await app(scope, receive, send)
 
     asyncio.run(gone())
@@ -406,8 +469,10 @@ def test_models_that_are_put_out_answer_who_waits(folder: Path) -> None:
     app = application(Settings(folder=str(folder), loaded=1, max_queue=10**6))
     requests: list[tuple[str, dict[str, Any]]] = [
         (f"/models/{name}/predict", {"json": {"rows": [GOOD[name]] * count}})
-        for count in (1, 1000) for name in GOOD for _ in range(4)
-    ]  # fmt: skip
+        for count in (1, 1000)
+        for name in GOOD
+        for _ in range(4)
+    ]
     assert {answer.status_code for answer in ask(app, *requests)} == {200}
 
 
@@ -529,12 +594,19 @@ def test_slow_clients_are_cut(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ({"max_body": "-5"}, "max_body=-5"), ({"max_body": "0"}, "max_body=0"), ({"max_body": "inf"}, "size"),
-        ({"timeout": "0"}, "timeout=0"), ({"timeout": "-1s"}, "no time"), ({"max_wait": "2m"}, "max_wait"),
-        ({"workers": -1}, "workers"), ({"max_queue": 0}, "max_queue"), ({"cached_rows": -1}, "cached_rows"),
-        ({"log_fraction": 1.5}, "log_fraction"), ({"log_fraction": math.nan}, "log_fraction"),
+        ({"max_body": "-5"}, "max_body=-5"),
+        ({"max_body": "0"}, "max_body=0"),
+        ({"max_body": "inf"}, "size"),
+        ({"timeout": "0"}, "timeout=0"),
+        ({"timeout": "-1s"}, "no time"),
+        ({"max_wait": "2m"}, "max_wait"),
+        ({"workers": -1}, "workers"),
+        ({"max_queue": 0}, "max_queue"),
+        ({"cached_rows": -1}, "cached_rows"),
+        ({"log_fraction": 1.5}, "log_fraction"),
+        ({"log_fraction": math.nan}, "log_fraction"),
     ],
-)  # fmt: skip
+)
 def test_settings_that_cannot_be(words: dict[str, Any], said: str) -> None:
     given = {"max_wait": "2ms", "max_body": "1MiB", "timeout": "1m", **words}
     with pytest.raises(og.errors.ParameterError, match=said):

@@ -121,8 +121,10 @@ def test_files_that_cannot_be_read_are_set_apart(tmp_path: Path, store: og.Model
     (tmp_path / "in" / "h.CSV").write_text(rows)
     assert stream.run_available() == 100
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
-        "input=005.parquet", "input=c.csv", "input=h.CSV"
-    ]  # fmt: skip
+        "input=005.parquet",
+        "input=c.csv",
+        "input=h.CSV",
+    ]
 
 
 def test_files_come_and_go_while_the_stream_looks(tmp_path: Path, store: og.ModelStore) -> None:
@@ -165,9 +167,14 @@ def test_files_of_a_folder_on_spark(spark: Any, tmp_path: Path, store: og.ModelS
 
     def run() -> None:
         query = score_files(
-            store, str(tmp_path / "in [1]"), tmp_path / "out", og.Spark(spark), errors=tmp_path / "bad",
-            checkpoint=tmp_path / "checkpoint", trigger={"availableNow": True},
-        )  # fmt: skip
+            store,
+            str(tmp_path / "in [1]"),
+            tmp_path / "out",
+            og.Spark(spark),
+            errors=tmp_path / "bad",
+            checkpoint=tmp_path / "checkpoint",
+            trigger={"availableNow": True},
+        )
         assert query.awaitTermination(120)
 
     run()
@@ -188,8 +195,9 @@ def test_misuse_of_streams(tmp_path: Path, store: og.ModelStore) -> None:
 
 def run_killed(command: list[str], condition: Any) -> None:
     """Start a command, and kill it and its children when the condition holds."""
-    process = subprocess.Popen(command, cwd=HERE, start_new_session=True, stdout=subprocess.DEVNULL,
-                               stderr=subprocess.DEVNULL)  # fmt: skip
+    process = subprocess.Popen(
+        command, cwd=HERE, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     try:
         wait_for(condition, 90)
     finally:
@@ -222,9 +230,13 @@ def test_a_spark_stream_takes_a_new_version_up(spark: Any, tmp_path: Path, store
     put(tmp_path / "in", 0)
     rows = spark.readStream.schema("id bigint, age double, place string").parquet(str(tmp_path / "in"))
     query = og.score_stream(
-        store, rows, tmp_path / "out", checkpoint=tmp_path / "checkpoint", keep=["id"],
+        store,
+        rows,
+        tmp_path / "out",
+        checkpoint=tmp_path / "checkpoint",
+        keep=["id"],
         trigger={"processingTime": "200 milliseconds"},
-    )  # fmt: skip
+    )
     try:
         wait_for(lambda: list((tmp_path / "out").glob("batch_id=*")), 60)
         store.promote(2)

@@ -14,19 +14,27 @@ from outgrow.ml.catalogue import ESTIMATORS, MADE_OF_OTHERS
 
 ROOT = Path(og.__file__).parent
 FLOORS = {
-    "errors": -1, "_optional": 0, "_process": 0, "_scratch": 0,
+    "errors": -1,
+    "_optional": 0,
+    "_process": 0,
+    "_scratch": 0,
     "storage": 0,
-    "artifact": 1, "data": 1, "stats": 1,
+    "artifact": 1,
+    "data": 1,
+    "stats": 1,
     "engine": 2,
-    "ml": 3, "page": 3,
-    "groups": 4, "tuning": 4,
+    "ml": 3,
+    "page": 3,
+    "groups": 4,
+    "tuning": 4,
     "serve": 5,
     "track": 6,
     "job": 7,
     "testing": 8,
-    "cli": 9, "__init__": 9,
+    "cli": 9,
+    "__init__": 9,
     "__main__": 10,
-}  # fmt: skip
+}
 HOMES = {
     "pyspark": "engine/spark",
     "xgboost": "ml/trees",

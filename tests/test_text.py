@@ -118,8 +118,10 @@ def test_words_for_what_is_missing(tmp_path: Path) -> None:
     text = "country,x,only\nNA,NA,NA\nnull,1,\n-,null,\n"
     found = read(tmp_path / "rows.csv", text)
     assert found.to_pydict() == {
-        "country": ["NA", "null", "-"], "x": [None, 1, None], "only": ["NA", None, None]
-    }  # fmt: skip
+        "country": ["NA", "null", "-"],
+        "x": [None, 1, None],
+        "only": ["NA", None, None],
+    }
     found = read(tmp_path / "rows.csv", text, na_values=["-", "NA"])
     assert found["country"].to_pylist() == [None, "null", None]
     assert found["only"].null_count == 3

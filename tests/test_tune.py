@@ -75,11 +75,13 @@ def test_values_lie_in_their_range(low: float, span: float, log: bool, seed: int
 
 
 def test_a_condition_chooses_only_beside_its_value() -> None:
-    space = Space({
-        "depth": {"low": 1, "high": 5, "when": {"kind": ["tree"]}},  # named before what it depends on
-        "kind": ["tree", "line"],
-        "C": {"low": 0.1, "high": 1.0, "when": {"kind": "line"}},
-    })  # fmt: skip
+    space = Space(
+        {
+            "depth": {"low": 1, "high": 5, "when": {"kind": ["tree"]}},  # named before what it depends on
+            "kind": ["tree", "line"],
+            "C": {"low": 0.1, "high": 1.0, "when": {"kind": "line"}},
+        }
+    )
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
     seen = [space.suggest(study.ask()) for _ in range(30)]
     assert {tuple(sorted(chosen)) for chosen in seen} == {("depth", "kind"), ("C", "kind")}
@@ -135,16 +137,26 @@ def test_pipelines_on_every_engine(engine: EngineCase) -> None:
     steps = [og.StandardScaler(columns=["age"]), og.OneHotEncoder(columns=["place"]), og.LogisticRegression()]
     rows = engine.open(people())
     found = og.tune(
-        og.Pipeline(steps), rows, "late", space={"logisticregression__C": CS["C"]}, metric="roc_auc",
-        validation=og.TimeFolds("day", folds=2), sampler="random", seed=0, trials=3, workers=1,
-    )  # fmt: skip
+        og.Pipeline(steps),
+        rows,
+        "late",
+        space={"logisticregression__C": CS["C"]},
+        metric="roc_auc",
+        validation=og.TimeFolds("day", folds=2),
+        sampler="random",
+        seed=0,
+        trials=3,
+        workers=1,
+    )
     expected = [
         og.cross_validate(
             og.Pipeline(steps).set_params(logisticregression__C=row["logisticregression__C"]),
-            people(), "late", cv=og.TimeFolds("day", folds=2),
+            people(),
+            "late",
+            cv=og.TimeFolds("day", folds=2),
         ).mean()["roc_auc"]
         for row in found.trials.to_pylist()
-    ]  # fmt: skip
+    ]
     assert found.trials["roc_auc"].to_pylist() == pytest.approx(expected, rel=1e-9)
     assert found.best_value == max(found.trials["roc_auc"].to_pylist())
     assert "day" not in found.best_estimator.columns_
@@ -157,8 +169,16 @@ def test_estimators_of_scikit_learn_by_column_names() -> None:
         make_column_transformer((StandardScaler(), ["age"]), (OneHotEncoder(), ["place"])),
         LogisticRegression(),
     )
-    found = og.tune(model, frame, "late", space={"logisticregression__C": [0.01, 1.0]}, sampler="grid",
-                    metric=["roc_auc", "log_loss"], validation=og.KFold(3), workers=1)  # fmt: skip
+    found = og.tune(
+        model,
+        frame,
+        "late",
+        space={"logisticregression__C": [0.01, 1.0]},
+        sampler="grid",
+        metric=["roc_auc", "log_loss"],
+        validation=og.KFold(3),
+        workers=1,
+    )
     assert sorted(found.trials["logisticregression__C"].to_pylist()) == [0.01, 1.0]
     assert all(0.6 < value < 1 for value in found.trials["roc_auc"].to_pylist())
     assert isinstance(found.best_estimator.predict(frame.drop(columns="late")), np.ndarray)
@@ -221,10 +241,14 @@ def test_one_trial_at_a_time_over_the_engine(engine: EngineCase) -> None:
         og.LogisticRegression(), rows, "late", space={"C": [0.01, 1.0]}, sampler="grid", within="engine"
     )
     expected = [
-        og.cross_validate(og.LogisticRegression(C=row["C"]), people().drop_columns(["place", "day"]), "late",
-                          cv=og.Holdout()).mean()["log_loss"]
+        og.cross_validate(
+            og.LogisticRegression(C=row["C"]),
+            people().drop_columns(["place", "day"]),
+            "late",
+            cv=og.Holdout(),
+        ).mean()["log_loss"]
         for row in found.trials.to_pylist()
-    ]  # fmt: skip
+    ]
     assert found.trials["log_loss"].to_pylist() == pytest.approx(expected, rel=1e-9)
 
 
@@ -325,8 +349,9 @@ def test_deadline_and_memory_of_a_trial() -> None:
             time.sleep(60)
         return float(np.ones(parameters["x"] * 50_000_000).sum())
 
-    found = og.tune(greedy, space={"x": [0, 1, 20]}, sampler="grid", metric="loss", workers=1, deadline=5.0,
-                    memory="2GiB")  # fmt: skip
+    found = og.tune(
+        greedy, space={"x": [0, 1, 20]}, sampler="grid", metric="loss", workers=1, deadline=5.0, memory="2GiB"
+    )
     said = {row["x"]: row["error"] for row in found.trials.to_pylist()}
     assert said[0] is None
     assert said[1] == "The trial took longer than its deadline of 5 s."
@@ -368,8 +393,17 @@ def test_boosting_is_pruned_between_its_rounds() -> None:
         "learning_rate": {"low": 1e-3, "high": 1.0, "log": True},
         "max_bins": [8, 16, 32, 64],
     }
-    found = og.tune(og.GradientBoostingClassifier(), X, y, space=space, pruner="asha", trials=20, seed=0,
-                    workers=1, refit=False)  # fmt: skip
+    found = og.tune(
+        og.GradientBoostingClassifier(),
+        X,
+        y,
+        space=space,
+        pruner="asha",
+        trials=20,
+        seed=0,
+        workers=1,
+        refit=False,
+    )
     assert {"complete", "pruned"} == set(found.trials["state"].to_pylist())
     for trial in found.study.get_trials():
         steps = set(trial.intermediate_values)
@@ -485,14 +519,20 @@ def test_a_storage_url_of_optuna(tmp_path: Path) -> None:
 def job_file(tmp_path: Path, **tune: Any) -> Path:
     pq.write_table(people(2000), tmp_path / "people.parquet")
     job = {
-        "name": "people", "data": {"path": "people.parquet", "drop": ["day"]}, "target": "late",
+        "name": "people",
+        "data": {"path": "people.parquet", "drop": ["day"]},
+        "target": "late",
         "steps": [{"StandardScaler": {"columns": ["age"]}}, {"OneHotEncoder": {"columns": "categorical"}}],
-        "model": "LogisticRegression", "output": str(tmp_path / "out"),
+        "model": "LogisticRegression",
+        "output": str(tmp_path / "out"),
         "tune": {
             "space": {"model.C": CS["C"], "steps.OneHotEncoder.max_categories": [2, 3]},
-            "metric": "roc_auc", "trials": 10, "workers": 1, **tune,
+            "metric": "roc_auc",
+            "trials": 10,
+            "workers": 1,
+            **tune,
         },
-    }  # fmt: skip
+    }
     path = tmp_path / "job.yaml"
     path.write_text(yaml.safe_dump(job))
     return path
@@ -512,8 +552,12 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "best settings" in said.out
     assert str(best) in said.out
     assert sorted(each.name for each in best.glob("[!.]*")) == [
-        "best.yaml", "found.json", "model", "report.html", "trials.parquet",
-    ]  # fmt: skip
+        "best.yaml",
+        "found.json",
+        "model",
+        "report.html",
+        "trials.parquet",
+    ]
     found = json.loads((best / "found.json").read_text())
     assert found["test"]["roc_auc"] == pytest.approx(
         og.load(best / "model").evaluate(*_test_rows(tmp_path))["roc_auc"], rel=1e-12
@@ -569,7 +613,11 @@ def test_pandas_stays_as_it_was() -> None:
     frame = people().to_pandas()
     before = frame.copy()
     og.tune(
-        og.GradientBoostingClassifier(n_estimators=3), frame, "late", space={"max_depth": [2, 3]},
-        sampler="grid", workers=1,
-    )  # fmt: skip
+        og.GradientBoostingClassifier(n_estimators=3),
+        frame,
+        "late",
+        space={"max_depth": [2, 3]},
+        sampler="grid",
+        workers=1,
+    )
     pd.testing.assert_frame_equal(frame, before)

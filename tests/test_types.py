@@ -51,8 +51,19 @@ def encoded_runs(values: list[Any], kind: pa.DataType) -> pa.Array:
 
 
 NUMBERS = {
-    **{str(kind): column([1, 2, 3], kind) for kind in (
-        pa.int8(), pa.int16(), pa.int32(), pa.int64(), pa.uint8(), pa.uint16(), pa.uint32(), pa.uint64())},
+    **{
+        str(kind): column([1, 2, 3], kind)
+        for kind in (
+            pa.int8(),
+            pa.int16(),
+            pa.int32(),
+            pa.int64(),
+            pa.uint8(),
+            pa.uint16(),
+            pa.uint32(),
+            pa.uint64(),
+        )
+    },
     **{str(kind): column([0.5, 1.0, 2.0], kind) for kind in (pa.float32(), pa.float64())},
     "float16": pa.array(np.array([0.5, 1.0, 2.0] * 8, np.float16)),
     "bool": column([True, False], pa.bool_()),
@@ -67,13 +78,15 @@ NUMBERS = {
     "decimal64": column(TENTHS, pa.decimal64(12, 2)),
     "decimal256": column(TENTHS, pa.decimal256(60, 2)),
     "runs of int64": encoded_runs([1, 2, 3], pa.int64()),
-}  # fmt: skip
+}
 CATEGORIES = {
     **{str(kind): column(WORDS, kind) for kind in (pa.string(), pa.large_string(), pa.string_view())},
     "missing string": column(WORDS, pa.string(), missing=True),
-    **{f"{kind} by {index}": coded(WORDS, kind, index)
-       for kind in (pa.string(), pa.large_string(), pa.string_view())
-       for index in (pa.int8(), pa.int64(), pa.uint8(), pa.uint32(), pa.uint64())},
+    **{
+        f"{kind} by {index}": coded(WORDS, kind, index)
+        for kind in (pa.string(), pa.large_string(), pa.string_view())
+        for index in (pa.int8(), pa.int64(), pa.uint8(), pa.uint32(), pa.uint64())
+    },
     "missing string by uint8": coded(WORDS, pa.string(), pa.uint8(), missing=True),
     "null among words": pa.DictionaryArray.from_arrays(column([0, 1, 2], pa.int32()), ["a", None, "c"]),
     "word twice": pa.DictionaryArray.from_arrays(column([0, 1, 2], pa.int32()), ["a", "b", "a"]),
@@ -83,19 +96,31 @@ CATEGORIES = {
     "missing int64 by int8": coded(WHOLE, pa.int64(), pa.int8(), missing=True),
     "double by int8": coded([0.5, 1.0, 2.0], pa.float64(), pa.int8()),
     "bool by int8": coded([True, False], pa.bool_(), pa.int8()),
-}  # fmt: skip
+}
 OTHERS = {
-    **{str(kind): column(MOMENTS, kind) for kind in (
-        pa.timestamp("s"), pa.timestamp("ms"), pa.timestamp("us"), pa.timestamp("ns"),
-        pa.timestamp("us", "Europe/Berlin"), pa.date32(), pa.date64())},
+    **{
+        str(kind): column(MOMENTS, kind)
+        for kind in (
+            pa.timestamp("s"),
+            pa.timestamp("ms"),
+            pa.timestamp("us"),
+            pa.timestamp("ns"),
+            pa.timestamp("us", "Europe/Berlin"),
+            pa.date32(),
+            pa.date64(),
+        )
+    },
     "past year 9999": pa.array([10**12, 0, 5] * 8, pa.timestamp("s")),
     "past 64 bits of us": pa.array([2**60, 0, 5] * 8, pa.timestamp("s")),
     "date by int8": coded([value.date() for value in MOMENTS], pa.date32(), pa.int8()),
     "decimal by int8": coded(TENTHS, pa.decimal128(9, 2), pa.int8()),
-    "time32": column(TIMES, pa.time32("s")), "time64": column(TIMES, pa.time64("us")),
+    "time32": column(TIMES, pa.time32("s")),
+    "time64": column(TIMES, pa.time64("us")),
     "duration": column([dt.timedelta(1), dt.timedelta(2)], pa.duration("us")),
-    **{str(kind): column([b"a", b"\xff"], kind) for kind in (
-        pa.binary(), pa.large_binary(), pa.binary_view(), pa.dictionary(pa.int8(), pa.binary()))},
+    **{
+        str(kind): column([b"a", b"\xff"], kind)
+        for kind in (pa.binary(), pa.large_binary(), pa.binary_view(), pa.dictionary(pa.int8(), pa.binary()))
+    },
     "fixed binary": column([b"ab", b"cd"], pa.binary(2)),
     "null": pa.nulls(ROWS),
     "list": column([[1, 2], [3]], pa.list_(pa.int64())),
@@ -104,7 +129,7 @@ OTHERS = {
     "vector": column([[1.0, 2.0], [3.0, 4.0]], pa.list_(pa.float32(), 2)),
     "month interval": column([pa.MonthDayNano([1, 2, 3])], pa.month_day_nano_interval()),
     "uuid": pa.ExtensionArray.from_storage(pa.uuid(), column([b"a" * 16, b"b" * 16], pa.binary(16))),
-}  # fmt: skip
+}
 TYPES = {**NUMBERS, **CATEGORIES, **OTHERS}
 
 
@@ -112,8 +137,14 @@ def table_of(values: pa.Array) -> pa.Table:
     """Rows whose class, number and key follow from the column `c`."""
     encoded = pa.compute.run_end_decode(values) if pa.types.is_run_end_encoded(values.type) else values
     place = [row % 3 for row in range(len(encoded))]
-    return pa.table({"c": values, "x": [float(row) for row in range(ROWS)], "y": [p % 2 for p in place],
-                     "target": [10.0 * p for p in place]})  # fmt: skip
+    return pa.table(
+        {
+            "c": values,
+            "x": [float(row) for row in range(ROWS)],
+            "y": [p % 2 for p in place],
+            "target": [10.0 * p for p in place],
+        }
+    )
 
 
 def encoder() -> Any:
@@ -123,14 +154,14 @@ def encoder() -> Any:
 ROLES: dict[str, tuple[Callable[[], Any], list[str], str]] = {
     "number": (lambda: og.Ridge(), ["c", "x", "target"], "target"),
     "category": (encoder, ["c", "x", "y"], "y"),
-    "tree": (
-        lambda: og.GradientBoostingClassifier(n_estimators=1, min_child_weight=0), ["c", "x", "y"], "y"
-    ),
+    "tree": (lambda: og.GradientBoostingClassifier(n_estimators=1, min_child_weight=0), ["c", "x", "y"], "y"),
     "key": (
-        lambda: og.PerGroup(og.LinearRegression(), by=["c"], unseen="global"), ["c", "x", "target"], "target"
+        lambda: og.PerGroup(og.LinearRegression(), by=["c"], unseen="global"),
+        ["c", "x", "target"],
+        "target",
     ),
     "class": (lambda: og.LogisticRegression(), ["x", "c"], "c"),
-}  # fmt: skip
+}
 
 
 def answers(model: Any, rows: Any) -> list[Any]:

@@ -72,7 +72,7 @@ CASES: dict[str, tuple[list[Any], str, dict[str, Any]]] = {
         "y",
         {},
     ),
-}  # fmt: skip
+}
 FOLDS = [og.Holdout(0.3), og.KFold(3), og.GroupKFold("key", folds=2, feature=True)]
 
 

@@ -68,10 +68,14 @@ def race(*what: str, path: Path) -> list[Any]:
     """Processes that begin at the same moment; what each has done, and what it was refused."""
     start = str(time.time() + 4)
     running = [
-        subprocess.Popen([sys.executable, "-c", RACE, each, str(path), str(number), start], text=True,
-                         stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        subprocess.Popen(
+            [sys.executable, "-c", RACE, each, str(path), str(number), start],
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
         for number, each in enumerate(what, 1)
-    ]  # fmt: skip
+    ]
     ended = [(process, *process.communicate(timeout=300)) for process in running]
     assert all(process.returncode == 0 for process, _, _ in ended), [error for *_, error in ended]
     return [json.loads(out) for _, out, _ in ended]
@@ -171,8 +175,9 @@ def test_a_link_stays_and_leads_to_the_new(model: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ["s3://bucket/model", "with\0nul"])
-def test_what_is_no_path_is_refused(model: Any, path: str, tmp_path: Path,
-                                    monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+def test_what_is_no_path_is_refused(
+    model: Any, path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ParameterError, match="no path"):
         model.save(path)

@@ -35,8 +35,12 @@ class Found(NamedTuple):
 
 def _many(estimator: Any, name: str, rows: og.Dataset, target: str) -> Found:
     settings = [{name: float(strength)} for strength in STRENGTHS]
-    return Found(fit_many(estimator, rows, target, settings, folds=og.KFold(FOLDS), models=True),
-                 estimator, rows, target)  # fmt: skip
+    return Found(
+        fit_many(estimator, rows, target, settings, folds=og.KFold(FOLDS), models=True),
+        estimator,
+        rows,
+        target,
+    )
 
 
 def logistic(place: Place) -> Found:
@@ -64,9 +68,13 @@ def sklearn(place: Place) -> None:
 
     path = _small(place)
     model = LogisticRegressionCV(
-        Cs=STRENGTHS, cv=FOLDS, scoring="neg_log_loss", l1_ratios=(0.0,), max_iter=1_000,
+        Cs=STRENGTHS,
+        cv=FOLDS,
+        scoring="neg_log_loss",
+        l1_ratios=(0.0,),
+        max_iter=1_000,
         use_legacy_attributes=False,
-    )  # fmt: skip
+    )
     model.fit(read_matrix(path), read_label(path))
 
 
@@ -100,8 +108,11 @@ CASE = Case(
     title=f"{PENALTIES} penalties on {FOLDS} folds, learnt and scored",
     table="numbers",
     contenders=(
-        Contender(LOCAL, logistic), Contender(ONE, one_logistic), Contender(RIDGE, ridge),
-        Contender(ONE_RIDGE, one_ridge), Contender(FEW, few),
+        Contender(LOCAL, logistic),
+        Contender(ONE, one_logistic),
+        Contender(RIDGE, ridge),
+        Contender(ONE_RIDGE, one_ridge),
+        Contender(FEW, few),
         Contender(SKLEARN_FEW, sklearn, repeats=1),
     ),
     judge=judge,
@@ -114,4 +125,4 @@ CASE = Case(
     notes="Logistic and ridge regression, 250 models each, with the scores of each on the rows held out. "
     "Largest gap: the relative difference of the objective (ridge: of the coefficients) to ordinary fits of "
     "three of the settings on each fold. scikit-learn warm-starts along the penalties, and gives one score.",
-)  # fmt: skip
+)

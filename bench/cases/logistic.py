@@ -80,7 +80,11 @@ CASE = Case(
     title="Logistic regression on standardised columns",
     table="numbers",
     contenders=contenders(
-        local, spark_path, sklearn, mllib, [*FEATURES, "label"],
+        local,
+        spark_path,
+        sklearn,
+        mllib,
+        [*FEATURES, "label"],
         Contender(SPARK_FRAME, spark_frame, spark=True),
     ),
     judge=judge,
@@ -94,4 +98,4 @@ CASE = Case(
     notes="Objective: mean log loss + ||w||² / 2n, w on standardised columns. scikit-learn: lbfgs with its "
     "default tolerance; MLlib: regParam=1/n, tol=1e-6.",
     spark_memory=True,
-)  # fmt: skip
+)

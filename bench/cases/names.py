@@ -30,8 +30,13 @@ def scan(columns: list[str]) -> Contender:
 
 def contenders(
     local: Run, spark_path: Run, sklearn: Run, mllib: Run, columns: list[str], *more: Contender
-) -> tuple[Contender, ...]:  # fmt: skip
+) -> tuple[Contender, ...]:
     """The usual five."""
-    return (scan(columns), Contender(LOCAL, local), Contender(SKLEARN, sklearn),
-            Contender(SPARK_PATH, spark_path, spark=True), *more,
-            Contender(MLLIB, mllib, spark=True, repeats=2))  # fmt: skip
+    return (
+        scan(columns),
+        Contender(LOCAL, local),
+        Contender(SKLEARN, sklearn),
+        Contender(SPARK_PATH, spark_path, spark=True),
+        *more,
+        Contender(MLLIB, mllib, spark=True, repeats=2),
+    )

@@ -110,8 +110,13 @@ CASE = Case(
     title="Scoring with a fitted logistic regression, Parquet to Parquet",
     table="numbers",
     contenders=contenders(
-        local, spark_path, sklearn, mllib, [*FEATURES, "label"],
-        Contender(EXPRESSION, expression, spark=True), Contender(MLFLOW, mlflow_udf, spark=True, repeats=2),
+        local,
+        spark_path,
+        sklearn,
+        mllib,
+        [*FEATURES, "label"],
+        Contender(EXPRESSION, expression, spark=True),
+        Contender(MLFLOW, mlflow_udf, spark=True, repeats=2),
     ),
     judge=judge,
     quality=Quality("accuracy", "high", 1e-3),
@@ -123,4 +128,4 @@ CASE = Case(
     ),
     notes="The models are fitted on 200,000 rows before the clock runs; MLlib's with its own defaults. The "
     "scan reads the columns and writes nothing.",
-)  # fmt: skip
+)

@@ -163,9 +163,15 @@ def score(
     rows = read(data, engine=open_engine(engine), **reading)
     with _progress(), Stages()("score") as stage:
         done = batch.score(
-            fitted, rows, output, keep=keep, probabilities=proba, errors=errors,
-            partition_by=partition_by or (), overwrite=overwrite,
-        )  # fmt: skip
+            fitted,
+            rows,
+            output,
+            keep=keep,
+            probabilities=proba,
+            errors=errors,
+            partition_by=partition_by or (),
+            overwrite=overwrite,
+        )
         stage.rows = done.rows
     if done.resumed:
         _say(f"Taken over from a run that was stopped: {done.resumed:,} pieces")
@@ -254,11 +260,24 @@ def serve(
     from outgrow.serve.http.server import serve as run_server
 
     settings = settings_of(
-        path, model or (), canary or (), shadow or (), folder=models, loaded=loaded, workers=workers,
-        max_batch=max_batch, max_wait=max_wait, max_queue=max_queue, max_body=max_body, timeout=timeout,
-        log=log, log_fraction=log_fraction, access_log=access_log, token=token_of(token_file),
+        path,
+        model or (),
+        canary or (),
+        shadow or (),
+        folder=models,
+        loaded=loaded,
+        workers=workers,
+        max_batch=max_batch,
+        max_wait=max_wait,
+        max_queue=max_queue,
+        max_body=max_body,
+        timeout=timeout,
+        log=log,
+        log_fraction=log_fraction,
+        access_log=access_log,
+        token=token_of(token_file),
         cached_rows=cache,
-    )  # fmt: skip
+    )
     scheme = "http" if tls_cert is None else "https"
     _say(f"Serving {', '.join(settings.models) or models} at {scheme}://{host}:{port} (try it at /docs)")
     run_server(settings, host=host, port=port, tls_cert=tls_cert, tls_key=tls_key)

@@ -35,9 +35,20 @@ _LOOK_SECONDS = 0.01
 _LONGEST_NAME = 200
 _URL = re.compile(r"[a-z][a-z0-9+.-]+:/")
 _DISK = {
-    errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EFBIG, errno.EIO,
-    errno.EBUSY, errno.ENAMETOOLONG, errno.EMFILE, errno.ENFILE, errno.ESTALE, errno.ENOTDIR,
-}  # fmt: skip
+    errno.ENOSPC,
+    errno.EROFS,
+    errno.EDQUOT,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EFBIG,
+    errno.EIO,
+    errno.EBUSY,
+    errno.ENAMETOOLONG,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ESTALE,
+    errno.ENOTDIR,
+}
 _NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EBADF}
 
 Pathlike = str | os.PathLike[str]
@@ -120,8 +131,9 @@ class Draft:
 
 
 @contextmanager
-def draft(path: Pathlike, kind: str, *, overwrite: bool = False, work: str | None = None,
-          wait: float = 0.0) -> Iterator[Draft]:  # fmt: skip
+def draft(
+    path: Pathlike, kind: str, *, overwrite: bool = False, work: str | None = None, wait: float = 0.0
+) -> Iterator[Draft]:
     """A folder to write into, for `Draft.commit` to put in its place.
 
     Parameters

@@ -125,10 +125,12 @@ class FilesSource:
                     key_value(path, name, value, keys[name])
             fields = {**dict(zip(stored.names, stored.types, strict=True)), **keys}
             return ds.dataset(
-                files, schema=pa.schema(list(fields.items())), filesystem=self.filesystem,
+                files,
+                schema=pa.schema(list(fields.items())),
+                filesystem=self.filesystem,
                 format=self._reader,
                 partitioning=ds.partitioning(pa.schema(list(keys.items())), flavor="hive"),
-            )  # fmt: skip
+            )
         except READ_ERRORS as error:
             raise unreadable(files[0], error) from error
 

@@ -19,11 +19,17 @@ from outgrow.errors import DataError, InputNotFoundError, ParameterError
 from outgrow.storage import recovered
 
 FORMATS = {
-    ".parquet": "parquet", ".pq": "parquet",
-    ".csv": "csv", ".tsv": "tsv",
-    ".json": "json", ".jsonl": "json", ".ndjson": "json",
-    ".arrow": "ipc", ".ipc": "ipc", ".feather": "ipc",
-}  # fmt: skip
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".json": "json",
+    ".jsonl": "json",
+    ".ndjson": "json",
+    ".arrow": "ipc",
+    ".ipc": "ipc",
+    ".feather": "ipc",
+}
 TEXT_FORMATS = ("csv", "tsv", "json")
 _COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".lz4": "lz4"}
 _MARKS = "*?["

@@ -25,14 +25,37 @@ from outgrow.data.names import check_names
 from outgrow.errors import DataError, ParameterError
 
 NO_VALUE = (
-    "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>",
-    "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null",
-)  # fmt: skip
+    "",
+    "#N/A",
+    "#N/A N/A",
+    "#NA",
+    "-1.#IND",
+    "-1.#QNAN",
+    "-NaN",
+    "-nan",
+    "1.#IND",
+    "1.#QNAN",
+    "<NA>",
+    "N/A",
+    "NA",
+    "NULL",
+    "NaN",
+    "None",
+    "n/a",
+    "nan",
+    "null",
+)
 """Cells that are missing in columns of numbers and times, as pandas has them; in text only the empty one."""
 _TYPES: dict[Any, pa.DataType] = {
-    "number": pa.float64(), "category": pa.string(), "text": pa.string(), "time": pa.timestamp("us"),
-    float: pa.float64(), int: pa.int64(), str: pa.string(), bool: pa.bool_(),
-}  # fmt: skip
+    "number": pa.float64(),
+    "category": pa.string(),
+    "text": pa.string(),
+    "time": pa.timestamp("us"),
+    float: pa.float64(),
+    int: pa.int64(),
+    str: pa.string(),
+    bool: pa.bool_(),
+}
 _CODE = r"^\s*[+-]?(0[xX]|\d{19,}\s*$)"
 """Digits that are a code rather than a number: more than 64 bits hold, or not decimal."""
 _BLANK = re.compile(rb"[\r\n]*+\Z")

@@ -247,8 +247,9 @@ class TextSource:
         options = {
             "types": {name: str(kind) for name, kind in self.options.types.items()},
             "na_values": list(self.options.na_values),
-            "encoding": self.options.encoding, "sep": self.options.sep,
-        }  # fmt: skip
+            "encoding": self.options.encoding,
+            "sep": self.options.sep,
+        }
         read = {name: value for name, value in options.items() if value}
         return {
             "kind": self.format,

@@ -40,8 +40,15 @@ class Engine(Protocol):
 
     name: str
 
-    def fit(self, fit: Callable[[Shard], T], scan: Scan, *, stage: str = "fit", keep: bool = True,
-            identity: Identity | None = None) -> Fitted[T]:  # fmt: skip
+    def fit(
+        self,
+        fit: Callable[[Shard], T],
+        scan: Scan,
+        *,
+        stage: str = "fit",
+        keep: bool = True,
+        identity: Identity | None = None,
+    ) -> Fitted[T]:
         """Run `fit` on every rank over its own rows; the result is rank 0's, which an artifact can store.
 
         With `identity`, which tells this fit from others, an engine may keep its passes, to go on after a
@@ -51,16 +58,24 @@ class Engine(Protocol):
     def map(self, scan: Scan) -> Iterator[Batch]:
         """The batches of a scan, here."""
 
-    def each_piece(self, scan: Scan, function: Callable[[int, Any], T], *, stage: str,
-                   skip: Container[int] = ()) -> Iterator[T]:  # fmt: skip
+    def each_piece(
+        self, scan: Scan, function: Callable[[int, Any], T], *, stage: str, skip: Container[int] = ()
+    ) -> Iterator[T]:
         """What `function` makes, where they are, of the number and the rows of each piece, as they finish.
 
         Pieces are independent of each other, and may be tried again after a fault; those in `skip` are left
         out. The first failure ends the work.
         """
 
-    def map_groups(self, scan: Scan, packing: Packing, function: Callable[[Groups], Iterator[T]], *,
-                   stage: str, processes: bool = False) -> Iterator[T]:  # fmt: skip
+    def map_groups(
+        self,
+        scan: Scan,
+        packing: Packing,
+        function: Callable[[Groups], Iterator[T]],
+        *,
+        stage: str,
+        processes: bool = False,
+    ) -> Iterator[T]:
         """What `function` yields for the groups of each bin of a packing, one after the other.
 
         A group comes as the hash of its key and all its rows, in an order that follows from their values.

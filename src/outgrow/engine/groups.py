@@ -59,8 +59,16 @@ class Packing:
     count: int
 
     @classmethod
-    def of(cls, by: Sequence[str], hashes: np.ndarray, rows: np.ndarray, *, slots: int, row_bytes: int,
-           most: int | None = None) -> Packing:  # fmt: skip
+    def of(
+        cls,
+        by: Sequence[str],
+        hashes: np.ndarray,
+        rows: np.ndarray,
+        *,
+        slots: int,
+        row_bytes: int,
+        most: int | None = None,
+    ) -> Packing:
         """Groups of so many rows in bins of about equal size; of no group more than about `most` rows."""
         used = rows if most is None else np.minimum(rows, most)
         wanted = max(WAVES * slots, int(used.sum()) * row_bytes // BIN_BYTES)
@@ -183,8 +191,7 @@ class Bins:
                 pass
         return cls(stores, packing)
 
-    def each(self, function: Callable[[Groups], Iterator[T]], slots: int, *,
-             processes: bool) -> Iterator[T]:  # fmt: skip
+    def each(self, function: Callable[[Groups], Iterator[T]], slots: int, *, processes: bool) -> Iterator[T]:
         """What the function yields, bin after bin as they finish."""
         began = time.perf_counter()
         for place in range(len(self._stores)):
@@ -216,9 +223,14 @@ class Bins:
         from joblib import Parallel, delayed
 
         pool = Parallel(
-            n_jobs=slots, backend="loky", return_as="generator_unordered", mmap_mode=None, max_nbytes=None,
-            initializer=end_with, initargs=(os.getpid(),),
-        )  # fmt: skip
+            n_jobs=slots,
+            backend="loky",
+            return_as="generator_unordered",
+            mmap_mode=None,
+            max_nbytes=None,
+            initializer=end_with,
+            initargs=(os.getpid(),),
+        )
         tasks = (
             delayed(_bin)(function, self._pop(place), self._by) for place in range(first, len(self._stores))
         )

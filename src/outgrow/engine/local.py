@@ -60,8 +60,15 @@ class Local:
         if self.memory is not None:
             parse_size(self.memory)
 
-    def fit(self, fit: Callable[[Shard], T], scan: Scan, *, stage: str = "fit", keep: bool = True,
-            identity: Identity | None = None) -> Fitted[T]:  # fmt: skip
+    def fit(
+        self,
+        fit: Callable[[Shard], T],
+        scan: Scan,
+        *,
+        stage: str = "fit",
+        keep: bool = True,
+        identity: Identity | None = None,
+    ) -> Fitted[T]:
         """Run `fit` over the rows of a scan.
 
         `keep=False` reads the rows anew at each pass and holds none of them. `identity` tells the fit from
@@ -113,8 +120,9 @@ class Local:
                 for future in waiting:
                     future.cancel()
 
-    def each_piece(self, scan: Scan, function: Callable[[int, Any], T], *, stage: str,
-                   skip: Container[int] = ()) -> Iterator[T]:  # fmt: skip
+    def each_piece(
+        self, scan: Scan, function: Callable[[int, Any], T], *, stage: str, skip: Container[int] = ()
+    ) -> Iterator[T]:
         """What `function` makes of each piece and its number, as they finish; pieces in `skip` are left out.
 
         The first failure ends the work, and is raised.
@@ -149,8 +157,15 @@ class Local:
             for future in as_completed([pool.submit(function, number) for number in range(count)]):
                 yield future.result()
 
-    def map_groups(self, scan: Scan, packing: Packing, function: Callable[[Groups], Iterator[T]], *,
-                   stage: str, processes: bool = False) -> Iterator[T]:  # fmt: skip
+    def map_groups(
+        self,
+        scan: Scan,
+        packing: Packing,
+        function: Callable[[Groups], Iterator[T]],
+        *,
+        stage: str,
+        processes: bool = False,
+    ) -> Iterator[T]:
         """What `function` yields for the groups of each bin; rows past the memory budget wait in a file."""
         memory = Memory(self._budget(), self.spill_dir)
         bins = Bins.of(scan.pieces(), packing, memory, self.slots)

@@ -167,10 +167,15 @@ def _column_state(column: Any, name: str) -> ColumnState:
         present = values[~np.isnan(values)]
         whole = not pa.types.is_floating(kind) and not pa.types.is_decimal(kind)
         return ColumnState(
-            rows, rows - len(present), DistinctCount.of(column_hash(pa.array(present), name)),
+            rows,
+            rows - len(present),
+            DistinctCount.of(column_hash(pa.array(present), name)),
             FrequentValues.of(column) if whole else None,
-            QuantileSketch.of(present), ShapeMoments.of(present[:, None]), None, None,
-        )  # fmt: skip
+            QuantileSketch.of(present),
+            ShapeMoments.of(present[:, None]),
+            None,
+            None,
+        )
     if is_categorical(kind):
         words = column.dictionary_decode() if pa.types.is_dictionary(kind) else column
         distinct = DistinctCount.of(column_hash(pc.unique(words).drop_null(), name))
@@ -204,10 +209,14 @@ def _numbers_of(shape: ShapeMoments, sketch: QuantileSketch) -> dict[str, Any]:
     quantiles = dict(zip(QUANTILES, sketch.quantiles(QUANTILES), strict=True))
     low, high = quantiles[QUANTILES[0]], quantiles[QUANTILES[-1]]
     known = {
-        "mean": float(shape.mean[0]), "std": float(shape.std()[0]),
-        "skewness": float(shape.skewness()[0]), "kurtosis": float(shape.kurtosis()[0]),
-        "min": float(shape.low[0]), "max": float(shape.high[0]), "quantiles": quantiles,
-    }  # fmt: skip
+        "mean": float(shape.mean[0]),
+        "std": float(shape.std()[0]),
+        "skewness": float(shape.skewness()[0]),
+        "kurtosis": float(shape.kurtosis()[0]),
+        "min": float(shape.low[0]),
+        "max": float(shape.high[0]),
+        "quantiles": quantiles,
+    }
     if np.isfinite(high - low) and high > low:
         edges = np.linspace(low, high, 25)
         known["histogram"] = tuple(edges.tolist()), tuple(sketch.histogram(edges).tolist())
@@ -227,7 +236,14 @@ def _line(column: ColumnProfile, rows: int) -> tuple[str, ...]:
     median = column.quantiles[0.5] if column.quantiles else None
     top = ", ".join(f"{value} ({count:,})" for value, count in column.top[:3])
     return (
-        column.name, column.type, missing, _number(column.distinct),
-        _number(column.mean), _number(column.std),
-        _number(column.min), _number(median), _number(column.max), top,
-    )  # fmt: skip
+        column.name,
+        column.type,
+        missing,
+        _number(column.distinct),
+        _number(column.mean),
+        _number(column.std),
+        _number(column.min),
+        _number(median),
+        _number(column.max),
+        top,
+    )

@@ -168,8 +168,9 @@ class PieceWriter:
             draft.replace(draft.with_name(f"{number:06d}.json"))
         return counts
 
-    def _main(self, number: int, attempt: str, part: Part,
-              counts: dict[str, int]) -> Iterator[pa.RecordBatch]:  # fmt: skip
+    def _main(
+        self, number: int, attempt: str, part: Part, counts: dict[str, int]
+    ) -> Iterator[pa.RecordBatch]:
         """The rows of the main table; those of the others are few, and are written when the piece is read."""
         others: dict[str, list[pa.RecordBatch]] = {}
         row = 0
@@ -198,12 +199,17 @@ class PieceWriter:
 
         try:
             ds.write_dataset(
-                all_batches(), os.path.join(table.folder, ATTEMPTS, attempt), schema=table.schema,
-                format=_PARQUET, file_options=_PARQUET.make_write_options(write_page_checksum=True),
-                partitioning=hive if table.keys else None, use_threads=False,
-                max_partitions=_ANY_NUMBER, max_open_files=_OPEN_FILES,
+                all_batches(),
+                os.path.join(table.folder, ATTEMPTS, attempt),
+                schema=table.schema,
+                format=_PARQUET,
+                file_options=_PARQUET.make_write_options(write_page_checksum=True),
+                partitioning=hive if table.keys else None,
+                use_threads=False,
+                max_partitions=_ANY_NUMBER,
+                max_open_files=_OPEN_FILES,
                 basename_template=f"part-{number:06d}-{{i}}.parquet",
-            )  # fmt: skip
+            )
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
             apart = f" in folders by {list(table.keys)}" if table.keys else ""
             raise DataError(

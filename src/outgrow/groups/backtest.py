@@ -62,8 +62,9 @@ class Period:
         return batch.filter((moment >= self.low) & (moment < self.high))
 
 
-def backtest(model: Any, X: Any, y: Any, sample_weight: Any, *, time: str, folds: int,
-             test: float) -> Backtest:  # fmt: skip
+def backtest(
+    model: Any, X: Any, y: Any, sample_weight: Any, *, time: str, folds: int, test: float
+) -> Backtest:
     """See `PerGroup.backtest`."""
     if folds < 1:
         raise ParameterError(f"folds={folds}: at least 1 is needed.")
@@ -85,9 +86,13 @@ def backtest(model: Any, X: Any, y: Any, sample_weight: Any, *, time: str, folds
         classes = is_classifier(model)
         known = int(np.sum(past.groups_["rows"].to_numpy()))
         rows.append(
-            {"fold": fold, "start": _moment(data.dataset, time, start), "train_rows": known,
-             **scores.total(classes=classes)}
-        )  # fmt: skip
+            {
+                "fold": fold,
+                "start": _moment(data.dataset, time, start),
+                "train_rows": known,
+                **scores.total(classes=classes),
+            }
+        )
         table = scores.table(classes=classes)
         tables.append(table.add_column(0, "fold", pa.array([fold] * table.num_rows)))
     whole = pa.Table.from_pylist(rows)

@@ -208,8 +208,9 @@ class Learner:
         models = RaggedModels(counted.hashes[good], offsets, payload, self.inner, classes)
         return Learnt(models, groups, classes)
 
-    def _described(self, counted: Counted, errors: np.ndarray, metrics: dict[str, np.ndarray],
-                   seconds: np.ndarray) -> tuple[pa.Table, np.ndarray]:  # fmt: skip
+    def _described(
+        self, counted: Counted, errors: np.ndarray, metrics: dict[str, np.ndarray], seconds: np.ndarray
+    ) -> tuple[pa.Table, np.ndarray]:
         """The table of all groups, and which of them have a model."""
         keys = self.policy.by
         few, nulls = counted.rows < self.policy.min_rows, counted.nulls
@@ -234,9 +235,14 @@ class Learner:
         ours = isinstance(self.estimator, Estimator)
         what = describe(clone(self.estimator)) if ours else repr(self.estimator.get_params())
         identity = [
-            type(self.estimator).__qualname__, what, list(self.policy.by), repr(self.task),
-            self.policy.giants_are, self.policy.giant_rows, self.rows.scan.describe()["sha256"],
-        ]  # fmt: skip
+            type(self.estimator).__qualname__,
+            what,
+            list(self.policy.by),
+            repr(self.task),
+            self.policy.giants_are,
+            self.policy.giant_rows,
+            self.rows.scan.describe()["sha256"],
+        ]
         return separate.checkpoint_folder(self.checkpoint, identity)
 
     def _refuse_vectors(self) -> None:

@@ -268,9 +268,14 @@ class PerGroup(Model):
 
     def _route(self, models: Models, whole: Any) -> None:
         self._router = Router(
-            models, self._keys, tuple(self.features_), self.unseen, whole, self._inner(),
+            models,
+            self._keys,
+            tuple(self.features_),
+            self.unseen,
+            whole,
+            self._inner(),
             getattr(self, "classes_", None),
-        )  # fmt: skip
+        )
 
     # ---- answer --------------------------------------------------------------------------------------------
 
@@ -423,9 +428,11 @@ class PerGroup(Model):
         if not hasattr(self, "groups_"):
             return learned
         return {
-            **learned, "groups_": _to_stream(self.groups_), "models_": self._router.models.to_tree(),
+            **learned,
+            "groups_": _to_stream(self.groups_),
+            "models_": self._router.models.to_tree(),
             "global_": self._dumped_whole(),
-        }  # fmt: skip
+        }
 
     def _dumped_whole(self) -> Any:
         whole = self._router.whole

@@ -147,10 +147,13 @@ class Policy:
         """The chosen groups in bins."""
         slots = rows.engine.slots
         return Packing.of(
-            self.by, counted.hashes[chosen], counted.rows[chosen], slots=slots,
+            self.by,
+            counted.hashes[chosen],
+            counted.rows[chosen],
+            slots=slots,
             row_bytes=8 * len(rows.columns),
             most=self._most(counted, slots) if self.giants_are == SAMPLE else None,
-        )  # fmt: skip
+        )
 
     def plan(self, counted: Counted, slots: int, bins: int | None) -> GroupPlan:
         """What a fit does with groups of these sizes: in so many bins, or at once."""
@@ -163,10 +166,17 @@ class Policy:
         keys = readable(counted.keys.take(pa.array(places)))
         named = [(tuple(key.values()), int(rows[place])) for key, place in zip(keys, places, strict=True)]
         return GroupPlan(
-            "at once" if bins is None else "one by one", len(rows), int(rows.sum()),
-            (low, median, high, most), int((rows < self.min_rows).sum()), int(counted.nulls.sum()), bins or 0,
-            named, self.giants_are, self._most(counted, slots),
-        )  # fmt: skip
+            "at once" if bins is None else "one by one",
+            len(rows),
+            int(rows.sum()),
+            (low, median, high, most),
+            int((rows < self.min_rows).sum()),
+            int(counted.nulls.sum()),
+            bins or 0,
+            named,
+            self.giants_are,
+            self._most(counted, slots),
+        )
 
     def _most(self, counted: Counted, slots: int) -> int:
         """Rows that a group may have without being a giant."""

@@ -24,8 +24,9 @@ _TEMPLATES = Path(__file__).parent / "templates"
 _WORST, _FAILED = 20, 20
 
 
-def write_report(model: Any, path: str | os.PathLike[str], backtest: Backtest | None, *,
-                 overwrite: bool) -> None:  # fmt: skip
+def write_report(
+    model: Any, path: str | os.PathLike[str], backtest: Backtest | None, *, overwrite: bool
+) -> None:
     """See `PerGroup.report`."""
     write_file(path, groups_report(model, backtest).encode(), overwrite=overwrite)
 
@@ -38,18 +39,27 @@ def groups_report(model: Any, backtest: Backtest | None) -> str:
     ranked = scored.slice(0, 0) if metric is None else worst_first(scored, metric)
     summary = model.summary()
     return render(
-        _TEMPLATES, "groups.html.j2",
-        title=f"{groups.num_rows:,} models", estimator=type(model.estimator).__name__, keys=keys,
-        basis=_basis(backtest), groups=groups.num_rows, rows=int(pc.sum(groups["rows"]).as_py()),
-        counts=summary.counts, metric=metric if ranked.num_rows else None,
+        _TEMPLATES,
+        "groups.html.j2",
+        title=f"{groups.num_rows:,} models",
+        estimator=type(model.estimator).__name__,
+        keys=keys,
+        basis=_basis(backtest),
+        groups=groups.num_rows,
+        rows=int(pc.sum(groups["rows"]).as_py()),
+        counts=summary.counts,
+        metric=metric if ranked.num_rows else None,
         metrics=[name for name in WORST if name in scored.column_names],
         middle=float(np.median(ranked[metric].to_numpy())) if ranked.num_rows else None,
-        plots=_plots(ranked, metric), worst=ranked.slice(0, _WORST).to_pylist(),
+        plots=_plots(ranked, metric),
+        worst=ranked.slice(0, _WORST).to_pylist(),
         folds=[] if backtest is None else backtest.folds.to_pylist(),
-        failed=_with(groups, FAILED).slice(0, _FAILED).to_pylist(), few=_with(groups, TOO_FEW).num_rows,
-        min_rows=model.min_rows, libraries={"outgrow": sys.modules["outgrow"].__version__},
+        failed=_with(groups, FAILED).slice(0, _FAILED).to_pylist(),
+        few=_with(groups, TOO_FEW).num_rows,
+        min_rows=model.min_rows,
+        libraries={"outgrow": sys.modules["outgrow"].__version__},
         began=datetime.now(UTC),
-    )  # fmt: skip
+    )
 
 
 def _basis(backtest: Backtest | None) -> str:

@@ -84,8 +84,9 @@ def score_groups(model: Any, data: Training) -> pa.Table:
     return table.sort_by([(name, "ascending") for name in model._keys])
 
 
-def _fold(predictor: Predictor, by: tuple[str, ...], data: Training, *,
-          labels: bool) -> Callable[[Batch], GroupScores]:  # fmt: skip
+def _fold(
+    predictor: Predictor, by: tuple[str, ...], data: Training, *, labels: bool
+) -> Callable[[Batch], GroupScores]:
     spec = MatrixSpec((), data.target, data.weight, labels=labels)
 
     def fold(batch: Batch) -> GroupScores:
@@ -110,8 +111,9 @@ def _fold(predictor: Predictor, by: tuple[str, ...], data: Training, *,
         columns = np.vstack([np.ones(len(y)), w, *errors])[:, segments.order]
         values = key_values(batch, by).take(pa.array(segments.firsts))
         return GroupScores(
-            Keys.of(segments.hashes, values), GroupedSums.of(segments, columns),
+            Keys.of(segments.hashes, values),
+            GroupedSums.of(segments, columns),
             GroupedMoments.of(segments, y[None, segments.order], w[segments.order]),
-        )  # fmt: skip
+        )
 
     return fold

@@ -38,8 +38,9 @@ class Fits:
     payloads: list[bytes] = field(default_factory=list)
     classes: list[Any] = field(default_factory=list)
 
-    def add(self, hash: int, error: str | None, metrics: Sequence[float], seconds: float,
-            payload: bytes = b"") -> None:  # fmt: skip
+    def add(
+        self, hash: int, error: str | None, metrics: Sequence[float], seconds: float, payload: bytes = b""
+    ) -> None:
         self.hashes.append(hash)
         self.errors.append(error)
         self.metrics.append(list(metrics))
@@ -67,20 +68,27 @@ class Fits:
 
     def to_tree(self) -> dict[str, Any]:
         return {
-            "hashes": np.array(self.hashes, dtype=np.uint64), "errors": self.errors,
-            "metrics": np.array(self.metrics, dtype=np.float64), "seconds": np.array(self.seconds),
+            "hashes": np.array(self.hashes, dtype=np.uint64),
+            "errors": self.errors,
+            "metrics": np.array(self.metrics, dtype=np.float64),
+            "seconds": np.array(self.seconds),
             "sizes": np.array(list(map(len, self.payloads)), dtype=np.int64),
-            "payload": b"".join(self.payloads), "classes": self.classes,
-        }  # fmt: skip
+            "payload": b"".join(self.payloads),
+            "classes": self.classes,
+        }
 
     @classmethod
     def from_tree(cls, tree: dict[str, Any]) -> Fits:
         ends = np.cumsum(tree["sizes"]).tolist()
         payload, starts = tree["payload"], [0, *ends[:-1]] if ends else []
         return cls(
-            tree["hashes"].tolist(), tree["errors"], tree["metrics"].tolist(), tree["seconds"].tolist(),
-            [payload[start:end] for start, end in zip(starts, ends, strict=True)], list(tree["classes"]),
-        )  # fmt: skip
+            tree["hashes"].tolist(),
+            tree["errors"],
+            tree["metrics"].tolist(),
+            tree["seconds"].tolist(),
+            [payload[start:end] for start, end in zip(starts, ends, strict=True)],
+            list(tree["classes"]),
+        )
 
 
 @dataclass(frozen=True)

@@ -61,8 +61,9 @@ class StackedModels:
     features: Sequence[str]
 
     @classmethod
-    def of(cls, estimator: Any, features: Sequence[str], hashes: np.ndarray,
-           steps: list[Stacked]) -> StackedModels:  # fmt: skip
+    def of(
+        cls, estimator: Any, features: Sequence[str], hashes: np.ndarray, steps: list[Stacked]
+    ) -> StackedModels:
         """The models of an estimator whose steps all have forms."""
         own = steps_of(estimator)
         forms = [form for step in own if (form := step._group_form()) is not None]

@@ -74,9 +74,11 @@ def _profile_parts(profile: Profile | None) -> dict[str, Any]:
     heat = None
     if profile.correlation is not None:
         heat = Plot(
-            "Correlation", "Pearson's r of each pair of numeric columns.",
-            Markup(plots.correlation(profile.correlation, profile.numeric)), wide=True,
-        )  # fmt: skip
+            "Correlation",
+            "Pearson's r of each pair of numeric columns.",
+            Markup(plots.correlation(profile.correlation, profile.numeric)),
+            wide=True,
+        )
     return {"profile": profile, "sparks": sparks, "heat": heat, "pairs": _strong_pairs(profile)}
 
 
@@ -124,15 +126,27 @@ def _score_plots(outcome: Outcome) -> list[Plot]:
     ranked = dict(zip(names, state.ranked, strict=True))
     last = classes[-1]
     return [
-        plot("ROC", "How many of the positives are found, at each rate of false alarms. Dashed: guessing.",
-              plots.roc(ranked)),
-        plot("Precision and recall", "How many alarms are right, against how many positives are found. "
-              "Dashed: guessing.", plots.precision_recall(ranked)),
-        plot("Calibration", f"Does {last!s} happen as often as predicted? Larger dots hold more rows.",
-              plots.calibration(state.calibration)),
-        plot("Confusion", "Test rows by actual and predicted class; percentages are of the actual class.",
-              plots.confusion(state.confusion, classes)),
-    ]  # fmt: skip
+        plot(
+            "ROC",
+            "How many of the positives are found, at each rate of false alarms. Dashed: guessing.",
+            plots.roc(ranked),
+        ),
+        plot(
+            "Precision and recall",
+            "How many alarms are right, against how many positives are found. Dashed: guessing.",
+            plots.precision_recall(ranked),
+        ),
+        plot(
+            "Calibration",
+            f"Does {last!s} happen as often as predicted? Larger dots hold more rows.",
+            plots.calibration(state.calibration),
+        ),
+        plot(
+            "Confusion",
+            "Test rows by actual and predicted class; percentages are of the actual class.",
+            plots.confusion(state.confusion, classes),
+        ),
+    ]
 
 
 def _model_plots(outcome: Outcome, meaning: str, features: Sequence[tuple[str, float]]) -> list[Plot]:
@@ -142,9 +156,12 @@ def _model_plots(outcome: Outcome, meaning: str, features: Sequence[tuple[str, f
         found.append(plot("Feature importance", f"{meaning}.{many}", plots.importance(features)))
     if any(len(curve) > 1 for curve in outcome.losses.values()):
         found.append(
-            plot(f"Loss per {outcome.loss_unit}", "The value being minimised, as training went.",
-                  plots.losses(outcome.losses, outcome.loss_unit.capitalize()))
-        )  # fmt: skip
+            plot(
+                f"Loss per {outcome.loss_unit}",
+                "The value being minimised, as training went.",
+                plots.losses(outcome.losses, outcome.loss_unit.capitalize()),
+            )
+        )
     return found
 
 

@@ -10,8 +10,17 @@ from outgrow.job.engines import open_engine
 from outgrow.serve.stream import FolderStream, score_files, score_stream
 
 
-def run_stream(model: str, folder: str, output: str, engine: str, *, once: bool, checkpoint: str | None,
-               say: Callable[[str], None], **options: Any) -> None:  # fmt: skip
+def run_stream(
+    model: str,
+    folder: str,
+    output: str,
+    engine: str,
+    *,
+    once: bool,
+    checkpoint: str | None,
+    say: Callable[[str], None],
+    **options: Any,
+) -> None:
     """Score a folder's files as they appear; SIGINT and SIGTERM end it after the batch under way."""
     if engine == "local":
         _run_here(score_stream(model, folder, output, checkpoint=checkpoint, **options), once, say)

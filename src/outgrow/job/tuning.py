@@ -46,8 +46,14 @@ class Searched:
     folder: Path
 
 
-def tune_job(loaded: LoadedJob, engine: Engine, *, within: str = "auto", overwrite: bool = False,
-             callback: Callable[[Any], None] | None = None) -> Searched:  # fmt: skip
+def tune_job(
+    loaded: LoadedJob,
+    engine: Engine,
+    *,
+    within: str = "auto",
+    overwrite: bool = False,
+    callback: Callable[[Any], None] | None = None,
+) -> Searched:
     """Search for the best settings of a job, fit them to its training rows, and judge them by its test rows.
 
     The folder `<output>-tune` keeps the study, so the same command goes on where it was stopped; with
@@ -154,9 +160,11 @@ def _write(loaded: LoadedJob, searched: Searched, best: Pipeline, spec: TuneSpec
         pq.write_table(tuned.trials, found / TRIALS)
         (found / REPORT).write_text(tuning_report(loaded.job, searched), encoding="utf-8")
         summary = {
-            "parameters": tuned.best_parameters, "values": tuned.best_values,
-            "test": dict(searched.scores), "test_before": dict(searched.before),
-        }  # fmt: skip
+            "parameters": tuned.best_parameters,
+            "values": tuned.best_values,
+            "test": dict(searched.scores),
+            "test_before": dict(searched.before),
+        }
         (found / "found.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
 
 

@@ -40,8 +40,15 @@ def importance(shares: Mapping[str, float]) -> str:
     return canvas.svg
 
 
-def parallel(trials: Sequence[Mapping[str, Any]], names: Sequence[str], logs: set[str],
-             values: Sequence[float], metric: str, *, smaller: bool) -> str:  # fmt: skip
+def parallel(
+    trials: Sequence[Mapping[str, Any]],
+    names: Sequence[str],
+    logs: set[str],
+    values: Sequence[float],
+    metric: str,
+    *,
+    smaller: bool,
+) -> str:
     """A line for each trial through its settings; the better, the stronger."""
     canvas = Canvas("parallel", width=8.6, height=3.2)
     order = np.argsort(values)[:: -1 if smaller else 1][-LINES:]
@@ -54,10 +61,13 @@ def parallel(trials: Sequence[Mapping[str, Any]], names: Sequence[str], logs: se
             best = rank == len(order) - 1
             heights = [column[0][place] for column in columns]
             axes.plot(
-                range(len(columns)), heights, color=SERIES[1] if best else SERIES[0],
-                alpha=1.0 if best else 0.08 + 0.4 * strength**2, lw=2.2 if best else 1.0,
+                range(len(columns)),
+                heights,
+                color=SERIES[1] if best else SERIES[0],
+                alpha=1.0 if best else 0.08 + 0.4 * strength**2,
+                lw=2.2 if best else 1.0,
                 zorder=3 if best else 2,
-            )  # fmt: skip
+            )
         axes.set_xticks(range(len(columns)), [*short_names(names).values(), metric])
         axes.set_yticks([])
         axes.spines["left"].set_visible(False)

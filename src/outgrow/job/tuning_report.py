@@ -44,7 +44,7 @@ def tuning_report(job: Job, searched: Searched) -> str:
         failed=[row for row in table if row["error"]][:_ROWS],
         libraries=libraries(),
         began=datetime.now(UTC),
-    )  # fmt: skip
+    )
 
 
 def _names(table: list[dict[str, Any]], metrics: tuple[str, ...]) -> list[str]:
@@ -91,9 +91,13 @@ def _settings(tuned: Any, done: list[dict[str, Any]]) -> Plot | None:
     if len(done) < 3 or not names:
         return None
     svg = plots.parallel(
-        done, names, _logs(tuned), [row[metric] for row in done], say.metric_name(metric),
+        done,
+        names,
+        _logs(tuned),
+        [row[metric] for row in done],
+        say.metric_name(metric),
         smaller=metric in SMALLER_IS_BETTER,
-    )  # fmt: skip
+    )
     return plot("Settings", "A line for each trial, the stronger the better it did; orange is the best.", svg)
 
 

@@ -44,8 +44,9 @@ def usable(rows: FoldedView, candidates: Sequence[Candidate]) -> list[Candidate]
     return [candidate for candidate in candidates if candidate.error is None]
 
 
-def side_by_side_fits(rows: FoldedView, candidates: Sequence[Candidate],
-                      learn: Callable[[Candidate, FoldedView], None]) -> None:  # fmt: skip
+def side_by_side_fits(
+    rows: FoldedView, candidates: Sequence[Candidate], learn: Callable[[Candidate, FoldedView], None]
+) -> None:
     """Let each candidate learn by itself, in passes that all of them share."""
 
     def alone(candidate: Candidate) -> Callable[[Run], None]:

@@ -47,8 +47,9 @@ class CrossValidation:
         return "\n".join(f"{name:<{width}}  {mean[name]:.6g} ± {std[name]:.2g}" for name in mean)
 
 
-def cross_validate(estimator: Any, X: Any, y: Any, sample_weight: Any = None, *,
-                   cv: int | Folds = 5, seed: int = 0) -> CrossValidation:  # fmt: skip
+def cross_validate(
+    estimator: Any, X: Any, y: Any, sample_weight: Any = None, *, cv: int | Folds = 5, seed: int = 0
+) -> CrossValidation:
     """Fit and score an estimator on folds of the rows, side by side.
 
     A row's fold follows from its values: the same on every engine. The folds share scans: while one pass

@@ -181,9 +181,10 @@ class GroupedMean:
         n = np.where(moments.n > 0, moments.n, np.nan)
         spread = moments.products[:, 0]
         return {
-            "constant_": moments.mean[:, 0], "rmse": np.sqrt(spread / n),
+            "constant_": moments.mean[:, 0],
+            "rmse": np.sqrt(spread / n),
             "r2": np.where(spread > 0, 0.0, 1.0),
-        }  # fmt: skip
+        }
 
     def apply(self, X: np.ndarray, learned: Stacked, place: np.ndarray) -> np.ndarray:
         return learned["constant_"][place]

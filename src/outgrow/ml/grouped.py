@@ -133,9 +133,11 @@ class GroupView:
             np.take(column, segments.order, out=out, mode="clip")  # other modes copy first
         weight = self.task.weight
         block = GroupBlock(
-            segments, joint, self.task.target is not None,
+            segments,
+            joint,
+            self.task.target is not None,
             None if weight is None else weight_column(batch, weight)[segments.order],
-        )  # fmt: skip
+        )
         firsts = key_values(batch.select(self.by), self.by).take(pa.array(segments.firsts))
         return block, Keys.of(segments.hashes, firsts)
 
@@ -179,8 +181,14 @@ def numeric_example(names: Sequence[str]) -> Batch:
     return Batch({name: pa.array([], pa.float64()) for name in names}, 0)
 
 
-def fit_groups(estimator: Any, forms: Sequence[GroupForm], shard: Shard, by: tuple[str, ...],
-               task: Task, names: list[str]) -> GroupFit:  # fmt: skip
+def fit_groups(
+    estimator: Any,
+    forms: Sequence[GroupForm],
+    shard: Shard,
+    by: tuple[str, ...],
+    task: Task,
+    names: list[str],
+) -> GroupFit:
     """Fit the steps of an estimator for all groups, one after the other: one pass or a few for each."""
     view = GroupView(shard, by, task, names)
     stacked = []

@@ -54,8 +54,9 @@ class Training:
         return (*(name for name in (self.target, self.weight) if name is not None), *self.hidden)
 
 
-def open_training(estimator: Any, X: Any, y: Any, sample_weight: Any, *, reset: bool = True,
-                  hidden: tuple[str, ...] = ()) -> Training:  # fmt: skip
+def open_training(
+    estimator: Any, X: Any, y: Any, sample_weight: Any, *, reset: bool = True, hidden: tuple[str, ...] = ()
+) -> Training:
     """Check the input of `fit` and note on the estimator what it promises to later calls.
 
     Columns that are `hidden` stay in the dataset and are no features.

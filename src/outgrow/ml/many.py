@@ -84,8 +84,17 @@ class ManyFits:
     passes: int
 
 
-def fit_many(estimator: Any, X: Any, y: Any, settings: Sequence[Setting], sample_weight: Any = None, *,
-             folds: Folds | None = None, refit: bool = False, models: bool = False) -> ManyFits:  # fmt: skip
+def fit_many(
+    estimator: Any,
+    X: Any,
+    y: Any,
+    settings: Sequence[Setting],
+    sample_weight: Any = None,
+    *,
+    folds: Folds | None = None,
+    refit: bool = False,
+    models: bool = False,
+) -> ManyFits:
     """Learn many settings of an estimator on every fold, and score each on the rows held out.
 
     Settings that differ only in `fusable` parameters of the model are learnt together, as matrix products
@@ -298,10 +307,14 @@ class _Job:
         if self.refit:
             choices.append((np.ones_like(choices[0][0]), None))
         return [
-            _Fold(train, test, [clone(step) for step in chain.before],
-                  {place: clone(last) for place, last in chain.lasts.items()})
+            _Fold(
+                train,
+                test,
+                [clone(step) for step in chain.before],
+                {place: clone(last) for place, last in chain.lasts.items()},
+            )
             for train, test in choices
-        ]  # fmt: skip
+        ]
 
     def _works(self, placed: Shard, chain: _Chain, folds: list[_Fold]) -> list[Callable[[Shard], None]]:
         """What is done side by side: each fold; or, where no step tells their rows apart, each group."""
@@ -421,8 +434,11 @@ class _GroupWork:
                     fold.check_tested()
                 except DataError as error:
                     fold.fail(error, self.group)
-        alive = [(fold, places) for fold in self.folds
-                 if fold.test is not None and (places := fold.alive(self.group))]  # fmt: skip
+        alive = [
+            (fold, places)
+            for fold in self.folds
+            if fold.test is not None and (places := fold.alive(self.group))
+        ]
         if not alive:
             return
         models = [[fold.lasts[place] for place in places] for fold, places in alive]
@@ -440,8 +456,9 @@ class _GroupWork:
             fold.scores.update(zip(places, split(states), strict=True))
 
 
-def _read(trial: Trial, prepared: Any, promised: dict[str, Any], parts: Sequence[dict[str, Any]],
-          count: int) -> None:  # fmt: skip
+def _read(
+    trial: Trial, prepared: Any, promised: dict[str, Any], parts: Sequence[dict[str, Any]], count: int
+) -> None:
     """Note on a trial what the ranks found."""
     for part in parts:
         if "error" in part:

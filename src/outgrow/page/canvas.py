@@ -17,14 +17,33 @@ _VARIABLES = {INK: "--ink", MUTED: "--muted", GRID: "--line"} | {
     color: f"--series-{place}" for place, color in enumerate(SERIES, 1)
 }
 _STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none", "text.parse_math": False, "font.size": 8.5, "text.color": INK,
-    "axes.edgecolor": GRID, "axes.labelcolor": MUTED, "axes.labelsize": 8.5, "axes.facecolor": "none",
-    "axes.grid": True, "axes.axisbelow": True, "axes.spines.top": False, "axes.spines.right": False,
-    "axes.linewidth": 0.8, "grid.color": GRID, "grid.linewidth": 0.6, "xtick.color": GRID,
-    "ytick.color": GRID, "xtick.labelcolor": MUTED, "ytick.labelcolor": MUTED, "xtick.labelsize": 8,
-    "ytick.labelsize": 8, "xtick.major.size": 0, "ytick.major.size": 0, "legend.frameon": False,
-    "legend.fontsize": 8, "lines.linewidth": 1.8,
-}  # fmt: skip
+    "svg.fonttype": "none",
+    "text.parse_math": False,
+    "font.size": 8.5,
+    "text.color": INK,
+    "axes.edgecolor": GRID,
+    "axes.labelcolor": MUTED,
+    "axes.labelsize": 8.5,
+    "axes.facecolor": "none",
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.8,
+    "grid.color": GRID,
+    "grid.linewidth": 0.6,
+    "xtick.color": GRID,
+    "ytick.color": GRID,
+    "xtick.labelcolor": MUTED,
+    "ytick.labelcolor": MUTED,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "lines.linewidth": 1.8,
+}
 
 
 class Canvas:
@@ -60,8 +79,12 @@ class Canvas:
         self._figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
         text = buffer.getvalue()
         text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
-        text = re.sub(r'<svg([^>]*?) (width|height)="[^"]*"', r"<svg\1", re.sub(
-            r'<svg([^>]*?) (width|height)="[^"]*"', r"<svg\1", text, count=1), count=1)  # fmt: skip
+        text = re.sub(
+            r'<svg([^>]*?) (width|height)="[^"]*"',
+            r"<svg\1",
+            re.sub(r'<svg([^>]*?) (width|height)="[^"]*"', r"<svg\1", text, count=1),
+            count=1,
+        )
         text = re.sub(r'\bid="', f'id="{self._name}-', text)
         text = re.sub(r'(url\(|href=")#', rf"\1#{self._name}-", text)
         text = re.sub(r"font: ([\d.]+px)[^;\"]*", r"font-size: \1", text)

@@ -8,11 +8,22 @@ from typing import Any
 NONE = "n/a"
 """A number that does not exist."""
 _METRICS = {
-    "accuracy": "Accuracy", "log_loss": "Log loss", "precision": "Precision", "recall": "Recall", "f1": "F1",
-    "roc_auc": "ROC AUC", "pr_auc": "PR AUC", "precision_macro": "Precision (macro)",
-    "recall_macro": "Recall (macro)", "f1_macro": "F1 (macro)", "roc_auc_ovr": "ROC AUC (one vs. rest)",
-    "r2": "R²", "mse": "MSE", "rmse": "RMSE", "mae": "MAE",
-}  # fmt: skip
+    "accuracy": "Accuracy",
+    "log_loss": "Log loss",
+    "precision": "Precision",
+    "recall": "Recall",
+    "f1": "F1",
+    "roc_auc": "ROC AUC",
+    "pr_auc": "PR AUC",
+    "precision_macro": "Precision (macro)",
+    "recall_macro": "Recall (macro)",
+    "f1_macro": "F1 (macro)",
+    "roc_auc_ovr": "ROC AUC (one vs. rest)",
+    "r2": "R²",
+    "mse": "MSE",
+    "rmse": "RMSE",
+    "mae": "MAE",
+}
 
 
 def metric_name(name: str) -> str:

@@ -193,8 +193,10 @@ def _thin(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """About `POINTS` of the points, evenly along the curve, with both ends."""
     if len(x) <= POINTS:
         return x, y
-    way = np.cumsum(np.abs(np.diff(x, prepend=x[0])) / max(np.ptp(x), 1e-300) + 
-                    np.abs(np.diff(y, prepend=y[0])) / max(np.ptp(y), 1e-300))  # fmt: skip
+    way = np.cumsum(
+        np.abs(np.diff(x, prepend=x[0])) / max(np.ptp(x), 1e-300)
+        + np.abs(np.diff(y, prepend=y[0])) / max(np.ptp(y), 1e-300)
+    )
     chosen = np.unique(np.append(np.searchsorted(way, np.linspace(0, way[-1], POINTS)), len(x) - 1))
     return x[chosen], y[chosen]
 

@@ -38,11 +38,19 @@ def render(folder: Path, template: str, **context: Any) -> str:
 def _environment(folder: Path) -> Environment:
     environment = Environment(
         loader=FileSystemLoader([folder, Path(__file__).parent / "templates"]),
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     filters: dict[str, Any] = {
-        "count": say.count, "number": say.number, "share": say.share, "seconds": say.seconds,
-        "rate": say.rate, "size": describe_size, "metric": say.metric_name,
-    }  # fmt: skip
+        "count": say.count,
+        "number": say.number,
+        "share": say.share,
+        "seconds": say.seconds,
+        "rate": say.rate,
+        "size": describe_size,
+        "metric": say.metric_name,
+    }
     environment.filters |= filters
     return environment

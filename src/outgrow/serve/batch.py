@@ -111,9 +111,15 @@ def score(
     return write_scores(scoring, data, output, errors=errors, keys=keys, overwrite=overwrite)
 
 
-def write_scores(scoring: Scoring, data: Dataset, output: str | os.PathLike[str], *,
-                 errors: str | os.PathLike[str] | None = None, keys: tuple[str, ...] = (),
-                 overwrite: bool = False) -> Scored:  # fmt: skip
+def write_scores(
+    scoring: Scoring,
+    data: Dataset,
+    output: str | os.PathLike[str],
+    *,
+    errors: str | os.PathLike[str] | None = None,
+    keys: tuple[str, ...] = (),
+    overwrite: bool = False,
+) -> Scored:
     """What `score` does when everything is checked."""
     data = scoring.needed(data)
     schemas = scoring.schemas(data)
@@ -148,8 +154,14 @@ def with_predictions(
     return scoring.needed(rows).map(scoring.beside)
 
 
-def prepare(model: Any, rows: Dataset, *, keep: Sequence[str] | None = None, probabilities: bool = False,
-            lenient: bool = False) -> Scoring:  # fmt: skip
+def prepare(
+    model: Any,
+    rows: Dataset,
+    *,
+    keep: Sequence[str] | None = None,
+    probabilities: bool = False,
+    lenient: bool = False,
+) -> Scoring:
     """Check that a model can score these rows in this way."""
     predictor = Predictor(model)
     kind = type(predictor.model).__name__
@@ -253,8 +265,9 @@ def _check_outputs(rows: Dataset, outputs: Mapping[str, Pathlike]) -> None:
             )
 
 
-def _drafts(stack: ExitStack, outputs: Mapping[str, Pathlike], work: str | None, *,
-            overwrite: bool) -> dict[str, Draft]:  # fmt: skip
+def _drafts(
+    stack: ExitStack, outputs: Mapping[str, Pathlike], work: str | None, *, overwrite: bool
+) -> dict[str, Draft]:
     """A draft of each output that is not yet in its place.
 
     What was done goes on only where all drafts of a run are there: another run may have taken one over.

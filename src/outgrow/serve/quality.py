@@ -218,10 +218,13 @@ def _write(folder: Path, name: str, pairs: Dataset, judge: Judge) -> None:
     if not total or (folder / name).exists():
         return
     states = [artifact.pack(to_tree(state)) for state in total.values()]
-    table = pa.table({
-        VERSION: pa.array(list(total), pa.string()), "state": pa.array(states, pa.binary()),
-        "probabilities": pa.array([bool(judge.chances)] * len(states)),
-    })  # fmt: skip
+    table = pa.table(
+        {
+            VERSION: pa.array(list(total), pa.string()),
+            "state": pa.array(states, pa.binary()),
+            "probabilities": pa.array([bool(judge.chances)] * len(states)),
+        }
+    )
     with new_directory(folder / name, STATES) as draft:
         pq.write_table(table, draft / "states.parquet")
 

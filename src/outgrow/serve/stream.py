@@ -81,9 +81,12 @@ class Scorer:
         version = self.version()
         rows = read_as(rows, version.predictor.columns)
         scoring = prepare(
-            version.predictor.fitted, rows, keep=options.keep, probabilities=options.probabilities,
+            version.predictor.fitted,
+            rows,
+            keep=options.keep,
+            probabilities=options.probabilities,
             lenient=options.errors is not None,
-        )  # fmt: skip
+        )
         errors = None if options.errors is None else options.errors / name
         try:
             # errors that are there come from a try whose scores are not

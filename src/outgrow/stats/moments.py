@@ -203,11 +203,12 @@ class ShapeMoments(State):
         m2 = a.m2 + b.m2 + d**2 * a.n * b.n / safe
         m3 = a.m3 + b.m3 + d**3 * a.n * b.n * (a.n - b.n) / safe**2 + 3 * d * (a.n * b.m2 - b.n * a.m2) / safe
         m4 = (
-            a.m4 + b.m4
+            a.m4
+            + b.m4
             + d**4 * a.n * b.n * (a.n**2 - a.n * b.n + b.n**2) / safe**3
             + 6 * d**2 * (a.n**2 * b.m2 + b.n**2 * a.m2) / safe**2
             + 4 * d * (a.n * b.m3 - b.n * a.m3) / safe
-        )  # fmt: skip
+        )
         mean = a.mean + d * b.n / safe
         return ShapeMoments(n, mean, m2, m3, m4, np.minimum(a.low, b.low), np.maximum(a.high, b.high))
 
@@ -270,6 +271,11 @@ def _column_shape(x: np.ndarray) -> tuple[float, ...]:
     apart = x - mean
     square = apart * apart
     return (
-        float(len(x)), mean, float(square.sum()), float(square @ apart), float(square @ square),
-        float(x.min()), float(x.max()),
-    )  # fmt: skip
+        float(len(x)),
+        mean,
+        float(square.sum()),
+        float(square @ apart),
+        float(square @ square),
+        float(x.min()),
+        float(x.max()),
+    )

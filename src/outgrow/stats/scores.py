@@ -278,8 +278,9 @@ class ManyClassifications(State):
     summed: np.ndarray
 
     @classmethod
-    def of(cls, y: np.ndarray, probabilities: np.ndarray, weight: np.ndarray | None,
-           bins: int) -> ManyClassifications:  # fmt: skip
+    def of(
+        cls, y: np.ndarray, probabilities: np.ndarray, weight: np.ndarray | None, bins: int
+    ) -> ManyClassifications:
         """The state of probabilities of shape (predictions, classes, rows)."""
         many, classes, rows = probabilities.shape
         w = np.ones(rows) if weight is None else weight
@@ -327,8 +328,9 @@ class ManyClassifications(State):
         return found
 
 
-def _counted(score: np.ndarray, is_positive: np.ndarray, weight: np.ndarray | None,
-             bins: int) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+def _counted(
+    score: np.ndarray, is_positive: np.ndarray, weight: np.ndarray | None, bins: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Scores of shape (predictions, rows), counted in bins of other rows and of positive ones; the bins."""
     many = len(score)
     place = (score * bins).astype(np.intp)

@@ -17,8 +17,12 @@ from typing import Any
 from outgrow.errors import MissingExtraError
 
 LOOPBACK = "127.0.0.1"
-PLAIN = {"spark.driver.host": LOOPBACK, "spark.ui.enabled": "false", "spark.sql.shuffle.partitions": "2",
-         "spark.ui.showConsoleProgress": "false"}  # fmt: skip
+PLAIN = {
+    "spark.driver.host": LOOPBACK,
+    "spark.ui.enabled": "false",
+    "spark.sql.shuffle.partitions": "2",
+    "spark.ui.showConsoleProgress": "false",
+}
 
 
 _EXECUTOR = "CoarseGrainedExecutorBackend"
@@ -42,17 +46,37 @@ class Standalone:
 def standalone(folder: Path, *, workers: int = 2, cores: int = 1, memory: str = "1g") -> Iterator[Standalone]:
     """A master and workers from pip's pyspark, in processes of their own."""
     port = free_port()
-    master = _start("org.apache.spark.deploy.master.Master", folder, "--host", LOOPBACK, "--port", str(port),
-                    "--webui-port", str(free_port()))  # fmt: skip
+    master = _start(
+        "org.apache.spark.deploy.master.Master",
+        folder,
+        "--host",
+        LOOPBACK,
+        "--port",
+        str(port),
+        "--webui-port",
+        str(free_port()),
+    )
     cluster = Standalone(f"spark://{LOOPBACK}:{port}", master, [])
     try:
         wait_for(port, master)
         cluster.workers += [
-            _start("org.apache.spark.deploy.worker.Worker", folder, "--host", LOOPBACK, "--webui-port",
-                   str(free_port()), "--cores", str(cores), "--memory", memory, "--work-dir",
-                   str(folder / f"worker{number}"), cluster.url)
+            _start(
+                "org.apache.spark.deploy.worker.Worker",
+                folder,
+                "--host",
+                LOOPBACK,
+                "--webui-port",
+                str(free_port()),
+                "--cores",
+                str(cores),
+                "--memory",
+                memory,
+                "--work-dir",
+                str(folder / f"worker{number}"),
+                cluster.url,
+            )
             for number in range(workers)
-        ]  # fmt: skip
+        ]
         yield cluster
     finally:
         for process in [*cluster.workers, master]:
@@ -66,8 +90,13 @@ def connect_server() -> Iterator[str]:
     """A Connect server with two slots; its URL."""
     port = free_port()
     confs = {**PLAIN, "spark.connect.grpc.binding.port": port, "spark.connect.grpc.binding.address": LOOPBACK}
-    command = [str(_home() / "bin" / "spark-submit"), "--master", "local[2]",
-               "--class", "org.apache.spark.sql.connect.service.SparkConnectServer"]  # fmt: skip
+    command = [
+        str(_home() / "bin" / "spark-submit"),
+        "--master",
+        "local[2]",
+        "--class",
+        "org.apache.spark.sql.connect.service.SparkConnectServer",
+    ]
     for key, value in confs.items():
         command += ["--conf", f"{key}={value}"]
     server = _popen([*command, "spark-internal"])

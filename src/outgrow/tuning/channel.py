@@ -24,8 +24,13 @@ class Channel:
     lost : called with the reason, once, when it is.
     """
 
-    def __init__(self, peer: socket.socket, number: int, deadline: float,
-                 lost: Callable[[str], None] = lambda reason: None) -> None:  # fmt: skip
+    def __init__(
+        self,
+        peer: socket.socket,
+        number: int,
+        deadline: float,
+        lost: Callable[[str], None] = lambda reason: None,
+    ) -> None:
         host = peer.getpeername()[0]
         self.gone = threading.Event()
         self._lost = lost
@@ -61,8 +66,13 @@ class Channel:
             self._line.beat()
 
 
-def reach(address: tuple[str, int], number: int, secret: bytes, deadline: float,
-          lost: Callable[[str], None] = lambda reason: None) -> Channel | None:  # fmt: skip
+def reach(
+    address: tuple[str, int],
+    number: int,
+    secret: bytes,
+    deadline: float,
+    lost: Callable[[str], None] = lambda reason: None,
+) -> Channel | None:
     """A channel to the driver; None when it is not there."""
     peer = call(address, number, secret, timeout=5.0)
     return None if peer is None else Channel(peer, number, deadline, lost)

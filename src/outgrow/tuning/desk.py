@@ -79,10 +79,17 @@ class Progress:
         self._best = value
         if self.callback is not None:
             self.callback(self.study.study)
-        emit(Event(
-            STAGE, "trial", self.finished, self.limits.trials, elapsed=self.elapsed,
-            loss=value[0] if value else None, note=note,
-        ))  # fmt: skip
+        emit(
+            Event(
+                STAGE,
+                "trial",
+                self.finished,
+                self.limits.trials,
+                elapsed=self.elapsed,
+                loss=value[0] if value else None,
+                note=note,
+            )
+        )
 
     def _value(self) -> tuple[float, ...]:
         """The best values so far; what changes when something better was found."""
@@ -236,8 +243,9 @@ class Desk:
             self._changed.notify_all()
 
 
-def settle(study: Study, asked: Asked, found: Any, details: dict[str, Any],
-           metrics: Sequence[str]) -> str | None:  # fmt: skip
+def settle(
+    study: Study, asked: Asked, found: Any, details: dict[str, Any], metrics: Sequence[str]
+) -> str | None:
     """Tell the study the result of a trial: values, or metrics by name; what a person should read of it.
 
     Raises

@@ -93,9 +93,13 @@ def _row(trial: optuna.trial.FrozenTrial, metrics: Sequence[str]) -> dict[str, A
     values = trial.values if trial.values else [None] * len(metrics)
     details = details_of(trial)
     return {
-        "trial": trial.number, "state": trial.state.name.lower(), **dict(zip(metrics, values, strict=True)),
-        **parameters_of(trial), "seconds": details.get("seconds"), "error": error_of(trial),
-    }  # fmt: skip
+        "trial": trial.number,
+        "state": trial.state.name.lower(),
+        **dict(zip(metrics, values, strict=True)),
+        **parameters_of(trial),
+        "seconds": details.get("seconds"),
+        "error": error_of(trial),
+    }
 
 
 def _column(values: list[Any]) -> pa.Array:

@@ -64,16 +64,26 @@ class Guardian:
 
     def _run(self, number: int, folder: Path, *, read: bool) -> int:
         task = {
-            "address": self.address, "secret": self.secret.hex(), "number": number, "folder": str(folder),
-            "memory": self.memory, "deadline": self.deadline, "silence": self.silence, "read": read,
-        }  # fmt: skip
+            "address": self.address,
+            "secret": self.secret.hex(),
+            "number": number,
+            "folder": str(folder),
+            "memory": self.memory,
+            "deadline": self.deadline,
+            "silence": self.silence,
+            "read": read,
+        }
         command = [sys.executable, "-m", "outgrow.tuning.worker"]
         hears, beats = os.pipe()
         with open(folder / _LOG.format(number), "wb") as log:
             process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=self._environment(),
+                command,
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                env=self._environment(),
                 pass_fds=[beats],
-            )  # fmt: skip
+            )
         os.close(beats)
         with process:
             assert process.stdin is not None

@@ -173,8 +173,9 @@ class ScikitLearn:
         std = {name: float(np.std([score[name] for score in scores])) for name in scores[0]}
         return mean, {"fit_seconds": mean.pop("fit_seconds"), "std": std}
 
-    def _fold(self, table: pa.Table, place: np.ndarray, part: np.ndarray | None, k: int,
-              handle: Handle) -> dict[str, float]:  # fmt: skip
+    def _fold(
+        self, table: pa.Table, place: np.ndarray, part: np.ndarray | None, k: int, handle: Handle
+    ) -> dict[str, float]:
         folds = self.question.folds
         learn, test = folds.train_places(k)[place], folds.test_places(k)[place]
         if part is not None:

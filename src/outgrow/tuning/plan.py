@@ -48,8 +48,16 @@ class Plan:
     engine: Any
 
     @classmethod
-    def of(cls, what: Any, X: Any, y: Any, weight: Any, metric: str | Sequence[str] | None,
-           validation: int | Folds | None, engine: Engine | None) -> Plan:  # fmt: skip
+    def of(
+        cls,
+        what: Any,
+        X: Any,
+        y: Any,
+        weight: Any,
+        metric: str | Sequence[str] | None,
+        validation: int | Folds | None,
+        engine: Engine | None,
+    ) -> Plan:
         folds = Holdout() if validation is None else as_folds(validation, classes=is_classifier(what))
         folds.check()
         metrics = (metric,) if isinstance(metric, str) else tuple(metric or ())
@@ -94,8 +102,15 @@ class Plan:
         beside = {*self.training.beside, *self.folds.hidden}
         return [name for name in self.training.dataset.columns if name not in beside]
 
-    def check(self, space: Space, trials: int | None, seconds: float | None, patience: int | None, cores: int,
-              within: str) -> None:  # fmt: skip
+    def check(
+        self,
+        space: Space,
+        trials: int | None,
+        seconds: float | None,
+        patience: int | None,
+        cores: int,
+        within: str,
+    ) -> None:
         """Everything that can be known before anything is read."""
         if not isinstance(self.what, Function):
             space.check_names(self.what.get_params())
@@ -153,9 +168,12 @@ class Plan:
         change = None
         if not isinstance(self.what, Estimator | Function):
             change = Placed(
-                self.folds, tuple(self.features), self.training.beside, self.training.target,
+                self.folds,
+                tuple(self.features),
+                self.training.beside,
+                self.training.target,
                 matrix=self.arrays is not None,
-            )  # fmt: skip
+            )
         return Material(scan.pieces(), scan.example().to_arrow().schema, change)
 
     def fitted(self, parameters: Mapping[str, Any]) -> Any:

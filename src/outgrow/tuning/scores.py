@@ -8,9 +8,18 @@ from collections.abc import Sequence
 from outgrow.errors import ParameterError
 
 CLASSIFICATION = (
-    "accuracy", "log_loss", "roc_auc", "pr_auc", "precision", "recall", "f1",
-    "roc_auc_ovr", "precision_macro", "recall_macro", "f1_macro",
-)  # fmt: skip
+    "accuracy",
+    "log_loss",
+    "roc_auc",
+    "pr_auc",
+    "precision",
+    "recall",
+    "f1",
+    "roc_auc_ovr",
+    "precision_macro",
+    "recall_macro",
+    "f1_macro",
+)
 REGRESSION = ("r2", "mse", "rmse", "mae")
 COST = ("fit_seconds",)
 SMALLER = {"log_loss", "mse", "rmse", "mae", *COST}

@@ -109,9 +109,14 @@ def tune(
     if trials is None and seconds is None and patience is None:
         trials = int(np.prod([len(v) for v in chosen.grid().values()])) if sampler == "grid" else 50
     held = Study(
-        study, chosen, plan.directions, sampler=sampler, pruner=pruner, seed=seed,
+        study,
+        chosen,
+        plan.directions,
+        sampler=sampler,
+        pruner=pruner,
+        seed=seed,
         identity={"metric": list(plan.metrics), "estimator": plan.described},
-    )  # fmt: skip
+    )
     progress = Progress(held, Limits(trials, seconds, patience), plan.metrics, callback)
     shares = SHARES if held.prunes else {1: 1.0}
     try:

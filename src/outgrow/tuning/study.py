@@ -71,9 +71,17 @@ class Study:
     identity : what tells this search from others, beside its space.
     """
 
-    def __init__(self, storage: str | os.PathLike[str] | None, space: Space, directions: Sequence[Any], *,
-                 sampler: str | BaseSampler, pruner: str | BasePruner, seed: int | None,
-                 identity: Mapping[str, Any]) -> None:  # fmt: skip
+    def __init__(
+        self,
+        storage: str | os.PathLike[str] | None,
+        space: Space,
+        directions: Sequence[Any],
+        *,
+        sampler: str | BaseSampler,
+        pruner: str | BasePruner,
+        seed: int | None,
+        identity: Mapping[str, Any],
+    ) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.space = space
         if sampler == "grid":
@@ -82,9 +90,13 @@ class Study:
         chosen, stop = _sampler(sampler, seed), _pruner(pruner, len(directions))
         self.prunes = not isinstance(stop, NopPruner)
         self.study = optuna.create_study(
-            storage=self._storage(storage), study_name="outgrow", directions=list(directions), sampler=chosen,
-            pruner=stop, load_if_exists=True,
-        )  # fmt: skip
+            storage=self._storage(storage),
+            study_name="outgrow",
+            directions=list(directions),
+            sampler=chosen,
+            pruner=stop,
+            load_if_exists=True,
+        )
         self._check({"space": space.describe(), "directions": list(directions), **identity})
         self._take_up()
         if sampler == "grid":

@@ -77,9 +77,13 @@ def fused(plan: Plan, study: Study, progress: Progress, size: int) -> None:
             batch.append(progress.ask())
         began = time.perf_counter()
         found = fit_many(
-            plan.what, training.dataset, training.target, [asked.parameters for asked in batch],
-            training.weight, folds=plan.folds,
-        )  # fmt: skip
+            plan.what,
+            training.dataset,
+            training.target,
+            [asked.parameters for asked in batch],
+            training.weight,
+            folds=plan.folds,
+        )
         seconds = (time.perf_counter() - began) / len(batch)
         for asked, trial in zip(batch, found.trials, strict=True):
             if trial.error is not None:
@@ -100,9 +104,16 @@ def with_workers(
     host = engine.host() if hasattr(engine, "host") else "127.0.0.1"
     with Desk(study, progress, host or "127.0.0.1", crew.silence) as desk:
         guardian = Guardian(
-            desk.address, desk.secret, secrets.token_hex(8), _pickled(plan.objective(shares, crew.cores)),
-            plan.material(), crew.cores, crew.memory, crew.deadline, crew.silence,
-        )  # fmt: skip
+            desk.address,
+            desk.secret,
+            secrets.token_hex(8),
+            _pickled(plan.objective(shares, crew.cores)),
+            plan.material(),
+            crew.cores,
+            crew.memory,
+            crew.deadline,
+            crew.silence,
+        )
 
         def work() -> None:
             try:

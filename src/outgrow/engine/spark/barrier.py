@@ -50,8 +50,15 @@ _WARNINGS = {"ConvergenceWarning": ConvergenceWarning, "UserWarning": UserWarnin
 class BarrierFit(Generic[T]):
     """One fit over the rows of a scan, in as many barrier jobs as it takes."""
 
-    def __init__(self, engine: Spark, fit: Callable[[Shard], T], scan: Scan, stage: str, keep: bool,
-                 checkpoint: Checkpoint | None) -> None:  # fmt: skip
+    def __init__(
+        self,
+        engine: Spark,
+        fit: Callable[[Shard], T],
+        scan: Scan,
+        stage: str,
+        keep: bool,
+        checkpoint: Checkpoint | None,
+    ) -> None:
         self.engine = engine
         self.fit = fit
         self.scan = scan
@@ -82,10 +89,19 @@ class BarrierFit(Generic[T]):
         if self.checkpoint:
             self.checkpoint.clear()
         facts, seconds = answer.facts, time.perf_counter() - began
-        return Fitted(answer.value, FitRecord(
-            self.engine.name, self.ranks, self.lost + 1, max(each["passes"] for each in facts), seconds,
-            plan.peak, max(each["peak"] for each in facts), sum(each["spilled"] for each in facts),
-        ))  # fmt: skip
+        return Fitted(
+            answer.value,
+            FitRecord(
+                self.engine.name,
+                self.ranks,
+                self.lost + 1,
+                max(each["passes"] for each in facts),
+                seconds,
+                plan.peak,
+                max(each["peak"] for each in facts),
+                sum(each["spilled"] for each in facts),
+            ),
+        )
 
     def _after_loss(self, hub: Hub, error: RankLostError) -> None:
         """Take up what is known, and say so; give up when ranks are lost time and again."""
@@ -121,22 +137,38 @@ class BarrierFit(Generic[T]):
         engine, scan, ranks = self.engine, self.scan, self.ranks
         with hub:
             job = RankJob(
-                fit=self.fit, stage=self.stage, keep=self.keep, known=self.known, checkpoint=self.checkpoint,
+                fit=self.fit,
+                stage=self.stage,
+                keep=self.keep,
+                known=self.known,
+                checkpoint=self.checkpoint,
                 pieces=share_out(scan.pieces(), ranks) if self.frame is None else None,
-                steps=scan.steps, vectors=getattr(scan.source, "vectors", {}), example=scan.example(),
-                secret=hub.secret, hub=hub.address, heard=heard(), ports=engine.ports,
-                deadline=engine.deadline, memory=engine.memory_per_rank, threads=engine.threads,
-            )  # fmt: skip
+                steps=scan.steps,
+                vectors=getattr(scan.source, "vectors", {}),
+                example=scan.example(),
+                secret=hub.secret,
+                hub=hub.address,
+                heard=heard(),
+                ports=engine.ports,
+                deadline=engine.deadline,
+                memory=engine.memory_per_rank,
+                threads=engine.threads,
+            )
             frame = self.frame
             rows = engine.session.range(0, ranks, 1, ranks) if frame is None else spread(frame, ranks)
             waited = time.monotonic() - self.since
             enough = engine.slots >= ranks and self.patience == STARTING
             asking = STARTING if enough else ASKING if self.lost else min(ASKING, self.patience - waited)
             watched = Supervisor(
-                engine.session, hub, self.stage, ranks, engine.deadline,
-                starting=asking, waited=waited,
+                engine.session,
+                hub,
+                self.stage,
+                ranks,
+                engine.deadline,
+                starting=asking,
+                waited=waited,
                 planning=PLANNING if enough and frame is not None else 0.0,
-            )  # fmt: skip
+            )
             asked = map_in_arrow(rows, job, RESULT_DDL, barrier=True, profile=engine.profile())
             found = watched.collect(asked)
         if found.num_rows:

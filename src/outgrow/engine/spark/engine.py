@@ -78,10 +78,18 @@ class Spark:
 
     name = "spark"
 
-    def __init__(self, session: Any, *, ranks: int | None = None, memory_per_rank: int | str | None = None,
-                 deadline: float = 60.0, ports: tuple[int, int] = PORTS,
-                 checkpoint: str | os.PathLike[str] | None = None, cpus_per_rank: int | None = None,
-                 gpus_per_rank: float | None = None) -> None:  # fmt: skip
+    def __init__(
+        self,
+        session: Any,
+        *,
+        ranks: int | None = None,
+        memory_per_rank: int | str | None = None,
+        deadline: float = 60.0,
+        ports: tuple[int, int] = PORTS,
+        checkpoint: str | os.PathLike[str] | None = None,
+        cpus_per_rank: int | None = None,
+        gpus_per_rank: float | None = None,
+    ) -> None:
         if ranks is not None and ranks < 1:
             raise ParameterError(f"ranks={ranks}: at least 1 is needed.")
         if deadline <= 0:
@@ -119,8 +127,15 @@ class Spark:
         except Exception as error:
             raise _session_error(error) from error
 
-    def fit(self, fit: Callable[[Shard], T], scan: Scan, *, stage: str = "fit", keep: bool = True,
-            identity: Identity | None = None) -> Fitted[T]:  # fmt: skip
+    def fit(
+        self,
+        fit: Callable[[Shard], T],
+        scan: Scan,
+        *,
+        stage: str = "fit",
+        keep: bool = True,
+        identity: Identity | None = None,
+    ) -> Fitted[T]:
         """Run `fit` on every rank over that rank's rows; the result is rank 0's.
 
         A fit that loses a rank goes on, on what the cluster then has, from the last pass that the driver or
@@ -142,8 +157,9 @@ class Spark:
         """The batches of a scan, in this process."""
         return (Batch.from_arrow(batch) for batch in self._collect(self.frame(scan), "read").to_batches())
 
-    def each_piece(self, scan: Scan, function: Callable[[int, Any], T], *, stage: str,
-                   skip: Container[int] = ()) -> Iterator[T]:  # fmt: skip
+    def each_piece(
+        self, scan: Scan, function: Callable[[int, Any], T], *, stage: str, skip: Container[int] = ()
+    ) -> Iterator[T]:
         """What `function` makes, in ordinary tasks, of each piece of a path or each partition of a DataFrame.
 
         Raises
@@ -170,8 +186,15 @@ class Spark:
         rows = self.session.range(0, count, 1, count)
         yield from self._answers(map_in_arrow(rows, job, RESULT_DDL), stage)
 
-    def map_groups(self, scan: Scan, packing: Packing, function: Callable[[Groups], Iterator[T]], *,
-                   stage: str, processes: bool = False) -> Iterator[T]:  # fmt: skip
+    def map_groups(
+        self,
+        scan: Scan,
+        packing: Packing,
+        function: Callable[[Groups], Iterator[T]],
+        *,
+        stage: str,
+        processes: bool = False,
+    ) -> Iterator[T]:
         """What `function` yields in ordinary tasks, one for each bin, which rows reach by one shuffle.
 
         Raises

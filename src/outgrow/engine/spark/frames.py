@@ -146,13 +146,27 @@ def with_vectors(
 
 _EXACT = {
     pa.bool_(): "boolean",
-    pa.int8(): "tinyint", pa.int16(): "smallint", pa.int32(): "int", pa.int64(): "bigint",
-    pa.float32(): "float", pa.float64(): "double",
-    pa.string(): "string", pa.binary(): "binary", pa.date32(): "date",
-}  # fmt: skip
-_WIDER = {pa.uint8(): pa.int16(), pa.uint16(): pa.int32(), pa.uint32(): pa.int64(), pa.uint64(): pa.int64(),
-          pa.float16(): pa.float32(), pa.large_string(): pa.string(), pa.string_view(): pa.string(),
-          pa.null(): pa.string(), pa.date64(): pa.date32()}  # fmt: skip
+    pa.int8(): "tinyint",
+    pa.int16(): "smallint",
+    pa.int32(): "int",
+    pa.int64(): "bigint",
+    pa.float32(): "float",
+    pa.float64(): "double",
+    pa.string(): "string",
+    pa.binary(): "binary",
+    pa.date32(): "date",
+}
+_WIDER = {
+    pa.uint8(): pa.int16(),
+    pa.uint16(): pa.int32(),
+    pa.uint32(): pa.int64(),
+    pa.uint64(): pa.int64(),
+    pa.float16(): pa.float32(),
+    pa.large_string(): pa.string(),
+    pa.string_view(): pa.string(),
+    pa.null(): pa.string(),
+    pa.date64(): pa.date32(),
+}
 
 
 def _spark_type(field: pa.Field) -> tuple[str, pa.DataType]:

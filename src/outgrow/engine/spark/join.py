@@ -12,8 +12,9 @@ from outgrow.engine.spark.names import quoted
 _KEY, _MADE, _SEEN = "__outgrow_key", "__outgrow_made", "__outgrow_seen"
 
 
-def join_in_time(first: Any, later: Any, keys: Sequence[str], times: tuple[str, str], within: str,
-                 value: tuple[str, str]) -> Any:  # fmt: skip
+def join_in_time(
+    first: Any, later: Any, keys: Sequence[str], times: tuple[str, str], within: str, value: tuple[str, str]
+) -> Any:
     """The rows of a stream with a value of another that has the same keys and comes in time.
 
     Parameters

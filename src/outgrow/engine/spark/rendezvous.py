@@ -22,8 +22,9 @@ PORTS = (15_000, 32_000)
 _TRIES = 8
 
 
-def join(rank: int, hosts: Sequence[str], secret: bytes, *, ports: tuple[int, int], joining: float,
-         deadline: float) -> Tcp:  # fmt: skip
+def join(
+    rank: int, hosts: Sequence[str], secret: bytes, *, ports: tuple[int, int], joining: float, deadline: float
+) -> Tcp:
     """Connect this rank with its parent and children.
 
     Raises
@@ -49,8 +50,14 @@ def join(rank: int, hosts: Sequence[str], secret: bytes, *, ports: tuple[int, in
     return Tcp(rank, size, peers, deadline, hosts)
 
 
-def _await(listener: socket.socket, missing: set[int], peers: dict[int, socket.socket], secret: bytes,
-           until: float, hosts: Sequence[str]) -> None:  # fmt: skip
+def _await(
+    listener: socket.socket,
+    missing: set[int],
+    peers: dict[int, socket.socket],
+    secret: bytes,
+    until: float,
+    hosts: Sequence[str],
+) -> None:
     with Reception(listener, secret) as callers:
         while missing:
             try:

@@ -55,8 +55,17 @@ class Supervisor:
     waited : seconds for which jobs before it have waited for the same.
     """
 
-    def __init__(self, session: Any, hub: Hub, stage: str, ranks: int, deadline: float,
-                 starting: float = STARTING, planning: float = 0.0, waited: float = 0.0) -> None:  # fmt: skip
+    def __init__(
+        self,
+        session: Any,
+        hub: Hub,
+        stage: str,
+        ranks: int,
+        deadline: float,
+        starting: float = STARTING,
+        planning: float = 0.0,
+        waited: float = 0.0,
+    ) -> None:
         self._session = session
         self._hub = hub
         self._stage = stage

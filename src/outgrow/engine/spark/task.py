@@ -125,15 +125,25 @@ class _Rank:
             job.hub if self.rank == 0 else None, self.rank, job.secret, beat=min(10.0, deadline / 4)
         )
         try:
-            self.comm = join(self.rank, self.hosts, self.secret, ports=job.ports,
-                             joining=min(deadline, _JOINING), deadline=deadline)  # fmt: skip
+            self.comm = join(
+                self.rank,
+                self.hosts,
+                self.secret,
+                ports=job.ports,
+                joining=min(deadline, _JOINING),
+                deadline=deadline,
+            )
             with _unstuck(self.comm):
                 result, said = self._fit(rows, caller)
         finally:
             caller.close()
         assert self.work is not None
-        facts = {"host": self.comm.host, "peak": peak_bytes(), "passes": self.work.passes,
-                 "spilled": self.work.memory.spilled}  # fmt: skip
+        facts = {
+            "host": self.comm.host,
+            "peak": peak_bytes(),
+            "passes": self.work.passes,
+            "spilled": self.work.memory.spilled,
+        }
         yield "report", json.dumps(facts).encode()
         if self.rank == 0:
             yield "result", pack(result)

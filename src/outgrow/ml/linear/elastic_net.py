@@ -135,5 +135,6 @@ class ElasticNet(LinearRegressor):
             warnings.warn(
                 f"ElasticNet did not converge in {self.max_iter} sweeps. "
                 "Raise max_iter, or scale the columns.",
-                ConvergenceWarning, stacklevel=2,
-            )  # fmt: skip
+                ConvergenceWarning,
+                stacklevel=2,
+            )

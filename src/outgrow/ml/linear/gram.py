@@ -72,9 +72,14 @@ def normal_of(moments: CoMoments, *, intercept: bool) -> Normal:
         if flat.any():
             products = np.where(flat | flat[:, None], 0.0, products)
     return Normal(
-        moments.n, products[:-1, :-1], products[:-1, -1], float(products[-1, -1]), mean[:-1],
-        float(mean[-1]), intercept,
-    )  # fmt: skip
+        moments.n,
+        products[:-1, :-1],
+        products[:-1, -1],
+        float(products[-1, -1]),
+        mean[:-1],
+        float(mean[-1]),
+        intercept,
+    )
 
 
 def varies(n: float | np.ndarray, squares: np.ndarray, mean: np.ndarray) -> np.ndarray:

@@ -43,10 +43,11 @@ class GroupedLeastSquares:
         n = np.where(moments.n > 0, moments.n, np.nan)
         varies = spread > 0
         return {
-            "coef_": coef, "intercept_": intercept if self.fit_intercept else np.zeros(groups),
+            "coef_": coef,
+            "intercept_": intercept if self.fit_intercept else np.zeros(groups),
             "rmse": np.sqrt(rest / n),
             "r2": np.where(varies, 1 - rest / np.where(varies, spread, 1), rest == 0),
-        }  # fmt: skip
+        }
 
     def apply(self, X: np.ndarray, learned: Stacked, place: np.ndarray) -> np.ndarray:
         return np.einsum("rp,rp->r", X, learned["coef_"][place]) + learned["intercept_"][place]

@@ -53,8 +53,9 @@ class Likelihoods:
     def size(self) -> int:
         return self.scores * self.side
 
-    def sums(self, rows: FoldedView, block: Block, table: np.ndarray, folds: np.ndarray,
-             curved: np.ndarray) -> Sums:  # fmt: skip
+    def sums(
+        self, rows: FoldedView, block: Block, table: np.ndarray, folds: np.ndarray, curved: np.ndarray
+    ) -> Sums:
         """What a block adds, for parameters `table` of shape (candidates, size).
 
         `folds` are those of the candidates; `curved` are the candidates whose curvature is asked for.
@@ -127,8 +128,16 @@ class Likelihoods:
             X[: self.width] = block.X[part].toarray().T if is_sparse(block.X) else block.X.T[:, part]
             yield part, X
 
-    def _binary(self, X: np.ndarray, y: np.ndarray, table: np.ndarray, folds: np.ndarray,
-                w: np.ndarray | None, curved: np.ndarray, room: list[np.ndarray]) -> Sums:  # fmt: skip
+    def _binary(
+        self,
+        X: np.ndarray,
+        y: np.ndarray,
+        table: np.ndarray,
+        folds: np.ndarray,
+        w: np.ndarray | None,
+        curved: np.ndarray,
+        room: list[np.ndarray],
+    ) -> Sums:
         if not room or room[0].shape[1] != X.shape[1]:  # new memory for each chunk would cost as much again
             room[:] = [np.empty((len(table), X.shape[1])) for _ in range(3)]
         E, logs, weights = room
@@ -152,8 +161,15 @@ class Likelihoods:
         right *= weights
         return losses, (w @ signed.T)[folds] - _turned(signed, right), second
 
-    def _multinomial(self, X: np.ndarray, y: np.ndarray, table: np.ndarray, folds: np.ndarray,
-                     w: np.ndarray | None, curved: np.ndarray) -> Sums:  # fmt: skip
+    def _multinomial(
+        self,
+        X: np.ndarray,
+        y: np.ndarray,
+        table: np.ndarray,
+        folds: np.ndarray,
+        w: np.ndarray | None,
+        curved: np.ndarray,
+    ) -> Sums:
         count = X.shape[1]
         P = (table.reshape(-1, self.side) @ X).reshape(len(table), self.scores, count)
         P -= P.max(axis=1, keepdims=True)

@@ -70,8 +70,14 @@ class LogisticRegression(Classifier):
 
     fusable = ("C", "l1_ratio")
     without_effect = (
-        "dual", "intercept_scaling", "random_state", "solver", "verbose", "warm_start", "n_jobs",
-    )  # fmt: skip
+        "dual",
+        "intercept_scaling",
+        "random_state",
+        "solver",
+        "verbose",
+        "warm_start",
+        "n_jobs",
+    )
 
     def __init__(
         self,
@@ -142,11 +148,13 @@ class LogisticRegression(Classifier):
             warnings.warn(
                 f"LogisticRegression did not converge in {self.max_iter} steps. "
                 "Raise max_iter, scale the columns, or penalise more (a smaller C).",
-                ConvergenceWarning, stacklevel=2,
-            )  # fmt: skip
+                ConvergenceWarning,
+                stacklevel=2,
+            )
 
-    def _take(self, likelihood: Binary | Multinomial, found: Minimum, class_weights: np.ndarray,
-              offsets: Offsets) -> None:  # fmt: skip
+    def _take(
+        self, likelihood: Binary | Multinomial, found: Minimum, class_weights: np.ndarray, offsets: Offsets
+    ) -> None:
         self.coef_, constants = likelihood.unpack(found.parameters)
         self.intercept_ = offsets.restore(self.coef_, constants)
         self.n_iter_ = np.array([found.steps], dtype=np.int32)

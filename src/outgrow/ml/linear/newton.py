@@ -69,8 +69,15 @@ def newton(
     some = view.thinned(THIN) if many else view
     offsets = Offsets.of(some, intercept=likelihood.intercept)
     if many:
-        rough = _descend(offsets.apply(some), likelihood, penalty.scaled(1 / THIN), start, None, tol=1e-6,
-                         max_iter=max_iter)  # fmt: skip
+        rough = _descend(
+            offsets.apply(some),
+            likelihood,
+            penalty.scaled(1 / THIN),
+            start,
+            None,
+            tol=1e-6,
+            max_iter=max_iter,
+        )
         start = rough.parameters
         if rough.converged and rough.curvature is not None:
             held = THIN * rough.curvature
@@ -79,9 +86,15 @@ def newton(
 
 
 def _descend(
-    view: MatrixView, likelihood: Likelihood, penalty: Penalty, w: np.ndarray, held: np.ndarray | None,
-    *, tol: float, max_iter: int,
-) -> Minimum:  # fmt: skip
+    view: MatrixView,
+    likelihood: Likelihood,
+    penalty: Penalty,
+    w: np.ndarray,
+    held: np.ndarray | None,
+    *,
+    tol: float,
+    max_iter: int,
+) -> Minimum:
     """Steps from `w`; `held` is the curvature near there, if known."""
     previous, step, H = np.inf, np.zeros_like(w), held
     for count in range(1, max_iter + 1):

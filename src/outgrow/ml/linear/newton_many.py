@@ -72,13 +72,24 @@ class Minima:
     @classmethod
     def start(cls, candidates: int, size: int) -> Minima:
         return cls(
-            np.zeros((candidates, size)), np.zeros((candidates, size, size)), np.zeros(candidates, bool),
-            np.full(candidates, np.inf), np.zeros(candidates, int), np.zeros(candidates, bool),
-        )  # fmt: skip
+            np.zeros((candidates, size)),
+            np.zeros((candidates, size, size)),
+            np.zeros(candidates, bool),
+            np.full(candidates, np.inf),
+            np.zeros(candidates, int),
+            np.zeros(candidates, bool),
+        )
 
 
-def newton_many(rows: FoldedView, likelihoods: Likelihoods, penalties: Penalties, folds: np.ndarray, *,
-                tol: float, max_iter: int) -> tuple[Minima, Offsets]:  # fmt: skip
+def newton_many(
+    rows: FoldedView,
+    likelihoods: Likelihoods,
+    penalties: Penalties,
+    folds: np.ndarray,
+    *,
+    tol: float,
+    max_iter: int,
+) -> tuple[Minima, Offsets]:
     """Minimise the loss over each candidate's fold plus its penalty, starting from zero.
 
     Parameters
@@ -101,8 +112,16 @@ def _thins(rows: FoldedView, likelihoods: Likelihoods) -> bool:
     return rows.view.rows // THIN >= max(THIN_ROWS, 20 * likelihoods.size)
 
 
-def _minima(rows: FoldedView, likelihoods: Likelihoods, penalties: Penalties, folds: np.ndarray, *,
-            tol: float, max_iter: int, scale: float = 1.0) -> Minima:  # fmt: skip
+def _minima(
+    rows: FoldedView,
+    likelihoods: Likelihoods,
+    penalties: Penalties,
+    folds: np.ndarray,
+    *,
+    tol: float,
+    max_iter: int,
+    scale: float = 1.0,
+) -> Minima:
     """The minima where each row stands for `scale` rows."""
     found = Minima.start(len(folds), likelihoods.size)
     if _thins(rows, likelihoods):
@@ -122,8 +141,15 @@ def _minima(rows: FoldedView, likelihoods: Likelihoods, penalties: Penalties, fo
 class _Descent:
     """Steps of all candidates over the same rows."""
 
-    def __init__(self, rows: FoldedView, likelihoods: Likelihoods, penalties: Penalties,
-                 folds: np.ndarray, scale: float, found: Minima) -> None:  # fmt: skip
+    def __init__(
+        self,
+        rows: FoldedView,
+        likelihoods: Likelihoods,
+        penalties: Penalties,
+        folds: np.ndarray,
+        scale: float,
+        found: Minima,
+    ) -> None:
         self.rows = rows
         self.likelihoods = likelihoods
         self.penalties = penalties
@@ -169,8 +195,9 @@ class _Descent:
             found += [np.roll(part, -(len(part) // 2)) for part in parts if len(part)]
         return found
 
-    def _sums(self, which: np.ndarray, curved: np.ndarray,
-              neighbours: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    def _sums(
+        self, which: np.ndarray, curved: np.ndarray, neighbours: list[np.ndarray]
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Losses and gradients of some candidates; curvatures of those `curved` are noted.
 
         Of neighbours, only the first gets its curvature; by how much the one it had was wrong about it, those
@@ -201,8 +228,9 @@ class _Descent:
         self.halvings[which] += 1
         self.gain[which] = np.inf
 
-    def _advance(self, which: np.ndarray, objective: np.ndarray, gradients: np.ndarray,
-                 wanted: np.ndarray, tol: float) -> np.ndarray:  # fmt: skip
+    def _advance(
+        self, which: np.ndarray, objective: np.ndarray, gradients: np.ndarray, wanted: np.ndarray, tol: float
+    ) -> np.ndarray:
         """Step on; the candidates that are done."""
         found = self.found
         fresh = wanted[which].copy()
@@ -230,8 +258,14 @@ class _Descent:
         return finished
 
 
-def _steps(H: np.ndarray, gradients: np.ndarray, gauge: np.ndarray | None, penalties: Penalties,
-           w: np.ndarray, which: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+def _steps(
+    H: np.ndarray,
+    gradients: np.ndarray,
+    gauge: np.ndarray | None,
+    penalties: Penalties,
+    w: np.ndarray,
+    which: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
     """The steps to the minima of the quadratic models, and the gains they promise."""
     ridge = penalties.l2[which, None] * penalties.mask
     g, H = gradients + ridge * w, H.copy()

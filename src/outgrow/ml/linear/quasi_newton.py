@@ -13,9 +13,14 @@ from outgrow.ml.linear.newton import Minimum, Penalty
 
 
 def quasi_newton(
-    view: MatrixView, likelihood: Likelihood, penalty: Penalty, spread: np.ndarray, *, tol: float,
+    view: MatrixView,
+    likelihood: Likelihood,
+    penalty: Penalty,
+    spread: np.ndarray,
+    *,
+    tol: float,
     max_iter: int,
-) -> Minimum:  # fmt: skip
+) -> Minimum:
     """Minimise the loss over all rows plus the penalty, starting from zero.
 
     The parameters of features are counted in units of 1 / `spread`, of shape (features,), by which they all

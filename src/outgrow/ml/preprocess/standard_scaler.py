@@ -144,8 +144,11 @@ class GroupedScaling:
         moments = view.reduce(_grouped_moments)
         own = Moments(moments.n, moments.mean, moments.m2)
         return {
-            "n_samples_seen_": own.n, "mean_": own.mean, "var_": own.variance(), "scale_": _scale(own, own.n),
-        }  # fmt: skip
+            "n_samples_seen_": own.n,
+            "mean_": own.mean,
+            "var_": own.variance(),
+            "scale_": _scale(own, own.n),
+        }
 
     def apply(self, X: np.ndarray, learned: Stacked, place: np.ndarray) -> np.ndarray:
         centred = X - learned["mean_"][place] if self.with_mean else X

@@ -224,9 +224,16 @@ def _train(
             callbacks.append(stop)
         history: dict[str, dict[str, list[float]]] = {}
         booster = xgb.train(
-            parameters, rows[0], plan.rounds - before.rounds, evals=watched, evals_result=history,
-            callbacks=callbacks, verbose_eval=False, xgb_model=before.booster(), obj=apart,
-        )  # fmt: skip
+            parameters,
+            rows[0],
+            plan.rounds - before.rounds,
+            evals=watched,
+            evals_result=history,
+            callbacks=callbacks,
+            verbose_eval=False,
+            xgb_model=before.booster(),
+            obj=apart,
+        )
     # a rank without rows has learned no names, and all ranks shall hold the same
     booster.feature_names = [f"f{j}" for j in range(view.width)]
     booster.feature_types = None if plan.kinds is None else list(plan.kinds)

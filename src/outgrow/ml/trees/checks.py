@@ -17,9 +17,17 @@ from outgrow.ml.trees.document import decoded
 
 _OBJECTIVES = ("binary:logistic", "multi:softprob", "reg:squarederror")
 _OF_NODES = (
-    "base_weights", "default_left", "left_children", "loss_changes", "parents", "right_children",
-    "split_conditions", "split_indices", "split_type", "sum_hessian",
-)  # fmt: skip
+    "base_weights",
+    "default_left",
+    "left_children",
+    "loss_changes",
+    "parents",
+    "right_children",
+    "split_conditions",
+    "split_indices",
+    "split_type",
+    "sum_hessian",
+)
 _NO_PARENT = 2**31 - 1
 
 

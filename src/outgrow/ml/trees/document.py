@@ -19,11 +19,17 @@ import numpy as np
 from outgrow._optional import optional
 
 _NODES = (
-    ("base_weights", "d", "weight"), ("default_left", "U", "default_left"), ("left_children", "l", "left"),
-    ("loss_changes", "d", "gain"), ("parents", "l", "parent"), ("right_children", "l", "right"),
-    ("split_conditions", "d", "condition"), ("split_indices", "l", "feature"), ("split_type", "U", None),
+    ("base_weights", "d", "weight"),
+    ("default_left", "U", "default_left"),
+    ("left_children", "l", "left"),
+    ("loss_changes", "d", "gain"),
+    ("parents", "l", "parent"),
+    ("right_children", "l", "right"),
+    ("split_conditions", "d", "condition"),
+    ("split_indices", "l", "feature"),
+    ("split_type", "U", None),
     ("sum_hessian", "d", "hessian"),
-)  # fmt: skip
+)
 """XGBoost's name of each array of a tree, the mark of its type, and our name; None for zeros."""
 _EMPTY = {"categories": "l", "categories_nodes": "l", "categories_segments": "L", "categories_sizes": "L"}
 _TYPES = {"d": ">f4", "U": "u1", "l": ">i4"}
@@ -52,9 +58,16 @@ def writer(objective: str, classes: int | None, width: int, rounds: int) -> Writ
     def write(nodes: Any, sizes: np.ndarray, base: Sequence[float]) -> bytes:
         score = ",".join(str(np.float32(value)) for value in base)
         return b"".join(
-            [head, b"[#", _length(len(sizes)), *_trees(nodes, sizes, width), middle,
-             encoded(f"[{score}]" if listed else score), tail]
-        )  # fmt: skip
+            [
+                head,
+                b"[#",
+                _length(len(sizes)),
+                *_trees(nodes, sizes, width),
+                middle,
+                encoded(f"[{score}]" if listed else score),
+                tail,
+            ]
+        )
 
     return write
 

@@ -63,9 +63,12 @@ def grow(view: MatrixView, plan: Plan) -> Grown:
     base = _base_scores(plan, y, weight)
     margin = np.repeat(_margins(plan, base)[:, None], len(block), axis=1)
     growth = kernels.Growth(
-        rounds, int(parameters["max_depth"]) or len(block), int(parameters["max_bin"]),
-        np.float32(parameters["learning_rate"]), *(_single(parameters[name]) for name in _PENALTIES),
-    )  # fmt: skip
+        rounds,
+        int(parameters["max_depth"]) or len(block),
+        int(parameters["max_bin"]),
+        np.float32(parameters["learning_rate"]),
+        *(_single(parameters[name]) for name in _PENALTIES),
+    )
     nodes, sizes = _nodes(kernels, trees, _most_nodes(len(block), plan)), np.empty(trees, np.int32)
     by_value = np.argsort(X, axis=1).astype(np.int32)
     objective = kernels.OBJECTIVES[parameters["objective"]]

@@ -319,8 +319,11 @@ class GradientBoostingRegressor(_Boosting, TreeRegressor):
     def _learn(self, view: MatrixView) -> None:
         label, weights = self._learn_target(view)
         # the penalty is of leaves in units of y; that of squares is the same in any
-        objective = {"objective": "reg:squarederror", "base_score": 0.0,
-                     "reg_alpha": float(self.l1_regularization) / self.scale_}  # fmt: skip
+        objective = {
+            "objective": "reg:squarederror",
+            "base_score": 0.0,
+            "reg_alpha": float(self.l1_regularization) / self.scale_,
+        }
         self._boost(view, objective, label=label, **weights)
         self.train_loss_, self.validation_loss_ = (
             losses * self.scale_ for losses in (self.train_loss_, self.validation_loss_)

@@ -177,8 +177,9 @@ def weight_of(grad: float, hess: float, growth: Any) -> Any:
 
 
 @kernel
-def summed(bins: Any, order: Any, f: int, begin: Any, end: Any, grads: Any, hesses: Any, sums: Any,
-           bin: Any) -> Any:  # fmt: skip
+def summed(
+    bins: Any, order: Any, f: int, begin: Any, end: Any, grads: Any, hesses: Any, sums: Any, bin: Any
+) -> Any:
     """Write the sums up to each row that has a value, and its bin; how many rows have one."""
     present: Any = np.uint64(0)
     g, h = 0.0, 0.0
@@ -224,8 +225,20 @@ def allowed(hess: float, rest: float, least: float) -> bool:
 
 
 @kernel
-def best_split(bins: Any, order: Any, begin: int, end: int, grads: Any, hesses: Any, grad: float, hess: float,
-               growth: Any, sums: Any, bin: Any, gain: Any) -> Any:  # fmt: skip
+def best_split(
+    bins: Any,
+    order: Any,
+    begin: int,
+    end: int,
+    grads: Any,
+    hesses: Any,
+    grad: float,
+    hess: float,
+    growth: Any,
+    sums: Any,
+    bin: Any,
+    gain: Any,
+) -> Any:
     """The best split of the rows from `begin` to `end` of every order, whose sums are `grad` and `hess`.
 
     Rows without a value go right, and where there are any, left as well. `sums`, `bin` and `gain` are room
@@ -279,8 +292,18 @@ def leaf(nodes: Any, node: int, parent: int, grad: float, hess: float, growth: A
 
 
 @kernel
-def grow_tree(bins: Any, by_value: Any, cuts: Any, lowest: Any, grads: Any, hesses: Any, growth: Any,
-              room: Any, nodes: Any, margin: Any) -> int:  # fmt: skip
+def grow_tree(
+    bins: Any,
+    by_value: Any,
+    cuts: Any,
+    lowest: Any,
+    grads: Any,
+    hesses: Any,
+    growth: Any,
+    room: Any,
+    nodes: Any,
+    margin: Any,
+) -> int:
     """Grow one tree, level by level, and add it to the margins of the rows; how many nodes it has."""
     width, rows = bins.shape
     order = room.order
@@ -357,8 +380,17 @@ def differentiate(objective: int, margin: Any, y: Any, weight: Any, grads: Any, 
 
 
 @kernel
-def boost(X: Any, y: Any, weight: Any, by_value: Any, objective: int, margin: Any, growth: Any, nodes: Any,
-          sizes: Any) -> None:  # fmt: skip
+def boost(
+    X: Any,
+    y: Any,
+    weight: Any,
+    by_value: Any,
+    objective: int,
+    margin: Any,
+    growth: Any,
+    nodes: Any,
+    sizes: Any,
+) -> None:
     """Grow the trees of all rounds into `nodes`, and their numbers of nodes into `sizes`.
 
     Parameters
@@ -377,18 +409,28 @@ def boost(X: Any, y: Any, weight: Any, by_value: Any, objective: int, margin: An
     in_bins(X, weight, by_value, growth.max_bins, bins, cuts, lowest)
     grads, hesses = np.empty((outputs, rows), np.float32), np.empty((outputs, rows), np.float32)
     room = Room(
-        np.empty((width, rows), np.int32), np.empty(rows, np.int32), np.empty(rows, np.uint8),
-        np.empty((2, rows)), np.empty(rows + 1, np.uint16), np.empty(rows, np.float32),
-    )  # fmt: skip
+        np.empty((width, rows), np.int32),
+        np.empty(rows, np.int32),
+        np.empty(rows, np.uint8),
+        np.empty((2, rows)),
+        np.empty(rows + 1, np.uint16),
+        np.empty(rows, np.float32),
+    )
     for step in range(growth.rounds):
         differentiate(objective, margin, y, weight, grads, hesses)
         for k in range(outputs):
             tree = step * outputs + k
             own = Nodes(
-                nodes.left[tree], nodes.right[tree], nodes.parent[tree], nodes.feature[tree],
-                nodes.condition[tree], nodes.default_left[tree], nodes.gain[tree], nodes.weight[tree],
+                nodes.left[tree],
+                nodes.right[tree],
+                nodes.parent[tree],
+                nodes.feature[tree],
+                nodes.condition[tree],
+                nodes.default_left[tree],
+                nodes.gain[tree],
+                nodes.weight[tree],
                 nodes.hessian[tree],
-            )  # fmt: skip
+            )
             sizes[tree] = grow_tree(
                 bins, by_value, cuts, lowest, grads[k], hesses[k], growth, room, own, margin[k]
             )

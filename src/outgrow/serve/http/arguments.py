@@ -16,8 +16,17 @@ from outgrow.serve.http.state import Settings
 _UNITS = {"ms": 1e-3, "s": 1.0, "m": 60.0}
 
 
-def settings_of(path: str | None, models: Sequence[str], canaries: Sequence[str], shadows: Sequence[str],
-                *, max_wait: str, max_body: str, timeout: str, **others: Any) -> Settings:  # fmt: skip
+def settings_of(
+    path: str | None,
+    models: Sequence[str],
+    canaries: Sequence[str],
+    shadows: Sequence[str],
+    *,
+    max_wait: str,
+    max_body: str,
+    timeout: str,
+    **others: Any,
+) -> Settings:
     """The settings that the words mean.
 
     Raises
@@ -43,9 +52,12 @@ def settings_of(path: str | None, models: Sequence[str], canaries: Sequence[str]
         name, place = _named(text, served, "--shadow")
         served[name] = replace(served[name], shadow=place)
     return Settings(
-        served, max_wait=parse_seconds(max_wait), max_body=parse_size(max_body),
-        timeout=parse_seconds(timeout), **others,
-    )  # fmt: skip
+        served,
+        max_wait=parse_seconds(max_wait),
+        max_body=parse_size(max_body),
+        timeout=parse_seconds(timeout),
+        **others,
+    )
 
 
 def parse_seconds(text: str) -> float:

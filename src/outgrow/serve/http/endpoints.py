@@ -79,9 +79,10 @@ class Asked:
         encoding = self.header("content-encoding").strip().lower()
         if encoding not in ("", "identity"):
             raise RefusedError(
-                415, f"Content-Encoding is {encoding!r}. Send the body as it is.",
+                415,
+                f"Content-Encoding is {encoding!r}. Send the body as it is.",
                 {b"accept-encoding": b"identity"},
-            )  # fmt: skip
+            )
         _, separator, charset = self.header("content-type").lower().partition("charset=")
         charset = charset.partition(";")[0].strip(" \"'")
         if separator and charset not in ("utf-8", "utf8", "us-ascii"):
@@ -233,11 +234,16 @@ class Predict:
         histogram.observe(seconds)
         if self.state.settings.access_log:
             line = {
-                "time": round(time.time(), 6), "client": (scope.get("client") or [None])[0],
-                "method": scope["method"], "path": scope["path"], "status": status,
-                "ms": round(seconds * 1000, 3), "model": known,
-                "request_id": asked.id, "bytes": len(asked.body),
-            }  # fmt: skip
+                "time": round(time.time(), 6),
+                "client": (scope.get("client") or [None])[0],
+                "method": scope["method"],
+                "path": scope["path"],
+                "status": status,
+                "ms": round(seconds * 1000, 3),
+                "model": known,
+                "request_id": asked.id,
+                "bytes": len(asked.body),
+            }
             sys.stdout.write(json.dumps(line) + "\n")
 
 

@@ -53,8 +53,10 @@ def _read_split(reader: RowReader, given: Any) -> list[Row]:
     rows = given.get("data") if isinstance(given, dict) else None
     names = given.get("columns") if isinstance(given, dict) else None
     if rows is None or not _is_rows(rows) or not (names is None or _is_names(names)):
-        raise RowsError('dataframe_split must be an object with "columns", a list of names, and "data", '
-                        "a list of rows, each a list of values.")  # fmt: skip
+        raise RowsError(
+            'dataframe_split must be an object with "columns", a list of names, and "data", '
+            "a list of rows, each a list of values."
+        )
     if names is not None and any(len(row) != len(names) for row in rows):
         raise RowsError(f"dataframe_split has rows of other lengths than its {len(names)} columns.")
     return reader.from_arrays(rows, names)

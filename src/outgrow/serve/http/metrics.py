@@ -25,9 +25,12 @@ class Metrics:
         )
         self.rows = prometheus.Counter("outgrow_rows", "Rows scored.", name, registry=registry)
         self.seconds = prometheus.Histogram(
-            "outgrow_request_seconds", "Time from the request's body to its answer.", name,
-            buckets=_SECONDS, registry=registry,
-        )  # fmt: skip
+            "outgrow_request_seconds",
+            "Time from the request's body to its answer.",
+            name,
+            buckets=_SECONDS,
+            registry=registry,
+        )
         self.batches = prometheus.Histogram(
             "outgrow_batch_rows", "Rows in a batch.", name, buckets=_ROWS, registry=registry
         )
@@ -39,9 +42,11 @@ class Metrics:
             registry=registry,
         )
         self.refused_versions = prometheus.Counter(
-            "outgrow_refused_versions", "Looks that found a version which cannot be used.",
-            [*name, "role"], registry=registry,
-        )  # fmt: skip
+            "outgrow_refused_versions",
+            "Looks that found a version which cannot be used.",
+            [*name, "role"],
+            registry=registry,
+        )
         self.log_lost = prometheus.Counter(
             "outgrow_log_lost_rows",
             "Rows of the prediction log that could not be written.",
@@ -51,9 +56,12 @@ class Metrics:
             "outgrow_waiting_rows", "Rows that wait.", name, registry=registry, multiprocess_mode="livesum"
         )
         self.version = prometheus.Gauge(
-            "outgrow_model_version", "1 for the version that answers.", [*name, "role", "version"],
-            registry=registry, multiprocess_mode="livemax",
-        )  # fmt: skip
+            "outgrow_model_version",
+            "1 for the version that answers.",
+            [*name, "role", "version"],
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
 
     def page(self) -> tuple[bytes, str]:
         """The page for Prometheus, and its content type."""

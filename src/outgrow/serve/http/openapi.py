@@ -13,12 +13,16 @@ from outgrow.serve.http.rows import msgspec
 from outgrow.serve.http.scoring import Served
 
 _WRONG = {
-    "400": "A header is wrong.", "401": "The bearer token is missing or wrong.", "404": "No such model.",
-    "413": "The body is too large.", "415": "The media type is not known here.",
+    "400": "A header is wrong.",
+    "401": "The bearer token is missing or wrong.",
+    "404": "No such model.",
+    "413": "The body is too large.",
+    "415": "The media type is not known here.",
     "422": "The rows do not fit the model: the difference in columns, or the reason for each bad row.",
     "429": "Too many rows wait: try again after the seconds that Retry-After says.",
-    "503": "The server is starting or stopping.", "504": "The deadline passed.",
-}  # fmt: skip
+    "503": "The server is starting or stopping.",
+    "504": "The deadline passed.",
+}
 
 
 def openapi(models: Mapping[str, Served]) -> dict[str, Any]:
@@ -83,15 +87,27 @@ def _plain(name: str, served: Served) -> dict[str, Any]:
 
 def _mlflow(name: str, served: Served) -> dict[str, Any]:
     records = {"type": "array", "items": {"$ref": f"#/components/schemas/Row_{name}"}}
-    split = {"type": "object", "required": ["columns", "data"], "properties": {
-        "columns": {"type": "array", "items": {"type": "string"}},
-        "data": {"type": "array", "items": {"type": "array"}}}}  # fmt: skip
-    forms = {"dataframe_records": records, "dataframe_split": split, "instances": records,
-             "inputs": {"type": ["array", "object"]}}  # fmt: skip
-    schema = {"oneOf": [
-        {"type": "object", "required": [form], "properties": {form: kind, "params": _PARAMS}}
-        for form, kind in forms.items()
-    ], "example": {"dataframe_records": [example_row(served)]}}  # fmt: skip
+    split = {
+        "type": "object",
+        "required": ["columns", "data"],
+        "properties": {
+            "columns": {"type": "array", "items": {"type": "string"}},
+            "data": {"type": "array", "items": {"type": "array"}},
+        },
+    }
+    forms = {
+        "dataframe_records": records,
+        "dataframe_split": split,
+        "instances": records,
+        "inputs": {"type": ["array", "object"]},
+    }
+    schema = {
+        "oneOf": [
+            {"type": "object", "required": [form], "properties": {form: kind, "params": _PARAMS}}
+            for form, kind in forms.items()
+        ],
+        "example": {"dataframe_records": [example_row(served)]},
+    }
     return {
         "summary": f"Predictions of {name}, as MLflow's servers give them.",
         "requestBody": _json(schema),
@@ -100,9 +116,16 @@ def _mlflow(name: str, served: Served) -> dict[str, Any]:
 
 
 def _infer(served: Served) -> dict[str, Any]:
-    tensor = {"type": "object", "required": ["name", "shape", "datatype", "data"], "properties": {
-        "name": {"type": "string"}, "datatype": {"type": "string"}, "data": {"type": "array"},
-        "shape": {"type": "array", "items": {"type": "integer", "minimum": 0}}}}  # fmt: skip
+    tensor = {
+        "type": "object",
+        "required": ["name", "shape", "datatype", "data"],
+        "properties": {
+            "name": {"type": "string"},
+            "datatype": {"type": "string"},
+            "data": {"type": "array"},
+            "shape": {"type": "array", "items": {"type": "integer", "minimum": 0}},
+        },
+    }
     inputs = [
         {
             "name": name,
@@ -112,8 +135,12 @@ def _infer(served: Served) -> dict[str, Any]:
         }
         for name, value in example_row(served).items()
     ]
-    schema = {"type": "object", "required": ["inputs"], "example": {"inputs": inputs}, "properties": {
-        "id": {"type": "string"}, "inputs": {"type": "array", "minItems": 1, "items": tensor}}}  # fmt: skip
+    schema = {
+        "type": "object",
+        "required": ["inputs"],
+        "example": {"inputs": inputs},
+        "properties": {"id": {"type": "string"}, "inputs": {"type": "array", "minItems": 1, "items": tensor}},
+    }
     return {
         "summary": "Predictions by the Open Inference Protocol, version 2.",
         "requestBody": _json(schema),
@@ -126,9 +153,17 @@ def _post(operation: str, described: dict[str, Any]) -> dict[str, Any]:
 
 
 def _get(operation: str, said: str) -> dict[str, Any]:
-    return {"get": {"operationId": operation, "summary": said, "responses": {
-        "200": {"description": said}, "404": {"description": _WRONG["404"]},
-        "503": {"description": _WRONG["503"]}}}}  # fmt: skip
+    return {
+        "get": {
+            "operationId": operation,
+            "summary": said,
+            "responses": {
+                "200": {"description": said},
+                "404": {"description": _WRONG["404"]},
+                "503": {"description": _WRONG["503"]},
+            },
+        }
+    }
 
 
 def _json(schema: dict[str, Any]) -> dict[str, Any]:
@@ -170,14 +205,31 @@ _ABOUT = (
     "Large requests may be Arrow IPC streams (application/vnd.apache.arrow.stream)."
 )
 _PARAMS = {"type": "object", "properties": {"method": {"enum": ["predict", "predict_proba"]}}}
-_ERROR = {"type": "object", "required": ["error"], "properties": {
-    "error": {"type": "string"}, "columns": {"type": "object"}, "rows": {"type": "object"}}}  # fmt: skip
-_PREDICTIONS = {"type": "object", "required": ["predictions"], "properties": {
-    "version": {"type": "string"}, "predictions": {"type": "array"},
-    "classes": {"type": "array"}, "probabilities": {"type": "array"}}}  # fmt: skip
-_INFERENCE = {"type": "object", "required": ["model_name", "outputs"], "properties": {
-    "model_name": {"type": "string"}, "model_version": {"type": "string"}, "id": {"type": "string"},
-    "outputs": {"type": "array"}}}  # fmt: skip
+_ERROR = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {"error": {"type": "string"}, "columns": {"type": "object"}, "rows": {"type": "object"}},
+}
+_PREDICTIONS = {
+    "type": "object",
+    "required": ["predictions"],
+    "properties": {
+        "version": {"type": "string"},
+        "predictions": {"type": "array"},
+        "classes": {"type": "array"},
+        "probabilities": {"type": "array"},
+    },
+}
+_INFERENCE = {
+    "type": "object",
+    "required": ["model_name", "outputs"],
+    "properties": {
+        "model_name": {"type": "string"},
+        "model_version": {"type": "string"},
+        "id": {"type": "string"},
+        "outputs": {"type": "array"},
+    },
+}
 _PAGES = {
     "/models": ("models", "The models there are."),
     "/health": ("health", "Whether the server is ready."),

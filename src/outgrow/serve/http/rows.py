@@ -197,8 +197,9 @@ class RowReader:
                 if name not in wrong and not _fits(row[name], self.columns[name]):
                     wrong[name] = {
                         "expected": self.columns[name].form.noun,
-                        "found": repr(row[name])[:80], "row": place,
-                    }  # fmt: skip
+                        "found": repr(row[name])[:80],
+                        "row": place,
+                    }
         difference = {
             "missing": [name for name in self.names if name in missing],
             "wrong": wrong,

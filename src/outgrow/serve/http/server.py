@@ -20,8 +20,14 @@ _GRACE = 30
 """Seconds for which a server that is stopped finishes what it accepted."""
 
 
-def serve(settings: Settings, *, host: str = "127.0.0.1", port: int = 8000, tls_cert: str | None = None,
-          tls_key: str | None = None) -> None:  # fmt: skip
+def serve(
+    settings: Settings,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    tls_cert: str | None = None,
+    tls_key: str | None = None,
+) -> None:
     """Serve until the process is told to stop; then finish what was accepted.
 
     Parameters
@@ -43,11 +49,21 @@ def serve(settings: Settings, *, host: str = "127.0.0.1", port: int = 8000, tls_
     from outgrow.serve.http.connection import Connection
 
     options: dict[str, Any] = {
-        "host": host, "port": port, "log_level": "warning", "access_log": False, "server_header": False,
-        "date_header": False, "ssl_certfile": tls_cert, "ssl_keyfile": tls_key, "lifespan": "on",
-        "proxy_headers": False, "http": Connection, "ws": "none",
-        "timeout_graceful_shutdown": _GRACE, "workers": settings.workers,
-    }  # fmt: skip
+        "host": host,
+        "port": port,
+        "log_level": "warning",
+        "access_log": False,
+        "server_header": False,
+        "date_header": False,
+        "ssl_certfile": tls_cert,
+        "ssl_keyfile": tls_key,
+        "lifespan": "on",
+        "proxy_headers": False,
+        "http": Connection,
+        "ws": "none",
+        "timeout_graceful_shutdown": _GRACE,
+        "workers": settings.workers,
+    }
     if settings.workers == 1:
         from outgrow.serve.http.app import application
 

@@ -201,8 +201,11 @@ class State:
     def health(self) -> dict[str, Any]:
         """Whether requests are answered, and what is wrong."""
         late = self.settings.timeout
-        stuck = {name: {"answers": f"none for more than {late:g} s"}
-                 for name, found in self.given.items() if found.stuck(late)}  # fmt: skip
+        stuck = {
+            name: {"answers": f"none for more than {late:g} s"}
+            for name, found in self.given.items()
+            if found.stuck(late)
+        }
         problems = {found.name: found.problems for found in self._all() if found.problems}
         said: dict[str, Any] = {"ready": self.ready and not stuck}
         return {**said, "problems": {**problems, **stuck}} if problems or stuck else said
@@ -237,10 +240,17 @@ class State:
 
     def _open(self, name: str, model: Model) -> Deployment:
         settings = self.settings
-        found = Deployment.open(name, model, lambda: Batcher(
-            settings.max_batch, settings.max_wait, settings.max_queue, told=partial(self._note, name),
-            pool=self._scoring,
-        ))  # fmt: skip
+        found = Deployment.open(
+            name,
+            model,
+            lambda: Batcher(
+                settings.max_batch,
+                settings.max_wait,
+                settings.max_queue,
+                told=partial(self._note, name),
+                pool=self._scoring,
+            ),
+        )
         for role in found.lanes:
             self._note_version(found, role)
         return found
