@@ -237,6 +237,12 @@ def explain(text: str) -> str:
             f"The Python of the executors has no module {module!r}. Install outgrow there, "
             "or point PYSPARK_PYTHON at a Python that has it before the session starts."
         )
+    if ("pyspark.daemon" in text and "port number" in text) or "Cannot run program" in text:
+        return (
+            "Spark could not start the Python of its tasks, which is `python3` on the path of the executors "
+            "unless PYSPARK_PYTHON says otherwise. Set PYSPARK_PYTHON before the session starts, in local "
+            'mode with os.environ["PYSPARK_PYTHON"] = sys.executable.'
+        )
     if "PYTHON_VERSION_MISMATCH" in text or "has different version" in text:
         versions = re.findall(r"\b3\.\d+\b", text)
         worker, driver = [*versions, "another", "this"][:2]

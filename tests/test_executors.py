@@ -1,0 +1,36 @@
+"""The Python processes in which the tasks of a fit run."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+FIT = """
+import outgrow as og
+from sessions import classic_session
+session = classic_session("local[1]")
+frame = session.createDataFrame([(1.0,), (3.0,)], "x double")
+try:
+    og.StandardScaler().fit(frame)
+except og.errors.EngineError as error:
+    print(error)
+"""
+
+
+def test_a_python_that_does_not_start_is_named(tmp_path: Path) -> None:
+    other = tmp_path / "python3"  # what Spark starts where nobody chose another
+    other.write_text("#!/bin/sh\nexit 7\n")
+    other.chmod(0o755)
+    environment = {
+        **{name: value for name, value in os.environ.items() if name != "PYSPARK_PYTHON"},
+        "PYTHONPATH": os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")]),
+        "PATH": os.pathsep.join([str(tmp_path), os.environ["PATH"]]),
+        "SPARK_LOCAL_IP": "127.0.0.1",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", FIT], env=environment, capture_output=True, text=True, timeout=180
+    )
+    assert "Set PYSPARK_PYTHON before the session starts" in done.stdout, done.stdout + done.stderr
