@@ -193,7 +193,7 @@ def test_arrays_and_pandas() -> None:
 
 def hashes(values: Any) -> np.ndarray:
     array = values if isinstance(values, pa.Array) else pa.array(values)
-    return key_hash(Batch({"k": array}, len(array)), ["k"])
+    return key_hash(Batch.from_arrow(pa.record_batch({"k": array})), ["k"])
 
 
 def test_keys_hash_alike_in_any_type() -> None:
