@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import settings
 
 import outgrow as og
 from outgrow.testing import EngineCase, local_case, pieces_case
@@ -21,6 +22,9 @@ from sessions import classic_session
 
 # read when MLflow is imported, and by the processes it starts
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+settings.register_profile("same everywhere", deadline=None, derandomize=True)
+settings.load_profile("same everywhere")
+
 collect_ignore = ["peer"]
 """scikit-learn's tests have a command of their own, `python -m pytest -p swap`; see tests/peer."""
 
