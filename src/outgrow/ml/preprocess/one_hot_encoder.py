@@ -154,7 +154,7 @@ class OneHotEncoder(Transformer):
 
     def _combined(self, name: str, word: Any) -> str:
         if self.feature_name_combiner == "concat":
-            return f"{name}_{word}"
+            return f"{name}_{word!s}"  # NumPy formats its floats of 32 bits as of 64
         found = self.feature_name_combiner(name, word)
         if not isinstance(found, str):
             raise ValueTypeError(
