@@ -8,6 +8,7 @@ the values alone, not on their order or place.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -81,8 +82,15 @@ def quantiles(reduce: Reduce, width: int, probabilities: Sequence[float]) -> tup
     for i, j in np.ndindex(places.shape):
         if n[j]:
             a, b = found[j, int(low[i, j])].value, found[j, int(high[i, j])].value
-            values[i, j] = a if a == b else a + (b - a) * (places[i, j] - low[i, j])
+            values[i, j] = _between(a, b, float(places[i, j] - low[i, j]))
     return values, n
+
+
+def _between(a: float, b: float, share: float) -> float:
+    """The number at a share of the way from one to another, also where their difference overflows."""
+    if a == b:
+        return a
+    return a + (b - a) * share if math.isfinite(b - a) else a * (1 - share) + b * share
 
 
 def _solve(
