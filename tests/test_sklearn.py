@@ -30,6 +30,7 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
         "check_sample_weight_equivalence_on_dense_data": "directions without variance are arbitrary",
         "check_sample_weight_equivalence_on_sparse_data": "directions without variance are arbitrary",
     },
+    "Ridge": {"check_non_transformer_estimators_n_iter": "it is solved at once, whatever max_iter says"},
     "RandomForestClassifier": {
         **FORESTS,
         "check_class_weight_classifiers": "fully grown trees end in pure leaves whatever the weights",
