@@ -14,12 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from outgrow.data.hashing import matrix_hash, mix, seeded
+from outgrow.engine.matrix import Block
 from outgrow.engine.outcome import Outcome, guarded
 from outgrow.engine.run import Pace
 from outgrow.errors import DataError
 from outgrow.groups.scores import GroupScores
 from outgrow.ml.cluster.seeding import FoundRows, TopRows
 from outgrow.ml.trees.bins import SampledRows
+from outgrow.ml.trees.target import Target
 from outgrow.stats.counts import DistinctCount, ValueCounts
 from outgrow.stats.extended import ExtendedSum
 from outgrow.stats.grouped import GroupedCoMoments, GroupedMoments, GroupedSums, Keys, Segments
@@ -34,6 +36,7 @@ from outgrow.stats.scores import (
 )
 from outgrow.stats.sketch import FrequentValues, QuantileSketch
 from outgrow.stats.state import State, merge
+from outgrow.stats.strata import Strata
 from outgrow.stats.triangle import Triangle
 from outgrow.testing import check_state_laws
 
@@ -60,6 +63,10 @@ def _weights(rows: np.ndarray) -> np.ndarray:
     return np.abs(rows[:, 2]) + 0.1
 
 
+def _bits(rows: np.ndarray) -> np.ndarray:
+    return mix(rows[:, 1].astype(np.float64).view(np.uint64))
+
+
 def _flat(*parts: Any) -> np.ndarray:
     return np.concatenate([np.ravel(np.asarray(part, dtype=np.float64)) for part in parts])
 
@@ -84,6 +91,14 @@ LAWS: dict[type[State], tuple[Callable[[np.ndarray], Any], Callable[[Any], Any]]
     DistinctCount: (
         lambda r: DistinctCount.of(mix(r[:, 0].astype(np.float64).view(np.uint64))),
         lambda s: s.estimate(),
+    ),
+    Strata: (
+        lambda r: Strata.of(np.floor(_weights(r) * 2).astype(np.uint64), _bits(r), 3),
+        lambda s: _flat(s.strata, s.hashes, s.sizes),
+    ),
+    Target: (
+        lambda r: Target.of(Block(r, y=r[:, 1], weight=_weights(r))),
+        lambda s: [] if s is None else [s.weight, s.mean, s.m2, s.low, s.high],
     ),
     Gathered: (lambda r: Gathered((r[:, 0], r[:, 1])), lambda s: _flat(*map(np.sort, s.values))),
     RankedScores: (

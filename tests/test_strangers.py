@@ -448,9 +448,10 @@ def test_a_model_that_hangs_holds_up_nobody_else(folder: Path, tmp_path: Path) -
 
     async def run() -> None:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://here") as client:
-            many = [client.post("/models/hangs/predict", json={"rows": [row] * 2000}) for _ in range(3)]
+            many = [client.post("/models/hangs/predict", json={"rows": [row] * 1000}) for _ in range(3)]
             late = await asyncio.gather(*many, client.post("/models/words/predict", json={"rows": [row]}))
             assert [answer.status_code for answer in late] == [504, 504, 504, 200]
+            await asyncio.sleep(0.3)  # the batch began after its requests did
             health = await client.get("/health")
             assert (health.status_code, list(health.json()["problems"])) == (503, ["hangs"])
             assert (await client.get("/v2/models/hangs/ready")).status_code == 503
