@@ -89,6 +89,15 @@ class TreeModel(Model):
         self._restored()
         return grown
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy needs: XGBoost's object is made anew, by one thread, so a forked process may do it."""
+        return {name: value for name, value in super().__getstate__().items() if name != "_booster"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if hasattr(self, "booster_bytes_"):
+            self._booster = restored(self.booster_bytes_)
+
     def _restored(self) -> None:
         if not self._trusted:
             most = max(map(len, self.categories_.values()), default=0)
