@@ -73,14 +73,16 @@ class TreesApart:
     sample : what rows weigh for each tree; None where each sees all rows.
     trees : how many there will be, of whose answers the mean is taken.
     done : how many there are already.
+    targets : how many numbers a tree answers; a rank without rows has no labels that say so.
     """
 
-    def __init__(self, sample: RowSample | None, trees: int, done: int) -> None:
+    def __init__(self, sample: RowSample | None, trees: int, done: int, targets: int) -> None:
         self._sample, self._trees, self._next = sample, trees, done
+        self._shape = (-1, targets) if targets > 1 else (-1,)
 
     def __call__(self, answers: np.ndarray, rows: Any) -> tuple[np.ndarray, np.ndarray]:
         """The first and second derivatives for the next tree, as if there were none before it."""
-        y = rows.get_label().reshape(answers.shape)
+        y = rows.get_label().reshape(self._shape if len(answers) else (0, *self._shape[1:]))
         weight = _weights(rows) if self._sample is None else _weights(rows) * self._sample.weights(self._next)
         self._next += 1
         hesses = np.broadcast_to(weight if y.ndim == 1 else weight[:, None], y.shape)

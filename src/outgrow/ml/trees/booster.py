@@ -211,7 +211,7 @@ def _train(
         watched = [(rows[0], "train")] if (losses and not plan.apart) or len(rows) > 1 else []
         watched += [(part, "validation") for part in rows[1:]]
         callbacks = [_classes().rounds(run, plan.rounds, before, resumable=not plan.patience)]
-        apart = TreesApart(sample, plan.rounds, before.rounds) if plan.apart else None
+        apart = TreesApart(sample, plan.rounds, before.rounds, plan.targets) if plan.apart else None
         if sample is not None and apart is None:
             callbacks.append(sampling(rows[0], sample))
         if plan.told is not None:

@@ -29,6 +29,7 @@ class Plan:
     weight_factor : by which weights are multiplied.
     sample : share of the rows that each tree sees, chosen by their hashes.
     apart : the trees learn apart from each other, as those of a forest do, and their mean is the answer.
+    targets : how many numbers a row has as its label, also on a rank that has no rows.
     kinds : 'q' or 'c' (a category) of each feature, or None for all numbers.
     numbers : whether a zero of each feature is a number even in sparse rows, or None for no feature.
     held_out : share of the rows that only watch, chosen by their hash; 0 for none.
@@ -45,6 +46,7 @@ class Plan:
     weight_factor: float = 1.0
     sample: float = 1.0
     apart: bool = False
+    targets: int = 1
     kinds: tuple[str, ...] | None = None
     numbers: np.ndarray | None = None
     held_out: float = 0.0

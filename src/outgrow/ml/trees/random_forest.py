@@ -139,7 +139,8 @@ class RandomForestClassifier(_Forest, TreeClassifier):
 
     def _learn(self, view: MatrixView) -> None:
         weights, totals = self._weigh_classes(view)
-        self._plant(view, partial(_indicators, len(totals)), **weights)
+        targets = len(totals) if len(totals) > 2 else 1
+        self._plant(view, partial(_indicators, len(totals)), targets=targets, **weights)
 
     def _answer_predict_proba(self, X: Any) -> np.ndarray:
         shares = np.clip(self._ask(X), 0.0, 1.0)
