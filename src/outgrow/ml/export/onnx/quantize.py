@@ -249,11 +249,12 @@ def _quantised(model: Any, calibration: Mapping[str, np.ndarray] | None) -> byte
         optional("onnx", "onnx").save(model, plain)
         shaped = optional("onnxruntime.quantization.shape_inference", "onnx").quant_pre_process
         shaped(plain, given, skip_optimization=True, skip_symbolic_shape=True)
+        # processors without VNNI add two products in 16 bits, which overflow where weights have all 8 bits
+        options = {"op_types_to_quantize": [_PRODUCT], "reduce_range": True}
         if calibration is None:
-            tool.quantize_dynamic(given, made, op_types_to_quantize=[_PRODUCT])
+            tool.quantize_dynamic(given, made, **options)
         else:
-            rows = _calibration(tool, calibration)
-            tool.quantize_static(given, made, rows, op_types_to_quantize=[_PRODUCT])
+            tool.quantize_static(given, made, _calibration(tool, calibration), **options)
         return Path(made).read_bytes()
 
 
