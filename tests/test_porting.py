@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+import scipy.sparse
 import sklearn.dummy
 import sklearn.impute
 from sklearn.base import clone
@@ -218,3 +219,31 @@ def test_names_of_the_columns_of_an_array() -> None:
     assert encoder.get_feature_names_out(["town", "day"]).tolist() == ["town_a", "town_b", "day_u", "day_v"]
     with pytest.raises(ValueError, match="length"):
         encoder.get_feature_names_out(["town"])
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        og.StandardScaler(),
+        og.StandardScaler(with_mean=False, with_std=False),
+        og.SimpleImputer(),
+        og.PCA(n_components=1),
+        og.OneHotEncoder(sparse_output=False),
+        og.OrdinalEncoder(),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_results_are_the_callers(step: Any, order: Any) -> None:
+    X = np.arange(12.0).reshape(6, 2).copy(order=order)
+    before = X.copy()
+    out = clone(step).fit_transform(X)
+    out[:] = -1
+    np.testing.assert_array_equal(X, before)
+
+
+def test_sparse_results_are_the_callers() -> None:
+    X = scipy.sparse.csr_array(np.eye(4))
+    out = og.StandardScaler(with_mean=False, with_std=False).fit_transform(X)
+    out.data[:] = -1
+    np.testing.assert_array_equal(X.toarray(), np.eye(4))

@@ -126,7 +126,17 @@ def as_given(rows: Dataset, X: Any) -> Any:
         return sys.modules["polars"].from_arrow(rows.to_arrow())
     if is_table(X):
         return rows.to_arrow()
-    return collect(rows, _all_columns)
+    return _own(collect(rows, _all_columns), X)
+
+
+def _own(values: Any, X: Any) -> Any:
+    """The values in memory that is the caller's alone: it can be changed, and X does not change with it."""
+    if is_sparse(values):
+        shared = is_sparse(X) and np.may_share_memory(values.data, X.data)
+        return values.copy() if shared or not values.data.flags.writeable else values
+    free = values.flags.writeable and values.flags.owndata
+    shared = isinstance(X, np.ndarray) and np.may_share_memory(values, X)
+    return values if free and not shared else values.copy(order="K")
 
 
 def collect(rows: Dataset, function: Callable[[Batch], Any]) -> Any:
