@@ -178,10 +178,11 @@ def test_an_error_stops_ranks_in_the_middle_of_a_pass(spark: Any, path: str) -> 
 
         return int(shard.reduce(fold)[0])
 
+    data.count()  # the processes of the tasks have started
     began = time.monotonic()
     with pytest.raises(EngineError, match=r"out of luck \(rank 0 on \S+, its partition 0, in pass 1\)"):
         data.engine.fit(fit, data.scan)
-    assert time.monotonic() - began < 7.5  # the other rank had 8 s of work before it
+    assert time.monotonic() - began < 6  # the other rank had 8 s of work before it
 
 
 def test_a_slow_pass_is_not_taken_for_a_lost_rank(spark: Any, path: str) -> None:

@@ -46,7 +46,6 @@ def _sales() -> pa.Table:
 @pytest.fixture
 def stranger(tmp_path: Path) -> tuple[Path, Path]:
     """A model by key whose scikit-learn models write a file when they answer, and that file."""
-    pytest.importorskip("skops")
     mark, sales = tmp_path / "ran", _sales()
     model = og.PerGroup(make_pipeline(StandardScaler(), HuberRegressor()), by=["shop"]).fit(sales, "sold")
     model.save(tmp_path / "good")
