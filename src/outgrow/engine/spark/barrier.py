@@ -70,7 +70,8 @@ class BarrierFit(Generic[T]):
         self.known = checkpoint.entries() if checkpoint else []
         self.lost = 0
         self.named: RankLostError | None = None
-        self.since = time.monotonic()
+        self.waited = 0.0
+        self.tries = 0
         self.patience = engine.patience
 
     def run(self) -> Fitted[T]:
@@ -105,7 +106,7 @@ class BarrierFit(Generic[T]):
 
     def _after_loss(self, hub: Hub, error: RankLostError) -> None:
         """Take up what is known, and say so; give up when ranks are lost time and again."""
-        self.lost, self.since = self.lost + 1, time.monotonic()
+        self.lost, self.waited, self.tries = self.lost + 1, 0.0, 0
         if error.rank >= 0:  # Spark may end the witnesses before they can tell who is gone
             self.named = error
         if self.lost == ATTEMPTS:
@@ -117,13 +118,18 @@ class BarrierFit(Generic[T]):
 
     def _after_wait(self, error: TooFewSlotsError) -> None:
         """No slots yet: ask again for a while; after a loss, in the end for fewer ranks than before."""
-        waited = time.monotonic() - self.since
-        if waited > (REBUILDING if self.lost else self.patience) - 0.5:
+        if self.waited > (REBUILDING if self.lost else self.patience) - 0.5:
             raise error
-        if self.lost and waited > REBUILDING / 2 and self.ranks > 1:
+        if self.lost and self.waited > REBUILDING / 2 and self.ranks > 1:
             self.ranks -= -(-self.ranks // 4)
             told = f"There are no slots for more, so the fit goes on with {self.ranks} rank(s)."
             emit(Event(self.stage, "retry", self.lost + 1, ATTEMPTS, note=told))
+
+    def _asking(self) -> float:
+        """Seconds for which the next job may wait: longer each time, as a busy machine plans slowly."""
+        if self.lost:
+            return ASKING
+        return max(ASKING, min(ASKING * (1 + self.tries // 2), self.patience - self.waited))
 
     def _plan(self) -> MemoryPlan:
         engine = self.engine
@@ -156,9 +162,8 @@ class BarrierFit(Generic[T]):
             )
             frame = self.frame
             rows = engine.session.range(0, ranks, 1, ranks) if frame is None else spread(frame, ranks)
-            waited = time.monotonic() - self.since
             enough = engine.slots >= ranks and self.patience == STARTING
-            asking = STARTING if enough else ASKING if self.lost else min(ASKING, self.patience - waited)
+            asking = STARTING if enough and not self.lost else self._asking()
             watched = Supervisor(
                 engine.session,
                 hub,
@@ -166,9 +171,10 @@ class BarrierFit(Generic[T]):
                 ranks,
                 engine.deadline,
                 starting=asking,
-                waited=waited,
+                waited=self.waited,
                 planning=PLANNING if enough and frame is not None else 0.0,
             )
+            self.waited, self.tries = self.waited + asking, self.tries + 1
             asked = map_in_arrow(rows, job, RESULT_DDL, barrier=True, profile=engine.profile())
             found = watched.collect(asked)
         if found.num_rows:

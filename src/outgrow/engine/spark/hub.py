@@ -89,8 +89,8 @@ class Hub:
                 except OSError:
                     return
                 line = threading.Thread(target=self._hear, args=found, daemon=True)
-                self._lines.append(line)
                 line.start()
+                self._lines.append(line)  # after the start: `settle` joins what is here
 
     def _hear(self, rank: int, line: socket.socket) -> None:
         line.settimeout(None)
