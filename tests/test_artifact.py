@@ -163,3 +163,28 @@ def test_arrays_survive(array: np.ndarray) -> None:
     found = artifact.unpack(artifact.pack({"x": array}))["x"]
     assert found.dtype.kind == array.dtype.kind
     np.testing.assert_array_equal(found, array)
+
+
+def test_keeps_an_example_only_when_asked(model: Any, tmp_path: Path) -> None:
+    rows = pa.table({"late": [1, 0], "w": ["y", "x"], "a": [0.25, 1.0]})
+    model.save(tmp_path / "without")
+    model.save(tmp_path / "with", input_example=rows)
+    assert not hasattr(og.load(tmp_path / "without"), "input_example_")
+    again = og.load(tmp_path / "with")
+    again.save(tmp_path / "again")
+    assert og.load(tmp_path / "again").input_example_ == {"a": 0.25, "w": "y"}
+    again.fit(pa.table({"b": [1.0, 2.0], "late": [0, 1]}), "late")
+    assert not hasattr(again, "input_example_")  # it was a row of other columns
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        (pa.table({"a": [1.0]}), "w: category"),
+        (pa.table({"a": pa.array([], pa.float64()), "w": pa.array([], pa.string())}), "no row"),
+    ],
+)
+def test_an_example_that_is_none_is_refused(model: Any, rows: pa.Table, said: str, tmp_path: Path) -> None:
+    with pytest.raises(errors.OutgrowError, match=said):
+        model.save(tmp_path / "model", input_example=rows)
+    assert not (tmp_path / "model").exists()

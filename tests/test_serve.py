@@ -448,6 +448,16 @@ async def _get(app: Any, path: str) -> str:
         return (await client.get(path)).text
 
 
+def test_the_pages_show_the_kept_row(tmp_path: Path) -> None:
+    model = fitted()
+    model.save(tmp_path / "late", input_example=people(seed=4))
+    row = {name: people(seed=4)[name][0].as_py() for name in model.columns_}
+    app = application(Settings({"late": Model(str(tmp_path / "late"))}))
+    schemas = json.loads(asyncio.run(_get(app, "/openapi.json")))["components"]["schemas"]
+    assert schemas["Row_late"]["example"] == row
+    assert ask(app, [{"rows": [row]}])[0].status_code == 200
+
+
 def test_pages(address: str) -> None:
     assert httpx.get(f"{address}/health").json() == {"ready": True}
     assert httpx.get(f"{address}/v2/health/live").json() == {"live": True}

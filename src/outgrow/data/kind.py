@@ -7,6 +7,9 @@ whole numbers are not those of text: their kind says what their values are.
 
 from __future__ import annotations
 
+import datetime
+import decimal
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -110,6 +113,24 @@ class Kind(str):
 def read_kinds(columns: Mapping[str, str]) -> dict[str, Kind]:
     """Columns, name to kind, as JSON has them."""
     return {name: Kind(kind) for name, kind in columns.items()}
+
+
+def as_json(value: Any) -> Any:
+    """A value of a row, as JSON says it: moments as text of ISO 8601, what is no number as null.
+
+    Examples
+    --------
+    >>> import datetime, decimal
+    >>> [as_json(value) for value in (datetime.date(2026, 1, 31), decimal.Decimal("0.5"), float("nan"), "a")]
+    ['2026-01-31', 0.5, None, 'a']
+    """
+    if isinstance(value, list):
+        return [as_json(item) for item in value]
+    if isinstance(value, datetime.date | datetime.time):
+        return value.isoformat()
+    if isinstance(value, float | decimal.Decimal):
+        return float(value) if math.isfinite(value) else None
+    return value if value is None or isinstance(value, bool | int | str) else str(value)
 
 
 NUMBER, CATEGORY, TIME = Kind("number"), Kind("category"), Kind("time")

@@ -408,7 +408,9 @@ class PerGroup(Model):
 
     # ---- save ----------------------------------------------------------------------------------------------
 
-    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+    def save(
+        self, path: str | os.PathLike[str], *, input_example: Any = None, overwrite: bool = False
+    ) -> None:
         """Write the models of all groups as one directory, whole or not at all; see `Estimator.save`.
 
         Raises
@@ -420,10 +422,11 @@ class PerGroup(Model):
         models = self._router.models
         if isinstance(models, RaggedModels) and is_foreign(self.estimator):
             check_loadable(models.first())
-        super().save(path, overwrite=overwrite)
+        super().save(path, input_example=input_example, overwrite=overwrite)
 
     def _learned(self) -> dict[str, Any]:
-        names = ("columns_", "n_features_in_", "feature_names_in_", "features_", "classes_")
+        promised = ("columns_", "n_features_in_", "feature_names_in_", "input_example_")
+        names = (*promised, "features_", "classes_")
         learned = {name: getattr(self, name) for name in names if hasattr(self, name)}
         if not hasattr(self, "groups_"):
             return learned

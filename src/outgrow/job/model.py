@@ -217,6 +217,8 @@ class Job(_Section):
     """What learns from the transformed rows."""
     tune: TuneSpec | None = None
     """What `outgrow tune` may change."""
+    input_example: bool = True
+    """Whether the model keeps a test row, which the pages of `outgrow serve` show."""
     output: str
     """The folder to write, below the folder the command is run in."""
 

@@ -61,7 +61,7 @@ class _JobRun:
         parts = self._split(rows)
         self._fit(parts.train)
         self._evaluate(parts)
-        self._save()
+        self._save(parts.test)
         self._score(parts.test)
         self._report()
         return self.outcome
@@ -126,9 +126,10 @@ class _JobRun:
     def _scores(self, model: Any, test: Dataset) -> Any:
         return model.evaluate(test, self.job.target, sample_weight=self.job.weight)
 
-    def _save(self) -> None:
+    def _save(self, test: Dataset) -> None:
         with self.stages("save model"):
-            self.loaded.pipeline.save(self.folder / MODEL)
+            example = test if self.job.input_example else None
+            self.loaded.pipeline.save(self.folder / MODEL, input_example=example)
 
     def _score(self, test: Dataset) -> None:
         with self.stages("score test rows") as stage:

@@ -126,11 +126,22 @@ class Estimator(BaseEstimator):
             self.columns_ = read_kinds(learned["columns_"])
         self._restored()
 
-    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+    def save(
+        self, path: str | os.PathLike[str], *, input_example: Any = None, overwrite: bool = False
+    ) -> None:
         """Write the fitted estimator as a directory of JSON and arrays, whole or not at all.
+
+        Parameters
+        ----------
+        path : the directory to make.
+        input_example : a table or dataset with the columns of the fit, whose first row is kept beside the
+            model: the pages of `outgrow serve` show it. Nothing of the rows is kept unless it is given.
+        overwrite : whether a model that is there already may be replaced.
 
         Raises
         ------
+        SchemaError
+            When the example lacks columns of the fit.
         OutputExistsError
             When the path exists and `overwrite` is false.
 
@@ -146,7 +157,7 @@ class Estimator(BaseEstimator):
         from outgrow.ml.persistence import save
 
         check_is_fitted(self)
-        save(self, path, overwrite=overwrite)
+        save(self, path, input_example=input_example, overwrite=overwrite)
 
     def to_onnx(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write the fitted estimator as one ONNX file that answers as it does, whole or not at all.

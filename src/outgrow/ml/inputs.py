@@ -17,7 +17,7 @@ from sklearn.utils.validation import (
 )
 
 from outgrow.data.batch import Batch, Matrix, is_numeric, is_sparse
-from outgrow.data.kind import Kind
+from outgrow.data.kind import Kind, as_json
 from outgrow.data.names import numbered
 from outgrow.data.scan import Scan, check_columns
 from outgrow.data.schema import Conform, check_kinds, kinds_of
@@ -106,6 +106,14 @@ def _as_promised(estimator: Any, rows: Dataset) -> Dataset:
     check_kinds(columns, types, type(estimator).__name__)
     others = {name: kind for name, kind in columns.items() if Kind.of(types.field(name).type) != kind}
     return rows.map(Conform(others)) if others else rows
+
+
+def first_row(estimator: Any, X: Any) -> dict[str, Any]:
+    """The first row of X as JSON says it, with the columns that the estimator was fitted with."""
+    rows = open_rows(estimator, X).select(list(estimator.columns_)).head(1).to_pylist()
+    if not rows:
+        raise DataError("The example has no row. Give one, or none at all.")
+    return {name: as_json(value) for name, value in rows[0].items()}
 
 
 def is_lazy(X: Any) -> bool:
@@ -268,7 +276,8 @@ def _weight_array(sample_weight: Any, rows: int) -> np.ndarray:
 
 def _promise(estimator: Any, X: Any, opened: Training) -> None:
     schema = opened.dataset.schema
-    vars(estimator).pop("target_column_", None)
+    for stale in ("target_column_", "input_example_"):
+        vars(estimator).pop(stale, None)
     estimator.columns_ = {name: kind for name, kind in kinds_of(schema).items() if name not in opened.beside}
     if not is_table(X):
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import sys
 from collections.abc import Mapping
@@ -18,15 +19,25 @@ from outgrow.ml import columns as selectors
 from outgrow.ml import foreign
 from outgrow.ml.base import Estimator
 from outgrow.ml.catalogue import ESTIMATORS, MADE_OF_OTHERS, estimator_class
+from outgrow.ml.inputs import first_row
 
 LIBRARIES = ("outgrow", "numpy", "scipy", "pyarrow", "sklearn", "xgboost")
 """Whose versions a model records, as far as they were loaded when it was saved."""
 _SELECTORS = {cls.__name__: cls for cls in (selectors._Numeric, selectors._Categorical, selectors._Matching)}
 
 
-def save(estimator: Estimator, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+def save(
+    estimator: Estimator,
+    path: str | os.PathLike[str],
+    *,
+    input_example: Any = None,
+    overwrite: bool = False,
+) -> None:
     """Write a fitted estimator; see `Estimator.save`."""
     record = getattr(estimator, "fit_record_", None)
+    if input_example is not None:
+        estimator = copy.copy(estimator)
+        estimator.input_example_ = first_row(estimator, input_example)
     tree = {
         "libraries": {name: sys.modules[name].__version__ for name in LIBRARIES if name in sys.modules},
         "schema": getattr(estimator, "columns_", {}),

@@ -70,8 +70,9 @@ def row_schema(served: Served) -> dict[str, Any]:
 
 
 def example_row(served: Served) -> dict[str, Any]:
-    """A made-up row."""
-    return {name: kind.form.example for name, kind in served.reader.columns.items()}
+    """The row that was kept with the model, or a made-up one."""
+    kept = getattr(served.version.predictor.fitted, "input_example_", {})
+    return {name: kept.get(name, kind.form.example) for name, kind in served.reader.columns.items()}
 
 
 def _plain(name: str, served: Served) -> dict[str, Any]:
