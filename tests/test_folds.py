@@ -10,6 +10,7 @@ import pandas
 import pyarrow as pa
 import pytest
 import scipy.sparse as sp
+import sklearn.model_selection
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -254,8 +255,8 @@ def test_data_frames_hide_the_key() -> None:
 @pytest.mark.parametrize(
     ("folds", "says"),
     [
-        (og.KFold(1), "2 to"),
-        (og.GroupKFold("key", folds=0), "2 to"),
+        (og.KFold(10_001), "2 to"),
+        (og.GroupKFold(), "at least one column"),
         (og.GroupKFold([]), "at least one column"),
         (og.TimeFolds("day", folds=0), "1 to"),
         (og.Holdout(1.5), "between 0 and 1"),
@@ -299,3 +300,49 @@ def test_places_stay_beside_rows_in_many_pieces() -> None:
         return [float(count) for count in counts]
 
     assert sum(Local(threads=2).fit(fit, scan).result) == 300
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+@pytest.mark.parametrize("name", ["KFold", "StratifiedKFold", "GroupKFold"])
+def test_over_arrays_folds_are_those_of_scikit_learn(name: str, shuffle: bool) -> None:
+    X, y = np.arange(90.0).reshape(30, 3), np.array(["a", "b", "a", "c", "b"] * 6)
+    keys = np.arange(30) % 7
+    given: dict[str, Any] = {"n_splits": 3, "shuffle": shuffle, "random_state": 4 if shuffle else None}
+    ours, theirs = getattr(og, name)(**given), getattr(sklearn.model_selection, name)(**given)
+    assert ours.get_n_splits(X, y, keys) == 3
+    assert repr(ours) == repr(theirs)
+    groups = keys if name == "GroupKFold" else None
+    pairs = zip(ours.split(X, y, groups), theirs.split(X, y, groups), strict=True)
+    for mine, other in pairs:
+        np.testing.assert_array_equal(mine[0], other[0])
+        np.testing.assert_array_equal(mine[1], other[1])
+    search = sklearn.model_selection.GridSearchCV(og.LogisticRegression(), {"C": [0.1, 1.0]}, cv=ours)
+    assert search.fit(X, y, groups=groups).cv_results_["split2_test_score"].shape == (2,)
+
+
+def test_a_random_state_chooses_folds_by_hash_too() -> None:
+    rows, chosen = og.dataset(table()), {"shuffle": True, "random_state": 3}
+    assert places(rows, og.KFold(4, seed=3)) == places(rows, og.KFold(4, **chosen))
+    assert places(rows, og.KFold(4)) != places(rows, og.KFold(4, **chosen))
+    assert og.KFold(4, seed=3) == og.KFold(folds=4, seed=3) != og.KFold(4)
+
+
+@pytest.mark.parametrize(
+    ("made", "error", "says"),
+    [
+        (lambda: og.KFold(1), errors.ParameterError, "n_splits=2 or more"),
+        (lambda: og.GroupKFold("key", folds=0), errors.ParameterError, "n_splits=2 or more"),
+        (lambda: og.KFold(2.5), errors.ParameterError, "Integral"),
+        (lambda: og.KFold(3, random_state=1), errors.ParameterError, "no effect"),
+        (lambda: og.StratifiedKFold(shuffle=None), errors.ValueTypeError, "True or False"),
+        (lambda: og.KFold(3, folds=4), errors.ParameterError, "one parameter"),
+    ],
+)
+def test_folds_that_cannot_be(made: Any, error: type[Exception], says: str) -> None:
+    with pytest.raises(error, match=says):
+        made()
+
+
+def test_splitters_that_number_rows_are_refused() -> None:
+    with pytest.raises(errors.ParameterError, match="scikit-learn's cross_validate"):
+        og.cross_validate(og.Ridge(), table(), "y", cv=sklearn.model_selection.KFold(3))

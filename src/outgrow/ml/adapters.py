@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from sklearn.base import clone, is_classifier, is_clusterer, is_regressor
+from sklearn.base import BaseEstimator, clone, is_classifier, is_clusterer, is_regressor
 from sklearn.utils.metaestimators import available_if
 
 from outgrow.data.batch import Batch, Matrix, is_numeric, is_sparse, matrix_columns
@@ -14,21 +14,24 @@ from outgrow.engine.matrix import MatrixSpec, build_blocks
 from outgrow.engine.shard import Shard
 from outgrow.errors import ParameterError
 from outgrow.ml.base import Classifier, Clusterer, Estimator, Model, Regressor, Transformer
-from outgrow.ml.foreign import is_foreign
-from outgrow.ml.task import Task
+from outgrow.ml.task import Task, column_names
 
 
 def as_step(estimator: Any) -> Any:
-    """An estimator as a pipeline works with it: ours as they are, others behind an adapter."""
-    if isinstance(estimator, Estimator) or not is_foreign(estimator):
+    """An estimator as a pipeline works with it: ours as they are, others behind an adapter.
+
+    None for what no adapter can stand for.
+    """
+    if isinstance(estimator, Estimator):
         return estimator  # classes of users that are made of ours need no adapter
+    if not isinstance(estimator, BaseEstimator):
+        return None
     if hasattr(estimator, "transform") and not hasattr(estimator, "predict"):
         return ForeignTransformer(estimator)
-    if is_classifier(estimator):
-        return ForeignClassifier(estimator)
-    if is_regressor(estimator):
-        return ForeignRegressor(estimator)
-    return ForeignClusterer(estimator) if is_clusterer(estimator) else ForeignTransformer(estimator)
+    kinds = {ForeignClassifier: is_classifier, ForeignRegressor: is_regressor, ForeignClusterer: is_clusterer}
+    fitting = (adapter for adapter, is_kind in kinds.items() if is_kind(estimator))
+    adapter = next(fitting, None) if hasattr(estimator, "predict") else None
+    return None if adapter is None else adapter(estimator)
 
 
 class Foreign(Estimator):
@@ -47,7 +50,8 @@ class Foreign(Estimator):
         batch = _in_one_place(shard, type(self.estimator).__name__)
         y, weight = beside(batch, task, labels=self._has_labels(batch, task))
         extra = {} if weight is None else {"sample_weight": weight}
-        self.estimator_ = clone(self.estimator).fit(as_input(batch.select(names)), y, **extra)
+        self.estimator_ = clone(self.estimator)
+        self.estimator_.fit(as_input(batch.select(names)), y, **extra)
         return batch
 
     def _has_labels(self, batch: Batch, task: Task) -> bool:
@@ -87,12 +91,13 @@ class ForeignTransformer(Foreign, Transformer):
         made = self.estimator_.transform(as_input(batch.select(names)))
         if hasattr(made, "columns"):  # a DataFrame, where the step was told to give one
             return list(map(str, made.columns)), False
-        return self._named(names, made.shape[1]), is_sparse(made)
+        spelt_out = column_names(batch.select(names)).tolist()
+        return self._named(spelt_out, made.shape[1]), is_sparse(made)
 
     def _named(self, names: list[str], width: int) -> list[str]:
         try:
-            found = list(map(str, self.estimator_.get_feature_names_out()))
-        except (ValueError, AttributeError):
+            found = list(map(str, self.estimator_.get_feature_names_out(names)))
+        except (ValueError, AttributeError, TypeError):
             found = []
         if len(found) == width:
             return found

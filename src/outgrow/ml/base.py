@@ -26,7 +26,7 @@ from outgrow.errors import ArtifactError, DataError
 from outgrow.ml.columns import Columns, resolve
 from outgrow.ml.inputs import Training, as_given, collect, is_lazy, open_rows, open_training
 from outgrow.ml.predictor import AnswersBeside, Predictor
-from outgrow.ml.task import Task, column_names, promised_example, renamed
+from outgrow.ml.task import Task, column_names, names_after, promised_example
 
 if TYPE_CHECKING:
     from outgrow.ml.candidates import Candidate
@@ -244,10 +244,7 @@ class Transformer(TransformerMixin, Estimator):
         """Names of the columns that `transform` gives; `input_features` are those of an array's columns."""
         check_is_fitted(self)
         names = column_names(self._transform(promised_example(self.columns_)))
-        if input_features is None:
-            return names
-        self._check_names(input_features)
-        return renamed(names, dict(zip(self.columns_, input_features, strict=False)))
+        return names if input_features is None else names_after(self, names, input_features)
 
     def _learn(self, shard: Shard, names: list[str], task: Task) -> None:
         raise NotImplementedError
@@ -261,13 +258,6 @@ class Transformer(TransformerMixin, Estimator):
 
     def _transform(self, batch: Batch) -> Batch:
         return self._change(batch, self.selected_) if self.selected_ else batch
-
-    def _check_names(self, names: Any) -> None:
-        fitted = getattr(self, "feature_names_in_", None)
-        if fitted is not None and list(names) != list(fitted):
-            raise ValueError("input_features is not equal to feature_names_in_")
-        if len(names) != self.n_features_in_:
-            raise ValueError("input_features should have length equal to number of features")
 
 
 class WeightedTransformer(Transformer):

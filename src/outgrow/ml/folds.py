@@ -2,26 +2,32 @@
 
 Every row gets a place, an integer that follows from its values alone, so the same rows fall together on every
 engine and any partitioning. A fold is a choice of places to learn from and of places to be tested on.
+
+Rows of a dataset have no number, so only their values can tell. Rows of arrays have: there, with `split(X)`
+and in scikit-learn's tools, the folds of scikit-learn's names are its own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from numbers import Integral
+from typing import Any, Protocol, cast
 
 import numpy as np
+import sklearn.model_selection as peer
 
 from outgrow.data.batch import Batch
 from outgrow.data.hashing import mix, row_hash, unit
 from outgrow.data.times import moments
 from outgrow.engine.shard import Placing, Shard
-from outgrow.errors import DataError, ParameterError
+from outgrow.errors import DataError, ParameterError, ValueTypeError
 from outgrow.stats.quantiles import quantiles
 from outgrow.stats.strata import Strata
 
 Hashing = Callable[[Batch], np.ndarray]
 
+_SPLITS = 5
 MOST = 10_000
 """Folds there may be."""
 _PLACE = np.int16
@@ -102,32 +108,81 @@ class Holdout:
 
 
 class _Rotating:
-    """Each place is held out once, while all others are learnt from."""
+    """Each place is held out once, while all others are learnt from.
 
-    folds: int
+    What `split` gives for arrays, and what cannot be, is scikit-learn's; a class beside this one knows it.
+    """
+
+    n_splits: int
+    shuffle: bool
+    random_state: Any
+    seed: int
+
+    hidden: tuple[str, ...] = ()
+
+    def _set(self, n_splits: Any, folds: Any, seed: int, shuffle: bool, random_state: Any) -> None:
+        if folds is not None and n_splits != _SPLITS:
+            raise ParameterError(
+                f"n_splits={n_splits} and folds={folds} are one parameter. Give one of them."
+            )
+        try:
+            super().__init__(  # type: ignore[call-arg]
+                n_splits=n_splits if folds is None else folds, shuffle=shuffle, random_state=random_state
+            )
+        except ValueError as error:
+            raise ParameterError(str(error)) from None
+        except TypeError as error:
+            raise ValueTypeError(str(error)) from None
+        self.seed = seed
+
+    @property
+    def folds(self) -> int:
+        """How many folds there are, as `n_splits` says."""
+        return self.n_splits
 
     @property
     def count(self) -> int:
-        return self.folds
+        return self.n_splits
+
+    @property
+    def _hash_seed(self) -> int:
+        return self.seed or (int(self.random_state) if isinstance(self.random_state, Integral) else 0)
 
     def check(self) -> None:
-        _check_count(self, self.folds, least=2)
+        _check_count(self, self.n_splits, least=2)
 
     def train_places(self, k: int) -> np.ndarray:
-        return np.arange(self.folds) != k
+        return np.arange(self.n_splits) != k
 
     def test_places(self, k: int) -> np.ndarray:
-        return np.arange(self.folds) == k
+        return np.arange(self.n_splits) == k
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and repr(self) == repr(other)
+
+    def __hash__(self) -> int:
+        return hash(repr(self))
+
+    def __repr__(self) -> str:
+        """As scikit-learn shows it, with what it does not know where that is not the default."""
+        shown = {name: getattr(self, name) for name in ("n_splits", "random_state", "shuffle")}
+        own = {"by": None, "feature": False, "seed": 0}
+        shown |= {n: vars(self)[n] for n, usual in own.items() if vars(self).get(n, usual) != usual}
+        return f"{type(self).__name__}({', '.join(f'{n}={v!r}' for n, v in sorted(shown.items()))})"
 
 
-@dataclass(frozen=True)
-class KFold(_Rotating):
+class KFold(_Rotating, peer.KFold):
     """Each row is held out once, in a fold that follows from the hash of its values.
+
+    Over arrays, with `split(X)` and so in scikit-learn's tools, folds are consecutive blocks of rows, or of
+    shuffled ones, as in scikit-learn.
 
     Parameters
     ----------
-    folds : how many, at least 2.
-    seed : another number makes other folds.
+    n_splits : how many folds, at least 2.
+    seed : another number makes other folds by hash, as a whole `random_state` does.
+    shuffle, random_state : as in scikit-learn, for the rows of arrays.
+    folds : another name of `n_splits`.
 
     Examples
     --------
@@ -135,29 +190,39 @@ class KFold(_Rotating):
     >>> X = np.arange(40.0)[:, None]
     >>> len(og.cross_validate(og.LinearRegression(), X, 3 * X[:, 0], cv=og.KFold(4, seed=1)).folds)
     4
+    >>> [test.tolist() for _, test in og.KFold(2).split(X[:4])]
+    [[0, 1], [2, 3]]
     """
 
-    folds: int = 5
-    seed: int = 0
-
-    hidden = ()
+    def __init__(
+        self,
+        n_splits: int = 5,
+        seed: int = 0,
+        *,
+        shuffle: bool = False,
+        random_state: Any = None,
+        folds: int | None = None,
+    ) -> None:
+        self._set(n_splits, folds, seed, shuffle, random_state)
 
     def placing(self, shard: Shard, target: str | None = None) -> Placing:
-        return lambda batch: _nth(row_hash(batch), self.seed, self.folds)
+        return lambda batch: _nth(row_hash(batch), self._hash_seed, self.n_splits)
 
 
-@dataclass(frozen=True)
-class StratifiedKFold(_Rotating):
+class StratifiedKFold(_Rotating, peer.StratifiedKFold):
     """Folds in which each class has about the same share, as it has in all rows.
 
     A row's fold follows from the hash of its values; the rows of a class that has few of them are dealt out
     one after the other, in the order of their hashes, so that a class with as many different rows as there
     are folds is in each of them. A number of folds means these folds where classes are predicted.
+    Over arrays, with `split(X, y)`, folds are scikit-learn's.
 
     Parameters
     ----------
-    folds : how many, at least 2.
-    seed : another number makes other folds.
+    n_splits : how many folds, at least 2.
+    seed : another number makes other folds by hash.
+    shuffle, random_state : as in scikit-learn, for the rows of arrays.
+    folds : another name of `n_splits`.
 
     Raises
     ------
@@ -173,10 +238,16 @@ class StratifiedKFold(_Rotating):
     [1, 1, 1, 1]
     """
 
-    folds: int = 5
-    seed: int = 0
-
-    hidden = ()
+    def __init__(
+        self,
+        n_splits: int = 5,
+        seed: int = 0,
+        *,
+        shuffle: bool = False,
+        random_state: Any = None,
+        folds: int | None = None,
+    ) -> None:
+        self._set(n_splits, folds, seed, shuffle, random_state)
 
     def placing(self, shard: Shard, target: str | None = None) -> Placing:
         if target is None:
@@ -188,7 +259,7 @@ class StratifiedKFold(_Rotating):
                 f"StratifiedKFold: {target!r} has more than {MOST:,} different values, which are no classes. "
                 "Use KFold."
             )
-        if len(strata.sizes) and strata.sizes.max() < self.folds:
+        if len(strata.sizes) and strata.sizes.max() < self.n_splits:
             raise DataError(
                 f"{self!r}: no class in {target!r} has more than {strata.sizes.max()} different rows. "
                 "Use at most so many folds, or KFold where y is a quantity."
@@ -196,19 +267,22 @@ class StratifiedKFold(_Rotating):
         return place
 
 
-@dataclass(frozen=True)
-class GroupKFold(_Rotating):
+class GroupKFold(_Rotating, peer.GroupKFold):
     """Folds that never part the rows of a key: what is learnt of a key is not tested on it.
 
     A key's fold follows from its hash, so folds hold about as many keys each, not as many rows; a few keys
     are dealt out one after the other, in the order of their hashes. Rows without a key are those of one key.
+    Over arrays, with `split(X, y, groups)`, keys are the groups and folds are scikit-learn's.
 
     Parameters
     ----------
-    by : the column of the key, or several.
-    folds : how many, at least 2.
-    seed : another number makes other folds.
+    by : the column of the key, or several. A whole number is `n_splits`, the first parameter of
+        scikit-learn's class.
+    n_splits : how many folds, at least 2.
+    seed : another number makes other folds by hash.
     feature : whether models see the key; by default they do not.
+    shuffle, random_state : as in scikit-learn, for the rows of arrays.
+    folds : another name of `n_splits`.
 
     Examples
     --------
@@ -224,28 +298,39 @@ class GroupKFold(_Rotating):
         When there are fewer keys than folds.
     """
 
-    by: str | Sequence[str]
-    folds: int = 5
-    seed: int = 0
-    feature: bool = False
+    def __init__(
+        self,
+        by: str | Sequence[str] | int | None = None,
+        n_splits: int = 5,
+        seed: int = 0,
+        feature: bool = False,
+        *,
+        shuffle: bool = False,
+        random_state: Any = None,
+        folds: int | None = None,
+    ) -> None:
+        counted = isinstance(by, Integral | float)
+        self.by = None if counted else cast(str | Sequence[str] | None, by)
+        self.feature = feature
+        self._set(by if counted else n_splits, folds, seed, shuffle, random_state)
 
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns of the key."""
-        return (self.by,) if isinstance(self.by, str) else tuple(self.by)
+        return (self.by,) if isinstance(self.by, str) else tuple(self.by or ())
 
     @property
-    def hidden(self) -> tuple[str, ...]:
+    def hidden(self) -> tuple[str, ...]:  # type: ignore[override]
         return () if self.feature else self.columns
 
     def check(self) -> None:
         super().check()
         if not self.columns:
-            raise ParameterError("GroupKFold(by=[]): name at least one column.")
+            raise ParameterError(f"GroupKFold(by={self.by!r}): name at least one column that holds the key.")
 
     def placing(self, shard: Shard, target: str | None = None) -> Placing:
         strata, place = _dealing(shard, _one_stratum, lambda batch: row_hash(batch, self.columns), self)
-        if 0 < len(strata.hashes) < self.folds:
+        if 0 < len(strata.hashes) < self.n_splits:
             raise DataError(
                 f"{self!r}: there are only {len(strata.hashes)} different keys. Use at most so many folds."
             )
@@ -309,14 +394,19 @@ class TimeFolds:
 
 def as_folds(cv: int | Folds, seed: int = 0, *, classes: bool = False) -> Folds:
     """Folds as they were given, or so many by hash, stratified where classes are predicted; checked."""
-    if not isinstance(cv, int):
+    if not isinstance(cv, int | np.integer):
         if seed:
             raise ParameterError(f"seed={seed} has no effect beside cv={cv!r}. Give the seed to it.")
+        if not hasattr(cv, "placing"):
+            raise ParameterError(
+                f"cv={cv!r} is a number of folds, or one of og.KFold, StratifiedKFold, GroupKFold, TimeFolds "
+                "and Holdout. Others number the rows of arrays: pass them to scikit-learn's cross_validate."
+            )
         cv.check()
         return cv
     if cv < 2:
         raise ParameterError(f"cv={cv}: at least 2 folds are needed.")
-    folds = StratifiedKFold(cv, seed) if classes else KFold(cv, seed)
+    folds = StratifiedKFold(int(cv), seed) if classes else KFold(int(cv), seed)
     folds.check()
     return folds
 
@@ -336,17 +426,17 @@ def _dealing(
     shard: Shard, stratum: Hashing, hashing: Hashing, folds: StratifiedKFold | GroupKFold
 ) -> tuple[Strata, Placing]:
     """The strata, and what places rows: those of a few hashes by dealing them out, others by the hash."""
-    most = max(_FEW, 20 * folds.folds)
+    most = max(_FEW, 20 * folds.n_splits)
 
     def seeded(batch: Batch) -> np.ndarray:
-        return mix(hashing(batch) ^ np.uint64(folds.seed))
+        return mix(hashing(batch) ^ np.uint64(folds._hash_seed))
 
     strata: Strata = shard.reduce(lambda batch: Strata.of(stratum(batch), seeded(batch), most))
-    known, places = strata.dealt(folds.folds)
+    known, places = strata.dealt(folds.n_splits)
 
     def place(batch: Batch) -> np.ndarray:
         hashes = seeded(batch)
-        found = (hashes % np.uint64(folds.folds)).astype(_PLACE)
+        found = (hashes % np.uint64(folds.n_splits)).astype(_PLACE)
         if len(known):
             at = np.minimum(np.searchsorted(known, hashes), len(known) - 1)
             few = known[at] == hashes

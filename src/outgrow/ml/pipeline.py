@@ -2,53 +2,76 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.exceptions import NotFittedError
-from sklearn.utils import Bunch
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from outgrow.data.batch import Batch
 from outgrow.engine.shard import Shard
-from outgrow.errors import ColumnNotFoundError, ParameterError, ValueTypeError
-from outgrow.ml.adapters import Foreign, as_step
-from outgrow.ml.base import Estimator, Model, Transformer
-from outgrow.ml.inputs import as_given, open_rows, open_training
-from outgrow.ml.task import Task, column_names, kinds_of, promised_example
-
-Step = Any
-"""An estimator, a (name, estimator) pair, or 'passthrough' in the place of an estimator."""
+from outgrow.errors import ParameterError
+from outgrow.ml.adapters import Foreign
+from outgrow.ml.base import Model, Transformer
+from outgrow.ml.in_memory import (
+    fit_params,
+    in_sklearn,
+    is_for_sklearn,
+    passes,
+    without_adapter,
+)
+from outgrow.ml.inputs import as_given, is_lazy, open_rows, open_training
+from outgrow.ml.step_list import Step, StepList
+from outgrow.ml.task import Task, column_names, kinds_of, names_after, promised_example
 
 
 def _last_has(method: str) -> Callable[[Callable[..., Any]], Any]:
     """Available where the last step has the method, as scikit-learn's pipelines have it."""
-    return available_if(lambda self: hasattr(self.model, method) or hasattr(self.step_items[-1][1], method))
+
+    def check(pipeline: Pipeline) -> bool:
+        if not hasattr(pipeline.model, method):
+            last = pipeline[-1] if len(pipeline) else None
+            getattr("passthrough" if passes(last) else last, method)  # raises what says why
+        return True
+
+    return available_if(check)
+
+
+def _last_learns(pipeline: Pipeline) -> bool:
+    """Whether there is something to fit, or nothing to do, at the end."""
+    last = pipeline[-1] if len(pipeline) else None
+    return passes(last) or hasattr(last, "fit") or hasattr(last, "fit_transform")
 
 
 def _steps_invert(pipeline: Pipeline) -> bool:
-    return all(hasattr(_plainly(step), "inverse_transform") for _, step in pipeline.active_steps)
+    for _, step in pipeline._workers():
+        _ = _plainly(step).inverse_transform  # raises what says why
+    return True
 
 
-class Pipeline(Estimator):
+class Pipeline(StepList):
     """Transformers, and a model at the end.
 
     The whole pipeline is one fit: on Spark, one barrier job. Each step works on the columns it names and
     passes the others on; the model learns from all columns that reach it.
 
     Steps may be of scikit-learn, or of a library that follows its conventions: such a step works on all
-    columns that reach it, and learns from all rows at once, so it needs them in one place (no cluster).
+    columns that reach it, and learns from all rows at once, so it needs them in one place (no cluster). Where
+    such steps need more than a table and weights (documents, parameters of their own `fit`, scikit-learn's
+    metadata routing), or are neither transformers nor models of a known kind, its own Pipeline runs
+    all steps, in memory: it predicts as it does there, but can be neither saved nor applied to lazy tables.
+    A pipeline may be a step of another.
 
     Parameters
     ----------
     steps : estimators, or (name, estimator) pairs. Names default to the class name in lower case, as in
         `sklearn.pipeline.make_pipeline`, and give access to parameters: `logisticregression__C`.
         'passthrough' in place of an estimator leaves the step out.
-    memory, verbose, transform_input : as scikit-learn has them; they change nothing here. A search keeps what
-        steps have learned by itself; `og.listen` hears of progress.
+    memory, verbose, transform_input : as scikit-learn has them; they change nothing unless its Pipeline runs
+        the steps. A search keeps what steps have learned by itself; `og.listen` hears of progress.
 
     Examples
     --------
@@ -76,77 +99,6 @@ class Pipeline(Estimator):
         self.memory = memory
         self.verbose = verbose
 
-    # ---- its steps ---------------------------------------------------------------------------------------
-
-    @property
-    def step_items(self) -> list[tuple[str, Any]]:
-        """The steps as (name, estimator) pairs, in their order."""
-        items: list[tuple[str, Any]] = []
-        for step in self.steps:
-            name, estimator = step if isinstance(step, tuple | list) else (type(step).__name__.lower(), step)
-            if not isinstance(step, tuple | list):
-                taken = {other for other, _ in items}
-                numbered = (name if i == 1 else f"{name}{i}" for i in range(1, len(items) + 2))
-                name = next(candidate for candidate in numbered if candidate not in taken)
-            items.append((name, estimator))
-        return items
-
-    @property
-    def named_steps(self) -> Bunch:
-        """The steps by name: `pipe.named_steps["scale"]` or `pipe.named_steps.scale`."""
-        return Bunch(**dict(self.step_items))
-
-    @property
-    def active_steps(self) -> list[tuple[str, Any]]:
-        """The steps that do something, as (name, estimator) pairs; other libraries' behind adapters."""
-        fitted = getattr(self, "_adapters", {})
-
-        def worker(name: str, step: Any) -> Any:
-            adapter = fitted.get(name)
-            return as_step(step) if adapter is None or adapter.estimator is not step else adapter
-
-        return [(name, worker(name, step)) for name, step in self.step_items if not _passes(step)]
-
-    @property
-    def model(self) -> Any:
-        """The last step, behind an adapter where it is of another library; None where it is 'passthrough'."""
-        return None if _passes(self.step_items[-1][1]) else self.active_steps[-1][1]
-
-    def __len__(self) -> int:
-        return len(self.steps)
-
-    def __iter__(self) -> Iterator[Any]:
-        return (step for _, step in self.step_items)
-
-    def __getitem__(self, key: int | str | slice) -> Any:
-        """A step by its name or number; a slice is a pipeline of the same steps."""
-        if isinstance(key, slice):
-            return self._part(key)
-        if isinstance(key, str):
-            known = dict(self.step_items)
-            if key not in known:
-                raise ColumnNotFoundError(f"No step {key!r} among {list(known)}.")
-            return known[key]
-        return self.step_items[key][1]
-
-    def _part(self, key: slice) -> Pipeline:
-        if key.step not in (1, None):
-            raise ParameterError("Pipeline slicing only supports a step of 1.")
-        part = Pipeline(self.step_items[key], memory=self.memory, verbose=self.verbose)
-        part._adapters = getattr(self, "_adapters", {})
-        if hasattr(self, "fitted_") and part.active_steps:
-            promised = part.active_steps[0][1] if key.start else self
-            for source, name in [
-                (promised, "columns_"),
-                (promised, "n_features_in_"),
-                (promised, "feature_names_in_"),
-                (self, "target_column_"),
-            ]:
-                if hasattr(source, name):
-                    setattr(part, name, getattr(source, name))
-            part.fitted_ = True
-        return part
-
     # ---- fitting -----------------------------------------------------------------------------------------
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None, **params: Any) -> Self:
@@ -158,33 +110,61 @@ class Pipeline(Estimator):
         y : the name of a column of X, or an array of shape (rows,).
         sample_weight : the name of a column of X, or an array of shape (rows,); all steps that know weights
             take them.
-        **params : `<step>__sample_weight` gives weights to one step alone.
+        **params : `<step>__sample_weight` gives weights to one step alone; `<step>__<parameter>` whatever
+            the fit of a step of another library takes. With scikit-learn's metadata routing they are routed.
 
         Raises
         ------
         ParameterError
-            When a step cannot transform, or a parameter is not known.
+            When a parameter is not known, or steps that need all rows in memory are given a lazy table.
+        ValueTypeError
+            When a step has no `fit`, or one before the last no `transform`.
         """
-        self._check_parameters()
-        weighted, sample_weight = self._weighted_step(params, sample_weight)
-        opened = open_training(self, X, y, sample_weight)
-        return self._fit_on_engine(replace(opened, weighted_step=weighted))
+        return self._fit_as("fit", X, y, sample_weight, params)
 
+    @available_if(_last_learns)  # type: ignore[untyped-decorator]
     def fit_transform(self, X: Any, y: Any = None, sample_weight: Any = None, **params: Any) -> Any:
         """Learn all steps from rows; the rows after all transformers."""
-        return self.fit(X, y, sample_weight, **params).transform(X)
+        return self._fit_as("fit_transform", X, y, sample_weight, params)
 
     @_last_has("fit_predict")
     def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None, **params: Any) -> Any:
         """Learn all steps from rows; the last step's predictions for them."""
-        return self.fit(X, y, sample_weight, **params).predict(X)
+        return self._fit_as("fit_predict", X, y, sample_weight, params)
+
+    def _fit_as(self, method: str, X: Any, y: Any, sample_weight: Any, params: dict[str, Any]) -> Any:
+        self._check_parameters()
+        self._sklearn = None
+        if is_for_sklearn(self._leaves(), X, params):
+            return self._fit_in_memory(method, X, y, fit_params(self.step_items, params, sample_weight))
+        weighted, sample_weight = self._weighted_step(params, sample_weight)
+        opened = open_training(self, X, y, sample_weight)
+        self._fit_on_engine(replace(opened, weighted_step=weighted))
+        return self if method == "fit" else getattr(self, method.removeprefix("fit_"))(X)
+
+    def _fit_in_memory(self, method: str, X: Any, y: Any, params: dict[str, Any]) -> Any:
+        self.__dict__.pop("fitted_", None)
+        fitting = in_sklearn(self)
+        made = getattr(fitting, method)(X, y, **params)
+        if self.memory is not None:
+            self.steps = fitting.steps  # with those that were learnt or found
+        self._sklearn = fitting
+        return self if made is fitting else made
+
+    @property
+    def _runs_in_sklearn(self) -> Any:
+        """scikit-learn's Pipeline of the steps, where that answers; None where this does."""
+        if self._sklearn is not None or hasattr(self, "fitted_"):
+            return self._sklearn
+        return in_sklearn(self) if without_adapter(self._leaves()) else None
 
     def _weighted_step(self, params: dict[str, Any], sample_weight: Any) -> tuple[str | None, Any]:
         """The one step that gets the weights, or None for all; and the weights."""
         for key, value in params.items():
-            name, _, rest = key.partition("__")
-            if rest != "sample_weight" or name not in dict(self.step_items) or sample_weight is not None:
-                known = [f"{step}__sample_weight" for step, _ in self.step_items]
+            name, _, rest = key.rpartition("__")
+            steps = [step for step, _ in self._workers()]
+            if rest != "sample_weight" or name not in steps or sample_weight is not None:
+                known = [f"{step}__sample_weight" for step in steps]
                 raise ParameterError(
                     f"Pipeline.fit does not accept the {key} parameter. "
                     f"It takes sample_weight, or one of {known}."
@@ -193,38 +173,6 @@ class Pipeline(Estimator):
                 raise ParameterError(f"Give one step weights, or all of them: {list(params)} are given.")
             return name, value
         return None, sample_weight
-
-    def _check_parameters(self) -> None:
-        if not self.steps:
-            raise ParameterError("The pipeline is empty. Please add steps.")
-        self._check_names()
-        for place, (name, step) in enumerate(self.step_items):
-            if not _passes(step):
-                self._check_step(name, step, last=place == len(self.steps) - 1)
-
-    def _check_step(self, name: str, step: Any, *, last: bool) -> None:
-        known = hasattr(step, "fit") and (last or hasattr(step, "transform"))
-        worker = as_step(step)
-        if not known or not (last or isinstance(worker, Transformer)):
-            needed = "implement fit" if last else "be transformers and implement fit and transform"
-            where = "Last step of Pipeline" if last else "All intermediate steps"
-            raise ValueTypeError(
-                f"{where} should {needed} or be the string 'passthrough'; "
-                f"{step!r} (step {name!r}, type {type(step)}) is no such step, and hands no rows on."
-            )
-        if isinstance(worker, Estimator):
-            worker._check_parameters()
-
-    def _check_names(self) -> None:
-        names = [name for name, _ in self.step_items]
-        if len(set(names)) < len(names):
-            raise ParameterError(f"Names provided are not unique: {names}.")
-        wrong = [name for name in names if "__" in name]
-        if wrong:
-            raise ParameterError(f"Estimator names must not contain __: got {wrong}.")
-        taken = sorted(set(names) & {"steps", "transform_input", "memory", "verbose"})
-        if taken:
-            raise ParameterError(f"Estimator names conflict with constructor arguments: {taken}.")
 
     def _fit_shard(self, shard: Shard, task: Task, *, last: bool = True) -> None:
         stage, steps = shard.run.stage, self.active_steps
@@ -244,12 +192,13 @@ class Pipeline(Estimator):
         return {**own, "steps_": parts} if any(parts) else own
 
     def _restore(self, learned: dict[str, Any]) -> None:
-        self._adapters: dict[str, Foreign] = {}
+        self._adapters, self._sklearn = {}, None
         items = self.active_steps
         for (_, estimator), part in zip(items, learned.get("steps_", [{}] * len(items)), strict=True):
             estimator._restore(part)
         self._keep_adapters(items)
         self.fitted_ = True
+        self._share_learned()
         super()._restore({name: value for name, value in learned.items() if name != "steps_"})
 
     def _keep_adapters(self, items: Sequence[tuple[str, Any]]) -> None:
@@ -257,43 +206,49 @@ class Pipeline(Estimator):
 
     # ---- answering ---------------------------------------------------------------------------------------
 
-    def transform(self, X: Any) -> Any:
+    def transform(self, X: Any, **params: Any) -> Any:
         """The rows of X after all transformers, in the form X has."""
+        if self._runs_in_sklearn is not None:
+            return self._ask_sklearn("transform", X, params)
         check_is_fitted(self)
+        self._check_no_params("transform", params)
         return as_given(open_rows(self, X).map(self._transform_all), X)
 
     @available_if(_steps_invert)  # type: ignore[untyped-decorator]
-    def inverse_transform(self, X: Any) -> Any:
+    def inverse_transform(self, X: Any, **params: Any) -> Any:
         """What `transform` gave, taken back by all steps from the last to the first."""
+        if self._runs_in_sklearn is not None:
+            return self._ask_sklearn("inverse_transform", X, params)
         check_is_fitted(self)
+        self._check_no_params("inverse_transform", params)
         for _, step in reversed(self.active_steps):
             X = _plainly(step).inverse_transform(X)
         return X
 
     @_last_has("predict")
-    def predict(self, X: Any) -> Any:
+    def predict(self, X: Any, **params: Any) -> Any:
         """Predictions of the last step: an array, or for lazy tables their columns and `prediction`."""
-        return self._respond(X, "predict")
+        return self._respond(X, "predict", **params)
 
     @_last_has("predict_proba")
-    def predict_proba(self, X: Any) -> Any:
+    def predict_proba(self, X: Any, **params: Any) -> Any:
         """Probabilities of shape (rows, classes); for lazy tables columns `probability_<class>`."""
-        return self._respond(X, "predict_proba")
+        return self._respond(X, "predict_proba", **params)
 
     @_last_has("predict_log_proba")
-    def predict_log_proba(self, X: Any) -> Any:
+    def predict_log_proba(self, X: Any, **params: Any) -> Any:
         """Logarithms of the probabilities, of shape (rows, classes)."""
-        return self._respond(X, "predict_log_proba")
+        return self._respond(X, "predict_log_proba", **params)
 
     @_last_has("decision_function")
-    def decision_function(self, X: Any) -> Any:
+    def decision_function(self, X: Any, **params: Any) -> Any:
         """The last step's scores."""
-        return self._respond(X, "decision_function")
+        return self._respond(X, "decision_function", **params)
 
     @_last_has("score_samples")
-    def score_samples(self, X: Any) -> Any:
+    def score_samples(self, X: Any, **params: Any) -> Any:
         """The last step's score of each row."""
-        return self._respond(X, "score_samples")
+        return self._respond(X, "score_samples", **params)
 
     @_last_has("udf")
     def udf(self, method: str = "predict") -> Any:
@@ -311,8 +266,11 @@ class Pipeline(Estimator):
         return evaluate(self, X, y, sample_weight)
 
     @_last_has("score")
-    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None, **params: Any) -> float:
         """Accuracy of a classifier, R2 of a regressor; the last step's own score where it has neither."""
+        if self._runs_in_sklearn is not None:
+            return float(self._ask_sklearn("score", X, {"y": y, "sample_weight": sample_weight, **params}))
+        self._check_no_params("score", params)
         if y is None or not hasattr(self, "evaluate"):
             extra = {} if sample_weight is None else {"sample_weight": sample_weight}
             if isinstance(y, str):
@@ -335,63 +293,57 @@ class Pipeline(Estimator):
                 batch = estimator._transform(batch)
         return batch
 
-    def _respond(self, X: Any, method: str) -> Any:
+    def _respond(self, X: Any, method: str, **params: Any) -> Any:
+        if self._runs_in_sklearn is not None:
+            return self._ask_sklearn(method, X, params)
         if not hasattr(self, "fitted_"):
             raise NotFittedError(
                 "This Pipeline instance is not fitted yet. Call 'fit' with appropriate arguments first."
             )
+        self._check_no_params(method, params)
         model = self.model
         assert isinstance(model, Model)
         return model._respond(X, method, through=self)
 
+    def _ask_sklearn(self, method: str, X: Any, params: dict[str, Any]) -> Any:
+        if is_lazy(X):
+            _ = self.active_steps  # which says why this is not for lazy tables
+        return getattr(self._runs_in_sklearn, method)(X, **params)
+
+    def _check_no_params(self, method: str, params: dict[str, Any]) -> None:
+        if params:
+            raise ParameterError(
+                f"No step of this Pipeline takes {list(params)} in {method}. Leave them out."
+            )
+
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
-        """Names of the columns that reach the model, vectors spelt out."""
+        """Names of the columns that `transform` gives, vectors spelt out.
+
+        Parameters
+        ----------
+        input_features : the names of the columns of an array, in place of `x0`, `x1` and so on.
+        """
+        if self._runs_in_sklearn is not None:
+            return np.asarray(self._runs_in_sklearn.get_feature_names_out(input_features))
         check_is_fitted(self)
-        return column_names(self._transform_all(promised_example(self.columns_)))
+        names = column_names(self._transform_all(promised_example(self.columns_)))
+        return names if input_features is None else names_after(self, names, input_features)
 
     # ---- what scikit-learn's tools ask -------------------------------------------------------------------
 
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """The parameters, and with `deep` the steps by name and their parameters as `<step>__<parameter>`."""
-        params = super().get_params(deep=False)
-        if deep:
-            for name, estimator in self.step_items:
-                params[name] = estimator
-                if hasattr(estimator, "get_params"):
-                    params |= {f"{name}__{key}": value for key, value in estimator.get_params().items()}
-        return params
+    def get_metadata_routing(self) -> Any:
+        """What is asked of scikit-learn's metadata routing, by step."""
+        return in_sklearn(self).get_metadata_routing()
 
-    def set_params(self, **params: Any) -> Self:
-        """Set parameters, steps by name, or parameters of steps as `<step>__<parameter>`."""
-        own = super().get_params(deep=False)
-        for key in [key for key in params if key in own]:
-            setattr(self, key, params.pop(key))
-        known = dict(self.step_items)
-        for key, value in sorted(params.items(), key=lambda item: "__" in item[0]):
-            name, _, rest = key.partition("__")
-            if name not in known:
-                raise ParameterError(f"No step {name!r} among {list(known)}.")
-            if rest:
-                known[name].set_params(**{rest: value})
-            else:
-                known[name] = value
-                self.steps = [(n, known[n]) for n in known]
-        return self
+    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, str]:
+        """What notebooks show: the steps below one another."""
+        bundle: dict[str, str] = in_sklearn(self)._repr_mimebundle_(**kwargs)
+        return bundle
 
     def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "fitted_")
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        if self.steps and self.active_steps:
-            first = self.active_steps[0][1].__sklearn_tags__()
-            tags.input_tags = first.input_tags
-            if self.model is not None:
-                final = self.model.__sklearn_tags__()
-                tags.estimator_type = final.estimator_type
-                tags.target_tags = final.target_tags
-                tags.classifier_tags, tags.regressor_tags = final.classifier_tags, final.regressor_tags
-        return tags
+        if hasattr(self, "fitted_") or self._runs_in_sklearn is None:
+            return hasattr(self, "fitted_")
+        return _is_fitted(self._runs_in_sklearn)
 
 
 def _plainly(step: Any) -> Any:
@@ -399,5 +351,9 @@ def _plainly(step: Any) -> Any:
     return step.estimator if isinstance(step, Foreign) else step
 
 
-def _passes(step: Any) -> bool:
-    return step is None or (isinstance(step, str) and step == "passthrough")
+def _is_fitted(pipeline: Any) -> bool:
+    try:
+        check_is_fitted(pipeline)
+    except NotFittedError:
+        return False
+    return True

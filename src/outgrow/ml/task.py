@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +13,7 @@ from outgrow.data.batch import Batch, Column, Matrix
 from outgrow.data.kind import Kind
 from outgrow.data.schema import conformed
 from outgrow.data.source import empty_batch
+from outgrow.errors import ParameterError
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,22 @@ def renamed(names: Iterable[str], columns: Mapping[str, str]) -> np.ndarray:
         return name
 
     return np.array([new(name) for name in names], dtype=object)
+
+
+def names_after(fitted: Any, names: np.ndarray, given: Any) -> np.ndarray:
+    """Names of made columns, with names that were given for the columns of the array of the fit.
+
+    Raises
+    ------
+    ParameterError
+        When they are not as many as the columns, or not those of the DataFrame of the fit.
+    """
+    known = getattr(fitted, "feature_names_in_", None)
+    if known is not None and list(given) != list(known):
+        raise ParameterError("input_features is not equal to feature_names_in_")
+    if len(given) != fitted.n_features_in_:
+        raise ParameterError("input_features should have length equal to number of features")
+    return renamed(names, dict(zip(fitted.columns_, given, strict=False)))
 
 
 def kinds_of(example: Batch, task: Task) -> dict[str, Kind]:

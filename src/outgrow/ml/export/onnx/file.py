@@ -28,9 +28,9 @@ def write(estimator: Estimator, path: str | os.PathLike[str], *, overwrite: bool
 
 def content(estimator: Estimator) -> bytes:
     """The bytes of the file."""
+    steps = [step for _, step in estimator.active_steps] if isinstance(estimator, Pipeline) else [estimator]
     graph = Graph()
     table = opened(graph, estimator.columns_)
-    steps = [step for _, step in estimator.active_steps] if isinstance(estimator, Pipeline) else [estimator]
     for step in steps:
         if isinstance(step, Transformer):
             table = changed(step, table)

@@ -1,0 +1,109 @@
+"""Pipelines that scikit-learn's own Pipeline runs: some of their steps, or what they get, is for it alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import sklearn
+from sklearn.pipeline import Pipeline as SklearnPipeline
+from sklearn.utils.validation import has_fit_parameter
+
+from outgrow.data.batch import is_sparse
+from outgrow.engine.open import is_table
+from outgrow.errors import ParameterError, ValueTypeError
+from outgrow.ml.adapters import Foreign, as_step
+from outgrow.ml.base import Transformer
+from outgrow.ml.inputs import is_lazy
+
+Steps = Sequence[tuple[str, Any]]
+
+
+def passes(step: Any) -> bool:
+    """Whether this stands for no step."""
+    return step is None or (isinstance(step, str) and step == "passthrough")
+
+
+def check_step(name: str, step: Any, *, last: bool) -> None:
+    """Refuse what no pipeline can have as a step.
+
+    Raises
+    ------
+    ValueTypeError
+        When it is a class, or has not the methods that its place needs.
+    """
+    if isinstance(step, type):
+        raise ValueTypeError(
+            f"Expected an estimator instance ({step.__name__}()), got estimator class instead "
+            f"({step.__name__}). Step {name!r} must be made."
+        )
+    learns = hasattr(step, "fit") or (not last and hasattr(step, "fit_transform"))
+    if not learns or not (last or hasattr(step, "transform")):
+        needed = "implement fit" if last else "be transformers and implement fit and transform"
+        where = "Last step of Pipeline" if last else "All intermediate steps"
+        raise ValueTypeError(
+            f"{where} should {needed} or be the string 'passthrough'. "
+            f"{step!r} (step {name!r}, type {type(step)}) is no such step, and hands no rows on."
+        )
+
+
+def without_adapter(steps: Steps) -> list[str]:
+    """The steps that do not work on batches of rows, neither by themselves nor behind an adapter."""
+    places = [(name, as_step(step), place == len(steps) - 1) for place, (name, step) in enumerate(steps)]
+    return [
+        name
+        for (name, worker, last), (_, step) in zip(places, steps, strict=True)
+        if not passes(step) and (worker is None or not (last or isinstance(worker, Transformer)))
+    ]
+
+
+def is_for_sklearn(steps: Steps, X: Any, params: Mapping[str, Any]) -> bool:
+    """Whether a fit is scikit-learn's: a step has no adapter, or steps of others get more than a table.
+
+    Raises
+    ------
+    ParameterError
+        When it is, and the rows are not in memory.
+    """
+    alone = without_adapter(steps)
+    others = [name for name, step in steps if isinstance(as_step(step), Foreign)]
+    for_sklearn = bool(alone) or (bool(others) and _is_more_than_a_table(X, params))
+    if for_sklearn and is_lazy(X):
+        raise ParameterError(
+            f"The steps {alone or others} are not of outgrow; they, and parameters of their own, need rows "
+            "in memory, but these are a lazy table. Pass an array or a DataFrame, or use classes of outgrow."
+        )
+    return for_sklearn
+
+
+def _is_more_than_a_table(X: Any, params: Mapping[str, Any]) -> bool:
+    own = [name for name in params if name.rpartition("__")[2] != "sample_weight"]
+    return bool(own) or not _is_matrix(X) or sklearn.get_config()["enable_metadata_routing"]
+
+
+def _is_matrix(X: Any) -> bool:
+    """Whether these are rows of columns, and no documents, images or nothing."""
+    if hasattr(X, "ndim"):
+        return bool(X.ndim == 2)
+    return is_table(X) or is_sparse(X) or (isinstance(X, list | tuple) and all(map(np.ndim, X)))
+
+
+def in_sklearn(pipeline: Any) -> SklearnPipeline:
+    """scikit-learn's Pipeline of the same steps."""
+    return SklearnPipeline(
+        list(pipeline.step_items),
+        transform_input=pipeline.transform_input,
+        memory=pipeline.memory,
+        verbose=pipeline.verbose,
+    )
+
+
+def fit_params(steps: Steps, params: Mapping[str, Any], sample_weight: Any) -> dict[str, Any]:
+    """The parameters of scikit-learn's fit: weights for all steps that know them."""
+    if sample_weight is None:
+        return dict(params)
+    if sklearn.get_config()["enable_metadata_routing"]:
+        return {**params, "sample_weight": sample_weight}
+    weighed = [name for name, step in steps if not passes(step) and has_fit_parameter(step, "sample_weight")]
+    return {**{f"{name}__sample_weight": sample_weight for name in weighed}, **params}

@@ -1,0 +1,228 @@
+"""The steps of a pipeline: their names and places, their parameters, and what they tell of themselves."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Self
+
+from sklearn.utils import Bunch, get_tags
+
+from outgrow.errors import ColumnNotFoundError, ParameterError, ValueTypeError
+from outgrow.ml.adapters import Foreign, as_step
+from outgrow.ml.base import Estimator
+from outgrow.ml.in_memory import check_step, in_sklearn, passes
+
+Step = Any
+"""An estimator, a (name, estimator) pair, or 'passthrough' in the place of an estimator."""
+
+
+class StepList(Estimator):
+    """Estimators one after the other, by name; they are parameters like others."""
+
+    steps: Sequence[Step]
+
+    _adapters: Mapping[str, Foreign] = MappingProxyType({})
+    _sklearn: Any = None
+    """scikit-learn's Pipeline of the steps, where that has fitted them."""
+
+    @property
+    def step_items(self) -> list[tuple[str, Any]]:
+        """The steps as (name, estimator) pairs, in their order."""
+        items: list[tuple[str, Any]] = []
+        for step in self.steps:
+            name, estimator = step if isinstance(step, tuple | list) else (type(step).__name__.lower(), step)
+            if not isinstance(step, tuple | list):
+                taken = {other for other, _ in items}
+                numbered = (name if i == 1 else f"{name}{i}" for i in range(1, len(items) + 2))
+                name = next(candidate for candidate in numbered if candidate not in taken)
+            items.append((name, estimator))
+        return items
+
+    @property
+    def named_steps(self) -> Bunch:
+        """The steps by name: `pipe.named_steps["scale"]` or `pipe.named_steps.scale`."""
+        return Bunch(**dict(self.step_items))
+
+    @property
+    def active_steps(self) -> list[tuple[str, Any]]:
+        """The steps that do something, as (name, estimator) pairs; other libraries' behind adapters.
+
+        Steps of a pipeline within this one are called `<pipeline>__<step>`.
+
+        Raises
+        ------
+        ParameterError
+            When the pipeline was fitted as scikit-learn's Pipeline is.
+        """
+        if self._sklearn is not None:
+            raise ParameterError(
+                "This Pipeline was fitted in memory by scikit-learn's Pipeline, because steps of other "
+                "libraries, or what they were given, need that. It predicts, but cannot be saved, exported, "
+                "evaluated in passes or applied to lazy tables. Use steps of outgrow for that."
+            )
+        return self._workers()
+
+    def _workers(self) -> list[tuple[str, Any]]:
+        found: list[tuple[str, Any]] = []
+        for name, step in self.step_items:
+            if isinstance(step, StepList):
+                found += [(f"{name}__{inner}", worker) for inner, worker in step._workers()]
+            elif not passes(step):
+                adapter = self._adapters.get(name)
+                worker = as_step(step) if adapter is None or adapter.estimator is not step else adapter
+                found.append((name, step if worker is None else worker))
+        return found
+
+    @property
+    def model(self) -> Any:
+        """The last step, behind an adapter where it is of another library; None where it is 'passthrough'."""
+        if not len(self) or passes(last := self[-1]):
+            return None
+        return last.model if isinstance(last, StepList) else self._workers()[-1][1]
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def __iter__(self) -> Iterator[Any]:
+        return (step for _, step in self.step_items)
+
+    def __getitem__(self, key: int | str | slice) -> Any:
+        """A step by its name or number; a slice is a pipeline of the same steps."""
+        if isinstance(key, slice):
+            return self._part(key)
+        if isinstance(key, str):
+            known = dict(self.step_items)
+            if key not in known:
+                raise ColumnNotFoundError(f"No step {key!r} among {list(known)}.")
+            return known[key]
+        return self.step_items[key][1]
+
+    def _part(self, key: slice) -> Self:
+        if key.step not in (1, None):
+            raise ParameterError("Pipeline slicing only supports a step of 1.")
+        steps = (self.steps if self._has_pairs() else self.step_items)[key]
+        given = self.get_params(deep=False)
+        part = type(self)(**{**given, "steps": steps})
+        part._adapters = self._adapters
+        if self._sklearn is not None:
+            part._sklearn = in_sklearn(part)
+        elif hasattr(self, "fitted_") and part.active_steps:
+            part._promise(part.active_steps[0][1] if key.start else self)
+            if hasattr(self, "target_column_"):
+                part.target_column_ = self.target_column_
+        return part
+
+    def _has_pairs(self) -> bool:
+        return all(isinstance(step, tuple | list) for step in self.steps)
+
+    def _promise(self, source: Any) -> None:
+        """Be fitted, for rows as `source` takes them."""
+        for name in ("columns_", "n_features_in_", "feature_names_in_"):
+            if hasattr(source, name):
+                setattr(self, name, getattr(source, name))
+        self.fitted_ = True
+
+    def _leaves(self) -> list[tuple[str, Any]]:
+        """The steps as they were given, those of inner pipelines that only transform among them."""
+        found: list[tuple[str, Any]] = []
+        for name, step in self.step_items:
+            flat = isinstance(step, StepList)
+            found += (
+                [(f"{name}__{inner}", leaf) for inner, leaf in step._leaves()] if flat else [(name, step)]
+            )
+        return found
+
+    def _share_learned(self) -> None:
+        """Inner pipelines, whose steps have learned as steps of this one, are fitted with it."""
+        for name, step in self.step_items:
+            if isinstance(step, StepList) and (inner := step._workers()):
+                outer = f"{name}__"
+                adapters = self._adapters.items()
+                step._adapters = {n.removeprefix(outer): a for n, a in adapters if n.startswith(outer)}
+                step._promise(inner[0][1])
+                step._share_learned()
+
+    def _check_parameters(self) -> None:
+        if not self.steps:
+            raise ParameterError("The pipeline is empty. Please add steps.")
+        self._check_names()
+        for place, (name, step) in enumerate(self.step_items):
+            if not passes(step):
+                check_step(name, step, last=place == len(self.steps) - 1)
+                if isinstance(step, Estimator):
+                    step._check_parameters()
+
+    def _check_names(self) -> None:
+        names = [name for name, _ in self.step_items]
+        if not all(isinstance(name, str) for name in names):
+            raise ValueTypeError(f"Names of steps are text: got {names}.")
+        if len(set(names)) < len(names):
+            raise ParameterError(f"Names provided are not unique: {names}.")
+        wrong = [name for name in names if "__" in name]
+        if wrong:
+            raise ParameterError(f"Estimator names must not contain __: got {wrong}.")
+        taken = sorted(set(names) & {"steps", "transform_input", "memory", "verbose"})
+        if taken:
+            raise ParameterError(f"Estimator names conflict with constructor arguments: {taken}.")
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The parameters, and with `deep` the steps by name and their parameters as `<step>__<parameter>`."""
+        params = super().get_params(deep=False)
+        if deep:
+            for name, estimator in self.step_items:
+                params[name] = estimator
+                if hasattr(estimator, "get_params"):
+                    params |= {f"{name}__{key}": value for key, value in estimator.get_params().items()}
+        return params
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters, steps by name, or parameters of steps as `<step>__<parameter>`."""
+        own = super().get_params(deep=False)
+        for key in [key for key in params if key in own]:
+            setattr(self, key, params.pop(key))
+        inner: dict[str, dict[str, Any]] = defaultdict(dict)
+        for key, value in params.items():
+            name, _, rest = key.partition("__")
+            self._set_step(name, value, replacing=not rest)
+            if rest:
+                inner[name][rest] = value
+        for name, values in inner.items():
+            self[name].set_params(**values)
+        return self
+
+    def _set_step(self, name: str, step: Any, *, replacing: bool) -> None:
+        known = dict(self.step_items)
+        if name not in known:
+            own = sorted(super().get_params(deep=False))
+            raise ParameterError(
+                f"Invalid parameter {name!r} for estimator {self}. Valid parameters are: {own}. "
+                f"Parameters of steps are '<step>__<parameter>'; the steps are {list(known)}."
+            )
+        if replacing:
+            self.steps = list({**known, name: step}.items())
+
+    def set_output(self, *, transform: Any = None) -> Self:
+        """The form in which steps give their results: 'default', 'pandas' or 'polars'; see scikit-learn."""
+        for _, step in self.step_items:
+            if hasattr(step, "set_output"):
+                step.set_output(transform=transform)
+        return self
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        workers = self._workers()
+        if workers:
+            tags.input_tags = get_tags(workers[0][1]).input_tags
+            if self.model is not None:
+                final = get_tags(self.model)
+                tags.estimator_type = final.estimator_type
+                tags.target_tags = final.target_tags
+                tags.classifier_tags, tags.regressor_tags = final.classifier_tags, final.regressor_tags
+        return tags
+
+
+def _plainly(step: Any) -> Any:
+    """A step without its adapter."""
+    return step.estimator if isinstance(step, Foreign) else step
