@@ -11,15 +11,14 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-import pyarrow as pa
 import scipy.sparse as sp
 
-from outgrow.data.batch import Batch, Matrix, is_categorical, is_numeric, is_sparse, numbers
-from outgrow.data.exact import exact, python_values
+from outgrow.data.batch import Batch, Matrix, is_sparse
 from outgrow.data.hashing import matrix_hash, seeded, unit
+from outgrow.engine.checks import check_finite, target_column, weight_column
 from outgrow.engine.memory import Store
 from outgrow.engine.watch import Watch
-from outgrow.errors import DataError, SchemaError
+from outgrow.errors import DataError
 from outgrow.stats.counts import ValueCounts
 
 if TYPE_CHECKING:
@@ -63,7 +62,8 @@ class Block:
     Attributes
     ----------
     X : ndarray of shape (rows, width), column-major, or a CSR array.
-    y : ndarray of shape (rows,): numbers, or indices into the view's classes; None without a target.
+    y : ndarray of shape (rows,): numbers, or indices into the view's classes; of shape (rows, targets) where
+        there are several; None without a target.
     weight : ndarray of shape (rows,), or None where every row weighs one.
     place : the place of each row, by which rows can be chosen, where they were given places.
     values : of a block with classes, what its own y stand for.
@@ -135,16 +135,22 @@ class Block:
 
 @dataclass(frozen=True, eq=False)
 class Labels:
-    """What all ranks agree on about a matrix: its size, whether rows have weights, the classes and theirs."""
+    """What all ranks agree on about a matrix: its size, whether rows have weights, the classes and theirs.
+
+    `targets` is how many targets there are where they come as vectors, else None.
+    """
 
     rows: int
     width: int
     classes: np.ndarray | None
     counts: np.ndarray | None
     weighted: bool = False
+    targets: int | None = None
 
     @classmethod
-    def agree(cls, run: Run, store: Store[Block], spec: MatrixSpec, width: int) -> Labels:
+    def agree(
+        cls, run: Run, store: Store[Block], spec: MatrixSpec, width: int, targets: int | None = None
+    ) -> Labels:
         counts, rows, total, weighted = ValueCounts({}), 0, 0.0, False
         for i in range(len(store)):
             block = store.get(i)
@@ -163,8 +169,8 @@ class Labels:
             )
         if sums[1] == 0:
             raise DataError("All sample weights are zero. Give at least one row a positive weight.")
-        if not spec.labels:
-            return cls(rows, width, None, None, bool(sums[2]))
+        if not spec.labels or targets is not None:
+            return cls(rows, width, None, None, bool(sums[2]), targets)
         values = every.values()
         return cls(rows, width, np.array(values), np.array([every.counts[v] for v in values]), bool(sums[2]))
 
@@ -209,6 +215,7 @@ class MatrixView:
     watch : rows held out of these, or None.
     affine : two ndarrays of shape (width,): what is subtracted from the features of each block, and by what
         they are multiplied then; or None.
+    chosen : the one of several targets that is seen, or None for all.
     """
 
     run: Run
@@ -216,6 +223,7 @@ class MatrixView:
     labels: Labels
     keep: np.ndarray | None = None
     affine: tuple[np.ndarray, np.ndarray] | None = None
+    chosen: int | None = None
     watch: Watch | None = None
     _made: dict[tuple[Hashable, bytes | None], Any] = field(default_factory=dict)
 
@@ -226,6 +234,11 @@ class MatrixView:
     @property
     def width(self) -> int:
         return self.labels.width
+
+    @property
+    def targets(self) -> int | None:
+        """How many targets there are where they come as vectors, and none is chosen."""
+        return self.labels.targets if self.chosen is None else None
 
     @property
     def classes(self) -> np.ndarray:
@@ -244,7 +257,7 @@ class MatrixView:
 
     def reduce(self, fold: Callable[[Block], R | None]) -> R:
         """Merge `fold(tile)` over every tile of every rank: one pass."""
-        if self.keep is None and self.affine is None:
+        if self.keep is None and self.affine is None and self.chosen is None:
             return self.run.reduce(self.tiles, fold)
         return self.run.reduce(self.tiles, lambda tile: fold(self._kept(tile)))
 
@@ -271,6 +284,10 @@ class MatrixView:
     def shifted(self, shift: np.ndarray, factor: np.ndarray) -> MatrixView:
         """The same rows, dense: `shift` is subtracted anew at each pass, and the rest multiplied."""
         return replace(self, affine=(shift, factor), _made={})
+
+    def target(self, chosen: int) -> MatrixView:
+        """The same rows with one of several targets."""
+        return replace(self, chosen=chosen, _made={})
 
     def subset(self, keep: np.ndarray, *, watched: bool = False) -> MatrixView:
         """The rows at places where `keep` is true, chosen anew at each pass: nothing is copied to stay.
@@ -325,6 +342,8 @@ class MatrixView:
         if self.affine is not None:
             X = block.X.toarray(order="F") if is_sparse(block.X) else block.X
             block = replace(block, X=(X - self.affine[0]) * self.affine[1])
+        if self.chosen is not None:
+            block = replace(block, y=np.asarray(block.y)[:, self.chosen])
         return block
 
 
@@ -361,7 +380,7 @@ def build_blocks(
     order = None if place is None else np.argsort(place, kind="stable")
     features = batch.matrix(spec.columns, rows=order)
     check_finite(features.data if is_sparse(features) else features, "X", missing=spec.missing)
-    y, values = _target(batch, spec)
+    y, values = target_column(batch, spec.target, labels=spec.labels)
     weight = None if spec.weight is None else weight_column(batch, spec.weight)
     if order is not None:
         beside = (y, weight, place, source)
@@ -372,115 +391,3 @@ def build_blocks(
         return
     for start in range(0, len(whole), SPARSE_ROWS):
         yield whole.take(slice(start, start + SPARSE_ROWS))
-
-
-def check_numeric(example: Batch, names: Sequence[str]) -> None:
-    """Refuse columns that are not numbers."""
-    types = {name: c.type for name in names if not isinstance(c := example[name], Matrix)}
-    text = [
-        f"{name} ({kind})"
-        for name, kind in types.items()
-        if not is_numeric(kind) and not pa.types.is_null(kind)
-    ]
-    if text:
-        raise SchemaError(
-            f"Columns that are not numbers: {', '.join(text)}. "
-            "Encode them (OneHotEncoder, OrdinalEncoder) or leave them out."
-        )
-
-
-def check_finite(values: np.ndarray, what: str, *, missing: bool = False) -> None:
-    """Refuse infinity, and NaN unless `missing`."""
-    with np.errstate(all="ignore"):
-        if np.isfinite(values.sum()):
-            return
-    if np.isinf(values).any():
-        raise DataError(
-            f"Input {what} contains infinity or a value too large for dtype('float64')."
-            f"{_where(np.isinf(values))}"
-        )
-    if not missing and np.isnan(values).any():
-        raise DataError(
-            f"Input {what} contains NaN.{_where(np.isnan(values))} "
-            "Impute (SimpleImputer) or drop those rows first."
-        )
-
-
-def _where(bad: np.ndarray) -> str:
-    if bad.ndim == 1:
-        return f" {int(bad.sum())} value(s) among the first {len(bad)}."
-    columns = np.flatnonzero(bad.any(axis=0))
-    return f" Feature(s) number {columns[:5].tolist()}{' and more' if len(columns) > 5 else ''}."
-
-
-def _target(batch: Batch, spec: MatrixSpec) -> tuple[np.ndarray | None, tuple[Any, ...] | None]:
-    if spec.target is None:
-        return None, None
-    array = batch[spec.target]
-    if isinstance(array, Matrix):
-        raise SchemaError(f"The target {spec.target!r} holds vectors; it must be one value a row.")
-    if array.null_count:
-        raise DataError(
-            f"Input y contains NaN. The target {spec.target!r} misses {array.null_count} value(s); "
-            "drop those rows."
-        )
-    if spec.labels:
-        return _classes(array, spec.target)
-    if not is_numeric(array.type):
-        raise SchemaError(f"The target {spec.target!r} has type {array.type}; a regression needs numbers.")
-    y = numbers(array).astype(np.float64)
-    check_finite(y, "y")
-    return y, None
-
-
-def _classes(array: pa.Array, name: str) -> tuple[np.ndarray, tuple[Any, ...]]:
-    check_label(array.type, name)
-    array = exact(array, name)
-    if pa.types.is_floating(array.type):
-        values = numbers(array)
-        check_finite(values, "y")
-        if (values != np.floor(values)).any():
-            raise DataError(
-                f"Unknown label type: continuous. The target {name!r} has fractions, "
-                "so it is no set of classes. Use a regressor, or make classes of it."
-            )
-    encoded = array if pa.types.is_dictionary(array.type) else array.dictionary_encode()
-    labels = python_values(encoded.dictionary)
-    if len(set(labels)) < len(labels):  # a dictionary may hold a word twice
-        return _classes(encoded.dictionary_decode(), name)
-    codes = encoded.indices.to_numpy(zero_copy_only=False)
-    used = np.bincount(codes, minlength=len(labels)) > 0  # and values that no row has
-    places = np.flatnonzero(used)
-    classes = tuple(labels[place] for place in places)
-    if any(isinstance(label, int) and label >= 2**63 for label in classes):
-        raise DataError(f"The target {name!r} has whole numbers past 63 bits. Cast it to text.")
-    return (codes if used.all() else (np.cumsum(used) - 1)[codes]), classes
-
-
-def check_label(kind: pa.DataType, name: str) -> None:
-    """Refuse a column that cannot hold classes: they are text, whole numbers or booleans.
-
-    Raises
-    ------
-    SchemaError
-        When it holds times, bytes or nested values.
-    """
-    if not (is_numeric(kind) or is_categorical(kind)):
-        raise SchemaError(
-            f"The target {name!r} has type {kind}; classes are text, whole numbers or booleans. "
-            "Cast it to text."
-        )
-
-
-def weight_column(batch: Batch, name: str) -> np.ndarray:
-    """A column of weights: numbers of at least 0."""
-    array = batch[name]
-    if isinstance(array, Matrix) or not is_numeric(array.type):
-        raise SchemaError(f"The weight {name!r} is not a column of numbers.")
-    weight = numbers(array).astype(np.float64)
-    check_finite(weight, "sample_weight")
-    if (weight < 0).any():
-        raise DataError(
-            f"The weight {name!r} has negative values, {weight.min():g} the least. Weights must be 0 or more."
-        )
-    return weight

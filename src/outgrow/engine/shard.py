@@ -17,7 +17,8 @@ import pyarrow as pa
 from outgrow.data.batch import Batch, Matrix
 from outgrow.data.hashing import source_hash
 from outgrow.data.names import numbered
-from outgrow.engine.matrix import Block, Labels, MatrixSpec, MatrixView, Tiles, build_blocks, check_numeric
+from outgrow.engine.checks import check_numeric
+from outgrow.engine.matrix import Block, Labels, MatrixSpec, MatrixView, Tiles, build_blocks
 from outgrow.engine.memory import Store
 from outgrow.engine.outcome import Outcome
 from outgrow.engine.run import Run, Unit
@@ -283,7 +284,9 @@ class Shard:
             else:
                 store.extend(run.map(convert, units))
             width = self.example.matrix(spec.columns).shape[1]
-            labels = Labels.agree(run, store, spec, width)
+            targets = None if spec.target is None else self.example[spec.target]
+            several = targets.width if isinstance(targets, Matrix) else None
+            labels = Labels.agree(run, store, spec, width, several)
             self.rows.matrices[key] = MatrixView(run, Tiles(store, labels.classes), labels)
         return self.rows.matrices[key]
 

@@ -16,9 +16,9 @@ from sklearn.utils.validation import check_is_fitted
 from outgrow.data.batch import Batch, is_numeric, matrix_columns
 from outgrow.data.keys import key_column, key_hash
 from outgrow.data.scan import Apply, check_columns
+from outgrow.engine.checks import check_numeric
 from outgrow.engine.dataset import Dataset
 from outgrow.engine.groups import OnlyGroups
-from outgrow.engine.matrix import check_numeric
 from outgrow.engine.open import dataset as open_dataset
 from outgrow.errors import DataError, ParameterError, SchemaError
 from outgrow.groups.inner import Inner, inner_of

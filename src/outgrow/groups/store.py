@@ -12,7 +12,7 @@ from sklearn.base import clone
 
 from outgrow.data.batch import Batch
 from outgrow.data.kind import NUMBER
-from outgrow.engine.matrix import check_finite
+from outgrow.engine.checks import check_finite
 from outgrow.groups.inner import Inner
 from outgrow.groups.payload import expanded
 from outgrow.ml.base import Transformer

@@ -13,8 +13,9 @@ from outgrow.data.batch import Batch, Matrix, is_numeric, is_sparse, matrix_colu
 from outgrow.engine.matrix import MatrixSpec, build_blocks
 from outgrow.engine.shard import Shard
 from outgrow.errors import ParameterError
-from outgrow.ml.base import Classifier, Clusterer, Estimator, Model, Regressor, Transformer
-from outgrow.ml.task import Task, column_names
+from outgrow.ml.base import Classifier, Estimator, Model, Regressor, Transformer
+from outgrow.ml.cluster.base import Clusterer
+from outgrow.ml.task import Task, column_names, target_names
 
 
 def as_step(estimator: Any) -> Any:
@@ -110,6 +111,7 @@ class _ForeignModel(Foreign, Model):
 
     def _fit_shard(self, shard: Shard, task: Task, *, last: bool = True) -> None:
         self.features_ = task.features(shard.example)
+        self.target_names_ = target_names(shard.example, task)
         self._fit_batch(shard, self.features_, task)
         if hasattr(self.estimator_, "classes_"):
             self.classes_ = self.estimator_.classes_

@@ -14,19 +14,20 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin, ClusterMixin, RegressorMixin, TransformerMixin, clone
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, TransformerMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
 from outgrow.data.batch import Batch, is_sparse
 from outgrow.data.kind import Kind, read_kinds
+from outgrow.engine.checks import check_finite
 from outgrow.engine.folded import FoldedView
-from outgrow.engine.matrix import MatrixSpec, MatrixView, check_finite
+from outgrow.engine.matrix import MatrixSpec, MatrixView
 from outgrow.engine.shard import Shard
 from outgrow.errors import ArtifactError, DataError
 from outgrow.ml.columns import Columns, resolve
 from outgrow.ml.inputs import Training, as_given, collect, is_lazy, open_rows, open_training
 from outgrow.ml.predictor import AnswersBeside, Predictor
-from outgrow.ml.task import Task, column_names, names_after, promised_example
+from outgrow.ml.task import Task, column_names, names_after, promised_example, target_names
 
 if TYPE_CHECKING:
     from outgrow.ml.candidates import Candidate
@@ -381,20 +382,31 @@ class Model(Estimator):
 class Supervised(Model):
     """A model that learns to predict y."""
 
+    target_names_: list[str] | None = None
+    """What several targets are called; None where there is one."""
+
+    def _expect_features(self, shard: Shard, task: Task) -> MatrixSpec:
+        self.target_names_ = target_names(shard.example, task)
+        return super()._expect_features(shard, task)
+
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Learn from rows.
 
         Parameters
         ----------
         X : dataset, Spark DataFrame, table, or array of shape (rows, columns).
-        y : the name of a column of X, or an array of shape (rows,).
+        y : the name of a column of X, or an array of shape (rows,). Models that learn several targets at once
+            also take names of columns, the name of a column of vectors, or an array of shape (rows, targets).
         sample_weight : the name of a column of X, or an array of shape (rows,).
         """
         self._check_parameters()
         return self._fit_on_engine(open_training(self, X, y, sample_weight))
 
     def evaluate(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
-        """The metrics of the predictions for rows with known y, from one pass."""
+        """The metrics of the predictions for rows with known y, from one pass.
+
+        With several targets each metric is the mean over them; those of each are `<metric>_<target>`.
+        """
         from outgrow.ml.evaluation import evaluate
 
         return evaluate(self, X, y, sample_weight)
@@ -408,17 +420,25 @@ class Supervised(Model):
 
 
 class Regressor(RegressorMixin, Supervised):
-    """Predicts a number. Hook: `_answer_predict(X)`."""
+    """Predicts a number, or one for each of several targets. Hook: `_answer_predict(X)`."""
 
     def _answer_predict(self, X: Any) -> np.ndarray:
         raise NotImplementedError
 
     def predict(self, X: Any) -> Any:
-        """Predicted values: an array, or for datasets and Spark DataFrames their columns and `prediction`."""
+        """Predicted values: an array, or for datasets and Spark DataFrames their columns and `prediction`.
+
+        With several targets the array has shape (rows, targets), the columns are `prediction_<target>`.
+        """
         return self._respond(X, "predict")
 
+    def _answer_names(self, method: str) -> list[str]:
+        if self.target_names_ is None:
+            return super()._answer_names(method)
+        return [f"{PREDICTION}_{name}" for name in self.target_names_]
+
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """R2 of the predictions."""
+        """R2 of the predictions; with several targets, the mean of theirs."""
         return float(self.evaluate(X, y, sample_weight)["r2"])
 
 
@@ -471,28 +491,3 @@ class Classifier(ClassifierMixin, Supervised):
                 f"but the data contains only one class: {self.classes_.tolist()[0]!r}."
             )
         return len(self.classes_)
-
-
-class Clusterer(ClusterMixin, Model):
-    """Finds groups. Hook: `_answer_predict(X)`, the index of each row's cluster."""
-
-    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
-        """Learn from rows; `y` names a column of X to leave out, otherwise it is ignored."""
-        self._check_parameters()
-        return self._fit_on_engine(open_training(self, X, y, sample_weight))
-
-    def predict(self, X: Any) -> Any:
-        """The cluster of each row: an array, or for lazy tables their columns and `prediction`."""
-        return self._respond(X, "predict")
-
-    def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
-        """Learn from rows, then give each row's cluster."""
-        return self.fit(X, y, sample_weight=sample_weight).predict(X)
-
-    def _answer_predict(self, X: Any) -> np.ndarray:
-        raise NotImplementedError
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        return tags

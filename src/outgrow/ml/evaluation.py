@@ -186,7 +186,22 @@ def as_scores(model: Any, state: Any, rows: int, classes: np.ndarray | None) -> 
         why = "all sample weights are zero" if rows else "there are no rows"
         raise DataError(f"Nothing can be scored: {why}. Give rows that count.")
     metrics = {"inertia": float(state[1] / state[0])} if is_clusterer(model) else state.metrics()
+    metrics |= _by_target(model, state)
     return Scores(metrics, rows, state, None if classes is None else classes.tolist())
+
+
+def _by_target(model: Any, state: Any) -> dict[str, float]:
+    """Each metric of each target, `r2_<target>`, where there are several."""
+    names = getattr(getattr(model, "model", model), "target_names_", None)
+    if names is None:
+        return {}
+    found = state.by_target().items()
+    return {
+        f"{metric}_{name}": float(value)
+        for place, name in enumerate(names)
+        for metric, values in found
+        for value in values[place : place + 1]
+    }
 
 
 def _method(model: Any) -> str:

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from outgrow.data.batch import Batch, Matrix, is_numeric, numbers
 from outgrow.data.keys import key_codes, key_values
-from outgrow.engine.matrix import weight_column
+from outgrow.engine.checks import weight_column
 from outgrow.engine.shard import Shard
 from outgrow.ml.base import Estimator, Transformer
 from outgrow.ml.columns import resolve

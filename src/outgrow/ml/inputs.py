@@ -10,15 +10,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import scipy.sparse as sp
-from sklearn.utils.validation import (
-    check_consistent_length,
-    column_or_1d,
-    validate_data,
-)
+from sklearn.utils.validation import check_consistent_length, column_or_1d, validate_data
 
 from outgrow.data.batch import Batch, Matrix, is_numeric, is_sparse
 from outgrow.data.kind import Kind, as_json
-from outgrow.data.names import numbered
+from outgrow.data.names import check_names, numbered
 from outgrow.data.scan import Scan, check_columns
 from outgrow.data.schema import Conform, check_kinds, kinds_of
 from outgrow.data.source import ArraySource, Source, TableSource, array_source
@@ -26,6 +22,7 @@ from outgrow.engine.dataset import Dataset, as_table, read_as
 from outgrow.engine.local import Local
 from outgrow.engine.open import dataset, is_spark, is_table
 from outgrow.errors import DataError, ParameterError, SchemaError, ValueTypeError
+from outgrow.ml.targets import Stack, are_names, check_single, target_arrays
 
 TARGET, WEIGHT = "__target__", "__weight__"
 """The columns of a y and of weights that come as arrays, where these names are free."""
@@ -39,6 +36,7 @@ class Training:
     ----------
     hidden : columns that are no features.
     made : columns of arrays that came beside the rows.
+    stack : what makes the target of several columns, where that is still to be done.
     """
 
     dataset: Dataset
@@ -47,11 +45,20 @@ class Training:
     hidden: tuple[str, ...] = ()
     weighted_step: str | None = None
     made: tuple[str, ...] = ()
+    stack: Stack | None = None
 
     @property
     def beside(self) -> tuple[str, ...]:
         """The columns that are no features."""
-        return (*(name for name in (self.target, self.weight) if name is not None), *self.hidden)
+        targets = (self.target,) if self.stack is None else self.stack.columns
+        return (*(name for name in (*targets, self.weight) if name is not None), *self.hidden)
+
+    def stacked(self) -> Training:
+        """The same with one column as target."""
+        if self.stack is None:
+            return self
+        rows = Dataset(self.stack.applied(self.dataset.scan), self.dataset.engine)
+        return replace(self, dataset=rows, stack=None)
 
 
 def open_training(
@@ -68,20 +75,22 @@ def open_training(
         raise ParameterError(
             f"This {type(estimator).__name__} estimator requires y to be passed, but the target y is None."
         )
-    if not needs_y and not isinstance(y, str):
+    if not needs_y and not isinstance(y, str) and not (is_table(X) and _are_names(X, y)):
         y = None
     opened = (
-        _open_table(X, y, sample_weight)
+        _open_table(estimator, X, y, sample_weight)
         if is_table(X)
         else _open_array(estimator, X, y, sample_weight, reset)
     )
+    if needs_y:
+        check_single(estimator, opened.dataset.schema, opened.target, opened.stack)
     check_columns(opened.dataset.schema, hidden)
     opened = replace(opened, hidden=hidden)
     if reset:
         _promise(estimator, X, opened)
     elif is_table(X):
         opened = replace(opened, dataset=_as_promised(estimator, opened.dataset))
-    return opened
+    return opened.stacked()
 
 
 def open_rows(estimator: Any, X: Any) -> Dataset:
@@ -162,35 +171,58 @@ def _all_columns(batch: Batch) -> Any:
     return np.array([column.to_pylist() for column in batch.to_arrow().columns], dtype=object).T
 
 
-def _open_table(X: Any, y: Any, sample_weight: Any) -> Training:
+def _are_names(X: Any, y: Any) -> bool:
+    return are_names(y, dataset(X).columns, lazy=isinstance(X, Dataset) or is_spark(X))
+
+
+def _open_table(estimator: Any, X: Any, y: Any, sample_weight: Any) -> Training:
     rows = dataset(X)
     free = {name: numbered(name, rows.columns) for name in (TARGET, WEIGHT)}
-    given = {TARGET: y, WEIGHT: sample_weight}
-    arrays = {
-        free[name]: value for name, value in given.items() if value is not None and not isinstance(value, str)
-    }
-    if arrays:
-        if isinstance(X, Dataset) or is_spark(X):
-            raise ParameterError(
-                "With a dataset or a Spark DataFrame, "
-                "y and sample_weight are names of its columns, not arrays."
-            )
-        table = as_table(X)
-        for name, value in arrays.items():
-            column = column_or_1d(value, warn=name == free[TARGET])
-            if len(column) != table.num_rows:
-                raise DataError(
-                    "Found input variables with inconsistent numbers of samples: "
-                    f"{[table.num_rows, len(column)]}."
-                )
-            table = table.append_column(name, _arrow_column(column, name))
-        rows = Dataset(Scan(TableSource(table)), Local())
+    arrays: dict[str, np.ndarray] = {}
+    stack: Stack | None = None
+    if _are_names(X, y):
+        check_names(y, "y")
+        stack = Stack(tuple(y), free[TARGET], tuple(y))
+    elif y is not None and not isinstance(y, str):
+        arrays, stack = _target_columns(estimator, y, free[TARGET])
+    if sample_weight is not None and not isinstance(sample_weight, str):
+        arrays[free[WEIGHT]] = column_or_1d(sample_weight)
+    rows = _with_arrays(X, rows, arrays)
     target = None if y is None else y if isinstance(y, str) else free[TARGET]
     weight = (
         None if sample_weight is None else sample_weight if isinstance(sample_weight, str) else free[WEIGHT]
     )
-    check_columns(rows.schema, [name for name in (target, weight) if name is not None])
-    return Training(rows, target, weight, made=tuple(arrays))
+    opened = Training(rows, target, weight, made=tuple(arrays), stack=stack)
+    check_columns(rows.schema, opened.beside)
+    return opened
+
+
+def _target_columns(estimator: Any, y: Any, name: str) -> tuple[dict[str, np.ndarray], Stack | None]:
+    """The columns of a y that came as an array, and what makes one of them where there may be several."""
+    values, names = target_arrays(estimator, y)
+    if names is None:
+        return {name: values[0]}, None
+    arrays = {f"{name}{j}": column for j, column in enumerate(values)}
+    return arrays, Stack(tuple(arrays), name, names)
+
+
+def _with_arrays(X: Any, rows: Dataset, arrays: Mapping[str, np.ndarray]) -> Dataset:
+    """The rows with arrays as columns beside them."""
+    if not arrays:
+        return rows
+    if isinstance(X, Dataset) or is_spark(X):
+        raise ParameterError(
+            "With a dataset or a Spark DataFrame, y and sample_weight are names of its columns, not arrays."
+        )
+    table = as_table(X)
+    for name, column in arrays.items():
+        if len(column) != table.num_rows:
+            raise DataError(
+                "Found input variables with inconsistent numbers of samples: "
+                f"{[table.num_rows, len(column)]}."
+            )
+        table = table.append_column(name, _arrow_column(column, name))
+    return Dataset(Scan(TableSource(table)), Local())
 
 
 def _open_array(estimator: Any, X: Any, y: Any, sample_weight: Any, reset: bool) -> Training:
@@ -201,11 +233,9 @@ def _open_array(estimator: Any, X: Any, y: Any, sample_weight: Any, reset: bool)
     values = _check_array(estimator, X, reset=reset)
     if not reset:
         values = _as_fitted(values, estimator.columns_)
-    beside: dict[str, pa.Array] = {}
-    if y is not None:
-        y = column_or_1d(y, warn=True)
-        check_consistent_length(values, y)
-        beside[TARGET] = _arrow_column(y, "y")
+    arrays, stack = ({}, None) if y is None else _target_columns(estimator, y, TARGET)
+    check_consistent_length(values, *arrays.values())
+    beside = {name: _arrow_column(column, "y") for name, column in arrays.items()}
     if sample_weight is not None:
         beside[WEIGHT] = _arrow_column(_weight_array(sample_weight, values.shape[0]), "sample_weight")
     source = _named(values, None if reset else list(estimator.columns_), beside)
@@ -213,6 +243,7 @@ def _open_array(estimator: Any, X: Any, y: Any, sample_weight: Any, reset: bool)
         Dataset(Scan(source), Local()),
         TARGET if y is not None else None,
         WEIGHT if sample_weight is not None else None,
+        stack=stack,
     )
 
 
@@ -285,10 +316,10 @@ def _promise(estimator: Any, X: Any, opened: Training) -> None:
         raise SchemaError(f"There are no feature columns beside {list(opened.beside)}.")
     names = np.array(list(estimator.columns_), dtype=object)
     beside = set(opened.beside) - set(opened.made)
-    if opened.target in beside:
-        estimator.target_column_ = (
-            opened.target
-        )  # tables with further columns, such as this one, are expected
+    targets = beside & set((opened.target,) if opened.stack is None else opened.stack.columns)
+    if targets:
+        # tables with further columns, such as these, are expected
+        estimator.target_column_ = opened.target if opened.stack is None else list(opened.stack.columns)
     if _is_pandas(X) and not beside:
         validate_data(estimator, X, reset=True, skip_check_array=True)
     else:

@@ -70,8 +70,14 @@ class Predictor:
         found = getattr(self.model, "classes_", None)
         return None if found is None else found.tolist()
 
+    @property
+    def targets(self) -> int | None:
+        """How many numbers each prediction has, where there are several targets."""
+        names = getattr(self.model, "target_names_", None)
+        return None if names is None else len(names)
+
     def answer(self, batch: Batch, method: str = "predict") -> np.ndarray:
-        """What a method of the model answers: of shape (rows,), or (rows, classes)."""
+        """What a method of the model answers: of shape (rows,), (rows, classes) or (rows, targets)."""
         batch = conformed(batch, self.columns)
         for step in self._before:
             batch = step._transform(batch)
@@ -92,7 +98,7 @@ class Predictor:
         return {names[0]: pa.array(values.tolist(), pa.string()) if text else pa.array(values)}
 
     def scores(self, batch: Batch, *, probabilities: bool = False) -> dict[str, pa.Array]:
-        """The column `prediction`, and if asked `probability_<class>` for each class, in one go."""
+        """The columns of predictions, and if asked `probability_<class>` for each class, in one go."""
         if not probabilities:
             return self.as_columns(self.answer(batch))
         chances = self.answer(batch, "predict_proba")

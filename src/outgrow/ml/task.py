@@ -45,6 +45,12 @@ class Task:
         return replace(self, weight=None, aside=(*self.aside, self.weight))
 
 
+def target_names(example: Batch, task: Task) -> list[str] | None:
+    """What several targets are called; None where there is one."""
+    target = None if task.target is None else example[task.target]
+    return list(target.names) if isinstance(target, Matrix) else None
+
+
 def column_names(batch: Batch) -> np.ndarray:
     """The names of the columns of a batch, vectors spelt out."""
     columns = batch.columns.items()

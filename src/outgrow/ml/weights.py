@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from outgrow.data.batch import Batch
-from outgrow.engine.matrix import weight_column
+from outgrow.engine.checks import weight_column
 from outgrow.errors import ParameterError
 
 ClassWeight = Mapping[Any, float] | Literal["balanced"] | None

@@ -201,6 +201,11 @@ def _judge(model: str | os.PathLike[str] | ModelStore, columns: Sequence[str], v
     current = Follower(model.path if isinstance(model, ModelStore) else model).look()
     assert current is not None
     predictor = current.predictor
+    if predictor.targets is not None:
+        raise ParameterError(
+            f"The model predicts {predictor.targets} targets; the quality of one is kept. "
+            "Evaluate it on rows with their targets (model.evaluate)."
+        )
     if not is_classifier(predictor.model):
         return Judge(None, _LABEL, version)
     chances = predictor.names("predict_proba")

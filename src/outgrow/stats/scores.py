@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -194,16 +195,21 @@ def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class RegressionState(State):
-    """What the metrics of a regression need: summed errors, and the moments of y."""
+    """What the metrics of a regression need: summed errors, and the moments of y.
+
+    Attributes
+    ----------
+    squared, absolute : float, or ndarray of shape (targets,) where there are several.
+    """
 
     weight: float
-    squared: float
-    absolute: float
+    squared: Any
+    absolute: Any
     target: Moments
 
     @classmethod
     def of(cls, y: np.ndarray, predicted: np.ndarray, weight: np.ndarray | None = None) -> RegressionState:
-        return ManyRegressions.of(y, predicted[None, :], weight).split()[0]
+        return ManyRegressions.of(y, predicted[None], weight).split()[0]
 
     def merge(self, other: RegressionState) -> RegressionState:
         return RegressionState(
@@ -214,10 +220,15 @@ class RegressionState(State):
         )
 
     def metrics(self) -> dict[str, float]:
-        mse = self.squared / self.weight
-        spread = float(self.target.m2[0])
-        r2 = 1 - self.squared / spread if spread > 0 else float(self.squared == 0)
-        return {"r2": r2, "mse": mse, "rmse": mse**0.5, "mae": self.absolute / self.weight}
+        """Each metric by name, as the mean over targets."""
+        return {name: float(values.mean()) for name, values in self.by_target().items()}
+
+    def by_target(self) -> dict[str, np.ndarray]:
+        """Each metric by name, of shape (targets,)."""
+        squared, spread = np.atleast_1d(self.squared), self.target.m2
+        mse = squared / self.weight
+        r2 = np.where(spread > 0, 1 - squared / np.where(spread > 0, spread, 1), squared == 0)
+        return {"r2": r2, "mse": mse, "rmse": np.sqrt(mse), "mae": np.atleast_1d(self.absolute) / self.weight}
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,7 +237,7 @@ class ManyRegressions(State):
 
     Attributes
     ----------
-    squared, absolute : ndarray of shape (predictions,), summed errors.
+    squared, absolute : ndarray of shape (predictions,) or (predictions, targets), summed errors.
     """
 
     weight: float
@@ -236,13 +247,18 @@ class ManyRegressions(State):
 
     @classmethod
     def of(cls, y: np.ndarray, predicted: np.ndarray, weight: np.ndarray | None = None) -> ManyRegressions:
-        """The state of predictions of shape (predictions, rows)."""
+        """The state of predictions of shape (predictions, rows), or (predictions, rows, targets)."""
         error = y - predicted
-        squared = np.einsum("pr,pr->p", error, error) if weight is None else (error * error) @ weight
-        np.abs(error, out=error)
-        absolute = error.sum(axis=1) if weight is None else error @ weight
         total = float(len(y) if weight is None else weight.sum())
-        return cls(total, squared, absolute, Moments.of(y[:, None], weight))
+        if error.ndim == 3:
+            w = np.ones(len(y)) if weight is None else weight
+            squared, absolute = (np.einsum("prt,r->pt", each, w) for each in (error * error, np.abs(error)))
+        else:
+            squared = np.einsum("pr,pr->p", error, error) if weight is None else (error * error) @ weight
+            np.abs(error, out=error)
+            absolute = error.sum(axis=1) if weight is None else error @ weight
+        columns = y[:, None] if y.ndim == 1 else y
+        return cls(total, squared, absolute, Moments.of(columns, weight))
 
     def merge(self, other: ManyRegressions) -> ManyRegressions:
         return ManyRegressions(
@@ -254,8 +270,11 @@ class ManyRegressions(State):
 
     def split(self) -> list[RegressionState]:
         """One state for each prediction."""
-        sums = zip(self.squared.tolist(), self.absolute.tolist(), strict=True)
-        return [RegressionState(self.weight, *each, self.target) for each in sums]
+        one = self.squared.ndim == 1
+        squared, absolute = (each.tolist() if one else each for each in (self.squared, self.absolute))
+        return [
+            RegressionState(self.weight, s, a, self.target) for s, a in zip(squared, absolute, strict=True)
+        ]
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from sklearn.base import is_classifier, is_clusterer
 
 from outgrow._optional import optional
 from outgrow.data.kind import Kind
 from outgrow.ml.base import Estimator
+from outgrow.ml.predictor import Predictor
 from outgrow.track.scorer import methods_of
 
 
@@ -59,6 +61,9 @@ def _type_of(kind: Kind) -> Any:
 def _outputs(model: Any) -> Any:
     """The one unnamed output of `predict`."""
     types = optional("mlflow.types", "track")
+    targets = Predictor(model).targets
+    if targets is not None:
+        return types.Schema([types.TensorSpec(np.dtype(np.float64), (-1, targets))])
     if is_classifier(model):
         kinds = {"b": types.DataType.boolean, "i": types.DataType.long, "f": types.DataType.double}
         found = kinds.get(model.classes_.dtype.kind, types.DataType.string)

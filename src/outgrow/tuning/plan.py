@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 from sklearn.base import BaseEstimator, clone, is_classifier
 
+from outgrow.data.batch import is_vector
 from outgrow.data.scan import Scan
 from outgrow.data.source import TableSource
 from outgrow.engine.dataset import Dataset, Engine
@@ -78,6 +79,7 @@ class Plan:
         )
         opener._check_parameters()
         training = open_training(opener, X, y, weight)
+        _check_single(training)
         metrics = metrics or ("log_loss" if classifier else "r2",)
         check_metrics(metrics, classifier=classifier)
         arrays = None if is_table(X) else (X, y, weight)
@@ -192,6 +194,15 @@ class Plan:
         weighted = {} if weight is None else {"sample_weight": table[weight].to_numpy()}
         y = table[target].to_numpy(zero_copy_only=False)
         return model.fit(X, y, **weighted)
+
+
+def _check_single(training: Training) -> None:
+    """Refuse several targets: trials are compared by how well they learn one."""
+    assert training.target is not None
+    if is_vector(training.dataset.schema.field(training.target).type):
+        raise ParameterError(
+            "A search takes one target, and y has several. Search for each, or compare cross_validate(...)."
+        )
 
 
 @dataclass(frozen=True)

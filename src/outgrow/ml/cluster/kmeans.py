@@ -15,8 +15,8 @@ from outgrow.engine.folded import FoldedView
 from outgrow.engine.matrix import Block, MatrixView
 from outgrow.errors import DataError, ParameterError
 from outgrow.ml import parameters as check
-from outgrow.ml.base import Clusterer
 from outgrow.ml.candidates import Candidate, side_by_side_fits, usable
+from outgrow.ml.cluster.base import Clusterer
 from outgrow.ml.cluster.lloyd import Walk, lloyd
 from outgrow.ml.cluster.nearest import ALIKE, Centers
 from outgrow.ml.cluster.seeding import first_rows, sampled_rows, scalable_start

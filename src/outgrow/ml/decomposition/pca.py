@@ -10,7 +10,7 @@ import scipy.linalg
 from sklearn.utils.validation import check_is_fitted
 
 from outgrow.data.batch import Batch, is_sparse, matrix_columns
-from outgrow.engine.matrix import check_finite
+from outgrow.engine.checks import check_finite
 from outgrow.engine.shard import Shard
 from outgrow.errors import DataError, ParameterError
 from outgrow.ml import parameters as check

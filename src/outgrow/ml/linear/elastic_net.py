@@ -94,18 +94,23 @@ class ElasticNet(LinearRegressor):
                 f"ElasticNet takes up to {GRAM_WIDTH} features; there are {view.width}. "
                 "Use Ridge, or fewer columns."
             )
-        normal = normal_equations(view, intercept=self.fit_intercept)
+        normals = normal_equations(view, intercept=self.fit_intercept)
+        found = [self._descend(normal) for normal in normals]
+        coef, sweeps = map(list, zip(*found, strict=True))
+        intercepts = [normal.intercept(each) for normal, each in zip(normals, coef, strict=True)]
+        self._take_targets(view, np.array(coef), np.array(intercepts))
+        self.n_iter_ = sweeps if view.targets is not None else sweeps[0]
+        self._warn(max(sweeps))
+
+    def _descend(self, normal: Normal) -> tuple[np.ndarray, int]:
+        """The coefficients of one target, and the sweeps they took."""
         H, g, penalty = self._quadratic(normal)
-        coef, sweeps = lasso_quadratic(
-            H,
-            g,
-            penalty,
-            np.zeros(view.width),
+        return lasso_quadratic(
+            *(H, g, penalty, np.zeros(len(g))),
             tol=self.tol,
             max_sweeps=self.max_iter,
             positive=self.positive,
         )
-        self._take(normal, coef, sweeps)
 
     @classmethod
     def _solve_many(
@@ -120,7 +125,9 @@ class ElasticNet(LinearRegressor):
             H, g, penalty, np.zeros_like(g), tol=one.tol, max_sweeps=one.max_iter, positive=one.positive
         )
         for i, (candidate, normal) in enumerate(zip(candidates, normals, strict=True)):
-            candidate.model._take(normal, coef[i], int(sweeps[i]))
+            model = candidate.model
+            model.coef_, model.intercept_, model.n_iter_ = coef[i], normal.intercept(coef[i]), int(sweeps[i])
+            model._warn(model.n_iter_)
 
     def _quadratic(self, normal: Normal) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """What is minimised: products, target and absolute penalty of each coefficient."""
@@ -128,9 +135,7 @@ class ElasticNet(LinearRegressor):
         H = normal.products / normal.n + self.alpha * (1 - self.l1_ratio) * np.eye(width)
         return H, normal.target / normal.n, np.full(width, self.alpha * self.l1_ratio)
 
-    def _take(self, normal: Normal, coef: np.ndarray, sweeps: int) -> None:
-        self.coef_, self.n_iter_ = coef, sweeps
-        self.intercept_ = normal.intercept(coef)
+    def _warn(self, sweeps: int) -> None:
         if sweeps >= self.max_iter:
             warnings.warn(
                 f"ElasticNet did not converge in {self.max_iter} sweeps. "

@@ -40,9 +40,9 @@ class Normal:
         return float(self.y_mean - self.x_mean @ coef)
 
 
-def normal_equations(view: MatrixView, *, intercept: bool) -> Normal:
-    """One pass over the rows."""
-    return normal_of(view.reduce(_joint_moments), intercept=intercept)
+def normal_equations(view: MatrixView, *, intercept: bool) -> list[Normal]:
+    """The equations of each target, from one pass over the rows."""
+    return normals_of(view.reduce(_joint_moments), view.width, intercept=intercept)
 
 
 def moments_of_folds(rows: FoldedView) -> list[CoMoments]:
@@ -51,7 +51,12 @@ def moments_of_folds(rows: FoldedView) -> list[CoMoments]:
 
 
 def normal_of(moments: CoMoments, *, intercept: bool) -> Normal:
-    """The normal equations of rows with these joint moments of features and target.
+    """The normal equations of rows with these joint moments of features and one target."""
+    return normals_of(moments, len(moments.mean) - 1, intercept=intercept)[0]
+
+
+def normals_of(moments: CoMoments, width: int, *, intercept: bool) -> list[Normal]:
+    """The normal equations of each target behind so many features, from the joint moments of all.
 
     Features that do not vary have no products with others.
 
@@ -62,24 +67,20 @@ def normal_of(moments: CoMoments, *, intercept: bool) -> Normal:
     """
     mean, products = moments.mean, moments.products
     squares = np.diag(products)
-    check_squares(squares, [*map(str, range(len(squares) - 1)), "the target"])
+    check_squares(squares, [*map(str, range(width)), *["the target"] * (len(squares) - width)])
     if not intercept:
         products = products + moments.n * np.outer(mean, mean)
         mean = np.zeros_like(mean)
     else:
         flat = ~varies(moments.n, squares, mean)
-        flat[-1] = False
+        flat[width:] = False
         if flat.any():
             products = np.where(flat | flat[:, None], 0.0, products)
-    return Normal(
-        moments.n,
-        products[:-1, :-1],
-        products[:-1, -1],
-        float(products[-1, -1]),
-        mean[:-1],
-        float(mean[-1]),
-        intercept,
-    )
+    X, x_mean = products[:width, :width], mean[:width]
+    return [
+        Normal(moments.n, X, products[:width, j], float(products[j, j]), x_mean, float(mean[j]), intercept)
+        for j in range(width, len(mean))
+    ]
 
 
 def varies(n: float | np.ndarray, squares: np.ndarray, mean: np.ndarray) -> np.ndarray:
@@ -88,7 +89,8 @@ def varies(n: float | np.ndarray, squares: np.ndarray, mean: np.ndarray) -> np.n
 
 
 def _joint_moments(block: Block) -> CoMoments | None:
-    X, y = block.X, np.asarray(block.y)[:, None]
+    X, y = block.X, np.asarray(block.y)
+    y = y[:, None] if y.ndim == 1 else y
     both: Any = [X, y]
     joined = sp.hstack(both, format="csr") if is_sparse(X) else np.hstack(both)
     return CoMoments.of(joined, block.weight)

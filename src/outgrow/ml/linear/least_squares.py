@@ -7,9 +7,9 @@ pass makes the triangular factor of the rows themselves, whose condition number 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import numpy as np
 import scipy.linalg
@@ -18,10 +18,13 @@ from scipy.linalg.lapack import dpocon
 
 from outgrow.data.batch import is_sparse
 from outgrow.engine.matrix import Block, MatrixView
+from outgrow.engine.run import Run
+from outgrow.engine.together import side_by_side
 from outgrow.ml.linear.gram import Normal, varies
 from outgrow.stats.extended import ExtendedSum
 from outgrow.stats.triangle import Triangle
 
+T = TypeVar("T")
 Solve = Callable[[np.ndarray], np.ndarray]
 
 SAFE = 1e-5
@@ -96,14 +99,46 @@ def lengths(normal: Normal, squares: np.ndarray, penalty: float) -> np.ndarray:
     return np.where(live, np.sqrt(squares + penalty), np.inf)
 
 
-def least_squares(view: MatrixView, system: System) -> tuple[np.ndarray, float]:
-    """Coefficients and intercept that minimise the squared error and the penalty.
+def least_squares(
+    view: MatrixView, normals: Sequence[Normal], penalties: np.ndarray, *, positive: bool
+) -> list[tuple[np.ndarray, float]]:
+    """Coefficients and intercept of each target that minimise the squared error and the penalty.
 
     Where several do, the shortest of them, as least squares by singular values gives.
     """
-    solve, margin = system.inverse()
-    if margin >= SAFE:
-        return from_products(system, solve)
+    shared: dict[float, tuple[System, Solve, float]] = {}
+    found: dict[int, tuple[np.ndarray, float]] = {}
+    left: dict[int, tuple[System, Solve, float]] = {}
+    for j, (normal, penalty) in enumerate(zip(normals, penalties.tolist(), strict=True)):
+        if penalty not in shared:
+            system = System.of(normal, penalty)
+            shared[penalty] = (system, *system.inverse())
+        system, solve, margin = shared[penalty]
+        system = replace(system, normal=normal)
+        if positive:
+            found[j] = positive_from_products(system)
+        elif margin >= SAFE:
+            found[j] = from_products(system, solve)
+        else:
+            left[j] = system, solve, margin
+    more = each_target(view, lambda one, j: from_rows(one, *left[j]), list(left))
+    found |= dict(zip(left, more, strict=True))
+    return [found[j] for j in range(len(normals))]
+
+
+def each_target(view: MatrixView, learn: Callable[[MatrixView, int], T], targets: Sequence[int]) -> list[T]:
+    """What is learnt of some targets, each from the rows with that target alone, in passes that all share."""
+    if view.targets is None:
+        return [learn(view, j) for j in targets]
+
+    def alone(j: int) -> Callable[[Run], T]:
+        return lambda run: learn(view.on(run).target(j), j)
+
+    return side_by_side(view.run, [alone(j) for j in targets])
+
+
+def from_rows(view: MatrixView, system: System, solve: Solve, margin: float) -> tuple[np.ndarray, float]:
+    """The solution of a system whose products are not safe, from more passes over the rows."""
     if margin >= CORRIGIBLE:
         return corrected(view, system, solve)
     solved = None

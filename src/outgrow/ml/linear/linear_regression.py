@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from outgrow.ml.linear.base import LeastSquares
 
 
@@ -23,8 +25,8 @@ class LinearRegression(LeastSquares):
 
     Attributes
     ----------
-    coef_ : ndarray of shape (n_features,).
-    intercept_ : float.
+    coef_ : ndarray of shape (n_features,), or (n_targets, n_features) for several targets.
+    intercept_ : float, or ndarray of shape (n_targets,).
 
     Examples
     --------
@@ -52,5 +54,5 @@ class LinearRegression(LeastSquares):
         self.n_jobs = n_jobs
         self.positive = positive
 
-    def _penalty(self) -> float:
-        return 0.0
+    def _penalty(self) -> np.ndarray:
+        return np.zeros(1)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from outgrow.ml import parameters as check
 from outgrow.ml.linear.base import LeastSquares
 
@@ -19,15 +21,15 @@ class Ridge(LeastSquares):
 
     Parameters
     ----------
-    alpha : strength of the penalty, at least 0.
+    alpha : strength of the penalty, at least 0; or one for each target, of shape (n_targets,).
     fit_intercept : learn a constant, which is not penalised.
     copy_X, max_iter, tol, solver, random_state : accepted as scikit-learn has them, without effect.
     positive : coefficients are at least 0.
 
     Attributes
     ----------
-    coef_ : ndarray of shape (n_features,).
-    intercept_ : float.
+    coef_ : ndarray of shape (n_features,), or (n_targets, n_features) for several targets.
+    intercept_ : float, or ndarray of shape (n_targets,).
 
     Examples
     --------
@@ -42,7 +44,7 @@ class Ridge(LeastSquares):
 
     def __init__(
         self,
-        alpha: float = 1.0,
+        alpha: Any = 1.0,
         *,
         fit_intercept: bool = True,
         copy_X: bool = True,
@@ -62,8 +64,8 @@ class Ridge(LeastSquares):
         self.random_state = random_state
 
     def _check_parameters(self) -> None:
-        check.number(self, "alpha", low=0)
+        check.numbers(self, "alpha", low=0)
         check.one_of(self, "solver", ("auto", "svd", "cholesky", "lsqr", "sparse_cg", "sag", "saga", "lbfgs"))
 
-    def _penalty(self) -> float:
-        return float(self.alpha)
+    def _penalty(self) -> np.ndarray:
+        return np.atleast_1d(np.asarray(self.alpha, dtype=np.float64))

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from outgrow.data.batch import Batch, Column, Matrix, is_categorical, is_numeric, matrix_columns, numbers
 from outgrow.data.names import distinct
-from outgrow.engine.matrix import check_finite
+from outgrow.engine.checks import check_finite
 from outgrow.engine.shard import Shard
 from outgrow.errors import ParameterError, SchemaError
 from outgrow.ml.base import Transformer

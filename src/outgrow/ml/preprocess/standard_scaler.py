@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from outgrow.data.batch import Batch, Matrix, is_sparse, matrix_columns
-from outgrow.engine.matrix import check_finite
+from outgrow.engine.checks import check_finite
 from outgrow.engine.shard import Shard
 from outgrow.errors import DataError, ParameterError
 from outgrow.ml.base import WeightedTransformer

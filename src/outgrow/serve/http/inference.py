@@ -49,8 +49,10 @@ def metadata(name: str, versions: list[str], served: Served) -> dict[str, Any]:
         }
         for column, kind in served.reader.columns.items()
     ]
-    classes = served.version.predictor.classes
-    outputs = [{"name": PREDICTION, "datatype": "FP64" if classes is None else _kind(classes), "shape": [-1]}]
+    predictor = served.version.predictor
+    classes, targets = predictor.classes, predictor.targets
+    kind, shape = "FP64" if classes is None else _kind(classes), [-1] if targets is None else [-1, targets]
+    outputs = [{"name": PREDICTION, "datatype": kind, "shape": shape}]
     if classes is not None:
         outputs.append({"name": PROBABILITIES, "datatype": "FP64", "shape": [-1, len(classes)]})
     return {"name": name, "versions": versions, "platform": "outgrow", "inputs": inputs, "outputs": outputs}
@@ -78,7 +80,8 @@ def read(reader: RowReader, body: bytes, header: str | None) -> Query:
 
 def answer(name: str, question: Query, answers: Answers) -> tuple[bytes, int | None]:
     """The body of the answer, and how many bytes of it are JSON where tensors follow."""
-    classes = answers.served.version.predictor.classes
+    predictor = answers.served.version.predictor
+    classes, targets = predictor.classes, predictor.targets
     tensors: dict[str, list[Any]] = {PREDICTION: answers.predictions}
     if answers.probabilities is not None:
         tensors[PROBABILITIES] = answers.probabilities
@@ -89,15 +92,15 @@ def answer(name: str, question: Query, answers: Answers) -> tuple[bytes, int | N
     described, binary = [], []
     for output, raw in wanted.items():
         values = tensors[output]
-        kind = _kind(classes or values) if output == PREDICTION else "FP64"
-        shape = [len(values)] if output == PREDICTION else [len(values), len(classes or ())]
+        width = targets if output == PREDICTION else len(classes or ())
+        kind = "FP64" if width is not None else _kind(classes or values)
+        shape = [len(values)] if width is None else [len(values), width]
         tensor: dict[str, Any] = {"name": output, "datatype": kind, "shape": shape}
         if raw:
             binary.append(_to_bytes(values, kind))
             tensor["parameters"] = {"binary_data_size": len(binary[-1])}
         else:
-            flat = values if output == PREDICTION else [value for row in values for value in row]
-            tensor["data"] = flat
+            tensor["data"] = values if width is None else [value for row in values for value in row]
         described.append(tensor)
     found = {"model_name": name, "model_version": answers.served.version.name, "outputs": described}
     if question.id is not None:

@@ -41,7 +41,7 @@ class Answers:
 
     Attributes
     ----------
-    predictions : one for each row.
+    predictions : one for each row; a list where there are several targets.
     probabilities : of each class for each row; None where the model has none.
     served : the version that made them.
     batch_rows : how many rows were in the batch.

@@ -44,7 +44,7 @@ def content(estimator: Estimator) -> bytes:
 
 def _give_answer(model: Model, table: Table) -> None:
     graph, answer = table.graph, answered(model, table)
-    graph.output(PREDICTION, answer.prediction, answer.kind)
+    graph.output(PREDICTION, answer.prediction, answer.kind, answer.width)
     if answer.probabilities is not None:
         graph.output(PROBABILITIES, answer.probabilities, "number", len(model.classes_))
 

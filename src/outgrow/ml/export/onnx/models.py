@@ -30,13 +30,14 @@ class Answer:
 
     Attributes
     ----------
-    prediction : tensor of shape (rows,), and the kind of its values.
+    prediction : tensor of shape (rows,), or (rows, width) where there is a width; and the kind of its values.
     probabilities : of classifiers, the tensor of shape (rows, classes).
     """
 
     prediction: str
     kind: str = "number"
     probabilities: str | None = None
+    width: int | None = None
 
 
 def answered(model: Model, table: Table) -> Answer:
@@ -68,11 +69,13 @@ def _features(model: Model, table: Table) -> str:
 
 
 def _linear(model: LinearRegressor, table: Table) -> Answer:
-    graph = table.graph
+    graph, coef = table.graph, np.atleast_2d(model.coef_)
     # onnxruntime multiplies no rows by a matrix, but not by a vector
-    product = graph.node("MatMul", _features(model, table), graph.constant(model.coef_[:, None]))
-    product = graph.node("Squeeze", product, graph.constant([1], np.int64))
-    return Answer(graph.node("Add", product, graph.constant(float(model.intercept_))))
+    product = graph.node("MatMul", _features(model, table), graph.constant(coef.T))
+    product = graph.node("Add", product, graph.constant(np.atleast_1d(model.intercept_)))
+    if model.target_names_ is not None:
+        return Answer(product, width=len(coef))
+    return Answer(graph.node("Squeeze", product, graph.constant([1], np.int64)))
 
 
 def _logistic(model: LogisticRegression, table: Table) -> Answer:

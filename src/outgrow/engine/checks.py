@@ -1,0 +1,137 @@
+"""What is required of the columns that a matrix is made of: features, target and weight."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from outgrow.data.batch import Batch, Matrix, is_categorical, is_numeric, numbers
+from outgrow.data.exact import exact, python_values
+from outgrow.errors import DataError, SchemaError
+
+
+def check_numeric(example: Batch, names: Sequence[str]) -> None:
+    """Refuse columns that are not numbers."""
+    types = {name: c.type for name in names if not isinstance(c := example[name], Matrix)}
+    text = [
+        f"{name} ({kind})"
+        for name, kind in types.items()
+        if not is_numeric(kind) and not pa.types.is_null(kind)
+    ]
+    if text:
+        raise SchemaError(
+            f"Columns that are not numbers: {', '.join(text)}. "
+            "Encode them (OneHotEncoder, OrdinalEncoder) or leave them out."
+        )
+
+
+def check_finite(values: np.ndarray, what: str, *, missing: bool = False) -> None:
+    """Refuse infinity, and NaN unless `missing`."""
+    with np.errstate(all="ignore"):
+        if np.isfinite(values.sum()):
+            return
+    if np.isinf(values).any():
+        raise DataError(
+            f"Input {what} contains infinity or a value too large for dtype('float64')."
+            f"{_where(np.isinf(values))}"
+        )
+    if not missing and np.isnan(values).any():
+        raise DataError(
+            f"Input {what} contains NaN.{_where(np.isnan(values))} "
+            "Impute (SimpleImputer) or drop those rows first."
+        )
+
+
+def _where(bad: np.ndarray) -> str:
+    if bad.ndim == 1:
+        return f" {int(bad.sum())} value(s) among the first {len(bad)}."
+    columns = np.flatnonzero(bad.any(axis=0))
+    return f" Feature(s) number {columns[:5].tolist()}{' and more' if len(columns) > 5 else ''}."
+
+
+def target_column(
+    batch: Batch, name: str | None, *, labels: bool
+) -> tuple[np.ndarray | None, tuple[Any, ...] | None]:
+    """A column of y as numbers, or with `labels` as indices into its classes, and those.
+
+    Raises
+    ------
+    DataError
+        When a value is missing or infinite, or no class.
+    SchemaError
+        When the column holds neither numbers nor classes.
+    """
+    if name is None:
+        return None, None
+    array = batch[name]
+    if isinstance(array, Matrix):
+        targets = np.asarray(array.values.toarray() if array.sparse else array.values, dtype=np.float64)
+        check_finite(targets, "y")
+        return targets, None
+    if array.null_count:
+        raise DataError(
+            f"Input y contains NaN. The target {name!r} misses {array.null_count} value(s); drop those rows."
+        )
+    if labels:
+        return _classes(array, name)
+    if not is_numeric(array.type):
+        raise SchemaError(f"The target {name!r} has type {array.type}; a regression needs numbers.")
+    y = numbers(array).astype(np.float64)
+    check_finite(y, "y")
+    return y, None
+
+
+def _classes(array: pa.Array, name: str) -> tuple[np.ndarray, tuple[Any, ...]]:
+    check_label(array.type, name)
+    array = exact(array, name)
+    if pa.types.is_floating(array.type):
+        values = numbers(array)
+        check_finite(values, "y")
+        if (values != np.floor(values)).any():
+            raise DataError(
+                f"Unknown label type: continuous. The target {name!r} has fractions, "
+                "so it is no set of classes. Use a regressor, or make classes of it."
+            )
+    encoded = array if pa.types.is_dictionary(array.type) else array.dictionary_encode()
+    labels = python_values(encoded.dictionary)
+    if len(set(labels)) < len(labels):  # a dictionary may hold a word twice
+        return _classes(encoded.dictionary_decode(), name)
+    codes = encoded.indices.to_numpy(zero_copy_only=False)
+    used = np.bincount(codes, minlength=len(labels)) > 0  # and values that no row has
+    places = np.flatnonzero(used)
+    classes = tuple(labels[place] for place in places)
+    if any(isinstance(label, int) and label >= 2**63 for label in classes):
+        raise DataError(f"The target {name!r} has whole numbers past 63 bits. Cast it to text.")
+    return (codes if used.all() else (np.cumsum(used) - 1)[codes]), classes
+
+
+def check_label(kind: pa.DataType, name: str) -> None:
+    """Refuse a column that cannot hold classes: they are text, whole numbers or booleans.
+
+    Raises
+    ------
+    SchemaError
+        When it holds times, bytes or nested values.
+    """
+    if not (is_numeric(kind) or is_categorical(kind)):
+        raise SchemaError(
+            f"The target {name!r} has type {kind}; classes are text, whole numbers or booleans. "
+            "Cast it to text."
+        )
+
+
+def weight_column(batch: Batch, name: str) -> np.ndarray:
+    """A column of weights: numbers of at least 0."""
+    array = batch[name]
+    if isinstance(array, Matrix) or not is_numeric(array.type):
+        raise SchemaError(f"The weight {name!r} is not a column of numbers.")
+    weight = numbers(array).astype(np.float64)
+    check_finite(weight, "sample_weight")
+    if (weight < 0).any():
+        raise DataError(
+            f"The weight {name!r} has negative values, {weight.min():g} the least. Weights must be 0 or more."
+        )
+    return weight
