@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import numpy as np
 
-from outgrow.engine.matrix import MatrixSpec, MatrixView
+from outgrow.data.batch import Batch
+from outgrow.data.hashing import seeded, source_hash, unit
+from outgrow.engine.matrix import Block, MatrixSpec, MatrixView
 from outgrow.engine.shard import Shard
-from outgrow.errors import ParameterError
+from outgrow.errors import ParameterError, ValueTypeError
 from outgrow.ml import parameters as check
 from outgrow.ml.base import Classifier, Regressor
 from outgrow.ml.grouped import GroupBlock, GroupView, Stacked
-from outgrow.ml.task import Task
+from outgrow.ml.task import Task, target_names
 from outgrow.stats.grouped import GroupedCoMoments
 from outgrow.stats.moments import Moments
 from outgrow.stats.quantiles import quantiles
@@ -25,13 +27,30 @@ R = TypeVar("R")
 class _Ignoring:
     """Reads the target alone."""
 
+    target_names_: list[str] | None
+
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        """Learn from rows, as other models do; X may be None where y is an array."""
+        fitted: Self = super().fit(_rows(X, y), y, sample_weight)  # type: ignore[misc]
+        return fitted
+
+    def evaluate(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
+        """The metrics of the predictions for rows with known y; X may be None where y is an array."""
+        return super().evaluate(_rows(X, y), y, sample_weight)  # type: ignore[misc]
+
     def _fit_shard(self, shard: Shard, task: Task, *, last: bool = True) -> None:
         self.features_: list[str] = []
+        self.target_names_ = target_names(shard.example, task)
         spec = MatrixSpec((), task.target, task.weight, labels=isinstance(self, Classifier))
         self._learn(shard.matrix(spec, last=last))
 
     def _learn(self, view: MatrixView) -> None:
         raise NotImplementedError
+
+
+def _rows(X: Any, y: Any) -> Any:
+    """X, or where it is None rows of zeros for an array y."""
+    return np.zeros((len(y), 1)) if X is None and not isinstance(y, str) and y is not None else X
 
 
 class DummyClassifier(_Ignoring, Classifier):
@@ -40,9 +59,12 @@ class DummyClassifier(_Ignoring, Classifier):
     Parameters
     ----------
     strategy : 'prior', the most frequent class with the share of each as its probability; 'most_frequent',
-        that class with certainty; 'constant', the class `constant`. scikit-learn's random strategies,
-        'stratified' and 'uniform', are not here: their scores follow from the shares.
-    random_state : as scikit-learn has it; it changes nothing here.
+        that class with certainty; 'stratified', a class drawn by the shares; 'uniform', one of all classes
+        alike; 'constant', the class `constant`. What is drawn follows from the values of a row and
+        `random_state`: the same row gets the same class, on every engine and in any order, so rows that are
+        equal do not differ. A class that was drawn has probability 1 (scikit-learn gives equal ones for
+        'uniform').
+    random_state : another number draws other classes.
     constant : the class that 'constant' predicts.
 
     Attributes
@@ -58,8 +80,6 @@ class DummyClassifier(_Ignoring, Classifier):
     [[0.25, 0.75]]
     """
 
-    without_effect = ("random_state",)
-
     def __init__(self, *, strategy: str = "prior", random_state: Any = None, constant: Any = None) -> None:
         self.strategy = strategy
         self.random_state = random_state
@@ -71,47 +91,76 @@ class DummyClassifier(_Ignoring, Classifier):
         return tags
 
     def _check_parameters(self) -> None:
-        check.one_of(self, "strategy", ("prior", "most_frequent", "constant"))
-        if self.strategy == "constant" and self.constant is None:
+        check.one_of(self, "strategy", ("prior", "most_frequent", "stratified", "uniform", "constant"))
+        check.random_state(self)
+        if self.strategy != "constant":
+            return
+        if self.constant is None:
             raise ParameterError(
                 "Constant target value has to be specified when the constant strategy is used. "
                 "Give constant=."
+            )
+        if np.size(self.constant) != 1:
+            raise ParameterError(
+                f"Constant target value should have shape (1, 1), and constant={self.constant!r} has not."
             )
 
     def _learn(self, view: MatrixView) -> None:
         self.classes_ = view.classes
         self.class_prior_ = view.class_weights / view.class_weights.sum()
-        if self.strategy == "constant" and self.constant not in self.classes_.tolist():
+        self.seed_ = check.seed(self.random_state) if self.draws else 0
+        if self.strategy == "constant" and self._constant not in self.classes_.tolist():
             raise ParameterError(
                 "The constant target value must be present in the training data. You provided "
-                f"constant={self.constant!r}. Possible values are: {self.classes_.tolist()}."
+                f"constant={self.constant}. Possible values are: {self.classes_.tolist()}."
             )
 
     @property
+    def draws(self) -> bool:
+        """Whether rows get different classes."""
+        return self.strategy in ("stratified", "uniform")
+
+    @property
+    def _constant(self) -> Any:
+        return np.ravel(np.asarray(self.constant))[0] if np.ndim(self.constant) else self.constant
+
+    @property
     def chances(self) -> np.ndarray:
-        """The probability of each class."""
-        if self.strategy == "prior":
+        """The probability of each class, for one that is drawn before it is drawn."""
+        if self.strategy in ("prior", "stratified"):
             return self.class_prior_
+        if self.strategy == "uniform":
+            return np.full(len(self.classes_), 1 / len(self.classes_))
         if self.strategy == "constant":
-            return np.array([float(label == self.constant) for label in self.classes_.tolist()])
+            return np.array([float(label == self._constant) for label in self.classes_.tolist()])
         return np.eye(len(self.classes_))[np.argmax(self.class_prior_)]
 
+    def _answer(self, method: str, batch: Batch) -> np.ndarray:
+        if not self.draws:
+            return super()._answer(method, batch)
+        hashes = seeded(source_hash(batch, list(self.columns_)), self.seed_)
+        answered: np.ndarray = getattr(self, f"_answer_{method}")(hashes)
+        return answered
+
     def _answer_predict_proba(self, X: Any) -> np.ndarray:
-        return np.tile(self.chances, (X.shape[0], 1))
+        if not self.draws:
+            return np.tile(self.chances, (X.shape[0], 1))
+        ends = np.cumsum(self.chances)
+        return np.eye(len(ends))[np.searchsorted(ends[:-1], unit(X), side="right")]
 
 
 class DummyRegressor(_Ignoring, Regressor):
-    """Predicts one number.
+    """Predicts one number, or one for each target.
 
     Parameters
     ----------
     strategy : 'mean' of y, its 'median' or its 'quantile', neither of which takes weights; or 'constant'.
-    constant : the number that 'constant' predicts.
+    constant : the number that 'constant' predicts, or one for each target.
     quantile : which one, between 0 and 1.
 
     Attributes
     ----------
-    constant_ : the number.
+    constant_ : the number, or ndarray of shape (targets,) where there are several targets.
 
     Examples
     --------
@@ -121,7 +170,7 @@ class DummyRegressor(_Ignoring, Regressor):
     """
 
     def __init__(
-        self, *, strategy: str = "mean", constant: float | None = None, quantile: float | None = None
+        self, *, strategy: str = "mean", constant: Any = None, quantile: float | None = None
     ) -> None:
         self.strategy = strategy
         self.constant = constant
@@ -130,44 +179,67 @@ class DummyRegressor(_Ignoring, Regressor):
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.regressor_tags.poor_score = True
+        tags.target_tags.multi_output = True
         return tags
 
     def _check_parameters(self) -> None:
         check.one_of(self, "strategy", ("mean", "median", "quantile", "constant"))
+        if self.strategy == "quantile" and self.quantile is None:
+            raise ParameterError(
+                "When using `strategy='quantile', you have to specify the desired quantile in the range "
+                "[0, 1]."
+            )
         if self.strategy == "quantile":
             check.number(self, "quantile", low=0, high=1)
+        if self.strategy == "constant" and self.constant is None:
+            raise ValueTypeError(
+                "Constant target value has to be specified when the constant strategy is used. "
+                "Give constant=."
+            )
         if self.strategy == "constant":
-            check.number(self, "constant")
+            check.numbers(self, "constant")
 
     def _group_form(self) -> GroupedMean | None:
         return GroupedMean() if self.strategy == "mean" else None
 
     def _learn(self, view: MatrixView) -> None:
-        self.constant_ = getattr(self, f"_{self.strategy}")(view)
+        found = getattr(self, f"_{self.strategy}")(view, view.targets or 1)
+        self.constant_ = float(found[0]) if view.targets is None else found
 
-    def _mean(self, view: MatrixView) -> float:
-        moments: Moments = view.reduce(lambda block: Moments.of(np.asarray(block.y)[:, None], block.weight))
-        return float(moments.mean[0])
+    def _mean(self, view: MatrixView, targets: int) -> np.ndarray:
+        moments: Moments = view.reduce(lambda block: Moments.of(_columns(block), block.weight))
+        return moments.mean
 
-    def _median(self, view: MatrixView) -> float:
-        return self._share(view, 0.5)
+    def _median(self, view: MatrixView, targets: int) -> np.ndarray:
+        return self._share(view, targets, 0.5)
 
-    def _quantile(self, view: MatrixView) -> float:
+    def _quantile(self, view: MatrixView, targets: int) -> np.ndarray:
         assert self.quantile is not None
-        return self._share(view, self.quantile)
+        return self._share(view, targets, self.quantile)
 
-    def _constant(self, view: MatrixView) -> float:
-        assert self.constant is not None
-        return float(self.constant)
+    def _constant(self, view: MatrixView, targets: int) -> np.ndarray:
+        given = np.ravel(np.asarray(self.constant, dtype=np.float64))
+        if len(given) != targets:
+            raise ParameterError(
+                f"Constant target value should have shape ({targets}, 1). "
+                f"You provided constant={self.constant}."
+            )
+        return given
 
-    def _share(self, view: MatrixView, share: float) -> float:
+    def _share(self, view: MatrixView, targets: int, share: float) -> np.ndarray:
         def reduce(fold: Callable[[np.ndarray], R]) -> R:
-            return view.reduce(lambda block: fold(np.asarray(block.y)[:, None]))
+            return view.reduce(lambda block: fold(_columns(block)))
 
-        return float(quantiles(reduce, 1, [share])[0][0][0])
+        return quantiles(reduce, targets, [share])[0][0]
 
     def _answer_predict(self, X: Any) -> np.ndarray:
-        return np.full(X.shape[0], self.constant_)
+        return np.full((X.shape[0], *np.shape(self.constant_)), self.constant_)
+
+
+def _columns(block: Block) -> np.ndarray:
+    """The targets of the rows of a block as columns."""
+    y = np.asarray(block.y)
+    return y[:, None] if y.ndim == 1 else y
 
 
 @dataclass(frozen=True)

@@ -35,10 +35,15 @@ def number(
         _refuse(owner, name, _range("a number", low, high, above, none))
 
 
-def numbers(owner: Any, name: str, *, low: float) -> None:
+def numbers(owner: Any, name: str, *, low: float | None = None) -> None:
     """The parameter is a number of at least `low`, or an array of such numbers."""
     values = np.asarray(getattr(owner, name))
-    good = values.dtype.kind in "iuf" and values.ndim <= 1 and values.size and (values >= low).all()
+    good = (
+        values.dtype.kind in "iuf"
+        and values.ndim <= 1
+        and values.size
+        and (low is None or (values >= low).all())
+    )
     if not good:
         _refuse(
             owner, name, _range("a number", low, None, None, none=False) + ", or an array of such numbers"

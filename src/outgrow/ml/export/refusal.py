@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from outgrow.errors import ExportError
 from outgrow.ml.base import Estimator
+from outgrow.ml.dummy import DummyClassifier
 
 
 def refusal(step: Estimator | str, fact: str, advice: str) -> ExportError:
@@ -15,3 +16,11 @@ def refusal(step: Estimator | str, fact: str, advice: str) -> ExportError:
 def unknown(step: Estimator, form: str) -> ExportError:
     """The error for a class that has no such form."""
     return refusal(step, f"it has no equal in {form}.", "Keep it with save(), and answer with outgrow.")
+
+
+def check_certain(model: DummyClassifier) -> None:
+    """Refuse a model whose answers follow from the hashes of rows."""
+    if model.draws:
+        raise refusal(
+            model, f"strategy={model.strategy!r} draws by the hashes of rows.", "Use 'prior' or 'constant'."
+        )

@@ -107,7 +107,7 @@ class Graph:
         self._splits[parts[0]] = parts, tensor
         return parts
 
-    def repeat(self, row: np.ndarray | np.float64, like: str) -> str:
+    def repeat(self, row: np.ndarray, like: str) -> str:
         """A row of numbers, of shape (width,) or (), as often as `like` has rows."""
         rows = self.node("Shape", like, start=0, end=1)
         if row.ndim:

@@ -14,7 +14,7 @@ from outgrow.ml.dummy import DummyClassifier, DummyRegressor
 from outgrow.ml.export.onnx.graph import Graph
 from outgrow.ml.export.onnx.table import Table
 from outgrow.ml.export.onnx.trees import averaged, boosted, summed
-from outgrow.ml.export.refusal import unknown
+from outgrow.ml.export.refusal import check_certain, unknown
 from outgrow.ml.linear.base import LinearRegressor
 from outgrow.ml.linear.elastic_net import ElasticNet
 from outgrow.ml.linear.linear_regression import LinearRegression
@@ -104,13 +104,15 @@ def _nearest(model: KMeans, table: Table) -> Answer:
 
 
 def _most_frequent(model: DummyClassifier, table: Table) -> Answer:
+    check_certain(model)
     first = next(iter(table.columns.values())).tensor
     return chosen(table.graph, table.graph.repeat(model.chances, first), model.classes_)
 
 
 def _mean(model: DummyRegressor, table: Table) -> Answer:
     first = next(iter(table.columns.values())).tensor
-    return Answer(table.graph.repeat(np.float64(model.constant_), first))
+    width = None if model.target_names_ is None else len(model.target_names_)
+    return Answer(table.graph.repeat(np.asarray(model.constant_, dtype=np.float64), first), width=width)
 
 
 def _boosted(model: GradientBoostingClassifier, table: Table) -> Answer:

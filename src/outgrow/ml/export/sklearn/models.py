@@ -16,7 +16,7 @@ import sklearn.preprocessing
 from outgrow.ml.base import Model
 from outgrow.ml.cluster.kmeans import KMeans
 from outgrow.ml.dummy import DummyClassifier, DummyRegressor
-from outgrow.ml.export.refusal import unknown
+from outgrow.ml.export.refusal import check_certain, unknown
 from outgrow.ml.linear.elastic_net import ElasticNet
 from outgrow.ml.linear.linear_regression import LinearRegression
 from outgrow.ml.linear.logistic_regression import LogisticRegression
@@ -95,6 +95,7 @@ def _kmeans(model: KMeans) -> Any:
 
 
 def _prior(model: DummyClassifier) -> Any:
+    check_certain(model)
     rows = np.zeros((len(model.classes_), 1))
     made = sklearn.dummy.DummyClassifier(strategy=model.strategy, constant=model.constant)
     made.fit(rows, model.classes_)
@@ -102,7 +103,9 @@ def _prior(model: DummyClassifier) -> Any:
 
 
 def _mean(model: DummyRegressor) -> Any:
-    return sklearn.dummy.DummyRegressor(strategy="mean").fit(np.zeros((1, 1)), [model.constant_])
+    several = model.target_names_ is not None
+    y = np.atleast_2d(model.constant_) if several else [model.constant_]
+    return sklearn.dummy.DummyRegressor(strategy="mean").fit(np.zeros((1, 1)), y)
 
 
 def _boosted(model: GradientBoostingClassifier) -> Any:
