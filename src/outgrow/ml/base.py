@@ -289,6 +289,9 @@ class Model(Estimator):
     tells_rounds: ClassVar[bool] = False
     """Whether it shows on watched rows how well it does while it learns."""
 
+    target_names_: list[str] | None = None
+    """What several targets are called; None where there is one."""
+
     fusable: ClassVar[tuple[str, ...] | None] = None
     """Parameters in which the candidates of `_learn_many` may differ; None where it is not implemented."""
 
@@ -308,7 +311,8 @@ class Model(Estimator):
         self._learn(shard.matrix(self._expect_features(shard, task), last=last))
 
     def _expect_features(self, shard: Shard, task: Task) -> MatrixSpec:
-        """Note the features there are; what the matrix of them must be."""
+        """Note the features and targets there are; what the matrix of them must be."""
+        self.target_names_ = target_names(shard.example, task)
         self.features_ = task.features(shard.example)
         if not len(column_names(shard.example.select(self.features_))):
             raise DataError(
@@ -381,13 +385,6 @@ class Model(Estimator):
 
 class Supervised(Model):
     """A model that learns to predict y."""
-
-    target_names_: list[str] | None = None
-    """What several targets are called; None where there is one."""
-
-    def _expect_features(self, shard: Shard, task: Task) -> MatrixSpec:
-        self.target_names_ = target_names(shard.example, task)
-        return super()._expect_features(shard, task)
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Learn from rows.
