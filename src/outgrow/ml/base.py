@@ -25,7 +25,7 @@ from outgrow.engine.matrix import MatrixSpec, MatrixView
 from outgrow.engine.shard import Shard
 from outgrow.errors import ArtifactError, DataError
 from outgrow.ml.columns import Columns, resolve
-from outgrow.ml.inputs import Training, as_given, collect, is_lazy, open_rows, open_training
+from outgrow.ml.inputs import Training, as_given, collect, in_form, is_lazy, open_rows, open_training
 from outgrow.ml.predictor import AnswersBeside, Predictor
 from outgrow.ml.task import Task, column_names, names_after, promised_example, target_names
 
@@ -239,7 +239,7 @@ class Transformer(TransformerMixin, Estimator):
     def transform(self, X: Any) -> Any:
         """The rows of X, changed; in the form X has."""
         check_is_fitted(self)
-        return as_given(open_rows(self, X).map(self._transform), X)
+        return in_form(self, as_given(open_rows(self, X).map(self._transform), X), X)
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Names of the columns that `transform` gives; `input_features` are those of an array's columns."""

@@ -143,10 +143,10 @@ def as_given(rows: Dataset, X: Any) -> Any:
         return sys.modules["polars"].from_arrow(rows.to_arrow())
     if is_table(X):
         return rows.to_arrow()
-    return _own(collect(rows, _all_columns), X)
+    return own(collect(rows, all_columns), X)
 
 
-def _own(values: Any, X: Any) -> Any:
+def own(values: Any, X: Any) -> Any:
     """The values in memory that is the caller's alone: it can be changed, and X does not change with it."""
     if is_sparse(values):
         shared = is_sparse(X) and np.may_share_memory(values.data, X.data)
@@ -154,6 +154,17 @@ def _own(values: Any, X: Any) -> Any:
     free = values.flags.writeable and values.flags.owndata
     shared = isinstance(X, np.ndarray) and np.may_share_memory(values, X)
     return values if free and not shared else values.copy(order="K")
+
+
+def in_form(owner: Any, values: Any, X: Any) -> Any:
+    """What a transformer made of an array: dense for dense rows, in their type where it keeps types."""
+    if is_table(X):
+        return values
+    if is_sparse(values) and not is_sparse(X) and _has_vectors(owner.columns_):
+        values = values.toarray()
+    kept = owner.__sklearn_tags__().transformer_tags.preserves_dtype
+    given = getattr(X, "dtype", None)
+    return values.astype(given, copy=False) if str(given) in kept else values
 
 
 def collect(rows: Dataset, function: Callable[[Batch], Any]) -> Any:
@@ -164,7 +175,8 @@ def collect(rows: Dataset, function: Callable[[Batch], Any]) -> Any:
     return sp.vstack(parts, format="csr") if is_sparse(parts[0]) else np.concatenate(parts)
 
 
-def _all_columns(batch: Batch) -> Any:
+def all_columns(batch: Batch) -> Any:
+    """A batch as one matrix, or as an array of objects where it holds more than numbers."""
     columns = batch.columns.values()
     if all(isinstance(column, Matrix) or is_numeric(column.type) for column in columns):
         return batch.matrix()
@@ -265,10 +277,14 @@ def _check_array(estimator: Any, X: Any, *, reset: bool) -> Any:
 
 def _as_fitted(values: Any, columns: Mapping[str, Kind]) -> Any:
     """Sparse or dense, as the matrix was that `fit` saw."""
-    sparse = any(kind.width is not None for kind in columns.values())
+    sparse = _has_vectors(columns)
     if sparse and not is_sparse(values):
         return sp.csr_array(values)
     return values.toarray() if is_sparse(values) and not sparse else values
+
+
+def _has_vectors(columns: Mapping[str, Kind]) -> bool:
+    return any(kind.width is not None for kind in columns.values())
 
 
 def _named(values: Any, names: list[str] | None, beside: Mapping[str, pa.Array] | None = None) -> Source:

@@ -18,14 +18,17 @@ from outgrow.ml.base import WeightedTransformer
 from outgrow.ml.columns import Columns, require_numeric
 from outgrow.ml.decomposition.dimension import minka
 from outgrow.ml.inputs import collect, open_rows
+from outgrow.ml.inverse import KEPT_TYPES, InvertibleTransformer
 from outgrow.ml.task import Task, column_names
 from outgrow.ml.weights import weights
 from outgrow.stats.moments import CoMoments, check_squares
 
 WIDEST = 4096
+SOLVERS = ("auto", "full", "covariance_eigh", "arpack", "randomized")
+_ITERATIVE = ("arpack", "randomized")
 
 
-class PCA(WeightedTransformer):
+class PCA(InvertibleTransformer, WeightedTransformer):
     """Project columns on the directions in which they vary most, from one pass over the rows.
 
     The matrix of covariances is decomposed, as scikit-learn's `svd_solver='covariance_eigh'` does; up to
@@ -38,15 +41,19 @@ class PCA(WeightedTransformer):
     n_components : how many; a number in (0, 1) for as many as explain that share; 'mle' for Minka's guess;
         None for all.
     whiten : scale the projections to unit variance.
-    copy, svd_solver, tol, iterated_power, n_oversamples, power_iteration_normalizer, random_state : as
-        scikit-learn has them; they change nothing here, where there is one exact method.
+    svd_solver : one of scikit-learn's names. There is one exact method here, so it decides only how many
+        components there may be: with 'arpack' one less than rows or columns, which is then the default.
+    copy, tol, iterated_power, n_oversamples, power_iteration_normalizer, random_state : as scikit-learn has
+        them; they change nothing here.
 
     Attributes
     ----------
     components_ : ndarray of shape (n_components, n_columns).
     explained_variance_, explained_variance_ratio_, singular_values_ : ndarray of shape (n_components,).
     mean_ : ndarray of shape (n_columns,).
+    n_samples_ : how many rows it learned from.
     noise_variance_ : mean of the variances left out.
+    input_names_ : list of the names of the columns, those of vectors spelt out.
     output_name_ : what the names of its columns begin with.
 
     Examples
@@ -61,7 +68,7 @@ class PCA(WeightedTransformer):
     output_name_ = "pca"
 
     without_effect = (
-        *("copy", "svd_solver", "tol", "iterated_power", "n_oversamples"),
+        *("copy", "tol", "iterated_power", "n_oversamples"),
         *("power_iteration_normalizer", "random_state"),
     )
 
@@ -91,11 +98,12 @@ class PCA(WeightedTransformer):
         self.random_state = random_state
 
     def _check_parameters(self) -> None:
+        check.one_of(self, "svd_solver", SOLVERS)
         wanted = self.n_components
         if isinstance(wanted, str):
             check.one_of(self, "n_components", ("mle",))
             return
-        check.number(self, "n_components", above=0, none=True)
+        check.number(self, "n_components", low=0, none=True)
         if wanted is not None and wanted > 1 and wanted != int(wanted):
             raise ParameterError(
                 f"PCA(n_components={self.n_components!r}): give a whole number, or a share below 1."
@@ -119,6 +127,7 @@ class PCA(WeightedTransformer):
         moments: CoMoments = shard.reduce(fold, encoded=True)
         check_squares(np.diag(moments.products), names)
         self._decompose(moments, int(moments.n), width)
+        self.input_names_ = list(column_names(shard.example.select(names)))
         others = shard.example.drop(names)
         taken = {*others.columns, *column_names(others)}
         self.output_name_ = _free_stem(taken, self.n_components_)
@@ -146,9 +155,10 @@ class PCA(WeightedTransformer):
         left_out = variances[kept : min(rows, width)]
         self.noise_variance_ = float(left_out.mean()) if len(left_out) else 0.0
         self.n_components_ = kept
+        self.n_samples_ = rows
 
     def _count(self, variances: np.ndarray, rows: int, width: int) -> int:
-        most = min(rows, width)
+        least, most = int(self.svd_solver in _ITERATIVE), min(rows, width) - int(self.svd_solver == "arpack")
         if self.n_components is None:
             return most
         if isinstance(self.n_components, str):
@@ -161,11 +171,21 @@ class PCA(WeightedTransformer):
         if 0 < self.n_components < 1:
             shares = np.cumsum(variances) / variances.sum()
             return min(most, int(np.searchsorted(shares, self.n_components, side="right")) + 1)
-        if self.n_components > most:
-            raise DataError(
-                f"n_components={self.n_components} must be between 1 and min(n_samples, n_features)={most}."
-            )
+        if not least <= self.n_components <= most:
+            raise DataError(self._out_of_range(float(self.n_components), least, min(rows, width), most))
         return int(self.n_components)
+
+    def _out_of_range(self, wanted: float, least: int, end: int, most: int) -> str:
+        solver = "full" if self.svd_solver == "auto" else self.svd_solver
+        bounds = (
+            f"strictly less than min(n_samples, n_features)={end}"
+            if most < end <= wanted
+            else f"between {least} and min(n_samples, n_features)={end}"
+        )
+        return (
+            f"n_components={self.n_components} must be {bounds} with svd_solver={solver!r}. "
+            "Ask for another number, or give more rows or columns."
+        )
 
     def _change(self, batch: Batch, names: list[str]) -> Batch:
         X = batch.matrix(names)
@@ -179,12 +199,12 @@ class PCA(WeightedTransformer):
     def _output_names(self) -> list[str]:
         return _names(self.output_name_, len(self.components_))
 
-    def inverse_transform(self, X: Any) -> np.ndarray:
-        """Rows that `transform` would map to these projections."""
-        X = np.asarray(X, dtype=np.float64)
+    def _revert(self, batch: Batch) -> Batch:
+        made = self._output_names
+        X = batch.matrix(made)
         if self.whiten:
             X = X * np.sqrt(self.explained_variance_)
-        return X @ self.components_ + self.mean_
+        return batch.replace(made, matrix_columns(X @ self.components_ + self.mean_, self.input_names_))
 
     def get_covariance(self) -> np.ndarray:
         """The covariances of the columns as the components tell them, with equal noise in all directions.
@@ -241,6 +261,7 @@ class PCA(WeightedTransformer):
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
+        tags.transformer_tags.preserves_dtype = KEPT_TYPES
         return tags
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import scipy.sparse as sp
@@ -15,13 +16,15 @@ from outgrow.errors import DataError, ParameterError
 from outgrow.ml.base import WeightedTransformer
 from outgrow.ml.columns import Columns, require_numeric
 from outgrow.ml.grouped import GroupBlock, GroupView, Stacked
+from outgrow.ml.inputs import open_training
+from outgrow.ml.inverse import KEPT_TYPES, InvertibleTransformer
 from outgrow.ml.task import Task
 from outgrow.ml.weights import total_weight, weights
 from outgrow.stats.grouped import GroupedMoments
 from outgrow.stats.moments import Moments, check_squares
 
 
-class StandardScaler(WeightedTransformer):
+class StandardScaler(InvertibleTransformer, WeightedTransformer):
     """Subtract the mean and divide by the standard deviation, column by column.
 
     Missing values stay missing and count for nothing. Spark MLlib's `StandardScaler` divides by the sample
@@ -32,11 +35,16 @@ class StandardScaler(WeightedTransformer):
     columns : which columns, by name or selector; all by default.
     with_mean : subtract the mean. Sparse matrices need `with_mean=False`.
     with_std : divide by the standard deviation.
-    copy : as scikit-learn has it; it changes nothing here, where input is never changed.
+    copy : as scikit-learn has it, also as a keyword of `transform`; it changes nothing here, where input is
+        never changed.
 
     Attributes
     ----------
-    mean_, var_, scale_ : ndarray of shape (n_columns,).
+    mean_, var_, scale_ : ndarray of shape (n_columns,); None where neither is used, or for `var_` and
+        `scale_` without `with_std`.
+    n_samples_seen_ : how many rows, or what they weigh, have a value: a number where that is the same for all
+        columns, else an ndarray of shape (n_columns,).
+    n_rows_seen_ : how many rows there were.
 
     Examples
     --------
@@ -46,6 +54,10 @@ class StandardScaler(WeightedTransformer):
     """
 
     takes_dictionaries = True
+    mean_: Any
+    var_: Any
+    scale_: Any
+    n_rows_seen_ = 0  # of models that were saved before there was one
 
     without_effect = ("copy",)
 
@@ -56,6 +68,53 @@ class StandardScaler(WeightedTransformer):
         self.copy = copy
         self.with_mean = with_mean
         self.with_std = with_std
+
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        """Learn from rows; see `WeightedTransformer.fit`."""
+        self._refuse_sparse(X)
+        return super().fit(X, y, sample_weight)
+
+    def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        """Learn from further rows: what results is what `fit` would learn from all rows together.
+
+        Parameters
+        ----------
+        X, y, sample_weight : as `fit` takes them.
+
+        Examples
+        --------
+        >>> import numpy as np, outgrow as og
+        >>> scaler = og.StandardScaler().partial_fit(np.array([[1.0]])).partial_fit(np.array([[3.0]]))
+        >>> scaler.mean_.tolist(), scaler.scale_.tolist()
+        ([2.0], [1.0])
+        """
+        if not hasattr(self, "n_samples_seen_"):
+            return self.fit(X, y, sample_weight)
+        self._check_parameters()
+        self._refuse_sparse(X)
+        before, rows = self._seen(), self.n_rows_seen_
+        self._fit_on_engine(open_training(self, X, y, sample_weight, reset=False))
+        self._note(before.merge(self._seen()), rows + self.n_rows_seen_)
+        return self
+
+    def transform(self, X: Any, copy: bool | None = None) -> Any:
+        """The rows of X, scaled; in the form X has."""
+        self._refuse_sparse(X)
+        return super().transform(X)
+
+    def inverse_transform(self, X: Any, copy: bool | None = None) -> Any:
+        """The rows that `transform` would turn into these; in the form X has.
+
+        Parameters
+        ----------
+        X : what `transform` takes.
+        """
+        self._refuse_sparse(X)
+        return super().inverse_transform(X)
+
+    def _refuse_sparse(self, X: Any) -> None:
+        if self.with_mean and is_sparse(X):
+            raise ParameterError("Cannot center sparse matrices: pass with_mean=False instead.")
 
     def _learn(self, shard: Shard, names: list[str], task: Task) -> None:
         require_numeric(shard.example, names, "StandardScaler")
@@ -73,21 +132,44 @@ class StandardScaler(WeightedTransformer):
         if total == 0:
             raise DataError("All sample weights are zero. Give at least one row a positive weight.")
         check_squares(moments.m2 if self.with_std else moments.mean, names)
-        self.n_samples_seen_ = moments.n
-        self.mean_ = moments.mean
-        self.var_ = moments.variance()
-        self.scale_ = _scale(moments, rows)
+        self._note(moments, int(rows))
+
+    def _note(self, moments: Moments, rows: int) -> None:
+        """Keep what was learned from these rows."""
+        same = bool((moments.n == moments.n[0]).all())
+        self.n_samples_seen_ = _count(moments.n[0].item()) if same else moments.n
+        self.n_rows_seen_ = rows
+        self.mean_ = moments.mean if self.with_mean or self.with_std else None
+        self.var_ = moments.variance() if self.with_std else None
+        self.scale_ = _scale(moments, rows) if self.with_std else None
+
+    def _seen(self) -> Moments:
+        """What was learned before, as a state: what is None counts for nothing."""
+        width = sum(kind.width or 1 for name, kind in self.columns_.items() if name in self.selected_)
+        n = np.broadcast_to(np.asarray(self.n_samples_seen_, dtype=np.float64), width).copy()
+        none = np.zeros(width)
+        mean = none if self.mean_ is None else self.mean_
+        squares = none if self.var_ is None else np.where(n > 0, self.var_ * n, 0.0)
+        return Moments(n, mean, squares)
 
     def _group_form(self) -> GroupedScaling:
         return GroupedScaling(self.with_mean, self.with_std)
 
     def _change(self, batch: Batch, names: list[str]) -> Batch:
+        return self._each(batch, names, self._scaled)
+
+    def _revert(self, batch: Batch) -> Batch:
+        return self._each(batch, self.selected_, self._unscaled)
+
+    @staticmethod
+    def _each(batch: Batch, names: list[str], change: Callable[[Any, slice], Any]) -> Batch:
+        """The batch with the numbers of these columns changed; the slice says which they are of all."""
         columns, at = {}, 0
         if not any(isinstance(batch[name], Matrix) for name in names):
-            return batch.with_columns(matrix_columns(self._scaled(batch.matrix(names), 0), names))
+            return batch.with_columns(matrix_columns(change(batch.matrix(names), slice(None)), names))
         for name in names:
             X = batch.matrix([name])
-            scaled = self._scaled(X, at)
+            scaled = change(X, slice(at, at + X.shape[1]))
             at += X.shape[1]
             column = batch[name]
             columns[name] = (
@@ -97,29 +179,34 @@ class StandardScaler(WeightedTransformer):
             )
         return batch.with_columns(columns)
 
-    def inverse_transform(self, X: Any) -> np.ndarray:
-        """Undo the transformation of an array."""
-        X = np.array(X, dtype=np.float64)
+    def _unscaled(self, X: Any, part: slice) -> Any:
         if self.with_std:
-            X *= self.scale_
-        return X + self.mean_ if self.with_mean else X
+            X = (X @ sp.diags_array(self.scale_[part])).tocsr() if is_sparse(X) else X * self.scale_[part]
+        return X + self.mean_[part] if self.with_mean else X
 
-    def _scaled(self, X: Any, at: int) -> Any:
-        part = slice(at, at + X.shape[1])
+    def _scaled(self, X: Any, part: slice) -> Any:
+        scales = self.scale_[part] if self.with_std else None
         if is_sparse(X):
-            return (X @ sp.diags_array(1 / self.scale_[part])).tocsr() if self.with_std else X
+            return X if scales is None else (X @ sp.diags_array(1 / scales)).tocsr()
+        means = self.mean_[part] if self.with_mean else np.zeros(X.shape[1])
         out = np.empty(X.shape, order="F")
-        for j, (mean, scale) in enumerate(zip(self.mean_[part], self.scale_[part], strict=True)):
-            np.subtract(X[:, j], mean if self.with_mean else 0.0, out=out[:, j])
-            if self.with_std and scale != 1.0:
-                out[:, j] *= 1.0 / scale
+        for j, mean in enumerate(means):
+            np.subtract(X[:, j], mean, out=out[:, j])
+            if scales is not None and scales[j] != 1.0:
+                out[:, j] *= 1.0 / scales[j]
         return out
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         tags.input_tags.sparse = not self.with_mean
+        tags.transformer_tags.preserves_dtype = KEPT_TYPES
         return tags
+
+
+def _count(weight: float) -> float:
+    """A weight of rows, whole where it counts them."""
+    return int(weight) if weight.is_integer() else weight
 
 
 def _sparse(column: Any) -> bool:

@@ -1,0 +1,69 @@
+"""Taking back what a transformer did: for arrays, and for tables of any engine row by row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from sklearn.utils.validation import check_array, check_is_fitted
+
+from outgrow.data.batch import Batch, Column, Matrix, is_sparse, matrix_columns
+from outgrow.engine.open import dataset, is_table
+from outgrow.errors import DataError
+from outgrow.ml.base import Transformer
+from outgrow.ml.inputs import all_columns, as_given, in_form, own
+from outgrow.ml.task import promised_example
+
+KEPT_TYPES = ["float64", "float32", "float16"]
+"""Types of arrays of numbers that come out as they went in; all is worked out in float64."""
+
+
+class InvertibleTransformer(Transformer):
+    """A transformer that can take back what it did. Hook: `_revert(batch)`."""
+
+    def inverse_transform(self, X: Any) -> Any:
+        """The rows that `transform` would turn into these.
+
+        Parameters
+        ----------
+        X : dataset, Spark DataFrame or table with the columns that `transform` gives, or an array or sparse
+            matrix of these.
+
+        Returns
+        -------
+        The rows in the form X has.
+        """
+        check_is_fitted(self)
+        if is_table(X):
+            return as_given(dataset(X).map(self._reverted), X)
+        made = self._transform(promised_example(self.columns_))
+        rows = self._reverted(_as_batch(_checked(X), made.columns))
+        return in_form(self, own(all_columns(rows), X), X)
+
+    def _reverted(self, batch: Batch) -> Batch:
+        return self._revert(batch) if self.selected_ else batch
+
+    def _revert(self, batch: Batch) -> Batch:
+        raise NotImplementedError
+
+
+def _checked(X: Any) -> Any:
+    return check_array(X, accept_sparse="csr", dtype=np.float64, ensure_all_finite="allow-nan")
+
+
+def _as_batch(X: Any, columns: Mapping[str, Column]) -> Batch:
+    """An array as a batch of columns like these."""
+    widths = [column.width if isinstance(column, Matrix) else 1 for column in columns.values()]
+    if X.shape[1] != sum(widths):
+        raise DataError(f"X has {X.shape[1]} columns; transform gives {sum(widths)}: {list(columns)}.")
+    made: dict[str, Column] = {}
+    at = 0
+    for (name, column), width in zip(columns.items(), widths, strict=True):
+        part = X[:, at : at + width]
+        at += width
+        if isinstance(column, Matrix):
+            made[name] = Matrix(part, column.names)
+        else:
+            made |= matrix_columns(part.toarray() if is_sparse(part) else part, [name])
+    return Batch(made, X.shape[0])
