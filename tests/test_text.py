@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 from contextlib import suppress
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -224,6 +225,29 @@ def test_lines_of_json_whose_types_change(tmp_path: Path) -> None:
     found = read(tmp_path / "rows.jsonl", "\n".join(lines))
     assert [str(kind) for kind in found.schema.types] == ["double", "string", "list<item: int64>"]
     assert found["t"].to_pylist()[::200_000] == ["2024-01-02", "x"]
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        (["18446744073709551617", "3", "-1", "null"], "decimal128(38, 0)"),
+        (["18446744073709551617", "18446744073709551618"], "decimal128(38, 0)"),
+        (["9" * 38, "1"], "decimal128(38, 0)"),
+        (["18446744073709551617", "0.5"], "double"),
+        (["9" * 39, "1"], "double"),
+        (["9223372036854775807", "-9223372036854775808"], "int64"),
+    ],
+)
+def test_whole_numbers_in_json_stay_what_they_are(tmp_path: Path, values: list[str], kind: str) -> None:
+    lines = [f'{{"id": {value}, "b": 1}}' for value in values]
+    found = read(tmp_path / "rows.jsonl", "\n".join(lines))
+    assert str(found.schema.field("id").type) == kind
+    given = [None if value == "null" else Decimal(value) for value in values]
+    if kind != "double":
+        assert found["id"].to_pylist() == given
+    filler = ['{"id": 7, "b": 1}'] * 400_000  # more than one block
+    spread = read(tmp_path / "more.jsonl", "\n".join([*lines[:1], *filler, *lines[1:]]))
+    assert str(spread.schema.field("id").type) == kind
 
 
 @settings(max_examples=80, deadline=None, derandomize=True)

@@ -22,6 +22,7 @@ import pyarrow.json as pajson
 
 from outgrow.data.kind import CATEGORY, Kind
 from outgrow.data.names import check_names
+from outgrow.data.widest import WHOLE, wider
 from outgrow.errors import DataError, ParameterError
 
 NO_VALUE = (
@@ -303,7 +304,16 @@ class JsonLines:
         self, block: bytes, names: Sequence[str], columns: Sequence[str] | None = None
     ) -> tuple[pa.Table, frozenset[str]]:
         """Whole lines as a table; none of its columns hold words for what is missing."""
-        return self.parse(block, names, self.options.types), frozenset()
+        types = dict(self.options.types)
+        table = self.parse(block, names, types)
+        for column in table.schema.names:
+            if column not in types and _is_past_64_bits(table[column]):
+                try:
+                    table = self.parse(block, names, {**types, column: WHOLE})
+                except pa.ArrowInvalid:  # some have a fraction, or more digits than any type
+                    continue
+                types[column] = WHOLE
+        return table, frozenset()
 
     def retyped(self, found: pa.DataType, kind: Kind) -> pa.DataType | None:
         """The type in which a column is of a kind: only text that looks like a time may be text."""
@@ -328,7 +338,12 @@ class Inferred:
 
     def merge(self, other: Inferred, dialect: TextFormat) -> Inferred:
         both = {
-            name: _wider(name, self.types.get(name, pa.null()), other.types.get(name, pa.null()), dialect)
+            name: wider(
+                name,
+                self.types.get(name, pa.null()),
+                other.types.get(name, pa.null()),
+                fits_text=dialect.fits_text,
+            )
             for name in {**self.types, **other.types}
         }
         return Inferred(both, self.words | other.words)
@@ -436,55 +451,19 @@ def _promised(column: pa.Field, kind: Kind | None, dialect: TextFormat) -> pa.Fi
     return column if wanted is None else column.with_type(wanted)
 
 
-def _wider(name: str, one: pa.DataType, other: pa.DataType, dialect: TextFormat) -> pa.DataType:
-    """The narrowest type that holds the values of both."""
-    if one == other or pa.types.is_null(other):
-        return one
-    if pa.types.is_null(one):
-        return other
-    if _is_number(one) and _is_number(other):
-        return pa.float64()
-    zone = _zone(one)
-    if zone is not None and zone == _zone(other):
-        return max(one, other, key=_fineness)
-    if dialect.fits_text or (pa.types.is_string(one) and _zone(other) is not None):
-        return pa.string()
-    if pa.types.is_string(other) and zone is not None:
-        return pa.string()
-    return _wider_nested(name, one, other)
-
-
-def _wider_nested(name: str, one: pa.DataType, other: pa.DataType) -> pa.DataType:
-    try:
-        both = [pa.schema([(name, kind)]) for kind in (one, other)]
-        return pa.unify_schemas(both, promote_options="permissive").field(name).type
-    except pa.ArrowException:
-        raise DataError(f"column {name!r} holds {one} and {other}. Write values of one type") from None
-
-
 def _may_be_codes(column: pa.ChunkedArray, block: bytes) -> bool:
     """Whether numbers may have been made of cells that `_CODE` matches; few columns are looked at closer."""
     if pa.types.is_integer(column.type):
         return b"0x" in block or b"0X" in block
+    return _is_past_64_bits(column)
+
+
+def _is_past_64_bits(column: pa.ChunkedArray) -> bool:
+    """Whether floats were made of numbers so large that they may have been whole ones."""
     if not pa.types.is_floating(column.type):
         return False
     ends = pc.min_max(column).as_py()
     return ends["max"] is not None and max(-ends["min"], ends["max"]) >= 2**63
-
-
-def _is_number(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
-
-
-def _zone(kind: pa.DataType) -> str | None:
-    """'' for times without a zone, None for what is no time."""
-    if pa.types.is_date(kind):
-        return ""
-    return (kind.tz or "") if pa.types.is_timestamp(kind) else None
-
-
-def _fineness(kind: pa.DataType) -> int:
-    return 0 if pa.types.is_date(kind) else 1 + ["s", "ms", "us", "ns"].index(kind.unit)
 
 
 def _is_utf8(value: bytes | None) -> bool:
