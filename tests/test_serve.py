@@ -133,6 +133,33 @@ def test_mlflow(address: str, saved: Path, form: str) -> None:
         assert np.array_equal(httpx.post(f"{address}/invocations", json=body).json()["predictions"], chances)
 
 
+@pytest.mark.parametrize("charset", ["utf-8", "iso-8859-1", "windows-1252", "utf-16"])
+def test_csv_in_another_charset(address: str, charset: str) -> None:
+    (row,) = questions(1)
+    text = f"age,place,note\n{row['age']},{row['place']},Zürich\n"
+    header = {"content-type": f"text/csv; charset={charset}"}
+    found = httpx.post(f"{address}/invocations", content=text.encode(charset), headers=header)
+    plain = httpx.post(f"{address}/invocations", json={"dataframe_records": [row]})
+    assert found.status_code == 200
+    assert found.json() == plain.json()
+
+
+@pytest.mark.parametrize(
+    ("content", "headers", "status", "says"),
+    [
+        (b"age,place\n30,Z\xfcrich\n", "text/csv", 422, "charset=cp1252"),
+        (b"age,place\n30,here\n", "text/csv; charset=punycode", 415, "Send one of utf-8"),
+        (b'{"dataframe_split": {"columns": ["age", "age"], "data": []}}', "application/json", 422, "age"),
+    ],
+)
+def test_bodies_that_are_not_what_they_say(
+    address: str, content: bytes, headers: str, status: int, says: str
+) -> None:
+    found = httpx.post(f"{address}/invocations", content=content, headers={"content-type": headers})
+    assert found.status_code == status
+    assert says in found.json()["error"]
+
+
 @pytest.mark.parametrize("binary", [True, False])
 def test_open_inference_by_its_client(address: str, saved: Path, binary: bool) -> None:
     """Triton's client, which speaks the protocol and its extension for binary data."""

@@ -31,6 +31,10 @@ from outgrow.serve.http.state import Share, State
 
 log = logging.getLogger("outgrow.serve")
 JSON = b"application/json"
+CSV = "text/csv"
+_UTF_8 = ("utf-8", "utf8", "us-ascii")
+_CHARSETS = (*_UTF_8, "iso-8859-1", "iso-8859-15", "latin-1", "latin1", "windows-1252", "cp1252", "utf-16")
+"""Of CSV. Not all that Python knows: some take more than linear time."""
 INLINE_BYTES = 64 << 10
 """Larger bodies are not read on the event loop."""
 MADE = 8
@@ -66,8 +70,14 @@ class Asked:
         """The media type of the body."""
         return self.header("content-type").partition(";")[0].strip().lower()
 
+    @property
+    def charset(self) -> str:
+        """The encoding of a body of text, as the media type names it."""
+        named = self.header("content-type").lower().partition("charset=")[2]
+        return named.partition(";")[0].strip(" \"'") or "utf-8"
+
     def check_encoding(self) -> None:
-        """Refuse bodies that are compressed or not UTF-8.
+        """Refuse bodies that are compressed, and those not in UTF-8 but CSV that says so.
 
         Raises
         ------
@@ -83,10 +93,9 @@ class Asked:
                 f"Content-Encoding is {encoding!r}. Send the body as it is.",
                 {b"accept-encoding": b"identity"},
             )
-        _, separator, charset = self.header("content-type").lower().partition("charset=")
-        charset = charset.partition(";")[0].strip(" \"'")
-        if separator and charset not in ("utf-8", "utf8", "us-ascii"):
-            raise RefusedError(415, f"The charset is {charset!r}. Send UTF-8.")
+        taken = _CHARSETS if self.kind == CSV else _UTF_8
+        if self.charset not in taken:
+            raise RefusedError(415, f"The charset is {self.charset!r}. Send one of {', '.join(taken)}.")
 
 
 class Predict:
@@ -251,7 +260,7 @@ class Invocations(Predict):
     """MLflow's dialect."""
 
     dialect = "mlflow"
-    doors: dict[str, str] = {"application/json": "mlflow", "text/csv": "csv"}  # noqa: RUF012
+    doors: dict[str, str] = {"application/json": "mlflow", CSV: "csv"}  # noqa: RUF012
 
     async def reply(self, deployment: Deployment, asked: Asked) -> Reply:
         role, served = _chosen(deployment)
@@ -260,7 +269,8 @@ class Invocations(Predict):
             raise RefusedError(
                 415, f"Content-Type is {asked.kind!r}; application/json or text/csv is needed."
             )
-        query = await self.read(door, served.reader, asked.body)
+        options = (asked.charset,) if asked.kind == CSV else ()
+        query = await self.read(door, served.reader, asked.body, *options)
         answers = await self.ask(deployment, role, served, query.rows, asked)
         return invocations.answer(answers, query.probabilities), JSON, {}
 

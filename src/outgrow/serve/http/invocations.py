@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from outgrow.data.text import Csv, read_text
@@ -57,6 +58,8 @@ def _read_split(reader: RowReader, given: Any) -> list[Row]:
             'dataframe_split must be an object with "columns", a list of names, and "data", '
             "a list of rows, each a list of values."
         )
+    if names is not None and (twice := [n for n, count in Counter[str](names).items() if count > 1]):
+        raise RowsError(f"dataframe_split names columns more than once: {twice[:20]}.")
     if names is not None and any(len(row) != len(names) for row in rows):
         raise RowsError(f"dataframe_split has rows of other lengths than its {len(names)} columns.")
     return reader.from_arrays(rows, names)
@@ -96,8 +99,16 @@ def _is_names(given: Any) -> bool:
     return isinstance(given, list) and all(isinstance(name, str) for name in given)
 
 
-def read_csv(reader: RowReader, body: bytes) -> Query:
+def read_csv(reader: RowReader, body: bytes, charset: str = "utf-8") -> Query:
     """The rows of a body that is CSV with a line of names."""
+    try:
+        text = body.decode(charset)
+    except UnicodeDecodeError as error:
+        raise RowsError(
+            f"The body is not CSV in {charset}, as byte {error.start} shows. Name its charset, as in "
+            "'Content-Type: text/csv; charset=cp1252'."
+        ) from None
+    body = text.encode() if charset != "utf-8" else body
     _check_width(reader, body)
     try:
         table = read_text(body, Csv(), reader.columns, only=True)
