@@ -11,6 +11,8 @@ import pytest
 import sklearn
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.cluster import KMeans
+from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.feature_selection import SelectKBest
 from sklearn.linear_model import LogisticRegression
@@ -125,6 +127,30 @@ def test_what_scikit_learn_ran_says_what_it_cannot(frame: pd.DataFrame, tmp_path
     assert not list(tmp_path.iterdir())
     with pytest.raises(errors.ParameterError, match=r"\['part'\].*rows in memory"):
         og.Pipeline([("part", Parting())]).fit(og.dataset(X))
+
+
+def test_the_first_step_of_scikit_learn_knows_the_names(frame: pd.DataFrame, tmp_path: Path) -> None:
+    X, y = frame[["hour", "rain"]], frame["late"]
+    select = ColumnTransformer([("scaled", StandardScaler(), ["rain"])], remainder="passthrough")
+    ours = og.Pipeline([select, LogisticRegression()]).fit(X, y)
+    theirs = make_pipeline(clone(select), LogisticRegression()).fit(X, y)
+    np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X))
+    assert ours[0].feature_names_in_.tolist() == ["hour", "rain"]
+    assert not hasattr(ours[1], "feature_names_in_")
+    ours.save(tmp_path / "model")
+    np.testing.assert_allclose(og.load(tmp_path / "model").predict_proba(X), theirs.predict_proba(X))
+    found = og.cross_validate(og.Pipeline([select, og.LogisticRegression()]), frame[list(X)], y, cv=2)
+    assert len(found.folds) == 2
+    bare = og.Pipeline([StandardScaler(), LogisticRegression()]).fit(X.to_numpy(), y)
+    assert not hasattr(bare[0], "feature_names_in_")
+
+
+def test_what_could_not_be_loaded_is_not_saved(frame: pd.DataFrame, tmp_path: Path) -> None:
+    pipe = og.Pipeline([og.StandardScaler(), RandomForestClassifier(2)])
+    pipe.fit(frame[["hour", "rain"]], frame["late"])
+    with pytest.raises(errors.ArtifactError, match="It was not saved"):
+        pipe.save(tmp_path / "model")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_pipeline_can_be_fitted_either_way_in_turn(frame: pd.DataFrame) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import scipy.sparse as sp
 from sklearn.base import BaseEstimator, clone, is_classifier, is_clusterer, is_regressor
 from sklearn.utils.metaestimators import available_if
 
+from outgrow._optional import optional
 from outgrow.data.batch import Batch, Matrix, is_numeric, is_sparse, matrix_columns
 from outgrow.engine.matrix import MatrixSpec, build_blocks
 from outgrow.engine.shard import Shard
@@ -46,14 +48,21 @@ class Foreign(Estimator):
     def __init__(self, estimator: Any) -> None:
         self.estimator = estimator
 
+    framed_: bool = False
+    """Whether it was given a DataFrame, which scikit-learn's first step gets where rows have names."""
+
     def _fit_batch(self, shard: Shard, names: list[str], task: Task) -> Batch:
         """Learn from all rows, and give them."""
+        self.framed_ = task.named and not shard.steps and find_spec("pandas") is not None
         batch = _in_one_place(shard, type(self.estimator).__name__)
         y, weight = beside(batch, task, labels=self._has_labels(batch, task))
         extra = {} if weight is None else {"sample_weight": weight}
         self.estimator_ = clone(self.estimator)
-        self.estimator_.fit(as_input(batch.select(names)), y, **extra)
+        self.estimator_.fit(self._input(batch, names), y, **extra)
         return batch
+
+    def _input(self, batch: Batch, names: list[str]) -> Any:
+        return as_input(batch.select(names), framed=self.framed_)
 
     def _has_labels(self, batch: Batch, task: Task) -> bool:
         """Whether y are classes: for a transformer, which may want either, where they are no numbers."""
@@ -79,7 +88,7 @@ class ForeignTransformer(Foreign, Transformer):
 
     def _change(self, batch: Batch, names: list[str]) -> Batch:
         if batch.num_rows:
-            made = _values(self.estimator_.transform(as_input(batch.select(names))))
+            made = _values(self.estimator_.transform(self._input(batch, names)))
         else:  # which most transformers refuse
             empty = (0, len(self.names_out_))
             made = sp.csr_array(empty) if self.sparse_out_ else np.empty(empty)
@@ -89,7 +98,7 @@ class ForeignTransformer(Foreign, Transformer):
 
     def _made_of(self, batch: Batch, names: list[str]) -> tuple[list[str], bool]:
         """The names of what the transformer makes of rows, and whether that is sparse."""
-        made = self.estimator_.transform(as_input(batch.select(names)))
+        made = self.estimator_.transform(self._input(batch, names))
         if hasattr(made, "columns"):  # a DataFrame, where the step was told to give one
             return list(map(str, made.columns)), False
         spelt_out = column_names(batch.select(names)).tolist()
@@ -119,7 +128,7 @@ class _ForeignModel(Foreign, Model):
     def _answer(self, method: str, batch: Batch) -> np.ndarray:
         if not batch.num_rows:  # which most models refuse
             return self._no_answers(method)
-        return np.asarray(getattr(self.estimator_, method)(as_input(batch.select(self.features_))))
+        return np.asarray(getattr(self.estimator_, method)(self._input(batch, self.features_)))
 
     def _no_answers(self, method: str) -> np.ndarray:
         width = len(self._answer_names(method))
@@ -147,13 +156,19 @@ class ForeignClusterer(_ForeignModel, Clusterer):
     """A clusterer of scikit-learn that can predict."""
 
 
-def as_input(batch: Batch) -> Any:
-    """Features as scikit-learn takes them: a matrix, or a DataFrame where some are no numbers."""
+def as_input(batch: Batch, *, framed: bool = False) -> Any:
+    """Features as scikit-learn takes them: a matrix, or a DataFrame where some are no numbers.
+
+    Numbers, too, may be `framed`, where they are not sparse.
+    """
     columns = batch.columns.values()
-    if all(isinstance(column, Matrix) or is_numeric(column.type) for column in columns):
-        matrix = batch.matrix()
-        return matrix if is_sparse(matrix) else np.ascontiguousarray(matrix)
-    return batch.to_arrow().to_pandas()
+    if not all(isinstance(column, Matrix) or is_numeric(column.type) for column in columns):
+        return batch.to_arrow().to_pandas()
+    matrix = batch.matrix()
+    if is_sparse(matrix):
+        return matrix
+    values = np.ascontiguousarray(matrix)
+    return optional("pandas", "spark").DataFrame(values, columns=column_names(batch)) if framed else values
 
 
 def beside(batch: Batch, task: Task, *, labels: bool) -> tuple[np.ndarray | None, np.ndarray | None]:

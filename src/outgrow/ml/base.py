@@ -77,7 +77,7 @@ class Estimator(BaseEstimator):
     # ---- what hooks stand on -----------------------------------------------------------------------------
 
     def _fit_on_engine(self, data: Training) -> Self:
-        task = Task(data.target, data.weight, tuple(self.columns_), data.weighted_step)
+        task = Task(data.target, data.weight, tuple(self.columns_), data.weighted_step, named=data.named)
         worker = clone(self)
         engine, scan = data.dataset.engine, data.dataset.scan
 

@@ -76,7 +76,7 @@ def cross_validate(
     for model in models:
         model._check_parameters()
         opened = open_training(model, X, y, sample_weight, hidden=folds.hidden)
-    task = Task(opened.target, opened.weight, tuple(models[0].columns_))
+    task = Task(opened.target, opened.weight, tuple(models[0].columns_), named=opened.named)
     workers = [clone(model) for model in models]
 
     def run(shard: Shard) -> dict[str, Any]:

@@ -37,6 +37,7 @@ class Training:
     hidden : columns that are no features.
     made : columns of arrays that came beside the rows.
     stack : what makes the target of several columns, where that is still to be done.
+    named : whether the columns have names of their own, as those of tables have.
     """
 
     dataset: Dataset
@@ -46,6 +47,7 @@ class Training:
     weighted_step: str | None = None
     made: tuple[str, ...] = ()
     stack: Stack | None = None
+    named: bool = True
 
     @property
     def beside(self) -> tuple[str, ...]:
@@ -256,6 +258,7 @@ def _open_array(estimator: Any, X: Any, y: Any, sample_weight: Any, reset: bool)
         TARGET if y is not None else None,
         WEIGHT if sample_weight is not None else None,
         stack=stack,
+        named=False,
     )
 
 

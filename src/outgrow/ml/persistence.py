@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,8 @@ def save(
         "estimator": describe(estimator),
         "fit": None if record is None else as_tree(record),
     }
+    for payload in _payloads(tree["estimator"]):
+        foreign.check_loadable(payload)
     artifact.write(path, tree, overwrite=overwrite)
 
 
@@ -66,6 +69,17 @@ def load(path: str | os.PathLike[str]) -> Any:
             f"{path} does not hold what its class needs: {type(error).__name__}: {error}. "
             "Restore it from a copy."
         ) from error
+
+
+def _payloads(tree: Any) -> Iterator[bytes]:
+    """What skops wrote, wherever it is in a tree."""
+    if isinstance(tree, dict):
+        if tree.keys() == {"skops"}:
+            yield tree["skops"]
+        else:
+            yield from chain.from_iterable(map(_payloads, tree.values()))
+    elif isinstance(tree, list | tuple):
+        yield from chain.from_iterable(map(_payloads, tree))
 
 
 def describe(estimator: Estimator) -> dict[str, Any]:

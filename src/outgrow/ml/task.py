@@ -26,6 +26,7 @@ class Task:
     columns : the columns to learn from.
     weighted_step : the one step of a pipeline that gets the weights; None for all of them.
     aside : further columns that are no features.
+    named : whether the columns have names of their own, as those of tables have.
     """
 
     target: str | None
@@ -33,6 +34,7 @@ class Task:
     columns: tuple[str, ...]
     weighted_step: str | None = None
     aside: tuple[str, ...] = ()
+    named: bool = False
 
     def features(self, example: Batch) -> list[str]:
         """The columns of a batch that are features."""

@@ -73,7 +73,7 @@ class Workbench:
         estimator = clone(estimator)
         estimator._check_parameters()
         opened = open_training(estimator, self._rows, self._target, self._weight, hidden=self._folds.hidden)
-        task = Task(opened.target, opened.weight, tuple(estimator.columns_))
+        task = Task(opened.target, opened.weight, tuple(estimator.columns_), named=opened.named)
         *before, last = steps_of(estimator)
         placed = self._place(opened.dataset)
         try:
