@@ -78,7 +78,7 @@ class Estimator(BaseEstimator):
 
     def _fit_on_engine(self, data: Training) -> Self:
         task = Task(data.target, data.weight, tuple(self.columns_), data.weighted_step, named=data.named)
-        worker = clone(self)
+        worker = self._worker()
         engine, scan = data.dataset.engine, data.dataset.scan
 
         def fit(shard: Shard) -> dict[str, Any]:
@@ -95,12 +95,16 @@ class Estimator(BaseEstimator):
         self.fit_record_ = fitted.record
         return self
 
+    def _worker(self) -> Self:
+        """What learns in place of this, wherever the rows are."""
+        return clone(self)
+
     def _identity(self, task: Task) -> dict[str, Any]:
         """What tells this fit from others over the same rows."""
         from outgrow.ml.persistence import describe
 
         return {
-            "estimator": describe(clone(self)),
+            "estimator": describe(self._worker()),
             "task": [task.target, task.weight, task.weighted_step, *task.columns],
         }
 

@@ -8,9 +8,10 @@ from typing import Any, Self, TypeVar
 
 import numpy as np
 
-from outgrow.data.batch import Batch
+from outgrow.data.batch import Batch, is_sparse
 from outgrow.data.hashing import seeded, source_hash, unit
 from outgrow.engine.matrix import Block, MatrixSpec, MatrixView
+from outgrow.engine.open import is_table
 from outgrow.engine.shard import Shard
 from outgrow.errors import ParameterError, ValueTypeError
 from outgrow.ml import parameters as check
@@ -30,9 +31,17 @@ class _Ignoring:
     target_names_: list[str] | None
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
-        """Learn from rows, as other models do; X may be None where y is an array."""
+        """Learn from rows, as other models do; X may be None where y is an array, or of any shape."""
         fitted: Self = super().fit(_rows(X, y), y, sample_weight)  # type: ignore[misc]
         return fitted
+
+    def _respond(self, X: Any, method: str, through: Any = None) -> Any:
+        return super()._respond(_rows(X), method, through)  # type: ignore[misc]
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()  # type: ignore[misc]
+        tags.no_validation = tags.input_tags.categorical = tags.input_tags.allow_nan = True
+        return tags
 
     def evaluate(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
         """The metrics of the predictions for rows with known y; X may be None where y is an array."""
@@ -48,9 +57,13 @@ class _Ignoring:
         raise NotImplementedError
 
 
-def _rows(X: Any, y: Any) -> Any:
-    """X, or where it is None rows of zeros for an array y."""
-    return np.zeros((len(y), 1)) if X is None and not isinstance(y, str) and y is not None else X
+def _rows(X: Any, y: Any = None) -> Any:
+    """X with rows, whatever else it is: arrays of any shape as tables, and zeros for the rows of y."""
+    if X is None and y is not None and not isinstance(y, str):
+        return np.zeros((len(y), 1))
+    if is_table(X) or is_sparse(X) or np.ndim(X) in (0, 2) or not len(X):
+        return X
+    return np.reshape(np.asarray(X), (len(X), -1))
 
 
 class DummyClassifier(_Ignoring, Classifier):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
+import scipy.sparse as sp
 from sklearn.exceptions import ConvergenceWarning
 
 from outgrow.engine.folded import FoldedView
@@ -15,12 +16,13 @@ from outgrow.errors import DataError
 from outgrow.ml import parameters as check
 from outgrow.ml.candidates import Candidate
 from outgrow.ml.linear.base import GRAM_WIDTH, LinearRegressor
-from outgrow.ml.linear.descent import lasso_quadratic, lasso_quadratics
+from outgrow.ml.linear.descent import duality_gap, lasso_quadratic, lasso_quadratics
 from outgrow.ml.linear.gram import Normal, normal_equations, normal_of
+from outgrow.ml.linear.warm_start import WarmStarted
 from outgrow.stats.moments import CoMoments
 
 
-class ElasticNet(LinearRegressor):
+class ElasticNet(WarmStarted, LinearRegressor):
     """Minimise ||y - Xw||² / 2n + alpha l1_ratio ||w||₁ + ½ alpha (1 - l1_ratio) ||w||².
 
     One pass over the rows whatever the number of iterations: coordinate descent runs on the products. Spark
@@ -31,17 +33,19 @@ class ElasticNet(LinearRegressor):
     alpha : strength of the penalty.
     l1_ratio : share of the absolute penalty, in [0, 1]; 1 is the lasso.
     fit_intercept : learn a constant, which is not penalised.
-    precompute, copy_X, warm_start, random_state, selection : accepted as scikit-learn has them, without
-        effect.
+    precompute, copy_X, random_state, selection : accepted as scikit-learn has them, without effect.
+    warm_start : begin at the coefficients of the last fit, which shortens this one.
     max_iter : most sweeps over the coefficients.
     tol : stop when no coefficient moves the gradient by more than this share of its size.
     positive : coefficients are at least 0.
 
     Attributes
     ----------
-    coef_ : ndarray of shape (n_features,).
-    intercept_ : float.
-    n_iter_ : sweeps made.
+    coef_ : ndarray of shape (n_features,), or (n_targets, n_features) for several targets.
+    intercept_ : float, or ndarray of shape (n_targets,).
+    n_iter_ : sweeps made, 0 where the fit began at the minimum; a list where there are several targets.
+    dual_gap_ : how far the objective may lie above its minimum; ndarray of shape (n_targets,) for several.
+    sparse_coef_ : `coef_` as a sparse matrix of shape (1 or n_targets, n_features).
 
     Examples
     --------
@@ -51,8 +55,11 @@ class ElasticNet(LinearRegressor):
     [0.5, 0.0]
     """
 
+    n_iter_: int | list[int]
+    dual_gap_: Any
+
     fusable = ("alpha", "l1_ratio")
-    without_effect = ("precompute", "copy_X", "warm_start", "random_state", "selection")
+    without_effect = ("precompute", "copy_X", "random_state", "selection")
 
     def __init__(
         self,
@@ -95,20 +102,38 @@ class ElasticNet(LinearRegressor):
                 "Use Ridge, or fewer columns."
             )
         normals = normal_equations(view, intercept=self.fit_intercept)
-        found = [self._descend(normal) for normal in normals]
-        coef, sweeps = map(list, zip(*found, strict=True))
+        begin = self._begin(len(normals), view.width)
+        start = np.zeros((len(normals), view.width)) if begin is None else begin[0]
+        found = [self._descend(normal, each) for normal, each in zip(normals, start, strict=True)]
+        coef, sweeps, gaps = map(list, zip(*found, strict=True))
         intercepts = [normal.intercept(each) for normal, each in zip(normals, coef, strict=True)]
         self._take_targets(view, np.array(coef), np.array(intercepts))
-        self.n_iter_ = sweeps if view.targets is not None else sweeps[0]
+        several = view.targets is not None
+        self.n_iter_, self.dual_gap_ = (sweeps, np.array(gaps)) if several else (sweeps[0], gaps[0])
         self._warn(max(sweeps))
 
-    def _descend(self, normal: Normal) -> tuple[np.ndarray, int]:
-        """The coefficients of one target, and the sweeps they took."""
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None, check_input: bool = True) -> Self:
+        """Learn from rows, as other models do; `check_input` is accepted as scikit-learn has it."""
+        return super().fit(X, y, sample_weight)
+
+    @property
+    def sparse_coef_(self) -> sp.csr_array:
+        """The coefficients as a sparse matrix."""
+        return sp.csr_array(np.atleast_2d(self.coef_))
+
+    def _descend(self, normal: Normal, start: np.ndarray) -> tuple[np.ndarray, int, float]:
+        """The coefficients of one target, the sweeps they took, and the duality gap there."""
         H, g, penalty = self._quadratic(normal)
-        return lasso_quadratic(
-            *(H, g, penalty, np.zeros(len(g))),
-            tol=self.tol,
-            max_sweeps=self.max_iter,
+        coef, sweeps = lasso_quadratic(
+            *(H, g, penalty, start), tol=self.tol, max_sweeps=self.max_iter, positive=self.positive
+        )
+        return coef, sweeps, self._gap(normal, coef)
+
+    def _gap(self, normal: Normal, coef: np.ndarray) -> float:
+        return duality_gap(
+            *(normal.products / normal.n, normal.target / normal.n, normal.energy / normal.n, coef),
+            l1=self.alpha * self.l1_ratio,
+            l2=self.alpha * (1 - self.l1_ratio),
             positive=self.positive,
         )
 
@@ -127,6 +152,7 @@ class ElasticNet(LinearRegressor):
         for i, (candidate, normal) in enumerate(zip(candidates, normals, strict=True)):
             model = candidate.model
             model.coef_, model.intercept_, model.n_iter_ = coef[i], normal.intercept(coef[i]), int(sweeps[i])
+            model.dual_gap_ = model._gap(normal, coef[i])
             model._warn(model.n_iter_)
 
     def _quadratic(self, normal: Normal) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -138,7 +164,7 @@ class ElasticNet(LinearRegressor):
     def _warn(self, sweeps: int) -> None:
         if sweeps >= self.max_iter:
             warnings.warn(
-                f"ElasticNet did not converge in {self.max_iter} sweeps. "
+                f"Objective did not converge in {self.max_iter} sweeps of coordinate descent. "
                 "Raise max_iter, or scale the columns.",
                 ConvergenceWarning,
                 stacklevel=2,

@@ -41,6 +41,9 @@ class Likelihood(Protocol):
     def unpack(self, parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Coefficients of shape (scores, features) and intercepts of shape (scores,)."""
 
+    def pack(self, coef: np.ndarray, constants: np.ndarray) -> np.ndarray:
+        """The parameters that `unpack` was given."""
+
 
 @dataclass(frozen=True, eq=False)
 class _Logistic:
@@ -66,6 +69,9 @@ class _Logistic:
         table = parameters.reshape(self.scores, -1)
         constants = table[:, -1] if self.intercept else np.zeros(self.scores)
         return np.ascontiguousarray(table[:, : self.width]), np.ascontiguousarray(constants)
+
+    def pack(self, coef: np.ndarray, constants: np.ndarray) -> np.ndarray:
+        return np.column_stack([coef, constants] if self.intercept else [coef]).ravel()
 
     def _weights(self, block: Block) -> np.ndarray | None:
         if self.factors is None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
+import scipy.sparse as sp
 from scipy.special import expit, softmax
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.validation import check_is_fitted
 
 from outgrow.engine.folded import FoldedView
 from outgrow.engine.matrix import MatrixView
@@ -24,13 +26,14 @@ from outgrow.ml.linear.newton import Minimum, Penalty, newton
 from outgrow.ml.linear.newton_many import Penalties, newton_many
 from outgrow.ml.linear.offsets import Offsets
 from outgrow.ml.linear.quasi_newton import quasi_newton
+from outgrow.ml.linear.warm_start import WarmStarted, dense
 from outgrow.ml.weights import ClassWeight, class_factors
 
 NEWTON_SIZE = 1024
 """Up to this many parameters, Newton's method; past it, L-BFGS."""
 
 
-class LogisticRegression(Classifier):
+class LogisticRegression(WarmStarted, Classifier):
     """Minimise C times the log loss plus ½ (1 - l1_ratio) ||w||² + l1_ratio ||w||₁.
 
     The objective is scikit-learn's. With up to 1,024 parameters it is minimised by Newton's method (proximal
@@ -47,8 +50,9 @@ class LogisticRegression(Classifier):
     class_weight : weight of each class, 'balanced' for the inverse of its frequency, None for 1.
     penalty : None for no penalty, 'l2', 'l1' or 'elasticnet' as scikit-learn once spelt them; by default C
         and l1_ratio say it all.
-    dual, intercept_scaling, random_state, solver, verbose, warm_start, n_jobs : accepted as scikit-learn has
-        them; the minimum is the same without them.
+    dual, intercept_scaling, random_state, solver, verbose, n_jobs : accepted as scikit-learn has them; the
+        minimum is the same without them.
+    warm_start : begin at the coefficients of the last fit, which shortens this one.
     max_iter : most passes of the optimiser.
     tol : stop when the expected gain of a step is below this share of the objective; the step is still made.
 
@@ -75,7 +79,6 @@ class LogisticRegression(Classifier):
         "random_state",
         "solver",
         "verbose",
-        "warm_start",
         "n_jobs",
     )
 
@@ -117,11 +120,24 @@ class LogisticRegression(Classifier):
         check.number(self, "l1_ratio", low=0, high=1, none=True)
         check.one_of(self, "penalty", ("deprecated", None, "l2", "l1", "elasticnet"))
         check.one_of(self, "solver", ("lbfgs", "liblinear", "newton-cg", "newton-cholesky", "sag", "saga"))
-        check.integer(self, "max_iter", low=1)
+        check.integer(self, "max_iter", low=0)
         check.number(self, "tol", low=0)
         if np.isinf(self.C) and self.l1_ratio:
             raise ParameterError(
                 f"l1_ratio={self.l1_ratio} has no effect with C=inf, which means no penalty."
+            )
+        if self.penalty == "elasticnet" and self.l1_ratio is None:
+            raise ParameterError("l1_ratio must be specified when penalty is elasticnet.")
+        if self.penalty is None and self.C != 1:
+            warnings.warn(
+                "Setting penalty=None will ignore the C and l1_ratio parameters. Leave one of them out.",
+                stacklevel=2,
+            )
+        if self.penalty in ("l1", "l2") and 0 < (self.l1_ratio or 0) < 1:
+            warnings.warn(
+                "l1_ratio parameter is only used when penalty is 'elasticnet'. Got "
+                f"(penalty={self.penalty}). Leave one of them out.",
+                stacklevel=2,
             )
 
     def _strength(self) -> tuple[float, float]:
@@ -136,12 +152,17 @@ class LogisticRegression(Classifier):
         kind = Binary if classes == 2 else Multinomial
         likelihood = kind(view.width, classes, factors, intercept=self.fit_intercept)
         penalty = Penalty(*self._strength(), likelihood.penalised())
+        begin = self._begin(likelihood.scores, view.width)
+        limits: dict[str, Any] = {"tol": self.tol, "max_iter": self.max_iter}
         if likelihood.size <= NEWTON_SIZE:
-            found, offsets = newton(view, likelihood, penalty, tol=self.tol, max_iter=self.max_iter)
+            found, offsets = newton(view, likelihood, penalty, begin=begin, **limits)
         else:
             offsets = Offsets.of(view, intercept=self.fit_intercept)
+            start = np.zeros(likelihood.size)
+            if begin is not None:
+                start = likelihood.pack(begin[0], offsets.hide(*begin))
             found = quasi_newton(
-                offsets.apply(view), likelihood, penalty, offsets.spread, tol=self.tol, max_iter=self.max_iter
+                offsets.apply(view), likelihood, penalty, offsets.spread, start=start, **limits
             )
         self._take(likelihood, found, view.class_weights, offsets)
         if not found.converged:
@@ -192,11 +213,27 @@ class LogisticRegression(Classifier):
         """Log odds: shape (rows,) for two classes, otherwise scores of shape (rows, classes)."""
         return self._respond(X, "decision_function")
 
+    def sparsify(self) -> Self:
+        """Keep `coef_` as a sparse matrix, which is smaller where most coefficients are zero."""
+        check_is_fitted(self)
+        self.coef_ = sp.csr_array(self.coef_)
+        return self
+
+    def densify(self) -> Self:
+        """Keep `coef_` as an array, as it is after a fit."""
+        check_is_fitted(self)
+        self.coef_ = dense(self.coef_)
+        return self
+
+    def _learned(self) -> dict[str, Any]:
+        learned = super()._learned()
+        return {**learned, "coef_": dense(learned["coef_"])} if "coef_" in learned else learned
+
     @classmethod
     def _answer_many(cls, models: Sequence[Any], method: str, X: Any) -> Any:
         if method != "predict_proba":
             return super()._answer_many(models, method, X)
-        table = np.concatenate([model.coef_ for model in models])
+        table = np.concatenate([dense(model.coef_) for model in models])
         margins = products(table, X) + np.concatenate([model.intercept_ for model in models])[:, None]
         if len(table) == len(models):
             return _both_shares(margins).transpose(0, 2, 1)
@@ -204,9 +241,9 @@ class LogisticRegression(Classifier):
         return softmax(margins.reshape(shape), axis=1).transpose(0, 2, 1)
 
     def _answer_decision_function(self, X: Any) -> np.ndarray:
-        if len(self.coef_) == 1:
-            return X @ self.coef_[0] + self.intercept_[0]
-        return X @ self.coef_.T + self.intercept_
+        if len(self.intercept_) == 1:
+            return X @ dense(self.coef_)[0] + self.intercept_[0]
+        return dense(X @ self.coef_.T) + self.intercept_
 
     def _answer_predict_proba(self, X: Any) -> np.ndarray:
         return _probabilities(self._answer_decision_function(X))

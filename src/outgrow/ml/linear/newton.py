@@ -57,17 +57,25 @@ class Minimum:
 
 
 def newton(
-    view: MatrixView, likelihood: Likelihood, penalty: Penalty, *, tol: float, max_iter: int
+    view: MatrixView,
+    likelihood: Likelihood,
+    penalty: Penalty,
+    *,
+    tol: float,
+    max_iter: int,
+    begin: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> tuple[Minimum, Offsets]:
-    """Minimise the loss over all rows plus the penalty, starting from zero.
+    """Minimise the loss over all rows plus the penalty, from coefficients and intercepts or from zero.
 
     Steps and when they end do not depend on the units of the features, nor on the offsets, which are
     subtracted: the minimum is that of features without them.
     """
     start, held = np.zeros(likelihood.size), None
-    many = view.rows // THIN >= max(THIN_ROWS, 20 * likelihood.size)
+    many = begin is None and view.rows // THIN >= max(THIN_ROWS, 20 * likelihood.size)
     some = view.thinned(THIN) if many else view
     offsets = Offsets.of(some, intercept=likelihood.intercept)
+    if begin is not None:
+        start = likelihood.pack(begin[0], offsets.hide(*begin))
     if many:
         rough = _descend(
             offsets.apply(some),

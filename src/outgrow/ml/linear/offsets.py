@@ -51,6 +51,10 @@ class Offsets:
         """The rows without their offsets."""
         return view.shifted(self.centre, (self.spread > 0).astype(float)) if self.centre.any() else view
 
+    def hide(self, coef: np.ndarray, intercept: np.ndarray) -> np.ndarray:
+        """The intercepts for features without their offsets, of those for features as they are."""
+        return intercept + coef @ self.centre
+
     def restore(self, coef: np.ndarray, intercept: np.ndarray) -> np.ndarray:
         """The intercepts for features as they are, of coefficients (..., width) of those without offsets."""
         return intercept - coef @ self.centre

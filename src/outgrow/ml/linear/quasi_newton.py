@@ -20,8 +20,9 @@ def quasi_newton(
     *,
     tol: float,
     max_iter: int,
+    start: np.ndarray,
 ) -> Minimum:
-    """Minimise the loss over all rows plus the penalty, starting from zero.
+    """Minimise the loss over all rows plus the penalty.
 
     The parameters of features are counted in units of 1 / `spread`, of shape (features,), by which they all
     bend the loss about alike.
@@ -54,10 +55,11 @@ def quasi_newton(
         "ftol": max(tol, 1e-15),
         "maxcor": 20,
     }
+    start = start / unit
     if penalty.l1:
         found = minimize(
             split,
-            np.zeros(2 * size),
+            np.concatenate([np.maximum(start, 0), np.maximum(-start, 0)]),
             jac=True,
             method="L-BFGS-B",
             options=options,
@@ -65,7 +67,7 @@ def quasi_newton(
         )
         w = found.x[:size] - found.x[size:]
     else:
-        found = minimize(objective, np.zeros(size), jac=True, method="L-BFGS-B", options=options)
+        found = minimize(objective, start, jac=True, method="L-BFGS-B", options=options)
         w = found.x
     return Minimum(w * unit, float(found.fun) * view.rows, steps, bool(found.success))
 

@@ -20,6 +20,7 @@ from outgrow.ml.linear.elastic_net import ElasticNet
 from outgrow.ml.linear.linear_regression import LinearRegression
 from outgrow.ml.linear.logistic_regression import LogisticRegression
 from outgrow.ml.linear.ridge import Ridge
+from outgrow.ml.linear.warm_start import dense
 from outgrow.ml.trees.gradient_boosting import GradientBoostingClassifier, GradientBoostingRegressor
 from outgrow.ml.trees.random_forest import RandomForestClassifier, RandomForestRegressor
 
@@ -79,7 +80,7 @@ def _linear(model: LinearRegressor, table: Table) -> Answer:
 
 
 def _logistic(model: LogisticRegression, table: Table) -> Answer:
-    graph, coef, intercept = table.graph, model.coef_, model.intercept_
+    graph, coef, intercept = table.graph, dense(model.coef_), model.intercept_
     two = len(coef) == 1
     if two:
         coef, intercept = np.concatenate([-coef, coef]), np.concatenate([-intercept, intercept])
