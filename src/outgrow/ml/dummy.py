@@ -61,9 +61,10 @@ def _rows(X: Any, y: Any = None) -> Any:
     """X with rows, whatever else it is: arrays of any shape as tables, and zeros for the rows of y."""
     if X is None and y is not None and not isinstance(y, str):
         return np.zeros((len(y), 1))
-    if is_table(X) or is_sparse(X) or np.ndim(X) in (0, 2) or not len(X):
+    if is_table(X) or is_sparse(X):
         return X
-    return np.reshape(np.asarray(X), (len(X), -1))
+    values = np.asarray(X)
+    return X if values.ndim in (0, 2) or not len(values) else np.reshape(values, (len(values), -1))
 
 
 class DummyClassifier(_Ignoring, Classifier):

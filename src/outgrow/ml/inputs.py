@@ -267,12 +267,14 @@ def _check_array(estimator: Any, X: Any, *, reset: bool) -> Any:
     """scikit-learn's own checks of an array, so that its users see the errors they know."""
     tags = estimator.__sklearn_tags__().input_tags
     finite: Any = "allow-nan" if tags.allow_nan else True
+    accept: Any = "csr" if tags.sparse else False
     if tags.categorical:
-        values = validate_data(estimator, X, reset=reset, dtype=None, ensure_all_finite=False)
+        values = validate_data(
+            estimator, X, reset=reset, accept_sparse=accept, dtype=None, ensure_all_finite=False
+        )
         if hasattr(X, "dtype") or values.dtype.kind not in "US":
             return values
         return np.array(X, dtype=object)  # a list of rows: numbers among text stay numbers
-    accept: Any = "csr" if tags.sparse else False
     return validate_data(
         estimator, X, reset=reset, accept_sparse=accept, dtype=np.float64, ensure_all_finite=finite
     )

@@ -74,7 +74,7 @@ def target_arrays(estimator: Any, y: Any) -> tuple[list[np.ndarray], tuple[str, 
             "Sparse data was passed for y, but dense data is required. "
             "Use '.toarray()' to convert to a dense numpy array."
         )
-    if not takes_several(estimator) or np.ndim(y) < 2:
+    if not takes_several(estimator) or np.asarray(y).ndim < 2:
         return [column_or_1d(y, warn=True)], None
     values = check_array(y, dtype=None, ensure_all_finite=False, input_name="y", ensure_min_samples=0)
     names = tuple(str(name) for name in getattr(y, "columns", range(values.shape[1])))
