@@ -148,6 +148,29 @@ def test_a_killed_executor_is_survived(
     assert lost_passes(seen) <= 1
 
 
+def test_a_stopped_executor_is_noticed(
+    spark: Any, cluster: Standalone | None, path: str, tmp_path: Path, note: Any
+) -> None:
+    """Its rank beats and computes on, but nobody takes what it hands over."""
+    if cluster is None:
+        pytest.skip("only a cluster has executors beside the driver")
+    data = og.read(path, engine=engine(spark, deadline=2.0)).map(note)
+    stopped: list[int] = []
+
+    def act() -> None:
+        stopped.append(cluster.executors()[0])
+        stop(stopped[0])
+
+    try:
+        with at_iteration(20, act), pytest.warns(RankLostWarning, match="executor has been stopped for 2 s"):
+            found = model().fit(data)
+        np.testing.assert_allclose(found.cluster_centers_, undisturbed(path), rtol=1e-9)
+    finally:
+        if alive(stopped[0]):
+            kill(stopped[0])
+        wait_until("two executors", lambda: len(set(cluster.executors()) - set(stopped)) == 2)
+
+
 def test_a_rank_that_always_dies_ends_the_fit(spark: Any, path: str) -> None:
     data = og.read(path, engine=engine(spark))
 

@@ -38,6 +38,7 @@ class Hub:
         self._states = dict(enumerate(known))
         self.secret = secret
         self._heard: float | None = None
+        self._lost: float | None = None
         self._done = threading.Event()
         self._lines: list[threading.Thread] = []
         self._server: socket.socket | None = None
@@ -72,6 +73,10 @@ class Hub:
     def silence(self) -> float:
         """Seconds since rank 0, which calls all the time, was last heard; 0 while it is not on the line."""
         return 0.0 if self._heard is None else time.monotonic() - self._heard
+
+    def lost_for(self) -> float:
+        """Seconds since a rank told that one of them is lost; 0 while all are there."""
+        return 0.0 if self._lost is None else time.monotonic() - self._lost
 
     def settle(self) -> None:
         """Wait for what ranks that have failed are still saying."""
@@ -115,6 +120,7 @@ class Hub:
             self._states[message["place"]] = body
         elif kind == "failure" and self.failure is None:
             self.failure = message
+            self._lost = time.monotonic() if message["type"] == "RankLostError" else None
 
 
 class Caller:

@@ -25,6 +25,9 @@ PLANNING = 60.0
 NEW_SESSION = 40.0
 """Seconds from the start of a session until its executors should be there."""
 
+_ENDING = 5.0
+"""Seconds within which Spark ends a job of which a rank is lost."""
+
 _GROUP = ("spark.jobGroup.id", "spark.job.description", "spark.job.interruptOnCancel")
 _LOST = (
     "Python worker exited unexpectedly",
@@ -76,7 +79,7 @@ class Supervisor:
         self._waited = waited
         self._name = f"outgrow-{secrets.token_hex(8)}"
         self._connect = is_connect(session)
-        self._verdict: EngineError | None = None
+        self._verdict: OutgrowError | None = None
         self._done = threading.Event()
 
     def collect(self, frame: Any) -> pa.Table:
@@ -148,6 +151,8 @@ class Supervisor:
                     "had no free slots for them. Wait until other jobs are done, add executors, or ask for "
                     "fewer with og.Spark(session, ranks=...)."
                 )
+            elif self._hub.lost_for() > _ENDING:
+                self._verdict = self._told()  # its executor cannot tell Spark, so Spark would wait for it
             elif self._hub.silence() > 1.5 * self._deadline:
                 self._verdict = RankLostError(
                     f"Rank 0 has not been heard of for {1.5 * self._deadline:g} s. "
@@ -170,18 +175,23 @@ class Supervisor:
         stages = [tracker.getStageInfo(stage) for job in unfinished for stage in job.stageIds]
         return "running" if any(stage and stage.numActiveTasks for stage in stages) else "waiting"
 
-    def _explained(self, text: str) -> OutgrowError:
-        """The cause, from the best witness there is."""
-        if self._verdict is not None:
-            return self._verdict
-        self._hub.settle()
+    def _told(self) -> OutgrowError | None:
+        """What a rank told of its failure."""
         told = self._hub.failure
         if told is not None and told["type"] == "RankLostError":
             return RankLostError(
                 f"{told['message']} It was lost after pass {told['passed']}.", told["rank"], told["host"]
             )
+        return None if told is None else failure(told)
+
+    def _explained(self, text: str) -> OutgrowError:
+        """The cause, from the best witness there is."""
+        if self._verdict is not None:
+            return self._verdict
+        self._hub.settle()
+        told = self._told()
         if told is not None:
-            return failure(told)
+            return told
         seen = re.search(r"RankLostError: (Rank (\d+) on (\S+) [^\n]*)", text)
         if seen:
             return RankLostError(seen[1], int(seen[2]), seen[3])

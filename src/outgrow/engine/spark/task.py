@@ -28,6 +28,7 @@ from outgrow.engine.memory import Memory, available_bytes, peak_bytes
 from outgrow.engine.record import work_bytes
 from outgrow.engine.run import Run
 from outgrow.engine.shard import Shard
+from outgrow.engine.spark.executor import watched_executor
 from outgrow.engine.spark.frames import StreamPiece
 from outgrow.engine.spark.hub import Caller
 from outgrow.engine.spark.rendezvous import join
@@ -99,6 +100,10 @@ class _Rank:
 
     def run(self, rows: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """The rows of the answer: on rank 0 the result, on a rank that fails the cause."""
+        with watched_executor(self.job.deadline, self._end):
+            yield from self._run(rows)
+
+    def _run(self, rows: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         try:
             for kind, payload in self._answer(rows):
                 yield from _rows(self.rank, kind, payload)
@@ -178,6 +183,18 @@ class _Rank:
 
     def _telling(self, caller: Caller) -> Any:
         return listen(caller.event) if self.rank == 0 and self.job.heard else nullcontext()
+
+    def _end(self) -> None:
+        """End this process, whose executor takes nothing from it any more, after telling the driver."""
+        host, seconds = self.hosts[self.rank], self.job.deadline
+        self._report(
+            RankLostError(
+                f"Rank {self.rank} on {host} is lost: its executor has been stopped for {seconds:g} s.",
+                self.rank,
+                host,
+            )
+        )
+        os._exit(70)
 
     def _fail(self, error: Exception) -> dict[str, Any]:
         """Tell the other ranks and the driver that this one gives up; what the driver is told."""
