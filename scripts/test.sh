@@ -16,6 +16,7 @@ clusters() {
     return $failed
 }
 
+$python tests/java.py > /dev/null 2>&1 || echo "Java keeps no classes: the tests take longer."
 log=$(mktemp)
 clusters > "$log" 2>&1 &
 others=$!

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import settings
 
 import outgrow as og
+from java import set_java_options
 from outgrow.testing import EngineCase, local_case, pieces_case
 from outgrow.testing.clusters import LOOPBACK, Standalone, connect_server, standalone, wait_until
 from sessions import classic_session
@@ -24,6 +25,7 @@ from sessions import classic_session
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 settings.register_profile("same everywhere", deadline=None, derandomize=True)
 settings.load_profile("same everywhere")
+set_java_options()
 
 collect_ignore = ["peer"]
 """scikit-learn's tests have a command of their own, `python -m pytest -p swap`; see tests/peer."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from outgrow.testing.clusters import PLAIN
@@ -12,7 +13,8 @@ def classic_session(master: str, **confs: str) -> Any:
     from pyspark.sql import SparkSession
 
     builder = SparkSession.builder.master(master)
-    for key, value in {**PLAIN, **confs}.items():
+    java = {"spark.executor.extraJavaOptions": os.environ.get("SPARK_SUBMIT_OPTS", "")}
+    for key, value in {**PLAIN, **java, **confs}.items():
         builder = builder.config(key, value)
     session = builder.getOrCreate()
     session.sparkContext.setLogLevel("OFF")
