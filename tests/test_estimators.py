@@ -14,6 +14,8 @@ from outgrow.testing.estimators import Check, is_applicable
 SMALL = {
     "GradientBoostingClassifier": {"n_estimators": 5},
     "GradientBoostingRegressor": {"n_estimators": 5},
+    "HistGradientBoostingClassifier": {"max_iter": 5, "min_samples_leaf": 2},
+    "HistGradientBoostingRegressor": {"max_iter": 5, "min_samples_leaf": 2},
     "RandomForestClassifier": {"n_estimators": 5, "random_state": 0},
     "RandomForestRegressor": {"n_estimators": 5, "random_state": 0},
     "KMeans": {"n_clusters": 3},

@@ -17,6 +17,7 @@ import outgrow as og
 from outgrow.engine.collective import Alone
 from outgrow.errors import DataError
 from outgrow.ml.trees.bagging import RowSample
+from outgrow.ml.trees.plan import Draw
 
 REGRESSORS = [
     og.GradientBoostingRegressor(n_estimators=6, l1_regularization=1e-3),
@@ -70,23 +71,35 @@ def test_a_forest_sees_every_value_of_few() -> None:
     assert np.allclose(model.predict_proba(np.array([[0.0], [1.0]])), np.eye(2), rtol=0, atol=1e-5)
 
 
-@given(st.lists(st.integers(0, 40), min_size=1, max_size=300), st.floats(0.1, 0.9), st.randoms())
+@given(
+    st.lists(st.integers(0, 40), min_size=1, max_size=300), st.floats(0.1, 0.9), st.booleans(), st.randoms()
+)
 @settings(max_examples=30, deadline=None, derandomize=True)
-def test_samples_follow_the_hashes_alone(rows: list[int], share: float, random: Any) -> None:
+def test_samples_follow_the_hashes_alone(
+    rows: list[int], share: float, replacement: bool, random: Any
+) -> None:
+    draw = Draw(share, replacement)
     hashes = np.array(rows, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     order = np.array(random.sample(range(len(rows)), len(rows)))
-    weights = RowSample.of(Alone(), hashes, len(rows), share).weights(3)
+    weights = RowSample.of(Alone(), hashes, len(rows), draw).weights(3)
     assert (
-        RowSample.of(Alone(), hashes[order], len(rows), share).weights(3).tolist() == weights[order].tolist()
+        RowSample.of(Alone(), hashes[order], len(rows), draw).weights(3).tolist() == weights[order].tolist()
     )
     assert len({(key, weight) for key, weight in zip(rows, weights.tolist(), strict=True)}) == len(set(rows))
 
 
-def test_a_sample_has_its_share_of_rows() -> None:
+@pytest.mark.parametrize(
+    "draw", [Draw(0.632), Draw(1.0, replacement=True), Draw(3.5, replacement=True)], ids=str
+)
+def test_a_sample_has_its_share_of_rows(draw: Draw) -> None:
     random = np.random.default_rng(0)
+    out = np.exp(-draw.share) if draw.replacement else 1 - draw.share
     for hashes in (random.integers(0, 2**63, 20_000), np.repeat(random.integers(0, 2**63, 40), 500)):
-        sample = RowSample.of(Alone(), hashes.astype(np.uint64), len(hashes), 0.632)
-        assert np.mean([sample.weights(tree).mean() for tree in range(30)]) == pytest.approx(0.632, abs=0.02)
+        sample = RowSample.of(Alone(), hashes.astype(np.uint64), len(hashes), draw)
+        drawn = np.mean([sample.weights(tree).mean() for tree in range(30)])
+        left_out = np.mean([sample.left_out(tree).mean() for tree in range(30)])
+        assert drawn == pytest.approx(draw.share, rel=0.03)
+        assert left_out == pytest.approx(out, abs=0.02)
 
 
 def learn(model: Any, X: np.ndarray, y: np.ndarray) -> list[float]:

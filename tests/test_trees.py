@@ -142,7 +142,7 @@ def test_targets_far_from_zero_keep_their_digits():
 
 def test_a_forest_of_one_tree_on_all_rows_gives_class_shares():
     X, y = np.array([[0.0], [0.0], [0.0], [1.0]]), np.array([0, 0, 1, 1])
-    model = RandomForestClassifier(n_estimators=1, max_samples=1.0).fit(X, y)
+    model = RandomForestClassifier(n_estimators=1, bootstrap=False).fit(X, y)
     np.testing.assert_allclose(model.predict_proba(X), [[2 / 3, 1 / 3]] * 3 + [[0, 1]], atol=1e-6)
 
 
@@ -233,8 +233,8 @@ def test_no_rows_are_answered_with_none(model):
     [
         GradientBoostingClassifier(n_estimators=10),
         GradientBoostingRegressor(n_estimators=10),
-        RandomForestClassifier(n_estimators=1, max_samples=1.0, max_features=None),
-        RandomForestRegressor(n_estimators=1, max_samples=1.0),
+        RandomForestClassifier(n_estimators=1, bootstrap=False, max_features=None),
+        RandomForestRegressor(n_estimators=1, bootstrap=False),
     ],
 )
 def test_a_row_of_weight_two_counts_as_two_rows_and_of_weight_zero_as_none(model):
@@ -288,7 +288,10 @@ def test_values_beyond_float32_are_refused():
         (GradientBoostingRegressor, "subsample", 0.0),
         (GradientBoostingRegressor, "max_bins", 1),
         (RandomForestClassifier, "max_features", "all"),
-        (RandomForestClassifier, "max_samples", 2.0),
+        (RandomForestClassifier, "max_samples", -1.0),
+        (RandomForestClassifier, "criterion", "entropy"),
+        (RandomForestRegressor, "ccp_alpha", 0.5),
+        (RandomForestRegressor, "min_samples_split", 5),
         (RandomForestRegressor, "random_state", -1),
     ],
 )
@@ -332,7 +335,7 @@ def test_rounds_are_told_with_their_loss():
     assert [event.step for event in rounds] == list(range(1, 8))
     assert [event.loss for event in rounds] == model.train_loss_.tolist()
     assert rounds[-1].total == 7
-    assert len(model.fit(X, y).train_loss_) == 0
+    assert model.fit(X, y).train_loss_.tolist() == [event.loss for event in rounds]
 
 
 @pytest.mark.parametrize("model", ALL)

@@ -20,16 +20,13 @@ from sklearn.utils import all_estimators
 import outgrow as og
 
 ROOT = Path(sklearn.__file__).resolve().parent
-_HIST = {
-    "HistGradientBoostingClassifier": "GradientBoostingClassifier",
-    "HistGradientBoostingRegressor": "GradientBoostingRegressor",
-}
+_HIST = ["HistGradientBoostingClassifier", "HistGradientBoostingRegressor"]
 FILES = {
     "cluster/tests/test_k_means.py": ["KMeans"],
     "decomposition/tests/test_pca.py": ["PCA"],
-    "ensemble/_hist_gradient_boosting/tests/test_gradient_boosting.py": [*_HIST],
-    "ensemble/_hist_gradient_boosting/tests/test_monotonic_constraints.py": [*_HIST],
-    "ensemble/_hist_gradient_boosting/tests/test_warm_start.py": [*_HIST],
+    "ensemble/_hist_gradient_boosting/tests/test_gradient_boosting.py": _HIST,
+    "ensemble/_hist_gradient_boosting/tests/test_monotonic_constraints.py": _HIST,
+    "ensemble/_hist_gradient_boosting/tests/test_warm_start.py": _HIST,
     "ensemble/tests/test_forest.py": ["RandomForestClassifier", "RandomForestRegressor"],
     "ensemble/tests/test_gradient_boosting.py": ["GradientBoostingClassifier", "GradientBoostingRegressor"],
     "impute/tests/test_impute.py": ["SimpleImputer"],
@@ -51,14 +48,15 @@ _results: dict[str, str] = {}
 
 
 def ours(name: str) -> type:
-    """The class of outgrow that stands for one of scikit-learn's; it notes that it was asked for."""
-    base = getattr(og, _HIST.get(name, name))
+    """The class of outgrow of this name; it notes that it was asked for."""
+    base: type = getattr(og, name)
 
     def new(cls: type, *args: Any, **kwargs: Any) -> Any:
         _made.add(name)
         return object.__new__(cls)
 
-    return type(name, (base,), {"__new__": new, "__module__": base.__module__, "__doc__": base.__doc__})
+    base.__new__ = new  # type: ignore[method-assign,assignment]
+    return base
 
 
 @contextmanager
@@ -79,7 +77,7 @@ def swapped(names: list[str]) -> Iterator[None]:
             setattr(module, name, theirs_)
 
 
-OURS = {name: ours(name) for names in FILES.values() for name in names if hasattr(og, _HIST.get(name, name))}
+OURS = {name: ours(name) for names in FILES.values() for name in names if hasattr(og, name)}
 
 
 class SwappedModule(pytest.Module):

@@ -11,6 +11,8 @@ ESTIMATORS = {
     "ElasticNet": "outgrow.ml.linear.elastic_net",
     "GradientBoostingClassifier": "outgrow.ml.trees.gradient_boosting",
     "GradientBoostingRegressor": "outgrow.ml.trees.gradient_boosting",
+    "HistGradientBoostingClassifier": "outgrow.ml.trees.hist_gradient_boosting",
+    "HistGradientBoostingRegressor": "outgrow.ml.trees.hist_gradient_boosting",
     "KMeans": "outgrow.ml.cluster.kmeans",
     "LinearRegression": "outgrow.ml.linear.linear_regression",
     "LogisticRegression": "outgrow.ml.linear.logistic_regression",

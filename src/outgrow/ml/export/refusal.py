@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from outgrow.errors import ExportError
 from outgrow.ml.base import Estimator
 from outgrow.ml.dummy import DummyClassifier
@@ -24,3 +26,14 @@ def check_certain(model: DummyClassifier) -> None:
         raise refusal(
             model, f"strategy={model.strategy!r} draws by the hashes of rows.", "Use 'prior' or 'constant'."
         )
+
+
+def refuse_categories_of_numbers(step: Any) -> None:
+    """Refuse trees that take a column of numbers for categories: other forms know those of text only."""
+    for name, values in step.categories_.items():
+        if any(not isinstance(value, str) for value in values):
+            raise refusal(
+                step,
+                f"the numbers of column {name!r} are categories.",
+                "Fit it with the column as text, or keep it with save().",
+            )

@@ -5,13 +5,16 @@ XGBoost itself draws by the position of a row on its rank, so another cut of the
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
+from scipy.special import pdtr
 
 from outgrow._optional import optional
 from outgrow.data.hashing import seeded, unit
 from outgrow.engine.collective import Communicator
+from outgrow.ml.trees.plan import Draw
 
 COPIES = 16
 """So many rows with the same features are drawn one by one; more of them are drawn in so many parts."""
@@ -30,11 +33,11 @@ class RowSample:
     ----------
     hashes : uint64 array of shape (rows,).
     copies : how many rows like each there are over all ranks, at most `COPIES`.
-    share : how many of the rows a tree sees.
+    draw : how the rows of a tree are drawn.
     """
 
-    def __init__(self, hashes: np.ndarray, copies: np.ndarray, share: float) -> None:
-        self._share = share
+    def __init__(self, hashes: np.ndarray, copies: np.ndarray, draw: Draw) -> None:
+        self._share, self._bounds = draw.share, _poisson_bounds(draw.share) if draw.replacement else None
         self._hashes = hashes
         self._several = np.flatnonzero(copies > 1)
         self._groups, places, self._group = np.unique(
@@ -43,26 +46,44 @@ class RowSample:
         self._copies = copies[self._several][places]
 
     @classmethod
-    def of(cls, comm: Communicator, hashes: np.ndarray, rows: int, share: float) -> Self:
+    def of(cls, comm: Communicator, hashes: np.ndarray, rows: int, draw: Draw) -> Self:
         """The sample of this rank's part of all `rows`."""
         bits = int(np.clip(16 * rows, LEAST_BUCKETS, MOST_BUCKETS)).bit_length() - 1
         bucket = (hashes >> np.uint64(64 - bits)).astype(np.intp)
         counts = comm.allreduce(np.bincount(bucket, minlength=1 << bits).astype(np.float64))
         load = rows / len(counts)
         copies = np.floor(counts[bucket] - load - 2 * np.sqrt(load))
-        return cls(hashes, np.clip(copies, 1, COPIES).astype(np.intp), share)
+        return cls(hashes, np.clip(copies, 1, COPIES).astype(np.intp), draw)
 
     def weights(self, tree: int) -> np.ndarray:
-        """What each row weighs for a tree: 0 or 1, or a share; float32."""
-        drawn = self._drawn(self._hashes, tree * COPIES).astype(np.float32)
+        """What each row weighs for a tree: how often it was drawn, or the mean of rows like it; float32."""
+        return self._mean(tree, lambda times: times)
+
+    def left_out(self, tree: int) -> np.ndarray:
+        """Whether a tree saw nothing of each row, or the share of rows like it that were not drawn."""
+        return self._mean(tree, lambda times: times == 0)
+
+    def _mean(self, tree: int, of: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        drawn = of(self._times(self._hashes, tree * COPIES)).astype(np.float32)
         if len(self._several):
-            draws = [self._drawn(self._groups, tree * COPIES + i) & (i < self._copies) for i in range(COPIES)]
-            drawn[self._several] = (np.sum(draws, axis=0) / self._copies)[self._group]
+            times = [
+                of(self._times(self._groups, tree * COPIES + i)) * (i < self._copies) for i in range(COPIES)
+            ]
+            drawn[self._several] = (np.sum(times, axis=0) / self._copies)[self._group]
         return drawn
 
-    def _drawn(self, hashes: np.ndarray, seed: int) -> np.ndarray:
-        drawn: np.ndarray = unit(seeded(hashes, seed)) < self._share
-        return drawn
+    def _times(self, hashes: np.ndarray, seed: int) -> np.ndarray:
+        """How often each is drawn."""
+        chance = unit(seeded(hashes, seed))
+        if self._bounds is None:
+            return (chance < self._share).astype(np.intp)
+        return np.searchsorted(self._bounds, chance, side="right")
+
+
+def _poisson_bounds(mean: float) -> np.ndarray:
+    """The shares of rows that are drawn never, at most once, at most twice, ..."""
+    bounds: np.ndarray = pdtr(np.arange(int(mean + 12 * np.sqrt(mean) + 12)), mean)
+    return bounds
 
 
 class TreesApart:
@@ -83,7 +104,9 @@ class TreesApart:
     def __call__(self, answers: np.ndarray, rows: Any) -> tuple[np.ndarray, np.ndarray]:
         """The first and second derivatives for the next tree, as if there were none before it."""
         y = rows.get_label().reshape(self._shape if len(answers) else (0, *self._shape[1:]))
-        weight = _weights(rows) if self._sample is None else _weights(rows) * self._sample.weights(self._next)
+        weight = weights_of(rows)
+        if self._sample is not None:
+            weight = weight * self._sample.weights(self._next)
         self._next += 1
         hesses = np.broadcast_to(weight if y.ndim == 1 else weight[:, None], y.shape)
         return -y * hesses, np.ascontiguousarray(hesses)
@@ -91,7 +114,7 @@ class TreesApart:
 
 def sampling(rows: Any, sample: RowSample) -> Any:
     """A callback that lets each round of boosting see its own sample of the rows."""
-    weight = _weights(rows)
+    weight = weights_of(rows)
 
     class Sampling(optional("xgboost", "trees").callback.TrainingCallback):  # type: ignore[misc]
         def before_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
@@ -105,6 +128,7 @@ def sampling(rows: Any, sample: RowSample) -> Any:
     return Sampling()
 
 
-def _weights(rows: Any) -> np.ndarray:
+def weights_of(rows: Any) -> np.ndarray:
+    """What the rows of XGBoost's matrix weigh."""
     weight: np.ndarray = rows.get_weight()
     return weight if len(weight) else np.ones(rows.num_row(), dtype=np.float32)

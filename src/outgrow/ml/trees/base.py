@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pyarrow as pa
@@ -16,15 +16,19 @@ from outgrow.data.batch import Batch, Column, Matrix, is_categorical
 from outgrow.engine.matrix import Block, MatrixView
 from outgrow.engine.shard import Shard
 from outgrow.errors import DataError, ParameterError
+from outgrow.ml import parameters as check
 from outgrow.ml.base import Classifier, Model, Regressor
-from outgrow.ml.inputs import collect, open_rows
+from outgrow.ml.inputs import Training, collect, open_rows
 from outgrow.ml.task import Task
 from outgrow.ml.trees.booster import answers, as_asked, cached_nodes, grow, leaves, restored
 from outgrow.ml.trees.checks import check_booster
+from outgrow.ml.trees.forest import trees_in
 from outgrow.ml.trees.plan import Grown, Plan
 from outgrow.ml.trees.target import Target
+from outgrow.ml.trees.tree import TreeStructure
 from outgrow.ml.weights import ClassWeight, class_factors
 from outgrow.stats.counts import ValueCounts
+from outgrow.stats.quantiles import quantiles
 
 MOST_WEIGHT = 1e6
 """The greatest mean weight that XGBoost gets: sums of float32 gains shall not overflow."""
@@ -45,21 +49,84 @@ class TreeModel(Model):
     zeros_: np.ndarray | None = None
     n_features_: int
     feature_importances_: np.ndarray
+    seed_: int
     _booster: Any
     _kinds: tuple[str, ...] | None
+    _earlier: dict[str, Any] | None = None
+    """What an earlier fit learned, to which this one adds trees."""
+    _rounds_name: ClassVar[str] = "n_estimators"
+    _carried: ClassVar[tuple[str, ...]] = (
+        *("booster_bytes_", "zeros_absent_", "n_features_", "categories_", "seed_", "classes_"),
+        *("offset_", "scale_", "train_loss_", "validation_loss_", "scores_", "out_of_bag_"),
+    )
 
     @property
     def booster_(self) -> Any:
         """The `xgboost.Booster`; its features are f0, f1, ... in the order of the columns."""
         return self._booster
 
+    def _fit_on_engine(self, data: Training) -> Self:
+        if not self._goes_on:
+            return super()._fit_on_engine(data)
+        grown, wanted = self._grown_rounds(), int(getattr(self, self._rounds_name))
+        if wanted < grown:
+            raise ParameterError(
+                f"{self._rounds_name}={wanted} must be larger than or equal to the {grown} rounds "
+                "that are there "
+                f"(n_iter_={grown}) when warm_start==True. Raise it, or fit anew with warm_start=False."
+            )
+        if wanted > grown or self._lacks_something():
+            return super()._fit_on_engine(data)
+        self._nothing_to_grow()
+        return self
+
+    def _worker(self) -> Self:
+        worker = super()._worker()
+        if self._goes_on:
+            worker._earlier = {name: getattr(self, name) for name in self._carried if hasattr(self, name)}
+        return worker
+
+    @property
+    def _goes_on(self) -> bool:
+        """Whether a fit adds trees to those that are there."""
+        return bool(getattr(self, "warm_start", False)) and hasattr(self, "booster_bytes_")
+
+    def _grown_rounds(self) -> int:
+        return int(self._booster.num_boosted_rounds())
+
+    def _lacks_something(self) -> bool:
+        """Whether there is something to learn although no tree is to grow."""
+        return False
+
+    def _nothing_to_grow(self) -> None:
+        """Called where a fit has nothing to do."""
+
+    def _known(self, name: str) -> Any:
+        """What an earlier fit, which this one goes on from, learned; or None."""
+        return None if self._earlier is None else self._earlier.get(name)
+
+    def _learn_seed(self) -> int:
+        """The seed of all random choices; of an earlier fit, where this goes on from it."""
+        known = self._known("seed_")
+        self.seed_ = check.seed(self.random_state) if known is None else int(known)
+        return self.seed_
+
     def _fit_shard(self, shard: Shard, task: Task, *, last: bool = True) -> None:
-        names = [name for name in task.features(shard.example) if _is_text(shard.example[name])]
-        self.categories_ = _learn_categories(shard, names) if names else {}
+        names = self._categorical(shard.example, task)
+        known = self._known("categories_")
+        self.categories_ = known or (_learn_categories(shard, names) if names else {})
+        self._check_categories(list(task.features(shard.example)))
         shard = shard.transformed(self._coded, encoded=True) if names else shard
         self._kinds = self._kinds_of(shard.example, task) if names else None
         self.zeros_ = _numbers_among_sparse(shard.example, task)
         super()._fit_shard(shard, task, last=last)
+
+    def _categorical(self, example: Batch, task: Task) -> list[str]:
+        """The columns that are categories."""
+        return [name for name in task.features(example) if is_text(example[name])]
+
+    def _check_categories(self, names: list[str]) -> None:
+        """Raise DataError for categories that cannot be split."""
 
     def _matrix(self, batch: Batch) -> Any:
         return super()._matrix(self._coded(batch))
@@ -80,7 +147,13 @@ class TreeModel(Model):
 
     def _grow(self, view: MatrixView, plan: Plan) -> Grown:
         """Grow trees, and keep them as what was learned."""
-        grown = grow(view, replace(plan, numbers=self.zeros_))
+        begun = self._begun(view, plan.rounds)
+        grown = grow(view, replace(plan, numbers=self.zeros_, begun=begun))
+        if begun is not None and grown.zeros_absent != self._known("zeros_absent_"):
+            raise DataError(
+                f"{type(self).__name__}(warm_start=True): the earlier trees learned from "
+                f"{'sparse' if self._known('zeros_absent_') else 'dense'} rows. Give such rows, or fit anew."
+            )
         self.booster_bytes_ = grown.content
         self.zeros_absent_ = grown.zeros_absent
         self.n_features_ = view.width
@@ -88,6 +161,16 @@ class TreeModel(Model):
         self.feature_importances_ = grown.gains / total if total > 0 else grown.gains
         self._restored()
         return grown
+
+    def _begun(self, view: MatrixView, rounds: int) -> bytes | None:
+        """The trees that are there, as the fit goes on from them; None for none."""
+        content: bytes | None = self._known("booster_bytes_")
+        if content is not None and self._known("n_features_") != view.width:
+            raise DataError(
+                f"X has {view.width} features, but {type(self).__name__}(warm_start=True) has trees on "
+                f"{self._known('n_features_')}. Give the same features, or fit anew with warm_start=False."
+            )
+        return content
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy needs: XGBoost's object is made anew, by one thread, so a forked process may do it."""
@@ -110,37 +193,76 @@ class TreeModel(Model):
     def _asked(self, X: Any) -> Any:
         return as_asked(X, self.zeros_absent_, self.zeros_)
 
-    def apply(self, X: Any) -> np.ndarray:
-        """The leaf of each tree in which each row of an array or a table ends, of shape (rows, trees)."""
+    def _leaves(self, X: Any) -> np.ndarray:
+        """The leaf of each tree in which each row ends, of shape (rows, rounds, outputs)."""
         check_is_fitted(self)
         found: np.ndarray = collect(
             open_rows(self, X), lambda batch: leaves(self._booster, self._asked(self._matrix(batch)))
         )
         return found
 
-    def _staged(self, X: Any, rounds: int) -> Iterator[np.ndarray]:
+    def apply(self, X: Any) -> np.ndarray:
+        """The leaf of each tree in which each row of an array or a table ends, of shape (rows, trees)."""
+        found = self._leaves(X)
+        return found.reshape(len(found), -1)
+
+    def _structures(self, learning_rate: float) -> list[list[TreeStructure]]:
+        """The trees of each round, one for each output."""
+        check_is_fitted(self)
+        forest = trees_in(self.booster_bytes_, self.n_features_)
+        made = [TreeStructure(tree, tree.values(learning_rate)) for tree in forest.trees]
+        return [made[start : start + forest.outputs] for start in range(0, len(made), forest.outputs)]
+
+    @property
+    def _absent(self) -> Any:
+        """Of which features a zero counts as missing."""
+        return self.zeros_absent_ if self.zeros_ is None else ~self.zeros_ & self.zeros_absent_
+
+    def _staged(self, X: Any, rounds: int, *, sums: bool = False) -> Iterator[np.ndarray]:
         """What the trees of the first round, of the first two, ... say of the rows of an array or a table."""
         check_is_fitted(self)
         rows = self._asked(collect(open_rows(self, X), self._matrix))
-        return (answers(self._booster, rows, end) for end in range(1, rounds + 1))
+        return (answers(self._booster, rows, end, sums=sums) for end in range(1, rounds + 1))
 
-    def _shape(self, width: int, max_depth: int | None, max_bins: int) -> dict[str, Any]:
-        """The parameters of XGBoost for depth and bins."""
+    def _shape(
+        self, width: int, max_depth: int | None, max_bins: int, max_leaf_nodes: int | None = None
+    ) -> dict[str, Any]:
+        """The parameters of XGBoost for depth, leaves and bins."""
+        best_first = (
+            {} if max_leaf_nodes is None else {"grow_policy": "lossguide", "max_leaves": max_leaf_nodes}
+        )
         return {
             "max_depth": int(max_depth or 0),
             "max_bin": int(max_bins),
             "max_cached_hist_node": cached_nodes(width, int(max_bins)),
+            **best_first,
         }
+
+    def _tried_features(self, width: int) -> int:
+        """`max_features` as a number of features."""
+        wish = self.max_features
+        if wish is None:
+            return width
+        if isinstance(wish, str):
+            wish = int(np.sqrt(width) if wish == "sqrt" else np.log2(width))
+        return min(width, max(1, wish if isinstance(wish, Integral) else int(wish * width)))
 
     def _share_of_features(self, width: int) -> float:
         """`max_features` as a share of the width, and half a feature more, which float32 cannot lose."""
-        wish = self.max_features
-        if wish is None:
-            return 1.0
-        if isinstance(wish, str):
-            wish = int(np.sqrt(width) if wish == "sqrt" else np.log2(width))
-        count = wish if isinstance(wish, Integral) else int(wish * width)
-        return min(1.0, (max(1, count) + 0.5) / width)
+        count = self._tried_features(width)
+        return 1.0 if count == width else (count + 0.5) / width
+
+    @property
+    def max_features_(self) -> int:
+        """How many features are tried at each split."""
+        check_is_fitted(self)
+        return self._tried_features(self.n_features_)
+
+    @property
+    def n_outputs_(self) -> int:
+        """How many targets there are."""
+        check_is_fitted(self)
+        return 1
 
     def _check_max_features(self) -> None:
         wish = self.max_features
@@ -160,16 +282,30 @@ class TreeClassifier(TreeModel, Classifier):
 
     class_weight: ClassWeight
 
+    @property
+    def n_classes_(self) -> int:
+        """How many classes there are."""
+        check_is_fitted(self)
+        return len(self.classes_)
+
     def _weigh_classes(self, view: MatrixView) -> tuple[dict[str, Any], np.ndarray]:
         """What a plan says of weights, and the weight that each class then has."""
         self._learn_classes(view)
+        known = self._known("classes_")
+        if known is not None and not np.array_equal(known, self.classes_):
+            raise DataError(
+                f"{type(self).__name__}(warm_start=True): y has the classes "
+                f"{self.classes_.tolist()[:20]}, but the "
+                f"earlier trees know {known.tolist()[:20]}. Give rows of the same classes, or fit anew."
+            )
         factors = class_factors(self.class_weight, self.classes_, view.class_weights)
         totals = view.class_weights * (1.0 if factors is None else factors)
         if (totals > 0).sum() < 2:
             raise DataError(
-                f"{type(self).__name__} needs at least 2 classes that weigh more than 0, but there is only "
-                f"one class or none: {self.classes_.tolist()} weigh {totals.tolist()}. "
-                "Check sample_weight and class_weight."
+                f"y contains {(totals > 0).sum()} class after sample_weight trimmed classes with zero "
+                "weights, "
+                "while a minimum of 2 classes are required; there is only one class or none: "
+                f"{self.classes_.tolist()} weigh {totals.tolist()}. Check sample_weight and class_weight."
             )
         rows = weighing_rows(view)
         if factors is not None and not view.labels.weighted:
@@ -188,16 +324,52 @@ class TreeRegressor(TreeModel, Regressor):
     offset_: float
     scale_: float = 1.0
 
-    def _learn_target(self, view: MatrixView) -> tuple[Callable[[Block], np.ndarray], dict[str, Any]]:
-        """Note the mean of y and its unit; what to predict is the rest. And what a plan says of weights."""
+    def _learn_target(
+        self, view: MatrixView, start: float | None = None, *, zero: bool = False
+    ) -> tuple[Callable[[Block], np.ndarray], dict[str, Any], Target]:
+        """Note where y lies and its unit; what to predict is the rest. And what a plan says of weights.
+
+        It lies at its mean, at its `start`-quantile if one is given, or at 0.
+        """
         target = view.reduce(Target.of)
         self.offset_, self.scale_ = target.mean, target.scale()
-        return partial(_rest, self.offset_, self.scale_), {
-            "weight_factor": weight_factor(target.weight, weighing_rows(view))
-        }
+        if start is not None:
+            self.offset_ = _quantile(view, start)
+        if zero:
+            self.offset_ = 0.0
+        if self._earlier is not None:
+            self.offset_, self.scale_ = self._known("offset_"), self._known("scale_")
+        return self._rest_of_target(view, target)
+
+    def _learn_mean(self, view: MatrixView) -> tuple[Callable[[Block], np.ndarray], dict[str, Any], Target]:
+        """Leave y as it is, for what learns the logarithm of its mean."""
+        self.offset_, self.scale_ = 0.0, 1.0
+        return self._rest_of_target(view, view.reduce(Target.of))
+
+    def _rest_of_target(
+        self, view: MatrixView, target: Target
+    ) -> tuple[Callable[[Block], np.ndarray], dict[str, Any], Target]:
+        return (
+            partial(_rest, self.offset_, self.scale_),
+            {"weight_factor": weight_factor(target.weight, weighing_rows(view))},
+            target,
+        )
 
     def _answer_predict(self, X: Any) -> np.ndarray:
         return self._ask(X) * self.scale_ + self.offset_
+
+
+def _quantile(view: MatrixView, share: float) -> float:
+    """The quantile of the y of rows that weigh something."""
+
+    def column(block: Block) -> np.ndarray:
+        assert block.y is not None
+        return (block.y if block.weight is None else block.y[block.weight > 0])[:, None]
+
+    def reduce(fold: Callable[[np.ndarray], Any]) -> Any:
+        return view.reduce(lambda block: fold(column(block)))
+
+    return float(quantiles(reduce, 1, [share])[0][0, 0])
 
 
 def _rest(offset: float, scale: float, block: Block) -> np.ndarray:
@@ -249,7 +421,8 @@ def _numbers_among_sparse(example: Batch, task: Task) -> np.ndarray | None:
     return np.repeat(~np.array(sparse), widths)
 
 
-def _is_text(column: Column) -> bool:
+def is_text(column: Column) -> bool:
+    """Whether a column's values are words, or missing throughout."""
     return not isinstance(column, Matrix) and (is_categorical(column.type) or pa.types.is_null(column.type))
 
 

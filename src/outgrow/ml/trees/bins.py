@@ -17,6 +17,8 @@ import scipy.sparse as sp
 from outgrow.data.batch import is_sparse
 from outgrow.data.hashing import unit
 from outgrow.engine.matrix import Block, MatrixView
+from outgrow.errors import DataError
+from outgrow.ml.trees.plan import TOO_SMALL
 from outgrow.stats.state import State
 
 SAMPLE_ROWS = 200_000
@@ -33,6 +35,7 @@ class SampledRows(State):
     values : of shape (rows, width) if dense; the stored values if sparse.
     columns, lengths : of sparse rows, the column of each value and the number of values of each row.
     highest : the greatest value of each column over all rows, sampled or not.
+    vanishing : what `vanishing` says of them.
     """
 
     key: np.ndarray
@@ -41,11 +44,13 @@ class SampledRows(State):
     columns: np.ndarray
     lengths: np.ndarray
     highest: np.ndarray
+    vanishing: np.ndarray
 
     def merge(self, other: SampledRows) -> SampledRows:
         fields = ("key", "weight", "values", "columns", "lengths")
         joined = {name: np.concatenate([getattr(self, name), getattr(other, name)]) for name in fields}
-        return SampledRows(**joined, highest=np.fmax(self.highest, other.highest))
+        highest = np.fmax(self.highest, other.highest)
+        return SampledRows(**joined, highest=highest, vanishing=self.vanishing + other.vanishing)
 
     @property
     def order(self) -> np.ndarray:
@@ -82,13 +87,37 @@ def sampled_rows(view: MatrixView, seed: int, change: Callable[[Block], Block]) 
         weight = np.ones(len(block)) if block.weight is None else block.weight
         X, none = block.X, np.zeros(0, dtype=np.int32)
         if not is_sparse(X):
-            return SampledRows(key, weight, X.astype(np.float32), none, none, highest)
+            return SampledRows(key, weight, X.astype(np.float32), none, none, highest, vanishing(X))
         lengths = np.diff(X.indptr).astype(np.int32)
         return SampledRows(
-            key, weight, X.data.astype(np.float32), X.indices.astype(np.int32), lengths, highest
+            key, weight, X.data.astype(np.float32), X.indices.astype(np.int32), lengths, highest, vanishing(X)
         )
 
-    return view.reduce(fold)
+    found = view.reduce(fold)
+    refuse_vanishing(found.vanishing)
+    return found
+
+
+def vanishing(X: Any) -> np.ndarray:
+    """Of each column, how many numbers are not 0, and how many of those are not 0 as float32."""
+    if is_sparse(X):
+        kept = (X.data != 0, X.data.astype(np.float32) != 0)
+        return np.array(
+            [np.bincount(X.indices[rows], minlength=X.shape[1]) for rows in kept], dtype=np.float64
+        )
+    return np.array([np.count_nonzero(part, axis=0) for part in (X, X.astype(np.float32))], dtype=np.float64)
+
+
+def refuse_vanishing(counts: np.ndarray) -> None:
+    """Refuse columns that would be 0 throughout as float32, though they are not.
+
+    Raises
+    ------
+    DataError
+        When there is one.
+    """
+    if ((counts[0] > 0) & (counts[1] == 0)).any():
+        raise DataError(TOO_SMALL)
 
 
 def with_all_categories(X: Any, kinds: Sequence[str], highest: np.ndarray) -> Any:

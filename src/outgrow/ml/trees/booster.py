@@ -12,15 +12,13 @@ came to stand beside sparse ones keep their zeros: those are stored, and no miss
 from __future__ import annotations
 
 import json
-import math
 import os
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, redirect_stdout
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -32,23 +30,20 @@ from outgrow.data.hashing import unit
 from outgrow.engine.events import heard
 from outgrow.engine.matrix import Block, MatrixView
 from outgrow.engine.run import Run
-from outgrow.engine.watch import MOMENTS
-from outgrow.errors import DataError, EngineError
+from outgrow.errors import ArtifactError, DataError, EngineError
 from outgrow.ml.trees import few_rows
-from outgrow.ml.trees.bagging import RowSample, TreesApart, sampling
+from outgrow.ml.trees.bagging import RowSample, TreesApart
 from outgrow.ml.trees.bins import SampledRows, sampled_rows, sampled_share, with_all_categories
+from outgrow.ml.trees.callbacks import Callbacks, losses_of, recalled
 from outgrow.ml.trees.plan import TOO_LARGE, Grown, Plan, weighted
 from outgrow.ml.trees.threads import openmp_threads, without_lost_threads
+from outgrow.stats.quantiles import Gathered
 
 PREDICT_ROWS = 8192
 """Rows that one thread answers at a time; a smaller batch is not worth a second thread."""
 
-_HELD_OUT, _TREES_APART = 101, 211
+_HELD_OUT, _TREES_APART, _STRIDE = 101, 211, 7919
 """What is added to the seed for each choice of rows, so that none depends on another."""
-_TREES = "trees"
-SNAPSHOT_SECONDS = 5.0
-"""How much boosting a fit may lose: after so long the trees so far go into the journal."""
-
 HISTOGRAM_BYTES = 1 << 30
 """Most memory for the histograms of nodes still to be split; XGBoost's own limit counts nodes, not bytes."""
 
@@ -139,13 +134,11 @@ def _grow(view: MatrixView, plan: Plan, sample: SampledRows | None) -> Grown:
     first = next(iter(view.tiles), None)
     sparse = np.array([float(first is not None and is_sparse(first.X))])
     zeros_absent = bool(comm.allreduce(sparse)[0])
-    try:
+    with explained():
         make = _already_made if sample is None else _in_bins(view, plan, sample, zeros_absent)
         if comm.size == 1:
             return _train(view, plan, make, zeros_absent, losses=heard())
         return _train_together(view, plan, make, zeros_absent)
-    except optional("xgboost", "trees").core.XGBoostError as error:
-        raise _explained(error) from error
 
 
 def _split(view: MatrixView, plan: Plan, zeros_absent: bool) -> list[Part]:
@@ -203,25 +196,27 @@ def _train(
     run = view.run
     threads = openmp_threads(run.threads)
     parameters = {"verbosity": 0, "tree_method": "hist", "nthread": threads, **plan.parameters}
-    before = _recalled(run)
+    before = recalled(run, plan.begun)
+    if before.rounds:  # the trees that are there know where they began
+        parameters.pop("base_score", None)
+    if plan.begun is not None:  # other features shall be drawn than for the first trees
+        parameters["seed"] = (plan.seed + _STRIDE * before.rounds) % (1 << 31)
     with xgb.config_context(verbosity=0):
         made = view.made(plan.key, make)
         rows = made.parts
-        sample = None if made.hashes is None else RowSample.of(run.comm, made.hashes, view.rows, plan.sample)
-        watched = [(rows[0], "train")] if (losses and not plan.apart) or len(rows) > 1 else []
+        sample = None
+        if made.hashes is not None and plan.sample is not None:
+            sample = RowSample.of(run.comm, made.hashes, view.rows, plan.sample)
+        wanted = (losses or plan.follow or plan.stop is not None) and not plan.apart
+        watched = [(rows[0], "train")] if wanted or len(rows) > 1 else []
         watched += [(part, "validation") for part in rows[1:]]
-        callbacks = [_classes().rounds(run, plan.rounds, before, resumable=not plan.patience)]
-        apart = TreesApart(sample, plan.rounds, before.rounds, plan.targets) if plan.apart else None
-        if sample is not None and apart is None:
-            callbacks.append(sampling(rows[0], sample))
+        told = Callbacks.of(run, plan, before, rows, sample)
         if plan.told is not None:
-            shown = _watched(view, plan, zeros_absent)
-            callbacks.append(_classes().watched(plan.told, plan.rounds, shown))
-        if plan.patience and len(rows) > 1:
-            stop = xgb.callback.EarlyStopping(
-                rounds=plan.patience, data_name="validation", save_best=True, maximize=False
-            )
-            callbacks.append(stop)
+            told.watch(plan.told, _watched(view, plan, zeros_absent))
+        stopping = None if plan.stop is None else told.stop(plan.stop, _judge(view, plan, zeros_absent))
+        objective: Any = told.gradients
+        if plan.apart:
+            objective = TreesApart(sample, plan.rounds, before.rounds, plan.targets)
         history: dict[str, dict[str, list[float]]] = {}
         booster = xgb.train(
             parameters,
@@ -229,11 +224,14 @@ def _train(
             plan.rounds - before.rounds,
             evals=watched,
             evals_result=history,
-            callbacks=callbacks,
+            callbacks=told.all,
+            custom_metric=told.metric,
             verbose_eval=False,
             xgb_model=before.booster(),
-            obj=apart,
+            obj=objective,
         )
+    if stopping is not None:
+        booster = booster[: stopping.kept(booster.num_boosted_rounds())]
     # a rank without rows has learned no names, and all ranks shall hold the same
     booster.feature_names = [f"f{j}" for j in range(view.width)]
     booster.feature_types = None if plan.kinds is None else list(plan.kinds)
@@ -241,35 +239,31 @@ def _train(
         bytes(booster.save_raw(raw_format="ubj")),
         int(booster.num_boosted_rounds()),
         _total_gains(booster, view.width),
-        np.concatenate([before.losses, _losses(history, "train")]),
-        _losses(history, "validation"),
+        np.concatenate([before.losses, losses_of(history, "train")]),
+        losses_of(history, "validation"),
         zeros_absent,
+        np.zeros(0) if stopping is None else stopping.scores,
+        told.out_of_bag,
     )
 
 
-@dataclass(frozen=True)
-class _Snapshot:
-    """The trees of the first rounds, which an earlier run of the same fit grew, and the losses after each."""
+def _judge(view: MatrixView, plan: Plan, zeros_absent: bool) -> Callable[[np.ndarray], float] | None:
+    """What scores the answers for the watched rows of all ranks; None where the loss decides."""
+    if plan.stop is None or plan.stop.score is None:
+        return None
+    comm, score = view.run.comm, plan.stop.score
+    blocks = list(_split(view, plan, zeros_absent)[-1].blocks())
+    own = Block.joined(blocks)
+    X = own.X.toarray() if is_sparse(own.X) else own.X
+    assert own.y is not None
+    weight = np.zeros(0) if own.weight is None else own.weight
+    features, y, weights = comm.allreduce(Gathered((X, own.y, weight))).values
 
-    rounds: int
-    content: bytes
-    losses: np.ndarray
+    def judge(answered: np.ndarray) -> float:
+        (every,) = comm.allreduce(Gathered((answered,))).values
+        return score(features, y, weights if len(weights) == len(y) else None, every)
 
-    def booster(self) -> Any:
-        """What XGBoost goes on from; None for nothing."""
-        if not self.rounds:
-            return None
-        return optional("xgboost", "trees").Booster(model_file=bytearray(self.content))
-
-
-def _recalled(run: Run) -> _Snapshot:
-    """The last snapshot in the journal."""
-    found = _Snapshot(0, b"", np.zeros(0))
-    while run.journal.knows(_TREES):
-        rounds, content, losses = run.journal.recall()
-        found = _Snapshot(int(rounds[0]), content.tobytes(), losses)
-    run.resume()  # passes after the trees were made on trees that are not all in the last snapshot
-    return found
+    return judge
 
 
 def _train_together(view: MatrixView, plan: Plan, make: Callable[[], _InBins], zeros_absent: bool) -> Grown:
@@ -299,7 +293,7 @@ def _train_together(view: MatrixView, plan: Plan, make: Callable[[], _InBins], z
 def _in_bins(view: MatrixView, plan: Plan, sample: SampledRows, zeros_absent: bool) -> Callable[[], _InBins]:
     """What puts the rows into bins, once the ranks have joined; the bins are made before."""
     parts = _split(view, plan, zeros_absent)
-    hashes = parts[0].hashes() if plan.sample < 1 else None
+    hashes = None if plan.sample is None else parts[0].hashes()
     bins, threads = _bins(view.run, plan, sample, zeros_absent), openmp_threads(view.run.threads)
     if view.run.comm.size == len(parts) == 1 and plan.kinds is None and sampled_share(view) >= 1:
         bins.set_label(_labels(view, plan)[sample.order])  # the sample is all there is to learn from
@@ -347,7 +341,7 @@ def _watched(view: MatrixView, plan: Plan, zeros_absent: bool) -> Any:
 
 def _quantised(fields: Iterable[dict[str, Any]], plan: Plan, threads: int, like: Any) -> Any:
     return optional("xgboost", "trees").QuantileDMatrix(
-        _classes().blocks(fields),
+        _blocks()(fields),
         ref=like,
         nthread=threads,
         max_bin=plan.parameters["max_bin"],
@@ -355,20 +349,12 @@ def _quantised(fields: Iterable[dict[str, Any]], plan: Plan, threads: int, like:
     )
 
 
-class _Classes(NamedTuple):
-    """Made when they are first needed: they derive from XGBoost's."""
-
-    blocks: type
-    rounds: type
-    watched: type
-
-
 @lru_cache(1)
-def _classes() -> _Classes:
-    """How XGBoost reads rows, and whom it tells of each round."""
-    xgb: Any = optional("xgboost", "trees")
+def _blocks() -> type:
+    """How XGBoost reads rows; made when it is first needed, as it derives from XGBoost's."""
+    base: Any = optional("xgboost", "trees").DataIter
 
-    class Blocks(xgb.DataIter):
+    class Blocks(base):
         def __init__(self, part: Iterable[dict[str, Any]]) -> None:
             super().__init__()
             self._part = part
@@ -383,61 +369,44 @@ def _classes() -> _Classes:
                 input_data(**fields)
             return fields is not None
 
-    class Rounds(xgb.callback.TrainingCallback):
-        def __init__(self, run: Run, total: int, before: _Snapshot, *, resumable: bool) -> None:
-            super().__init__()
-            self._run, self._total, self._before = run, total, before
-            self._resumable = resumable
-            self._kept = time.monotonic()
-
-        def after_iteration(
-            self, model: Any, epoch: int, evals_log: dict[str, dict[str, list[float]]]
-        ) -> bool:
-            losses, done = _losses(evals_log, "train"), model.num_boosted_rounds()
-            self._run.tell("round", done, self._total, loss=float(losses[-1]) if len(losses) else None)
-            if self._resumable and time.monotonic() - self._kept > SNAPSHOT_SECONDS:
-                self._keep(model, done, np.concatenate([self._before.losses, losses]))
-            return False
-
-        def _keep(self, model: Any, done: int, losses: np.ndarray) -> None:
-            content = np.frombuffer(model.save_raw("ubj"), dtype=np.uint8)
-            self._run.journal.note((np.array([float(done)]), content, losses), _TREES)
-            self._kept = time.monotonic()
-
-    class Watched(xgb.callback.TrainingCallback):
-        """Shows on the way what the trees so far answer; XGBoost computes only what the new ones add."""
-
-        def __init__(self, told: Callable[[float, np.ndarray], None], total: int, rows: Any) -> None:
-            super().__init__()
-            self._told, self._total, self._rows = told, total, rows
-            self._moments = {math.ceil(total * share) for share in MOMENTS} - {total}
-
-        def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
-            done = model.num_boosted_rounds()
-            if done in self._moments:
-                self._told(done / self._total, model.predict(self._rows).astype(np.float64))
-            return False
-
-    return _Classes(Blocks, Rounds, Watched)
+    return Blocks
 
 
-def _losses(history: Mapping[str, Mapping[str, list[float]]], name: str) -> np.ndarray:
-    return np.array([loss for losses in history.get(name, {}).values() for loss in losses])
+@contextmanager
+def explained() -> Iterator[None]:
+    """What XGBoost raises inside is told in our words."""
+    try:
+        yield
+    except optional("xgboost", "trees").core.XGBoostError as error:
+        raise _explained(error) from error
 
 
 def _explained(error: Exception) -> DataError | EngineError:
     text = str(error)
     if "Input data contains `inf`" in text:
         return DataError(TOO_LARGE)
-    said = next((line.strip() for line in text.splitlines() if "Check failed" in line), text.strip()[:300])
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    said = next((line for line in lines if "Check failed" in line), lines[0] if lines else "no reason given")
     return EngineError(f"XGBoost failed: {said}")
 
 
 def restored(content: bytes) -> Any:
-    """The booster that was stored; one thread a call, as calls from many threads are safe and cost less."""
-    booster = optional("xgboost", "trees").Booster
-    with without_lost_threads():
-        return booster({"nthread": 1, "verbosity": 0}, model_file=bytearray(content))
+    """The booster that was stored; one thread a call, as calls from many threads are safe and cost less.
+
+    Raises
+    ------
+    ArtifactError
+        When XGBoost cannot read it.
+    """
+    xgb = optional("xgboost", "trees")
+    try:
+        with without_lost_threads():
+            return xgb.Booster({"nthread": 1, "verbosity": 0}, model_file=bytearray(content))
+    except xgb.core.XGBoostError as error:
+        said = str(error).splitlines()[0][:200]
+        raise ArtifactError(
+            f"The trees of the model are damaged: XGBoost cannot read them ({said}). Restore it from a copy."
+        ) from error
 
 
 def as_asked(X: Any, zeros_absent: bool, numbers: np.ndarray | None) -> Any:
@@ -447,15 +416,22 @@ def as_asked(X: Any, zeros_absent: bool, numbers: np.ndarray | None) -> Any:
     return Matrix(X, ()).values.toarray() if is_sparse(X) else X
 
 
-def answers(booster: Any, rows: Any, rounds: int = 0) -> np.ndarray:
-    """What the trees of the first rounds (0: of all) say of each row: float64, (rows,) or (rows, outputs).
+def answers(booster: Any, rows: Any, rounds: int = 0, *, first: int = 0, sums: bool = False) -> np.ndarray:
+    """What the trees from round `first` to `rounds` (0: the last) say of each row, as float64.
 
-    Large batches are answered on all threads, small ones on that of the caller.
+    It is of shape (rows,) or (rows, outputs).
+
+    Large batches are answered on all threads, small ones on that of the caller. With `sums` the answers are
+    what the trees add up to, before the link of the loss.
     """
+    kind = "margin" if sums else "value"
 
     def answer(start: int) -> np.ndarray:
         part = rows[start : start + PREDICT_ROWS]
-        return booster.inplace_predict(part, iteration_range=(0, rounds), validate_features=False)
+        with explained():
+            return booster.inplace_predict(
+                part, iteration_range=(first, rounds), predict_type=kind, validate_features=False
+            )
 
     starts = range(0, max(1, rows.shape[0]), PREDICT_ROWS)
     threads = min(len(starts), int(os.environ.get("OUTGROW_THREADS", 0)) or len(os.sched_getaffinity(0)))
@@ -466,10 +442,13 @@ def answers(booster: Any, rows: Any, rounds: int = 0) -> np.ndarray:
 
 
 def leaves(booster: Any, rows: Any) -> np.ndarray:
-    """The leaf of each tree in which each row ends, of shape (rows, trees)."""
-    matrix = optional("xgboost", "trees").DMatrix(rows, nthread=1)
-    found: np.ndarray = booster.predict(matrix, pred_leaf=True, strict_shape=True, validate_features=False)
-    return found.reshape(len(found), -1).astype(np.int32)
+    """The leaf of each tree in which each row ends, of shape (rows, rounds, outputs)."""
+    with explained():
+        matrix = optional("xgboost", "trees").DMatrix(rows, nthread=1)
+        found: np.ndarray = booster.predict(
+            matrix, pred_leaf=True, strict_shape=True, validate_features=False
+        )
+    return found.reshape(*found.shape[:3]).astype(np.int32)
 
 
 def _total_gains(booster: Any, width: int) -> np.ndarray:

@@ -15,7 +15,10 @@ import numpy as np
 from outgrow.errors import ArtifactError
 from outgrow.ml.trees.document import decoded
 
-_OBJECTIVES = ("binary:logistic", "multi:softprob", "reg:squarederror")
+_OBJECTIVES = (
+    *("binary:logistic", "multi:softprob", "reg:squarederror", "reg:absoluteerror", "reg:quantileerror"),
+    *("count:poisson", "reg:gamma"),
+)
 _OF_NODES = (
     "base_weights",
     "default_left",

@@ -10,31 +10,70 @@ import numpy as np
 
 from outgrow.errors import ParameterError
 
+NO_ORDER_OF_CLASSES = (
+    "monotonic constraints are not supported for multiclass classification: monotonic_cst says how "
+    "the chance "
+    "of the second of two classes may go, and there are {} classes. Leave it out."
+)
 
-def monotone(constraints: Any, features: Sequence[str], width: int) -> dict[str, Any]:
-    """XGBoost's parameter for `monotonic_cst`.
+
+def monotone(constraints: Any, features: Sequence[str], width: int, owner: str) -> dict[str, Any]:
+    """XGBoost's parameter for the `monotonic_cst` of a class called `owner`.
 
     Raises
     ------
     ParameterError
         When they are not one of -1, 0 and 1 for each feature.
     """
-    if constraints is None:
-        return {}
-    if isinstance(constraints, Mapping):
-        unknown = [name for name in constraints if name not in features]
-        if unknown or len(features) != width:
-            raise ParameterError(
-                f"monotonic_cst names {unknown or list(constraints)}; it names columns of single numbers "
-                f"among {list(features)[:20]}. Or give one of -1, 0 and 1 for each of the {width} features."
-            )
-        constraints = [constraints.get(name, 0) for name in features]
-    signs = np.asarray(constraints)
-    if signs.shape != (width,) or not np.isin(signs, (-1, 0, 1)).all():
-        raise ParameterError(
-            f"monotonic_cst={constraints!r}: it is one of -1, 0 and 1 for each of the {width} features."
-        )
+    signs = directions(constraints, features, width, owner)
     return {"monotone_constraints": f"({','.join(str(int(sign)) for sign in signs)})"} if signs.any() else {}
+
+
+def directions(constraints: Any, features: Sequence[str], width: int, owner: str) -> np.ndarray:
+    """-1, 0 or 1 for each feature."""
+    if constraints is None:
+        return np.zeros(width)
+    if isinstance(constraints, Mapping):
+        constraints = _by_name(constraints, features, width, owner)
+    signs = np.asarray(constraints)
+    if signs.shape != (width,):
+        raise ParameterError(
+            f"monotonic_cst has shape {signs.shape} but the input data X has {width} features: it is "
+            "one of -1, "
+            "0 and 1 for each."
+        )
+    if not np.isin(signs, (-1, 0, 1)).all():
+        raise ParameterError(
+            f"monotonic_cst must be an array-like of -1, 0 or 1. Observed values: "
+            f"{np.unique(signs).tolist()}."
+        )
+    return signs
+
+
+def _by_name(constraints: Mapping[Any, Any], features: Sequence[str], width: int, owner: str) -> list[Any]:
+    unknown = sorted(str(name) for name in constraints if name not in features)
+    if unknown and not any(name in features for name in constraints):
+        raise ParameterError(
+            f"{owner} was not fitted on data with feature names. Pass monotonic_cst as an integer "
+            "array instead. "
+            f"It names {unknown[:5]}; the columns are {list(features)[:20]}."
+        )
+    if unknown:
+        shown = [*unknown[:5], "..."] if len(unknown) > 5 else unknown
+        raise ParameterError(
+            f"monotonic_cst contains {len(unknown)} unexpected feature names: {shown}. "
+            f"The columns are {list(features)[:20]}."
+        )
+    if len(features) != width:
+        raise ParameterError(
+            f"monotonic_cst names columns, but there are vectors among {list(features)[:20]}. Give "
+            "one of -1, 0 "
+            f"and 1 for each of the {width} features."
+        )
+    for name, sign in constraints.items():
+        if not (isinstance(sign, int | float | np.number) and sign in (-1, 0, 1)):
+            raise ParameterError(f"monotonic_cst[{name!r}] must be either -1, 0 or 1. Got {sign!r}.")
+    return [constraints.get(name, 0) for name in features]
 
 
 def interactions(constraints: Any, width: int) -> dict[str, Any]:
@@ -45,8 +84,14 @@ def interactions(constraints: Any, width: int) -> dict[str, Any]:
     ParameterError
         When they are not groups of numbers of features.
     """
+    groups = interaction_groups(constraints, width)
+    return {} if groups is None else {"interaction_constraints": str([sorted(group) for group in groups])}
+
+
+def interaction_groups(constraints: Any, width: int) -> list[set[int]] | None:
+    """The groups of features that may follow one another in a tree; those in none make one more."""
     if constraints is None:
-        return {}
+        return None
     if isinstance(constraints, str):
         if constraints not in ("pairwise", "no_interactions"):
             raise ParameterError(
@@ -55,13 +100,19 @@ def interactions(constraints: Any, width: int) -> dict[str, Any]:
         size = 2 if constraints == "pairwise" else 1
         constraints = list(combinations(range(width), min(size, width)))
     try:
-        groups = [sorted({int(feature) for feature in group}) for group in constraints]
-    except (TypeError, ValueError) as error:
+        groups = [set(group) for group in constraints]
+    except TypeError as error:
         raise ParameterError(
-            f"interaction_cst={constraints!r}: it is a sequence of groups of numbers of features."
+            "Interaction constraints must be a sequence of tuples or lists (or sets) of numbers of features, "
+            f"got: interaction_cst={constraints!r}."
         ) from error
     named = {feature for group in groups for feature in group}
-    if not named <= set(range(width)):
-        raise ParameterError(f"interaction_cst={constraints!r}: features are numbered from 0 to {width - 1}.")
-    rest = [feature for feature in range(width) if feature not in named]
-    return {"interaction_constraints": str([*groups, *([rest] if rest else [])])}
+    whole = all(isinstance(feature, int | np.integer) for feature in named)
+    if not whole or not named <= set(range(width)):
+        raise ParameterError(
+            f"Interaction constraints must consist of integer indices in [0, n_features - 1] = [0, "
+            f"{width - 1}], "
+            f"specifying the position of features, got: interaction_cst={constraints!r}."
+        )
+    rest = set(range(width)) - named
+    return [{int(feature) for feature in group} for group in groups] + ([rest] if rest else [])

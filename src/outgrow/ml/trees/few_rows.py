@@ -11,6 +11,7 @@ from outgrow.data.batch import is_sparse
 from outgrow.engine.events import heard
 from outgrow.engine.matrix import Block, MatrixView
 from outgrow.errors import DataError
+from outgrow.ml.trees.bins import refuse_vanishing, vanishing
 from outgrow.ml.trees.document import writer
 from outgrow.ml.trees.plan import TOO_LARGE, Grown, Plan, weighted
 
@@ -20,6 +21,7 @@ _KNOWN = {
     *("learning_rate", "seed", "seed_per_iteration", "max_depth", "max_bin", "max_cached_hist_node"),
     *("colsample_bynode", "objective", "base_score", "num_class"),
 }
+_OBJECTIVES = ("reg:squarederror", "binary:logistic", "multi:softprob")
 ROWS_A_BIN = 8
 """XGBoost's summary of a feature keeps each of so many rows a bin; of more, its bins are not these."""
 MOST_NODES = 1 << 22
@@ -36,12 +38,16 @@ def suits(view: MatrixView, plan: Plan) -> bool:
         and run.comm.size == 1
         and importlib.util.find_spec("numba") is not None
         and set(parameters) <= _KNOWN
-        and min(parameters["colsample_bynode"], plan.sample) >= 1
+        and parameters["colsample_bynode"] >= 1
+        and plan.sample is None
+        and plan.gradients is None
+        and parameters["objective"] in _OBJECTIVES
+        and not (plan.outputs > 1 and "base_score" in parameters)
         and not plan.apart
         and parameters["max_bin"] < 1 << 16
         and view.rows <= ROWS_A_BIN * parameters["max_bin"]
         and plan.rounds * plan.outputs * _most_nodes(view.rows, plan) <= MOST_NODES
-        and not (plan.kinds or plan.told or plan.held_out or heard())
+        and not (plan.kinds or plan.told or plan.stop or plan.begun or heard())
         and not any(is_sparse(block.X) for block in view.tiles)
     )
 
@@ -91,6 +97,7 @@ def _features(block: Block) -> np.ndarray:
         X = np.ascontiguousarray(block.X.T, dtype=np.float32)
     if np.isinf(X).any():
         raise DataError(TOO_LARGE)
+    refuse_vanishing(vanishing(block.X))
     return X
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,8 @@ class Tree:
     value : float32, of a leaf what it adds, of a node the threshold below which rows go left.
     default_left : whether rows without a value go left.
     sets : of nodes that split on categories, those that go right.
+    weight : what each node would add, not yet multiplied by the learning rate; of leaves it is.
+    cover : the second derivatives of the loss summed over the rows of each node.
     """
 
     output: int
@@ -34,6 +37,12 @@ class Tree:
     value: np.ndarray
     default_left: np.ndarray
     sets: Mapping[int, list[float]]
+    weight: np.ndarray
+    cover: np.ndarray
+
+    def values(self, learning_rate: float) -> np.ndarray:
+        """What each node would answer by itself: as if the learning rate were 1."""
+        return np.where(self.left < 0, self.value / np.float32(learning_rate), self.weight)
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +70,23 @@ def forest_of(booster: Any, width: int) -> Forest:
     return Forest(trees, _base(document, width))
 
 
+@lru_cache(4)
+def trees_in(content: bytes, width: int) -> Forest:
+    """The trees of a stored booster; the last few are kept, as users walk through one model."""
+    return forest_of(restored(content), width)
+
+
+def rescaled(content: bytes, factor: float) -> bytes:
+    """A stored booster whose leaves are multiplied."""
+    document = json.loads(restored(content).save_raw("json"))
+    for tree in document["learner"]["gradient_booster"]["model"]["trees"]:
+        for node, left in enumerate(tree["left_children"]):
+            if left < 0:
+                tree["split_conditions"][node] *= factor
+                tree["base_weights"][node] *= factor
+    return bytes(restored(json.dumps(document).encode()).save_raw("ubj"))
+
+
 def _base(document: Any, width: int) -> np.ndarray:
     """What trees add to: XGBoost's answer without any, as its versions keep the base score in many ways."""
     treeless = restored(json.dumps(document).encode())
@@ -78,6 +104,8 @@ def _trees(trees: list[Any], outputs: list[int]) -> Iterator[Tree]:
             np.array(tree["split_conditions"], dtype=np.float32),
             np.array(tree["default_left"], dtype=bool),
             dict(_sets(tree)),
+            np.array(tree["base_weights"], dtype=np.float32),
+            np.array(tree["sum_hessian"], dtype=np.float32),
         )
 
 

@@ -1,97 +1,81 @@
-"""Gradient boosted trees."""
+"""Gradient boosted trees under the names of scikit-learn's `GradientBoosting...`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from outgrow.engine.matrix import MatrixView
 from outgrow.errors import ParameterError
 from outgrow.ml import parameters as check
-from outgrow.ml.trees.base import MaxFeatures, TreeClassifier, TreeModel, TreeRegressor
-from outgrow.ml.trees.constraints import interactions, monotone
-from outgrow.ml.trees.plan import Plan
+from outgrow.ml.trees.base import MaxFeatures
+from outgrow.ml.trees.boosting import Boosting, BoostingClassifier, BoostingRegressor, Settings
+from outgrow.ml.trees.leaves import check_leaves
 from outgrow.ml.weights import ClassWeight
 
 
-class _Boosting(TreeModel):
-    """What the two models have in common: the parameters, and how they read for XGBoost."""
-
-    without_effect = ("n_jobs", "verbose")
-    tells_rounds = True
+class _GradientBoosting(Boosting):
+    """What the parameters of both say."""
 
     n_estimators: int
-    learning_rate: float
-    max_depth: int | None
+    criterion: str | None
+    init: Any
     subsample: float
     min_child_weight: float
     l2_regularization: float
     l1_regularization: float
-    max_bins: int
-    early_stopping: bool
-    validation_fraction: float
-    n_iter_no_change: int
-    monotonic_cst: Any
-    interaction_cst: Any
-    random_state: Any
+    min_samples_split: int | float
+    min_impurity_decrease: float
+    ccp_alpha: float
+    early_stopping: bool | None
+    validation_fraction: float | None
+    n_iter_no_change: int | None
 
     def _check_parameters(self) -> None:
         check.integer(self, "n_estimators", low=1)
-        check.number(self, "learning_rate", above=0)
-        check.integer(self, "max_depth", low=1, none=True)
+        self._check_boosting()
         check.number(self, "subsample", above=0, high=1)
-        self._check_max_features()
-        for name in ("min_child_weight", "l2_regularization", "l1_regularization"):
+        for name in ("min_child_weight", "l1_regularization", "min_impurity_decrease"):
             check.number(self, name, low=0)
-        check.integer(self, "max_bins", low=2)
-        check.one_of(self, "early_stopping", [True, False])
-        check.number(self, "validation_fraction", above=0, high=0.9)
-        check.integer(self, "n_iter_no_change", low=1)
-        check.random_state(self)
+        check_leaves(self)
+        check.one_of(self, "early_stopping", [True, False, None])
+        check.number(self, "validation_fraction", above=0, high=0.9, none=True)
+        if self.init not in (None, "zero"):
+            raise ParameterError(
+                f"The 'init' parameter of {type(self).__name__} must be a str among {{'zero'}} or "
+                "None. An object "
+                "implementing 'fit' and 'predict_proba' or 'predict' would have to be asked beside "
+                "the trees: "
+                "fit it first, and boost what it leaves."
+            )
 
-    def _from_raw(self, raw: np.ndarray) -> np.ndarray:
-        """What the trees say as the model answers it."""
-        raise NotImplementedError
-
-    def _boost(self, view: MatrixView, objective: dict[str, Any], **plan: Any) -> None:
-        stop, seed = bool(self.early_stopping), check.seed(self.random_state)
-        tell = None if view.watch is None else view.watch.tell
-        grown = self._grow(
-            view,
-            Plan(
-                {**self._growth(view.width, seed), **objective},
-                int(self.n_estimators),
-                held_out=float(self.validation_fraction) if stop else 0.0,
-                patience=int(self.n_iter_no_change) if stop else 0,
-                seed=seed,
-                sample=float(self.subsample),
-                kinds=self._kinds,
-                told=None if tell is None else lambda share, raw: tell(share, self._from_raw(raw)),
-                **plan,
-            ),
+    def _settings(self, rows: int) -> Settings:
+        stops = self.n_iter_no_change is not None if self.early_stopping is None else self.early_stopping
+        patience = 10 if self.n_iter_no_change is None else int(self.n_iter_no_change)
+        return Settings(
+            int(self.n_estimators),
+            float(self.subsample),
+            float(self.min_child_weight),
+            float(self.l2_regularization),
+            float(self.l1_regularization),
+            float(self.min_impurity_decrease),
+            patience if stops else None,
+            float(self.validation_fraction or 0.0),
         )
-        self.n_iter_ = grown.rounds
-        self.best_iteration_ = self.n_iter_ - 1
-        self.train_loss_, self.validation_loss_ = grown.train_loss, grown.validation_loss
 
-    def _growth(self, width: int, seed: int) -> dict[str, Any]:
-        return {
-            **monotone(self.monotonic_cst, self.features_, width),
-            **interactions(self.interaction_cst, width),
-            "learning_rate": float(self.learning_rate),
-            "colsample_bynode": self._share_of_features(width),
-            "min_child_weight": float(self.min_child_weight),
-            "reg_lambda": float(self.l2_regularization),
-            "reg_alpha": float(self.l1_regularization),
-            "seed": seed,
-            "seed_per_iteration": True,
-            **self._shape(width, self.max_depth, self.max_bins),
-        }
+    @property
+    def n_estimators_(self) -> int:
+        """How many rounds there are."""
+        return self._grown_rounds()
+
+    @property
+    def train_score_(self) -> np.ndarray:
+        """The loss of the rows learned from after each round, as `train_loss_`; squares are not rooted."""
+        with np.errstate(over="ignore", under="ignore"):
+            return self.train_loss_**2 if self.loss == "squared_error" else self.train_loss_
 
 
-class GradientBoostingClassifier(_Boosting, TreeClassifier):
+class GradientBoostingClassifier(_GradientBoosting, BoostingClassifier):
     """Add trees one after the other, each a Newton step that lowers the log loss.
 
     Gradient boosting is Friedman's (2001), the Newton step and the penalties are Chen and Guestrin's (2016).
@@ -112,22 +96,39 @@ class GradientBoostingClassifier(_Boosting, TreeClassifier):
     Parameters
     ----------
     n_estimators : rounds; each grows one tree, or one for each of more than two classes.
+    loss : 'log_loss', or for two classes 'exponential', AdaBoost's.
     learning_rate : factor of each tree.
     max_depth : most splits from the root to a leaf; None for no limit.
+    max_leaf_nodes : most leaves of a tree, which then grows best-first; None for no limit.
+    min_samples_split : least rows of a node that is split: 2, or at most twice `min_samples_leaf`, which
+        implies it. XGBoost cannot count them otherwise.
+    min_samples_leaf : fewest rows in a leaf, or their share. XGBoost counts them by the loss's second
+        derivatives: in the first round so many rows, later, where predictions are sure, more.
+    min_weight_fraction_leaf : least share of the whole weight in a leaf, counted likewise.
+    min_impurity_decrease : by how much a split must lower the loss, times the node's share of the rows. A
+        weaker split stays where stronger ones follow below it.
+    init : None to begin with the shares of the classes, 'zero' to begin with equal chances.
     subsample : share of the rows each tree sees, drawn without replacement.
     max_features : features tried at each split: a share, a number, 'sqrt', 'log2', or None for all.
     min_child_weight : least sum of the loss's second derivatives in a leaf.
     l2_regularization, l1_regularization : penalties of the leaves' values.
     max_bins : bins of each feature.
     early_stopping : hold out rows and stop when they gain nothing; only the trees up to the best round are
-        kept.
-    validation_fraction : share of the rows held out, chosen by the hash of their features.
-    n_iter_no_change : rounds without gain after which to stop.
+        kept. None for whether `n_iter_no_change` is given.
+    validation_fraction : share of the rows held out, chosen by the hash of their features; None to watch the
+        rows that are learned from.
+    n_iter_no_change : rounds without gain after which to stop; None for 10, with early stopping.
+    scoring : what must gain: 'loss', the name of one of scikit-learn's scorers, a scorer, or None for
+        accuracy. A scorer is asked each round about the watched rows of all ranks, which each rank then
+        holds.
+    tol : the least gain.
+    warm_start : a fit adds trees to those of the last one.
     monotonic_cst : 1 for each feature with which predictions may only rise, -1 for those with which they may
         only fall, 0 for others; or a dict of columns. None for no such feature.
     interaction_cst : groups of feature numbers that may follow one another in a tree; the features in none
         make one more. 'pairwise' and 'no_interactions' as in scikit-learn. None for any.
     class_weight : weight of each class, 'balanced' for the inverse of its frequency, None for 1.
+    criterion, ccp_alpha : None and 0; splits are by the loss, and trees are not pruned afterwards.
     random_state : seed of the samples; None means 0.
     n_jobs, verbose : as scikit-learn has them; they change nothing here. `og.listen` hears of progress.
 
@@ -135,11 +136,16 @@ class GradientBoostingClassifier(_Boosting, TreeClassifier):
     ----------
     classes_ : ndarray of the classes, sorted.
     categories_ : the categories of each column of text.
-    n_iter_ : rounds kept.
+    n_iter_, n_estimators_ : rounds kept.
     best_iteration_ : the last of them, counted from 0.
+    estimators_ : ndarray of the trees, as small fitted models to be walked through.
+    scores_ : ndarray of what early stopping looked at after each round; greater is better.
+    oob_improvement_, oob_scores_, oob_score_ : with `subsample`, by how much each tree lowered the mean loss
+        of rows it did not see, that loss, and the last of it; up to 200,000 rows.
     feature_importances_ : ndarray of shape (features,): each one's share of the loss that splits took away.
-    train_loss_ : ndarray of the mean log loss after each round. It costs a tenth of the training, so
-        it is empty unless somebody listens to events (`outgrow.listen`) or with early stopping.
+    train_loss_ : ndarray of the mean loss after each round; past 200,000 rows empty unless somebody listens
+        to events (`outgrow.listen`) or with early stopping, as it costs a tenth of the training.
+    train_score_ : the same under scikit-learn's name.
     validation_loss_ : the same of the rows held out; empty without early stopping.
     n_features_ : width of the matrix the trees see.
     zeros_absent_ : whether zeros count as missing, because the rows were sparse.
@@ -159,27 +165,46 @@ class GradientBoostingClassifier(_Boosting, TreeClassifier):
         self,
         *,
         n_estimators: int = 100,
+        loss: str = "log_loss",
         learning_rate: float = 0.1,
         max_depth: int | None = 6,
+        max_leaf_nodes: int | None = None,
+        min_samples_split: int | float = 2,
+        min_samples_leaf: int | float = 1,
+        min_weight_fraction_leaf: float = 0.0,
+        min_impurity_decrease: float = 0.0,
+        init: Any = None,
         subsample: float = 1.0,
         max_features: MaxFeatures = None,
         min_child_weight: float = 1.0,
         l2_regularization: float = 1.0,
         l1_regularization: float = 0.0,
         max_bins: int = 256,
-        early_stopping: bool = False,
-        validation_fraction: float = 0.1,
-        n_iter_no_change: int = 10,
+        early_stopping: bool | None = None,
+        validation_fraction: float | None = 0.1,
+        n_iter_no_change: int | None = None,
+        scoring: Any = "loss",
+        tol: float = 0.0,
+        warm_start: bool = False,
         monotonic_cst: Any = None,
         interaction_cst: Any = None,
         class_weight: ClassWeight = None,
+        criterion: str | None = None,
+        ccp_alpha: float = 0.0,
         random_state: Any = None,
         n_jobs: int | None = None,
         verbose: int = 0,
     ) -> None:
         self.n_estimators = n_estimators
+        self.loss = loss
         self.learning_rate = learning_rate
         self.max_depth = max_depth
+        self.max_leaf_nodes = max_leaf_nodes
+        self.min_samples_split = min_samples_split
+        self.min_samples_leaf = min_samples_leaf
+        self.min_weight_fraction_leaf = min_weight_fraction_leaf
+        self.min_impurity_decrease = min_impurity_decrease
+        self.init = init
         self.subsample = subsample
         self.max_features = max_features
         self.min_child_weight = min_child_weight
@@ -189,45 +214,21 @@ class GradientBoostingClassifier(_Boosting, TreeClassifier):
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
+        self.scoring = scoring
+        self.tol = tol
+        self.warm_start = warm_start
         self.monotonic_cst = monotonic_cst
         self.interaction_cst = interaction_cst
         self.class_weight = class_weight
+        self.criterion = criterion
+        self.ccp_alpha = ccp_alpha
         self.random_state = random_state
         self.n_jobs = n_jobs
         self.verbose = verbose
 
-    def _learn(self, view: MatrixView) -> None:
-        weights, totals = self._weigh_classes(view)
-        if self.monotonic_cst is not None and len(totals) > 2:
-            raise ParameterError(
-                "monotonic_cst says how the second of two classes may go; there are "
-                f"{len(totals)} classes. Leave it out."
-            )
-        objective: dict[str, Any] = {"objective": "multi:softprob", "num_class": len(totals)}
-        if len(totals) == 2:
-            objective = {"objective": "binary:logistic", "base_score": float(totals[1] / totals.sum())}
-        self._boost(view, objective, label=_index, **weights)
 
-    def _answer_predict_proba(self, X: Any) -> np.ndarray:
-        return self._from_raw(self._ask(X))
-
-    def staged_predict_proba(self, X: Any) -> Iterator[np.ndarray]:
-        """The probabilities for an array or a table after the first round, the first two, ..."""
-        return map(self._from_raw, self._staged(X, self.n_iter_))
-
-    def staged_predict(self, X: Any) -> Iterator[np.ndarray]:
-        """The predictions for an array or a table after the first round, the first two, ..."""
-        return (self.classes_[shares.argmax(axis=1)] for shares in self.staged_predict_proba(X))
-
-    def _from_raw(self, raw: np.ndarray) -> np.ndarray:
-        if raw.ndim == 1:
-            return np.column_stack([1 - raw, raw])
-        # float32 shares sum to one only nearly
-        return raw / raw.sum(axis=1, keepdims=True)
-
-
-class GradientBoostingRegressor(_Boosting, TreeRegressor):
-    """Add trees one after the other, each lowering the squared error (Friedman 2001; Chen and Guestrin 2016).
+class GradientBoostingRegressor(_GradientBoosting, BoostingRegressor):
+    """Add trees one after the other, each lowering the loss (Friedman 2001; Chen and Guestrin 2016).
 
     See `GradientBoostingClassifier` for how missing values, categories, sparse rows and several ranks are
     treated, and where scikit-learn and Spark MLlib (`GBTRegressor`: `maxIter=20`, `stepSize=0.1`,
@@ -236,21 +237,40 @@ class GradientBoostingRegressor(_Boosting, TreeRegressor):
     Parameters
     ----------
     n_estimators : rounds, each of one tree.
+    loss : 'squared_error', 'absolute_error', 'huber', 'quantile', or for y that is not negative 'poisson',
+        and for y that is positive 'gamma'. On several ranks the leaves of 'absolute_error' and 'quantile' are
+        means of the ranks' medians and quantiles.
+    alpha : the quantile of 'quantile', and of the distances beyond which 'huber' does not square them.
     learning_rate : factor of each tree.
     max_depth : most splits from the root to a leaf; None for no limit.
+    max_leaf_nodes : most leaves of a tree, which then grows best-first; None for no limit.
+    min_samples_split : least rows of a node that is split: 2, or at most twice `min_samples_leaf`, which
+        implies it. XGBoost cannot count them otherwise.
+    min_samples_leaf : fewest rows in a leaf, or their share. XGBoost counts them by the loss's second
+        derivatives: in the first round so many rows, later, where predictions are sure, more.
+    min_weight_fraction_leaf : least share of the whole weight in a leaf, counted likewise.
+    min_impurity_decrease : by how much a split must lower the loss, times the node's share of the rows. A
+        weaker split stays where stronger ones follow below it.
+    init : None to begin with the mean of y or its quantile, 'zero' to begin with 0.
     subsample : share of the rows each tree sees, drawn without replacement.
     max_features : features tried at each split: a share, a number, 'sqrt', 'log2', or None for all.
-    min_child_weight : least weight of the rows in a leaf.
+    min_child_weight : least sum of the loss's second derivatives in a leaf.
     l2_regularization, l1_regularization : penalties of the leaves' values.
     max_bins : bins of each feature.
     early_stopping : hold out rows and stop when they gain nothing; only the trees up to the best round are
-        kept.
-    validation_fraction : share of the rows held out, chosen by the hash of their features.
-    n_iter_no_change : rounds without gain after which to stop.
+        kept. None for whether `n_iter_no_change` is given.
+    validation_fraction : share of the rows held out, chosen by the hash of their features; None to watch the
+        rows that are learned from.
+    n_iter_no_change : rounds without gain after which to stop; None for 10, with early stopping.
+    scoring : what must gain: 'loss', the name of one of scikit-learn's scorers, a scorer, or None for
+        R2. A scorer is asked each round about the watched rows of all ranks, which each rank then holds.
+    tol : the least gain; of a loss in units of the standard deviation of y.
+    warm_start : a fit adds trees to those of the last one.
     monotonic_cst : 1 for each feature with which predictions may only rise, -1 for those with which they may
         only fall, 0 for others; or a dict of columns. None for no such feature.
     interaction_cst : groups of feature numbers that may follow one another in a tree; the features in none
         make one more. 'pairwise' and 'no_interactions' as in scikit-learn. None for any.
+    criterion, ccp_alpha : None and 0; splits are by the loss, and trees are not pruned afterwards.
     random_state : seed of the samples; None means 0.
     n_jobs, verbose : as scikit-learn has them; they change nothing here. `og.listen` hears of progress.
 
@@ -258,11 +278,16 @@ class GradientBoostingRegressor(_Boosting, TreeRegressor):
     ----------
     offset_, scale_ : the trees predict how many `scale_` y lies above `offset_`, its mean.
     categories_ : the categories of each column of text.
-    n_iter_ : rounds kept.
+    n_iter_, n_estimators_ : rounds kept.
     best_iteration_ : the last of them, counted from 0.
+    estimators_ : ndarray of the trees, as small fitted models to be walked through.
+    scores_ : ndarray of what early stopping looked at after each round; greater is better.
+    oob_improvement_, oob_scores_, oob_score_ : with `subsample`, by how much each tree lowered the mean loss
+        of rows it did not see, that loss, and the last of it; up to 200,000 rows.
     feature_importances_ : ndarray of shape (features,): each one's share of the loss that splits took away.
-    train_loss_ : ndarray of the root mean squared error after each round; empty unless somebody listens to
-        events (`outgrow.listen`) or with early stopping.
+    train_loss_ : ndarray of the mean loss after each round, of squares its root; past 200,000 rows empty
+        unless somebody listens to events (`outgrow.listen`) or with early stopping.
+    train_score_ : the same under scikit-learn's name, of squares not rooted.
     validation_loss_ : the same of the rows held out; empty without early stopping.
     n_features_ : width of the matrix the trees see.
     zeros_absent_ : whether zeros count as missing, because the rows were sparse.
@@ -281,26 +306,47 @@ class GradientBoostingRegressor(_Boosting, TreeRegressor):
         self,
         *,
         n_estimators: int = 100,
+        loss: str = "squared_error",
+        alpha: float = 0.9,
         learning_rate: float = 0.1,
         max_depth: int | None = 6,
+        max_leaf_nodes: int | None = None,
+        min_samples_split: int | float = 2,
+        min_samples_leaf: int | float = 1,
+        min_weight_fraction_leaf: float = 0.0,
+        min_impurity_decrease: float = 0.0,
+        init: Any = None,
         subsample: float = 1.0,
         max_features: MaxFeatures = None,
         min_child_weight: float = 1.0,
         l2_regularization: float = 1.0,
         l1_regularization: float = 0.0,
         max_bins: int = 256,
-        early_stopping: bool = False,
-        validation_fraction: float = 0.1,
-        n_iter_no_change: int = 10,
+        early_stopping: bool | None = None,
+        validation_fraction: float | None = 0.1,
+        n_iter_no_change: int | None = None,
+        scoring: Any = "loss",
+        tol: float = 0.0,
+        warm_start: bool = False,
         monotonic_cst: Any = None,
         interaction_cst: Any = None,
+        criterion: str | None = None,
+        ccp_alpha: float = 0.0,
         random_state: Any = None,
         n_jobs: int | None = None,
         verbose: int = 0,
     ) -> None:
         self.n_estimators = n_estimators
+        self.loss = loss
+        self.alpha = alpha
         self.learning_rate = learning_rate
         self.max_depth = max_depth
+        self.max_leaf_nodes = max_leaf_nodes
+        self.min_samples_split = min_samples_split
+        self.min_samples_leaf = min_samples_leaf
+        self.min_weight_fraction_leaf = min_weight_fraction_leaf
+        self.min_impurity_decrease = min_impurity_decrease
+        self.init = init
         self.subsample = subsample
         self.max_features = max_features
         self.min_child_weight = min_child_weight
@@ -310,33 +356,20 @@ class GradientBoostingRegressor(_Boosting, TreeRegressor):
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
+        self.scoring = scoring
+        self.tol = tol
+        self.warm_start = warm_start
         self.monotonic_cst = monotonic_cst
         self.interaction_cst = interaction_cst
+        self.criterion = criterion
+        self.ccp_alpha = ccp_alpha
         self.random_state = random_state
         self.n_jobs = n_jobs
         self.verbose = verbose
 
-    def _learn(self, view: MatrixView) -> None:
-        label, weights = self._learn_target(view)
-        # the penalty is of leaves in units of y; that of squares is the same in any
-        objective = {
-            "objective": "reg:squarederror",
-            "base_score": 0.0,
-            "reg_alpha": float(self.l1_regularization) / self.scale_,
-        }
-        self._boost(view, objective, label=label, **weights)
-        self.train_loss_, self.validation_loss_ = (
-            losses * self.scale_ for losses in (self.train_loss_, self.validation_loss_)
-        )
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        check.number(self, "alpha", above=0, high=1)
 
-    def _from_raw(self, raw: np.ndarray) -> np.ndarray:
-        return raw * self.scale_ + self.offset_
-
-    def staged_predict(self, X: Any) -> Iterator[np.ndarray]:
-        """The predictions for an array or a table after the first round, the first two, ..."""
-        return map(self._from_raw, self._staged(X, self.n_iter_))
-
-
-def _index(block: Any) -> np.ndarray:
-    """The class of each row as XGBoost wants it: a number from 0."""
-    return block.y
+    def _alpha(self) -> float:
+        return float(self.alpha)

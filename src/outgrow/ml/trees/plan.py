@@ -3,17 +3,78 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 import numpy as np
 
+from outgrow.engine.collective import Communicator
 from outgrow.engine.matrix import Block
 
+TOO_SMALL = (
+    "Input X contains a column whose numbers are all too small for float32 (below 1.4e-45), in which "
+    "trees keep "
+    "features: it would be 0 throughout. Scale that column."
+)
 TOO_LARGE = (
     "Input X contains a value too large for float32 (beyond 3.4e38), in which trees keep features. "
     "Scale that column."
 )
+
+
+Loss = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""The loss of each row, from y and the sums of the trees."""
+
+
+class Gradients(Protocol):
+    """The derivatives of a loss that XGBoost does not have."""
+
+    def __call__(self, y: np.ndarray, sums: np.ndarray, weight: np.ndarray, comm: Communicator) -> Any:
+        """The first and second derivatives, each of shape (rows,), for the rows of this rank."""
+
+    def loss(self, y: np.ndarray, sums: np.ndarray) -> np.ndarray:
+        """The loss of each row."""
+
+
+@dataclass(frozen=True)
+class Draw:
+    """How the rows that each tree sees are drawn.
+
+    Attributes
+    ----------
+    share : of the rows; with replacement, how often each is drawn on average.
+    replacement : a row may be drawn several times: as many times as Poisson's law says.
+    """
+
+    share: float
+    replacement: bool = False
+
+
+@dataclass(frozen=True)
+class Stop:
+    """When boosting ends before its last round, and what then stays.
+
+    Attributes
+    ----------
+    patience : so many rounds that are no better than the best before end it.
+    tol : by how much a round must be better.
+    score : scores what the trees so far answer for the watched rows: of features, y, weights and answers;
+        greater is better. None for the loss.
+    keep_best : only the trees up to the best round stay.
+    before : scores of the rounds that were grown before.
+    """
+
+    patience: int
+    tol: float = 0.0
+    score: Callable[[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray], float] | None = None
+    keep_best: bool = True
+    before: np.ndarray = field(default_factory=lambda: np.zeros(0))
+
+    def reached(self, scores: np.ndarray) -> bool:
+        """Whether these scores, the latest last, say that it is time."""
+        if len(scores) <= self.patience:
+            return False
+        return bool(scores[-self.patience :].max() <= scores[: -self.patience].max() + self.tol)
 
 
 @dataclass(frozen=True)
@@ -27,13 +88,17 @@ class Plan:
     label : what XGBoost shall predict for the rows of a block; shape (rows,) or (rows, outputs).
     factors : weight of each class, or None.
     weight_factor : by which weights are multiplied.
-    sample : share of the rows that each tree sees, chosen by their hashes.
+    sample : how the rows that each tree sees are drawn, by their hashes; None where it sees all.
     apart : the trees learn apart from each other, as those of a forest do, and their mean is the answer.
     targets : how many numbers a row has as its label, also on a rank that has no rows.
     kinds : 'q' or 'c' (a category) of each feature, or None for all numbers.
     numbers : whether a zero of each feature is a number even in sparse rows, or None for no feature.
     held_out : share of the rows that only watch, chosen by their hash; 0 for none.
-    patience : rounds without gain on those rows after which to stop.
+    stop : when to end before the last round, or None.
+    gradients : makes XGBoost's objective for losses that it does not have, or None.
+    begun : the trees of an earlier fit, to which new ones are added, in XGBoost's UBJSON format; or None.
+    follow : note the loss after each round even if nobody listens, and that of rows a tree did not see.
+    loss : of each row, from its label and the sums of the trees.
     seed : of the choice of rows.
     told : called a few times on the way with the share of the rounds that is done and what the trees so far
         answer for the rows that the view watches; None for nobody.
@@ -44,13 +109,17 @@ class Plan:
     label: Callable[[Block], np.ndarray]
     factors: np.ndarray | None = None
     weight_factor: float = 1.0
-    sample: float = 1.0
+    sample: Draw | None = None
     apart: bool = False
     targets: int = 1
     kinds: tuple[str, ...] | None = None
     numbers: np.ndarray | None = None
     held_out: float = 0.0
-    patience: int = 0
+    stop: Stop | None = None
+    gradients: Gradients | None = None
+    begun: bytes | None = None
+    follow: bool = False
+    loss: Loss | None = None
     seed: int = 0
     told: Callable[[float, np.ndarray], None] | None = None
 
@@ -63,7 +132,7 @@ class Plan:
     def key(self) -> Hashable:
         """Equal for plans that read the same rows, with the same bins."""
         factors = None if self.factors is None else self.factors.tobytes()
-        rows = (factors, self.weight_factor, self.held_out, self.seed, self.sample < 1)
+        rows = (factors, self.weight_factor, self.held_out, self.seed, self.sample is not None)
         return (self.parameters["max_bin"], self.kinds, rows)
 
 
@@ -76,8 +145,11 @@ class Grown:
     content : the booster in XGBoost's UBJSON format.
     rounds : how many it has.
     gains : ndarray of shape (features,), what the splits on each gained.
-    train_loss, validation_loss : the mean loss after each round on the rows learned from, and on those held
-        out; empty where nobody asked.
+    train_loss, validation_loss : the mean loss after each new round on the rows learned from, and on those
+        held out; empty where nobody asked.
+    scores : ndarray of shape (rounds,), by what `Stop` decided, greater is better; empty without it.
+    out_of_bag : ndarray of shape (rounds, 2), the mean loss of the rows that a new tree did not see before
+        and after it; empty where nobody asked.
     zeros_absent : whether zeros count as missing.
     """
 
@@ -87,6 +159,8 @@ class Grown:
     train_loss: np.ndarray
     validation_loss: np.ndarray
     zeros_absent: bool
+    scores: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    out_of_bag: np.ndarray = field(default_factory=lambda: np.zeros((0, 2)))
 
 
 def weighted(block: Block, plan: Plan) -> Block:

@@ -2,81 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import numpy as np
+from sklearn.metrics import r2_score
 
 from outgrow.engine.matrix import Block, MatrixView
-from outgrow.ml import parameters as check
-from outgrow.ml.trees.base import MaxFeatures, TreeClassifier, TreeModel, TreeRegressor
-from outgrow.ml.trees.plan import Plan
+from outgrow.errors import ParameterError
+from outgrow.ml.trees.base import MaxFeatures, TreeClassifier, TreeRegressor
+from outgrow.ml.trees.constraints import NO_ORDER_OF_CLASSES
+from outgrow.ml.trees.random_forest_base import BaseForest, OutOfBag
+from outgrow.ml.trees.tree import ClassificationTree, RegressionTree, TreeStructure, shares_of
 from outgrow.ml.weights import ClassWeight
 
-BOOTSTRAP = 0.632
-"""The share of different rows in a sample of all rows with replacement: 1 - 1/e."""
 
-
-class _Forest(TreeModel):
-    """What the two forests have in common: the parameters, and how XGBoost grows trees by themselves."""
-
-    without_effect = ("n_jobs", "verbose")
-
-    n_estimators: int
-    max_depth: int | None
-    min_samples_leaf: int
-    max_samples: float | None
-    max_bins: int
-    random_state: Any
-
-    def _check_parameters(self) -> None:
-        check.integer(self, "n_estimators", low=1)
-        check.integer(self, "max_depth", low=1, none=True)
-        self._check_max_features()
-        check.integer(self, "min_samples_leaf", low=1)
-        check.number(self, "max_samples", above=0, high=1, none=True)
-        check.integer(self, "max_bins", low=2)
-        check.random_state(self)
-
-    def _plant(self, view: MatrixView, label: Callable[[Block], np.ndarray], **weights: Any) -> None:
-        """Squared error without penalty: leaves are means of rows, the forest of its trees."""
-        seed = check.seed(self.random_state)
-        growth = {
-            "objective": "reg:squarederror",
-            "base_score": 0.0,
-            "learning_rate": 1 / int(self.n_estimators),
-            "reg_lambda": 0.0,
-            "colsample_bynode": self._share_of_features(view.width),
-            # every leaf has a row: only a larger least count is left to XGBoost, which counts weight
-            "min_child_weight": 0.0 if self.min_samples_leaf == 1 else float(self.min_samples_leaf),
-            "seed": seed,
-            "seed_per_iteration": True,
-            **self._shape(view.width, self.max_depth, self.max_bins),
-        }
-        plan = Plan(
-            growth,
-            int(self.n_estimators),
-            label,
-            sample=BOOTSTRAP if self.max_samples is None else float(self.max_samples),
-            apart=True,
-            kinds=self._kinds,
-            seed=seed,
-            **weights,
-        )
-        self._grow(view, plan)
-
-
-class RandomForestClassifier(_Forest, TreeClassifier):
+class RandomForestClassifier(BaseForest, TreeClassifier):
     """Average the class shares of trees grown on samples of the rows (Breiman 2001).
 
     XGBoost's histogram method grows the trees; it needs the extra `trees`. As in scikit-learn, a leaf gives
-    the share of each class among its rows and the forest averages shares. Three things differ from it. Each
-    tree sees 63.2 % of the rows without replacement, which approximates a bootstrap sample. Splits are sought
-    among `max_bins` bins. And with more than two classes each class has trees of its own, whose shares are
-    normalised. Missing numbers, categories, sparse rows and several ranks are as in
-    `GradientBoostingClassifier`. There is no `oob_score`, as of rows with equal features each tree sees a
-    share, so that none is left out of a tree, and no `warm_start`, as a fit is whole or not at all.
+    the share of each class among its rows and the forest averages shares. Three things differ from it. How
+    often a row is drawn for a tree follows from its hash by Poisson's law, so that any partitioning of the
+    rows draws the same. Splits are sought among `max_bins` bins. And with more than two classes each class
+    has trees of its own, whose shares are normalised. Missing numbers, categories, sparse rows and several
+    ranks are as in `GradientBoostingClassifier`.
 
     Spark MLlib's `RandomForestClassifier` differs in names and defaults: `numTrees=20`, `maxDepth=5`,
     `maxBins=32`, `featureSubsetStrategy='auto'` (the root, as here), `subsamplingRate=1.0` with replacement,
@@ -85,12 +34,28 @@ class RandomForestClassifier(_Forest, TreeClassifier):
     Parameters
     ----------
     n_estimators : trees; for each of more than two classes that many.
+    criterion : 'gini'. XGBoost knows no other: 'entropy' and 'log_loss' are refused.
     max_depth : most splits from the root to a leaf; None for no limit.
+    min_samples_split : least rows of a node that is split: 2, or at most twice `min_samples_leaf`, which
+        implies it. XGBoost cannot count them otherwise.
+    min_samples_leaf : fewest rows in a leaf, or their share; rows count by their weight and as often as
+        drawn.
+    min_weight_fraction_leaf : least share of the whole weight in a leaf.
     max_features : features tried at each split: 'sqrt', 'log2', a share, a number, or None for all.
-    min_samples_leaf : fewest rows in a leaf; rows count by their weight.
-    max_samples : share of the rows each tree sees, without replacement; None for 0.632.
-    max_bins : bins of each feature.
+    max_leaf_nodes : most leaves of a tree, which then grows best-first; None for no limit.
+    min_impurity_decrease : by how much a split must lower the impurity, times the node's share of the rows.
+        A weaker split stays where stronger ones follow below it.
+    bootstrap : each tree sees its own sample of the rows, drawn with replacement; otherwise all.
+    oob_score : whether to score the forest on rows that trees did not see; or the score, of y and
+        predictions.
+    warm_start : a fit adds trees to those of the last one.
     class_weight : weight of each class, 'balanced' for the inverse of its frequency, None for 1.
+        'balanced_subsample' is refused, as trees share their rows' weights.
+    ccp_alpha : 0. Trees are not pruned afterwards; give `min_impurity_decrease`.
+    max_samples : how many rows are drawn for each tree, or a share of all; None for as many as there are.
+    monotonic_cst : 1 for each feature with which the chance of the second of two classes may only rise, -1
+        for those with which it may only fall, 0 for others; or a dict of columns. None for no such feature.
+    max_bins : bins of each feature.
     random_state : seed of the samples; None means 0.
     n_jobs, verbose : as scikit-learn has them; they change nothing here. `og.listen` hears of progress.
 
@@ -100,6 +65,12 @@ class RandomForestClassifier(_Forest, TreeClassifier):
     categories_ : the categories of each column of text.
     feature_importances_ : ndarray of shape (features,): each one's share of the impurity that splits took
         away.
+    estimators_ : the trees as small fitted models, to be walked through; `len(forest)`, `forest[0]`.
+    oob_score_ : accuracy of what the trees say of rows they did not see, with `oob_score`.
+    oob_decision_function_ : ndarray of shape (rows, classes), their shares of classes; only where one process
+        had all rows.
+    oob_unseen_ : how many rows every tree saw.
+    n_classes_, n_outputs_, max_features_ : numbers of classes, of targets, and of features tried at a split.
     n_features_ : width of the matrix the trees see.
     zeros_absent_ : whether zeros count as missing, because the rows were sparse.
     booster_bytes_ : the trees in XGBoost's UBJSON format.
@@ -112,51 +83,88 @@ class RandomForestClassifier(_Forest, TreeClassifier):
     ['low', 'high']
     """
 
+    _criteria = ("gini",)
+    _impurity = 0.5
+
     def __init__(
         self,
-        *,
         n_estimators: int = 100,
+        *,
+        criterion: str = "gini",
         max_depth: int | None = None,
+        min_samples_split: int | float = 2,
+        min_samples_leaf: int | float = 1,
+        min_weight_fraction_leaf: float = 0.0,
         max_features: MaxFeatures = "sqrt",
-        min_samples_leaf: int = 1,
-        max_samples: float | None = None,
-        max_bins: int = 256,
+        max_leaf_nodes: int | None = None,
+        min_impurity_decrease: float = 0.0,
+        bootstrap: bool = True,
+        oob_score: OutOfBag = False,
+        warm_start: bool = False,
         class_weight: ClassWeight = None,
+        ccp_alpha: float = 0.0,
+        max_samples: int | float | None = None,
+        monotonic_cst: Any = None,
+        max_bins: int = 256,
         random_state: Any = None,
         n_jobs: int | None = None,
         verbose: int = 0,
     ) -> None:
         self.n_estimators = n_estimators
+        self.criterion = criterion
         self.max_depth = max_depth
-        self.max_features = max_features
+        self.min_samples_split = min_samples_split
         self.min_samples_leaf = min_samples_leaf
-        self.max_samples = max_samples
-        self.max_bins = max_bins
+        self.min_weight_fraction_leaf = min_weight_fraction_leaf
+        self.max_features = max_features
+        self.max_leaf_nodes = max_leaf_nodes
+        self.min_impurity_decrease = min_impurity_decrease
+        self.bootstrap = bootstrap
+        self.oob_score = oob_score
+        self.warm_start = warm_start
         self.class_weight = class_weight
+        self.ccp_alpha = ccp_alpha
+        self.max_samples = max_samples
+        self.monotonic_cst = monotonic_cst
+        self.max_bins = max_bins
         self.random_state = random_state
         self.n_jobs = n_jobs
         self.verbose = verbose
 
     def _learn(self, view: MatrixView) -> None:
         weights, totals = self._weigh_classes(view)
+        if self.monotonic_cst is not None and len(totals) > 2:
+            raise ParameterError(NO_ORDER_OF_CLASSES.format(len(totals)))
         targets = len(totals) if len(totals) > 2 else 1
-        self._plant(view, partial(_indicators, len(totals)), targets=targets, **weights)
+        label = partial(_indicators, len(totals))
+        self._plant(view, label, float(totals.sum()), targets=targets, **weights)
 
     def _answer_predict_proba(self, X: Any) -> np.ndarray:
-        shares = np.clip(self._ask(X), 0.0, 1.0)
-        if shares.ndim == 1:
-            return np.column_stack([1 - shares, shares])
-        total = shares.sum(axis=1, keepdims=True)
-        return np.divide(shares, total, out=np.full_like(shares, 1 / shares.shape[1]), where=total > 0)
+        return shares_of(np.clip(self._ask(X), 0.0, 1.0))
+
+    def _tree(self, trees: list[TreeStructure], seed: int) -> ClassificationTree:
+        return ClassificationTree(trees, self.classes_, random_state=seed, **self._settings_of_trees())
+
+    def _out_of_bag_answers(self, means: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        shares = shares_of(np.clip(means, 0.0, 1.0))
+        return shares.argmax(axis=1), shares
+
+    def _out_of_bag_score(self, y: np.ndarray, said: np.ndarray) -> float:
+        if callable(self.oob_score):
+            return float(self.oob_score(self.classes_[y], self.classes_[said]))
+        return float((y == said).mean())
+
+    def _keep_out_of_bag(self, answered: np.ndarray) -> None:
+        self.oob_decision_function_ = answered
 
 
-class RandomForestRegressor(_Forest, TreeRegressor):
+class RandomForestRegressor(BaseForest, TreeRegressor):
     """Average the means of trees grown on samples of the rows (Breiman 2001).
 
     XGBoost's histogram method grows the trees; it needs the extra `trees`. Two things differ from
-    scikit-learn: each tree sees 63.2 % of the rows without replacement, which approximates a bootstrap
-    sample, and splits are sought among `max_bins` bins. Missing numbers, categories, sparse rows and several
-    ranks are as in `GradientBoostingClassifier`.
+    scikit-learn: how often a row is drawn for a tree follows from its hash by Poisson's law, so that any
+    partitioning of the rows draws the same, and splits are sought among `max_bins` bins. Missing numbers,
+    categories, sparse rows and several ranks are as in `GradientBoostingClassifier`.
 
     Spark MLlib's `RandomForestRegressor` differs in names and defaults: `numTrees=20`, `maxDepth=5`,
     `maxBins=32`, `featureSubsetStrategy='auto'` (a third; all here, as in scikit-learn),
@@ -165,10 +173,25 @@ class RandomForestRegressor(_Forest, TreeRegressor):
     Parameters
     ----------
     n_estimators : trees.
+    criterion : 'squared_error'. XGBoost knows no other: 'absolute_error' and 'poisson' are refused.
     max_depth : most splits from the root to a leaf; None for no limit.
+    min_samples_split : least rows of a node that is split: 2, or at most twice `min_samples_leaf`, which
+        implies it. XGBoost cannot count them otherwise.
+    min_samples_leaf : fewest rows in a leaf, or their share; rows count by their weight and as often as
+        drawn.
+    min_weight_fraction_leaf : least share of the whole weight in a leaf.
     max_features : features tried at each split: a share, a number, 'sqrt', 'log2', or None for all.
-    min_samples_leaf : fewest rows in a leaf; rows count by their weight.
-    max_samples : share of the rows each tree sees, without replacement; None for 0.632.
+    max_leaf_nodes : most leaves of a tree, which then grows best-first; None for no limit.
+    min_impurity_decrease : by how much a split must lower the impurity, times the node's share of the rows.
+        A weaker split stays where stronger ones follow below it.
+    bootstrap : each tree sees its own sample of the rows, drawn with replacement; otherwise all.
+    oob_score : whether to score the forest on rows that trees did not see; or the score, of y and
+        predictions.
+    warm_start : a fit adds trees to those of the last one.
+    ccp_alpha : 0. Trees are not pruned afterwards; give `min_impurity_decrease`.
+    max_samples : how many rows are drawn for each tree, or a share of all; None for as many as there are.
+    monotonic_cst : 1 for each feature with which predictions may only rise, -1 for those with which they may
+        only fall, 0 for others; or a dict of columns. None for no such feature.
     max_bins : bins of each feature.
     random_state : seed of the samples; None means 0.
     n_jobs, verbose : as scikit-learn has them; they change nothing here. `og.listen` hears of progress.
@@ -179,6 +202,11 @@ class RandomForestRegressor(_Forest, TreeRegressor):
     categories_ : the categories of each column of text.
     feature_importances_ : ndarray of shape (features,): each one's share of the squared error that splits
         took away.
+    estimators_ : the trees as small fitted models, to be walked through; `len(forest)`, `forest[0]`.
+    oob_score_ : R2 of what the trees say of rows they did not see, with `oob_score`.
+    oob_prediction_ : ndarray of shape (rows,), what they say; only where one process had all rows.
+    oob_unseen_ : how many rows every tree saw.
+    n_outputs_, max_features_ : numbers of targets, and of features tried at a split.
     n_features_ : width of the matrix the trees see.
     zeros_absent_ : whether zeros count as missing, because the rows were sparse.
     booster_bytes_ : the trees in XGBoost's UBJSON format.
@@ -192,32 +220,73 @@ class RandomForestRegressor(_Forest, TreeRegressor):
     [10.0, 20.0]
     """
 
+    _criteria = ("squared_error",)
+
     def __init__(
         self,
-        *,
         n_estimators: int = 100,
+        *,
+        criterion: str = "squared_error",
         max_depth: int | None = None,
+        min_samples_split: int | float = 2,
+        min_samples_leaf: int | float = 1,
+        min_weight_fraction_leaf: float = 0.0,
         max_features: MaxFeatures = 1.0,
-        min_samples_leaf: int = 1,
-        max_samples: float | None = None,
+        max_leaf_nodes: int | None = None,
+        min_impurity_decrease: float = 0.0,
+        bootstrap: bool = True,
+        oob_score: OutOfBag = False,
+        warm_start: bool = False,
+        ccp_alpha: float = 0.0,
+        max_samples: int | float | None = None,
+        monotonic_cst: Any = None,
         max_bins: int = 256,
         random_state: Any = None,
         n_jobs: int | None = None,
         verbose: int = 0,
     ) -> None:
         self.n_estimators = n_estimators
+        self.criterion = criterion
         self.max_depth = max_depth
-        self.max_features = max_features
+        self.min_samples_split = min_samples_split
         self.min_samples_leaf = min_samples_leaf
+        self.min_weight_fraction_leaf = min_weight_fraction_leaf
+        self.max_features = max_features
+        self.max_leaf_nodes = max_leaf_nodes
+        self.min_impurity_decrease = min_impurity_decrease
+        self.bootstrap = bootstrap
+        self.oob_score = oob_score
+        self.warm_start = warm_start
+        self.ccp_alpha = ccp_alpha
         self.max_samples = max_samples
+        self.monotonic_cst = monotonic_cst
         self.max_bins = max_bins
         self.random_state = random_state
         self.n_jobs = n_jobs
         self.verbose = verbose
 
     def _learn(self, view: MatrixView) -> None:
-        label, weights = self._learn_target(view)
-        self._plant(view, label, **weights)
+        label, weights, target = self._learn_target(view)
+        self._plant(view, label, target.weight, **weights)
+
+    @property
+    def _unit(self) -> float:
+        return self.scale_
+
+    def _tree(self, trees: list[TreeStructure], seed: int) -> RegressionTree:
+        offset, scale = float(self.offset_), float(self.scale_)
+        return RegressionTree(trees, offset, scale, random_state=seed, **self._settings_of_trees())
+
+    def _out_of_bag_answers(self, means: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        said = means[:, 0] * self.scale_ + self.offset_
+        return said, said
+
+    def _out_of_bag_score(self, y: np.ndarray, said: np.ndarray) -> float:
+        score = self.oob_score if callable(self.oob_score) else r2_score
+        return float(score(y, said))
+
+    def _keep_out_of_bag(self, answered: np.ndarray) -> None:
+        self.oob_prediction_ = answered
 
 
 def _indicators(classes: int, block: Block) -> np.ndarray:

@@ -47,6 +47,12 @@ class Target(State):
         low, high = min(self.low, other.low), max(self.high, other.high)
         return Target(weight, self.mean + step * share, self.m2 + other.m2 + squares, low, high)
 
+    def deviation(self) -> float:
+        """The standard deviation in units of `scale`: 16 to 32 of them, also where squares are not exact."""
+        with np.errstate(over="ignore", under="ignore"):
+            exact = float(np.sqrt(self.m2 / self.weight) / self.scale())
+        return min(max(exact, 16.0), 32.0)
+
     def scale(self) -> float:
         """The power of two of which the standard deviation has 16 to 32; 1 where y is constant.
 

@@ -21,7 +21,12 @@ from outgrow.ml.linear.linear_regression import LinearRegression
 from outgrow.ml.linear.logistic_regression import LogisticRegression
 from outgrow.ml.linear.ridge import Ridge
 from outgrow.ml.linear.warm_start import dense
+from outgrow.ml.trees.boosting import BoostingClassifier, BoostingRegressor
 from outgrow.ml.trees.gradient_boosting import GradientBoostingClassifier, GradientBoostingRegressor
+from outgrow.ml.trees.hist_gradient_boosting import (
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+)
 from outgrow.ml.trees.random_forest import RandomForestClassifier, RandomForestRegressor
 
 
@@ -116,7 +121,7 @@ def _mean(model: DummyRegressor, table: Table) -> Answer:
     return Answer(table.graph.repeat(np.asarray(model.constant_, dtype=np.float64), first), width=width)
 
 
-def _boosted(model: GradientBoostingClassifier, table: Table) -> Answer:
+def _boosted(model: BoostingClassifier, table: Table) -> Answer:
     return chosen(table.graph, boosted(model, table), model.classes_)
 
 
@@ -124,7 +129,7 @@ def _averaged(model: RandomForestClassifier, table: Table) -> Answer:
     return chosen(table.graph, averaged(model, table), model.classes_)
 
 
-def _summed(model: GradientBoostingRegressor | RandomForestRegressor, table: Table) -> Answer:
+def _summed(model: BoostingRegressor | RandomForestRegressor, table: Table) -> Answer:
     return Answer(summed(model, table))
 
 
@@ -134,6 +139,8 @@ _ANSWERS: dict[type, Callable[[Any, Table], Answer]] = {
     ElasticNet: _linear,
     GradientBoostingClassifier: _boosted,
     GradientBoostingRegressor: _summed,
+    HistGradientBoostingClassifier: _boosted,
+    HistGradientBoostingRegressor: _summed,
     KMeans: _nearest,
     LinearRegression: _linear,
     LogisticRegression: _logistic,

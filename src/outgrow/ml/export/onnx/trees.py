@@ -20,8 +20,11 @@ import numpy as np
 from outgrow.ml.export.onnx.graph import ML, Graph
 from outgrow.ml.export.onnx.steps import place
 from outgrow.ml.export.onnx.table import Column, Table
+from outgrow.ml.export.refusal import refuse_categories_of_numbers
 from outgrow.ml.trees.base import TreeModel, TreeRegressor
+from outgrow.ml.trees.boosting import BoostingClassifier
 from outgrow.ml.trees.forest import Forest, Tree, forest_of
+from outgrow.ml.trees.losses import LOGARITHMIC
 
 Sets = dict[int, dict[tuple[float, ...], int]]
 """By feature, the sets of categories that go right in some split, each with a number."""
@@ -30,10 +33,12 @@ _LARGEST = 88.7
 """Where XGBoost's logistic function stops to fall, so that its exponential does not overflow."""
 
 
-def boosted(model: TreeModel, table: Table) -> str:
+def boosted(model: BoostingClassifier, table: Table) -> str:
     """Probabilities of boosted trees, of shape (rows, classes)."""
     graph = table.graph
     margins, forest = _sums(model, table)
+    if model.loss == "exponential":
+        margins = graph.node("Mul", margins, graph.constant(2.0, np.float32))
     if forest.outputs == 1:
         return _two(graph, graph.cast(_logistic(graph, margins), "number"))
     shares = graph.cast(_softmax(graph, margins), "number")
@@ -58,6 +63,8 @@ def summed(model: TreeRegressor, table: Table) -> str:
     """Predictions of a regressor, of shape (rows,)."""
     graph = table.graph
     rest = graph.node("Squeeze", _sums(model, table)[0], _last_axis(graph))
+    if getattr(model, "loss", None) in LOGARITHMIC:
+        rest = _exp(graph, rest)
     scaled = graph.node("Mul", graph.cast(rest, "number"), graph.constant(float(model.scale_)))
     return graph.node("Add", scaled, graph.constant(float(model.offset_)))
 
@@ -91,6 +98,7 @@ def _exp(graph: Graph, values: str) -> str:
 
 def _sums(model: TreeModel, table: Table) -> tuple[str, Forest]:
     """The summed leaves of float32, of shape (rows, outputs), and the trees."""
+    refuse_categories_of_numbers(model)
     graph, forest = table.graph, forest_of(model.booster_, model.n_features_)
     sets = _sets(forest)
     nodes = _Nodes.of(forest, sets, model.n_features_)
@@ -215,4 +223,5 @@ class _Nodes:
 def _leaf_alone(output: int, value: np.float32) -> Tree:
     """A tree without splits."""
     none, zero = np.array([-1]), np.array([0])
-    return Tree(output, none, none, zero, np.array([value], dtype=np.float32), np.array([False]), {})
+    own = np.array([value], dtype=np.float32)
+    return Tree(output, none, none, zero, own, np.array([False]), {}, own, np.zeros(1))

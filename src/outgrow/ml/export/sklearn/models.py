@@ -16,13 +16,18 @@ import sklearn.preprocessing
 from outgrow.ml.base import Model
 from outgrow.ml.cluster.kmeans import KMeans
 from outgrow.ml.dummy import DummyClassifier, DummyRegressor
-from outgrow.ml.export.refusal import check_certain, unknown
+from outgrow.ml.export.refusal import check_certain, refusal, refuse_categories_of_numbers, unknown
 from outgrow.ml.linear.elastic_net import ElasticNet
 from outgrow.ml.linear.linear_regression import LinearRegression
 from outgrow.ml.linear.logistic_regression import LogisticRegression
 from outgrow.ml.linear.ridge import Ridge
 from outgrow.ml.trees.base import TreeRegressor
+from outgrow.ml.trees.boosting import BoostingClassifier
 from outgrow.ml.trees.gradient_boosting import GradientBoostingClassifier, GradientBoostingRegressor
+from outgrow.ml.trees.hist_gradient_boosting import (
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+)
 from outgrow.ml.trees.random_forest import RandomForestRegressor
 from outgrow.ml.trees.wrapped import wrapped_classifier, wrapped_regressor
 
@@ -108,8 +113,11 @@ def _mean(model: DummyRegressor) -> Any:
     return sklearn.dummy.DummyRegressor(strategy="mean").fit(np.zeros((1, 1)), y)
 
 
-def _boosted(model: GradientBoostingClassifier) -> Any:
+def _boosted(model: BoostingClassifier) -> Any:
     """XGBoost's own, which numbers the classes; a vote of one gives them other names."""
+    refuse_categories_of_numbers(model)
+    if model.loss == "exponential":
+        raise refusal(model, "XGBoost has no loss='exponential'.", "Fit it with loss='log_loss'.")
     made = wrapped_classifier(model.booster_bytes_)
     if model.classes_.tolist() == list(range(len(model.classes_))):
         return made
@@ -122,6 +130,7 @@ def _boosted(model: GradientBoostingClassifier) -> Any:
 
 def _added(model: TreeRegressor) -> Any:
     """XGBoost's own for what the trees add to the mean, in a regressor that scales it and adds the mean."""
+    refuse_categories_of_numbers(model)
     made = wrapped_regressor(model.booster_bytes_)
     offset, scale = float(model.offset_), float(model.scale_)
     outer = sklearn.compose.TransformedTargetRegressor(
@@ -141,6 +150,8 @@ _MODELS: dict[type, Callable[[Any], Any]] = {
     ElasticNet: _elastic,
     GradientBoostingClassifier: _boosted,
     GradientBoostingRegressor: _added,
+    HistGradientBoostingClassifier: _boosted,
+    HistGradientBoostingRegressor: _added,
     KMeans: _kmeans,
     LinearRegression: _linear,
     LogisticRegression: _logistic,

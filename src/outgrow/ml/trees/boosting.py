@@ -1,0 +1,359 @@
+"""What all boosting has in common: what its parameters say, how trees grow, and what they are asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from scipy.special import expit
+from sklearn.utils.validation import check_is_fitted
+
+from outgrow.engine.matrix import Block, MatrixView
+from outgrow.errors import ParameterError
+from outgrow.ml import parameters as check
+from outgrow.ml.trees.base import TreeClassifier, TreeModel, TreeRegressor
+from outgrow.ml.trees.bins import SAMPLE_ROWS
+from outgrow.ml.trees.booster import answers
+from outgrow.ml.trees.constraints import NO_ORDER_OF_CLASSES, interactions, monotone
+from outgrow.ml.trees.leaves import least_gain, least_weight
+from outgrow.ml.trees.losses import (
+    CLASSIFICATION,
+    POISSON_STEP,
+    REGRESSION,
+    LossKind,
+    check_target,
+    classification,
+)
+from outgrow.ml.trees.plan import Draw, Plan, Stop
+from outgrow.ml.trees.scoring import score_of
+from outgrow.ml.trees.tree import RegressionTree
+from outgrow.ml.weights import ClassWeight
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the parameters of a class say, under one name each.
+
+    Attributes
+    ----------
+    patience : rounds without gain after which to stop; None for never.
+    held_out : share of the rows that only watch.
+    keep_best : after stopping only the trees up to the best round stay.
+    """
+
+    rounds: int
+    subsample: float = 1.0
+    min_child_weight: float = 0.0
+    l2: float = 0.0
+    l1: float = 0.0
+    min_impurity_decrease: float = 0.0
+    patience: int | None = None
+    held_out: float = 0.0
+    keep_best: bool = True
+
+
+class Boosting(TreeModel):
+    """Trees one after the other, each lowering what the loss of those before it is."""
+
+    without_effect = ("n_jobs", "verbose")
+    tells_rounds = True
+
+    loss: str
+    learning_rate: float
+    max_depth: int | None
+    max_leaf_nodes: int | None
+    min_samples_leaf: int | float
+    min_weight_fraction_leaf: float = 0.0
+    max_bins: int
+    scoring: Any
+    tol: float
+    warm_start: bool
+    monotonic_cst: Any
+    interaction_cst: Any
+    random_state: Any
+
+    n_iter_: int
+    train_loss_: np.ndarray
+    validation_loss_: np.ndarray
+    scores_: np.ndarray
+    out_of_bag_: np.ndarray
+    _losses: ClassVar[tuple[str, ...]]
+
+    def _settings(self, rows: int) -> Settings:
+        """What the parameters say for so many rows."""
+        raise NotImplementedError
+
+    def _alpha(self) -> float:
+        """The quantile that the losses 'quantile' and 'huber' have."""
+        return 0.5
+
+    def _check_boosting(self) -> None:
+        """Check the parameters that all have."""
+        check.one_of(self, "loss", self._losses)
+        check.number(self, "learning_rate", above=0)
+        check.integer(self, "max_depth", low=1, none=True)
+        check.integer(self, "max_leaf_nodes", low=2, none=True)
+        self._check_max_features()
+        check.number(self, "l2_regularization", low=0)
+        check.integer(self, "max_bins", low=2)
+        check.integer(self, "n_iter_no_change", low=1, none=True)
+        check.number(self, "tol", low=0)
+        check.one_of(self, "warm_start", [True, False])
+        check.random_state(self)
+
+    def _from_raw(self, raw: np.ndarray) -> np.ndarray:
+        """What the trees answer as the model does."""
+        raise NotImplementedError
+
+    def _boost(
+        self,
+        view: MatrixView,
+        kind: LossKind,
+        label: Callable[[Block], np.ndarray],
+        least: float,
+        **plan: Any,
+    ) -> None:
+        """Grow the trees; `least` is the least second derivative in a leaf that its least rows have."""
+        seed, said = self._learn_seed(), self._settings(view.rows)
+        tell = None if view.watch is None else view.watch.tell
+        growth = {
+            **monotone(self.monotonic_cst, self.features_, view.width, type(self).__name__),
+            **interactions(self.interaction_cst, view.width),
+            "learning_rate": float(self.learning_rate),
+            "colsample_bynode": self._share_of_features(view.width),
+            "min_child_weight": max(float(said.min_child_weight), least),
+            "reg_lambda": said.l2,
+            "reg_alpha": said.l1,
+            "seed": seed,
+            "seed_per_iteration": True,
+            **self._shape(view.width, self.max_depth, self.max_bins, self.max_leaf_nodes),
+            **kind.parameters,
+        }
+        grown = self._grow(
+            view,
+            Plan(
+                {**growth, **plan.pop("parameters", {})},
+                said.rounds,
+                label,
+                held_out=said.held_out if said.patience is not None else 0.0,
+                stop=self._stop(said),
+                gradients=kind.gradients,
+                follow=view.rows <= SAMPLE_ROWS and not view.run.many,
+                loss=kind.value,
+                seed=seed,
+                sample=Draw(said.subsample) if said.subsample < 1 else None,
+                kinds=self._kinds,
+                told=None if tell is None else lambda share, raw: tell(share, self._from_raw(raw)),
+                **plan,
+            ),
+        )
+        self.n_iter_ = grown.rounds
+        self.best_iteration_ = self.n_iter_ - 1
+        self._note("train_loss_", grown.train_loss, kind.noted_power)
+        self._note("validation_loss_", grown.validation_loss, kind.noted_power)
+        self._note_out_of_bag(self._in_units(grown.out_of_bag, kind.power))
+        self.scores_ = grown.scores
+
+    def _note(self, name: str, losses: np.ndarray, power: int) -> None:
+        known = self._known(name)
+        new = self._in_units(losses, power)
+        setattr(self, name, new if known is None else np.concatenate([known, new]))
+
+    def _in_units(self, losses: np.ndarray, power: int) -> np.ndarray:
+        """Losses as those of y itself."""
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+            for _ in range(power):
+                losses = losses * self._unit
+        return losses
+
+    def _note_out_of_bag(self, losses: np.ndarray) -> None:
+        known = self._known("out_of_bag_")
+        if known is not None and len(losses):
+            grown = int(self.n_iter_) - len(losses)
+            losses = np.concatenate([known if len(known) else np.zeros((grown, 2)), losses])
+        self.out_of_bag_ = losses[: self.n_iter_]
+
+    def _stop(self, said: Settings) -> Stop | None:
+        if said.patience is None:
+            return None
+        own = self.scoring == "loss" if isinstance(self.scoring, str) else False
+        score = None if own else score_of(self, self.scoring)
+        tol = float(self.tol) if score is not None else self._tolerance(float(self.tol))
+        before = self._known("scores_")
+        return Stop(
+            said.patience, tol, score, said.keep_best, np.zeros(0) if before is None else np.asarray(before)
+        )
+
+    def _tolerance(self, tol: float) -> float:
+        """The least gain as XGBoost's loss counts it."""
+        return tol
+
+    @property
+    def _unit(self) -> float:
+        """In what y is measured."""
+        return 1.0
+
+    def _grown_rounds(self) -> int:
+        return int(self.n_iter_)
+
+    def _of_bag(self, losses: np.ndarray) -> np.ndarray:
+        if not len(self.out_of_bag_):
+            raise AttributeError(
+                f"{type(self).__name__} has no rows out of the bag: with subsample=1 each tree sees "
+                "all, and past "
+                f"{SAMPLE_ROWS:,} rows nobody looks."
+            )
+        return losses
+
+    @property
+    def oob_scores_(self) -> np.ndarray:
+        """The mean loss after each round on the rows that its tree did not see."""
+        return self._of_bag(self.out_of_bag_[:, 1])
+
+    @property
+    def oob_score_(self) -> float:
+        """The last of `oob_scores_`."""
+        return float(self._of_bag(self.out_of_bag_[:, 1])[-1])
+
+    @property
+    def oob_improvement_(self) -> np.ndarray:
+        """By how much each tree lowered the mean loss of the rows that it did not see."""
+        return self._of_bag(self.out_of_bag_[:, 0] - self.out_of_bag_[:, 1])
+
+    @property
+    def n_trees_per_iteration_(self) -> int:
+        """How many trees a round grows."""
+        check_is_fitted(self)
+        return len(self._structures(1.0)[0]) if self.n_iter_ else 1
+
+    @property
+    def estimators_(self) -> np.ndarray:
+        """The trees, of shape (rounds, trees of a round): models that take arrays as the trees see them."""
+        rounds = self._structures(float(self.learning_rate))
+        found = np.empty((len(rounds), len(rounds[0])), dtype=object)
+        for number, trees in enumerate(rounds):
+            for output, tree in enumerate(trees):
+                found[number, output] = RegressionTree(
+                    [tree],
+                    scale=self._unit,
+                    max_depth=self.max_depth,
+                    min_impurity_decrease=getattr(self, "min_impurity_decrease", 0.0),
+                    random_state=self.seed_ + number,
+                    zeros_absent=self._absent,
+                )
+        return found
+
+    def _sums(self, X: Any) -> np.ndarray:
+        """What the trees add up to, before the link of the loss."""
+        return answers(self._booster, self._asked(X), sums=True)
+
+
+class BoostingClassifier(Boosting, TreeClassifier):
+    """Boosting of classes."""
+
+    _losses = CLASSIFICATION
+    class_weight: ClassWeight
+
+    def _learn(self, view: MatrixView) -> None:
+        weights, totals = self._weigh_classes(view)
+        if self.monotonic_cst is not None and len(totals) > 2:
+            raise ParameterError(NO_ORDER_OF_CLASSES.format(len(totals)))
+        shares = totals / totals.sum()
+        kind, steep = classification(self.loss, shares)
+        start = {"base_score": 0.5} if self._starts_at_zero() and kind.link != "identity" else {}
+        if self._starts_at_zero() and kind.link == "identity":
+            start = {"base_score": 0.0}
+        weight = float(totals.sum()) * weights["weight_factor"]
+        said = self._settings(view.rows)
+        start |= least_gain(said.min_impurity_decrease, weight)
+        least = least_weight(self, view.rows, weight) * steep
+        self._boost(view, kind, _index, least, parameters=start, **weights)
+
+    def _starts_at_zero(self) -> bool:
+        return getattr(self, "init", None) == "zero"
+
+    def _answer_predict_proba(self, X: Any) -> np.ndarray:
+        return self._from_raw(self._ask(X))
+
+    def _answer_decision_function(self, X: Any) -> np.ndarray:
+        return self._sums(X)
+
+    def decision_function(self, X: Any) -> Any:
+        """What the trees add up to: of shape (rows,) for two classes, otherwise (rows, classes)."""
+        return self._respond(X, "decision_function")
+
+    def staged_decision_function(self, X: Any) -> Iterator[np.ndarray]:
+        """What the trees add up to for an array or a table after the first round, the first two, ..."""
+        return self._staged(X, self._grown_rounds(), sums=True)
+
+    def staged_predict_proba(self, X: Any) -> Iterator[np.ndarray]:
+        """The probabilities for an array or a table after the first round, the first two, ..."""
+        check_is_fitted(self)
+        return map(self._from_raw, self._staged(X, self.n_iter_))
+
+    def staged_predict(self, X: Any) -> Iterator[np.ndarray]:
+        """The predictions for an array or a table after the first round, the first two, ..."""
+        return (self.classes_[shares.argmax(axis=1)] for shares in self.staged_predict_proba(X))
+
+    def apply(self, X: Any) -> np.ndarray:
+        """The leaf of each tree in which each row ends, of shape (rows, rounds, trees of a round)."""
+        return self._leaves(X)
+
+    def _from_raw(self, raw: np.ndarray) -> np.ndarray:
+        if self.loss == "exponential":
+            raw = expit(2 * raw)
+        if raw.ndim == 1:
+            return np.column_stack([1 - raw, raw])
+        # float32 shares sum to one only nearly
+        return raw / raw.sum(axis=1, keepdims=True)
+
+
+class BoostingRegressor(Boosting, TreeRegressor):
+    """Boosting of numbers."""
+
+    _losses = tuple(REGRESSION)
+    _deviation: float
+
+    def _learn(self, view: MatrixView) -> None:
+        kind, said = REGRESSION[self.loss](self._alpha()), self._settings(view.rows)
+        parameters: dict[str, Any] = {"base_score": 0.0}
+        zero, steep = self._starts_at_zero(), 1.0
+        if kind.centred:
+            label, weights, target = self._learn_target(view, kind.start, zero=zero)
+        else:
+            check_target(self.loss, view)
+            label, weights, target = self._learn_mean(view)
+            parameters = {"base_score": 1.0 if zero else target.mean}
+            steep = target.mean * np.exp(POISSON_STEP) if self.loss == "poisson" else 1.0
+        weight = target.weight * weights["weight_factor"]
+        # the penalty is of leaves in units of y; that of squares is the same in any
+        parameters |= {"reg_alpha": said.l1 / self.scale_}
+        parameters |= least_gain(said.min_impurity_decrease, weight, self.scale_)
+        self._deviation = target.deviation() if kind.centred else 1.0
+        least = least_weight(self, view.rows, weight) * float(steep)
+        self._boost(view, kind, label, least, parameters=parameters, **weights)
+
+    def _starts_at_zero(self) -> bool:
+        return getattr(self, "init", None) == "zero"
+
+    def _tolerance(self, tol: float) -> float:
+        return tol * self._deviation
+
+    @property
+    def _unit(self) -> float:
+        return float(self.scale_)
+
+    def _from_raw(self, raw: np.ndarray) -> np.ndarray:
+        return raw * self.scale_ + self.offset_
+
+    def staged_predict(self, X: Any) -> Iterator[np.ndarray]:
+        """The predictions for an array or a table after the first round, the first two, ..."""
+        check_is_fitted(self)
+        return map(self._from_raw, self._staged(X, self.n_iter_))
+
+
+def _index(block: Any) -> np.ndarray:
+    """The class of each row as XGBoost wants it: a number from 0."""
+    return block.y

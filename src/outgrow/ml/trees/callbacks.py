@@ -1,0 +1,224 @@
+"""What happens around each round of boosting: rows are drawn, losses noted, trees kept, the end decided."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from outgrow._optional import optional
+from outgrow.engine.run import Run
+from outgrow.engine.watch import MOMENTS
+from outgrow.ml.trees.bagging import RowSample, weights_of
+from outgrow.ml.trees.plan import Plan, Stop
+
+_TREES = "trees"
+SNAPSHOT_SECONDS = 5.0
+"""How much boosting a fit may lose: after so long the trees so far go into the journal."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The trees of the first rounds, and the losses after each that the same fit noted."""
+
+    rounds: int
+    content: bytes
+    losses: np.ndarray
+
+    def booster(self) -> Any:
+        """What XGBoost goes on from; None for nothing."""
+        if not self.rounds:
+            return None
+        return optional("xgboost", "trees").Booster(model_file=bytearray(self.content))
+
+
+def recalled(run: Run, begun: bytes | None) -> Snapshot:
+    """The last snapshot in the journal; without one, the trees of an earlier fit."""
+    found = Snapshot(0, b"", np.zeros(0))
+    if begun is not None:
+        booster = Snapshot(1, begun, found.losses).booster()
+        found = Snapshot(int(booster.num_boosted_rounds()), begun, found.losses)
+    while run.journal.knows(_TREES):
+        rounds, content, losses = run.journal.recall()
+        found = Snapshot(int(rounds[0]), content.tobytes(), losses)
+    run.resume()  # passes after the trees were made on trees that are not all in the last snapshot
+    return found
+
+
+@dataclass
+class Callbacks:
+    """The callbacks of one training.
+
+    Attributes
+    ----------
+    all : in the order in which they are called.
+    gradients, metric : the objective and the loss that XGBoost does not have, or None.
+    """
+
+    plan: Plan
+    rows: Sequence[Any]
+    run: Run
+    all: list[Any]
+    gradients: Callable[[np.ndarray, Any], Any] | None = None
+    metric: Callable[[np.ndarray, Any], tuple[str, float]] | None = None
+    _bag: Any = None
+
+    @classmethod
+    def of(
+        cls, run: Run, plan: Plan, before: Snapshot, rows: Sequence[Any], sample: RowSample | None
+    ) -> Callbacks:
+        """Those that every training has, and those that its plan asks for."""
+        made = _classes()
+        resumable = plan.stop is None
+        found = cls(plan, rows, run, [made["rounds"](run, plan.rounds, before, resumable)])
+        if sample is not None and not plan.apart:
+            found._bag = made["bag"](run, rows[0], sample, plan.loss if plan.follow else None)
+            found.all.append(found._bag)
+        if plan.gradients is not None:
+            found._use(plan.gradients)
+        return found
+
+    def _use(self, gradients: Any) -> None:
+        comm = self.run.comm
+
+        def objective(sums: np.ndarray, rows: Any) -> Any:
+            return gradients(rows.get_label(), sums, weights_of(rows), comm)
+
+        def metric(sums: np.ndarray, rows: Any) -> tuple[str, float]:
+            weight = weights_of(rows)
+            total = comm.allreduce(
+                np.array([weight @ gradients.loss(rows.get_label(), sums), weight.sum()], dtype=np.float64)
+            )
+            return "loss", float(total[0] / total[1])
+
+        self.gradients, self.metric = objective, metric
+
+    def watch(self, told: Callable[[float, np.ndarray], None], rows: Any) -> None:
+        """Show on the way what the trees so far answer."""
+        self.all.append(_classes()["watched"](told, self.plan.rounds, rows))
+
+    def stop(self, stop: Stop, judge: Callable[[np.ndarray], float] | None) -> Any:
+        """End before the last round; what decides it."""
+        stopping = _classes()["stopping"](stop, judge, self.rows[-1], len(self.rows) > 1)
+        self.all.append(stopping)
+        return stopping
+
+    @property
+    def out_of_bag(self) -> np.ndarray:
+        """The losses of the rows that each tree did not see, before and after it."""
+        return np.array([] if self._bag is None else self._bag.losses, dtype=np.float64).reshape(-1, 2)
+
+
+@lru_cache(1)
+def _classes() -> dict[str, type]:
+    """The classes of the callbacks; made when they are first needed, as they derive from XGBoost's."""
+    base: Any = optional("xgboost", "trees").callback.TrainingCallback
+
+    class Rounds(base):
+        """Tells of each round, and keeps the trees so far in the journal."""
+
+        def __init__(self, run: Run, total: int, before: Snapshot, resumable: bool) -> None:
+            super().__init__()
+            self._run, self._total, self._before = run, total, before
+            self._resumable = resumable
+            self._kept = time.monotonic()
+
+        def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
+            losses, done = losses_of(evals_log, "train"), model.num_boosted_rounds()
+            self._run.tell("round", done, self._total, loss=float(losses[-1]) if len(losses) else None)
+            if self._resumable and time.monotonic() - self._kept > SNAPSHOT_SECONDS:
+                self._keep(model, done, np.concatenate([self._before.losses, losses]))
+            return False
+
+        def _keep(self, model: Any, done: int, losses: np.ndarray) -> None:
+            content = np.frombuffer(model.save_raw("ubj"), dtype=np.uint8)
+            self._run.journal.note((np.array([float(done)]), content, losses), _TREES)
+            self._kept = time.monotonic()
+
+    class Bag(base):
+        """Each round sees its own sample of the rows; what it gains on the others is noted."""
+
+        def __init__(self, run: Run, rows: Any, sample: RowSample, loss: Any) -> None:
+            super().__init__()
+            self._run, self._rows, self._sample, self._loss = run, rows, sample, loss
+            self._weight, self._out = weights_of(rows), np.zeros(0)
+            self.losses: list[tuple[float, float]] = []
+            self._before = 0.0
+
+        def before_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
+            number = model.num_boosted_rounds()
+            self._rows.set_weight(self._weight * self._sample.weights(number))
+            if self._loss is not None:
+                self._out = self._weight * self._sample.left_out(number)
+                self._before = self._mean(model)
+            return False
+
+        def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
+            if self._loss is not None:
+                self.losses.append((self._before, self._mean(model)))
+            return False
+
+        def _mean(self, model: Any) -> float:
+            sums = model.predict(self._rows, output_margin=True)
+            lost = self._loss(self._rows.get_label(), sums)
+            total = self._run.comm.allreduce(np.array([self._out @ lost, self._out.sum()], dtype=np.float64))
+            return float(total[0] / total[1]) if total[1] > 0 else math.nan
+
+        def after_training(self, model: Any) -> Any:
+            self._rows.set_weight(self._weight)
+            return model
+
+    class Watched(base):
+        """Shows on the way what the trees so far answer; XGBoost computes only what the new ones add."""
+
+        def __init__(self, told: Callable[[float, np.ndarray], None], total: int, rows: Any) -> None:
+            super().__init__()
+            self._told, self._total, self._rows = told, total, rows
+            self._moments = {math.ceil(total * share) for share in MOMENTS} - {total}
+
+        def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
+            done = model.num_boosted_rounds()
+            if done in self._moments:
+                self._told(done / self._total, model.predict(self._rows).astype(np.float64))
+            return False
+
+    class Stopping(base):
+        """Ends the training when the scores of the watched rows no longer rise."""
+
+        def __init__(self, stop: Stop, judge: Any, rows: Any, held_out: bool) -> None:
+            super().__init__()
+            self._stop, self._judge, self._rows = stop, judge, rows
+            self._name = "validation" if held_out else "train"
+            self.scores = stop.before
+
+        def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
+            self.scores = np.append(self.scores, self._score(model, evals_log))
+            return self._stop.reached(self.scores)
+
+        def _score(self, model: Any, evals_log: Any) -> float:
+            if self._judge is None:
+                return -float(losses_of(evals_log, self._name)[-1])
+            return float(self._judge(model.predict(self._rows).astype(np.float64)))
+
+        def kept(self, rounds: int) -> int:
+            """How many of the rounds stay."""
+            best = rounds - len(self.scores) + int(np.argmax(self.scores)) + 1 if len(self.scores) else rounds
+            return best if self._stop.keep_best else rounds
+
+    return {
+        "rounds": Rounds,
+        "bag": Bag,
+        "watched": Watched,
+        "stopping": Stopping,
+    }
+
+
+def losses_of(history: Mapping[str, Mapping[str, list[float]]], name: str) -> np.ndarray:
+    """The losses of the rows of this name, one for each round."""
+    *_, losses = [*history.get(name, {}).values()] or [[]]
+    return np.array(losses)

@@ -1,0 +1,252 @@
+"""What forests have in common: trees that see samples of the rows, their mean, and what they have "
+"not seen."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from numbers import Integral
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.utils.validation import check_is_fitted
+
+from outgrow.engine.matrix import Block, MatrixView
+from outgrow.errors import ParameterError
+from outgrow.ml import parameters as check
+from outgrow.ml.inputs import Training, collect, open_rows
+from outgrow.ml.trees.base import TreeModel
+from outgrow.ml.trees.booster import restored
+from outgrow.ml.trees.constraints import monotone
+from outgrow.ml.trees.forest import rescaled
+from outgrow.ml.trees.leaves import check_leaves, least_gain, least_weight
+from outgrow.ml.trees.out_of_bag import beside, gathered, labels, out_of_bag
+from outgrow.ml.trees.plan import Draw, Plan
+from outgrow.ml.trees.tree import TreeStructure
+
+LEAST_DRAWN = 16
+"""So many rows a tree sees on average at least, where there are as many: it might see none else."""
+UNSEEN = (
+    "Some inputs do not have OOB scores. This probably means too few trees were used to compute any "
+    "reliable OOB "
+    "estimates."
+)
+NO_NEW_TREES = "Warm-start fitting without increasing n_estimators does not fit new trees."
+OutOfBag = bool | Callable[[Any, Any], float]
+
+
+class BaseForest(TreeModel):
+    """What the two forests have in common: the parameters, and how XGBoost grows trees by themselves."""
+
+    without_effect = ("n_jobs", "verbose")
+
+    n_estimators: int
+    criterion: str
+    max_depth: int | None
+    min_samples_split: int | float
+    min_samples_leaf: int | float
+    min_weight_fraction_leaf: float
+    max_leaf_nodes: int | None
+    min_impurity_decrease: float
+    bootstrap: bool
+    oob_score: OutOfBag
+    warm_start: bool
+    ccp_alpha: float
+    max_samples: int | float | None
+    max_bins: int
+    monotonic_cst: Any
+    random_state: Any
+
+    oob_score_: float
+    oob_unseen_: int
+
+    _criteria: ClassVar[tuple[str, ...]]
+    _impurity: ClassVar[float] = 1.0
+    """What a decrease of the squared error by one is in the impurity of `min_impurity_decrease`."""
+
+    def _check_parameters(self) -> None:
+        check.integer(self, "n_estimators", low=1)
+        self._check_criterion()
+        check.integer(self, "max_depth", low=1, none=True)
+        self._check_max_features()
+        check.integer(self, "max_leaf_nodes", low=2, none=True)
+        check_leaves(self)
+        check.number(self, "min_impurity_decrease", low=0)
+        check.one_of(self, "bootstrap", [True, False])
+        if not callable(self.oob_score):
+            check.one_of(self, "oob_score", [True, False])
+        check.one_of(self, "warm_start", [True, False])
+        self._check_samples()
+        check.integer(self, "max_bins", low=2)
+        check.random_state(self)
+
+    def _check_criterion(self) -> None:
+        if self.criterion == "friedman_mse":
+            warnings.warn(
+                "criterion='friedman_mse' is the squared error for trees that are not boosted: give "
+                "'squared_error'.",
+                FutureWarning,
+                stacklevel=4,
+            )
+        elif self.criterion not in self._criteria:
+            raise ParameterError(
+                f"{type(self).__name__}(criterion={self.criterion!r}): criterion must be one of "
+                f"{', '.join(map(repr, self._criteria))}. XGBoost seeks splits by a sum of squares, which is "
+                "that; no other impurity."
+            )
+
+    def _check_samples(self) -> None:
+        if self.max_samples is None:
+            pass
+        elif not self.bootstrap:
+            raise ParameterError(
+                "`max_sample` cannot be set if `bootstrap=False`. Either switch to `bootstrap=True` or set "
+                "`max_sample=None`."
+            )
+        elif isinstance(self.max_samples, Integral):
+            check.integer(self, "max_samples", low=1)
+        else:
+            check.number(self, "max_samples", above=0)
+        if self.oob_score and not self.bootstrap:
+            raise ParameterError(
+                "Out of bag estimation only available if bootstrap=True: without it each tree sees all rows."
+            )
+
+    def _draw(self, rows: int) -> Draw | None:
+        """How the rows of each tree are drawn."""
+        if not self.bootstrap:
+            return None
+        wish = 1.0 if self.max_samples is None else self.max_samples
+        count = min(wish, rows) if isinstance(wish, Integral) else min(wish, 1.0) * rows
+        return Draw(max(float(count), float(min(rows, LEAST_DRAWN))) / rows, replacement=True)
+
+    def _plant(
+        self, view: MatrixView, label: Callable[[Block], np.ndarray], weight: float, **rest: Any
+    ) -> None:
+        """Squared error without penalty: leaves are means of rows, the forest of its trees.
+
+        `weight` is that of all rows; the trees' is `weight_factor` times as much.
+        """
+        seed = self._learn_seed()
+        whole = weight * rest["weight_factor"]
+        growth = {
+            "objective": "reg:squarederror",
+            "base_score": 0.0,
+            "learning_rate": 1 / int(self.n_estimators),
+            "reg_lambda": 0.0,
+            "colsample_bynode": self._share_of_features(view.width),
+            # every leaf has a row: only a larger least count is left to XGBoost, which counts weight
+            "min_child_weight": least_weight(self, view.rows, whole),
+            **least_gain(float(self.min_impurity_decrease) * self._impurity, whole, self._unit),
+            "seed": seed,
+            "seed_per_iteration": True,
+            **monotone(self.monotonic_cst, self.features_, view.width, type(self).__name__),
+            **self._shape(view.width, self.max_depth, self.max_bins, self.max_leaf_nodes),
+        }
+        plan = Plan(
+            growth,
+            int(self.n_estimators),
+            label,
+            sample=self._draw(view.rows),
+            apart=True,
+            kinds=self._kinds,
+            seed=seed,
+            **rest,
+        )
+        self._grow(view, plan)
+        if self.oob_score:
+            self._learn_out_of_bag(view, replace(plan, numbers=self.zeros_))
+
+    @property
+    def _unit(self) -> float:
+        """In what y is measured."""
+        return 1.0
+
+    def _begun(self, view: MatrixView, rounds: int) -> bytes | None:
+        content = super()._begun(view, rounds)
+        return None if content is None else rescaled(content, self._earlier_rounds(content) / rounds)
+
+    @staticmethod
+    def _earlier_rounds(content: bytes) -> int:
+        return int(restored(content).num_boosted_rounds())
+
+    def _lacks_something(self) -> bool:
+        return bool(self.oob_score) and not hasattr(self, "oob_score_")
+
+    def _nothing_to_grow(self) -> None:
+        warnings.warn(NO_NEW_TREES, UserWarning, stacklevel=4)
+
+    def _fit_on_engine(self, data: Training) -> Self:
+        if not self._goes_on:
+            for name in ("oob_score_", "oob_unseen_", "oob_prediction_", "oob_decision_function_"):
+                self.__dict__.pop(name, None)
+        super()._fit_on_engine(data)
+        if self.oob_score and self.oob_unseen_:
+            warnings.warn(UNSEEN, UserWarning, stacklevel=3)
+        return self
+
+    def _learn_out_of_bag(self, view: MatrixView, plan: Plan) -> None:
+        means, unseen = out_of_bag(view, plan, self._booster, self.zeros_absent_)
+        never = view.run.comm.allreduce(np.array([float((unseen == 0).sum())]))
+        self.oob_unseen_ = int(never[0])
+        said, answered = self._out_of_bag_answers(means)
+        y, found = gathered(view, labels(view, plan), said)
+        self.oob_score_ = self._out_of_bag_score(y, found)
+        if view.run.comm.size == 1:
+            self._keep_out_of_bag(beside(view, plan, answered))
+
+    def _out_of_bag_answers(self, means: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What trees predict for rows they did not see, as `score` takes it and as it is kept."""
+        raise NotImplementedError
+
+    def _out_of_bag_score(self, y: np.ndarray, said: np.ndarray) -> float:
+        raise NotImplementedError
+
+    def _keep_out_of_bag(self, answered: np.ndarray) -> None:
+        raise NotImplementedError
+
+    def _settings_of_trees(self) -> dict[str, Any]:
+        return {
+            "max_depth": self.max_depth,
+            "min_impurity_decrease": self.min_impurity_decrease,
+            "zeros_absent": self._absent,
+        }
+
+    @property
+    def estimators_(self) -> list[Any]:
+        """The trees, each a fitted model of its own that takes arrays as the trees see them."""
+        rounds = self._structures(1 / self._grown_rounds())
+        return [self._tree(trees, self.seed_ + number) for number, trees in enumerate(rounds)]
+
+    def _tree(self, trees: list[TreeStructure], seed: int) -> Any:
+        raise NotImplementedError
+
+    def __len__(self) -> int:
+        check_is_fitted(self)
+        return self._grown_rounds()
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.estimators_[index]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.estimators_)
+
+    def decision_path(self, X: Any) -> tuple[sp.csr_array, np.ndarray]:
+        """Which nodes of each tree each row passes, and where the nodes of each tree begin.
+
+        Parameters
+        ----------
+        X : array of shape (rows, features), or a table.
+
+        Returns
+        -------
+        indicator : csr_array of shape (rows, nodes of all trees).
+        starts : ndarray of shape (trees + 1,).
+        """
+        check_is_fitted(self)
+        rows = collect(open_rows(self, X), self._matrix)
+        paths = [tree.decision_path(rows) for tree in self.estimators_]
+        starts = np.cumsum([0, *(path.shape[1] for path in paths)])
+        return sp.csr_array(sp.hstack(paths)), starts
