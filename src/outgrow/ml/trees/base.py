@@ -71,9 +71,8 @@ class TreeModel(Model):
         grown, wanted = self._grown_rounds(), int(getattr(self, self._rounds_name))
         if wanted < grown:
             raise ParameterError(
-                f"{self._rounds_name}={wanted} must be larger than or equal to the {grown} rounds "
-                "that are there "
-                f"(n_iter_={grown}) when warm_start==True. Raise it, or fit anew with warm_start=False."
+                f"{self._rounds_name}={wanted} must be larger than or equal to n_iter_={grown} when "
+                "warm_start==True: so many rounds are there. Raise it, or fit anew with warm_start=False."
             )
         if wanted > grown or self._lacks_something():
             return super()._fit_on_engine(data)
