@@ -18,7 +18,7 @@ from outgrow.engine.spark.rendezvous import join
 from outgrow.engine.spark.supervise import Supervisor
 from outgrow.errors import EngineError
 
-_JOINING = 5.0
+_JOINING = 10.0
 
 
 @dataclass(frozen=True)

@@ -38,8 +38,9 @@ from outgrow.errors import OutgrowError, RankLostError
 RESULT = pa.schema([("rank", pa.int64()), ("kind", pa.string()), ("payload", pa.binary())])
 RESULT_DDL = "rank bigint, kind string, payload binary"
 _CHUNK = 32 << 20
-_JOINING = 8.0
-"""Most seconds until all ranks have met: Spark starts them at the same moment."""
+_JOINING = 20.0
+"""Most seconds until all ranks have met, however short the deadline: Spark starts them at the same moment,
+but on a busy machine a process takes long to load what it needs."""
 _STUCK = 5.0
 _NOT_FOR_USERS = (ResourceWarning, DeprecationWarning, PendingDeprecationWarning)
 
@@ -135,7 +136,7 @@ class _Rank:
                 self.hosts,
                 self.secret,
                 ports=job.ports,
-                joining=min(deadline, _JOINING),
+                joining=max(deadline, _JOINING),
                 deadline=deadline,
             )
             with _unstuck(self.comm):
