@@ -393,3 +393,17 @@ def test_pages_are_compared_with_their_checksums(tmp_path: Path) -> None:
         file.write_bytes(whole[:at] + bytes([whole[at] ^ 0x55]) + whole[at + 1 :])
         with pytest.raises(errors.DataError, match=r"parquet cannot be read"):
             og.read(file).to_arrow()
+
+
+def test_links_that_lead_to_a_folder_again(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / "rows" / name).mkdir(parents=True)
+        (tmp_path / "rows" / name / "rows.csv").write_text("x\n1\n2\n")
+    (tmp_path / "rows" / "a" / "up").symlink_to(tmp_path / "rows")
+    (tmp_path / "rows" / "a" / "itself").symlink_to(".")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "more.csv").write_text("x\n3\n")
+    (tmp_path / "rows" / "beside").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "back").symlink_to(tmp_path / "rows" / "b")
+    (tmp_path / "rows" / "gone.csv").symlink_to(tmp_path / "nowhere")
+    assert sorted(og.read(tmp_path / "rows").to_arrow()["x"].to_pylist()) == [1, 1, 1, 2, 2, 2, 3]

@@ -294,3 +294,17 @@ def test_a_bad_line_is_told(store: og.ModelStore) -> None:
     ]:
         with pytest.raises(og.errors.OutgrowError, match=said):
             score_pipe(str(store.path), io.BytesIO(line), io.BytesIO())
+
+
+@pytest.mark.parametrize("where", ["out", "deep/out", "."])
+@pytest.mark.parametrize("which", ["output", "errors"])
+def test_a_stream_does_not_read_what_it_writes(
+    store: og.ModelStore, tmp_path: Path, where: str, which: str
+) -> None:
+    put(tmp_path / "in", 0)
+    outputs: dict[str, Any] = {"output": tmp_path / "out", which: tmp_path / "in" / where}
+    with pytest.raises(ParameterError, match="would read what it writes"):
+        og.score_stream(store, tmp_path / "in", **outputs)
+    beside = {**outputs, which: tmp_path / "in" / "_scores"}
+    assert og.score_stream(store, tmp_path / "in", **beside).run_available() == 50
+    assert og.score_stream(store, tmp_path / "in", **beside).run_available() == 0

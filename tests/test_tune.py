@@ -25,6 +25,7 @@ from sklearn.compose import make_column_transformer
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.tree import DecisionTreeClassifier
 
 import outgrow as og
 from outgrow.cli import main
@@ -621,3 +622,53 @@ def test_pandas_stays_as_it_was() -> None:
         workers=1,
     )
     pd.testing.assert_frame_equal(frame, before)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        np.logspace(-2, 2, 5),
+        list(np.arange(5)),
+        {"low": np.int64(1), "high": np.float32(9)},
+        (np.bool_(True),),
+    ],
+    ids=str,
+)
+def test_numbers_of_numpy_in_a_space(spec: Any) -> None:
+    found = og.tune(lambda p: float(p["x"]), space={"x": spec}, metric="loss", trials=2, seed=0, workers=1)
+    assert type(found.best_parameters["x"]) in (int, float, bool)
+
+
+def test_a_function_may_return_a_mapping() -> None:
+    def values(p: dict[str, Any]) -> dict[str, float]:
+        return {"mse": p["x"], "size": -p["x"], "loss": 1 - p["x"]}
+
+    found = og.tune(values, space=LINE, metric=["loss", "mse"], trials=3, seed=0, workers=1)
+    best = found.study.best_trials[0]
+    assert best.values == [1 - best.params["x"], best.params["x"]]
+    with pytest.raises(ParameterError, match="'other'"):
+        og.tune(values, space=LINE, metric="other", trials=1, workers=1)
+
+
+def test_what_a_callback_raises_ends_the_search() -> None:
+    def callback(study: Any) -> None:
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        og.tune(square, space=LINE, metric="loss", trials=9, workers=1, callback=callback)
+
+
+def test_a_study_is_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match="is a folder"):
+        og.tune(square, space=LINE, metric="loss", trials=1, study=tmp_path, workers=1)
+
+
+def test_a_pipeline_that_ends_in_a_model_of_scikit_learn() -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(120, 2))
+    y = (X[:, 0] > 0).astype(int)
+    pipe = og.Pipeline([("scale", og.StandardScaler()), ("tree", DecisionTreeClassifier(random_state=0))])
+    space = {"tree__max_depth": [1, 3], "tree__criterion": ["gini", "entropy"]}
+    found = og.tune(pipe, X, y, space=space, metric="accuracy", sampler="grid", seed=0, workers=1)
+    assert found.best_value > 0.9
+    assert found.trials.num_rows == 4

@@ -7,7 +7,7 @@ import glob
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -70,12 +70,28 @@ def data_files(filesystem: Any, folder: str) -> list[Any]:
     Their ending, in capitals or not, names a format that is read; neither they nor a folder between begin
     with a dot or an underscore, as drafts and notes do.
     """
-    infos = filesystem.get_file_info(pafs.FileSelector(folder, recursive=True))
+    local = isinstance(filesystem, pafs.LocalFileSystem)
+    infos = filesystem.get_file_info(
+        list(_local_files(folder)) if local else pafs.FileSelector(folder, recursive=True)
+    )
     return [
         info
         for info in infos
-        if info.type == pafs.FileType.File and is_data(info.path) and not _is_hidden(info.path, folder)
+        if info.type == pafs.FileType.File and is_data(info.path) and not is_hidden(info.path, folder)
     ]
+
+
+def _local_files(folder: str) -> Iterator[str]:
+    """The files of a folder and its sub-folders, but not those that a link leads to again from below."""
+    above = {folder: frozenset({os.path.realpath(folder)})}
+    for here, folders, files in os.walk(folder, followlinks=True):
+        entered = above.pop(here)
+        inside = (os.path.join(here, name) for name in folders if not is_hidden(name, ""))
+        real = {path: os.path.realpath(path) for path in inside}
+        new = {path: entered | {where} for path, where in real.items() if where not in entered}
+        above |= new
+        folders[:] = [os.path.basename(path) for path in new]
+        yield from (os.path.join(here, name) for name in files)
 
 
 def is_data(name: str) -> bool:
@@ -211,5 +227,6 @@ def _is_folder(filesystem: Any, path: str) -> bool:
     return bool(filesystem.get_file_info(path).type == pafs.FileType.Directory)
 
 
-def _is_hidden(name: str, folder: str) -> bool:
+def is_hidden(name: str, folder: str) -> bool:
+    """Whether a part of a path below a folder begins with a dot or an underscore."""
     return any(part[:1] in "._" for part in PurePosixPath(name[len(folder) :].lstrip("/")).parts)

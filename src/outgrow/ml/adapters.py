@@ -118,6 +118,8 @@ class ForeignTransformer(Foreign, Transformer):
 class _ForeignModel(Foreign, Model):
     """What adapters of models share."""
 
+    learns_from_matrix = False
+
     def _fit_shard(self, shard: Shard, task: Task, *, last: bool = True) -> None:
         self.features_ = task.features(shard.example)
         self.target_names_ = target_names(shard.example, task)

@@ -290,6 +290,9 @@ class Model(Estimator):
     _samples: ClassVar[bool] = False
     """Whether it chooses rows at random: by their hashes, so that any partitioning chooses the same."""
 
+    learns_from_matrix: ClassVar[bool] = True
+    """Whether it learns from a resident matrix, beside which held-out rows can be watched."""
+
     tells_rounds: ClassVar[bool] = False
     """Whether it shows on watched rows how well it does while it learns."""
 

@@ -70,11 +70,16 @@ def is_for_sklearn(steps: Steps, X: Any, params: Mapping[str, Any]) -> bool:
     others = [name for name, step in steps if isinstance(as_step(step), Foreign)]
     for_sklearn = bool(alone) or (bool(others) and _is_more_than_a_table(X, params))
     if for_sklearn and is_lazy(X):
-        raise ParameterError(
-            f"The steps {alone or others} are not of outgrow; they, and parameters of their own, need rows "
-            "in memory, but these are a lazy table. Pass an array or a DataFrame, or use classes of outgrow."
-        )
+        raise needs_memory(alone or others)
     return for_sklearn
+
+
+def needs_memory(steps: Sequence[str]) -> ParameterError:
+    """The error for steps that only scikit-learn's Pipeline can run."""
+    return ParameterError(
+        f"The steps {list(steps)} are not of outgrow; they, and parameters of their own, need rows "
+        "in memory, as arrays or a DataFrame, and `fit`. Pass those, or use classes of outgrow."
+    )
 
 
 def _is_more_than_a_table(X: Any, params: Mapping[str, Any]) -> bool:

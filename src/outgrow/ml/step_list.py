@@ -12,7 +12,7 @@ from sklearn.utils import Bunch, get_tags
 from outgrow.errors import ColumnNotFoundError, ParameterError, ValueTypeError
 from outgrow.ml.adapters import Foreign, as_step
 from outgrow.ml.base import Estimator
-from outgrow.ml.in_memory import check_step, in_sklearn, passes
+from outgrow.ml.in_memory import check_step, in_sklearn, needs_memory, passes, without_adapter
 
 Step = Any
 """An estimator, a (name, estimator) pair, or 'passthrough' in the place of an estimator."""
@@ -54,7 +54,7 @@ class StepList(Estimator):
         Raises
         ------
         ParameterError
-            When the pipeline was fitted as scikit-learn's Pipeline is.
+            When scikit-learn's Pipeline has fitted the steps, or only that can.
         """
         if self._sklearn is not None:
             raise ParameterError(
@@ -62,6 +62,8 @@ class StepList(Estimator):
                 "libraries, or what they were given, need that. It predicts, but cannot be saved, exported, "
                 "evaluated in passes or applied to lazy tables. Use steps of outgrow for that."
             )
+        if alone := without_adapter(self._leaves()):
+            raise needs_memory(alone)
         return self._workers()
 
     def _workers(self) -> list[tuple[str, Any]]:

@@ -22,7 +22,7 @@ from urllib.parse import quote
 import pyarrow.fs as pafs
 
 from outgrow import storage
-from outgrow.data.paths import data_files, is_data, literal_path
+from outgrow.data.paths import data_files, is_data, is_hidden, literal_path
 from outgrow.data.text import TextOptions
 from outgrow.engine.dataset import Dataset, read, read_as
 from outgrow.engine.open import dataset, is_spark
@@ -223,6 +223,7 @@ def score_files(
         engine.session.readStream.format("binaryFile").schema(_FILES).option("recursiveFileLookup", "true")
     )
     rows = files.load(literal_path(folder)).select("path", "length")
+    _check_apart(folder, scorer.options)
 
     def write_batch(batch: Any, number: int) -> None:
         found = [(_local(row.path), row.length) for row in batch.collect()]
@@ -270,6 +271,24 @@ def _scorer(
     return scorer
 
 
+def _check_apart(folder: str | os.PathLike[str], options: Options) -> None:
+    """What the stream writes is none of the rows that it reads.
+
+    Raises
+    ------
+    ParameterError
+        When an output lies in the folder, and not where files are left alone.
+    """
+    root = Path(folder).resolve()
+    for output in filter(None, (options.output, options.errors)):
+        found = output.resolve()
+        if found.is_relative_to(root) and not is_hidden(str(found), str(root)):
+            raise ParameterError(
+                f"{output} lies in {folder}, so the stream would read what it writes. "
+                "Choose a folder beside it."
+            )
+
+
 class FolderStream:
     """The files of a folder, one after the other, as they appear.
 
@@ -284,6 +303,7 @@ class FolderStream:
         self._stopped = threading.Event()
         if not self.folder.is_dir():
             raise InputNotFoundError(f"{folder} is no folder. Give the folder in which files appear.")
+        _check_apart(folder, scorer.options)
 
     def run_available(self) -> int:
         """Score the files that are there and not done; how many rows they had."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from outgrow.engine.events import Event, emit
 from outgrow.engine.handshake import Reception
-from outgrow.errors import OutgrowError, ParameterError
+from outgrow.errors import ParameterError
 from outgrow.tuning.channel import Channel, Message
 from outgrow.tuning.scores import complaint, pick
 from outgrow.tuning.study import Asked, Study
@@ -117,7 +117,7 @@ class Desk:
         self.progress = progress
         self.secret = secrets.token_bytes(32)
         self.readers: list[int] = []
-        self.failure: OutgrowError | None = None
+        self.failure: Exception | None = None
         self._silence = silence
         self._server = socket.create_server((host, 0))
         self.address: tuple[str, int] = self._server.getsockname()[:2]
@@ -178,17 +178,23 @@ class Desk:
         try:
             while (message := channel.receive()) is not None:
                 self._take(channel, number, message)
-        except OutgrowError as error:
+        except Exception as error:  # of the study, or of the callback: no other trial would change it
             self._give_up(error)
         finally:
-            with self._changed:
-                self._channels.discard(channel)
-                self._last_heard = time.monotonic()
-                asked = self._running.pop(channel, None)
+            self._leave(channel, number, reasons)
+            channel.close()
+
+    def _leave(self, channel: Channel, number: int, reasons: Sequence[str]) -> None:
+        with self._changed:
+            self._channels.discard(channel)
+            self._last_heard = time.monotonic()
+            asked = self._running.pop(channel, None)
+            try:
                 if asked is not None and not self._closed:
                     self._lost(asked, number, reasons)
-                self._changed.notify_all()
-            channel.close()
+            except Exception as error:
+                self.failure = error
+            self._changed.notify_all()
 
     def _take(self, channel: Channel, number: int, message: Message) -> None:
         kind = message["kind"]
@@ -237,7 +243,7 @@ class Desk:
         else:
             self.progress.count(f"Trial {asked.number} failed. {reason}")
 
-    def _give_up(self, error: OutgrowError) -> None:
+    def _give_up(self, error: Exception) -> None:
         with self._changed:
             self.failure = error
             self._changed.notify_all()

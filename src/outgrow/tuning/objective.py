@@ -74,7 +74,7 @@ class Fit:
     def on(self, rows: Dataset, handle: Handle) -> Found:
         """The metrics over rows, wherever they are; they are the same rows at each call."""
         model = clone(self.estimator).set_params(**handle.parameters)
-        if self._prunes and steps_of(model)[-1].tells_rounds and self._shares_work(rows):
+        if self._prunes and steps_of(model)[-1].tells_rounds and self._shares_work(model, rows):
             return self._between_rounds(model, rows, handle)
         return self._by_shares(model, rows, handle)
 
@@ -82,8 +82,9 @@ class Fit:
     def _prunes(self) -> bool:
         return len(self.question.shares) > 1
 
-    def _shares_work(self, rows: Dataset) -> bool:
-        return isinstance(rows.engine, Local) and not self.question.timed
+    def _shares_work(self, model: Any, rows: Dataset) -> bool:
+        matrix = steps_of(model)[-1].learns_from_matrix
+        return matrix and isinstance(rows.engine, Local) and not self.question.timed
 
     def _between_rounds(self, model: Any, rows: Dataset, handle: Handle) -> Found:
         outlook, metric = Outlook(), self.question.metric
@@ -105,7 +106,7 @@ class Fit:
         return found
 
     def _scores(self, model: Any, rows: Dataset, share: float) -> list[Scores]:
-        if self._shares_work(rows):
+        if self._shares_work(model, rows):
             return self._bench(rows, share).scores(model)
         question = self.question
         part = _part(rows, share)
@@ -207,6 +208,8 @@ class Call:
         takes = len(inspect.signature(self.function).parameters)
         given = (dict(handle.parameters), handle)[:takes]
         found = self.function(*given)
+        if isinstance(found, Mapping):
+            return {name: float(value) for name, value in found.items()}, {}
         values = list(found) if isinstance(found, Sequence | np.ndarray) else [found]
         return [float(value) for value in values], {}
 

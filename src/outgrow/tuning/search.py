@@ -62,8 +62,8 @@ def tune(
         and `high`, and `log`, `step`, or `when` (values of other parameters beside which it is chosen); or a
         function that asks an Optuna trial and returns the parameters.
     metric : one of `evaluate`'s, or `fit_seconds`; several make a search for the best compromises. By default
-        log_loss for classifiers, r2 for regressors. For functions: names of what it returns; what is returned
-        is made large, or small for names such as log_loss, loss and mse.
+        log_loss for classifiers, r2 for regressors. For functions: names of what they return, in their order
+        or in a mapping; what is returned is made large, or small for names such as log_loss, loss and mse.
     validation : `og.Holdout`, `og.KFold`, `og.GroupKFold`, `og.TimeFolds`, or a number of folds; a fifth of
         the rows is held out by default.
     sampler : 'tpe', 'random', 'grid', 'cmaes', 'evolutionary', or a sampler of Optuna.
@@ -82,7 +82,7 @@ def tune(
         for; else 'workers'.
     refit : fit the best settings to all rows.
     silence : seconds after which a worker that says nothing is taken for lost, and its trial tried again.
-    callback : called with Optuna's study after each trial.
+    callback : called with Optuna's study after each trial; what it raises ends the search.
 
     Returns
     -------

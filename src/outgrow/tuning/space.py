@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
@@ -114,7 +115,7 @@ class Space:
 
 def _ordered(given: Mapping[str, Any]) -> list[Dimension]:
     """The dimensions, each behind those it depends on."""
-    waiting = [_dimension(name, spec) for name, spec in given.items()]
+    waiting = [_dimension(name, _without_numpy(spec)) for name, spec in given.items()]
     done: list[Dimension] = []
     while waiting:
         known = {each.name for each in done}
@@ -128,6 +129,17 @@ def _ordered(given: Mapping[str, Any]) -> list[Dimension]:
         done += ready
         waiting = [each for each in waiting if each not in ready]
     return done
+
+
+def _without_numpy(given: Any) -> Any:
+    """Scalars and arrays of NumPy, also within lists and mappings, as Python has them."""
+    if isinstance(given, np.generic | np.ndarray):
+        return given.tolist()
+    if isinstance(given, Mapping):
+        return {key: _without_numpy(value) for key, value in given.items()}
+    if isinstance(given, list | tuple):
+        return type(given)(map(_without_numpy, given))
+    return given
 
 
 def _dimension(name: str, spec: Any) -> Dimension:

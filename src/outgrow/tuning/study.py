@@ -157,6 +157,8 @@ class Study:
         if storage is None or "://" in str(storage):
             return storage
         path = Path(storage)
+        if path.is_dir():
+            raise StudyError(f"{path} is a folder. A study is one file: name one in it.")
         with disk_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             self._lock = _locked(path)
