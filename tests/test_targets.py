@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import onnxruntime
 import pandas as pd
@@ -17,6 +19,9 @@ from sklearn.metrics import mean_absolute_error, mean_squared_error, r2_score, r
 import outgrow as og
 from outgrow.errors import DataError, OutgrowError, ParameterError, SchemaError
 from outgrow.ml.many import fit_many
+from outgrow.serve.http.app import application
+from outgrow.serve.http.deployment import Model
+from outgrow.serve.http.state import Settings
 from outgrow.testing import EngineCase
 
 random = np.random.default_rng(5)
@@ -164,6 +169,47 @@ def test_what_is_saved_exported_and_scored_answers_the_same(tmp_path: Path) -> N
     np.testing.assert_array_equal(
         scored.select([f"prediction_{name}" for name in NAMES]).to_pandas(), expected
     )
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("targets") / "model"
+    og.Ridge().fit(TABLE.drop_columns("w"), NAMES).save(path)
+    return path
+
+
+async def _answers(path: Path, requests: list[tuple[str, dict[str, Any]]]) -> list[httpx.Response]:
+    transport = httpx.ASGITransport(application(Settings({"three": Model(str(path))})))
+    async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
+        return [await client.request("POST" if body else "GET", url, **body) for url, body in requests]
+
+
+def test_the_server_answers_a_list_for_each_row(served: Path) -> None:
+    rows = ROWS.slice(0, 5)
+    expected = og.load(served).predict(rows.to_pandas())
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, rows.schema) as stream:
+        stream.write_table(rows)
+    tensors = [
+        {"name": name, "shape": [5], "datatype": "FP64", "data": rows[name].to_pylist()} for name in FEATURES
+    ]
+    arrow = {"content-type": "application/vnd.apache.arrow.stream"}
+    requests = [
+        ("/predict", {"json": {"rows": rows.to_pylist()}}),
+        ("/invocations", {"json": {"dataframe_records": rows.to_pylist()}}),
+        ("/predict", {"content": sink.getvalue().to_pybytes(), "headers": arrow}),
+        ("/v2/models/three/infer", {"json": {"inputs": tensors}}),
+        ("/v2/models/three", {}),
+    ]
+    plain, mlflow, columns, tensor, about = asyncio.run(_answers(served, requests))
+    for answer in (plain, mlflow):
+        np.testing.assert_allclose(answer.json()["predictions"], expected)
+    found = pa.ipc.open_stream(columns.content).read_all()["prediction"].to_pylist()
+    np.testing.assert_allclose(found, expected)
+    (output,) = tensor.json()["outputs"]
+    assert output["shape"] == [5, 3]
+    np.testing.assert_allclose(np.reshape(output["data"], (5, 3)), expected)
+    assert about.json()["outputs"] == [{"name": "prediction", "datatype": "FP64", "shape": [-1, 3]}]
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from outgrow.engine.matrix import MatrixView
 from outgrow.ml import parameters as check
 from outgrow.ml.linear.base import LeastSquares
 
@@ -30,6 +31,7 @@ class Ridge(LeastSquares):
     ----------
     coef_ : ndarray of shape (n_features,), or (n_targets, n_features) for several targets.
     intercept_ : float, or ndarray of shape (n_targets,).
+    solver_ : what `solver` says, 'cholesky' for 'auto'.
 
     Examples
     --------
@@ -66,6 +68,10 @@ class Ridge(LeastSquares):
     def _check_parameters(self) -> None:
         check.numbers(self, "alpha", low=0)
         check.one_of(self, "solver", ("auto", "svd", "cholesky", "lsqr", "sparse_cg", "sag", "saga", "lbfgs"))
+
+    def _learn(self, view: MatrixView) -> None:
+        super()._learn(view)
+        self.solver_ = "cholesky" if self.solver == "auto" else self.solver
 
     def _penalty(self) -> np.ndarray:
         return np.atleast_1d(np.asarray(self.alpha, dtype=np.float64))
