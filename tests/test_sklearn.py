@@ -31,15 +31,16 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
         "check_sample_weight_equivalence_on_sparse_data": "directions without variance are arbitrary",
     },
     "Ridge": {"check_non_transformer_estimators_n_iter": "it is solved at once, whatever max_iter says"},
-    "RandomForestClassifier": {
-        **FORESTS,
-        "check_class_weight_classifiers": "fully grown trees end in pure leaves whatever the weights",
-    },
+    "RandomForestClassifier": FORESTS,
     "RandomForestRegressor": FORESTS,
 }
 """Checks of scikit-learn that do not hold, with the reason."""
 
-SMALL = {name: {"n_estimators": 5} for name in ESTIMATORS if "Boosting" in name or "Forest" in name}
+SMALL = {
+    name: {"max_iter" if "Hist" in name else "n_estimators": 5}
+    for name in ESTIMATORS
+    if "Boosting" in name or "Forest" in name
+}
 
 
 @pytest.mark.filterwarnings("ignore")

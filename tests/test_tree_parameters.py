@@ -453,3 +453,42 @@ def test_too_many_categories_and_directions_of_categories_are_refused(named: dic
         model.fit(rows, X[:, 0])
     model.set_params(monotonic_cst=[1, 0], min_samples_leaf=1)
     assert (np.diff(model.fit(rows, X[:, 0]).predict(rows)[::7]) >= 0).all()
+
+
+# ---- several targets -------------------------------------------------------------------------------------
+
+
+@given(targets=st.integers(1, 4), bootstrap=st.booleans(), seed=st.integers(0, 99))
+@settings(derandomize=True, max_examples=6, deadline=None)
+def test_a_forest_learns_several_targets_as_one_by_one(targets: int, bootstrap: bool, seed: int) -> None:
+    X, y = rows(150, seed)
+    Y = np.column_stack([(y * 10.0**k) ** (k % 2 + 1) for k in range(targets)])
+    model = og.RandomForestRegressor(5, bootstrap=bootstrap, max_depth=4, oob_score=bootstrap)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of so few trees some rows are in every bag
+        answered = model.fit(X, Y).predict(X)
+        assert answered.shape == Y.shape
+        assert model.n_outputs_ == targets
+        for k in range(targets):
+            alone = og.RandomForestRegressor(**model.get_params()).fit(X, Y[:, k])
+            np.testing.assert_allclose(
+                answered[:, k], alone.predict(X), rtol=1e-3, atol=np.ptp(Y[:, k]) * 1e-4
+            )
+    np.testing.assert_allclose(
+        np.mean([np.reshape(t.predict(X), Y.shape) for t in model], axis=0),
+        answered,
+        rtol=1e-3,
+        atol=1e-3 * np.ptp(Y),
+    )
+
+
+def test_a_forest_of_several_targets_is_kept_and_names_them(tmp_path: Path) -> None:
+    X, y = rows(100)
+    frame = pd.DataFrame(X, columns=list("abcd")).assign(first=y, second=-y)
+    model = og.RandomForestRegressor(30, oob_score=True).fit(frame, ["first", "second"])
+    model.save(tmp_path / "model")
+    assert og.load(tmp_path / "model").predict(frame).tolist() == model.predict(frame).tolist()
+    assert model.oob_prediction_.shape == (100, 2)
+    assert model.evaluate(frame, ["first", "second"])["r2_second"] > 0.5
+    with pytest.raises(og.errors.ExportError, match="several targets"):
+        model.to_onnx(tmp_path / "model.onnx")

@@ -10,14 +10,18 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import sklearn.model_selection
 from sklearn.utils import all_estimators
 
 import outgrow as og
+from outgrow.ml.trees.constraints import interaction_groups
+from outgrow.ml.trees.plan import Stop
 
 ROOT = Path(sklearn.__file__).resolve().parent
 _HIST = ["HistGradientBoostingClassifier", "HistGradientBoostingRegressor"]
@@ -43,6 +47,47 @@ FILES = {
 }
 """The files of scikit-learn's tests, and the classes each is about."""
 
+
+@dataclass
+class _Predictor:
+    """A tree under the names that scikit-learn's histogram boosting has for it."""
+
+    tree: Any
+
+    @property
+    def nodes(self) -> np.ndarray:
+        tree = self.tree.tree_
+        fields = {
+            "value": tree.value[:, 0, 0],
+            "feature_idx": tree.feature,
+            "num_threshold": tree.threshold,
+            "left": tree.children_left,
+            "right": tree.children_right,
+            "is_leaf": tree.children_left < 0,
+        }
+        return np.rec.fromarrays(list(fields.values()), names=list(fields))
+
+    def get_max_depth(self) -> int:
+        return int(self.tree.get_depth())
+
+    def get_n_leaf_nodes(self) -> int:
+        return int(self.tree.get_n_leaves())
+
+
+def _raw_predict(model: Any, X: Any) -> np.ndarray:
+    sums = model.decision_function(X) if hasattr(model, "classes_") else model.predict(X)
+    return np.reshape(sums, (len(sums), -1))
+
+
+PRIVATE = {
+    "_raw_predict": _raw_predict,
+    "_random_seed": property(lambda model: model.seed_),
+    "_should_stop": lambda model, scores: Stop(model.n_iter_no_change, model.tol).reached(np.array(scores)),
+    "_check_interaction_cst": lambda model, width: interaction_groups(model.interaction_cst, width),
+    "_predictors": property(lambda model: [[_Predictor(tree) for tree in row] for row in model.estimators_]),
+}
+"""What scikit-learn's histogram boosting calls by private names; here the same has others."""
+
 _made: set[str] = set()
 _results: dict[str, str] = {}
 
@@ -56,6 +101,9 @@ def ours(name: str) -> type:
         return object.__new__(cls)
 
     base.__new__ = new  # type: ignore[method-assign,assignment]
+    if name in _HIST:
+        for private, public in PRIVATE.items():
+            setattr(base, private, public)
     return base
 
 

@@ -28,8 +28,10 @@ def check_certain(model: DummyClassifier) -> None:
         )
 
 
-def refuse_categories_of_numbers(step: Any) -> None:
-    """Refuse trees that take a column of numbers for categories: other forms know those of text only."""
+def check_trees(step: Any) -> None:
+    """Refuse trees that other forms do not know: of several targets, or with categories that are no text."""
+    if step.target_names_ is not None:
+        raise refusal(step, "it answers several targets.", "Fit one model for each target.")
     for name, values in step.categories_.items():
         if any(not isinstance(value, str) for value in values):
             raise refusal(

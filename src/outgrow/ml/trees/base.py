@@ -320,8 +320,8 @@ class TreeRegressor(TreeModel, Regressor):
     digit changes.
     """
 
-    offset_: float
-    scale_: float = 1.0
+    offset_: Any
+    scale_: Any = 1.0
 
     def _learn_target(
         self, view: MatrixView, start: float | None = None, *, zero: bool = False
@@ -349,7 +349,7 @@ class TreeRegressor(TreeModel, Regressor):
         self, view: MatrixView, target: Target
     ) -> tuple[Callable[[Block], np.ndarray], dict[str, Any], Target]:
         return (
-            partial(_rest, self.offset_, self.scale_),
+            partial(rest, self.offset_, self.scale_),
             {"weight_factor": weight_factor(target.weight, weighing_rows(view))},
             target,
         )
@@ -371,7 +371,8 @@ def _quantile(view: MatrixView, share: float) -> float:
     return float(quantiles(reduce, 1, [share])[0][0, 0])
 
 
-def _rest(offset: float, scale: float, block: Block) -> np.ndarray:
+def rest(offset: Any, scale: Any, block: Block) -> np.ndarray:
+    """What is left of y for trees to learn, in their unit."""
     assert block.y is not None
     return (block.y - offset) / scale
 

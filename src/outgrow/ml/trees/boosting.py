@@ -65,7 +65,6 @@ class Boosting(TreeModel):
     max_depth: int | None
     max_leaf_nodes: int | None
     min_samples_leaf: int | float
-    min_weight_fraction_leaf: float = 0.0
     max_bins: int
     scoring: Any
     tol: float

@@ -35,6 +35,7 @@ class _HistGradientBoosting(Boosting):
     n_iter_no_change: int
 
     is_categorical_: np.ndarray | None
+    without_effect = ("verbose",)
     _rounds_name = "max_iter"
 
     def _check_parameters(self) -> None:

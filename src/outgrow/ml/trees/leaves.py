@@ -50,7 +50,8 @@ def row_count(wish: float, rows: int) -> int:
 def least_weight(model: Any, rows: int, weight: float) -> float:
     """The least weight of a leaf, of rows that weigh so much together; 0 where a row is enough."""
     least = row_count(model.min_samples_leaf, rows)
-    return max(float(least) if least > 1 else 0.0, float(model.min_weight_fraction_leaf) * weight)
+    share = getattr(model, "min_weight_fraction_leaf", 0.0)
+    return max(float(least) if least > 1 else 0.0, float(share) * weight)
 
 
 def least_gain(decrease: float, weight: float, unit: float = 1.0) -> dict[str, float]:

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 from sklearn.metrics import r2_score
+from sklearn.utils.validation import check_is_fitted
 
 from outgrow.engine.matrix import Block, MatrixView
 from outgrow.errors import ParameterError
-from outgrow.ml.trees.base import MaxFeatures, TreeClassifier, TreeRegressor
+from outgrow.ml.trees.base import MaxFeatures, TreeClassifier, TreeRegressor, rest
 from outgrow.ml.trees.constraints import NO_ORDER_OF_CLASSES
 from outgrow.ml.trees.random_forest_base import BaseForest, OutOfBag
 from outgrow.ml.trees.tree import ClassificationTree, RegressionTree, TreeStructure, shares_of
@@ -159,7 +160,7 @@ class RandomForestClassifier(BaseForest, TreeClassifier):
 
 
 class RandomForestRegressor(BaseForest, TreeRegressor):
-    """Average the means of trees grown on samples of the rows (Breiman 2001).
+    """Average the means of trees grown on samples of the rows (Breiman 2001), for one target or several.
 
     XGBoost's histogram method grows the trees; it needs the extra `trees`. Two things differ from
     scikit-learn: how often a row is drawn for a tree follows from its hash by Poisson's law, so that any
@@ -198,13 +199,15 @@ class RandomForestRegressor(BaseForest, TreeRegressor):
 
     Attributes
     ----------
-    offset_, scale_ : the trees predict how many `scale_` y lies above `offset_`, its mean.
+    offset_, scale_ : the trees predict how many `scale_` y lies above `offset_`, its mean; of several targets
+        ndarrays.
     categories_ : the categories of each column of text.
     feature_importances_ : ndarray of shape (features,): each one's share of the squared error that splits
         took away.
     estimators_ : the trees as small fitted models, to be walked through; `len(forest)`, `forest[0]`.
     oob_score_ : R2 of what the trees say of rows they did not see, with `oob_score`.
-    oob_prediction_ : ndarray of shape (rows,), what they say; only where one process had all rows.
+    oob_prediction_ : ndarray of shape (rows,) or (rows, targets), what they say; only where one process had
+        all rows.
     oob_unseen_ : how many rows every tree saw.
     n_outputs_, max_features_ : numbers of targets, and of features tried at a split.
     n_features_ : width of the matrix the trees see.
@@ -265,20 +268,53 @@ class RandomForestRegressor(BaseForest, TreeRegressor):
         self.n_jobs = n_jobs
         self.verbose = verbose
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
     def _learn(self, view: MatrixView) -> None:
-        label, weights, target = self._learn_target(view)
-        self._plant(view, label, target.weight, **weights)
+        if view.targets is None:
+            label, weights, target = self._learn_target(view)
+            self._plant(view, label, target.weight, **weights)
+        else:
+            self._learn_targets(view, view.targets)
+
+    def _learn_targets(self, view: MatrixView, targets: int) -> None:
+        """Each tree answers all targets, each with splits of its own; each target has its own unit."""
+        if self.min_impurity_decrease and targets > 1:
+            raise ParameterError(
+                f"{type(self).__name__}(min_impurity_decrease={self.min_impurity_decrease!r}): it is in "
+                "squares of the unit of one target, and there are several. Leave it 0, or learn one by one."
+            )
+        each = [self._learn_target(view.target(k)) for k in range(targets)]
+        offsets, scales = zip(*(target.place() for _, _, target in each), strict=True)
+        self.offset_, self.scale_ = np.array(offsets), np.array(scales)
+        label = partial(rest, self.offset_, self.scale_)
+        _, weights, target = each[0]
+        self._plant(view, label, target.weight, targets=targets, **weights)
+
+    def _answer_predict(self, X: Any) -> np.ndarray:
+        answered = super()._answer_predict(X)
+        return answered if self.target_names_ is None else answered.reshape(len(answered), -1)
+
+    @property
+    def n_outputs_(self) -> int:
+        """How many targets there are."""
+        check_is_fitted(self)
+        return int(np.size(self.scale_))
 
     @property
     def _unit(self) -> float:
-        return self.scale_
+        return float(np.max(self.scale_))
 
     def _tree(self, trees: list[TreeStructure], seed: int) -> RegressionTree:
-        offset, scale = float(self.offset_), float(self.scale_)
-        return RegressionTree(trees, offset, scale, random_state=seed, **self._settings_of_trees())
+        return RegressionTree(
+            trees, self.offset_, self.scale_, random_state=seed, **self._settings_of_trees()
+        )
 
     def _out_of_bag_answers(self, means: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        said = means[:, 0] * self.scale_ + self.offset_
+        said = (means[:, 0] if self.target_names_ is None else means) * self.scale_ + self.offset_
         return said, said
 
     def _out_of_bag_score(self, y: np.ndarray, said: np.ndarray) -> float:

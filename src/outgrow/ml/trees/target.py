@@ -47,6 +47,10 @@ class Target(State):
         low, high = min(self.low, other.low), max(self.high, other.high)
         return Target(weight, self.mean + step * share, self.m2 + other.m2 + squares, low, high)
 
+    def place(self) -> tuple[float, float]:
+        """The mean and the scale."""
+        return self.mean, self.scale()
+
     def deviation(self) -> float:
         """The standard deviation in units of `scale`: 16 to 32 of them, also where squares are not exact."""
         with np.errstate(over="ignore", under="ignore"):

@@ -20,7 +20,7 @@ import numpy as np
 from outgrow.ml.export.onnx.graph import ML, Graph
 from outgrow.ml.export.onnx.steps import place
 from outgrow.ml.export.onnx.table import Column, Table
-from outgrow.ml.export.refusal import refuse_categories_of_numbers
+from outgrow.ml.export.refusal import check_trees
 from outgrow.ml.trees.base import TreeModel, TreeRegressor
 from outgrow.ml.trees.boosting import BoostingClassifier
 from outgrow.ml.trees.forest import Forest, Tree, forest_of
@@ -98,7 +98,7 @@ def _exp(graph: Graph, values: str) -> str:
 
 def _sums(model: TreeModel, table: Table) -> tuple[str, Forest]:
     """The summed leaves of float32, of shape (rows, outputs), and the trees."""
-    refuse_categories_of_numbers(model)
+    check_trees(model)
     graph, forest = table.graph, forest_of(model.booster_, model.n_features_)
     sets = _sets(forest)
     nodes = _Nodes.of(forest, sets, model.n_features_)

@@ -16,7 +16,7 @@ import sklearn.preprocessing
 from outgrow.ml.base import Model
 from outgrow.ml.cluster.kmeans import KMeans
 from outgrow.ml.dummy import DummyClassifier, DummyRegressor
-from outgrow.ml.export.refusal import check_certain, refusal, refuse_categories_of_numbers, unknown
+from outgrow.ml.export.refusal import check_certain, check_trees, refusal, unknown
 from outgrow.ml.linear.elastic_net import ElasticNet
 from outgrow.ml.linear.linear_regression import LinearRegression
 from outgrow.ml.linear.logistic_regression import LogisticRegression
@@ -115,7 +115,7 @@ def _mean(model: DummyRegressor) -> Any:
 
 def _boosted(model: BoostingClassifier) -> Any:
     """XGBoost's own, which numbers the classes; a vote of one gives them other names."""
-    refuse_categories_of_numbers(model)
+    check_trees(model)
     if model.loss == "exponential":
         raise refusal(model, "XGBoost has no loss='exponential'.", "Fit it with loss='log_loss'.")
     made = wrapped_classifier(model.booster_bytes_)
@@ -130,7 +130,7 @@ def _boosted(model: BoostingClassifier) -> Any:
 
 def _added(model: TreeRegressor) -> Any:
     """XGBoost's own for what the trees add to the mean, in a regressor that scales it and adds the mean."""
-    refuse_categories_of_numbers(model)
+    check_trees(model)
     made = wrapped_regressor(model.booster_bytes_)
     offset, scale = float(model.offset_), float(model.scale_)
     outer = sklearn.compose.TransformedTargetRegressor(
