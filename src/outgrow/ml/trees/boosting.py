@@ -57,7 +57,6 @@ class Settings:
 class Boosting(TreeModel):
     """Trees one after the other, each lowering what the loss of those before it is."""
 
-    without_effect = ("n_jobs", "verbose")
     tells_rounds = True
 
     loss: str

@@ -17,6 +17,8 @@ from outgrow.ml.weights import ClassWeight
 class _GradientBoosting(Boosting):
     """What the parameters of both say."""
 
+    without_effect = ("n_jobs", "verbose")
+
     n_estimators: int
     criterion: str | None
     init: Any
