@@ -60,6 +60,11 @@ def test_a_pipeline_of_pipelines_is_one_fit(frame: pd.DataFrame, tmp_path: Path)
     np.testing.assert_array_equal(again.predict_proba(X), found.predict_proba(X))
     np.testing.assert_array_equal(again["prepare"].transform(X), found["prepare"].transform(X))
     np.testing.assert_allclose(found.to_sklearn().predict_proba(X), found.predict_proba(X))
+    some = og.Pipeline(
+        [("prepare", og.Pipeline([og.SimpleImputer(columns=["wind"])])), og.LogisticRegression()]
+    )
+    some.fit(frame, "late")
+    np.testing.assert_allclose(some.to_sklearn().predict_proba(X), some.predict_proba(X))
     assert og.dataset(frame).columns == list(frame)
     assert found.predict(og.dataset(frame)).to_arrow()["prediction"].to_pylist() == found.predict(X).tolist()
 
@@ -143,6 +148,17 @@ def test_the_first_step_of_scikit_learn_knows_the_names(frame: pd.DataFrame, tmp
     assert len(found.folds) == 2
     bare = og.Pipeline([StandardScaler(), LogisticRegression()]).fit(X.to_numpy(), y)
     assert not hasattr(bare[0], "feature_names_in_")
+
+
+def test_steps_of_scikit_learn_are_called_by_their_names(frame: pd.DataFrame, tmp_path: Path) -> None:
+    pipe, heard = og.Pipeline([og.StandardScaler(), StandardScaler(), og.LogisticRegression()]), []
+    with og.listen(heard.append):
+        pipe.fit(frame[["hour", "rain"]], frame["late"])
+    assert heard
+    assert not any("Foreign" in event.stage for event in heard)
+    for export in (pipe.to_sklearn, lambda: pipe.to_onnx(tmp_path / "model.onnx")):
+        with pytest.raises(errors.ExportError, match="StandardScaler cannot be exported"):
+            export()
 
 
 def test_what_could_not_be_loaded_is_not_saved(frame: pd.DataFrame, tmp_path: Path) -> None:

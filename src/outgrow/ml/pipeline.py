@@ -177,7 +177,7 @@ class Pipeline(StepList):
     def _fit_shard(self, shard: Shard, task: Task, *, last: bool = True) -> None:
         stage, steps = shard.run.stage, self.active_steps
         for place, (name, estimator) in enumerate(steps):
-            shard.run.stage = f"{stage}: {type(estimator).__name__}"
+            shard.run.stage = f"{stage}: {type(_plainly(estimator)).__name__}"
             final = place == len(steps) - 1
             estimator._expect(kinds_of(shard.example, task))
             estimator._fit_shard(shard, task.weighing(name), last=last and final)

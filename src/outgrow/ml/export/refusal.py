@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from outgrow.errors import ExportError
+from outgrow.ml.adapters import Foreign
 from outgrow.ml.base import Estimator
 from outgrow.ml.dummy import DummyClassifier
 
 
 def refusal(step: Estimator | str, fact: str, advice: str) -> ExportError:
     """The error for a step that cannot be held exactly."""
-    name = step if isinstance(step, str) else type(step).__name__
+    meant = step.estimator if isinstance(step, Foreign) else step
+    name = meant if isinstance(meant, str) else type(meant).__name__
     return ExportError(f"{name} cannot be exported exactly: {fact} {advice}")
 
 

@@ -23,7 +23,7 @@ from outgrow.ml.trees.base import TreeModel
 
 def equal(estimator: Estimator) -> Any:
     """The equal of a fitted estimator; see `Estimator.to_sklearn`."""
-    named = estimator.active_steps if isinstance(estimator, Pipeline) else [_own(estimator)]
+    named = _steps(estimator) if isinstance(estimator, Pipeline) else [_own(estimator)]
     last_name, last = named[-1]
     model = made(last) if isinstance(last, Model) else None
     if len(named) == 1 and _takes_all(estimator):
@@ -39,6 +39,11 @@ def equal(estimator: Estimator) -> Any:
     else:
         flow = _in_order(list(flow.columns), flow)
     return flow.steps[0][1] if len(flow.steps) == 1 else SkPipeline(flow.steps)
+
+
+def _steps(pipeline: Pipeline) -> list[tuple[str, Any]]:
+    """The steps, those of inner pipelines among them, by names as scikit-learn allows them."""
+    return [(name.replace("__", "-"), step) for name, step in pipeline.active_steps]
 
 
 def _own(estimator: Estimator) -> tuple[str, Estimator]:
