@@ -259,6 +259,21 @@ def test_names_that_are_no_targets(y: list[str], error: type[Exception], said: s
         og.Ridge().fit(rows, y)
 
 
+def test_regressors_of_scikit_learn_in_a_pipeline_learn_several_targets(tmp_path: Path) -> None:
+    model = og.Pipeline([og.StandardScaler(), peers.LinearRegression()]).fit(TABLE.drop_columns("w"), NAMES)
+    expected = peers.LinearRegression().fit(X, Y).predict(X)
+    np.testing.assert_allclose(model.predict(ROWS.to_pandas()), expected)
+    np.testing.assert_allclose(model.predict(ROWS)["prediction_c"], expected[:, 2])
+    assert model.evaluate(TABLE, NAMES)["r2"] == pytest.approx(r2_score(Y, expected))
+
+
+def test_missing_targets_are_named() -> None:
+    gap = TABLE.drop_columns(["b"]).append_column("b", pa.array([None, *Y[1:, 1]]))
+    for rows, y in [(gap, NAMES), (X, gap.select(NAMES).to_pandas())]:
+        with pytest.raises(DataError, match=r"The target\(s\) \['b'\] miss values"):
+            og.Ridge().fit(rows, y)
+
+
 def test_penalties_of_another_number_than_targets() -> None:
     with pytest.raises(ParameterError, match="Number of targets and number of penalties do not correspond"):
         og.Ridge([1.0, 2.0]).fit(X, Y)

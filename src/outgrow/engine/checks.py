@@ -68,9 +68,7 @@ def target_column(
         return None, None
     array = batch[name]
     if isinstance(array, Matrix):
-        targets = np.asarray(array.values.toarray() if array.sparse else array.values, dtype=np.float64)
-        check_finite(targets, "y")
-        return targets, None
+        return _several_targets(array), None
     if array.null_count:
         raise DataError(
             f"Input y contains NaN. The target {name!r} misses {array.null_count} value(s); drop those rows."
@@ -82,6 +80,15 @@ def target_column(
     y = numbers(array).astype(np.float64)
     check_finite(y, "y")
     return y, None
+
+
+def _several_targets(column: Matrix) -> np.ndarray:
+    values = np.asarray(column.values.toarray() if column.sparse else column.values, dtype=np.float64)
+    gaps = [name for name, target in zip(column.names, values.T, strict=True) if np.isnan(target).any()]
+    if gaps:
+        raise DataError(f"Input y contains NaN. The target(s) {gaps} miss values; drop those rows.")
+    check_finite(values, "y")
+    return values
 
 
 def _classes(array: pa.Array, name: str) -> tuple[np.ndarray, tuple[Any, ...]]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 from sklearn.base import BaseEstimator, clone, is_classifier, is_clusterer, is_regressor
+from sklearn.utils import get_tags
 from sklearn.utils.metaestimators import available_if
 
 from outgrow._optional import optional
@@ -141,6 +142,11 @@ class _ForeignModel(Foreign, Model):
 
 class ForeignRegressor(_ForeignModel, Regressor):
     """A regressor of scikit-learn."""
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = get_tags(self.estimator).target_tags.multi_output
+        return tags
 
 
 def _has_probabilities(adapter: Foreign) -> bool:
