@@ -235,7 +235,7 @@ def _with_arrays(X: Any, rows: Dataset, arrays: Mapping[str, np.ndarray]) -> Dat
                 "Found input variables with inconsistent numbers of samples: "
                 f"{[table.num_rows, len(column)]}."
             )
-        table = table.append_column(name, _arrow_column(column, name))
+        table = table.append_column(name, arrow_column(column, name))
     return Dataset(Scan(TableSource(table)), Local())
 
 
@@ -249,9 +249,9 @@ def _open_array(estimator: Any, X: Any, y: Any, sample_weight: Any, reset: bool)
         values = _as_fitted(values, estimator.columns_)
     arrays, stack = ({}, None) if y is None else _target_columns(estimator, y, TARGET)
     check_consistent_length(values, *arrays.values())
-    beside = {name: _arrow_column(column, "y") for name, column in arrays.items()}
+    beside = {name: arrow_column(column, "y") for name, column in arrays.items()}
     if sample_weight is not None:
-        beside[WEIGHT] = _arrow_column(_weight_array(sample_weight, values.shape[0]), "sample_weight")
+        beside[WEIGHT] = arrow_column(_weight_array(sample_weight, values.shape[0]), "sample_weight")
     source = _named(values, None if reset else list(estimator.columns_), beside)
     return Training(
         Dataset(Scan(source), Local()),
@@ -300,11 +300,11 @@ def _named(values: Any, names: list[str] | None, beside: Mapping[str, pa.Array] 
     columns = tuple(names or (f"x{j}" for j in range(values.shape[1])))
     if values.dtype.kind in "biuf":
         return ArraySource(values, columns, beside)
-    arrays = [_arrow_column(values[:, j], columns[j]) for j in range(values.shape[1])]
+    arrays = [arrow_column(values[:, j], columns[j]) for j in range(values.shape[1])]
     return TableSource(pa.table({**dict(zip(columns, arrays, strict=True)), **beside}))
 
 
-def _arrow_column(values: np.ndarray, name: str) -> pa.Array:
+def arrow_column(values: np.ndarray, name: str) -> pa.Array:
     given = values.dtype.kind in "OUS"
     try:
         return pa.array(values.tolist() if given else values, from_pandas=given)

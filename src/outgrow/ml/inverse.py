@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import check_array, check_is_fitted
 
-from outgrow.data.batch import Batch, Column, Matrix, is_sparse, matrix_columns
+from outgrow.data.batch import Batch, Column, Matrix, is_sparse
 from outgrow.engine.open import dataset, is_table
 from outgrow.errors import DataError
 from outgrow.ml.base import Transformer
-from outgrow.ml.inputs import all_columns, as_given, in_form, own
+from outgrow.ml.inputs import all_columns, arrow_column, as_given, in_form, own
 from outgrow.ml.task import promised_example
 
 KEPT_TYPES = ["float64", "float32", "float16"]
@@ -38,7 +38,8 @@ class InvertibleTransformer(Transformer):
         if is_table(X):
             return as_given(dataset(X).map(self._reverted), X)
         made = self._transform(promised_example(self.columns_))
-        rows = self._reverted(_as_batch(_checked(X), made.columns))
+        text = self.__sklearn_tags__().input_tags.categorical
+        rows = self._reverted(_as_batch(_checked(X, None if text else np.float64), made.columns))
         return in_form(self, own(all_columns(rows), X), X)
 
     def _reverted(self, batch: Batch) -> Batch:
@@ -48,8 +49,8 @@ class InvertibleTransformer(Transformer):
         raise NotImplementedError
 
 
-def _checked(X: Any) -> Any:
-    return check_array(X, accept_sparse="csr", dtype=np.float64, ensure_all_finite="allow-nan")
+def _checked(X: Any, dtype: Any) -> Any:
+    return check_array(X, accept_sparse="csr", dtype=dtype, ensure_all_finite="allow-nan")
 
 
 def _as_batch(X: Any, columns: Mapping[str, Column]) -> Batch:
@@ -65,5 +66,5 @@ def _as_batch(X: Any, columns: Mapping[str, Column]) -> Batch:
         if isinstance(column, Matrix):
             made[name] = Matrix(part, column.names)
         else:
-            made |= matrix_columns(part.toarray() if is_sparse(part) else part, [name])
+            made[name] = arrow_column((part.toarray() if is_sparse(part) else part)[:, 0], name)
     return Batch(made, X.shape[0])

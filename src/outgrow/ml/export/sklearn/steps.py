@@ -56,7 +56,7 @@ def _imputer(
     odd = [each for each in names if flow.columns[each].text != text]
     if odd:
         raise refusal(step, f"columns {odd} had no value at fit.", "Leave them out, and fit.")
-    strategy = "most_frequent" if step.strategy == "constant" else step.strategy
+    strategy = step.strategy if step.strategy in ("mean", "median") else "most_frequent"
     imputer = sklearn.impute.SimpleImputer(strategy=strategy)
     if text and flow.frame:
         imputer.set_output(transform="pandas")

@@ -1,0 +1,137 @@
+"""Missing values in columns: finding them, marking them, filling them in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from numbers import Real
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import scipy.sparse as sp
+
+from outgrow.data.batch import Batch, Column, Matrix, is_numeric, is_sparse, numbers
+from outgrow.engine.checks import check_finite
+from outgrow.errors import ParameterError
+
+_ALTERED = (np.dtype(object), np.dtype(np.float32), np.dtype(np.float16))
+
+
+def is_nan(value: Any) -> bool:
+    """Whether a value does not equal itself."""
+    return bool(value != value)
+
+
+def refuse_zero(mark: Any, sparse: bool) -> None:
+    """Refuse zeros as missing values of sparse rows.
+
+    Raises
+    ------
+    ParameterError
+        When all that is not stored would be missing.
+    """
+    if sparse and isinstance(mark, Real) and mark == 0:
+        raise ParameterError(
+            "Imputation not possible when missing_values == 0 and input is sparse. "
+            "Provide a dense array instead."
+        )
+
+
+def unmarked_array(X: Any, mark: Any) -> Any:
+    """An array of objects or of short floats without the mark, which later may not be what it was."""
+    if not isinstance(X, np.ndarray) or X.dtype not in _ALTERED:
+        return X
+    holes = mark == X
+    nothing: Any = None if X.dtype.kind == "O" else np.array(np.nan, dtype=X.dtype)
+    return np.where(holes, nothing, X) if np.any(holes) else X
+
+
+def unmarked(batch: Batch, *, names: Sequence[str], mark: Any) -> Batch:
+    """The batch with nulls where a column holds the mark."""
+    return batch.with_columns({name: _without(batch[name], mark) for name in names})
+
+
+def _without(column: Column, mark: Any) -> Column:
+    if isinstance(column, Matrix):
+        return _matrix_without(column, mark) if isinstance(mark, Real) else column
+    if is_numeric(column.type) != isinstance(mark, Real) or pa.types.is_null(column.type):
+        return column
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    plain = numbers(column) if isinstance(mark, Real) else None
+    gone = pa.array(plain == mark) if plain is not None else pc.equal(column, pa.scalar(mark, column.type))
+    return pc.if_else(pc.fill_null(gone, False), pa.scalar(None, column.type), column)
+
+
+def _matrix_without(column: Matrix, mark: Any) -> Matrix:
+    refuse_zero(mark, column.sparse)
+    values = column.values.astype(np.float64)
+    part = values.data if is_sparse(values) else values
+    part[part == mark] = np.nan
+    return Matrix(values, column.names)
+
+
+def marked(column: pa.Array, gone: np.ndarray, mark: Any) -> pa.Array:
+    """A column with the mark, or null, at some rows."""
+    fits = mark is not None and isinstance(mark, Real) == is_numeric(column.type)
+    return pc.if_else(pa.array(gone), pa.scalar(mark if fits else None, column.type), column)
+
+
+def missing(column: Column) -> Any:
+    """Whether values are missing: of shape (rows,), of vectors dense or CSR of shape (rows, width)."""
+    if not isinstance(column, Matrix):
+        return column.is_null(nan_is_null=True).to_numpy(zero_copy_only=False)
+    if not column.sparse:
+        return np.isnan(column.values)
+    X = column.values
+    holes = sp.csr_array((np.isnan(X.data), X.indices, X.indptr), shape=X.shape, copy=True)
+    holes.eliminate_zeros()
+    return holes
+
+
+def filled(X: Any, values: np.ndarray) -> Any:
+    """X with `values` of shape (columns,) where it is NaN; X itself where nothing is."""
+    if is_sparse(X):
+        return _filled_sparse(X, values)
+    with np.errstate(all="ignore"):
+        sums = X.sum(axis=0)
+    if np.isfinite(sums).all():
+        return X
+    check_finite(X, "X", missing=True)
+    X = X.copy(order="F")
+    for j in np.flatnonzero(np.isnan(sums)):
+        column = X[:, j]
+        column[np.isnan(column)] = values[j]
+    return X
+
+
+def _filled_sparse(X: Any, values: np.ndarray) -> Any:
+    check_finite(X.data, "X", missing=True)
+    gone = np.isnan(X.data)
+    if not gone.any():
+        return X
+    X = X.copy()
+    X.data[gone] = values[X.indices[gone]]
+    return X
+
+
+class DenseColumns:
+    """The columns of a CSR matrix as dense ones, each made when it is asked for."""
+
+    def __init__(self, X: Any) -> None:
+        self.shape = X.shape
+        self._columns = X.tocsc()
+        self._columns.sum_duplicates()
+
+    def __getitem__(self, key: tuple[slice, int]) -> np.ndarray:
+        rows, j = key
+        column = np.zeros(self.shape[0])
+        part = slice(*self._columns.indptr[j : j + 2])
+        column[self._columns.indices[part]] = self._columns.data[part]
+        return column[rows]
+
+    def stored(self, j: int) -> np.ndarray:
+        """What is stored of column j, without the zeros."""
+        values = self._columns.data[slice(*self._columns.indptr[j : j + 2])]
+        return values[values != 0]
