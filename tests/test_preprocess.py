@@ -165,7 +165,7 @@ def test_imputer_of_vectors() -> None:
 
 
 def test_imputer_refuses() -> None:
-    with pytest.raises(SchemaError, match="numbers"):
+    with pytest.raises(SchemaError, match="non-numeric data"):
         og.SimpleImputer().fit(WORDS)
     with pytest.raises(ParameterError, match="fill_value='q'"):
         og.SimpleImputer(strategy="constant", fill_value="q").fit(WORDS)
@@ -175,8 +175,6 @@ def test_imputer_refuses() -> None:
         og.SimpleImputer(strategy="median").fit(pa.table({"a": [1.0, np.inf]}))
     with pytest.raises(DataError, match="infinity"):
         og.SimpleImputer().fit(pa.table({"a": [1.0]})).transform(pa.table({"a": [np.inf]}))
-    with pytest.raises(ParameterError, match="onehot"):
-        og.Pipeline([og.OneHotEncoder(columns=["a"]), og.SimpleImputer()]).fit(WORDS)
 
 
 # ---- encoders ----------------------------------------------------------------------------------------------
@@ -282,7 +280,7 @@ def test_a_missing_value_is_unseen_where_fit_saw_none() -> None:
 
 def test_dropping_and_ignoring_warns() -> None:
     fitted = og.OneHotEncoder(drop="first", handle_unknown="ignore").fit(pa.table({"a": ["x", "y"]}))
-    with pytest.warns(UserWarning, match="Found unknown categories in column 'a'"):
+    with pytest.warns(UserWarning, match=r"Found unknown categories in columns \['a'\]"):
         assert fitted.transform(pa.table({"a": ["q", "y"]}))["a_y"].to_pylist() == [0.0, 1.0]
 
 

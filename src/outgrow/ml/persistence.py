@@ -157,9 +157,19 @@ def _describe_value(value: Any) -> Any:
         return {"value": value}
     if isinstance(value, np.random.RandomState | np.random.Generator):
         return {"value": None}  # what it gave is learned; where it stands now is no property of the model
+    if _is_type_of_numbers(value):
+        return {"dtype": np.dtype(value).name}
+    if type(value).__name__ == "NAType":  # pandas.NA: missing, as None is
+        return {"value": None}
     if isinstance(value, dict):
         return {"dict": [[key, _describe_value(item)] for key, item in value.items()]}
     raise ArtifactError(f"A parameter holds a {type(value).__name__} ({value!r}), which cannot be saved.")
+
+
+def _is_type_of_numbers(value: Any) -> bool:
+    if isinstance(value, np.dtype):
+        return value.kind in "iuf"
+    return isinstance(value, type) and issubclass(value, np.number | int | float)
 
 
 def _restore_value(tree: dict[str, Any]) -> Any:
@@ -173,6 +183,8 @@ def _restore_value(tree: dict[str, Any]) -> Any:
         return tuple(map(_restore_value, tree["tuple"]))
     if "list" in tree:
         return list(map(_restore_value, tree["list"]))
+    if "dtype" in tree:
+        return np.dtype(tree["dtype"]).type
     if "dict" in tree:
         return {key: _restore_value(value) for key, value in tree["dict"]}
     return tree["value"]

@@ -74,6 +74,27 @@ def rows_of(categories: np.ndarray, counts: ValueCounts) -> np.ndarray:
     return np.array(rows, dtype=np.float64)
 
 
+def check_dtype(owner: Any) -> None:
+    """The parameter `dtype` is a type of numbers."""
+    try:
+        good = np.dtype(owner.dtype).kind in "iuf"
+    except TypeError:
+        good = False
+    if not good:
+        raise ParameterError(
+            f"{type(owner).__name__}(dtype={owner.dtype!r}): it must be a NumPy type of numbers, such as "
+            "'float32'."
+        )
+
+
+def shown_columns(owner: Any, names: Sequence[str]) -> list[Any]:
+    """Columns as their user knows them: by name, or those of arrays by place."""
+    if hasattr(owner, "feature_names_in_") or not hasattr(owner, "columns_"):
+        return list(names)
+    places = list(owner.columns_)
+    return [places.index(name) for name in names]
+
+
 def check_frequencies(owner: Any) -> None:
     """The parameters `min_frequency` and `max_categories` can be."""
     integer(owner, "max_categories", low=1, none=True)
@@ -179,8 +200,8 @@ def learn_categories(
     kinds = {name: _kind(shard.example, name) for name in names}
     if not isinstance(given, str) and len(given) != len(names):
         raise ParameterError(
-            f"Shape mismatch: categories has {len(given)} entries for {len(names)} columns {list(names)}. "
-            "Give one list for each column."
+            "Shape mismatch: if categories is an array, it has to be of shape (n_features,). It has "
+            f"{len(given)} entries for {len(names)} columns {list(names)}. Give one list for each column."
         )
     found = shard.reduce(
         lambda batch: tuple(ValueCounts.of(plain(batch[name], name)) for name in names), encoded=True
@@ -205,7 +226,7 @@ def plain(column: Column, name: str) -> pa.Array:
     return exact(column, name)
 
 
-def unknown_error(name: str, values: Sequence[Any], when: str, advice: str) -> DataError:
+def unknown_error(name: str | int, values: Sequence[Any], when: str, advice: str) -> DataError:
     """What to raise for values that belong to no category."""
     more = f" and {len(values) - _SHOWN} more" if len(values) > _SHOWN else ""
     shown = ", ".join(map(repr, values[:_SHOWN]))
@@ -299,7 +320,7 @@ def _given(values: Any, name: str, kind: pa.DataType) -> np.ndarray:
     present = [value for value in listed if _key(value) is not None]
     if not text and (any(a > b for a, b in pairwise(present)) or present != listed[: len(present)]):
         raise ParameterError(
-            f"In column {name!r}: unsorted categories are not supported for numerical categories: {listed}. "
+            f"Unsorted categories are not supported for numerical categories; column {name!r} has {listed}. "
             "Sort them, a missing value last."
         )
     return _array(listed, kind)

@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from outgrow.data.batch import Batch, Matrix, matrix_columns
 from outgrow.data.names import distinct, numbered
+from outgrow.engine.open import is_table
 from outgrow.engine.shard import Shard
 from outgrow.errors import DataError, ParameterError, ValueTypeError
 from outgrow.ml.base import Transformer
@@ -21,12 +22,14 @@ from outgrow.ml.preprocess.categories import (
     Coder,
     as_codes,
     check_categories,
+    check_dtype,
     check_frequencies,
     grouped,
     infrequent,
     inverted,
     learn_categories,
     places_of,
+    shown_columns,
     unknown_error,
 )
 from outgrow.ml.task import Task, column_names
@@ -59,7 +62,8 @@ class OneHotEncoder(Transformer):
         number of rows, or a share of them between 0 and 1.
     max_categories : at most so many output columns for each column, `infrequent_sklearn` among them; the
         most frequent categories stay, the later of equals.
-    sparse_output : one sparse matrix column; otherwise dense float64 columns.
+    sparse_output : one sparse matrix column; otherwise dense columns.
+    dtype : the type of the zeros and ones, for NumPy.
     feature_name_combiner : what makes the name of an output column: 'concat' for `<column>_<category>`, or a
         function of both. A model with a function cannot be saved.
 
@@ -102,6 +106,7 @@ class OneHotEncoder(Transformer):
         min_frequency: float | None = None,
         max_categories: int | None = None,
         sparse_output: bool = True,
+        dtype: Any = np.float64,
         feature_name_combiner: Any = "concat",
     ) -> None:
         self.columns = columns
@@ -111,6 +116,7 @@ class OneHotEncoder(Transformer):
         self.min_frequency = min_frequency
         self.max_categories = max_categories
         self.sparse_output = sparse_output
+        self.dtype = dtype
         self.feature_name_combiner = feature_name_combiner
 
     def _check_parameters(self) -> None:
@@ -119,6 +125,7 @@ class OneHotEncoder(Transformer):
             one_of(self, "drop", ("first", "if_binary", None))
         one_of(self, "handle_unknown", ("error", "ignore", "infrequent_if_exist", "warn"))
         check_frequencies(self)
+        check_dtype(self)
         if self.feature_name_combiner != "concat" and not callable(self.feature_name_combiner):
             raise ParameterError(
                 f"OneHotEncoder(feature_name_combiner={self.feature_name_combiner!r}): it must be 'concat', "
@@ -162,6 +169,11 @@ class OneHotEncoder(Transformer):
                 f"{type(found)} instead."
             )
         return found
+
+    def transform(self, X: Any) -> Any:
+        """The rows of X with zeros and ones in the place of categories; in the form X has."""
+        values = super().transform(X)
+        return values if is_table(X) else values.astype(self.dtype, copy=False)
 
     def inverse_transform(self, X: Any) -> Any:
         """The categories that `transform` would give as these columns; in the form X has.
@@ -214,26 +226,36 @@ class OneHotEncoder(Transformer):
 
     def _change(self, batch: Batch, names: list[str]) -> Batch:
         hot = np.empty((batch.num_rows, len(names)), dtype=np.int32)
+        unknown: dict[str, list[Any]] = {}
         for j, coder in enumerate(self._coders):
-            hot[:, j], unknown = coder.encode(batch[coder.name])
-            if unknown:
-                self._meet_unknown(coder.name, unknown)
+            hot[:, j], values = coder.encode(batch[coder.name])
+            if values:
+                unknown[coder.name] = values
+        if unknown:
+            self._meet_unknown(unknown)
         if self.sparse_output:
-            return batch.replace(names, {self.output_name_: Matrix(_sparse(hot, self._width), self._labels)})
-        return batch.replace(names, matrix_columns(_dense(hot, self._width), self._labels))
+            made = _sparse(hot, self._width, self.dtype)
+            return batch.replace(names, {self.output_name_: Matrix(made, self._labels)})
+        return batch.replace(names, matrix_columns(_dense(hot, self._width, self.dtype), self._labels))
 
     @property
     def _width(self) -> int:
         return len(self._labels)
 
-    def _meet_unknown(self, name: str, values: list[Any]) -> None:
+    def _meet_unknown(self, unknown: dict[str, list[Any]]) -> None:
+        columns = shown_columns(self, list(unknown))
         if self.handle_unknown == "error":
             advice = "Fit on rows that have them, or pass handle_unknown='ignore'."
-            raise unknown_error(name, values, "transform", advice)
+            raise unknown_error(columns[0], next(iter(unknown.values())), "transform", advice)
         if self.drop is not None or self.handle_unknown == "warn":
+            what = (
+                "all zeros, which is also what a dropped category looks like."
+                if self.handle_unknown == "ignore"
+                else "the infrequent category. Where there is none, that is all zeros."
+            )
             warnings.warn(
-                f"Found unknown categories in column {name!r} during transform. They are encoded as the "
-                "infrequent category, or as all zeros, which is also what a dropped category looks like.",
+                f"Found unknown categories in columns {columns} during transform. These unknown categories "
+                f"will be encoded as {what}",
                 stacklevel=2,
             )
 
@@ -298,7 +320,7 @@ class OneHotEncoder(Transformer):
         return tags
 
 
-def _sparse(hot: np.ndarray, width: int) -> Any:
+def _sparse(hot: np.ndarray, width: int, dtype: Any) -> Any:
     """A CSR array with a one in each row at each of the columns in `hot`; negative ones are nowhere."""
     rows, per_row = hot.shape
     there = hot >= 0
@@ -307,11 +329,11 @@ def _sparse(hot: np.ndarray, width: int) -> Any:
     else:
         indices, starts = hot[there], np.concatenate([[0], np.cumsum(there.sum(axis=1))])
     starts = starts.astype(np.int32 if len(indices) < 2**31 else np.int64)
-    return sp.csr_array((np.ones(len(indices)), indices, starts), shape=(rows, width))
+    return sp.csr_array((np.ones(len(indices), dtype=dtype), indices, starts), shape=(rows, width))
 
 
-def _dense(hot: np.ndarray, width: int) -> np.ndarray:
-    out = np.zeros((len(hot), width), order="F")
+def _dense(hot: np.ndarray, width: int, dtype: Any) -> np.ndarray:
+    out = np.zeros((len(hot), width), order="F", dtype=dtype)
     rows, columns = np.nonzero(hot >= 0)
-    out[rows, hot[rows, columns]] = 1.0
+    out[rows, hot[rows, columns]] = 1
     return out

@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from outgrow.data.batch import Batch, matrix_columns
+from outgrow.engine.open import is_table
 from outgrow.engine.shard import Shard
 from outgrow.errors import DataError, ParameterError
 from outgrow.ml.base import Transformer
@@ -19,6 +20,7 @@ from outgrow.ml.preprocess.categories import (
     Coder,
     as_codes,
     check_categories,
+    check_dtype,
     check_frequencies,
     grouped,
     infrequent,
@@ -26,6 +28,7 @@ from outgrow.ml.preprocess.categories import (
     learn_categories,
     missing_place,
     places_of,
+    shown_columns,
     unknown_error,
 )
 from outgrow.ml.task import Task
@@ -37,7 +40,7 @@ _NO_CODE = object()
 class OrdinalEncoder(Transformer):
     """Replace each category by its number in the sorted order of the categories.
 
-    Columns keep their names and become float64. Numbers compare by value: 1 and 1.0 are one category. Spark
+    Columns keep their names and become `dtype`. Numbers compare by value: 1 and 1.0 are one category. Spark
     MLlib calls this `StringIndexer`; it numbers categories by falling frequency, this one (scikit-learn's) by
     their order. Every missing value becomes `encoded_missing_value`; scikit-learn does so for NaN only and
     numbers None as a category.
@@ -47,6 +50,7 @@ class OrdinalEncoder(Transformer):
     columns : which columns, by name or selector; all by default.
     categories : 'auto' for what the data has, or for each column a list of its categories in their order
         (numbers sorted, a missing value last).
+    dtype : the type of the codes, for NumPy.
     handle_unknown : what becomes of values that `fit` did not see: 'error', or 'use_encoded_value' for
         `unknown_value`.
     unknown_value : a whole number that is no code of a category, or NaN.
@@ -82,6 +86,7 @@ class OrdinalEncoder(Transformer):
         columns: Columns = None,
         *,
         categories: Any = "auto",
+        dtype: Any = np.float64,
         handle_unknown: str = "error",
         unknown_value: float | None = None,
         encoded_missing_value: float = np.nan,
@@ -90,6 +95,7 @@ class OrdinalEncoder(Transformer):
     ) -> None:
         self.columns = columns
         self.categories = categories
+        self.dtype = dtype
         self.handle_unknown = handle_unknown
         self.unknown_value = unknown_value
         self.encoded_missing_value = encoded_missing_value
@@ -99,6 +105,7 @@ class OrdinalEncoder(Transformer):
     def _check_parameters(self) -> None:
         check_categories(self)
         check_frequencies(self)
+        check_dtype(self)
         one_of(self, "handle_unknown", ("error", "use_encoded_value"))
         if self.handle_unknown == "error" and self.unknown_value is not None:
             raise ParameterError(
@@ -110,6 +117,11 @@ class OrdinalEncoder(Transformer):
                 f"unknown_value={self.unknown_value!r}: unknown_value should be an integer or np.nan when "
                 "handle_unknown is 'use_encoded_value'."
             )
+        if self._whole and self.unknown_value is not None and self.unknown_value != self.unknown_value:
+            raise ParameterError(
+                "When unknown_value is np.nan, the dtype parameter should be a float dtype. Got "
+                f"{self.dtype}. Give another unknown_value, or dtype='float64'."
+            )
         if not _is_code(self.encoded_missing_value):
             raise ParameterError(
                 f"encoded_missing_value={self.encoded_missing_value!r}: it must be a whole number or NaN."
@@ -120,6 +132,7 @@ class OrdinalEncoder(Transformer):
         self.categories_, counts = learn_categories(shard, names, self.categories, strict=strict)
         pairs = zip(self.categories_, counts, strict=True)
         self.infrequent_categories_ = [self._infrequent(each, counted) for each, counted in pairs]
+        self._check_missing(names)
         for name, categories, few in zip(names, self.categories_, self.infrequent_categories_, strict=True):
             self._check_codes(name, categories, few)
         self._restored()
@@ -129,11 +142,21 @@ class OrdinalEncoder(Transformer):
         columns = zip(self.selected_, self.categories_, few, strict=True)
         self._coders = [Coder(name, places_of(each), self._codes(each, rare)) for name, each, rare in columns]
 
+    @property
+    def _whole(self) -> bool:
+        """Whether codes are whole numbers."""
+        return np.dtype(self.dtype).kind != "f"
+
     def _infrequent(self, categories: np.ndarray, counts: ValueCounts) -> np.ndarray | None:
         """What is put together; a missing value never is."""
         missing = missing_place(categories)
         present = categories if missing is None else np.delete(categories, missing)
         return infrequent(self, present, counts)
+
+    def transform(self, X: Any) -> Any:
+        """The rows of X with codes in the place of categories; in the form X has."""
+        values = super().transform(X)
+        return values if is_table(X) else values.astype(self.dtype, copy=False)
 
     def inverse_transform(self, X: Any) -> Any:
         """The categories that have these codes; in the form X has.
@@ -185,12 +208,13 @@ class OrdinalEncoder(Transformer):
         return out
 
     def _change(self, batch: Batch, names: list[str]) -> Batch:
-        out = np.empty((batch.num_rows, len(names)), order="F")
+        out = np.empty((batch.num_rows, len(names)), order="F", dtype=self.dtype)
         for j, coder in enumerate(self._coders):
-            out[:, j], unknown = coder.encode(batch[coder.name])
+            codes, unknown = coder.encode(batch[coder.name])
             if unknown and self.handle_unknown == "error":
                 advice = "Fit on rows that have them, or pass handle_unknown='use_encoded_value'."
-                raise unknown_error(coder.name, unknown, "transform", advice)
+                raise unknown_error(shown_columns(self, [coder.name])[0], unknown, "transform", advice)
+            out[:, j] = codes
         return batch.with_columns(matrix_columns(out, names))
 
     def _codes(self, categories: np.ndarray, few: np.ndarray | None) -> np.ndarray:
@@ -209,6 +233,17 @@ class OrdinalEncoder(Transformer):
             return grouped(categories, few)[0]
         return np.append(grouped(np.delete(categories, missing), few)[0], missing)
 
+    def _check_missing(self, names: list[str]) -> None:
+        """Missing values have a code of the type of codes."""
+        columns = zip(names, self.categories_, strict=True)
+        missing = [name for name, each in columns if missing_place(each) is not None]
+        if missing and self._whole and self.encoded_missing_value != self.encoded_missing_value:
+            raise ParameterError(
+                f"There are missing values in features {missing}. For OrdinalEncoder to encode missing "
+                f"values with dtype: {self.dtype}, set encoded_missing_value to a non-nan value, or dtype "
+                "to a float."
+            )
+
     def _check_codes(self, name: str, categories: np.ndarray, few: np.ndarray | None) -> None:
         """Codes for unknown and missing values must not be codes of categories."""
         missing = missing_place(categories)
@@ -220,8 +255,8 @@ class OrdinalEncoder(Transformer):
         for parameter, value in special.items():
             if value in used:
                 raise ParameterError(
-                    f"{parameter}={value!r} is already the code of a category of column {name!r}, which has "
-                    f"{len(used)}. Choose a negative number or NaN."
+                    f"{parameter} ({value!r}) is already used to encode a known category in features: "
+                    f"[{name!r}], which has {len(used)}. Choose a negative number or NaN."
                 )
 
     def __sklearn_tags__(self) -> Any:
