@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, Self
 
 import numpy as np
 from sklearn.base import TransformerMixin
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
 from outgrow.data.batch import is_sparse
@@ -50,6 +52,8 @@ class KMeans(TransformerMixin, Clusterer):
     cluster_centers_ : ndarray of shape (n_clusters, n_features).
     inertia_ : summed squared distance of the rows to their centers, weighted.
     n_iter_ : iterations of the best run.
+    cluster_sizes_ : ndarray of shape (n_clusters,), how many rows each has, of those that weigh something;
+        Spark MLlib's `summary.clusterSizes`. There is a warning when one has none.
     labels_ : ndarray of shape (rows,), the clusters of an array given to `fit`.
 
     Examples
@@ -90,10 +94,28 @@ class KMeans(TransformerMixin, Clusterer):
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Learn from rows; `y` names a column of X to leave out, otherwise it is ignored."""
+        if not isinstance(self.init, str) and not callable(self.init) and self.n_init not in (1, "auto"):
+            warnings.warn(
+                "Explicit initial center position passed: performing only one init in KMeans instead of "
+                f"n_init={self.n_init}.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
         super().fit(X, y, sample_weight)
+        self._warn_of_empty()
         if not is_lazy(X):
             self.labels_ = self.predict(X)
         return self
+
+    def _warn_of_empty(self) -> None:
+        distinct = int(np.count_nonzero(self.cluster_sizes_))
+        if distinct < self.n_clusters:
+            warnings.warn(
+                f"Number of distinct clusters ({distinct}) found smaller than n_clusters "
+                f"({self.n_clusters}). Possibly due to duplicate points in X.",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
 
     def transform(self, X: Any) -> np.ndarray:
         """Distances to the centers, of shape (rows, clusters)."""
@@ -154,6 +176,7 @@ class KMeans(TransformerMixin, Clusterer):
             best = _best(walks[id(candidate)])
             model = candidate.model
             model.cluster_centers_, model.inertia_, model.n_iter_ = best.centers, best.inertia, best.steps
+            model.cluster_sizes_ = best.sizes.astype(np.int64)
 
     def _check_rows(self, rows: int) -> None:
         if rows < self.n_clusters:
@@ -184,9 +207,12 @@ class KMeans(TransformerMixin, Clusterer):
             rows = sampled_rows(view, self.n_clusters, seed)
             made = made(rows, self.n_clusters, random_state=np.random.RandomState(seed % 2**32))
         centers = np.array(made, dtype=np.float64)
-        if centers.shape != (self.n_clusters, view.width):
+        wanted = (self.n_clusters, view.width)
+        if centers.shape != wanted:
+            what = "clusters" if len(centers) != self.n_clusters else "features of the data"
             raise ParameterError(
-                f"init has shape {centers.shape}; {(self.n_clusters, view.width)} is needed."
+                f"The shape of the initial centers {centers.shape} does not match the number of {what}: "
+                f"{wanted} is needed."
             )
         return centers
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
 
 import numpy as np
@@ -16,6 +16,8 @@ from outgrow.ml.cluster.seeding import farthest_rows
 
 CHUNK = 1 << 18
 """Distances that are worked on at once: they stay in a core's cache."""
+_ROUNDING = 1e-9
+"""The share of a cluster's weight that is but rounding, once its rows are taken from it."""
 
 
 @dataclass(eq=False)
@@ -26,6 +28,7 @@ class Walk:
     ----------
     origin : near the rows; centers are taken relative to it.
     slack : it ends when the centers move, in summed squares, by no more than this.
+    sizes : ndarray of shape (clusters,), how many rows each has at the end, of those that weigh something.
     """
 
     fold: int
@@ -36,10 +39,12 @@ class Walk:
     steps: int = 0
     done: bool = False
     inertia: float = np.inf
+    sizes: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
 
 def lloyd(rows: FoldedView, walks: Sequence[Walk]) -> None:
-    """Let every walk go to its end, and find its inertia; one pass over the rows serves all of them."""
+    """Let every walk go to its end, and find its inertia and the sizes of its clusters; one pass over the
+    rows serves all of them."""
     going, count = list(walks), 0
     while going:
         count += 1
@@ -49,21 +54,38 @@ def lloyd(rows: FoldedView, walks: Sequence[Walk]) -> None:
             _advance(rows, walk, sums[a:b])
         rows.view.run.tell("iteration", count, going[0].max_iter, loss=float(sums[:, -1].sum()))
         going = [walk for walk in going if not walk.done]
-    inertias = rows.reduce(lambda block: _costs(rows, block, walks))
-    for walk, inertia in zip(walks, inertias.tolist(), strict=True):
-        walk.inertia = inertia
+    found = rows.reduce(lambda block: tuple(_costs(rows, block, walks)))
+    for walk, own in zip(walks, found, strict=True):
+        walk.inertia, walk.sizes = float(own[0]), own[1:]
 
 
 def _advance(rows: FoldedView, walk: Walk, sums: np.ndarray) -> None:
-    weights, new = sums[:, -2], sums[:, :-2].copy()
+    weights, new = sums[:, -2].copy(), sums[:, :-2].copy()
+    if (weights <= 0).any():
+        _fill(rows, walk, new, weights)
     filled = weights > 0
     new[filled] /= weights[filled, None]
-    if not filled.all():
-        new[~filled] = farthest_rows(rows.fold(walk.fold), walk.centers, walk.origin, int((~filled).sum()))
+    new[~filled] = walk.centers[~filled]
     moved = float(((new - walk.centers) ** 2).sum())
     walk.centers = new
     walk.steps += 1
     walk.done = moved <= walk.slack or walk.steps == walk.max_iter
+
+
+def _fill(rows: FoldedView, walk: Walk, sums: np.ndarray, weights: np.ndarray) -> None:
+    """Give clusters without rows those farthest from their centers, and take these from their clusters.
+
+    Where every row lies on a center, clusters stay without.
+    """
+    empty = np.flatnonzero(weights <= 0)
+    far = farthest_rows(rows.fold(walk.fold), walk.centers, walk.origin, len(empty))
+    owners = Centers.of(walk.centers, walk.origin).closest(far.rows)
+    for cluster, owner, row, weight in zip(empty, owners, far.rows, far.weight, strict=False):
+        left = weights[owner] - weight
+        if left > _ROUNDING * weights[owner]:
+            sums[owner] -= weight * row
+            weights[owner] = left
+            sums[cluster], weights[cluster] = weight * row, weight
 
 
 def _sums(
@@ -101,12 +123,13 @@ def _assign(centers: Centers, scores: np.ndarray, weight: np.ndarray | None) -> 
     return scores @ best
 
 
-def _costs(rows: FoldedView, block: Block, walks: Sequence[Walk]) -> np.ndarray:
-    """The weighted squared distances of the rows to the nearest centers of each walk."""
+def _costs(rows: FoldedView, block: Block, walks: Sequence[Walk]) -> Iterator[np.ndarray]:
+    """For each walk the weighted squared distances to the nearest centers, then the rows of each center."""
     X, weights = block.X.toarray() if is_sparse(block.X) else block.X, rows.weights(block)
-    found = np.empty(len(walks))
-    for i, walk in enumerate(walks):
+    for walk in walks:
         labels = Centers.of(walk.centers, walk.origin).closest(block.X)
         squares = ((X - walk.centers[labels]) ** 2).sum(axis=1)
-        found[i] = squares.sum() if weights is None else weights[walk.fold] @ squares
-    return found
+        weight = None if weights is None else weights[walk.fold]
+        cost = squares.sum() if weight is None else weight @ squares
+        counted = labels if weight is None else labels[weight > 0]
+        yield np.append(cost, np.bincount(counted, minlength=len(walk.centers)))

@@ -39,23 +39,25 @@ class FoundRows(State):
 
 @dataclass(frozen=True, eq=False)
 class TopRows(State):
-    """The `many` rows with the greatest scores; of equal ones, those with the least hashes."""
+    """The `many` rows with the greatest scores and their weights; of equals, those with the least hashes."""
 
     many: int
     score: np.ndarray
     rows: np.ndarray
     key: np.ndarray
+    weight: np.ndarray
 
     @classmethod
     def of(cls, many: int, score: np.ndarray, block: Block, key: np.ndarray) -> TopRows:
         order = np.lexsort((key, -score))[:many]
-        return cls(many, score[order], _dense(block.X[order]), key[order])
+        weight = np.ones(len(order)) if block.weight is None else block.weight[order]
+        return cls(many, score[order], _dense(block.X[order]), key[order], weight)
 
     def merge(self, other: TopRows) -> TopRows:
-        fields = ("score", "rows", "key")
-        score, rows, key = (np.concatenate([getattr(self, f), getattr(other, f)]) for f in fields)
+        fields = ("score", "rows", "key", "weight")
+        score, rows, key, weight = (np.concatenate([getattr(self, f), getattr(other, f)]) for f in fields)
         order = np.lexsort((key, -score))[: self.many]
-        return TopRows(self.many, score[order], rows[order], key[order])
+        return TopRows(self.many, score[order], rows[order], key[order], weight[order])
 
 
 def scalable_start(view: MatrixView, clusters: int, moments: Moments, seed: int) -> np.ndarray:
@@ -96,16 +98,18 @@ def first_rows(view: MatrixView, clusters: int, seed: int) -> np.ndarray:
     return np.resize(rows, (clusters, view.width))
 
 
-def farthest_rows(view: MatrixView, centers: np.ndarray, origin: np.ndarray, many: int) -> np.ndarray:
-    """The rows farthest from their centers: new places for centers without rows."""
+def farthest_rows(view: MatrixView, centers: np.ndarray, origin: np.ndarray, many: int) -> TopRows:
+    """The rows farthest from their centers, those left out that weigh nothing or lie on theirs."""
 
     def fold(block: Block) -> TopRows:
         # as float32, rows that are as far but for rounding are equal
         squares = _distances(block.X, centers, origin).astype(np.float32)
-        return TopRows.of(many, squares, block, block.hashes(0))
+        weighs = squares if block.weight is None else np.where(block.weight > 0, squares, 0.0)
+        return TopRows.of(many, weighs, block, block.hashes(0))
 
-    rows = view.reduce(fold).rows
-    return rows if len(rows) == many else np.resize(rows, (many, rows.shape[1]))
+    top: TopRows = view.reduce(fold)
+    far = top.score > 0
+    return TopRows(many, top.score[far], top.rows[far], top.key[far], top.weight[far])
 
 
 def _least_hashes(block: Block, many: int, seed: int) -> TopRows:
