@@ -18,6 +18,7 @@ from sklearn import preprocessing
 
 import outgrow as og
 from outgrow.errors import DataError, ParameterError
+from outgrow.testing import EngineCase
 
 RNG = np.random.default_rng(5)
 X = RNG.normal(size=(60, 4)) * [1, 10, 0.1, 3] + [0, 5, -2, 1]
@@ -173,3 +174,42 @@ def test_no_components_are_noise_alone() -> None:
     assert pca.transform(X).shape == (60, 0)
     assert pca.n_samples_ == 60
     np.testing.assert_allclose(pca.get_covariance(), np.eye(4) * X.var(axis=0, ddof=1).mean())
+
+
+# ---- encoders ----------------------------------------------------------------------------------------------
+
+MIXED = pa.table(
+    {
+        "word": ["x", None, "y", "x", "z", "x"],
+        "number": [1.5, 2.5, None, 2.5, 1.5, 1.5],
+        "count": [3, 1, 3, 3, 1, 1],
+        "flag": [True, False, True, True, None, True],
+        "other": [0.0, 1.0, 2.0, 3.0, 4.0, 5.0],
+    }
+)
+ENCODED = ["word", "number", "count", "flag"]
+ENCODERS = {
+    "one-hot": og.OneHotEncoder(ENCODED),
+    "dense": og.OneHotEncoder(ENCODED, sparse_output=False, drop="first"),
+    "ordinal": og.OrdinalEncoder(ENCODED, encoded_missing_value=-1),
+}
+
+
+@pytest.mark.parametrize("encoder", ENCODERS.values(), ids=ENCODERS)
+def test_encoded_tables_come_back_on_every_engine(encoder: Any, engine: EngineCase) -> None:
+    rows = engine.open(MIXED)
+    fitted = encoder.fit(rows)
+    back = og.dataset(fitted.inverse_transform(fitted.transform(rows))).to_pandas()
+    expected = MIXED.to_pandas()
+    assert sorted(back.columns) == sorted(expected.columns)
+    pd.testing.assert_frame_equal(
+        back[expected.columns].sort_values("other", ignore_index=True), expected, check_dtype=False
+    )
+
+
+@pytest.mark.parametrize("encoder", [og.OneHotEncoder, og.OrdinalEncoder])
+def test_what_was_put_together_comes_back_as_text(encoder: Any) -> None:
+    table = pa.table({"a": [1, 1, 1, 2, 3]})
+    fitted = encoder(min_frequency=2).fit(table)
+    back = fitted.inverse_transform(fitted.transform(table))
+    assert back["a"].to_pylist() == ["1", "1", "1", *["infrequent_sklearn"] * 2]

@@ -16,12 +16,8 @@ import pyarrow as pa
 
 from outgrow.data.batch import Batch, Column, Matrix, is_categorical, is_numeric, is_sparse
 from outgrow.data.exact import exact, exact_type, python_values
-from outgrow.data.scan import check_columns
-from outgrow.engine.dataset import from_arrow
-from outgrow.engine.open import dataset, is_table
 from outgrow.engine.shard import Shard
 from outgrow.errors import DataError, ParameterError, SchemaError
-from outgrow.ml.inputs import as_given, collect
 from outgrow.ml.parameters import integer, one_of
 from outgrow.stats.counts import ValueCounts
 
@@ -128,17 +124,13 @@ def grouped(categories: np.ndarray, few: np.ndarray | None) -> tuple[np.ndarray,
 
 
 def as_codes(X: Any, names: Sequence[str]) -> Any:
-    """The columns of these names of a table, or an array with as many columns, as a dense or CSR matrix.
+    """An array or sparse matrix with as many columns as there are names, dense or CSR.
 
     Raises
     ------
     DataError
         When there are more or fewer columns.
     """
-    if is_table(X):
-        rows = dataset(X)
-        check_columns(rows.schema, names)
-        return collect(rows.select(list(names)), Batch.matrix)
     codes = X.tocsr() if is_sparse(X) else np.asarray(X)
     if codes.ndim != 2 or codes.shape[1] != len(names):
         raise DataError(
@@ -148,10 +140,8 @@ def as_codes(X: Any, names: Sequence[str]) -> Any:
     return codes
 
 
-def inverted(columns: Sequence[np.ndarray], names: Sequence[str], X: Any) -> Any:
-    """Columns of categories in the form of the codes they were read from."""
-    if is_table(X):
-        return as_given(from_arrow(pa.table({n: _plain(c) for n, c in zip(names, columns, strict=True)})), X)
+def side_by_side(columns: Sequence[np.ndarray]) -> np.ndarray:
+    """Columns of categories as one array."""
     kinds = {column.dtype for column in columns}
     dtype = object if any(kind.kind == "O" for kind in kinds) else np.result_type(*kinds)
     out = np.empty((len(columns[0]), len(columns)), dtype=dtype)
@@ -160,8 +150,13 @@ def inverted(columns: Sequence[np.ndarray], names: Sequence[str], X: Any) -> Any
     return out
 
 
-def _plain(column: np.ndarray) -> pa.Array:
-    return pa.array(column.tolist(), from_pandas=True)
+def as_column(found: np.ndarray, categories: np.ndarray, few: np.ndarray | None) -> pa.Array:
+    """Categories as a column of their type; of text where some are put together under a name."""
+    words = found.tolist()
+    if few is not None:
+        return pa.array([None if _key(word) is None else str(word) for word in words], pa.string())
+    kind = pa.array(categories.tolist(), from_pandas=True).type
+    return pa.array(words, pa.string() if pa.types.is_null(kind) else kind, from_pandas=True)
 
 
 def _least_rows(least: float | None, rows: float) -> float:

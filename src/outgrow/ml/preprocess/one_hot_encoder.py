@@ -14,22 +14,23 @@ from outgrow.data.names import distinct, numbered
 from outgrow.engine.open import is_table
 from outgrow.engine.shard import Shard
 from outgrow.errors import DataError, ParameterError, ValueTypeError
-from outgrow.ml.base import Transformer
 from outgrow.ml.columns import Columns
+from outgrow.ml.inverse import InvertibleTransformer
 from outgrow.ml.parameters import one_of
 from outgrow.ml.preprocess.categories import (
     INFREQUENT,
     Coder,
     as_codes,
+    as_column,
     check_categories,
     check_dtype,
     check_frequencies,
     grouped,
     infrequent,
-    inverted,
     learn_categories,
     places_of,
     shown_columns,
+    side_by_side,
     unknown_error,
 )
 from outgrow.ml.task import Task, column_names
@@ -38,7 +39,7 @@ _NOWHERE = -1
 _JOINING = ("infrequent_if_exist", "warn")
 
 
-class OneHotEncoder(Transformer):
+class OneHotEncoder(InvertibleTransformer):
     """Replace each column by one column of zeros and ones for each of its categories.
 
     The encoded columns become one sparse matrix column called `onehot`, where the first of them stood.
@@ -183,7 +184,8 @@ class OneHotEncoder(Transformer):
 
         Parameters
         ----------
-        X : array or sparse matrix of shape (rows, columns), or a table with the columns of `transform`.
+        X : array or sparse matrix of shape (rows, columns), or a dataset, Spark DataFrame or table with the
+            columns of `transform`.
 
         Raises
         ------
@@ -198,13 +200,25 @@ class OneHotEncoder(Transformer):
         [['b'], ['a']]
         """
         check_is_fitted(self)
-        codes = as_codes(X, self._labels)
+        if is_table(X):
+            return super().inverse_transform(X)
+        return side_by_side(self._read_all(as_codes(X, self._labels)))
+
+    def _revert(self, batch: Batch) -> Batch:
+        made = [self.output_name_] if self.output_name_ in batch.columns else list(self._labels)
+        found = self._read_all(batch.matrix(made))
+        columns = zip(found, self.categories_, self.infrequent_categories_, strict=True)
+        arrays = [as_column(*column) for column in columns]
+        return batch.replace(made, dict(zip(self.selected_, arrays, strict=True)))
+
+    def _read_all(self, codes: Any) -> list[np.ndarray]:
+        """The categories of each row, column by column."""
         parts, at = [], 0
         for j in range(len(self.selected_)):
             words = self._columns_of(j)[1]
             parts.append(self._read(j, codes[:, at : at + len(words)], words))
             at += len(words)
-        return inverted(parts, self.selected_, X)
+        return parts
 
     def _read(self, j: int, hot: Any, words: list[Any]) -> np.ndarray:
         """The category of each row of the output columns of column j."""

@@ -12,23 +12,24 @@ from outgrow.data.batch import Batch, matrix_columns
 from outgrow.engine.open import is_table
 from outgrow.engine.shard import Shard
 from outgrow.errors import DataError, ParameterError
-from outgrow.ml.base import Transformer
 from outgrow.ml.columns import Columns
+from outgrow.ml.inverse import InvertibleTransformer
 from outgrow.ml.parameters import one_of
 from outgrow.ml.preprocess.categories import (
     INFREQUENT,
     Coder,
     as_codes,
+    as_column,
     check_categories,
     check_dtype,
     check_frequencies,
     grouped,
     infrequent,
-    inverted,
     learn_categories,
     missing_place,
     places_of,
     shown_columns,
+    side_by_side,
     unknown_error,
 )
 from outgrow.ml.task import Task
@@ -37,7 +38,7 @@ from outgrow.stats.counts import ValueCounts
 _NO_CODE = object()
 
 
-class OrdinalEncoder(Transformer):
+class OrdinalEncoder(InvertibleTransformer):
     """Replace each category by its number in the sorted order of the categories.
 
     Columns keep their names and become `dtype`. Numbers compare by value: 1 and 1.0 are one category. Spark
@@ -166,7 +167,7 @@ class OrdinalEncoder(Transformer):
 
         Parameters
         ----------
-        X : array of shape (rows, columns), or a table with the encoded columns.
+        X : array of shape (rows, columns), or a dataset, Spark DataFrame or table with the encoded columns.
 
         Raises
         ------
@@ -181,9 +182,19 @@ class OrdinalEncoder(Transformer):
         [['b'], ['a']]
         """
         check_is_fitted(self)
-        codes = np.asarray(as_codes(X, self.selected_), dtype=np.float64)
-        columns = [self._read(j, codes[:, j]) for j in range(len(self.selected_))]
-        return inverted(columns, self.selected_, X)
+        if is_table(X):
+            return super().inverse_transform(X)
+        return side_by_side(self._read_all(np.asarray(as_codes(X, self.selected_), dtype=np.float64)))
+
+    def _revert(self, batch: Batch) -> Batch:
+        found = self._read_all(batch.matrix(self.selected_))
+        few = self.infrequent_categories_ or [None] * len(found)
+        arrays = [as_column(*column) for column in zip(found, self.categories_, few, strict=True)]
+        return batch.with_columns(dict(zip(self.selected_, arrays, strict=True)))
+
+    def _read_all(self, codes: np.ndarray) -> list[np.ndarray]:
+        """The categories of each row, column by column."""
+        return [self._read(j, codes[:, j]) for j in range(len(self.selected_))]
 
     def _read(self, j: int, codes: np.ndarray) -> np.ndarray:
         """The category of each code of column j."""
