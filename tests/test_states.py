@@ -127,7 +127,7 @@ LAWS: dict[type[State], tuple[Callable[[np.ndarray], Any], Callable[[Any], Any]]
     ),
     FoundRows: (lambda r: FoundRows(r, _keys(r)), lambda s: np.sort(s.rows, axis=0)),
     Pace: (lambda r: Pace(float(r[:, 0].max(initial=-1e9)), 0, "host"), lambda s: np.array([s.seconds])),
-    TopRows: (lambda r: TopRows(3, *_top(r)), lambda s: s.rows),
+    TopRows: (lambda r: TopRows(3, *_top(r)), lambda s: np.column_stack([s.rows, s.weight])),
     SampledRows: (lambda r: _sampled(r), lambda s: _flat(*s.matrix(), s.highest[np.isfinite(s.highest)])),
     QuantileSketch: (lambda r: QuantileSketch.of(r[:60, 0].copy()), lambda s: _quartiles(s)),
     Keys: (
@@ -194,10 +194,10 @@ def _sorted(state: ValueCounts) -> list[tuple[float, float]]:
     return sorted((np.inf if value is None else value, count) for value, count in state.counts.items())
 
 
-def _top(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _top(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     key = _keys(rows)
     order = np.lexsort((key, -rows[:, 0]))[:3]
-    return rows[order, 0], rows[order], key[order]
+    return rows[order, 0], rows[order], key[order], rows[order, 1]
 
 
 def _quartiles(state: QuantileSketch) -> list[float]:
