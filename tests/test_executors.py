@@ -1,11 +1,16 @@
-"""The Python processes in which the tasks of a fit run."""
+"""The processes of a session: the Python of the tasks, and the Java that starts with it."""
 
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
+
+import psutil
+
+from outgrow.testing.clusters import wait_until
 
 HERE = Path(__file__).parent
 FIT = """
@@ -34,3 +39,18 @@ def test_a_python_that_does_not_start_is_named(tmp_path: Path) -> None:
         [sys.executable, "-c", FIT], env=environment, capture_output=True, text=True, timeout=180
     )
     assert "Set PYSPARK_PYTHON before the session starts" in done.stdout, done.stdout + done.stderr
+
+
+def test_ctrl_c_while_spark_starts_leaves_no_java() -> None:
+    code = "from outgrow.engine.spark.session import open_session; open_session('local[1]')"
+    session = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+    children = psutil.Process(session.pid).children
+    wait_until("Java", lambda: any(child.name() in ("java", "bash") for child in children()))
+    java = children(recursive=True)
+    session.send_signal(signal.SIGINT)
+    assert session.wait(120) == -signal.SIGINT
+    wait_until("no Java", lambda: not any(_runs(process) for process in java))
+
+
+def _runs(process: psutil.Process) -> bool:
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +45,8 @@ def open_session(url: str) -> Any:
                 .config("spark.ui.enabled", "false")
                 .config("spark.driver.extraJavaOptions", f"-Dlog4j2.configurationFile={QUIET.as_uri()}")
             )
-        session = builder.getOrCreate()
+        with _started_whole():
+            session = builder.getOrCreate()
         session.sparkContext.setLogLevel("ERROR")
     except Exception as error:
         raise EngineError(
@@ -49,3 +54,31 @@ def open_session(url: str) -> Any:
             "Run `outgrow doctor` to see what is missing."
         ) from error
     return session
+
+
+@contextmanager
+def _started_whole() -> Iterator[None]:
+    """Let Ctrl-C wait until Spark has started: a Java that is left alone before that never ends.
+
+    It is to write where it listens into a folder that PySpark, when it is interrupted, has removed. A second
+    Ctrl-C is obeyed at once.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield
+        return
+    asked: list[int] = []
+
+    def wait(number: int, frame: Any) -> None:
+        if asked:
+            before(number, frame)
+        asked.append(number)
+        print("Spark ends as soon as it has started. Ctrl-C again leaves it alone.", file=sys.stderr)
+
+    signal.signal(signal.SIGINT, wait)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if asked:
+        raise KeyboardInterrupt
