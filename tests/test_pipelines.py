@@ -199,6 +199,23 @@ def test_names_out_are_those_of_the_input(frame: pd.DataFrame) -> None:
         bare.get_feature_names_out(["a"])
 
 
+@pytest.mark.parametrize("form", ["pandas", "polars"])
+def test_results_have_the_form_that_was_asked_for(frame: pd.DataFrame, form: str) -> None:
+    X = frame[["hour", "rain"]].to_numpy()
+    pipe = og.Pipeline([og.StandardScaler(), og.PCA(1)])
+    plain = pipe.fit(X).transform(X)
+    assert isinstance(plain, np.ndarray)
+    asked = clone(clone(pipe).set_output(transform=form))
+    for made in (asked.fit(X).transform(X), asked.fit_transform(X), asked[:2].transform(X)):
+        assert type(made).__module__.startswith(form)
+        assert list(made.columns) == ["pca0"]
+        np.testing.assert_array_equal(made.to_numpy(), plain)
+    with sklearn.config_context(transform_output=form):
+        assert type(pipe.transform(X)).__module__.startswith(form)
+    assert isinstance(asked.transform(og.dataset(pd.DataFrame(X, columns=["x0", "x1"]))), og.Dataset)
+    assert isinstance(asked.set_output(transform="default").transform(X), np.ndarray)
+
+
 def test_what_a_notebook_shows_names_the_steps() -> None:
     assert "SimpleImputer" in flat()._repr_mimebundle_()["text/html"]
 

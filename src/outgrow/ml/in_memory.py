@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import sklearn
 from sklearn.pipeline import Pipeline as SklearnPipeline
+from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.validation import has_fit_parameter
 
 from outgrow.data.batch import is_sparse
@@ -92,6 +93,15 @@ def _is_matrix(X: Any) -> bool:
     if hasattr(X, "ndim"):
         return bool(X.ndim == 2)
     return is_table(X) or is_sparse(X) or (isinstance(X, list | tuple) and all(map(np.ndim, X)))
+
+
+def in_output(made: Any, output: str | None, names: Callable[[], Any]) -> Any:
+    """What a transformer made, in the form that `set_output` or scikit-learn's configuration asks for."""
+    output = output or sklearn.get_config()["transform_output"]
+    if output == "default":
+        return made
+    give = FunctionTransformer(feature_names_out=lambda *_: names())
+    return give.set_output(transform=output).transform(made)
 
 
 def in_sklearn(pipeline: Any) -> SklearnPipeline:

@@ -18,6 +18,7 @@ from outgrow.ml.adapters import Foreign
 from outgrow.ml.base import Model, Transformer
 from outgrow.ml.in_memory import (
     fit_params,
+    in_output,
     in_sklearn,
     is_for_sklearn,
     passes,
@@ -212,7 +213,8 @@ class Pipeline(StepList):
             return self._ask_sklearn("transform", X, params)
         check_is_fitted(self)
         self._check_no_params("transform", params)
-        return as_given(open_rows(self, X).map(self._transform_all), X)
+        made = as_given(open_rows(self, X).map(self._transform_all), X)
+        return made if is_lazy(X) else in_output(made, self._output, self.get_feature_names_out)
 
     @available_if(_steps_invert)  # type: ignore[untyped-decorator]
     def inverse_transform(self, X: Any, **params: Any) -> Any:

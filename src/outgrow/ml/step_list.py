@@ -24,6 +24,9 @@ class StepList(Estimator):
     steps: Sequence[Step]
 
     _adapters: Mapping[str, Foreign] = MappingProxyType({})
+    _output: str | None = None
+    """The form of results, as `set_output` was told."""
+
     _sklearn: Any = None
     """scikit-learn's Pipeline of the steps, where that has fitted them."""
 
@@ -107,7 +110,7 @@ class StepList(Estimator):
         steps = (self.steps if self._has_pairs() else self.step_items)[key]
         given = self.get_params(deep=False)
         part = type(self)(**{**given, "steps": steps})
-        part._adapters = self._adapters
+        part._adapters, part._output = self._adapters, self._output
         if self._sklearn is not None:
             part._sklearn = in_sklearn(part)
         elif hasattr(self, "fitted_") and part.active_steps:
@@ -210,7 +213,13 @@ class StepList(Estimator):
         for _, step in self.step_items:
             if hasattr(step, "set_output"):
                 step.set_output(transform=transform)
+        self._output = transform or self._output
         return self
+
+    def __sklearn_clone__(self) -> Self:
+        made: Self = super().__sklearn_clone__()
+        made._output = self._output
+        return made
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
