@@ -436,7 +436,9 @@ def two_ranks(estimator, empty):
     [
         GradientBoostingClassifier(n_estimators=30, early_stopping=True, max_depth=3),
         GradientBoostingRegressor(n_estimators=30, max_depth=3),
-        RandomForestClassifier(n_estimators=20),
+        RandomForestClassifier(n_estimators=20, oob_score=True),
+        GradientBoostingRegressor(loss="huber", n_estimators=30, max_depth=3, subsample=0.7),
+        og.HistGradientBoostingClassifier(early_stopping=True, scoring="accuracy", max_iter=20),
     ],
     ids=lambda estimator: type(estimator).__name__,
 )
@@ -449,6 +451,10 @@ def test_two_ranks_grow_one_model(estimator, empty):
     alone = type(estimator)(**estimator.get_params()).fit(table, "y")
     together.columns_ = alone.columns_
     together._restore(learned[0])
+    for name in ("oob_score_", "train_loss_", "validation_loss_", "scores_", "out_of_bag_"):
+        if name in learned[0]:
+            np.testing.assert_array_equal(learned[0][name], learned[1][name])
+            np.testing.assert_allclose(learned[0][name], getattr(alone, name), rtol=0.2, atol=0.1)
     metric = "accuracy" if hasattr(alone, "classes_") else "r2"
     assert together.evaluate(table, "y")[metric] == pytest.approx(
         alone.evaluate(table, "y")[metric], abs=0.03

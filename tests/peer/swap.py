@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -101,6 +102,8 @@ def ours(name: str) -> type:
         return object.__new__(cls)
 
     base.__new__ = new  # type: ignore[method-assign,assignment]
+    if "Forest" in name:
+        base.estimator = SimpleNamespace(splitter="best")  # type: ignore[attr-defined]
     if name in _HIST:
         for private, public in PRIVATE.items():
             setattr(base, private, public)

@@ -35,6 +35,15 @@ MOST_WEIGHT = 1e6
 MaxFeatures = str | float | None
 
 
+class Learned:
+    """An attribute that a fit sets; asked for before, it says that the model is not fitted."""
+
+    def __get__(self, model: Any, owner: type) -> Any:
+        if model is not None:
+            check_is_fitted(model)
+        return self
+
+
 class TreeModel(Model):
     """Trees that XGBoost grew: numbers may be missing, columns of text are categories."""
 
@@ -48,7 +57,7 @@ class TreeModel(Model):
     zeros_absent_: bool
     zeros_: np.ndarray | None = None
     n_features_: int
-    feature_importances_: np.ndarray
+    feature_importances_: Any = Learned()
     seed_: int
     _booster: Any
     _kinds: tuple[str, ...] | None

@@ -64,7 +64,7 @@ class Part:
                 held += 1
                 yield self._fields(part)
         if not held:
-            yield self._fields(self._nothing())
+            yield self._fields(self.nothing())
 
     def blocks(self) -> Iterator[Block]:
         """Its rows that weigh something."""
@@ -87,7 +87,7 @@ class Part:
             fields["feature_types"] = list(self.plan.kinds)
         return fields
 
-    def _nothing(self) -> Block:
+    def nothing(self) -> Block:
         """A rank without rows still takes part, with a block of none."""
         return Block(np.zeros((0, self.view.width), order="F"), np.zeros(0, dtype=np.intp))
 
@@ -252,15 +252,17 @@ def _judge(view: MatrixView, plan: Plan, zeros_absent: bool) -> Callable[[np.nda
     if plan.stop is None or plan.stop.score is None:
         return None
     comm, score = view.run.comm, plan.stop.score
-    blocks = list(_split(view, plan, zeros_absent)[-1].blocks())
-    own = Block.joined(blocks)
+    part = _split(view, plan, zeros_absent)[-1]
+    own = Block.joined(list(part.blocks()) or [part.nothing()])
     X = own.X.toarray() if is_sparse(own.X) else own.X
     assert own.y is not None
     weight = np.zeros(0) if own.weight is None else own.weight
     features, y, weights = comm.allreduce(Gathered((X, own.y, weight))).values
 
+    shape = (len(own), plan.outputs) if plan.outputs > 1 else (len(own),)
+
     def judge(answered: np.ndarray) -> float:
-        (every,) = comm.allreduce(Gathered((answered,))).values
+        (every,) = comm.allreduce(Gathered((answered.reshape(shape),))).values
         return score(features, y, weights if len(weights) == len(y) else None, every)
 
     return judge

@@ -27,7 +27,7 @@ def chosen(wanted: Any, names: Sequence[str]) -> list[str]:
         return _by_number(given, names)
     kinds = sorted({type(value).__name__ for value in np.asarray(wanted, dtype=object).ravel().tolist()})
     if kinds != ["str"]:
-        shown = str(given.dtype) if given.dtype.kind != "O" else ", ".join(kinds)
+        shown = given.dtype.name if given.dtype.kind != "O" else ", ".join(kinds)
         raise ParameterError(f"categorical_features must be an array-like of bool, int or str, got: {shown}.")
     return _by_name(given.ravel().tolist(), names)
 
@@ -57,7 +57,7 @@ def _by_name(wanted: Sequence[str], names: Sequence[str]) -> list[str]:
         raise ParameterError(
             "categorical_features should be passed as an array of integers or as a boolean mask when "
             "the model "
-            f"is fitted on data without feature names; got {unknown[:5]}."
+            f"is fitted on data without feature names. Got {unknown[:5]}."
         )
     if unknown:
         raise ParameterError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,7 @@ class _GradientBoosting(Boosting):
         for name in ("min_child_weight", "l1_regularization", "min_impurity_decrease"):
             check.number(self, name, low=0)
         check_leaves(self)
+        self._check_criterion()
         check.one_of(self, "early_stopping", [True, False, None])
         check.number(self, "validation_fraction", above=0, high=0.9, none=True)
         if self.init not in (None, "zero"):
@@ -49,6 +51,16 @@ class _GradientBoosting(Boosting):
                 "implementing 'fit' and 'predict_proba' or 'predict' would have to be asked beside "
                 "the trees: "
                 "fit it first, and boost what it leaves."
+            )
+
+    def _check_criterion(self) -> None:
+        check.one_of(self, "criterion", [None, "friedman_mse", "squared_error"])
+        if self.criterion is not None:
+            warnings.warn(
+                f"{type(self).__name__}(criterion={self.criterion!r}): criterion changes nothing, as splits "
+                "are sought by the loss; scikit-learn takes it away, too. Leave it out.",
+                FutureWarning,
+                stacklevel=4,
             )
 
     def _settings(self, rows: int) -> Settings:
@@ -130,7 +142,8 @@ class GradientBoostingClassifier(_GradientBoosting, BoostingClassifier):
     interaction_cst : groups of feature numbers that may follow one another in a tree; the features in none
         make one more. 'pairwise' and 'no_interactions' as in scikit-learn. None for any.
     class_weight : weight of each class, 'balanced' for the inverse of its frequency, None for 1.
-    criterion, ccp_alpha : None and 0; splits are by the loss, and trees are not pruned afterwards.
+    criterion : changes nothing, as splits are sought by the loss; it is going away in scikit-learn.
+    ccp_alpha : 0. Trees are not pruned afterwards; give `min_impurity_decrease`.
     random_state : seed of the samples; None means 0.
     n_jobs, verbose : as scikit-learn has them; they change nothing here. `og.listen` hears of progress.
 
@@ -272,7 +285,8 @@ class GradientBoostingRegressor(_GradientBoosting, BoostingRegressor):
         only fall, 0 for others; or a dict of columns. None for no such feature.
     interaction_cst : groups of feature numbers that may follow one another in a tree; the features in none
         make one more. 'pairwise' and 'no_interactions' as in scikit-learn. None for any.
-    criterion, ccp_alpha : None and 0; splits are by the loss, and trees are not pruned afterwards.
+    criterion : changes nothing, as splits are sought by the loss; it is going away in scikit-learn.
+    ccp_alpha : 0. Trees are not pruned afterwards; give `min_impurity_decrease`.
     random_state : seed of the samples; None means 0.
     n_jobs, verbose : as scikit-learn has them; they change nothing here. `og.listen` hears of progress.
 

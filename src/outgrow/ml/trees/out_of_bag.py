@@ -58,8 +58,8 @@ def beside(view: MatrixView, plan: Plan, means: np.ndarray) -> np.ndarray:
 
 def labels(view: MatrixView, plan: Plan) -> np.ndarray:
     """The y of the rows of this rank that weigh something."""
-    parts = [weighted(block, plan).y for block in view.blocks()]
-    return np.concatenate([part for part in parts if part is not None])
+    parts = [np.asarray(weighted(block, plan).y) for block in view.blocks()]
+    return np.concatenate(parts) if parts else np.zeros((0, view.targets) if view.targets else 0)
 
 
 def gathered(view: MatrixView, *columns: np.ndarray) -> tuple[np.ndarray, ...]:

@@ -152,7 +152,7 @@ class RandomForestClassifier(BaseForest, TreeClassifier):
 
     def _out_of_bag_score(self, y: np.ndarray, said: np.ndarray) -> float:
         if callable(self.oob_score):
-            return float(self.oob_score(self.classes_[y], self.classes_[said]))
+            return float(self.oob_score(self.classes_[y.astype(np.intp)], self.classes_[said]))
         return float((y == said).mean())
 
     def _keep_out_of_bag(self, answered: np.ndarray) -> None:

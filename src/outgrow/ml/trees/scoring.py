@@ -66,7 +66,7 @@ def score_of(model: Any, scoring: Any) -> Score:
         if not is_classifier(model):
             asked: Any = _Numbers(answered)
         else:
-            asked, y = _Classes(answered, model.classes_), model.classes_[y]
+            asked, y = _Classes(answered, model.classes_), model.classes_[y.astype(np.intp)]
         beside = {} if weight is None else {"sample_weight": weight}
         return float(scorer(asked, X, y, **beside))
 
