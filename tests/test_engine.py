@@ -450,3 +450,13 @@ def test_spec_of_text_is_refused() -> None:
     scan = Scan(TableSource(pa.table({"a": ["x"], "y": [1.0]})))
     with pytest.raises(errors.SchemaError, match=r"not numbers: a \(string\)"):
         Local().fit(lambda shard: shard.matrix(MatrixSpec(("a",), "y")), scan)
+
+
+def test_a_plan_that_cannot_be_is_explained(spark: Any, tmp_path: Path) -> None:
+    """On Connect what is wrong with a DataFrame shows only when its columns are asked for."""
+    path = str(tmp_path / "rows.parquet")
+    pq.write_table(pa.table({"x": [1.0]}), path)
+    frame = spark.read.parquet(path)
+    Path(path).unlink()
+    with pytest.raises(errors.EngineError, match=r"Spark could not run the job|[Pp]ath|exist"):
+        og.LinearRegression().fit(frame.withColumn("y", frame.x * 2), "y")

@@ -23,6 +23,7 @@ from outgrow import artifact
 from outgrow.data.batch import Batch
 from outgrow.engine.dataset import Dataset, read
 from outgrow.engine.open import dataset, is_spark
+from outgrow.engine.spark.explain import spark_explained
 from outgrow.errors import ColumnNotFoundError, InputNotFoundError, ParameterError
 from outgrow.ml.base import PREDICTION
 from outgrow.serve.batch import VERSION
@@ -144,15 +145,17 @@ def live_quality(
     _check(predictions, "predictions", [*keys, times[0], PREDICTION, version])
     _check(labels, "labels", [*keys, times[1], label])
     judge = _judge(model, predictions.columns, version)
-    pairs = join_in_time(predictions, labels, keys, times, within, (label, _LABEL))
-    pairs = pairs.select(*map(quoted, (PREDICTION, version, *judge.chances, _LABEL)))
+    with spark_explained():
+        pairs = join_in_time(predictions, labels, keys, times, within, (label, _LABEL))
+        pairs = pairs.select(*map(quoted, (PREDICTION, version, *judge.chances, _LABEL)))
     folder = Path(output)
 
     def keep(batch: Any, number: int) -> None:
         _write(folder, f"batch_id={number}", dataset(batch), judge)
 
-    writer = pairs.writeStream.foreachBatch(keep).option("checkpointLocation", os.fspath(checkpoint))
-    return (writer if trigger is None else writer.trigger(**trigger)).start()
+    with spark_explained():
+        writer = pairs.writeStream.foreachBatch(keep).option("checkpointLocation", os.fspath(checkpoint))
+        return (writer if trigger is None else writer.trigger(**trigger)).start()
 
 
 def read_quality(folder: str | os.PathLike[str]) -> pa.Table:

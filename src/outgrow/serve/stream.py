@@ -26,6 +26,8 @@ from outgrow.data.paths import data_files, is_data, is_hidden, literal_path
 from outgrow.data.text import TextOptions
 from outgrow.engine.dataset import Dataset, read, read_as
 from outgrow.engine.open import dataset, is_spark
+from outgrow.engine.spark.explain import spark_explained
+from outgrow.engine.spark.supervise import is_connect
 from outgrow.errors import (
     ColumnNotFoundError,
     DataError,
@@ -345,8 +347,6 @@ class FolderStream:
 
 def _start(frame: Any, write_batch: Any, checkpoint: Any, trigger: dict[str, Any] | None) -> Any:
     """Start Spark's query."""
-    from outgrow.engine.spark.supervise import is_connect
-
     if checkpoint is None:
         raise ParameterError("A Spark stream needs checkpoint=, a folder for what it has read.")
     if is_connect(frame.sparkSession):
@@ -359,8 +359,10 @@ def _start(frame: Any, write_batch: Any, checkpoint: Any, trigger: dict[str, Any
         if not batch.isEmpty():
             write_batch(batch, number)
 
-    writer = frame.writeStream.foreachBatch(write_some).option("checkpointLocation", os.fspath(checkpoint))
-    return (writer if trigger is None else writer.trigger(**trigger)).start()
+    with spark_explained():
+        writer = frame.writeStream.foreachBatch(write_some)
+        writer = writer.option("checkpointLocation", os.fspath(checkpoint))
+        return (writer if trigger is None else writer.trigger(**trigger)).start()
 
 
 def _folder_name(path: str, folder: str) -> str:

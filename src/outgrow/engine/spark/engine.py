@@ -24,6 +24,7 @@ from outgrow.engine.memory import parse_size
 from outgrow.engine.record import Fitted
 from outgrow.engine.shard import Shard
 from outgrow.engine.spark.barrier import BarrierFit
+from outgrow.engine.spark.explain import explain, spark_explained
 from outgrow.engine.spark.frames import (
     FrameSource,
     free_place,
@@ -37,7 +38,7 @@ from outgrow.engine.spark.names import map_in_arrow
 from outgrow.engine.spark.probe import Sight, look
 from outgrow.engine.spark.query import query_source
 from outgrow.engine.spark.rendezvous import PORTS
-from outgrow.engine.spark.supervise import NEW_SESSION, STARTING, Supervisor, explain, is_connect
+from outgrow.engine.spark.supervise import NEW_SESSION, STARTING, Supervisor, is_connect
 from outgrow.engine.spark.task import RESULT_DDL, GroupJob, MapJob, PieceJob, joined
 from outgrow.errors import EngineError, OutgrowError, ParameterError, TooFewSlotsError
 
@@ -349,12 +350,15 @@ def frame_dataset(frame: Any, engine: Engine | None = None) -> Dataset:
     ------
     ParameterError
         When the engine is not one of a Spark session.
+    EngineError
+        When Spark cannot say what its columns are, as with a file or a column that is not there.
     """
     if engine is not None and not isinstance(engine, Spark):
         raise ParameterError(
             f"engine={engine!r}: a Spark DataFrame is worked on by its session. Give og.Spark(session, ...)."
         )
-    return Dataset(Scan(FrameSource(frame)), engine or Spark(frame.sparkSession))
+    with spark_explained():
+        return Dataset(Scan(FrameSource(frame)), engine or Spark(frame.sparkSession))
 
 
 def _told(cause: dict[str, str]) -> OutgrowError:
