@@ -156,9 +156,9 @@ class GradientBoostingClassifier(_GradientBoosting, BoostingClassifier):
     estimators_ : ndarray of the trees, as small fitted models to be walked through.
     scores_ : ndarray of what early stopping looked at after each round; greater is better.
     oob_improvement_, oob_scores_, oob_score_ : with `subsample`, by how much each tree lowered the mean loss
-        of rows it did not see, that loss, and the last of it; up to 200,000 rows.
+        of rows it did not see, that loss, and the last of it; up to 30,000 rows.
     feature_importances_ : ndarray of shape (features,): each one's share of the loss that splits took away.
-    train_loss_ : ndarray of the mean loss after each round; past 200,000 rows empty unless somebody listens
+    train_loss_ : ndarray of the mean loss after each round; past 30,000 rows empty unless somebody listens
         to events (`outgrow.listen`) or with early stopping, as it costs a tenth of the training.
     train_score_ : the same under scikit-learn's name.
     validation_loss_ : the same of the rows held out; empty without early stopping.
@@ -299,9 +299,9 @@ class GradientBoostingRegressor(_GradientBoosting, BoostingRegressor):
     estimators_ : ndarray of the trees, as small fitted models to be walked through.
     scores_ : ndarray of what early stopping looked at after each round; greater is better.
     oob_improvement_, oob_scores_, oob_score_ : with `subsample`, by how much each tree lowered the mean loss
-        of rows it did not see, that loss, and the last of it; up to 200,000 rows.
+        of rows it did not see, that loss, and the last of it; up to 30,000 rows.
     feature_importances_ : ndarray of shape (features,): each one's share of the loss that splits took away.
-    train_loss_ : ndarray of the mean loss after each round, of squares its root; past 200,000 rows empty
+    train_loss_ : ndarray of the mean loss after each round, of squares its root; past 30,000 rows empty
         unless somebody listens to events (`outgrow.listen`) or with early stopping.
     train_score_ : the same under scikit-learn's name, of squares not rooted.
     validation_loss_ : the same of the rows held out; empty without early stopping.
