@@ -153,7 +153,11 @@ def test_sparse_coefficients_answer_as_dense_ones(y: np.ndarray, tmp_path: Path)
 
 @pytest.mark.parametrize(
     ("parameters", "said"),
-    [({"penalty": None, "C": 2.0}, "will ignore the C"), ({"penalty": "l1", "l1_ratio": 0.5}, "only used")],
+    [
+        ({"penalty": None, "C": 2.0}, "will ignore the C"),
+        ({"penalty": "l1", "l1_ratio": 0.5}, "only used"),
+        ({"penalty": "l2", "l1_ratio": 1.0}, "Inconsistent values"),
+    ],
 )
 def test_parameters_that_contradict_each_other_warn(parameters: dict[str, Any], said: str) -> None:
     with pytest.warns(UserWarning, match=said):

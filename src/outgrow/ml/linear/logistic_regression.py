@@ -133,6 +133,12 @@ class LogisticRegression(WarmStarted, Classifier):
                 "Setting penalty=None will ignore the C and l1_ratio parameters. Leave one of them out.",
                 stacklevel=2,
             )
+        if self.penalty == "l2" and self.l1_ratio == 1:
+            warnings.warn(
+                f"Inconsistent values: penalty={self.penalty} with l1_ratio={self.l1_ratio}. "
+                "Leave one of them out.",
+                stacklevel=2,
+            )
         if self.penalty in ("l1", "l2") and 0 < (self.l1_ratio or 0) < 1:
             warnings.warn(
                 "l1_ratio parameter is only used when penalty is 'elasticnet'. Got "
@@ -154,7 +160,8 @@ class LogisticRegression(WarmStarted, Classifier):
         penalty = Penalty(*self._strength(), likelihood.penalised())
         begin = self._begin(likelihood.scores, view.width)
         limits: dict[str, Any] = {"tol": self.tol, "max_iter": self.max_iter}
-        if likelihood.size <= NEWTON_SIZE:
+        newton_steps = likelihood.size <= NEWTON_SIZE
+        if newton_steps:
             found, offsets = newton(view, likelihood, penalty, begin=begin, **limits)
         else:
             offsets = Offsets.of(view, intercept=self.fit_intercept)
@@ -166,8 +173,9 @@ class LogisticRegression(WarmStarted, Classifier):
             )
         self._take(likelihood, found, view.class_weights, offsets)
         if not found.converged:
+            failed = "Newton solver did not converge" if newton_steps else "lbfgs failed to converge"
             warnings.warn(
-                f"LogisticRegression did not converge in {self.max_iter} steps. "
+                f"LogisticRegression: {failed} after {self.max_iter} iterations. "
                 "Raise max_iter, scale the columns, or penalise more (a smaller C).",
                 ConvergenceWarning,
                 stacklevel=2,
