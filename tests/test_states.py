@@ -20,7 +20,7 @@ from outgrow.engine.run import Pace
 from outgrow.errors import DataError
 from outgrow.groups.scores import GroupScores
 from outgrow.ml.cluster.seeding import FoundRows, TopRows
-from outgrow.ml.trees.bins import SampledRows
+from outgrow.ml.trees.bins import SampledRows, vanishing
 from outgrow.ml.trees.target import Target
 from outgrow.stats.counts import DistinctCount, ValueCounts
 from outgrow.stats.extended import ExtendedSum
@@ -128,7 +128,10 @@ LAWS: dict[type[State], tuple[Callable[[np.ndarray], Any], Callable[[Any], Any]]
     FoundRows: (lambda r: FoundRows(r, _keys(r)), lambda s: np.sort(s.rows, axis=0)),
     Pace: (lambda r: Pace(float(r[:, 0].max(initial=-1e9)), 0, "host"), lambda s: np.array([s.seconds])),
     TopRows: (lambda r: TopRows(3, *_top(r)), lambda s: np.column_stack([s.rows, s.weight])),
-    SampledRows: (lambda r: _sampled(r), lambda s: _flat(*s.matrix(), s.highest[np.isfinite(s.highest)])),
+    SampledRows: (
+        lambda r: _sampled(r),
+        lambda s: _flat(*s.matrix(), s.highest[np.isfinite(s.highest)], s.vanishing),
+    ),
     QuantileSketch: (lambda r: QuantileSketch.of(r[:60, 0].copy()), lambda s: _quartiles(s)),
     Keys: (
         lambda r: _grouped(r)[2],
@@ -187,7 +190,8 @@ _NONE = np.zeros(0, dtype=np.int32)
 
 def _sampled(rows: np.ndarray) -> SampledRows:
     highest = np.fmax.reduce(rows, axis=0, initial=-np.inf)
-    return SampledRows(_keys(rows), _weights(rows), rows.astype(np.float32), _NONE, _NONE, highest)
+    dense = rows.astype(np.float32)
+    return SampledRows(_keys(rows), _weights(rows), dense, _NONE, _NONE, highest, vanishing(rows))
 
 
 def _sorted(state: ValueCounts) -> list[tuple[float, float]]:
