@@ -409,8 +409,8 @@ import os, sys, signal
 import numpy as np
 import pyarrow as pa
 import outgrow as og
-from outgrow.ml.trees import booster
-booster.SNAPSHOT_SECONDS = 0.0
+from outgrow.ml.trees import callbacks
+callbacks.SNAPSHOT_SECONDS = 0.0
 folder, die = sys.argv[1:]
 rounds = []
 def listener(event):
