@@ -460,3 +460,20 @@ def test_a_plan_that_cannot_be_is_explained(spark: Any, tmp_path: Path) -> None:
     Path(path).unlink()
     with pytest.raises(errors.EngineError, match=r"Spark could not run the job|[Pp]ath|exist"):
         og.LinearRegression().fit(frame.withColumn("y", frame.x * 2), "y")
+
+
+def test_little_address_space_is_told() -> None:
+    code = """
+import resource, warnings
+import outgrow as og
+og.Local()
+warnings.simplefilter("error")
+og.Local()
+resource.setrlimit(resource.RLIMIT_AS, (3 << 29, resource.RLIM_INFINITY))
+try:
+    og.Local()
+except UserWarning as warning:
+    print(warning)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "threads of native libraries may need 2.0 GiB" in done.stdout

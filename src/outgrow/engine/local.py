@@ -17,7 +17,14 @@ from outgrow.data.scan import Scan, ScanPiece
 from outgrow.engine.events import Event, emit
 from outgrow.engine.groups import Bins, Groups, Packing
 from outgrow.engine.journal import Identity, Journal, open_checkpoint
-from outgrow.engine.memory import Memory, available_bytes, parse_size, peak_bytes, resident_bytes
+from outgrow.engine.memory import (
+    Memory,
+    available_bytes,
+    parse_size,
+    peak_bytes,
+    resident_bytes,
+    warn_of_address_space,
+)
 from outgrow.engine.record import FitRecord, Fitted, MemoryPlan, work_bytes
 from outgrow.engine.run import Run
 from outgrow.engine.shard import Shard
@@ -59,6 +66,7 @@ class Local:
             raise ParameterError(f"threads={self.threads}: at least 1 is needed.")
         if self.memory is not None:
             parse_size(self.memory)
+        warn_of_address_space()
 
     def fit(
         self,

@@ -13,6 +13,7 @@ import resource
 import sys
 import tempfile
 import threading
+import warnings
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -24,6 +25,9 @@ from outgrow.errors import ParameterError
 from outgrow.storage import disk_errors
 
 T = TypeVar("T")
+
+_THREADS_TAKE = 2 << 30
+"""Bytes of addresses that the threads of native libraries reserve: stacks, and memory pools of their own."""
 
 _UNITS = {
     "B": 1,
@@ -195,10 +199,32 @@ def available_bytes() -> int:
         path = Path(name)
         if path.exists():
             candidates += _sizes(path.read_text(), line)
+    space = _address_space()
+    return min(candidates) if space is None else min(*candidates, space)
+
+
+def warn_of_address_space() -> None:
+    """Warn where so little address space is left that the threads of Arrow and others may not start.
+
+    They then wait for each other or end the process, which nobody can catch.
+    """
+    space = _address_space()
+    if space is not None and space < _THREADS_TAKE:
+        warnings.warn(
+            f"`ulimit -v` leaves this process {describe_size(space)} of addresses, and threads of native "
+            f"libraries may need {describe_size(_THREADS_TAKE)}, whatever they use: without them the process "
+            "may stand still or abort. Raise it, and bound memory itself with og.Local(memory=...).",
+            UserWarning,
+            stacklevel=4,
+        )
+
+
+def _address_space() -> int | None:
+    """Bytes of addresses that are left; None without a limit."""
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
-    if limit != resource.RLIM_INFINITY:  # spark.executor.pyspark.memory sets it
-        candidates.append(max(0, limit - _sizes(Path("/proc/self/status").read_text(), "VmSize")[0]))
-    return min(candidates)
+    if limit == resource.RLIM_INFINITY:  # spark.executor.pyspark.memory sets one
+        return None
+    return max(0, limit - _sizes(Path("/proc/self/status").read_text(), "VmSize")[0])
 
 
 def _sizes(text: str, line: str) -> list[int]:
