@@ -176,8 +176,9 @@ def answers(model: Any, rows: Any) -> list[Any]:
 UNSAID = {
     "json": {"past year 9999"},
     "csv": {"past year 9999", "vector", "long uint64"},
+    "spark": {"long uint64", "past 64 bits of us"},
 }
-"""What text cannot say, or not so that it is read as what it was."""
+"""What text and Spark cannot say, or not so that it is read as what it was."""
 
 
 def said(values: pa.Array) -> list[Any]:
@@ -294,6 +295,94 @@ def same(found: list[Any], expected: list[Any], role: str, door: str) -> None:
         np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9, err_msg=f"{role} {door}")
     else:
         assert found == expected, (role, door)
+
+
+@pytest.mark.parametrize(("number", "name"), list(enumerate(TYPES)))
+def test_one_answer_in_a_stream(number: int, name: str, tmp_path: Path) -> None:
+    """Files that come into a folder, each type in two forms."""
+    models = fitted(table_of(TYPES[name]))
+    models.pop("class", None)  # its column is what is predicted
+    forms = {"parquet": parquet, "ipc": ipc, "csv": csv, "json": json_lines}
+    forms = {
+        form: write
+        for form, write in forms.items()
+        if not any(word in name for word in CANNOT.get(form, ())) and name not in UNSAID.get(form, ())
+    }
+    for place in range(2 if models and forms else 0):
+        role = list(models)[(number + place) % len(models)]
+        form = list(forms)[(number + place) % len(forms)]
+        folder = tmp_path / str(place)
+        (folder / "in").mkdir(parents=True)
+        _, columns, target = ROLES[role]
+        features = table_of(TYPES[name]).select(columns).drop_columns(target)
+        forms[form](features, folder / "in")
+        models[role].save(folder / "model")
+        og.score_stream(folder / "model", folder / "in", folder / "out", keep=["x"]).run_available()
+        scored = og.read(folder / "out").to_arrow().sort_by("x")
+        same(scored["prediction"].to_pylist(), answers(models[role], features), role, form)
+
+
+# ---- Spark -------------------------------------------------------------------------------------------------
+
+
+def together(role: str, speaks: Callable[[pa.Table], Any]) -> pa.Table:
+    """A table with a column for each type that the role takes and `speaks` does not refuse."""
+    make, columns, target = ROLES[role]
+    found = {name: table_of(TYPES["bool"])[name] for name in ("x", "y", "target")}
+    for number, (name, values) in enumerate(TYPES.items()):
+        with suppress(Exception):  # whatever Spark, PyArrow and py4j say of a type that they have not
+            assert name not in UNSAID["spark"]
+            speaks(pa.table({"c": values}))
+            make().fit(table_of(values).select(columns), target)
+            found[f"c{number}"] = values
+    return pa.table(found)
+
+
+def on_all(role: str, columns: list[str]) -> tuple[Any, str]:
+    """A model of that role over all columns of types, and its target."""
+    if role == "category":
+        return og.Pipeline([og.OneHotEncoder(columns=columns), og.LogisticRegression()]), "y"
+    if role == "key":
+        return og.PerGroup(og.LinearRegression(), by=columns, unseen="global"), "target"
+    return og.Ridge(), "target"
+
+
+@pytest.mark.parametrize("role", ["number", "category", "key"])
+@pytest.mark.parametrize("way", ["frame", "path"])
+def test_one_answer_on_spark(role: str, way: str, spark: Any, tmp_path: Path) -> None:
+    def frame(table: pa.Table) -> Any:
+        return og.dataset(spark.createDataFrame(table))
+
+    def path(table: pa.Table) -> Any:
+        pq.write_table(table, tmp_path / "rows.parquet", row_group_size=7)
+        return og.read(tmp_path / "rows.parquet", engine=og.Spark(spark))
+
+    def speaks(table: pa.Table) -> None:
+        rows = door(table)
+        rows.engine.frame(rows.scan)
+
+    door = frame if way == "frame" else path
+    table = together(role, speaks)
+    columns = [name for name in table.column_names if name.startswith("c")]
+    assert len(columns) > 12
+    model, target = on_all(role, columns)
+    table = table.drop_columns({"y", "target"} - {target})
+    features = table.drop_columns(target)
+    expected = answers(model.fit(table, target), features)
+
+    scored = model.predict(door(features)).to_arrow().sort_by("x")
+    same(scored["prediction"].to_pylist(), expected, role, f"predict, {way}")
+    again = on_all(role, columns)[0].fit(door(table), target)
+    same(answers(again, features), expected, role, f"fit, {way}")
+
+
+def test_what_spark_cannot_say_is_told(spark: Any, tmp_path: Path) -> None:
+    pq.write_table(table_of(TYPES["long uint64"]), tmp_path / "rows.parquet")
+    rows = og.read(tmp_path / "rows.parquet", engine=og.Spark(spark))
+    with pytest.raises(
+        og.errors.OutgrowError, match=r"Column 'c' of type uint64 .* which not all of its values fit"
+    ):
+        rows.to_arrow()
 
 
 # ---- HTTP --------------------------------------------------------------------------------------------------

@@ -28,6 +28,7 @@ from outgrow.engine.spark.explain import explain, spark_explained
 from outgrow.engine.spark.frames import (
     FrameSource,
     free_place,
+    from_spark_types,
     gathered,
     share_out,
     spark_schema,
@@ -156,7 +157,9 @@ class Spark:
 
     def map(self, scan: Scan) -> Iterator[Batch]:
         """The batches of a scan, in this process."""
-        return (Batch.from_arrow(batch) for batch in self._collect(self.frame(scan), "read").to_batches())
+        types = {field.name: field.type for field in scan.example().to_arrow().schema}
+        found = self._collect(self.frame(scan), "read").to_batches()
+        return (Batch.from_arrow(from_spark_types(batch, types)) for batch in found)
 
     def each_piece(
         self, scan: Scan, function: Callable[[int, Any], T], *, stage: str, skip: Container[int] = ()

@@ -65,9 +65,19 @@ def explain(text: str) -> str:
         )
     if "stopped SparkContext" in text or "SparkContext was shut down" in text or "SESSION_CLOSED" in text:
         return "The Spark session has been stopped. Start another, and give it to og.Spark."
+    raised = _python_error(text)
+    if raised is not None:
+        return f"Spark could not run the job: {raised[:1000]}"
     lines = [line.strip() for line in text.splitlines()]
     causes = [
         line for line in lines if line and not line.startswith(("at ", "File ", "Traceback", "^", "..."))
     ]
     named = [line for line in causes if "Error" in line or "Exception" in line]
     return f"Spark could not run the job: {' '.join((named or causes)[:3])[:1000]}"
+
+
+def _python_error(text: str) -> str | None:
+    """What Python raised in a task: the line after a trace that begins where the others are indented."""
+    _, trace, after = text.rpartition("Traceback (most recent call last):")
+    ends = (line for line in after.splitlines() if line and not line[0].isspace())
+    return next(ends, None) if trace else None

@@ -15,7 +15,7 @@ from outgrow.data.scan import ScanPiece, Step, run_steps
 from outgrow.data.source import Piece, empty_batch
 from outgrow.engine.spark.names import quoted
 from outgrow.engine.spark.vectors import VectorColumn, empty_matrix, find_vectors, open_batch, vector_type
-from outgrow.errors import SchemaError
+from outgrow.errors import SchemaError, ValueTypeError
 
 _PLACE = "__outgrow_place"
 
@@ -126,6 +126,42 @@ def spark_schema(schema: pa.Schema) -> tuple[str, dict[str, pa.DataType]]:
     return ddl, {field.name: kind for field, (_, kind) in zip(schema, pairs, strict=True)}
 
 
+def from_spark_types(batch: pa.RecordBatch, types: Mapping[str, pa.DataType]) -> pa.RecordBatch:
+    """A batch from Spark with its columns in the Arrow types that Spark does not have, as they were."""
+    arrays = [
+        _back(column, types.get(name, column.type))
+        for name, column in zip(batch.schema.names, batch.columns, strict=True)
+    ]
+    return pa.RecordBatch.from_arrays(arrays, names=batch.schema.names)
+
+
+def _back(column: pa.Array, type: pa.DataType) -> pa.Array:
+    if column.type == type or pa.types.is_nested(column.type):
+        return column
+    if pa.types.is_null(type):
+        return pa.nulls(len(column))
+    return column.dictionary_encode() if pa.types.is_dictionary(type) else column.cast(type)
+
+
+def to_spark_type(column: pa.Array, type: pa.DataType, name: str) -> pa.Array:
+    """A column in the type that Spark has for it.
+
+    Raises
+    ------
+    ValueTypeError
+        When a value is past what Spark's type holds.
+    """
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    try:
+        return column if column.type == type else column.cast(type)
+    except pa.ArrowInvalid as error:
+        raise ValueTypeError(
+            f"Column {name!r} of type {column.type} is {type} in Spark, which not all of its values fit: "
+            f"{error}. Cast it, or leave it out."
+        ) from error
+
+
 def with_vectors(
     ddl: str, exact: Mapping[str, pa.DataType], kept: Sequence[str], order: Sequence[str]
 ) -> tuple[Any, dict[str, pa.DataType | None]]:
@@ -143,6 +179,9 @@ def with_vectors(
     names += [name for name in fields if name not in names]
     return StructType([fields[name] for name in names]), {name: exact.get(name) for name in names}
 
+
+_DIGITS = 38
+"""The most digits of a decimal of Spark."""
 
 _EXACT = {
     pa.bool_(): "boolean",
@@ -182,7 +221,7 @@ def _spark_type(field: pa.Field) -> tuple[str, pa.DataType]:
             if kind.tz is None
             else ("timestamp", pa.timestamp("us", "UTC"))
         )
-    if pa.types.is_decimal(kind):
+    if pa.types.is_decimal(kind) and kind.precision <= _DIGITS:
         return f"decimal({kind.precision},{kind.scale})", kind
     raise SchemaError(
         f"Column {field.name!r} of type {kind} has no counterpart in Spark. Cast or drop it first."

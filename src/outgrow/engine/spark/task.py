@@ -29,7 +29,7 @@ from outgrow.engine.record import work_bytes
 from outgrow.engine.run import Run
 from outgrow.engine.shard import Shard
 from outgrow.engine.spark.executor import watched_executor
-from outgrow.engine.spark.frames import StreamPiece
+from outgrow.engine.spark.frames import StreamPiece, to_spark_type
 from outgrow.engine.spark.hub import Caller
 from outgrow.engine.spark.rendezvous import join
 from outgrow.engine.spark.vectors import VectorColumn, open_batch
@@ -290,7 +290,7 @@ class MapJob:
 
     def _answer(self, result: pa.RecordBatch, given: pa.RecordBatch) -> pa.RecordBatch:
         arrays = [
-            given.column(name) if kind is None else _exactly(result.column(name), kind)
+            given.column(name) if kind is None else to_spark_type(result.column(name), kind, name)
             for name, kind in self.schema.items()
         ]
         return pa.RecordBatch.from_arrays(arrays, names=list(self.schema))
@@ -363,12 +363,6 @@ class GroupJob:
         except OutgrowError as error:
             cause = {"type": type(error).__name__, "message": str(error)}
             yield from _rows(-1, "error", json.dumps(cause).encode())
-
-
-def _exactly(column: pa.Array, kind: pa.DataType) -> pa.Array:
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    return column if column.type == kind else column.cast(kind)
 
 
 def joined(rows: pa.Table) -> dict[tuple[int, str], bytes]:
