@@ -5,6 +5,7 @@ set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 failed=0
 logs=$(mktemp -d)
+elsewhere=(--ignore=tests/test_cluster.py --ignore=tests/test_cluster_fits.py --ignore=tests/test_faults.py)
 
 tests() { .venv/bin/python -m pytest -p no:cacheprovider --durations=20 "$@"; }
 
@@ -15,7 +16,7 @@ engine_tests_once_more() {
 
 clusters() {
     local failed=0
-    tests tests/test_cluster.py || failed=1
+    tests tests/test_cluster.py tests/test_cluster_fits.py || failed=1
     engine_tests_once_more cluster || failed=1
     engine_tests_once_more connect || failed=1
     return $failed
@@ -29,10 +30,10 @@ faults() {
 .venv/bin/python tests/java.py > /dev/null 2>&1 || echo "Java keeps no classes: the tests take longer."
 clusters > "$logs/clusters" 2>&1 &
 clusters=$!
-tests -m spark --ignore=tests/test_cluster.py --ignore=tests/test_faults.py > "$logs/spark" 2>&1 &
+tests -m spark "${elsewhere[@]}" > "$logs/spark" 2>&1 &
 spark=$!
 trap 'kill $clusters $spark 2> /dev/null; rm -rf "$logs"' EXIT
-tests -m "not spark" --ignore=tests/test_cluster.py --ignore=tests/test_faults.py || failed=1
+tests -m "not spark" "${elsewhere[@]}" || failed=1
 wait $spark || failed=1
 cat "$logs/spark"
 wait $clusters || failed=1

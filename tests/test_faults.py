@@ -317,15 +317,15 @@ def test_busy_slots_are_an_error_within_seconds(spark: Any, path: str) -> None:
     busy.start()
     time.sleep(1)
     began = time.monotonic()
-    with pytest.raises(TooFewSlotsError, match=r"needs 2 tasks at once, and for 10 s .* no free slots"):
+    with pytest.raises(TooFewSlotsError, match=r"needs 2 tasks at once, and for 20 s .* no free slots"):
         model().fit(og.read(path, engine=engine(spark)))
-    assert time.monotonic() - began < 14
+    assert time.monotonic() - began < 26
     spark.sparkContext.cancelAllJobs()
     busy.join()
 
 
 def sleep(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    time.sleep(25)
+    time.sleep(40)
     yield from batches
 
 

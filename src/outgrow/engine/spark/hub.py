@@ -38,7 +38,7 @@ class Hub:
         self._states = dict(enumerate(known))
         self.secret = secret
         self._heard: float | None = None
-        self._lost: float | None = None
+        self._failed: float | None = None
         self._done = threading.Event()
         self._lines: list[threading.Thread] = []
         self._server: socket.socket | None = None
@@ -74,9 +74,9 @@ class Hub:
         """Seconds since rank 0, which calls all the time, was last heard; 0 while it is not on the line."""
         return 0.0 if self._heard is None else time.monotonic() - self._heard
 
-    def lost_for(self) -> float:
-        """Seconds since a rank told that one of them is lost; 0 while all are there."""
-        return 0.0 if self._lost is None else time.monotonic() - self._lost
+    def failed_for(self) -> float:
+        """Seconds since a rank told that it failed or that another is lost; 0 while all go on."""
+        return 0.0 if self._failed is None else time.monotonic() - self._failed
 
     def settle(self) -> None:
         """Wait for what ranks that have failed are still saying."""
@@ -120,7 +120,7 @@ class Hub:
             self._states[message["place"]] = body
         elif kind == "failure" and self.failure is None:
             self.failure = message
-            self._lost = time.monotonic() if message["type"] == "RankLostError" else None
+            self._failed = time.monotonic()
 
 
 class Caller:

@@ -17,8 +17,8 @@ from outgrow.engine.spark.explain import explain, from_spark
 from outgrow.engine.spark.hub import Hub
 from outgrow.errors import EngineError, OutgrowError, RankLostError, TooFewSlotsError
 
-STARTING = 10.0
-"""Seconds for which a job may wait for free slots."""
+STARTING = 20.0
+"""Seconds for which a job may wait for free slots; a busy machine takes some to start its first tasks."""
 
 PLANNING = 60.0
 """Seconds more that Spark may take to plan a job over a DataFrame: a thousand columns take some."""
@@ -27,7 +27,7 @@ NEW_SESSION = 40.0
 """Seconds from the start of a session until its executors should be there."""
 
 _ENDING = 5.0
-"""Seconds within which Spark ends a job of which a rank is lost."""
+"""Seconds within which a job ends by itself after a rank has told that it failed, or that one is lost."""
 
 _GROUP = ("spark.jobGroup.id", "spark.job.description", "spark.job.interruptOnCancel")
 _LOST = (
@@ -152,8 +152,8 @@ class Supervisor:
                     "had no free slots for them. Wait until other jobs are done, add executors, or ask for "
                     "fewer with og.Spark(session, ranks=...)."
                 )
-            elif self._hub.lost_for() > _ENDING:
-                self._verdict = self._told()  # its executor cannot tell Spark, so Spark would wait for it
+            elif self._hub.failed_for() > _ENDING:
+                self._verdict = self._told()  # others still wait, or an executor cannot tell Spark
             elif self._hub.silence() > 1.5 * self._deadline:
                 self._verdict = RankLostError(
                     f"Rank 0 has not been heard of for {1.5 * self._deadline:g} s. "
