@@ -88,8 +88,9 @@ def test_batch_on_spark(flights: Flights, spark: Any, tmp_path: Path) -> None:
 
 
 def test_stream_here(flights: Flights, tmp_path: Path) -> None:
-    pq.write_table(flights.rows, tmp_path / "rows.parquet", row_group_size=1700)
-    og.score_stream(flights.model_path, tmp_path, tmp_path / "out", probabilities=True).run_available()
+    (tmp_path / "in").mkdir()
+    pq.write_table(flights.rows, tmp_path / "in" / "rows.parquet", row_group_size=1700)
+    og.score_stream(flights.model_path, tmp_path / "in", tmp_path / "out", probabilities=True).run_available()
     same(flights, chances_in(tmp_path / "out"))
 
 

@@ -227,7 +227,8 @@ class RegressionState(State):
         """Each metric by name, of shape (targets,)."""
         squared, spread = np.atleast_1d(self.squared), self.target.m2
         mse = squared / self.weight
-        r2 = np.where(spread > 0, 1 - squared / np.where(spread > 0, spread, 1), squared == 0)
+        with np.errstate(invalid="ignore"):  # squares past float64 tell nothing: NaN
+            r2 = np.where(spread > 0, 1 - squared / np.where(spread > 0, spread, 1), squared == 0)
         return {"r2": r2, "mse": mse, "rmse": np.sqrt(mse), "mae": np.atleast_1d(self.absolute) / self.weight}
 
 
