@@ -6,6 +6,7 @@ set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 failed=0
 logs=$(mktemp -d)
+export OMP_WAIT_POLICY=PASSIVE # three lanes on two cores: a thread that waits for another one shall not spin
 alone=(tests/test_faults.py)
 clusters=(tests/test_cluster.py tests/test_cluster_fits.py)
 processes=(tests/test_{artifact,cli,docs,executors,job,kills,log,orphans,quality,score,serve,speeds,strangers}.py
