@@ -441,7 +441,9 @@ def test_a_model_that_hangs_holds_up_nobody_else(folder: Path, tmp_path: Path) -
     from test_score import people
 
     steps = [Hangs(columns=["age"]), *fitted().steps]
+    HANG.set()  # the fit need not wait
     og.Pipeline(steps).fit(people().drop_columns("id"), "late").save(tmp_path / "hangs")
+    HANG.clear()
     models = {"hangs": Model(str(tmp_path / "hangs")), "words": Model(str(folder / "words"))}
     app = application(Settings(models, timeout=0.5))
     row = GOOD["words"]
