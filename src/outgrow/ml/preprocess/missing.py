@@ -135,3 +135,17 @@ class DenseColumns:
         """What is stored of column j, without the zeros."""
         values = self._columns.data[slice(*self._columns.indptr[j : j + 2])]
         return values[values != 0]
+
+
+def indicated(column: Column) -> np.ndarray:
+    """Where an indicator says that something is missing."""
+    if not isinstance(column, Matrix):
+        return numbers(column) > 0
+    return np.asarray((column.values.toarray() if column.sparse else column.values) > 0)
+
+
+def as_text(column: Column) -> pa.Array:
+    assert not isinstance(column, Matrix)
+    if pa.types.is_floating(column.type):  # NaN, which is missing, would become a word
+        column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
+    return column.cast(pa.string())

@@ -22,7 +22,6 @@ from outgrow.data.batch import (
     is_numeric,
     is_sparse,
     matrix_columns,
-    numbers,
     vector_names,
 )
 from outgrow.data.names import distinct
@@ -35,7 +34,9 @@ from outgrow.ml.inverse import KEPT_TYPES, InvertibleTransformer
 from outgrow.ml.parameters import one_of
 from outgrow.ml.preprocess.missing import (
     DenseColumns,
+    as_text,
     filled,
+    indicated,
     is_nan,
     marked,
     missing,
@@ -268,7 +269,7 @@ class SimpleImputer(InvertibleTransformer):
         if self._names:
             new |= matrix_columns(filled(batch.matrix(self._names), self._values), self._names)
         for name, word in self._words.items():
-            new[name] = pc.fill_null(_as_text(batch[name]), word)
+            new[name] = pc.fill_null(as_text(batch[name]), word)
         for name, values in self._vectors.items():
             new[name] = _filled_vectors(batch, name, values)
         if batch.num_rows:
@@ -285,7 +286,7 @@ class SimpleImputer(InvertibleTransformer):
 
     def _revert(self, batch: Batch) -> Batch:
         gone = {name: made for made, name in self.indicators_.items()}
-        holes = {name: _holes(batch[made]) for name, made in gone.items()}
+        holes = {name: indicated(batch[made]) for name, made in gone.items()}
         columns: dict[str, Column] = {}
         for name in self.columns_:
             if name in self.vectors_:
@@ -451,13 +452,6 @@ def _count(holes: Any) -> np.ndarray:
     return np.atleast_1d(np.asarray(holes.sum(axis=0), dtype=np.int64))
 
 
-def _holes(column: Column) -> np.ndarray:
-    """Where an indicator says that something is missing."""
-    if not isinstance(column, Matrix):
-        return numbers(column) > 0
-    return np.asarray((column.values.toarray() if column.sparse else column.values) > 0)
-
-
 def _counts(batch: Batch, numeric: list[str], text: list[str]) -> Iterator[ValueCounts]:
     """The counts of the columns of numbers one by one, then those of text."""
     if numeric:
@@ -488,14 +482,7 @@ def _present_values(batch: Batch, names: list[str]) -> Iterator[np.ndarray]:
 def _words(column: Column) -> pa.Array:
     """A column of text, as a dictionary where it is one."""
     assert not isinstance(column, Matrix)
-    return column if pa.types.is_dictionary(column.type) else _as_text(column)
-
-
-def _as_text(column: Column) -> pa.Array:
-    assert not isinstance(column, Matrix)
-    if pa.types.is_floating(column.type):  # NaN, which is missing, would become a word
-        column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
-    return column.cast(pa.string())
+    return column if pa.types.is_dictionary(column.type) else as_text(column)
 
 
 def _filled_vectors(batch: Batch, name: str, values: np.ndarray) -> Matrix:
