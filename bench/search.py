@@ -23,13 +23,13 @@ from sklearn.base import clone
 
 import outgrow as og
 from bench.machine import machine
-from outgrow.engine.watch import MOMENTS
+from outgrow.engine.validation_rows import MOMENTS
 from outgrow.job.engines import open_engine
 from outgrow.job.load import load_job
 from outgrow.job.tables import open_data
 from outgrow.job.tuning import split
-from outgrow.ml.workbench import Workbench
-from outgrow.tuning.objective import Outlook
+from outgrow.ml.selection.cached import CachedCrossValidator
+from outgrow.tuning.objective import ScoreForecast
 
 RESULTS = Path(__file__).parent / "results" / "search" / "search.json"
 JOB = Path(__file__).parent.parent / "examples" / "flights" / "job.yaml"
@@ -83,7 +83,10 @@ def _outlook() -> dict[str, Any]:
     """How well trials are told apart on their way, and what the first and the next one of a round take."""
     loaded, train = _flights(WATCHED_SAMPLE)
     rows = og.dataset(train.to_arrow())
-    bench, random = Workbench(rows, loaded.job.target, None, og.Holdout(0.25)), np.random.default_rng(0)
+    bench, random = (
+        CachedCrossValidator(rows, loaded.job.target, None, og.Holdout(0.25)),
+        np.random.default_rng(0),
+    )
     name = "gradientboostingclassifier__n_estimators"
     first = [_seconds(bench, clone(loaded.pipeline).set_params(**{name: 1})) for _ in range(2)]
     _say(f"a trial of one round: {first[0]:.2f} s, the next {first[1]:.2f} s")
@@ -91,9 +94,9 @@ def _outlook() -> dict[str, Any]:
     outlooks: dict[int, list[float]] = {step: [] for step in range(1, len(MOMENTS))}
     ends = []
     for _ in range(WATCHED):
-        outlook, steps = Outlook(), iter(range(len(MOMENTS)))
+        outlook, steps = ScoreForecast(), iter(range(len(MOMENTS)))
 
-        def tell(share: float, found: Any, outlook: Outlook = outlook, steps: Any = steps) -> None:
+        def tell(share: float, found: Any, outlook: ScoreForecast = outlook, steps: Any = steps) -> None:
             step, end = next(steps), outlook.after(share, found["roc_auc"])
             scores[step].append(found["roc_auc"])
             if end is not None:
@@ -115,7 +118,7 @@ def _outlook() -> dict[str, Any]:
     return {"first_seconds": first[0], "next_seconds": first[1], "rank_correlation": found}
 
 
-def _seconds(bench: Workbench, estimator: Any) -> float:
+def _seconds(bench: CachedCrossValidator, estimator: Any) -> float:
     began = time.perf_counter()
     bench.scores(estimator)
     return time.perf_counter() - began

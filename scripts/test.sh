@@ -10,7 +10,7 @@ export OMP_WAIT_POLICY=PASSIVE # three lanes on two cores: a thread that waits f
 alone=(tests/test_faults.py)
 clusters=(tests/test_cluster.py tests/test_cluster_fits.py)
 processes=(tests/test_{artifact,cli,docs,executors,job,kills,log,orphans,quality,score,serve,speeds,strangers}.py
-    tests/test_{stream,structure,study,track,tune,workbench,writers}.py)
+    tests/test_{stream,structure,study,track,tune,cached,writers}.py)
 
 tests() { .venv/bin/python -m pytest -p no:cacheprovider --durations=20 "$@"; }
 

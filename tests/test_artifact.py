@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -188,3 +189,18 @@ def test_an_example_that_is_none_is_refused(model: Any, rows: pa.Table, said: st
     with pytest.raises(errors.OutgrowError, match=said):
         model.save(tmp_path / "model", input_example=rows)
     assert not (tmp_path / "model").exists()
+
+
+# ---- models of before ------------------------------------------------------------------------------------
+
+FORMAT_1 = Path(__file__).parent / "models_format_1"
+
+
+@pytest.mark.parametrize("name", ["pipeline", "boosting", "per_group"])
+def test_models_of_the_first_format_answer_as_they_did(name: str) -> None:
+    model = og.load(FORMAT_1 / name)
+    rows = pq.read_table(FORMAT_1 / "rows.parquet")
+    answers = json.loads((FORMAT_1 / "answers.json").read_text())[name]
+    made = model.predict(rows) if name == "per_group" else model.predict_proba(rows)
+    for column, expected in answers.items():
+        np.testing.assert_allclose(made[column].to_numpy(), expected, rtol=1e-9)

@@ -23,13 +23,13 @@ from outgrow.data.batch import Batch, Matrix
 from outgrow.data.scan import Scan
 from outgrow.data.source import TableSource
 from outgrow.engine.collective import Tcp
-from outgrow.engine.handshake import Reception, call
-from outgrow.engine.line import PeerFailedError
+from outgrow.engine.handshake import HandshakeListener, call
 from outgrow.engine.local import Local
 from outgrow.engine.matrix import MatrixSpec
 from outgrow.engine.memory import Memory, Store, parse_size
+from outgrow.engine.peer import PeerFailedError
 from outgrow.engine.shard import Shard
-from outgrow.engine.spark.hub import Caller, Hub
+from outgrow.engine.spark.driver import DriverClient, DriverServer
 from outgrow.engine.spark.rendezvous import join
 from outgrow.engine.together import together
 from outgrow.testing import EngineCase
@@ -315,7 +315,7 @@ def test_a_missing_rank_is_named() -> None:
 
 
 def test_a_stranger_is_turned_away() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server, Reception(server, b"right" * 8) as callers:
+    with socket.create_server(("127.0.0.1", 0)) as server, HandshakeListener(server, b"right" * 8) as callers:
         address, wrong = server.getsockname()[:2], list[Any]()
         thread = threading.Thread(target=lambda: wrong.append(call(address, 0, b"wrong" * 8, timeout=2.0)))
         thread.start()
@@ -329,7 +329,7 @@ def test_a_stranger_is_turned_away() -> None:
 def test_silent_strangers_keep_nobody_waiting(says: bytes) -> None:
     with ExitStack() as stack:
         server = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-        callers = stack.enter_context(Reception(server, b"k" * 32))
+        callers = stack.enter_context(HandshakeListener(server, b"k" * 32))
         address = server.getsockname()[:2]
         for _ in range(300):
             stranger = stack.enter_context(socket.create_connection(address))
@@ -350,10 +350,10 @@ def test_silent_strangers_keep_nobody_waiting(says: bytes) -> None:
 
 def test_a_hub_hears_its_ranks_among_strangers() -> None:
     with ExitStack() as stack:
-        hub = stack.enter_context(Hub("127.0.0.1", b"k" * 32, []))
+        hub = stack.enter_context(DriverServer("127.0.0.1", b"k" * 32, []))
         assert hub.address is not None
         strangers = [stack.enter_context(socket.create_connection(hub.address)) for _ in range(40)]
-        caller = Caller(hub.address, 0, hub.secret, beat=1.0)
+        caller = DriverClient(hub.address, 0, hub.secret, beat=1.0)
         caller.state(0, b"merged")
         caller.close()
         wait_until("the state", lambda: hub.states() == [b"merged"])

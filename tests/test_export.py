@@ -447,7 +447,7 @@ class Doubler(Transformer):
     def __init__(self, columns: Any = None) -> None:
         self.columns = columns
 
-    def _learn(self, shard: Any, names: list[str], task: Any) -> None:
+    def _fit(self, shard: Any, names: list[str], task: Any) -> None:
         self.factor_ = 2.0
 
 

@@ -13,13 +13,13 @@ from sklearn.base import clone
 
 import outgrow as og
 from outgrow.data.batch import Batch
-from outgrow.engine.run import Run
+from outgrow.engine.context import FitContext
 from outgrow.engine.shard import Shard
 from outgrow.errors import DataError
 from outgrow.groups import learning
 from outgrow.groups.inner import OneBatch
 from outgrow.groups.payload import expanded, squeezed
-from outgrow.ml.task import Task
+from outgrow.ml.core.task import Task
 from outgrow.ml.trees import few_rows
 from outgrow.ml.trees.booster import restored
 
@@ -33,7 +33,7 @@ def learn(model, X, y, weight=None, *, many):
     batch = Batch.from_arrow(pa.RecordBatch.from_pydict(columns))
     fitted = clone(model)
     fitted._expect(dict.fromkeys(names, "double"))
-    run = Run()
+    run = FitContext()
     run.many = many
     task = Task("y", None if weight is None else "weight", tuple(names))
     fitted._fit_shard(Shard.of(run, [OneBatch(batch)], batch.slice(0, 0)), task)

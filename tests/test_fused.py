@@ -14,8 +14,8 @@ from sklearn.datasets import make_blobs
 
 import outgrow as og
 from outgrow import errors
-from outgrow.ml.linear import newton_many
-from outgrow.ml.many import ManyFits, fit_many, fusable_groups
+from outgrow.ml.selection.many import ManyFits, fit_many, fusable_groups
+from outgrow.ml.solvers import newton_many
 from outgrow.testing import EngineCase
 
 ROWS, WIDTH = 900, 4

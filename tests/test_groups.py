@@ -349,7 +349,7 @@ WRONG: list[tuple[Callable[[pa.Table], Any], type[Exception], str]] = [
     (lambda t: og.PerGroup(og.Ridge(), by=BY, unseen="guess").fit(t, "sold"), ParameterError, "unseen"),
     (lambda t: og.PerGroup(og.Ridge(), by=BY, min_rows=0).fit(t, "sold"), ParameterError, "min_rows"),
     (
-        lambda t: og.PerGroup(SkRidge(), by=BY, giants="parallel").fit(t, "sold"),
+        lambda t: og.PerGroup(SkRidge(), by=BY, large_groups="parallel").fit(t, "sold"),
         ParameterError,
         "cannot be trained data-parallel",
     ),
@@ -368,16 +368,18 @@ def test_wrong_input(action: Callable[[pa.Table], Any], error: type[Exception], 
 
 
 @FEW_ENGINES
-@pytest.mark.parametrize("giants", ["parallel", "sample", "together"])
-def test_giants(giants: str, engine: EngineCase) -> None:
+@pytest.mark.parametrize("large_groups", ["parallel", "sample", "together"])
+def test_large_groups(large_groups: str, engine: EngineCase) -> None:
     table = sales()
-    model = og.PerGroup(og.ElasticNet(alpha=0.01), by=BY, giants=giants, giant_rows=200)
+    model = og.PerGroup(og.ElasticNet(alpha=0.01), by=BY, large_groups=large_groups, large_group_rows=200)
     plan = model.plan(engine.open(table), "sold")
-    assert [rows for _, rows in plan.giants] == sorted((rows for _, rows in plan.giants), reverse=True)
-    assert all(rows > 200 for _, rows in plan.giants)
-    assert plan.giants
-    assert plan.giants_are == giants
-    assert "giants of more than 200 rows" in repr(plan)
+    assert [rows for _, rows in plan.large_groups] == sorted(
+        (rows for _, rows in plan.large_groups), reverse=True
+    )
+    assert all(rows > 200 for _, rows in plan.large_groups)
+    assert plan.large_groups
+    assert plan.large_groups_are == large_groups
+    assert "large groups of more than 200 rows" in repr(plan)
     model.fit(engine.open(table), "sold")
     assert set(model.groups_["status"].to_pylist()) == {"ok"}
     assert model.evaluate(engine.open(table), "sold")["r2"] > 0.99

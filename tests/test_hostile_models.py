@@ -130,10 +130,10 @@ class Doubled(og.ml.base.Transformer):
     def __init__(self, columns: Any = None) -> None:
         self.columns = columns
 
-    def _learn(self, shard: Any, names: list[str], task: Any) -> None:
+    def _fit(self, shard: Any, names: list[str], task: Any) -> None:
         self.seen_ = list(names)
 
-    def _change(self, batch: Any, names: list[str]) -> Any:
+    def _transform_columns(self, batch: Any, names: list[str]) -> Any:
         return batch
 
 

@@ -17,7 +17,7 @@ import scipy.sparse as sp
 import outgrow as og
 from outgrow.artifact import pack, unpack
 from outgrow.errors import DataError
-from outgrow.ml.linear import least_squares
+from outgrow.ml.solvers import least_squares
 from outgrow.stats.extended import ExtendedSum
 from outgrow.stats.state import from_tree, to_tree
 from outgrow.testing.engines import pieces_case

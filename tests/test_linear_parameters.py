@@ -13,7 +13,7 @@ from sklearn.base import clone
 
 import outgrow as og
 from outgrow.errors import ParameterError
-from outgrow.ml.many import fit_many
+from outgrow.ml.selection.many import fit_many
 
 random = np.random.default_rng(0)
 X = random.normal(size=(200, 6))

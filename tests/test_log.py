@@ -13,24 +13,24 @@ import pytest
 import outgrow as og
 from outgrow.serve.http import record
 from outgrow.serve.http.record import PredictionLog
-from outgrow.serve.http.scoring import Answers, Served
+from outgrow.serve.http.scoring import Answers, LoadedVersion
 from outgrow.serve.versions import Follower
 
 NAMES = ["time", "row", "model", "prediction", "probability_0", "x"]
 
 
 @pytest.fixture
-def served(tmp_path: Path) -> Served:
+def served(tmp_path: Path) -> LoadedVersion:
     """A classifier whose columns are called as those of the log."""
     rng = np.random.default_rng(0)
     table = pa.table({**{name: rng.normal(size=50) for name in NAMES}, "y": np.arange(50) % 2})
     og.LogisticRegression().fit(table, "y").save(tmp_path / "model")
     version = Follower(tmp_path / "model").look()
     assert version is not None
-    return Served.of(version)
+    return LoadedVersion.of(version)
 
 
-def answers(served: Served, rows: int) -> Answers:
+def answers(served: LoadedVersion, rows: int) -> Answers:
     return Answers([0] * rows, [[0.5, 0.5]] * rows, served, rows)
 
 
@@ -38,7 +38,9 @@ def rows(count: int, start: int = 0) -> list[tuple[Any, ...]]:
     return [tuple(float(start + number) for _ in NAMES) for number in range(count)]
 
 
-def test_columns_of_the_model_that_are_called_as_those_of_the_log(tmp_path: Path, served: Served) -> None:
+def test_columns_of_the_model_that_are_called_as_those_of_the_log(
+    tmp_path: Path, served: LoadedVersion
+) -> None:
     kept = PredictionLog(tmp_path / "log")
     kept.add("a/b", "primary", "r1", rows(2, start=7), answers(served, 2))
     kept.flush()
@@ -49,7 +51,7 @@ def test_columns_of_the_model_that_are_called_as_those_of_the_log(tmp_path: Path
 
 
 def test_rows_wait_while_they_cannot_be_written(
-    tmp_path: Path, served: Served, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, served: LoadedVersion, caplog: pytest.LogCaptureFixture
 ) -> None:
     kept = PredictionLog(tmp_path / "log")
     (tmp_path / "log").rmdir()
@@ -66,7 +68,7 @@ def test_rows_wait_while_they_cannot_be_written(
 
 
 def test_the_oldest_rows_are_given_up_and_counted(
-    tmp_path: Path, served: Served, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, served: LoadedVersion, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(record, "WAITING_BYTES", 20_000)
     lost: list[int] = []

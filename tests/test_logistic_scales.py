@@ -13,8 +13,8 @@ from sklearn.exceptions import ConvergenceWarning
 
 import outgrow as og
 from outgrow.errors import DataError
-from outgrow.ml.linear import logistic_regression
-from outgrow.ml.many import fit_many
+from outgrow.ml.linear_model import logistic_regression
+from outgrow.ml.selection.many import fit_many
 
 ROWS = 600
 random = np.random.default_rng(0)

@@ -22,7 +22,7 @@ from outgrow.data.batch import Batch, Matrix
 from outgrow.engine.shard import Shard
 from outgrow.errors import DataError, ParameterError, SchemaError
 from outgrow.ml.base import Transformer
-from outgrow.ml.task import Task
+from outgrow.ml.core.task import Task
 
 NUMBERS = np.array(
     [[1.0, 7.0, 0.5], [np.nan, 7.0, -2.0], [3.0, np.nan, 8.0], [4.0, 2.0, np.nan], [4.0, 2.0, 8.0]]
@@ -514,13 +514,13 @@ class Shout(Transformer):
     def __init__(self, columns: Any = None) -> None:
         self.columns = columns
 
-    def _learn(self, shard: Shard, names: list[str], task: Task) -> None:
+    def _fit(self, shard: Shard, names: list[str], task: Task) -> None:
         def longest(batch: Batch) -> np.ndarray:
             return np.array([pc.utf8_length(pc.utf8_upper(batch["shop"])).to_numpy().max()], dtype=float)
 
         self.longest_ = shard.reduce(longest)
 
-    def _change(self, batch: Batch, names: list[str]) -> Batch:
+    def _transform_columns(self, batch: Batch, names: list[str]) -> Batch:
         return batch.with_columns({"shop": pc.utf8_upper(batch["shop"])})
 
 

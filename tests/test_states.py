@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from outgrow.data.hashing import matrix_hash, mix, seeded
+from outgrow.engine.context import Pace
 from outgrow.engine.matrix import Block
 from outgrow.engine.outcome import Outcome, guarded
-from outgrow.engine.run import Pace
 from outgrow.errors import DataError
 from outgrow.groups.scores import GroupScores
 from outgrow.ml.cluster.seeding import FoundRows, TopRows

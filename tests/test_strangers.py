@@ -428,10 +428,10 @@ class Hangs(Transformer):
     def __init__(self, columns: Any = None) -> None:
         self.columns = columns
 
-    def _learn(self, shard: Any, names: Any, task: Any) -> None:
+    def _fit(self, shard: Any, names: Any, task: Any) -> None:
         pass
 
-    def _change(self, batch: Any, names: Any) -> Any:
+    def _transform_columns(self, batch: Any, names: Any) -> Any:
         if batch.num_rows > 1:
             HANG.wait(20)
         return batch

@@ -18,7 +18,7 @@ from sklearn.metrics import mean_absolute_error, mean_squared_error, r2_score, r
 
 import outgrow as og
 from outgrow.errors import DataError, OutgrowError, ParameterError, SchemaError
-from outgrow.ml.many import fit_many
+from outgrow.ml.selection.many import fit_many
 from outgrow.serve.http.app import application
 from outgrow.serve.http.deployment import Model
 from outgrow.serve.http.state import Settings

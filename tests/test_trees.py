@@ -25,10 +25,10 @@ import outgrow as og
 from outgrow.data.scan import Scan
 from outgrow.data.source import TableSource
 from outgrow.engine.collective import Tcp
-from outgrow.engine.run import Run
+from outgrow.engine.context import FitContext
 from outgrow.engine.shard import Shard
 from outgrow.errors import DataError, ParameterError
-from outgrow.ml.task import Task
+from outgrow.ml.core.task import Task
 from outgrow.ml.trees.gradient_boosting import GradientBoostingClassifier, GradientBoostingRegressor
 from outgrow.ml.trees.random_forest import RandomForestClassifier, RandomForestRegressor
 
@@ -406,7 +406,7 @@ def live(rank, port, estimator, empty, results):
     else:
         peer = socket.create_connection(("127.0.0.1", port))
     comm = Tcp(rank, 2, {1 - rank: peer}, 60.0)
-    run = Run(comm=comm)
+    run = FitContext(comm=comm)
     scan = Scan(TableSource(table_of_ranks(rank, empty)))
     shard = Shard.of(run, scan.pieces(), scan.example())
     names = tuple(name for name in scan.schema.names if name != "y")

@@ -29,12 +29,12 @@ from sklearn.tree import DecisionTreeClassifier
 
 import outgrow as og
 from outgrow.cli import main
-from outgrow.engine.watch import MOMENTS
+from outgrow.engine.validation_rows import MOMENTS
 from outgrow.errors import ColumnNotFoundError, ParameterError, StudyError
 from outgrow.testing import EngineCase
-from outgrow.tuning.material import Material, mapped, on_this_machine
-from outgrow.tuning.objective import Outlook
+from outgrow.tuning.objective import ScoreForecast
 from outgrow.tuning.space import Space
+from outgrow.tuning.staged_rows import StagedRows, mapped, on_this_machine
 from outgrow.tuning.trial import Handle
 from test_serve import wait_for
 
@@ -274,7 +274,7 @@ def test_settings_of_linear_models_share_scans(engine: EngineCase) -> None:
 def test_rows_reach_a_machine_once() -> None:
     table = people()
     rows = og.dataset(table).scan
-    material = Material(rows.pieces(), table.schema)
+    material = StagedRows(rows.pieces(), table.schema)
     with on_this_machine("test-once", material) as (folder, first):
         with on_this_machine("test-once", material) as (same, second):
             assert (first, second, folder) == (True, False, same)
@@ -381,7 +381,7 @@ def test_pruning_reaches_a_running_trial(tmp_path: Path) -> None:
 @settings(max_examples=50, deadline=None)
 @given(st.floats(-5, 5), st.floats(-2, 2))
 def test_the_outlook_is_right_about_what_goes_on_along_the_logarithm(start: float, slope: float) -> None:
-    outlook = Outlook()
+    outlook = ScoreForecast()
     assert outlook.after(MOMENTS[0], start + slope * math.log(MOMENTS[0])) is None
     for share in MOMENTS[1:]:
         assert outlook.after(share, start + slope * math.log(share)) == pytest.approx(start, abs=1e-9)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import outgrow as og
 from bench.cases.names import LOCAL
-from bench.contest import Case, Contender, Judge, Place, Quality
+from bench.contest import Case, Contender, Place, Quality, VersionQuality
 
 JOB = Path(__file__).parents[2] / "examples" / "flights" / "job.yaml"
 BY_HAND = "pandas, scikit-learn, XGBoost by hand"
@@ -37,7 +37,7 @@ def by_hand(place: Place) -> dict[str, float]:
     return run(_rounds(place))
 
 
-def judge(path: Path) -> Judge:
+def judge(path: Path) -> VersionQuality:
     return lambda scores: scores
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 import outgrow as og
 from bench.cases.names import LOCAL, MLLIB, SKLEARN, SPARK_PATH, contenders
-from bench.contest import Case, Judge, Place, Quality, Target
+from bench.contest import Case, Place, Quality, Target, VersionQuality
 from bench.data import FEATURES, read_matrix
 
 
@@ -41,7 +41,7 @@ def mllib(place: Place) -> np.ndarray:
     return row[FEATURES].to_numpy(dtype=np.float64)[0]
 
 
-def judge(path: Path) -> Judge:
+def judge(path: Path) -> VersionQuality:
     X = read_matrix(path)
     known = (~np.isnan(X)).sum(axis=0)
 

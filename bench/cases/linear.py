@@ -9,52 +9,52 @@ import numpy as np
 
 import outgrow as og
 from bench.cases.names import LOCAL, MLLIB, SKLEARN, SPARK_PATH, contenders
-from bench.contest import Case, Judge, Place, Quality, Target
+from bench.contest import Case, Place, Quality, Target, VersionQuality
 from bench.data import FEATURES, read_label, read_matrix
 from bench.spark import vectors
 
 INPUTS, TARGET = FEATURES[:-1], FEATURES[-1]
 
 
-class Line(NamedTuple):
+class PeerConnection(NamedTuple):
     slope: np.ndarray
     constant: float
 
 
-def _ours(data: Any) -> Line:
+def _ours(data: Any) -> PeerConnection:
     model = og.LinearRegression().fit(data.select(FEATURES), TARGET)
-    return Line(model.coef_, float(model.intercept_))
+    return PeerConnection(model.coef_, float(model.intercept_))
 
 
-def local(place: Place) -> Line:
+def local(place: Place) -> PeerConnection:
     return _ours(og.read(str(place.path)))
 
 
-def spark_path(place: Place) -> Line:
+def spark_path(place: Place) -> PeerConnection:
     return _ours(og.read(str(place.path), engine=og.Spark(place.session)))
 
 
-def sklearn(place: Place) -> Line:
+def sklearn(place: Place) -> PeerConnection:
     from sklearn.linear_model import LinearRegression
 
     model = LinearRegression(copy_X=False).fit(
         read_matrix(place.path, INPUTS), read_label(place.path, TARGET)
     )
-    return Line(model.coef_, float(model.intercept_))
+    return PeerConnection(model.coef_, float(model.intercept_))
 
 
-def mllib(place: Place) -> Line:
+def mllib(place: Place) -> PeerConnection:
     from pyspark.ml.regression import LinearRegression
 
     frame = vectors(place.session, place.path, INPUTS)
     model = LinearRegression(labelCol=TARGET).fit(frame)
-    return Line(model.coefficients.toArray(), float(model.intercept))
+    return PeerConnection(model.coefficients.toArray(), float(model.intercept))
 
 
-def judge(path: Path) -> Judge:
+def judge(path: Path) -> VersionQuality:
     X, y = read_matrix(path, INPUTS), read_label(path, TARGET)
 
-    def error(line: Line) -> dict[str, float]:
+    def error(line: PeerConnection) -> dict[str, float]:
         return {"mean squared error": float(((X @ line.slope + line.constant - y) ** 2).mean())}
 
     return error

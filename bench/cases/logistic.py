@@ -10,37 +10,37 @@ import pyarrow.parquet as pq
 
 import outgrow as og
 from bench.cases.names import LOCAL, MLLIB, SCAN, SKLEARN, SPARK_FRAME, SPARK_PATH, contenders
-from bench.contest import Case, Contender, Judge, Place, Quality, Target
+from bench.contest import Case, Contender, Place, Quality, Target, VersionQuality
 from bench.data import FEATURES, read_label, read_matrix
 from bench.spark import cached, vectors
 
 
-class Line(NamedTuple):
+class PeerConnection(NamedTuple):
     """Log odds of rows that were not scaled."""
 
     slope: np.ndarray
     constant: float
 
 
-def _ours(data: Any) -> Line:
+def _ours(data: Any) -> PeerConnection:
     model = og.Pipeline([og.StandardScaler(), og.LogisticRegression()]).fit(data, "label")
     scaler, line = model[0], model[1]
     return _unscaled(line.coef_[0], float(line.intercept_[0]), scaler.mean_, scaler.scale_)
 
 
-def local(place: Place) -> Line:
+def local(place: Place) -> PeerConnection:
     return _ours(og.read(str(place.path)))
 
 
-def spark_path(place: Place) -> Line:
+def spark_path(place: Place) -> PeerConnection:
     return _ours(og.read(str(place.path), engine=og.Spark(place.session)))
 
 
-def spark_frame(place: Place) -> Line:
+def spark_frame(place: Place) -> PeerConnection:
     return _ours(place.session.read.parquet(str(place.path)))
 
 
-def sklearn(place: Place) -> Line:
+def sklearn(place: Place) -> PeerConnection:
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
 
@@ -49,20 +49,20 @@ def sklearn(place: Place) -> Line:
     return _unscaled(model.coef_[0], float(model.intercept_[0]), scaler.mean_, scaler.scale_)
 
 
-def mllib(place: Place) -> Line:
+def mllib(place: Place) -> PeerConnection:
     from pyspark.ml.classification import LogisticRegression
 
     rows = pq.read_metadata(place.path).num_rows
     frame = cached(vectors(place.session, place.path), "features", "label")
     model = LogisticRegression(regParam=1 / rows, standardization=True, maxIter=100, tol=1e-6).fit(frame)
-    return Line(model.coefficients.toArray(), float(model.intercept))
+    return PeerConnection(model.coefficients.toArray(), float(model.intercept))
 
 
-def judge(path: Path) -> Judge:
+def judge(path: Path) -> VersionQuality:
     X, positive = read_matrix(path), read_label(path) == 1
     scale = X.std(axis=0)
 
-    def objective(line: Line) -> dict[str, float]:
+    def objective(line: PeerConnection) -> dict[str, float]:
         margin = X @ line.slope + line.constant
         loss = np.logaddexp(0, np.where(positive, -margin, margin)).mean()
         return {"objective": float(loss + ((line.slope * scale) ** 2).sum() / (2 * len(X)))}
@@ -70,9 +70,9 @@ def judge(path: Path) -> Judge:
     return objective
 
 
-def _unscaled(weights: np.ndarray, constant: float, mean: np.ndarray, scale: np.ndarray) -> Line:
+def _unscaled(weights: np.ndarray, constant: float, mean: np.ndarray, scale: np.ndarray) -> PeerConnection:
     slope = weights / scale
-    return Line(slope, constant - float(slope @ mean))
+    return PeerConnection(slope, constant - float(slope @ mean))
 
 
 CASE = Case(

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 
 from bench.contest import Contender, Place
 
-Run = Callable[[Place], object]
+FitContext = Callable[[Place], object]
 
 LOCAL = "outgrow"
 SPARK_PATH = "outgrow on Spark, path"
@@ -29,7 +29,12 @@ def scan(columns: list[str]) -> Contender:
 
 
 def contenders(
-    local: Run, spark_path: Run, sklearn: Run, mllib: Run, columns: list[str], *more: Contender
+    local: FitContext,
+    spark_path: FitContext,
+    sklearn: FitContext,
+    mllib: FitContext,
+    columns: list[str],
+    *more: Contender,
 ) -> tuple[Contender, ...]:
     """The usual five."""
     return (

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from outgrow.artifact import pack, unpack
-from outgrow.engine.line import Cause, Line
+from outgrow.engine.peer import Cause, PeerConnection
 from outgrow.errors import EngineError
 from outgrow.stats.state import from_tree, merge, to_tree
 
@@ -90,7 +90,8 @@ class Tcp:
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._lines = {
-            peer: Line(sock, peer, hosts[peer], deadline, self._fail) for peer, sock in peers.items()
+            peer: PeerConnection(sock, peer, hosts[peer], deadline, self._fail)
+            for peer, sock in peers.items()
         }
         self._parent = (rank - 1) // 2 if rank else None
         self._children = [child for child in (2 * rank + 1, 2 * rank + 2) if child < size]

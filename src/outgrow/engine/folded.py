@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from outgrow.engine.context import FitContext
 from outgrow.engine.matrix import Block, MatrixView
-from outgrow.engine.run import Run
 from outgrow.errors import DataError
 from outgrow.stats.state import State, merge
 
@@ -112,7 +112,7 @@ class FoldedView:
         """Which of some candidates, whose folds are given, learn from the rows at a place."""
         return np.flatnonzero(np.ones(len(folds), bool) if self.train is None else self.train[place, folds])
 
-    def on(self, run: Run) -> FoldedView:
+    def on(self, run: FitContext) -> FoldedView:
         """The same rows and folds in another run."""
         return replace(self, view=self.view.on(run))
 

@@ -20,8 +20,8 @@ from outgrow.data.batch import Batch, Matrix
 from outgrow.data.hashing import row_hash, unit
 from outgrow.data.keys import key_codes, key_hash, key_values
 from outgrow.data.scan import ScanPiece
+from outgrow.engine.context import one_blas_thread
 from outgrow.engine.memory import Memory, Store
-from outgrow.engine.run import one_blas_thread
 from outgrow.stats.grouped import GroupedSums, Keys, Segments
 from outgrow.stats.state import merge, to_tree
 

@@ -25,24 +25,24 @@ _FULL = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 @dataclass
-class _Caller:
+class _Handshake:
     challenge: bytes
     until: float
     said: bytes = b""
 
 
-class Reception:
+class HandshakeListener:
     """The callers at a listening socket that know the secret, one after the other; a context manager."""
 
     def __init__(self, listener: socket.socket, secret: bytes) -> None:
         self._listener = listener
         self._secret = secret
-        self._callers: dict[socket.socket, _Caller] = {}
+        self._callers: dict[socket.socket, _Handshake] = {}
         self._selector = selectors.DefaultSelector()
         listener.setblocking(False)
         self._selector.register(listener, selectors.EVENT_READ)
 
-    def __enter__(self) -> Reception:
+    def __enter__(self) -> HandshakeListener:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -91,7 +91,7 @@ class Reception:
         self._make_room(_AT_ONCE - 1)
         caller.setblocking(False)
         challenge = os.urandom(_NONCE)
-        self._callers[caller] = _Caller(challenge, time.monotonic() + _SECONDS)
+        self._callers[caller] = _Handshake(challenge, time.monotonic() + _SECONDS)
         self._selector.register(caller, selectors.EVENT_READ)
         try:
             caller.sendall(challenge)
@@ -124,7 +124,7 @@ class Reception:
         caller.setblocking(True)
         return number
 
-    def _proved(self, caller: socket.socket, state: _Caller) -> int | None:
+    def _proved(self, caller: socket.socket, state: _Handshake) -> int | None:
         claim, nonce, proof = state.said[:4], state.said[4 : 4 + _NONCE], state.said[4 + _NONCE :]
         if not hmac.compare_digest(proof, _proof(self._secret, b"caller", state.challenge, nonce, claim)):
             return None

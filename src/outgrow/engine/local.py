@@ -14,6 +14,7 @@ from outgrow.data.batch import Batch
 from outgrow.data.duck import QuerySource
 from outgrow.data.files import FilesSource
 from outgrow.data.scan import Scan, ScanPiece
+from outgrow.engine.context import FitContext
 from outgrow.engine.events import Event, emit
 from outgrow.engine.groups import Bins, Groups, Packing
 from outgrow.engine.journal import Identity, Journal, open_checkpoint
@@ -26,7 +27,6 @@ from outgrow.engine.memory import (
     warn_of_address_space,
 )
 from outgrow.engine.record import FitRecord, Fitted, MemoryPlan, work_bytes
-from outgrow.engine.run import Run
 from outgrow.engine.shard import Shard
 from outgrow.errors import ParameterError
 
@@ -88,7 +88,7 @@ class Local:
         plan = MemoryPlan.of([pieces], self._budget(), base=resident_bytes(), threads=threads, keep=keep)
         plan.announce(stage)
         memory = Memory(self._budget(), self.spill_dir, work=threads * work_bytes(pieces))
-        run = Run(threads=threads, memory=memory, stage=stage, journal=journal)
+        run = FitContext(threads=threads, memory=memory, stage=stage, journal=journal)
         try:
             result = fit(Shard.of(run, pieces, scan.example(), keep=keep))
         finally:
@@ -104,7 +104,7 @@ class Local:
         """The rows of a scan for fits that follow one another in this process, and share what they need."""
         threads, pieces = self._threads(), scan.pieces()
         memory = Memory(self._budget(), self.spill_dir, work=threads * work_bytes(pieces))
-        run = Run(threads=threads, memory=memory, stage=stage)
+        run = FitContext(threads=threads, memory=memory, stage=stage)
         run.reuse = True
         return Shard.of(run, pieces, scan.example())
 

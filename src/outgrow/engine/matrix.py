@@ -17,12 +17,12 @@ from outgrow.data.batch import Batch, Matrix, is_sparse
 from outgrow.data.hashing import matrix_hash, seeded, unit
 from outgrow.engine.checks import check_finite, target_column, weight_column
 from outgrow.engine.memory import Store
-from outgrow.engine.watch import Watch
+from outgrow.engine.validation_rows import ValidationRows
 from outgrow.errors import DataError
 from outgrow.stats.counts import ValueCounts
 
 if TYPE_CHECKING:
-    from outgrow.engine.run import Run
+    from outgrow.engine.context import FitContext
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -149,7 +149,7 @@ class Labels:
 
     @classmethod
     def agree(
-        cls, run: Run, store: Store[Block], spec: MatrixSpec, width: int, targets: int | None = None
+        cls, run: FitContext, store: Store[Block], spec: MatrixSpec, width: int, targets: int | None = None
     ) -> Labels:
         counts, rows, total, weighted = ValueCounts({}), 0, 0.0, False
         for i in range(len(store)):
@@ -218,13 +218,13 @@ class MatrixView:
     chosen : the one of several targets that is seen, or None for all.
     """
 
-    run: Run
+    run: FitContext
     tiles: Tiles
     labels: Labels
     keep: np.ndarray | None = None
     affine: tuple[np.ndarray, np.ndarray] | None = None
     chosen: int | None = None
-    watch: Watch | None = None
+    watch: ValidationRows | None = None
     _made: dict[tuple[Hashable, bytes | None], Any] = field(default_factory=dict)
 
     @property
@@ -250,7 +250,7 @@ class MatrixView:
         assert self.labels.counts is not None
         return self.labels.counts
 
-    def on(self, run: Run) -> MatrixView:
+    def on(self, run: FitContext) -> MatrixView:
         """The same rows in another run."""
         run.rows = max(run.rows, self.rows)
         return self if run is self.run else replace(self, run=run)

@@ -18,11 +18,11 @@ from outgrow.data.batch import Batch, Matrix
 from outgrow.data.hashing import source_hash
 from outgrow.data.names import numbered
 from outgrow.engine.checks import check_numeric
+from outgrow.engine.context import FitContext, Unit
 from outgrow.engine.matrix import Block, Labels, MatrixSpec, MatrixView, Tiles, build_blocks
 from outgrow.engine.memory import Store
 from outgrow.engine.outcome import Outcome
-from outgrow.engine.run import Run, Unit
-from outgrow.engine.watch import Watch
+from outgrow.engine.validation_rows import ValidationRows
 from outgrow.errors import OutgrowError
 
 R = TypeVar("R")
@@ -51,7 +51,9 @@ class Resident:
     `plain` gives it the type that the dataset promised.
     """
 
-    def __init__(self, run: Run, pieces: Sequence[Readable], example: Batch, *, keep: bool = True) -> None:
+    def __init__(
+        self, run: FitContext, pieces: Sequence[Readable], example: Batch, *, keep: bool = True
+    ) -> None:
         self.run = run
         self.pieces = pieces
         self.example = example
@@ -92,7 +94,7 @@ class Resident:
         return store
 
 
-class Placed:
+class FoldedRows:
     """Resident rows, each with its place, which is computed when its batch is first read, and kept.
 
     Parameters
@@ -143,7 +145,7 @@ class Placed:
 class Joined:
     """Rows in larger batches."""
 
-    rows: Resident | Placed
+    rows: Resident | FoldedRows
 
     def units(self) -> Sequence[Unit]:
         return [partial(_joined, unit) for unit in self.rows.units()]
@@ -173,16 +175,16 @@ class Shard:
     watch : rows that are held out of these, or None.
     """
 
-    run: Run
+    run: FitContext
     example: Batch
-    rows: Resident | Placed
+    rows: Resident | FoldedRows
     steps: tuple[Step, ...] = ()
     keep: np.ndarray | None = None
     encoded: bool = True
-    watch: Watch | None = None
+    watch: ValidationRows | None = None
 
     @classmethod
-    def of(cls, run: Run, pieces: Sequence[Readable], example: Batch, *, keep: bool = True) -> Shard:
+    def of(cls, run: FitContext, pieces: Sequence[Readable], example: Batch, *, keep: bool = True) -> Shard:
         """The rows of pieces as they are; `example` is a batch without rows, as the dataset promised them."""
         return cls(run, example, Resident(run, pieces, example, keep=keep))
 
@@ -198,13 +200,13 @@ class Shard:
         rows = Joined(self.rows) if large else self.rows
         if not self.steps and isinstance(self.rows, Resident) and encoded:
             return self.run.reduce(rows, fold)
-        return self.run.reduce(rows, lambda batch: fold(self._change(batch, encoded=encoded)))
+        return self.run.reduce(rows, lambda batch: fold(self._transform_columns(batch, encoded=encoded)))
 
     def batches(self) -> Iterator[Batch]:
         """The batches of this rank alone, for code that learns from all rows at once."""
         for unit in self.rows.units():
             for batch in unit():
-                yield self._change(batch, encoded=False)
+                yield self._transform_columns(batch, encoded=False)
 
     def transformed(self, step: Step, *, encoded: bool = False) -> Shard:
         """The same rows seen through `step`, which is applied at each pass and works row by row.
@@ -224,7 +226,7 @@ class Shard:
         assert not self.steps, "rows get their places before they are changed"
         assert isinstance(self.rows, Resident), "rows get their places once"
         placing(self.example)  # whose columns it cannot use are refused before anything is read
-        return replace(self, rows=Placed(self.rows, placing, hidden), example=self.example.drop(hidden))
+        return replace(self, rows=FoldedRows(self.rows, placing, hidden), example=self.example.drop(hidden))
 
     def subset(self, keep: np.ndarray) -> Shard:
         """The rows at the places where `keep`, a boolean for each place, is true."""
@@ -254,7 +256,7 @@ class Shard:
 
     def count_places(self, places: int) -> np.ndarray:
         """How many rows there are at each place, over all ranks."""
-        assert isinstance(self.rows, Placed)
+        assert isinstance(self.rows, FoldedRows)
         return self.rows.count(places)
 
     def forget_matrices(self, but: Collection[tuple[Step, ...]] = ()) -> None:
@@ -290,7 +292,7 @@ class Shard:
             self.rows.matrices[key] = MatrixView(run, Tiles(store, labels.classes), labels)
         return self.rows.matrices[key]
 
-    def _change(self, batch: Batch, *, encoded: bool = True) -> Batch:
+    def _transform_columns(self, batch: Batch, *, encoded: bool = True) -> Batch:
         batch = self._stepped(self._chosen(batch)[0])
         return batch if encoded or not self.encoded else self.rows.plain(batch)
 
@@ -315,7 +317,7 @@ def _hashed(batch: Batch, spec: MatrixSpec) -> np.ndarray | None:
     return source_hash(batch, spec.hashed) if spec.hashed else None
 
 
-def _agreed(run: Run, work: Callable[[], None]) -> None:
+def _agreed(run: FitContext, work: Callable[[], None]) -> None:
     """Do something on every rank; where it fails on one, all raise that error, and go on in step."""
     failed: Outcome | None = None
     try:

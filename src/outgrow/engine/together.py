@@ -8,8 +8,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+from outgrow.engine.context import FitContext, Foldable
 from outgrow.engine.outcome import guarded
-from outgrow.engine.run import Foldable, Run
 from outgrow.engine.shard import Shard
 
 T = TypeVar("T")
@@ -21,13 +21,13 @@ def together(shard: Shard, fits: Sequence[Callable[[Shard], T]]) -> list[T]:
     See `side_by_side`; each fit is handed the shard.
     """
 
-    def on(fit: Callable[[Shard], T]) -> Callable[[Run], T]:
+    def on(fit: Callable[[Shard], T]) -> Callable[[FitContext], T]:
         return lambda run: fit(replace(shard, run=run))
 
     return side_by_side(shard.run, [on(fit) for fit in fits])
 
 
-def side_by_side(base: Run, fits: Sequence[Callable[[Run], T]]) -> list[T]:
+def side_by_side(base: FitContext, fits: Sequence[Callable[[FitContext], T]]) -> list[T]:
     """Run several fits whose passes are served together.
 
     Each fit is ordinary code on a thread of its own. Whenever all that are still running wait, their folds go
@@ -39,7 +39,7 @@ def side_by_side(base: Run, fits: Sequence[Callable[[Run], T]]) -> list[T]:
     list of what the fits return, in their order. The first error of a fit is raised once all have ended.
     """
     counter = _Counter(len(fits))
-    seats = [_Seat(base, counter) for _ in fits]
+    seats = [_SharedContext(base, counter) for _ in fits]
     results: list[Future[T]] = [Future() for _ in fits]
 
     def live(index: int) -> None:
@@ -62,7 +62,7 @@ def side_by_side(base: Run, fits: Sequence[Callable[[Run], T]]) -> list[T]:
 
 
 @dataclass
-class _Wish:
+class _PendingPass:
     """What a fit waits for: a pass over rows, or a call of its own."""
 
     answer: Future[Any]
@@ -91,14 +91,14 @@ class _Counter:
             self._changed.wait_for(lambda: self._running == 0)
 
 
-class _Seat(Run):
+class _SharedContext(FitContext):
     """The run of one of several fits: its wishes wait to be served with those of the others."""
 
-    def __init__(self, base: Run, counter: _Counter) -> None:
+    def __init__(self, base: FitContext, counter: _Counter) -> None:
         super().__init__(base.comm, 1, base.memory, base.stage)
         self.shared, self.reuse = True, base.reuse
         self.threads = base.threads  # libraries that bring their own threads have the machine alone in `call`
-        self.wish: _Wish | None = None
+        self.wish: _PendingPass | None = None
         self._counter = counter
 
     def reduce(self, rows: Foldable, fold: Callable[[Any], Any]) -> Any:
@@ -109,18 +109,18 @@ class _Seat(Run):
         return self._ask(None, function)
 
     def _ask(self, rows: Foldable | None, work: Callable[..., Any]) -> Any:
-        self.wish = _Wish(Future(), rows, work)
+        self.wish = _PendingPass(Future(), rows, work)
         answer = self.wish.answer
         self._counter.down()
         return answer.result()
 
 
-def _serve(run: Run, seats: Sequence[_Seat], counter: _Counter) -> None:
+def _serve(run: FitContext, seats: Sequence[_SharedContext], counter: _Counter) -> None:
     wishes = [seat.wish for seat in seats if seat.wish is not None]
-    groups: dict[int, list[_Wish]] = {}
+    groups: dict[int, list[_PendingPass]] = {}
     for wish in wishes:
         groups.setdefault(id(wish if wish.rows is None else wish.rows), []).append(wish)
-    outcomes: list[tuple[_Wish, Any, BaseException | None]] = []
+    outcomes: list[tuple[_PendingPass, Any, BaseException | None]] = []
     for group in groups.values():
         outcomes += _fulfil(run, group)
     for seat in seats:
@@ -133,7 +133,9 @@ def _serve(run: Run, seats: Sequence[_Seat], counter: _Counter) -> None:
             wish.answer.set_exception(error)
 
 
-def _fulfil(run: Run, group: Sequence[_Wish]) -> list[tuple[_Wish, Any, BaseException | None]]:
+def _fulfil(
+    run: FitContext, group: Sequence[_PendingPass]
+) -> list[tuple[_PendingPass, Any, BaseException | None]]:
     rows = group[0].rows
     try:
         if rows is None:

@@ -18,7 +18,7 @@ from outgrow.engine.shard import Shard
 from outgrow.errors import DataError, ParameterError
 from outgrow.groups.scores import measured
 from outgrow.groups.summary import ranked_by
-from outgrow.ml.inputs import Training, open_training
+from outgrow.ml.core.inputs import Training, open_training
 from outgrow.stats.quantiles import quantiles
 
 _WHO = "A backtest"

@@ -11,15 +11,15 @@ from sklearn.base import clone, is_classifier, is_regressor
 
 from outgrow import artifact
 from outgrow.data.batch import Batch
+from outgrow.engine.context import FitContext
 from outgrow.engine.events import muted
-from outgrow.engine.run import Run
 from outgrow.engine.shard import Shard
 from outgrow.ml import foreign
 from outgrow.ml.adapters import as_input, beside
 from outgrow.ml.base import Estimator
+from outgrow.ml.core.task import Task
 from outgrow.ml.evaluation import scorer
 from outgrow.ml.predictor import Predictor
-from outgrow.ml.task import Task
 from outgrow.stats.scores import ClassificationState, RegressionState
 
 METRICS = {"regressor": ("rmse", "r2"), "classifier": ("accuracy", "log_loss")}
@@ -92,7 +92,7 @@ class Ours:
     def fit(self, batch: Batch, task: Task) -> Any:
         worker = clone(self.estimator)
         worker._expect(dict(self.columns))
-        run = Run()
+        run = FitContext()
         run.many = self.many
         shard = Shard.of(run, [OneBatch(batch)], batch.slice(0, 0))
         with muted():

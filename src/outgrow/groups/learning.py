@@ -29,9 +29,9 @@ from outgrow.groups.plan import Counted, GroupPlan, Policy, count_groups
 from outgrow.groups.separate import FAILED, OK, TOO_FEW, FitGroups, Fits
 from outgrow.groups.store import Models, RaggedModels, StackedModels, find
 from outgrow.ml.base import Estimator
+from outgrow.ml.core.task import Task
 from outgrow.ml.grouped import GroupForm, fit_groups
 from outgrow.ml.persistence import describe
-from outgrow.ml.task import Task
 from outgrow.stats.state import from_tree, to_tree
 
 MANY = 100
@@ -43,7 +43,7 @@ _UNUSABLE = (
 
 
 @dataclass(frozen=True, eq=False)
-class Learnt:
+class GroupsFitted:
     """The models of all groups, and what became of each group.
 
     Attributes
@@ -68,7 +68,7 @@ class Learnt:
 
 
 @dataclass(frozen=True, eq=False)
-class Learner:
+class GroupLearner:
     """Fits an estimator to each group of some rows.
 
     Attributes
@@ -87,7 +87,7 @@ class Learner:
     checkpoint: str | os.PathLike[str] | None
     stage: str
 
-    def at_once(self, forms: Sequence[GroupForm], identity: Identity) -> Learnt:
+    def at_once(self, forms: Sequence[GroupForm], identity: Identity) -> GroupsFitted:
         """Solve all groups together, one pass for each step."""
         began, keys, names = time.perf_counter(), self.policy.by, list(self.kinds)
         estimator, task = clone(self.estimator), self.task
@@ -114,9 +114,9 @@ class Learner:
         ]
         self._tell(self.policy.plan(counted, self.rows.engine.slots, None))
         models = StackedModels.of(estimator, names, counted.hashes[good], steps)
-        return Learnt(models, groups, record=fitted.record)
+        return GroupsFitted(models, groups, record=fitted.record)
 
-    def one_by_one(self) -> Learnt:
+    def one_by_one(self) -> GroupsFitted:
         """Gather the rows of each group, and fit it by itself."""
         self._refuse_vectors()
         counted = count_groups(self.rows, self.policy.by, stage=self.stage)
@@ -131,7 +131,7 @@ class Learner:
             fits.extend(more)
             self._progress(len(fits.hashes), total, began)
         for place in np.flatnonzero(apart & ~done):
-            self._fit_giant(int(counted.hashes[place]), fits)
+            self._fit_large_group(int(counted.hashes[place]), fits)
             self._progress(len(fits.hashes), total, began)
         learnt = self._gathered(counted, fits)
         if folder is not None and all(error is None for error in fits.errors):
@@ -170,7 +170,7 @@ class Learner:
         ):
             yield Fits.from_tree(tree)
 
-    def _fit_giant(self, hash: int, fits: Fits) -> None:
+    def _fit_large_group(self, hash: int, fits: Fits) -> None:
         """Fit a large group as all rows of a dataset are: data-parallel."""
         only = Apply(OnlyGroups(self.policy.by, np.array([hash], dtype=np.uint64)), self.rows.schema)
         own = self._without_keys(Dataset(self.rows.scan.then(only), self.rows.engine))
@@ -188,7 +188,7 @@ class Learner:
             fits.see(model.classes_)
         fits.add(hash, None, values, time.perf_counter() - began, payload)
 
-    def _gathered(self, counted: Counted, fits: Fits) -> Learnt:
+    def _gathered(self, counted: Counted, fits: Fits) -> GroupsFitted:
         """The models in the order of their keys, as one array of bytes."""
         place = find(counted.hashes, np.array(fits.hashes, dtype=np.uint64))
         errors = np.full(len(counted.hashes), None, dtype=object)
@@ -206,7 +206,7 @@ class Learner:
         classes = np.unique(np.array(fits.classes)) if fits.classes else None
         payload = np.frombuffer(b"".join(ordered), dtype=np.uint8)
         models = RaggedModels(counted.hashes[good], offsets, payload, self.inner, classes)
-        return Learnt(models, groups, classes)
+        return GroupsFitted(models, groups, classes)
 
     def _described(
         self, counted: Counted, errors: np.ndarray, metrics: dict[str, np.ndarray], seconds: np.ndarray
@@ -239,8 +239,8 @@ class Learner:
             what,
             list(self.policy.by),
             repr(self.task),
-            self.policy.giants_are,
-            self.policy.giant_rows,
+            self.policy.large_groups_are,
+            self.policy.large_group_rows,
             self.rows.scan.describe()["sha256"],
         ]
         return separate.checkpoint_folder(self.checkpoint, identity)

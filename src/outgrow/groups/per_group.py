@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pyarrow as pa
@@ -22,10 +22,10 @@ from outgrow.engine.groups import OnlyGroups
 from outgrow.engine.open import dataset as open_dataset
 from outgrow.errors import DataError, ParameterError, SchemaError
 from outgrow.groups.inner import Inner, inner_of
-from outgrow.groups.learning import Learner
+from outgrow.groups.learning import GroupLearner
 from outgrow.groups.plan import (
     AUTO,
-    GIANTS,
+    LARGE_GROUPS,
     PARALLEL,
     SAMPLE,
     TOGETHER,
@@ -36,14 +36,14 @@ from outgrow.groups.plan import (
 from outgrow.groups.routing import ERROR, GLOBAL, NULL, UNSEEN, Router
 from outgrow.groups.store import TRANSFORM, Models, RaggedModels, StackedModels, find
 from outgrow.groups.summary import NAMES, GroupSummary
-from outgrow.ml import parameters as check
 from outgrow.ml.base import Estimator, Model
+from outgrow.ml.core import parameters as check
+from outgrow.ml.core.inputs import Training, as_given, open_rows, open_training
+from outgrow.ml.core.task import Task
 from outgrow.ml.foreign import check_loadable, is_foreign
 from outgrow.ml.grouped import GroupForm, forms_of
-from outgrow.ml.inputs import Training, as_given, open_rows, open_training
 from outgrow.ml.persistence import describe, restore
 from outgrow.ml.steps import steps_of
-from outgrow.ml.task import Task
 
 
 def _transforms(estimator: Any) -> bool:
@@ -76,11 +76,11 @@ class PerGroup(Model):
     min_rows : groups with fewer rows get no model.
     unseen : what rows get whose key has no model: 'error', 'null' for no prediction, or 'global' for that of
         a model of all rows, which is then fitted too.
-    giants : what is done with groups of more than `giant_rows` rows where groups are fitted one by one:
-        'parallel' trains each data-parallel, as an ordinary fit over its rows; 'sample' takes about
-        `giant_rows` of them, chosen by their hashes; 'together' treats them as any other. 'auto' is
+    large_groups : what is done with groups of more than `large_group_rows` rows where groups are fitted one
+        by one: 'parallel' trains each data-parallel, as an ordinary fit over its rows; 'sample' takes about
+        `large_group_rows` of them, chosen by their hashes; 'together' treats them as any other. 'auto' is
         'parallel' for estimators of outgrow and 'together' for others.
-    giant_rows : by default what each of the calls that run at once has to do, and at least 100,000.
+    large_group_rows : by default what each of the calls that run at once has to do, and at least 100,000.
     checkpoint : folder for what was fitted one by one; a fit of the same that is called again with the same
         folder does only what is missing there. On Spark all executors must reach it.
 
@@ -104,6 +104,11 @@ class PerGroup(Model):
 
     _router: Router
 
+    former_parameters: ClassVar[dict[str, str]] = {
+        "giants": "large_groups",
+        "giant_rows": "large_group_rows",
+    }
+
     def __init__(
         self,
         estimator: Any,
@@ -111,16 +116,16 @@ class PerGroup(Model):
         *,
         min_rows: int = 1,
         unseen: str = ERROR,
-        giants: str = AUTO,
-        giant_rows: int | None = None,
+        large_groups: str = AUTO,
+        large_group_rows: int | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
     ) -> None:
         self.estimator = estimator
         self.by = by
         self.min_rows = min_rows
         self.unseen = unseen
-        self.giants = giants
-        self.giant_rows = giant_rows
+        self.large_groups = large_groups
+        self.large_group_rows = large_group_rows
         self.checkpoint = checkpoint
 
     # ---- learn -------------------------------------------------------------------------------------------
@@ -143,7 +148,9 @@ class PerGroup(Model):
         data = open_training(self, X, y, sample_weight)
         task = self._task(data)
         rows = data.dataset.select([*self._keys, *task.columns, *data.beside])
-        learner = Learner(self.estimator, rows, task, self._kinds, self._policy, self.checkpoint, self._stage)
+        learner = GroupLearner(
+            self.estimator, rows, task, self._kinds, self._policy, self.checkpoint, self._stage
+        )
         forms = self._forms(rows, task)
         if forms is not None:
             learnt = learner.at_once(forms, lambda: self._identity(task))
@@ -197,14 +204,14 @@ class PerGroup(Model):
                 "Rename those keys."
             )
         check.integer(self, "min_rows", low=1)
-        check.integer(self, "giant_rows", low=1, none=True)
+        check.integer(self, "large_group_rows", low=1, none=True)
         check.one_of(self, "unseen", UNSEEN)
-        check.one_of(self, "giants", GIANTS)
+        check.one_of(self, "large_groups", LARGE_GROUPS)
         ours = isinstance(self.estimator, Estimator)
-        if self.giants == PARALLEL and not ours:
+        if self.large_groups == PARALLEL and not ours:
             raise ParameterError(
-                f"PerGroup(giants={PARALLEL!r}): a {type(self.estimator).__name__} of scikit-learn cannot be "
-                f"trained data-parallel. Choose {SAMPLE!r} or {TOGETHER!r}."
+                f"PerGroup(large_groups={PARALLEL!r}): a {type(self.estimator).__name__} of scikit-learn "
+                f"cannot be trained data-parallel. Choose {SAMPLE!r} or {TOGETHER!r}."
             )
         if ours:
             self.estimator._check_parameters()
@@ -258,10 +265,10 @@ class PerGroup(Model):
 
     @property
     def _policy(self) -> Policy:
-        fate = self.giants
+        fate = self.large_groups
         if fate == AUTO:
             fate = PARALLEL if isinstance(self.estimator, Estimator) else TOGETHER
-        return Policy(self._keys, self.min_rows, fate, self.giant_rows)
+        return Policy(self._keys, self.min_rows, fate, self.large_group_rows)
 
     def _inner(self) -> Inner:
         return inner_of(self.estimator, self._kinds, trusted=self._trusted)
@@ -398,13 +405,13 @@ class PerGroup(Model):
         changed = self._router.answer(TRANSFORM, batch)
         return batch.with_columns(matrix_columns(changed, self.features_))
 
-    def _answer(self, method: str, batch: Batch) -> np.ndarray:
+    def _predict_batch(self, method: str, batch: Batch) -> np.ndarray:
         return self._router.answer(method, batch)
 
-    def _answer_names(self, method: str) -> list[str]:
+    def _prediction_names(self, method: str) -> list[str]:
         if method == "predict_proba":
             return [f"probability_{label}" for label in self.classes_]
-        return super()._answer_names(method)
+        return super()._prediction_names(method)
 
     # ---- save ----------------------------------------------------------------------------------------------
 

@@ -16,11 +16,11 @@ from outgrow.errors import DataError
 from outgrow.stats.grouped import GroupedSums, Keys
 from outgrow.stats.state import from_tree, merge
 
-LEAST_GIANT = 100_000
-"""Rows that any group may have without being a giant."""
+LEAST_LARGE_GROUP = 100_000
+"""Rows that any group may have without being a large group."""
 
 PARALLEL, SAMPLE, TOGETHER, AUTO = "parallel", "sample", "together", "auto"
-GIANTS = (AUTO, PARALLEL, SAMPLE, TOGETHER)
+LARGE_GROUPS = (AUTO, PARALLEL, SAMPLE, TOGETHER)
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,8 +68,8 @@ class GroupPlan:
     sizes : the smallest, the median, the 95th percentile and the largest number of rows of a group.
     too_few, nulls : groups with fewer than `min_rows` rows, and groups whose key is missing.
     bins : calls among which the groups are shared out; 0 where nothing is.
-    giants : keys of groups with more than `giant_rows` rows, with their rows, the largest first.
-    giants_are : what happens to them: 'parallel', 'sample' or 'together'.
+    large_groups : keys of groups with more than `large_group_rows` rows, with their rows, the largest first.
+    large_groups_are : what happens to them: 'parallel', 'sample' or 'together'.
     """
 
     way: str
@@ -79,9 +79,9 @@ class GroupPlan:
     too_few: int
     nulls: int
     bins: int
-    giants: list[tuple[tuple[Any, ...], int]]
-    giants_are: str
-    giant_rows: int
+    large_groups: list[tuple[tuple[Any, ...], int]]
+    large_groups_are: str
+    large_group_rows: int
 
     def __repr__(self) -> str:
         low, median, high, most = self.sizes
@@ -95,11 +95,12 @@ class GroupPlan:
             lines.append(f"{self.too_few:,} have too few rows")
         if self.nulls:
             lines.append(f"{self.nulls:,} have a key that is null")
-        if self.giants:
-            named = ", ".join(f"{_said(key)} ({rows:,} rows)" for key, rows in self.giants[:5])
-            more = f" and {len(self.giants) - 5:,} more" if len(self.giants) > 5 else ""
+        if self.large_groups:
+            named = ", ".join(f"{_said(key)} ({rows:,} rows)" for key, rows in self.large_groups[:5])
+            more = f" and {len(self.large_groups) - 5:,} more" if len(self.large_groups) > 5 else ""
             lines.append(
-                f"giants of more than {self.giant_rows:,} rows, {_FATES[self.giants_are]}: {named}{more}"
+                f"large groups of more than {self.large_group_rows:,} rows, "
+                f"{_FATES[self.large_groups_are]}: {named}{more}"
             )
         return "\n".join(lines)
 
@@ -123,25 +124,25 @@ class Policy:
     ----------
     by : the key columns.
     min_rows : groups with fewer get no model.
-    giants_are : what happens to groups of more than `giant_rows` rows.
+    large_groups_are : what happens to groups of more than `large_group_rows` rows.
     """
 
     by: tuple[str, ...]
     min_rows: int
-    giants_are: str
-    giant_rows: int | None
+    large_groups_are: str
+    large_group_rows: int | None
 
     def chosen(self, counted: Counted) -> np.ndarray:
         """The groups that get a model."""
         return (counted.rows >= self.min_rows) & ~counted.nulls
 
-    def giants(self, counted: Counted, slots: int) -> np.ndarray:
+    def large_groups(self, counted: Counted, slots: int) -> np.ndarray:
         """The large groups."""
         return counted.rows > self._most(counted, slots)
 
     def apart(self, counted: Counted, slots: int) -> np.ndarray:
         """The groups that are each fitted by all slots together."""
-        return self.chosen(counted) & self.giants(counted, slots) & (self.giants_are == PARALLEL)
+        return self.chosen(counted) & self.large_groups(counted, slots) & (self.large_groups_are == PARALLEL)
 
     def packing(self, counted: Counted, chosen: np.ndarray, rows: Dataset) -> Packing:
         """The chosen groups in bins."""
@@ -152,7 +153,7 @@ class Policy:
             counted.rows[chosen],
             slots=slots,
             row_bytes=8 * len(rows.columns),
-            most=self._most(counted, slots) if self.giants_are == SAMPLE else None,
+            most=self._most(counted, slots) if self.large_groups_are == SAMPLE else None,
         )
 
     def plan(self, counted: Counted, slots: int, bins: int | None) -> GroupPlan:
@@ -161,7 +162,9 @@ class Policy:
         low, median, high, most = (
             int(value) for value in np.quantile(rows, [0, 0.5, 0.95, 1], method="inverted_cdf")
         )
-        places = np.flatnonzero(self.giants(counted, slots)) if bins is not None else np.zeros(0, np.intp)
+        places = (
+            np.flatnonzero(self.large_groups(counted, slots)) if bins is not None else np.zeros(0, np.intp)
+        )
         places = places[np.argsort(-rows[places], kind="stable")]
         keys = readable(counted.keys.take(pa.array(places)))
         named = [(tuple(key.values()), int(rows[place])) for key, place in zip(keys, places, strict=True)]
@@ -174,10 +177,10 @@ class Policy:
             int(counted.nulls.sum()),
             bins or 0,
             named,
-            self.giants_are,
+            self.large_groups_are,
             self._most(counted, slots),
         )
 
     def _most(self, counted: Counted, slots: int) -> int:
-        """Rows that a group may have without being a giant."""
-        return self.giant_rows or max(LEAST_GIANT, int(counted.rows.sum()) // slots)
+        """Rows that a group may have without being a large group."""
+        return self.large_group_rows or max(LEAST_LARGE_GROUP, int(counted.rows.sum()) // slots)

@@ -15,7 +15,7 @@ from outgrow.data.keys import key_codes, key_values
 from outgrow.engine.matrix import MatrixSpec, build_blocks
 from outgrow.engine.shard import Shard
 from outgrow.errors import DataError
-from outgrow.ml.inputs import Training
+from outgrow.ml.core.inputs import Training
 from outgrow.ml.predictor import Predictor
 from outgrow.stats.grouped import GroupedMoments, GroupedSums, Keys, Segments
 from outgrow.stats.state import State, from_tree, to_tree

@@ -19,7 +19,7 @@ from outgrow.data.batch import Batch
 from outgrow.engine.groups import Groups
 from outgrow.groups.inner import Inner
 from outgrow.groups.payload import squeezed
-from outgrow.ml.task import Task
+from outgrow.ml.core.task import Task
 from outgrow.storage import write_file
 
 OK, FAILED, TOO_FEW = "ok", "failed", "too few rows"

@@ -10,7 +10,7 @@ from outgrow.errors import ParameterError
 from outgrow.job.model import EstimatorSpec, Job, unknown
 from outgrow.ml.base import Supervised, Transformer
 from outgrow.ml.catalogue import ESTIMATORS, estimator_class
-from outgrow.ml.columns import Columns, categorical, matching, numeric
+from outgrow.ml.core.columns import Columns, categorical, matching, numeric
 from outgrow.ml.pipeline import Pipeline
 
 _SELECTORS = {"numeric": numeric, "categorical": categorical}

@@ -20,10 +20,10 @@ from outgrow.job.record import MODEL, REPORT
 from outgrow.job.settings import YamlLoader, dump_yaml
 from outgrow.job.split import DEFAULT_TEST, hidden, split, without
 from outgrow.job.stages import Stages
-from outgrow.ml.folds import Folds, GroupKFold, Holdout, KFold, StratifiedKFold, TimeFolds
 from outgrow.ml.pipeline import Pipeline
+from outgrow.ml.selection.folds import Folds, GroupKFold, Holdout, KFold, StratifiedKFold, TimeFolds
 from outgrow.storage import SEARCH, disk_errors, new_directory
-from outgrow.tuning.found import Tuned
+from outgrow.tuning.result import TuneResult
 from outgrow.tuning.search import tune
 from outgrow.tuning.study import forget
 
@@ -40,7 +40,7 @@ class Searched:
     folder : where everything is.
     """
 
-    tuned: Tuned
+    tuned: TuneResult
     scores: Any
     before: Any
     folder: Path

@@ -18,7 +18,7 @@ from outgrow.engine.shard import Shard
 from outgrow.errors import ParameterError
 from outgrow.ml.base import Classifier, Estimator, Model, Regressor, Transformer
 from outgrow.ml.cluster.base import Clusterer
-from outgrow.ml.task import Task, column_names, target_names
+from outgrow.ml.core.task import Task, column_names, target_names
 
 
 def as_step(estimator: Any) -> Any:
@@ -83,11 +83,11 @@ class ForeignTransformer(Foreign, Transformer):
 
     columns = None
 
-    def _learn(self, shard: Shard, names: list[str], task: Task) -> None:
+    def _fit(self, shard: Shard, names: list[str], task: Task) -> None:
         batch = self._fit_batch(shard, names, task)
         self.names_out_, self.sparse_out_ = self._made_of(batch.slice(0, 1), names)
 
-    def _change(self, batch: Batch, names: list[str]) -> Batch:
+    def _transform_columns(self, batch: Batch, names: list[str]) -> Batch:
         if batch.num_rows:
             made = _values(self.estimator_.transform(self._input(batch, names)))
         else:  # which most transformers refuse
@@ -128,13 +128,13 @@ class _ForeignModel(Foreign, Model):
         if hasattr(self.estimator_, "classes_"):
             self.classes_ = self.estimator_.classes_
 
-    def _answer(self, method: str, batch: Batch) -> np.ndarray:
+    def _predict_batch(self, method: str, batch: Batch) -> np.ndarray:
         if not batch.num_rows:  # which most models refuse
             return self._no_answers(method)
         return np.asarray(getattr(self.estimator_, method)(self._input(batch, self.features_)))
 
     def _no_answers(self, method: str) -> np.ndarray:
-        width = len(self._answer_names(method))
+        width = len(self._prediction_names(method))
         if width > 1:
             return np.empty((0, width))
         return self.classes_[:0] if method == "predict" and hasattr(self, "classes_") else np.empty(0)

@@ -1,10 +1,10 @@
 """What every estimator is: parameters of scikit-learn's kind, and a few hooks.
 
-A transformer implements `_learn(shard, names, task)` and `_change(batch, names)`; a model implements
-`_learn(view)` and `_answer_predict(X)` or `_answer_predict_proba(X)`. Everything else (opening data, choosing
+A transformer implements `_fit(shard, names, task)` and `_transform_columns(batch, names)`; a model implements
+`_fit(view)` and `_predict(X)` or `_predict_proba(X)`. Everything else (opening data, choosing
 the engine, checking columns, giving results in the form of the input, saving) is here, once.
 
-`_learn` sets attributes that end in an underscore; they are what is saved, and all that a cluster sends back.
+`_fit` sets attributes that end in an underscore; they are what is saved, and all that a cluster sends back.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from outgrow.engine.folded import FoldedView
 from outgrow.engine.matrix import MatrixSpec, MatrixView
 from outgrow.engine.shard import Shard
 from outgrow.errors import ArtifactError, DataError
-from outgrow.ml.columns import Columns, resolve
-from outgrow.ml.inputs import Training, as_given, collect, in_form, is_lazy, open_rows, open_training
+from outgrow.ml.core.columns import Columns, resolve
+from outgrow.ml.core.inputs import Training, as_given, collect, in_form, is_lazy, open_rows, open_training
+from outgrow.ml.core.task import Task, column_names, names_after, promised_example, target_names
 from outgrow.ml.predictor import AnswersBeside, Predictor
-from outgrow.ml.task import Task, column_names, names_after, promised_example, target_names
 
 if TYPE_CHECKING:
-    from outgrow.ml.candidates import Candidate
+    from outgrow.ml.core.candidates import Candidate
     from outgrow.ml.grouped import GroupForm
 
 PREDICTION, DECISION = "prediction", "decision"
@@ -45,6 +45,9 @@ class Estimator(BaseEstimator):
     without_effect: ClassVar[tuple[str, ...]] = ()
     """Parameters that scikit-learn's class of this name has and that change nothing here, such as `n_jobs`:
     they are accepted, so that code can stay as it is."""
+
+    former_parameters: ClassVar[dict[str, str]] = {}
+    """Parameters as models name them that were saved before a parameter got its present name."""
 
     _frees_lock: ClassVar[bool] = False
     """Whether Python's lock is free while it learns, so that threads suffice to learn several at once."""
@@ -221,13 +224,14 @@ class Estimator(BaseEstimator):
 class Transformer(TransformerMixin, Estimator):
     """Changes columns, row by row, in a way it learned.
 
-    Hooks: `_learn(shard, names, task)` and `_change(batch, names)`; `names` are the columns it works on.
+    Hooks: `_fit(shard, names, task)` and `_transform_columns(batch, names)`; `names` are the columns it works
+    on.
     """
 
     columns: Columns
 
     takes_dictionaries: ClassVar[bool] = False
-    """Whether `_change` also takes text as Arrow dictionaries; otherwise they are decoded before it."""
+    """Whether `_transform_columns` also takes text as Arrow dictionaries; otherwise it is decoded before."""
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Learn from rows.
@@ -251,18 +255,18 @@ class Transformer(TransformerMixin, Estimator):
         names = column_names(self._transform(promised_example(self.columns_)))
         return names if input_features is None else names_after(self, names, input_features)
 
-    def _learn(self, shard: Shard, names: list[str], task: Task) -> None:
+    def _fit(self, shard: Shard, names: list[str], task: Task) -> None:
         raise NotImplementedError
 
-    def _change(self, batch: Batch, names: list[str]) -> Batch:
+    def _transform_columns(self, batch: Batch, names: list[str]) -> Batch:
         raise NotImplementedError
 
     def _fit_shard(self, shard: Shard, task: Task, *, last: bool = True) -> None:
         self.selected_ = resolve(self.columns, shard.example, task.features(shard.example))
-        self._learn(shard, self.selected_, task)
+        self._fit(shard, self.selected_, task)
 
     def _transform(self, batch: Batch) -> Batch:
-        return self._change(batch, self.selected_) if self.selected_ else batch
+        return self._transform_columns(batch, self.selected_) if self.selected_ else batch
 
 
 class WeightedTransformer(Transformer):
@@ -282,7 +286,7 @@ class WeightedTransformer(Transformer):
 
 
 class Model(Estimator):
-    """Learns from a matrix and predicts. Hook: `_learn(view)`; `_learn_many` where settings share passes."""
+    """Learns from a matrix and predicts. Hook: `_fit(view)`; `_fit_many` where settings share passes."""
 
     _labels: ClassVar[bool] = False
     _missing: ClassVar[bool] = False
@@ -299,14 +303,14 @@ class Model(Estimator):
     target_names_: list[str] | None = None
     """What several targets are called; None where there is one."""
 
-    fusable: ClassVar[tuple[str, ...] | None] = None
-    """Parameters in which the candidates of `_learn_many` may differ; None where it is not implemented."""
+    shared_fit_parameters: ClassVar[tuple[str, ...] | None] = None
+    """Parameters in which the candidates of `_fit_many` may differ; None where it is not implemented."""
 
-    def _learn(self, view: MatrixView) -> None:
+    def _fit(self, view: MatrixView) -> None:
         raise NotImplementedError
 
     @classmethod
-    def _learn_many(cls, rows: FoldedView, candidates: Sequence[Candidate]) -> None:
+    def _fit_many(cls, rows: FoldedView, candidates: Sequence[Candidate]) -> None:
         """Let each candidate's model learn what its `fit` would, from its fold, in passes all share.
 
         The candidates come in the order of their folds. One that cannot learn notes its error; an error that
@@ -315,7 +319,7 @@ class Model(Estimator):
         raise NotImplementedError
 
     def _fit_shard(self, shard: Shard, task: Task, *, last: bool = True) -> None:
-        self._learn(shard.matrix(self._expect_features(shard, task), last=last))
+        self._fit(shard.matrix(self._expect_features(shard, task), last=last))
 
     def _expect_features(self, shard: Shard, task: Task) -> MatrixSpec:
         """Note the features and targets there are; what the matrix of them must be."""
@@ -363,16 +367,16 @@ class Model(Estimator):
         check_finite(X.data if is_sparse(X) else X, "X", missing=self._missing)
         return X
 
-    def _answer(self, method: str, batch: Batch) -> np.ndarray:
+    def _predict_batch(self, method: str, batch: Batch) -> np.ndarray:
         """What a public method says of the rows of a batch."""
-        return getattr(self, f"_answer_{method}")(self._matrix(batch))
+        return getattr(self, f"_{method}")(self._matrix(batch))
 
     @classmethod
-    def _answer_many(cls, models: Sequence[Any], method: str, X: Any) -> Any:
+    def _predict_many(cls, models: Sequence[Any], method: str, X: Any) -> Any:
         """What each of several models with the same features says of the rows of a matrix: a sequence."""
-        return [getattr(model, f"_answer_{method}")(X) for model in models]
+        return [getattr(model, f"_{method}")(X) for model in models]
 
-    def _answer_names(self, method: str) -> list[str]:
+    def _prediction_names(self, method: str) -> list[str]:
         """The columns in which a lazy table gets the answers."""
         return [PREDICTION]
 
@@ -424,9 +428,9 @@ class Supervised(Model):
 
 
 class Regressor(RegressorMixin, Supervised):
-    """Predicts a number, or one for each of several targets. Hook: `_answer_predict(X)`."""
+    """Predicts a number, or one for each of several targets. Hook: `_predict(X)`."""
 
-    def _answer_predict(self, X: Any) -> np.ndarray:
+    def _predict(self, X: Any) -> np.ndarray:
         raise NotImplementedError
 
     def predict(self, X: Any) -> Any:
@@ -436,9 +440,9 @@ class Regressor(RegressorMixin, Supervised):
         """
         return self._respond(X, "predict")
 
-    def _answer_names(self, method: str) -> list[str]:
+    def _prediction_names(self, method: str) -> list[str]:
         if self.target_names_ is None:
-            return super()._answer_names(method)
+            return super()._prediction_names(method)
         return [f"{PREDICTION}_{name}" for name in self.target_names_]
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
@@ -447,16 +451,16 @@ class Regressor(RegressorMixin, Supervised):
 
 
 class Classifier(ClassifierMixin, Supervised):
-    """Predicts a class. Hook: `_answer_predict_proba(X)`, of shape (rows, classes)."""
+    """Predicts a class. Hook: `_predict_proba(X)`, of shape (rows, classes)."""
 
     _labels = True
     classes_: np.ndarray
 
-    def _answer_predict_proba(self, X: Any) -> np.ndarray:
+    def _predict_proba(self, X: Any) -> np.ndarray:
         raise NotImplementedError
 
-    def _answer_predict(self, X: Any) -> np.ndarray:
-        return self.classes_[np.argmax(self._answer_predict_proba(X), axis=1)]
+    def _predict(self, X: Any) -> np.ndarray:
+        return self.classes_[np.argmax(self._predict_proba(X), axis=1)]
 
     def predict(self, X: Any) -> Any:
         """Predicted classes: an array, or for lazy tables their columns and `prediction`."""
@@ -470,15 +474,15 @@ class Classifier(ClassifierMixin, Supervised):
         """Logarithms of the probabilities; for lazy tables columns `log_probability_<class>`."""
         return self._respond(X, "predict_log_proba")
 
-    def _answer_predict_log_proba(self, X: Any) -> np.ndarray:
+    def _predict_log_proba(self, X: Any) -> np.ndarray:
         with np.errstate(divide="ignore"):
-            return np.log(self._answer_predict_proba(X))
+            return np.log(self._predict_proba(X))
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Accuracy of the predictions."""
         return float(self.evaluate(X, y, sample_weight)["accuracy"])
 
-    def _answer_names(self, method: str) -> list[str]:
+    def _prediction_names(self, method: str) -> list[str]:
         if method == "predict":
             return [PREDICTION]
         if method == "decision_function" and len(self.classes_) == 2:

@@ -14,10 +14,10 @@ from outgrow.engine.matrix import Block, MatrixSpec, MatrixView
 from outgrow.engine.open import is_table
 from outgrow.engine.shard import Shard
 from outgrow.errors import ParameterError, ValueTypeError
-from outgrow.ml import parameters as check
 from outgrow.ml.base import Classifier, Regressor
+from outgrow.ml.core import parameters as check
+from outgrow.ml.core.task import Task, target_names
 from outgrow.ml.grouped import GroupBlock, GroupView, Stacked
-from outgrow.ml.task import Task, target_names
 from outgrow.stats.grouped import GroupedCoMoments
 from outgrow.stats.moments import Moments
 from outgrow.stats.quantiles import quantiles
@@ -51,9 +51,9 @@ class _Ignoring:
         self.features_: list[str] = []
         self.target_names_ = target_names(shard.example, task)
         spec = MatrixSpec((), task.target, task.weight, labels=isinstance(self, Classifier))
-        self._learn(shard.matrix(spec, last=last))
+        self._fit(shard.matrix(spec, last=last))
 
-    def _learn(self, view: MatrixView) -> None:
+    def _fit(self, view: MatrixView) -> None:
         raise NotImplementedError
 
 
@@ -119,7 +119,7 @@ class DummyClassifier(_Ignoring, Classifier):
                 f"Constant target value should have shape (1, 1), and constant={self.constant!r} has not."
             )
 
-    def _learn(self, view: MatrixView) -> None:
+    def _fit(self, view: MatrixView) -> None:
         self.classes_ = view.classes
         self.class_prior_ = view.class_weights / view.class_weights.sum()
         self.seed_ = check.seed(self.random_state) if self.draws else 0
@@ -149,14 +149,14 @@ class DummyClassifier(_Ignoring, Classifier):
             return np.array([float(label == self._constant) for label in self.classes_.tolist()])
         return np.eye(len(self.classes_))[np.argmax(self.class_prior_)]
 
-    def _answer(self, method: str, batch: Batch) -> np.ndarray:
+    def _predict_batch(self, method: str, batch: Batch) -> np.ndarray:
         if not self.draws:
-            return super()._answer(method, batch)
+            return super()._predict_batch(method, batch)
         hashes = seeded(source_hash(batch, list(self.columns_)), self.seed_)
-        answered: np.ndarray = getattr(self, f"_answer_{method}")(hashes)
+        answered: np.ndarray = getattr(self, f"_{method}")(hashes)
         return answered
 
-    def _answer_predict_proba(self, X: Any) -> np.ndarray:
+    def _predict_proba(self, X: Any) -> np.ndarray:
         if not self.draws:
             return np.tile(self.chances, (X.shape[0], 1))
         ends = np.cumsum(self.chances)
@@ -216,7 +216,7 @@ class DummyRegressor(_Ignoring, Regressor):
     def _group_form(self) -> GroupedMean | None:
         return GroupedMean() if self.strategy == "mean" else None
 
-    def _learn(self, view: MatrixView) -> None:
+    def _fit(self, view: MatrixView) -> None:
         found = getattr(self, f"_{self.strategy}")(view, view.targets or 1)
         self.constant_ = float(found[0]) if view.targets is None else found
 
@@ -246,7 +246,7 @@ class DummyRegressor(_Ignoring, Regressor):
 
         return quantiles(reduce, targets, [share])[0][0]
 
-    def _answer_predict(self, X: Any) -> np.ndarray:
+    def _predict(self, X: Any) -> np.ndarray:
         return np.full((X.shape[0], *np.shape(self.constant_)), self.constant_)
 
 

@@ -13,8 +13,8 @@ from sklearn.utils.validation import check_is_fitted
 from outgrow.data.batch import Batch
 from outgrow.engine.matrix import Block, MatrixSpec, MatrixView, build_blocks, concatenated
 from outgrow.errors import DataError
-from outgrow.ml.inputs import open_training
-from outgrow.ml.task import Task
+from outgrow.ml.core.inputs import open_training
+from outgrow.ml.core.task import Task
 from outgrow.stats.scores import ClassificationState, ManyClassifications, ManyRegressions
 from outgrow.stats.state import from_tree, merge, to_tree
 
@@ -116,9 +116,9 @@ def _scored(models: Sequence[Any], batch: Batch, block: Block, bins: int | None)
     first = models[0]
     if block.values is not None:
         block = replace(block, y=_known_places(first, block.values)[block.y])
-    if first.fusable is not None:
+    if first.shared_fit_parameters is not None:
         return states_of(models, replace(block, X=first._matrix(batch)), bins)
-    return _states(models, [model._answer(_method(first), batch) for model in models], block, bins)
+    return _states(models, [model._predict_batch(_method(first), batch) for model in models], block, bins)
 
 
 def states_of(models: Sequence[Any], block: Block, bins: int | None) -> Any:
@@ -127,7 +127,7 @@ def states_of(models: Sequence[Any], block: Block, bins: int | None) -> Any:
     step = SCORES // len(models)
     for start in range(0, max(1, len(block)), step):
         part = block.take(slice(start, start + step))
-        answers = type(models[0])._answer_many(models, _method(models[0]), part.X)
+        answers = type(models[0])._predict_many(models, _method(models[0]), part.X)
         found = merge(found, _states(models, answers, part, bins))
     return found
 

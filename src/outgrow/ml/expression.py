@@ -35,10 +35,10 @@ class Answers:
 def expression(owner: Any, method: str) -> Expression:
     """A method of a fitted model or pipeline as a function of Spark columns."""
     from outgrow.engine.spark.expression import Expression
-    from outgrow.ml.task import promised_example
+    from outgrow.ml.core.task import promised_example
 
     predictor = Predictor(owner)
-    if not hasattr(predictor.model, f"_answer_{method}"):
+    if not hasattr(predictor.model, f"_{method}"):
         raise ParameterError(f"A {type(predictor.model).__name__} has no {method}. Use model.udf().")
     answers = Answers(predictor, method)
     example = answers(promised_example(predictor.columns))

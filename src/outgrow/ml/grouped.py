@@ -19,9 +19,9 @@ from outgrow.data.keys import key_codes, key_values
 from outgrow.engine.checks import weight_column
 from outgrow.engine.shard import Shard
 from outgrow.ml.base import Estimator, Transformer
-from outgrow.ml.columns import resolve
+from outgrow.ml.core.columns import resolve
+from outgrow.ml.core.task import Task
 from outgrow.ml.steps import steps_of
-from outgrow.ml.task import Task
 from outgrow.stats.grouped import GroupedSums, Keys, Segments
 
 R = TypeVar("R")

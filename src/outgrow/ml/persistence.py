@@ -16,11 +16,11 @@ from sklearn.base import clone
 from outgrow import artifact
 from outgrow.engine.record import as_tree
 from outgrow.errors import ArtifactError, OutgrowError
-from outgrow.ml import columns as selectors
 from outgrow.ml import foreign
 from outgrow.ml.base import Estimator
 from outgrow.ml.catalogue import ESTIMATORS, MADE_OF_OTHERS, estimator_class
-from outgrow.ml.inputs import first_row
+from outgrow.ml.core import columns as selectors
+from outgrow.ml.core.inputs import first_row
 
 LIBRARIES = ("outgrow", "numpy", "scipy", "pyarrow", "sklearn", "xgboost")
 """Whose versions a model records, as far as they were loaded when it was saved."""
@@ -93,7 +93,8 @@ def restore(tree: dict[str, Any], classes: Mapping[str, type] | None = None) -> 
     """The estimator that `describe` was given; `classes` are those of users that came with it, by name."""
     Estimator._classes.update(classes or {})
     kind = _known_class(tree["class"])
-    estimator = kind(**{name: _restore_value(value) for name, value in tree["parameters"].items()})
+    now = kind.former_parameters
+    estimator = kind(**{now.get(name, name): _restore_value(v) for name, v in tree["parameters"].items()})
     estimator._trusted = foreign.is_own()
     if tree["learned"]:
         estimator._restore(_restore_learned(tree["learned"]))

@@ -16,6 +16,8 @@ from outgrow.engine.shard import Shard
 from outgrow.errors import ParameterError
 from outgrow.ml.adapters import Foreign
 from outgrow.ml.base import Model, Transformer
+from outgrow.ml.core.inputs import as_given, is_lazy, open_rows, open_training
+from outgrow.ml.core.task import Task, column_names, kinds_of, names_after, promised_example
 from outgrow.ml.in_memory import (
     fit_params,
     in_output,
@@ -24,9 +26,7 @@ from outgrow.ml.in_memory import (
     passes,
     without_adapter,
 )
-from outgrow.ml.inputs import as_given, is_lazy, open_rows, open_training
 from outgrow.ml.step_list import Step, StepList
-from outgrow.ml.task import Task, column_names, kinds_of, names_after, promised_example
 
 
 def _last_has(method: str) -> Callable[[Callable[..., Any]], Any]:

@@ -31,7 +31,7 @@ _lock = threading.Lock()
 
 
 @dataclass(frozen=True)
-class Sifted:
+class ScoredRows:
     """What became of the rows of a batch.
 
     Attributes
@@ -81,12 +81,12 @@ class Predictor:
         batch = conformed(batch, self.columns)
         for step in self._before:
             batch = step._transform(batch)
-        answered: np.ndarray = self.model._answer(method, batch)
+        answered: np.ndarray = self.model._predict_batch(method, batch)
         return answered
 
     def names(self, method: str) -> list[str]:
         """The columns that answers get in a table."""
-        named: list[str] = self.model._answer_names(method)
+        named: list[str] = self.model._prediction_names(method)
         return named
 
     def as_columns(self, values: np.ndarray, method: str = "predict") -> dict[str, pa.Array]:
@@ -105,7 +105,7 @@ class Predictor:
         best = self.model.classes_[np.argmax(chances, axis=1)]
         return {**self.as_columns(best), **self.as_columns(chances, "predict_proba")}
 
-    def sift(self, batch: Batch, *, probabilities: bool = False, most: float = math.inf) -> Sifted:
+    def score_rows(self, batch: Batch, *, probabilities: bool = False, most: float = math.inf) -> ScoredRows:
         """The scores of the rows that can be scored, and why the others cannot.
 
         Rows that cannot are found by halving the batch, so a few of them cost little; the search ends when
@@ -132,7 +132,9 @@ class Predictor:
         halve(0, batch)
         if not parts:
             parts.append(self.scores(batch.slice(0, 0), probabilities=probabilities))
-        return Sifted({name: pa.concat_arrays([part[name] for part in parts]) for name in parts[0]}, reasons)
+        return ScoredRows(
+            {name: pa.concat_arrays([part[name] for part in parts]) for name in parts[0]}, reasons
+        )
 
     @property
     def digest(self) -> str:

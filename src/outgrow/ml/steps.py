@@ -9,9 +9,9 @@ from typing import Any
 from outgrow import artifact
 from outgrow.engine.shard import Shard
 from outgrow.ml.base import Estimator
+from outgrow.ml.core.task import Task, kinds_of
 from outgrow.ml.persistence import describe
 from outgrow.ml.pipeline import Pipeline
-from outgrow.ml.task import Task, kinds_of
 
 
 def steps_of(estimator: Any) -> list[Any]:

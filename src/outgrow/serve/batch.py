@@ -194,7 +194,7 @@ class Scoring:
         try:
             return {MAIN: self.beside(batch)}
         except OutgrowError:
-            sifted = self.predictor.sift(batch, probabilities=self.probabilities)
+            sifted = self.predictor.score_rows(batch, probabilities=self.probabilities)
             if not self.lenient:
                 raise _located(batch, sifted.reasons, where) from None
             return self._apart(batch, sifted.scores, sifted.reasons)

@@ -38,7 +38,7 @@ _BY_CHANCES = ("log_loss", "roc_auc", "pr_auc", "roc_auc_ovr")
 
 
 @dataclass(frozen=True)
-class Judge:
+class VersionQuality:
     """What rows with prediction and label say of each version of a model.
 
     Attributes
@@ -200,7 +200,9 @@ def _text(value: Any) -> str:
     return pa.scalar(value).cast(pa.string()).as_py()
 
 
-def _judge(model: str | os.PathLike[str] | ModelStore, columns: Sequence[str], version: str) -> Judge:
+def _judge(
+    model: str | os.PathLike[str] | ModelStore, columns: Sequence[str], version: str
+) -> VersionQuality:
     current = Follower(model.path if isinstance(model, ModelStore) else model).look()
     assert current is not None
     predictor = current.predictor
@@ -210,13 +212,13 @@ def _judge(model: str | os.PathLike[str] | ModelStore, columns: Sequence[str], v
             "Evaluate it on rows with their targets (model.evaluate)."
         )
     if not is_classifier(predictor.model):
-        return Judge(None, _LABEL, version)
+        return VersionQuality(None, _LABEL, version)
     chances = predictor.names("predict_proba")
     classes = tuple(predictor.classes or ())
-    return Judge(classes, _LABEL, version, tuple(chances) if set(chances) <= set(columns) else ())
+    return VersionQuality(classes, _LABEL, version, tuple(chances) if set(chances) <= set(columns) else ())
 
 
-def _write(folder: Path, name: str, pairs: Dataset, judge: Judge) -> None:
+def _write(folder: Path, name: str, pairs: Dataset, judge: VersionQuality) -> None:
     """Keep the states of a batch, unless there is nothing in it, or an earlier try has."""
     total: dict[str, Any] = {}
     for part in pairs.engine.each_piece(pairs.scan, judge, stage="quality"):

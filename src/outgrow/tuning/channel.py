@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from outgrow.engine.handshake import call
-from outgrow.engine.line import Cause, Line
+from outgrow.engine.peer import Cause, PeerConnection
 
 Message = dict[str, Any]
 
@@ -34,7 +34,7 @@ class Channel:
         host = peer.getpeername()[0]
         self.gone = threading.Event()
         self._lost = lost
-        self._line = Line(peer, number, host, deadline, self._fail)
+        self._line = PeerConnection(peer, number, host, deadline, self._fail)
         self._line.start()
         self._closed = threading.Event()
         threading.Thread(target=self._beat, args=(deadline / 4,), daemon=True).start()

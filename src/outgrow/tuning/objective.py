@@ -16,11 +16,11 @@ from sklearn.base import clone, is_classifier
 from outgrow.engine.dataset import Dataset
 from outgrow.engine.local import Local
 from outgrow.engine.open import dataset
-from outgrow.engine.watch import MOMENTS
-from outgrow.ml.cross_validation import cross_validate
+from outgrow.engine.validation_rows import MOMENTS
 from outgrow.ml.evaluation import Scores, mean_scores, std_scores
+from outgrow.ml.selection.cached import CachedCrossValidator
+from outgrow.ml.selection.cross_validation import cross_validate
 from outgrow.ml.steps import steps_of
-from outgrow.ml.workbench import Workbench
 from outgrow.stats.scores import ClassificationState, RegressionState
 from outgrow.tuning.trial import Handle
 
@@ -32,7 +32,7 @@ Found = tuple[Any, dict[str, Any]]
 
 
 @dataclass(frozen=True)
-class Question:
+class EstimatorObjective:
     """What estimators are asked.
 
     Attributes
@@ -61,10 +61,10 @@ class Fit:
     """
 
     estimator: Any
-    question: Question
+    question: EstimatorObjective
     cores: int
     _rows: Dataset | None = field(default=None, init=False, repr=False)
-    _benches: dict[float, Workbench] = field(default_factory=dict, init=False, repr=False)
+    _benches: dict[float, CachedCrossValidator] = field(default_factory=dict, init=False, repr=False)
 
     def __call__(self, handle: Handle) -> Found:
         if self._rows is None:
@@ -87,7 +87,7 @@ class Fit:
         return matrix and isinstance(rows.engine, Local) and not self.question.timed
 
     def _between_rounds(self, model: Any, rows: Dataset, handle: Handle) -> Found:
-        outlook, metric = Outlook(), self.question.metric
+        outlook, metric = ScoreForecast(), self.question.metric
 
         def tell(share: float, scores: Mapping[str, float]) -> None:
             if metric in scores and (end := outlook.after(share, scores[metric])) is not None:
@@ -112,17 +112,17 @@ class Fit:
         part = _part(rows, share)
         return cross_validate(model, part, question.target, question.weight, cv=question.folds).folds
 
-    def _bench(self, rows: Dataset, share: float) -> Workbench:
+    def _bench(self, rows: Dataset, share: float) -> CachedCrossValidator:
         question = self.question
         if share not in self._benches:
-            self._benches[share] = Workbench(
+            self._benches[share] = CachedCrossValidator(
                 _part(rows, share), question.target, question.weight, question.folds
             )
         return self._benches[share]
 
 
 @dataclass
-class Outlook:
+class ScoreForecast:
     """Where the score of a fit under way will end, if it goes on as it did since half as many rounds.
 
     Scores are about linear in the logarithm of the rounds. What a fit scores in the middle says little: small
@@ -159,7 +159,7 @@ class ScikitLearn:
     """Cross-validate an estimator of scikit-learn's kind; folds were chosen when the rows were stored."""
 
     estimator: Any
-    question: Question
+    question: EstimatorObjective
     features: Sequence[str] | None
 
     def __call__(self, handle: Handle) -> Found:
@@ -236,7 +236,7 @@ def judged(model: Any, X: Any, y: np.ndarray, weight: np.ndarray | None) -> dict
     return found
 
 
-def _report(handle: Handle, question: Question, scores: Mapping[str, float], step: int) -> None:
+def _report(handle: Handle, question: EstimatorObjective, scores: Mapping[str, float], step: int) -> None:
     """Say how it goes, unless this was the last."""
     if len(question.shares) > 1 and step != max(question.shares) and question.metric in scores:
         handle.report(scores[question.metric], step)

@@ -18,14 +18,14 @@ from outgrow.engine.local import Local
 from outgrow.engine.open import dataset, is_table
 from outgrow.errors import ParameterError
 from outgrow.ml.base import Estimator
+from outgrow.ml.core.inputs import Training, open_training
 from outgrow.ml.dummy import DummyClassifier, DummyRegressor
-from outgrow.ml.folds import Folds, Holdout, as_folds
-from outgrow.ml.inputs import Training, open_training
 from outgrow.ml.pipeline import Pipeline
-from outgrow.tuning.material import Material, as_batch
-from outgrow.tuning.objective import MATRIX, PLACE, Call, Fit, Question, ScikitLearn
+from outgrow.ml.selection.folds import Folds, Holdout, as_folds
+from outgrow.tuning.objective import MATRIX, PLACE, Call, EstimatorObjective, Fit, ScikitLearn
 from outgrow.tuning.scores import COST, SMALLER, check_metrics, directions
 from outgrow.tuning.space import Space
+from outgrow.tuning.staged_rows import StagedRows, as_batch
 
 PLACES = ("auto", "workers", "engine", "fused")
 
@@ -156,12 +156,14 @@ class Plan:
         target = self.training.target
         assert target is not None
         timed = bool(set(self.metrics) & set(COST))
-        question = Question(target, self.training.weight, self.folds, self.metrics[0], shares, timed)
+        question = EstimatorObjective(
+            target, self.training.weight, self.folds, self.metrics[0], shares, timed
+        )
         if isinstance(self.what, Estimator):
             return Fit(self.what, question, cores)
         return ScikitLearn(self.what, question, tuple(self.features) if self.arrays is None else None)
 
-    def material(self) -> Material | None:
+    def material(self) -> StagedRows | None:
         if self.training is None:
             return None
         scan = self.training.dataset.scan
@@ -169,14 +171,14 @@ class Plan:
             scan = Scan(TableSource(self.training.dataset.to_arrow()))
         change = None
         if not isinstance(self.what, Estimator | Function):
-            change = Placed(
+            change = RowsWithFolds(
                 self.folds,
                 tuple(self.features),
                 self.training.beside,
                 self.training.target,
                 matrix=self.arrays is not None,
             )
-        return Material(scan.pieces(), scan.example().to_arrow().schema, change)
+        return StagedRows(scan.pieces(), scan.example().to_arrow().schema, change)
 
     def fitted(self, parameters: Mapping[str, Any]) -> Any:
         """The estimator with these settings, fitted to all rows."""
@@ -206,7 +208,7 @@ def _check_single(training: Training) -> None:
 
 
 @dataclass(frozen=True)
-class Placed:
+class RowsWithFolds:
     """Rows with the place of each in the folds; numbers that came as one array as one matrix again."""
 
     folds: Folds

@@ -12,13 +12,13 @@ import optuna
 
 from outgrow.engine.dataset import Engine
 from outgrow.engine.memory import parse_size
-from outgrow.ml.folds import Folds
-from outgrow.tuning.desk import Limits, Progress
-from outgrow.tuning.found import Tuned
+from outgrow.ml.selection.folds import Folds
+from outgrow.tuning.executors import WorkerPool, fused, on_the_engine, with_workers
 from outgrow.tuning.plan import Function, Plan
+from outgrow.tuning.result import TuneResult
 from outgrow.tuning.space import Space
 from outgrow.tuning.study import SHARES, Study
-from outgrow.tuning.ways import Crew, fused, on_the_engine, with_workers
+from outgrow.tuning.trial_server import Limits, Progress
 
 
 def tune(
@@ -46,7 +46,7 @@ def tune(
     refit: bool = True,
     silence: float = 60.0,
     callback: Callable[[optuna.study.Study], None] | None = None,
-) -> Tuned:
+) -> TuneResult:
     """Search for the settings with which an estimator, or a function, does best.
 
     Trials run in worker processes, here or in one long job of a Spark session, which take them as they become
@@ -126,11 +126,11 @@ def tune(
             on_the_engine(plan, held, progress, shares)
         else:
             size = None if memory is None else parse_size(memory)
-            crew = Crew(workers, cores, size, deadline, silence)
+            crew = WorkerPool(workers, cores, size, deadline, silence)
             with_workers(plan, held, progress, shares, crew)
     finally:
         held.close()
-    tuned = Tuned(plan.metrics, held.study)
+    tuned = TuneResult(plan.metrics, held.study)
     if not refit or plan.training is None or isinstance(plan.what, Function):
         return tuned
     return replace(tuned, best_estimator=plan.fitted(tuned.best_parameters))

@@ -49,7 +49,7 @@ PRUNERS = ("none", "median", "asha", "hyperband")
 
 
 @dataclass
-class Asked:
+class RunningTrial:
     """A trial that is under way."""
 
     trial: Trial
@@ -102,29 +102,29 @@ class Study:
         if sampler == "grid":
             self._plan_grid()
 
-    def ask(self) -> Asked:
+    def ask(self) -> RunningTrial:
         """The next trial: one that was lost, or a new one."""
         trial = self.study.ask()
         parameters = self.space.suggest(trial)
         trial.set_user_attr(_PARAMETERS, parameters)
-        return Asked(trial, parameters)
+        return RunningTrial(trial, parameters)
 
-    def tell(self, asked: Asked, values: Sequence[float], details: Mapping[str, Any]) -> None:
+    def tell(self, asked: RunningTrial, values: Sequence[float], details: Mapping[str, Any]) -> None:
         """A trial is done."""
         asked.trial.set_user_attr(_DETAILS, dict(details))
         self.study.tell(asked.trial, list(values))
 
-    def prune(self, asked: Asked, details: Mapping[str, Any]) -> None:
+    def prune(self, asked: RunningTrial, details: Mapping[str, Any]) -> None:
         """A trial was stopped for its poor outlook."""
         asked.trial.set_user_attr(_DETAILS, dict(details))
         self.study.tell(asked.trial, state=TrialState.PRUNED)
 
-    def fail(self, asked: Asked, error: str) -> None:
+    def fail(self, asked: RunningTrial, error: str) -> None:
         """A trial failed; the study goes on."""
         asked.trial.set_user_attr(_ERROR, error)
         self.study.tell(asked.trial, state=TrialState.FAIL)
 
-    def lose(self, asked: Asked, reason: str) -> bool:
+    def lose(self, asked: RunningTrial, reason: str) -> bool:
         """The worker of a trial is gone; whether the trial will be tried again."""
         retry = asked.trial.user_attrs.get(_RETRY, 0)
         if retry >= RETRIES:
@@ -134,7 +134,7 @@ class Study:
         self._enqueue(asked.trial.params, retry + 1)
         return True
 
-    def report(self, asked: Asked, value: float, step: int) -> bool:
+    def report(self, asked: RunningTrial, value: float, step: int) -> bool:
         """Note how a trial does so far; whether it should stop."""
         asked.trial.report(value, step)
         return bool(asked.trial.should_prune())

@@ -18,7 +18,7 @@ from typing import Any
 
 from outgrow.errors import OutgrowError
 from outgrow.tuning.channel import Channel, reach
-from outgrow.tuning.material import mapped
+from outgrow.tuning.staged_rows import mapped
 from outgrow.tuning.trial import Handle, is_pruned
 
 OBJECTIVE = "objective.pkl"

@@ -16,14 +16,14 @@ from sklearn.exceptions import ConvergenceWarning
 
 from outgrow.artifact import unpack
 from outgrow.data.scan import Scan
+from outgrow.engine.context import FitContext
 from outgrow.engine.events import Event, emit, heard
 from outgrow.engine.journal import Checkpoint
 from outgrow.engine.memory import peak_bytes
 from outgrow.engine.record import FitRecord, Fitted, MemoryPlan
-from outgrow.engine.run import Run
 from outgrow.engine.shard import Shard
+from outgrow.engine.spark.driver import DriverServer
 from outgrow.engine.spark.frames import FrameSource, share_out, spread
-from outgrow.engine.spark.hub import Hub
 from outgrow.engine.spark.names import map_in_arrow
 from outgrow.engine.spark.supervise import PLANNING, STARTING, Supervisor, failure
 from outgrow.engine.spark.task import RESULT_DDL, RankJob, joined
@@ -79,7 +79,7 @@ class BarrierFit(Generic[T]):
         began, plan, answer = time.perf_counter(), self._plan(), None
         plan.announce(self.stage)
         while answer is None:
-            hub = Hub(self.engine.host(), secrets.token_bytes(32), self.known)
+            hub = DriverServer(self.engine.host(), secrets.token_bytes(32), self.known)
             try:
                 answer = self._attempt(hub)
             except RankLostError as error:
@@ -104,7 +104,7 @@ class BarrierFit(Generic[T]):
             ),
         )
 
-    def _after_loss(self, hub: Hub, error: RankLostError) -> None:
+    def _after_loss(self, hub: DriverServer, error: RankLostError) -> None:
         """Take up what is known, and say so; give up when ranks are lost time and again."""
         self.lost, self.waited, self.tries = self.lost + 1, 0.0, 0
         if error.rank >= 0:  # Spark may end the witnesses before they can tell who is gone
@@ -138,7 +138,7 @@ class BarrierFit(Generic[T]):
         plan.check("memory_per_rank")
         return plan
 
-    def _attempt(self, hub: Hub) -> _Answer:
+    def _attempt(self, hub: DriverServer) -> _Answer:
         """One barrier job."""
         engine, scan, ranks = self.engine, self.scan, self.ranks
         with hub:
@@ -178,9 +178,9 @@ class BarrierFit(Generic[T]):
             asked = map_in_arrow(rows, job, RESULT_DDL, barrier=True, profile=engine.profile())
             found = watched.collect(asked)
         if found.num_rows:
-            return _answer(found)
+            return _predict_batch(found)
         # Spark runs no task at all over a relation that it knows to be empty: do here what the tasks would do
-        run = Run(stage=self.stage)
+        run = FitContext(stage=self.stage)
         value = self.fit(Shard.of(run, [], scan.example()))
         return _Answer(value, [{"passes": run.passes, "peak": peak_bytes(), "spilled": 0}])
 
@@ -193,7 +193,7 @@ class _Answer:
     facts: list[dict[str, Any]]
 
 
-def _answer(rows: pa.Table) -> _Answer:
+def _predict_batch(rows: pa.Table) -> _Answer:
     for row in rows.filter(pc.field("kind") == "warning").to_pylist():
         category, _, text = row["payload"].decode().partition(": ")
         warnings.warn(text, _WARNINGS.get(category, UserWarning), stacklevel=4)

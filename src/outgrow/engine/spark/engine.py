@@ -24,6 +24,7 @@ from outgrow.engine.memory import parse_size
 from outgrow.engine.record import Fitted
 from outgrow.engine.shard import Shard
 from outgrow.engine.spark.barrier import BarrierFit
+from outgrow.engine.spark.driver import DriverServer
 from outgrow.engine.spark.explain import explain, spark_explained
 from outgrow.engine.spark.frames import (
     FrameSource,
@@ -34,9 +35,8 @@ from outgrow.engine.spark.frames import (
     spark_schema,
     with_vectors,
 )
-from outgrow.engine.spark.hub import Hub
 from outgrow.engine.spark.names import map_in_arrow
-from outgrow.engine.spark.probe import Sight, look
+from outgrow.engine.spark.probe import TaskReport, look
 from outgrow.engine.spark.query import query_source
 from outgrow.engine.spark.rendezvous import PORTS
 from outgrow.engine.spark.supervise import NEW_SESSION, STARTING, Supervisor, is_connect
@@ -221,7 +221,7 @@ class Spark:
         for payload in found.values():
             yield unpack(payload)
 
-    def look(self, packages: Sequence[str]) -> list[Sight]:
+    def look(self, packages: Sequence[str]) -> list[TaskReport]:
         """What one task on each slot sees: Python, packages, memory, and whether tasks reach each other."""
         return look(self.session, self.slots, packages, self.ports, self.host(), self.patience)
 
@@ -308,7 +308,7 @@ class Spark:
 
     def _collect(self, frame: Any, stage: str) -> pa.Table:
         """The rows of a DataFrame; Ctrl-C here ends the job there."""
-        with Hub(None, b"", []) as hub:
+        with DriverServer(None, b"", []) as hub:
             return Supervisor(self.session, hub, stage, 1, self.deadline, starting=math.inf).collect(frame)
 
     def _answers(self, frame: Any, stage: str) -> Iterator[Any]:

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from outgrow.engine.memory import available_bytes
-from outgrow.engine.spark.hub import Hub
+from outgrow.engine.spark.driver import DriverServer
 from outgrow.engine.spark.rendezvous import join
 from outgrow.engine.spark.supervise import Supervisor
 from outgrow.errors import EngineError
@@ -22,7 +22,7 @@ _JOINING = 10.0
 
 
 @dataclass(frozen=True)
-class Sight:
+class TaskReport:
     """What one task saw.
 
     Attributes
@@ -47,7 +47,7 @@ def look(
     ports: tuple[int, int],
     host: str | None,
     starting: float,
-) -> list[Sight]:
+) -> list[TaskReport]:
     """Run a barrier job of `tasks` tasks and tell what each saw.
 
     Raises
@@ -55,15 +55,15 @@ def look(
     EngineError
         When the job cannot run; it says why.
     """
-    with Hub(host, secrets.token_bytes(32), []) as hub:
-        job = _Look(tuple(packages), hub.secret, ports)
+    with DriverServer(host, secrets.token_bytes(32), []) as hub:
+        job = _ReportTask(tuple(packages), hub.secret, ports)
         rows = session.range(0, tasks, 1, tasks).mapInArrow(job, "sight string", barrier=True)
         found = Supervisor(session, hub, "the look at the executors", tasks, 60.0, starting).collect(rows)
-    return [Sight(**json.loads(text)) for text in found.column(0).to_pylist()]
+    return [TaskReport(**json.loads(text)) for text in found.column(0).to_pylist()]
 
 
 @dataclass(frozen=True)
-class _Look:
+class _ReportTask:
     packages: tuple[str, ...]
     secret: bytes
     ports: tuple[int, int]
@@ -74,7 +74,7 @@ class _Look:
         context = BarrierTaskContext.get()
         rank = context.partitionId()
         hosts = [info.address.rpartition(":")[0] for info in context.getTaskInfos()]
-        sight = Sight(
+        sight = TaskReport(
             hosts[rank],
             platform.python_version(),
             {name: _version(name) for name in self.packages},

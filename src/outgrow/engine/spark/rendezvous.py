@@ -15,7 +15,7 @@ import time
 from collections.abc import Sequence
 
 from outgrow.engine.collective import Tcp
-from outgrow.engine.handshake import Reception, call
+from outgrow.engine.handshake import HandshakeListener, call
 from outgrow.errors import EngineError
 
 PORTS = (15_000, 32_000)
@@ -58,7 +58,7 @@ def _await(
     until: float,
     hosts: Sequence[str],
 ) -> None:
-    with Reception(listener, secret) as callers:
+    with HandshakeListener(listener, secret) as callers:
         while missing:
             try:
                 rank, line = callers.next(until)

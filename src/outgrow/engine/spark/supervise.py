@@ -13,8 +13,8 @@ from typing import Any
 import pyarrow as pa
 
 from outgrow import errors
+from outgrow.engine.spark.driver import DriverServer
 from outgrow.engine.spark.explain import explain, from_spark
-from outgrow.engine.spark.hub import Hub
 from outgrow.errors import EngineError, OutgrowError, RankLostError, TooFewSlotsError
 
 STARTING = 20.0
@@ -62,7 +62,7 @@ class Supervisor:
     def __init__(
         self,
         session: Any,
-        hub: Hub,
+        hub: DriverServer,
         stage: str,
         ranks: int,
         deadline: float,

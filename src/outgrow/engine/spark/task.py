@@ -20,17 +20,17 @@ from outgrow.artifact import pack
 from outgrow.data.batch import Batch
 from outgrow.data.scan import ScanPiece, Step, run_steps
 from outgrow.engine.collective import Tcp
+from outgrow.engine.context import FitContext
 from outgrow.engine.events import listen
 from outgrow.engine.groups import Groups, cut
 from outgrow.engine.journal import Checkpoint, Journal
-from outgrow.engine.line import PeerFailedError
 from outgrow.engine.memory import Memory, available_bytes, peak_bytes
+from outgrow.engine.peer import PeerFailedError
 from outgrow.engine.record import work_bytes
-from outgrow.engine.run import Run
 from outgrow.engine.shard import Shard
+from outgrow.engine.spark.driver import DriverClient
 from outgrow.engine.spark.executor import watched_executor
 from outgrow.engine.spark.frames import StreamPiece, to_spark_type
-from outgrow.engine.spark.hub import Caller
 from outgrow.engine.spark.rendezvous import join
 from outgrow.engine.spark.vectors import VectorColumn, open_batch
 from outgrow.errors import OutgrowError, RankLostError
@@ -97,7 +97,7 @@ class _Rank:
         self.hosts = hosts
         self.secret = secret
         self.comm: Tcp | None = None
-        self.work: Run | None = None
+        self.work: FitContext | None = None
 
     def run(self, rows: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """The rows of the answer: on rank 0 the result, on a rank that fails the cause."""
@@ -106,7 +106,7 @@ class _Rank:
 
     def _run(self, rows: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         try:
-            for kind, payload in self._answer(rows):
+            for kind, payload in self._predict_batch(rows):
                 yield from _rows(self.rank, kind, payload)
         except RankLostError as error:
             self._report(error)
@@ -125,9 +125,9 @@ class _Rank:
         for _ in rows:
             pass  # Spark ends a worker that leaves rows behind, and the next task waits for a new one
 
-    def _answer(self, rows: Iterator[pa.RecordBatch]) -> Iterator[tuple[str, bytes]]:
+    def _predict_batch(self, rows: Iterator[pa.RecordBatch]) -> Iterator[tuple[str, bytes]]:
         job, deadline = self.job, self.job.deadline
-        caller = Caller(
+        caller = DriverClient(
             job.hub if self.rank == 0 else None, self.rank, job.secret, beat=min(10.0, deadline / 4)
         )
         try:
@@ -155,7 +155,7 @@ class _Rank:
             yield "result", pack(result)
             yield from (("warning", text.encode()) for text in said)
 
-    def _fit(self, stream: Iterator[pa.RecordBatch], caller: Caller) -> tuple[Any, list[str]]:
+    def _fit(self, stream: Iterator[pa.RecordBatch], caller: DriverClient) -> tuple[Any, list[str]]:
         job, comm = self.job, self.comm
         assert comm is not None
         budget = job.memory or available_bytes() * 3 // 4 // self.hosts.count(comm.host)
@@ -163,7 +163,7 @@ class _Rank:
             [StreamPiece(stream, job.steps, job.vectors)] if job.pieces is None else job.pieces[self.rank]
         )
         memory = Memory(budget, work=job.threads * work_bytes(pieces))
-        self.work = run = Run(comm, job.threads, memory, job.stage, self._journal(caller))
+        self.work = run = FitContext(comm, job.threads, memory, job.stage, self._journal(caller))
         with warnings.catch_warnings(record=True) as caught, self._telling(caller):
             warnings.simplefilter("always")
             keep = job.keep or job.pieces is None
@@ -171,7 +171,7 @@ class _Rank:
         said = [item for item in caught if not issubclass(item.category, _NOT_FOR_USERS)]
         return result, [f"{item.category.__name__}: {item.message}" for item in said]
 
-    def _journal(self, caller: Caller) -> Journal:
+    def _journal(self, caller: DriverClient) -> Journal:
         if self.rank:
             return Journal(self.job.known)
 
@@ -182,7 +182,7 @@ class _Rank:
 
         return Journal(self.job.known, keep)
 
-    def _telling(self, caller: Caller) -> Any:
+    def _telling(self, caller: DriverClient) -> Any:
         return listen(caller.event) if self.rank == 0 and self.job.heard else nullcontext()
 
     def _end(self) -> None:
@@ -226,7 +226,7 @@ class _Rank:
         )
 
     def _tell_driver(self, cause: dict[str, Any]) -> None:
-        caller = Caller(self.job.hub, self.rank, self.job.secret, beat=1.0)
+        caller = DriverClient(self.job.hub, self.rank, self.job.secret, beat=1.0)
         caller.failure(cause)
         caller.close()
 
@@ -281,14 +281,14 @@ class MapJob:
             for place in batch.column(0).to_pylist():
                 for piece in self.pieces[place]:
                     for found in piece.batches():
-                        yield self._answer(found.to_arrow(), batch)
+                        yield self._predict_batch(found.to_arrow(), batch)
 
     def _changed(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
         result = run_steps(self.steps, open_batch(batch, self.vectors))
         if result.num_rows:
-            yield self._answer(result.drop(self.kept).to_arrow(), batch)
+            yield self._predict_batch(result.drop(self.kept).to_arrow(), batch)
 
-    def _answer(self, result: pa.RecordBatch, given: pa.RecordBatch) -> pa.RecordBatch:
+    def _predict_batch(self, result: pa.RecordBatch, given: pa.RecordBatch) -> pa.RecordBatch:
         arrays = [
             given.column(name) if kind is None else to_spark_type(result.column(name), kind, name)
             for name, kind in self.schema.items()

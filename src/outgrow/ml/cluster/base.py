@@ -8,11 +8,11 @@ import numpy as np
 from sklearn.base import ClusterMixin
 
 from outgrow.ml.base import Model
-from outgrow.ml.inputs import open_training
+from outgrow.ml.core.inputs import open_training
 
 
 class Clusterer(ClusterMixin, Model):
-    """Finds groups. Hook: `_answer_predict(X)`, the index of each row's cluster."""
+    """Finds groups. Hook: `_predict(X)`, the index of each row's cluster."""
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Learn from rows; `y` names a column of X to leave out, otherwise it is ignored."""
@@ -27,7 +27,7 @@ class Clusterer(ClusterMixin, Model):
         """Learn from rows, then give each row's cluster."""
         return self.fit(X, y, sample_weight=sample_weight).predict(X)
 
-    def _answer_predict(self, X: Any) -> np.ndarray:
+    def _predict(self, X: Any) -> np.ndarray:
         raise NotImplementedError
 
     def __sklearn_tags__(self) -> Any:

@@ -16,13 +16,13 @@ from outgrow.data.batch import is_sparse
 from outgrow.engine.folded import FoldedView
 from outgrow.engine.matrix import Block, MatrixView
 from outgrow.errors import DataError, ParameterError
-from outgrow.ml import parameters as check
-from outgrow.ml.candidates import Candidate, side_by_side_fits, usable
 from outgrow.ml.cluster.base import Clusterer
 from outgrow.ml.cluster.lloyd import Walk, lloyd
 from outgrow.ml.cluster.nearest import ALIKE, Centers
 from outgrow.ml.cluster.seeding import first_rows, sampled_rows, scalable_start
-from outgrow.ml.inputs import is_lazy
+from outgrow.ml.core import parameters as check
+from outgrow.ml.core.candidates import Candidate, side_by_side_fits, usable
+from outgrow.ml.core.inputs import is_lazy
 from outgrow.stats.moments import Moments
 
 STARTS = ("k-means||", "k-means++", "random")
@@ -67,7 +67,7 @@ class KMeans(TransformerMixin, Clusterer):
     without_effect = ("verbose", "copy_x", "algorithm")
 
     _samples = True
-    fusable = ("n_clusters", "init", "n_init", "random_state")
+    shared_fit_parameters = ("n_clusters", "init", "n_init", "random_state")
 
     def __init__(
         self,
@@ -130,7 +130,7 @@ class KMeans(TransformerMixin, Clusterer):
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Names of the columns that `transform` gives."""
         check_is_fitted(self)
-        return np.array(self._answer_names("transform"), dtype=object)
+        return np.array(self._prediction_names("transform"), dtype=object)
 
     def _check_parameters(self) -> None:
         check.integer(self, "n_clusters", low=1)
@@ -148,14 +148,14 @@ class KMeans(TransformerMixin, Clusterer):
                 "an array of centers, or a function that makes them."
             )
 
-    def _learn(self, view: MatrixView) -> None:
+    def _fit(self, view: MatrixView) -> None:
         one = Candidate(self, 0)
-        self._learn_many(FoldedView.whole(view), [one])
+        self._fit_many(FoldedView.whole(view), [one])
         if one.error is not None:
             raise one.error
 
     @classmethod
-    def _learn_many(cls, rows: FoldedView, candidates: Sequence[Candidate]) -> None:
+    def _fit_many(cls, rows: FoldedView, candidates: Sequence[Candidate]) -> None:
         for candidate in usable(rows, candidates):
             candidate.attempt(partial(candidate.model._check_rows, int(rows.counts[candidate.fold])))
         chosen = [candidate for candidate in candidates if candidate.error is None]
@@ -219,20 +219,20 @@ class KMeans(TransformerMixin, Clusterer):
     def _learned(self) -> dict[str, Any]:
         return {name: value for name, value in super()._learned().items() if name != "labels_"}
 
-    def _answer_predict(self, X: Any) -> np.ndarray:
+    def _predict(self, X: Any) -> np.ndarray:
         centers = Centers.of(self.cluster_centers_, self.cluster_centers_.mean(axis=0))
         return centers.closest(X).astype(np.int32)
 
-    def _answer_transform(self, X: Any) -> np.ndarray:
+    def _transform_matrix(self, X: Any) -> np.ndarray:
         X = X.toarray() if is_sparse(X) else X
         return np.stack(
             [np.sqrt(((X - center) ** 2).sum(axis=1)) for center in self.cluster_centers_], axis=1
         )
 
-    def _answer_names(self, method: str) -> list[str]:
+    def _prediction_names(self, method: str) -> list[str]:
         if method == "transform":
             return [f"kmeans{i}" for i in range(len(self.cluster_centers_))]
-        return super()._answer_names(method)
+        return super()._prediction_names(method)
 
 
 @np.errstate(over="ignore", invalid="ignore")  # `_check_squares` says so

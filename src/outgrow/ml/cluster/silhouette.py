@@ -12,8 +12,8 @@ from outgrow.engine.shard import Shard
 from outgrow.errors import DataError, ParameterError
 from outgrow.ml.base import Model
 from outgrow.ml.cluster.seeding import FoundRows
-from outgrow.ml.inputs import open_training
-from outgrow.ml.task import Task
+from outgrow.ml.core.inputs import open_training
+from outgrow.ml.core.task import Task
 
 EXACT_ROWS = 20_000
 

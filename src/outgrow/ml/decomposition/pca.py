@@ -13,14 +13,14 @@ from outgrow.data.batch import Batch, is_sparse, matrix_columns
 from outgrow.engine.checks import check_finite
 from outgrow.engine.shard import Shard
 from outgrow.errors import DataError, ParameterError
-from outgrow.ml import parameters as check
 from outgrow.ml.base import WeightedTransformer
-from outgrow.ml.columns import Columns, require_numeric
+from outgrow.ml.core import parameters as check
+from outgrow.ml.core.columns import Columns, require_numeric
+from outgrow.ml.core.inputs import collect, open_rows
+from outgrow.ml.core.task import Task, column_names
+from outgrow.ml.core.weights import weights
 from outgrow.ml.decomposition.dimension import minka
-from outgrow.ml.inputs import collect, open_rows
 from outgrow.ml.inverse import KEPT_TYPES, InvertibleTransformer
-from outgrow.ml.task import Task, column_names
-from outgrow.ml.weights import weights
 from outgrow.stats.moments import CoMoments, check_squares
 
 WIDEST = 4096
@@ -109,7 +109,7 @@ class PCA(InvertibleTransformer, WeightedTransformer):
                 f"PCA(n_components={self.n_components!r}): give a whole number, or a share below 1."
             )
 
-    def _learn(self, shard: Shard, names: list[str], task: Task) -> None:
+    def _fit(self, shard: Shard, names: list[str], task: Task) -> None:
         require_numeric(shard.example, names, "PCA")
         width = shard.example.matrix(names).shape[1] if names else 0
         if not width:
@@ -187,7 +187,7 @@ class PCA(InvertibleTransformer, WeightedTransformer):
             "Ask for another number, or give more rows or columns."
         )
 
-    def _change(self, batch: Batch, names: list[str]) -> Batch:
+    def _transform_columns(self, batch: Batch, names: list[str]) -> Batch:
         X = batch.matrix(names)
         check_finite(X.data if is_sparse(X) else X, "X")
         projected = np.asarray(X @ self.components_.T) - self.mean_ @ self.components_.T

@@ -16,17 +16,17 @@ from outgrow.data.batch import Batch, Column, Matrix, is_categorical
 from outgrow.engine.matrix import Block, MatrixView
 from outgrow.engine.shard import Shard
 from outgrow.errors import DataError, ParameterError
-from outgrow.ml import parameters as check
 from outgrow.ml.base import Classifier, Model, Regressor
-from outgrow.ml.inputs import Training, collect, open_rows
-from outgrow.ml.task import Task
+from outgrow.ml.core import parameters as check
+from outgrow.ml.core.inputs import Training, collect, open_rows
+from outgrow.ml.core.task import Task
+from outgrow.ml.core.weights import ClassWeight, class_factors
 from outgrow.ml.trees.booster import answers, as_asked, cached_nodes, grow, leaves, restored
 from outgrow.ml.trees.checks import check_booster
 from outgrow.ml.trees.forest import trees_in
 from outgrow.ml.trees.plan import Grown, Plan
 from outgrow.ml.trees.target import Target
 from outgrow.ml.trees.tree import TreeStructure
-from outgrow.ml.weights import ClassWeight, class_factors
 from outgrow.stats.counts import ValueCounts
 from outgrow.stats.quantiles import quantiles
 
@@ -363,7 +363,7 @@ class TreeRegressor(TreeModel, Regressor):
             target,
         )
 
-    def _answer_predict(self, X: Any) -> np.ndarray:
+    def _predict(self, X: Any) -> np.ndarray:
         return self._ask(X) * self.scale_ + self.offset_
 
 

@@ -27,9 +27,9 @@ import scipy.sparse as sp
 from outgrow._optional import optional
 from outgrow.data.batch import Matrix, is_sparse, matrix_columns, stored
 from outgrow.data.hashing import unit
+from outgrow.engine.context import FitContext
 from outgrow.engine.events import heard
 from outgrow.engine.matrix import Block, MatrixView
-from outgrow.engine.run import Run
 from outgrow.errors import ArtifactError, DataError, EngineError
 from outgrow.ml.trees import few_rows
 from outgrow.ml.trees.bagging import RowSample, TreesApart
@@ -156,7 +156,7 @@ def _split(view: MatrixView, plan: Plan, zeros_absent: bool) -> list[Part]:
     return [Part(view, plan, zeros_absent, [~mask for mask in held]), Part(view, plan, zeros_absent, held)]
 
 
-def _bins(run: Run, plan: Plan, sample: SampledRows, zeros_absent: bool) -> Any:
+def _bins(run: FitContext, plan: Plan, sample: SampledRows, zeros_absent: bool) -> Any:
     """A matrix of the sampled rows, whose bins all others take; made before the ranks join, alike on each."""
     X, weight = sample.matrix()
     if zeros_absent:

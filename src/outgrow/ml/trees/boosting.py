@@ -12,7 +12,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from outgrow.engine.matrix import Block, MatrixView
 from outgrow.errors import ParameterError
-from outgrow.ml import parameters as check
+from outgrow.ml.core import parameters as check
+from outgrow.ml.core.weights import ClassWeight
 from outgrow.ml.trees.base import TreeClassifier, TreeModel, TreeRegressor
 from outgrow.ml.trees.booster import answers
 from outgrow.ml.trees.constraints import NO_ORDER_OF_CLASSES, interactions, monotone
@@ -28,7 +29,6 @@ from outgrow.ml.trees.losses import (
 from outgrow.ml.trees.plan import Draw, Plan, Stop
 from outgrow.ml.trees.scoring import score_of
 from outgrow.ml.trees.tree import RegressionTree
-from outgrow.ml.weights import ClassWeight
 
 FOLLOWED_ROWS = 30_000
 """Of so many rows the loss is noted after each round even if nobody listens; of more it costs a tenth."""
@@ -256,7 +256,7 @@ class BoostingClassifier(Boosting, TreeClassifier):
     _losses = CLASSIFICATION
     class_weight: ClassWeight
 
-    def _learn(self, view: MatrixView) -> None:
+    def _fit(self, view: MatrixView) -> None:
         weights, totals = self._weigh_classes(view)
         if self.monotonic_cst is not None and len(totals) > 2:
             raise ParameterError(NO_ORDER_OF_CLASSES.format(len(totals)))
@@ -274,10 +274,10 @@ class BoostingClassifier(Boosting, TreeClassifier):
     def _starts_at_zero(self) -> bool:
         return getattr(self, "init", None) == "zero"
 
-    def _answer_predict_proba(self, X: Any) -> np.ndarray:
+    def _predict_proba(self, X: Any) -> np.ndarray:
         return self._from_raw(self._ask(X))
 
-    def _answer_decision_function(self, X: Any) -> np.ndarray:
+    def _decision_function(self, X: Any) -> np.ndarray:
         return self._sums(X)
 
     def decision_function(self, X: Any) -> Any:
@@ -316,7 +316,7 @@ class BoostingRegressor(Boosting, TreeRegressor):
     _losses = tuple(REGRESSION)
     _deviation: float
 
-    def _learn(self, view: MatrixView) -> None:
+    def _fit(self, view: MatrixView) -> None:
         kind, said = REGRESSION[self.loss](self._alpha()), self._settings(view.rows)
         parameters: dict[str, Any] = {"base_score": 0.0}
         zero, steep = self._starts_at_zero(), 1.0

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from outgrow._optional import optional
-from outgrow.engine.run import Run
-from outgrow.engine.watch import MOMENTS
+from outgrow.engine.context import FitContext
+from outgrow.engine.validation_rows import MOMENTS
 from outgrow.ml.trees.bagging import RowSample, weights_of
 from outgrow.ml.trees.plan import Plan, Stop
 
@@ -37,7 +37,7 @@ class Snapshot:
         return optional("xgboost", "trees").Booster(model_file=bytearray(self.content))
 
 
-def recalled(run: Run, begun: bytes | None) -> Snapshot:
+def recalled(run: FitContext, begun: bytes | None) -> Snapshot:
     """The last snapshot in the journal; without one, the trees of an earlier fit."""
     found = Snapshot(0, b"", np.zeros(0))
     if begun is not None:
@@ -62,7 +62,7 @@ class Callbacks:
 
     plan: Plan
     rows: Sequence[Any]
-    run: Run
+    run: FitContext
     all: list[Any]
     gradients: Callable[[np.ndarray, Any], Any] | None = None
     metric: Callable[[np.ndarray, Any], tuple[str, float]] | None = None
@@ -70,7 +70,7 @@ class Callbacks:
 
     @classmethod
     def of(
-        cls, run: Run, plan: Plan, before: Snapshot, rows: Sequence[Any], sample: RowSample | None
+        cls, run: FitContext, plan: Plan, before: Snapshot, rows: Sequence[Any], sample: RowSample | None
     ) -> Callbacks:
         """Those that every training has, and those that its plan asks for."""
         made = _classes()
@@ -122,7 +122,7 @@ def _classes() -> dict[str, type]:
     class Rounds(base):
         """Tells of each round, and keeps the trees so far in the journal."""
 
-        def __init__(self, run: Run, total: int, before: Snapshot, resumable: bool) -> None:
+        def __init__(self, run: FitContext, total: int, before: Snapshot, resumable: bool) -> None:
             super().__init__()
             self._run, self._total, self._before = run, total, before
             self._resumable = resumable
@@ -143,7 +143,7 @@ def _classes() -> dict[str, type]:
     class Bag(base):
         """Each round sees its own sample of the rows; what it gains on the others is noted."""
 
-        def __init__(self, run: Run, rows: Any, sample: RowSample, loss: Any) -> None:
+        def __init__(self, run: FitContext, rows: Any, sample: RowSample, loss: Any) -> None:
             super().__init__()
             self._run, self._rows, self._sample, self._loss = run, rows, sample, loss
             self._weight, self._out = weights_of(rows), np.zeros(0)

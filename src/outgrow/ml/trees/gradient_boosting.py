@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from outgrow.errors import ParameterError
-from outgrow.ml import parameters as check
+from outgrow.ml.core import parameters as check
+from outgrow.ml.core.weights import ClassWeight
 from outgrow.ml.trees.base import MaxFeatures
 from outgrow.ml.trees.boosting import Boosting, BoostingClassifier, BoostingRegressor, Settings
 from outgrow.ml.trees.leaves import check_leaves
-from outgrow.ml.weights import ClassWeight
 
 
 class _GradientBoosting(Boosting):

@@ -10,13 +10,13 @@ import numpy as np
 
 from outgrow.data.batch import Batch, Matrix
 from outgrow.errors import DataError, ParameterError
-from outgrow.ml import parameters as check
-from outgrow.ml.task import Task
+from outgrow.ml.core import parameters as check
+from outgrow.ml.core.task import Task
+from outgrow.ml.core.weights import ClassWeight
 from outgrow.ml.trees.base import MaxFeatures, is_text
 from outgrow.ml.trees.boosting import Boosting, BoostingClassifier, BoostingRegressor, Settings
 from outgrow.ml.trees.categorical import chosen
 from outgrow.ml.trees.leaves import check_rows
-from outgrow.ml.weights import ClassWeight
 
 AUTO_ROWS = 10_000
 """With more rows `early_stopping='auto'` stops early."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from outgrow.errors import ParameterError
-from outgrow.ml import parameters as check
+from outgrow.ml.core import parameters as check
 
 
 def check_leaves(model: Any) -> None:

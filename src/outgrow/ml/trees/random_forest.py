@@ -11,11 +11,11 @@ from sklearn.utils.validation import check_is_fitted
 
 from outgrow.engine.matrix import Block, MatrixView
 from outgrow.errors import ParameterError
+from outgrow.ml.core.weights import ClassWeight
 from outgrow.ml.trees.base import MaxFeatures, TreeClassifier, TreeRegressor, rest
 from outgrow.ml.trees.constraints import NO_ORDER_OF_CLASSES
 from outgrow.ml.trees.random_forest_base import BaseForest, OutOfBag
 from outgrow.ml.trees.tree import ClassificationTree, RegressionTree, TreeStructure, shares_of
-from outgrow.ml.weights import ClassWeight
 
 
 class RandomForestClassifier(BaseForest, TreeClassifier):
@@ -132,7 +132,7 @@ class RandomForestClassifier(BaseForest, TreeClassifier):
         self.n_jobs = n_jobs
         self.verbose = verbose
 
-    def _learn(self, view: MatrixView) -> None:
+    def _fit(self, view: MatrixView) -> None:
         weights, totals = self._weigh_classes(view)
         if self.monotonic_cst is not None and len(totals) > 2:
             raise ParameterError(NO_ORDER_OF_CLASSES.format(len(totals)))
@@ -140,7 +140,7 @@ class RandomForestClassifier(BaseForest, TreeClassifier):
         label = partial(_indicators, len(totals))
         self._plant(view, label, float(totals.sum()), targets=targets, **weights)
 
-    def _answer_predict_proba(self, X: Any) -> np.ndarray:
+    def _predict_proba(self, X: Any) -> np.ndarray:
         return shares_of(np.clip(self._ask(X), 0.0, 1.0))
 
     def _tree(self, trees: list[TreeStructure], seed: int) -> ClassificationTree:
@@ -273,7 +273,7 @@ class RandomForestRegressor(BaseForest, TreeRegressor):
         tags.target_tags.multi_output = True
         return tags
 
-    def _learn(self, view: MatrixView) -> None:
+    def _fit(self, view: MatrixView) -> None:
         if view.targets is None:
             label, weights, target = self._learn_target(view)
             self._plant(view, label, target.weight, **weights)
@@ -294,8 +294,8 @@ class RandomForestRegressor(BaseForest, TreeRegressor):
         _, weights, target = each[0]
         self._plant(view, label, target.weight, targets=targets, **weights)
 
-    def _answer_predict(self, X: Any) -> np.ndarray:
-        answered = super()._answer_predict(X)
+    def _predict(self, X: Any) -> np.ndarray:
+        answered = super()._predict(X)
         return answered if self.target_names_ is None else answered.reshape(len(answered), -1)
 
     @property

@@ -15,8 +15,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from outgrow.engine.matrix import Block, MatrixView
 from outgrow.errors import ParameterError
-from outgrow.ml import parameters as check
-from outgrow.ml.inputs import Training, collect, open_rows
+from outgrow.ml.core import parameters as check
+from outgrow.ml.core.inputs import Training, collect, open_rows
 from outgrow.ml.trees.base import TreeModel
 from outgrow.ml.trees.booster import restored
 from outgrow.ml.trees.constraints import monotone

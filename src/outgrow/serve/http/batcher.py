@@ -20,7 +20,7 @@ from typing import Any
 from outgrow.data.batch import Batch
 from outgrow.serve.http.refusal import BusyError
 from outgrow.serve.http.rows import Row
-from outgrow.serve.http.scoring import Answers, Served, answer_all
+from outgrow.serve.http.scoring import Answers, LoadedVersion, answer_all
 
 INLINE_SECONDS = 0.01
 """Work expected to take longer does not run on the event loop."""
@@ -33,7 +33,7 @@ _Outcome = tuple[list[Answers | Exception], float]
 class Work:
     """The rows of a request, and who waits for them."""
 
-    served: Served
+    served: LoadedVersion
     rows: Sequence[Row] | Batch
     count: int
     future: asyncio.Future[Answers | Exception]
@@ -44,7 +44,7 @@ class Work:
 
 
 @dataclass
-class Pace:
+class BatchTiming:
     """How long batches take: a part for each batch, and one for each row; both learned as it goes."""
 
     batch: float = 0.0005
@@ -85,11 +85,11 @@ class Batcher:
     _queue: OrderedDict[Work, None] = field(default_factory=OrderedDict)
     _expected: int = 1
     _timer: Any = None
-    _pace: Pace = field(default_factory=Pace)
+    _pace: BatchTiming = field(default_factory=BatchTiming)
     _since: float | None = None
     _due: bool = False
 
-    async def answer(self, served: Served, rows: Sequence[Row] | Batch) -> Answers:
+    async def answer(self, served: LoadedVersion, rows: Sequence[Row] | Batch) -> Answers:
         """The answers for some rows; who is cancelled while waiting leaves nothing behind.
 
         Raises

@@ -8,7 +8,7 @@ from typing import Any
 
 from outgrow.data.batch import Batch
 from outgrow.serve.http.rows import Row
-from outgrow.serve.http.scoring import Answers, Served
+from outgrow.serve.http.scoring import Answers, LoadedVersion
 
 
 class AnswerCache:
@@ -23,7 +23,7 @@ class AnswerCache:
         self.size = size
         self._known: OrderedDict[Any, tuple[Any, list[float] | None]] = OrderedDict()
 
-    def find(self, served: Served, rows: Sequence[Row] | Batch) -> Answers | None:
+    def find(self, served: LoadedVersion, rows: Sequence[Row] | Batch) -> Answers | None:
         """The answers, when those for every row are known."""
         if isinstance(rows, Batch) or not _hashable(served):
             return None
@@ -47,5 +47,5 @@ class AnswerCache:
             self._known.popitem(last=False)
 
 
-def _hashable(served: Served) -> bool:
+def _hashable(served: LoadedVersion) -> bool:
     return not any(kind.width is not None for kind in served.reader.columns.values())

@@ -11,11 +11,11 @@ from typing import Any
 
 from outgrow.data.batch import Batch
 from outgrow.errors import OutgrowError
-from outgrow.ml.task import promised_example
+from outgrow.ml.core.task import promised_example
 from outgrow.serve.http.batcher import Batcher
 from outgrow.serve.http.refusal import shortened
 from outgrow.serve.http.rows import Row
-from outgrow.serve.http.scoring import Answers, Served
+from outgrow.serve.http.scoring import Answers, LoadedVersion
 from outgrow.serve.versions import Follower
 
 log = logging.getLogger("outgrow.serve")
@@ -39,7 +39,7 @@ class Model:
     shadow: str | None = None
 
 
-class Lane:
+class Variant:
     """One path that is followed, and the batches of its model.
 
     Attributes
@@ -54,7 +54,7 @@ class Lane:
         self._follower = Follower(path)
         found = self._follower.look()
         assert found is not None
-        self.served = Served.of(found)
+        self.served = LoadedVersion.of(found)
         warm_up(self.served)
 
     def refresh(self) -> bool:
@@ -62,7 +62,7 @@ class Lane:
         try:
             found = self._follower.look()
             if found is not None:
-                served = Served.of(found)
+                served = LoadedVersion.of(found)
                 warm_up(served)
                 self.served = served
         except Exception as error:  # whatever it is, the version that answers goes on, and so does the watch
@@ -79,17 +79,17 @@ class Deployment:
 
     name: str
     model: Model
-    lanes: dict[str, Lane] = field(default_factory=dict)
+    lanes: dict[str, Variant] = field(default_factory=dict)
 
     @classmethod
     def open(cls, name: str, model: Model, batcher: Callable[[], Batcher]) -> Deployment:
         """Load all versions; see `Follower` for what is raised."""
         paths = {PRIMARY: model.path, CANARY: model.canary, SHADOW: model.shadow}
-        lanes = {role: Lane(path, batcher()) for role, path in paths.items() if path is not None}
+        lanes = {role: Variant(path, batcher()) for role, path in paths.items() if path is not None}
         return cls(name, model, lanes)
 
     @property
-    def served(self) -> Served:
+    def served(self) -> LoadedVersion:
         """The version that answers."""
         return self.lanes[PRIMARY].served
 
@@ -118,7 +118,9 @@ class Deployment:
         answering = (lane for role, lane in self.lanes.items() if role != SHADOW)
         return any(lane.batcher.busy_for > seconds for lane in answering)
 
-    def answer(self, role: str, served: Served, rows: Sequence[Row] | Batch) -> Coroutine[Any, Any, Answers]:
+    def answer(
+        self, role: str, served: LoadedVersion, rows: Sequence[Row] | Batch
+    ) -> Coroutine[Any, Any, Answers]:
         """The answers of a role for rows that were read for one of its versions."""
         return self.lanes[role].batcher.answer(served, rows)
 
@@ -135,7 +137,7 @@ class Deployment:
         return changed, failed
 
 
-def warm_up(served: Served) -> None:
+def warm_up(served: LoadedVersion) -> None:
     """Answer one made-up row, so that what is made at the first use is there."""
     predictor = served.version.predictor
     row = tuple(kind.form.neutral for kind in predictor.columns.values())

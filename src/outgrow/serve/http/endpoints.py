@@ -26,7 +26,7 @@ from outgrow.serve.http.deployment import SHADOW, Deployment
 from outgrow.serve.http.isolated import DOORS
 from outgrow.serve.http.refusal import Headers, RefusedError, refusal
 from outgrow.serve.http.rows import Query, RowReader, arrow_batch, table_batch
-from outgrow.serve.http.scoring import Answers, Served
+from outgrow.serve.http.scoring import Answers, LoadedVersion
 from outgrow.serve.http.state import Share, State
 
 log = logging.getLogger("outgrow.serve")
@@ -52,7 +52,7 @@ Reply = tuple[bytes, bytes, Headers]
 """A body, its media type, and further headers."""
 
 
-class Asked:
+class PredictionRequest:
     """A request for predictions: what the dialects need of it."""
 
     def __init__(self, scope: Scope) -> None:
@@ -110,7 +110,7 @@ class Predict:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = time.perf_counter()
-        asked = Asked(scope)
+        asked = PredictionRequest(scope)
         known = ""
         kind, headers = JSON, Headers()
         with self.state.share() as share:
@@ -130,7 +130,7 @@ class Predict:
             await send_body(send, status, body, kind, headers)
         self._note(known, status, time.perf_counter() - began, scope, asked)
 
-    async def reply(self, deployment: Deployment, asked: Asked) -> Reply:
+    async def reply(self, deployment: Deployment, asked: PredictionRequest) -> Reply:
         """The answer; what goes wrong is raised."""
         role, served = _chosen(deployment)
         if asked.kind == plain.ARROW:
@@ -151,7 +151,7 @@ class Predict:
         return DOORS[door](reader, body, *options)
 
     async def ask(
-        self, deployment: Deployment, role: str, served: Served, rows: Any, asked: Asked
+        self, deployment: Deployment, role: str, served: LoadedVersion, rows: Any, asked: PredictionRequest
     ) -> Answers:
         """The answers for rows; the shadow is asked too, and what was answered is logged."""
         logged = self.state.log is not None and self.state.log.wants()
@@ -167,7 +167,7 @@ class Predict:
             self._keep(deployment.name, role, asked.id, rows, answers)
         return answers
 
-    def _shadow(self, deployment: Deployment, rows: Any, asked: Asked, *, logged: bool) -> None:
+    def _shadow(self, deployment: Deployment, rows: Any, asked: PredictionRequest, *, logged: bool) -> None:
         lane = deployment.lanes[SHADOW]
 
         async def answered() -> None:
@@ -188,7 +188,7 @@ class Predict:
         if self.state.log.add(name, role, request, rows, answers):
             asyncio.get_running_loop().run_in_executor(None, self.state.log.flush)
 
-    def _patience(self, asked: Asked) -> float:
+    def _patience(self, asked: PredictionRequest) -> float:
         """Seconds that a request may take, as its header says or the server's settings."""
         if _PATIENCE not in asked.headers:
             return self.state.settings.timeout
@@ -232,7 +232,7 @@ class Predict:
                 return b"".join([*parts, part]) if parts else part
             parts.append(part)
 
-    def _note(self, known: str, status: int, seconds: float, scope: Scope, asked: Asked) -> None:
+    def _note(self, known: str, status: int, seconds: float, scope: Scope, asked: PredictionRequest) -> None:
         key = known, status
         if key not in self._meters:
             metrics = self.state.metrics
@@ -262,7 +262,7 @@ class Invocations(Predict):
     dialect = "mlflow"
     doors: dict[str, str] = {"application/json": "mlflow", CSV: "csv"}  # noqa: RUF012
 
-    async def reply(self, deployment: Deployment, asked: Asked) -> Reply:
+    async def reply(self, deployment: Deployment, asked: PredictionRequest) -> Reply:
         role, served = _chosen(deployment)
         door = self.doors.get(asked.kind)
         if door is None:
@@ -280,7 +280,7 @@ class Infer(Predict):
 
     dialect = "v2"
 
-    async def reply(self, deployment: Deployment, asked: Asked) -> Reply:
+    async def reply(self, deployment: Deployment, asked: PredictionRequest) -> Reply:
         role, served = _chosen(deployment)
         length = asked.header(inference.LENGTH) or None
         query = await self.read("v2", served.reader, asked.body, length)
@@ -298,13 +298,13 @@ def _broken_off(error: Exception) -> Exception:
     return RefusedError(408, "The body did not come in time.", {b"connection": b"close"})
 
 
-def _chosen(deployment: Deployment) -> tuple[str, Served]:
+def _chosen(deployment: Deployment) -> tuple[str, LoadedVersion]:
     """Who answers the next request, and its version at this moment."""
     role = deployment.role()
     return role, deployment.lanes[role].served
 
 
-def _reread(to: Served, came: Served, rows: Any) -> Any:
+def _reread(to: LoadedVersion, came: LoadedVersion, rows: Any) -> Any:
     """Rows read for one model as those of another."""
     batch = rows if isinstance(rows, Batch) else came.reader.batch(rows)
     return table_batch(to.reader, pa.Table.from_batches([arrow_batch(batch)]))

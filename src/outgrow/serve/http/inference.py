@@ -16,7 +16,7 @@ import numpy as np
 from outgrow.serve.http.rows import Query, RowReader, RowsError, decoded, msgspec
 
 if TYPE_CHECKING:
-    from outgrow.serve.http.scoring import Answers, Served
+    from outgrow.serve.http.scoring import Answers, LoadedVersion
 
 LENGTH = "inference-header-content-length"
 """The header that says how many bytes of a body are JSON; tensors follow."""
@@ -39,7 +39,7 @@ _LENGTH = struct.Struct("<I")
 PREDICTION, PROBABILITIES = "prediction", "probabilities"
 
 
-def metadata(name: str, versions: list[str], served: Served) -> dict[str, Any]:
+def metadata(name: str, versions: list[str], served: LoadedVersion) -> dict[str, Any]:
     """What `GET /v2/models/{name}` says."""
     inputs = [
         {

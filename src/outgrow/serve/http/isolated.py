@@ -185,7 +185,7 @@ def main(handle: int, parent: int, memory: int) -> None:
     with socket.socket(fileno=handle) as line, suppress(ConnectionError), line.makefile("rb") as source:
         while sizes := source.read(_SIZES.size):
             head_size, size = _SIZES.unpack(sizes)
-            said, payload = _answer(source.read(head_size), source.read(size))
+            said, payload = _predict_batch(source.read(head_size), source.read(size))
             said["tired"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 > _TIRED
             head = msgspec.json.encode(said)
             line.sendall(_SIZES.pack(len(head), len(payload)) + head)
@@ -202,7 +202,7 @@ def _limit(memory: int) -> None:
         Path("/proc/self/oom_score_adj").write_text("1000")
 
 
-def _answer(head: bytes, body: bytes) -> tuple[dict[str, Any], pa.Buffer | bytes]:
+def _predict_batch(head: bytes, body: bytes) -> tuple[dict[str, Any], pa.Buffer | bytes]:
     given = msgspec.json.decode(head)
     reader = _reader(tuple(given["columns"].items()))
     try:

@@ -10,7 +10,7 @@ from string import Template
 from typing import Any
 
 from outgrow.serve.http.rows import msgspec
-from outgrow.serve.http.scoring import Served
+from outgrow.serve.http.scoring import LoadedVersion
 
 _WRONG = {
     "400": "A header is wrong.",
@@ -25,7 +25,7 @@ _WRONG = {
 }
 
 
-def openapi(models: Mapping[str, Served]) -> dict[str, Any]:
+def openapi(models: Mapping[str, LoadedVersion]) -> dict[str, Any]:
     """The description of a server with these models; the first is the default one."""
     import outgrow
 
@@ -51,14 +51,14 @@ def openapi(models: Mapping[str, Served]) -> dict[str, Any]:
     }
 
 
-def docs_page(models: Mapping[str, Served]) -> str:
+def docs_page(models: Mapping[str, LoadedVersion]) -> str:
     """A page that shows each model, its columns, and a request to copy."""
     template = Template(Path(__file__).with_name("docs.html").read_text(encoding="utf-8"))
     sections = "\n".join(_section(name, served) for name, served in models.items())
     return template.substitute(sections=sections or "<p>Models are loaded from a folder; see /models.</p>")
 
 
-def row_schema(served: Served) -> dict[str, Any]:
+def row_schema(served: LoadedVersion) -> dict[str, Any]:
     """A row of a model as a JSON schema."""
     columns = served.reader.columns
     return {
@@ -69,13 +69,13 @@ def row_schema(served: Served) -> dict[str, Any]:
     }
 
 
-def example_row(served: Served) -> dict[str, Any]:
+def example_row(served: LoadedVersion) -> dict[str, Any]:
     """The row that was kept with the model, or a made-up one."""
     kept = getattr(served.version.predictor.fitted, "input_example_", {})
     return {name: kept.get(name, kind.form.example) for name, kind in served.reader.columns.items()}
 
 
-def _plain(name: str, served: Served) -> dict[str, Any]:
+def _plain(name: str, served: LoadedVersion) -> dict[str, Any]:
     rows = {"type": "array", "items": {"$ref": f"#/components/schemas/Row_{name}"}}
     chances = {"type": "boolean", "default": False}
     schema = {"type": "object", "required": ["rows"], "properties": {"rows": rows, "probabilities": chances}}
@@ -86,7 +86,7 @@ def _plain(name: str, served: Served) -> dict[str, Any]:
     }
 
 
-def _mlflow(name: str, served: Served) -> dict[str, Any]:
+def _mlflow(name: str, served: LoadedVersion) -> dict[str, Any]:
     records = {"type": "array", "items": {"$ref": f"#/components/schemas/Row_{name}"}}
     split = {
         "type": "object",
@@ -116,7 +116,7 @@ def _mlflow(name: str, served: Served) -> dict[str, Any]:
     }
 
 
-def _infer(served: Served) -> dict[str, Any]:
+def _infer(served: LoadedVersion) -> dict[str, Any]:
     tensor = {
         "type": "object",
         "required": ["name", "shape", "datatype", "data"],
@@ -182,7 +182,7 @@ def _responses(reference: str) -> dict[str, Any]:
     }
 
 
-def _section(name: str, served: Served) -> str:
+def _section(name: str, served: LoadedVersion) -> str:
     rows = "".join(
         f"<tr><td><code>{escape(column)}</code></td><td>{escape(kind)}</td></tr>"
         for column, kind in served.reader.columns.items()

@@ -10,7 +10,7 @@ from outgrow.serve.http import inference
 from outgrow.serve.http.deployment import Deployment
 from outgrow.serve.http.openapi import docs_page, openapi
 from outgrow.serve.http.refusal import shortened
-from outgrow.serve.http.scoring import Served
+from outgrow.serve.http.scoring import LoadedVersion
 from outgrow.serve.http.state import State
 
 optional("starlette", "serve")
@@ -67,7 +67,7 @@ class Pages:
     async def docs(self, _: Request) -> Response:
         return HTMLResponse(docs_page(await self._served()))
 
-    async def _served(self) -> dict[str, Served]:
+    async def _served(self) -> dict[str, LoadedVersion]:
         """The models that are described: those given by name."""
         found = {name: await self.state.deployment(name) for name in self.state.settings.models}
         return {name: deployment.served for name, deployment in found.items() if deployment is not None}

@@ -24,14 +24,14 @@ SLICE_ROWS = 16_384
 
 
 @dataclass(frozen=True, eq=False)
-class Served:
+class LoadedVersion:
     """A version of a model and what reads its rows."""
 
     version: Version
     reader: RowReader
 
     @classmethod
-    def of(cls, version: Version) -> Served:
+    def of(cls, version: Version) -> LoadedVersion:
         return cls(version, RowReader(version.predictor.columns))
 
 
@@ -49,14 +49,14 @@ class Answers:
 
     predictions: list[Any]
     probabilities: list[list[float]] | None
-    served: Served
+    served: LoadedVersion
     batch_rows: int
 
 
 class Request(Protocol):
     """The rows of a request, read for a version of the model."""
 
-    served: Served
+    served: LoadedVersion
     rows: Sequence[Row] | Batch
     count: int
 
@@ -117,7 +117,7 @@ def _in_slices(work: Request, batch: Batch) -> tuple[list[Any], list[list[float]
     return predictions, None if chances is None else probabilities
 
 
-def _scored(served: Served, batch: Batch) -> tuple[list[Any], list[list[float]] | None]:
+def _scored(served: LoadedVersion, batch: Batch) -> tuple[list[Any], list[list[float]] | None]:
     predictor = served.version.predictor
     if predictor.classes is None:
         return predictor.answer(batch).tolist(), None
@@ -131,7 +131,7 @@ def _reason(work: Request, error: Exception) -> Exception:
         return error
     try:
         batch = work.rows if isinstance(work.rows, Batch) else work.served.reader.batch(work.rows)
-        reasons = work.served.version.predictor.sift(batch, most=MAX_ITEMS).reasons
+        reasons = work.served.version.predictor.score_rows(batch, most=MAX_ITEMS).reasons
     except Exception:
         reasons = {}
     if not reasons:

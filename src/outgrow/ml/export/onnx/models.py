@@ -15,12 +15,12 @@ from outgrow.ml.export.onnx.graph import Graph
 from outgrow.ml.export.onnx.table import Table
 from outgrow.ml.export.onnx.trees import averaged, boosted, summed
 from outgrow.ml.export.refusal import check_certain, unknown
-from outgrow.ml.linear.base import LinearRegressor
-from outgrow.ml.linear.elastic_net import ElasticNet
-from outgrow.ml.linear.linear_regression import LinearRegression
-from outgrow.ml.linear.logistic_regression import LogisticRegression
-from outgrow.ml.linear.ridge import Ridge
-from outgrow.ml.linear.warm_start import dense
+from outgrow.ml.linear_model.base import LinearRegressor
+from outgrow.ml.linear_model.elastic_net import ElasticNet
+from outgrow.ml.linear_model.linear_regression import LinearRegression
+from outgrow.ml.linear_model.logistic_regression import LogisticRegression
+from outgrow.ml.linear_model.ridge import Ridge
+from outgrow.ml.linear_model.warm_start import dense
 from outgrow.ml.trees.boosting import BoostingClassifier, BoostingRegressor
 from outgrow.ml.trees.gradient_boosting import GradientBoostingClassifier, GradientBoostingRegressor
 from outgrow.ml.trees.hist_gradient_boosting import (

@@ -17,10 +17,10 @@ from outgrow.ml.base import Model
 from outgrow.ml.cluster.kmeans import KMeans
 from outgrow.ml.dummy import DummyClassifier, DummyRegressor
 from outgrow.ml.export.refusal import check_certain, check_trees, refusal, unknown
-from outgrow.ml.linear.elastic_net import ElasticNet
-from outgrow.ml.linear.linear_regression import LinearRegression
-from outgrow.ml.linear.logistic_regression import LogisticRegression
-from outgrow.ml.linear.ridge import Ridge
+from outgrow.ml.linear_model.elastic_net import ElasticNet
+from outgrow.ml.linear_model.linear_regression import LinearRegression
+from outgrow.ml.linear_model.logistic_regression import LogisticRegression
+from outgrow.ml.linear_model.ridge import Ridge
 from outgrow.ml.trees.base import TreeRegressor
 from outgrow.ml.trees.boosting import BoostingClassifier
 from outgrow.ml.trees.gradient_boosting import GradientBoostingClassifier, GradientBoostingRegressor

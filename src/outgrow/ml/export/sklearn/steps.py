@@ -14,10 +14,10 @@ from outgrow.ml.base import Transformer
 from outgrow.ml.decomposition.pca import PCA
 from outgrow.ml.export.refusal import refusal, unknown
 from outgrow.ml.export.sklearn.flow import Block, Flow
-from outgrow.ml.preprocess.one_hot_encoder import OneHotEncoder
-from outgrow.ml.preprocess.ordinal_encoder import OrdinalEncoder
-from outgrow.ml.preprocess.simple_imputer import SimpleImputer
-from outgrow.ml.preprocess.standard_scaler import StandardScaler
+from outgrow.ml.impute.simple_imputer import SimpleImputer
+from outgrow.ml.preprocessing.one_hot_encoder import OneHotEncoder
+from outgrow.ml.preprocessing.ordinal_encoder import OrdinalEncoder
+from outgrow.ml.preprocessing.standard_scaler import StandardScaler
 
 
 def changed(name: str, step: Transformer, flow: Flow) -> Flow:

@@ -1,0 +1,172 @@
+"""One fit under way on one rank: passes over its rows, merged over the ranks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+from threadpoolctl import ThreadpoolController
+
+from outgrow.engine.collective import Alone, Communicator
+from outgrow.engine.events import Event, emit, heard
+from outgrow.engine.journal import Journal
+from outgrow.engine.memory import Memory, peak_bytes
+from outgrow.errors import DataError
+from outgrow.stats.state import State, merge
+
+R = TypeVar("R")
+T = TypeVar("T")
+Unit = Callable[[], Iterator[Any]]
+
+
+class Foldable(Protocol):
+    """Rows of this rank, as units that threads take; each unit yields what a fold gets."""
+
+    def units(self) -> Sequence[Unit]: ...
+
+
+@dataclass(frozen=True)
+class SlowestRank(State):
+    """The rank that worked longest in a pass, and how long."""
+
+    seconds: float
+    rank: int
+    host: str
+
+    def merge(self, other: SlowestRank) -> SlowestRank:
+        return max(self, other, key=lambda pace: (pace.seconds, -pace.rank))
+
+    def __str__(self) -> str:
+        return f"rank {self.rank} on {self.host}"
+
+
+class FitContext:
+    """Who takes part in a fit, with how many threads and how much memory, and how many passes it took.
+
+    Attributes
+    ----------
+    journal : the states of passes that an earlier run of the same fit has made, and where new ones go.
+    pace : the rank that was slowest in the last pass.
+    shared : whether other fits go on when this one fails, so that all ranks must know that it did.
+    reuse : whether more fits of the same rows follow, so that what is made of them is worth keeping.
+    many : whether many fits like this one follow, so that compiling code for them pays.
+    """
+
+    shared = False
+    reuse = False
+    many = False
+
+    def __init__(
+        self,
+        comm: Communicator | None = None,
+        threads: int = 1,
+        memory: Memory | None = None,
+        stage: str = "fit",
+        journal: Journal | None = None,
+    ) -> None:
+        self.comm: Communicator = comm or Alone()
+        self.threads = threads
+        self.memory = memory or Memory(1 << 62)
+        self.stage = stage
+        self.journal = journal or Journal()
+        self.pace: SlowestRank | None = None
+        self.passes = 0
+        self.rows = 0
+        self._recalled = False
+        self._began = time.perf_counter()
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="outgrow") if threads > 1 else None
+
+    def reduce(self, rows: Foldable, fold: Callable[[Any], R | None]) -> R:
+        """One pass: fold the units, merge in their order, then over the ranks; or recall what it gave."""
+        self._recalled = self.journal.knows()
+        if self._recalled:
+            self.passes += 1
+            return self.journal.recall()
+        began = time.perf_counter()
+        local = self.local(rows, fold)
+        own = SlowestRank(time.perf_counter() - began, self.comm.rank, self.comm.host)
+        merged, self.pace = self.comm.allreduce((local, own))
+        self.passes += 1
+        if merged is None:
+            raise DataError("There are no rows to learn from. Check the path, the conditions and the split.")
+        self.journal.note(merged)
+        self.tell("pass", self.passes, seconds=time.perf_counter() - began, rows=self.rows)
+        return merged
+
+    def resume(self) -> None:
+        """Take no more of what the journal knows: what follows is computed anew."""
+        self.journal.forget()
+        self._recalled = False
+
+    def map(self, function: Callable[[Unit], R], units: Sequence[Unit]) -> Iterator[R]:
+        """`function` of each unit of this rank, in order, on the threads."""
+        with one_blas_thread():
+            yield from map(function, units) if self._pool is None else self._pool.map(function, units)
+
+    def call(self, function: Callable[[], T]) -> T:
+        """Run something that itself talks to the other ranks."""
+        return function()
+
+    def tell(
+        self,
+        unit: str,
+        step: int,
+        total: int | None = None,
+        *,
+        seconds: float = 0.0,
+        rows: int = 0,
+        loss: float | None = None,
+    ) -> None:
+        """Report progress; ranks other than the first, and passes that are only recalled, keep quiet."""
+        if self.comm.rank == 0 and heard() and not self._recalled:
+            elapsed = time.perf_counter() - self._began
+            slowest = str(self.pace) if self.pace is not None and self.comm.size > 1 else None
+            emit(Event(self.stage, unit, step, total, rows, seconds, elapsed, loss, peak_bytes(), slowest))
+
+    def close(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown()
+
+    def local(self, rows: Foldable, fold: Callable[[Any], R]) -> R | None:
+        """The part of a pass that this rank does: None when it has no rows."""
+        return self._fold(rows.units(), fold)
+
+    def _fold(self, units: Sequence[Unit], fold: Callable[[Any], R]) -> R | None:
+        """The local part of a pass; each thread takes runs of neighbouring units."""
+
+        def fold_units(part: Sequence[Unit]) -> R | None:
+            total: R | None = None
+            for unit in part:
+                self.comm.check()
+                for item in unit():
+                    total = merge(total, fold(item))
+            return total
+
+        total: R | None = None
+        with one_blas_thread():
+            parts = _runs(units, 8 * self.threads)
+            for state in map(fold_units, parts) if self._pool is None else self._pool.map(fold_units, parts):
+                total = merge(total, state)
+        return total
+
+
+def one_blas_thread() -> Any:
+    """One BLAS thread for each of ours: the parallelism is over rows."""
+    return _controller().limit(limits=1)
+
+
+@lru_cache(1)
+def _controller() -> ThreadpoolController:
+    return ThreadpoolController()
+
+
+def _runs(units: Sequence[Unit], parts: int) -> list[Sequence[Unit]]:
+    """Runs of neighbours, about `parts` of them."""
+    edges = np.linspace(0, len(units), min(parts, len(units)) + 1).astype(int)
+    return [units[a:b] for a, b in pairwise(edges)]

@@ -1,0 +1,352 @@
+"""What users hand to `fit` and `predict`, opened as a dataset; and results in the form the input had."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import scipy.sparse as sp
+from sklearn.utils.validation import check_consistent_length, column_or_1d, validate_data
+
+from outgrow.data.batch import Batch, Matrix, is_numeric, is_sparse
+from outgrow.data.kind import Kind, as_json
+from outgrow.data.names import check_names, numbered
+from outgrow.data.scan import Scan, check_columns
+from outgrow.data.schema import Conform, check_kinds, kinds_of
+from outgrow.data.source import ArraySource, Source, TableSource, array_source
+from outgrow.engine.dataset import Dataset, as_table, read_as
+from outgrow.engine.local import Local
+from outgrow.engine.open import dataset, is_spark, is_table
+from outgrow.errors import DataError, ParameterError, SchemaError, ValueTypeError
+from outgrow.ml.core.targets import Stack, are_names, check_single, target_arrays
+
+TARGET, WEIGHT = "__target__", "__weight__"
+"""The columns of a y and of weights that come as arrays, where these names are free."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """Rows to learn from, and which of their columns are the target and the weight.
+
+    Attributes
+    ----------
+    hidden : columns that are no features.
+    made : columns of arrays that came beside the rows.
+    stack : what makes the target of several columns, where that is still to be done.
+    named : whether the columns have names of their own, as those of tables have.
+    """
+
+    dataset: Dataset
+    target: str | None
+    weight: str | None
+    hidden: tuple[str, ...] = ()
+    weighted_step: str | None = None
+    made: tuple[str, ...] = ()
+    stack: Stack | None = None
+    named: bool = True
+
+    @property
+    def beside(self) -> tuple[str, ...]:
+        """The columns that are no features."""
+        targets = (self.target,) if self.stack is None else self.stack.columns
+        return (*(name for name in (*targets, self.weight) if name is not None), *self.hidden)
+
+    def stacked(self) -> Training:
+        """The same with one column as target."""
+        if self.stack is None:
+            return self
+        rows = Dataset(self.stack.applied(self.dataset.scan), self.dataset.engine)
+        return replace(self, dataset=rows, stack=None)
+
+
+def open_training(
+    estimator: Any, X: Any, y: Any, sample_weight: Any, *, reset: bool = True, hidden: tuple[str, ...] = ()
+) -> Training:
+    """Check the input of `fit` and note on the estimator what it promises to later calls.
+
+    Columns that are `hidden` stay in the dataset and are no features.
+
+    Sets `columns_` (name to kind), `n_features_in_` and, where columns have names, `feature_names_in_`.
+    """
+    needs_y = estimator.__sklearn_tags__().target_tags.required
+    if needs_y and y is None:
+        raise ParameterError(
+            f"This {type(estimator).__name__} estimator requires y to be passed, but the target y is None."
+        )
+    if not needs_y and not isinstance(y, str) and not (is_table(X) and _are_names(X, y)):
+        y = None
+    opened = (
+        _open_table(estimator, X, y, sample_weight)
+        if is_table(X)
+        else _open_array(estimator, X, y, sample_weight, reset)
+    )
+    if needs_y:
+        check_single(estimator, opened.dataset.schema, opened.target, opened.stack)
+    check_columns(opened.dataset.schema, hidden)
+    opened = replace(opened, hidden=hidden)
+    if reset:
+        _promise(estimator, X, opened)
+    elif is_table(X):
+        opened = replace(opened, dataset=_as_promised(estimator, opened.dataset))
+    return opened.stacked()
+
+
+def open_rows(estimator: Any, X: Any) -> Dataset:
+    """Check the input of `predict` or `transform` against what `fit` saw; arrays keep only those columns."""
+    if not is_table(X):
+        values = _as_fitted(_check_array(estimator, X, reset=False), estimator.columns_)
+        return Dataset(Scan(_named(values, list(estimator.columns_))), Local())
+    rows = dataset(X)
+    if _is_pandas(X) and not hasattr(estimator, "target_column_"):
+        validate_data(estimator, X, reset=False, skip_check_array=True)
+        if not hasattr(estimator, "feature_names_in_"):
+            table = as_table(X).rename_columns(list(estimator.columns_))
+            rows = Dataset(Scan(TableSource(table)), Local())
+    return _as_promised(estimator, rows)
+
+
+def _as_promised(estimator: Any, rows: Dataset) -> Dataset:
+    """Rows whose columns have the kinds that they had at fit."""
+    columns = estimator.columns_
+    rows = read_as(rows, columns)
+    types = rows.schema
+    check_kinds(columns, types, type(estimator).__name__)
+    others = {name: kind for name, kind in columns.items() if Kind.of(types.field(name).type) != kind}
+    return rows.map(Conform(others)) if others else rows
+
+
+def first_row(estimator: Any, X: Any) -> dict[str, Any]:
+    """The first row of X as JSON says it, with the columns that the estimator was fitted with."""
+    rows = open_rows(estimator, X).select(list(estimator.columns_)).head(1).to_pylist()
+    if not rows:
+        raise DataError("The example has no row. Give one, or none at all.")
+    return {name: as_json(value) for name, value in rows[0].items()}
+
+
+def is_lazy(X: Any) -> bool:
+    """Whether results for this input are lazy tables rather than arrays."""
+    return isinstance(X, Dataset) or is_spark(X) or isinstance(X, pa.Table | pa.RecordBatch)
+
+
+def as_given(rows: Dataset, X: Any) -> Any:
+    """A resulting dataset in the form of the input it was made from."""
+    if isinstance(X, Dataset):
+        return rows
+    if is_spark(X):
+        return rows.engine.frame(rows.scan)  # type: ignore[attr-defined]
+    if _is_pandas(X):
+        frame = rows.to_pandas()
+        return frame.set_index(X.index) if len(frame.columns) else frame.reindex(X.index)
+    if type(X).__module__.partition(".")[0] == "polars":
+        return sys.modules["polars"].from_arrow(rows.to_arrow())
+    if is_table(X):
+        return rows.to_arrow()
+    return own(collect(rows, all_columns), X)
+
+
+def own(values: Any, X: Any) -> Any:
+    """The values in memory that is the caller's alone: it can be changed, and X does not change with it."""
+    if is_sparse(values):
+        shared = is_sparse(X) and np.may_share_memory(values.data, X.data)
+        return values.copy() if shared or not values.data.flags.writeable else values
+    free = values.flags.writeable and values.flags.owndata
+    shared = isinstance(X, np.ndarray) and np.may_share_memory(values, X)
+    return values if free and not shared else values.copy(order="K")
+
+
+def in_form(owner: Any, values: Any, X: Any) -> Any:
+    """What a transformer made of an array: dense for dense rows, in their type where it keeps types."""
+    if is_table(X):
+        return values
+    if is_sparse(values) and not is_sparse(X) and _has_vectors(owner.columns_):
+        values = values.toarray()
+    kept = owner.__sklearn_tags__().transformer_tags.preserves_dtype
+    given = getattr(X, "dtype", None)
+    return values.astype(given, copy=False) if str(given) in kept else values
+
+
+def collect(rows: Dataset, function: Callable[[Batch], Any]) -> Any:
+    """What `function` makes of each batch, as one NumPy array or CSR matrix."""
+    parts = [function(batch) for batch in rows.engine.map(rows.scan)] or [function(rows.scan.example())]
+    if len(parts) == 1:
+        return parts[0]
+    return sp.vstack(parts, format="csr") if is_sparse(parts[0]) else np.concatenate(parts)
+
+
+def all_columns(batch: Batch) -> Any:
+    """A batch as one matrix, or as an array of objects where it holds more than numbers."""
+    columns = batch.columns.values()
+    if all(isinstance(column, Matrix) or is_numeric(column.type) for column in columns):
+        return batch.matrix()
+    return np.array([column.to_pylist() for column in batch.to_arrow().columns], dtype=object).T
+
+
+def _are_names(X: Any, y: Any) -> bool:
+    return are_names(y, dataset(X).columns, lazy=isinstance(X, Dataset) or is_spark(X))
+
+
+def _open_table(estimator: Any, X: Any, y: Any, sample_weight: Any) -> Training:
+    rows = dataset(X)
+    free = {name: numbered(name, rows.columns) for name in (TARGET, WEIGHT)}
+    arrays: dict[str, np.ndarray] = {}
+    stack: Stack | None = None
+    if _are_names(X, y):
+        check_names(y, "y")
+        stack = Stack(tuple(y), free[TARGET], tuple(y))
+    elif y is not None and not isinstance(y, str):
+        arrays, stack = _target_columns(estimator, y, free[TARGET])
+    if sample_weight is not None and not isinstance(sample_weight, str):
+        arrays[free[WEIGHT]] = column_or_1d(sample_weight)
+    rows = _with_arrays(X, rows, arrays)
+    target = None if y is None else y if isinstance(y, str) else free[TARGET]
+    weight = (
+        None if sample_weight is None else sample_weight if isinstance(sample_weight, str) else free[WEIGHT]
+    )
+    opened = Training(rows, target, weight, made=tuple(arrays), stack=stack)
+    check_columns(rows.schema, opened.beside)
+    return opened
+
+
+def _target_columns(estimator: Any, y: Any, name: str) -> tuple[dict[str, np.ndarray], Stack | None]:
+    """The columns of a y that came as an array, and what makes one of them where there may be several."""
+    values, names = target_arrays(estimator, y)
+    if names is None:
+        return {name: values[0]}, None
+    arrays = {f"{name}{j}": column for j, column in enumerate(values)}
+    return arrays, Stack(tuple(arrays), name, names)
+
+
+def _with_arrays(X: Any, rows: Dataset, arrays: Mapping[str, np.ndarray]) -> Dataset:
+    """The rows with arrays as columns beside them."""
+    if not arrays:
+        return rows
+    if isinstance(X, Dataset) or is_spark(X):
+        raise ParameterError(
+            "With a dataset or a Spark DataFrame, y and sample_weight are names of its columns, not arrays."
+        )
+    table = as_table(X)
+    for name, column in arrays.items():
+        if len(column) != table.num_rows:
+            raise DataError(
+                "Found input variables with inconsistent numbers of samples: "
+                f"{[table.num_rows, len(column)]}."
+            )
+        table = table.append_column(name, arrow_column(column, name))
+    return Dataset(Scan(TableSource(table)), Local())
+
+
+def _open_array(estimator: Any, X: Any, y: Any, sample_weight: Any, reset: bool) -> Training:
+    if isinstance(y, str) or isinstance(sample_weight, str):
+        raise ParameterError(
+            "y and sample_weight name columns, but X is an array without column names. Pass arrays."
+        )
+    values = _check_array(estimator, X, reset=reset)
+    if not reset:
+        values = _as_fitted(values, estimator.columns_)
+    arrays, stack = ({}, None) if y is None else _target_columns(estimator, y, TARGET)
+    check_consistent_length(values, *arrays.values())
+    beside = {name: arrow_column(column, "y") for name, column in arrays.items()}
+    if sample_weight is not None:
+        beside[WEIGHT] = arrow_column(_weight_array(sample_weight, values.shape[0]), "sample_weight")
+    source = _named(values, None if reset else list(estimator.columns_), beside)
+    return Training(
+        Dataset(Scan(source), Local()),
+        TARGET if y is not None else None,
+        WEIGHT if sample_weight is not None else None,
+        stack=stack,
+        named=False,
+    )
+
+
+@np.errstate(invalid="ignore")  # a signalling NaN is a missing value like any other
+def _check_array(estimator: Any, X: Any, *, reset: bool) -> Any:
+    """scikit-learn's own checks of an array, so that its users see the errors they know."""
+    tags = estimator.__sklearn_tags__().input_tags
+    finite: Any = "allow-nan" if tags.allow_nan else True
+    accept: Any = "csr" if tags.sparse else False
+    if tags.categorical:
+        values = validate_data(
+            estimator, X, reset=reset, accept_sparse=accept, dtype=None, ensure_all_finite=False
+        )
+        if hasattr(X, "dtype") or values.dtype.kind not in "US":
+            return values
+        return np.array(X, dtype=object)  # a list of rows: numbers among text stay numbers
+    return validate_data(
+        estimator, X, reset=reset, accept_sparse=accept, dtype=np.float64, ensure_all_finite=finite
+    )
+
+
+def _as_fitted(values: Any, columns: Mapping[str, Kind]) -> Any:
+    """Sparse or dense, as the matrix was that `fit` saw."""
+    sparse = _has_vectors(columns)
+    if sparse and not is_sparse(values):
+        return sp.csr_array(values)
+    return values.toarray() if is_sparse(values) and not sparse else values
+
+
+def _has_vectors(columns: Mapping[str, Kind]) -> bool:
+    return any(kind.width is not None for kind in columns.values())
+
+
+def _named(values: Any, names: list[str] | None, beside: Mapping[str, pa.Array] | None = None) -> Source:
+    """The source of an array under the names that the estimator was fitted with."""
+    beside = dict(beside or {})
+    if is_sparse(values):
+        return ArraySource(array_source(values).values, array_source(values).names, beside)
+    columns = tuple(names or (f"x{j}" for j in range(values.shape[1])))
+    if values.dtype.kind in "biuf":
+        return ArraySource(values, columns, beside)
+    arrays = [arrow_column(values[:, j], columns[j]) for j in range(values.shape[1])]
+    return TableSource(pa.table({**dict(zip(columns, arrays, strict=True)), **beside}))
+
+
+def arrow_column(values: np.ndarray, name: str) -> pa.Array:
+    given = values.dtype.kind in "OUS"
+    try:
+        return pa.array(values.tolist() if given else values, from_pandas=given)
+    except (pa.ArrowException, OverflowError) as error:
+        raise ValueTypeError(
+            f"Column {name!r}: argument must be a string or a number of at most 64 bits, and of one type in "
+            f"a column: {error}."
+        ) from error
+
+
+def _weight_array(sample_weight: Any, rows: int) -> np.ndarray:
+    weight = np.asarray(sample_weight, dtype=np.float64)
+    if weight.ndim == 0:
+        return np.full(rows, float(weight))
+    if weight.ndim != 1:
+        raise ParameterError(f"Sample weights must be 1D array or scalar, not of shape {weight.shape}.")
+    if len(weight) != rows:
+        raise ParameterError(f"sample_weight.shape == {weight.shape}, expected {(rows,)}!")
+    return weight
+
+
+def _promise(estimator: Any, X: Any, opened: Training) -> None:
+    schema = opened.dataset.schema
+    for stale in ("target_column_", "input_example_"):
+        vars(estimator).pop(stale, None)
+    estimator.columns_ = {name: kind for name, kind in kinds_of(schema).items() if name not in opened.beside}
+    if not is_table(X):
+        return
+    if not estimator.columns_:
+        raise SchemaError(f"There are no feature columns beside {list(opened.beside)}.")
+    names = np.array(list(estimator.columns_), dtype=object)
+    beside = set(opened.beside) - set(opened.made)
+    targets = beside & set((opened.target,) if opened.stack is None else opened.stack.columns)
+    if targets:
+        # tables with further columns, such as these, are expected
+        estimator.target_column_ = opened.target if opened.stack is None else list(opened.stack.columns)
+    if _is_pandas(X) and not beside:
+        validate_data(estimator, X, reset=True, skip_check_array=True)
+    else:
+        estimator.n_features_in_ = len(names)
+        estimator.feature_names_in_ = names
+
+
+def _is_pandas(X: Any) -> bool:
+    return type(X).__module__.partition(".")[0] == "pandas"

@@ -1,0 +1,1 @@
+"""Transformers that fill in missing values."""

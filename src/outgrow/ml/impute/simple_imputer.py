@@ -1,0 +1,493 @@
+"""Filling in missing values."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from numbers import Real
+from typing import Any, Self, TypeVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import scipy.sparse as sp
+
+from outgrow.data.batch import (
+    Batch,
+    Column,
+    Matrix,
+    is_categorical,
+    is_numeric,
+    is_sparse,
+    matrix_columns,
+    vector_names,
+)
+from outgrow.data.names import distinct
+from outgrow.engine.checks import check_finite
+from outgrow.engine.shard import Shard
+from outgrow.errors import ParameterError, SchemaError
+from outgrow.ml.core.columns import Columns
+from outgrow.ml.core.parameters import one_of
+from outgrow.ml.core.task import Task
+from outgrow.ml.grouped import GroupBlock, GroupView, Stacked
+from outgrow.ml.impute.missing import (
+    DenseColumns,
+    as_text,
+    filled,
+    indicated,
+    is_nan,
+    marked,
+    missing,
+    refuse_zero,
+    unmarked,
+    unmarked_array,
+)
+from outgrow.ml.inverse import KEPT_TYPES, InvertibleTransformer
+from outgrow.stats.counts import ValueCounts
+from outgrow.stats.grouped import GroupedMoments
+from outgrow.stats.moments import Moments
+from outgrow.stats.quantiles import Gathered, quantiles
+
+R = TypeVar("R")
+
+STRATEGIES = ("mean", "median", "most_frequent", "constant")
+_TEXT = "missing_value"
+_TOGETHER = 256
+"""Sparse columns whose medians are sought at once: half a megabyte of counts each."""
+
+
+class SimpleImputer(InvertibleTransformer):
+    """Replace missing values by a statistic of their column, or by a constant.
+
+    Null and NaN are missing, and `missing_values` with them. Columns of numbers and booleans become float64,
+    whether or not something is missing; text stays text, and sparse matrices stay sparse: what they do not
+    store is the number zero. Weights are not used, as in scikit-learn. Spark MLlib's
+    `Imputer(missingValue=...)` takes numbers only, and its median is approximate; this is exact.
+
+    Parameters
+    ----------
+    columns : which columns, by name or selector; all by default.
+    missing_values : a number or a text that stands for a missing value, beside null and NaN. Not 0 where
+        rows are sparse.
+    strategy : 'mean' or 'median' for numbers; 'most_frequent' (the smallest of equals) or 'constant' for
+        numbers and text; or a function that makes a number of the values of a column of numbers, an array of
+        shape (values,), sorted, since they come in no order. It gets all of them, which have to fit into the
+        memory of each process. A model with a function cannot be saved.
+    fill_value : the constant; by default 0 for numbers and 'missing_value' for text.
+    keep_empty_features : keep columns in which `fit` saw no value, filled with the constant or else with its
+        default. Without it `transform` leaves them out, with a warning.
+    add_indicator : put a column `missingindicator_<column>` behind the others for each column in which `fit`
+        met a missing value: 1 where it is missing, else 0. That of a matrix column has a column for each of
+        those in which something was missing. `inverse_transform` needs them.
+    copy : as scikit-learn has it; it changes nothing here, where input is never changed.
+
+    Attributes
+    ----------
+    statistics_ : ndarray of shape (n_columns,), what is filled in; NaN for columns that are left out. The
+        columns of a matrix count each.
+    text_ : list of the columns of text.
+    vectors_ : dict of the matrix columns and their widths.
+    indicators_ : dict of the columns with an indicator, by the name of that.
+    indicated_ : dict of the places within matrix columns that have one, by the name of the indicator.
+
+    Examples
+    --------
+    >>> import numpy as np, outgrow as og
+    >>> og.SimpleImputer().fit_transform(np.array([[1.0], [np.nan], [3.0]])).tolist()
+    [[1.0], [2.0], [3.0]]
+    >>> imputer = og.SimpleImputer(missing_values=-1, add_indicator=True)
+    >>> imputer.fit_transform(np.array([[1.0], [-1.0], [3.0]])).tolist()
+    [[1.0, 0.0], [2.0, 1.0], [3.0, 0.0]]
+    """
+
+    takes_dictionaries = True
+    indicators_: dict[str, str] = {}  # noqa: RUF012 - of models that were saved before there was one
+    indicated_: dict[str, list[int]] = {}  # noqa: RUF012 - likewise
+    without_effect = ("copy",)
+
+    def __init__(
+        self,
+        columns: Columns = None,
+        *,
+        missing_values: Any = np.nan,
+        strategy: str | Callable[[np.ndarray], float] = "mean",
+        fill_value: Any = None,
+        copy: bool = True,
+        add_indicator: bool = False,
+        keep_empty_features: bool = False,
+    ) -> None:
+        self.columns = columns
+        self.missing_values = missing_values
+        self.strategy = strategy
+        self.fill_value = fill_value
+        self.copy = copy
+        self.add_indicator = add_indicator
+        self.keep_empty_features = keep_empty_features
+
+    def _check_parameters(self) -> None:
+        if not callable(self.strategy):
+            one_of(self, "strategy", STRATEGIES)
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Learn from rows; see `Transformer.fit`."""
+        if isinstance(X, np.ndarray) and X.dtype.kind in "US" and self._takes_text and self._mark is None:
+            raise ParameterError(
+                f"SimpleImputer does not support data with dtype {X.dtype}: in it missing values have become "
+                "text. Give an array of objects, or name that text as missing_values."
+            )
+        try:
+            return super().fit(self._given(X), y)
+        except ValueError as error:
+            if str(error).startswith("could not convert"):  # what scikit-learn's check of arrays says
+                raise self._not_numeric(str(error)) from error
+            raise
+
+    def transform(self, X: Any) -> Any:
+        """The rows of X, without missing values; in the form X has."""
+        return super().transform(self._given(X))
+
+    def inverse_transform(self, X: Any) -> Any:
+        """The rows with `missing_values`, or null, where the indicators say so; in the form X has.
+
+        Columns that were left out are missing altogether.
+
+        Raises
+        ------
+        ParameterError
+            Without `add_indicator`.
+
+        Examples
+        --------
+        >>> import numpy as np, outgrow as og
+        >>> imputer = og.SimpleImputer(missing_values=-1, add_indicator=True)
+        >>> filled = imputer.fit_transform(np.array([[1.0], [-1.0], [3.0]]))
+        >>> imputer.inverse_transform(filled).tolist()
+        [[1.0], [-1.0], [3.0]]
+        """
+        if not self.add_indicator:
+            raise ParameterError(
+                "'inverse_transform' works only when 'SimpleImputer' is instantiated with "
+                f"'add_indicator=True'. Got 'add_indicator={self.add_indicator}' instead."
+            )
+        return super().inverse_transform(X)
+
+    def _given(self, X: Any) -> Any:
+        refuse_zero(self._mark, is_sparse(X))
+        return X if self._mark is None else unmarked_array(X, self._mark)
+
+    def _group_form(self) -> GroupedFilling | None:
+        return GroupedFilling() if self.strategy == "mean" and not self.marks else None
+
+    @property
+    def marks(self) -> bool:
+        """Whether it does more than fill in what is null or NaN: it looks for a mark, or makes indicators."""
+        return self._mark is not None or self.add_indicator
+
+    @property
+    def _mark(self) -> Any:
+        """What stands for a missing value beside null and NaN; None for nothing."""
+        value = self.missing_values
+        return None if value is None or not isinstance(value, Real | str) or is_nan(value) else value
+
+    def _fit(self, shard: Shard, names: list[str], task: Task) -> None:
+        if self._mark is not None:
+            self._check_mark(shard.example, names)
+            shard = shard.transformed(partial(unmarked, names=names, mark=self._mark), encoded=True)
+        example = shard.example
+        text = [name for name in names if _is_text(example, name)]
+        if not self._takes_text:
+            self._refuse_text([name for name in text if not _is_null(example, name)])
+        self.text_ = text if self._takes_text else []
+        self.vectors_ = {name: c.width for name in names if isinstance(c := example[name], Matrix)}
+        numeric = [name for name in names if name not in self.text_]
+        if self.strategy == "constant":
+            self._check_fill_value(numeric)
+        found = self._found(shard, numeric) if names else []
+        values = dict(self._by_name([*numeric, *self.text_], found))
+        ordered = [value for name in names for value in values[name]]
+        self.statistics_ = np.array(ordered, dtype=object if self.text_ else np.float64)
+        self.indicators_ = {}
+        if self.add_indicator and names:
+            self._indicate(shard, names, task)
+        self._restored()
+
+    @property
+    def _takes_text(self) -> bool:
+        return isinstance(self.strategy, str) and self.strategy in ("most_frequent", "constant")
+
+    def _refuse_text(self, text: list[str]) -> None:
+        if text:
+            raise self._not_numeric(f"could not convert string to float: columns {text} hold text")
+
+    def _not_numeric(self, fact: str) -> SchemaError:
+        return SchemaError(
+            f"Cannot use {self.strategy} strategy with non-numeric data:\n{fact}. "
+            "Choose columns=og.numeric(), or strategy='most_frequent'."
+        )
+
+    def _check_mark(self, example: Batch, names: list[str]) -> None:
+        """What stands for a missing value must be of the type of some column."""
+        columns = [example[name] for name in names]
+        refuse_zero(self._mark, any(isinstance(column, Matrix) and column.sparse for column in columns))
+        if names and isinstance(self._mark, str) and not any(_is_text(example, name) for name in names):
+            raise ParameterError(
+                "'X' and 'missing_values' types are expected to be both numerical. Columns "
+                f"{names[:5]} are, and missing_values={self._mark!r} is not. Give a number, or leave it out."
+            )
+
+    def _indicate(self, shard: Shard, names: list[str], task: Task) -> None:
+        """Note which columns, and which of the columns of matrices, miss something."""
+        holes = shard.reduce(
+            lambda batch: np.concatenate([_count(missing(batch[name])) for name in names]), encoded=True
+        )
+        by_name = {name: np.flatnonzero(own) for name, own in self._by_name(names, holes.tolist())}
+        some = [name for name, places in by_name.items() if len(places)]
+        free = distinct([f"missingindicator_{name}" for name in some], taken=task.columns)
+        self.indicators_ = dict(zip(free, some, strict=True))
+        self.indicated_ = {
+            made: by_name[name].tolist() for made, name in self.indicators_.items() if name in self.vectors_
+        }
+
+    def _restored(self) -> None:
+        values = dict(self._by_name(self.selected_, self.statistics_.tolist()))
+        empty = {name for name, own in values.items() if name not in self.vectors_ and is_nan(own[0])}
+        kept = {name: own for name, own in values.items() if name not in empty}
+        self._gone = [name for name in values if name in empty]
+        self._words = {name: own[0] for name, own in kept.items() if name in self.text_}
+        self._vectors = {name: np.array(own) for name, own in kept.items() if name in self.vectors_}
+        self._names = [name for name in kept if name not in self._words and name not in self._vectors]
+        self._values = np.array([kept[name][0] for name in self._names], dtype=np.float64)
+
+    def _transform_columns(self, batch: Batch, names: list[str]) -> Batch:
+        if self._mark is not None:
+            batch = unmarked(batch, names=names, mark=self._mark)
+        new: dict[str, Any] = {
+            made: self._indicator(made, batch[name]) for made, name in self.indicators_.items()
+        }
+        if self._names:
+            new |= matrix_columns(filled(batch.matrix(self._names), self._values), self._names)
+        for name, word in self._words.items():
+            new[name] = pc.fill_null(as_text(batch[name]), word)
+        for name, values in self._vectors.items():
+            new[name] = _filled_vectors(batch, name, values)
+        if batch.num_rows:
+            self._warn_of_empty()
+        return batch.with_columns(new).drop(self._gone)
+
+    def _indicator(self, made: str, column: Column) -> Column:
+        holes = missing(column)
+        if not isinstance(column, Matrix):
+            return pa.array(holes.astype(np.float64))
+        places = self.indicated_[made]
+        names = tuple(f"missingindicator_{column.names[place]}" for place in places)
+        return Matrix(holes[:, places].astype(np.float64), names)
+
+    def _revert(self, batch: Batch) -> Batch:
+        gone = {name: made for made, name in self.indicators_.items()}
+        holes = {name: indicated(batch[made]) for name, made in gone.items()}
+        columns: dict[str, Column] = {}
+        for name in self.columns_:
+            if name in self.vectors_:
+                columns[name] = self._reverted_vectors(batch[name], name, holes.get(name), gone.get(name, ""))
+            elif name in self._gone:
+                columns[name] = self._unknown(name, batch.num_rows)
+            elif name in batch.columns:
+                columns[name] = marked(batch[name], holes[name], self._mark) if name in holes else batch[name]
+        others = batch.drop([*columns, *self.indicators_]).columns
+        return Batch({**columns, **others}, batch.num_rows)
+
+    def _unknown(self, name: str, rows: int) -> pa.Array:
+        """A column of missing values."""
+        kind = pa.string() if name in self.text_ else pa.float64()
+        return marked(pa.nulls(rows, kind), np.ones(rows, dtype=bool), self._mark)
+
+    def _reverted_vectors(self, column: Column, name: str, holes: Any, made: str) -> Matrix:
+        values, mark = self._vectors[name], np.nan if self._mark is None else self._mark
+        assert isinstance(column, Matrix)
+        out = np.full((len(column), len(values)), mark, dtype=np.float64)
+        X = column.values
+        out[:, ~np.isnan(values)] = X.toarray() if is_sparse(X) else X
+        if holes is not None:
+            places = self.indicated_[made]
+            out[:, places] = np.where(holes, mark, out[:, places])
+        names = column.names if len(column.names) == len(values) else vector_names(name, len(values))
+        return Matrix(sp.csr_array(out) if is_sparse(X) else out, names)
+
+    def _found(self, shard: Shard, numeric: list[str]) -> list[Any]:
+        """The statistics of the columns of numbers, then those of the columns of text."""
+        width = shard.example.matrix(numeric).shape[1] if numeric else 0
+        if callable(self.strategy):
+            found = self._called(self.strategy, shard, numeric)
+        else:
+            found = getattr(self, f"_{self.strategy}")(shard, numeric, width)
+        if not self.keep_empty_features:
+            return list(found)
+        return [self._constant_at(j < width) if is_nan(value) else value for j, value in enumerate(found)]
+
+    def _mean(self, shard: Shard, numeric: list[str], width: int) -> list[float]:
+        moments = shard.reduce(lambda batch: Moments.of(_matrix(batch, numeric)), encoded=True)
+        return np.where(moments.n > 0, moments.mean, np.nan).tolist()
+
+    def _median(self, shard: Shard, numeric: list[str], width: int) -> list[float]:
+        def reduce(fold: Callable[[Any], R], part: slice) -> R:
+            return shard.reduce(lambda batch: fold(_dense_part(_matrix(batch, numeric), part)), encoded=True)
+
+        sparse = numeric and is_sparse(shard.example.matrix(numeric))
+        step = _TOGETHER if sparse else max(width, 1)
+        parts = [slice(start, min(start + step, width)) for start in range(0, width, step)]
+        medians = [
+            quantiles(partial(reduce, part=part), part.stop - part.start, [0.5])[0][0] for part in parts
+        ]
+        return [value for each in medians for value in each.tolist()]
+
+    @staticmethod
+    def _called(strategy: Callable[[np.ndarray], float], shard: Shard, numeric: list[str]) -> list[float]:
+        """What a function makes of the values of each column."""
+        gathered = shard.reduce(lambda batch: Gathered(tuple(_present_values(batch, numeric))), encoded=True)
+        return [float(strategy(np.sort(own))) if len(own) else np.nan for own in gathered.values]
+
+    def _most_frequent(self, shard: Shard, numeric: list[str], width: int) -> list[Any]:
+        text = self.text_
+        counts = shard.reduce(lambda batch: tuple(_counts(batch, numeric, text)), encoded=True)
+        most = [each.most_frequent() for each in counts]
+        return [np.nan if value is None else value for value in most]
+
+    def _constant(self, shard: Shard, numeric: list[str], width: int) -> list[Any]:
+        names = [*numeric, *self.text_]
+        present = shard.reduce(
+            lambda batch: np.concatenate([batch.num_rows - _count(missing(batch[name])) for name in names]),
+            encoded=True,
+        )
+        return [self._constant_at(j < width) if n else np.nan for j, n in enumerate(present.tolist())]
+
+    def _constant_at(self, numeric: bool) -> Any:
+        if self.strategy == "constant" and self.fill_value is not None:
+            return self.fill_value
+        return 0.0 if numeric else _TEXT
+
+    def _check_fill_value(self, numeric: list[str]) -> None:
+        if self.fill_value is None:
+            return
+        for names, kind, expected in ((numeric, Real, "numbers"), (self.text_, str, "text")):
+            if names and not isinstance(self.fill_value, kind):
+                raise ParameterError(
+                    f"fill_value={self.fill_value!r} (of type {type(self.fill_value)!r}) cannot be cast to "
+                    f"{expected}, as columns {names} hold. Give these columns a SimpleImputer of their own."
+                )
+
+    def _by_name(self, names: list[str], flat: list[Any]) -> Iterator[tuple[str, list[Any]]]:
+        at = 0
+        for name in names:
+            width = self.vectors_.get(name, 1)
+            yield name, flat[at : at + width]
+            at += width
+
+    def _warn_of_empty(self) -> None:
+        parts = [f"{name}[{j}]" for name, own in self._vectors.items() for j in np.flatnonzero(np.isnan(own))]
+        if self._gone or parts:
+            warnings.warn(
+                f"Skipping features without any observed values: {[*self._gone, *parts]}. At least one "
+                f"non-missing value is needed for imputation with strategy={self.strategy!r}.",
+                stacklevel=2,
+            )
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.sparse = True
+        tags.input_tags.categorical = self._takes_text
+        tags.transformer_tags.preserves_dtype = KEPT_TYPES
+        return tags
+
+
+@dataclass(frozen=True)
+class GroupedFilling:
+    """The means of each group. A column of which a group has no value is 0 there, and so has no effect."""
+
+    missing = True
+
+    def learn(self, view: GroupView) -> Stacked:
+        moments = view.reduce(_grouped_moments)
+        return {"statistics_": np.where(moments.n > 0, moments.mean, 0.0)}
+
+    def apply(self, X: np.ndarray, learned: Stacked, place: np.ndarray) -> np.ndarray:
+        return np.where(np.isnan(X), learned["statistics_"][place], X)
+
+    def beside(self) -> dict[str, Any]:
+        return {"text_": [], "vectors_": {}, "indicators_": {}, "indicated_": {}}
+
+
+def _grouped_moments(block: GroupBlock) -> GroupedMoments:
+    return GroupedMoments.of(block.segments, block.features)
+
+
+def _is_null(example: Batch, name: str) -> bool:
+    column = example[name]
+    return not isinstance(column, Matrix) and pa.types.is_null(column.type)
+
+
+def _is_text(example: Batch, name: str) -> bool:
+    column = example[name]
+    if isinstance(column, Matrix) or is_numeric(column.type):
+        return False
+    if is_categorical(column.type) or pa.types.is_null(column.type):
+        return True
+    raise SchemaError(f"Column {name!r} is of type {column.type}; SimpleImputer takes numbers and text.")
+
+
+def _matrix(batch: Batch, names: list[str]) -> Any:
+    X = batch.matrix(names)
+    check_finite(X.data if is_sparse(X) else X, "X", missing=True)
+    return X
+
+
+def _dense_part(X: Any, part: slice) -> Any:
+    return DenseColumns(X[:, part]) if is_sparse(X) else X[:, part]
+
+
+def _count(holes: Any) -> np.ndarray:
+    """How many values are missing, of each column of a matrix."""
+    return np.atleast_1d(np.asarray(holes.sum(axis=0), dtype=np.int64))
+
+
+def _counts(batch: Batch, numeric: list[str], text: list[str]) -> Iterator[ValueCounts]:
+    """The counts of the columns of numbers one by one, then those of text."""
+    if numeric:
+        X = _matrix(batch, numeric)
+        if is_sparse(X):
+            yield from map(partial(_sparse_counts, DenseColumns(X)), range(X.shape[1]))
+        else:
+            yield from (ValueCounts.of(pa.array(X[:, j], from_pandas=True)) for j in range(X.shape[1]))
+    yield from (ValueCounts.of(_words(batch[name])) for name in text)
+
+
+def _sparse_counts(columns: DenseColumns, j: int) -> ValueCounts:
+    values = columns.stored(j)
+    zeros = columns.shape[0] - len(values)
+    counts = ValueCounts.of(pa.array(values, from_pandas=True))
+    return counts.merge(ValueCounts({0.0: float(zeros)})) if zeros else counts
+
+
+def _present_values(batch: Batch, names: list[str]) -> Iterator[np.ndarray]:
+    """The values of each column that are not missing."""
+    X = _matrix(batch, names)
+    columns = _dense_part(X, slice(0, X.shape[1]))
+    for j in range(X.shape[1]):
+        values = columns[:, j]
+        yield values[~np.isnan(values)]
+
+
+def _words(column: Column) -> pa.Array:
+    """A column of text, as a dictionary where it is one."""
+    assert not isinstance(column, Matrix)
+    return column if pa.types.is_dictionary(column.type) else as_text(column)
+
+
+def _filled_vectors(batch: Batch, name: str, values: np.ndarray) -> Matrix:
+    column, kept = batch[name], ~np.isnan(values)
+    assert isinstance(column, Matrix)
+    names = tuple(n for n, keep in zip(column.names, kept, strict=True) if keep)
+    X = batch.matrix([name])
+    return Matrix(filled(X if kept.all() else X[:, kept], values[kept]), names)

@@ -1,0 +1,171 @@
+"""Least squares with an absolute and a squared penalty."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any, Self
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.exceptions import ConvergenceWarning
+
+from outgrow.engine.folded import FoldedView
+from outgrow.engine.matrix import MatrixView
+from outgrow.errors import DataError
+from outgrow.ml.core import parameters as check
+from outgrow.ml.core.candidates import Candidate
+from outgrow.ml.linear_model.base import GRAM_WIDTH, LinearRegressor
+from outgrow.ml.linear_model.warm_start import WarmStarted
+from outgrow.ml.solvers.descent import duality_gap, lasso_quadratic, lasso_quadratics
+from outgrow.ml.solvers.gram import Normal, normal_equations, normal_of
+from outgrow.stats.moments import CoMoments
+
+
+class ElasticNet(WarmStarted, LinearRegressor):
+    """Minimise ||y - Xw||² / 2n + alpha l1_ratio ||w||₁ + ½ alpha (1 - l1_ratio) ||w||².
+
+    One pass over the rows whatever the number of iterations: coordinate descent runs on the products. Spark
+    MLlib's `LinearRegression(regParam, elasticNetParam)` is the same on standardised columns.
+
+    Parameters
+    ----------
+    alpha : strength of the penalty.
+    l1_ratio : share of the absolute penalty, in [0, 1]; 1 is the lasso.
+    fit_intercept : learn a constant, which is not penalised.
+    precompute, copy_X, random_state, selection : accepted as scikit-learn has them, without effect.
+    warm_start : begin at the coefficients of the last fit, which shortens this one.
+    max_iter : most sweeps over the coefficients.
+    tol : stop when no coefficient moves the gradient by more than this share of its size.
+    positive : coefficients are at least 0.
+
+    Attributes
+    ----------
+    coef_ : ndarray of shape (n_features,), or (n_targets, n_features) for several targets.
+    intercept_ : float, or ndarray of shape (n_targets,).
+    n_iter_ : sweeps made, 0 where the fit began at the minimum; a list where there are several targets.
+    dual_gap_ : how far the objective may lie above its minimum; ndarray of shape (n_targets,) for several.
+    sparse_coef_ : `coef_` as a sparse matrix of shape (1 or n_targets, n_features).
+
+    Examples
+    --------
+    >>> import numpy as np, outgrow as og
+    >>> X = np.array([[-1.0, 0.1], [1.0, 0.1], [-1.0, -0.1], [1.0, -0.1]])
+    >>> og.ElasticNet(alpha=0.5, l1_ratio=1.0).fit(X, X[:, 0]).coef_.tolist()
+    [0.5, 0.0]
+    """
+
+    n_iter_: int | list[int]
+    dual_gap_: Any
+
+    shared_fit_parameters = ("alpha", "l1_ratio")
+    without_effect = ("precompute", "copy_X", "random_state", "selection")
+
+    def __init__(
+        self,
+        alpha: float = 1.0,
+        *,
+        l1_ratio: float = 0.5,
+        fit_intercept: bool = True,
+        precompute: Any = False,
+        max_iter: int = 10_000,
+        copy_X: bool = True,
+        tol: float = 1e-10,
+        warm_start: bool = False,
+        positive: bool = False,
+        random_state: Any = None,
+        selection: str = "cyclic",
+    ) -> None:
+        self.alpha = alpha
+        self.l1_ratio = l1_ratio
+        self.fit_intercept = fit_intercept
+        self.precompute = precompute
+        self.max_iter = max_iter
+        self.copy_X = copy_X
+        self.tol = tol
+        self.warm_start = warm_start
+        self.positive = positive
+        self.random_state = random_state
+        self.selection = selection
+
+    def _check_parameters(self) -> None:
+        check.number(self, "alpha", low=0)
+        check.number(self, "l1_ratio", low=0, high=1)
+        check.integer(self, "max_iter", low=1)
+        check.number(self, "tol", low=0)
+        check.one_of(self, "selection", ("cyclic", "random"))
+
+    def _fit(self, view: MatrixView) -> None:
+        if view.width > GRAM_WIDTH:
+            raise DataError(
+                f"ElasticNet takes up to {GRAM_WIDTH} features; there are {view.width}. "
+                "Use Ridge, or fewer columns."
+            )
+        normals = normal_equations(view, intercept=self.fit_intercept)
+        begin = self._begin(len(normals), view.width)
+        start = np.zeros((len(normals), view.width)) if begin is None else begin[0]
+        found = [self._descend(normal, each) for normal, each in zip(normals, start, strict=True)]
+        coef, sweeps, gaps = map(list, zip(*found, strict=True))
+        intercepts = [normal.intercept(each) for normal, each in zip(normals, coef, strict=True)]
+        self._take_targets(view, np.array(coef), np.array(intercepts))
+        several = view.targets is not None
+        self.n_iter_, self.dual_gap_ = (sweeps, np.array(gaps)) if several else (sweeps[0], gaps[0])
+        self._warn(max(sweeps))
+
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None, check_input: bool = True) -> Self:
+        """Learn from rows, as other models do; `check_input` is accepted as scikit-learn has it."""
+        return super().fit(X, y, sample_weight)
+
+    @property
+    def sparse_coef_(self) -> sp.csr_array:
+        """The coefficients as a sparse matrix."""
+        return sp.csr_array(np.atleast_2d(self.coef_))
+
+    def _descend(self, normal: Normal, start: np.ndarray) -> tuple[np.ndarray, int, float]:
+        """The coefficients of one target, the sweeps they took, and the duality gap there."""
+        H, g, penalty = self._quadratic(normal)
+        coef, sweeps = lasso_quadratic(
+            *(H, g, penalty, start), tol=self.tol, max_sweeps=self.max_iter, positive=self.positive
+        )
+        return coef, sweeps, self._gap(normal, coef)
+
+    def _gap(self, normal: Normal, coef: np.ndarray) -> float:
+        return duality_gap(
+            *(normal.products / normal.n, normal.target / normal.n, normal.energy / normal.n, coef),
+            l1=self.alpha * self.l1_ratio,
+            l2=self.alpha * (1 - self.l1_ratio),
+            positive=self.positive,
+        )
+
+    @classmethod
+    def _solve_many(
+        cls, rows: FoldedView, moments: Sequence[CoMoments], candidates: Sequence[Candidate]
+    ) -> None:
+        one: ElasticNet = candidates[0].model
+        folds = [normal_of(each, intercept=one.fit_intercept) for each in moments]
+        normals = [folds[candidate.fold] for candidate in candidates]
+        pairs = zip(candidates, normals, strict=True)
+        H, g, penalty = (np.array(p) for p in zip(*(c.model._quadratic(n) for c, n in pairs), strict=True))
+        coef, sweeps = lasso_quadratics(
+            H, g, penalty, np.zeros_like(g), tol=one.tol, max_sweeps=one.max_iter, positive=one.positive
+        )
+        for i, (candidate, normal) in enumerate(zip(candidates, normals, strict=True)):
+            model = candidate.model
+            model.coef_, model.intercept_, model.n_iter_ = coef[i], normal.intercept(coef[i]), int(sweeps[i])
+            model.dual_gap_ = model._gap(normal, coef[i])
+            model._warn(model.n_iter_)
+
+    def _quadratic(self, normal: Normal) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """What is minimised: products, target and absolute penalty of each coefficient."""
+        width = len(normal.target)
+        H = normal.products / normal.n + self.alpha * (1 - self.l1_ratio) * np.eye(width)
+        return H, normal.target / normal.n, np.full(width, self.alpha * self.l1_ratio)
+
+    def _warn(self, sweeps: int) -> None:
+        if sweeps >= self.max_iter:
+            warnings.warn(
+                f"Objective did not converge in {self.max_iter} sweeps of coordinate descent. "
+                "Raise max_iter, or scale the columns.",
+                ConvergenceWarning,
+                stacklevel=2,
+            )

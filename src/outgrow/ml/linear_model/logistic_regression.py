@@ -1,0 +1,276 @@
+"""Logistic regression, binary and multinomial."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, Self
+
+import numpy as np
+import scipy.sparse as sp
+from scipy.special import expit, softmax
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.validation import check_is_fitted
+
+from outgrow.engine.folded import FoldedView
+from outgrow.engine.matrix import MatrixView
+from outgrow.errors import ParameterError
+from outgrow.ml.base import Classifier
+from outgrow.ml.core import parameters as check
+from outgrow.ml.core.candidates import Candidate, learn_apart, usable
+from outgrow.ml.core.weights import ClassWeight, class_factors
+from outgrow.ml.linear_model.base import products
+from outgrow.ml.linear_model.warm_start import WarmStarted, dense
+from outgrow.ml.solvers.likelihood import Binary, Multinomial
+from outgrow.ml.solvers.likelihoods import Likelihoods
+from outgrow.ml.solvers.newton import Minimum, Penalty, newton
+from outgrow.ml.solvers.newton_many import Penalties, newton_many
+from outgrow.ml.solvers.offsets import Offsets
+from outgrow.ml.solvers.quasi_newton import quasi_newton
+
+NEWTON_SIZE = 1024
+"""Up to this many parameters, Newton's method; past it, L-BFGS."""
+
+
+class LogisticRegression(WarmStarted, Classifier):
+    """Minimise C times the log loss plus ½ (1 - l1_ratio) ||w||² + l1_ratio ||w||₁.
+
+    The objective is scikit-learn's. With up to 1,024 parameters it is minimised by Newton's method (proximal
+    for l1; Lee, Sun and Saunders 2014), a handful of passes over the rows whatever the scale of the columns;
+    past that by L-BFGS. Spark MLlib's `LogisticRegression` averages the loss and standardises the columns:
+    on standardised columns its `regParam=r` is `C=1/(n*r)`, its `elasticNetParam` is `l1_ratio`, and it has
+    no penalty by default (`C=numpy.inf` here).
+
+    Parameters
+    ----------
+    C : inverse strength of the penalty; `numpy.inf` for none.
+    l1_ratio : share of the absolute penalty, in [0, 1].
+    fit_intercept : learn constants, which are not penalised.
+    class_weight : weight of each class, 'balanced' for the inverse of its frequency, None for 1.
+    penalty : None for no penalty, 'l2', 'l1' or 'elasticnet' as scikit-learn once spelt them; by default C
+        and l1_ratio say it all.
+    dual, intercept_scaling, random_state, solver, verbose, n_jobs : accepted as scikit-learn has them; the
+        minimum is the same without them.
+    warm_start : begin at the coefficients of the last fit, which shortens this one.
+    max_iter : most passes of the optimiser.
+    tol : stop when the expected gain of a step is below this share of the objective; the step is still made.
+
+    Attributes
+    ----------
+    classes_ : ndarray of the classes, sorted.
+    coef_ : ndarray of shape (1, n_features), or (n_classes, n_features) for more than two classes.
+    intercept_ : ndarray of shape (1,) or (n_classes,).
+    n_iter_ : ndarray of shape (1,), steps made over all rows.
+    objective_ : the value reached, divided by C and the summed weight (the mean loss, if C is infinite).
+
+    Examples
+    --------
+    >>> import numpy as np, outgrow as og
+    >>> X = np.array([[-2.0], [-1.0], [1.0], [2.0]])
+    >>> og.LogisticRegression().fit(X, np.array(["no", "no", "yes", "yes"])).predict(X).tolist()
+    ['no', 'no', 'yes', 'yes']
+    """
+
+    shared_fit_parameters = ("C", "l1_ratio")
+    without_effect = (
+        "dual",
+        "intercept_scaling",
+        "random_state",
+        "solver",
+        "verbose",
+        "n_jobs",
+    )
+
+    def __init__(
+        self,
+        C: float = 1.0,
+        *,
+        penalty: str | None = "deprecated",
+        l1_ratio: float = 0.0,
+        dual: bool = False,
+        fit_intercept: bool = True,
+        intercept_scaling: float = 1,
+        class_weight: ClassWeight = None,
+        random_state: Any = None,
+        solver: str = "lbfgs",
+        max_iter: int = 100,
+        tol: float = 1e-12,
+        verbose: int = 0,
+        warm_start: bool = False,
+        n_jobs: int | None = None,
+    ) -> None:
+        self.C = C
+        self.penalty = penalty
+        self.l1_ratio = l1_ratio
+        self.dual = dual
+        self.fit_intercept = fit_intercept
+        self.intercept_scaling = intercept_scaling
+        self.class_weight = class_weight
+        self.random_state = random_state
+        self.solver = solver
+        self.max_iter = max_iter
+        self.tol = tol
+        self.verbose = verbose
+        self.warm_start = warm_start
+        self.n_jobs = n_jobs
+
+    def _check_parameters(self) -> None:
+        check.number(self, "C", above=0)
+        check.number(self, "l1_ratio", low=0, high=1, none=True)
+        check.one_of(self, "penalty", ("deprecated", None, "l2", "l1", "elasticnet"))
+        check.one_of(self, "solver", ("lbfgs", "liblinear", "newton-cg", "newton-cholesky", "sag", "saga"))
+        check.integer(self, "max_iter", low=0)
+        check.number(self, "tol", low=0)
+        if np.isinf(self.C) and self.l1_ratio:
+            raise ParameterError(
+                f"l1_ratio={self.l1_ratio} has no effect with C=inf, which means no penalty."
+            )
+        if self.penalty == "elasticnet" and self.l1_ratio is None:
+            raise ParameterError("l1_ratio must be specified when penalty is elasticnet.")
+        if self.penalty is None and self.C != 1:
+            warnings.warn(
+                "Setting penalty=None will ignore the C and l1_ratio parameters. Leave one of them out.",
+                stacklevel=2,
+            )
+        if self.penalty == "l2" and self.l1_ratio == 1:
+            warnings.warn(
+                f"Inconsistent values: penalty={self.penalty} with l1_ratio={self.l1_ratio}. "
+                "Leave one of them out.",
+                stacklevel=2,
+            )
+        if self.penalty in ("l1", "l2") and 0 < (self.l1_ratio or 0) < 1:
+            warnings.warn(
+                "l1_ratio parameter is only used when penalty is 'elasticnet'. Got "
+                f"(penalty={self.penalty}). Leave one of them out.",
+                stacklevel=2,
+            )
+
+    def _strength(self) -> tuple[float, float]:
+        """What the absolute and half the squared coefficients cost beside the summed loss."""
+        weight = 0.0 if self.penalty is None else 1 / self.C
+        share = {"l1": 1.0, "l2": 0.0}.get(str(self.penalty), float(self.l1_ratio or 0.0))
+        return weight * share, weight * (1 - share)
+
+    def _fit(self, view: MatrixView) -> None:
+        classes = self._learn_classes(view)
+        factors = class_factors(self.class_weight, self.classes_, view.class_weights)
+        kind = Binary if classes == 2 else Multinomial
+        likelihood = kind(view.width, classes, factors, intercept=self.fit_intercept)
+        penalty = Penalty(*self._strength(), likelihood.penalised())
+        begin = self._begin(likelihood.scores, view.width)
+        limits: dict[str, Any] = {"tol": self.tol, "max_iter": self.max_iter}
+        newton_steps = likelihood.size <= NEWTON_SIZE
+        if newton_steps:
+            found, offsets = newton(view, likelihood, penalty, begin=begin, **limits)
+        else:
+            offsets = Offsets.of(view, intercept=self.fit_intercept)
+            start = np.zeros(likelihood.size)
+            if begin is not None:
+                start = likelihood.pack(begin[0], offsets.hide(*begin))
+            found = quasi_newton(
+                offsets.apply(view), likelihood, penalty, offsets.spread, start=start, **limits
+            )
+        self._take(likelihood, found, view.class_weights, offsets)
+        if not found.converged:
+            failed = "Newton solver did not converge" if newton_steps else "lbfgs failed to converge"
+            warnings.warn(
+                f"LogisticRegression: {failed} after {self.max_iter} iterations. "
+                "Raise max_iter, scale the columns, or penalise more (a smaller C).",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+
+    def _take(
+        self, likelihood: Binary | Multinomial, found: Minimum, class_weights: np.ndarray, offsets: Offsets
+    ) -> None:
+        self.coef_, constants = likelihood.unpack(found.parameters)
+        self.intercept_ = offsets.restore(self.coef_, constants)
+        self.n_iter_ = np.array([found.steps], dtype=np.int32)
+        factors = 1.0 if likelihood.factors is None else likelihood.factors
+        self.objective_ = found.objective / float((class_weights * factors).sum())
+
+    @classmethod
+    def _fit_many(cls, rows: FoldedView, candidates: Sequence[Candidate]) -> None:
+        for candidate in candidates:
+            candidate.attempt(partial(candidate.model._learn_classes, rows.view))
+        chosen = usable(rows, candidates)
+        if not chosen:
+            return
+        one, classes, weights = chosen[0].model, len(rows.view.classes), rows.class_weights
+        assert weights is not None
+        each = [class_factors(one.class_weight, rows.view.classes, own) for own in weights]
+        factors = None if one.class_weight is None else np.array(each)
+        likelihoods = Likelihoods(rows.view.width, classes, one.fit_intercept, factors)
+        if likelihoods.size > NEWTON_SIZE:
+            learn_apart(rows, chosen)
+            return
+        l1, l2 = np.array([candidate.model._strength() for candidate in chosen]).T
+        penalties = Penalties(l1, l2, likelihoods.penalised())
+        folds = np.array([candidate.fold for candidate in chosen])
+        found, offsets = newton_many(rows, likelihoods, penalties, folds, tol=one.tol, max_iter=one.max_iter)
+        kind = Binary if classes == 2 else Multinomial
+        for i, candidate in enumerate(chosen):
+            likelihood = kind(rows.view.width, classes, each[candidate.fold], intercept=one.fit_intercept)
+            minimum = Minimum(found.w[i], float(found.objective[i]), int(found.steps[i]), True)
+            candidate.model._take(likelihood, minimum, weights[candidate.fold], offsets)
+        stubborn = [one for one, done in zip(chosen, found.converged, strict=True) if not done]
+        learn_apart(rows, stubborn)
+
+    def decision_function(self, X: Any) -> Any:
+        """Log odds: shape (rows,) for two classes, otherwise scores of shape (rows, classes)."""
+        return self._respond(X, "decision_function")
+
+    def sparsify(self) -> Self:
+        """Keep `coef_` as a sparse matrix, which is smaller where most coefficients are zero."""
+        check_is_fitted(self)
+        self.coef_ = sp.csr_array(self.coef_)
+        return self
+
+    def densify(self) -> Self:
+        """Keep `coef_` as an array, as it is after a fit."""
+        check_is_fitted(self)
+        self.coef_ = dense(self.coef_)
+        return self
+
+    def _learned(self) -> dict[str, Any]:
+        learned = super()._learned()
+        return {**learned, "coef_": dense(learned["coef_"])} if "coef_" in learned else learned
+
+    @classmethod
+    def _predict_many(cls, models: Sequence[Any], method: str, X: Any) -> Any:
+        if method != "predict_proba":
+            return super()._predict_many(models, method, X)
+        table = np.concatenate([dense(model.coef_) for model in models])
+        margins = products(table, X) + np.concatenate([model.intercept_ for model in models])[:, None]
+        if len(table) == len(models):
+            return _both_shares(margins).transpose(0, 2, 1)
+        shape = (len(models), -1, margins.shape[1])
+        return softmax(margins.reshape(shape), axis=1).transpose(0, 2, 1)
+
+    def _decision_function(self, X: Any) -> np.ndarray:
+        if len(self.intercept_) == 1:
+            return X @ dense(self.coef_)[0] + self.intercept_[0]
+        return dense(X @ self.coef_.T) + self.intercept_
+
+    def _predict_proba(self, X: Any) -> np.ndarray:
+        return _probabilities(self._decision_function(X))
+
+
+def _both_shares(margins: np.ndarray) -> np.ndarray:
+    """Probabilities of shape (models, 2, rows) of margins, which are overwritten: `expit`, but vectorised."""
+    found = np.empty((len(margins), 2, margins.shape[1]))
+    first, second = found[:, 0], found[:, 1]
+    np.clip(margins, -700, 700, out=margins)
+    np.negative(margins, out=margins)
+    np.exp(margins, out=first)
+    np.add(first, 1.0, out=second)
+    np.reciprocal(second, out=second)
+    first *= second
+    return found
+
+
+def _probabilities(margins: np.ndarray) -> np.ndarray:
+    if margins.ndim == 2:
+        return softmax(margins, axis=1)
+    return np.column_stack([expit(-margins), expit(margins)])

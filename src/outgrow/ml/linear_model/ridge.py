@@ -1,0 +1,77 @@
+"""Least squares with a squared penalty."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from outgrow.engine.matrix import MatrixView
+from outgrow.ml.core import parameters as check
+from outgrow.ml.linear_model.base import LeastSquares
+
+
+class Ridge(LeastSquares):
+    """Minimise ||y - Xw||² + alpha ||w||², from one pass over the rows, or a few more for small penalties.
+
+    As `LinearRegression`, it decomposes the rows where their products would lose digits, so a penalty may be
+    as small as one likes.
+
+    Spark MLlib's `LinearRegression(regParam=r, elasticNetParam=0)` divides the error by 2n and standardises:
+    on standardised columns it is `Ridge(alpha=n * r)`.
+
+    Parameters
+    ----------
+    alpha : strength of the penalty, at least 0; or one for each target, of shape (n_targets,).
+    fit_intercept : learn a constant, which is not penalised.
+    copy_X, max_iter, tol, solver, random_state : accepted as scikit-learn has them, without effect.
+    positive : coefficients are at least 0.
+
+    Attributes
+    ----------
+    coef_ : ndarray of shape (n_features,), or (n_targets, n_features) for several targets.
+    intercept_ : float, or ndarray of shape (n_targets,).
+    solver_ : what `solver` says, 'cholesky' for 'auto'.
+
+    Examples
+    --------
+    >>> import numpy as np, outgrow as og
+    >>> X = np.array([[-1.0], [1.0]])
+    >>> og.Ridge(alpha=2.0).fit(X, X[:, 0]).coef_.tolist()
+    [0.5]
+    """
+
+    shared_fit_parameters = ("alpha",)
+    without_effect = ("copy_X", "max_iter", "tol", "solver", "random_state")
+
+    def __init__(
+        self,
+        alpha: Any = 1.0,
+        *,
+        fit_intercept: bool = True,
+        copy_X: bool = True,
+        max_iter: int | None = None,
+        tol: float = 1e-4,
+        solver: str = "auto",
+        positive: bool = False,
+        random_state: Any = None,
+    ) -> None:
+        self.alpha = alpha
+        self.fit_intercept = fit_intercept
+        self.copy_X = copy_X
+        self.max_iter = max_iter
+        self.tol = tol
+        self.solver = solver
+        self.positive = positive
+        self.random_state = random_state
+
+    def _check_parameters(self) -> None:
+        check.numbers(self, "alpha", low=0)
+        check.one_of(self, "solver", ("auto", "svd", "cholesky", "lsqr", "sparse_cg", "sag", "saga", "lbfgs"))
+
+    def _fit(self, view: MatrixView) -> None:
+        super()._fit(view)
+        self.solver_ = "cholesky" if self.solver == "auto" else self.solver
+
+    def _penalty(self) -> np.ndarray:
+        return np.atleast_1d(np.asarray(self.alpha, dtype=np.float64))

@@ -1,0 +1,1 @@
+"""Transformers that scale numbers and encode categories."""

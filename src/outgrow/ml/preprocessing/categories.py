@@ -1,0 +1,328 @@
+"""What the encoders share: learning the categories of columns in one pass, and finding that of each value.
+
+A missing value is a category like others, sorted last: NaN in columns of numbers, None in others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from outgrow.data.batch import Batch, Column, Matrix, is_categorical, is_numeric, is_sparse
+from outgrow.data.exact import exact, exact_type, python_values
+from outgrow.engine.shard import Shard
+from outgrow.errors import DataError, ParameterError, SchemaError
+from outgrow.ml.core.parameters import integer, one_of
+from outgrow.stats.counts import ValueCounts
+
+INFREQUENT = "infrequent_sklearn"
+_UNKNOWN = -1
+_SHOWN = 5
+_FEW = 16  # rows below which finding different values costs more than it saves
+
+
+@dataclass(frozen=True, eq=False)
+class Coder:
+    """Finds the category of each value of one column, and gives what that category becomes.
+
+    Attributes
+    ----------
+    name : the column.
+    places : the number of each category; a missing value is under None.
+    values : what each category becomes, and behind them what an unknown value becomes.
+    """
+
+    name: str
+    places: dict[Any, int]
+    values: np.ndarray
+
+    def encode(self, column: Column) -> tuple[np.ndarray, list[Any]]:
+        """What the rows become, of shape (rows,), and the values that belong to no category."""
+        words, rows = _words(plain(column, self.name))
+        places = [self.places.get(word, _UNKNOWN) for word in words]
+        unknown = []
+        if _UNKNOWN in places:
+            used = range(len(words)) if rows is None else np.unique(rows).tolist()
+            unknown = [words[place] for place in used if places[place] == _UNKNOWN]
+        values = self.values[places]
+        return values if rows is None else values[rows], list(dict.fromkeys(unknown))
+
+
+def places_of(categories: np.ndarray) -> dict[Any, int]:
+    """The number of each category, for `Coder`."""
+    return {_key(value): place for place, value in enumerate(categories.tolist())}
+
+
+def missing_place(categories: np.ndarray) -> int | None:
+    """The number of the category of missing values."""
+    return places_of(categories).get(None)
+
+
+def rows_of(categories: np.ndarray, counts: ValueCounts) -> np.ndarray:
+    """How many rows each category has."""
+    rows = [counts.counts.get(_key(value), 0.0) for value in categories.tolist()]
+    return np.array(rows, dtype=np.float64)
+
+
+def check_dtype(owner: Any) -> None:
+    """The parameter `dtype` is a type of numbers."""
+    try:
+        good = np.dtype(owner.dtype).kind in "iuf"
+    except TypeError:
+        good = False
+    if not good:
+        raise ParameterError(
+            f"{type(owner).__name__}(dtype={owner.dtype!r}): it must be a NumPy type of numbers, such as "
+            "'float32'."
+        )
+
+
+def shown_columns(owner: Any, names: Sequence[str]) -> list[Any]:
+    """Columns as their user knows them: by name, or those of arrays by place."""
+    if hasattr(owner, "feature_names_in_") or not hasattr(owner, "columns_"):
+        return list(names)
+    places = list(owner.columns_)
+    return [places.index(name) for name in names]
+
+
+def check_frequencies(owner: Any) -> None:
+    """The parameters `min_frequency` and `max_categories` can be."""
+    integer(owner, "max_categories", low=1, none=True)
+    least: Any = owner.min_frequency
+    if isinstance(least, Integral):
+        integer(owner, "min_frequency", low=1)
+    elif least is not None and not (isinstance(least, Real) and 0 < float(least) < 1):
+        raise ParameterError(
+            f"{type(owner).__name__}(min_frequency={least!r}): min_frequency must be a whole number of rows, "
+            "a share between 0 and 1, or None."
+        )
+
+
+def infrequent(owner: Any, categories: np.ndarray, counts: ValueCounts) -> np.ndarray | None:
+    """The categories to put together, chosen as scikit-learn chooses them."""
+    rows = rows_of(categories, counts)
+    few = rows < _least_rows(owner.min_frequency, sum(counts.counts.values()))
+    if owner.max_categories is not None and owner.max_categories < len(rows) - few.sum() + 1:
+        # stable, so that of equals the later stay frequent
+        few[np.argsort(rows, kind="stable")[: len(rows) - owner.max_categories + 1]] = True
+    return categories[few] if few.any() else None
+
+
+def grouped(categories: np.ndarray, few: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """The group of each category, the infrequent ones in one group behind the others; which are frequent."""
+    frequent = np.ones(len(categories), dtype=bool)
+    if few is not None:
+        places = places_of(categories)
+        frequent[[places[word] for word in places_of(few)]] = False
+    return np.where(frequent, np.cumsum(frequent) - 1, frequent.sum()), frequent
+
+
+def as_codes(X: Any, names: Sequence[str]) -> Any:
+    """An array or sparse matrix with as many columns as there are names, dense or CSR.
+
+    Raises
+    ------
+    DataError
+        When there are more or fewer columns.
+    """
+    codes = X.tocsr() if is_sparse(X) else np.asarray(X)
+    if codes.ndim != 2 or codes.shape[1] != len(names):
+        raise DataError(
+            f"Shape of the passed X data is not correct. Expected {len(names)} columns, got "
+            f"{codes.shape[1] if codes.ndim == 2 else 'none'}."
+        )
+    return codes
+
+
+def side_by_side(columns: Sequence[np.ndarray]) -> np.ndarray:
+    """Columns of categories as one array."""
+    kinds = {column.dtype for column in columns}
+    dtype = object if any(kind.kind == "O" for kind in kinds) else np.result_type(*kinds)
+    out = np.empty((len(columns[0]), len(columns)), dtype=dtype)
+    for j, column in enumerate(columns):
+        out[:, j] = column
+    return out
+
+
+def as_column(found: np.ndarray, categories: np.ndarray, few: np.ndarray | None) -> pa.Array:
+    """Categories as a column of their type; of text where some are put together under a name."""
+    words = found.tolist()
+    if few is not None:
+        return pa.array([None if _key(word) is None else str(word) for word in words], pa.string())
+    kind = pa.array(categories.tolist(), from_pandas=True).type
+    return pa.array(words, pa.string() if pa.types.is_null(kind) else kind, from_pandas=True)
+
+
+def _least_rows(least: float | None, rows: float) -> float:
+    if least is None:
+        return 0.0
+    return float(least) if isinstance(least, Integral) else rows * least
+
+
+def check_categories(owner: Any) -> None:
+    """The parameter `categories` is 'auto' or a list."""
+    if not isinstance(owner.categories, list | tuple):
+        one_of(owner, "categories", ("auto",))
+
+
+def learn_categories(
+    shard: Shard, names: Sequence[str], given: Any, *, strict: bool
+) -> tuple[list[np.ndarray], Sequence[ValueCounts]]:
+    """The categories of columns, and the counts of their values: one pass for all columns.
+
+    Parameters
+    ----------
+    given : 'auto', or the categories of each column.
+    strict : values that are not among the given categories are an error.
+
+    Raises
+    ------
+    SchemaError
+        When a column holds no text, numbers or booleans.
+    ParameterError
+        When the given categories are not as many as the columns, repeat, or are numbers out of order.
+    DataError
+        When there are values beside the given categories.
+    """
+    if not names:
+        return [], []
+    kinds = {name: _kind(shard.example, name) for name in names}
+    if not isinstance(given, str) and len(given) != len(names):
+        raise ParameterError(
+            "Shape mismatch: if categories is an array, it has to be of shape (n_features,). It has "
+            f"{len(given)} entries for {len(names)} columns {list(names)}. Give one list for each column."
+        )
+    found = shard.reduce(
+        lambda batch: tuple(ValueCounts.of(plain(batch[name], name)) for name in names), encoded=True
+    )
+    categories = [_sorted(counts, kinds[name]) for name, counts in zip(names, found, strict=True)]
+    if not isinstance(given, str):
+        auto, categories = (
+            categories,
+            [_given(values, name, kinds[name]) for name, values in zip(names, given, strict=True)],
+        )
+        if strict:
+            for name, known, seen in zip(names, categories, auto, strict=True):
+                _check_known(name, known, seen)
+    return categories, found
+
+
+def plain(column: Column, name: str) -> pa.Array:
+    """A column as values that compare: dictionaries of numbers decoded, decimals as the numbers they are."""
+    assert not isinstance(column, Matrix)
+    if pa.types.is_dictionary(column.type) and not pa.types.is_string(column.type.value_type):
+        column = column.dictionary_decode()
+    return exact(column, name)
+
+
+def unknown_error(name: str | int, values: Sequence[Any], when: str, advice: str) -> DataError:
+    """What to raise for values that belong to no category."""
+    more = f" and {len(values) - _SHOWN} more" if len(values) > _SHOWN else ""
+    shown = ", ".join(map(repr, values[:_SHOWN]))
+    return DataError(f"Found unknown categories [{shown}]{more} in column {name!r} during {when}. {advice}")
+
+
+def _words(column: pa.Array) -> tuple[list[Any], np.ndarray | None]:
+    """Values of a column, None if missing, and which of them each row has; or row by row.
+
+    Of a dictionary, values that no row has are among them.
+    """
+    if len(column) <= _FEW:
+        return list(map(_key, python_values(column))), None
+    encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+    words = list(map(_key, python_values(encoded.dictionary)))
+    if encoded.indices.null_count:
+        words.append(None)
+    return words, encoded.indices.fill_null(len(words) - 1).to_numpy(zero_copy_only=False)
+
+
+def _key(value: Any) -> Any:
+    """None for every kind of missing value."""
+    return None if value != value else value
+
+
+def _kind(example: Batch, name: str) -> pa.DataType:
+    """The type of the values of a column; text for a column of nulls."""
+    column = example[name]
+    if isinstance(column, Matrix):
+        raise SchemaError(f"Column {name!r} holds vectors, not categories. Name the columns to encode.")
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    if is_numeric(kind):
+        return exact_type(kind)
+    if is_categorical(kind) or pa.types.is_null(kind):
+        return pa.string()
+    raise SchemaError(
+        f"Column {name!r} is of type {column.type}; categories are text, numbers or booleans. "
+        "Cast it to text."
+    )
+
+
+def _sorted(counts: ValueCounts, kind: pa.DataType) -> np.ndarray:
+    return _array([*counts.values(), *([None] if counts.has_missing else [])], kind)
+
+
+def _array(values: list[Any], kind: pa.DataType) -> np.ndarray:
+    """Categories in the type their column has in NumPy, where missing values turn integers into floats."""
+    missing = any(_key(value) is None for value in values)
+    if pa.types.is_decimal(kind) or (
+        missing and not pa.types.is_floating(kind) and not pa.types.is_string(kind)
+    ):
+        kind = pa.float64() if missing else pa.int64()
+    if pa.types.is_string(kind) or not _fit(values, kind):
+        out = np.empty(len(values), dtype=object)
+        out[:] = values
+        return out
+    return np.array([np.nan if value is None else value for value in values], kind.to_pandas_dtype())
+
+
+def _fit(values: list[Any], kind: pa.DataType) -> bool:
+    """Whether values keep what they are as this type: no boolean is a float, no long whole number either."""
+    if pa.types.is_floating(kind):
+        return not any(isinstance(value, bool) or _long(value, 2**53) for value in values)
+    return kind != pa.int64() or not any(_long(value, 2**63) for value in values)
+
+
+def _long(value: Any, limit: int) -> bool:
+    return isinstance(value, int) and not -limit <= value < limit
+
+
+def _given(values: Any, name: str, kind: pa.DataType) -> np.ndarray:
+    """The categories a user gave for a column, checked as scikit-learn does."""
+    listed = np.asarray(values, dtype=object).tolist()
+    text = is_categorical(kind)
+    wrong = [value for value in listed if _key(value) is not None and isinstance(value, str) != text]
+    if wrong:
+        raise ParameterError(
+            f"In column {name!r} of type {kind}, the predefined categories {wrong[:_SHOWN]} are of another "
+            "type. Give them in the type of the column."
+        )
+    if any(value != value for value in listed[:-1]):
+        raise ParameterError(
+            f"In column {name!r}, NaN stands before other predefined categories {listed}. "
+            "Nan should be the last element."
+        )
+    if len(set(map(_key, listed))) != len(listed):
+        raise ParameterError(
+            f"In column {name!r}, the predefined categories contain duplicate elements: {listed}. "
+            "Name each once."
+        )
+    present = [value for value in listed if _key(value) is not None]
+    if not text and (any(a > b for a, b in pairwise(present)) or present != listed[: len(present)]):
+        raise ParameterError(
+            f"Unsorted categories are not supported for numerical categories; column {name!r} has {listed}. "
+            "Sort them, a missing value last."
+        )
+    return _array(listed, kind)
+
+
+def _check_known(name: str, known: np.ndarray, seen: np.ndarray) -> None:
+    places = places_of(known)
+    unknown = [value for value in map(_key, seen.tolist()) if value not in places]
+    if unknown:
+        raise unknown_error(name, unknown, "fit", "Add them to categories, or choose another handle_unknown.")

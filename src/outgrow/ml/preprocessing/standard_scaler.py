@@ -1,0 +1,259 @@
+"""Standardisation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import scipy.sparse as sp
+
+from outgrow.data.batch import Batch, Matrix, is_sparse, matrix_columns
+from outgrow.engine.checks import check_finite
+from outgrow.engine.shard import Shard
+from outgrow.errors import DataError, ParameterError
+from outgrow.ml.base import WeightedTransformer
+from outgrow.ml.core.columns import Columns, require_numeric
+from outgrow.ml.core.inputs import open_training
+from outgrow.ml.core.task import Task
+from outgrow.ml.core.weights import total_weight, weights
+from outgrow.ml.grouped import GroupBlock, GroupView, Stacked
+from outgrow.ml.inverse import KEPT_TYPES, InvertibleTransformer
+from outgrow.stats.grouped import GroupedMoments
+from outgrow.stats.moments import Moments, check_squares
+
+
+class StandardScaler(InvertibleTransformer, WeightedTransformer):
+    """Subtract the mean and divide by the standard deviation, column by column.
+
+    Missing values stay missing and count for nothing. Spark MLlib's `StandardScaler` divides by the sample
+    standard deviation (n - 1) and does not centre by default; this one is scikit-learn's (n, and it centres).
+
+    Parameters
+    ----------
+    columns : which columns, by name or selector; all by default.
+    with_mean : subtract the mean. Sparse matrices need `with_mean=False`.
+    with_std : divide by the standard deviation.
+    copy : as scikit-learn has it, also as a keyword of `transform`; it changes nothing here, where input is
+        never changed.
+
+    Attributes
+    ----------
+    mean_, var_, scale_ : ndarray of shape (n_columns,); None where neither is used, or for `var_` and
+        `scale_` without `with_std`.
+    n_samples_seen_ : how many rows, or what they weigh, have a value: a number where that is the same for all
+        columns, else an ndarray of shape (n_columns,).
+    n_rows_seen_ : how many rows there were.
+
+    Examples
+    --------
+    >>> import numpy as np, outgrow as og
+    >>> og.StandardScaler().fit_transform(np.array([[1.0], [3.0]])).tolist()
+    [[-1.0], [1.0]]
+    """
+
+    takes_dictionaries = True
+    mean_: Any
+    var_: Any
+    scale_: Any
+    n_rows_seen_ = 0  # of models that were saved before there was one
+
+    without_effect = ("copy",)
+
+    def __init__(
+        self, columns: Columns = None, *, copy: bool = True, with_mean: bool = True, with_std: bool = True
+    ) -> None:
+        self.columns = columns
+        self.copy = copy
+        self.with_mean = with_mean
+        self.with_std = with_std
+
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        """Learn from rows; see `WeightedTransformer.fit`."""
+        self._refuse_sparse(X)
+        return super().fit(X, y, sample_weight)
+
+    def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        """Learn from further rows: what results is what `fit` would learn from all rows together.
+
+        Parameters
+        ----------
+        X, y, sample_weight : as `fit` takes them.
+
+        Examples
+        --------
+        >>> import numpy as np, outgrow as og
+        >>> scaler = og.StandardScaler().partial_fit(np.array([[1.0]])).partial_fit(np.array([[3.0]]))
+        >>> scaler.mean_.tolist(), scaler.scale_.tolist()
+        ([2.0], [1.0])
+        """
+        if not hasattr(self, "n_samples_seen_"):
+            return self.fit(X, y, sample_weight)
+        self._check_parameters()
+        self._refuse_sparse(X)
+        before, rows = self._seen(), self.n_rows_seen_
+        self._fit_on_engine(open_training(self, X, y, sample_weight, reset=False))
+        self._note(before.merge(self._seen()), rows + self.n_rows_seen_)
+        return self
+
+    def transform(self, X: Any, copy: bool | None = None) -> Any:
+        """The rows of X, scaled; in the form X has."""
+        self._refuse_sparse(X)
+        return super().transform(X)
+
+    def inverse_transform(self, X: Any, copy: bool | None = None) -> Any:
+        """The rows that `transform` would turn into these; in the form X has.
+
+        Parameters
+        ----------
+        X : what `transform` takes.
+        """
+        self._refuse_sparse(X)
+        return super().inverse_transform(X)
+
+    def _refuse_sparse(self, X: Any) -> None:
+        if self.with_mean and is_sparse(X):
+            raise ParameterError("Cannot center sparse matrices: pass with_mean=False instead.")
+
+    def _fit(self, shard: Shard, names: list[str], task: Task) -> None:
+        require_numeric(shard.example, names, "StandardScaler")
+        if not names:
+            return
+        if self.with_mean and any(_sparse(shard.example[name]) for name in names):
+            raise ParameterError("Cannot center sparse matrices: pass with_mean=False instead.")
+        moments, (total, rows) = shard.reduce(
+            lambda batch: (
+                _moments(batch, names, task.weight),
+                np.append(total_weight(batch, task.weight), batch.num_rows),
+            ),
+            encoded=True,
+        )
+        if total == 0:
+            raise DataError("All sample weights are zero. Give at least one row a positive weight.")
+        check_squares(moments.m2 if self.with_std else moments.mean, names)
+        self._note(moments, int(rows))
+
+    def _note(self, moments: Moments, rows: int) -> None:
+        """Keep what was learned from these rows."""
+        same = bool((moments.n == moments.n[0]).all())
+        self.n_samples_seen_ = _count(moments.n[0].item()) if same else moments.n
+        self.n_rows_seen_ = rows
+        self.mean_ = moments.mean if self.with_mean or self.with_std else None
+        self.var_ = moments.variance() if self.with_std else None
+        self.scale_ = _scale(moments, rows) if self.with_std else None
+
+    def _seen(self) -> Moments:
+        """What was learned before, as a state: what is None counts for nothing."""
+        width = sum(kind.width or 1 for name, kind in self.columns_.items() if name in self.selected_)
+        n = np.broadcast_to(np.asarray(self.n_samples_seen_, dtype=np.float64), width).copy()
+        none = np.zeros(width)
+        mean = none if self.mean_ is None else self.mean_
+        squares = none if self.var_ is None else np.where(n > 0, self.var_ * n, 0.0)
+        return Moments(n, mean, squares)
+
+    def _group_form(self) -> GroupedScaling:
+        return GroupedScaling(self.with_mean, self.with_std)
+
+    def _transform_columns(self, batch: Batch, names: list[str]) -> Batch:
+        return self._each(batch, names, self._scaled)
+
+    def _revert(self, batch: Batch) -> Batch:
+        return self._each(batch, self.selected_, self._unscaled)
+
+    @staticmethod
+    def _each(batch: Batch, names: list[str], change: Callable[[Any, slice], Any]) -> Batch:
+        """The batch with the numbers of these columns changed; the slice says which they are of all."""
+        columns, at = {}, 0
+        if not any(isinstance(batch[name], Matrix) for name in names):
+            return batch.with_columns(matrix_columns(change(batch.matrix(names), slice(None)), names))
+        for name in names:
+            X = batch.matrix([name])
+            scaled = change(X, slice(at, at + X.shape[1]))
+            at += X.shape[1]
+            column = batch[name]
+            columns[name] = (
+                Matrix(scaled, column.names)
+                if isinstance(column, Matrix)
+                else matrix_columns(scaled, [name])[name]
+            )
+        return batch.with_columns(columns)
+
+    def _unscaled(self, X: Any, part: slice) -> Any:
+        if self.with_std:
+            X = (X @ sp.diags_array(self.scale_[part])).tocsr() if is_sparse(X) else X * self.scale_[part]
+        return X + self.mean_[part] if self.with_mean else X
+
+    def _scaled(self, X: Any, part: slice) -> Any:
+        scales = self.scale_[part] if self.with_std else None
+        if is_sparse(X):
+            return X if scales is None else (X @ sp.diags_array(1 / scales)).tocsr()
+        means = self.mean_[part] if self.with_mean else np.zeros(X.shape[1])
+        out = np.empty(X.shape, order="F")
+        for j, mean in enumerate(means):
+            np.subtract(X[:, j], mean, out=out[:, j])
+            if scales is not None and scales[j] != 1.0:
+                out[:, j] *= 1.0 / scales[j]
+        return out
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.sparse = not self.with_mean
+        tags.transformer_tags.preserves_dtype = KEPT_TYPES
+        return tags
+
+
+def _count(weight: float) -> float:
+    """A weight of rows, whole where it counts them."""
+    return int(weight) if weight.is_integer() else weight
+
+
+def _sparse(column: Any) -> bool:
+    return isinstance(column, Matrix) and column.sparse
+
+
+def _moments(batch: Batch, names: list[str], weight: str | None) -> Moments:
+    X = batch.matrix(names)
+    check_finite(X.data if is_sparse(X) else X, "X", missing=True)
+    return Moments.of(X, weights(batch, weight))
+
+
+@dataclass(frozen=True)
+class GroupedScaling:
+    """Means and standard deviations of each group."""
+
+    with_mean: bool
+    with_std: bool
+    missing = True
+
+    def learn(self, view: GroupView) -> Stacked:
+        moments = view.reduce(_grouped_moments)
+        own = Moments(moments.n, moments.mean, moments.m2)
+        return {
+            "n_samples_seen_": own.n,
+            "mean_": own.mean,
+            "var_": own.variance(),
+            "scale_": _scale(own, own.n),
+        }
+
+    def apply(self, X: np.ndarray, learned: Stacked, place: np.ndarray) -> np.ndarray:
+        centred = X - learned["mean_"][place] if self.with_mean else X
+        return centred / learned["scale_"][place] if self.with_std else centred
+
+    def beside(self) -> dict[str, Any]:
+        return {}
+
+
+def _grouped_moments(block: GroupBlock) -> GroupedMoments:
+    return GroupedMoments.of(block.segments, block.features, block.weight)
+
+
+def _scale(moments: Moments, rows: Any) -> np.ndarray:
+    """Standard deviations; 1 where a column varies no more than its sum is rounded, as scikit-learn does."""
+    variance = moments.variance()
+    rounding = rows * np.finfo(np.float64).eps
+    noise = rounding * variance + (rounding * moments.mean) ** 2
+    return np.where(
+        np.isnan(variance) | (variance <= noise), 1.0, np.sqrt(np.where(variance > 0, variance, 1.0))
+    )

@@ -1,0 +1,1 @@
+"""Folds, cross-validation, and fits of many settings that share passes."""
