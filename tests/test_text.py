@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import csv
 import gzip
+import io
 from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
@@ -153,14 +155,14 @@ def test_codes_are_no_numbers(tmp_path: Path, codes: list[str]) -> None:
     assert read(tmp_path / "rows.csv", "code\n1e30\n", types={"code": "number"})["code"].to_pylist() == [1e30]
 
 
-@pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "utf-8-sig", "utf-16", "utf-32"])
 @pytest.mark.parametrize("compressed", [False, True])
 def test_encodings(tmp_path: Path, encoding: str, compressed: bool) -> None:
     rows = [{"städt": "Köln", "x": number} for number in range(30_000)]
     body = ("städt,x\n" + "".join(f"{row['städt']},{row['x']}\n" for row in rows)).encode(encoding)
     path = tmp_path / ("rows.CSV.gz" if compressed else "rows.CSV")
     path.write_bytes(gzip.compress(body, 1) if compressed else body)
-    marked = encoding in ("utf-8-sig", "utf-16")
+    marked = encoding in ("utf-8-sig", "utf-16", "utf-32")
     assert og.read(path, encoding=encoding).to_arrow().to_pylist() == rows
     if marked:
         assert og.read(path).to_arrow().to_pylist() == rows
@@ -202,10 +204,51 @@ def test_files_without_rows(tmp_path: Path) -> None:
         og.read(tmp_path).count()
 
 
+@settings(max_examples=80, deadline=None, derandomize=True)
+@given(
+    rows=st.lists(st.lists(CELLS, min_size=2, max_size=2), min_size=1, max_size=6),
+    kept=st.floats(0, 1),
+    typed=st.booleans(),
+)
+def test_a_file_that_ends_within_a_cell_is_refused(
+    rows: list[list[str]], kept: float, typed: bool, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """What follows an open quote would be one cell, and the rows in it lost."""
+    body = written(rows)
+    part = b"x,y\n" + body[: round(kept * len(body))]
+    path = tmp_path_factory.mktemp("cut") / "rows.csv"
+    path.write_bytes(part)
+    rest = io.StringIO(part.decode("utf-8", "ignore"), newline="")
+    try:
+        list(csv.reader(rest, strict=True))
+    except csv.Error:
+        types = dict.fromkeys("xy", pa.string()) if typed else {}
+        with pytest.raises(errors.DataError, match=r"rows\.csv cannot be read.* is not closed"):
+            og.read(path, types=types).to_arrow()
+        with pytest.raises(errors.DataError, match="is not closed"):
+            read_text(part, Csv())
+
+
+def test_types_and_marks_as_numpy_and_pandas_say_them(tmp_path: Path) -> None:
+    text = "a,b,c,d\n1,2,-999,x\n-999,3,4,-\n"
+    kinds = {"a": np.float32, "b": "float", "c": np.dtype("i2"), "d": "str"}
+    found = read(tmp_path / "rows.csv", text, types=kinds, na_values=[-999, "-"])
+    assert [str(kind) for kind in found.schema.types] == ["float", "double", "int16", "string"]
+    assert found.to_pylist() == [
+        {"a": 1.0, "b": 2.0, "c": None, "d": "x"},
+        {"a": None, "b": 3.0, "c": 4, "d": None},
+    ]
+    assert read(tmp_path / "rows.csv", text, na_values=-999)["c"].to_pylist() == [None, 4]
+    for wrong in (object, 3, np.dtype("V4"), ["text"]):
+        with pytest.raises(errors.ParameterError, match="types="):
+            og.read(tmp_path / "rows.csv", types={"a": wrong})
+
+
 @pytest.mark.parametrize(
     ("name", "body", "said"),
     [
         ("rows.csv", b"a,b\n1,2\n3\n", r"row 1: expected 2 columns, got 1"),
+        ("rows.csv", b"a;b\n1,5;x\n", r"expected 1 columns, got 2.*sep="),
         ("rows.csv", b"a,a\n1,2\n", r"several columns named \['a'\]"),
         ("rows.csv.gz", b"a,b\n1,2\n", "cannot be read"),
         ("rows.jsonl", b'[{"a": 1}]', "one JSON array"),

@@ -323,7 +323,8 @@ def _kind(target: Path) -> str | None:
     if mark is not None:
         return mark.kind
     try:
-        head = (target / STRUCTURE).open("rb").read(64)
+        with (target / STRUCTURE).open("rb") as file:
+            head = file.read(64)
     except OSError:
         return None
     return MODEL if head.startswith(b'{"format": ') and b'"sha256"' in head else None

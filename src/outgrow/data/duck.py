@@ -50,9 +50,9 @@ class QuerySource:
     def _run(self, *, limit: int | None = None) -> pa.Table:
         duckdb = optional("duckdb", "sql")
         with duckdb.connect() as connection:
-            for name, table in self._tables.items():
-                connection.register(name, table)
             try:
+                for name, table in self._tables.items():
+                    connection.register(name, table)
                 query = _only_query(connection, self.query)
                 if limit is not None:
                     connection.execute(f'CREATE TEMP VIEW "{_VIEW}" AS {query}')

@@ -39,11 +39,9 @@ def exact(array: pa.Array, name: str) -> pa.Array:
     if wanted == array.type:
         return array
     try:
-        found = (
-            array.cast(wanted)
-            if array.type.scale <= 0
-            else pa.array(decimal_numbers(array), mask=_nulls(array))
-        )
+        if array.type.scale <= 0:
+            return array.cast(wanted)
+        found = pa.array(decimal_numbers(array), mask=_nulls(array))
         if pc.all(pc.equal(found.cast(array.type), array)).as_py() is not False:
             return found
     except pa.ArrowInvalid:

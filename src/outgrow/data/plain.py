@@ -12,25 +12,38 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from outgrow.errors import SchemaError
+
 _STORED = ("arrow.uuid", "arrow.json", "arrow.bool8", "arrow.fixed_shape_tensor")
 """Extensions whose storage says what they say; others mean something that a model does not know."""
+_DIGITS = 38
+"""Of the longest decimal of 128 bits."""
 
 
 def plain_schema(schema: pa.Schema) -> pa.Schema:
     """A schema with the types that `plain_array` gives."""
     if not any(field.type.id in _ODD for field in schema):
         return schema
-    return pa.schema([field.with_type(plain_type(field.type)) for field in schema], schema.metadata)
+    return pa.schema([_plain_field(field) for field in schema], schema.metadata)
 
 
 def plain_table(table: pa.Table) -> pa.Table:
     """A table with plain columns."""
     for place, field in enumerate(table.schema):
         if field.type.id in _ODD:
-            kind = plain_type(field.type)
+            plain = _plain_field(field)
             chunks = [plain_array(chunk) for chunk in table.column(place).chunks]
-            table = table.set_column(place, field.with_type(kind), pa.chunked_array(chunks, kind))
+            table = table.set_column(place, plain, pa.chunked_array(chunks, plain.type))
     return table
+
+
+def _plain_field(field: pa.Field) -> pa.Field:
+    if pa.types.is_union(field.type):
+        raise SchemaError(
+            f"Column {field.name!r} is a union, whose values are of several types: {field.type}. "
+            "Cast it to one of them, or leave it out."
+        )
+    return field.with_type(plain_type(field.type))
 
 
 @lru_cache(1024)
@@ -58,7 +71,10 @@ def plain_type(kind: pa.DataType) -> pa.DataType:
     if isinstance(kind, pa.BaseExtensionType) and kind.extension_name in _STORED:
         return plain_type(kind.storage_type)
     if types.is_decimal32(kind) or types.is_decimal64(kind):
-        return pa.decimal128(kind.precision, kind.scale)
+        kind = pa.decimal128(kind.precision, kind.scale)
+    if types.is_decimal(kind) and kind.scale < 0:
+        digits = kind.precision - kind.scale
+        return pa.decimal128(digits, 0) if digits <= _DIGITS else pa.decimal256(min(digits, 2 * _DIGITS), 0)
     return _PLAIN.get(kind, pa.binary() if types.is_fixed_size_binary(kind) else kind)
 
 
@@ -116,5 +132,9 @@ _OTHERS = [
     pa.binary(1),
     pa.decimal32(1),
     pa.decimal64(1),
+    pa.decimal128(1),
+    pa.decimal256(1),
+    pa.sparse_union([]),
+    pa.dense_union([]),
 ]
 _ODD = {kind.id for kind in [*_PLAIN, *_OTHERS]}

@@ -52,6 +52,9 @@ _TYPES: dict[Any, pa.DataType] = {
     "category": pa.string(),
     "text": pa.string(),
     "time": pa.timestamp("us"),
+    "float": pa.float64(),
+    "int": pa.int64(),
+    "str": pa.string(),
     float: pa.float64(),
     int: pa.int64(),
     str: pa.string(),
@@ -60,7 +63,7 @@ _TYPES: dict[Any, pa.DataType] = {
 _CODE = r"^\s*[+-]?(0[xX]|\d{19,}\s*$)"
 """Digits that are a code rather than a number: more than 64 bits hold, or not decimal."""
 _BLANK = re.compile(rb"[\r\n]*+\Z")
-_QUOTED = b'"(?:[^"]++|"")*+"?'
+_QUOTED = b'"(?:[^"]++|"")*+("?)'
 Types = Mapping[str, pa.DataType]
 
 
@@ -85,7 +88,7 @@ class TextOptions:
     def of(
         cls,
         types: Mapping[str, Any] | None = None,
-        na_values: str | Sequence[str] = (),
+        na_values: Any = (),
         encoding: str | None = None,
         sep: str | None = None,
     ) -> TextOptions:
@@ -97,7 +100,7 @@ class TextOptions:
             When one is not known.
         """
         given = {name: as_type(name, kind) for name, kind in (types or {}).items()}
-        marks = (na_values,) if isinstance(na_values, str) else tuple(na_values)
+        marks = tuple(map(str, (na_values,) if np.isscalar(na_values) else na_values))
         if sep is not None and (not isinstance(sep, str) or len(sep.encode()) != 1 or sep in '"\r\n'):
             raise ParameterError(f"sep={sep!r}: one ASCII character divides the cells, like ';' or '\\t'.")
         if encoding is not None:
@@ -114,11 +117,11 @@ def as_type(name: str, given: Any) -> pa.DataType:
     """An Arrow type, given as such, as a kind ('number', 'text', 'time'), a name or a Python type."""
     if isinstance(given, pa.DataType):
         return given
-    if given in _TYPES:
+    if isinstance(given, str | type) and given in _TYPES:
         return _TYPES[given]
     try:
-        return pa.type_for_alias(given)
-    except (ValueError, TypeError):
+        return pa.type_for_alias(given) if isinstance(given, str) else pa.from_numpy_dtype(given)
+    except (ValueError, TypeError, pa.ArrowException):
         raise ParameterError(
             f"types={{{name!r}: {given!r}}}: give 'number', 'text', 'time', an Arrow type like "
             "pa.int64(), or its name like 'int64'."
@@ -158,17 +161,29 @@ class Csv:
 
     def cut(self, block: bytes) -> int:
         """Where the last whole row of a block that begins with a row ends; 0 if none does."""
-        at = block.rfind(b"\n")
-        quotes = np.flatnonzero(np.frombuffer(block, np.uint8) == ord('"')) if b'"' in block else ()
-        if not len(quotes):
-            return at + 1
-        edges = self._edges(block, np.asarray(quotes))
+        at, edges = block.rfind(b"\n"), self._edges(block)
         while at >= 0:
             before = int(np.searchsorted(edges, at))
             if before % 2 == 0:
                 return at + 1
             at = block.rfind(b"\n", 0, int(edges[before - 1]))
         return 0
+
+    def check_end(self, block: bytes) -> None:
+        """Refuse a last block that ends within a cell: its rows would be read as that cell.
+
+        Raises
+        ------
+        DataError
+            When a quote is not closed.
+        """
+        edges = self._edges(block)
+        if len(edges) % 2:
+            cell = block[edges[-1] :][:40].decode("utf-8", "replace")
+            raise DataError(
+                f"the quoted cell that begins with {cell!r} is not closed. "
+                "The text may be cut off; write it again"
+            )
 
     def parse(
         self, block: bytes, names: Sequence[str], types: Types, columns: Sequence[str] | None = None
@@ -213,10 +228,12 @@ class Csv:
         """Whole rows as a table, and which of its empty columns hold words for what is missing."""
         table = self.parse(block, names, self.options.types, columns)
         empty = [column.name for column in table.schema if pa.types.is_null(column.type)]
+        hexadecimal = b"0x" in block or b"0X" in block
         numbers = [
             column.name
             for column in table.schema
-            if column.name not in self.options.types and _may_be_codes(table[column.name], block)
+            if column.name not in self.options.types
+            and (hexadecimal if pa.types.is_integer(column.type) else _is_past_64_bits(table[column.name]))
         ]
         if not table.num_rows or not (empty or numbers):
             return table, frozenset()
@@ -245,8 +262,11 @@ class Csv:
             return column
         return pc.if_else(gone, pa.scalar(None, column.type), column)
 
-    def _edges(self, block: bytes, quotes: np.ndarray) -> np.ndarray:
+    def _edges(self, block: bytes) -> np.ndarray:
         """Where quoted cells begin and end, in turn; a doubled quote may count as an end and a beginning."""
+        if b'"' not in block:
+            return np.empty(0, np.int64)
+        quotes = np.flatnonzero(np.frombuffer(block, np.uint8) == ord('"'))
         opening, before = quotes[::2], np.concatenate([[-1], quotes[1:-1:2]])
         data = np.frombuffer(block, np.uint8)
         starts = np.isin(data[opening - 1], np.frombuffer(f"{self.sep}\r\n".encode(), np.uint8))
@@ -256,7 +276,12 @@ class Csv:
         # a quote within a cell that is not quoted means nothing: look at each cell
         cell = re.compile(b"(?:\\A|(?<=[" + re.escape(self.sep.encode()) + b"\r\n]))" + _QUOTED)
         return np.array(
-            [edge - (k == 1) for match in cell.finditer(block) for k, edge in enumerate(match.span())]
+            [
+                edge
+                for match in cell.finditer(block)
+                for edge in ((match.start(), match.end() - 1) if match[1] else (match.start(),))
+            ],
+            np.int64,
         )
 
 
@@ -276,6 +301,9 @@ class JsonLines:
     def cut(self, block: bytes) -> int:
         """Where the last whole line of a block ends; 0 if none does."""
         return block.rfind(b"\n") + 1
+
+    def check_end(self, block: bytes) -> None:
+        """A line that is cut off is no JSON, which is told where it is read."""
 
     def parse(
         self, block: bytes, names: Sequence[str], types: Types, columns: Sequence[str] | None = None
@@ -411,6 +439,7 @@ def read_text(
             size *= 16
         names, start = head
         rows = body[start:]
+        dialect.check_end(rows)
         columns = [name for name in names if name in kinds] if only and kinds is not None else None
         looked, words = dialect.infer(rows, names, columns)
         schema = promised(inferred(looked, words).schema, kinds or {}, dialect)
@@ -438,7 +467,12 @@ def said(error: Exception, names: Sequence[str], start: int = 0) -> str:
             f"(types={{{name!r}: 'text'}}), or what is missing in it (na_values=...)"
         )
     if match := re.search(r"Row #(\d+): (Expected \d+ columns, got \d+)", text):
-        return f"row {start + int(match[1]) - 1}: {match[2][0].lower()}{match[2][1:]}"
+        advice = (
+            ". Name what divides cells (sep=), and take out lines before the names of the columns"
+            if (len(names) == 1)
+            else ""
+        )
+        return f"row {start + int(match[1]) - 1}: {match[2][0].lower()}{match[2][1:]}{advice}"
     if isinstance(error, UnicodeError) or "UTF8" in text or "ncoding" in text:
         return f"{text[:200]}. Name the encoding, like encoding='latin-1' or 'cp1252'"
     return text[:300]
@@ -451,15 +485,8 @@ def _promised(column: pa.Field, kind: Kind | None, dialect: TextFormat) -> pa.Fi
     return column if wanted is None else column.with_type(wanted)
 
 
-def _may_be_codes(column: pa.ChunkedArray, block: bytes) -> bool:
-    """Whether numbers may have been made of cells that `_CODE` matches; few columns are looked at closer."""
-    if pa.types.is_integer(column.type):
-        return b"0x" in block or b"0X" in block
-    return _is_past_64_bits(column)
-
-
 def _is_past_64_bits(column: pa.ChunkedArray) -> bool:
-    """Whether floats were made of numbers so large that they may have been whole ones."""
+    """Whether floats were made of numbers so large that they may have been whole ones, as codes are."""
     if not pa.types.is_floating(column.type):
         return False
     ends = pc.min_max(column).as_py()

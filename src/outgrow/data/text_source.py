@@ -38,7 +38,9 @@ BLOCK_BYTES = 4 << 20
 """Of text that are parsed at once; a longer row is taken whole."""
 PIECE_BYTES = 32 << 20
 """About how much text one thread reads of a file that can be read from its middle."""
-_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+_UTF8_MARK = b"\xef\xbb\xbf"
+_MARKS = {b"\xff\xfe\0\0": "utf-32", b"\0\0\xfe\xff": "utf-32", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+"""What files in encodings other than UTF-8 begin with; the first that fits counts."""
 
 
 @dataclass(frozen=True)
@@ -75,12 +77,12 @@ class TextFile:
         with reading(path):
             with filesystem.open_input_stream(path, compression=None) as stream:
                 mark = stream.read(4)
-            file = cls(filesystem, path, dialect, seekable=plain and mark[:2] not in _MARKS)
+            file = cls(filesystem, path, dialect, seekable=plain and _marked(mark) is None)
             size, head = 1 << 16, None
             while head is None:
                 with file.stream() as text:
                     start = _filled(text, size)
-                skip = 3 if start[:3] in _MARKS else 0
+                skip = len(_UTF8_MARK) if start.startswith(_UTF8_MARK) else 0
                 head = dialect.head(start[skip:], whole=len(start) < size)
                 size *= 16
         return replace(file, names=tuple(head[0]), start=skip + head[1])
@@ -90,20 +92,22 @@ class TextFile:
         raw = self.filesystem.open_input_stream(self.path, compression=compression_of(self.path))
         encoding = self.dialect.options.encoding
         if encoding is None and not self.seekable:
-            head = _filled(raw, 2)
+            head = _filled(raw, 4)
             raw.close()
             raw = self.filesystem.open_input_stream(self.path, compression=compression_of(self.path))
-            encoding = _MARKS.get(head)
+            encoding = _marked(head)
         return raw if encoding is None else _Encoded(raw, encoding)
 
     def blocks(self, size: int = BLOCK_BYTES) -> Iterator[tuple[int, bytes]]:
         """Whole rows of about `size` bytes, and the byte at which they begin."""
-        with self.stream() as stream:
+        with reading(self.path), self.stream() as stream:
             _filled(stream, self.start)
             at, rest, more = self.start, b"", True
             while more:
                 read = _filled(stream, max(size, len(rest)))
                 block, more = rest + read, bool(read)
+                if not more:
+                    self.dialect.check_end(block)
                 end = self.dialect.cut(block) if more else len(block)
                 if end:
                     yield at, block[:end]
@@ -323,7 +327,7 @@ class reading:  # noqa: N801 (a context manager, used like a function)
     def __exit__(self, _: Any, error: BaseException | None, __: Any) -> None:
         if isinstance(error, OutgrowError):
             if isinstance(error, DataError | SchemaError) and self.path not in str(error):
-                raise type(error)(f"{self.path} cannot be read: {error}.") from None
+                raise type(error)(f"{self.path} cannot be read: {str(error).removesuffix('.')}.") from None
         elif isinstance(error, pa.ArrowException | UnicodeError):
             raise DataError(f"{self.path} cannot be read: {said(error, self.names, self.row)}.") from error
         elif isinstance(error, OSError):
@@ -347,6 +351,11 @@ class _Encoded:
 
     def __exit__(self, *_: object) -> None:
         self._text.close()
+
+
+def _marked(head: bytes) -> str | None:
+    """The encoding that a byte order mark says; None for UTF-8."""
+    return next((encoding for mark, encoding in _MARKS.items() if head.startswith(mark)), None)
 
 
 def _filled(stream: Any, size: int) -> bytes:

@@ -98,9 +98,9 @@ def check_single(estimator: Any, schema: pa.Schema, target: str | None, stack: S
     if target is None or takes_several(estimator):
         return
     type_ = None if stack is not None or target not in schema.names else schema.field(target).type
-    width = type_.list_size if type_ is not None and is_vector(type_) else 0
+    width = type_.list_size if type_ is not None and is_vector(type_) else None
     width = width if stack is None else len(stack.columns)
-    if width:
+    if width is not None:
         raise ParameterError(
             f"y should be a 1d array, got an array of shape (n_samples, {width}) instead. "
             f"{type(estimator).__name__} learns one target: name one column of single numbers."
