@@ -1,8 +1,8 @@
 """`python -m bench [CASE ...]`: outgrow beside its peers, with results in bench/results/.
 
 `python -m bench serve` does the same for servers, `python -m bench groups` for one model for each key, and
-`python -m bench search` for the search for settings. `python -m bench strangers` sends hostile requests to a
-server.
+`python -m bench search` for the search for settings. `python -m bench shapes` has many sizes of each job.
+`python -m bench strangers` sends hostile requests to a server.
 """
 
 from __future__ import annotations
@@ -43,6 +43,12 @@ def main() -> None:
         from bench import groups
 
         groups.main()
+        return
+    if sys.argv[1:2] == ["shapes"]:
+        from bench.shapes import __main__ as shapes
+
+        del sys.argv[1]
+        shapes.main()
         return
     asked = _arguments()
     cases = [CASES[name] for name in asked.cases or CASES]

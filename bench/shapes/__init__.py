@@ -1,0 +1,1 @@
+"""A grid of shapes: the same job on many sizes, beside its peer, one process a cell."""

@@ -1,0 +1,50 @@
+"""The grid as a page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import exp, log
+from statistics import median
+from typing import Any
+
+INTRODUCTION = """
+Written by `python -m bench shapes`. One process a cell; in it outgrow and its peer take turns on the same
+rows in memory, with the same threads. Seconds are medians of three turns on the clock (in brackets: of all
+cores); the ratio is the peer's seconds by outgrow's. The objective of each is what its model reaches, by the
+same code: it must not be worse than the peer's by more than the cell's slack. "load" is the machine's when
+the cell ended.
+""".strip()
+
+
+def page(cells: Sequence[dict[str, Any]], facts: dict[str, str]) -> str:
+    """All cells, those that failed and the slowest first."""
+    done = sorted((cell for cell in cells if "failed" not in cell), key=lambda cell: cell["ratio"])
+    lines = ["# Shapes", "", INTRODUCTION, "", ", ".join(f"{k} {v}" for k, v in facts.items()), ""]
+    for peer in dict.fromkeys(cell["peer"] for cell in done):
+        ratios = [cell["ratio"] for cell in done if cell["peer"] == peer]
+        mean = exp(sum(map(log, ratios)) / len(ratios))
+        slow = sum(ratio < 0.9 for ratio in ratios)
+        lines.append(f"- beside {peer}: {len(ratios)} cells, geometric mean {mean:.2f}x, {slow} below 0.9x")
+    lines += ["", "| cell | ratio | outgrow s | peer s | outgrow objective | peer objective | load |"]
+    lines += ["|---|---|---|---|---|---|---|"]
+    lines += [f"| {cell['cell']} | failed: {cell['failed']} |" for cell in cells if "failed" in cell]
+    return "\n".join([*lines, *map(_line, done)]) + "\n"
+
+
+def _line(cell: dict[str, Any]) -> str:
+    ours, theirs = cell["ours"], cell["theirs"]
+    worse = " (worse)" if cell["worse"] else ""
+    entries = [
+        cell["cell"],
+        f"{cell['ratio']:.2f}",
+        _seconds(ours),
+        _seconds(theirs),
+        f"{ours['found']:.9g}{worse}",
+        f"{theirs['found']:.9g}",
+        f"{cell['load']:.1f}",
+    ]
+    return f"| {' | '.join(entries)} |"
+
+
+def _seconds(times: dict[str, Any]) -> str:
+    return f"{median(times['wall']):.3g} ({median(times['cpu']):.3g})"
