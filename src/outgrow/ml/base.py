@@ -52,6 +52,9 @@ class Estimator(BaseEstimator):
     _frees_lock: ClassVar[bool] = False
     """Whether Python's lock is free while it learns, so that threads suffice to learn several at once."""
 
+    _follows_type: ClassVar[tuple[str, ...]] = ()
+    """Learned arrays that are float32 where the fit was given an array of float32, as in scikit-learn."""
+
     _trusted: bool = True
     """Whether this session made what it holds; what was loaded stays a stranger's wherever it goes."""
 
@@ -93,10 +96,16 @@ class Estimator(BaseEstimator):
             scan = scan.select(wanted)
         stage = f"fit {type(self).__name__}"
         fitted = engine.fit(fit, scan, stage=stage, identity=lambda: self._identity(task))
-        self._restore(fitted.result)
+        self._restore(self._in_type(fitted.result, data.type))
         self._trusted = True
         self.fit_record_ = fitted.record
         return self
+
+    def _in_type(self, learned: dict[str, Any], type_: Any) -> dict[str, Any]:
+        """What was learned from an array of a NumPy type; sums over rows were float64 whatever it is."""
+        if type_ != np.float32:
+            return learned
+        return {**learned, **{name: learned[name].astype(type_) for name in self._follows_type}}
 
     def _worker(self) -> Self:
         """What learns in place of this, wherever the rows are."""

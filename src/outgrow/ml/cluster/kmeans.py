@@ -49,7 +49,7 @@ class KMeans(TransformerMixin, Clusterer):
 
     Attributes
     ----------
-    cluster_centers_ : ndarray of shape (n_clusters, n_features).
+    cluster_centers_ : ndarray of shape (n_clusters, n_features); float32 where X was an array of float32.
     inertia_ : summed squared distance of the rows to their centers, weighted.
     n_iter_ : iterations of the best run.
     cluster_sizes_ : ndarray of shape (n_clusters,), how many rows each has, of those that weigh something;
@@ -64,6 +64,7 @@ class KMeans(TransformerMixin, Clusterer):
     [0.1, 9.1]
     """
 
+    _follows_type = ("cluster_centers_",)
     without_effect = ("verbose", "copy_x", "algorithm")
 
     _samples = True
@@ -220,7 +221,8 @@ class KMeans(TransformerMixin, Clusterer):
         return {name: value for name, value in super()._learned().items() if name != "labels_"}
 
     def _predict(self, X: Any) -> np.ndarray:
-        centers = Centers.of(self.cluster_centers_, self.cluster_centers_.mean(axis=0))
+        exact = self.cluster_centers_.astype(np.float64)
+        centers = Centers.of(exact, exact.mean(axis=0))
         return centers.closest(X).astype(np.int32)
 
     def _transform_matrix(self, X: Any) -> np.ndarray:

@@ -38,6 +38,7 @@ class Training:
     made : columns of arrays that came beside the rows.
     stack : what makes the target of several columns, where that is still to be done.
     named : whether the columns have names of their own, as those of tables have.
+    type : NumPy's type of X where that is an array or a sparse matrix, else None.
     """
 
     dataset: Dataset
@@ -48,6 +49,7 @@ class Training:
     made: tuple[str, ...] = ()
     stack: Stack | None = None
     named: bool = True
+    type: Any = None
 
     @property
     def beside(self) -> tuple[str, ...]:
@@ -259,6 +261,7 @@ def _open_array(estimator: Any, X: Any, y: Any, sample_weight: Any, reset: bool)
         WEIGHT if sample_weight is not None else None,
         stack=stack,
         named=False,
+        type=getattr(X, "dtype", None),
     )
 
 

@@ -48,7 +48,7 @@ class PCA(InvertibleTransformer, WeightedTransformer):
 
     Attributes
     ----------
-    components_ : ndarray of shape (n_components, n_columns).
+    components_ : ndarray of shape (n_components, n_columns); float32 where X was an array of float32.
     explained_variance_, explained_variance_ratio_, singular_values_ : ndarray of shape (n_components,).
     mean_ : ndarray of shape (n_columns,).
     n_samples_ : how many rows it learned from.
@@ -64,6 +64,7 @@ class PCA(InvertibleTransformer, WeightedTransformer):
     [1.0]
     """
 
+    _follows_type = ("components_",)
     takes_dictionaries = True
     output_name_ = "pca"
 

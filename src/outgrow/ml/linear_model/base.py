@@ -35,6 +35,8 @@ GRAM_WIDTH = 4096
 class LinearRegressor(Regressor):
     """Predicts X @ coef_.T + intercept_."""
 
+    _follows_type = ("coef_",)
+
     coef_: np.ndarray
     intercept_: Any
 
@@ -69,6 +71,11 @@ class LinearRegressor(Regressor):
 
     def _predict(self, X: Any) -> np.ndarray:
         return X @ self.coef_.T + self.intercept_
+
+    def predict(self, X: Any) -> Any:
+        predicted = super().predict(X)
+        single = getattr(X, "dtype", None) == self.coef_.dtype == np.float32
+        return predicted.astype(np.float32) if single else predicted
 
     def _take_targets(self, view: MatrixView, coef: np.ndarray, intercept: np.ndarray) -> None:
         """Keep the coefficients (targets, width) and intercepts of all targets."""

@@ -41,7 +41,8 @@ class ElasticNet(WarmStarted, LinearRegressor):
 
     Attributes
     ----------
-    coef_ : ndarray of shape (n_features,), or (n_targets, n_features) for several targets.
+    coef_ : ndarray of shape (n_features,), or (n_targets, n_features) for several targets; float32 where X
+        was an array of float32, as in scikit-learn.
     intercept_ : float, or ndarray of shape (n_targets,).
     n_iter_ : sweeps made, 0 where the fit began at the minimum; a list where there are several targets.
     dual_gap_ : how far the objective may lie above its minimum; ndarray of shape (n_targets,) for several.

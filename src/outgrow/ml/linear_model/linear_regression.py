@@ -25,7 +25,8 @@ class LinearRegression(LeastSquares):
 
     Attributes
     ----------
-    coef_ : ndarray of shape (n_features,), or (n_targets, n_features) for several targets.
+    coef_ : ndarray of shape (n_features,), or (n_targets, n_features) for several targets; float32 where X
+        was an array of float32, as in scikit-learn.
     intercept_ : float, or ndarray of shape (n_targets,).
 
     Examples

@@ -31,6 +31,13 @@ from outgrow.ml.solvers.quasi_newton import quasi_newton
 
 NEWTON_SIZE = 1024
 """Up to this many parameters, Newton's method; past it, L-BFGS."""
+UNFINISHED = {
+    "liblinear": "Liblinear failed to converge, increase the number of iterations.",
+    "newton-cholesky": "Newton solver did not converge after {1} iterations.",
+    "sag": "The max_iter was reached which means the coef_ did not converge.",
+    "saga": "The max_iter was reached which means the coef_ did not converge.",
+}
+"""What scikit-learn's warning says for a solver: code filters warnings by these words."""
 
 
 class LogisticRegression(WarmStarted, Classifier):
@@ -51,7 +58,8 @@ class LogisticRegression(WarmStarted, Classifier):
     penalty : None for no penalty, 'l2', 'l1' or 'elasticnet' as scikit-learn once spelt them; by default C
         and l1_ratio say it all.
     dual, intercept_scaling, random_state, solver, verbose, n_jobs : accepted as scikit-learn has them; the
-        minimum is the same without them.
+        minimum is the same without them. Warnings name the solver that was asked for, as there, so that
+        filters of warnings go on to work.
     warm_start : begin at the coefficients of the last fit, which shortens this one.
     max_iter : most passes of the optimiser.
     tol : stop when the expected gain of a step is below this share of the objective; the step is still made.
@@ -59,7 +67,8 @@ class LogisticRegression(WarmStarted, Classifier):
     Attributes
     ----------
     classes_ : ndarray of the classes, sorted.
-    coef_ : ndarray of shape (1, n_features), or (n_classes, n_features) for more than two classes.
+    coef_ : ndarray of shape (1, n_features), or (n_classes, n_features) for more than two classes; float32
+        where X was an array of float32, as in scikit-learn, but for solver='liblinear'.
     intercept_ : ndarray of shape (1,) or (n_classes,).
     n_iter_ : ndarray of shape (1,), steps made over all rows.
     objective_ : the value reached, divided by C and the summed weight (the mean loss, if C is infinite).
@@ -72,6 +81,7 @@ class LogisticRegression(WarmStarted, Classifier):
     ['no', 'no', 'yes', 'yes']
     """
 
+    _follows_type = ("coef_",)
     shared_fit_parameters = ("C", "l1_ratio")
     without_effect = (
         "dual",
@@ -160,8 +170,7 @@ class LogisticRegression(WarmStarted, Classifier):
         penalty = Penalty(*self._strength(), likelihood.penalised())
         begin = self._begin(likelihood.scores, view.width)
         limits: dict[str, Any] = {"tol": self.tol, "max_iter": self.max_iter}
-        newton_steps = likelihood.size <= NEWTON_SIZE
-        if newton_steps:
+        if likelihood.size <= NEWTON_SIZE:
             found, offsets = newton(view, likelihood, penalty, begin=begin, **limits)
         else:
             offsets = Offsets.of(view, intercept=self.fit_intercept)
@@ -173,9 +182,9 @@ class LogisticRegression(WarmStarted, Classifier):
             )
         self._take(likelihood, found, view.class_weights, offsets)
         if not found.converged:
-            failed = "Newton solver did not converge" if newton_steps else "lbfgs failed to converge"
+            words = UNFINISHED.get(self.solver, "{} failed to converge after {} iterations.")
             warnings.warn(
-                f"LogisticRegression: {failed} after {self.max_iter} iterations. "
+                f"{words.format(self.solver, self.max_iter)} Increase the number of iterations. "
                 "Raise max_iter, scale the columns, or penalise more (a smaller C).",
                 ConvergenceWarning,
                 stacklevel=2,
@@ -232,6 +241,9 @@ class LogisticRegression(WarmStarted, Classifier):
         check_is_fitted(self)
         self.coef_ = dense(self.coef_)
         return self
+
+    def _in_type(self, learned: dict[str, Any], type_: Any) -> dict[str, Any]:
+        return super()._in_type(learned, np.float64 if self.solver == "liblinear" else type_)
 
     def _learned(self) -> dict[str, Any]:
         learned = super()._learned()

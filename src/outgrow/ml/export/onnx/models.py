@@ -75,7 +75,7 @@ def _features(model: Model, table: Table) -> str:
 
 
 def _linear(model: LinearRegressor, table: Table) -> Answer:
-    graph, coef = table.graph, np.atleast_2d(model.coef_)
+    graph, coef = table.graph, np.atleast_2d(model.coef_).astype(np.float64)
     # onnxruntime multiplies no rows by a matrix, but not by a vector
     product = graph.node("MatMul", _features(model, table), graph.constant(coef.T))
     product = graph.node("Add", product, graph.constant(np.atleast_1d(model.intercept_)))
@@ -85,7 +85,7 @@ def _linear(model: LinearRegressor, table: Table) -> Answer:
 
 
 def _logistic(model: LogisticRegression, table: Table) -> Answer:
-    graph, coef, intercept = table.graph, dense(model.coef_), model.intercept_
+    graph, coef, intercept = table.graph, dense(model.coef_).astype(np.float64), model.intercept_
     two = len(coef) == 1
     if two:
         coef, intercept = np.concatenate([-coef, coef]), np.concatenate([-intercept, intercept])
@@ -100,7 +100,7 @@ def _logistic(model: LogisticRegression, table: Table) -> Answer:
 
 
 def _nearest(model: KMeans, table: Table) -> Answer:
-    graph, centers = table.graph, model.cluster_centers_
+    graph, centers = table.graph, model.cluster_centers_.astype(np.float64)
     origin = centers.mean(axis=0)
     apart = centers - origin
     half = apart @ origin + 0.5 * (apart**2).sum(axis=1)

@@ -123,8 +123,9 @@ def _scale(step: StandardScaler, table: Table) -> Table:
 def _project(step: PCA, table: Table) -> Table:
     graph = table.graph
     X = graph.finite(table.matrix(step.selected_, "PCA"), "PCA", missing=False)
-    Z = graph.node("MatMul", X, graph.constant(step.components_.T))
-    Z = graph.node("Sub", Z, graph.constant((step.mean_ @ step.components_.T)[None, :]))
+    components = step.components_.astype(np.float64)
+    Z = graph.node("MatMul", X, graph.constant(components.T))
+    Z = graph.node("Sub", Z, graph.constant((step.mean_ @ components.T)[None, :]))
     if step.whiten:
         floor = np.finfo(np.float64).eps
         Z = graph.node(
