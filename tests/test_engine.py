@@ -405,7 +405,7 @@ def test_predictions_stay_on_spark(spark: Any) -> None:
 
 def test_warnings_of_ranks_are_heard(spark: Any) -> None:
     frame = spark.createDataFrame(rows(200))
-    with pytest.warns(UserWarning, match="did not converge"):
+    with pytest.warns(UserWarning, match="failed to converge"):
         og.LogisticRegression(max_iter=1).fit(frame, "y")
 
 

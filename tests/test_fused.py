@@ -315,4 +315,4 @@ def test_a_candidate_that_does_not_converge_warns() -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         fit_many(og.LogisticRegression(max_iter=1), data("binary"), "y", [{"C": 1.0}], folds=og.KFold(2))
-    assert any("did not converge" in str(item.message) for item in caught)
+    assert any("failed to converge" in str(item.message) for item in caught)

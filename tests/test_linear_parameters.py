@@ -132,7 +132,7 @@ def test_a_warm_start_begins_where_the_last_fit_ended(model: Any, rows: np.ndarr
 
 
 def test_no_iteration_leaves_a_model_at_its_start() -> None:
-    with pytest.warns(UserWarning, match="did not converge"):
+    with pytest.warns(UserWarning, match="failed to converge"):
         model = og.LogisticRegression(max_iter=0).fit(X, CLASSES)
     assert not model.coef_.any()
     assert model.n_iter_ == 0

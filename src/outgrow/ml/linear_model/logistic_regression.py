@@ -185,7 +185,7 @@ class LogisticRegression(WarmStarted, Classifier):
             words = UNFINISHED.get(self.solver, "{} failed to converge after {} iterations.")
             warnings.warn(
                 f"{words.format(self.solver, self.max_iter)} Increase the number of iterations. "
-                "Raise max_iter, scale the columns, or penalise more (a smaller C).",
+                "Raise max_iter of LogisticRegression, scale the columns, or penalise more (a smaller C).",
                 ConvergenceWarning,
                 stacklevel=2,
             )
