@@ -225,7 +225,7 @@ class KMeans(TransformerMixin, Clusterer):
         centers = Centers.of(exact, exact.mean(axis=0))
         return centers.closest(X).astype(np.int32)
 
-    def _transform_matrix(self, X: Any) -> np.ndarray:
+    def _transform(self, X: Any) -> np.ndarray:
         X = X.toarray() if is_sparse(X) else X
         return np.stack(
             [np.sqrt(((X - center) ** 2).sum(axis=1)) for center in self.cluster_centers_], axis=1
