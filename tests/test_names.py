@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import outgrow as og
+from outgrow import errors
 from outgrow.data.names import distinct, numbered
 from outgrow.errors import ExportError, SchemaError
 from outgrow.serve.http.app import application
@@ -224,6 +226,34 @@ def test_any_name_passes_every_door(names: list[str], tmp_path_factory: pytest.T
     assert repr(og.dataset(table).profile())
     report = og.cross_validate(model, table, "y", cv=2)
     assert sum(fold.rows for fold in report.folds) == 12
+
+
+@given(names=NAMES)
+@example(names=[".", "a/b", "_x"])
+@example(names=["..x", "a=b", "%41"])
+@example(names=["[0]", "a.b", "a%20b"])
+@settings(max_examples=3, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+def test_any_name_is_a_key(names: list[str], tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Of groups; and of folders, or refused before anything is written."""
+    folder, table = tmp_path_factory.mktemp("keys"), rows_called(names)
+    table = table.set_column(0, names[0], pa.array(["v", "u", "v"] * 4)).drop_columns("y")
+    table = table.append_column(numbered("more", names), pa.array(np.arange(12.0)))
+    if names[0] not in ("rows", "status", "error", "seconds", "rmse", "r2", "fold", "train_rows", "start"):
+        model = og.PerGroup(og.Ridge(), by=[names[0]]).fit(table, names[-1])
+        assert model.groups_[names[0]].to_pylist() == ["u", "v"]
+        assert model.evaluate_groups(table, names[-1])[names[0]].to_pylist() == ["u", "v"]
+        if len(names) > 2:
+            past = model.backtest(table, names[-1], time=names[1], folds=2)
+            assert set(past.groups[names[0]].to_pylist()) == {"u", "v"}
+            model.report(folder / "groups.html", backtest=past)
+    for name in names:
+        try:
+            og.write_parquet(og.dataset(table), folder / "out", partition_by=name, overwrite=True)
+        except errors.OutgrowError:
+            assert not list(folder.glob("*out*"))
+        else:
+            assert set(og.read(folder / "out").columns) == set(table.column_names)
+            shutil.rmtree(folder / "out")
 
 
 @given(names=NAMES)

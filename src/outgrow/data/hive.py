@@ -20,6 +20,11 @@ def folder_keys(path: str) -> dict[str, str | None]:
     return {unquote(name): None if value == _NULL else unquote(value) for name, value in pairs if name}
 
 
+def names_folders(name: str) -> bool:
+    """Whether folders called `name=value` are read as a column of that name."""
+    return folder_keys(f"{name}=value/file") == {name: "value"} and name[0] not in "._" and "\0" not in name
+
+
 def key_types(keys: Sequence[Keys]) -> dict[str, pa.DataType]:
     """The types of the keys of some files: whole numbers where all values are, else text."""
     names = dict.fromkeys(name for each in keys for name in each)

@@ -22,9 +22,10 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from outgrow.data.batch import Batch
+from outgrow.data.hive import names_folders
 from outgrow.data.scan import check_columns
 from outgrow.engine.dataset import Dataset
-from outgrow.errors import DataError, OutputExistsError
+from outgrow.errors import DataError, OutputExistsError, SchemaError
 from outgrow.storage import TABLE, disk_errors, new_directory
 
 LEDGER, ATTEMPTS = "_ledger", "_attempts"
@@ -126,6 +127,14 @@ class OutputTable:
     folder: str
     schema: pa.Schema
     keys: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        unsaid = [name for name in self.keys if not names_folders(name)]
+        if unsaid:
+            raise SchemaError(
+                f"partition_by={unsaid}: folders called so would not be read as columns of that name. "
+                "Rename those columns."
+            )
 
     def put(self, attempt: str) -> None:
         """Rename the files of an attempt to their places."""

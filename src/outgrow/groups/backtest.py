@@ -11,6 +11,7 @@ from sklearn.base import clone, is_classifier
 
 from outgrow.data.batch import Batch, is_numeric
 from outgrow.data.exact import moment_text
+from outgrow.data.keys import in_order
 from outgrow.data.scan import Apply, check_columns
 from outgrow.data.times import moments
 from outgrow.engine.dataset import Dataset
@@ -98,8 +99,7 @@ def backtest(
     whole = pa.Table.from_pylist(rows)
     place = whole.schema.get_field_index("rows")
     whole = whole.set_column(place, "rows", whole["rows"].cast(pa.int64()))
-    order = [("fold", "ascending"), *((name, "ascending") for name in model._keys)]
-    return Backtest(model._keys, whole, pa.concat_tables(tables).sort_by(order))
+    return Backtest(model._keys, whole, in_order(pa.concat_tables(tables), ["fold", *model._keys]))
 
 
 def _cuts(dataset: Dataset, time: str, shares: list[float]) -> list[float]:

@@ -13,6 +13,7 @@ import pyarrow as pa
 from sklearn.base import clone
 
 from outgrow.data.batch import Batch
+from outgrow.data.keys import in_order
 from outgrow.data.scan import Apply
 from outgrow.data.schema import kinds_of
 from outgrow.engine.dataset import Dataset
@@ -224,7 +225,7 @@ class GroupLearner:
         columns |= {"rows": counted.rows, "status": status.tolist(), "error": pa.array(said, pa.string())}
         columns |= {name: pa.array(values, from_pandas=True, mask=~good) for name, values in metrics.items()}
         columns["seconds"] = seconds
-        return pa.table(columns).sort_by([(name, "ascending") for name in keys]), good
+        return in_order(pa.table(columns), keys), good
 
     def _without_keys(self, rows: Dataset) -> Dataset:
         return rows.select([name for name in rows.columns if name not in self.policy.by])

@@ -71,10 +71,12 @@ def _basis(backtest: Backtest | None) -> str:
 def _over_folds(backtest: Backtest, keys: list[str]) -> pa.Table:
     """The mean of each group's metrics over the folds, and its rows in all of them."""
     names = [name for name in WORST if name in backtest.groups.column_names]
-    found = backtest.groups.group_by(keys, use_threads=False).aggregate(
+    places = [str(place) for place in range(len(keys))]  # Arrow reads names that begin with a dot as paths
+    groups = backtest.groups.select([*keys, "rows", *names]).rename_columns([*places, "rows", *names])
+    found = groups.group_by(places, use_threads=False).aggregate(
         [("rows", "sum"), *((name, "mean") for name in names)]
     )
-    return found.select([*keys, "rows_sum", *(f"{name}_mean" for name in names)]).rename_columns(
+    return found.select([*places, "rows_sum", *(f"{name}_mean" for name in names)]).rename_columns(
         [*keys, "rows", *names]
     )
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 from sklearn.base import is_classifier
 
 from outgrow.data.batch import Batch
-from outgrow.data.keys import key_codes, key_values
+from outgrow.data.keys import in_order, key_codes, key_values
 from outgrow.engine.matrix import MatrixSpec, build_blocks
 from outgrow.engine.shard import Shard
 from outgrow.errors import DataError
@@ -81,7 +81,7 @@ def measured(model: Any, data: Training) -> GroupScores:
 def score_groups(model: Any, data: Training) -> pa.Table:
     """The metrics of each group, in the order of the keys."""
     table = measured(model, data).table(classes=is_classifier(model))
-    return table.sort_by([(name, "ascending") for name in model._keys])
+    return in_order(table, model._keys)
 
 
 def _fold(

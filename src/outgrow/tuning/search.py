@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import optuna
 
 from outgrow.engine.dataset import Engine
@@ -106,8 +106,11 @@ def tune(
     plan = Plan.of(what, X, y, sample_weight, metric, validation, engine)
     chosen = Space(space)
     plan.check(chosen, trials, seconds, patience, cores, within)
-    if trials is None and seconds is None and patience is None:
-        trials = int(np.prod([len(v) for v in chosen.grid().values()])) if sampler == "grid" else 50
+    if sampler == "grid":
+        every = math.prod(map(len, chosen.grid().values()))
+        trials = every if trials is None else min(trials, every)
+    elif trials is None and seconds is None and patience is None:
+        trials = 50
     held = Study(
         study,
         chosen,

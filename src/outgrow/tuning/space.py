@@ -145,7 +145,7 @@ def _without_numpy(given: Any) -> Any:
 def _dimension(name: str, spec: Any) -> Dimension:
     if isinstance(spec, BaseDistribution):
         return Dimension(name, spec)
-    if isinstance(spec, list | tuple):
+    if isinstance(spec, list | tuple | range):
         return Dimension(name, _choices(name, spec))
     if not isinstance(spec, Mapping) or set(spec) - _KEYS or ("choices" in spec) == ("low" in spec):
         raise ParameterError(

@@ -8,8 +8,8 @@ import json
 import os
 import threading
 import warnings
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from outgrow.errors import ParameterError, StudyError, TornJournalWarning
+from outgrow.errors import OutgrowError, ParameterError, StudyError, TornJournalWarning
 from outgrow.storage import disk_errors
 from outgrow.tuning.space import Space
 
@@ -44,6 +44,8 @@ _IDENTITY, _PARAMETERS, _ERROR, _RETRY = (
     "outgrow:retry",
 )
 _DETAILS = "outgrow:details"
+_JOURNAL = b'{"op_code":'
+"""What every line of a journal begins with."""
 SAMPLERS = ("tpe", "random", "grid", "cmaes", "evolutionary")
 PRUNERS = ("none", "median", "asha", "hyperband")
 
@@ -89,14 +91,15 @@ class Study:
         self._lock: int | None = None
         chosen, stop = _sampler(sampler, seed), _pruner(pruner, len(directions))
         self.prunes = not isinstance(stop, NopPruner)
-        self.study = optuna.create_study(
-            storage=self._storage(storage),
-            study_name="outgrow",
-            directions=list(directions),
-            sampler=chosen,
-            pruner=stop,
-            load_if_exists=True,
-        )
+        with _opening(storage):
+            self.study = optuna.create_study(
+                storage=self._storage(storage),
+                study_name="outgrow",
+                directions=list(directions),
+                sampler=chosen,
+                pruner=stop,
+                load_if_exists=True,
+            )
         self._check({"space": space.describe(), "directions": list(directions), **identity})
         self._take_up()
         if sampler == "grid":
@@ -226,11 +229,35 @@ def _locked(path: Path) -> int:
     return lock
 
 
+@contextmanager
+def _opening(storage: str | os.PathLike[str] | None) -> Iterator[None]:
+    """What a journal, or a database and its driver, say; without the URL, which may hold a password."""
+    try:
+        yield
+    except OutgrowError:
+        raise
+    except Exception as error:  # each driver has errors of its own
+        kind, is_url, rest = str(storage).partition("://")
+        text = (str(error).splitlines() or [type(error).__name__])[0].replace(rest or "\0", "...")
+        raise StudyError(
+            f"The study {kind}{is_url and '://...'} cannot be opened: {text}. Choose another."
+        ) from error
+
+
 def _drop_torn_line(path: Path) -> None:
-    """Drop the last line of a journal whose process was killed, or whose disk was full, while it wrote it."""
+    """Drop the last line of a journal whose process was killed, or whose disk was full, while it wrote it.
+
+    Raises
+    ------
+    StudyError
+        When the file is no journal.
+    """
     if not path.exists():
         return
-    *lines, rest = path.read_bytes().split(b"\n")
+    body = path.read_bytes()
+    if not body[: len(_JOURNAL)] == _JOURNAL[: len(body)]:
+        raise StudyError(f"{path} is there and is no journal of a search. Choose another file.")
+    *lines, rest = body.split(b"\n")
     whole = len(lines)
     if lines and not _is_json(lines[-1]):
         whole -= 1
