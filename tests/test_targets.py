@@ -213,7 +213,7 @@ def test_the_server_answers_a_list_for_each_row(served: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "model", [og.LogisticRegression(), og.GradientBoostingRegressor(), og.RandomForestClassifier()]
+    "model", [og.LogisticRegression(), og.GradientBoostingRegressor(), og.HistGradientBoostingClassifier()]
 )
 @pytest.mark.parametrize(
     ("rows", "y"),

@@ -125,6 +125,11 @@ def _bits_of(array: pa.Array, name: str) -> np.ndarray:
         return _text_bits(array)
     if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
         return _float_bits(numbers(microseconds(array, name)))
+    if pa.types.is_struct(kind):
+        total = np.zeros(len(array), dtype=np.uint64)
+        for field, part in zip(kind.names, array.flatten(), strict=True):
+            _add_column(total, part, field, _odd(field))
+        return total
     try:
         return _text_bits(array.cast(pa.string()))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from outgrow.data.batch import Batch, Matrix, is_categorical, is_numeric, numbers
+from outgrow.data.batch import Batch, Column, Matrix, is_categorical, is_numeric, numbers
 from outgrow.data.exact import exact, python_values
 from outgrow.errors import DataError, SchemaError
 
@@ -67,8 +67,14 @@ def target_column(
     if name is None:
         return None, None
     array = batch[name]
+    if labels and (columns := parts(array)) is not None:
+        return _combinations(columns)
     if isinstance(array, Matrix):
         return _several_targets(array), None
+    return _one_target(array, name, labels=labels)
+
+
+def _one_target(array: pa.Array, name: str, *, labels: bool) -> tuple[np.ndarray, tuple[Any, ...] | None]:
     if array.null_count:
         raise DataError(
             f"Input y contains NaN. The target {name!r} misses {array.null_count} value(s); drop those rows."
@@ -80,6 +86,26 @@ def target_column(
     y = numbers(array).astype(np.float64)
     check_finite(y, "y")
     return y, None
+
+
+def parts(column: Column) -> dict[str, pa.Array] | None:
+    """The columns of several targets, by name; None of one."""
+    if isinstance(column, Matrix):
+        values = _several_targets(column)
+        return {name: pa.array(values[:, k]) for k, name in enumerate(column.names)}
+    if not pa.types.is_struct(column.type):
+        return None
+    return dict(zip(column.type.names, column.flatten(), strict=True))
+
+
+def _combinations(columns: Mapping[str, pa.Array]) -> tuple[np.ndarray, tuple[Any, ...]]:
+    """Indices into the combinations of classes that rows have, and those."""
+    codes, classes = zip(
+        *(_one_target(each, name, labels=True) for name, each in columns.items()), strict=True
+    )
+    found, places = np.unique(np.column_stack(codes), axis=0, return_inverse=True)
+    rows = ((own[code] for own, code in zip(classes, each, strict=True)) for each in found.tolist())
+    return np.reshape(places, -1), tuple(map(tuple, rows))
 
 
 def _several_targets(column: Matrix) -> np.ndarray:

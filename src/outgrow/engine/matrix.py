@@ -172,7 +172,9 @@ class Labels:
         if not spec.labels or targets is not None:
             return cls(rows, width, None, None, bool(sums[2]), targets)
         values = every.values()
-        return cls(rows, width, np.array(values), np.array([every.counts[v] for v in values]), bool(sums[2]))
+        several = bool(values) and isinstance(values[0], tuple)  # of several targets, their combinations
+        classes = np.fromiter(values, object, len(values)) if several else np.array(values)
+        return cls(rows, width, classes, np.array([every.counts[v] for v in values]), bool(sums[2]))
 
 
 class Tiles:

@@ -287,7 +287,7 @@ class Shard:
                 store.extend(run.map(convert, units))
             width = self.example.matrix(spec.columns).shape[1]
             targets = None if spec.target is None else self.example[spec.target]
-            several = targets.width if isinstance(targets, Matrix) else None
+            several = targets.width if isinstance(targets, Matrix) and not spec.labels else None
             labels = Labels.agree(run, store, spec, width, several)
             self.rows.matrices[key] = MatrixView(run, Tiles(store, labels.classes), labels)
         return self.rows.matrices[key]

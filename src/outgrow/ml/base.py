@@ -52,7 +52,7 @@ class Estimator(BaseEstimator):
     _frees_lock: ClassVar[bool] = False
     """Whether Python's lock is free while it learns, so that threads suffice to learn several at once."""
 
-    _follows_type: ClassVar[tuple[str, ...]] = ()
+    _follows_type: tuple[str, ...] = ()
     """Learned arrays that are float32 where the fit was given an array of float32, as in scikit-learn."""
 
     _trusted: bool = True
@@ -96,16 +96,10 @@ class Estimator(BaseEstimator):
             scan = scan.select(wanted)
         stage = f"fit {type(self).__name__}"
         fitted = engine.fit(fit, scan, stage=stage, identity=lambda: self._identity(task))
-        self._restore(self._in_type(fitted.result, data.type))
+        self._restore(data.in_type(fitted.result, self._follows_type))
         self._trusted = True
         self.fit_record_ = fitted.record
         return self
-
-    def _in_type(self, learned: dict[str, Any], type_: Any) -> dict[str, Any]:
-        """What was learned from an array of a NumPy type; sums over rows were float64 whatever it is."""
-        if type_ != np.float32:
-            return learned
-        return {**learned, **{name: learned[name].astype(type_) for name in self._follows_type}}
 
     def _worker(self) -> Self:
         """What learns in place of this, wherever the rows are."""
@@ -469,7 +463,10 @@ class Classifier(ClassifierMixin, Supervised):
         raise NotImplementedError
 
     def _predict(self, X: Any) -> np.ndarray:
-        return self.classes_[np.argmax(self._predict_proba(X), axis=1)]
+        return self._most_probable(self._predict_proba(X))
+
+    def _most_probable(self, chances: np.ndarray) -> np.ndarray:
+        return self.classes_[np.argmax(chances, axis=1)]
 
     def predict(self, X: Any) -> Any:
         """Predicted classes: an array, or for lazy tables their columns and `prediction`."""

@@ -18,6 +18,7 @@ from outgrow.ml.base import Classifier, Regressor
 from outgrow.ml.core import parameters as check
 from outgrow.ml.core.task import Task, target_names
 from outgrow.ml.grouped import GroupBlock, GroupView, Stacked
+from outgrow.ml.several_classes import SeveralClassifier
 from outgrow.stats.grouped import GroupedCoMoments
 from outgrow.stats.moments import Moments
 from outgrow.stats.quantiles import quantiles
@@ -67,8 +68,8 @@ def _rows(X: Any, y: Any = None) -> Any:
     return X if values.ndim in (0, 2) or not len(values) else np.reshape(values, (len(values), -1))
 
 
-class DummyClassifier(_Ignoring, Classifier):
-    """Predicts from the shares of the classes alone.
+class DummyClassifier(_Ignoring, SeveralClassifier):
+    """Predicts from the shares of the classes alone, of one target or several.
 
     Parameters
     ----------
@@ -79,12 +80,12 @@ class DummyClassifier(_Ignoring, Classifier):
         equal do not differ. A class that was drawn has probability 1 (scikit-learn gives equal ones for
         'uniform').
     random_state : another number draws other classes.
-    constant : the class that 'constant' predicts.
+    constant : the class that 'constant' predicts, or one for each target.
 
     Attributes
     ----------
-    classes_ : ndarray of the classes, sorted.
-    class_prior_ : ndarray of their shares.
+    classes_ : ndarray of the classes, sorted; of several targets a list of those of each.
+    class_prior_ : ndarray of their shares; of several targets a list.
 
     Examples
     --------
@@ -107,27 +108,40 @@ class DummyClassifier(_Ignoring, Classifier):
     def _check_parameters(self) -> None:
         check.one_of(self, "strategy", ("prior", "most_frequent", "stratified", "uniform", "constant"))
         check.random_state(self)
-        if self.strategy != "constant":
-            return
-        if self.constant is None:
+        if self.strategy == "constant" and self.constant is None:
             raise ParameterError(
                 "Constant target value has to be specified when the constant strategy is used. "
                 "Give constant=."
             )
-        if np.size(self.constant) != 1:
-            raise ParameterError(
-                f"Constant target value should have shape (1, 1), and constant={self.constant!r} has not."
-            )
 
     def _fit(self, view: MatrixView) -> None:
-        self.classes_ = view.classes
-        self.class_prior_ = view.class_weights / view.class_weights.sum()
         self.seed_ = check.seed(self.random_state) if self.draws else 0
-        if self.strategy == "constant" and self._constant not in self.classes_.tolist():
+        if self.target_names_ is None:
+            self.classes_, weights = view.classes, [view.class_weights]
+        else:
+            weights = self._learn_combinations(view, least=1).weights(view.class_weights)
+        priors = [each / each.sum() for each in weights]
+        self.class_prior_ = priors[0] if self.target_names_ is None else priors
+        if self.strategy == "constant":
+            self._check_constant()
+
+    def _check_constant(self) -> None:
+        if len(self._constants) != len(self._each_classes):
             raise ParameterError(
-                "The constant target value must be present in the training data. You provided "
-                f"constant={self.constant}. Possible values are: {self.classes_.tolist()}."
+                f"Constant target value should have shape ({len(self._each_classes)}, 1): one class for each "
+                f"target; constant={self.constant!r} has not."
             )
+        for constant, classes in zip(self._constants, self._each_classes, strict=True):
+            if constant not in classes.tolist():
+                raise ParameterError(
+                    "The constant target value must be present in the training data. You provided "
+                    f"constant={self.constant}. Possible values are: {classes.tolist()}."
+                )
+
+    @property
+    def _each_classes(self) -> list[np.ndarray]:
+        """Those of each target."""
+        return [self.classes_] if self.target_names_ is None else self.classes_
 
     @property
     def draws(self) -> bool:
@@ -135,19 +149,26 @@ class DummyClassifier(_Ignoring, Classifier):
         return self.strategy in ("stratified", "uniform")
 
     @property
-    def _constant(self) -> Any:
-        return np.ravel(np.asarray(self.constant))[0] if np.ndim(self.constant) else self.constant
+    def _constants(self) -> list[Any]:
+        """The constant of each target."""
+        return list(np.ravel(np.array(self.constant, dtype=object)))
 
     @property
     def chances(self) -> np.ndarray:
-        """The probability of each class, for one that is drawn before it is drawn."""
+        """The probability of each class of each target, for one that is drawn before it is drawn."""
+        priors = [self.class_prior_] if self.target_names_ is None else self.class_prior_
+        return np.concatenate([self._chances(k, prior) for k, prior in enumerate(priors)])
+
+    def _chances(self, target: int, prior: np.ndarray) -> np.ndarray:
         if self.strategy in ("prior", "stratified"):
-            return self.class_prior_
+            return prior
         if self.strategy == "uniform":
-            return np.full(len(self.classes_), 1 / len(self.classes_))
+            return np.full(len(prior), 1 / len(prior))
         if self.strategy == "constant":
-            return np.array([float(label == self._constant) for label in self.classes_.tolist()])
-        return np.eye(len(self.classes_))[np.argmax(self.class_prior_)]
+            constant = self._constants[target]
+            return np.array([float(label == constant) for label in self._each_classes[target].tolist()])
+        chosen: np.ndarray = np.eye(len(prior))[np.argmax(prior)]
+        return chosen
 
     def _predict_batch(self, method: str, batch: Batch) -> np.ndarray:
         if not self.draws:
@@ -159,8 +180,15 @@ class DummyClassifier(_Ignoring, Classifier):
     def _predict_proba(self, X: Any) -> np.ndarray:
         if not self.draws:
             return np.tile(self.chances, (X.shape[0], 1))
-        ends = np.cumsum(self.chances)
-        return np.eye(len(ends))[np.searchsorted(ends[:-1], unit(X), side="right")]
+        each = np.split(self.chances, np.cumsum([len(classes) for classes in self._each_classes])[:-1])
+        return np.hstack([_drawn(chances, seeded(X, k) if k else X) for k, chances in enumerate(each)])
+
+
+def _drawn(chances: np.ndarray, hashes: np.ndarray) -> np.ndarray:
+    """One class of each row with certainty, chosen by its hash."""
+    ends = np.cumsum(chances)
+    drawn: np.ndarray = np.eye(len(ends))[np.searchsorted(ends[:-1], unit(hashes), side="right")]
+    return drawn
 
 
 class DummyRegressor(_Ignoring, Regressor):

@@ -15,7 +15,12 @@ from outgrow.engine.matrix import Block, MatrixSpec, MatrixView, build_blocks, c
 from outgrow.errors import DataError
 from outgrow.ml.core.inputs import open_training
 from outgrow.ml.core.task import Task
-from outgrow.stats.scores import ClassificationState, ManyClassifications, ManyRegressions
+from outgrow.stats.scores import (
+    ClassificationState,
+    ManyClassifications,
+    ManyRegressions,
+    SeveralClassifications,
+)
 from outgrow.stats.state import from_tree, merge, to_tree
 
 SCORES = 1 << 18
@@ -170,10 +175,10 @@ def split(states: Any) -> list[Any]:
 def read_scores(model: Any, tree: Any) -> Scores:
     """The scores of what `scorer` gave, as a tree."""
     state, rows = from_tree(tree)
-    return as_scores(model, state, int(rows[0]), model.classes_ if is_classifier(model) else None)
+    return as_scores(model, state, int(rows[0]), getattr(model, "classes_", None))
 
 
-def as_scores(model: Any, state: Any, rows: int, classes: np.ndarray | None) -> Scores:
+def as_scores(model: Any, state: Any, rows: int, classes: Any) -> Scores:
     """The scores of the state of so many rows, for a model of this kind.
 
     Raises
@@ -187,7 +192,8 @@ def as_scores(model: Any, state: Any, rows: int, classes: np.ndarray | None) -> 
         raise DataError(f"Nothing can be scored: {why}. Give rows that count.")
     metrics = {"inertia": float(state[1] / state[0])} if is_clusterer(model) else state.metrics()
     metrics |= _by_target(model, state)
-    return Scores(metrics, rows, state, None if classes is None else classes.tolist())
+    plain = [each.tolist() for each in classes] if isinstance(classes, list) else classes
+    return Scores(metrics, rows, state, plain.tolist() if isinstance(plain, np.ndarray) else plain)
 
 
 def _by_target(model: Any, state: Any) -> dict[str, float]:
@@ -195,13 +201,8 @@ def _by_target(model: Any, state: Any) -> dict[str, float]:
     names = getattr(getattr(model, "model", model), "target_names_", None)
     if names is None:
         return {}
-    found = state.by_target().items()
-    return {
-        f"{metric}_{name}": float(value)
-        for place, name in enumerate(names)
-        for metric, values in found
-        for value in values[place : place + 1]
-    }
+    pairs = zip(names, state.each_target(), strict=True)
+    return {f"{metric}_{name}": value for name, metrics in pairs for metric, value in metrics.items()}
 
 
 def _method(model: Any) -> str:
@@ -217,14 +218,26 @@ def _states(models: Sequence[Any], answers: Sequence[np.ndarray], block: Block, 
     assert y is not None
     if not is_classifier(models[0]):
         return ManyRegressions.of(y, np.asarray(answers), weight)
+    if y.ndim == 2:
+        return tuple(
+            SeveralClassifications.of(y, model._each(chances), weight)
+            for model, chances in zip(models, answers, strict=True)
+        )
     if bins is None:
         return tuple(ClassificationState.of(y, chances, weight) for chances in answers)
     return ManyClassifications.of(y, np.asarray(answers).transpose(0, 2, 1), weight, bins)
 
 
 def _known_places(model: Any, values: Sequence[Any]) -> np.ndarray:
-    """The place of each class among those of the model."""
-    places = {label: place for place, label in enumerate(model.classes_.tolist())}
+    """The place of each class among those of the model; of combinations of classes those of each target."""
+    if isinstance(model.classes_, list):
+        columns = zip(model.classes_, zip(*values, strict=True), strict=True)
+        return np.column_stack([_places(classes, column) for classes, column in columns])
+    return _places(model.classes_, values)
+
+
+def _places(classes: np.ndarray, values: Sequence[Any]) -> np.ndarray:
+    places = {label: place for place, label in enumerate(classes.tolist())}
     unseen = [value for value in values if value not in places]
     if unseen:
         raise DataError(

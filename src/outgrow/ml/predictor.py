@@ -66,9 +66,18 @@ class Predictor:
 
     @cached_property
     def classes(self) -> list[Any] | None:
-        """The classes of a classifier, as plain values."""
+        """The classes of a classifier of one target, as plain values."""
         found = getattr(self.model, "classes_", None)
-        return None if found is None else found.tolist()
+        return None if found is None or isinstance(found, list) else found.tolist()
+
+    @cached_property
+    def labels(self) -> list[Any] | None:
+        """The values that a classifier predicts, of whatever target, text first; None of other models."""
+        found = getattr(self.model, "classes_", None)
+        if not isinstance(found, list):
+            return self.classes
+        labels = [label for each in found for label in each.tolist()]
+        return sorted(labels, key=lambda label: not isinstance(label, str))
 
     @property
     def targets(self) -> int | None:
@@ -92,17 +101,18 @@ class Predictor:
     def as_columns(self, values: np.ndarray, method: str = "predict") -> dict[str, pa.Array]:
         """Answers as the columns of a table."""
         names = self.names(method)
-        if values.ndim == 2:
+        if values.ndim == 2 and values.dtype.kind in "biuf":
             return matrix_columns(values, names)
-        text = values.dtype.kind in "OU"
-        return {names[0]: pa.array(values.tolist(), pa.string()) if text else pa.array(values)}
+        columns, classes = (values.T, self.model.classes_) if values.ndim == 2 else ([values], [values])
+        named = zip(names, columns, classes, strict=True)
+        return {name: _labels(column, own.dtype) for name, column, own in named}
 
     def scores(self, batch: Batch, *, probabilities: bool = False) -> dict[str, pa.Array]:
         """The columns of predictions, and if asked `probability_<class>` for each class, in one go."""
         if not probabilities:
             return self.as_columns(self.answer(batch))
         chances = self.answer(batch, "predict_proba")
-        best = self.model.classes_[np.argmax(chances, axis=1)]
+        best = self.model._most_probable(chances)
         return {**self.as_columns(best), **self.as_columns(chances, "predict_proba")}
 
     def score_rows(self, batch: Batch, *, probabilities: bool = False, most: float = math.inf) -> ScoredRows:
@@ -155,6 +165,12 @@ class Predictor:
 
     def __reduce__(self) -> Any:
         return _restored, self._packed
+
+
+def _labels(values: np.ndarray, dtype: np.dtype[Any]) -> pa.Array:
+    """Predicted classes as a column of the type that a target has."""
+    kind = pa.string() if dtype.kind in "OU" else pa.from_numpy_dtype(dtype)
+    return pa.array(values.tolist(), kind)
 
 
 @dataclass(frozen=True)

@@ -189,6 +189,49 @@ class ClassificationState(State):
         return {name: float(value) for name, value in found.items()}
 
 
+@dataclass(frozen=True, eq=False)
+class SeveralClassifications(State):
+    """What the metrics of a classification of several targets need.
+
+    Attributes
+    ----------
+    right : weight of the rows of which all targets are predicted right.
+    targets : the state of each target.
+    """
+
+    right: float
+    targets: tuple[ClassificationState, ...]
+
+    @classmethod
+    def of(
+        cls, y: np.ndarray, probabilities: list[np.ndarray], weight: np.ndarray | None = None
+    ) -> SeveralClassifications:
+        """The state of rows with true class indices `y` of shape (rows, targets)."""
+        right = np.column_stack([each.argmax(axis=1) for each in probabilities]) == y
+        all_right = right.all(axis=1)
+        total = float(all_right.sum() if weight is None else weight @ all_right)
+        pairs = zip(y.T, probabilities, strict=True)
+        return cls(total, tuple(ClassificationState.of(own, chances, weight) for own, chances in pairs))
+
+    def merge(self, other: SeveralClassifications) -> SeveralClassifications:
+        pairs = zip(self.targets, other.targets, strict=True)
+        return SeveralClassifications(self.right + other.right, tuple(a.merge(b) for a, b in pairs))
+
+    @property
+    def weight(self) -> float:
+        """Of all rows."""
+        return self.targets[0].weight
+
+    def metrics(self) -> dict[str, float]:
+        """The share of rows of which all targets are right, and the mean of the targets' log losses."""
+        losses = [each.metrics()["log_loss"] for each in self.targets]
+        return {"accuracy": self.right / self.weight, "log_loss": float(np.mean(losses))}
+
+    def each_target(self) -> list[dict[str, float]]:
+        """The metrics of each target."""
+        return [each.metrics() for each in self.targets]
+
+
 def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
     return np.where(below > 0, above / np.where(below > 0, below, 1), 0.0)
 
@@ -222,6 +265,11 @@ class RegressionState(State):
     def metrics(self) -> dict[str, float]:
         """Each metric by name, as the mean over targets."""
         return {name: float(values.mean()) for name, values in self.by_target().items()}
+
+    def each_target(self) -> list[dict[str, float]]:
+        """The metrics of each target."""
+        found = self.by_target()
+        return [dict(zip(found, map(float, each), strict=True)) for each in zip(*found.values(), strict=True)]
 
     def by_target(self) -> dict[str, np.ndarray]:
         """Each metric by name, of shape (targets,)."""

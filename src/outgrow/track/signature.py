@@ -61,9 +61,11 @@ def _type_of(kind: Kind) -> Any:
 def _outputs(model: Any) -> Any:
     """The one unnamed output of `predict`."""
     types = optional("mlflow.types", "track")
-    targets = Predictor(model).targets
+    targets, labels = Predictor(model).targets, Predictor(model).labels
     if targets is not None:
-        return types.Schema([types.TensorSpec(np.dtype(np.float64), (-1, targets))])
+        text = labels is not None and isinstance(labels[0], str)
+        kind = np.dtype(object) if text else np.array(labels or 0.0).dtype
+        return types.Schema([types.TensorSpec(kind, (-1, targets))])
     if is_classifier(model):
         kinds = {"b": types.DataType.boolean, "i": types.DataType.long, "f": types.DataType.double}
         found = kinds.get(model.classes_.dtype.kind, types.DataType.string)

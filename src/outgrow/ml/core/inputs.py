@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import scipy.sparse as sp
+from sklearn.base import is_classifier
 from sklearn.utils.validation import check_consistent_length, column_or_1d, validate_data
 
 from outgrow.data.batch import Batch, Matrix, is_numeric, is_sparse
@@ -56,6 +57,12 @@ class Training:
         """The columns that are no features."""
         targets = (self.target,) if self.stack is None else self.stack.columns
         return (*(name for name in (*targets, self.weight) if name is not None), *self.hidden)
+
+    def in_type(self, learned: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+        """What was learned, some of it in the type of X; sums over rows were float64 whatever that is."""
+        if self.type != np.float32:
+            return learned
+        return {**learned, **{name: learned[name].astype(self.type) for name in names}}
 
     def stacked(self) -> Training:
         """The same with one column as target."""
@@ -198,7 +205,7 @@ def _open_table(estimator: Any, X: Any, y: Any, sample_weight: Any) -> Training:
     stack: Stack | None = None
     if _are_names(X, y):
         check_names(y, "y")
-        stack = Stack(tuple(y), free[TARGET], tuple(y))
+        stack = Stack(tuple(y), free[TARGET], tuple(y), labels=is_classifier(estimator))
     elif y is not None and not isinstance(y, str):
         arrays, stack = _target_columns(estimator, y, free[TARGET])
     if sample_weight is not None and not isinstance(sample_weight, str):
@@ -219,7 +226,7 @@ def _target_columns(estimator: Any, y: Any, name: str) -> tuple[dict[str, np.nda
     if names is None:
         return {name: values[0]}, None
     arrays = {f"{name}{j}": column for j, column in enumerate(values)}
-    return arrays, Stack(tuple(arrays), name, names)
+    return arrays, Stack(tuple(arrays), name, names, labels=is_classifier(estimator))
 
 
 def _with_arrays(X: Any, rows: Dataset, arrays: Mapping[str, np.ndarray]) -> Dataset:

@@ -1,4 +1,4 @@
-"""Several targets: columns of numbers that become one column of vectors on their way to a fit."""
+"""Several targets: columns that become one on their way to a fit, of vectors or of classes."""
 
 from __future__ import annotations
 
@@ -8,50 +8,73 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from sklearn.base import is_classifier
 from sklearn.utils.validation import check_array, column_or_1d
 
 from outgrow.data.batch import Batch, Matrix, is_numeric, is_sparse, is_vector
 from outgrow.data.names import check_names
 from outgrow.data.scan import Apply, Scan
+from outgrow.engine.checks import check_label
 from outgrow.errors import ParameterError, SchemaError, ValueTypeError
 
 
 @dataclass(frozen=True)
 class Stack:
-    """Columns of numbers as one column of vectors, as a function of batches.
+    """Columns as one, as a function of batches: numbers as vectors, classes as structs.
 
     Attributes
     ----------
     columns : the columns, which it takes away.
-    name : the column of vectors, which comes last.
-    names : what the numbers of a vector are called.
+    name : the column that is made, which comes last.
+    names : what the values in it are called.
+    labels : whether they are classes.
     """
 
     columns: tuple[str, ...]
     name: str
     names: tuple[str, ...]
+    labels: bool = False
 
     def __call__(self, batch: Batch) -> Batch:
+        if self.labels:
+            each = [_plain(batch[name]) for name in self.columns]
+            made = pa.StructArray.from_arrays(each, names=list(self.names))
+            return batch.drop(self.columns).with_columns({self.name: made})
         values = np.ascontiguousarray(batch.matrix(self.columns))
         return batch.drop(self.columns).with_columns({self.name: Matrix(values, self.names)})
 
     def applied(self, scan: Scan) -> Scan:
-        """The rows of a scan with the vectors.
+        """The rows of a scan with the vectors or structs.
 
         Raises
         ------
         SchemaError
-            When a column does not hold numbers.
+            When a column does not hold numbers, or no classes.
         """
         schema = scan.schema
+        kept = [field for field in schema if field.name not in self.columns]
+        if self.labels:
+            types = [_plain_type(schema.field(name).type) for name in self.columns]
+            for name, kind in zip(self.columns, types, strict=True):
+                check_label(kind, name)
+            structs = pa.field(self.name, pa.struct(list(zip(self.names, types, strict=True))))
+            return scan.then(Apply(self, pa.schema([*kept, structs])))
         text = [name for name in self.columns if not is_numeric(schema.field(name).type)]
         if text:
             raise SchemaError(
                 f"Several targets at once must be numbers; {text} are not. Learn one of them, or encode them."
             )
-        kept = [field for field in schema if field.name not in self.columns]
         vectors = pa.field(self.name, pa.list_(pa.float64(), len(self.columns)))
         return scan.then(Apply(self, pa.schema([*kept, vectors])))
+
+
+def _plain_type(kind: pa.DataType) -> pa.DataType:
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def _plain(column: Any) -> pa.Array:
+    """A column without a dictionary, which would differ from batch to batch."""
+    return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
 
 
 def are_names(y: Any, columns: Sequence[str], *, lazy: bool) -> bool:
@@ -74,7 +97,8 @@ def target_arrays(estimator: Any, y: Any) -> tuple[list[np.ndarray], tuple[str, 
             "Sparse data was passed for y, but dense data is required. "
             "Use '.toarray()' to convert to a dense numpy array."
         )
-    if not takes_several(estimator) or np.asarray(y).ndim < 2:
+    width = np.shape(y)[1:]
+    if not takes_several(estimator) or not width or (is_classifier(estimator) and width == (1,)):
         return [column_or_1d(y, warn=True)], None
     values = check_array(y, dtype=None, ensure_all_finite=False, input_name="y", ensure_min_samples=0)
     names = tuple(str(name) for name in getattr(y, "columns", range(values.shape[1])))

@@ -50,7 +50,9 @@ class Task:
 def target_names(example: Batch, task: Task) -> list[str] | None:
     """What several targets are called; None where there is one."""
     target = None if task.target is None else example[task.target]
-    return list(target.names) if isinstance(target, Matrix) else None
+    if isinstance(target, Matrix):
+        return list(target.names)
+    return list(target.type.names) if target is not None and pa.types.is_struct(target.type) else None
 
 
 def column_names(batch: Batch) -> np.ndarray:

@@ -23,7 +23,9 @@ def unknown(step: Estimator, form: str) -> ExportError:
 
 
 def check_certain(model: DummyClassifier) -> None:
-    """Refuse a model whose answers follow from the hashes of rows."""
+    """Refuse a model whose answers follow from the hashes of rows, or are classes of several targets."""
+    if model.target_names_ is not None:
+        raise refusal(model, "it answers several targets.", "Fit one model for each target.")
     if model.draws:
         raise refusal(
             model, f"strategy={model.strategy!r} draws by the hashes of rows.", "Use 'prior' or 'constant'."

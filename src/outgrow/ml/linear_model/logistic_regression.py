@@ -81,7 +81,6 @@ class LogisticRegression(WarmStarted, Classifier):
     ['no', 'no', 'yes', 'yes']
     """
 
-    _follows_type = ("coef_",)
     shared_fit_parameters = ("C", "l1_ratio")
     without_effect = (
         "dual",
@@ -242,8 +241,9 @@ class LogisticRegression(WarmStarted, Classifier):
         self.coef_ = dense(self.coef_)
         return self
 
-    def _in_type(self, learned: dict[str, Any], type_: Any) -> dict[str, Any]:
-        return super()._in_type(learned, np.float64 if self.solver == "liblinear" else type_)
+    @property
+    def _follows_type(self) -> tuple[str, ...]:  # type: ignore[override]
+        return () if self.solver == "liblinear" else ("coef_",)
 
     def _learned(self) -> dict[str, Any]:
         learned = super()._learned()

@@ -270,7 +270,7 @@ class TreeModel(Model):
     def n_outputs_(self) -> int:
         """How many targets there are."""
         check_is_fitted(self)
-        return 1
+        return 1 if self.target_names_ is None else len(self.target_names_)
 
     def _check_max_features(self) -> None:
         wish = self.max_features
@@ -291,10 +291,11 @@ class TreeClassifier(TreeModel, Classifier):
     class_weight: ClassWeight
 
     @property
-    def n_classes_(self) -> int:
-        """How many classes there are."""
+    def n_classes_(self) -> Any:
+        """How many classes there are; of several targets a list."""
         check_is_fitted(self)
-        return len(self.classes_)
+        several = self.target_names_ is not None
+        return [len(classes) for classes in self.classes_] if several else len(self.classes_)
 
     def _weigh_classes(self, view: MatrixView) -> tuple[dict[str, Any], np.ndarray]:
         """What a plan says of weights, and the weight that each class then has."""
@@ -306,7 +307,9 @@ class TreeClassifier(TreeModel, Classifier):
                 f"{self.classes_.tolist()[:20]}, but the "
                 f"earlier trees know {known.tolist()[:20]}. Give rows of the same classes, or fit anew."
             )
-        factors = class_factors(self.class_weight, self.classes_, view.class_weights)
+        return self._weigh(view, class_factors(self.class_weight, self.classes_, view.class_weights))
+
+    def _weigh(self, view: MatrixView, factors: np.ndarray | None) -> tuple[dict[str, Any], np.ndarray]:
         totals = view.class_weights * (1.0 if factors is None else factors)
         if (totals > 0).sum() < 2:
             raise DataError(

@@ -12,14 +12,16 @@ from sklearn.utils.validation import check_is_fitted
 from outgrow.engine.matrix import Block, MatrixView
 from outgrow.errors import ParameterError
 from outgrow.ml.core.weights import ClassWeight
+from outgrow.ml.several_classes import Combinations, SeveralClassifier, indicators, joined
 from outgrow.ml.trees.base import MaxFeatures, TreeClassifier, TreeRegressor, rest
 from outgrow.ml.trees.constraints import NO_ORDER_OF_CLASSES
+from outgrow.ml.trees.plan import Plan
 from outgrow.ml.trees.random_forest_base import BaseForest, OutOfBag
-from outgrow.ml.trees.tree import ClassificationTree, RegressionTree, TreeStructure, shares_of
+from outgrow.ml.trees.tree import ClassificationTree, RegressionTree, TreeStructure, shares_of, shares_of_each
 
 
-class RandomForestClassifier(BaseForest, TreeClassifier):
-    """Average the class shares of trees grown on samples of the rows (Breiman 2001).
+class RandomForestClassifier(SeveralClassifier, BaseForest, TreeClassifier):
+    """Average the class shares of trees grown on samples of rows (Breiman 2001), for one target or several.
 
     XGBoost's histogram method grows the trees; it needs the extra `trees`. As in scikit-learn, a leaf gives
     the share of each class among its rows and the forest averages shares. Three things differ from it. How
@@ -50,8 +52,10 @@ class RandomForestClassifier(BaseForest, TreeClassifier):
     oob_score : whether to score the forest on rows that trees did not see; or the score, of y and
         predictions.
     warm_start : a fit adds trees to those of the last one.
-    class_weight : weight of each class, 'balanced' for the inverse of its frequency, None for 1.
-        'balanced_subsample' is refused, as trees share their rows' weights.
+    class_weight : weight of each class, 'balanced' for the inverse of its frequency, None for 1. Of several
+        targets a list of one dictionary for each; a row weighs the product. 'balanced_subsample', the
+        inverse of the frequency in the rows that a tree sees, is refused with bootstrap=True, as trees share
+        their rows' weights; it is 'balanced' otherwise.
     ccp_alpha : 0. Trees are not pruned afterwards; give `min_impurity_decrease`.
     max_samples : how many rows are drawn for each tree, or a share of all; None for as many as there are.
     monotonic_cst : 1 for each feature with which the chance of the second of two classes may only rise, -1
@@ -62,14 +66,15 @@ class RandomForestClassifier(BaseForest, TreeClassifier):
 
     Attributes
     ----------
-    classes_ : ndarray of the classes, sorted.
+    classes_ : ndarray of the classes, sorted; of several targets a list of those of each.
     categories_ : the categories of each column of text.
     feature_importances_ : ndarray of shape (features,): each one's share of the impurity that splits took
         away.
     estimators_ : the trees as small fitted models, to be walked through; `len(forest)`, `forest[0]`.
-    oob_score_ : accuracy of what the trees say of rows they did not see, with `oob_score`.
-    oob_decision_function_ : ndarray of shape (rows, classes), their shares of classes; only where one process
-        had all rows.
+    oob_score_ : accuracy of what the trees say of rows they did not see, with `oob_score`; of several targets
+        the share of rows with all of them right, and each must have two classes.
+    oob_decision_function_ : ndarray of shape (rows, classes) or (rows, classes, targets), their shares of
+        classes; only where one process had all rows.
     oob_unseen_ : how many rows every tree saw.
     n_classes_, n_outputs_, max_features_ : numbers of classes, of targets, and of features tried at a split.
     n_features_ : width of the matrix the trees see.
@@ -86,6 +91,7 @@ class RandomForestClassifier(BaseForest, TreeClassifier):
 
     _criteria = ("gini",)
     _impurity = 0.5
+    _combinations: Combinations
 
     def __init__(
         self,
@@ -134,26 +140,58 @@ class RandomForestClassifier(BaseForest, TreeClassifier):
 
     def _fit(self, view: MatrixView) -> None:
         weights, totals = self._weigh_classes(view)
-        if self.monotonic_cst is not None and len(totals) > 2:
+        several = self.target_names_ is not None
+        if self.monotonic_cst is not None and (several or len(totals) > 2):
             raise ParameterError(NO_ORDER_OF_CLASSES.format(len(totals)))
-        targets = len(totals) if len(totals) > 2 else 1
-        label = partial(_indicators, len(totals))
-        self._plant(view, label, float(totals.sum()), targets=targets, **weights)
+        table = self._combinations.indicators() if several else indicators(len(totals))
+        label = partial(_indicators, table)
+        self._plant(view, label, float(totals.sum()), targets=table.shape[1], **weights)
+
+    def _weigh_classes(self, view: MatrixView) -> tuple[dict[str, Any], np.ndarray]:
+        if self.target_names_ is None:
+            return super()._weigh_classes(view)
+        self._combinations = self._learn_combinations(view)
+        largest = max(map(len, self.classes_))
+        if self.oob_score and (largest > 2 or not all(each.dtype.kind in "biu" for each in self.classes_)):
+            raise ParameterError(
+                "The type of target cannot be used to compute OOB estimates: of several targets each must "
+                f"have two classes that are numbers, and one has {largest}. Leave oob_score False."
+            )
+        return self._weigh(
+            view, self._combinations.factors(self.class_weight, view.class_weights, self.target_names_)
+        )
 
     def _predict_proba(self, X: Any) -> np.ndarray:
-        return shares_of(np.clip(self._ask(X), 0.0, 1.0))
+        return self._shares(self._ask(X))
+
+    def _shares(self, means: np.ndarray) -> np.ndarray:
+        """The shares of the classes of each target, from what its trees say."""
+        if self.target_names_ is None:
+            return shares_of(np.clip(means, 0.0, 1.0))
+        return np.hstack(shares_of_each(means, self.classes_))
 
     def _tree(self, trees: list[TreeStructure], seed: int) -> ClassificationTree:
         return ClassificationTree(trees, self.classes_, random_state=seed, **self._settings_of_trees())
 
     def _out_of_bag_answers(self, means: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        shares = shares_of(np.clip(means, 0.0, 1.0))
-        return shares.argmax(axis=1), shares
+        shares = self._shares(means)
+        if self.target_names_ is None:
+            return shares.argmax(axis=1), shares
+        return self._most_probable(shares), np.stack(self._each(shares), axis=2)
+
+    def _out_of_bag_labels(self, view: MatrixView, plan: Plan) -> np.ndarray:
+        y = super()._out_of_bag_labels(view, plan)
+        if self.target_names_ is None:
+            return y
+        pairs = zip(self._combinations.codes[y.astype(np.intp)].T, self.classes_, strict=True)
+        return joined([classes[codes] for codes, classes in pairs])
 
     def _out_of_bag_score(self, y: np.ndarray, said: np.ndarray) -> float:
         if callable(self.oob_score):
-            return float(self.oob_score(self.classes_[y.astype(np.intp)], self.classes_[said]))
-        return float((y == said).mean())
+            if self.target_names_ is None:
+                y, said = self.classes_[y.astype(np.intp)], self.classes_[said]
+            return float(self.oob_score(y, said))
+        return float((y == said).reshape(len(y), -1).all(axis=1).mean())
 
     def _keep_out_of_bag(self, answered: np.ndarray) -> None:
         self.oob_decision_function_ = answered
@@ -325,7 +363,7 @@ class RandomForestRegressor(BaseForest, TreeRegressor):
         self.oob_prediction_ = answered
 
 
-def _indicators(classes: int, block: Block) -> np.ndarray:
-    """Whether a row is of the second of two classes, or of each of more."""
+def _indicators(table: np.ndarray, block: Block) -> np.ndarray:
+    """The rows of a table that belong to the classes of rows, or numbers where it has one column."""
     assert block.y is not None
-    return block.y if classes == 2 else np.eye(classes, dtype=np.float32)[block.y]
+    return table[block.y] if table.shape[1] > 1 else table[block.y, 0]

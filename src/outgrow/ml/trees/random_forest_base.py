@@ -192,10 +192,14 @@ class BaseForest(TreeModel):
         never = view.run.comm.allreduce(np.array([float((unseen == 0).sum())]))
         self.oob_unseen_ = int(never[0])
         said, answered = self._out_of_bag_answers(means)
-        y, found = gathered(view, labels(view, plan), said)
+        y, found = gathered(view, self._out_of_bag_labels(view, plan), said)
         self.oob_score_ = self._out_of_bag_score(y, found)
         if view.run.comm.size == 1:
             self._keep_out_of_bag(beside(view, plan, answered))
+
+    def _out_of_bag_labels(self, view: MatrixView, plan: Plan) -> np.ndarray:
+        """The y of the rows of this rank that weigh something, as `score` takes it."""
+        return labels(view, plan)
 
     def _out_of_bag_answers(self, means: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """What trees predict for rows they did not see, as `score` takes it and as it is kept."""

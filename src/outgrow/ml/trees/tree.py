@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 
 from outgrow.data.batch import is_sparse
 from outgrow.errors import DataError
+from outgrow.ml.several_classes import joined
 from outgrow.ml.trees.forest import Tree
 
 LEAF, NO_FEATURE = -1, -2
@@ -195,7 +196,7 @@ class ClassificationTree(ClassifierMixin, FittedTree):
     def __init__(
         self,
         trees: Sequence[TreeStructure],
-        classes: np.ndarray | None = None,
+        classes: Any = None,
         max_depth: int | None = None,
         min_impurity_decrease: float = 0.0,
         random_state: int | None = None,
@@ -205,19 +206,32 @@ class ClassificationTree(ClassifierMixin, FittedTree):
         self.classes = classes
 
     @property
-    def classes_(self) -> np.ndarray:
-        """The classes, sorted."""
+    def classes_(self) -> Any:
+        """The classes, sorted; of several targets a list of those of each."""
         assert self.classes is not None
         return self.classes
 
-    def predict_proba(self, X: Any) -> np.ndarray:
-        """The share of each class in the leaf of each row of an array."""
-        return shares_of(np.clip(self._values(X), 0.0, 1.0))
+    def predict_proba(self, X: Any) -> Any:
+        """The share of each class in the leaf of each row of an array; of several targets a list."""
+        values = self._values(X)
+        if isinstance(self.classes_, list):
+            return shares_of_each(values, self.classes_)
+        return shares_of(np.clip(values, 0.0, 1.0))
 
     def predict(self, X: Any) -> np.ndarray:
-        """The most frequent class in the leaf of each row of an array."""
-        found: np.ndarray = self.classes_[self.predict_proba(X).argmax(axis=1)]
+        """The most frequent class in the leaf of each row of an array; of several targets that of each."""
+        shares = self.predict_proba(X)
+        if isinstance(self.classes_, list):
+            return joined([c[own.argmax(axis=1)] for c, own in zip(self.classes_, shares, strict=True)])
+        found: np.ndarray = self.classes_[shares.argmax(axis=1)]
         return found
+
+
+def shares_of_each(means: np.ndarray, classes: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """The shares of the classes of each target: of two there is the second, of more there is each."""
+    widths = [len(own) if len(own) > 2 else 1 for own in classes]
+    table = np.clip(np.reshape(means, (-1, sum(widths))), 0.0, 1.0)
+    return [shares_of(own) for own in np.split(table, np.cumsum(widths)[:-1], axis=1)]
 
 
 def shares_of(chances: np.ndarray) -> np.ndarray:

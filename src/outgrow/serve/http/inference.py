@@ -16,6 +16,7 @@ import numpy as np
 from outgrow.serve.http.rows import Query, RowReader, RowsError, decoded, msgspec
 
 if TYPE_CHECKING:
+    from outgrow.ml.predictor import Predictor
     from outgrow.serve.http.scoring import Answers, LoadedVersion
 
 LENGTH = "inference-header-content-length"
@@ -51,7 +52,8 @@ def metadata(name: str, versions: list[str], served: LoadedVersion) -> dict[str,
     ]
     predictor = served.version.predictor
     classes, targets = predictor.classes, predictor.targets
-    kind, shape = "FP64" if classes is None else _kind(classes), [-1] if targets is None else [-1, targets]
+    kind = "FP64" if predictor.labels is None else _kind(predictor.labels)
+    shape = [-1] if targets is None else [-1, targets]
     outputs = [{"name": PREDICTION, "datatype": kind, "shape": shape}]
     if classes is not None:
         outputs.append({"name": PROBABILITIES, "datatype": "FP64", "shape": [-1, len(classes)]})
@@ -93,20 +95,33 @@ def answer(name: str, question: Query, answers: Answers) -> tuple[bytes, int | N
     for output, raw in wanted.items():
         values = tensors[output]
         width = targets if output == PREDICTION else len(classes or ())
-        kind = "FP64" if width is not None else _kind(classes or values)
+        kind = _kind_of(output, predictor, values, width)
+        flat = values if width is None else [_in_kind(value, kind) for row in values for value in row]
         shape = [len(values)] if width is None else [len(values), width]
         tensor: dict[str, Any] = {"name": output, "datatype": kind, "shape": shape}
         if raw:
-            binary.append(_to_bytes(values, kind))
+            binary.append(_to_bytes(flat, kind))
             tensor["parameters"] = {"binary_data_size": len(binary[-1])}
         else:
-            tensor["data"] = values if width is None else [value for row in values for value in row]
+            tensor["data"] = flat
         described.append(tensor)
     found = {"model_name": name, "model_version": answers.served.version.name, "outputs": described}
     if question.id is not None:
         found["id"] = question.id
     head: bytes = msgspec.json.encode(found)
     return b"".join([head, *binary]), len(head) if binary else None
+
+
+def _kind_of(output: str, predictor: Predictor, values: list[Any], width: int | None) -> str:
+    """The type of a tensor of answers."""
+    if output == PREDICTION and predictor.labels is not None:
+        return _kind(predictor.labels)
+    return "FP64" if width is not None else _kind(values)
+
+
+def _in_kind(value: Any, kind: str) -> Any:
+    """One of several answers of a row, which all have the type of the tensor."""
+    return str(value) if kind == "BYTES" else value
 
 
 def _unique(columns: Iterator[tuple[str, list[Any]]]) -> dict[str, list[Any]]:

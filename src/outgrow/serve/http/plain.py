@@ -20,6 +20,7 @@ from outgrow.serve.http.rows import (
 )
 
 if TYPE_CHECKING:
+    from outgrow.ml.predictor import Predictor
     from outgrow.serve.http.scoring import Answers
 
 ARROW = "application/vnd.apache.arrow.stream"
@@ -73,10 +74,17 @@ def read_arrow(reader: RowReader, body: bytes, limit: int | None = None) -> Quer
     return Query(table_batch(reader, table))
 
 
+def _predictions(predictor: Predictor, values: list[Any]) -> dict[str, pa.Array]:
+    """Predictions as one column; the classes of several targets, which may differ in type, as one each."""
+    if predictor.targets is None or predictor.labels is None:
+        return {"prediction": pa.array(values)}
+    return dict(zip(predictor.names("predict"), map(pa.array, zip(*values, strict=True)), strict=True))
+
+
 def answer_arrow(answers: Answers, probabilities: bool) -> bytes:
     """The answers as an Arrow stream: `prediction`, and `probability_<class>` if asked."""
     predictor = answers.served.version.predictor
-    columns = {"prediction": pa.array(answers.predictions)}
+    columns = _predictions(predictor, answers.predictions)
     if probabilities and answers.probabilities is not None:
         by_class = zip(*answers.probabilities, strict=True)
         names = predictor.names("predict_proba")

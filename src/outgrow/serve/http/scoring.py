@@ -11,8 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import numpy as np
-
 from outgrow.data.batch import Batch
 from outgrow.errors import OutgrowError
 from outgrow.serve.http.refusal import MAX_ITEMS
@@ -122,7 +120,7 @@ def _scored(served: LoadedVersion, batch: Batch) -> tuple[list[Any], list[list[f
     if predictor.classes is None:
         return predictor.answer(batch).tolist(), None
     chances = predictor.answer(batch, "predict_proba")
-    return predictor.model.classes_[np.argmax(chances, axis=1)].tolist(), chances.tolist()
+    return predictor.model._most_probable(chances).tolist(), chances.tolist()
 
 
 def _reason(work: Request, error: Exception) -> Exception:
