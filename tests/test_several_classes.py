@@ -11,6 +11,7 @@ import httpx
 import numpy as np
 import pyarrow as pa
 import pytest
+import scipy.sparse as sp
 from sklearn.base import clone
 from sklearn.metrics import accuracy_score
 
@@ -221,3 +222,15 @@ async def _answers(path: Path, requests: list[tuple[str, dict[str, Any]]]) -> li
     transport = httpx.ASGITransport(application(Settings({"both": Model(str(path))})))
     async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
         return [await client.request("POST" if body else "GET", url, **body) for url, body in requests]
+
+
+@pytest.mark.parametrize("strategy", ["most_frequent", "prior", "stratified", "constant"])
+def test_dummies_give_sparse_classes_for_sparse_y(strategy: str, tmp_path: Path) -> None:
+    settings = {"strategy": strategy, "constant": [0, 1]}
+    model = og.DummyClassifier(**settings).fit(X, sp.csc_array(Y))
+    model.save(tmp_path / "model")
+    dense = og.DummyClassifier(**settings).fit(X, Y).predict(X)
+    for each in (model, og.load(tmp_path / "model")):
+        assert sp.issparse(each.predict(X))
+        np.testing.assert_array_equal(each.predict(X).toarray(), dense)
+    assert not sp.issparse(model.fit(X, Y).predict(X))

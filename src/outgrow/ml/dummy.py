@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
 import numpy as np
+import scipy.sparse as sp
 
 from outgrow.data.batch import Batch, is_sparse
 from outgrow.data.hashing import seeded, source_hash, unit
@@ -16,6 +17,7 @@ from outgrow.engine.shard import Shard
 from outgrow.errors import ParameterError, ValueTypeError
 from outgrow.ml.base import Classifier, Regressor
 from outgrow.ml.core import parameters as check
+from outgrow.ml.core.inputs import is_lazy
 from outgrow.ml.core.task import Task, target_names
 from outgrow.ml.grouped import GroupBlock, GroupView, Stacked
 from outgrow.ml.several_classes import SeveralClassifier
@@ -86,6 +88,7 @@ class DummyClassifier(_Ignoring, SeveralClassifier):
     ----------
     classes_ : ndarray of the classes, sorted; of several targets a list of those of each.
     class_prior_ : ndarray of their shares; of several targets a list.
+    sparse_output_ : whether y was sparse.
 
     Examples
     --------
@@ -95,10 +98,24 @@ class DummyClassifier(_Ignoring, SeveralClassifier):
     [[0.25, 0.75]]
     """
 
+    sparse_output_: bool = False
+
     def __init__(self, *, strategy: str = "prior", random_state: Any = None, constant: Any = None) -> None:
         self.strategy = strategy
         self.random_state = random_state
         self.constant = constant
+
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        """Learn from rows, as other models do; X may be None, and y a sparse matrix of whole numbers."""
+        sparse = is_sparse(y)
+        super().fit(X, y.toarray() if sparse else y, sample_weight)
+        self.sparse_output_ = sparse
+        return self
+
+    def predict(self, X: Any) -> Any:
+        """Predicted classes, as other models give them; a sparse matrix for arrays, if y was one."""
+        predicted = super().predict(X)
+        return sp.csc_array(predicted) if self.sparse_output_ and not is_lazy(X) else predicted
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
