@@ -204,3 +204,9 @@ def test_models_of_the_first_format_answer_as_they_did(name: str) -> None:
     made = model.predict(rows) if name == "per_group" else model.predict_proba(rows)
     for column, expected in answers.items():
         np.testing.assert_allclose(made[column].to_numpy(), expected, rtol=1e-9)
+
+
+def test_a_file_is_no_model(tmp_path: Path) -> None:
+    (tmp_path / "model.pkl").write_bytes(b"\x80\x04.")
+    with pytest.raises(errors.ArtifactError, match=r"model\.pkl is not a saved model: it is a file"):
+        og.load(tmp_path / "model.pkl")

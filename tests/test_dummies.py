@@ -48,6 +48,18 @@ def test_the_same_row_gets_the_same_class_everywhere(engine: EngineCase, strateg
 
 
 @pytest.mark.parametrize("strategy", ["stratified", "uniform"])
+def test_what_is_drawn_follows_the_rows_as_they_came(strategy: str) -> None:
+    """Whatever steps stand before: what they make of a row differs in its last bits from fit to fit."""
+    random = np.random.default_rng(0)
+    X, y = random.normal(size=(500, 3)), random.integers(0, 3, 500)
+    dummy = og.DummyClassifier(strategy=strategy, random_state=1)
+    alone = dummy.fit(X, y).predict(X)
+    behind = og.Pipeline([og.StandardScaler(), og.PCA(2), dummy])
+    for rows in (slice(None), slice(None, None, -1), random.permutation(500)):
+        np.testing.assert_array_equal(behind.fit(X[rows], y[rows]).predict(X), alone)
+
+
+@pytest.mark.parametrize("strategy", ["stratified", "uniform"])
 def test_what_is_drawn_is_kept_and_not_exported(strategy: str, tmp_path: Path) -> None:
     model = og.DummyClassifier(strategy=strategy, random_state=np.random.RandomState(4)).fit(X, Y)
     model.save(tmp_path / "model")

@@ -110,9 +110,9 @@ def read(path: str | os.PathLike[str]) -> dict[str, Tree]:
         text, payload = _snapshot(folder)
         document = json.loads(bytes(text))
     except (FileNotFoundError, NotADirectoryError) as error:
+        what = "it is a file" if folder.is_file() else f"{error.filename} is missing"
         raise ArtifactError(
-            f"{folder} is not a saved model: {error.filename} is missing. "
-            "Give the folder that model.save() wrote."
+            f"{folder} is not a saved model: {what}. Give the folder that model.save() wrote."
         ) from error
     except (ValueError, RecursionError) as error:
         raise ArtifactError(f"{folder / STRUCTURE} is damaged: {error}. Restore it from a copy.") from error

@@ -190,8 +190,11 @@ class DummyClassifier(_Ignoring, SeveralClassifier):
     def _predict_batch(self, method: str, batch: Batch) -> np.ndarray:
         if not self.draws:
             return super()._predict_batch(method, batch)
-        hashes = seeded(source_hash(batch, list(self.columns_)), self.seed_)
-        answered: np.ndarray = getattr(self, f"_{method}")(hashes)
+        return self._drawn(method, source_hash(batch, list(self.columns_)))
+
+    def _drawn(self, method: str, source: np.ndarray) -> np.ndarray:
+        """What is drawn for rows, by the `source_hash` of each."""
+        answered: np.ndarray = getattr(self, f"_{method}")(seeded(source, self.seed_))
         return answered
 
     def _predict_proba(self, X: Any) -> np.ndarray:

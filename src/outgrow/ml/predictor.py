@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from outgrow import artifact
 from outgrow.data.batch import Batch, matrix_columns
+from outgrow.data.hashing import source_hash
 from outgrow.data.kind import Kind
 from outgrow.data.schema import conformed
 from outgrow.errors import ArtifactError, OutgrowError
@@ -88,9 +89,15 @@ class Predictor:
     def answer(self, batch: Batch, method: str = "predict") -> np.ndarray:
         """What a method of the model answers: of shape (rows,), (rows, classes) or (rows, targets)."""
         batch = conformed(batch, self.columns)
+        draws = getattr(self.model, "draws", False)
+        source = source_hash(batch, list(self.columns)) if draws else None
         for step in self._before:
             batch = step._transform(batch)
-        answered: np.ndarray = self.model._predict_batch(method, batch)
+        answered: np.ndarray = (
+            self.model._predict_batch(method, batch)
+            if source is None  # what is drawn follows the rows as they came: steps change their last bits
+            else self.model._drawn(method, source)
+        )
         return answered
 
     def names(self, method: str) -> list[str]:
