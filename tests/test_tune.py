@@ -35,7 +35,7 @@ from outgrow.testing import EngineCase
 from outgrow.tuning.objective import ScoreForecast
 from outgrow.tuning.space import Space
 from outgrow.tuning.staged_rows import StagedRows, mapped, on_this_machine
-from outgrow.tuning.trial import Handle
+from outgrow.tuning.trial import TrialContext
 from test_serve import wait_for
 
 HERE = Path(__file__).parent
@@ -201,7 +201,7 @@ def test_arrays_and_weights_for_scikit_learn() -> None:
 
 
 def test_functions_get_rows_and_report() -> None:
-    def mean_of_part(parameters: dict[str, Any], trial: Handle) -> float:
+    def mean_of_part(parameters: dict[str, Any], trial: TrialContext) -> float:
         values = trial.data["age"].to_numpy()[: parameters["rows"]]
         trial.report(float(values.mean()), 1)
         return float(values.mean())
@@ -360,7 +360,7 @@ def test_deadline_and_memory_of_a_trial() -> None:
 
 
 def test_pruning_reaches_a_running_trial(tmp_path: Path) -> None:
-    def slow(parameters: dict[str, Any], trial: Handle) -> float:
+    def slow(parameters: dict[str, Any], trial: TrialContext) -> float:
         for step in range(1, 40):
             trial.report(parameters["x"], step)
             time.sleep(0.05)

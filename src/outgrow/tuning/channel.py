@@ -34,36 +34,36 @@ class Channel:
         host = peer.getpeername()[0]
         self.gone = threading.Event()
         self._lost = lost
-        self._line = PeerConnection(peer, number, host, deadline, self._fail)
-        self._line.start()
+        self._connection = PeerConnection(peer, number, host, deadline, self._fail)
+        self._connection.start()
         self._closed = threading.Event()
         threading.Thread(target=self._beat, args=(deadline / 4,), daemon=True).start()
 
     def send(self, **message: Any) -> bool:
         """Send a message; False when nobody is there to take it."""
-        return self._line.send(json.dumps(message).encode())
+        return self._connection.send(json.dumps(message).encode())
 
     def receive(self) -> Message | None:
         """The next message, waited for; None when there will be no other."""
-        body = self._line.receive()
+        body = self._connection.receive()
         return None if body is None else json.loads(body)
 
     def abort(self, reason: str) -> None:
         """Tell the other end to go, and why."""
-        self._line.abort(Cause(0, "the driver", reason))
+        self._connection.abort(Cause(0, "the driver", reason))
 
     def close(self) -> None:
         self._closed.set()
-        self._line.close()
+        self._connection.close()
 
     def _fail(self, cause: Cause) -> None:
         self.gone.set()
         self._lost(cause.reason)
-        self._line.wake()
+        self._connection.wake()
 
     def _beat(self, every: float) -> None:
         while not self._closed.wait(min(10.0, every)) and not self.gone.is_set():
-            self._line.beat()
+            self._connection.beat()
 
 
 def reach(

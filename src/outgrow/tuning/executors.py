@@ -17,16 +17,16 @@ from outgrow.ml.selection.many import fit_many
 from outgrow.tuning.plan import Plan
 from outgrow.tuning.study import RunningTrial, Study
 from outgrow.tuning.supervisor import WorkerSupervisor
-from outgrow.tuning.trial import Handle, is_pruned
+from outgrow.tuning.trial import TrialContext, is_pruned
 from outgrow.tuning.trial_server import Progress, TrialServer, settle
 
-STARTING = 90.0
-"""Seconds within which the first worker should call."""
+START_SECONDS = 90.0
+"""The time within which the first worker should call."""
 
 
 @dataclass(frozen=True)
 class WorkerPool:
-    """Who works, and what each may take."""
+    """The worker processes of a search, and what each may take."""
 
     workers: int | None
     cores: int
@@ -44,26 +44,26 @@ def on_the_engine(plan: Plan, study: Study, progress: Progress, shares: Mapping[
     objective, training = plan.objective(shares, 1), plan.training
     assert training is not None
     while not progress.over():
-        asked = progress.ask()
+        running = progress.ask()
 
-        def tell(value: float, step: int, asked: RunningTrial = asked) -> bool:
-            return study.report(asked, value, step)
+        def tell(value: float, step: int, running: RunningTrial = running) -> bool:
+            return study.report(running, value, step)
 
         note = None
         try:
-            found, details = objective.on(
-                training.dataset, Handle(asked.number, asked.parameters, None, tell)
+            values, details = objective.on(
+                training.dataset, TrialContext(running.number, running.parameters, None, tell)
             )
         except Exception as error:
             if isinstance(error, EngineError):
                 raise  # no fault of the settings: the next run tries them again
             if is_pruned(error):
-                study.prune(asked, {})
+                study.prune(running, {})
             else:
-                study.fail(asked, f"{type(error).__name__}: {error}")
-                note = f"Trial {asked.number} failed: {error}"
+                study.fail(running, f"{type(error).__name__}: {error}")
+                note = f"Trial {running.number} failed: {error}"
         else:
-            note = settle(study, asked, found, details, plan.metrics)
+            note = settle(study, running, values, details, plan.metrics)
         progress.count(note)
 
 
@@ -76,74 +76,75 @@ def fused(plan: Plan, study: Study, progress: Progress, size: int) -> None:
         while len(batch) < size and not progress.over(len(batch)):
             batch.append(progress.ask())
         began = time.perf_counter()
-        found = fit_many(
+        result = fit_many(
             plan.what,
             training.dataset,
             training.target,
-            [asked.parameters for asked in batch],
+            [running.parameters for running in batch],
             training.weight,
             folds=plan.folds,
         )
         seconds = (time.perf_counter() - began) / len(batch)
-        for asked, trial in zip(batch, found.trials, strict=True):
+        for running, trial in zip(batch, result.trials, strict=True):
             if trial.error is not None:
-                study.fail(asked, f"{type(trial.error).__name__}: {trial.error}")
-                progress.count(f"Trial {asked.number} failed: {trial.error}")
+                study.fail(running, f"{type(trial.error).__name__}: {trial.error}")
+                progress.count(f"Trial {running.number} failed: {trial.error}")
                 continue
             details = {"seconds": seconds, "fit_seconds": seconds / plan.folds.count, "std": trial.std()}
-            progress.count(settle(study, asked, trial.mean(), details, plan.metrics))
+            progress.count(settle(study, running, trial.mean(), details, plan.metrics))
 
 
 def with_workers(
-    plan: Plan, study: Study, progress: Progress, shares: Mapping[int, float], crew: WorkerPool
+    plan: Plan, study: Study, progress: Progress, shares: Mapping[int, float], pool: WorkerPool
 ) -> None:
     """Trials in processes that take them as they become free."""
     if progress.over():
         return
     engine, failed = plan.engine, []
-    host = engine.host() if hasattr(engine, "host") else "127.0.0.1"
-    with TrialServer(study, progress, host or "127.0.0.1", crew.silence) as desk:
-        guardian = WorkerSupervisor(
-            desk.address,
-            desk.secret,
+    interface = engine.host() if hasattr(engine, "host") else None
+    with TrialServer(study, progress, interface or "127.0.0.1", pool.silence) as server:
+        supervisor = WorkerSupervisor(
+            server.address,
+            server.secret,
             secrets.token_hex(8),
-            _pickled(plan.objective(shares, crew.cores)),
-            plan.material(),
-            crew.cores,
-            crew.memory,
-            crew.deadline,
-            crew.silence,
+            _pickled(plan.objective(shares, pool.cores)),
+            plan.staged_rows(),
+            pool.cores,
+            pool.memory,
+            pool.deadline,
+            pool.silence,
         )
 
         def work() -> None:
             try:
-                for _ in engine.tasks(guardian, crew.count(engine), stage="tune"):
+                for _ in engine.tasks(supervisor, pool.count(engine), stage="tune"):
                     pass
             except Exception as error:
                 failed.append(error)
 
-        crowd = threading.Thread(target=work, name="outgrow tune", daemon=True)
-        crowd.start()
+        thread = threading.Thread(target=work, name="outgrow tune", daemon=True)
+        thread.start()
         try:
-            while not desk.wait(0.2):
-                if failed or not crowd.is_alive():
+            while not server.wait(0.2):
+                if failed or not thread.is_alive():
                     raise (
                         failed[0]
                         if failed
                         else EngineError("All workers have left before the search was over.")
                     )
-                if desk.idle_seconds() > STARTING:
+                if server.idle_seconds() > START_SECONDS:
+                    host, port = server.address
                     raise EngineError(
-                        f"No worker has called at {desk.address[0]}:{desk.address[1]} for {STARTING:.0f} s. "
+                        f"No worker has called at {host}:{port} for {START_SECONDS:.0f} s. "
                         "Are there free slots, and can executors reach this host?"
                     )
         except BaseException:
-            desk.abandon()
+            server.abandon()
             raise
-        if desk.failure is not None:
-            desk.abandon()
-            raise desk.failure
-    crowd.join(STARTING)
+        if server.failure is not None:
+            server.abandon()
+            raise server.failure
+    thread.join(START_SECONDS)
 
 
 def _pickled(objective: Any) -> bytes:

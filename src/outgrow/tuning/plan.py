@@ -22,12 +22,19 @@ from outgrow.ml.core.inputs import Training, open_training
 from outgrow.ml.dummy import DummyClassifier, DummyRegressor
 from outgrow.ml.pipeline import Pipeline
 from outgrow.ml.selection.folds import Folds, Holdout, as_folds
-from outgrow.tuning.objective import MATRIX, PLACE, Call, EstimatorObjective, Fit, ScikitLearn
+from outgrow.tuning.objective import (
+    FOLD_COLUMN,
+    MATRIX_COLUMN,
+    EstimatorObjective,
+    FunctionObjective,
+    OutgrowObjective,
+    SklearnObjective,
+)
 from outgrow.tuning.scores import COST, SMALLER, check_metrics, directions
 from outgrow.tuning.space import Space
 from outgrow.tuning.staged_rows import StagedRows, as_batch
 
-PLACES = ("auto", "workers", "engine", "fused")
+WITHIN = ("auto", "workers", "engine", "fused")
 
 
 class Function:
@@ -93,7 +100,7 @@ class Plan:
         return directions(self.metrics)
 
     @property
-    def described(self) -> str:
+    def description(self) -> str:
         if isinstance(self.what, Function):
             return getattr(self.what.function, "__qualname__", type(self.what.function).__name__)
         return repr(self.what)
@@ -124,13 +131,13 @@ class Plan:
         ):
             if value is not None and value <= 0:
                 raise ParameterError(f"{name}={value}: more than 0 are needed.")
-        if within not in PLACES:
-            raise ParameterError(f"within={within!r} is not one of {list(PLACES)}.")
+        if within not in WITHIN:
+            raise ParameterError(f"within={within!r} is not one of {list(WITHIN)}.")
         if within in ("engine", "fused") and not isinstance(self.what, Estimator):
             raise ParameterError(f"within={within!r} is for pipelines of outgrow; others run in workers.")
 
-    def way(self, within: str, space: Space, *, prunes: bool) -> str:
-        """Where trials run: fused, if that is asked for or possible."""
+    def mode(self, within: str, space: Space, *, prunes: bool) -> str:
+        """Where trials run: fused, if `within` says so or it is possible."""
         if within == "fused" and prunes:
             raise ParameterError(
                 "Fused trials end together, so there is nothing to prune. Use pruner='none'."
@@ -151,7 +158,7 @@ class Plan:
 
     def objective(self, shares: Mapping[int, float], cores: int) -> Any:
         if isinstance(self.what, Function):
-            return Call(self.what.function)
+            return FunctionObjective(self.what.function)
         assert self.training is not None
         target = self.training.target
         assert target is not None
@@ -160,10 +167,10 @@ class Plan:
             target, self.training.weight, self.folds, self.metrics[0], shares, timed
         )
         if isinstance(self.what, Estimator):
-            return Fit(self.what, question, cores)
-        return ScikitLearn(self.what, question, tuple(self.features) if self.arrays is None else None)
+            return OutgrowObjective(self.what, question, cores)
+        return SklearnObjective(self.what, question, tuple(self.features) if self.arrays is None else None)
 
-    def material(self) -> StagedRows | None:
+    def staged_rows(self) -> StagedRows | None:
         if self.training is None:
             return None
         scan = self.training.dataset.scan
@@ -209,7 +216,7 @@ def _check_single(training: Training) -> None:
 
 @dataclass(frozen=True)
 class RowsWithFolds:
-    """Rows with the place of each in the folds; numbers that came as one array as one matrix again."""
+    """Rows with the id of the fold of each; numbers that came as one array as one matrix again."""
 
     folds: Folds
     features: tuple[str, ...]
@@ -220,12 +227,12 @@ class RowsWithFolds:
     def __call__(self, table: pa.Table) -> pa.Table:
         batch = as_batch(table)
         rows = Dataset(Scan(TableSource(table)), Local())
-        place = rows.engine.fit(
+        fold_ids = rows.engine.fit(
             lambda shard: self.folds.placing(shard, self.target)(batch), rows.scan, stage="folds"
         ).result
-        kept = table.append_column(PLACE, pa.array(place))
+        kept = table.append_column(FOLD_COLUMN, pa.array(fold_ids))
         if not self.matrix:
             return kept
         values = np.column_stack([table[name].to_numpy() for name in self.features])
         column = pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), len(self.features))
-        return kept.select([*self.beside, PLACE]).append_column(MATRIX, column)
+        return kept.select([*self.beside, FOLD_COLUMN]).append_column(MATRIX_COLUMN, column)

@@ -59,8 +59,8 @@ class TuneResult:
             done = sorted(self.study.best_trials, key=lambda trial: trial.values[0])
         if not done:
             errors = [error for trial in self.study.trials if (error := error_of(trial))]
-            said = f" The last said: {errors[-1]}" if errors else ""
-            raise ParameterError(f"No trial was done, so none is the best.{said}")
+            hint = f" The last said: {errors[-1]}" if errors else ""
+            raise ParameterError(f"No trial was done, so none is the best.{hint}")
         return done[0 if self.metrics[0] in SMALLER or len(self.metrics) == 1 else -1]
 
     @property
@@ -72,8 +72,8 @@ class TuneResult:
 
     def importances(self) -> dict[str, float]:
         """How much of the differences between trials each parameter explains, by Optuna's fANOVA."""
-        found = optuna.importance.get_param_importances(self.study)
-        return {name: float(share) for name, share in found.items()}
+        shares = optuna.importance.get_param_importances(self.study)
+        return {name: float(share) for name, share in shares.items()}
 
     def __repr__(self) -> str:
         states = [trial.state.name for trial in self.study.get_trials(deepcopy=False)]

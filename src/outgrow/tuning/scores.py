@@ -39,7 +39,7 @@ def directions(metrics: Sequence[str]) -> list[str]:
     return ["minimize" if name in SMALLER else "maximize" for name in metrics]
 
 
-def pick(found: dict[str, float], metrics: Sequence[str]) -> list[float]:
+def pick(scores: dict[str, float], metrics: Sequence[str]) -> list[float]:
     """The values of the metrics of a trial.
 
     Raises
@@ -47,12 +47,12 @@ def pick(found: dict[str, float], metrics: Sequence[str]) -> list[float]:
     ParameterError
         When one is not defined for these classes.
     """
-    missing = [name for name in metrics if name not in found]
+    missing = [name for name in metrics if name not in scores]
     if missing:
         raise ParameterError(
-            f"metric={missing[0]!r} is not defined for these classes. There are: {sorted(found)}."
+            f"metric={missing[0]!r} is not defined for these classes. There are: {sorted(scores)}."
         )
-    return [found[name] for name in metrics]
+    return [scores[name] for name in metrics]
 
 
 def complaint(values: Sequence[float]) -> str | None:

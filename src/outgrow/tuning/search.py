@@ -17,7 +17,7 @@ from outgrow.tuning.executors import WorkerPool, fused, on_the_engine, with_work
 from outgrow.tuning.plan import Function, Plan
 from outgrow.tuning.result import TuneResult
 from outgrow.tuning.space import Space
-from outgrow.tuning.study import SHARES, Study
+from outgrow.tuning.study import ROW_SHARES, Study
 from outgrow.tuning.trial_server import Limits, Progress
 
 
@@ -86,7 +86,7 @@ def tune(
 
     Returns
     -------
-    Tuned
+    TuneResult
 
     Raises
     ------
@@ -98,42 +98,48 @@ def tune(
     Examples
     --------
     >>> import outgrow as og
-    >>> found = og.tune(lambda p: (p["x"] - 3) ** 2, space={"x": {"low": -10.0, "high": 10.0}},
+    >>> result = og.tune(lambda p: (p["x"] - 3) ** 2, space={"x": {"low": -10.0, "high": 10.0}},
     ...                 metric="loss", trials=30, seed=1, workers=1)
-    >>> abs(found.best_parameters["x"] - 3) < 1
+    >>> abs(result.best_parameters["x"] - 3) < 1
     True
     """
     plan = Plan.of(what, X, y, sample_weight, metric, validation, engine)
-    chosen = Space(space)
-    plan.check(chosen, trials, seconds, patience, cores, within)
+    choices = Space(space)
+    plan.check(choices, trials, seconds, patience, cores, within)
     if sampler == "grid":
-        every = math.prod(map(len, chosen.grid().values()))
+        every = math.prod(map(len, choices.grid().values()))
         trials = every if trials is None else min(trials, every)
     elif trials is None and seconds is None and patience is None:
         trials = 50
-    held = Study(
+    search = Study(
         study,
-        chosen,
+        choices,
         plan.directions,
         sampler=sampler,
         pruner=pruner,
         seed=seed,
-        identity={"metric": list(plan.metrics), "estimator": plan.described},
+        identity={"metric": list(plan.metrics), "estimator": plan.description},
     )
-    progress = Progress(held, Limits(trials, seconds, patience), plan.metrics, callback)
-    shares = SHARES if held.prunes else {1: 1.0}
+    progress = Progress(search, Limits(trials, seconds, patience), plan.metrics, callback)
     try:
-        if plan.way(within, chosen, prunes=held.prunes) == "fused":
-            fused(plan, held, progress, 64 if sampler in ("random", "grid") else 8)
-        elif within == "engine":
-            on_the_engine(plan, held, progress, shares)
-        else:
-            size = None if memory is None else parse_size(memory)
-            crew = WorkerPool(workers, cores, size, deadline, silence)
-            with_workers(plan, held, progress, shares, crew)
+        pool = WorkerPool(workers, cores, None if memory is None else parse_size(memory), deadline, silence)
+        mode = plan.mode(within, choices, prunes=search.prunes)
+        _run_trials(plan, search, progress, pool, mode, 64 if sampler in ("random", "grid") else 8)
     finally:
-        held.close()
-    tuned = TuneResult(plan.metrics, held.study)
+        search.close()
+    result = TuneResult(plan.metrics, search.study)
     if not refit or plan.training is None or isinstance(plan.what, Function):
-        return tuned
-    return replace(tuned, best_estimator=plan.fitted(tuned.best_parameters))
+        return result
+    return replace(result, best_estimator=plan.fitted(result.best_parameters))
+
+
+def _run_trials(
+    plan: Plan, search: Study, progress: Progress, pool: WorkerPool, mode: str, fused_trials: int
+) -> None:
+    shares = ROW_SHARES if search.prunes else {1: 1.0}
+    if mode == "fused":
+        fused(plan, search, progress, fused_trials)
+    elif mode == "engine":
+        on_the_engine(plan, search, progress, shares)
+    else:
+        with_workers(plan, search, progress, shares, pool)

@@ -40,13 +40,17 @@ class Dimension:
         return all(name in chosen and chosen[name] in values for name, values in self.when.items())
 
     def suggest(self, trial: Any) -> Any:
-        found = self.distribution
-        if isinstance(found, FloatDistribution):
-            return trial.suggest_float(self.name, found.low, found.high, log=found.log, step=found.step)
-        if isinstance(found, IntDistribution):
-            return trial.suggest_int(self.name, found.low, found.high, log=found.log, step=found.step)
-        assert isinstance(found, CategoricalDistribution)
-        return trial.suggest_categorical(self.name, found.choices)
+        distribution = self.distribution
+        if isinstance(distribution, FloatDistribution):
+            return trial.suggest_float(
+                self.name, distribution.low, distribution.high, log=distribution.log, step=distribution.step
+            )
+        if isinstance(distribution, IntDistribution):
+            return trial.suggest_int(
+                self.name, distribution.low, distribution.high, log=distribution.log, step=distribution.step
+            )
+        assert isinstance(distribution, CategoricalDistribution)
+        return trial.suggest_categorical(self.name, distribution.choices)
 
 
 class Space:
@@ -108,8 +112,8 @@ class Space:
         if self.function is not None:
             return {"function": getattr(self.function, "__qualname__", repr(self.function))}
         return {
-            each.name: [json.loads(distribution_to_json(each.distribution)), _plain(each.when)]
-            for each in self.dimensions
+            dimension.name: [json.loads(distribution_to_json(dimension.distribution)), _plain(dimension.when)]
+            for dimension in self.dimensions
         }
 
 
@@ -118,8 +122,8 @@ def _ordered(given: Mapping[str, Any]) -> list[Dimension]:
     waiting = [_dimension(name, _without_numpy(spec)) for name, spec in given.items()]
     done: list[Dimension] = []
     while waiting:
-        known = {each.name for each in done}
-        ready = [each for each in waiting if set(each.when) <= known]
+        known = {dimension.name for dimension in done}
+        ready = [dimension for dimension in waiting if set(dimension.when) <= known]
         if not ready:
             stuck = waiting[0]
             missing = sorted(set(stuck.when) - known)
@@ -127,7 +131,7 @@ def _ordered(given: Mapping[str, Any]) -> list[Dimension]:
                 f"{stuck.name!r} is chosen only beside {missing[0]!r}, which the space does not choose."
             )
         done += ready
-        waiting = [each for each in waiting if each not in ready]
+        waiting = [dimension for dimension in waiting if dimension not in ready]
     return done
 
 
@@ -172,7 +176,9 @@ def _choices(name: str, values: Any) -> CategoricalDistribution:
 
 def _range(name: str, spec: Mapping[str, Any]) -> BaseDistribution:
     low, high, log, step = spec["low"], spec.get("high"), bool(spec.get("log", False)), spec.get("step")
-    numbers = [each for each in (low, high) if isinstance(each, int | float) and not isinstance(each, bool)]
+    numbers = [
+        bound for bound in (low, high) if isinstance(bound, int | float) and not isinstance(bound, bool)
+    ]
     if len(numbers) < 2 or not all(map(math.isfinite, numbers)) or low > high or (log and low <= 0):
         raise ParameterError(
             f"The space says {name}: {dict(spec)}. low and high are numbers, low is not above high"
@@ -189,18 +195,18 @@ def _range(name: str, spec: Mapping[str, Any]) -> BaseDistribution:
 
 
 def _values(dimension: Dimension) -> list[Any]:
-    found = dimension.distribution
+    distribution = dimension.distribution
     if dimension.when:
         raise ParameterError(
             f"A grid has no conditions, and {dimension.name!r} has one. Choose another sampler."
         )
-    if isinstance(found, CategoricalDistribution):
-        return list(found.choices)
-    if isinstance(found, IntDistribution) and not found.log:
-        return list(range(found.low, found.high + 1, found.step))
-    if isinstance(found, FloatDistribution) and found.step:
-        count = round((found.high - found.low) / found.step)
-        return [found.low + place * found.step for place in range(count + 1)]
+    if isinstance(distribution, CategoricalDistribution):
+        return list(distribution.choices)
+    if isinstance(distribution, IntDistribution) and not distribution.log:
+        return list(range(distribution.low, distribution.high + 1, distribution.step))
+    if isinstance(distribution, FloatDistribution) and distribution.step:
+        count = round((distribution.high - distribution.low) / distribution.step)
+        return [distribution.low + step_number * distribution.step for step_number in range(count + 1)]
     raise ParameterError(
         f"A grid needs a list or a step for {dimension.name!r}. Give one, or another sampler."
     )

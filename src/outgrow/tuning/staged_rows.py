@@ -49,7 +49,7 @@ class StagedRows:
 
 
 @contextmanager
-def on_this_machine(name: str, material: StagedRows | None) -> Iterator[tuple[Path, bool]]:
+def on_this_machine(name: str, rows: StagedRows | None) -> Iterator[tuple[Path, bool]]:
     """A folder that the workers of a search share on this machine, with the rows in it.
 
     Yields
@@ -62,10 +62,10 @@ def on_this_machine(name: str, material: StagedRows | None) -> Iterator[tuple[Pa
         folder.mkdir(mode=0o700, exist_ok=True)  # the last one may just have removed it
         users = os.open(folder / USING, os.O_RDWR | os.O_CREAT, 0o600)
         fcntl.flock(users, fcntl.LOCK_SH)
-        reads = material is not None and not (folder / _FILE).exists()
+        reads = rows is not None and not (folder / _FILE).exists()
         if reads:
-            assert material is not None
-            material.write(folder / f".{_FILE}")
+            assert rows is not None
+            rows.write(folder / f".{_FILE}")
             (folder / f".{_FILE}").rename(folder / _FILE)
     try:
         yield folder, reads

@@ -33,9 +33,9 @@ from outgrow.errors import OutgrowError, ParameterError, StudyError, TornJournal
 from outgrow.storage import disk_errors
 from outgrow.tuning.space import Space
 
-SHARES = {1: 1 / 9, 3: 1 / 3, 9: 1.0}
-"""What a pruner looks at: the score of a trial that learned from so much of the rows, by its step."""
-RETRIES = 2
+ROW_SHARES = {1: 1 / 9, 3: 1 / 3, 9: 1.0}
+"""The share of the rows that a trial has learned from when a pruner looks at its score, by step."""
+MAX_RETRIES = 2
 """How often a trial whose worker was lost is tried again."""
 _IDENTITY, _PARAMETERS, _ERROR, _RETRY = (
     "outgrow:study",
@@ -112,35 +112,35 @@ class Study:
         trial.set_user_attr(_PARAMETERS, parameters)
         return RunningTrial(trial, parameters)
 
-    def tell(self, asked: RunningTrial, values: Sequence[float], details: Mapping[str, Any]) -> None:
+    def tell(self, running: RunningTrial, values: Sequence[float], details: Mapping[str, Any]) -> None:
         """A trial is done."""
-        asked.trial.set_user_attr(_DETAILS, dict(details))
-        self.study.tell(asked.trial, list(values))
+        running.trial.set_user_attr(_DETAILS, dict(details))
+        self.study.tell(running.trial, list(values))
 
-    def prune(self, asked: RunningTrial, details: Mapping[str, Any]) -> None:
+    def prune(self, running: RunningTrial, details: Mapping[str, Any]) -> None:
         """A trial was stopped for its poor outlook."""
-        asked.trial.set_user_attr(_DETAILS, dict(details))
-        self.study.tell(asked.trial, state=TrialState.PRUNED)
+        running.trial.set_user_attr(_DETAILS, dict(details))
+        self.study.tell(running.trial, state=TrialState.PRUNED)
 
-    def fail(self, asked: RunningTrial, error: str) -> None:
+    def fail(self, running: RunningTrial, error: str) -> None:
         """A trial failed; the study goes on."""
-        asked.trial.set_user_attr(_ERROR, error)
-        self.study.tell(asked.trial, state=TrialState.FAIL)
+        running.trial.set_user_attr(_ERROR, error)
+        self.study.tell(running.trial, state=TrialState.FAIL)
 
-    def lose(self, asked: RunningTrial, reason: str) -> bool:
+    def lose(self, running: RunningTrial, reason: str) -> bool:
         """The worker of a trial is gone; whether the trial will be tried again."""
-        retry = asked.trial.user_attrs.get(_RETRY, 0)
-        if retry >= RETRIES:
-            self.fail(asked, f"{reason} It was tried {retry + 1} times.")
+        retry = running.trial.user_attrs.get(_RETRY, 0)
+        if retry >= MAX_RETRIES:
+            self.fail(running, f"{reason} It was tried {retry + 1} times.")
             return False
-        self.study.tell(asked.trial, state=TrialState.FAIL)
-        self._enqueue(asked.trial.params, retry + 1)
+        self.study.tell(running.trial, state=TrialState.FAIL)
+        self._enqueue(running.trial.params, retry + 1)
         return True
 
-    def report(self, asked: RunningTrial, value: float, step: int) -> bool:
+    def report(self, running: RunningTrial, value: float, step: int) -> bool:
         """Note how a trial does so far; whether it should stop."""
-        asked.trial.report(value, step)
-        return bool(asked.trial.should_prune())
+        running.trial.report(value, step)
+        return bool(running.trial.should_prune())
 
     @property
     def finished(self) -> list[FrozenTrial]:
@@ -190,7 +190,7 @@ class Study:
             retry = trial.user_attrs.get(_RETRY, 0)
             with suppress(ValueError):  # another has told it meanwhile
                 self.study.tell(trial.number, state=TrialState.FAIL)
-            if _PARAMETERS in trial.user_attrs and retry < RETRIES:
+            if _PARAMETERS in trial.user_attrs and retry < MAX_RETRIES:
                 self._enqueue(trial.params, retry + 1)
 
     def _plan_grid(self) -> None:
@@ -283,7 +283,7 @@ class _Journal(JournalFileBackend):
     """A journal that a full disk leaves as it was."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(str(path), lock_obj=_Alone())  # type: ignore[arg-type]
+        super().__init__(str(path), lock_obj=_ThreadLock())  # type: ignore[arg-type]
         self._path = path
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
@@ -296,7 +296,7 @@ class _Journal(JournalFileBackend):
                 raise
 
 
-class _Alone:
+class _ThreadLock:
     """The lock of a journal that no other process writes, as this one holds a lock that a kill releases."""
 
     def __init__(self) -> None:
@@ -318,20 +318,20 @@ def best_first(study: optuna.study.Study) -> list[FrozenTrial]:
 
 def parameters_of(trial: FrozenTrial) -> dict[str, Any]:
     """What a trial chose."""
-    found: dict[str, Any] = trial.user_attrs.get(_PARAMETERS, trial.params)
-    return found
+    parameters: dict[str, Any] = trial.user_attrs.get(_PARAMETERS, trial.params)
+    return parameters
 
 
 def details_of(trial: FrozenTrial) -> dict[str, Any]:
     """What was noted of a trial beside its values."""
-    found: dict[str, Any] = trial.user_attrs.get(_DETAILS, {})
-    return found
+    details: dict[str, Any] = trial.user_attrs.get(_DETAILS, {})
+    return details
 
 
 def error_of(trial: FrozenTrial) -> str | None:
     """Why a trial failed."""
-    found: str | None = trial.user_attrs.get(_ERROR)
-    return found
+    error: str | None = trial.user_attrs.get(_ERROR)
+    return error
 
 
 def _was_lost(trial: FrozenTrial) -> bool:
@@ -369,7 +369,7 @@ def _pruner(pruner: str | BasePruner, objectives: int) -> BasePruner:
     if pruner == "asha":
         return SuccessiveHalvingPruner(min_resource=1, reduction_factor=3)
     if pruner == "hyperband":
-        return HyperbandPruner(min_resource=1, max_resource=max(SHARES), reduction_factor=3)
+        return HyperbandPruner(min_resource=1, max_resource=max(ROW_SHARES), reduction_factor=3)
     raise ParameterError(f"pruner={pruner!r} is not one of {list(PRUNERS)}, nor a pruner of Optuna.")
 
 

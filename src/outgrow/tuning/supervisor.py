@@ -18,9 +18,9 @@ from outgrow.tuning.staged_rows import StagedRows, on_this_machine
 from outgrow.tuning.worker import ALONE, DONE, OBJECTIVE
 
 _LOG = "worker-{}.log"
-_IMPORTING, _LEAVING = 60.0, 2.0
-"""Seconds that a worker may take to begin, and to end."""
-_BROKEN = 1
+_IMPORT_SECONDS, _LEAVE_SECONDS = 60.0, 2.0
+"""What a worker may take to begin, and to end."""
+_BROKEN_EXIT = 1
 """The exit code of a worker that failed outside of trials: another would, too."""
 _MEMORY = "OUTGROW_MEMORY"
 _THREADS = ("OUTGROW_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -36,7 +36,7 @@ class WorkerSupervisor:
     secret : what proves that a worker is one of this search.
     name : of the folder that workers of one machine share.
     objective : what is tried, pickled.
-    material : the rows, or None.
+    rows : what a trial learns from, or None.
     cores, memory, deadline : what one trial may take: threads, bytes, seconds.
     silence : seconds after which driver and worker take each other for lost.
     """
@@ -45,7 +45,7 @@ class WorkerSupervisor:
     secret: bytes
     name: str
     objective: bytes
-    material: StagedRows | None
+    rows: StagedRows | None
     cores: int
     memory: int | None
     deadline: float | None
@@ -53,11 +53,11 @@ class WorkerSupervisor:
 
     def __call__(self, number: int) -> dict[str, int]:
         """Run worker `number` until the search is over; start it again when it dies."""
-        with on_this_machine(self.name, self.material) as (folder, reads):
+        with on_this_machine(self.name, self.rows) as (folder, reads):
             self._put_objective(folder, number)
             starts = 0
             while (code := self._run(number, folder, read=reads and not starts)) not in (DONE, ALONE):
-                if code == _BROKEN:
+                if code == _BROKEN_EXIT:
                     raise EngineError(f"Worker {number} cannot begin: {_last_words(folder, number)}")
                 starts += 1
         return {"restarts": starts}
@@ -74,7 +74,7 @@ class WorkerSupervisor:
             "read": read,
         }
         command = [sys.executable, "-m", "outgrow.tuning.worker"]
-        hears, beats = os.pipe()
+        heartbeats, beats = os.pipe()
         with open(folder / _LOG.format(number), "wb") as log:
             process = subprocess.Popen(
                 command,
@@ -91,17 +91,17 @@ class WorkerSupervisor:
                 with suppress(BrokenPipeError):  # it has died at once; its exit code says why
                     process.stdin.write(json.dumps({**task, "beats": beats}).encode() + b"\n")
                     process.stdin.flush()
-                self._listen(hears)
+                self._listen(heartbeats)
             finally:
-                os.close(hears)
+                os.close(heartbeats)
                 process.stdin.close()  # one that can, ends
                 _end(process)
             return process.returncode
 
-    def _listen(self, hears: int) -> None:
+    def _listen(self, heartbeats: int) -> None:
         """Return when the worker has ended, or stands still."""
-        patience = max(self.silence, _IMPORTING)
-        while select.select([hears], [], [], patience)[0] and os.read(hears, 1 << 10):
+        patience = max(self.silence, _IMPORT_SECONDS)
+        while select.select([heartbeats], [], [], patience)[0] and os.read(heartbeats, 1 << 10):
             patience = self.silence
 
     def _environment(self) -> Mapping[str, str]:
@@ -122,7 +122,7 @@ class WorkerSupervisor:
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     try:
-        process.wait(_LEAVING)
+        process.wait(_LEAVE_SECONDS)
     except subprocess.TimeoutExpired:
         process.kill()
 

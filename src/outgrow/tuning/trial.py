@@ -15,7 +15,7 @@ class Pruned(Exception):  # noqa: N818  it is no error
 
 
 @dataclass
-class Handle:
+class TrialContext:
     """What a function that is tuned may ask of its trial.
 
     Attributes
@@ -43,5 +43,5 @@ class Handle:
 
 
 def is_pruned(error: BaseException) -> bool:
-    """Whether this says that a trial was pruned, in our words or in Optuna's."""
+    """Whether this says that a trial was pruned, by our exception or by Optuna's."""
     return isinstance(error, Pruned | optuna.TrialPruned)

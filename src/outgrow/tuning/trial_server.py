@@ -128,7 +128,7 @@ class TrialServer:
         self._last_heard = time.monotonic()
 
     def __enter__(self) -> TrialServer:
-        threading.Thread(target=self._listen, name="outgrow desk", daemon=True).start()
+        threading.Thread(target=self._listen, name="outgrow trials", daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -162,12 +162,12 @@ class TrialServer:
         with HandshakeListener(self._server, self.secret) as callers:
             while not self._closed:
                 try:
-                    found = callers.next(time.monotonic() + 0.2)
+                    caller = callers.next(time.monotonic() + 0.2)
                 except TimeoutError:
                     continue
                 except OSError:
                     return
-                threading.Thread(target=self._serve, args=found, daemon=True).start()
+                threading.Thread(target=self._serve, args=caller, daemon=True).start()
 
     def _serve(self, number: int, peer: socket.socket) -> None:
         """One worker, until it leaves."""
@@ -188,10 +188,10 @@ class TrialServer:
         with self._changed:
             self._channels.discard(channel)
             self._last_heard = time.monotonic()
-            asked = self._running.pop(channel, None)
+            running = self._running.pop(channel, None)
             try:
-                if asked is not None and not self._closed:
-                    self._lost(asked, number, reasons)
+                if running is not None and not self._closed:
+                    self._lost(running, number, reasons)
             except Exception as error:
                 self.failure = error
             self._changed.notify_all()
@@ -218,30 +218,30 @@ class TrialServer:
         if self._closed or self._over():
             channel.send(kind="stop")
             return
-        asked = self.progress.ask()
-        self._running[channel] = asked
-        channel.send(kind="trial", number=asked.number, parameters=asked.parameters)
+        running = self.progress.ask()
+        self._running[channel] = running
+        channel.send(kind="trial", number=running.number, parameters=running.parameters)
 
     def _may_begin(self) -> bool:
         return not self.progress.over(len(self._running))
 
-    def _end(self, asked: RunningTrial, message: Message) -> None:
+    def _end(self, running: RunningTrial, message: Message) -> None:
         kind, note = message["kind"], None
         if kind == "done":
-            note = settle(self.study, asked, message["values"], message["details"], self.progress.metrics)
+            note = settle(self.study, running, message["values"], message["details"], self.progress.metrics)
         elif kind == "pruned":
-            self.study.prune(asked, {"seconds": message["seconds"]})
+            self.study.prune(running, {"seconds": message["seconds"]})
         else:
-            self.study.fail(asked, message["error"])
-            note = f"Trial {asked.number} failed: {message['error'].splitlines()[0]}"
+            self.study.fail(running, message["error"])
+            note = f"Trial {running.number} failed: {message['error'].splitlines()[0]}"
         self.progress.count(note)
 
-    def _lost(self, asked: RunningTrial, number: int, reasons: Sequence[str]) -> None:
+    def _lost(self, running: RunningTrial, number: int, reasons: Sequence[str]) -> None:
         reason = f"Its worker {number} {reasons[0] if reasons else 'left'}."
-        if self.study.lose(asked, reason):
-            emit(Event(STAGE, "retry", 1, note=f"Trial {asked.number} is tried again. {reason}"))
+        if self.study.lose(running, reason):
+            emit(Event(STAGE, "retry", 1, note=f"Trial {running.number} is tried again. {reason}"))
         else:
-            self.progress.count(f"Trial {asked.number} failed. {reason}")
+            self.progress.count(f"Trial {running.number} failed. {reason}")
 
     def _give_up(self, error: Exception) -> None:
         with self._changed:
@@ -250,7 +250,7 @@ class TrialServer:
 
 
 def settle(
-    study: Study, asked: RunningTrial, found: Any, details: dict[str, Any], metrics: Sequence[str]
+    study: Study, running: RunningTrial, scores: Any, details: dict[str, Any], metrics: Sequence[str]
 ) -> str | None:
     """Tell the study the result of a trial: values, or metrics by name; what a person should read of it.
 
@@ -260,24 +260,24 @@ def settle(
         When a metric is not defined, which no other trial would change.
     """
     try:
-        values = _values(found, details, metrics)
+        values = _values(scores, details, metrics)
     except ParameterError as error:
-        study.fail(asked, str(error))
+        study.fail(running, str(error))
         raise
     wrong = complaint(values)
     if wrong is not None:
-        study.fail(asked, wrong)
-        return f"Trial {asked.number} failed: {wrong}"
-    study.tell(asked, values, {**details, "metrics": found} if isinstance(found, dict) else details)
+        study.fail(running, wrong)
+        return f"Trial {running.number} failed: {wrong}"
+    study.tell(running, values, {**details, "metrics": scores} if isinstance(scores, dict) else details)
     return None
 
 
-def _values(found: Any, details: dict[str, Any], metrics: Sequence[str]) -> list[float]:
-    if isinstance(found, dict):
-        return pick({**found, "fit_seconds": details.get("fit_seconds", math.nan)}, metrics)
-    if len(found) != len(metrics):
+def _values(scores: Any, details: dict[str, Any], metrics: Sequence[str]) -> list[float]:
+    if isinstance(scores, dict):
+        return pick({**scores, "fit_seconds": details.get("fit_seconds", math.nan)}, metrics)
+    if len(scores) != len(metrics):
         raise ParameterError(
-            f"The function returned {len(found)} values, and metric names {len(metrics)}: {list(metrics)}. "
+            f"The function returned {len(scores)} values, and metric names {len(metrics)}: {list(metrics)}. "
             "Return as many."
         )
-    return list(found)
+    return list(scores)

@@ -19,13 +19,13 @@ from typing import Any
 from outgrow.errors import OutgrowError
 from outgrow.tuning.channel import Channel, reach
 from outgrow.tuning.staged_rows import mapped
-from outgrow.tuning.trial import Handle, is_pruned
+from outgrow.tuning.trial import TrialContext, is_pruned
 
 OBJECTIVE = "objective.pkl"
 """The file beside the rows that holds what is tried; written by the process that started this one."""
 DONE, LATE, ALONE = 0, 75, 76
 """Exit codes: no more trials; a trial took too long; the driver is gone."""
-_LONGEST = 4_000
+_MESSAGE_CHARACTERS = 4_000
 
 
 def main() -> None:
@@ -59,11 +59,11 @@ class Worker:
         self._deadline = deadline
 
     def run(self, number: int, parameters: dict[str, Any]) -> None:
-        handle = Handle(number, parameters, self._rows, self._tell)
+        trial = TrialContext(number, parameters, self._rows, self._tell)
         timer = self._timer(number)
         began = time.perf_counter()
         try:
-            values, details = self._objective(handle)
+            values, details = self._objective(trial)
         except Exception as error:
             if is_pruned(error):
                 self._channel.send(kind="pruned", seconds=time.perf_counter() - began)
@@ -107,8 +107,8 @@ def _objective(folder: Path) -> Any:
 def _cause(error: Exception) -> dict[str, Any]:
     kind = "" if isinstance(error, OutgrowError) else f"{type(error).__name__}: "
     return {
-        "error": f"{kind}{error}"[:_LONGEST],
-        "trace": traceback.format_exc()[-_LONGEST:],
+        "error": f"{kind}{error}"[:_MESSAGE_CHARACTERS],
+        "trace": traceback.format_exc()[-_MESSAGE_CHARACTERS:],
         "leaves": False,
     }
 
@@ -124,10 +124,10 @@ def _watch_starter() -> None:
     os._exit(ALONE)
 
 
-def _beat(line: int, every: float) -> None:
+def _beat(pipe: int, every: float) -> None:
     """Let whoever started this process hear that it is alive."""
     while True:
-        os.write(line, b".")
+        os.write(pipe, b".")
         time.sleep(min(every, 5.0))
 
 
