@@ -33,7 +33,7 @@ from outgrow.serve.http.app import application
 from outgrow.serve.http.arguments import settings_of
 from outgrow.serve.http.connection import Connection
 from outgrow.serve.http.deployment import Model
-from outgrow.serve.http.isolated import Readers
+from outgrow.serve.http.isolated import ReaderProcesses
 from outgrow.serve.http.refusal import RefusedError
 from outgrow.serve.http.rows import RowsError
 from outgrow.serve.http.server import serve
@@ -323,7 +323,7 @@ def test_what_reads_bodies_may_die(folder: Path) -> None:
     body = json.dumps({"rows": [{"age": 1.0, "place": "sea"}] * 100_000}).encode()
 
     async def run() -> None:
-        tight, readers = Readers(1, memory=20 << 20), Readers(1)
+        tight, readers = ReaderProcesses(1, memory=20 << 20), ReaderProcesses(1)
         with pytest.raises((RefusedError, RowsError), match="memory"):
             await tight.read("plain", columns, body, ())
         reading = asyncio.create_task(readers.read("plain", columns, body, ()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from outgrow._version import __version__ as __version__
 from outgrow.ml.catalogue import ESTIMATORS, MADE_OF_OTHERS
 
 _HOMES = {
@@ -41,7 +42,6 @@ _HOMES = {
     "Spark": "outgrow.engine.spark.engine",
 }
 
-__version__ = "0.1.0"
 __all__ = sorted([*_HOMES, "__version__"])
 
 

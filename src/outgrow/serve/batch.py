@@ -40,7 +40,7 @@ VERSION = "model_version"
 REASON = "reason"
 """The column that says why a row could not be scored."""
 _REFUSED = "refused"
-_SHOWN = 300
+_SHOWN_CHARACTERS = 300
 _RENAME = "Rename those first."
 _KEEP_OTHERS = "Rename those, or choose others to keep with keep=... (--keep)."
 
@@ -129,8 +129,8 @@ def write_scores(
     with ExitStack() as stack:
         drafts = _drafts(stack, outputs, _identity(data, scoring, keys), overwrite=overwrite)
         tables = {
-            name: OutputTable(str(each.folder), schemas[name], keys if name == MAIN else ())
-            for name, each in drafts.items()
+            name: OutputTable(str(output_draft.folder), schemas[name], keys if name == MAIN else ())
+            for name, output_draft in drafts.items()
         }
         main = drafts[MAIN]
         resumed = len(read_ledger(main.folder))
@@ -213,10 +213,10 @@ class Scoring:
     def schemas(self, rows: Dataset) -> dict[str, pa.Schema]:
         """The tables that it makes of some rows, and their columns."""
         example = rows.scan.example()
-        found = {MAIN: self.beside(example).to_arrow().schema}
+        schemas = {MAIN: self.beside(example).to_arrow().schema}
         if self.lenient:
-            found[_REFUSED] = self._refused(example, {}).to_arrow().schema
-        return found
+            schemas[_REFUSED] = self._refused(example, {}).to_arrow().schema
+        return schemas
 
     def _with(self, batch: Batch, scores: dict[str, pa.Array]) -> Batch:
         kept = batch if self.keep is None else batch.select(self.keep)
@@ -231,14 +231,14 @@ class Scoring:
         return {MAIN: main, _REFUSED: self._refused(batch.filter(~good), reasons)}
 
     def _refused(self, batch: Batch, reasons: dict[int, str]) -> Batch:
-        said = pa.array([reasons[row] for row in sorted(reasons)], pa.string())
-        return batch.beside({REASON: said}, "Why rows are refused", _RENAME)
+        texts = pa.array([reasons[row] for row in sorted(reasons)], pa.string())
+        return batch.beside({REASON: texts}, "Why rows are refused", _RENAME)
 
 
 def _located(batch: Batch, reasons: dict[int, str], where: Callable[[int], str]) -> RowError:
     row, reason = min(reasons.items())
     values = str(readable(batch.slice(row, 1).to_arrow())[0])
-    shown = values if len(values) <= _SHOWN else values[:_SHOWN] + "..."
+    shown = values if len(values) <= _SHOWN_CHARACTERS else values[:_SHOWN_CHARACTERS] + "..."
     more = f" {len(reasons) - 1} more rows beside it cannot be scored either." if len(reasons) > 1 else ""
     return RowError(
         f"{where(row).capitalize()} cannot be scored: {reason}{more} Its values: {shown} "
@@ -282,7 +282,7 @@ def _drafts(
             settle(output)
         else:
             drafts[name] = stack.enter_context(draft(output, TABLE, overwrite=overwrite, work=work))
-    if not all(each.resumed for each in drafts.values()):
-        for each in drafts.values():
-            each.restart()
+    if not all(output_draft.resumed for output_draft in drafts.values()):
+        for output_draft in drafts.values():
+            output_draft.restart()
     return drafts

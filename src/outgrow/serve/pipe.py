@@ -14,7 +14,7 @@ from outgrow.serve.batch import VERSION
 from outgrow.serve.http.rows import RowReader, RowsError, decoded, msgspec, table_batch
 from outgrow.serve.versions import Follower, Version
 
-_CHUNK = 1 << 20
+_CHUNK_BYTES = 1 << 20
 _ARROW = b"\xff\xff\xff\xff"
 """What a stream of Arrow begins with."""
 
@@ -39,7 +39,7 @@ def score_pipe(path: str, source: BinaryIO, sink: BinaryIO, *, probabilities: bo
     assert version is not None
     head = source.read(4)
     if head == _ARROW:
-        return _score_arrow(version, _Rest(head, source), sink, probabilities=probabilities)
+        return _score_arrow(version, _PrefixedStream(head, source), sink, probabilities=probabilities)
     count = 0
     for lines in _lines(head, source):
         version = follower.look() or version
@@ -64,7 +64,7 @@ def _lines(head: bytes, source: BinaryIO) -> Iterator[list[bytes]]:
     """The whole lines that have come, as soon as they have."""
     rest = head
     while True:
-        chunk = source.read1(_CHUNK) if hasattr(source, "read1") else source.read(_CHUNK)
+        chunk = source.read1(_CHUNK_BYTES) if hasattr(source, "read1") else source.read(_CHUNK_BYTES)
         *lines, rest = (rest + chunk).split(b"\n")
         if not chunk:
             lines.append(rest)
@@ -78,24 +78,24 @@ def _lines(head: bytes, source: BinaryIO) -> Iterator[list[bytes]]:
 def _score_arrow(version: Version, source: Any, sink: BinaryIO, *, probabilities: bool) -> int:
     reader, count = RowReader(version.predictor.columns), 0
     writer = None
-    for found in stream_batches(source):
+    for arrow_batch in stream_batches(source):
         try:
-            batch = table_batch(reader, pa.Table.from_batches([found]))
+            batch = table_batch(reader, pa.Table.from_batches([arrow_batch]))
         except RowsError as error:
             raise RowError(str(error)) from error
         scores = version.predictor.scores(batch, probabilities=probabilities)
-        scores[VERSION] = pa.array([version.name] * found.num_rows)
-        rows = Batch.from_arrow(found)
+        scores[VERSION] = pa.array([version.name] * arrow_batch.num_rows)
+        rows = Batch.from_arrow(arrow_batch)
         answer = rows.beside(scores, "Predictions", "Rename those, or leave them out.").to_arrow()
         writer = writer or pa.ipc.new_stream(sink, answer.schema)
         writer.write_batch(answer)
-        count += found.num_rows
+        count += arrow_batch.num_rows
     if writer is not None:
         writer.close()
     return count
 
 
-class _Rest:
+class _PrefixedStream:
     """A stream whose first bytes have been read."""
 
     def __init__(self, head: bytes, source: BinaryIO) -> None:

@@ -24,6 +24,7 @@ from outgrow.data.batch import Batch
 from outgrow.engine.dataset import Dataset, read
 from outgrow.engine.open import dataset, is_spark
 from outgrow.engine.spark.explain import spark_explained
+from outgrow.engine.spark.names import quoted
 from outgrow.errors import ColumnNotFoundError, InputNotFoundError, ParameterError
 from outgrow.ml.base import PREDICTION
 from outgrow.serve.batch import VERSION
@@ -55,11 +56,11 @@ class VersionQuality:
 
     def __call__(self, _: int, piece: Any) -> dict[str, Any]:
         """The states of a piece by version, as an artifact can store them."""
-        found: dict[str, Any] = {}
+        states: dict[str, Any] = {}
         for batch in piece.batches():
             for name, state in self.states(batch).items():
-                found[name] = merge(found.get(name), state)
-        return {name: to_tree(state) for name, state in found.items()}
+                states[name] = merge(states.get(name), state)
+        return {name: to_tree(state) for name, state in states.items()}
 
     def states(self, batch: Batch) -> dict[str, Any]:
         """By version: the state of the metrics, and how many labels were counted and how many were not."""
@@ -67,9 +68,9 @@ class VersionQuality:
         truth, known = self._truth(table[self.label])
         states: dict[str, Any] = {}
         for name in pc.unique(table[self.version]).to_pylist():
-            own = pc.equal(table[self.version], name).to_numpy(zero_copy_only=False)
-            rows = own & known
-            counts = np.array([rows.sum(), (own & ~known).sum()], dtype=np.float64)
+            of_version = pc.equal(table[self.version], name).to_numpy(zero_copy_only=False)
+            rows = of_version & known
+            counts = np.array([rows.sum(), (of_version & ~known).sum()], dtype=np.float64)
             state = self._state(table.filter(pa.array(rows)), truth[rows]) if rows.any() else None
             states[str(name)] = (state, counts)
         return states
@@ -79,8 +80,8 @@ class VersionQuality:
         if self.classes is None:
             values = labels.cast(pa.float64()).to_numpy(zero_copy_only=False)
             return values, np.isfinite(values)
-        places = pc.index_in(labels.cast(pa.string()), pa.array(map(_text, self.classes), pa.string()))
-        return places.fill_null(0).to_numpy(zero_copy_only=False), places.is_valid().to_numpy(False)
+        codes = pc.index_in(labels.cast(pa.string()), pa.array(map(_text, self.classes), pa.string()))
+        return codes.fill_null(0).to_numpy(zero_copy_only=False), codes.is_valid().to_numpy(False)
 
     def _state(self, table: pa.Table, truth: np.ndarray) -> Any:
         if self.classes is None:
@@ -135,8 +136,7 @@ def live_quality(
     ...     "store", predictions, labels, "quality", on="id", label="late",
     ...     times=("asked_at", "landed_at"), within="12 hours", checkpoint="notes")
     """
-    from outgrow.engine.spark.join import join_in_time
-    from outgrow.engine.spark.names import quoted
+    from outgrow.engine.spark.join import join_in_time  # it imports pyspark
 
     for frame, what in ((predictions, "predictions"), (labels, "labels")):
         if not (is_spark(frame) and frame.isStreaming):
@@ -144,14 +144,14 @@ def live_quality(
     keys = (on,) if isinstance(on, str) else tuple(on)
     _check(predictions, "predictions", [*keys, times[0], PREDICTION, version])
     _check(labels, "labels", [*keys, times[1], label])
-    judge = _judge(model, predictions.columns, version)
+    quality = _quality_of(model, predictions.columns, version)
     with spark_explained():
         pairs = join_in_time(predictions, labels, keys, times, within, (label, _LABEL))
-        pairs = pairs.select(*map(quoted, (PREDICTION, version, *judge.chances, _LABEL)))
+        pairs = pairs.select(*map(quoted, (PREDICTION, version, *quality.chances, _LABEL)))
     folder = Path(output)
 
     def keep(batch: Any, number: int) -> None:
-        _write(folder, f"batch_id={number}", dataset(batch), judge)
+        _write(folder, f"batch_id={number}", dataset(batch), quality)
 
     with spark_explained():
         writer = pairs.writeStream.foreachBatch(keep).option("checkpointLocation", os.fspath(checkpoint))
@@ -173,18 +173,18 @@ def read_quality(folder: str | os.PathLike[str]) -> pa.Table:
     """
     if not any(Path(folder).glob("batch_id=*")):
         raise InputNotFoundError(f"No label has met its prediction in {folder} yet. Try again later.")
-    found: dict[str, Any] = {}
+    states: dict[str, Any] = {}
     kept = read(os.fspath(folder)).to_arrow()
     for row in kept.to_pylist():
         tree = from_tree(artifact.unpack(row["state"]))
-        found[row[VERSION]] = merge(found.get(row[VERSION]), tree)
+        states[row[VERSION]] = merge(states.get(row[VERSION]), tree)
     left_out = () if all(kept["probabilities"].to_pylist()) else _BY_CHANCES
-    lines = [_line(name, found[name], left_out) for name in sorted(found, key=_natural)]
-    columns = max(lines, key=len)  # a version without a label that counts has no metrics
-    return pa.table({column: [line.get(column) for line in lines] for column in columns})
+    rows = [_metrics_row(name, states[name], left_out) for name in sorted(states, key=_natural)]
+    columns = max(rows, key=len)  # a version without a label that counts has no metrics
+    return pa.table({column: [row.get(column) for row in rows] for column in columns})
 
 
-def _line(name: str, kept: tuple[Any, np.ndarray], left_out: Sequence[str]) -> dict[str, Any]:
+def _metrics_row(name: str, kept: tuple[Any, np.ndarray], left_out: Sequence[str]) -> dict[str, Any]:
     state, counts = kept
     metrics = {} if state is None else state.metrics()
     metrics = {metric: value for metric, value in metrics.items() if metric not in left_out}
@@ -200,7 +200,7 @@ def _text(value: Any) -> str:
     return pa.scalar(value).cast(pa.string()).as_py()
 
 
-def _judge(
+def _quality_of(
     model: str | os.PathLike[str] | ModelStore, columns: Sequence[str], version: str
 ) -> VersionQuality:
     current = Follower(model.path if isinstance(model, ModelStore) else model).look()
@@ -218,10 +218,10 @@ def _judge(
     return VersionQuality(classes, _LABEL, version, tuple(chances) if set(chances) <= set(columns) else ())
 
 
-def _write(folder: Path, name: str, pairs: Dataset, judge: VersionQuality) -> None:
+def _write(folder: Path, name: str, pairs: Dataset, quality: VersionQuality) -> None:
     """Keep the states of a batch, unless there is nothing in it, or an earlier try has."""
     total: dict[str, Any] = {}
-    for part in pairs.engine.each_piece(pairs.scan, judge, stage="quality"):
+    for part in pairs.engine.each_piece(pairs.scan, quality, stage="quality"):
         for model_version, tree in part.items():
             total[model_version] = merge(total.get(model_version), from_tree(tree))
     # the batch is gone through even if an earlier try has kept it: Spark's own state goes on with that
@@ -232,7 +232,7 @@ def _write(folder: Path, name: str, pairs: Dataset, judge: VersionQuality) -> No
         {
             VERSION: pa.array(list(total), pa.string()),
             "state": pa.array(states, pa.binary()),
-            "probabilities": pa.array([bool(judge.chances)] * len(states)),
+            "probabilities": pa.array([bool(quality.chances)] * len(states)),
         }
     )
     with new_directory(folder / name, STATES) as draft:

@@ -43,7 +43,7 @@ UNREADABLE = "_unreadable"
 """The folder, among those of the rows that cannot be scored, for notes on files that cannot be read."""
 _FILES = "path string, modificationTime timestamp, length bigint, content binary"
 """What Spark's source of whole files gives; the content is never asked for."""
-_NAME_LENGTH = 200
+_NAME_CHARACTERS = 200
 _UNREAD = (DataError, SchemaError, ColumnNotFoundError)
 """What is raised for a file whose rows cannot be had, or are of other columns."""
 _log = logging.getLogger("outgrow.serve")
@@ -228,8 +228,8 @@ def score_files(
     _check_apart(folder, scorer.options)
 
     def write_batch(batch: Any, number: int) -> None:
-        found = [(_local(row.path), row.length) for row in batch.collect()]
-        paths = sorted(path for path, length in found if length and is_data(path))
+        files = [(_local(row.path), row.length) for row in batch.collect()]
+        paths = sorted(path for path, length in files if length and is_data(path))
         _write_files(scorer, paths, {path: _folder_name(path, folder) for path in paths}, number, engine)
 
     return _start(rows, write_batch, checkpoint, trigger)
@@ -283,8 +283,8 @@ def _check_apart(folder: str | os.PathLike[str], options: Options) -> None:
     """
     root = Path(folder).resolve()
     for output in filter(None, (options.output, options.errors)):
-        found = output.resolve()
-        if found.is_relative_to(root) and not is_hidden(str(found), str(root)):
+        path = output.resolve()
+        if path.is_relative_to(root) and not is_hidden(str(path), str(root)):
             raise ParameterError(
                 f"{output} lies in {folder}, so the stream would read what it writes. "
                 "Choose a folder beside it."
@@ -333,10 +333,10 @@ class FolderStream:
         self._stopped.set()
 
     def _new(self) -> Iterator[Scored]:
-        found = data_files(pafs.LocalFileSystem(), str(self.folder.absolute()))
+        files = data_files(pafs.LocalFileSystem(), str(self.folder.absolute()))
         # an empty file is no rows, or not written yet
         for file in sorted(
-            (file for file in found if file.size), key=lambda file: (file.mtime_ns, file.path)
+            (file for file in files if file.size), key=lambda file: (file.mtime_ns, file.path)
         ):
             if self._stopped.is_set():
                 return
@@ -368,8 +368,8 @@ def _start(frame: Any, write_batch: Any, checkpoint: Any, trigger: dict[str, Any
 def _folder_name(path: str, folder: str) -> str:
     """The folder of the output for a file, which tells its place in the folder that is streamed."""
     name = quote(os.path.relpath(path, folder) if "://" not in path else path, safe="")
-    if len(name) > _NAME_LENGTH:
-        name = f"{name[:_NAME_LENGTH]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+    if len(name) > _NAME_CHARACTERS:
+        name = f"{name[:_NAME_CHARACTERS]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
     return f"input={name}"
 
 

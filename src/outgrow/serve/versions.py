@@ -15,7 +15,7 @@ from outgrow.errors import ArtifactError, OutgrowError, OutputExistsError, Param
 from outgrow.ml.persistence import load
 from outgrow.ml.predictor import Predictor
 
-_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 1.0, 60.0
 """Seconds until a version that could not be loaded is tried again."""
 
 
@@ -153,7 +153,11 @@ class Follower:
         try:
             version = self._load()
         except Exception:
-            self._pause = min(2 * self._pause, _LONGEST_PAUSE) if stamp == self._failed else _FIRST_PAUSE
+            self._pause = (
+                min(2 * self._pause, _LONGEST_PAUSE_SECONDS)
+                if stamp == self._failed
+                else _FIRST_PAUSE_SECONDS
+            )
             self._failed, self._again = stamp, time.monotonic() + self._pause
             raise
         self._seen, self._failed = stamp, ()

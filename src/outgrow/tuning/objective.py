@@ -40,7 +40,7 @@ class EstimatorObjective:
     target, weight : columns.
     folds : how rows are held out.
     metric : what is reported of a trial under way.
-    shares : parts of the work, by step, after which a trial is judged; the last is all.
+    shares : parts of the work, by step, after which a trial may be pruned; the last is all.
     timed : whether the time of a fit is a metric, so that trials must not share work.
     """
 
@@ -56,7 +56,7 @@ class EstimatorObjective:
 class OutgrowObjective:
     """Cross-validate a pipeline or model of outgrow.
 
-    A model that tells how it does while it learns is judged between its rounds, by where its score is going;
+    A model that reports its score while it learns is pruned between its rounds, by a forecast of that score;
     others learn from parts of the rows first.
     """
 

@@ -1,4 +1,4 @@
-"""What a search tries, on which rows, and how it is judged."""
+"""What a search tries, on which rows, and how it is scored."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Function:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is tried on which rows, and how it is judged."""
+    """What is tried on which rows, and how it is scored."""
 
     what: Any
     training: Training | None

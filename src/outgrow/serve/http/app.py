@@ -1,4 +1,4 @@
-"""The service: what is asked where."""
+"""The service: which endpoint answers which path."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from starlette.applications import Starlette  # noqa: E402
 from starlette.routing import Route  # noqa: E402
 
 
-class Shortcut:
-    """Takes requests for the default model to its endpoint without a look through all routes."""
+class DefaultModelRoutes:
+    """Routes requests for the default model at once, without a look through all routes."""
 
     def __init__(self, app: Any, endpoints: dict[str, Any]) -> None:
         self.app = app
@@ -31,8 +31,8 @@ class Shortcut:
         await (endpoint or self.app)(scope, receive, send)
 
 
-class Token:
-    """Lets only those pass who bring the token; health and metrics are open."""
+class BearerAuthentication:
+    """Lets only requests with the bearer token pass; health is open to all."""
 
     def __init__(self, app: Any, token: str) -> None:
         self.app = app
@@ -99,5 +99,5 @@ def application(settings: Settings) -> Any:
         lifespan=lifespan,
         exception_handlers={404: no_page, 405: no_method, 500: failed},
     )
-    found: Any = Shortcut(app, {"/predict": predict, "/invocations": invoke})
-    return found if settings.token is None else Token(found, settings.token)
+    service: Any = DefaultModelRoutes(app, {"/predict": predict, "/invocations": invoke})
+    return service if settings.token is None else BearerAuthentication(service, settings.token)

@@ -38,19 +38,19 @@ def settings_of(
     if path is not None:
         served[Path(path).resolve().name] = Model(path)
     for text in models:
-        name, separator, place = text.partition("=")
-        if not separator or not name or not place or "/" in name:
+        name, separator, model_path = text.partition("=")
+        if not separator or not name or not model_path or "/" in name:
             raise ParameterError(f"--model {text}: NAME=PATH is needed.")
-        served[name] = Model(place)
+        served[name] = Model(model_path)
     for text in canaries:
-        name, place = _named(text, served, "--canary")
-        place, separator, percent = place.rpartition("@")
+        name, model_path = _named(text, served, "--canary")
+        model_path, separator, percent = model_path.rpartition("@")
         if not separator or not re.fullmatch(r"\d+(\.\d+)?%?", percent):
             raise ParameterError(f"--canary {text}: [NAME=]PATH@PERCENT is needed, like models/new@5.")
-        served[name] = replace(served[name], canary=place, canary_percent=float(percent.rstrip("%")))
+        served[name] = replace(served[name], canary=model_path, canary_percent=float(percent.rstrip("%")))
     for text in shadows:
-        name, place = _named(text, served, "--shadow")
-        served[name] = replace(served[name], shadow=place)
+        name, model_path = _named(text, served, "--shadow")
+        served[name] = replace(served[name], shadow=model_path)
     return Settings(
         served,
         max_wait=parse_seconds(max_wait),
@@ -62,10 +62,10 @@ def settings_of(
 
 def parse_seconds(text: str) -> float:
     """'2ms', '1.5s', '1m' as seconds; a bare number is seconds."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|m)?", text.strip())
-    if found is None:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|m)?", text.strip())
+    if match is None:
         raise ParameterError(f"{text!r} is no time. Give it like 2ms, 1.5s or 1m.")
-    return float(found[1]) * _UNITS[found[2] or "s"]
+    return float(match[1]) * _UNITS[match[2] or "s"]
 
 
 def token_of(path: str | None) -> str | None:
@@ -82,11 +82,11 @@ def token_of(path: str | None) -> str | None:
 
 
 def _named(text: str, served: dict[str, Model], option: str) -> tuple[str, str]:
-    name, separator, place = text.partition("=")
+    name, separator, value = text.partition("=")
     if not separator:
         if len(served) != 1:
             raise ParameterError(f"{option} {text}: say for which model, as NAME=..., of {list(served)}.")
         return next(iter(served)), text
     if name not in served:
         raise ParameterError(f"{option} {text}: there is no model {name!r}, but {list(served)}.")
-    return name, place
+    return name, value

@@ -1,4 +1,4 @@
-"""Rows of many requests meet in one batch, as large as the moment gives and never later than promised.
+"""Rows of many requests are scored in one batch, after no longer a wait than promised.
 
 The kernel runs between two turns of the event loop: for small batches a thread would cost more than it saves.
 Work that is expected to take longer goes to a thread, so that health checks and short requests are not held
@@ -25,13 +25,13 @@ from outgrow.serve.http.scoring import Answers, LoadedVersion, answer_all
 INLINE_SECONDS = 0.01
 """Work expected to take longer does not run on the event loop."""
 
-_LEARNING = 0.2
-_Outcome = tuple[list[Answers | Exception], float]
+_LEARNING_RATE = 0.2
+_BatchResult = tuple[list[Answers | Exception], float]
 
 
 @dataclass(eq=False)
-class Work:
-    """The rows of a request, and who waits for them."""
+class PendingRequest:
+    """The rows of a request, and the future that its handler waits for."""
 
     served: LoadedVersion
     rows: Sequence[Row] | Batch
@@ -55,8 +55,8 @@ class BatchTiming:
 
     def learn(self, rows: int, seconds: float) -> None:
         error = seconds - self.expect(rows)
-        self.batch = max(1e-5, self.batch + _LEARNING * error / 2)
-        self.row = max(1e-8, self.row + _LEARNING * error / 2 / max(rows, 8))
+        self.batch = max(1e-5, self.batch + _LEARNING_RATE * error / 2)
+        self.row = max(1e-8, self.row + _LEARNING_RATE * error / 2 / max(rows, 8))
 
 
 @dataclass
@@ -68,7 +68,7 @@ class Batcher:
     max_batch : rows in a batch.
     max_wait : seconds a request waits for others at most; none waits where none can be expected.
     max_queue : rows that may wait; past it requests are refused.
-    told : called with rows and seconds of each batch.
+    observe : called with rows and seconds of each batch.
     pool : where long work runs, one batch of this model at a time; None for the event loop's own.
 
     Attributes
@@ -79,13 +79,13 @@ class Batcher:
     max_batch: int = 256
     max_wait: float = 0.002
     max_queue: int = 4096
-    told: Callable[[int, float], None] | None = None
+    observe: Callable[[int, float], None] | None = None
     pool: Executor | None = None
     waiting: int = 0
-    _queue: OrderedDict[Work, None] = field(default_factory=OrderedDict)
+    _queue: OrderedDict[PendingRequest, None] = field(default_factory=OrderedDict)
     _expected: int = 1
     _timer: Any = None
-    _pace: BatchTiming = field(default_factory=BatchTiming)
+    _timing: BatchTiming = field(default_factory=BatchTiming)
     _since: float | None = None
     _due: bool = False
 
@@ -99,20 +99,20 @@ class Batcher:
         """
         count = rows.num_rows if isinstance(rows, Batch) else len(rows)
         if self.waiting and self.waiting + count > self.max_queue:
-            raise BusyError(f"{self.waiting} rows", max(1, math.ceil(self._pace.expect(self.waiting))))
+            raise BusyError(f"{self.waiting} rows", max(1, math.ceil(self._timing.expect(self.waiting))))
         loop = asyncio.get_running_loop()
-        work = Work(served, rows, count, loop.create_future())
-        self._queue[work] = None
+        request = PendingRequest(served, rows, count, loop.create_future())
+        self._queue[request] = None
         self.waiting += count
         try:
             self._schedule(loop)
-            found = await work.future
+            answers = await request.future
         finally:
             self.waiting -= count
-            self._queue.pop(work, None)
-        if isinstance(found, Exception):
-            raise found
-        return found
+            self._queue.pop(request, None)
+        if isinstance(answers, Exception):
+            raise answers
+        return answers
 
     @property
     def busy_for(self) -> float:
@@ -141,29 +141,29 @@ class Batcher:
             return
         self._expected = len(self._queue)
         batch = self._take()
-        rows = sum(work.count for work in batch)
-        if self._pace.expect(rows) <= INLINE_SECONDS:
+        rows = sum(request.count for request in batch)
+        if self._timing.expect(rows) <= INLINE_SECONDS:
             self._settle(batch, answer_all(batch))
             return
         self._since = time.monotonic()
         task = asyncio.get_running_loop().run_in_executor(self.pool, answer_all, batch)
-        task.add_done_callback(partial(self._come_back, batch))
+        task.add_done_callback(partial(self._finish, batch))
 
-    def _take(self) -> list[Work]:
-        """The next works that fit one batch: of one version, all rows or one table."""
+    def _take(self) -> list[PendingRequest]:
+        """The next requests that fit one batch: of one version, all rows or one table."""
         first, _ = self._queue.popitem(last=False)
         taken, rows = [first], first.count
         while self._queue and not isinstance(first.rows, Batch):
-            work = next(iter(self._queue))
-            fits = rows + work.count <= self.max_batch and work.served is first.served
-            if not fits or isinstance(work.rows, Batch):
+            request = next(iter(self._queue))
+            fits = rows + request.count <= self.max_batch and request.served is first.served
+            if not fits or isinstance(request.rows, Batch):
                 break
-            del self._queue[work]
-            taken.append(work)
-            rows += work.count
+            del self._queue[request]
+            taken.append(request)
+            rows += request.count
         return taken
 
-    def _come_back(self, batch: list[Work], task: asyncio.Future[_Outcome]) -> None:
+    def _finish(self, batch: list[PendingRequest], task: asyncio.Future[_BatchResult]) -> None:
         began, self._since = self._since, None
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
         if error is None:
@@ -172,14 +172,14 @@ class Batcher:
             failed = RuntimeError(f"the batch could not run: {error!r}")
             self._settle(batch, ([failed] * len(batch), time.monotonic() - (began or 0.0)))
 
-    def _settle(self, batch: list[Work], outcome: _Outcome) -> None:
+    def _settle(self, batch: list[PendingRequest], outcome: _BatchResult) -> None:
         answers, seconds = outcome
         if self._queue:
             self._flush_soon(asyncio.get_running_loop())
-        for work, answer in zip(batch, answers, strict=True):
-            if not work.abandoned:
-                work.future.set_result(answer)
-        rows = sum(work.count for work in batch)
-        self._pace.learn(rows, seconds)
-        if self.told is not None:
-            self.told(rows, seconds)
+        for request, answer in zip(batch, answers, strict=True):
+            if not request.abandoned:
+                request.future.set_result(answer)
+        rows = sum(request.count for request in batch)
+        self._timing.learn(rows, seconds)
+        if self.observe is not None:
+            self.observe(rows, seconds)

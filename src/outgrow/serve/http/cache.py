@@ -28,12 +28,12 @@ class AnswerCache:
         if isinstance(rows, Batch) or not _hashable(served):
             return None
         known = [self._known.get((served, row)) for row in rows]
-        if any(each is None for each in known):
+        if any(answer is None for answer in known):
             return None
         for row in rows:
             self._known.move_to_end((served, row))
-        predictions = [each[0] for each in known if each is not None]
-        chances = [each[1] for each in known if each is not None and each[1] is not None]
+        predictions = [answer[0] for answer in known if answer is not None]
+        chances = [answer[1] for answer in known if answer is not None and answer[1] is not None]
         return Answers(predictions, chances if served.version.predictor.classes else None, served, 0)
 
     def keep(self, rows: Sequence[Row] | Batch, answers: Answers) -> None:

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import asyncio
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from outgrow._optional import optional
+
+optional("uvicorn", "serve")
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol  # noqa: E402
 
 HEADER_SECONDS = 10.0
 """From the first byte of a connection or of a request until its headers are there."""
 HEADER_BYTES = 64 << 10
 WRITE_SECONDS = 30.0
 """For which a client may leave its answers unread."""
-AHEAD = 16
+MAX_PIPELINED_REQUESTS = 16
 """Requests that a client may send before it has the answer to its first one."""
 _TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: application/json\r\n"
@@ -50,7 +53,7 @@ class Connection(HttpToolsProtocol):
         super().data_received(data)
         if self._in_head:
             self._wait_for_headers(len(data) if began else 0)
-        if len(self.pipeline) > AHEAD:
+        if len(self.pipeline) > MAX_PIPELINED_REQUESTS:
             self.flow.pause_reading()
 
     def _wait_for_headers(self, size: int) -> None:
@@ -75,7 +78,7 @@ class Connection(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if len(self.pipeline) > AHEAD:
+        if len(self.pipeline) > MAX_PIPELINED_REQUESTS:
             self.flow.pause_reading()
 
     def pause_writing(self) -> None:

@@ -77,9 +77,9 @@ class Deadlines:
         """Cancel what is past its deadline, and come back for the next one."""
         now = asyncio.get_running_loop().time()
         self._timer, self._fires = None, math.inf
-        for deadline in [each for each in self._open if each.due <= now]:
+        for deadline in [deadline for deadline in self._open if deadline.due <= now]:
             self._open.discard(deadline)
             deadline.passed = True
             deadline.task.cancel()
         if self._open:
-            self._arm(min(each.due for each in self._open))
+            self._arm(min(deadline.due for deadline in self._open))

@@ -52,25 +52,25 @@ class Variant:
     def __init__(self, path: str, batcher: Batcher) -> None:
         self.batcher = batcher
         self._follower = Follower(path)
-        found = self._follower.look()
-        assert found is not None
-        self.served = LoadedVersion.of(found)
+        version = self._follower.look()
+        assert version is not None
+        self.served = LoadedVersion.of(version)
         warm_up(self.served)
 
     def refresh(self) -> bool:
         """Take another version up if there is one; warm, so that the first request does not wait."""
         try:
-            found = self._follower.look()
-            if found is not None:
-                served = LoadedVersion.of(found)
+            version = self._follower.look()
+            if version is not None:
+                served = LoadedVersion.of(version)
                 warm_up(served)
                 self.served = served
         except Exception as error:  # whatever it is, the version that answers goes on, and so does the watch
             self.problem = f"{type(error).__name__}: {shortened(str(error))}"
             raise
-        if found is not None or self._follower.settled:
+        if version is not None or self._follower.settled:
             self.problem = None
-        return found is not None
+        return version is not None
 
 
 @dataclass
@@ -79,60 +79,62 @@ class Deployment:
 
     name: str
     model: Model
-    lanes: dict[str, Variant] = field(default_factory=dict)
+    variants: dict[str, Variant] = field(default_factory=dict)
 
     @classmethod
     def open(cls, name: str, model: Model, batcher: Callable[[], Batcher]) -> Deployment:
         """Load all versions; see `Follower` for what is raised."""
         paths = {PRIMARY: model.path, CANARY: model.canary, SHADOW: model.shadow}
-        lanes = {role: Variant(path, batcher()) for role, path in paths.items() if path is not None}
-        return cls(name, model, lanes)
+        variants = {role: Variant(path, batcher()) for role, path in paths.items() if path is not None}
+        return cls(name, model, variants)
 
     @property
     def served(self) -> LoadedVersion:
         """The version that answers."""
-        return self.lanes[PRIMARY].served
+        return self.variants[PRIMARY].served
 
     @property
     def waiting(self) -> int:
         """How many rows wait."""
-        return sum(lane.batcher.waiting for lane in self.lanes.values())
+        return sum(variant.batcher.waiting for variant in self.variants.values())
 
     def role(self) -> str:
         """Who answers the next request."""
-        chosen = CANARY in self.lanes and random.random() * 100 < self.model.canary_percent
+        chosen = CANARY in self.variants and random.random() * 100 < self.model.canary_percent
         return CANARY if chosen else PRIMARY
 
     @property
     def versions(self) -> set[str]:
         """The versions that answer."""
-        return {lane.served.version.name for role, lane in self.lanes.items() if role != SHADOW}
+        return {variant.served.version.name for role, variant in self.variants.items() if role != SHADOW}
 
     @property
     def problems(self) -> dict[str, str]:
         """Why a role has not the newest version, for those that have not."""
-        return {role: lane.problem for role, lane in self.lanes.items() if lane.problem is not None}
+        return {
+            role: variant.problem for role, variant in self.variants.items() if variant.problem is not None
+        }
 
     def stuck(self, seconds: float) -> bool:
         """Whether a batch of those who answer has been under way for longer than any request may take."""
-        answering = (lane for role, lane in self.lanes.items() if role != SHADOW)
-        return any(lane.batcher.busy_for > seconds for lane in answering)
+        answering = (variant for role, variant in self.variants.items() if role != SHADOW)
+        return any(variant.batcher.busy_for > seconds for variant in answering)
 
     def answer(
         self, role: str, served: LoadedVersion, rows: Sequence[Row] | Batch
     ) -> Coroutine[Any, Any, Answers]:
         """The answers of a role for rows that were read for one of its versions."""
-        return self.lanes[role].batcher.answer(served, rows)
+        return self.variants[role].batcher.answer(served, rows)
 
     async def refresh(self) -> tuple[list[str], list[str]]:
         """Look for new versions; the roles that have one, and those whose newest one cannot be used."""
         changed, failed = [], []
-        for role, lane in self.lanes.items():
+        for role, variant in self.variants.items():
             try:
-                if await asyncio.to_thread(lane.refresh):
+                if await asyncio.to_thread(variant.refresh):
                     changed.append(role)
             except Exception:
-                log.warning("model %s (%s) stays as it is: %s", self.name, role, lane.problem)
+                log.warning("model %s (%s) stays as it is: %s", self.name, role, variant.problem)
                 failed.append(role)
         return changed, failed
 

@@ -1,4 +1,4 @@
-"""The endpoints for predictions, one class a dialect.
+"""The endpoints for predictions, one class a protocol.
 
 They are plain ASGI: at thousands of requests a second, what a request costs beside the model is what counts.
 One deadline holds around all that a request waits for: its own body, a model that is loaded, rows that are
@@ -23,11 +23,11 @@ import pyarrow as pa
 from outgrow.data.batch import Batch
 from outgrow.serve.http import inference, invocations, plain
 from outgrow.serve.http.deployment import SHADOW, Deployment
-from outgrow.serve.http.isolated import DOORS
+from outgrow.serve.http.isolated import PARSERS
 from outgrow.serve.http.refusal import Headers, RefusedError, refusal
 from outgrow.serve.http.rows import Query, RowReader, arrow_batch, table_batch
 from outgrow.serve.http.scoring import Answers, LoadedVersion
-from outgrow.serve.http.state import Share, State
+from outgrow.serve.http.state import BodyReservation, State
 
 log = logging.getLogger("outgrow.serve")
 JSON = b"application/json"
@@ -37,13 +37,13 @@ _CHARSETS = (*_UTF_8, "iso-8859-1", "iso-8859-15", "latin-1", "latin1", "windows
 """Of CSV. Not all that Python knows: some take more than linear time."""
 INLINE_BYTES = 64 << 10
 """Larger bodies are not read on the event loop."""
-MADE = 8
-"""Bytes that may be made of an Arrow stream for each byte that a body may have."""
-_ID_LENGTH = 200
-_PATIENCE = b"x-request-timeout-ms"
+MAX_ARROW_EXPANSION = 8
+"""How many bytes an Arrow stream may decode to, for each byte that a body may have."""
+_ID_CHARACTERS = 200
+_TIMEOUT_HEADER = b"x-request-timeout-ms"
 _PROCESS = secrets.token_hex(8)
 """The beginning of the names of requests that bring none; numbers follow."""
-_NUMBERS = itertools.count(1 << 32)
+_REQUEST_NUMBERS = itertools.count(1 << 32)
 Scope = dict[str, Any]
 """What ASGI says of a request."""
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -53,14 +53,16 @@ Reply = tuple[bytes, bytes, Headers]
 
 
 class PredictionRequest:
-    """A request for predictions: what the dialects need of it."""
+    """A request for predictions: what the protocols need of it."""
 
     def __init__(self, scope: Scope) -> None:
         self.headers: Headers = dict(scope["headers"])
         self.body = b""
         self.whole = True
         given = self.headers.get(b"x-request-id")
-        self.id = given.decode("latin-1")[:_ID_LENGTH] if given else f"{_PROCESS}{next(_NUMBERS):x}"
+        self.id = (
+            given.decode("latin-1")[:_ID_CHARACTERS] if given else f"{_PROCESS}{next(_REQUEST_NUMBERS):x}"
+        )
 
     def header(self, name: str) -> str:
         return self.headers.get(name.encode(), b"").decode("latin-1")
@@ -99,64 +101,64 @@ class PredictionRequest:
 
 
 class Predict:
-    """An endpoint for predictions in one dialect."""
+    """An endpoint for predictions in one protocol."""
 
     dialect = "plain"
 
     def __init__(self, state: State) -> None:
         self.state = state
-        self._most = MADE * state.settings.max_body
+        self._most = MAX_ARROW_EXPANSION * state.settings.max_body
         self._meters: dict[tuple[str, int], tuple[Any, Any]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = time.perf_counter()
-        asked = PredictionRequest(scope)
+        request = PredictionRequest(scope)
         known = ""
         kind, headers = JSON, Headers()
-        with self.state.share() as share:
+        with self.state.reservation() as reservation:
             try:
-                with self.state.deadlines.within(self._patience(asked)):
+                with self.state.deadlines.within(self._timeout(request)):
                     deployment = await self._deployment(scope)
                     known = deployment.name
-                    asked.whole = False
-                    asked.body = await self._body(receive, share)
-                    asked.whole = True
-                    asked.check_encoding()
-                    body, kind, headers = await self.reply(deployment, asked)
+                    request.whole = False
+                    request.body = await self._body(receive, reservation)
+                    request.whole = True
+                    request.check_encoding()
+                    body, kind, headers = await self.reply(deployment, request)
                 status = 200
             except Exception as error:
-                status, body, headers = refusal(error if asked.whole else _broken_off(error))
-            headers[b"x-request-id"] = asked.id.encode("latin-1")
+                status, body, headers = refusal(error if request.whole else _broken_off(error))
+            headers[b"x-request-id"] = request.id.encode("latin-1")
             await send_body(send, status, body, kind, headers)
-        self._note(known, status, time.perf_counter() - began, scope, asked)
+        self._note(known, status, time.perf_counter() - began, scope, request)
 
-    async def reply(self, deployment: Deployment, asked: PredictionRequest) -> Reply:
+    async def reply(self, deployment: Deployment, request: PredictionRequest) -> Reply:
         """The answer; what goes wrong is raised."""
         role, served = _chosen(deployment)
-        if asked.kind == plain.ARROW:
-            query = await self.read("arrow", served.reader, asked.body, self._most, isolated=True)
-            wanted = asked.header("x-probabilities").lower() in ("1", "true", "yes")
-            answers = await self.ask(deployment, role, served, query.rows, asked)
+        if request.kind == plain.ARROW:
+            query = await self.read("arrow", served.reader, request.body, self._most, isolated=True)
+            wanted = request.header("x-probabilities").lower() in ("1", "true", "yes")
+            answers = await self.ask(deployment, role, served, query.rows, request)
             return plain.answer_arrow(answers, wanted), plain.ARROW.encode(), {}
-        query = await self.read("plain", served.reader, asked.body)
-        answers = await self.ask(deployment, role, served, query.rows, asked)
+        query = await self.read("plain", served.reader, request.body)
+        answers = await self.ask(deployment, role, served, query.rows, request)
         return plain.answer(answers, query.probabilities), JSON, {}
 
     async def read(
-        self, door: str, reader: RowReader, body: bytes, *options: Any, isolated: bool = False
+        self, parser: str, reader: RowReader, body: bytes, *options: Any, isolated: bool = False
     ) -> Query:
         """The rows of a body: here where it is small, or else in a process that may die of it."""
         if isolated or len(body) > INLINE_BYTES:
-            return await self.state.readers.read(door, reader.columns, body, options)
-        return DOORS[door](reader, body, *options)
+            return await self.state.readers.read(parser, reader.columns, body, options)
+        return PARSERS[parser](reader, body, *options)
 
     async def ask(
-        self, deployment: Deployment, role: str, served: LoadedVersion, rows: Any, asked: PredictionRequest
+        self, deployment: Deployment, role: str, served: LoadedVersion, rows: Any, request: PredictionRequest
     ) -> Answers:
-        """The answers for rows; the shadow is asked too, and what was answered is logged."""
+        """The answers for rows; the shadow predicts too, and what was answered is logged."""
         logged = self.state.log is not None and self.state.log.wants()
-        if SHADOW in deployment.lanes:
-            self._shadow(deployment, rows, asked, logged=logged)
+        if SHADOW in deployment.variants:
+            self._shadow(deployment, rows, request, logged=logged)
         cache = self.state.cache
         answers = None if cache is None else cache.find(served, rows)
         if answers is None:
@@ -164,35 +166,35 @@ class Predict:
             if cache is not None:
                 cache.keep(rows, answers)
         if logged:
-            self._keep(deployment.name, role, asked.id, rows, answers)
+            self._keep(deployment.name, role, request.id, rows, answers)
         return answers
 
-    def _shadow(self, deployment: Deployment, rows: Any, asked: PredictionRequest, *, logged: bool) -> None:
-        lane = deployment.lanes[SHADOW]
+    def _shadow(self, deployment: Deployment, rows: Any, request: PredictionRequest, *, logged: bool) -> None:
+        variant = deployment.variants[SHADOW]
 
         async def answered() -> None:
             try:
-                same = lane.served.reader.columns == deployment.served.reader.columns
-                given = rows if same else _reread(lane.served, deployment.served, rows)
+                same = variant.served.reader.columns == deployment.served.reader.columns
+                given = rows if same else _reread(variant.served, deployment.served, rows)
                 with self.state.deadlines.within(self.state.settings.timeout):
-                    answers = await deployment.answer(SHADOW, lane.served, given)
+                    answers = await deployment.answer(SHADOW, variant.served, given)
                 if logged:
-                    self._keep(deployment.name, SHADOW, asked.id, given, answers)
+                    self._keep(deployment.name, SHADOW, request.id, given, answers)
             except Exception as error:
                 log.warning("the shadow of %s has no answer: %r", deployment.name, error)
 
         self.state.begin(answered())
 
-    def _keep(self, name: str, role: str, request: str, rows: Any, answers: Answers) -> None:
+    def _keep(self, name: str, role: str, request_id: str, rows: Any, answers: Answers) -> None:
         assert self.state.log is not None
-        if self.state.log.add(name, role, request, rows, answers):
+        if self.state.log.add(name, role, request_id, rows, answers):
             asyncio.get_running_loop().run_in_executor(None, self.state.log.flush)
 
-    def _patience(self, asked: PredictionRequest) -> float:
+    def _timeout(self, request: PredictionRequest) -> float:
         """Seconds that a request may take, as its header says or the server's settings."""
-        if _PATIENCE not in asked.headers:
+        if _TIMEOUT_HEADER not in request.headers:
             return self.state.settings.timeout
-        given = asked.headers[_PATIENCE].decode("latin-1")
+        given = request.headers[_TIMEOUT_HEADER].decode("latin-1")
         try:
             seconds = float(given) / 1000
         except ValueError:
@@ -204,16 +206,16 @@ class Predict:
     async def _deployment(self, scope: Scope) -> Deployment:
         path = scope.get("path_params") or {}
         name = path.get("name") or self.state.default or ""
-        found = self.state.given.get(name) or await self.state.deployment(name)
-        if found is None or ("version" in path and path["version"] not in found.versions):
+        deployment = self.state.given.get(name) or await self.state.deployment(name)
+        if deployment is None or ("version" in path and path["version"] not in deployment.versions):
             raise RefusedError(
                 404,
                 f"There is no model {name!r} of that version; see /models.",
                 models=list(self.state.settings.models),
             )
-        return found
+        return deployment
 
-    async def _body(self, receive: Receive, share: Share) -> bytes:
+    async def _body(self, receive: Receive, reservation: BodyReservation) -> bytes:
         limit = self.state.settings.max_body
         parts: list[bytes] = []
         size = 0
@@ -227,12 +229,14 @@ class Predict:
                 raise RefusedError(
                     413, f"The body is larger than {limit} bytes. Send fewer rows.", {b"connection": b"close"}
                 )
-            share.take(len(part))
+            reservation.take(len(part))
             if not message.get("more_body", False):
                 return b"".join([*parts, part]) if parts else part
             parts.append(part)
 
-    def _note(self, known: str, status: int, seconds: float, scope: Scope, asked: PredictionRequest) -> None:
+    def _note(
+        self, known: str, status: int, seconds: float, scope: Scope, request: PredictionRequest
+    ) -> None:
         key = known, status
         if key not in self._meters:
             metrics = self.state.metrics
@@ -242,7 +246,7 @@ class Predict:
         counter.inc()
         histogram.observe(seconds)
         if self.state.settings.access_log:
-            line = {
+            entry = {
                 "time": round(time.time(), 6),
                 "client": (scope.get("client") or [None])[0],
                 "method": scope["method"],
@@ -250,28 +254,28 @@ class Predict:
                 "status": status,
                 "ms": round(seconds * 1000, 3),
                 "model": known,
-                "request_id": asked.id,
-                "bytes": len(asked.body),
+                "request_id": request.id,
+                "bytes": len(request.body),
             }
-            sys.stdout.write(json.dumps(line) + "\n")
+            sys.stdout.write(json.dumps(entry) + "\n")
 
 
 class Invocations(Predict):
-    """MLflow's dialect."""
+    """MLflow's protocol."""
 
     dialect = "mlflow"
-    doors: dict[str, str] = {"application/json": "mlflow", CSV: "csv"}  # noqa: RUF012
+    parsers: dict[str, str] = {"application/json": "mlflow", CSV: "csv"}  # noqa: RUF012
 
-    async def reply(self, deployment: Deployment, asked: PredictionRequest) -> Reply:
+    async def reply(self, deployment: Deployment, request: PredictionRequest) -> Reply:
         role, served = _chosen(deployment)
-        door = self.doors.get(asked.kind)
-        if door is None:
+        parser = self.parsers.get(request.kind)
+        if parser is None:
             raise RefusedError(
-                415, f"Content-Type is {asked.kind!r}; application/json or text/csv is needed."
+                415, f"Content-Type is {request.kind!r}; application/json or text/csv is needed."
             )
-        options = (asked.charset,) if asked.kind == CSV else ()
-        query = await self.read(door, served.reader, asked.body, *options)
-        answers = await self.ask(deployment, role, served, query.rows, asked)
+        options = (request.charset,) if request.kind == CSV else ()
+        query = await self.read(parser, served.reader, request.body, *options)
+        answers = await self.ask(deployment, role, served, query.rows, request)
         return invocations.answer(answers, query.probabilities), JSON, {}
 
 
@@ -280,11 +284,11 @@ class Infer(Predict):
 
     dialect = "v2"
 
-    async def reply(self, deployment: Deployment, asked: PredictionRequest) -> Reply:
+    async def reply(self, deployment: Deployment, request: PredictionRequest) -> Reply:
         role, served = _chosen(deployment)
-        length = asked.header(inference.LENGTH) or None
-        query = await self.read("v2", served.reader, asked.body, length)
-        answers = await self.ask(deployment, role, served, query.rows, asked)
+        length = request.header(inference.LENGTH) or None
+        query = await self.read("v2", served.reader, request.body, length)
+        answers = await self.ask(deployment, role, served, query.rows, request)
         body, head = inference.answer(deployment.name, query, answers)
         if head is None:
             return body, JSON, {}
@@ -301,7 +305,7 @@ def _broken_off(error: Exception) -> Exception:
 def _chosen(deployment: Deployment) -> tuple[str, LoadedVersion]:
     """Who answers the next request, and its version at this moment."""
     role = deployment.role()
-    return role, deployment.lanes[role].served
+    return role, deployment.variants[role].served
 
 
 def _reread(to: LoadedVersion, came: LoadedVersion, rows: Any) -> Any:

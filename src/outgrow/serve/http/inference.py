@@ -105,10 +105,10 @@ def answer(name: str, question: Query, answers: Answers) -> tuple[bytes, int | N
         else:
             tensor["data"] = flat
         described.append(tensor)
-    found = {"model_name": name, "model_version": answers.served.version.name, "outputs": described}
+    response = {"model_name": name, "model_version": answers.served.version.name, "outputs": described}
     if question.id is not None:
-        found["id"] = question.id
-    head: bytes = msgspec.json.encode(found)
+        response["id"] = question.id
+    head: bytes = msgspec.json.encode(response)
     return b"".join([head, *binary]), len(head) if binary else None
 
 
@@ -125,24 +125,24 @@ def _in_kind(value: Any, kind: str) -> Any:
 
 
 def _unique(columns: Iterator[tuple[str, list[Any]]]) -> dict[str, list[Any]]:
-    found: dict[str, list[Any]] = {}
+    unique: dict[str, list[Any]] = {}
     for name, values in columns:
-        if name in found:
+        if name in unique:
             raise RowsError(f"Column {name!r} is given by two inputs.")
-        found[name] = values
-    return found
+        unique[name] = values
+    return unique
 
 
 def _outputs(given: dict[str, Any]) -> dict[str, bool]:
     raw = bool(_parameters(given).get("binary_data_output", False))
     outputs = given.get("outputs") or []
     if not isinstance(outputs, list) or not all(
-        isinstance(each, dict) and "name" in each for each in outputs
+        isinstance(output, dict) and "name" in output for output in outputs
     ):
         raise RowsError('"outputs" must be a list of objects with a "name".')
     if not outputs and raw:
         return {PREDICTION: True}
-    return {str(each["name"]): bool(_parameters(each).get("binary_data", raw)) for each in outputs}
+    return {str(output["name"]): bool(_parameters(output).get("binary_data", raw)) for output in outputs}
 
 
 def _columns(reader: RowReader, inputs: list[Any], binary: memoryview) -> Iterator[tuple[str, list[Any]]]:
@@ -178,8 +178,8 @@ def _named(
             raise RowsError(f"Input {name!r} is one column; its shape {shape} has {width}.")
         yield name, rows if vector else values
     elif width == len(reader.names):
-        for place, column in enumerate(reader.names):
-            yield column, [row[place] for row in rows]
+        for column_index, column in enumerate(reader.names):
+            yield column, [row[column_index] for row in rows]
     else:
         raise RowsError(
             f"Input {name!r} is no column of the model, and no matrix of its {len(reader.names)} columns.",
@@ -203,8 +203,8 @@ def _is_size(value: Any) -> bool:
 
 
 def _parameters(given: dict[str, Any]) -> dict[str, Any]:
-    found = given.get("parameters")
-    return found if isinstance(found, dict) else {}
+    parameters = given.get("parameters")
+    return parameters if isinstance(parameters, dict) else {}
 
 
 def _from_bytes(name: str, data: memoryview, kind: str) -> list[Any]:

@@ -1,4 +1,4 @@
-"""MLflow's dialect: the bodies that `mlflow models serve` takes at /invocations, and its answers.
+"""MLflow's protocol: the bodies that `mlflow models serve` takes at /invocations, and its answers.
 
 See "Accepted Input Formats" in MLflow's documentation of its local inference server.
 """
@@ -37,8 +37,8 @@ def answer(answers: Answers, probabilities: bool) -> bytes:
     if probabilities and answers.probabilities is None:
         kind = type(answers.served.version.predictor.model).__name__
         raise RowsError(f"A {kind} has no probabilities.")
-    found = answers.probabilities if probabilities else answers.predictions
-    encoded: bytes = msgspec.json.encode({"predictions": found})
+    values = answers.probabilities if probabilities else answers.predictions
+    encoded: bytes = msgspec.json.encode({"predictions": values})
     return encoded
 
 

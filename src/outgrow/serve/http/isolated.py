@@ -1,4 +1,4 @@
-"""Bodies of strangers are read in a process that may die.
+"""Bodies of requests are read in a process that may die.
 
 Large bodies would hold up everybody if they were read between two turns of the event loop, and a thread holds
 the interpreter as well while a parser works. Arrow's bytes are read by native code, whatever their size. So
@@ -31,19 +31,19 @@ from outgrow.serve.http import inference, invocations, plain
 from outgrow.serve.http.refusal import RefusedError, bounded, shortened
 from outgrow.serve.http.rows import Query, RowReader, RowsError, arrow_batch, msgspec
 
-DOORS: dict[str, Callable[..., Query]] = {
+PARSERS: dict[str, Callable[..., Query]] = {
     "plain": plain.read,
     "arrow": plain.read_arrow,
     "mlflow": invocations.read,
     "csv": invocations.read_csv,
     "v2": inference.read,
 }
-"""What reads a body, by the name under which the other process is asked for it."""
+"""What reads a body, by the name that the other process knows it by."""
 
-MEMORY = 2 << 30
-"""Bytes that a process may take on top of what it has when it begins."""
-_TIRED = 256 << 20
-"""A process that has taken so many is replaced, so that none keeps the memory of its largest body."""
+MEMORY_BYTES = 2 << 30
+"""What a process may take on top of what it has when it begins."""
+_RETIRE_BYTES = 256 << 20
+"""A process that has taken so much memory is replaced, so that none keeps that of its largest body."""
 _ENVIRONMENT = {"ARROW_DEFAULT_MEMORY_POOL": "system", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 _SIZES = struct.Struct("<QQ")
 _START = """
@@ -54,7 +54,7 @@ main({handle}, {parent}, {memory})
 """
 
 
-class Readers:
+class ReaderProcesses:
     """The processes that read bodies, started when they are first needed.
 
     Parameters
@@ -63,15 +63,15 @@ class Readers:
     memory : bytes that each may take.
     """
 
-    def __init__(self, most: int = 2, memory: int = MEMORY) -> None:
+    def __init__(self, most: int = 2, memory: int = MEMORY_BYTES) -> None:
         self._most = most
-        self._places = asyncio.Semaphore(most)
+        self._slots = asyncio.Semaphore(most)
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._idle: list[_Process] = []
+        self._idle: list[_ReaderProcess] = []
         self._memory = memory
 
     async def read(
-        self, door: str, columns: Mapping[str, str], body: bytes, options: tuple[Any, ...]
+        self, parser: str, columns: Mapping[str, str], body: bytes, options: tuple[Any, ...]
     ) -> Query:
         """What a body asks.
 
@@ -83,13 +83,13 @@ class Readers:
             When the process ended of it.
         """
         kinds = {name: str(kind) for name, kind in columns.items()}
-        head = msgspec.json.encode({"door": door, "columns": kinds, "options": options})
+        head = msgspec.json.encode({"parser": parser, "columns": kinds, "options": options})
         if self._loop is not asyncio.get_running_loop():
-            self._loop, self._places = asyncio.get_running_loop(), asyncio.Semaphore(self._most)
-        async with self._places:
+            self._loop, self._slots = asyncio.get_running_loop(), asyncio.Semaphore(self._most)
+        async with self._slots:
             process = self._take()
             try:
-                said, payload = await process.ask(head, body)
+                reply, payload = await process.ask(head, body)
             except OSError:
                 process.end()
                 raise RefusedError(
@@ -98,26 +98,26 @@ class Readers:
             except BaseException:  # cancelled, by the deadline: nobody else needs what it works on
                 process.end()
                 raise
-            if said["tired"]:
+            if reply["retire"]:
                 process.end()
             else:
                 self._idle.append(process)
-        return _query(said, payload)
+        return _query(reply, payload)
 
     def close(self) -> None:
         while self._idle:
             self._idle.pop().end()
 
-    def _take(self) -> _Process:
+    def _take(self) -> _ReaderProcess:
         while self._idle:
             process = self._idle.pop()
             if process.alive:
                 return process
             process.end()
-        return _Process(self._memory)
+        return _ReaderProcess(self._memory)
 
 
-class _Process:
+class _ReaderProcess:
     """One process, and the socket over which it is asked."""
 
     def __init__(self, memory: int) -> None:
@@ -143,8 +143,8 @@ class _Process:
         await loop.sock_sendall(self._socket, _SIZES.pack(len(head), len(body)) + head)
         await loop.sock_sendall(self._socket, body)
         head_size, size = _SIZES.unpack(await self._receive(_SIZES.size))
-        said: dict[str, Any] = msgspec.json.decode(await self._receive(head_size))
-        return said, await self._receive(size)
+        reply: dict[str, Any] = msgspec.json.decode(await self._receive(head_size))
+        return reply, await self._receive(size)
 
     async def _receive(self, size: int) -> memoryview:
         loop = asyncio.get_running_loop()
@@ -167,12 +167,12 @@ class _Process:
             self.end()
 
 
-def _query(said: dict[str, Any], payload: memoryview) -> Query:
-    if "refused" in said:
-        raise RowsError(said["refused"], **said["details"])
+def _query(reply: dict[str, Any], payload: memoryview) -> Query:
+    if "refused" in reply:
+        raise RowsError(reply["refused"], **reply["details"])
     (batch,) = pa.ipc.open_stream(pa.py_buffer(payload))
     batch.validate(full=True)
-    return Query(Batch.from_arrow(batch), said["probabilities"], said["id"], said["outputs"])
+    return Query(Batch.from_arrow(batch), reply["probabilities"], reply["id"], reply["outputs"])
 
 
 # ---- in the other process ----------------------------------------------------------------------------------
@@ -182,14 +182,18 @@ def main(handle: int, parent: int, memory: int) -> None:
     """Read bodies for the process at the other end, until it closes or is gone."""
     end_with(parent)
     _limit(memory)
-    with socket.socket(fileno=handle) as line, suppress(ConnectionError), line.makefile("rb") as source:
+    with (
+        socket.socket(fileno=handle) as connection,
+        suppress(ConnectionError),
+        connection.makefile("rb") as source,
+    ):
         while sizes := source.read(_SIZES.size):
             head_size, size = _SIZES.unpack(sizes)
-            said, payload = _predict_batch(source.read(head_size), source.read(size))
-            said["tired"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 > _TIRED
-            head = msgspec.json.encode(said)
-            line.sendall(_SIZES.pack(len(head), len(payload)) + head)
-            line.sendall(payload)
+            reply, payload = _parsed(source.read(head_size), source.read(size))
+            reply["retire"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 > _RETIRE_BYTES
+            head = msgspec.json.encode(reply)
+            connection.sendall(_SIZES.pack(len(head), len(payload)) + head)
+            connection.sendall(payload)
 
 
 def _limit(memory: int) -> None:
@@ -202,11 +206,11 @@ def _limit(memory: int) -> None:
         Path("/proc/self/oom_score_adj").write_text("1000")
 
 
-def _predict_batch(head: bytes, body: bytes) -> tuple[dict[str, Any], pa.Buffer | bytes]:
+def _parsed(head: bytes, body: bytes) -> tuple[dict[str, Any], pa.Buffer | bytes]:
     given = msgspec.json.decode(head)
     reader = _reader(tuple(given["columns"].items()))
     try:
-        query = DOORS[given["door"]](reader, body, *given["options"])
+        query = PARSERS[given["parser"]](reader, body, *given["options"])
         batch = arrow_batch(query.rows if isinstance(query.rows, Batch) else reader.batch(query.rows))
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, batch.schema) as stream:
@@ -217,8 +221,8 @@ def _predict_batch(head: bytes, body: bytes) -> tuple[dict[str, Any], pa.Buffer 
         return _refused(str(error), error.details)
     except (OutgrowError, pa.ArrowException, ValueError, TypeError, OverflowError) as error:
         return _refused(f"The rows cannot be read: {error}")
-    said = {"probabilities": query.probabilities, "id": query.id, "outputs": query.outputs}
-    return said, sink.getvalue()
+    reply = {"probabilities": query.probabilities, "id": query.id, "outputs": query.outputs}
+    return reply, sink.getvalue()
 
 
 def _refused(message: str, details: Mapping[str, Any] | None = None) -> tuple[dict[str, Any], bytes]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from outgrow._version import __version__
 from outgrow.serve.http.rows import msgspec
 from outgrow.serve.http.scoring import LoadedVersion
 
@@ -27,25 +28,23 @@ _WRONG = {
 
 def openapi(models: Mapping[str, LoadedVersion]) -> dict[str, Any]:
     """The description of a server with these models; the first is the default one."""
-    import outgrow
-
     schemas: dict[str, Any] = {"Error": _ERROR, "Predictions": _PREDICTIONS, "Inference": _INFERENCE}
     paths: dict[str, Any] = {}
-    for place, (name, served) in enumerate(models.items()):
+    for index, (name, served) in enumerate(models.items()):
         schemas[f"Row_{name}"] = row_schema(served)
         plain, mlflow = _plain(name, served), _mlflow(name, served)
-        if place == 0:
+        if index == 0:
             paths |= {"/predict": _post("predict", plain), "/invocations": _post("invocations", mlflow)}
         paths[f"/models/{name}/predict"] = _post(f"predict_{name}", plain)
         paths[f"/models/{name}/invocations"] = _post(f"invocations_{name}", mlflow)
         paths[f"/v2/models/{name}/infer"] = _post(f"infer_{name}", _infer(served))
         paths[f"/v2/models/{name}"] = _get(f"metadata_{name}", "The model's inputs and outputs.")
         paths[f"/v2/models/{name}/ready"] = _get(f"ready_{name}", "Whether the model is ready.")
-    for path, (operation, said) in _PAGES.items():
-        paths[path] = _get(operation, said)
+    for path, (operation, summary) in _PAGES.items():
+        paths[path] = _get(operation, summary)
     return {
         "openapi": "3.1.0",
-        "info": {"title": "outgrow", "version": outgrow.__version__, "description": _ABOUT},
+        "info": {"title": "outgrow", "version": __version__, "description": _ABOUT},
         "paths": paths,
         "components": {"schemas": schemas},
     }
@@ -153,13 +152,13 @@ def _post(operation: str, described: dict[str, Any]) -> dict[str, Any]:
     return {"post": {"operationId": operation, **described}}
 
 
-def _get(operation: str, said: str) -> dict[str, Any]:
+def _get(operation: str, summary: str) -> dict[str, Any]:
     return {
         "get": {
             "operationId": operation,
-            "summary": said,
+            "summary": summary,
             "responses": {
-                "200": {"description": said},
+                "200": {"description": summary},
                 "404": {"description": _WRONG["404"]},
                 "503": {"description": _WRONG["503"]},
             },
@@ -178,7 +177,7 @@ def _responses(reference: str) -> dict[str, Any]:
     }
     error = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
     return {"200": good} | {
-        status: {"description": said, "content": error} for status, said in _WRONG.items()
+        status: {"description": description, "content": error} for status, description in _WRONG.items()
     }
 
 

@@ -1,10 +1,11 @@
-"""What is asked with GET: health, models, metrics, descriptions."""
+"""The endpoints for GET: health, models, metrics, descriptions."""
 
 from __future__ import annotations
 
 import logging
 
 from outgrow._optional import optional
+from outgrow._version import __version__
 from outgrow.errors import OutgrowError
 from outgrow.serve.http import inference
 from outgrow.serve.http.deployment import Deployment
@@ -34,27 +35,28 @@ class Pages:
         return JSONResponse(health, 200 if health["ready"] else 503)
 
     async def version(self, _: Request) -> Response:
-        return PlainTextResponse(optional("outgrow", "serve").__version__)
+        return PlainTextResponse(__version__)
 
     async def server(self, _: Request) -> Response:
-        version = optional("outgrow", "serve").__version__
-        return JSONResponse({"name": "outgrow", "version": version, "extensions": ["binary_tensor_data"]})
+        return JSONResponse({"name": "outgrow", "version": __version__, "extensions": ["binary_tensor_data"]})
 
     async def models(self, _: Request) -> Response:
         return JSONResponse({"models": self.state.names, "default": self.state.default})
 
     async def model(self, request: Request) -> Response:
-        found = await self._found(request)
-        if found is None:
+        deployment = await self._deployment(request)
+        if deployment is None:
             return self._unknown(request)
-        return JSONResponse(inference.metadata(found.name, sorted(found.versions), found.served))
+        return JSONResponse(
+            inference.metadata(deployment.name, sorted(deployment.versions), deployment.served)
+        )
 
     async def model_ready(self, request: Request) -> Response:
-        found = await self._found(request)
-        if found is None:
+        deployment = await self._deployment(request)
+        if deployment is None:
             return self._unknown(request)
-        stuck = found.stuck(self.state.settings.timeout)
-        return JSONResponse({"name": found.name, "ready": not stuck}, 503 if stuck else 200)
+        stuck = deployment.stuck(self.state.settings.timeout)
+        return JSONResponse({"name": deployment.name, "ready": not stuck}, 503 if stuck else 200)
 
     async def metrics(self, _: Request) -> Response:
         self.state.waiting()
@@ -69,17 +71,17 @@ class Pages:
 
     async def _served(self) -> dict[str, LoadedVersion]:
         """The models that are described: those given by name."""
-        found = {name: await self.state.deployment(name) for name in self.state.settings.models}
-        return {name: deployment.served for name, deployment in found.items() if deployment is not None}
+        deployments = {name: await self.state.deployment(name) for name in self.state.settings.models}
+        return {name: deployment.served for name, deployment in deployments.items() if deployment is not None}
 
-    async def _found(self, request: Request) -> Deployment | None:
+    async def _deployment(self, request: Request) -> Deployment | None:
         try:
-            found = await self.state.deployment(request.path_params["name"])
+            deployment = await self.state.deployment(request.path_params["name"])
         except OutgrowError as error:
             log.warning("a model cannot be loaded: %s", error)
             return None
         version = request.path_params.get("version")
-        return found if found is None or version is None or version in found.versions else None
+        return deployment if deployment is None or version is None or version in deployment.versions else None
 
     def _unknown(self, request: Request) -> Response:
         name = shortened(request.path_params["name"])
@@ -94,8 +96,8 @@ async def no_page(request: Request, _: Exception) -> Response:
 
 async def no_method(request: Request, error: Exception) -> Response:
     """What is answered to another method."""
-    said = {"error": f"{shortened(request.scope['path'])} does not take {request.method}."}
-    return JSONResponse(said, 405, headers=getattr(error, "headers", None))
+    body = {"error": f"{shortened(request.scope['path'])} does not take {request.method}."}
+    return JSONResponse(body, 405, headers=getattr(error, "headers", None))
 
 
 async def failed(_: Request, error: Exception) -> Response:

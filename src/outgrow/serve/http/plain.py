@@ -1,4 +1,4 @@
-"""The plain dialect: rows as objects, predictions as a list; and Arrow for large requests."""
+"""The plain protocol: rows as objects, predictions as a list; and Arrow for large requests."""
 
 from __future__ import annotations
 
@@ -35,33 +35,33 @@ def read(reader: RowReader, body: bytes) -> Query:
         When the body is not what it should be.
     """
     try:
-        found = reader.decoder.decode(body)
+        request = reader.decoder.decode(body)
     except msgspec.ValidationError as error:
         raise _refusal(reader, decoded(body), str(error)) from None
     except NOT_JSON as error:
         raise not_json(error) from None
-    return Query(reader.opened(found.rows), found.probabilities)
+    return Query(reader.opened(request.rows), request.probabilities)
 
 
-def _refusal(reader: RowReader, given: Any, said: str) -> RowsError:
+def _refusal(reader: RowReader, given: Any, reason: str) -> RowsError:
     if not isinstance(given, dict) or not isinstance(given.get("rows"), list):
         return RowsError(
             'The body must be an object with "rows", a list of objects of column names and values, and may '
-            f'have "probabilities", true or false: {said}'
+            f'have "probabilities", true or false: {reason}'
         )
-    return reader.refusal(given["rows"], said)
+    return reader.refusal(given["rows"], reason)
 
 
 def answer(answers: Answers, probabilities: bool) -> bytes:
     """The body of the answer."""
     version = answers.served.version
-    found: dict[str, Any] = {"version": version.name, "predictions": answers.predictions}
+    response: dict[str, Any] = {"version": version.name, "predictions": answers.predictions}
     if probabilities:
         if answers.probabilities is None:
             raise RowsError(f"A {type(version.predictor.model).__name__} has no probabilities.")
-        found["classes"] = version.predictor.classes
-        found["probabilities"] = answers.probabilities
-    encoded: bytes = msgspec.json.encode(found)
+        response["classes"] = version.predictor.classes
+        response["probabilities"] = answers.probabilities
+    encoded: bytes = msgspec.json.encode(response)
     return encoded
 
 

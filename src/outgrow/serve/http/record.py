@@ -1,4 +1,4 @@
-"""What was asked and answered, as Parquet: for monitoring, and for labels that come later."""
+"""The log of predictions, as Parquet: for monitoring, and for labels that come later."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FLUSH_ROWS = 10_000
 FLUSH_SECONDS = 10.0
 WAITING_BYTES = 256 << 20
 """Of rows that wait while they cannot be written; past it, the oldest are given up."""
-_OWN = ("time", "request_id", "row", "model", "version", "role", "prediction")
+_LOG_COLUMNS = ("time", "request_id", "row", "model", "version", "role", "prediction")
 log = logging.getLogger("outgrow.serve")
 Key = tuple[str, pa.Schema]
 
@@ -34,9 +34,10 @@ Key = tuple[str, pa.Schema]
 class PredictionLog:
     """Rows with their predictions, written to files in a folder for each model.
 
-    The columns are `time`, `request_id`, `row` (its place in the request), `model`, `version`, `role` (who
-    answered: primary, canary or shadow), the model's own columns, `prediction`, and `probability_<class>`. A
-    column of the model's that is called like one of the others gets a number: `time_2`.
+    The columns are `time`, `request_id`, `row` (its number in the request), `model`, `version`, `role` (which
+    variant answered: primary, canary or shadow), the model's own columns, `prediction`, and
+    `probability_<class>`. A column of the model's that is called like one of the others gets a number:
+    `time_2`.
 
     Rows that cannot be written, as on a full disk, wait for the next try; past `WAITING_BYTES`, the oldest
     are given up, which the process's log and `lost` say.
@@ -45,7 +46,7 @@ class PredictionLog:
     ----------
     folder : where.
     fraction : of the requests that are kept.
-    lost : told how many rows were given up.
+    lost : called with how many rows were given up.
     """
 
     def __init__(
@@ -67,7 +68,9 @@ class PredictionLog:
         """Whether the next request is kept."""
         return self.fraction >= 1.0 or random.random() < self.fraction
 
-    def add(self, model: str, role: str, request: str, rows: Sequence[Row] | Batch, answers: Answers) -> bool:
+    def add(
+        self, model: str, role: str, request_id: str, rows: Sequence[Row] | Batch, answers: Answers
+    ) -> bool:
         """Keep a request; whether so many wait that `flush` is due."""
         version = answers.served.version
         batch = rows if isinstance(rows, Batch) else answers.served.reader.batch(rows)
@@ -75,7 +78,7 @@ class PredictionLog:
         now = datetime.datetime.now(datetime.UTC)
         columns: dict[str, Any] = {
             "time": pa.array([now] * count, pa.timestamp("us", "UTC")),
-            "request_id": pa.array([request] * count, pa.string()),
+            "request_id": pa.array([request_id] * count, pa.string()),
             "row": pa.array(range(count), pa.int64()),
             "model": pa.array([model] * count, pa.string()),
             "version": pa.array([version.name] * count, pa.string()),
@@ -87,13 +90,13 @@ class PredictionLog:
             by_class = zip(*answers.probabilities, strict=True)
             chances = {name: pa.array(values) for name, values in zip(names, by_class, strict=True)}
         features = batch.to_arrow()
-        free = distinct(features.schema.names, [*_OWN, *chances])
+        free = distinct(features.schema.names, [*_LOG_COLUMNS, *chances])
         columns |= dict(zip(free, features.columns, strict=True))
         columns["prediction"] = pa.array(answers.predictions)
         columns |= chances
-        found = pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
+        entries = pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
         with self._lock:
-            self._keep((model, found.schema), found)
+            self._keep((model, entries.schema), entries)
             self._new += count
             return self._new >= FLUSH_ROWS
 

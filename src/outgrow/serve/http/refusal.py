@@ -1,4 +1,4 @@
-"""What a client is told when its request has no answer: a status and words, never more than fits a screen."""
+"""Error responses: a status and a message, never longer than fits a screen."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from outgrow.serve.http.rows import RowsError, msgspec
 
 log = logging.getLogger("outgrow.serve")
 
-MAX_TEXT = 1_000
+MAX_TEXT_CHARACTERS = 1_000
 """Characters of a message, or of a value in it."""
 MAX_ITEMS = 20
 """Entries of a list or an object."""
@@ -61,21 +61,25 @@ def refusal(error: Exception) -> tuple[int, bytes, Headers]:
 
 
 def shortened(text: str) -> str:
-    """A text of strangers, cut where it is long."""
-    return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}... ({len(text):,} characters)"
+    """A text from a client, cut where it is long."""
+    return (
+        text
+        if len(text) <= MAX_TEXT_CHARACTERS
+        else f"{text[:MAX_TEXT_CHARACTERS]}... ({len(text):,} characters)"
+    )
 
 
 def bounded(value: Any) -> Any:
-    """A structure of strangers, cut where it is long."""
+    """A structure from a client, cut where it is long."""
     if isinstance(value, str):
         return shortened(str(value))
     if isinstance(value, Mapping):
-        found = {
+        entries = {
             shortened(str(key)): bounded(value[key]) for key, _ in zip(value, range(MAX_ITEMS), strict=False)
         }
-        return found if len(value) <= MAX_ITEMS else {**found, "...": f"{len(value):,} in all"}
+        return entries if len(value) <= MAX_ITEMS else {**entries, "...": f"{len(value):,} in all"}
     if isinstance(value, list | tuple):
-        items = [bounded(each) for each in value[:MAX_ITEMS]]
+        items = [bounded(item) for item in value[:MAX_ITEMS]]
         return items if len(value) <= MAX_ITEMS else [*items, f"... {len(value):,} in all"]
     return value
 

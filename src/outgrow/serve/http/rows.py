@@ -27,15 +27,15 @@ NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 Row = tuple[Any, ...]
 """The values of a row, in the order of the model's columns; None where there is none."""
 
-_EXACT = 2.0**53
+_EXACT_BELOW = 2.0**53
 """From here on, not every whole number is a float64."""
-_SHOWN = 20
+_COLUMNS_SHOWN = 20
 _ROWS_SHOWN = 100
 """Rows that are looked at after the first one that does not fit."""
 
 
 class RowsError(Exception):
-    """Rows that do not fit the model: what a client is told, in words and as a structure."""
+    """Rows that do not fit the model: the reason for the client, as text and as a structure."""
 
     def __init__(self, message: str, **details: Any) -> None:
         super().__init__(message)
@@ -71,15 +71,15 @@ class RowReader:
     def __init__(self, columns: Mapping[str, Kind]) -> None:
         self.columns = dict(columns)
         self.names = list(columns)
-        fields = [(f"c{place}", _python_type(kind.form.json)) for place, kind in enumerate(columns.values())]
-        keys = {f"c{place}": name for place, name in enumerate(columns)}
+        fields = [(f"c{index}", _python_type(kind.form.json)) for index, kind in enumerate(columns.values())]
+        keys = {f"c{index}": name for index, name in enumerate(columns)}
         self._renamed = None if all(map(_is_key, columns)) else {name: key for key, name in keys.items()}
         rename = keys.get if self._renamed is None else None
         self.type: Any = msgspec.defstruct("Row", fields, rename=rename, gc=False)
         self._rows: Any = list.__class_getitem__(self.type)
         self._converted = [
-            (place, name, _converter(kind))
-            for place, (name, kind) in enumerate(columns.items())
+            (index, name, _converter(kind))
+            for index, (name, kind) in enumerate(columns.items())
             if kind == TIME or kind.width is not None
         ]
         self._only_numbers = all(kind == NUMBER for kind in columns.values())
@@ -109,7 +109,7 @@ class RowReader:
         return self.checked([dict(zip(names, row, strict=False)) for row in rows])
 
     def checked(self, rows: Sequence[Any]) -> list[Row]:
-        """Rows given as objects, whatever was read them.
+        """Rows given as objects, however they were parsed.
 
         Raises
         ------
@@ -117,10 +117,10 @@ class RowReader:
             When they lack columns or have values of other types; it has the difference.
         """
         try:
-            found = msgspec.convert(self._by_keys(rows), self._rows)
+            structs = msgspec.convert(self._by_keys(rows), self._rows)
         except msgspec.ValidationError as error:
             raise self.refusal(rows, str(error)) from None
-        return self.from_structs(found)
+        return self.from_structs(structs)
 
     def _by_keys(self, rows: Sequence[Any]) -> Sequence[Any]:
         """Rows under the names of the fields of `type`."""
@@ -134,7 +134,7 @@ class RowReader:
             for row in rows
         ]
 
-    def from_structs(self, found: Sequence[Any]) -> list[Row]:
+    def from_structs(self, structs: Sequence[Any]) -> list[Row]:
         """Rows that `type` read; times and vectors are checked here, before the rows meet others.
 
         Raises
@@ -142,17 +142,17 @@ class RowReader:
         RowsError
             With the row and the column.
         """
-        rows = list(map(msgspec.structs.astuple, found))
-        for place, name, convert in self._converted:
+        rows = list(map(msgspec.structs.astuple, structs))
+        for index, name, convert in self._converted:
             for number, row in enumerate(rows):
                 try:
-                    value = convert(row[place])
+                    value = convert(row[index])
                 except ValueError as error:
-                    said = f"Column {name!r}: {error}"
+                    reason = f"Column {name!r}: {error}"
                     raise RowsError(
-                        f"Row {number} cannot be read: {said}", rows={str(number): said}
+                        f"Row {number} cannot be read: {reason}", rows={str(number): reason}
                     ) from None
-                rows[number] = (*row[:place], value, *row[place + 1 :])
+                rows[number] = (*row[:index], value, *row[index + 1 :])
         return rows
 
     def batch(self, rows: Sequence[Row]) -> Batch:
@@ -160,45 +160,45 @@ class RowReader:
         if self._only_numbers:
             return Batch(_numbers(rows, self.names), len(rows))
         by_column = list(zip(*rows, strict=True)) or [()] * len(self.names)
-        numeric = [place for place, kind in enumerate(self.columns.values()) if kind == NUMBER]
-        chosen = list(zip(*(by_column[place] for place in numeric), strict=True))
-        columns = _numbers(chosen, [self.names[place] for place in numeric]) if numeric else {}
-        for (name, kind), found in zip(self.columns.items(), by_column, strict=True):
+        numeric = [index for index, kind in enumerate(self.columns.values()) if kind == NUMBER]
+        chosen = list(zip(*(by_column[index] for index in numeric), strict=True))
+        columns = _numbers(chosen, [self.names[index] for index in numeric]) if numeric else {}
+        for (name, kind), values in zip(self.columns.items(), by_column, strict=True):
             if kind != NUMBER:
-                columns[name] = _column(name, kind, found)
+                columns[name] = _column(name, kind, values)
         return conformed(Batch({name: columns[name] for name in self.names}, len(rows)), self.columns)
 
     def _check_width(self, rows: Sequence[Sequence[Any]]) -> None:
-        for place, row in enumerate(rows):
+        for number, row in enumerate(rows):
             if len(row) != len(self.names):
                 raise RowsError(
-                    f"Row {place} has {len(row)} values; the model has {len(self.names)} columns.",
+                    f"Row {number} has {len(row)} values; the model has {len(self.names)} columns.",
                     columns=dict(zip(self.names, map(str, self.columns.values()), strict=True)),
                 )
 
-    def refusal(self, rows: Sequence[Any], said: str) -> RowsError:
+    def refusal(self, rows: Sequence[Any], reason: str) -> RowsError:
         """What is wrong with rows that do not fit, column by column."""
         missing: dict[str, int] = {}
         wrong: dict[str, dict[str, Any]] = {}
         extra: dict[str, int] = {}
         first: int | None = None
-        for place, row in enumerate(rows):
+        for number, row in enumerate(rows):
             if first is None and (missing or wrong):
-                first = place
-            if first is not None and place - first > _ROWS_SHOWN:
-                break  # enough is known, and a stranger's rows may be many
+                first = number
+            if first is not None and number - first > _ROWS_SHOWN:
+                break  # enough is known, and a client may send many rows
             if not isinstance(row, Mapping):
-                return RowsError(f"Row {place} is no object of column names and values: {said}")
+                return RowsError(f"Row {number} is no object of column names and values: {reason}")
             for name in set(self.names) - row.keys():
-                missing.setdefault(name, place)
+                missing.setdefault(name, number)
             for name in row.keys() - set(self.names):
-                extra.setdefault(name, place)
+                extra.setdefault(name, number)
             for name in row.keys() & set(self.names):
                 if name not in wrong and not _fits(row[name], self.columns[name]):
                     wrong[name] = {
                         "expected": self.columns[name].form.noun,
                         "found": repr(row[name])[:80],
-                        "row": place,
+                        "row": number,
                     }
         difference = {
             "missing": [name for name in self.names if name in missing],
@@ -207,7 +207,7 @@ class RowReader:
         }
         words = [f"{name} is missing" for name in difference["missing"]]
         words += [f"{name} is not {fault['expected']} ({fault['found']})" for name, fault in wrong.items()]
-        shown = "; ".join(words[:_SHOWN]) or said
+        shown = "; ".join(words[:_COLUMNS_SHOWN]) or reason
         return RowsError(f"The rows do not have the model's columns: {shown}.", columns=difference)
 
 
@@ -232,17 +232,17 @@ def table_batch(reader: RowReader, table: pa.Table) -> Batch:
         When columns are missing or of another kind.
     """
     others = wrong_columns(reader.columns, table.schema)
-    missing = [name for name, found in others.items() if found is None]
+    missing = [name for name, type_ in others.items() if type_ is None]
     wrong = {
-        name: {"expected": str(reader.columns[name]), "found": str(found)}
-        for name, found in others.items()
-        if found is not None
+        name: {"expected": str(reader.columns[name]), "found": str(type_)}
+        for name, type_ in others.items()
+        if type_ is not None
     }
     if missing or wrong:
         words = [f"{name} is missing" for name in missing]
         words += [f"{name} is {fault['found']}, not {fault['expected']}" for name, fault in wrong.items()]
         raise RowsError(
-            f"The rows do not have the model's columns: {'; '.join(words[:_SHOWN])}.",
+            f"The rows do not have the model's columns: {'; '.join(words[:_COLUMNS_SHOWN])}.",
             columns={
                 "missing": missing,
                 "wrong": wrong,
@@ -305,8 +305,8 @@ def _numbers(rows: Sequence[Sequence[Any]], names: Sequence[str]) -> dict[str, A
         raise DataError(f"A whole number among {list(names)} is past the range of float64.") from None
     columns = matrix_columns(values, names)
     with np.errstate(invalid="ignore"):
-        large = np.flatnonzero((np.abs(values) >= _EXACT).any(axis=0))
-    return columns | {names[place]: _exact([row[place] for row in rows]) for place in large.tolist()}
+        large = np.flatnonzero((np.abs(values) >= _EXACT_BELOW).any(axis=0))
+    return columns | {names[index]: _exact([row[index] for row in rows]) for index in large.tolist()}
 
 
 def _exact(values: Sequence[Any]) -> pa.Array:

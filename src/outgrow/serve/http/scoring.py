@@ -51,7 +51,7 @@ class Answers:
     batch_rows: int
 
 
-class Request(Protocol):
+class ScoringRequest(Protocol):
     """The rows of a request, read for a version of the model."""
 
     served: LoadedVersion
@@ -64,53 +64,53 @@ class Request(Protocol):
         ...
 
 
-def answer_all(works: Sequence[Request]) -> tuple[list[Answers | Exception], float]:
+def answer_all(requests: Sequence[ScoringRequest]) -> tuple[list[Answers | Exception], float]:
     """The answers for each request of a batch, and the seconds they took."""
     began = time.perf_counter()
-    return _settled(works), time.perf_counter() - began
+    return _settled(requests), time.perf_counter() - began
 
 
-def _settled(works: Sequence[Request]) -> list[Answers | Exception]:
+def _settled(requests: Sequence[ScoringRequest]) -> list[Answers | Exception]:
     try:
-        return list(_together(works))
+        return list(_together(requests))
     except Exception as error:
-        if len(works) == 1:
-            return [_reason(works[0], error)]
-    middle = len(works) // 2
-    return [*_settled(works[:middle]), *_settled(works[middle:])]
+        if len(requests) == 1:
+            return [_reason(requests[0], error)]
+    middle = len(requests) // 2
+    return [*_settled(requests[:middle]), *_settled(requests[middle:])]
 
 
-def _together(works: Sequence[Request]) -> list[Answers]:
-    served, first = works[0].served, works[0].rows
+def _together(requests: Sequence[ScoringRequest]) -> list[Answers]:
+    served, first = requests[0].served, requests[0].rows
     if isinstance(first, Batch):
-        predictions, probabilities = _in_slices(works[0], first)
+        predictions, probabilities = _in_slices(requests[0], first)
         rows = first.num_rows
     else:
-        given = [row for work in works if not isinstance(work.rows, Batch) for row in work.rows]
+        given = [row for request in requests if not isinstance(request.rows, Batch) for row in request.rows]
         predictions, probabilities = _scored(served, served.reader.batch(given))
         rows = len(given)
     answers: list[Answers] = []
     start = 0
-    for work in works:
-        end = start + work.count
+    for request in requests:
+        end = start + request.count
         chosen = None if probabilities is None else probabilities[start:end]
         answers.append(Answers(predictions[start:end], chosen, served, rows))
         start = end
     return answers
 
 
-def _in_slices(work: Request, batch: Batch) -> tuple[list[Any], list[list[float]] | None]:
+def _in_slices(request: ScoringRequest, batch: Batch) -> tuple[list[Any], list[list[float]] | None]:
     if batch.num_rows <= SLICE_ROWS:
-        return _scored(work.served, batch)
+        return _scored(request.served, batch)
     predictions: list[Any] = []
     probabilities: list[list[float]] = []
     chances: list[list[float]] | None = None
     for start in range(0, batch.num_rows, SLICE_ROWS):
-        if work.abandoned:
+        if request.abandoned:
             raise TimeoutError
         part = batch.slice(start, min(SLICE_ROWS, batch.num_rows - start))
-        found, chances = _scored(work.served, part)
-        predictions += found
+        scored, chances = _scored(request.served, part)
+        predictions += scored
         probabilities += chances or []
     return predictions, None if chances is None else probabilities
 
@@ -123,18 +123,18 @@ def _scored(served: LoadedVersion, batch: Batch) -> tuple[list[Any], list[list[f
     return predictor.model._most_probable(chances).tolist(), chances.tolist()
 
 
-def _reason(work: Request, error: Exception) -> Exception:
+def _reason(request: ScoringRequest, error: Exception) -> Exception:
     """Why a request has no answer: which of its rows are bad, if that is why."""
-    if work.abandoned or not isinstance(error, OutgrowError):
+    if request.abandoned or not isinstance(error, OutgrowError):
         return error
     try:
-        batch = work.rows if isinstance(work.rows, Batch) else work.served.reader.batch(work.rows)
-        reasons = work.served.version.predictor.score_rows(batch, most=MAX_ITEMS).reasons
+        batch = request.rows if isinstance(request.rows, Batch) else request.served.reader.batch(request.rows)
+        reasons = request.served.version.predictor.score_rows(batch, most=MAX_ITEMS).reasons
     except Exception:
         reasons = {}
     if not reasons:
         return RowsError(str(error))
     row, reason = min(reasons.items())
     return RowsError(
-        f"Row {row} cannot be scored: {reason}", rows={str(place): said for place, said in reasons.items()}
+        f"Row {row} cannot be scored: {reason}", rows={str(number): why for number, why in reasons.items()}
     )

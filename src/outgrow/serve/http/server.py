@@ -12,12 +12,15 @@ from outgrow._optional import optional
 from outgrow._process import end_with
 from outgrow._scratch import temporary_folder
 from outgrow.errors import ParameterError
+from outgrow.serve.http.app import application
+from outgrow.serve.http.connection import Connection
 from outgrow.serve.http.state import Settings
 
-_SETTINGS = "OUTGROW_SERVE_SETTINGS"
-"""Where worker processes find what they are told: a file, for the environment is seen by their children."""
-_GRACE = 30
-"""Seconds for which a server that is stopped finishes what it accepted."""
+uvicorn = optional("uvicorn", "serve")
+_SETTINGS_VARIABLE = "OUTGROW_SERVE_SETTINGS"
+"""The path of the file with the settings of worker processes: child processes see the environment."""
+_GRACE_SECONDS = 30
+"""How long a server that is stopped goes on with what it accepted."""
 
 
 def serve(
@@ -42,12 +45,9 @@ def serve(
     ArtifactError
         When a model cannot be loaded; before anything listens.
     """
-    uvicorn = optional("uvicorn", "serve")
     if not 1 <= port <= 65535:
         raise ParameterError(f"--port {port}: give a number from 1 to 65535.")
     _check_tls(tls_cert, tls_key)
-    from outgrow.serve.http.connection import Connection
-
     options: dict[str, Any] = {
         "host": host,
         "port": port,
@@ -61,29 +61,25 @@ def serve(
         "proxy_headers": False,
         "http": Connection,
         "ws": "none",
-        "timeout_graceful_shutdown": _GRACE,
+        "timeout_graceful_shutdown": _GRACE_SECONDS,
         "workers": settings.workers,
     }
     if settings.workers == 1:
-        from outgrow.serve.http.app import application
-
         uvicorn.run(application(settings), **options)
         return
     with temporary_folder("metrics") as folder:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
-        told = Path(folder) / "settings.json"  # in a folder that only this user may enter
-        told.write_text(json.dumps({"parent": os.getpid(), "settings": settings.to_dict()}))
-        os.environ[_SETTINGS] = str(told)
+        settings_file = Path(folder) / "settings.json"  # in a folder that only this user may enter
+        settings_file.write_text(json.dumps({"parent": os.getpid(), "settings": settings.to_dict()}))
+        os.environ[_SETTINGS_VARIABLE] = str(settings_file)
         uvicorn.run("outgrow.serve.http.server:worker", factory=True, **options)
 
 
 def worker() -> Any:
     """The application of one of several processes, which ends when the one that started it is gone."""
-    from outgrow.serve.http.app import application
-
-    told = json.loads(Path(os.environ[_SETTINGS]).read_text())
-    end_with(told["parent"])
-    return application(Settings.from_dict(told["settings"]))
+    task = json.loads(Path(os.environ[_SETTINGS_VARIABLE]).read_text())
+    end_with(task["parent"])
+    return application(Settings.from_dict(task["settings"]))
 
 
 def _check_tls(cert: str | None, key: str | None) -> None:

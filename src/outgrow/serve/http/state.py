@@ -1,4 +1,4 @@
-"""What a server process holds: its models, the log of predictions, its numbers, and what keeps them fresh."""
+"""What a server process holds: its models, the log of predictions, its metrics, and what refreshes them."""
 
 from __future__ import annotations
 
@@ -20,32 +20,32 @@ from outgrow.serve.http.batcher import Batcher
 from outgrow.serve.http.cache import AnswerCache
 from outgrow.serve.http.deadlines import Deadlines
 from outgrow.serve.http.deployment import Deployment, Model
-from outgrow.serve.http.isolated import Readers
+from outgrow.serve.http.isolated import ReaderProcesses
 from outgrow.serve.http.metrics import Metrics
 from outgrow.serve.http.record import FLUSH_SECONDS, PredictionLog
 from outgrow.serve.http.refusal import BusyError
 
 log = logging.getLogger("outgrow.serve")
-_SCORING, _LOADING = 32, 2
-"""Threads that score, one batch of a model at a time, and that load models."""
-_BODIES = 4
+_SCORING_THREADS, _LOADING_THREADS = 32, 2
+"""How many score, one batch of a model at a time, and how many load models."""
+_BODIES_HELD = 4
 """Bodies of the largest size that may be held at one time, or as many bytes of smaller ones."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What a server is told; each process of it gets the same.
+    """The settings of a server; each of its processes gets the same.
 
     Attributes
     ----------
     models : by the names under which they are served. The first answers where no name is given.
-    folder : of models that are loaded when they are first asked for, each under its folder's name.
+    folder : of models that are loaded at the first request for them, each under its folder's name.
     loaded : how many of those stay in memory.
     max_batch, max_wait, max_queue : of a `Batcher`; seconds and rows.
     max_body : bytes of a request's body.
     timeout : seconds after which a request is given up; a client may ask for less.
     log : the folder of the prediction log; None for none. `log_fraction` of the requests are kept.
-    token : what clients must bring as a bearer token; None when anyone may ask.
+    token : what clients must bring as a bearer token; None when any client may.
     access_log : whether each request is a line of JSON on stdout.
     cached_rows : how many rows' answers are remembered; 0 for none.
     poll : seconds between looks for new versions.
@@ -93,8 +93,8 @@ class Settings:
         return cls(**{**given, "models": models})
 
 
-class Share:
-    """The bytes of one request's body, of those that may be held at one time; given back at the end."""
+class BodyReservation:
+    """Memory reserved for the body of one request, of what all bodies may take; released at the end."""
 
     def __init__(self, state: State, limit: int) -> None:
         self._state = state
@@ -114,7 +114,7 @@ class Share:
         if self._state.held > self._limit and self._state.held > self._taken:
             raise BusyError(f"{self._state.held - self._taken} bytes of other bodies")
 
-    def __enter__(self) -> Share:
+    def __enter__(self) -> BodyReservation:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -138,9 +138,9 @@ class State:
         self.default = next(iter(settings.models), None)
         """The model that answers where no name is given."""
         self.deadlines = Deadlines()
-        self.readers = Readers()
-        self._scoring = ThreadPoolExecutor(_SCORING, "outgrow-score")
-        self._loader = ThreadPoolExecutor(_LOADING, "outgrow-load")
+        self.readers = ReaderProcesses()
+        self._scoring = ThreadPoolExecutor(_SCORING_THREADS, "outgrow-score")
+        self._loader = ThreadPoolExecutor(_LOADING_THREADS, "outgrow-load")
         self.given: dict[str, Deployment] = {}
         """Those that the settings name; never put out."""
         self._loaded: OrderedDict[str, Deployment] = OrderedDict()
@@ -153,14 +153,14 @@ class State:
     def names(self) -> list[str]:
         """All models there are."""
         folder = self.settings.folder
-        found = [] if folder is None else [path.name for path in Path(folder).iterdir() if _is_model(path)]
-        return [*self.given, *sorted(set(found) - set(self.given))]
+        names = [] if folder is None else [path.name for path in Path(folder).iterdir() if _is_model(path)]
+        return [*self.given, *sorted(set(names) - set(self.given))]
 
     async def deployment(self, name: str) -> Deployment | None:
         """The model of this name, loaded if it has to be; None where there is none."""
-        found = self.given.get(name)
-        if found is not None or self.settings.folder is None:
-            return found
+        deployment = self.given.get(name)
+        if deployment is not None or self.settings.folder is None:
+            return deployment
         if name in self._loaded:
             self._loaded.move_to_end(name)
             return self._loaded[name]
@@ -180,17 +180,17 @@ class State:
         """
         loop = asyncio.get_running_loop()
         try:
-            found = await loop.run_in_executor(self._loader, self._open, name, Model(str(path)))
+            deployment = await loop.run_in_executor(self._loader, self._open, name, Model(str(path)))
         finally:
             del self._loading[name]
-        self._loaded[name] = found
+        self._loaded[name] = deployment
         while len(self._loaded) > self.settings.loaded:
             self._loaded.popitem(last=False)
-        return found
+        return deployment
 
-    def share(self) -> Share:
+    def reservation(self) -> BodyReservation:
         """What one request may hold of its body."""
-        return Share(self, _BODIES * self.settings.max_body)
+        return BodyReservation(self, _BODIES_HELD * self.settings.max_body)
 
     def begin(self, work: Coroutine[Any, Any, None]) -> None:
         """Work on something that no request waits for."""
@@ -203,12 +203,12 @@ class State:
         late = self.settings.timeout
         stuck = {
             name: {"answers": f"none for more than {late:g} s"}
-            for name, found in self.given.items()
-            if found.stuck(late)
+            for name, deployment in self.given.items()
+            if deployment.stuck(late)
         }
-        problems = {found.name: found.problems for found in self._all() if found.problems}
-        said: dict[str, Any] = {"ready": self.ready and not stuck}
-        return {**said, "problems": {**problems, **stuck}} if problems or stuck else said
+        problems = {deployment.name: deployment.problems for deployment in self._all() if deployment.problems}
+        health: dict[str, Any] = {"ready": self.ready and not stuck}
+        return {**health, "problems": {**problems, **stuck}} if problems or stuck else health
 
     def start(self) -> None:
         """Look for new versions, and write the log, from now on."""
@@ -240,20 +240,20 @@ class State:
 
     def _open(self, name: str, model: Model) -> Deployment:
         settings = self.settings
-        found = Deployment.open(
+        deployment = Deployment.open(
             name,
             model,
             lambda: Batcher(
                 settings.max_batch,
                 settings.max_wait,
                 settings.max_queue,
-                told=partial(self._note, name),
+                observe=partial(self._note, name),
                 pool=self._scoring,
             ),
         )
-        for role in found.lanes:
-            self._note_version(found, role)
-        return found
+        for role in deployment.variants:
+            self._note_version(deployment, role)
+        return deployment
 
     def _note(self, name: str, rows: int, seconds: float) -> None:
         metrics = self.metrics
@@ -262,21 +262,21 @@ class State:
         metrics.batch_seconds.labels(name).observe(seconds)
 
     def _note_version(self, deployment: Deployment, role: str) -> None:
-        version = deployment.lanes[role].served.version.name
+        version = deployment.variants[role].served.version.name
         self.metrics.version.labels(deployment.name, role, version).set(1)
 
     async def _follow(self) -> None:
         while True:
             await asyncio.sleep(self.settings.poll)
             for deployment in self._all():
-                before = {role: lane.served.version.name for role, lane in deployment.lanes.items()}
+                before = {role: variant.served.version.name for role, variant in deployment.variants.items()}
                 changed, failed = await deployment.refresh()
                 for role in failed:
                     self.metrics.refused_versions.labels(deployment.name, role).inc()
                 for role in changed:
                     self.metrics.version.labels(deployment.name, role, before[role]).set(0)
                     self._note_version(deployment, role)
-                    version = deployment.lanes[role].served.version.name
+                    version = deployment.variants[role].served.version.name
                     log.info("model %s: %s is version %s now", deployment.name, role, version)
 
     async def _write(self) -> None:
