@@ -17,7 +17,7 @@ from outgrow.engine.context import FitContext
 from outgrow.engine.shard import Shard
 from outgrow.errors import DataError
 from outgrow.groups import learning
-from outgrow.groups.inner import OneBatch
+from outgrow.groups.group_estimator import OneBatch
 from outgrow.groups.payload import expanded, squeezed
 from outgrow.ml.core.task import Task
 from outgrow.ml.trees import few_rows

@@ -97,8 +97,8 @@ def backtest(
         table = scores.table(classes=classes)
         tables.append(table.add_column(0, "fold", pa.array([fold] * table.num_rows)))
     whole = pa.Table.from_pylist(rows)
-    place = whole.schema.get_field_index("rows")
-    whole = whole.set_column(place, "rows", whole["rows"].cast(pa.int64()))
+    column_index = whole.schema.get_field_index("rows")
+    whole = whole.set_column(column_index, "rows", whole["rows"].cast(pa.int64()))
     return Backtest(model._keys, whole, in_order(pa.concat_tables(tables), ["fold", *model._keys]))
 
 

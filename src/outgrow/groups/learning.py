@@ -24,9 +24,9 @@ from outgrow.engine.record import FitRecord
 from outgrow.engine.shard import Shard
 from outgrow.errors import DataError, SchemaError
 from outgrow.groups import separate
-from outgrow.groups.inner import inner_of, metric_names
+from outgrow.groups.group_estimator import group_estimator_of, metric_names
 from outgrow.groups.payload import squeezed
-from outgrow.groups.plan import Counted, GroupPlan, Policy, count_groups
+from outgrow.groups.plan import GroupCounts, GroupPlan, Policy, count_groups
 from outgrow.groups.separate import FAILED, OK, TOO_FEW, FitGroups, Fits
 from outgrow.groups.store import Models, RaggedModels, StackedModels, find
 from outgrow.ml.base import Estimator
@@ -35,8 +35,8 @@ from outgrow.ml.grouped import GroupForm, fit_groups
 from outgrow.ml.persistence import describe
 from outgrow.stats.state import from_tree, to_tree
 
-MANY = 100
-"""Fits that are worth the seconds it takes to compile code for them, where it was not compiled before."""
+MANY_FITS = 100
+"""As many are worth the seconds it takes to compile code for them, where it was not compiled before."""
 _UNUSABLE = (
     "A value of X or y in this group is missing or infinite, or all its weights are zero. "
     "Impute (SimpleImputer) or drop those rows."
@@ -63,8 +63,8 @@ class GroupsFitted:
         """Raise DataError when no group has a model."""
         if len(self.models.hashes):
             return
-        told = [error for error in self.groups["error"].to_pylist() if error is not None]
-        why = f"The first says: {told[0]}" if told else f"All have fewer than min_rows={min_rows} rows."
+        errors = [error for error in self.groups["error"].to_pylist() if error is not None]
+        why = f"The first says: {errors[0]}" if errors else f"All have fewer than min_rows={min_rows} rows."
         raise DataError(f"None of the {self.groups.num_rows:,} groups could be fitted. {why}")
 
 
@@ -94,47 +94,47 @@ class GroupLearner:
         estimator, task = clone(self.estimator), self.task
 
         def fit(shard: Shard) -> Any:
-            found = fit_groups(estimator, forms, shard, keys, task, names)
-            return {"keys": to_tree(found.keys), "rows": found.rows, "steps": found.stacked}
+            fitted = fit_groups(estimator, forms, shard, keys, task, names)
+            return {"keys": to_tree(fitted.keys), "rows": fitted.rows, "steps": fitted.stacked}
 
         fitted = self.rows.engine.fit(
             fit, self.rows.scan, stage=self.stage, keep=len(forms) > 1, identity=identity
         )
         found = fitted.result
         known = from_tree(found["keys"])
-        counted = Counted(known.hashes, found["rows"].astype(np.int64), known.table)
+        counts = GroupCounts(known.hashes, found["rows"].astype(np.int64), known.table)
         last = found["steps"][-1]
         usable = _finite([array for name, array in last.items() if name.endswith("_")])
         errors = np.array([None if good else _UNUSABLE for good in usable], dtype=object)
         seconds = np.full(len(usable), (time.perf_counter() - began) / len(usable))
         metrics = {name: last[name] for name in metric_names(self.estimator)}
-        groups, good = self._described(counted, errors, metrics, seconds)
+        groups, good = self._described(counts, errors, metrics, seconds)
         steps = [
             {name: array[good] for name, array in step.items() if name.endswith("_")}
             for step in found["steps"]
         ]
-        self._tell(self.policy.plan(counted, self.rows.engine.slots, None))
-        models = StackedModels.of(estimator, names, counted.hashes[good], steps)
+        self._tell(self.policy.plan(counts, self.rows.engine.slots, None))
+        models = StackedModels.of(estimator, names, counts.hashes[good], steps)
         return GroupsFitted(models, groups, record=fitted.record)
 
     def one_by_one(self) -> GroupsFitted:
         """Gather the rows of each group, and fit it by itself."""
         self._refuse_vectors()
-        counted = count_groups(self.rows, self.policy.by, stage=self.stage)
-        chosen, folder = self.policy.chosen(counted), self._folder()
+        counts = count_groups(self.rows, self.policy.by, stage=self.stage)
+        chosen, folder = self.policy.chosen(counts), self._folder()
         fits = separate.kept(folder)
-        done = find(np.sort(np.array(fits.hashes, dtype=np.uint64)), counted.hashes) >= 0
-        apart = self.policy.apart(counted, self.rows.engine.slots)
-        packing = self.policy.packing(counted, chosen & ~apart & ~done, self.rows)
-        self._tell(self.policy.plan(counted, self.rows.engine.slots, packing.count))
+        done = find(np.sort(np.array(fits.hashes, dtype=np.uint64)), counts.hashes) >= 0
+        apart = self.policy.apart(counts, self.rows.engine.slots)
+        packing = self.policy.packing(counts, chosen & ~apart & ~done, self.rows)
+        self._tell(self.policy.plan(counts, self.rows.engine.slots, packing.count))
         total, began = int(chosen.sum()), time.perf_counter()
-        for more in self._bins(packing, folder, many=total >= MANY):
+        for more in self._bins(packing, folder, many=total >= MANY_FITS):
             fits.extend(more)
             self._progress(len(fits.hashes), total, began)
-        for place in np.flatnonzero(apart & ~done):
-            self._fit_large_group(int(counted.hashes[place]), fits)
+        for group in np.flatnonzero(apart & ~done):
+            self._fit_large_group(int(counts.hashes[group]), fits)
             self._progress(len(fits.hashes), total, began)
-        learnt = self._gathered(counted, fits)
+        learnt = self._gathered(counts, fits)
         if folder is not None and all(error is None for error in fits.errors):
             separate.forget(folder)
         return learnt
@@ -146,11 +146,11 @@ class GroupLearner:
         if isinstance(model, Estimator):
             return model.fit(everything, self.task.target, *self._weight)
         together = everything.to_arrow().combine_chunks().to_batches()[0]
-        return self.inner.fit(Batch.from_arrow(together), self.task)
+        return self.group_estimator.fit(Batch.from_arrow(together), self.task)
 
     @property
-    def inner(self) -> Any:
-        return inner_of(self.estimator, self.kinds, trusted=True)
+    def group_estimator(self) -> Any:
+        return group_estimator_of(self.estimator, self.kinds, trusted=True)
 
     @property
     def _metrics(self) -> tuple[str, ...]:
@@ -164,65 +164,65 @@ class GroupLearner:
         """What becomes of the groups in bins, as they are fitted."""
         if not len(packing.hashes):
             return
-        inner = inner_of(self.estimator, self.kinds, trusted=True, many=many)
-        job = FitGroups(inner, self.task, self._metrics, folder)
+        group_estimator = group_estimator_of(self.estimator, self.kinds, trusted=True, many=many)
+        job = FitGroups(group_estimator, self.task, self._metrics, folder)
         for tree in self.rows.engine.map_groups(
-            self.rows.scan, packing, job, stage=self.stage, processes=inner.holds_lock
+            self.rows.scan, packing, job, stage=self.stage, processes=group_estimator.holds_lock
         ):
             yield Fits.from_tree(tree)
 
     def _fit_large_group(self, hash: int, fits: Fits) -> None:
         """Fit a large group as all rows of a dataset are: data-parallel."""
         only = Apply(OnlyGroups(self.policy.by, np.array([hash], dtype=np.uint64)), self.rows.schema)
-        own = self._without_keys(Dataset(self.rows.scan.then(only), self.rows.engine))
+        rows = self._without_keys(Dataset(self.rows.scan.then(only), self.rows.engine))
         began, nothing = time.perf_counter(), [np.nan] * len(self._metrics)
         model = clone(self.estimator)
         try:
-            model.fit(own, self.task.target, *self._weight)
-            scores = model.evaluate(own, self.task.target, self.task.weight) if self._metrics else {}
+            model.fit(rows, self.task.target, *self._weight)
+            scores = model.evaluate(rows, self.task.target, self.task.weight) if self._metrics else {}
             values = [scores[name] for name in self._metrics]
-            payload = squeezed(self.inner.dump(model))
+            payload = squeezed(self.group_estimator.dump(model))
         except Exception as error:  # a group's failure is its own
             fits.add(hash, f"{type(error).__name__}: {error}", nothing, time.perf_counter() - began)
             return
         if hasattr(model, "classes_"):
-            fits.see(model.classes_)
+            fits.note_classes(model.classes_)
         fits.add(hash, None, values, time.perf_counter() - began, payload)
 
-    def _gathered(self, counted: Counted, fits: Fits) -> GroupsFitted:
+    def _gathered(self, counts: GroupCounts, fits: Fits) -> GroupsFitted:
         """The models in the order of their keys, as one array of bytes."""
-        place = find(counted.hashes, np.array(fits.hashes, dtype=np.uint64))
-        errors = np.full(len(counted.hashes), None, dtype=object)
-        metrics = np.full((len(counted.hashes), len(self._metrics)), np.nan)
-        seconds = np.zeros(len(counted.hashes))
-        errors[place] = fits.errors
-        seconds[place] = fits.seconds
-        if self._metrics and len(place):
-            metrics[place] = fits.metrics
+        group_index = find(counts.hashes, np.array(fits.hashes, dtype=np.uint64))
+        errors = np.full(len(counts.hashes), None, dtype=object)
+        metrics = np.full((len(counts.hashes), len(self._metrics)), np.nan)
+        seconds = np.zeros(len(counts.hashes))
+        errors[group_index] = fits.errors
+        seconds[group_index] = fits.seconds
+        if self._metrics and len(group_index):
+            metrics[group_index] = fits.metrics
         named = {name: metrics[:, column] for column, name in enumerate(self._metrics)}
-        groups, good = self._described(counted, errors, named, seconds)
-        payloads = dict(zip(place.tolist(), fits.payloads, strict=True))
+        groups, good = self._described(counts, errors, named, seconds)
+        payloads = dict(zip(group_index.tolist(), fits.payloads, strict=True))
         ordered = [payloads[group] for group in np.flatnonzero(good).tolist()]
-        offsets = np.concatenate([[0], np.cumsum([len(each) for each in ordered])]).astype(np.int64)
+        offsets = np.concatenate([[0], np.cumsum([len(part) for part in ordered])]).astype(np.int64)
         classes = np.unique(np.array(fits.classes)) if fits.classes else None
         payload = np.frombuffer(b"".join(ordered), dtype=np.uint8)
-        models = RaggedModels(counted.hashes[good], offsets, payload, self.inner, classes)
+        models = RaggedModels(counts.hashes[good], offsets, payload, self.group_estimator, classes)
         return GroupsFitted(models, groups, classes)
 
     def _described(
-        self, counted: Counted, errors: np.ndarray, metrics: dict[str, np.ndarray], seconds: np.ndarray
+        self, counts: GroupCounts, errors: np.ndarray, metrics: dict[str, np.ndarray], seconds: np.ndarray
     ) -> tuple[pa.Table, np.ndarray]:
         """The table of all groups, and which of them have a model."""
         keys = self.policy.by
-        few, nulls = counted.rows < self.policy.min_rows, counted.nulls
+        few, nulls = counts.rows < self.policy.min_rows, counts.nulls
         failed = np.array([error is not None for error in errors], dtype=bool) | nulls
         status = np.where(few, TOO_FEW, np.where(failed, FAILED, OK))
-        said = errors.astype(object)
-        said[nulls] = f"The key is null. Fill {list(keys)} to have a model for these rows."
-        said[few] = None
+        messages = errors.astype(object)
+        messages[nulls] = f"The key is null. Fill {list(keys)} to have a model for these rows."
+        messages[few] = None
         good: np.ndarray = status == OK
-        columns: dict[str, Any] = {name: counted.keys[name] for name in keys}
-        columns |= {"rows": counted.rows, "status": status.tolist(), "error": pa.array(said, pa.string())}
+        columns: dict[str, Any] = {name: counts.keys[name] for name in keys}
+        columns |= {"rows": counts.rows, "status": status.tolist(), "error": pa.array(messages, pa.string())}
         columns |= {name: pa.array(values, from_pandas=True, mask=~good) for name, values in metrics.items()}
         columns["seconds"] = seconds
         return in_order(pa.table(columns), keys), good
@@ -265,7 +265,7 @@ class GroupLearner:
 
 def _finite(arrays: Sequence[np.ndarray]) -> np.ndarray:
     """Which groups have nothing but finite numbers."""
-    found: np.ndarray = np.logical_and.reduce(
+    finite: np.ndarray = np.logical_and.reduce(
         [np.isfinite(array.reshape(len(array), -1)).all(axis=1) for array in arrays]
     )
-    return found
+    return finite

@@ -8,15 +8,15 @@ from outgrow.errors import ArtifactError
 
 _MARK, _CODEC = b"zstd", "zstd"
 _HEAD = len(_MARK) + 8
-_WORTH = 4096
-"""Bytes below which next to nothing is saved."""
-_MOST = 40_000
-"""Times that zstd can make bytes fewer; more is no model of ours."""
+_MIN_COMPRESSED_BYTES = 4096
+"""Below it next to nothing is saved."""
+_MAX_EXPANSION = 40_000
+"""Times that zstd can make bytes fewer; more is no saved model."""
 
 
 def squeezed(payload: bytes) -> bytes:
     """What is kept of a model: trees shrink to a fifth, in a small part of the time it takes to grow them."""
-    if len(payload) < _WORTH:
+    if len(payload) < _MIN_COMPRESSED_BYTES:
         return payload
     content = pa.compress(payload, codec=_CODEC, asbytes=True)
     return _MARK + len(payload).to_bytes(8, "little") + content
@@ -27,7 +27,7 @@ def expanded(kept: bytes) -> bytes:
     if not kept.startswith(_MARK):
         return kept
     size = int.from_bytes(kept[len(_MARK) : _HEAD], "little")
-    if size > _MOST * len(kept):
+    if size > _MAX_EXPANSION * len(kept):
         raise ArtifactError(f"A model of {len(kept)} bytes says that it expands to {size}. It is damaged.")
     try:
         return pa.decompress(kept[_HEAD:], decompressed_size=size, codec=_CODEC, asbytes=True)

@@ -21,7 +21,8 @@ from outgrow.engine.dataset import Dataset
 from outgrow.engine.groups import OnlyGroups
 from outgrow.engine.open import dataset as open_dataset
 from outgrow.errors import DataError, ParameterError, SchemaError
-from outgrow.groups.inner import Inner, inner_of
+from outgrow.groups.backtest import backtest
+from outgrow.groups.group_estimator import GroupEstimator, group_estimator_of
 from outgrow.groups.learning import GroupLearner
 from outgrow.groups.plan import (
     AUTO,
@@ -34,12 +35,14 @@ from outgrow.groups.plan import (
     count_groups,
 )
 from outgrow.groups.routing import ERROR, GLOBAL, NULL, UNSEEN, Router
+from outgrow.groups.scores import score_groups
 from outgrow.groups.store import TRANSFORM, Models, RaggedModels, StackedModels, find
 from outgrow.groups.summary import NAMES, GroupSummary
 from outgrow.ml.base import Estimator, Model
 from outgrow.ml.core import parameters as check
 from outgrow.ml.core.inputs import Training, as_given, open_rows, open_training
 from outgrow.ml.core.task import Task
+from outgrow.ml.evaluation import evaluate
 from outgrow.ml.foreign import check_loadable, is_foreign
 from outgrow.ml.grouped import GroupForm, forms_of
 from outgrow.ml.persistence import describe, restore
@@ -181,12 +184,12 @@ class PerGroup(Model):
         rows = open_dataset(X)
         check_columns(rows.schema, self._keys)
         features = [name for name in rows.columns if name not in (*self._keys, y, sample_weight)]
-        counted, policy = count_groups(rows, self._keys, stage=self._stage), self._policy
+        counts, policy = count_groups(rows, self._keys, stage=self._stage), self._policy
         slots, bins = rows.engine.slots, None
         if forms_of(self.estimator, rows.scan.example(), features) is None:
-            together = policy.chosen(counted) & ~policy.apart(counted, slots)
-            bins = policy.packing(counted, together, rows).count
-        return policy.plan(counted, slots, bins)
+            together = policy.chosen(counts) & ~policy.apart(counts, slots)
+            bins = policy.packing(counts, together, rows).count
+        return policy.plan(counts, slots, bins)
 
     def _check_parameters(self) -> None:
         if not isinstance(self.estimator, BaseEstimator):
@@ -270,8 +273,8 @@ class PerGroup(Model):
             fate = PARALLEL if isinstance(self.estimator, Estimator) else TOGETHER
         return Policy(self._keys, self.min_rows, fate, self.large_group_rows)
 
-    def _inner(self) -> Inner:
-        return inner_of(self.estimator, self._kinds, trusted=self._trusted)
+    def _group_estimator(self) -> GroupEstimator:
+        return group_estimator_of(self.estimator, self._kinds, trusted=self._trusted)
 
     def _route(self, models: Models, whole: Any) -> None:
         self._router = Router(
@@ -280,7 +283,7 @@ class PerGroup(Model):
             tuple(self.features_),
             self.unseen,
             whole,
-            self._inner(),
+            self._group_estimator(),
             getattr(self, "classes_", None),
         )
 
@@ -318,8 +321,6 @@ class PerGroup(Model):
 
         With unseen='null', rows whose key has no model are left out.
         """
-        from outgrow.ml.evaluation import evaluate
-
         if self.unseen != NULL:
             return evaluate(self, X, y, sample_weight)
         check_is_fitted(self)
@@ -340,8 +341,6 @@ class PerGroup(Model):
 
         For regressors `rmse`, `mae` and `r2`, for classifiers `accuracy`.
         """
-        from outgrow.groups.scores import score_groups
-
         check_is_fitted(self)
         return score_groups(self, open_training(self, X, y, sample_weight, reset=False))
 
@@ -362,8 +361,6 @@ class PerGroup(Model):
         -------
         Backtest, whose `groups` is a table with the metrics of each group in each fold.
         """
-        from outgrow.groups.backtest import backtest
-
         return backtest(self, X, y, sample_weight, time=time, folds=folds, test=test)
 
     def model_of(self, *key: Any) -> Any:
@@ -379,10 +376,10 @@ class PerGroup(Model):
             raise ParameterError(f"A key has the parts {list(self._keys)}; {list(key)} was given.")
         arrays = {name: pa.array([part]) for name, part in zip(self._keys, key, strict=True)}
         models = self._router.models
-        (place,) = find(models.hashes, key_hash(Batch(arrays, 1), self._keys))
-        if place < 0:
+        (model_index,) = find(models.hashes, key_hash(Batch(arrays, 1), self._keys))
+        if model_index < 0:
             raise DataError(f"There is no model for the key {list(key)}. See groups_ for those there are.")
-        return models.model(int(place))
+        return models.model(int(model_index))
 
     def summary(self) -> GroupSummary:
         """What became of the groups, to be printed."""
@@ -396,7 +393,7 @@ class PerGroup(Model):
         ----------
         backtest : what `backtest` gave; its metrics on rows that were not learned from are then shown.
         """
-        from outgrow.groups.report import write_report
+        from outgrow.groups.report import write_report  # matplotlib is slow to import
 
         check_is_fitted(self)
         write_report(self, path, backtest, overwrite=overwrite)
@@ -448,22 +445,24 @@ class PerGroup(Model):
         whole = self._router.whole
         if whole is None or isinstance(whole, Estimator):
             return whole if whole is None else describe(whole)
-        return self._inner().dump(whole)
+        return self._group_estimator().dump(whole)
 
     def _restore(self, learned: dict[str, Any]) -> None:
         plain = dict(learned)
         groups, stored, whole = (plain.pop(name) for name in ("groups_", "models_", "global_"))
         super()._restore(plain)
         self.groups_ = pa.ipc.open_stream(groups).read_all()
-        inner, models = self._inner(), dict(stored)
+        group_estimator, models = self._group_estimator(), dict(stored)
         if "steps" in stored:
             held: Models = StackedModels.of(self.estimator, self.features_, **models)
         else:
-            held = RaggedModels(**models, inner=inner, classes=getattr(self, "classes_", None))
+            held = RaggedModels(
+                **models, group_estimator=group_estimator, classes=getattr(self, "classes_", None)
+            )
         if isinstance(whole, dict):
             whole = restore(whole)
         elif whole is not None:
-            whole = inner.load(whole)
+            whole = group_estimator.load(whole)
         self._route(held, whole)
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -474,11 +473,14 @@ class PerGroup(Model):
         return is_classifier(self.estimator)
 
     def __sklearn_tags__(self) -> Any:
-        tags, inner = super().__sklearn_tags__(), get_tags(self.estimator)
-        tags.estimator_type = inner.estimator_type
-        tags.target_tags = inner.target_tags
-        tags.classifier_tags, tags.regressor_tags = inner.classifier_tags, inner.regressor_tags
-        tags.input_tags.allow_nan = inner.input_tags.allow_nan
+        tags, estimator_tags = super().__sklearn_tags__(), get_tags(self.estimator)
+        tags.estimator_type = estimator_tags.estimator_type
+        tags.target_tags = estimator_tags.target_tags
+        tags.classifier_tags, tags.regressor_tags = (
+            estimator_tags.classifier_tags,
+            estimator_tags.regressor_tags,
+        )
+        tags.input_tags.allow_nan = estimator_tags.input_tags.allow_nan
         tags.input_tags.sparse = False
         return tags
 

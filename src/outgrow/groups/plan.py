@@ -16,15 +16,15 @@ from outgrow.errors import DataError
 from outgrow.stats.grouped import GroupedSums, Keys
 from outgrow.stats.state import from_tree, merge
 
-LEAST_LARGE_GROUP = 100_000
-"""Rows that any group may have without being a large group."""
+LEAST_LARGE_GROUP_ROWS = 100_000
+"""What any group may have without being a large group."""
 
 PARALLEL, SAMPLE, TOGETHER, AUTO = "parallel", "sample", "together", "auto"
 LARGE_GROUPS = (AUTO, PARALLEL, SAMPLE, TOGETHER)
 
 
 @dataclass(frozen=True, eq=False)
-class Counted:
+class GroupCounts:
     """The groups there are, in the order of the hashes of their keys.
 
     Attributes
@@ -43,18 +43,18 @@ class Counted:
         return key_nulls(self.keys)
 
 
-def count_groups(dataset: Dataset, by: tuple[str, ...], *, stage: str) -> Counted:
+def count_groups(dataset: Dataset, by: tuple[str, ...], *, stage: str) -> GroupCounts:
     """Count the rows of each group where they are; only the key columns are read."""
-    found: Any = None
+    state: Any = None
     for tree in dataset.engine.each_piece(dataset.scan.select(by), CountGroups(by), stage=stage):
         if tree is not None:
-            found = merge(found, from_tree(tree))
-    if found is None:
+            state = merge(state, from_tree(tree))
+    if state is None:
         raise DataError("There are no rows to learn from. Check the path, the conditions and the split.")
-    keys, counts = found
+    keys, counts = state
     assert isinstance(keys, Keys)
     assert isinstance(counts, GroupedSums)
-    return Counted(keys.hashes, counts.sums[:, 0].astype(np.int64), keys.table)
+    return GroupCounts(keys.hashes, counts.sums[:, 0].astype(np.int64), keys.table)
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +96,7 @@ class GroupPlan:
         if self.nulls:
             lines.append(f"{self.nulls:,} have a key that is null")
         if self.large_groups:
-            named = ", ".join(f"{_said(key)} ({rows:,} rows)" for key, rows in self.large_groups[:5])
+            named = ", ".join(f"{_key_text(key)} ({rows:,} rows)" for key, rows in self.large_groups[:5])
             more = f" and {len(self.large_groups) - 5:,} more" if len(self.large_groups) > 5 else ""
             lines.append(
                 f"large groups of more than {self.large_group_rows:,} rows, "
@@ -112,7 +112,7 @@ _FATES = {
 }
 
 
-def _said(key: tuple[Any, ...]) -> str:
+def _key_text(key: tuple[Any, ...]) -> str:
     return " / ".join(map(str, key))
 
 
@@ -132,55 +132,53 @@ class Policy:
     large_groups_are: str
     large_group_rows: int | None
 
-    def chosen(self, counted: Counted) -> np.ndarray:
+    def chosen(self, counts: GroupCounts) -> np.ndarray:
         """The groups that get a model."""
-        return (counted.rows >= self.min_rows) & ~counted.nulls
+        return (counts.rows >= self.min_rows) & ~counts.nulls
 
-    def large_groups(self, counted: Counted, slots: int) -> np.ndarray:
+    def large_groups(self, counts: GroupCounts, slots: int) -> np.ndarray:
         """The large groups."""
-        return counted.rows > self._most(counted, slots)
+        return counts.rows > self._most(counts, slots)
 
-    def apart(self, counted: Counted, slots: int) -> np.ndarray:
+    def apart(self, counts: GroupCounts, slots: int) -> np.ndarray:
         """The groups that are each fitted by all slots together."""
-        return self.chosen(counted) & self.large_groups(counted, slots) & (self.large_groups_are == PARALLEL)
+        return self.chosen(counts) & self.large_groups(counts, slots) & (self.large_groups_are == PARALLEL)
 
-    def packing(self, counted: Counted, chosen: np.ndarray, rows: Dataset) -> Packing:
+    def packing(self, counts: GroupCounts, chosen: np.ndarray, rows: Dataset) -> Packing:
         """The chosen groups in bins."""
         slots = rows.engine.slots
         return Packing.of(
             self.by,
-            counted.hashes[chosen],
-            counted.rows[chosen],
+            counts.hashes[chosen],
+            counts.rows[chosen],
             slots=slots,
             row_bytes=8 * len(rows.columns),
-            most=self._most(counted, slots) if self.large_groups_are == SAMPLE else None,
+            most=self._most(counts, slots) if self.large_groups_are == SAMPLE else None,
         )
 
-    def plan(self, counted: Counted, slots: int, bins: int | None) -> GroupPlan:
+    def plan(self, counts: GroupCounts, slots: int, bins: int | None) -> GroupPlan:
         """What a fit does with groups of these sizes: in so many bins, or at once."""
-        rows = counted.rows
+        rows = counts.rows
         low, median, high, most = (
             int(value) for value in np.quantile(rows, [0, 0.5, 0.95, 1], method="inverted_cdf")
         )
-        places = (
-            np.flatnonzero(self.large_groups(counted, slots)) if bins is not None else np.zeros(0, np.intp)
-        )
-        places = places[np.argsort(-rows[places], kind="stable")]
-        keys = readable(counted.keys.take(pa.array(places)))
-        named = [(tuple(key.values()), int(rows[place])) for key, place in zip(keys, places, strict=True)]
+        large = np.flatnonzero(self.large_groups(counts, slots)) if bins is not None else np.zeros(0, np.intp)
+        large = large[np.argsort(-rows[large], kind="stable")]
+        keys = readable(counts.keys.take(pa.array(large)))
+        named = [(tuple(key.values()), int(rows[group])) for key, group in zip(keys, large, strict=True)]
         return GroupPlan(
             "at once" if bins is None else "one by one",
             len(rows),
             int(rows.sum()),
             (low, median, high, most),
             int((rows < self.min_rows).sum()),
-            int(counted.nulls.sum()),
+            int(counts.nulls.sum()),
             bins or 0,
             named,
             self.large_groups_are,
-            self._most(counted, slots),
+            self._most(counts, slots),
         )
 
-    def _most(self, counted: Counted, slots: int) -> int:
+    def _most(self, counts: GroupCounts, slots: int) -> int:
         """Rows that a group may have without being a large group."""
-        return self.large_group_rows or max(LEAST_LARGE_GROUP, int(counted.rows.sum()) // slots)
+        return self.large_group_rows or max(LEAST_LARGE_GROUP_ROWS, int(counts.rows.sum()) // slots)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from outgrow._version import __version__
 from outgrow.groups.backtest import Backtest
 from outgrow.groups.separate import FAILED, TOO_FEW
 from outgrow.groups.summary import WORST, ranked_by, worst_first
@@ -21,7 +21,7 @@ from outgrow.page.render import Plot, plot, render
 from outgrow.storage import write_file
 
 _TEMPLATES = Path(__file__).parent / "templates"
-_WORST, _FAILED = 20, 20
+_WORST_SHOWN, _FAILED_SHOWN = 20, 20
 
 
 def write_report(
@@ -52,12 +52,12 @@ def groups_report(model: Any, backtest: Backtest | None) -> str:
         metrics=[name for name in WORST if name in scored.column_names],
         middle=float(np.median(ranked[metric].to_numpy())) if ranked.num_rows else None,
         plots=_plots(ranked, metric),
-        worst=ranked.slice(0, _WORST).to_pylist(),
+        worst=ranked.slice(0, _WORST_SHOWN).to_pylist(),
         folds=[] if backtest is None else backtest.folds.to_pylist(),
-        failed=_with(groups, FAILED).slice(0, _FAILED).to_pylist(),
+        failed=_with(groups, FAILED).slice(0, _FAILED_SHOWN).to_pylist(),
         few=_with(groups, TOO_FEW).num_rows,
         min_rows=model.min_rows,
-        libraries={"outgrow": sys.modules["outgrow"].__version__},
+        libraries={"outgrow": __version__},
         began=datetime.now(UTC),
     )
 
@@ -71,12 +71,12 @@ def _basis(backtest: Backtest | None) -> str:
 def _over_folds(backtest: Backtest, keys: list[str]) -> pa.Table:
     """The mean of each group's metrics over the folds, and its rows in all of them."""
     names = [name for name in WORST if name in backtest.groups.column_names]
-    places = [str(place) for place in range(len(keys))]  # Arrow reads names that begin with a dot as paths
-    groups = backtest.groups.select([*keys, "rows", *names]).rename_columns([*places, "rows", *names])
-    found = groups.group_by(places, use_threads=False).aggregate(
+    positions = [str(position) for position in range(len(keys))]  # Arrow reads names that begin with a dot as paths
+    groups = backtest.groups.select([*keys, "rows", *names]).rename_columns([*positions, "rows", *names])
+    means = groups.group_by(positions, use_threads=False).aggregate(
         [("rows", "sum"), *((name, "mean") for name in names)]
     )
-    return found.select([*places, "rows_sum", *(f"{name}_mean" for name in names)]).rename_columns(
+    return means.select([*positions, "rows_sum", *(f"{name}_mean" for name in names)]).rename_columns(
         [*keys, "rows", *names]
     )
 
@@ -84,15 +84,15 @@ def _over_folds(backtest: Backtest, keys: list[str]) -> pa.Table:
 def _plots(ranked: pa.Table, metric: str | None) -> list[Plot]:
     if metric is None or not ranked.num_rows:
         return []
-    found = []
+    plots_ = []
     for name in (name for name in WORST if name in ranked.column_names):
         values = ranked[name].drop_null().to_numpy()
         if len(values):
             title = metric_name(name)
             caption = "From the 1st to the 99th percentile; the ends hold what lies beyond. Line: the median."
-            found.append(plot(title, caption, plots.histogram(values, title, name=f"groups-{name}")))
+            plots_.append(plot(title, caption, plots.histogram(values, title, name=f"groups-{name}")))
     svg = plots.against_size(ranked["rows"].to_numpy(), ranked[metric].to_numpy(), metric_name(metric))
-    return [*found, plot(f"{metric_name(metric)} and size", "Each dot is a group.", svg)]
+    return [*plots_, plot(f"{metric_name(metric)} and size", "Each dot is a group.", svg)]
 
 
 def _with(groups: pa.Table, status: str) -> pa.Table:

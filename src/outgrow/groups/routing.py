@@ -11,7 +11,7 @@ from outgrow.data.batch import Batch
 from outgrow.data.exact import readable
 from outgrow.data.keys import key_hash
 from outgrow.errors import DataError
-from outgrow.groups.inner import Inner
+from outgrow.groups.group_estimator import GroupEstimator
 from outgrow.groups.store import TRANSFORM, Models, find
 from outgrow.ml.base import Estimator
 from outgrow.ml.predictor import Predictor
@@ -31,7 +31,7 @@ class Router:
     keys, features : columns.
     unseen : one of `UNSEEN`.
     whole : the model of all rows, for unseen='global'.
-    inner : how a model of scikit-learn is asked.
+    group_estimator : how a model of scikit-learn predicts.
     """
 
     models: Models
@@ -39,18 +39,18 @@ class Router:
     features: tuple[str, ...]
     unseen: str
     whole: Any
-    inner: Inner
+    group_estimator: GroupEstimator
     classes: np.ndarray | None
 
     def answer(self, method: str, batch: Batch) -> np.ndarray:
-        """What the models say of each row, or make of its features."""
-        place = find(self.models.hashes, key_hash(batch, self.keys))
-        known, features = place >= 0, batch.select(self.features)
+        """What the models predict for each row, or make of its features."""
+        model_index = find(self.models.hashes, key_hash(batch, self.keys))
+        known, features = model_index >= 0, batch.select(self.features)
         if known.all():
-            return self._shaped(self.models.answer(method, features, place))
+            return self._shaped(self.models.answer(method, features, model_index))
         if self.unseen == ERROR:
             raise DataError(self._message(batch.filter(~known)))
-        answers = self._shaped(self.models.answer(method, features.filter(known), place[known]))
+        answers = self._shaped(self.models.answer(method, features.filter(known), model_index[known]))
         others = features.filter(~known)
         if self.unseen == NULL:
             extra: Any = np.full(
@@ -69,16 +69,16 @@ class Router:
                 batch = step._transform(batch)
             return np.asarray(batch.matrix(self.features))
         if isinstance(self.whole, Estimator):
-            found = Predictor(self.whole).answer(batch, method)
+            predictions = Predictor(self.whole).answer(batch, method)
         else:
-            found = self.inner.answer(self.whole, batch, method)
-        if found.ndim == 2:
+            predictions = self.group_estimator.answer(self.whole, batch, method)
+        if predictions.ndim == 2:
             assert self.classes is not None
             model: Any = getattr(self.whole, "model", self.whole)
-            wide = np.zeros((len(found), len(self.classes)))
-            wide[:, np.searchsorted(self.classes, model.classes_)] = found
+            wide = np.zeros((len(predictions), len(self.classes)))
+            wide[:, np.searchsorted(self.classes, model.classes_)] = predictions
             return wide
-        return found
+        return predictions
 
     def _shaped(self, answers: np.ndarray) -> np.ndarray:
         """Predicted classes in a type that has room for none, where rows may get none."""

@@ -71,11 +71,11 @@ def measured(model: Any, data: Training) -> GroupScores:
 
     wanted = [*model.columns_, *data.beside]
     scan = data.dataset.scan.select(wanted)
-    found = from_tree(data.dataset.engine.fit(run, scan, stage="evaluate PerGroup", keep=False).result)
-    assert isinstance(found, GroupScores)
-    if not len(found.keys.hashes):
+    scores = from_tree(data.dataset.engine.fit(run, scan, stage="evaluate PerGroup", keep=False).result)
+    assert isinstance(scores, GroupScores)
+    if not len(scores.keys.hashes):
         raise DataError("No row has a key with a model, so there is nothing to score.")
-    return found
+    return scores
 
 
 def score_groups(model: Any, data: Training) -> pa.Table:
@@ -92,7 +92,7 @@ def _fold(
     def fold(batch: Batch) -> GroupScores:
         answers = predictor.answer(batch)
         known = (
-            np.array([each is not None for each in answers])
+            np.array([answer is not None for answer in answers])
             if answers.dtype == object
             else answers == answers
         )
@@ -103,8 +103,8 @@ def _fold(
         segments = Segments.coded(*key_codes(batch, by))
         w = np.ones(len(answers)) if block.weight is None else block.weight
         if block.values is None:
-            y, apart = block.y, block.y - answers
-            errors = [apart**2 * w, np.abs(apart) * w]
+            y, residual = block.y, block.y - answers
+            errors = [residual**2 * w, np.abs(residual) * w]
         else:
             y = np.zeros(len(answers))
             errors = [(np.array(block.values)[block.y] == answers) * w] if len(answers) else [y]

@@ -17,7 +17,7 @@ import numpy as np
 from outgrow import artifact
 from outgrow.data.batch import Batch
 from outgrow.engine.groups import Groups
-from outgrow.groups.inner import Inner
+from outgrow.groups.group_estimator import GroupEstimator
 from outgrow.groups.payload import squeezed
 from outgrow.ml.core.task import Task
 from outgrow.storage import write_file
@@ -47,24 +47,28 @@ class Fits:
         self.seconds.append(seconds)
         self.payloads.append(payload)
 
-    def see(self, classes: Any) -> None:
+    def note_classes(self, classes: Any) -> None:
         """Note the classes of a group."""
         self.classes += [label for label in np.asarray(classes).tolist() if label not in self.classes]
 
     def extend(self, other: Fits) -> None:
         for name in ("hashes", "errors", "metrics", "seconds", "payloads"):
             getattr(self, name).extend(getattr(other, name))
-        self.see(other.classes)
+        self.note_classes(other.classes)
 
-    def good(self) -> Fits:
+    def succeeded(self) -> Fits:
         """Those that did not fail."""
-        found = Fits(classes=self.classes)
-        for place, error in enumerate(self.errors):
+        succeeded = Fits(classes=self.classes)
+        for position, error in enumerate(self.errors):
             if error is None:
-                found.add(
-                    self.hashes[place], None, self.metrics[place], self.seconds[place], self.payloads[place]
+                succeeded.add(
+                    self.hashes[position],
+                    None,
+                    self.metrics[position],
+                    self.seconds[position],
+                    self.payloads[position],
                 )
-        return found
+        return succeeded
 
     def to_tree(self) -> dict[str, Any]:
         return {
@@ -97,12 +101,12 @@ class FitGroups:
 
     Attributes
     ----------
-    inner : what fits one group.
+    group_estimator : what fits one group.
     metrics : the names of its metrics.
     folder : where what was fitted is kept, or None.
     """
 
-    inner: Inner
+    group_estimator: GroupEstimator
     task: Task
     metrics: tuple[str, ...]
     folder: str | None
@@ -125,21 +129,21 @@ class FitGroups:
         wanted = [*self.task.columns, *(name for name in (self.task.target, self.task.weight) if name)]
         rows = batch.select(wanted)
         try:
-            fitted = self.inner.fit(rows, self.task)
-            found = self.inner.measure(fitted, rows, self.task)
-            payload = squeezed(self.inner.dump(fitted))
+            fitted = self.group_estimator.fit(rows, self.task)
+            metrics = self.group_estimator.measure(fitted, rows, self.task)
+            payload = squeezed(self.group_estimator.dump(fitted))
         except Exception as error:  # whatever a group's rows do to its estimator, other groups go on
-            said = f"{type(error).__name__}: {error}"
-            fits.add(hash, said, [np.nan] * len(self.metrics), time.perf_counter() - began)
+            message = f"{type(error).__name__}: {error}"
+            fits.add(hash, message, [np.nan] * len(self.metrics), time.perf_counter() - began)
             return
         if hasattr(fitted, "classes_"):
-            fits.see(fitted.classes_)
-        values = [found[name] for name in self.metrics]
+            fits.note_classes(fitted.classes_)
+        values = [metrics[name] for name in self.metrics]
         fits.add(hash, None, values, time.perf_counter() - began, payload)
 
     def _sent(self, fits: Fits) -> dict[str, Any]:
         if self.folder is not None:
-            keep(self.folder, fits.good())
+            keep(self.folder, fits.succeeded())
         return fits.to_tree()
 
 

@@ -13,15 +13,15 @@ from sklearn.base import clone
 from outgrow.data.batch import Batch
 from outgrow.data.kind import NUMBER
 from outgrow.engine.checks import check_finite
-from outgrow.groups.inner import Inner
+from outgrow.groups.group_estimator import GroupEstimator
 from outgrow.groups.payload import expanded
 from outgrow.ml.base import Transformer
 from outgrow.ml.grouped import GroupForm, Layer, Stacked, columns_of, numeric_example
 from outgrow.ml.steps import steps_of
 
 TRANSFORM = "transform"
-CACHED = 10_000
-"""Models that stay built; others are built anew from their bytes when they are asked."""
+MODELS_CACHED = 10_000
+"""Models that stay built; others are built anew from their bytes for each use."""
 
 
 class Models(Protocol):
@@ -31,22 +31,22 @@ class Models(Protocol):
     def hashes(self) -> np.ndarray:
         """The hashes, sorted."""
 
-    def model(self, place: int) -> Any:
+    def model(self, model_index: int) -> Any:
         """The fitted estimator of one group."""
 
-    def answer(self, method: str, batch: Batch, place: np.ndarray) -> np.ndarray:
-        """What the models at `place`, one for each row, answer."""
+    def answer(self, method: str, batch: Batch, model_index: np.ndarray) -> np.ndarray:
+        """What the models at `model_index`, one for each row, predict."""
 
     def to_tree(self) -> dict[str, Any]:
         """As an artifact stores them."""
 
 
 def find(hashes: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """The place of each wanted key among sorted hashes; -1 where there is none."""
+    """The index of each wanted key among sorted hashes; -1 where there is none."""
     if not len(hashes):
         return np.full(len(wanted), -1)
-    place = np.minimum(np.searchsorted(hashes, wanted), len(hashes) - 1)
-    return np.where(hashes[place] == wanted, place, -1)
+    model_index = np.minimum(np.searchsorted(hashes, wanted), len(hashes) - 1)
+    return np.where(hashes[model_index] == wanted, model_index, -1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,40 +65,40 @@ class StackedModels:
         cls, estimator: Any, features: Sequence[str], hashes: np.ndarray, steps: list[Stacked]
     ) -> StackedModels:
         """The models of an estimator whose steps all have forms."""
-        own = steps_of(estimator)
-        forms = [form for step in own if (form := step._group_form()) is not None]
+        inner_steps = steps_of(estimator)
+        forms = [form for step in inner_steps if (form := step._group_form()) is not None]
         example = numeric_example(features)
-        columns = [columns_of(step, example, features) for step in own]
+        columns = [columns_of(step, example, features) for step in inner_steps]
         return cls(hashes, steps, forms, columns, estimator, features)
 
-    def model(self, place: int) -> Any:
+    def model(self, model_index: int) -> Any:
         fitted = clone(self.estimator)
-        parts = [self._learned(step, number, place) for number, step in enumerate(steps_of(fitted))]
+        parts = [self._learned(step, number, model_index) for number, step in enumerate(steps_of(fitted))]
         whole = {**self._promised(), "steps_": parts} if hasattr(fitted, "steps") else parts[0]
         fitted._restore(whole)
         return fitted
 
-    def answer(self, method: str, batch: Batch, place: np.ndarray) -> np.ndarray:
+    def answer(self, method: str, batch: Batch, model_index: np.ndarray) -> np.ndarray:
         X = batch.matrix()
         check_finite(X, "X", missing=self.forms[0].missing)
         layers = len(self.forms) if method == TRANSFORM else len(self.forms) - 1
         for form, columns, learned in list(zip(self.forms, self.columns, self.steps, strict=True))[:layers]:
-            X = Layer(form, columns, self.hashes, learned)(X, place)
+            X = Layer(form, columns, self.hashes, learned)(X, model_index)
         if method == TRANSFORM:
             return X
         assert method == "predict", "forms answer with numbers"
         check_finite(X, "X", missing=self.forms[-1].missing)
-        return self.forms[-1].apply(X, self.steps[-1], place)
+        return self.forms[-1].apply(X, self.steps[-1], model_index)
 
     def to_tree(self) -> dict[str, Any]:
         return {"hashes": self.hashes, "steps": self.steps}
 
-    def _learned(self, step: Any, number: int, place: int) -> dict[str, Any]:
+    def _learned(self, step: Any, number: int, model_index: int) -> dict[str, Any]:
         """What a step learned in one group, as an estimator of its own would have."""
         names = [self.features[column] for column in self.columns[number]]
         chosen = {"selected_" if isinstance(step, Transformer) else "features_": names}
-        own = {name: array[place] for name, array in self.steps[number].items()}
-        plain = {name: value if value.ndim else float(value) for name, value in own.items()}
+        arrays = {name: array[model_index] for name, array in self.steps[number].items()}
+        plain = {name: value if value.ndim else float(value) for name, value in arrays.items()}
         return {**self._promised(), **chosen, **self.forms[number].beside(), **plain}
 
     def _promised(self) -> dict[str, Any]:
@@ -114,35 +114,37 @@ class RaggedModels:
     hashes: np.ndarray
     offsets: np.ndarray
     payload: np.ndarray
-    inner: Inner
+    group_estimator: GroupEstimator
     classes: np.ndarray | None
     _built: Callable[[int], Any] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_built", lru_cache(CACHED)(self._build))
+        object.__setattr__(self, "_built", lru_cache(MODELS_CACHED)(self._build))
 
     def first(self) -> bytes:
         """What the inner estimator wrote for one of the models."""
         return self._written(0)
 
     def __reduce__(self) -> Any:
-        return RaggedModels, (self.hashes, self.offsets, self.payload, self.inner, self.classes)
+        return RaggedModels, (self.hashes, self.offsets, self.payload, self.group_estimator, self.classes)
 
-    def model(self, place: int) -> Any:
+    def model(self, model_index: int) -> Any:
         """The model of a group."""
-        return self._built(place)
+        return self._built(model_index)
 
-    def answer(self, method: str, batch: Batch, place: np.ndarray) -> np.ndarray:
-        if not len(place):
+    def answer(self, method: str, batch: Batch, model_index: np.ndarray) -> np.ndarray:
+        if not len(model_index):
             return self._nothing(method)
-        order = np.argsort(place, kind="stable")
-        places, starts = np.unique(place[order], return_index=True)
+        order = np.argsort(model_index, kind="stable")
+        indices, starts = np.unique(model_index[order], return_index=True)
         sorted_rows = batch.take(order)
         parts = []
-        for group, start, end in zip(places.tolist(), starts, [*starts[1:], len(order)], strict=True):
+        for group, start, end in zip(indices.tolist(), starts, [*starts[1:], len(order)], strict=True):
             model = self.model(group)
-            found = self.inner.answer(model, sorted_rows.slice(int(start), int(end - start)), method)
-            parts.append(self._widened(found, model) if found.ndim == 2 else found)
+            predictions = self.group_estimator.answer(
+                model, sorted_rows.slice(int(start), int(end - start)), method
+            )
+            parts.append(self._widened(predictions, model) if predictions.ndim == 2 else predictions)
         together = np.concatenate(parts)
         out = np.empty_like(together)
         out[order] = together
@@ -151,11 +153,11 @@ class RaggedModels:
     def to_tree(self) -> dict[str, Any]:
         return {"hashes": self.hashes, "offsets": self.offsets, "payload": self.payload}
 
-    def _build(self, place: int) -> Any:
-        return self.inner.load(self._written(place))
+    def _build(self, model_index: int) -> Any:
+        return self.group_estimator.load(self._written(model_index))
 
-    def _written(self, place: int) -> bytes:
-        return expanded(self.payload[self.offsets[place] : self.offsets[place + 1]].tobytes())
+    def _written(self, model_index: int) -> bytes:
+        return expanded(self.payload[self.offsets[model_index] : self.offsets[model_index + 1]].tobytes())
 
     def _widened(self, shares: np.ndarray, model: Any) -> np.ndarray:
         """Probabilities of all classes, from those of a group's own."""

@@ -1,4 +1,4 @@
-"""What became of the groups, in words."""
+"""What became of the groups, as text."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ class GroupSummary:
 
     def __repr__(self) -> str:
         rows = self.groups["rows"].to_numpy()
-        said = ", ".join(f"{count:,} {status}" for status, count in sorted(self.counts.items()))
-        lines = [f"{len(rows):,} groups of {rows.sum():,} rows: {said}"]
+        statuses = ", ".join(f"{count:,} {status}" for status, count in sorted(self.counts.items()))
+        lines = [f"{len(rows):,} groups of {rows.sum():,} rows: {statuses}"]
         for name in (metric for metric in WORST if metric in self.groups.column_names):
             values = self.groups[name].drop_null().to_numpy()
             if len(values):
@@ -65,7 +65,9 @@ class GroupSummary:
             f"  {self._named(row)}: {metric} {row[str(metric)]:.4g} of {row['rows']:,} rows"
             for row in self.worst(5).to_pylist()
         ]
-        bad = self.groups.filter(pa.array([each == "failed" for each in self.groups["status"].to_pylist()]))
+        bad = self.groups.filter(
+            pa.array([status == "failed" for status in self.groups["status"].to_pylist()])
+        )
         lines += [f"  {self._named(row)}: {row['error']}" for row in bad.slice(0, 3).to_pylist()]
         return "\n".join(lines)
 

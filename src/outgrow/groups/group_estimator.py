@@ -1,4 +1,4 @@
-"""The estimator inside a group: fitted to one group's rows, kept as bytes, asked again."""
+"""The estimator of one group: fitted to its rows, kept as bytes, and restored to predict."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from outgrow.ml.predictor import Predictor
 from outgrow.stats.scores import ClassificationState, RegressionState
 
 METRICS = {"regressor": ("rmse", "r2"), "classifier": ("accuracy", "log_loss")}
-"""What is said of each group on the rows it learned from."""
+"""The metrics of each group on the rows it learned from."""
 
 _PROMISES = ("columns_", "n_features_in_", "feature_names_in_")
 
 
-class Inner(Protocol):
-    """What fits and asks the model of one group; `holds_lock` if Python's lock is held meanwhile."""
+class GroupEstimator(Protocol):
+    """Fits the model of one group and predicts with it; `holds_lock` if Python's lock is held meanwhile."""
 
     @property
     def holds_lock(self) -> bool: ...
@@ -45,15 +45,17 @@ class Inner(Protocol):
     def answer(self, fitted: Any, batch: Batch, method: str) -> np.ndarray: ...
 
 
-def inner_of(estimator: Any, columns: dict[str, str], *, trusted: bool, many: bool = False) -> Inner:
-    """How this estimator is used.
+def group_estimator_of(
+    estimator: Any, columns: dict[str, str], *, trusted: bool, many: bool = False
+) -> GroupEstimator:
+    """How an estimator is fitted to one group.
 
-    With `trusted`, what it wrote in this session is read without suspicion; `many` promises so many fits that
-    compiling code for them pays.
+    With `trusted`, bytes are read as written in this session, without checks; `many` promises so many fits
+    that compiling code for them pays.
     """
     if isinstance(estimator, Estimator):
-        return Ours(estimator, columns, trusted, many)
-    return Foreign(estimator, trusted)
+        return OutgrowGroupEstimator(estimator, columns, trusted, many)
+    return SklearnGroupEstimator(estimator, trusted)
 
 
 def metric_names(estimator: Any) -> tuple[str, ...]:
@@ -76,7 +78,7 @@ class OneBatch:
 
 
 @dataclass(frozen=True)
-class Ours:
+class OutgrowGroupEstimator:
     """An estimator of this library."""
 
     estimator: Any
@@ -122,7 +124,7 @@ class Ours:
 
 
 @dataclass(frozen=True)
-class Foreign:
+class SklearnGroupEstimator:
     """An estimator of scikit-learn, which gets an array, or a DataFrame where features are text."""
 
     estimator: Any
@@ -145,8 +147,8 @@ class Foreign:
         if is_regressor(self.estimator):
             metrics = RegressionState.of(y, fitted.predict(X), weight).metrics()
         elif hasattr(fitted, "predict_proba"):
-            places = np.searchsorted(fitted.classes_, y)
-            metrics = ClassificationState.of(places, fitted.predict_proba(X), weight).metrics()
+            codes = np.searchsorted(fitted.classes_, y)
+            metrics = ClassificationState.of(codes, fitted.predict_proba(X), weight).metrics()
         else:
             right = fitted.predict(X) == y
             metrics = {"accuracy": float(np.average(right, weights=weight)), "log_loss": np.nan}
