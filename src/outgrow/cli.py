@@ -1,4 +1,8 @@
-"""The command line: parses, then calls the Python API. Everything heavy is imported inside the commands."""
+"""The command line: parses, then calls the Python API.
+
+Each command imports what it runs when it is called: `outgrow --help` starts at once, and a command needs no
+extra but its own.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from outgrow.errors import OutgrowError
+
 if TYPE_CHECKING:
     from outgrow.job.record import Outcome
-    from outgrow.job.tuning import Searched
+    from outgrow.job.tuning_record import SearchOutcome
 
-OURS, THEIRS = 1, 2
-"""Exit codes: a mistake of this program, a mistake of its user."""
+INTERNAL_ERROR, USER_ERROR = 1, 2
+"""Exit codes: a bug of outgrow, a mistake of its user."""
 
 _PATH_MISTAKES = (
     FileNotFoundError,
@@ -93,12 +99,12 @@ def profile(
     from outgrow.job.writing import write_text
 
     rows = read(data, engine=open_engine(engine), **_reading(type_, na_value, encoding, sep))
-    found = rows.profile()
-    _console().print(profile_table(found))
+    columns = rows.profile()
+    _console().print(profile_table(columns))
     if output is not None:
         from outgrow.job.report import profile_report
 
-        write_text(output, profile_report(found, data, rows.fingerprint()), overwrite=overwrite)
+        write_text(output, profile_report(columns, data, rows.fingerprint()), overwrite=overwrite)
         _say(f"Written: {output}")
 
 
@@ -216,8 +222,8 @@ def tune(
     loaded = load_job(job, settings)
     spec = loaded.job.tune
     with show_search(_console(stderr=True), spec) as note:
-        searched = tune_job(loaded, open_engine(engine), within=within, overwrite=overwrite, callback=note)
-    _show_searched(searched)
+        outcome = tune_job(loaded, open_engine(engine), within=within, overwrite=overwrite, callback=note)
+    _show_search(outcome)
 
 
 @app.command()
@@ -314,7 +320,7 @@ def doctor(
     if engine is not None and any(
         f.good is False for f in findings if f.subject.startswith(("engine", "outgrow on"))
     ):
-        raise typer.Exit(THEIRS)
+        raise typer.Exit(USER_ERROR)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -345,17 +351,15 @@ def _reading(
 
 def _report(error: Exception) -> int:
     """Say what went wrong in one line; whose mistake it was."""
-    from outgrow.errors import OutgrowError
-
     if isinstance(error, OutgrowError):
         _complain(str(error))
-        return THEIRS if error.user_error else OURS
+        return USER_ERROR if error.user_error else INTERNAL_ERROR
     if isinstance(error, _PATH_MISTAKES):
         _complain(f"{error.strerror}: {error.filename}. Check the path.")
-        return THEIRS
-    said = str(error).strip().splitlines() or ["no message"]
-    _complain(f"{type(error).__name__}: {said[0]} This should not happen; add --debug to see where.")
-    return OURS
+        return USER_ERROR
+    message_lines = str(error).strip().splitlines() or ["no message"]
+    _complain(f"{type(error).__name__}: {message_lines[0]} This should not happen; add --debug to see where.")
+    return INTERNAL_ERROR
 
 
 def _complain(message: str) -> None:
@@ -379,14 +383,14 @@ def _progress() -> Any:
     return show_progress(_console(stderr=True))
 
 
-def _show_searched(searched: Searched) -> None:
+def _show_search(outcome: SearchOutcome) -> None:
     from outgrow.job.tuning_screen import next_steps as steps
-    from outgrow.job.tuning_screen import searched_table, trial_table
+    from outgrow.job.tuning_screen import search_table, trial_table
 
     console = _console()
-    console.print(trial_table(searched.tuned.study, searched.tuned.metrics))
-    console.print(searched_table(searched))
-    console.print(steps(searched), soft_wrap=True)
+    console.print(trial_table(outcome.result.study, outcome.result.metrics))
+    console.print(search_table(outcome))
+    console.print(steps(outcome), soft_wrap=True)
 
 
 def _show_outcome(outcome: Outcome) -> None:

@@ -17,11 +17,11 @@ _SELECTORS = {"numeric": numeric, "categorical": categorical}
 
 
 class SpecError(ParameterError):
-    """An estimator or a parameter that cannot be, and its place in the job file."""
+    """An estimator or a parameter that cannot be, and its keys in the job file."""
 
-    def __init__(self, place: tuple[str | int, ...], text: str) -> None:
+    def __init__(self, key_path: tuple[str | int, ...], text: str) -> None:
         super().__init__(text)
-        self.place = place
+        self.key_path = key_path
 
 
 def build_pipeline(job: Job) -> Pipeline:
@@ -32,26 +32,26 @@ def build_pipeline(job: Job) -> Pipeline:
     SpecError
         When an estimator or a parameter is not known, or a value is not possible.
     """
-    steps = [_build(spec, ("steps", place), Transformer) for place, spec in enumerate(job.steps)]
+    steps = [_build(spec, ("steps", number), Transformer) for number, spec in enumerate(job.steps)]
     return Pipeline([*steps, _build(job.model, ("model",), Supervised)])
 
 
-def _build(spec: EstimatorSpec, place: tuple[str | int, ...], base: type) -> Any:
+def _build(spec: EstimatorSpec, key_path: tuple[str | int, ...], base: type) -> Any:
     if spec.name not in ESTIMATORS:
-        raise SpecError(place, unknown(spec.name, ESTIMATORS, "estimator"))
+        raise SpecError(key_path, unknown(spec.name, ESTIMATORS, "estimator"))
     kind = estimator_class(spec.name)
     if not issubclass(kind, base):
         what = "transforms nothing" if base is Transformer else "predicts no target"
-        raise SpecError(place, f"{spec.name} {what}. Choose another estimator here.")
+        raise SpecError(key_path, f"{spec.name} {what}. Choose another estimator here.")
     known = list(inspect.signature(kind).parameters)
     for name in spec.parameters:
         if name not in known:
-            raise SpecError((*place, spec.name, name), unknown(name, known, "parameter"))
+            raise SpecError((*key_path, spec.name, name), unknown(name, known, "parameter"))
     try:
         estimator = kind(**{name: _value(name, value) for name, value in spec.parameters.items()})
         estimator._check_parameters()
     except (ValueError, TypeError, re.error) as error:
-        raise SpecError((*place, spec.name), str(error)) from error
+        raise SpecError((*key_path, spec.name), str(error)) from error
     return estimator
 
 

@@ -18,25 +18,25 @@ from outgrow.errors import OutgrowError
 from outgrow.job.engines import LOCAL, open_engine
 from outgrow.job.record import installed_version
 
-WANTED = ("outgrow", "numpy", "scipy", "pyarrow", "scikit-learn")
+EXECUTOR_LIBRARIES = ("outgrow", "numpy", "scipy", "pyarrow", "scikit-learn")
 """What executors must have in the driver's version: models are computed with them."""
 
 CORE = ("outgrow", "numpy", "scipy", "pyarrow", "scikit-learn", "matplotlib", "rich")
-JAVA_NEEDED = 17
+MIN_JAVA = 17
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at.
+    """One thing that was checked.
 
     Attributes
     ----------
-    good : whether it is as needed; None for what is only said.
+    good : whether it is as needed; None for what is only reported.
     remedy : what to type where it is not.
     """
 
     subject: str
-    found: str
+    observed: str
     good: bool | None = None
     remedy: str = ""
 
@@ -44,8 +44,8 @@ class Finding:
 def examine(engine: str | None = None) -> list[Finding]:
     """Versions, Java, extras, and the engine if one is named."""
     extras = [_extra(extra, modules) for extra, modules in EXTRAS.items()]
-    found = [_machine(), *_versions(), *extras, _java()]
-    return found if engine is None else [*found, *_engine(engine)]
+    findings = [_machine(), *_versions(), *extras, _java()]
+    return findings if engine is None else [*findings, *_engine(engine)]
 
 
 def _machine() -> Finding:
@@ -69,15 +69,15 @@ def _extra(extra: str, modules: tuple[str, ...]) -> Finding:
 
 
 def _java() -> Finding:
-    remedy = f"install a Java runtime of version {JAVA_NEEDED} or later; only Spark on this machine needs it"
+    remedy = f"install a Java runtime of version {MIN_JAVA} or later; only Spark on this machine needs it"
     program = shutil.which("java")
     if program is None:
         return Finding("Java", "not found", False, remedy)
-    said = subprocess.run([program, "-version"], capture_output=True, text=True, timeout=30, check=False)
-    version = said.stderr.partition('"')[2].partition('"')[0]
+    answer = subprocess.run([program, "-version"], capture_output=True, text=True, timeout=30, check=False)
+    version = answer.stderr.partition('"')[2].partition('"')[0]
     major = version.partition(".")[0]
-    good = major.isdecimal() and int(major) >= JAVA_NEEDED
-    return Finding("Java", f"{version or said.stderr.strip()} ({program})", good, "" if good else remedy)
+    good = major.isdecimal() and int(major) >= MIN_JAVA
+    return Finding("Java", f"{version or answer.stderr.strip()} ({program})", good, "" if good else remedy)
 
 
 def _engine(name: str) -> list[Finding]:
@@ -85,7 +85,7 @@ def _engine(name: str) -> list[Finding]:
         return [Finding("engine local", "ready", True)]
     try:
         engine = open_engine(name)
-        return [_reached(name, engine), *_executors(engine.look(WANTED))]  # type: ignore[attr-defined]
+        return [_reached(name, engine), *_executors(engine.look(EXECUTOR_LIBRARIES))]  # type: ignore[attr-defined]
     except OutgrowError as error:
         return [Finding(f"engine {name}", str(error), False, "see what it says; is the cluster up?")]
 
@@ -94,37 +94,37 @@ def _reached(name: str, engine: Any) -> Finding:
     return Finding(f"engine {name}", f"Spark {engine.session.version}, {engine.slots} tasks at once", True)
 
 
-def _executors(sights: Sequence[Any]) -> list[Finding]:
+def _executors(observations: Sequence[Any]) -> list[Finding]:
     """What the tasks of a barrier job saw, one on each slot."""
-    hosts = ", ".join(sorted({sight.host for sight in sights}))
-    memory = describe_size(min(sight.memory for sight in sights))
-    tasks = f"{len(sights)} tasks started together on {hosts}, {memory} of memory available"
+    hosts = ", ".join(sorted({observation.host for observation in observations}))
+    memory = describe_size(min(observation.memory for observation in observations))
+    tasks = f"{len(observations)} tasks started together on {hosts}, {memory} of memory available"
     return [
         Finding("executors", tasks, True),
-        _python_there(sights),
-        *(_package_there(package, sights) for package in sights[0].packages),
-        _ports_between(sights),
+        _executor_python(observations),
+        *(_executor_package(package, observations) for package in observations[0].packages),
+        _executor_ports(observations),
     ]
 
 
-def _python_there(sights: Sequence[Any]) -> Finding:
-    found = sorted({sight.python for sight in sights})
+def _executor_python(observations: Sequence[Any]) -> Finding:
+    versions = sorted({observation.python for observation in observations})
     here = platform.python_version_tuple()[:2]
-    good = all(tuple(version.split(".")[:2]) == here for version in found)
+    good = all(tuple(version.split(".")[:2]) == here for version in versions)
     remedy = "" if good else f"point PYSPARK_PYTHON at a Python {'.'.join(here)} before the session starts"
-    return Finding("Python on executors", ", ".join(found), good, remedy)
+    return Finding("Python on executors", ", ".join(versions), good, remedy)
 
 
-def _package_there(package: str, sights: Sequence[Any]) -> Finding:
+def _executor_package(package: str, observations: Sequence[Any]) -> Finding:
     here = installed_version(package)
-    found = sorted({sight.packages[package] or "missing" for sight in sights})
-    good = found == [here]
+    versions = sorted({observation.packages[package] or "missing" for observation in observations})
+    good = versions == [here]
     remedy = "" if good else f"install {package}=={here} where the executors run Python"
-    return Finding(f"{package} on executors", ", ".join(found), good, remedy)
+    return Finding(f"{package} on executors", ", ".join(versions), good, remedy)
 
 
-def _ports_between(sights: Sequence[Any]) -> Finding:
-    closed = [sight.unreachable for sight in sights if sight.unreachable]
+def _executor_ports(observations: Sequence[Any]) -> Finding:
+    closed = [observation.unreachable for observation in observations if observation.unreachable]
     if not closed:
         return Finding("ports between executors", "all tasks reached each other", True)
     return Finding("ports between executors", closed[0], False, "open them, or choose others with ports=")

@@ -18,7 +18,7 @@ from outgrow.job.model import Job
 from outgrow.job.settings import YamlLoader, dump_yaml, set_value
 from outgrow.ml.pipeline import Pipeline
 
-Place = tuple[str | int, ...]
+KeyPath = tuple[str | int, ...]
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def load_job(path: str | os.PathLike[str], settings: Sequence[str] = ()) -> Load
     InputNotFoundError
         When there is no such file.
     JobFileError
-        When the file or a setting is not valid: all faults, with the place of each.
+        When the file or a setting is not valid: all faults, with the key and the line of each.
     """
     text = _read(Path(path))
     document, lines = _parse(text, str(path))
@@ -97,13 +97,13 @@ def load_job(path: str | os.PathLike[str], settings: Sequence[str] = ()) -> Load
         job = Job.model_validate(document)
         pipeline = build_pipeline(job)
     except ValidationError as error:
-        faults = [_fault(each["loc"], each) for each in error.errors()]
+        faults = [_fault(detail["loc"], detail) for detail in error.errors()]
     except SpecError as error:
-        faults = [(error.place, str(error))]
+        faults = [(error.key_path, str(error))]
     else:
         return LoadedJob(job, pipeline, Path(path).parent, document)
-    said = [_located(place, text, lines) for place, text in faults]
-    raise JobFileError(f"{path} is not a valid job, and nothing was read:\n  " + "\n  ".join(said))
+    messages = [_located(key_path, text, lines) for key_path, text in faults]
+    raise JobFileError(f"{path} is not a valid job, and nothing was read:\n  " + "\n  ".join(messages))
 
 
 def _read(path: Path) -> str:
@@ -115,56 +115,56 @@ def _read(path: Path) -> str:
         raise JobFileError(f"{path} is not text: {error}. Give the path of a YAML file.") from error
 
 
-def _parse(text: str, path: str) -> tuple[dict[str, Any], dict[Place, int]]:
+def _parse(text: str, path: str) -> tuple[dict[str, Any], dict[KeyPath, int]]:
     """The document, and the line of each of its keys."""
     try:
         node = yaml.compose(text, YamlLoader)
-        lines: dict[Place, int] = {}
-        _note_lines(node, (), lines, path)
+        lines: dict[KeyPath, int] = {}
+        _collect_lines(node, (), lines, path)
         document = yaml.load(text, YamlLoader)
     except yaml.YAMLError as error:
-        said = " ".join(str(error).split())
-        raise JobFileError(f"{path} is not YAML: {said}. Correct that line.") from error
+        reason = " ".join(str(error).split())
+        raise JobFileError(f"{path} is not YAML: {reason}. Correct that line.") from error
     if not isinstance(document, dict):
         raise JobFileError(f"{path} holds no job: it must be a mapping with {', '.join(Job.model_fields)}.")
     return document, lines
 
 
-def _note_lines(node: Any, place: Place, lines: dict[Place, int], path: str) -> None:
+def _collect_lines(node: Any, key_path: KeyPath, lines: dict[KeyPath, int], path: str) -> None:
     if isinstance(node, yaml.SequenceNode):
         for i, item in enumerate(node.value):
-            lines[(*place, i)] = item.start_mark.line + 1
-            _note_lines(item, (*place, i), lines, path)
+            lines[(*key_path, i)] = item.start_mark.line + 1
+            _collect_lines(item, (*key_path, i), lines, path)
     if not isinstance(node, yaml.MappingNode):
         return
     for key, value in node.value:
-        at = (*place, key.value)
+        at = (*key_path, key.value)
         if at in lines:
             raise JobFileError(
                 f"{path}, line {key.start_mark.line + 1}: {_dotted(at)} is there already, "
                 f"on line {lines[at]}. Keep one of them."
             )
         lines[at] = key.start_mark.line + 1
-        _note_lines(value, at, lines, path)
+        _collect_lines(value, at, lines, path)
 
 
-def _fault(place: Sequence[Any], error: Any) -> tuple[Place, str]:
+def _fault(key_path: Sequence[Any], error: Any) -> tuple[KeyPath, str]:
     context = error.get("ctx", {})
     if error["type"] == "unknown":
-        return (*place, *context.get("place", [context["key"]])), context["text"]
+        return (*key_path, context["key"]), context["text"]
     if error["type"] == "missing":
-        return tuple(place), "is missing, and a job needs it."
-    said = error["msg"].removeprefix("Value error, ")
+        return tuple(key_path), "is missing, and a job needs it."
+    reason = error["msg"].removeprefix("Value error, ")
     given = "" if isinstance(error["input"], dict | list) else f" (here: {error['input']!r})"
-    return tuple(place), f"{said[:1].lower()}{said[1:]}{given}."
+    return tuple(key_path), f"{reason[:1].lower()}{reason[1:]}{given}."
 
 
-def _located(place: Place, text: str, lines: dict[Place, int]) -> str:
-    if not place:
+def _located(key_path: KeyPath, text: str, lines: dict[KeyPath, int]) -> str:
+    if not key_path:
         return text
-    line = lines.get(place)
-    return f"{_dotted(place)}{'' if line is None else f' (line {line})'}: {text}"
+    line = lines.get(key_path)
+    return f"{_dotted(key_path)}{'' if line is None else f' (line {line})'}: {text}"
 
 
-def _dotted(place: Place) -> str:
-    return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in place).lstrip(".")
+def _dotted(key_path: KeyPath) -> str:
+    return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in key_path).lstrip(".")

@@ -57,7 +57,7 @@ class TableSpec(_Section):
         return {"path": given} if isinstance(given, str) else given
 
     @model_validator(mode="after")
-    def _one_place(self) -> Self:
+    def _one_source(self) -> Self:
         named = [self.path is not None, self.package is not None and self.table is not None]
         if sum(named) != 1 or (self.path is not None and (self.package or self.table)):
             raise ValueError("give either a path, or both package and table")
@@ -78,14 +78,14 @@ class DataSpec(_Section):
     query_file: str | None = None
     """A file with that SQL, looked for beside the job file."""
     drop: list[str] = Field(default_factory=list)
-    """Columns to leave out: keys, and what is not known yet when the model is asked."""
+    """Columns to leave out: keys, and what is not known yet when the model predicts."""
 
     @model_validator(mode="after")
-    def _one_way(self) -> Self:
+    def _one_choice(self) -> Self:
         ways = [name for name in ("path", "query", "query_file") if getattr(self, name) is not None]
         if len(ways) != 1:
-            said = " and ".join(ways) if ways else "none of them"
-            raise ValueError(f"give one of path, query, query_file; here is {said}")
+            given = " and ".join(ways) if ways else "none of them"
+            raise ValueError(f"give one of path, query, query_file; here is {given}")
         if bool(self.tables) != (ways != ["path"]):
             raise ValueError("tables and a query belong together: give both, or only a path")
         return self
@@ -115,7 +115,7 @@ class SplitSpec(_Section):
         return given
 
     @model_validator(mode="after")
-    def _one_way(self) -> Self:
+    def _one_choice(self) -> Self:
         if (self.time is None) != (self.at is None):
             raise ValueError("time and at belong together: the column, and the moment that divides its rows")
         if self.time is not None and (self.by is not None or self.test is not None):
@@ -141,7 +141,7 @@ class EstimatorSpec(_Section):
 
 
 class ValidationSpec(_Section):
-    """Which of the training rows a trial is judged by: a share of them, or folds."""
+    """Which of the training rows a trial is scored on: a share of them, or folds."""
 
     test: float | None = Field(default=None, gt=0, lt=1)
     """Hold out this share, chosen by the hash of the rows; 0.2 unless there are folds."""
@@ -150,12 +150,12 @@ class ValidationSpec(_Section):
     by: list[str] | None = None
     """Folds that never part the rows of these columns' values."""
     time: str | None = None
-    """Folds in the order of this column: each is judged by a model of the rows before it."""
+    """Folds in the order of this column: each is predicted by a model of the rows before it."""
     seed: int = 0
     """Another seed chooses other rows."""
 
     @model_validator(mode="after")
-    def _one_way(self) -> Self:
+    def _one_choice(self) -> Self:
         if self.test is not None and self.folds is not None:
             raise ValueError("give either test, a share, or folds")
         if (self.by or self.time) and self.folds is None:
@@ -173,7 +173,7 @@ class TuneSpec(_Section):
     metric: str | list[str] | None = None
     """What is to be good; several for the best compromises."""
     validation: ValidationSpec = Field(default_factory=ValidationSpec)
-    """Which rows judge a trial."""
+    """Which rows a trial is scored on."""
     sampler: str = "tpe"
     """tpe, random, grid, cmaes or evolutionary."""
     pruner: str = "none"
@@ -232,7 +232,7 @@ def unknown(word: Any, known: Iterable[str], kind: str) -> str:
     """A sentence about a word that is not known, with the nearest that is."""
     words = sorted(known)
     near = difflib.get_close_matches(str(word), words, n=1, cutoff=0.5)
-    folded = {each.lower(): each for each in words}
+    folded = {known_word.lower(): known_word for known_word in words}
     nearest = folded.get(str(word).lower()) or (near[0] if near else None)
     hint = f"; did you mean {nearest!r}?" if nearest else "."
     return f"unknown {kind} {word!r}{hint} Known here: {', '.join(words)}."

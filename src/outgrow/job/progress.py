@@ -15,24 +15,27 @@ from outgrow.engine.memory import describe_size
 from outgrow.job.stages import STAGE
 from outgrow.page import format as say
 
-_WIDTH = 16
+_STAGE_CHARACTERS = 16
 
 
 @contextmanager
 def show_progress(console: Console) -> Iterator[None]:
     """Show every stage and what goes on in it, inside the block."""
     if not console.is_terminal:
-        with listen(_Lines(console)):
+        with listen(_PlainProgress(console)):
             yield
         return
-    with _bars(console) as progress, listen(_Bars(progress)):
+    with _bars(console) as progress, listen(_BarProgress(progress)):
         yield
 
 
 def _bars(console: Console) -> Progress:
     return Progress(
         SpinnerColumn(finished_text="[green]✓"),
-        TextColumn(f"{{task.description:<{_WIDTH}}}", table_column=Column(min_width=_WIDTH, no_wrap=True)),
+        TextColumn(
+            f"{{task.description:<{_STAGE_CHARACTERS}}}",
+            table_column=Column(min_width=_STAGE_CHARACTERS, no_wrap=True),
+        ),
         BarColumn(bar_width=18),
         TextColumn(
             "{task.fields[detail]}", style="dim", table_column=Column(no_wrap=True, overflow="ellipsis")
@@ -42,7 +45,7 @@ def _bars(console: Console) -> Progress:
     )
 
 
-class _Lines:
+class _PlainProgress:
     """One plain line for each stage, when it is done."""
 
     def __init__(self, console: Console) -> None:
@@ -50,10 +53,12 @@ class _Lines:
 
     def __call__(self, event: Event) -> None:
         if event.unit == STAGE and event.step:
-            self._console.print(f"{event.stage:<{_WIDTH}} {_summary(event)}", highlight=False, soft_wrap=True)
+            self._console.print(
+                f"{event.stage:<{_STAGE_CHARACTERS}} {_summary(event)}", highlight=False, soft_wrap=True
+            )
 
 
-class _Bars:
+class _BarProgress:
     """A bar for each stage, moved by the passes and rounds inside it."""
 
     def __init__(self, progress: Progress) -> None:
@@ -76,16 +81,16 @@ class _Bars:
             self._progress.console.print(f"  [dim]{event.note}[/]", highlight=False)
         elif self._task is not None:
             self._remember(event)
-            shown = next((each for each in self._last.values() if each.loss is not None), event)
+            shown = next((previous for previous in self._last.values() if previous.loss is not None), event)
             completed = shown.step if shown.total else 0
-            pace = max((each.rows_per_second for each in self._last.values()), default=0.0)
+            pace = max((previous.rows_per_second for previous in self._last.values()), default=0.0)
             self._progress.update(
                 self._task, total=shown.total, completed=completed, detail=_detail(shown, pace)
             )
 
     def _remember(self, event: Event) -> None:
         """Keep the last event of each unit: passes tell the pace, the steps made of them the loss."""
-        if any(each.stage != event.stage for each in self._last.values()):
+        if any(previous.stage != event.stage for previous in self._last.values()):
             self._last.clear()
         self._last[event.unit] = event
 

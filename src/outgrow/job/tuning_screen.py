@@ -17,12 +17,12 @@ from rich.text import Text
 from outgrow.engine.events import Event, listen
 from outgrow.job.model import TuneSpec
 from outgrow.job.record import MODEL, REPORT
-from outgrow.job.tuning import BEST, FOUND, Searched
+from outgrow.job.tuning_record import BEST, BEST_FOLDER, SearchOutcome
 from outgrow.page import format as say
 from outgrow.tuning.study import best_first
 
-_SHOWN = 5
-_EVERY = 0.25
+_TRIALS_SHOWN = 5
+_REDRAW_SECONDS = 0.25
 
 
 @contextmanager
@@ -30,7 +30,7 @@ def show_search(console: Console, spec: TuneSpec | None) -> Iterator[Any]:
     """Show a search inside the block; yields what is to be called after each trial."""
     screen = _Screen(None if spec is None else spec.trials)
     if not console.is_terminal:
-        with listen(lambda event: _line(console, event)):
+        with listen(lambda event: _print_progress(console, event)):
             yield screen.note
         return
     with Live(console=console, refresh_per_second=4, transient=True) as live:
@@ -54,7 +54,7 @@ class _Screen:
 
     def note(self, study: Any) -> None:
         now = time.monotonic()
-        if self.live is not None and now - self._drawn > _EVERY:
+        if self.live is not None and now - self._drawn > _REDRAW_SECONDS:
             self._drawn = now
             self.live.update(self._picture(study))
 
@@ -68,7 +68,7 @@ class _Screen:
         return Group(head, trial_table(study), *notes)
 
 
-def trial_table(study: Any, metrics: Sequence[str] = (), shown: int = _SHOWN) -> Table:
+def trial_table(study: Any, metrics: Sequence[str] = (), shown: int = _TRIALS_SHOWN) -> Table:
     """The best trials."""
     metrics = metrics or ["value"] * len(study.directions)
     best = best_first(study)[:shown]
@@ -76,27 +76,27 @@ def trial_table(study: Any, metrics: Sequence[str] = (), shown: int = _SHOWN) ->
     table = Table(box=SIMPLE_HEAD)
     for name in ("trial", *metrics, *names):
         table.add_column(escape(name.rpartition("__")[2]), justify="right")
-    for place, trial in enumerate(best):
+    for rank, trial in enumerate(best):
         values = [f"{value:.5g}" for value in trial.values]
-        chosen = [_said(trial.params.get(name)) for name in names]
-        table.add_row(str(trial.number), *values, *chosen, style="bold" if place == 0 else "")
+        chosen = [_value_text(trial.params.get(name)) for name in names]
+        table.add_row(str(trial.number), *values, *chosen, style="bold" if rank == 0 else "")
     return table
 
 
-def searched_table(searched: Searched) -> Table:
+def search_table(outcome: SearchOutcome) -> Table:
     """The metrics on the test rows, of the best settings and of those in the file."""
     table = Table(box=SIMPLE_HEAD, title="test rows", title_justify="left", title_style="bold")
     table.add_column("metric")
     table.add_column("best settings", justify="right")
     table.add_column("as it was", justify="right")
-    for name, value in searched.scores.items():
-        table.add_row(say.metric_name(name), f"[bold]{say.score(value)}[/]", say.score(searched.before[name]))
+    for name, value in outcome.scores.items():
+        table.add_row(say.metric_name(name), f"[bold]{say.score(value)}[/]", say.score(outcome.before[name]))
     return table
 
 
-def next_steps(searched: Searched) -> str:
+def next_steps(outcome: SearchOutcome) -> str:
     """What was written, and the command to type next."""
-    folder = escape(str(searched.folder / FOUND))
+    folder = escape(str(outcome.folder / BEST_FOLDER))
     return "\n".join(
         [
             f"model   {folder}/{MODEL}",
@@ -108,13 +108,13 @@ def next_steps(searched: Searched) -> str:
     )
 
 
-def _said(value: Any) -> str:
+def _value_text(value: Any) -> str:
     if value is None or isinstance(value, str | bool):
         return "" if value is None else escape(str(value))
     return f"{value:.4g}"
 
 
-def _line(console: Console, event: Event) -> None:
+def _print_progress(console: Console, event: Event) -> None:
     """One plain line for each tenth of a search, and for what went wrong."""
     if event.unit not in ("trial", "retry"):
         return
