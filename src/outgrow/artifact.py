@@ -34,7 +34,7 @@ CURRENT = "current"
 """The file in a folder of several versions that names one of them."""
 SHARED_BYTES = 1 << 20
 """Arrays of this size and more are mapped from one file by all processes of a machine that have the model."""
-_UNUSED_SECONDS = 86_400.0
+_SHARED_FILE_SECONDS = 86_400.0
 
 Tree = Any
 
@@ -175,7 +175,7 @@ def _shared_file(payload: bytes | memoryview, name: str) -> Path:
     os.utime(file)
     for other in folder.iterdir():
         with suppress(FileNotFoundError):
-            if time.time() - other.stat().st_mtime > _UNUSED_SECONDS:
+            if time.time() - other.stat().st_mtime > _SHARED_FILE_SECONDS:
                 other.unlink()  # a process that has it mapped keeps it
     return file
 
@@ -185,11 +185,11 @@ def _map_arrays(payload: memoryview) -> dict[str, np.ndarray]:
     whole = np.frombuffer(payload, dtype=np.uint8)
     start = 8 + int.from_bytes(whole[:8].tobytes(), "little")
     header, room = json.loads(whole[8:start].tobytes()), whole[start:]
-    return {key: _mapped(room, **each) for key, each in header.items() if key != "__metadata__"}
+    return {key: _mapped(room, **entry) for key, entry in header.items() if key != "__metadata__"}
 
 
 def _mapped(room: np.ndarray, dtype: str, shape: list[int], data_offsets: list[int]) -> np.ndarray:
-    """One array in the bytes behind the header, whose type, shape and place agree."""
+    """One array in the bytes behind the header, whose type, shape and offsets agree."""
     begin, end = data_offsets
     size = np.dtype(_TYPES[dtype]).itemsize * math.prod(shape)
     if not 0 <= begin <= end <= len(room) or end - begin != size or min(shape, default=0) < 0:
@@ -218,7 +218,7 @@ def _snapshot(folder: Path) -> tuple[memoryview, memoryview]:
     try:
         return _both(folder)
     except FileNotFoundError:
-        with storage.standing_still(folder) as still:
+        with storage.unreplaced(folder) as still:
             return _both(still)
 
 
@@ -244,10 +244,10 @@ def _contents(path: str | Path, folder: int | None = None) -> memoryview:
 
 
 def _check(path: Path, payload: bytes | memoryview, expected: str | None) -> None:
-    found = _sha256(payload)
-    if found != expected:
+    digest = _sha256(payload)
+    if digest != expected:
         raise ArtifactError(
-            f"{path} is damaged: its SHA-256 is {found}, the model says {expected}. Restore it from a copy."
+            f"{path} is damaged: its SHA-256 is {digest}, the model says {expected}. Restore it from a copy."
         )
 
 

@@ -27,12 +27,12 @@ from outgrow.errors import OutputBusyError, OutputExistsError, ParameterError, S
 
 MODEL, TABLE, RUN, SEARCH, STATES = "model", "table", "run", "search", "states"
 """What a folder can hold; it is replaced only by its like."""
-MARK, STRUCTURE = ".outgrow", "model.json"
-"""The file that says so; a model's own."""
+INFO_FILE, STRUCTURE = ".outgrow", "model.json"
+"""The file that says what a folder holds; of a model, its structure does."""
 WAIT_SECONDS = 60.0
 """How long a short write waits for another process that writes the same path."""
 _LOOK_SECONDS = 0.01
-_LONGEST_NAME = 200
+_NAME_BYTES = 200
 _URL = re.compile(r"[a-z][a-z0-9+.-]+:/")
 _DISK = {
     errno.ENOSPC,
@@ -55,8 +55,8 @@ Pathlike = str | os.PathLike[str]
 
 
 @dataclass(frozen=True)
-class Mark:
-    """What a folder says of itself.
+class FolderInfo:
+    """What the file in a folder says of it.
 
     Attributes
     ----------
@@ -70,26 +70,26 @@ class Mark:
     done: Mapping[str, int] | None = None
 
 
-class Draft:
-    """A folder under way, and the only process's that has it.
+class StagedFolder:
+    """A folder that is being written, by this process alone; `commit` moves it to its path.
 
     Attributes
     ----------
     folder : where to write.
-    mark : what it says of itself.
+    info : what its own file says of it.
     resumed : whether it is that of a run which was stopped.
     committed : whether it is in its place.
     """
 
-    def __init__(self, shown: Path, mark: Mark, *, overwrite: bool) -> None:
+    def __init__(self, shown: Path, info: FolderInfo, *, overwrite: bool) -> None:
         self.target = _resolved(shown)
         self.folder = _beside(self.target, "new")
         self.committed = False
         self._shown = shown
         self._overwrite = overwrite
-        found = read_mark(self.folder)
-        self.resumed = mark.work is not None and found is not None and replace(found, done=None) == mark
-        self.mark = found if found is not None and self.resumed else mark
+        previous = read_info(self.folder)
+        self.resumed = info.work is not None and previous is not None and replace(previous, done=None) == info
+        self.info = previous if previous is not None and self.resumed else info
         if not self.resumed:
             self.restart()
 
@@ -102,19 +102,19 @@ class Draft:
     @property
     def empty(self) -> bool:
         """Whether nothing has been written."""
-        return not self.folder.is_dir() or {entry.name for entry in self.folder.iterdir()} <= {MARK}
+        return not self.folder.is_dir() or {entry.name for entry in self.folder.iterdir()} <= {INFO_FILE}
 
     def note(self, done: Mapping[str, int] | None) -> None:
-        """Say in the mark that all rows are written."""
-        self.mark = replace(self.mark, done=done)
-        if self.mark.kind != MODEL:
-            draft = self.folder / f"{MARK}.new"
-            draft.write_text(json.dumps(asdict(self.mark)))
-            draft.replace(self.folder / MARK)
+        """Note in its file that all rows are written."""
+        self.info = replace(self.info, done=done)
+        if self.info.kind != MODEL:
+            update = self.folder / f"{INFO_FILE}.new"
+            update.write_text(json.dumps(asdict(self.info)))
+            update.replace(self.folder / INFO_FILE)
 
     def commit(self) -> None:
-        """Make it the folder that it is a draft of."""
-        check_free(self._shown, self.mark.kind, overwrite=self._overwrite)
+        """Move it to the path that it is written for."""
+        check_free(self._shown, self.info.kind, overwrite=self._overwrite)
         old = _beside(self.target, "old")
         try:
             if os.path.lexists(self.target):
@@ -131,10 +131,10 @@ class Draft:
 
 
 @contextmanager
-def draft(
+def staged_folder(
     path: Pathlike, kind: str, *, overwrite: bool = False, work: str | None = None, wait: float = 0.0
-) -> Iterator[Draft]:
-    """A folder to write into, for `Draft.commit` to put in its place.
+) -> Iterator[StagedFolder]:
+    """A folder to write into, for `StagedFolder.commit` to move to its path.
 
     Parameters
     ----------
@@ -158,7 +158,7 @@ def draft(
     with disk_errors(shown), _writing(shown, wait):
         _restore(_resolved(shown))
         check_free(shown, kind, overwrite=overwrite)
-        under = Draft(shown, Mark(kind, work), overwrite=overwrite)
+        under = StagedFolder(shown, FolderInfo(kind, work), overwrite=overwrite)
         try:
             yield under
         finally:
@@ -168,16 +168,16 @@ def draft(
 
 @contextmanager
 def new_directory(path: Pathlike, kind: str, *, overwrite: bool = False, wait: float = 0.0) -> Iterator[Path]:
-    """A folder to write into, which becomes `path` when the block ends without an error; see `draft`."""
-    with draft(path, kind, overwrite=overwrite, wait=wait) as under:
+    """A folder to write into, moved to `path` when the block ends without an error; see `staged_folder`."""
+    with staged_folder(path, kind, overwrite=overwrite, wait=wait) as under:
         yield under.folder
         under.commit()
 
 
 def written_by(path: Pathlike, work: str | None) -> bool:
-    """Whether a run has written a path, and has left no draft of it."""
+    """Whether a run has written a path, and has left no staged folder of it."""
     target = _resolved(Path(path))
-    placed, under = read_mark(target), read_mark(_beside(target, "new"))
+    placed, under = read_info(target), read_info(_beside(target, "new"))
     return work is not None and placed is not None and placed.work == work != getattr(under, "work", None)
 
 
@@ -186,11 +186,11 @@ def recovered(path: Pathlike) -> Path:
     target = _resolved(Path(path))
     if os.path.lexists(target) or not os.path.lexists(_beside(target, "old")):
         return Path(path)
-    with standing_still(path) as folder:
+    with unreplaced(path) as folder:
         return folder
 
 
-def drop_draft(path: Pathlike) -> None:
+def drop_staged(path: Pathlike) -> None:
     """Forget what a run that failed has written, as it will not go on; unless another is at it."""
     under = _beside(_resolved(Path(path)), "new")
     if os.path.lexists(under):
@@ -198,14 +198,14 @@ def drop_draft(path: Pathlike) -> None:
             _remove(under)
 
 
-def settle(path: Pathlike) -> None:
+def finish_replacement(path: Pathlike) -> None:
     """Finish a replacement whose process was killed after the new folder was in its place."""
-    with standing_still(path):
+    with unreplaced(path):
         pass
 
 
 @contextmanager
-def standing_still(path: Pathlike) -> Iterator[Path]:
+def unreplaced(path: Pathlike) -> Iterator[Path]:
     """A path to read while no process replaces it."""
     shown = Path(path)
     target = _resolved(shown)
@@ -218,11 +218,11 @@ def standing_still(path: Pathlike) -> Iterator[Path]:
         yield old if old.is_dir() and not os.path.lexists(target) else shown
 
 
-def read_mark(folder: Path) -> Mark | None:
-    """What a folder says of itself; None where that is nothing."""
+def read_info(folder: Path) -> FolderInfo | None:
+    """What the file in a folder says of it; None without one."""
     try:
-        found = json.loads((folder / MARK).read_bytes())
-        return Mark(found["kind"], found.get("work"), found.get("done"))
+        document = json.loads((folder / INFO_FILE).read_bytes())
+        return FolderInfo(document["kind"], document.get("work"), document.get("done"))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
@@ -246,9 +246,9 @@ def check_free(path: Pathlike, kind: str | None = None, *, overwrite: bool) -> N
         if target.is_dir():
             raise OutputExistsError(f"{shown} is a folder. Choose another path for the file.")
         return
-    found = _kind(target)
-    if found != kind:
-        what = "nothing that outgrow wrote" if found is None else f"a {found} and no {kind}"
+    present = _kind(target)
+    if present != kind:
+        what = "nothing that outgrow wrote" if present is None else f"a {present} and no {kind}"
         raise OutputExistsError(
             f"{shown} is {what}, so it is not replaced. Choose another path, or remove it."
         )
@@ -299,7 +299,7 @@ def write_durably(path: Path, payload: bytes, *, durable: bool = True) -> None:
 
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """Turn what a full or read-only disk says into a StorageError that names the path."""
+    """Turn the error of a full or read-only disk into a StorageError that names the path."""
     try:
         yield
     except OSError as error:
@@ -318,10 +318,10 @@ def _exists(shown: Path) -> OutputExistsError:
 
 
 def _kind(target: Path) -> str | None:
-    """What outgrow wrote there: a kind, or None for what is not ours."""
-    mark = read_mark(target)
-    if mark is not None:
-        return mark.kind
+    """What outgrow wrote there: a kind, or None for what others wrote."""
+    info = read_info(target)
+    if info is not None:
+        return info.kind
     try:
         with (target / STRUCTURE).open("rb") as file:
             head = file.read(64)
@@ -343,7 +343,7 @@ def _resolved(shown: Path) -> Path:
 def _beside(target: Path, what: str) -> Path:
     """The hidden neighbour of a path for what is under way."""
     name = target.name
-    if len(os.fsencode(name)) > _LONGEST_NAME:
+    if len(os.fsencode(name)) > _NAME_BYTES:
         name = hashlib.sha256(os.fsencode(name)).hexdigest()
     return target.parent / f".{name}.{what}"
 

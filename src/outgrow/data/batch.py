@@ -20,7 +20,7 @@ from outgrow.data.names import check_free
 from outgrow.data.plain import plain_array
 from outgrow.errors import ColumnNotFoundError, SchemaError
 
-MAX_EXPANDED = 10_000
+MAX_EXPANDED_COLUMNS = 10_000
 _RENAME = "Rename those, or leave them out."
 
 
@@ -150,13 +150,13 @@ class Batch:
         return Batch(columns, int(np.count_nonzero(keep)))
 
     def take(self, rows: np.ndarray) -> Batch:
-        """A copy of the rows at these places, in this order."""
-        places = pa.array(rows)
+        """A copy of the rows at these indices, in this order."""
+        indices = pa.array(rows)
 
         def taken(column: Column) -> Column:
             if isinstance(column, Matrix):
                 return Matrix(column.values[rows], column.names)
-            return column.take(places)
+            return column.take(indices)
 
         return Batch({name: taken(column) for name, column in self.columns.items()}, len(rows))
 
@@ -171,7 +171,7 @@ class Batch:
 
         Parameters
         ----------
-        rows : the places of the rows that are wanted, in their order; all of them by default.
+        rows : the indices of the rows that are wanted, in their order; all of them by default.
 
         Returns
         -------
@@ -197,7 +197,7 @@ class Batch:
         wide = {
             name: column
             for name, column in self.columns.items()
-            if isinstance(column, Matrix) and column.width > MAX_EXPANDED
+            if isinstance(column, Matrix) and column.width > MAX_EXPANDED_COLUMNS
         }
         schema = self.slice(0, 0).drop(wide).to_arrow().schema
         for name, column in wide.items():
@@ -218,10 +218,10 @@ class Batch:
             if not isinstance(column, Matrix):
                 arrays[name] = column
                 continue
-            if column.width > MAX_EXPANDED:
+            if column.width > MAX_EXPANDED_COLUMNS:
                 raise SchemaError(
                     f"Column {name!r} is a matrix of {column.width} columns; "
-                    f"at most {MAX_EXPANDED} can become a table."
+                    f"at most {MAX_EXPANDED_COLUMNS} can become a table."
                 )
             dense = column.values.toarray(order="F") if column.sparse else column.values
             check_free(column.names, (*plain, *arrays), f"Columns of the vectors {name!r}", _RENAME)
@@ -335,9 +335,9 @@ def _gathered(columns: Sequence[Column], rows: np.ndarray, dtype: Any) -> np.nda
     at = 0
     for column in columns:
         values = column.values.T if isinstance(column, Matrix) else [numbers(column)]
-        for each in values:
+        for column_values in values:
             # a mode other than the default, which first copies what it is to write to
-            np.take(each.astype(dtype, copy=False), rows, out=out[:, at], mode="clip")
+            np.take(column_values.astype(dtype, copy=False), rows, out=out[:, at], mode="clip")
             at += 1
     return out
 

@@ -41,9 +41,9 @@ def exact(array: pa.Array, name: str) -> pa.Array:
     try:
         if array.type.scale <= 0:
             return array.cast(wanted)
-        found = pa.array(decimal_numbers(array), mask=_nulls(array))
-        if pc.all(pc.equal(found.cast(array.type), array)).as_py() is not False:
-            return found
+        exact_values = pa.array(decimal_numbers(array), mask=_nulls(array))
+        if pc.all(pc.equal(exact_values.cast(array.type), array)).as_py() is not False:
+            return exact_values
     except pa.ArrowInvalid:
         pass
     raise DataError(
@@ -91,9 +91,9 @@ def moment_text(micros: int) -> str:
 def readable(rows: pa.Table | pa.RecordBatch) -> list[dict[str, Any]]:
     """Rows for messages: as Python has them, and as text the times that Python does not know."""
     try:
-        found: list[dict[str, Any]] = rows.to_pylist()
+        records: list[dict[str, Any]] = rows.to_pylist()
     except (ValueError, OverflowError):
         kinds = [pa.string() if pa.types.is_temporal(field.type) else field.type for field in rows.schema]
         schema = pa.schema(list(zip(rows.schema.names, kinds, strict=True)))
-        found = rows.cast(schema).to_pylist()
-    return found
+        records = rows.cast(schema).to_pylist()
+    return records

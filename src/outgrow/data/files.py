@@ -27,7 +27,7 @@ from outgrow.errors import DataError, ParameterError, SchemaError
 
 _DICTIONARY = pa.dictionary(pa.int32(), pa.string())
 _FEW_BYTES = 4.0
-"""Text of fewer bytes a value is stored as places in a dictionary; no text of its own could be so short."""
+"""Text of fewer bytes a value is stored as indices into a dictionary: no text itself could be so short."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +49,7 @@ class FilePiece:
     group: int | None = None
     encoded: tuple[Any, pa.Schema] | None = None
 
-    def place(self, row: int) -> str:
+    def location(self, row: int) -> str:
         start = 0
         if self.group is not None:
             metadata = self.fragment.metadata
@@ -107,14 +107,14 @@ class FilesSource:
         self._options = options
         self._keys = [folder_keys(path) for path in files]
         self._reader = _parquet() if format == "parquet" else ds.IpcFileFormat()
-        found = key_types(self._keys)
-        unused = [name for name in options.types if name not in found]
+        folder_types = key_types(self._keys)
+        unused = [name for name in options.types if name not in folder_types]
         if unused or options.na_values or options.encoding or options.sep:
             raise ParameterError(
                 f"types, na_values, encoding and sep say how text is read; {files[0]} is {format}, "
                 f"whose columns have types of their own (here: {unused or 'no text'})."
             )
-        self.arrow_dataset = self._open(list(files), {**found, **options.types})
+        self.arrow_dataset = self._open(list(files), {**folder_types, **options.types})
 
     def _open(self, files: list[str], keys: Mapping[str, pa.DataType]) -> Any:
         try:
@@ -177,18 +177,18 @@ class FilesSource:
         fragments = list(self.arrow_dataset.get_fragments())
         keys = set().union(*self._keys)
         with ThreadPoolExecutor(8) as pool:
-            for fragment, found in zip(fragments, pool.map(_physical_schema, fragments), strict=True):
+            for fragment, physical in zip(fragments, pool.map(_physical_schema, fragments), strict=True):
                 stored = pa.schema(
                     [
                         field
                         for field in self.arrow_dataset.schema
-                        if found.get_field_index(field.name) >= 0 or field.name not in keys
+                        if physical.get_field_index(field.name) >= 0 or field.name not in keys
                     ]
                 )
-                if not _same(stored, found):
+                if not _same(stored, physical):
                     raise SchemaError(
                         f"{fragment.path} has other columns than {self.arrow_dataset.files[0]}:\n"
-                        f"{difference(stored, found)}\nMake the files alike, or read them separately."
+                        f"{difference(stored, physical)}\nMake the files alike, or read them separately."
                     )
         return fragments
 
@@ -225,7 +225,7 @@ def _dictionaries(fragment: Any, schema: pa.Schema) -> list[str]:
     if not text or not fragment.num_row_groups:
         return []
     info = fragment.metadata.row_group(0)
-    chunks = [info.column(place) for place in range(info.num_columns)]
+    chunks = [info.column(index) for index in range(info.num_columns)]
     return [
         chunk.path_in_schema
         for chunk in chunks

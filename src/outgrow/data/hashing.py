@@ -20,7 +20,7 @@ from outgrow.errors import SchemaError
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _NULL = np.uint64(0x5851F42D4C957F2D)
-_CHUNK = 1 << 16
+_CHUNK_VALUES = 1 << 16
 """Values that are hashed at once: they stay in a core's cache, and threads seldom wait for Python's lock."""
 
 
@@ -35,7 +35,9 @@ def row_hash(batch: Batch, columns: Sequence[str] | None = None, seed: int = 0) 
         column = batch[name]
         if isinstance(column, Matrix):
             _add_matrix(
-                total, column.values, np.array([_odd(each) for each in column.names], dtype=np.uint64)
+                total,
+                column.values,
+                np.array([_odd(column_name) for column_name in column.names], dtype=np.uint64),
             )
         else:
             _add_column(total, column, name, _odd(name))
@@ -80,10 +82,10 @@ def unit(hashes: np.ndarray) -> np.ndarray:
 
 def mix(x: np.ndarray) -> np.ndarray:
     """The finaliser of SplitMix64 (Steele, Lea and Flood 2014), which spreads every bit over all others."""
-    found = np.empty(len(x), dtype=np.uint64)
-    for start in range(0, len(x), _CHUNK):
-        found[start : start + _CHUNK] = _mixed(x[start : start + _CHUNK].astype(np.uint64))
-    return found
+    mixed = np.empty(len(x), dtype=np.uint64)
+    for start in range(0, len(x), _CHUNK_VALUES):
+        mixed[start : start + _CHUNK_VALUES] = _mixed(x[start : start + _CHUNK_VALUES].astype(np.uint64))
+    return mixed
 
 
 def _mixed(x: np.ndarray) -> np.ndarray:
@@ -168,8 +170,10 @@ def _scattered(bits: np.ndarray, odd: Any) -> np.ndarray:
 
 def _add_numbers(total: np.ndarray, values: np.ndarray, odd: np.uint64) -> None:
     """Add the terms of numbers to `total`, a part at a time."""
-    for start in range(0, len(values), _CHUNK):
-        total[start : start + _CHUNK] += _scattered(_float_bits(values[start : start + _CHUNK]), odd)
+    for start in range(0, len(values), _CHUNK_VALUES):
+        total[start : start + _CHUNK_VALUES] += _scattered(
+            _float_bits(values[start : start + _CHUNK_VALUES]), odd
+        )
 
 
 def _add_column(total: np.ndarray, column: pa.Array, name: str, odd: np.uint64) -> None:

@@ -27,8 +27,8 @@ def names_folders(name: str) -> bool:
 
 def key_types(keys: Sequence[Keys]) -> dict[str, pa.DataType]:
     """The types of the keys of some files: whole numbers where all values are, else text."""
-    names = dict.fromkeys(name for each in keys for name in each)
-    return {name: _narrowest({each.get(name) for each in keys} - {None}) for name in names}  # type: ignore[arg-type]
+    names = dict.fromkeys(name for file_keys in keys for name in file_keys)
+    return {name: _narrowest({file_keys.get(name) for file_keys in keys} - {None}) for name in names}  # type: ignore[arg-type]
 
 
 def key_value(path: str, name: str, value: str | None, kind: pa.DataType) -> pa.Scalar:

@@ -1,4 +1,4 @@
-"""Arrow IPC of strangers: bounded before it is decoded, and validated before anything else reads it.
+"""Arrow IPC from outside: bounded before it is decoded, and validated before anything else reads it.
 
 Arrow's readers check that messages are well-formed, not that the offsets, indices and text in their buffers
 are: kernels trust those, and read past their memory where they are wrong. Reading and then validating in full
@@ -22,8 +22,8 @@ READ_ERRORS = (pa.ArrowException, OSError, EOFError, UnicodeDecodeError, struct.
 """What reading damaged bytes with Arrow raises: sizes that no memory has, names that are no text."""
 _VALUE_BYTES = 8
 """What a value takes at least once it is used; on the way, a null takes nothing."""
-_SHOWN = 200
-"""Characters of what Arrow says that go into a message."""
+_SHOWN_CHARACTERS = 200
+"""How much of what Arrow says goes into a message."""
 
 
 def validated(batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -135,8 +135,8 @@ def _translated(what: str) -> Iterator[None]:
     try:
         yield
     except READ_ERRORS as error:
-        said = (str(error).splitlines() or [type(error).__name__])[0][:_SHOWN]
-        raise DataError(f"{what}: {said}. Write it again.") from None
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:_SHOWN_CHARACTERS]
+        raise DataError(f"{what}: {reason}. Write it again.") from None
 
 
 def _expanded_bytes(column: pa.Array) -> int:
@@ -191,8 +191,8 @@ class _Header(NamedTuple):
             return 0
         made = sum(self.buffers[1::2])
         if self.compressed:
-            places = zip(self.buffers[::2], self.buffers[1::2], strict=True)
-            made = sum(_expanded(body, at, length) for at, length in places if length)
+            extents = zip(self.buffers[::2], self.buffers[1::2], strict=True)
+            made = sum(_expanded(body, at, length) for at, length in extents if length)
         return max(made, body.size, _VALUE_BYTES * self.values)
 
 
@@ -213,8 +213,8 @@ def _header(message: Any) -> _Header:
     if kind == _RECORDS:
         return _records(header)
     records = header.child(1)
-    own = _Header() if records is None else _records(records)
-    return own._replace(dictionary=header.number(0, "<q"), delta=bool(header.number(2, "<B")))
+    records_header = _Header() if records is None else _records(records)
+    return records_header._replace(dictionary=header.number(0, "<q"), delta=bool(header.number(2, "<B")))
 
 
 def _records(table: _Table) -> _Header:
@@ -228,15 +228,15 @@ class _Table(NamedTuple):
     at: int
 
     def number(self, field: int, form: str) -> int:
-        place = self._place(field)
-        return int(struct.unpack_from(form, self.data, place)[0]) if place else 0
+        position = self._position(field)
+        return int(struct.unpack_from(form, self.data, position)[0]) if position else 0
 
     def child(self, field: int) -> _Table | None:
-        place = self._place(field)
-        return self.child_at(place) if place else None
+        position = self._position(field)
+        return self.child_at(position) if position else None
 
-    def child_at(self, place: int) -> _Table:
-        return _Table(self.data, place + struct.unpack_from("<I", self.data, place)[0])
+    def child_at(self, position: int) -> _Table:
+        return _Table(self.data, position + struct.unpack_from("<I", self.data, position)[0])
 
     def pairs(self, field: int) -> tuple[int, ...]:
         """A vector of structs of two 64-bit integers, one behind the other."""
@@ -246,7 +246,7 @@ class _Table(NamedTuple):
         (count,) = struct.unpack_from("<I", self.data, vector.at)
         return struct.unpack_from(f"<{2 * count}q", self.data, vector.at + 4)
 
-    def _place(self, field: int) -> int:
+    def _position(self, field: int) -> int:
         """Where the value of a field is; 0 where it has its default."""
         vtable = self.at - struct.unpack_from("<i", self.data, self.at)[0]
         (size,) = struct.unpack_from("<H", self.data, vtable)

@@ -157,7 +157,7 @@ def _float_bits(values: np.ndarray) -> np.ndarray:
 
 
 def _text_hash(array: pa.Array) -> np.ndarray:
-    """One uint64 for each text, from its bytes in words of eight and their places."""
+    """One uint64 for each text, from its bytes in words of eight and their positions."""
     wide = array.cast(pa.large_binary())
     if not len(wide):
         return np.zeros(0, dtype=np.uint64)
@@ -171,7 +171,7 @@ def _text_hash(array: pa.Array) -> np.ndarray:
         shift = np.repeat(starts[:-1] * 8 - (offsets[:-1] - offsets[0]), lengths)
         padded[shift + np.arange(len(shift))] = np.frombuffer(data, np.uint8)[offsets[0] : offsets[-1]]
     values = padded.view(np.uint64)
-    places = np.arange(len(values)) - np.repeat(starts[:-1], words)
-    terms = mix(values ^ mix(places.astype(np.uint64)))
+    positions = np.arange(len(values)) - np.repeat(starts[:-1], words)
+    terms = mix(values ^ mix(positions.astype(np.uint64)))
     ends = np.concatenate([np.zeros(1, np.uint64), np.cumsum(terms, dtype=np.uint64)])
     return mix(ends[starts[1:]] - ends[starts[:-1]] + lengths.astype(np.uint64))

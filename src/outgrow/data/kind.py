@@ -151,8 +151,8 @@ def _category(values: pa.DataType) -> str:
 
 @cache
 def _parts(kind: str) -> tuple[str, str | None]:
-    found = _WRITTEN.fullmatch(kind)
-    return (found[1], found[2]) if found else (str(kind), None)
+    match = _WRITTEN.fullmatch(kind)
+    return (match[1], match[2]) if match else (str(kind), None)
 
 
 @cache

@@ -12,7 +12,7 @@ from itertools import chain, count
 
 from outgrow.errors import SchemaError
 
-_SHOWN = 5
+_NAMES_SHOWN = 5
 
 
 def numbered(name: str, taken: Collection[str], join: str = "") -> str:
@@ -58,5 +58,5 @@ def check_free(new: Iterable[str], taken: Iterable[str], what: str, advice: str)
 
 
 def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return f"{list(names[:_SHOWN])}{more}"
+    more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
+    return f"{list(names[:_NAMES_SHOWN])}{more}"

@@ -168,9 +168,9 @@ def unreadable(path: str, error: Exception) -> DataError | InputNotFoundError:
     """The error for a file whose bytes are not what they should be, or that is gone."""
     if isinstance(error, FileNotFoundError):
         return InputNotFoundError(f"{path} is not there any more: {error}")
-    said = json.dumps(str(error).splitlines()[0])[1:-1]
+    reason = json.dumps(str(error).splitlines()[0])[1:-1]
     return DataError(
-        f"{path} cannot be read: {said}. It may be truncated or of another format; write it again."
+        f"{path} cannot be read: {reason}. It may be truncated or of another format; write it again."
     )
 
 
@@ -181,11 +181,11 @@ def _find_all(paths: Any) -> tuple[Any, list[str]]:
         )
     if not paths:
         raise InputNotFoundError("An empty list of paths was given. Name at least one file.")
-    found = [find(each) for each in paths]
-    first = found[0][0]
-    if any(not first.equals(filesystem) for filesystem, _ in found):
+    named = [find(path) for path in paths]
+    first = named[0][0]
+    if any(not first.equals(filesystem) for filesystem, _ in named):
         raise DataError(f"The paths {list(paths)} lie in different file systems. Read them separately.")
-    return first, [file for _, files in found for file in files]
+    return first, [file for _, files in named for file in files]
 
 
 def _filesystem(path: str) -> tuple[Any, str]:

@@ -29,11 +29,11 @@ def plain_schema(schema: pa.Schema) -> pa.Schema:
 
 def plain_table(table: pa.Table) -> pa.Table:
     """A table with plain columns."""
-    for place, field in enumerate(table.schema):
+    for index, field in enumerate(table.schema):
         if field.type.id in _ODD:
             plain = _plain_field(field)
-            chunks = [plain_array(chunk) for chunk in table.column(place).chunks]
-            table = table.set_column(place, plain, pa.chunked_array(chunks, plain.type))
+            chunks = [plain_array(chunk) for chunk in table.column(index).chunks]
+            table = table.set_column(index, plain, pa.chunked_array(chunks, plain.type))
     return table
 
 

@@ -54,8 +54,8 @@ class HashSlice:
     high: float
 
     def __call__(self, batch: Batch) -> Batch:
-        place = unit(row_hash(batch, self.columns, self.seed))
-        return batch.filter((place >= self.low) & (place < self.high))
+        position = unit(row_hash(batch, self.columns, self.seed))
+        return batch.filter((position >= self.low) & (position < self.high))
 
     def describe(self) -> str:
         return f"hash of {list(self.columns)} with seed {self.seed} in [{self.low:g}, {self.high:g})"
@@ -182,10 +182,10 @@ class ScanPiece:
     def nbytes(self) -> int:
         return self.piece.nbytes
 
-    def place(self, row: int) -> str:
+    def location(self, row: int) -> str:
         """Where a row of this piece, counted from 0, is in the source, as a person would look for it."""
         chosen = self.where is not None or any(isinstance(step, Where | HashSlice) for step in self.steps)
-        return f"row {row} of those chosen from {self.piece}" if chosen else self.piece.place(row)
+        return f"row {row} of those chosen from {self.piece}" if chosen else self.piece.location(row)
 
     def batches(self, *, encoded: bool = False) -> Iterator[Batch]:
         """Its rows; with `encoded`, text may come as the dictionaries that a file holds."""

@@ -12,7 +12,7 @@ from outgrow.data.batch import Batch, Column, Matrix, is_numeric, vector_column
 from outgrow.data.kind import NUMBER, Kind
 from outgrow.errors import DataError, SchemaError
 
-_SHOWN = 5
+_VALUES_SHOWN = 5
 
 
 def kinds_of(schema: pa.Schema) -> dict[str, Kind]:
@@ -44,8 +44,8 @@ def check_kinds(expected: Mapping[str, Kind], schema: pa.Schema, what: str) -> N
         for name, type in wrong_columns(expected, schema).items()
     ]
     if lines:
-        found = kinds_of(schema)
-        extra = [f"  + {name}: {kind}  (not used)" for name, kind in found.items() if name not in expected]
+        kinds = kinds_of(schema)
+        extra = [f"  + {name}: {kind}  (not used)" for name, kind in kinds.items() if name not in expected]
         raise SchemaError(f"{what} was fitted on other columns:\n" + "\n".join(lines + extra))
 
 
@@ -100,16 +100,16 @@ def _categories(column: pa.Array, kind: Kind, name: str) -> pa.Array:
     values = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
     if pa.types.is_floating(values.type):
         values = pc.if_else(pc.is_nan(values), None, values)
-    found = _parsed(values, kind)
-    if found is None:
+    parsed = _parsed(values, kind)
+    if parsed is None:
         bad = [
             word for word in pc.unique(values) if _parsed(pa.array([word.as_py()], values.type), kind) is None
         ]
-        shown = ", ".join(repr(word.as_py()) for word in bad[:_SHOWN])
+        shown = ", ".join(repr(word.as_py()) for word in bad[:_VALUES_SHOWN])
         raise DataError(
             f"Column {name!r} holds categories, each {kind.form.noun}; {shown} is none. Correct those values."
         )
-    return found.dictionary_encode()
+    return parsed.dictionary_encode()
 
 
 def _parsed(values: pa.Array, kind: Kind) -> pa.Array | None:
@@ -122,11 +122,11 @@ def _parsed(values: pa.Array, kind: Kind) -> pa.Array | None:
     ):
         return None
     try:
-        found = values.cast(kind.form.arrow)
-        same = text or pa.types.is_null(values.type) or _all(pc.equal(found.cast(values.type), values))
+        converted = values.cast(kind.form.arrow)
+        same = text or pa.types.is_null(values.type) or _all(pc.equal(converted.cast(values.type), values))
     except pa.ArrowInvalid:
         return None
-    return found if same else None
+    return converted if same else None
 
 
 def _all(truth: pa.Array) -> bool:
@@ -139,20 +139,20 @@ def is_list(type: pa.DataType) -> bool:
 
 
 def _can_become(type: pa.DataType, kind: Kind) -> bool:
-    found = Kind.of(type)
-    if found == kind or pa.types.is_null(type):
+    own_kind = Kind.of(type)
+    if own_kind == kind or pa.types.is_null(type):
         return True
     if kind == NUMBER:
-        return found.values is not None
+        return own_kind.values is not None
     if kind.width is not None:
         return is_list(type) and is_numeric(type.value_type)
-    return kind.values is not None and found.base in ("number", "category")
+    return kind.values is not None and own_kind.base in ("number", "category")
 
 
-def difference(expected: pa.Schema, found: pa.Schema) -> str:
+def difference(expected: pa.Schema, actual: pa.Schema) -> str:
     """What `found` lacks (-), adds (+) and changes (~), a line a column."""
     left = {field.name: field.type for field in expected}
-    right = {field.name: field.type for field in found}
+    right = {field.name: field.type for field in actual}
     lines = [f"  - {name}: {kind}" for name, kind in left.items() if name not in right]
     lines += [f"  + {name}: {kind}" for name, kind in right.items() if name not in left]
     lines += [

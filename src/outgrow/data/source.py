@@ -30,7 +30,7 @@ class Piece(Protocol):
     def nbytes(self) -> int:
         """About how much memory its rows take."""
 
-    def place(self, row: int) -> str:
+    def location(self, row: int) -> str:
         """Where a row of it, counted from 0, is, as a person would look for it."""
 
     def batches(
@@ -63,7 +63,7 @@ class TablePiece:
     table: pa.Table
     start: int = 0
 
-    def place(self, row: int) -> str:
+    def location(self, row: int) -> str:
         return f"row {self.start + row} of the table"
 
     def __str__(self) -> str:
@@ -121,7 +121,7 @@ class ArrayPiece:
     beside: dict[str, pa.Array]
     start: int = 0
 
-    def place(self, row: int) -> str:
+    def location(self, row: int) -> str:
         return f"row {self.start + row} of the array"
 
     def __str__(self) -> str:

@@ -217,9 +217,9 @@ class Csv:
             if not _BLANK.match(block)
             else self._no_rows(wanted, types)
         )
-        for place, column in enumerate(table.schema):
+        for index, column in enumerate(table.schema):
             if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-                table = table.set_column(place, column, self._missing(table.column(place)))
+                table = table.set_column(index, column, self._missing(table.column(index)))
         return table
 
     def infer(
@@ -244,7 +244,7 @@ class Csv:
                 table = table.set_column(table.schema.get_field_index(name), name, text[name])
         return table, frozenset(name for name in empty if text[name].null_count < len(text))
 
-    def retyped(self, found: pa.DataType, kind: Kind) -> pa.DataType | None:
+    def retyped(self, inferred_type: pa.DataType, kind: Kind) -> pa.DataType | None:
         """The type in which a column is of a kind; None where text cannot be."""
         return _TYPES.get(kind)
 
@@ -343,9 +343,9 @@ class JsonLines:
                 types[column] = WHOLE
         return table, frozenset()
 
-    def retyped(self, found: pa.DataType, kind: Kind) -> pa.DataType | None:
+    def retyped(self, inferred_type: pa.DataType, kind: Kind) -> pa.DataType | None:
         """The type in which a column is of a kind: only text that looks like a time may be text."""
-        return pa.string() if kind == CATEGORY and pa.types.is_timestamp(found) else None
+        return pa.string() if kind == CATEGORY and pa.types.is_timestamp(inferred_type) else None
 
 
 TextFormat = Csv | JsonLines
@@ -386,7 +386,7 @@ class Inferred:
         )
 
 
-def merged(found: Sequence[Inferred], dialect: TextFormat) -> Inferred:
+def merged(parts: Sequence[Inferred], dialect: TextFormat) -> Inferred:
     """What all of them say.
 
     Raises
@@ -394,7 +394,7 @@ def merged(found: Sequence[Inferred], dialect: TextFormat) -> Inferred:
     DataError
         When no type holds the values of a column.
     """
-    return reduce(lambda one, other: one.merge(other, dialect), found, Inferred())
+    return reduce(lambda one, other: one.merge(other, dialect), parts, Inferred())
 
 
 def inferred(table: pa.Table, words: frozenset[str]) -> Inferred:
@@ -447,7 +447,7 @@ def read_text(
             return looked
         return dialect.parse(rows, names, {f.name: f.type for f in schema}, columns)
     except (pa.ArrowException, UnicodeError) as error:
-        raise DataError(said(error, names)) from None
+        raise DataError(describe_error(error, names)) from None
 
 
 def promised(schema: pa.Schema, kinds: Mapping[str, Kind], dialect: TextFormat) -> pa.Schema:
@@ -455,12 +455,12 @@ def promised(schema: pa.Schema, kinds: Mapping[str, Kind], dialect: TextFormat) 
     return pa.schema([_promised(column, kinds.get(column.name), dialect) for column in schema])
 
 
-def said(error: Exception, names: Sequence[str], start: int = 0) -> str:
-    """What Arrow says of text, as a user would: the column by its name, the row as counted from 0."""
+def describe_error(error: Exception, names: Sequence[str], start: int = 0) -> str:
+    """Arrow's message about text in a user's terms: the column by its name, the row as counted from 0."""
     text = str(error).splitlines()[0]
     if match := re.search(r"CSV column #(\d+):(?: Row #(\d+):)? (.*)", text, re.DOTALL):
-        place, row, rest = match.groups()
-        name = names[int(place)] if int(place) < len(names) else place
+        column_number, row, rest = match.groups()
+        name = names[int(column_number)] if int(column_number) < len(names) else column_number
         where = "" if row is None else f" in row {start + int(row) - 1}"
         return (
             f"column {name!r}{where}: {rest.removeprefix('CSV conversion error to ')[:200]}. Name its type "

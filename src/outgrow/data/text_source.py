@@ -27,10 +27,10 @@ from outgrow.data.text import (
     JsonLines,
     TextFormat,
     TextOptions,
+    describe_error,
     inferred,
     merged,
     promised,
-    said,
 )
 from outgrow.errors import ColumnNotFoundError, DataError, OutgrowError, SchemaError
 
@@ -138,7 +138,7 @@ class TextPiece:
     first: int = 0
     blocks: tuple[Block, ...] | None = None
 
-    def place(self, row: int) -> str:
+    def location(self, row: int) -> str:
         return f"row {self.first + row} of {self.file.path}"
 
     def __str__(self) -> str:
@@ -208,17 +208,17 @@ class TextSource:
             )
 
     @cached_property
-    def _looked(self) -> tuple[list[list[Block]], Inferred]:
+    def _inspected(self) -> tuple[list[list[Block]], Inferred]:
         """The blocks of each file, and what all of them say of the columns."""
         with ThreadPoolExecutor(8) as readers, ThreadPoolExecutor(_cores()) as parsers:
-            found = list(readers.map(lambda file: list(_look(file, parsers)), self._files))
-        blocks = [[block for block, _ in each] for each in found]
-        return blocks, merged([says for each in found for _, says in each], self.dialect)
+            inspected = list(readers.map(lambda file: list(_look(file, parsers)), self._files))
+        blocks = [[block for block, _ in file_blocks] for file_blocks in inspected]
+        return blocks, merged([says for file_blocks in inspected for _, says in file_blocks], self.dialect)
 
     @cached_property
     def schema(self) -> pa.Schema:
         names = self._names
-        types = self._given if names and set(names) <= set(self._given) else self._found_types(names)
+        types = self._given if names and set(names) <= set(self._given) else self._inferred_types(names)
         keys = {name: self._given.get(name, kind) for name, kind in self._key_types.items()}
         schema = promised(pa.schema(list({**types, **keys}.items())), self._promised, self.dialect)
         if not schema.names:
@@ -231,7 +231,7 @@ class TextSource:
         _ = self.schema  # what it found out need not be found out again by each that is made of it
         other = TextSource(self.filesystem, self.paths, self.format, self.options)
         other.__dict__ |= {
-            name: self.__dict__[name] for name in ("_files", "_looked") if name in self.__dict__
+            name: self.__dict__[name] for name in ("_files", "_inspected") if name in self.__dict__
         }
         other._promised = dict(kinds)
         return other
@@ -243,8 +243,8 @@ class TextSource:
         sizes = {info.path: int(info.size or 0) for info in self.filesystem.get_file_info(self.paths)}
         return [
             piece
-            for place, file in enumerate(self._files)
-            for piece in self._pieces(place, file, sizes.get(file.path, 0))
+            for file_number, file in enumerate(self._files)
+            for piece in self._pieces(file_number, file, sizes.get(file.path, 0))
         ]
 
     def describe(self) -> dict[str, Any]:
@@ -279,28 +279,28 @@ class TextSource:
                 raise _others(file, named[0])
         return list(named[0].names) if named else []
 
-    def _found_types(self, names: Sequence[str]) -> dict[str, pa.DataType]:
-        schema = self._looked[1].schema
-        found = {column.name: column.type for column in schema}
-        return {name: found.get(name, pa.null()) for name in names or found} | {
-            name: kind for name, kind in self._given.items() if name in (names or found)
+    def _inferred_types(self, names: Sequence[str]) -> dict[str, pa.DataType]:
+        schema = self._inspected[1].schema
+        inferred_types = {column.name: column.type for column in schema}
+        return {name: inferred_types.get(name, pa.null()) for name in names or inferred_types} | {
+            name: kind for name, kind in self._given.items() if name in (names or inferred_types)
         }
 
-    def _pieces(self, place: int, file: TextFile, size: int) -> Iterator[TextPiece]:
+    def _pieces(self, file_number: int, file: TextFile, size: int) -> Iterator[TextPiece]:
         others = [name for name in self._key_types if name not in file.names]
-        keys, schema = {**dict.fromkeys(others), **self._keys[place]}, self.schema
+        keys, schema = {**dict.fromkeys(others), **self._keys[file_number]}, self.schema
         if not file.names and isinstance(self.dialect, Csv):
             return
-        if not file.seekable or "_looked" not in self.__dict__:
+        if not file.seekable or "_inspected" not in self.__dict__:
             yield TextPiece(file, schema, keys, size)
             return
         first, run = 0, list[Block]()
-        blocks = self._looked[0][place]
+        blocks = self._inspected[0][file_number]
         for number, block in enumerate(blocks):
             run.append(block)
             if block.stop - run[0].start >= PIECE_BYTES or number == len(blocks) - 1:
                 yield TextPiece(file, schema, keys, block.stop - run[0].start, first, tuple(run))
-                first, run = first + sum(each.rows for each in run), []
+                first, run = first + sum(earlier.rows for earlier in run), []
 
 
 def _look(file: TextFile, pool: ThreadPoolExecutor) -> Iterator[tuple[Block, Inferred]]:
@@ -329,7 +329,9 @@ class reading:  # noqa: N801 (a context manager, used like a function)
             if isinstance(error, DataError | SchemaError) and self.path not in str(error):
                 raise type(error)(f"{self.path} cannot be read: {str(error).removesuffix('.')}.") from None
         elif isinstance(error, pa.ArrowException | UnicodeError):
-            raise DataError(f"{self.path} cannot be read: {said(error, self.names, self.row)}.") from error
+            raise DataError(
+                f"{self.path} cannot be read: {describe_error(error, self.names, self.row)}."
+            ) from error
         elif isinstance(error, OSError):
             raise unreadable(self.path, error) from error
 
@@ -372,9 +374,9 @@ def _cores() -> int:
 
 
 def _others(file: TextFile, first: TextFile) -> SchemaError:
-    ours, theirs = (pa.schema([(name, pa.null()) for name in each.names]) for each in (first, file))
-    said = difference(ours, theirs).replace(": null", "")
+    ours, theirs = (pa.schema([(name, pa.null()) for name in text_file.names]) for text_file in (first, file))
+    describe_error = difference(ours, theirs).replace(": null", "")
     return SchemaError(
-        f"{file.path} has other columns than {first.path}:\n{said}\n"
+        f"{file.path} has other columns than {first.path}:\n{describe_error}\n"
         "Make the files alike, or read them separately."
     )

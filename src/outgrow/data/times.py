@@ -37,13 +37,13 @@ def moments(batch: Batch, name: str, who: str) -> np.ndarray:
         raise SchemaError(f"{who} needs a column of times or numbers; {name!r} holds {kind}.")
     if is_time(column.type):
         column = microseconds(column, name)
-    found = numbers(column).astype(np.float64)
-    missing = int(np.count_nonzero(np.isnan(found)))
+    values = numbers(column).astype(np.float64)
+    missing = int(np.count_nonzero(np.isnan(values)))
     if missing:
         raise DataError(
             f"{who}: {missing} row(s) have no value in {name!r}, which orders the rows. Fill or drop those."
         )
-    return found
+    return values
 
 
 def before(name: str, kind: pa.DataType, at: Any) -> pc.Expression:

@@ -229,8 +229,8 @@ class PieceWriter:
 
 def _places(part: Part, number: int, start: int) -> Callable[[int], str]:
     def where(row: int) -> str:
-        place = getattr(part, "place", None)
-        return f"row {start + row} of partition {number}" if place is None else place(start + row)
+        location = getattr(part, "location", None)
+        return f"row {start + row} of partition {number}" if location is None else location(start + row)
 
     return where
 

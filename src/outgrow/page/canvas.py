@@ -14,7 +14,7 @@ INK, MUTED, GRID = "#010101", "#020202", "#030303"
 SERIES = ("#040404", "#050505", "#060606", "#070707", "#080808", "#090909")
 POSITIVE, NEGATIVE = SERIES[0], SERIES[1]
 _VARIABLES = {INK: "--ink", MUTED: "--muted", GRID: "--line"} | {
-    color: f"--series-{place}" for place, color in enumerate(SERIES, 1)
+    color: f"--series-{number}" for number, color in enumerate(SERIES, 1)
 }
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",

@@ -79,7 +79,7 @@ def confusion(matrix: np.ndarray, classes: Sequence[Any]) -> str:
                     ha="center",
                     va="center",
                 )
-        _table_axes(axes, [str(each) for each in classes], size)
+        _table_axes(axes, [str(label) for label in classes], size)
         axes.set(xlabel="Predicted", ylabel="Actual")
     return canvas.svg
 
@@ -139,8 +139,8 @@ def sparkline(counts: Sequence[float], width: int = 96, height: int = 22) -> str
     top = max(counts, default=0) or 1
     step = width / max(1, len(counts))
     bars = [
-        f"M{place * step:.1f} {height}v{-max(0.6, height * value / top):.1f}h{step * 0.86:.1f}V{height}z"
-        for place, value in enumerate(counts)
+        f"M{index * step:.1f} {height}v{-max(0.6, height * value / top):.1f}h{step * 0.86:.1f}V{height}z"
+        for index, value in enumerate(counts)
         if value > 0
     ]
     return (

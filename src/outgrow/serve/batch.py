@@ -34,7 +34,15 @@ from outgrow.engine.write import (
 )
 from outgrow.errors import OutgrowError, ParameterError, RowError
 from outgrow.ml.predictor import Predictor
-from outgrow.storage import TABLE, Draft, Pathlike, check_free, draft, settle, written_by
+from outgrow.storage import (
+    TABLE,
+    Pathlike,
+    StagedFolder,
+    check_free,
+    finish_replacement,
+    staged_folder,
+    written_by,
+)
 
 VERSION = "model_version"
 REASON = "reason"
@@ -127,21 +135,21 @@ def write_scores(
     outputs = {MAIN: output} if errors is None else {MAIN: output, _REFUSED: errors}
     _check_outputs(data, outputs)
     with ExitStack() as stack:
-        drafts = _drafts(stack, outputs, _identity(data, scoring, keys), overwrite=overwrite)
+        staged = _staged_folders(stack, outputs, _identity(data, scoring, keys), overwrite=overwrite)
         tables = {
-            name: OutputTable(str(output_draft.folder), schemas[name], keys if name == MAIN else ())
-            for name, output_draft in drafts.items()
+            name: OutputTable(str(staged_output.folder), schemas[name], keys if name == MAIN else ())
+            for name, staged_output in staged.items()
         }
-        main = drafts[MAIN]
+        main = staged[MAIN]
         resumed = len(read_ledger(main.folder))
-        if main.mark.done is None:
+        if main.info.done is None:
             counts = write_pieces(data, PieceWriter(str(main.folder), tables, scoring), stage="score")
             main.note({name: sum(count[name] for count in counts) for name in schemas})
-        done = main.mark.done or {}
+        done = main.info.done or {}
         for name in (_REFUSED, MAIN):  # the run goes on until the main table is in its place
-            if name in drafts:
+            if name in staged:
                 close_folder(tables[name], done[name])
-                drafts[name].commit()
+                staged[name].commit()
     return Scored(done[MAIN], done.get(_REFUSED, 0), resumed)
 
 
@@ -265,24 +273,25 @@ def _check_outputs(rows: Dataset, outputs: Mapping[str, Pathlike]) -> None:
             )
 
 
-def _drafts(
+def _staged_folders(
     stack: ExitStack, outputs: Mapping[str, Pathlike], work: str | None, *, overwrite: bool
-) -> dict[str, Draft]:
-    """A draft of each output that is not yet in its place.
+) -> dict[str, StagedFolder]:
+    """A staged folder for each output that is not yet at its path.
 
-    What was done goes on only where all drafts of a run are there: another run may have taken one over.
+    What was done goes on only where all staged folders of a run are there: another run may have taken one
+    over.
     """
     for output in outputs.values():
         if work is None or not written_by(output, work):
             check_free(output, TABLE, overwrite=overwrite)
-    drafts: dict[str, Draft] = {}
+    staged: dict[str, StagedFolder] = {}
     for name, output in outputs.items():
-        at_its_end = bool(drafts) and drafts[MAIN].mark.done is not None
+        at_its_end = bool(staged) and staged[MAIN].info.done is not None
         if at_its_end and written_by(output, work):
-            settle(output)
+            finish_replacement(output)
         else:
-            drafts[name] = stack.enter_context(draft(output, TABLE, overwrite=overwrite, work=work))
-    if not all(output_draft.resumed for output_draft in drafts.values()):
-        for output_draft in drafts.values():
-            output_draft.restart()
-    return drafts
+            staged[name] = stack.enter_context(staged_folder(output, TABLE, overwrite=overwrite, work=work))
+    if not all(staged_output.resumed for staged_output in staged.values()):
+        for staged_output in staged.values():
+            staged_output.restart()
+    return staged

@@ -130,7 +130,7 @@ class Scorer:
         _log.warning("%s is set apart: %s", path, error)
         for folder in (self.options.output, self.options.errors):
             if folder is not None:
-                storage.drop_draft(folder / name)
+                storage.drop_staged(folder / name)
         text = json.dumps({"file": path, "modified": _modified(path), "reason": str(error)})
         storage.write_file(note, text.encode(), overwrite=True)
 

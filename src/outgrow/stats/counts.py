@@ -30,8 +30,8 @@ class ValueCounts(State):
         rows = np.bincount(codes, None, len(values))
         sums = rows if weight is None else np.bincount(codes, weight, len(values))
         counts: dict[Any, float] = {}
-        for place in np.flatnonzero(rows).tolist():
-            counts[values[place]] = counts.get(values[place], 0.0) + float(sums[place])
+        for code in np.flatnonzero(rows).tolist():
+            counts[values[code]] = counts.get(values[code], 0.0) + float(sums[code])
         return cls(counts)
 
     def merge(self, other: ValueCounts) -> ValueCounts:
@@ -78,11 +78,11 @@ class DistinctCount(State):
     def of(cls, hashes: np.ndarray) -> DistinctCount:
         """The state of values given as well-mixed uint64 hashes."""
         state = cls.empty()
-        place = (hashes >> np.uint64(64 - cls.BITS)).astype(np.intp)
+        register = (hashes >> np.uint64(64 - cls.BITS)).astype(np.intp)
         rest = (hashes << np.uint64(cls.BITS)) | np.uint64((1 << cls.BITS) - 1)
         # frexp of a float64 gives the position of the leading bit; rounding up only happens past bit 53
         leading = 64 - np.frexp(rest.astype(np.float64))[1]
-        np.maximum.at(state.registers, place, (np.maximum(leading, 0) + 1).astype(np.uint8))
+        np.maximum.at(state.registers, register, (np.maximum(leading, 0) + 1).astype(np.uint8))
         return state
 
     def merge(self, other: DistinctCount) -> DistinctCount:

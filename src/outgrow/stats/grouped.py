@@ -17,7 +17,7 @@ import pyarrow as pa
 from outgrow.stats.state import State
 
 _RADIX = 1 << 16
-_TILE = 8192
+_TILE_ROWS = 8192
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,15 +42,15 @@ class Segments:
         return cls.coded(encoded.dictionary.to_numpy(), encoded.indices.to_numpy())
 
     @classmethod
-    def coded(cls, found: np.ndarray, codes: np.ndarray) -> Segments:
+    def coded(cls, hashes: np.ndarray, codes: np.ndarray) -> Segments:
         """The groups of rows, where `codes` say which of the hashes `found` is that of a row's key."""
-        by_hash = np.argsort(found)
-        ordered, used = found[by_hash], np.bincount(codes, minlength=len(found))
+        by_hash = np.argsort(hashes)
+        ordered, used = hashes[by_hash], np.bincount(codes, minlength=len(hashes))
         if (ordered[1:] == ordered[:-1]).any() or not used.all():
-            return cls.of(found[codes])
-        small = np.uint16 if len(found) <= _RADIX else np.int64  # NumPy sorts 16 bits by radix
-        rank = np.empty(len(found), dtype=small)
-        rank[by_hash] = np.arange(len(found))
+            return cls.of(hashes[codes])
+        small = np.uint16 if len(hashes) <= _RADIX else np.int64  # NumPy sorts 16 bits by radix
+        rank = np.empty(len(hashes), dtype=small)
+        rank[by_hash] = np.arange(len(hashes))
         counts = used[by_hash]
         return cls(ordered, np.argsort(rank[codes], kind="stable"), np.cumsum(counts) - counts)
 
@@ -72,8 +72,8 @@ class Segments:
 
     def tiles(self) -> Iterator[tuple[slice, slice, np.ndarray]]:
         """Runs of sorted rows that fit in a cache: rows, groups, and where those begin among these rows."""
-        for start in range(0, len(self.order), _TILE):
-            end = min(start + _TILE, len(self.order))
+        for start in range(0, len(self.order), _TILE_ROWS):
+            end = min(start + _TILE_ROWS, len(self.order))
             first = int(np.searchsorted(self.starts, start, side="right")) - 1
             last = int(np.searchsorted(self.starts, end))
             yield slice(start, end), slice(first, last), np.maximum(self.starts[first:last] - start, 0)
@@ -220,15 +220,15 @@ class GroupedCoMoments(State):
 
 
 def _united(left: Any, right: Any, *names: str) -> tuple[np.ndarray, list[np.ndarray], Any]:
-    """The keys of both, copies of the left's arrays with room for all keys, and the places of the right's."""
+    """The keys of both, the left's arrays copied with room for all keys, and the indices of the right's."""
     if np.array_equal(left.hashes, right.hashes):
         return left.hashes, [getattr(left, name).copy() for name in names], slice(None)
     hashes = np.union1d(left.hashes, right.hashes)
-    own = np.searchsorted(hashes, left.hashes)
+    left_index = np.searchsorted(hashes, left.hashes)
 
     def widened(array: np.ndarray) -> np.ndarray:
         wide = np.zeros((len(hashes), *array.shape[1:]))
-        wide[own] = array
+        wide[left_index] = array
         return wide
 
     return hashes, [widened(getattr(left, name)) for name in names], np.searchsorted(hashes, right.hashes)

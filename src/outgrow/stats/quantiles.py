@@ -3,7 +3,7 @@
 Float64 numbers compare as their bits do once the sign is folded in. The first pass counts the values of each
 column by their first 16 bits; the bucket that holds the wanted rank is then either small enough to gather, or
 counted again by its next 16 bits. Four passes always suffice, two nearly always do, and the answer depends on
-the values alone, not on their order or place.
+the values alone, not on their order or position.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from outgrow.stats.state import State
 
 Reduce = Callable[[Callable[[np.ndarray], Any]], Any]
 
-_DIGIT = 16
-_BUCKETS = 1 << _DIGIT
-_GATHER = 1 << 20
+_DIGIT_BITS = 16
+_BUCKETS = 1 << _DIGIT_BITS
+_GATHER_VALUES = 1 << 20
 _SIGN = np.uint64(1 << 63)
 
 
@@ -51,8 +51,8 @@ class _Search:
         ends = np.cumsum(counts)
         digit = int(np.searchsorted(ends, self.rank, side="right"))
         self.rank -= int(ends[digit] - counts[digit])
-        self.prefix = (self.prefix << _DIGIT) | digit
-        self.bits += _DIGIT
+        self.prefix = (self.prefix << _DIGIT_BITS) | digit
+        self.bits += _DIGIT_BITS
         self.size = int(counts[digit])
         if self.bits == 64:
             self.value = float(_from_ordered(np.array([self.prefix], dtype=np.uint64))[0])
@@ -74,15 +74,15 @@ def quantiles(reduce: Reduce, width: int, probabilities: Sequence[float]) -> tup
     """
     counts = reduce(_first_digits)
     n = counts.sum(axis=1)
-    places = np.outer(probabilities, np.maximum(n - 1, 0))
-    low, high = np.floor(places).astype(np.int64), np.ceil(places).astype(np.int64)
+    positions = np.outer(probabilities, np.maximum(n - 1, 0))
+    low, high = np.floor(positions).astype(np.int64), np.ceil(positions).astype(np.int64)
     wanted = {(j, int(rank)) for ranks in (low, high) for j in range(width) if n[j] for rank in ranks[:, j]}
-    found = {(s.column, original): s for original, s in _solve(reduce, counts, sorted(wanted))}
-    values = np.full(places.shape, np.nan)
-    for i, j in np.ndindex(places.shape):
+    searches = {(s.column, original): s for original, s in _solve(reduce, counts, sorted(wanted))}
+    values = np.full(positions.shape, np.nan)
+    for i, j in np.ndindex(positions.shape):
         if n[j]:
-            a, b = found[j, int(low[i, j])].value, found[j, int(high[i, j])].value
-            values[i, j] = _between(a, b, float(places[i, j] - low[i, j]))
+            a, b = searches[j, int(low[i, j])].value, searches[j, int(high[i, j])].value
+            values[i, j] = _between(a, b, float(positions[i, j] - low[i, j]))
     return values, n
 
 
@@ -105,7 +105,7 @@ def _solve(
             return searches
         buckets = sorted({(s.column, s.bits, s.prefix): s.size for s in unsolved}.items())
         keys = [key for key, _ in buckets]
-        if sum(size for _, size in buckets) <= _GATHER:
+        if sum(size for _, size in buckets) <= _GATHER_VALUES:
             gathered = reduce(partial(_gather, keys=keys))
             ordered = {key: np.sort(values) for key, values in zip(keys, gathered.values, strict=True)}
             for s in unsolved:
@@ -161,19 +161,19 @@ _ORDER = _leading_order()
 def _within(X: np.ndarray, column: int, bits: int, prefix: int) -> np.ndarray:
     """The values of a column whose ordered bits begin with `prefix`."""
     x = np.ascontiguousarray(X[:, column])
-    lead = prefix >> (bits - _DIGIT)
+    lead = prefix >> (bits - _DIGIT_BITS)
     raw = 0xFFFF - lead if lead < 0x8000 else lead - 0x8000
     x = x[(x.view(np.uint64) >> np.uint64(48)) == np.uint64(raw)]
     if raw in _INFINITIES:
         x = x[~np.isnan(x)]
-    if bits == _DIGIT:
+    if bits == _DIGIT_BITS:
         return x
     return x[(_ordered(x) >> np.uint64(64 - bits)) == np.uint64(prefix)]
 
 
 def _next_digits(X: np.ndarray, column: int, bits: int, prefix: int) -> np.ndarray:
     keys = _ordered(_within(X, column, bits, prefix))
-    digits = (keys >> np.uint64(64 - bits - _DIGIT)) & np.uint64(_BUCKETS - 1)
+    digits = (keys >> np.uint64(64 - bits - _DIGIT_BITS)) & np.uint64(_BUCKETS - 1)
     return np.bincount(digits.astype(np.intp), minlength=_BUCKETS)
 
 

@@ -76,9 +76,9 @@ class RankedScores(State):
         precision, recall = self.precision_recall()
         height = precision[1:]
         if self.rows > self.exact:  # the positives of a bin lie evenly between the precisions at its ends
-            own = np.maximum(np.diff(self._cumulated()[1]), 1.0)
+            positives = np.maximum(np.diff(self._cumulated()[1]), 1.0)
             before = np.append(height[:1], height[:-1])
-            height = before + (height - before) * (own + 1) / (2 * own)
+            height = before + (height - before) * (positives + 1) / (2 * positives)
         return float(np.sum(np.diff(recall) * height))
 
     def error_bound(self) -> float:
@@ -92,12 +92,12 @@ class RankedScores(State):
         return self.score, self.positive, self.negative
 
     def _binned(self) -> RankedScores:
-        place = np.minimum((self.score * self.bins).astype(np.intp), self.bins - 1)
+        bin_index = np.minimum((self.score * self.bins).astype(np.intp), self.bins - 1)
         return replace(
             self,
             score=(np.arange(self.bins) + 0.5) / self.bins,
-            positive=np.bincount(place, self.positive, self.bins),
-            negative=np.bincount(place, self.negative, self.bins),
+            positive=np.bincount(bin_index, self.positive, self.bins),
+            negative=np.bincount(bin_index, self.negative, self.bins),
         )
 
     def _cumulated(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -141,13 +141,15 @@ class ClassificationState(State):
         predicted = probabilities[:, 1] > probabilities[:, 0] if two else probabilities.argmax(axis=1)
         confusion = np.bincount(y * classes + predicted, w, classes * classes).reshape(classes, classes)
         eps = np.finfo(np.float64).eps
-        own = np.where(y, *probabilities.T[::-1]) if two else probabilities[np.arange(len(y)), y]
-        own = own / (probabilities[:, 0] + probabilities[:, 1] if two else probabilities.sum(axis=1))
-        loss = float(-(w @ np.log(np.clip(own, eps, 1 - eps))))
+        of_true_class = np.where(y, *probabilities.T[::-1]) if two else probabilities[np.arange(len(y)), y]
+        of_true_class = of_true_class / (
+            probabilities[:, 0] + probabilities[:, 1] if two else probabilities.sum(axis=1)
+        )
+        loss = float(-(w @ np.log(np.clip(of_true_class, eps, 1 - eps))))
         ranked = [1] if two else range(classes)
         p = probabilities[:, -1]
-        place = np.minimum((p * CALIBRATION_BINS).astype(np.intp), CALIBRATION_BINS - 1)
-        bins = [np.bincount(place, v, CALIBRATION_BINS) for v in (w, w * p, w * (y == classes - 1))]
+        bin_index = np.minimum((p * CALIBRATION_BINS).astype(np.intp), CALIBRATION_BINS - 1)
+        bins = [np.bincount(bin_index, v, CALIBRATION_BINS) for v in (w, w * p, w * (y == classes - 1))]
         return cls(
             confusion,
             loss,
@@ -175,18 +177,18 @@ class ClassificationState(State):
         precision = _ratio(right, self.confusion.sum(axis=0))
         recall = _ratio(right, self.confusion.sum(axis=1))
         f1 = _ratio(2 * right, self.confusion.sum(axis=0) + self.confusion.sum(axis=1))
-        found = {"accuracy": float(right.sum() / total), "log_loss": self.log_loss / float(total)}
+        metrics = {"accuracy": float(right.sum() / total), "log_loss": self.log_loss / float(total)}
         if len(right) == 2:
-            found |= {"precision": precision[1], "recall": recall[1], "f1": f1[1]}
-            found |= {"roc_auc": self.ranked[0].roc_auc(), "pr_auc": self.ranked[0].average_precision()}
+            metrics |= {"precision": precision[1], "recall": recall[1], "f1": f1[1]}
+            metrics |= {"roc_auc": self.ranked[0].roc_auc(), "pr_auc": self.ranked[0].average_precision()}
         else:
-            found |= {
+            metrics |= {
                 "precision_macro": precision.mean(),
                 "recall_macro": recall.mean(),
                 "f1_macro": f1.mean(),
             }
-            found["roc_auc_ovr"] = float(np.mean([ranked.roc_auc() for ranked in self.ranked]))
-        return {name: float(value) for name, value in found.items()}
+            metrics["roc_auc_ovr"] = float(np.mean([ranked.roc_auc() for ranked in self.ranked]))
+        return {name: float(value) for name, value in metrics.items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -301,7 +303,9 @@ class ManyRegressions(State):
         total = float(len(y) if weight is None else weight.sum())
         if error.ndim == 3:
             w = np.ones(len(y)) if weight is None else weight
-            squared, absolute = (np.einsum("prt,r->pt", each, w) for each in (error * error, np.abs(error)))
+            squared, absolute = (
+                np.einsum("prt,r->pt", errors, w) for errors in (error * error, np.abs(error))
+            )
         else:
             squared = np.einsum("pr,pr->p", error, error) if weight is None else (error * error) @ weight
             np.abs(error, out=error)
@@ -320,7 +324,7 @@ class ManyRegressions(State):
     def split(self) -> list[RegressionState]:
         """One state for each prediction."""
         one = self.squared.ndim == 1
-        squared, absolute = (each.tolist() if one else each for each in (self.squared, self.absolute))
+        squared, absolute = (errors.tolist() if one else errors for errors in (self.squared, self.absolute))
         return [
             RegressionState(self.weight, s, a, self.target) for s, a in zip(squared, absolute, strict=True)
         ]
@@ -356,18 +360,18 @@ class ManyClassifications(State):
         if classes == 2:
             second = (probabilities[:, 1] > probabilities[:, 0]).astype(np.float64) @ member
             confusion = np.stack([member.sum(axis=0) - second, second], axis=2)
-            own = np.where(y, probabilities[:, 1], probabilities[:, 0])
+            of_true_class = np.where(y, probabilities[:, 1], probabilities[:, 0])
         else:
             best = probabilities.argmax(axis=1)
             confusion = np.stack([(best == k) @ member for k in range(classes)], axis=2)
-            own = probabilities[:, y, np.arange(rows)]
+            of_true_class = probabilities[:, y, np.arange(rows)]
         eps = np.finfo(np.float64).eps
-        np.clip(own, eps, 1 - eps, out=own)
-        loss = -np.log(own, out=own) @ w
+        np.clip(of_true_class, eps, 1 - eps, out=of_true_class)
+        loss = -np.log(of_true_class, out=of_true_class) @ w
         ranked = [1] if classes == 2 else range(classes)
         counted = [_counted(probabilities[:, k], y == k, weight, bins) for k in ranked]
-        place, last = counted[-1][1], probabilities[:, -1]
-        summed = np.bincount(place, (last if weight is None else last * w).ravel(), many * 2 * bins)
+        bin_index, last = counted[-1][1], probabilities[:, -1]
+        summed = np.bincount(bin_index, (last if weight is None else last * w).ravel(), many * 2 * bins)
         counts = np.stack([counts for counts, _ in counted], axis=1)
         return cls(rows, confusion, loss, counts, summed.reshape(many, 2, bins).sum(axis=1))
 
@@ -384,7 +388,7 @@ class ManyClassifications(State):
         """One state for each prediction."""
         bins = self.counts.shape[-1]
         middle = (np.arange(bins) + 0.5) / bins
-        found = []
+        states = []
         for confusion, loss, counts, summed in zip(
             self.confusion, self.log_loss, self.counts, self.summed, strict=True
         ):
@@ -392,8 +396,8 @@ class ManyClassifications(State):
             last = counts[-1].reshape(2, CALIBRATION_BINS, -1).sum(axis=2)
             sums = summed.reshape(CALIBRATION_BINS, -1).sum(axis=1)
             calibration = np.stack([last.sum(axis=0), sums, last[1]], axis=1)
-            found.append(ClassificationState(confusion, float(loss), ranked, calibration))
-        return found
+            states.append(ClassificationState(confusion, float(loss), ranked, calibration))
+        return states
 
 
 def _counted(
@@ -401,9 +405,9 @@ def _counted(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Scores of shape (predictions, rows), counted in bins of other rows and of positive ones; the bins."""
     many = len(score)
-    place = (score * bins).astype(np.intp)
-    np.minimum(place, bins - 1, out=place)
-    place += bins * is_positive + 2 * bins * np.arange(many)[:, None]
+    bin_index = (score * bins).astype(np.intp)
+    np.minimum(bin_index, bins - 1, out=bin_index)
+    bin_index += bins * is_positive + 2 * bins * np.arange(many)[:, None]
     w = None if weight is None else np.broadcast_to(weight, score.shape).ravel()
-    counts = np.bincount(place.ravel(), w, many * 2 * bins).astype(np.float64)
-    return counts.reshape(many, 2, bins), place.ravel()
+    counts = np.bincount(bin_index.ravel(), w, many * 2 * bins).astype(np.float64)
+    return counts.reshape(many, 2, bins), bin_index.ravel()

@@ -121,9 +121,9 @@ def wait_for(port: int, server: subprocess.Popen[bytes]) -> None:
 
     def listening() -> bool:
         assert server.poll() is None, "the server ended early"
-        with socket.socket() as line:
-            line.settimeout(1.0)
-            return line.connect_ex((LOOPBACK, port)) == 0
+        with socket.socket() as connection:
+            connection.settimeout(1.0)
+            return connection.connect_ex((LOOPBACK, port)) == 0
 
     wait_until(f"a server at port {port}", listening, 120)
 
@@ -160,10 +160,10 @@ def _popen(command: list[str], **more: str) -> subprocess.Popen[bytes]:
 
 
 def _home() -> Path:
-    found = find_spec("pyspark")
-    if found is None or found.origin is None:
+    spec = find_spec("pyspark")
+    if spec is None or spec.origin is None:
         raise MissingExtraError("No Spark is installed. Type:  pip install 'outgrow[spark]'")
-    return Path(found.origin).parent
+    return Path(spec.origin).parent
 
 
 def _processes() -> list[int]:

@@ -54,9 +54,9 @@ def same_result_as_one_piece(estimator: Estimator, engine: EngineCase) -> None:
     """The model does not depend on the engine or the partitioning."""
     table, target = sample_rows(estimator)
     expected = answers(fitted(estimator, local_case().open(table), target), table)
-    found = answers(fitted(clone(estimator), engine.open(table), target), table)
+    actual = answers(fitted(clone(estimator), engine.open(table), target), table)
     rtol = getattr(estimator, "_partition_tolerance", RTOL)
-    compare(found, expected, rtol)
+    compare(actual, expected, rtol)
 
 
 def dataset_gives_what_table_gives(estimator: Estimator, engine: EngineCase) -> None:
@@ -68,10 +68,10 @@ def dataset_gives_what_table_gives(estimator: Estimator, engine: EngineCase) -> 
         if isinstance(model, Transformer)
         else model.predict(engine.open(table))
     )
-    found = lazy.to_arrow()
+    actual = lazy.to_arrow()
     plain = local_case().open(table)
     expected = (model.transform(plain) if isinstance(model, Transformer) else model.predict(plain)).to_arrow()
-    compare(sorted_rows(found), sorted_rows(expected), RTOL)
+    compare(sorted_rows(actual), sorted_rows(expected), RTOL)
 
 
 def survives_saving(estimator: Estimator, engine: EngineCase) -> None:
@@ -115,13 +115,13 @@ def refuses_other_type(estimator: Estimator, engine: EngineCase) -> None:
     """A column of another kind is named with both kinds."""
     table, target = sample_rows(estimator)
     model = fitted(estimator, engine.open(table), target)
-    place = table.schema.get_field_index("a")
+    index = table.schema.get_field_index("a")
     other = (
         pa.array(["x"] * table.num_rows)
         if pa.types.is_floating(table.schema.field("a").type)
         else pa.array([1.0] * table.num_rows)
     )
-    error = raised(SchemaError, lambda: answers(model, table.set_column(place, "a", other)))
+    error = raised(SchemaError, lambda: answers(model, table.set_column(index, "a", other)))
     assert "~ a: " in error, error
 
 
@@ -159,10 +159,12 @@ def answers(estimator: Any, table: pa.Table) -> dict[str, Any]:
     """All that an estimator says of the rows of a table, by column."""
     if isinstance(estimator, Transformer):
         return columns_of(estimator.transform(table))
-    said = columns_of(estimator.predict(table))
+    predictions = columns_of(estimator.predict(table))
     if is_classifier(estimator):
-        said |= columns_of(estimator.predict_proba(table))
-    return {name: values for name, values in said.items() if name.startswith(("prediction", "probability"))}
+        predictions |= columns_of(estimator.predict_proba(table))
+    return {
+        name: values for name, values in predictions.items() if name.startswith(("prediction", "probability"))
+    }
 
 
 def columns_of(table: pa.Table) -> dict[str, Any]:
@@ -174,13 +176,13 @@ def sorted_rows(table: pa.Table) -> dict[str, Any]:
     return columns_of(table.sort_by([(name, "ascending") for name in table.column_names]))
 
 
-def compare(found: dict[str, Any], expected: dict[str, Any], rtol: float) -> None:
-    assert list(found) == list(expected), f"columns {list(found)} instead of {list(expected)}"
+def compare(actual: dict[str, Any], expected: dict[str, Any], rtol: float) -> None:
+    assert list(actual) == list(expected), f"columns {list(actual)} instead of {list(expected)}"
     for name, values in expected.items():
         if values and isinstance(values[0], float):
-            np.testing.assert_allclose(found[name], values, rtol=rtol, atol=rtol, err_msg=name)
+            np.testing.assert_allclose(actual[name], values, rtol=rtol, atol=rtol, err_msg=name)
         else:
-            assert found[name] == values, name
+            assert actual[name] == values, name
 
 
 def raised(kind: type[Exception], action: Callable[[], Any]) -> str:

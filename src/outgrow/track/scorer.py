@@ -79,10 +79,10 @@ def as_promised(frame: Any, columns: Mapping[str, Kind]) -> pa.Table:
     A column of missing values alone gets the type of its kind.
     """
     table = as_table(frame)
-    for place, field in enumerate(table.schema):
+    for index, field in enumerate(table.schema):
         kind = columns.get(field.name)
         wanted = None if kind is None else kind.form.arrow
-        column = table.column(place)
+        column = table.column(index)
         if wanted is not None and len(column) and column.null_count == len(column):
-            table = table.set_column(place, field.name, pa.nulls(len(column), wanted))
+            table = table.set_column(index, field.name, pa.nulls(len(column), wanted))
     return table

@@ -68,7 +68,7 @@ def _outputs(model: Any) -> Any:
         return types.Schema([types.TensorSpec(kind, (-1, targets))])
     if is_classifier(model):
         kinds = {"b": types.DataType.boolean, "i": types.DataType.long, "f": types.DataType.double}
-        found = kinds.get(model.classes_.dtype.kind, types.DataType.string)
+        kind = kinds.get(model.classes_.dtype.kind, types.DataType.string)
     else:
-        found = types.DataType.long if is_clusterer(model) else types.DataType.double
-    return types.Schema([types.ColSpec(found)])
+        kind = types.DataType.long if is_clusterer(model) else types.DataType.double
+    return types.Schema([types.ColSpec(kind)])
