@@ -96,6 +96,17 @@ class Dataset:
     """Rows that can be read again and again; nothing is read before it is needed.
 
     Made by `og.read`, `og.sql` and `og.dataset`. Methods that choose rows or columns return a new dataset.
+
+    Parameters
+    ----------
+    scan : a source, and the steps its rows go through.
+    engine : where the work is done.
+
+    Examples
+    --------
+    >>> import pyarrow as pa, outgrow as og
+    >>> og.dataset(pa.table({"hour": [5, 9], "late": [0, 1]}))
+    <Dataset on local: hour: int64, late: int64>
     """
 
     scan: Scan
@@ -111,12 +122,26 @@ class Dataset:
         return list(self.schema.names)
 
     def select(self, *columns: str | Sequence[str]) -> Dataset:
-        """Some columns, in the order given."""
+        """Some columns, in the order given.
+
+        Examples
+        --------
+        >>> import pyarrow as pa, outgrow as og
+        >>> og.dataset(pa.table({"a": [1], "b": [2], "c": [3]})).select("c", "a").columns
+        ['c', 'a']
+        """
         names = [name for each in columns for name in ([each] if isinstance(each, str) else each)]
         return self._with(self.scan.select(names))
 
     def drop(self, *columns: str) -> Dataset:
-        """All columns but these."""
+        """All columns but these.
+
+        Examples
+        --------
+        >>> import pyarrow as pa, outgrow as og
+        >>> og.dataset(pa.table({"a": [1], "b": [2], "c": [3]})).drop("b").columns
+        ['a', 'c']
+        """
         check_columns(self.schema, columns)
         return self.select([name for name in self.columns if name not in columns])
 
@@ -185,22 +210,62 @@ class Dataset:
         return self._slice(keys, seed, test, 1.0), self._slice(keys, seed, 0.0, test)
 
     def sample(self, fraction: float, *, seed: int = 0) -> Dataset:
-        """About this share of the rows, chosen by the hash of their values."""
+        """About this share of the rows, chosen by the hash of their values: the same ones on every engine.
+
+        Parameters
+        ----------
+        fraction : the share, above 0 and up to 1.
+        seed : another seed chooses other rows.
+
+        Raises
+        ------
+        ParameterError
+            When `fraction` is no such share.
+
+        Examples
+        --------
+        >>> import pyarrow as pa, outgrow as og
+        >>> rows = og.dataset(pa.table({"a": range(10_000)}))
+        >>> 900 < rows.sample(0.1).count() < 1100
+        True
+        """
         if not 0 < fraction <= 1:
             raise ParameterError(f"fraction={fraction!r}: it lies between 0 and 1.")
         return self if fraction == 1 else self._slice(tuple(self.columns), seed, 0.0, fraction)
 
     def map(self, function: Callable[[Batch], Batch]) -> Dataset:
-        """The rows changed batch by batch with a function that treats each row by itself."""
+        """The rows changed batch by batch with a function that treats each row by itself.
+
+        Examples
+        --------
+        >>> import pyarrow as pa, outgrow as og
+        >>> rows = og.dataset(pa.table({"a": [1, 2]}))
+        >>> rows.map(lambda batch: batch.with_columns({"b": batch["a"]})).columns
+        ['a', 'b']
+        """
         schema = function(self.scan.example()).schema
         return self._with(self.scan.then(Apply(function, schema)))
 
     def count(self) -> int:
-        """How many rows there are."""
+        """How many rows there are.
+
+        Examples
+        --------
+        >>> import pyarrow as pa, outgrow as og
+        >>> og.dataset(pa.table({"a": [1, 2, 3]})).count()
+        3
+        """
         return int(self.engine.fit(_count, self.scan, stage="count", keep=False).result)
 
     def head(self, rows: int = 5) -> pa.Table:
-        """The first rows."""
+        """The first rows.
+
+        Examples
+        --------
+        >>> import pyarrow as pa, outgrow as og
+        >>> og.dataset(pa.table({"a": [1, 2, 3]})).head(2).to_pylist()
+        [{'a': 1}, {'a': 2}]
+        """
         found: list[pa.RecordBatch] = []
         for batch in self.engine.map(self.scan):
             found.append(batch.to_arrow().slice(0, rows))
@@ -210,15 +275,36 @@ class Dataset:
         return pa.Table.from_batches(found, self._out_schema())
 
     def to_batches(self) -> Iterator[pa.RecordBatch]:
-        """The rows as Arrow batches, one after the other."""
+        """The rows as Arrow batches, one after the other.
+
+        Examples
+        --------
+        >>> import pyarrow as pa, outgrow as og
+        >>> [batch.num_rows for batch in og.dataset(pa.table({"a": [1, 2, 3]})).to_batches()]
+        [3]
+        """
         return (batch.to_arrow() for batch in self.engine.map(self.scan))
 
     def to_arrow(self) -> pa.Table:
-        """All rows as an Arrow table in memory."""
+        """All rows as an Arrow table in memory.
+
+        Examples
+        --------
+        >>> import pyarrow as pa, outgrow as og
+        >>> og.dataset(pa.table({"a": [1, 2]})).to_arrow().to_pydict()
+        {'a': [1, 2]}
+        """
         return pa.Table.from_batches(self.to_batches(), self._out_schema())
 
     def to_pandas(self) -> Any:
-        """All rows as a pandas DataFrame."""
+        """All rows as a pandas DataFrame.
+
+        Examples
+        --------
+        >>> import pyarrow as pa, outgrow as og
+        >>> og.dataset(pa.table({"a": [1, 2]})).to_pandas()["a"].sum()
+        np.int64(3)
+        """
         return self.to_arrow().to_pandas()
 
     def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
@@ -226,11 +312,26 @@ class Dataset:
         return reader.__arrow_c_stream__(requested_schema)
 
     def profile(self) -> Profile:
-        """What the columns hold: one pass of mergeable states."""
+        """What the columns hold: one pass of mergeable states.
+
+        Examples
+        --------
+        >>> import pyarrow as pa, outgrow as og
+        >>> profile = og.dataset(pa.table({"a": [1.0, 2.0, None]})).profile()
+        >>> profile.rows, profile.columns["a"].missing, profile.columns["a"].mean
+        (3, 1, 1.5)
+        """
         return profile(self.engine, self.scan)
 
     def fingerprint(self) -> dict[str, Any]:
-        """What exactly is read: files with size and date, schema, conditions, and a digest of all that."""
+        """What exactly is read: files with size and date, schema, conditions, and a digest of all that.
+
+        Examples
+        --------
+        >>> import pyarrow as pa, outgrow as og
+        >>> og.dataset(pa.table({"a": [1, 2]})).select("a").fingerprint()["steps"]
+        ["select ['a']"]
+        """
         return self.scan.describe()
 
     def __repr__(self) -> str:

@@ -57,11 +57,28 @@ def write_parquet(
 
     Parameters
     ----------
+    rows : the dataset.
+    path : the folder to write.
+    overwrite : replace a folder that outgrow wrote.
     partition_by : columns that become folders `name=value`.
 
     Returns
     -------
     How many rows were written.
+
+    Raises
+    ------
+    OutputExistsError
+        When `path` exists and `overwrite` is false, or others wrote it.
+
+    Examples
+    --------
+    >>> import tempfile, pyarrow as pa, outgrow as og
+    >>> path = tempfile.mkdtemp() + "/rows"
+    >>> og.write_parquet(og.dataset(pa.table({"a": [1, 2, 3]})), path)
+    3
+    >>> og.read(path).to_arrow()["a"].to_pylist()
+    [1, 2, 3]
     """
     keys = (partition_by,) if isinstance(partition_by, str) else tuple(partition_by)
     schema = rows.scan.example().to_arrow().schema

@@ -100,10 +100,10 @@ class GroupLearner:
         fitted = self.rows.engine.fit(
             fit, self.rows.scan, stage=self.stage, keep=len(forms) > 1, identity=identity
         )
-        found = fitted.result
-        known = from_tree(found["keys"])
-        counts = GroupCounts(known.hashes, found["rows"].astype(np.int64), known.table)
-        last = found["steps"][-1]
+        solution = fitted.result
+        known = from_tree(solution["keys"])
+        counts = GroupCounts(known.hashes, solution["rows"].astype(np.int64), known.table)
+        last = solution["steps"][-1]
         usable = _finite([array for name, array in last.items() if name.endswith("_")])
         errors = np.array([None if good else _UNUSABLE for good in usable], dtype=object)
         seconds = np.full(len(usable), (time.perf_counter() - began) / len(usable))
@@ -111,7 +111,7 @@ class GroupLearner:
         groups, good = self._described(counts, errors, metrics, seconds)
         steps = [
             {name: array[good] for name, array in step.items() if name.endswith("_")}
-            for step in found["steps"]
+            for step in solution["steps"]
         ]
         self._tell(self.policy.plan(counts, self.rows.engine.slots, None))
         models = StackedModels.of(estimator, names, counts.hashes[good], steps)

@@ -8,20 +8,19 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import pyarrow as pa
-from sklearn.base import BaseEstimator, is_classifier
+from sklearn.base import BaseEstimator
 from sklearn.utils import get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from outgrow.data.batch import Batch, is_numeric, matrix_columns
 from outgrow.data.keys import key_column, key_hash
-from outgrow.data.scan import Apply, check_columns
+from outgrow.data.scan import check_columns
 from outgrow.engine.checks import check_numeric
 from outgrow.engine.dataset import Dataset
-from outgrow.engine.groups import OnlyGroups
 from outgrow.engine.open import dataset as open_dataset
 from outgrow.errors import DataError, ParameterError, SchemaError
-from outgrow.groups.backtest import backtest
+from outgrow.groups.evaluation import GroupEvaluation, inner_has
 from outgrow.groups.group_estimator import GroupEstimator, group_estimator_of
 from outgrow.groups.learning import GroupLearner
 from outgrow.groups.plan import (
@@ -34,15 +33,13 @@ from outgrow.groups.plan import (
     Policy,
     count_groups,
 )
-from outgrow.groups.routing import ERROR, GLOBAL, NULL, UNSEEN, Router
-from outgrow.groups.scores import score_groups
+from outgrow.groups.routing import ERROR, GLOBAL, UNSEEN, Router
 from outgrow.groups.store import TRANSFORM, Models, RaggedModels, StackedModels, find
-from outgrow.groups.summary import NAMES, GroupSummary
+from outgrow.groups.summary import NAMES
 from outgrow.ml.base import Estimator, Model
 from outgrow.ml.core import parameters as check
 from outgrow.ml.core.inputs import Training, as_given, open_rows, open_training
 from outgrow.ml.core.task import Task
-from outgrow.ml.evaluation import evaluate
 from outgrow.ml.foreign import check_loadable, is_foreign
 from outgrow.ml.grouped import GroupForm, forms_of
 from outgrow.ml.persistence import describe, restore
@@ -59,11 +56,7 @@ def _inner_transforms() -> Callable[[Callable[..., Any]], Any]:
     return available_if(lambda self: _transforms(self.estimator))
 
 
-def _inner_has(method: str) -> Callable[[Callable[..., Any]], Any]:
-    return available_if(lambda self: hasattr(self.estimator, method))
-
-
-class PerGroup(Model):
+class PerGroup(GroupEvaluation, Model):
     """Fit one model for each key, and let the key of a row choose the model that answers for it.
 
     Estimators with a closed form over numeric features (`LinearRegression`, `Ridge`, `DummyRegressor`, and
@@ -105,8 +98,6 @@ class PerGroup(Model):
     [4.0, 2.0]
     """
 
-    _router: Router
-
     former_parameters: ClassVar[dict[str, str]] = {
         "giants": "large_groups",
         "giant_rows": "large_group_rows",
@@ -146,6 +137,15 @@ class PerGroup(Model):
         ------
         DataError
             When no group could be fitted; `groups_` then says why.
+
+        Examples
+        --------
+        >>> import pyarrow as pa, outgrow as og
+        >>> sales = pa.table({"shop": ["a", "a", "b", "b"], "price": [1.0, 2.0, 1.0, 2.0],
+        ...                   "sold": [4.0, 3.0, 8.0, 6.0]})
+        >>> model = og.PerGroup(og.LinearRegression(), by=["shop"]).fit(sales, "sold")
+        >>> model.groups_.select(["shop", "rows", "status"]).to_pylist()[0]
+        {'shop': 'a', 'rows': 2, 'status': 'ok'}
         """
         self._check_parameters()
         data = open_training(self, X, y, sample_weight)
@@ -171,6 +171,11 @@ class PerGroup(Model):
 
     def plan(self, X: Any, y: str | None = None, sample_weight: str | None = None) -> GroupPlan:
         """What `fit` would do with these rows; reads the key columns alone.
+
+        Parameters
+        ----------
+        X : as for `fit`.
+        y, sample_weight : the columns of X that are no features.
 
         Examples
         --------
@@ -218,10 +223,6 @@ class PerGroup(Model):
             )
         if ours:
             self.estimator._check_parameters()
-
-    @property
-    def _keys(self) -> tuple[str, ...]:
-        return (self.by,) if isinstance(self.by, str) else tuple(self.by)
 
     @property
     def _stage(self) -> str:
@@ -305,63 +306,34 @@ class PerGroup(Model):
         check_is_fitted(self)
         return as_given(open_rows(self, X).map(self._transform), X)
 
-    @_inner_has("predict")
+    @inner_has("predict")
     def predict(self, X: Any) -> Any:
-        """What the model of each row's key predicts: an array, or for lazy tables a column `prediction`."""
+        """What the model of each row's key predicts: an array, or for lazy tables a column `prediction`.
+
+        Examples
+        --------
+        >>> import pyarrow as pa, outgrow as og
+        >>> sales = pa.table({"shop": ["a", "a", "b", "b"], "price": [1.0, 2.0, 1.0, 2.0],
+        ...                   "sold": [4.0, 3.0, 8.0, 6.0]})
+        >>> model = og.PerGroup(og.LinearRegression(), by=["shop"]).fit(sales, "sold")
+        >>> model.predict(sales)["prediction"].to_pylist()
+        [4.0, 3.0, 8.0, 6.0]
+        """
         return self._respond(X, "predict")
 
-    @_inner_has("predict_proba")
+    @inner_has("predict_proba")
     def predict_proba(self, X: Any) -> Any:
-        """Probabilities of the classes of all groups; those that a group has not seen are 0 there."""
+        """Probabilities of the classes of all groups; those that a group has not seen are 0 there.
+
+        Examples
+        --------
+        >>> import pyarrow as pa, outgrow as og
+        >>> rows = pa.table({"shop": ["a", "a", "b"], "x": [1.0, 2.0, 1.0], "y": ["n", "y", "n"]})
+        >>> model = og.PerGroup(og.DummyClassifier(), by=["shop"]).fit(rows, "y")
+        >>> model.predict_proba(rows)["probability_y"].to_pylist()
+        [0.5, 0.5, 0.0]
+        """
         return self._respond(X, "predict_proba")
-
-    @_inner_has("predict")
-    def evaluate(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
-        """The metrics of all predictions together; see `evaluate_groups` for those of each group.
-
-        With unseen='null', rows whose key has no model are left out.
-        """
-        if self.unseen != NULL:
-            return evaluate(self, X, y, sample_weight)
-        check_is_fitted(self)
-        data = open_training(self, X, y, sample_weight, reset=False)
-        known = Apply(OnlyGroups(self._keys, self._router.models.hashes), data.dataset.schema)
-        return evaluate(
-            self, Dataset(data.dataset.scan.then(known), data.dataset.engine), data.target, data.weight
-        )
-
-    @_inner_has("predict")
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Accuracy of a classifier, R2 of a regressor."""
-        return float(self.evaluate(X, y, sample_weight)["accuracy" if self._is_classifier else "r2"])
-
-    @_inner_has("predict")
-    def evaluate_groups(self, X: Any, y: Any, sample_weight: Any = None) -> pa.Table:
-        """The metrics of each group on rows with known y, as a table; rows without a prediction are left out.
-
-        For regressors `rmse`, `mae` and `r2`, for classifiers `accuracy`.
-        """
-        check_is_fitted(self)
-        return score_groups(self, open_training(self, X, y, sample_weight, reset=False))
-
-    @_inner_has("predict")
-    def backtest(
-        self, X: Any, y: Any, sample_weight: Any = None, *, time: str, folds: int = 3, test: float = 0.5
-    ) -> Any:
-        """Fit on what was known at several moments, and score what came next.
-
-        Parameters
-        ----------
-        X, y, sample_weight : as for `fit`; the weights count in the metrics, too.
-        time : the column that orders the rows. It is no feature here.
-        folds : how many moments.
-        test : the share of the rows, the latest ones, that is predicted; the folds share it.
-
-        Returns
-        -------
-        Backtest, whose `groups` is a table with the metrics of each group in each fold.
-        """
-        return backtest(self, X, y, sample_weight, time=time, folds=folds, test=test)
 
     def model_of(self, *key: Any) -> Any:
         """The fitted estimator of one key.
@@ -370,6 +342,15 @@ class PerGroup(Model):
         ------
         DataError
             When the key has no model.
+
+        Examples
+        --------
+        >>> import pyarrow as pa, outgrow as og
+        >>> sales = pa.table({"shop": ["a", "a", "b", "b"], "price": [1.0, 2.0, 1.0, 2.0],
+        ...                   "sold": [4.0, 3.0, 8.0, 6.0]})
+        >>> model = og.PerGroup(og.LinearRegression(), by=["shop"]).fit(sales, "sold")
+        >>> model.model_of("b").coef_.round(6).tolist()
+        [-2.0]
         """
         check_is_fitted(self)
         if len(key) != len(self._keys):
@@ -380,23 +361,6 @@ class PerGroup(Model):
         if model_index < 0:
             raise DataError(f"There is no model for the key {list(key)}. See groups_ for those there are.")
         return models.model(int(model_index))
-
-    def summary(self) -> GroupSummary:
-        """What became of the groups, to be printed."""
-        check_is_fitted(self)
-        return GroupSummary(self.groups_, self._keys)
-
-    def report(self, path: str | os.PathLike[str], *, backtest: Any = None, overwrite: bool = False) -> None:
-        """Write a page about the groups: the metric over them, the worst twenty, and what failed.
-
-        Parameters
-        ----------
-        backtest : what `backtest` gave; its metrics on rows that were not learned from are then shown.
-        """
-        from outgrow.groups.report import write_report  # matplotlib is slow to import
-
-        check_is_fitted(self)
-        write_report(self, path, backtest, overwrite=overwrite)
 
     def _transform(self, batch: Batch) -> Batch:
         changed = self._router.answer(TRANSFORM, batch)
@@ -417,10 +381,27 @@ class PerGroup(Model):
     ) -> None:
         """Write the models of all groups as one directory, whole or not at all; see `Estimator.save`.
 
+        Parameters
+        ----------
+        path : the directory.
+        input_example : rows of which the first is kept with the model, as an example of its input.
+        overwrite : replace a model that is there.
+
         Raises
         ------
         ArtifactError
             When the models are of scikit-learn, and hold objects that skops does not know to be harmless.
+
+        Examples
+        --------
+        >>> import tempfile, pyarrow as pa, outgrow as og
+        >>> sales = pa.table({"shop": ["a", "a", "b", "b"], "price": [1.0, 2.0, 1.0, 2.0],
+        ...                   "sold": [4.0, 3.0, 8.0, 6.0]})
+        >>> model = og.PerGroup(og.LinearRegression(), by=["shop"]).fit(sales, "sold")
+        >>> path = tempfile.mkdtemp() + "/model"
+        >>> model.save(path)
+        >>> og.load(path).predict(sales)["prediction"].to_pylist()
+        [4.0, 3.0, 8.0, 6.0]
         """
         check_is_fitted(self)
         models = self._router.models
@@ -467,10 +448,6 @@ class PerGroup(Model):
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "groups_")
-
-    @property
-    def _is_classifier(self) -> bool:
-        return is_classifier(self.estimator)
 
     def __sklearn_tags__(self) -> Any:
         tags, estimator_tags = super().__sklearn_tags__(), get_tags(self.estimator)

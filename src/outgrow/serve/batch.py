@@ -95,6 +95,11 @@ def score(
     errors : a folder for the rows that cannot be scored, whole, with the column `reason`. Without it such a
         row ends the run with an error that names it.
     partition_by : columns that become folders `name=value`.
+    overwrite : replace outputs that outgrow wrote.
+
+    Returns
+    -------
+    Scored, which says how many rows were written.
 
     Raises
     ------
@@ -202,10 +207,10 @@ class Scoring:
         try:
             return {MAIN: self.beside(batch)}
         except OutgrowError:
-            sifted = self.predictor.score_rows(batch, probabilities=self.probabilities)
+            scored = self.predictor.score_rows(batch, probabilities=self.probabilities)
             if not self.lenient:
-                raise _located(batch, sifted.reasons, where) from None
-            return self._apart(batch, sifted.scores, sifted.reasons)
+                raise _located(batch, scored.reasons, where) from None
+            return self._apart(batch, scored.scores, scored.reasons)
 
     def needed(self, rows: Dataset) -> Dataset:
         """The rows with no more columns than are used or kept: others are not even read."""

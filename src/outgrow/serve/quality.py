@@ -170,6 +170,13 @@ def read_quality(folder: str | os.PathLike[str]) -> pa.Table:
     ------
     InputNotFoundError
         When there is nothing yet.
+
+    Examples
+    --------
+    >>> import tempfile, outgrow as og
+    >>> og.read_quality(tempfile.mkdtemp())                                  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    outgrow.errors.InputNotFoundError: No label has met its prediction in ... yet. Try again later.
     """
     if not any(Path(folder).glob("batch_id=*")):
         raise InputNotFoundError(f"No label has met its prediction in {folder} yet. Try again later.")

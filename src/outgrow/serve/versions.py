@@ -66,6 +66,13 @@ class ModelStore:
         Returns
         -------
         The version's number.
+
+        Examples
+        --------
+        >>> import tempfile, numpy as np, outgrow as og
+        >>> store = og.ModelStore(tempfile.mkdtemp() + "/mean")
+        >>> store.add(og.DummyRegressor().fit(np.zeros((2, 1)), np.array([1.0, 2.0])))
+        1
         """
         while True:
             number = max(self.versions, default=0) + 1
@@ -82,13 +89,35 @@ class ModelStore:
         ------
         ParameterError
             When there is no such version.
+
+        Examples
+        --------
+        >>> import tempfile, numpy as np, outgrow as og
+        >>> store = og.ModelStore(tempfile.mkdtemp() + "/mean")
+        >>> store.promote(store.add(og.DummyRegressor().fit(np.zeros((2, 1)), np.array([1.0, 2.0]))))
+        >>> store.current
+        1
         """
         if version not in self.versions:
             raise ParameterError(f"{self.path} has no version {version}, but {self.versions}.")
         storage.write_file(self.path / artifact.CURRENT, f"{version}\n".encode(), overwrite=True)
 
     def load(self, version: int | None = None) -> Any:
-        """A version's model, by default the current one's."""
+        """A version's model, by default the current one's.
+
+        Raises
+        ------
+        ArtifactError
+            When there is no such version, or none was promoted.
+
+        Examples
+        --------
+        >>> import tempfile, numpy as np, outgrow as og
+        >>> store = og.ModelStore(tempfile.mkdtemp() + "/mean")
+        >>> number = store.add(og.DummyRegressor().fit(np.zeros((2, 1)), np.array([1.0, 2.0])))
+        >>> store.load(number).predict(np.zeros((1, 1))).tolist()
+        [1.5]
+        """
         if version is None:
             return load(self.path)
         return load(self.path / str(version))
