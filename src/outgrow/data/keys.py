@@ -68,9 +68,9 @@ def key_nulls(values: pa.Table) -> np.ndarray:
 
 def in_order(rows: pa.Table, by: Sequence[str]) -> pa.Table:
     """Rows sorted by columns, nulls last; Arrow's own verb reads names that begin with a dot as paths."""
-    places = [str(place) for place in range(len(by))]
-    keys = pa.table([rows[name] for name in by], names=places)
-    return rows.take(pc.sort_indices(keys, sort_keys=[(place, "ascending") for place in places]))
+    positions = [str(position) for position in range(len(by))]
+    keys = pa.table([rows[name] for name in by], names=positions)
+    return rows.take(pc.sort_indices(keys, sort_keys=[(position, "ascending") for position in positions]))
 
 
 def key_column(batch: Batch, name: str) -> pa.Array:

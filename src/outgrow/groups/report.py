@@ -71,7 +71,9 @@ def _basis(backtest: Backtest | None) -> str:
 def _over_folds(backtest: Backtest, keys: list[str]) -> pa.Table:
     """The mean of each group's metrics over the folds, and its rows in all of them."""
     names = [name for name in WORST if name in backtest.groups.column_names]
-    positions = [str(position) for position in range(len(keys))]  # Arrow reads names that begin with a dot as paths
+    positions = [
+        str(position) for position in range(len(keys))
+    ]  # Arrow reads names that begin with a dot as paths
     groups = backtest.groups.select([*keys, "rows", *names]).rename_columns([*positions, "rows", *names])
     means = groups.group_by(positions, use_threads=False).aggregate(
         [("rows", "sum"), *((name, "mean") for name in names)]
