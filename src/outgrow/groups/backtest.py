@@ -34,6 +34,14 @@ class Backtest:
     by : the key columns.
     folds : a row a fold: `fold`, `start` (the first moment predicted), `train_rows`, `rows`, the metrics.
     groups : a row a group and fold: `fold`, the key, `rows`, the metrics.
+
+    Examples
+    --------
+    >>> import numpy as np, pyarrow as pa, outgrow as og
+    >>> day = np.arange(40)
+    >>> sales = pa.table({"shop": np.where(day % 2, "a", "b"), "day": day, "sold": 2.0 * day, "x": day % 5.0})
+    >>> og.PerGroup(og.DummyRegressor(), by=["shop"]).backtest(sales, "sold", time="day", folds=1)
+    fold 1 from 19.5: rmse 41.62 on 20 rows, learned from 20
     """
 
     by: tuple[str, ...]

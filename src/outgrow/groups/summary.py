@@ -36,6 +36,15 @@ class GroupSummary:
     ----------
     groups : a row a group.
     by : the key columns.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> from outgrow.groups.summary import GroupSummary
+    >>> groups = pa.table({"shop": ["a", "b"], "rows": [3, 5], "status": ["ok", "ok"],
+    ...                    "error": pa.nulls(2, pa.string()), "rmse": [0.5, 2.0]})
+    >>> GroupSummary(groups, ("shop",)).worst(1)["shop"].to_pylist()
+    ['b']
     """
 
     groups: pa.Table

@@ -297,6 +297,18 @@ class FolderStream:
     Attributes
     ----------
     folder : where files appear; names that begin with a dot or an underscore are left alone.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile, pyarrow as pa, pyarrow.parquet as pq, outgrow as og
+    >>> folder = pathlib.Path(tempfile.mkdtemp())
+    >>> table = pa.table({"x": [1.0, 2.0, 3.0], "y": [2.0, 4.0, 6.0]})
+    >>> og.LinearRegression().fit(table, "y").save(folder / "model")
+    >>> (folder / "in").mkdir()
+    >>> stream = og.score_stream(folder / "model", folder / "in", folder / "out")
+    >>> pq.write_table(table.select(["x"]), folder / "in" / "first.parquet")
+    >>> stream.run(seconds=0), stream.run_available()
+    (3, 0)
     """
 
     def __init__(self, scorer: Scorer, folder: str | os.PathLike[str]) -> None:
@@ -317,6 +329,7 @@ class FolderStream:
         Parameters
         ----------
         poll : seconds between looks.
+        seconds : after how long to end; None for not before `stop`.
 
         Returns
         -------

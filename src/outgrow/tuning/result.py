@@ -20,9 +20,17 @@ class TuneResult:
 
     Attributes
     ----------
-    metrics : what was looked at.
+    metrics : the names of the metrics that were optimised.
     study : Optuna's study; its plots and its importances work on it.
     best_estimator : the best settings, fitted on all rows; None for functions and with `refit=False`.
+
+    Examples
+    --------
+    >>> import outgrow as og
+    >>> result = og.tune(lambda p: (p["x"] - 3) ** 2, space={"x": [1, 2, 3]}, metric="loss",
+    ...                  sampler="grid", workers=1)
+    >>> result.best_parameters, result.best_value, result.trials.num_rows
+    ({'x': 3}, 0.0, 3)
     """
 
     metrics: tuple[str, ...]

@@ -23,6 +23,14 @@ class TrialContext:
     number : of the trial.
     parameters : what was chosen.
     data : the rows that were given to the search, mapped into memory, or None.
+
+    Examples
+    --------
+    >>> from outgrow.tuning.trial import TrialContext
+    >>> trial = TrialContext(0, {"x": 1.0}, None)
+    >>> trial.report(0.5, step=1)
+    >>> trial.parameters["x"]
+    1.0
     """
 
     number: int
@@ -31,7 +39,12 @@ class TrialContext:
     _tell: Callable[[float, int], bool] = field(repr=False, default=lambda value, step: False)
 
     def report(self, value: float, step: int) -> None:
-        """Say how the trial does so far.
+        """Report how the trial does so far.
+
+        Parameters
+        ----------
+        value : the metric.
+        step : how far the trial is; later steps have larger numbers.
 
         Raises
         ------
