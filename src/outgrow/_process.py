@@ -8,7 +8,7 @@ import time
 from functools import cache
 
 _LOOK_SECONDS = 0.5
-ORPHANED = 76
+ORPHANED_EXIT = 76
 """The exit code of a process whose parent is gone."""
 
 
@@ -42,7 +42,7 @@ def _watch(parent: int) -> None:
 
 def _look(parent: int) -> None:
     if os.getppid() != parent:
-        os._exit(ORPHANED)
+        os._exit(ORPHANED_EXIT)
 
 
 os.register_at_fork(after_in_child=end_with.cache_clear)  # threads do not live on in a fork

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-_EXACT = 2**53
-_POWERS = 22
+_EXACT_BELOW = 2**53
+_EXACT_POWERS = 22
 """Up to here a power of ten is a float64, so that a division by it rounds once, to the nearest."""
 
 
@@ -23,10 +23,10 @@ def decimal_numbers(array: pa.Array) -> np.ndarray:
     """
     missing = array.is_null().to_numpy(zero_copy_only=False)
     scale = array.type.scale
-    if pa.types.is_decimal128(array.type) and 0 <= scale <= _POWERS and len(array):
+    if pa.types.is_decimal128(array.type) and 0 <= scale <= _EXACT_POWERS and len(array):
         halves = np.frombuffer(array.buffers()[1], "<i8").reshape(-1, 2)
         low, high = halves[array.offset : array.offset + len(array)].T
-        short = (high == low >> 63) & (low <= _EXACT) & (low >= -_EXACT)
+        short = (high == low >> 63) & (low <= _EXACT_BELOW) & (low >= -_EXACT_BELOW)
         if (short | missing).all():
             return np.where(missing, np.nan, low / 10.0**scale)
     return np.asarray(array.cast(pa.string()).cast(pa.float64()).to_numpy(zero_copy_only=False))

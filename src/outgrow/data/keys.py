@@ -20,7 +20,7 @@ from outgrow.errors import SchemaError
 
 _NULL = np.uint64(0x5851F42D4C957F2D)
 _FRACTION = np.uint64(0xD1B54A32D192ED03)
-_WHOLE = 2.0**63
+_WHOLE_BELOW = 2.0**63
 _LONG = pa.decimal128(38, 0)
 _INT64 = ((pc.less_equal, 2**63 - 1), (pc.greater_equal, -(2**63)))
 
@@ -151,7 +151,9 @@ def _long_bits(array: pa.Array) -> np.ndarray:
 
 
 def _float_bits(values: np.ndarray) -> np.ndarray:
-    finite = np.where(np.abs(values) < _WHOLE, values, 0.5)  # NaN and the very large are no whole numbers
+    finite = np.where(
+        np.abs(values) < _WHOLE_BELOW, values, 0.5
+    )  # NaN and the very large are no whole numbers
     whole = finite == np.floor(finite)
     return np.where(whole, finite.astype(np.int64).view(np.uint64), values.view(np.uint64) ^ _FRACTION)
 

@@ -16,7 +16,7 @@ from outgrow.errors import SchemaError
 
 _STORED = ("arrow.uuid", "arrow.json", "arrow.bool8", "arrow.fixed_shape_tensor")
 """Extensions whose storage says what they say; others mean something that a model does not know."""
-_DIGITS = 38
+_DECIMAL128_DIGITS = 38
 """Of the longest decimal of 128 bits."""
 
 
@@ -74,7 +74,11 @@ def plain_type(kind: pa.DataType) -> pa.DataType:
         kind = pa.decimal128(kind.precision, kind.scale)
     if types.is_decimal(kind) and kind.scale < 0:
         digits = kind.precision - kind.scale
-        return pa.decimal128(digits, 0) if digits <= _DIGITS else pa.decimal256(min(digits, 2 * _DIGITS), 0)
+        return (
+            pa.decimal128(digits, 0)
+            if digits <= _DECIMAL128_DIGITS
+            else pa.decimal256(min(digits, 2 * _DECIMAL128_DIGITS), 0)
+        )
     return _PLAIN.get(kind, pa.binary() if types.is_fixed_size_binary(kind) else kind)
 
 

@@ -16,7 +16,7 @@ from outgrow.data.exact import microseconds
 from outgrow.data.kind import is_time
 from outgrow.errors import DataError, ParameterError, SchemaError
 
-_DAY = 86_400 * 10**9
+_DAY_NANOSECONDS = 86_400 * 10**9
 _NANOSECONDS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 _EPOCH = datetime.datetime(1970, 1, 1)
 
@@ -90,7 +90,7 @@ def _time(at: Any, kind: pa.DataType) -> pa.Scalar:
     """The first moment that the column can tell and that is not before `at`."""
     zone = getattr(kind, "tz", None)
     unit = "ms" if kind == pa.date64() else getattr(kind, "unit", None)
-    step = _DAY if unit is None else _NANOSECONDS[unit]
+    step = _DAY_NANOSECONDS if unit is None else _NANOSECONDS[unit]
     try:
         whole = -(-_nanoseconds(at, zone, kind) // step)
         return pa.scalar(whole, pa.int32() if unit is None else pa.int64()).cast(kind)
@@ -106,7 +106,7 @@ def _nanoseconds(at: Any, zone: str | None, kind: pa.DataType) -> int:
         if unit in ("h", "m", "s", "ms", "us", "ns"):
             within = {"h": 3600 * 10**9, "m": 60 * 10**9, **_NANOSECONDS}[unit] * count
             rest = int((at - days.astype(at.dtype)).astype(np.int64)) * within
-        return _in_zone(int(days.astype(np.int64)) * _DAY + rest, zone)
+        return _in_zone(int(days.astype(np.int64)) * _DAY_NANOSECONDS + rest, zone)
     moment = _datetime(at, kind)
     if moment.tzinfo is not None and zone is None:
         raise _refused(at, kind, "The column has no time zone, so leave it out.")

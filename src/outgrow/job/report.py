@@ -152,7 +152,11 @@ def _score_plots(outcome: Outcome) -> list[Plot]:
 def _model_plots(outcome: Outcome, meaning: str, features: Sequence[tuple[str, float]]) -> list[Plot]:
     figures = []
     if features:
-        many = f" The first {plots.BARS} of {len(features):,}." if len(features) > plots.BARS else ""
+        many = (
+            f" The first {plots.FEATURES_DRAWN} of {len(features):,}."
+            if len(features) > plots.FEATURES_DRAWN
+            else ""
+        )
         figures.append(plot("Feature importance", f"{meaning}.{many}", plots.importance(features)))
     if any(len(curve) > 1 for curve in outcome.losses.values()):
         figures.append(

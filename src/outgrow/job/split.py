@@ -5,7 +5,7 @@ from __future__ import annotations
 from outgrow.engine.dataset import Dataset
 from outgrow.job.model import Job
 
-DEFAULT_TEST = 0.2
+DEFAULT_TEST_SHARE = 0.2
 
 
 def split(rows: Dataset, job: Job) -> tuple[Dataset, Dataset]:
@@ -14,7 +14,7 @@ def split(rows: Dataset, job: Job) -> tuple[Dataset, Dataset]:
     if spec.time is not None:
         parts = rows.split(time=spec.time, at=spec.at)
     else:
-        parts = rows.split(DEFAULT_TEST if spec.test is None else spec.test, seed=spec.seed, by=spec.by)
+        parts = rows.split(DEFAULT_TEST_SHARE if spec.test is None else spec.test, seed=spec.seed, by=spec.by)
     gone = [name for name in job.data.drop if name in parting(job)]
     train, test = (part.drop(*gone) for part in parts)
     return train, test

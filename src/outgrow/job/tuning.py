@@ -17,7 +17,7 @@ from outgrow.job.load import LoadedJob
 from outgrow.job.model import TuneSpec, ValidationSpec, unknown
 from outgrow.job.record import MODEL, REPORT
 from outgrow.job.settings import YamlLoader, dump_yaml
-from outgrow.job.split import DEFAULT_TEST, hidden, split, without
+from outgrow.job.split import DEFAULT_TEST_SHARE, hidden, split, without
 from outgrow.job.stages import Stages
 from outgrow.job.tables import open_data
 from outgrow.job.tuning_record import BEST, BEST_FOLDER, STUDY, TRIALS, SearchOutcome
@@ -97,7 +97,7 @@ def tune_job(
 def folds_of(spec: ValidationSpec, *, classes: bool) -> Folds:
     """The folds that a file asks for; stratified where classes are predicted."""
     if spec.folds is None:
-        return Holdout(DEFAULT_TEST if spec.test is None else spec.test, spec.seed)
+        return Holdout(DEFAULT_TEST_SHARE if spec.test is None else spec.test, spec.seed)
     if spec.time is not None:
         return TimeFolds(spec.time, spec.folds)
     if spec.by:

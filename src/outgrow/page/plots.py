@@ -13,11 +13,11 @@ from outgrow.page import format as say
 from outgrow.page.canvas import INK, MUTED, NEGATIVE, POSITIVE, SERIES, Canvas
 from outgrow.stats.scores import RankedScores
 
-POINTS = 400
+POINTS_DRAWN = 400
 """At most this many points of a curve are drawn."""
-BARS = 20
+FEATURES_DRAWN = 20
 """At most this many features are drawn."""
-HEAT = 32
+COLUMNS_DRAWN = 32
 """At most this many columns are in the correlation map."""
 
 
@@ -86,7 +86,7 @@ def confusion(matrix: np.ndarray, classes: Sequence[Any]) -> str:
 
 def importance(features: Sequence[tuple[str, float]]) -> str:
     """Horizontal bars, the largest on top."""
-    shown = features[:BARS][::-1]
+    shown = features[:FEATURES_DRAWN][::-1]
     canvas = Canvas("importance", height=0.7 + 0.2 * len(shown))
     with canvas as axes:
         axes.barh(
@@ -118,7 +118,7 @@ def correlation(matrix: np.ndarray, names: Sequence[str]) -> str:
     """A square of shades; of many columns, those that correlate most."""
     filled = np.nan_to_num(matrix)
     strongest = np.abs(filled - np.diag(np.diag(filled))).max(axis=1)
-    chosen = np.sort(np.argsort(-strongest, kind="stable")[:HEAT])
+    chosen = np.sort(np.argsort(-strongest, kind="stable")[:COLUMNS_DRAWN])
     values, size = filled[np.ix_(chosen, chosen)], len(chosen)
     canvas = Canvas("correlation", 5.6, 5.2)
     with canvas as axes:
@@ -190,14 +190,14 @@ def _table_axes(axes: Any, labels: list[str], size: int) -> None:
 
 
 def _thin(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """About `POINTS` of the points, evenly along the curve, with both ends."""
-    if len(x) <= POINTS:
+    """About `POINTS_DRAWN` of the points, evenly along the curve, with both ends."""
+    if len(x) <= POINTS_DRAWN:
         return x, y
     way = np.cumsum(
         np.abs(np.diff(x, prepend=x[0])) / max(np.ptp(x), 1e-300)
         + np.abs(np.diff(y, prepend=y[0])) / max(np.ptp(y), 1e-300)
     )
-    chosen = np.unique(np.append(np.searchsorted(way, np.linspace(0, way[-1], POINTS)), len(x) - 1))
+    chosen = np.unique(np.append(np.searchsorted(way, np.linspace(0, way[-1], POINTS_DRAWN)), len(x) - 1))
     return x[chosen], y[chosen]
 
 

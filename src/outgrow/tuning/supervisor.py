@@ -15,7 +15,7 @@ from pathlib import Path
 from outgrow.engine.memory import available_bytes
 from outgrow.errors import EngineError
 from outgrow.tuning.staged_rows import StagedRows, on_this_machine
-from outgrow.tuning.worker import ALONE, DONE, OBJECTIVE
+from outgrow.tuning.worker import ALONE_EXIT, DONE_EXIT, OBJECTIVE
 
 _LOG = "worker-{}.log"
 _IMPORT_SECONDS, _LEAVE_SECONDS = 60.0, 2.0
@@ -56,7 +56,10 @@ class WorkerSupervisor:
         with on_this_machine(self.name, self.rows) as (folder, reads):
             self._put_objective(folder, number)
             starts = 0
-            while (code := self._run(number, folder, read=reads and not starts)) not in (DONE, ALONE):
+            while (code := self._run(number, folder, read=reads and not starts)) not in (
+                DONE_EXIT,
+                ALONE_EXIT,
+            ):
                 if code == _BROKEN_EXIT:
                     raise EngineError(f"Worker {number} cannot begin: {_last_words(folder, number)}")
                 starts += 1

@@ -23,7 +23,7 @@ from outgrow.tuning.trial import TrialContext, is_pruned
 
 OBJECTIVE = "objective.pkl"
 """The file beside the rows that holds what is tried; written by the process that started this one."""
-DONE, LATE, ALONE = 0, 75, 76
+DONE_EXIT, LATE_EXIT, ALONE_EXIT = 0, 75, 76
 """Exit codes: no more trials; a trial took too long; the driver is gone."""
 _MESSAGE_CHARACTERS = 4_000
 
@@ -38,7 +38,7 @@ def main() -> None:
     address = (task["address"][0], task["address"][1])
     channel = reach(address, task["number"], bytes.fromhex(task["secret"]), task["silence"], _leave)
     if channel is None:
-        sys.exit(ALONE)
+        sys.exit(ALONE_EXIT)
     channel.send(kind="ready", pid=os.getpid(), read=task["read"])
     worker = Worker(channel, objective, rows, task["deadline"])
     while (message := channel.receive()) is not None and message["kind"] == "trial":
@@ -46,7 +46,7 @@ def main() -> None:
     channel.close()
     # threads of libraries that still run must not keep the process
     sys.stdout.flush()
-    os._exit(DONE if message is not None else ALONE)
+    os._exit(DONE_EXIT if message is not None else ALONE_EXIT)
 
 
 class Worker:
@@ -89,7 +89,7 @@ class Worker:
         def end() -> None:  # nothing else stops code that computes outside of Python
             text = f"The trial took longer than its deadline of {self._deadline:g} s."
             self._channel.send(kind="failed", error=text, trace="", leaves=True)
-            os._exit(LATE)
+            os._exit(LATE_EXIT)
 
         timer = threading.Timer(self._deadline, end)
         timer.daemon = True
@@ -121,7 +121,7 @@ def _limit(memory: int | None) -> None:
 
 def _watch_starter() -> None:
     sys.stdin.read()
-    os._exit(ALONE)
+    os._exit(ALONE_EXIT)
 
 
 def _beat(pipe: int, every: float) -> None:
@@ -132,7 +132,7 @@ def _beat(pipe: int, every: float) -> None:
 
 
 def _leave(_: str) -> None:
-    os._exit(ALONE)
+    os._exit(ALONE_EXIT)
 
 
 if __name__ == "__main__":

@@ -6,8 +6,8 @@ from outgrow._optional import optional
 
 prometheus = optional("prometheus_client", "serve")
 
-_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0, 5.0)
-_ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 1024, 8192)
+_SECOND_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0, 5.0)
+_ROW_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 1024, 8192)
 
 
 class Metrics:
@@ -28,17 +28,17 @@ class Metrics:
             "outgrow_request_seconds",
             "Time from the request's body to its answer.",
             name,
-            buckets=_SECONDS,
+            buckets=_SECOND_BUCKETS,
             registry=registry,
         )
         self.batches = prometheus.Histogram(
-            "outgrow_batch_rows", "Rows in a batch.", name, buckets=_ROWS, registry=registry
+            "outgrow_batch_rows", "Rows in a batch.", name, buckets=_ROW_BUCKETS, registry=registry
         )
         self.batch_seconds = prometheus.Histogram(
             "outgrow_batch_seconds",
             "Time of a batch in the model.",
             name,
-            buckets=_SECONDS,
+            buckets=_SECOND_BUCKETS,
             registry=registry,
         )
         self.refused_versions = prometheus.Counter(
