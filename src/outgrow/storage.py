@@ -413,7 +413,7 @@ def _try_to_remove(path: Path) -> None:
 
 
 def _sync(folder: Path) -> None:
-    """Wait until the disk knows the names in a folder, where it can be told to."""
+    """Wait until the disk knows the names in a folder, where the system lets it."""
     with suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:

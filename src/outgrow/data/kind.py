@@ -1,4 +1,4 @@
-"""What a column holds to a model, and how that is said in Arrow, JSON, ONNX, MLflow and tensors.
+"""What a column holds to a model, and how that is written in Arrow, JSON, ONNX, MLflow and tensors.
 
 A kind is what is left of a type when the ways to store the same values no longer count: whole numbers of
 32 bits and fractions are both numbers, text in a dictionary and beside it are both categories. Categories of
@@ -28,7 +28,7 @@ _WHOLE = r"^-?[0-9]{1,18}$"
 
 @dataclass(frozen=True)
 class Form:
-    """How values of a kind are said elsewhere.
+    """How values of a kind are written elsewhere.
 
     Attributes
     ----------
@@ -106,7 +106,7 @@ class Kind(str):
 
     @property
     def form(self) -> Form:
-        """How values are said elsewhere."""
+        """How values are written elsewhere."""
         return _form(self)
 
 

@@ -1,4 +1,4 @@
-"""Where rows come from: the two questions asked of a source, and the sources that are in memory."""
+"""Where rows come from: the interface of a source, and the sources that are in memory."""
 
 from __future__ import annotations
 

@@ -303,7 +303,7 @@ class JsonLines:
         return block.rfind(b"\n") + 1
 
     def check_end(self, block: bytes) -> None:
-        """A line that is cut off is no JSON, which is told where it is read."""
+        """A line that is cut off is no JSON, which is an error where it is read."""
 
     def parse(
         self, block: bytes, names: Sequence[str], types: Types, columns: Sequence[str] | None = None

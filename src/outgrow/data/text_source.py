@@ -54,7 +54,7 @@ class Block:
 
 @dataclass(frozen=True, eq=False)
 class TextFile:
-    """A file of text, and how its rows are told.
+    """A file of text, and how its rows are parsed.
 
     Attributes
     ----------
@@ -316,7 +316,7 @@ def _look(file: TextFile, pool: ThreadPoolExecutor) -> Iterator[tuple[Block, Inf
 
 
 class reading:  # noqa: N801 (a context manager, used like a function)
-    """What goes wrong while a file is read is said with its name."""
+    """Errors while a file is read name the file."""
 
     def __init__(self, path: str, names: Sequence[str] = (), row: int = 0) -> None:
         self.path, self.names, self.row = path, names, row

@@ -1,4 +1,4 @@
-"""The command that scores rows as they come, until it is told to stop."""
+"""The command that scores rows as they come, until a signal stops it."""
 
 from __future__ import annotations
 

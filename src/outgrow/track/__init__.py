@@ -1,4 +1,4 @@
-"""MLflow: models of outgrow logged, loaded and served. It is told what to keep, and never asks."""
+"""MLflow: models of outgrow logged, loaded and served; a tracker is given what to keep, and never asks."""
 
 from outgrow.track.flavor import load_model, log_model, save_model
 

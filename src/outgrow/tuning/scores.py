@@ -56,6 +56,6 @@ def pick(scores: dict[str, float], metrics: Sequence[str]) -> list[float]:
 
 
 def complaint(values: Sequence[float]) -> str | None:
-    """Why values cannot be told to a study."""
+    """Why a study cannot take values."""
     bad = [value for value in values if not math.isfinite(value)]
     return f"The trial returned {bad[0]}, which cannot be compared." if bad else None

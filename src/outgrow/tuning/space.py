@@ -74,7 +74,7 @@ class Space:
         return [dimension.name for dimension in self.dimensions]
 
     def suggest(self, trial: Any) -> dict[str, Any]:
-        """The parameters of a trial, asked of its sampler."""
+        """The parameters of a trial, as its sampler suggests them."""
         if self.function is not None:
             return dict(self.function(trial))
         chosen: dict[str, Any] = {}

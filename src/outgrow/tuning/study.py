@@ -188,7 +188,7 @@ class Study:
         """Trials that a driver which is gone left running are tried again."""
         for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             retry = trial.user_attrs.get(_RETRY, 0)
-            with suppress(ValueError):  # another has told it meanwhile
+            with suppress(ValueError):  # another process has ended it meanwhile
                 self.study.tell(trial.number, state=TrialState.FAIL)
             if _PARAMETERS in trial.user_attrs and retry < MAX_RETRIES:
                 self._enqueue(trial.params, retry + 1)

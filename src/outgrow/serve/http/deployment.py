@@ -30,7 +30,7 @@ class Model:
     ----------
     path : of an artifact or a `ModelStore`.
     canary : another one, which answers `canary_percent` of the requests.
-    shadow : another one, which is asked as well but never answers.
+    shadow : another one, which predicts as well but never answers.
     """
 
     path: str

@@ -118,7 +118,7 @@ class ReaderProcesses:
 
 
 class _ReaderProcess:
-    """One process, and the socket over which it is asked."""
+    """One process, and the socket to it."""
 
     def __init__(self, memory: int) -> None:
         self._socket, theirs = socket.socketpair()

@@ -18,7 +18,7 @@ from outgrow.serve.http.rows import Row, RowReader, RowsError
 from outgrow.serve.versions import Version
 
 SLICE_ROWS = 16_384
-"""Rows of one large request that are scored before it is asked whether anybody still waits for them."""
+"""Rows of one large request that are scored between two looks whether a client still waits for them."""
 
 
 @dataclass(frozen=True, eq=False)

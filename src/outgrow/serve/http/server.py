@@ -31,11 +31,11 @@ def serve(
     tls_cert: str | None = None,
     tls_key: str | None = None,
 ) -> None:
-    """Serve until the process is told to stop; then finish what was accepted.
+    """Serve until the process gets a signal to stop; then finish what was accepted.
 
     Parameters
     ----------
-    host : the address to bind; the loopback one, unless told otherwise.
+    host : the address to bind; the loopback one, by default.
     tls_cert, tls_key : files with the certificate and its key.
 
     Raises
