@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from outgrow.data.hashing import matrix_hash, mix, seeded
-from outgrow.engine.context import Pace
+from outgrow.engine.context import SlowestRank
 from outgrow.engine.matrix import Block
 from outgrow.engine.outcome import Outcome, guarded
 from outgrow.errors import DataError
@@ -126,7 +126,10 @@ LAWS: dict[type[State], tuple[Callable[[np.ndarray], Any], Callable[[Any], Any]]
         lambda s: [len(s.message), 0.0 if s.value is None else s.value[0]],
     ),
     FoundRows: (lambda r: FoundRows(r, _keys(r)), lambda s: np.sort(s.rows, axis=0)),
-    Pace: (lambda r: Pace(float(r[:, 0].max(initial=-1e9)), 0, "host"), lambda s: np.array([s.seconds])),
+    SlowestRank: (
+        lambda r: SlowestRank(float(r[:, 0].max(initial=-1e9)), 0, "host"),
+        lambda s: np.array([s.seconds]),
+    ),
     TopRows: (lambda r: TopRows(3, *_top(r)), lambda s: np.column_stack([s.rows, s.weight])),
     SampledRows: (
         lambda r: _sampled(r),
