@@ -194,7 +194,7 @@ def grouped(groups, count):
 
 
 def test_models_by_key_are_those_that_each_group_gives_alone(tmp_path):
-    table = grouped(learning.MANY, 30)
+    table = grouped(learning.MANY_FITS, 30)
     inner = og.GradientBoostingRegressor(n_estimators=5, min_child_weight=0.0)
     model = og.PerGroup(inner, by=["shop"]).fit(table, "y")
     assert set(model.groups_["status"].to_pylist()) == {"ok"}
@@ -225,6 +225,6 @@ def test_few_models_by_key_are_not_worth_compiling_for(grown):
 
 
 def test_many_models_by_key_are(grown, monkeypatch):
-    monkeypatch.setattr(learning, "MANY", 5)
+    monkeypatch.setattr(learning, "MANY_FITS", 5)
     og.PerGroup(og.GradientBoostingRegressor(n_estimators=2), by=["shop"]).fit(grouped(5, 30), "y")
     assert grown == [30] * 5
