@@ -92,7 +92,7 @@ class Target:
         return ratio >= self.at_least if self.at_least is not None else ratio <= (self.at_most or 0.0)
 
 
-VersionQuality = Callable[[Any], dict[str, float]]
+QualityMeasure = Callable[[Any], dict[str, float]]
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class Case:
     title: str
     table: str | None
     contenders: tuple[Contender, ...]
-    judge: Callable[[Path], VersionQuality]
+    judge: Callable[[Path], QualityMeasure]
     quality: Quality
     targets: tuple[Target, ...]
     notes: str = ""

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 import outgrow as og
 from bench.cases.names import LOCAL, MLLIB, SPARK_PATH, XGBOOST, scan
-from bench.contest import Case, Contender, Place, Quality, Target, VersionQuality
+from bench.contest import Case, Contender, Place, Quality, QualityMeasure, Target
 from bench.data import FEATURES, read_label, read_matrix, table_path
 from bench.spark import cached, vectors
 
@@ -70,7 +70,7 @@ def mllib(place: Place) -> Answer:
     return answer
 
 
-def judge(path: Path) -> VersionQuality:
+def judge(path: Path) -> QualityMeasure:
     from sklearn.metrics import log_loss, roc_auc_score
 
     unseen = table_path("numbers", UNSEEN)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import outgrow as og
 from bench.cases.names import LOCAL
-from bench.contest import Case, Contender, Place, Quality, VersionQuality
+from bench.contest import Case, Contender, Place, Quality, QualityMeasure
 
 JOB = Path(__file__).parents[2] / "examples" / "flights" / "job.yaml"
 BY_HAND = "pandas, scikit-learn, XGBoost by hand"
@@ -37,7 +37,7 @@ def by_hand(place: Place) -> dict[str, float]:
     return run(_rounds(place))
 
 
-def judge(path: Path) -> VersionQuality:
+def judge(path: Path) -> QualityMeasure:
     return lambda scores: scores
 
 

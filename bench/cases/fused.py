@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 import outgrow as og
 from bench.cases.names import LOCAL, SKLEARN
-from bench.contest import WARM_ROWS, Case, Contender, Place, Quality, Target, VersionQuality
+from bench.contest import WARM_ROWS, Case, Contender, Place, Quality, QualityMeasure, Target
 from bench.data import FEATURES, read_label, read_matrix, table_path
 from outgrow.ml.selection.many import ManyFits, fit_many
 
@@ -83,7 +83,7 @@ def _small(place: Place) -> Path:
     return table_path("numbers", QUICK_SMALL if place.quick or warming else SMALL)
 
 
-def judge(path: Path) -> VersionQuality:
+def judge(path: Path) -> QualityMeasure:
     """The largest share by which an objective exceeds that of the ordinary fit of the setting and fold."""
 
     return lambda found: {"largest gap": max(_gap(found, number) for number in CHECKED)}

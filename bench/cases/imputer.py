@@ -9,7 +9,7 @@ import numpy as np
 
 import outgrow as og
 from bench.cases.names import LOCAL, MLLIB, SKLEARN, SPARK_PATH, contenders
-from bench.contest import Case, Place, Quality, Target, VersionQuality
+from bench.contest import Case, Place, Quality, QualityMeasure, Target
 from bench.data import FEATURES, read_matrix
 
 
@@ -41,7 +41,7 @@ def mllib(place: Place) -> np.ndarray:
     return row[FEATURES].to_numpy(dtype=np.float64)[0]
 
 
-def judge(path: Path) -> VersionQuality:
+def judge(path: Path) -> QualityMeasure:
     X = read_matrix(path)
     known = (~np.isnan(X)).sum(axis=0)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 import outgrow as og
 from bench.cases.names import LOCAL, MLLIB, SKLEARN, SPARK_PATH, contenders
-from bench.contest import Case, Place, Quality, Target, VersionQuality
+from bench.contest import Case, Place, Quality, QualityMeasure, Target
 from bench.data import FEATURES, read_matrix
 from bench.spark import cached, vectors
 
@@ -49,7 +49,7 @@ def mllib(place: Place) -> np.ndarray:
     return np.array(model.clusterCenters())
 
 
-def judge(path: Path) -> VersionQuality:
+def judge(path: Path) -> QualityMeasure:
     X = read_matrix(path)
 
     def cost(centers: np.ndarray) -> dict[str, float]:

@@ -9,52 +9,52 @@ import numpy as np
 
 import outgrow as og
 from bench.cases.names import LOCAL, MLLIB, SKLEARN, SPARK_PATH, contenders
-from bench.contest import Case, Place, Quality, Target, VersionQuality
+from bench.contest import Case, Place, Quality, QualityMeasure, Target
 from bench.data import FEATURES, read_label, read_matrix
 from bench.spark import vectors
 
 INPUTS, TARGET = FEATURES[:-1], FEATURES[-1]
 
 
-class PeerConnection(NamedTuple):
+class LinearFit(NamedTuple):
     slope: np.ndarray
     constant: float
 
 
-def _ours(data: Any) -> PeerConnection:
+def _ours(data: Any) -> LinearFit:
     model = og.LinearRegression().fit(data.select(FEATURES), TARGET)
-    return PeerConnection(model.coef_, float(model.intercept_))
+    return LinearFit(model.coef_, float(model.intercept_))
 
 
-def local(place: Place) -> PeerConnection:
+def local(place: Place) -> LinearFit:
     return _ours(og.read(str(place.path)))
 
 
-def spark_path(place: Place) -> PeerConnection:
+def spark_path(place: Place) -> LinearFit:
     return _ours(og.read(str(place.path), engine=og.Spark(place.session)))
 
 
-def sklearn(place: Place) -> PeerConnection:
+def sklearn(place: Place) -> LinearFit:
     from sklearn.linear_model import LinearRegression
 
     model = LinearRegression(copy_X=False).fit(
         read_matrix(place.path, INPUTS), read_label(place.path, TARGET)
     )
-    return PeerConnection(model.coef_, float(model.intercept_))
+    return LinearFit(model.coef_, float(model.intercept_))
 
 
-def mllib(place: Place) -> PeerConnection:
+def mllib(place: Place) -> LinearFit:
     from pyspark.ml.regression import LinearRegression
 
     frame = vectors(place.session, place.path, INPUTS)
     model = LinearRegression(labelCol=TARGET).fit(frame)
-    return PeerConnection(model.coefficients.toArray(), float(model.intercept))
+    return LinearFit(model.coefficients.toArray(), float(model.intercept))
 
 
-def judge(path: Path) -> VersionQuality:
+def judge(path: Path) -> QualityMeasure:
     X, y = read_matrix(path, INPUTS), read_label(path, TARGET)
 
-    def error(line: PeerConnection) -> dict[str, float]:
+    def error(line: LinearFit) -> dict[str, float]:
         return {"mean squared error": float(((X @ line.slope + line.constant - y) ** 2).mean())}
 
     return error

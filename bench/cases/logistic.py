@@ -10,37 +10,37 @@ import pyarrow.parquet as pq
 
 import outgrow as og
 from bench.cases.names import LOCAL, MLLIB, SCAN, SKLEARN, SPARK_FRAME, SPARK_PATH, contenders
-from bench.contest import Case, Contender, Place, Quality, Target, VersionQuality
+from bench.contest import Case, Contender, Place, Quality, QualityMeasure, Target
 from bench.data import FEATURES, read_label, read_matrix
 from bench.spark import cached, vectors
 
 
-class PeerConnection(NamedTuple):
+class LinearFit(NamedTuple):
     """Log odds of rows that were not scaled."""
 
     slope: np.ndarray
     constant: float
 
 
-def _ours(data: Any) -> PeerConnection:
+def _ours(data: Any) -> LinearFit:
     model = og.Pipeline([og.StandardScaler(), og.LogisticRegression()]).fit(data, "label")
     scaler, line = model[0], model[1]
     return _unscaled(line.coef_[0], float(line.intercept_[0]), scaler.mean_, scaler.scale_)
 
 
-def local(place: Place) -> PeerConnection:
+def local(place: Place) -> LinearFit:
     return _ours(og.read(str(place.path)))
 
 
-def spark_path(place: Place) -> PeerConnection:
+def spark_path(place: Place) -> LinearFit:
     return _ours(og.read(str(place.path), engine=og.Spark(place.session)))
 
 
-def spark_frame(place: Place) -> PeerConnection:
+def spark_frame(place: Place) -> LinearFit:
     return _ours(place.session.read.parquet(str(place.path)))
 
 
-def sklearn(place: Place) -> PeerConnection:
+def sklearn(place: Place) -> LinearFit:
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
 
@@ -49,20 +49,20 @@ def sklearn(place: Place) -> PeerConnection:
     return _unscaled(model.coef_[0], float(model.intercept_[0]), scaler.mean_, scaler.scale_)
 
 
-def mllib(place: Place) -> PeerConnection:
+def mllib(place: Place) -> LinearFit:
     from pyspark.ml.classification import LogisticRegression
 
     rows = pq.read_metadata(place.path).num_rows
     frame = cached(vectors(place.session, place.path), "features", "label")
     model = LogisticRegression(regParam=1 / rows, standardization=True, maxIter=100, tol=1e-6).fit(frame)
-    return PeerConnection(model.coefficients.toArray(), float(model.intercept))
+    return LinearFit(model.coefficients.toArray(), float(model.intercept))
 
 
-def judge(path: Path) -> VersionQuality:
+def judge(path: Path) -> QualityMeasure:
     X, positive = read_matrix(path), read_label(path) == 1
     scale = X.std(axis=0)
 
-    def objective(line: PeerConnection) -> dict[str, float]:
+    def objective(line: LinearFit) -> dict[str, float]:
         margin = X @ line.slope + line.constant
         loss = np.logaddexp(0, np.where(positive, -margin, margin)).mean()
         return {"objective": float(loss + ((line.slope * scale) ** 2).sum() / (2 * len(X)))}
@@ -70,9 +70,9 @@ def judge(path: Path) -> VersionQuality:
     return objective
 
 
-def _unscaled(weights: np.ndarray, constant: float, mean: np.ndarray, scale: np.ndarray) -> PeerConnection:
+def _unscaled(weights: np.ndarray, constant: float, mean: np.ndarray, scale: np.ndarray) -> LinearFit:
     slope = weights / scale
-    return PeerConnection(slope, constant - float(slope @ mean))
+    return LinearFit(slope, constant - float(slope @ mean))
 
 
 CASE = Case(

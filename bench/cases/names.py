@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 
 from bench.contest import Contender, Place
 
-FitContext = Callable[[Place], object]
+Contestant = Callable[[Place], object]
 
 LOCAL = "outgrow"
 SPARK_PATH = "outgrow on Spark, path"
@@ -29,10 +29,10 @@ def scan(columns: list[str]) -> Contender:
 
 
 def contenders(
-    local: FitContext,
-    spark_path: FitContext,
-    sklearn: FitContext,
-    mllib: FitContext,
+    local: Contestant,
+    spark_path: Contestant,
+    sklearn: Contestant,
+    mllib: Contestant,
     columns: list[str],
     *more: Contender,
 ) -> tuple[Contender, ...]:

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 import outgrow as og
 from bench.cases.names import LOCAL, MLLIB, SKLEARN, SPARK_PATH, contenders
-from bench.contest import Case, Place, Quality, Target, VersionQuality
+from bench.contest import Case, Place, Quality, QualityMeasure, Target
 from bench.data import WORDS
 
 NAMES = list(WORDS)
@@ -47,7 +47,7 @@ def mllib(place: Place) -> list[int]:
     return list(model.stages[1].categorySizes)
 
 
-def judge(path: Path) -> VersionQuality:
+def judge(path: Path) -> QualityMeasure:
     table = pq.read_table(path, columns=NAMES)
     exact = np.array([pc.count_distinct(table.column(name)).as_py() for name in NAMES])
 

@@ -9,7 +9,7 @@ import numpy as np
 
 import outgrow as og
 from bench.cases.names import LOCAL, MLLIB, SKLEARN, SPARK_PATH, contenders
-from bench.contest import Case, Place, Quality, Target, VersionQuality
+from bench.contest import Case, Place, Quality, QualityMeasure, Target
 from bench.data import FEATURES, read_matrix
 from bench.spark import vectors
 
@@ -41,7 +41,7 @@ def mllib(place: Place) -> np.ndarray:
     return np.array([model.mean.toArray(), model.std.toArray()])
 
 
-def judge(path: Path) -> VersionQuality:
+def judge(path: Path) -> QualityMeasure:
     X = read_matrix(path)
     exact = np.array([X.mean(axis=0), X.std(axis=0)])
     del X

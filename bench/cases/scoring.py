@@ -11,7 +11,7 @@ import numpy as np
 
 import outgrow as og
 from bench.cases.names import LOCAL, MLLIB, SCAN, SKLEARN, SPARK_PATH, contenders
-from bench.contest import Case, Contender, Place, Quality, Target, VersionQuality
+from bench.contest import Case, Contender, Place, Quality, QualityMeasure, Target
 from bench.data import FEATURES, read_label, table_path
 from bench.spark import vectors
 
@@ -97,7 +97,7 @@ def mllib(place: Place) -> str:
     return output
 
 
-def judge(path: Path) -> VersionQuality:
+def judge(path: Path) -> QualityMeasure:
     def accuracy(output: str) -> dict[str, float]:
         table = og.read(output, format="parquet").to_arrow()
         return {"accuracy": float(np.mean(table["label"].to_numpy() == table["prediction"].to_numpy()))}
