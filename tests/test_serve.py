@@ -547,9 +547,9 @@ from outgrow.ml.base import Transformer
 class Slow(Transformer):
     def __init__(self, columns=None):
         self.columns = columns
-    def _learn(self, shard, names, task):
+    def _fit(self, shard, names, task):
         pass
-    def _change(self, batch, names):
+    def _transform_columns(self, batch, names):
         time.sleep(1.0 if batch.num_rows > 1 else 0)
         return batch
 from outgrow.cli import main
