@@ -56,7 +56,7 @@ def test_loads_in_a_fresh_process_without_extras(model: Any, tmp_path: Path) -> 
 def test_says_what_it_is(model: Any, tmp_path: Path) -> None:
     model.save(tmp_path / "model")
     document = json.loads((tmp_path / "model" / "model.json").read_text())
-    assert document["format"] == 1
+    assert document["format"] == 2
     assert document["content"]["schema"] == {"a": "number", "w": "category"}
     assert set(document["content"]["libraries"]) >= {"outgrow", "numpy", "pyarrow"}
     assert sorted(path.name for path in (tmp_path / "model").iterdir()) == [
@@ -89,8 +89,8 @@ def test_truncated_missing_newer_and_unknown(model: Any, tmp_path: Path) -> None
     path.write_text(text[:100])
     with pytest.raises(errors.ArtifactError, match="damaged"):
         og.load(tmp_path / "model")
-    path.write_text(text.replace('"format": 1', '"format": 99'))
-    with pytest.raises(errors.ArtifactError, match=r"format 99; this outgrow reads up to 1\. Upgrade"):
+    path.write_text(text.replace('"format": 2', '"format": 99'))
+    with pytest.raises(errors.ArtifactError, match=r"format 99; this outgrow reads up to 2\. Upgrade"):
         og.load(tmp_path / "model")
     with pytest.raises(errors.ArtifactError, match="not a saved model"):
         og.load(tmp_path / "nothing")

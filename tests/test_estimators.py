@@ -6,8 +6,8 @@ import pytest
 from sklearn.base import clone
 
 import outgrow as og
-from outgrow.ml.base import Estimator
 from outgrow.ml.catalogue import ESTIMATORS
+from outgrow.ml.core.estimator import Estimator
 from outgrow.testing import CHECKS, ENGINE_CHECKS, EngineCase, local_case
 from outgrow.testing.estimators import Check, is_applicable
 

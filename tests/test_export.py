@@ -23,8 +23,9 @@ from sklearn.base import clone
 import outgrow as og
 from outgrow.errors import DataError, ExportError, OutputExistsError, ParameterError, SchemaError
 from outgrow.job.tables import package_table
-from outgrow.ml.base import Estimator, Model, Regressor, Transformer
+from outgrow.ml.base import Model, Regressor, Transformer
 from outgrow.ml.catalogue import ESTIMATORS
+from outgrow.ml.core.estimator import Estimator
 from outgrow.ml.export.onnx.file import content
 from outgrow.ml.trees.base import TreeModel
 from outgrow.ml.trees.boosting import Boosting

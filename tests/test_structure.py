@@ -5,17 +5,20 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections.abc import Iterable
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 import outgrow as og
-from outgrow.ml.catalogue import ESTIMATORS, MADE_OF_OTHERS
+from outgrow.ml.catalogue import ESTIMATORS
 
 ROOT = Path(og.__file__).parent
 FLOORS = {
     "errors": -1,
     "_optional": 0,
+    "_version": 0,
     "_process": 0,
     "_scratch": 0,
     "storage": 0,
@@ -35,6 +38,35 @@ FLOORS = {
     "__init__": 9,
     "__main__": 10,
 }
+FLOORS_OF_ML = {
+    "core": 0,
+    "solvers": 0,
+    "foreign": 0,
+    "format_1": 0,
+    "persistence": 1,
+    "export": 1,
+    "evaluation": 1,
+    "predictor": 2,
+    "steps": 2,
+    "expression": 3,
+    "base": 4,
+    "adapters": 5,
+    "several_classes": 5,
+    "cluster": 6,
+    "decomposition": 6,
+    "dummy": 6,
+    "grouped": 6,
+    "impute": 6,
+    "linear_model": 6,
+    "preprocessing": 6,
+    "trees": 6,
+    "in_memory": 7,
+    "step_list": 8,
+    "pipeline": 9,
+    "selection": 10,
+    "catalogue": 11,
+}
+"""The floors inside `ml/`: the contract, what works with it, the verbs, the families, what they make up."""
 HOMES = {
     "pyspark": "engine/spark",
     "xgboost": "ml/trees",
@@ -74,18 +106,58 @@ def imported(path: Path) -> set[str]:
     return names
 
 
-def room(module: str) -> str | None:
-    """The folder or file on a floor that a module of ours belongs to."""
-    parts = module.split(".")
-    return parts[1] if parts[0] == "outgrow" and len(parts) > 1 else None
+def modules(path: Path) -> set[str]:
+    """The modules of ours that a file imports anywhere in it, also inside functions and for types."""
+    return {MODULE_OF[name] for name in imported(path) & MODULE_OF.keys()}
+
+
+def dotted(path: Path) -> str:
+    """The name of the module in a file."""
+    return ".".join(("outgrow", *path.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__")
+
+
+MODULE_OF = {dotted(path): dotted(path) for path in FILES}
+
+
+def rooms(names: Iterable[str], inside: str) -> set[str]:
+    """The folders and files directly inside a package to which modules belong."""
+    return {
+        name.removeprefix(f"{inside}.").partition(".")[0] for name in names if name.startswith(f"{inside}.")
+    }
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_imports_go_down(path: Path) -> None:
-    own = path.relative_to(ROOT).parts[0].removesuffix(".py")
-    rooms = {room(module) for module in imported(path)} - {None, own}
-    upward = {name for name in rooms if name in FLOORS and FLOORS[name] >= FLOORS[own]}
-    assert not upward, f"{path} on floor {FLOORS[own]} imports {upward}"
+    for package, floors in (("outgrow", FLOORS), ("outgrow.ml", FLOORS_OF_ML)):
+        (own, *_) = rooms([dotted(path)], package) or {None}
+        if own not in floors:
+            continue
+        others = rooms(modules(path) | named_in_strings(path), package) - {own}
+        upward = {name for name in others if floors[name] >= floors[own]}
+        assert not upward, f"{path} on floor {floors[own]} imports {upward}"
+
+
+def named_in_strings(path: Path) -> set[str]:
+    """The modules of ours that texts in a file name, other than those of the list of public names."""
+    if path.name == "__init__.py" and path.parent == ROOT:
+        return set()
+    nodes = ast.walk(ast.parse(path.read_text()))
+    return {
+        node.value
+        for node in nodes
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value in MODULE_OF
+    }
+
+
+def test_no_file_imports_itself_through_others() -> None:
+    graph = {dotted(path): modules(path) - {dotted(path)} for path in FILES if "ml" in path.parts}
+    with_parts = TopologicalSorter({name: others - {"outgrow"} for name, others in graph.items()})
+    with_parts.prepare()  # a CycleError names the circle
+
+
+def test_every_room_has_a_floor() -> None:
+    for package, floors in (("outgrow", FLOORS), ("outgrow.ml", FLOORS_OF_ML)):
+        assert rooms(MODULE_OF, package) - {"__init__"} == set(floors) - {"__init__"}
 
 
 @pytest.mark.parametrize("library", HOMES)
@@ -100,14 +172,14 @@ def test_library_has_one_home(library: str) -> None:
 
 
 BESIDE_ESTIMATORS = """
-    Dataset GroupKFold Holdout KFold Local ModelStore Spark StratifiedKFold TimeFolds __version__
+    Dataset GroupKFold Holdout KFold Local ModelStore PerGroup Spark StratifiedKFold TimeFolds __version__
     categorical col cross_validate dataset errors listen live_quality load matching numeric quantize_onnx
     read read_quality score score_stream silhouette_score sql track tune write_parquet
 """
 
 
 def test_public_names() -> None:
-    assert og.__all__ == sorted([*ESTIMATORS, *MADE_OF_OTHERS, *BESIDE_ESTIMATORS.split()])
+    assert og.__all__ == sorted([*ESTIMATORS, *BESIDE_ESTIMATORS.split()])
     for name in og.__all__:
         assert getattr(og, name) is not None
 

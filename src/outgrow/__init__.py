@@ -6,16 +6,16 @@ import importlib
 from typing import Any
 
 from outgrow._version import __version__ as __version__
-from outgrow.ml.catalogue import ESTIMATORS, MADE_OF_OTHERS
+from outgrow.ml.catalogue import ESTIMATORS
 
 _HOMES = {
     **ESTIMATORS,
-    **MADE_OF_OTHERS,
     "Dataset": "outgrow.engine.dataset",
     "GroupKFold": "outgrow.ml.selection.folds",
     "Holdout": "outgrow.ml.selection.folds",
     "KFold": "outgrow.ml.selection.folds",
     "ModelStore": "outgrow.serve.versions",
+    "PerGroup": "outgrow.groups.per_group",
     "Local": "outgrow.engine.local",
     "StratifiedKFold": "outgrow.ml.selection.folds",
     "TimeFolds": "outgrow.ml.selection.folds",

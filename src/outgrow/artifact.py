@@ -28,7 +28,8 @@ from outgrow import storage
 from outgrow.errors import ArtifactError, StorageError
 from outgrow.storage import STRUCTURE
 
-FORMAT = 1
+FORMAT = 2
+"""What is written; all up to it are read. The first one named classes by their public names alone."""
 ARRAYS = "arrays.safetensors"
 CURRENT = "current"
 """The file in a folder of several versions that names one of them."""

@@ -16,7 +16,7 @@ from outgrow.engine.events import muted
 from outgrow.engine.shard import Shard
 from outgrow.ml import foreign
 from outgrow.ml.adapters import as_input, beside
-from outgrow.ml.base import Estimator
+from outgrow.ml.core.estimator import Estimator
 from outgrow.ml.core.task import Task
 from outgrow.ml.evaluation import scorer
 from outgrow.ml.predictor import Predictor

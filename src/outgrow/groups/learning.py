@@ -29,9 +29,10 @@ from outgrow.groups.payload import squeezed
 from outgrow.groups.plan import GroupCounts, GroupPlan, Policy, count_groups
 from outgrow.groups.separate import FAILED, OK, TOO_FEW, FitGroups, Fits
 from outgrow.groups.store import Models, RaggedModels, StackedModels, find
-from outgrow.ml.base import Estimator
+from outgrow.ml.core.estimator import Estimator
+from outgrow.ml.core.groups import GroupForm
 from outgrow.ml.core.task import Task
-from outgrow.ml.grouped import GroupForm, fit_groups
+from outgrow.ml.grouped import fit_groups
 from outgrow.ml.persistence import describe
 from outgrow.stats.state import from_tree, to_tree
 

@@ -36,12 +36,14 @@ from outgrow.groups.plan import (
 from outgrow.groups.routing import ERROR, GLOBAL, UNSEEN, Router
 from outgrow.groups.store import TRANSFORM, Models, RaggedModels, StackedModels, find
 from outgrow.groups.summary import NAMES
-from outgrow.ml.base import Estimator, Model
+from outgrow.ml.base import Model
 from outgrow.ml.core import parameters as check
+from outgrow.ml.core.estimator import Estimator
+from outgrow.ml.core.groups import GroupForm
 from outgrow.ml.core.inputs import Training, as_given, open_rows, open_training
 from outgrow.ml.core.task import Task
 from outgrow.ml.foreign import check_loadable, is_foreign
-from outgrow.ml.grouped import GroupForm, forms_of
+from outgrow.ml.grouped import forms_of
 from outgrow.ml.persistence import describe, restore
 from outgrow.ml.steps import steps_of
 

@@ -13,7 +13,7 @@ from outgrow.data.keys import key_hash
 from outgrow.errors import DataError
 from outgrow.groups.group_estimator import GroupEstimator
 from outgrow.groups.store import TRANSFORM, Models, find
-from outgrow.ml.base import Estimator
+from outgrow.ml.core.estimator import Estimator
 from outgrow.ml.predictor import Predictor
 from outgrow.ml.steps import steps_of
 

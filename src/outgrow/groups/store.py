@@ -16,7 +16,8 @@ from outgrow.engine.checks import check_finite
 from outgrow.groups.group_estimator import GroupEstimator
 from outgrow.groups.payload import expanded
 from outgrow.ml.base import Transformer
-from outgrow.ml.grouped import GroupForm, Layer, Stacked, columns_of, numeric_example
+from outgrow.ml.core.groups import GroupForm, Layer, Stacked
+from outgrow.ml.grouped import columns_of, numeric_example
 from outgrow.ml.steps import steps_of
 
 TRANSFORM = "transform"

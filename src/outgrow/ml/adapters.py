@@ -16,8 +16,8 @@ from outgrow.data.batch import Batch, Matrix, is_numeric, is_sparse, matrix_colu
 from outgrow.engine.matrix import MatrixSpec, build_blocks
 from outgrow.engine.shard import Shard
 from outgrow.errors import ParameterError
-from outgrow.ml.base import Classifier, Estimator, Model, Regressor, Transformer
-from outgrow.ml.cluster.base import Clusterer
+from outgrow.ml.base import Classifier, Clusterer, Model, Regressor, Transformer
+from outgrow.ml.core.estimator import Estimator
 from outgrow.ml.core.task import Task, column_names, target_names
 
 
@@ -48,6 +48,10 @@ class Foreign(Estimator):
 
     def __init__(self, estimator: Any) -> None:
         self.estimator = estimator
+
+    @property
+    def _exported(self) -> Any:
+        return self.estimator
 
     framed_: bool = False
     """Whether it was given a DataFrame, which scikit-learn's first step gets where rows have names."""

@@ -27,10 +27,7 @@ ESTIMATORS = {
     "StandardScaler": "outgrow.ml.preprocessing.standard_scaler",
 }
 
-MADE_OF_OTHERS = {"PerGroup": "outgrow.groups.per_group"}
-"""Estimators around other estimators: they live on higher floors, and saved models name them."""
-
 
 def estimator_class(name: str) -> Any:
     """The estimator of this name."""
-    return getattr(importlib.import_module({**ESTIMATORS, **MADE_OF_OTHERS}[name]), name)
+    return getattr(importlib.import_module(ESTIMATORS[name]), name)

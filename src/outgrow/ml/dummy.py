@@ -17,9 +17,13 @@ from outgrow.engine.shard import Shard
 from outgrow.errors import ParameterError, ValueTypeError
 from outgrow.ml.base import Classifier, Regressor
 from outgrow.ml.core import parameters as check
+from outgrow.ml.core.exports import refusal
+from outgrow.ml.core.groups import GroupBlock, GroupView, Stacked
 from outgrow.ml.core.inputs import is_lazy
 from outgrow.ml.core.task import Task, target_names
-from outgrow.ml.grouped import GroupBlock, GroupView, Stacked
+from outgrow.ml.export.onnx.answer import Answer, chosen, constant
+from outgrow.ml.export.onnx.table import Table
+from outgrow.ml.export.sklearn.twin import twin, with_learned
 from outgrow.ml.several_classes import SeveralClassifier
 from outgrow.stats.grouped import GroupedCoMoments
 from outgrow.stats.moments import Moments
@@ -210,6 +214,24 @@ def _drawn(chances: np.ndarray, hashes: np.ndarray) -> np.ndarray:
     drawn: np.ndarray = np.eye(len(ends))[np.searchsorted(ends[:-1], unit(hashes), side="right")]
     return drawn
 
+    def _to_onnx(self, table: Table) -> Answer:
+        self._check_certain()
+        return chosen(table.graph, constant(self.chances, table), self.classes_)
+
+    def _sklearn_model(self) -> Any:
+        self._check_certain()
+        made = twin("dummy.DummyClassifier", strategy=self.strategy, constant=self.constant)
+        made.fit(np.zeros((len(self.classes_), 1)), self.classes_)
+        return with_learned(made, self, "class_prior_")
+
+    def _check_certain(self) -> None:
+        """Refuse to export what draws, or answers several targets."""
+        if self.target_names_ is not None:
+            raise refusal(self, "it answers several targets.", "Fit one model for each target.")
+        if self.draws:
+            fact = f"strategy={self.strategy!r} draws by the hashes of rows."
+            raise refusal(self, fact, "Use 'prior' or 'constant'.")
+
 
 class DummyRegressor(_Ignoring, Regressor):
     """Predicts one number, or one for each target.
@@ -296,6 +318,14 @@ class DummyRegressor(_Ignoring, Regressor):
 
     def _predict(self, X: Any) -> np.ndarray:
         return np.full((X.shape[0], *np.shape(self.constant_)), self.constant_)
+
+    def _to_onnx(self, table: Table) -> Answer:
+        width = None if self.target_names_ is None else len(self.target_names_)
+        return Answer(constant(np.asarray(self.constant_, dtype=np.float64), table), width=width)
+
+    def _sklearn_model(self) -> Any:
+        y = [self.constant_] if self.target_names_ is None else np.atleast_2d(self.constant_)
+        return twin("dummy.DummyRegressor", strategy="mean").fit(np.zeros((1, 1)), y)
 
 
 def _columns(block: Block) -> np.ndarray:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from outgrow.data.batch import Batch
+from outgrow.engine.spark.expression import Expression
 from outgrow.errors import ParameterError
+from outgrow.ml.core.task import promised_example
 from outgrow.ml.predictor import Predictor
-
-if TYPE_CHECKING:
-    from outgrow.engine.spark.expression import Expression
 
 
 @dataclass(frozen=True)
@@ -34,9 +33,6 @@ class Answers:
 
 def expression(owner: Any, method: str) -> Expression:
     """A method of a fitted model or pipeline as a function of Spark columns."""
-    from outgrow.engine.spark.expression import Expression
-    from outgrow.ml.core.task import promised_example
-
     predictor = Predictor(owner)
     if not hasattr(predictor.model, f"_{method}"):
         raise ParameterError(f"A {type(predictor.model).__name__} has no {method}. Use model.udf().")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import importlib
 import os
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from itertools import chain
 from typing import Any
@@ -16,12 +18,13 @@ from sklearn.base import clone
 from outgrow import artifact
 from outgrow.engine.record import as_tree
 from outgrow.errors import ArtifactError, OutgrowError
-from outgrow.ml import foreign
-from outgrow.ml.base import Estimator
-from outgrow.ml.catalogue import ESTIMATORS, MADE_OF_OTHERS, estimator_class
+from outgrow.ml import foreign, format_1
 from outgrow.ml.core import columns as selectors
+from outgrow.ml.core.estimator import Estimator, class_name
 from outgrow.ml.core.inputs import first_row
 
+_OURS = f"{__name__.partition('.')[0]}."
+"""Below this, modules are imported because a model names them."""
 LIBRARIES = ("outgrow", "numpy", "scipy", "pyarrow", "sklearn", "xgboost")
 """Whose versions a model records, as far as they were loaded when it was saved."""
 _SELECTORS = {cls.__name__: cls for cls in (selectors._Numeric, selectors._Categorical, selectors._Matching)}
@@ -91,7 +94,7 @@ def describe(estimator: Estimator) -> dict[str, Any]:
 
 def restore(tree: dict[str, Any], classes: Mapping[str, type] | None = None) -> Any:
     """The estimator that `describe` was given; `classes` are those of users that came with it, by name."""
-    Estimator._classes.update(classes or {})
+    Estimator.classes_by_name.update(classes or {})
     kind = _known_class(tree["class"])
     now = kind.former_parameters
     estimator = kind(**{now.get(name, name): _restore_value(v) for name, v in tree["parameters"].items()})
@@ -101,20 +104,22 @@ def restore(tree: dict[str, Any], classes: Mapping[str, type] | None = None) -> 
     return estimator
 
 
-def class_name(kind: type) -> str:
-    """Ours by their public name, wherever they are defined; others by module and name."""
-    public = kind.__module__ == {**ESTIMATORS, **MADE_OF_OTHERS}.get(kind.__name__)
-    return kind.__name__ if public else f"{kind.__module__}:{kind.__qualname__}"
-
-
 def _known_class(name: str) -> Any:
-    """An estimator of ours, or one whose module was imported; nothing is imported because a model says so."""
-    if name in ESTIMATORS or name in MADE_OF_OTHERS:
-        return estimator_class(name)
+    """An estimator of ours, or one that was imported; nothing else is imported because a model says so.
+
+    Raises
+    ------
+    ArtifactError
+        When it is neither, or no estimator.
+    """
+    name = format_1.CLASSES.get(name, name)
+    module, _, kind = name.rpartition(":")
+    if name not in Estimator.classes_by_name and module.startswith(_OURS):
+        with suppress(ImportError):
+            importlib.import_module(module)
     try:
-        return Estimator._classes[name]
+        return Estimator.classes_by_name[name]
     except KeyError:
-        module, _, kind = name.rpartition(":")
         raise ArtifactError(
             f"The model has a {kind}, which is not known here. Import the module that defines it"
             f"{f' ({module})' if module else ''}, then load."

@@ -14,10 +14,12 @@ from sklearn.utils.validation import check_is_fitted
 from outgrow.data.batch import Batch
 from outgrow.engine.shard import Shard
 from outgrow.errors import ParameterError
+from outgrow.ml import evaluation
 from outgrow.ml.adapters import Foreign
 from outgrow.ml.base import Model, Transformer
 from outgrow.ml.core.inputs import as_given, is_lazy, open_rows, open_training
 from outgrow.ml.core.task import Task, column_names, kinds_of, names_after, promised_example
+from outgrow.ml.expression import expression
 from outgrow.ml.in_memory import (
     fit_params,
     in_output,
@@ -255,17 +257,13 @@ class Pipeline(StepList):
     @_last_has("udf")
     def udf(self, method: str = "predict") -> Any:
         """The pipeline as a function for the expressions of Spark DataFrames; see the last step's `udf`."""
-        from outgrow.ml.expression import expression
-
         check_is_fitted(self)
         return expression(self, method)
 
     @_last_has("evaluate")
     def evaluate(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
         """The metrics of the last step over rows, from one pass."""
-        from outgrow.ml.evaluation import evaluate
-
-        return evaluate(self, X, y, sample_weight)
+        return evaluation.evaluate(self, X, y, sample_weight)
 
     @_last_has("score")
     def score(self, X: Any, y: Any = None, sample_weight: Any = None, **params: Any) -> float:

@@ -23,7 +23,9 @@ from outgrow.data.hashing import source_hash
 from outgrow.data.kind import Kind
 from outgrow.data.schema import conformed
 from outgrow.errors import ArtifactError, OutgrowError
+from outgrow.ml.core.estimator import class_name
 from outgrow.ml.foreign import own_session
+from outgrow.ml.persistence import describe, restore
 
 RESTORED: OrderedDict[tuple[str, bool], Predictor] = OrderedDict()
 """The models that came to this process from others, by digest and trust, the latest last."""
@@ -163,8 +165,6 @@ class Predictor:
 
     @cached_property
     def _packed(self) -> tuple[str, bytes, dict[str, type], bool]:
-        from outgrow.ml.persistence import class_name, describe
-
         payload = artifact.pack(describe(self.fitted))
         kinds = {type(step) for step in (self.model, *self._before)}
         foreign = {class_name(kind): kind for kind in kinds if kind.__module__.partition(".")[0] != "outgrow"}
@@ -199,8 +199,6 @@ def _restored(digest: str, payload: bytes, foreign: dict[str, type], trusted: bo
     `foreign` are the classes of users, by name. `trusted` is what was decided where the model was fitted or
     loaded.
     """
-    from outgrow.ml.persistence import restore
-
     key = digest, trusted
     with _lock:
         if key not in RESTORED:

@@ -11,14 +11,15 @@ from sklearn.utils import Bunch, get_tags
 
 from outgrow.errors import ColumnNotFoundError, ParameterError, ValueTypeError
 from outgrow.ml.adapters import Foreign, as_step
-from outgrow.ml.base import Estimator
+from outgrow.ml.base import Verbs
+from outgrow.ml.core.estimator import Estimator
 from outgrow.ml.in_memory import check_step, in_sklearn, needs_memory, passes, without_adapter
 
 Step = Any
 """An estimator, a (name, estimator) pair, or 'passthrough' in the place of an estimator."""
 
 
-class StepList(Estimator):
+class StepList(Verbs):
     """Estimators one after the other, by name; they are parameters like others."""
 
     steps: Sequence[Step]

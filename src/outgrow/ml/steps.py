@@ -8,15 +8,14 @@ from typing import Any
 
 from outgrow import artifact
 from outgrow.engine.shard import Shard
-from outgrow.ml.base import Estimator
+from outgrow.ml.core.estimator import Estimator
 from outgrow.ml.core.task import Task, kinds_of
 from outgrow.ml.persistence import describe
-from outgrow.ml.pipeline import Pipeline
 
 
 def steps_of(estimator: Any) -> list[Any]:
     """The steps of a pipeline; an estimator that is none is its own last step."""
-    return [step for _, step in estimator.active_steps] if isinstance(estimator, Pipeline) else [estimator]
+    return [step for _, step in estimator.active_steps] if isinstance(estimator, Estimator) else [estimator]
 
 
 def learn_steps(steps: Sequence[Any], shard: Shard, task: Task) -> Shard:

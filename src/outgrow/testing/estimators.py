@@ -14,7 +14,8 @@ from sklearn.base import clone, is_classifier, is_clusterer, is_regressor
 from sklearn.exceptions import NotFittedError
 
 from outgrow.errors import DataError, SchemaError
-from outgrow.ml.base import Estimator, Transformer
+from outgrow.ml.base import Transformer
+from outgrow.ml.core.estimator import Estimator
 from outgrow.ml.persistence import load
 from outgrow.testing.engines import EngineCase, local_case, pieces_case
 

@@ -16,7 +16,7 @@ from typing import Any
 from outgrow._optional import optional
 from outgrow.engine.open import dataset, is_table
 from outgrow.errors import ArtifactError, ParameterError
-from outgrow.ml.base import Estimator
+from outgrow.ml.core.estimator import Estimator
 from outgrow.ml.persistence import load
 from outgrow.track.requirements import requirements_of
 from outgrow.track.scorer import Scorer

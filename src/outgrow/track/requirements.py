@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 
-from outgrow.ml.base import Estimator
+from outgrow.ml.core.estimator import Estimator
 
 COMPUTING = ("numpy", "scipy", "pyarrow", "scikit-learn")
 """The libraries that predictions are computed with."""

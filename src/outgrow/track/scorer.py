@@ -11,7 +11,7 @@ from outgrow.data.kind import Kind
 from outgrow.engine.dataset import as_table
 from outgrow.engine.open import is_spark
 from outgrow.errors import ParameterError
-from outgrow.ml.base import Estimator
+from outgrow.ml.core.estimator import Estimator
 
 METHODS = ("predict", "predict_proba", "decision_function", "transform")
 

@@ -10,7 +10,7 @@ from sklearn.base import is_classifier, is_clusterer
 
 from outgrow._optional import optional
 from outgrow.data.kind import Kind
-from outgrow.ml.base import Estimator
+from outgrow.ml.core.estimator import Estimator
 from outgrow.ml.predictor import Predictor
 from outgrow.track.scorer import methods_of
 

@@ -17,7 +17,7 @@ from outgrow.engine.dataset import Dataset, Engine
 from outgrow.engine.local import Local
 from outgrow.engine.open import dataset, is_table
 from outgrow.errors import ParameterError
-from outgrow.ml.base import Estimator
+from outgrow.ml.core.estimator import Estimator
 from outgrow.ml.core.inputs import Training, open_training
 from outgrow.ml.dummy import DummyClassifier, DummyRegressor
 from outgrow.ml.pipeline import Pipeline

@@ -16,13 +16,16 @@ from outgrow.data.batch import is_sparse
 from outgrow.engine.folded import FoldedView
 from outgrow.engine.matrix import Block, MatrixView
 from outgrow.errors import DataError, ParameterError
-from outgrow.ml.cluster.base import Clusterer
+from outgrow.ml.base import Clusterer
 from outgrow.ml.cluster.lloyd import Walk, lloyd
 from outgrow.ml.cluster.nearest import ALIKE, Centers
 from outgrow.ml.cluster.seeding import first_rows, sampled_rows, scalable_start
 from outgrow.ml.core import parameters as check
 from outgrow.ml.core.candidates import Candidate, side_by_side_fits, usable
 from outgrow.ml.core.inputs import is_lazy
+from outgrow.ml.export.onnx.answer import Answer, features
+from outgrow.ml.export.onnx.table import Table
+from outgrow.ml.export.sklearn.twin import twin, with_learned
 from outgrow.stats.moments import Moments
 
 STARTS = ("k-means||", "k-means++", "random")
@@ -235,6 +238,26 @@ class KMeans(TransformerMixin, Clusterer):
         if method == "transform":
             return [f"kmeans{i}" for i in range(len(self.cluster_centers_))]
         return super()._prediction_names(method)
+
+    def _to_onnx(self, table: Table) -> Answer:
+        graph, centers = table.graph, self.cluster_centers_.astype(np.float64)
+        origin = centers.mean(axis=0)
+        apart = centers - origin
+        half = apart @ origin + 0.5 * (apart**2).sum(axis=1)
+        X = features(self.features_, table, type(self).__name__)
+        scores = graph.node("MatMul", X, graph.constant(apart.T))
+        scores = graph.node("Sub", scores, graph.constant(half[None, :]))
+        return Answer(graph.node("ArgMax", scores, axis=1, keepdims=0), "integer")
+
+    def _sklearn_model(self) -> Any:
+        """Fitted on different points, as many as there are centers, then given the centers."""
+        clusters, width = self.cluster_centers_.shape
+        points = np.repeat(np.arange(float(clusters))[:, None], width, axis=1)
+        shared = {"max_iter": self.max_iter, "tol": self.tol}
+        made = twin("cluster.KMeans", clusters, init=points, n_init=1, **shared).fit(points)
+        made.set_params(init=self.cluster_centers_)
+        made.labels_ = np.zeros(0, dtype=np.int32)
+        return with_learned(made, self, "cluster_centers_", "inertia_", "n_iter_")
 
 
 @np.errstate(over="ignore", invalid="ignore")  # `_check_squares` says so

@@ -13,14 +13,18 @@ from outgrow.data.batch import Batch, is_sparse, matrix_columns
 from outgrow.engine.checks import check_finite
 from outgrow.engine.shard import Shard
 from outgrow.errors import DataError, ParameterError
-from outgrow.ml.base import WeightedTransformer
+from outgrow.ml.base import InvertibleTransformer, WeightedTransformer
+from outgrow.ml.base.invertible import KEPT_TYPES
 from outgrow.ml.core import parameters as check
 from outgrow.ml.core.columns import Columns, require_numeric
+from outgrow.ml.core.exports import refusal
 from outgrow.ml.core.inputs import collect, open_rows
 from outgrow.ml.core.task import Task, column_names
 from outgrow.ml.core.weights import weights
 from outgrow.ml.decomposition.dimension import minka
-from outgrow.ml.inverse import KEPT_TYPES, InvertibleTransformer
+from outgrow.ml.export.onnx.table import Column, Table
+from outgrow.ml.export.sklearn.flow import Flow
+from outgrow.ml.export.sklearn.twin import twin, with_learned
 from outgrow.stats.moments import CoMoments, check_squares
 
 WIDEST = 4096
@@ -264,6 +268,33 @@ class PCA(InvertibleTransformer, WeightedTransformer):
         tags.input_tags.sparse = True
         tags.transformer_tags.preserves_dtype = KEPT_TYPES
         return tags
+
+    def _to_onnx(self, table: Table) -> Table:
+        graph = table.graph
+        X = graph.finite(table.matrix(self.selected_, "PCA"), "PCA", missing=False)
+        components = self.components_.astype(np.float64)
+        Z = graph.node("MatMul", X, graph.constant(components.T))
+        Z = graph.node("Sub", Z, graph.constant((self.mean_ @ components.T)[None, :]))
+        if self.whiten:
+            variances = np.maximum(self.explained_variance_, np.finfo(np.float64).eps)
+            Z = graph.node("Div", Z, graph.constant(np.sqrt(variances)[None, :]))
+        names = self._output_names
+        parts = graph.split(Z, [1] * len(names))
+        return table.replace(self.selected_, {n: Column(part) for n, part in zip(names, parts, strict=True)})
+
+    def _to_sklearn(self, name: str, flow: Flow) -> Flow:
+        if self.whiten and (self.explained_variance_ < np.finfo(np.float64).eps).any():
+            fact = "whiten=True with a component without variance."
+            raise refusal(self, fact, "Choose a smaller n_components.")
+        made = twin("decomposition.PCA", n_components=len(self.components_), whiten=self.whiten)
+        learned = ("components_", "mean_", "n_components_", "singular_values_", "noise_variance_")
+        with_learned(made, self, *learned, "explained_variance_", "explained_variance_ratio_")
+        block = flow.block(self.selected_, name, made)
+        made.n_features_in_ = len(block.labels)
+        if flow.frame:
+            made.feature_names_in_ = np.array(block.labels, dtype=object)
+        block.makes = [(column, 1) for column in self._output_names]
+        return flow.then(name, flow.beside(self.selected_, [block]))
 
 
 def _dense(X: Any) -> np.ndarray:

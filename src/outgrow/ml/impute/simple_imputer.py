@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from numbers import Real
 from typing import Any, Self, TypeVar
@@ -25,15 +24,27 @@ from outgrow.data.batch import (
     vector_names,
 )
 from outgrow.data.names import distinct
-from outgrow.engine.checks import check_finite
 from outgrow.engine.shard import Shard
 from outgrow.errors import ParameterError, SchemaError
+from outgrow.ml.base import InvertibleTransformer
+from outgrow.ml.base.invertible import KEPT_TYPES
 from outgrow.ml.core.columns import Columns
+from outgrow.ml.core.exports import refusal
 from outgrow.ml.core.parameters import one_of
 from outgrow.ml.core.task import Task
-from outgrow.ml.grouped import GroupBlock, GroupView, Stacked
+from outgrow.ml.export.onnx.table import Column as OnnxColumn
+from outgrow.ml.export.onnx.table import Table
+from outgrow.ml.export.sklearn.flow import Block, Flow
+from outgrow.ml.export.sklearn.twin import twin
+from outgrow.ml.impute.columns import (
+    checked_matrix,
+    count_missing,
+    dense_part,
+    present_values,
+    value_counts,
+)
+from outgrow.ml.impute.grouped import GroupedFilling
 from outgrow.ml.impute.missing import (
-    DenseColumns,
     as_text,
     filled,
     indicated,
@@ -44,9 +55,6 @@ from outgrow.ml.impute.missing import (
     unmarked,
     unmarked_array,
 )
-from outgrow.ml.inverse import KEPT_TYPES, InvertibleTransformer
-from outgrow.stats.counts import ValueCounts
-from outgrow.stats.grouped import GroupedMoments
 from outgrow.stats.moments import Moments
 from outgrow.stats.quantiles import Gathered, quantiles
 
@@ -239,9 +247,7 @@ class SimpleImputer(InvertibleTransformer):
 
     def _indicate(self, shard: Shard, names: list[str], task: Task) -> None:
         """Note which columns, and which of the columns of matrices, miss something."""
-        holes = shard.reduce(
-            lambda batch: np.concatenate([_count(missing(batch[name])) for name in names]), encoded=True
-        )
+        holes = shard.reduce(partial(count_missing, names=names), encoded=True)
         by_name = {name: np.flatnonzero(own) for name, own in self._by_name(names, holes.tolist())}
         some = [name for name, places in by_name.items() if len(places)]
         free = distinct([f"missingindicator_{name}" for name in some], taken=task.columns)
@@ -327,12 +333,14 @@ class SimpleImputer(InvertibleTransformer):
         return [self._constant_at(j < width) if is_nan(value) else value for j, value in enumerate(found)]
 
     def _mean(self, shard: Shard, numeric: list[str], width: int) -> list[float]:
-        moments = shard.reduce(lambda batch: Moments.of(_matrix(batch, numeric)), encoded=True)
+        moments = shard.reduce(lambda batch: Moments.of(checked_matrix(batch, numeric)), encoded=True)
         return np.where(moments.n > 0, moments.mean, np.nan).tolist()
 
     def _median(self, shard: Shard, numeric: list[str], width: int) -> list[float]:
         def reduce(fold: Callable[[Any], R], part: slice) -> R:
-            return shard.reduce(lambda batch: fold(_dense_part(_matrix(batch, numeric), part)), encoded=True)
+            return shard.reduce(
+                lambda batch: fold(dense_part(checked_matrix(batch, numeric), part)), encoded=True
+            )
 
         sparse = numeric and is_sparse(shard.example.matrix(numeric))
         step = _TOGETHER if sparse else max(width, 1)
@@ -345,19 +353,19 @@ class SimpleImputer(InvertibleTransformer):
     @staticmethod
     def _called(strategy: Callable[[np.ndarray], float], shard: Shard, numeric: list[str]) -> list[float]:
         """What a function makes of the values of each column."""
-        gathered = shard.reduce(lambda batch: Gathered(tuple(_present_values(batch, numeric))), encoded=True)
+        gathered = shard.reduce(lambda batch: Gathered(tuple(present_values(batch, numeric))), encoded=True)
         return [float(strategy(np.sort(own))) if len(own) else np.nan for own in gathered.values]
 
     def _most_frequent(self, shard: Shard, numeric: list[str], width: int) -> list[Any]:
         text = self.text_
-        counts = shard.reduce(lambda batch: tuple(_counts(batch, numeric, text)), encoded=True)
+        counts = shard.reduce(lambda batch: tuple(value_counts(batch, numeric, text)), encoded=True)
         most = [each.most_frequent() for each in counts]
         return [np.nan if value is None else value for value in most]
 
     def _constant(self, shard: Shard, numeric: list[str], width: int) -> list[Any]:
         names = [*numeric, *self.text_]
         present = shard.reduce(
-            lambda batch: np.concatenate([batch.num_rows - _count(missing(batch[name])) for name in names]),
+            lambda batch: batch.num_rows - count_missing(batch, names=names),
             encoded=True,
         )
         return [self._constant_at(j < width) if n else np.nan for j, n in enumerate(present.tolist())]
@@ -401,26 +409,52 @@ class SimpleImputer(InvertibleTransformer):
         tags.transformer_tags.preserves_dtype = KEPT_TYPES
         return tags
 
+    def _to_onnx(self, table: Table) -> Table:
+        self._check_exportable()
+        graph, filled = table.graph, table
+        if self._names:
+            X = graph.finite(table.matrix(self._names, "SimpleImputer"), "SimpleImputer", missing=True)
+            filled = filled.with_numbers(graph.fill(X, self._values), self._names)
+        for name, word in self._words.items():
+            filled = filled.with_columns({name: table[name].filled(graph, word)})
+        for name, values in self._vectors.items():
+            X = graph.fill(table[name].tensor, np.nan_to_num(values))
+            kept = np.flatnonzero(~np.isnan(values))
+            X = X if len(kept) == len(values) else graph.node("Gather", X, graph.constant(kept), axis=1)
+            filled = filled.with_columns({name: OnnxColumn(X, width=len(kept))})
+        return filled.drop(self._gone)
 
-@dataclass(frozen=True)
-class GroupedFilling:
-    """The means of each group. A column of which a group has no value is 0 there, and so has no effect."""
+    def _to_sklearn(self, name: str, flow: Flow) -> Flow:
+        self._check_exportable()
+        blocks = [self._block(name, flow, self._names, self._values.tolist(), False)] if self._names else []
+        if self._words:
+            words = self._words
+            blocks.append(self._block(f"{name}_text", flow, list(words), list(words.values()), True))
+        order = [column for column in flow.columns if column not in self._gone]
+        return flow.then(name, flow.beside(self.selected_, blocks), order)
 
-    missing = True
+    def _block(self, name: str, flow: Flow, names: list[str], values: list[Any], text: bool) -> Block:
+        """scikit-learn's imputer of some columns: it saw one row, what it is to fill in."""
+        odd = [column for column in names if flow.columns[column].text != text]
+        if odd:
+            raise refusal(self, f"columns {odd} had no value at fit.", "Leave them out, and fit.")
+        strategy = self.strategy if self.strategy in ("mean", "median") else "most_frequent"
+        imputer = twin("impute.SimpleImputer", strategy=strategy)
+        if text and flow.frame:
+            imputer.set_output(transform="pandas")
+        block = flow.block(names, name, imputer)
+        tiny = flow.tiny(block.labels, [values])
+        imputer.fit(tiny.astype(object) if text else tiny)
+        block.row = values
+        return block
 
-    def learn(self, view: GroupView) -> Stacked:
-        moments = view.reduce(_grouped_moments)
-        return {"statistics_": np.where(moments.n > 0, moments.mean, 0.0)}
-
-    def apply(self, X: np.ndarray, learned: Stacked, place: np.ndarray) -> np.ndarray:
-        return np.where(np.isnan(X), learned["statistics_"][place], X)
-
-    def beside(self) -> dict[str, Any]:
-        return {"text_": [], "vectors_": {}, "indicators_": {}, "indicated_": {}}
-
-
-def _grouped_moments(block: GroupBlock) -> GroupedMoments:
-    return GroupedMoments.of(block.segments, block.features)
+    def _check_exportable(self) -> None:
+        if self.marks:
+            raise refusal(
+                self,
+                f"it has missing_values={self.missing_values!r}, add_indicator={self.add_indicator}.",
+                "Leave those out, or keep it with save().",
+            )
 
 
 def _is_null(example: Batch, name: str) -> bool:
@@ -435,54 +469,6 @@ def _is_text(example: Batch, name: str) -> bool:
     if is_categorical(column.type) or pa.types.is_null(column.type):
         return True
     raise SchemaError(f"Column {name!r} is of type {column.type}; SimpleImputer takes numbers and text.")
-
-
-def _matrix(batch: Batch, names: list[str]) -> Any:
-    X = batch.matrix(names)
-    check_finite(X.data if is_sparse(X) else X, "X", missing=True)
-    return X
-
-
-def _dense_part(X: Any, part: slice) -> Any:
-    return DenseColumns(X[:, part]) if is_sparse(X) else X[:, part]
-
-
-def _count(holes: Any) -> np.ndarray:
-    """How many values are missing, of each column of a matrix."""
-    return np.atleast_1d(np.asarray(holes.sum(axis=0), dtype=np.int64))
-
-
-def _counts(batch: Batch, numeric: list[str], text: list[str]) -> Iterator[ValueCounts]:
-    """The counts of the columns of numbers one by one, then those of text."""
-    if numeric:
-        X = _matrix(batch, numeric)
-        if is_sparse(X):
-            yield from map(partial(_sparse_counts, DenseColumns(X)), range(X.shape[1]))
-        else:
-            yield from (ValueCounts.of(pa.array(X[:, j], from_pandas=True)) for j in range(X.shape[1]))
-    yield from (ValueCounts.of(_words(batch[name])) for name in text)
-
-
-def _sparse_counts(columns: DenseColumns, j: int) -> ValueCounts:
-    values = columns.stored(j)
-    zeros = columns.shape[0] - len(values)
-    counts = ValueCounts.of(pa.array(values, from_pandas=True))
-    return counts.merge(ValueCounts({0.0: float(zeros)})) if zeros else counts
-
-
-def _present_values(batch: Batch, names: list[str]) -> Iterator[np.ndarray]:
-    """The values of each column that are not missing."""
-    X = _matrix(batch, names)
-    columns = _dense_part(X, slice(0, X.shape[1]))
-    for j in range(X.shape[1]):
-        values = columns[:, j]
-        yield values[~np.isnan(values)]
-
-
-def _words(column: Column) -> pa.Array:
-    """A column of text, as a dictionary where it is one."""
-    assert not isinstance(column, Matrix)
-    return column if pa.types.is_dictionary(column.type) else as_text(column)
 
 
 def _filled_vectors(batch: Batch, name: str, values: np.ndarray) -> Matrix:

@@ -13,6 +13,8 @@ from outgrow.engine.matrix import MatrixView
 from outgrow.errors import DataError, ParameterError
 from outgrow.ml.base import Regressor
 from outgrow.ml.core.candidates import Candidate, learn_apart, side_by_side_fits, usable
+from outgrow.ml.export.onnx.answer import Answer, features
+from outgrow.ml.export.onnx.table import Table
 from outgrow.ml.linear_model.grouped import GroupedLeastSquares
 from outgrow.ml.solvers.gram import moments_of_folds, normal_equations, normal_of
 from outgrow.ml.solvers.least_squares import (
@@ -76,6 +78,16 @@ class LinearRegressor(Regressor):
         predicted = super().predict(X)
         single = getattr(X, "dtype", None) == self.coef_.dtype == np.float32
         return predicted.astype(np.float32) if single else predicted
+
+    def _to_onnx(self, table: Table) -> Answer:
+        graph, coef = table.graph, np.atleast_2d(self.coef_).astype(np.float64)
+        X = features(self.features_, table, type(self).__name__)
+        # onnxruntime multiplies no rows by a matrix, but not by a vector
+        product = graph.node("MatMul", X, graph.constant(coef.T))
+        product = graph.node("Add", product, graph.constant(np.atleast_1d(self.intercept_)))
+        if self.target_names_ is not None:
+            return Answer(product, width=len(coef))
+        return Answer(graph.node("Squeeze", product, graph.constant([1], np.int64)))
 
     def _take_targets(self, view: MatrixView, coef: np.ndarray, intercept: np.ndarray) -> None:
         """Keep the coefficients (targets, width) and intercepts of all targets."""

@@ -15,6 +15,7 @@ from outgrow.engine.matrix import MatrixView
 from outgrow.errors import DataError
 from outgrow.ml.core import parameters as check
 from outgrow.ml.core.candidates import Candidate
+from outgrow.ml.export.sklearn.twin import twin, with_learned
 from outgrow.ml.linear_model.base import GRAM_WIDTH, LinearRegressor
 from outgrow.ml.linear_model.warm_start import WarmStarted
 from outgrow.ml.solvers.descent import duality_gap, lasso_quadratic, lasso_quadratics
@@ -170,3 +171,8 @@ class ElasticNet(WarmStarted, LinearRegressor):
                 ConvergenceWarning,
                 stacklevel=2,
             )
+
+    def _sklearn_model(self) -> Any:
+        shared = ("l1_ratio", "fit_intercept", "max_iter", "tol")
+        made = twin("linear_model.ElasticNet", self.alpha, **{name: getattr(self, name) for name in shared})
+        return with_learned(made, self, "coef_", "intercept_", "n_iter_")

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from outgrow.ml.grouped import SOLVED, GroupBlock, GroupView, Stacked
+from outgrow.ml.core.groups import SOLVED, GroupBlock, GroupView, Stacked
 from outgrow.stats.grouped import GroupedCoMoments
 
 _SAFE = 1e-8

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
+from outgrow.ml.export.sklearn.twin import twin, with_learned
 from outgrow.ml.linear_model.base import LeastSquares
 
 
@@ -57,3 +60,7 @@ class LinearRegression(LeastSquares):
 
     def _penalty(self) -> np.ndarray:
         return np.zeros(1)
+
+    def _sklearn_model(self) -> Any:
+        made = twin("linear_model.LinearRegression", fit_intercept=self.fit_intercept)
+        return with_learned(made, self, "coef_", "intercept_")

@@ -20,6 +20,9 @@ from outgrow.ml.base import Classifier
 from outgrow.ml.core import parameters as check
 from outgrow.ml.core.candidates import Candidate, learn_apart, usable
 from outgrow.ml.core.weights import ClassWeight, class_factors
+from outgrow.ml.export.onnx.answer import Answer, chosen, features
+from outgrow.ml.export.onnx.table import Table
+from outgrow.ml.export.sklearn.twin import twin, with_learned
 from outgrow.ml.linear_model.base import products
 from outgrow.ml.linear_model.warm_start import WarmStarted, dense
 from outgrow.ml.solvers.likelihood import Binary, Multinomial
@@ -267,6 +270,28 @@ class LogisticRegression(WarmStarted, Classifier):
 
     def _predict_proba(self, X: Any) -> np.ndarray:
         return _probabilities(self._decision_function(X))
+
+    def _to_onnx(self, table: Table) -> Answer:
+        graph, coef, intercept = table.graph, dense(self.coef_).astype(np.float64), self.intercept_
+        two = len(coef) == 1
+        if two:
+            coef, intercept = np.concatenate([-coef, coef]), np.concatenate([-intercept, intercept])
+        X = features(self.features_, table, type(self).__name__)
+        margins = graph.node("MatMul", X, graph.constant(coef.T))
+        margins = graph.node("Add", margins, graph.constant(intercept[None, :]))
+        if not two:
+            return chosen(graph, graph.node("Softmax", margins, axis=1), self.classes_)
+        # onnxruntime's Sigmoid loses the digits of small probabilities
+        odds = graph.node("Exp", graph.node("Neg", margins))
+        shares = graph.node("Reciprocal", graph.node("Add", odds, graph.constant(1.0)))
+        return chosen(graph, shares, self.classes_)
+
+    def _sklearn_model(self) -> Any:
+        shared = ("C", "fit_intercept", "class_weight", "max_iter")
+        made = twin("linear_model.LogisticRegression", **{name: getattr(self, name) for name in shared})
+        if self.l1_ratio:
+            made.set_params(solver="saga", l1_ratio=self.l1_ratio)
+        return with_learned(made, self, "coef_", "intercept_", "classes_", "n_iter_")
 
 
 def _both_shares(margins: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ import numpy as np
 
 from outgrow.engine.matrix import MatrixView
 from outgrow.ml.core import parameters as check
+from outgrow.ml.export.sklearn.twin import twin, with_learned
 from outgrow.ml.linear_model.base import LeastSquares
 
 
@@ -76,3 +77,7 @@ class Ridge(LeastSquares):
 
     def _penalty(self) -> np.ndarray:
         return np.atleast_1d(np.asarray(self.alpha, dtype=np.float64))
+
+    def _sklearn_model(self) -> Any:
+        made = twin("linear_model.Ridge", self.alpha, fit_intercept=self.fit_intercept)
+        return with_learned(made, self, "coef_", "intercept_")

@@ -14,10 +14,16 @@ from outgrow.data.names import distinct, numbered
 from outgrow.engine.open import is_table
 from outgrow.engine.shard import Shard
 from outgrow.errors import DataError, ParameterError, ValueTypeError
+from outgrow.ml.base import InvertibleTransformer
 from outgrow.ml.core.columns import Columns
+from outgrow.ml.core.exports import refusal
 from outgrow.ml.core.parameters import one_of
 from outgrow.ml.core.task import Task, column_names
-from outgrow.ml.inverse import InvertibleTransformer
+from outgrow.ml.export.onnx.table import Column as OnnxColumn
+from outgrow.ml.export.onnx.table import Table
+from outgrow.ml.export.sklearn.categories import known, seen
+from outgrow.ml.export.sklearn.flow import Block, Flow
+from outgrow.ml.export.sklearn.twin import twin
 from outgrow.ml.preprocessing.categories import (
     INFREQUENT,
     Coder,
@@ -34,6 +40,7 @@ from outgrow.ml.preprocessing.categories import (
     side_by_side,
     unknown_error,
 )
+from outgrow.ml.preprocessing.onnx import codes_in_onnx
 
 _NOWHERE = -1
 _JOINING = ("infrequent_if_exist", "warn")
@@ -332,6 +339,58 @@ class OneHotEncoder(InvertibleTransformer):
         tags.input_tags.categorical = True
         tags.input_tags.allow_nan = True
         return tags
+
+    def _to_onnx(self, table: Table) -> Table:
+        graph, strict, start = table.graph, self.handle_unknown == "error", 0
+        parts: list[str] = []
+        spent: list[str] = []  # columns of one category, left out: only asked whether they know their values
+        for j, coder in enumerate(self._coders):
+            width = len(self._columns_of(j)[1])
+            columns = np.arange(start, start + max(1, width), dtype=np.int64)
+            codes = codes_in_onnx(self, table, coder, strict)
+            hot = graph.node("Equal", codes, graph.constant(columns[None, :]))
+            (parts if width else spent).append(graph.cast(hot, "number"))
+            start += width
+        if not parts:
+            raise refusal(self, "it gives no columns.", "Leave it out, or pass drop=None.")
+        for zeros in spent if strict else []:
+            parts[0] = graph.node("Add", parts[0], zeros)
+        return table.replace(self.selected_, self._columns_in_onnx(graph.join(parts), table))
+
+    def _columns_in_onnx(self, X: str, table: Table) -> dict[str, OnnxColumn]:
+        names = self._labels
+        if self.sparse_output:
+            return {self.output_name_: OnnxColumn(X, width=len(names))}
+        parts = table.graph.split(X, [1] * len(names))
+        return {name: OnnxColumn(part) for name, part in zip(names, parts, strict=True)}
+
+    def _to_sklearn(self, name: str, flow: Flow) -> Flow:
+        frame = any(part.text for column, part in flow.columns.items() if column not in self.selected_)
+        blocks, at = [], 0
+        for j, column in enumerate(self.selected_):
+            block = self._block(f"{name}_{column}", j, flow, sparse=self.sparse_output and not frame)
+            count = len(self._columns_of(j)[1])
+            made = [(label, 1) for label in self._labels[at : at + count]]
+            block.makes = [(self.output_name_, count)] if self.sparse_output else made
+            blocks.append(block)
+            at += count
+        return flow.then(name, flow.beside(self.selected_, blocks))
+
+    def _block(self, name: str, j: int, flow: Flow, *, sparse: bool) -> Block:
+        """scikit-learn's encoder of one column: it saw frequent categories twice, others once."""
+        column, few = self.selected_[j], self.infrequent_categories_[j]
+        block = flow.block([column], name)
+        categories = known(self, column, self.categories_[j], text=block.text)
+        block.transformer = twin(
+            "preprocessing.OneHotEncoder",
+            categories=[categories],
+            drop=self.drop if self.drop is None or isinstance(self.drop, str) else [self.drop[j]],
+            handle_unknown=self.handle_unknown,
+            min_frequency=None if few is None else 2,
+            sparse_output=sparse,
+        ).fit(flow.tiny(block.labels, seen(categories, few)[:, None]))
+        block.row, block.text = [categories[0]], False
+        return block
 
 
 def _sparse(hot: np.ndarray, width: int, dtype: Any) -> Any:

@@ -12,10 +12,14 @@ from outgrow.data.batch import Batch, matrix_columns
 from outgrow.engine.open import is_table
 from outgrow.engine.shard import Shard
 from outgrow.errors import DataError, ParameterError
+from outgrow.ml.base import InvertibleTransformer
 from outgrow.ml.core.columns import Columns
 from outgrow.ml.core.parameters import one_of
 from outgrow.ml.core.task import Task
-from outgrow.ml.inverse import InvertibleTransformer
+from outgrow.ml.export.onnx.table import Column, Table
+from outgrow.ml.export.sklearn.categories import known, seen
+from outgrow.ml.export.sklearn.flow import Block, Flow
+from outgrow.ml.export.sklearn.twin import twin
 from outgrow.ml.preprocessing.categories import (
     INFREQUENT,
     Coder,
@@ -33,6 +37,7 @@ from outgrow.ml.preprocessing.categories import (
     side_by_side,
     unknown_error,
 )
+from outgrow.ml.preprocessing.onnx import codes_in_onnx
 from outgrow.stats.counts import ValueCounts
 
 _NO_CODE = object()
@@ -275,6 +280,32 @@ class OrdinalEncoder(InvertibleTransformer):
         tags.input_tags.categorical = True
         tags.input_tags.allow_nan = True
         return tags
+
+    def _to_onnx(self, table: Table) -> Table:
+        strict = self.handle_unknown == "error"
+        new = {coder.name: Column(codes_in_onnx(self, table, coder, strict)) for coder in self._coders}
+        return table.with_columns(new)
+
+    def _to_sklearn(self, name: str, flow: Flow) -> Flow:
+        blocks = [self._block(f"{name}_{column}", j, flow) for j, column in enumerate(self.selected_)]
+        return flow.then(name, flow.beside(self.selected_, blocks), list(flow.columns))
+
+    def _block(self, name: str, j: int, flow: Flow) -> Block:
+        """scikit-learn's encoder of one column."""
+        column = self.selected_[j]
+        block = flow.block([column], name)
+        categories = known(self, column, self.categories_[j], text=block.text)
+        few = None if self.infrequent_categories_ is None else self.infrequent_categories_[j]
+        block.transformer = twin(
+            "preprocessing.OrdinalEncoder",
+            categories=[categories],
+            handle_unknown=self.handle_unknown,
+            unknown_value=self.unknown_value,
+            encoded_missing_value=self.encoded_missing_value,
+            min_frequency=None if few is None else 2,
+        ).fit(flow.tiny(block.labels, seen(categories, few)[:, None]))
+        block.row, block.text = [categories[0]], False
+        return block
 
 
 def _code(value: float) -> float | None:

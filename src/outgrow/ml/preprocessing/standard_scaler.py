@@ -13,13 +13,16 @@ from outgrow.data.batch import Batch, Matrix, is_sparse, matrix_columns
 from outgrow.engine.checks import check_finite
 from outgrow.engine.shard import Shard
 from outgrow.errors import DataError, ParameterError
-from outgrow.ml.base import WeightedTransformer
+from outgrow.ml.base import InvertibleTransformer, WeightedTransformer
+from outgrow.ml.base.invertible import KEPT_TYPES
 from outgrow.ml.core.columns import Columns, require_numeric
+from outgrow.ml.core.groups import GroupBlock, GroupView, Stacked
 from outgrow.ml.core.inputs import open_training
 from outgrow.ml.core.task import Task
 from outgrow.ml.core.weights import total_weight, weights
-from outgrow.ml.grouped import GroupBlock, GroupView, Stacked
-from outgrow.ml.inverse import KEPT_TYPES, InvertibleTransformer
+from outgrow.ml.export.onnx.table import Table
+from outgrow.ml.export.sklearn.flow import Flow
+from outgrow.ml.export.sklearn.twin import twin, with_learned
 from outgrow.stats.grouped import GroupedMoments
 from outgrow.stats.moments import Moments, check_squares
 
@@ -202,6 +205,22 @@ class StandardScaler(InvertibleTransformer, WeightedTransformer):
         tags.input_tags.sparse = not self.with_mean
         tags.transformer_tags.preserves_dtype = KEPT_TYPES
         return tags
+
+    def _to_onnx(self, table: Table) -> Table:
+        graph, X = table.graph, table.matrix(self.selected_, type(self).__name__)
+        if self.with_mean:
+            X = graph.node("Sub", X, graph.constant(self.mean_[None, :]))
+        if self.with_std:
+            X = graph.node("Mul", X, graph.constant(1.0 / self.scale_[None, :]))
+        return table.with_numbers(X, self.selected_)
+
+    def _to_sklearn(self, name: str, flow: Flow) -> Flow:
+        made = twin("preprocessing.StandardScaler", with_mean=self.with_mean, with_std=self.with_std)
+        block = flow.block(self.selected_, name, made)
+        made.fit(flow.tiny(block.labels, np.zeros((2, len(block.labels)))))
+        with_learned(made, self, "n_samples_seen_", "mean_", "var_")
+        made.scale_ = self.scale_ if self.with_std else None
+        return flow.then(name, flow.beside(self.selected_, [block]), list(flow.columns))
 
 
 def _count(weight: float) -> float:

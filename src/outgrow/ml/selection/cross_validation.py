@@ -10,7 +10,7 @@ from sklearn.base import clone, is_classifier
 
 from outgrow.engine.shard import Shard
 from outgrow.engine.together import together
-from outgrow.ml.base import Estimator
+from outgrow.ml.core.estimator import Estimator
 from outgrow.ml.core.inputs import open_training
 from outgrow.ml.core.task import Task
 from outgrow.ml.evaluation import Scores, mean_scores, read_scores, scorer, std_scores

@@ -21,10 +21,15 @@ from outgrow.ml.core import parameters as check
 from outgrow.ml.core.inputs import Training, collect, open_rows
 from outgrow.ml.core.task import Task
 from outgrow.ml.core.weights import ClassWeight, class_factors
+from outgrow.ml.export.onnx.answer import Answer
+from outgrow.ml.export.onnx.table import Table
+from outgrow.ml.export.sklearn.flow import Flow
 from outgrow.ml.trees.booster import answers, as_asked, cached_nodes, grow, leaves, restored
 from outgrow.ml.trees.checks import check_booster
 from outgrow.ml.trees.forest import trees_in
+from outgrow.ml.trees.onnx import summed
 from outgrow.ml.trees.plan import Grown, Plan
+from outgrow.ml.trees.sklearn import scaled_regressor, tree_features
 from outgrow.ml.trees.target import Target
 from outgrow.ml.trees.tree import TreeStructure
 from outgrow.stats.counts import ValueCounts
@@ -284,6 +289,9 @@ class TreeModel(Model):
             "a whole number of at least 1, 'sqrt', 'log2' or None."
         )
 
+    def _sklearn_features(self, flow: Flow) -> Flow:
+        return tree_features(self, flow)
+
 
 class TreeClassifier(TreeModel, Classifier):
     """A tree model that predicts classes."""
@@ -368,6 +376,12 @@ class TreeRegressor(TreeModel, Regressor):
 
     def _predict(self, X: Any) -> np.ndarray:
         return self._ask(X) * self.scale_ + self.offset_
+
+    def _to_onnx(self, table: Table) -> Answer:
+        return Answer(summed(self, table))
+
+    def _sklearn_model(self) -> Any:
+        return scaled_regressor(self)
 
 
 def _quantile(view: MatrixView, share: float) -> float:

@@ -14,6 +14,8 @@ from outgrow.engine.matrix import Block, MatrixView
 from outgrow.errors import ParameterError
 from outgrow.ml.core import parameters as check
 from outgrow.ml.core.weights import ClassWeight
+from outgrow.ml.export.onnx.answer import Answer, chosen
+from outgrow.ml.export.onnx.table import Table
 from outgrow.ml.trees.base import TreeClassifier, TreeModel, TreeRegressor
 from outgrow.ml.trees.booster import answers
 from outgrow.ml.trees.constraints import NO_ORDER_OF_CLASSES, interactions, monotone
@@ -26,8 +28,10 @@ from outgrow.ml.trees.losses import (
     check_target,
     classification,
 )
+from outgrow.ml.trees.onnx import boosted
 from outgrow.ml.trees.plan import Draw, Plan, Stop
 from outgrow.ml.trees.scoring import score_of
+from outgrow.ml.trees.sklearn import boosted_classifier
 from outgrow.ml.trees.tree import RegressionTree
 
 FOLLOWED_ROWS = 30_000
@@ -308,6 +312,12 @@ class BoostingClassifier(Boosting, TreeClassifier):
             return np.column_stack([1 - raw, raw])
         # float32 shares sum to one only nearly
         return raw / raw.sum(axis=1, keepdims=True)
+
+    def _to_onnx(self, table: Table) -> Answer:
+        return chosen(table.graph, boosted(self, table), self.classes_)
+
+    def _sklearn_model(self) -> Any:
+        return boosted_classifier(self)
 
 
 class BoostingRegressor(Boosting, TreeRegressor):

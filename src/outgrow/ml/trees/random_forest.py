@@ -12,9 +12,12 @@ from sklearn.utils.validation import check_is_fitted
 from outgrow.engine.matrix import Block, MatrixView
 from outgrow.errors import ParameterError
 from outgrow.ml.core.weights import ClassWeight
+from outgrow.ml.export.onnx.answer import Answer, chosen
+from outgrow.ml.export.onnx.table import Table
 from outgrow.ml.several_classes import Combinations, SeveralClassifier, indicators, joined
 from outgrow.ml.trees.base import MaxFeatures, TreeClassifier, TreeRegressor, rest
 from outgrow.ml.trees.constraints import NO_ORDER_OF_CLASSES
+from outgrow.ml.trees.onnx import averaged
 from outgrow.ml.trees.plan import Plan
 from outgrow.ml.trees.random_forest_base import BaseForest, OutOfBag
 from outgrow.ml.trees.tree import ClassificationTree, RegressionTree, TreeStructure, shares_of, shares_of_each
@@ -195,6 +198,9 @@ class RandomForestClassifier(SeveralClassifier, BaseForest, TreeClassifier):
 
     def _keep_out_of_bag(self, answered: np.ndarray) -> None:
         self.oob_decision_function_ = answered
+
+    def _to_onnx(self, table: Table) -> Answer:
+        return chosen(table.graph, averaged(self, table), self.classes_)
 
 
 class RandomForestRegressor(BaseForest, TreeRegressor):

@@ -1,16 +1,15 @@
-"""A fitted model as one ONNX file."""
+"""A fitted estimator as one ONNX file."""
 
 from __future__ import annotations
 
 import os
 from typing import Any
 
-from outgrow.ml.base import Estimator, Model, Transformer
+from outgrow.ml.core.estimator import Estimator
+from outgrow.ml.core.exports import check_inherits_nothing
+from outgrow.ml.export.onnx.answer import Answer
 from outgrow.ml.export.onnx.graph import Graph
-from outgrow.ml.export.onnx.models import answered
-from outgrow.ml.export.onnx.steps import changed
 from outgrow.ml.export.onnx.table import Table, opened
-from outgrow.ml.pipeline import Pipeline
 from outgrow.storage import write_file
 
 PREDICTION, PROBABILITIES, TRANSFORMED = "prediction", "probabilities", "transformed"
@@ -22,28 +21,26 @@ handle_unknown='error', infinite numbers, and NaN where the model takes none. Th
 
 
 def write(estimator: Estimator, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-    """Write a fitted estimator as ONNX; see `Estimator.to_onnx`."""
+    """Write a fitted estimator as ONNX; see its `to_onnx`."""
     write_file(path, content(estimator), overwrite=overwrite)
 
 
 def content(estimator: Estimator) -> bytes:
     """The bytes of the file."""
-    steps = [step for _, step in estimator.active_steps] if isinstance(estimator, Pipeline) else [estimator]
-    graph = Graph()
-    table = opened(graph, estimator.columns_)
-    for step in steps:
-        if isinstance(step, Transformer):
-            table = changed(step, table)
-    last = steps[-1]
-    if isinstance(last, Model):
-        _give_answer(last, table)
+    steps, graph = estimator.active_steps, Graph()
+    made: Table | Answer = opened(graph, estimator.columns_)
+    for _, step in steps:
+        check_inherits_nothing(step, "_to_onnx", "ONNX")
+        if getattr(step, "selected_", True):
+            made = step._to_onnx(made)
+    if isinstance(made, Answer):
+        _give_answer(made, step, graph)
     else:
-        _give_columns(table)
-    return graph.content(_about(estimator, last), _DOC)
+        _give_columns(made)
+    return graph.content(_about(estimator, step, made), _DOC)
 
 
-def _give_answer(model: Model, table: Table) -> None:
-    graph, answer = table.graph, answered(model, table)
+def _give_answer(answer: Answer, model: Any, graph: Graph) -> None:
     graph.output(PREDICTION, answer.prediction, answer.kind, answer.width)
     if answer.probabilities is not None:
         graph.output(PROBABILITIES, answer.probabilities, "number", len(model.classes_))
@@ -61,8 +58,8 @@ def _give_columns(table: Table) -> None:
             graph.output(f"{TRANSFORMED}_{name}", column.tensor, "text", 1)
 
 
-def _about(estimator: Estimator, last: Estimator) -> dict[str, Any]:
+def _about(estimator: Estimator, last: Any, made: Table | Answer) -> dict[str, Any]:
     about: dict[str, Any] = {"estimator": type(last).__name__, "columns": estimator.columns_}
-    if hasattr(last, "classes_"):
-        return about | {"classes": last.classes_.tolist()}
-    return about if isinstance(last, Model) else about | {"names": estimator.get_feature_names_out().tolist()}
+    if isinstance(made, Table):
+        return about | {"names": estimator.get_feature_names_out().tolist()}
+    return about | {"classes": last.classes_.tolist()} if hasattr(last, "classes_") else about

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from outgrow._optional import optional
-from outgrow.ml.export.refusal import refusal
+from outgrow._version import __version__
+from outgrow.ml.core.exports import refusal
 
 OPSET, ML_OPSET, IR = 21, 4, 10
 """Versions of ai.onnx, of ai.onnx.ml and of the file format, which onnxruntime reads from 1.20 on."""
@@ -114,6 +115,10 @@ class Graph:
             rows = self.node("Concat", rows, self.constant(row.shape, np.int64), axis=0)
         return self.node("Expand", self.constant(np.atleast_1d(row)), rows)
 
+    def fill(self, tensor: str, values: np.ndarray) -> str:
+        """The numbers of a tensor of shape (rows, width), with those of `values` for missing ones."""
+        return self.node("Where", self.node("IsNaN", tensor), self.constant(values[None, :]), tensor)
+
     def refuse(self, bad: str, instead: str, why: str) -> str:
         """`instead`, unless something in `bad` is true: then the run fails, and names a node called `why`.
 
@@ -137,8 +142,6 @@ class Graph:
 
     def content(self, about: Mapping[str, Any], doc: str) -> bytes:
         """The file: the graph, checked, with what it is about."""
-        from outgrow import __version__
-
         make = self._helper
         graph = make.make_graph(self._nodes, "outgrow", self._inputs, self._outputs, self._constants)
         opsets = [make.make_opsetid("", OPSET), make.make_opsetid(ML, ML_OPSET)]

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from outgrow.data.kind import Kind
+from outgrow.ml.core.exports import refusal
 from outgrow.ml.export.onnx.graph import Graph
-from outgrow.ml.export.refusal import refusal
 
 MISSING, WORD, NEVER = "missing", "word", "never"
 """What empty text stands for in a column: a missing value, a word like others, or it does not occur."""
@@ -29,8 +29,13 @@ class Column:
     width: int = 1
     empty: str = MISSING
 
-    def saying(self, tensor: str, empty: str) -> Column:
-        return replace(self, tensor=tensor, empty=empty)
+    def filled(self, graph: Graph, word: str) -> Column:
+        """The text of the column, with a word in place of missing ones."""
+        if self.empty != MISSING:
+            return self
+        empty = graph.node("Equal", self.tensor, graph.constant([[""]], object))
+        text = graph.node("Where", empty, graph.constant([[word]], object), self.tensor)
+        return replace(self, tensor=text, empty=NEVER if word else WORD)
 
 
 @dataclass(frozen=True)

@@ -14,15 +14,15 @@ from operator import methodcaller
 from typing import Any
 
 import numpy as np
-from sklearn.compose import ColumnTransformer
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from outgrow._optional import optional
 from outgrow.data.kind import CATEGORY
-from outgrow.ml.base import Estimator
-from outgrow.ml.export.refusal import refusal
+from outgrow.ml.core.estimator import Estimator
+from outgrow.ml.core.exports import refusal
+from outgrow.ml.export.sklearn.twin import twin
 
 PASS = "passthrough"
 
@@ -117,17 +117,39 @@ class Flow:
                 at += count
         return Flow({n: columns[n] for n in order or columns}, frame, width, [*self.steps, (name, step)])
 
+    def in_order(self, names: Sequence[str], blocks: Mapping[str, Block] | None = None) -> Flow:
+        """The flow with these columns in this order; `blocks` stand for the columns that they name."""
+        changed = blocks or {}
+        if not changed and not self.frame and self.labels(names) == list(range(self.width)):
+            return self
+        listed: list[Block] = []
+        for name in names:
+            if name in changed:
+                listed.append(changed[name])
+            elif listed and listed[-1].name == PASS:
+                listed[-1] = self.block([*(made for made, _ in listed[-1].makes), name])
+            else:
+                listed.append(self.block([name]))
+        return self.then("features", listed)
+
+    def ending(self, name: str, model: Any) -> Flow:
+        """The flow that ends in a fitted model, which gets all columns."""
+        note_width(model, self.width)
+        return Flow({}, False, 0, [*self.steps, (name, model)])
+
     def _all_labels(self) -> list[Any]:
         return self.labels(list(self.columns)) if self.frame else list(range(self.width))
 
-    def _side_by_side(self, blocks: list[Block], frame: bool) -> ColumnTransformer:
+    def _side_by_side(self, blocks: list[Block], frame: bool) -> Any:
         taken: dict[str, int] = {}
         parts = []
         for block in blocks:
             number = taken[block.name] = taken.get(block.name, 0) + 1
             frozen = PASS if block.transformer == PASS else FrozenEstimator(block.transformer)
             parts.append((block.name if number == 1 else f"{block.name}{number}", frozen, block.labels))
-        transformer = ColumnTransformer(parts, sparse_threshold=1.0, verbose_feature_names_out=False)
+        transformer = twin(
+            "compose.ColumnTransformer", parts, sparse_threshold=1.0, verbose_feature_names_out=False
+        )
         if frame:
             transformer.set_output(transform="pandas")
         row = {label: "" if part.text else 0.0 for part in self.columns.values() for label in part.labels}
@@ -157,6 +179,12 @@ def opened(estimator: Estimator, *, steps: bool) -> Flow:
     if not framed:
         flow = _framed(flow, names)
     return flow.then("columns", _plain(flow, names, text))
+
+
+def note_width(model: Any, width: int) -> None:
+    """Note how many features a model was made for; XGBoost's know it by themselves."""
+    if not hasattr(model, "n_features_in_"):
+        model.n_features_in_ = width
 
 
 def _framed(flow: Flow, names: list[str]) -> Flow:

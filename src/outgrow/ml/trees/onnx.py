@@ -18,11 +18,9 @@ from typing import Any
 import numpy as np
 
 from outgrow.ml.export.onnx.graph import ML, Graph
-from outgrow.ml.export.onnx.steps import place
+from outgrow.ml.export.onnx.lookup import category_index
 from outgrow.ml.export.onnx.table import Column, Table
-from outgrow.ml.export.refusal import check_trees
-from outgrow.ml.trees.base import TreeModel, TreeRegressor
-from outgrow.ml.trees.boosting import BoostingClassifier
+from outgrow.ml.trees.exports import check_exportable
 from outgrow.ml.trees.forest import Forest, Tree, forest_of
 from outgrow.ml.trees.losses import LOGARITHMIC
 
@@ -33,7 +31,7 @@ _LARGEST = 88.7
 """Where XGBoost's logistic function stops to fall, so that its exponential does not overflow."""
 
 
-def boosted(model: BoostingClassifier, table: Table) -> str:
+def boosted(model: Any, table: Table) -> str:
     """Probabilities of boosted trees, of shape (rows, classes)."""
     graph = table.graph
     margins, forest = _sums(model, table)
@@ -45,7 +43,7 @@ def boosted(model: BoostingClassifier, table: Table) -> str:
     return graph.node("Div", shares, graph.node("ReduceSum", shares, _last_axis(graph), keepdims=1))
 
 
-def averaged(model: TreeModel, table: Table) -> str:
+def averaged(model: Any, table: Table) -> str:
     """Probabilities of a random forest, of shape (rows, classes)."""
     graph = table.graph
     sums, forest = _sums(model, table)
@@ -59,7 +57,7 @@ def averaged(model: TreeModel, table: Table) -> str:
     return graph.node("Where", none, graph.constant(1 / forest.outputs), divided)
 
 
-def summed(model: TreeRegressor, table: Table) -> str:
+def summed(model: Any, table: Table) -> str:
     """Predictions of a regressor, of shape (rows,)."""
     graph = table.graph
     rest = graph.node("Squeeze", _sums(model, table)[0], _last_axis(graph))
@@ -96,9 +94,9 @@ def _exp(graph: Graph, values: str) -> str:
     return graph.cast(graph.node("Exp", graph.cast(values, "number")), "single")
 
 
-def _sums(model: TreeModel, table: Table) -> tuple[str, Forest]:
+def _sums(model: Any, table: Table) -> tuple[str, Forest]:
     """The summed leaves of float32, of shape (rows, outputs), and the trees."""
-    check_trees(model)
+    check_exportable(model)
     graph, forest = table.graph, forest_of(model.booster_, model.n_features_)
     sets = _sets(forest)
     nodes = _Nodes.of(forest, sets, model.n_features_)
@@ -109,7 +107,7 @@ def _sums(model: TreeModel, table: Table) -> tuple[str, Forest]:
     return graph.node("Gather", sums, graph.constant(-1, np.int64), axis=2), forest
 
 
-def _numbers(model: TreeModel, table: Table) -> str:
+def _numbers(model: Any, table: Table) -> str:
     """The features, NaN in place of text, whose values only sets of categories ask for."""
     graph, who = table.graph, type(model).__name__
     none = {name: Column(graph.repeat(np.array([np.nan]), table[name].tensor)) for name in model.categories_}
@@ -131,7 +129,7 @@ def _sets(forest: Forest) -> Sets:
     return found
 
 
-def _memberships(model: TreeModel, table: Table, sets: Sets) -> list[str]:
+def _memberships(model: Any, table: Table, sets: Sets) -> list[str]:
     """For each feature of categories, on which side of each of its splits a row is, of shape (rows, sets)."""
     graph = table.graph
     widths = [table[name].width for name in model.features_]
@@ -139,7 +137,7 @@ def _memberships(model: TreeModel, table: Table, sets: Sets) -> list[str]:
     sides = []
     for feature, own in sets.items():
         categories = model.categories_[names[feature]]
-        found = place(table, names[feature], categories, model)
+        found = category_index(table, names[feature], categories, model)
         member = np.zeros((len(categories) + 1, len(own)), dtype=np.uint8)
         for right, number in own.items():
             member[[int(code) - 1 for code in right if code], number] = 1  # codes begin with 1

@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_array, check_is_fitted
 from outgrow.data.batch import Batch, Column, Matrix, is_sparse
 from outgrow.engine.open import dataset, is_table
 from outgrow.errors import DataError
-from outgrow.ml.base import Transformer
+from outgrow.ml.base.transformers import Transformer
 from outgrow.ml.core.inputs import all_columns, arrow_column, as_given, in_form, own
 from outgrow.ml.core.task import promised_example
 

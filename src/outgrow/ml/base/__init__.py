@@ -1,0 +1,28 @@
+"""Base classes of estimators, with the verbs that users call."""
+
+from outgrow.ml.base.invertible import InvertibleTransformer
+from outgrow.ml.base.models import (
+    DECISION,
+    PREDICTION,
+    Classifier,
+    Clusterer,
+    Model,
+    Regressor,
+    Supervised,
+)
+from outgrow.ml.base.transformers import Transformer, WeightedTransformer
+from outgrow.ml.base.verbs import Verbs
+
+__all__ = [
+    "DECISION",
+    "PREDICTION",
+    "Classifier",
+    "Clusterer",
+    "InvertibleTransformer",
+    "Model",
+    "Regressor",
+    "Supervised",
+    "Transformer",
+    "Verbs",
+    "WeightedTransformer",
+]

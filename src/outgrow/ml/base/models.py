@@ -1,0 +1,279 @@
+"""Models: estimators that learn from a matrix and predict."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from sklearn.base import ClassifierMixin, ClusterMixin, RegressorMixin
+from sklearn.utils.validation import check_is_fitted
+
+from outgrow.data.batch import Batch, is_sparse
+from outgrow.engine.checks import check_finite
+from outgrow.engine.folded import FoldedView
+from outgrow.engine.matrix import MatrixSpec, MatrixView
+from outgrow.engine.shard import Shard
+from outgrow.errors import DataError
+from outgrow.ml import evaluation
+from outgrow.ml.base.verbs import Verbs
+from outgrow.ml.core.candidates import Candidate
+from outgrow.ml.core.exports import no_equal
+from outgrow.ml.core.inputs import as_given, collect, is_lazy, open_rows, open_training
+from outgrow.ml.core.task import Task, column_names, target_names
+from outgrow.ml.export.sklearn.flow import Flow
+from outgrow.ml.expression import expression
+from outgrow.ml.predictor import AnswersBeside, Predictor
+
+PREDICTION, DECISION = "prediction", "decision"
+
+
+class Model(Verbs):
+    """Learns from a matrix and predicts. Hook: `_fit(view)`; `_fit_many` where settings share passes."""
+
+    _labels: ClassVar[bool] = False
+    _missing: ClassVar[bool] = False
+
+    _samples: ClassVar[bool] = False
+    """Whether it chooses rows at random: by their hashes, so that any partitioning chooses the same."""
+
+    learns_from_matrix: ClassVar[bool] = True
+    """Whether it learns from a resident matrix, beside which held-out rows can be watched."""
+
+    tells_rounds: ClassVar[bool] = False
+    """Whether it shows on watched rows how well it does while it learns."""
+
+    target_names_: list[str] | None = None
+    """What several targets are called; None where there is one."""
+
+    shared_fit_parameters: ClassVar[tuple[str, ...] | None] = None
+    """Parameters in which the candidates of `_fit_many` may differ; None where it is not implemented."""
+
+    def _fit(self, view: MatrixView) -> None:
+        raise NotImplementedError
+
+    @classmethod
+    def _fit_many(cls, rows: FoldedView, candidates: Sequence[Candidate]) -> None:
+        """Let each candidate's model learn what its `fit` would, from its fold, in passes all share.
+
+        The candidates come in the order of their folds. One that cannot learn notes its error; an error that
+        is raised ends all of them.
+        """
+        raise NotImplementedError
+
+    def _fit_shard(self, shard: Shard, task: Task, *, last: bool = True) -> None:
+        self._fit(shard.matrix(self._expect_features(shard, task), last=last))
+
+    def _expect_features(self, shard: Shard, task: Task) -> MatrixSpec:
+        """Note the features and targets there are; what the matrix of them must be."""
+        self.target_names_ = target_names(shard.example, task)
+        self.features_ = task.features(shard.example)
+        if not len(column_names(shard.example.select(self.features_))):
+            raise DataError(
+                f"Found array with 0 feature(s): no column reaches {type(self).__name__}. Steps before it "
+                "left out all of them, as an imputer does with columns without a value. Give others."
+            )
+        return MatrixSpec(
+            tuple(self.features_),
+            task.target,
+            task.weight,
+            labels=self._labels,
+            missing=self._missing,
+            hashed=task.columns if self._samples else (),
+        )
+
+    def _to_sklearn(self, name: str, flow: Flow) -> Flow:
+        return self._sklearn_features(flow).ending(name, self._sklearn_model())
+
+    def _sklearn_model(self) -> Any:
+        """The fitted equal of this model, for a matrix of its features."""
+        raise no_equal(self, "scikit-learn")
+
+    def _sklearn_features(self, flow: Flow) -> Flow:
+        """The flow with the features, in their order."""
+        return flow.in_order(self.features_) if self.features_ else flow
+
+    def udf(self, method: str = "predict") -> Any:
+        """The model as a function for the expressions of Spark DataFrames, from Spark 4.1 on.
+
+        Called without arguments, it takes the columns of the fit by their names; otherwise columns in the
+        order of the fit, or one struct of them. A row that cannot be scored fails the query.
+
+        Parameters
+        ----------
+        method : 'predict', or 'predict_proba' and 'decision_function' where the model has them; with several
+            values a row they come as an array.
+
+        Examples
+        --------
+        >>> late = model.udf()                                               # doctest: +SKIP
+        >>> frame.withColumn("late", late()).where(late("age", "distance"))  # doctest: +SKIP
+        >>> spark.udf.register("late", late.function)                        # doctest: +SKIP
+        """
+        check_is_fitted(self)
+        return expression(self, method)
+
+    def _matrix(self, batch: Batch) -> Any:
+        """The features of a batch, checked."""
+        X = batch.matrix(self.features_)
+        check_finite(X.data if is_sparse(X) else X, "X", missing=self._missing)
+        return X
+
+    def _predict_batch(self, method: str, batch: Batch) -> np.ndarray:
+        """What a public method says of the rows of a batch."""
+        return getattr(self, f"_{method}")(self._matrix(batch))
+
+    @classmethod
+    def _predict_many(cls, models: Sequence[Any], method: str, X: Any) -> Any:
+        """What each of several models with the same features says of the rows of a matrix: a sequence."""
+        return [getattr(model, f"_{method}")(X) for model in models]
+
+    def _prediction_names(self, method: str) -> list[str]:
+        """The columns in which a lazy table gets the answers."""
+        return [PREDICTION]
+
+    def _respond(self, X: Any, method: str, through: Any = None) -> Any:
+        """The answers for X, as an array; for lazy tables, as columns beside those of X.
+
+        `through` is the pipeline whose last step this is.
+        """
+        owner = self if through is None else through
+        check_is_fitted(owner)
+        rows = open_rows(owner, X)
+        predictor = Predictor(owner)
+        if is_lazy(X):
+            return as_given(rows.map(AnswersBeside(predictor, method)), X)
+        return collect(rows, lambda batch: predictor.answer(batch, method))
+
+
+class Supervised(Model):
+    """A model that learns to predict y."""
+
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        """Learn from rows.
+
+        Parameters
+        ----------
+        X : dataset, Spark DataFrame, table, or array of shape (rows, columns).
+        y : the name of a column of X, or an array of shape (rows,). Models that learn several targets at once
+            also take names of columns, the name of a column of vectors, or an array of shape (rows, targets).
+        sample_weight : the name of a column of X, or an array of shape (rows,).
+        """
+        self._check_parameters()
+        return self._fit_on_engine(open_training(self, X, y, sample_weight))
+
+    def evaluate(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
+        """The metrics of the predictions for rows with known y, from one pass.
+
+        With several targets each metric is the mean over them; those of each are `<metric>_<target>`.
+        """
+        return evaluation.evaluate(self, X, y, sample_weight)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        tags.input_tags.sparse = True
+        tags.input_tags.allow_nan = self._missing
+        return tags
+
+
+class Regressor(RegressorMixin, Supervised):
+    """Predicts a number, or one for each of several targets. Hook: `_predict(X)`."""
+
+    def _predict(self, X: Any) -> np.ndarray:
+        raise NotImplementedError
+
+    def predict(self, X: Any) -> Any:
+        """Predicted values: an array, or for datasets and Spark DataFrames their columns and `prediction`.
+
+        With several targets the array has shape (rows, targets), the columns are `prediction_<target>`.
+        """
+        return self._respond(X, "predict")
+
+    def _prediction_names(self, method: str) -> list[str]:
+        if self.target_names_ is None:
+            return super()._prediction_names(method)
+        return [f"{PREDICTION}_{name}" for name in self.target_names_]
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """R2 of the predictions; with several targets, the mean of theirs."""
+        return float(self.evaluate(X, y, sample_weight)["r2"])
+
+
+class Classifier(ClassifierMixin, Supervised):
+    """Predicts a class. Hook: `_predict_proba(X)`, of shape (rows, classes)."""
+
+    _labels = True
+    classes_: np.ndarray
+
+    def _predict_proba(self, X: Any) -> np.ndarray:
+        raise NotImplementedError
+
+    def _predict(self, X: Any) -> np.ndarray:
+        return self._most_probable(self._predict_proba(X))
+
+    def _most_probable(self, chances: np.ndarray) -> np.ndarray:
+        return self.classes_[np.argmax(chances, axis=1)]
+
+    def predict(self, X: Any) -> Any:
+        """Predicted classes: an array, or for lazy tables their columns and `prediction`."""
+        return self._respond(X, "predict")
+
+    def predict_proba(self, X: Any) -> Any:
+        """Probabilities of shape (rows, classes); for lazy tables columns `probability_<class>`."""
+        return self._respond(X, "predict_proba")
+
+    def predict_log_proba(self, X: Any) -> Any:
+        """Logarithms of the probabilities; for lazy tables columns `log_probability_<class>`."""
+        return self._respond(X, "predict_log_proba")
+
+    def _predict_log_proba(self, X: Any) -> np.ndarray:
+        with np.errstate(divide="ignore"):
+            return np.log(self._predict_proba(X))
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Accuracy of the predictions."""
+        return float(self.evaluate(X, y, sample_weight)["accuracy"])
+
+    def _prediction_names(self, method: str) -> list[str]:
+        if method == "predict":
+            return [PREDICTION]
+        if method == "decision_function" and len(self.classes_) == 2:
+            return [DECISION]
+        stems = {"predict_proba": "probability", "predict_log_proba": "log_probability"}
+        return [f"{stems.get(method, DECISION)}_{label}" for label in self.classes_]
+
+    def _learn_classes(self, view: MatrixView) -> int:
+        """Note the classes; there must be two."""
+        self.classes_ = view.classes
+        if len(self.classes_) < 2:
+            raise DataError(
+                f"{type(self).__name__} needs samples of at least 2 classes in the target, "
+                f"but the data contains only one class: {self.classes_.tolist()[0]!r}."
+            )
+        return len(self.classes_)
+
+
+class Clusterer(ClusterMixin, Model):
+    """Finds groups. Hook: `_predict(X)`, the index of each row's cluster."""
+
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        """Learn from rows; `y` names a column of X to leave out, otherwise it is ignored."""
+        self._check_parameters()
+        return self._fit_on_engine(open_training(self, X, y, sample_weight))
+
+    def predict(self, X: Any) -> Any:
+        """The cluster of each row: an array, or for lazy tables their columns and `prediction`."""
+        return self._respond(X, "predict")
+
+    def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
+        """Learn from rows, then give each row's cluster."""
+        return self.fit(X, y, sample_weight=sample_weight).predict(X)
+
+    def _predict(self, X: Any) -> np.ndarray:
+        raise NotImplementedError
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags

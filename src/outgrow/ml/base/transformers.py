@@ -1,0 +1,80 @@
+"""Transformers: estimators that change the columns of a table."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from sklearn.base import TransformerMixin
+from sklearn.utils.validation import check_is_fitted
+
+from outgrow.data.batch import Batch
+from outgrow.engine.shard import Shard
+from outgrow.ml.base.verbs import Verbs
+from outgrow.ml.core.columns import Columns, resolve
+from outgrow.ml.core.inputs import as_given, in_form, open_rows, open_training
+from outgrow.ml.core.task import Task, column_names, names_after, promised_example
+
+
+class Transformer(TransformerMixin, Verbs):
+    """Changes columns, row by row, in a way it learned.
+
+    Hooks: `_fit(shard, names, task)` and `_transform_columns(batch, names)`; `names` are the columns it works
+    on.
+    """
+
+    columns: Columns
+
+    takes_dictionaries: ClassVar[bool] = False
+    """Whether `_transform_columns` also takes text as Arrow dictionaries; otherwise it is decoded before."""
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Learn from rows.
+
+        Parameters
+        ----------
+        X : dataset, Spark DataFrame, table, or array of shape (rows, columns).
+        y : the name of a column of X to leave out; otherwise ignored.
+        """
+        self._check_parameters()
+        return self._fit_on_engine(open_training(self, X, y, None))
+
+    def transform(self, X: Any) -> Any:
+        """The rows of X, changed; in the form X has."""
+        check_is_fitted(self)
+        return in_form(self, as_given(open_rows(self, X).map(self._transform), X), X)
+
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """Names of the columns that `transform` gives; `input_features` are those of an array's columns."""
+        check_is_fitted(self)
+        names = column_names(self._transform(promised_example(self.columns_)))
+        return names if input_features is None else names_after(self, names, input_features)
+
+    def _fit(self, shard: Shard, names: list[str], task: Task) -> None:
+        raise NotImplementedError
+
+    def _transform_columns(self, batch: Batch, names: list[str]) -> Batch:
+        raise NotImplementedError
+
+    def _fit_shard(self, shard: Shard, task: Task, *, last: bool = True) -> None:
+        self.selected_ = resolve(self.columns, shard.example, task.features(shard.example))
+        self._fit(shard, self.selected_, task)
+
+    def _transform(self, batch: Batch) -> Batch:
+        return self._transform_columns(batch, self.selected_) if self.selected_ else batch
+
+
+class WeightedTransformer(Transformer):
+    """A transformer for which rows may count more or less."""
+
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        """Learn from rows.
+
+        Parameters
+        ----------
+        X : dataset, Spark DataFrame, table, or array of shape (rows, columns).
+        y : the name of a column of X to leave out; otherwise ignored.
+        sample_weight : the name of a column of X, or an array of shape (rows,).
+        """
+        self._check_parameters()
+        return self._fit_on_engine(open_training(self, X, y, sample_weight))

@@ -1,0 +1,131 @@
+"""What users call on every estimator: saving and exporting; and the one fit on the engine of the data."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Self
+
+from sklearn.base import clone
+from sklearn.utils.validation import check_is_fitted
+
+from outgrow.engine.shard import Shard
+from outgrow.ml import persistence
+from outgrow.ml.core.estimator import Estimator
+from outgrow.ml.core.inputs import Training
+from outgrow.ml.core.task import Task
+from outgrow.ml.export.onnx import file as onnx
+from outgrow.ml.export.sklearn.pipeline import equal
+
+
+class Verbs(Estimator):
+    """An estimator that can be fitted where the data is, saved and exported."""
+
+    def _fit_on_engine(self, data: Training) -> Self:
+        task = Task(data.target, data.weight, tuple(self.columns_), data.weighted_step, named=data.named)
+        worker = self._worker()
+        engine, scan = data.dataset.engine, data.dataset.scan
+
+        def fit(shard: Shard) -> dict[str, Any]:
+            worker._fit_shard(shard, task)
+            return worker._learned()
+
+        wanted = [*task.columns, *data.beside]
+        if set(wanted) != set(scan.schema.names):
+            scan = scan.select(wanted)
+        stage = f"fit {type(self).__name__}"
+        fitted = engine.fit(fit, scan, stage=stage, identity=lambda: self._identity(task))
+        self._restore(data.in_type(fitted.result, self._follows_type))
+        self._trusted = True
+        self.fit_record_ = fitted.record
+        return self
+
+    def _worker(self) -> Self:
+        """What learns in place of this, wherever the rows are."""
+        return clone(self)
+
+    def _identity(self, task: Task) -> dict[str, Any]:
+        """What tells this fit from others over the same rows."""
+        return {
+            "estimator": persistence.describe(self._worker()),
+            "task": [task.target, task.weight, task.weighted_step, *task.columns],
+        }
+
+    def save(
+        self, path: str | os.PathLike[str], *, input_example: Any = None, overwrite: bool = False
+    ) -> None:
+        """Write the fitted estimator as a directory of JSON and arrays, whole or not at all.
+
+        Parameters
+        ----------
+        path : the directory to make.
+        input_example : a table or dataset with the columns of the fit, whose first row is kept beside the
+            model: the pages of `outgrow serve` show it. Nothing of the rows is kept unless it is given.
+        overwrite : whether a model that is there already may be replaced.
+
+        Raises
+        ------
+        SchemaError
+            When the example lacks columns of the fit.
+        OutputExistsError
+            When the path exists and `overwrite` is false.
+
+        Examples
+        --------
+        >>> import tempfile, numpy as np, outgrow as og
+        >>> model = og.LinearRegression().fit(np.array([[1.0], [2.0], [3.0]]), np.array([2.0, 4.0, 6.0]))
+        >>> path = tempfile.mkdtemp() + "/double"
+        >>> model.save(path)
+        >>> og.load(path).predict(np.array([[10.0]])).round(6).tolist()
+        [20.0]
+        """
+        check_is_fitted(self)
+        persistence.save(self, path, input_example=input_example, overwrite=overwrite)
+
+    def to_onnx(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write the fitted estimator as one ONNX file that answers as it does, whole or not at all.
+
+        Each column is an input of shape (rows, 1): numbers as float64 with NaN for missing ones, text as
+        strings with empty text for missing ones. Outputs are `prediction`, for classifiers `probabilities`,
+        and for transformers `transformed`. It needs the extra `onnx`.
+
+        Raises
+        ------
+        ExportError
+            When a step has no exact equal in ONNX; the message names it.
+        OutputExistsError
+            When the path exists and `overwrite` is false.
+
+        Examples
+        --------
+        >>> import tempfile, numpy as np, onnxruntime, outgrow as og
+        >>> model = og.LinearRegression().fit(np.array([[1.0], [2.0], [3.0]]), np.array([2.0, 4.0, 6.0]))
+        >>> path = tempfile.mkdtemp() + "/double.onnx"
+        >>> model.to_onnx(path)
+        >>> onnxruntime.InferenceSession(path).run(["prediction"], {"x0": [[10.0]]})[0].round(6).tolist()
+        [20.0]
+        """
+        check_is_fitted(self)
+        onnx.write(self, path, overwrite=overwrite)
+
+    def to_sklearn(self) -> Any:
+        """A fitted object of scikit-learn that answers as this one does.
+
+        It takes DataFrames with the columns of the fit, or arrays where the fit took one, and needs no
+        outgrow. Models of trees become XGBoost's own classes for scikit-learn.
+
+        Raises
+        ------
+        ExportError
+            When a step has no equal; the message names it.
+
+        Examples
+        --------
+        >>> import numpy as np, outgrow as og
+        >>> model = og.LinearRegression().fit(np.array([[1.0], [2.0], [3.0]]), np.array([2.0, 4.0, 6.0]))
+        >>> model.to_sklearn()
+        LinearRegression()
+        >>> model.to_sklearn().predict([[10.0]]).round(6).tolist()
+        [20.0]
+        """
+        check_is_fitted(self)
+        return equal(self)

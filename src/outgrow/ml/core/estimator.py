@@ -1,0 +1,131 @@
+"""The contract of an estimator: parameters of scikit-learn's kind, hooks, and what it has learned.
+
+A transformer implements `_fit(shard, names, task)` and `_transform_columns(batch, names)`; a model implements
+`_fit(view)` and `_predict(X)` or `_predict_proba(X)`. Both may implement exports: `_to_onnx`, `_to_sklearn`.
+Opening data, choosing the engine, checking columns, giving results in the form of the input and saving are
+written once, in `outgrow.ml.base`.
+
+`_fit` sets attributes that end in an underscore; they are what is saved, and all that a cluster sends back.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.base import BaseEstimator
+
+from outgrow.data.kind import Kind, read_kinds
+from outgrow.engine.shard import Shard
+from outgrow.errors import ArtifactError
+from outgrow.ml.core.exports import no_equal
+from outgrow.ml.core.groups import GroupForm
+from outgrow.ml.core.task import Task
+
+
+class Estimator(BaseEstimator):
+    """The base of all estimators; subclasses give their parameters in `__init__` and implement the hooks."""
+
+    ranks_differ: ClassVar[dict[str, str]] = {}
+    """Checks of `outgrow.testing` that do not hold on several ranks, with the reason."""
+
+    without_effect: ClassVar[tuple[str, ...]] = ()
+    """Parameters that scikit-learn's class of this name has and that change nothing here, such as `n_jobs`:
+    they are accepted, so that code can stay as it is."""
+
+    former_parameters: ClassVar[dict[str, str]] = {}
+    """Names of parameters in models that were saved before these had their present names."""
+
+    _frees_lock: ClassVar[bool] = False
+    """Whether Python's lock is free while it learns, so that threads suffice to learn several at once."""
+
+    _follows_type: tuple[str, ...] = ()
+    """Learned arrays that are float32 where the fit was given an array of float32, as in scikit-learn."""
+
+    _trusted: bool = True
+    """Whether this session made what it holds; what was loaded stays a stranger's wherever it goes."""
+
+    classes_by_name: ClassVar[dict[str, type[Estimator]]] = {}
+    """All classes there are by now, as `module:qualname`, as saved models name them."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        Estimator.classes_by_name[class_name(cls)] = cls
+
+    # ---- hooks -------------------------------------------------------------------------------------------
+
+    def _check_parameters(self) -> None:
+        """Raise ParameterError for values that cannot be; called before any data is read."""
+
+    def _fit_shard(self, shard: Shard, task: Task, *, last: bool = True) -> None:
+        """Learn from the rows of a shard by setting attributes that end in an underscore."""
+        raise NotImplementedError
+
+    def _restored(self) -> None:
+        """Called after learned attributes were set from outside."""
+
+    def _group_form(self) -> GroupForm | None:
+        """How this is fitted for many groups at once; None where each has to be fitted by itself."""
+        return None
+
+    def _to_onnx(self, table: Any) -> Any:
+        """In a graph of ONNX: the columns after this transformer, or the answer of this model.
+
+        Parameters
+        ----------
+        table : `outgrow.ml.export.onnx.table.Table`, the columns as they reach it.
+
+        Returns
+        -------
+        A `Table`, or of a model an `outgrow.ml.export.onnx.answer.Answer`.
+        """
+        raise no_equal(self, "ONNX")
+
+    def _to_sklearn(self, name: str, flow: Any) -> Any:
+        """In a pipeline of scikit-learn: the steps with the equal of this one behind them, called `name`.
+
+        Parameters
+        ----------
+        flow : `outgrow.ml.export.sklearn.flow.Flow`, the fitted steps before it.
+        """
+        raise no_equal(self, "scikit-learn")
+
+    # ---- what hooks stand on -----------------------------------------------------------------------------
+
+    @property
+    def active_steps(self) -> list[tuple[str, Any]]:
+        """What rows go through: this estimator alone, or the steps of a pipeline, with their names."""
+        return [(type(self).__name__.lower(), self)]
+
+    @property
+    def _exported(self) -> Any:
+        """The object that an error of an export names."""
+        return self
+
+    def _learned(self) -> dict[str, Any]:
+        """What was learned, as an artifact can store it."""
+        return {
+            name: value
+            for name, value in sorted(vars(self).items())
+            if name.endswith("_") and not name.startswith("_") and name != "fit_record_"
+        }
+
+    def _expect(self, columns: dict[str, Kind]) -> None:
+        """Note the columns (name to kind) that later calls must bring."""
+        self.columns_ = columns
+        self.n_features_in_ = len(columns)
+        self.feature_names_in_ = np.array(list(columns), dtype=object)
+
+    def _restore(self, learned: dict[str, Any]) -> None:
+        other = [name for name in learned if name.startswith("_") or not name.endswith("_")]
+        if other:
+            raise ArtifactError(f"A {type(self).__name__} learns nothing that is called {other}.")
+        self.__dict__.update(learned)
+        if "columns_" in learned:
+            self.columns_ = read_kinds(learned["columns_"])
+        self._restored()
+
+
+def class_name(kind: type) -> str:
+    """A class as saved models name it: its module and its name."""
+    return f"{kind.__module__}:{kind.__qualname__}"

@@ -1,0 +1,47 @@
+"""What models answer, as nodes of a graph."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from outgrow.ml.export.onnx.graph import Graph
+from outgrow.ml.export.onnx.table import Table
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model says of the rows.
+
+    Attributes
+    ----------
+    prediction : tensor of shape (rows,), or (rows, width) where there is a width; and the kind of its values.
+    probabilities : of classifiers, the tensor of shape (rows, classes).
+    """
+
+    prediction: str
+    kind: str = "number"
+    probabilities: str | None = None
+    width: int | None = None
+
+
+def chosen(graph: Graph, probabilities: str, classes: np.ndarray) -> Answer:
+    """The most probable class of each row, the first of equals."""
+    kinds = {"O": "text", "U": "text", "b": "truth", "i": "integer", "u": "integer", "f": "number"}
+    kind = kinds[classes.dtype.kind]
+    labels = classes if kind != "integer" else classes.astype(np.int64)
+    best = graph.node("ArgMax", probabilities, axis=1, keepdims=0)
+    return Answer(graph.node("Gather", graph.constant(labels), best), kind, probabilities)
+
+
+def features(names: Sequence[str], table: Table, who: str) -> str:
+    """The features of a model that takes finite numbers only, as one tensor."""
+    return table.graph.finite(table.matrix(names, who), who, missing=False)
+
+
+def constant(row: np.ndarray, table: Table) -> str:
+    """The same numbers, of shape (width,) or (), for each row of the table."""
+    first = next(iter(table.columns.values())).tensor
+    return table.graph.repeat(row, first)

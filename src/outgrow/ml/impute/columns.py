@@ -1,0 +1,64 @@
+"""The values of the columns of a batch, as an imputer looks at them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from outgrow.data.batch import Batch, Column, Matrix, is_sparse
+from outgrow.engine.checks import check_finite
+from outgrow.ml.impute.missing import DenseColumns, as_text, missing
+from outgrow.stats.counts import ValueCounts
+
+
+def checked_matrix(batch: Batch, names: list[str]) -> Any:
+    X = batch.matrix(names)
+    check_finite(X.data if is_sparse(X) else X, "X", missing=True)
+    return X
+
+
+def dense_part(X: Any, part: slice) -> Any:
+    return DenseColumns(X[:, part]) if is_sparse(X) else X[:, part]
+
+
+def count_missing(batch: Batch, *, names: Sequence[str]) -> np.ndarray:
+    """How many values are missing of each of some columns, vectors spelt out."""
+    holes = [missing(batch[name]).sum(axis=0) for name in names]
+    return np.concatenate([np.atleast_1d(np.asarray(count, dtype=np.int64)) for count in holes])
+
+
+def value_counts(batch: Batch, numeric: list[str], text: list[str]) -> Iterator[ValueCounts]:
+    """The counts of the columns of numbers one by one, then those of text."""
+    if numeric:
+        X = checked_matrix(batch, numeric)
+        if is_sparse(X):
+            yield from map(partial(_sparse_counts, DenseColumns(X)), range(X.shape[1]))
+        else:
+            yield from (ValueCounts.of(pa.array(X[:, j], from_pandas=True)) for j in range(X.shape[1]))
+    yield from (ValueCounts.of(words(batch[name])) for name in text)
+
+
+def _sparse_counts(columns: DenseColumns, j: int) -> ValueCounts:
+    values = columns.stored(j)
+    zeros = columns.shape[0] - len(values)
+    counts = ValueCounts.of(pa.array(values, from_pandas=True))
+    return counts.merge(ValueCounts({0.0: float(zeros)})) if zeros else counts
+
+
+def present_values(batch: Batch, names: list[str]) -> Iterator[np.ndarray]:
+    """The values of each column that are not missing."""
+    X = checked_matrix(batch, names)
+    columns = dense_part(X, slice(0, X.shape[1]))
+    for j in range(X.shape[1]):
+        values = columns[:, j]
+        yield values[~np.isnan(values)]
+
+
+def words(column: Column) -> pa.Array:
+    """A column of text, as a dictionary where it is one."""
+    assert not isinstance(column, Matrix)
+    return column if pa.types.is_dictionary(column.type) else as_text(column)

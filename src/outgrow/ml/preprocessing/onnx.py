@@ -1,0 +1,17 @@
+"""Codes of categories as nodes of a graph."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from outgrow.ml.export.onnx.lookup import category_index
+from outgrow.ml.export.onnx.table import Table
+from outgrow.ml.preprocessing.categories import Coder
+
+
+def codes_in_onnx(step: Any, table: Table, coder: Coder, strict: bool) -> str:
+    """What each row of a column becomes; an unknown value fails the run where that is an error."""
+    graph = table.graph
+    index = category_index(table, coder.name, list(coder.places), step)
+    values = graph.constant(coder.values[:-1] if strict else coder.values)
+    return graph.node("Gather", values, index, name=f"unknown category in column {coder.name!r}")
