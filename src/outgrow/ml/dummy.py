@@ -21,7 +21,7 @@ from outgrow.ml.core.exports import refusal
 from outgrow.ml.core.groups import GroupBlock, GroupView, Stacked
 from outgrow.ml.core.inputs import is_lazy
 from outgrow.ml.core.task import Task, target_names
-from outgrow.ml.export.onnx.answer import Answer, chosen, constant
+from outgrow.ml.export.onnx.answer import Answer, chosen, repeated
 from outgrow.ml.export.onnx.table import Table
 from outgrow.ml.export.sklearn.twin import twin, with_learned
 from outgrow.ml.several_classes import SeveralClassifier
@@ -207,16 +207,9 @@ class DummyClassifier(_Ignoring, SeveralClassifier):
         each = np.split(self.chances, np.cumsum([len(classes) for classes in self._each_classes])[:-1])
         return np.hstack([_drawn(chances, seeded(X, k) if k else X) for k, chances in enumerate(each)])
 
-
-def _drawn(chances: np.ndarray, hashes: np.ndarray) -> np.ndarray:
-    """One class of each row with certainty, chosen by its hash."""
-    ends = np.cumsum(chances)
-    drawn: np.ndarray = np.eye(len(ends))[np.searchsorted(ends[:-1], unit(hashes), side="right")]
-    return drawn
-
     def _to_onnx(self, table: Table) -> Answer:
         self._check_certain()
-        return chosen(table.graph, constant(self.chances, table), self.classes_)
+        return chosen(table.graph, repeated(self.chances, table), self.classes_)
 
     def _sklearn_model(self) -> Any:
         self._check_certain()
@@ -231,6 +224,13 @@ def _drawn(chances: np.ndarray, hashes: np.ndarray) -> np.ndarray:
         if self.draws:
             fact = f"strategy={self.strategy!r} draws by the hashes of rows."
             raise refusal(self, fact, "Use 'prior' or 'constant'.")
+
+
+def _drawn(chances: np.ndarray, hashes: np.ndarray) -> np.ndarray:
+    """One class of each row with certainty, chosen by its hash."""
+    ends = np.cumsum(chances)
+    drawn: np.ndarray = np.eye(len(ends))[np.searchsorted(ends[:-1], unit(hashes), side="right")]
+    return drawn
 
 
 class DummyRegressor(_Ignoring, Regressor):
@@ -321,7 +321,7 @@ class DummyRegressor(_Ignoring, Regressor):
 
     def _to_onnx(self, table: Table) -> Answer:
         width = None if self.target_names_ is None else len(self.target_names_)
-        return Answer(constant(np.asarray(self.constant_, dtype=np.float64), table), width=width)
+        return Answer(repeated(np.asarray(self.constant_, dtype=np.float64), table), width=width)
 
     def _sklearn_model(self) -> Any:
         y = [self.constant_] if self.target_names_ is None else np.atleast_2d(self.constant_)

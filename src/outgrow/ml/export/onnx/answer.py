@@ -41,7 +41,7 @@ def features(names: Sequence[str], table: Table, who: str) -> str:
     return table.graph.finite(table.matrix(names, who), who, missing=False)
 
 
-def constant(row: np.ndarray, table: Table) -> str:
+def repeated(row: np.ndarray, table: Table) -> str:
     """The same numbers, of shape (width,) or (), for each row of the table."""
     first = next(iter(table.columns.values())).tensor
     return table.graph.repeat(row, first)
