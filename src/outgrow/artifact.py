@@ -215,7 +215,7 @@ _TYPES = {
 
 
 def _snapshot(folder: Path) -> tuple[memoryview, memoryview]:
-    """The files of a model, both of one and the same, even while another is put in its place."""
+    """The files of a model, both of one and the same, even while another replaces it."""
     try:
         return _both(folder)
     except FileNotFoundError:

@@ -78,7 +78,7 @@ class StagedFolder:
     folder : where to write.
     info : what its own file says of it.
     resumed : whether it is that of a run which was stopped.
-    committed : whether it is in its place.
+    committed : whether it is at its path.
     """
 
     def __init__(self, shown: Path, info: FolderInfo, *, overwrite: bool) -> None:
@@ -199,7 +199,7 @@ def drop_staged(path: Pathlike) -> None:
 
 
 def finish_replacement(path: Pathlike) -> None:
-    """Finish a replacement whose process was killed after the new folder was in its place."""
+    """Finish a replacement whose process was killed after the new folder was at its path."""
     with unreplaced(path):
         pass
 
@@ -395,7 +395,7 @@ def _restore(target: Path) -> None:
 def _discard(old: Path) -> None:
     """Remove a folder that was replaced; from its first file on nobody takes it for whole."""
     gone = old.with_name(f"{old.name.removesuffix('.old')}.gone")
-    with suppress(OSError):  # the new one is in its place: what cannot go now goes at the next write
+    with suppress(OSError):  # the new one is at its path: what cannot go now goes at the next write
         old.rename(gone)
     _try_to_remove(gone)
 

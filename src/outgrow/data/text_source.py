@@ -374,9 +374,11 @@ def _cores() -> int:
 
 
 def _others(file: TextFile, first: TextFile) -> SchemaError:
-    ours, theirs = (pa.schema([(name, pa.null()) for name in text_file.names]) for text_file in (first, file))
-    describe_error = difference(ours, theirs).replace(": null", "")
+    expected, actual = (
+        pa.schema([(name, pa.null()) for name in text_file.names]) for text_file in (first, file)
+    )
+    changes = difference(expected, actual).replace(": null", "")
     return SchemaError(
-        f"{file.path} has other columns than {first.path}:\n{describe_error}\n"
+        f"{file.path} has other columns than {first.path}:\n{changes}\n"
         "Make the files alike, or read them separately."
     )

@@ -234,8 +234,8 @@ class GroupLearner:
     def _folder(self) -> str | None:
         if self.checkpoint is None:
             return None
-        ours = isinstance(self.estimator, Estimator)
-        what = describe(clone(self.estimator)) if ours else repr(self.estimator.get_params())
+        is_outgrow = isinstance(self.estimator, Estimator)
+        what = describe(clone(self.estimator)) if is_outgrow else repr(self.estimator.get_params())
         identity = [
             type(self.estimator).__qualname__,
             what,

@@ -217,13 +217,13 @@ class PerGroup(GroupEvaluation, Model):
         check.integer(self, "large_group_rows", low=1, none=True)
         check.one_of(self, "unseen", UNSEEN)
         check.one_of(self, "large_groups", LARGE_GROUPS)
-        ours = isinstance(self.estimator, Estimator)
-        if self.large_groups == PARALLEL and not ours:
+        is_outgrow = isinstance(self.estimator, Estimator)
+        if self.large_groups == PARALLEL and not is_outgrow:
             raise ParameterError(
                 f"PerGroup(large_groups={PARALLEL!r}): a {type(self.estimator).__name__} of scikit-learn "
                 f"cannot be trained data-parallel. Choose {SAMPLE!r} or {TOGETHER!r}."
             )
-        if ours:
+        if is_outgrow:
             self.estimator._check_parameters()
 
     @property

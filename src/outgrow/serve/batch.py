@@ -151,7 +151,7 @@ def write_scores(
             counts = write_pieces(data, PieceWriter(str(main.folder), tables, scoring), stage="score")
             main.note({name: sum(count[name] for count in counts) for name in schemas})
         done = main.info.done or {}
-        for name in (_REFUSED, MAIN):  # the run goes on until the main table is in its place
+        for name in (_REFUSED, MAIN):  # the run goes on until the main table is at its path
             if name in staged:
                 close_folder(tables[name], done[name])
                 staged[name].commit()

@@ -102,7 +102,7 @@ class Scorer:
         """Score a file into the folder `name` of the output; None when that was done, or cannot be.
 
         A file that cannot be read is named beside the rows that cannot be scored; it is tried again when it
-        has changed. Without a place for errors, the error is raised.
+        has changed. Without a folder for errors, the error is raised.
         """
         if (self.options.output / name).exists() or self._is_set_apart(path, name):
             return None
@@ -379,7 +379,7 @@ def _start(frame: Any, write_batch: Any, checkpoint: Any, trigger: dict[str, Any
 
 
 def _folder_name(path: str, folder: str) -> str:
-    """The folder of the output for a file, which tells its place in the folder that is streamed."""
+    """The folder of the output for a file, which tells its path in the folder that is streamed."""
     name = quote(os.path.relpath(path, folder) if "://" not in path else path, safe="")
     if len(name) > _NAME_CHARACTERS:
         name = f"{name[:_NAME_CHARACTERS]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"

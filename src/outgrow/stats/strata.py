@@ -57,6 +57,6 @@ class Strata(State):
 
 
 def _ranks(strata: np.ndarray) -> np.ndarray:
-    """The place of each entry within its stratum, from 0; the strata are sorted."""
+    """The rank of each entry within its stratum, from 0; the strata are sorted."""
     _, starts, sizes = np.unique(strata, return_index=True, return_counts=True)
     return np.arange(len(strata)) - np.repeat(starts, sizes)

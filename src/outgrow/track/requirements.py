@@ -29,8 +29,12 @@ def requirements_of(model: Estimator) -> list[str]:
     ['outgrow', 'numpy', 'scipy', 'pyarrow', 'scikit-learn']
     """
     trees = any(type(part).__module__.startswith("outgrow.ml.trees.") for part in _parts(model))
-    ours = f"outgrow{'[trees]' if trees else ''}=={version('outgrow')}"
-    return [ours, *map(_pinned, COMPUTING), *(map(_pinned, _installed(BOOSTING)) if trees else ())]
+    outgrow_requirement = f"outgrow{'[trees]' if trees else ''}=={version('outgrow')}"
+    return [
+        outgrow_requirement,
+        *map(_pinned, COMPUTING),
+        *(map(_pinned, _installed(BOOSTING)) if trees else ()),
+    ]
 
 
 def _parts(model: Estimator) -> Iterator[Estimator]:

@@ -121,14 +121,14 @@ class _ReaderProcess:
     """One process, and the socket to it."""
 
     def __init__(self, memory: int) -> None:
-        self._socket, theirs = socket.socketpair()
+        self._socket, child_socket = socket.socketpair()
         self._socket.setblocking(False)
-        with theirs:
+        with child_socket:
             path = [str(Path(entry).resolve()) for entry in sys.path]
-            code = _START.format(path=path, handle=theirs.fileno(), parent=os.getpid(), memory=memory)
+            code = _START.format(path=path, handle=child_socket.fileno(), parent=os.getpid(), memory=memory)
             self._process = subprocess.Popen(
                 [sys.executable, "-c", code],
-                pass_fds=[theirs.fileno()],
+                pass_fds=[child_socket.fileno()],
                 stdin=subprocess.DEVNULL,
                 env={**os.environ, **_ENVIRONMENT},
                 start_new_session=True,
