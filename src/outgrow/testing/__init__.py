@@ -1,4 +1,4 @@
-"""The conformance kit: what a state, an engine and an estimator must satisfy, for those of outgrow and for yours.
+"""The conformance kit: what a state, an engine and an estimator must satisfy, yours included.
 
 Our own tests run every estimator through every check on every engine; a class of your own that subclasses an
 outgrow base can be run through the same ones.
