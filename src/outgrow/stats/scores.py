@@ -209,11 +209,14 @@ class SeveralClassifications(State):
         cls, y: np.ndarray, probabilities: list[np.ndarray], weight: np.ndarray | None = None
     ) -> SeveralClassifications:
         """The state of rows with true class indices `y` of shape (rows, targets)."""
-        right = np.column_stack([each.argmax(axis=1) for each in probabilities]) == y
+        right = (
+            np.column_stack([target_probabilities.argmax(axis=1) for target_probabilities in probabilities])
+            == y
+        )
         all_right = right.all(axis=1)
         total = float(all_right.sum() if weight is None else weight @ all_right)
         pairs = zip(y.T, probabilities, strict=True)
-        return cls(total, tuple(ClassificationState.of(own, chances, weight) for own, chances in pairs))
+        return cls(total, tuple(ClassificationState.of(labels, chances, weight) for labels, chances in pairs))
 
     def merge(self, other: SeveralClassifications) -> SeveralClassifications:
         pairs = zip(self.targets, other.targets, strict=True)
@@ -226,12 +229,12 @@ class SeveralClassifications(State):
 
     def metrics(self) -> dict[str, float]:
         """The share of rows of which all targets are right, and the mean of the targets' log losses."""
-        losses = [each.metrics()["log_loss"] for each in self.targets]
+        losses = [target.metrics()["log_loss"] for target in self.targets]
         return {"accuracy": self.right / self.weight, "log_loss": float(np.mean(losses))}
 
     def each_target(self) -> list[dict[str, float]]:
         """The metrics of each target."""
-        return [each.metrics() for each in self.targets]
+        return [target.metrics() for target in self.targets]
 
 
 def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
@@ -270,8 +273,11 @@ class RegressionState(State):
 
     def each_target(self) -> list[dict[str, float]]:
         """The metrics of each target."""
-        found = self.by_target()
-        return [dict(zip(found, map(float, each), strict=True)) for each in zip(*found.values(), strict=True)]
+        by_name = self.by_target()
+        return [
+            dict(zip(by_name, map(float, values), strict=True))
+            for values in zip(*by_name.values(), strict=True)
+        ]
 
     def by_target(self) -> dict[str, np.ndarray]:
         """Each metric by name, of shape (targets,)."""
