@@ -51,8 +51,8 @@ Sep = Annotated[str | None, typer.Option(help="What divides the cells of CSV.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the whole trace of an error.")]
 
 
-@app.command()
-def run(
+@app.command("run")
+def _run(
     job: Annotated[str, typer.Argument(metavar="JOB.yaml", help="The job file.")],
     engine: Engine = "local",
     sample: Annotated[float | None, typer.Option(help="Work on this share of the rows, like 0.01.")] = None,
@@ -78,8 +78,8 @@ def run(
     _show_outcome(outcome)
 
 
-@app.command()
-def profile(
+@app.command("profile")
+def _profile(
     data: Annotated[
         str, typer.Argument(help="A file, folder or pattern of Parquet, CSV, JSON lines or Arrow files.")
     ],
@@ -108,8 +108,8 @@ def profile(
         _say(f"Written: {output}")
 
 
-@app.command()
-def score(
+@app.command("score")
+def _score(
     model: Annotated[str, typer.Argument(help="A folder that a run or model.save() wrote.")],
     data: Annotated[
         str, typer.Argument(help="A file, folder or pattern of rows to predict; - for standard input.")
@@ -186,8 +186,8 @@ def score(
         _say(f"Written: {errors} ({done.refused:,} rows that could not be scored)")
 
 
-@app.command()
-def tune(
+@app.command("tune")
+def _tune(
     job: Annotated[str, typer.Argument(metavar="JOB.yaml", help="A job file with a section tune.")],
     engine: Engine = "local",
     trials: Annotated[int | None, typer.Option(help="End after so many trials in all.")] = None,
@@ -226,8 +226,8 @@ def tune(
     _show_search(outcome)
 
 
-@app.command()
-def serve(
+@app.command("serve")
+def _serve(
     path: Annotated[
         str | None, typer.Argument(metavar="[MODEL]", help="A saved model, or a folder of its versions.")
     ] = None,
@@ -289,8 +289,8 @@ def serve(
     run_server(settings, host=host, port=port, tls_cert=tls_cert, tls_key=tls_key)
 
 
-@app.command()
-def promote(
+@app.command("promote")
+def _promote(
     store: Annotated[str, typer.Argument(help="A folder of versions; made if it is not there.")],
     model: Annotated[str, typer.Argument(help="A saved model to add, or the number of a version.")],
     debug: Debug = False,
@@ -306,8 +306,8 @@ def promote(
     _say(f"{store}: version {number} is current now" + ("" if before is None else f"; it was {before}"))
 
 
-@app.command()
-def doctor(
+@app.command("doctor")
+def _doctor(
     engine: Annotated[str | None, typer.Option(help="Also check that this Spark can be reached.")] = None,
     debug: Debug = False,
 ) -> None:

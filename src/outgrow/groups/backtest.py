@@ -74,7 +74,23 @@ class Period:
 def backtest(
     model: Any, X: Any, y: Any, sample_weight: Any, *, time: str, folds: int, test: float
 ) -> Backtest:
-    """See `PerGroup.backtest`."""
+    """See `PerGroup.backtest`.
+
+    Parameters
+    ----------
+    model : a `PerGroup`, fitted or not; each fold fits a copy of it, with unseen='null'.
+    X, y, sample_weight : as for `PerGroup.fit`; the weights count in the metrics, too.
+    time : the column that orders the rows: no key, target or weight. It is no feature here.
+    folds : how many moments, at least 1.
+    test : the share of the rows, the latest ones, that all folds together predict; between 0 and 1.
+
+    Raises
+    ------
+    ParameterError
+        When one of these is not possible.
+    DataError
+        When `time` has too few different values for the folds.
+    """
     if folds < 1:
         raise ParameterError(f"folds={folds}: at least 1 is needed.")
     if not 0 < test < 1:

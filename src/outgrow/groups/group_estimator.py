@@ -34,15 +34,41 @@ class GroupEstimator(Protocol):
     @property
     def holds_lock(self) -> bool: ...
 
-    def fit(self, batch: Batch, task: Task) -> Any: ...
+    def fit(self, batch: Batch, task: Task) -> Any:
+        """A copy of the estimator, fitted.
 
-    def measure(self, fitted: Any, batch: Batch, task: Task) -> dict[str, float]: ...
+        Not promised: that these rows can be learned from. Any exception is taken for the group's own.
+
+        Parameters
+        ----------
+        batch : all rows of the group: the features, the target and the weights, without the keys.
+        task : which columns are which.
+        """
+
+    def measure(self, fitted: Any, batch: Batch, task: Task) -> dict[str, float]:
+        """The metrics in `METRICS`, by name; none where the estimator predicts neither numbers nor classes.
+
+        Parameters
+        ----------
+        fitted : what `fit` gave.
+        batch, task : as for `fit`; the rows need not be those that were learned from.
+        """
 
     def dump(self, fitted: Any) -> bytes: ...
 
     def load(self, payload: bytes) -> Any: ...
 
-    def answer(self, fitted: Any, batch: Batch, method: str) -> np.ndarray: ...
+    def answer(self, fitted: Any, batch: Batch, method: str) -> np.ndarray:
+        """What a method of the model gives, a value or a row of an array for each row, in their order.
+
+        Of probabilities there are as many columns as the group has classes, not as all groups have.
+
+        Parameters
+        ----------
+        fitted : what `fit` or `load` gave.
+        batch : the features alone.
+        method : the name of a method, like 'predict' or 'predict_proba'.
+        """
 
 
 def group_estimator_of(
@@ -50,8 +76,12 @@ def group_estimator_of(
 ) -> GroupEstimator:
     """How an estimator is fitted to one group.
 
-    With `trusted`, bytes are read as written in this session, without checks; `many` promises so many fits
-    that compiling code for them pays.
+    Parameters
+    ----------
+    estimator : not fitted, of this library or of scikit-learn's kind.
+    columns : the features, name to kind; scikit-learn's kind does without.
+    trusted : read bytes as written in this session, without checks.
+    many : promise so many fits that compiling code for them pays.
     """
     if isinstance(estimator, Estimator):
         return OutgrowGroupEstimator(estimator, columns, trusted, many)
@@ -92,6 +122,13 @@ class OutgrowGroupEstimator:
         return not model._frees_lock
 
     def fit(self, batch: Batch, task: Task) -> Any:
+        """A copy of the estimator, fitted with the events of the fit muted.
+
+        Parameters
+        ----------
+        batch : the rows of the group, with the features, the target and the weights.
+        task : which columns are which.
+        """
         worker = clone(self.estimator)
         worker._expect(dict(self.columns))
         run = FitContext()
@@ -102,6 +139,13 @@ class OutgrowGroupEstimator:
         return worker
 
     def measure(self, fitted: Any, batch: Batch, task: Task) -> dict[str, float]:
+        """The metrics in `METRICS`, by name.
+
+        Parameters
+        ----------
+        fitted : what `fit` gave.
+        batch, task : as for `fit`.
+        """
         names = metric_names(self.estimator)
         if not names:
             return {}
@@ -120,6 +164,14 @@ class OutgrowGroupEstimator:
         return fitted
 
     def answer(self, fitted: Any, batch: Batch, method: str) -> np.ndarray:
+        """What the model answers for each row.
+
+        Parameters
+        ----------
+        fitted : what `fit` or `load` gave.
+        batch : rows with the features; they are brought to the kinds of the columns first.
+        method : as for `Predictor.answer`.
+        """
         return Predictor(fitted).answer(batch, method)
 
 
@@ -132,12 +184,26 @@ class SklearnGroupEstimator:
     holds_lock = True
 
     def fit(self, batch: Batch, task: Task) -> Any:
+        """A copy of the estimator, fitted; it gets y and the weights only where the task has them.
+
+        Parameters
+        ----------
+        batch : the rows of the group, with the features, the target and the weights.
+        task : which columns are which.
+        """
         y, weight = beside(batch, task, labels=is_classifier(self.estimator))
         X = as_input(batch.select(task.columns))
         extra = {} if weight is None else {"sample_weight": weight}
         return clone(self.estimator).fit(X, **({} if y is None else {"y": y}), **extra)
 
     def measure(self, fitted: Any, batch: Batch, task: Task) -> dict[str, float]:
+        """The metrics in `METRICS`, by name; log_loss is NaN where the classifier has no probabilities.
+
+        Parameters
+        ----------
+        fitted : what `fit` gave.
+        batch, task : as for `fit`.
+        """
         names = metric_names(self.estimator)
         if not names:
             return {}
@@ -161,4 +227,12 @@ class SklearnGroupEstimator:
         return foreign.load(payload, trusted=self.trusted)
 
     def answer(self, fitted: Any, batch: Batch, method: str) -> np.ndarray:
+        """What the model answers for each row, as an array.
+
+        Parameters
+        ----------
+        fitted : what `fit` or `load` gave.
+        batch : the features alone, in the order in which they were learned.
+        method : the name of the estimator's own method, like 'predict'.
+        """
         return np.asarray(getattr(fitted, method)(as_input(batch)))

@@ -90,7 +90,13 @@ class GroupLearner:
     stage: str
 
     def at_once(self, forms: Sequence[GroupForm], identity: Identity) -> GroupsFitted:
-        """Solve all groups together, one pass for each step."""
+        """Solve all groups together, one pass for each step.
+
+        Parameters
+        ----------
+        forms : how each step of the estimator is solved for all groups, in the order of the steps.
+        identity : what tells this fit from others in the engine's checkpoint.
+        """
         began, keys, names = time.perf_counter(), self.policy.by, list(self.kinds)
         estimator, task = clone(self.estimator), self.task
 

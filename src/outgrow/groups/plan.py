@@ -44,7 +44,19 @@ class GroupCounts:
 
 
 def count_groups(dataset: Dataset, by: tuple[str, ...], *, stage: str) -> GroupCounts:
-    """Count the rows of each group where they are; only the key columns are read."""
+    """Count the rows of each group where they are; only the key columns are read.
+
+    Parameters
+    ----------
+    dataset : rows that have at least the key columns.
+    by : the key columns.
+    stage : what the work is called in events.
+
+    Raises
+    ------
+    DataError
+        When there are no rows.
+    """
     state: Any = None
     for tree in dataset.engine.each_piece(dataset.scan.select(by), CountGroups(by), stage=stage):
         if tree is not None:
@@ -137,15 +149,34 @@ class Policy:
         return (counts.rows >= self.min_rows) & ~counts.nulls
 
     def large_groups(self, counts: GroupCounts, slots: int) -> np.ndarray:
-        """The large groups."""
+        """Which groups are large, as booleans of shape (groups,).
+
+        Parameters
+        ----------
+        counts : the groups and their rows.
+        slots : tasks the engine runs at once. Where `large_group_rows` is None, a group is large that has
+            more than a slot's even share of the rows, and more than `LEAST_LARGE_GROUP_ROWS`.
+        """
         return counts.rows > self._most(counts, slots)
 
     def apart(self, counts: GroupCounts, slots: int) -> np.ndarray:
-        """The groups that are each fitted by all slots together."""
+        """The groups that are each fitted by all slots together, as booleans of shape (groups,).
+
+        Parameters
+        ----------
+        counts, slots : as for `large_groups`.
+        """
         return self.chosen(counts) & self.large_groups(counts, slots) & (self.large_groups_are == PARALLEL)
 
     def packing(self, counts: GroupCounts, chosen: np.ndarray, rows: Dataset) -> Packing:
-        """The chosen groups in bins."""
+        """The chosen groups in bins.
+
+        Parameters
+        ----------
+        counts : the groups and their rows.
+        chosen : booleans of shape (groups,): those to pack.
+        rows : what they are read from; the slots of its engine and its columns say how many bins there are.
+        """
         slots = rows.engine.slots
         return Packing.of(
             self.by,
@@ -157,7 +188,13 @@ class Policy:
         )
 
     def plan(self, counts: GroupCounts, slots: int, bins: int | None) -> GroupPlan:
-        """What a fit does with groups of these sizes: in so many bins, or at once."""
+        """What a fit does with groups of these sizes.
+
+        Parameters
+        ----------
+        counts, slots : as for `large_groups`.
+        bins : in how many bins the groups are packed; None where all are fitted at once, and none is large.
+        """
         rows = counts.rows
         low, median, high, most = (
             int(value) for value in np.quantile(rows, [0, 0.5, 0.95, 1], method="inverted_cdf")

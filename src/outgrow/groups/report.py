@@ -27,12 +27,26 @@ _WORST_SHOWN, _FAILED_SHOWN = 20, 20
 def write_report(
     model: Any, path: str | os.PathLike[str], backtest: Backtest | None, *, overwrite: bool
 ) -> None:
-    """See `PerGroup.report`."""
+    """See `PerGroup.report`.
+
+    Parameters
+    ----------
+    model : a fitted `PerGroup`.
+    path : the HTML file to write.
+    backtest : whose metrics are shown; None for those on the rows learned from.
+    overwrite : replace a file that exists.
+    """
     write_file(path, groups_report(model, backtest).encode(), overwrite=overwrite)
 
 
 def groups_report(model: Any, backtest: Backtest | None) -> str:
-    """The report as one HTML page that needs no network."""
+    """The report as one HTML page that needs no network.
+
+    Parameters
+    ----------
+    model : a fitted `PerGroup`.
+    backtest : whose metrics are shown, the mean over its folds; None for those on the rows learned from.
+    """
     groups, keys = model.groups_, list(model._keys)
     scored = groups if backtest is None else _over_folds(backtest, keys)
     metric = ranked_by(scored)

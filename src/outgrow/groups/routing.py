@@ -43,7 +43,23 @@ class Router:
     classes: np.ndarray | None
 
     def answer(self, method: str, batch: Batch) -> np.ndarray:
-        """What the models predict for each row, or make of its features."""
+        """What the models predict for each row, or make of its features, in the order of the rows.
+
+        Parameters
+        ----------
+        method : 'transform', or a method of the models, like 'predict' or 'predict_proba'.
+        batch : rows with the keys and the features; other columns are not looked at.
+
+        Returns
+        -------
+        Array of shape (rows,), or (rows, classes) of all groups' classes, or (rows, features). With
+        unseen='null', rows without a model have NaN, or None among objects.
+
+        Raises
+        ------
+        DataError
+            When a key has no model, and unseen='error'.
+        """
         model_index = find(self.models.hashes, key_hash(batch, self.keys))
         known, features = model_index >= 0, batch.select(self.features)
         if known.all():

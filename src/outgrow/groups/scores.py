@@ -63,7 +63,18 @@ def _metrics(sums: np.ndarray, spread: np.ndarray, *, classes: bool) -> dict[str
 
 
 def measured(model: Any, data: Training) -> GroupScores:
-    """The errors of a fitted `PerGroup` on rows with known y."""
+    """The errors of a fitted `PerGroup` on rows with known y.
+
+    Parameters
+    ----------
+    model : a fitted `PerGroup`.
+    data : rows with the keys, the features and y; weights count where it has them.
+
+    Raises
+    ------
+    DataError
+        When no row has a key with a model.
+    """
     fold = _fold(Predictor(model), model._keys, data, labels=is_classifier(model))
 
     def run(shard: Shard) -> Any:
@@ -79,7 +90,16 @@ def measured(model: Any, data: Training) -> GroupScores:
 
 
 def score_groups(model: Any, data: Training) -> pa.Table:
-    """The metrics of each group, in the order of the keys."""
+    """The metrics of each group, in the order of the keys.
+
+    Parameters
+    ----------
+    model, data : as for `measured`.
+
+    Returns
+    -------
+    Table with a row a group: the keys, `rows`, and the metrics.
+    """
     table = measured(model, data).table(classes=is_classifier(model))
     return in_order(table, model._keys)
 

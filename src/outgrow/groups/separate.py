@@ -41,6 +41,16 @@ class Fits:
     def add(
         self, hash: int, error: str | None, metrics: Sequence[float], seconds: float, payload: bytes = b""
     ) -> None:
+        """Note what became of a group.
+
+        Parameters
+        ----------
+        hash : of the group's key.
+        error : why it has no model; None when it has one.
+        metrics : in the order of the fit's names of metrics; NaN for each where it failed.
+        seconds : how long it took.
+        payload : the fitted estimator as compressed bytes; none where it failed.
+        """
         self.hashes.append(hash)
         self.errors.append(error)
         self.metrics.append(list(metrics))
@@ -124,7 +134,14 @@ class FitGroups:
             yield self._sent(fits)
 
     def fit(self, hash: int, batch: Batch, fits: Fits) -> None:
-        """Fit a group."""
+        """Fit a group, and note what became of it.
+
+        Parameters
+        ----------
+        hash : of the group's key.
+        batch : all its rows; the keys may be among the columns.
+        fits : where the model is noted, or the error.
+        """
         began = time.perf_counter()
         wanted = [*self.task.columns, *(name for name in (self.task.target, self.task.weight) if name)]
         rows = batch.select(wanted)
@@ -148,7 +165,17 @@ class FitGroups:
 
 
 def checkpoint_folder(checkpoint: str | os.PathLike[str] | None, identity: Any) -> str | None:
-    """The folder for this fit and no other, below the one that was given."""
+    """The folder for this fit and no other, below the one that was given.
+
+    Parameters
+    ----------
+    checkpoint : the folder that the user gave; None for no checkpoint.
+    identity : what tells this fit from others: anything JSON can hold, bytes, or what has a telling `repr`.
+
+    Returns
+    -------
+    Absolute path of the folder, which is there then; None where there is no checkpoint.
+    """
     if checkpoint is None:
         return None
     text = json.dumps(identity, sort_keys=True, default=_as_text)
@@ -158,7 +185,14 @@ def checkpoint_folder(checkpoint: str | os.PathLike[str] | None, identity: Any) 
 
 
 def keep(folder: str, fits: Fits) -> None:
-    """Write what was fitted as a file that appears whole or not at all."""
+    """Write what was fitted as a file that appears whole or not at all.
+
+    Parameters
+    ----------
+    folder : what `checkpoint_folder` gave.
+    fits : of groups that have a model; nothing is written where there are none. The same groups make the same
+        file, so a repeated task replaces its own.
+    """
     if fits.hashes:
         name = hashlib.sha256(np.sort(np.array(fits.hashes, dtype=np.uint64)).tobytes()).hexdigest()[:24]
         write_file(Path(folder) / f"{name}.part", artifact.pack(fits.to_tree()), overwrite=True)

@@ -36,14 +36,33 @@ class Models(Protocol):
         """The fitted estimator of one group."""
 
     def answer(self, method: str, batch: Batch, model_index: np.ndarray) -> np.ndarray:
-        """What the models at `model_index`, one for each row, predict."""
+        """What the models predict for rows, in their order.
+
+        Not promised: that methods but 'predict' and 'transform' are there; it depends on the estimator.
+
+        Parameters
+        ----------
+        method : a method of the estimator, or 'transform' for what its steps make of the features.
+        batch : the features alone.
+        model_index : ndarray of shape (rows,), the index among `hashes` of the model of each row; none is -1.
+        """
 
     def to_tree(self) -> dict[str, Any]:
         """As an artifact stores them."""
 
 
 def find(hashes: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """The index of each wanted key among sorted hashes; -1 where there is none."""
+    """The index of each wanted key among sorted hashes; -1 where there is none.
+
+    Parameters
+    ----------
+    hashes : ndarray of shape (groups,), sorted.
+    wanted : ndarray of shape (rows,), in any order.
+
+    Returns
+    -------
+    Integers of shape (rows,).
+    """
     if not len(hashes):
         return np.full(len(wanted), -1)
     model_index = np.minimum(np.searchsorted(hashes, wanted), len(hashes) - 1)
@@ -65,7 +84,15 @@ class StackedModels:
     def of(
         cls, estimator: Any, features: Sequence[str], hashes: np.ndarray, steps: list[Stacked]
     ) -> StackedModels:
-        """The models of an estimator whose steps all have forms."""
+        """The models of an estimator whose steps all have forms.
+
+        Parameters
+        ----------
+        estimator : not fitted, a model or a pipeline.
+        features : the columns, in the order in which they were learned.
+        hashes : ndarray of shape (groups,), sorted.
+        steps : what each step learned; the first axis of each array are the groups, in the order of `hashes`.
+        """
         inner_steps = steps_of(estimator)
         forms = [form for step in inner_steps if (form := step._group_form()) is not None]
         example = numeric_example(features)
@@ -80,6 +107,14 @@ class StackedModels:
         return fitted
 
     def answer(self, method: str, batch: Batch, model_index: np.ndarray) -> np.ndarray:
+        """What the models make of rows, all groups in one go, step by step.
+
+        Parameters
+        ----------
+        method : 'predict', or 'transform' for what all steps make of the features.
+        batch : the features alone, all numeric.
+        model_index : ndarray of shape (rows,), the index among `hashes` of the model of each row.
+        """
         X = batch.matrix()
         check_finite(X, "X", missing=self.forms[0].missing)
         layers = len(self.forms) if method == TRANSFORM else len(self.forms) - 1
@@ -134,6 +169,19 @@ class RaggedModels:
         return self._built(model_index)
 
     def answer(self, method: str, batch: Batch, model_index: np.ndarray) -> np.ndarray:
+        """What the models make of rows: those of a group together, group after group.
+
+        Parameters
+        ----------
+        method : a method of the models, like 'predict' or 'predict_proba'.
+        batch : the features alone.
+        model_index : ndarray of shape (rows,), the index among `hashes` of the model of each row.
+
+        Returns
+        -------
+        Array of shape (rows,), or of probabilities (rows, classes), with 0 for classes that a group does not
+        know.
+        """
         if not len(model_index):
             return self._nothing(method)
         order = np.argsort(model_index, kind="stable")

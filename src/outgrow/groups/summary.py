@@ -17,7 +17,13 @@ NAMES = ("rows", "status", "error", "seconds", "fold", *WORST)
 
 
 def worst_first(table: pa.Table, metric: str) -> pa.Table:
-    """The groups that have the metric, the worst first."""
+    """The groups that have the metric, the worst first.
+
+    Parameters
+    ----------
+    table : a row a group, with a column for the metric; groups where that is missing are left out.
+    metric : one of `WORST`, which says whether high or low is bad.
+    """
     values = table[metric].to_numpy(zero_copy_only=False).astype(np.float64)
     order = np.argsort(WORST[metric] * values, kind="stable")
     return table.take(pa.array(order[~np.isnan(values[order])]))

@@ -11,9 +11,12 @@ _SPARK = ("local[", "spark://", "sc://", "yarn", "k8s://")
 
 
 def open_engine(name: str, checkpoint: str | None = None) -> Engine:
-    """`local` is this machine; everything else is the address of a Spark.
+    """The engine that is meant: this machine, or a Spark whose session is opened.
 
-    `checkpoint` is a folder for the passes of fits under way.
+    Parameters
+    ----------
+    name : `local`, or the address of a Spark, like local[2], spark://host:7077, sc://host:15002, yarn.
+    checkpoint : a folder for the passes of fits under way, with which a killed fit goes on; None for none.
 
     Raises
     ------

@@ -20,7 +20,7 @@ class _Section(BaseModel):
     def _known_keys(cls, given: Any) -> Any:
         for key in given if isinstance(given, dict) else ():
             if key not in cls.model_fields:
-                raise unknown_key(key, cls.model_fields)
+                raise _unknown_key(key, cls.model_fields)
         return given
 
 
@@ -223,13 +223,20 @@ class Job(_Section):
     """The folder to write, below the folder the command is run in."""
 
 
-def unknown_key(key: Any, known: Iterable[str], kind: str = "key") -> PydanticCustomError:
+def _unknown_key(key: Any, known: Iterable[str], kind: str = "key") -> PydanticCustomError:
     """The error for a word that is not known, with the nearest that is."""
     return PydanticCustomError("unknown", "{text}", {"text": unknown(key, known, kind), "key": key})
 
 
 def unknown(word: Any, known: Iterable[str], kind: str) -> str:
-    """A sentence about a word that is not known, with the nearest that is."""
+    """A sentence about a word that is not known, with the nearest that is.
+
+    Parameters
+    ----------
+    word : as it was given.
+    known : the words that may stand there; near is what is spelled alike, or but for its case.
+    kind : what such a word is called in the sentence: 'key', 'column', 'step'.
+    """
     words = sorted(known)
     near = difflib.get_close_matches(str(word), words, n=1, cutoff=0.5)
     folded = {known_word.lower(): known_word for known_word in words}

@@ -101,7 +101,13 @@ class LossCurve:
 
 
 def learning_curves(model: Any, heard: dict[str, Curve]) -> dict[str, Curve]:
-    """The losses a fitted model kept, or those that were heard while it was fitted."""
+    """The losses a fitted model kept, or those that were heard while it was fitted.
+
+    Parameters
+    ----------
+    model : the fitted model at the end of a pipeline, which may have `train_loss_` and `validation_loss_`.
+    heard : curves by name, as `LossCurve` kept them; taken where the model has none.
+    """
     kept = {"training rows": "train_loss_", "validation rows": "validation_loss_"}
     curves = {name: _steps(getattr(model, attribute, None)) for name, attribute in kept.items()}
     return {name: curve for name, curve in curves.items() if curve} or heard

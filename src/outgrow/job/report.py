@@ -54,7 +54,14 @@ def job_report(outcome: Outcome) -> str:
 
 
 def profile_report(profile: Profile, source: str, fingerprint: dict[str, Any]) -> str:
-    """The profile of a dataset as one HTML page that needs no network."""
+    """The profile of a dataset as one HTML page that needs no network.
+
+    Parameters
+    ----------
+    profile : what `Dataset.profile` gave.
+    source : what was profiled, as the user named it; shown as the title.
+    fingerprint : what `Dataset.fingerprint` gave; its files are listed.
+    """
     return render(
         TEMPLATES,
         "profile.html.j2",

@@ -26,6 +26,12 @@ from outgrow.storage import RUN, check_free, new_directory
 def run_job(loaded: LoadedJob, engine: Engine, *, overwrite: bool = False) -> Outcome:
     """Do all a job asks for. Its output folder appears whole at the end, or not at all.
 
+    Parameters
+    ----------
+    loaded : the job, with its pipeline not yet fitted.
+    engine : where its rows are read and its pipeline is fitted.
+    overwrite : replace an output folder that an earlier run wrote.
+
     Raises
     ------
     OutputExistsError
@@ -36,7 +42,18 @@ def run_job(loaded: LoadedJob, engine: Engine, *, overwrite: bool = False) -> Ou
 
 
 def check_output(loaded: LoadedJob, *, overwrite: bool = False) -> None:
-    """Refuse an output folder that exists, before an engine is started."""
+    """Refuse an output folder that exists, before an engine is started.
+
+    Parameters
+    ----------
+    loaded : the job, whose `output` is looked at.
+    overwrite : allow a folder that an earlier run wrote.
+
+    Raises
+    ------
+    OutputExistsError
+        When the folder exists and may not be replaced.
+    """
     check_free(loaded.job.output, RUN, overwrite=overwrite)
 
 

@@ -40,7 +40,19 @@ def dump_yaml(document: dict[str, Any]) -> str:
 
 
 def set_value(document: dict[str, Any], setting: str) -> None:
-    """Change one value of the document; a name of an estimator's parameter may follow `model` directly."""
+    """Change one value of the document, in place.
+
+    Parameters
+    ----------
+    document : a job file as YAML has it, before it is checked.
+    setting : KEY=VALUE. The key is a path with dots, in which a step is named by its number or its estimator,
+        and the name of a parameter may follow `model` directly; the value is YAML.
+
+    Raises
+    ------
+    JobFileError
+        When the setting is not written so, or its path leads nowhere.
+    """
     address, equals, text = setting.partition("=")
     keys = address.split(".")
     if not equals or not all(keys):

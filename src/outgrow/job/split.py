@@ -9,7 +9,14 @@ DEFAULT_TEST_SHARE = 0.2
 
 
 def split(rows: Dataset, job: Job) -> tuple[Dataset, Dataset]:
-    """The rows to learn from and those to be tested on, as the job parts them."""
+    """The rows to learn from and those to be tested on, as the job parts them.
+
+    Parameters
+    ----------
+    rows : all rows of the job, still with the columns that part them.
+    job : its `split` says how; by default a random fifth is for testing. Columns of `data.drop` are gone
+        afterwards.
+    """
     spec = job.split
     if spec.time is not None:
         parts = rows.split(time=spec.time, at=spec.at)
@@ -26,7 +33,14 @@ def parting(job: Job) -> tuple[str, ...]:
 
 
 def without(rows: Dataset, names: tuple[str, ...], job: Job) -> Dataset:
-    """The rows without columns that only say where a row belongs, unless the job needs them otherwise."""
+    """The rows without columns that only say where a row belongs, unless the job needs them otherwise.
+
+    Parameters
+    ----------
+    rows : from which columns are dropped; those it does not have are passed over.
+    names : the columns that only say where a row belongs.
+    job : its target and weight stay.
+    """
     needed = {job.target, job.weight}
     return rows.drop(*(name for name in rows.columns if name in names and name not in needed))
 

@@ -21,7 +21,19 @@ def run_stream(
     say: Callable[[str], None],
     **options: Any,
 ) -> None:
-    """Score a folder's files as they appear; SIGINT and SIGTERM end it after the batch under way."""
+    """Score a folder's files as they appear; SIGINT and SIGTERM end it after the batch under way.
+
+    Parameters
+    ----------
+    model : the folder of a saved model, or of versions of one.
+    folder : where files appear.
+    output : the folder for the scores.
+    engine : `local`, or the address of a Spark.
+    once : end when the files that are there are done.
+    checkpoint : the folder for Spark's notes on what was read; None on this machine.
+    say : called with what a person should read.
+    **options : further arguments of `score_stream`: `keep`, `probabilities`, `errors`, `read_options`.
+    """
     if engine == "local":
         _run_here(score_stream(model, folder, output, checkpoint=checkpoint, **options), once, say)
         return

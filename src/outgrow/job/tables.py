@@ -24,6 +24,11 @@ def open_data(loaded: LoadedJob, engine: Engine) -> Dataset:
 
     Those that part the rows stay until that is done.
 
+    Parameters
+    ----------
+    loaded : the job; relative paths in it begin where its file is.
+    engine : where the rows are read.
+
     Raises
     ------
     ColumnNotFoundError
@@ -55,6 +60,18 @@ def package_table(package: str, table: str) -> pa.Table:
     """A table that an installed package carries as `data/<table>.csv` (or `.csv.zip`); NA is null.
 
     The package is not imported: some that only carry data need old tools for that.
+
+    Parameters
+    ----------
+    package : as it is imported.
+    table : the name of the file, up to the first dot.
+
+    Raises
+    ------
+    MissingExtraError
+        When the package is not installed.
+    InputNotFoundError
+        When it has no such table.
     """
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:

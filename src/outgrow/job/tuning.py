@@ -39,8 +39,15 @@ def tune_job(
 ) -> SearchOutcome:
     """Search for the best settings of a job, fit them to its training rows, and score them on its test rows.
 
-    The folder `<output>-tune` keeps the study, so the same command goes on where it was stopped; with
-    `overwrite` it begins anew.
+    The folder `<output>-tune` keeps the study, so the same command goes on where it was stopped.
+
+    Parameters
+    ----------
+    loaded : the job, with the section `tune`.
+    engine : where the rows are read and trials run.
+    within : how trials run: 'workers', 'engine', 'fused', or 'auto', as for `outgrow.tune`.
+    overwrite : forget the trials that were done, and begin anew.
+    callback : called with Optuna's study after each trial.
 
     Raises
     ------
@@ -95,7 +102,13 @@ def tune_job(
 
 
 def folds_of(spec: ValidationSpec, *, classes: bool) -> Folds:
-    """The folds that a file asks for; stratified where classes are predicted."""
+    """The folds that a file asks for.
+
+    Parameters
+    ----------
+    spec : its section `validation`; without `folds`, a part of the rows is held out once.
+    classes : whether classes are predicted, so that folds are stratified where nothing else is asked for.
+    """
     if spec.folds is None:
         return Holdout(DEFAULT_TEST_SHARE if spec.test is None else spec.test, spec.seed)
     if spec.time is not None:
@@ -135,7 +148,7 @@ def _write(loaded: LoadedJob, outcome: SearchOutcome, best: Pipeline, spec: Tune
     result, folder = outcome.result, outcome.folder
     with new_directory(folder / BEST_FOLDER, SEARCH, overwrite=True) as draft:
         best.save(draft / MODEL)
-        (draft / BEST).write_text(best_job(loaded, result.best_parameters), encoding="utf-8")
+        (draft / BEST).write_text(_best_job(loaded, result.best_parameters), encoding="utf-8")
         pq.write_table(result.trials, draft / TRIALS)
         (draft / REPORT).write_text(tuning_report(loaded.job, outcome), encoding="utf-8")
         summary = {
@@ -147,7 +160,7 @@ def _write(loaded: LoadedJob, outcome: SearchOutcome, best: Pipeline, spec: Tune
         (draft / "found.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
 
 
-def best_job(loaded: LoadedJob, parameters: Mapping[str, Any]) -> str:
+def _best_job(loaded: LoadedJob, parameters: Mapping[str, Any]) -> str:
     """The job with the best settings in it, as YAML to run."""
     document = yaml.load(loaded.text, YamlLoader)
     document.pop("tune", None)

@@ -15,7 +15,14 @@ TRIALS_DRAWN = 200
 
 
 def history(values: Sequence[tuple[int, float]], best: Sequence[tuple[int, float]], metric: str) -> str:
-    """The value of each trial, and the best so far."""
+    """The value of each trial, and the best so far, as SVG.
+
+    Parameters
+    ----------
+    values : (trial number, value) of each trial that is done.
+    best : (trial number, best value up to there), drawn as steps.
+    metric : what the values are called at the axis.
+    """
     canvas = Canvas("history")
     with canvas as axes:
         if values:
@@ -49,7 +56,17 @@ def parallel(
     *,
     smaller: bool,
 ) -> str:
-    """A line for each trial through its settings; the better, the stronger."""
+    """A line for each of the best trials through its settings; the better, the stronger.
+
+    Parameters
+    ----------
+    trials : the settings of each, by name; one that was not chosen may be missing.
+    names : the parameters, an axis each.
+    logs : those of the names whose axis is logarithmic.
+    values : of the metric, one for each trial.
+    metric : what the last axis is called.
+    smaller : whether small values are better.
+    """
     canvas = Canvas("parallel", width=8.6, height=3.2)
     order = np.argsort(values)[:: -1 if smaller else 1][-TRIALS_DRAWN:]
     with canvas as axes:
@@ -87,7 +104,14 @@ def parallel(
 
 
 def cost(trials: Sequence[tuple[float, float]], metric: str) -> str:
-    """What trials reached against the seconds they took."""
+    """What trials reached against the seconds they took.
+
+    Parameters
+    ----------
+    trials : (seconds, value) of each; at least one. The seconds are drawn on a logarithmic axis where they
+        differ by more than a factor of 30.
+    metric : what the values are called at the axis.
+    """
     seconds, values = zip(*trials, strict=True)
     canvas = Canvas("cost")
     with canvas as axes:

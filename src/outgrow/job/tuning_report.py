@@ -20,7 +20,13 @@ _TRIALS_SHOWN = 25
 
 
 def tuning_report(job: Job, outcome: SearchOutcome) -> str:
-    """The report of a search as one HTML page that needs no network."""
+    """The report of a search as one HTML page that needs no network.
+
+    Parameters
+    ----------
+    job : what was searched for, with its name.
+    outcome : the trials, and the metrics on the test rows of the best settings and of those in the job.
+    """
     result = outcome.result
     table = result.trials.to_pylist()
     done = [row for row in table if row["state"] == "complete"]

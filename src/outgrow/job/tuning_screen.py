@@ -27,7 +27,17 @@ _REDRAW_SECONDS = 0.25
 
 @contextmanager
 def show_search(console: Console, spec: TuneSpec | None) -> Iterator[Any]:
-    """Show a search inside the block; yields what is to be called after each trial."""
+    """Show a search inside the block: as a table that is drawn anew, or as plain lines where no terminal is.
+
+    Parameters
+    ----------
+    console : where; of standard error, so that standard output stays free.
+    spec : its `trials` is shown as the total; None where that is not known.
+
+    Yields
+    ------
+    What is to be called with the study after each trial.
+    """
     screen = _Screen(None if spec is None else spec.trials)
     if not console.is_terminal:
         with listen(lambda event: _print_progress(console, event)):
@@ -69,7 +79,14 @@ class _Screen:
 
 
 def trial_table(study: Any, metrics: Sequence[str] = (), shown: int = _TRIALS_SHOWN) -> Table:
-    """The best trials."""
+    """The best trials, the best first.
+
+    Parameters
+    ----------
+    study : Optuna's.
+    metrics : names for its values; empty for `value`.
+    shown : how many trials at most.
+    """
     metrics = metrics or ["value"] * len(study.directions)
     best = best_first(study)[:shown]
     names = list(dict.fromkeys(name for trial in best for name in trial.params))

@@ -10,6 +10,12 @@ from outgrow.storage import write_file
 def write_text(path: str | os.PathLike[str], text: str, *, overwrite: bool = False) -> None:
     """Write a text file.
 
+    Parameters
+    ----------
+    path : the file.
+    text : written in UTF-8.
+    overwrite : replace a file that exists.
+
     Raises
     ------
     OutputExistsError

@@ -188,7 +188,7 @@ class SklearnObjective:
         weighted = {} if weight is None else {"sample_weight": weight[learn]}
         model.fit(X[learn], y[learn], **weighted)
         seconds = time.perf_counter() - began
-        metrics = metrics_of(model, X[test], y[test], None if weight is None else weight[test])
+        metrics = _metrics_of(model, X[test], y[test], None if weight is None else weight[test])
         return {**metrics, "fit_seconds": seconds}
 
     def _features(self, table: pa.Table) -> Any:
@@ -214,7 +214,7 @@ class FunctionObjective:
         return [float(value) for value in values], {}
 
 
-def metrics_of(model: Any, X: Any, y: np.ndarray, weight: np.ndarray | None) -> dict[str, float]:
+def _metrics_of(model: Any, X: Any, y: np.ndarray, weight: np.ndarray | None) -> dict[str, float]:
     """The metrics of a fitted estimator of scikit-learn's kind on rows it did not see."""
     if not is_classifier(model):
         return RegressionState.of(y.astype(np.float64), np.asarray(model.predict(X), float), weight).metrics()
