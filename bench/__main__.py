@@ -1,8 +1,8 @@
 """`python -m bench [CASE ...]`: outgrow beside its peers, with results in bench/results/.
 
 `python -m bench serve` does the same for servers, `python -m bench groups` for one model for each key, and
-`python -m bench search` for the search for settings. `python -m bench shapes` has many sizes of each job.
-`python -m bench strangers` sends hostile requests to a server.
+`python -m bench search` for the search for settings. `python -m bench shapes` has many sizes of each job,
+`python -m bench wire` compares all-reduces, and `python -m bench strangers` sends hostile requests to a server.
 """
 
 from __future__ import annotations
@@ -38,6 +38,11 @@ def main() -> None:
         from bench import search
 
         search.main()
+        return
+    if sys.argv[1:2] == ["wire"]:
+        from bench import wire
+
+        wire.main()
         return
     if sys.argv[1:2] == ["groups"]:
         from bench import groups

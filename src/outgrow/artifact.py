@@ -42,7 +42,7 @@ Tree = Any
 
 def pack(tree: Tree) -> bytes:
     """One message that holds a tree: the length of its JSON, the JSON, the arrays."""
-    structure, arrays = _split(tree)
+    structure, arrays = split(tree)
     text = json.dumps(structure, allow_nan=False).encode()
     return len(text).to_bytes(8, "little") + text + save_arrays(arrays)
 
@@ -56,8 +56,8 @@ def unpack(message: bytes | memoryview) -> Tree:
         When it is damaged.
     """
     end = 8 + int.from_bytes(message[:8], "little")
-    with _no_tree("The message"):
-        return _join(json.loads(bytes(message[8:end])), load_arrays(bytes(message[end:])))
+    with no_tree("The message"):
+        return join(json.loads(bytes(message[8:end])), load_arrays(bytes(message[end:])))
 
 
 def unpack_shared(message: bytes | memoryview, name: str) -> Tree:
@@ -70,8 +70,8 @@ def unpack_shared(message: bytes | memoryview, name: str) -> Tree:
     end = 8 + int.from_bytes(message[:8], "little")
     if len(message) - end < SHARED_BYTES:
         return unpack(message)
-    with _no_tree("The message"):
-        return _join(
+    with no_tree("The message"):
+        return join(
             json.loads(bytes(message[8:end])), _map_arrays(_contents(_shared_file(message[end:], name)))
         )
 
@@ -87,7 +87,7 @@ def write(path: str | os.PathLike[str], tree: dict[str, Tree], *, overwrite: boo
         When the disk refuses; nothing is left behind.
     """
     with storage.new_directory(path, storage.MODEL, overwrite=overwrite, wait=storage.WAIT_SECONDS) as folder:
-        structure, arrays = _split(tree)
+        structure, arrays = split(tree)
         payload = save_arrays(arrays)
         text = json.dumps(structure, indent=1, allow_nan=False)
         checksums = {ARRAYS: _sha256(payload), "content": _sha256(_canonical(structure))}
@@ -129,14 +129,14 @@ def read(path: str | os.PathLike[str]) -> dict[str, Tree]:
         raise ArtifactError(f"{folder / STRUCTURE} is not a model's structure: it has no checksums.")
     _check(folder / ARRAYS, payload, expected.get(ARRAYS))
     _check(folder / STRUCTURE, _canonical(document.get("content")), expected.get("content"))
-    with _no_tree(str(folder)):
+    with no_tree(str(folder)):
         large = len(payload) >= SHARED_BYTES
         arrays = _map_arrays(payload) if large else load_arrays(bytes(payload))
-        return dict(_join(document["content"], arrays))
+        return dict(join(document["content"], arrays))
 
 
 @contextmanager
-def _no_tree(what: str) -> Iterator[None]:
+def no_tree(what: str) -> Iterator[None]:
     """Turn what bytes that hold no tree raise into an ArtifactError."""
     try:
         yield
@@ -260,7 +260,7 @@ def _canonical(structure: Tree) -> bytes:
     return json.dumps(structure, sort_keys=True, separators=(",", ":")).encode()
 
 
-def _split(tree: Tree) -> tuple[Tree, dict[str, np.ndarray]]:
+def split(tree: Tree) -> tuple[Tree, dict[str, np.ndarray]]:
     """A tree as JSON that refers to arrays by number, and those arrays."""
     arrays: dict[str, np.ndarray] = {}
 
@@ -300,9 +300,10 @@ def _split(tree: Tree) -> tuple[Tree, dict[str, np.ndarray]]:
     return top(tree), arrays
 
 
-def _join(node: Tree, arrays: dict[str, np.ndarray]) -> Tree:
+def join(node: Tree, arrays: dict[str, np.ndarray]) -> Tree:
+    """The tree that `split` was given."""
     if isinstance(node, list):
-        return [_join(item, arrays) for item in node]
+        return [join(item, arrays) for item in node]
     if not isinstance(node, dict):
         return node
     if "$array" in node:
@@ -312,10 +313,10 @@ def _join(node: Tree, arrays: dict[str, np.ndarray]) -> Tree:
     if "$float" in node:
         return float(node["$float"])
     if "$tuple" in node:
-        return tuple(_join(item, arrays) for item in node["$tuple"])
+        return tuple(join(item, arrays) for item in node["$tuple"])
     if "$map" in node:
-        return {_join(key, arrays): _join(value, arrays) for key, value in node["$map"]}
+        return {join(key, arrays): join(value, arrays) for key, value in node["$map"]}
     if "$list" in node:
-        items = [_join(item, arrays) for item in node["$list"]]
+        items = [join(item, arrays) for item in node["$list"]]
         return np.array(items, dtype=object if node["dtype"] == "O" else None)
-    return {key: _join(value, arrays) for key, value in node.items()}
+    return {key: join(value, arrays) for key, value in node.items()}

@@ -8,20 +8,21 @@ may take.
 
 from __future__ import annotations
 
-import json
 import select
 import socket
-import struct
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from io import BufferedReader
 from queue import SimpleQueue
 
+import numpy as np
+
+from outgrow.engine.frames import SILENT, Head, Message, read_into, send
 from outgrow.errors import EngineError, RankLostError
 
-_HEAD = struct.Struct("<BQ")
-_MESSAGE, _BEAT, _ABORT, _GOODBYE = range(4)
-_CHUNK = 4 << 20
+_MESSAGE, _BEAT, _ABORT, _GOODBYE, _PART = range(5)
+_NOWHERE = np.empty(0, np.uint8)
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,8 @@ class PeerConnection:
         self._deadline = deadline
         self._peer = peer
         self._failed = failed
-        self._inbox: SimpleQueue[bytes | None] = SimpleQueue()
+        self._inbox: SimpleQueue[Message | None] = SimpleQueue()
+        self._landing = _NOWHERE
         self._sending = threading.Lock()
         self._left = False
         peer.settimeout(deadline)
@@ -83,21 +85,25 @@ class PeerConnection:
         """Begin to read."""
         threading.Thread(target=self._read, name=f"outgrow rank {self.rank}", daemon=True).start()
 
-    def send(self, message: bytes) -> bool:
+    def send(self, message: Message) -> bool:
         """Send a whole message; False when the other side is not there to take it."""
-        try:
-            with self._sending:
-                self._peer.sendall(_HEAD.pack(_MESSAGE, len(message)) + message[:_CHUNK])
-                for start in range(_CHUNK, len(message), _CHUNK):
-                    self._peer.sendall(message[start : start + _CHUNK])
-        except OSError as error:
-            self._fail(error)
-            return False
-        return True
+        return self._send(_MESSAGE, message)
 
-    def receive(self) -> bytes | None:
-        """The next message, waited for; None when there will be no other."""
+    def send_part(self, part: np.ndarray) -> bool:
+        """Send a part of a large array, whose type and size the other side knows."""
+        return self._send(_PART, Message(b"", (part,)))
+
+    def receive(self) -> Message | None:
+        """The next message or part, waited for; None when there will be no other."""
         return self._inbox.get()
+
+    def has_received(self) -> bool:
+        """Whether `receive` would not wait."""
+        return not self._inbox.empty()
+
+    def land(self, array: np.ndarray) -> None:
+        """Write the parts that come next into an array, one behind the other, until it is full."""
+        self._landing = array
 
     def beat(self) -> None:
         """Say that this process is alive, unless something is being said already."""
@@ -107,7 +113,7 @@ class PeerConnection:
             poll = select.poll()
             poll.register(self._peer, select.POLLOUT)
             if poll.poll(0):
-                self._peer.sendall(_HEAD.pack(_BEAT, 0))
+                send(self._peer, _BEAT)
         except (OSError, ValueError):
             return  # closed; the reading thread finds out why
         finally:
@@ -115,7 +121,7 @@ class PeerConnection:
 
     def abort(self, cause: Cause) -> None:
         """Tell the other side why this rank gives up, if it still listens."""
-        self._say(_ABORT, json.dumps(vars(cause)).encode())
+        self._say(_ABORT, Message.of(vars(cause)))
 
     def wake(self) -> None:
         """Let a waiting `receive` return."""
@@ -124,17 +130,26 @@ class PeerConnection:
     def close(self) -> None:
         """Say goodbye; the connection ends once the other side has done so too."""
         self._left = True
-        self._say(_GOODBYE, b"")
+        self._say(_GOODBYE, SILENT)
         try:
             self._peer.shutdown(socket.SHUT_WR)
         except OSError:
             return  # the other side has ended it already
 
-    def _say(self, kind: int, body: bytes) -> None:
+    def _send(self, kind: int, message: Message) -> bool:
+        try:
+            with self._sending:
+                send(self._peer, kind, message)
+        except OSError as error:
+            self._fail(error)
+            return False
+        return True
+
+    def _say(self, kind: int, message: Message) -> None:
         if not self._sending.acquire(timeout=1.0):
             return  # a message is stuck on its way: nobody reads there
         try:
-            self._peer.sendall(_HEAD.pack(kind, len(body)) + body)
+            send(self._peer, kind, message)
         except OSError:
             return  # nobody is left to tell
         finally:
@@ -143,18 +158,29 @@ class PeerConnection:
     def _read(self) -> None:
         try:
             with self._peer, self._peer.makefile("rb") as stream:
-                while True:
-                    kind, length = _HEAD.unpack(_exactly(stream, _HEAD.size))
-                    body = _exactly(stream, length)
-                    if kind == _MESSAGE:
-                        self._inbox.put(body)
-                    elif kind == _ABORT:
-                        self._failed(Cause(**json.loads(body)))
-                    elif kind == _GOODBYE:
+                while (head := Head.read(stream)) is not None:
+                    if head.kind == _PART:
+                        self._inbox.put(Message(b"", (self._part(head.arrays, stream),)))
+                        continue
+                    message = Message.read(head, stream)
+                    if head.kind == _MESSAGE:
+                        self._inbox.put(message)
+                    elif head.kind == _ABORT:
+                        self._failed(Cause(**message.tree()))
+                    elif head.kind == _GOODBYE:
                         self._inbox.put(None)
                         return
-        except (OSError, ValueError) as error:
+                raise ConnectionResetError("the connection was closed")
+        except (OSError, ValueError, TypeError) as error:
             self._fail(error)
+
+    def _part(self, size: int, stream: BufferedReader) -> np.ndarray:
+        if len(self._landing):
+            part, self._landing = np.split(self._landing, [size])
+        else:
+            part = np.empty(size, np.uint8)
+        read_into(stream, part)
+        return part
 
     def _fail(self, error: Exception) -> None:
         if self._left:
@@ -164,10 +190,3 @@ class PeerConnection:
         else:
             reason = f"is gone ({error or type(error).__name__})"
         self._failed(Cause(self.rank, self.host, reason, lost=True))
-
-
-def _exactly(stream: object, length: int) -> bytes:
-    body = stream.read(length)  # type: ignore[attr-defined]
-    if len(body) < length:
-        raise ConnectionResetError("the connection was closed")
-    return bytes(body)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import threading
 from collections.abc import Callable
 from typing import Any
 
+from outgrow.engine.frames import Message as Frame
 from outgrow.engine.handshake import call
 from outgrow.engine.peer import Cause, PeerConnection
 
@@ -41,12 +41,12 @@ class Channel:
 
     def send(self, **message: Any) -> bool:
         """Send a message; False when nobody is there to take it."""
-        return self._connection.send(json.dumps(message).encode())
+        return self._connection.send(Frame.of(message))
 
     def receive(self) -> Message | None:
         """The next message, waited for; None when there will be no other."""
-        body = self._connection.receive()
-        return None if body is None else json.loads(body)
+        message = self._connection.receive()
+        return None if message is None else message.tree()
 
     def abort(self, reason: str) -> None:
         """Tell the other end to go, and why."""

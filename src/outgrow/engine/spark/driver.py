@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import socket
-import struct
 import threading
 import time
 from contextlib import suppress
@@ -13,9 +11,11 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from outgrow.engine.events import Event, emit
+from outgrow.engine.frames import Head, Message, send
 from outgrow.engine.handshake import HandshakeListener, call
+from outgrow.errors import ArtifactError
 
-_HEAD = struct.Struct("<IQ")
+_BEAT, _MESSAGE = range(2)
 _FLUSH = 5.0
 _TRIES = 3
 
@@ -100,24 +100,21 @@ class DriverServer:
     def _hear(self, rank: int, line: socket.socket) -> None:
         line.settimeout(None)
         self.started = True
-        with line, line.makefile("rb") as stream:
-            while head := stream.read(_HEAD.size):
+        with suppress(OSError, ArtifactError), line, line.makefile("rb") as stream:  # a line that breaks off
+            while (head := Head.read(stream)) is not None:
                 if rank == 0:
                     self._heard = time.monotonic()
-                if len(head) < _HEAD.size:
-                    break
-                text, body = (stream.read(length) for length in _HEAD.unpack(head))
-                if text:
-                    self._take(json.loads(text), body)
+                if head.kind == _MESSAGE:
+                    self._take(Message.read(head, stream).tree())
         if rank == 0:
             self._heard = None
 
-    def _take(self, message: dict[str, Any], body: bytes) -> None:
+    def _take(self, message: dict[str, Any]) -> None:
         kind = message.pop("kind")
         if kind == "event":
             emit(Event(**message))
         elif kind == "state":
-            self._states[message["place"]] = body
+            self._states[message["place"]] = message["entry"]
         elif kind == "failure" and self.failure is None:
             self.failure = message
             self._failed = time.monotonic()
@@ -130,7 +127,7 @@ class DriverClient:
     """
 
     def __init__(self, hub: tuple[str, int] | None, rank: int, secret: bytes, *, beat: float) -> None:
-        self._messages: SimpleQueue[tuple[dict[str, Any], bytes] | None] = SimpleQueue()
+        self._messages: SimpleQueue[dict[str, Any] | None] = SimpleQueue()
         self._beat = beat
         self._thread: threading.Thread | None = None
         if hub is not None:
@@ -138,13 +135,13 @@ class DriverClient:
             self._thread.start()
 
     def event(self, event: Event) -> None:
-        self._messages.put(({"kind": "event", **asdict(event)}, b""))
+        self._messages.put({"kind": "event", **asdict(event)})
 
     def state(self, place: int, entry: bytes) -> None:
-        self._messages.put(({"kind": "state", "place": place}, entry))
+        self._messages.put({"kind": "state", "place": place, "entry": entry})
 
     def failure(self, cause: dict[str, Any]) -> None:
-        self._messages.put(({"kind": "failure", **cause}, b""))
+        self._messages.put({"kind": "failure", **cause})
 
     def close(self) -> None:
         """Send what is left, for some seconds at most."""
@@ -169,10 +166,8 @@ class DriverClient:
             try:
                 message = self._messages.get(timeout=self._beat)
             except Empty:
-                line.sendall(_HEAD.pack(0, 0))
+                send(line, _BEAT)
                 continue
             if message is None:
                 return
-            text, body = json.dumps(message[0]).encode(), message[1]
-            line.sendall(_HEAD.pack(len(text), len(body)) + text)
-            line.sendall(body)
+            send(line, _MESSAGE, Message.of(message))

@@ -1,0 +1,167 @@
+"""Rows as blocks of one matrix, and how batches become them.
+
+Blocks are allocated large (the operating system then backs them with large pages) and folded in tiles that
+fit in a core's cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from outgrow.data.batch import Batch, Matrix, is_sparse
+from outgrow.data.hashing import matrix_hash, seeded
+from outgrow.engine.checks import check_finite, target_column, weight_column
+
+TILE_BYTES = 1 << 22
+SPARSE_ROWS = 16_384
+
+
+@dataclass(frozen=True)
+class MatrixSpec:
+    """Which columns become a matrix, and what is required of them.
+
+    Attributes
+    ----------
+    columns : the features, in order; vectors count with their full width.
+    target, weight : columns for y and for the weight of each row.
+    labels : y are classes of any type, not numbers.
+    missing : NaN is allowed in the features.
+    hashed : columns of the source whose values decide random choices of rows, however the rows change on
+        their way to the matrix; empty where nothing is chosen.
+    """
+
+    columns: tuple[str, ...]
+    target: str | None = None
+    weight: str | None = None
+    labels: bool = False
+    missing: bool = False
+    hashed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Rows of a matrix.
+
+    Attributes
+    ----------
+    X : ndarray of shape (rows, width), column-major, or a CSR array.
+    y : ndarray of shape (rows,): numbers, or indices into the view's classes; of shape (rows, targets) where
+        there are several; None without a target.
+    weight : ndarray of shape (rows,), or None where every row weighs one.
+    place : the place of each row, by which rows can be chosen, where they were given places.
+    values : of a block with classes, what its own y stand for.
+    source : the `source_hash` of each row as it was read, where it has changed since.
+    """
+
+    X: Any
+    y: np.ndarray | None = None
+    weight: np.ndarray | None = None
+    place: np.ndarray | None = None
+    values: tuple[Any, ...] | None = None
+    source: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return int(self.X.shape[0])
+
+    @property
+    def nbytes(self) -> int:
+        beside = (self.y, self.weight, self.place, self.source)
+        return Matrix(self.X, ()).nbytes + sum(part.nbytes for part in beside if part is not None)
+
+    def hashes(self, seed: int) -> np.ndarray:
+        """One uint64 for each row, which follows from the row as it was read and decides random choices."""
+        return seeded(matrix_hash(self.X) if self.source is None else self.source, seed)
+
+    def take(self, rows: slice | np.ndarray) -> Block:
+        """Some of the rows: a view for a slice, a copy for a mask or an array of row numbers."""
+        if isinstance(rows, np.ndarray) and rows.dtype == bool:
+            rows = np.flatnonzero(rows)
+        beside = (self.y, self.weight, self.place, self.source)
+        y, weight, place, source = (None if part is None else part[rows] for part in beside)
+        if isinstance(rows, slice) or is_sparse(self.X):
+            X = self.X[rows]
+        else:
+            X = np.take(self.X.T, rows, axis=1).T  # column by column, and column-major again
+        return replace(self, X=X, y=y, weight=weight, place=place, source=source)
+
+    @classmethod
+    def joined(cls, blocks: Sequence[Block]) -> Block:
+        """The rows of blocks that agree on what their y stand for, as one."""
+        if len(blocks) == 1:
+            return blocks[0]
+        first = blocks[0]
+        X = (
+            sp.vstack([block.X for block in blocks], format="csr")
+            if is_sparse(first.X)
+            else np.concatenate([block.X.T for block in blocks], axis=1).T
+        )
+        y, weight, place, source = (
+            concatenated([getattr(block, name) for block in blocks])
+            for name in ("y", "weight", "place", "source")
+        )
+        return cls(X, y, weight, place, source=source)
+
+    def by_place(self) -> Block:
+        """The rows ordered by their places, so that those of a place are a slice."""
+        if self.place is None:
+            return self
+        return self.take(np.argsort(self.place, kind="stable"))
+
+    def tiles(self) -> Iterator[Block]:
+        if is_sparse(self.X):
+            yield self
+            return
+        step = max(256, TILE_BYTES // max(1, self.X.dtype.itemsize * self.X.shape[1]))
+        for start in range(0, len(self), step):
+            yield self.take(slice(start, start + step))
+
+
+def concatenated(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:
+    """Arrays of several blocks as one; None where they have none."""
+    given = [part for part in parts if part is not None]
+    return np.concatenate(given) if given else None
+
+
+def gathered(blocks: Iterable[Block]) -> Iterator[Block]:
+    """Small blocks joined to larger ones, each in the order of its places."""
+    held: list[Block] = []
+    for block in blocks:
+        held.append(block)
+        if sum(map(len, held)) >= SPARSE_ROWS:
+            yield Block.joined(held).by_place()
+            held = []
+    if held:
+        yield Block.joined(held).by_place()
+
+
+def build_blocks(
+    batch: Batch, spec: MatrixSpec, place: np.ndarray | None = None, source: np.ndarray | None = None
+) -> Iterator[Block]:
+    """A batch as blocks, ordered by the places of its rows: one block if dense, short ones if sparse.
+
+    Raises
+    ------
+    SchemaError
+        When a feature is not a number.
+    DataError
+        When a number is missing or infinite where it must not be.
+    """
+    order = None if place is None else np.argsort(place, kind="stable")
+    features = batch.matrix(spec.columns, rows=order)
+    check_finite(features.data if is_sparse(features) else features, "X", missing=spec.missing)
+    y, values = target_column(batch, spec.target, labels=spec.labels)
+    weight = None if spec.weight is None else weight_column(batch, spec.weight)
+    if order is not None:
+        beside = (y, weight, place, source)
+        y, weight, place, source = (None if part is None else part[order] for part in beside)
+    whole = Block(features, y, weight, place, values, source)
+    if not is_sparse(features):
+        yield whole
+        return
+    for start in range(0, len(whole), SPARSE_ROWS):
+        yield whole.take(slice(start, start + SPARSE_ROWS))

@@ -1,0 +1,105 @@
+"""What an engine is: the questions asked of whoever works on the rows of a scan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Iterator, Mapping
+from typing import Any, Protocol, TypeVar
+
+import pyarrow as pa
+
+from outgrow.data.batch import Batch
+from outgrow.data.scan import Scan
+from outgrow.engine.groups import Groups, Packing
+from outgrow.engine.journal import Identity
+from outgrow.engine.record import Fitted
+from outgrow.engine.shard import Shard
+
+T = TypeVar("T")
+
+
+class Table(Protocol):
+    """A dataset, as far as a query needs it."""
+
+    @property
+    def scan(self) -> Scan: ...
+
+    def to_arrow(self) -> pa.Table: ...
+
+
+class Engine(Protocol):
+    """Who works on the rows of a scan.
+
+    What is not promised: that `fit` calls its argument in this process, or that batches of `map` keep the
+    size they had in the source. What an engine cannot do, its attributes say; nobody asks for its class.
+
+    Attributes
+    ----------
+    name : 'local' or 'spark'.
+    holds : whether it has `hold`.
+    """
+
+    name: str
+    holds: bool
+
+    @property
+    def slots(self) -> int:
+        """How many independent calls run at once."""
+
+    @property
+    def host(self) -> str | None:
+        """The address at which what runs there reaches this process; None where it is not known."""
+
+    def fit(
+        self,
+        fit: Callable[[Shard], T],
+        scan: Scan,
+        *,
+        stage: str = "fit",
+        keep: bool = True,
+        identity: Identity | None = None,
+    ) -> Fitted[T]:
+        """Run `fit` on every rank over its own rows; the result is rank 0's, which an artifact can store.
+
+        With `identity`, which tells this fit from others, an engine may keep its passes, to go on after a
+        fault. With `keep=False` rows are read anew at each pass, where that is possible, and none are held.
+        """
+
+    def hold(self, scan: Scan, *, stage: str) -> Shard:
+        """The rows of a scan for fits that follow one another in this process, and share what they need."""
+
+    def map(self, scan: Scan) -> Iterator[Batch]:
+        """The batches of a scan, here."""
+
+    def table(self, scan: Scan) -> Any:
+        """The rows of a scan as an Arrow table, or where the engine has its own, as a Spark DataFrame."""
+
+    def each_piece(
+        self, scan: Scan, function: Callable[[int, Any], T], *, stage: str, skip: Container[int] = ()
+    ) -> Iterator[T]:
+        """What `function` makes, where they are, of the number and the rows of each piece, as they finish.
+
+        Pieces are independent of each other, and may be tried again after a fault; those in `skip` are left
+        out. The first failure ends the work.
+        """
+
+    def map_groups(
+        self,
+        scan: Scan,
+        packing: Packing,
+        function: Callable[[Groups], Iterator[T]],
+        *,
+        stage: str,
+        processes: bool = False,
+    ) -> Iterator[T]:
+        """What `function` yields for the groups of each bin of a packing, one after the other.
+
+        A group comes as the hash of its key and all its rows, in an order that follows from their values.
+        What is yielded must be storable by an artifact. With `processes` the function holds Python's lock,
+        and an engine that works on threads may prefer processes. A failure ends the work.
+        """
+
+    def tasks(self, function: Callable[[int], T], count: int, *, stage: str) -> Iterator[T]:
+        """What `function` makes of 0, 1, ... in `count` independent calls, all of which may run at once."""
+
+    def query(self, query: str, tables: Mapping[str, Table]) -> Scan:
+        """The rows of a SQL query over datasets, by the engine's own database."""

@@ -1,0 +1,133 @@
+"""Facts about the cluster behind a Spark session, and how much of it a fit may take."""
+
+from __future__ import annotations
+
+import socket
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from outgrow.engine.memory import parse_size
+from outgrow.engine.spark.explain import explain
+from outgrow.engine.spark.supervise import NEW_SESSION, STARTING, is_connect
+from outgrow.errors import EngineError, ParameterError, TooFewSlotsError
+
+
+@dataclass
+class Cluster:
+    """A session, and what the user asks of it; see `outgrow.Spark` for the parameters."""
+
+    session: Any
+    ranks: int | None
+    memory_per_rank: int | None
+    deadline: float
+    ports: tuple[int, int]
+    cpus_per_rank: int | None
+    gpus_per_rank: float | None
+    _slots: int | None = field(default=None, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.ranks is not None and self.ranks < 1:
+            raise ParameterError(f"ranks={self.ranks}: at least 1 is needed.")
+        if self.deadline <= 0:
+            raise ParameterError(f"deadline={self.deadline}: seconds greater than 0 are needed.")
+        if self.cpus_per_rank is not None and self.cpus_per_rank < 1:
+            raise ParameterError(f"cpus_per_rank={self.cpus_per_rank}: at least 1 is needed.")
+        if self.gpus_per_rank is not None and self.gpus_per_rank <= 0:
+            raise ParameterError(f"gpus_per_rank={self.gpus_per_rank}: more than 0 are needed.")
+        if not 1024 <= self.ports[0] < self.ports[1] <= 65_536:
+            raise ParameterError(f"ports={self.ports}: give a range within 1024 to 65536.")
+
+    @property
+    def connect(self) -> bool:
+        """Whether the session is a Spark Connect one."""
+        return is_connect(self.session)
+
+    @property
+    def host(self) -> str | None:
+        """The address at which tasks reach this process; None where it is not known."""
+        if self.connect:
+            return socket.gethostbyname(socket.gethostname())
+        return self.session.conf.get("spark.driver.host", None)
+
+    @property
+    def slots(self) -> int:
+        """How many tasks run at once, as far as the session says."""
+        try:
+            if not self.connect:
+                return self._tasks_on(self.session.sparkContext.defaultParallelism)
+            if self._slots is None:  # asking takes a job
+                self._slots = self._tasks_on(self._partitions_of_range())
+            return self._slots
+        except Exception as error:
+            raise _session_error(error) from error
+
+    def ranks_now(self) -> int:
+        """How many ranks a fit gets."""
+        if self.ranks is not None and self.ranks > self.slots:
+            raise TooFewSlotsError(
+                f"{self.ranks} ranks were asked for, and the cluster runs {self.slots} tasks at once. "
+                "Ask for fewer ranks, or add executors."
+            )
+        return self.ranks or self.slots
+
+    @property
+    def patience(self) -> float:
+        """Seconds for which a job may wait for slots: more while the executors of a new session start."""
+        if self.connect or self.session.sparkContext.master.startswith("local"):
+            return STARTING
+        age = time.time() - self.session.sparkContext.startTime / 1000
+        return max(STARTING, NEW_SESSION - age)
+
+    @property
+    def budget(self) -> int | None:
+        """The most a rank may hold; None where only the rank itself can tell."""
+        if self.memory_per_rank is not None:
+            return self.memory_per_rank
+        room = self.session.conf.get("spark.executor.pyspark.memory", None)
+        if not room:
+            return None
+        cores = int(self.session.conf.get("spark.executor.cores", "1"))
+        return parse_size(_spark_size(room)) * (self.cpus_per_rank or self._task_cpus) // cores
+
+    @property
+    def threads(self) -> int:
+        """On how many threads a rank works."""
+        return self.cpus_per_rank or 1
+
+    def profile(self) -> Any:
+        """The resources of a rank, as Spark is asked for them; None for those of any task."""
+        if self.cpus_per_rank is None and self.gpus_per_rank is None:
+            return None
+        from pyspark.resource import ResourceProfileBuilder, TaskResourceRequests
+
+        requests = TaskResourceRequests().cpus(self.cpus_per_rank or self._task_cpus)
+        if self.gpus_per_rank is not None:
+            requests = requests.resource("gpu", self.gpus_per_rank)
+        return ResourceProfileBuilder().require(requests).build
+
+    def _tasks_on(self, cores: int) -> int:
+        return max(1, cores // (self.cpus_per_rank or self._task_cpus))
+
+    @property
+    def _task_cpus(self) -> int:
+        return int(self.session.conf.get("spark.task.cpus", "1"))
+
+    def _partitions_of_range(self) -> int:
+        from pyspark.sql import functions
+
+        rows = self.session.range(0, 1 << 16).groupBy(functions.spark_partition_id()).count()
+        return int(rows.count())
+
+
+def _spark_size(size: str) -> str:
+    """'2g' as Spark means it, in powers of two; a bare number is MiB."""
+    number = size.strip().lower().rstrip("b")
+    return f"{number}MiB" if number.isdigit() else f"{number[:-1]}{number[-1].upper()}iB"
+
+
+def _session_error(error: Exception) -> EngineError:
+    """What is wrong with a session that cannot even be asked."""
+    if isinstance(error, AttributeError) or "NoneType" in str(error):
+        return EngineError("The Spark session has been stopped. Start another, and give it to og.Spark.")
+    return EngineError(explain(str(error)))
