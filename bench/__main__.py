@@ -2,7 +2,7 @@
 
 `python -m bench serve` does the same for servers, `python -m bench groups` for one model for each key, and
 `python -m bench search` for the search for settings. `python -m bench shapes` has many sizes of each job,
-`python -m bench wire` compares all-reduces, and `python -m bench strangers` sends hostile requests to a server.
+`python -m bench wire` compares all-reduces. `python -m bench strangers` sends hostile requests to a server.
 """
 
 from __future__ import annotations

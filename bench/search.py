@@ -23,7 +23,7 @@ from sklearn.base import clone
 
 import outgrow as og
 from bench.machine import machine
-from outgrow.engine.validation_rows import MOMENTS
+from outgrow.engine.matrix import MOMENTS
 from outgrow.job.engines import open_engine
 from outgrow.job.load import load_job
 from outgrow.job.tables import open_data

@@ -22,10 +22,10 @@ from outgrow import errors
 from outgrow.data.batch import Batch, Matrix
 from outgrow.data.scan import Scan
 from outgrow.data.source import TableSource
+from outgrow.engine.blocks import MatrixSpec
 from outgrow.engine.collective import Tcp
 from outgrow.engine.handshake import HandshakeListener, call
 from outgrow.engine.local import Local
-from outgrow.engine.matrix import MatrixSpec
 from outgrow.engine.memory import Memory, Store, parse_size
 from outgrow.engine.peer import PeerFailedError
 from outgrow.engine.shard import Shard

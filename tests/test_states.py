@@ -14,8 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from outgrow.data.hashing import matrix_hash, mix, seeded
+from outgrow.engine.blocks import Block
+from outgrow.engine.collective import LargeArray
 from outgrow.engine.context import SlowestRank
-from outgrow.engine.matrix import Block
+from outgrow.engine.matrix import LabelCounts
 from outgrow.engine.outcome import Outcome, guarded
 from outgrow.errors import DataError
 from outgrow.groups.scores import GroupScores
@@ -130,6 +132,11 @@ LAWS: dict[type[State], tuple[Callable[[np.ndarray], Any], Callable[[Any], Any]]
         lambda r: SlowestRank(float(r[:, 0].max(initial=-1e9)), 0, "host"),
         lambda s: np.array([s.seconds]),
     ),
+    LabelCounts: (
+        lambda r: LabelCounts.of([Block(r, _labels(r), _weights(r), values=("a", "b", "c"))]),
+        lambda s: _flat(s.sums, [s.weights.counts.get(label, 0.0) for label in "abc"]),
+    ),
+    LargeArray: (lambda r: LargeArray((3,), r.dtype.str), lambda s: np.array(s.shape)),
     TopRows: (lambda r: TopRows(3, *_top(r)), lambda s: np.column_stack([s.rows, s.weight])),
     SampledRows: (
         lambda r: _sampled(r),

@@ -29,7 +29,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 import outgrow as og
 from outgrow.cli import main
-from outgrow.engine.validation_rows import MOMENTS
+from outgrow.engine.matrix import MOMENTS
 from outgrow.errors import ColumnNotFoundError, ParameterError, StudyError
 from outgrow.testing import EngineCase
 from outgrow.tuning.objective import ScoreForecast

@@ -410,7 +410,7 @@ def test_one_answer_on_spark(role: str, way: str, spark: Any, tmp_path: Path) ->
 
     def speaks(table: pa.Table) -> None:
         rows = door(table)
-        rows.engine.frame(rows.scan)
+        rows.engine.table(rows.scan)
 
     door = frame if way == "frame" else path
     table = together(role, speaks)

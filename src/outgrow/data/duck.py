@@ -22,6 +22,8 @@ _VIEW = "__outgrow_query"
 class QuerySource:
     """The rows of a query over named tables; it runs once, when rows are first needed."""
 
+    has_pieces = True
+
     def __init__(self, query: str, tables: Mapping[str, Any], sources: Mapping[str, Source]) -> None:
         self.query = query
         self._tables = tables

@@ -101,6 +101,8 @@ def open_files(
 class FilesSource:
     """The rows of some files of one format and one schema, in the order of their paths."""
 
+    has_pieces = True
+
     def __init__(self, filesystem: Any, files: Sequence[str], format: str, options: TextOptions) -> None:
         self.filesystem = filesystem
         self.format = format

@@ -40,7 +40,15 @@ class Piece(Protocol):
 
 
 class Source(Protocol):
-    """Rows that can be read piece by piece, in a fixed order."""
+    """Rows that can be read piece by piece, in a fixed order.
+
+    Attributes
+    ----------
+    has_pieces : whether `pieces` gives them; else only the engine that brought the source reaches its rows.
+    """
+
+    @property
+    def has_pieces(self) -> bool: ...
 
     @property
     def schema(self) -> pa.Schema:
@@ -86,6 +94,7 @@ class TablePiece:
 class TableSource:
     """An Arrow table, or anything that speaks Arrow's C stream."""
 
+    has_pieces = True
     table: pa.Table
     piece_rows: int = 4 * BATCH_ROWS
 
@@ -152,6 +161,7 @@ class ArrayPiece:
 class ArraySource:
     """A numeric NumPy matrix with columns x0, x1, ..., or a SciPy sparse one, which is the column `x`."""
 
+    has_pieces = True
     values: Any
     names: tuple[str, ...]
     beside: dict[str, pa.Array] = field(default_factory=dict)

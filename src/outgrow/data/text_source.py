@@ -188,6 +188,8 @@ class TextSource:
     asked for.
     """
 
+    has_pieces = True
+
     def __init__(self, filesystem: Any, files: Sequence[str], format: str, options: TextOptions) -> None:
         self.filesystem = filesystem
         self.format = format

@@ -82,8 +82,11 @@ class FitContext:
         self._began = time.perf_counter()
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="outgrow") if threads > 1 else None
 
-    def reduce(self, rows: Foldable, fold: Callable[[Any], R | None]) -> R:
-        """One pass: fold the units, merge in their order, then over the ranks; or recall what it gave."""
+    def reduce(self, rows: Foldable, fold: Callable[[Any], R | None], *, empty: R | None = None) -> R:
+        """One pass: fold the units, merge in their order, then over the ranks; or recall what it gave.
+
+        Where there are no rows the answer is `empty`; without one, that is a DataError.
+        """
         self._recalled = self.journal.knows()
         if self._recalled:
             self.passes += 1
@@ -93,10 +96,16 @@ class FitContext:
         own = SlowestRank(time.perf_counter() - began, self.comm.rank, self.comm.host)
         merged, self.pace = self.comm.allreduce((local, own))
         self.passes += 1
+        merged = empty if merged is None else merged
         if merged is None:
-            raise DataError("There are no rows to learn from. Check the path, the conditions and the split.")
+            raise no_rows()
         self.journal.note(merged)
         self.tell("pass", self.passes, seconds=time.perf_counter() - began, rows=self.rows)
+        return merged
+
+    def combine(self, state: R) -> R:
+        """The states that each rank brings, merged: no pass over rows, so neither counted nor kept."""
+        merged: R = self.comm.allreduce(state)
         return merged
 
     def resume(self) -> None:
@@ -154,6 +163,11 @@ class FitContext:
             for state in map(fold_units, parts) if self._pool is None else self._pool.map(fold_units, parts):
                 total = merge(total, state)
         return total
+
+
+def no_rows() -> DataError:
+    """What is wrong with rows of which there are none."""
+    return DataError("There are no rows to learn from. Check the path, the conditions and the split.")
 
 
 def one_blas_thread() -> Any:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,75 +20,11 @@ from outgrow.data.source import TableSource
 from outgrow.data.text import TextOptions
 from outgrow.data.text_source import TextSource
 from outgrow.data.times import before
-from outgrow.engine.groups import Groups, Packing
-from outgrow.engine.journal import Identity
 from outgrow.engine.local import Local
 from outgrow.engine.profile import Profile, profile
-from outgrow.engine.record import Fitted
+from outgrow.engine.protocol import Engine
 from outgrow.engine.shard import Shard
 from outgrow.errors import DataError, ParameterError
-
-T = TypeVar("T")
-
-
-class Engine(Protocol):
-    """Who works on the rows of a scan.
-
-    What is not promised: that `fit` calls its argument in this process, or that batches of `map` keep the
-    size they had in the source.
-    """
-
-    name: str
-
-    def fit(
-        self,
-        fit: Callable[[Shard], T],
-        scan: Scan,
-        *,
-        stage: str = "fit",
-        keep: bool = True,
-        identity: Identity | None = None,
-    ) -> Fitted[T]:
-        """Run `fit` on every rank over its own rows; the result is rank 0's, which an artifact can store.
-
-        With `identity`, which tells this fit from others, an engine may keep its passes, to go on after a
-        fault.
-        """
-
-    def map(self, scan: Scan) -> Iterator[Batch]:
-        """The batches of a scan, here."""
-
-    def each_piece(
-        self, scan: Scan, function: Callable[[int, Any], T], *, stage: str, skip: Container[int] = ()
-    ) -> Iterator[T]:
-        """What `function` makes, where they are, of the number and the rows of each piece, as they finish.
-
-        Pieces are independent of each other, and may be tried again after a fault; those in `skip` are left
-        out. The first failure ends the work.
-        """
-
-    def map_groups(
-        self,
-        scan: Scan,
-        packing: Packing,
-        function: Callable[[Groups], Iterator[T]],
-        *,
-        stage: str,
-        processes: bool = False,
-    ) -> Iterator[T]:
-        """What `function` yields for the groups of each bin of a packing, one after the other.
-
-        A group comes as the hash of its key and all its rows, in an order that follows from their values.
-        What is yielded must be storable by an artifact. With `processes` the function holds Python's lock,
-        and an engine that works on threads may prefer processes. A failure ends the work.
-        """
-
-    @property
-    def slots(self) -> int:
-        """How many independent calls run at once."""
-
-    def query(self, query: str, tables: Mapping[str, Dataset]) -> Scan:
-        """The rows of a SQL query over datasets."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -442,7 +378,5 @@ def _from_pandas(frame: Any) -> pa.Table:
 
 
 def _count(shard: Shard) -> int:
-    counted = shard.run.comm.allreduce(
-        shard.run.local(shard.rows, lambda batch: np.array([float(batch.num_rows)]))
-    )
-    return 0 if counted is None else int(counted[0])
+    rows = shard.reduce(lambda batch: np.array([float(batch.num_rows)]), encoded=True, empty=np.zeros(1))
+    return int(rows[0])

@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from outgrow.engine.blocks import Block
 from outgrow.engine.context import FitContext
-from outgrow.engine.matrix import Block, MatrixView
+from outgrow.engine.matrix import MatrixView
 from outgrow.errors import DataError
 from outgrow.stats.state import State, merge
 
@@ -50,17 +51,15 @@ class FoldedView:
         assert view.keep is None, "folds are chosen from all rows"
         classes = 1 if view.labels.classes is None else len(view.classes)
 
-        def count() -> np.ndarray:
-            rows = np.zeros((len(train), 1 + classes))
-            for block in view.blocks():
-                place = np.asarray(block.place)
-                rows[:, 0] += np.bincount(place, minlength=len(train))
-                if view.labels.classes is not None:
-                    cell = place.astype(np.intp) * classes + np.asarray(block.y)
-                    rows[:, 1:] += np.bincount(cell, block.weight, rows[:, 1:].size).reshape(-1, classes)
-            return view.run.comm.allreduce(rows)
+        def count(block: Block) -> np.ndarray:
+            place, rows = np.asarray(block.place), np.zeros((len(train), 1 + classes))
+            rows[:, 0] = np.bincount(place, minlength=len(train))
+            if view.labels.classes is not None:
+                cell = place.astype(np.intp) * classes + np.asarray(block.y)
+                rows[:, 1:] = np.bincount(cell, block.weight, rows[:, 1:].size).reshape(-1, classes)
+            return rows
 
-        by_place = view.run.call(count)
+        by_place = view.reduce(count)
         totals = train.T.astype(np.float64) @ by_place
         weights = None if view.labels.classes is None else totals[:, 1:]
         return cls(view, train, totals[:, 0].astype(np.int64), weights, by_place[:, 0].astype(np.int64))

@@ -8,7 +8,9 @@ import time
 from collections.abc import Callable, Container, Iterator, Mapping
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pyarrow as pa
 
 from outgrow.data.batch import Batch
 from outgrow.data.duck import QuerySource
@@ -26,6 +28,7 @@ from outgrow.engine.memory import (
     resident_bytes,
     warn_of_address_space,
 )
+from outgrow.engine.protocol import Engine, Table
 from outgrow.engine.record import FitRecord, Fitted, MemoryPlan, work_bytes
 from outgrow.engine.shard import Shard
 from outgrow.errors import ParameterError
@@ -60,6 +63,9 @@ class Local:
     checkpoint: str | None = None
 
     name = "local"
+    holds = True
+    needs_pieces = True
+    host = "127.0.0.1"
 
     def __post_init__(self) -> None:
         if self.threads is not None and self.threads < 1:
@@ -128,6 +134,12 @@ class Local:
                 for future in waiting:
                     future.cancel()
 
+    def table(self, scan: Scan) -> pa.Table:
+        """The rows of a scan as an Arrow table."""
+        return pa.Table.from_batches(
+            (batch.to_arrow() for batch in self.map(scan)), scan.example().to_arrow().schema
+        )
+
     def each_piece(
         self, scan: Scan, function: Callable[[int, Any], T], *, stage: str, skip: Container[int] = ()
     ) -> Iterator[T]:
@@ -179,7 +191,7 @@ class Local:
         bins = Bins.of(scan.pieces(), packing, memory, self.slots)
         yield from bins.each(function, self.slots, processes=processes)
 
-    def query(self, query: str, tables: Mapping[str, Any]) -> Scan:
+    def query(self, query: str, tables: Mapping[str, Table]) -> Scan:
         """The rows of a SQL query over datasets, by DuckDB."""
         sources = {name: table.scan.source for name, table in tables.items()}
         return Scan(QuerySource(query, {name: _for_duckdb(table) for name, table in tables.items()}, sources))
@@ -201,9 +213,13 @@ def _read(piece: ScanPiece) -> list[Batch]:
     return list(piece.batches())
 
 
-def _for_duckdb(table: Any) -> Any:
+def _for_duckdb(table: Table) -> Any:
     """What DuckDB scans: a dataset of Parquet lets it skip columns and row groups."""
     source = table.scan.source
     if isinstance(source, FilesSource) and not table.scan.steps:
         return source.arrow_dataset
     return table.to_arrow()
+
+
+if TYPE_CHECKING:
+    _: Engine = Local()

@@ -1,136 +1,52 @@
-"""Rows as blocks of one matrix: what most algorithms fold.
-
-Blocks are allocated large (the operating system then backs them with large pages) and folded in tiles that
-fit in a core's cache.
-"""
+"""The resident blocks of a matrix over all ranks: what most algorithms fold."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
-import scipy.sparse as sp
 
-from outgrow.data.batch import Batch, Matrix, is_sparse
-from outgrow.data.hashing import matrix_hash, seeded, unit
-from outgrow.engine.checks import check_finite, target_column, weight_column
+from outgrow.data.batch import is_sparse
+from outgrow.data.hashing import unit
+from outgrow.engine.blocks import Block, MatrixSpec, gathered
+from outgrow.engine.context import FitContext
 from outgrow.engine.memory import Store
-from outgrow.engine.validation_rows import ValidationRows
 from outgrow.errors import DataError
 from outgrow.stats.counts import ValueCounts
-
-if TYPE_CHECKING:
-    from outgrow.engine.context import FitContext
+from outgrow.stats.state import State
 
 R = TypeVar("R")
 T = TypeVar("T")
 
-TILE_BYTES = 1 << 22
-SPARSE_ROWS = 16_384
 MADE = 2
 """So many things that were made of the rows of a view stay."""
-
-
-@dataclass(frozen=True)
-class MatrixSpec:
-    """Which columns become a matrix, and what is required of them.
-
-    Attributes
-    ----------
-    columns : the features, in order; vectors count with their full width.
-    target, weight : columns for y and for the weight of each row.
-    labels : y are classes of any type, not numbers.
-    missing : NaN is allowed in the features.
-    hashed : columns of the source whose values decide random choices of rows, however the rows change on
-        their way to the matrix; empty where nothing is chosen.
-    """
-
-    columns: tuple[str, ...]
-    target: str | None = None
-    weight: str | None = None
-    labels: bool = False
-    missing: bool = False
-    hashed: tuple[str, ...] = ()
+MOMENTS = (1 / 12, 1 / 6, 1 / 3, 2 / 3)
+"""After which share of its rounds a fit shows how it does: each has twice the rounds of the one before."""
 
 
 @dataclass(frozen=True, eq=False)
-class Block:
-    """Rows of a matrix.
+class LabelCounts(State):
+    """What one rank says of its blocks: rows, their weight, whether any has one, and that of each class."""
 
-    Attributes
-    ----------
-    X : ndarray of shape (rows, width), column-major, or a CSR array.
-    y : ndarray of shape (rows,): numbers, or indices into the view's classes; of shape (rows, targets) where
-        there are several; None without a target.
-    weight : ndarray of shape (rows,), or None where every row weighs one.
-    place : the place of each row, by which rows can be chosen, where they were given places.
-    values : of a block with classes, what its own y stand for.
-    source : the `source_hash` of each row as it was read, where it has changed since.
-    """
-
-    X: Any
-    y: np.ndarray | None = None
-    weight: np.ndarray | None = None
-    place: np.ndarray | None = None
-    values: tuple[Any, ...] | None = None
-    source: np.ndarray | None = None
-
-    def __len__(self) -> int:
-        return int(self.X.shape[0])
-
-    @property
-    def nbytes(self) -> int:
-        beside = (self.y, self.weight, self.place, self.source)
-        return Matrix(self.X, ()).nbytes + sum(part.nbytes for part in beside if part is not None)
-
-    def hashes(self, seed: int) -> np.ndarray:
-        """One uint64 for each row, which follows from the row as it was read and decides random choices."""
-        return seeded(matrix_hash(self.X) if self.source is None else self.source, seed)
-
-    def take(self, rows: slice | np.ndarray) -> Block:
-        """Some of the rows: a view for a slice, a copy for a mask or an array of row numbers."""
-        if isinstance(rows, np.ndarray) and rows.dtype == bool:
-            rows = np.flatnonzero(rows)
-        beside = (self.y, self.weight, self.place, self.source)
-        y, weight, place, source = (None if part is None else part[rows] for part in beside)
-        if isinstance(rows, slice) or is_sparse(self.X):
-            X = self.X[rows]
-        else:
-            X = np.take(self.X.T, rows, axis=1).T  # column by column, and column-major again
-        return replace(self, X=X, y=y, weight=weight, place=place, source=source)
+    sums: np.ndarray
+    weights: ValueCounts
 
     @classmethod
-    def joined(cls, blocks: Sequence[Block]) -> Block:
-        """The rows of blocks that agree on what their y stand for, as one."""
-        if len(blocks) == 1:
-            return blocks[0]
-        first = blocks[0]
-        X = (
-            sp.vstack([block.X for block in blocks], format="csr")
-            if is_sparse(first.X)
-            else np.concatenate([block.X.T for block in blocks], axis=1).T
-        )
-        y, weight, place, source = (
-            concatenated([getattr(block, name) for block in blocks])
-            for name in ("y", "weight", "place", "source")
-        )
-        return cls(X, y, weight, place, source=source)
+    def of(cls, blocks: Iterable[Block]) -> LabelCounts:
+        sums, weights = np.zeros(3), ValueCounts({})
+        for block in blocks:
+            weight = len(block) if block.weight is None else float(block.weight.sum())
+            sums += len(block), weight, block.weight is not None
+            if block.values is not None:
+                each = np.bincount(np.asarray(block.y), block.weight, len(block.values))
+                weights = weights.merge(ValueCounts(dict(zip(block.values, each.tolist(), strict=True))))
+        return cls(sums, weights)
 
-    def by_place(self) -> Block:
-        """The rows ordered by their places, so that those of a place are a slice."""
-        if self.place is None:
-            return self
-        return self.take(np.argsort(self.place, kind="stable"))
-
-    def tiles(self) -> Iterator[Block]:
-        if is_sparse(self.X):
-            yield self
-            return
-        step = max(256, TILE_BYTES // max(1, self.X.dtype.itemsize * self.X.shape[1]))
-        for start in range(0, len(self), step):
-            yield self.take(slice(start, start + step))
+    def merge(self, other: LabelCounts) -> LabelCounts:
+        return LabelCounts(self.sums + other.sums, self.weights.merge(other.weights))
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,33 +64,22 @@ class Labels:
     targets: int | None = None
 
     @classmethod
-    def agree(
-        cls, run: FitContext, store: Store[Block], spec: MatrixSpec, width: int, targets: int | None = None
-    ) -> Labels:
-        counts, rows, total, weighted = ValueCounts({}), 0, 0.0, False
-        for i in range(len(store)):
-            block = store.get(i)
-            rows += len(block)
-            total += len(block) if block.weight is None else float(block.weight.sum())
-            weighted = weighted or block.weight is not None
-            if block.values is not None:
-                sums = np.bincount(block.y, block.weight, len(block.values))  # type: ignore[arg-type]
-                counts = counts.merge(ValueCounts(dict(zip(block.values, sums.tolist(), strict=True))))
-        sums, every = run.comm.allreduce((np.array([float(rows), total, weighted]), counts))
-        rows = int(sums[0])
+    def of(cls, counted: LabelCounts, spec: MatrixSpec, width: int, targets: int | None = None) -> Labels:
+        rows, weight, weighted = counted.sums
         if rows == 0:
             raise DataError(
                 "Found array with 0 sample(s): there are no rows to learn from. "
                 "Check the path, the conditions and the split."
             )
-        if sums[1] == 0:
+        if weight == 0:
             raise DataError("All sample weights are zero. Give at least one row a positive weight.")
         if not spec.labels or targets is not None:
-            return cls(rows, width, None, None, bool(sums[2]), targets)
-        values = every.values()
+            return cls(int(rows), width, None, None, bool(weighted), targets)
+        values, counts = counted.weights.values(), counted.weights.counts
         several = bool(values) and isinstance(values[0], tuple)  # of several targets, their combinations
         classes = np.fromiter(values, object, len(values)) if several else np.array(values)
-        return cls(rows, width, classes, np.array([every.counts[v] for v in values]), bool(sums[2]))
+        by_class = np.array([counts[value] for value in values])
+        return cls(int(rows), width, classes, by_class, bool(weighted))
 
 
 class Tiles:
@@ -187,7 +92,10 @@ class Tiles:
         )
 
     def units(self) -> Sequence[Callable[[], Iterator[Block]]]:
-        return [lambda i=i: self.block(i).tiles() for i in range(len(self._store))]  # type: ignore[misc]
+        return [partial(self._tiles, i) for i in range(len(self._store))]
+
+    def _tiles(self, index: int) -> Iterator[Block]:
+        return self.block(index).tiles()
 
     def block(self, index: int) -> Block:
         block = self._store.get(index)
@@ -317,7 +225,7 @@ class MatrixView:
     def thinned(self, step: int) -> MatrixView:
         """Every `step`-th row of each block, copied, for rough work; which ones depends on the partitions."""
         store: Store[Block] = Store(self.run.memory)
-        thin = _gathered(block.take(np.arange(len(block)) % step == 0) for block in self.tiles)
+        thin = gathered(block.take(np.arange(len(block)) % step == 0) for block in self.tiles)
         store.extend([store.hold(block, block.nbytes)] for block in thin)
         tiles = Tiles(store, self.labels.classes)
         return replace(self, tiles=tiles, labels=replace(self.labels, rows=self.rows // step), _made={})
@@ -349,47 +257,24 @@ class MatrixView:
         return block
 
 
-def concatenated(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:
-    """Arrays of several blocks as one; None where they have none."""
-    given = [part for part in parts if part is not None]
-    return np.concatenate(given) if given else None
+@dataclass(eq=False)
+class ValidationRows:
+    """The rows at some places, as whoever judges a fit sees them.
 
-
-def _gathered(blocks: Iterable[Block]) -> Iterator[Block]:
-    """Small blocks joined to larger ones, each in the order of its places."""
-    held: list[Block] = []
-    for block in blocks:
-        held.append(block)
-        if sum(map(len, held)) >= SPARSE_ROWS:
-            yield Block.joined(held).by_place()
-            held = []
-    if held:
-        yield Block.joined(held).by_place()
-
-
-def build_blocks(
-    batch: Batch, spec: MatrixSpec, place: np.ndarray | None = None, source: np.ndarray | None = None
-) -> Iterator[Block]:
-    """A batch as blocks, ordered by the places of its rows: one block if dense, short ones if sparse.
-
-    Raises
-    ------
-    SchemaError
-        When a feature is not a number.
-    DataError
-        When a number is missing or infinite where it must not be.
+    Attributes
+    ----------
+    keep : of shape (places,), whether the rows at a place are watched.
+    tell : called at `MOMENTS` by fits that can, with the share of the rounds that is done and what the model
+        then answers for the watched rows; what it raises ends the fit. None where nobody asks before the end.
+    view : the watched rows as the model gets them; known once the model has asked for those it learns from.
     """
-    order = None if place is None else np.argsort(place, kind="stable")
-    features = batch.matrix(spec.columns, rows=order)
-    check_finite(features.data if is_sparse(features) else features, "X", missing=spec.missing)
-    y, values = target_column(batch, spec.target, labels=spec.labels)
-    weight = None if spec.weight is None else weight_column(batch, spec.weight)
-    if order is not None:
-        beside = (y, weight, place, source)
-        y, weight, place, source = (None if part is None else part[order] for part in beside)
-    whole = Block(features, y, weight, place, values, source)
-    if not is_sparse(features):
-        yield whole
-        return
-    for start in range(0, len(whole), SPARSE_ROWS):
-        yield whole.take(slice(start, start + SPARSE_ROWS))
+
+    keep: np.ndarray
+    tell: Callable[[float, Any], None] | None = None
+    view: MatrixView | None = None
+
+    @property
+    def rows(self) -> MatrixView:
+        """The watched rows as the model gets them, for whoever comes after it has asked for its own."""
+        assert self.view is not None
+        return self.view

@@ -16,6 +16,7 @@ import threading
 import warnings
 import weakref
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Generic, TypeVar
 
@@ -98,11 +99,11 @@ class Store(Generic[T]):
 
     def units(self) -> list[Callable[[], Iterator[T]]]:
         """Each item as a unit of a pass."""
-        return [lambda i=i: iter((self.get(i),)) for i in range(len(self))]  # type: ignore[misc]
+        return [partial(_one, self.get, i) for i in range(len(self))]
 
     def last_units(self) -> list[Callable[[], Iterator[T]]]:
         """Each item as a unit of the last pass, let go as it is taken."""
-        return [lambda i=i: iter((self.pop(i),)) for i in range(len(self))]  # type: ignore[misc]
+        return [partial(_one, self.pop, i) for i in range(len(self))]
 
     def get(self, index: int) -> T:
         slot = self._slots[index]
@@ -134,6 +135,10 @@ class Store(Generic[T]):
                 at = _align(at + raw.nbytes, 64)
             self._file.flush()
         return _Spilled(head, self._file, start, spans)
+
+
+def _one(get: Callable[[int], T], index: int) -> Iterator[T]:
+    yield get(index)
 
 
 class _Held(Generic[T]):

@@ -9,8 +9,10 @@ import numpy as np
 from outgrow.data.batch import is_sparse
 from outgrow.data.scan import Scan
 from outgrow.data.source import array_source
-from outgrow.engine.dataset import Dataset, Engine, from_arrow
+from outgrow.engine.dataset import Dataset, from_arrow
 from outgrow.engine.local import Local
+from outgrow.engine.protocol import Engine
+from outgrow.engine.spark.engine import frame_dataset
 from outgrow.errors import DataError
 
 
@@ -33,8 +35,6 @@ def dataset(data: Any, *, engine: Engine | None = None) -> Dataset:
     if isinstance(data, Dataset):
         return data
     if is_spark(data):
-        from outgrow.engine.spark.engine import frame_dataset
-
         return frame_dataset(data, engine)
     if is_table(data):
         return from_arrow(data, engine=engine)

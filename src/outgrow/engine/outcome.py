@@ -32,6 +32,13 @@ class Outcome(State):
             return min(failures, key=lambda each: (each.kind, each.message))
         return Outcome(merge(self.value, other.value))
 
+    def get(self) -> Any:
+        """The result; what ended the fold is raised."""
+        error = self.error()
+        if error is not None:
+            raise error
+        return self.value
+
     def error(self) -> OutgrowError | None:
         """The error, if there was one."""
         if not self.kind:

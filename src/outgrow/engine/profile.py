@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,14 +15,12 @@ from outgrow.data.exact import microseconds, moment_text
 from outgrow.data.hashing import column_hash
 from outgrow.data.kind import Kind
 from outgrow.data.scan import Scan
+from outgrow.engine.protocol import Engine
 from outgrow.engine.shard import Shard
 from outgrow.stats.counts import DistinctCount
 from outgrow.stats.moments import PairMoments, ShapeMoments
 from outgrow.stats.sketch import FrequentValues, QuantileSketch
 from outgrow.stats.state import State, from_tree, merge, to_tree
-
-if TYPE_CHECKING:
-    from outgrow.engine.dataset import Engine
 
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 """Probabilities of the quantiles in a profile."""
@@ -146,8 +144,7 @@ def _states(shard: Shard) -> Any:
             pairs = merge(pairs, PairMoments.of(X[start : start + _TILE]))
         return columns, pairs
 
-    found = shard.run.comm.allreduce(shard.run.local(shard.rows, fold))
-    return fold(shard.example) if found is None else found
+    return shard.reduce(fold, encoded=True, empty=fold(shard.example))
 
 
 def _numeric(example: Batch) -> tuple[str, ...]:

@@ -36,10 +36,12 @@ class Engine(Protocol):
     ----------
     name : 'local' or 'spark'.
     holds : whether it has `hold`.
+    needs_pieces : whether it works only on sources that have pieces.
     """
 
     name: str
     holds: bool
+    needs_pieces: bool
 
     @property
     def slots(self) -> int:

@@ -17,13 +17,12 @@ import pyarrow as pa
 from outgrow.data.batch import Batch, Matrix
 from outgrow.data.hashing import source_hash
 from outgrow.data.names import numbered
+from outgrow.engine.blocks import Block, MatrixSpec, build_blocks
 from outgrow.engine.checks import check_numeric
 from outgrow.engine.context import FitContext, Unit
-from outgrow.engine.matrix import Block, Labels, MatrixSpec, MatrixView, Tiles, build_blocks
+from outgrow.engine.matrix import LabelCounts, Labels, MatrixView, Tiles, ValidationRows
 from outgrow.engine.memory import Store
-from outgrow.engine.outcome import Outcome
-from outgrow.engine.validation_rows import ValidationRows
-from outgrow.errors import OutgrowError
+from outgrow.engine.outcome import guarded
 
 R = TypeVar("R")
 Step = Callable[[Batch], Batch]
@@ -77,7 +76,8 @@ class Resident:
             for name, column in batch.columns.items()
             if not isinstance(column, Matrix)
             and pa.types.is_dictionary(column.type)
-            and not pa.types.is_dictionary(self.example[name].type)  # type: ignore[union-attr]
+            and not isinstance(promised := self.example[name], Matrix)
+            and not pa.types.is_dictionary(promised.type)
         }
         return batch.with_columns(decoded) if decoded else batch
 
@@ -116,12 +116,11 @@ class FoldedRows:
 
     def count(self, places: int) -> np.ndarray:
         """How many rows there are at each place, over all ranks."""
-
-        def counted(unit: Unit) -> np.ndarray:
-            found = (np.bincount(np.asarray(batch[self.place]), minlength=places) for batch in unit())
-            return sum(found, np.zeros(places))
-
-        return self.run.comm.allreduce(sum(self.run.map(counted, self.units()), np.zeros(places)))
+        return self.run.reduce(
+            self,
+            lambda batch: np.bincount(np.asarray(batch[self.place]), minlength=places),
+            empty=np.zeros(places, dtype=np.intp),
+        )
 
     def units(self) -> Sequence[Unit]:
         return self._beside(self._rows.units())
@@ -188,7 +187,14 @@ class Shard:
         """The rows of pieces as they are; `example` is a batch without rows, as the dataset promised them."""
         return cls(run, example, Resident(run, pieces, example, keep=keep))
 
-    def reduce(self, fold: Callable[[Batch], R | None], *, encoded: bool = False, large: bool = False) -> R:
+    def reduce(
+        self,
+        fold: Callable[[Batch], R | None],
+        *,
+        encoded: bool = False,
+        large: bool = False,
+        empty: R | None = None,
+    ) -> R:
         """Merge `fold(batch)` over every batch of every rank: one pass.
 
         Parameters
@@ -196,11 +202,19 @@ class Shard:
         fold : returns a `State`, an array (arrays add), or a tuple of those, and must not change the batch.
         encoded : `fold` also takes text as dictionaries, which some files hold.
         large : join batches first, for folds that cost much for each batch.
+        empty : the answer where there are no rows.
+
+        Raises
+        ------
+        DataError
+            When there are no rows, and `empty` is not given.
         """
         rows = Joined(self.rows) if large else self.rows
         if not self.steps and isinstance(self.rows, Resident) and encoded:
-            return self.run.reduce(rows, fold)
-        return self.run.reduce(rows, lambda batch: fold(self._transform_columns(batch, encoded=encoded)))
+            return self.run.reduce(rows, fold, empty=empty)
+        return self.run.reduce(
+            rows, lambda batch: fold(self._transform_columns(batch, encoded=encoded)), empty=empty
+        )
 
     def batches(self) -> Iterator[Batch]:
         """The batches of this rank alone, for code that learns from all rows at once."""
@@ -281,14 +295,16 @@ class Shard:
                 ]
 
             units = self.rows.last_units() if last else self.rows.units()
-            if shared:
-                _agreed(run, lambda: store.extend(run.map(convert, units)))
-            else:
+
+            def build() -> LabelCounts:
                 store.extend(run.map(convert, units))
+                return LabelCounts.of(store.get(i) for i in range(len(store)))
+
+            counted = _agreed(run, build) if shared else run.combine(build())
             width = self.example.matrix(spec.columns).shape[1]
             targets = None if spec.target is None else self.example[spec.target]
             several = targets.width if isinstance(targets, Matrix) and not spec.labels else None
-            labels = Labels.agree(run, store, spec, width, several)
+            labels = Labels.of(counted, spec, width, several)
             self.rows.matrices[key] = MatrixView(run, Tiles(store, labels.classes), labels)
         return self.rows.matrices[key]
 
@@ -317,13 +333,7 @@ def _hashed(batch: Batch, spec: MatrixSpec) -> np.ndarray | None:
     return source_hash(batch, spec.hashed) if spec.hashed else None
 
 
-def _agreed(run: FitContext, work: Callable[[], None]) -> None:
-    """Do something on every rank; where it fails on one, all raise that error, and go on in step."""
-    failed: Outcome | None = None
-    try:
-        work()
-    except OutgrowError as error:
-        failed = Outcome.failed(error)
-    found = run.comm.allreduce(failed)
-    if found is not None:
-        raise found.error()
+def _agreed(run: FitContext, work: Callable[[], R]) -> R:
+    """What each rank makes, merged; where one fails, all raise that error, and go on in step."""
+    merged: R = run.combine(guarded(lambda _: work())(None)).get()
+    return merged

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from outgrow.engine.dataset import Dataset, Engine, read
+from outgrow.engine.dataset import Dataset, read
 from outgrow.engine.local import Local
 from outgrow.engine.open import dataset
+from outgrow.engine.protocol import Engine
 
 
 def sql(query: str, tables: Mapping[str, Any] | None = None, *, engine: Engine | None = None) -> Dataset:

@@ -8,8 +8,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from outgrow.engine.context import FitContext, Foldable
-from outgrow.engine.outcome import guarded
+from outgrow.engine.context import FitContext, Foldable, no_rows
+from outgrow.engine.outcome import Outcome, guarded
 from outgrow.engine.shard import Shard
 
 T = TypeVar("T")
@@ -68,6 +68,7 @@ class _PendingPass:
     answer: Future[Any]
     rows: Foldable | None
     work: Callable[..., Any]
+    empty: Any
 
 
 class _Counter:
@@ -101,15 +102,15 @@ class _SharedContext(FitContext):
         self.wish: _PendingPass | None = None
         self._counter = counter
 
-    def reduce(self, rows: Foldable, fold: Callable[[Any], Any]) -> Any:
+    def reduce(self, rows: Foldable, fold: Callable[[Any], Any], *, empty: Any = None) -> Any:
         self.passes += 1
-        return self._ask(rows, fold)
+        return self._ask(rows, fold, empty)
 
     def call(self, function: Callable[[], T]) -> T:
         return self._ask(None, function)
 
-    def _ask(self, rows: Foldable | None, work: Callable[..., Any]) -> Any:
-        self.wish = _PendingPass(Future(), rows, work)
+    def _ask(self, rows: Foldable | None, work: Callable[..., Any], empty: Any = None) -> Any:
+        self.wish = _PendingPass(Future(), rows, work, empty)
         answer = self.wish.answer
         self._counter.down()
         return answer.result()
@@ -141,7 +142,11 @@ def _fulfil(
         if rows is None:
             return [(group[0], group[0].work(), None)]
         folds = [guarded(wish.work) for wish in group]
-        answers = run.reduce(rows, lambda item: tuple(fold(item) for fold in folds))
-        return [(wish, answer.value, answer.error()) for wish, answer in zip(group, answers, strict=True)]
+        empty = tuple(Outcome(wish.empty) for wish in group)
+        answers = run.reduce(rows, lambda item: tuple(fold(item) for fold in folds), empty=empty)
+        return [
+            (wish, answer.value, answer.error() or (no_rows() if answer.value is None else None))
+            for wish, answer in zip(group, answers, strict=True)
+        ]
     except BaseException as error:
         return [(wish, None, error) for wish in group]

@@ -12,7 +12,7 @@ from sklearn.base import is_classifier
 
 from outgrow.data.batch import Batch
 from outgrow.data.keys import in_order, key_codes, key_values
-from outgrow.engine.matrix import MatrixSpec, build_blocks
+from outgrow.engine.blocks import MatrixSpec, build_blocks
 from outgrow.engine.shard import Shard
 from outgrow.errors import DataError
 from outgrow.ml.core.inputs import Training

@@ -14,8 +14,9 @@ from typing import Any
 from outgrow._optional import EXTRAS
 from outgrow.engine.local import Local
 from outgrow.engine.memory import available_bytes, describe_size
+from outgrow.engine.spark.engine import Spark
 from outgrow.errors import OutgrowError
-from outgrow.job.engines import LOCAL, open_engine
+from outgrow.job.engines import LOCAL, open_spark
 from outgrow.job.record import installed_version
 
 EXECUTOR_LIBRARIES = ("outgrow", "numpy", "scipy", "pyarrow", "scikit-learn")
@@ -84,13 +85,13 @@ def _engine(name: str) -> list[Finding]:
     if name == LOCAL:
         return [Finding("engine local", "ready", True)]
     try:
-        engine = open_engine(name)
-        return [_reached(name, engine), *_executors(engine.look(EXECUTOR_LIBRARIES))]  # type: ignore[attr-defined]
+        engine = open_spark(name)
+        return [_reached(name, engine), *_executors(engine.look(EXECUTOR_LIBRARIES))]
     except OutgrowError as error:
         return [Finding(f"engine {name}", str(error), False, "see what it says; is the cluster up?")]
 
 
-def _reached(name: str, engine: Any) -> Finding:
+def _reached(name: str, engine: Spark) -> Finding:
     return Finding(f"engine {name}", f"Spark {engine.session.version}, {engine.slots} tasks at once", True)
 
 

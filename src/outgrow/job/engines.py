@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from outgrow.engine.dataset import Engine
 from outgrow.engine.local import Local
+from outgrow.engine.protocol import Engine
+from outgrow.engine.spark.engine import Spark
+from outgrow.engine.spark.session import open_session
 from outgrow.errors import ParameterError
 
 LOCAL = "local"
@@ -23,14 +25,20 @@ def open_engine(name: str, checkpoint: str | None = None) -> Engine:
     ParameterError
         When it is neither.
     """
-    if name == LOCAL:
-        return Local(checkpoint=checkpoint)
-    if not name.startswith(_SPARK):
+    return Local(checkpoint=checkpoint) if name == LOCAL else open_spark(name, checkpoint)
+
+
+def open_spark(address: str, checkpoint: str | None = None) -> Spark:
+    """The Spark at an address.
+
+    Raises
+    ------
+    ParameterError
+        When it is no address of one.
+    """
+    if not address.startswith(_SPARK):
         raise ParameterError(
-            f"--engine {name}: it is neither {LOCAL} nor a Spark address. "
+            f"--engine {address}: it is neither {LOCAL} nor a Spark address. "
             "Write local, local[2], spark://host:7077 or sc://host:15002."
         )
-    from outgrow.engine.spark.engine import Spark
-    from outgrow.engine.spark.session import open_session
-
-    return Spark(open_session(name), checkpoint=checkpoint)
+    return Spark(open_session(address), checkpoint=checkpoint)

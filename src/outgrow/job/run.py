@@ -9,8 +9,9 @@ from typing import Any
 from sklearn.base import is_classifier
 
 from outgrow.data.kind import NUMBER, Kind
-from outgrow.engine.dataset import Dataset, Engine
+from outgrow.engine.dataset import Dataset
 from outgrow.engine.events import listen
+from outgrow.engine.protocol import Engine
 from outgrow.errors import DataError, SchemaError
 from outgrow.job.load import LoadedJob
 from outgrow.job.record import JOB, MODEL, RECORD, REPORT, SCORES, LossCurve, Outcome, learning_curves

@@ -6,7 +6,7 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
-from outgrow.job.engines import open_engine
+from outgrow.job.engines import open_spark
 from outgrow.serve.stream import FolderStream, score_files, score_stream
 
 
@@ -39,7 +39,7 @@ def run_stream(
         return
     trigger = {"availableNow": True} if once else None
     query = score_files(
-        model, folder, output, open_engine(engine), checkpoint=checkpoint, trigger=trigger, **options
+        model, folder, output, open_spark(engine), checkpoint=checkpoint, trigger=trigger, **options
     )
     say(f"Scoring {folder} on {engine} into {output}")
     _on_signals(query.stop)

@@ -11,7 +11,8 @@ import pyarrow as pa
 
 from outgrow._optional import EXTRAS
 from outgrow.data.text import Csv, TextOptions, read_text
-from outgrow.engine.dataset import Dataset, Engine, read
+from outgrow.engine.dataset import Dataset, read
+from outgrow.engine.protocol import Engine
 from outgrow.engine.sql import sql
 from outgrow.errors import ColumnNotFoundError, InputNotFoundError, MissingExtraError
 from outgrow.job.load import LoadedJob

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import yaml
 from sklearn.base import clone, is_classifier
 
-from outgrow.engine.dataset import Engine
+from outgrow.engine.protocol import Engine
 from outgrow.errors import JobFileError
 from outgrow.job.load import LoadedJob
 from outgrow.job.model import TuneSpec, ValidationSpec, unknown

@@ -13,7 +13,7 @@ from sklearn.utils.metaestimators import available_if
 
 from outgrow._optional import optional
 from outgrow.data.batch import Batch, Matrix, is_numeric, is_sparse, matrix_columns
-from outgrow.engine.matrix import MatrixSpec, build_blocks
+from outgrow.engine.blocks import MatrixSpec, build_blocks
 from outgrow.engine.shard import Shard
 from outgrow.errors import ParameterError
 from outgrow.ml.base import Classifier, Clusterer, Model, Regressor, Transformer

@@ -11,7 +11,8 @@ import scipy.sparse as sp
 
 from outgrow.data.batch import Batch, is_sparse
 from outgrow.data.hashing import seeded, source_hash, unit
-from outgrow.engine.matrix import Block, MatrixSpec, MatrixView
+from outgrow.engine.blocks import Block, MatrixSpec
+from outgrow.engine.matrix import MatrixView
 from outgrow.engine.open import is_table
 from outgrow.engine.shard import Shard
 from outgrow.errors import ParameterError, ValueTypeError

@@ -11,7 +11,8 @@ from sklearn.base import is_classifier, is_clusterer
 from sklearn.utils.validation import check_is_fitted
 
 from outgrow.data.batch import Batch
-from outgrow.engine.matrix import Block, MatrixSpec, MatrixView, build_blocks, concatenated
+from outgrow.engine.blocks import Block, MatrixSpec, build_blocks, concatenated
+from outgrow.engine.matrix import MatrixView
 from outgrow.errors import DataError
 from outgrow.ml.core.inputs import open_training
 from outgrow.ml.core.task import Task

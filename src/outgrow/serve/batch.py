@@ -261,7 +261,7 @@ def _located(batch: Batch, reasons: dict[int, str], where: Callable[[int], str])
 
 def _identity(rows: Dataset, scoring: Scoring, keys: tuple[str, ...]) -> str | None:
     """What tells this run from others; None where the pieces of the rows are not the same in another run."""
-    if rows.scan.describe()["source"]["kind"] == "spark":
+    if not rows.scan.source.has_pieces:
         return None
     what = [rows.fingerprint(), repr(scoring), keys, version("outgrow")]
     return hashlib.sha256(json.dumps(what, sort_keys=True, default=str).encode()).hexdigest()

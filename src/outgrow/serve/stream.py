@@ -26,6 +26,7 @@ from outgrow.data.paths import data_files, is_data, is_hidden, literal_path
 from outgrow.data.text import TextOptions
 from outgrow.engine.dataset import Dataset, read, read_as
 from outgrow.engine.open import dataset, is_spark
+from outgrow.engine.spark.engine import Spark
 from outgrow.engine.spark.explain import spark_explained
 from outgrow.engine.spark.supervise import is_connect
 from outgrow.errors import (
@@ -207,7 +208,7 @@ def score_files(
     model: str | os.PathLike[str] | ModelStore,
     folder: str,
     output: str | os.PathLike[str],
-    engine: Any,
+    engine: Spark,
     *,
     checkpoint: str | os.PathLike[str] | None = None,
     keep: Sequence[str] | None = None,
@@ -236,7 +237,7 @@ def score_files(
 
 
 def _write_files(
-    scorer: Scorer, paths: Sequence[str], names: Mapping[str, str], number: int, engine: Any
+    scorer: Scorer, paths: Sequence[str], names: Mapping[str, str], number: int, engine: Spark
 ) -> None:
     """Score the files of a batch in one go; one by one where one of them cannot be read."""
     output, lenient = scorer.options.output, scorer.options.errors is not None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import threading
 import time
@@ -12,6 +11,7 @@ from typing import Any
 
 import cloudpickle
 
+from outgrow.engine.protocol import Engine
 from outgrow.errors import EngineError, ParameterError
 from outgrow.ml.selection.many import fit_many
 from outgrow.tuning.plan import Plan
@@ -34,9 +34,8 @@ class WorkerPool:
     deadline: float | None
     silence: float
 
-    def count(self, engine: Any) -> int:
-        slots = getattr(engine, "slots", None) or len(os.sched_getaffinity(0))
-        return self.workers or max(1, slots // self.cores)
+    def count(self, engine: Engine) -> int:
+        return self.workers or max(1, engine.slots // self.cores)
 
 
 def on_the_engine(plan: Plan, study: Study, progress: Progress, shares: Mapping[int, float]) -> None:
@@ -101,8 +100,8 @@ def with_workers(
     if progress.over():
         return
     engine, failed = plan.engine, []
-    interface = engine.host() if hasattr(engine, "host") else None
-    with TrialServer(study, progress, interface or "127.0.0.1", pool.silence) as server:
+    interface = engine.host or "127.0.0.1"
+    with TrialServer(study, progress, interface, pool.silence) as server:
         supervisor = WorkerSupervisor(
             server.address,
             server.secret,

@@ -15,8 +15,8 @@ from sklearn.base import clone, is_classifier
 
 from outgrow.engine.dataset import Dataset
 from outgrow.engine.local import Local
+from outgrow.engine.matrix import MOMENTS
 from outgrow.engine.open import dataset
-from outgrow.engine.validation_rows import MOMENTS
 from outgrow.ml.evaluation import Scores, mean_scores, std_scores
 from outgrow.ml.selection.cached import CachedCrossValidator
 from outgrow.ml.selection.cross_validation import cross_validate
@@ -84,7 +84,7 @@ class OutgrowObjective:
 
     def _shares_work(self, model: Any, rows: Dataset) -> bool:
         matrix = steps_of(model)[-1].learns_from_matrix
-        return matrix and isinstance(rows.engine, Local) and not self.question.timed
+        return matrix and rows.engine.holds and not self.question.timed
 
     def _between_rounds(self, model: Any, rows: Dataset, trial: TrialContext) -> Outcome:
         outlook, metric = ScoreForecast(), self.question.metric

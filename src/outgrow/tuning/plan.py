@@ -13,9 +13,10 @@ from sklearn.base import BaseEstimator, clone, is_classifier
 from outgrow.data.batch import is_vector
 from outgrow.data.scan import Scan
 from outgrow.data.source import TableSource
-from outgrow.engine.dataset import Dataset, Engine
+from outgrow.engine.dataset import Dataset
 from outgrow.engine.local import Local
 from outgrow.engine.open import dataset, is_table
+from outgrow.engine.protocol import Engine
 from outgrow.errors import ParameterError
 from outgrow.ml.core.estimator import Estimator
 from outgrow.ml.core.inputs import Training, open_training
@@ -174,7 +175,7 @@ class Plan:
         if self.training is None:
             return None
         scan = self.training.dataset.scan
-        if scan.source.describe()["kind"] == "spark":
+        if not scan.source.has_pieces:
             scan = Scan(TableSource(self.training.dataset.to_arrow()))
         change = None
         if not isinstance(self.what, Estimator | Function):

@@ -10,8 +10,8 @@ from typing import Any
 
 import optuna
 
-from outgrow.engine.dataset import Engine
 from outgrow.engine.memory import parse_size
+from outgrow.engine.protocol import Engine
 from outgrow.ml.selection.folds import Folds
 from outgrow.tuning.executors import WorkerPool, fused, on_the_engine, with_workers
 from outgrow.tuning.plan import Function, Plan

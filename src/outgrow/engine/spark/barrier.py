@@ -8,7 +8,7 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -22,15 +22,13 @@ from outgrow.engine.journal import Checkpoint
 from outgrow.engine.memory import peak_bytes
 from outgrow.engine.record import FitRecord, Fitted, MemoryPlan
 from outgrow.engine.shard import Shard
+from outgrow.engine.spark.cluster import Cluster
 from outgrow.engine.spark.driver import DriverServer
 from outgrow.engine.spark.frames import FrameSource, share_out, spread
 from outgrow.engine.spark.names import map_in_arrow
 from outgrow.engine.spark.supervise import PLANNING, STARTING, Supervisor, failure
 from outgrow.engine.spark.task import RESULT_DDL, RankJob, joined
 from outgrow.errors import EngineError, RankLostError, RankLostWarning, TooFewSlotsError
-
-if TYPE_CHECKING:
-    from outgrow.engine.spark.engine import Spark
 
 T = TypeVar("T")
 
@@ -52,34 +50,34 @@ class BarrierFit(Generic[T]):
 
     def __init__(
         self,
-        engine: Spark,
+        cluster: Cluster,
         fit: Callable[[Shard], T],
         scan: Scan,
         stage: str,
         keep: bool,
         checkpoint: Checkpoint | None,
     ) -> None:
-        self.engine = engine
+        self.cluster = cluster
         self.fit = fit
         self.scan = scan
         self.stage = stage
         self.keep = keep
         self.checkpoint = checkpoint
         self.frame = scan.source.frame if isinstance(scan.source, FrameSource) else None
-        self.ranks = engine.ranks_now()
+        self.ranks = cluster.ranks_now()
         self.known = checkpoint.entries() if checkpoint else []
         self.lost = 0
         self.named: RankLostError | None = None
         self.waited = 0.0
         self.tries = 0
-        self.patience = engine.patience
+        self.patience = cluster.patience
 
     def run(self) -> Fitted[T]:
         """The result of rank 0; see `Spark.fit` for what is raised."""
         began, plan, answer = time.perf_counter(), self._plan(), None
         plan.announce(self.stage)
         while answer is None:
-            hub = DriverServer(self.engine.host(), secrets.token_bytes(32), self.known)
+            hub = DriverServer(self.cluster.host, secrets.token_bytes(32), self.known)
             try:
                 answer = self._attempt(hub)
             except RankLostError as error:
@@ -93,7 +91,7 @@ class BarrierFit(Generic[T]):
         return Fitted(
             answer.value,
             FitRecord(
-                self.engine.name,
+                "spark",
                 self.ranks,
                 self.lost + 1,
                 max(each["passes"] for each in facts),
@@ -132,15 +130,15 @@ class BarrierFit(Generic[T]):
         return max(ASKING, min(ASKING * (1 + self.tries // 2), self.patience - self.waited))
 
     def _plan(self) -> MemoryPlan:
-        engine = self.engine
+        cluster = self.cluster
         shares = None if self.frame is not None else share_out(self.scan.pieces(), self.ranks)
-        plan = MemoryPlan.of(shares, engine.budget, threads=engine.threads, keep=self.keep)
+        plan = MemoryPlan.of(shares, cluster.budget, threads=cluster.threads, keep=self.keep)
         plan.check("memory_per_rank")
         return plan
 
     def _attempt(self, hub: DriverServer) -> _Answer:
         """One barrier job."""
-        engine, scan, ranks = self.engine, self.scan, self.ranks
+        cluster, scan, ranks = self.cluster, self.scan, self.ranks
         with hub:
             job = RankJob(
                 fit=self.fit,
@@ -155,27 +153,27 @@ class BarrierFit(Generic[T]):
                 secret=hub.secret,
                 hub=hub.address,
                 heard=heard(),
-                ports=engine.ports,
-                deadline=engine.deadline,
-                memory=engine.memory_per_rank,
-                threads=engine.threads,
+                ports=cluster.ports,
+                deadline=cluster.deadline,
+                memory=cluster.memory_per_rank,
+                threads=cluster.threads,
             )
             frame = self.frame
-            rows = engine.session.range(0, ranks, 1, ranks) if frame is None else spread(frame, ranks)
-            enough = engine.slots >= ranks and self.patience == STARTING
+            rows = cluster.session.range(0, ranks, 1, ranks) if frame is None else spread(frame, ranks)
+            enough = cluster.slots >= ranks and self.patience == STARTING
             asking = STARTING if enough and not self.lost else self._asking()
             watched = Supervisor(
-                engine.session,
+                cluster.session,
                 hub,
                 self.stage,
                 ranks,
-                engine.deadline,
+                cluster.deadline,
                 starting=asking,
                 waited=self.waited,
                 planning=PLANNING if enough and frame is not None else 0.0,
             )
             self.waited, self.tries = self.waited + asking, self.tries + 1
-            asked = map_in_arrow(rows, job, RESULT_DDL, barrier=True, profile=engine.profile())
+            asked = map_in_arrow(rows, job, RESULT_DDL, barrier=True, profile=cluster.profile())
             found = watched.collect(asked)
         if found.num_rows:
             return _predict_batch(found)

@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 import math
 import os
-import socket
-import time
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
 
@@ -17,15 +15,17 @@ from outgrow import errors
 from outgrow.artifact import unpack
 from outgrow.data.batch import Batch
 from outgrow.data.scan import Apply, Scan, Step, run_steps
-from outgrow.engine.dataset import Dataset, Engine
+from outgrow.engine.dataset import Dataset
 from outgrow.engine.groups import Groups, Packing, Tag
 from outgrow.engine.journal import Identity, open_checkpoint
 from outgrow.engine.memory import parse_size
+from outgrow.engine.protocol import Engine, Table
 from outgrow.engine.record import Fitted
 from outgrow.engine.shard import Shard
 from outgrow.engine.spark.barrier import BarrierFit
+from outgrow.engine.spark.cluster import Cluster
 from outgrow.engine.spark.driver import DriverServer
-from outgrow.engine.spark.explain import explain, spark_explained
+from outgrow.engine.spark.explain import spark_explained
 from outgrow.engine.spark.frames import (
     FrameSource,
     free_place,
@@ -39,9 +39,9 @@ from outgrow.engine.spark.names import map_in_arrow
 from outgrow.engine.spark.probe import TaskReport, look
 from outgrow.engine.spark.query import query_source
 from outgrow.engine.spark.rendezvous import PORTS
-from outgrow.engine.spark.supervise import NEW_SESSION, STARTING, Supervisor, is_connect
+from outgrow.engine.spark.supervise import Supervisor
 from outgrow.engine.spark.task import RESULT_DDL, GroupJob, MapJob, PieceJob, joined
-from outgrow.errors import EngineError, OutgrowError, ParameterError, TooFewSlotsError
+from outgrow.errors import EngineError, OutgrowError, ParameterError
 
 T = TypeVar("T")
 
@@ -79,6 +79,8 @@ class Spark:
     """
 
     name = "spark"
+    holds = False
+    needs_pieces = False
 
     def __init__(
         self,
@@ -92,42 +94,29 @@ class Spark:
         cpus_per_rank: int | None = None,
         gpus_per_rank: float | None = None,
     ) -> None:
-        if ranks is not None and ranks < 1:
-            raise ParameterError(f"ranks={ranks}: at least 1 is needed.")
-        if deadline <= 0:
-            raise ParameterError(f"deadline={deadline}: seconds greater than 0 are needed.")
-        if cpus_per_rank is not None and cpus_per_rank < 1:
-            raise ParameterError(f"cpus_per_rank={cpus_per_rank}: at least 1 is needed.")
-        if gpus_per_rank is not None and gpus_per_rank <= 0:
-            raise ParameterError(f"gpus_per_rank={gpus_per_rank}: more than 0 are needed.")
-        if not 1024 <= ports[0] < ports[1] <= 65_536:
-            raise ParameterError(f"ports={ports}: give a range within 1024 to 65536.")
-        self.session = session
-        self.ranks = ranks
-        self.memory_per_rank = None if memory_per_rank is None else parse_size(memory_per_rank)
-        self.deadline = deadline
-        self.ports = ports
+        size = None if memory_per_rank is None else parse_size(memory_per_rank)
+        self.cluster = Cluster(session, ranks, size, deadline, ports, cpus_per_rank, gpus_per_rank)
         self.checkpoint = None if checkpoint is None else os.fspath(checkpoint)
-        self.cpus_per_rank = cpus_per_rank
-        self.gpus_per_rank = gpus_per_rank
-        self._slots: int | None = None
+
+    @property
+    def session(self) -> Any:
+        """The SparkSession."""
+        return self.cluster.session
 
     @property
     def connect(self) -> bool:
         """Whether the session is a Spark Connect one."""
-        return is_connect(self.session)
+        return self.cluster.connect
 
     @property
     def slots(self) -> int:
         """How many tasks run at once, as far as the session says."""
-        try:
-            if not self.connect:
-                return self._tasks_on(self.session.sparkContext.defaultParallelism)
-            if self._slots is None:  # asking takes a job
-                self._slots = self._tasks_on(self._partitions_of_range())
-            return self._slots
-        except Exception as error:
-            raise _session_error(error) from error
+        return self.cluster.slots
+
+    @property
+    def host(self) -> str | None:
+        """The address at which tasks reach this process; None where it is not known."""
+        return self.cluster.host
 
     def fit(
         self,
@@ -153,12 +142,22 @@ class Spark:
             When there are too few slots, or Spark itself fails.
         """
         checkpoint = open_checkpoint(self.checkpoint, identity, scan)
-        return BarrierFit(self, fit, scan, stage, keep, checkpoint).run()
+        return BarrierFit(self.cluster, fit, scan, stage, keep, checkpoint).run()
+
+    def hold(self, scan: Scan, *, stage: str) -> Shard:
+        """Not here: rows stay in the tasks, which end with a fit.
+
+        Raises
+        ------
+        EngineError
+            Always; `holds` says so beforehand.
+        """
+        raise EngineError(f"{stage}: Spark's tasks end with a fit, and hold no rows for the next one.")
 
     def map(self, scan: Scan) -> Iterator[Batch]:
         """The batches of a scan, in this process."""
         types = {field.name: field.type for field in scan.example().to_arrow().schema}
-        found = self._collect(self.frame(scan), "read").to_batches()
+        found = self._collect(self.table(scan), "read").to_batches()
         return (Batch.from_arrow(from_spark_types(batch, types)) for batch in found)
 
     def each_piece(
@@ -211,7 +210,7 @@ class Spark:
         place = free_place(scan.schema.names)
         tag = Tag(packing, place)
         tagged = scan.then(Apply(tag, tag(scan.example()).to_arrow().schema))
-        rows = gathered(self.frame(tagged), packing.count, place)
+        rows = gathered(self.table(tagged), packing.count, place)
         found = joined(
             self._collect(map_in_arrow(rows, GroupJob(function, packing.by, place), RESULT_DDL), stage)
         )
@@ -223,13 +222,13 @@ class Spark:
 
     def look(self, packages: Sequence[str]) -> list[TaskReport]:
         """What one task on each slot sees: Python, packages, memory, and whether tasks reach each other."""
-        return look(self.session, self.slots, packages, self.ports, self.host(), self.patience)
+        return look(self.session, self.slots, packages, self.cluster.ports, self.host, self.cluster.patience)
 
-    def query(self, query: str, tables: Mapping[str, Dataset]) -> Scan:
+    def query(self, query: str, tables: Mapping[str, Table]) -> Scan:
         """The rows of a SQL query over datasets, by Spark SQL."""
         return Scan(query_source(self.session, query, tables))
 
-    def frame(self, scan: Scan) -> Any:
+    def table(self, scan: Scan) -> Any:
         """A scan as a Spark DataFrame, lazy as they are."""
         frame = scan.source.frame if isinstance(scan.source, FrameSource) else None
         if frame is not None and not scan.steps:
@@ -255,61 +254,12 @@ class Spark:
             answer, schema = with_vectors(ddl, exact, kept, list(result.columns))
         return map_in_arrow(source.frame, MapJob(None, steps, source.vectors, kept, schema), answer)
 
-    def ranks_now(self) -> int:
-        """How many ranks a fit gets."""
-        if self.ranks is not None and self.ranks > self.slots:
-            raise TooFewSlotsError(
-                f"{self.ranks} ranks were asked for, and the cluster runs {self.slots} tasks at once. "
-                "Ask for fewer ranks, or add executors."
-            )
-        return self.ranks or self.slots
-
-    @property
-    def patience(self) -> float:
-        """Seconds for which a job may wait for slots: more while the executors of a new session start."""
-        if self.connect or self.session.sparkContext.master.startswith("local"):
-            return STARTING
-        age = time.time() - self.session.sparkContext.startTime / 1000
-        return max(STARTING, NEW_SESSION - age)
-
-    @property
-    def budget(self) -> int | None:
-        """The most a rank may hold; None where only the rank itself can tell."""
-        if self.memory_per_rank is not None:
-            return self.memory_per_rank
-        room = self.session.conf.get("spark.executor.pyspark.memory", None)
-        if not room:
-            return None
-        cores = int(self.session.conf.get("spark.executor.cores", "1"))
-        return parse_size(_spark_size(room)) * (self.cpus_per_rank or self._task_cpus) // cores
-
-    def profile(self) -> Any:
-        """The resources of a rank, as Spark is asked for them; None for those of any task."""
-        if self.cpus_per_rank is None and self.gpus_per_rank is None:
-            return None
-        from pyspark.resource import ResourceProfileBuilder, TaskResourceRequests
-
-        requests = TaskResourceRequests().cpus(self.cpus_per_rank or self._task_cpus)
-        if self.gpus_per_rank is not None:
-            requests = requests.resource("gpu", self.gpus_per_rank)
-        return ResourceProfileBuilder().require(requests).build
-
-    def _tasks_on(self, cores: int) -> int:
-        return max(1, cores // (self.cpus_per_rank or self._task_cpus))
-
-    @property
-    def threads(self) -> int:
-        """On how many threads a rank works."""
-        return self.cpus_per_rank or 1
-
-    @property
-    def _task_cpus(self) -> int:
-        return int(self.session.conf.get("spark.task.cpus", "1"))
-
     def _collect(self, frame: Any, stage: str) -> pa.Table:
         """The rows of a DataFrame; Ctrl-C here ends the job there."""
         with DriverServer(None, b"", []) as hub:
-            return Supervisor(self.session, hub, stage, 1, self.deadline, starting=math.inf).collect(frame)
+            return Supervisor(self.session, hub, stage, 1, self.cluster.deadline, starting=math.inf).collect(
+                frame
+            )
 
     def _answers(self, frame: Any, stage: str) -> Iterator[Any]:
         """What the tasks of a job answered, by number; or the first error of one."""
@@ -320,20 +270,8 @@ class Spark:
         for payload in found.values():
             yield unpack(payload)
 
-    def _partitions_of_range(self) -> int:
-        from pyspark.sql import functions
-
-        rows = self.session.range(0, 1 << 16).groupBy(functions.spark_partition_id()).count()
-        return int(rows.count())
-
-    def host(self) -> str | None:
-        """The address at which ranks reach the driver; None where it is not known."""
-        if self.connect:
-            return socket.gethostbyname(socket.gethostname())
-        return self.session.conf.get("spark.driver.host", None)
-
     def __repr__(self) -> str:
-        return f"Spark(ranks={self.ranks})"
+        return f"Spark(ranks={self.cluster.ranks})"
 
 
 @dataclass(frozen=True)
@@ -356,7 +294,7 @@ def frame_dataset(frame: Any, engine: Engine | None = None) -> Dataset:
     EngineError
         When Spark cannot say what its columns are, as with a file or a column that is not there.
     """
-    if engine is not None and not isinstance(engine, Spark):
+    if engine is not None and engine.needs_pieces:
         raise ParameterError(
             f"engine={engine!r}: a Spark DataFrame is worked on by its session. Give og.Spark(session, ...)."
         )
@@ -371,14 +309,5 @@ def _told(cause: dict[str, str]) -> OutgrowError:
     return error
 
 
-def _spark_size(size: str) -> str:
-    """'2g' as Spark means it, in powers of two; a bare number is MiB."""
-    number = size.strip().lower().rstrip("b")
-    return f"{number}MiB" if number.isdigit() else f"{number[:-1]}{number[-1].upper()}iB"
-
-
-def _session_error(error: Exception) -> EngineError:
-    """What is wrong with a session that cannot even be asked."""
-    if isinstance(error, AttributeError) or "NoneType" in str(error):
-        return EngineError("The Spark session has been stopped. Start another, and give it to og.Spark.")
-    return EngineError(explain(str(error)))
+if TYPE_CHECKING:
+    _: Engine = Spark(None)

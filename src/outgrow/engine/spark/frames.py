@@ -23,6 +23,8 @@ _PLACE = "__outgrow_place"
 class FrameSource:
     """The rows of a Spark DataFrame; Spark's tasks get them, this process never does."""
 
+    has_pieces = False
+
     def __init__(self, frame: Any) -> None:
         self.frame = frame
         check_names(frame.columns, "The Spark DataFrame")

@@ -9,12 +9,12 @@ from typing import Any
 from outgrow._optional import optional
 from outgrow.data.files import FilesSource
 from outgrow.data.paths import literal_path
-from outgrow.engine.dataset import Dataset
+from outgrow.engine.protocol import Table
 from outgrow.engine.spark.frames import FrameSource
 from outgrow.errors import DataError
 
 
-def query_source(session: Any, query: str, tables: Mapping[str, Dataset]) -> FrameSource:
+def query_source(session: Any, query: str, tables: Mapping[str, Table]) -> FrameSource:
     """The rows of a query over datasets, kept by Spark once computed; each dataset becomes a view."""
     suffix = secrets.token_hex(4)
     views = {name.lower(): f"outgrow_{number}_{suffix}" for number, name in enumerate(tables)}
@@ -51,7 +51,7 @@ def _translate(query: str, views: Mapping[str, str]) -> str:
     return str(tree.sql(dialect="spark", comments=False))
 
 
-def _frame(session: Any, table: Dataset) -> Any:
+def _frame(session: Any, table: Table) -> Any:
     source = table.scan.source
     if isinstance(source, FrameSource) and not table.scan.steps:
         return source.frame

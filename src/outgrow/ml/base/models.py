@@ -10,9 +10,10 @@ from sklearn.base import ClassifierMixin, ClusterMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
 from outgrow.data.batch import Batch, is_sparse
+from outgrow.engine.blocks import MatrixSpec
 from outgrow.engine.checks import check_finite
 from outgrow.engine.folded import FoldedView
-from outgrow.engine.matrix import MatrixSpec, MatrixView
+from outgrow.engine.matrix import MatrixView
 from outgrow.engine.shard import Shard
 from outgrow.errors import DataError
 from outgrow.ml import evaluation

@@ -13,8 +13,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
 from outgrow.data.batch import is_sparse
+from outgrow.engine.blocks import Block
 from outgrow.engine.folded import FoldedView
-from outgrow.engine.matrix import Block, MatrixView
+from outgrow.engine.matrix import MatrixView
 from outgrow.errors import DataError, ParameterError
 from outgrow.ml.base import Clusterer
 from outgrow.ml.cluster.lloyd import Walk, lloyd

@@ -9,8 +9,8 @@ from itertools import accumulate, pairwise
 import numpy as np
 
 from outgrow.data.batch import is_sparse
+from outgrow.engine.blocks import Block
 from outgrow.engine.folded import FoldedView
-from outgrow.engine.matrix import Block
 from outgrow.ml.cluster.nearest import Centers, products
 from outgrow.ml.cluster.seeding import farthest_rows
 

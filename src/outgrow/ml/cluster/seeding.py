@@ -10,7 +10,8 @@ import numpy as np
 
 from outgrow.data.batch import is_sparse
 from outgrow.data.hashing import unit
-from outgrow.engine.matrix import Block, MatrixView
+from outgrow.engine.blocks import Block
+from outgrow.engine.matrix import MatrixView
 from outgrow.ml.cluster.nearest import ALIKE, Centers
 from outgrow.stats.moments import Moments
 from outgrow.stats.state import State

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from scipy.spatial.distance import cdist
 
-from outgrow.engine.matrix import Block, MatrixSpec, MatrixView
+from outgrow.engine.blocks import Block, MatrixSpec
+from outgrow.engine.matrix import MatrixView
 from outgrow.engine.shard import Shard
 from outgrow.errors import DataError, ParameterError
 from outgrow.ml.base import Model

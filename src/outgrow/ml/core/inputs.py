@@ -146,7 +146,7 @@ def as_given(rows: Dataset, X: Any) -> Any:
     if isinstance(X, Dataset):
         return rows
     if is_spark(X):
-        return rows.engine.frame(rows.scan)  # type: ignore[attr-defined]
+        return rows.engine.table(rows.scan)
     if _is_pandas(X):
         frame = rows.to_pandas()
         return frame.set_index(X.index) if len(frame.columns) else frame.reindex(X.index)

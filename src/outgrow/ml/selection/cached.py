@@ -12,10 +12,9 @@ from sklearn.base import clone
 
 from outgrow.engine.context import FitContext
 from outgrow.engine.dataset import Dataset
-from outgrow.engine.local import Local
+from outgrow.engine.matrix import ValidationRows
 from outgrow.engine.shard import Shard
 from outgrow.engine.together import side_by_side
-from outgrow.engine.validation_rows import ValidationRows
 from outgrow.ml.core.inputs import open_training
 from outgrow.ml.core.task import Task, kinds_of
 from outgrow.ml.evaluation import Scores, score_answers, score_view
@@ -89,9 +88,8 @@ class CachedCrossValidator:
     def _place(self, rows: Dataset) -> Shard:
         """The rows with the place of each, and folds that can be tested."""
         if self._placed is None:
-            folds, engine = self._folds, rows.engine
-            assert isinstance(engine, Local)
-            shard = engine.hold(rows.scan, stage="fit settings")
+            folds = self._folds
+            shard = rows.engine.hold(rows.scan, stage="fit settings")
             placed = shard.placed(folds.placing(shard, self._target), hidden=folds.hidden)
             check_places(folds, placed.count_places(len(folds.train_places(0))))
             self._placed = placed

@@ -10,8 +10,8 @@ import numpy as np
 from sklearn.base import clone, is_classifier
 
 from outgrow import errors
+from outgrow.engine.blocks import Block
 from outgrow.engine.folded import FoldedView
-from outgrow.engine.matrix import Block
 from outgrow.engine.shard import Shard
 from outgrow.engine.together import together
 from outgrow.errors import DataError, OutgrowError, ParameterError

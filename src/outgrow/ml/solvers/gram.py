@@ -9,8 +9,9 @@ import numpy as np
 import scipy.sparse as sp
 
 from outgrow.data.batch import is_sparse
+from outgrow.engine.blocks import Block
 from outgrow.engine.folded import FoldedView
-from outgrow.engine.matrix import Block, MatrixView
+from outgrow.engine.matrix import MatrixView
 from outgrow.stats.moments import CoMoments, check_squares
 
 

@@ -17,8 +17,9 @@ import scipy.optimize
 from scipy.linalg.lapack import dpocon
 
 from outgrow.data.batch import is_sparse
+from outgrow.engine.blocks import Block
 from outgrow.engine.context import FitContext
-from outgrow.engine.matrix import Block, MatrixView
+from outgrow.engine.matrix import MatrixView
 from outgrow.engine.together import side_by_side
 from outgrow.ml.solvers.gram import Normal, varies
 from outgrow.stats.extended import ExtendedSum

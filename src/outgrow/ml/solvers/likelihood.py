@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import logsumexp
 
 from outgrow.data.batch import is_sparse
-from outgrow.engine.matrix import Block
+from outgrow.engine.blocks import Block
 
 
 class Likelihood(Protocol):

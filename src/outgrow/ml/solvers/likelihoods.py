@@ -13,8 +13,8 @@ from functools import cached_property, partial
 import numpy as np
 
 from outgrow.data.batch import is_sparse
+from outgrow.engine.blocks import Block
 from outgrow.engine.folded import FoldedView
-from outgrow.engine.matrix import Block
 
 CHUNK = 1 << 17
 """Scores that are worked on at once: they stay in a core's cache."""

@@ -13,8 +13,8 @@ from functools import partial
 
 import numpy as np
 
+from outgrow.engine.blocks import Block
 from outgrow.engine.folded import FoldedView
-from outgrow.engine.matrix import Block
 from outgrow.ml.solvers.descent import lasso_quadratics
 from outgrow.ml.solvers.likelihoods import Likelihoods, Sums
 from outgrow.ml.solvers.newton import definite

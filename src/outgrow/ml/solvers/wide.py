@@ -9,7 +9,8 @@ import numpy as np
 from scipy.sparse.linalg import LinearOperator, cg
 from sklearn.exceptions import ConvergenceWarning
 
-from outgrow.engine.matrix import Block, MatrixView
+from outgrow.engine.blocks import Block
+from outgrow.engine.matrix import MatrixView
 from outgrow.ml.solvers.gram import Normal
 from outgrow.ml.solvers.least_squares import System, by_triangle, lengths
 from outgrow.stats.moments import Moments, check_squares

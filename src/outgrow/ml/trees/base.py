@@ -13,7 +13,8 @@ import pyarrow as pa
 from sklearn.utils.validation import check_is_fitted
 
 from outgrow.data.batch import Batch, Column, Matrix, is_categorical
-from outgrow.engine.matrix import Block, MatrixView
+from outgrow.engine.blocks import Block
+from outgrow.engine.matrix import MatrixView
 from outgrow.engine.shard import Shard
 from outgrow.errors import DataError, ParameterError
 from outgrow.ml.base import Classifier, Model, Regressor

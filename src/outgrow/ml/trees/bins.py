@@ -16,7 +16,8 @@ import scipy.sparse as sp
 
 from outgrow.data.batch import is_sparse
 from outgrow.data.hashing import unit
-from outgrow.engine.matrix import Block, MatrixView
+from outgrow.engine.blocks import Block
+from outgrow.engine.matrix import MatrixView
 from outgrow.errors import DataError
 from outgrow.ml.trees.plan import TOO_SMALL
 from outgrow.stats.state import State

@@ -27,9 +27,10 @@ import scipy.sparse as sp
 from outgrow._optional import optional
 from outgrow.data.batch import Matrix, is_sparse, matrix_columns, stored
 from outgrow.data.hashing import unit
+from outgrow.engine.blocks import Block
 from outgrow.engine.context import FitContext
 from outgrow.engine.events import heard
-from outgrow.engine.matrix import Block, MatrixView
+from outgrow.engine.matrix import MatrixView
 from outgrow.errors import ArtifactError, DataError, EngineError
 from outgrow.ml.trees import few_rows
 from outgrow.ml.trees.bagging import RowSample, TreesApart
@@ -147,7 +148,7 @@ def _split(view: MatrixView, plan: Plan, zeros_absent: bool) -> list[Part]:
         return [Part(view, plan, zeros_absent)]
     held = [unit(block.hashes(plan.seed + _HELD_OUT)) < plan.held_out for block in view.blocks()]
     rows = np.array([sum(int((~mask).sum()) for mask in held), sum(int(mask.sum()) for mask in held)])
-    learned, watched = view.run.comm.allreduce(rows.astype(np.float64)).astype(int).tolist()
+    learned, watched = view.run.combine(rows.astype(np.float64)).astype(int).tolist()
     if not learned or not watched:
         raise DataError(
             f"validation_fraction={plan.held_out} leaves {learned} row(s) to learn from and {watched} to "

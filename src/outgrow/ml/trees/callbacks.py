@@ -13,7 +13,7 @@ import numpy as np
 
 from outgrow._optional import optional
 from outgrow.engine.context import FitContext
-from outgrow.engine.validation_rows import MOMENTS
+from outgrow.engine.matrix import MOMENTS
 from outgrow.ml.trees.bagging import RowSample, weights_of
 from outgrow.ml.trees.plan import Plan, Stop
 
@@ -166,7 +166,7 @@ def _classes() -> dict[str, type]:
         def _mean(self, model: Any) -> float:
             sums = model.predict(self._rows, output_margin=True)
             lost = self._loss(self._rows.get_label(), sums)
-            total = self._run.comm.allreduce(np.array([self._out @ lost, self._out.sum()], dtype=np.float64))
+            total = self._run.combine(np.array([self._out @ lost, self._out.sum()], dtype=np.float64))
             return float(total[0] / total[1]) if total[1] > 0 else math.nan
 
         def after_training(self, model: Any) -> Any:

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from outgrow.data.batch import is_sparse
+from outgrow.engine.blocks import Block
 from outgrow.engine.events import heard
-from outgrow.engine.matrix import Block, MatrixView
+from outgrow.engine.matrix import MatrixView
 from outgrow.errors import DataError
 from outgrow.ml.trees.bins import refuse_vanishing, vanishing
 from outgrow.ml.trees.document import writer

@@ -11,8 +11,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from outgrow.engine.blocks import Block
 from outgrow.engine.collective import Communicator
-from outgrow.engine.matrix import Block, MatrixView
+from outgrow.engine.matrix import MatrixView
 from outgrow.errors import DataError, ParameterError
 from outgrow.ml.trees.plan import Gradients, Loss
 

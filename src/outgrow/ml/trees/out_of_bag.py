@@ -64,5 +64,5 @@ def labels(view: MatrixView, plan: Plan) -> np.ndarray:
 
 def gathered(view: MatrixView, *columns: np.ndarray) -> tuple[np.ndarray, ...]:
     """The columns of the rows of all ranks, one rank after the other."""
-    found: tuple[np.ndarray, ...] = view.run.comm.allreduce(Gathered(columns)).values
+    found: tuple[np.ndarray, ...] = view.run.combine(Gathered(columns)).values
     return found

@@ -8,8 +8,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from outgrow.engine.blocks import Block
 from outgrow.engine.collective import Communicator
-from outgrow.engine.matrix import Block
 
 TOO_SMALL = (
     "Input X contains a column whose numbers are all too small for float32 (below 1.4e-45), in which "

@@ -9,7 +9,8 @@ import numpy as np
 from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted
 
-from outgrow.engine.matrix import Block, MatrixView
+from outgrow.engine.blocks import Block
+from outgrow.engine.matrix import MatrixView
 from outgrow.errors import ParameterError
 from outgrow.ml.core.weights import ClassWeight
 from outgrow.ml.export.onnx.answer import Answer, chosen

@@ -13,7 +13,8 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.utils.validation import check_is_fitted
 
-from outgrow.engine.matrix import Block, MatrixView
+from outgrow.engine.blocks import Block
+from outgrow.engine.matrix import MatrixView
 from outgrow.errors import ParameterError
 from outgrow.ml.core import parameters as check
 from outgrow.ml.core.inputs import Training, collect, open_rows
@@ -189,7 +190,7 @@ class BaseForest(TreeModel):
 
     def _learn_out_of_bag(self, view: MatrixView, plan: Plan) -> None:
         means, unseen = out_of_bag(view, plan, self._booster, self.zeros_absent_)
-        never = view.run.comm.allreduce(np.array([float((unseen == 0).sum())]))
+        never = view.run.combine(np.array([float((unseen == 0).sum())]))
         self.oob_unseen_ = int(never[0])
         said, answered = self._out_of_bag_answers(means)
         y, found = gathered(view, self._out_of_bag_labels(view, plan), said)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from outgrow.engine.matrix import Block
+from outgrow.engine.blocks import Block
 from outgrow.errors import DataError
 from outgrow.stats.state import State
 
