@@ -124,8 +124,8 @@ def ranks(size: int, work: Callable[[Tcp], Any]) -> list[Any]:
 
 
 def large(rank: int, kind: str = "f8", rows: int = 3) -> np.ndarray:
-    rng = np.random.default_rng(rank)
-    return (rng.normal(size=(rows, LARGE // rows + 1)) * 1_000).astype(kind)
+    values = np.random.default_rng(rank).normal(size=(rows, LARGE // rows + 1)) * 1_000
+    return (np.abs(values) if kind.startswith("u") else values).astype(kind)
 
 
 @pytest.mark.parametrize("size", [2, 3, 7])
