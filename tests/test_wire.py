@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
 import threading
@@ -114,7 +115,7 @@ def ranks(size: int, work: Callable[[Tcp], Any]) -> list[Any]:
         finally:
             comm.close()
 
-    secret = np.random.default_rng(size).bytes(32)
+    secret = os.urandom(32)
     threads = [threading.Thread(target=rank, args=(number,)) for number in range(size)]
     for thread in threads:
         thread.start()
