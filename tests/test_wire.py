@@ -147,6 +147,15 @@ def test_large_sums_have_the_bits_of_the_tree(size: int) -> None:
         assert counts.counts == {"a": size}
 
 
+def test_what_follows_a_large_sum_is_no_part_of_it() -> None:
+    def work(comm: Tcp) -> Any:
+        turns = range(20)
+        sums = [(comm.allreduce(np.full(LARGE, turn)), comm.allreduce(np.array([turn]))) for turn in turns]
+        return [(float(large[-1]), float(small[0])) for large, small in sums]
+
+    assert ranks(3, work) == [[(3.0 * turn, 3.0 * turn) for turn in range(20)]] * 3
+
+
 def test_large_sums_where_ranks_differ() -> None:
     """A rank has no rows, another the transposed array, or one that is not its own to change."""
 

@@ -193,7 +193,7 @@ class Tcp:
                 self._pass_down(part)
                 continue
             self._told(self._parent, self._lines[self._parent].send_part(part))
-            while self._lines[self._parent].has_received():
+            while landed < len(parts) and self._lines[self._parent].has_received():
                 landed += self._land(parts[landed])
         while self._parent is not None and landed < len(parts):
             landed += self._land(parts[landed])
