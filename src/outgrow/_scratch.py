@@ -19,8 +19,10 @@ READING, USING = "reading", "using"
 
 
 @contextmanager
-def temporary_folder(what: str) -> Iterator[Path]:
+def temporary_folder(what: str, parent: str | None = None) -> Iterator[Path]:
     """A folder of this process; folders whose processes are gone are removed on the way.
+
+    It lies in `parent`, or where the system has temporary files.
 
     Examples
     --------
@@ -30,8 +32,9 @@ def temporary_folder(what: str) -> Iterator[Path]:
     >>> folder.exists()
     False
     """
-    sweep()
-    folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{what}-"))
+    parent = parent or tempfile.gettempdir()
+    sweep(parent)
+    folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{what}-", dir=parent))
     handle = os.open(folder / f".{USING}", os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_SH)
@@ -42,10 +45,10 @@ def temporary_folder(what: str) -> Iterator[Path]:
         os.close(handle)
 
 
-def sweep() -> None:
+def sweep(parent: str | None = None) -> None:
     """Remove the folders that no process uses any more."""
     with suppress(OSError):
-        for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        for folder in Path(parent or tempfile.gettempdir()).glob(f"{PREFIX}*"):
             with suppress(OSError):
                 if folder.lstat().st_uid == os.getuid() and (folder / USING).exists():
                     _remove_unused(folder)

@@ -20,6 +20,7 @@ from outgrow.data.source import TableSource
 from outgrow.data.text import TextOptions
 from outgrow.data.text_source import TextSource
 from outgrow.data.times import before
+from outgrow.engine.cache import cached, forget
 from outgrow.engine.local import Local
 from outgrow.engine.profile import Profile, profile
 from outgrow.engine.protocol import Engine
@@ -246,6 +247,38 @@ class Dataset:
     def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
         reader = pa.RecordBatchReader.from_batches(self._out_schema(), self.to_batches())
         return reader.__arrow_c_stream__(requested_schema)
+
+    def cache(self, folder: str | os.PathLike[str] | None = None) -> Dataset:
+        """The same rows, computed once and then read from files at the speed of a path.
+
+        Worth it for the result of a query, and for a Spark DataFrame that is fitted, evaluated or scored more
+        than once. The files belong to this process: they go with it, or with `uncache`. A second call for the
+        same rows (plan, schema and inputs) finds them. Files as they are stay what they are.
+
+        Parameters
+        ----------
+        folder : where the files are, in a folder of their own; this process and all executors must reach it.
+            By default where the system has temporary files, on this machine or Spark in local mode; else the
+            `checkpoint` folder of the engine.
+
+        Raises
+        ------
+        ParameterError
+            When there is no default, or a column holds vectors.
+
+        Examples
+        --------
+        >>> import pyarrow as pa, outgrow as og
+        >>> rows = og.sql("SELECT range AS a FROM range(5)").cache()
+        >>> rows.count()
+        5
+        >>> rows.uncache()
+        """
+        return self._with(cached(self.engine, self.scan, folder))
+
+    def uncache(self) -> None:
+        """Remove the files that `cache` wrote for these rows; datasets made of them can be read no more."""
+        forget(self.scan)
 
     def profile(self) -> Profile:
         """What the columns hold: one pass of mergeable states.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Container, Iterator, Mapping
@@ -133,6 +134,15 @@ class Local:
             finally:
                 for future in waiting:
                     future.cancel()
+
+    @property
+    def shared_folder(self) -> str:
+        """Where the system has temporary files, or where rows past the memory budget go."""
+        return self.spill_dir or tempfile.gettempdir()
+
+    def digest(self, scan: Scan) -> str:
+        """A hash of what is read, and how."""
+        return str(scan.describe()["sha256"])
 
     def table(self, scan: Scan) -> pa.Table:
         """The rows of a scan as an Arrow table."""

@@ -51,6 +51,13 @@ class Engine(Protocol):
     def host(self) -> str | None:
         """The address at which what runs there reaches this process; None where it is not known."""
 
+    @property
+    def shared_folder(self) -> str | None:
+        """A folder for temporary files that this process and all who work reach; None where none is known."""
+
+    def digest(self, scan: Scan) -> str:
+        """What tells the rows of a scan from those of others in this session."""
+
     def fit(
         self,
         fit: Callable[[Shard], T],

@@ -77,12 +77,15 @@ class _JobRun:
 
     def run(self) -> Outcome:
         rows = self._open()
-        self._profile(rows)
-        parts = self._split(rows)
-        self._fit(parts.train)
-        self._evaluate(parts)
-        self._save(parts.test)
-        self._score(parts.test)
+        try:
+            self._profile(rows)
+            parts = self._split(rows)
+            self._fit(parts.train)
+            self._evaluate(parts)
+            self._save(parts.test)
+            self._score(parts.test)
+        finally:
+            rows.uncache()
         self._report()
         return self.outcome
 
@@ -91,6 +94,8 @@ class _JobRun:
             rows = open_data(self.loaded, self.engine)
             self._check_target(rows)
             self.outcome.fingerprint = rows.fingerprint()
+            if not rows.scan.source.has_pieces and self.engine.shared_folder is not None:
+                rows = rows.cache()  # every stage reads them again
             self.outcome.rows = stage.rows = rows.count()
             if not stage.rows:
                 raise DataError("The job's data has no rows. Check the query, the path, and --sample.")

@@ -51,6 +51,11 @@ class Cluster:
         return self.session.conf.get("spark.driver.host", None)
 
     @property
+    def one_machine(self) -> bool:
+        """Whether all tasks run on the machine of this process."""
+        return not self.connect and self.session.sparkContext.master.startswith("local")
+
+    @property
     def slots(self) -> int:
         """How many tasks run at once, as far as the session says."""
         try:
@@ -74,7 +79,7 @@ class Cluster:
     @property
     def patience(self) -> float:
         """Seconds for which a job may wait for slots: more while the executors of a new session start."""
-        if self.connect or self.session.sparkContext.master.startswith("local"):
+        if self.connect or self.one_machine:
             return STARTING
         age = time.time() - self.session.sparkContext.startTime / 1000
         return max(STARTING, NEW_SESSION - age)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import tempfile
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -117,6 +118,19 @@ class Spark:
     def host(self) -> str | None:
         """The address at which tasks reach this process; None where it is not known."""
         return self.cluster.host
+
+    @property
+    def shared_folder(self) -> str | None:
+        """The temporary folder of the system in local mode, or the one for checkpoints."""
+        return tempfile.gettempdir() if self.cluster.one_machine else self.checkpoint
+
+    def digest(self, scan: Scan) -> str:
+        """A hash of what is read, and how: for a DataFrame, of its plan and of the files on this machine."""
+        digest = str(scan.describe()["sha256"])
+        if not isinstance(scan.source, FrameSource):
+            return digest
+        with spark_explained():
+            return f"{digest} {id(self.session)} {scan.source.plan_hash()}"
 
     def fit(
         self,

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
 
@@ -51,6 +53,12 @@ class FrameSource:
 
     def pieces(self) -> Sequence[Piece]:
         raise TypeError("the rows of a Spark DataFrame are read by Spark's tasks")
+
+    def plan_hash(self) -> str:
+        """A hash of the plan and of the files it reads, as far as they are on this machine."""
+        files = (Path(unquote(urlsplit(file).path)) for file in sorted(self.frame.inputFiles()))
+        facts = [(file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.exists()]
+        return hashlib.sha256(repr((self.frame.semanticHash(), facts)).encode()).hexdigest()
 
     def describe(self) -> dict[str, Any]:
         text = str(self._schema)

@@ -1,0 +1,136 @@
+"""Rows that are computed once, and then read from files."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import secrets
+import threading
+from collections.abc import Hashable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from outgrow._scratch import temporary_folder
+from outgrow.data.batch import Batch, Matrix
+from outgrow.data.files import FilesSource, open_files
+from outgrow.data.scan import Apply, Scan
+from outgrow.data.text import TextOptions
+from outgrow.engine.protocol import Engine
+from outgrow.errors import ParameterError
+from outgrow.storage import disk_errors
+
+FILE_BYTES = 64 << 20
+"""About how large a file becomes: ranks share files out, and each is read whole."""
+
+
+@dataclass(frozen=True, eq=False)
+class CachedScan:
+    """The files with the rows of a scan, and what removes them.
+
+    `origin`, the scan whose rows they are, lives as long: what tells it from others is not used again.
+    """
+
+    origin: Scan
+    scan: Scan
+    folder: ExitStack
+
+
+_cached: dict[Hashable, CachedScan] = {}
+_lock = threading.Lock()
+
+
+def cached(engine: Engine, scan: Scan, folder: str | os.PathLike[str] | None) -> Scan:
+    """The rows of a scan as files, which the first call for these rows in this process writes.
+
+    Raises
+    ------
+    ParameterError
+        When no folder is known that all who work reach, or the rows have vectors.
+    StorageError
+        When the disk refuses; nothing is left behind.
+    """
+    if isinstance(scan.source, FilesSource) and not scan.steps:
+        return scan
+    vectors = [name for name, column in scan.example().columns.items() if isinstance(column, Matrix)]
+    if vectors:
+        raise ParameterError(f"Columns of vectors cannot be cached: {vectors}. Leave them out.")
+    place = engine.shared_folder if folder is None else os.fspath(folder)
+    if place is None:
+        raise ParameterError(
+            "No folder is known that this process and all executors reach. Give one: cache(folder)."
+        )
+    key = _key(engine, scan)
+    with _lock:
+        if key not in _cached:
+            _cached[key] = _written(engine, scan, place)
+        return _cached[key].scan
+
+
+def forget(scan: Scan) -> None:
+    """Remove the files of rows that `cached` gave; nothing happens where there are none."""
+    with _lock:
+        for key in [key for key, rows in _cached.items() if rows.scan.source is scan.source]:
+            _cached.pop(key).folder.close()
+
+
+@atexit.register
+def _forget_all() -> None:
+    with _lock:
+        while _cached:
+            _cached.popitem()[1].folder.close()
+
+
+def _key(engine: Engine, scan: Scan) -> Hashable:
+    """What tells rows from others: plan, schema and inputs; functions are those very ones."""
+    functions = tuple(id(step.function) for step in scan.steps if isinstance(step, Apply))
+    return engine.digest(scan), scan.describe()["sha256"], functions
+
+
+def _written(engine: Engine, scan: Scan, place: str) -> CachedScan:
+    with ExitStack() as stack:
+        folder = stack.enter_context(temporary_folder("cache", place))
+        writer = CacheWriter(str(folder), scan.example().to_arrow().schema)
+        parts = sorted(engine.each_piece(scan, writer, stage="cache"))
+        files = [name for _, names in parts for name in names] or writer.write(0, iter([]))
+        source = open_files([str(folder / name) for name in files], "ipc", TextOptions())
+        return CachedScan(scan, Scan(source), stack.pop_all())
+
+
+@dataclass(frozen=True)
+class CacheWriter:
+    """Writes the rows of a piece as Arrow IPC files; a piece that is tried again writes files of its own."""
+
+    folder: str
+    schema: pa.Schema
+    file_bytes: int = FILE_BYTES
+
+    def __call__(self, number: int, part: Any) -> tuple[int, list[str]]:
+        """The number of the piece, and the names of its files."""
+        batches: Iterator[Batch] = part.batches()
+        rows = (batch.to_arrow().select(self.schema.names).cast(self.schema) for batch in batches)
+        first = next(rows, None)
+        return number, [] if first is None else self.write(number, _chained(first, rows))
+
+    def write(self, number: int, batches: Iterator[pa.RecordBatch]) -> list[str]:
+        """At least one file, and another whenever one is full."""
+        names: list[str] = []
+        batch = next(batches, None)
+        with disk_errors(Path(self.folder)):
+            while batch is not None or not names:
+                names.append(f"{number:06d}-{len(names):04d}-{secrets.token_hex(4)}.arrow")
+                size = 0
+                with pa.ipc.new_file(os.path.join(self.folder, names[-1]), self.schema) as file:
+                    while batch is not None and size < self.file_bytes:
+                        file.write_batch(batch)
+                        size += batch.nbytes
+                        batch = next(batches, None)
+        return names
+
+
+def _chained(first: pa.RecordBatch, others: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    yield first
+    yield from others

@@ -1,0 +1,136 @@
+"""Rows that are computed once and then read from files."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import outgrow as og
+from outgrow.engine.cache import CacheWriter
+from outgrow.errors import OutgrowError, ParameterError
+from outgrow.testing import EngineCase
+
+
+def table(rows: int = 300) -> pa.Table:
+    rng = np.random.default_rng(0)
+    return pa.table(
+        {
+            "x": pa.array(rng.normal(size=rows), mask=rng.random(rows) < 0.1),
+            "day": pa.array(rng.integers(0, 10, rows), pa.int32()).cast(pa.date32()),
+            "word": pa.array(rng.choice(["a", "b", None], rows)),
+            "y": rng.integers(0, 2, rows),
+        }
+    )
+
+
+def paths(rows: og.Dataset) -> list[Path]:
+    return [Path(file["path"]) for file in rows.fingerprint()["source"]["files"]]
+
+
+def in_order(rows: og.Dataset) -> list[dict[str, Any]]:
+    return sorted(rows.to_arrow().to_pylist(), key=repr)
+
+
+def test_cached_rows_are_the_rows(engine: EngineCase) -> None:
+    rows = engine.open(table()).where(og.col("y") == 1)
+    kept = rows.cache()
+    assert kept.schema == rows.schema
+    assert in_order(kept) == in_order(rows)
+    assert [part.count() for part in kept.split(0.3)] == [part.count() for part in rows.split(0.3)]
+    kept.uncache()
+
+
+def test_fits_of_cached_rows_are_those_of_the_rows(engine: EngineCase) -> None:
+    rows = engine.open(table())
+    kept = rows.cache()
+    makers = [og.SimpleImputer(columns=["x"]), og.OneHotEncoder(columns=["word"]), og.LogisticRegression()]
+    models = [og.Pipeline(makers).fit(each.drop("day"), "y") for each in (rows, kept)]
+    np.testing.assert_allclose(models[0].steps[-1].coef_, models[1].steps[-1].coef_, rtol=1e-10)
+    kept.uncache()
+
+
+def test_files_are_written_once_and_removed_when_asked(engine: EngineCase, tmp_path: Path) -> None:
+    rows = engine.open(table())
+    kept = rows.cache(tmp_path)
+    assert all(path.is_relative_to(tmp_path) for path in paths(kept))
+    assert paths(rows.cache(tmp_path)) == paths(kept)
+    assert paths(rows.where(og.col("y") == 1).cache(tmp_path)) != paths(kept)
+    kept.select("x").uncache()
+    assert not any(path.exists() for path in paths(kept))
+    with pytest.raises(OutgrowError):
+        kept.count()
+    assert in_order(rows.cache(tmp_path)) == in_order(rows)
+    rows.cache(tmp_path).uncache()
+
+
+def test_functions_are_told_apart() -> None:
+    rows = og.dataset(table())
+
+    def dropped(name: str) -> og.Dataset:
+        return rows.map(lambda batch: batch.drop([name]))
+
+    first, second = dropped("x").cache(), dropped("y").cache()
+    assert "x" not in first.columns
+    assert "x" in second.columns
+    first.uncache()
+    second.uncache()
+
+
+def test_no_rows(engine: EngineCase) -> None:
+    kept = engine.open(table()).where(og.col("y") > 5).cache()
+    assert kept.count() == 0
+    assert kept.schema.names == ["x", "day", "word", "y"]
+    kept.uncache()
+
+
+def test_files_as_they_are_stay(tmp_path: Path) -> None:
+    pq.write_table(table(), tmp_path / "rows.parquet")
+    rows = og.read(tmp_path / "rows.parquet")
+    assert paths(rows.cache()) == paths(rows)
+    rows.uncache()
+    assert rows.count() == 300
+
+
+def test_large_pieces_become_several_files(tmp_path: Path) -> None:
+    batches = [batch for start in range(0, 300, 50) for batch in table().slice(start, 50).to_batches()]
+    names = CacheWriter(str(tmp_path), table().schema, 2_000).write(0, iter(batches))
+    assert 1 < len(names) < len(batches)
+    assert og.read([tmp_path / name for name in names]).to_arrow() == table()
+
+
+def test_vectors_are_refused() -> None:
+    vectors = pa.FixedSizeListArray.from_arrays(pa.array(np.arange(6.0)), 2)
+    rows = og.dataset(pa.table({"v": vectors, "y": [0, 1, 0]})).where(og.col("y") == 0)
+    with pytest.raises(ParameterError, match=r"vectors cannot be cached: \['v'\]"):
+        rows.cache()
+
+
+def test_files_go_with_the_process(tmp_path: Path) -> None:
+    code = f"""
+import pyarrow as pa, outgrow as og
+rows = og.sql("SELECT range AS a FROM range(10)").cache({str(tmp_path)!r})
+assert rows.count() == 10
+print(rows.fingerprint()["source"]["files"][0]["path"])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    path = Path(done.stdout.strip())
+    assert path.is_relative_to(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.spark
+def test_a_changed_file_is_another_input(spark: Any, tmp_path: Path) -> None:
+    pq.write_table(table(10), tmp_path / "rows.parquet")
+    before = og.dataset(spark.read.parquet(str(tmp_path))).cache()
+    pq.write_table(table(20), tmp_path / "rows.parquet")
+    after = og.dataset(spark.read.parquet(str(tmp_path))).cache()
+    assert (before.count(), after.count()) == (10, 20)
+    before.uncache()
+    after.uncache()
