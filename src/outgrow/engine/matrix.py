@@ -29,7 +29,7 @@ MOMENTS = (1 / 12, 1 / 6, 1 / 3, 2 / 3)
 
 @dataclass(frozen=True, eq=False)
 class LabelCounts(State):
-    """What one rank says of its blocks: rows, their weight, whether any has one, and that of each class."""
+    """What blocks hold: rows, what they weigh, rows that have a weight, and the weight of each class."""
 
     sums: np.ndarray
     weights: ValueCounts
@@ -39,7 +39,7 @@ class LabelCounts(State):
         sums, weights = np.zeros(3), ValueCounts({})
         for block in blocks:
             weight = len(block) if block.weight is None else float(block.weight.sum())
-            sums += len(block), weight, block.weight is not None
+            sums += len(block), weight, 0 if block.weight is None else len(block)
             if block.values is not None:
                 each = np.bincount(np.asarray(block.y), block.weight, len(block.values))
                 weights = weights.merge(ValueCounts(dict(zip(block.values, each.tolist(), strict=True))))
