@@ -171,7 +171,10 @@ class ForeignClusterer(_ForeignModel, Clusterer):
 def as_input(batch: Batch, *, framed: bool = False) -> Any:
     """Features as scikit-learn takes them: a matrix, or a DataFrame where some are no numbers.
 
-    Numbers, too, may be `framed`, where they are not sparse.
+    Parameters
+    ----------
+    batch : the features alone; missing numbers are NaN in the matrix.
+    framed : whether numbers, too, become a DataFrame with the names of the columns; sparse ones never do.
     """
     columns = batch.columns.values()
     if not all(isinstance(column, Matrix) or is_numeric(column.type) for column in columns):
@@ -184,7 +187,14 @@ def as_input(batch: Batch, *, framed: bool = False) -> Any:
 
 
 def beside(batch: Batch, task: Task, *, labels: bool) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """The target and the weights of a batch, checked; classes as they are."""
+    """The target and the weights of a batch, checked; classes as they are.
+
+    Parameters
+    ----------
+    batch : rows with the columns of y and of weights that `task` names.
+    task : what the fit is about; without a target, or weights, None stands for them.
+    labels : whether y are classes of any type; otherwise they must be numbers.
+    """
     spec = MatrixSpec((), task.target, task.weight, labels=labels)
     (block,) = build_blocks(batch, spec)
     if block.values is None or block.y is None:

@@ -111,7 +111,16 @@ class DummyClassifier(_Ignoring, SeveralClassifier):
         self.constant = constant
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
-        """Learn from rows, as other models do; X may be None, and y a sparse matrix of whole numbers."""
+        """Learn from rows, as other models do.
+
+        Parameters
+        ----------
+        X : as for other models, or an array of any shape, or None where y is an array; its values do not
+            matter.
+        y : as for other models that learn several targets, or a sparse matrix of whole numbers of shape
+            (rows, targets); then `predict` gives one, too.
+        sample_weight : the name of a column of X, or an array of shape (rows,).
+        """
         sparse = is_sparse(y)
         super().fit(X, y.toarray() if sparse else y, sample_weight)
         self.sparse_output_ = sparse
@@ -352,6 +361,14 @@ class GroupedMean:
         }
 
     def apply(self, X: np.ndarray, learned: Stacked, place: np.ndarray) -> np.ndarray:
+        """The mean of each row's group.
+
+        Parameters
+        ----------
+        X : not looked at.
+        learned : what `learn` gave.
+        place : ndarray of shape (rows,), the place of each row's group.
+        """
         return learned["constant_"][place]
 
     def beside(self) -> dict[str, Any]:

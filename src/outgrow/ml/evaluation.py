@@ -76,7 +76,13 @@ def std_scores(folds: Sequence[Scores]) -> dict[str, float]:
 
 
 def evaluate(model: Any, X: Any, y: Any, sample_weight: Any = None) -> Scores:
-    """Score a fitted model; see `Supervised.evaluate`."""
+    """Score a fitted model; see `Supervised.evaluate`.
+
+    Parameters
+    ----------
+    model : a fitted model, or a pipeline that ends in one.
+    X, y, sample_weight : as for its `fit`; X has the columns of the fit.
+    """
     check_is_fitted(model)
     opened = open_training(model, X, y, sample_weight, reset=False)
     task = Task(opened.target, opened.weight, tuple(model.columns_))
@@ -89,7 +95,13 @@ def evaluate(model: Any, X: Any, y: Any, sample_weight: Any = None) -> Scores:
 
 
 def scorer(model: Any, task: Task) -> Callable[[Batch], Any]:
-    """A fold that scores the rows of a batch: the state of the metrics, and how many rows."""
+    """A fold that scores the rows of a batch: the state of the metrics, and how many rows.
+
+    Parameters
+    ----------
+    model : a fitted model, or a pipeline that ends in one, whose steps then change each batch first.
+    task : says which columns are the target and the weight.
+    """
     last = getattr(model, "model", model)
     score = many_scorer([[last]], task)
 
@@ -105,8 +117,11 @@ def many_scorer(
 ) -> Callable[[Batch], Any]:
     """A fold that scores models on a batch as it reaches them: what `split` takes, and how many rows.
 
-    The models of a group are of one class and have the same features. With `bins`, scores of classes are not
-    kept but counted in so many.
+    Parameters
+    ----------
+    groups : fitted models; those of a group are of one class and have the same features.
+    task : says which columns are the target and the weight.
+    bins : scores of classes are not kept but counted in so many bins; None keeps them.
     """
     spec = MatrixSpec((), task.target, task.weight, labels=is_classifier(groups[0][0]))
 
@@ -128,7 +143,14 @@ def _scored(models: Sequence[Any], batch: Batch, block: Block, bins: int | None)
 
 
 def states_of(models: Sequence[Any], block: Block, bins: int | None) -> Any:
-    """The states of the metrics of several models of one class on the rows of a matrix, for `split`."""
+    """The states of the metrics of several models of one class on the rows of a matrix, for `split`.
+
+    Parameters
+    ----------
+    models : fitted, with the same features. They answer so few rows at a time that all answers fit in memory.
+    block : rows with X as the models get it; y are numbers, or places among the classes of the models.
+    bins : as for `many_scorer`.
+    """
     found: Any = None
     step = SCORES // len(models)
     for start in range(0, max(1, len(block)), step):
@@ -139,7 +161,18 @@ def states_of(models: Sequence[Any], block: Block, bins: int | None) -> Any:
 
 
 def score_view(model: Any, view: MatrixView) -> Scores:
-    """The metrics of a model on the rows of a matrix as the model gets it, from one pass."""
+    """The metrics of a model on the rows of a matrix as the model gets it, from one pass.
+
+    Parameters
+    ----------
+    model : a fitted one, without steps before it.
+    view : rows with its features and y; those of all ranks count. Its classes may be some of the model's.
+
+    Raises
+    ------
+    DataError
+        When y holds a class that the model does not know, or no row counts.
+    """
     places = _places_of(model, view)
 
     def fold(block: Block) -> Any:
@@ -150,7 +183,20 @@ def score_view(model: Any, view: MatrixView) -> Scores:
 
 
 def score_answers(model: Any, answers: np.ndarray, view: MatrixView) -> Scores:
-    """The metrics of what a model answers for all rows of a matrix on this rank, in their order."""
+    """The metrics of what a model answers for all rows of a matrix on this rank, in their order.
+
+    Parameters
+    ----------
+    model : what answered, fitted as far as that its classes are known.
+    answers : probabilities of shape (rows, classes) of a classifier, of shape (rows,) or (rows, targets) of a
+        regressor.
+    view : the same rows with their y and weights; X is not looked at.
+
+    Raises
+    ------
+    DataError
+        When y holds a class that the model does not know, or no row counts.
+    """
     places = _places_of(model, view)
     blocks = [_renumbered(block, places) for block in view.blocks()]
     y, weight = (concatenated([getattr(block, name) for block in blocks]) for name in ("y", "weight"))
@@ -174,13 +220,26 @@ def split(states: Any) -> list[Any]:
 
 
 def read_scores(model: Any, tree: Any) -> Scores:
-    """The scores of what `scorer` gave, as a tree."""
+    """The scores of what `scorer` gave, as a tree.
+
+    Parameters
+    ----------
+    model : the model, or pipeline, that was scored.
+    tree : a state and how many rows, merged over all batches, as `to_tree` writes them.
+    """
     state, rows = from_tree(tree)
     return as_scores(model, state, int(rows[0]), getattr(model, "classes_", None))
 
 
 def as_scores(model: Any, state: Any, rows: int, classes: Any) -> Scores:
     """The scores of the state of so many rows, for a model of this kind.
+
+    Parameters
+    ----------
+    model : says whether metrics are those of a clusterer, and what several targets are called.
+    state : the merged state of the metrics; of a clusterer its weight and weighted squared distances.
+    rows : how many rows were scored, whatever they weigh.
+    classes : ndarray of the model's classes, a list of those of each target, or None.
 
     Raises
     ------

@@ -32,7 +32,18 @@ class Answers:
 
 
 def expression(owner: Any, method: str) -> Expression:
-    """A method of a fitted model or pipeline as a function of Spark columns."""
+    """A method of a fitted model or pipeline as a function of Spark columns.
+
+    Parameters
+    ----------
+    owner : what answers; it takes the columns of its fit.
+    method : 'predict', or another that its model has, such as 'predict_proba'.
+
+    Raises
+    ------
+    ParameterError
+        When the model has no such method.
+    """
     predictor = Predictor(owner)
     if not hasattr(predictor.model, f"_{method}"):
         raise ParameterError(f"A {type(predictor.model).__name__} has no {method}. Use model.udf().")

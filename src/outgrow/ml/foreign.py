@@ -65,6 +65,12 @@ def dump(estimator: Any) -> bytes:
 def load(payload: bytes, *, trusted: bool = False) -> Any:
     """The estimator that `dump` was given.
 
+    Parameters
+    ----------
+    payload : what skops wrote.
+    trusted : whether types that are not known to be harmless are loaded as well, as always within
+        `own_session`.
+
     Raises
     ------
     ArtifactError

@@ -35,7 +35,14 @@ class GroupFit:
 
 
 def forms_of(estimator: Any, example: Batch, features: Sequence[str]) -> list[GroupForm] | None:
-    """The forms of all steps; None where a step has none, or a feature is no number."""
+    """The forms of all steps; None where a step has none, or a feature is no number.
+
+    Parameters
+    ----------
+    estimator : of outgrow, or another, which has no form.
+    example : a batch that shows the types of the columns; it needs no rows.
+    features : the columns to learn from; without any there is nothing to do for all groups at once.
+    """
     columns = [example[name] for name in features]
     if any(isinstance(column, Matrix) or not is_numeric(column.type) for column in columns):
         return None
@@ -44,7 +51,14 @@ def forms_of(estimator: Any, example: Batch, features: Sequence[str]) -> list[Gr
 
 
 def columns_of(step: Estimator, example: Batch, names: Sequence[str]) -> np.ndarray:
-    """The places among `names` of the columns that a step works on."""
+    """The places among `names` of the columns that a step works on.
+
+    Parameters
+    ----------
+    step : a transformer, which says so by its `columns`; a model works on all of them.
+    example : a batch that shows the types of the columns; it needs no rows.
+    names : the columns that reach it, in their order.
+    """
     chosen = resolve(step.columns, example, names) if isinstance(step, Transformer) else list(names)
     return np.array([list(names).index(name) for name in chosen], dtype=np.intp)
 
@@ -62,7 +76,17 @@ def fit_groups(
     task: Task,
     names: list[str],
 ) -> GroupFit:
-    """Fit the steps of an estimator for all groups, one after the other: one pass or a few for each."""
+    """Fit the steps of an estimator for all groups, one after the other: one pass or a few for each.
+
+    Parameters
+    ----------
+    estimator : an estimator or pipeline; it is not changed.
+    forms : of each of its steps, as `forms_of` gives them.
+    shard : the rows of this rank; a group may have some on any.
+    by : the columns of the key.
+    task : says which columns are the target and the weight.
+    names : the features, all of them numbers.
+    """
     view = GroupView(shard, by, task, names)
     stacked = []
     example = numeric_example(names)

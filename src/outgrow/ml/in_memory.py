@@ -29,6 +29,12 @@ def passes(step: Any) -> bool:
 def check_step(name: str, step: Any, *, last: bool) -> None:
     """Refuse what no pipeline can have as a step.
 
+    Parameters
+    ----------
+    name : what the step is called, for the message.
+    step : what was given for it; 'passthrough' and None are not asked about.
+    last : whether it is the last: others must hand on rows.
+
     Raises
     ------
     ValueTypeError
@@ -61,6 +67,12 @@ def without_adapter(steps: Steps) -> list[str]:
 
 def is_for_sklearn(steps: Steps, X: Any, params: Mapping[str, Any]) -> bool:
     """Whether a fit is scikit-learn's: a step has no adapter, or steps of others get more than a table.
+
+    Parameters
+    ----------
+    steps : (name, estimator) pairs of the pipeline; in place of an inner pipeline those of its own.
+    X : the rows that `fit` is given.
+    params : the keyword arguments that `fit` is given beside y and weights.
 
     Raises
     ------
@@ -96,7 +108,14 @@ def _is_matrix(X: Any) -> bool:
 
 
 def in_output(made: Any, output: str | None, names: Callable[[], Any]) -> Any:
-    """What a transformer made, in the form that `set_output` or scikit-learn's configuration asks for."""
+    """What a transformer made, in the form that `set_output` or scikit-learn's configuration asks for.
+
+    Parameters
+    ----------
+    made : an array, a sparse matrix or a DataFrame, as it would be given without that.
+    output : 'default', 'pandas' or 'polars'; None where `set_output` was not called.
+    names : gives the names of the columns, and is called only where a DataFrame is made.
+    """
     output = output or sklearn.get_config()["transform_output"]
     if output == "default":
         return made
@@ -115,7 +134,14 @@ def in_sklearn(pipeline: Any) -> SklearnPipeline:
 
 
 def fit_params(steps: Steps, params: Mapping[str, Any], sample_weight: Any) -> dict[str, Any]:
-    """The parameters of scikit-learn's fit: weights for all steps that know them."""
+    """The parameters of scikit-learn's fit: weights for all steps that know them.
+
+    Parameters
+    ----------
+    steps : those of the pipeline.
+    params : the keyword arguments that `fit` is given; they win over what is made of the weights.
+    sample_weight : array of shape (rows,), or None. With metadata routing it is handed on as it is.
+    """
     if sample_weight is None:
         return dict(params)
     if sklearn.get_config()["enable_metadata_routing"]:

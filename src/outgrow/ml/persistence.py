@@ -37,7 +37,20 @@ def save(
     input_example: Any = None,
     overwrite: bool = False,
 ) -> None:
-    """Write a fitted estimator; see `Estimator.save`."""
+    """Write a fitted estimator; see `Estimator.save`.
+
+    Parameters
+    ----------
+    estimator : it is not changed.
+    path : the directory to make.
+    input_example : rows in any form that it takes, of which the first is kept; None keeps none.
+    overwrite : whether a model that is there already may be replaced.
+
+    Raises
+    ------
+    ArtifactError
+        When it holds an object that cannot be written, or that another session would not load.
+    """
     record = getattr(estimator, "fit_record_", None)
     if input_example is not None:
         estimator = copy.copy(estimator)
@@ -93,7 +106,18 @@ def describe(estimator: Estimator) -> dict[str, Any]:
 
 
 def restore(tree: dict[str, Any], classes: Mapping[str, type] | None = None) -> Any:
-    """The estimator that `describe` was given; `classes` are those of users that came with it, by name."""
+    """The estimator that `describe` was given.
+
+    Parameters
+    ----------
+    tree : class, parameters, and what was learned. Parameters may have names of earlier versions.
+    classes : of users, by the name that `class_name` gives them; they are known from then on.
+
+    Raises
+    ------
+    ArtifactError
+        When a class is not known, or is no estimator.
+    """
     Estimator.classes_by_name.update(classes or {})
     kind = _known_class(tree["class"])
     now = kind.former_parameters

@@ -127,12 +127,22 @@ class Pipeline(StepList):
 
     @available_if(_last_learns)  # type: ignore[untyped-decorator]
     def fit_transform(self, X: Any, y: Any = None, sample_weight: Any = None, **params: Any) -> Any:
-        """Learn all steps from rows; the rows after all transformers."""
+        """Learn all steps from rows; the rows after all transformers.
+
+        Parameters
+        ----------
+        X, y, sample_weight, **params : as for `fit`.
+        """
         return self._fit_as("fit_transform", X, y, sample_weight, params)
 
     @_last_has("fit_predict")
     def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None, **params: Any) -> Any:
-        """Learn all steps from rows; the last step's predictions for them."""
+        """Learn all steps from rows; the last step's predictions for them.
+
+        Parameters
+        ----------
+        X, y, sample_weight, **params : as for `fit`.
+        """
         return self._fit_as("fit_predict", X, y, sample_weight, params)
 
     def _fit_as(self, method: str, X: Any, y: Any, sample_weight: Any, params: dict[str, Any]) -> Any:
@@ -262,12 +272,26 @@ class Pipeline(StepList):
 
     @_last_has("evaluate")
     def evaluate(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
-        """The metrics of the last step over rows, from one pass."""
+        """The metrics of the last step over rows, from one pass.
+
+        Parameters
+        ----------
+        X : rows with the columns of the fit, before all steps.
+        y, sample_weight : names of columns of X, or arrays, as for `fit`.
+        """
         return evaluation.evaluate(self, X, y, sample_weight)
 
     @_last_has("score")
     def score(self, X: Any, y: Any = None, sample_weight: Any = None, **params: Any) -> float:
-        """Accuracy of a classifier, R2 of a regressor; the last step's own score where it has neither."""
+        """Accuracy of a classifier, R2 of a regressor; the last step's own score where it has neither.
+
+        Parameters
+        ----------
+        X : rows with the columns of the fit, before all steps.
+        y : the name of a column of X, or an array. Without it the last step scores X alone.
+        sample_weight : the name of a column of X, or an array of shape (rows,).
+        **params : for scikit-learn's metadata routing, where its Pipeline runs the steps.
+        """
         if self._runs_in_sklearn is not None:
             return float(self._ask_sklearn("score", X, {"y": y, "sample_weight": sample_weight, **params}))
         self._check_no_params("score", params)

@@ -89,7 +89,13 @@ class Predictor:
         return None if names is None else len(names)
 
     def answer(self, batch: Batch, method: str = "predict") -> np.ndarray:
-        """What a method of the model answers: of shape (rows,), (rows, classes) or (rows, targets)."""
+        """What a method of the model answers: of shape (rows,), (rows, classes) or (rows, targets).
+
+        Parameters
+        ----------
+        batch : rows before all steps, with at least the columns of the fit, which are made of their kinds.
+        method : 'predict', 'predict_proba', or another that the model has.
+        """
         batch = conformed(batch, self.columns)
         draws = getattr(self.model, "draws", False)
         source = source_hash(batch, list(self.columns)) if draws else None
@@ -108,7 +114,13 @@ class Predictor:
         return named
 
     def as_columns(self, values: np.ndarray, method: str = "predict") -> dict[str, pa.Array]:
-        """Answers as the columns of a table."""
+        """Answers as the columns of a table.
+
+        Parameters
+        ----------
+        values : what `answer` gave.
+        method : the method it was asked for, by which the columns are named.
+        """
         names = self.names(method)
         if values.ndim == 2 and values.dtype.kind in "biuf":
             return matrix_columns(values, names)
@@ -117,7 +129,13 @@ class Predictor:
         return {name: _labels(column, own.dtype) for name, column, own in named}
 
     def scores(self, batch: Batch, *, probabilities: bool = False) -> dict[str, pa.Array]:
-        """The columns of predictions, and if asked `probability_<class>` for each class, in one go."""
+        """The columns of predictions, and if asked of probabilities, in one go.
+
+        Parameters
+        ----------
+        batch : as for `answer`; all of its rows can be scored, or an error says why not.
+        probabilities : whether to add `probability_<class>` for each class of a classifier.
+        """
         if not probabilities:
             return self.as_columns(self.answer(batch))
         chances = self.answer(batch, "predict_proba")
@@ -127,8 +145,13 @@ class Predictor:
     def score_rows(self, batch: Batch, *, probabilities: bool = False, most: float = math.inf) -> ScoredRows:
         """The scores of the rows that can be scored, and why the others cannot.
 
-        Rows that cannot are found by halving the batch, so a few of them cost little; the search ends when
-        `most` of them are known.
+        Rows that cannot are found by halving the batch, so a few of them cost little.
+
+        Parameters
+        ----------
+        batch : as for `answer`.
+        probabilities : as for `scores`.
+        most : so many rows that cannot be scored end the search; later rows are then left out.
         """
         parts: list[dict[str, pa.Array]] = []
         reasons: dict[int, str] = {}

@@ -49,6 +49,12 @@ class Combinations:
     def factors(self, class_weight: Any, combined: np.ndarray, names: Sequence[str]) -> np.ndarray | None:
         """The product of the factors of the classes of each combination; None where all are 1.
 
+        Parameters
+        ----------
+        class_weight : a list of what `class_factors` takes, for each target; 'balanced' for all; or None.
+        combined : ndarray of shape (combinations,), the summed weight of the rows of each.
+        names : what the targets are called.
+
         Raises
         ------
         ParameterError

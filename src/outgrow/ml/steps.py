@@ -19,7 +19,14 @@ def steps_of(estimator: Any) -> list[Any]:
 
 
 def learn_steps(steps: Sequence[Any], shard: Shard, task: Task) -> Shard:
-    """Let transformers learn, one after the other; the rows after all of them."""
+    """Let transformers learn, one after the other; the rows after all of them.
+
+    Parameters
+    ----------
+    steps : transformers of outgrow; they are changed.
+    shard : the rows of this rank, from which the first of them learns.
+    task : says which columns are the target and the weight.
+    """
     for step in steps:
         step._expect(kinds_of(shard.example, task))
         step._fit_shard(shard, task, last=False)
@@ -28,7 +35,13 @@ def learn_steps(steps: Sequence[Any], shard: Shard, task: Task) -> Shard:
 
 
 def through(steps: Sequence[Any], shard: Shard) -> Shard:
-    """The rows after transformers that have learned."""
+    """The rows after transformers that have learned.
+
+    Parameters
+    ----------
+    steps : the transformers, in order.
+    shard : the rows of this rank, before the first of them.
+    """
     for step in steps:
         shard = shard.transformed(step._transform, encoded=step.takes_dictionaries)
     return shard

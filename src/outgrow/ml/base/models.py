@@ -166,7 +166,19 @@ class Supervised(Model):
     def evaluate(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
         """The metrics of the predictions for rows with known y, from one pass.
 
-        With several targets each metric is the mean over them; those of each are `<metric>_<target>`.
+        With several targets each metric is the mean over them, but accuracy the share of rows of which all
+        are right; those of each are `<metric>_<target>`.
+
+        Parameters
+        ----------
+        X : rows with the columns of the fit, in any form that `fit` takes.
+        y : the name of a column of X, or an array of shape (rows,); of several targets as for `fit`.
+        sample_weight : the name of a column of X, or an array of shape (rows,), by which rows count.
+
+        Returns
+        -------
+        Scores
+            A mapping of metrics by name, with the state they were read from.
         """
         return evaluation.evaluate(self, X, y, sample_weight)
 
@@ -197,7 +209,12 @@ class Regressor(RegressorMixin, Supervised):
         return [f"{PREDICTION}_{name}" for name in self.target_names_]
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """R2 of the predictions; with several targets, the mean of theirs."""
+        """R2 of the predictions; with several targets, the mean of theirs.
+
+        Parameters
+        ----------
+        X, y, sample_weight : as for `evaluate`.
+        """
         return float(self.evaluate(X, y, sample_weight)["r2"])
 
 
@@ -233,7 +250,12 @@ class Classifier(ClassifierMixin, Supervised):
             return np.log(self._predict_proba(X))
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Accuracy of the predictions."""
+        """Accuracy of the predictions; with several targets, of all of them together.
+
+        Parameters
+        ----------
+        X, y, sample_weight : as for `evaluate`.
+        """
         return float(self.evaluate(X, y, sample_weight)["accuracy"])
 
     def _prediction_names(self, method: str) -> list[str]:
@@ -259,7 +281,14 @@ class Clusterer(ClusterMixin, Model):
     """Finds groups. Hook: `_predict(X)`, the index of each row's cluster."""
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
-        """Learn from rows; `y` names a column of X to leave out, otherwise it is ignored."""
+        """Learn from rows.
+
+        Parameters
+        ----------
+        X : dataset, Spark DataFrame, table, or array of shape (rows, columns).
+        y : the name of a column of X that is no feature, or several; anything else is ignored.
+        sample_weight : the name of a column of X, or an array of shape (rows,).
+        """
         self._check_parameters()
         return self._fit_on_engine(open_training(self, X, y, sample_weight))
 
@@ -268,7 +297,12 @@ class Clusterer(ClusterMixin, Model):
         return self._respond(X, "predict")
 
     def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
-        """Learn from rows, then give each row's cluster."""
+        """Learn from rows, then give each row's cluster.
+
+        Parameters
+        ----------
+        X, y, sample_weight : as for `fit`.
+        """
         return self.fit(X, y, sample_weight=sample_weight).predict(X)
 
     def _predict(self, X: Any) -> np.ndarray:

@@ -88,6 +88,11 @@ class Verbs(Estimator):
         strings with empty text for missing ones. Outputs are `prediction`, for classifiers `probabilities`,
         and for transformers `transformed`. It needs the extra `onnx`.
 
+        Parameters
+        ----------
+        path : the file to write.
+        overwrite : whether a file that is there already may be replaced.
+
         Raises
         ------
         ExportError

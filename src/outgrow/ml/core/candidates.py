@@ -38,7 +38,13 @@ class Candidate:
 
 
 def usable(rows: FoldedView, candidates: Sequence[Candidate]) -> list[Candidate]:
-    """The candidates whose folds can be learnt from; the others note why not."""
+    """The candidates whose folds can be learnt from; the others note why not.
+
+    Parameters
+    ----------
+    rows : the matrix with its folds; a fold needs rows to learn from, and of each class some.
+    candidates : of any folds of these rows; one that has failed before stays out.
+    """
     for candidate in candidates:
         candidate.attempt(lambda k=candidate.fold: rows.check(k))  # type: ignore[misc]
     return [candidate for candidate in candidates if candidate.error is None]
@@ -47,7 +53,15 @@ def usable(rows: FoldedView, candidates: Sequence[Candidate]) -> list[Candidate]
 def side_by_side_fits(
     rows: FoldedView, candidates: Sequence[Candidate], learn: Callable[[Candidate, FoldedView], None]
 ) -> None:
-    """Let each candidate learn by itself, in passes that all of them share."""
+    """Let each candidate learn by itself, in passes that all of them share.
+
+    Parameters
+    ----------
+    rows : the matrix with its folds.
+    candidates : those that have failed do nothing.
+    learn : gets a candidate and the rows, whose `reduce` waits for the other candidates; what it raises is
+        noted on the candidate.
+    """
 
     def alone(candidate: Candidate) -> Callable[[FitContext], None]:
         return lambda run: candidate.attempt(lambda: learn(candidate, rows.on(run)))
@@ -56,5 +70,11 @@ def side_by_side_fits(
 
 
 def learn_apart(rows: FoldedView, candidates: Sequence[Candidate]) -> None:
-    """The ordinary fit of each candidate, in passes that all of them share."""
+    """The ordinary fit of each candidate, in passes that all of them share.
+
+    Parameters
+    ----------
+    rows : the matrix with its folds.
+    candidates : each model's `_fit` gets the rows of its own fold.
+    """
     side_by_side_fits(rows, candidates, lambda one, view: one.model._fit(view.fold(one.fold)))

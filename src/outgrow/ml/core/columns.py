@@ -91,6 +91,12 @@ def matching(pattern: str) -> Selector:
 def resolve(columns: Columns, example: Batch, names: Sequence[str]) -> list[str]:
     """The names that `columns` means among `names`; all of them for None.
 
+    Parameters
+    ----------
+    columns : what a transformer was told: a name, several, or a selector such as `numeric()`.
+    example : a batch that shows the types of the columns; it needs no rows.
+    names : the columns that reach the transformer, without target and weights.
+
     Raises
     ------
     ColumnNotFoundError
@@ -108,7 +114,19 @@ def resolve(columns: Columns, example: Batch, names: Sequence[str]) -> list[str]
 
 
 def require_numeric(example: Batch, names: Sequence[str], who: str) -> None:
-    """Refuse text where numbers are needed."""
+    """Refuse text where numbers are needed.
+
+    Parameters
+    ----------
+    example : a batch that shows the types of the columns; it needs no rows.
+    names : the columns that must be numbers or vectors of them.
+    who : the class that needs them, for the message.
+
+    Raises
+    ------
+    SchemaError
+        When a column is neither.
+    """
     text = [n for n in names if not isinstance(c := example[n], Matrix) and not is_numeric(c.type)]
     if text:
         raise SchemaError(

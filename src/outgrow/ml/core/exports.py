@@ -8,18 +8,37 @@ from outgrow.errors import ExportError
 
 
 def refusal(step: Any, fact: str, advice: str) -> ExportError:
-    """The error for a step, or something of this name, that another form cannot hold exactly."""
+    """The error for what another form cannot hold exactly.
+
+    Parameters
+    ----------
+    step : the estimator that the message names, or its name; an adapter stands for what is in it.
+    fact : what is in the way, as the rest of a sentence with its full stop.
+    advice : what to do instead, as a sentence.
+    """
     name = step if isinstance(step, str) else type(getattr(step, "_exported", step)).__name__
     return ExportError(f"{name} cannot be exported exactly: {fact} {advice}")
 
 
 def no_equal(step: Any, form: str) -> ExportError:
-    """The error for a class that has no equal in a form."""
+    """The error for a class that has no equal in a form.
+
+    Parameters
+    ----------
+    step : the estimator that the message names.
+    form : 'ONNX' or 'scikit-learn'.
+    """
     return refusal(step, f"it has no equal in {form}.", "Keep it with save(), and answer with outgrow.")
 
 
 def check_inherits_nothing(step: Any, hook: str, form: str) -> None:
     """Refuse a class of users whose base has a hook of an export: what it changed would be lost.
+
+    Parameters
+    ----------
+    step : an estimator, or a step of a pipeline.
+    hook : the method that exports, `_to_onnx` or `_to_sklearn`.
+    form : what it exports to, for the message.
 
     Raises
     ------

@@ -43,7 +43,22 @@ class GroupForm(Protocol):
         """What all groups learn, under the names of the estimator's attributes."""
 
     def apply(self, X: np.ndarray, learned: Stacked, place: np.ndarray) -> np.ndarray:
-        """What the groups at `place`, one for each row of X, make of it: changed columns, or predictions."""
+        """What the groups make of rows: changed columns, or predictions.
+
+        Rows come in any order. They are finite, but for NaN where `missing` is true, when a fitted estimator
+        answers; not during a fit, in which a bad value may spoil its own group only.
+
+        Parameters
+        ----------
+        X : ndarray of shape (rows, columns), those that the estimator works on.
+        learned : what `learn` gave; arrays whose first axis are the groups.
+        place : ndarray of shape (rows,), the place of each row's group on that axis.
+
+        Returns
+        -------
+        ndarray
+            Of the shape of X from a transformer, of shape (rows,) from a model.
+        """
 
     def beside(self) -> dict[str, Any]:
         """Further attributes that a fitted estimator of one group needs."""

@@ -59,7 +59,13 @@ class Training:
         return (*(name for name in (*targets, self.weight) if name is not None), *self.hidden)
 
     def in_type(self, learned: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
-        """What was learned, some of it in the type of X; sums over rows were float64 whatever that is."""
+        """What was learned, some of it in the type of X; sums over rows were float64 whatever that is.
+
+        Parameters
+        ----------
+        learned : learned attributes by name.
+        names : those, arrays all, that become float32 where X was an array of float32.
+        """
         if self.type != np.float32:
             return learned
         return {**learned, **{name: learned[name].astype(self.type) for name in names}}
@@ -77,9 +83,22 @@ def open_training(
 ) -> Training:
     """Check the input of `fit` and note on the estimator what it promises to later calls.
 
-    Columns that are `hidden` stay in the dataset and are no features.
-
     Sets `columns_` (name to kind), `n_features_in_` and, where columns have names, `feature_names_in_`.
+
+    Parameters
+    ----------
+    estimator : its tags say whether it needs y, several targets, text, sparse rows or missing values.
+    X : dataset, Spark DataFrame, table, or array of shape (rows, columns).
+    y : the name of a column of X, several, or an array. Where none is needed, only names count: those columns
+        are no features.
+    sample_weight : the name of a column of X, an array of shape (rows,), or None.
+    reset : whether this is a fit. If not, nothing is noted, and X must have the columns of the fit.
+    hidden : further columns that stay in the dataset and are no features.
+
+    Raises
+    ------
+    ParameterError
+        When y is needed and missing, names columns of an array, or is an array beside a lazy table.
     """
     needs_y = estimator.__sklearn_tags__().target_tags.required
     if needs_y and y is None:
@@ -105,7 +124,14 @@ def open_training(
 
 
 def open_rows(estimator: Any, X: Any) -> Dataset:
-    """Check the input of `predict` or `transform` against what `fit` saw; arrays keep only those columns."""
+    """Check the input of `predict` or `transform` against what `fit` saw.
+
+    Parameters
+    ----------
+    estimator : a fitted one; `columns_` says which columns X must have, and of what kinds.
+    X : dataset, Spark DataFrame, table, or array of shape (rows, columns). Further columns of a table stay in
+        the dataset.
+    """
     if not is_table(X):
         values = _as_fitted(_check_array(estimator, X, reset=False), estimator.columns_)
         return Dataset(Scan(_named(values, list(estimator.columns_))), Local())
@@ -129,7 +155,18 @@ def _as_promised(estimator: Any, rows: Dataset) -> Dataset:
 
 
 def first_row(estimator: Any, X: Any) -> dict[str, Any]:
-    """The first row of X as JSON says it, with the columns that the estimator was fitted with."""
+    """The first row of X as JSON says it.
+
+    Parameters
+    ----------
+    estimator : a fitted one; the row has its columns, in the order of the fit.
+    X : the example that a user gives to `save`, in any form that `predict` takes.
+
+    Raises
+    ------
+    DataError
+        When there is no row.
+    """
     rows = open_rows(estimator, X).select(list(estimator.columns_)).head(1).to_pylist()
     if not rows:
         raise DataError("The example has no row. Give one, or none at all.")
@@ -142,7 +179,13 @@ def is_lazy(X: Any) -> bool:
 
 
 def as_given(rows: Dataset, X: Any) -> Any:
-    """A resulting dataset in the form of the input it was made from."""
+    """A resulting dataset in the form of the input it was made from.
+
+    Parameters
+    ----------
+    rows : what was made of X: a row for each of its rows, in their order, where X is in memory.
+    X : what the user gave; of a pandas DataFrame the index is kept, too.
+    """
     if isinstance(X, Dataset):
         return rows
     if is_spark(X):
@@ -158,7 +201,13 @@ def as_given(rows: Dataset, X: Any) -> Any:
 
 
 def own(values: Any, X: Any) -> Any:
-    """The values in memory that is the caller's alone: it can be changed, and X does not change with it."""
+    """The values in memory that is the caller's alone: it can be changed, and X does not change with it.
+
+    Parameters
+    ----------
+    values : ndarray or CSR array to be given to a user; copied only where it must be.
+    X : what the user gave, with which the values may share memory.
+    """
     if is_sparse(values):
         shared = is_sparse(X) and np.may_share_memory(values.data, X.data)
         return values.copy() if shared or not values.data.flags.writeable else values
@@ -168,7 +217,14 @@ def own(values: Any, X: Any) -> Any:
 
 
 def in_form(owner: Any, values: Any, X: Any) -> Any:
-    """What a transformer made of an array: dense for dense rows, in their type where it keeps types."""
+    """What a transformer made of an array: dense for dense rows, in their type where it keeps types.
+
+    Parameters
+    ----------
+    owner : the fitted transformer, whose tags say which types it keeps.
+    values : what it made; returned as it is where X is a table.
+    X : what the user gave.
+    """
     if is_table(X):
         return values
     if is_sparse(values) and not is_sparse(X) and _has_vectors(owner.columns_):
@@ -179,7 +235,14 @@ def in_form(owner: Any, values: Any, X: Any) -> Any:
 
 
 def collect(rows: Dataset, function: Callable[[Batch], Any]) -> Any:
-    """What `function` makes of each batch, as one NumPy array or CSR matrix."""
+    """What `function` makes of each batch, as one NumPy array or CSR matrix.
+
+    Parameters
+    ----------
+    rows : the dataset; its batches are joined in their order.
+    function : gives an array whose first axis are the rows of the batch. Without batches it gets one that has
+        no rows.
+    """
     parts = [function(batch) for batch in rows.engine.map(rows.scan)] or [function(rows.scan.example())]
     if len(parts) == 1:
         return parts[0]
@@ -315,6 +378,18 @@ def _named(values: Any, names: list[str] | None, beside: Mapping[str, pa.Array] 
 
 
 def arrow_column(values: np.ndarray, name: str) -> pa.Array:
+    """A column of an array as Arrow has it; None and NaN among objects or text are missing.
+
+    Parameters
+    ----------
+    values : ndarray of shape (rows,), of numbers, text or objects.
+    name : the column, for the message.
+
+    Raises
+    ------
+    ValueTypeError
+        When the values have no common Arrow type.
+    """
     given = values.dtype.kind in "OUS"
     try:
         return pa.array(values.tolist() if given else values, from_pandas=given)

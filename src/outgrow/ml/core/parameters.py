@@ -20,7 +20,21 @@ def number(
     above: float | None = None,
     none: bool = False,
 ) -> None:
-    """The parameter is a real number in [low, high], or greater than `above`."""
+    """Check that a parameter is a real number within limits; NaN never is.
+
+    Parameters
+    ----------
+    owner : the estimator, whose attribute is looked at.
+    name : the parameter.
+    low, high : the least and the largest allowed number; None sets no limit.
+    above : a number that itself is not allowed, and below which nothing is.
+    none : whether None is allowed.
+
+    Raises
+    ------
+    ParameterError
+        When it is not.
+    """
     value = getattr(owner, name)
     if none and value is None:
         return
@@ -36,7 +50,19 @@ def number(
 
 
 def numbers(owner: Any, name: str, *, low: float | None = None) -> None:
-    """The parameter is a number of at least `low`, or an array of such numbers."""
+    """Check that a parameter is a number, or a list or array of shape (n,) of numbers.
+
+    Parameters
+    ----------
+    owner : the estimator, whose attribute is looked at.
+    name : the parameter.
+    low : the least allowed number; None sets no limit.
+
+    Raises
+    ------
+    ParameterError
+        When it is neither, or empty.
+    """
     values = np.asarray(getattr(owner, name))
     good = (
         values.dtype.kind in "iuf"
@@ -51,7 +77,20 @@ def numbers(owner: Any, name: str, *, low: float | None = None) -> None:
 
 
 def integer(owner: Any, name: str, *, low: int | None = None, none: bool = False) -> None:
-    """The parameter is a whole number of at least `low`."""
+    """Check that a parameter is a whole number; True and False are not.
+
+    Parameters
+    ----------
+    owner : the estimator, whose attribute is looked at.
+    name : the parameter.
+    low : the least allowed number; None sets no limit.
+    none : whether None is allowed.
+
+    Raises
+    ------
+    ParameterError
+        When it is not.
+    """
     value = getattr(owner, name)
     if none and value is None:
         return
@@ -60,7 +99,19 @@ def integer(owner: Any, name: str, *, low: int | None = None, none: bool = False
 
 
 def one_of(owner: Any, name: str, allowed: Collection[Any]) -> None:
-    """The parameter is one of these."""
+    """Check that a parameter is one of some values.
+
+    Parameters
+    ----------
+    owner : the estimator, whose attribute is looked at.
+    name : the parameter.
+    allowed : text, which is compared by value, and other objects, of which it must be one itself.
+
+    Raises
+    ------
+    ParameterError
+        When it is none of them.
+    """
     value = getattr(owner, name)
     if not any(value is item or (isinstance(item, str) and value == item) for item in allowed):
         _refuse(owner, name, "one of " + ", ".join(map(repr, allowed)))

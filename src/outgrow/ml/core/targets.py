@@ -78,7 +78,15 @@ def _plain(column: Any) -> pa.Array:
 
 
 def are_names(y: Any, columns: Sequence[str], *, lazy: bool) -> bool:
-    """Whether y is a list of names of columns; of a table in memory it may also be one of classes."""
+    """Whether y is a list of names of columns; of a table in memory it may also be one of classes.
+
+    Parameters
+    ----------
+    y : what a user gave as the target.
+    columns : the columns of X.
+    lazy : whether X is a dataset or a Spark DataFrame. Beside those y is no array, so any list of text are
+        names; beside others, only one of different columns of X.
+    """
     if not isinstance(y, list | tuple) or not y or not all(isinstance(name, str) for name in y):
         return False
     return lazy or (len(set(y)) == len(y) and set(y) <= set(columns))
@@ -86,6 +94,12 @@ def are_names(y: Any, columns: Sequence[str], *, lazy: bool) -> bool:
 
 def target_arrays(estimator: Any, y: Any) -> tuple[list[np.ndarray], tuple[str, ...] | None]:
     """The columns of a y that came as an array, and their names where several may be learnt at once.
+
+    Parameters
+    ----------
+    estimator : its tags say whether it learns several targets.
+    y : array or DataFrame of shape (rows,) or (rows, targets). Names are those of a DataFrame's columns, else
+        '0', '1' and so on.
 
     Raises
     ------
@@ -113,6 +127,13 @@ def takes_several(estimator: Any) -> bool:
 
 def check_single(estimator: Any, schema: pa.Schema, target: str | None, stack: Stack | None) -> None:
     """Refuse several targets where an estimator learns one.
+
+    Parameters
+    ----------
+    estimator : its tags say whether it learns several targets.
+    schema : the columns of the rows, before several targets become one.
+    target : the column of y; None, or no column of the schema, is no fault here.
+    stack : what makes one column of several targets, or None.
 
     Raises
     ------

@@ -48,7 +48,13 @@ class Task:
 
 
 def target_names(example: Batch, task: Task) -> list[str] | None:
-    """What several targets are called; None where there is one."""
+    """What several targets are called; None where there is one.
+
+    Parameters
+    ----------
+    example : a batch with the target: vectors where several numbers are learnt, structs for several classes.
+    task : says which column is the target.
+    """
     target = None if task.target is None else example[task.target]
     if isinstance(target, Matrix):
         return list(target.names)
@@ -64,6 +70,11 @@ def column_names(batch: Batch) -> np.ndarray:
 
 def renamed(names: Iterable[str], columns: Mapping[str, str]) -> np.ndarray:
     """Names of made columns, such as `x0` or `x0_a`, with other names for the columns they are made of.
+
+    Parameters
+    ----------
+    names : of the made columns.
+    columns : from the name that a column has in them to the one it gets.
 
     Examples
     --------
@@ -84,6 +95,12 @@ def renamed(names: Iterable[str], columns: Mapping[str, str]) -> np.ndarray:
 def names_after(fitted: Any, names: np.ndarray, given: Any) -> np.ndarray:
     """Names of made columns, with names that were given for the columns of the array of the fit.
 
+    Parameters
+    ----------
+    fitted : a fitted estimator.
+    names : the names of what it makes, from those that the columns have in its `columns_`.
+    given : a name for each column of the fit: the `input_features` of `get_feature_names_out`.
+
     Raises
     ------
     ParameterError
@@ -98,7 +115,13 @@ def names_after(fitted: Any, names: np.ndarray, given: Any) -> np.ndarray:
 
 
 def kinds_of(example: Batch, task: Task) -> dict[str, Kind]:
-    """The features of a batch, name to kind."""
+    """The features of a batch, name to kind.
+
+    Parameters
+    ----------
+    example : a batch that shows the types of the columns; it needs no rows.
+    task : says which of them are no features.
+    """
     return {name: _kind(example[name]) for name in task.features(example)}
 
 

@@ -15,9 +15,19 @@ ClassWeight = Mapping[Any, float] | Literal["balanced"] | None
 
 
 def class_factors(class_weight: ClassWeight, classes: np.ndarray, totals: np.ndarray) -> np.ndarray | None:
-    """The factor of each class, or None where all are 1.
+    """The factor of each class, in the order of `classes`; None where all are 1.
 
-    'balanced' is n / (classes * weight of the class), as in scikit-learn.
+    Parameters
+    ----------
+    class_weight : a dictionary from class to factor, 1 for those it lacks; 'balanced', which is
+        n / (classes * weight of the class), as in scikit-learn; or None.
+    classes : ndarray of shape (classes,).
+    totals : ndarray of shape (classes,), the summed weight of the rows of each.
+
+    Raises
+    ------
+    ParameterError
+        When it is something else, or names a class that is not there.
     """
     if class_weight is None:
         return None
@@ -34,11 +44,23 @@ def class_factors(class_weight: ClassWeight, classes: np.ndarray, totals: np.nda
 
 
 def weights(batch: Batch, name: str | None) -> np.ndarray | None:
-    """The weights of the rows of a batch, checked; None where every row weighs one."""
+    """The weights of the rows of a batch, checked; None where every row weighs one.
+
+    Parameters
+    ----------
+    batch : rows with the column of weights.
+    name : that column, or None.
+    """
     return None if name is None else weight_column(batch, name)
 
 
 def total_weight(batch: Batch, name: str | None) -> np.ndarray:
-    """Summed weight of the rows of a batch, as a state."""
+    """Summed weight of the rows of a batch, as a state: ndarray of shape (1,).
+
+    Parameters
+    ----------
+    batch : rows with the column of weights.
+    name : that column, or None where every row weighs one.
+    """
     w = weights(batch, name)
     return np.array([float(batch.num_rows if w is None else w.sum())])

@@ -170,6 +170,12 @@ class LeastSquares(LinearRegressor):
 
 
 def products(coefficients: Sequence[np.ndarray] | np.ndarray, X: Any) -> np.ndarray:
-    """The products of each row of X with each vector, of shape (vectors, rows)."""
+    """The products of each row of X with each vector, of shape (vectors, rows).
+
+    Parameters
+    ----------
+    coefficients : vectors of shape (features,), or an array of shape (vectors, features).
+    X : ndarray or CSR array of shape (rows, features).
+    """
     table = np.array(coefficients)
     return np.ascontiguousarray((X @ table.T).T) if is_sparse(X) else table @ X.T

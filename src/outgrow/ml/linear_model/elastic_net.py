@@ -115,7 +115,13 @@ class ElasticNet(WarmStarted, LinearRegressor):
         self._warn(max(sweeps))
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None, check_input: bool = True) -> Self:
-        """Learn from rows, as other models do; `check_input` is accepted as scikit-learn has it."""
+        """Learn from rows, as other models do.
+
+        Parameters
+        ----------
+        X, y, sample_weight : as for other models that learn several targets.
+        check_input : without effect; accepted as scikit-learn has it.
+        """
         return super().fit(X, y, sample_weight)
 
     @property

@@ -50,6 +50,14 @@ class GroupedLeastSquares:
         }
 
     def apply(self, X: np.ndarray, learned: Stacked, place: np.ndarray) -> np.ndarray:
+        """The predictions for rows.
+
+        Parameters
+        ----------
+        X : ndarray of shape (rows, features).
+        learned : what `learn` gave.
+        place : ndarray of shape (rows,), the place of each row's group.
+        """
         return np.einsum("rp,rp->r", X, learned["coef_"][place]) + learned["intercept_"][place]
 
     def beside(self) -> dict[str, Any]:

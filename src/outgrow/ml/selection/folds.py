@@ -54,7 +54,10 @@ class Folds(Protocol):
     def placing(self, shard: Shard, target: str | None = None) -> Placing:
         """What gives each row of a batch its place; to know it may take passes over the rows.
 
-        `target` is the column of y, where there is one.
+        Parameters
+        ----------
+        shard : the rows of this rank, not changed by any step. All ranks ask together.
+        target : the column of y, where there is one.
         """
 
     def train_places(self, k: int) -> np.ndarray:
@@ -95,6 +98,13 @@ class Holdout:
             raise ParameterError(f"Holdout(test={self.test!r}): the share lies between 0 and 1.")
 
     def placing(self, shard: Shard, target: str | None = None) -> Placing:
+        """Places by the hash of all columns, without a pass.
+
+        Parameters
+        ----------
+        shard, target : not looked at.
+        """
+
         def place(batch: Batch) -> np.ndarray:
             return (unit(mix(row_hash(batch) ^ np.uint64(self.seed + _APART))) < self.test).astype(_PLACE)
 
@@ -108,10 +118,7 @@ class Holdout:
 
 
 class _Rotating:
-    """Each place is held out once, while all others are learnt from.
-
-    What `split` gives for arrays, and what cannot be, is scikit-learn's; a class beside this one knows it.
-    """
+    """Each place is held out once; `split` for arrays, and what cannot be, are those of the peer beside."""
 
     n_splits: int
     shuffle: bool
@@ -179,10 +186,9 @@ class KFold(_Rotating, peer.KFold):
 
     Parameters
     ----------
-    n_splits : how many folds, at least 2.
+    n_splits, folds : how many folds, at least 2: two names of one parameter.
     seed : another number makes other folds by hash, as a whole `random_state` does.
     shuffle, random_state : as in scikit-learn, for the rows of arrays.
-    folds : another name of `n_splits`.
 
     Examples
     --------
@@ -206,6 +212,12 @@ class KFold(_Rotating, peer.KFold):
         self._set(n_splits, folds, seed, shuffle, random_state)
 
     def placing(self, shard: Shard, target: str | None = None) -> Placing:
+        """Places by the hash of all columns, without a pass.
+
+        Parameters
+        ----------
+        shard, target : not looked at.
+        """
         return lambda batch: _nth(row_hash(batch), self._hash_seed, self.n_splits)
 
 
@@ -214,15 +226,14 @@ class StratifiedKFold(_Rotating, peer.StratifiedKFold):
 
     A row's fold follows from the hash of its values; the rows of a class that has few of them are dealt out
     one after the other, in the order of their hashes, so that a class with as many different rows as there
-    are folds is in each of them. A number of folds means these folds where classes are predicted.
-    Over arrays, with `split(X, y)`, folds are scikit-learn's.
+    are folds is in each of them. A number of folds means these where classes are predicted. Over arrays, with
+    `split(X, y)`, folds are scikit-learn's.
 
     Parameters
     ----------
-    n_splits : how many folds, at least 2.
+    n_splits, folds : how many folds, at least 2: two names of one parameter.
     seed : another number makes other folds by hash.
     shuffle, random_state : as in scikit-learn, for the rows of arrays.
-    folds : another name of `n_splits`.
 
     Raises
     ------
@@ -250,6 +261,12 @@ class StratifiedKFold(_Rotating, peer.StratifiedKFold):
         self._set(n_splits, folds, seed, shuffle, random_state)
 
     def placing(self, shard: Shard, target: str | None = None) -> Placing:
+        """Places by the hash of all columns, dealt out class by class after one pass.
+
+        Parameters
+        ----------
+        shard, target : as for `Folds`; a target must be given.
+        """
         if target is None:
             raise ParameterError("StratifiedKFold shares out the classes of y. Give y, or use KFold.")
         classes = (target,)
@@ -276,13 +293,11 @@ class GroupKFold(_Rotating, peer.GroupKFold):
 
     Parameters
     ----------
-    by : the column of the key, or several. A whole number is `n_splits`, the first parameter of
-        scikit-learn's class.
-    n_splits : how many folds, at least 2.
+    by : the column of the key, or several; a whole number is `n_splits`, as in scikit-learn.
+    n_splits, folds : how many folds, at least 2: two names of one parameter.
     seed : another number makes other folds by hash.
     feature : whether models see the key; by default they do not.
     shuffle, random_state : as in scikit-learn, for the rows of arrays.
-    folds : another name of `n_splits`.
 
     Examples
     --------
@@ -329,6 +344,12 @@ class GroupKFold(_Rotating, peer.GroupKFold):
             raise ParameterError(f"GroupKFold(by={self.by!r}): name at least one column that holds the key.")
 
     def placing(self, shard: Shard, target: str | None = None) -> Placing:
+        """Places by the hash of the key, after one pass.
+
+        Parameters
+        ----------
+        shard, target : as for `Folds`; the columns of the key must be there, the target is not looked at.
+        """
         strata, place = _dealing(shard, _one_stratum, lambda batch: row_hash(batch, self.columns), self)
         if 0 < len(strata.hashes) < self.n_splits:
             raise DataError(
@@ -375,6 +396,13 @@ class TimeFolds:
         _check_count(self, self.folds, least=1)
 
     def placing(self, shard: Shard, target: str | None = None) -> Placing:
+        """Places by windows of the column, whose borders take a few passes.
+
+        Parameters
+        ----------
+        shard, target : as for `Folds`; the column must be there, the target is not looked at.
+        """
+
         def times(batch: Batch) -> np.ndarray:
             return moments(batch, self.column, "TimeFolds")
 
@@ -393,7 +421,14 @@ class TimeFolds:
 
 
 def as_folds(cv: int | Folds, seed: int = 0, *, classes: bool = False) -> Folds:
-    """Folds as they were given, or so many by hash, stratified where classes are predicted; checked."""
+    """Folds as they were given, or so many by hash; checked.
+
+    Parameters
+    ----------
+    cv : how many folds, at least 2, or what says which.
+    seed : another number makes other folds by hash; it must be 0 where `cv` is not a number.
+    classes : whether y are classes, of which each fold then has the same share.
+    """
     if not isinstance(cv, int | np.integer):
         if seed:
             raise ParameterError(f"seed={seed} has no effect beside cv={cv!r}. Give the seed to it.")
@@ -412,7 +447,12 @@ def as_folds(cv: int | Folds, seed: int = 0, *, classes: bool = False) -> Folds:
 
 
 def check_places(folds: Folds, counts: np.ndarray) -> None:
-    """Refuse folds that learn from no rows or are tested on none; `counts` are the rows at each place."""
+    """Refuse folds that learn from no rows or are tested on none.
+
+    Parameters
+    ----------
+    folds, counts : how many rows of all ranks these folds put at each place, ndarray of shape (places,).
+    """
     for k in range(folds.count):
         for places, what in ((folds.train_places(k), "learns from"), (folds.test_places(k), "is tested on")):
             if not counts[places].sum():

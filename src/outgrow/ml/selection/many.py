@@ -145,6 +145,10 @@ def fit_many(
 def fusable_groups(estimator: Any, settings: Sequence[Setting]) -> list[list[int]]:
     """Which settings `fit_many` learns together: their places, group by group.
 
+    Parameters
+    ----------
+    estimator, settings : as for `fit_many`; a setting that cannot be set is in no group.
+
     Examples
     --------
     >>> import outgrow as og

@@ -28,7 +28,14 @@ class Answer:
 
 
 def chosen(graph: Graph, probabilities: str, classes: np.ndarray) -> Answer:
-    """The most probable class of each row, the first of equals."""
+    """The most probable class of each row, the first of equals.
+
+    Parameters
+    ----------
+    graph : gets the nodes.
+    probabilities : the tensor, of shape (rows, classes).
+    classes : ndarray of shape (classes,), in the same order; whole numbers of any size become int64.
+    """
     kinds = {"O": "text", "U": "text", "b": "truth", "i": "integer", "u": "integer", "f": "number"}
     kind = kinds[classes.dtype.kind]
     labels = classes if kind != "integer" else classes.astype(np.int64)
@@ -37,11 +44,24 @@ def chosen(graph: Graph, probabilities: str, classes: np.ndarray) -> Answer:
 
 
 def features(names: Sequence[str], table: Table, who: str) -> str:
-    """The features of a model that takes finite numbers only, as one tensor."""
+    """The features of a model that takes finite numbers only, as one tensor of shape (rows, width).
+
+    Parameters
+    ----------
+    names : the columns, in the order of the fit.
+    table : the columns as they reach the model.
+    who : the model's class; a run that fails names it.
+    """
     return table.graph.finite(table.matrix(names, who), who, missing=False)
 
 
 def repeated(row: np.ndarray, table: Table) -> str:
-    """The same numbers, of shape (width,) or (), for each row of the table."""
+    """The same numbers for each row of the table.
+
+    Parameters
+    ----------
+    row : ndarray of shape (width,) or ().
+    table : has at least one column, which tells how many rows there are.
+    """
     first = next(iter(table.columns.values())).tensor
     return table.graph.repeat(row, first)

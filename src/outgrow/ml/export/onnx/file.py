@@ -21,7 +21,14 @@ handle_unknown='error', infinite numbers, and NaN where the model takes none. Th
 
 
 def write(estimator: Estimator, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-    """Write a fitted estimator as ONNX; see its `to_onnx`."""
+    """Write a fitted estimator as ONNX; see its `to_onnx`.
+
+    Parameters
+    ----------
+    estimator : a fitted estimator or pipeline; each of its steps has a `_to_onnx`.
+    path : the file.
+    overwrite : whether a file that is there already may be replaced.
+    """
     write_file(path, content(estimator), overwrite=overwrite)
 
 

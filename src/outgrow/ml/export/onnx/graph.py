@@ -37,12 +37,32 @@ class Graph:
         self._splits: dict[str, tuple[list[str], str]] = {}
 
     def input(self, name: str, kind: str, width: int) -> str:
-        """A tensor that whoever runs the graph brings, of shape (rows, width)."""
+        """A tensor that whoever runs the graph brings, of shape (rows, width).
+
+        Parameters
+        ----------
+        name : what both the input and the tensor are called.
+        kind : of its values, as `type` takes it.
+        width : how many values each row has.
+        """
         self._inputs.append(self._helper.make_tensor_value_info(name, self.type(kind), [ROWS, width]))
         return name
 
     def output(self, name: str, tensor: str, kind: str, width: int | None = None) -> None:
-        """Give a tensor out, of shape (rows,) or (rows, width)."""
+        """Give a tensor out, of shape (rows,) or (rows, width).
+
+        Parameters
+        ----------
+        name : what the output is called.
+        tensor : what it gives.
+        kind : of its values, as `type` takes it.
+        width : how many values each row has; None for a tensor of shape (rows,).
+
+        Raises
+        ------
+        ExportError
+            When an input or output has this name already.
+        """
         taken = {info.name for info in [*self._inputs, *self._outputs]}
         if name in taken:
             raise refusal(
@@ -55,11 +75,26 @@ class Graph:
     def node(
         self, operator: str, *inputs: str, domain: str = "", name: str | None = None, **with_: Any
     ) -> str:
-        """The one output of a new node."""
+        """The one output of a new node.
+
+        Parameters
+        ----------
+        operator : ONNX's name for it, such as 'Gather'.
+        *inputs : tensors.
+        domain : where the operator is from: '' for ONNX's own, `ML` for those of machine learning.
+        name : what the node is called, which a failing run says; None numbers it.
+        **with_ : attributes of the operator.
+        """
         return self._node(operator, inputs, 1, domain, name, with_)[0]
 
     def constant(self, values: Any, dtype: Any = None) -> str:
-        """An array in the graph; text for arrays of objects."""
+        """An array in the graph; text for arrays of objects.
+
+        Parameters
+        ----------
+        values : an array, or what NumPy makes one of; also a single number.
+        dtype : NumPy's type for it; None leaves that to NumPy, which makes float64 and int64.
+        """
         name = f"/constant/{next(self._numbers)}"
         array = np.asarray(values, dtype=dtype)
         if array.dtype.kind in "OU":
@@ -71,10 +106,25 @@ class Graph:
         return name
 
     def cast(self, tensor: str, kind: str) -> str:
+        """The tensor with values of another kind.
+
+        Parameters
+        ----------
+        tensor : of any shape.
+        kind : 'number' (float64), 'single' (float32), 'integer' (int64), 'text' or 'truth'.
+        """
         return self.node("Cast", tensor, to=self.type(kind))
 
     def lookup(self, tensor: str, keys: Sequence[Any], places: Sequence[int], default: int) -> str:
-        """The place of each value among the keys, which are text or numbers."""
+        """A whole number for each value, of the shape of the tensor.
+
+        Parameters
+        ----------
+        tensor : text or float64.
+        keys : known values, at least one; all text or all numbers. NaN is a key like others.
+        places : the number of each key.
+        default : the number of every other value.
+        """
         make, kind = self._helper.make_tensor, "text" if isinstance(keys[0], str) else "number"
         listed = [key.encode() if isinstance(key, str) else key for key in keys]
         return self.node(
@@ -99,7 +149,13 @@ class Graph:
         return joined[0] if len(joined) == 1 else self.node("Concat", *joined, axis=1)
 
     def split(self, tensor: str, widths: Sequence[int]) -> list[str]:
-        """The columns of a tensor, in groups of these widths."""
+        """The columns of a tensor, in groups of these widths.
+
+        Parameters
+        ----------
+        tensor : of shape (rows, width).
+        widths : how many columns each part has; they add up to the width.
+        """
         if len(widths) == 1:
             return [tensor]
         parts = self._node(
@@ -109,26 +165,51 @@ class Graph:
         return parts
 
     def repeat(self, row: np.ndarray, like: str) -> str:
-        """A row of numbers, of shape (width,) or (), as often as `like` has rows."""
+        """A row of numbers for each row of another tensor.
+
+        Parameters
+        ----------
+        row : ndarray of shape (width,), or () for a tensor of shape (rows,).
+        like : a tensor whose first dimension are the rows.
+        """
         rows = self.node("Shape", like, start=0, end=1)
         if row.ndim:
             rows = self.node("Concat", rows, self.constant(row.shape, np.int64), axis=0)
         return self.node("Expand", self.constant(np.atleast_1d(row)), rows)
 
     def fill(self, tensor: str, values: np.ndarray) -> str:
-        """The numbers of a tensor of shape (rows, width), with those of `values` for missing ones."""
+        """The numbers of a tensor, with others for missing ones.
+
+        Parameters
+        ----------
+        tensor : of shape (rows, width), where NaN is missing.
+        values : ndarray of shape (width,), what stands for a missing number of each column.
+        """
         return self.node("Where", self.node("IsNaN", tensor), self.constant(values[None, :]), tensor)
 
     def refuse(self, bad: str, instead: str, why: str) -> str:
-        """`instead`, unless something in `bad` is true: then the run fails, and names a node called `why`.
+        """`instead`, unless something in `bad` is true: then the run fails, and names a node.
 
         ONNX has no way to raise an error; the place of a value past the end of an array is one.
+
+        Parameters
+        ----------
+        bad : truth values, of any shape.
+        instead : a tensor of numbers.
+        why : what the node is called, and so what whoever runs the graph is told.
         """
         bads = self.node("ReduceSum", self.cast(bad, "integer"), keepdims=0)
         return self.node("Add", instead, self.node("Gather", self.constant([0.0]), bads, name=why))
 
     def finite(self, tensor: str, who: str, *, missing: bool) -> str:
-        """The tensor; a run with infinite numbers, or missing ones unless allowed, fails as outgrow does."""
+        """The tensor; a run with numbers that outgrow refuses fails as well.
+
+        Parameters
+        ----------
+        tensor : float64, of any shape.
+        who : the class that takes these numbers, which a failing run says.
+        missing : whether NaN is allowed; infinite numbers never are.
+        """
         bad = self.node("IsInf", tensor)
         if missing:
             return self.refuse(bad, tensor, f"{who}: X contains infinity")
@@ -141,7 +222,18 @@ class Graph:
         return int(getattr(self._onnx.TensorProto, types[kind]))
 
     def content(self, about: Mapping[str, Any], doc: str) -> bytes:
-        """The file: the graph, checked, with what it is about."""
+        """The bytes of the file: the graph, checked.
+
+        Parameters
+        ----------
+        about : what is kept beside it, as JSON under `outgrow.<key>`.
+        doc : the text of its documentation.
+
+        Raises
+        ------
+        ExportError
+            When it is larger than 2 GiB, which no ONNX file can be.
+        """
         make = self._helper
         graph = make.make_graph(self._nodes, "outgrow", self._inputs, self._outputs, self._constants)
         opsets = [make.make_opsetid("", OPSET), make.make_opsetid(ML, ML_OPSET)]

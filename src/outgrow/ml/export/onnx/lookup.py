@@ -12,7 +12,25 @@ from outgrow.ml.export.onnx.table import MISSING, WORD, Column, Table
 
 
 def category_index(table: Table, name: str, words: Sequence[Any], step: Any) -> str:
-    """The index of each row's value among the categories (None for a missing value), or their number."""
+    """The place of each row's value among the categories, or their number where it is none of them.
+
+    Parameters
+    ----------
+    table : the columns as they reach the step.
+    name : the column, of text or of single numbers.
+    words : the categories in order, with None for a missing value where that is one.
+    step : the encoder or model, for the message.
+
+    Returns
+    -------
+    str
+        A tensor of whole numbers, of shape (rows, 1).
+
+    Raises
+    ------
+    ExportError
+        When the column holds vectors, or ONNX cannot tell one of the categories from others.
+    """
     column, rest = table[name], len(words)
     if column.kind == "number" and column.width > 1:
         raise refusal(step, f"column {name!r} holds vectors.", "Name the columns to encode.")

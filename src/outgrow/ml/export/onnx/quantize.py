@@ -189,7 +189,23 @@ class _Asked:
 
 
 def feeds(table: pa.Table, kinds: Mapping[str, Kind]) -> dict[str, np.ndarray]:
-    """The columns (name to kind) of a table as inputs of a graph."""
+    """The columns of a table as inputs of a graph.
+
+    Parameters
+    ----------
+    table : rows in memory, missing values as nulls; further columns are left out.
+    kinds : the columns that the model was fitted on, name to kind.
+
+    Returns
+    -------
+    dict
+        Arrays of shape (rows, width) by name: float64, or objects where they are text.
+
+    Raises
+    ------
+    SchemaError
+        When the table lacks a column.
+    """
     absent = [name for name in kinds if name not in table.column_names]
     if absent:
         raise SchemaError(f"X lacks {absent}, which the model was fitted on. It has {table.column_names}.")

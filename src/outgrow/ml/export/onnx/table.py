@@ -30,7 +30,13 @@ class Column:
     empty: str = MISSING
 
     def filled(self, graph: Graph, word: str) -> Column:
-        """The text of the column, with a word in place of missing ones."""
+        """The text of the column, with a word in place of missing ones.
+
+        Parameters
+        ----------
+        graph : gets the nodes.
+        word : what stands for missing text; it may be empty text, which is then a word like others.
+        """
         if self.empty != MISSING:
             return self
         empty = graph.node("Equal", self.tensor, graph.constant([[""]], object))
@@ -49,7 +55,18 @@ class Table:
         return self.columns[name]
 
     def matrix(self, names: Iterable[str], who: str) -> str:
-        """The named columns as one tensor of numbers."""
+        """The named columns as one tensor of numbers, of shape (rows, width).
+
+        Parameters
+        ----------
+        names : the columns, in the order in which they are put side by side.
+        who : what takes them, for the message.
+
+        Raises
+        ------
+        ExportError
+            When one of them is text, as a column is that had no value at fit.
+        """
         chosen = list(names)
         text = [name for name in chosen if self[name].kind == "text"]
         if text:
@@ -57,7 +74,13 @@ class Table:
         return self.graph.join([self[name].tensor for name in chosen])
 
     def with_numbers(self, tensor: str, names: Sequence[str]) -> Table:
-        """The named columns replaced by the numbers of a tensor."""
+        """The table with new numbers in the place of some columns.
+
+        Parameters
+        ----------
+        tensor : of shape (rows, width): the numbers of the columns, side by side.
+        names : the columns, in that order; each keeps its place and its width.
+        """
         widths = [self[name].width for name in names]
         parts = self.graph.split(tensor, widths)
         new = {n: Column(part, width=w) for n, part, w in zip(names, parts, widths, strict=True)}
@@ -71,7 +94,13 @@ class Table:
         return Table(self.graph, {name: c for name, c in self.columns.items() if name not in gone})
 
     def replace(self, old: Sequence[str], new: Mapping[str, Column]) -> Table:
-        """`new` where the first of `old` stood, the rest of `old` removed."""
+        """The table with new columns in the place of some.
+
+        Parameters
+        ----------
+        old : the columns that go.
+        new : what stands where the first of `old` stood, in this order.
+        """
         gone, columns = set(old), dict[str, Column]()
         for name, column in self.columns.items():
             if name not in gone:
@@ -82,7 +111,18 @@ class Table:
 
 
 def opened(graph: Graph, kinds: Mapping[str, Kind]) -> Table:
-    """The columns a model was fitted on (name to kind), each an input of the graph."""
+    """The columns a model was fitted on, each an input of the graph.
+
+    Parameters
+    ----------
+    graph : gets the inputs.
+    kinds : the columns in the order of the fit, name to kind.
+
+    Raises
+    ------
+    ExportError
+        When a column is neither text nor numbers, or has a name that no input can have.
+    """
     return Table(graph, {name: _input(graph, name, kind) for name, kind in kinds.items()})
 
 

@@ -76,18 +76,37 @@ class Flow:
         return [label for name in names for label in self.columns[name].labels]
 
     def tiny(self, labels: Sequence[Any], rows: Any) -> Any:
-        """Some rows in the form the steps hand on."""
+        """Some rows in the form the steps hand on.
+
+        Parameters
+        ----------
+        labels : the columns, as a `ColumnTransformer` selects them; they name those of a DataFrame.
+        rows : their values, of shape (rows, columns): of text and numbers, or for an array of numbers alone.
+        """
         if not self.frame:
             return np.array(rows, dtype=np.float64)
         return optional("pandas", "spark").DataFrame(list(rows), columns=list(labels))
 
     def block(self, names: Sequence[str], name: str = PASS, transformer: Any = PASS) -> Block:
-        """A block that gives the columns it takes."""
+        """A block that gives the columns it takes.
+
+        Parameters
+        ----------
+        names : the columns, by their names in outgrow.
+        name : what the block is called.
+        transformer : what changes them, each into as many columns as it was; 'passthrough' hands them on.
+        """
         makes = [(each, len(self.columns[each].labels)) for each in names]
         return Block(name, transformer, self.labels(names), makes, any(self.columns[n].text for n in names))
 
     def beside(self, gone: Sequence[str], blocks: Sequence[Block]) -> list[Block]:
-        """The blocks where the first of `gone` stood, and all other columns handed on."""
+        """The blocks where the first of `gone` stood, and all other columns handed on.
+
+        Parameters
+        ----------
+        gone : the columns, by their names in outgrow, that the blocks take; others keep their order.
+        blocks : what becomes of them.
+        """
         listed: list[Block] = []
         rest: list[str] = []
         for name in self.columns:
@@ -99,7 +118,14 @@ class Flow:
         return listed + [self.block(rest)] * bool(rest)
 
     def then(self, name: str, blocks: list[Block], order: Sequence[str] | None = None) -> Flow:
-        """The flow after one more step, made of blocks."""
+        """The flow after one more step, made of blocks.
+
+        Parameters
+        ----------
+        name : what the step is called.
+        blocks : in the order in which scikit-learn has their columns afterwards; others are gone.
+        order : the names of the columns in outgrow's order; None where that is the order of the blocks.
+        """
         frame = any(block.text for block in blocks)
         alone = len(blocks) == 1 and not isinstance(blocks[0].transformer, str | FunctionTransformer)
         if alone and not frame and blocks[0].labels == self._all_labels():
@@ -118,7 +144,13 @@ class Flow:
         return Flow({n: columns[n] for n in order or columns}, frame, width, [*self.steps, (name, step)])
 
     def in_order(self, names: Sequence[str], blocks: Mapping[str, Block] | None = None) -> Flow:
-        """The flow with these columns in this order; `blocks` stand for the columns that they name."""
+        """The flow with some columns in an order; the same flow where that is so already.
+
+        Parameters
+        ----------
+        names : the columns, by their names in outgrow; others are gone.
+        blocks : what changes some of them on the way, by the name of its column.
+        """
         changed = blocks or {}
         if not changed and not self.frame and self.labels(names) == list(range(self.width)):
             return self
@@ -133,7 +165,13 @@ class Flow:
         return self.then("features", listed)
 
     def ending(self, name: str, model: Any) -> Flow:
-        """The flow that ends in a fitted model, which gets all columns."""
+        """The flow that ends in a fitted model, which gets all columns.
+
+        Parameters
+        ----------
+        name : what the step is called.
+        model : a fitted model of scikit-learn, or of a library with its conventions.
+        """
         note_width(model, self.width)
         return Flow({}, False, 0, [*self.steps, (name, model)])
 
@@ -163,6 +201,17 @@ def opened(estimator: Estimator, *, steps: bool) -> Flow:
     """The columns that an estimator was fitted on, and the step that makes numbers and text of them.
 
     Missing text becomes NaN, whether it came as None, NaN or NA.
+
+    Parameters
+    ----------
+    estimator : a fitted estimator or pipeline. With names of columns the flow begins with a DataFrame.
+    steps : whether to make that step, where columns have names or some are text; without it columns stay as
+        they come.
+
+    Raises
+    ------
+    ExportError
+        When a column is neither text nor numbers, or its name is empty.
     """
     kinds = estimator.columns_
     odd = {name: kind for name, kind in kinds.items() if kind.width or kind.form.onnx is None}
@@ -182,7 +231,13 @@ def opened(estimator: Estimator, *, steps: bool) -> Flow:
 
 
 def note_width(model: Any, width: int) -> None:
-    """Note how many features a model was made for; XGBoost's know it by themselves."""
+    """Note how many features a model was made for; XGBoost's know it by themselves.
+
+    Parameters
+    ----------
+    model : a fitted model of scikit-learn or XGBoost, which gets `n_features_in_` where it has none.
+    width : how many features.
+    """
     if not hasattr(model, "n_features_in_"):
         model.n_features_in_ = width
 

@@ -19,7 +19,14 @@ def twin(name: str, *args: Any, **kwargs: Any) -> Any:
 
 
 def with_learned(made: Any, model: Any, *attributes: str) -> Any:
-    """The object with attributes that a model has learned."""
+    """The object with attributes that a model has learned.
+
+    Parameters
+    ----------
+    made : a new object of scikit-learn, which is changed.
+    model : the fitted model of outgrow.
+    *attributes : those that mean the same in both; the values are shared, not copied.
+    """
     for attribute in attributes:
         setattr(made, attribute, getattr(model, attribute))
     return made
