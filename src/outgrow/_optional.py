@@ -22,7 +22,12 @@ EXTRAS = {
 
 
 def optional(module: str, extra: str) -> ModuleType:
-    """Import `module`, which the extra `extra` installs.
+    """Import a library that an extra of outgrow installs.
+
+    Parameters
+    ----------
+    module : its full name, as `import` takes it; a submodule with its dots.
+    extra : the name of the extra, for the install line of the message.
 
     Raises
     ------

@@ -79,6 +79,12 @@ def unpack_shared(message: bytes | memoryview, name: str) -> Tree:
 def write(path: str | os.PathLike[str], tree: dict[str, Tree], *, overwrite: bool = False) -> None:
     """Write a tree as a directory that appears whole or not at all.
 
+    Parameters
+    ----------
+    path : the directory to write; folders above it are made.
+    tree : what is stored, as the module says; floats outside arrays must be finite.
+    overwrite : replace a model that is there. What is no model of outgrow is never replaced.
+
     Raises
     ------
     OutputExistsError

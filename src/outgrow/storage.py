@@ -168,14 +168,28 @@ def staged_folder(
 
 @contextmanager
 def new_directory(path: Pathlike, kind: str, *, overwrite: bool = False, wait: float = 0.0) -> Iterator[Path]:
-    """A folder to write into, moved to `path` when the block ends without an error; see `staged_folder`."""
+    """A folder to write into, moved to `path` when the block ends without an error; see `staged_folder`.
+
+    Parameters
+    ----------
+    path : where the folder is in the end; see `staged_folder`.
+    kind : what the folder is, like `MODEL`; only a folder of this kind is replaced.
+    overwrite : replace what is there.
+    wait : seconds for which another process may go on writing the same path.
+    """
     with staged_folder(path, kind, overwrite=overwrite, wait=wait) as under:
         yield under.folder
         under.commit()
 
 
 def written_by(path: Pathlike, work: str | None) -> bool:
-    """Whether a run has written a path, and has left no staged folder of it."""
+    """Whether a run has written a path, and has left no staged folder of it.
+
+    Parameters
+    ----------
+    path : a folder.
+    work : what tells the run from others, as `staged_folder` was given; None has written nothing.
+    """
     target = _resolved(Path(path))
     placed, under = read_info(target), read_info(_beside(target, "new"))
     return work is not None and placed is not None and placed.work == work != getattr(under, "work", None)
@@ -228,7 +242,13 @@ def read_info(folder: Path) -> FolderInfo | None:
 
 
 def check_free(path: Pathlike, kind: str | None = None, *, overwrite: bool) -> None:
-    """A folder of a kind may be written to this path, or a file where there is no kind.
+    """Refuse a path that may not be written to.
+
+    Parameters
+    ----------
+    path : of a folder or a file.
+    kind : what the folder would be, like `MODEL`; None for a file.
+    overwrite : a file, or a folder of this kind, may be there.
 
     Raises
     ------
@@ -289,7 +309,14 @@ def write_file(path: Pathlike, payload: bytes, *, overwrite: bool = False, durab
 
 
 def write_durably(path: Path, payload: bytes, *, durable: bool = True) -> None:
-    """Write a file, and wait until the disk has it."""
+    """Write a file, which is replaced if it is there.
+
+    Parameters
+    ----------
+    path : in a folder that is there.
+    payload : all that it holds.
+    durable : wait until the disk has it.
+    """
     with open(path, "wb") as file:
         file.write(payload)
         file.flush()

@@ -49,6 +49,13 @@ class Matrix:
         return int(self.values.nbytes)
 
     def slice(self, start: int, length: int) -> Matrix:
+        """Consecutive rows, without a copy where the values are dense.
+
+        Parameters
+        ----------
+        start : the first row.
+        length : how many rows; fewer are given where the matrix ends before.
+        """
         return Matrix(self.values[start : start + length], self.names)
 
 
@@ -102,6 +109,12 @@ class Batch:
     def beside(self, new: Mapping[str, Column], what: str, advice: str) -> Batch:
         """New columns behind those there are.
 
+        Parameters
+        ----------
+        new : columns of `num_rows` rows by name.
+        what : what they are, as the message begins; like 'Predictions'.
+        advice : a sentence that ends the message.
+
         Raises
         ------
         SchemaError
@@ -120,7 +133,12 @@ class Batch:
         )
 
     def replace(self, old: Sequence[str], new: Mapping[str, Column]) -> Batch:
-        """`new` where the first of `old` stood, the rest of `old` removed.
+        """New columns where the first of some old ones stood, the rest of the old removed.
+
+        Parameters
+        ----------
+        old : names of columns, at least one.
+        new : columns of `num_rows` rows by name; they may have names of `old`.
 
         Raises
         ------
@@ -161,6 +179,13 @@ class Batch:
         return Batch({name: taken(column) for name, column in self.columns.items()}, len(rows))
 
     def slice(self, start: int, length: int) -> Batch:
+        """Consecutive rows, without a copy of dense columns.
+
+        Parameters
+        ----------
+        start : the first row.
+        length : how many rows; fewer are given where the batch ends before.
+        """
         columns = {name: column.slice(start, length) for name, column in self.columns.items()}
         return Batch(columns, max(0, min(length, self.num_rows - start)))
 
@@ -244,7 +269,17 @@ def _concatenated(columns: Sequence[Column]) -> Column:
 
 
 def matrix_columns(values: np.ndarray, names: Sequence[str]) -> dict[str, pa.Array]:
-    """A dense matrix as one Arrow column each, without a copy where it is column-major."""
+    """A dense matrix as one Arrow column each, without a copy where it is column-major.
+
+    Parameters
+    ----------
+    values : shape (rows, columns); of any numeric type or boolean.
+    names : one for each column.
+
+    Returns
+    -------
+    Arrays by name, of the type of `values`, without nulls: NaN stays NaN.
+    """
     values = np.asfortranarray(values)
     kind = pa.from_numpy_dtype(values.dtype)
     if kind == pa.bool_():
@@ -298,11 +333,33 @@ def numbers(array: pa.Array) -> np.ndarray:
 
 
 def vector_names(name: str, width: int) -> tuple[str, ...]:
+    """The names of the columns of a vector.
+
+    Parameters
+    ----------
+    name : the column of vectors.
+    width : how many numbers each vector has.
+
+    Returns
+    -------
+    `<name>_0`, `<name>_1`, ...
+    """
     return tuple(f"{name}_{j}" for j in range(width))
 
 
 def vector_column(array: pa.Array, name: str) -> Column:
-    """An Arrow column as a matrix where it holds vectors, else as it is."""
+    """An Arrow column as a matrix where it holds vectors, else as it is.
+
+    Parameters
+    ----------
+    array : vectors are lists of a fixed size; nothing else is changed.
+    name : of the column; those of the matrix are made of it by `vector_names`.
+
+    Raises
+    ------
+    SchemaError
+        When it holds vectors and nulls.
+    """
     if not is_vector(array.type):
         return array
     width = array.type.list_size

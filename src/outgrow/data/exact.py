@@ -30,6 +30,11 @@ def exact_type(kind: pa.DataType) -> pa.DataType:
 def exact(array: pa.Array, name: str) -> pa.Array:
     """Decimals as whole numbers where they have no fraction by their type, else as float64; others as is.
 
+    Parameters
+    ----------
+    array : a column; only decimals are changed, and nulls stay.
+    name : of the column, for the message.
+
     Raises
     ------
     DataError
@@ -66,6 +71,15 @@ def python_values(array: pa.Array) -> list[Any]:
 
 def microseconds(array: pa.Array, name: str) -> pa.Array:
     """Dates and times as whole microseconds since 1970, in UTC; what is finer is cut off.
+
+    Parameters
+    ----------
+    array : dates, or timestamps with or without a time zone; nulls stay.
+    name : of the column, for the message.
+
+    Returns
+    -------
+    Arrow int64.
 
     Raises
     ------

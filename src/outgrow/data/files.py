@@ -63,6 +63,21 @@ class FilePiece:
     def batches(
         self, columns: Sequence[str] | None, where: pc.Expression | None, *, encoded: bool = False
     ) -> Iterator[Batch]:
+        """Its rows, as `Piece.batches`.
+
+        Parameters
+        ----------
+        columns : names of columns, in their order; None for all.
+        where : rows that are wanted; None for all. Parquet skips row groups by it.
+        encoded : text may come as the dictionaries that the file holds.
+
+        Raises
+        ------
+        DataError
+            When the bytes are not what they should be.
+        InputNotFoundError
+            When the file is gone.
+        """
         options: dict[str, Any] = {"use_threads": False, "batch_size": self.batch_rows, "batch_readahead": 1}
         unchecked = isinstance(self.fragment.format, ds.IpcFileFormat)
         if where is not None and not unchecked:
@@ -90,7 +105,14 @@ def _checked(batch: pa.RecordBatch, where: pc.Expression | None) -> pa.RecordBat
 def open_files(
     path: str | os.PathLike[str] | Sequence[Any], format: str | None, options: TextOptions
 ) -> FilesSource | TextSource:
-    """The files that a path names as a source."""
+    """The files that a path names as a source.
+
+    Parameters
+    ----------
+    path : a file, a folder, a pattern with `*`, or a list of those; local or remote.
+    format : of all files; None for what their endings say.
+    options : how text is read. Of files of other formats only types of the keys of folders may be in it.
+    """
     filesystem, files = find(path)
     known = common_format(files, format)
     if known in TEXT_FORMATS:

@@ -25,10 +25,25 @@ _CHUNK_VALUES = 1 << 16
 
 
 def row_hash(batch: Batch, columns: Sequence[str] | None = None, seed: int = 0) -> np.ndarray:
-    """One uint64 for each row, from the values of the named columns (all of them by default).
+    """One uint64 for each row, from the values of columns.
 
     Each value is scattered over 64 bits, multiplied by an odd number that its column's name gives, and added;
     the sum is mixed. A zero in a column of numbers adds nothing, so sparse and dense rows hash alike.
+
+    Parameters
+    ----------
+    batch : the rows.
+    columns : names; their order does not count. None for all.
+    seed : another gives other hashes; see `seeded`.
+
+    Returns
+    -------
+    Shape (rows,).
+
+    Raises
+    ------
+    SchemaError
+        When values of the type of a column cannot be hashed.
     """
     total = np.zeros(batch.num_rows, dtype=np.uint64)
     for name in batch.columns if columns is None else columns:
@@ -49,6 +64,15 @@ def source_hash(batch: Batch, columns: Sequence[str]) -> np.ndarray:
 
     Names do not count, and a vector counts as so many columns: an array, a table and a sparse matrix of the
     same numbers hash alike. Columns whose type cannot be hashed count for nothing.
+
+    Parameters
+    ----------
+    batch : the rows.
+    columns : names, in the order that gives the positions.
+
+    Returns
+    -------
+    Shape (rows,).
     """
     total, position = np.zeros(batch.num_rows, dtype=np.uint64), 0
     for name in columns:
@@ -71,7 +95,13 @@ def matrix_hash(values: Any) -> np.ndarray:
 
 
 def seeded(hashes: np.ndarray, seed: int) -> np.ndarray:
-    """Other hashes for another seed, in which every bit depends on all others."""
+    """Other hashes for another seed, in which every bit depends on all others.
+
+    Parameters
+    ----------
+    hashes : uint64, of any shape.
+    seed : from 0 up to the greatest uint64.
+    """
     return mix(hashes ^ mix(np.array([seed], dtype=np.uint64)))
 
 
@@ -105,7 +135,22 @@ def text_hash(text: str) -> np.uint64:
 
 
 def column_hash(array: pa.Array, name: str) -> np.ndarray:
-    """One uint64 for each value of an Arrow column."""
+    """One uint64 for each value of an Arrow column.
+
+    Parameters
+    ----------
+    array : values of any type that can be hashed.
+    name : of the column, for the message.
+
+    Returns
+    -------
+    Shape (rows,).
+
+    Raises
+    ------
+    SchemaError
+        When values of this type cannot be hashed.
+    """
     return mix(_bits_of(array, name))
 
 

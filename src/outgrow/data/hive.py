@@ -34,6 +34,13 @@ def key_types(keys: Sequence[Keys]) -> dict[str, pa.DataType]:
 def key_value(path: str, name: str, value: str | None, kind: pa.DataType) -> pa.Scalar:
     """The value of a key in a type.
 
+    Parameters
+    ----------
+    path : a file below the folder, for the message.
+    name : the key, as the folder has it before `=`.
+    value : what stands behind `=`; None is null.
+    kind : the type of the column.
+
     Raises
     ------
     SchemaError

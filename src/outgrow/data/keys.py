@@ -26,7 +26,22 @@ _INT64 = ((pc.less_equal, 2**63 - 1), (pc.greater_equal, -(2**63)))
 
 
 def key_hash(batch: Batch, by: Sequence[str]) -> np.ndarray:
-    """One uint64 for each row: the key that the columns `by` make."""
+    """One uint64 for each row: the key that the columns `by` make.
+
+    Parameters
+    ----------
+    batch : the rows.
+    by : names of columns, at least one; their order does not count.
+
+    Returns
+    -------
+    Shape (rows,); a missing value is a key of its own.
+
+    Raises
+    ------
+    SchemaError
+        When a column cannot be a key; see `key_column`.
+    """
     total = np.zeros(batch.num_rows, dtype=np.uint64)
     for name in by:
         total += mix(_column_hash(key_column(batch, name), name) ^ text_hash(name))
@@ -38,6 +53,15 @@ def key_codes(batch: Batch, by: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
 
     Where there is one column each key is hashed once. Hashes may be equal, as 0.0 and -0.0 are one key, or be
     those of keys that no row has.
+
+    Parameters
+    ----------
+    batch : the rows.
+    by : names of columns, at least one.
+
+    Returns
+    -------
+    The hashes, uint64 of shape (keys,), and for each row the place of its own in them, of shape (rows,).
     """
     column = key_column(batch, by[0])
     if len(by) > 1 or pa.types.is_null(column.type):
@@ -54,7 +78,17 @@ def key_codes(batch: Batch, by: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def key_values(batch: Batch, by: Sequence[str]) -> pa.RecordBatch:
-    """The key columns, in types that do not depend on how a file encodes them."""
+    """The key columns, in types that do not depend on how a file encodes them.
+
+    Parameters
+    ----------
+    batch : the rows.
+    by : names of columns.
+
+    Returns
+    -------
+    A column for each of `by`, in that order, with the rows of the batch.
+    """
     return pa.RecordBatch.from_arrays([_plain(key_column(batch, name), name) for name in by], names=list(by))
 
 
@@ -67,7 +101,13 @@ def key_nulls(values: pa.Table) -> np.ndarray:
 
 
 def in_order(rows: pa.Table, by: Sequence[str]) -> pa.Table:
-    """Rows sorted by columns, nulls last; Arrow's own verb reads names that begin with a dot as paths."""
+    """Rows sorted, nulls last; Arrow's own verb reads names that begin with a dot as paths.
+
+    Parameters
+    ----------
+    rows : a table.
+    by : names of columns to sort by, ascending; the first counts most.
+    """
     positions = [str(position) for position in range(len(by))]
     keys = pa.table([rows[name] for name in by], names=positions)
     return rows.take(pc.sort_indices(keys, sort_keys=[(position, "ascending") for position in positions]))
@@ -75,6 +115,11 @@ def in_order(rows: pa.Table, by: Sequence[str]) -> pa.Table:
 
 def key_column(batch: Batch, name: str) -> pa.Array:
     """A column that can be a key.
+
+    Parameters
+    ----------
+    batch : the rows.
+    name : of the column: numbers, booleans, text, dates or timestamps, or all null.
 
     Raises
     ------

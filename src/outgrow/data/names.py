@@ -16,13 +16,25 @@ _NAMES_SHOWN = 5
 
 
 def numbered(name: str, taken: Collection[str], join: str = "") -> str:
-    """The name, or that with the first number behind it, from 2 on, that is not taken."""
+    """A name, or that with the first number behind it, from 2 on, that is not taken.
+
+    Parameters
+    ----------
+    name : the name that is wanted.
+    taken : names that are there.
+    join : what stands between the name and the number.
+    """
     candidates = chain([name], (f"{name}{join}{number}" for number in count(2)))
     return next(candidate for candidate in candidates if candidate not in taken)
 
 
 def distinct(names: Sequence[str], taken: Iterable[str] = ()) -> list[str]:
-    """The names, each once: one that is taken, or came before, is followed by the first free number.
+    """Names, each once: one that is taken, or came before, is followed by the first free number.
+
+    Parameters
+    ----------
+    names : what is wanted; none that is free changes to make room for another.
+    taken : names that are there already.
 
     Examples
     --------
@@ -40,7 +52,18 @@ def distinct(names: Sequence[str], taken: Iterable[str] = ()) -> list[str]:
 
 
 def check_names(names: Sequence[str], what: str) -> None:
-    """Refuse two columns of one name."""
+    """Refuse two columns of one name.
+
+    Parameters
+    ----------
+    names : of the columns of one table.
+    what : what has them, as the message begins.
+
+    Raises
+    ------
+    SchemaError
+        When a name comes twice.
+    """
     if len(set(names)) == len(names):
         return
     twice = sorted(name for name, times in Counter(names).items() if times > 1)
@@ -50,7 +73,20 @@ def check_names(names: Sequence[str], what: str) -> None:
 
 
 def check_free(new: Iterable[str], taken: Iterable[str], what: str, advice: str) -> None:
-    """Refuse new columns whose names are taken."""
+    """Refuse new columns whose names are taken.
+
+    Parameters
+    ----------
+    new : names of columns to be put beside others.
+    taken : names of columns that stay.
+    what : what the new columns are, as the message begins.
+    advice : a sentence that ends the message.
+
+    Raises
+    ------
+    SchemaError
+        When one of `new` is in `taken`.
+    """
     there = set(taken)
     clash = [name for name in new if name in there]
     if clash:

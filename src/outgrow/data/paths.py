@@ -69,6 +69,11 @@ def data_files(filesystem: Any, folder: str) -> list[Any]:
 
     Their ending, in capitals or not, names a format that is read; neither they nor a folder between begin
     with a dot or an underscore, as drafts and notes do.
+
+    Parameters
+    ----------
+    filesystem : of `pyarrow.fs`.
+    folder : a path on it.
     """
     local = isinstance(filesystem, pafs.LocalFileSystem)
     infos = filesystem.get_file_info(
@@ -136,6 +141,11 @@ def literal_path(path: str) -> str:
 def common_format(files: Sequence[str], format: str | None) -> str:
     """The format of all files of a dataset.
 
+    Parameters
+    ----------
+    files : paths; at least one, whose ending counts where no format is given.
+    format : what the user says; None for what the endings say.
+
     Raises
     ------
     ParameterError
@@ -159,13 +169,29 @@ def common_format(files: Sequence[str], format: str | None) -> str:
 
 
 def file_record(filesystem: Any, paths: Sequence[str]) -> dict[str, Any]:
-    """The files with sizes and dates, for the record."""
+    """The files with sizes and dates, for the record.
+
+    Parameters
+    ----------
+    filesystem : of `pyarrow.fs`.
+    paths : files on it.
+
+    Returns
+    -------
+    Under 'files' for each its path, bytes and time of change.
+    """
     infos = filesystem.get_file_info(list(paths))
     return {"files": [{"path": info.path, "bytes": info.size, "modified": str(info.mtime)} for info in infos]}
 
 
 def unreadable(path: str, error: Exception) -> DataError | InputNotFoundError:
-    """The error for a file whose bytes are not what they should be, or that is gone."""
+    """The error for a file whose bytes are not what they should be, or that is gone.
+
+    Parameters
+    ----------
+    path : the file.
+    error : what reading it raised; the first line of its message is shown.
+    """
     if isinstance(error, FileNotFoundError):
         return InputNotFoundError(f"{path} is not there any more: {error}")
     reason = json.dumps(str(error).splitlines()[0])[1:-1]
@@ -228,5 +254,11 @@ def _is_folder(filesystem: Any, path: str) -> bool:
 
 
 def is_hidden(name: str, folder: str) -> bool:
-    """Whether a part of a path below a folder begins with a dot or an underscore."""
+    """Whether a part of a path below a folder begins with a dot or an underscore.
+
+    Parameters
+    ----------
+    name : the path of a file, which begins with that of the folder.
+    folder : the path below which parts count; its own parts do not.
+    """
     return any(part[:1] in "._" for part in PurePosixPath(name[len(folder) :].lstrip("/")).parts)

@@ -205,20 +205,49 @@ def _described(function: Callable[[Batch], Batch]) -> str:
 
 
 def run_steps(steps: Sequence[Step], batch: Batch) -> Batch:
+    """A batch after some steps, one after the other.
+
+    Parameters
+    ----------
+    steps : functions of a batch, first to last.
+    batch : is not changed.
+    """
     for step in steps:
         batch = step(batch)
     return batch
 
 
 def check_columns(schema: pa.Schema, names: Sequence[str]) -> None:
-    """Refuse names that are not columns."""
+    """Refuse names that are not columns.
+
+    Parameters
+    ----------
+    schema : of the rows.
+    names : of columns somebody asks for.
+
+    Raises
+    ------
+    ColumnNotFoundError
+        When any is not in the schema; it names all of those.
+    """
     missing = [name for name in names if name not in schema.names]
     if missing:
         raise ColumnNotFoundError(f"No column {', '.join(map(repr, missing))} among {schema.names}.")
 
 
 def check_condition(schema: pa.Schema, condition: pc.Expression) -> None:
-    """Refuse a condition on columns that are not there, or of types that it does not fit."""
+    """Refuse a condition on columns that are not there, or of types that it does not fit.
+
+    Parameters
+    ----------
+    schema : of the rows.
+    condition : tried on a table of this schema without rows.
+
+    Raises
+    ------
+    ColumnNotFoundError
+        When it does not fit.
+    """
     try:
         schema.empty_table().filter(condition)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowKeyError) as error:

@@ -20,7 +20,17 @@ def kinds_of(schema: pa.Schema) -> dict[str, Kind]:
 
 
 def wrong_columns(expected: Mapping[str, Kind], schema: pa.Schema) -> dict[str, pa.DataType | None]:
-    """The expected columns that a schema lacks (None) or has in a type that cannot become their kind."""
+    """The expected columns that a schema lacks or has in a type that cannot become their kind.
+
+    Parameters
+    ----------
+    expected : kinds by the name of the column; further columns of the schema do not count.
+    schema : what came.
+
+    Returns
+    -------
+    By name the type that was found, None for a column that is not there.
+    """
     types = {field.name: field.type for field in schema}
     return {
         name: types.get(name)
@@ -31,6 +41,12 @@ def wrong_columns(expected: Mapping[str, Kind], schema: pa.Schema) -> dict[str, 
 
 def check_kinds(expected: Mapping[str, Kind], schema: pa.Schema, what: str) -> None:
     """Refuse a schema that lacks an expected column or has it in another kind; further columns are ignored.
+
+    Parameters
+    ----------
+    expected : kinds by the name of the column.
+    schema : what came.
+    what : who was fitted on the expected columns, as the message begins.
 
     Raises
     ------
@@ -64,6 +80,11 @@ def conformed(batch: Batch, kinds: Mapping[str, Kind]) -> Batch:
 
     Categories of numbers may come as numbers or as text that says them; categories may come where numbers
     are promised, and lists where vectors are.
+
+    Parameters
+    ----------
+    batch : rows that have all promised columns; further columns stay as they are.
+    kinds : kinds by the name of the column.
 
     Raises
     ------
@@ -150,7 +171,17 @@ def _can_become(type: pa.DataType, kind: Kind) -> bool:
 
 
 def difference(expected: pa.Schema, actual: pa.Schema) -> str:
-    """What `found` lacks (-), adds (+) and changes (~), a line a column."""
+    """What a schema lacks (-), adds (+) and changes (~), a line a column.
+
+    Parameters
+    ----------
+    expected : what was promised.
+    actual : what came; the order of columns does not count.
+
+    Returns
+    -------
+    Empty where they are alike.
+    """
     left = {field.name: field.type for field in expected}
     right = {field.name: field.type for field in actual}
     lines = [f"  - {name}: {kind}" for name, kind in left.items() if name not in right]

@@ -36,7 +36,14 @@ class Piece(Protocol):
     def batches(
         self, columns: Sequence[str] | None, where: pc.Expression | None, *, encoded: bool = False
     ) -> Iterator[Batch]:
-        """Its rows: only `columns`, only where `where` holds; if `encoded`, text may come as dictionaries."""
+        """Its rows, in their order; reading again gives the same.
+
+        Parameters
+        ----------
+        columns : names of columns, which come in this order; None for all.
+        where : only rows for which this holds, whether or not its columns are asked for; None for all.
+        encoded : text may come as dictionaries; a source that has none takes no notice.
+        """
 
 
 class Source(Protocol):
@@ -84,6 +91,14 @@ class TablePiece:
     def batches(
         self, columns: Sequence[str] | None, where: pc.Expression | None, *, encoded: bool = False
     ) -> Iterator[Batch]:
+        """Its rows, as `Piece.batches`.
+
+        Parameters
+        ----------
+        columns : names of columns, in their order; None for all.
+        where : rows that are wanted; None for all.
+        encoded : without effect.
+        """
         table = self.table if where is None else plain_table(self.table).filter(where)
         table = table if columns is None else table.select(list(columns))
         for batch in table.to_batches(batch_rows(table.nbytes, table.num_rows)):
@@ -143,6 +158,14 @@ class ArrayPiece:
     def batches(
         self, columns: Sequence[str] | None, where: pc.Expression | None, *, encoded: bool = False
     ) -> Iterator[Batch]:
+        """Its rows, as `Piece.batches`; a sparse matrix is one column `x`.
+
+        Parameters
+        ----------
+        columns : names of columns, in their order; None for all.
+        where : rows that are wanted; None for all.
+        encoded : without effect.
+        """
         step = batch_rows(self.nbytes, self.values.shape[0])
         for start in range(0, self.values.shape[0], step):
             part = self.values[start : start + step]
@@ -208,7 +231,17 @@ def array_source(values: Any) -> ArraySource:
 
 
 def batch_rows(nbytes: int, rows: int) -> int:
-    """How many rows make a batch, where `rows` rows take `nbytes`."""
+    """How many rows make a batch, so that it takes about `BATCH_BYTES`.
+
+    Parameters
+    ----------
+    nbytes : of the whole.
+    rows : of the whole.
+
+    Returns
+    -------
+    Between 1,024 and `BATCH_ROWS`.
+    """
     return int(min(BATCH_ROWS, max(1024, BATCH_BYTES * rows // max(1, nbytes))))
 
 

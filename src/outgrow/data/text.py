@@ -94,12 +94,19 @@ class TextOptions:
     ) -> TextOptions:
         """Options as a user gives them.
 
+        Parameters
+        ----------
+        types : by name: an Arrow type or its name, a Python type, 'number', 'text' or 'time'; None for none.
+        na_values : a cell or several that mean a missing value, as text or what its text is made of.
+        encoding : a name that Python knows, or None.
+        sep : one ASCII character, or None.
+
         Raises
         ------
         ParameterError
             When one is not known.
         """
-        given = {name: as_type(name, kind) for name, kind in (types or {}).items()}
+        given = {name: _as_type(name, kind) for name, kind in (types or {}).items()}
         marks = tuple(map(str, (na_values,) if np.isscalar(na_values) else na_values))
         if sep is not None and (not isinstance(sep, str) or len(sep.encode()) != 1 or sep in '"\r\n'):
             raise ParameterError(f"sep={sep!r}: one ASCII character divides the cells, like ';' or '\\t'.")
@@ -113,7 +120,7 @@ class TextOptions:
         return cls(given, marks, encoding, sep)
 
 
-def as_type(name: str, given: Any) -> pa.DataType:
+def _as_type(name: str, given: Any) -> pa.DataType:
     """An Arrow type, given as such, as a kind ('number', 'text', 'time'), a name or a Python type."""
     if isinstance(given, pa.DataType):
         return given
@@ -142,7 +149,24 @@ class Csv:
         return self.options.sep or self.default_sep
 
     def head(self, start: bytes, *, whole: bool) -> tuple[list[str], int] | None:
-        """The names of the columns, and how many bytes say so; None if more bytes are needed."""
+        """The names of the columns, and how many bytes say so.
+
+        Parameters
+        ----------
+        start : the first bytes of the file, without a byte order mark.
+        whole : `start` is all there is.
+
+        Returns
+        -------
+        None if more bytes are needed; no names for a file without rows.
+
+        Raises
+        ------
+        DataError
+            When the first row cannot be read as names.
+        SchemaError
+            When two columns have one name.
+        """
         text = start.decode("utf-8", "surrogateescape")
         lines = io.StringIO(text, newline="")
         read: list[str] = []
@@ -188,7 +212,14 @@ class Csv:
     def parse(
         self, block: bytes, names: Sequence[str], types: Types, columns: Sequence[str] | None = None
     ) -> pa.Table:
-        """Whole rows as a table; columns without a type get one.
+        """Whole rows as a table.
+
+        Parameters
+        ----------
+        block : bytes of UTF-8, without the row of names.
+        names : of all cells of a row, in the order of the file.
+        types : by name; columns without a type get one.
+        columns : those that are wanted, in their order; None for all.
 
         Raises
         ------
@@ -225,7 +256,14 @@ class Csv:
     def infer(
         self, block: bytes, names: Sequence[str], columns: Sequence[str] | None = None
     ) -> tuple[pa.Table, frozenset[str]]:
-        """Whole rows as a table, and which of its empty columns hold words for what is missing."""
+        """Whole rows as a table, and which of its empty columns hold words for what is missing.
+
+        Parameters
+        ----------
+        block : bytes of UTF-8, without the row of names.
+        names : of all cells of a row, in the order of the file.
+        columns : those that are wanted; None for all.
+        """
         table = self.parse(block, names, self.options.types, columns)
         empty = [column.name for column in table.schema if pa.types.is_null(column.type)]
         hexadecimal = b"0x" in block or b"0X" in block
@@ -245,7 +283,13 @@ class Csv:
         return table, frozenset(name for name in empty if text[name].null_count < len(text))
 
     def retyped(self, inferred_type: pa.DataType, kind: Kind) -> pa.DataType | None:
-        """The type in which a column is of a kind; None where text cannot be."""
+        """The type in which a column is of a kind; None where text cannot be.
+
+        Parameters
+        ----------
+        inferred_type : without effect: any column of delimited text may be read anew.
+        kind : what was promised of it.
+        """
         return _TYPES.get(kind)
 
     def _no_rows(self, names: Sequence[str], types: Types) -> pa.Table:
@@ -293,7 +337,18 @@ class JsonLines:
     fits_text = False
 
     def head(self, start: bytes, *, whole: bool) -> tuple[list[str], int] | None:
-        """Nothing names the columns beforehand."""
+        """No names, and no bytes: nothing names the columns beforehand.
+
+        Parameters
+        ----------
+        start : the first bytes of the file.
+        whole : without effect.
+
+        Raises
+        ------
+        DataError
+            When it is one JSON array.
+        """
         if start.lstrip()[:1] == b"[":
             raise DataError("it is one JSON array, and not one JSON object a line. Write it as JSON lines")
         return [], 0
@@ -308,7 +363,14 @@ class JsonLines:
     def parse(
         self, block: bytes, names: Sequence[str], types: Types, columns: Sequence[str] | None = None
     ) -> pa.Table:
-        """Whole lines as a table; keys without a type get one.
+        """Whole lines as a table.
+
+        Parameters
+        ----------
+        block : bytes of UTF-8.
+        names : without effect: each line has its own.
+        types : by name; keys without a type get one.
+        columns : those that are wanted, in their order; None for all that are met.
 
         Raises
         ------
@@ -331,7 +393,14 @@ class JsonLines:
     def infer(
         self, block: bytes, names: Sequence[str], columns: Sequence[str] | None = None
     ) -> tuple[pa.Table, frozenset[str]]:
-        """Whole lines as a table; none of its columns hold words for what is missing."""
+        """Whole lines as a table; none of its columns hold words for what is missing.
+
+        Parameters
+        ----------
+        block : bytes of UTF-8.
+        names : without effect.
+        columns : without effect: all keys are looked at.
+        """
         types = dict(self.options.types)
         table = self.parse(block, names, types)
         for column in table.schema.names:
@@ -344,7 +413,13 @@ class JsonLines:
         return table, frozenset()
 
     def retyped(self, inferred_type: pa.DataType, kind: Kind) -> pa.DataType | None:
-        """The type in which a column is of a kind: only text that looks like a time may be text."""
+        """The type in which a column is of a kind; None where it stays as it was inferred.
+
+        Parameters
+        ----------
+        inferred_type : only text that looks like a time may become text.
+        kind : what was promised of it.
+        """
         return pa.string() if kind == CATEGORY and pa.types.is_timestamp(inferred_type) else None
 
 
@@ -365,6 +440,18 @@ class Inferred:
     words: frozenset[str] = frozenset()
 
     def merge(self, other: Inferred, dialect: TextFormat) -> Inferred:
+        """What both say: of each column the narrowest type that holds the values of both.
+
+        Parameters
+        ----------
+        other : what further rows say.
+        dialect : says whether text may become of another type.
+
+        Raises
+        ------
+        DataError
+            When no type holds the values of a column.
+        """
         both = {
             name: wider(
                 name,
@@ -387,7 +474,12 @@ class Inferred:
 
 
 def merged(parts: Sequence[Inferred], dialect: TextFormat) -> Inferred:
-    """What all of them say.
+    """What several parts of a file, or several files, say of the columns together.
+
+    Parameters
+    ----------
+    parts : what was found in each.
+    dialect : says whether text may become of another type; see `Csv.fits_text`.
 
     Raises
     ------
@@ -399,6 +491,11 @@ def merged(parts: Sequence[Inferred], dialect: TextFormat) -> Inferred:
 
 def inferred(table: pa.Table, words: frozenset[str]) -> Inferred:
     """What a table says of its columns.
+
+    Parameters
+    ----------
+    table : whole rows, with the types that the parser gave.
+    words : columns without a value that hold words for what is missing.
 
     Raises
     ------
@@ -451,12 +548,26 @@ def read_text(
 
 
 def promised(schema: pa.Schema, kinds: Mapping[str, Kind], dialect: TextFormat) -> pa.Schema:
-    """A schema of inferred types, with those columns in another that were promised as another kind."""
+    """A schema of inferred types, with those columns in another that were promised as another kind.
+
+    Parameters
+    ----------
+    schema : what was inferred.
+    kinds : what was promised, by name; columns without one keep their type.
+    dialect : says which type a kind has in its text.
+    """
     return pa.schema([_promised(column, kinds.get(column.name), dialect) for column in schema])
 
 
 def describe_error(error: Exception, names: Sequence[str], start: int = 0) -> str:
-    """Arrow's message about text in a user's terms: the column by its name, the row as counted from 0."""
+    """Arrow's message about text in a user's terms: the column by its name, the row as counted from 0.
+
+    Parameters
+    ----------
+    error : what the parser raised.
+    names : of the columns, in the order of the file.
+    start : the row of the file at which the parsed block begins.
+    """
     text = str(error).splitlines()[0]
     if match := re.search(r"CSV column #(\d+):(?: Row #(\d+):)? (.*)", text, re.DOTALL):
         column_number, row, rest = match.groups()

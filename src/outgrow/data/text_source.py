@@ -72,7 +72,14 @@ class TextFile:
 
     @classmethod
     def opened(cls, filesystem: Any, path: str, dialect: TextFormat) -> TextFile:
-        """The file with what its first row says; without columns if it is empty."""
+        """The file with what its first row says; without columns if it is empty.
+
+        Parameters
+        ----------
+        filesystem : of `pyarrow.fs`.
+        path : a file on it; its ending says how it is compressed.
+        dialect : the format, with its options.
+        """
         plain = compression_of(path) is None and dialect.options.encoding is None
         with reading(path):
             with filesystem.open_input_stream(path, compression=None) as stream:
@@ -116,12 +123,31 @@ class TextFile:
     def parse(
         self, block: bytes, row: int, types: Mapping[str, pa.DataType], columns: Sequence[str]
     ) -> pa.Table:
-        """Whole rows, the first of which is `row` in the file, as a table."""
+        """Whole rows as a table.
+
+        Parameters
+        ----------
+        block : bytes of UTF-8.
+        row : the number of the first of them in the file, for messages.
+        types : by name; columns without a type get one.
+        columns : those that are wanted, in their order.
+
+        Raises
+        ------
+        DataError
+            When they are no rows of these columns, or not of these types.
+        """
         with reading(self.path, self.names, row):
             return self.dialect.parse(block, self.names, types, columns)
 
     def look(self, at: int, block: bytes) -> tuple[Block, Inferred]:
-        """How many rows there are, and what they say of the columns."""
+        """How many rows there are, and what they say of the columns.
+
+        Parameters
+        ----------
+        at : the byte of the file at which the block begins.
+        block : whole rows, as bytes of UTF-8.
+        """
         with reading(self.path, self.names):
             table, words = self.dialect.infer(block, self.names)
             return Block(at, at + len(block), table.num_rows), inferred(table, words)
@@ -147,6 +173,19 @@ class TextPiece:
     def batches(
         self, columns: Sequence[str] | None, where: pc.Expression | None, *, encoded: bool = False
     ) -> Iterator[Batch]:
+        """Its rows, as `Piece.batches`; each block is parsed when it is asked for.
+
+        Parameters
+        ----------
+        columns : names of columns, also of keys of folders; None for all.
+        where : rows that are wanted; None for all.
+        encoded : without effect.
+
+        Raises
+        ------
+        DataError
+            When text is not of the types that the whole source has.
+        """
         wanted = self.schema.names if columns is None or where is not None else list(columns)
         stored = [name for name in wanted if name not in self.keys]
         types = {name: self.schema.field(name).type for name in stored}

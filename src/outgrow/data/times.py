@@ -22,7 +22,17 @@ _EPOCH = datetime.datetime(1970, 1, 1)
 
 
 def moments(batch: Batch, name: str, who: str) -> np.ndarray:
-    """A column of numbers or times as float64, times in microseconds.
+    """A column of numbers or times as float64, times in microseconds since 1970.
+
+    Parameters
+    ----------
+    batch : the rows.
+    name : of the column.
+    who : what needs it, as the messages begin.
+
+    Returns
+    -------
+    Shape (rows,), without NaN.
 
     Raises
     ------

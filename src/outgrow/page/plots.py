@@ -62,7 +62,13 @@ def calibration(bins: np.ndarray) -> str:
 
 
 def confusion(matrix: np.ndarray, classes: Sequence[Any]) -> str:
-    """Rows by true class and predicted class, shaded by the share of the true class."""
+    """Rows by true class and predicted class, shaded by the share of the true class.
+
+    Parameters
+    ----------
+    matrix : shape (classes, classes), the true class first; counts or weights.
+    classes : labels, in the order of the matrix. Beyond 8 no numbers are written.
+    """
     size = len(classes)
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1e-300)
     canvas = Canvas("confusion")
@@ -100,7 +106,13 @@ def importance(features: Sequence[tuple[str, float]]) -> str:
 
 
 def losses(curves: Mapping[str, Sequence[tuple[int, float]]], unit: str) -> str:
-    """The value minimised at each step."""
+    """The value minimised at each step, a line for each curve.
+
+    Parameters
+    ----------
+    curves : by the name in the legend, pairs of step and value; as many are drawn as there are colours.
+    unit : what a step is, under the axis.
+    """
     canvas = Canvas("losses")
     with canvas as axes:
         for color, (name, curve) in zip(SERIES, curves.items(), strict=False):
@@ -115,7 +127,13 @@ def losses(curves: Mapping[str, Sequence[tuple[int, float]]], unit: str) -> str:
 
 
 def correlation(matrix: np.ndarray, names: Sequence[str]) -> str:
-    """A square of shades; of many columns, those that correlate most."""
+    """A square of shades; of many columns, those that correlate most.
+
+    Parameters
+    ----------
+    matrix : shape (columns, columns), from -1 to 1; NaN is drawn as 0.
+    names : of the columns.
+    """
     filled = np.nan_to_num(matrix)
     strongest = np.abs(filled - np.diag(np.diag(filled))).max(axis=1)
     chosen = np.sort(np.argsort(-strongest, kind="stable")[:COLUMNS_DRAWN])
@@ -135,7 +153,13 @@ def correlation(matrix: np.ndarray, names: Sequence[str]) -> str:
 
 
 def sparkline(counts: Sequence[float], width: int = 96, height: int = 22) -> str:
-    """A histogram small enough for the cell of a table."""
+    """A histogram small enough for the cell of a table.
+
+    Parameters
+    ----------
+    counts : what each bin holds; the highest is as high as the picture.
+    width, height : of the picture, in pixels.
+    """
     top = max(counts, default=0) or 1
     step = width / max(1, len(counts))
     bars = [
@@ -150,7 +174,16 @@ def sparkline(counts: Sequence[float], width: int = 96, height: int = 22) -> str
 
 
 def histogram(values: np.ndarray, across: str, *, name: str = "histogram", bins: int = 40) -> str:
-    """How many values lie where, from the 1st to the 99th percentile; the line is the median."""
+    """How many groups have a value where, from the 1st to the 99th percentile; the line is the median.
+
+    Parameters
+    ----------
+    values : one for each group, shape (groups,), at least one; those beyond the percentiles are drawn on
+        them.
+    across : what the values are, under the axis.
+    name : of the figure, which tells its parts from those of others on the page.
+    bins : how many bars.
+    """
     low, middle, high = np.quantile(values, [0.01, 0.5, 0.99])
     canvas = Canvas(name)
     with canvas as axes:
@@ -161,7 +194,15 @@ def histogram(values: np.ndarray, across: str, *, name: str = "histogram", bins:
 
 
 def against_size(rows: np.ndarray, values: np.ndarray, up: str, most: int = 2000) -> str:
-    """A metric against the rows of a group; of many groups an even choice."""
+    """A metric against the rows of a group; of many groups an even choice.
+
+    Parameters
+    ----------
+    rows : how many rows each group has, shape (groups,).
+    values : the metric of each group.
+    up : the name of the metric, beside the axis.
+    most : dots that are drawn.
+    """
     chosen = np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int)
     canvas = Canvas("sizes")
     with canvas as axes:

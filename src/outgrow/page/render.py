@@ -25,12 +25,26 @@ class Plot:
 
 
 def plot(title: str, caption: str, svg: str) -> Plot:
-    """A figure of SVG text."""
+    """A figure with its texts.
+
+    Parameters
+    ----------
+    title : the heading.
+    caption : what is to be seen.
+    svg : the drawing, put into the page as it is.
+    """
     return Plot(title, caption, Markup(svg))
 
 
 def render(folder: Path, template: str, **context: Any) -> str:
-    """The page of a template in a folder, which may build on the shared ones."""
+    """The page of a template, which may build on the shared ones.
+
+    Parameters
+    ----------
+    folder : holds the template.
+    template : the name of its file there.
+    context : what the template names.
+    """
     return _environment(folder).get_template(template).render(**context)
 
 

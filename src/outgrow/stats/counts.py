@@ -21,7 +21,13 @@ class ValueCounts(State):
 
     @classmethod
     def of(cls, array: pa.Array, weight: np.ndarray | None = None) -> ValueCounts:
-        """The counts of an Arrow column; NaN counts as missing."""
+        """The counts of an Arrow column; NaN counts as missing.
+
+        Parameters
+        ----------
+        array : numbers, booleans, text or times, also as a dictionary; NaN counts as missing.
+        weight : shape (rows,); None where each row counts once.
+        """
         if pa.types.is_floating(array.type):
             array = pc.if_else(pc.is_nan(array), None, array)
         encoded = array if pa.types.is_dictionary(array.type) else array.dictionary_encode()

@@ -43,7 +43,13 @@ class Segments:
 
     @classmethod
     def coded(cls, hashes: np.ndarray, codes: np.ndarray) -> Segments:
-        """The groups of rows, where `codes` say which of the hashes `found` is that of a row's key."""
+        """The groups of rows, where codes say which hash is that of a row's key.
+
+        Parameters
+        ----------
+        hashes : uint64 of shape (keys,), as `key_codes` gives them: in no order, not all used, some equal.
+        codes : shape (rows,), places in `hashes`.
+        """
         by_hash = np.argsort(hashes)
         ordered, used = hashes[by_hash], np.bincount(codes, minlength=len(hashes))
         if (ordered[1:] == ordered[:-1]).any() or not used.all():
@@ -92,7 +98,13 @@ class Keys(State):
 
     @classmethod
     def of(cls, hashes: np.ndarray, values: pa.RecordBatch) -> Keys:
-        """The keys of groups whose hashes are sorted."""
+        """The keys of groups.
+
+        Parameters
+        ----------
+        hashes : uint64 of shape (groups,), sorted.
+        values : a row for each group, in the same order.
+        """
         return cls(hashes, _stream(pa.Table.from_batches([values])))
 
     @property
@@ -123,7 +135,13 @@ class GroupedSums(State):
 
     @classmethod
     def of(cls, segments: Segments, values: np.ndarray) -> GroupedSums:
-        """The sums of `values`, of shape (columns, rows) and sorted as the segments are."""
+        """The sums of columns.
+
+        Parameters
+        ----------
+        segments : the groups of the rows.
+        values : shape (columns, rows), sorted as the segments are.
+        """
         return cls(segments.hashes, segments.sums(values).T.copy())
 
     def merge(self, other: GroupedSums) -> GroupedSums:
@@ -146,7 +164,14 @@ class GroupedMoments(State):
 
     @classmethod
     def of(cls, segments: Segments, X: np.ndarray, weight: np.ndarray | None = None) -> GroupedMoments:
-        """The moments of `X`, of shape (columns, rows) and sorted as the segments are, as `weight` is."""
+        """The moments of columns.
+
+        Parameters
+        ----------
+        segments : the groups of the rows.
+        X : shape (columns, rows), sorted as the segments are; NaN is no value.
+        weight : shape (rows,), sorted as X; None where each row counts once.
+        """
         present = ~np.isnan(X)
         counted = present.astype(np.float64) if weight is None else present * weight
         values = np.where(present, X, 0.0)
@@ -182,7 +207,14 @@ class GroupedCoMoments(State):
 
     @classmethod
     def of(cls, segments: Segments, X: np.ndarray, weight: np.ndarray | None = None) -> GroupedCoMoments:
-        """The joint moments of `X`, of shape (p, rows) and sorted as the segments are, as `weight` is."""
+        """The joint moments of columns.
+
+        Parameters
+        ----------
+        segments : the groups of the rows.
+        X : shape (p, rows), sorted as the segments are.
+        weight : shape (rows,), sorted as X; None where each row counts once.
+        """
         with np.errstate(invalid="ignore", over="ignore"):
             n = segments.counts.astype(np.float64) if weight is None else segments.sums(weight)
             mean = segments.sums(X if weight is None else X * weight) / np.where(n > 0, n, 1)

@@ -51,7 +51,13 @@ class Moments(State):
     @classmethod
     @_quiet
     def of(cls, X: Any, weight: np.ndarray | None = None) -> Moments:
-        """The moments of the columns of a dense or CSR matrix."""
+        """The moments of the columns of a matrix.
+
+        Parameters
+        ----------
+        X : shape (rows, columns), dense or CSR; NaN is no value, and what CSR does not store is 0.
+        weight : shape (rows,); None where each row counts once.
+        """
         if _is_sparse(X):
             return cls._of_sparse(X, weight)
         columns = [_column_moments(X[:, j], weight) for j in range(X.shape[1])]
@@ -101,7 +107,18 @@ class CoMoments(State):
     @classmethod
     @_quiet
     def of(cls, X: Any, weight: np.ndarray | None = None, tile: int = 4096) -> CoMoments | None:
-        """The joint moments of the columns of a matrix; tiles keep the centred copy in the cache."""
+        """The joint moments of the columns of a matrix.
+
+        Parameters
+        ----------
+        X : shape (rows, p), dense or CSR, without NaN.
+        weight : shape (rows,); None where each row counts once.
+        tile : rows at once, so that the centred copy stays in the cache.
+
+        Returns
+        -------
+        None where there are no rows.
+        """
         total: CoMoments | None = None
         for start in range(0, X.shape[0], tile):
             part = X[start : start + tile]

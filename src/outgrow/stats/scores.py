@@ -38,6 +38,14 @@ class RankedScores(State):
 
     @classmethod
     def of(cls, score: np.ndarray, is_positive: np.ndarray, weight: np.ndarray | None = None) -> RankedScores:
+        """The scores of rows, as they are.
+
+        Parameters
+        ----------
+        score : shape (rows,), in [0, 1].
+        is_positive : boolean of shape (rows,).
+        weight : shape (rows,); None where each row counts once.
+        """
         w = np.ones(len(score)) if weight is None else weight
         return cls(len(score), score, w * is_positive, w * ~is_positive)
 
@@ -134,7 +142,14 @@ class ClassificationState(State):
     def of(
         cls, y: np.ndarray, probabilities: np.ndarray, weight: np.ndarray | None = None
     ) -> ClassificationState:
-        """The state of rows with true class index `y` and probabilities of shape (rows, classes)."""
+        """The state of rows.
+
+        Parameters
+        ----------
+        y : shape (rows,), the index of the true class.
+        probabilities : shape (rows, classes); rows need not sum to 1.
+        weight : shape (rows,); None where each row counts once.
+        """
         classes = probabilities.shape[1]
         w = np.ones(len(y)) if weight is None else weight
         two = classes == 2
@@ -208,7 +223,14 @@ class SeveralClassifications(State):
     def of(
         cls, y: np.ndarray, probabilities: list[np.ndarray], weight: np.ndarray | None = None
     ) -> SeveralClassifications:
-        """The state of rows with true class indices `y` of shape (rows, targets)."""
+        """The state of rows.
+
+        Parameters
+        ----------
+        y : shape (rows, targets), the index of each true class.
+        probabilities : of each target, of shape (rows, classes).
+        weight : shape (rows,); None where each row counts once.
+        """
         right = (
             np.column_stack([target_probabilities.argmax(axis=1) for target_probabilities in probabilities])
             == y
@@ -257,6 +279,14 @@ class RegressionState(State):
 
     @classmethod
     def of(cls, y: np.ndarray, predicted: np.ndarray, weight: np.ndarray | None = None) -> RegressionState:
+        """The state of rows.
+
+        Parameters
+        ----------
+        y : shape (rows,) or (rows, targets).
+        predicted : of the shape of y.
+        weight : shape (rows,); None where each row counts once.
+        """
         return ManyRegressions.of(y, predicted[None], weight).split()[0]
 
     def merge(self, other: RegressionState) -> RegressionState:
@@ -304,7 +334,14 @@ class ManyRegressions(State):
 
     @classmethod
     def of(cls, y: np.ndarray, predicted: np.ndarray, weight: np.ndarray | None = None) -> ManyRegressions:
-        """The state of predictions of shape (predictions, rows), or (predictions, rows, targets)."""
+        """The state of rows.
+
+        Parameters
+        ----------
+        y : shape (rows,) or (rows, targets).
+        predicted : shape (predictions, rows) or (predictions, rows, targets).
+        weight : shape (rows,); None where each row counts once.
+        """
         error = y - predicted
         total = float(len(y) if weight is None else weight.sum())
         if error.ndim == 3:
@@ -359,7 +396,15 @@ class ManyClassifications(State):
     def of(
         cls, y: np.ndarray, probabilities: np.ndarray, weight: np.ndarray | None, bins: int
     ) -> ManyClassifications:
-        """The state of probabilities of shape (predictions, classes, rows)."""
+        """The state of rows.
+
+        Parameters
+        ----------
+        y : shape (rows,), the index of the true class.
+        probabilities : shape (predictions, classes, rows).
+        weight : shape (rows,); None where each row counts once.
+        bins : into how many the scores are counted; as the attribute `counts` says.
+        """
         many, classes, rows = probabilities.shape
         w = np.ones(rows) if weight is None else weight
         member = (np.eye(classes)[:, y] * w).T

@@ -32,7 +32,13 @@ class State:
 
 
 def merge(left: Any, right: Any) -> Any:
-    """Merge two results of the same fold; `left` may be reused for the answer."""
+    """Merge two results of the same fold.
+
+    Parameters
+    ----------
+    left : what came first; it may be reused for the answer. None for nothing.
+    right : what came after it, of the same form. None for nothing.
+    """
     if left is None:
         return right
     if right is None:

@@ -26,7 +26,14 @@ class Strata(State):
 
     @classmethod
     def of(cls, strata: np.ndarray, hashes: np.ndarray, most: int) -> Strata:
-        """The hashes of rows, and the stratum of each."""
+        """The least hashes of each stratum.
+
+        Parameters
+        ----------
+        strata : uint64 of shape (rows,), which stratum each row is in.
+        hashes : uint64 of shape (rows,).
+        most : up to so many different hashes a stratum is known whole.
+        """
         order = np.lexsort((hashes, strata))
         strata, hashes = strata[order], hashes[order]
         new = np.append(True, (strata[1:] != strata[:-1]) | (hashes[1:] != hashes[:-1]))[: len(order)]

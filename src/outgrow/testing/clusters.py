@@ -44,7 +44,15 @@ class Standalone:
 
 @contextmanager
 def standalone(folder: Path, *, workers: int = 2, cores: int = 1, memory: str = "1g") -> Iterator[Standalone]:
-    """A master and workers from pip's pyspark, in processes of their own."""
+    """A master and workers from pip's pyspark, in processes of their own, which end with the block.
+
+    Parameters
+    ----------
+    folder : for the logs, and what the workers write.
+    workers : how many.
+    cores : of each worker.
+    memory : of each worker, as Spark takes it.
+    """
     port = free_port()
     master = _start(
         "org.apache.spark.deploy.master.Master",
@@ -109,6 +117,19 @@ def connect_server() -> Iterator[str]:
 
 
 def wait_until(what: str, met: Any, seconds: float = 60.0) -> None:
+    """Wait, looking ten times a second.
+
+    Parameters
+    ----------
+    what : is waited for; the error says it.
+    met : a function without arguments; whether it has come.
+    seconds : for which it may take.
+
+    Raises
+    ------
+    TimeoutError
+        When it has not come by then.
+    """
     until = time.monotonic() + seconds
     while not met():
         if time.monotonic() > until:
@@ -117,7 +138,18 @@ def wait_until(what: str, met: Any, seconds: float = 60.0) -> None:
 
 
 def wait_for(port: int, server: subprocess.Popen[bytes]) -> None:
-    """Until somebody listens there."""
+    """Wait until somebody listens on this machine, for at most two minutes.
+
+    Parameters
+    ----------
+    port : of TCP.
+    server : the process that should listen; it must not end before.
+
+    Raises
+    ------
+    TimeoutError
+        When nobody does.
+    """
 
     def listening() -> bool:
         assert server.poll() is None, "the server ended early"

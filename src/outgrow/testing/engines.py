@@ -36,7 +36,13 @@ def local_case() -> EngineCase:
 
 
 def pieces_case(pieces: int, threads: int = 2) -> EngineCase:
-    """This machine, the rows in so many pieces, on threads."""
+    """This machine, the rows in several pieces.
+
+    Parameters
+    ----------
+    pieces : how many; fewer where there are fewer rows.
+    threads : that read them.
+    """
 
     def open_pieces(table: pa.Table) -> Dataset:
         rows = max(1, -(-table.num_rows // pieces))

@@ -25,7 +25,13 @@ RTOL = 1e-9
 
 
 def sample_rows(estimator: Estimator, rows: int = 240) -> tuple[pa.Table, str | None]:
-    """A table that suits an estimator, and the name of its target column if it has one."""
+    """A table that suits an estimator, and the name of its target column if it has one.
+
+    Parameters
+    ----------
+    estimator : an encoder gets text and whole numbers; others get three columns of numbers.
+    rows : how many; the same on every call.
+    """
     rng = np.random.default_rng(7)
     numbers = rng.normal(size=(rows, 3)) * [1.0, 5.0, 0.1] + [0.0, 2.0, -1.0]
     score = numbers @ [1.0, -0.4, 3.0] + rng.normal(scale=0.5, size=rows)
@@ -45,14 +51,31 @@ def sample_rows(estimator: Estimator, rows: int = 240) -> tuple[pa.Table, str | 
 
 
 def check_estimator(estimator: Estimator, engine: EngineCase | None = None) -> None:
-    """Run an estimator through all checks, on one engine or on this machine in one piece and in several."""
+    """Run an estimator through all checks.
+
+    Parameters
+    ----------
+    estimator : not fitted; each check gets a clone.
+    engine : where; None for this machine, in one piece and in several.
+
+    Raises
+    ------
+    AssertionError
+        When a check fails.
+    """
     for case in [engine] if engine else [local_case(), pieces_case(3)]:
         for check in CHECKS:
             check(clone(estimator), case)
 
 
 def same_result_as_one_piece(estimator: Estimator, engine: EngineCase) -> None:
-    """The model does not depend on the engine or the partitioning."""
+    """The model does not depend on the engine or the partitioning.
+
+    Parameters
+    ----------
+    estimator : not fitted; it may set `_partition_tolerance`, a relative one.
+    engine : compared with this machine in one piece.
+    """
     table, target = sample_rows(estimator)
     expected = answers(fitted(estimator, local_case().open(table), target), table)
     actual = answers(fitted(clone(estimator), engine.open(table), target), table)
@@ -61,7 +84,13 @@ def same_result_as_one_piece(estimator: Estimator, engine: EngineCase) -> None:
 
 
 def dataset_gives_what_table_gives(estimator: Estimator, engine: EngineCase) -> None:
-    """Lazy results on an engine hold the values that arrays hold."""
+    """Lazy results on an engine hold the values that arrays hold.
+
+    Parameters
+    ----------
+    estimator : not fitted.
+    engine : holds the rows that are learned from, and asked about lazily.
+    """
     table, target = sample_rows(estimator)
     model = fitted(estimator, engine.open(table), target)
     lazy = (
@@ -76,7 +105,13 @@ def dataset_gives_what_table_gives(estimator: Estimator, engine: EngineCase) -> 
 
 
 def survives_saving(estimator: Estimator, engine: EngineCase) -> None:
-    """A loaded estimator answers with the same bits."""
+    """A loaded estimator answers with the same bits.
+
+    Parameters
+    ----------
+    estimator : not fitted.
+    engine : holds the rows that are learned from.
+    """
     table, target = sample_rows(estimator)
     model = fitted(estimator, engine.open(table), target)
     with tempfile.TemporaryDirectory() as folder:
@@ -87,7 +122,13 @@ def survives_saving(estimator: Estimator, engine: EngineCase) -> None:
 
 
 def leaves_parameters_alone(estimator: Estimator, engine: EngineCase) -> None:
-    """Fitting changes no parameter."""
+    """Fitting changes no parameter.
+
+    Parameters
+    ----------
+    estimator : not fitted.
+    engine : holds the rows that are learned from.
+    """
     before = repr(estimator.get_params())
     table, target = sample_rows(estimator)
     fitted(estimator, engine.open(table), target)
@@ -95,7 +136,13 @@ def leaves_parameters_alone(estimator: Estimator, engine: EngineCase) -> None:
 
 
 def refuses_before_fit(estimator: Estimator, engine: EngineCase) -> None:
-    """An estimator that was not fitted says so."""
+    """An estimator that was not fitted says so.
+
+    Parameters
+    ----------
+    estimator : not fitted.
+    engine : without effect: nothing is learned.
+    """
     table, _ = sample_rows(estimator)
     try:
         answers(estimator, table)
@@ -105,7 +152,13 @@ def refuses_before_fit(estimator: Estimator, engine: EngineCase) -> None:
 
 
 def refuses_missing_column(estimator: Estimator, engine: EngineCase) -> None:
-    """A column that was there at fit and is not now is named."""
+    """A column that was there at fit and is not now is named.
+
+    Parameters
+    ----------
+    estimator : not fitted.
+    engine : holds the rows that are learned from.
+    """
     table, target = sample_rows(estimator)
     model = fitted(estimator, engine.open(table), target)
     error = raised(SchemaError, lambda: answers(model, table.drop(["b"])))
@@ -113,7 +166,13 @@ def refuses_missing_column(estimator: Estimator, engine: EngineCase) -> None:
 
 
 def refuses_other_type(estimator: Estimator, engine: EngineCase) -> None:
-    """A column of another kind is named with both kinds."""
+    """A column of another kind is named with both kinds.
+
+    Parameters
+    ----------
+    estimator : not fitted.
+    engine : holds the rows that are learned from.
+    """
     table, target = sample_rows(estimator)
     model = fitted(estimator, engine.open(table), target)
     index = table.schema.get_field_index("a")
@@ -127,7 +186,13 @@ def refuses_other_type(estimator: Estimator, engine: EngineCase) -> None:
 
 
 def refuses_no_rows(estimator: Estimator, engine: EngineCase) -> None:
-    """There is nothing to learn from no rows."""
+    """There is nothing to learn from no rows.
+
+    Parameters
+    ----------
+    estimator : not fitted.
+    engine : holds the table without rows.
+    """
     table, target = sample_rows(estimator)
     raised(DataError, lambda: fitted(estimator, engine.open(table.slice(0, 0)), target))
 
@@ -150,14 +215,27 @@ CHECKS: tuple[Check, ...] = (
 
 
 def fitted(estimator: Any, rows: Any, target: str | None) -> Any:
-    """The estimator after `fit`; warnings about the data are not the checks' subject."""
+    """The estimator after `fit`; warnings about the data are not the checks' subject.
+
+    Parameters
+    ----------
+    estimator : is fitted itself.
+    rows : dataset or table.
+    target : the column to learn; None for estimators without one.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return estimator.fit(rows) if target is None else estimator.fit(rows, target)
 
 
 def answers(estimator: Any, table: pa.Table) -> dict[str, Any]:
-    """All that an estimator says of the rows of a table, by column."""
+    """All that an estimator says of the rows of a table, by column.
+
+    Parameters
+    ----------
+    estimator : fitted.
+    table : without the target or with it.
+    """
     if isinstance(estimator, Transformer):
         return columns_of(estimator.transform(table))
     predictions = columns_of(estimator.predict(table))
@@ -178,6 +256,19 @@ def sorted_rows(table: pa.Table) -> dict[str, Any]:
 
 
 def compare(actual: dict[str, Any], expected: dict[str, Any], rtol: float) -> None:
+    """Refuse answers that differ.
+
+    Parameters
+    ----------
+    actual : values by column; the order of columns counts.
+    expected : values by column.
+    rtol : of floats, relative and absolute; other values must be equal.
+
+    Raises
+    ------
+    AssertionError
+        When they differ.
+    """
     assert list(actual) == list(expected), f"columns {list(actual)} instead of {list(expected)}"
     for name, values in expected.items():
         if values and isinstance(values[0], float):
@@ -187,7 +278,18 @@ def compare(actual: dict[str, Any], expected: dict[str, Any], rtol: float) -> No
 
 
 def raised(kind: type[Exception], action: Callable[[], Any]) -> str:
-    """The message of the error that an action raises."""
+    """The message of the error that an action raises.
+
+    Parameters
+    ----------
+    kind : of the error, or one that it derives from.
+    action : a function without arguments.
+
+    Raises
+    ------
+    AssertionError
+        When nothing is raised.
+    """
     try:
         action()
     except kind as error:

@@ -98,7 +98,14 @@ class KMeans(TransformerMixin, Clusterer):
         self.algorithm = algorithm
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
-        """Learn from rows; `y` names a column of X to leave out, otherwise it is ignored."""
+        """Learn from rows.
+
+        Parameters
+        ----------
+        X : dataset, Spark DataFrame, table, or array of shape (rows, columns).
+        y : the name of a column of X to leave out; otherwise ignored.
+        sample_weight : the name of a column of X, or an array of shape (rows,).
+        """
         if not isinstance(self.init, str) and not callable(self.init) and self.n_init not in (1, "auto"):
             warnings.warn(
                 "Explicit initial center position passed: performing only one init in KMeans instead of "
@@ -127,7 +134,14 @@ class KMeans(TransformerMixin, Clusterer):
         return self._respond(X, "transform")
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
-        """The negated sum of the squared distances of an array's rows to their centers."""
+        """The negated sum of the squared distances of rows to their centers.
+
+        Parameters
+        ----------
+        X : array of shape (rows, columns).
+        y : ignored.
+        sample_weight : array of shape (rows,); None where each row counts once.
+        """
         nearest = np.min(self.transform(X), axis=1) ** 2
         weight = 1.0 if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
         return -float(np.sum(nearest * weight))

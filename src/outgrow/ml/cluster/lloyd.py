@@ -44,7 +44,13 @@ class Walk:
 
 def lloyd(rows: FoldedView, walks: Sequence[Walk]) -> None:
     """Let every walk go to its end, and find its inertia and the sizes of its clusters; one pass over the
-    rows serves all of them."""
+    rows serves all of them.
+
+    Parameters
+    ----------
+    rows : the rows of all folds; a walk sees those its fold learns from.
+    walks : are changed in place: where they are, and at the end `inertia` and `sizes`.
+    """
     going, count = list(walks), 0
     while going:
         count += 1

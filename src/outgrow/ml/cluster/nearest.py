@@ -31,6 +31,13 @@ class Centers:
 
     @classmethod
     def of(cls, centers: np.ndarray, origin: np.ndarray) -> Centers:
+        """Centers, made ready for products with rows.
+
+        Parameters
+        ----------
+        centers : shape (clusters, width).
+        origin : shape (width,), near the rows.
+        """
         apart = centers - origin
         halves = 0.5 * (apart**2).sum(axis=1)
         away = halves[halves > 0]
@@ -47,13 +54,34 @@ class Centers:
         return nearest
 
     def ties(self, scores: np.ndarray, best: np.ndarray) -> np.ndarray:
-        """Which centers are as near as the nearest, but for rounding; at least one for each row."""
+        """Which centers are as near as the nearest, but for rounding; at least one for each row.
+
+        Parameters
+        ----------
+        scores : shape (clusters, rows), as `scores` gives them.
+        best : shape (rows,), the greatest score of each row.
+
+        Returns
+        -------
+        Boolean, of shape (clusters, rows).
+        """
         ties: np.ndarray = scores >= best - ALIKE * (np.abs(best) + self.least)
         return ties
 
 
 def products(X: Any, apart: np.ndarray, constants: np.ndarray) -> np.ndarray:
-    """The scores for centers, which may be those of several `Centers` one after the other."""
+    """The scores for centers, which may be those of several `Centers` one after the other.
+
+    Parameters
+    ----------
+    X : shape (rows, width), dense or CSR.
+    apart : shape (centers, width), as in `Centers`.
+    constants : shape (centers,), as in `Centers`.
+
+    Returns
+    -------
+    Shape (centers, rows).
+    """
     scores = np.ascontiguousarray((X @ apart.T).T) if is_sparse(X) else apart @ X.T
     scores -= constants[:, None]
     return scores

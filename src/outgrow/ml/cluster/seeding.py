@@ -50,6 +50,15 @@ class TopRows(State):
 
     @classmethod
     def of(cls, many: int, score: np.ndarray, block: Block, key: np.ndarray) -> TopRows:
+        """The top rows of a block.
+
+        Parameters
+        ----------
+        many : how many to keep.
+        score : shape (rows,), of the block's rows.
+        block : the rows; without weights each weighs 1.
+        key : uint64 of shape (rows,), the hashes of the rows.
+        """
         order = np.lexsort((key, -score))[:many]
         weight = np.ones(len(order)) if block.weight is None else block.weight[order]
         return cls(many, score[order], _dense(block.X[order]), key[order], weight)
@@ -66,6 +75,17 @@ def scalable_start(view: MatrixView, clusters: int, moments: Moments, seed: int)
     proportion to its squared distance, about 2 k rows a round; k-means++ then chooses among them.
 
     With many rows per cluster, a hashed share of them takes part. The chance of a row comes from its hash.
+
+    Parameters
+    ----------
+    view : the rows; all ranks call this, and get the same.
+    clusters : how many centers.
+    moments : of the columns: their mean is the origin, their squares say which distances are but rounding.
+    seed : another one starts elsewhere.
+
+    Returns
+    -------
+    Shape (clusters, width).
     """
     origin = moments.mean
     part = view.sampled(ROWS_PER_CLUSTER * clusters / max(1, view.rows), seed)
@@ -86,7 +106,18 @@ def scalable_start(view: MatrixView, clusters: int, moments: Moments, seed: int)
 
 
 def sampled_rows(view: MatrixView, clusters: int, seed: int) -> np.ndarray:
-    """About 2,000 rows for each cluster, or all, in the order of their hashes."""
+    """About 2,000 rows for each cluster, or all, in the order of their hashes.
+
+    Parameters
+    ----------
+    view : the rows; all ranks get the same.
+    clusters : how many there will be.
+    seed : another one gives other hashes.
+
+    Returns
+    -------
+    Dense, of shape (found, width).
+    """
     part = view.sampled(ROWS_PER_CLUSTER * clusters / max(1, view.rows), seed)
     found = part.reduce(lambda block: FoundRows(_dense(block.X), block.hashes(seed)))
     rows: np.ndarray = found.rows[np.argsort(found.key, kind="stable")]
@@ -94,13 +125,32 @@ def sampled_rows(view: MatrixView, clusters: int, seed: int) -> np.ndarray:
 
 
 def first_rows(view: MatrixView, clusters: int, seed: int) -> np.ndarray:
-    """The rows of the least hashes, of those that weigh something."""
+    """The rows of the least hashes, of those that weigh something, as centers.
+
+    Parameters
+    ----------
+    view : the rows; all ranks get the same.
+    clusters : how many centers; where there are fewer rows, they come again.
+    seed : another one gives other hashes.
+
+    Returns
+    -------
+    Shape (clusters, width).
+    """
     rows = view.reduce(lambda block: _least_hashes(block, clusters, seed)).rows
     return np.resize(rows, (clusters, view.width))
 
 
 def farthest_rows(view: MatrixView, centers: np.ndarray, origin: np.ndarray, many: int) -> TopRows:
-    """The rows farthest from their centers, those left out that weigh nothing or lie on theirs."""
+    """The rows farthest from their centers, those left out that weigh nothing or lie on theirs.
+
+    Parameters
+    ----------
+    view : the rows; all ranks get the same.
+    centers : shape (clusters, width).
+    origin : shape (width,), near the rows.
+    many : so many rows, or fewer.
+    """
 
     def fold(block: Block) -> TopRows:
         # as float32, rows that are as far but for rounding are equal

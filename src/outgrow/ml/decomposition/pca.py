@@ -260,7 +260,13 @@ class PCA(InvertibleTransformer, WeightedTransformer):
         return np.asarray(collect(rows, likelihood))
 
     def score(self, X: Any, y: Any = None) -> float:
-        """The mean log-likelihood of the rows; see `score_samples`."""
+        """The mean log-likelihood of rows, as `score_samples` finds that of each.
+
+        Parameters
+        ----------
+        X : as for `score_samples`.
+        y : ignored.
+        """
         return float(self.score_samples(X).mean())
 
     def __sklearn_tags__(self) -> Any:

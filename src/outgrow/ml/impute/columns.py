@@ -16,23 +16,59 @@ from outgrow.stats.counts import ValueCounts
 
 
 def checked_matrix(batch: Batch, names: list[str]) -> Any:
+    """Columns of numbers as one matrix, missing values as NaN.
+
+    Parameters
+    ----------
+    batch : the rows.
+    names : of the columns, vectors among them or not.
+
+    Raises
+    ------
+    DataError
+        When a value is infinite.
+    """
     X = batch.matrix(names)
     check_finite(X.data if is_sparse(X) else X, "X", missing=True)
     return X
 
 
 def dense_part(X: Any, part: slice) -> Any:
+    """Some columns of a matrix, to be asked for one by one as dense arrays.
+
+    Parameters
+    ----------
+    X : shape (rows, width), dense or sparse.
+    part : of the columns.
+    """
     return DenseColumns(X[:, part]) if is_sparse(X) else X[:, part]
 
 
 def count_missing(batch: Batch, *, names: Sequence[str]) -> np.ndarray:
-    """How many values are missing of each of some columns, vectors spelt out."""
+    """How many values are missing of each of some columns, vectors spelt out.
+
+    Parameters
+    ----------
+    batch : the rows.
+    names : of the columns, in the order of the counts.
+
+    Returns
+    -------
+    Of int64, with as many entries as the columns have numbers in a row.
+    """
     holes = [missing(batch[name]).sum(axis=0) for name in names]
     return np.concatenate([np.atleast_1d(np.asarray(count, dtype=np.int64)) for count in holes])
 
 
 def value_counts(batch: Batch, numeric: list[str], text: list[str]) -> Iterator[ValueCounts]:
-    """The counts of the columns of numbers one by one, then those of text."""
+    """The counts of the columns of numbers one by one, then those of text.
+
+    Parameters
+    ----------
+    batch : the rows.
+    numeric : names of columns of numbers; vectors are spelt out.
+    text : names of columns of text.
+    """
     if numeric:
         X = checked_matrix(batch, numeric)
         if is_sparse(X):
@@ -50,7 +86,13 @@ def _sparse_counts(columns: DenseColumns, j: int) -> ValueCounts:
 
 
 def present_values(batch: Batch, names: list[str]) -> Iterator[np.ndarray]:
-    """The values of each column that are not missing."""
+    """The values of each column that are not missing, column by column.
+
+    Parameters
+    ----------
+    batch : the rows.
+    names : of columns of numbers; vectors are spelt out.
+    """
     X = checked_matrix(batch, names)
     columns = dense_part(X, slice(0, X.shape[1]))
     for j in range(X.shape[1]):

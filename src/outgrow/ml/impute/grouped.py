@@ -22,6 +22,14 @@ class GroupedFilling:
         return {"statistics_": np.where(moments.n > 0, moments.mean, 0.0)}
 
     def apply(self, X: np.ndarray, learned: Stacked, place: np.ndarray) -> np.ndarray:
+        """X with the means of each row's own group where it is NaN.
+
+        Parameters
+        ----------
+        X : shape (rows, columns).
+        learned : what `learn` gave; `statistics_` has shape (groups, columns).
+        place : shape (rows,), the place of each row's group in what was learned.
+        """
         return np.where(np.isnan(X), learned["statistics_"][place], X)
 
     def beside(self) -> dict[str, Any]:

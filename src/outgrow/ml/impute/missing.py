@@ -26,6 +26,11 @@ def is_nan(value: Any) -> bool:
 def refuse_zero(mark: Any, sparse: bool) -> None:
     """Refuse zeros as missing values of sparse rows.
 
+    Parameters
+    ----------
+    mark : what stands for a missing value.
+    sparse : whether the rows are.
+
     Raises
     ------
     ParameterError
@@ -39,7 +44,17 @@ def refuse_zero(mark: Any, sparse: bool) -> None:
 
 
 def unmarked_array(X: Any, mark: Any) -> Any:
-    """An array of objects or of short floats without the mark, which later may not be what it was."""
+    """An array of objects or of short floats without the mark, which later may not be what it was.
+
+    Parameters
+    ----------
+    X : what a user gave; nothing but such an array is changed, and that in a copy.
+    mark : what stands for a missing value.
+
+    Returns
+    -------
+    None stands for the mark in objects, NaN in floats.
+    """
     if not isinstance(X, np.ndarray) or X.dtype not in _ALTERED:
         return X
     holes = mark == X
@@ -48,7 +63,14 @@ def unmarked_array(X: Any, mark: Any) -> Any:
 
 
 def unmarked(batch: Batch, *, names: Sequence[str], mark: Any) -> Batch:
-    """The batch with nulls where a column holds the mark."""
+    """A batch with nulls where a column holds the mark.
+
+    Parameters
+    ----------
+    batch : is not changed.
+    names : of the columns that are looked at.
+    mark : a number or a text; not None.
+    """
     return batch.with_columns({name: _without(batch[name], mark) for name in names})
 
 
@@ -73,7 +95,14 @@ def _matrix_without(column: Matrix, mark: Any) -> Matrix:
 
 
 def marked(column: pa.Array, gone: np.ndarray, mark: Any) -> pa.Array:
-    """A column with the mark, or null, at some rows."""
+    """A column whose values at some rows are missing again.
+
+    Parameters
+    ----------
+    column : numbers or text.
+    gone : boolean of shape (rows,).
+    mark : what stands for a missing value; null is put where it is None, or does not fit the column's type.
+    """
     fits = mark is not None and isinstance(mark, Real) == is_numeric(column.type)
     return pc.if_else(pa.array(gone), pa.scalar(mark if fits else None, column.type), column)
 
@@ -91,7 +120,18 @@ def missing(column: Column) -> Any:
 
 
 def filled(X: Any, values: np.ndarray) -> Any:
-    """X with `values` of shape (columns,) where it is NaN; X itself where nothing is."""
+    """A matrix without NaN; X itself where it has none.
+
+    Parameters
+    ----------
+    X : shape (rows, columns), dense or CSR; not changed.
+    values : shape (columns,), what is filled in.
+
+    Raises
+    ------
+    DataError
+        When a value is infinite.
+    """
     if is_sparse(X):
         return _filled_sparse(X, values)
     with np.errstate(all="ignore"):

@@ -139,7 +139,18 @@ class SimpleImputer(InvertibleTransformer):
             one_of(self, "strategy", STRATEGIES)
 
     def fit(self, X: Any, y: Any = None) -> Self:
-        """Learn from rows; see `Transformer.fit`."""
+        """Learn from rows.
+
+        Parameters
+        ----------
+        X : dataset, Spark DataFrame, table, or array of shape (rows, columns).
+        y : the name of a column of X to leave out; otherwise ignored.
+
+        Raises
+        ------
+        ParameterError
+            When an array of fixed-width text may have turned what is missing into text.
+        """
         if isinstance(X, np.ndarray) and X.dtype.kind in "US" and self._takes_text and self._mark is None:
             raise ParameterError(
                 f"SimpleImputer does not support data with dtype {X.dtype}: in it missing values have become "

@@ -64,7 +64,7 @@ def missing_place(categories: np.ndarray) -> int | None:
     return places_of(categories).get(None)
 
 
-def rows_of(categories: np.ndarray, counts: ValueCounts) -> np.ndarray:
+def _rows_of(categories: np.ndarray, counts: ValueCounts) -> np.ndarray:
     """How many rows each category has."""
     rows = [counts.counts.get(_key(value), 0.0) for value in categories.tolist()]
     return np.array(rows, dtype=np.float64)
@@ -84,7 +84,13 @@ def check_dtype(owner: Any) -> None:
 
 
 def shown_columns(owner: Any, names: Sequence[str]) -> list[Any]:
-    """Columns as their user knows them: by name, or those of arrays by place."""
+    """Columns as their user knows them: by name, or those of arrays by place.
+
+    Parameters
+    ----------
+    owner : the encoder; it has `feature_names_in_` where names were given, `columns_` once it is fitted.
+    names : of the columns, as a table has them.
+    """
     if hasattr(owner, "feature_names_in_") or not hasattr(owner, "columns_"):
         return list(names)
     places = list(owner.columns_)
@@ -105,8 +111,19 @@ def check_frequencies(owner: Any) -> None:
 
 
 def infrequent(owner: Any, categories: np.ndarray, counts: ValueCounts) -> np.ndarray | None:
-    """The categories to put together, chosen as scikit-learn chooses them."""
-    rows = rows_of(categories, counts)
+    """The categories to put together, chosen as scikit-learn chooses them.
+
+    Parameters
+    ----------
+    owner : the encoder, whose `min_frequency` and `max_categories` decide.
+    categories : of one column, sorted.
+    counts : how many rows have each value of the column.
+
+    Returns
+    -------
+    None where all are frequent.
+    """
+    rows = _rows_of(categories, counts)
     few = rows < _least_rows(owner.min_frequency, sum(counts.counts.values()))
     if owner.max_categories is not None and owner.max_categories < len(rows) - few.sum() + 1:
         # stable, so that of equals the later stay frequent
@@ -115,7 +132,17 @@ def infrequent(owner: Any, categories: np.ndarray, counts: ValueCounts) -> np.nd
 
 
 def grouped(categories: np.ndarray, few: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """The group of each category, the infrequent ones in one group behind the others; which are frequent."""
+    """The group of each category, the infrequent ones in one group behind the others.
+
+    Parameters
+    ----------
+    categories : of one column.
+    few : those of them that are infrequent; None for none.
+
+    Returns
+    -------
+    The number of the group of each, and whether each is frequent; both of shape (categories,).
+    """
     frequent = np.ones(len(categories), dtype=bool)
     if few is not None:
         places = places_of(categories)
@@ -125,6 +152,11 @@ def grouped(categories: np.ndarray, few: np.ndarray | None) -> tuple[np.ndarray,
 
 def as_codes(X: Any, names: Sequence[str]) -> Any:
     """An array or sparse matrix with as many columns as there are names, dense or CSR.
+
+    Parameters
+    ----------
+    X : what a user gives to `inverse_transform`.
+    names : of the columns that are expected.
 
     Raises
     ------
@@ -151,7 +183,14 @@ def side_by_side(columns: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def as_column(found: np.ndarray, categories: np.ndarray, few: np.ndarray | None) -> pa.Array:
-    """Categories as a column of their type; of text where some are put together under a name."""
+    """Categories as a column of their type; of text where some are put together under a name.
+
+    Parameters
+    ----------
+    found : shape (rows,), the category of each row, or the name for those that are put together.
+    categories : of the column; they say its type.
+    few : those that are put together; None for none.
+    """
     words = found.tolist()
     if few is not None:
         return pa.array([None if _key(word) is None else str(word) for word in words], pa.string())
@@ -214,7 +253,18 @@ def learn_categories(
 
 
 def plain(column: Column, name: str) -> pa.Array:
-    """A column as values that compare: dictionaries of numbers decoded, decimals as the numbers they are."""
+    """A column as values that compare: dictionaries of numbers decoded, decimals as the numbers they are.
+
+    Parameters
+    ----------
+    column : no matrix.
+    name : of the column, for messages.
+
+    Raises
+    ------
+    DataError
+        When decimals have more digits than can be told apart.
+    """
     assert not isinstance(column, Matrix)
     if pa.types.is_dictionary(column.type) and not pa.types.is_string(column.type.value_type):
         column = column.dictionary_decode()
@@ -222,7 +272,15 @@ def plain(column: Column, name: str) -> pa.Array:
 
 
 def unknown_error(name: str | int, values: Sequence[Any], when: str, advice: str) -> DataError:
-    """What to raise for values that belong to no category."""
+    """What to raise for values that belong to no category.
+
+    Parameters
+    ----------
+    name : of the column, or its place in an array.
+    values : those that are unknown, at least one; five are shown.
+    when : the verb that met them, like 'transform'.
+    advice : a sentence that ends the message.
+    """
     more = f" and {len(values) - _SHOWN} more" if len(values) > _SHOWN else ""
     shown = ", ".join(map(repr, values[:_SHOWN]))
     return DataError(f"Found unknown categories [{shown}]{more} in column {name!r} during {when}. {advice}")

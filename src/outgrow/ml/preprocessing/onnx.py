@@ -10,7 +10,19 @@ from outgrow.ml.preprocessing.categories import Coder
 
 
 def codes_in_onnx(step: Any, table: Table, coder: Coder, strict: bool) -> str:
-    """What each row of a column becomes; an unknown value fails the run where that is an error."""
+    """What each row of a column becomes; an unknown value fails the run where that is an error.
+
+    Parameters
+    ----------
+    step : the encoder, for messages.
+    table : the columns of the graph so far.
+    coder : of the column.
+    strict : an unknown value is an error; otherwise it becomes the last of the coder's values.
+
+    Returns
+    -------
+    The name of a tensor of shape (rows, 1).
+    """
     graph = table.graph
     index = category_index(table, coder.name, list(coder.places), step)
     values = graph.constant(coder.values[:-1] if strict else coder.values)

@@ -73,7 +73,19 @@ class StandardScaler(InvertibleTransformer, WeightedTransformer):
         self.with_std = with_std
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
-        """Learn from rows; see `WeightedTransformer.fit`."""
+        """Learn from rows.
+
+        Parameters
+        ----------
+        X : dataset, Spark DataFrame, table, or array of shape (rows, columns).
+        y : the name of a column of X to leave out; otherwise ignored.
+        sample_weight : the name of a column of X, or an array of shape (rows,).
+
+        Raises
+        ------
+        ParameterError
+            When X is sparse and `with_mean` is true.
+        """
         self._refuse_sparse(X)
         return super().fit(X, y, sample_weight)
 
@@ -101,7 +113,18 @@ class StandardScaler(InvertibleTransformer, WeightedTransformer):
         return self
 
     def transform(self, X: Any, copy: bool | None = None) -> Any:
-        """The rows of X, scaled; in the form X has."""
+        """Rows, scaled; in the form they have.
+
+        Parameters
+        ----------
+        X : dataset, Spark DataFrame, table, or array of shape (rows, columns).
+        copy : without effect: X is never changed.
+
+        Raises
+        ------
+        ParameterError
+            When X is sparse and `with_mean` is true.
+        """
         self._refuse_sparse(X)
         return super().transform(X)
 
@@ -257,6 +280,14 @@ class GroupedScaling:
         }
 
     def apply(self, X: np.ndarray, learned: Stacked, place: np.ndarray) -> np.ndarray:
+        """X, scaled by what each row's own group learned.
+
+        Parameters
+        ----------
+        X : shape (rows, columns).
+        learned : what `learn` gave; `mean_` and `scale_` have shape (groups, columns).
+        place : shape (rows,), the place of each row's group in what was learned.
+        """
         centred = X - learned["mean_"][place] if self.with_mean else X
         return centred / learned["scale_"][place] if self.with_std else centred
 

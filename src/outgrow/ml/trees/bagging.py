@@ -47,7 +47,15 @@ class RowSample:
 
     @classmethod
     def of(cls, comm: Communicator, hashes: np.ndarray, rows: int, draw: Draw) -> Self:
-        """The sample of this rank's part of all `rows`."""
+        """The sample of this rank's part of all rows; all ranks call it.
+
+        Parameters
+        ----------
+        comm : adds up over ranks how many rows are in each bucket.
+        hashes : uint64 of shape (rows of this rank,).
+        rows : how many there are over all ranks.
+        draw : how the rows of a tree are drawn.
+        """
         bits = int(np.clip(16 * rows, LEAST_BUCKETS, MOST_BUCKETS)).bit_length() - 1
         bucket = (hashes >> np.uint64(64 - bits)).astype(np.intp)
         counts = comm.allreduce(np.bincount(bucket, minlength=1 << bits).astype(np.float64))
@@ -113,11 +121,25 @@ class TreesApart:
 
 
 def sampling(rows: Any, sample: RowSample) -> Any:
-    """A callback that lets each round of boosting see its own sample of the rows."""
+    """A callback that lets each round of boosting see its own sample of the rows.
+
+    Parameters
+    ----------
+    rows : XGBoost's matrix of this rank, whose weights each round sets anew; they are put back at the end.
+    sample : what the rows weigh for each tree.
+    """
     weight = weights_of(rows)
 
     class Sampling(optional("xgboost", "trees").callback.TrainingCallback):  # type: ignore[misc]
         def before_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
+            """Weigh the rows for the next tree; False lets the training go on.
+
+            Parameters
+            ----------
+            model : the booster so far; its number of rounds says which tree is next.
+            epoch : the round, counted from where this training went on; not used.
+            evals_log : not used.
+            """
             rows.set_weight(weight * sample.weights(model.num_boosted_rounds()))
             return False
 

@@ -147,7 +147,7 @@ class TreeModel(Model):
 
     def _coded(self, batch: Batch) -> Batch:
         """The batch with numbers in place of text."""
-        coded = {name: codes(batch[name], values) for name, values in self.categories_.items()}
+        coded = {name: _codes(batch[name], values) for name, values in self.categories_.items()}
         return batch.with_columns(coded) if coded else batch
 
     def _kinds_of(self, example: Batch, task: Task) -> tuple[str, ...]:
@@ -330,7 +330,7 @@ class TreeClassifier(TreeModel, Classifier):
         rows = weighing_rows(view)
         if factors is not None and not view.labels.weighted:
             rows = float(view.class_weights[factors > 0].sum())
-        return {"factors": factors, "weight_factor": weight_factor(float(totals.sum()), rows)}, totals
+        return {"factors": factors, "weight_factor": _weight_factor(float(totals.sum()), rows)}, totals
 
 
 class TreeRegressor(TreeModel, Regressor):
@@ -371,7 +371,7 @@ class TreeRegressor(TreeModel, Regressor):
     ) -> tuple[Callable[[Block], np.ndarray], dict[str, Any], Target]:
         return (
             partial(rest, self.offset_, self.scale_),
-            {"weight_factor": weight_factor(target.weight, weighing_rows(view))},
+            {"weight_factor": _weight_factor(target.weight, weighing_rows(view))},
             target,
         )
 
@@ -399,7 +399,18 @@ def _quantile(view: MatrixView, share: float) -> float:
 
 
 def rest(offset: Any, scale: Any, block: Block) -> np.ndarray:
-    """What is left of y for trees to learn, in their unit."""
+    """What is left of y for trees to learn, in their unit.
+
+    Parameters
+    ----------
+    offset : what is taken from y; a number, or shape (targets,).
+    scale : by what the rest is divided; as `offset`.
+    block : rows with y.
+
+    Returns
+    -------
+    As y, of shape (rows,) or (rows, targets).
+    """
     assert block.y is not None
     return (block.y - offset) / scale
 
@@ -411,7 +422,7 @@ def weighing_rows(view: MatrixView) -> float:
     return float(view.reduce(lambda block: np.array([np.count_nonzero(_weights(block))]))[0])
 
 
-def weight_factor(weight: float, rows: float) -> float:
+def _weight_factor(weight: float, rows: float) -> float:
     """By what to multiply weights, so that penalties, which count them, do not forbid every split.
 
     Weights whose mean is 1 or more are numbers of equal rows, and stay; smaller ones, as those that sum to 1,
@@ -423,7 +434,7 @@ def weight_factor(weight: float, rows: float) -> float:
     return float(np.float32(min(mean, MOST_WEIGHT) / mean if mean > 1 else 1 / mean))
 
 
-def codes(column: Column, values: list[Any]) -> pa.Array:
+def _codes(column: Column, values: list[Any]) -> pa.Array:
     """1, 2, ... for the values in their order, NaN for others; never 0, which sparse rows drop."""
     if isinstance(column, Matrix) or pa.types.is_null(column.type):
         return pa.array(np.full(len(column), np.nan))

@@ -74,7 +74,19 @@ def sampled_share(view: MatrixView) -> float:
 
 
 def sampled_rows(view: MatrixView, seed: int, change: Callable[[Block], Block]) -> SampledRows:
-    """About 200,000 rows of the view, or all when there are fewer, after `change`; one pass."""
+    """About 200,000 rows, or all when there are fewer; one pass.
+
+    Parameters
+    ----------
+    view : the rows; all ranks get the same sample.
+    seed : another one chooses others.
+    change : what is made of each block before its rows are drawn, as `weighted` does.
+
+    Raises
+    ------
+    DataError
+        When a value does not fit float32.
+    """
     share = sampled_share(view)
 
     @np.errstate(over="ignore")  # XGBoost itself refuses what does not fit float32
@@ -122,7 +134,15 @@ def refuse_vanishing(counts: np.ndarray) -> None:
 
 
 def with_all_categories(X: Any, kinds: Sequence[str], highest: np.ndarray) -> Any:
-    """The rows, and behind them rows that hold every category, missing in all else: none may lack a bin."""
+    """The rows, and behind them rows that hold every category, missing in all else: none may lack a bin.
+
+    Parameters
+    ----------
+    X : shape (rows, features), float32, dense or CSR.
+    kinds : 'q' or 'c' (a category) of each feature.
+    highest : shape (features,), the greatest value of each over all rows; NaN or infinite where there is
+        none.
+    """
     places = [j for j, kind in enumerate(kinds) if kind == "c" and np.isfinite(highest[j])]
     if not places:
         return X

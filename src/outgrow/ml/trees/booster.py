@@ -79,7 +79,7 @@ class Part:
 
     def _fields(self, block: Block) -> dict[str, Any]:
         fields = {
-            "data": as_columns(block.X, self.zeros_absent, self.plan.numbers),
+            "data": _as_columns(block.X, self.zeros_absent, self.plan.numbers),
             "label": self.plan.label(block),
         }
         if block.weight is not None:
@@ -93,14 +93,14 @@ class Part:
         return Block(np.zeros((0, self.view.width), order="F"), np.zeros(0, dtype=np.intp))
 
 
-def as_columns(X: Any, zeros_absent: bool, numbers: np.ndarray | None) -> Any:
+def _as_columns(X: Any, zeros_absent: bool, numbers: np.ndarray | None) -> Any:
     """A matrix as XGBoost reads it fastest when it learns."""
     if zeros_absent:
-        return without_zeros(X, numbers)
+        return _without_zeros(X, numbers)
     return pa.table(matrix_columns(X, [f"f{j}" for j in range(X.shape[1])]))
 
 
-def without_zeros(X: Any, numbers: np.ndarray | None = None) -> Any:
+def _without_zeros(X: Any, numbers: np.ndarray | None = None) -> Any:
     """A matrix as CSR of the class XGBoost knows; zeros are stored for features that are `numbers` alone."""
     rows = sp.csr_matrix(X if is_sparse(X) or numbers is None else stored(X))
     if rows.data.all():
@@ -114,6 +114,11 @@ def without_zeros(X: Any, numbers: np.ndarray | None = None) -> Any:
 
 def grow(view: MatrixView, plan: Plan) -> Grown:
     """Grow the trees over the rows of all ranks; every rank gets the same.
+
+    Parameters
+    ----------
+    view : the rows that this rank has of all.
+    plan : what to grow.
 
     Raises
     ------
@@ -161,7 +166,7 @@ def _bins(run: FitContext, plan: Plan, sample: SampledRows, zeros_absent: bool) 
     """A matrix of the sampled rows, whose bins all others take; made before the ranks join, alike on each."""
     X, weight = sample.matrix()
     if zeros_absent:
-        X = without_zeros(X, plan.numbers)
+        X = _without_zeros(X, plan.numbers)
     if plan.kinds is not None:
         X = with_all_categories(X, plan.kinds, sample.highest)
         weight = np.concatenate([weight, np.full(X.shape[0] - len(weight), weight.mean())])
@@ -327,7 +332,7 @@ def _watched(view: MatrixView, plan: Plan, zeros_absent: bool) -> Any:
 
     def make() -> Any:
         parts = [
-            without_zeros(block.X, plan.numbers) if zeros_absent else block.X for block in watched.blocks()
+            _without_zeros(block.X, plan.numbers) if zeros_absent else block.X for block in watched.blocks()
         ]
         rows = sp.vstack(parts, format="csr") if is_sparse(parts[0]) else np.concatenate(parts)
         return optional("xgboost", "trees").DMatrix(
@@ -413,19 +418,31 @@ def restored(content: bytes) -> Any:
 
 
 def as_asked(X: Any, zeros_absent: bool, numbers: np.ndarray | None) -> Any:
-    """A matrix as the trees of a booster are asked about it."""
+    """A matrix as the trees of a booster are asked about it: CSR where zeros are absent, else dense.
+
+    Parameters
+    ----------
+    X : shape (rows, features), dense or sparse.
+    zeros_absent : zeros are left out, as they were where the trees learned from sparse rows.
+    numbers : features whose zeros stay, as the trees learned; None for none.
+    """
     if zeros_absent:
-        return without_zeros(X, numbers)
+        return _without_zeros(X, numbers)
     return Matrix(X, ()).values.toarray() if is_sparse(X) else X
 
 
 def answers(booster: Any, rows: Any, rounds: int = 0, *, first: int = 0, sums: bool = False) -> np.ndarray:
-    """What the trees from round `first` to `rounds` (0: the last) say of each row, as float64.
+    """What trees say of each row, as float64 of shape (rows,) or (rows, outputs).
 
-    It is of shape (rows,) or (rows, outputs).
+    Large batches are answered on all threads, small ones on that of the caller.
 
-    Large batches are answered on all threads, small ones on that of the caller. With `sums` the answers are
-    what the trees add up to, before the link of the loss.
+    Parameters
+    ----------
+    booster : XGBoost's.
+    rows : as `as_asked` gives them.
+    rounds : the first round that is not asked; 0 to ask all.
+    first : the first round that is asked.
+    sums : give what the trees add up to, before the link of the loss.
     """
     kind = "margin" if sums else "value"
 
@@ -445,7 +462,13 @@ def answers(booster: Any, rows: Any, rounds: int = 0, *, first: int = 0, sums: b
 
 
 def leaves(booster: Any, rows: Any) -> np.ndarray:
-    """The leaf of each tree in which each row ends, of shape (rows, rounds, outputs)."""
+    """The leaf of each tree in which each row ends, as int32 of shape (rows, rounds, outputs).
+
+    Parameters
+    ----------
+    booster : XGBoost's.
+    rows : as `as_asked` gives them.
+    """
     with explained():
         matrix = optional("xgboost", "trees").DMatrix(rows, nthread=1)
         found: np.ndarray = booster.predict(
@@ -463,5 +486,11 @@ def _total_gains(booster: Any, width: int) -> np.ndarray:
 
 
 def cached_nodes(width: int, bins: int) -> int:
-    """How many nodes' histograms may be kept."""
+    """XGBoost's `max_cached_hist_node`: how many nodes' histograms fit in `HISTOGRAM_BYTES`, at least 256.
+
+    Parameters
+    ----------
+    width : features.
+    bins : of each feature, at most.
+    """
     return max(256, min(65_536, HISTOGRAM_BYTES // (16 * bins * max(1, width))))

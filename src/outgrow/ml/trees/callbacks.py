@@ -38,7 +38,17 @@ class Snapshot:
 
 
 def recalled(run: FitContext, begun: bytes | None) -> Snapshot:
-    """The last snapshot in the journal; without one, the trees of an earlier fit."""
+    """The trees to go on from: the last snapshot in the journal, without one those of an earlier fit.
+
+    Parameters
+    ----------
+    run : whose journal is read up to the last snapshot.
+    begun : the trees of an earlier fit in XGBoost's UBJSON format, or None.
+
+    Returns
+    -------
+    Without trees and losses where there is neither.
+    """
     found = Snapshot(0, b"", np.zeros(0))
     if begun is not None:
         booster = Snapshot(1, begun, found.losses).booster()
@@ -72,7 +82,16 @@ class Callbacks:
     def of(
         cls, run: FitContext, plan: Plan, before: Snapshot, rows: Sequence[Any], sample: RowSample | None
     ) -> Callbacks:
-        """Those that every training has, and those that its plan asks for."""
+        """Those that every training has, and those that its plan asks for.
+
+        Parameters
+        ----------
+        run : hears of each round, and keeps the snapshots.
+        plan : what to grow.
+        before : what the training goes on from.
+        rows : XGBoost's matrices of this rank: those that are learned from, then those held out, if any.
+        sample : what rows weigh for each tree; None where each sees all.
+        """
         made = _classes()
         resumable = plan.stop is None
         found = cls(plan, rows, run, [made["rounds"](run, plan.rounds, before, resumable)])
@@ -99,11 +118,27 @@ class Callbacks:
         self.gradients, self.metric = objective, metric
 
     def watch(self, told: Callable[[float, np.ndarray], None], rows: Any) -> None:
-        """Show on the way what the trees so far answer."""
+        """Show on the way what the trees so far answer.
+
+        Parameters
+        ----------
+        told : called with the share of the rounds that is done, and the answers.
+        rows : XGBoost's matrix of the rows that are watched.
+        """
         self.all.append(_classes()["watched"](told, self.plan.rounds, rows))
 
     def stop(self, stop: Stop, judge: Callable[[np.ndarray], float] | None) -> Any:
-        """End before the last round; what decides it."""
+        """End before the last round, by the scores of the last of the `rows`.
+
+        Parameters
+        ----------
+        stop : when.
+        judge : the score of the answers for those rows, greater is better; None for their loss.
+
+        Returns
+        -------
+        The callback that decides it; its `kept` says how many rounds stay.
+        """
         stopping = _classes()["stopping"](stop, judge, self.rows[-1], len(self.rows) > 1)
         self.all.append(stopping)
         return stopping
@@ -129,6 +164,14 @@ def _classes() -> dict[str, type]:
             self._kept = time.monotonic()
 
         def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
+            """Tell of the round; False lets the training go on.
+
+            Parameters
+            ----------
+            model : the booster so far.
+            epoch : the round, counted from where this training went on; not used.
+            evals_log : the losses of this training, by name of the rows and of the metric.
+            """
             losses, done = losses_of(evals_log, "train"), model.num_boosted_rounds()
             self._run.tell("round", done, self._total, loss=float(losses[-1]) if len(losses) else None)
             if self._resumable and time.monotonic() - self._kept > SNAPSHOT_SECONDS:
@@ -151,6 +194,14 @@ def _classes() -> dict[str, type]:
             self._before = 0.0
 
         def before_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
+            """Weigh the rows for the next tree; False lets the training go on.
+
+            Parameters
+            ----------
+            model : the booster so far; its number of rounds says which tree is next.
+            epoch : the round, counted from where this training went on; not used.
+            evals_log : not used.
+            """
             number = model.num_boosted_rounds()
             self._rows.set_weight(self._weight * self._sample.weights(number))
             if self._loss is not None:
@@ -159,6 +210,14 @@ def _classes() -> dict[str, type]:
             return False
 
         def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
+            """Note the loss of the rows that the tree did not see; False lets the training go on.
+
+            Parameters
+            ----------
+            model : the booster so far.
+            epoch : the round, counted from where this training went on; not used.
+            evals_log : not used.
+            """
             if self._loss is not None:
                 self.losses.append((self._before, self._mean(model)))
             return False
@@ -182,6 +241,14 @@ def _classes() -> dict[str, type]:
             self._moments = {math.ceil(total * share) for share in MOMENTS} - {total}
 
         def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
+            """Show the answers, if it is one of the moments; False lets the training go on.
+
+            Parameters
+            ----------
+            model : the booster so far.
+            epoch : the round, counted from where this training went on; not used.
+            evals_log : not used.
+            """
             done = model.num_boosted_rounds()
             if done in self._moments:
                 self._told(done / self._total, model.predict(self._rows).astype(np.float64))
@@ -197,6 +264,14 @@ def _classes() -> dict[str, type]:
             self.scores = stop.before
 
         def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
+            """Note the score; True ends the training.
+
+            Parameters
+            ----------
+            model : the booster so far.
+            epoch : the round, counted from where this training went on; not used.
+            evals_log : the losses of this training, by name of the rows and of the metric.
+            """
             self.scores = np.append(self.scores, self._score(model, evals_log))
             return self._stop.reached(self.scores)
 
@@ -219,6 +294,16 @@ def _classes() -> dict[str, type]:
 
 
 def losses_of(history: Mapping[str, Mapping[str, list[float]]], name: str) -> np.ndarray:
-    """The losses of the rows of this name, one for each round."""
+    """The losses of some rows after each round.
+
+    Parameters
+    ----------
+    history : XGBoost's, by name of the rows and of the metric; of several metrics the last counts.
+    name : of the rows: 'train' or 'validation'.
+
+    Returns
+    -------
+    Of shape (rounds,); empty where nothing was noted.
+    """
     *_, losses = [*history.get(name, {}).values()] or [[]]
     return np.array(losses)

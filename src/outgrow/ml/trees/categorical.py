@@ -13,6 +13,11 @@ from outgrow.errors import ParameterError
 def chosen(wanted: Any, names: Sequence[str]) -> list[str]:
     """The columns that `categorical_features` says.
 
+    Parameters
+    ----------
+    wanted : a mask of shape (columns,), numbers of columns, or names.
+    names : of all columns, in the order of X.
+
     Raises
     ------
     ParameterError

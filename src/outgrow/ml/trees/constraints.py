@@ -18,18 +18,25 @@ NO_ORDER_OF_CLASSES = (
 
 
 def monotone(constraints: Any, features: Sequence[str], width: int, owner: str) -> dict[str, Any]:
-    """XGBoost's parameter for the `monotonic_cst` of a class called `owner`.
+    """XGBoost's parameter for `monotonic_cst`; none where nothing is constrained.
+
+    Parameters
+    ----------
+    constraints : -1, 0 or 1 for each feature, or by the name of some; None for none.
+    features : names of the columns; vectors are one.
+    width : how many features there are, vectors spelt out.
+    owner : the name of the class, for messages.
 
     Raises
     ------
     ParameterError
         When they are not one of -1, 0 and 1 for each feature.
     """
-    signs = directions(constraints, features, width, owner)
+    signs = _directions(constraints, features, width, owner)
     return {"monotone_constraints": f"({','.join(str(int(sign)) for sign in signs)})"} if signs.any() else {}
 
 
-def directions(constraints: Any, features: Sequence[str], width: int, owner: str) -> np.ndarray:
+def _directions(constraints: Any, features: Sequence[str], width: int, owner: str) -> np.ndarray:
     """-1, 0 or 1 for each feature."""
     if constraints is None:
         return np.zeros(width)
@@ -77,7 +84,12 @@ def _by_name(constraints: Mapping[Any, Any], features: Sequence[str], width: int
 
 
 def interactions(constraints: Any, width: int) -> dict[str, Any]:
-    """XGBoost's parameter for `interaction_cst`.
+    """XGBoost's parameter for `interaction_cst`; none where nothing is constrained.
+
+    Parameters
+    ----------
+    constraints : as for `interaction_groups`.
+    width : how many features there are.
 
     Raises
     ------
@@ -89,7 +101,22 @@ def interactions(constraints: Any, width: int) -> dict[str, Any]:
 
 
 def interaction_groups(constraints: Any, width: int) -> list[set[int]] | None:
-    """The groups of features that may follow one another in a tree; those in none make one more."""
+    """The groups of features that may follow one another in a tree; those in none make one more.
+
+    Parameters
+    ----------
+    constraints : groups of numbers of features, 'pairwise', 'no_interactions', or None.
+    width : how many features there are.
+
+    Returns
+    -------
+    None where nothing is constrained.
+
+    Raises
+    ------
+    ParameterError
+        When they are not groups of numbers of features.
+    """
     if constraints is None:
         return None
     if isinstance(constraints, str):

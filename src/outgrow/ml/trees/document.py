@@ -40,7 +40,19 @@ Write = Callable[[Any, np.ndarray, Sequence[float]], bytes]
 
 @lru_cache(16)
 def writer(objective: str, classes: int | None, width: int, rounds: int) -> Write:
-    """What writes boosters of so many features: from nodes, their number in each tree, and base scores."""
+    """What writes boosters that differ in their trees and base scores alone.
+
+    Parameters
+    ----------
+    objective : XGBoost's name of it.
+    classes : how many there are, with one output each; None for one output.
+    width : features.
+    rounds : of boosting, each of a tree for each output.
+
+    Returns
+    -------
+    A function of nodes (arrays of shape (trees, nodes)), how many of them each tree has, and base scores.
+    """
     outputs = classes or 1
     document = _treeless(objective, classes, width)
     model = document["learner"]["gradient_booster"]["model"]

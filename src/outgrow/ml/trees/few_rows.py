@@ -32,7 +32,13 @@ _EPSILON = 1e-6
 
 
 def suits(view: MatrixView, plan: Plan) -> bool:
-    """Whether the kernels grow what XGBoost would, and are worth compiling."""
+    """Whether the kernels grow what XGBoost would, and are worth compiling: of many small fits on one rank.
+
+    Parameters
+    ----------
+    view : the rows.
+    plan : what to grow; what the kernels do not know of rules them out.
+    """
     parameters, run = plan.parameters, view.run
     return (
         run.many
@@ -54,7 +60,12 @@ def suits(view: MatrixView, plan: Plan) -> bool:
 
 
 def grow(view: MatrixView, plan: Plan) -> Grown:
-    """Grow the trees.
+    """Grow the trees in this process.
+
+    Parameters
+    ----------
+    view : rows that `suits` has seen.
+    plan : what to grow.
 
     Raises
     ------

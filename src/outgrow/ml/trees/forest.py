@@ -58,7 +58,18 @@ class Forest:
 
 
 def forest_of(booster: Any, width: int) -> Forest:
-    """The trees of an `xgboost.Booster` of `width` features."""
+    """The trees of a booster.
+
+    Parameters
+    ----------
+    booster : an `xgboost.Booster`; not changed.
+    width : how many features it has.
+
+    Raises
+    ------
+    EngineError
+        When it is one without plain trees, as of 'dart'.
+    """
     document = json.loads(booster.save_raw("json"))
     gradient = document["learner"]["gradient_booster"]
     if gradient["name"] != "gbtree":
@@ -72,12 +83,24 @@ def forest_of(booster: Any, width: int) -> Forest:
 
 @lru_cache(4)
 def trees_in(content: bytes, width: int) -> Forest:
-    """The trees of a stored booster; the last few are kept, as users walk through one model."""
+    """The trees of a stored booster; the last few are kept, as users walk through one model.
+
+    Parameters
+    ----------
+    content : a booster in XGBoost's UBJSON format.
+    width : how many features it has.
+    """
     return forest_of(restored(content), width)
 
 
 def rescaled(content: bytes, factor: float) -> bytes:
-    """A stored booster whose leaves are multiplied."""
+    """A stored booster whose leaves are multiplied; the mean of a forest that grows needs it.
+
+    Parameters
+    ----------
+    content : a booster in XGBoost's UBJSON format.
+    factor : by which each leaf is multiplied; base scores stay.
+    """
     document = json.loads(restored(content).save_raw("json"))
     for tree in document["learner"]["gradient_booster"]["model"]["trees"]:
         for node, left in enumerate(tree["left_children"]):

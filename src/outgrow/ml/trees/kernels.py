@@ -82,7 +82,7 @@ class Split(NamedTuple):
 
 
 @kernel
-def pruned(value: Any, low: Any, high: Any, weight: Any, size: int, most: int) -> int:
+def _pruned(value: Any, low: Any, high: Any, weight: Any, size: int, most: int) -> int:
     """Keep at most so many entries of a summary, spread evenly over the ranks; how many are left.
 
     An entry is a value, its weight, and its least and greatest rank.
@@ -111,7 +111,7 @@ def pruned(value: Any, low: Any, high: Any, weight: Any, size: int, most: int) -
 
 
 @kernel
-def cut_points(values: Any, weights: Any, count: int, max_bins: int, cuts: Any) -> int:
+def _cut_points(values: Any, weights: Any, count: int, max_bins: int, cuts: Any) -> int:
     """Write the upper ends of the bins of `count` sorted values; how many there are."""
     value, weight = np.empty(count, np.float32), np.empty(count, np.float32)
     low, high = np.empty(count, np.float32), np.empty(count, np.float32)
@@ -126,8 +126,8 @@ def cut_points(values: Any, weights: Any, count: int, max_bins: int, cuts: Any) 
     if size == 0:
         cuts[0] = np.float32(1e-5)
         return 1
-    size = pruned(value, low, high, weight, size, SUMMARY * max_bins)
-    size = pruned(value, low, high, weight, size, min(size, max_bins) + 1)
+    size = _pruned(value, low, high, weight, size, SUMMARY * max_bins)
+    size = _pruned(value, low, high, weight, size, min(size, max_bins) + 1)
     made = 0
     for k in range(1, min(size, max_bins)):
         cuts[made] = value[k]
@@ -138,7 +138,7 @@ def cut_points(values: Any, weights: Any, count: int, max_bins: int, cuts: Any) 
 
 
 @kernel
-def in_bins(X: Any, weight: Any, by_value: Any, max_bins: int, bins: Any, cuts: Any, lowest: Any) -> None:
+def _in_bins(X: Any, weight: Any, by_value: Any, max_bins: int, bins: Any, cuts: Any, lowest: Any) -> None:
     """Sort features, of shape (width, rows), into bins; `by_value` is the order of each, NaN at its end."""
     width, rows = X.shape
     values, weights = np.empty(rows, np.float32), np.empty(rows, np.float32)
@@ -151,7 +151,7 @@ def in_bins(X: Any, weight: Any, by_value: Any, max_bins: int, bins: Any, cuts: 
             else:
                 values[present], weights[present] = X[f, r], weight[r]
                 present += 1
-        count = cut_points(values, weights, present, max_bins, cuts[f])
+        count = _cut_points(values, weights, present, max_bins, cuts[f])
         low = values[0] if present else np.float32(0)
         lowest[f] = low - (abs(low) + np.float32(1e-5))
         b = 0
@@ -162,14 +162,14 @@ def in_bins(X: Any, weight: Any, by_value: Any, max_bins: int, bins: Any, cuts: 
 
 
 @kernel
-def score(grad: float, hess: float, l2: float, l1: float) -> Any:
+def _score(grad: float, hess: float, l2: float, l1: float) -> Any:
     """How much the loss of some rows falls with the best weight for them, doubled."""
     rest = max(abs(grad) - l1, 0.0)
     return np.float32(rest * rest / (hess + l2)) if hess > 0 else np.float32(0)
 
 
 @kernel
-def weight_of(grad: float, hess: float, growth: Any) -> Any:
+def _weight_of(grad: float, hess: float, growth: Any) -> Any:
     """The best weight for some rows."""
     if hess < growth.min_child_weight or hess <= 0:
         return np.float32(0)
@@ -177,7 +177,7 @@ def weight_of(grad: float, hess: float, growth: Any) -> Any:
 
 
 @kernel
-def summed(
+def _summed(
     bins: Any, order: Any, f: int, begin: Any, end: Any, grads: Any, hesses: Any, sums: Any, bin: Any
 ) -> Any:
     """Write the sums up to each row that has a value, and its bin; how many rows have one."""
@@ -196,7 +196,7 @@ def summed(
 
 
 @kernel
-def summed_back(order: Any, f: int, begin: Any, grads: Any, hesses: Any, sums: Any, present: Any) -> None:
+def _summed_back(order: Any, f: int, begin: Any, grads: Any, hesses: Any, sums: Any, present: Any) -> None:
     """Write the sums from each row with a value to the last of them."""
     g, h = 0.0, 0.0
     for i in range(present):
@@ -208,9 +208,9 @@ def summed_back(order: Any, f: int, begin: Any, grads: Any, hesses: Any, sums: A
 
 
 @kernel
-def gains(sums: Any, present: Any, grad: float, hess: float, l2: float, l1: float, gain: Any) -> None:
+def _gains(sums: Any, present: Any, grad: float, hess: float, l2: float, l1: float, gain: Any) -> None:
     """Write what a split at each row gains; without branches, so that it is vectorised."""
-    own = score(grad, hess, l2, l1)
+    own = _score(grad, hess, l2, l1)
     for k in range(present):
         g, h = sums[0, k], sums[1, k]
         here, there = max(abs(g) - l1, 0.0), max(abs(grad - g) - l1, 0.0)
@@ -219,13 +219,13 @@ def gains(sums: Any, present: Any, grad: float, hess: float, l2: float, l1: floa
 
 
 @kernel
-def allowed(hess: float, rest: float, least: float) -> bool:
+def _allowed(hess: float, rest: float, least: float) -> bool:
     """Whether both sides of a split weigh enough."""
     return hess >= least and rest >= least and hess > 0 and rest > 0
 
 
 @kernel
-def best_split(
+def _best_split(
     bins: Any,
     order: Any,
     begin: int,
@@ -247,28 +247,28 @@ def best_split(
     l1, l2, least = growth.l1, growth.l2, growth.min_child_weight
     best = Split(np.float32(0), -1, -1, False, 0.0, 0.0)
     for f in range(len(order)):
-        present = summed(bins, order, f, np.uint64(begin), np.uint64(end), grads, hesses, sums, bin)
-        gains(sums, present, grad, hess, l2, l1, gain)
+        present = _summed(bins, order, f, np.uint64(begin), np.uint64(end), grads, hesses, sums, bin)
+        _gains(sums, present, grad, hess, l2, l1, gain)
         for k in range(present):
             if gain[k] > best.gain and bin[k] != bin[k + 1]:
                 h = sums[1, k]
-                if allowed(h, hess - h, least):
+                if _allowed(h, hess - h, least):
                     best = Split(gain[k], f, np.int64(bin[k]), False, sums[0, k], h)
         if present == end - begin:
             continue
-        summed_back(order, f, np.uint64(begin), grads, hesses, sums, present)
-        gains(sums, present, grad, hess, l2, l1, gain)
+        _summed_back(order, f, np.uint64(begin), grads, hesses, sums, present)
+        _gains(sums, present, grad, hess, l2, l1, gain)
         for i in range(present):
             k = present - np.uint64(1) - i
             if gain[k] > best.gain and (k == 0 or bin[k - 1] != bin[k]):
                 h = sums[1, k]
-                if allowed(h, hess - h, least):
+                if _allowed(h, hess - h, least):
                     best = Split(gain[k], f, np.int64(bin[k]) - 1, True, grad - sums[0, k], hess - h)
     return best
 
 
 @kernel
-def parted(order: Any, begin: int, end: int, goes_left: Any, beside: Any) -> Any:
+def _parted(order: Any, begin: int, end: int, goes_left: Any, beside: Any) -> Any:
     """Bring the rows that go left before the others, both in their order; where the others begin."""
     left, right = np.uint64(begin), np.uint64(0)  # no sign: no test for counting from the end
     for k in range(np.uint64(begin), np.uint64(end)):
@@ -283,16 +283,16 @@ def parted(order: Any, begin: int, end: int, goes_left: Any, beside: Any) -> Any
 
 
 @kernel
-def leaf(nodes: Any, node: int, parent: int, grad: float, hess: float, growth: Any) -> None:
+def _leaf(nodes: Any, node: int, parent: int, grad: float, hess: float, growth: Any) -> None:
     """Make a node a leaf."""
-    weight = weight_of(grad, hess, growth) * growth.learning_rate
+    weight = _weight_of(grad, hess, growth) * growth.learning_rate
     nodes.left[node], nodes.right[node], nodes.parent[node] = -1, -1, parent
     nodes.feature[node], nodes.default_left[node], nodes.gain[node] = 0, 0, 0
     nodes.condition[node], nodes.weight[node], nodes.hessian[node] = weight, weight, np.float32(hess)
 
 
 @kernel
-def grow_tree(
+def _grow_tree(
     bins: Any,
     by_value: Any,
     cuts: Any,
@@ -316,7 +316,7 @@ def grow_tree(
     most = len(nodes.left)
     starts, ends = np.empty(most, np.int64), np.empty(most, np.int64)
     sums = np.empty((most, 2))
-    leaf(nodes, 0, ROOT_PARENT, grad, hess, growth)
+    _leaf(nodes, 0, ROOT_PARENT, grad, hess, growth)
     starts[0], ends[0], sums[0, 0], sums[0, 1] = 0, rows, grad, hess
     count, first, depth = 1, 0, 0
     while first < count and depth < growth.max_depth:
@@ -324,7 +324,7 @@ def grow_tree(
         level_end = count
         for node in range(first, level_end):
             begin, end, grad, hess = starts[node], ends[node], sums[node, 0], sums[node, 1]
-            split = best_split(
+            split = _best_split(
                 bins, order, begin, end, grads, hesses, grad, hess, growth, room.sums, room.bin, room.gain
             )
             if split.gain <= np.float32(1e-6):
@@ -335,14 +335,14 @@ def grow_tree(
                 room.goes_left[r] = split.default_left if b == MISSING else b <= split.bin
             middle = begin
             for f in range(width if depth < growth.max_depth else 1):  # leaves need no orders but one
-                middle = parted(order[f], begin, end, room.goes_left, room.beside)
+                middle = _parted(order[f], begin, end, room.goes_left, room.beside)
             below = split.bin < 0
             nodes.left[node], nodes.right[node], nodes.feature[node] = count, count + 1, split.feature
             nodes.condition[node] = lowest[split.feature] if below else cuts[split.feature, split.bin]
             nodes.default_left[node], nodes.gain[node] = split.default_left, split.gain
-            nodes.weight[node] = weight_of(grad, hess, growth)
-            leaf(nodes, count, node, split.grad, split.hess, growth)
-            leaf(nodes, count + 1, node, grad - split.grad, hess - split.hess, growth)
+            nodes.weight[node] = _weight_of(grad, hess, growth)
+            _leaf(nodes, count, node, split.grad, split.hess, growth)
+            _leaf(nodes, count + 1, node, grad - split.grad, hess - split.hess, growth)
             starts[count], ends[count], sums[count, 0], sums[count, 1] = begin, middle, split.grad, split.hess
             starts[count + 1], ends[count + 1] = middle, end
             sums[count + 1, 0], sums[count + 1, 1] = grad - split.grad, hess - split.hess
@@ -356,7 +356,7 @@ def grow_tree(
 
 
 @kernel
-def differentiate(objective: int, margin: Any, y: Any, weight: Any, grads: Any, hesses: Any) -> None:
+def _differentiate(objective: int, margin: Any, y: Any, weight: Any, grads: Any, hesses: Any) -> None:
     """The gradients of the loss of each row, in float32 as XGBoost's; all of shape (outputs, rows)."""
     one, least = np.float32(1), np.float32(1e-16)
     outputs, rows = margin.shape
@@ -406,7 +406,7 @@ def boost(
     outputs = len(margin)
     bins = np.empty((width, rows), np.uint16)
     cuts, lowest = np.empty((width, growth.max_bins + 1), np.float32), np.empty(width, np.float32)
-    in_bins(X, weight, by_value, growth.max_bins, bins, cuts, lowest)
+    _in_bins(X, weight, by_value, growth.max_bins, bins, cuts, lowest)
     grads, hesses = np.empty((outputs, rows), np.float32), np.empty((outputs, rows), np.float32)
     room = Room(
         np.empty((width, rows), np.int32),
@@ -417,7 +417,7 @@ def boost(
         np.empty(rows, np.float32),
     )
     for step in range(growth.rounds):
-        differentiate(objective, margin, y, weight, grads, hesses)
+        _differentiate(objective, margin, y, weight, grads, hesses)
         for k in range(outputs):
             tree = step * outputs + k
             own = Nodes(
@@ -431,6 +431,6 @@ def boost(
                 nodes.weight[tree],
                 nodes.hessian[tree],
             )
-            sizes[tree] = grow_tree(
+            sizes[tree] = _grow_tree(
                 bins, by_value, cuts, lowest, grads[k], hesses[k], growth, room, own, margin[k]
             )

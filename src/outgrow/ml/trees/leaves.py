@@ -35,25 +35,55 @@ def check_leaves(model: Any) -> None:
 
 
 def check_rows(model: Any, name: str, low: int) -> None:
-    """The parameter is a number of rows, or a share of them."""
+    """Refuse a parameter that is neither a number of rows nor a share of them.
+
+    Parameters
+    ----------
+    model : has the parameter as an attribute.
+    name : of the parameter.
+    low : the least number of rows; a share is above 0 and at most 1.
+
+    Raises
+    ------
+    ParameterError
+        When it is neither.
+    """
     if isinstance(getattr(model, name), Integral):
         check.integer(model, name, low=low)
     else:
         check.number(model, name, above=0, high=1)
 
 
-def row_count(wish: float, rows: int) -> int:
+def _row_count(wish: float, rows: int) -> int:
     """A number of rows, or a share of them, as a number."""
     return int(wish) if isinstance(wish, Integral) else int(np.ceil(wish * rows))
 
 
 def least_weight(model: Any, rows: int, weight: float) -> float:
-    """The least weight of a leaf, of rows that weigh so much together; 0 where a row is enough."""
-    least = row_count(model.min_samples_leaf, rows)
+    """The least weight of a leaf, as `min_samples_leaf` and `min_weight_fraction_leaf` of a model say.
+
+    Parameters
+    ----------
+    model : may lack the latter.
+    rows : how many there are to learn from.
+    weight : what they weigh together.
+
+    Returns
+    -------
+    0 where a row is enough.
+    """
+    least = _row_count(model.min_samples_leaf, rows)
     share = getattr(model, "min_weight_fraction_leaf", 0.0)
     return max(float(least) if least > 1 else 0.0, float(share) * weight)
 
 
 def least_gain(decrease: float, weight: float, unit: float = 1.0) -> dict[str, float]:
-    """XGBoost's parameter for what a split must gain: so much for each weight, in squares of a unit."""
+    """XGBoost's parameter for what a split must gain; none for nothing.
+
+    Parameters
+    ----------
+    decrease : of the impurity, for each weight.
+    weight : of all rows together.
+    unit : in which the trees learn y; the decrease is in its squares.
+    """
     return {"gamma": decrease / unit / unit * weight} if decrease else {}

@@ -70,6 +70,13 @@ class Huber:
         return -np.clip(rest, -self._delta, self._delta) * weight, weight
 
     def loss(self, y: np.ndarray, sums: np.ndarray) -> np.ndarray:
+        """The loss of each row, with the quantile that the last round found.
+
+        Parameters
+        ----------
+        y : shape (rows,).
+        sums : shape (rows,), what the trees add up to.
+        """
         far = np.abs(y - sums)
         near = np.minimum(far, self._delta)
         return near * (far - 0.5 * near)
@@ -86,6 +93,13 @@ class Exponential:
         return -sign * steep, np.maximum(steep, 1e-16)
 
     def loss(self, y: np.ndarray, sums: np.ndarray) -> np.ndarray:
+        """The loss of each row, cut off at the exponential of 80.
+
+        Parameters
+        ----------
+        y : shape (rows,), 0 or 1.
+        sums : shape (rows,), what the trees add up to; half the log odds.
+        """
         return np.exp(np.minimum(-(2 * y - 1) * sums, 80.0))
 
 
@@ -150,7 +164,12 @@ CLASSIFICATION = ("log_loss", "exponential")
 
 
 def classification(loss: str, shares: np.ndarray) -> tuple[LossKind, float]:
-    """The loss of this name for classes of these shares, and the mean second derivative where trees begin.
+    """The loss for classes, and the mean second derivative where trees begin.
+
+    Parameters
+    ----------
+    loss : 'log_loss' or 'exponential'.
+    shares : shape (classes,), the share of the weight that each class has.
 
     Raises
     ------
@@ -181,7 +200,12 @@ def classification(loss: str, shares: np.ndarray) -> tuple[LossKind, float]:
 
 
 def check_target(loss: str, view: MatrixView) -> None:
-    """Refuse what the logarithm of a mean cannot be fitted to.
+    """Refuse what the logarithm of a mean cannot be fitted to; one pass.
+
+    Parameters
+    ----------
+    loss : its name; only 'gamma' and 'poisson' refuse anything.
+    view : rows with y; all ranks raise the same.
 
     Raises
     ------

@@ -32,7 +32,17 @@ _LARGEST = 88.7
 
 
 def boosted(model: Any, table: Table) -> str:
-    """Probabilities of boosted trees, of shape (rows, classes)."""
+    """Probabilities of boosted trees.
+
+    Parameters
+    ----------
+    model : a fitted classifier.
+    table : the columns of the graph so far.
+
+    Returns
+    -------
+    The name of a tensor of shape (rows, classes).
+    """
     graph = table.graph
     margins, forest = _sums(model, table)
     if model.loss == "exponential":
@@ -44,7 +54,17 @@ def boosted(model: Any, table: Table) -> str:
 
 
 def averaged(model: Any, table: Table) -> str:
-    """Probabilities of a random forest, of shape (rows, classes)."""
+    """Probabilities of a random forest.
+
+    Parameters
+    ----------
+    model : a fitted classifier of one target.
+    table : the columns of the graph so far.
+
+    Returns
+    -------
+    The name of a tensor of shape (rows, classes).
+    """
     graph = table.graph
     sums, forest = _sums(model, table)
     wide = graph.cast(sums, "number")
@@ -58,7 +78,17 @@ def averaged(model: Any, table: Table) -> str:
 
 
 def summed(model: Any, table: Table) -> str:
-    """Predictions of a regressor, of shape (rows,)."""
+    """Predictions of a regressor of one target.
+
+    Parameters
+    ----------
+    model : fitted, boosted trees or a forest.
+    table : the columns of the graph so far.
+
+    Returns
+    -------
+    The name of a tensor of shape (rows,).
+    """
     graph = table.graph
     rest = graph.node("Squeeze", _sums(model, table)[0], _last_axis(graph))
     if getattr(model, "loss", None) in LOGARITHMIC:

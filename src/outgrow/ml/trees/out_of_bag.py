@@ -21,6 +21,13 @@ def out_of_bag(
     Of rows with the same features each tree sees a share; it counts by the share that it did not see, as if
     the rows had been drawn one by one.
 
+    Parameters
+    ----------
+    view : the rows that the forest learned from.
+    plan : what was grown; its `sample` says which rows each tree saw.
+    booster : XGBoost's, with a tree for each of the plan's rounds.
+    zeros_absent : as the trees learned; see `as_asked`.
+
     Returns
     -------
     means : ndarray of shape (rows, outputs); 0 for rows that every tree saw.
@@ -43,7 +50,14 @@ def out_of_bag(
 
 
 def beside(view: MatrixView, plan: Plan, means: np.ndarray) -> np.ndarray:
-    """The means in the order of all rows of this rank; NaN for those that weigh nothing."""
+    """Answers in the order of all rows of this rank; NaN for those that weigh nothing.
+
+    Parameters
+    ----------
+    view : the rows that the forest learned from.
+    plan : its class weights decide too which rows weigh something.
+    means : shape (rows, ...), of those that weigh something, as `out_of_bag` gives them.
+    """
     found = np.full((sum(map(len, view.blocks())), *means.shape[1:]), np.nan)
     kept, start = [], 0
     for block in view.blocks():
@@ -57,7 +71,17 @@ def beside(view: MatrixView, plan: Plan, means: np.ndarray) -> np.ndarray:
 
 
 def labels(view: MatrixView, plan: Plan) -> np.ndarray:
-    """The y of the rows of this rank that weigh something."""
+    """The y of the rows of this rank that weigh something.
+
+    Parameters
+    ----------
+    view : the rows that the forest learned from.
+    plan : its class weights decide too which rows weigh something.
+
+    Returns
+    -------
+    Of shape (rows,) or (rows, targets), in the order of `out_of_bag`.
+    """
     parts = [np.asarray(weighted(block, plan).y) for block in view.blocks()]
     return np.concatenate(parts) if parts else np.zeros((0, view.targets) if view.targets else 0)
 

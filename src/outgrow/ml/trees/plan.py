@@ -33,7 +33,13 @@ class Gradients(Protocol):
         """The first and second derivatives, each of shape (rows,), for the rows of this rank."""
 
     def loss(self, y: np.ndarray, sums: np.ndarray) -> np.ndarray:
-        """The loss of each row."""
+        """The loss of each row, which is told, and decides when to end; trees learn from the derivatives.
+
+        Parameters
+        ----------
+        y : shape (rows,), as the plan's `label` gives it.
+        sums : shape (rows,), what the trees add up to.
+        """
 
 
 @dataclass(frozen=True)
@@ -164,7 +170,13 @@ class Grown:
 
 
 def weighted(block: Block, plan: Plan) -> Block:
-    """The block with the weights that a plan says, without the rows that weigh nothing."""
+    """The block with the weights that a plan says, without the rows that weigh nothing.
+
+    Parameters
+    ----------
+    block : its rows, with y as numbers of classes where the plan weighs classes.
+    plan : says class weights and the factor of all weights.
+    """
     weight = block.weight
     if plan.factors is not None:
         weight = plan.factors[block.y] if weight is None else weight * plan.factors[block.y]

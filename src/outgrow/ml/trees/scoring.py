@@ -47,7 +47,16 @@ class _Classes(ClassifierMixin, _Answered):
 
 
 def score_of(model: Any, scoring: Any) -> Score:
-    """What `scoring` says of answers: the name of a scorer, a scorer, or None for the score of the model.
+    """What scores answers of trees while they grow.
+
+    Parameters
+    ----------
+    model : whose answers they are; a classifier has its `classes_` by then.
+    scoring : the name of a scorer, a scorer, or None for the score of the model.
+
+    Returns
+    -------
+    A function of features, y (numbers of classes), weights or None, and sums of the trees; greater is better.
 
     Raises
     ------

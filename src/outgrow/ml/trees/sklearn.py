@@ -51,7 +51,13 @@ def scaled_regressor(model: Any) -> Any:
 
 
 def tree_features(model: Any, flow: Flow) -> Flow:
-    """The flow with the features of trees, in their order; text as trees know it."""
+    """The flow with the features of trees, in their order; text as trees know it.
+
+    Parameters
+    ----------
+    model : fitted; its `features_` are put in order.
+    flow : the steps and columns so far.
+    """
     if not model.features_:
         return flow
     codes = {name: _codes(model, name, flow) for name in model.features_ if name in model.categories_}

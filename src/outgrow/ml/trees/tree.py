@@ -228,7 +228,17 @@ class ClassificationTree(ClassifierMixin, FittedTree):
 
 
 def shares_of_each(means: np.ndarray, classes: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """The shares of the classes of each target: of two there is the second, of more there is each."""
+    """The shares of the classes of each target.
+
+    Parameters
+    ----------
+    means : shape (rows, sums), the targets side by side: of two classes the second, of more each.
+    classes : the labels of each target.
+
+    Returns
+    -------
+    Of each target an array of shape (rows, classes), whose rows sum to 1.
+    """
     widths = [len(own) if len(own) > 2 else 1 for own in classes]
     table = np.clip(np.reshape(means, (-1, sum(widths))), 0.0, 1.0)
     return [shares_of(own) for own in np.split(table, np.cumsum(widths)[:-1], axis=1)]
