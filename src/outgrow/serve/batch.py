@@ -133,7 +133,17 @@ def write_scores(
     keys: tuple[str, ...] = (),
     overwrite: bool = False,
 ) -> Scored:
-    """What `score` does when everything is checked."""
+    """What `score` does when everything is checked.
+
+    Parameters
+    ----------
+    scoring : what becomes of each batch, as `prepare` gave it.
+    data : the rows, of the columns' kinds.
+    output : the folder for rows with their predictions.
+    errors : the folder for rows that cannot be scored; None where `scoring` is not lenient.
+    keys : columns that become folders `name=value`; of the output alone.
+    overwrite : replace outputs that outgrow wrote.
+    """
     data = scoring.needed(data)
     schemas = scoring.schemas(data)
     check_columns(schemas[MAIN], keys)
@@ -161,7 +171,15 @@ def write_scores(
 def with_predictions(
     model: Any, rows: Dataset, *, probabilities: bool = False, keep: Sequence[str] | None = None
 ) -> Dataset:
-    """The rows with a column `prediction`; with a column `probability_<class>` for each class if asked."""
+    """The rows with a column `prediction`, scored where and when they are read.
+
+    Parameters
+    ----------
+    model : fitted.
+    rows : with the model's columns.
+    probabilities : also add a column `probability_<class>` for each class.
+    keep : the columns of the rows that stay; None for all.
+    """
     rows = read_as(rows, Predictor(model).columns)
     scoring = prepare(model, rows, keep=keep, probabilities=probabilities)
     return scoring.needed(rows).map(scoring.beside)
@@ -175,7 +193,25 @@ def prepare(
     probabilities: bool = False,
     lenient: bool = False,
 ) -> Scoring:
-    """Check that a model can score these rows in this way."""
+    """Check that a model can score these rows in this way.
+
+    Parameters
+    ----------
+    model : fitted.
+    rows : whose columns are checked; nothing is read.
+    keep : the columns to keep beside the predictions; None for all.
+    probabilities : also write those of each class.
+    lenient : set rows that cannot be scored apart, rather than raise for them.
+
+    Raises
+    ------
+    ParameterError
+        When probabilities are wanted of a model that has none.
+    SchemaError
+        When a column of the model's is missing or of another kind.
+    ColumnNotFoundError
+        When a column to keep is missing.
+    """
     predictor = Predictor(model)
     kind = type(predictor.model).__name__
     if probabilities and not is_classifier(predictor.model):

@@ -76,7 +76,17 @@ class Scorer:
         return self._version
 
     def write(self, rows: Dataset, name: str) -> Scored | None:
-        """Score a batch into the folder `name` of the output; None when it is there, or another is at it."""
+        """Score a batch into a folder of the output, with the version that is current now.
+
+        Parameters
+        ----------
+        rows : of the batch.
+        name : of the folder, which tells the batch: the same rows always come under the same name.
+
+        Returns
+        -------
+        What was written; None when the folder is there, or another process is at it.
+        """
         options = self.options
         target = options.output / name
         if storage.recovered(target).exists():
@@ -100,10 +110,20 @@ class Scorer:
             return None
 
     def write_file(self, path: str, name: str, engine: Any = None) -> Scored | None:
-        """Score a file into the folder `name` of the output; None when that was done, or cannot be.
+        """Score a file into a folder of the output.
 
         A file that cannot be read is named beside the rows that cannot be scored; it is tried again when it
         has changed. Without a folder for errors, the error is raised.
+
+        Parameters
+        ----------
+        path : of the file.
+        name : of the folder, which tells the file.
+        engine : where the file is read; None for this machine.
+
+        Returns
+        -------
+        What was written; None when it had been, when the file was taken away, or when it cannot be read.
         """
         if (self.options.output / name).exists() or self._is_set_apart(path, name):
             return None
@@ -220,6 +240,19 @@ def score_files(
     """`score_stream` for a folder on Spark: its file source says which files are new, its tasks read them.
 
     So they are read by the rules of `og.read`, and not by those of Spark's own readers.
+
+    Parameters
+    ----------
+    model : the folder of a `ModelStore`, or of a saved model.
+    folder : where files appear; those in folders of it count, too.
+    output : gets `batch_id=<number>/`, or `input=<file>/` where files of a batch were read one by one.
+    engine : a Spark.
+    checkpoint : the folder for Spark's notes on what it has read.
+    keep, probabilities, errors, trigger, read_options : as for `score_stream`.
+
+    Returns
+    -------
+    Spark's query, which runs already.
     """
     scorer = _scorer(model, output, keep, probabilities, errors, read_options)
     files = (

@@ -77,6 +77,11 @@ def as_promised(frame: Any, columns: Mapping[str, Kind]) -> pa.Table:
     """A pandas DataFrame as a table, with types that pandas cannot tell taken from the kinds of the columns.
 
     A column of missing values alone gets the type of its kind.
+
+    Parameters
+    ----------
+    frame : a pandas DataFrame, or what else `as_table` takes.
+    columns : the model's, name to kind; columns of the frame that are not among them stay as they are.
     """
     table = as_table(frame)
     for index, field in enumerate(table.schema):

@@ -73,6 +73,15 @@ def reach(
     deadline: float,
     lost: Callable[[str], None] = lambda reason: None,
 ) -> Channel | None:
-    """A channel to the driver; None when it is not there."""
+    """A channel to the driver; None when it is not there.
+
+    Parameters
+    ----------
+    address : host and port of the driver.
+    number : of the worker, which it tells the driver.
+    secret : proves to each end that the other belongs to the search.
+    deadline : seconds of silence after which the driver is taken for lost.
+    lost : called with the reason, once, when it is; from another thread.
+    """
     peer = call(address, number, secret, timeout=5.0)
     return None if peer is None else Channel(peer, number, deadline, lost)

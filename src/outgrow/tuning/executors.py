@@ -39,7 +39,20 @@ class WorkerPool:
 
 
 def on_the_engine(plan: Plan, study: Study, progress: Progress, shares: Mapping[int, float]) -> None:
-    """One trial at a time, each a fit over the whole engine."""
+    """One trial at a time, each a fit over the whole engine.
+
+    Parameters
+    ----------
+    plan : its rows must be there, and its engine fits all trials.
+    study : gets the reports and the result of each trial.
+    progress : says when the search is over.
+    shares : parts of the rows, by step, that a trial learns from before it may be pruned; the last is all.
+
+    Raises
+    ------
+    EngineError
+        When the engine failed; the trial is left running, and the next run tries it again.
+    """
     objective, training = plan.objective(shares, 1), plan.training
     assert training is not None
     while not progress.over():
@@ -67,7 +80,15 @@ def on_the_engine(plan: Plan, study: Study, progress: Progress, shares: Mapping[
 
 
 def fused(plan: Plan, study: Study, progress: Progress, size: int) -> None:
-    """Many settings at a time, in the same scans over the data."""
+    """Many settings at a time, in the same scans over the data. Nothing is pruned.
+
+    Parameters
+    ----------
+    plan : of an estimator of outgrow, with its rows.
+    study : gets the result of each trial.
+    progress : says when the search is over.
+    size : most trials in a scan; the sampler learns nothing of the others among them.
+    """
     training = plan.training
     assert training is not None
     while not progress.over():
@@ -96,7 +117,23 @@ def fused(plan: Plan, study: Study, progress: Progress, size: int) -> None:
 def with_workers(
     plan: Plan, study: Study, progress: Progress, shares: Mapping[int, float], pool: WorkerPool
 ) -> None:
-    """Trials in processes that take them as they become free."""
+    """Trials in processes that take them as they become free.
+
+    Parameters
+    ----------
+    plan : what is tried; it is sent to the workers, with what reads its rows.
+    study : gets the reports and the result of each trial, as workers send them.
+    progress : says when the search is over.
+    shares : parts of the rows, by step, that a trial learns from before it may be pruned; the last is all.
+    pool : how many workers, and what each may take.
+
+    Raises
+    ------
+    EngineError
+        When no worker comes, or all have left before the search was over.
+    ParameterError
+        When what is tuned cannot be pickled.
+    """
     if progress.over():
         return
     engine, failed = plan.engine, []

@@ -72,7 +72,17 @@ class OutgrowObjective:
         return self.on(self._rows, trial)
 
     def on(self, rows: Dataset, trial: TrialContext) -> Outcome:
-        """The metrics over rows, wherever they are; they are the same rows at each call."""
+        """The metrics over some rows.
+
+        Parameters
+        ----------
+        rows : wherever they are; the same rows at each call, as what is made of them is kept for the next.
+        trial : its parameters are set on a copy of the estimator; it gets the reports.
+
+        Returns
+        -------
+        Metrics by name, the means over the folds; and details: `fit_seconds`, also a mean, and `std`.
+        """
         model = clone(self.estimator).set_params(**trial.parameters)
         if self._prunes and steps_of(model)[-1].tells_rounds and self._shares_work(model, rows):
             return self._between_rounds(model, rows, trial)
@@ -133,7 +143,13 @@ class ScoreForecast:
     _before: tuple[float, float] | None = None
 
     def after(self, share: float, score: float) -> float | None:
-        """The score at the end, as it looks after a share of the rounds; None at the first time."""
+        """The score at the end, as it looks now; None at the first time.
+
+        Parameters
+        ----------
+        share : of the rounds that are done, above 0 and larger at each call.
+        score : what the fit scores now.
+        """
         before, self._before = self._before, (share, score)
         if before is None:
             return None

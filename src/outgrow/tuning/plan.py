@@ -67,6 +67,21 @@ class Plan:
         validation: int | Folds | None,
         engine: Engine | None,
     ) -> Plan:
+        """The plan for what `tune` was given.
+
+        Parameters
+        ----------
+        what : an estimator of outgrow or of scikit-learn's kind, not fitted; or a function.
+        X, y, weight : as for `fit`; a function may do without, and gets the rows of X whole.
+        metric : names; None for log_loss of classifiers, r2 of regressors, `value` of functions.
+        validation : folds, or their number; None for a fifth of the rows held out.
+        engine : where trials run; None for where the rows are.
+
+        Raises
+        ------
+        ParameterError
+            When `what` cannot be tuned, X is missing, y has several targets, or a metric is not defined.
+        """
         folds = Holdout() if validation is None else as_folds(validation, classes=is_classifier(what))
         folds.check()
         metrics = (metric,) if isinstance(metric, str) else tuple(metric or ())
@@ -121,7 +136,20 @@ class Plan:
         cores: int,
         within: str,
     ) -> None:
-        """Everything that can be known before anything is read."""
+        """Everything that can be known before anything is read.
+
+        Parameters
+        ----------
+        space : whose names must be parameters of the estimator.
+        trials, seconds, patience : the limits, above 0; None for no such limit.
+        cores : threads of a trial, above 0.
+        within : one of `WITHIN`; 'engine' and 'fused' are for estimators of outgrow.
+
+        Raises
+        ------
+        ParameterError
+            When one of these is not possible.
+        """
         if not isinstance(self.what, Function):
             space.check_names(self.what.get_params())
         for name, value in (
@@ -138,7 +166,19 @@ class Plan:
             raise ParameterError(f"within={within!r} is for pipelines of outgrow; others run in workers.")
 
     def mode(self, within: str, space: Space, *, prunes: bool) -> str:
-        """Where trials run: fused, if `within` says so or it is possible."""
+        """Where trials run: 'workers', 'engine' or 'fused'.
+
+        Parameters
+        ----------
+        within : what the user asked for; 'auto' is 'fused' where that is possible, else 'workers'.
+        space : only parameters that a model can learn together can be fused.
+        prunes : whether trials may end early, which fused ones cannot.
+
+        Raises
+        ------
+        ParameterError
+            When 'fused' is asked for, and trials are pruned or timed.
+        """
         if within == "fused" and prunes:
             raise ParameterError(
                 "Fused trials end together, so there is nothing to prune. Use pruner='none'."
@@ -158,6 +198,14 @@ class Plan:
         return "fused" if set(space.names) <= together else "workers"
 
     def objective(self, shares: Mapping[int, float], cores: int) -> Any:
+        """What a worker calls with each trial.
+
+        Parameters
+        ----------
+        shares : parts of the rows, by step, that a trial learns from before it may be pruned; functions do
+            without.
+        cores : threads for an estimator of outgrow; others see to their own.
+        """
         if isinstance(self.what, Function):
             return FunctionObjective(self.what.function)
         assert self.training is not None

@@ -26,7 +26,18 @@ SMALLER = {"log_loss", "mse", "rmse", "mae", *COST}
 
 
 def check_metrics(metrics: Sequence[str], *, classifier: bool) -> None:
-    """All metrics are known for the task."""
+    """Refuse metrics that are not known for the task.
+
+    Parameters
+    ----------
+    metrics : names.
+    classifier : whether the task is a classification; a regression otherwise.
+
+    Raises
+    ------
+    ParameterError
+        When one is not known.
+    """
     known = (*(CLASSIFICATION if classifier else REGRESSION), *COST)
     for name in metrics:
         if name not in known:
@@ -41,6 +52,11 @@ def directions(metrics: Sequence[str]) -> list[str]:
 
 def pick(scores: dict[str, float], metrics: Sequence[str]) -> list[float]:
     """The values of the metrics of a trial.
+
+    Parameters
+    ----------
+    scores : all metrics of the trial, by name.
+    metrics : the names of those that the study looks at, in its order.
 
     Raises
     ------

@@ -52,6 +52,11 @@ class StagedRows:
 def on_this_machine(name: str, rows: StagedRows | None) -> Iterator[tuple[Path, bool]]:
     """A folder that the workers of a search share on this machine, with the rows in it.
 
+    Parameters
+    ----------
+    name : of the search: workers that give the same name share the folder.
+    rows : what is written there if no other worker has done so; None for none.
+
     Yields
     ------
     The folder, and whether it was this call that read the rows. The last to leave removes the folder.

@@ -113,22 +113,51 @@ class Study:
         return RunningTrial(trial, parameters)
 
     def tell(self, running: RunningTrial, values: Sequence[float], details: Mapping[str, Any]) -> None:
-        """A trial is done."""
+        """A trial is done.
+
+        Parameters
+        ----------
+        running : as `ask` gave it.
+        values : of the metrics, in the order of the directions; all finite.
+        details : what else is noted of the trial; of types that JSON has.
+        """
         running.trial.set_user_attr(_DETAILS, dict(details))
         self.study.tell(running.trial, list(values))
 
     def prune(self, running: RunningTrial, details: Mapping[str, Any]) -> None:
-        """A trial was stopped for its poor outlook."""
+        """A trial was stopped for its poor outlook.
+
+        Parameters
+        ----------
+        running : as `ask` gave it.
+        details : what is noted of the trial; of types that JSON has.
+        """
         running.trial.set_user_attr(_DETAILS, dict(details))
         self.study.tell(running.trial, state=TrialState.PRUNED)
 
     def fail(self, running: RunningTrial, error: str) -> None:
-        """A trial failed; the study goes on."""
+        """A trial failed by its own fault, and is not tried again; the study goes on.
+
+        Parameters
+        ----------
+        running : as `ask` gave it.
+        error : what a person should read, kept with the trial.
+        """
         running.trial.set_user_attr(_ERROR, error)
         self.study.tell(running.trial, state=TrialState.FAIL)
 
     def lose(self, running: RunningTrial, reason: str) -> bool:
-        """The worker of a trial is gone; whether the trial will be tried again."""
+        """The worker of a trial is gone.
+
+        Parameters
+        ----------
+        running : as `ask` gave it.
+        reason : a sentence, kept as the error of a trial that was lost too often.
+
+        Returns
+        -------
+        Whether the trial will be tried again: at most `MAX_RETRIES` times.
+        """
         retry = running.trial.user_attrs.get(_RETRY, 0)
         if retry >= MAX_RETRIES:
             self.fail(running, f"{reason} It was tried {retry + 1} times.")
@@ -138,7 +167,18 @@ class Study:
         return True
 
     def report(self, running: RunningTrial, value: float, step: int) -> bool:
-        """Note how a trial does so far; whether it should stop."""
+        """Note how a trial does so far.
+
+        Parameters
+        ----------
+        running : as `ask` gave it.
+        value : of the first metric.
+        step : how far the trial is; a pruner compares trials at the same step.
+
+        Returns
+        -------
+        Whether the trial should stop.
+        """
         running.trial.report(value, step)
         return bool(running.trial.should_prune())
 

@@ -252,7 +252,19 @@ class TrialServer:
 def settle(
     study: Study, running: RunningTrial, scores: Any, details: dict[str, Any], metrics: Sequence[str]
 ) -> str | None:
-    """Tell the study the result of a trial: values, or metrics by name; what a person should read of it.
+    """Tell the study the result of a trial.
+
+    Parameters
+    ----------
+    study : gets the values, or why there are none.
+    running : the trial, as the study gave it.
+    scores : metrics by name; or values in the order of `metrics`.
+    details : what else is noted; its `fit_seconds` is a metric, too. Metrics by name are noted beside them.
+    metrics : the names that the study looks at.
+
+    Returns
+    -------
+    What a person should read when the values cannot be compared; else None.
 
     Raises
     ------

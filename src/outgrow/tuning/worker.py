@@ -59,6 +59,15 @@ class Worker:
         self._deadline = deadline
 
     def run(self, number: int, parameters: dict[str, Any]) -> None:
+        """Run a trial, and send the driver its values, its failure, or that it was pruned.
+
+        A trial that takes longer than the deadline ends this process.
+
+        Parameters
+        ----------
+        number : of the trial.
+        parameters : its settings by name, as the driver sent them.
+        """
         trial = TrialContext(number, parameters, self._rows, self._tell)
         timer = self._timer(number)
         began = time.perf_counter()

@@ -29,6 +29,16 @@ def settings_of(
 ) -> Settings:
     """The settings that the words mean.
 
+    Parameters
+    ----------
+    path : a saved model or a folder of its versions, served under its folder's name; None for none.
+    models : words NAME=PATH.
+    canaries : words [NAME=]PATH@PERCENT; the name may be left out where one model is served.
+    shadows : words [NAME=]PATH.
+    max_wait, timeout : a time, like 2ms, 30s or 1m; seconds if it has no unit.
+    max_body : a size with its unit, like 64MiB.
+    **others : further fields of `Settings`, as they are.
+
     Raises
     ------
     ParameterError

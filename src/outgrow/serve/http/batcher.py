@@ -54,6 +54,13 @@ class BatchTiming:
         return self.batch + rows * self.row
 
     def learn(self, rows: int, seconds: float) -> None:
+        """Learn from a batch: half of what was not expected goes to each part, slowly.
+
+        Parameters
+        ----------
+        rows : how many the batch had.
+        seconds : how long it took.
+        """
         error = seconds - self.expect(rows)
         self.batch = max(1e-5, self.batch + _LEARNING_RATE * error / 2)
         self.row = max(1e-8, self.row + _LEARNING_RATE * error / 2 / max(rows, 8))
@@ -91,6 +98,11 @@ class Batcher:
 
     async def answer(self, served: LoadedVersion, rows: Sequence[Row] | Batch) -> Answers:
         """The answers for some rows; who is cancelled while waiting leaves nothing behind.
+
+        Parameters
+        ----------
+        served : the version to ask; requests of other versions are not in the same batch.
+        rows : as its reader read them. A `Batch` is scored alone, lists of rows together with others.
 
         Raises
         ------

@@ -24,7 +24,13 @@ class AnswerCache:
         self._known: OrderedDict[Any, tuple[Any, list[float] | None]] = OrderedDict()
 
     def find(self, served: LoadedVersion, rows: Sequence[Row] | Batch) -> Answers | None:
-        """The answers, when those for every row are known."""
+        """The answers, when those for every row are known; else None.
+
+        Parameters
+        ----------
+        served : the version whose answers are wanted.
+        rows : as its reader read them; those of a `Batch`, or with vectors, are never known.
+        """
         if isinstance(rows, Batch) or not _hashable(served):
             return None
         known = [self._known.get((served, row)) for row in rows]
@@ -37,7 +43,13 @@ class AnswerCache:
         return Answers(predictions, chances if served.version.predictor.classes else None, served, 0)
 
     def keep(self, rows: Sequence[Row] | Batch, answers: Answers) -> None:
-        """Remember some answers."""
+        """Remember some answers; past `size` rows, those asked for least lately are forgotten.
+
+        Parameters
+        ----------
+        rows : what was asked, in the order of the answers; a `Batch` is not remembered.
+        answers : with the version that made them.
+        """
         if isinstance(rows, Batch) or not _hashable(answers.served):
             return
         chances: Sequence[list[float] | None] = answers.probabilities or [None] * len(rows)

@@ -83,7 +83,14 @@ class Deployment:
 
     @classmethod
     def open(cls, name: str, model: Model, batcher: Callable[[], Batcher]) -> Deployment:
-        """Load all versions; see `Follower` for what is raised."""
+        """Load all versions; see `Follower` for what is raised.
+
+        Parameters
+        ----------
+        name : under which the model is served.
+        model : the paths of its variants.
+        batcher : makes a batcher, one for each variant.
+        """
         paths = {PRIMARY: model.path, CANARY: model.canary, SHADOW: model.shadow}
         variants = {role: Variant(path, batcher()) for role, path in paths.items() if path is not None}
         return cls(name, model, variants)
@@ -123,7 +130,14 @@ class Deployment:
     def answer(
         self, role: str, served: LoadedVersion, rows: Sequence[Row] | Batch
     ) -> Coroutine[Any, Any, Answers]:
-        """The answers of a role for rows that were read for one of its versions."""
+        """The answers of a role for some rows.
+
+        Parameters
+        ----------
+        role : `PRIMARY`, `CANARY` or `SHADOW`.
+        served : the version for which the rows were read; it answers, even if another was taken up since.
+        rows : as the reader of that version read them.
+        """
         return self.variants[role].batcher.answer(served, rows)
 
     async def refresh(self) -> tuple[list[str], list[str]]:

@@ -133,7 +133,17 @@ class Predict:
         self._note(known, status, time.perf_counter() - began, scope, request)
 
     async def reply(self, deployment: Deployment, request: PredictionRequest) -> Reply:
-        """The answer; what goes wrong is raised."""
+        """The answer; what goes wrong is raised.
+
+        Parameters
+        ----------
+        deployment : the model that is asked.
+        request : with its whole body, and headers that say what the body is.
+
+        Returns
+        -------
+        The body of the answer, its media type, and further headers.
+        """
         role, served = _chosen(deployment)
         if request.kind == plain.ARROW:
             query = await self.read("arrow", served.reader, request.body, self._most, isolated=True)
@@ -147,7 +157,21 @@ class Predict:
     async def read(
         self, parser: str, reader: RowReader, body: bytes, *options: Any, isolated: bool = False
     ) -> Query:
-        """The rows of a body: here where it is small, or else in a process that may die of it."""
+        """The rows of a body: here where it is small, or else in a process that may die of it.
+
+        Parameters
+        ----------
+        parser : a name in `PARSERS`.
+        reader : of the version that will answer.
+        body : the whole body; past `INLINE_BYTES` another process reads it.
+        *options : further arguments of the parser; of types that JSON has.
+        isolated : let another process read it, however small it is.
+
+        Raises
+        ------
+        RowsError
+            When the body is not what it should be.
+        """
         if isolated or len(body) > INLINE_BYTES:
             return await self.state.readers.read(parser, reader.columns, body, options)
         return PARSERS[parser](reader, body, *options)
@@ -155,7 +179,16 @@ class Predict:
     async def ask(
         self, deployment: Deployment, role: str, served: LoadedVersion, rows: Any, request: PredictionRequest
     ) -> Answers:
-        """The answers for rows; the shadow predicts too, and what was answered is logged."""
+        """The answers for rows, remembered or the model's; the shadow predicts too, and some are logged.
+
+        Parameters
+        ----------
+        deployment : the model that is asked.
+        role : of the variant that answers.
+        served : the version for which the rows were read.
+        rows : as its reader read them: a list of rows, or a `Batch`.
+        request : whose id is logged.
+        """
         logged = self.state.log is not None and self.state.log.wants()
         if SHADOW in deployment.variants:
             self._shadow(deployment, rows, request, logged=logged)
@@ -267,6 +300,13 @@ class Invocations(Predict):
     parsers: dict[str, str] = {"application/json": "mlflow", CSV: "csv"}  # noqa: RUF012
 
     async def reply(self, deployment: Deployment, request: PredictionRequest) -> Reply:
+        """The answer to `/invocations`; what goes wrong is raised.
+
+        Parameters
+        ----------
+        deployment : the model that is asked.
+        request : of JSON, or CSV in the charset that it names.
+        """
         role, served = _chosen(deployment)
         parser = self.parsers.get(request.kind)
         if parser is None:
@@ -285,6 +325,13 @@ class Infer(Predict):
     dialect = "v2"
 
     async def reply(self, deployment: Deployment, request: PredictionRequest) -> Reply:
+        """The answer as tensors; what goes wrong is raised.
+
+        Parameters
+        ----------
+        deployment : the model that is asked.
+        request : of JSON, behind which tensors may follow; a header says where the JSON ends.
+        """
         role, served = _chosen(deployment)
         length = request.header(inference.LENGTH) or None
         query = await self.read("v2", served.reader, request.body, length)
@@ -315,7 +362,16 @@ def _reread(to: LoadedVersion, came: LoadedVersion, rows: Any) -> Any:
 
 
 async def send_body(send: Send, status: int, body: bytes, kind: bytes, more: Headers) -> None:
-    """Send an answer whose body is there."""
+    """Send an answer whose body is there.
+
+    Parameters
+    ----------
+    send : where ASGI takes messages.
+    status : of HTTP.
+    body : whole; its length is sent along.
+    kind : its media type.
+    more : further headers.
+    """
     headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode()), *more.items()]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -41,7 +41,14 @@ PREDICTION, PROBABILITIES = "prediction", "probabilities"
 
 
 def metadata(name: str, versions: list[str], served: LoadedVersion) -> dict[str, Any]:
-    """What `GET /v2/models/{name}` says."""
+    """What `GET /v2/models/{name}` says.
+
+    Parameters
+    ----------
+    name : under which the model is served.
+    versions : those that answer.
+    served : the version whose columns and outputs are described.
+    """
     inputs = [
         {
             "name": column,
@@ -61,7 +68,19 @@ def metadata(name: str, versions: list[str], served: LoadedVersion) -> dict[str,
 
 
 def read(reader: RowReader, body: bytes, header: str | None) -> Query:
-    """The rows of a body, whose tensors are in JSON or behind it."""
+    """The rows of a body, whose tensors are in JSON or behind it.
+
+    Parameters
+    ----------
+    reader : of the version that will answer.
+    body : JSON, and the binary tensors behind it.
+    header : how many bytes are JSON, as the header `LENGTH` says; None for all.
+
+    Raises
+    ------
+    RowsError
+        When the body is not what it should be.
+    """
     end = len(body)
     if header is not None:
         end = int(header) if re.fullmatch(r"[0-9]{1,18}", header) else len(body) + 1
@@ -81,7 +100,23 @@ def read(reader: RowReader, body: bytes, header: str | None) -> Query:
 
 
 def answer(name: str, question: Query, answers: Answers) -> tuple[bytes, int | None]:
-    """The body of the answer, and how many bytes of it are JSON where tensors follow."""
+    """The body of the answer, and how many bytes of it are JSON where tensors follow.
+
+    Parameters
+    ----------
+    name : under which the model is served.
+    question : its `id` is given back; its `outputs` say which tensors are wanted, and which as binary data.
+    answers : to its rows.
+
+    Returns
+    -------
+    The body, and how many bytes of it are JSON; None where no binary tensor follows.
+
+    Raises
+    ------
+    RowsError
+        When an output is wanted that is not there.
+    """
     predictor = answers.served.version.predictor
     classes, targets = predictor.classes, predictor.targets
     tensors: dict[str, list[Any]] = {PREDICTION: answers.predictions}

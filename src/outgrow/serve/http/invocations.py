@@ -23,7 +23,18 @@ FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 
 
 def read(reader: RowReader, body: bytes) -> Query:
-    """The rows of a body, and whether probabilities are wanted (`params: {"method": "predict_proba"}`)."""
+    """The rows of a body, and whether probabilities are wanted (`params: {"method": "predict_proba"}`).
+
+    Parameters
+    ----------
+    reader : of the version that will answer.
+    body : JSON in one of `FORMS`.
+
+    Raises
+    ------
+    RowsError
+        When the body is not what it should be.
+    """
     given = decoded(body)
     forms = [form for form in FORMS if isinstance(given, dict) and form in given]
     if len(forms) != 1:
@@ -33,7 +44,18 @@ def read(reader: RowReader, body: bytes) -> Query:
 
 
 def answer(answers: Answers, probabilities: bool) -> bytes:
-    """The body of the answer."""
+    """The body of the answer.
+
+    Parameters
+    ----------
+    answers : to the rows of the request.
+    probabilities : whether those of the classes are given, in place of the predictions.
+
+    Raises
+    ------
+    RowsError
+        When probabilities are wanted of a model that has none.
+    """
     if probabilities and answers.probabilities is None:
         kind = type(answers.served.version.predictor.model).__name__
         raise RowsError(f"A {kind} has no probabilities.")
@@ -100,7 +122,19 @@ def _is_names(given: Any) -> bool:
 
 
 def read_csv(reader: RowReader, body: bytes, charset: str = "utf-8") -> Query:
-    """The rows of a body that is CSV with a line of names."""
+    """The rows of a body that is CSV with a line of names; other columns than the model's are left out.
+
+    Parameters
+    ----------
+    reader : of the version that will answer.
+    body : the text, as it came.
+    charset : its encoding, as Python names it.
+
+    Raises
+    ------
+    RowsError
+        When the body is not what it should be.
+    """
     try:
         text = body.decode(charset)
     except UnicodeDecodeError as error:

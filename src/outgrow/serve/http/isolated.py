@@ -73,7 +73,14 @@ class ReaderProcesses:
     async def read(
         self, parser: str, columns: Mapping[str, str], body: bytes, options: tuple[Any, ...]
     ) -> Query:
-        """What a body asks.
+        """What a body asks, read by a process that is free; waits for one if need be.
+
+        Parameters
+        ----------
+        parser : a name in `PARSERS`.
+        columns : the model's, name to kind.
+        body : the whole body.
+        options : further arguments of the parser; of types that JSON has.
 
         Raises
         ------
@@ -179,7 +186,14 @@ def _query(reply: dict[str, Any], payload: memoryview) -> Query:
 
 
 def main(handle: int, parent: int, memory: int) -> None:
-    """Read bodies for the process at the other end, until it closes or is gone."""
+    """Read bodies for the process at the other end, until it closes or is gone.
+
+    Parameters
+    ----------
+    handle : file descriptor of a socket, over which bodies come and rows go.
+    parent : process id of the server, with which this process ends.
+    memory : bytes that this process may take on top of what it has now.
+    """
     end_with(parent)
     _limit(memory)
     with (

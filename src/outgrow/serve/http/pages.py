@@ -89,17 +89,35 @@ class Pages:
 
 
 async def no_page(request: Request, _: Exception) -> Response:
-    """What is answered where nothing is."""
+    """What is answered where nothing is.
+
+    Parameters
+    ----------
+    request : whose path is named.
+    _ : what Starlette raised; it says no more.
+    """
     path = shortened(request.scope["path"])
     return JSONResponse({"error": f"There is nothing at {path}; see /docs."}, 404)
 
 
 async def no_method(request: Request, error: Exception) -> Response:
-    """What is answered to another method."""
+    """What is answered to another method.
+
+    Parameters
+    ----------
+    request : whose path and method are named.
+    error : what Starlette raised; its headers say which methods are taken.
+    """
     body = {"error": f"{shortened(request.scope['path'])} does not take {request.method}."}
     return JSONResponse(body, 405, headers=getattr(error, "headers", None))
 
 
 async def failed(_: Request, error: Exception) -> Response:
-    """What is answered when a page cannot be made."""
+    """What is answered when a page cannot be made; the error is told to the log alone.
+
+    Parameters
+    ----------
+    _ : the request.
+    error : what was raised.
+    """
     return JSONResponse({"error": "The server failed; its log says why."}, 500)

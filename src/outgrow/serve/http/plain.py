@@ -29,6 +29,11 @@ ARROW = "application/vnd.apache.arrow.stream"
 def read(reader: RowReader, body: bytes) -> Query:
     """The rows of a body like `{"rows": [{"x": 1.0}], "probabilities": true}`, and what is wanted.
 
+    Parameters
+    ----------
+    reader : of the version that will answer.
+    body : JSON in UTF-8.
+
     Raises
     ------
     RowsError
@@ -53,7 +58,18 @@ def _refusal(reader: RowReader, given: Any, reason: str) -> RowsError:
 
 
 def answer(answers: Answers, probabilities: bool) -> bytes:
-    """The body of the answer."""
+    """The body of the answer: the version, the predictions, and the probabilities if asked.
+
+    Parameters
+    ----------
+    answers : to the rows of the request.
+    probabilities : whether those of the classes are given, too.
+
+    Raises
+    ------
+    RowsError
+        When probabilities are wanted of a model that has none.
+    """
     version = answers.served.version
     response: dict[str, Any] = {"version": version.name, "predictions": answers.predictions}
     if probabilities:
@@ -66,7 +82,19 @@ def answer(answers: Answers, probabilities: bool) -> bytes:
 
 
 def read_arrow(reader: RowReader, body: bytes, limit: int | None = None) -> Query:
-    """The rows of a body that is an Arrow stream, of which at most `limit` bytes may be made."""
+    """The rows of a body that is an Arrow stream; other columns than the model's are left out.
+
+    Parameters
+    ----------
+    reader : of the version that will answer.
+    body : the stream, perhaps compressed.
+    limit : most bytes that it may decode to; None for no limit.
+
+    Raises
+    ------
+    RowsError
+        When the body is not what it should be.
+    """
     try:
         table = stream_table(body, limit=limit)
     except DataError as error:
@@ -82,7 +110,13 @@ def _predictions(predictor: Predictor, values: list[Any]) -> dict[str, pa.Array]
 
 
 def answer_arrow(answers: Answers, probabilities: bool) -> bytes:
-    """The answers as an Arrow stream: `prediction`, and `probability_<class>` if asked."""
+    """The answers as an Arrow stream, with a column `prediction`, or one for each target of a classifier.
+
+    Parameters
+    ----------
+    answers : to the rows of the request.
+    probabilities : whether columns `probability_<class>` follow; a model without them leaves them out.
+    """
     predictor = answers.served.version.predictor
     columns = _predictions(predictor, answers.predictions)
     if probabilities and answers.probabilities is not None:

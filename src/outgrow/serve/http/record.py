@@ -71,7 +71,20 @@ class PredictionLog:
     def add(
         self, model: str, role: str, request_id: str, rows: Sequence[Row] | Batch, answers: Answers
     ) -> bool:
-        """Keep a request; whether so many wait that `flush` is due."""
+        """Keep a request; it is written by `flush`.
+
+        Parameters
+        ----------
+        model : the name under which it is served, and the folder of its rows.
+        role : which variant answered: primary, canary or shadow.
+        request_id : of the request; rows with the same one are told apart by their numbers.
+        rows : what was asked, as the reader of the version that answered read them.
+        answers : to those rows, in their order.
+
+        Returns
+        -------
+        Whether so many rows wait that `flush` is due.
+        """
         version = answers.served.version
         batch = rows if isinstance(rows, Batch) else answers.served.reader.batch(rows)
         count = batch.num_rows

@@ -102,7 +102,18 @@ class RowReader:
         return self.from_structs(rows) if self._renamed is None else self.checked(rows)
 
     def from_arrays(self, rows: Sequence[Sequence[Any]], names: Sequence[str] | None = None) -> list[Row]:
-        """Rows given as lists of values, under their names or in the order of the model's columns."""
+        """Rows given as lists of values.
+
+        Parameters
+        ----------
+        rows : each a list of values.
+        names : of the columns that the values are of; None for the model's, in their order.
+
+        Raises
+        ------
+        RowsError
+            When a row has another number of values than the model has columns, or values of other types.
+        """
         if names is None:
             self._check_width(rows)
             return self.checked([dict(zip(self.names, row, strict=True)) for row in rows])
@@ -177,7 +188,17 @@ class RowReader:
                 )
 
     def refusal(self, rows: Sequence[Any], reason: str) -> RowsError:
-        """What is wrong with rows that do not fit, column by column."""
+        """What is wrong with rows that do not fit, column by column.
+
+        Parameters
+        ----------
+        rows : as they came; what follows long after the first that does not fit is not looked at.
+        reason : what the parser says, for rows whose columns are as they should be, or that are no objects.
+
+        Returns
+        -------
+        The error to raise; its details name the columns that are missing, wrong, and not used.
+        """
         missing: dict[str, int] = {}
         wrong: dict[str, dict[str, Any]] = {}
         extra: dict[str, int] = {}
@@ -225,6 +246,11 @@ def not_json(error: Exception) -> RowsError:
 
 def table_batch(reader: RowReader, table: pa.Table) -> Batch:
     """An Arrow table as a batch of the model's columns; others are left out.
+
+    Parameters
+    ----------
+    reader : of the version that will answer.
+    table : with the model's columns, in any order.
 
     Raises
     ------
