@@ -82,15 +82,17 @@ def write(path: str | os.PathLike[str], tree: dict[str, Tree], *, overwrite: boo
     Parameters
     ----------
     path : the directory to write; folders above it are made.
-    tree : what is stored, as the module says; floats outside arrays must be finite.
+    tree : what is stored, as the module says; numbers need not be finite.
     overwrite : replace a model that is there. What is no model of outgrow is never replaced.
 
     Raises
     ------
     OutputExistsError
-        When `path` exists and `overwrite` is false.
+        When `path` exists and `overwrite` is false, or it is no model of outgrow.
     StorageError
         When the disk refuses; nothing is left behind.
+    TypeError
+        When the tree holds what cannot be stored.
     """
     with storage.new_directory(path, storage.MODEL, overwrite=overwrite, wait=storage.WAIT_SECONDS) as folder:
         structure, arrays = split(tree)
@@ -307,7 +309,13 @@ def split(tree: Tree) -> tuple[Tree, dict[str, np.ndarray]]:
 
 
 def join(node: Tree, arrays: dict[str, np.ndarray]) -> Tree:
-    """The tree that `split` was given."""
+    """The tree that `split` was given.
+
+    Parameters
+    ----------
+    node : what `split` made of it, or a part of that.
+    arrays : by the names that the node refers to.
+    """
     if isinstance(node, list):
         return [join(item, arrays) for item in node]
     if not isinstance(node, dict):
