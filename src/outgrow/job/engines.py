@@ -29,7 +29,12 @@ def open_engine(name: str, checkpoint: str | None = None) -> Engine:
 
 
 def open_spark(address: str, checkpoint: str | None = None) -> Spark:
-    """The Spark at an address.
+    """The Spark at an address, its session opened.
+
+    Parameters
+    ----------
+    address : as for `open_engine`, but for `local`.
+    checkpoint : a folder for the passes of fits under way, which all executors reach; None for none.
 
     Raises
     ------
