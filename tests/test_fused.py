@@ -15,7 +15,7 @@ from sklearn.datasets import make_blobs
 import outgrow as og
 from outgrow import errors
 from outgrow.ml.selection.many import ManyFits, fit_many, fusable_groups
-from outgrow.ml.solvers import newton_many
+from outgrow.ml.solvers import cost
 from outgrow.testing import EngineCase
 
 ROWS, WIDTH = 900, 4
@@ -165,7 +165,7 @@ def test_groups_share_scans() -> None:
 
 @pytest.mark.parametrize("case", ["logistic", "logistic-l1", "multinomial"])
 def test_from_thinned_rows_to_all(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(newton_many, "THIN_ROWS", 400)
+    monkeypatch.setattr(cost, "THIN_ROWS", 400)
     estimator, kind, settings = CASES[case]
     rows = data(kind, 8_000)
     found = fit_many(estimator, rows, "y", settings, "w", folds=og.KFold(3), models=True)
@@ -174,7 +174,7 @@ def test_from_thinned_rows_to_all(case: str, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_thinned_part_that_misleads(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every sixteenth row says the opposite of all others."""
-    monkeypatch.setattr(newton_many, "THIN_ROWS", 100)
+    monkeypatch.setattr(cost, "THIN_ROWS", 100)
     rng = np.random.default_rng(0)
     X = rng.normal(size=(6_400, 2))
     y = (X[:, 0] + rng.logistic(size=6_400) * 0.3 > 0).astype(int)

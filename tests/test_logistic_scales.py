@@ -13,8 +13,8 @@ from sklearn.exceptions import ConvergenceWarning
 
 import outgrow as og
 from outgrow.errors import DataError
-from outgrow.ml.linear_model import logistic_regression
 from outgrow.ml.selection.many import fit_many
+from outgrow.ml.solvers import cost
 
 ROWS = 600
 random = np.random.default_rng(0)
@@ -121,7 +121,7 @@ def test_sparse_columns_reach_it_too(table: str) -> None:
 @pytest.mark.parametrize("table", ["plain", "nanoseconds", "units", "far", "constant"])
 @pytest.mark.parametrize("l1_ratio", [0.0, 1.0])
 def test_quasi_newton_reaches_it_too(table: str, l1_ratio: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(logistic_regression, "NEWTON_SIZE", 0)
+    monkeypatch.setattr(cost, "LARGEST", 0)
     X, y = TABLES[table], TARGETS["two"]
     model = og.LogisticRegression(C=1.0, l1_ratio=l1_ratio, max_iter=500).fit(X, y)
     assert gap(model, X, y, None, 1.0, l1_ratio) < 1e-6

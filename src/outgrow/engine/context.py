@@ -20,6 +20,9 @@ from outgrow.engine.memory import Memory, peak_bytes
 from outgrow.errors import DataError
 from outgrow.stats.state import State, merge
 
+_CALL, _HOP = 2e-4, 2e-3
+"""Seconds: to call the threads, and for states to go from one rank to the next."""
+
 R = TypeVar("R")
 T = TypeVar("T")
 Unit = Callable[[], Iterator[Any]]
@@ -81,6 +84,16 @@ class FitContext:
         self._recalled = False
         self._began = time.perf_counter()
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="outgrow") if threads > 1 else None
+
+    @property
+    def workers(self) -> int:
+        """How many threads fold rows, over all ranks."""
+        return self.threads * self.comm.size
+
+    @property
+    def pass_seconds(self) -> float:
+        """What a pass over no rows takes: the same guess on every rank."""
+        return _CALL + _HOP * (self.comm.size - 1).bit_length()
 
     def reduce(self, rows: Foldable, fold: Callable[[Any], R | None], *, empty: R | None = None) -> R:
         """One pass: fold the units, merge in their order, then over the ranks; or recall what it gave.

@@ -29,17 +29,18 @@ MOMENTS = (1 / 12, 1 / 6, 1 / 3, 2 / 3)
 
 @dataclass(frozen=True, eq=False)
 class LabelCounts(State):
-    """What blocks hold: rows, what they weigh, rows that have a weight, and the weight of each class."""
+    """What blocks hold: rows, what they weigh, how many have a weight, stored numbers; each class's weight."""
 
     sums: np.ndarray
     weights: ValueCounts
 
     @classmethod
     def of(cls, blocks: Iterable[Block]) -> LabelCounts:
-        sums, weights = np.zeros(3), ValueCounts({})
+        sums, weights = np.zeros(4), ValueCounts({})
         for block in blocks:
             weight = len(block) if block.weight is None else float(block.weight.sum())
-            sums += len(block), weight, 0 if block.weight is None else len(block)
+            cells = block.X.nnz if is_sparse(block.X) else block.X.size
+            sums += len(block), weight, 0 if block.weight is None else len(block), cells
             if block.values is not None:
                 each = np.bincount(np.asarray(block.y), block.weight, len(block.values))
                 weights = weights.merge(ValueCounts(dict(zip(block.values, each.tolist(), strict=True))))
@@ -53,7 +54,8 @@ class LabelCounts(State):
 class Labels:
     """What all ranks agree on about a matrix: its size, whether rows have weights, the classes and theirs.
 
-    `targets` is how many targets there are where they come as vectors, else None.
+    `targets` is how many targets there are where they come as vectors, else None; `density` is the share
+    of the features that are stored.
     """
 
     rows: int
@@ -62,10 +64,12 @@ class Labels:
     counts: np.ndarray | None
     weighted: bool = False
     targets: int | None = None
+    density: float = 1.0
 
     @classmethod
     def of(cls, counted: LabelCounts, spec: MatrixSpec, width: int, targets: int | None = None) -> Labels:
-        rows, weight, weighted = counted.sums
+        rows, weight, weighted, cells = counted.sums
+        density = float(cells) / max(float(rows) * width, 1.0)
         if rows == 0:
             raise DataError(
                 "Found array with 0 sample(s): there are no rows to learn from. "
@@ -74,12 +78,12 @@ class Labels:
         if weight == 0:
             raise DataError("All sample weights are zero. Give at least one row a positive weight.")
         if not spec.labels or targets is not None:
-            return cls(int(rows), width, None, None, bool(weighted), targets)
+            return cls(int(rows), width, None, None, bool(weighted), targets, density)
         values, counts = counted.weights.values(), counted.weights.counts
         several = bool(values) and isinstance(values[0], tuple)  # of several targets, their combinations
         classes = np.fromiter(values, object, len(values)) if several else np.array(values)
         by_class = np.array([counts[value] for value in values])
-        return cls(int(rows), width, classes, by_class, bool(weighted))
+        return cls(int(rows), width, classes, by_class, bool(weighted), density=density)
 
 
 class Tiles:
@@ -144,6 +148,16 @@ class MatrixView:
     @property
     def width(self) -> int:
         return self.labels.width
+
+    @property
+    def cells(self) -> float:
+        """The numbers that the features are stored as, over all ranks, about."""
+        return self.labels.density * self.rows * self.width
+
+    @property
+    def sparse(self) -> bool:
+        """Whether most of the features are zeros that are not stored."""
+        return self.affine is None and self.cells < 0.5 * self.rows * self.width
 
     @property
     def targets(self) -> int | None:

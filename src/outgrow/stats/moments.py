@@ -40,6 +40,10 @@ def check_squares(squares: np.ndarray, names: Sequence[str] | None = None) -> No
         )
 
 
+_SHORT = 8_192
+"""Rows up to which all columns are worked on at once."""
+
+
 @dataclass(frozen=True, eq=False)
 class Moments(State):
     """For each column: weight of its values (`n`), their mean, squares about it (`m2`); NaN is no value."""
@@ -60,6 +64,10 @@ class Moments(State):
         """
         if _is_sparse(X):
             return cls._of_sparse(X, weight)
+        if X.shape[0] <= _SHORT:
+            found = _short_moments(X, weight)
+            if not np.isnan(found[1]).any():
+                return cls(*found)
         columns = [_column_moments(X[:, j], weight) for j in range(X.shape[1])]
         table = np.array(columns, dtype=np.float64).reshape(-1, 3)
         return cls(*table.T.copy())
@@ -261,6 +269,18 @@ def _weight_of_zeros(csc: Any, column: np.ndarray, rows: np.ndarray) -> np.ndarr
         outside[csc.indices[csc.indptr[j] : csc.indptr[j + 1]]] = False
         zeros[j] = rows[outside].sum()
     return zeros
+
+
+def _short_moments(X: np.ndarray, weight: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Weight, mean and squares about it of all columns at once; NaN where a value is missing."""
+    n = float(X.shape[0] if weight is None else weight.sum())
+    if n == 0.0:
+        return tuple(np.zeros((3, X.shape[1])))  # type: ignore[return-value]
+    columns = X.T
+    total = columns.sum(axis=1, dtype=np.float64) if weight is None else columns @ weight
+    apart = columns - (total / n)[:, None]
+    heavy = apart if weight is None else apart * weight
+    return np.full(X.shape[1], n), total / n, np.einsum("jr,jr->j", heavy, apart)
 
 
 def _column_moments(x: np.ndarray, weight: np.ndarray | None) -> tuple[float, float, float]:

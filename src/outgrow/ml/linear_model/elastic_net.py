@@ -18,7 +18,7 @@ from outgrow.ml.core.candidates import Candidate
 from outgrow.ml.export.sklearn.twin import twin, with_learned
 from outgrow.ml.linear_model.base import GRAM_WIDTH, LinearRegressor
 from outgrow.ml.linear_model.warm_start import WarmStarted
-from outgrow.ml.solvers.descent import duality_gap, lasso_quadratic, lasso_quadratics
+from outgrow.ml.solvers.descent import duality_gap, lasso_quadratic
 from outgrow.ml.solvers.gram import Normal, normal_equations, normal_of
 from outgrow.stats.moments import CoMoments
 
@@ -151,16 +151,10 @@ class ElasticNet(WarmStarted, LinearRegressor):
     ) -> None:
         one: ElasticNet = candidates[0].model
         folds = [normal_of(each, intercept=one.fit_intercept) for each in moments]
-        normals = [folds[candidate.fold] for candidate in candidates]
-        pairs = zip(candidates, normals, strict=True)
-        H, g, penalty = (np.array(p) for p in zip(*(c.model._quadratic(n) for c, n in pairs), strict=True))
-        coef, sweeps = lasso_quadratics(
-            H, g, penalty, np.zeros_like(g), tol=one.tol, max_sweeps=one.max_iter, positive=one.positive
-        )
-        for i, (candidate, normal) in enumerate(zip(candidates, normals, strict=True)):
-            model = candidate.model
-            model.coef_, model.intercept_, model.n_iter_ = coef[i], normal.intercept(coef[i]), int(sweeps[i])
-            model.dual_gap_ = model._gap(normal, coef[i])
+        for candidate in candidates:
+            model, normal = candidate.model, folds[candidate.fold]
+            coef, model.n_iter_, model.dual_gap_ = model._descend(normal, np.zeros(len(normal.target)))
+            model.coef_, model.intercept_ = coef, normal.intercept(coef)
             model._warn(model.n_iter_)
 
     def _quadratic(self, normal: Normal) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, Self
 
@@ -25,15 +26,13 @@ from outgrow.ml.export.onnx.table import Table
 from outgrow.ml.export.sklearn.twin import twin, with_learned
 from outgrow.ml.linear_model.base import products
 from outgrow.ml.linear_model.warm_start import WarmStarted, dense
-from outgrow.ml.solvers.likelihood import Binary, Multinomial
-from outgrow.ml.solvers.likelihoods import Likelihoods
-from outgrow.ml.solvers.newton import Minimum, Penalty, newton
-from outgrow.ml.solvers.newton_many import Penalties, newton_many
+from outgrow.ml.solvers.cost import by_newton
+from outgrow.ml.solvers.losses import Logistic, Multinomial
+from outgrow.ml.solvers.newton import Minima, newton
+from outgrow.ml.solvers.objective import Objective
 from outgrow.ml.solvers.offsets import Offsets
 from outgrow.ml.solvers.quasi_newton import quasi_newton
 
-NEWTON_SIZE = 1024
-"""Up to this many parameters, Newton's method; past it, L-BFGS."""
 UNFINISHED = {
     "liblinear": "Liblinear failed to converge, increase the number of iterations.",
     "newton-cholesky": "Newton solver did not converge after {1} iterations.",
@@ -46,9 +45,10 @@ UNFINISHED = {
 class LogisticRegression(WarmStarted, Classifier):
     """Minimise C times the log loss plus ½ (1 - l1_ratio) ||w||² + l1_ratio ||w||₁.
 
-    The objective is scikit-learn's. With up to 1,024 parameters it is minimised by Newton's method (proximal
-    for l1; Lee, Sun and Saunders 2014), a handful of passes over the rows whatever the scale of the columns;
-    past that by L-BFGS. Spark MLlib's `LogisticRegression` averages the loss and standardises the columns:
+    The objective is scikit-learn's. Where second derivatives pay, it is minimised by Newton's method (for l1
+    proximal; Lee, Sun and Saunders 2014), a handful of passes over the rows whatever the scale of the
+    columns; where there are too many parameters for that, by L-BFGS. Spark MLlib's `LogisticRegression`
+    averages the loss and standardises the columns:
     on standardised columns its `regParam=r` is `C=1/(n*r)`, its `elasticNetParam` is `l1_ratio`, and it has
     no penalty by default (`C=numpy.inf` here).
 
@@ -165,25 +165,17 @@ class LogisticRegression(WarmStarted, Classifier):
         return weight * share, weight * (1 - share)
 
     def _fit(self, view: MatrixView) -> None:
-        classes = self._learn_classes(view)
-        factors = class_factors(self.class_weight, self.classes_, view.class_weights)
-        kind = Binary if classes == 2 else Multinomial
-        likelihood = kind(view.width, classes, factors, intercept=self.fit_intercept)
-        penalty = Penalty(*self._strength(), likelihood.penalised())
-        begin = self._begin(likelihood.scores, view.width)
+        self._learn_classes(view)
+        rows = FoldedView.whole(view)
+        objective = self._objective(rows, [self], np.zeros(1, dtype=np.intp))
+        begin = self._begin(objective.scores, view.width)
         limits: dict[str, Any] = {"tol": self.tol, "max_iter": self.max_iter}
-        if likelihood.size <= NEWTON_SIZE:
-            found, offsets = newton(view, likelihood, penalty, begin=begin, **limits)
+        if by_newton(view, objective):
+            minima, offsets = newton(rows, objective, begin=begin, **limits)
         else:
-            offsets = Offsets.of(view, intercept=self.fit_intercept)
-            start = np.zeros(likelihood.size)
-            if begin is not None:
-                start = likelihood.pack(begin[0], offsets.hide(*begin))
-            found = quasi_newton(
-                offsets.apply(view), likelihood, penalty, offsets.spread, start=start, **limits
-            )
-        self._take(likelihood, found, view.class_weights, offsets)
-        if not found.converged:
+            minima, offsets = self._many_passes(rows, objective, begin, limits)
+        self._take(objective, minima, 0, self._totals(rows)[0], offsets)
+        if not minima.converged[0]:
             words = UNFINISHED.get(self.solver, "{} failed to converge after {} iterations.")
             warnings.warn(
                 f"{words.format(self.solver, self.max_iter)} Increase the number of iterations. "
@@ -192,14 +184,53 @@ class LogisticRegression(WarmStarted, Classifier):
                 stacklevel=2,
             )
 
+    def _totals(self, rows: FoldedView) -> np.ndarray:
+        """What the rows of each class count, of shape (folds, classes)."""
+        weights = rows.class_weights
+        assert weights is not None
+        factors = [class_factors(self.class_weight, rows.view.classes, own) for own in weights]
+        return weights if factors[0] is None else weights * np.array(factors)
+
+    @classmethod
+    def _objective(cls, rows: FoldedView, models: Sequence[Any], folds: np.ndarray) -> Objective:
+        one, classes = models[0], len(rows.view.classes)
+        l1, l2 = np.array([model._strength() for model in models]).T
+        weights = rows.class_weights
+        assert weights is not None
+        each = [class_factors(one.class_weight, rows.view.classes, own) for own in weights]
+        factors = None if each[0] is None else np.array(each)
+        loss = Logistic() if classes == 2 else Multinomial(classes)
+        return Objective(loss, rows.view.width, one.fit_intercept, folds, l1, l2, factors)
+
+    def _many_passes(
+        self,
+        rows: FoldedView,
+        objective: Objective,
+        begin: tuple[np.ndarray, np.ndarray] | None,
+        limits: dict[str, Any],
+    ) -> tuple[Minima, Offsets]:
+        """Fit where there are too many parameters for Newton's method."""
+        offsets = Offsets.of(rows.view, intercept=self.fit_intercept)
+        totals = self._totals(rows)[0]
+        shares = totals / totals.sum()
+        if begin is None:
+            prior = np.log(np.maximum(shares, 1e-9))
+            prior = prior[1:] - prior[0] if objective.scores == 1 else prior - prior.mean()
+            start = objective.pack(np.zeros((objective.scores, objective.width)), prior)
+        else:
+            start = objective.pack(begin[0], offsets.hide(*begin))
+        bend = totals.sum() * (shares * (1 - shares))[-objective.scores :]
+        shifted = replace(rows, view=offsets.apply(rows.view))
+        spread = offsets.spread**2
+        return quasi_newton(shifted, objective, spread=spread, bend=bend, start=start, **limits), offsets
+
     def _take(
-        self, likelihood: Binary | Multinomial, found: Minimum, class_weights: np.ndarray, offsets: Offsets
+        self, objective: Objective, minima: Minima, place: int, totals: np.ndarray, offsets: Offsets
     ) -> None:
-        self.coef_, constants = likelihood.unpack(found.parameters)
+        self.coef_, constants = objective.unpack(minima.w[place])
         self.intercept_ = offsets.restore(self.coef_, constants)
-        self.n_iter_ = np.array([found.steps], dtype=np.int32)
-        factors = 1.0 if likelihood.factors is None else likelihood.factors
-        self.objective_ = found.objective / float((class_weights * factors).sum())
+        self.n_iter_ = np.array([minima.steps[place]], dtype=np.int32)
+        self.objective_ = float(minima.objective[place]) / float(totals.sum())
 
     @classmethod
     def _fit_many(cls, rows: FoldedView, candidates: Sequence[Candidate]) -> None:
@@ -208,25 +239,17 @@ class LogisticRegression(WarmStarted, Classifier):
         chosen = usable(rows, candidates)
         if not chosen:
             return
-        one, classes, weights = chosen[0].model, len(rows.view.classes), rows.class_weights
-        assert weights is not None
-        each = [class_factors(one.class_weight, rows.view.classes, own) for own in weights]
-        factors = None if one.class_weight is None else np.array(each)
-        likelihoods = Likelihoods(rows.view.width, classes, one.fit_intercept, factors)
-        if likelihoods.size > NEWTON_SIZE:
+        one: LogisticRegression = chosen[0].model
+        folds = np.array([candidate.fold for candidate in chosen])
+        objective = cls._objective(rows, [candidate.model for candidate in chosen], folds)
+        if not by_newton(rows.view, objective):
             learn_apart(rows, chosen)
             return
-        l1, l2 = np.array([candidate.model._strength() for candidate in chosen]).T
-        penalties = Penalties(l1, l2, likelihoods.penalised())
-        folds = np.array([candidate.fold for candidate in chosen])
-        found, offsets = newton_many(rows, likelihoods, penalties, folds, tol=one.tol, max_iter=one.max_iter)
-        kind = Binary if classes == 2 else Multinomial
+        minima, offsets = newton(rows, objective, tol=one.tol, max_iter=one.max_iter)
+        totals = one._totals(rows)
         for i, candidate in enumerate(chosen):
-            likelihood = kind(rows.view.width, classes, each[candidate.fold], intercept=one.fit_intercept)
-            minimum = Minimum(found.w[i], float(found.objective[i]), int(found.steps[i]), True)
-            candidate.model._take(likelihood, minimum, weights[candidate.fold], offsets)
-        stubborn = [one for one, done in zip(chosen, found.converged, strict=True) if not done]
-        learn_apart(rows, stubborn)
+            candidate.model._take(objective, minima, i, totals[candidate.fold], offsets)
+        learn_apart(rows, [one for one, done in zip(chosen, minima.converged, strict=True) if not done])
 
     def decision_function(self, X: Any) -> Any:
         """Log odds: shape (rows,) for two classes, otherwise scores of shape (rows, classes)."""

@@ -1,162 +1,271 @@
-"""Newton's method on sums over rows: each step is one pass that returns loss, gradient and curvature.
+"""Newton's method on sums over rows, for many candidates at once: settings of a model, and folds of the rows.
 
-With an absolute penalty the quadratic model of each step is minimised together with it (proximal Newton; Lee,
-Sun and Saunders 2014). The first steps are made on a thin, evenly spaced part of the rows: they only choose
-where the steps over all rows begin. Near the minimum, where the curvature hardly changes, each serves two
-steps, and every other pass computes the gradient alone (Shamanskii 1967).
+The rows are thinned, and thinned again. The fewest are where the method begins; a level up, where the level
+below ended, with its curvature. So over all rows little is left to do. What each pass says of the curvature
+along its step is added to it (BFGS), and it is computed anew where that costs less than the passes that it is
+expected to save. With an absolute penalty the quadratic model of each step is minimised together with it
+(proximal Newton; Lee, Sun and Saunders 2014).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 
 import numpy as np
-import scipy.linalg
 
-from outgrow.engine.matrix import MatrixView
+from outgrow.engine.folded import FoldedView
+from outgrow.ml.solvers.cost import Cost, thinning
 from outgrow.ml.solvers.descent import lasso_quadratic
-from outgrow.ml.solvers.likelihood import Likelihood
+from outgrow.ml.solvers.objective import Objective
 from outgrow.ml.solvers.offsets import Offsets
 
-THIN = 32
-THIN_ROWS = 2_000
+_ROUGH = 1e-7
+"""Of the objective: how near the minimum over thinned rows is looked for."""
 _NEAR = 1e-3
-"""Of the objective: a step that gains less ends near enough to the minimum to keep its curvature."""
-_BACKTRACK = 0.5 ** np.arange(1, 13)
+"""Of the objective: a step that gains less ends where the curvature hardly changes any more."""
+_FAR_RATIO, _NEAR_RATIO = 0.3, 0.05
+"""What a step is expected to gain, as a share of what the one before it gained."""
+_LEFT = 1e-2
+"""A step leaves no less of its gain than this share, for all that is assumed."""
+_ENOUGH = 2.0
+"""Passes that are left with a curvature that is computed anew."""
+_HALVINGS = 30
 
 
-@dataclass(frozen=True)
-class Penalty:
-    """l1 * sum |w| + ½ l2 * sum w², over the parameters where `mask` is 1."""
+@dataclass(eq=False)
+class Minima:
+    """Where the minimisations stand: arrays with an entry for each candidate.
 
-    l1: float
-    l2: float
-    mask: np.ndarray
+    Attributes
+    ----------
+    w : ndarray of shape (candidates, size).
+    H : ndarray of shape (candidates, size, size), the curvature, without the penalty.
+    known : whether H is.
+    """
 
-    def value(self, w: np.ndarray) -> float:
-        kept = w * self.mask
-        return self.absolute(w) + 0.5 * self.l2 * float(kept @ kept)
+    w: np.ndarray
+    H: np.ndarray
+    known: np.ndarray
+    objective: np.ndarray
+    steps: np.ndarray
+    converged: np.ndarray
 
-    def absolute(self, w: np.ndarray) -> float:
-        return float(self.l1 * np.abs(w * self.mask).sum())
-
-    def scaled(self, factor: float) -> Penalty:
-        return Penalty(self.l1 * factor, self.l2 * factor, self.mask)
-
-
-@dataclass(frozen=True)
-class Minimum:
-    """Where a minimisation ended; `curvature` is the last matrix of second derivatives, without penalty."""
-
-    parameters: np.ndarray
-    objective: float
-    steps: int
-    converged: bool
-    curvature: np.ndarray | None = None
+    @classmethod
+    def start(cls, w: np.ndarray, *, held: bool = True) -> Minima:
+        """At some parameters; `held` is whether there is a curvature."""
+        count, size = w.shape
+        return cls(
+            w.copy(),
+            np.zeros((count, size, size) if held else (0, 0, 0)),
+            np.zeros(count, bool),
+            np.full(count, np.inf),
+            np.zeros(count, int),
+            np.zeros(count, bool),
+        )
 
 
 def newton(
-    view: MatrixView,
-    likelihood: Likelihood,
-    penalty: Penalty,
+    rows: FoldedView,
+    objective: Objective,
     *,
     tol: float,
     max_iter: int,
     begin: tuple[np.ndarray, np.ndarray] | None = None,
-) -> tuple[Minimum, Offsets]:
-    """Minimise the loss over all rows plus the penalty, from coefficients and intercepts or from zero.
+) -> tuple[Minima, Offsets]:
+    """Minimise each candidate's loss over its fold plus its penalty.
 
     Steps and when they end do not depend on the units of the features, nor on the offsets, which are
-    subtracted: the minimum is that of features without them.
+    subtracted: the minima are those of features without them.
+
+    Parameters
+    ----------
+    begin : coefficients (scores, features) and intercepts to begin with; by default zeros.
     """
-    start, held = np.zeros(likelihood.size), None
-    many = begin is None and view.rows // THIN >= max(THIN_ROWS, 20 * likelihood.size)
-    some = view.thinned(THIN) if many else view
-    offsets = Offsets.of(some, intercept=likelihood.intercept)
+    step = thinning(rows.view.rows, objective.size) if begin is None else 1
+    offsets = Offsets.of(rows.view.thinned(step) if step > 1 else rows.view, intercept=objective.intercept)
+    shifted = replace(rows, view=offsets.apply(rows.view))
+    start = np.zeros((len(objective.folds), objective.size))
     if begin is not None:
-        start = likelihood.pack(begin[0], offsets.hide(*begin))
-    if many:
-        rough = _descend(
-            offsets.apply(some),
-            likelihood,
-            penalty.scaled(1 / THIN),
-            start,
-            None,
-            tol=1e-6,
-            max_iter=max_iter,
-        )
-        start = rough.parameters
-        if rough.converged and rough.curvature is not None:
-            held = THIN * rough.curvature
-    found = _descend(offsets.apply(view), likelihood, penalty, start, held, tol=tol, max_iter=max_iter)
-    return found, offsets
+        start[:] = objective.pack(begin[0], offsets.hide(*begin))
+    return _minima(shifted, objective, Minima.start(start), tol, max_iter, thins=begin is None), offsets
 
 
-def _descend(
-    view: MatrixView,
-    likelihood: Likelihood,
-    penalty: Penalty,
-    w: np.ndarray,
-    held: np.ndarray | None,
-    *,
+def _minima(
+    rows: FoldedView,
+    objective: Objective,
+    minima: Minima,
     tol: float,
     max_iter: int,
-) -> Minimum:
-    """Steps from `w`; `held` is the curvature near there, if known."""
-    previous, step, H = np.inf, np.zeros_like(w), held
-    for count in range(1, max_iter + 1):
-        fresh = held is None
-        if fresh:
-            sums, H = view.reduce(partial(likelihood.curvature, parameters=w))
-        else:
-            sums = view.reduce(partial(likelihood.gradient, parameters=w))
-        assert H is not None
-        objective = float(sums[0]) + penalty.value(w)
-        if objective > previous + 1e-9 * abs(previous):
-            w = _shorten(view, likelihood, penalty, w - step, step)
-            previous, step, held = np.inf, np.zeros_like(w), None
-            continue
-        step, gain = _step(H, sums[1:], likelihood.gauge(), penalty, w)
-        previous = objective
-        w = w + step
-        share = gain / max(abs(objective), np.finfo(np.float64).tiny)
-        held = H if fresh and share <= _NEAR else None
-        view.run.tell("step", count, loss=objective)
-        if share <= tol:
-            return Minimum(w, objective - gain, count, True, H)
-    return Minimum(w, previous, max_iter, False, H)
+    scale: float = 1.0,
+    *,
+    thins: bool,
+) -> Minima:
+    """The minima where each row stands for `scale` rows."""
+    step = thinning(rows.view.rows, objective.size) if thins else 1
+    if step > 1:
+        rough = _minima(rows.thinned(step), objective, minima, _ROUGH, max_iter, scale * step, thins=True)
+        good = rough.converged
+        minima = Minima.start(np.where(good[:, None], rough.w, 0.0))
+        minima.H[good], minima.known[good] = rough.H[good], True
+    descent = _Descent(rows, objective, scale, minima)
+    descent.run(tol, max_iter)
+    if scale > 1 and descent.price < 2 * _ENOUGH:
+        descent.curve()
+    return minima
 
 
-def _step(
-    H: np.ndarray, gradient: np.ndarray, gauge: np.ndarray | None, penalty: Penalty, w: np.ndarray
-) -> tuple[np.ndarray, float]:
-    """The step to the minimum of the quadratic model, and the gain it promises."""
-    g = gradient + penalty.l2 * penalty.mask * w
-    H = definite(H + np.diag(penalty.l2 * penalty.mask), gauge)
-    if penalty.l1:
-        target, _ = lasso_quadratic(H, H @ w - g, penalty.l1 * penalty.mask, w, tol=1e-13, max_sweeps=5_000)
-        step = target - w
-        model = g @ step + 0.5 * step @ H @ step
-        return step, float(penalty.absolute(w) - penalty.absolute(target) - model)
-    size = np.sqrt(np.diag(H))
+class _Descent:
+    """Steps of all candidates over the same rows."""
+
+    def __init__(self, rows: FoldedView, objective: Objective, scale: float, minima: Minima) -> None:
+        cost = Cost.of(rows.view, objective)
+        self.rows = rows
+        self.objective = objective
+        self.scale = scale
+        self.minima = minima
+        self.price = cost.curvature / cost.gradient
+        self.base = minima.w.copy()
+        self.gradient = np.zeros_like(minima.w)
+        self.step = np.zeros_like(minima.w)
+        self.gain = np.full(len(minima.w), np.inf)
+        self.halvings = np.zeros(len(minima.w), int)
+
+    def run(self, tol: float, max_iter: int) -> None:
+        """Step until no candidate can gain more than `tol` of its objective."""
+        minima, left, wanted = self.minima, np.arange(len(self.minima.w)), ~self.minima.known
+        for count in range(1, max_iter + 1):
+            fresh = wanted.copy()
+            losses, gradients = self._sums(left, fresh[left])
+            totals = losses + self.objective.penalty(minima.w[left], left)
+            before = minima.objective[left]
+            fell = totals <= before + np.where(np.isfinite(before), 1e-9 * np.abs(before), 0.0)
+            self._go_back(left[~fell])
+            wanted[left[~fell]] = True
+            going = left[fell]
+            if not fresh[going].all() and count > 1:
+                self._learn(going[~fresh[going]], gradients[fell][~fresh[going]])
+            self.gradient[going] = gradients[fell]
+            done = self._advance(going, totals[fell], fresh, wanted, tol)
+            self.rows.view.run.tell("step", count, loss=float(totals.min()))
+            left = left[~np.isin(left, done) & (self.halvings[left] <= _HALVINGS)]
+            if not len(left):
+                return
+
+    def curve(self) -> None:
+        """The curvature where each has ended."""
+        everyone = np.arange(len(self.minima.w))
+        self._sums(everyone, np.ones(len(everyone), bool))
+
+    def _sums(self, which: np.ndarray, curved: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Losses and gradients of some candidates; curvatures of those `curved` are noted."""
+        objective, rows, table, places = (
+            self.objective,
+            self.rows,
+            self.minima.w[which],
+            np.flatnonzero(curved),
+        )
+        losses, gradients, bends = rows.reduce(
+            lambda block: objective.sums(rows, block, table, which, places)
+        )
+        if len(places):
+            self.minima.H[which[places]] = self.scale * objective.unfolded(bends)
+            self.minima.known[which[places]] = True
+        return self.scale * losses, self.scale * gradients
+
+    def _go_back(self, which: np.ndarray) -> None:
+        """Shorter steps from where the objective last fell."""
+        self.step[which] *= 0.25
+        self.minima.w[which] = self.base[which] + self.step[which]
+        self.halvings[which] += 1
+        self.gain[which] = np.inf
+
+    def _learn(self, which: np.ndarray, gradients: np.ndarray) -> None:
+        """Let the curvature agree with how the gradient has changed along the last step."""
+        s, y = self.step[which], gradients - self.gradient[which]
+        Hs = np.einsum("cij,cj->ci", self.minima.H[which], s)
+        bent, was = np.einsum("ci,ci->c", s, y), np.einsum("ci,ci->c", s, Hs)
+        good = (bent > 1e-3 * was) & (was > 0)
+        which, y, Hs, bent, was = which[good], y[good], Hs[good], bent[good], was[good]
+        self.minima.H[which] += np.einsum("ci,cj->cij", y, y / bent[:, None])
+        self.minima.H[which] -= np.einsum("ci,cj->cij", Hs, Hs / was[:, None])
+
+    def _advance(
+        self, which: np.ndarray, totals: np.ndarray, fresh: np.ndarray, wanted: np.ndarray, tol: float
+    ) -> np.ndarray:
+        """Step on; the candidates that are done."""
+        minima = self.minima
+        self.base[which] = minima.w[which]
+        step, gain = _steps(self.objective, minima.H[which], self.gradient[which], minima.w[which], which)
+        lost = ~fresh[which] & ~(gain >= 0)  # a curvature that was put together need not be one
+        step[lost], gain[lost] = 0.0, np.inf
+        self.step[which] = step
+        minima.w[which] += step
+        minima.steps[which] += 1
+        minima.objective[which] = totals
+        share = gain / np.maximum(np.abs(totals), np.finfo(np.float64).tiny)
+        ratio = gain / self.gain[which]
+        first = ~np.isfinite(self.gain[which])
+        self.gain[which] = gain
+        wanted[which] = lost | (self._passes(share, ratio, first, tol) - _ENOUGH > self.price)
+        # a step leaves about the share of its gain that the step before it left of its own
+        left = np.where(~first & (ratio <= 0.1), np.maximum(ratio, _LEFT), 1.0)
+        done = share * left <= tol
+        finished = which[done]
+        minima.objective[finished] -= gain[done]
+        minima.converged[finished] = True
+        return finished
+
+    def _passes(self, share: np.ndarray, ratio: np.ndarray, first: np.ndarray, tol: float) -> np.ndarray:
+        """How many more passes each candidate is expected to take with the curvature it has."""
+        guess = np.where(share > _NEAR, _FAR_RATIO, _NEAR_RATIO)
+        pace = np.where(first, guess, np.clip(ratio, _LEFT, 0.9))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.nan_to_num(np.log(np.maximum(share, tol) / max(tol, 1e-16)) / -np.log(pace), posinf=1e3)
+
+
+def _steps(
+    objective: Objective, H: np.ndarray, gradients: np.ndarray, w: np.ndarray, which: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The steps to the minima of the quadratic models, and the gains they promise."""
+    ridge = objective.l2[which, None] * objective.mask
+    g = gradients + ridge * w
+    diagonal = np.arange(H.shape[1])
+    H = H.copy()
+    H[:, diagonal, diagonal] += ridge
+    lasso = objective.l1[which] > 0
+    steps = np.empty_like(w)
+    if not lasso.all():
+        steps[~lasso] = _solve(_definite(H[~lasso], objective.gauge()), g[~lasso])
+    gains = -0.5 * np.einsum("ci,ci->c", g, steps)
+    for i in np.flatnonzero(lasso):
+        penalty = objective.l1[which[i]] * objective.mask
+        target, _ = lasso_quadratic(H[i], H[i] @ w[i] - g[i], penalty, w[i], tol=1e-13, max_sweeps=1_000)
+        steps[i] = step = target - w[i]
+        fall = penalty @ (np.abs(w[i]) - np.abs(target))
+        gains[i] = fall - g[i] @ step - 0.5 * step @ H[i] @ step
+    return steps, gains
+
+
+def _solve(H: np.ndarray, g: np.ndarray) -> np.ndarray:
+    """What Newton's method does in coordinates in which each matrix has a diagonal of ones."""
+    size = np.sqrt(np.maximum(np.einsum("cjj->cj", H), 0.0))
     size[size == 0] = 1.0
-    H, g = H / size[:, None] / size, g / size
-    H[np.diag_indices_from(H)] = 1.0
+    scaled = H / size[:, :, None] / size[:, None, :]
+    diagonal = np.arange(H.shape[1])
+    scaled[:, diagonal, diagonal] = 1.0
     try:
-        step = -scipy.linalg.cho_solve((scipy.linalg.cholesky(H), False), g)
-    except scipy.linalg.LinAlgError:
-        step = -np.linalg.pinv(H, hermitian=True) @ g
-    return step / size, float(-0.5 * g @ step)
+        found = np.linalg.solve(scaled, (g / size)[..., None])[..., 0]
+    except np.linalg.LinAlgError:
+        found = (np.linalg.pinv(scaled, hermitian=True) @ (g / size)[..., None])[..., 0]
+    return -found / size
 
 
-def definite(H: np.ndarray, gauge: np.ndarray | None) -> np.ndarray:
-    """Matrices of second derivatives (..., size, size) made positive definite, but for rounding.
+def _definite(H: np.ndarray, gauge: np.ndarray | None) -> np.ndarray:
+    """Matrices of second derivatives (..., size, size), changed to be positive definite but for rounding.
 
     What is added to each diagonal entry is a share of that entry, and along the gauge one of those that it
     connects, so the units of the parameters do not matter.
     """
-    H = H.copy()
     diagonal = np.arange(H.shape[-1])
     if gauge is not None:
         connected = gauge > 0
@@ -164,13 +273,3 @@ def definite(H: np.ndarray, gauge: np.ndarray | None) -> np.ndarray:
         H += gauge * mean[..., None, :]
     H[..., diagonal, diagonal] *= 1 + 1e-14
     return H
-
-
-def _shorten(
-    view: MatrixView, likelihood: Likelihood, penalty: Penalty, w: np.ndarray, step: np.ndarray
-) -> np.ndarray:
-    """The best of some shorter steps, all tried in one pass."""
-    candidates = w + _BACKTRACK[:, None] * step
-    losses = view.reduce(lambda block: likelihood.losses(block, candidates))
-    totals = losses + [penalty.value(candidate) for candidate in candidates]
-    return candidates[int(np.argmin(totals))]

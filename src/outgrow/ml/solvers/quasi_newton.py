@@ -1,82 +1,158 @@
-"""L-BFGS for models with too many parameters for a matrix of second derivatives."""
+"""L-BFGS for models with too many parameters for a matrix of second derivatives, one gradient a pass."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
-from scipy.optimize import minimize
+import scipy.linalg
 
-from outgrow.engine.matrix import MatrixView
-from outgrow.ml.solvers.likelihood import Likelihood
-from outgrow.ml.solvers.newton import Minimum, Penalty
+from outgrow.engine.folded import FoldedView
+from outgrow.ml.solvers.cost import THIN_ROWS, THIN_SIZES, shares_curvature
+from outgrow.ml.solvers.losses import Squared
+from outgrow.ml.solvers.newton import Minima
+from outgrow.ml.solvers.objective import Objective
+
+Solve = Callable[[np.ndarray], np.ndarray]
+
+_PAIRS = 20
+_HALVINGS = 20
+_PATIENCE = 3
+"""Steps in a row that gain hardly anything, until it ends."""
+_TOLD = 1e-8
+"""Of the objective: gains below this share are not looked for, as each would take a pass or more."""
+_ONE, _NOBODY = np.zeros(1, dtype=np.intp), np.zeros(0, dtype=np.intp)
 
 
 def quasi_newton(
-    view: MatrixView,
-    likelihood: Likelihood,
-    penalty: Penalty,
-    spread: np.ndarray,
+    rows: FoldedView,
+    objective: Objective,
     *,
+    spread: np.ndarray,
+    bend: np.ndarray,
     tol: float,
     max_iter: int,
     start: np.ndarray,
-) -> Minimum:
-    """Minimise the loss over all rows plus the penalty.
+) -> Minima:
+    """Minimise the loss over all rows plus the penalty, of one candidate.
 
-    The parameters of features are counted in units of 1 / `spread`, of shape (features,), by which they all
-    bend the loss about alike.
+    With an absolute penalty no step changes the sign of a parameter (Andrew and Gao 2007).
 
-    An absolute penalty is handled by splitting each parameter into two of at least zero, whose difference it
-    is: the penalty is then linear, and L-BFGS-B (Byrd et al. 1995) keeps the bounds.
+    Parameters
+    ----------
+    spread : ndarray of shape (width,), the mean square of each feature.
+    bend : ndarray of shape (scores,), about how much the scores of all rows bend the loss.
     """
-    size, steps = likelihood.size, 0
-    unit = _units(likelihood, penalty, spread, view.rows)
+    l1, l2, mask = float(objective.l1[0]) * objective.mask, float(objective.l2[0]), objective.mask
 
-    def objective(scaled: np.ndarray) -> tuple[float, np.ndarray]:
-        nonlocal steps
-        w = scaled * unit
-        sums = view.reduce(lambda block: likelihood.gradient(block, w))
-        steps += 1
-        value = float(sums[0]) + 0.5 * penalty.l2 * float((w * penalty.mask) @ w)
-        view.run.tell("step", steps, loss=value)
-        return value / view.rows, (sums[1:] + penalty.l2 * penalty.mask * w) * unit / view.rows
-
-    def split(pair: np.ndarray) -> tuple[float, np.ndarray]:
-        up, down = pair[:size], pair[size:]
-        value, gradient = objective(up - down)
-        linear = penalty.l1 * penalty.mask * unit / view.rows
-        return value + float(linear @ (up + down)), np.concatenate([gradient + linear, linear - gradient])
-
-    options: Any = {
-        "maxiter": max(max_iter, 1),
-        "maxfun": 4 * max_iter,
-        "gtol": max(tol, 1e-12) ** 0.5 * 1e-2,
-        "ftol": max(tol, 1e-15),
-        "maxcor": 20,
-    }
-    start = start / unit
-    if penalty.l1:
-        found = minimize(
-            split,
-            np.concatenate([np.maximum(start, 0), np.maximum(-start, 0)]),
-            jac=True,
-            method="L-BFGS-B",
-            options=options,
-            bounds=[(0, None)] * (2 * size),
+    def value(w: np.ndarray) -> tuple[float, np.ndarray]:
+        losses, gradients, _ = rows.reduce(
+            lambda block: objective.sums(rows, block, w[None, :], _ONE, _NOBODY)
         )
-        w = found.x[:size] - found.x[size:]
-    else:
-        found = minimize(objective, start, jac=True, method="L-BFGS-B", options=options)
-        w = found.x
-    return Minimum(w * unit, float(found.fun) * view.rows, steps, bool(found.success))
+        total = float(losses[0]) + 0.5 * l2 * float((w * mask) @ w) + float(l1 @ np.abs(w))
+        return total, gradients[0] + l2 * mask * w
+
+    tol, solve = max(tol, _TOLD), _metric(rows, objective, spread, bend)
+    pairs: deque[tuple[np.ndarray, np.ndarray]] = deque(maxlen=_PAIRS)
+    minima, w, idle = Minima.start(start[None, :], held=False), start.copy(), 0
+    total, gradient = value(w)
+    for count in range(1, max_iter + 1):
+        rows.view.run.tell("step", count, loss=total)
+        pull = _steepest(gradient, w, l1)
+        step = -_turned(pull, pairs, solve)
+        if l1.any():
+            step[step * pull >= 0] = 0.0
+        gain = -0.5 * float(pull @ step)
+        if not gain > tol * abs(total):
+            minima.converged[0] = True
+            break
+        moved = _search(value, w, total, pull, step, l1)
+        if moved is None:
+            minima.converged[0] = not pairs
+            if not pairs:
+                break
+            pairs.clear()
+            continue
+        new, (below, after) = moved
+        if float((new - w) @ (after - gradient)) > 0:
+            pairs.append((new - w, after - gradient))
+        idle = idle + 1 if total - below <= tol * abs(total) else 0
+        w, total, gradient = new, below, after
+        if idle == _PATIENCE:
+            minima.converged[0] = True
+            break
+    minima.w[0], minima.objective[0], minima.steps[0] = w, total, count
+    return minima
 
 
-def _units(likelihood: Likelihood, penalty: Penalty, spread: np.ndarray, rows: int) -> np.ndarray:
-    """The unit of each parameter: the inverse root of about how much it bends the mean loss and penalty."""
-    bend = np.ones(
-        (likelihood.size // (len(spread) + likelihood.intercept), len(spread) + likelihood.intercept)
-    )
-    bend[:, : len(spread)] = spread**2
-    bend = bend.ravel() + 4 * penalty.l2 * penalty.mask / rows
-    return 1 / np.sqrt(np.where(bend > 0, bend, 1.0))
+def _steepest(gradient: np.ndarray, w: np.ndarray, l1: np.ndarray) -> np.ndarray:
+    """The gradient, where the absolute penalty has none the smallest of its subgradients."""
+    at_zero = np.sign(gradient) * np.maximum(np.abs(gradient) - l1, 0.0)
+    return np.where(w != 0, gradient + l1 * np.sign(w), at_zero)
+
+
+def _search(
+    value: Callable[[np.ndarray], tuple[float, np.ndarray]],
+    w: np.ndarray,
+    total: float,
+    pull: np.ndarray,
+    step: np.ndarray,
+    l1: np.ndarray,
+) -> tuple[np.ndarray, tuple[float, np.ndarray]] | None:
+    """The first of ever shorter steps that gains enough, and what is there."""
+    signs, penalised = np.where(w != 0, np.sign(w), -np.sign(pull)), l1 > 0
+    for halving in range(_HALVINGS):
+        new = w + 0.5**halving * step
+        new[penalised & (np.sign(new) != signs)] = 0.0
+        found = value(new)
+        if found[0] <= total + 1e-4 * float(pull @ (new - w)):
+            return new, found
+    return None
+
+
+def _turned(gradient: np.ndarray, pairs: deque[tuple[np.ndarray, np.ndarray]], solve: Solve) -> np.ndarray:
+    """The gradient by the inverse of the curvature that steps and changes of the gradient tell of."""
+    q, shares = gradient.copy(), []
+    for s, y in reversed(pairs):
+        shares.append(float(s @ q) / float(s @ y))
+        q -= shares[-1] * y
+    found = solve(q)
+    if pairs:
+        s, y = pairs[-1]
+        found *= float(s @ y) / float(y @ solve(y))
+    for (s, y), share in zip(pairs, reversed(shares), strict=True):
+        found += (share - float(y @ found) / float(s @ y)) * s
+    return found
+
+
+def _metric(rows: FoldedView, objective: Objective, spread: np.ndarray, bend: np.ndarray) -> Solve:
+    """The inverse of about the curvature, each score by itself.
+
+    For each score that is a share of the products of the features, from some of the rows, where that pays;
+    otherwise of their squares.
+    """
+    l2, mask = float(objective.l2[0]), objective.mask.reshape(objective.scores, -1)
+    if not shares_curvature(rows.view, objective):
+        squares = np.append(spread, 1.0) if objective.intercept else spread
+        curve = bend[:, None] * squares + l2 * mask
+        inverse = (1 / np.where(curve > 0, curve, 1.0)).ravel()
+        return lambda v: v * inverse
+    step = max(1, rows.view.rows // max(THIN_ROWS, THIN_SIZES * objective.side))
+    some = rows.thinned(step) if step > 1 else rows
+    plain = replace(objective, loss=Squared(), factors=None)
+    zeros = np.zeros((1, plain.size))
+    products = some.reduce(lambda block: plain.sums(some, block, zeros, _ONE, _ONE))[2][0, 0]
+    products /= products[-1, -1] if objective.intercept else some.view.rows
+    products[np.diag_indices_from(products)] *= 1 + 1e-10
+    factors = [
+        scipy.linalg.cho_factor(b * products + np.diag(l2 * m + 1e-12 * b), check_finite=False)
+        for b, m in zip(bend, mask, strict=True)
+    ]
+
+    def solve(v: np.ndarray) -> np.ndarray:
+        parts = zip(factors, v.reshape(len(factors), -1), strict=True)
+        return np.concatenate([scipy.linalg.cho_solve(factor, part) for factor, part in parts])
+
+    return solve

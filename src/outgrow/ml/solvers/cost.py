@@ -1,0 +1,87 @@
+"""What a pass over rows costs, estimated alike on every rank, and which method is cheapest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from outgrow.engine.matrix import MatrixView
+from outgrow.ml.solvers.objective import Objective
+
+_FLOPS = 1.5e10
+"""Of matrix products, on one core."""
+_NUMBER = 1.5e-9
+"""Seconds to read one number of the rows."""
+_STORED = 4e-9
+"""Seconds to read one stored number of sparse rows and to add it where it belongs."""
+_SCORE = 2e-8
+"""Seconds for the loss of one score, and its derivatives."""
+THIN, THIN_ROWS, THIN_SIZES = 16, 4_000, 8
+"""One in how many rows is taken to tell where to begin, and how many must be left: so many, and so many times
+the parameters."""
+LARGEST = 4_096
+"""Parameters of which a matrix of second derivatives is held at all."""
+_HELD = 30_000_000
+"""Numbers of the factors that a quasi-Newton method may hold."""
+_STEPS, _PASSES, _PASSES_L1 = 6, 40, 300
+"""Of Newton's method, of quasi-Newton methods, and of the latter with an absolute penalty."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What passes over some rows cost for some candidates.
+
+    Attributes
+    ----------
+    gradient : seconds of a pass that gives losses and gradients.
+    curvature : seconds that second derivatives add to it.
+    factor : seconds to solve equations of all parameters.
+    """
+
+    gradient: float
+    curvature: float
+    factor: float
+
+    @classmethod
+    def of(cls, view: MatrixView, objective: Objective, share: float = 1.0) -> Cost:
+        """Of a share of the rows of a view."""
+        stack, rows, cells = len(objective.folds), view.rows * share, view.cells * share
+        scores = stack * objective.scores
+        read = cells * (_STORED * scores if view.sparse else _NUMBER + 4 * scores / _FLOPS)
+        pairs = stack * len(objective.pairs[0]) * (1.0 if objective.scores == 1 else 2.0)
+        bend = rows * pairs * objective.side**2 / _FLOPS
+        workers = view.run.workers
+        return cls(
+            (read + rows * scores * _SCORE) / workers + view.run.pass_seconds,
+            bend / workers,
+            stack * objective.size**3 / 3 / _FLOPS,
+        )
+
+
+def thinning(rows: int, size: int) -> int:
+    """One in how many rows is to be taken to tell where to begin; 1 where that does not pay."""
+    step = min(THIN, rows // max(THIN_ROWS, THIN_SIZES * size))
+    return step if step >= 4 else 1
+
+
+def by_newton(view: MatrixView, objective: Objective) -> bool:
+    """Whether second derivatives pay, rather than more passes."""
+    if objective.size > LARGEST:
+        return False
+    whole, step = Cost.of(view, objective), thinning(view.rows, objective.size)
+    part = Cost.of(view, objective, 1 / step)
+    newton = _STEPS * (part.gradient + part.curvature + part.factor)
+    if step > 1:
+        newton += _STEPS * (whole.gradient + whole.factor)
+    passes = _PASSES_L1 if objective.l1.any() else _PASSES
+    return newton < passes * whole.gradient
+
+
+def shares_curvature(view: MatrixView, objective: Objective) -> bool:
+    """Whether the products of the features, from some of the rows, pay for a quasi-Newton method."""
+    if objective.side > LARGEST or objective.scores * objective.side**2 > _HELD or view.sparse:
+        return False
+    rows = min(view.rows, max(THIN_ROWS, THIN_SIZES * objective.side))
+    once = rows * objective.side**2 / _FLOPS + objective.scores * objective.side**3 / 3 / _FLOPS
+    each = objective.scores * 2 * objective.side**2 * _NUMBER
+    saved = 0.5 * _PASSES * Cost.of(view, objective).gradient
+    return not objective.l1.any() and once + 0.5 * _PASSES * each < saved

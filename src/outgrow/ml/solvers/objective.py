@@ -1,0 +1,195 @@
+"""Losses of linear models, summed over rows, with derivatives: of many candidates on many folds at once.
+
+One fit is a stack of one. All candidates' scores of some rows are one product, and so are all their
+gradients; both are made of a tile of rows while it is in the caches, so the rows are read once a pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from outgrow.data.batch import is_sparse
+from outgrow.engine.folded import FoldedView
+from outgrow.engine.blocks import Block
+from outgrow.ml.solvers.losses import Loss
+
+CHUNK = 1 << 17
+"""Scores that are worked on at once: they stay in a core's cache."""
+PAIRS = 2_000
+"""Up to so many pairs of features, their products are laid out for all rows of a chunk."""
+_FEW = 4
+"""Up to so many curvatures of the same rows, each is a product by itself."""
+
+Sums = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Losses (candidates,), gradients (candidates, size), curvatures (some, pairs of scores, side, side)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Objective:
+    """The summed loss of each of several candidates, whose rows are those of its fold, and its penalty.
+
+    A penalty is l1 * sum |w| + ½ l2 * sum w², over all parameters but intercepts.
+
+    Attributes
+    ----------
+    width, intercept : the features, and whether the last parameter of each score is a constant.
+    folds, l1, l2 : of each candidate.
+    factors : ndarray of shape (folds, classes), what rows of a class count; None where all count one.
+    """
+
+    loss: Loss
+    width: int
+    intercept: bool
+    folds: np.ndarray
+    l1: np.ndarray
+    l2: np.ndarray
+    factors: np.ndarray | None = None
+
+    @property
+    def scores(self) -> int:
+        return self.loss.scores
+
+    @property
+    def side(self) -> int:
+        """Parameters of one score."""
+        return self.width + self.intercept
+
+    @property
+    def size(self) -> int:
+        return self.scores * self.side
+
+    @cached_property
+    def mask(self) -> np.ndarray:
+        """1 for each parameter that is penalised, 0 for intercepts."""
+        mask = np.ones((self.scores, self.side))
+        mask[:, self.width :] = 0
+        return mask.ravel()
+
+    @cached_property
+    def pairs(self) -> tuple[np.ndarray, np.ndarray]:
+        """Pairs of scores."""
+        return np.triu_indices(self.scores)
+
+    def penalty(self, w: np.ndarray, which: np.ndarray) -> np.ndarray:
+        """What the parameters (candidates, size) of some candidates cost."""
+        kept = w * self.mask
+        return self.absolute(w, which) + 0.5 * self.l2[which] * (kept * kept).sum(axis=1)
+
+    def absolute(self, w: np.ndarray, which: np.ndarray) -> np.ndarray:
+        return self.l1[which] * np.abs(w * self.mask).sum(axis=1)
+
+    def pack(self, coef: np.ndarray, constants: np.ndarray) -> np.ndarray:
+        """Parameters from coefficients (scores, features) and intercepts (scores,)."""
+        return np.column_stack([coef, constants] if self.intercept else [coef]).ravel()
+
+    def unpack(self, w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What `pack` was given."""
+        table = w.reshape(self.scores, -1)
+        constants = table[:, -1] if self.intercept else np.zeros(self.scores)
+        return np.ascontiguousarray(table[:, : self.width]), np.ascontiguousarray(constants)
+
+    def gauge(self) -> np.ndarray | None:
+        """A positive semi-definite matrix over directions in which the loss does not change, if any."""
+        if self.scores == 1:
+            return None
+        return np.kron(np.ones((self.scores, self.scores)) / self.scores, np.eye(self.side))
+
+    def sums(
+        self, rows: FoldedView, block: Block, table: np.ndarray, which: np.ndarray, curved: np.ndarray
+    ) -> Sums:
+        """What a block adds for some candidates with parameters `table`.
+
+        `curved` are places among them whose curvature is asked for.
+        """
+        losses, gradients = np.zeros(len(table)), np.zeros(table.shape)
+        bends = np.zeros((len(curved), len(self.pairs[0]), self.side, self.side))
+        folds = self.folds[which]
+        for place, part in rows.parts(block):
+            own = rows.learners(place, folds)
+            if not len(own):
+                continue
+            bent = np.isin(curved, own)
+            within = np.searchsorted(own, curved[bent])
+            for loss, gradient, bend in self._chunks(part, table[own], folds[own], within):
+                losses[own] += loss
+                gradients[own] += gradient
+                if len(within):
+                    bends[bent] += bend
+        return losses, gradients, bends
+
+    def _chunks(
+        self, block: Block, table: np.ndarray, folds: np.ndarray, curved: np.ndarray
+    ) -> Iterator[Sums]:
+        """The same of a few rows at a time, from which all these candidates learn."""
+        weights, y, sparse = self._weights(block), np.asarray(block.y), is_sparse(block.X)
+        flat = table.reshape(-1, self.side)
+        coef = np.ascontiguousarray(flat[:, : self.width].T) if sparse else flat[:, : self.width]
+        step = max(256, CHUNK // len(flat))
+        for start in range(0, len(block), step):
+            part = slice(start, start + step) if len(block) > step else slice(None)
+            X, own = block.X[part], y[part]
+            margins = np.ascontiguousarray((X @ coef).T) if sparse else coef @ X.T
+            if self.intercept:
+                margins += flat[:, -1:]
+            losses, first, shared = self.loss.derivatives(margins.reshape(len(table), self.scores, -1), own)
+            second = self.loss.second(shared[curved], self.pairs) if len(curved) else first[:0]
+            if weights is not None:
+                w = weights[:, part] if len(weights) == 1 else weights[folds, part]
+                losses *= w
+                first *= w[:, None, :]
+                second = second * (w if len(w) == 1 else w[curved])[:, None, :]
+            yield (
+                losses.sum(axis=1),
+                self._gradients(X, first.reshape(len(flat), -1)).reshape(table.shape),
+                self._curvatures(X, second) if len(curved) else second,
+            )
+
+    def _gradients(self, X: Any, first: np.ndarray) -> np.ndarray:
+        out = np.empty((len(first), self.side))
+        right = np.ascontiguousarray(first.T) if is_sparse(X) else first.T
+        out[:, : self.width] = (X.T @ right).T  # of dense rows, the faster way round
+        if self.intercept:
+            out[:, -1] = first.sum(axis=1)
+        return out
+
+    def _weights(self, block: Block) -> np.ndarray | None:
+        """What the rows weigh in each fold, of shape (folds, rows), or alike in all; None for one."""
+        if self.factors is None:
+            return None if block.weight is None else block.weight[None, :]
+        factors = self.factors[:, block.y]
+        return factors if block.weight is None else factors * block.weight
+
+    def _curvatures(self, X: Any, second: np.ndarray) -> np.ndarray:
+        """X' diag(each row of second) X."""
+        whole = np.ones((self.side, X.shape[0]))
+        whole[: self.width] = X.toarray().T if is_sparse(X) else X.T
+        flat = second.reshape(-1, X.shape[0])
+        out = np.empty((len(flat), self.side, self.side))
+        i, j = np.triu_indices(self.side)
+        if len(flat) > _FEW and len(i) <= PAIRS:
+            products = np.empty((len(i), X.shape[0]))
+            ends = np.cumsum(np.arange(self.side, 0, -1)).tolist()
+            for a, end in enumerate(ends):
+                np.multiply(whole[a], whole[a:], out=products[end - self.side + a : end])
+            out[:, i, j] = out[:, j, i] = (products @ flat.T).T
+        else:
+            for place, row in enumerate(flat):
+                if self.scores == 1:
+                    scaled = whole * np.sqrt(row)
+                    np.matmul(scaled, scaled.T, out=out[place])
+                else:
+                    np.matmul(whole * row, whole.T, out=out[place])
+        return out.reshape(*second.shape[:2], self.side, self.side)
+
+    def unfolded(self, bends: np.ndarray) -> np.ndarray:
+        """Curvatures as matrices, of shape (candidates, size, size)."""
+        H = np.empty((len(bends), self.scores, self.side, self.scores, self.side))
+        for place, (k, m) in enumerate(zip(*self.pairs, strict=True)):
+            H[:, k, :, m] = bends[:, place]
+            H[:, m, :, k] = bends[:, place].transpose(0, 2, 1)
+        return H.reshape(len(bends), self.size, self.size)
