@@ -16,6 +16,8 @@ from outgrow.data.names import check_names
 from outgrow.data.plain import plain_schema, plain_table
 
 BATCH_ROWS = 65_536
+PIECE_BYTES = 4 << 20
+"""Of an array, so that there is work for all threads."""
 BATCH_BYTES = 8 << 20
 """Small enough that what a thread works on stays near its cache, large enough for large pages."""
 
@@ -204,14 +206,17 @@ class ArraySource:
         return next(ArrayPiece(self.values[:1], self.names, beside).batches(None, None)).slice(0, 0)
 
     def pieces(self) -> Sequence[Piece]:
+        rows = max(1, self.values.shape[0])
+        whole = self.values.data.nbytes if is_sparse(self.values) else self.values.nbytes
+        step = min(self.piece_rows, max(1024, PIECE_BYTES * rows // max(1, whole)))
         return [
             ArrayPiece(
-                self.values[start : start + self.piece_rows],
+                self.values[start : start + step],
                 self.names,
-                {name: array.slice(start, self.piece_rows) for name, array in self.beside.items()},
+                {name: array.slice(start, step) for name, array in self.beside.items()},
                 start,
             )
-            for start in range(0, max(1, self.values.shape[0]), self.piece_rows)
+            for start in range(0, rows, step)
         ]
 
     def describe(self) -> dict[str, Any]:

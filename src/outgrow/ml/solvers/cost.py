@@ -20,8 +20,6 @@ THIN, THIN_ROWS, THIN_SIZES = 16, 4_000, 8
 the parameters."""
 LARGEST = 4_096
 """Parameters of which a matrix of second derivatives is held at all."""
-_HELD = 30_000_000
-"""Numbers of the factors that a quasi-Newton method may hold."""
 _STEPS, _PASSES, _PASSES_L1 = 6, 40, 300
 """Of Newton's method, of quasi-Newton methods, and of the latter with an absolute penalty."""
 
@@ -78,10 +76,9 @@ def by_newton(view: MatrixView, objective: Objective) -> bool:
 
 def shares_curvature(view: MatrixView, objective: Objective) -> bool:
     """Whether the products of the features, from some of the rows, pay for a quasi-Newton method."""
-    if objective.side > LARGEST or objective.scores * objective.side**2 > _HELD or view.sparse:
+    if objective.side > LARGEST or view.sparse or objective.l1.any():
         return False
     rows = min(view.rows, max(THIN_ROWS, THIN_SIZES * objective.side))
-    once = rows * objective.side**2 / _FLOPS + objective.scores * objective.side**3 / 3 / _FLOPS
-    each = objective.scores * 2 * objective.side**2 * _NUMBER
-    saved = 0.5 * _PASSES * Cost.of(view, objective).gradient
-    return not objective.l1.any() and once + 0.5 * _PASSES * each < saved
+    once = (rows / view.run.workers + objective.side / 3) * objective.side**2 / _FLOPS
+    each = 2 * objective.scores * objective.side**2 / _FLOPS
+    return once + 0.5 * _PASSES * each < 0.5 * _PASSES * Cost.of(view, objective).gradient

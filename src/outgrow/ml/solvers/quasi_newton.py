@@ -145,14 +145,12 @@ def _metric(rows: FoldedView, objective: Objective, spread: np.ndarray, bend: np
     zeros = np.zeros((1, plain.size))
     products = some.reduce(lambda block: plain.sums(some, block, zeros, _ONE, _ONE))[2][0, 0]
     products /= products[-1, -1] if objective.intercept else some.view.rows
-    products[np.diag_indices_from(products)] *= 1 + 1e-10
-    factors = [
-        scipy.linalg.cho_factor(b * products + np.diag(l2 * m + 1e-12 * b), check_finite=False)
-        for b, m in zip(bend, mask, strict=True)
-    ]
+    curve = products + np.diag((l2 / bend.mean() * mask[0]) + 1e-12)  # of which each score has its share
+    curve[np.diag_indices_from(curve)] *= 1 + 1e-10
+    factor = scipy.linalg.cho_factor(curve, check_finite=False)
 
     def solve(v: np.ndarray) -> np.ndarray:
-        parts = zip(factors, v.reshape(len(factors), -1), strict=True)
-        return np.concatenate([scipy.linalg.cho_solve(factor, part) for factor, part in parts])
+        found = scipy.linalg.cho_solve(factor, v.reshape(objective.scores, -1).T, check_finite=False)
+        return (found.T / bend[:, None]).ravel()
 
     return solve
