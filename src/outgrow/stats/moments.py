@@ -65,9 +65,9 @@ class Moments(State):
         if _is_sparse(X):
             return cls._of_sparse(X, weight)
         if X.shape[0] <= _SHORT:
-            found = _short_moments(X, weight)
-            if not np.isnan(found[1]).any():
-                return cls(*found)
+            n, mean, squares = _short_moments(X, weight)
+            if not np.isnan(mean).any():
+                return cls(n, mean, squares)
         columns = [_column_moments(X[:, j], weight) for j in range(X.shape[1])]
         table = np.array(columns, dtype=np.float64).reshape(-1, 3)
         return cls(*table.T.copy())
@@ -279,8 +279,8 @@ def _short_moments(X: np.ndarray, weight: np.ndarray | None) -> tuple[np.ndarray
     columns = X.T
     total = columns.sum(axis=1, dtype=np.float64) if weight is None else columns @ weight
     apart = columns - (total / n)[:, None]
-    heavy = apart if weight is None else apart * weight
-    return np.full(X.shape[1], n), total / n, np.einsum("jr,jr->j", heavy, apart)
+    squares = apart * (apart if weight is None else apart * weight)
+    return np.full(X.shape[1], n), total / n, squares.sum(axis=1)
 
 
 def _column_moments(x: np.ndarray, weight: np.ndarray | None) -> tuple[float, float, float]:
