@@ -29,7 +29,7 @@ MOMENTS = (1 / 12, 1 / 6, 1 / 3, 2 / 3)
 
 @dataclass(frozen=True, eq=False)
 class LabelCounts(State):
-    """What blocks hold: rows, what they weigh, how many have a weight, stored numbers; each class's weight."""
+    """Of blocks: rows, what they weigh, how many have a weight, stored numbers; the weight of each class."""
 
     sums: np.ndarray
     weights: ValueCounts

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from outgrow.data.batch import is_sparse
-from outgrow.engine.folded import FoldedView
 from outgrow.engine.blocks import Block
+from outgrow.engine.folded import FoldedView
 from outgrow.ml.solvers.losses import Loss
 
 CHUNK = 1 << 17
