@@ -16,10 +16,12 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.feature_selection import SelectKBest
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import accuracy_score, average_precision_score, roc_auc_score
 from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import LocalOutlierFactor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.svm import LinearSVC
 
 import outgrow as og
 from outgrow import errors
@@ -231,3 +233,24 @@ def test_what_a_notebook_shows_names_the_steps() -> None:
 def test_what_is_no_step(steps: list[Any], says: str) -> None:
     with pytest.raises(errors.ValueTypeError, match=says):
         og.Pipeline(steps).fit([[1.0], [2.0]], [1, 2])
+
+
+def test_a_foreign_classifier_of_margins_is_judged_and_served(tmp_path: Path) -> None:
+    """One without probabilities: margins order the rows, and what needs probabilities is refused by name."""
+    rng = np.random.default_rng(3)
+    X = rng.normal(size=(300, 3))
+    y = np.where(X @ [1.0, -2.0, 0.5] + rng.normal(size=300) > 0, "yes", "no")
+    pipe = og.Pipeline([og.StandardScaler(), LinearSVC()]).fit(X, y)
+    margins = pipe.decision_function(X)
+    metrics = pipe.evaluate(X, y)
+    assert metrics["accuracy"] == pytest.approx(accuracy_score(y, pipe.predict(X)))
+    assert metrics["roc_auc"] == pytest.approx(roc_auc_score(y == "yes", margins))
+    assert metrics["pr_auc"] == pytest.approx(average_precision_score(y == "yes", margins))
+    assert "log_loss" not in metrics
+    assert not hasattr(pipe, "predict_proba")
+    mean = og.cross_validate(og.Pipeline([og.StandardScaler(), LinearSVC()]), X, y).mean()
+    assert mean["accuracy"] > 0.7
+    pipe.save(tmp_path / "model")
+    np.testing.assert_array_equal(og.load(tmp_path / "model").decision_function(X), margins)
+    with pytest.raises(errors.ParameterError, match="has no probabilities"):
+        og.score(tmp_path / "model", og.dataset(X), tmp_path / "scores", probabilities=True)

@@ -157,7 +157,7 @@ class _JobRun:
     def _score(self, test: Dataset) -> None:
         with self.stages("score test rows") as stage:
             model = self.loaded.pipeline
-            scored = score(model, test, self.folder / SCORES, probabilities=is_classifier(model))
+            scored = score(model, test, self.folder / SCORES, probabilities=hasattr(model, "predict_proba"))
             stage.rows = scored.rows
 
     def _report(self) -> None:

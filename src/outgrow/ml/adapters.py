@@ -16,8 +16,9 @@ from outgrow.data.batch import Batch, Matrix, is_numeric, is_sparse, matrix_colu
 from outgrow.engine.blocks import MatrixSpec, build_blocks
 from outgrow.engine.shard import Shard
 from outgrow.errors import ParameterError
-from outgrow.ml.base import Classifier, Clusterer, Model, Regressor, Transformer
+from outgrow.ml.base import Clusterer, Model, ProbabilityClassifier, Regressor, Transformer
 from outgrow.ml.core.estimator import Estimator
+from outgrow.ml.core.scoring import MARGINS, PROBABILITIES, Scoring
 from outgrow.ml.core.task import Task, column_names, target_names
 
 
@@ -153,15 +154,27 @@ class ForeignRegressor(_ForeignModel, Regressor):
         return tags
 
 
-def _has_probabilities(adapter: Foreign) -> bool:
-    return hasattr(adapter.estimator, "predict_proba")
+def _has(*methods: str) -> Any:
+    """Available where the estimator has one of these methods."""
+    return available_if(lambda adapter: any(hasattr(adapter.estimator, method) for method in methods))
 
 
-class ForeignClassifier(_ForeignModel, Classifier):
-    """A classifier of scikit-learn; without probabilities it cannot be evaluated, but it has a score."""
+class ForeignClassifier(_ForeignModel, ProbabilityClassifier):
+    """A classifier of scikit-learn; with neither probabilities nor margins it has a score, no evaluation."""
 
-    evaluate = available_if(_has_probabilities)(Classifier.evaluate)
-    predict_proba = available_if(_has_probabilities)(Classifier.predict_proba)
+    evaluate = _has("predict_proba", "decision_function")(ProbabilityClassifier.evaluate)
+    predict_proba = _has("predict_proba")(ProbabilityClassifier.predict_proba)
+    predict_log_proba = _has("predict_log_proba")(ProbabilityClassifier.predict_log_proba)
+
+    @property
+    def _scoring(self) -> Scoring:  # type: ignore[override]
+        """By its probabilities, or else by its margins."""
+        return PROBABILITIES if hasattr(self.estimator, "predict_proba") else MARGINS
+
+    @_has("decision_function")  # type: ignore[untyped-decorator]
+    def decision_function(self, X: Any) -> Any:
+        """Margins of shape (rows,) for two classes, or (rows, classes)."""
+        return self._respond(X, "decision_function")
 
 
 class ForeignClusterer(_ForeignModel, Clusterer):

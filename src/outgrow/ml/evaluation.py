@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from sklearn.base import is_classifier, is_clusterer
 from sklearn.utils.validation import check_is_fitted
 
 from outgrow.data.batch import Batch
@@ -15,13 +14,8 @@ from outgrow.engine.blocks import Block, MatrixSpec, build_blocks, concatenated
 from outgrow.engine.matrix import MatrixView
 from outgrow.errors import DataError
 from outgrow.ml.core.inputs import open_training
+from outgrow.ml.core.scoring import Scoring
 from outgrow.ml.core.task import Task
-from outgrow.stats.scores import (
-    ClassificationState,
-    ManyClassifications,
-    ManyRegressions,
-    SeveralClassifications,
-)
 from outgrow.stats.state import from_tree, merge, to_tree
 
 SCORES = 1 << 18
@@ -123,7 +117,7 @@ def many_scorer(
     task : says which columns are the target and the weight.
     bins : scores of classes are not kept but counted in so many bins; None keeps them.
     """
-    spec = MatrixSpec((), task.target, task.weight, labels=is_classifier(groups[0][0]))
+    spec = MatrixSpec((), task.target, task.weight, labels=_scoring(groups[0][0]).labels)
 
     def fold(batch: Batch) -> Any:
         (block,) = build_blocks(batch, spec)
@@ -139,7 +133,9 @@ def _scored(models: Sequence[Any], batch: Batch, block: Block, bins: int | None)
         block = replace(block, y=_known_places(first, block.values)[block.y])
     if first.shared_fit_parameters is not None:
         return states_of(models, replace(block, X=first._matrix(batch)), bins)
-    return _states(models, [model._predict_batch(_method(first), batch) for model in models], block, bins)
+    scoring = _scoring(first)
+    answers = [model._predict_batch(scoring.method, batch) for model in models]
+    return scoring.states(models, answers, block, bins)
 
 
 def states_of(models: Sequence[Any], block: Block, bins: int | None) -> Any:
@@ -152,11 +148,11 @@ def states_of(models: Sequence[Any], block: Block, bins: int | None) -> Any:
     bins : as for `many_scorer`.
     """
     found: Any = None
-    step = SCORES // len(models)
+    scoring, step = _scoring(models[0]), SCORES // len(models)
     for start in range(0, max(1, len(block)), step):
         part = block.take(slice(start, start + step))
-        answers = type(models[0])._predict_many(models, _method(models[0]), part.X)
-        found = merge(found, _states(models, answers, part, bins))
+        answers = type(models[0])._predict_many(models, scoring.method, part.X)
+        found = merge(found, scoring.states(models, answers, part, bins))
     return found
 
 
@@ -201,7 +197,7 @@ def score_answers(model: Any, answers: np.ndarray, view: MatrixView) -> Scores:
     blocks = [_renumbered(block, places) for block in view.blocks()]
     y, weight = (concatenated([getattr(block, name) for block in blocks]) for name in ("y", "weight"))
     rows = Block(np.zeros((len(answers), 0)), y, weight)
-    (state,) = split(_states([model], [answers], rows, None))
+    (state,) = split(_scoring(model).states([model], [answers], rows, None))
     return as_scores(model, state, len(answers), getattr(model, "classes_", None))
 
 
@@ -246,12 +242,11 @@ def as_scores(model: Any, state: Any, rows: int, classes: Any) -> Scores:
     DataError
         When no row counts.
     """
-    weight = state[0] if is_clusterer(model) else state.weight
-    if not weight > 0:
+    scoring = _scoring(model)
+    if not scoring.weight(state) > 0:
         why = "all sample weights are zero" if rows else "there are no rows"
         raise DataError(f"Nothing can be scored: {why}. Give rows that count.")
-    metrics = {"inertia": float(state[1] / state[0])} if is_clusterer(model) else state.metrics()
-    metrics |= _by_target(model, state)
+    metrics = scoring.metrics(state) | _by_target(model, state)
     plain = [each.tolist() for each in classes] if isinstance(classes, list) else classes
     return Scores(metrics, rows, state, plain.tolist() if isinstance(plain, np.ndarray) else plain)
 
@@ -265,27 +260,10 @@ def _by_target(model: Any, state: Any) -> dict[str, float]:
     return {f"{metric}_{name}": value for name, metrics in pairs for metric, value in metrics.items()}
 
 
-def _method(model: Any) -> str:
-    """The method whose answers are scored."""
-    return "predict_proba" if is_classifier(model) else "transform" if is_clusterer(model) else "predict"
-
-
-def _states(models: Sequence[Any], answers: Sequence[np.ndarray], block: Block, bins: int | None) -> Any:
-    weight, y = block.weight, block.y
-    if is_clusterer(models[0]):
-        w = np.ones(len(answers[0])) if weight is None else weight
-        return tuple(np.array([w.sum(), w @ distances.min(axis=1) ** 2]) for distances in answers)
-    assert y is not None
-    if not is_classifier(models[0]):
-        return ManyRegressions.of(y, np.asarray(answers), weight)
-    if y.ndim == 2:
-        return tuple(
-            SeveralClassifications.of(y, model._each(chances), weight)
-            for model, chances in zip(models, answers, strict=True)
-        )
-    if bins is None:
-        return tuple(ClassificationState.of(y, chances, weight) for chances in answers)
-    return ManyClassifications.of(y, np.asarray(answers).transpose(0, 2, 1), weight, bins)
+def _scoring(model: Any) -> Scoring:
+    """How a model, or the last step of a pipeline, is judged."""
+    scoring: Scoring = getattr(model, "model", model)._scoring
+    return scoring
 
 
 def _known_places(model: Any, values: Sequence[Any]) -> np.ndarray:

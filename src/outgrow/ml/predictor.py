@@ -88,6 +88,10 @@ class Predictor:
         names = getattr(self.model, "target_names_", None)
         return None if names is None else len(names)
 
+    def gives(self, method: str) -> bool:
+        """Whether the model has a public method, such as `predict_proba`."""
+        return hasattr(self.model, method)
+
     def answer(self, batch: Batch, method: str = "predict") -> np.ndarray:
         """What a method of the model answers: of shape (rows,), (rows, classes) or (rows, targets).
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from outgrow.engine.matrix import MatrixView
 from outgrow.errors import DataError, ParameterError
-from outgrow.ml.base import PREDICTION, Classifier
+from outgrow.ml.base import PREDICTION, ProbabilityClassifier
 from outgrow.ml.core.inputs import is_lazy
 from outgrow.ml.core.weights import class_factors
 
@@ -84,7 +84,7 @@ def indicators(classes: int) -> np.ndarray:
     return whole[:, 1:] if classes == 2 else whole
 
 
-class SeveralClassifier(Classifier):
+class SeveralClassifier(ProbabilityClassifier):
     """A classifier that learns one target, or several.
 
     Of several, `classes_` is a list of the classes of each, `predict` gives arrays of shape (rows, targets)

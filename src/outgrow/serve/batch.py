@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from sklearn.base import is_classifier
 
 from outgrow.data.batch import Batch
 from outgrow.data.exact import readable
@@ -33,6 +32,7 @@ from outgrow.engine.write import (
     write_pieces,
 )
 from outgrow.errors import OutgrowError, ParameterError, RowError
+from outgrow.ml.persistence import load
 from outgrow.ml.predictor import Predictor
 from outgrow.storage import (
     TABLE,
@@ -87,7 +87,7 @@ def score(
 
     Parameters
     ----------
-    model : a fitted model or pipeline.
+    model : a fitted model or pipeline, or the path of a saved one.
     rows : dataset, Spark DataFrame or table.
     output : the folder to write. On Spark all executors must reach it.
     keep : the columns of `rows` to write beside the predictions; all by default.
@@ -118,6 +118,7 @@ def score(
     >>> og.score(model, table, tempfile.mkdtemp() + "/scores", keep=["y"])
     Scored(rows=3, refused=0, resumed=0)
     """
+    model = load(model) if isinstance(model, str | os.PathLike) else model
     data = read_as(dataset(rows), Predictor(model).columns)
     keys = (partition_by,) if isinstance(partition_by, str) else tuple(partition_by)
     scoring = prepare(model, data, keep=keep, probabilities=probabilities, lenient=errors is not None)
@@ -214,7 +215,7 @@ def prepare(
     """
     predictor = Predictor(model)
     kind = type(predictor.model).__name__
-    if probabilities and not is_classifier(predictor.model):
+    if probabilities and not predictor.gives("predict_proba"):
         raise ParameterError(f"A {kind} has no probabilities. Leave out probabilities=True (--proba).")
     check_kinds(predictor.columns, rows.schema, type(model).__name__)
     if keep is not None:

@@ -220,7 +220,7 @@ def _quality_of(
         )
     if not is_classifier(predictor.model):
         return VersionQuality(None, _LABEL, version)
-    chances = predictor.names("predict_proba")
+    chances = predictor.names("predict_proba") if predictor.gives("predict_proba") else []
     classes = tuple(predictor.classes or ())
     return VersionQuality(classes, _LABEL, version, tuple(chances) if set(chances) <= set(columns) else ())
 

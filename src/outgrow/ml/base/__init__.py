@@ -7,6 +7,7 @@ from outgrow.ml.base.models import (
     Classifier,
     Clusterer,
     Model,
+    ProbabilityClassifier,
     Regressor,
     Supervised,
 )
@@ -20,6 +21,7 @@ __all__ = [
     "Clusterer",
     "InvertibleTransformer",
     "Model",
+    "ProbabilityClassifier",
     "Regressor",
     "Supervised",
     "Transformer",

@@ -21,6 +21,7 @@ from outgrow.ml.base.verbs import Verbs
 from outgrow.ml.core.candidates import Candidate
 from outgrow.ml.core.exports import no_equal
 from outgrow.ml.core.inputs import as_given, collect, is_lazy, open_rows, open_training
+from outgrow.ml.core.scoring import DISTANCES, NUMBERS, PROBABILITIES, Scoring
 from outgrow.ml.core.task import Task, column_names, target_names
 from outgrow.ml.export.sklearn.flow import Flow
 from outgrow.ml.expression import expression
@@ -37,6 +38,9 @@ class Model(Verbs):
 
     _samples: ClassVar[bool] = False
     """Whether it chooses rows at random: by their hashes, so that any partitioning chooses the same."""
+
+    _scoring: ClassVar[Scoring]
+    """How it is judged."""
 
     learns_from_matrix: ClassVar[bool] = True
     """Whether it learns from a resident matrix, beside which held-out rows can be watched."""
@@ -193,6 +197,8 @@ class Supervised(Model):
 class Regressor(RegressorMixin, Supervised):
     """Predicts a number, or one for each of several targets. Hook: `_predict(X)`."""
 
+    _scoring = NUMBERS
+
     def _predict(self, X: Any) -> np.ndarray:
         raise NotImplementedError
 
@@ -219,35 +225,17 @@ class Regressor(RegressorMixin, Supervised):
 
 
 class Classifier(ClassifierMixin, Supervised):
-    """Predicts a class. Hook: `_predict_proba(X)`, of shape (rows, classes)."""
+    """Predicts a class. Hook: `_predict(X)`, of shape (rows,)."""
 
     _labels = True
     classes_: np.ndarray
 
-    def _predict_proba(self, X: Any) -> np.ndarray:
-        raise NotImplementedError
-
     def _predict(self, X: Any) -> np.ndarray:
-        return self._most_probable(self._predict_proba(X))
-
-    def _most_probable(self, chances: np.ndarray) -> np.ndarray:
-        return self.classes_[np.argmax(chances, axis=1)]
+        raise NotImplementedError
 
     def predict(self, X: Any) -> Any:
         """Predicted classes: an array, or for lazy tables their columns and `prediction`."""
         return self._respond(X, "predict")
-
-    def predict_proba(self, X: Any) -> Any:
-        """Probabilities of shape (rows, classes); for lazy tables columns `probability_<class>`."""
-        return self._respond(X, "predict_proba")
-
-    def predict_log_proba(self, X: Any) -> Any:
-        """Logarithms of the probabilities; for lazy tables columns `log_probability_<class>`."""
-        return self._respond(X, "predict_log_proba")
-
-    def _predict_log_proba(self, X: Any) -> np.ndarray:
-        with np.errstate(divide="ignore"):
-            return np.log(self._predict_proba(X))
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Accuracy of the predictions; with several targets, of all of them together.
@@ -277,8 +265,37 @@ class Classifier(ClassifierMixin, Supervised):
         return len(self.classes_)
 
 
+class ProbabilityClassifier(Classifier):
+    """Predicts probabilities of classes. Hook: `_predict_proba(X)`, of shape (rows, classes)."""
+
+    _scoring = PROBABILITIES
+
+    def _predict_proba(self, X: Any) -> np.ndarray:
+        raise NotImplementedError
+
+    def _predict(self, X: Any) -> np.ndarray:
+        return self._most_probable(self._predict_proba(X))
+
+    def _most_probable(self, chances: np.ndarray) -> np.ndarray:
+        return self.classes_[np.argmax(chances, axis=1)]
+
+    def predict_proba(self, X: Any) -> Any:
+        """Probabilities of shape (rows, classes); for lazy tables columns `probability_<class>`."""
+        return self._respond(X, "predict_proba")
+
+    def predict_log_proba(self, X: Any) -> Any:
+        """Logarithms of the probabilities; for lazy tables columns `log_probability_<class>`."""
+        return self._respond(X, "predict_log_proba")
+
+    def _predict_log_proba(self, X: Any) -> np.ndarray:
+        with np.errstate(divide="ignore"):
+            return np.log(self._predict_proba(X))
+
+
 class Clusterer(ClusterMixin, Model):
     """Finds groups. Hook: `_predict(X)`, the index of each row's cluster."""
+
+    _scoring = DISTANCES
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Learn from rows.

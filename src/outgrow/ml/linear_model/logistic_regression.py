@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 from outgrow.engine.folded import FoldedView
 from outgrow.engine.matrix import MatrixView
 from outgrow.errors import ParameterError
-from outgrow.ml.base import Classifier
+from outgrow.ml.base import ProbabilityClassifier
 from outgrow.ml.core import parameters as check
 from outgrow.ml.core.candidates import Candidate, learn_apart, usable
 from outgrow.ml.core.weights import ClassWeight, class_factors
@@ -42,7 +42,7 @@ UNFINISHED = {
 """What scikit-learn's warning says for a solver: code filters warnings by these words."""
 
 
-class LogisticRegression(WarmStarted, Classifier):
+class LogisticRegression(WarmStarted, ProbabilityClassifier):
     """Minimise C times the log loss plus ½ (1 - l1_ratio) ||w||² + l1_ratio ||w||₁.
 
     The objective is scikit-learn's. Where second derivatives pay, it is minimised by Newton's method (for l1

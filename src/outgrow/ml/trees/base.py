@@ -17,7 +17,7 @@ from outgrow.engine.blocks import Block
 from outgrow.engine.matrix import MatrixView
 from outgrow.engine.shard import Shard
 from outgrow.errors import DataError, ParameterError
-from outgrow.ml.base import Classifier, Model, Regressor
+from outgrow.ml.base import Model, ProbabilityClassifier, Regressor
 from outgrow.ml.core import parameters as check
 from outgrow.ml.core.inputs import Training, collect, open_rows
 from outgrow.ml.core.task import Task
@@ -294,7 +294,7 @@ class TreeModel(Model):
         return tree_features(self, flow)
 
 
-class TreeClassifier(TreeModel, Classifier):
+class TreeClassifier(TreeModel, ProbabilityClassifier):
     """A tree model that predicts classes."""
 
     class_weight: ClassWeight

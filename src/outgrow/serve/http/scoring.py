@@ -117,7 +117,7 @@ def _in_slices(request: ScoringRequest, batch: Batch) -> tuple[list[Any], list[l
 
 def _scored(served: LoadedVersion, batch: Batch) -> tuple[list[Any], list[list[float]] | None]:
     predictor = served.version.predictor
-    if predictor.classes is None:
+    if predictor.classes is None or not predictor.gives("predict_proba"):
         return predictor.answer(batch).tolist(), None
     chances = predictor.answer(batch, "predict_proba")
     return predictor.model._most_probable(chances).tolist(), chances.tolist()
