@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from scipy.special import expit, softmax
 
-from outgrow.engine.matrix import Block
+from outgrow.engine.blocks import Block
 from outgrow.stats.scores import (
     ClassificationState,
     ManyClassifications,
