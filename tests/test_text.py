@@ -25,7 +25,8 @@ from hypothesis import strategies as st
 import outgrow as og
 from outgrow import errors
 from outgrow.cli import main
-from outgrow.data.text import Csv, JsonLines, TextOptions, read_text
+from outgrow.data.infer import read_text
+from outgrow.data.text import Csv, JsonLines, TextOptions
 from outgrow.data.text_source import TextFile
 from outgrow.serve.http.app import application
 from outgrow.serve.http.deployment import Model

@@ -16,22 +16,13 @@ import pyarrow.compute as pc
 
 from outgrow.data.batch import Batch
 from outgrow.data.hive import Keys, folder_keys, key_types, key_value
+from outgrow.data.infer import Inferred, describe_error, inferred, merged, promised
 from outgrow.data.kind import Kind
 from outgrow.data.names import check_names
 from outgrow.data.paths import compression_of, file_record, unreadable
 from outgrow.data.schema import difference
 from outgrow.data.source import Piece, batch_rows, empty_batch
-from outgrow.data.text import (
-    Csv,
-    Inferred,
-    JsonLines,
-    TextFormat,
-    TextOptions,
-    describe_error,
-    inferred,
-    merged,
-    promised,
-)
+from outgrow.data.text import Csv, JsonLines, TextFormat, TextOptions
 from outgrow.errors import ColumnNotFoundError, DataError, OutgrowError, SchemaError
 
 BLOCK_BYTES = 4 << 20

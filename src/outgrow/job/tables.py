@@ -10,7 +10,8 @@ from typing import Any
 import pyarrow as pa
 
 from outgrow._optional import EXTRAS
-from outgrow.data.text import Csv, TextOptions, read_text
+from outgrow.data.infer import read_text
+from outgrow.data.text import Csv, TextOptions
 from outgrow.engine.dataset import Dataset, read
 from outgrow.engine.protocol import Engine
 from outgrow.engine.sql import sql

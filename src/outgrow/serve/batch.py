@@ -169,23 +169,6 @@ def write_scores(
     return Scored(done[MAIN], done.get(_REFUSED, 0), resumed)
 
 
-def with_predictions(
-    model: Any, rows: Dataset, *, probabilities: bool = False, keep: Sequence[str] | None = None
-) -> Dataset:
-    """The rows with a column `prediction`, scored where and when they are read.
-
-    Parameters
-    ----------
-    model : fitted.
-    rows : with the model's columns.
-    probabilities : also add a column `probability_<class>` for each class.
-    keep : the columns of the rows that stay; None for all.
-    """
-    rows = read_as(rows, Predictor(model).columns)
-    scoring = prepare(model, rows, keep=keep, probabilities=probabilities)
-    return scoring.needed(rows).map(scoring.beside)
-
-
 def prepare(
     model: Any,
     rows: Dataset,

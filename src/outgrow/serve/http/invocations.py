@@ -10,7 +10,8 @@ import io
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from outgrow.data.text import Csv, read_text
+from outgrow.data.infer import read_text
+from outgrow.data.text import Csv
 from outgrow.errors import OutgrowError
 from outgrow.serve.http.rows import Query, Row, RowReader, RowsError, decoded, msgspec, table_batch
 
