@@ -138,15 +138,23 @@ def check_single(estimator: Any, schema: pa.Schema, target: str | None, stack: S
     Raises
     ------
     ParameterError
-        When y names several columns, or one of vectors.
+        When y names several columns, or one of vectors or structs.
     """
     if target is None or takes_several(estimator):
         return
     type_ = None if stack is not None or target not in schema.names else schema.field(target).type
-    width = type_.list_size if type_ is not None and is_vector(type_) else None
-    width = width if stack is None else len(stack.columns)
+    width = _width(type_) if stack is None else len(stack.columns)
     if width is not None:
         raise ParameterError(
             f"y should be a 1d array, got an array of shape (n_samples, {width}) instead. "
             f"{type(estimator).__name__} learns one target: name one column of single numbers."
         )
+
+
+def _width(type_: pa.DataType | None) -> int | None:
+    """How many targets a column is: of vectors, or of structs; None for a single one."""
+    if type_ is None:
+        return None
+    if pa.types.is_struct(type_):
+        return int(type_.num_fields)
+    return int(type_.list_size) if is_vector(type_) else None
