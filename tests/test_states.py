@@ -31,6 +31,7 @@ from outgrow.stats.moments import CoMoments, Moments, PairMoments, ShapeMoments
 from outgrow.stats.quantiles import Gathered, quantiles
 from outgrow.stats.scores import (
     ClassificationState,
+    SeveralClassifications,
     ManyClassifications,
     ManyRegressions,
     RankedScores,
@@ -110,6 +111,12 @@ LAWS: dict[type[State], tuple[Callable[[np.ndarray], Any], Callable[[Any], Any]]
     ClassificationState: (
         lambda r: ClassificationState.of(_labels(r), _shares(r), _weights(r)),
         lambda s: _flat(s.confusion, s.log_loss, s.calibration),
+    ),
+    SeveralClassifications: (
+        lambda r: SeveralClassifications.of(
+            np.column_stack([_labels(r), _labels(r[:, ::-1])]), [_shares(r)] * 2, _weights(r)
+        ),
+        lambda s: _flat(s.right, *(each.confusion for each in s.targets)),
     ),
     RegressionState: (
         lambda r: RegressionState.of(r[:, 0], r[:, 1], _weights(r)),

@@ -117,7 +117,10 @@ class FitContext:
         return merged
 
     def combine(self, state: R) -> R:
-        """The states that each rank brings, merged: no pass over rows, so neither counted nor kept."""
+        """The states that each rank brings, merged: no pass over rows, so neither counted nor kept.
+
+        Where fits run side by side, it belongs inside `call`, which lets one of them after the other talk.
+        """
         merged: R = self.comm.allreduce(state)
         return merged
 

@@ -51,15 +51,14 @@ class FoldedView:
         assert view.keep is None, "folds are chosen from all rows"
         classes = 1 if view.labels.classes is None else len(view.classes)
 
-        def count(block: Block) -> np.ndarray:
-            place, rows = np.asarray(block.place), np.zeros((len(train), 1 + classes))
-            rows[:, 0] = np.bincount(place, minlength=len(train))
+        rows = np.zeros((len(train), 1 + classes))
+        for block in view.blocks():
+            place = np.asarray(block.place)
+            rows[:, 0] += np.bincount(place, minlength=len(train))
             if view.labels.classes is not None:
                 cell = place.astype(np.intp) * classes + np.asarray(block.y)
-                rows[:, 1:] = np.bincount(cell, block.weight, rows[:, 1:].size).reshape(-1, classes)
-            return rows
-
-        by_place = view.reduce(count)
+                rows[:, 1:] += np.bincount(cell, block.weight, rows[:, 1:].size).reshape(-1, classes)
+        by_place = view.run.call(lambda: view.run.combine(rows))
         totals = train.T.astype(np.float64) @ by_place
         weights = None if view.labels.classes is None else totals[:, 1:]
         return cls(view, train, totals[:, 0].astype(np.int64), weights, by_place[:, 0].astype(np.int64))

@@ -88,5 +88,6 @@ def labels(view: MatrixView, plan: Plan) -> np.ndarray:
 
 def gathered(view: MatrixView, *columns: np.ndarray) -> tuple[np.ndarray, ...]:
     """The columns of the rows of all ranks, one rank after the other."""
-    found: tuple[np.ndarray, ...] = view.run.combine(Gathered(columns)).values
+    run = view.run
+    found: tuple[np.ndarray, ...] = run.call(lambda: run.combine(Gathered(columns))).values
     return found

@@ -190,7 +190,8 @@ class BaseForest(TreeModel):
 
     def _learn_out_of_bag(self, view: MatrixView, plan: Plan) -> None:
         means, unseen = out_of_bag(view, plan, self._booster, self.zeros_absent_)
-        never = view.run.combine(np.array([float((unseen == 0).sum())]))
+        count = np.array([float((unseen == 0).sum())])
+        never = view.run.call(lambda: view.run.combine(count))
         self.oob_unseen_ = int(never[0])
         said, answered = self._out_of_bag_answers(means)
         y, found = gathered(view, self._out_of_bag_labels(view, plan), said)
