@@ -31,11 +31,11 @@ from outgrow.stats.moments import CoMoments, Moments, PairMoments, ShapeMoments
 from outgrow.stats.quantiles import Gathered, quantiles
 from outgrow.stats.scores import (
     ClassificationState,
-    SeveralClassifications,
     ManyClassifications,
     ManyRegressions,
     RankedScores,
     RegressionState,
+    SeveralClassifications,
 )
 from outgrow.stats.sketch import FrequentValues, QuantileSketch
 from outgrow.stats.state import State, merge
