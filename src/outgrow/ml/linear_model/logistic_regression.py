@@ -64,8 +64,11 @@ class LogisticRegression(WarmStarted, ProbabilityClassifier):
         minimum is the same without them. Warnings name the solver that was asked for, as there, so that
         filters of warnings go on to work.
     warm_start : begin at the coefficients of the last fit, which shortens this one.
-    max_iter : most passes of the optimiser.
-    tol : stop when the expected gain of a step is below this share of the objective; the step is still made.
+    max_iter : most passes of Newton's method, or steps of L-BFGS, each of a pass or a few.
+    tol : share of the objective. Newton's method ends with the step that is expected to leave no more than
+        this to gain. L-BFGS ends where the next step is expected to gain no more, or the last three have each
+        gained no more; it never looks for gains below 1e-8, as each would take a pass or more, so that a
+        smaller `tol`, such as the default, counts as 1e-8 there.
 
     Attributes
     ----------
@@ -73,7 +76,7 @@ class LogisticRegression(WarmStarted, ProbabilityClassifier):
     coef_ : ndarray of shape (1, n_features), or (n_classes, n_features) for more than two classes; float32
         where X was an array of float32, as in scikit-learn, but for solver='liblinear'.
     intercept_ : ndarray of shape (1,) or (n_classes,).
-    n_iter_ : ndarray of shape (1,), steps made over all rows.
+    n_iter_ : ndarray of shape (1,), steps over all rows; L-BFGS may count a last one that was not made.
     objective_ : the value reached, divided by C and the summed weight (the mean loss, if C is infinite).
 
     Examples

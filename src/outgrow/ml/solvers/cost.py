@@ -41,7 +41,14 @@ class Cost:
 
     @classmethod
     def of(cls, view: MatrixView, objective: Objective, share: float = 1.0) -> Cost:
-        """Of a share of the rows of a view."""
+        """What passes over a view, or a share of its rows, cost.
+
+        Parameters
+        ----------
+        view : the rows; their number over all ranks, how dense they are, and the workers of its run count.
+        objective : how many candidates, scores and parameters there are; their values do not matter.
+        share : of the rows, in (0, 1], that a pass goes over.
+        """
         stack, rows, cells = len(objective.folds), view.rows * share, view.cells * share
         scores = stack * objective.scores
         read = cells * (_STORED * scores if view.sparse else _NUMBER + 4 * scores / _FLOPS)
@@ -56,13 +63,26 @@ class Cost:
 
 
 def thinning(rows: int, size: int) -> int:
-    """One in how many rows is to be taken to tell where to begin; 1 where that does not pay."""
+    """One in how many rows is to be taken to tell where to begin; 1 where that does not pay.
+
+    Parameters
+    ----------
+    rows : how many there are over all ranks.
+    size : parameters of one candidate; no fewer than `THIN_SIZES` rows for each are left.
+    """
     step = min(THIN, rows // max(THIN_ROWS, THIN_SIZES * size))
     return step if step >= 4 else 1
 
 
 def by_newton(view: MatrixView, objective: Objective) -> bool:
-    """Whether second derivatives pay, rather than more passes."""
+    """Whether second derivatives pay, rather than more passes; never past `LARGEST` parameters.
+
+    Parameters
+    ----------
+    view : the rows that are fitted, of which the first steps may take a share.
+    objective : the candidates, all of which take the same method; with an absolute penalty for any of them,
+        more passes are expected of the other.
+    """
     if objective.size > LARGEST:
         return False
     whole, step = Cost.of(view, objective), thinning(view.rows, objective.size)
@@ -75,7 +95,13 @@ def by_newton(view: MatrixView, objective: Objective) -> bool:
 
 
 def shares_curvature(view: MatrixView, objective: Objective) -> bool:
-    """Whether the products of the features, from some of the rows, pay for a quasi-Newton method."""
+    """Whether the products of the features, from some of the rows, pay for a quasi-Newton method.
+
+    Parameters
+    ----------
+    view : the rows that are fitted; of sparse rows products never pay.
+    objective : with an absolute penalty, or more than `LARGEST` parameters of a score, they never do either.
+    """
     if objective.side > LARGEST or view.sparse or objective.l1.any():
         return False
     rows = min(view.rows, max(THIN_ROWS, THIN_SIZES * objective.side))

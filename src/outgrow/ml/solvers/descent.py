@@ -26,8 +26,17 @@ def lasso_quadratic(
 
     This is feature-sign search (Lee, Battle, Raina and Ng 2007), with all coordinates that should leave zero
     entering at once. Nothing is done where the gradient at the start is already within the tolerance, which
-    is judged in coordinates in which H has a diagonal of ones, so whatever the units of each are. With
-    `positive`, no coordinate is below 0.
+    is judged in coordinates in which H has a diagonal of ones, so whatever the units of each are.
+
+    Parameters
+    ----------
+    H : ndarray of shape (p, p), positive semi-definite; where its diagonal is 0, so is the solution.
+    g : ndarray of shape (p,).
+    penalty : ndarray of shape (p,), what each coordinate's absolute value costs, at least 0.
+    start : ndarray of shape (p,), where to begin; where H is singular, the solution depends on it.
+    tol : how far the gradient may be off at the end, as a share of the largest entry of g.
+    max_sweeps : most steps.
+    positive : no coordinate may be below 0.
 
     Returns
     -------
@@ -144,7 +153,10 @@ def duality_gap(
 
     Parameters
     ----------
-    H, g, energy : X'X, X'y and y'y.
+    H, g, energy : X'X of shape (p, p), X'y of shape (p,) and y'y; all of them sums, or all means.
+    w : ndarray of shape (p,), where the gap is asked for.
+    l1, l2 : what the absolute and half the squared coordinates cost.
+    positive : the minimum is that over coordinates of at least 0.
     """
     gradient = g - H @ w
     Ry = energy - float(g @ w)

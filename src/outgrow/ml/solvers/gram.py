@@ -42,8 +42,19 @@ class Normal:
 
 
 def normal_equations(view: MatrixView, *, intercept: bool) -> list[Normal]:
-    """The equations of each target, from one pass over the rows."""
-    return normals_of(view.reduce(_joint_moments), view.width, intercept=intercept)
+    """The equations of each target, from one pass over the rows.
+
+    Parameters
+    ----------
+    view : rows with one target or several.
+    intercept : whether the products are about the means; otherwise about zero.
+
+    Raises
+    ------
+    DataError
+        When squares overflow.
+    """
+    return _normals_of(view.reduce(_joint_moments), view.width, intercept=intercept)
 
 
 def moments_of_folds(rows: FoldedView) -> list[CoMoments]:
@@ -52,11 +63,22 @@ def moments_of_folds(rows: FoldedView) -> list[CoMoments]:
 
 
 def normal_of(moments: CoMoments, *, intercept: bool) -> Normal:
-    """The normal equations of rows with these joint moments of features and one target."""
-    return normals_of(moments, len(moments.mean) - 1, intercept=intercept)[0]
+    """The normal equations of one target, without another pass.
+
+    Parameters
+    ----------
+    moments : the joint moments of the features and, as the last column, the target.
+    intercept : whether the products are about the means; otherwise about zero.
+
+    Raises
+    ------
+    DataError
+        When squares overflow.
+    """
+    return _normals_of(moments, len(moments.mean) - 1, intercept=intercept)[0]
 
 
-def normals_of(moments: CoMoments, width: int, *, intercept: bool) -> list[Normal]:
+def _normals_of(moments: CoMoments, width: int, *, intercept: bool) -> list[Normal]:
     """The normal equations of each target behind so many features, from the joint moments of all.
 
     Features that do not vary have no products with others.
@@ -85,7 +107,18 @@ def normals_of(moments: CoMoments, width: int, *, intercept: bool) -> list[Norma
 
 
 def varies(n: float | np.ndarray, squares: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    """Which columns vary more than their mean is rounded, by their squares about it."""
+    """Which columns vary more than their mean is rounded.
+
+    Parameters
+    ----------
+    n : summed weight of the rows, of all columns or of each.
+    squares : ndarray of shape (columns,), the weighted sum of squares about the mean.
+    mean : ndarray of shape (columns,); zeros where the squares are about zero.
+
+    Returns
+    -------
+    ndarray of bool of shape (columns,).
+    """
     return np.sqrt(squares) > np.sqrt(n) * 16 * np.finfo(np.float64).eps * np.abs(mean)
 
 

@@ -63,7 +63,13 @@ class System:
 
     @classmethod
     def of(cls, normal: Normal, penalty: float) -> System:
-        """The system of some normal equations."""
+        """The system of the normal equations of one target.
+
+        Parameters
+        ----------
+        normal : with its products.
+        penalty : what each squared coefficient costs beside the summed squared error.
+        """
         scale = lengths(normal, np.diag(normal.products), penalty)
         products = normal.products / scale[:, None] / scale[None, :]
         products[np.diag_indices_from(products)] = 1.0
@@ -84,7 +90,18 @@ class System:
     def standardised(
         self, block: Block, dtype: Any = np.float64
     ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """Rows of a block, a few at a time: scaled centred features, centred target, root of the weight."""
+        """Rows of a block, a few thousand at a time, dense and in the units of the system.
+
+        Parameters
+        ----------
+        block : rows of any number, with one target.
+        dtype : of what comes out; `numpy.longdouble` where digits matter more than time.
+
+        Yields
+        ------
+        Features, centred and scaled, of shape (rows, p), 0 where they do not vary; the target, centred, of
+        shape (rows,); the root of the weight of each row.
+        """
         for start in range(0, len(block), _ROWS):
             part = block.take(slice(start, start + _ROWS))
             X = part.X.toarray() if is_sparse(part.X) else part.X
@@ -95,7 +112,14 @@ class System:
 
 
 def lengths(normal: Normal, squares: np.ndarray, penalty: float) -> np.ndarray:
-    """The length of each column, penalty included; infinite where it varies no more than rounding."""
+    """The length of each column, penalty included; infinite where it varies no more than rounding.
+
+    Parameters
+    ----------
+    normal : the summed weight and the means; its products are not looked at.
+    squares : ndarray of shape (p,), the weighted sum of squares of each column about `normal.x_mean`.
+    penalty : what each squared coefficient costs, which is added to the squares.
+    """
     live = varies(normal.n, squares, normal.x_mean)
     return np.where(live, np.sqrt(squares + penalty), np.inf)
 
@@ -106,6 +130,13 @@ def least_squares(
     """Coefficients and intercept of each target that minimise the squared error and the penalty.
 
     Where several do, the shortest of them, as least squares by singular values gives.
+
+    Parameters
+    ----------
+    view : the rows with all targets; passes over them are made only for digits that the products lack.
+    normals : those of each target, of these rows.
+    penalties : ndarray of shape (targets,), what each squared coefficient of a target costs.
+    positive : coefficients are at least 0; these are always solved from the products alone.
     """
     shared: dict[float, tuple[System, Solve, float]] = {}
     found: dict[int, tuple[np.ndarray, float]] = {}
@@ -128,7 +159,14 @@ def least_squares(
 
 
 def each_target(view: MatrixView, learn: Callable[[MatrixView, int], T], targets: Sequence[int]) -> list[T]:
-    """What is learnt of some targets, each from the rows with that target alone, in passes that all share."""
+    """What is learnt of some targets, in passes that all share.
+
+    Parameters
+    ----------
+    view : the rows; where they have but one target, they are given as they are.
+    learn : called with the rows as if they had one target alone, and its number, side by side with others.
+    targets : the numbers of those to learn.
+    """
     if view.targets is None:
         return [learn(view, j) for j in targets]
 
@@ -139,12 +177,19 @@ def each_target(view: MatrixView, learn: Callable[[MatrixView, int], T], targets
 
 
 def from_rows(view: MatrixView, system: System, solve: Solve, margin: float) -> tuple[np.ndarray, float]:
-    """The solution of a system whose products are not safe, from more passes over the rows."""
+    """Coefficients and intercept of a system whose products are not safe, from more passes over the rows.
+
+    Parameters
+    ----------
+    view : the rows with the target of the system.
+    system : its equations.
+    solve, margin : what `System.inverse` gave; `solve` is used down to a `margin` of `CORRIGIBLE`.
+    """
     if margin >= CORRIGIBLE:
-        return corrected(view, system, solve)
+        return _corrected(view, system, solve)
     solved = None
     if not system.penalty and view.rows * len(system.scale) ** 2 > FEW_PRODUCTS:
-        solved = of_dependent(view, system)
+        solved = _of_dependent(view, system)
     return by_triangle(view, system) if solved is None else solved
 
 
@@ -159,12 +204,18 @@ def positive_from_products(system: System) -> tuple[np.ndarray, float]:
 
 
 def from_products(system: System, solve: Solve) -> tuple[np.ndarray, float]:
-    """The solution without another pass."""
+    """Coefficients and intercept without another pass.
+
+    Parameters
+    ----------
+    system : of one target.
+    solve : solves its scaled equations; that of another target of the same rows and penalty will do.
+    """
     coef = solve(system.normal.target / system.scale) / system.scale
     return coef, system.normal.intercept(coef)
 
 
-def corrected(view: MatrixView, system: System, solve: Solve) -> tuple[np.ndarray, float]:
+def _corrected(view: MatrixView, system: System, solve: Solve) -> tuple[np.ndarray, float]:
     """Coefficients and intercept after Newton steps from exact residuals.
 
     Each removes most of what the products, and the means, lost to rounding.
@@ -196,7 +247,7 @@ def residual_type(view: MatrixView) -> Any:
     return np.longdouble if view.rows * view.width <= FEW_CELLS else np.float64
 
 
-def of_dependent(view: MatrixView, system: System) -> tuple[np.ndarray, float] | None:
+def _of_dependent(view: MatrixView, system: System) -> tuple[np.ndarray, float] | None:
     """The shortest solution where columns depend on others exactly, as indicators of categories do.
 
     None where they only nearly do: products cannot tell, a pass over the rows can.
@@ -211,7 +262,7 @@ def of_dependent(view: MatrixView, system: System) -> tuple[np.ndarray, float] |
     if (view.reduce(fold) > _DEPENDENT**2 * values[-1]).any():
         return None
     kept, turned = values[~null], vectors[:, ~null]
-    found, constant = corrected(view, system, lambda right: turned @ ((turned.T @ right) / kept))
+    found, constant = _corrected(view, system, lambda right: turned @ ((turned.T @ right) / kept))
     live = np.isfinite(system.scale)
     coef = np.zeros(len(found))
     coef[live] = _along(turned.T[:, live] * system.scale[live], found[live])
@@ -219,7 +270,13 @@ def of_dependent(view: MatrixView, system: System) -> tuple[np.ndarray, float] |
 
 
 def by_triangle(view: MatrixView, system: System) -> tuple[np.ndarray, float]:
-    """The solution from the triangular factor of the rows: [1, X, y], standardised and weighted."""
+    """Coefficients and intercept from the triangular factor of [1, X, y], standardised and weighted.
+
+    Parameters
+    ----------
+    view : the rows with the target of the system.
+    system : its scale, penalty and means; its products are not looked at, and need not be there.
+    """
     normal, live = system.normal, np.isfinite(system.scale)
     scale, unit, first = system.scale[live], float(np.sqrt(normal.energy)) or 1.0, int(normal.centred)
 
@@ -235,7 +292,7 @@ def by_triangle(view: MatrixView, system: System) -> tuple[np.ndarray, float]:
     U, s, V = scipy.linalg.svd(A, full_matrices=False, check_finite=False)
     kept = s > 8 * max(A.shape) * _EPS * s.max(initial=0.0)
     if kept.sum() == len(scale):
-        found = polished(view, system, factor, unit)
+        found = _polished(view, system, factor, unit)
     else:
         solved = _shortest(s[kept], V[kept], U[:, kept].T @ b, scale, system.penalty)
         shift = (factor[0, -1] - factor[0, 1:-1] @ (solved * scale)) / factor[0, 0] if first else 0.0
@@ -245,7 +302,7 @@ def by_triangle(view: MatrixView, system: System) -> tuple[np.ndarray, float]:
     return coef, normal.intercept(coef) + float(found[0] * unit)
 
 
-def polished(view: MatrixView, system: System, factor: np.ndarray, unit: float) -> np.ndarray:
+def _polished(view: MatrixView, system: System, factor: np.ndarray, unit: float) -> np.ndarray:
     """The scaled solution of a triangular factor of full rank, its shift first.
 
     Where rows are few, it is corrected by residuals of more digits (seminormal equations; Björck 1987).

@@ -16,16 +16,35 @@ Pairs = tuple[np.ndarray, np.ndarray]
 class Loss(Protocol):
     """Losses of rows at the scores of some candidates, of shape (candidates, scores, rows).
 
-    What is not promised: that the scores keep their values.
+    What is not promised: that the scores keep their values, or that what comes back are separate arrays.
     """
 
     scores: int
 
     def derivatives(self, margins: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Losses (candidates, rows), derivatives (candidates, scores, rows), and what `second` needs."""
+        """Losses, first derivatives by the scores, and what `second` needs.
+
+        Parameters
+        ----------
+        margins : ndarray of shape (candidates, scores, rows), the scores, which may be overwritten.
+        y : ndarray of shape (rows,), numbers, or the index of each row's class.
+
+        Returns
+        -------
+        losses : ndarray of shape (candidates, rows), without weights.
+        first : ndarray of shape (candidates, scores, rows).
+        shared : ndarray of shape (candidates, scores, rows); it may be `first`, so `second` is asked before
+            that is changed.
+        """
 
     def second(self, shared: np.ndarray, pairs: Pairs) -> np.ndarray:
-        """Second derivatives by pairs of scores, of shape (candidates, pairs, rows)."""
+        """Second derivatives by pairs of scores, of shape (candidates, pairs, rows).
+
+        Parameters
+        ----------
+        shared : what `derivatives` gave, of all candidates or of some.
+        pairs : two ndarrays of shape (pairs,), the numbers of the scores; a loss of one score has one pair.
+        """
 
 
 class Squared:
@@ -34,10 +53,24 @@ class Squared:
     scores = 1
 
     def derivatives(self, margins: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Half the squared residuals, and the residuals twice.
+
+        Parameters
+        ----------
+        margins : ndarray of shape (candidates, 1, rows), what is predicted; becomes the residuals.
+        y : ndarray of shape (rows,), numbers.
+        """
         margins -= y
         return 0.5 * margins[:, 0] ** 2, margins, margins
 
     def second(self, shared: np.ndarray, pairs: Pairs) -> np.ndarray:
+        """One for each row.
+
+        Parameters
+        ----------
+        shared : ndarray of shape (candidates, 1, rows), of which only the shape matters.
+        pairs : without effect.
+        """
         return np.ones_like(shared)
 
 
@@ -47,6 +80,13 @@ class Logistic:
     scores = 1
 
     def derivatives(self, margins: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Log losses, their derivatives, and the probability of each row's own class.
+
+        Parameters
+        ----------
+        margins : ndarray of shape (candidates, 1, rows), log odds of the second class, which are overwritten.
+        y : ndarray of shape (rows,), 0 or 1.
+        """
         sign = 1.0 - 2.0 * y  # with it a row is right where its score is negative
         margins *= sign
         excess = np.maximum(margins - _LARGEST, 0.0) if margins.max(initial=0.0) > _LARGEST else None
@@ -63,6 +103,13 @@ class Logistic:
         return losses, first, right
 
     def second(self, shared: np.ndarray, pairs: Pairs) -> np.ndarray:
+        """The variance of the class of each row.
+
+        Parameters
+        ----------
+        shared : ndarray of shape (candidates, 1, rows), probabilities of the rows' own classes.
+        pairs : without effect.
+        """
         return shared * (1.0 - shared)
 
 
@@ -73,6 +120,13 @@ class Multinomial:
         self.scores = classes
 
     def derivatives(self, margins: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Log losses, their derivatives, and the probabilities of all classes.
+
+        Parameters
+        ----------
+        margins : ndarray of shape (candidates, classes, rows), which become the probabilities.
+        y : ndarray of shape (rows,), the index of each row's class.
+        """
         rows = np.arange(len(y))
         margins -= margins.max(axis=1, keepdims=True)
         losses = -margins[:, y, rows]
@@ -85,6 +139,13 @@ class Multinomial:
         return losses, first, P
 
     def second(self, shared: np.ndarray, pairs: Pairs) -> np.ndarray:
+        """The covariances of the indicators of classes.
+
+        Parameters
+        ----------
+        shared : ndarray of shape (candidates, classes, rows), probabilities.
+        pairs : two ndarrays of the indices of classes.
+        """
         a, b = pairs
         return shared[:, a] * ((a == b)[:, None] - shared[:, b])
 

@@ -40,7 +40,10 @@ class Minima:
     ----------
     w : ndarray of shape (candidates, size).
     H : ndarray of shape (candidates, size, size), the curvature, without the penalty.
-    known : whether H is.
+    known : ndarray of bool of shape (candidates,), whether H is.
+    objective : what each has reached, penalty included; infinite before the first pass.
+    steps : how many each has taken over these rows.
+    converged : whether each has ended by its tolerance.
     """
 
     w: np.ndarray
@@ -52,7 +55,13 @@ class Minima:
 
     @classmethod
     def start(cls, w: np.ndarray, *, held: bool = True) -> Minima:
-        """At some parameters; `held` is whether there is a curvature."""
+        """Before the first pass: nothing is known of the objective.
+
+        Parameters
+        ----------
+        w : ndarray of shape (candidates, size), the parameters to begin with, copied.
+        held : whether there is room for the curvatures; without it H is empty.
+        """
         count, size = w.shape
         return cls(
             w.copy(),
@@ -79,7 +88,17 @@ def newton(
 
     Parameters
     ----------
-    begin : coefficients (scores, features) and intercepts to begin with; by default zeros.
+    rows : the matrix with its folds.
+    objective : the candidates.
+    tol : a candidate ends when a step is expected to leave less to gain than this share of its objective;
+        the step is still made. Over thinned rows it is 1e-7 instead.
+    max_iter : most passes of the method over all rows, and as many over those of each thinning.
+    begin : coefficients (scores, features) and intercepts to begin with; by default zeros, or where the
+        method ends over thinned rows.
+
+    Returns
+    -------
+    The minima, and what was subtracted from the features to get there.
     """
     step = thinning(rows.view.rows, objective.size) if begin is None else 1
     offsets = Offsets.of(rows.view.thinned(step) if step > 1 else rows.view, intercept=objective.intercept)

@@ -76,15 +76,27 @@ class Objective:
         return np.triu_indices(self.scores)
 
     def penalty(self, w: np.ndarray, which: np.ndarray) -> np.ndarray:
-        """What the parameters (candidates, size) of some candidates cost."""
-        kept = w * self.mask
-        return self.absolute(w, which) + 0.5 * self.l2[which] * (kept * kept).sum(axis=1)
+        """What the parameters of some candidates cost, of shape (some,).
 
-    def absolute(self, w: np.ndarray, which: np.ndarray) -> np.ndarray:
+        Parameters
+        ----------
+        w : ndarray of shape (some, size).
+        which : ndarray of shape (some,), which candidates these are.
+        """
+        kept = w * self.mask
+        return self._absolute(w, which) + 0.5 * self.l2[which] * (kept * kept).sum(axis=1)
+
+    def _absolute(self, w: np.ndarray, which: np.ndarray) -> np.ndarray:
         return self.l1[which] * np.abs(w * self.mask).sum(axis=1)
 
     def pack(self, coef: np.ndarray, constants: np.ndarray) -> np.ndarray:
-        """Parameters from coefficients (scores, features) and intercepts (scores,)."""
+        """Parameters of shape (size,), those of a score side by side, its intercept last.
+
+        Parameters
+        ----------
+        coef : ndarray of shape (scores, features).
+        constants : ndarray of shape (scores,), the intercepts; without effect where there are none.
+        """
         return np.column_stack([coef, constants] if self.intercept else [coef]).ravel()
 
     def unpack(self, w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -102,9 +114,15 @@ class Objective:
     def sums(
         self, rows: FoldedView, block: Block, table: np.ndarray, which: np.ndarray, curved: np.ndarray
     ) -> Sums:
-        """What a block adds for some candidates with parameters `table`.
+        """What a block adds for some candidates, without their penalties.
 
-        `curved` are places among them whose curvature is asked for.
+        Parameters
+        ----------
+        rows : whose folds say which rows of the block a candidate learns from.
+        block : a tile of these rows.
+        table : ndarray of shape (some, size), parameters.
+        which : ndarray of shape (some,), which candidates these are.
+        curved : ndarray of places among the some, ascending, whose curvature is asked for; may be empty.
         """
         losses, gradients = np.zeros(len(table)), np.zeros(table.shape)
         bends = np.zeros((len(curved), len(self.pairs[0]), self.side, self.side))

@@ -31,7 +31,12 @@ class Offsets:
 
     @classmethod
     def of(cls, view: MatrixView, *, intercept: bool) -> Self:
-        """From one pass over rows, which may be some of those that the fit is about.
+        """From one pass over rows.
+
+        Parameters
+        ----------
+        view : all rows that the fit is about, or some.
+        intercept : whether the fit has one; otherwise nothing is subtracted.
 
         Raises
         ------
@@ -52,9 +57,21 @@ class Offsets:
         return view.shifted(self.centre, (self.spread > 0).astype(float)) if self.centre.any() else view
 
     def hide(self, coef: np.ndarray, intercept: np.ndarray) -> np.ndarray:
-        """The intercepts for features without their offsets, of those for features as they are."""
+        """The intercepts for features without their offsets.
+
+        Parameters
+        ----------
+        coef : ndarray of shape (scores, width), the same for both.
+        intercept : ndarray of shape (scores,), those for features as they are.
+        """
         return intercept + coef @ self.centre
 
     def restore(self, coef: np.ndarray, intercept: np.ndarray) -> np.ndarray:
-        """The intercepts for features as they are, of coefficients (..., width) of those without offsets."""
+        """The intercepts for features as they are; undoes `hide`.
+
+        Parameters
+        ----------
+        coef : ndarray of shape (scores, width), the same for both.
+        intercept : ndarray of shape (scores,), those for features without their offsets.
+        """
         return intercept - coef @ self.centre

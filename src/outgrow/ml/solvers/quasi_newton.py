@@ -42,8 +42,19 @@ def quasi_newton(
 
     Parameters
     ----------
+    rows : the matrix, without offsets.
+    objective : of one candidate, which learns from all rows.
     spread : ndarray of shape (width,), the mean square of each feature.
     bend : ndarray of shape (scores,), about how much the scores of all rows bend the loss.
+    tol : it ends where a step is expected to gain no more than this share of the objective, and is not made,
+        or where three steps in a row have gained no more. Below 1e-8 it counts as 1e-8, as each smaller gain
+        would take a pass or more.
+    max_iter : most steps, each of a pass, or a few where it has to be shortened.
+    start : ndarray of shape (size,), the parameters to begin with.
+
+    Returns
+    -------
+    The minimum, without a curvature; it has converged also where no short step down the gradient gains.
     """
     l1, l2, mask = float(objective.l1[0]) * objective.mask, float(objective.l2[0]), objective.mask
 

@@ -20,7 +20,21 @@ FEW_CELLS = 50_000_000
 
 
 def solve_wide(view: MatrixView, penalty: float, *, intercept: bool, tol: float) -> tuple[np.ndarray, float]:
-    """Coefficients and intercept: by a triangular factor where rows are few, else by conjugate gradients."""
+    """Coefficients and intercept: by a triangular factor where rows are few, else by conjugate gradients.
+
+    Parameters
+    ----------
+    view : rows with one target.
+    penalty : what each squared coefficient costs beside the summed squared error.
+    intercept : whether there is one; otherwise it is 0.
+    tol : conjugate gradients end when what is left of the equations is this share of their right side, or
+        after ten passes a column, with a warning; a triangular factor does not look at it.
+
+    Raises
+    ------
+    DataError
+        When squares overflow.
+    """
     system = _system(view, penalty, intercept=intercept)
     if view.rows <= view.width and view.rows * view.width <= FEW_CELLS:
         return by_triangle(view, system)
