@@ -22,7 +22,10 @@ READING, USING = "reading", "using"
 def temporary_folder(what: str, parent: str | None = None) -> Iterator[Path]:
     """A folder of this process; folders whose processes are gone are removed on the way.
 
-    It lies in `parent`, or where the system has temporary files.
+    Parameters
+    ----------
+    what : a word for its name, which says who made it.
+    parent : where it lies; by default where the system has temporary files.
 
     Examples
     --------

@@ -144,6 +144,13 @@ def build_blocks(
 ) -> Iterator[Block]:
     """A batch as blocks, ordered by the places of its rows: one block if dense, short ones if sparse.
 
+    Parameters
+    ----------
+    batch : with the columns that `spec` names; others are not looked at.
+    spec : which columns, and what they must be.
+    place : shape (rows,), the place of each row; None leaves the rows in their order.
+    source : uint64 of shape (rows,), the `source_hash` of each row as it was read; None where X tells.
+
     Raises
     ------
     SchemaError

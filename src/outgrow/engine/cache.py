@@ -46,6 +46,13 @@ _lock = threading.Lock()
 def cached(engine: Engine, scan: Scan, folder: str | os.PathLike[str] | None) -> Scan:
     """The rows of a scan as files, which the first call for these rows in this process writes.
 
+    Parameters
+    ----------
+    engine : who writes them, and reads them later.
+    scan : the rows; a scan of files without steps is handed back as it is.
+    folder : where the folder of the files is made; None for the engine's `shared_folder`. Rows that are
+        cached already stay where they are.
+
     Raises
     ------
     ParameterError
@@ -116,7 +123,22 @@ class CacheWriter:
         return number, [] if first is None else self.write(number, _chained(first, rows))
 
     def write(self, number: int, batches: Iterator[pa.RecordBatch]) -> list[str]:
-        """At least one file, and another whenever one is full."""
+        """Write at least one file, and another whenever one is full.
+
+        Parameters
+        ----------
+        number : of the piece; the names of its files begin with it.
+        batches : its rows, in the schema; where there are none, the one file has no rows.
+
+        Returns
+        -------
+        The names of the files, in the order of the rows.
+
+        Raises
+        ------
+        StorageError
+            When the disk refuses.
+        """
         names: list[str] = []
         batch = next(batches, None)
         with disk_errors(Path(self.folder)):

@@ -14,7 +14,18 @@ from outgrow.errors import DataError, SchemaError
 
 
 def check_numeric(example: Batch, names: Sequence[str]) -> None:
-    """Refuse columns that are not numbers."""
+    """Refuse columns that are not numbers.
+
+    Parameters
+    ----------
+    example : a batch with the columns; only their types are looked at, so it needs no rows.
+    names : those that must be numbers; matrices are, and columns of nothing but nulls may be.
+
+    Raises
+    ------
+    SchemaError
+        When some are not; it names them.
+    """
     types = {name: c.type for name in names if not isinstance(c := example[name], Matrix)}
     text = [
         f"{name} ({kind})"
@@ -29,7 +40,19 @@ def check_numeric(example: Batch, names: Sequence[str]) -> None:
 
 
 def check_finite(values: np.ndarray, what: str, *, missing: bool = False) -> None:
-    """Refuse infinity, and NaN unless `missing`."""
+    """Refuse infinity, and NaN unless it is allowed.
+
+    Parameters
+    ----------
+    values : floats of shape (rows,) or (rows, columns); of a sparse matrix, those that are stored.
+    what : how the message calls them: 'X', 'y' or 'sample_weight'.
+    missing : NaN is allowed.
+
+    Raises
+    ------
+    DataError
+        When there is such a value; it says how many, or in which columns.
+    """
     with np.errstate(all="ignore"):
         if np.isfinite(values.sum()):
             return
@@ -55,7 +78,19 @@ def _where(bad: np.ndarray) -> str:
 def target_column(
     batch: Batch, name: str | None, *, labels: bool
 ) -> tuple[np.ndarray | None, tuple[Any, ...] | None]:
-    """A column of y as numbers, or with `labels` as indices into its classes, and those.
+    """A column of y as numbers, or as indices into its classes.
+
+    Parameters
+    ----------
+    batch : the rows.
+    name : the column; a matrix or a struct holds several targets. None where there is no y.
+    labels : the values are classes of any type.
+
+    Returns
+    -------
+    y of shape (rows,), or (rows, targets) for a matrix of numbers; and the classes that occur, None without
+    `labels`. The classes of several targets are their combinations, as tuples. Without a column both are
+    None.
 
     Raises
     ------
@@ -144,6 +179,13 @@ def _classes(array: pa.Array, name: str) -> tuple[np.ndarray, tuple[Any, ...]]:
 def check_label(kind: pa.DataType, name: str) -> None:
     """Refuse a column that cannot hold classes: they are text, whole numbers or booleans.
 
+    Floating types pass: whether their values are whole is seen when they are read.
+
+    Parameters
+    ----------
+    kind : the column's Arrow type.
+    name : how the message calls it.
+
     Raises
     ------
     SchemaError
@@ -157,7 +199,20 @@ def check_label(kind: pa.DataType, name: str) -> None:
 
 
 def weight_column(batch: Batch, name: str) -> np.ndarray:
-    """A column of weights: numbers of at least 0."""
+    """A column of weights, as float64 of shape (rows,).
+
+    Parameters
+    ----------
+    batch : the rows.
+    name : the column: numbers of at least 0, none missing.
+
+    Raises
+    ------
+    SchemaError
+        When it holds no numbers.
+    DataError
+        When a weight is missing, infinite or negative.
+    """
     array = batch[name]
     if isinstance(array, Matrix) or not is_numeric(array.type):
         raise SchemaError(f"The weight {name!r} is not a column of numbers.")

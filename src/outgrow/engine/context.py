@@ -98,14 +98,26 @@ class FitContext:
     def reduce(self, rows: Foldable, fold: Callable[[Any], R | None], *, empty: R | None = None) -> R:
         """One pass: fold the units, merge in their order, then over the ranks; or recall what it gave.
 
-        Where there are no rows the answer is `empty`; without one, that is a DataError.
+        All ranks ask for the same passes in the same order, and get the same.
+
+        Parameters
+        ----------
+        rows : the rows of this rank.
+        fold : called with each item of each unit, on several threads at once; returns a `State`, an array, a
+            tuple of those, or None where the item adds nothing.
+        empty : the answer where no rank has anything to merge.
+
+        Raises
+        ------
+        DataError
+            When there are no rows, and `empty` is not given.
         """
         self._recalled = self.journal.knows()
         if self._recalled:
             self.passes += 1
             return self.journal.recall()
         began = time.perf_counter()
-        local = self.local(rows, fold)
+        local = self._local(rows, fold)
         own = SlowestRank(time.perf_counter() - began, self.comm.rank, self.comm.host)
         merged, self.pace = self.comm.allreduce((local, own))
         self.passes += 1
@@ -130,7 +142,13 @@ class FitContext:
         self._recalled = False
 
     def map(self, function: Callable[[Unit], R], units: Sequence[Unit]) -> Iterator[R]:
-        """`function` of each unit of this rank, in order, on the threads."""
+        """`function` of each unit of this rank, in order, on the threads.
+
+        Parameters
+        ----------
+        function : called with the unit itself, which it runs; several calls go on at once.
+        units : of this rank; other ranks are not asked.
+        """
         with one_blas_thread():
             yield from map(function, units) if self._pool is None else self._pool.map(function, units)
 
@@ -148,7 +166,16 @@ class FitContext:
         rows: int = 0,
         loss: float | None = None,
     ) -> None:
-        """Report progress; ranks other than the first, and passes that are only recalled, keep quiet."""
+        """Report progress; ranks other than the first, and passes that are only recalled, keep quiet.
+
+        Parameters
+        ----------
+        unit : what `step` counts, like 'pass', 'round' or 'iteration'.
+        step, total : how far, from 1; total is None where it cannot be known.
+        seconds : what this step took.
+        rows : how many it touched, over all ranks.
+        loss : the value being minimised, where there is one.
+        """
         if self.comm.rank == 0 and heard() and not self._recalled:
             elapsed = time.perf_counter() - self._began
             slowest = str(self.pace) if self.pace is not None and self.comm.size > 1 else None
@@ -158,7 +185,7 @@ class FitContext:
         if self._pool is not None:
             self._pool.shutdown()
 
-    def local(self, rows: Foldable, fold: Callable[[Any], R]) -> R | None:
+    def _local(self, rows: Foldable, fold: Callable[[Any], R]) -> R | None:
         """The part of a pass that this rank does: None when it has no rows."""
         return self._fold(rows.units(), fold)
 

@@ -377,6 +377,12 @@ def read_as(rows: Dataset, kinds: Mapping[str, Kind]) -> Dataset:
     """The rows of files, with text read so that columns are of the kinds that were promised at fit.
 
     Digits are read as text, say, if the model learned from text.
+
+    Parameters
+    ----------
+    rows : what is to be predicted. Rows from elsewhere, or after steps that do more than choose columns, are
+        handed back as they are.
+    kinds : of the columns that the model knows, by name.
     """
     scan, source = rows.scan, rows.scan.source
     if isinstance(source, FilesSource | TextSource) and all(isinstance(step, Select) for step in scan.steps):
@@ -385,7 +391,18 @@ def read_as(rows: Dataset, kinds: Mapping[str, Kind]) -> Dataset:
 
 
 def from_arrow(table: Any, *, engine: Engine | None = None) -> Dataset:
-    """A dataset of an object that speaks Arrow's C stream (PyArrow, pandas, Polars, DuckDB, ...)."""
+    """A dataset of an object that speaks Arrow's C stream (PyArrow, pandas, Polars, DuckDB, ...).
+
+    Parameters
+    ----------
+    table : such an object; it is read into an Arrow table now.
+    engine : where the work is done; this machine by default.
+
+    Raises
+    ------
+    DataError
+        When it cannot become a table.
+    """
     return Dataset(Scan(TableSource(as_table(table))), engine or Local())
 
 

@@ -47,7 +47,16 @@ class FoldedView:
 
     @classmethod
     def of(cls, view: MatrixView, train: np.ndarray) -> FoldedView:
-        """The folds of a view whose rows have places; what they hold is counted where they are."""
+        """The folds of a view whose rows have places; what they hold is counted where they are.
+
+        All ranks call this together. A fold without rows, or that lacks a class, is refused by `check`, not
+        here.
+
+        Parameters
+        ----------
+        view : all rows, of which no part has been chosen.
+        train : booleans of shape (places, folds), whether a fold learns from the rows at a place.
+        """
         assert view.keep is None, "folds are chosen from all rows"
         classes = 1 if view.labels.classes is None else len(view.classes)
 
@@ -107,7 +116,13 @@ class FoldedView:
                 yield k, block.take(slice(edges[k], edges[k + 1]))
 
     def learners(self, place: int, folds: np.ndarray) -> np.ndarray:
-        """Which of some candidates, whose folds are given, learn from the rows at a place."""
+        """Which of some candidates learn from the rows at a place, as indices into `folds`.
+
+        Parameters
+        ----------
+        place : its number.
+        folds : integers of shape (candidates,), the fold of each.
+        """
         return np.flatnonzero(np.ones(len(folds), bool) if self.train is None else self.train[place, folds])
 
     def on(self, run: FitContext) -> FoldedView:

@@ -64,6 +64,11 @@ class Message:
     def read(cls, head: Head, stream: BufferedReader) -> Message:
         """The message behind the head of a frame.
 
+        Parameters
+        ----------
+        head : what `Head.read` has just read from the stream; it says how long the message is.
+        stream : the connection, at the first byte after the head.
+
         Raises
         ------
         ConnectionResetError
@@ -102,7 +107,19 @@ SILENT = Message(b"", ())
 
 
 def send(peer: socket.socket, kind: int, message: Message = SILENT) -> None:
-    """Send a whole frame; each piece of it has the socket's own timeout."""
+    """Send a whole frame; each piece of it has the socket's own timeout.
+
+    Parameters
+    ----------
+    peer : the connection; one thread at a time may send.
+    kind : 0 to 255; both sides agree on what it means.
+    message : what follows the head; nothing by default.
+
+    Raises
+    ------
+    OSError
+        When the connection is gone; a TimeoutError when the other side does not read.
+    """
     raw = [_raw(array) for array in message.arrays if array.size]
     head = _HEAD.pack(kind, len(message.text), sum(map(len, raw)))
     waiting = [memoryview(head + message.text), *raw]
@@ -116,6 +133,11 @@ def send(peer: socket.socket, kind: int, message: Message = SILENT) -> None:
 
 def read_into(stream: BufferedReader, array: np.ndarray) -> None:
     """Fill an array with the bytes that come next.
+
+    Parameters
+    ----------
+    stream : the connection.
+    array : contiguous, of any type of numbers; its size says how many bytes are read.
 
     Raises
     ------

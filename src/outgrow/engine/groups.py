@@ -69,7 +69,17 @@ class Packing:
         row_bytes: int,
         most: int | None = None,
     ) -> Packing:
-        """Groups of so many rows in bins of about equal size; of no group more than about `most` rows."""
+        """Groups in bins of about equal size.
+
+        Parameters
+        ----------
+        by : the columns of the keys.
+        hashes : uint64 of shape (groups,), of the keys; sorted.
+        rows : shape (groups,), how many rows each has.
+        slots : how many calls run at once; there are `WAVES` bins for each, if there are so many groups.
+        row_bytes : about what a row takes; there are more bins where they would be larger than `BIN_BYTES`.
+        most : about how many rows of one group are used; all by default.
+        """
         used = rows if most is None else np.minimum(rows, most)
         wanted = max(WAVES * slots, int(used.sum()) * row_bytes // BIN_BYTES)
         count = int(max(1, min(wanted, len(hashes))))
@@ -148,7 +158,13 @@ class CountGroups:
 
 
 def cut(batches: Sequence[Batch], by: Sequence[str]) -> Groups:
-    """The groups among the rows of batches, each with all its rows, in an order that their values give."""
+    """The groups among the rows of batches, each with all its rows, in an order that their values give.
+
+    Parameters
+    ----------
+    batches : of equal columns and types; their own order does not matter.
+    by : the columns of the keys; they stay in the rows.
+    """
     if not batches:
         return
     whole = Batch.joined(batches)
@@ -169,7 +185,15 @@ class Bins:
 
     @classmethod
     def of(cls, pieces: Sequence[ScanPiece], packing: Packing, memory: Memory, threads: int) -> Bins:
-        """Sort the rows of pieces into bins."""
+        """Sort the rows of pieces into bins.
+
+        Parameters
+        ----------
+        pieces : the rows, each read once.
+        packing : which rows are used, and where they go.
+        memory : the budget; rows past it wait in a file.
+        threads : how many pieces are read at once.
+        """
         stores: list[Store[Batch]] = [Store(memory) for _ in range(packing.count)]
         lock = threading.Lock()
 
@@ -192,7 +216,16 @@ class Bins:
         return cls(stores, packing)
 
     def each(self, function: Callable[[Groups], Iterator[T]], slots: int, *, processes: bool) -> Iterator[T]:
-        """What the function yields, bin after bin as they finish."""
+        """What the function yields, bin after bin as they finish; the rows of each are let go as it is taken.
+
+        Parameters
+        ----------
+        function : called once for each bin with its groups. For processes, it and what it yields must be
+            picklable.
+        slots : how many bins are worked on at once.
+        processes : the function holds Python's lock: the bins are worked on here one by one, and by processes
+            as soon as they are expected to take long; else by threads.
+        """
         began = time.perf_counter()
         for place in range(len(self._stores)):
             if slots > 1 and not processes:

@@ -141,7 +141,15 @@ class HandshakeListener:
 
 
 def call(address: tuple[str, int], number: int, secret: bytes, timeout: float) -> socket.socket | None:
-    """A connection to whoever listens there and knows the secret; None when nobody does, or a stranger."""
+    """A connection to whoever listens there and knows the secret; None when nobody does, or a stranger.
+
+    Parameters
+    ----------
+    address : host and port.
+    number : what the caller says it is, like its rank; of 32 bits.
+    secret : what both sides must know. It is not sent.
+    timeout : seconds for the connection and the proof together, and from then on those of the socket.
+    """
     until = time.monotonic() + timeout
     try:
         line = socket.create_connection(address, timeout=timeout)

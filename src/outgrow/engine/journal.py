@@ -62,7 +62,13 @@ class Journal:
         del self._known[self._place :]
 
     def note(self, state: Any, kind: str = PASS) -> None:
-        """Keep a state that was computed."""
+        """Take the next place, and keep there a state that was computed, until `LIMIT` bytes are kept.
+
+        Parameters
+        ----------
+        state : what `to_tree` takes: a `State`, an array, or a tuple of those.
+        kind : what `knows` asks for: a pass, or a word of the fit's own.
+        """
         place, self._place = self._place, self._place + 1
         if self._keep is None or self.written > LIMIT:
             return
@@ -72,7 +78,14 @@ class Journal:
 
 
 def open_checkpoint(folder: str | None, identity: Identity | None, scan: Scan) -> Checkpoint | None:
-    """The place for the journal of one fit; None without a folder, or for what is not worth keeping."""
+    """The place for the journal of one fit; None without a folder, or for what is not worth keeping.
+
+    Parameters
+    ----------
+    folder : of the checkpoints of all fits; each has a folder in it, which its first entry makes.
+    identity : what is fitted, and how; None for what is not worth keeping.
+    scan : the rows. Other rows, like another version of outgrow, make it another fit.
+    """
     if folder is None or identity is None:
         return None
     what = pack({"fit": identity(), "rows": scan.describe()["sha256"], "version": version("outgrow")})
@@ -99,7 +112,18 @@ class Checkpoint:
             found.append(entry)
 
     def keep(self, place: int, entry: bytes) -> None:
-        """Write an entry, whole or not at all."""
+        """Write an entry, whole or not at all.
+
+        Parameters
+        ----------
+        place : its number, from 0; an entry that is there is replaced.
+        entry : its content, to which a digest is added.
+
+        Raises
+        ------
+        StorageError
+            When the disk refuses.
+        """
         write_file(self._file(place), _digest(entry) + entry, overwrite=True, durable=False)
 
     def clear(self) -> None:

@@ -84,10 +84,15 @@ class Local:
         keep: bool = True,
         identity: Identity | None = None,
     ) -> Fitted[T]:
-        """Run `fit` over the rows of a scan.
+        """Run `fit` over the rows of a scan, in this process.
 
-        `keep=False` reads the rows anew at each pass and holds none of them. `identity` tells the fit from
-        others in the checkpoint folder.
+        Parameters
+        ----------
+        fit : called once, with all rows.
+        scan : the rows.
+        stage : how events call the work.
+        keep : hold the rows after the first pass, within the memory budget; else each pass reads them anew.
+        identity : tells the fit from others in the checkpoint folder; None keeps no passes.
         """
         checkpoint = open_checkpoint(self.checkpoint, identity, scan)
         journal = Journal(checkpoint.entries(), checkpoint.keep) if checkpoint else None
@@ -108,7 +113,13 @@ class Local:
         )
 
     def hold(self, scan: Scan, *, stage: str) -> Shard:
-        """The rows of a scan for fits that follow one another in this process, and share what they need."""
+        """The rows of a scan for fits that follow one another in this process, and share what they need.
+
+        Parameters
+        ----------
+        scan : the rows; they are read at the first pass, and stay as long as the shard.
+        stage : how events call the work.
+        """
         threads, pieces = self._threads(), scan.pieces()
         memory = Memory(self._budget(), self.spill_dir, work=threads * work_bytes(pieces))
         run = FitContext(threads=threads, memory=memory, stage=stage)
@@ -153,9 +164,16 @@ class Local:
     def each_piece(
         self, scan: Scan, function: Callable[[int, Any], T], *, stage: str, skip: Container[int] = ()
     ) -> Iterator[T]:
-        """What `function` makes of each piece and its number, as they finish; pieces in `skip` are left out.
+        """What `function` makes of each piece and its number, as they finish.
 
         The first failure ends the work, and is raised.
+
+        Parameters
+        ----------
+        scan : the rows, in pieces.
+        function : called with the number and the piece, on several threads at once.
+        stage : how events call the work; there is one for each piece.
+        skip : numbers of pieces to leave out.
         """
         pieces = [(number, piece) for number, piece in enumerate(scan.pieces()) if number not in skip]
         began, done, failed = time.perf_counter(), 0, threading.Event()
@@ -182,7 +200,14 @@ class Local:
                 failed.set()
 
     def tasks(self, function: Callable[[int], T], count: int, *, stage: str) -> Iterator[T]:
-        """What `function` makes of 0, 1, ... in `count` calls at the same time, as they finish."""
+        """What `function` makes of 0, 1, ... in `count` calls at the same time, as they finish.
+
+        Parameters
+        ----------
+        function : called with the number, on a thread of its own.
+        count : how many calls; each has its thread, however many `threads` says.
+        stage : the threads are named after it.
+        """
         with ThreadPoolExecutor(count, thread_name_prefix=f"outgrow {stage}") as pool:
             for future in as_completed([pool.submit(function, number) for number in range(count)]):
                 yield future.result()
@@ -196,13 +221,29 @@ class Local:
         stage: str,
         processes: bool = False,
     ) -> Iterator[T]:
-        """What `function` yields for the groups of each bin; rows past the memory budget wait in a file."""
+        """What `function` yields for the groups of each bin; rows past the memory budget wait in a file.
+
+        Parameters
+        ----------
+        scan : the rows, which are read once.
+        packing : which groups, and which of them together.
+        function : called with the groups of a bin.
+        stage : not used here.
+        processes : the function holds Python's lock: where the bins take long, processes work on them, and it
+            and what it yields must be picklable.
+        """
         memory = Memory(self._budget(), self.spill_dir)
         bins = Bins.of(scan.pieces(), packing, memory, self.slots)
         yield from bins.each(function, self.slots, processes=processes)
 
     def query(self, query: str, tables: Mapping[str, Table]) -> Scan:
-        """The rows of a SQL query over datasets, by DuckDB."""
+        """The rows of a SQL query over datasets, by DuckDB.
+
+        Parameters
+        ----------
+        query : one SELECT in DuckDB's dialect.
+        tables : what its names mean. Files without steps are scanned as needed; the rows of others are held.
+        """
         sources = {name: table.scan.source for name, table in tables.items()}
         return Scan(QuerySource(query, {name: _for_duckdb(table) for name, table in tables.items()}, sources))
 

@@ -68,6 +68,20 @@ class Labels:
 
     @classmethod
     def of(cls, counted: LabelCounts, spec: MatrixSpec, width: int, targets: int | None = None) -> Labels:
+        """What follows from the counts of all ranks.
+
+        Parameters
+        ----------
+        counted : merged over the ranks.
+        spec : whether y are classes.
+        width : how many features there are.
+        targets : how many numbers y is for each row, where it comes as vectors; else None.
+
+        Raises
+        ------
+        DataError
+            When there are no rows, or all weights are zero.
+        """
         rows, weight, weighted, cells = counted.sums
         density = float(cells) / max(float(rows) * width, 1.0)
         if rows == 0:
@@ -186,7 +200,13 @@ class MatrixView:
         return self.run.reduce(self.tiles, lambda tile: fold(self._kept(tile)))
 
     def made(self, key: Hashable, make: Callable[[], T]) -> T:
-        """What `make` makes of these rows, such as bins; the last few are kept if other fits follow."""
+        """What `make` makes of these rows, such as bins; the last few are kept if other fits follow.
+
+        Parameters
+        ----------
+        key : tells it from other things made of the same rows. Each choice of rows has its own.
+        make : makes it, of the rows of this rank.
+        """
         if not self.run.reuse:
             return make()
         own = self._own(key)
@@ -206,7 +226,13 @@ class MatrixView:
         return key, None if self.keep is None else self.keep.tobytes()
 
     def shifted(self, shift: np.ndarray, factor: np.ndarray) -> MatrixView:
-        """The same rows, dense: `shift` is subtracted anew at each pass, and the rest multiplied."""
+        """The same rows, dense, with features changed anew at each pass: nothing is copied to stay.
+
+        Parameters
+        ----------
+        shift : shape (width,), what is subtracted from each feature.
+        factor : shape (width,), by what the rest is multiplied.
+        """
         return replace(self, affine=(shift, factor), _made={})
 
     def target(self, chosen: int) -> MatrixView:
@@ -214,9 +240,17 @@ class MatrixView:
         return replace(self, chosen=chosen, _made={})
 
     def subset(self, keep: np.ndarray, *, watched: bool = False) -> MatrixView:
-        """The rows at places where `keep` is true, chosen anew at each pass: nothing is copied to stay.
+        """The rows at some places, chosen anew at each pass: nothing is copied to stay. One pass counts them.
 
-        Rows that are only `watched` may lack a class.
+        Parameters
+        ----------
+        keep : booleans of shape (places,), whether the rows at a place are chosen.
+        watched : the rows only judge a fit, so they may lack a class.
+
+        Raises
+        ------
+        DataError
+            When there are none on any rank, or they lack a class.
         """
         part = replace(self, keep=keep)
         classes = self.labels.classes
@@ -245,7 +279,13 @@ class MatrixView:
         return replace(self, tiles=tiles, labels=replace(self.labels, rows=self.rows // step), _made={})
 
     def sampled(self, share: float, seed: int) -> MatrixView:
-        """About this share of the rows, copied; a row's hash decides, so any partitioning gives the same."""
+        """About a share of the rows, copied; a row's hash decides, so any partitioning gives the same.
+
+        Parameters
+        ----------
+        share : of the rows; from 1 on, all of them, not copied.
+        seed : another one chooses others.
+        """
         if share >= 1:
             return self
         store: Store[Block] = Store(self.run.memory)

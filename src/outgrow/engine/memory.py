@@ -88,7 +88,17 @@ class Store(Generic[T]):
         return len(self._slots)
 
     def hold(self, item: T, nbytes: int) -> _Held[T] | _Spilled[T]:
-        """Keep an item without giving it a place yet; any thread may call this."""
+        """Keep an item without giving it a place yet; any thread may call this.
+
+        Parameters
+        ----------
+        item : picklable; where the budget is spent, its arrays go to a file at once.
+        nbytes : about what it takes in memory.
+
+        Returns
+        -------
+        What stands for it, for `extend`.
+        """
         return _Held(item, nbytes) if self._memory.take(nbytes) else self._spill(item)
 
     def extend(self, groups: Iterable[list[_Held[T] | _Spilled[T]]]) -> None:

@@ -121,7 +121,13 @@ class Profile:
 
 
 def profile(engine: Engine, scan: Scan) -> Profile:
-    """The profile of the rows of a scan: one pass, on whichever engine."""
+    """The profile of the rows of a scan: one pass, on whichever engine.
+
+    Parameters
+    ----------
+    engine : where the work is done.
+    scan : the rows; none are kept.
+    """
     fields = {field.name: field.type for field in scan.schema}
     tree = engine.fit(lambda shard: to_tree(_states(shard)), scan, stage="profile", keep=False).result
     states, pairs = from_tree(tree)

@@ -69,12 +69,24 @@ class Engine(Protocol):
     ) -> Fitted[T]:
         """Run `fit` on every rank over its own rows; the result is rank 0's, which an artifact can store.
 
-        With `identity`, which tells this fit from others, an engine may keep its passes, to go on after a
-        fault. With `keep=False` rows are read anew at each pass, where that is possible, and none are held.
+        Parameters
+        ----------
+        fit : called once on each rank with the rows of that rank; it may have to be sent there.
+        scan : the rows.
+        stage : what is under way, as events and messages call it.
+        keep : rows may be held between passes; else they are read anew at each, where that is possible.
+        identity : tells this fit from others, so that an engine may keep its passes, to go on after a fault;
+            None where they are not worth keeping.
         """
 
     def hold(self, scan: Scan, *, stage: str) -> Shard:
-        """The rows of a scan for fits that follow one another in this process, and share what they need."""
+        """The rows of a scan for fits that follow one another in this process, and share what they need.
+
+        Parameters
+        ----------
+        scan : the rows.
+        stage : what is under way, as events call it.
+        """
 
     def map(self, scan: Scan) -> Iterator[Batch]:
         """The batches of a scan, here."""
@@ -87,8 +99,16 @@ class Engine(Protocol):
     ) -> Iterator[T]:
         """What `function` makes, where they are, of the number and the rows of each piece, as they finish.
 
-        Pieces are independent of each other, and may be tried again after a fault; those in `skip` are left
-        out. The first failure ends the work.
+        Pieces are independent of each other, and may be tried again after a fault. The first failure ends the
+        work. Not promised: their order, or that they are those of another engine.
+
+        Parameters
+        ----------
+        scan : the rows.
+        function : called with the number of a piece and something that has `batches()`; it may have to be
+            sent there, and what it makes must be storable by an artifact.
+        stage : what is under way, as events and messages call it.
+        skip : numbers of pieces that need not be done; an engine may do them all the same.
         """
 
     def map_groups(
@@ -102,13 +122,34 @@ class Engine(Protocol):
     ) -> Iterator[T]:
         """What `function` yields for the groups of each bin of a packing, one after the other.
 
-        A group comes as the hash of its key and all its rows, in an order that follows from their values.
-        What is yielded must be storable by an artifact. With `processes` the function holds Python's lock,
-        and an engine that works on threads may prefer processes. A failure ends the work.
+        A failure ends the work. Not promised: the order of the bins.
+
+        Parameters
+        ----------
+        scan : the rows.
+        packing : which groups, and which of them together.
+        function : called with groups, each as the hash of its key and all its rows, in an order that follows
+            from their values. What it yields must be storable by an artifact.
+        stage : what is under way, as messages call it.
+        processes : the function holds Python's lock, so an engine that works on threads may prefer processes.
         """
 
     def tasks(self, function: Callable[[int], T], count: int, *, stage: str) -> Iterator[T]:
-        """What `function` makes of 0, 1, ... in `count` independent calls, all of which may run at once."""
+        """What `function` makes of 0, 1, ... in independent calls, all of which may run at once.
+
+        Parameters
+        ----------
+        function : called with the number; it may have to be sent to where it runs, and what it makes must be
+            storable by an artifact.
+        count : how many calls there are. Not promised: that as many run at once.
+        stage : what is under way, as messages call it.
+        """
 
     def query(self, query: str, tables: Mapping[str, Table]) -> Scan:
-        """The rows of a SQL query over datasets, by the engine's own database."""
+        """The rows of a SQL query over datasets, by the engine's own database.
+
+        Parameters
+        ----------
+        query : one SELECT in DuckDB's dialect, whichever the engine.
+        tables : what the names in it mean, of datasets on this engine.
+        """

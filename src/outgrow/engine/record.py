@@ -58,9 +58,15 @@ class MemoryPlan:
         threads: int = 1,
         keep: bool = True,
     ) -> MemoryPlan:
-        """The plan for ranks that read these pieces; None for rows whose size is not known.
+        """The plan for ranks that read these pieces.
 
-        `base` is what their processes hold before.
+        Parameters
+        ----------
+        shares : the pieces of each rank; None for rows whose size is not known.
+        budget : bytes that a rank may hold; None where only the rank will know.
+        base : bytes that a rank's process holds before; by default about what the libraries take.
+        threads : of a rank, each with a piece at work.
+        keep : rows are kept between passes.
         """
         if shares is None:
             return cls(base, None, budget)

@@ -184,7 +184,15 @@ class Shard:
 
     @classmethod
     def of(cls, run: FitContext, pieces: Sequence[Readable], example: Batch, *, keep: bool = True) -> Shard:
-        """The rows of pieces as they are; `example` is a batch without rows, as the dataset promised them."""
+        """The rows of pieces as they are.
+
+        Parameters
+        ----------
+        run : the fit they are for.
+        pieces : those of this rank; nothing is read before the first pass.
+        example : a batch without rows, as the dataset promised them.
+        keep : hold the rows after the first pass, as far as memory allows; else each pass reads them anew.
+        """
         return cls(run, example, Resident(run, pieces, example, keep=keep))
 
     def reduce(
@@ -223,9 +231,13 @@ class Shard:
                 yield self._transform_columns(batch, encoded=False)
 
     def transformed(self, step: Step, *, encoded: bool = False) -> Shard:
-        """The same rows seen through `step`, which is applied at each pass and works row by row.
+        """The same rows seen through a step, which is applied at each pass.
 
-        With `encoded`, `step` also takes text as dictionaries.
+        Parameters
+        ----------
+        step : changes a batch, row by row; it also meets the example, which has no rows. It is hashable: rows
+            after equal steps share a matrix.
+        encoded : the step also takes text as dictionaries; else text is decoded before it.
         """
         decode = () if encoded or not self.encoded else (self.rows.plain,)
         return replace(
@@ -236,7 +248,14 @@ class Shard:
         )
 
     def placed(self, placing: Placing, *, hidden: Sequence[str] = ()) -> Shard:
-        """The same rows, each with a place; the columns `hidden` serve the placing alone."""
+        """The same rows, each with a place.
+
+        Parameters
+        ----------
+        placing : gives the places of a batch as it was read, with text as dictionaries where a file holds
+            them; it also meets the example, and refuses there what it cannot use.
+        hidden : columns that serve the placing alone; later readers do not see them.
+        """
         assert not self.steps, "rows get their places before they are changed"
         assert isinstance(self.rows, Resident), "rows get their places once"
         placing(self.example)  # whose columns it cannot use are refused before anything is read

@@ -18,7 +18,14 @@ T = TypeVar("T")
 def together(shard: Shard, fits: Sequence[Callable[[Shard], T]]) -> list[T]:
     """Run several fits over the same rows, with as few passes as the longest of them needs.
 
-    See `side_by_side`; each fit is handed the shard.
+    Parameters
+    ----------
+    shard : the rows of this rank; each fit is handed them in a run of its own.
+    fits : each called once, as by `side_by_side`.
+
+    Returns
+    -------
+    list of what the fits return, in their order. The first error of a fit is raised once all have ended.
     """
 
     def on(fit: Callable[[Shard], T]) -> Callable[[FitContext], T]:
@@ -33,6 +40,12 @@ def side_by_side(base: FitContext, fits: Sequence[Callable[[FitContext], T]]) ->
     Each fit is ordinary code on a thread of its own. Whenever all that are still running wait, their folds go
     over the rows in one pass; requests are served in the order of the fits, so all ranks do the same. What
     one fit cannot use (an `OutgrowError` of its fold, on any rank) ends that fit alone, on every rank.
+
+    Parameters
+    ----------
+    base : the run that makes the passes.
+    fits : each called once with a run of its own, through which it must do all its passes and what it says to
+        other ranks; the same ones in the same order on every rank.
 
     Returns
     -------

@@ -108,7 +108,18 @@ def check_apart(rows: Dataset, *outputs: str | os.PathLike[str]) -> None:
 
 
 def write_pieces(rows: Dataset, writer: PieceWriter, *, stage: str) -> list[dict[str, int]]:
-    """Write the pieces that the ledger does not name; how many rows of each table all pieces have."""
+    """Write the pieces that the ledger does not name; how many rows of each table all pieces have.
+
+    Parameters
+    ----------
+    rows : the dataset, of the same pieces as when the folder was begun.
+    writer : writes one piece, where the engine has it.
+    stage : what is under way, as events and messages call it.
+
+    Returns
+    -------
+    For each piece, those included that were there, the rows by the names of the tables.
+    """
     done = read_ledger(Path(writer.folder))
     for folder in writer.work_folders:
         folder.mkdir(exist_ok=True)
@@ -122,7 +133,13 @@ def read_ledger(folder: Path) -> dict[int, dict[str, int]]:
 
 
 def close_folder(table: OutputTable, rows: int) -> None:
-    """Make the folder of a table whose pieces are all there a plain one of its files."""
+    """Make the folder of a table whose pieces are all there a plain one of its files.
+
+    Parameters
+    ----------
+    table : whose folder it is.
+    rows : how many it has; without any, one file holds the schema alone.
+    """
     folder = Path(table.folder)
     if not rows:
         pq.write_table(table.schema.empty_table(), folder / "part-0.parquet", write_page_checksum=True)

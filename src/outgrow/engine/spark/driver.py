@@ -138,6 +138,13 @@ class DriverClient:
         self._messages.put({"kind": "event", **asdict(event)})
 
     def state(self, place: int, entry: bytes) -> None:
+        """Tell a merged state, so that a fit that loses ranks need not compute it again.
+
+        Parameters
+        ----------
+        place : its number in the journal, from 0.
+        entry : as the journal packed it.
+        """
         self._messages.put({"kind": "state", "place": place, "entry": entry})
 
     def failure(self, cause: dict[str, Any]) -> None:

@@ -146,6 +146,15 @@ class Spark:
         A fit that loses a rank goes on, on what the cluster then has, from the last pass that the driver or
         the checkpoint folder knows of.
 
+        Parameters
+        ----------
+        fit : sent to the ranks, and called once on each; after a loss, again on all.
+        scan : the rows: those of a path are read by the ranks, those of a DataFrame reach them by one
+            shuffle.
+        stage : what is under way, as events and messages call it.
+        keep : a rank holds its rows between passes; those of a DataFrame it holds in any case.
+        identity : tells the fit from others in the checkpoint folder; None keeps no passes there.
+
         Raises
         ------
         OutgrowError
@@ -160,6 +169,11 @@ class Spark:
 
     def hold(self, scan: Scan, *, stage: str) -> Shard:
         """Not here: rows stay in the tasks, which end with a fit.
+
+        Parameters
+        ----------
+        scan : not looked at.
+        stage : what the message calls the work.
 
         Raises
         ------
@@ -178,6 +192,13 @@ class Spark:
         self, scan: Scan, function: Callable[[int, Any], T], *, stage: str, skip: Container[int] = ()
     ) -> Iterator[T]:
         """What `function` makes, in ordinary tasks, of each piece of a path or each partition of a DataFrame.
+
+        Parameters
+        ----------
+        scan : the rows.
+        function : sent to the tasks; what it makes comes here when all are done.
+        stage : what is under way, as messages call it.
+        skip : numbers of pieces of a path to leave out; the partitions of a DataFrame are all worked on.
 
         Raises
         ------
@@ -198,7 +219,21 @@ class Spark:
         yield from self._answers(map_in_arrow(rows, job, RESULT_DDL), stage)
 
     def tasks(self, function: Callable[[int], T], count: int, *, stage: str) -> Iterator[T]:
-        """What `function` makes of 0, 1, ... in `count` ordinary tasks of one job, when all are done."""
+        """What `function` makes of 0, 1, ... in ordinary tasks of one job, when all are done.
+
+        Parameters
+        ----------
+        function : sent to the tasks.
+        count : how many tasks; those for which there are no slots wait.
+        stage : what is under way, as messages call it.
+
+        Raises
+        ------
+        OutgrowError
+            What the function raised.
+        EngineError
+            When Spark fails.
+        """
         job = PieceJob(_Numbered(function), [(number, None) for number in range(count)])
         rows = self.session.range(0, count, 1, count)
         yield from self._answers(map_in_arrow(rows, job, RESULT_DDL), stage)
@@ -213,6 +248,14 @@ class Spark:
         processes: bool = False,
     ) -> Iterator[T]:
         """What `function` yields in ordinary tasks, one for each bin, which rows reach by one shuffle.
+
+        Parameters
+        ----------
+        scan : the rows.
+        packing : which groups, and which of them together; before Spark 4.1 bins may share a task.
+        function : sent to the tasks; what it yields comes here when all are done.
+        stage : what is under way, as messages call it.
+        processes : not used here: each task is a process.
 
         Raises
         ------
@@ -239,7 +282,12 @@ class Spark:
         return look(self.session, self.slots, packages, self.cluster.ports, self.host, self.cluster.patience)
 
     def query(self, query: str, tables: Mapping[str, Table]) -> Scan:
-        """The rows of a SQL query over datasets, by Spark SQL."""
+        """The rows of a SQL query over datasets, by Spark SQL.
+
+        Parameters
+        ----------
+        query, tables : as for `query_source`.
+        """
         return Scan(query_source(self.session, query, tables))
 
     def table(self, scan: Scan) -> Any:
@@ -300,6 +348,11 @@ class _Numbered:
 
 def frame_dataset(frame: Any, engine: Engine | None = None) -> Dataset:
     """A Spark DataFrame as a dataset on its own session.
+
+    Parameters
+    ----------
+    frame : the DataFrame; it is not computed here.
+    engine : a `Spark`; by default one with the settings of `Spark(session)`.
 
     Raises
     ------

@@ -20,9 +20,15 @@ _LOOK = 0.25
 
 @contextmanager
 def watched_executor(deadline: float, stands_still: Callable[[], None]) -> Iterator[None]:
-    """Call `stands_still`, on a thread, when this process's executor is stopped for `deadline` seconds.
+    """Watch this process's executor, on a thread, for as long as the block runs.
 
-    It is looked at for as long afterwards, too: what was handed over may still wait for it to be taken.
+    It is looked at for `deadline` seconds afterwards, too: what was handed over may still wait for it to be
+    taken.
+
+    Parameters
+    ----------
+    deadline : seconds for which the executor may be stopped.
+    stands_still : called when it was, once, on that thread. Where the system does not tell, it never is.
     """
     executor, done = _executor(), threading.Event()
     if executor is not None:

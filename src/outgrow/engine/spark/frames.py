@@ -93,6 +93,11 @@ def spread(frame: Any, parts: int) -> Any:
 
     Where Spark (4.1 and later) takes the place of a row as it is told, rows need not be sorted first, as they
     are for an even `repartition` that can be repeated.
+
+    Parameters
+    ----------
+    frame : the DataFrame; nothing is computed yet.
+    parts : how many partitions.
     """
     if not hasattr(frame, "repartitionById"):
         return frame.repartition(parts)
@@ -103,9 +108,15 @@ def spread(frame: Any, parts: int) -> Any:
 
 
 def gathered(frame: Any, parts: int, name: str) -> Any:
-    """A Spark DataFrame whose column `name` says to which of `parts` partitions a row goes, by one shuffle.
+    """A Spark DataFrame with rows in the partitions that a column names, by one shuffle.
 
     Before Spark 4.1 several places may share a partition.
+
+    Parameters
+    ----------
+    frame : the DataFrame; nothing is computed yet.
+    parts : how many partitions.
+    name : the column of their numbers, from 0; it stays.
     """
     from pyspark.sql import functions
 
@@ -118,7 +129,13 @@ def gathered(frame: Any, parts: int, name: str) -> Any:
 
 
 def share_out(pieces: Sequence[ScanPiece], parts: int) -> list[list[ScanPiece]]:
-    """Pieces in their order, cut into `parts` runs of about equal bytes; some may be empty."""
+    """Pieces in their order, cut into runs of about equal bytes; some may be empty.
+
+    Parameters
+    ----------
+    pieces : of a scan.
+    parts : how many runs.
+    """
     total = sum(piece.nbytes for piece in pieces) or 1
     runs: list[list[ScanPiece]] = [[] for _ in range(parts)]
     done = 0.0
@@ -137,7 +154,13 @@ def spark_schema(schema: pa.Schema) -> tuple[str, dict[str, pa.DataType]]:
 
 
 def from_spark_types(batch: pa.RecordBatch, types: Mapping[str, pa.DataType]) -> pa.RecordBatch:
-    """A batch from Spark with its columns in the Arrow types that Spark does not have, as they were."""
+    """A batch from Spark with its columns in the Arrow types that Spark does not have, as they were.
+
+    Parameters
+    ----------
+    batch : as Spark hands it over.
+    types : of the columns by name; those that are not named, and nested ones, stay as they are.
+    """
     arrays = [
         _back(column, types.get(name, column.type))
         for name, column in zip(batch.schema.names, batch.columns, strict=True)
@@ -155,6 +178,12 @@ def _back(column: pa.Array, type: pa.DataType) -> pa.Array:
 
 def to_spark_type(column: pa.Array, type: pa.DataType, name: str) -> pa.Array:
     """A column in the type that Spark has for it.
+
+    Parameters
+    ----------
+    column : of any type that `spark_schema` takes.
+    type : what `spark_schema` gives for it.
+    name : how the message calls it.
 
     Raises
     ------
@@ -175,9 +204,18 @@ def to_spark_type(column: pa.Array, type: pa.DataType, name: str) -> pa.Array:
 def with_vectors(
     ddl: str, exact: Mapping[str, pa.DataType], kept: Sequence[str], order: Sequence[str]
 ) -> tuple[Any, dict[str, pa.DataType | None]]:
-    """A Spark schema with columns of Spark ML's vectors put where they stood among the columns `order`.
+    """A Spark schema with columns of Spark ML's vectors put where they stood.
 
-    Columns that are not in `order` come from matrices, one for each of their names, and go behind.
+    Parameters
+    ----------
+    ddl, exact : the other columns, as `spark_schema` gives them.
+    kept : the columns of vectors.
+    order : all columns, as they shall stand. Those of the schema that are not in it come from matrices, one
+        for each of their names, and go behind.
+
+    Returns
+    -------
+    The schema as a Spark StructType, and the Arrow types by name: None for those in `kept`.
     """
     from pyspark.ml.linalg import VectorUDT
     from pyspark.sql.types import StructField, StructType

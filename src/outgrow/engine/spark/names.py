@@ -25,7 +25,15 @@ def numbered_columns(frame: Any) -> Any:
 
 
 def map_in_arrow(frame: Any, job: Callable[[Rows], Rows], schema: Any, **how: Any) -> Any:
-    """`frame.mapInArrow` for columns of any names."""
+    """`frame.mapInArrow` for columns of any names.
+
+    Parameters
+    ----------
+    frame : the DataFrame.
+    job : sent to the tasks; gets the batches of a partition, under the frame's names, and yields others.
+    schema : of what it yields: DDL or a Spark StructType.
+    **how : what `mapInArrow` takes besides, like `barrier`.
+    """
     names = frame.columns
     if _plain(names):
         return frame.mapInArrow(job, schema, **how)

@@ -48,7 +48,16 @@ def look(
     host: str | None,
     starting: float,
 ) -> list[TaskReport]:
-    """Run a barrier job of `tasks` tasks and tell what each saw.
+    """Run a barrier job and tell what each of its tasks saw.
+
+    Parameters
+    ----------
+    session : the SparkSession.
+    tasks : how many, all at once.
+    packages : names of the distributions whose versions are told.
+    ports : range from which tasks choose the ports they listen on.
+    host : where this process hears the tasks; None where they cannot reach it.
+    starting : seconds for which the job may wait for free slots.
 
     Raises
     ------

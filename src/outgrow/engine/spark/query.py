@@ -15,7 +15,20 @@ from outgrow.errors import DataError
 
 
 def query_source(session: Any, query: str, tables: Mapping[str, Table]) -> FrameSource:
-    """The rows of a query over datasets, kept by Spark once computed; each dataset becomes a view."""
+    """The rows of a query over datasets, kept by Spark once computed; each dataset becomes a view.
+
+    Parameters
+    ----------
+    session : the SparkSession.
+    query : one SELECT in DuckDB's dialect, which sqlglot translates.
+    tables : what its names mean, whatever their case. DataFrames without steps and Parquet files are used as
+        they are; the rows of others go through this process.
+
+    Raises
+    ------
+    DataError
+        When the query cannot be read or is no single SELECT, or Spark refuses it.
+    """
     suffix = secrets.token_hex(4)
     views = {name.lower(): f"outgrow_{number}_{suffix}" for number, name in enumerate(tables)}
     for name, table in tables.items():

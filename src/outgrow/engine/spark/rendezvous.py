@@ -27,10 +27,19 @@ def join(
 ) -> Tcp:
     """Connect this rank with its parent and children.
 
+    Parameters
+    ----------
+    rank : this one's number, from 0.
+    hosts : the host of each rank.
+    secret : of the job; whoever knows it belongs to it, and the ports follow from it.
+    ports : the range those are in: from the first, below the last.
+    joining : seconds for all to be there.
+    deadline : seconds of silence after which one that was there is taken for lost.
+
     Raises
     ------
     EngineError
-        When they are not all there within `joining` seconds; it names who is missing.
+        When they are not all there in time; it names who is missing.
     """
     size, until = len(hosts), time.monotonic() + joining
     children = [child for child in (2 * rank + 1, 2 * rank + 2) if child < size]

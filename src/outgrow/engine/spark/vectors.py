@@ -51,7 +51,18 @@ def find_vectors(frame: Any) -> dict[str, VectorColumn]:
 
 
 def open_batch(batch: pa.RecordBatch, vectors: Mapping[str, VectorColumn]) -> Batch:
-    """A batch from Spark with its vectors as matrices."""
+    """A batch from Spark with its vectors as matrices.
+
+    Parameters
+    ----------
+    batch : as Spark hands it over, vectors as structs.
+    vectors : the columns of vectors, by name, as `find_vectors` found them.
+
+    Raises
+    ------
+    SchemaError
+        When a vector is null, or of another length than the first rows had.
+    """
     if not vectors:
         return Batch.from_arrow(batch)
     plain = [name for name in batch.schema.names if name not in vectors]
@@ -68,7 +79,13 @@ def vector_type(vector: VectorColumn) -> pa.DataType:
 
 
 def empty_matrix(name: str, vector: VectorColumn) -> Matrix:
-    """The column without rows."""
+    """A column of vectors without rows.
+
+    Parameters
+    ----------
+    name : of the column; those of the matrix follow from it.
+    vector : its width and form.
+    """
     shape = (0, vector.width)
     values = sp.csr_array(shape, dtype=np.float64) if vector.sparse else np.zeros(shape, order="F")
     return Matrix(values, vector_names(name, vector.width))
