@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -153,9 +153,64 @@ def named_in_strings(path: Path) -> set[str]:
 
 
 def test_no_file_imports_itself_through_others() -> None:
-    graph = {dotted(path): modules(path) - {dotted(path)} for path in FILES if "ml" in path.parts}
-    with_parts = TopologicalSorter({name: others - {"outgrow"} for name, others in graph.items()})
-    with_parts.prepare()  # a CycleError names the circle
+    graph = {dotted(path): modules(path) - {dotted(path), "outgrow"} for path in FILES}
+    TopologicalSorter(graph).prepare()  # a CycleError names the circle
+
+
+INSIDE_FUNCTIONS = {"ml/trees/few_rows.py": "outgrow.ml.trees.kernels"}
+"""Imports of ours inside functions of `ml/` and `engine/`: what they import needs an optional library."""
+
+
+@pytest.mark.parametrize("floor", ["ml", "engine"])
+def test_imports_stand_at_the_top(floor: str) -> None:
+    for path in sorted((ROOT / floor).rglob("*.py")):
+        functions = [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.FunctionDef)]
+        inner = {
+            f"{node.module}.{alias.name}"
+            for function in functions
+            for node in ast.walk(function)
+            if isinstance(node, ast.ImportFrom) and str(node.module).startswith("outgrow")
+            for alias in node.names
+        }
+        assert inner - {INSIDE_FUNCTIONS.get(str(path.relative_to(ROOT)))} == set(), path
+
+
+def public_functions(path: Path) -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
+    """The functions and methods of a file whose names, and whose classes' names, begin with a letter."""
+    for owner in ast.walk(ast.parse(path.read_text())):
+        if isinstance(owner, ast.Module | ast.ClassDef) and not getattr(owner, "name", "").startswith("_"):
+            for node in owner.body:
+                if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name[0] != "_":
+                    yield f"{getattr(owner, 'name', path.stem)}.{node.name}", node
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_what_functions_take_is_written_down(path: Path) -> None:
+    """Those with two parameters or more have a section for them, as numpydoc has it."""
+    bare = []
+    for name, node in public_functions(path):
+        arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+        taken = [argument.arg for argument in arguments if argument.arg not in ("self", "cls")]
+        if len(taken) > 1 and "Parameters\n" not in (ast.get_docstring(node) or ""):
+            bare.append(name)
+    assert not bare
+
+
+MOST_LINES_OF_A_FILE, MOST_LINES_OF_A_FUNCTION = 500, 60
+LONG = {"ml/trees/callbacks.py": "_classes"}
+"""Functions that are longer: classes made when the library that they derive from is first needed."""
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_and_functions_are_short(path: Path) -> None:
+    text = path.read_text()
+    assert len(text.splitlines()) <= MOST_LINES_OF_A_FILE
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name != "__init__":
+            doc = (ast.get_docstring(node) or "").splitlines()
+            lines = node.end_lineno - node.body[0].lineno + 1 - len(doc)  # signatures aside
+            long = lines > MOST_LINES_OF_A_FUNCTION and LONG.get(str(path.relative_to(ROOT))) != node.name
+            assert not long, f"{node.name} has {lines} lines"
 
 
 def test_every_room_has_a_floor() -> None:
