@@ -221,14 +221,14 @@ class Shard:
         if not self.steps and isinstance(self.rows, Resident) and encoded:
             return self.run.reduce(rows, fold, empty=empty)
         return self.run.reduce(
-            rows, lambda batch: fold(self._transform_columns(batch, encoded=encoded)), empty=empty
+            rows, lambda batch: fold(self._stepped_rows(batch, encoded=encoded)), empty=empty
         )
 
     def batches(self) -> Iterator[Batch]:
         """The batches of this rank alone, for code that learns from all rows at once."""
         for unit in self.rows.units():
             for batch in unit():
-                yield self._transform_columns(batch, encoded=False)
+                yield self._stepped_rows(batch, encoded=False)
 
     def transformed(self, step: Step, *, encoded: bool = False) -> Shard:
         """The same rows seen through a step, which is applied at each pass.
@@ -327,7 +327,7 @@ class Shard:
             self.rows.matrices[key] = MatrixView(run, Tiles(store, labels.classes), labels)
         return self.rows.matrices[key]
 
-    def _transform_columns(self, batch: Batch, *, encoded: bool = True) -> Batch:
+    def _stepped_rows(self, batch: Batch, *, encoded: bool = True) -> Batch:
         batch = self._stepped(self._chosen(batch)[0])
         return batch if encoded or not self.encoded else self.rows.plain(batch)
 

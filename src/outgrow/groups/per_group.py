@@ -41,6 +41,7 @@ from outgrow.ml.core import parameters as check
 from outgrow.ml.core.estimator import Estimator
 from outgrow.ml.core.groups import GroupForm
 from outgrow.ml.core.inputs import Training, as_given, open_rows, open_training
+from outgrow.ml.core.scoring import DISTANCES, NUMBERS, PROBABILITIES, Scoring
 from outgrow.ml.core.task import Task
 from outgrow.ml.foreign import check_loadable, is_foreign
 from outgrow.ml.grouped import forms_of
@@ -367,6 +368,13 @@ class PerGroup(GroupEvaluation, Model):
     def _transform(self, batch: Batch) -> Batch:
         changed = self._router.answer(TRANSFORM, batch)
         return batch.with_columns(matrix_columns(changed, self.features_))
+
+    @property
+    def _scoring(self) -> Scoring:  # type: ignore[override]
+        """As its estimator is judged."""
+        if self._is_classifier:
+            return PROBABILITIES
+        return DISTANCES if is_clusterer(self.estimator) else NUMBERS
 
     def _predict_batch(self, method: str, batch: Batch) -> np.ndarray:
         return self._router.answer(method, batch)

@@ -176,7 +176,7 @@ class BarrierFit(Generic[T]):
             asked = map_in_arrow(rows, job, RESULT_DDL, barrier=True, profile=cluster.profile())
             found = watched.collect(asked)
         if found.num_rows:
-            return _predict_batch(found)
+            return _read_answer(found)
         # Spark runs no task at all over a relation that it knows to be empty: do here what the tasks would do
         run = FitContext(stage=self.stage)
         value = self.fit(Shard.of(run, [], scan.example()))
@@ -191,7 +191,7 @@ class _Answer:
     facts: list[dict[str, Any]]
 
 
-def _predict_batch(rows: pa.Table) -> _Answer:
+def _read_answer(rows: pa.Table) -> _Answer:
     for row in rows.filter(pc.field("kind") == "warning").to_pylist():
         category, _, text = row["payload"].decode().partition(": ")
         warnings.warn(text, _WARNINGS.get(category, UserWarning), stacklevel=4)

@@ -106,7 +106,7 @@ class _Rank:
 
     def _run(self, rows: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         try:
-            for kind, payload in self._predict_batch(rows):
+            for kind, payload in self._messages(rows):
                 yield from _rows(self.rank, kind, payload)
         except RankLostError as error:
             self._report(error)
@@ -125,7 +125,7 @@ class _Rank:
         for _ in rows:
             pass  # Spark ends a worker that leaves rows behind, and the next task waits for a new one
 
-    def _predict_batch(self, rows: Iterator[pa.RecordBatch]) -> Iterator[tuple[str, bytes]]:
+    def _messages(self, rows: Iterator[pa.RecordBatch]) -> Iterator[tuple[str, bytes]]:
         job, deadline = self.job, self.job.deadline
         caller = DriverClient(
             job.hub if self.rank == 0 else None, self.rank, job.secret, beat=min(10.0, deadline / 4)
@@ -281,14 +281,14 @@ class MapJob:
             for place in batch.column(0).to_pylist():
                 for piece in self.pieces[place]:
                     for found in piece.batches():
-                        yield self._predict_batch(found.to_arrow(), batch)
+                        yield self._with_kept(found.to_arrow(), batch)
 
     def _changed(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
         result = run_steps(self.steps, open_batch(batch, self.vectors))
         if result.num_rows:
-            yield self._predict_batch(result.drop(self.kept).to_arrow(), batch)
+            yield self._with_kept(result.drop(self.kept).to_arrow(), batch)
 
-    def _predict_batch(self, result: pa.RecordBatch, given: pa.RecordBatch) -> pa.RecordBatch:
+    def _with_kept(self, result: pa.RecordBatch, given: pa.RecordBatch) -> pa.RecordBatch:
         arrays = [
             given.column(name) if kind is None else to_spark_type(result.column(name), kind, name)
             for name, kind in self.schema.items()

@@ -232,6 +232,8 @@ class LogisticRegression(WarmStarted, ProbabilityClassifier):
     ) -> None:
         self.coef_, constants = objective.unpack(minima.w[place])
         self.intercept_ = offsets.restore(self.coef_, constants)
+        if objective.scores > 1 and self.fit_intercept:
+            self.intercept_ -= self.intercept_.mean()  # of all that answer alike, those that sum to zero
         self.n_iter_ = np.array([minima.steps[place]], dtype=np.int32)
         self.objective_ = float(minima.objective[place]) / float(totals.sum())
 

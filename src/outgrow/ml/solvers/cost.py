@@ -99,10 +99,10 @@ def shares_curvature(view: MatrixView, objective: Objective) -> bool:
 
     Parameters
     ----------
-    view : the rows that are fitted; of sparse rows products never pay.
+    view : the rows that are fitted.
     objective : with an absolute penalty, or more than `LARGEST` parameters of a score, they never do either.
     """
-    if objective.side > LARGEST or view.sparse or objective.l1.any():
+    if objective.side > LARGEST or objective.l1.any():
         return False
     rows = min(view.rows, max(THIN_ROWS, THIN_SIZES * objective.side))
     once = (rows / view.run.workers + objective.side / 3) * objective.side**2 / _FLOPS

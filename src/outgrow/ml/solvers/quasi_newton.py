@@ -68,6 +68,7 @@ def quasi_newton(
     tol, solve = max(tol, _TOLD), _metric(rows, objective, spread, bend)
     pairs: deque[tuple[np.ndarray, np.ndarray]] = deque(maxlen=_PAIRS)
     minima, w, idle = Minima.start(start[None, :], held=False), start.copy(), 0
+    count = 0  # where max_iter is
     total, gradient = value(w)
     for count in range(1, max_iter + 1):
         rows.view.run.tell("step", count, loss=total)
