@@ -76,7 +76,7 @@ class LinearRegressor(Regressor):
 
     def predict(self, X: Any) -> Any:
         predicted = super().predict(X)
-        single = getattr(X, "dtype", None) == self.coef_.dtype == np.float32
+        single = (isinstance(X, np.ndarray) or is_sparse(X)) and X.dtype == self.coef_.dtype == np.float32
         return predicted.astype(np.float32) if single else predicted
 
     def _to_onnx(self, table: Table) -> Answer:

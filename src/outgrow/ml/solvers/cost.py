@@ -18,6 +18,8 @@ _SCORE = 2e-8
 THIN, THIN_ROWS, THIN_SIZES = 16, 4_000, 8
 """One in how many rows is taken to tell where to begin, and how many must be left: so many, and so many times
 the parameters."""
+_MOMENT = 0.2
+"""Seconds that nobody minds, where a method turns out to be slow."""
 LARGEST = 4_096
 """Parameters of which a matrix of second derivatives is held at all."""
 _STEPS, _PASSES, _PASSES_L1 = 6, 40, 300
@@ -94,17 +96,21 @@ def by_newton(view: MatrixView, objective: Objective) -> bool:
     return newton < passes * whole.gradient
 
 
-def shares_curvature(view: MatrixView, objective: Objective) -> bool:
+def shares_curvature(view: MatrixView, objective: Objective, steps: int = 0) -> bool:
     """Whether the products of the features, from some of the rows, pay for a quasi-Newton method.
 
     Parameters
     ----------
     view : the rows that are fitted.
-    objective : with an absolute penalty, or more than `LARGEST` parameters of a score, they never do either.
+    objective : with an absolute penalty, or more than `LARGEST` parameters of a score, they never do.
+    steps : how many have been made without them. The first guess is of half of the usual passes; who has made
+        many steps will make as many again, or wait for a moment.
     """
     if objective.side > LARGEST or objective.l1.any():
         return False
     rows = min(view.rows, max(THIN_ROWS, THIN_SIZES * objective.side))
     once = (rows / view.run.workers + objective.side / 3) * objective.side**2 / _FLOPS
     each = 2 * objective.scores * objective.side**2 / _FLOPS
-    return once + 0.5 * _PASSES * each < 0.5 * _PASSES * Cost.of(view, objective).gradient
+    passes = max(steps, _PASSES // 2)
+    spared = passes * (Cost.of(view, objective).gradient - each)
+    return once < (spared + _MOMENT if steps else spared)

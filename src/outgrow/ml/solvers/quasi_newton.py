@@ -19,6 +19,8 @@ Solve = Callable[[np.ndarray], np.ndarray]
 
 _PAIRS = 20
 _HALVINGS = 20
+_SLOW = 40
+"""Steps after which products of features may still be taken, which at first did not seem to pay."""
 _PATIENCE = 3
 """Steps in a row that gain hardly anything, until it ends."""
 _TOLD = 1e-8
@@ -65,13 +67,16 @@ def quasi_newton(
         total = float(losses[0]) + 0.5 * l2 * float((w * mask) @ w) + float(l1 @ np.abs(w))
         return total, gradients[0] + l2 * mask * w
 
-    tol, solve = max(tol, _TOLD), _metric(rows, objective, spread, bend)
+    tol, rich = max(tol, _TOLD), shares_curvature(rows.view, objective)
+    solve = _by_products(rows, objective, bend) if rich else _by_squares(objective, spread, bend)
     pairs: deque[tuple[np.ndarray, np.ndarray]] = deque(maxlen=_PAIRS)
     minima, w, idle = Minima.start(start[None, :], held=False), start.copy(), 0
     count = 0  # where max_iter is
     total, gradient = value(w)
     for count in range(1, max_iter + 1):
         rows.view.run.tell("step", count, loss=total)
+        if count == _SLOW and not rich and shares_curvature(rows.view, objective, count):
+            solve = _by_products(rows, objective, bend)
         pull = _steepest(gradient, w, l1)
         step = -_turned(pull, pairs, solve)
         if l1.any():
@@ -139,25 +144,25 @@ def _turned(gradient: np.ndarray, pairs: deque[tuple[np.ndarray, np.ndarray]], s
     return found
 
 
-def _metric(rows: FoldedView, objective: Objective, spread: np.ndarray, bend: np.ndarray) -> Solve:
-    """The inverse of about the curvature, each score by itself.
+def _by_squares(objective: Objective, spread: np.ndarray, bend: np.ndarray) -> Solve:
+    """The inverse of about the curvature, each parameter by itself."""
+    mask = objective.mask.reshape(objective.scores, -1)
+    squares = np.append(spread, 1.0) if objective.intercept else spread
+    curve = bend[:, None] * squares + float(objective.l2[0]) * mask
+    inverse = (1 / np.where(curve > 0, curve, 1.0)).ravel()
+    return lambda v: v * inverse
 
-    For each score that is a share of the products of the features, from some of the rows, where that pays;
-    otherwise of their squares.
-    """
-    l2, mask = float(objective.l2[0]), objective.mask.reshape(objective.scores, -1)
-    if not shares_curvature(rows.view, objective):
-        squares = np.append(spread, 1.0) if objective.intercept else spread
-        curve = bend[:, None] * squares + l2 * mask
-        inverse = (1 / np.where(curve > 0, curve, 1.0)).ravel()
-        return lambda v: v * inverse
+
+def _by_products(rows: FoldedView, objective: Objective, bend: np.ndarray) -> Solve:
+    """The inverse of about the curvature, each score by itself: its share of the products of the features."""
+    mask = objective.mask.reshape(objective.scores, -1)
     step = max(1, rows.view.rows // max(THIN_ROWS, THIN_SIZES * objective.side))
     some = rows.thinned(step) if step > 1 else rows
     plain = replace(objective, loss=Squared(), factors=None)
     zeros = np.zeros((1, plain.size))
     products = some.reduce(lambda block: plain.sums(some, block, zeros, _ONE, _ONE))[2][0, 0]
     products /= products[-1, -1] if objective.intercept else some.view.rows
-    curve = products + np.diag((l2 / bend.mean() * mask[0]) + 1e-12)  # of which each score has its share
+    curve = products + np.diag((float(objective.l2[0]) / bend.mean() * mask[0]) + 1e-12)
     curve[np.diag_indices_from(curve)] *= 1 + 1e-10
     factor = scipy.linalg.cho_factor(curve, check_finite=False)
 
