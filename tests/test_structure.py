@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterable, Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -211,6 +212,15 @@ def test_files_and_functions_are_short(path: Path) -> None:
             lines = node.end_lineno - node.body[0].lineno + 1 - len(doc)  # signatures aside
             long = lines > MOST_LINES_OF_A_FUNCTION and LONG.get(str(path.relative_to(ROOT))) != node.name
             assert not long, f"{node.name} has {lines} lines"
+
+
+def test_wheels_hold_every_file() -> None:
+    settings = tomllib.loads((ROOT.parents[1] / "pyproject.toml").read_text())
+    patterns = settings["tool"]["setuptools"]["package-data"]["outgrow"]
+    packed = {path for pattern in patterns for path in ROOT.glob(pattern)} | set(FILES)
+    there = {path for path in ROOT.rglob("*") if path.is_file() and "__pycache__" not in path.parts}
+    assert there <= packed
+    assert settings["project"]["version"] == og.__version__
 
 
 def test_every_room_has_a_floor() -> None:
