@@ -58,8 +58,7 @@ class RandomForestClassifier(SeveralClassifier, BaseForest, TreeClassifier):
     warm_start : a fit adds trees to those of the last one.
     class_weight : weight of each class, 'balanced' for the inverse of its frequency, None for 1. Of several
         targets a list of one dictionary for each; a row weighs the product. 'balanced_subsample', the
-        inverse of the frequency in the rows that a tree sees, is refused with bootstrap=True, as trees share
-        their rows' weights; it is 'balanced' otherwise.
+        inverse of the frequency in the rows that a tree sees, is refused, as trees share their rows' weights.
     ccp_alpha : 0. Trees are not pruned afterwards; give `min_impurity_decrease`.
     max_samples : how many rows are drawn for each tree, or a share of all; None for as many as there are.
     monotonic_cst : 1 for each feature with which the chance of the second of two classes may only rise, -1
