@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import onnxruntime
+import pandas
 import pytest
 import scipy.sparse as sp
 from sklearn.base import clone
@@ -62,7 +64,6 @@ def test_predictions_are_float32_where_rows_and_coefficients_are(name: str) -> N
 
 
 def test_tables_give_float64_whatever_their_columns_are() -> None:
-    pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame(X.astype(np.float32), columns=list("abcd"))
     assert og.Ridge().fit(frame, Y).coef_.dtype == np.float64
 
@@ -74,7 +75,6 @@ def test_liblinear_learns_in_float64_as_scikit_learn_has_it() -> None:
 
 @pytest.mark.parametrize("name", ["LinearRegression", "LogisticRegression", "KMeans"])
 def test_onnx_answers_as_the_model(name: str, tmp_path: Any) -> None:
-    onnxruntime = pytest.importorskip("onnxruntime")
     model = fitted(MODELS[name][0], X.astype(np.float32))
     model.to_onnx(tmp_path / "model.onnx")
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx")

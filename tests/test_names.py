@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import numpy as np
+import onnxruntime
 import pandas as pd
 import pyarrow as pa
 import pyarrow.feather
@@ -260,7 +261,6 @@ def test_any_name_is_a_key(names: list[str], tmp_path_factory: pytest.TempPathFa
 @example(names=ODD[:6])
 @settings(max_examples=6, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 def test_any_name_is_an_input_of_onnx(names: list[str], tmp_path_factory: pytest.TempPathFactory) -> None:
-    onnxruntime = pytest.importorskip("onnxruntime")
     table = rows_called(names)
     model = pipeline(names[0]).fit(table, "y")
     path = tmp_path_factory.mktemp("onnx") / "model.onnx"
