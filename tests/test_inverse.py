@@ -26,6 +26,7 @@ NAMES = ["a", "b", "c", "d"]
 
 TRANSFORMERS = {
     "scaler": og.StandardScaler(),
+    "ranges": og.MinMaxScaler((-1, 3)),
     "scaler, spread": og.StandardScaler(with_mean=False),
     "scaler, mean": og.StandardScaler(with_std=False),
     "scaler, nothing": og.StandardScaler(with_mean=False, with_std=False),

@@ -26,6 +26,7 @@ from outgrow.ml.trees.bins import SampledRows, vanishing
 from outgrow.ml.trees.target import Target
 from outgrow.stats.counts import DistinctCount, ValueCounts
 from outgrow.stats.extended import ExtendedSum
+from outgrow.stats.extremes import Extremes, GroupedExtremes
 from outgrow.stats.grouped import GroupedCoMoments, GroupedMoments, GroupedSums, Keys, Segments
 from outgrow.stats.moments import CoMoments, Moments, PairMoments, ShapeMoments
 from outgrow.stats.quantiles import Gathered, quantiles
@@ -162,6 +163,11 @@ LAWS: dict[type[State], tuple[Callable[[np.ndarray], Any], Callable[[Any], Any]]
         lambda r: GroupedMoments.of(*_grouped(r)[:2], _grouped(r)[3]),
         lambda s: _flat(s.hashes, s.n, s.mean, s.m2),
     ),
+    Extremes: (Extremes.of, lambda s: _flat(s.rows, *np.nan_to_num([s.low, s.high]))),
+    GroupedExtremes: (
+        lambda r: GroupedExtremes.of(*_grouped(r)[:2]),
+        lambda s: _flat(s.hashes, *np.nan_to_num([s.low, s.high])),
+    ),
     GroupedCoMoments: (
         lambda r: GroupedCoMoments.of(*_grouped(r)[:2], _grouped(r)[3]),
         lambda s: _flat(s.hashes, s.n, s.mean, s.products),
@@ -234,7 +240,15 @@ def _rows(seed: int, rows: int, missing: bool) -> np.ndarray:
     return values
 
 
-TAKES_MISSING = {GroupedSums, GroupedMoments, PairMoments, ShapeMoments, ValueCounts}
+TAKES_MISSING = {
+    Extremes,
+    GroupedExtremes,
+    GroupedSums,
+    GroupedMoments,
+    PairMoments,
+    ShapeMoments,
+    ValueCounts,
+}
 
 
 def test_every_state_has_laws() -> None:

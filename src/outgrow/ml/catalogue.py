@@ -16,6 +16,7 @@ ESTIMATORS = {
     "KMeans": "outgrow.ml.cluster.kmeans",
     "LinearRegression": "outgrow.ml.linear_model.linear_regression",
     "LogisticRegression": "outgrow.ml.linear_model.logistic_regression",
+    "MinMaxScaler": "outgrow.ml.preprocessing.min_max_scaler",
     "OneHotEncoder": "outgrow.ml.preprocessing.one_hot_encoder",
     "OrdinalEncoder": "outgrow.ml.preprocessing.ordinal_encoder",
     "PCA": "outgrow.ml.decomposition.pca",

@@ -145,7 +145,7 @@ class GroupedSums(State):
         return cls(segments.hashes, segments.sums(values).T.copy())
 
     def merge(self, other: GroupedSums) -> GroupedSums:
-        hashes, (sums,), at = _united(self, other, "sums")
+        hashes, (sums,), at = united(self, other, "sums")
         sums[at] += other.sums
         return GroupedSums(hashes, sums)
 
@@ -183,7 +183,7 @@ class GroupedMoments(State):
         return cls(segments.hashes, n.T.copy(), mean.T.copy(), m2.T.copy())
 
     def merge(self, other: GroupedMoments) -> GroupedMoments:
-        hashes, (n, mean, m2), at = _united(self, other, "n", "mean", "m2")
+        hashes, (n, mean, m2), at = united(self, other, "n", "mean", "m2")
         before, step = n[at].copy(), other.mean - mean[at]
         total = before + other.n
         share = other.n / np.where(total > 0, total, 1)
@@ -233,7 +233,7 @@ class GroupedCoMoments(State):
         return cls(segments.hashes, n, mean.T.copy(), products.T.copy())
 
     def merge(self, other: GroupedCoMoments) -> GroupedCoMoments:
-        hashes, (n, mean, products), at = _united(self, other, "n", "mean", "products")
+        hashes, (n, mean, products), at = united(self, other, "n", "mean", "products")
         before, step = n[at].copy(), other.mean - mean[at]
         total = before + other.n
         share = other.n / np.where(total > 0, total, 1)
@@ -251,15 +251,24 @@ class GroupedCoMoments(State):
         return full
 
 
-def _united(left: Any, right: Any, *names: str) -> tuple[np.ndarray, list[np.ndarray], Any]:
-    """The keys of both, the left's arrays copied with room for all keys, and the indices of the right's."""
+def united(
+    left: Any, right: Any, *names: str, empty: float = 0.0
+) -> tuple[np.ndarray, list[np.ndarray], Any]:
+    """The keys of two states, the arrays of the left with room for all keys, and the indices of the right's.
+
+    Parameters
+    ----------
+    left, right : states with `hashes`, sorted.
+    *names : the fields of the left to be copied, whose first axis are its keys.
+    empty : what stands where only the right has the key.
+    """
     if np.array_equal(left.hashes, right.hashes):
         return left.hashes, [getattr(left, name).copy() for name in names], slice(None)
     hashes = np.union1d(left.hashes, right.hashes)
     left_index = np.searchsorted(hashes, left.hashes)
 
     def widened(array: np.ndarray) -> np.ndarray:
-        wide = np.zeros((len(hashes), *array.shape[1:]))
+        wide = np.full((len(hashes), *array.shape[1:]), empty)
         wide[left_index] = array
         return wide
 

@@ -11,8 +11,9 @@ Examples
 """
 
 from outgrow.testing.engines import EngineCase, local_case, pieces_case
-from outgrow.testing.estimators import CHECKS, ENGINE_CHECKS, check_estimator, sample_rows
+from outgrow.testing.estimators import CHECKS, ENGINE_CHECKS, check_estimator
 from outgrow.testing.laws import check_state_laws
+from outgrow.testing.rows import sample_rows
 
 __all__ = [
     "CHECKS",

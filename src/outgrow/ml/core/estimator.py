@@ -33,6 +33,12 @@ class Estimator(BaseEstimator):
     """Parameters that scikit-learn's class of this name has and that change nothing here, such as `n_jobs`:
     they are accepted, so that code can stay as it is."""
 
+    no_exports: ClassVar[dict[str, str]] = {}
+    """Forms that cannot hold this exactly, 'ONNX' or 'scikit-learn', with the reason."""
+
+    _export_tolerance: ClassVar[float] = 1e-12
+    """How far, relatively, what an export answers may be off: it rounds in another order."""
+
     former_parameters: ClassVar[dict[str, str]] = {}
     """Names of parameters in models that were saved before these had their present names."""
 

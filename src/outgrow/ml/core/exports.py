@@ -28,7 +28,9 @@ def no_equal(step: Any, form: str) -> ExportError:
     step : the estimator that the message names.
     form : 'ONNX' or 'scikit-learn'.
     """
-    return refusal(step, f"it has no equal in {form}.", "Keep it with save(), and answer with outgrow.")
+    reason = getattr(step, "no_exports", {}).get(form)
+    fact = f"it has no equal in {form}" + (f": {reason}." if reason else ".")
+    return refusal(step, fact, "Keep it with save(), and answer with outgrow.")
 
 
 def check_inherits_nothing(step: Any, hook: str, form: str) -> None:

@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 import scipy.sparse as sp
 
-from outgrow.data.batch import Batch, Matrix, is_sparse, matrix_columns
+from outgrow.data.batch import Batch, is_sparse
 from outgrow.engine.checks import check_finite
-from outgrow.engine.shard import Shard
-from outgrow.errors import DataError, ParameterError
-from outgrow.ml.base import InvertibleTransformer, WeightedTransformer
-from outgrow.ml.base.invertible import KEPT_TYPES
-from outgrow.ml.core.columns import Columns, require_numeric
+from outgrow.errors import DataError
+from outgrow.ml.core.columns import Columns
 from outgrow.ml.core.groups import GroupBlock, GroupView, Stacked
-from outgrow.ml.core.inputs import open_training
 from outgrow.ml.core.task import Task
 from outgrow.ml.core.weights import total_weight, weights
 from outgrow.ml.export.onnx.table import Table
 from outgrow.ml.export.sklearn.flow import Flow
 from outgrow.ml.export.sklearn.twin import twin, with_learned
+from outgrow.ml.preprocessing.columnwise import ColumnwiseScaler
 from outgrow.stats.grouped import GroupedMoments
 from outgrow.stats.moments import Moments, check_squares
 
 
-class StandardScaler(InvertibleTransformer, WeightedTransformer):
+class StandardScaler(ColumnwiseScaler):
     """Subtract the mean and divide by the standard deviation, column by column.
 
     Missing values stay missing and count for nothing. Spark MLlib's `StandardScaler` divides by the sample
@@ -56,13 +52,10 @@ class StandardScaler(InvertibleTransformer, WeightedTransformer):
     [[-1.0], [1.0]]
     """
 
-    takes_dictionaries = True
     mean_: Any
     var_: Any
     scale_: Any
     n_rows_seen_ = 0  # of models that were saved before there was one
-
-    without_effect = ("copy",)
 
     def __init__(
         self, columns: Columns = None, *, copy: bool = True, with_mean: bool = True, with_std: bool = True
@@ -86,8 +79,7 @@ class StandardScaler(InvertibleTransformer, WeightedTransformer):
         ParameterError
             When X is sparse and `with_mean` is true.
         """
-        self._refuse_sparse(X)
-        return super().fit(X, y, sample_weight)
+        return self._learn(X, y, sample_weight)
 
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Learn from further rows: what results is what `fit` would learn from all rows together.
@@ -103,107 +95,41 @@ class StandardScaler(InvertibleTransformer, WeightedTransformer):
         >>> scaler.mean_.tolist(), scaler.scale_.tolist()
         ([2.0], [1.0])
         """
-        if not hasattr(self, "n_samples_seen_"):
-            return self.fit(X, y, sample_weight)
-        self._check_parameters()
-        self._refuse_sparse(X)
-        before, rows = self._seen(), self.n_rows_seen_
-        self._fit_on_engine(open_training(self, X, y, sample_weight, reset=False))
-        self._note(before.merge(self._seen()), rows + self.n_rows_seen_)
-        return self
+        return self._learn_more(X, y, sample_weight)
 
-    def transform(self, X: Any, copy: bool | None = None) -> Any:
-        """Rows, scaled; in the form they have.
+    def _sparse_refusal(self) -> str | None:
+        return "Cannot center sparse matrices: pass with_mean=False instead." if self.with_mean else None
 
-        Parameters
-        ----------
-        X : dataset, Spark DataFrame, table, or array of shape (rows, columns).
-        copy : without effect: X is never changed.
+    def _statistics(self, batch: Batch, names: list[str], task: Task) -> tuple[Moments, np.ndarray]:
+        X = batch.matrix(names)
+        check_finite(X.data if is_sparse(X) else X, "X", missing=True)
+        counts = np.append(total_weight(batch, task.weight), batch.num_rows)
+        return Moments.of(X, weights(batch, task.weight)), counts
 
-        Raises
-        ------
-        ParameterError
-            When X is sparse and `with_mean` is true.
-        """
-        self._refuse_sparse(X)
-        return super().transform(X)
-
-    def inverse_transform(self, X: Any, copy: bool | None = None) -> Any:
-        """The rows that `transform` would turn into these; in the form X has.
-
-        Parameters
-        ----------
-        X : what `transform` takes.
-        """
-        self._refuse_sparse(X)
-        return super().inverse_transform(X)
-
-    def _refuse_sparse(self, X: Any) -> None:
-        if self.with_mean and is_sparse(X):
-            raise ParameterError("Cannot center sparse matrices: pass with_mean=False instead.")
-
-    def _fit(self, shard: Shard, names: list[str], task: Task) -> None:
-        require_numeric(shard.example, names, "StandardScaler")
-        if not names:
-            return
-        if self.with_mean and any(_sparse(shard.example[name]) for name in names):
-            raise ParameterError("Cannot center sparse matrices: pass with_mean=False instead.")
-        moments, (total, rows) = shard.reduce(
-            lambda batch: (
-                _moments(batch, names, task.weight),
-                np.append(total_weight(batch, task.weight), batch.num_rows),
-            ),
-            encoded=True,
-        )
+    def _note(self, state: tuple[Moments, np.ndarray], names: list[str]) -> None:
+        """Keep what was learned from these rows."""
+        moments, (total, rows) = state
         if total == 0:
             raise DataError("All sample weights are zero. Give at least one row a positive weight.")
         check_squares(moments.m2 if self.with_std else moments.mean, names)
-        self._note(moments, int(rows))
-
-    def _note(self, moments: Moments, rows: int) -> None:
-        """Keep what was learned from these rows."""
         same = bool((moments.n == moments.n[0]).all())
         self.n_samples_seen_ = _count(moments.n[0].item()) if same else moments.n
-        self.n_rows_seen_ = rows
+        self.n_rows_seen_ = int(rows)
         self.mean_ = moments.mean if self.with_mean or self.with_std else None
         self.var_ = moments.variance() if self.with_std else None
-        self.scale_ = _scale(moments, rows) if self.with_std else None
+        self.scale_ = _scale(moments, int(rows)) if self.with_std else None
 
-    def _seen(self) -> Moments:
+    def _noted(self) -> tuple[Moments, np.ndarray]:
         """What was learned before, as a state: what is None counts for nothing."""
-        width = sum(kind.width or 1 for name, kind in self.columns_.items() if name in self.selected_)
-        n = np.broadcast_to(np.asarray(self.n_samples_seen_, dtype=np.float64), width).copy()
-        none = np.zeros(width)
+        n = np.broadcast_to(np.asarray(self.n_samples_seen_, dtype=np.float64), self._width).copy()
+        none = np.zeros(self._width)
         mean = none if self.mean_ is None else self.mean_
         squares = none if self.var_ is None else np.where(n > 0, self.var_ * n, 0.0)
-        return Moments(n, mean, squares)
+        some_weight = 1.0  # or it would have learned nothing
+        return Moments(n, mean, squares), np.array([some_weight, self.n_rows_seen_])
 
     def _group_form(self) -> GroupedScaling:
         return GroupedScaling(self.with_mean, self.with_std)
-
-    def _transform_columns(self, batch: Batch, names: list[str]) -> Batch:
-        return self._each(batch, names, self._scaled)
-
-    def _revert(self, batch: Batch) -> Batch:
-        return self._each(batch, self.selected_, self._unscaled)
-
-    @staticmethod
-    def _each(batch: Batch, names: list[str], change: Callable[[Any, slice], Any]) -> Batch:
-        """The batch with the numbers of these columns changed; the slice says which they are of all."""
-        columns, at = {}, 0
-        if not any(isinstance(batch[name], Matrix) for name in names):
-            return batch.with_columns(matrix_columns(change(batch.matrix(names), slice(None)), names))
-        for name in names:
-            X = batch.matrix([name])
-            scaled = change(X, slice(at, at + X.shape[1]))
-            at += X.shape[1]
-            column = batch[name]
-            columns[name] = (
-                Matrix(scaled, column.names)
-                if isinstance(column, Matrix)
-                else matrix_columns(scaled, [name])[name]
-            )
-        return batch.with_columns(columns)
 
     def _unscaled(self, X: Any, part: slice) -> Any:
         if self.with_std:
@@ -221,13 +147,6 @@ class StandardScaler(InvertibleTransformer, WeightedTransformer):
             if scales is not None and scales[j] != 1.0:
                 out[:, j] *= 1.0 / scales[j]
         return out
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        tags.input_tags.sparse = not self.with_mean
-        tags.transformer_tags.preserves_dtype = KEPT_TYPES
-        return tags
 
     def _to_onnx(self, table: Table) -> Table:
         graph, X = table.graph, table.matrix(self.selected_, type(self).__name__)
@@ -249,16 +168,6 @@ class StandardScaler(InvertibleTransformer, WeightedTransformer):
 def _count(weight: float) -> float:
     """A weight of rows, whole where it counts them."""
     return int(weight) if weight.is_integer() else weight
-
-
-def _sparse(column: Any) -> bool:
-    return isinstance(column, Matrix) and column.sparse
-
-
-def _moments(batch: Batch, names: list[str], weight: str | None) -> Moments:
-    X = batch.matrix(names)
-    check_finite(X.data if is_sparse(X) else X, "X", missing=True)
-    return Moments.of(X, weights(batch, weight))
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,7 @@ class TreeModel(Model):
     _missing = True
     _frees_lock = True
     _samples = True
+    _export_tolerance = 1e-6  # of float32
     max_features: MaxFeatures
 
     categories_: dict[str, list[Any]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.metrics import r2_score
@@ -92,6 +92,9 @@ class RandomForestClassifier(SeveralClassifier, BaseForest, TreeClassifier):
     ['low', 'high']
     """
 
+    no_exports: ClassVar[dict[str, str]] = {
+        "scikit-learn": "XGBoost has no forest that averages shares of classes"
+    }
     _criteria = ("gini",)
     _impurity = 0.5
     _combinations: Combinations

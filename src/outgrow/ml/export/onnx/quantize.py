@@ -20,10 +20,10 @@ import pyarrow as pa
 
 from outgrow._optional import optional
 from outgrow._scratch import temporary_folder
-from outgrow.data.batch import numbers
 from outgrow.data.kind import Kind, read_kinds
 from outgrow.engine.dataset import Dataset, as_table
-from outgrow.errors import DataError, ParameterError, SchemaError
+from outgrow.errors import DataError, ParameterError
+from outgrow.ml.export.onnx.run import feeds, run, session
 from outgrow.storage import check_free, write_file
 
 CALIBRATION_ROWS = 1000
@@ -166,60 +166,25 @@ class _Asked:
         )
 
     def _answers(self, content: bytes) -> dict[str, np.ndarray]:
-        session = _session(content)
-        names = [each.name for each in session.get_outputs()]
-        if "prediction" not in names:
+        found = run(content, self.feeds)
+        if "prediction" not in found:
             raise ParameterError("The file predicts nothing. Export a pipeline that ends in a model.")
-        return dict(zip(names, session.run(None, self.feeds), strict=True))
+        return found
 
     def _score(self, answers: Mapping[str, np.ndarray], number: bool) -> float:
         assert self.y is not None
         return (_r2 if number else _share)(self.y, answers["prediction"])
 
     def _latency(self, content: bytes) -> float:
-        session = _session(content)
+        opened = session(content)
         times = []
         for row in range(CALLS):
             at = row % self.rows
             one = {name: values[at : at + 1] for name, values in self.feeds.items()}
             began = time.perf_counter()
-            session.run(None, one)
+            opened.run(None, one)
             times.append(time.perf_counter() - began)
         return float(np.median(times))
-
-
-def feeds(table: pa.Table, kinds: Mapping[str, Kind]) -> dict[str, np.ndarray]:
-    """The columns of a table as inputs of a graph.
-
-    Parameters
-    ----------
-    table : rows in memory, missing values as nulls; further columns are left out.
-    kinds : the columns that the model was fitted on, name to kind.
-
-    Returns
-    -------
-    dict
-        Arrays of shape (rows, width) by name: float64, or objects where they are text.
-
-    Raises
-    ------
-    SchemaError
-        When the table lacks a column.
-    """
-    absent = [name for name in kinds if name not in table.column_names]
-    if absent:
-        raise SchemaError(f"X lacks {absent}, which the model was fitted on. It has {table.column_names}.")
-    return {name: _feed(table[name].combine_chunks(), kind) for name, kind in kinds.items()}
-
-
-def _feed(column: pa.Array, kind: Kind) -> np.ndarray:
-    if kind.form.onnx == "text":
-        words = np.empty((len(column), 1), dtype=object)
-        words[:, 0] = [word or "" for word in column.to_pylist()]
-        return words
-    if kind.width is None:
-        return numbers(column).astype(np.float64).reshape(-1, 1)
-    return numbers(column.flatten()).astype(np.float64).reshape(len(column), -1)
 
 
 def _table(X: Any, kinds: Mapping[str, Kind]) -> pa.Table:
@@ -285,13 +250,6 @@ def _calibration(tool: Any, feeds: Mapping[str, np.ndarray]) -> Any:
             return next(self._left, None)
 
     return Rows()
-
-
-def _session(content: bytes) -> Any:
-    runtime = optional("onnxruntime", "onnx")
-    options = runtime.SessionOptions()
-    options.intra_op_num_threads = 1
-    return runtime.InferenceSession(content, options)
 
 
 def _share(expected: np.ndarray, found: np.ndarray) -> float:

@@ -1,0 +1,123 @@
+"""Rows that suit an estimator, what it says of them, and how that is compared."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from sklearn.base import is_classifier, is_regressor
+
+from outgrow.ml.base import Transformer
+from outgrow.ml.core.estimator import Estimator
+
+
+def sample_rows(estimator: Estimator, rows: int = 240) -> tuple[pa.Table, str | None]:
+    """A table that suits an estimator, and the name of its target column if it has one.
+
+    Parameters
+    ----------
+    estimator : an encoder gets text and whole numbers; others get three columns of numbers.
+    rows : how many; the same on every call.
+    """
+    rng = np.random.default_rng(7)
+    numbers = rng.normal(size=(rows, 3)) * [1.0, 5.0, 0.1] + [0.0, 2.0, -1.0]
+    score = numbers @ [1.0, -0.4, 3.0] + rng.normal(scale=0.5, size=rows)
+    columns: dict[str, Any] = {"a": numbers[:, 0], "b": numbers[:, 1], "c": numbers[:, 2]}
+    if estimator.__sklearn_tags__().input_tags.categorical and isinstance(estimator, Transformer):
+        words = np.array(["red", "green", "blue", "grey"])
+        columns = {
+            "a": words[rng.integers(0, 4, rows)],
+            "b": words[rng.integers(0, 2, rows)],
+            "c": rng.integers(0, 3, rows),
+        }
+    if is_classifier(estimator):
+        columns["y"] = np.where(score > np.median(score), "yes", "no")
+    elif is_regressor(estimator):
+        columns["y"] = score
+    return pa.table(columns), "y" if "y" in columns else None
+
+
+def fitted(estimator: Any, rows: Any, target: str | None) -> Any:
+    """The estimator after `fit`; warnings about the data are not the checks' subject.
+
+    Parameters
+    ----------
+    estimator : is fitted itself.
+    rows : dataset or table.
+    target : the column to learn; None for estimators without one.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return estimator.fit(rows) if target is None else estimator.fit(rows, target)
+
+
+def answers(estimator: Any, table: pa.Table) -> dict[str, Any]:
+    """All that an estimator says of the rows of a table, by column.
+
+    Parameters
+    ----------
+    estimator : fitted.
+    table : without the target or with it.
+    """
+    if not hasattr(estimator, "predict"):
+        return columns_of(estimator.transform(table))
+    predictions = columns_of(estimator.predict(table))
+    if is_classifier(estimator):
+        predictions |= columns_of(estimator.predict_proba(table))
+    return {
+        name: values for name, values in predictions.items() if name.startswith(("prediction", "probability"))
+    }
+
+
+def columns_of(table: pa.Table) -> dict[str, Any]:
+    return {name: table.column(name).to_pylist() for name in table.column_names}
+
+
+def sorted_rows(table: pa.Table) -> dict[str, Any]:
+    """The columns, rows in an order that does not depend on the engine."""
+    return columns_of(table.sort_by([(name, "ascending") for name in table.column_names]))
+
+
+def compare(actual: dict[str, Any], expected: dict[str, Any], rtol: float) -> None:
+    """Refuse answers that differ.
+
+    Parameters
+    ----------
+    actual : values by column; the order of columns counts.
+    expected : values by column.
+    rtol : of floats, relative and absolute; other values must be equal.
+
+    Raises
+    ------
+    AssertionError
+        When they differ.
+    """
+    assert list(actual) == list(expected), f"columns {list(actual)} instead of {list(expected)}"
+    for name, values in expected.items():
+        if values and isinstance(values[0], float):
+            np.testing.assert_allclose(actual[name], values, rtol=rtol, atol=rtol, err_msg=name)
+        else:
+            assert actual[name] == values, name
+
+
+def raised(kind: type[Exception], action: Callable[[], Any]) -> str:
+    """The message of the error that an action raises.
+
+    Parameters
+    ----------
+    kind : of the error, or one that it derives from.
+    action : a function without arguments.
+
+    Raises
+    ------
+    AssertionError
+        When nothing is raised.
+    """
+    try:
+        action()
+    except kind as error:
+        return str(error)
+    raise AssertionError(f"no {kind.__name__}")
