@@ -51,6 +51,14 @@ PIPELINES: dict[str, tuple[Callable[[], Any], str | None]] = {
         lambda: mixed(og.GradientBoostingClassifier(subsample=0.5, max_features=0.5, **TREES)),
         "late",
     ),
+    "absolute errors": (
+        lambda: mixed(og.HistGradientBoostingRegressor(loss="absolute_error", max_iter=8, max_depth=4)),
+        "y",
+    ),
+    "a quantile of sampled rows": (
+        lambda: mixed(og.GradientBoostingRegressor(loss="quantile", alpha=0.8, subsample=0.5, **TREES)),
+        "y",
+    ),
     "forest": (lambda: mixed(og.RandomForestRegressor(**TREES)), "y"),
     "forest of classes": (lambda: mixed(og.RandomForestClassifier(**TREES)), "late"),
 }

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import xgboost
 from hypothesis import given, settings
@@ -19,6 +20,8 @@ from sklearn.tree import DecisionTreeRegressor
 import outgrow as og
 from outgrow.errors import DataError, EngineError, ParameterError
 from outgrow.ml.trees.booster import answers
+from outgrow.ml.trees.quantile_leaves import leaf_quantiles
+from outgrow.testing import pieces_case
 
 FORESTS = [og.RandomForestClassifier, og.RandomForestRegressor]
 BOOSTED = [
@@ -85,6 +88,36 @@ def test_quantiles_lie_above_so_many_rows(alpha: float) -> None:
     assert (y <= model.predict(X)).mean() == pytest.approx(alpha, abs=0.05)
     constant = np.full(len(y), np.quantile(y, alpha))
     assert mean_pinball_loss(y, model.predict(X), alpha=alpha) < mean_pinball_loss(y, constant, alpha=alpha)
+
+
+@pytest.mark.parametrize("loss", ["absolute_error", "quantile"])
+@pytest.mark.parametrize("pieces", [2, 5])
+def test_leaves_of_weighted_rows_do_not_depend_on_the_cut(loss: str, pieces: int) -> None:
+    X, y = rows(600)
+    weight = np.random.default_rng(3).choice([0.0, 0.5, 1.0, 3.0], 600)
+    table = pa.table({"a": X[:, 0], "b": X[:, 1], "y": y, "w": weight})
+    model = og.GradientBoostingRegressor(loss=loss, alpha=0.3, n_estimators=6, max_depth=3)
+    whole = model.fit(table, "y", sample_weight="w").predict(table)["prediction"]
+    model.fit(pieces_case(pieces).open(table), "y", sample_weight="w")
+    assert model.predict(table)["prediction"].to_pylist() == whole.to_pylist()
+
+
+@given(st.integers(0, 10**6), st.sampled_from([0.0, 0.1, 0.5, 0.77, 1.0]), st.integers(1, 6))
+@settings(derandomize=True, max_examples=30, deadline=None)
+def test_quantiles_of_leaves_are_those_of_numpy(seed: int, share: float, leaves: int) -> None:
+    random = np.random.default_rng(seed)
+    leaf, rest = random.integers(0, leaves, 40), random.normal(size=40).round(1).astype(np.float32)
+    weight = random.integers(0, 3, 40).astype(np.float32)
+    plain = leaf_quantiles(leaf, rest, None, leaves + 1, share, lambda part: part)
+    weighed = leaf_quantiles(leaf, rest, weight, leaves + 1, share, lambda part: part)
+    for number in range(leaves):
+        own = rest[leaf == number]
+        if len(own):
+            assert plain[number] == pytest.approx(np.quantile(own, share, method="weibull"), abs=1e-6)
+        repeated = np.repeat(own, weight[leaf == number].astype(int))
+        if share and len(repeated):
+            assert weighed[number] == np.quantile(repeated, share, method="inverted_cdf")
+    assert plain[leaves] == weighed[leaves] == 0
 
 
 def test_huber_does_not_follow_outliers() -> None:

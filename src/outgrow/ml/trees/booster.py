@@ -223,19 +223,7 @@ def _train(
         objective: Any = told.gradients
         if plan.apart:
             objective = TreesApart(sample, plan.rounds, before.rounds, plan.targets)
-        history: dict[str, dict[str, list[float]]] = {}
-        booster = xgb.train(
-            parameters,
-            rows[0],
-            plan.rounds - before.rounds,
-            evals=watched,
-            evals_result=history,
-            callbacks=told.all,
-            custom_metric=told.metric,
-            verbose_eval=False,
-            xgb_model=before.booster(),
-            obj=objective,
-        )
+        booster, history = told.train(parameters, objective, watched)
     if stopping is not None:
         booster = booster[: stopping.kept(booster.num_boosted_rounds())]
     # a rank without rows has learned no names, and all ranks shall hold the same

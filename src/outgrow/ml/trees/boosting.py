@@ -145,6 +145,7 @@ class Boosting(TreeModel):
                 held_out=said.held_out if said.patience is not None else 0.0,
                 stop=self._stop(said),
                 gradients=kind.gradients,
+                leaves=kind.leaves,
                 follow=view.rows <= FOLLOWED_ROWS and not view.run.many,
                 loss=kind.value,
                 seed=seed,

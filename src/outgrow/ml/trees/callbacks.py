@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -16,6 +16,7 @@ from outgrow.engine.context import FitContext
 from outgrow.engine.matrix import MOMENTS
 from outgrow.ml.trees.bagging import RowSample, weights_of
 from outgrow.ml.trees.plan import Plan, Stop
+from outgrow.ml.trees.quantile_leaves import TreesAside, train_aside
 
 _TREES = "trees"
 SNAPSHOT_SECONDS = 5.0
@@ -73,10 +74,13 @@ class Callbacks:
     plan: Plan
     rows: Sequence[Any]
     run: FitContext
+    before: Snapshot
     all: list[Any]
     gradients: Callable[[np.ndarray, Any], Any] | None = None
     metric: Callable[[np.ndarray, Any], tuple[str, float]] | None = None
     _bag: Any = None
+    _watched: list[Any] = field(default_factory=list)
+    _aside: TreesAside | None = None
 
     @classmethod
     def of(
@@ -94,9 +98,10 @@ class Callbacks:
         """
         made = _classes()
         resumable = plan.stop is None
-        found = cls(plan, rows, run, [made["rounds"](run, plan.rounds, before, resumable)])
+        found = cls(plan, rows, run, before, [])
+        found.all.append(made["rounds"](run, plan.rounds, before, resumable, found))
         if sample is not None and not plan.apart:
-            found._bag = made["bag"](run, rows[0], sample, plan.loss if plan.follow else None)
+            found._bag = made["bag"](run, rows[0], sample, plan.loss if plan.follow else None, before.rounds)
             found.all.append(found._bag)
         if plan.gradients is not None:
             found._use(plan.gradients)
@@ -125,7 +130,8 @@ class Callbacks:
         told : called with the share of the rounds that is done, and the answers.
         rows : XGBoost's matrix of the rows that are watched.
         """
-        self.all.append(_classes()["watched"](told, self.plan.rounds, rows))
+        self.all.append(_classes()["watched"](told, self.plan.rounds, rows, self.before.rounds))
+        self._watched.append(rows)
 
     def stop(self, stop: Stop, judge: Callable[[np.ndarray], float] | None) -> Any:
         """End before the last round, by the scores of the last of the `rows`.
@@ -143,6 +149,51 @@ class Callbacks:
         self.all.append(stopping)
         return stopping
 
+    def train(self, parameters: Mapping[str, Any], objective: Any, losses: Sequence[tuple[Any, str]]) -> Any:
+        """Grow the trees; all callbacks are there.
+
+        Parameters
+        ----------
+        parameters : XGBoost's.
+        objective : what gives the derivatives, or None for XGBoost's own.
+        losses : the rows whose losses are noted, and their names.
+
+        Returns
+        -------
+        The booster with all trees, and the losses.
+        """
+        xgb = optional("xgboost", "trees")
+        rounds, begun = self.plan.rounds - self.before.rounds, self.before.booster()
+        if self.plan.leaves is not None:
+            container = xgb.callback.CallbackContainer(self.all, metric=self.metric, output_margin=True)
+            rows = [*self.rows, *self._watched]
+            self._aside = TreesAside(self.plan.leaves, parameters, rows, self.run.comm)
+            booster = train_aside(rounds, self._aside, container, objective, losses, begun)
+            return booster, container.history
+        history: dict[str, dict[str, list[float]]] = {}
+        booster = xgb.train(
+            parameters,
+            self.rows[0],
+            rounds,
+            evals=losses,
+            evals_result=history,
+            callbacks=self.all,
+            custom_metric=self.metric,
+            verbose_eval=False,
+            xgb_model=begun,
+            obj=objective,
+        )
+        return booster, history
+
+    def whole(self, booster: Any) -> Any:
+        """The booster with all trees so far.
+
+        Parameters
+        ----------
+        booster : what a callback sees.
+        """
+        return booster if self._aside is None else self._aside.whole()
+
     @property
     def out_of_bag(self) -> np.ndarray:
         """The losses of the rows that each tree did not see, before and after it."""
@@ -157,10 +208,12 @@ def _classes() -> dict[str, type]:
     class Rounds(base):
         """Tells of each round, and keeps the trees so far in the journal."""
 
-        def __init__(self, run: FitContext, total: int, before: Snapshot, resumable: bool) -> None:
+        def __init__(
+            self, run: FitContext, total: int, before: Snapshot, resumable: bool, trees: Callbacks
+        ) -> None:
             super().__init__()
             self._run, self._total, self._before = run, total, before
-            self._resumable = resumable
+            self._resumable, self._trees = resumable, trees
             self._kept = time.monotonic()
 
         def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
@@ -169,26 +222,26 @@ def _classes() -> dict[str, type]:
             Parameters
             ----------
             model : the booster so far.
-            epoch : the round, counted from where this training went on; not used.
+            epoch : the round, counted from where this training went on.
             evals_log : the losses of this training, by name of the rows and of the metric.
             """
-            losses, done = losses_of(evals_log, "train"), model.num_boosted_rounds()
+            losses, done = losses_of(evals_log, "train"), self._before.rounds + epoch + 1
             self._run.tell("round", done, self._total, loss=float(losses[-1]) if len(losses) else None)
             if self._resumable and time.monotonic() - self._kept > SNAPSHOT_SECONDS:
                 self._keep(model, done, np.concatenate([self._before.losses, losses]))
             return False
 
         def _keep(self, model: Any, done: int, losses: np.ndarray) -> None:
-            content = np.frombuffer(model.save_raw("ubj"), dtype=np.uint8)
+            content = np.frombuffer(self._trees.whole(model).save_raw("ubj"), dtype=np.uint8)
             self._run.journal.note((np.array([float(done)]), content, losses), _TREES)
             self._kept = time.monotonic()
 
     class Bag(base):
         """Each round sees its own sample of the rows; what it gains on the others is noted."""
 
-        def __init__(self, run: FitContext, rows: Any, sample: RowSample, loss: Any) -> None:
+        def __init__(self, run: FitContext, rows: Any, sample: RowSample, loss: Any, first: int) -> None:
             super().__init__()
-            self._run, self._rows, self._sample, self._loss = run, rows, sample, loss
+            self._run, self._rows, self._sample, self._loss, self._first = run, rows, sample, loss, first
             self._weight, self._out = weights_of(rows), np.zeros(0)
             self.losses: list[tuple[float, float]] = []
             self._before = 0.0
@@ -198,11 +251,11 @@ def _classes() -> dict[str, type]:
 
             Parameters
             ----------
-            model : the booster so far; its number of rounds says which tree is next.
-            epoch : the round, counted from where this training went on; not used.
+            model : the booster so far.
+            epoch : the round, counted from where this training went on; says which tree is next.
             evals_log : not used.
             """
-            number = model.num_boosted_rounds()
+            number = self._first + epoch
             self._rows.set_weight(self._weight * self._sample.weights(number))
             if self._loss is not None:
                 self._out = self._weight * self._sample.left_out(number)
@@ -235,9 +288,11 @@ def _classes() -> dict[str, type]:
     class Watched(base):
         """Shows on the way what the trees so far answer; XGBoost computes only what the new ones add."""
 
-        def __init__(self, told: Callable[[float, np.ndarray], None], total: int, rows: Any) -> None:
+        def __init__(
+            self, told: Callable[[float, np.ndarray], None], total: int, rows: Any, first: int
+        ) -> None:
             super().__init__()
-            self._told, self._total, self._rows = told, total, rows
+            self._told, self._total, self._rows, self._first = told, total, rows, first
             self._moments = {math.ceil(total * share) for share in MOMENTS} - {total}
 
         def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
@@ -246,10 +301,10 @@ def _classes() -> dict[str, type]:
             Parameters
             ----------
             model : the booster so far.
-            epoch : the round, counted from where this training went on; not used.
+            epoch : the round, counted from where this training went on.
             evals_log : not used.
             """
-            done = model.num_boosted_rounds()
+            done = self._first + epoch + 1
             if done in self._moments:
                 self._told(done / self._total, model.predict(self._rows).astype(np.float64))
             return False

@@ -253,8 +253,7 @@ class GradientBoostingRegressor(_GradientBoosting, BoostingRegressor):
     ----------
     n_estimators : rounds, each of one tree.
     loss : 'squared_error', 'absolute_error', 'huber', 'quantile', or for y that is not negative 'poisson',
-        and for y that is positive 'gamma'. On several ranks the leaves of 'absolute_error' and 'quantile' are
-        means of the ranks' medians and quantiles.
+        and for y that is positive 'gamma'.
     alpha : the quantile of 'quantile', and of the distances beyond which 'huber' does not square them.
     learning_rate : factor of each tree.
     max_depth : most splits from the root to a leaf; None for no limit.

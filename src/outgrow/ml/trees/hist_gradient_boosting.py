@@ -222,8 +222,7 @@ class HistGradientBoostingRegressor(_HistGradientBoosting, BoostingRegressor):
     Parameters
     ----------
     loss : 'squared_error', 'absolute_error', 'huber', 'quantile', or for y that is not negative 'poisson',
-        and for y that is positive 'gamma'. On several ranks the leaves of 'absolute_error' and 'quantile' are
-        means of the ranks' medians and quantiles.
+        and for y that is positive 'gamma'.
     quantile : the quantile of 'quantile', and of the distances beyond which 'huber' does not square them;
         None for 0.5 and 0.9.
     learning_rate : factor of each tree.

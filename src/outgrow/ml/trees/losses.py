@@ -37,6 +37,7 @@ class LossKind:
     noted_power, power : with which power of its unit the noted loss grows, and the `value`.
     start : of which quantile of y trees begin; None for its mean.
     gradients : derivatives, where XGBoost has no such objective.
+    leaves : of what is left in a leaf, which quantile the trees answer; None for XGBoost's leaves.
     """
 
     parameters: Mapping[str, Any]
@@ -47,6 +48,34 @@ class LossKind:
     power: int = 1
     start: float | None = None
     gradients: Gradients | None = None
+    leaves: float | None = None
+
+
+class Distance:
+    """The absolute error, or the pinball loss of a quantile (Koenker and Bassett 1978).
+
+    Parameters
+    ----------
+    below, above : by what a row counts that lies below the sums, and above them.
+    """
+
+    def __init__(self, below: float, above: float) -> None:
+        self._below, self._above = below, above
+
+    def __call__(
+        self, y: np.ndarray, sums: np.ndarray, weight: np.ndarray, comm: Communicator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        return np.where(sums > y, self._below, np.where(sums < y, -self._above, 0.0)) * weight, weight
+
+    def loss(self, y: np.ndarray, sums: np.ndarray) -> np.ndarray:
+        """The loss of each row.
+
+        Parameters
+        ----------
+        y : shape (rows,).
+        sums : shape (rows,), what the trees add up to.
+        """
+        return np.where(sums > y, self._below, self._above) * np.abs(y - sums)
 
 
 class Huber:
@@ -107,14 +136,6 @@ def _squared(y: np.ndarray, sums: np.ndarray) -> np.ndarray:
     return (y - sums) ** 2
 
 
-def _absolute(y: np.ndarray, sums: np.ndarray) -> np.ndarray:
-    return np.abs(y - sums)
-
-
-def _pinball(alpha: float) -> Loss:
-    return lambda y, sums: np.maximum(alpha * (y - sums), (alpha - 1) * (y - sums))
-
-
 def _poisson(y: np.ndarray, sums: np.ndarray) -> np.ndarray:
     return np.exp(np.minimum(sums, 80.0)) - y * sums
 
@@ -134,26 +155,26 @@ def _multinomial(y: np.ndarray, sums: np.ndarray) -> np.ndarray:
     return total - own
 
 
+_OWN = {"objective": "reg:squarederror", "disable_default_eval_metric": 1}
+
+
 def _huber(alpha: float) -> LossKind:
     huber = Huber(alpha)
-    parameters = {"objective": "reg:squarederror", "disable_default_eval_metric": 1}
-    return LossKind(parameters, "identity", huber.loss, True, 2, 2, 0.5, huber)
+    return LossKind(_OWN, "identity", huber.loss, True, 2, 2, 0.5, huber)
 
 
-def _quantile(alpha: float) -> LossKind:
-    parameters = {"objective": "reg:quantileerror", "quantile_alpha": float(alpha)}
-    return LossKind(parameters, "identity", _pinball(alpha), True, start=float(alpha))
+def _distance(share: float, below: float, above: float) -> LossKind:
+    distance = Distance(below, above)
+    return LossKind(_OWN, "identity", distance.loss, True, start=share, gradients=distance, leaves=share)
 
 
 REGRESSION: dict[str, Callable[[float], LossKind]] = {
     "squared_error": lambda alpha: LossKind(
         {"objective": "reg:squarederror"}, "identity", _squared, True, power=2
     ),
-    "absolute_error": lambda alpha: LossKind(
-        {"objective": "reg:absoluteerror"}, "identity", _absolute, True, start=0.5
-    ),
+    "absolute_error": lambda alpha: _distance(0.5, 1.0, 1.0),
     "huber": _huber,
-    "quantile": _quantile,
+    "quantile": lambda alpha: _distance(float(alpha), 1 - alpha, float(alpha)),
     "poisson": lambda alpha: LossKind({"objective": "count:poisson"}, "log", _poisson),
     "gamma": lambda alpha: LossKind({"objective": "reg:gamma"}, "log", _gamma),
 }
@@ -184,11 +205,7 @@ def classification(loss: str, shares: np.ndarray) -> tuple[LossKind, float]:
                 f"{len(shares)}. Please use loss='log_loss' instead."
             )
         exponential = Exponential()
-        own = {
-            "objective": "reg:squarederror",
-            "disable_default_eval_metric": 1,
-            "base_score": 0.5 * float(np.log(shares[1] / shares[0])),
-        }
+        own = {**_OWN, "base_score": 0.5 * float(np.log(shares[1] / shares[0]))}
         kind = LossKind(own, "identity", exponential.loss, gradients=exponential)
         return kind, float(2 * np.sqrt(shares[0] * shares[1]))
     spread = float((shares * (1 - shares)).mean())

@@ -102,6 +102,7 @@ class Plan:
     held_out : share of the rows that only watch, chosen by their hash; 0 for none.
     stop : when to end before the last round, or None.
     gradients : makes XGBoost's objective for losses that it does not have, or None.
+    leaves : of what is left in a leaf, which quantile its trees answer; None for XGBoost's leaves.
     begun : the trees of an earlier fit, to which new ones are added, in XGBoost's UBJSON format; or None.
     follow : note the loss after each round even if nobody listens, and that of rows a tree did not see.
     loss : of each row, from its label and the sums of the trees.
@@ -123,6 +124,7 @@ class Plan:
     held_out: float = 0.0
     stop: Stop | None = None
     gradients: Gradients | None = None
+    leaves: float | None = None
     begun: bytes | None = None
     follow: bool = False
     loss: Loss | None = None
