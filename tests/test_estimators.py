@@ -15,19 +15,10 @@ from outgrow.ml.core.estimator import Estimator
 from outgrow.testing import CHECKS, ENGINE_CHECKS, EngineCase, local_case
 from outgrow.testing.estimators import Check, is_applicable
 
-SMALL = {
-    "GradientBoostingClassifier": {"n_estimators": 5},
-    "GradientBoostingRegressor": {"n_estimators": 5},
-    "HistGradientBoostingClassifier": {"max_iter": 5, "min_samples_leaf": 2},
-    "HistGradientBoostingRegressor": {"max_iter": 5, "min_samples_leaf": 2},
-    "RandomForestClassifier": {"n_estimators": 5, "random_state": 0},
-    "RandomForestRegressor": {"n_estimators": 5, "random_state": 0},
-    "KMeans": {"n_clusters": 3},
-}
-
 
 def cases() -> list[Estimator]:
-    made = [getattr(og, name)(**SMALL.get(name, {})) for name in ESTIMATORS if name != "Pipeline"]
+    classes = [getattr(og, name) for name in ESTIMATORS if name != "Pipeline"]
+    made = [cls(**cls.test_parameters) for cls in classes]
     made.append(og.Pipeline([og.SimpleImputer(), og.StandardScaler(), og.LogisticRegression()]))
     made.append(og.Pipeline([og.StandardScaler(), og.PCA(n_components=2), og.Ridge()]))
     return made

@@ -344,7 +344,7 @@ WRONG: list[tuple[Callable[[pa.Table], Any], type[Exception], str]] = [
         "No column 'shop' among",
     ),
     (lambda t: og.PerGroup(og.Ridge(), by=["a"]).fit(t, "shop"), SchemaError, "a regression needs numbers"),
-    (lambda t: og.PerGroup("ridge", by=BY).fit(t, "sold"), ParameterError, "give an estimator"),
+    (lambda t: og.PerGroup("ridge", by=BY).fit(t, "sold"), ParameterError, "must be an estimator"),
     (lambda t: og.PerGroup(og.Ridge(alpha=-1), by=BY).fit(t, "sold"), ParameterError, "alpha"),
     (lambda t: og.PerGroup(og.Ridge(), by=BY, unseen="guess").fit(t, "sold"), ParameterError, "unseen"),
     (lambda t: og.PerGroup(og.Ridge(), by=BY, min_rows=0).fit(t, "sold"), ParameterError, "min_rows"),

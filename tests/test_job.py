@@ -66,7 +66,21 @@ def run(path: Path, *settings: str, overwrite: bool = False) -> Outcome:
             "steps[0].StandardScaler.colums",
             "did you mean 'columns'?",
         ),
-        ({"model": {"LogisticRegression": {"C": -1}}}, "model.LogisticRegression", "greater than 0"),
+        (
+            {"model": {"LogisticRegression": {"C": -1}}},
+            "model.LogisticRegression.C",
+            "a number greater than 0",
+        ),
+        (
+            {"steps": [{"SimpleImputer": {"strategy": "mode"}}]},
+            "steps[0].SimpleImputer.strategy",
+            "must be 'mean', 'median', 'most_frequent', 'constant' or a function",
+        ),
+        (
+            {"model": {"LogisticRegression": {"penalty": "elasticnet", "l1_ratio": None}}},
+            "model.LogisticRegression",
+            "l1_ratio must be specified",
+        ),
         ({"model": "StandardScaler"}, "model", "predicts no target"),
         ({"steps": ["LogisticRegression"]}, "steps[0]", "transforms nothing"),
         ({"steps": [{"StandardScaler": {}, "PCA": {}}]}, "steps[0]", "write one estimator"),

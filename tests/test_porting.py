@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +20,6 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
 import outgrow as og
-from outgrow.ml.catalogue import ESTIMATORS
-
-
-@pytest.mark.parametrize("name", ESTIMATORS)
-def test_parameters_without_effect_are_parameters_and_documented(name: str) -> None:
-    cls = getattr(og, name)
-    parameters = inspect.signature(cls).parameters
-    for parameter in cls.without_effect:
-        assert parameter in parameters
-        assert parameter in cls.__doc__
 
 
 @pytest.mark.parametrize("source", [np.random.RandomState, np.random.default_rng])

@@ -36,16 +36,12 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
 }
 """Checks of scikit-learn that do not hold, with the reason."""
 
-SMALL = {
-    name: {"max_iter" if "Hist" in name else "n_estimators": 5}
-    for name in ESTIMATORS
-    if "Boosting" in name or "Forest" in name
-}
+CLASSES = [getattr(og, name) for name in ESTIMATORS if name != "Pipeline"]
 
 
 @pytest.mark.filterwarnings("ignore")
 @parametrize_with_checks(
-    [getattr(og, name)(**SMALL.get(name, {})) for name in ESTIMATORS if name != "Pipeline"],
+    [cls(**cls.test_parameters) for cls in CLASSES],
     expected_failed_checks=lambda estimator: EXCEPTIONS.get(type(estimator).__name__, {}),
 )
 def test_checks_of_scikit_learn(estimator: Any, check: Any) -> None:

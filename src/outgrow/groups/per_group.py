@@ -37,10 +37,10 @@ from outgrow.groups.routing import ERROR, GLOBAL, UNSEEN, Router
 from outgrow.groups.store import TRANSFORM, Models, RaggedModels, StackedModels, find
 from outgrow.groups.summary import NAMES
 from outgrow.ml.base import Model
-from outgrow.ml.core import parameters as check
 from outgrow.ml.core.estimator import Estimator
 from outgrow.ml.core.groups import GroupForm
 from outgrow.ml.core.inputs import Training, as_given, open_rows, open_training
+from outgrow.ml.core.parameters import Integer, OneOf, Such, described
 from outgrow.ml.core.scoring import DISTANCES, NUMBERS, PROBABILITIES, Scoring
 from outgrow.ml.core.task import Task
 from outgrow.ml.foreign import check_loadable, is_foreign
@@ -106,6 +106,19 @@ class PerGroup(GroupEvaluation, Model):
         "giant_rows": "large_group_rows",
     }
 
+    parameters = {
+        "estimator": Such(
+            "an estimator or a pipeline of outgrow or scikit-learn",
+            lambda value: isinstance(value, BaseEstimator),
+        ),
+        "by": described("the names of key columns, each once"),
+        "min_rows": Integer(low=1),
+        "unseen": OneOf(*UNSEEN),
+        "large_groups": OneOf(*LARGE_GROUPS),
+        "large_group_rows": Integer(low=1) | None,
+        "checkpoint": described("a folder or None"),
+    }
+
     def __init__(
         self,
         estimator: Any,
@@ -150,7 +163,7 @@ class PerGroup(GroupEvaluation, Model):
         >>> model.groups_.select(["shop", "rows", "status"]).to_pylist()[0]
         {'shop': 'a', 'rows': 2, 'status': 'ok'}
         """
-        self._check_parameters()
+        self.check_parameters()
         data = open_training(self, X, y, sample_weight)
         task = self._task(data)
         rows = data.dataset.select([*self._keys, *task.columns, *data.beside])
@@ -188,7 +201,7 @@ class PerGroup(GroupEvaluation, Model):
         2 groups of 3 rows, fitted at once
         rows of a group: 1 to 2, median 1, 95 % have at most 2
         """
-        self._check_parameters()
+        self.check_parameters()
         rows = open_dataset(X)
         check_columns(rows.schema, self._keys)
         features = [name for name in rows.columns if name not in (*self._keys, y, sample_weight)]
@@ -200,11 +213,6 @@ class PerGroup(GroupEvaluation, Model):
         return policy.plan(counts, slots, bins)
 
     def _check_parameters(self) -> None:
-        if not isinstance(self.estimator, BaseEstimator):
-            raise ParameterError(
-                f"PerGroup(estimator={self.estimator!r}): give an estimator or a pipeline of outgrow or "
-                "scikit-learn."
-            )
         keys = self._keys
         twice = sorted({name for name in keys if keys.count(name) > 1})
         if not keys or twice or not all(isinstance(name, str) for name in keys):
@@ -214,10 +222,6 @@ class PerGroup(GroupEvaluation, Model):
                 f"PerGroup(by={self.by!r}): tables of groups have columns {taken} of their own. "
                 "Rename those keys."
             )
-        check.integer(self, "min_rows", low=1)
-        check.integer(self, "large_group_rows", low=1, none=True)
-        check.one_of(self, "unseen", UNSEEN)
-        check.one_of(self, "large_groups", LARGE_GROUPS)
         is_outgrow = isinstance(self.estimator, Estimator)
         if self.large_groups == PARALLEL and not is_outgrow:
             raise ParameterError(
@@ -225,7 +229,7 @@ class PerGroup(GroupEvaluation, Model):
                 f"cannot be trained data-parallel. Choose {SAMPLE!r} or {TOGETHER!r}."
             )
         if is_outgrow:
-            self.estimator._check_parameters()
+            self.estimator.check_parameters()
 
     @property
     def _stage(self) -> str:

@@ -47,10 +47,17 @@ def _build(spec: EstimatorSpec, key_path: tuple[str | int, ...], base: type) -> 
     for name in spec.parameters:
         if name not in known:
             raise SpecError((*key_path, spec.name, name), unknown(name, known, "parameter"))
+    values: dict[str, Any] = {}
+    for name, value in spec.parameters.items():
+        try:
+            values[name] = _value(name, value)
+            kind.check_parameter(name, values[name])
+        except (ValueError, re.error) as error:
+            raise SpecError((*key_path, spec.name, name), str(error)) from error
     try:
-        estimator = kind(**{name: _value(name, value) for name, value in spec.parameters.items()})
-        estimator._check_parameters()
-    except (ValueError, TypeError, re.error) as error:
+        estimator = kind(**values)
+        estimator.check_parameters()
+    except (ValueError, TypeError) as error:
         raise SpecError((*key_path, spec.name), str(error)) from error
     return estimator
 

@@ -17,10 +17,10 @@ from outgrow.engine.open import is_table
 from outgrow.engine.shard import Shard
 from outgrow.errors import ParameterError, ValueTypeError
 from outgrow.ml.base import Classifier, Regressor
-from outgrow.ml.core import parameters as check
 from outgrow.ml.core.exports import refusal
 from outgrow.ml.core.groups import GroupBlock, GroupView, Stacked
 from outgrow.ml.core.inputs import is_lazy
+from outgrow.ml.core.parameters import RANDOM_STATE, Number, Numbers, OneOf, described, seed
 from outgrow.ml.core.task import Task, target_names
 from outgrow.ml.export.onnx.answer import Answer, chosen, repeated
 from outgrow.ml.export.onnx.table import Table
@@ -103,6 +103,11 @@ class DummyClassifier(_Ignoring, SeveralClassifier):
     [[0.25, 0.75]]
     """
 
+    parameters = {
+        "strategy": OneOf("prior", "most_frequent", "stratified", "uniform", "constant"),
+        "random_state": RANDOM_STATE,
+        "constant": described("a class, one for each target, or None"),
+    }
     sparse_output_: bool = False
 
     def __init__(self, *, strategy: str = "prior", random_state: Any = None, constant: Any = None) -> None:
@@ -137,8 +142,6 @@ class DummyClassifier(_Ignoring, SeveralClassifier):
         return tags
 
     def _check_parameters(self) -> None:
-        check.one_of(self, "strategy", ("prior", "most_frequent", "stratified", "uniform", "constant"))
-        check.random_state(self)
         if self.strategy == "constant" and self.constant is None:
             raise ParameterError(
                 "Constant target value has to be specified when the constant strategy is used. "
@@ -146,7 +149,7 @@ class DummyClassifier(_Ignoring, SeveralClassifier):
             )
 
     def _fit(self, view: MatrixView) -> None:
-        self.seed_ = check.seed(self.random_state) if self.draws else 0
+        self.seed_ = seed(self.random_state) if self.draws else 0
         if self.target_names_ is None:
             self.classes_, weights = view.classes, [view.class_weights]
         else:
@@ -263,6 +266,12 @@ class DummyRegressor(_Ignoring, Regressor):
     [2.0]
     """
 
+    parameters = {
+        "strategy": OneOf("mean", "median", "quantile", "constant"),
+        "constant": described("a number, one for each target, or None"),
+        "quantile": Number(low=0, high=1) | None,
+    }
+
     def __init__(
         self, *, strategy: str = "mean", constant: Any = None, quantile: float | None = None
     ) -> None:
@@ -277,21 +286,18 @@ class DummyRegressor(_Ignoring, Regressor):
         return tags
 
     def _check_parameters(self) -> None:
-        check.one_of(self, "strategy", ("mean", "median", "quantile", "constant"))
         if self.strategy == "quantile" and self.quantile is None:
             raise ParameterError(
                 "When using `strategy='quantile', you have to specify the desired quantile in the range "
                 "[0, 1]."
             )
-        if self.strategy == "quantile":
-            check.number(self, "quantile", low=0, high=1)
         if self.strategy == "constant" and self.constant is None:
             raise ValueTypeError(
                 "Constant target value has to be specified when the constant strategy is used. "
                 "Give constant=."
             )
         if self.strategy == "constant":
-            check.numbers(self, "constant")
+            Numbers().check("DummyRegressor", "constant", self.constant)
 
     def _group_form(self) -> GroupedMean | None:
         return GroupedMean() if self.strategy == "mean" else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
 from sklearn.exceptions import NotFittedError
@@ -18,6 +18,7 @@ from outgrow.ml import evaluation
 from outgrow.ml.adapters import Foreign
 from outgrow.ml.base import Model, Transformer
 from outgrow.ml.core.inputs import as_given, is_lazy, open_rows, open_training
+from outgrow.ml.core.parameters import Unused, described
 from outgrow.ml.core.task import Task, column_names, kinds_of, names_after, promised_example
 from outgrow.ml.expression import expression
 from outgrow.ml.in_memory import (
@@ -87,7 +88,12 @@ class Pipeline(StepList):
     [1.0, 2.67, 3.0, 4.0]
     """
 
-    without_effect: ClassVar[tuple[str, ...]] = ("memory", "verbose", "transform_input")
+    parameters = {
+        "steps": described("a list of estimators or of (name, estimator) pairs"),
+        "transform_input": Unused(),
+        "memory": Unused(),
+        "verbose": Unused(),
+    }
 
     def __init__(
         self,
@@ -146,7 +152,7 @@ class Pipeline(StepList):
         return self._fit_as("fit_predict", X, y, sample_weight, params)
 
     def _fit_as(self, method: str, X: Any, y: Any, sample_weight: Any, params: dict[str, Any]) -> Any:
-        self._check_parameters()
+        self.check_parameters()
         self._sklearn = None
         if is_for_sklearn(self._leaves(), X, params):
             return self._fit_in_memory(method, X, y, fit_params(self.step_items, params, sample_weight))

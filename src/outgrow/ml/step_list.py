@@ -158,7 +158,7 @@ class StepList(Verbs):
             if not passes(step):
                 check_step(name, step, last=place == len(self.steps) - 1)
                 if isinstance(step, Estimator):
-                    step._check_parameters()
+                    step.check_parameters()
 
     def _check_names(self) -> None:
         names = [name for name, _ in self.step_items]

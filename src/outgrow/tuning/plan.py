@@ -100,7 +100,7 @@ class Plan:
             if isinstance(what, Estimator)
             else (DummyClassifier() if classifier else DummyRegressor())
         )
-        opener._check_parameters()
+        opener.check_parameters()
         training = open_training(opener, X, y, weight)
         _check_single(training)
         metrics = metrics or ("log_loss" if classifier else "r2",)
@@ -194,7 +194,7 @@ class Plan:
         if isinstance(model, Pipeline):
             name, model = model.step_items[-1]
             stem = f"{name}__"
-        together = {f"{stem}{name}" for name in getattr(model, "fusable", None) or ()}
+        together = {f"{stem}{name}" for name in getattr(model, "shared_fit_parameters", None) or ()}
         return "fused" if set(space.names) <= together else "workers"
 
     def objective(self, shares: Mapping[int, float], cores: int) -> Any:

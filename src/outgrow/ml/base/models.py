@@ -164,7 +164,7 @@ class Supervised(Model):
             also take names of columns, the name of a column of vectors, or an array of shape (rows, targets).
         sample_weight : the name of a column of X, or an array of shape (rows,).
         """
-        self._check_parameters()
+        self.check_parameters()
         return self._fit_on_engine(open_training(self, X, y, sample_weight))
 
     def evaluate(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
@@ -306,7 +306,7 @@ class Clusterer(ClusterMixin, Model):
         y : the name of a column of X that is no feature, or several; anything else is ignored.
         sample_weight : the name of a column of X, or an array of shape (rows,).
         """
-        self._check_parameters()
+        self.check_parameters()
         return self._fit_on_engine(open_training(self, X, y, sample_weight))
 
     def predict(self, X: Any) -> Any:

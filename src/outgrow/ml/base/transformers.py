@@ -36,7 +36,7 @@ class Transformer(TransformerMixin, Verbs):
         X : dataset, Spark DataFrame, table, or array of shape (rows, columns).
         y : the name of a column of X to leave out; otherwise ignored.
         """
-        self._check_parameters()
+        self.check_parameters()
         return self._fit_on_engine(open_training(self, X, y, None))
 
     def transform(self, X: Any) -> Any:
@@ -76,5 +76,5 @@ class WeightedTransformer(Transformer):
         y : the name of a column of X to leave out; otherwise ignored.
         sample_weight : the name of a column of X, or an array of shape (rows,).
         """
-        self._check_parameters()
+        self.check_parameters()
         return self._fit_on_engine(open_training(self, X, y, sample_weight))

@@ -21,15 +21,22 @@ from outgrow.ml.base import Clusterer
 from outgrow.ml.cluster.lloyd import Walk, lloyd
 from outgrow.ml.cluster.nearest import ALIKE, Centers
 from outgrow.ml.cluster.seeding import first_rows, sampled_rows, scalable_start
-from outgrow.ml.core import parameters as check
 from outgrow.ml.core.candidates import Candidate, side_by_side_fits, usable
 from outgrow.ml.core.inputs import is_lazy
+from outgrow.ml.core.parameters import (
+    ARRAY,
+    FUNCTION,
+    RANDOM_STATE,
+    Integer,
+    Number,
+    OneOf,
+    Unused,
+    seed,
+)
 from outgrow.ml.export.onnx.answer import Answer, features
 from outgrow.ml.export.onnx.table import Table
 from outgrow.ml.export.sklearn.twin import twin, with_learned
 from outgrow.stats.moments import Moments
-
-STARTS = ("k-means||", "k-means++", "random")
 
 
 class KMeans(TransformerMixin, Clusterer):
@@ -69,7 +76,18 @@ class KMeans(TransformerMixin, Clusterer):
     """
 
     _follows_type = ("cluster_centers_",)
-    without_effect = ("verbose", "copy_x", "algorithm")
+    parameters = {
+        "n_clusters": Integer(low=1),
+        "init": OneOf("k-means||", "k-means++", "random") | ARRAY | FUNCTION,
+        "n_init": Integer(low=1) | "auto",
+        "max_iter": Integer(low=1),
+        "tol": Number(low=0),
+        "verbose": Unused(),
+        "random_state": RANDOM_STATE,
+        "copy_x": Unused(),
+        "algorithm": Unused(OneOf("lloyd", "elkan")),
+    }
+    test_parameters = {"n_clusters": 3}
 
     _samples = True
     shared_fit_parameters = ("n_clusters", "init", "n_init", "random_state")
@@ -151,22 +169,6 @@ class KMeans(TransformerMixin, Clusterer):
         check_is_fitted(self)
         return np.array(self._prediction_names("transform"), dtype=object)
 
-    def _check_parameters(self) -> None:
-        check.integer(self, "n_clusters", low=1)
-        if not isinstance(self.n_init, str):
-            check.integer(self, "n_init", low=1)
-        else:
-            check.one_of(self, "n_init", ["auto"])
-        check.integer(self, "max_iter", low=1)
-        check.number(self, "tol", low=0)
-        check.random_state(self)
-        check.one_of(self, "algorithm", ["lloyd", "elkan"])
-        if isinstance(self.init, str) and self.init not in STARTS:
-            raise ParameterError(
-                f"KMeans(init={self.init!r}): init must be one of {', '.join(map(repr, STARTS))}, "
-                "an array of centers, or a function that makes them."
-            )
-
     def _fit(self, view: MatrixView) -> None:
         one = Candidate(self, 0)
         self._fit_many(FoldedView.whole(view), [one])
@@ -205,9 +207,11 @@ class KMeans(TransformerMixin, Clusterer):
 
     def _starts(self, view: MatrixView, moments: Moments, fold: int) -> list[Walk]:
         """Each run as it begins."""
-        slack, seed = self.tol * float(moments.variance().mean()), check.seed(self.random_state)
+        slack, first_seed = self.tol * float(moments.variance().mean()), seed(self.random_state)
         return [
-            Walk(fold, self._start(view, moments, run, seed), moments.mean, slack, self.max_iter)
+            Walk(
+                fold, self._start(view, moments, first_seed + 7919 * run), moments.mean, slack, self.max_iter
+            )
             for run in range(self._runs())
         ]
 
@@ -216,15 +220,14 @@ class KMeans(TransformerMixin, Clusterer):
         many = isinstance(self.init, str) or callable(self.init)
         return int(self.n_init) if many and not isinstance(self.n_init, str) else 1
 
-    def _start(self, view: MatrixView, moments: Moments, run: int, seed: int) -> np.ndarray:
-        seed += 7919 * run
+    def _start(self, view: MatrixView, moments: Moments, run_seed: int) -> np.ndarray:
         if isinstance(self.init, str):
             start = first_rows if self.init == "random" else partial(scalable_start, moments=moments)
-            return start(view, self.n_clusters, seed=seed)
+            return start(view, self.n_clusters, seed=run_seed)
         made = self.init
         if callable(made):
-            rows = sampled_rows(view, self.n_clusters, seed)
-            made = made(rows, self.n_clusters, random_state=np.random.RandomState(seed % 2**32))
+            rows = sampled_rows(view, self.n_clusters, run_seed)
+            made = made(rows, self.n_clusters, random_state=np.random.RandomState(run_seed % 2**32))
         centers = np.array(made, dtype=np.float64)
         wanted = (self.n_clusters, view.width)
         if centers.shape != wanted:

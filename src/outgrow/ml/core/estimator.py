@@ -10,6 +10,8 @@ written once, in `outgrow.ml.base`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -20,18 +22,21 @@ from outgrow.engine.shard import Shard
 from outgrow.errors import ArtifactError
 from outgrow.ml.core.exports import no_equal
 from outgrow.ml.core.groups import GroupForm
+from outgrow.ml.core.parameters import Domain
 from outgrow.ml.core.task import Task
 
 
 class Estimator(BaseEstimator):
     """The base of all estimators; subclasses give their parameters in `__init__` and implement the hooks."""
 
+    parameters: ClassVar[Mapping[str, Domain]] = MappingProxyType({})
+    """The values each parameter may have. What is not here is not checked."""
+
+    test_parameters: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+    """Parameters to test it with, where its defaults take long or do not suit a small table."""
+
     ranks_differ: ClassVar[dict[str, str]] = {}
     """Checks of `outgrow.testing` that do not hold on several ranks, with the reason."""
-
-    without_effect: ClassVar[tuple[str, ...]] = ()
-    """Parameters that scikit-learn's class of this name has and that change nothing here, such as `n_jobs`:
-    they are accepted, so that code can stay as it is."""
 
     no_exports: ClassVar[dict[str, str]] = {}
     """Forms that cannot hold this exactly, 'ONNX' or 'scikit-learn', with the reason."""
@@ -61,7 +66,7 @@ class Estimator(BaseEstimator):
     # ---- hooks -------------------------------------------------------------------------------------------
 
     def _check_parameters(self) -> None:
-        """Raise ParameterError for values that cannot be; called before any data is read."""
+        """Raise ParameterError for values that cannot be together; each is in its domain here."""
 
     def _fit_shard(self, shard: Shard, task: Task, *, last: bool = True) -> None:
         """Learn from the rows of a shard by setting attributes that end in an underscore."""
@@ -97,6 +102,48 @@ class Estimator(BaseEstimator):
         raise no_equal(self, "scikit-learn")
 
     # ---- what hooks stand on -----------------------------------------------------------------------------
+
+    def check_parameters(self) -> None:
+        """Check the values of all parameters, as a fit does before it reads any data.
+
+        Raises
+        ------
+        ParameterError
+            When one cannot be, or several cannot be together.
+
+        Examples
+        --------
+        >>> import outgrow as og
+        >>> og.KMeans(n_clusters=0).check_parameters()
+        Traceback (most recent call last):
+        ...
+        outgrow.errors.ParameterError: KMeans(n_clusters=0): n_clusters must be a whole number of at least 1.
+        """
+        for name, value in self.get_params(deep=False).items():
+            self.check_parameter(name, value)
+        self._check_parameters()
+
+    @classmethod
+    def check_parameter(cls, name: str, value: Any) -> None:
+        """Check a value that a parameter is to have.
+
+        Parameters
+        ----------
+        name : the parameter; one that the class does not declare may have any value.
+        value : what it is to be.
+
+        Raises
+        ------
+        ParameterError
+            When it cannot be.
+
+        Examples
+        --------
+        >>> import outgrow as og
+        >>> og.KMeans.check_parameter("n_init", "auto")
+        """
+        if name in cls.parameters:
+            cls.parameters[name].check(cls.__name__, name, value)
 
     @property
     def active_steps(self) -> list[tuple[str, Any]]:

@@ -15,10 +15,10 @@ from outgrow.engine.shard import Shard
 from outgrow.errors import DataError, ParameterError
 from outgrow.ml.base import InvertibleTransformer, WeightedTransformer
 from outgrow.ml.base.invertible import KEPT_TYPES
-from outgrow.ml.core import parameters as check
 from outgrow.ml.core.columns import Columns, require_numeric
 from outgrow.ml.core.exports import refusal
 from outgrow.ml.core.inputs import collect, open_rows
+from outgrow.ml.core.parameters import COLUMNS, FLAG, Number, OneOf, Unused
 from outgrow.ml.core.task import Task, column_names
 from outgrow.ml.core.weights import weights
 from outgrow.ml.decomposition.dimension import minka
@@ -28,7 +28,6 @@ from outgrow.ml.export.sklearn.twin import twin, with_learned
 from outgrow.stats.moments import CoMoments, check_squares
 
 WIDEST = 4096
-SOLVERS = ("auto", "full", "covariance_eigh", "arpack", "randomized")
 _ITERATIVE = ("arpack", "randomized")
 
 
@@ -72,10 +71,18 @@ class PCA(InvertibleTransformer, WeightedTransformer):
     takes_dictionaries = True
     output_name_ = "pca"
 
-    without_effect = (
-        *("copy", "tol", "iterated_power", "n_oversamples"),
-        *("power_iteration_normalizer", "random_state"),
-    )
+    parameters = {
+        "n_components": Number(low=0) | OneOf("mle", None),
+        "columns": COLUMNS,
+        "copy": Unused(),
+        "whiten": FLAG,
+        "svd_solver": OneOf("auto", "full", "covariance_eigh", "arpack", "randomized"),
+        "tol": Unused(),
+        "iterated_power": Unused(),
+        "n_oversamples": Unused(),
+        "power_iteration_normalizer": Unused(),
+        "random_state": Unused(),
+    }
 
     def __init__(
         self,
@@ -103,13 +110,8 @@ class PCA(InvertibleTransformer, WeightedTransformer):
         self.random_state = random_state
 
     def _check_parameters(self) -> None:
-        check.one_of(self, "svd_solver", SOLVERS)
         wanted = self.n_components
-        if isinstance(wanted, str):
-            check.one_of(self, "n_components", ("mle",))
-            return
-        check.number(self, "n_components", low=0, none=True)
-        if wanted is not None and wanted > 1 and wanted != int(wanted):
+        if wanted is not None and not isinstance(wanted, str) and wanted > 1 and wanted != int(wanted):
             raise ParameterError(
                 f"PCA(n_components={self.n_components!r}): give a whole number, or a share below 1."
             )

@@ -30,7 +30,7 @@ from outgrow.ml.base import InvertibleTransformer
 from outgrow.ml.base.invertible import KEPT_TYPES
 from outgrow.ml.core.columns import Columns
 from outgrow.ml.core.exports import refusal
-from outgrow.ml.core.parameters import one_of
+from outgrow.ml.core.parameters import COLUMNS, FLAG, FUNCTION, OneOf, Unused, described
 from outgrow.ml.core.task import Task
 from outgrow.ml.export.onnx.table import Column as OnnxColumn
 from outgrow.ml.export.onnx.table import Table
@@ -60,7 +60,6 @@ from outgrow.stats.quantiles import Gathered, quantiles
 
 R = TypeVar("R")
 
-STRATEGIES = ("mean", "median", "most_frequent", "constant")
 _TEXT = "missing_value"
 _TOGETHER = 256
 """Sparse columns whose medians are sought at once: half a megabyte of counts each."""
@@ -111,9 +110,17 @@ class SimpleImputer(InvertibleTransformer):
     """
 
     takes_dictionaries = True
-    indicators_: dict[str, str] = {}  # noqa: RUF012 - of models that were saved before there was one
-    indicated_: dict[str, list[int]] = {}  # noqa: RUF012 - likewise
-    without_effect = ("copy",)
+    indicators_: dict[str, str] = {}  # of models that were saved before there was one
+    indicated_: dict[str, list[int]] = {}  # likewise
+    parameters = {
+        "columns": COLUMNS,
+        "missing_values": described("a number, text, NaN or None"),
+        "strategy": OneOf("mean", "median", "most_frequent", "constant") | FUNCTION,
+        "fill_value": described("a number, text or None"),
+        "copy": Unused(),
+        "add_indicator": FLAG,
+        "keep_empty_features": FLAG,
+    }
 
     def __init__(
         self,
@@ -133,10 +140,6 @@ class SimpleImputer(InvertibleTransformer):
         self.copy = copy
         self.add_indicator = add_indicator
         self.keep_empty_features = keep_empty_features
-
-    def _check_parameters(self) -> None:
-        if not callable(self.strategy):
-            one_of(self, "strategy", STRATEGIES)
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Learn from rows.

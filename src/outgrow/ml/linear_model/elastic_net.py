@@ -13,8 +13,8 @@ from sklearn.exceptions import ConvergenceWarning
 from outgrow.engine.folded import FoldedView
 from outgrow.engine.matrix import MatrixView
 from outgrow.errors import DataError
-from outgrow.ml.core import parameters as check
 from outgrow.ml.core.candidates import Candidate
+from outgrow.ml.core.parameters import FLAG, Integer, Number, OneOf, Unused
 from outgrow.ml.export.sklearn.twin import twin, with_learned
 from outgrow.ml.linear_model.base import GRAM_WIDTH, LinearRegressor
 from outgrow.ml.linear_model.warm_start import WarmStarted
@@ -61,7 +61,19 @@ class ElasticNet(WarmStarted, LinearRegressor):
     dual_gap_: Any
 
     shared_fit_parameters = ("alpha", "l1_ratio")
-    without_effect = ("precompute", "copy_X", "random_state", "selection")
+    parameters = {
+        "alpha": Number(low=0),
+        "l1_ratio": Number(low=0, high=1),
+        "fit_intercept": FLAG,
+        "precompute": Unused(),
+        "max_iter": Integer(low=1),
+        "copy_X": Unused(),
+        "tol": Number(low=0),
+        "warm_start": FLAG,
+        "positive": FLAG,
+        "random_state": Unused(),
+        "selection": Unused(OneOf("cyclic", "random")),
+    }
 
     def __init__(
         self,
@@ -89,13 +101,6 @@ class ElasticNet(WarmStarted, LinearRegressor):
         self.positive = positive
         self.random_state = random_state
         self.selection = selection
-
-    def _check_parameters(self) -> None:
-        check.number(self, "alpha", low=0)
-        check.number(self, "l1_ratio", low=0, high=1)
-        check.integer(self, "max_iter", low=1)
-        check.number(self, "tol", low=0)
-        check.one_of(self, "selection", ("cyclic", "random"))
 
     def _fit(self, view: MatrixView) -> None:
         if view.width > GRAM_WIDTH:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from outgrow.ml.core.parameters import FLAG, Unused
 from outgrow.ml.export.sklearn.twin import twin, with_learned
 from outgrow.ml.linear_model.base import LeastSquares
 
@@ -41,7 +42,13 @@ class LinearRegression(LeastSquares):
     """
 
     shared_fit_parameters = ()
-    without_effect = ("copy_X", "tol", "n_jobs")
+    parameters = {
+        "fit_intercept": FLAG,
+        "copy_X": Unused(),
+        "tol": Unused(),
+        "n_jobs": Unused(),
+        "positive": FLAG,
+    }
 
     def __init__(
         self,

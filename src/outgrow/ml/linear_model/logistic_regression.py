@@ -18,8 +18,8 @@ from outgrow.engine.folded import FoldedView
 from outgrow.engine.matrix import MatrixView
 from outgrow.errors import ParameterError
 from outgrow.ml.base import ProbabilityClassifier
-from outgrow.ml.core import parameters as check
 from outgrow.ml.core.candidates import Candidate, learn_apart, usable
+from outgrow.ml.core.parameters import CLASS_WEIGHT, FLAG, Integer, Number, OneOf, Unused
 from outgrow.ml.core.weights import ClassWeight, class_factors
 from outgrow.ml.export.onnx.answer import Answer, chosen, features
 from outgrow.ml.export.onnx.table import Table
@@ -88,14 +88,22 @@ class LogisticRegression(WarmStarted, ProbabilityClassifier):
     """
 
     shared_fit_parameters = ("C", "l1_ratio")
-    without_effect = (
-        "dual",
-        "intercept_scaling",
-        "random_state",
-        "solver",
-        "verbose",
-        "n_jobs",
-    )
+    parameters = {
+        "C": Number(above=0),
+        "penalty": OneOf("deprecated", None, "l2", "l1", "elasticnet"),
+        "l1_ratio": Number(low=0, high=1) | None,
+        "dual": Unused(),
+        "fit_intercept": FLAG,
+        "intercept_scaling": Unused(),
+        "class_weight": CLASS_WEIGHT,
+        "random_state": Unused(),
+        "solver": Unused(OneOf("lbfgs", "liblinear", "newton-cg", "newton-cholesky", "sag", "saga")),
+        "max_iter": Integer(low=0),
+        "tol": Number(low=0),
+        "verbose": Unused(),
+        "warm_start": FLAG,
+        "n_jobs": Unused(),
+    }
 
     def __init__(
         self,
@@ -131,12 +139,6 @@ class LogisticRegression(WarmStarted, ProbabilityClassifier):
         self.n_jobs = n_jobs
 
     def _check_parameters(self) -> None:
-        check.number(self, "C", above=0)
-        check.number(self, "l1_ratio", low=0, high=1, none=True)
-        check.one_of(self, "penalty", ("deprecated", None, "l2", "l1", "elasticnet"))
-        check.one_of(self, "solver", ("lbfgs", "liblinear", "newton-cg", "newton-cholesky", "sag", "saga"))
-        check.integer(self, "max_iter", low=0)
-        check.number(self, "tol", low=0)
         if np.isinf(self.C) and self.l1_ratio:
             raise ParameterError(
                 f"l1_ratio={self.l1_ratio} has no effect with C=inf, which means no penalty."

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from outgrow.engine.matrix import MatrixView
-from outgrow.ml.core import parameters as check
+from outgrow.ml.core.parameters import FLAG, Numbers, OneOf, Unused
 from outgrow.ml.export.sklearn.twin import twin, with_learned
 from outgrow.ml.linear_model.base import LeastSquares
 
@@ -44,7 +44,16 @@ class Ridge(LeastSquares):
     """
 
     shared_fit_parameters = ("alpha",)
-    without_effect = ("copy_X", "max_iter", "tol", "solver", "random_state")
+    parameters = {
+        "alpha": Numbers(low=0),
+        "fit_intercept": FLAG,
+        "copy_X": Unused(),
+        "max_iter": Unused(),
+        "tol": Unused(),
+        "solver": Unused(OneOf("auto", "svd", "cholesky", "lsqr", "sparse_cg", "sag", "saga", "lbfgs")),
+        "positive": FLAG,
+        "random_state": Unused(),
+    }
 
     def __init__(
         self,
@@ -66,10 +75,6 @@ class Ridge(LeastSquares):
         self.solver = solver
         self.positive = positive
         self.random_state = random_state
-
-    def _check_parameters(self) -> None:
-        check.numbers(self, "alpha", low=0)
-        check.one_of(self, "solver", ("auto", "svd", "cholesky", "lsqr", "sparse_cg", "sag", "saga", "lbfgs"))
 
     def _fit(self, view: MatrixView) -> None:
         super()._fit(view)

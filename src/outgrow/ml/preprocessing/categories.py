@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -18,10 +18,18 @@ from outgrow.data.batch import Batch, Column, Matrix, is_categorical, is_numeric
 from outgrow.data.exact import exact, exact_type, python_values
 from outgrow.engine.shard import Shard
 from outgrow.errors import DataError, ParameterError, SchemaError
-from outgrow.ml.core.parameters import integer, one_of
+from outgrow.ml.core.parameters import COLUMNS, LIST, NUMBER_TYPE, Integer, OneOf, Share
 from outgrow.stats.counts import ValueCounts
 
 INFREQUENT = "infrequent_sklearn"
+CODED = {
+    "columns": COLUMNS,
+    "categories": OneOf("auto") | LIST,
+    "dtype": NUMBER_TYPE,
+    "min_frequency": Integer(low=1) | Share(above=0, below=1) | None,
+    "max_categories": Integer(low=1) | None,
+}
+"""The parameters that encoders have in common."""
 _UNKNOWN = -1
 _SHOWN = 5
 _FEW = 16  # rows below which finding different values costs more than it saves
@@ -70,19 +78,6 @@ def _rows_of(categories: np.ndarray, counts: ValueCounts) -> np.ndarray:
     return np.array(rows, dtype=np.float64)
 
 
-def check_dtype(owner: Any) -> None:
-    """The parameter `dtype` is a type of numbers."""
-    try:
-        good = np.dtype(owner.dtype).kind in "iuf"
-    except TypeError:
-        good = False
-    if not good:
-        raise ParameterError(
-            f"{type(owner).__name__}(dtype={owner.dtype!r}): it must be a NumPy type of numbers, such as "
-            "'float32'."
-        )
-
-
 def shown_columns(owner: Any, names: Sequence[str]) -> list[Any]:
     """Columns as their user knows them: by name, or those of arrays by place.
 
@@ -95,19 +90,6 @@ def shown_columns(owner: Any, names: Sequence[str]) -> list[Any]:
         return list(names)
     places = list(owner.columns_)
     return [places.index(name) for name in names]
-
-
-def check_frequencies(owner: Any) -> None:
-    """The parameters `min_frequency` and `max_categories` can be."""
-    integer(owner, "max_categories", low=1, none=True)
-    least: Any = owner.min_frequency
-    if isinstance(least, Integral):
-        integer(owner, "min_frequency", low=1)
-    elif least is not None and not (isinstance(least, Real) and 0 < float(least) < 1):
-        raise ParameterError(
-            f"{type(owner).__name__}(min_frequency={least!r}): min_frequency must be a whole number of rows, "
-            "a share between 0 and 1, or None."
-        )
 
 
 def infrequent(owner: Any, categories: np.ndarray, counts: ValueCounts) -> np.ndarray | None:
@@ -202,12 +184,6 @@ def _least_rows(least: float | None, rows: float) -> float:
     if least is None:
         return 0.0
     return float(least) if isinstance(least, Integral) else rows * least
-
-
-def check_categories(owner: Any) -> None:
-    """The parameter `categories` is 'auto' or a list."""
-    if not isinstance(owner.categories, list | tuple):
-        one_of(owner, "categories", ("auto",))
 
 
 def learn_categories(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 from outgrow.data.batch import Batch, Matrix, is_sparse, matrix_columns
 from outgrow.engine.shard import Shard
@@ -12,6 +12,7 @@ from outgrow.ml.base import InvertibleTransformer
 from outgrow.ml.base.invertible import KEPT_TYPES
 from outgrow.ml.core.columns import require_numeric
 from outgrow.ml.core.inputs import open_training
+from outgrow.ml.core.parameters import COLUMNS, Unused
 from outgrow.ml.core.task import Task
 from outgrow.stats.state import merge
 
@@ -25,7 +26,7 @@ class ColumnwiseScaler(InvertibleTransformer):
     """
 
     takes_dictionaries = True
-    without_effect: ClassVar[tuple[str, ...]] = ("copy",)
+    parameters = {"columns": COLUMNS, "copy": Unused()}
 
     def _statistics(self, batch: Batch, names: list[str], task: Task) -> Any:
         raise NotImplementedError
@@ -72,14 +73,14 @@ class ColumnwiseScaler(InvertibleTransformer):
 
     def _learn(self, X: Any, y: Any, sample_weight: Any) -> Self:
         self._refuse_sparse(X)
-        self._check_parameters()
+        self.check_parameters()
         return self._fit_on_engine(open_training(self, X, y, sample_weight))
 
     def _learn_more(self, X: Any, y: Any, sample_weight: Any) -> Self:
         if not hasattr(self, "selected_"):
             return self._learn(X, y, sample_weight)
         self._refuse_sparse(X)
-        self._check_parameters()
+        self.check_parameters()
         before = self._noted()
         self._fit_on_engine(open_training(self, X, y, sample_weight, reset=False))
         self._note(merge(before, self._noted()), self.selected_)

@@ -12,12 +12,17 @@ from outgrow.engine.checks import check_finite
 from outgrow.errors import ParameterError
 from outgrow.ml.core.columns import Columns
 from outgrow.ml.core.groups import GroupView, Stacked
+from outgrow.ml.core.parameters import FLAG, Number, Such
 from outgrow.ml.core.task import Task
 from outgrow.ml.export.onnx.table import Table
 from outgrow.ml.export.sklearn.flow import Flow
 from outgrow.ml.export.sklearn.twin import twin, with_learned
 from outgrow.ml.preprocessing.columnwise import ColumnwiseScaler
 from outgrow.stats.extremes import Extremes, GroupedExtremes
+
+
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, tuple | list) and len(value) == 2 and all(end in Number() for end in value)
 
 
 class MinMaxScaler(ColumnwiseScaler):
@@ -47,6 +52,11 @@ class MinMaxScaler(ColumnwiseScaler):
     [[0.0], [0.25], [1.0]]
     """
 
+    parameters = {
+        **ColumnwiseScaler.parameters,
+        "feature_range": Such("a pair of numbers, the lower and the upper end", _is_pair),
+        "clip": FLAG,
+    }
     data_min_: np.ndarray
     data_max_: np.ndarray
     scale_: np.ndarray

@@ -17,7 +17,7 @@ from outgrow.errors import DataError, ParameterError, ValueTypeError
 from outgrow.ml.base import InvertibleTransformer
 from outgrow.ml.core.columns import Columns
 from outgrow.ml.core.exports import refusal
-from outgrow.ml.core.parameters import one_of
+from outgrow.ml.core.parameters import FLAG, FUNCTION, LIST, OneOf
 from outgrow.ml.core.task import Task, column_names
 from outgrow.ml.export.onnx.table import Column as OnnxColumn
 from outgrow.ml.export.onnx.table import Table
@@ -25,13 +25,11 @@ from outgrow.ml.export.sklearn.categories import known, seen
 from outgrow.ml.export.sklearn.flow import Block, Flow
 from outgrow.ml.export.sklearn.twin import twin
 from outgrow.ml.preprocessing.categories import (
+    CODED,
     INFREQUENT,
     Coder,
     as_codes,
     as_column,
-    check_categories,
-    check_dtype,
-    check_frequencies,
     grouped,
     infrequent,
     learn_categories,
@@ -101,8 +99,15 @@ class OneHotEncoder(InvertibleTransformer):
     [[0.0, 1.0], [1.0, 0.0]]
     """
 
+    parameters = {
+        **CODED,
+        "drop": OneOf("first", "if_binary", None) | LIST,
+        "handle_unknown": OneOf("error", "ignore", *_JOINING),
+        "sparse_output": FLAG,
+        "feature_name_combiner": OneOf("concat") | FUNCTION,
+    }
     takes_dictionaries = True
-    taken_names_: list[str] = []  # noqa: RUF012 - of models that were saved before there was one
+    taken_names_: list[str] = []  # of models that were saved before there was one
 
     def __init__(
         self,
@@ -126,19 +131,6 @@ class OneHotEncoder(InvertibleTransformer):
         self.sparse_output = sparse_output
         self.dtype = dtype
         self.feature_name_combiner = feature_name_combiner
-
-    def _check_parameters(self) -> None:
-        check_categories(self)
-        if not isinstance(self.drop, list | tuple | np.ndarray):
-            one_of(self, "drop", ("first", "if_binary", None))
-        one_of(self, "handle_unknown", ("error", "ignore", "infrequent_if_exist", "warn"))
-        check_frequencies(self)
-        check_dtype(self)
-        if self.feature_name_combiner != "concat" and not callable(self.feature_name_combiner):
-            raise ParameterError(
-                f"OneHotEncoder(feature_name_combiner={self.feature_name_combiner!r}): it must be 'concat', "
-                "or a function of the column's name and a category."
-            )
 
     def _fit(self, shard: Shard, names: list[str], task: Task) -> None:
         strict = self.handle_unknown == "error"

@@ -14,20 +14,18 @@ from outgrow.engine.shard import Shard
 from outgrow.errors import DataError, ParameterError
 from outgrow.ml.base import InvertibleTransformer
 from outgrow.ml.core.columns import Columns
-from outgrow.ml.core.parameters import one_of
+from outgrow.ml.core.parameters import OneOf, Such
 from outgrow.ml.core.task import Task
 from outgrow.ml.export.onnx.table import Column, Table
 from outgrow.ml.export.sklearn.categories import known, seen
 from outgrow.ml.export.sklearn.flow import Block, Flow
 from outgrow.ml.export.sklearn.twin import twin
 from outgrow.ml.preprocessing.categories import (
+    CODED,
     INFREQUENT,
     Coder,
     as_codes,
     as_column,
-    check_categories,
-    check_dtype,
-    check_frequencies,
     grouped,
     infrequent,
     learn_categories,
@@ -41,6 +39,10 @@ from outgrow.ml.preprocessing.onnx import codes_in_onnx
 from outgrow.stats.counts import ValueCounts
 
 _NO_CODE = object()
+_CODE = Such(
+    "a whole number or NaN",
+    lambda value: isinstance(value, Integral) or (isinstance(value, float) and value != value),
+)
 
 
 class OrdinalEncoder(InvertibleTransformer):
@@ -84,6 +86,12 @@ class OrdinalEncoder(InvertibleTransformer):
     [1.0, 0.0, -1.0, 1.0]
     """
 
+    parameters = {
+        **CODED,
+        "handle_unknown": OneOf("error", "use_encoded_value"),
+        "unknown_value": _CODE | None,
+        "encoded_missing_value": _CODE,
+    }
     takes_dictionaries = True
     infrequent_categories_: list[np.ndarray | None] | None = None
 
@@ -109,16 +117,12 @@ class OrdinalEncoder(InvertibleTransformer):
         self.max_categories = max_categories
 
     def _check_parameters(self) -> None:
-        check_categories(self)
-        check_frequencies(self)
-        check_dtype(self)
-        one_of(self, "handle_unknown", ("error", "use_encoded_value"))
         if self.handle_unknown == "error" and self.unknown_value is not None:
             raise ParameterError(
                 f"unknown_value={self.unknown_value!r} is only used with handle_unknown='use_encoded_value'. "
                 "Pass that, or leave it out."
             )
-        if self.handle_unknown == "use_encoded_value" and not _is_code(self.unknown_value):
+        if self.handle_unknown == "use_encoded_value" and self.unknown_value is None:
             raise ParameterError(
                 f"unknown_value={self.unknown_value!r}: unknown_value should be an integer or np.nan when "
                 "handle_unknown is 'use_encoded_value'."
@@ -127,10 +131,6 @@ class OrdinalEncoder(InvertibleTransformer):
             raise ParameterError(
                 "When unknown_value is np.nan, the dtype parameter should be a float dtype. Got "
                 f"{self.dtype}. Give another unknown_value, or dtype='float64'."
-            )
-        if not _is_code(self.encoded_missing_value):
-            raise ParameterError(
-                f"encoded_missing_value={self.encoded_missing_value!r}: it must be a whole number or NaN."
             )
 
     def _fit(self, shard: Shard, names: list[str], task: Task) -> None:
@@ -311,7 +311,3 @@ class OrdinalEncoder(InvertibleTransformer):
 def _code(value: float) -> float | None:
     """A code that equals itself."""
     return None if value != value else value
-
-
-def _is_code(value: Any) -> bool:
-    return isinstance(value, Integral) or (isinstance(value, float) and value != value)

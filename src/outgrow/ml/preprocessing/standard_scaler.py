@@ -13,6 +13,7 @@ from outgrow.engine.checks import check_finite
 from outgrow.errors import DataError
 from outgrow.ml.core.columns import Columns
 from outgrow.ml.core.groups import GroupBlock, GroupView, Stacked
+from outgrow.ml.core.parameters import FLAG
 from outgrow.ml.core.task import Task
 from outgrow.ml.core.weights import total_weight, weights
 from outgrow.ml.export.onnx.table import Table
@@ -55,7 +56,10 @@ class StandardScaler(ColumnwiseScaler):
     mean_: Any
     var_: Any
     scale_: Any
+    parameters = {**ColumnwiseScaler.parameters, "with_mean": FLAG, "with_std": FLAG}
     n_rows_seen_ = 0  # of models that were saved before there was one
+
+    parameters = {**ColumnwiseScaler.parameters, "with_mean": FLAG, "with_std": FLAG}
 
     def __init__(
         self, columns: Columns = None, *, copy: bool = True, with_mean: bool = True, with_std: bool = True

@@ -70,7 +70,7 @@ class CachedCrossValidator:
             When a fold lacks rows or a class.
         """
         estimator = clone(estimator)
-        estimator._check_parameters()
+        estimator.check_parameters()
         opened = open_training(estimator, self._rows, self._target, self._weight, hidden=self._folds.hidden)
         task = Task(opened.target, opened.weight, tuple(estimator.columns_), named=opened.named)
         *before, last = steps_of(estimator)

@@ -74,7 +74,7 @@ def cross_validate(
     folds = as_folds(cv, seed, classes=is_classifier(estimator))
     models = [clone(estimator) for _ in range(folds.count)]
     for model in models:
-        model._check_parameters()
+        model.check_parameters()
         opened = open_training(model, X, y, sample_weight, hidden=folds.hidden)
     task = Task(opened.target, opened.weight, tuple(models[0].columns_), named=opened.named)
     workers = [clone(model) for model in models]

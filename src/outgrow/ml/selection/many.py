@@ -167,7 +167,7 @@ def _prepared(estimator: Any, trial: Trial) -> Any:
     """The estimator with a setting; None, and the error noted, if it cannot be."""
     try:
         changed = clone(estimator).set_params(**trial.setting)
-        changed._check_parameters()
+        changed.check_parameters()
         if not isinstance(steps_of(changed)[-1], Model):
             raise ParameterError(
                 f"{type(steps_of(changed)[-1]).__name__} is no model; there is nothing to score."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -18,8 +18,8 @@ from outgrow.engine.matrix import MatrixView
 from outgrow.engine.shard import Shard
 from outgrow.errors import DataError, ParameterError
 from outgrow.ml.base import Model, ProbabilityClassifier, Regressor
-from outgrow.ml.core import parameters as check
 from outgrow.ml.core.inputs import Training, collect, open_rows
+from outgrow.ml.core.parameters import Integer, OneOf, Share, seed
 from outgrow.ml.core.task import Task
 from outgrow.ml.core.weights import ClassWeight, class_factors
 from outgrow.ml.export.onnx.answer import Answer
@@ -48,6 +48,9 @@ class Learned:
         if model is not None:
             check_is_fitted(model)
         return self
+
+
+MAX_FEATURES = Share(above=0, high=1) | Integer(low=1) | OneOf("sqrt", "log2", None)
 
 
 class TreeModel(Model):
@@ -123,7 +126,7 @@ class TreeModel(Model):
     def _learn_seed(self) -> int:
         """The seed of all random choices; of an earlier fit, where this goes on from it."""
         known = self._known("seed_")
-        self.seed_ = check.seed(self.random_state) if known is None else int(known)
+        self.seed_ = seed(self.random_state) if known is None else int(known)
         return self.seed_
 
     def _fit_shard(self, shard: Shard, task: Task, *, last: bool = True) -> None:
@@ -278,18 +281,6 @@ class TreeModel(Model):
         """How many targets there are."""
         check_is_fitted(self)
         return 1 if self.target_names_ is None else len(self.target_names_)
-
-    def _check_max_features(self) -> None:
-        wish = self.max_features
-        if wish is None or wish in ("sqrt", "log2"):
-            return
-        number = isinstance(wish, Real) and not isinstance(wish, bool)
-        if number and (wish >= 1 if isinstance(wish, Integral) else 0 < wish <= 1):  # type: ignore[operator]
-            return
-        raise ParameterError(
-            f"{type(self).__name__}(max_features={wish!r}): max_features must be a share in (0, 1], "
-            "a whole number of at least 1, 'sqrt', 'log2' or None."
-        )
 
     def _sklearn_features(self, flow: Flow) -> Flow:
         return tree_features(self, flow)

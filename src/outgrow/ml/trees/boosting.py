@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from scipy.special import expit
@@ -13,16 +13,25 @@ from sklearn.utils.validation import check_is_fitted
 from outgrow.engine.blocks import Block
 from outgrow.engine.matrix import MatrixView
 from outgrow.errors import ParameterError
-from outgrow.ml.core import parameters as check
+from outgrow.ml.core.parameters import (
+    FLAG,
+    FUNCTION,
+    RANDOM_STATE,
+    TEXT,
+    Integer,
+    Number,
+    OneOf,
+    Unused,
+    described,
+)
 from outgrow.ml.core.weights import ClassWeight
 from outgrow.ml.export.onnx.answer import Answer, chosen
 from outgrow.ml.export.onnx.table import Table
-from outgrow.ml.trees.base import TreeClassifier, TreeModel, TreeRegressor
+from outgrow.ml.trees.base import MAX_FEATURES, TreeClassifier, TreeModel, TreeRegressor
 from outgrow.ml.trees.booster import answers
 from outgrow.ml.trees.constraints import NO_ORDER_OF_CLASSES, interactions, monotone
 from outgrow.ml.trees.leaves import least_gain, least_weight
 from outgrow.ml.trees.losses import (
-    CLASSIFICATION,
     POISSON_STEP,
     REGRESSION,
     LossKind,
@@ -65,6 +74,22 @@ class Boosting(TreeModel):
     """Trees one after the other, each lowering what the loss of those before it is."""
 
     tells_rounds = True
+    parameters = {
+        "learning_rate": Number(above=0),
+        "max_depth": Integer(low=1) | None,
+        "max_leaf_nodes": Integer(low=2) | None,
+        "max_features": MAX_FEATURES,
+        "l2_regularization": Number(low=0),
+        "max_bins": Integer(low=2),
+        "validation_fraction": Number(above=0, high=0.9) | None,
+        "scoring": OneOf("loss") | TEXT | FUNCTION | None,
+        "tol": Number(low=0),
+        "warm_start": FLAG,
+        "monotonic_cst": described("-1, 0 or 1 for each feature, a dictionary of columns, or None"),
+        "interaction_cst": described("groups of feature numbers, 'pairwise', 'no_interactions' or None"),
+        "random_state": RANDOM_STATE,
+        "verbose": Unused(),
+    }
 
     loss: str
     learning_rate: float
@@ -84,7 +109,6 @@ class Boosting(TreeModel):
     validation_loss_: np.ndarray
     scores_: np.ndarray
     out_of_bag_: np.ndarray
-    _losses: ClassVar[tuple[str, ...]]
 
     def _settings(self, rows: int) -> Settings:
         """What the parameters say for so many rows."""
@@ -93,20 +117,6 @@ class Boosting(TreeModel):
     def _alpha(self) -> float:
         """The quantile that the losses 'quantile' and 'huber' have."""
         return 0.5
-
-    def _check_boosting(self) -> None:
-        """Check the parameters that all have."""
-        check.one_of(self, "loss", self._losses)
-        check.number(self, "learning_rate", above=0)
-        check.integer(self, "max_depth", low=1, none=True)
-        check.integer(self, "max_leaf_nodes", low=2, none=True)
-        self._check_max_features()
-        check.number(self, "l2_regularization", low=0)
-        check.integer(self, "max_bins", low=2)
-        check.integer(self, "n_iter_no_change", low=1, none=True)
-        check.number(self, "tol", low=0)
-        check.one_of(self, "warm_start", [True, False])
-        check.random_state(self)
 
     def _from_raw(self, raw: np.ndarray) -> np.ndarray:
         """What the trees answer as the model does."""
@@ -259,7 +269,6 @@ class Boosting(TreeModel):
 class BoostingClassifier(Boosting, TreeClassifier):
     """Boosting of classes."""
 
-    _losses = CLASSIFICATION
     class_weight: ClassWeight
 
     def _fit(self, view: MatrixView) -> None:
@@ -325,7 +334,6 @@ class BoostingClassifier(Boosting, TreeClassifier):
 class BoostingRegressor(Boosting, TreeRegressor):
     """Boosting of numbers."""
 
-    _losses = tuple(REGRESSION)
     _deviation: float
 
     def _fit(self, view: MatrixView) -> None:

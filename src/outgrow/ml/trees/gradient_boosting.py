@@ -7,18 +7,36 @@ from typing import Any
 
 import numpy as np
 
-from outgrow.errors import ParameterError
-from outgrow.ml.core import parameters as check
+from outgrow.ml.core.parameters import CLASS_WEIGHT, FLAG, Integer, Number, OneOf, Unused
 from outgrow.ml.core.weights import ClassWeight
 from outgrow.ml.trees.base import MaxFeatures
 from outgrow.ml.trees.boosting import Boosting, BoostingClassifier, BoostingRegressor, Settings
-from outgrow.ml.trees.leaves import check_leaves
+from outgrow.ml.trees.leaves import SMALLEST_LEAVES, check_split
+from outgrow.ml.trees.losses import CLASSIFICATION, REGRESSION
 
 
 class _GradientBoosting(Boosting):
     """What the parameters of both say."""
 
-    without_effect = ("n_jobs", "verbose")
+    parameters = {
+        **Boosting.parameters,
+        **SMALLEST_LEAVES,
+        "n_estimators": Integer(low=1),
+        "init": OneOf(
+            "zero",
+            None,
+            advice="An object implementing 'fit' and 'predict_proba' or 'predict' would have to be asked "
+            "beside the trees: fit it first, and boost what it leaves.",
+        ),
+        "subsample": Number(above=0, high=1),
+        "min_child_weight": Number(low=0),
+        "l1_regularization": Number(low=0),
+        "early_stopping": FLAG | None,
+        "n_iter_no_change": Integer(low=1) | None,
+        "criterion": Unused(OneOf("friedman_mse", "squared_error", None)),
+        "n_jobs": Unused(),
+    }
+    test_parameters = {"n_estimators": 5}
 
     n_estimators: int
     criterion: str | None
@@ -35,26 +53,10 @@ class _GradientBoosting(Boosting):
     n_iter_no_change: int | None
 
     def _check_parameters(self) -> None:
-        check.integer(self, "n_estimators", low=1)
-        self._check_boosting()
-        check.number(self, "subsample", above=0, high=1)
-        for name in ("min_child_weight", "l1_regularization", "min_impurity_decrease"):
-            check.number(self, name, low=0)
-        check_leaves(self)
+        check_split(self)
         self._check_criterion()
-        check.one_of(self, "early_stopping", [True, False, None])
-        check.number(self, "validation_fraction", above=0, high=0.9, none=True)
-        if self.init not in (None, "zero"):
-            raise ParameterError(
-                f"The 'init' parameter of {type(self).__name__} must be a str among {{'zero'}} or "
-                "None. An object "
-                "implementing 'fit' and 'predict_proba' or 'predict' would have to be asked beside "
-                "the trees: "
-                "fit it first, and boost what it leaves."
-            )
 
     def _check_criterion(self) -> None:
-        check.one_of(self, "criterion", [None, "friedman_mse", "squared_error"])
         if self.criterion is not None:
             warnings.warn(
                 f"{type(self).__name__}(criterion={self.criterion!r}): criterion changes nothing, as splits "
@@ -175,6 +177,12 @@ class GradientBoostingClassifier(_GradientBoosting, BoostingClassifier):
     >>> model.predict(np.array([[1.5], [3.5], [np.nan]])).tolist()
     ['low', 'high', 'none']
     """
+
+    parameters = {
+        **_GradientBoosting.parameters,
+        "loss": OneOf(*CLASSIFICATION),
+        "class_weight": CLASS_WEIGHT,
+    }
 
     def __init__(
         self,
@@ -317,6 +325,12 @@ class GradientBoostingRegressor(_GradientBoosting, BoostingRegressor):
     [10.0, 20.0]
     """
 
+    parameters = {
+        **_GradientBoosting.parameters,
+        "loss": OneOf(*REGRESSION),
+        "alpha": Number(above=0, high=1),
+    }
+
     def __init__(
         self,
         *,
@@ -381,10 +395,6 @@ class GradientBoostingRegressor(_GradientBoosting, BoostingRegressor):
         self.random_state = random_state
         self.n_jobs = n_jobs
         self.verbose = verbose
-
-    def _check_parameters(self) -> None:
-        super()._check_parameters()
-        check.number(self, "alpha", above=0, high=1)
 
     def _alpha(self) -> float:
         return float(self.alpha)

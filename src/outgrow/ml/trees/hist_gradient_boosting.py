@@ -10,13 +10,13 @@ import numpy as np
 
 from outgrow.data.batch import Batch, Matrix
 from outgrow.errors import DataError, ParameterError
-from outgrow.ml.core import parameters as check
+from outgrow.ml.core.parameters import CLASS_WEIGHT, FLAG, Integer, Number, OneOf, Share, described
 from outgrow.ml.core.task import Task
 from outgrow.ml.core.weights import ClassWeight
 from outgrow.ml.trees.base import MaxFeatures, is_text
 from outgrow.ml.trees.boosting import Boosting, BoostingClassifier, BoostingRegressor, Settings
 from outgrow.ml.trees.categorical import chosen
-from outgrow.ml.trees.leaves import check_rows
+from outgrow.ml.trees.losses import CLASSIFICATION, REGRESSION
 
 AUTO_ROWS = 10_000
 """With more rows `early_stopping='auto'` stops early."""
@@ -35,15 +35,16 @@ class _HistGradientBoosting(Boosting):
     n_iter_no_change: int
 
     is_categorical_: np.ndarray | None
-    without_effect = ("verbose",)
+    parameters = {
+        **Boosting.parameters,
+        "max_iter": Integer(low=1),
+        "min_samples_leaf": Integer(low=1) | Share(above=0, high=1),
+        "categorical_features": described("'from_dtype', columns by name or number, a mask, or None"),
+        "early_stopping": FLAG | "auto",
+        "n_iter_no_change": Integer(low=1),
+    }
+    test_parameters = {"max_iter": 5, "min_samples_leaf": 2}
     _rounds_name = "max_iter"
-
-    def _check_parameters(self) -> None:
-        check.integer(self, "max_iter", low=1)
-        self._check_boosting()
-        check_rows(self, "min_samples_leaf", 1)
-        check.one_of(self, "early_stopping", ["auto", True, False])
-        check.number(self, "validation_fraction", above=0, high=0.9, none=True)
 
     def _settings(self, rows: int) -> Settings:
         stops = rows > AUTO_ROWS if self.early_stopping == "auto" else bool(self.early_stopping)
@@ -165,6 +166,12 @@ class HistGradientBoostingClassifier(_HistGradientBoosting, BoostingClassifier):
     ['low', 'high']
     """
 
+    parameters = {
+        **_HistGradientBoosting.parameters,
+        "loss": OneOf(*CLASSIFICATION),
+        "class_weight": CLASS_WEIGHT,
+    }
+
     def __init__(
         self,
         loss: str = "log_loss",
@@ -271,6 +278,12 @@ class HistGradientBoostingRegressor(_HistGradientBoosting, BoostingRegressor):
     [10.0, 20.0]
     """
 
+    parameters = {
+        **_HistGradientBoosting.parameters,
+        "loss": OneOf(*REGRESSION),
+        "quantile": Number(low=0, high=1) | None,
+    }
+
     def __init__(
         self,
         loss: str = "squared_error",
@@ -319,8 +332,8 @@ class HistGradientBoostingRegressor(_HistGradientBoosting, BoostingRegressor):
         self.random_state = random_state
 
     def _check_parameters(self) -> None:
-        super()._check_parameters()
-        check.number(self, "quantile", low=0, high=1, none=self.loss != "quantile")
+        if self.loss == "quantile":
+            Number(low=0, high=1).check(type(self).__name__, "quantile", self.quantile)
 
     def _alpha(self) -> float:
         if self.quantile is None:

@@ -9,21 +9,24 @@ from typing import Any
 import numpy as np
 
 from outgrow.errors import ParameterError
-from outgrow.ml.core import parameters as check
+from outgrow.ml.core.parameters import Integer, Number, Share, Such
+
+SMALLEST_LEAVES = {
+    "min_samples_split": Integer(low=2) | Share(above=0, high=1),
+    "min_samples_leaf": Integer(low=1) | Share(above=0, high=1),
+    "min_weight_fraction_leaf": Number(low=0, high=0.5),
+    "min_impurity_decrease": Number(low=0),
+    "ccp_alpha": Such(
+        "0",
+        lambda value: value in Number() and value == 0,
+        "Trees are not pruned by their complexity: give min_impurity_decrease, which ends them as they grow.",
+    ),
+}
+"""The parameters that say when trees stop growing."""
 
 
-def check_leaves(model: Any) -> None:
-    """Check what a model says of the least sizes of leaves and of nodes that are split."""
-    check_rows(model, "min_samples_leaf", 1)
-    check_rows(model, "min_samples_split", 2)
-    check.number(model, "min_weight_fraction_leaf", low=0, high=0.5)
-    check.number(model, "ccp_alpha", low=0)
-    if model.ccp_alpha:
-        raise ParameterError(
-            f"{type(model).__name__}(ccp_alpha={model.ccp_alpha!r}): trees are not pruned by their "
-            "complexity. "
-            "Leave it 0, and give min_impurity_decrease, which ends them as they grow."
-        )
+def check_split(model: Any) -> None:
+    """Refuse a `min_samples_split` that `min_samples_leaf` does not imply."""
     split, leaf = model.min_samples_split, model.min_samples_leaf
     implied = split == 2 or (isinstance(split, Integral) == isinstance(leaf, Integral) and split <= 2 * leaf)
     if not implied:
@@ -32,26 +35,6 @@ def check_leaves(model: Any) -> None:
             f"min_samples_leaf={split / 2 if split < 1 else -(-split // 2)}, so that no node with fewer than "
             f"{split} rows is split."
         )
-
-
-def check_rows(model: Any, name: str, low: int) -> None:
-    """Refuse a parameter that is neither a number of rows nor a share of them.
-
-    Parameters
-    ----------
-    model : has the parameter as an attribute.
-    name : of the parameter.
-    low : the least number of rows; a share is above 0 and at most 1.
-
-    Raises
-    ------
-    ParameterError
-        When it is neither.
-    """
-    if isinstance(getattr(model, name), Integral):
-        check.integer(model, name, low=low)
-    else:
-        check.number(model, name, above=0, high=1)
 
 
 def _row_count(wish: float, rows: int) -> int:

@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from outgrow.engine.blocks import Block
 from outgrow.engine.matrix import MatrixView
 from outgrow.errors import ParameterError
+from outgrow.ml.core.parameters import CLASS_WEIGHT, LIST, OneOf
 from outgrow.ml.core.weights import ClassWeight
 from outgrow.ml.export.onnx.answer import Answer, chosen
 from outgrow.ml.export.onnx.table import Table
@@ -22,6 +23,8 @@ from outgrow.ml.trees.onnx import averaged
 from outgrow.ml.trees.plan import Plan
 from outgrow.ml.trees.random_forest_base import BaseForest, OutOfBag
 from outgrow.ml.trees.tree import ClassificationTree, RegressionTree, TreeStructure, shares_of, shares_of_each
+
+ONE_CRITERION = "XGBoost seeks splits by a sum of squares, which is that; no other impurity."
 
 
 class RandomForestClassifier(SeveralClassifier, BaseForest, TreeClassifier):
@@ -95,7 +98,11 @@ class RandomForestClassifier(SeveralClassifier, BaseForest, TreeClassifier):
     no_exports: ClassVar[dict[str, str]] = {
         "scikit-learn": "XGBoost has no forest that averages shares of classes"
     }
-    _criteria = ("gini",)
+    parameters = {
+        **BaseForest.parameters,
+        "criterion": OneOf("gini", advice=ONE_CRITERION),
+        "class_weight": CLASS_WEIGHT | LIST,
+    }
     _impurity = 0.5
     _combinations: Combinations
 
@@ -270,7 +277,10 @@ class RandomForestRegressor(BaseForest, TreeRegressor):
     [10.0, 20.0]
     """
 
-    _criteria = ("squared_error",)
+    parameters = {
+        **BaseForest.parameters,
+        "criterion": OneOf("squared_error", "friedman_mse", advice=ONE_CRITERION),
+    }
 
     def __init__(
         self,

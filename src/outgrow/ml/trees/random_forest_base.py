@@ -16,13 +16,21 @@ from sklearn.utils.validation import check_is_fitted
 from outgrow.engine.blocks import Block
 from outgrow.engine.matrix import MatrixView
 from outgrow.errors import ParameterError
-from outgrow.ml.core import parameters as check
 from outgrow.ml.core.inputs import Training, collect, open_rows
-from outgrow.ml.trees.base import TreeModel
+from outgrow.ml.core.parameters import (
+    FLAG,
+    FUNCTION,
+    RANDOM_STATE,
+    Integer,
+    Share,
+    Unused,
+    described,
+)
+from outgrow.ml.trees.base import MAX_FEATURES, TreeModel
 from outgrow.ml.trees.booster import restored
 from outgrow.ml.trees.constraints import monotone
 from outgrow.ml.trees.forest import rescaled
-from outgrow.ml.trees.leaves import check_leaves, least_gain, least_weight
+from outgrow.ml.trees.leaves import SMALLEST_LEAVES, check_split, least_gain, least_weight
 from outgrow.ml.trees.out_of_bag import beside, gathered, labels, out_of_bag
 from outgrow.ml.trees.plan import Draw, Plan
 from outgrow.ml.trees.tree import TreeStructure
@@ -41,7 +49,23 @@ OutOfBag = bool | Callable[[Any, Any], float]
 class BaseForest(TreeModel):
     """What the two forests have in common: the parameters, and how XGBoost grows trees by themselves."""
 
-    without_effect = ("n_jobs", "verbose")
+    parameters = {
+        **SMALLEST_LEAVES,
+        "n_estimators": Integer(low=1),
+        "max_depth": Integer(low=1) | None,
+        "max_features": MAX_FEATURES,
+        "max_leaf_nodes": Integer(low=2) | None,
+        "bootstrap": FLAG,
+        "oob_score": FLAG | FUNCTION,
+        "warm_start": FLAG,
+        "max_samples": Integer(low=1) | Share(above=0) | None,
+        "monotonic_cst": described("-1, 0 or 1 for each feature, a dictionary of columns, or None"),
+        "max_bins": Integer(low=2),
+        "random_state": RANDOM_STATE,
+        "n_jobs": Unused(),
+        "verbose": Unused(),
+    }
+    test_parameters = {"n_estimators": 5, "random_state": 0}
 
     n_estimators: int
     criterion: str
@@ -63,27 +87,11 @@ class BaseForest(TreeModel):
     oob_score_: float
     oob_unseen_: int
 
-    _criteria: ClassVar[tuple[str, ...]]
     _impurity: ClassVar[float] = 1.0
     """What a decrease of the squared error by one is in the impurity of `min_impurity_decrease`."""
 
     def _check_parameters(self) -> None:
-        check.integer(self, "n_estimators", low=1)
-        self._check_criterion()
-        check.integer(self, "max_depth", low=1, none=True)
-        self._check_max_features()
-        check.integer(self, "max_leaf_nodes", low=2, none=True)
-        check_leaves(self)
-        check.number(self, "min_impurity_decrease", low=0)
-        check.one_of(self, "bootstrap", [True, False])
-        if not callable(self.oob_score):
-            check.one_of(self, "oob_score", [True, False])
-        check.one_of(self, "warm_start", [True, False])
-        self._check_samples()
-        check.integer(self, "max_bins", low=2)
-        check.random_state(self)
-
-    def _check_criterion(self) -> None:
+        check_split(self)
         if self.criterion == "friedman_mse":
             warnings.warn(
                 "criterion='friedman_mse' is the squared error for trees that are not boosted: give "
@@ -91,25 +99,11 @@ class BaseForest(TreeModel):
                 FutureWarning,
                 stacklevel=4,
             )
-        elif self.criterion not in self._criteria:
-            raise ParameterError(
-                f"{type(self).__name__}(criterion={self.criterion!r}): criterion must be one of "
-                f"{', '.join(map(repr, self._criteria))}. XGBoost seeks splits by a sum of squares, which is "
-                "that; no other impurity."
-            )
-
-    def _check_samples(self) -> None:
-        if self.max_samples is None:
-            pass
-        elif not self.bootstrap:
+        if self.max_samples is not None and not self.bootstrap:
             raise ParameterError(
                 "`max_sample` cannot be set if `bootstrap=False`. Either switch to `bootstrap=True` or set "
                 "`max_sample=None`."
             )
-        elif isinstance(self.max_samples, Integral):
-            check.integer(self, "max_samples", low=1)
-        else:
-            check.number(self, "max_samples", above=0)
         if self.oob_score and not self.bootstrap:
             raise ParameterError(
                 "Out of bag estimation only available if bootstrap=True: without it each tree sees all rows."

@@ -297,7 +297,7 @@ class Invocations(Predict):
     """MLflow's protocol."""
 
     dialect = "mlflow"
-    parsers: dict[str, str] = {"application/json": "mlflow", CSV: "csv"}  # noqa: RUF012
+    parsers: dict[str, str] = {"application/json": "mlflow", CSV: "csv"}
 
     async def reply(self, deployment: Deployment, request: PredictionRequest) -> Reply:
         """The answer to `/invocations`; what goes wrong is raised.
