@@ -15,6 +15,7 @@ ESTIMATORS = {
     "HistGradientBoostingRegressor": "outgrow.ml.trees.hist_gradient_boosting",
     "KMeans": "outgrow.ml.cluster.kmeans",
     "LinearRegression": "outgrow.ml.linear_model.linear_regression",
+    "LinearSVC": "outgrow.ml.svm.linear_svc",
     "LogisticRegression": "outgrow.ml.linear_model.logistic_regression",
     "MinMaxScaler": "outgrow.ml.preprocessing.min_max_scaler",
     "OneHotEncoder": "outgrow.ml.preprocessing.one_hot_encoder",

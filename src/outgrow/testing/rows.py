@@ -65,11 +65,10 @@ def answers(estimator: Any, table: pa.Table) -> dict[str, Any]:
     if not hasattr(estimator, "predict"):
         return columns_of(estimator.transform(table))
     predictions = columns_of(estimator.predict(table))
-    if is_classifier(estimator):
-        predictions |= columns_of(estimator.predict_proba(table))
-    return {
-        name: values for name, values in predictions.items() if name.startswith(("prediction", "probability"))
-    }
+    for method in ("predict_proba", "decision_function"):
+        if hasattr(estimator, method):
+            predictions |= columns_of(getattr(estimator, method)(table))
+    return {name: values for name, values in predictions.items() if name not in table.column_names}
 
 
 def columns_of(table: pa.Table) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from outgrow.ml.base.verbs import Verbs
 from outgrow.ml.core.candidates import Candidate
 from outgrow.ml.core.exports import no_equal
 from outgrow.ml.core.inputs import as_given, collect, is_lazy, open_rows, open_training
-from outgrow.ml.core.scoring import DISTANCES, NUMBERS, PROBABILITIES, Scoring
+from outgrow.ml.core.scoring import DISTANCES, MARGINS, NUMBERS, PROBABILITIES, Scoring
 from outgrow.ml.core.task import Task, column_names, target_names
 from outgrow.ml.export.sklearn.flow import Flow
 from outgrow.ml.expression import expression
@@ -263,6 +263,28 @@ class Classifier(ClassifierMixin, Supervised):
                 f"but the data contains only one class: {self.classes_.tolist()[0]!r}."
             )
         return len(self.classes_)
+
+
+class MarginClassifier(Classifier):
+    """Predicts by margins, which are no probabilities. Hook: `_decision_function(X)`.
+
+    Margins have shape (rows,) for two classes, of which the second is where they are positive; otherwise
+    shape (rows, classes).
+    """
+
+    _scoring = MARGINS
+
+    def _decision_function(self, X: Any) -> np.ndarray:
+        raise NotImplementedError
+
+    def _predict(self, X: Any) -> np.ndarray:
+        margins = self._decision_function(X)
+        return self.classes_[np.argmax(margins, axis=1) if margins.ndim == 2 else (margins > 0).astype(int)]
+
+    def decision_function(self, X: Any) -> Any:
+        """Margins: shape (rows,) for two classes, otherwise (rows, classes); for lazy tables columns
+        `decision`, or `decision_<class>`."""
+        return self._respond(X, "decision_function")
 
 
 class ProbabilityClassifier(Classifier):

@@ -6,13 +6,11 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 from scipy.special import expit, softmax
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils.validation import check_is_fitted
 
 from outgrow.engine.folded import FoldedView
 from outgrow.engine.matrix import MatrixView
@@ -21,10 +19,11 @@ from outgrow.ml.base import ProbabilityClassifier
 from outgrow.ml.core.candidates import Candidate, learn_apart, usable
 from outgrow.ml.core.parameters import CLASS_WEIGHT, FLAG, Integer, Number, OneOf, Unused
 from outgrow.ml.core.weights import ClassWeight, class_factors
-from outgrow.ml.export.onnx.answer import Answer, chosen, features
+from outgrow.ml.export.onnx.answer import Answer, chosen
 from outgrow.ml.export.onnx.table import Table
 from outgrow.ml.export.sklearn.twin import twin, with_learned
 from outgrow.ml.linear_model.base import products
+from outgrow.ml.linear_model.classifier import LinearClassifier
 from outgrow.ml.linear_model.warm_start import WarmStarted, dense
 from outgrow.ml.solvers.cost import by_newton
 from outgrow.ml.solvers.losses import Logistic, Multinomial
@@ -42,7 +41,7 @@ UNFINISHED = {
 """What scikit-learn's warning says for a solver: code filters warnings by these words."""
 
 
-class LogisticRegression(WarmStarted, ProbabilityClassifier):
+class LogisticRegression(WarmStarted, LinearClassifier, ProbabilityClassifier):
     """Minimise C times the log loss plus ½ (1 - l1_ratio) ||w||² + l1_ratio ||w||₁.
 
     The objective is scikit-learn's. Where second derivatives pay, it is minimised by Newton's method (for l1
@@ -258,29 +257,9 @@ class LogisticRegression(WarmStarted, ProbabilityClassifier):
             candidate.model._take(objective, minima, i, totals[candidate.fold], offsets)
         learn_apart(rows, [one for one, done in zip(chosen, minima.converged, strict=True) if not done])
 
-    def decision_function(self, X: Any) -> Any:
-        """Log odds: shape (rows,) for two classes, otherwise scores of shape (rows, classes)."""
-        return self._respond(X, "decision_function")
-
-    def sparsify(self) -> Self:
-        """Keep `coef_` as a sparse matrix, which is smaller where most coefficients are zero."""
-        check_is_fitted(self)
-        self.coef_ = sp.csr_array(self.coef_)
-        return self
-
-    def densify(self) -> Self:
-        """Keep `coef_` as an array, as it is after a fit."""
-        check_is_fitted(self)
-        self.coef_ = dense(self.coef_)
-        return self
-
     @property
     def _follows_type(self) -> tuple[str, ...]:  # type: ignore[override]
         return () if self.solver == "liblinear" else ("coef_",)
-
-    def _learned(self) -> dict[str, Any]:
-        learned = super()._learned()
-        return {**learned, "coef_": dense(learned["coef_"])} if "coef_" in learned else learned
 
     @classmethod
     def _predict_many(cls, models: Sequence[Any], method: str, X: Any) -> Any:
@@ -293,23 +272,12 @@ class LogisticRegression(WarmStarted, ProbabilityClassifier):
         shape = (len(models), -1, margins.shape[1])
         return softmax(margins.reshape(shape), axis=1).transpose(0, 2, 1)
 
-    def _decision_function(self, X: Any) -> np.ndarray:
-        if len(self.intercept_) == 1:
-            return X @ dense(self.coef_)[0] + self.intercept_[0]
-        return dense(X @ self.coef_.T) + self.intercept_
-
     def _predict_proba(self, X: Any) -> np.ndarray:
         return _probabilities(self._decision_function(X))
 
     def _to_onnx(self, table: Table) -> Answer:
-        graph, coef, intercept = table.graph, dense(self.coef_).astype(np.float64), self.intercept_
-        two = len(coef) == 1
-        if two:
-            coef, intercept = np.concatenate([-coef, coef]), np.concatenate([-intercept, intercept])
-        X = features(self.features_, table, type(self).__name__)
-        margins = graph.node("MatMul", X, graph.constant(coef.T))
-        margins = graph.node("Add", margins, graph.constant(intercept[None, :]))
-        if not two:
+        graph, margins = table.graph, self._margins_in_onnx(table)
+        if len(self.classes_) > 2:
             return chosen(graph, graph.node("Softmax", margins, axis=1), self.classes_)
         # onnxruntime's Sigmoid loses the digits of small probabilities
         odds = graph.node("Exp", graph.node("Neg", margins))

@@ -113,6 +113,46 @@ class Logistic:
         return shared * (1.0 - shared)
 
 
+class SquaredHinge:
+    """The square of how far the margin of a class falls short of 1, on its side; all other classes are one.
+
+    Parameters
+    ----------
+    label : the index of the class that has a positive margin.
+    """
+
+    scores = 1
+
+    def __init__(self, label: int = 1) -> None:
+        self.label = label
+
+    def derivatives(self, margins: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Squared shortfalls, and their derivatives twice.
+
+        Parameters
+        ----------
+        margins : ndarray of shape (candidates, 1, rows), which are overwritten.
+        y : ndarray of shape (rows,), the index of each row's class.
+        """
+        sign = np.where(y == self.label, -1.0, 1.0)
+        margins *= sign
+        margins += 1.0
+        short = np.maximum(margins, 0.0, out=margins)
+        losses = short[:, 0] ** 2
+        short *= 2.0 * sign
+        return losses, short, short
+
+    def second(self, shared: np.ndarray, pairs: Pairs) -> np.ndarray:
+        """2 for each row that falls short.
+
+        Parameters
+        ----------
+        shared : ndarray of shape (candidates, 1, rows), the first derivatives.
+        pairs : without effect.
+        """
+        return 2.0 * (shared != 0)
+
+
 class Multinomial:
     """Log loss of several classes, each with a score; the softmax of the scores are the probabilities."""
 

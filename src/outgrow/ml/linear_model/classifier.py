@@ -1,0 +1,55 @@
+"""What linear classifiers share: margins from coefficients, kept dense or sparse."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.utils.validation import check_is_fitted
+
+from outgrow.ml.base import Classifier
+from outgrow.ml.export.onnx.answer import features
+from outgrow.ml.export.onnx.table import Table
+from outgrow.ml.linear_model.warm_start import dense
+
+
+class LinearClassifier(Classifier):
+    """Its margins are X @ coef_.T + intercept_, one a class, or for two classes one."""
+
+    coef_: Any
+    intercept_: np.ndarray
+
+    def decision_function(self, X: Any) -> Any:
+        """Margins: shape (rows,) for two classes, otherwise (rows, classes)."""
+        return self._respond(X, "decision_function")
+
+    def sparsify(self) -> Self:
+        """Keep `coef_` as a sparse matrix, which is smaller where most coefficients are zero."""
+        check_is_fitted(self)
+        self.coef_ = sp.csr_array(self.coef_)
+        return self
+
+    def densify(self) -> Self:
+        """Keep `coef_` as an array, as it is after a fit."""
+        check_is_fitted(self)
+        self.coef_ = dense(self.coef_)
+        return self
+
+    def _learned(self) -> dict[str, Any]:
+        learned = super()._learned()
+        return {**learned, "coef_": dense(learned["coef_"])} if "coef_" in learned else learned
+
+    def _decision_function(self, X: Any) -> np.ndarray:
+        if len(self.intercept_) == 1:
+            return X @ dense(self.coef_)[0] + self.intercept_[0]
+        return dense(X @ self.coef_.T) + self.intercept_
+
+    def _margins_in_onnx(self, table: Table) -> str:
+        """A tensor of a margin for each class, of shape (rows, classes)."""
+        graph, coef, intercept = table.graph, dense(self.coef_).astype(np.float64), self.intercept_
+        if len(coef) == 1:
+            coef, intercept = np.concatenate([-coef, coef]), np.concatenate([-intercept, intercept])
+        X = features(self.features_, table, type(self).__name__)
+        margins = graph.node("MatMul", X, graph.constant(coef.T))
+        return graph.node("Add", margins, graph.constant(intercept[None, :]))

@@ -1,0 +1,224 @@
+"""Linear support vector classification."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+
+from outgrow.engine.context import FitContext
+from outgrow.engine.folded import FoldedView
+from outgrow.engine.matrix import MatrixView
+from outgrow.engine.together import side_by_side
+from outgrow.errors import ParameterError
+from outgrow.ml.base import MarginClassifier
+from outgrow.ml.core import parameters as check
+from outgrow.ml.core.candidates import Candidate, learn_apart, usable
+from outgrow.ml.core.weights import ClassWeight, class_factors
+from outgrow.ml.export.onnx.answer import Answer, chosen
+from outgrow.ml.export.onnx.table import Table
+from outgrow.ml.export.sklearn.twin import twin, with_learned
+from outgrow.ml.linear_model.classifier import LinearClassifier
+from outgrow.ml.solvers.cost import by_newton
+from outgrow.ml.solvers.losses import SquaredHinge
+from outgrow.ml.solvers.newton import newton
+from outgrow.ml.solvers.objective import Objective
+from outgrow.ml.solvers.offsets import Offsets
+from outgrow.ml.solvers.quasi_newton import quasi_newton
+
+Fit = tuple[np.ndarray, np.ndarray, int, bool]
+"""Coefficients (candidates, features), intercepts (candidates,), steps, and whether all have converged."""
+
+
+class LinearSVC(LinearClassifier, MarginClassifier):
+    """Minimise C times the squared hinge loss plus ½ ||w||², or with `penalty="l1"` plus ||w||₁.
+
+    The objective is scikit-learn's but for the intercept, which is not penalised: liblinear counts
+    `intercept_ / intercept_scaling` among the coefficients, and comes to the same minimum as
+    `intercept_scaling` grows. It is minimised by Newton's method on the rows within the margin (Keerthi and
+    DeCoste 2005), a handful of passes; where there are too many columns for that, by L-BFGS. Of several
+    classes each is told from all others, in passes that they share. There are no probabilities.
+
+    Spark MLlib's `LinearSVC(regParam=0.0, maxIter=100)` minimises the mean hinge loss, not its square, of two
+    classes on standardised columns, without a penalty by default.
+
+    Parameters
+    ----------
+    penalty : 'l2' or 'l1'.
+    loss : 'squared_hinge'. The hinge itself has no curvature and is refused.
+    tol : share of the objective; it ends with the step that is expected to leave no more to gain.
+    C : inverse strength of the penalty.
+    multi_class : 'ovr', each class against all others.
+    fit_intercept : learn constants, which are not penalised.
+    class_weight : weight of each class, 'balanced' for the inverse of its frequency, None for 1. Of several
+        classes, it weighs the rows of the class that is told from the others.
+    max_iter : most passes of Newton's method, or steps of L-BFGS.
+    dual, intercept_scaling, verbose, random_state : accepted as scikit-learn has them, without effect.
+
+    Attributes
+    ----------
+    classes_ : ndarray of the classes, sorted.
+    coef_ : ndarray of shape (1, n_features), or (n_classes, n_features) for more than two classes; float32
+        where X was an array of float32.
+    intercept_ : ndarray of shape (1,) or (n_classes,).
+    n_iter_ : steps over all rows, of the class that took most.
+
+    Examples
+    --------
+    >>> import numpy as np, outgrow as og
+    >>> X = np.array([[-2.0], [-1.0], [1.0], [2.0]])
+    >>> model = og.LinearSVC().fit(X, np.array(["no", "no", "yes", "yes"]))
+    >>> model.predict(X).tolist(), model.decision_function(X).round(3).tolist()
+    (['no', 'no', 'yes', 'yes'], [-1.6, -0.8, 0.8, 1.6])
+    """
+
+    _follows_type = ("coef_",)
+    shared_fit_parameters = ("C", "penalty")
+    without_effect = ("dual", "intercept_scaling", "verbose", "random_state")
+
+    def __init__(
+        self,
+        penalty: str = "l2",
+        loss: str = "squared_hinge",
+        *,
+        dual: Any = "auto",
+        tol: float = 1e-12,
+        C: float = 1.0,
+        multi_class: str = "ovr",
+        fit_intercept: bool = True,
+        intercept_scaling: float = 1,
+        class_weight: ClassWeight = None,
+        verbose: int = 0,
+        random_state: Any = None,
+        max_iter: int = 1000,
+    ) -> None:
+        self.penalty = penalty
+        self.loss = loss
+        self.dual = dual
+        self.tol = tol
+        self.C = C
+        self.multi_class = multi_class
+        self.fit_intercept = fit_intercept
+        self.intercept_scaling = intercept_scaling
+        self.class_weight = class_weight
+        self.verbose = verbose
+        self.random_state = random_state
+        self.max_iter = max_iter
+
+    def _check_parameters(self) -> None:
+        check.number(self, "C", above=0)
+        check.number(self, "tol", low=0)
+        check.integer(self, "max_iter", low=1)
+        check.one_of(self, "penalty", ("l2", "l1"))
+        check.one_of(self, "multi_class", ("ovr",))
+        check.one_of(self, "loss", ("squared_hinge", "hinge"))
+        if self.loss == "hinge":
+            raise ParameterError(
+                "LinearSVC(loss='hinge'): the hinge has no curvature, by which it is minimised here. "
+                "Use loss='squared_hinge'."
+            )
+
+    def _fit(self, view: MatrixView) -> None:
+        self._learn_classes(view)
+        self._learn_together(FoldedView.whole(view), [Candidate(self, 0)])
+
+    @classmethod
+    def _fit_many(cls, rows: FoldedView, candidates: Sequence[Candidate]) -> None:
+        for candidate in candidates:
+            candidate.attempt(partial(candidate.model._learn_classes, rows.view))
+        chosen = usable(rows, candidates)
+        if not chosen:
+            return
+        if by_newton(rows.view, cls._objective(rows, chosen, 1)):
+            cls._learn_together(rows, chosen)
+        else:
+            learn_apart(rows, chosen)
+
+    @classmethod
+    def _learn_together(cls, rows: FoldedView, candidates: Sequence[Candidate]) -> None:
+        """Tell each class from the others, for all candidates: as many fits, side by side."""
+        count = len(rows.view.classes)
+
+        def fit(label: int) -> Callable[[FitContext], Fit]:
+            return lambda run: cls._minimum(rows.on(run), candidates, label)
+
+        if count == 2:
+            fits = [cls._minimum(rows, candidates, 1)]
+        else:
+            fits = side_by_side(rows.view.run, [fit(label) for label in range(count)])
+        coefs, constants, steps, converged = zip(*fits, strict=True)
+        for place, candidate in enumerate(candidates):
+            model = candidate.model
+            model.coef_ = np.stack([coef[place] for coef in coefs])
+            model.intercept_ = np.array([constant[place] for constant in constants])
+            model.n_iter_ = max(steps)
+            if not all(converged):
+                model._warn()
+
+    @classmethod
+    def _minimum(cls, rows: FoldedView, candidates: Sequence[Candidate], label: int) -> Fit:
+        one, objective = candidates[0].model, cls._objective(rows, candidates, label)
+        limits: dict[str, Any] = {"tol": one.tol, "max_iter": one.max_iter}
+        if by_newton(rows.view, objective):
+            minima, offsets = newton(rows, objective, **limits)
+        else:
+            offsets = Offsets.of(rows.view, intercept=one.fit_intercept)
+            shifted = replace(rows, view=offsets.apply(rows.view))
+            bend, spread = np.array([2.0 * rows.view.class_weights.sum()]), offsets.spread**2
+            start = np.zeros(objective.size)
+            minima = quasi_newton(shifted, objective, spread=spread, bend=bend, start=start, **limits)
+        pairs = [objective.unpack(w) for w in minima.w]
+        coef = np.stack([coef[0] for coef, _ in pairs])
+        constants = np.stack([constant[0] for _, constant in pairs])
+        constants = offsets.restore(coef, constants) if one.fit_intercept else constants
+        return coef, constants, int(minima.steps.max()), bool(minima.converged.all())
+
+    @classmethod
+    def _objective(cls, rows: FoldedView, candidates: Sequence[Candidate], label: int) -> Objective:
+        one = candidates[0].model
+        models = [candidate.model for candidate in candidates]
+        strength = np.array([1 / model.C for model in models])
+        absolute = np.array([model.penalty == "l1" for model in models])
+        folds = np.array([candidate.fold for candidate in candidates])
+        return Objective(
+            SquaredHinge(label),
+            rows.view.width,
+            one.fit_intercept,
+            folds,
+            strength * absolute,
+            strength * ~absolute,
+            one._factors(rows, label),
+        )
+
+    def _factors(self, rows: FoldedView, label: int) -> np.ndarray | None:
+        """What rows of each class count, of shape (folds, classes); all but one count 1 of several."""
+        weights = rows.class_weights
+        assert weights is not None
+        each = [class_factors(self.class_weight, rows.view.classes, totals) for totals in weights]
+        if each[0] is None:
+            return None
+        factors = np.array(each)
+        others = np.arange(factors.shape[1]) != label
+        return factors if factors.shape[1] == 2 else np.where(others, 1.0, factors)
+
+    def _warn(self) -> None:
+        warnings.warn(
+            f"Liblinear failed to converge, increase the number of iterations: {self.max_iter} were not "
+            "enough. Raise max_iter of LinearSVC, scale the columns, or penalise more (a smaller C).",
+            ConvergenceWarning,
+            stacklevel=2,
+        )
+
+    def _to_onnx(self, table: Table) -> Answer:
+        answer = chosen(table.graph, self._margins_in_onnx(table), self.classes_)
+        return replace(answer, probabilities=None)
+
+    def _sklearn_model(self) -> Any:
+        shared = ("penalty", "C", "fit_intercept", "class_weight", "max_iter")
+        made = twin("svm.LinearSVC", **{name: getattr(self, name) for name in shared})
+        return with_learned(made, self, "coef_", "intercept_", "classes_", "n_iter_")
