@@ -100,6 +100,11 @@ def test_a_condition_chooses_only_beside_its_value() -> None:
         ({"C": {"low": 1, "high": 2, "when": {"kind": 1}}}, "does not choose"),
         ({"c": [1, 2]}, "Did you mean 'C'"),
         ({"C": [{}]}, "choices are numbers, text"),
+        (
+            {"C": {"low": -1.0, "high": 1.0}},
+            r"LogisticRegression\(C=-1.0\): C must be a number greater than 0",
+        ),
+        ({"solver": ["lbfgs", "newton"]}, "solver must be one of 'lbfgs'"),
     ],
 )
 def test_a_bad_space_is_refused_before_anything_runs(space: Any, said: str) -> None:

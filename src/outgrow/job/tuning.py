@@ -12,7 +12,7 @@ import yaml
 from sklearn.base import clone, is_classifier
 
 from outgrow.engine.protocol import Engine
-from outgrow.errors import JobFileError
+from outgrow.errors import JobFileError, ParameterError
 from outgrow.job.load import LoadedJob
 from outgrow.job.model import TuneSpec, ValidationSpec, unknown
 from outgrow.job.record import MODEL, REPORT
@@ -26,6 +26,7 @@ from outgrow.ml.pipeline import Pipeline
 from outgrow.ml.selection.folds import Folds, GroupKFold, Holdout, KFold, StratifiedKFold, TimeFolds
 from outgrow.storage import SEARCH, disk_errors, new_directory
 from outgrow.tuning.search import tune
+from outgrow.tuning.space import Space
 from outgrow.tuning.study import forget
 
 
@@ -52,7 +53,7 @@ def tune_job(
     Raises
     ------
     JobFileError
-        When the job says nothing of a search, or names a parameter that is not there.
+        When the job says nothing of a search, or names a parameter or a value that cannot be.
     """
     job = loaded.job
     spec = job.tune
@@ -61,6 +62,10 @@ def tune_job(
             "The job has no section tune. Add one with the space to search; see docs/tuning.md."
         )
     space = {_parameter(name, loaded.pipeline): choices for name, choices in spec.space.items()}
+    try:
+        Space(space).check(loaded.pipeline)
+    except ParameterError as error:
+        raise JobFileError(f"tune.space: {error}") from error
     folder = Path(f"{loaded.job.output}-tune")
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)

@@ -140,7 +140,7 @@ class Plan:
 
         Parameters
         ----------
-        space : whose names must be parameters of the estimator.
+        space : whose names must be parameters of the estimator, and values such as these may have.
         trials, seconds, patience : the limits, above 0; None for no such limit.
         cores : threads of a trial, above 0.
         within : one of `WITHIN`; 'engine' and 'fused' are for estimators of outgrow.
@@ -151,7 +151,7 @@ class Plan:
             When one of these is not possible.
         """
         if not isinstance(self.what, Function):
-            space.check_names(self.what.get_params())
+            space.check(self.what)
         for name, value in (
             ("trials", trials),
             ("seconds", seconds),

@@ -19,6 +19,7 @@ from optuna.distributions import (
 )
 
 from outgrow.errors import ParameterError
+from outgrow.ml.core.estimator import Estimator
 
 _KEYS = {"low", "high", "log", "step", "choices", "when"}
 
@@ -38,6 +39,16 @@ class Dimension:
 
     def applies(self, chosen: Mapping[str, Any]) -> bool:
         return all(name in chosen and chosen[name] in values for name, values in self.when.items())
+
+    @property
+    def extremes(self) -> list[Any]:
+        """All choices, or both ends of a range."""
+        distribution = self.distribution
+        if isinstance(distribution, CategoricalDistribution):
+            return list(distribution.choices)
+        if isinstance(distribution, FloatDistribution | IntDistribution):
+            return [distribution.low, distribution.high]
+        return []
 
     def suggest(self, trial: Any) -> Any:
         distribution = self.distribution
@@ -83,8 +94,24 @@ class Space:
                 chosen[dimension.name] = dimension.suggest(trial)
         return chosen
 
-    def check_names(self, known: Iterable[str]) -> None:
-        """All parameters are known ones."""
+    def check(self, estimator: Any) -> None:
+        """Refuse what cannot be set: parameters that are none, and values that a parameter cannot have.
+
+        Raises
+        ------
+        ParameterError
+            When the space names such a parameter, or reaches such a value.
+        """
+        params = estimator.get_params()
+        self._check_names(params)
+        for dimension in self.dimensions:
+            step, _, name = dimension.name.rpartition("__")
+            owner = params[step] if step else estimator
+            if isinstance(owner, Estimator):
+                for value in dimension.extremes:
+                    owner.check_parameter(name, value)
+
+    def _check_names(self, known: Iterable[str]) -> None:
         words = sorted(known)
         for name in self.names:
             if name not in words:
