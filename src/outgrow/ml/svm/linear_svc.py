@@ -15,10 +15,9 @@ from outgrow.engine.context import FitContext
 from outgrow.engine.folded import FoldedView
 from outgrow.engine.matrix import MatrixView
 from outgrow.engine.together import side_by_side
-from outgrow.errors import ParameterError
 from outgrow.ml.base import MarginClassifier
-from outgrow.ml.core import parameters as check
 from outgrow.ml.core.candidates import Candidate, learn_apart, usable
+from outgrow.ml.core.parameters import CLASS_WEIGHT, FLAG, Integer, Number, OneOf, Unused
 from outgrow.ml.core.weights import ClassWeight, class_factors
 from outgrow.ml.export.onnx.answer import Answer, chosen
 from outgrow.ml.export.onnx.table import Table
@@ -79,7 +78,23 @@ class LinearSVC(LinearClassifier, MarginClassifier):
 
     _follows_type = ("coef_",)
     shared_fit_parameters = ("C", "penalty")
-    without_effect = ("dual", "intercept_scaling", "verbose", "random_state")
+    parameters = {
+        "penalty": OneOf("l2", "l1"),
+        "loss": OneOf(
+            "squared_hinge",
+            advice="By the curvature of the loss it is minimised, and the hinge has no curvature.",
+        ),
+        "dual": Unused(),
+        "tol": Number(low=0),
+        "C": Number(above=0),
+        "multi_class": OneOf("ovr"),
+        "fit_intercept": FLAG,
+        "intercept_scaling": Unused(),
+        "class_weight": CLASS_WEIGHT,
+        "verbose": Unused(),
+        "random_state": Unused(),
+        "max_iter": Integer(low=1),
+    }
 
     def __init__(
         self,
@@ -109,19 +124,6 @@ class LinearSVC(LinearClassifier, MarginClassifier):
         self.verbose = verbose
         self.random_state = random_state
         self.max_iter = max_iter
-
-    def _check_parameters(self) -> None:
-        check.number(self, "C", above=0)
-        check.number(self, "tol", low=0)
-        check.integer(self, "max_iter", low=1)
-        check.one_of(self, "penalty", ("l2", "l1"))
-        check.one_of(self, "multi_class", ("ovr",))
-        check.one_of(self, "loss", ("squared_hinge", "hinge"))
-        if self.loss == "hinge":
-            raise ParameterError(
-                "LinearSVC(loss='hinge'): the hinge has no curvature, by which it is minimised here. "
-                "Use loss='squared_hinge'."
-            )
 
     def _fit(self, view: MatrixView) -> None:
         self._learn_classes(view)
