@@ -61,6 +61,7 @@ FLOORS_OF_ML = {
     "linear_model": 6,
     "preprocessing": 6,
     "trees": 6,
+    "mixture": 7,
     "svm": 7,
     "in_memory": 7,
     "step_list": 8,

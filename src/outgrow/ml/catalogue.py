@@ -9,6 +9,7 @@ ESTIMATORS = {
     "DummyClassifier": "outgrow.ml.dummy",
     "DummyRegressor": "outgrow.ml.dummy",
     "ElasticNet": "outgrow.ml.linear_model.elastic_net",
+    "GaussianMixture": "outgrow.ml.mixture.gaussian_mixture",
     "GradientBoostingClassifier": "outgrow.ml.trees.gradient_boosting",
     "GradientBoostingRegressor": "outgrow.ml.trees.gradient_boosting",
     "HistGradientBoostingClassifier": "outgrow.ml.trees.hist_gradient_boosting",

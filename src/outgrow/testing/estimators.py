@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
-from sklearn.base import clone, is_classifier, is_clusterer, is_regressor
+from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 from outgrow.errors import DataError, SchemaError
@@ -193,5 +193,4 @@ CHECKS: tuple[Check, ...] = (
 
 def is_applicable(estimator: Estimator) -> bool:
     """Whether the checks know how to use an estimator."""
-    kinds = (is_classifier, is_regressor, is_clusterer)
-    return isinstance(estimator, Transformer) or any(kind(estimator) for kind in kinds)
+    return isinstance(estimator, Transformer) or hasattr(estimator, "predict")

@@ -65,7 +65,7 @@ def answers(estimator: Any, table: pa.Table) -> dict[str, Any]:
     if not hasattr(estimator, "predict"):
         return columns_of(estimator.transform(table))
     predictions = columns_of(estimator.predict(table))
-    for method in ("predict_proba", "decision_function"):
+    for method in ("predict_proba", "decision_function", "score_samples"):
         if hasattr(estimator, method):
             predictions |= columns_of(getattr(estimator, method)(table))
     return {name: values for name, values in predictions.items() if name not in table.column_names}

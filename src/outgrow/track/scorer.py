@@ -13,7 +13,7 @@ from outgrow.engine.open import is_spark
 from outgrow.errors import ParameterError
 from outgrow.ml.core.estimator import Estimator
 
-METHODS = ("predict", "predict_proba", "decision_function", "transform")
+METHODS = ("predict", "predict_proba", "decision_function", "score_samples", "transform")
 
 
 class Scorer:

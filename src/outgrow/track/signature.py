@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from sklearn.base import is_classifier, is_clusterer
+from sklearn.base import is_classifier, is_regressor
 
 from outgrow._optional import optional
 from outgrow.data.kind import Kind
@@ -70,5 +70,5 @@ def _outputs(model: Any) -> Any:
         kinds = {"b": types.DataType.boolean, "i": types.DataType.long, "f": types.DataType.double}
         kind = kinds.get(model.classes_.dtype.kind, types.DataType.string)
     else:
-        kind = types.DataType.long if is_clusterer(model) else types.DataType.double
+        kind = types.DataType.double if is_regressor(model) else types.DataType.long
     return types.Schema([types.ColSpec(kind)])

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from sklearn.base import ClassifierMixin, ClusterMixin, RegressorMixin
+from sklearn.base import ClassifierMixin, ClusterMixin, DensityMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
 from outgrow.data.batch import Batch, is_sparse
@@ -21,13 +21,13 @@ from outgrow.ml.base.verbs import Verbs
 from outgrow.ml.core.candidates import Candidate
 from outgrow.ml.core.exports import no_equal
 from outgrow.ml.core.inputs import as_given, collect, is_lazy, open_rows, open_training
-from outgrow.ml.core.scoring import DISTANCES, MARGINS, NUMBERS, PROBABILITIES, Scoring
+from outgrow.ml.core.scoring import DENSITIES, DISTANCES, MARGINS, NUMBERS, PROBABILITIES, Scoring
 from outgrow.ml.core.task import Task, column_names, target_names
 from outgrow.ml.export.sklearn.flow import Flow
 from outgrow.ml.expression import expression
 from outgrow.ml.predictor import AnswersBeside, Predictor
 
-PREDICTION, DECISION = "prediction", "decision"
+PREDICTION, DECISION, LOG_DENSITY = "prediction", "decision", "log_density"
 
 
 class Model(Verbs):
@@ -314,10 +314,8 @@ class ProbabilityClassifier(Classifier):
             return np.log(self._predict_proba(X))
 
 
-class Clusterer(ClusterMixin, Model):
-    """Finds groups. Hook: `_predict(X)`, the index of each row's cluster."""
-
-    _scoring = DISTANCES
+class Unsupervised(Model):
+    """A model that learns without y. Hook: `_predict(X)`, the index of each row's group."""
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Learn from rows.
@@ -332,11 +330,11 @@ class Clusterer(ClusterMixin, Model):
         return self._fit_on_engine(open_training(self, X, y, sample_weight))
 
     def predict(self, X: Any) -> Any:
-        """The cluster of each row: an array, or for lazy tables their columns and `prediction`."""
+        """The group of each row: an array, or for lazy tables their columns and `prediction`."""
         return self._respond(X, "predict")
 
     def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
-        """Learn from rows, then give each row's cluster.
+        """Learn from rows, then give each row's group.
 
         Parameters
         ----------
@@ -351,3 +349,50 @@ class Clusterer(ClusterMixin, Model):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+
+class Clusterer(ClusterMixin, Unsupervised):
+    """Finds clusters. Hook: `_predict(X)`, the index of each row's cluster."""
+
+    _scoring = DISTANCES
+
+
+class DensityModel(DensityMixin, Unsupervised):
+    """Tells how dense rows lie. Hooks: `_score_samples(X)`, logarithms of densities, and `_predict(X)`."""
+
+    _scoring = DENSITIES
+
+    def _score_samples(self, X: Any) -> np.ndarray:
+        raise NotImplementedError
+
+    def score_samples(self, X: Any) -> Any:
+        """The logarithm of the density at each row: an array, or for lazy tables a column `log_density`."""
+        return self._respond(X, "score_samples")
+
+    def evaluate(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
+        """The mean logarithm of the density, `log_likelihood`, from one pass.
+
+        Parameters
+        ----------
+        X : rows with the columns of the fit, in any form that `fit` takes.
+        y : ignored.
+        sample_weight : the name of a column of X, or an array of shape (rows,), by which rows count.
+
+        Returns
+        -------
+        Scores
+            A mapping of metrics by name, with the state they were read from.
+        """
+        return evaluation.evaluate(self, X, None, sample_weight)
+
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """The mean logarithm of the density at rows.
+
+        Parameters
+        ----------
+        X, y, sample_weight : as for `evaluate`.
+        """
+        return float(self.evaluate(X, y, sample_weight)["log_likelihood"])
+
+    def _prediction_names(self, method: str) -> list[str]:
+        return [LOG_DENSITY] if method == "score_samples" else super()._prediction_names(method)

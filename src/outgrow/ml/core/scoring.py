@@ -124,6 +124,23 @@ class _Distances:
         return {"inertia": float(state[1] / state[0])}
 
 
+class _Densities:
+    """Logarithms of the density at each row: their mean."""
+
+    method = "score_samples"
+    labels = False
+
+    def states(self, models: Sequence[Any], answers: Any, block: Block, bins: int | None) -> Any:
+        weights = [_weights(block, len(logs)) for logs in answers]
+        return tuple(np.array([w.sum(), w @ logs]) for w, logs in zip(weights, answers, strict=True))
+
+    def weight(self, state: Any) -> float:
+        return float(state[0])
+
+    def metrics(self, state: Any) -> dict[str, float]:
+        return {"log_likelihood": float(state[1] / state[0])}
+
+
 def _known(block: Block) -> np.ndarray:
     assert block.y is not None
     return block.y
@@ -145,3 +162,4 @@ NUMBERS: Scoring = _Numbers()
 PROBABILITIES: Scoring = _Probabilities()
 MARGINS: Scoring = _Margins()
 DISTANCES: Scoring = _Distances()
+DENSITIES: Scoring = _Densities()

@@ -50,7 +50,9 @@ def content(estimator: Estimator) -> bytes:
 def _give_answer(answer: Answer, model: Any, graph: Graph) -> None:
     graph.output(PREDICTION, answer.prediction, answer.kind, answer.width)
     if answer.probabilities is not None:
-        graph.output(PROBABILITIES, answer.probabilities, "number", len(model.classes_))
+        graph.output(
+            PROBABILITIES, answer.probabilities, "number", len(model._prediction_names("predict_proba"))
+        )
 
 
 def _give_columns(table: Table) -> None:
