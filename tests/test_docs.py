@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,19 @@ def test_links(page: Path) -> None:
     targets = [link.partition("#")[0] for link in LINK.findall(page.read_text()) if "://" not in link]
     missing = [target for target in targets if not (page.parent / target).exists()]
     assert not missing
+
+
+def test_tables_of_estimators_say_what_the_classes_say() -> None:
+    """If not, run `python scripts/estimator_docs.py`. One table is of the scikit-learn that it names."""
+    names = runpy.run_path(str(ROOT / "scripts" / "estimator_docs.py"))
+    for page, text in names["pages"]():
+        written = page.read_text()
+        if f"Compared with scikit-learn {names['version']()}." not in written:
+            text, written = (
+                re.sub("<!-- scikit-learn:begin.*scikit-learn:end", "", t, flags=re.S)
+                for t in (text, written)
+            )
+        assert written == text
 
 
 def test_flags() -> None:

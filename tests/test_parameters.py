@@ -76,14 +76,14 @@ def test_any_value_is_in_a_domain_or_not(value: Any) -> None:
             [-1, np.nan, True, "1", None],
             "a number of at least 0",
         ),
-        (Number(above=0, below=1), [0.5], [0, 1], "a number greater than 0 less than 1"),
+        (Number(above=0, below=1), [0.5], [0, 1], "a number greater than 0 and less than 1"),
         (
             Integer(low=1) | None,
             [1, np.int8(2), None],
             [0, 1.0, True],
             "a whole number of at least 1 or None",
         ),
-        (Share(above=0, high=1), [1.0, 0.5], [1, 0.0, 1.5], "a share of at most 1 greater than 0"),
+        (Share(above=0, high=1), [1.0, 0.5], [1, 0.0, 1.5], "a share greater than 0 and at most 1"),
         (
             Numbers(low=0),
             [1, [0, 2.5], np.array(3)],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import doctest
 import subprocess
 import sys
 import tomllib
@@ -272,6 +273,17 @@ def test_public_names() -> None:
     assert og.__all__ == sorted([*ESTIMATORS, *BESIDE_ESTIMATORS.split()])
     for name in og.__all__:
         assert getattr(og, name) is not None
+
+
+NEED_SPARK = {"Spark", "live_quality"}
+"""Names whose examples need a session of Spark, which doctests have not."""
+
+
+@pytest.mark.parametrize("name", sorted({*og.__all__} - {"__version__"}))
+def test_public_names_have_an_example_that_runs(name: str) -> None:
+    examples = doctest.DocTestParser().get_examples(getattr(og, name).__doc__)
+    run = [example for example in examples if not example.options.get(doctest.SKIP)]
+    assert run or (examples and name in NEED_SPARK)
 
 
 def loaded_by(code: str) -> set[str]:

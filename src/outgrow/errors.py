@@ -1,6 +1,15 @@
 """Everything outgrow raises on purpose: one tree, each also the built-in a Python user would expect.
 
 A message states the fact, the offending values, and the next step.
+
+Examples
+--------
+>>> import outgrow as og
+>>> try:
+...     og.Ridge(alpha=-1).fit([[1.0]], [1.0])
+... except og.errors.ParameterError as error:
+...     print(error, isinstance(error, ValueError))
+Ridge(alpha=-1): alpha must be a number of at least 0 or an array of such numbers. True
 """
 
 from __future__ import annotations

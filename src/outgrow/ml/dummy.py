@@ -95,6 +95,11 @@ class DummyClassifier(_Ignoring, SeveralClassifier):
     class_prior_ : ndarray of their shares; of several targets a list.
     sparse_output_ : whether y was sparse.
 
+    Notes
+    -----
+    Unlike scikit-learn: what is drawn follows from the hashes of rows: equal rows get one class; a class that
+    was drawn has probability 1.
+
     Examples
     --------
     >>> import numpy as np, outgrow as og
@@ -258,6 +263,10 @@ class DummyRegressor(_Ignoring, Regressor):
     Attributes
     ----------
     constant_ : the number, or ndarray of shape (targets,) where there are several targets.
+
+    Notes
+    -----
+    Unlike scikit-learn: the median and quantile take no weights.
 
     Examples
     --------

@@ -74,6 +74,14 @@ def load(path: str | os.PathLike[str]) -> Any:
     ArtifactError
         When the directory is damaged, newer than this library, or names an unknown class or objects of types
         that are not known to be harmless.
+
+    Examples
+    --------
+    >>> import tempfile, numpy as np, outgrow as og
+    >>> X = np.array([[0.0], [1.0], [2.0]])
+    >>> og.LinearRegression().fit(X, [1.0, 3.0, 5.0]).save(folder := tempfile.mkdtemp() + "/model")
+    >>> og.load(folder).predict([[3.0]]).round(6).tolist()
+    [7.0]
     """
     tree = artifact.read(path)
     try:

@@ -1,4 +1,14 @@
-"""MLflow: models of outgrow logged, loaded and served; a tracker is given what to keep, and never asks."""
+"""MLflow: models of outgrow logged, loaded and served; a tracker is given what to keep, and never asks.
+
+Examples
+--------
+>>> import tempfile, numpy as np, outgrow as og
+>>> folder = tempfile.mkdtemp() + "/model"
+>>> X = np.array([[0.0], [1.0]])
+>>> og.track.save_model(og.LinearRegression().fit(X, [1.0, 3.0]), folder)
+>>> og.track.load_model(folder).predict(X).round(6).tolist()
+[1.0, 3.0]
+"""
 
 from outgrow.track.flavor import load_model, log_model, save_model
 

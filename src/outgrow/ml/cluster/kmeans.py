@@ -42,8 +42,7 @@ from outgrow.stats.moments import Moments
 class KMeans(TransformerMixin, Clusterer):
     """Lloyd's algorithm from a k-means|| start (Bahmani et al. 2012).
 
-    One pass over the rows for each iteration. Spark MLlib's `KMeans(k=2, maxIter=20, initSteps=2)` is the
-    same algorithm with other defaults; scikit-learn starts from k-means++, which needs a pass for each
+    One pass over the rows for each iteration. scikit-learn starts from k-means++, which needs a pass for each
     cluster.
 
     Parameters
@@ -66,6 +65,14 @@ class KMeans(TransformerMixin, Clusterer):
     cluster_sizes_ : ndarray of shape (n_clusters,), how many rows each has, of those that weigh something;
         Spark MLlib's `summary.clusterSizes`. There is a warning when one has none.
     labels_ : ndarray of shape (rows,), the clusters of an array given to `fit`.
+
+    Notes
+    -----
+    Unlike scikit-learn: starts from k-means||, which takes few passes; `init` may be a function; knows
+    `cluster_sizes_`.
+
+    Unlike Spark MLlib's `KMeans(k=2, maxIter=20, initSteps=2)`: the same algorithm, with scikit-learn's
+    defaults; `cluster_sizes_` is `summary.clusterSizes`.
 
     Examples
     --------

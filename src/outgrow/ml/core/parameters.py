@@ -108,12 +108,13 @@ class Number(Domain):
 
     def phrases(self) -> list[str]:
         limits = [
-            f"of at least {self.low:g}" if self.low is not None else "",
-            f"of at most {self.high:g}" if self.high is not None else "",
+            f"at least {self.low:g}" if self.low is not None else "",
             f"greater than {self.above:g}" if self.above is not None else "",
+            f"at most {self.high:g}" if self.high is not None else "",
             f"less than {self.below:g}" if self.below is not None else "",
         ]
-        return [" ".join([self._what, *filter(None, limits)])]
+        within = " and ".join(filter(None, limits))
+        return [f"{self._what} {'of ' * within.startswith('at ')}{within}".strip()]
 
     @property
     def _what(self) -> str:
@@ -254,7 +255,7 @@ def described(what: str) -> Such:
 def _is_number_type(value: Any) -> bool:
     try:
         return np.dtype(value).kind in "iuf"
-    except TypeError:
+    except (TypeError, ValueError, SyntaxError):  # the last for text that looks like a list of types
         return False
 
 

@@ -35,7 +35,7 @@ class PCA(InvertibleTransformer, WeightedTransformer):
     """Project columns on the directions in which they vary most, from one pass over the rows.
 
     The matrix of covariances is decomposed, as scikit-learn's `svd_solver='covariance_eigh'` does; up to
-    4,096 columns. Spark MLlib's `PCA(k)` does not centre what it projects; this one does, as scikit-learn.
+    4,096 columns.
 
     Parameters
     ----------
@@ -58,6 +58,13 @@ class PCA(InvertibleTransformer, WeightedTransformer):
     noise_variance_ : mean of the variances left out.
     input_names_ : list of the names of the columns, those of vectors spelt out.
     output_name_ : what the names of its columns begin with.
+
+    Notes
+    -----
+    Unlike scikit-learn: from the covariances, in one pass; `svd_solver` decides only how many components
+    there may be; at most 4,096 columns.
+
+    Unlike Spark MLlib's `PCA(k)`: centres what it projects.
 
     Examples
     --------

@@ -70,8 +70,7 @@ class SimpleImputer(InvertibleTransformer):
 
     Null and NaN are missing, and `missing_values` with them. Columns of numbers and booleans become float64,
     whether or not something is missing; text stays text, and sparse matrices stay sparse: what they do not
-    store is the number zero. Weights are not used, as in scikit-learn. Spark MLlib's
-    `Imputer(missingValue=...)` takes numbers only, and its median is approximate; this is exact.
+    store is the number zero. Weights are not used, as in scikit-learn.
 
     Parameters
     ----------
@@ -98,6 +97,13 @@ class SimpleImputer(InvertibleTransformer):
     vectors_ : dict of the matrix columns and their widths.
     indicators_ : dict of the columns with an indicator, by the name of that.
     indicated_ : dict of the places within matrix columns that have one, by the name of the indicator.
+
+    Notes
+    -----
+    Unlike scikit-learn: null and NaN are missing beside `missing_values`; a function gets the values sorted,
+    zeros of sparse rows with them.
+
+    Unlike Spark MLlib's `Imputer(strategy="mean")`: takes text and sparse rows too, and the median is exact.
 
     Examples
     --------

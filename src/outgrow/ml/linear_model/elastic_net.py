@@ -26,8 +26,7 @@ from outgrow.stats.moments import CoMoments
 class ElasticNet(WarmStarted, LinearRegressor):
     """Minimise ||y - Xw||² / 2n + alpha l1_ratio ||w||₁ + ½ alpha (1 - l1_ratio) ||w||².
 
-    One pass over the rows whatever the number of iterations: coordinate descent runs on the products. Spark
-    MLlib's `LinearRegression(regParam, elasticNetParam)` is the same on standardised columns.
+    One pass over the rows whatever the number of iterations: coordinate descent runs on the products.
 
     Parameters
     ----------
@@ -48,6 +47,13 @@ class ElasticNet(WarmStarted, LinearRegressor):
     n_iter_ : sweeps made, 0 where the fit began at the minimum; a list where there are several targets.
     dual_gap_ : how far the objective may lie above its minimum; ndarray of shape (n_targets,) for several.
     sparse_coef_ : `coef_` as a sparse matrix of shape (1 or n_targets, n_features).
+
+    Notes
+    -----
+    Unlike scikit-learn: solved to a tighter `tol`; the lasso is `l1_ratio=1`.
+
+    Unlike Spark MLlib's `LinearRegression(regParam=r, elasticNetParam=a)`: `alpha = r`, `l1_ratio = a` on
+    standardised columns.
 
     Examples
     --------

@@ -18,7 +18,6 @@ class LinearRegression(LeastSquares):
     residuals, and where columns depend on others but for the last digits, the rows are decomposed instead of
     their products (QR). Of columns that depend on others exactly, the shortest solution is taken.
 
-    Spark MLlib's `LinearRegression` is this with `regParam=0`; with a penalty it is `Ridge` or `ElasticNet`.
     Past 4,096 features, and where there are more rows than features, by conjugate gradients.
 
     Parameters
@@ -32,6 +31,11 @@ class LinearRegression(LeastSquares):
     coef_ : ndarray of shape (n_features,), or (n_targets, n_features) for several targets; float32 where X
         was an array of float32, as in scikit-learn.
     intercept_ : float, or ndarray of shape (n_targets,).
+
+    Notes
+    -----
+    Unlike Spark MLlib's `LinearRegression(regParam=0.0)`: the same; with a penalty it is `Ridge` or
+    `ElasticNet`.
 
     Examples
     --------

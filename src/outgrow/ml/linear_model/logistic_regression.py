@@ -46,10 +46,7 @@ class LogisticRegression(WarmStarted, LinearClassifier, ProbabilityClassifier):
 
     The objective is scikit-learn's. Where second derivatives pay, it is minimised by Newton's method (for l1
     proximal; Lee, Sun and Saunders 2014), a handful of passes over the rows whatever the scale of the
-    columns; where there are too many parameters for that, by L-BFGS. Spark MLlib's `LogisticRegression`
-    averages the loss and standardises the columns:
-    on standardised columns its `regParam=r` is `C=1/(n*r)`, its `elasticNetParam` is `l1_ratio`, and it has
-    no penalty by default (`C=numpy.inf` here).
+    columns; where there are too many parameters for that, by L-BFGS.
 
     Parameters
     ----------
@@ -77,6 +74,16 @@ class LogisticRegression(WarmStarted, LinearClassifier, ProbabilityClassifier):
     intercept_ : ndarray of shape (1,) or (n_classes,).
     n_iter_ : ndarray of shape (1,), steps over all rows; L-BFGS may count a last one that was not made.
     objective_ : the value reached, divided by C and the summed weight (the mean loss, if C is infinite).
+
+    Notes
+    -----
+    Unlike scikit-learn: there is one minimum, and `solver` changes nothing but the words of warnings;
+    `C=numpy.inf` or `penalty=None` is no penalty; `tol` is a share of the objective, and L-BFGS takes none
+    below 1e-8.
+
+    Unlike Spark MLlib's `LogisticRegression(regParam=0.0, elasticNetParam=0.0)`: `C = 1 / (n * regParam)` and
+    `l1_ratio = elasticNetParam` on standardised columns: there the loss is averaged, columns are
+    standardised, and there is no penalty by default.
 
     Examples
     --------

@@ -18,9 +18,6 @@ class Ridge(LeastSquares):
     As `LinearRegression`, it decomposes the rows where their products would lose digits, so a penalty may be
     as small as one likes.
 
-    Spark MLlib's `LinearRegression(regParam=r, elasticNetParam=0)` divides the error by 2n and standardises:
-    on standardised columns it is `Ridge(alpha=n * r)`.
-
     Parameters
     ----------
     alpha : strength of the penalty, at least 0; or one for each target, of shape (n_targets,).
@@ -34,6 +31,13 @@ class Ridge(LeastSquares):
         was an array of float32, as in scikit-learn.
     intercept_ : float, or ndarray of shape (n_targets,).
     solver_ : what `solver` says, 'cholesky' for 'auto'.
+
+    Notes
+    -----
+    Unlike scikit-learn: solved at once: `solver` and `max_iter` change nothing.
+
+    Unlike Spark MLlib's `LinearRegression(regParam=r, elasticNetParam=0.0)`: `alpha = n * r` on standardised
+    columns: there the error is divided by 2n, and columns are standardised.
 
     Examples
     --------

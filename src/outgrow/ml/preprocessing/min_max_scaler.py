@@ -29,7 +29,7 @@ class MinMaxScaler(ColumnwiseScaler):
     """Shift and stretch each column so that its least and largest value are those of a range.
 
     Missing values stay missing and count for nothing. A constant column becomes the lower end of the range,
-    as in scikit-learn; Spark MLlib's `MinMaxScaler(min=0, max=1)` gives it the middle.
+    as in scikit-learn.
 
     Parameters
     ----------
@@ -44,6 +44,11 @@ class MinMaxScaler(ColumnwiseScaler):
         are missing.
     scale_, min_ : ndarray of shape (n_columns,); what is given is `X * scale_ + min_`.
     n_samples_seen_ : how many rows there were.
+
+    Notes
+    -----
+    Unlike Spark MLlib's `MinMaxScaler(min=0.0, max=1.0)`: a constant column becomes the lower end of the
+    range, not its middle.
 
     Examples
     --------

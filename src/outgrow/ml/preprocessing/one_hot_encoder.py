@@ -49,10 +49,7 @@ class OneHotEncoder(InvertibleTransformer):
 
     The encoded columns become one sparse matrix column called `onehot`, where the first of them stood.
     Numbers compare by value: 1 and 1.0 are one category. Missing values are a category of their own, the
-    last: `a_None` for text, `a_nan` for numbers. Weights are not used, as in scikit-learn. Spark MLlib needs
-    a `StringIndexer` before its `OneHotEncoder`, orders categories by frequency and drops the last of them
-    (`dropLast`); this one takes the columns as they are, sorts the categories and drops none, as
-    scikit-learn's does.
+    last: `a_None` for text, `a_nan` for numbers. Weights are not used, as in scikit-learn.
 
     Parameters
     ----------
@@ -88,6 +85,13 @@ class OneHotEncoder(InvertibleTransformer):
     ------
     DataError
         At `transform`, for unknown values with `handle_unknown='error'`.
+
+    Notes
+    -----
+    Unlike scikit-learn: tables get one sparse matrix column `onehot`; 1 and 1.0 are one category.
+
+    Unlike Spark MLlib's `OneHotEncoder(dropLast=True)`: needs no `StringIndexer` before it, sorts the
+    categories rather than ordering them by frequency, and drops none.
 
     Examples
     --------

@@ -48,10 +48,7 @@ _CODE = Such(
 class OrdinalEncoder(InvertibleTransformer):
     """Replace each category by its number in the sorted order of the categories.
 
-    Columns keep their names and become `dtype`. Numbers compare by value: 1 and 1.0 are one category. Spark
-    MLlib calls this `StringIndexer`; it numbers categories by falling frequency, this one (scikit-learn's) by
-    their order. Every missing value becomes `encoded_missing_value`; scikit-learn does so for NaN only and
-    numbers None as a category.
+    Columns keep their names and become `dtype`. Numbers compare by value: 1 and 1.0 are one category.
 
     Parameters
     ----------
@@ -77,6 +74,14 @@ class OrdinalEncoder(InvertibleTransformer):
     ------
     DataError
         At `transform`, for unknown values with `handle_unknown='error'`.
+
+    Notes
+    -----
+    Unlike scikit-learn: every missing value becomes `encoded_missing_value`, None too, which there is a
+    category.
+
+    Unlike Spark MLlib's `StringIndexer(stringOrderType="frequencyDesc")`: numbers the categories by their
+    order, not by falling frequency.
 
     Examples
     --------

@@ -27,8 +27,7 @@ from outgrow.stats.moments import Moments, check_squares
 class StandardScaler(ColumnwiseScaler):
     """Subtract the mean and divide by the standard deviation, column by column.
 
-    Missing values stay missing and count for nothing. Spark MLlib's `StandardScaler` divides by the sample
-    standard deviation (n - 1) and does not centre by default; this one is scikit-learn's (n, and it centres).
+    Missing values stay missing and count for nothing.
 
     Parameters
     ----------
@@ -45,6 +44,11 @@ class StandardScaler(ColumnwiseScaler):
     n_samples_seen_ : how many rows, or what they weigh, have a value: a number where that is the same for all
         columns, else an ndarray of shape (n_columns,).
     n_rows_seen_ : how many rows there were.
+
+    Notes
+    -----
+    Unlike Spark MLlib's `StandardScaler(withMean=False, withStd=True)`: centres by default, and divides by
+    the deviation of the rows (n), not of a sample (n - 1).
 
     Examples
     --------

@@ -43,9 +43,6 @@ class LinearSVC(LinearClassifier, MarginClassifier):
     DeCoste 2005), a handful of passes; where there are too many columns for that, by L-BFGS. Of several
     classes each is told from all others, in passes that they share. There are no probabilities.
 
-    Spark MLlib's `LinearSVC(regParam=0.0, maxIter=100)` minimises the mean hinge loss, not its square, of two
-    classes on standardised columns, without a penalty by default.
-
     Parameters
     ----------
     penalty : 'l2' or 'l1'.
@@ -66,6 +63,14 @@ class LinearSVC(LinearClassifier, MarginClassifier):
         where X was an array of float32.
     intercept_ : ndarray of shape (1,) or (n_classes,).
     n_iter_ : steps over all rows, of the class that took most.
+
+    Notes
+    -----
+    Unlike scikit-learn: the intercept is not penalised, which is the limit of a large `intercept_scaling`;
+    the hinge itself is refused, the squared hinge is the default there too.
+
+    Unlike Spark MLlib's `LinearSVC(regParam=0.0, maxIter=100)`: the squared hinge rather than the hinge, any
+    number of classes, no standardising, and a penalty by default.
 
     Examples
     --------

@@ -104,10 +104,7 @@ class GradientBoostingClassifier(_GradientBoosting, BoostingClassifier):
     Weights whose mean is below 1 are scaled to mean 1, so that penalties and `min_child_weight` count rows.
 
     `max_depth=6` and the penalties are XGBoost's defaults, the rest of the names is that of scikit-learn's
-    `HistGradientBoostingClassifier` and `GradientBoostingClassifier`. Spark MLlib's `GBTClassifier` has two
-    classes only, no penalties, and other names and defaults: `maxIter=20` for n_estimators, `stepSize=0.1`
-    for learning_rate, `maxDepth=5`, `maxBins=32`, `subsamplingRate=1.0`, `featureSubsetStrategy='all'` for
-    max_features, `minInstancesPerNode=1`, `validationTol` for early stopping.
+    `HistGradientBoostingClassifier` and `GradientBoostingClassifier`.
 
     Parameters
     ----------
@@ -167,6 +164,15 @@ class GradientBoostingClassifier(_GradientBoosting, BoostingClassifier):
     n_features_ : width of the matrix the trees see.
     zeros_absent_ : whether zeros count as missing, because the rows were sparse.
     booster_bytes_ : the trees in XGBoost's UBJSON format.
+
+    Notes
+    -----
+    Unlike scikit-learn: XGBoost's trees; deeper, and with a penalty; only the best rounds are kept; columns
+    of text and missing values are taken as they are.
+
+    Unlike Spark MLlib's `GBTClassifier(maxIter=20, stepSize=0.1, maxDepth=5, maxBins=32)`: any number of
+    classes; `n_estimators` is `maxIter`, `learning_rate` `stepSize`, `subsample` `subsamplingRate`,
+    `max_features` `featureSubsetStrategy`, early stopping `validationTol`; there are no penalties there.
 
     Examples
     --------
@@ -254,8 +260,7 @@ class GradientBoostingRegressor(_GradientBoosting, BoostingRegressor):
     """Add trees one after the other, each lowering the loss (Friedman 2001; Chen and Guestrin 2016).
 
     See `GradientBoostingClassifier` for how missing values, categories, sparse rows and several ranks are
-    treated, and where scikit-learn and Spark MLlib (`GBTRegressor`: `maxIter=20`, `stepSize=0.1`,
-    `maxDepth=5`, `maxBins=32`) differ. The trees predict the difference from the mean of y.
+    treated. The trees predict the difference from the mean of y.
 
     Parameters
     ----------
@@ -315,6 +320,13 @@ class GradientBoostingRegressor(_GradientBoosting, BoostingRegressor):
     n_features_ : width of the matrix the trees see.
     zeros_absent_ : whether zeros count as missing, because the rows were sparse.
     booster_bytes_ : the trees in XGBoost's UBJSON format.
+
+    Notes
+    -----
+    Unlike scikit-learn: as `GradientBoostingClassifier`.
+
+    Unlike Spark MLlib's `GBTRegressor(maxIter=20, stepSize=0.1, maxDepth=5, maxBins=32)`: as
+    `GradientBoostingClassifier`.
 
     Examples
     --------

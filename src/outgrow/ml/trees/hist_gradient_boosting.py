@@ -43,7 +43,7 @@ class _HistGradientBoosting(Boosting):
         "early_stopping": FLAG | "auto",
         "n_iter_no_change": Integer(low=1),
     }
-    test_parameters = {"max_iter": 5, "min_samples_leaf": 2}
+    test_parameters = {"max_iter": 5}
     _rounds_name = "max_iter"
 
     def _settings(self, rows: int) -> Settings:
@@ -158,6 +158,13 @@ class HistGradientBoostingClassifier(_HistGradientBoosting, BoostingClassifier):
     feature_importances_ : ndarray of shape (features,): each one's share of the loss that splits took away.
     booster_bytes_ : the trees in XGBoost's UBJSON format.
 
+    Notes
+    -----
+    Unlike scikit-learn: XGBoost's trees; `min_samples_leaf` counts by second derivatives; columns of text are
+    categories.
+
+    Unlike Spark MLlib: as `GradientBoostingClassifier`.
+
     Examples
     --------
     >>> import numpy as np, outgrow as og
@@ -268,6 +275,12 @@ class HistGradientBoostingRegressor(_HistGradientBoosting, BoostingRegressor):
     estimators_ : ndarray of the trees, as small fitted models to be walked through.
     feature_importances_ : ndarray of shape (features,): each one's share of the loss that splits took away.
     booster_bytes_ : the trees in XGBoost's UBJSON format.
+
+    Notes
+    -----
+    Unlike scikit-learn: as `HistGradientBoostingClassifier`.
+
+    Unlike Spark MLlib: as `GradientBoostingRegressor`.
 
     Examples
     --------

@@ -37,10 +37,6 @@ class RandomForestClassifier(SeveralClassifier, BaseForest, TreeClassifier):
     has trees of its own, whose shares are normalised. Missing numbers, categories, sparse rows and several
     ranks are as in `GradientBoostingClassifier`.
 
-    Spark MLlib's `RandomForestClassifier` differs in names and defaults: `numTrees=20`, `maxDepth=5`,
-    `maxBins=32`, `featureSubsetStrategy='auto'` (the root, as here), `subsamplingRate=1.0` with replacement,
-    `minInstancesPerNode=1`, and trees that split on the classes together.
-
     Parameters
     ----------
     n_estimators : trees; for each of more than two classes that many.
@@ -86,6 +82,14 @@ class RandomForestClassifier(SeveralClassifier, BaseForest, TreeClassifier):
     n_features_ : width of the matrix the trees see.
     zeros_absent_ : whether zeros count as missing, because the rows were sparse.
     booster_bytes_ : the trees in XGBoost's UBJSON format.
+
+    Notes
+    -----
+    Unlike scikit-learn: rows are drawn by their hashes, as Poisson's law says; splits are sought among bins;
+    one `criterion`, the sum of squares (`gini`); each of more than two classes has trees of its own.
+
+    Unlike Spark MLlib's `RandomForestClassifier(numTrees=20, maxDepth=5, maxBins=32)`: trees grow to the end
+    by default; `max_features='sqrt'` is its 'auto'; `min_samples_leaf` is `minInstancesPerNode`.
 
     Examples
     --------
@@ -221,10 +225,6 @@ class RandomForestRegressor(BaseForest, TreeRegressor):
     partitioning of the rows draws the same, and splits are sought among `max_bins` bins. Missing numbers,
     categories, sparse rows and several ranks are as in `GradientBoostingClassifier`.
 
-    Spark MLlib's `RandomForestRegressor` differs in names and defaults: `numTrees=20`, `maxDepth=5`,
-    `maxBins=32`, `featureSubsetStrategy='auto'` (a third; all here, as in scikit-learn),
-    `subsamplingRate=1.0` with replacement.
-
     Parameters
     ----------
     n_estimators : trees.
@@ -267,6 +267,14 @@ class RandomForestRegressor(BaseForest, TreeRegressor):
     n_features_ : width of the matrix the trees see.
     zeros_absent_ : whether zeros count as missing, because the rows were sparse.
     booster_bytes_ : the trees in XGBoost's UBJSON format.
+
+    Notes
+    -----
+    Unlike scikit-learn: rows are drawn by their hashes, as Poisson's law says; splits are sought among bins;
+    one `criterion`, the squared error.
+
+    Unlike Spark MLlib's `RandomForestRegressor(numTrees=20, maxDepth=5, maxBins=32)`: trees grow to the end
+    by default, and try all features at each split, not a third.
 
     Examples
     --------
