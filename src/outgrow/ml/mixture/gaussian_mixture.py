@@ -86,8 +86,7 @@ class GaussianMixture(DensityModel):
     """Mix normal distributions by expectation and maximisation (Dempster, Laird and Rubin 1977).
 
     One pass over the rows for each iteration. What is summed are the rows about the means of the step before,
-    so columns far from zero lose no digits. Spark MLlib's `GaussianMixture(k=2, maxIter=100, tol=0.01)` knows
-    full covariances only, adds nothing to them, and begins with random rows.
+    so columns far from zero lose no digits.
 
     Parameters
     ----------
@@ -115,6 +114,14 @@ class GaussianMixture(DensityModel):
     converged_ : whether it ended by `tol`.
     n_iter_ : iterations of the run that counts.
     lower_bound_ : mean log likelihood before its last maximisation.
+
+    Notes
+    -----
+    Unlike scikit-learn: 'k-means++' and 'random_from_data' begin with the rows nearest to each center, not
+    with one row each; 'random' is refused.
+
+    Unlike Spark MLlib's `GaussianMixture(k=2, maxIter=100, tol=0.01)`: knows other covariances than full
+    ones, adds `reg_covar` to their diagonals, and begins with k-means rather than random rows.
 
     Examples
     --------
