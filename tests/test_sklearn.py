@@ -21,30 +21,13 @@ import outgrow as og
 from outgrow.ml.catalogue import ESTIMATORS
 from outgrow.testing import EngineCase
 
-FORESTS = {
-    "check_sample_weight_equivalence_on_dense_data": "row sampling draws rows, not weights",
-    "check_sample_weight_equivalence_on_sparse_data": "row sampling draws rows, not weights",
-}
-SPARSE = "it asks what has predict_proba for the tags of classifiers"
-EXCEPTIONS: dict[str, dict[str, str]] = {
-    "GaussianMixture": {"check_estimator_sparse_array": SPARSE, "check_estimator_sparse_matrix": SPARSE},
-    "PCA": {
-        "check_sample_weight_equivalence_on_dense_data": "directions without variance are arbitrary",
-        "check_sample_weight_equivalence_on_sparse_data": "directions without variance are arbitrary",
-    },
-    "Ridge": {"check_non_transformer_estimators_n_iter": "it is solved at once, whatever max_iter says"},
-    "RandomForestClassifier": FORESTS,
-    "RandomForestRegressor": FORESTS,
-}
-"""Checks of scikit-learn that do not hold, with the reason."""
-
 CLASSES = [getattr(og, name) for name in ESTIMATORS if name != "Pipeline"]
 
 
 @pytest.mark.filterwarnings("ignore")
 @parametrize_with_checks(
     [cls(**cls.test_parameters) for cls in CLASSES],
-    expected_failed_checks=lambda estimator: EXCEPTIONS.get(type(estimator).__name__, {}),
+    expected_failed_checks=lambda estimator: estimator.expected_failed_checks,
 )
 def test_checks_of_scikit_learn(estimator: Any, check: Any) -> None:
     check(estimator)

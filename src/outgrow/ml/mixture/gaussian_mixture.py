@@ -133,6 +133,10 @@ class GaussianMixture(DensityModel):
     """
 
     _samples = True
+    expected_failed_checks = dict.fromkeys(
+        ("check_estimator_sparse_array", "check_estimator_sparse_matrix"),
+        "it asks what has predict_proba for the tags of classifiers",
+    )
     parameters = {
         "n_components": Integer(low=1),
         "covariance_type": OneOf(*FORMS),

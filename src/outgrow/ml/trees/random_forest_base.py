@@ -65,6 +65,13 @@ class BaseForest(TreeModel):
         "n_jobs": Unused(),
         "verbose": Unused(),
     }
+    expected_failed_checks = dict.fromkeys(
+        (
+            "check_sample_weight_equivalence_on_dense_data",
+            "check_sample_weight_equivalence_on_sparse_data",
+        ),
+        "row sampling draws rows, not weights",
+    )
     test_parameters = {"n_estimators": 5, "random_state": 0}
 
     n_estimators: int
