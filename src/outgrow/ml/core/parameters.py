@@ -98,12 +98,11 @@ class Number(Domain):
         return isinstance(value, Real) and not isinstance(value, bool) and bool(value == value)
 
     def _is_within(self, value: Any) -> bool:
-        """Also of an array, whether all of it is."""
         return bool(
-            (self.low is None or np.all(value >= self.low))
-            and (self.high is None or np.all(value <= self.high))
-            and (self.above is None or np.all(value > self.above))
-            and (self.below is None or np.all(value < self.below))
+            (self.low is None or value >= self.low)
+            and (self.high is None or value <= self.high)
+            and (self.above is None or value > self.above)
+            and (self.below is None or value < self.below)
         )
 
     def phrases(self) -> list[str]:
@@ -155,7 +154,7 @@ class Numbers(Number):
         except ValueError:  # rows of different lengths
             return False
         plain = values.dtype.kind in "iuf" and values.ndim <= 1 and values.size > 0
-        return plain and self._is_within(values) and not np.isnan(values).any()
+        return plain and all(super(Numbers, self).__contains__(number) for number in values.ravel().tolist())
 
     def phrases(self) -> list[str]:
         return [*super().phrases(), "an array of such numbers"]
