@@ -33,6 +33,7 @@ from outgrow.engine.matrix import MOMENTS
 from outgrow.errors import ColumnNotFoundError, ParameterError, StudyError
 from outgrow.testing import EngineCase
 from outgrow.tuning.objective import ScoreForecast
+from outgrow.tuning.plan import Plan
 from outgrow.tuning.space import Space
 from outgrow.tuning.staged_rows import StagedRows, mapped, on_this_machine
 from outgrow.tuning.trial import TrialContext
@@ -133,6 +134,25 @@ def test_misuse(change: dict[str, Any], said: str) -> None:
     X, y = numbers()
     with pytest.raises(ParameterError, match=said):
         og.tune(og.LogisticRegression(), X, y, **{"space": CS, "trials": 2, "workers": 1, **change})
+
+
+@pytest.mark.parametrize(
+    ("model", "space", "mode"),
+    [
+        (og.LogisticRegression(), {"C": [0.1, 1.0], "l1_ratio": [0.0, 0.5]}, "fused"),
+        (og.Pipeline([og.StandardScaler(), og.Ridge()]), {"ridge__alpha": [0.1, 1.0]}, "fused"),
+        (
+            og.Pipeline([og.StandardScaler(), og.Ridge()]),
+            {"standardscaler__with_mean": [True, False]},
+            "workers",
+        ),
+        (og.LogisticRegression(), {"C": [0.1, 1.0], "max_iter": [10, 20]}, "workers"),
+    ],
+    ids=str,
+)
+def test_what_can_be_learnt_together_is(model: Any, space: Any, mode: str) -> None:
+    plan = Plan.of(model, *numbers(), None, None, None, None)
+    assert plan.mode("auto", Space(space), prunes=False) == mode
 
 
 # ---- what is tried -----------------------------------------------------------------------------------------
