@@ -16,6 +16,7 @@ from typing import Any
 from bench.machine import machine
 from bench.shapes.cell import Cell, measure
 from bench.shapes.linear import CELLS as LINEAR
+from bench.shapes.others import CELLS as OTHERS
 from bench.shapes.report import page
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -23,7 +24,7 @@ TURNS = 3
 LONGEST = 1_800
 """Seconds until a cell is given up."""
 
-CELLS: dict[str, Cell] = {cell.name: cell for cell in (*LINEAR,)}
+CELLS: dict[str, Cell] = {cell.name: cell for cell in (*LINEAR, *OTHERS)}
 
 
 def main() -> None:

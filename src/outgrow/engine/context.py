@@ -83,7 +83,7 @@ class FitContext:
         self.rows = 0
         self._recalled = False
         self._began = time.perf_counter()
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="outgrow") if threads > 1 else None
+        self._pool: ThreadPoolExecutor | None = None
 
     @property
     def workers(self) -> int:
@@ -141,16 +141,19 @@ class FitContext:
         self.journal.forget()
         self._recalled = False
 
-    def map(self, function: Callable[[Unit], R], units: Sequence[Unit]) -> Iterator[R]:
-        """`function` of each unit of this rank, in order, on the threads.
+    def map(self, function: Callable[[T], R], units: Sequence[T]) -> Iterator[R]:
+        """`function` of each unit of this rank, in order, on the threads; of one alone, in this one.
 
         Parameters
         ----------
         function : called with the unit itself, which it runs; several calls go on at once.
         units : of this rank; other ranks are not asked.
         """
-        with one_blas_thread():
-            yield from map(function, units) if self._pool is None else self._pool.map(function, units)
+        if len(units) < 2:
+            yield from map(function, units)
+        else:
+            with one_blas_thread():
+                yield from self._threaded(function, units)
 
     def call(self, function: Callable[[], T]) -> T:
         """Run something that itself talks to the other ranks."""
@@ -201,11 +204,16 @@ class FitContext:
             return total
 
         total: R | None = None
-        with one_blas_thread():
-            parts = _runs(units, 8 * self.threads)
-            for state in map(fold_units, parts) if self._pool is None else self._pool.map(fold_units, parts):
-                total = merge(total, state)
+        for state in self.map(fold_units, _runs(units, 8 * self.threads)):
+            total = merge(total, state)
         return total
+
+    def _threaded(self, function: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
+        if self.threads == 1:
+            return map(function, items)
+        if self._pool is None:  # no fit of few rows starts threads
+            self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="outgrow")
+        return self._pool.map(function, items)
 
 
 def no_rows() -> DataError:

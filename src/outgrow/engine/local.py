@@ -96,10 +96,10 @@ class Local:
         """
         checkpoint = open_checkpoint(self.checkpoint, identity, scan)
         journal = Journal(checkpoint.entries(), checkpoint.keep) if checkpoint else None
-        began, threads, pieces = time.perf_counter(), self._threads(), scan.pieces()
-        plan = MemoryPlan.of([pieces], self._budget(), base=resident_bytes(), threads=threads, keep=keep)
+        began, threads, pieces, budget = time.perf_counter(), self.slots, scan.pieces(), self._budget()
+        plan = MemoryPlan.of([pieces], budget, base=resident_bytes(), threads=threads, keep=keep)
         plan.announce(stage)
-        memory = Memory(self._budget(), self.spill_dir, work=threads * work_bytes(pieces))
+        memory = Memory(budget, self.spill_dir, work=threads * work_bytes(pieces))
         run = FitContext(threads=threads, memory=memory, stage=stage, journal=journal)
         try:
             result = fit(Shard.of(run, pieces, scan.example(), keep=keep))
@@ -120,7 +120,7 @@ class Local:
         scan : the rows; they are read at the first pass, and stay as long as the shard.
         stage : how events call the work.
         """
-        threads, pieces = self._threads(), scan.pieces()
+        threads, pieces = self.slots, scan.pieces()
         memory = Memory(self._budget(), self.spill_dir, work=threads * work_bytes(pieces))
         run = FitContext(threads=threads, memory=memory, stage=stage)
         run.reuse = True
@@ -128,7 +128,7 @@ class Local:
 
     def map(self, scan: Scan) -> Iterator[Batch]:
         """The batches of a scan, in order; a few are prepared ahead on the threads."""
-        pieces, ahead = scan.pieces(), self._threads()
+        pieces, ahead = scan.pieces(), self.slots
         if len(pieces) < 2 or ahead < 2:
             for piece in pieces:
                 yield from piece.batches()
@@ -187,7 +187,7 @@ class Local:
                 failed.set()
                 raise
 
-        with ThreadPoolExecutor(self._threads()) as pool:
+        with ThreadPoolExecutor(self.slots) as pool:
             futures = [pool.submit(work, number, piece) for number, piece in pieces]
             try:
                 for future in as_completed(futures):
@@ -246,9 +246,6 @@ class Local:
         """
         sources = {name: table.scan.source for name, table in tables.items()}
         return Scan(QuerySource(query, {name: _for_duckdb(table) for name, table in tables.items()}, sources))
-
-    def _threads(self) -> int:
-        return self.slots
 
     @property
     def slots(self) -> int:

@@ -200,9 +200,9 @@ def resident_bytes() -> int:
 
 def peak_bytes() -> int:
     """The most memory the process held so far."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        return _sizes(status.read_text(), "VmHWM")[0]
+    status = _read("/proc/self/status")
+    if status:
+        return _sizes(status, "VmHWM")[0]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 
@@ -211,9 +211,7 @@ def available_bytes() -> int:
     """Memory the machine could still give, with a container's limit where there is one."""
     candidates = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
     for name, line in (("/proc/meminfo", "MemAvailable"), ("/sys/fs/cgroup/memory.max", "")):
-        path = Path(name)
-        if path.exists():
-            candidates += _sizes(path.read_text(), line)
+        candidates += _sizes(_read(name), line)
     space = _address_space()
     return min(candidates) if space is None else min(*candidates, space)
 
@@ -239,7 +237,16 @@ def _address_space() -> int | None:
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     if limit == resource.RLIM_INFINITY:  # spark.executor.pyspark.memory sets one
         return None
-    return max(0, limit - _sizes(Path("/proc/self/status").read_text(), "VmSize")[0])
+    return max(0, limit - _sizes(_read("/proc/self/status"), "VmSize")[0])
+
+
+def _read(path: str) -> str:
+    """What a file of the system says; nothing where there is none, as on other systems than Linux."""
+    try:
+        with open(path) as file:
+            return file.read()
+    except OSError:
+        return ""
 
 
 def _sizes(text: str, line: str) -> list[int]:

@@ -50,7 +50,7 @@ def examine(engine: str | None = None) -> list[Finding]:
 
 
 def _machine() -> Finding:
-    threads = Local()._threads()
+    threads = Local().slots
     memory = describe_size(available_bytes())
     return Finding("this machine", f"{platform.platform()}, {threads} threads, {memory} of memory available")
 
