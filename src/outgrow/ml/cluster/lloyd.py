@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
+from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 
 from outgrow.data.batch import is_sparse
 from outgrow.engine.blocks import Block
 from outgrow.engine.folded import FoldedView
-from outgrow.ml.cluster.nearest import Centers, products
+from outgrow.ml.cluster.nearest import FEW, Centers, Scores, chunks
 from outgrow.ml.cluster.seeding import farthest_rows
 
-CHUNK = 1 << 18
-"""Distances that are worked on at once: they stay in a core's cache."""
+WIDE, MANY = 100, 256
+"""Rows of at least so many columns are summed by a dense product up to so many clusters: a sparse one would
+turn the columns into rows first."""
 _ROUNDING = 1e-9
 """The share of a cluster's weight that is but rounding, once its rows are taken from it."""
 
@@ -101,41 +104,49 @@ def _sums(
     centers = [Centers.of(walk.centers, walk.origin) for walk in walks]
     apart = np.concatenate([each.apart for each in centers])
     constants = np.concatenate([each.constants for each in centers])
-    total = np.zeros((len(apart), rows.view.width + 2))
-    step = max(256, CHUNK // len(apart))
-    for start in range(0, len(block), step):
-        part = block.take(slice(start, start + step))
-        member, weights = products(part.X, apart, constants), rows.weights(part)
-        for walk, own, (a, b) in zip(walks, centers, runs, strict=True):
-            weight = None if weights is None else weights[walk.fold]
-            total[a:b, -1] -= _assign(own, member[a:b], weight)
-        X = part.X
-        total[:, :-2] += np.asarray((X.T @ member.T).T) if is_sparse(X) else member @ X
-        total[:, -2] += member.sum(axis=1)
+    weights = rows.weights(block)
+    found = [
+        [own.nearest(scores.part(a, b)) for own, (a, b) in zip(centers, runs, strict=True)]
+        for scores in (
+            Scores.of(block.X[chunk], apart, constants) for chunk in chunks(len(block), len(apart))
+        )
+    ]
+    total, members = np.zeros((len(apart), rows.view.width + 2)), []
+    for i, (walk, (a, b)) in enumerate(zip(walks, runs, strict=True)):
+        labels, best = (np.concatenate(column) for column in zip(*(part[i] for part in found), strict=True))
+        weight = np.ones(len(block)) if weights is None else weights[walk.fold]
+        total[a:b, -1] = -np.bincount(labels, weight * best, b - a)
+        total[a:b, -2] = np.bincount(labels, weight, b - a)
+        members.append((labels + a, weight))
+    total[:, :-2] = _summed(block.X, members, len(apart))
     return total
 
 
-def _assign(centers: Centers, scores: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
-    """Turn the scores of the clusters of one walk into each row's membership; the weighted best scores."""
-    best = scores.max(axis=0)
-    nearest = centers.ties(scores, best)
-    if np.count_nonzero(nearest) != len(best):
-        first = nearest.argmax(axis=0)
-        nearest[:] = False
-        nearest[first, np.arange(len(best))] = True
-    scores[:] = nearest
-    if weight is not None:
-        scores *= weight
-    return scores @ best
+def _summed(X: Any, members: Sequence[tuple[np.ndarray, np.ndarray]], clusters: int) -> np.ndarray:
+    """The weighted rows of each cluster, from the cluster of each row and its weight in each walk."""
+    if not is_sparse(X) and clusters <= (FEW if X.shape[1] < WIDE else MANY):
+        member, place = np.zeros((clusters, X.shape[0])), np.arange(X.shape[0])
+        for labels, weight in members:
+            member[labels, place] = weight
+        return member @ X
+    labels, weights = (np.stack(column, axis=1) for column in zip(*members, strict=True))
+    ends = np.arange(len(labels) + 1) * labels.shape[1]
+    table = sp.csr_array((weights.ravel(), labels.ravel(), ends), shape=(len(labels), clusters))
+    found = table.T @ X
+    return found.toarray() if is_sparse(X) else found
 
 
 def _costs(rows: FoldedView, block: Block, walks: Sequence[Walk]) -> Iterator[np.ndarray]:
     """For each walk the weighted squared distances to the nearest centers, then the rows of each center."""
-    X, weights = block.X.toarray() if is_sparse(block.X) else block.X, rows.weights(block)
     for walk in walks:
-        labels = Centers.of(walk.centers, walk.origin).closest(block.X)
-        squares = ((X - walk.centers[labels]) ** 2).sum(axis=1)
-        weight = None if weights is None else weights[walk.fold]
-        cost = squares.sum() if weight is None else weight @ squares
-        counted = labels if weight is None else labels[weight > 0]
-        yield np.append(cost, np.bincount(counted, minlength=len(walk.centers)))
+        centers, total = Centers.of(walk.centers, walk.origin), np.zeros(len(walk.centers) + 1)
+        for chunk in chunks(len(block), max(len(walk.centers), rows.view.width)):
+            part = block.take(chunk)
+            labels, weights = centers.closest(part.X), rows.weights(part)
+            apart = (part.X.toarray() if is_sparse(part.X) else part.X) - walk.centers[labels]
+            squares = np.einsum("ij,ij->i", apart, apart)
+            weight = None if weights is None else weights[walk.fold]
+            total[0] += squares.sum() if weight is None else weight @ squares
+            counted = labels if weight is None else labels[weight > 0]
+            total[1:] += np.bincount(counted, minlength=len(walk.centers))
+        yield total

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,10 @@ import numpy as np
 
 from outgrow.data.batch import is_sparse
 
+CHUNK = 1 << 18
+"""Scores that are worked on at once."""
+FEW = 24
+"""Up to so many centers, a loop over rows for each is faster than one over centers for each row."""
 ALIKE = 1e-9
 """Scores whose difference is no larger a share of them are equal: it is rounding that tells them apart."""
 
@@ -43,45 +48,79 @@ class Centers:
         away = halves[halves > 0]
         return cls(apart, apart @ origin + halves, float(away.min()) if len(away) else 0.0)
 
-    def scores(self, X: Any) -> np.ndarray:
-        """Half of each row's square less half its squared distance to each center: (clusters, rows)."""
-        return products(X, self.apart, self.constants)
-
     def closest(self, X: Any) -> np.ndarray:
-        """The index of the center of each row."""
-        scores = self.scores(X)
-        nearest: np.ndarray = self.ties(scores, scores.max(axis=0)).argmax(axis=0)
-        return nearest
-
-    def ties(self, scores: np.ndarray, best: np.ndarray) -> np.ndarray:
-        """Which centers are as near as the nearest, but for rounding; at least one for each row.
+        """The index of the center of each row.
 
         Parameters
         ----------
-        scores : shape (clusters, rows), as `scores` gives them.
-        best : shape (rows,), the greatest score of each row.
-
-        Returns
-        -------
-        Boolean, of shape (clusters, rows).
+        X : shape (rows, width), dense or CSR.
         """
-        ties: np.ndarray = scores >= best - ALIKE * (np.abs(best) + self.least)
-        return ties
+        parts = [
+            self.nearest(Scores.of(X[part], self.apart, self.constants))[0]
+            for part in chunks(X.shape[0], len(self.apart))
+        ]
+        return np.concatenate(parts) if parts else np.zeros(0, dtype=np.intp)
+
+    def nearest(self, scores: Scores) -> tuple[np.ndarray, np.ndarray]:
+        """The index of the center of each row, and its score.
+
+        Parameters
+        ----------
+        scores : of these centers alone.
+        """
+        best = scores.values.max(axis=scores.axis)
+        ties = scores.values >= scores.spread(best - ALIKE * (np.abs(best) + self.least))
+        return ties.argmax(axis=scores.axis), best
 
 
-def products(X: Any, apart: np.ndarray, constants: np.ndarray) -> np.ndarray:
-    """The scores for centers, which may be those of several `Centers` one after the other.
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """Half of each row's square less half its squared distance to each center.
+
+    Attributes
+    ----------
+    values : shape (centers, rows) of few centers, of which whole rows of numbers are compared at once;
+        otherwise (rows, centers).
+    axis : that of the centers.
+    """
+
+    values: np.ndarray
+    axis: int
+
+    @classmethod
+    def of(cls, X: Any, apart: np.ndarray, constants: np.ndarray) -> Scores:
+        """The scores for centers, which may be those of several `Centers` one after the other.
+
+        Parameters
+        ----------
+        X : shape (rows, width), dense or CSR.
+        apart : shape (centers, width), as in `Centers`.
+        constants : shape (centers,), as in `Centers`.
+        """
+        if len(apart) > FEW:
+            values = X @ np.ascontiguousarray(apart.T)
+            values -= constants
+            return cls(values, 1)
+        values = np.ascontiguousarray((X @ apart.T).T) if is_sparse(X) else apart @ X.T
+        values -= constants[:, None]
+        return cls(values, 0)
+
+    def spread(self, by_row: np.ndarray) -> np.ndarray:
+        """A number of each row, so that it is compared with the scores for all centers."""
+        return by_row[None, :] if self.axis == 0 else by_row[:, None]
+
+    def part(self, start: int, stop: int) -> Scores:
+        """The scores for some of the centers."""
+        return Scores(self.values[start:stop] if self.axis == 0 else self.values[:, start:stop], self.axis)
+
+
+def chunks(rows: int, centers: int) -> Iterator[slice]:
+    """Slices of rows, whose scores for so many centers stay in a core's cache.
 
     Parameters
     ----------
-    X : shape (rows, width), dense or CSR.
-    apart : shape (centers, width), as in `Centers`.
-    constants : shape (centers,), as in `Centers`.
-
-    Returns
-    -------
-    Shape (centers, rows).
+    rows : how many there are.
+    centers : how many numbers there are for each.
     """
-    scores = np.ascontiguousarray((X @ apart.T).T) if is_sparse(X) else apart @ X.T
-    scores -= constants[:, None]
-    return scores
+    step = max(256, CHUNK // max(centers, 1))
+    yield from (slice(start, start + step) for start in range(0, rows, step))
