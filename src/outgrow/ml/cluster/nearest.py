@@ -110,7 +110,12 @@ class Scores:
         return by_row[None, :] if self.axis == 0 else by_row[:, None]
 
     def part(self, start: int, stop: int) -> Scores:
-        """The scores for some of the centers."""
+        """The scores for some of the centers.
+
+        Parameters
+        ----------
+        start, stop : the first of them, and the first after them.
+        """
         return Scores(self.values[start:stop] if self.axis == 0 else self.values[:, start:stop], self.axis)
 
 
