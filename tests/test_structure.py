@@ -57,6 +57,7 @@ FLOORS_OF_ML = {
     "cluster": 6,
     "decomposition": 6,
     "dummy": 6,
+    "feature_extraction": 6,
     "grouped": 6,
     "impute": 6,
     "linear_model": 6,

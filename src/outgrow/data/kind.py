@@ -21,7 +21,9 @@ import pyarrow as pa
 from outgrow.data.batch import is_categorical, is_numeric, is_vector
 from outgrow.data.plain import plain_type
 
-_WRITTEN = re.compile(r"(number|category|time|vector)(?:\[(\w+)\])?")
+_WRITTEN = re.compile(r"(number|category|time|vector|list)(?:\[(\w+(?:\[\w+\])?)\])?")
+_ARROW_LIST = re.compile(r"(?:large_)?list<\w+: (\w+)>")
+"""As models of before there were kinds of lists name them."""
 _MOMENT = r"^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:?\d\d)?)?$"
 _WHOLE = r"^-?[0-9]{1,18}$"
 
@@ -56,8 +58,9 @@ class Kind(str):
     """The kind of a column: a text such as `number`, as artifacts store it, that knows what it means.
 
     Kinds are `number`, `category` (of text), `category[integer]`, `category[number]`, `category[boolean]`,
-    `time` and `vector[n]` for vectors of n numbers. Any other text is the name of an Arrow type that no model
-    takes, but that transformers hand on.
+    `time`, `vector[n]` for vectors of n numbers, and `list[...]` for lists of any length of numbers or
+    categories, such as `list[category]` for lists of words. Any other text is the name of an Arrow type that
+    no model takes, but that transformers hand on.
 
     Examples
     --------
@@ -81,6 +84,8 @@ class Kind(str):
             return cls(_category(type.value_type) if pa.types.is_dictionary(type) else "category")
         if is_vector(type):
             return cls.vector(type.list_size)
+        if is_list(type) and (inner := cls.of(type.value_type)).base in ("number", "category"):
+            return cls(f"list[{inner}]")
         return TIME if is_time(type) else cls(type)
 
     @classmethod
@@ -105,6 +110,17 @@ class Kind(str):
         return int(inner) if base == "vector" and inner is not None else None
 
     @property
+    def items(self) -> Kind | None:
+        """The kind of what lists hold; None for all other kinds."""
+        base, inner = _parts(self)
+        return Kind(inner) if base == "list" and inner is not None else None
+
+    @property
+    def nested(self) -> bool:
+        """Whether a value is a list: of any length, or a vector."""
+        return self.width is not None or self.items is not None
+
+    @property
     def form(self) -> Form:
         """How values are written elsewhere."""
         return _form(self)
@@ -112,7 +128,12 @@ class Kind(str):
 
 def read_kinds(columns: Mapping[str, str]) -> dict[str, Kind]:
     """Columns, name to kind, as JSON has them."""
-    return {name: Kind(kind) for name, kind in columns.items()}
+    return {name: _read(kind) for name, kind in columns.items()}
+
+
+def _read(kind: str) -> Kind:
+    match = _ARROW_LIST.fullmatch(kind)
+    return Kind(kind) if match is None else Kind.of(pa.list_(pa.type_for_alias(match[1])))
 
 
 def as_json(value: Any) -> Any:
@@ -136,6 +157,13 @@ def as_json(value: Any) -> Any:
 NUMBER, CATEGORY, TIME = Kind("number"), Kind("category"), Kind("time")
 
 
+def is_list(type: pa.DataType) -> bool:
+    """Whether values of this type are lists, of one length or of any."""
+    types = pa.types
+    fixed, views = types.is_fixed_size_list(type), types.is_list_view(type) or types.is_large_list_view(type)
+    return bool(types.is_list(type) or types.is_large_list(type) or fixed or views)
+
+
 def is_time(type: pa.DataType) -> bool:
     """Whether a column of this type is a time to an estimator."""
     return bool(pa.types.is_date(type) or pa.types.is_timestamp(type))
@@ -157,6 +185,8 @@ def _parts(kind: str) -> tuple[str, str | None]:
 
 @cache
 def _form(kind: Kind) -> Form:
+    if kind.items is not None:
+        return _form_of_lists(kind.items.form)
     if kind.width is None:
         return _FORMS.get(kind, Form(str(kind), None, {}, None))
     numbers = {"type": "array", "items": {"type": "number"}, "minItems": kind.width, "maxItems": kind.width}
@@ -169,6 +199,19 @@ def _form(kind: Kind) -> Form:
         zeros,
         tensor="FP64",
         onnx="number",
+        mlflow="array",
+    )
+
+
+def _form_of_lists(item: Form) -> Form:
+    """Lists have no tensor in ONNX or in the Open Inference Protocol, whose rows are of one shape."""
+    return Form(
+        f"a list, each item {item.noun}",
+        pa.list_(item.arrow),
+        {"type": ["array", "null"], "items": item.json},
+        [item.example],
+        [],
+        tensor="",
         mlflow="array",
     )
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from outgrow.data.batch import Batch, Column, Matrix, is_numeric, vector_column
-from outgrow.data.kind import NUMBER, Kind
+from outgrow.data.kind import NUMBER, Kind, is_list
 from outgrow.errors import DataError, SchemaError
 
 _VALUES_SHOWN = 5
@@ -104,16 +105,27 @@ def _changed(batch: Batch, kinds: Mapping[str, Kind]) -> Iterator[tuple[str, Col
             yield name, column.dictionary_decode()
         elif kind.width is not None:
             yield name, vector_column(_lists(column, kind, name), name)
+        elif kind.items is not None and column.type != kind.form.arrow:
+            yield name, _lists(column, kind, name)
         elif kind.values is not None and Kind.of(column.type) != kind:
             yield name, _categories(column, kind, name)
 
 
 def _lists(column: pa.Array, kind: Kind, name: str) -> pa.Array:
-    """Lists of numbers as vectors of one length."""
+    """Lists in the type of a kind: vectors of one length, or lists of any."""
+    if pa.types.is_list_view(column.type) or pa.types.is_large_list_view(column.type):
+        column = _contiguous(column)
     try:
         return column.cast(kind.form.arrow)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise DataError(f"Column {name!r} does not hold {kind.form.noun} in each row: {error}") from error
+
+
+def _contiguous(views: pa.Array) -> pa.Array:
+    """Views of lists as lists; Arrow's cast loses the end of the last one."""
+    lengths = pc.fill_null(pc.list_value_length(views), 0).to_numpy()
+    offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int64())
+    return pa.LargeListArray.from_arrays(offsets, views.flatten(), mask=views.is_null())
 
 
 def _categories(column: pa.Array, kind: Kind, name: str) -> pa.Array:
@@ -154,11 +166,6 @@ def _all(truth: pa.Array) -> bool:
     return pc.all(truth).as_py() is not False
 
 
-def is_list(type: pa.DataType) -> bool:
-    """Whether values of this type are lists, of one length or of any."""
-    return bool(pa.types.is_list(type) or pa.types.is_large_list(type) or pa.types.is_fixed_size_list(type))
-
-
 def _can_become(type: pa.DataType, kind: Kind) -> bool:
     own_kind = Kind.of(type)
     if own_kind == kind or pa.types.is_null(type):
@@ -167,6 +174,8 @@ def _can_become(type: pa.DataType, kind: Kind) -> bool:
         return own_kind.values is not None
     if kind.width is not None:
         return is_list(type) and is_numeric(type.value_type)
+    if kind.items is not None:
+        return is_list(type) and _can_become(type.value_type, kind.items)
     return kind.values is not None and own_kind.base in ("number", "category")
 
 

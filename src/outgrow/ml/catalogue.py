@@ -25,6 +25,7 @@ ESTIMATORS = {
     "Pipeline": "outgrow.ml.pipeline",
     "RandomForestClassifier": "outgrow.ml.trees.random_forest",
     "RandomForestRegressor": "outgrow.ml.trees.random_forest",
+    "RegexTokenizer": "outgrow.ml.feature_extraction.regex_tokenizer",
     "Ridge": "outgrow.ml.linear_model.ridge",
     "SimpleImputer": "outgrow.ml.impute.simple_imputer",
     "StandardScaler": "outgrow.ml.preprocessing.standard_scaler",

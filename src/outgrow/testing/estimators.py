@@ -164,9 +164,11 @@ def refuses_no_rows(estimator: Estimator, engine: EngineCase) -> None:
 
     Parameters
     ----------
-    estimator : not fitted.
+    estimator : not fitted; one that learns nothing takes it.
     engine : holds the table without rows.
     """
+    if getattr(estimator, "learns_nothing", False):
+        return
     table, target = sample_rows(estimator)
     raised(DataError, lambda: fitted(estimator, engine.open(table.slice(0, 0)), target))
 

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 from sklearn.base import is_classifier, is_regressor
 
+from outgrow.data.kind import is_list
 from outgrow.ml.base import Transformer
 from outgrow.ml.core.estimator import Estimator
 
@@ -77,6 +78,11 @@ def columns_of(table: pa.Table) -> dict[str, Any]:
 
 def sorted_rows(table: pa.Table) -> dict[str, Any]:
     """The columns, rows in an order that does not depend on the engine."""
+    if any(is_list(field.type) for field in table.schema):  # which Arrow does not sort
+        table = table.take(
+            sorted(range(table.num_rows), key=[repr(row) for row in table.to_pylist()].__getitem__)
+        )
+        return columns_of(table)
     return columns_of(table.sort_by([(name, "ascending") for name in table.column_names]))
 
 

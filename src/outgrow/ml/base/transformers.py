@@ -25,6 +25,9 @@ class Transformer(TransformerMixin, Verbs):
 
     columns: Columns
 
+    learns_nothing: ClassVar[bool] = False
+    """Whether a fit looks at the columns only, so that it needs no rows and makes no pass over them."""
+
     takes_dictionaries: ClassVar[bool] = False
     """Whether `_transform_columns` also takes text as Arrow dictionaries; otherwise it is decoded before."""
 

@@ -254,7 +254,19 @@ def all_columns(batch: Batch) -> Any:
     columns = batch.columns.values()
     if all(isinstance(column, Matrix) or is_numeric(column.type) for column in columns):
         return batch.matrix()
-    return np.array([column.to_pylist() for column in batch.to_arrow().columns], dtype=object).T
+    arrays = batch.to_arrow().columns
+    values = np.empty((batch.num_rows, len(arrays)), dtype=object)
+    for index, column in enumerate(arrays):
+        values[:, index] = _objects(column)
+    return values
+
+
+def _objects(column: pa.Array) -> np.ndarray:
+    """The values of a column, lists among them, as an array of objects of shape (rows,)."""
+    objects = np.empty(len(column), dtype=object)
+    for row, value in enumerate(column.to_pylist()):
+        objects[row] = value
+    return objects
 
 
 def _are_names(X: Any, y: Any) -> bool:

@@ -60,4 +60,4 @@ class AnswerCache:
 
 
 def _hashable(served: LoadedVersion) -> bool:
-    return not any(kind.width is not None for kind in served.reader.columns.values())
+    return not any(kind.nested for kind in served.reader.columns.values())

@@ -208,6 +208,11 @@ def _named(
     width = shape[1] if len(shape) == 2 else 1
     rows = [values[start : start + width] for start in range(0, len(values), max(1, width))]
     if name in reader.columns:
+        if reader.columns[name].items is not None:
+            raise RowsError(
+                f"Input {name!r} is a column of lists, of which tensors have none: they are of one shape. "
+                "Send rows to /predict, or to /invocations."
+            )
         vector = reader.columns[name].width is not None
         if width != 1 and not vector:
             raise RowsError(f"Input {name!r} is one column; its shape {shape} has {width}.")

@@ -302,6 +302,9 @@ def _python_type(schema: Mapping[str, Any]) -> Any:
         return Any
     if schema["type"] == "array":
         return list[float]
+    if "array" in schema["type"]:
+        items = _python_type(schema["items"])
+        return list.__class_getitem__(items) | None
     return reduce(or_, (_scalar_type(name, schema) for name in schema["type"]))
 
 
