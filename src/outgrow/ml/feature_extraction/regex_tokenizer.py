@@ -29,10 +29,7 @@ class RegexTokenizer(Transformer):
     r"""Cut text into lists of words by a regular expression.
 
     Each column of text becomes one of lists of text; missing text becomes a missing list. It learns nothing.
-    Patterns are Python's, in which `\w` and `\s` know letters and spaces of all scripts. Spark MLlib's
-    `RegexTokenizer(minTokenLength=1, gaps=True, pattern='\\s+', toLowercase=True)` is the same with Java's
-    patterns, in which `\w` and `\s` are those of ASCII, and gives a column of another name. scikit-learn does
-    this within its vectorizers.
+    Patterns are Python's, in which `\w` and `\s` know letters and spaces of all scripts.
 
     Parameters
     ----------
@@ -41,6 +38,13 @@ class RegexTokenizer(Transformer):
     gaps : whether the pattern is that of the gaps.
     lowercase : make the text lowercase before it is cut.
     min_token_length : shorter words are left out; length is counted in characters.
+
+    Notes
+    -----
+    Unlike scikit-learn: a transformer of its own; there vectorizers cut text.
+
+    Unlike Spark MLlib's `RegexTokenizer(minTokenLength=1, gaps=True, toLowercase=True)`: the column keeps its
+    name, and patterns are Python's, not Java's, in which `\w` and `\s` are those of ASCII.
 
     Examples
     --------
