@@ -12,7 +12,7 @@ import outgrow as og
 import outgrow.ml
 from outgrow.ml.catalogue import ESTIMATORS
 from outgrow.ml.core.estimator import Estimator
-from outgrow.testing import CHECKS, ENGINE_CHECKS, EngineCase, local_case
+from outgrow.testing import CHECKS, ENGINE_CHECKS, EngineCase, local_case, run_together
 from outgrow.testing.estimators import Check, is_applicable
 
 
@@ -51,18 +51,40 @@ def descendants(kind: type) -> set[type]:
 ONCE = [check for check in CHECKS if check not in ENGINE_CHECKS]
 
 
-@pytest.mark.parametrize("check", ENGINE_CHECKS, ids=lambda check: check.__name__)
-@pytest.mark.parametrize("estimator", cases(), ids=lambda e: type(e).__name__)
+CASES = cases()
+ON_ENGINES = [(estimator, check) for estimator in CASES for check in ENGINE_CHECKS]
+Found = dict[str, list[Exception | None]]
+
+
+@pytest.fixture(scope="module")
+def found() -> Found:
+    """What all checks found, by engine; on Spark they share their jobs."""
+    return {}
+
+
+@pytest.mark.parametrize(
+    "number",
+    range(len(ON_ENGINES)),
+    ids=[f"{type(estimator).__name__}-{check.__name__}" for estimator, check in ON_ENGINES],
+)
 def test_on_every_engine(
-    estimator: Estimator, check: Check, engine: EngineCase, request: pytest.FixtureRequest
+    number: int, engine: EngineCase, request: pytest.FixtureRequest, found: Found
 ) -> None:
+    estimator, check = ON_ENGINES[number]
+    if not engine.name.startswith("spark"):
+        check(clone(estimator), engine)
+        return
     reason = estimator.ranks_differ.get(check.__name__)
-    if reason and engine.name.startswith("spark"):
+    if reason:
         request.applymarker(pytest.mark.xfail(reason=reason, strict=True))
-    check(clone(estimator), engine)
+    if engine.name not in found:
+        found[engine.name] = run_together(ON_ENGINES, engine)
+    error = found[engine.name][number]
+    if error is not None:
+        raise error
 
 
 @pytest.mark.parametrize("check", ONCE, ids=lambda check: check.__name__)
-@pytest.mark.parametrize("estimator", cases(), ids=lambda e: type(e).__name__)
+@pytest.mark.parametrize("estimator", CASES, ids=lambda e: type(e).__name__)
 def test_on_this_machine(estimator: Estimator, check: Check) -> None:
     check(clone(estimator), local_case())

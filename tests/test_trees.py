@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import socket
-from concurrent.futures import ThreadPoolExecutor
+import time
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -31,6 +32,7 @@ from outgrow.errors import DataError, ParameterError
 from outgrow.ml.core.task import Task
 from outgrow.ml.trees.gradient_boosting import GradientBoostingClassifier, GradientBoostingRegressor
 from outgrow.ml.trees.random_forest import RandomForestClassifier, RandomForestRegressor
+from outgrow.testing.clusters import free_port
 
 ALL = [
     GradientBoostingClassifier,
@@ -397,37 +399,42 @@ def table_of_ranks(rank, empty):
     return table.slice(0, 500) if rank == 0 else table.slice(500)
 
 
-def live(rank, port, estimator, empty, results):
-    sock = socket.create_server(("127.0.0.1", port)) if rank == 0 else None
-    if sock is not None:
-        results.put(sock.getsockname()[1])
-        peer, _ = sock.accept()
-        sock.close()
-    else:
-        peer = socket.create_connection(("127.0.0.1", port))
-    comm = Tcp(rank, 2, {1 - rank: peer}, 60.0)
+def live(rank, port, estimator, empty):
+    comm = Tcp(rank, 2, {1 - rank: met(rank, port)}, 60.0)
     run = FitContext(comm=comm)
     scan = Scan(TableSource(table_of_ranks(rank, empty)))
     shard = Shard.of(run, scan.pieces(), scan.example())
     names = tuple(name for name in scan.schema.names if name != "y")
     estimator._fit_shard(shard, Task("y", None, names))
-    results.put((rank, estimator._learned()))
     comm.close()
+    return estimator._learned()
 
 
-def two_ranks(estimator, empty):
-    spawn = multiprocessing.get_context("spawn")
-    results = spawn.Queue()
-    ranks = [spawn.Process(target=live, args=(0, 0, estimator, empty, results))]
-    ranks[0].start()
-    port = results.get(timeout=60)
-    ranks.append(spawn.Process(target=live, args=(1, port, estimator, empty, results)))
-    ranks[1].start()
-    learned = dict(results.get(timeout=30) for _ in ranks)
-    for rank in ranks:
-        rank.join(60)
-        assert rank.exitcode == 0
-    return learned
+def met(rank, port):
+    """The connection to the other rank."""
+    if rank == 0:
+        with socket.create_server(("127.0.0.1", port)) as server:
+            return server.accept()[0]
+    until = time.monotonic() + 60
+    while True:
+        try:
+            return socket.create_connection(("127.0.0.1", port))
+        except ConnectionRefusedError:
+            assert time.monotonic() < until, "the other rank has not started"
+            time.sleep(0.02)
+
+
+@pytest.fixture(scope="module")
+def processes():
+    """Two processes, which are ranks of one fit after the other, as those of Spark are."""
+    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
+        yield pool
+
+
+def two_ranks(processes, estimator, empty):
+    port = free_port()
+    ranks = [processes.submit(live, rank, port, estimator, empty) for rank in (0, 1)]
+    return [rank.result(timeout=120) for rank in ranks]
 
 
 @pytest.mark.parametrize("empty", [False, True], ids=["halves", "one rank without rows"])
@@ -442,8 +449,8 @@ def two_ranks(estimator, empty):
     ],
     ids=lambda estimator: type(estimator).__name__,
 )
-def test_two_ranks_grow_one_model(estimator, empty):
-    learned = two_ranks(estimator, empty)
+def test_two_ranks_grow_one_model(estimator, empty, processes):
+    learned = two_ranks(processes, estimator, empty)
     assert learned[0]["booster_bytes_"] == learned[1]["booster_bytes_"]
     assert learned[0]["categories_"] == learned[1]["categories_"] == {"c": ["a", "b"]}
     together = type(estimator)(**estimator.get_params())

@@ -14,6 +14,7 @@ from outgrow.testing.engines import EngineCase, local_case, pieces_case
 from outgrow.testing.estimators import CHECKS, ENGINE_CHECKS, check_estimator
 from outgrow.testing.laws import check_state_laws
 from outgrow.testing.rows import sample_rows
+from outgrow.testing.together import run_together
 
 __all__ = [
     "CHECKS",
@@ -23,5 +24,6 @@ __all__ = [
     "check_state_laws",
     "local_case",
     "pieces_case",
+    "run_together",
     "sample_rows",
 ]
