@@ -13,8 +13,11 @@ def classic_session(master: str, **confs: str) -> Any:
     from pyspark.sql import SparkSession
 
     builder = SparkSession.builder.master(master)
-    java = {"spark.executor.extraJavaOptions": os.environ.get("SPARK_SUBMIT_OPTS", "")}
-    for key, value in {**PLAIN, **java, **confs}.items():
+    short = {
+        "spark.executor.extraJavaOptions": os.environ.get("SPARK_SUBMIT_OPTS", ""),
+        "spark.python.daemon.module": "ready_daemon",
+    }
+    for key, value in {**PLAIN, **short, **confs}.items():
         builder = builder.config(key, value)
     session = builder.getOrCreate()
     session.sparkContext.setLogLevel("OFF")
