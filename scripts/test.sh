@@ -7,12 +7,19 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 failed=0
 logs=$(mktemp -d)
 export OMP_WAIT_POLICY=PASSIVE # three lanes on two cores: a thread that waits for another one shall not spin
+export OUTGROW_TEST_TIMES=$logs/times
 alone=(tests/test_faults.py)
 clusters=(tests/test_cluster.py tests/test_cluster_fits.py)
 processes=(tests/test_{artifact,cli,docs,executors,job,kills,log,orphans,quality,score,serve,speeds,strangers}.py
     tests/test_{stream,structure,study,track,tune,cached,writers}.py)
 
-tests() { .venv/bin/python -m pytest -p no:cacheprovider --durations=20 "$@"; }
+tests() {
+    local began=$SECONDS
+    .venv/bin/python -m pytest -p no:cacheprovider "$@"
+    local code=$?
+    printf '%5d s  %s\n' $((SECONDS - began)) "${OUTGROW_TEST_SPARK:-} $*" | cut -c1-110 >> "$logs/lanes"
+    return $code
+}
 
 without() { printf -- '--ignore=%s ' "$@"; }
 
@@ -49,4 +56,8 @@ cat "$logs/spark"
 faults classic || failed=1
 faults cluster -m spark || failed=1
 faults connect -m spark || failed=1
+echo "What ran, and for how long:"
+cat "$logs/lanes"
+echo "The slowest twenty of $(wc -l < "$logs/times") tests:"
+sort -rn "$logs/times" | head -20
 exit $failed

@@ -45,6 +45,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.spark)
 
 
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Note how long each test took, with what its fixtures took, where somebody asks for it."""
+    path = os.environ.get("OUTGROW_TEST_TIMES")
+    if not path:
+        return
+    SECONDS[report.nodeid] = SECONDS.get(report.nodeid, 0.0) + report.duration
+    if report.when == "teardown":
+        mode = "" if MODE == "classic" else f" on {MODE}"
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(f"{SECONDS.pop(report.nodeid):7.1f} s  {report.nodeid}{mode}\n")
+
+
+SECONDS: dict[str, float] = {}
+
+
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standalone | None]:
     """The standalone cluster the session runs on, where the mode says so."""

@@ -9,7 +9,7 @@ import pyspark.worker  # noqa: F401  what the daemon would import in each proces
 from pyspark.daemon import manager
 
 import outgrow as og
-import outgrow.engine.spark.task  # noqa: F401
+import outgrow.engine.spark.task
 from outgrow.ml.catalogue import ESTIMATORS
 
 for name in ESTIMATORS:
