@@ -16,7 +16,7 @@ HERE = Path(__file__).parent
 FIT = """
 import outgrow as og
 from sessions import classic_session
-session = classic_session("local[1]")
+session = classic_session("local[1]", **{"spark.python.daemon.module": "pyspark.daemon"})
 frame = session.createDataFrame([(1.0,), (3.0,)], "x double")
 try:
     og.StandardScaler().fit(frame)
