@@ -1,7 +1,7 @@
 SHELL := /bin/bash
 PYTHON := .venv/bin/python
 
-.PHONY: help setup demo test docs-test bench lint clean
+.PHONY: help setup demo test test-oldest docs-test bench lint clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -14,6 +14,9 @@ demo: setup ## run the main job on real flight data
 
 test: setup ## all tests; those of the Spark engine once more on a standalone cluster and on Spark Connect
 	@bash scripts/test.sh
+
+test-oldest: setup ## all tests with the oldest versions that pyproject.toml allows, in .venv-oldest
+	@bash scripts/test_oldest.sh
 
 docs-test: setup ## only the examples of the documentation
 	$(PYTHON) -m pytest tests/test_docs.py

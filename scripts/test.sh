@@ -5,6 +5,7 @@
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 failed=0
+python=${PYTHON:-.venv/bin/python}
 logs=$(mktemp -d)
 export OMP_WAIT_POLICY=PASSIVE # three lanes on two cores: a thread that waits for another one shall not spin
 export OUTGROW_TEST_TIMES=$logs/times
@@ -15,7 +16,7 @@ processes=(tests/test_{artifact,cli,docs,executors,job,kills,log,orphans,quality
 
 tests() {
     local began=$SECONDS
-    .venv/bin/python -m pytest -p no:cacheprovider "$@"
+    "$python" -m pytest -p no:cacheprovider "$@"
     local code=$?
     printf '%5d s  %s\n' $((SECONDS - began)) "${OUTGROW_TEST_SPARK:-} $*" | cut -c1-110 >> "$logs/lanes"
     return $code
@@ -42,7 +43,7 @@ faults() {
     OUTGROW_TEST_SPARK=$1 tests tests/test_faults.py "${@:2}"
 }
 
-.venv/bin/python tests/java.py > /dev/null 2>&1 || echo "Java keeps no classes: the tests take longer."
+"$python" tests/java.py > /dev/null 2>&1 || echo "Java keeps no classes: the tests take longer."
 on_spark > "$logs/spark" 2>&1 &
 spark=$!
 tests -m "not spark" "${processes[@]}" > "$logs/processes" 2>&1 &

@@ -47,6 +47,8 @@ import outgrow as og
 from sessions import classic_session
 session = classic_session(sys.argv[1], **{"spark.executor.memory": "512m"})
 """
+OWN_DAEMON = SESSION.replace('"512m"}', '"512m", "spark.python.daemon.module": "pyspark.daemon"}')
+"""With the daemon that users have, which imports little before the processes of tasks do."""
 
 
 def test_doctor_looks_at_the_executors(cluster: Standalone) -> None:
@@ -94,7 +96,7 @@ def test_executors_of_another_python(tmp_path: Path) -> None:
         "    sys.version_info = Version((3, 9, 0, 'final', 0))\n"
     )
     code = (
-        SESSION
+        OWN_DAEMON
         + """
 import pyarrow as pa
 data = og.dataset(pa.table({"x": [1.0, 2.0], "y": [1.0, 2.0]}), engine=og.Spark(session))
@@ -115,7 +117,7 @@ def test_executors_without_outgrow(tmp_path: Path) -> None:
         "    sys.modules['outgrow'] = None\n"
     )
     code = (
-        SESSION
+        OWN_DAEMON
         + """
 import pyarrow as pa
 data = og.dataset(pa.table({"x": [1.0, 2.0], "y": [1.0, 2.0]}), engine=og.Spark(session))

@@ -367,8 +367,16 @@ def test_wrong_input(action: Callable[[pa.Table], Any], error: type[Exception], 
 # ---- large groups and interrupted runs -------------------------------------------------------------------
 
 
-@FEW_ENGINES
-@pytest.mark.parametrize("large_groups", ["parallel", "sample", "together"])
+@pytest.mark.parametrize(
+    ("engine", "large_groups"),
+    [
+        *(("local-3-pieces", each) for each in ("parallel", "sample", "together")),
+        ("spark-frame", "parallel"),
+        ("spark-path", "sample"),
+        ("spark-path", "together"),
+    ],
+    indirect=["engine"],
+)
 def test_large_groups(large_groups: str, engine: EngineCase) -> None:
     table = sales()
     model = og.PerGroup(og.ElasticNet(alpha=0.01), by=BY, large_groups=large_groups, large_group_rows=200)
@@ -558,8 +566,17 @@ def timed(rows: int = 900) -> pa.Table:
     return sales(rows).append_column("moment", pa.array(moment))
 
 
-@FEW_ENGINES
-@pytest.mark.parametrize("estimator", [og.Ridge(), og.ElasticNet(alpha=0.01)], ids=kind)
+@pytest.mark.parametrize(
+    ("engine", "estimator"),
+    [
+        ("local-3-pieces", og.Ridge()),
+        ("local-3-pieces", og.ElasticNet(alpha=0.01)),
+        ("spark-frame", og.ElasticNet(alpha=0.01)),
+        ("spark-path", og.Ridge()),
+    ],
+    indirect=["engine"],
+    ids=lambda value: value if isinstance(value, str) else kind(value),
+)
 def test_backtest(estimator: Any, engine: EngineCase) -> None:
     table = timed()
     found = og.PerGroup(estimator, by=BY).backtest(engine.open(table), "sold", time="moment", folds=2)

@@ -11,9 +11,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from sklearn.base import clone
 
 import outgrow as og
 from outgrow.errors import DataError, EngineError, SchemaError
+from outgrow.testing import EngineCase, run_together
 
 
 def rows(n: int = 600, width: int = 5) -> pa.Table:
@@ -42,13 +44,19 @@ def learned(estimator: Any, data: Any) -> np.ndarray:
     return np.asarray(fitted.predict_proba(rows().drop(["y"])))
 
 
-@pytest.mark.parametrize("name", ESTIMATORS)
-def test_the_same_model_for_any_partitions(spark: Any, name: str) -> None:
-    table = rows()
-    expected = learned(ESTIMATORS[name](), table)
-    for partitions in (1, 2, 3, 7):
-        frame = spark.createDataFrame(table).repartition(partitions)
-        np.testing.assert_allclose(learned(ESTIMATORS[name](), frame), expected, rtol=1e-9, atol=1e-12)
+def same_model(estimator: Any, engine: EngineCase) -> None:
+    found = learned(estimator, engine.open(rows()))
+    np.testing.assert_allclose(found, learned(clone(estimator), rows()), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("partitions", [1, 2, 3, 7])
+def test_the_same_model_for_any_partitions(spark: Any, partitions: int) -> None:
+    def opened(table: pa.Table) -> og.Dataset:
+        return og.dataset(spark.createDataFrame(table).repartition(partitions))
+
+    checks = [(make(), same_model) for make in ESTIMATORS.values()]
+    found = run_together(checks, EngineCase(f"{partitions} partitions", opened))
+    assert {name: error for name, error in zip(ESTIMATORS, found, strict=True) if error} == {}
 
 
 @pytest.mark.parametrize("ranks", [1, 2])

@@ -1,0 +1,30 @@
+"""The lowest versions that pyproject.toml allows, as constraints for pip, for `make test-oldest`."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+PROJECT = Path(__file__).parent.parent / "pyproject.toml"
+TOOLS = {"bench", "dev"}
+"""Extras with tools for the tests, which may be of any version."""
+BOUND = re.compile(r"([\w-]+)(?:\[[\w,]+\])?>=([\d.]+)")
+
+
+def constraints() -> list[str]:
+    """A line for each package with a lower bound: any patch of the version that the bound names."""
+    project = tomllib.loads(PROJECT.read_text())["project"]
+    wanted = list(project["dependencies"])
+    for extra, packages in project["optional-dependencies"].items():
+        wanted += [] if extra in TOOLS else packages
+    bounds = dict(found.groups() for found in map(BOUND.match, wanted) if found)
+    return [f"{name}=={_with_minor(version)}.*" for name, version in sorted(bounds.items())]
+
+
+def _with_minor(version: str) -> str:
+    return version if "." in version else f"{version}.0"
+
+
+if __name__ == "__main__":
+    print("\n".join(constraints()))
