@@ -86,5 +86,8 @@ def test_on_every_engine(
 
 @pytest.mark.parametrize("check", ONCE, ids=lambda check: check.__name__)
 @pytest.mark.parametrize("estimator", CASES, ids=lambda e: type(e).__name__)
-def test_on_this_machine(estimator: Estimator, check: Check) -> None:
+def test_on_this_machine(estimator: Estimator, check: Check, request: pytest.FixtureRequest) -> None:
+    reason = estimator.exempt.get(check.__name__)
+    if reason:
+        request.applymarker(pytest.mark.xfail(reason=reason, strict=True))
     check(clone(estimator), local_case())

@@ -47,23 +47,23 @@ def run_together(checks: Sequence[tuple[Estimator, Check]], engine: EngineCase) 
     [None, None]
     """
     tables = _Tables(engine)
-    found: list[Exception | None] = [None] * len(checks)
+    outcomes: list[Exception | None] = [None] * len(checks)
     answers: list[list[Any]] = [[] for _ in checks]
     pending = list(range(len(checks)))
     while pending:
-        asked: dict[int, _Question] = {}
+        questions: dict[int, _Question] = {}
         for number in pending:
             estimator, check = checks[number]
             try:
                 check(clone(estimator), tables.case(answers[number]))
             except _Unanswered as unanswered:
-                asked[number] = unanswered.question
+                questions[number] = unanswered.question
             except Exception as error:
-                found[number] = error
-        for number, answer in zip(asked, _answered(list(asked.values())), strict=True):
+                outcomes[number] = error
+        for number, answer in zip(questions, _answered(list(questions.values())), strict=True):
             answers[number].append(answer)
-        pending = list(asked)
-    return found
+        pending = list(questions)
+    return outcomes
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,7 +153,7 @@ class _Answering:
 
 
 def _answered(questions: list[_Question]) -> list[Any]:
-    """The answers; where a job fails, each of its questions is asked by itself."""
+    """The answers; where a job fails, each of its questions is put by itself."""
     groups: dict[tuple[Any, ...], list[int]] = {}
     for number, question in enumerate(questions):
         groups.setdefault(question.group, []).append(number)

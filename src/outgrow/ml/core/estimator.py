@@ -38,6 +38,9 @@ class Estimator(BaseEstimator):
     ranks_differ: ClassVar[dict[str, str]] = {}
     """Checks of `outgrow.testing` that do not hold on several ranks, with the reason."""
 
+    exempt: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    """Checks of `outgrow.testing` that do not hold, with the reason."""
+
     expected_failed_checks: ClassVar[Mapping[str, str]] = MappingProxyType({})
     """Checks of scikit-learn's `check_estimator` that do not hold, with the reason."""
 

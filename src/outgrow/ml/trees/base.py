@@ -60,6 +60,7 @@ class TreeModel(Model):
     _frees_lock = True
     _samples = True
     _export_tolerance = 1e-6  # of float32
+    exempt = {"sparse_rows_are_dense_ones": "what sparse rows do not store is absent, and no number"}
     max_features: MaxFeatures
 
     categories_: dict[str, list[Any]]

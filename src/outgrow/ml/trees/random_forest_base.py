@@ -72,6 +72,7 @@ class BaseForest(TreeModel):
         ),
         "row sampling draws rows, not weights",
     )
+    exempt = {**TreeModel.exempt, "weights_are_repetitions": "row sampling draws rows, not weights"}
     test_parameters = {"n_estimators": 5, "random_state": 0}
 
     n_estimators: int
