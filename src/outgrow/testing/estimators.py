@@ -14,10 +14,11 @@ from outgrow.errors import DataError, SchemaError
 from outgrow.ml.base import Transformer
 from outgrow.ml.core.estimator import Estimator
 from outgrow.ml.persistence import load
+from outgrow.ml.pipeline import Pipeline
 from outgrow.testing.engines import EngineCase, local_case, pieces_case
 from outgrow.testing.exports import onnx_answers_alike, sklearn_answers_alike
 from outgrow.testing.groups import groups_learn_what_each_would_alone
-from outgrow.testing.rows import answers, compare, fitted, raised, sample_rows, sorted_rows
+from outgrow.testing.rows import answers, columns_of, compare, fitted, raised, sample_rows, sorted_rows
 from outgrow.testing.shapes import SHAPE_CHECKS, ranks_may_have_no_rows
 
 Check = Callable[[Estimator, EngineCase], None]
@@ -175,6 +176,27 @@ def refuses_no_rows(estimator: Estimator, engine: EngineCase) -> None:
     raised(DataError, lambda: fitted(estimator, engine.open(table.slice(0, 0)), target))
 
 
+def two_of_a_kind_keep_their_outputs(estimator: Estimator, engine: EngineCase) -> None:
+    """Two of a transformer in one pipeline, each over a column of its own, give what each gives alone.
+
+    Parameters
+    ----------
+    estimator : not fitted; only transformers that choose columns are checked.
+    engine : holds the rows that are learned from.
+    """
+    if not isinstance(estimator, Transformer) or "columns" not in estimator.get_params():
+        return
+    table, _ = sample_rows(estimator)
+    table, steps = table.select(["a", "b"]), [clone(estimator).set_params(columns=[name]) for name in "ab"]
+    pipe = Pipeline([clone(step) for step in steps])
+    both = columns_of(fitted(pipe, engine.open(table), None).transform(table))
+    alone = [fitted(step, table, None).transform(table) for step in steps]
+    made = [columns_of(rows.drop([other])) for rows, other in zip(alone, "ba", strict=True)]
+    assert len(both) == sum(map(len, made)), f"{list(both)} where {list(map(list, made))} were made"
+    expected = [values for columns in made for values in columns.values()]
+    compare(dict(enumerate(both.values())), dict(enumerate(expected)), RTOL)  # type: ignore[arg-type]
+
+
 ENGINE_CHECKS: tuple[Check, ...] = (
     same_result_as_one_piece,
     dataset_gives_what_table_gives,
@@ -193,6 +215,7 @@ CHECKS: tuple[Check, ...] = (
     onnx_answers_alike,
     sklearn_answers_alike,
     groups_learn_what_each_would_alone,
+    two_of_a_kind_keep_their_outputs,
     *SHAPE_CHECKS,
 )
 

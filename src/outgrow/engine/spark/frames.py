@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 import pyarrow as pa
 
 from outgrow.data.batch import Batch
+from outgrow.data.kind import Kind
 from outgrow.data.names import check_names, numbered
 from outgrow.data.scan import ScanPiece, Step, run_steps
 from outgrow.data.source import Piece, empty_batch
@@ -36,7 +37,7 @@ class FrameSource:
             [(f.name, vector_type(self.vectors[f.name]) if f.name in self.vectors else f.type) for f in found]
         )
         others = [field for field in found if field.name not in self.vectors]
-        nested = [f"{field.name} ({field.type})" for field in others if pa.types.is_nested(field.type)]
+        nested = [f"{field.name} ({field.type})" for field in others if _is_beyond(field.type)]
         if nested:
             raise SchemaError(
                 f"Nested columns cannot be used: {', '.join(nested)}. "
@@ -256,10 +257,18 @@ _WIDER = {
 }
 
 
+def _is_beyond(type: pa.DataType) -> bool:
+    """Whether values have parts of their own, other than those of lists of numbers or text."""
+    return bool(pa.types.is_nested(type)) and Kind.of(type).items is None
+
+
 def _spark_type(field: pa.Field) -> tuple[str, pa.DataType]:
     kind = field.type
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
+    if Kind.of(kind).items is not None:
+        name, items = _spark_type(pa.field(field.name, kind.value_type))
+        return f"array<{name}>", pa.list_(items)
     kind = _WIDER.get(kind, kind)
     if kind in _EXACT:
         return _EXACT[kind], kind

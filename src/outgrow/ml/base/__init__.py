@@ -13,7 +13,7 @@ from outgrow.ml.base.models import (
     Regressor,
     Supervised,
 )
-from outgrow.ml.base.transformers import Transformer, WeightedTransformer
+from outgrow.ml.base.transformers import SupervisedTransformer, Transformer, WeightedTransformer
 from outgrow.ml.base.verbs import Verbs
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "ProbabilityClassifier",
     "Regressor",
     "Supervised",
+    "SupervisedTransformer",
     "Transformer",
     "Verbs",
     "WeightedTransformer",

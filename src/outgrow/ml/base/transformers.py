@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from outgrow.data.batch import Batch
 from outgrow.engine.shard import Shard
+from outgrow.errors import ParameterError
 from outgrow.ml.base.verbs import Verbs
 from outgrow.ml.core.columns import Columns, resolve
 from outgrow.ml.core.inputs import as_given, in_form, open_rows, open_training
@@ -81,3 +82,35 @@ class WeightedTransformer(Transformer):
         """
         self.check_parameters()
         return self._fit_on_engine(open_training(self, X, y, sample_weight))
+
+
+class SupervisedTransformer(Transformer):
+    """A transformer that learns from y, too. Its `_fit` finds y in the column `task.target` of the batches.
+
+    In a pipeline y is that of the model behind it; in cross-validation, that of the rows of the fold.
+    """
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Learn from rows and their y.
+
+        Parameters
+        ----------
+        X : dataset, Spark DataFrame, table, or array of shape (rows, columns).
+        y : the name of a column of X, or an array of shape (rows,).
+
+        Raises
+        ------
+        ParameterError
+            When there is no y.
+        """
+        return super().fit(X, y)
+
+    def _fit_shard(self, shard: Shard, task: Task, *, last: bool = True) -> None:
+        if task.target is None:
+            raise ParameterError(f"{type(self).__name__} learns from y, and there is none. Give fit a y.")
+        super()._fit_shard(shard, task, last=last)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        return tags
