@@ -123,7 +123,7 @@ def test_decimals_dates_and_nulls(spark: Any) -> None:
 
 
 def test_nested_columns_are_refused_by_name(spark: Any) -> None:
-    frame = spark.range(3).selectExpr("id", "array(id) AS list", "named_struct('a', id) AS pair")
+    frame = spark.range(3).selectExpr("id", "array(array(id)) AS list", "named_struct('a', id) AS pair")
     with pytest.raises(SchemaError, match=r"Nested columns .*list .*pair"):
         og.Ridge().fit(frame, "id")
 
