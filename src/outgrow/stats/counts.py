@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -31,20 +31,18 @@ class ValueCounts(State):
         if pa.types.is_floating(array.type):
             array = pc.if_else(pc.is_nan(array), None, array)
         encoded = array if pa.types.is_dictionary(array.type) else array.dictionary_encode()
-        values = [*map(_plain, encoded.dictionary.to_pylist()), None]
+        values = [*_values(encoded.dictionary), None]
         codes = encoded.indices.cast(pa.int64()).fill_null(len(values) - 1).to_numpy(zero_copy_only=False)
         rows = np.bincount(codes, None, len(values))
         sums = rows if weight is None else np.bincount(codes, weight, len(values))
-        counts: dict[Any, float] = {}
-        for code in np.flatnonzero(rows).tolist():
-            counts[values[code]] = counts.get(values[code], 0.0) + float(sums[code])
-        return cls(counts)
+        used = np.flatnonzero(rows)
+        return cls(
+            _added({}, zip([values[code] for code in used.tolist()], sums[used].tolist(), strict=True))
+        )
 
     def merge(self, other: ValueCounts) -> ValueCounts:
-        counts = dict(self.counts)
-        for value, count in other.counts.items():
-            counts[value] = counts.get(value, 0.0) + count
-        return ValueCounts(counts)
+        few, many = sorted((self.counts, other.counts), key=len)
+        return ValueCounts(_added(dict(many), few.items()))
 
     def values(self) -> list[Any]:
         """The values that are not missing, sorted."""
@@ -60,9 +58,20 @@ class ValueCounts(State):
         return max(present, key=lambda value: self.counts[value]) if present else None
 
 
-def _plain(value: Any) -> Any:
-    """Whole decimals as the numbers they are."""
-    return int(value) if isinstance(value, Decimal) else value
+def _values(array: pa.Array) -> list[Any]:
+    """The values of an array, whole decimals as the numbers they are."""
+    if pa.types.is_decimal(array.type):
+        return [None if value is None else int(value) for value in array.to_pylist()]
+    values: list[Any] = array.to_pylist()
+    return values
+
+
+def _added(counts: dict[Any, float], more: Iterable[tuple[Any, float]]) -> dict[Any, float]:
+    """Counts with more of them; the first are changed."""
+    known = counts.get
+    for value, count in more:
+        counts[value] = known(value, 0.0) + count
+    return counts
 
 
 @dataclass(frozen=True, eq=False)

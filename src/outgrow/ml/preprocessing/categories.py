@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from numbers import Integral
 from typing import Any
@@ -42,13 +43,18 @@ class Coder:
     Attributes
     ----------
     name : the column.
-    places : the number of each category; a missing value is under None.
+    categories : of the column.
     values : what each category becomes, and behind them what an unknown value becomes.
     """
 
     name: str
-    places: dict[Any, int]
+    categories: np.ndarray
     values: np.ndarray
+
+    @cached_property
+    def places(self) -> dict[Any, int]:
+        """The number of each category; a missing value is under None."""
+        return places_of(self.categories)
 
     def encode(self, column: Column) -> tuple[np.ndarray, list[Any]]:
         """What the rows become, of shape (rows,), and the values that belong to no category."""
@@ -69,7 +75,9 @@ def places_of(categories: np.ndarray) -> dict[Any, int]:
 
 def missing_place(categories: np.ndarray) -> int | None:
     """The number of the category of missing values."""
-    return places_of(categories).get(None)
+    if categories.dtype.kind not in "fO":
+        return None
+    return next((place for place, value in enumerate(categories.tolist()) if _key(value) is None), None)
 
 
 def _rows_of(categories: np.ndarray, counts: ValueCounts) -> np.ndarray:
@@ -105,6 +113,8 @@ def infrequent(owner: Any, categories: np.ndarray, counts: ValueCounts) -> np.nd
     -------
     None where all are frequent.
     """
+    if owner.min_frequency is None and owner.max_categories is None:
+        return None
     rows = _rows_of(categories, counts)
     few = rows < _least_rows(owner.min_frequency, sum(counts.counts.values()))
     if owner.max_categories is not None and owner.max_categories < len(rows) - few.sum() + 1:

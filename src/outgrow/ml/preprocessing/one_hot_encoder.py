@@ -152,9 +152,7 @@ class OneHotEncoder(InvertibleTransformer):
         self._coders, width = list[Coder](), 0
         for j, (name, categories) in enumerate(zip(self.selected_, self.categories_, strict=True)):
             columns, own = self._columns_of(j)
-            self._coders.append(
-                Coder(name, places_of(categories), np.where(columns < 0, _NOWHERE, columns + width))
-            )
+            self._coders.append(Coder(name, categories, np.where(columns < 0, _NOWHERE, columns + width)))
             width += len(own)
         self._labels = tuple(distinct(self._natural_names(), self.taken_names_))
 

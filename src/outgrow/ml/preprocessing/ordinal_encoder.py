@@ -151,7 +151,7 @@ class OrdinalEncoder(InvertibleTransformer):
     def _restored(self) -> None:
         few = self.infrequent_categories_ or [None] * len(self.categories_)
         columns = zip(self.selected_, self.categories_, few, strict=True)
-        self._coders = [Coder(name, places_of(each), self._codes(each, rare)) for name, each, rare in columns]
+        self._coders = [Coder(name, each, self._codes(each, rare)) for name, each, rare in columns]
 
     @property
     def _whole(self) -> bool:
@@ -269,7 +269,7 @@ class OrdinalEncoder(InvertibleTransformer):
         """Codes for unknown and missing values must not be codes of categories."""
         missing = missing_place(categories)
         groups = self._groups(categories, few)
-        used = {float(code) for place, code in enumerate(groups.tolist()) if place != missing}
+        used = set(groups.tolist()) if missing is None else set(np.delete(groups, missing).tolist())
         special = {"unknown_value": self.unknown_value}
         if missing is not None:
             special["encoded_missing_value"] = self.encoded_missing_value
