@@ -91,7 +91,7 @@ def test_executors_of_another_python(tmp_path: Path) -> None:
     """A worker that says it is Python 3.9: PySpark compares before anything else."""
     shim = tmp_path / "sitecustomize.py"
     shim.write_text(
-        "import sys\nif any('daemon' in word for word in getattr(sys, 'orig_argv', [])):\n"
+        "import sys\nif 'pyspark.daemon' in getattr(sys, 'orig_argv', []):\n"
         "    class Version(tuple):\n        major, minor = 3, 9\n"
         "    sys.version_info = Version((3, 9, 0, 'final', 0))\n"
     )
@@ -113,7 +113,7 @@ except og.errors.EngineError as error:
 def test_executors_without_outgrow(tmp_path: Path) -> None:
     """Python workers that cannot import outgrow."""
     (tmp_path / "sitecustomize.py").write_text(
-        "import sys\nif any('daemon' in word for word in getattr(sys, 'orig_argv', [])):\n"
+        "import sys\nif 'pyspark.daemon' in getattr(sys, 'orig_argv', []):\n"
         "    sys.modules['outgrow'] = None\n"
     )
     code = (
