@@ -108,12 +108,12 @@ def compare(actual: dict[str, Any], expected: dict[str, Any], rtol: float) -> No
             assert actual[name] == values, name
 
 
-def raised(kind: type[Exception], action: Callable[[], Any]) -> str:
+def raised(kind: type[Exception] | tuple[type[Exception], ...], action: Callable[[], Any]) -> str:
     """The message of the error that an action raises.
 
     Parameters
     ----------
-    kind : of the error, or one that it derives from.
+    kind : of the error, or one that it derives from; or several such kinds.
     action : a function without arguments.
 
     Raises
@@ -125,4 +125,4 @@ def raised(kind: type[Exception], action: Callable[[], Any]) -> str:
         action()
     except kind as error:
         return str(error)
-    raise AssertionError(f"no {kind.__name__}")
+    raise AssertionError(f"no {kind}")
