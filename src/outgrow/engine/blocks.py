@@ -6,8 +6,8 @@ fit in a core's cache.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ import scipy.sparse as sp
 
 from outgrow.data.batch import Batch, Matrix, is_sparse
 from outgrow.data.hashing import matrix_hash, seeded
-from outgrow.engine.checks import check_finite, target_column, weight_column
+from outgrow.engine.checks import check_finite, number_column, target_column, weight_column
 
 TILE_BYTES = 1 << 22
 SPARSE_ROWS = 16_384
@@ -33,6 +33,7 @@ class MatrixSpec:
     missing : NaN is allowed in the features.
     hashed : columns of the source whose values decide random choices of rows, however the rows change on
         their way to the matrix; empty where nothing is chosen.
+    roles : names of what else rows bring, such as an exposure, and the columns of numbers that hold it.
     """
 
     columns: tuple[str, ...]
@@ -41,6 +42,7 @@ class MatrixSpec:
     labels: bool = False
     missing: bool = False
     hashed: tuple[str, ...] = ()
+    roles: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +58,7 @@ class Block:
     place : the place of each row, by which rows can be chosen, where they were given places.
     values : of a block with classes, what its own y stand for.
     source : the `source_hash` of each row as it was read, where it has changed since.
+    roles : what else the rows bring, by name: ndarrays of shape (rows,).
     """
 
     X: Any
@@ -64,13 +67,14 @@ class Block:
     place: np.ndarray | None = None
     values: tuple[Any, ...] | None = None
     source: np.ndarray | None = None
+    roles: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return int(self.X.shape[0])
 
     @property
     def nbytes(self) -> int:
-        beside = (self.y, self.weight, self.place, self.source)
+        beside = (self.y, self.weight, self.place, self.source, *self.roles.values())
         return Matrix(self.X, ()).nbytes + sum(part.nbytes for part in beside if part is not None)
 
     def hashes(self, seed: int) -> np.ndarray:
@@ -87,7 +91,8 @@ class Block:
             X = self.X[rows]
         else:
             X = np.take(self.X.T, rows, axis=1).T  # column by column, and column-major again
-        return replace(self, X=X, y=y, weight=weight, place=place, source=source)
+        roles = {name: column[rows] for name, column in self.roles.items()}
+        return replace(self, X=X, y=y, weight=weight, place=place, source=source, roles=roles)
 
     @classmethod
     def joined(cls, blocks: Sequence[Block]) -> Block:
@@ -104,7 +109,8 @@ class Block:
             concatenated([getattr(block, name) for block in blocks])
             for name in ("y", "weight", "place", "source")
         )
-        return cls(X, y, weight, place, source=source)
+        roles = {name: np.concatenate([block.roles[name] for block in blocks]) for name in first.roles}
+        return cls(X, y, weight, place, source=source, roles=roles)
 
     def by_place(self) -> Block:
         """The rows ordered by their places, so that those of a place are a slice."""
@@ -163,10 +169,12 @@ def build_blocks(
     check_finite(features.data if is_sparse(features) else features, "X", missing=spec.missing)
     y, values = target_column(batch, spec.target, labels=spec.labels)
     weight = None if spec.weight is None else weight_column(batch, spec.weight)
+    roles = {role: number_column(batch, name, role) for role, name in spec.roles}
     if order is not None:
         beside = (y, weight, place, source)
         y, weight, place, source = (None if part is None else part[order] for part in beside)
-    whole = Block(features, y, weight, place, values, source)
+        roles = {role: column[order] for role, column in roles.items()}
+    whole = Block(features, y, weight, place, values, source, roles)
     if not is_sparse(features):
         yield whole
         return

@@ -213,13 +213,33 @@ def weight_column(batch: Batch, name: str) -> np.ndarray:
     DataError
         When a weight is missing, infinite or negative.
     """
-    array = batch[name]
-    if isinstance(array, Matrix) or not is_numeric(array.type):
-        raise SchemaError(f"The weight {name!r} is not a column of numbers.")
-    weight = numbers(array).astype(np.float64)
-    check_finite(weight, "sample_weight")
+    weight = number_column(batch, name, "sample_weight")
     if (weight < 0).any():
         raise DataError(
             f"The weight {name!r} has negative values, {weight.min():g} the least. Weights must be 0 or more."
         )
     return weight
+
+
+def number_column(batch: Batch, name: str, role: str) -> np.ndarray:
+    """A column of numbers, none missing, as float64 of shape (rows,).
+
+    Parameters
+    ----------
+    batch : the rows.
+    name : the column.
+    role : what it is to a model, for messages: the name of the parameter of `fit`.
+
+    Raises
+    ------
+    SchemaError
+        When it holds no numbers.
+    DataError
+        When a number is missing or infinite.
+    """
+    array = batch[name]
+    if isinstance(array, Matrix) or not is_numeric(array.type):
+        raise SchemaError(f"{role} is {name!r}, which is not a column of numbers.")
+    values = numbers(array).astype(np.float64)
+    check_finite(values, role)
+    return values

@@ -38,9 +38,14 @@ class _Ignoring:
 
     target_names_: list[str] | None
 
-    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
-        """Learn from rows, as other models do; X may be None where y is an array, or of any shape."""
-        fitted: Self = super().fit(_rows(X, y), y, sample_weight)  # type: ignore[misc]
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None, **roles: Any) -> Self:
+        """Learn from rows, as other models do; X may be None where y is an array, or of any shape.
+
+        Parameters
+        ----------
+        X, y, sample_weight, **roles : as for other models.
+        """
+        fitted: Self = super().fit(_rows(X, y), y, sample_weight, **roles)  # type: ignore[misc]
         return fitted
 
     def _respond(self, X: Any, method: str, through: Any = None) -> Any:
@@ -120,7 +125,7 @@ class DummyClassifier(_Ignoring, SeveralClassifier):
         self.random_state = random_state
         self.constant = constant
 
-    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None, **roles: Any) -> Self:
         """Learn from rows, as other models do.
 
         Parameters
@@ -129,10 +134,10 @@ class DummyClassifier(_Ignoring, SeveralClassifier):
             matter.
         y : as for other models that learn several targets, or a sparse matrix of whole numbers of shape
             (rows, targets); then `predict` gives one, too.
-        sample_weight : the name of a column of X, or an array of shape (rows,).
+        sample_weight, **roles : as for other models.
         """
         sparse = is_sparse(y)
-        super().fit(X, y.toarray() if sparse else y, sample_weight)
+        super().fit(X, y.toarray() if sparse else y, sample_weight, **roles)
         self.sparse_output_ = sparse
         return self
 

@@ -119,8 +119,9 @@ class Pipeline(StepList):
         y : the name of a column of X, or an array of shape (rows,).
         sample_weight : the name of a column of X, or an array of shape (rows,); all steps that know weights
             take them.
-        **params : `<step>__sample_weight` gives weights to one step alone; `<step>__<parameter>` whatever
-            the fit of a step of another library takes. With scikit-learn's metadata routing they are routed.
+        **params : `<step>__sample_weight` gives weights to one step alone, `<step>__<role>` what else the
+            model at the end learns from; `<step>__<parameter>` whatever the fit of a step of another library
+            takes. With scikit-learn's metadata routing they are routed.
 
         Raises
         ------
@@ -156,8 +157,10 @@ class Pipeline(StepList):
         self._sklearn = None
         if is_for_sklearn(self._leaves(), X, params):
             return self._fit_in_memory(method, X, y, fit_params(self.step_items, params, sample_weight))
+        roles = self._given_roles(params)
+        params = {key: value for key, value in params.items() if key.rpartition("__")[2] not in roles}
         weighted, sample_weight = self._weighted_step(params, sample_weight)
-        opened = open_training(self, X, y, sample_weight)
+        opened = open_training(self, X, y, sample_weight, roles=roles)
         self._fit_on_engine(replace(opened, weighted_step=weighted))
         return self if method == "fit" else getattr(self, method.removeprefix("fit_"))(X)
 
@@ -176,6 +179,13 @@ class Pipeline(StepList):
         if self._sklearn is not None or hasattr(self, "fitted_"):
             return self._sklearn
         return in_sklearn(self) if without_adapter(self._leaves()) else None
+
+    def _given_roles(self, params: dict[str, Any]) -> dict[str, Any]:
+        """What else the model at the end learns from, of the parameters of `fit`."""
+        name, model = self._workers()[-1]
+        roles = getattr(model, "roles", {})
+        given = {role: params[f"{name}__{role}"] for role in roles if f"{name}__{role}" in params}
+        return model._given_roles(given) if roles else {}
 
     def _weighted_step(self, params: dict[str, Any], sample_weight: Any) -> tuple[str | None, Any]:
         """The one step that gets the weights, or None for all; and the weights."""

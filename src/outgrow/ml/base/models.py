@@ -15,7 +15,7 @@ from outgrow.engine.checks import check_finite
 from outgrow.engine.folded import FoldedView
 from outgrow.engine.matrix import MatrixView
 from outgrow.engine.shard import Shard
-from outgrow.errors import DataError
+from outgrow.errors import DataError, ParameterError
 from outgrow.ml import evaluation
 from outgrow.ml.base.verbs import Verbs
 from outgrow.ml.core.candidates import Candidate
@@ -32,6 +32,10 @@ PREDICTION, DECISION, LOG_DENSITY = "prediction", "decision", "log_density"
 
 class Model(Verbs):
     """Learns from a matrix and predicts. Hook: `_fit(view)`; `_fit_many` where settings share passes."""
+
+    roles: ClassVar[dict[str, bool]] = {}
+    """What else it learns from beside y and weights, such as an exposure, and whether it cannot do without:
+    `fit` takes a keyword of that name, a column of numbers or an array; `block.roles` holds them."""
 
     _labels: ClassVar[bool] = False
     _missing: ClassVar[bool] = False
@@ -85,7 +89,20 @@ class Model(Verbs):
             labels=self._labels,
             missing=self._missing,
             hashed=task.columns if self._samples else (),
+            roles=tuple((role, name) for role, name in task.roles.items() if role in self.roles),
         )
+
+    def _given_roles(self, given: dict[str, Any]) -> dict[str, Any]:
+        """The roles that are given, checked; None is none."""
+        given = {role: value for role, value in given.items() if value is not None}
+        unknown = sorted(set(given) - set(self.roles))
+        lacking = [role for role, needed in self.roles.items() if needed and role not in given]
+        if unknown or lacking:
+            wrong = f"does not accept the {unknown[0]} parameter" if unknown else f"needs {lacking[0]}"
+            raise ParameterError(
+                f"{type(self).__name__}.fit {wrong}. It takes {', '.join(['sample_weight', *self.roles])}."
+            )
+        return given
 
     def _to_sklearn(self, name: str, flow: Flow) -> Flow:
         return self._sklearn_features(flow).ending(name, self._sklearn_model())
@@ -154,7 +171,7 @@ class Model(Verbs):
 class Supervised(Model):
     """A model that learns to predict y."""
 
-    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None, **roles: Any) -> Self:
         """Learn from rows.
 
         Parameters
@@ -163,9 +180,17 @@ class Supervised(Model):
         y : the name of a column of X, or an array of shape (rows,). Models that learn several targets at once
             also take names of columns, the name of a column of vectors, or an array of shape (rows, targets).
         sample_weight : the name of a column of X, or an array of shape (rows,).
+        **roles : what else the model learns from, if its `roles` name anything: the name of a column of X, or
+            an array of shape (rows,). Such columns are no features.
+
+        Raises
+        ------
+        ParameterError
+            When the model has no such role, or one that it needs is not given.
         """
         self.check_parameters()
-        return self._fit_on_engine(open_training(self, X, y, sample_weight))
+        given = self._given_roles(roles)
+        return self._fit_on_engine(open_training(self, X, y, sample_weight, roles=given))
 
     def evaluate(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
         """The metrics of the predictions for rows with known y, from one pass.

@@ -21,7 +21,7 @@ class Verbs(Estimator):
     """An estimator that can be fitted where the data is, saved and exported."""
 
     def _fit_on_engine(self, data: Training) -> Self:
-        task = Task(data.target, data.weight, tuple(self.columns_), data.weighted_step, named=data.named)
+        task = data.task(self.columns_)
         worker = self._worker()
         engine, scan = data.dataset.engine, data.dataset.scan
 
@@ -47,7 +47,7 @@ class Verbs(Estimator):
         """What tells this fit from others over the same rows."""
         return {
             "estimator": persistence.describe(self._worker()),
-            "task": [task.target, task.weight, task.weighted_step, *task.columns],
+            "task": [task.target, task.weight, task.weighted_step, *task.roles.items(), *task.columns],
         }
 
     def save(

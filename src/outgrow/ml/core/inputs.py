@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from outgrow.engine.local import Local
 from outgrow.engine.open import dataset, is_spark, is_table
 from outgrow.errors import DataError, ParameterError, SchemaError, ValueTypeError
 from outgrow.ml.core.targets import Stack, are_names, check_single, target_arrays
+from outgrow.ml.core.task import Task
 
 TARGET, WEIGHT = "__target__", "__weight__"
 """The columns of a y and of weights that come as arrays, where these names are free."""
@@ -40,6 +41,7 @@ class Training:
     stack : what makes the target of several columns, where that is still to be done.
     named : whether the columns have names of their own, as those of tables have.
     type : NumPy's type of X where that is an array or a sparse matrix, else None.
+    roles : the columns of what else a model learns from, by the name of the role.
     """
 
     dataset: Dataset
@@ -51,12 +53,27 @@ class Training:
     stack: Stack | None = None
     named: bool = True
     type: Any = None
+    roles: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def beside(self) -> tuple[str, ...]:
         """The columns that are no features."""
         targets = (self.target,) if self.stack is None else self.stack.columns
-        return (*(name for name in (*targets, self.weight) if name is not None), *self.hidden)
+        given = (*targets, self.weight, *self.roles.values())
+        return (*(name for name in given if name is not None), *self.hidden)
+
+    def task(self, columns: Iterable[str]) -> Task:
+        """What a fit of these rows is about.
+
+        Parameters
+        ----------
+        columns : to learn from.
+        """
+        return Task(
+            *(self.target, self.weight, tuple(columns), self.weighted_step),
+            named=self.named,
+            roles=self.roles,
+        )
 
     def in_type(self, learned: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
         """What was learned, some of it in the type of X; sums over rows were float64 whatever that is.
@@ -79,7 +96,14 @@ class Training:
 
 
 def open_training(
-    estimator: Any, X: Any, y: Any, sample_weight: Any, *, reset: bool = True, hidden: tuple[str, ...] = ()
+    estimator: Any,
+    X: Any,
+    y: Any,
+    sample_weight: Any,
+    *,
+    reset: bool = True,
+    hidden: tuple[str, ...] = (),
+    roles: Mapping[str, Any] | None = None,
 ) -> Training:
     """Check the input of `fit` and note on the estimator what it promises to later calls.
 
@@ -94,6 +118,8 @@ def open_training(
     sample_weight : the name of a column of X, an array of shape (rows,), or None.
     reset : whether this is a fit. If not, nothing is noted, and X must have the columns of the fit.
     hidden : further columns that stay in the dataset and are no features.
+    roles : what else the estimator learns from, by the name of the role: the name of a column of X, or an
+        array of shape (rows,).
 
     Raises
     ------
@@ -107,10 +133,11 @@ def open_training(
         )
     if not needs_y and not isinstance(y, str) and not (is_table(X) and _are_names(X, y)):
         y = None
+    roles = roles or {}
     opened = (
-        _open_table(estimator, X, y, sample_weight)
+        _open_table(estimator, X, y, sample_weight, roles)
         if is_table(X)
-        else _open_array(estimator, X, y, sample_weight, reset)
+        else _open_array(estimator, X, y, sample_weight, roles, reset)
     )
     if needs_y:
         check_single(estimator, opened.dataset.schema, opened.target, opened.stack)
@@ -273,9 +300,9 @@ def _are_names(X: Any, y: Any) -> bool:
     return are_names(y, dataset(X).columns, lazy=isinstance(X, Dataset) or is_spark(X))
 
 
-def _open_table(estimator: Any, X: Any, y: Any, sample_weight: Any) -> Training:
+def _open_table(estimator: Any, X: Any, y: Any, sample_weight: Any, roles: Mapping[str, Any]) -> Training:
     rows = dataset(X)
-    free = {name: numbered(name, rows.columns) for name in (TARGET, WEIGHT)}
+    free = {name: numbered(name, rows.columns) for name in (TARGET, WEIGHT, *map(_role_column, roles))}
     arrays: dict[str, np.ndarray] = {}
     stack: Stack | None = None
     if _are_names(X, y):
@@ -285,12 +312,17 @@ def _open_table(estimator: Any, X: Any, y: Any, sample_weight: Any) -> Training:
         arrays, stack = _target_columns(estimator, y, free[TARGET])
     if sample_weight is not None and not isinstance(sample_weight, str):
         arrays[free[WEIGHT]] = column_or_1d(sample_weight)
+    named = {}
+    for role, given in roles.items():
+        named[role] = given if isinstance(given, str) else free[_role_column(role)]
+        if not isinstance(given, str):
+            arrays[named[role]] = column_or_1d(given)
     rows = _with_arrays(X, rows, arrays)
     target = None if y is None else y if isinstance(y, str) else free[TARGET]
     weight = (
         None if sample_weight is None else sample_weight if isinstance(sample_weight, str) else free[WEIGHT]
     )
-    opened = Training(rows, target, weight, made=tuple(arrays), stack=stack)
+    opened = Training(rows, target, weight, made=tuple(arrays), stack=stack, roles=named)
     check_columns(rows.schema, opened.beside)
     return opened
 
@@ -323,10 +355,13 @@ def _with_arrays(X: Any, rows: Dataset, arrays: Mapping[str, np.ndarray]) -> Dat
     return Dataset(Scan(TableSource(table)), Local())
 
 
-def _open_array(estimator: Any, X: Any, y: Any, sample_weight: Any, reset: bool) -> Training:
-    if isinstance(y, str) or isinstance(sample_weight, str):
+def _open_array(
+    estimator: Any, X: Any, y: Any, sample_weight: Any, roles: Mapping[str, Any], reset: bool
+) -> Training:
+    if any(isinstance(given, str) for given in (y, sample_weight, *roles.values())):
         raise ParameterError(
-            "y and sample_weight name columns, but X is an array without column names. Pass arrays."
+            f"{', '.join(['y', 'sample_weight', *roles])} may name columns, but X is an array without column "
+            "names. Pass arrays."
         )
     values = _check_array(estimator, X, reset=reset)
     if not reset:
@@ -336,6 +371,10 @@ def _open_array(estimator: Any, X: Any, y: Any, sample_weight: Any, reset: bool)
     beside = {name: arrow_column(column, "y") for name, column in arrays.items()}
     if sample_weight is not None:
         beside[WEIGHT] = arrow_column(_weight_array(sample_weight, values.shape[0]), "sample_weight")
+    named = {role: _role_column(role) for role in roles}
+    for role, name in named.items():
+        check_consistent_length(values, roles[role])
+        beside[name] = arrow_column(column_or_1d(roles[role]), role)
     source = _named(values, None if reset else list(estimator.columns_), beside)
     return Training(
         Dataset(Scan(source), Local()),
@@ -344,7 +383,13 @@ def _open_array(estimator: Any, X: Any, y: Any, sample_weight: Any, reset: bool)
         stack=stack,
         named=False,
         type=getattr(X, "dtype", None),
+        roles=named,
     )
+
+
+def _role_column(role: str) -> str:
+    """The column of a role that comes as an array, where that name is free."""
+    return f"__{role}__"
 
 
 @np.errstate(invalid="ignore")  # a signalling NaN is a missing value like any other

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ class Task:
     weighted_step : the one step of a pipeline that gets the weights; None for all of them.
     aside : further columns that are no features.
     named : whether the columns have names of their own, as those of tables have.
+    roles : the columns of what else a model learns from, such as an exposure, by the name of the role.
     """
 
     target: str | None
@@ -35,10 +36,12 @@ class Task:
     weighted_step: str | None = None
     aside: tuple[str, ...] = ()
     named: bool = False
+    roles: Mapping[str, str] = field(default_factory=dict)
 
     def features(self, example: Batch) -> list[str]:
         """The columns of a batch that are features."""
-        return [name for name in example.columns if name not in (self.target, self.weight, *self.aside)]
+        others = (self.target, self.weight, *self.aside, *self.roles.values())
+        return [name for name in example.columns if name not in others]
 
     def weighing(self, step: str) -> Task:
         """The task of a step of a pipeline, without the weights if they are another's."""

@@ -125,15 +125,17 @@ class ElasticNet(WarmStarted, LinearRegressor):
         self.n_iter_, self.dual_gap_ = (sweeps, np.array(gaps)) if several else (sweeps[0], gaps[0])
         self._warn(max(sweeps))
 
-    def fit(self, X: Any, y: Any = None, sample_weight: Any = None, check_input: bool = True) -> Self:
+    def fit(
+        self, X: Any, y: Any = None, sample_weight: Any = None, check_input: bool = True, **roles: Any
+    ) -> Self:
         """Learn from rows, as other models do.
 
         Parameters
         ----------
-        X, y, sample_weight : as for other models that learn several targets.
+        X, y, sample_weight, **roles : as for other models that learn several targets.
         check_input : without effect; accepted as scikit-learn has it.
         """
-        return super().fit(X, y, sample_weight)
+        return super().fit(X, y, sample_weight, **roles)
 
     @property
     def sparse_coef_(self) -> sp.csr_array:

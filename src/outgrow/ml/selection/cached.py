@@ -72,7 +72,7 @@ class CachedCrossValidator:
         estimator = clone(estimator)
         estimator.check_parameters()
         opened = open_training(estimator, self._rows, self._target, self._weight, hidden=self._folds.hidden)
-        task = Task(opened.target, opened.weight, tuple(estimator.columns_), named=opened.named)
+        task = opened.task(estimator.columns_)
         *before, last = steps_of(estimator)
         placed = self._place(opened.dataset)
         try:

@@ -48,7 +48,14 @@ class CrossValidation:
 
 
 def cross_validate(
-    estimator: Any, X: Any, y: Any, sample_weight: Any = None, *, cv: int | Folds = 5, seed: int = 0
+    estimator: Any,
+    X: Any,
+    y: Any,
+    sample_weight: Any = None,
+    *,
+    cv: int | Folds = 5,
+    seed: int = 0,
+    params: dict[str, Any] | None = None,
 ) -> CrossValidation:
     """Fit and score an estimator on folds of the rows, side by side.
 
@@ -63,6 +70,7 @@ def cross_validate(
         `StratifiedKFold`, `GroupKFold` or `TimeFolds`. A number means `StratifiedKFold` where classes are
         predicted, else `KFold`.
     seed : with a number of folds, another seed makes other folds.
+    params : what else the estimator's `fit` takes by keyword, such as an exposure where the model has one.
 
     Examples
     --------
@@ -75,8 +83,9 @@ def cross_validate(
     models = [clone(estimator) for _ in range(folds.count)]
     for model in models:
         model.check_parameters()
-        opened = open_training(model, X, y, sample_weight, hidden=folds.hidden)
-    task = Task(opened.target, opened.weight, tuple(models[0].columns_), named=opened.named)
+        given = model._given_roles(params or {})
+        opened = open_training(model, X, y, sample_weight, hidden=folds.hidden, roles=given)
+    task = opened.task(models[0].columns_)
     workers = [clone(model) for model in models]
 
     def run(shard: Shard) -> dict[str, Any]:

@@ -128,7 +128,7 @@ def fit_many(
     folds = as_folds(folds or 5, classes=is_classifier(estimator))
     opened_by = clone(estimator)
     opened = open_training(opened_by, X, y, sample_weight, hidden=folds.hidden)
-    task = Task(opened.target, opened.weight, tuple(opened_by.columns_), named=opened.named)
+    task = opened.task(opened_by.columns_)
     trials = [Trial(setting) for setting in settings]
     prepared = [_prepared(estimator, trial) for trial in trials]
     job = _Job(_chains(estimator, prepared), task, folds, refit, models)
