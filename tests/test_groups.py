@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.base import clone
+from sklearn.cluster import KMeans
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression as SkLogisticRegression
 from sklearn.linear_model import Ridge as SkRidge
@@ -736,3 +737,34 @@ def test_changed_columns_of_unseen_keys_and_after_saving(tmp_path: Path) -> None
 def test_transformers_that_would_change_columns_alike_are_refused(transformer: Any) -> None:
     with pytest.raises(ParameterError, match="cannot change the columns"):
         og.PerGroup(transformer, by=BY).fit(sales().drop_columns("sold"))
+
+
+@pytest.mark.parametrize(
+    "model", [og.LinearSVC(), LinearSVC(), og.Pipeline([og.StandardScaler(), og.LinearSVC()])]
+)
+def test_classifiers_without_probabilities_are_judged_by_their_classes(model: Any) -> None:
+    random = np.random.default_rng(0)
+    x = random.normal(size=300)
+    y = np.where(x + 0.5 * random.normal(size=300) > 0, "yes", "no")
+    table = pa.table({"key": random.choice(["a", "b"], 300), "x": x, "z": random.normal(size=300), "y": y})
+    fitted = og.PerGroup(model, by="key").fit(table, "y")
+    scores = fitted.evaluate(table, "y")
+    right = np.mean(np.array(fitted.predict(table)["prediction"]) == y)
+    assert scores["accuracy"] == pytest.approx(right)
+    assert right > 0.7
+    assert not {"log_loss", "roc_auc"}.intersection(scores)
+    assert fitted.score(table, "y") == pytest.approx(right)
+
+
+@pytest.mark.parametrize(
+    "model", [og.KMeans(2, random_state=0), og.GaussianMixture(2, random_state=0), KMeans(2)]
+)
+def test_clusters_of_each_key_are_whole_numbers(model: Any) -> None:
+    random = np.random.default_rng(0)
+    x = random.normal(size=(60, 2)) + np.where(np.arange(60) % 2, 9.0, 0.0)[:, None]
+    table = pa.table({"key": np.arange(60) // 30, "x": x[:, 0], "z": x[:, 1]})
+    found = og.PerGroup(model, by="key").fit(table).predict(table)["prediction"]
+    assert pa.types.is_integer(found.type)
+    for group in (found.to_numpy()[:30], found.to_numpy()[30:]):
+        assert len(set(group[::2])) == len(set(group[1::2])) == 1
+        assert group[0] != group[1]

@@ -139,7 +139,7 @@ class OutgrowGroupEstimator:
         return worker
 
     def measure(self, fitted: Any, batch: Batch, task: Task) -> dict[str, float]:
-        """The metrics in `METRICS`, by name.
+        """The metrics in `METRICS`, by name; log_loss is NaN where the classifier has no probabilities.
 
         Parameters
         ----------
@@ -149,8 +149,9 @@ class OutgrowGroupEstimator:
         names = metric_names(self.estimator)
         if not names:
             return {}
-        metrics = scorer(fitted, task)(batch)[0].metrics()
-        return {name: metrics[name] for name in names}
+        scoring = getattr(fitted, "model", fitted)._scoring
+        metrics = scoring.metrics(scorer(fitted, task)(batch)[0])
+        return {name: metrics.get(name, np.nan) for name in names}
 
     def dump(self, fitted: Any) -> bytes:
         learned = fitted._learned()
@@ -235,4 +236,6 @@ class SklearnGroupEstimator:
         batch : the features alone, in the order in which they were learned.
         method : the name of the estimator's own method, like 'predict'.
         """
+        if not batch.num_rows:  # most of scikit-learn's refuse that
+            return np.zeros(0, dtype=np.int32 if hasattr(fitted, "labels_") else np.float64)
         return np.asarray(getattr(fitted, method)(as_input(batch)))

@@ -41,7 +41,7 @@ from outgrow.ml.core.estimator import Estimator
 from outgrow.ml.core.groups import GroupForm
 from outgrow.ml.core.inputs import Training, as_given, open_rows, open_training
 from outgrow.ml.core.parameters import Integer, OneOf, Such, described
-from outgrow.ml.core.scoring import DISTANCES, NUMBERS, PROBABILITIES, Scoring
+from outgrow.ml.core.scoring import CLASSES, DISTANCES, NUMBERS, PROBABILITIES, Scoring
 from outgrow.ml.core.task import Task
 from outgrow.ml.foreign import check_loadable, is_foreign
 from outgrow.ml.grouped import forms_of
@@ -377,7 +377,7 @@ class PerGroup(GroupEvaluation, Model):
     def _scoring(self) -> Scoring:  # type: ignore[override]
         """As its estimator is judged."""
         if self._is_classifier:
-            return PROBABILITIES
+            return PROBABILITIES if hasattr(self.estimator, "predict_proba") else CLASSES
         return DISTANCES if is_clusterer(self.estimator) else NUMBERS
 
     def _predict_batch(self, method: str, batch: Batch) -> np.ndarray:

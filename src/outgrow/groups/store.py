@@ -183,7 +183,7 @@ class RaggedModels:
         know.
         """
         if not len(model_index):
-            return self._nothing(method)
+            return self._nothing(method, batch)
         order = np.argsort(model_index, kind="stable")
         indices, starts = np.unique(model_index[order], return_index=True)
         sorted_rows = batch.take(order)
@@ -217,8 +217,11 @@ class RaggedModels:
         wide[:, np.searchsorted(self.classes, model.classes_)] = shares
         return wide
 
-    def _nothing(self, method: str) -> np.ndarray:
+    def _nothing(self, method: str, batch: Batch) -> np.ndarray:
+        """The answers for no rows, of the type that others have."""
         if method == "predict_proba":
             assert self.classes is not None
             return np.zeros((0, len(self.classes)))
-        return np.zeros(0, dtype=np.float64 if self.classes is None else self.classes.dtype)
+        if self.classes is not None:
+            return np.zeros(0, dtype=self.classes.dtype)
+        return self.group_estimator.answer(self.model(0), batch, method)

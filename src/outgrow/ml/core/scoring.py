@@ -106,6 +106,25 @@ class _Margins(_Read):
         return {name: value for name, value in state.metrics().items() if name != "log_loss"}
 
 
+class _Classes(_Read):
+    """Predicted classes beside the true ones, where nothing tells how sure they are."""
+
+    method = "predict"
+    labels = True
+
+    def states(self, models: Sequence[Any], answers: Any, block: Block, bins: int | None) -> Any:
+        pairs = zip(models, answers, strict=True)
+        sure = [(np.asarray(found)[:, None] == model.classes_).astype(np.float64) for model, found in pairs]
+        return PROBABILITIES.states(models, sure, block, bins)
+
+    def metrics(self, state: Any) -> dict[str, float]:
+        return {name: value for name, value in state.metrics().items() if name not in _OF_SCORES}
+
+
+_OF_SCORES = ("log_loss", "roc_auc", "pr_auc", "roc_auc_ovr")
+"""Metrics that need to know how sure a classifier is."""
+
+
 class _Distances:
     """Distances to the centers of clusters: the mean square of the smallest."""
 
@@ -161,5 +180,6 @@ def _in_order(margins: np.ndarray) -> np.ndarray:
 NUMBERS: Scoring = _Numbers()
 PROBABILITIES: Scoring = _Probabilities()
 MARGINS: Scoring = _Margins()
+CLASSES: Scoring = _Classes()
 DISTANCES: Scoring = _Distances()
 DENSITIES: Scoring = _Densities()
