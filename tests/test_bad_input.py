@@ -96,10 +96,10 @@ def test_condition_on_no_column() -> None:
     ("estimator", "message"),
     [
         (og.LogisticRegression(C=-1), "C must be a number greater than 0"),
-        (og.LogisticRegression(l1_ratio=2), "l1_ratio must be a number of at least 0 of at most 1"),
+        (og.LogisticRegression(l1_ratio=2), "l1_ratio must be a number of at least 0 and at most 1"),
         (og.LogisticRegression(class_weight="even"), "class_weight='even'"),
         (og.KMeans(n_clusters=0), "n_clusters must be a whole number of at least 1"),
-        (og.KMeans(init="median"), "init must be one of 'k-means"),
+        (og.KMeans(init="median"), "init must be 'k-means"),
         (og.KMeans(n_clusters=9), "n_samples=4 should be >= n_clusters=9"),
         (og.PCA(n_components=2.5), "whole number, or a share below 1"),
         (og.Pipeline([]), "Please add steps"),
