@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 
 import outgrow as og
 from outgrow.data.exact import exact
+from outgrow.data.schema import kinds_of
 from outgrow.serve.http.app import application
 from outgrow.serve.http.deployment import Model
 from outgrow.serve.http.state import Settings
@@ -411,6 +412,8 @@ def test_one_answer_on_spark(role: str, way: str, spark: Any, tmp_path: Path) ->
     def speaks(table: pa.Table) -> None:
         rows = door(table)
         rows.engine.table(rows.scan)
+        # Spark's arrays may have any length, so vectors come back as lists, of which no number is learned
+        assert kinds_of(rows.schema) == kinds_of(table.schema) or role == "category"
 
     door = frame if way == "frame" else path
     table = together(role, speaks)
