@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 from outgrow.testing.clusters import PLAIN
@@ -16,6 +17,7 @@ def classic_session(master: str, **confs: str) -> Any:
     short = {
         "spark.executor.extraJavaOptions": os.environ.get("SPARK_SUBMIT_OPTS", ""),
         "spark.python.daemon.module": "ready_daemon",
+        "spark.executorEnv.PYTHONPATH": str(Path(__file__).parent),
     }
     for key, value in {**PLAIN, **short, **confs}.items():
         builder = builder.config(key, value)

@@ -9,6 +9,7 @@ import pytest
 
 import outgrow as og
 from outgrow import errors
+from outgrow.engine.spark.explain import explain
 from outgrow.testing import EngineCase
 
 
@@ -111,3 +112,14 @@ def test_condition_on_no_column() -> None:
 def test_parameters(estimator: object, message: str) -> None:
     with pytest.raises((errors.OutgrowError), match=message):
         estimator.fit(table(), "y")  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ModuleNotFoundError: No module named 'my.code'",
+        "No module named my.code in its stdout. It ended",
+    ],
+)
+def test_a_module_that_executors_lack_is_named(text: str) -> None:
+    assert "The Python of the executors has no module 'my.code'" in explain(text)

@@ -27,10 +27,9 @@ def from_spark(error: Exception) -> bool:
 
 def explain(text: str) -> str:
     """The cause in what Spark says, without the trace of its Java half, and what to do about it."""
-    if "No module named" in text:
-        module = text.split("No module named", 1)[1].split("'")[1]
+    if lacking := re.search(r"No module named '?([\w.]+)", text):
         return (
-            f"The Python of the executors has no module {module!r}. Install outgrow there, "
+            f"The Python of the executors has no module {lacking[1]!r}. Install outgrow there, "
             "or point PYSPARK_PYTHON at a Python that has it before the session starts."
         )
     if ("pyspark.daemon" in text and "port number" in text) or "Cannot run program" in text:
