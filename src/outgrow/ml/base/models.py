@@ -14,19 +14,31 @@ from outgrow.engine.blocks import MatrixSpec
 from outgrow.engine.checks import check_finite
 from outgrow.engine.folded import FoldedView
 from outgrow.engine.matrix import MatrixView
+from outgrow.engine.open import is_table
 from outgrow.engine.shard import Shard
 from outgrow.errors import DataError, ParameterError
 from outgrow.ml import evaluation
 from outgrow.ml.base.verbs import Verbs
 from outgrow.ml.core.candidates import Candidate
 from outgrow.ml.core.exports import no_equal
-from outgrow.ml.core.inputs import as_given, collect, is_lazy, open_rows, open_training
+from outgrow.ml.core.inputs import (
+    array_rows,
+    as_given,
+    checked_array,
+    collect,
+    is_lazy,
+    open_rows,
+    open_training,
+    own,
+)
 from outgrow.ml.core.scoring import DENSITIES, DISTANCES, MARGINS, NUMBERS, PROBABILITIES, Scoring
 from outgrow.ml.core.task import Task, column_names, target_names
 from outgrow.ml.export.sklearn.flow import Flow
 from outgrow.ml.expression import expression
 from outgrow.ml.predictor import AnswersBeside, Predictor
 
+FEW_CELLS = 1 << 16
+"""Up to so many numbers of an array are answered at once, in the thread that asks."""
 PREDICTION, DECISION, LOG_DENSITY = "prediction", "decision", "log_density"
 
 
@@ -154,6 +166,12 @@ class Model(Verbs):
         """The columns in which a lazy table gets the answers."""
         return [PREDICTION]
 
+    def _answers_matrix(self, values: Any) -> bool:
+        """Whether few numbers need no columns: for one row those take longer than its answer."""
+        kind = type(self)
+        plain = kind._predict_batch is Model._predict_batch and kind._matrix is Model._matrix
+        return plain and not is_sparse(values) and values.dtype.kind in "biuf" and values.size <= FEW_CELLS
+
     def _respond(self, X: Any, method: str, through: Any = None) -> Any:
         """The answers for X, as an array; for lazy tables, as columns beside those of X.
 
@@ -161,7 +179,13 @@ class Model(Verbs):
         """
         owner = self if through is None else through
         check_is_fitted(owner)
-        rows = open_rows(owner, X)
+        if not is_table(X):
+            values = checked_array(owner, X)
+            if through is None and self._answers_matrix(values):
+                return own(getattr(self, f"_{method}")(np.asarray(values, order="F")), X)
+            rows = array_rows(owner, values)
+        else:
+            rows = open_rows(owner, X)
         predictor = Predictor(owner)
         if is_lazy(X):
             return as_given(rows.map(AnswersBeside(predictor, method)), X)

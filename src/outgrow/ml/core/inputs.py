@@ -160,8 +160,7 @@ def open_rows(estimator: Any, X: Any) -> Dataset:
         the dataset.
     """
     if not is_table(X):
-        values = _as_fitted(_check_array(estimator, X, reset=False), estimator.columns_)
-        return Dataset(Scan(_named(values, list(estimator.columns_))), Local())
+        return array_rows(estimator, checked_array(estimator, X))
     rows = dataset(X)
     if _is_pandas(X) and not hasattr(estimator, "target_column_"):
         validate_data(estimator, X, reset=False, skip_check_array=True)
@@ -169,6 +168,28 @@ def open_rows(estimator: Any, X: Any) -> Dataset:
             table = as_table(X).rename_columns(list(estimator.columns_))
             rows = Dataset(Scan(TableSource(table)), Local())
     return _as_promised(estimator, rows)
+
+
+def checked_array(estimator: Any, X: Any) -> Any:
+    """The values of an array as `fit` saw them: checked, sparse or dense as they were there.
+
+    Parameters
+    ----------
+    estimator : a fitted one.
+    X : array or sparse matrix of shape (rows, columns).
+    """
+    return _as_fitted(_check_array(estimator, X, reset=False), estimator.columns_)
+
+
+def array_rows(estimator: Any, values: Any) -> Dataset:
+    """The dataset of an array that is checked, with the names of the columns of the fit.
+
+    Parameters
+    ----------
+    estimator : a fitted one.
+    values : what `checked_array` gave.
+    """
+    return Dataset(Scan(_named(values, list(estimator.columns_))), Local())
 
 
 def _as_promised(estimator: Any, rows: Dataset) -> Dataset:
