@@ -39,7 +39,8 @@ from outgrow.groups.summary import NAMES
 from outgrow.ml.base import Model
 from outgrow.ml.core.estimator import Estimator
 from outgrow.ml.core.groups import GroupForm
-from outgrow.ml.core.inputs import Training, as_given, open_rows, open_training
+from outgrow.ml.core.inputs import Training, open_rows, open_training
+from outgrow.ml.core.outputs import as_given
 from outgrow.ml.core.parameters import Integer, OneOf, Such, described
 from outgrow.ml.core.scoring import CLASSES, DISTANCES, NUMBERS, PROBABILITIES, Scoring
 from outgrow.ml.core.task import Task

@@ -19,7 +19,7 @@ from outgrow.errors import ParameterError, ValueTypeError
 from outgrow.ml.base import Classifier, Regressor
 from outgrow.ml.core.exports import refusal
 from outgrow.ml.core.groups import GroupBlock, GroupView, Stacked
-from outgrow.ml.core.inputs import is_lazy
+from outgrow.ml.core.outputs import is_lazy
 from outgrow.ml.core.parameters import RANDOM_STATE, Number, Numbers, OneOf, described, seed
 from outgrow.ml.core.task import Task, target_names
 from outgrow.ml.export.onnx.answer import Answer, chosen, repeated

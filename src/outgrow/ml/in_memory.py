@@ -16,7 +16,7 @@ from outgrow.engine.open import is_table
 from outgrow.errors import ParameterError, ValueTypeError
 from outgrow.ml.adapters import Foreign, as_step
 from outgrow.ml.base import Transformer
-from outgrow.ml.core.inputs import is_lazy
+from outgrow.ml.core.outputs import is_lazy
 
 Steps = Sequence[tuple[str, Any]]
 

@@ -17,7 +17,8 @@ from outgrow.errors import ParameterError
 from outgrow.ml import evaluation
 from outgrow.ml.adapters import Foreign
 from outgrow.ml.base import Model, Transformer
-from outgrow.ml.core.inputs import as_given, is_lazy, open_rows, open_training
+from outgrow.ml.core.inputs import open_rows, open_training
+from outgrow.ml.core.outputs import as_given, is_lazy
 from outgrow.ml.core.parameters import Unused, described
 from outgrow.ml.core.task import Task, column_names, kinds_of, names_after, promised_example
 from outgrow.ml.expression import expression

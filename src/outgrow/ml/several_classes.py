@@ -11,7 +11,7 @@ import numpy as np
 from outgrow.engine.matrix import MatrixView
 from outgrow.errors import DataError, ParameterError
 from outgrow.ml.base import PREDICTION, ProbabilityClassifier
-from outgrow.ml.core.inputs import is_lazy
+from outgrow.ml.core.outputs import is_lazy
 from outgrow.ml.core.weights import class_factors
 
 

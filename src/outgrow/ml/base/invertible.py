@@ -12,7 +12,8 @@ from outgrow.data.batch import Batch, Column, Matrix, is_sparse
 from outgrow.engine.open import dataset, is_table
 from outgrow.errors import DataError
 from outgrow.ml.base.transformers import Transformer
-from outgrow.ml.core.inputs import all_columns, arrow_column, as_given, in_form, own
+from outgrow.ml.core.inputs import arrow_column
+from outgrow.ml.core.outputs import all_columns, as_given, in_form, own
 from outgrow.ml.core.task import promised_example
 
 KEPT_TYPES = ["float64", "float32", "float16"]

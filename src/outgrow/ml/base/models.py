@@ -21,16 +21,8 @@ from outgrow.ml import evaluation
 from outgrow.ml.base.verbs import Verbs
 from outgrow.ml.core.candidates import Candidate
 from outgrow.ml.core.exports import no_equal
-from outgrow.ml.core.inputs import (
-    array_rows,
-    as_given,
-    checked_array,
-    collect,
-    is_lazy,
-    open_rows,
-    open_training,
-    own,
-)
+from outgrow.ml.core.inputs import array_rows, checked_array, open_rows, open_training
+from outgrow.ml.core.outputs import as_given, collect, is_lazy, own
 from outgrow.ml.core.scoring import DENSITIES, DISTANCES, MARGINS, NUMBERS, PROBABILITIES, Scoring
 from outgrow.ml.core.task import Task, column_names, target_names
 from outgrow.ml.export.sklearn.flow import Flow

@@ -13,7 +13,8 @@ from outgrow.engine.shard import Shard
 from outgrow.errors import ParameterError
 from outgrow.ml.base.verbs import Verbs
 from outgrow.ml.core.columns import Columns, resolve
-from outgrow.ml.core.inputs import as_given, in_form, open_rows, open_training
+from outgrow.ml.core.inputs import open_rows, open_training
+from outgrow.ml.core.outputs import as_given, in_form
 from outgrow.ml.core.task import Task, column_names, names_after, promised_example
 
 

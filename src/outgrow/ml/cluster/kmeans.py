@@ -22,7 +22,7 @@ from outgrow.ml.cluster.lloyd import Walk, lloyd
 from outgrow.ml.cluster.nearest import ALIKE, Centers
 from outgrow.ml.cluster.seeding import first_rows, sampled_rows, scalable_start
 from outgrow.ml.core.candidates import Candidate, side_by_side_fits, usable
-from outgrow.ml.core.inputs import is_lazy
+from outgrow.ml.core.outputs import is_lazy
 from outgrow.ml.core.parameters import (
     ARRAY,
     FUNCTION,

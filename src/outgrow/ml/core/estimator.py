@@ -11,6 +11,7 @@ written once, in `outgrow.ml.base`.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from inspect import signature
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -24,6 +25,15 @@ from outgrow.ml.core.exports import no_equal
 from outgrow.ml.core.groups import GroupForm
 from outgrow.ml.core.parameters import Domain
 from outgrow.ml.core.task import Task
+
+_NAMES: dict[type, tuple[str, ...]] = {}
+"""The names of the parameters of classes; a fit asks for them several times."""
+
+
+def _parameter_names(kind: type) -> tuple[str, ...]:
+    if kind not in _NAMES:
+        _NAMES[kind] = tuple(sorted(set(signature(kind).parameters)))
+    return _NAMES[kind]
 
 
 class Estimator(BaseEstimator):
@@ -108,6 +118,17 @@ class Estimator(BaseEstimator):
         raise no_equal(self, "scikit-learn")
 
     # ---- what hooks stand on -----------------------------------------------------------------------------
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The parameters, as scikit-learn has them.
+
+        Parameters
+        ----------
+        deep : also those of estimators that are parameters.
+        """
+        if deep:
+            return super().get_params(deep=True)
+        return {name: getattr(self, name) for name in _parameter_names(type(self))}
 
     def check_parameters(self) -> None:
         """Check the values of all parameters, as a fit does before it reads any data.

@@ -1,9 +1,8 @@
-"""What users hand to `fit` and `predict`, opened as a dataset; and results in the form the input had."""
+"""What users hand to `fit` and `predict`, opened as a dataset."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,7 +12,7 @@ import scipy.sparse as sp
 from sklearn.base import is_classifier
 from sklearn.utils.validation import check_consistent_length, column_or_1d, validate_data
 
-from outgrow.data.batch import Batch, Matrix, is_numeric, is_sparse
+from outgrow.data.batch import is_sparse
 from outgrow.data.kind import Kind, as_json
 from outgrow.data.names import check_names, numbered
 from outgrow.data.scan import Scan, check_columns
@@ -162,7 +161,7 @@ def open_rows(estimator: Any, X: Any) -> Dataset:
     if not is_table(X):
         return array_rows(estimator, checked_array(estimator, X))
     rows = dataset(X)
-    if _is_pandas(X) and not hasattr(estimator, "target_column_"):
+    if is_pandas(X) and not hasattr(estimator, "target_column_"):
         validate_data(estimator, X, reset=False, skip_check_array=True)
         if not hasattr(estimator, "feature_names_in_"):
             table = as_table(X).rename_columns(list(estimator.columns_))
@@ -219,102 +218,6 @@ def first_row(estimator: Any, X: Any) -> dict[str, Any]:
     if not rows:
         raise DataError("The example has no row. Give one, or none at all.")
     return {name: as_json(value) for name, value in rows[0].items()}
-
-
-def is_lazy(X: Any) -> bool:
-    """Whether results for this input are lazy tables rather than arrays."""
-    return isinstance(X, Dataset) or is_spark(X) or isinstance(X, pa.Table | pa.RecordBatch)
-
-
-def as_given(rows: Dataset, X: Any) -> Any:
-    """A resulting dataset in the form of the input it was made from.
-
-    Parameters
-    ----------
-    rows : what was made of X: a row for each of its rows, in their order, where X is in memory.
-    X : what the user gave; of a pandas DataFrame the index is kept, too.
-    """
-    if isinstance(X, Dataset):
-        return rows
-    if is_spark(X):
-        return rows.engine.table(rows.scan)
-    if _is_pandas(X):
-        frame = rows.to_pandas()
-        return frame.set_index(X.index) if len(frame.columns) else frame.reindex(X.index)
-    if type(X).__module__.partition(".")[0] == "polars":
-        return sys.modules["polars"].from_arrow(rows.to_arrow())
-    if is_table(X):
-        return rows.to_arrow()
-    return own(collect(rows, all_columns), X)
-
-
-def own(values: Any, X: Any) -> Any:
-    """The values in memory that is the caller's alone: it can be changed, and X does not change with it.
-
-    Parameters
-    ----------
-    values : ndarray or CSR array to be given to a user; copied only where it must be.
-    X : what the user gave, with which the values may share memory.
-    """
-    if is_sparse(values):
-        shared = is_sparse(X) and np.may_share_memory(values.data, X.data)
-        return values.copy() if shared or not values.data.flags.writeable else values
-    free = values.flags.writeable and values.flags.owndata
-    shared = isinstance(X, np.ndarray) and np.may_share_memory(values, X)
-    return values if free and not shared else values.copy(order="K")
-
-
-def in_form(owner: Any, values: Any, X: Any) -> Any:
-    """What a transformer made of an array: dense for dense rows, in their type where it keeps types.
-
-    Parameters
-    ----------
-    owner : the fitted transformer, whose tags say which types it keeps.
-    values : what it made; returned as it is where X is a table.
-    X : what the user gave.
-    """
-    if is_table(X):
-        return values
-    if is_sparse(values) and not is_sparse(X) and _has_vectors(owner.columns_):
-        values = values.toarray()
-    kept = owner.__sklearn_tags__().transformer_tags.preserves_dtype
-    given = getattr(X, "dtype", None)
-    return values.astype(given, copy=False) if str(given) in kept else values
-
-
-def collect(rows: Dataset, function: Callable[[Batch], Any]) -> Any:
-    """What `function` makes of each batch, as one NumPy array or CSR matrix.
-
-    Parameters
-    ----------
-    rows : the dataset; its batches are joined in their order.
-    function : gives an array whose first axis are the rows of the batch. Without batches it gets one that has
-        no rows.
-    """
-    parts = [function(batch) for batch in rows.engine.map(rows.scan)] or [function(rows.scan.example())]
-    if len(parts) == 1:
-        return parts[0]
-    return sp.vstack(parts, format="csr") if is_sparse(parts[0]) else np.concatenate(parts)
-
-
-def all_columns(batch: Batch) -> Any:
-    """A batch as one matrix, or as an array of objects where it holds more than numbers."""
-    columns = batch.columns.values()
-    if all(isinstance(column, Matrix) or is_numeric(column.type) for column in columns):
-        return batch.matrix()
-    arrays = batch.to_arrow().columns
-    values = np.empty((batch.num_rows, len(arrays)), dtype=object)
-    for index, column in enumerate(arrays):
-        values[:, index] = _objects(column)
-    return values
-
-
-def _objects(column: pa.Array) -> np.ndarray:
-    """The values of a column, lists among them, as an array of objects of shape (rows,)."""
-    objects = np.empty(len(column), dtype=object)
-    for row, value in enumerate(column.to_pylist()):
-        objects[row] = value
-    return objects
 
 
 def _are_names(X: Any, y: Any) -> bool:
@@ -433,13 +336,14 @@ def _check_array(estimator: Any, X: Any, *, reset: bool) -> Any:
 
 def _as_fitted(values: Any, columns: Mapping[str, Kind]) -> Any:
     """Sparse or dense, as the matrix was that `fit` saw."""
-    sparse = _has_vectors(columns)
+    sparse = has_vectors(columns)
     if sparse and not is_sparse(values):
         return sp.csr_array(values)
     return values.toarray() if is_sparse(values) and not sparse else values
 
 
-def _has_vectors(columns: Mapping[str, Kind]) -> bool:
+def has_vectors(columns: Mapping[str, Kind]) -> bool:
+    """Whether some columns are vectors, as a sparse matrix is one."""
     return any(kind.width is not None for kind in columns.values())
 
 
@@ -504,12 +408,13 @@ def _promise(estimator: Any, X: Any, opened: Training) -> None:
     if targets:
         # tables with further columns, such as these, are expected
         estimator.target_column_ = opened.target if opened.stack is None else list(opened.stack.columns)
-    if _is_pandas(X) and not beside:
+    if is_pandas(X) and not beside:
         validate_data(estimator, X, reset=True, skip_check_array=True)
     else:
         estimator.n_features_in_ = len(names)
         estimator.feature_names_in_ = names
 
 
-def _is_pandas(X: Any) -> bool:
+def is_pandas(X: Any) -> bool:
+    """Whether this is one of pandas' objects."""
     return type(X).__module__.partition(".")[0] == "pandas"

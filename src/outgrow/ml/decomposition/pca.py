@@ -17,7 +17,8 @@ from outgrow.ml.base import InvertibleTransformer, WeightedTransformer
 from outgrow.ml.base.invertible import KEPT_TYPES
 from outgrow.ml.core.columns import Columns, require_numeric
 from outgrow.ml.core.exports import refusal
-from outgrow.ml.core.inputs import collect, open_rows
+from outgrow.ml.core.inputs import open_rows
+from outgrow.ml.core.outputs import collect
 from outgrow.ml.core.parameters import COLUMNS, FLAG, Number, OneOf, Unused
 from outgrow.ml.core.task import Task, column_names
 from outgrow.ml.core.weights import weights

@@ -18,7 +18,8 @@ from outgrow.engine.matrix import MatrixView
 from outgrow.engine.shard import Shard
 from outgrow.errors import DataError, ParameterError
 from outgrow.ml.base import Model, ProbabilityClassifier, Regressor
-from outgrow.ml.core.inputs import Training, collect, open_rows
+from outgrow.ml.core.inputs import Training, open_rows
+from outgrow.ml.core.outputs import collect
 from outgrow.ml.core.parameters import Integer, OneOf, Share, seed
 from outgrow.ml.core.task import Task
 from outgrow.ml.core.weights import ClassWeight, class_factors

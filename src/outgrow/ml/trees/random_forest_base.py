@@ -16,7 +16,8 @@ from sklearn.utils.validation import check_is_fitted
 from outgrow.engine.blocks import Block
 from outgrow.engine.matrix import MatrixView
 from outgrow.errors import ParameterError
-from outgrow.ml.core.inputs import Training, collect, open_rows
+from outgrow.ml.core.inputs import Training, open_rows
+from outgrow.ml.core.outputs import collect
 from outgrow.ml.core.parameters import (
     FLAG,
     FUNCTION,

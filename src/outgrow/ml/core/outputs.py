@@ -1,0 +1,112 @@
+"""Results in the form that the input had: arrays for arrays, frames for frames, lazy tables for lazy ones."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import scipy.sparse as sp
+
+from outgrow.data.batch import Batch, Matrix, is_numeric, is_sparse
+from outgrow.engine.dataset import Dataset
+from outgrow.engine.open import is_spark, is_table
+from outgrow.ml.core.inputs import has_vectors, is_pandas
+
+
+def is_lazy(X: Any) -> bool:
+    """Whether results for this input are lazy tables rather than arrays."""
+    return isinstance(X, Dataset) or is_spark(X) or isinstance(X, pa.Table | pa.RecordBatch)
+
+
+def as_given(rows: Dataset, X: Any) -> Any:
+    """A resulting dataset in the form of the input it was made from.
+
+    Parameters
+    ----------
+    rows : what was made of X: a row for each of its rows, in their order, where X is in memory.
+    X : what the user gave; of a pandas DataFrame the index is kept, too.
+    """
+    if isinstance(X, Dataset):
+        return rows
+    if is_spark(X):
+        return rows.engine.table(rows.scan)
+    if is_pandas(X):
+        frame = rows.to_pandas()
+        return frame.set_index(X.index) if len(frame.columns) else frame.reindex(X.index)
+    if type(X).__module__.partition(".")[0] == "polars":
+        return sys.modules["polars"].from_arrow(rows.to_arrow())
+    if is_table(X):
+        return rows.to_arrow()
+    return own(collect(rows, all_columns), X)
+
+
+def own(values: Any, X: Any) -> Any:
+    """The values in memory that is the caller's alone: it can be changed, and X does not change with it.
+
+    Parameters
+    ----------
+    values : ndarray or CSR array to be given to a user; copied only where it must be.
+    X : what the user gave, with which the values may share memory.
+    """
+    if is_sparse(values):
+        shared = is_sparse(X) and np.may_share_memory(values.data, X.data)
+        return values.copy() if shared or not values.data.flags.writeable else values
+    free = values.flags.writeable and values.flags.owndata
+    shared = isinstance(X, np.ndarray) and np.may_share_memory(values, X)
+    return values if free and not shared else values.copy(order="K")
+
+
+def in_form(owner: Any, values: Any, X: Any) -> Any:
+    """What a transformer made of an array: dense for dense rows, in their type where it keeps types.
+
+    Parameters
+    ----------
+    owner : the fitted transformer, whose tags say which types it keeps.
+    values : what it made; returned as it is where X is a table.
+    X : what the user gave.
+    """
+    if is_table(X):
+        return values
+    if is_sparse(values) and not is_sparse(X) and has_vectors(owner.columns_):
+        values = values.toarray()
+    kept = owner.__sklearn_tags__().transformer_tags.preserves_dtype
+    given = getattr(X, "dtype", None)
+    return values.astype(given, copy=False) if str(given) in kept else values
+
+
+def collect(rows: Dataset, function: Callable[[Batch], Any]) -> Any:
+    """What `function` makes of each batch, as one NumPy array or CSR matrix.
+
+    Parameters
+    ----------
+    rows : the dataset; its batches are joined in their order.
+    function : gives an array whose first axis are the rows of the batch. Without batches it gets one that has
+        no rows.
+    """
+    parts = [function(batch) for batch in rows.engine.map(rows.scan)] or [function(rows.scan.example())]
+    if len(parts) == 1:
+        return parts[0]
+    return sp.vstack(parts, format="csr") if is_sparse(parts[0]) else np.concatenate(parts)
+
+
+def all_columns(batch: Batch) -> Any:
+    """A batch as one matrix, or as an array of objects where it holds more than numbers."""
+    columns = batch.columns.values()
+    if all(isinstance(column, Matrix) or is_numeric(column.type) for column in columns):
+        return batch.matrix()
+    arrays = batch.to_arrow().columns
+    values = np.empty((batch.num_rows, len(arrays)), dtype=object)
+    for index, column in enumerate(arrays):
+        values[:, index] = _objects(column)
+    return values
+
+
+def _objects(column: pa.Array) -> np.ndarray:
+    """The values of a column, lists among them, as an array of objects of shape (rows,)."""
+    objects = np.empty(len(column), dtype=object)
+    for row, value in enumerate(column.to_pylist()):
+        objects[row] = value
+    return objects
