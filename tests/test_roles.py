@@ -118,3 +118,12 @@ def test_models_without_roles_take_none() -> None:
         og.Ridge().fit(rows(), "claims", exposure="time")
     with pytest.raises(ParameterError, match="does not accept the ridge__exposure parameter"):
         og.Pipeline([og.StandardScaler(), og.Ridge()]).fit(rows(), "claims", ridge__exposure="time")
+
+
+def test_what_no_step_takes_is_refused() -> None:
+    pipe = og.Pipeline([("scale", og.StandardScaler()), ("rate", Rate())])
+    with pytest.raises(ParameterError, match="does not accept the scale__exposure parameter"):
+        pipe.fit(rows(), "claims", rate__exposure="time", scale__exposure="a")
+    given = {"rate__exposure": "time", "exposure": "a"}
+    with pytest.raises(ParameterError, match=r"learns from \['exposure'\] alone"):
+        og.cross_validate(pipe, rows(), "claims", cv=3, params=given)

@@ -159,7 +159,8 @@ class Pipeline(StepList):
         if is_for_sklearn(self._leaves(), X, params):
             return self._fit_in_memory(method, X, y, fit_params(self.step_items, params, sample_weight))
         roles = self._given_roles(params)
-        params = {key: value for key, value in params.items() if key.rpartition("__")[2] not in roles}
+        taken = {f"{self._workers()[-1][0]}__{role}" for role in roles}
+        params = {key: value for key, value in params.items() if key not in taken}
         weighted, sample_weight = self._weighted_step(params, sample_weight)
         opened = open_training(self, X, y, sample_weight, roles=roles)
         self._fit_on_engine(replace(opened, weighted_step=weighted))

@@ -10,6 +10,7 @@ from sklearn.base import clone, is_classifier
 
 from outgrow.engine.shard import Shard
 from outgrow.engine.together import together
+from outgrow.errors import ParameterError
 from outgrow.ml.core.estimator import Estimator
 from outgrow.ml.core.inputs import open_training
 from outgrow.ml.core.task import Task
@@ -84,6 +85,10 @@ def cross_validate(
     for model in models:
         model.check_parameters()
         given = model._given_roles(params or {})
+        if len(given) < sum(value is not None for value in (params or {}).values()):
+            raise ParameterError(
+                f"cross_validate(params={params!r}): the model learns from {list(given)} alone."
+            )
         opened = open_training(model, X, y, sample_weight, hidden=folds.hidden, roles=given)
     task = opened.task(models[0].columns_)
     workers = [clone(model) for model in models]
