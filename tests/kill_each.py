@@ -6,6 +6,7 @@ change that Python makes in the folder an audit hook is told; the k-th of them i
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import sys
@@ -253,6 +254,8 @@ def begin(verb: Any, template: Path) -> None:
 def main(name: str, path: str) -> None:
     for used in ("score", "score_stream", "write_parquet", "load", "read", "ModelStore", "LinearRegression"):
         getattr(og, used)  # imported here, and not in each of the forks
+    gc.collect()
+    gc.freeze()  # a collection in a fork would write to, and so copy, all that it shares with this process
     verb, template, at = VERBS[name](), Path(path, "template"), 1
     assert forked(lambda: begin(verb, template)) == 0
     while try_to_kill(verb, template, Path(path, "try"), at):

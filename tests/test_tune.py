@@ -28,6 +28,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
 import outgrow as og
+from objectives import square
 from outgrow.cli import main
 from outgrow.engine.matrix import MOMENTS
 from outgrow.errors import ColumnNotFoundError, ParameterError, StudyError
@@ -54,10 +55,6 @@ def numbers(count: int = 400) -> tuple[np.ndarray, np.ndarray]:
     random = np.random.default_rng(0)
     X = random.normal(size=(count, 5))
     return X, (X[:, 0] + random.normal(size=count) > 0).astype(int)
-
-
-def square(parameters: dict[str, Any]) -> float:
-    return (parameters["x"] - 3) ** 2
 
 
 LINE = {"x": {"low": -10.0, "high": 10.0}}

@@ -1,11 +1,10 @@
-"""What a trial does: fit and score an estimator of outgrow or of scikit-learn, or call a function."""
+"""What a trial of an estimator does: fit and score it, one of outgrow or of scikit-learn."""
 
 from __future__ import annotations
 
-import inspect
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,13 +21,11 @@ from outgrow.ml.selection.cached import CachedCrossValidator
 from outgrow.ml.selection.cross_validation import cross_validate
 from outgrow.ml.steps import steps_of
 from outgrow.stats.scores import ClassificationState, RankedScores, RegressionState
-from outgrow.tuning.trial import TrialContext
+from outgrow.tuning.trial import Outcome, TrialContext
 
 _SEED = 811
 FOLD_COLUMN, MATRIX_COLUMN = "__outgrow_fold", "__outgrow_matrix"
 """The column of the id of a row's fold, and of all features where they came as one array."""
-Outcome = tuple[Any, dict[str, Any]]
-"""Values, or metrics by name; and details to be noted."""
 
 
 @dataclass(frozen=True)
@@ -212,22 +209,6 @@ class SklearnObjective:
             column = table[MATRIX_COLUMN].chunk(0)
             return column.flatten().to_numpy().reshape(len(column), -1)
         return table.select(list(self.features)).to_pandas(split_blocks=True)
-
-
-@dataclass(frozen=True)
-class FunctionObjective:
-    """Call a function with the parameters, and with the trial if it takes two arguments."""
-
-    function: Callable[..., Any]
-
-    def __call__(self, trial: TrialContext) -> Outcome:
-        takes = len(inspect.signature(self.function).parameters)
-        given = (dict(trial.parameters), trial)[:takes]
-        returned = self.function(*given)
-        if isinstance(returned, Mapping):
-            return {name: float(value) for name, value in returned.items()}, {}
-        values = list(returned) if isinstance(returned, Sequence | np.ndarray) else [returned]
-        return [float(value) for value in values], {}
 
 
 def _metrics_of(model: Any, X: Any, y: np.ndarray, weight: np.ndarray | None) -> dict[str, float]:

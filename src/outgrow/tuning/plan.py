@@ -23,11 +23,11 @@ from outgrow.ml.core.inputs import Training, open_training
 from outgrow.ml.dummy import DummyClassifier, DummyRegressor
 from outgrow.ml.pipeline import Pipeline
 from outgrow.ml.selection.folds import Folds, Holdout, as_folds
+from outgrow.tuning.function import FunctionObjective
 from outgrow.tuning.objective import (
     FOLD_COLUMN,
     MATRIX_COLUMN,
     EstimatorObjective,
-    FunctionObjective,
     OutgrowObjective,
     SklearnObjective,
 )

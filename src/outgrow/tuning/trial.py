@@ -9,6 +9,9 @@ from typing import Any
 import optuna
 import pyarrow as pa
 
+Outcome = tuple[Any, dict[str, Any]]
+"""What a trial gives: values, or metrics by name; and details to be noted."""
+
 
 class Pruned(Exception):  # noqa: N818  it is no error
     """The trial does worse than others did at this point, and ends here."""

@@ -26,6 +26,7 @@ import pyarrow as pa
 from outgrow._process import end_with
 from outgrow.data.batch import Batch
 from outgrow.data.kind import read_kinds
+from outgrow.engine.memory import peak_bytes
 from outgrow.errors import OutgrowError
 from outgrow.serve.http import inference, invocations, plain
 from outgrow.serve.http.refusal import RefusedError, bounded, shortened
@@ -204,7 +205,7 @@ def main(handle: int, parent: int, memory: int) -> None:
         while sizes := source.read(_SIZES.size):
             head_size, size = _SIZES.unpack(sizes)
             reply, payload = _parsed(source.read(head_size), source.read(size))
-            reply["retire"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 > _RETIRE_BYTES
+            reply["retire"] = peak_bytes() > _RETIRE_BYTES
             head = msgspec.json.encode(reply)
             connection.sendall(_SIZES.pack(len(head), len(payload)) + head)
             connection.sendall(payload)
