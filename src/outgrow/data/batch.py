@@ -6,10 +6,11 @@ lie side by side in memory, as they do after a transformer made them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -62,6 +63,57 @@ class Matrix:
 Column: TypeAlias = pa.Array | Matrix
 
 
+class ArrayColumns(Mapping[str, Column]):
+    """The columns of a dense array of numbers, each made when it is asked for, and others beside them.
+
+    Parameters
+    ----------
+    whole : the array, with the names of its columns.
+    beside : further columns by name.
+    """
+
+    def __init__(self, whole: Matrix, beside: Mapping[str, Column]) -> None:
+        self.whole = whole
+        self.beside = beside
+
+    def __getitem__(self, name: str) -> Column:
+        if name in self.beside:
+            return self.beside[name]
+        place = self._places[name]
+        return matrix_columns(self.whole.values[:, place : place + 1], [name])[name]
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self.whole.names
+        yield from self.beside
+
+    def __len__(self) -> int:
+        return self.whole.width + len(self.beside)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.beside or name in self._places
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {name: place for place, name in enumerate(self.whole.names)}
+
+    def items(self) -> Any:
+        """Names and columns; all of the array are made at once."""
+        return {**matrix_columns(self.whole.values, self.whole.names), **self.beside}.items()
+
+    def values(self) -> Any:
+        return [column for _, column in self.items()]
+
+    def changed(self, change: Callable[[Column], Column]) -> ArrayColumns:
+        """The array and each column beside it after a change of their rows.
+
+        Parameters
+        ----------
+        change : gives a matrix for a matrix, and an Arrow array for an Arrow array.
+        """
+        whole: Any = change(self.whole)
+        return ArrayColumns(whole, {name: change(column) for name, column in self.beside.items()})
+
+
 @dataclass(frozen=True, eq=False)
 class Batch:
     """Some rows: columns by name, each an Arrow array or a `Matrix`, all of `num_rows` rows."""
@@ -94,7 +146,13 @@ class Batch:
 
     @property
     def nbytes(self) -> int:
-        return sum(column.nbytes for column in self.columns.values())
+        whole = self.columns.whole.nbytes if isinstance(self.columns, ArrayColumns) else 0
+        return whole + sum(column.nbytes for column in self.held.values())
+
+    @property
+    def held(self) -> Mapping[str, Column]:
+        """The columns but those of an array of numbers, which are made when they are asked for."""
+        return self.columns.beside if isinstance(self.columns, ArrayColumns) else self.columns
 
     def __getitem__(self, name: str) -> Column:
         try:
@@ -104,7 +162,10 @@ class Batch:
 
     def with_columns(self, new: Mapping[str, Column]) -> Batch:
         """Columns replaced in place, new ones behind."""
-        return Batch({**self.columns, **new}, self.num_rows)
+        columns = self.columns
+        if isinstance(columns, ArrayColumns) and new.keys().isdisjoint(columns.whole.names):
+            return Batch(ArrayColumns(columns.whole, {**columns.beside, **new}), self.num_rows)
+        return Batch({**columns, **new}, self.num_rows)
 
     def beside(self, new: Mapping[str, Column], what: str, advice: str) -> Batch:
         """New columns behind those there are.
@@ -127,10 +188,13 @@ class Batch:
         return Batch({name: self[name] for name in names}, self.num_rows)
 
     def drop(self, names: Iterable[str]) -> Batch:
-        gone = set(names)
-        return Batch(
-            {name: column for name, column in self.columns.items() if name not in gone}, self.num_rows
-        )
+        gone, columns = set(names), self.columns
+        kept = {name: column for name, column in self.held.items() if name not in gone}
+        if isinstance(columns, ArrayColumns):
+            if gone.isdisjoint(columns.whole.names):
+                return Batch(ArrayColumns(columns.whole, kept), self.num_rows)
+            kept = {name: column for name, column in columns.items() if name not in gone}
+        return Batch(kept, self.num_rows)
 
     def replace(self, old: Sequence[str], new: Mapping[str, Column]) -> Batch:
         """New columns where the first of some old ones stood, the rest of the old removed.
@@ -164,8 +228,7 @@ class Batch:
                 return Matrix(column.values[keep], column.names)
             return column.filter(mask)
 
-        columns = {name: kept(column) for name, column in self.columns.items()}
-        return Batch(columns, int(np.count_nonzero(keep)))
+        return Batch(self._changed(kept), int(np.count_nonzero(keep)))
 
     def take(self, rows: np.ndarray) -> Batch:
         """A copy of the rows at these indices, in this order."""
@@ -176,7 +239,7 @@ class Batch:
                 return Matrix(column.values[rows], column.names)
             return column.take(indices)
 
-        return Batch({name: taken(column) for name, column in self.columns.items()}, len(rows))
+        return Batch(self._changed(taken), len(rows))
 
     def slice(self, start: int, length: int) -> Batch:
         """Consecutive rows, without a copy of dense columns.
@@ -186,27 +249,50 @@ class Batch:
         start : the first row.
         length : how many rows; fewer are given where the batch ends before.
         """
-        columns = {name: column.slice(start, length) for name, column in self.columns.items()}
+        columns = self._changed(lambda column: column.slice(start, length))
         return Batch(columns, max(0, min(length, self.num_rows - start)))
 
+    def _changed(self, change: Callable[[Column], Column]) -> Mapping[str, Column]:
+        """The columns after a change of their rows."""
+        if isinstance(self.columns, ArrayColumns):
+            return self.columns.changed(change)
+        return {name: change(column) for name, column in self.columns.items()}
+
     def matrix(
-        self, names: Sequence[str] | None = None, dtype: Any = np.float64, rows: np.ndarray | None = None
+        self,
+        names: Sequence[str] | None = None,
+        dtype: Any = np.float64,
+        rows: np.ndarray | None = None,
+        order: Literal["C", "F"] = "F",
     ) -> Any:
         """The named columns (all of them by default) as one matrix, missing values as NaN.
 
         Parameters
         ----------
+        names : which columns, in this order.
+        dtype : of the numbers.
         rows : the indices of the rows that are wanted, in their order; all of them by default.
+        order : 'F' for a matrix whose columns lie one after the other in memory, 'C' for one whose rows do.
 
         Returns
         -------
-        ndarray of shape (rows, width) in column-major order, or a CSR array when any column is sparse.
+        ndarray of shape (rows, width), which shares memory with the columns where it can, or a CSR array when
+        any column is sparse.
 
         Raises
         ------
         SchemaError
             When a column is not numeric.
         """
+        columns = self.columns
+        if isinstance(columns, ArrayColumns) and names is not None and columns.whole.names == tuple(names):
+            values = columns.whole.values
+            return _frozen(np.asarray(values if rows is None else values[rows], dtype=dtype, order=order))
+        whole = self._columns_matrix(names, dtype, rows)
+        return whole if order == "F" or is_sparse(whole) else np.ascontiguousarray(whole)
+
+    def _columns_matrix(self, names: Sequence[str] | None, dtype: Any, rows: np.ndarray | None) -> Any:
+        """`matrix` of columns one by one, column-major where dense."""
         chosen = [self[name] for name in (self.columns if names is None else names)]
         if any(isinstance(column, Matrix) and column.sparse for column in chosen):
             whole = _sparse(chosen, dtype)
@@ -252,6 +338,13 @@ class Batch:
             check_free(column.names, (*plain, *arrays), f"Columns of the vectors {name!r}", _RENAME)
             arrays.update(matrix_columns(dense, column.names))
         return pa.RecordBatch.from_arrays(list(arrays.values()), names=list(arrays))
+
+
+def _frozen(values: np.ndarray) -> np.ndarray:
+    """A view that nobody can write to: its memory may be a user's."""
+    view = values.view()
+    view.flags.writeable = False
+    return view
 
 
 def _is_floats(column: Column) -> bool:

@@ -97,7 +97,10 @@ def conformed(batch: Batch, kinds: Mapping[str, Kind]) -> Batch:
 
 
 def _changed(batch: Batch, kinds: Mapping[str, Kind]) -> Iterator[tuple[str, Column]]:
+    held = batch.held
     for name, kind in kinds.items():
+        if name not in held and name in batch.columns:
+            continue
         column = batch[name]
         if isinstance(column, Matrix):
             continue

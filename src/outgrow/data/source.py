@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from outgrow.data.batch import Batch, Matrix, is_sparse, matrix_columns, vector_names
+from outgrow.data.batch import ArrayColumns, Batch, Matrix, is_sparse, vector_names
 from outgrow.data.names import check_names
 from outgrow.data.plain import plain_schema, plain_table
 
@@ -173,10 +173,8 @@ class ArrayPiece:
             part = self.values[start : start + step]
             rows = part.shape[0]
             beside = {name: array.slice(start, rows) for name, array in self.beside.items()}
-            if is_sparse(part):
-                batch = Batch({"x": Matrix(part.tocsr(), self.names), **beside}, rows)
-            else:
-                batch = Batch({**matrix_columns(part, self.names), **beside}, rows)
+            whole = Matrix(part.tocsr() if is_sparse(part) else part, self.names)
+            batch = Batch({"x": whole, **beside} if whole.sparse else ArrayColumns(whole, beside), rows)
             if where is not None:
                 batch = Batch.from_arrow(batch.to_arrow().filter(where))
             yield batch if columns is None else batch.select(columns)

@@ -34,6 +34,7 @@ class MatrixSpec:
     hashed : columns of the source whose values decide random choices of rows, however the rows change on
         their way to the matrix; empty where nothing is chosen.
     roles : names of what else rows bring, such as an exposure, and the columns of numbers that hold it.
+    by_rows : a dense matrix has its rows one after the other in memory, rather than its columns.
     """
 
     columns: tuple[str, ...]
@@ -43,6 +44,7 @@ class MatrixSpec:
     missing: bool = False
     hashed: tuple[str, ...] = ()
     roles: tuple[tuple[str, str], ...] = ()
+    by_rows: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +53,7 @@ class Block:
 
     Attributes
     ----------
-    X : ndarray of shape (rows, width), column-major, or a CSR array.
+    X : ndarray of shape (rows, width), column-major unless the view is by rows, or a CSR array.
     y : ndarray of shape (rows,): numbers, or indices into the view's classes; of shape (rows, targets) where
         there are several; None without a target.
     weight : ndarray of shape (rows,), or None where every row weighs one.
@@ -87,7 +89,7 @@ class Block:
             rows = np.flatnonzero(rows)
         beside = (self.y, self.weight, self.place, self.source)
         y, weight, place, source = (None if part is None else part[rows] for part in beside)
-        if isinstance(rows, slice) or is_sparse(self.X):
+        if isinstance(rows, slice) or is_sparse(self.X) or self.X.flags.c_contiguous:
             X = self.X[rows]
         else:
             X = np.take(self.X.T, rows, axis=1).T  # column by column, and column-major again
@@ -100,11 +102,13 @@ class Block:
         if len(blocks) == 1:
             return blocks[0]
         first = blocks[0]
-        X = (
-            sp.vstack([block.X for block in blocks], format="csr")
-            if is_sparse(first.X)
-            else np.concatenate([block.X.T for block in blocks], axis=1).T
-        )
+        parts = [block.X for block in blocks]
+        if is_sparse(first.X):
+            X = sp.vstack(parts, format="csr")
+        elif all(part.flags.c_contiguous for part in parts):
+            X = np.concatenate(parts)
+        else:
+            X = np.concatenate([part.T for part in parts], axis=1).T
         y, weight, place, source = (
             concatenated([getattr(block, name) for block in blocks])
             for name in ("y", "weight", "place", "source")
@@ -165,7 +169,7 @@ def build_blocks(
         When a number is missing or infinite where it must not be.
     """
     order = None if place is None else np.argsort(place, kind="stable")
-    features = batch.matrix(spec.columns, rows=order)
+    features = batch.matrix(spec.columns, rows=order, order="C" if spec.by_rows else "F")
     check_finite(features.data if is_sparse(features) else features, "X", missing=spec.missing)
     y, values = target_column(batch, spec.target, labels=spec.labels)
     weight = None if spec.weight is None else weight_column(batch, spec.weight)

@@ -73,7 +73,7 @@ class Resident:
         """The batch with text where it is a dictionary that the schema does not name."""
         decoded = {
             name: column.dictionary_decode()
-            for name, column in batch.columns.items()
+            for name, column in batch.held.items()
             if not isinstance(column, Matrix)
             and pa.types.is_dictionary(column.type)
             and not isinstance(promised := self.example[name], Matrix)
