@@ -22,8 +22,9 @@ from scipy.stats import chisquare
 
 import outgrow as og
 from outgrow import errors
-from outgrow.data.batch import Batch, Matrix, matrix_columns
+from outgrow.data.batch import Batch
 from outgrow.data.hashing import row_hash, unit
+from outgrow.data.matrix import Matrix, matrix_columns
 from outgrow.testing import EngineCase
 
 

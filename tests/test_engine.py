@@ -19,7 +19,8 @@ import pytest
 
 import outgrow as og
 from outgrow import errors
-from outgrow.data.batch import Batch, Matrix
+from outgrow.data.batch import Batch
+from outgrow.data.matrix import Matrix
 from outgrow.data.scan import Scan
 from outgrow.data.source import TableSource
 from outgrow.engine.blocks import MatrixSpec

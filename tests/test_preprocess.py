@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from sklearn import impute, preprocessing
 
 import outgrow as og
-from outgrow.data.batch import Batch, Matrix
+from outgrow.data.batch import Batch
+from outgrow.data.matrix import Matrix
 from outgrow.engine.shard import Shard
 from outgrow.errors import DataError, ParameterError, SchemaError
 from outgrow.ml.base import Transformer

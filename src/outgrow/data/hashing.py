@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from outgrow.data.batch import Batch, Matrix, is_categorical, is_numeric, is_sparse, numbers
+from outgrow.data.batch import Batch, is_categorical, is_numeric
 from outgrow.data.exact import microseconds
+from outgrow.data.matrix import Matrix, is_sparse, numbers
 from outgrow.errors import SchemaError
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)

@@ -13,9 +13,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from outgrow.data.batch import Batch, Matrix, is_categorical, is_numeric
+from outgrow.data.batch import Batch, is_categorical, is_numeric
 from outgrow.data.exact import exact, microseconds
 from outgrow.data.hashing import mix, text_hash
+from outgrow.data.matrix import Matrix
 from outgrow.errors import SchemaError
 
 _NULL = np.uint64(0x5851F42D4C957F2D)

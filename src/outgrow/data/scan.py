@@ -14,8 +14,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from outgrow.data.batch import Batch, Matrix
+from outgrow.data.batch import Batch
 from outgrow.data.hashing import row_hash, unit
+from outgrow.data.matrix import Matrix
 from outgrow.data.names import check_names, numbered
 from outgrow.data.plain import plain_schema
 from outgrow.data.source import Piece, Source

@@ -9,8 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from outgrow.data.batch import Batch, Column, Matrix, is_numeric, vector_column
+from outgrow.data.batch import Batch, is_numeric, vector_column
 from outgrow.data.kind import NUMBER, Kind, is_list
+from outgrow.data.matrix import Column, Matrix
 from outgrow.errors import DataError, SchemaError
 
 _VALUES_SHOWN = 5

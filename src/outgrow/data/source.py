@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from outgrow.data.batch import ArrayColumns, Batch, Matrix, is_sparse, vector_names
+from outgrow.data.batch import Batch, vector_names
+from outgrow.data.matrix import ArrayColumns, Matrix, is_sparse
 from outgrow.data.names import check_names
 from outgrow.data.plain import plain_schema, plain_table
 

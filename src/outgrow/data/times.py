@@ -11,9 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from outgrow.data.batch import Batch, Matrix, is_numeric, numbers
+from outgrow.data.batch import Batch, is_numeric
 from outgrow.data.exact import microseconds
 from outgrow.data.kind import is_time
+from outgrow.data.matrix import Matrix, numbers
 from outgrow.errors import DataError, ParameterError, SchemaError
 
 _DAY_NANOSECONDS = 86_400 * 10**9

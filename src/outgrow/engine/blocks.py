@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from outgrow.data.batch import Batch, Matrix, is_sparse
+from outgrow.data.batch import Batch
 from outgrow.data.hashing import matrix_hash, seeded
+from outgrow.data.matrix import Matrix, is_sparse
 from outgrow.engine.checks import check_finite, number_column, target_column, weight_column
 
-TILE_BYTES = 1 << 22
+TILE_BYTES, TILE_BYTES_BY_ROWS = 1 << 22, 1 << 23
+"""Of tiles: whoever looks at whole rows has more to do for each tile than for each number."""
 SPARSE_ROWS = 16_384
 
 
@@ -61,6 +63,7 @@ class Block:
     values : of a block with classes, what its own y stand for.
     source : the `source_hash` of each row as it was read, where it has changed since.
     roles : what else the rows bring, by name: ndarrays of shape (rows,).
+    at : of a tile, which of the stored blocks of this rank it is from, and its first row there.
     """
 
     X: Any
@@ -70,6 +73,7 @@ class Block:
     values: tuple[Any, ...] | None = None
     source: np.ndarray | None = None
     roles: Mapping[str, np.ndarray] = field(default_factory=dict)
+    at: tuple[int, int] = (0, 0)
 
     def __len__(self) -> int:
         return int(self.X.shape[0])
@@ -122,13 +126,19 @@ class Block:
             return self
         return self.take(np.argsort(self.place, kind="stable"))
 
-    def tiles(self) -> Iterator[Block]:
-        if is_sparse(self.X):
-            yield self
-            return
-        step = max(256, TILE_BYTES // max(1, self.X.dtype.itemsize * self.X.shape[1]))
+    def tiles(self, index: int = 0) -> Iterator[Block]:
+        """Some rows at a time, which fit a cache.
+
+        Parameters
+        ----------
+        index : which of the stored blocks this is.
+        """
+        whole = len(self) if is_sparse(self.X) else 0
+        size = TILE_BYTES_BY_ROWS if not whole and self.X.flags.c_contiguous else TILE_BYTES
+        step = whole or max(256, size // max(1, self.X.dtype.itemsize * self.X.shape[1]))
         for start in range(0, len(self), step):
-            yield self.take(slice(start, start + step))
+            part = self if len(self) <= step else self.take(slice(start, start + step))
+            yield replace(part, at=(index, start))
 
 
 def concatenated(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:

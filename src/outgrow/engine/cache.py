@@ -15,8 +15,9 @@ from typing import Any
 import pyarrow as pa
 
 from outgrow._scratch import temporary_folder
-from outgrow.data.batch import Batch, Matrix
+from outgrow.data.batch import Batch
 from outgrow.data.files import FilesSource, open_files
+from outgrow.data.matrix import Matrix
 from outgrow.data.scan import Apply, Scan
 from outgrow.data.text import TextOptions
 from outgrow.engine.protocol import Engine

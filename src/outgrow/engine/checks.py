@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from outgrow.data.batch import Batch, Column, Matrix, is_categorical, is_numeric, numbers
+from outgrow.data.batch import Batch, is_categorical, is_numeric
 from outgrow.data.exact import exact, python_values
+from outgrow.data.matrix import Column, Matrix, numbers
 from outgrow.errors import DataError, SchemaError
 
 

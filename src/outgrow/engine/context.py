@@ -136,6 +136,11 @@ class FitContext:
         merged: R = self.comm.allreduce(state)
         return merged
 
+    @property
+    def recalled(self) -> bool:
+        """Whether the last pass was only recalled from the journal, so that no fold saw any row."""
+        return self._recalled
+
     def resume(self) -> None:
         """Take no more of what the journal knows: what follows is computed anew."""
         self.journal.forget()

@@ -16,9 +16,10 @@ import numpy as np
 import pyarrow as pa
 
 from outgrow._process import end_with
-from outgrow.data.batch import Batch, Matrix
+from outgrow.data.batch import Batch
 from outgrow.data.hashing import row_hash, unit
 from outgrow.data.keys import key_codes, key_hash, key_values
+from outgrow.data.matrix import Matrix
 from outgrow.data.scan import ScanPiece
 from outgrow.engine.context import one_blas_thread
 from outgrow.engine.memory import Memory, Store

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from outgrow.data.batch import is_sparse
 from outgrow.data.hashing import unit
+from outgrow.data.matrix import is_sparse
 from outgrow.engine.blocks import Block, MatrixSpec, gathered
 from outgrow.engine.context import FitContext
 from outgrow.engine.memory import Store
@@ -113,7 +113,7 @@ class Tiles:
         return [partial(self._tiles, i) for i in range(len(self._store))]
 
     def _tiles(self, index: int) -> Iterator[Block]:
-        return self.block(index).tiles()
+        return self.block(index).tiles(index)
 
     def block(self, index: int) -> Block:
         block = self._store.get(index)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from outgrow.data.batch import is_sparse
+from outgrow.data.matrix import is_sparse
 from outgrow.data.scan import Scan
 from outgrow.data.source import array_source
 from outgrow.engine.dataset import Dataset, from_arrow

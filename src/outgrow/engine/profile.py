@@ -10,10 +10,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from outgrow.data.batch import Batch, Matrix, is_categorical, is_numeric, numbers
+from outgrow.data.batch import Batch, is_categorical, is_numeric
 from outgrow.data.exact import microseconds, moment_text
 from outgrow.data.hashing import column_hash
 from outgrow.data.kind import Kind
+from outgrow.data.matrix import Matrix, numbers
 from outgrow.data.scan import Scan
 from outgrow.engine.protocol import Engine
 from outgrow.engine.shard import Shard

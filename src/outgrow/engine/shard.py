@@ -14,8 +14,9 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 import pyarrow as pa
 
-from outgrow.data.batch import Batch, Matrix
+from outgrow.data.batch import Batch
 from outgrow.data.hashing import source_hash
+from outgrow.data.matrix import Matrix
 from outgrow.data.names import numbered
 from outgrow.engine.blocks import Block, MatrixSpec, build_blocks
 from outgrow.engine.checks import check_numeric

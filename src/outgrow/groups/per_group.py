@@ -13,8 +13,9 @@ from sklearn.utils import get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from outgrow.data.batch import Batch, is_numeric, matrix_columns
+from outgrow.data.batch import Batch, is_numeric
 from outgrow.data.keys import key_column, key_hash
+from outgrow.data.matrix import matrix_columns
 from outgrow.data.scan import check_columns
 from outgrow.engine.checks import check_numeric
 from outgrow.engine.dataset import Dataset

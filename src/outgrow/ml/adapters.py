@@ -12,7 +12,8 @@ from sklearn.utils import get_tags
 from sklearn.utils.metaestimators import available_if
 
 from outgrow._optional import optional
-from outgrow.data.batch import Batch, Matrix, is_numeric, is_sparse, matrix_columns
+from outgrow.data.batch import Batch, is_numeric
+from outgrow.data.matrix import Matrix, is_sparse, matrix_columns
 from outgrow.engine.blocks import MatrixSpec, build_blocks
 from outgrow.engine.shard import Shard
 from outgrow.errors import ParameterError

@@ -9,8 +9,9 @@ from typing import Any, Self, TypeVar
 import numpy as np
 import scipy.sparse as sp
 
-from outgrow.data.batch import Batch, is_sparse
+from outgrow.data.batch import Batch
 from outgrow.data.hashing import seeded, source_hash, unit
+from outgrow.data.matrix import is_sparse
 from outgrow.engine.blocks import Block, MatrixSpec
 from outgrow.engine.matrix import MatrixView
 from outgrow.engine.open import is_table

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from outgrow.data.batch import Batch, Matrix, is_numeric
+from outgrow.data.batch import Batch, is_numeric
+from outgrow.data.matrix import Matrix
 from outgrow.engine.shard import Shard
 from outgrow.ml.base import Transformer
 from outgrow.ml.core.columns import resolve

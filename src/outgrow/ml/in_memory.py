@@ -11,7 +11,7 @@ from sklearn.pipeline import Pipeline as SklearnPipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.validation import has_fit_parameter
 
-from outgrow.data.batch import is_sparse
+from outgrow.data.matrix import is_sparse
 from outgrow.engine.open import is_table
 from outgrow.errors import ParameterError, ValueTypeError
 from outgrow.ml.adapters import Foreign, as_step

@@ -18,9 +18,10 @@ import numpy as np
 import pyarrow as pa
 
 from outgrow import artifact
-from outgrow.data.batch import Batch, matrix_columns
+from outgrow.data.batch import Batch
 from outgrow.data.hashing import source_hash
 from outgrow.data.kind import Kind
+from outgrow.data.matrix import matrix_columns
 from outgrow.data.schema import conformed
 from outgrow.errors import ArtifactError, OutgrowError
 from outgrow.ml.core.estimator import class_name

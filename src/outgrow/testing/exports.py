@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from sklearn.base import is_regressor
 
-from outgrow.data.batch import is_sparse
+from outgrow.data.matrix import is_sparse
 from outgrow.errors import ExportError
 from outgrow.ml.base import Transformer
 from outgrow.ml.core.estimator import Estimator

@@ -14,7 +14,8 @@ import pyarrow as pa
 from sklearn.base import clone
 
 from outgrow import errors
-from outgrow.data.batch import Batch, Column
+from outgrow.data.batch import Batch
+from outgrow.data.matrix import Column
 from outgrow.data.scan import Apply, Scan, Step, run_steps
 from outgrow.engine.context import Unit
 from outgrow.engine.dataset import Dataset

@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 import scipy.sparse as sp
 
-from outgrow.data.batch import Batch, Matrix, vector_names
+from outgrow.data.batch import Batch, vector_names
+from outgrow.data.matrix import Matrix
 from outgrow.engine.spark.names import numbered_columns
 from outgrow.errors import SchemaError
 

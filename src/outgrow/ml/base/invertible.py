@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import check_array, check_is_fitted
 
-from outgrow.data.batch import Batch, Column, Matrix, is_sparse
+from outgrow.data.batch import Batch
+from outgrow.data.matrix import Column, Matrix, is_sparse
 from outgrow.engine.open import dataset, is_table
 from outgrow.errors import DataError
 from outgrow.ml.base.transformers import Transformer

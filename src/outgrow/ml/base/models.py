@@ -9,7 +9,8 @@ import numpy as np
 from sklearn.base import ClassifierMixin, ClusterMixin, DensityMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
-from outgrow.data.batch import Batch, is_sparse
+from outgrow.data.batch import Batch
+from outgrow.data.matrix import is_sparse
 from outgrow.engine.blocks import MatrixSpec
 from outgrow.engine.checks import check_finite
 from outgrow.engine.folded import FoldedView
@@ -46,6 +47,9 @@ class Model(Verbs):
 
     _samples: ClassVar[bool] = False
     """Whether it chooses rows at random: by their hashes, so that any partitioning chooses the same."""
+
+    _by_rows: ClassVar[bool] = False
+    """Whether its matrix is laid out row by row: it looks at whole rows, not at columns."""
 
     _scoring: ClassVar[Scoring]
     """How it is judged."""
@@ -94,6 +98,7 @@ class Model(Verbs):
             missing=self._missing,
             hashed=task.columns if self._samples else (),
             roles=tuple((role, name) for role, name in task.roles.items() if role in self.roles),
+            by_rows=self._by_rows,
         )
 
     def _given_roles(self, given: dict[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from sklearn.base import TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
-from outgrow.data.batch import is_sparse
+from outgrow.data.matrix import is_sparse
 from outgrow.engine.blocks import Block
 from outgrow.engine.folded import FoldedView
 from outgrow.engine.matrix import MatrixView
@@ -98,6 +98,7 @@ class KMeans(TransformerMixin, Clusterer):
     exempt = {"weights_are_repetitions": "starts are drawn among rows, so that repeated ones count as one"}
 
     _samples = True
+    _by_rows = True
     shared_fit_parameters = ("n_clusters", "init", "n_init", "random_state")
 
     def __init__(

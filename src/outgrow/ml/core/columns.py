@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from outgrow.data.batch import Batch, Matrix, is_categorical, is_numeric
+from outgrow.data.batch import Batch, is_categorical, is_numeric
+from outgrow.data.matrix import Matrix
 from outgrow.errors import ColumnNotFoundError, SchemaError
 
 

@@ -14,8 +14,9 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 import pyarrow as pa
 
-from outgrow.data.batch import Batch, numbers
+from outgrow.data.batch import Batch
 from outgrow.data.keys import key_codes, key_values
+from outgrow.data.matrix import numbers
 from outgrow.engine.checks import weight_column
 from outgrow.engine.shard import Shard
 from outgrow.ml.core.task import Task

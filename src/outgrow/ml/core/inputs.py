@@ -12,8 +12,8 @@ import scipy.sparse as sp
 from sklearn.base import is_classifier
 from sklearn.utils.validation import check_consistent_length, column_or_1d, validate_data
 
-from outgrow.data.batch import is_sparse
 from outgrow.data.kind import Kind, as_json
+from outgrow.data.matrix import is_sparse
 from outgrow.data.names import check_names, numbered
 from outgrow.data.scan import Scan, check_columns
 from outgrow.data.schema import Conform, check_kinds, kinds_of

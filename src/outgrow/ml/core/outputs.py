@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 import scipy.sparse as sp
 
-from outgrow.data.batch import Batch, Matrix, is_numeric, is_sparse
+from outgrow.data.batch import Batch, is_numeric
+from outgrow.data.matrix import Matrix, is_sparse
 from outgrow.engine.dataset import Dataset
 from outgrow.engine.open import is_spark, is_table
 from outgrow.ml.core.inputs import has_vectors, is_pandas

@@ -11,7 +11,8 @@ import pyarrow as pa
 from sklearn.base import is_classifier
 from sklearn.utils.validation import check_array, column_or_1d
 
-from outgrow.data.batch import Batch, Matrix, is_numeric, is_sparse, is_vector
+from outgrow.data.batch import Batch, is_numeric, is_vector
+from outgrow.data.matrix import Matrix, is_sparse
 from outgrow.data.names import check_names
 from outgrow.data.scan import Apply, Scan
 from outgrow.engine.checks import check_label

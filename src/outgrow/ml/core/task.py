@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from outgrow.data.batch import Batch, Column, Matrix
+from outgrow.data.batch import Batch
 from outgrow.data.kind import Kind
+from outgrow.data.matrix import Column, Matrix
 from outgrow.data.schema import conformed
 from outgrow.data.source import empty_batch
 from outgrow.errors import ParameterError

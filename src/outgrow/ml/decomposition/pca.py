@@ -9,7 +9,8 @@ import numpy as np
 import scipy.linalg
 from sklearn.utils.validation import check_is_fitted
 
-from outgrow.data.batch import Batch, is_sparse, matrix_columns
+from outgrow.data.batch import Batch
+from outgrow.data.matrix import is_sparse, matrix_columns
 from outgrow.engine.checks import check_finite
 from outgrow.engine.shard import Shard
 from outgrow.errors import DataError, ParameterError

@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 
 import pyarrow as pa
 
-from outgrow.data.batch import Batch, Matrix
+from outgrow.data.batch import Batch
 from outgrow.data.kind import CATEGORY, Kind
+from outgrow.data.matrix import Matrix
 from outgrow.engine.shard import Shard
 from outgrow.errors import SchemaError
 from outgrow.ml.base import Transformer

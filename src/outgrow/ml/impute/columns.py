@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from outgrow.data.batch import Batch, Column, Matrix, is_sparse
+from outgrow.data.batch import Batch
+from outgrow.data.matrix import Column, Matrix, is_sparse
 from outgrow.engine.checks import check_finite
 from outgrow.ml.impute.missing import DenseColumns, as_text, missing
 from outgrow.stats.counts import ValueCounts

@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import scipy.sparse as sp
 
-from outgrow.data.batch import Batch, Column, Matrix, is_numeric, is_sparse, numbers
+from outgrow.data.batch import Batch, is_numeric
+from outgrow.data.matrix import Column, Matrix, is_sparse, numbers
 from outgrow.engine.checks import check_finite
 from outgrow.errors import ParameterError
 

@@ -13,16 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import scipy.sparse as sp
 
-from outgrow.data.batch import (
-    Batch,
-    Column,
-    Matrix,
-    is_categorical,
-    is_numeric,
-    is_sparse,
-    matrix_columns,
-    vector_names,
-)
+from outgrow.data.batch import Batch, is_categorical, is_numeric, vector_names
+from outgrow.data.matrix import Column, Matrix, is_sparse, matrix_columns
 from outgrow.data.names import distinct
 from outgrow.engine.shard import Shard
 from outgrow.errors import ParameterError, SchemaError

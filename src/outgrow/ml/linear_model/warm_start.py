@@ -6,7 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from outgrow.data.batch import is_sparse
+from outgrow.data.matrix import is_sparse
 from outgrow.errors import ParameterError
 from outgrow.ml.base import Model
 

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from outgrow.data.batch import Batch, Column, Matrix, is_categorical, is_numeric, is_sparse
+from outgrow.data.batch import Batch, is_categorical, is_numeric
 from outgrow.data.exact import exact, exact_type, python_values
+from outgrow.data.matrix import Column, Matrix, is_sparse
 from outgrow.engine.shard import Shard
 from outgrow.errors import DataError, ParameterError, SchemaError
 from outgrow.ml.core.parameters import COLUMNS, LIST, NUMBER_TYPE, Integer, OneOf, Share

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Self
 
-from outgrow.data.batch import Batch, Matrix, is_sparse, matrix_columns
+from outgrow.data.batch import Batch
+from outgrow.data.matrix import Matrix, is_sparse, matrix_columns
 from outgrow.engine.shard import Shard
 from outgrow.errors import ParameterError
 from outgrow.ml.base import InvertibleTransformer

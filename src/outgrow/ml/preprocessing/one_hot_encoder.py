@@ -9,7 +9,8 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.utils.validation import check_is_fitted
 
-from outgrow.data.batch import Batch, Matrix, matrix_columns
+from outgrow.data.batch import Batch
+from outgrow.data.matrix import Matrix, matrix_columns
 from outgrow.data.names import distinct, numbered
 from outgrow.engine.open import is_table
 from outgrow.engine.shard import Shard

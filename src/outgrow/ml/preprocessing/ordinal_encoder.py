@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from outgrow.data.batch import Batch, matrix_columns
+from outgrow.data.batch import Batch
+from outgrow.data.matrix import matrix_columns
 from outgrow.engine.open import is_table
 from outgrow.engine.shard import Shard
 from outgrow.errors import DataError, ParameterError

@@ -8,7 +8,8 @@ from typing import Any, Self
 import numpy as np
 import scipy.sparse as sp
 
-from outgrow.data.batch import Batch, is_sparse
+from outgrow.data.batch import Batch
+from outgrow.data.matrix import is_sparse
 from outgrow.engine.checks import check_finite
 from outgrow.errors import DataError
 from outgrow.ml.core.columns import Columns

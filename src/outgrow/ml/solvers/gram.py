@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from outgrow.data.batch import is_sparse
+from outgrow.data.matrix import is_sparse
 from outgrow.engine.blocks import Block
 from outgrow.engine.folded import FoldedView
 from outgrow.engine.matrix import MatrixView

@@ -16,7 +16,7 @@ import scipy.linalg
 import scipy.optimize
 from scipy.linalg.lapack import dpocon
 
-from outgrow.data.batch import is_sparse
+from outgrow.data.matrix import is_sparse
 from outgrow.engine.blocks import Block
 from outgrow.engine.context import FitContext
 from outgrow.engine.matrix import MatrixView

@@ -12,7 +12,8 @@ import numpy as np
 import pyarrow as pa
 from sklearn.utils.validation import check_is_fitted
 
-from outgrow.data.batch import Batch, Column, Matrix, is_categorical
+from outgrow.data.batch import Batch, is_categorical
+from outgrow.data.matrix import Column, Matrix
 from outgrow.engine.blocks import Block
 from outgrow.engine.matrix import MatrixView
 from outgrow.engine.shard import Shard

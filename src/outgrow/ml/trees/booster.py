@@ -25,8 +25,8 @@ import pyarrow as pa
 import scipy.sparse as sp
 
 from outgrow._optional import optional
-from outgrow.data.batch import Matrix, is_sparse, matrix_columns, stored
 from outgrow.data.hashing import unit
+from outgrow.data.matrix import Matrix, is_sparse, matrix_columns, stored
 from outgrow.engine.blocks import Block
 from outgrow.engine.context import FitContext
 from outgrow.engine.events import heard

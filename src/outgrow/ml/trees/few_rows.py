@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from outgrow.data.batch import is_sparse
+from outgrow.data.matrix import is_sparse
 from outgrow.engine.blocks import Block
 from outgrow.engine.events import heard
 from outgrow.engine.matrix import MatrixView

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from outgrow.data.batch import Batch, Matrix
+from outgrow.data.batch import Batch
+from outgrow.data.matrix import Matrix
 from outgrow.errors import DataError, ParameterError
 from outgrow.ml.core.parameters import CLASS_WEIGHT, FLAG, Integer, Number, OneOf, Share, described
 from outgrow.ml.core.task import Task

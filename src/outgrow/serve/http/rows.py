@@ -13,8 +13,9 @@ import numpy as np
 import pyarrow as pa
 
 from outgrow._optional import optional
-from outgrow.data.batch import Batch, Matrix, matrix_columns, vector_names
+from outgrow.data.batch import Batch, vector_names
 from outgrow.data.kind import NUMBER, TIME, Kind
+from outgrow.data.matrix import Matrix, matrix_columns
 from outgrow.data.schema import conformed, wrong_columns
 from outgrow.data.source import empty_batch
 from outgrow.errors import DataError

@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 
 from outgrow._optional import optional
-from outgrow.data.batch import numbers
 from outgrow.data.kind import Kind
+from outgrow.data.matrix import numbers
 from outgrow.errors import SchemaError
 
 
