@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from sklearn import mixture
+from sklearn.exceptions import NotFittedError
 
 import outgrow as og
 from outgrow.errors import DataError, ParameterError
@@ -100,6 +101,80 @@ def test_densities_of_every_engine_and_in_a_pipeline(engine: EngineCase, tmp_pat
     assert scores.rows == 240
     lazy = pipe.score_samples(engine.open(table)).to_arrow()
     np.testing.assert_allclose(np.sort(lazy["log_density"].to_numpy()), np.sort(logs))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_samples_are_drawn_from_it(form: str) -> None:
+    X = rows(5)
+    model = og.GaussianMixture(3, covariance_type=form, random_state=0).fit(X)
+    drawn, components = model.sample(40_000)
+    assert drawn.shape == (40_000, 4)
+    assert (np.diff(components) >= 0).all()
+    np.testing.assert_allclose(np.bincount(components) / 40_000, model.weights_, atol=0.02)
+    spread = covariances_of(model)
+    for k in range(3):
+        mine = drawn[components == k]
+        sizes = np.sqrt(np.diag(spread[k]))
+        np.testing.assert_allclose(mine.mean(axis=0) / sizes, model.means_[k] / sizes, atol=0.05)
+        np.testing.assert_allclose(
+            np.cov(mine.T) / np.outer(sizes, sizes), spread[k] / np.outer(sizes, sizes), atol=0.05
+        )
+    assert (model.sample(5)[0] == model.sample(5)[0]).all()
+    model.set_params(random_state=None)
+    assert (model.sample(5)[0] != model.sample(5)[0]).any()
+    with pytest.raises(ParameterError, match=r"sample\(n_samples=0\): n_samples must be a whole number"):
+        model.sample(0)
+    with pytest.raises(NotFittedError):
+        og.GaussianMixture().sample()
+
+
+def covariances_of(model: og.GaussianMixture) -> list[np.ndarray]:
+    forms = {
+        "full": lambda made: made,
+        "tied": lambda made: made,
+        "diag": np.diag,
+        "spherical": lambda made: np.eye(4) * made,
+    }
+    made = model.covariances_ if model.covariance_type != "tied" else [model.covariances_] * 3
+    return [forms[model.covariance_type](each) for each in made]
+
+
+def test_rows_so_far_off_that_no_component_is_near() -> None:
+    model = og.GaussianMixture(3, random_state=0).fit(rows(6))
+    far = np.array([[1e200, 0, 0, 0], [1e6, 0, 0, 0], [0, -1e300, 1e160, 0]])
+    shares = model.predict_proba(far)
+    np.testing.assert_allclose(shares.sum(axis=1), 1)
+    assert (shares[[0, 2]] == 1 / 3).all()
+    assert model.score_samples(far)[[0, 2]].tolist() == [-np.inf, -np.inf]
+    assert (model.predict(far) == shares.argmax(axis=1)).all()
+
+
+@pytest.mark.parametrize(
+    ("start", "reason"),
+    [
+        ({"weights_init": [0.5, 0.6]}, "'weights' should be normalized"),
+        ({"weights_init": [-1, 2]}, r"in \[0, 1\].*got \[-1.0, 2.0\]"),
+        ({"weights_init": [["a"]]}, "weights_init holds what is no number"),
+        ({"means_init": [[0, 0], [np.inf, 0]]}, "of finite numbers"),
+        ({"precisions_init": [np.eye(2), -np.eye(2)]}, "symmetric, positive-definite"),
+        ({"precisions_init": [[[1, 0.5], [0, 1]]] * 2}, "symmetric, positive-definite"),
+        ({"precisions_init": [-np.eye(2)[0], np.eye(2)[0]], "covariance_type": "tied"}, "symmetric"),
+        ({"precisions_init": [[1, 0], [1, 1]], "covariance_type": "diag"}, "should be positive"),
+        ({"precisions_init": [-1, 1], "covariance_type": "spherical"}, "should be positive"),
+    ],
+)
+def test_first_parameters_that_cannot_be(start: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ParameterError, match=reason):
+        og.GaussianMixture(2, **start).fit(rows()[:, :2])
+
+
+@pytest.mark.parametrize("change", [{"n_components": 3}, {"covariance_type": "diag"}, {}])
+def test_a_warm_start_of_something_else_is_refused(change: dict[str, Any]) -> None:
+    X = rows(3)
+    model = og.GaussianMixture(2, warm_start=True, random_state=0).fit(X)
+    with pytest.raises(ParameterError, match="the last fit had 2 components on 4 columns"):
+        model.set_params(**change).fit(X if change else X[:, :3])
+    assert model.set_params(warm_start=False).fit(X[:, :3]).n_features_in_ == 3
 
 
 def test_what_it_refuses_is_said() -> None:

@@ -202,5 +202,20 @@ def test_columns_of_the_tokenizer() -> None:
     assert array.tolist() == [[["x", "y"], ["z"]], [["v"], ["w"]]]
     with pytest.raises(SchemaError, match=r"\['n'\] are not"):
         og.RegexTokenizer(columns=["a", "n"]).fit(table)
-    with pytest.raises(ParameterError, match="regular expression"):
-        og.RegexTokenizer("(").fit(table)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "reason"),
+    [
+        ("(", "missing \\), unterminated subpattern at position 0"),
+        (r"\p{L}+", r"bad escape \\p at position 0.* write \\w for letters"),
+        (r"(?<word>\w+)", "unknown extension"),
+        ("[a-z&&[^b]]+", "Possible set intersection at position 4"),
+        ("[[:alpha:]]+", "Possible nested set at position 1"),
+        (5, "pattern must be text"),
+    ],
+)
+def test_patterns_that_mean_something_elsewhere(pattern: Any, reason: str) -> None:
+    """Java's and those of POSIX: some are no patterns of Python's, others would match other text."""
+    with pytest.raises(ParameterError, match=reason):
+        og.RegexTokenizer(pattern).fit(texts())

@@ -46,6 +46,9 @@ def test_learns_and_answers_to_the_bit_what_scikit_learn_does(
 def test_what_it_refuses_is_said() -> None:
     with pytest.raises(ParameterError, match=r"Minimum of desired feature range .* \(1, 1\)"):
         og.MinMaxScaler((1, 1)).fit([[1.0]])
+    for ends in ((0, np.inf), (-np.inf, 0), (0, np.nan), (False, 2), np.array([0, 1]), "01"):
+        with pytest.raises(ParameterError, match="feature_range must be a pair of finite numbers"):
+            og.MinMaxScaler(ends).fit([[1.0]])
     with pytest.raises(ParameterError, match="MinMaxScaler does not support sparse input"):
         og.MinMaxScaler().fit(sp.csr_array(np.eye(3)))
     with pytest.raises(ParameterError, match="does not support sparse input"):

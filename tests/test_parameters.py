@@ -13,7 +13,18 @@ from hypothesis import strategies as st
 import outgrow as og
 from outgrow.errors import ParameterError
 from outgrow.ml.catalogue import ESTIMATORS
-from outgrow.ml.core.parameters import FLAG, LIST, Domain, Integer, Number, Numbers, OneOf, Share, Unused
+from outgrow.ml.core.parameters import (
+    CLASS_WEIGHTS,
+    FLAG,
+    LIST,
+    Domain,
+    Integer,
+    Number,
+    Numbers,
+    OneOf,
+    Share,
+    Unused,
+)
 
 CLASSES = [*(getattr(og, name) for name in ESTIMATORS), og.PerGroup]
 DECLARED = [(cls, name) for cls in CLASSES for name in cls.parameters]
@@ -93,6 +104,12 @@ def test_any_value_is_in_a_domain_or_not(value: Any) -> None:
         (OneOf("a", None), ["a", np.str_("a"), None], ["b", np.array(["a"]), 0], "one of 'a', None"),
         (OneOf("auto") | LIST, ["auto", [1], (), np.eye(2)], ["aut", {1}], "'auto' or a list"),
         (FLAG, [True, np.False_], [0, 1, None, "no"], "True or False"),
+        (
+            CLASS_WEIGHTS,
+            [None, "balanced", {}, {"a": np.float32(2), 0: 0}, [{"a": 1}, None]],
+            ["auto", {"a": -1}, {0: np.nan}, {0: np.inf}, {0: "2"}, {0: None}, [1, 2], 3],
+            "a dictionary of weights of at least 0, 'balanced', None or a list of such, one for each target",
+        ),
         (Unused(), [object()], [], "anything"),
         (Unused(OneOf("x", "y")), ["x"], ["z"], "one of 'x', 'y'"),
     ],

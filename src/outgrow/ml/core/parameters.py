@@ -258,6 +258,14 @@ def _is_number_type(value: Any) -> bool:
         return False
 
 
+def _is_class_weight(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(weight in WEIGHT for weight in value.values())
+
+
+def _are_class_weights(value: Any) -> bool:
+    return value in LIST and all(weights in CLASS_WEIGHT for weights in value)
+
+
 def _is_column_choice(value: Any) -> bool:
     if value is None or isinstance(value, str) or callable(value):
         return True
@@ -265,6 +273,8 @@ def _is_column_choice(value: Any) -> bool:
     return listed and all(isinstance(name, str) for name in value)
 
 
+FINITE = Number(above=-np.inf, below=np.inf)
+WEIGHT = Number(low=0, below=np.inf)
 FLAG = Such("True or False", lambda value: isinstance(value, bool | np.bool_))
 FUNCTION = Such("a function", callable)
 TEXT = Such("text", lambda value: isinstance(value, str))
@@ -281,7 +291,8 @@ RANDOM_STATE = (
         lambda value: isinstance(value, np.random.RandomState | np.random.Generator),
     )
 )
-CLASS_WEIGHT = MAPPING | OneOf("balanced", None)
+CLASS_WEIGHT = Such("a dictionary of weights of at least 0", _is_class_weight) | OneOf("balanced", None)
+CLASS_WEIGHTS = CLASS_WEIGHT | Such("a list of such, one for each target", _are_class_weights)
 
 
 def seed(random_state: Any) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
@@ -12,18 +13,11 @@ from outgrow.data.batch import Batch
 from outgrow.data.kind import CATEGORY, Kind
 from outgrow.data.matrix import Matrix
 from outgrow.engine.shard import Shard
-from outgrow.errors import SchemaError
+from outgrow.errors import ParameterError, SchemaError
 from outgrow.ml.base import Transformer
 from outgrow.ml.core.columns import Columns
-from outgrow.ml.core.parameters import COLUMNS, FLAG, Integer, Such
+from outgrow.ml.core.parameters import COLUMNS, FLAG, TEXT, Integer
 from outgrow.ml.core.task import Task
-
-
-def _is_pattern(value: Any) -> bool:
-    try:
-        return isinstance(value, str) and bool(re.compile(value))
-    except re.error:
-        return False
 
 
 class RegexTokenizer(Transformer):
@@ -45,7 +39,9 @@ class RegexTokenizer(Transformer):
     Unlike scikit-learn: a transformer of its own; there vectorizers cut text.
 
     Unlike Spark MLlib's `RegexTokenizer(minTokenLength=1, gaps=True, toLowercase=True)`: the column keeps its
-    name, and patterns are Python's, not Java's, in which `\w` and `\s` are those of ASCII.
+    name, and patterns are Python's, not Java's, in which `\w` and `\s` are those of ASCII. Text at which a
+    pattern has to go back and try anew, as `(a+)+$` does, can take as long as with Java's: such patterns are
+    not for text of strangers.
 
     Examples
     --------
@@ -58,7 +54,7 @@ class RegexTokenizer(Transformer):
     """
 
     parameters = {
-        "pattern": Such("a regular expression", _is_pattern),
+        "pattern": TEXT,
         "columns": COLUMNS,
         "gaps": FLAG,
         "lowercase": FLAG,
@@ -84,6 +80,18 @@ class RegexTokenizer(Transformer):
         self.gaps = gaps
         self.lowercase = lowercase
         self.min_token_length = min_token_length
+
+    def _check_parameters(self) -> None:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", FutureWarning)
+                re.compile(self.pattern)
+        except (re.error, FutureWarning) as error:
+            raise ParameterError(
+                f"RegexTokenizer(pattern={self.pattern!r}): pattern must be a regular expression as Python's "
+                f"re takes it: {error}. It has no classes such as \\p{{L}}, no sets within sets and no && in "
+                "them: write \\w for letters and digits of all scripts, and \\[ for a bracket in a set."
+            ) from None
 
     def _fit(self, shard: Shard, names: list[str], task: Task) -> None:
         text = [name for name in names if _is_text(shard.example[name])]

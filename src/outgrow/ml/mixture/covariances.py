@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import numpy as np
 import scipy.linalg
 
-from outgrow.errors import DataError
+from outgrow.errors import DataError, ParameterError
 
 FULL, TIED, DIAG, SPHERICAL = "full", "tied", "diag", "spherical"
 FORMS = (FULL, TIED, DIAG, SPHERICAL)
@@ -47,6 +49,18 @@ def covariances(
     diagonal = np.arange(each.shape[-1])
     each[..., diagonal, diagonal] += ridge
     return each
+
+
+def shape(form: str, components: int, width: int) -> tuple[int, ...]:
+    """The shape of covariances, of precisions and of their factors.
+
+    Parameters
+    ----------
+    form : one of `FORMS`.
+    components, width : how many components and columns there are.
+    """
+    shapes = {FULL: (components, width, width), TIED: (width, width), DIAG: (components, width)}
+    return shapes.get(form, (components,))
 
 
 def precision_factors(form: str, made: np.ndarray) -> np.ndarray:
@@ -93,9 +107,37 @@ def factors_of(form: str, given: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     form : one of `FORMS`.
-    given : precisions, positive definite.
+    given : precisions in this form.
+
+    Raises
+    ------
+    ParameterError
+        When they are not symmetric and positive definite, or not positive.
     """
-    return np.sqrt(given) if form in (DIAG, SPHERICAL) else np.linalg.cholesky(given)
+    if form in (DIAG, SPHERICAL):
+        if not (given > 0).all():
+            raise ParameterError(f"'{form} precision' should be positive. Check precisions_init.")
+        return np.sqrt(given)
+    with suppress(np.linalg.LinAlgError):
+        factors = np.linalg.cholesky(given)
+        if np.allclose(given, np.swapaxes(given, -1, -2)):
+            return factors
+    raise ParameterError(f"'{form} precision' should be symmetric, positive-definite. Check precisions_init.")
+
+
+def drawn(form: str, factors: np.ndarray, normal: np.ndarray) -> np.ndarray:
+    """Rows about zero with the covariance of one component, from rows of standard normal numbers.
+
+    Parameters
+    ----------
+    form : one of `FORMS`.
+    factors : of this component, of shape (p, p), (p,) or ().
+    normal : ndarray of shape (rows, p).
+    """
+    if form in (DIAG, SPHERICAL):
+        return normal / factors
+    rows: np.ndarray = scipy.linalg.solve_triangular(factors.T, normal.T, lower=True).T
+    return rows
 
 
 def whitening(form: str, factors: np.ndarray, components: int, width: int) -> np.ndarray:

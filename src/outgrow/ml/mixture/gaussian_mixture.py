@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
-from scipy.special import logsumexp
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.validation import check_is_fitted
 
 from outgrow.data.matrix import is_sparse
 from outgrow.engine.blocks import Block
@@ -35,12 +35,15 @@ from outgrow.ml.export.onnx.table import Table
 from outgrow.ml.export.sklearn.twin import twin, with_learned
 from outgrow.ml.mixture.covariances import (
     FORMS,
+    TIED,
     covariances,
+    drawn,
     factors_of,
     free_parameters,
     log_determinants,
     precision_factors,
     precisions,
+    shape,
     squares,
     whitening,
 )
@@ -207,6 +210,7 @@ class GaussianMixture(DensityModel):
                 f"Expected n_samples >= n_components but got n_components = {self.n_components}, n_samples = "
                 f"{view.rows}. Ask for fewer components."
             )
+        self._check_start(view.width)
         first = seed(self.random_state)
         runs = 1 if hasattr(self, "means_") else self.n_init
 
@@ -239,6 +243,18 @@ class GaussianMixture(DensityModel):
                 return mixture, bound, steps, True
         return mixture, bound, steps, False
 
+    def _check_start(self, width: int) -> None:
+        """Whether what the last fit learned is what this one begins with."""
+        if not hasattr(self, "means_"):
+            return
+        known, form = (len(self.means_), self.means_.shape[1]), self.covariance_type
+        if known != (self.n_components, width) or self.covariances_.shape != shape(form, *known):
+            raise ParameterError(
+                f"warm_start=True: the last fit had {known[0]} components on {known[1]} columns, with "
+                f"covariances of shape {self.covariances_.shape}; {self.n_components} on {width} with "
+                f"covariance_type={form!r} are to be fitted. Fit anew with warm_start=False."
+            )
+
     def _known(self) -> Mixture:
         return Mixture(
             *(self.covariance_type, self.weights_, self.means_, self.covariances_, self.precisions_cholesky_)
@@ -257,15 +273,27 @@ class GaussianMixture(DensityModel):
             lambda block: _summed(block, _one_hot(nearest, block.X), self.covariance_type, centers)
         )
         made = self._most_likely(sums, centers)
-        weights = made.weights if self.weights_init is None else self._given("weights_init", made.weights)
+        weights = made.weights if self.weights_init is None else self._given_weights(made.weights)
         means = made.means if self.means_init is None else self._given("means_init", made.means)
         factors = made.factors
         if self.precisions_init is not None:
             factors = factors_of(self.covariance_type, self._given("precisions_init", made.factors))
         return Mixture(self.covariance_type, weights, means, made.covariances, factors)
 
+    def _given_weights(self, like: np.ndarray) -> np.ndarray:
+        weights = self._given("weights_init", like)
+        if (weights < 0).any() or not np.isclose(weights.sum(), 1):
+            raise ParameterError(
+                "The parameter 'weights' should be normalized, of numbers in [0, 1] whose sum is 1, "
+                f"but got {weights.tolist()}. Check weights_init."
+            )
+        return weights
+
     def _given(self, name: str, like: np.ndarray) -> np.ndarray:
-        values = np.asarray(getattr(self, name), dtype=np.float64)
+        try:
+            values = np.asarray(getattr(self, name), dtype=np.float64)
+        except (TypeError, ValueError):
+            raise ParameterError(f"{name} holds what is no number. Give an array of numbers.") from None
         if values.shape != like.shape or not np.isfinite(values).all():
             raise ParameterError(
                 f"The parameter '{name.removesuffix('_init')}' should have the shape of {like.shape}, of "
@@ -293,8 +321,7 @@ class GaussianMixture(DensityModel):
         return self._known().logs(X.toarray() if is_sparse(X) else X)
 
     def _score_samples(self, X: Any) -> np.ndarray:
-        total: np.ndarray = logsumexp(self._logs(X), axis=1)
-        return total
+        return _shares(self._logs(X))[1]
 
     def _predict(self, X: Any) -> np.ndarray:
         return np.argmax(self._logs(X), axis=1)
@@ -308,6 +335,40 @@ class GaussianMixture(DensityModel):
     def predict_proba(self, X: Any) -> Any:
         """The share of each component in each row, (rows, components); for lazy tables `probability_<k>`."""
         return self._respond(X, "predict_proba")
+
+    def sample(self, n_samples: int = 1) -> tuple[np.ndarray, np.ndarray]:
+        """Draw rows from the mixture.
+
+        Parameters
+        ----------
+        n_samples : how many.
+
+        Returns
+        -------
+        The rows, of shape (n_samples, n_features), and the component each was drawn from, of shape
+        (n_samples,), in the order of the components. With a whole number as `random_state` they are always
+        the same.
+
+        Examples
+        --------
+        >>> import numpy as np, outgrow as og
+        >>> X = np.array([[0.0], [0.2], [0.1], [9.0], [9.2], [9.1]])
+        >>> model = og.GaussianMixture(n_components=2, random_state=0).fit(X)
+        >>> rows, components = model.sample(100)
+        >>> rows.shape, bool((model.predict(rows) == components).all())
+        ((100, 1), True)
+        """
+        check_is_fitted(self)
+        Integer(low=1).check(f"{type(self).__name__}.sample", "n_samples", n_samples)
+        rng = np.random.default_rng(None if self.random_state is None else seed(self.random_state))
+        counts = rng.multinomial(n_samples, self.weights_ / self.weights_.sum())
+        rows = rng.normal(size=(n_samples, self.means_.shape[1]))
+        component = np.repeat(np.arange(len(counts)), counts)
+        for k, mean in enumerate(self.means_):
+            factors = self.precisions_cholesky_
+            mine = factors if self.covariance_type == TIED else factors[k]
+            rows[component == k] = mean + drawn(self.covariance_type, mine, rows[component == k])
+        return rows, component
 
     def bic(self, X: Any) -> float:
         """Schwarz's criterion for these rows, the lower the better.
@@ -386,8 +447,13 @@ def _summed(
 
 def _shares(logs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The share of each component in each row, and the logarithm of the density of all."""
-    total = logsumexp(logs, axis=1)
-    return np.exp(logs - total[:, None]), total
+    top = logs.max(axis=1)
+    far = np.isneginf(top)  # from all components, by more than squares can say: none is nearer than others
+    shares = np.exp(logs - np.where(far, 0.0, top)[:, None])
+    shares[far] = 1.0
+    total = shares.sum(axis=1)
+    shares /= total[:, None]
+    return shares, top + np.log(total)
 
 
 def _one_hot(nearest: Centers, X: Any) -> np.ndarray:

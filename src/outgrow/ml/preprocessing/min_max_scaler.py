@@ -12,7 +12,7 @@ from outgrow.engine.checks import check_finite
 from outgrow.errors import ParameterError
 from outgrow.ml.core.columns import Columns
 from outgrow.ml.core.groups import GroupView, Stacked
-from outgrow.ml.core.parameters import FLAG, Number, Such
+from outgrow.ml.core.parameters import FINITE, FLAG, Such
 from outgrow.ml.core.task import Task
 from outgrow.ml.export.onnx.table import Table
 from outgrow.ml.export.sklearn.flow import Flow
@@ -22,7 +22,7 @@ from outgrow.stats.extremes import Extremes, GroupedExtremes
 
 
 def _is_pair(value: Any) -> bool:
-    return isinstance(value, tuple | list) and len(value) == 2 and all(end in Number() for end in value)
+    return isinstance(value, tuple | list) and len(value) == 2 and all(end in FINITE for end in value)
 
 
 class MinMaxScaler(ColumnwiseScaler):
@@ -59,7 +59,7 @@ class MinMaxScaler(ColumnwiseScaler):
 
     parameters = {
         **ColumnwiseScaler.parameters,
-        "feature_range": Such("a pair of numbers, the lower and the upper end", _is_pair),
+        "feature_range": Such("a pair of finite numbers, the lower and the upper end", _is_pair),
         "clip": FLAG,
     }
     data_min_: np.ndarray

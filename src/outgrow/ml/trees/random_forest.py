@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from outgrow.engine.blocks import Block
 from outgrow.engine.matrix import MatrixView
 from outgrow.errors import ParameterError
-from outgrow.ml.core.parameters import CLASS_WEIGHT, LIST, OneOf
+from outgrow.ml.core.parameters import CLASS_WEIGHTS, OneOf
 from outgrow.ml.core.weights import ClassWeight
 from outgrow.ml.export.onnx.answer import Answer, chosen
 from outgrow.ml.export.onnx.table import Table
@@ -105,7 +105,7 @@ class RandomForestClassifier(SeveralClassifier, BaseForest, TreeClassifier):
     parameters = {
         **BaseForest.parameters,
         "criterion": OneOf("gini", advice=ONE_CRITERION),
-        "class_weight": CLASS_WEIGHT | LIST,
+        "class_weight": CLASS_WEIGHTS,
     }
     _impurity = 0.5
     _combinations: Combinations
