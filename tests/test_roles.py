@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+import sklearn
+from sklearn.exceptions import UnsetMetadataPassedError
+from sklearn.model_selection import cross_val_score
 
 import outgrow as og
 from outgrow.engine.blocks import Block
@@ -127,3 +130,25 @@ def test_what_no_step_takes_is_refused() -> None:
     given = {"rate__exposure": "time", "exposure": "a"}
     with pytest.raises(ParameterError, match=r"learns from \['exposure'\] alone"):
         og.cross_validate(pipe, rows(), "claims", cv=3, params=given)
+
+
+def test_names_of_a_pipeline_are_said_and_groups_have_none() -> None:
+    pipe = og.Pipeline([("scale", og.StandardScaler()), ("rate", Rate())])
+    with pytest.raises(ParameterError, match=r"Pipeline.fit needs rate__exposure. .*rate__exposure"):
+        pipe.fit(rows(), "claims", exposure="time")
+    with pytest.raises(ParameterError, match=r"PerGroup\(Rate\(\)\): it learns from \['exposure'\]"):
+        og.PerGroup(Rate(), by=["w"]).fit(rows(), "claims")
+
+
+def test_scikit_learn_routes_them() -> None:
+    table = rows()
+    X, y, time = table.select(["a", "b"]).to_pandas(), table["claims"].to_numpy(), table["time"].to_numpy()
+    with sklearn.config_context(enable_metadata_routing=True):
+        asking = Rate().set_fit_request(exposure=True, sample_weight=False)
+        scores = cross_val_score(asking, X, y, params={"exposure": time}, cv=3)
+        with pytest.raises(UnsetMetadataPassedError, match="exposure"):
+            cross_val_score(Rate(), X, y, params={"exposure": time}, cv=3)
+        with pytest.raises(TypeError, match="exposure"):
+            og.Ridge().set_fit_request(exposure=True)
+    expected = cross_val_score(Rate(), X, y, params={"exposure": time}, cv=3)
+    np.testing.assert_allclose(scores, expected)

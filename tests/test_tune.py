@@ -25,6 +25,7 @@ from sklearn.compose import make_column_transformer
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
 import outgrow as og
@@ -116,7 +117,7 @@ def test_a_bad_space_is_refused_before_anything_runs(space: Any, said: str) -> N
     [
         ({"within": "fused", "pruner": "asha"}, "nothing to prune"),
         ({"within": "fused", "metric": "fit_seconds"}, "share their time"),
-        ({"metric": "r2"}, "not defined for a classification"),
+        ({"metric": "r2"}, "not defined for this estimator"),
         ({"metric": "roc_auc_ovr"}, "not defined for these classes"),
         ({"sampler": "tpee"}, "sampler='tpee'"),
         ({"pruner": "hyper"}, "pruner='hyper'"),
@@ -695,3 +696,31 @@ def test_a_pipeline_that_ends_in_a_model_of_scikit_learn() -> None:
     found = og.tune(pipe, X, y, space=space, metric="accuracy", sampler="grid", seed=0, workers=1)
     assert found.best_value > 0.9
     assert found.trials.num_rows == 4
+
+
+@pytest.mark.parametrize(
+    ("model", "y", "space", "metric", "best"),
+    [
+        (og.GaussianMixture(random_state=0), None, {"n_components": [1, 2]}, "log_likelihood", 2),
+        (og.KMeans(random_state=0), None, {"n_clusters": [1, 2]}, "inertia", 2),
+        (og.LinearSVC(), "y", {"C": [1e-9, 1.0]}, "accuracy", 1.0),
+        (LinearSVC(), "y", {"C": [1e-9, 1.0]}, "accuracy", 1.0),
+        (og.Pipeline([og.MinMaxScaler(), og.LinearSVC()]), "y", {"linearsvc__C": [1.0]}, "accuracy", 1.0),
+    ],
+)
+@pytest.mark.parametrize("within", ["auto", "workers"])
+def test_what_has_no_probabilities_is_compared_by_what_it_has(
+    model: Any, y: str | None, space: Any, metric: str, best: float, within: str
+) -> None:
+    random = np.random.default_rng(0)
+    kind = np.repeat([0, 1], 60)
+    table = pa.table({"a": random.normal(size=120) + 9 * kind, "b": random.normal(size=120)})
+    table = table if y is None else table.append_column("y", pa.array(kind))
+    found = og.tune(model, table, y, space=space, sampler="grid", workers=1, within=within)
+    assert found.metrics == (metric,)
+    assert list(found.best_parameters.values()) == [best]
+
+
+def test_what_predicts_nothing_has_no_metric() -> None:
+    with pytest.raises(ParameterError, match=r"MinMaxScaler\(\) predicts nothing that could be judged"):
+        og.tune(og.MinMaxScaler(), people(), space={"clip": [True, False]})

@@ -18,7 +18,7 @@ from outgrow.ml import foreign
 from outgrow.ml.adapters import as_input, beside
 from outgrow.ml.core.estimator import Estimator
 from outgrow.ml.core.task import Task
-from outgrow.ml.evaluation import scorer
+from outgrow.ml.evaluation import scorer, scoring_of
 from outgrow.ml.predictor import Predictor
 from outgrow.stats.scores import ClassificationState, RegressionState
 
@@ -149,7 +149,7 @@ class OutgrowGroupEstimator:
         names = metric_names(self.estimator)
         if not names:
             return {}
-        scoring = getattr(fitted, "model", fitted)._scoring
+        scoring = scoring_of(fitted)
         metrics = scoring.metrics(scorer(fitted, task)(batch)[0])
         return {name: metrics.get(name, np.nan) for name in names}
 

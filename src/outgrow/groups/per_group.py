@@ -232,6 +232,15 @@ class PerGroup(GroupEvaluation, Model):
             )
         if is_outgrow:
             self.estimator.check_parameters()
+            self._refuse_roles()
+
+    def _refuse_roles(self) -> None:
+        model = steps_of(self.estimator)[-1]
+        if needed := [role for role, needs in getattr(model, "roles", {}).items() if needs]:
+            raise ParameterError(
+                f"PerGroup({type(model).__name__}()): it learns from {needed} beside y and sample_weight, "
+                "which no group has here. Fit one model for all rows, with the keys among the features."
+            )
 
     @property
     def _stage(self) -> str:

@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from outgrow.data.batch import Batch
 from outgrow.engine.blocks import Block, MatrixSpec, build_blocks, concatenated
 from outgrow.engine.matrix import MatrixView
-from outgrow.errors import DataError
+from outgrow.errors import DataError, ParameterError
 from outgrow.ml.core.inputs import open_training
 from outgrow.ml.core.scoring import Scoring
 from outgrow.ml.core.task import Task
@@ -117,7 +117,7 @@ def many_scorer(
     task : says which columns are the target and the weight.
     bins : scores of classes are not kept but counted in so many bins; None keeps them.
     """
-    spec = MatrixSpec((), task.target, task.weight, labels=_scoring(groups[0][0]).labels)
+    spec = MatrixSpec((), task.target, task.weight, labels=scoring_of(groups[0][0]).labels)
 
     def fold(batch: Batch) -> Any:
         (block,) = build_blocks(batch, spec)
@@ -133,7 +133,7 @@ def _scored(models: Sequence[Any], batch: Batch, block: Block, bins: int | None)
         block = replace(block, y=_known_places(first, block.values)[block.y])
     if first.shared_fit_parameters is not None:
         return states_of(models, replace(block, X=first._matrix(batch)), bins)
-    scoring = _scoring(first)
+    scoring = scoring_of(first)
     answers = [model._predict_batch(scoring.method, batch) for model in models]
     return scoring.states(models, answers, block, bins)
 
@@ -148,7 +148,7 @@ def states_of(models: Sequence[Any], block: Block, bins: int | None) -> Any:
     bins : as for `many_scorer`.
     """
     found: Any = None
-    scoring, step = _scoring(models[0]), SCORES // len(models)
+    scoring, step = scoring_of(models[0]), SCORES // len(models)
     for start in range(0, max(1, len(block)), step):
         part = block.take(slice(start, start + step))
         answers = type(models[0])._predict_many(models, scoring.method, part.X)
@@ -197,7 +197,7 @@ def score_answers(model: Any, answers: np.ndarray, view: MatrixView) -> Scores:
     blocks = [_renumbered(block, places) for block in view.blocks()]
     y, weight = (concatenated([getattr(block, name) for block in blocks]) for name in ("y", "weight"))
     rows = Block(np.zeros((len(answers), 0)), y, weight)
-    (state,) = split(_scoring(model).states([model], [answers], rows, None))
+    (state,) = split(scoring_of(model).states([model], [answers], rows, None))
     return as_scores(model, state, len(answers), getattr(model, "classes_", None))
 
 
@@ -242,7 +242,7 @@ def as_scores(model: Any, state: Any, rows: int, classes: Any) -> Scores:
     DataError
         When no row counts.
     """
-    scoring = _scoring(model)
+    scoring = scoring_of(model)
     if not scoring.weight(state) > 0:
         why = "all sample weights are zero" if rows else "there are no rows"
         raise DataError(f"Nothing can be scored: {why}. Give rows that count.")
@@ -260,9 +260,17 @@ def _by_target(model: Any, state: Any) -> dict[str, float]:
     return {f"{metric}_{name}": value for name, metrics in pairs for metric, value in metrics.items()}
 
 
-def _scoring(model: Any) -> Scoring:
-    """How a model, or the last step of a pipeline, is judged."""
-    scoring: Scoring = getattr(model, "model", model)._scoring
+def scoring_of(model: Any) -> Scoring:
+    """How a model, or the last step of a pipeline, is judged.
+
+    Raises
+    ------
+    ParameterError
+        When it predicts nothing.
+    """
+    scoring: Scoring | None = getattr(getattr(model, "model", model), "_scoring", None)
+    if scoring is None:
+        raise ParameterError(f"{model!r} predicts nothing that could be judged. Put a model at its end.")
     return scoring
 
 

@@ -187,7 +187,7 @@ class Pipeline(StepList):
         name, model = self._workers()[-1]
         roles = getattr(model, "roles", {})
         given = {role: params[f"{name}__{role}"] for role in roles if f"{name}__{role}" in params}
-        return model._given_roles(given) if roles else {}
+        return model._given_roles(given, type(self).__name__, f"{name}__") if roles else {}
 
     def _weighted_step(self, params: dict[str, Any], sample_weight: Any) -> tuple[str | None, Any]:
         """The one step that gets the weights, or None for all; and the weights."""

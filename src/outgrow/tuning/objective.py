@@ -34,14 +34,14 @@ class EstimatorObjective:
 
     Attributes
     ----------
-    target, weight : columns.
+    target, weight : columns; None where an estimator needs no y, or rows weigh the same.
     folds : how rows are held out.
     metric : what is reported of a trial under way.
     shares : parts of the work, by step, after which a trial may be pruned; the last is all.
     timed : whether the time of a fit is a metric, so that trials must not share work.
     """
 
-    target: str
+    target: str | None
     weight: str | None
     folds: Any
     metric: str

@@ -20,7 +20,9 @@ from outgrow.engine.protocol import Engine
 from outgrow.errors import ParameterError
 from outgrow.ml.core.estimator import Estimator
 from outgrow.ml.core.inputs import Training, open_training
+from outgrow.ml.core.scoring import MARGINS, NUMBERS, PROBABILITIES, Scoring
 from outgrow.ml.dummy import DummyClassifier, DummyRegressor
+from outgrow.ml.evaluation import scoring_of
 from outgrow.ml.pipeline import Pipeline
 from outgrow.ml.selection.folds import Folds, Holdout, as_folds
 from outgrow.tuning.function import FunctionObjective
@@ -73,7 +75,7 @@ class Plan:
         ----------
         what : an estimator of outgrow or of scikit-learn's kind, not fitted; or a function.
         X, y, weight : as for `fit`; a function may do without, and gets the rows of X whole.
-        metric : names; None for log_loss of classifiers, r2 of regressors, `value` of functions.
+        metric : names; None for the first by which the estimator is judged, `value` of functions.
         validation : folds, or their number; None for a fifth of the rows held out.
         engine : where trials run; None for where the rows are.
 
@@ -103,8 +105,9 @@ class Plan:
         opener.check_parameters()
         training = open_training(opener, X, y, weight)
         _check_single(training)
-        metrics = metrics or ("log_loss" if classifier else "r2",)
-        check_metrics(metrics, classifier=classifier)
+        defined = _scoring(what).names
+        metrics = metrics or defined[:1]
+        check_metrics(metrics, defined)
         arrays = None if is_table(X) else (X, y, weight)
         return cls(what, training, arrays, folds, metrics, engine or training.dataset.engine)
 
@@ -210,7 +213,6 @@ class Plan:
             return FunctionObjective(self.what.function)
         assert self.training is not None
         target = self.training.target
-        assert target is not None
         timed = bool(set(self.metrics) & set(COST))
         question = EstimatorObjective(
             target, self.training.weight, self.folds, self.metrics[0], shares, timed
@@ -254,10 +256,18 @@ class Plan:
         return model.fit(X, y, **weighted)
 
 
+def _scoring(what: Any) -> Scoring:
+    """How an estimator is judged; one of scikit-learn's kind that is no classifier, by numbers."""
+    if isinstance(what, Estimator):
+        return scoring_of(what)
+    if not is_classifier(what):
+        return NUMBERS
+    return PROBABILITIES if hasattr(what, "predict_proba") else MARGINS
+
+
 def _check_single(training: Training) -> None:
     """Refuse several targets: trials are compared by how well they learn one."""
-    assert training.target is not None
-    if is_vector(training.dataset.schema.field(training.target).type):
+    if training.target is not None and is_vector(training.dataset.schema.field(training.target).type):
         raise ParameterError(
             "A search takes one target, and y has several. Search for each, or compare cross_validate(...)."
         )

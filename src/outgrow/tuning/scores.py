@@ -7,42 +7,27 @@ from collections.abc import Sequence
 
 from outgrow.errors import ParameterError
 
-CLASSIFICATION = (
-    "accuracy",
-    "log_loss",
-    "roc_auc",
-    "pr_auc",
-    "precision",
-    "recall",
-    "f1",
-    "roc_auc_ovr",
-    "precision_macro",
-    "recall_macro",
-    "f1_macro",
-)
-REGRESSION = ("r2", "mse", "rmse", "mae")
 COST = ("fit_seconds",)
-SMALLER = {"log_loss", "mse", "rmse", "mae", *COST}
+SMALLER = {"log_loss", "mse", "rmse", "mae", "inertia", *COST}
 
 
-def check_metrics(metrics: Sequence[str], *, classifier: bool) -> None:
-    """Refuse metrics that are not known for the task.
+def check_metrics(metrics: Sequence[str], defined: Sequence[str]) -> None:
+    """Refuse metrics that are not known for an estimator.
 
     Parameters
     ----------
     metrics : names.
-    classifier : whether the task is a classification; a regression otherwise.
+    defined : the metrics by which it is judged.
 
     Raises
     ------
     ParameterError
         When one is not known.
     """
-    known = (*(CLASSIFICATION if classifier else REGRESSION), *COST)
+    known = (*defined, *COST)
     for name in metrics:
         if name not in known:
-            task = "classification" if classifier else "regression"
-            raise ParameterError(f"metric={name!r} is not defined for a {task}. Known: {list(known)}.")
+            raise ParameterError(f"metric={name!r} is not defined for this estimator. Known: {list(known)}.")
 
 
 def directions(metrics: Sequence[str]) -> list[str]:

@@ -62,7 +62,8 @@ def tune(
         and `high`, and `log`, `step`, or `when` (values of other parameters beside which it is chosen); or a
         function that asks an Optuna trial and returns the parameters.
     metric : one of `evaluate`'s, or `fit_seconds`; several make a search for the best compromises. By default
-        log_loss for classifiers, r2 for regressors. For functions: names of what they return, in their order
+        log_loss for classifiers (accuracy of those without probabilities), r2 for regressors, inertia for
+        clusterers, log_likelihood for densities. For functions: names of what they return, in their order
         or in a mapping; what is returned is made large, or small for names such as log_loss, loss and mse.
     validation : `og.Holdout`, `og.KFold`, `og.GroupKFold`, `og.TimeFolds`, or a number of folds; a fifth of
         the rows is held out by default.

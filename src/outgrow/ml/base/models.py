@@ -66,6 +66,11 @@ class Model(Verbs):
     shared_fit_parameters: ClassVar[tuple[str, ...] | None] = None
     """Parameters in which the candidates of `_fit_many` may differ; None where it is not implemented."""
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        if "roles" in vars(cls):  # which scikit-learn's routing cannot read from the signature of fit
+            setattr(cls, "__metadata_request__fit", dict.fromkeys(cls.roles))
+        super().__init_subclass__(**kwargs)
+
     def _fit(self, view: MatrixView) -> None:
         raise NotImplementedError
 
@@ -101,16 +106,23 @@ class Model(Verbs):
             by_rows=self._by_rows,
         )
 
-    def _given_roles(self, given: dict[str, Any]) -> dict[str, Any]:
-        """The roles that are given, checked; None is none."""
+    def _given_roles(self, given: dict[str, Any], owner: str = "", prefix: str = "") -> dict[str, Any]:
+        """The roles that are given, checked; None is none.
+
+        Parameters
+        ----------
+        given : what each role is, by its name.
+        owner, prefix : the class whose `fit` was called, and what stands before its names of the roles.
+        """
         given = {role: value for role, value in given.items() if value is not None}
         unknown = sorted(set(given) - set(self.roles))
         lacking = [role for role, needed in self.roles.items() if needed and role not in given]
         if unknown or lacking:
-            wrong = f"does not accept the {unknown[0]} parameter" if unknown else f"needs {lacking[0]}"
-            raise ParameterError(
-                f"{type(self).__name__}.fit {wrong}. It takes {', '.join(['sample_weight', *self.roles])}."
+            wrong = (
+                f"does not accept the {unknown[0]} parameter" if unknown else f"needs {prefix}{lacking[0]}"
             )
+            taken = ", ".join(["sample_weight", *(f"{prefix}{role}" for role in self.roles)])
+            raise ParameterError(f"{owner or type(self).__name__}.fit {wrong}. It takes {taken}.")
         return given
 
     def _to_sklearn(self, name: str, flow: Flow) -> Flow:

@@ -33,6 +33,9 @@ class Scoring(Protocol):
     labels: bool
     """Whether y are classes."""
 
+    names: tuple[str, ...]
+    """The metrics there may be; the first is that by which models are compared if nothing is said."""
+
     def states(self, models: Sequence[Any], answers: Any, block: Block, bins: int | None) -> Any:
         """The states of several models of one class.
 
@@ -55,6 +58,12 @@ class Scoring(Protocol):
         """What a state of one model says, by the names of metrics."""
 
 
+_OF_CLASSES = ("accuracy", "precision", "recall", "f1", "precision_macro", "recall_macro", "f1_macro")
+"""Metrics of predicted classes."""
+_OF_ORDER = ("roc_auc", "pr_auc", "roc_auc_ovr")
+"""Metrics of the order in which scores of classes put the rows."""
+
+
 class _Read:
     """What ways have in common whose states know their weight and metrics."""
 
@@ -71,6 +80,7 @@ class _Numbers(_Read):
     """Predicted numbers beside true ones."""
 
     method = "predict"
+    names: tuple[str, ...] = ("r2", "mse", "rmse", "mae")
 
     def states(self, models: Sequence[Any], answers: Any, block: Block, bins: int | None) -> Any:
         return ManyRegressions.of(_known(block), np.asarray(answers), block.weight)
@@ -81,6 +91,7 @@ class _Probabilities(_Read):
 
     method = "predict_proba"
     labels = True
+    names: tuple[str, ...] = ("log_loss", *_OF_CLASSES, *_OF_ORDER)
 
     def states(self, models: Sequence[Any], answers: Any, block: Block, bins: int | None) -> Any:
         y, weight = _known(block), block.weight
@@ -97,13 +108,14 @@ class _Margins(_Read):
 
     method = "decision_function"
     labels = True
+    names: tuple[str, ...] = (*_OF_CLASSES, *_OF_ORDER)
 
     def states(self, models: Sequence[Any], answers: Any, block: Block, bins: int | None) -> Any:
         chances = [_in_order(margins) for margins in answers]
         return PROBABILITIES.states(models, chances, block, bins)
 
     def metrics(self, state: Any) -> dict[str, float]:
-        return {name: value for name, value in state.metrics().items() if name != "log_loss"}
+        return {name: value for name, value in state.metrics().items() if name in self.names}
 
 
 class _Classes(_Read):
@@ -111,6 +123,7 @@ class _Classes(_Read):
 
     method = "predict"
     labels = True
+    names: tuple[str, ...] = _OF_CLASSES
 
     def states(self, models: Sequence[Any], answers: Any, block: Block, bins: int | None) -> Any:
         pairs = zip(models, answers, strict=True)
@@ -118,11 +131,7 @@ class _Classes(_Read):
         return PROBABILITIES.states(models, sure, block, bins)
 
     def metrics(self, state: Any) -> dict[str, float]:
-        return {name: value for name, value in state.metrics().items() if name not in _OF_SCORES}
-
-
-_OF_SCORES = ("log_loss", "roc_auc", "pr_auc", "roc_auc_ovr")
-"""Metrics that need to know how sure a classifier is."""
+        return {name: value for name, value in state.metrics().items() if name in self.names}
 
 
 class _Distances:
@@ -130,6 +139,7 @@ class _Distances:
 
     method = "transform"
     labels = False
+    names: tuple[str, ...] = ("inertia",)
 
     def states(self, models: Sequence[Any], answers: Any, block: Block, bins: int | None) -> Any:
         weights = [_weights(block, len(distances)) for distances in answers]
@@ -148,6 +158,7 @@ class _Densities:
 
     method = "score_samples"
     labels = False
+    names: tuple[str, ...] = ("log_likelihood",)
 
     def states(self, models: Sequence[Any], answers: Any, block: Block, bins: int | None) -> Any:
         weights = [_weights(block, len(logs)) for logs in answers]
