@@ -1,64 +1,54 @@
 #!/usr/bin/env bash
-# All tests, in three lanes beside each other: those that start processes, those with a session of Spark and on
-# clusters, and all others. Those that kill and stop processes, and look at the clock, run alone at the end.
+# All tests, in several runs of pytest beside each other: those that mostly wait (for ranks that are killed or stand
+# still, for clusters to start) beside those that compute. A run begins when a lane is free, in the order below.
 # shellcheck disable=SC2046  # words of options
-set -uo pipefail
+set -uom pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-failed=0
 python=${PYTHON:-.venv/bin/python}
+lanes=${LANES:-5}
 logs=$(mktemp -d)
-export OMP_WAIT_POLICY=PASSIVE # three lanes on two cores: a thread that waits for another one shall not spin
+export OMP_WAIT_POLICY=PASSIVE # more runs than cores: a thread that waits for another one shall not spin
 export OUTGROW_TEST_TIMES=$logs/times
-alone=(tests/test_faults.py)
+unset PYTHONDONTWRITEBYTECODE # hundreds of processes import the package: it is compiled for the first alone
 clusters=(tests/test_cluster.py tests/test_cluster_fits.py)
 processes=(tests/test_{artifact,cli,docs,executors,job,kills,log,orphans,quality,score,serve,speeds,strangers}.py
     tests/test_{stream,structure,study,track,tune,cached,writers}.py)
-
-tests() {
-    local began=$SECONDS
-    "$python" -m pytest -p no:cacheprovider "$@"
-    local code=$?
-    printf '%5d s  %s\n' $((SECONDS - began)) "${OUTGROW_TEST_SPARK:-} $*" | cut -c1-110 >> "$logs/lanes"
-    return $code
-}
+on_each_spark=(tests/test_engine.py tests/test_shapes.py tests/test_faults.py)
+faults=(tests/test_faults.py)
 
 without() { printf -- '--ignore=%s ' "$@"; }
 
-engine_tests_once_more() {
-    echo "The tests of the Spark engine once more, on: $1"
-    OUTGROW_TEST_SPARK=$1 tests -m spark tests/test_engine.py tests/test_shapes.py
+run() { # NAME MODE WORDS...
+    local name=$1 began=$SECONDS
+    OUTGROW_TEST_SPARK=$2 "$python" -m pytest -p no:cacheprovider "${@:3}" > "$logs/$name" 2>&1 < /dev/null ||
+        touch "$logs/failed"
+    printf '%5d s  %s\n' $((SECONDS - began)) "$name" >> "$logs/runs"
+    (flock 9 && echo "== $name" && cat "$logs/$name") 9> "$logs/lock"
 }
 
-on_spark() {
-    local failed=0
-    tests -m spark $(without "${clusters[@]}" "${alone[@]}") || failed=1
-    tests "${clusters[@]}" || failed=1
-    engine_tests_once_more cluster || failed=1
-    engine_tests_once_more connect || failed=1
-    return $failed
+begin() {
+    while (($(jobs -rp | wc -l) >= lanes)); do wait -n; done
+    run "$@" &
 }
 
-faults() {
-    echo "The tests with faults, on: $1"
-    OUTGROW_TEST_SPARK=$1 tests tests/test_faults.py "${@:2}"
+end_all() {
+    for group in $(jobs -rp); do kill -- "-$group" 2> /dev/null; done
+    rm -rf "$logs"
 }
 
+trap end_all EXIT
+trap 'exit 130' INT TERM
 "$python" tests/java.py > /dev/null 2>&1 || echo "Java keeps no classes: the tests take longer."
-on_spark > "$logs/spark" 2>&1 &
-spark=$!
-tests -m "not spark" "${processes[@]}" > "$logs/processes" 2>&1 &
-processed=$!
-trap 'kill $spark $processed 2> /dev/null; rm -rf "$logs"' EXIT
-tests -m "not spark" $(without "${clusters[@]}" "${alone[@]}" "${processes[@]}") || failed=1
-wait $processed || failed=1
-cat "$logs/processes"
-wait $spark || failed=1
-cat "$logs/spark"
-faults classic || failed=1
-faults cluster -m spark || failed=1
-faults connect -m spark || failed=1
-echo "What ran, and for how long:"
-cat "$logs/lanes"
+begin Spark classic -m spark $(without "${clusters[@]}" "${faults[@]}")
+begin "the engine and faults on a standalone cluster" cluster -m spark "${on_each_spark[@]}"
+begin "tests that start processes" classic -m "not spark" "${processes[@]}"
+begin "faults" classic "${faults[@]}"
+begin "all others" classic -m "not spark" $(without "${clusters[@]}" "${faults[@]}" "${processes[@]}")
+begin "the engine and faults on Spark Connect" connect -m spark "${on_each_spark[@]}"
+begin "clusters" classic "${clusters[@]}"
+wait
+echo "What ran, and for how long; the whole took $SECONDS s:"
+sort -rn "$logs/runs"
 echo "The slowest twenty of $(wc -l < "$logs/times") tests:"
 sort -rn "$logs/times" | head -20
-exit $failed
+[ ! -e "$logs/failed" ]

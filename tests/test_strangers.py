@@ -343,6 +343,23 @@ def test_what_reads_bodies_may_die(folder: Path) -> None:
     asyncio.run(run())
 
 
+def test_a_reader_is_judged_by_what_it_holds_itself() -> None:
+    """Linux lets a new process begin with the peak of the one that started it."""
+    held = np.ones(40_000_000)
+    body = stream(pa.record_batch({"age": [1.0] * 3}))
+
+    async def run() -> None:
+        readers, seen = ReaderProcesses(1), []
+        for _ in range(2):
+            await readers.read("arrow", {"age": "number"}, body, ())
+            seen.append(max(child.pid for child in psutil.Process().children()))  # the youngest
+        assert seen[0] == seen[1]
+        readers.close()
+
+    asyncio.run(run())
+    assert held.nbytes > 256 << 20
+
+
 # ---- headers and names -------------------------------------------------------------------------------------
 
 HEADERS: dict[str, tuple[dict[str, Any], int]] = {

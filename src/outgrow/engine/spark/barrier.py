@@ -26,7 +26,7 @@ from outgrow.engine.spark.cluster import Cluster
 from outgrow.engine.spark.driver import DriverServer
 from outgrow.engine.spark.frames import FrameSource, share_out, spread
 from outgrow.engine.spark.names import map_in_arrow
-from outgrow.engine.spark.supervise import PLANNING, STARTING, Supervisor, failure
+from outgrow.engine.spark.supervise import PLANNING, Supervisor, failure
 from outgrow.engine.spark.task import RESULT_DDL, RankJob, joined
 from outgrow.errors import EngineError, RankLostError, RankLostWarning, TooFewSlotsError
 
@@ -39,8 +39,8 @@ ASKING = 4.0
 """Seconds after which a job that waits for more executors is submitted again: Spark looks only every quarter
 of a minute whether there are enough for a barrier job, and some may just be starting."""
 
-REBUILDING = 30.0
-"""Seconds for which a fit that has lost ranks waits for slots; at half of them it asks for fewer."""
+REBUILDING = 1.5
+"""So many times the timeout of slots a fit waits that has lost ranks; at half of it it asks for fewer."""
 
 _WARNINGS = {"ConvergenceWarning": ConvergenceWarning, "UserWarning": UserWarning}
 
@@ -71,6 +71,7 @@ class BarrierFit(Generic[T]):
         self.waited = 0.0
         self.tries = 0
         self.patience = cluster.patience
+        self.rebuilding = REBUILDING * cluster.slot_timeout
 
     def run(self) -> Fitted[T]:
         """The result of rank 0; see `Spark.fit` for what is raised."""
@@ -116,9 +117,9 @@ class BarrierFit(Generic[T]):
 
     def _after_wait(self, error: TooFewSlotsError) -> None:
         """No slots yet: ask again for a while; after a loss, in the end for fewer ranks than before."""
-        if self.waited > (REBUILDING if self.lost else self.patience) - 0.5:
+        if self.waited > (self.rebuilding if self.lost else self.patience) - 0.5:
             raise error
-        if self.lost and self.waited > REBUILDING / 2 and self.ranks > 1:
+        if self.lost and self.waited > self.rebuilding / 2 and self.ranks > 1:
             self.ranks -= -(-self.ranks // 4)
             told = f"There are no slots for more, so the fit goes on with {self.ranks} rank(s)."
             emit(Event(self.stage, "retry", self.lost + 1, ATTEMPTS, note=told))
@@ -160,8 +161,8 @@ class BarrierFit(Generic[T]):
             )
             frame = self.frame
             rows = cluster.session.range(0, ranks, 1, ranks) if frame is None else spread(frame, ranks)
-            enough = cluster.slots >= ranks and self.patience == STARTING
-            asking = STARTING if enough and not self.lost else self._asking()
+            enough = cluster.slots >= ranks and self.patience == cluster.slot_timeout
+            asking = cluster.slot_timeout if enough and not self.lost else self._asking()
             watched = Supervisor(
                 cluster.session,
                 hub,

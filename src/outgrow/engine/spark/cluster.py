@@ -9,8 +9,11 @@ from typing import Any
 
 from outgrow.engine.memory import parse_size
 from outgrow.engine.spark.explain import explain
-from outgrow.engine.spark.supervise import NEW_SESSION, STARTING, is_connect
+from outgrow.engine.spark.supervise import is_connect
 from outgrow.errors import EngineError, ParameterError, TooFewSlotsError
+
+_NEW_SESSION = 2.0
+"""Within so many times the timeout of slots the executors of a new session should be there."""
 
 
 @dataclass
@@ -21,6 +24,7 @@ class Cluster:
     ranks: int | None
     memory_per_rank: int | None
     deadline: float
+    slot_timeout: float
     ports: tuple[int, int]
     cpus_per_rank: int | None
     gpus_per_rank: float | None
@@ -31,6 +35,8 @@ class Cluster:
             raise ParameterError(f"ranks={self.ranks}: at least 1 is needed.")
         if self.deadline <= 0:
             raise ParameterError(f"deadline={self.deadline}: seconds greater than 0 are needed.")
+        if self.slot_timeout <= 0:
+            raise ParameterError(f"slot_timeout={self.slot_timeout}: seconds greater than 0 are needed.")
         if self.cpus_per_rank is not None and self.cpus_per_rank < 1:
             raise ParameterError(f"cpus_per_rank={self.cpus_per_rank}: at least 1 is needed.")
         if self.gpus_per_rank is not None and self.gpus_per_rank <= 0:
@@ -80,9 +86,9 @@ class Cluster:
     def patience(self) -> float:
         """Seconds for which a job may wait for slots: more while the executors of a new session start."""
         if self.connect or self.one_machine:
-            return STARTING
+            return self.slot_timeout
         age = time.time() - self.session.sparkContext.startTime / 1000
-        return max(STARTING, NEW_SESSION - age)
+        return max(self.slot_timeout, _NEW_SESSION * self.slot_timeout - age)
 
     @property
     def budget(self) -> int | None:

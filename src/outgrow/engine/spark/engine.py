@@ -40,7 +40,7 @@ from outgrow.engine.spark.names import map_in_arrow
 from outgrow.engine.spark.probe import TaskReport, look
 from outgrow.engine.spark.query import query_source
 from outgrow.engine.spark.rendezvous import PORTS
-from outgrow.engine.spark.supervise import Supervisor
+from outgrow.engine.spark.supervise import SLOT_TIMEOUT, Supervisor
 from outgrow.engine.spark.task import RESULT_DDL, GroupJob, MapJob, PieceJob, joined
 from outgrow.errors import EngineError, OutgrowError, ParameterError
 
@@ -67,6 +67,8 @@ class Spark:
         quarters of what its host has free.
     deadline : seconds of silence after which a rank is taken for lost. A rank that works is never silent,
         however long a pass takes.
+    slot_timeout : seconds for which a fit waits for free slots; twice as many while the executors of a new
+        session start.
     ports : range from which ranks choose the ports they listen on.
     checkpoint : folder, which all executors reach, for the passes of fits under way; a fit that is called
         again with the same folder goes on where the last one stopped, even after the driver died.
@@ -90,13 +92,16 @@ class Spark:
         ranks: int | None = None,
         memory_per_rank: int | str | None = None,
         deadline: float = 60.0,
+        slot_timeout: float = SLOT_TIMEOUT,
         ports: tuple[int, int] = PORTS,
         checkpoint: str | os.PathLike[str] | None = None,
         cpus_per_rank: int | None = None,
         gpus_per_rank: float | None = None,
     ) -> None:
         size = None if memory_per_rank is None else parse_size(memory_per_rank)
-        self.cluster = Cluster(session, ranks, size, deadline, ports, cpus_per_rank, gpus_per_rank)
+        self.cluster = Cluster(
+            session, ranks, size, deadline, slot_timeout, ports, cpus_per_rank, gpus_per_rank
+        )
         self.checkpoint = None if checkpoint is None else os.fspath(checkpoint)
 
     @property

@@ -17,14 +17,11 @@ from outgrow.engine.spark.driver import DriverServer
 from outgrow.engine.spark.explain import explain, from_spark
 from outgrow.errors import EngineError, OutgrowError, RankLostError, TooFewSlotsError
 
-STARTING = 20.0
-"""Seconds for which a job may wait for free slots; a busy machine takes some to start its first tasks."""
+SLOT_TIMEOUT = 20.0
+"""Seconds for which a job may wait for free slots by default; a busy machine takes some to start tasks."""
 
 PLANNING = 60.0
 """Seconds more that Spark may take to plan a job over a DataFrame: a thousand columns take some."""
-
-NEW_SESSION = 40.0
-"""Seconds from the start of a session until its executors should be there."""
 
 _ENDING = 5.0
 """Seconds within which a job ends by itself after a rank has told that it failed, or that one is lost."""
@@ -66,7 +63,7 @@ class Supervisor:
         stage: str,
         ranks: int,
         deadline: float,
-        starting: float = STARTING,
+        starting: float = SLOT_TIMEOUT,
         planning: float = 0.0,
         waited: float = 0.0,
     ) -> None:
