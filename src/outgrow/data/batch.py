@@ -106,6 +106,10 @@ class Batch:
         return self.with_columns(new)
 
     def select(self, names: Iterable[str]) -> Batch:
+        names, columns = list(names), self.columns
+        if isinstance(columns, ArrayColumns) and tuple(names[: columns.whole.width]) == columns.whole.names:
+            beside = {name: self[name] for name in names[columns.whole.width :]}
+            return Batch(ArrayColumns(columns.whole, beside), self.num_rows)
         return Batch({name: self[name] for name in names}, self.num_rows)
 
     def drop(self, names: Iterable[str]) -> Batch:

@@ -7,6 +7,7 @@ import json
 import marshal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, is_dataclass, replace
+from functools import cached_property
 from types import FunctionType
 from typing import Any
 
@@ -106,7 +107,7 @@ class Scan:
     def then(self, step: Step) -> Scan:
         return replace(self, steps=(*self.steps, step))
 
-    @property
+    @cached_property
     def schema(self) -> pa.Schema:
         schema = plain_schema(self.source.schema)
         for step in self.steps:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -191,7 +192,7 @@ class ArraySource:
     beside: dict[str, pa.Array] = field(default_factory=dict)
     piece_rows: int = 4 * BATCH_ROWS
 
-    @property
+    @cached_property
     def schema(self) -> pa.Schema:
         kind = pa.from_numpy_dtype(self.values.dtype)
         if is_sparse(self.values):

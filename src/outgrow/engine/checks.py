@@ -27,7 +27,8 @@ def check_numeric(example: Batch, names: Sequence[str]) -> None:
     SchemaError
         When some are not; it names them.
     """
-    types = {name: c.type for name in names if not isinstance(c := example[name], Matrix)}
+    held = {name: example[name] for name in names if name in example.held or name not in example.columns}
+    types = {name: column.type for name, column in held.items() if not isinstance(column, Matrix)}
     text = [
         f"{name} ({kind})"
         for name, kind in types.items()

@@ -397,7 +397,8 @@ def _promise(estimator: Any, X: Any, opened: Training) -> None:
     schema = opened.dataset.schema
     for stale in ("target_column_", "input_example_"):
         vars(estimator).pop(stale, None)
-    estimator.columns_ = {name: kind for name, kind in kinds_of(schema).items() if name not in opened.beside}
+    others = opened.beside
+    estimator.columns_ = {name: kind for name, kind in kinds_of(schema).items() if name not in others}
     if not is_table(X):
         return
     if not estimator.columns_:

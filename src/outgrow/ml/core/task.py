@@ -67,8 +67,8 @@ def target_names(example: Batch, task: Task) -> list[str] | None:
 
 def column_names(batch: Batch) -> np.ndarray:
     """The names of the columns of a batch, vectors spelt out."""
-    columns = batch.columns.items()
-    names = [n for name, c in columns for n in (c.names if isinstance(c, Matrix) else (name,))]
+    vectors = {name: column.names for name, column in batch.held.items() if isinstance(column, Matrix)}
+    names = [part for name in batch.columns for part in vectors.get(name, (name,))]
     return np.array(names, dtype=object)
 
 
