@@ -15,18 +15,26 @@ class Triangle(State):
 
     Attributes
     ----------
-    factor : ndarray of shape (min(rows, p), p), upper triangular, with a diagonal of at least 0.
+    rows : ndarray of shape (some, p) with the same products as all rows: themselves, as long as they are no
+        more than the columns, which a factor would not make fewer; then their factor.
+    done : whether they are the factor.
     """
 
-    factor: np.ndarray
+    rows: np.ndarray
+    done: bool = False
 
     @classmethod
     def of(cls, rows: np.ndarray) -> Triangle:
         """The factor of a dense matrix."""
-        return cls(_factor(rows))
+        return cls(_factor(rows), done=True) if len(rows) > rows.shape[1] else cls(rows)
 
     def merge(self, other: Triangle) -> Triangle:
-        return Triangle(_factor(np.vstack([self.factor, other.factor])))
+        return Triangle.of(np.vstack([self.rows, other.rows]))
+
+    @property
+    def factor(self) -> np.ndarray:
+        """The factor, of shape (min(rows, p), p): upper triangular, with a diagonal of at least 0."""
+        return self.rows if self.done else _factor(self.rows)
 
 
 def _factor(rows: np.ndarray) -> np.ndarray:

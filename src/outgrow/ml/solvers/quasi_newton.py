@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -69,16 +68,16 @@ def quasi_newton(
 
     tol, rich = max(tol, _TOLD), shares_curvature(rows.view, objective)
     solve = _by_products(rows, objective, bend) if rich else _by_squares(objective, spread, bend)
-    pairs: deque[tuple[np.ndarray, np.ndarray]] = deque(maxlen=_PAIRS)
+    curvature = _Curvature(solve, objective.size)
     minima, w, idle = Minima.start(start[None, :], held=False), start.copy(), 0
     count = 0  # where max_iter is
     total, gradient = value(w)
     for count in range(1, max_iter + 1):
         rows.view.run.tell("step", count, loss=total)
         if count == _SLOW and not rich and shares_curvature(rows.view, objective, count):
-            solve = _by_products(rows, objective, bend)
+            curvature.guess(_by_products(rows, objective, bend))
         pull = _steepest(gradient, w, l1)
-        step = -_turned(pull, pairs, solve)
+        step = -curvature.inverse(pull)
         if l1.any():
             step[step * pull >= 0] = 0.0
         gain = -0.5 * float(pull @ step)
@@ -87,14 +86,14 @@ def quasi_newton(
             break
         moved = _search(value, w, total, pull, step, l1)
         if moved is None:
-            minima.converged[0] = not pairs
-            if not pairs:
+            minima.converged[0] = not len(curvature)
+            if not len(curvature):
                 break
-            pairs.clear()
+            curvature.forget()
             continue
         new, (below, after) = moved
         if float((new - w) @ (after - gradient)) > 0:
-            pairs.append((new - w, after - gradient))
+            curvature.learn(new - w, after - gradient)
         idle = idle + 1 if total - below <= tol * abs(total) else 0
         w, total, gradient = new, below, after
         if idle == _PATIENCE:
@@ -129,19 +128,53 @@ def _search(
     return None
 
 
-def _turned(gradient: np.ndarray, pairs: deque[tuple[np.ndarray, np.ndarray]], solve: Solve) -> np.ndarray:
-    """The gradient by the inverse of the curvature that steps and changes of the gradient tell of."""
-    q, shares = gradient.copy(), []
-    for s, y in reversed(pairs):
-        shares.append(float(s @ q) / float(s @ y))
-        q -= shares[-1] * y
-    found = solve(q)
-    if pairs:
-        s, y = pairs[-1]
-        found *= float(s @ y) / float(y @ solve(y))
-    for (s, y), share in zip(pairs, reversed(shares), strict=True):
-        found += (share - float(y @ found) / float(s @ y)) * s
-    return found
+class _Curvature:
+    """The inverse of the curvature: a guess of it, and what the last steps and changes of the gradient tell.
+
+    It is held as matrices with a row for each step (Byrd, Nocedal and Schnabel 1994, equation 3.1), so that
+    its product with a vector is a few products rather than one of vectors for each step.
+
+    Parameters
+    ----------
+    solve : the product of the guess with a vector; its size is scaled by the last step.
+    """
+
+    def __init__(self, solve: Solve, size: int) -> None:
+        self.solve = solve
+        self._steps, self._changes, self._solved = np.empty((3, 0, size))
+
+    def __len__(self) -> int:
+        return len(self._steps)
+
+    def guess(self, solve: Solve) -> None:
+        """Another guess, with what is known of the steps."""
+        self.solve = solve
+        self._solved = np.array([solve(change) for change in self._changes]).reshape(self._changes.shape)
+
+    def forget(self) -> None:
+        """All steps."""
+        self._steps, self._changes, self._solved = np.empty((3, 0, self._steps.shape[1]))
+
+    def learn(self, step: np.ndarray, change: np.ndarray) -> None:
+        """One more step, and how the gradient changed along it; the oldest is forgotten."""
+        self._steps = np.vstack([self._steps[-_PAIRS + 1 :], step])
+        self._changes = np.vstack([self._changes[-_PAIRS + 1 :], change])
+        self._solved = np.vstack([self._solved[-_PAIRS + 1 :], self.solve(change)])
+
+    def inverse(self, gradient: np.ndarray) -> np.ndarray:
+        """The product of the inverse with a gradient."""
+        found = self.solve(gradient)
+        if not len(self):
+            return found
+        S, Y, solved = self._steps, self._changes, self._solved
+        SY = S @ Y.T
+        scale = SY[-1, -1] / (Y[-1] @ solved[-1])
+        R = np.triu(SY)
+        along, across = S @ gradient, scale * (solved @ gradient)
+        first = scipy.linalg.solve_triangular(R, along, check_finite=False)
+        inner = np.diag(SY) * first + scale * (Y @ (solved.T @ first)) - across
+        second = scipy.linalg.solve_triangular(R, inner, trans="T", check_finite=False)
+        return scale * found + S.T @ second - scale * (solved.T @ first)
 
 
 def _by_squares(objective: Objective, spread: np.ndarray, bend: np.ndarray) -> Solve:
@@ -164,10 +197,9 @@ def _by_products(rows: FoldedView, objective: Objective, bend: np.ndarray) -> So
     products /= products[-1, -1] if objective.intercept else some.view.rows
     curve = products + np.diag((float(objective.l2[0]) / bend.mean() * mask[0]) + 1e-12)
     curve[np.diag_indices_from(curve)] *= 1 + 1e-10
-    factor = scipy.linalg.cho_factor(curve, check_finite=False)
+    inverse = scipy.linalg.inv(curve, check_finite=False)  # a guess needs few digits, and is used often
 
     def solve(v: np.ndarray) -> np.ndarray:
-        found = scipy.linalg.cho_solve(factor, v.reshape(objective.scores, -1).T, check_finite=False)
-        return (found.T / bend[:, None]).ravel()
+        return (v.reshape(objective.scores, -1) @ inverse / bend[:, None]).ravel()
 
     return solve
