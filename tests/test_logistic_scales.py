@@ -157,3 +157,21 @@ def test_the_elastic_net_is_the_same_in_any_units(table: str) -> None:
 def test_squares_that_overflow_are_refused() -> None:
     with pytest.raises(DataError, match="overflow"):
         og.LogisticRegression().fit(Z * [1e200, 1, 1], TARGETS["two"])
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("offset", [0.0, 1e4])
+def test_a_minimum_over_many_columns_is_one_of_all(classes: int, offset: float) -> None:
+    """With more columns than rows only some are worked on; the others satisfy the conditions, too."""
+    random = np.random.default_rng(classes)
+    X = random.standard_normal((200, 400)) + offset * (np.arange(400) % 7 == 0)
+    centred = X - X.mean(axis=0)
+    y = np.argmax(centred[:, :classes] + 0.3 * random.gumbel(size=(200, classes)), axis=1)
+    model = og.LogisticRegression(C=0.3, l1_ratio=0.7).fit(X, y)
+    assert 0 < np.count_nonzero(model.coef_) < model.coef_.size / 2
+    errors = model.predict_proba(X)[:, -len(model.coef_) :] - np.eye(classes)[y][:, -len(model.coef_) :]
+    slope = 0.3 * errors.T @ centred + 0.3 * model.coef_  # of the loss and the squared penalty
+    zero = model.coef_ == 0
+    assert np.abs(slope[zero]).max() <= 0.7 * (1 + 1e-3)
+    np.testing.assert_allclose(slope[~zero], -0.7 * np.sign(model.coef_[~zero]), atol=2e-3)
+    np.testing.assert_allclose(errors.sum(axis=0), 0, atol=1e-3)

@@ -235,6 +235,20 @@ class MatrixView:
         """
         return replace(self, affine=(shift, factor), _made={})
 
+    def selected(self, columns: np.ndarray) -> MatrixView:
+        """The same rows with some of the features, copied.
+
+        Parameters
+        ----------
+        columns : indices of shape (chosen,), ascending.
+        """
+        store: Store[Block] = Store(self.run.memory)
+        narrow = (replace(block, X=_columns(block.X, columns)) for block in self.blocks())
+        store.extend([store.hold(block, block.nbytes)] for block in narrow)
+        labels = replace(self.labels, width=len(columns))
+        tiles = Tiles(store, self.labels.classes)
+        return replace(self, tiles=tiles, labels=labels, keep=None, affine=None, chosen=None, _made={})
+
     def target(self, chosen: int) -> MatrixView:
         """The same rows with one of several targets."""
         return replace(self, chosen=chosen, _made={})
@@ -309,6 +323,11 @@ class MatrixView:
         if self.chosen is not None:
             block = replace(block, y=np.asarray(block.y)[:, self.chosen])
         return block
+
+
+def _columns(X: Any, columns: np.ndarray) -> Any:
+    """Some columns of a CSR array or of a matrix, column-major again."""
+    return X[:, columns] if is_sparse(X) else np.take(X.T, columns, axis=0).T
 
 
 @dataclass(eq=False)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -27,10 +26,10 @@ from outgrow.ml.linear_model.classifier import LinearClassifier
 from outgrow.ml.linear_model.warm_start import WarmStarted, dense
 from outgrow.ml.solvers.cost import by_newton
 from outgrow.ml.solvers.losses import Logistic, Multinomial
+from outgrow.ml.solvers.minimum import minimum
 from outgrow.ml.solvers.newton import Minima, newton
 from outgrow.ml.solvers.objective import Objective
 from outgrow.ml.solvers.offsets import Offsets
-from outgrow.ml.solvers.quasi_newton import quasi_newton
 
 UNFINISHED = {
     "liblinear": "Liblinear failed to converge, increase the number of iterations.",
@@ -179,13 +178,19 @@ class LogisticRegression(WarmStarted, LinearClassifier, ProbabilityClassifier):
         self._learn_classes(view)
         rows = FoldedView.whole(view)
         objective = self._objective(rows, [self], np.zeros(1, dtype=np.intp))
-        begin = self._begin(objective.scores, view.width)
-        limits: dict[str, Any] = {"tol": self.tol, "max_iter": self.max_iter}
-        if by_newton(view, objective):
-            minima, offsets = newton(rows, objective, begin=begin, **limits)
-        else:
-            minima, offsets = self._many_passes(rows, objective, begin, limits)
-        self._take(objective, minima, 0, self._totals(rows)[0], offsets)
+        totals = self._totals(rows)[0]
+        shares = totals / totals.sum()
+        prior = np.log(np.maximum(shares, 1e-9))
+        minima, offsets = minimum(
+            rows,
+            objective,
+            bend=totals.sum() * (shares * (1 - shares))[-objective.scores :],
+            tol=self.tol,
+            max_iter=self.max_iter,
+            begin=self._begin(objective.scores, view.width),
+            constants=prior[1:] - prior[0] if objective.scores == 1 else prior - prior.mean(),
+        )
+        self._take(objective, minima, 0, totals, offsets)
         if not minima.converged[0]:
             words = UNFINISHED.get(self.solver, "{} failed to converge after {} iterations.")
             warnings.warn(
@@ -212,28 +217,6 @@ class LogisticRegression(WarmStarted, LinearClassifier, ProbabilityClassifier):
         factors = None if each[0] is None else np.array(each)
         loss = Logistic() if classes == 2 else Multinomial(classes)
         return Objective(loss, rows.view.width, one.fit_intercept, folds, l1, l2, factors)
-
-    def _many_passes(
-        self,
-        rows: FoldedView,
-        objective: Objective,
-        begin: tuple[np.ndarray, np.ndarray] | None,
-        limits: dict[str, Any],
-    ) -> tuple[Minima, Offsets]:
-        """Fit where there are too many parameters for Newton's method."""
-        offsets = Offsets.of(rows.view, intercept=self.fit_intercept)
-        totals = self._totals(rows)[0]
-        shares = totals / totals.sum()
-        if begin is None:
-            prior = np.log(np.maximum(shares, 1e-9))
-            prior = prior[1:] - prior[0] if objective.scores == 1 else prior - prior.mean()
-            start = objective.pack(np.zeros((objective.scores, objective.width)), prior)
-        else:
-            start = objective.pack(begin[0], offsets.hide(*begin))
-        bend = totals.sum() * (shares * (1 - shares))[-objective.scores :]
-        shifted = replace(rows, view=offsets.apply(rows.view))
-        spread = offsets.spread**2
-        return quasi_newton(shifted, objective, spread=spread, bend=bend, start=start, **limits), offsets
 
     def _take(
         self, objective: Objective, minima: Minima, place: int, totals: np.ndarray, offsets: Offsets

@@ -25,10 +25,8 @@ from outgrow.ml.export.sklearn.twin import twin, with_learned
 from outgrow.ml.linear_model.classifier import LinearClassifier
 from outgrow.ml.solvers.cost import by_newton
 from outgrow.ml.solvers.losses import SquaredHinge
-from outgrow.ml.solvers.newton import newton
+from outgrow.ml.solvers.minimum import minimum
 from outgrow.ml.solvers.objective import Objective
-from outgrow.ml.solvers.offsets import Offsets
-from outgrow.ml.solvers.quasi_newton import quasi_newton
 
 Fit = tuple[np.ndarray, np.ndarray, int, bool]
 """Coefficients (candidates, features), intercepts (candidates,), steps, and whether all have converged."""
@@ -170,15 +168,8 @@ class LinearSVC(LinearClassifier, MarginClassifier):
     @classmethod
     def _minimum(cls, rows: FoldedView, candidates: Sequence[Candidate], label: int) -> Fit:
         one, objective = candidates[0].model, cls._objective(rows, candidates, label)
-        limits: dict[str, Any] = {"tol": one.tol, "max_iter": one.max_iter}
-        if by_newton(rows.view, objective):
-            minima, offsets = newton(rows, objective, **limits)
-        else:
-            offsets = Offsets.of(rows.view, intercept=one.fit_intercept)
-            shifted = replace(rows, view=offsets.apply(rows.view))
-            bend, spread = np.array([2.0 * rows.view.class_weights.sum()]), offsets.spread**2
-            start = np.zeros(objective.size)
-            minima = quasi_newton(shifted, objective, spread=spread, bend=bend, start=start, **limits)
+        bend = np.array([2.0 * rows.view.class_weights.sum()])
+        minima, offsets = minimum(rows, objective, bend=bend, tol=one.tol, max_iter=one.max_iter)
         pairs = [objective.unpack(w) for w in minima.w]
         coef = np.stack([coef[0] for coef, _ in pairs])
         constants = np.stack([constant[0] for _, constant in pairs])
