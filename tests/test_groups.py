@@ -21,8 +21,10 @@ from sklearn.cluster import KMeans
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression as SkLogisticRegression
 from sklearn.linear_model import Ridge as SkRidge
+from sklearn.metrics import roc_auc_score
+from sklearn.mixture import GaussianMixture
 from sklearn.preprocessing import StandardScaler as SkScaler
-from sklearn.svm import LinearSVC
+from sklearn.svm import SVC, LinearSVC
 from sklearn.utils.validation import check_is_fitted
 
 import outgrow as og
@@ -742,7 +744,7 @@ def test_transformers_that_would_change_columns_alike_are_refused(transformer: A
 @pytest.mark.parametrize(
     "model", [og.LinearSVC(), LinearSVC(), og.Pipeline([og.StandardScaler(), og.LinearSVC()])]
 )
-def test_classifiers_without_probabilities_are_judged_by_their_classes(model: Any) -> None:
+def test_classifiers_without_probabilities_are_judged_by_their_margins(model: Any) -> None:
     random = np.random.default_rng(0)
     x = random.normal(size=300)
     y = np.where(x + 0.5 * random.normal(size=300) > 0, "yes", "no")
@@ -752,8 +754,60 @@ def test_classifiers_without_probabilities_are_judged_by_their_classes(model: An
     right = np.mean(np.array(fitted.predict(table)["prediction"]) == y)
     assert scores["accuracy"] == pytest.approx(right)
     assert right > 0.7
-    assert not {"log_loss", "roc_auc"}.intersection(scores)
+    margins = fitted.decision_function(table)["decision"].to_numpy()
+    assert scores["roc_auc"] == pytest.approx(roc_auc_score(y, margins))
+    assert "log_loss" not in scores
     assert fitted.score(table, "y") == pytest.approx(right)
+    assert fitted.decision_function(table.slice(0, 0)).num_rows == 0
+
+
+@pytest.mark.parametrize("unseen", ["error", "null", "global"])
+@pytest.mark.parametrize("model", [og.LinearSVC(), LinearSVC()])
+def test_margins_of_classes_that_a_group_does_not_know(model: Any, unseen: str) -> None:
+    random = np.random.default_rng(1)
+    key, x = np.repeat(["a", "b", "c"], 60), random.normal(size=180)
+    y = np.array(["low", "mid", "high"])[np.digitize(x, [-0.5, 0.5])]
+    kept = (key != "a") | (y != "high")
+    table = pa.table({"key": key[kept], "x": x[kept], "y": y[kept]})
+    fitted = og.PerGroup(model, by="key", unseen=unseen).fit(table, "y")
+    names = ["decision_high", "decision_low", "decision_mid"]
+    margins = fitted.decision_function(table).select(names)
+    values = np.column_stack([column.to_numpy() for column in margins.columns])
+    assert (np.isneginf(values) == ((table["key"].to_numpy() == "a")[:, None] & [True, False, False])).all()
+    assert (fitted.classes_[values.argmax(axis=1)] == np.array(fitted.predict(table)["prediction"])).all()
+    assert 0.5 < fitted.evaluate(table, "y")["roc_auc_ovr"] <= 1
+    strangers = pa.table({"key": ["z", "a"], "x": [9.0, -9.0]})
+    if unseen == "error":
+        with pytest.raises(DataError, match="key without a model"):
+            fitted.decision_function(strangers)
+    else:
+        assert np.isnan(fitted.decision_function(strangers)["decision_low"].to_numpy()[0]) == (
+            unseen == "null"
+        )
+
+
+def test_margins_of_pairs_of_classes_are_refused() -> None:
+    x = np.arange(90.0)
+    table = pa.table({"key": ["a"] * 90, "x": x, "y": x // 23})
+    fitted = og.PerGroup(SVC(decision_function_shape="ovo"), by="key").fit(table, "y")
+    with pytest.raises(DataError, match=r"has shape \(90, 6\) for 4 classes"):
+        fitted.decision_function(table)
+
+
+@pytest.mark.parametrize("model", [og.GaussianMixture(random_state=0), GaussianMixture(random_state=0)])
+def test_densities_of_each_key(model: Any, tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    key = np.arange(80) % 2
+    table = pa.table({"key": key, "x": random.normal(size=80) + 9 * key, "z": random.normal(size=80)})
+    fitted = og.PerGroup(model, by="key").fit(table)
+    fitted.save(tmp_path / "densities")
+    logs = og.load(tmp_path / "densities").score_samples(table)["log_density"].to_numpy()
+    for group in (0, 1):
+        X = np.column_stack([table["x"], table["z"]])[key == group]
+        np.testing.assert_allclose(logs[key == group], clone(model).fit(X).score_samples(X), rtol=1e-6)
+    assert fitted.evaluate(table)["log_likelihood"] == pytest.approx(logs.mean())
+    assert fitted.score(table) == pytest.approx(logs.mean())
+    assert not hasattr(fitted, "decision_function")
 
 
 @pytest.mark.parametrize(

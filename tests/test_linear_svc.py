@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 import scipy.sparse as sp
 from sklearn import svm
@@ -13,6 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 import outgrow as og
 from outgrow.errors import ParameterError
+from outgrow.ml.export.onnx.file import content
 from outgrow.ml.selection.many import fit_many
 from outgrow.ml.solvers import cost
 
@@ -122,3 +124,15 @@ def test_what_it_refuses_is_said() -> None:
         og.LinearSVC(multi_class="crammer_singer").fit(X, y)
     with pytest.warns(ConvergenceWarning, match="Liblinear failed to converge"):
         og.LinearSVC(max_iter=1).fit(X, y)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_margins_in_onnx_have_the_shape_of_the_method(classes: int) -> None:
+    X, y = rows(classes)
+    model = og.LinearSVC().fit(X, y)
+    session = onnxruntime.InferenceSession(content(model))
+    inputs = {f"x{j}": X[:, [j]] for j in range(X.shape[1])}
+    prediction, margins = session.run(["prediction", "decision_function"], inputs)
+    np.testing.assert_allclose(margins, model.decision_function(X), rtol=1e-12, atol=1e-12)
+    assert prediction.tolist() == model.predict(X).tolist()
+    assert [output.name for output in session.get_outputs()] == ["prediction", "decision_function"]

@@ -19,7 +19,7 @@ from outgrow.groups.routing import NULL, Router
 from outgrow.groups.scores import score_groups
 from outgrow.groups.summary import GroupSummary
 from outgrow.ml.core.inputs import open_training
-from outgrow.ml.evaluation import evaluate
+from outgrow.ml.evaluation import evaluate, scoring_of
 
 
 def inner_has(method: str) -> Callable[[Callable[..., Any]], Any]:
@@ -37,7 +37,7 @@ class GroupEvaluation:
     _router: Router
 
     @inner_has("predict")
-    def evaluate(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
+    def evaluate(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
         """The metrics of all predictions together; see `evaluate_groups` for those of each group.
 
         With unseen='null', rows whose key has no model are left out.
@@ -69,8 +69,8 @@ class GroupEvaluation:
         )
 
     @inner_has("predict")
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Accuracy of a classifier, R2 of a regressor.
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """Accuracy of a classifier, R2 of a regressor, mean logarithm of a density.
 
         Parameters
         ----------
@@ -85,7 +85,8 @@ class GroupEvaluation:
         >>> round(model.score(sales, "sold"), 6)
         1.0
         """
-        return float(self.evaluate(X, y, sample_weight)["accuracy" if self._is_classifier else "r2"])
+        name = "accuracy" if self._is_classifier else scoring_of(self).names[0]
+        return float(self.evaluate(X, y, sample_weight)[name])
 
     @inner_has("predict")
     def evaluate_groups(self, X: Any, y: Any, sample_weight: Any = None) -> pa.Table:

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
-import numpy as np
 import pyarrow as pa
-from sklearn.base import BaseEstimator, is_clusterer
+from sklearn.base import BaseEstimator
 from sklearn.utils import get_tags
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from outgrow.data.batch import Batch, is_numeric
 from outgrow.data.keys import key_column, key_hash
-from outgrow.data.matrix import matrix_columns
 from outgrow.data.scan import check_columns
 from outgrow.engine.checks import check_numeric
 from outgrow.engine.dataset import Dataset
 from outgrow.engine.open import dataset as open_dataset
 from outgrow.errors import DataError, ParameterError, SchemaError
-from outgrow.groups.evaluation import GroupEvaluation, inner_has
+from outgrow.groups.answers import GroupAnswers, transforms
+from outgrow.groups.evaluation import GroupEvaluation
 from outgrow.groups.group_estimator import GroupEstimator, group_estimator_of
 from outgrow.groups.learning import GroupLearner
 from outgrow.groups.plan import (
@@ -35,33 +33,24 @@ from outgrow.groups.plan import (
     count_groups,
 )
 from outgrow.groups.routing import ERROR, GLOBAL, UNSEEN, Router
-from outgrow.groups.store import TRANSFORM, Models, RaggedModels, StackedModels, find
+from outgrow.groups.store import Models, RaggedModels, StackedModels, find
 from outgrow.groups.summary import NAMES
 from outgrow.ml.base import Model
 from outgrow.ml.core.estimator import Estimator
 from outgrow.ml.core.groups import GroupForm
-from outgrow.ml.core.inputs import Training, open_rows, open_training
-from outgrow.ml.core.outputs import as_given
+from outgrow.ml.core.inputs import Training, open_training
 from outgrow.ml.core.parameters import Integer, OneOf, Such, described
-from outgrow.ml.core.scoring import CLASSES, DISTANCES, NUMBERS, PROBABILITIES, Scoring
+from outgrow.ml.core.scoring import CLASSES, DENSITIES, DISTANCES, MARGINS, NUMBERS, PROBABILITIES, Scoring
 from outgrow.ml.core.task import Task
 from outgrow.ml.foreign import check_loadable, is_foreign
 from outgrow.ml.grouped import forms_of
 from outgrow.ml.persistence import describe, restore
 from outgrow.ml.steps import steps_of
 
-
-def _transforms(estimator: Any) -> bool:
-    """Whether an estimator changes columns, and predicts nothing."""
-    last = steps_of(estimator)[-1]
-    return hasattr(last, "transform") and not hasattr(last, "predict")
+_JUDGED = {"clusterer": DISTANCES, "density_estimator": DENSITIES}
 
 
-def _inner_transforms() -> Callable[[Callable[..., Any]], Any]:
-    return available_if(lambda self: _transforms(self.estimator))
-
-
-class PerGroup(GroupEvaluation, Model):
+class PerGroup(GroupEvaluation, GroupAnswers, Model):
     """Fit one model for each key, and let the key of a row choose the model that answers for it.
 
     Estimators with a closed form over numeric features (`LinearRegression`, `Ridge`, `DummyRegressor`, and
@@ -268,11 +257,11 @@ class PerGroup(GroupEvaluation, Model):
         return Task(data.target, data.weight, tuple(self.features_))
 
     def _forms(self, rows: Dataset, task: Task) -> Sequence[GroupForm] | None:
-        transforms = _transforms(self.estimator)
-        if task.target is None and not transforms:
+        changes = transforms(self.estimator)
+        if task.target is None and not changes:
             return None
         forms = forms_of(self.estimator, rows.scan.example(), self.features_)
-        if forms is None and transforms:
+        if forms is None and changes:
             raise ParameterError(
                 f"PerGroup({self.estimator!r}) cannot change the columns {self._kinds} by key. It can with "
                 "StandardScaler and SimpleImputer(strategy='mean'), where all columns beside the keys are "
@@ -306,52 +295,7 @@ class PerGroup(GroupEvaluation, Model):
             getattr(self, "classes_", None),
         )
 
-    # ---- answer --------------------------------------------------------------------------------------------
-
-    @_inner_transforms()
-    def transform(self, X: Any) -> Any:
-        """The rows of X, their features changed by what was learned for their key; in the form X has.
-
-        With unseen='null', the features of rows whose key has no model become missing.
-
-        Examples
-        --------
-        >>> import pyarrow as pa, outgrow as og
-        >>> sales = pa.table({"shop": ["a", "a", "b", "b"], "sold": [1.0, 3.0, 10.0, 30.0]})
-        >>> og.PerGroup(og.StandardScaler(), by=["shop"]).fit(sales).transform(sales)["sold"].to_pylist()
-        [-1.0, 1.0, -1.0, 1.0]
-        """
-        check_is_fitted(self)
-        return as_given(open_rows(self, X).map(self._transform), X)
-
-    @inner_has("predict")
-    def predict(self, X: Any) -> Any:
-        """What the model of each row's key predicts: an array, or for lazy tables a column `prediction`.
-
-        Examples
-        --------
-        >>> import pyarrow as pa, outgrow as og
-        >>> sales = pa.table({"shop": ["a", "a", "b", "b"], "price": [1.0, 2.0, 1.0, 2.0],
-        ...                   "sold": [4.0, 3.0, 8.0, 6.0]})
-        >>> model = og.PerGroup(og.LinearRegression(), by=["shop"]).fit(sales, "sold")
-        >>> model.predict(sales)["prediction"].to_pylist()
-        [4.0, 3.0, 8.0, 6.0]
-        """
-        return self._respond(X, "predict")
-
-    @inner_has("predict_proba")
-    def predict_proba(self, X: Any) -> Any:
-        """Probabilities of the classes of all groups; those that a group has not seen are 0 there.
-
-        Examples
-        --------
-        >>> import pyarrow as pa, outgrow as og
-        >>> rows = pa.table({"shop": ["a", "a", "b"], "x": [1.0, 2.0, 1.0], "y": ["n", "y", "n"]})
-        >>> model = og.PerGroup(og.DummyClassifier(), by=["shop"]).fit(rows, "y")
-        >>> model.predict_proba(rows)["probability_y"].to_pylist()
-        [0.5, 0.5, 0.0]
-        """
-        return self._respond(X, "predict_proba")
+    # ---- answer ------------------------------------------------------------------------------------------
 
     def model_of(self, *key: Any) -> Any:
         """The fitted estimator of one key.
@@ -380,24 +324,14 @@ class PerGroup(GroupEvaluation, Model):
             raise DataError(f"There is no model for the key {list(key)}. See groups_ for those there are.")
         return models.model(int(model_index))
 
-    def _transform(self, batch: Batch) -> Batch:
-        changed = self._router.answer(TRANSFORM, batch)
-        return batch.with_columns(matrix_columns(changed, self.features_))
-
     @property
     def _scoring(self) -> Scoring:  # type: ignore[override]
         """As its estimator is judged."""
-        if self._is_classifier:
-            return PROBABILITIES if hasattr(self.estimator, "predict_proba") else CLASSES
-        return DISTANCES if is_clusterer(self.estimator) else NUMBERS
-
-    def _predict_batch(self, method: str, batch: Batch) -> np.ndarray:
-        return self._router.answer(method, batch)
-
-    def _prediction_names(self, method: str) -> list[str]:
-        if method == "predict_proba":
-            return [f"probability_{label}" for label in self.classes_]
-        return super()._prediction_names(method)
+        if not self._is_classifier:
+            return _JUDGED.get(get_tags(self.estimator).estimator_type, NUMBERS)
+        if hasattr(self.estimator, "predict_proba"):
+            return PROBABILITIES
+        return MARGINS if hasattr(self.estimator, "decision_function") else CLASSES
 
     # ---- save ----------------------------------------------------------------------------------------------
 

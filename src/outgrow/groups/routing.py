@@ -12,7 +12,7 @@ from outgrow.data.exact import readable
 from outgrow.data.keys import key_hash
 from outgrow.errors import DataError
 from outgrow.groups.group_estimator import GroupEstimator
-from outgrow.groups.store import TRANSFORM, Models, find
+from outgrow.groups.store import TRANSFORM, Models, find, widened
 from outgrow.ml.core.estimator import Estimator
 from outgrow.ml.predictor import Predictor
 from outgrow.ml.steps import steps_of
@@ -88,13 +88,7 @@ class Router:
             predictions = Predictor(self.whole).answer(batch, method)
         else:
             predictions = self.group_estimator.answer(self.whole, batch, method)
-        if predictions.ndim == 2:
-            assert self.classes is not None
-            model: Any = getattr(self.whole, "model", self.whole)
-            wide = np.zeros((len(predictions), len(self.classes)))
-            wide[:, np.searchsorted(self.classes, model.classes_)] = predictions
-            return wide
-        return predictions
+        return widened(predictions, method, getattr(self.whole, "model", self.whole), self.classes)
 
     def _shaped(self, answers: np.ndarray) -> np.ndarray:
         """Predicted classes in a type that has room for none, where rows may get none."""

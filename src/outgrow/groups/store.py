@@ -13,6 +13,7 @@ from sklearn.base import clone
 from outgrow.data.batch import Batch
 from outgrow.data.kind import NUMBER
 from outgrow.engine.checks import check_finite
+from outgrow.errors import DataError
 from outgrow.groups.group_estimator import GroupEstimator
 from outgrow.groups.payload import expanded
 from outgrow.ml.base import Transformer
@@ -20,7 +21,9 @@ from outgrow.ml.core.groups import GroupForm, Layer, Stacked
 from outgrow.ml.grouped import columns_of, numeric_example
 from outgrow.ml.steps import steps_of
 
-TRANSFORM = "transform"
+TRANSFORM, MARGINS = "transform", "decision_function"
+_UNKNOWN = {"predict_proba": 0.0, MARGINS: -np.inf}
+"""What methods that say something of each class say of those that a model does not know."""
 MODELS_CACHED = 10_000
 """Models that stay built; others are built anew from their bytes for each use."""
 
@@ -49,6 +52,44 @@ class Models(Protocol):
 
     def to_tree(self) -> dict[str, Any]:
         """As an artifact stores them."""
+
+
+def widened(answers: np.ndarray, method: str, model: Any, classes: np.ndarray | None) -> np.ndarray:
+    """What a model says of the classes of all groups, from what it says of its own.
+
+    Parameters
+    ----------
+    answers : what the model's method gave.
+    method : its name. Probabilities are 0 for classes that the model does not know, and margins -inf.
+    model : fitted.
+    classes : ndarray of the classes of all groups; None where there are none.
+
+    Returns
+    -------
+    Array of shape (rows, classes), or (rows,) of margins of two classes, and of all else.
+
+    Raises
+    ------
+    DataError
+        When the model has not one column a class, as margins of each pair of classes.
+    """
+    if classes is None or method not in _UNKNOWN:
+        return answers
+    known = model.classes_
+    if method == MARGINS and answers.ndim == 1 and len(known) == 2:
+        if len(classes) == 2:
+            return answers
+        answers = np.stack([-answers, answers], axis=1)
+    if len(known) == 1:  # of which scikit-learn's boosting makes two columns
+        answers = np.ones((len(answers), 1))
+    if answers.shape[1:] != known.shape:
+        raise DataError(
+            f"{method} of {model!r} has shape {answers.shape} for {len(known)} classes. Choose settings "
+            "with one column a class, such as decision_function_shape='ovr'."
+        )
+    wide = np.full((len(answers), len(classes)), _UNKNOWN[method])
+    wide[:, np.searchsorted(classes, known)] = answers
+    return wide
 
 
 def find(hashes: np.ndarray, wanted: np.ndarray) -> np.ndarray:
@@ -179,8 +220,7 @@ class RaggedModels:
 
         Returns
         -------
-        Array of shape (rows,), or of probabilities (rows, classes), with 0 for classes that a group does not
-        know.
+        Array of shape (rows,), or of probabilities and margins as `widened` makes them.
         """
         if not len(model_index):
             return self._nothing(method, batch)
@@ -193,7 +233,7 @@ class RaggedModels:
             predictions = self.group_estimator.answer(
                 model, sorted_rows.slice(int(start), int(end - start)), method
             )
-            parts.append(self._widened(predictions, model) if predictions.ndim == 2 else predictions)
+            parts.append(widened(predictions, method, model, self.classes))
         together = np.concatenate(parts)
         out = np.empty_like(together)
         out[order] = together
@@ -208,20 +248,11 @@ class RaggedModels:
     def _written(self, model_index: int) -> bytes:
         return expanded(self.payload[self.offsets[model_index] : self.offsets[model_index + 1]].tobytes())
 
-    def _widened(self, shares: np.ndarray, model: Any) -> np.ndarray:
-        """Probabilities of all classes, from those of a group's own."""
-        assert self.classes is not None
-        wide = np.zeros((len(shares), len(self.classes)))
-        if len(model.classes_) == 1:  # of which scikit-learn's boosting makes two columns
-            shares = np.ones((len(shares), 1))
-        wide[:, np.searchsorted(self.classes, model.classes_)] = shares
-        return wide
-
     def _nothing(self, method: str, batch: Batch) -> np.ndarray:
         """The answers for no rows, of the type that others have."""
-        if method == "predict_proba":
-            assert self.classes is not None
-            return np.zeros((0, len(self.classes)))
-        if self.classes is not None:
+        if method in _UNKNOWN and self.classes is not None:
+            margin = method == MARGINS and len(self.classes) == 2
+            return np.zeros(0 if margin else (0, len(self.classes)))
+        if method == "predict" and self.classes is not None:
             return np.zeros(0, dtype=self.classes.dtype)
         return self.group_estimator.answer(self.model(0), batch, method)

@@ -39,8 +39,9 @@ def onnx_answers_alike(estimator: Estimator, engine: EngineCase) -> None:
         _close(answered["prediction"], _column(model, table), model)
     else:
         assert answered["prediction"].tolist() == _column(model, table).tolist()
-    if "probabilities" in answered:
-        _close(answered["probabilities"], model.predict_proba(table.to_pandas()), model)
+    for name, method in (("probabilities", "predict_proba"), ("decision_function", "decision_function")):
+        if name in answered:
+            _close(answered[name], getattr(model, method)(table.to_pandas()), model)
 
 
 def sklearn_answers_alike(estimator: Estimator, engine: EngineCase) -> None:

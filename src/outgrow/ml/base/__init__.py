@@ -3,6 +3,7 @@
 from outgrow.ml.base.invertible import InvertibleTransformer
 from outgrow.ml.base.models import (
     DECISION,
+    LOG_DENSITY,
     PREDICTION,
     Classifier,
     Clusterer,
@@ -18,6 +19,7 @@ from outgrow.ml.base.verbs import Verbs
 
 __all__ = [
     "DECISION",
+    "LOG_DENSITY",
     "PREDICTION",
     "Classifier",
     "Clusterer",

@@ -85,8 +85,8 @@ class Verbs(Estimator):
         """Write the fitted estimator as one ONNX file that answers as it does, whole or not at all.
 
         Each column is an input of shape (rows, 1): numbers as float64 with NaN for missing ones, text as
-        strings with empty text for missing ones. Outputs are `prediction`, for classifiers `probabilities`,
-        and for transformers `transformed`. It needs the extra `onnx`.
+        strings with empty text for missing ones. Outputs are `prediction`, for classifiers `probabilities`
+        or `decision_function`, and for transformers `transformed`. It needs the extra `onnx`.
 
         Parameters
         ----------

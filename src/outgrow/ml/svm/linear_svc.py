@@ -213,8 +213,8 @@ class LinearSVC(LinearClassifier, MarginClassifier):
         )
 
     def _to_onnx(self, table: Table) -> Answer:
-        answer = chosen(table.graph, self._margins_in_onnx(table), self.classes_)
-        return replace(answer, probabilities=None)
+        margins = self._margins_in_onnx(table)
+        return replace(chosen(table.graph, margins, self.classes_), probabilities=None, margins=margins)
 
     def _sklearn_model(self) -> Any:
         shared = ("penalty", "C", "fit_intercept", "class_weight", "max_iter")

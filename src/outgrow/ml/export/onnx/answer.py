@@ -19,11 +19,13 @@ class Answer:
     ----------
     prediction : tensor of shape (rows,), or (rows, width) where there is a width; and the kind of its values.
     probabilities : of classifiers, the tensor of shape (rows, classes).
+    margins : of classifiers by margins, the tensor of shape (rows, classes), the second of two alone counts.
     """
 
     prediction: str
     kind: str = "number"
     probabilities: str | None = None
+    margins: str | None = None
     width: int | None = None
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
+import numpy as np
+
 from outgrow.ml.core.estimator import Estimator
 from outgrow.ml.core.exports import check_inherits_nothing
 from outgrow.ml.export.onnx.answer import Answer
@@ -13,6 +15,7 @@ from outgrow.ml.export.onnx.table import Table, opened
 from outgrow.storage import write_file
 
 PREDICTION, PROBABILITIES, TRANSFORMED = "prediction", "probabilities", "transformed"
+MARGINS = "decision_function"
 
 _DOC = """\
 Written by outgrow. Each column is an input of shape (rows, 1): numbers as float64, where NaN is missing; text
@@ -53,6 +56,18 @@ def _give_answer(answer: Answer, model: Any, graph: Graph) -> None:
         graph.output(
             PROBABILITIES, answer.probabilities, "number", len(model._prediction_names("predict_proba"))
         )
+
+    if answer.margins is not None:
+        _give_margins(answer.margins, len(model.classes_), graph)
+
+
+def _give_margins(margins: str, classes: int, graph: Graph) -> None:
+    """In the shape that `decision_function` has."""
+    if classes == 2:
+        second = graph.node("Gather", margins, graph.constant(np.int64(1)), axis=1)
+        graph.output(MARGINS, second, "number")
+    else:
+        graph.output(MARGINS, margins, "number", classes)
 
 
 def _give_columns(table: Table) -> None:
