@@ -28,6 +28,7 @@ run() { # NAME MODE WORDS...
 
 begin() {
     while (($(jobs -rp | wc -l) >= lanes)); do wait -n; done
+    echo "-- $1: begins after $SECONDS s"
     run "$@" &
 }
 
