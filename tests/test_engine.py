@@ -148,18 +148,14 @@ print(peak_bytes(), np.isfinite(model.model.coef_).all())
 
 
 def test_data_four_times_the_budget_trains_under_it(tmp_path: Path) -> None:
-    budget, width, group = 448 << 20, 50, 10_000
-    schema = pa.schema([*((f"x{j}", pa.float64()) for j in range(width)), ("y", pa.float64())])
-    groups = -(-4 * budget // (group * (width + 1) * 8))
-    rng = np.random.default_rng(0)
+    budget, width, group = 352 << 20, 50, 10_000
+    X = np.random.default_rng(0).normal(size=(group, width))
+    table = pa.table({**{f"x{j}": X[:, j] for j in range(width)}, "y": X.sum(axis=1)})
     with pq.ParquetWriter(
-        tmp_path / "big.parquet", schema, compression="none", use_dictionary=False
+        tmp_path / "big.parquet", table.schema, compression="none", use_dictionary=False
     ) as writer:
-        base = rng.normal(size=(group, width))
-        for _ in range(groups):
-            base += 0.01
-            columns = [*(pa.array(base[:, j]) for j in range(width)), pa.array(base.sum(axis=1))]
-            writer.write_table(pa.Table.from_arrays(columns, schema=schema))
+        for _ in range(-(-4 * budget // table.nbytes)):
+            writer.write_table(table)
     assert (tmp_path / "big.parquet").stat().st_size > 4 * budget
     done = subprocess.run(
         [sys.executable, "-c", BIG, str(tmp_path / "big.parquet"), str(budget)],
