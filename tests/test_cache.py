@@ -61,13 +61,16 @@ def test_files_are_written_once_and_removed_when_asked(engine: EngineCase, tmp_p
     kept = rows.cache(tmp_path)
     assert all(path.is_relative_to(tmp_path) for path in paths(kept))
     assert paths(rows.cache(tmp_path)) == paths(kept)
-    assert paths(rows.where(og.col("y") == 1).cache(tmp_path)) != paths(kept)
-    kept.select("x").uncache()
+    others = rows.where(og.col("y") == 1)
+    assert paths(others.cache(tmp_path)) != paths(kept)
+    others.uncache()
+    kept.select("x").unpersist()
     assert not any(path.exists() for path in paths(kept))
     with pytest.raises(OutgrowError):
         kept.count()
     assert in_order(rows.cache(tmp_path)) == in_order(rows)
-    rows.cache(tmp_path).uncache()
+    rows.uncache()
+    assert not [path for path in tmp_path.iterdir() if path.is_dir()]
 
 
 def test_functions_are_told_apart() -> None:

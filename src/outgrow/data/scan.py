@@ -136,6 +136,11 @@ class Scan:
         columns, where, rest = self._pushed_down()
         return [ScanPiece(piece, columns, where, rest) for piece in self.source.pieces()]
 
+    def columns_read(self) -> list[str] | None:
+        """The only columns of the source that the steps look at; None where that may be all."""
+        columns, where, _ = self._pushed_down()
+        return columns if where is None else None
+
     def apply(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         """All steps over batches of the source, for engines that get its rows by another way."""
         for batch in batches:

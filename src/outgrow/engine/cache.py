@@ -8,7 +8,7 @@ import secrets
 import threading
 from collections.abc import Hashable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -78,11 +78,37 @@ def cached(engine: Engine, scan: Scan, folder: str | os.PathLike[str] | None) ->
         return _cached[key].scan
 
 
-def forget(scan: Scan) -> None:
-    """Remove the files of rows that `cached` gave; nothing happens where there are none."""
+def found(engine: Engine, scan: Scan) -> Scan:
+    """The scan over the files with the rows of its source, where `cached` wrote those; else as it is.
+
+    Parameters
+    ----------
+    engine : who reads.
+    scan : of any source; only one without pieces is looked for.
+    """
+    if not _cached or scan.source.has_pieces:
+        return scan
+    key = _key(engine, Scan(scan.source))
     with _lock:
-        for key in [key for key, rows in _cached.items() if rows.scan.source is scan.source]:
-            _cached.pop(key).folder.close()
+        files = _cached.get(key)
+    return scan if files is None else replace(scan, source=files.scan.source)
+
+
+def forget(engine: Engine, scan: Scan) -> None:
+    """Remove the files that `cached` gave for these rows; nothing happens where there are none.
+
+    Parameters
+    ----------
+    engine : as for `cached`.
+    scan : what `cached` was given, or of what it gave.
+    """
+    if not _cached:
+        return
+    own = [key for key, rows in _cached.items() if rows.scan.source is scan.source]
+    with _lock:
+        for key in own or [_key(engine, scan)]:
+            if key in _cached:
+                _cached.pop(key).folder.close()
 
 
 @atexit.register
@@ -121,39 +147,65 @@ class CacheWriter:
         batches: Iterator[Batch] = part.batches()
         rows = (batch.to_arrow().select(self.schema.names).cast(self.schema) for batch in batches)
         first = next(rows, None)
-        return number, [] if first is None else self.write(number, _chained(first, rows))
+        return number, [] if first is None else self.write(number, chained(first, rows))
 
     def write(self, number: int, batches: Iterator[pa.RecordBatch]) -> list[str]:
-        """Write at least one file, and another whenever one is full.
+        """The names of the files with the batches of a piece; see `write_files`.
 
         Parameters
         ----------
         number : of the piece; the names of its files begin with it.
-        batches : its rows, in the schema; where there are none, the one file has no rows.
-
-        Returns
-        -------
-        The names of the files, in the order of the rows.
-
-        Raises
-        ------
-        StorageError
-            When the disk refuses.
+        batches : its rows, in the schema.
         """
-        names: list[str] = []
-        batch = next(batches, None)
-        with disk_errors(Path(self.folder)):
-            while batch is not None or not names:
-                names.append(f"{number:06d}-{len(names):04d}-{secrets.token_hex(4)}.arrow")
-                size = 0
-                with pa.ipc.new_file(os.path.join(self.folder, names[-1]), self.schema) as file:
-                    while batch is not None and size < self.file_bytes:
-                        file.write_batch(batch)
-                        size += batch.nbytes
-                        batch = next(batches, None)
-        return names
+        return write_files(self.folder, number, self.schema, batches, self.file_bytes)
 
 
-def _chained(first: pa.RecordBatch, others: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def write_files(
+    folder: str,
+    number: int,
+    schema: pa.Schema,
+    batches: Iterator[pa.RecordBatch],
+    file_bytes: int = FILE_BYTES,
+) -> list[str]:
+    """Write at least one Arrow IPC file, and another whenever one is full.
+
+    Parameters
+    ----------
+    folder : where the files go.
+    number : what their names begin with.
+    schema : of all batches.
+    batches : the rows; where there are none, the one file has no rows.
+    file_bytes : at how many bytes a file is full.
+
+    Returns
+    -------
+    The names of the files, in the order of the rows.
+
+    Raises
+    ------
+    StorageError
+        When the disk refuses.
+    """
+    names: list[str] = []
+    batch = next(batches, None)
+    with disk_errors(Path(folder)):
+        while batch is not None or not names:
+            names.append(f"{number:06d}-{len(names):04d}-{secrets.token_hex(4)}.arrow")
+            size = 0
+            with pa.ipc.new_file(os.path.join(folder, names[-1]), schema) as file:
+                while batch is not None and size < file_bytes:
+                    file.write_batch(batch)
+                    size += batch.nbytes
+                    batch = next(batches, None)
+    return names
+
+
+def chained(first: pa.RecordBatch, others: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """A batch, and then others.
+
+    Parameters
+    ----------
+    first, others : in this order.
+    """
     yield first
     yield from others

@@ -252,8 +252,9 @@ class Dataset:
         """The same rows, computed once and then read from files at the speed of a path.
 
         Worth it for the result of a query, and for a Spark DataFrame that is fitted, evaluated or scored more
-        than once. The files belong to this process: they go with it, or with `uncache`. A second call for the
-        same rows (plan, schema and inputs) finds them. Files as they are stay what they are.
+        than once. The files belong to this process: they go with it, or with `uncache` (`unpersist`). A
+        second call for the same rows (plan, schema and inputs) finds them, and so do fits of a cached DataFrame
+        itself. Files as they are stay what they are.
 
         Parameters
         ----------
@@ -277,8 +278,21 @@ class Dataset:
         return self._with(cached(self.engine, self.scan, folder))
 
     def uncache(self) -> None:
-        """Remove the files that `cache` wrote for these rows; datasets made of them can be read no more."""
-        forget(self.scan)
+        """Remove the files that `cache` wrote for these rows; datasets made of them can be read no more.
+
+        Examples
+        --------
+        >>> import outgrow as og
+        >>> rows = og.sql("SELECT range AS a FROM range(5)")
+        >>> rows.cache().count()
+        5
+        >>> rows.uncache()
+        """
+        forget(self.engine, self.scan)
+
+    def unpersist(self) -> None:
+        """The same as `uncache`, by the name that a Spark DataFrame has for it."""
+        self.uncache()
 
     def profile(self) -> Profile:
         """What the columns hold: one pass of mergeable states.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import tempfile
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -60,6 +62,12 @@ class Cluster:
     def one_machine(self) -> bool:
         """Whether all tasks run on the machine of this process."""
         return not self.connect and self.session.sparkContext.master.startswith("local")
+
+    @property
+    def temporary_folder(self) -> str:
+        """Where Spark keeps temporary files in local mode; where nobody has said, the system's folder."""
+        said = os.environ.get("SPARK_LOCAL_DIRS") or self.session.conf.get("spark.local.dir", None)
+        return said.split(",")[0].strip() if said else tempfile.gettempdir()
 
     @property
     def slots(self) -> int:

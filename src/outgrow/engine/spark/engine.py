@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import math
 import os
-import tempfile
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
@@ -16,6 +16,7 @@ from outgrow import errors
 from outgrow.artifact import unpack
 from outgrow.data.batch import Batch
 from outgrow.data.scan import Apply, Scan, Step, run_steps
+from outgrow.engine.cache import found
 from outgrow.engine.dataset import Dataset
 from outgrow.engine.groups import Groups, Packing, Tag
 from outgrow.engine.journal import Identity, open_checkpoint
@@ -40,6 +41,7 @@ from outgrow.engine.spark.names import map_in_arrow
 from outgrow.engine.spark.probe import TaskReport, look
 from outgrow.engine.spark.query import query_source
 from outgrow.engine.spark.rendezvous import PORTS
+from outgrow.engine.spark.staged import staged
 from outgrow.engine.spark.supervise import SLOT_TIMEOUT, Supervisor
 from outgrow.engine.spark.task import RESULT_DDL, GroupJob, MapJob, PieceJob, joined
 from outgrow.errors import EngineError, OutgrowError, ParameterError
@@ -55,7 +57,8 @@ WAVES = 4
 class Spark:
     """Run on a Spark session, Classic or Connect.
 
-    Datasets that are paths are read by the tasks themselves; other DataFrames reach them through one shuffle.
+    Datasets that are paths are read by the tasks themselves; other DataFrames reach them through files that
+    ordinary tasks write, or through one shuffle where no folder is known that all reach.
     The executors need outgrow and the libraries of the session's Python.
 
     Parameters
@@ -126,8 +129,8 @@ class Spark:
 
     @property
     def shared_folder(self) -> str | None:
-        """The temporary folder of the system in local mode, or the one for checkpoints."""
-        return tempfile.gettempdir() if self.cluster.one_machine else self.checkpoint
+        """Spark's own folder for temporary files in local mode, or the one for checkpoints."""
+        return self.cluster.temporary_folder if self.cluster.one_machine else self.checkpoint
 
     def digest(self, scan: Scan) -> str:
         """A hash of what is read, and how: for a DataFrame, of its plan and of the files on this machine."""
@@ -154,8 +157,8 @@ class Spark:
         Parameters
         ----------
         fit : sent to the ranks, and called once on each; after a loss, again on all.
-        scan : the rows: those of a path are read by the ranks, those of a DataFrame reach them by one
-            shuffle.
+        scan : the rows: those of a path are read by the ranks, and so are those of a DataFrame once ordinary
+            tasks have written them to the shared folder; where none is known, they come by a shuffle.
         stage : what is under way, as events and messages call it.
         keep : a rank holds its rows between passes; those of a DataFrame it holds in any case.
         identity : tells the fit from others in the checkpoint folder; None keeps no passes there.
@@ -170,7 +173,9 @@ class Spark:
             When there are too few slots, or Spark itself fails.
         """
         checkpoint = open_checkpoint(self.checkpoint, identity, scan)
-        return BarrierFit(self.cluster, fit, scan, stage, keep, checkpoint).run()
+        write = partial(self.each_piece, stage=stage)
+        with staged(found(self, scan), stage, self.shared_folder, write) as rows:
+            return BarrierFit(self.cluster, fit, rows, stage, keep, checkpoint).run()
 
     def hold(self, scan: Scan, *, stage: str) -> Shard:
         """Not here: rows stay in the tasks, which end with a fit.

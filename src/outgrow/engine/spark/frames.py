@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from outgrow.data.kind import Kind
 from outgrow.data.names import check_names, numbered
 from outgrow.data.scan import ScanPiece, Step, run_steps
 from outgrow.data.source import Piece, empty_batch
-from outgrow.engine.spark.names import quoted
+from outgrow.engine.spark.names import numbered_columns, quoted
 from outgrow.engine.spark.vectors import VectorColumn, empty_matrix, find_vectors, open_batch, vector_type
 from outgrow.errors import SchemaError, ValueTypeError
 
@@ -54,6 +55,20 @@ class FrameSource:
 
     def pieces(self) -> Sequence[Piece]:
         raise TypeError("the rows of a Spark DataFrame are read by Spark's tasks")
+
+    def select(self, names: Sequence[str]) -> FrameSource:
+        """The same rows with some columns, which Spark then reads alone; no job runs for it.
+
+        Parameters
+        ----------
+        names : of columns, in the order wanted.
+        """
+        found = copy(self)
+        places = [f"c{self.frame.columns.index(name)}" for name in names]
+        found.frame = numbered_columns(self.frame).select(*places).toDF(*names)
+        found.vectors = {name: vector for name, vector in self.vectors.items() if name in names}
+        found._schema = pa.schema([self._schema.field(name) for name in names])
+        return found
 
     def plan_hash(self) -> str:
         """A hash of the plan and of the files it reads, as far as they are on this machine."""

@@ -57,13 +57,14 @@ def open_batch(batch: pa.RecordBatch, vectors: Mapping[str, VectorColumn]) -> Ba
     Parameters
     ----------
     batch : as Spark hands it over, vectors as structs.
-    vectors : the columns of vectors, by name, as `find_vectors` found them.
+    vectors : the columns of vectors, by name, as `find_vectors` found them; the batch may lack some.
 
     Raises
     ------
     SchemaError
         When a vector is null, or of another length than the first rows had.
     """
+    vectors = {name: vector for name, vector in vectors.items() if name in batch.schema.names}
     if not vectors:
         return Batch.from_arrow(batch)
     plain = [name for name in batch.schema.names if name not in vectors]

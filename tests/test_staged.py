@@ -1,0 +1,192 @@
+"""Rows of Spark DataFrames on their way to the ranks of a fit, in files."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+
+import outgrow as og
+from outgrow.data.scan import Scan
+from outgrow.engine.spark.frames import FrameSource, StreamPiece
+from outgrow.engine.spark.staged import StagedPiece, StagedSource, StageWriter, staged
+from outgrow.engine.spark.vectors import VectorColumn
+from outgrow.errors import DataError, InputNotFoundError, RankLostWarning, SchemaError
+
+pytestmark = pytest.mark.spark
+
+
+def table(rows: int = 200) -> pa.Table:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=rows)
+    return pa.table({"x": x, "word": rng.choice(["a", "b"], rows), "y": (x > 0).astype(int)})
+
+
+def left_in(folder: Path) -> list[Path]:
+    return list(folder.glob("outgrow-rows-*"))
+
+
+@pytest.fixture
+def engine(spark: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> og.Spark:
+    """An engine that knows a folder which all tasks reach, whatever the cluster."""
+    monkeypatch.setenv("SPARK_LOCAL_DIRS", str(tmp_path))
+    return og.Spark(spark, checkpoint=tmp_path)
+
+
+def coefficients(rows: Any) -> np.ndarray:
+    return np.asarray(og.LogisticRegression().fit(rows, "y").coef_)
+
+
+def test_ranks_map_files_that_go_with_the_fit(engine: og.Spark, tmp_path: Path) -> None:
+    rows = og.dataset(engine.session.createDataFrame(table()), engine=engine).drop("word")
+    seen: list[Path] = []
+    with og.listen(lambda event: seen.extend(left_in(tmp_path))):
+        np.testing.assert_allclose(coefficients(rows), coefficients(table().drop(["word"])), rtol=1e-9)
+    assert seen
+    assert not left_in(tmp_path)
+
+
+def test_files_go_when_the_fit_fails(engine: og.Spark, tmp_path: Path) -> None:
+    rows = og.dataset(engine.session.createDataFrame(table()), engine=engine)
+    with pytest.raises(SchemaError, match="no such word"):
+        rows.engine.fit(_refuse, rows.scan)
+    assert not left_in(tmp_path)
+
+
+def _refuse(shard: Any) -> None:
+    shard.reduce(lambda batch: np.zeros(1))
+    raise SchemaError("no such word")
+
+
+def test_without_the_folder_rows_come_by_a_shuffle(
+    engine: og.Spark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SPARK_LOCAL_DIRS", str(tmp_path / "gone"))
+    engine.checkpoint = None
+    rows = og.dataset(engine.session.createDataFrame(table()), engine=engine)
+    notes: list[str] = []
+    with og.listen(lambda event: notes.append(event.note or "")):
+        assert rows.count() == 200
+    if engine.shared_folder is not None:
+        assert any("by a shuffle instead" in note for note in notes)
+
+
+def test_a_worker_that_dies_while_it_writes_costs_no_fit(engine: og.Spark, tmp_path: Path) -> None:
+    marker = str(tmp_path / "died")
+
+    def deadly(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        try:
+            os.close(os.open(marker, os.O_CREAT | os.O_EXCL))
+        except FileExistsError:
+            yield from batches
+        else:
+            os._exit(1)
+
+    frame = engine.session.createDataFrame(table()).repartition(2)
+    rows = og.dataset(frame.mapInArrow(deadly, frame.schema), engine=engine)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RankLostWarning)
+        assert rows.count() == 200
+    assert os.path.exists(marker)
+    assert not left_in(tmp_path)
+
+
+def test_a_dataframe_that_is_cached_is_computed_once(engine: og.Spark, tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    runs.mkdir()
+    frame = (
+        engine.session.createDataFrame(table())
+        .drop("word")
+        .mapInArrow(_noted(str(runs)), "x double, y bigint")
+    )
+    rows = og.dataset(frame, engine=engine)
+    rows.cache(tmp_path)
+    computed = len(list(runs.iterdir()))
+    first = coefficients(rows)
+    assert rows.where(og.col("y") == 1).count() == int(table()["y"].to_numpy().sum())
+    assert len(list(runs.iterdir())) == computed
+    rows.uncache()
+    np.testing.assert_allclose(coefficients(rows), first, rtol=1e-9)
+    assert len(list(runs.iterdir())) > computed
+
+
+def _noted(folder: str) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    """Batches as they are; whoever runs it over some leaves a file."""
+
+    def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            Path(folder, os.urandom(8).hex()).touch()
+            yield batch
+
+    return run
+
+
+def test_pieces_choose_columns_and_rows(tmp_path: Path) -> None:
+    given = table().to_batches()
+    [(path, size)] = StageWriter(str(tmp_path))(3, StreamPiece(iter([given[0].slice(0, 0), *given]), (), {}))
+    piece = StagedPiece(path, size, {})
+    assert size > table().nbytes
+    [whole] = piece.batches(None, None)
+    assert whole.to_arrow() == given[0]
+    [some] = piece.batches(["y"], pc.field("word") == "a")
+    assert some.to_arrow() == given[0].filter(pc.field("word") == "a").select(["y"])
+
+
+def test_vectors_are_those_that_spark_hands_over(tmp_path: Path) -> None:
+    kind = pa.struct(
+        {
+            "type": pa.int8(),
+            "size": pa.int32(),
+            "indices": pa.list_(pa.int32()),
+            "values": pa.list_(pa.float64()),
+        }
+    )
+    stored = [
+        {"type": 1, "size": None, "indices": None, "values": [1.0, 2.0]},
+        {"type": 0, "size": 2, "indices": [1], "values": [3.0]},
+    ]
+    batch = pa.record_batch({"v": pa.array(stored, kind), "x": [1, 2]})
+    [(path, size)] = StageWriter(str(tmp_path))(0, StreamPiece(iter([batch]), (), {}))
+    piece = StagedPiece(path, size, {"v": VectorColumn(2, sparse=False)})
+    [found] = piece.batches(None, pc.field("x") == 2)
+    np.testing.assert_array_equal(found.matrix(["v"]), [[0.0, 3.0]])
+    [plain] = piece.batches(["x"], None)
+    assert list(plain.columns) == ["x"]
+
+
+def test_no_rows_make_no_file(tmp_path: Path) -> None:
+    assert (
+        StageWriter(str(tmp_path))(0, StreamPiece(iter([table().to_batches()[0].slice(0, 0)]), (), {})) == []
+    )
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_that_is_gone_or_damaged_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "rows.arrow"
+    with pytest.raises(InputNotFoundError, match=r"rows\.arrow is not there"):
+        list(StagedPiece(str(path), 0, {}).batches(None, None))
+    path.write_bytes(b"no Arrow file at all")
+    with pytest.raises(DataError, match=r"rows\.arrow cannot be read"):
+        list(StagedPiece(str(path), 0, {}).batches(None, None))
+
+
+def test_only_the_columns_that_are_read_are_written(engine: og.Spark, tmp_path: Path) -> None:
+    frame = engine.session.createDataFrame(table()).withColumnRenamed("word", "a.`word")
+    scan = Scan(FrameSource(frame)).select(["y", "a.`word"])
+
+    def write(rows: Scan, writer: StageWriter) -> Iterator[list[tuple[str, int]]]:
+        return engine.each_piece(rows, writer, stage="write")
+
+    with staged(scan, "fit", str(tmp_path), write) as found:
+        assert isinstance(found.source, StagedSource)
+        assert found.source.schema.names == ["y", "a.`word"]
+        batches = [batch.to_arrow() for piece in found.pieces() for batch in piece.batches()]
+        counted = pa.Table.from_batches(batches)["a.`word"].value_counts().to_pylist()
+    assert sorted(map(str, counted)) == sorted(map(str, table()["word"].value_counts().to_pylist()))
