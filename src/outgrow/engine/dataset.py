@@ -252,14 +252,14 @@ class Dataset:
         """The same rows, computed once and then read from files at the speed of a path.
 
         Worth it for the result of a query, and for a Spark DataFrame that is fitted, evaluated or scored more
-        than once. The files belong to this process: they go with it, or with `uncache` (`unpersist`). A
-        second call for the same rows (plan, schema and inputs) finds them, and so do fits of a cached DataFrame
-        itself. Files as they are stay what they are.
+        than once. The files belong to this process and go with it, or with `uncache` (`unpersist`). A second
+        call for the same rows (plan, schema and inputs) finds them, and so do fits of the DataFrame itself.
+        Files as they are stay what they are.
 
         Parameters
         ----------
         folder : where the files are, in a folder of their own; this process and all executors must reach it.
-            By default where the system has temporary files, on this machine or Spark in local mode; else the
+            By default where this machine, or Spark in local mode, has temporary files; else the
             `checkpoint` folder of the engine.
 
         Raises

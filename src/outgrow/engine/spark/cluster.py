@@ -66,7 +66,10 @@ class Cluster:
     @property
     def temporary_folder(self) -> str:
         """Where Spark keeps temporary files in local mode; where nobody has said, the system's folder."""
-        said = os.environ.get("SPARK_LOCAL_DIRS") or self.session.conf.get("spark.local.dir", None)
+        try:
+            said = os.environ.get("SPARK_LOCAL_DIRS") or self.session.conf.get("spark.local.dir", None)
+        except Exception as error:
+            raise _session_error(error) from error
         return said.split(",")[0].strip() if said else tempfile.gettempdir()
 
     @property

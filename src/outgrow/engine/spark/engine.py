@@ -6,6 +6,7 @@ import json
 import math
 import os
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -173,8 +174,7 @@ class Spark:
             When there are too few slots, or Spark itself fails.
         """
         checkpoint = open_checkpoint(self.checkpoint, identity, scan)
-        write = partial(self.each_piece, stage=stage)
-        with staged(found(self, scan), stage, self.shared_folder, write) as rows:
+        with self._for_ranks(found(self, scan), stage) as rows:
             return BarrierFit(self.cluster, fit, rows, stage, keep, checkpoint).run()
 
     def hold(self, scan: Scan, *, stage: str) -> Shard:
@@ -313,6 +313,12 @@ class Spark:
         parts = max(1, min(len(pieces), waves * self.slots))
         rows = self.session.range(0, parts, 1, parts)
         return map_in_arrow(rows, MapJob(share_out(pieces, parts), (), {}, (), exact), ddl)
+
+    def _for_ranks(self, scan: Scan, stage: str) -> AbstractContextManager[Scan]:
+        """The scan as ranks read it by themselves, as far as they can, while the context lasts."""
+        if scan.source.has_pieces:
+            return nullcontext(scan)
+        return staged(scan, stage, self.shared_folder, partial(self.each_piece, stage=stage))
 
     def _changed(self, source: FrameSource, steps: tuple[Step, ...]) -> Any:
         """A DataFrame after steps; vectors that none of them changes stay Spark ML's."""
