@@ -41,6 +41,7 @@ from outgrow.stats.scores import (
 from outgrow.stats.sketch import FrequentValues, QuantileSketch
 from outgrow.stats.state import State, merge
 from outgrow.stats.strata import Strata
+from outgrow.stats.text_counts import TextCounts
 from outgrow.stats.triangle import Triangle
 from outgrow.testing import check_state_laws
 
@@ -91,6 +92,12 @@ LAWS: dict[type[State], tuple[Callable[[np.ndarray], Any], Callable[[Any], Any]]
     ValueCounts: (
         lambda r: ValueCounts.of(pa.array(np.floor(r[:, 0])), _weights(r)),
         lambda s: _flat([v for v, _ in _sorted(s)], [c for _, c in _sorted(s)]),
+    ),
+    TextCounts: (
+        lambda r: TextCounts.of(pa.array([None if v != v else f"{v:.0f}" for v in r[:, 0].tolist()])),
+        lambda s: _flat(
+            [float(v) for v in s.values()], [s.counts[v] for v in s.values()], [s.counts.get(None, 0.0)]
+        ),
     ),
     DistinctCount: (
         lambda r: DistinctCount.of(mix(r[:, 0].astype(np.float64).view(np.uint64))),

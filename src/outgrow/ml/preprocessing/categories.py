@@ -22,7 +22,9 @@ from outgrow.engine.shard import Shard
 from outgrow.errors import DataError, ParameterError, SchemaError
 from outgrow.ml.core.parameters import COLUMNS, LIST, NUMBER_TYPE, Integer, OneOf, Share
 from outgrow.stats.counts import ValueCounts
+from outgrow.stats.text_counts import TextCounts
 
+Counts = ValueCounts | TextCounts
 INFREQUENT = "infrequent_sklearn"
 CODED = {
     "columns": COLUMNS,
@@ -78,10 +80,13 @@ def missing_place(categories: np.ndarray) -> int | None:
     """The number of the category of missing values."""
     if categories.dtype.kind not in "fO":
         return None
-    return next((place for place, value in enumerate(categories.tolist()) if _key(value) is None), None)
+    missing = np.asarray(categories != categories, dtype=bool)
+    if categories.dtype.kind == "O":
+        missing |= np.equal(categories, np.array(None, dtype=object)).astype(bool)
+    return int(missing.argmax()) if missing.any() else None
 
 
-def _rows_of(categories: np.ndarray, counts: ValueCounts) -> np.ndarray:
+def _rows_of(categories: np.ndarray, counts: Counts) -> np.ndarray:
     """How many rows each category has."""
     rows = [counts.counts.get(_key(value), 0.0) for value in categories.tolist()]
     return np.array(rows, dtype=np.float64)
@@ -101,7 +106,7 @@ def shown_columns(owner: Any, names: Sequence[str]) -> list[Any]:
     return [places.index(name) for name in names]
 
 
-def infrequent(owner: Any, categories: np.ndarray, counts: ValueCounts) -> np.ndarray | None:
+def infrequent(owner: Any, categories: np.ndarray, counts: Counts) -> np.ndarray | None:
     """The categories to put together, chosen as scikit-learn chooses them.
 
     Parameters
@@ -199,7 +204,7 @@ def _least_rows(least: float | None, rows: float) -> float:
 
 def learn_categories(
     shard: Shard, names: Sequence[str], given: Any, *, strict: bool
-) -> tuple[list[np.ndarray], Sequence[ValueCounts]]:
+) -> tuple[list[np.ndarray], Sequence[Counts]]:
     """The categories of columns, and the counts of their values: one pass for all columns.
 
     Parameters
@@ -224,9 +229,12 @@ def learn_categories(
             "Shape mismatch: if categories is an array, it has to be of shape (n_features,). It has "
             f"{len(given)} entries for {len(names)} columns {list(names)}. Give one list for each column."
         )
-    found = shard.reduce(
-        lambda batch: tuple(ValueCounts.of(plain(batch[name], name)) for name in names), encoded=True
-    )
+    states = [TextCounts if pa.types.is_string(kinds[name]) else ValueCounts for name in names]
+
+    def count(batch: Batch) -> tuple[Counts, ...]:
+        return tuple(state.of(plain(batch[name], name)) for name, state in zip(names, states, strict=True))
+
+    found = shard.reduce(count, encoded=True)
     categories = [_sorted(counts, kinds[name]) for name, counts in zip(names, found, strict=True)]
     if not isinstance(given, str):
         auto, categories = (
@@ -308,7 +316,9 @@ def _kind(example: Batch, name: str) -> pa.DataType:
     )
 
 
-def _sorted(counts: ValueCounts, kind: pa.DataType) -> np.ndarray:
+def _sorted(counts: Counts, kind: pa.DataType) -> np.ndarray:
+    if isinstance(counts, TextCounts):
+        return np.array([*counts.values(), *([None] if counts.has_missing else [])], dtype=object)
     return _array([*counts.values(), *([None] if counts.has_missing else [])], kind)
 
 

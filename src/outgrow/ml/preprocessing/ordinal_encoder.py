@@ -25,6 +25,7 @@ from outgrow.ml.preprocessing.categories import (
     CODED,
     INFREQUENT,
     Coder,
+    Counts,
     as_codes,
     as_column,
     grouped,
@@ -37,7 +38,6 @@ from outgrow.ml.preprocessing.categories import (
     unknown_error,
 )
 from outgrow.ml.preprocessing.onnx import codes_in_onnx
-from outgrow.stats.counts import ValueCounts
 
 _NO_CODE = object()
 _CODE = Such(
@@ -159,7 +159,7 @@ class OrdinalEncoder(InvertibleTransformer):
         """Whether codes are whole numbers."""
         return np.dtype(self.dtype).kind != "f"
 
-    def _infrequent(self, categories: np.ndarray, counts: ValueCounts) -> np.ndarray | None:
+    def _infrequent(self, categories: np.ndarray, counts: Counts) -> np.ndarray | None:
         """What is put together; a missing value never is."""
         missing = missing_place(categories)
         present = categories if missing is None else np.delete(categories, missing)
@@ -269,6 +269,8 @@ class OrdinalEncoder(InvertibleTransformer):
     def _check_codes(self, name: str, categories: np.ndarray, few: np.ndarray | None) -> None:
         """Codes for unknown and missing values must not be codes of categories."""
         missing = missing_place(categories)
+        if missing is None and self.unknown_value is None:
+            return
         groups = self._groups(categories, few)
         used = set(groups.tolist()) if missing is None else set(np.delete(groups, missing).tolist())
         special = {"unknown_value": self.unknown_value}
