@@ -21,7 +21,7 @@ from outgrow.groups.group_estimator import OneBatch
 from outgrow.groups.payload import expanded, squeezed
 from outgrow.ml.core.task import Task
 from outgrow.ml.trees import few_rows
-from outgrow.ml.trees.booster import restored
+from outgrow.ml.trees.asking import restored
 
 
 def learn(model, X, y, weight=None, *, many):

@@ -19,7 +19,7 @@ from sklearn.tree import DecisionTreeRegressor
 
 import outgrow as og
 from outgrow.errors import DataError, EngineError, ParameterError
-from outgrow.ml.trees.booster import answers
+from outgrow.ml.trees.asking import answers
 from outgrow.ml.trees.quantile_leaves import leaf_quantiles
 from outgrow.testing import pieces_case
 

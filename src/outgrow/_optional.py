@@ -9,7 +9,7 @@ from outgrow.errors import MissingExtraError
 
 EXTRAS = {
     "spark": ("pyspark", "pandas"),
-    "trees": ("xgboost",),
+    "trees": ("xgboost", "numba"),
     "sql": ("duckdb", "sqlglot"),
     "serve": ("starlette", "uvicorn", "msgspec", "prometheus_client"),
     "remote": ("fsspec",),

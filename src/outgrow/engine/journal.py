@@ -48,6 +48,11 @@ class Journal:
         self._place = 0
         self._keep = keep
 
+    @property
+    def keeps(self) -> bool:
+        """Whether anybody wants new entries."""
+        return self._keep is not None
+
     def knows(self, kind: str = PASS) -> bool:
         """Whether the next entry is known, and of this kind."""
         return self._place < len(self._known) and unpack(self._known[self._place])["kind"] == kind

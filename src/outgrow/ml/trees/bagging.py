@@ -12,7 +12,7 @@ import numpy as np
 from scipy.special import pdtr
 
 from outgrow._optional import optional
-from outgrow.data.hashing import seeded, unit
+from outgrow.data.hashing import mix, unit
 from outgrow.engine.collective import Communicator
 from outgrow.ml.trees.plan import Draw
 
@@ -44,6 +44,9 @@ class RowSample:
             hashes[self._several], return_index=True, return_inverse=True
         )
         self._copies = copies[self._several][places]
+        self._starts = np.cumsum(self._copies) - self._copies
+        self._repeated = np.repeat(self._groups, self._copies)
+        self._copy = np.arange(len(self._repeated)) - np.repeat(self._starts, self._copies)
 
     @classmethod
     def of(cls, comm: Communicator, hashes: np.ndarray, rows: int, draw: Draw) -> Self:
@@ -72,17 +75,16 @@ class RowSample:
         return self._mean(tree, lambda times: times == 0)
 
     def _mean(self, tree: int, of: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-        drawn = of(self._times(self._hashes, tree * COPIES)).astype(np.float32)
+        keys = mix(np.arange(tree * COPIES, (tree + 1) * COPIES, dtype=np.uint64))
+        drawn = of(self._times(self._hashes ^ keys[0])).astype(np.float32)
         if len(self._several):
-            times = [
-                of(self._times(self._groups, tree * COPIES + i)) * (i < self._copies) for i in range(COPIES)
-            ]
-            drawn[self._several] = (np.sum(times, axis=0) / self._copies)[self._group]
+            times = of(self._times(self._repeated ^ keys[self._copy])).astype(np.float64)
+            drawn[self._several] = (np.add.reduceat(times, self._starts) / self._copies)[self._group]
         return drawn
 
-    def _times(self, hashes: np.ndarray, seed: int) -> np.ndarray:
-        """How often each is drawn."""
-        chance = unit(seeded(hashes, seed))
+    def _times(self, keys: np.ndarray) -> np.ndarray:
+        """How often rows are drawn, of their hashes as a seed has changed them."""
+        chance = unit(mix(keys))
         if self._bounds is None:
             return (chance < self._share).astype(np.intp)
         return np.searchsorted(self._bounds, chance, side="right")

@@ -27,11 +27,13 @@ from outgrow.ml.core.weights import ClassWeight, class_factors
 from outgrow.ml.export.onnx.answer import Answer
 from outgrow.ml.export.onnx.table import Table
 from outgrow.ml.export.sklearn.flow import Flow
-from outgrow.ml.trees.booster import answers, as_asked, cached_nodes, grow, leaves, restored
+from outgrow.ml.trees.asking import answers, leaves, restored
+from outgrow.ml.trees.booster import cached_nodes, grow
 from outgrow.ml.trees.checks import check_booster
 from outgrow.ml.trees.forest import trees_in
 from outgrow.ml.trees.onnx import summed
 from outgrow.ml.trees.plan import Grown, Plan
+from outgrow.ml.trees.rows import as_asked
 from outgrow.ml.trees.sklearn import scaled_regressor, tree_features
 from outgrow.ml.trees.target import Target
 from outgrow.ml.trees.tree import TreeStructure

@@ -12,104 +12,37 @@ came to stand beside sparse ones keep their zeros: those are stored, and no miss
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, redirect_stdout
-from dataclasses import dataclass, field
+from contextlib import ExitStack, redirect_stdout
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import scipy.sparse as sp
 
 from outgrow._optional import optional
 from outgrow.data.hashing import unit
-from outgrow.data.matrix import Matrix, is_sparse, matrix_columns, stored
+from outgrow.data.matrix import is_sparse
 from outgrow.engine.blocks import Block
 from outgrow.engine.context import FitContext
 from outgrow.engine.events import heard
 from outgrow.engine.matrix import MatrixView
-from outgrow.errors import ArtifactError, DataError, EngineError
-from outgrow.ml.trees import few_rows
+from outgrow.errors import DataError
+from outgrow.ml.trees import few_rows, forest_growth
+from outgrow.ml.trees.asking import explained, total_gains
 from outgrow.ml.trees.bagging import RowSample, TreesApart
 from outgrow.ml.trees.bins import SampledRows, sampled_rows, sampled_share, with_all_categories
 from outgrow.ml.trees.callbacks import Callbacks, losses_of, recalled
-from outgrow.ml.trees.plan import TOO_LARGE, Grown, Plan, weighted
-from outgrow.ml.trees.threads import openmp_threads, without_lost_threads
+from outgrow.ml.trees.plan import Grown, Plan, weighted
+from outgrow.ml.trees.rows import Part, any_sparse, without_zeros
+from outgrow.ml.trees.threads import openmp_threads
 from outgrow.stats.quantiles import Gathered
 
-PREDICT_ROWS = 8192
-"""Rows that one thread answers at a time; a smaller batch is not worth a second thread."""
-
-_HELD_OUT, _TREES_APART, _STRIDE = 101, 211, 7919
+_HELD_OUT, _STRIDE = 101, 7919
 """What is added to the seed for each choice of rows, so that none depends on another."""
 HISTOGRAM_BYTES = 1 << 30
 """Most memory for the histograms of nodes still to be split; XGBoost's own limit counts nodes, not bytes."""
-
-
-@dataclass
-class Part:
-    """Rows of this rank as XGBoost reads them: several times, a block at a time."""
-
-    view: MatrixView
-    plan: Plan
-    zeros_absent: bool
-    masks: list[np.ndarray] = field(default_factory=list)
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        held = 0
-        for part in self.blocks():
-            if len(part):
-                held += 1
-                yield self._fields(part)
-        if not held:
-            yield self._fields(self.nothing())
-
-    def blocks(self) -> Iterator[Block]:
-        """Its rows that weigh something."""
-        for place, block in enumerate(self.view.blocks()):
-            yield weighted(block.take(self.masks[place]) if self.masks else block, self.plan)
-
-    def hashes(self) -> np.ndarray:
-        """The hash of each of its rows."""
-        parts = [block.hashes(self.plan.seed + _TREES_APART) for block in self.blocks()]
-        return np.concatenate(parts) if parts else np.zeros(0, dtype=np.uint64)
-
-    def _fields(self, block: Block) -> dict[str, Any]:
-        fields = {
-            "data": _as_columns(block.X, self.zeros_absent, self.plan.numbers),
-            "label": self.plan.label(block),
-        }
-        if block.weight is not None:
-            fields["weight"] = block.weight
-        if self.plan.kinds is not None:
-            fields["feature_types"] = list(self.plan.kinds)
-        return fields
-
-    def nothing(self) -> Block:
-        """A rank without rows still takes part, with a block of none."""
-        return Block(np.zeros((0, self.view.width), order="F"), np.zeros(0, dtype=np.intp))
-
-
-def _as_columns(X: Any, zeros_absent: bool, numbers: np.ndarray | None) -> Any:
-    """A matrix as XGBoost reads it fastest when it learns."""
-    if zeros_absent:
-        return _without_zeros(X, numbers)
-    return pa.table(matrix_columns(X, [f"f{j}" for j in range(X.shape[1])]))
-
-
-def _without_zeros(X: Any, numbers: np.ndarray | None = None) -> Any:
-    """A matrix as CSR of the class XGBoost knows; zeros are stored for features that are `numbers` alone."""
-    rows = sp.csr_matrix(X if is_sparse(X) or numbers is None else stored(X))
-    if rows.data.all():
-        return rows
-    kept = rows.data != 0
-    if numbers is not None:
-        kept |= numbers[rows.indices]
-    ends = np.concatenate([[0], np.cumsum(kept)])[rows.indptr]
-    return sp.csr_matrix((rows.data[kept], rows.indices[kept], ends), shape=rows.shape)
 
 
 def grow(view: MatrixView, plan: Plan) -> Grown:
@@ -127,8 +60,9 @@ def grow(view: MatrixView, plan: Plan) -> Grown:
     EngineError
         When XGBoost fails.
     """
-    if few_rows.suits(view, plan):
-        return few_rows.grow(view, plan)
+    for ours in (few_rows, forest_growth):
+        if ours.suits(view, plan):
+            return ours.grow(view, plan)
     sample = None
     if not view.has_made(plan.key):
         sample = sampled_rows(view, plan.seed, lambda block: weighted(block, plan))
@@ -137,9 +71,7 @@ def grow(view: MatrixView, plan: Plan) -> Grown:
 
 def _grow(view: MatrixView, plan: Plan, sample: SampledRows | None) -> Grown:
     comm = view.run.comm
-    first = next(iter(view.tiles), None)
-    sparse = np.array([float(first is not None and is_sparse(first.X))])
-    zeros_absent = bool(comm.allreduce(sparse)[0])
+    zeros_absent = any_sparse(view)
     with explained():
         make = _already_made if sample is None else _in_bins(view, plan, sample, zeros_absent)
         if comm.size == 1:
@@ -166,7 +98,7 @@ def _bins(run: FitContext, plan: Plan, sample: SampledRows, zeros_absent: bool) 
     """A matrix of the sampled rows, whose bins all others take; made before the ranks join, alike on each."""
     X, weight = sample.matrix()
     if zeros_absent:
-        X = _without_zeros(X, plan.numbers)
+        X = without_zeros(X, plan.numbers)
     if plan.kinds is not None:
         X = with_all_categories(X, plan.kinds, sample.highest)
         weight = np.concatenate([weight, np.full(X.shape[0] - len(weight), weight.mean())])
@@ -232,7 +164,7 @@ def _train(
     return Grown(
         bytes(booster.save_raw(raw_format="ubj")),
         int(booster.num_boosted_rounds()),
-        _total_gains(booster, view.width),
+        total_gains(booster, view.width),
         np.concatenate([before.losses, losses_of(history, "train")]),
         losses_of(history, "validation"),
         zeros_absent,
@@ -320,7 +252,7 @@ def _watched(view: MatrixView, plan: Plan, zeros_absent: bool) -> Any:
 
     def make() -> Any:
         parts = [
-            _without_zeros(block.X, plan.numbers) if zeros_absent else block.X for block in watched.blocks()
+            without_zeros(block.X, plan.numbers) if zeros_absent else block.X for block in watched.blocks()
         ]
         rows = sp.vstack(parts, format="csr") if is_sparse(parts[0]) else np.concatenate(parts)
         return optional("xgboost", "trees").DMatrix(
@@ -366,111 +298,6 @@ def _blocks() -> type:
             return fields is not None
 
     return Blocks
-
-
-@contextmanager
-def explained() -> Iterator[None]:
-    """What XGBoost raises inside is told in our words."""
-    try:
-        yield
-    except optional("xgboost", "trees").core.XGBoostError as error:
-        raise _explained(error) from error
-
-
-def _explained(error: Exception) -> DataError | EngineError:
-    text = str(error)
-    if "Input data contains `inf`" in text:
-        return DataError(TOO_LARGE)
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    said = next((line for line in lines if "Check failed" in line), lines[0] if lines else "no reason given")
-    return EngineError(f"XGBoost failed: {said}")
-
-
-def restored(content: bytes) -> Any:
-    """The booster that was stored; one thread a call, as calls from many threads are safe and cost less.
-
-    Raises
-    ------
-    ArtifactError
-        When XGBoost cannot read it.
-    """
-    xgb = optional("xgboost", "trees")
-    try:
-        with without_lost_threads():
-            return xgb.Booster({"nthread": 1, "verbosity": 0}, model_file=bytearray(content))
-    except xgb.core.XGBoostError as error:
-        said = str(error).splitlines()[0][:200]
-        raise ArtifactError(
-            f"The trees of the model are damaged: XGBoost cannot read them ({said}). Restore it from a copy."
-        ) from error
-
-
-def as_asked(X: Any, zeros_absent: bool, numbers: np.ndarray | None) -> Any:
-    """A matrix as the trees of a booster are asked about it: CSR where zeros are absent, else dense.
-
-    Parameters
-    ----------
-    X : shape (rows, features), dense or sparse.
-    zeros_absent : zeros are left out, as they were where the trees learned from sparse rows.
-    numbers : features whose zeros stay, as the trees learned; None for none.
-    """
-    if zeros_absent:
-        return _without_zeros(X, numbers)
-    return Matrix(X, ()).values.toarray() if is_sparse(X) else X
-
-
-def answers(booster: Any, rows: Any, rounds: int = 0, *, first: int = 0, sums: bool = False) -> np.ndarray:
-    """What trees say of each row, as float64 of shape (rows,) or (rows, outputs).
-
-    Large batches are answered on all threads, small ones on that of the caller.
-
-    Parameters
-    ----------
-    booster : XGBoost's.
-    rows : as `as_asked` gives them.
-    rounds : the first round that is not asked; 0 to ask all.
-    first : the first round that is asked.
-    sums : give what the trees add up to, before the link of the loss.
-    """
-    kind = "margin" if sums else "value"
-
-    def answer(start: int) -> np.ndarray:
-        part = rows[start : start + PREDICT_ROWS]
-        with explained():
-            return booster.inplace_predict(
-                part, iteration_range=(first, rounds), predict_type=kind, validate_features=False
-            )
-
-    starts = range(0, max(1, rows.shape[0]), PREDICT_ROWS)
-    threads = min(len(starts), int(os.environ.get("OUTGROW_THREADS", 0)) or len(os.sched_getaffinity(0)))
-    if threads == 1:
-        return np.concatenate(list(map(answer, starts))).astype(np.float64)
-    with ThreadPoolExecutor(threads) as pool:
-        return np.concatenate(list(pool.map(answer, starts))).astype(np.float64)
-
-
-def leaves(booster: Any, rows: Any) -> np.ndarray:
-    """The leaf of each tree in which each row ends, as int32 of shape (rows, rounds, outputs).
-
-    Parameters
-    ----------
-    booster : XGBoost's.
-    rows : as `as_asked` gives them.
-    """
-    with explained():
-        matrix = optional("xgboost", "trees").DMatrix(rows, nthread=1)
-        found: np.ndarray = booster.predict(
-            matrix, pred_leaf=True, strict_shape=True, validate_features=False
-        )
-    return found.reshape(*found.shape[:3]).astype(np.int32)
-
-
-def _total_gains(booster: Any, width: int) -> np.ndarray:
-    """What all splits on each feature gained."""
-    gains = np.zeros(width)
-    for name, gain in booster.get_score(importance_type="total_gain").items():
-        gains[int(name[1:])] = gain
-    return gains
 
 
 def cached_nodes(width: int, bins: int) -> int:

@@ -27,8 +27,8 @@ from outgrow.ml.core.parameters import (
 from outgrow.ml.core.weights import ClassWeight
 from outgrow.ml.export.onnx.answer import Answer, chosen
 from outgrow.ml.export.onnx.table import Table
+from outgrow.ml.trees.asking import answers
 from outgrow.ml.trees.base import MAX_FEATURES, TreeClassifier, TreeModel, TreeRegressor
-from outgrow.ml.trees.booster import answers
 from outgrow.ml.trees.constraints import NO_ORDER_OF_CLASSES, interactions, monotone
 from outgrow.ml.trees.leaves import least_gain, least_weight
 from outgrow.ml.trees.losses import (

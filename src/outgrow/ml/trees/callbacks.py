@@ -61,6 +61,18 @@ def recalled(run: FitContext, begun: bytes | None) -> Snapshot:
     return found
 
 
+def note_trees(run: FitContext, snapshot: Snapshot) -> None:
+    """Keep the trees so far in the journal.
+
+    Parameters
+    ----------
+    run : whose journal it is.
+    snapshot : the trees.
+    """
+    content = np.frombuffer(snapshot.content, dtype=np.uint8)
+    run.journal.note((np.array([float(snapshot.rounds)]), content, snapshot.losses), _TREES)
+
+
 @dataclass
 class Callbacks:
     """The callbacks of one training.
@@ -232,8 +244,7 @@ def _classes() -> dict[str, type]:
             return False
 
         def _keep(self, model: Any, done: int, losses: np.ndarray) -> None:
-            content = np.frombuffer(self._trees.whole(model).save_raw("ubj"), dtype=np.uint8)
-            self._run.journal.note((np.array([float(done)]), content, losses), _TREES)
+            note_trees(self._run, Snapshot(done, self._trees.whole(model).save_raw("ubj"), losses))
             self._kept = time.monotonic()
 
     class Bag(base):

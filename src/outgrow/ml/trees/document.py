@@ -12,11 +12,12 @@ import struct
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from outgrow._optional import optional
+from outgrow.ml.trees.asking import restored
 
 _NODES = (
     ("base_weights", "d", "weight"),
@@ -35,11 +36,43 @@ _EMPTY = {"categories": "l", "categories_nodes": "l", "categories_segments": "L"
 _TYPES = {"d": ">f4", "U": "u1", "l": ">i4"}
 _TREES, _BASE = "<trees>", "<base>"
 
-Write = Callable[[Any, np.ndarray, Sequence[float]], bytes]
+ROOT_PARENT = 2**31 - 1
+
+
+class Nodes(NamedTuple):
+    """The nodes of trees in XGBoost's terms, as arrays: of one tree after the other, or a row for each."""
+
+    left: np.ndarray
+    right: np.ndarray
+    parent: np.ndarray
+    feature: np.ndarray
+    condition: np.ndarray
+    default_left: np.ndarray
+    gain: np.ndarray
+    weight: np.ndarray
+    hessian: np.ndarray
+
+    def part(self, chosen: Any) -> Nodes:
+        """Those at some places of each array, copied."""
+        return Nodes(*(array[chosen].copy() for array in self))
+
+    def gains(self, width: int) -> np.ndarray:
+        """What all splits on each of so many features gained."""
+        inner = self.left >= 0
+        return np.bincount(self.feature[inner], self.gain[inner], width)
+
+    @classmethod
+    def room(cls, shape: Any) -> Nodes:
+        """Arrays of a shape to be filled."""
+        kinds = [np.int32] * 4 + [np.float32, np.uint8] + [np.float32] * 3
+        return cls(*(np.empty(shape, dtype=kind) for kind in kinds))
+
+
+Write = Callable[[Nodes, np.ndarray, Sequence[float]], bytes]
 
 
 @lru_cache(16)
-def writer(objective: str, classes: int | None, width: int, rounds: int) -> Write:
+def writer(objective: str, classes: int | None, width: int, rounds: int, targets: int = 1) -> Write:
     """What writes boosters that differ in their trees and base scores alone.
 
     Parameters
@@ -48,13 +81,14 @@ def writer(objective: str, classes: int | None, width: int, rounds: int) -> Writ
     classes : how many there are, with one output each; None for one output.
     width : features.
     rounds : of boosting, each of a tree for each output.
+    targets : how many numbers are learned, with one output each; 1 where there are classes.
 
     Returns
     -------
-    A function of nodes (arrays of shape (trees, nodes)), how many of them each tree has, and base scores.
+    A function of nodes (of one tree after the other), how many of them each tree has, and base scores.
     """
-    outputs = classes or 1
-    document = _treeless(objective, classes, width)
+    outputs = classes or targets
+    document = _treeless(objective, classes, width, targets)
     model = document["learner"]["gradient_booster"]["model"]
     model["gbtree_model_param"]["num_trees"] = str(rounds * outputs)
     model["iteration_indptr"] = [outputs * step for step in range(rounds + 1)]
@@ -67,7 +101,7 @@ def writer(objective: str, classes: int | None, width: int, rounds: int) -> Writ
     head, rest = whole.split(encoded(_TREES))
     middle, tail = rest.split(encoded(_BASE))
 
-    def write(nodes: Any, sizes: np.ndarray, base: Sequence[float]) -> bytes:
+    def write(nodes: Nodes, sizes: np.ndarray, base: Sequence[float]) -> bytes:
         score = ",".join(str(np.float32(value)) for value in base)
         return b"".join(
             [
@@ -84,11 +118,12 @@ def writer(objective: str, classes: int | None, width: int, rounds: int) -> Writ
     return write
 
 
-def _treeless(objective: str, classes: int | None, width: int) -> Any:
+def _treeless(objective: str, classes: int | None, width: int, targets: int) -> Any:
     """What XGBoost saves before it has grown a tree."""
     xgb = optional("xgboost", "trees")
     names = [f"f{j}" for j in range(width)]
-    rows = xgb.QuantileDMatrix(np.zeros((2, width)), label=[0, 1], feature_names=names)
+    label = np.zeros((2, targets)) if targets > 1 else [0, 1]
+    rows = xgb.QuantileDMatrix(np.zeros((2, width)), label=label, feature_names=names)
     parameters: dict[str, Any] = {"tree_method": "hist", "objective": objective, "base_score": 0.5}
     if classes is not None:
         parameters |= {"num_class": classes}
@@ -98,13 +133,12 @@ def _treeless(objective: str, classes: int | None, width: int) -> Any:
     return json.loads(booster.save_raw("json"))
 
 
-def _trees(nodes: Any, sizes: np.ndarray, width: int) -> list[bytes]:
+def _trees(nodes: Nodes, sizes: np.ndarray, width: int) -> list[bytes]:
     """The trees one after the other, in parts."""
-    own = np.arange(nodes.left.shape[1]) < sizes[:, None]
     ends = np.concatenate([[0], np.cumsum(sizes)])
     columns = []
     for _, mark, name in _NODES:
-        values = np.zeros(int(ends[-1])) if name is None else getattr(nodes, name)[own]
+        values = np.zeros(int(ends[-1])) if name is None else getattr(nodes, name)
         kind = np.dtype(_TYPES[mark])
         whole = values.astype(kind).tobytes()
         columns.append([whole[start:end] for start, end in pairwise((ends * kind.itemsize).tolist())])
@@ -148,6 +182,24 @@ def _key(name: str) -> bytes:
 
 def _length(count: int) -> bytes:
     return b"L" + struct.pack(">q", count)
+
+
+def joined(before: bytes, grown: bytes) -> bytes:
+    """Two stored boosters, alike but in their trees, as one.
+
+    Parameters
+    ----------
+    before : whose trees come first; all else is its own.
+    grown : whose trees follow.
+    """
+    whole, added = (json.loads(restored(content).save_raw("json")) for content in (before, grown))
+    model, more = (document["learner"]["gradient_booster"]["model"] for document in (whole, added))
+    rounds, trees = model["iteration_indptr"], len(model["trees"])
+    model["trees"] += [{**tree, "id": trees + tree["id"]} for tree in more["trees"]]
+    model["tree_info"] += more["tree_info"]
+    model["iteration_indptr"] = rounds + [trees + end for end in more["iteration_indptr"][1:]]
+    model["gbtree_model_param"]["num_trees"] = str(len(model["trees"]))
+    return bytes(restored(json.dumps(whole).encode()).save_raw("ubj"))
 
 
 def decoded(content: bytes) -> Any:

@@ -13,7 +13,7 @@ from outgrow.engine.events import heard
 from outgrow.engine.matrix import MatrixView
 from outgrow.errors import DataError
 from outgrow.ml.trees.bins import refuse_vanishing, vanishing
-from outgrow.ml.trees.document import writer
+from outgrow.ml.trees.document import Nodes, writer
 from outgrow.ml.trees.plan import TOO_LARGE, Grown, Plan, weighted
 
 _PENALTIES = ("min_child_weight", "reg_lambda", "reg_alpha")
@@ -87,13 +87,13 @@ def grow(view: MatrixView, plan: Plan) -> Grown:
         np.float32(parameters["learning_rate"]),
         *(_single(parameters[name]) for name in _PENALTIES),
     )
-    nodes, sizes = _nodes(kernels, trees, _most_nodes(len(block), plan)), np.empty(trees, np.int32)
+    nodes, sizes = Nodes.room((trees, _most_nodes(len(block), plan))), np.empty(trees, np.int32)
     by_value = np.argsort(X, axis=1).astype(np.int32)
     objective = kernels.OBJECTIVES[parameters["objective"]]
     kernels.boost(X, y, weight.astype(np.float32), by_value, objective, margin, growth, nodes, sizes)
     write = writer(parameters["objective"], parameters.get("num_class"), view.width, rounds)
-    inner = (np.arange(nodes.left.shape[1]) < sizes[:, None]) & (nodes.left >= 0)
-    gains = np.bincount(nodes.feature[inner], nodes.gain[inner], view.width)
+    nodes = nodes.part(np.arange(nodes.left.shape[1]) < sizes[:, None])
+    gains = nodes.gains(view.width)
     nothing = np.zeros(0)
     return Grown(write(nodes, sizes, base), rounds, gains, nothing, nothing, zeros_absent=False)
 
@@ -134,8 +134,3 @@ def _most_nodes(rows: int, plan: Plan) -> int:
     """How many nodes a tree can have: every split adds two, and every leaf has a row."""
     depth = int(plan.parameters["max_depth"]) or rows
     return min(2 ** min(depth + 1, 32), 2 * rows) - 1
-
-
-def _nodes(kernels: Any, trees: int, most: int) -> Any:
-    kinds = [np.int32] * 4 + [np.float32, np.uint8] + [np.float32] * 3
-    return kernels.Nodes(*(np.empty((trees, most), dtype=kind) for kind in kinds))

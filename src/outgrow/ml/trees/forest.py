@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from outgrow.errors import EngineError
-from outgrow.ml.trees.booster import restored
+from outgrow.ml.trees.asking import restored
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +42,8 @@ class Tree:
 
     def values(self, learning_rate: float) -> np.ndarray:
         """What each node would answer by itself: as if the learning rate were 1."""
-        return np.where(self.left < 0, self.value / np.float32(learning_rate), self.weight)
+        leaf = self.left < 0
+        return np.divide(self.value, np.float32(learning_rate), out=self.weight.copy(), where=leaf)
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,28 +9,18 @@ for ties that rounding decides.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 
-F = TypeVar("F", bound=Callable[..., Any])
+from outgrow.ml.trees.compiled import kernel
+from outgrow.ml.trees.document import ROOT_PARENT, Nodes
+
 SQUARED_ERROR, LOG_LOSS, SOFTMAX = 0, 1, 2
 OBJECTIVES = {"reg:squarederror": SQUARED_ERROR, "binary:logistic": LOG_LOSS, "multi:softprob": SOFTMAX}
 MISSING = np.uint16(65535)
-ROOT_PARENT = 2147483647
 SUMMARY = 8
 """So many times `max_bins` entries the first of XGBoost's two summaries of a feature holds."""
-
-
-def kernel(function: F) -> F:
-    """Compile at the first call, and keep the code on disk where there is a place for it."""
-    options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
-    try:
-        return njit(cache=True, **options)(function)
-    except RuntimeError:  # neither the package's folder nor the user's can be written
-        return njit(**options)(function)
 
 
 class Growth(NamedTuple):
@@ -43,20 +33,6 @@ class Growth(NamedTuple):
     min_child_weight: float
     l2: float
     l1: float
-
-
-class Nodes(NamedTuple):
-    """The nodes of trees in XGBoost's terms: arrays of shape (trees, nodes), or (nodes,) of one tree."""
-
-    left: np.ndarray
-    right: np.ndarray
-    parent: np.ndarray
-    feature: np.ndarray
-    condition: np.ndarray
-    default_left: np.ndarray
-    gain: np.ndarray
-    weight: np.ndarray
-    hessian: np.ndarray
 
 
 class Room(NamedTuple):

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from outgrow.engine.matrix import MatrixView
+from outgrow.ml.trees.asking import answers
 from outgrow.ml.trees.bagging import RowSample
-from outgrow.ml.trees.booster import Part, answers, as_asked
 from outgrow.ml.trees.plan import Plan, weighted
+from outgrow.ml.trees.rows import Part, as_asked
 from outgrow.stats.quantiles import Gathered
 
 

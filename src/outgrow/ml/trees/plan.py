@@ -97,6 +97,9 @@ class Plan:
     sample : how the rows that each tree sees are drawn, by their hashes; None where it sees all.
     apart : the trees learn apart from each other, as those of a forest do, and their mean is the answer.
     targets : how many numbers a row has as its label, also on a rank that has no rows.
+    classes : how many neighbours of them are 1 for one class each and 0 otherwise, target by target, so that
+        one tree may learn them together; empty where each is learned by itself.
+    bins : of each feature, where kernels of ours grow the trees; None for as many as XGBoost's.
     kinds : 'q' or 'c' (a category) of each feature, or None for all numbers.
     numbers : whether a zero of each feature is a number even in sparse rows, or None for no feature.
     held_out : share of the rows that only watch, chosen by their hash; 0 for none.
@@ -119,6 +122,8 @@ class Plan:
     sample: Draw | None = None
     apart: bool = False
     targets: int = 1
+    classes: tuple[int, ...] = ()
+    bins: int | None = None
     kinds: tuple[str, ...] | None = None
     numbers: np.ndarray | None = None
     held_out: float = 0.0

@@ -30,16 +30,19 @@ ONE_CRITERION = "XGBoost seeks splits by a sum of squares, which is that; no oth
 class RandomForestClassifier(SeveralClassifier, BaseForest, TreeClassifier):
     """Average the class shares of trees grown on samples of rows (Breiman 2001), for one target or several.
 
-    XGBoost's histogram method grows the trees; it needs the extra `trees`. As in scikit-learn, a leaf gives
-    the share of each class among its rows and the forest averages shares. Three things differ from it. How
-    often a row is drawn for a tree follows from its hash by Poisson's law, so that any partitioning of the
-    rows draws the same. Splits are sought among `max_bins` bins. And with more than two classes each class
-    has trees of its own, whose shares are normalised. Missing numbers, categories, sparse rows and several
-    ranks are as in `GradientBoostingClassifier`.
+    As in scikit-learn, a leaf gives the share of each class among its rows and the forest averages shares.
+    Two things differ from it. How often a row is drawn for a tree follows from its hash by Poisson's law, so
+    that any partitioning of the rows draws the same. And splits are sought among `max_bins` bins. Missing
+    numbers, categories, sparse rows and several ranks are as in `GradientBoostingClassifier`.
+
+    Kernels of outgrow's own grow the trees, each on one rank that has all rows in bins. Where rows and
+    features make more than 134 million values, or there are categories or `monotonic_cst`, XGBoost's
+    histogram method grows them, and each of more than two classes has trees of its own, whose shares are
+    normalised. Both need the extra `trees`.
 
     Parameters
     ----------
-    n_estimators : trees; for each of more than two classes that many.
+    n_estimators : trees; of more than two classes each is kept as one for each class.
     criterion : 'gini'. XGBoost knows no other: 'entropy' and 'log_loss' are refused.
     max_depth : most splits from the root to a leaf; None for no limit.
     min_samples_split : least rows of a node that is split: 2, or at most twice `min_samples_leaf`, which
@@ -62,7 +65,7 @@ class RandomForestClassifier(SeveralClassifier, BaseForest, TreeClassifier):
     max_samples : how many rows are drawn for each tree, or a share of all; None for as many as there are.
     monotonic_cst : 1 for each feature with which the chance of the second of two classes may only rise, -1
         for those with which it may only fall, 0 for others; or a dict of columns. None for no such feature.
-    max_bins : bins of each feature.
+    max_bins : bins of each feature; None for 4,096, or 256 where XGBoost grows the trees.
     random_state : seed of the samples; None means 0.
     n_jobs, verbose : as scikit-learn has them; they change nothing here. `og.listen` hears of progress.
 
@@ -86,7 +89,7 @@ class RandomForestClassifier(SeveralClassifier, BaseForest, TreeClassifier):
     Notes
     -----
     Unlike scikit-learn: rows are drawn by their hashes, as Poisson's law says; splits are sought among bins;
-    one `criterion`, the sum of squares (`gini`); each of more than two classes has trees of its own.
+    one `criterion`, the sum of squares (`gini`).
 
     Unlike Spark MLlib's `RandomForestClassifier(numTrees=20, maxDepth=5, maxBins=32)`: trees grow to the end
     by default; `max_features='sqrt'` is its 'auto'; `min_samples_leaf` is `minInstancesPerNode`.
@@ -129,7 +132,7 @@ class RandomForestClassifier(SeveralClassifier, BaseForest, TreeClassifier):
         ccp_alpha: float = 0.0,
         max_samples: int | float | None = None,
         monotonic_cst: Any = None,
-        max_bins: int = 256,
+        max_bins: int | None = None,
         random_state: Any = None,
         n_jobs: int | None = None,
         verbose: int = 0,
@@ -162,7 +165,9 @@ class RandomForestClassifier(SeveralClassifier, BaseForest, TreeClassifier):
             raise ParameterError(NO_ORDER_OF_CLASSES.format(len(totals)))
         table = self._combinations.indicators() if several else indicators(len(totals))
         label = partial(_indicators, table)
-        self._plant(view, label, float(totals.sum()), targets=table.shape[1], **weights)
+        each = self._combinations.classes if several else [self.classes_]
+        widths = tuple(len(classes) if len(classes) > 2 else 1 for classes in each)
+        self._plant(view, label, float(totals.sum()), targets=table.shape[1], classes=widths, **weights)
 
     def _weigh_classes(self, view: MatrixView) -> tuple[dict[str, Any], np.ndarray]:
         if self.target_names_ is None:
@@ -220,10 +225,14 @@ class RandomForestClassifier(SeveralClassifier, BaseForest, TreeClassifier):
 class RandomForestRegressor(BaseForest, TreeRegressor):
     """Average the means of trees grown on samples of the rows (Breiman 2001), for one target or several.
 
-    XGBoost's histogram method grows the trees; it needs the extra `trees`. Two things differ from
-    scikit-learn: how often a row is drawn for a tree follows from its hash by Poisson's law, so that any
-    partitioning of the rows draws the same, and splits are sought among `max_bins` bins. Missing numbers,
-    categories, sparse rows and several ranks are as in `GradientBoostingClassifier`.
+    Two things differ from scikit-learn: how often a row is drawn for a tree follows from its hash by
+    Poisson's law, so that any partitioning of the rows draws the same, and splits are sought among
+    `max_bins` bins. Missing numbers, categories, sparse rows and several ranks are as in
+    `GradientBoostingClassifier`.
+
+    Kernels of outgrow's own grow the trees, each on one rank that has all rows in bins. Where rows and
+    features make more than 134 million values, or there are categories or `monotonic_cst`, XGBoost's
+    histogram method grows them. Both need the extra `trees`.
 
     Parameters
     ----------
@@ -247,7 +256,7 @@ class RandomForestRegressor(BaseForest, TreeRegressor):
     max_samples : how many rows are drawn for each tree, or a share of all; None for as many as there are.
     monotonic_cst : 1 for each feature with which predictions may only rise, -1 for those with which they may
         only fall, 0 for others; or a dict of columns. None for no such feature.
-    max_bins : bins of each feature.
+    max_bins : bins of each feature; None for 4,096, or 256 where XGBoost grows the trees.
     random_state : seed of the samples; None means 0.
     n_jobs, verbose : as scikit-learn has them; they change nothing here. `og.listen` hears of progress.
 
@@ -308,7 +317,7 @@ class RandomForestRegressor(BaseForest, TreeRegressor):
         ccp_alpha: float = 0.0,
         max_samples: int | float | None = None,
         monotonic_cst: Any = None,
-        max_bins: int = 256,
+        max_bins: int | None = None,
         random_state: Any = None,
         n_jobs: int | None = None,
         verbose: int = 0,

@@ -27,8 +27,8 @@ from outgrow.ml.core.parameters import (
     Unused,
     described,
 )
+from outgrow.ml.trees.asking import restored
 from outgrow.ml.trees.base import MAX_FEATURES, TreeModel
-from outgrow.ml.trees.booster import restored
 from outgrow.ml.trees.constraints import monotone
 from outgrow.ml.trees.forest import rescaled
 from outgrow.ml.trees.leaves import SMALLEST_LEAVES, check_split, least_gain, least_weight
@@ -36,6 +36,8 @@ from outgrow.ml.trees.out_of_bag import beside, gathered, labels, out_of_bag
 from outgrow.ml.trees.plan import Draw, Plan
 from outgrow.ml.trees.tree import TreeStructure
 
+BINS, XGBOOST_BINS = 4096, 256
+"""So many bins a feature has where users do not say: with fewer, trees of many rows are less unlike."""
 LEAST_DRAWN = 16
 """So many rows a tree sees on average at least, where there are as many: it might see none else."""
 UNSEEN = (
@@ -61,7 +63,7 @@ class BaseForest(TreeModel):
         "warm_start": FLAG,
         "max_samples": Integer(low=1) | Share(above=0) | None,
         "monotonic_cst": described("-1, 0 or 1 for each feature, a dictionary of columns, or None"),
-        "max_bins": Integer(low=2),
+        "max_bins": Integer(low=2) | None,
         "random_state": RANDOM_STATE,
         "n_jobs": Unused(),
         "verbose": Unused(),
@@ -89,7 +91,7 @@ class BaseForest(TreeModel):
     warm_start: bool
     ccp_alpha: float
     max_samples: int | float | None
-    max_bins: int
+    max_bins: int | None
     monotonic_cst: Any
     random_state: Any
 
@@ -147,7 +149,7 @@ class BaseForest(TreeModel):
             "seed": seed,
             "seed_per_iteration": True,
             **monotone(self.monotonic_cst, self.features_, view.width, type(self).__name__),
-            **self._shape(view.width, self.max_depth, self.max_bins, self.max_leaf_nodes),
+            **self._shape(view.width, self.max_depth, self.max_bins or XGBOOST_BINS, self.max_leaf_nodes),
         }
         plan = Plan(
             growth,
@@ -155,6 +157,7 @@ class BaseForest(TreeModel):
             label,
             sample=self._draw(view.rows),
             apart=True,
+            bins=self.max_bins or BINS,
             kinds=self._kinds,
             seed=seed,
             **rest,
