@@ -66,12 +66,20 @@ class NodesInBins(NamedTuple):
         slots : sums of each.
         """
         kinds = (np.int32, np.int32, np.int32, np.uint8, np.float64)
-        return cls(*(np.empty(most, kind) for kind in kinds), np.empty((most, slots)))
+        return cls(*[*(np.empty(most, kind) for kind in kinds), np.empty((most, slots))])
 
 
 @kernel
 def in_bins(X: Any, cuts: Any, missing: int, codes: Any) -> None:
-    """Write of each float32 value how many cuts are at or below it; `missing` where it is NaN."""
+    """Write of each value how many cuts are at or below it.
+
+    Parameters
+    ----------
+    X : float32 of shape (rows,).
+    cuts : float32, ascending.
+    missing : what is written for NaN.
+    codes : where to, of shape (rows,).
+    """
     for r in range(len(X)):
         x = X[r]
         low, high = 0, len(cuts)
@@ -171,14 +179,6 @@ def _best_of_numbers(room: Any, missing: int, total: Any, least: float) -> Any:
 
 
 @kernel
-def _squares(sums: Any) -> float:
-    total = 0.0
-    for k in range(len(sums)):
-        total += sums[k] * sums[k]
-    return total
-
-
-@kernel
 def _score_of_classes(here: Any, weight: float, total: Any, whole: float) -> float:
     """The squares of both sides over their weights."""
     left, right = 0.0, 0.0
@@ -234,7 +234,7 @@ def _best_of_classes(room: Any, missing: int, total: Any, least: float) -> Any:
 @kernel
 def _own_score(sums: Any, classes: int) -> float:
     """The squares of a node over its weight."""
-    return _squares(sums) / sums.sum() if classes else sums[1] * sums[1] / sums[0]
+    return (sums * sums).sum() / sums.sum() if classes else sums[1] * sums[1] / sums[0]
 
 
 @kernel
@@ -421,7 +421,13 @@ def grow_tree(
 
 @kernel
 def prune(nodes: Any, count: int, least: float) -> None:
-    """Make leaves of the splits above two leaves that gain less than `least`."""
+    """Make leaves of the splits above two leaves that gain too little.
+
+    Parameters
+    ----------
+    nodes, count : what `grow_tree` gave; changed.
+    least : what a split must gain, in the units of `gain`.
+    """
     for node in range(count - 1, -1, -1):
         left = nodes.left[node]
         if left >= 0 and nodes.left[left] < 0 and nodes.left[left + 1] < 0 and nodes.gain[node] < least:

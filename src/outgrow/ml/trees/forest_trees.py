@@ -195,7 +195,8 @@ class _Grower:
         if self.sample is not None:
             weight = weight * self.sample.weights(number)
         seed = seeded(np.array([number], dtype=np.uint64), self.plan.seed)[0]
-        trees, start = [], 0
+        trees: list[Round] = []
+        start = 0
         for classes in self.plan.classes or (1,) * self.plan.targets:
             trees += self._trees(self.rows.label[:, start : start + classes], weight, seed)
             start += classes

@@ -71,7 +71,13 @@ def _as_columns(X: Any, zeros_absent: bool, numbers: np.ndarray | None) -> Any:
 
 
 def without_zeros(X: Any, numbers: np.ndarray | None = None) -> Any:
-    """A matrix as CSR of the class XGBoost knows; zeros are stored for features that are `numbers` alone."""
+    """A matrix as CSR of the class XGBoost knows, without zeros.
+
+    Parameters
+    ----------
+    X : shape (rows, features), dense or sparse.
+    numbers : features whose zeros are stored; None for none.
+    """
     rows = sp.csr_matrix(X if is_sparse(X) or numbers is None else stored(X))
     if rows.data.all():
         return rows
