@@ -11,12 +11,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 
 import outgrow as og
 from outgrow.data.scan import Scan
+from outgrow.engine.spark.files import as_files
 from outgrow.engine.spark.frames import FrameSource, StreamPiece
 from outgrow.engine.spark.staged import StagedPiece, StagedSource, StageWriter, staged
+from outgrow.engine.spark.supervise import is_connect
 from outgrow.engine.spark.vectors import VectorColumn
 from outgrow.errors import DataError, InputNotFoundError, RankLostWarning, SchemaError
 
@@ -190,3 +193,57 @@ def test_only_the_columns_that_are_read_are_written(engine: og.Spark, tmp_path: 
         batches = [batch.to_arrow() for piece in found.pieces() for batch in piece.batches()]
         counted = pa.Table.from_batches(batches)["a.`word"].value_counts().to_pylist()
     assert sorted(map(str, counted)) == sorted(map(str, table()["word"].value_counts().to_pylist()))
+
+
+def parquet(folder: Path, files: int = 2) -> Path:
+    folder.mkdir()
+    for number in range(files):
+        pq.write_table(table(50 * (number + 1)), folder / f"{number}.parquet")
+    return folder
+
+
+READS: dict[str, Callable[[Any, Path], Any]] = {
+    "folder": lambda spark, at: spark.read.parquet(str(at)),
+    "one file": lambda spark, at: spark.read.parquet(str(at / "0.parquet")),
+    "some files": lambda spark, at: spark.read.parquet(str(at / "0.parquet"), str(at / "1.parquet")),
+    "selection": lambda spark, at: spark.read.parquet(str(at)).select("y", "x"),
+}
+OTHERS: dict[str, Callable[[Any], Any]] = {
+    "renamed": lambda frame: frame.withColumnRenamed("x", "z"),
+    "names exchanged": lambda frame: frame.select(frame.x.alias("y"), frame.y.alias("x")),
+    "other names": lambda frame: frame.toDF("y", "word", "x"),
+    "condition": lambda frame: frame.where("x > 0"),
+    "limit": lambda frame: frame.limit(5),
+    "sample": lambda frame: frame.sample(0.5, seed=1),
+    "computed": lambda frame: frame.withColumn("x", frame.x + 1),
+    "cast": lambda frame: frame.select(frame.y.cast("double").alias("y")),
+    "union": lambda frame: frame.union(frame),
+    "of memory": lambda frame: frame.sparkSession.createDataFrame(frame.toArrow()),
+}
+
+
+@pytest.mark.parametrize("read", READS.values(), ids=READS.keys())
+def test_a_dataframe_that_is_files_is_read_as_files(spark: Any, tmp_path: Path, read: Any) -> None:
+    frame = read(spark, parquet(tmp_path / "rows"))
+    scan = as_files(Scan(FrameSource(frame)))
+    assert scan.source.has_pieces != is_connect(spark)
+    rows = og.dataset(frame)
+    found = rows.engine.fit(_sums, scan).result
+    np.testing.assert_allclose(found, [frame.toArrow()[name].to_numpy().sum() for name in ("x", "y")])
+
+
+def _sums(shard: Any) -> np.ndarray:
+    return np.asarray(shard.reduce(lambda batch: batch.matrix(["x", "y"]).sum(axis=0)))
+
+
+def test_other_dataframes_are_not_taken_for_files(spark: Any, tmp_path: Path) -> None:
+    folder = parquet(tmp_path / "rows")
+    frame = spark.read.parquet(str(folder))
+    frames = {name: change(frame) for name, change in OTHERS.items()}
+    frames["schema"] = spark.read.schema("x double, y bigint").parquet(str(folder))
+    frames["pattern"] = spark.read.option("pathGlobFilter", "1*").parquet(str(folder))
+    frames["keys"] = spark.read.parquet(str(parquet(tmp_path / "key=1")))
+    frames["persisted"] = spark.read.parquet(str(parquet(tmp_path / "persisted"))).persist()
+    taken = [name for name, each in frames.items() if as_files(Scan(FrameSource(each))).source.has_pieces]
+    frames["persisted"].unpersist()
+    assert taken == []

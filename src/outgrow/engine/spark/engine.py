@@ -29,6 +29,7 @@ from outgrow.engine.spark.barrier import BarrierFit
 from outgrow.engine.spark.cluster import Cluster
 from outgrow.engine.spark.driver import DriverServer
 from outgrow.engine.spark.explain import spark_explained
+from outgrow.engine.spark.files import as_files
 from outgrow.engine.spark.frames import (
     FrameSource,
     free_place,
@@ -316,6 +317,8 @@ class Spark:
 
     def _for_ranks(self, scan: Scan, stage: str) -> AbstractContextManager[Scan]:
         """The scan as ranks read it by themselves, as far as they can, while the context lasts."""
+        with spark_explained():
+            scan = as_files(scan)
         if scan.source.has_pieces:
             return nullcontext(scan)
         return staged(scan, stage, self.shared_folder, partial(self.each_piece, stage=stage))
