@@ -209,7 +209,7 @@ class FitContext:
             return total
 
         total: R | None = None
-        for state in self.map(fold_units, _runs(units, 8 * self.threads)):
+        for state in self.map(fold_units, runs(units, 8 * self.threads)):
             total = merge(total, state)
         return total
 
@@ -236,7 +236,13 @@ def _controller() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-def _runs(units: Sequence[Unit], parts: int) -> list[Sequence[Unit]]:
-    """Runs of neighbours, about `parts` of them."""
+def runs(units: Sequence[Unit], parts: int) -> list[Sequence[Unit]]:
+    """Runs of neighbours.
+
+    Parameters
+    ----------
+    units : in their order.
+    parts : how many runs, at most.
+    """
     edges = np.linspace(0, len(units), min(parts, len(units)) + 1).astype(int)
     return [units[a:b] for a, b in pairwise(edges)]

@@ -20,7 +20,7 @@ from outgrow.data.matrix import Matrix
 from outgrow.data.names import numbered
 from outgrow.engine.blocks import Block, MatrixSpec, build_blocks
 from outgrow.engine.checks import check_numeric
-from outgrow.engine.context import FitContext, Unit
+from outgrow.engine.context import FitContext, Unit, runs
 from outgrow.engine.matrix import LabelCounts, Labels, MatrixView, Tiles, ValidationRows
 from outgrow.engine.memory import Store
 from outgrow.engine.outcome import guarded
@@ -32,6 +32,8 @@ Placing = Callable[[Batch], np.ndarray]
 
 JOINED_ROWS, JOINED_BYTES = 1 << 18, 32 << 20
 """How large joined batches become: more would leave the caches for good."""
+SMALL_ROWS = 1 << 14
+"""Batches of a matrix are joined up to so many rows."""
 _PLACE = "__place__"
 
 
@@ -149,6 +151,19 @@ class Joined:
 
     def units(self) -> Sequence[Unit]:
         return [partial(_joined, unit) for unit in self.rows.units()]
+
+
+def _not_small(units: Sequence[Unit]) -> Iterator[Batch]:
+    """The batches of units, small ones joined: each block of a matrix takes time in each pass."""
+    held: list[Batch] = []
+    for unit in units:
+        for batch in unit():
+            if held and sum(part.num_rows for part in held) + batch.num_rows > SMALL_ROWS:
+                yield Batch.joined(held)
+                held = []
+            held.append(batch)
+    if held:
+        yield Batch.joined(held)
 
 
 def _joined(unit: Unit) -> Iterator[Batch]:
@@ -307,14 +322,14 @@ class Shard:
             store: Store[Block] = Store(run.memory)
             check_numeric(self.example, spec.columns)
 
-            def convert(unit: Unit) -> list[Any]:
+            def convert(part: Sequence[Unit]) -> list[Any]:
                 return [
                     store.hold(block, block.nbytes)
-                    for batch, place in map(self._chosen, unit())
+                    for batch, place in map(self._chosen, _not_small(part))
                     for block in build_blocks(self._stepped(batch), spec, place, _hashed(batch, spec))
                 ]
 
-            units = self.rows.last_units() if last else self.rows.units()
+            units = runs(self.rows.last_units() if last else self.rows.units(), 8 * run.threads)
 
             def build() -> LabelCounts:
                 store.extend(run.map(convert, units))
