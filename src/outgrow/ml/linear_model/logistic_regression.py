@@ -45,7 +45,8 @@ class LogisticRegression(WarmStarted, LinearClassifier, ProbabilityClassifier):
 
     The objective is scikit-learn's. Where second derivatives pay, it is minimised by Newton's method (for l1
     proximal; Lee, Sun and Saunders 2014), a handful of passes over the rows whatever the scale of the
-    columns; where there are too many parameters for that, by L-BFGS.
+    columns; where there are too many parameters for that, by L-BFGS, and with an absolute penalty over those
+    columns alone whose coefficients are not zero.
 
     Parameters
     ----------
@@ -63,7 +64,9 @@ class LogisticRegression(WarmStarted, LinearClassifier, ProbabilityClassifier):
     tol : share of the objective. Newton's method ends with the step that is expected to leave no more than
         this to gain. L-BFGS ends where the next step is expected to gain no more, or the last three have each
         gained no more; it never looks for gains below 1e-8, as each would take a pass or more, so that a
-        smaller `tol`, such as the default, counts as 1e-8 there.
+        smaller `tol`, such as the default, counts as 1e-8 there. With an absolute penalty over hundreds of
+        columns it ends where none of those that are zero is expected to gain more; below 1e-9 it counts as
+        1e-9.
 
     Attributes
     ----------
