@@ -12,6 +12,7 @@ came to stand beside sparse ones keep their zeros: those are stored, and no miss
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, redirect_stdout
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from outgrow._optional import optional
 from outgrow.data.hashing import unit
 from outgrow.data.matrix import is_sparse
 from outgrow.engine.blocks import Block
+from outgrow.engine.collective import Communicator
 from outgrow.engine.context import FitContext
 from outgrow.engine.events import heard
 from outgrow.engine.matrix import MatrixView
@@ -41,6 +43,8 @@ from outgrow.stats.quantiles import Gathered
 
 _HELD_OUT, _STRIDE = 101, 7919
 """What is added to the seed for each choice of rows, so that none depends on another."""
+_WORD_COMES = 5.0
+"""Seconds within which a rank hears of another that is gone, once XGBoost's collective has broken."""
 HISTOGRAM_BYTES = 1 << 30
 """Most memory for the histograms of nodes still to be split; XGBoost's own limit counts nodes, not bytes."""
 
@@ -212,10 +216,22 @@ def _train_together(view: MatrixView, plan: Plan, make: Callable[[], _InBins], z
     with ExitStack() as joined:
         with redirect_stdout(None):  # each rank prints that it has joined, whatever the verbosity
             joined.enter_context(optional("xgboost.collective", "trees").CommunicatorContext(**join))
-        grown = _train(view, plan, make, zeros_absent, losses=told["losses"])
+        try:
+            grown = _train(view, plan, make, zeros_absent, losses=told["losses"])
+        except optional("xgboost", "trees").core.XGBoostError as error:
+            _blame_others(comm, error)
+            raise
     if tracker is not None:
         tracker.wait_for(deadline)
     return grown
+
+
+def _blame_others(comm: Communicator, error: Exception) -> None:
+    """Raise what is known of another rank, where XGBoost's collective broke: word of it may come after that."""
+    until = time.monotonic() + _WORD_COMES
+    while "collective" in str(error) and time.monotonic() < until:
+        comm.check()
+        time.sleep(0.05)
 
 
 def _in_bins(view: MatrixView, plan: Plan, sample: SampledRows, zeros_absent: bool) -> Callable[[], _InBins]:
