@@ -227,7 +227,7 @@ def _train_together(view: MatrixView, plan: Plan, make: Callable[[], _InBins], z
 
 
 def _blame_others(comm: Communicator, error: Exception) -> None:
-    """Raise what is known of another rank, where XGBoost's collective broke: word of it may come after that."""
+    """Raise what is known of another rank, where XGBoost's collective broke; word of it may come later."""
     until = time.monotonic() + _WORD_COMES
     while "collective" in str(error) and time.monotonic() < until:
         comm.check()
