@@ -30,6 +30,8 @@ _DICTIONARY = pa.dictionary(pa.int32(), pa.string())
 _FEW_BYTES = 4.0
 """Text of fewer bytes a value is stored as indices into a dictionary: no text itself could be so short."""
 
+_NO_KEYS = ds.scalar(True)
+
 
 @dataclass(frozen=True, eq=False)
 class FilePiece:
@@ -99,7 +101,7 @@ class FilePiece:
         """The batches of a fragment, in a schema and with options of Arrow's scanners."""
         if self.group is None:
             yield from fragment.to_batches(schema=schema, **options)
-        elif "filter" in options or not fragment.physical_schema.equals(schema):
+        elif "filter" in options or not _as_stored(fragment, schema):
             part = fragment.subset(row_group_ids=[self.group])
             yield from part.to_batches(schema=schema, **options)
         else:  # a scanner takes three times as long to begin, which counts where files are small
@@ -113,6 +115,12 @@ class FilePiece:
                     columns=options.get("columns"),
                     use_threads=False,
                 )
+
+
+def _as_stored(fragment: Any, schema: pa.Schema) -> bool:
+    """Whether a file holds all columns in their types, and none is known from its folders."""
+    keyless: bool = fragment.partition_expression.equals(_NO_KEYS)
+    return keyless and bool(fragment.physical_schema.equals(schema))
 
 
 def _checked(batch: pa.RecordBatch, where: pc.Expression | None) -> pa.RecordBatch:

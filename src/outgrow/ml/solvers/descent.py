@@ -71,18 +71,20 @@ def lasso_quadratic(
     return w / size, max_sweeps
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def _by_gradients(
     H: np.ndarray, g: np.ndarray, penalty: np.ndarray, start: np.ndarray, *, positive: bool
 ) -> np.ndarray:
     """A point whose coordinates have had their signs for a while, most of them those of the minimum."""
-    largest = np.ones(len(g))
-    for _ in range(8):
+    # in no special direction: a quadratic may be flat along many of those
+    largest, bend = np.random.default_rng(0).standard_normal(len(g)), 0.0
+    for _ in range(12):
         largest = H @ largest
         bend = float(np.sqrt(largest @ largest))
         if not bend > 0:
             return start
         largest /= bend
-    pace = 1 / (1.1 * bend)
+    pace = 1 / (1.2 * bend)
     least, cost = (0.0 if positive else -np.inf), pace * penalty
     w = ahead = start
     signs, momentum = np.sign(w), 1.0
@@ -100,7 +102,13 @@ def _by_gradients(
             before, signs = signs, np.sign(w)
             if np.array_equal(before, signs):
                 break
-    return w
+    # too long a pace, where the largest bend was not found, leads away
+    return w if _value(H, g, penalty, w) <= _value(H, g, penalty, start) else start
+
+
+def _value(H: np.ndarray, g: np.ndarray, penalty: np.ndarray, w: np.ndarray) -> float:
+    with np.errstate(over="ignore", invalid="ignore"):
+        return float(w @ (0.5 * (H @ w) - g) + penalty @ np.abs(w))
 
 
 def _step(

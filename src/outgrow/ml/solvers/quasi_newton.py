@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -68,14 +69,14 @@ def quasi_newton(
 
     tol, rich = max(tol, _TOLD), shares_curvature(rows.view, objective)
     solve = _by_products(rows, objective, bend) if rich else _by_squares(objective, spread, bend)
-    curvature = _Curvature(solve, objective.size)
+    curvature = _Curvature(solve)
     minima, w, idle = Minima.start(start[None, :], held=False), start.copy(), 0
     count = 0  # where max_iter is
     total, gradient = value(w)
     for count in range(1, max_iter + 1):
         rows.view.run.tell("step", count, loss=total)
         if count == _SLOW and not rich and shares_curvature(rows.view, objective, count):
-            curvature.guess(_by_products(rows, objective, bend))
+            curvature.solve = _by_products(rows, objective, bend)
         pull = _steepest(gradient, w, l1)
         step = -curvature.inverse(pull)
         if l1.any():
@@ -131,50 +132,44 @@ def _search(
 class _Curvature:
     """The inverse of the curvature: a guess of it, and what the last steps and changes of the gradient tell.
 
-    It is held as matrices with a row for each step (Byrd, Nocedal and Schnabel 1994, equation 3.1), so that
-    its product with a vector is a few products rather than one of vectors for each step.
-
     Parameters
     ----------
     solve : the product of the guess with a vector; its size is scaled by the last step.
     """
 
-    def __init__(self, solve: Solve, size: int) -> None:
+    def __init__(self, solve: Solve) -> None:
         self.solve = solve
-        self._steps, self._changes, self._solved = np.empty((3, 0, size))
+        self._pairs: deque[tuple[np.ndarray, np.ndarray]] = deque(maxlen=_PAIRS)
 
     def __len__(self) -> int:
-        return len(self._steps)
-
-    def guess(self, solve: Solve) -> None:
-        """Another guess, with what is known of the steps."""
-        self.solve = solve
-        self._solved = np.array([solve(change) for change in self._changes]).reshape(self._changes.shape)
+        return len(self._pairs)
 
     def forget(self) -> None:
         """All steps."""
-        self._steps, self._changes, self._solved = np.empty((3, 0, self._steps.shape[1]))
+        self._pairs.clear()
 
     def learn(self, step: np.ndarray, change: np.ndarray) -> None:
         """One more step, and how the gradient changed along it; the oldest is forgotten."""
-        self._steps = np.vstack([self._steps[-_PAIRS + 1 :], step])
-        self._changes = np.vstack([self._changes[-_PAIRS + 1 :], change])
-        self._solved = np.vstack([self._solved[-_PAIRS + 1 :], self.solve(change)])
+        self._pairs.append((step, change))
 
     def inverse(self, gradient: np.ndarray) -> np.ndarray:
         """The product of the inverse with a gradient."""
-        found = self.solve(gradient)
-        if not len(self):
-            return found
-        S, Y, solved = self._steps, self._changes, self._solved
-        SY = S @ Y.T
-        scale = SY[-1, -1] / (Y[-1] @ solved[-1])
-        R = np.triu(SY)
-        along, across = S @ gradient, scale * (solved @ gradient)
-        first = scipy.linalg.solve_triangular(R, along, check_finite=False)
-        inner = np.diag(SY) * first + scale * (Y @ (solved.T @ first)) - across
-        second = scipy.linalg.solve_triangular(R, inner, trans="T", check_finite=False)
-        return scale * found + S.T @ second - scale * (solved.T @ first)
+        q, shares = gradient.copy(), []
+        for s, y in reversed(self._pairs):
+            shares.append(_product(s, q) / _product(s, y))
+            q -= shares[-1] * y
+        found = self.solve(q)
+        if self._pairs:
+            s, y = self._pairs[-1]
+            found *= _product(s, y) / _product(y, self.solve(y))
+        for (s, y), share in zip(self._pairs, reversed(shares), strict=True):
+            found += (share - _product(y, found) / _product(s, y)) * s
+        return found
+
+
+def _product(a: np.ndarray, b: np.ndarray) -> float:
+    """Of two vectors, without BLAS, whose threads take longer to wake than these take to multiply."""
+    return float(np.einsum("i,i", a, b))
 
 
 def _by_squares(objective: Objective, spread: np.ndarray, bend: np.ndarray) -> Solve:

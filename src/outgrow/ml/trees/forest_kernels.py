@@ -11,7 +11,7 @@ a tree.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -23,50 +23,6 @@ _LOWEST_BIT = np.zeros(64, dtype=np.int64)
 _DE_BRUIJN = np.uint64(0x03F79D71B4CB0A89)
 for _place in range(64):
     _LOWEST_BIT[((1 << _place) * int(_DE_BRUIJN) % (1 << 64)) >> 58] = _place
-
-
-class Shape(NamedTuple):
-    """What limits a tree.
-
-    Attributes
-    ----------
-    depth : most splits above a leaf.
-    leaves : most leaves, taken where the most is gained; -1 for no limit.
-    tried : features tried at each split; more where those are constant in a node.
-    least : weight of a leaf, in units of weight.
-    """
-
-    depth: int
-    leaves: int
-    tried: int
-    least: float
-
-
-class NodesInBins(NamedTuple):
-    """Nodes of a tree, as arrays of shape (nodes,), and `sums` of shape (nodes, slots).
-
-    `bin` is the last that goes left. Sums are, of numbers, the weight and the weighted target; of classes,
-    the weight of each. `gain` is by how much a split lowers the weighted squares, in units of weight.
-    """
-
-    left: np.ndarray
-    feature: np.ndarray
-    bin: np.ndarray
-    missing_left: np.ndarray
-    gain: np.ndarray
-    sums: np.ndarray
-
-    @classmethod
-    def room(cls, most: int, slots: int) -> NodesInBins:
-        """Arrays to be filled.
-
-        Parameters
-        ----------
-        most : nodes.
-        slots : sums of each.
-        """
-        kinds = (np.int32, np.int32, np.int32, np.uint8, np.float64)
-        return cls(*[*(np.empty(most, kind) for kind in kinds), np.empty((most, slots))])
 
 
 @kernel
@@ -111,7 +67,7 @@ def _counted_numbers(
     column: Any, order: Any, weight: Any, extra: Any, begin: int, end: int, room: Any
 ) -> None:
     """Add the rows from `begin` to `end` up in the bins of a feature."""
-    histogram, taken = room
+    histogram, taken, _ = room
     for k in range(begin, end):
         b = np.uint64(column[order[k]])
         histogram[b, 0] += weight[k]
@@ -124,7 +80,7 @@ def _counted_classes(
     column: Any, order: Any, weight: Any, extra: Any, begin: int, end: int, room: Any
 ) -> None:
     """Add the rows from `begin` to `end` up in the bins of a feature, by class."""
-    histogram, taken = room
+    histogram, taken, _ = room
     for k in range(begin, end):
         b = np.uint64(column[order[k]])
         histogram[b, np.uint64(extra[k])] += weight[k]
@@ -138,7 +94,7 @@ def _best_of_numbers(room: Any, missing: int, total: Any, least: float) -> Any:
     Returns its score, the last bin that goes left, whether missing values do too, and whether there were any
     two bins to be split.
     """
-    histogram, taken = room
+    histogram, taken, _ = room
     weight, target = total[0], total[1]
     absent, absent_target = histogram[missing, 0], histogram[missing, 1]
     histogram[missing, 0], histogram[missing, 1] = 0.0, 0.0
@@ -191,13 +147,14 @@ def _score_of_classes(here: Any, weight: float, total: Any, whole: float) -> flo
 @kernel
 def _best_of_classes(room: Any, missing: int, total: Any, least: float) -> Any:
     """As `_best_of_numbers`, of the weights of classes."""
-    histogram, taken = room
-    classes = len(total)
-    whole = total.sum()
-    absent, here, with_absent = histogram[missing].copy(), np.zeros(classes), np.zeros(classes)
-    histogram[missing] = 0.0
+    histogram, taken, scratch = room
+    absent, here, with_absent = scratch
+    classes, whole, gone, w, last = len(total), 0.0, 0.0, 0.0, -1
+    for k in range(classes):
+        absent[k], here[k], histogram[missing, k] = histogram[missing, k], 0.0, 0.0
+        whole += total[k]
+        gone += absent[k]
     taken[missing >> 6] &= ~(np.uint64(1) << np.uint64(missing & 63))
-    gone, w, last = absent.sum(), 0.0, -1
     best, bin, left, several = -1.0, -1, False, False
     for word in range(len(taken)):
         bits = taken[word]
@@ -234,7 +191,13 @@ def _best_of_classes(room: Any, missing: int, total: Any, least: float) -> Any:
 @kernel
 def _own_score(sums: Any, classes: int) -> float:
     """The squares of a node over its weight."""
-    return (sums * sums).sum() / sums.sum() if classes else sums[1] * sums[1] / sums[0]
+    if not classes:
+        return sums[1] * sums[1] / sums[0]
+    squares, whole = 0.0, 0.0
+    for k in range(classes):
+        squares += sums[k] * sums[k]
+        whole += sums[k]
+    return squares / whole
 
 
 @kernel
@@ -270,7 +233,9 @@ def _seek(
     total = nodes.sums[node]
     missing = len(room[0]) - 1
     nodes.feature[node], nodes.gain[node] = -1, 0.0
-    whole = total.sum() if classes else total[0]
+    whole = total[0]
+    for k in range(1, classes):
+        whole += total[k]
     if end - begin < 2 or whole < 2 * shape.least or _pure(target, order, begin, end):
         return random
     width, i, splits, best = len(features), 0, False, -1.0
@@ -329,7 +294,8 @@ def _parted(
 def _summed(rows: Any, begin: int, end: int, sums: Any, classes: int) -> None:
     """Write the sums of rows."""
     _, weight, extra = rows
-    sums[:] = 0.0
+    for k in range(len(sums)):
+        sums[k] = 0.0
     if classes:
         for k in range(begin, end):
             sums[np.uint64(extra[k])] += weight[k]
@@ -371,7 +337,8 @@ def grow_tree(
     order, weight, extra = rows
     count, slots = len(order), classes if classes else 2
     beside = (np.empty_like(order), np.empty_like(weight), np.empty_like(extra))
-    room = (np.zeros((bins, slots)), np.zeros((bins + 63) // 64, np.uint64))
+    scratch = (np.zeros(slots), np.zeros(slots), np.zeros(slots))
+    room = (np.zeros((bins, slots)), np.zeros((bins + 63) // 64, np.uint64), scratch)
     features = np.arange(len(codes), dtype=np.int32)
     most = len(nodes.left)
     begins, ends, depths = np.empty(most, np.int32), np.empty(most, np.int32), np.empty(most, np.int32)

@@ -20,7 +20,8 @@ from outgrow.ml.trees.bagging import RowSample
 from outgrow.ml.trees.bins import SampledRows
 from outgrow.ml.trees.callbacks import SNAPSHOT_SECONDS, Snapshot, note_trees, recalled
 from outgrow.ml.trees.document import Nodes, joined, writer
-from outgrow.ml.trees.forest_kernels import NodesInBins, Shape, grow_tree, prune, tree_of_output
+from outgrow.ml.trees.forest_kernels import grow_tree, prune, tree_of_output
+from outgrow.ml.trees.forest_nodes import NodesInBins, Shape
 from outgrow.ml.trees.plan import Grown, Plan
 from outgrow.ml.trees.quantised import RowsInBins
 from outgrow.ml.trees.rows import any_sparse, as_asked

@@ -1,0 +1,51 @@
+"""What the kernels of forests are told and fill: limits of a tree, and room for its nodes."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Shape(NamedTuple):
+    """What limits a tree.
+
+    Attributes
+    ----------
+    depth : most splits above a leaf.
+    leaves : most leaves, taken where the most is gained; -1 for no limit.
+    tried : features tried at each split; more where those are constant in a node.
+    least : weight of a leaf, in units of weight.
+    """
+
+    depth: int
+    leaves: int
+    tried: int
+    least: float
+
+
+class NodesInBins(NamedTuple):
+    """Nodes of a tree, as arrays of shape (nodes,), and `sums` of shape (nodes, slots).
+
+    `bin` is the last that goes left. Sums are, of numbers, the weight and the weighted target; of classes,
+    the weight of each. `gain` is by how much a split lowers the weighted squares, in units of weight.
+    """
+
+    left: np.ndarray
+    feature: np.ndarray
+    bin: np.ndarray
+    missing_left: np.ndarray
+    gain: np.ndarray
+    sums: np.ndarray
+
+    @classmethod
+    def room(cls, most: int, slots: int) -> NodesInBins:
+        """Arrays to be filled.
+
+        Parameters
+        ----------
+        most : nodes.
+        slots : sums of each.
+        """
+        kinds = (np.int32, np.int32, np.int32, np.uint8, np.float64)
+        return cls(*[*(np.empty(most, kind) for kind in kinds), np.empty((most, slots))])
