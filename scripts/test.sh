@@ -5,7 +5,7 @@
 set -uom pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 python=${PYTHON:-.venv/bin/python}
-lanes=${LANES:-5}
+lanes=${LANES:-4}
 logs=$(mktemp -d)
 export OMP_WAIT_POLICY=PASSIVE # more runs than cores: a thread that waits for another one shall not spin
 export OUTGROW_TEST_TIMES=$logs/times
@@ -41,10 +41,10 @@ trap end_all EXIT
 trap 'exit 130' INT TERM
 "$python" tests/java.py > /dev/null 2>&1 || echo "Java keeps no classes: the tests take longer."
 begin Spark classic -m spark $(without "${clusters[@]}" "${faults[@]}")
-begin "the engine and faults on a standalone cluster" cluster -m spark "${on_each_spark[@]}"
 begin "tests that start processes" classic -m "not spark" "${processes[@]}"
-begin "faults" classic "${faults[@]}"
 begin "all others" classic -m "not spark" $(without "${clusters[@]}" "${faults[@]}" "${processes[@]}")
+begin "faults" classic "${faults[@]}"
+begin "the engine and faults on a standalone cluster" cluster -m spark "${on_each_spark[@]}"
 begin "the engine and faults on Spark Connect" connect -m spark "${on_each_spark[@]}"
 begin "clusters" classic "${clusters[@]}"
 wait
