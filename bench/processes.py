@@ -36,10 +36,10 @@ class Neighbours:
     """How many cores the processes of others use, from its making until it is asked."""
 
     def __init__(self) -> None:
-        self._at, self._seconds = time.perf_counter(), _busy() - _own()
+        self._at, self._seconds = time.perf_counter(), _busy() - own_seconds()
 
     def cores(self) -> float:
-        return max(0.0, (_busy() - _own() - self._seconds) / (time.perf_counter() - self._at))
+        return max(0.0, (_busy() - own_seconds() - self._seconds) / (time.perf_counter() - self._at))
 
 
 def wait_for_quiet(cores: float) -> None:
@@ -61,7 +61,7 @@ def _busy() -> float:
     return (user + nice + system + irq + soft) / TICK
 
 
-def _own() -> float:
+def own_seconds() -> float:
     """Seconds that this family has worked, those of its ended members included."""
     return sum(sum(map(int, fields[11:15])) for pid in family() if (fields := _stat(pid))) / TICK
 

@@ -18,13 +18,14 @@ from bench.shapes.cell import Cell, measure
 from bench.shapes.linear import CELLS as LINEAR
 from bench.shapes.others import CELLS as OTHERS
 from bench.shapes.report import page
+from bench.shapes.spark import CELLS as SPARK
 
 RESULTS = Path(__file__).parents[1] / "results"
 TURNS = 3
 LONGEST = 1_800
 """Seconds until a cell is given up."""
 
-CELLS: dict[str, Cell] = {cell.name: cell for cell in (*LINEAR, *OTHERS)}
+CELLS: dict[str, Cell] = {cell.name: cell for cell in (*LINEAR, *OTHERS, *SPARK)}
 
 
 def main() -> None:

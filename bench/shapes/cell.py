@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass, field
 from statistics import median
 from typing import Any
 
+from bench.processes import own_seconds
+
 SHORT = 0.2
 """Seconds: jobs that take less are repeated until they took so long, and count by their mean."""
 
@@ -50,12 +52,12 @@ class Times:
     def add(self, job: Job, rows: Any) -> Any:
         """Take one more turn."""
         gc.collect()
-        calls, began, cpu = 0, time.perf_counter(), _cpu_seconds()
+        calls, cpu, began = 0, own_seconds(), time.perf_counter()
         while not calls or time.perf_counter() - began < SHORT:
             result = job(rows)
             calls += 1
         self.wall.append((time.perf_counter() - began) / calls)
-        self.cpu.append((_cpu_seconds() - cpu) / calls)
+        self.cpu.append((own_seconds() - cpu) / calls)
         return result
 
 
@@ -82,8 +84,3 @@ def measure(cell: Cell, turns: int) -> dict[str, Any]:
         "worse": ours.found - theirs.found > cell.slack * max(abs(theirs.found), 1e-12),
         "load": os.getloadavg()[0],
     }
-
-
-def _cpu_seconds() -> float:
-    times = os.times()
-    return times.user + times.system + times.children_user + times.children_system
