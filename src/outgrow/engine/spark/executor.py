@@ -1,4 +1,4 @@
-"""Whether the executor that a task belongs to still runs.
+"""The process of a task, and whether the executor that it belongs to still runs.
 
 A task's Python process lives on when its executor is stopped (by a debugger, or an operator's SIGSTOP): it
 beats and computes, and what it hands over is read by nobody. Spark notices after its network timeout, two
@@ -7,7 +7,9 @@ minutes by default.
 
 from __future__ import annotations
 
+import gc
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +18,20 @@ from pathlib import Path
 
 _LOOK = 0.25
 """How often the executor is looked at, in deadlines."""
+
+
+_modules_spared = 0
+
+
+def spare_modules() -> None:
+    """Leave what this process has imported out of collections of garbage, of which PySpark makes one a task.
+
+    The next task would wait for it. Called as a task begins, when the garbage of those before it is gone.
+    """
+    global _modules_spared
+    if len(sys.modules) > _modules_spared:
+        gc.freeze()
+        _modules_spared = len(sys.modules)
 
 
 @contextmanager

@@ -29,7 +29,7 @@ from outgrow.engine.peer import PeerFailedError
 from outgrow.engine.record import work_bytes
 from outgrow.engine.shard import Shard
 from outgrow.engine.spark.driver import DriverClient
-from outgrow.engine.spark.executor import watched_executor
+from outgrow.engine.spark.executor import spare_modules, watched_executor
 from outgrow.engine.spark.frames import StreamPiece, to_spark_type
 from outgrow.engine.spark.rendezvous import join
 from outgrow.engine.spark.vectors import VectorColumn, open_batch
@@ -82,6 +82,7 @@ class RankJob:
     def __call__(self, rows: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         from pyspark import BarrierTaskContext
 
+        spare_modules()
         context = BarrierTaskContext.get()
         hosts = [info.address.rpartition(":")[0] for info in context.getTaskInfos()]
         secret = self.secret + struct.pack("<i", context.attemptNumber())
@@ -274,6 +275,7 @@ class MapJob:
     schema: Mapping[str, pa.DataType | None]
 
     def __call__(self, rows: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        spare_modules()
         for batch in rows:
             if self.pieces is None:
                 yield from self._changed(batch)
@@ -313,6 +315,7 @@ class PieceJob:
     vectors: Mapping[str, VectorColumn] = field(default_factory=dict)
 
     def __call__(self, rows: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        spare_modules()
         try:
             for number, piece in self._parts(rows):
                 yield from _rows(number, "result", pack(self.function(number, piece)))
@@ -353,6 +356,7 @@ class GroupJob:
     def __call__(self, rows: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         from pyspark import TaskContext
 
+        spare_modules()
         context = TaskContext.get()
         assert context is not None
         first = context.partitionId() << 32
