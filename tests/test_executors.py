@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import psutil
 
+from outgrow.engine.spark.executor import spare_modules
 from outgrow.testing.clusters import wait_until
 
 HERE = Path(__file__).parent
@@ -54,3 +56,16 @@ def test_ctrl_c_while_spark_starts_leaves_no_java() -> None:
 
 def _runs(process: psutil.Process) -> bool:
     return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+
+
+def test_garbage_is_not_sought_among_modules_and_rows_of_later_tasks_are_let_go() -> None:
+    try:
+        spare_modules()
+        spared = gc.get_freeze_count()
+        kept: list[object] = [[] for _ in range(1_000)]
+        spare_modules()  # nothing was imported since
+        assert gc.get_freeze_count() <= spared
+        assert len(kept) == 1_000
+        assert spared > 1_000
+    finally:
+        gc.unfreeze()
