@@ -312,9 +312,9 @@ def _answers(model: Any, unseen: Table, column: str) -> np.ndarray:
         scored = model.transform(features(unseen, cache=False))
         wanted = vector_to_array(column) if column == "probability" else scored[column]
         return np.array(scored.select(wanted.alias("found")).toArrow()["found"].to_pylist())
-    names = [f"x{j}" for j in range(len(unseen.names))]
-    X = pq.read_table(unseen.path, columns=names)
-    return np.asarray(model.predict_proba(X) if column == "probability" else model.predict(X))
+    method = model.predict_proba if column == "probability" else model.predict
+    found = method(pq.read_table(unseen.path, columns=unseen.names))
+    return np.column_stack([found[name] for name in found.column_names if name.startswith(column)]).squeeze()
 
 
 def _encoders(rows: int, count: int) -> Iterator[Cell]:
