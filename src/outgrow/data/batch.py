@@ -75,6 +75,14 @@ class Batch:
         """The columns but those of an array of numbers, which are made when they are asked for."""
         return self.columns.beside if isinstance(self.columns, ArrayColumns) else self.columns
 
+    def arrow_types(self, names: Iterable[str]) -> dict[str, pa.DataType]:
+        """The types of those of some columns that are Arrow arrays; vectors and arrays of numbers are not.
+
+        No column is made of an array for it.
+        """
+        own = {name: self[name] for name in names if name in self.held or name not in self.columns}
+        return {name: column.type for name, column in own.items() if not isinstance(column, Matrix)}
+
     def __getitem__(self, name: str) -> Column:
         try:
             return self.columns[name]
@@ -86,7 +94,20 @@ class Batch:
         columns = self.columns
         if isinstance(columns, ArrayColumns) and new.keys().isdisjoint(columns.whole.names):
             return Batch(ArrayColumns(columns.whole, {**columns.beside, **new}), self.num_rows)
-        return Batch({**columns, **new}, self.num_rows)
+        return Batch({**dict(columns.items()), **new}, self.num_rows)
+
+    def with_matrix(self, values: np.ndarray, names: Sequence[str]) -> Batch:
+        """Numbers in place of columns, or behind them; an array stays one where all of its columns change.
+
+        Parameters
+        ----------
+        values : ndarray of shape (num_rows, len(names)).
+        names : the columns that they become.
+        """
+        columns = self.columns
+        if isinstance(columns, ArrayColumns) and columns.whole.names == tuple(names):
+            return Batch(ArrayColumns(Matrix(values, columns.whole.names), columns.beside), self.num_rows)
+        return self.with_columns(matrix_columns(values, names))
 
     def beside(self, new: Mapping[str, Column], what: str, advice: str) -> Batch:
         """New columns behind those there are.
@@ -210,7 +231,9 @@ class Batch:
             When a column is not numeric.
         """
         columns = self.columns
-        if isinstance(columns, ArrayColumns) and names is not None and columns.whole.names == tuple(names):
+        if isinstance(columns, ArrayColumns) and columns.whole.names == tuple(
+            columns if names is None else names
+        ):
             values = columns.whole.values
             return frozen(np.asarray(values if rows is None else values[rows], dtype=dtype, order=order))
         whole = self._columns_matrix(names, dtype, rows)

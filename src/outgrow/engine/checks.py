@@ -27,11 +27,9 @@ def check_numeric(example: Batch, names: Sequence[str]) -> None:
     SchemaError
         When some are not; it names them.
     """
-    held = {name: example[name] for name in names if name in example.held or name not in example.columns}
-    types = {name: column.type for name, column in held.items() if not isinstance(column, Matrix)}
     text = [
         f"{name} ({kind})"
-        for name, kind in types.items()
+        for name, kind in example.arrow_types(names).items()
         if not is_numeric(kind) and not pa.types.is_null(kind)
     ]
     if text:

@@ -10,7 +10,6 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Any, Protocol, TypeVar
 
-import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from outgrow.engine.collective import Alone, Communicator
@@ -244,5 +243,6 @@ def runs(units: Sequence[Unit], parts: int) -> list[Sequence[Unit]]:
     units : in their order.
     parts : how many runs, at most.
     """
-    edges = np.linspace(0, len(units), min(parts, len(units)) + 1).astype(int)
+    count = min(parts, len(units))
+    edges = [len(units) * part // count for part in range(count + 1)] if count else []
     return [units[a:b] for a, b in pairwise(edges)]

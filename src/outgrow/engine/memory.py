@@ -30,6 +30,9 @@ T = TypeVar("T")
 _THREADS_TAKE = 2 << 30
 """Bytes of addresses that the threads of native libraries reserve: stacks, and memory pools of their own."""
 
+_FILE_BYTES = 1 << 16
+"""More than what a file of the system says."""
+
 _UNITS = {
     "B": 1,
     "KB": 10**3,
@@ -191,18 +194,15 @@ def parse_size(size: int | str) -> int:
 
 def resident_bytes() -> int:
     """Memory the process holds now."""
-    try:
-        with open("/proc/self/statm") as file:
-            return int(file.read().split()[1]) * mmap.PAGESIZE
-    except OSError:
-        return peak_bytes()
+    pages = _read("/proc/self/statm").split()
+    return int(pages[1]) * mmap.PAGESIZE if pages else peak_bytes()
 
 
 def peak_bytes() -> int:
     """The most memory the process held so far."""
-    status = _read("/proc/self/status")
-    if status:
-        return _sizes(status, "VmHWM")[0]
+    sizes = _sizes(_read("/proc/self/status"), b"VmHWM")
+    if sizes:
+        return sizes[0]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 
@@ -210,7 +210,7 @@ def peak_bytes() -> int:
 def available_bytes() -> int:
     """Memory the machine could still give, with a container's limit where there is one."""
     candidates = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
-    for name, line in (("/proc/meminfo", "MemAvailable"), ("/sys/fs/cgroup/memory.max", "")):
+    for name, line in (("/proc/meminfo", b"MemAvailable"), ("/sys/fs/cgroup/memory.max", b"")):
         candidates += _sizes(_read(name), line)
     space = _address_space()
     return min(candidates) if space is None else min(*candidates, space)
@@ -237,22 +237,30 @@ def _address_space() -> int | None:
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     if limit == resource.RLIM_INFINITY:  # spark.executor.pyspark.memory sets one
         return None
-    return max(0, limit - _sizes(_read("/proc/self/status"), "VmSize")[0])
+    return max(0, limit - _sizes(_read("/proc/self/status"), b"VmSize")[0])
 
 
-def _read(path: str) -> str:
-    """What a file of the system says; nothing where there is none, as on other systems than Linux."""
+def _read(path: str) -> bytes:
+    """What a file of the system says; nothing where there is none, as on other systems than Linux.
+
+    Each fit asks: a file object would take longer than the reading.
+    """
     try:
-        with open(path) as file:
-            return file.read()
+        file = os.open(path, os.O_RDONLY)
     except OSError:
-        return ""
+        return b""
+    try:
+        return os.read(file, _FILE_BYTES)
+    finally:
+        os.close(file)
 
 
-def _sizes(text: str, line: str) -> list[int]:
-    if line:
-        return [int(row.split()[1]) * 1024 for row in text.splitlines() if row.startswith(line)]
-    return [int(text)] if text.strip().isdigit() else []
+def _sizes(text: bytes, line: bytes) -> list[int]:
+    """The number of bytes that a text is, or that the line which begins so says; none where there is none."""
+    if not line:
+        return [int(text)] if text.strip().isdigit() else []
+    _, _, rest = (b"\n" + text).partition(b"\n" + line + b":")
+    return [int(rest.split(None, 1)[0]) * 1024] if rest else []
 
 
 def _align(position: int, to: int) -> int:

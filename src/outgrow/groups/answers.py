@@ -10,7 +10,6 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from outgrow.data.batch import Batch
-from outgrow.data.matrix import matrix_columns
 from outgrow.groups.evaluation import inner_has
 from outgrow.groups.routing import Router
 from outgrow.groups.store import TRANSFORM
@@ -120,7 +119,7 @@ class GroupAnswers:
 
     def _transform(self, batch: Batch) -> Batch:
         changed = self._router.answer(TRANSFORM, batch)
-        return batch.with_columns(matrix_columns(changed, self.features_))
+        return batch.with_matrix(changed, self.features_)
 
     def _predict_batch(self, method: str, batch: Batch) -> np.ndarray:
         return self._router.answer(method, batch)

@@ -9,12 +9,13 @@ from sklearn.base import TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from outgrow.data.batch import Batch
+from outgrow.engine.open import is_table
 from outgrow.engine.shard import Shard
 from outgrow.errors import ParameterError
 from outgrow.ml.base.verbs import Verbs
 from outgrow.ml.core.columns import Columns, resolve
 from outgrow.ml.core.inputs import open_rows, open_training
-from outgrow.ml.core.outputs import as_given, in_form
+from outgrow.ml.core.outputs import all_columns, as_given, collect, in_form, own
 from outgrow.ml.core.task import Task, column_names, names_after, promised_example
 
 
@@ -47,7 +48,10 @@ class Transformer(TransformerMixin, Verbs):
     def transform(self, X: Any) -> Any:
         """The rows of X, changed; in the form X has."""
         check_is_fitted(self)
-        return in_form(self, as_given(open_rows(self, X).map(self._transform), X), X)
+        rows = open_rows(self, X)
+        if is_table(X):
+            return as_given(rows.map(self._transform), X)
+        return in_form(self, own(collect(rows, lambda batch: all_columns(self._transform(batch))), X), X)
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Names of the columns that `transform` gives; `input_features` are those of an array's columns."""

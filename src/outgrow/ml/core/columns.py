@@ -128,7 +128,7 @@ def require_numeric(example: Batch, names: Sequence[str], who: str) -> None:
     SchemaError
         When a column is neither.
     """
-    text = [n for n in names if not isinstance(c := example[n], Matrix) and not is_numeric(c.type)]
+    text = [name for name, kind in example.arrow_types(names).items() if not is_numeric(kind)]
     if text:
         raise SchemaError(
             f"{who} works on numbers; {text} are not. Choose columns=og.numeric(), or encode these first."

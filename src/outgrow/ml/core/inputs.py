@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import scipy.sparse as sp
 from sklearn.base import is_classifier
-from sklearn.utils.validation import check_consistent_length, column_or_1d, validate_data
+from sklearn.utils.validation import check_consistent_length, validate_data
 
 from outgrow.data.kind import Kind, as_json
 from outgrow.data.matrix import is_sparse
@@ -22,7 +22,7 @@ from outgrow.engine.dataset import Dataset, as_table, read_as
 from outgrow.engine.local import Local
 from outgrow.engine.open import dataset, is_spark, is_table
 from outgrow.errors import DataError, ParameterError, SchemaError, ValueTypeError
-from outgrow.ml.core.targets import Stack, are_names, check_single, target_arrays
+from outgrow.ml.core.targets import Stack, are_names, as_column, check_single, target_arrays
 from outgrow.ml.core.task import Task
 
 TARGET, WEIGHT = "__target__", "__weight__"
@@ -235,12 +235,12 @@ def _open_table(estimator: Any, X: Any, y: Any, sample_weight: Any, roles: Mappi
     elif y is not None and not isinstance(y, str):
         arrays, stack = _target_columns(estimator, y, free[TARGET])
     if sample_weight is not None and not isinstance(sample_weight, str):
-        arrays[free[WEIGHT]] = column_or_1d(sample_weight)
+        arrays[free[WEIGHT]] = as_column(sample_weight)
     named = {}
     for role, given in roles.items():
         named[role] = given if isinstance(given, str) else free[_role_column(role)]
         if not isinstance(given, str):
-            arrays[named[role]] = column_or_1d(given)
+            arrays[named[role]] = as_column(given)
     rows = _with_arrays(X, rows, arrays)
     target = None if y is None else y if isinstance(y, str) else free[TARGET]
     weight = (
@@ -298,7 +298,7 @@ def _open_array(
     named = {role: _role_column(role) for role in roles}
     for role, name in named.items():
         check_consistent_length(values, roles[role])
-        beside[name] = arrow_column(column_or_1d(roles[role]), role)
+        beside[name] = arrow_column(as_column(roles[role]), role)
     source = _named(values, None if reset else list(estimator.columns_), beside)
     return Training(
         Dataset(Scan(source), Local()),
@@ -316,9 +316,12 @@ def _role_column(role: str) -> str:
     return f"__{role}__"
 
 
-@np.errstate(invalid="ignore")  # a signalling NaN is a missing value like any other
+@np.errstate(invalid="ignore", over="ignore")  # a signalling NaN is a missing value like any other
 def _check_array(estimator: Any, X: Any, *, reset: bool) -> Any:
     """scikit-learn's own checks of an array, so that its users see the errors they know."""
+    if _is_checked(estimator, X, reset=reset):
+        estimator.n_features_in_ = X.shape[1]
+        return X
     tags = estimator.__sklearn_tags__().input_tags
     finite: Any = "allow-nan" if tags.allow_nan else True
     accept: Any = "csr" if tags.sparse else False
@@ -331,6 +334,19 @@ def _check_array(estimator: Any, X: Any, *, reset: bool) -> Any:
         return np.array(X, dtype=object)  # a list of rows: numbers among text stay numbers
     return validate_data(
         estimator, X, reset=reset, accept_sparse=accept, dtype=np.float64, ensure_all_finite=finite
+    )
+
+
+def _is_checked(estimator: Any, X: Any, *, reset: bool) -> bool:
+    """Whether scikit-learn's checks would give back an array as it is: for few rows they take longest."""
+    return (
+        type(X) is np.ndarray
+        and X.dtype == np.float64
+        and X.ndim == 2
+        and X.size > 0
+        and not hasattr(estimator, "feature_names_in_")
+        and (reset or getattr(estimator, "n_features_in_", None) == X.shape[1])
+        and bool(np.isfinite(X.sum()))
     )
 
 

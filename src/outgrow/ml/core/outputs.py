@@ -11,7 +11,7 @@ import pyarrow as pa
 import scipy.sparse as sp
 
 from outgrow.data.batch import Batch, is_numeric
-from outgrow.data.matrix import Matrix, is_sparse
+from outgrow.data.matrix import is_sparse
 from outgrow.engine.dataset import Dataset
 from outgrow.engine.open import is_spark, is_table
 from outgrow.ml.core.inputs import has_vectors, is_pandas
@@ -95,8 +95,7 @@ def collect(rows: Dataset, function: Callable[[Batch], Any]) -> Any:
 
 def all_columns(batch: Batch) -> Any:
     """A batch as one matrix, or as an array of objects where it holds more than numbers."""
-    columns = batch.columns.values()
-    if all(isinstance(column, Matrix) or is_numeric(column.type) for column in columns):
+    if all(map(is_numeric, batch.arrow_types(batch.columns).values())):
         return batch.matrix()
     arrays = batch.to_arrow().columns
     values = np.empty((batch.num_rows, len(arrays)), dtype=object)

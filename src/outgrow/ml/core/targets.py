@@ -112,13 +112,25 @@ def target_arrays(estimator: Any, y: Any) -> tuple[list[np.ndarray], tuple[str, 
             "Sparse data was passed for y, but dense data is required. "
             "Use '.toarray()' to convert to a dense numpy array."
         )
-    width = np.asarray(y).shape[1:]
+    width = np.shape(y)[1:]
     if not takes_several(estimator) or not width or (is_classifier(estimator) and width == (1,)):
-        return [column_or_1d(y, warn=True)], None
+        return [as_column(y, warn=True)], None
     values = check_array(y, dtype=None, ensure_all_finite=False, input_name="y", ensure_min_samples=0)
     names = tuple(str(name) for name in getattr(y, "columns", range(values.shape[1])))
     check_names(names, "y")
     return list(values.T), names
+
+
+def as_column(values: Any, *, warn: bool = False) -> np.ndarray:
+    """An array of shape (rows,), by scikit-learn's checks.
+
+    Parameters
+    ----------
+    values : array or column of a table.
+    warn : whether to warn where it has shape (rows, 1).
+    """
+    plain = type(values) is np.ndarray and values.ndim == 1 and values.dtype.kind in "biuf"
+    return values if plain else column_or_1d(values, warn=warn)
 
 
 def takes_several(estimator: Any) -> bool:

@@ -124,7 +124,7 @@ class ColumnwiseScaler(InvertibleTransformer):
         if not names:
             return
         refusal = self._sparse_refusal()
-        if refusal is not None and any(_holds_sparse(shard.example[name]) for name in names):
+        if refusal is not None and any(_holds_sparse(shard.example.held.get(name)) for name in names):
             raise ParameterError(refusal)
         self._note(shard.reduce(lambda batch: self._statistics(batch, names, task), encoded=True), names)
 
@@ -153,8 +153,8 @@ def _holds_sparse(column: Any) -> bool:
 
 def _changed(batch: Batch, names: list[str], change: Callable[[Any, slice], Any]) -> Batch:
     """The batch with the numbers of these columns changed; the slice says which they are of all."""
-    if not any(isinstance(batch[name], Matrix) for name in names):
-        return batch.with_columns(matrix_columns(change(batch.matrix(names), slice(None)), names))
+    if not any(isinstance(batch.held.get(name), Matrix) for name in names):
+        return batch.with_matrix(change(batch.matrix(names), slice(None)), names)
     columns, at = {}, 0
     for name in names:
         X = batch.matrix([name])

@@ -9,7 +9,6 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from outgrow.data.batch import Batch
-from outgrow.data.matrix import matrix_columns
 from outgrow.engine.open import is_table
 from outgrow.engine.shard import Shard
 from outgrow.errors import DataError, ParameterError
@@ -237,7 +236,7 @@ class OrdinalEncoder(InvertibleTransformer):
                 advice = "Fit on rows that have them, or pass handle_unknown='use_encoded_value'."
                 raise unknown_error(shown_columns(self, [coder.name])[0], unknown, "transform", advice)
             out[:, j] = codes
-        return batch.with_columns(matrix_columns(out, names))
+        return batch.with_matrix(out, names)
 
     def _codes(self, categories: np.ndarray, few: np.ndarray | None) -> np.ndarray:
         """The code of each category, and of an unknown value."""
