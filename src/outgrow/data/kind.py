@@ -13,7 +13,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -75,6 +75,7 @@ class Kind(str):
     __slots__ = ()
 
     @classmethod
+    @lru_cache(1024)
     def of(cls, type: pa.DataType) -> Kind:
         """The kind of columns of an Arrow type."""
         type = plain_type(type)

@@ -138,7 +138,7 @@ class Block:
         step = whole or max(256, size // max(1, self.X.dtype.itemsize * self.X.shape[1]))
         for start in range(0, len(self), step):
             part = self if len(self) <= step else self.take(slice(start, start + step))
-            yield replace(part, at=(index, start))
+            yield part if part.at == (index, start) else replace(part, at=(index, start))
 
 
 def concatenated(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:

@@ -88,8 +88,8 @@ def target_column(
 
     Returns
     -------
-    y of shape (rows,), or (rows, targets) for a matrix of numbers; and the classes that occur, None without
-    `labels`. The classes of several targets are their combinations, as tuples. Without a column both are
+    y of shape (rows,), or (rows, targets) for a matrix of numbers; and the classes that occur, sorted, None
+    without `labels`. The classes of several targets are their combinations, as tuples. Without a column both are
     None.
 
     Raises
@@ -168,12 +168,14 @@ def _classes(array: pa.Array, name: str) -> tuple[np.ndarray, tuple[Any, ...]]:
     if len(set(labels)) < len(labels):  # a dictionary may hold a word twice
         return _classes(encoded.dictionary_decode(), name)
     codes = encoded.indices.to_numpy(zero_copy_only=False)
-    used = np.bincount(codes, minlength=len(labels)) > 0  # and values that no row has
-    places = np.flatnonzero(used)
-    classes = tuple(labels[place] for place in places)
+    used = np.flatnonzero(np.bincount(codes, minlength=len(labels)))  # and values that no row has
+    order = sorted(used.tolist(), key=labels.__getitem__)
+    classes = tuple(labels[place] for place in order)
     if any(isinstance(label, int) and label >= 2**63 for label in classes):
         raise DataError(f"The target {name!r} has whole numbers past 63 bits. Cast it to text.")
-    return (codes if used.all() else (np.cumsum(used) - 1)[codes]), classes
+    places = np.zeros(len(labels), dtype=np.intp)
+    places[order] = np.arange(len(order))
+    return places[codes], classes
 
 
 def check_label(kind: pa.DataType, name: str) -> None:

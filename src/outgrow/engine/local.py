@@ -26,7 +26,6 @@ from outgrow.engine.memory import (
     available_bytes,
     parse_size,
     peak_bytes,
-    resident_bytes,
     warn_of_address_space,
 )
 from outgrow.engine.protocol import Engine, Table
@@ -97,9 +96,9 @@ class Local:
         checkpoint = open_checkpoint(self.checkpoint, identity, scan)
         journal = Journal(checkpoint.entries(), checkpoint.keep) if checkpoint else None
         began, threads, pieces, budget = time.perf_counter(), self.slots, scan.pieces(), self._budget()
-        plan = MemoryPlan.of([pieces], budget, base=resident_bytes(), threads=threads, keep=keep)
-        plan.announce(stage)
         memory = Memory(budget, self.spill_dir, work=threads * work_bytes(pieces))
+        plan = MemoryPlan.of([pieces], budget, base=memory.base, threads=threads, keep=keep)
+        plan.announce(stage)
         run = FitContext(threads=threads, memory=memory, stage=stage, journal=journal)
         try:
             result = fit(Shard.of(run, pieces, scan.example(), keep=keep))

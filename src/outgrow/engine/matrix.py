@@ -105,9 +105,8 @@ class Tiles:
 
     def __init__(self, store: Store[Block], classes: np.ndarray | None) -> None:
         self._store = store
-        self._places = (
-            None if classes is None else {value: place for place, value in enumerate(classes.tolist())}
-        )
+        self._values = None if classes is None else tuple(classes.tolist())
+        self._places = {value: place for place, value in enumerate(self._values or ())}
 
     def units(self) -> Sequence[Callable[[], Iterator[Block]]]:
         return [partial(self._tiles, i) for i in range(len(self._store))]
@@ -117,8 +116,8 @@ class Tiles:
 
     def block(self, index: int) -> Block:
         block = self._store.get(index)
-        if block.values is None or self._places is None:
-            return block
+        if self._values is None or block.values in (None, self._values):
+            return block  # as nearly all do, for nearly all have a row of each class
         table = np.array([self._places[value] for value in block.values] or [0], dtype=np.intp)
         return replace(block, y=table[block.y], values=None)
 

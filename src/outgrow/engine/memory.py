@@ -56,7 +56,8 @@ class Memory:
         self.budget = budget
         self.folder = folder or tempfile.gettempdir()
         self.spilled = 0
-        self._free = budget - work - resident_bytes()
+        self.base = resident_bytes()
+        self._free = budget - work - self.base
         self._lock = threading.Lock()
 
     def take(self, nbytes: int) -> bool:

@@ -113,7 +113,7 @@ def target_arrays(estimator: Any, y: Any) -> tuple[list[np.ndarray], tuple[str, 
             "Use '.toarray()' to convert to a dense numpy array."
         )
     width = np.shape(y)[1:]
-    if not takes_several(estimator) or not width or (is_classifier(estimator) and width == (1,)):
+    if not width or not takes_several(estimator) or (is_classifier(estimator) and width == (1,)):
         return [as_column(y, warn=True)], None
     values = check_array(y, dtype=None, ensure_all_finite=False, input_name="y", ensure_min_samples=0)
     names = tuple(str(name) for name in getattr(y, "columns", range(values.shape[1])))
@@ -153,11 +153,11 @@ def check_single(estimator: Any, schema: pa.Schema, target: str | None, stack: S
     ParameterError
         When y names several columns, or one of vectors or structs.
     """
-    if target is None or takes_several(estimator):
+    if target is None:
         return
     type_ = None if stack is not None or target not in schema.names else schema.field(target).type
     width = _width(type_) if stack is None else len(stack.columns)
-    if width is not None:
+    if width is not None and not takes_several(estimator):
         raise ParameterError(
             f"y should be a 1d array, got an array of shape (n_samples, {width}) instead. "
             f"{type(estimator).__name__} learns one target: name one column of single numbers."
