@@ -89,8 +89,8 @@ def target_column(
     Returns
     -------
     y of shape (rows,), or (rows, targets) for a matrix of numbers; and the classes that occur, sorted, None
-    without `labels`. The classes of several targets are their combinations, as tuples. Without a column both are
-    None.
+    without `labels`. The classes of several targets are their combinations, as tuples. Without a column both
+    are None.
 
     Raises
     ------

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from sklearn.base import clone, is_classifier
 
-from outgrow.engine.shard import Shard
-from outgrow.engine.together import together
 from outgrow.errors import ParameterError
-from outgrow.ml.core.estimator import Estimator
 from outgrow.ml.core.inputs import open_training
-from outgrow.ml.core.task import Task
-from outgrow.ml.evaluation import Scores, mean_scores, read_scores, scorer, std_scores
-from outgrow.ml.selection.folds import Folds, as_folds, check_places
-from outgrow.stats.state import to_tree
+from outgrow.ml.evaluation import Scores, mean_scores, std_scores
+from outgrow.ml.selection.folds import Folds, as_folds
+from outgrow.ml.selection.many import Chain, Job, failure, scores_of, take_learned
+from outgrow.ml.steps import steps_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,37 +77,32 @@ def cross_validate(
     1.0
     """
     folds = as_folds(cv, seed, classes=is_classifier(estimator))
-    models = [clone(estimator) for _ in range(folds.count)]
-    for model in models:
-        model.check_parameters()
-        given = model._given_roles(params or {})
-        if len(given) < sum(value is not None for value in (params or {}).values()):
-            raise ParameterError(
-                f"cross_validate(params={params!r}): the model learns from {list(given)} alone."
-            )
-        opened = open_training(model, X, y, sample_weight, hidden=folds.hidden, roles=given)
-    task = opened.task(models[0].columns_)
-    workers = [clone(model) for model in models]
-
-    def run(shard: Shard) -> dict[str, Any]:
-        placed = shard.placed(folds.placing(shard, task.target), hidden=folds.hidden)
-        check_places(folds, placed.count_places(len(folds.train_places(0))))
-        parts = together(placed, [_fold(worker, task, k, folds) for k, worker in enumerate(workers)])
-        return {"folds": parts, "passes": shard.run.passes}
-
+    model = clone(estimator)
+    model.check_parameters()
+    given = model._given_roles(params or {})
+    if len(given) < sum(value is not None for value in (params or {}).values()):
+        raise ParameterError(f"cross_validate(params={params!r}): the model learns from {list(given)} alone.")
+    opened = open_training(model, X, y, sample_weight, hidden=folds.hidden, roles=given)
+    *before, last = steps_of(clone(model))
+    job = Job([Chain(before, {0: last}, [[0]])], opened.task(model.columns_), folds, refit=False, models=True)
     found = opened.dataset.engine.fit(
-        run, opened.dataset.scan, stage=f"cross-validate {type(estimator).__name__}"
+        job.run, opened.dataset.scan, stage=f"cross-validate {type(estimator).__name__}"
     ).result
-    for model, part in zip(models, found["folds"], strict=True):
-        model._restore({"columns_": model.columns_, **part["learned"]})
-    scores = [read_scores(model, part["scores"]) for model, part in zip(models, found["folds"], strict=True)]
-    return CrossValidation(scores, models, found["passes"])
+    (parts,) = found["trials"].values()
+    for error in filter(None, map(failure, parts)):
+        raise error
+    models = [_with_learned(model, part["learned"]) for part in parts]
+    return CrossValidation([scores_of(model, part) for part in parts], models, found["passes"])
 
 
-def _fold(worker: Estimator, task: Task, k: int, folds: Folds) -> Callable[[Shard], dict[str, Any]]:
-    def fit(shard: Shard) -> dict[str, Any]:
-        worker._fit_shard(shard.subset(folds.train_places(k)), task, last=False)
-        held_out = shard.subset(folds.test_places(k))
-        return {"learned": worker._learned(), "scores": to_tree(held_out.reduce(scorer(worker, task)))}
+def _with_learned(opened: Any, learned: list[dict[str, Any]]) -> Any:
+    """The model of a fold.
 
-    return fit
+    Parameters
+    ----------
+    opened : an estimator that has noted what it promises to later calls, and has learned nothing.
+    learned : by its steps, in this fold.
+    """
+    model, noted = clone(opened), {name: value for name, value in vars(opened).items() if name.endswith("_")}
+    take_learned(model, noted, learned)
+    return model

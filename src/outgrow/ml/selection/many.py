@@ -131,11 +131,11 @@ def fit_many(
     task = opened.task(opened_by.columns_)
     trials = [Trial(setting) for setting in settings]
     prepared = [_prepared(estimator, trial) for trial in trials]
-    job = _Job(_chains(estimator, prepared), task, folds, refit, models)
+    job = Job(_chains(estimator, prepared), task, folds, refit, models)
     found = opened.dataset.engine.fit(
         job.run, opened.dataset.scan, stage=f"fit {len(trials)} settings of {type(estimator).__name__}"
     ).result
-    promised = {name: value for name, value in vars(opened_by).items() if name in _PROMISES}
+    promised = {name: value for name, value in vars(opened_by).items() if name in PROMISES}
     for place, (trial, each) in enumerate(zip(trials, prepared, strict=True)):
         if each is not None:
             _read(trial, each, promised, found["trials"][str(place)], folds.count)
@@ -160,7 +160,8 @@ def fusable_groups(estimator: Any, settings: Sequence[Setting]) -> list[list[int
     return [group for chain in _chains(estimator, prepared) for group in chain.groups]
 
 
-_PROMISES = ("columns_", "n_features_in_", "feature_names_in_")
+PROMISES = ("columns_", "n_features_in_", "feature_names_in_")
+"""What an estimator notes of the rows it is fitted on, beside what it learns."""
 
 
 def _prepared(estimator: Any, trial: Trial) -> Any:
@@ -179,7 +180,7 @@ def _prepared(estimator: Any, trial: Trial) -> Any:
 
 
 @dataclass
-class _Chain:
+class Chain:
     """Settings with the same steps before the model.
 
     Attributes
@@ -194,15 +195,15 @@ class _Chain:
     groups: list[list[int]]
 
 
-def _chains(estimator: Any, prepared: Sequence[Any]) -> list[_Chain]:
-    chains: dict[str, _Chain] = {}
+def _chains(estimator: Any, prepared: Sequence[Any]) -> list[Chain]:
+    chains: dict[str, Chain] = {}
     groups: dict[tuple[str, str], list[int]] = {}
     for place, each in enumerate(prepared):
         if each is None:
             continue
         *before, last = steps_of(each)
         key = digest(before)
-        chain = chains.setdefault(key, _Chain(before, {}, []))
+        chain = chains.setdefault(key, Chain(before, {}, []))
         chain.lasts[place] = last
         own = (
             f"alone {place}"
@@ -270,7 +271,9 @@ class _Fold:
 
     def check_tested(self) -> None:
         if not self.rows:
-            raise DataError("A fold has no rows to be tested on. Use fewer folds, or more rows.")
+            raise DataError(
+                "A fold has no rows to be tested on: equal rows share a fold. Use fewer folds, or more rows."
+            )
 
     def told(self, place: int, *, models: bool) -> dict[str, Any]:
         """What came of a setting, as an artifact can store it."""
@@ -286,10 +289,10 @@ class _Fold:
 
 
 @dataclass
-class _Job:
+class Job:
     """All of the work, as every rank does it."""
 
-    chains: list[_Chain]
+    chains: list[Chain]
     task: Task
     folds: Folds
     refit: bool
@@ -308,7 +311,7 @@ class _Job:
                 ]
         return {"trials": found, "passes": shard.run.passes}
 
-    def _begin(self, chain: _Chain) -> list[_Fold]:
+    def _begin(self, chain: Chain) -> list[_Fold]:
         choices: list[tuple[np.ndarray, np.ndarray | None]] = [
             (self.folds.train_places(k), self.folds.test_places(k)) for k in range(self.folds.count)
         ]
@@ -324,7 +327,7 @@ class _Job:
             for train, test in choices
         ]
 
-    def _works(self, placed: Shard, chain: _Chain, folds: list[_Fold]) -> list[Callable[[Shard], None]]:
+    def _works(self, placed: Shard, chain: Chain, folds: list[_Fold]) -> list[Callable[[Shard], None]]:
         """What is done side by side: each fold; or, where no step tells their rows apart, each group."""
         if chain.before or any(chain.lasts[group[0]].shared_fit_parameters is None for group in chain.groups):
             at = placed.count_places(len(folds[0].train))
@@ -336,10 +339,10 @@ class _Job:
         return [_GroupWork(chain, group, folds, self.task, alone).run for group in chain.groups]
 
 
-def _bins(chain: _Chain, folds: Sequence[_Fold]) -> int | None:
-    """In how many bins scores are counted; None where there are few enough to be kept."""
-    tested = sum(fold.rows for fold in folds) * sum(map(len, chain.groups))
-    if tested <= EXACT_ROWS:
+def _bins(chain: Chain, folds: Sequence[_Fold]) -> int | None:
+    """In how many bins scores are counted; None where those of one setting, or few, are kept."""
+    settings = sum(map(len, chain.groups))
+    if settings == 1 or sum(fold.rows for fold in folds) * settings <= EXACT_ROWS:
         return None
     share = len(chain.lasts) * len(folds)
     return CALIBRATION_BINS * max(LEAST_BINS, BINS // CALIBRATION_BINS // share)
@@ -349,7 +352,7 @@ def _bins(chain: _Chain, folds: Sequence[_Fold]) -> int | None:
 class _FoldWork:
     """One fold of a chain by itself: its steps, then its groups, then the rows it is tested on."""
 
-    chain: _Chain
+    chain: Chain
     fold: _Fold
     task: Task
     bins: int | None
@@ -402,7 +405,7 @@ class _GroupWork:
     alone : whether nobody else needs the rows from which the matrix is made.
     """
 
-    chain: _Chain
+    chain: Chain
     group: list[int]
     folds: list[_Fold]
     task: Task
@@ -468,15 +471,11 @@ def _read(
     trial: Trial, prepared: Any, promised: dict[str, Any], parts: Sequence[dict[str, Any]], count: int
 ) -> None:
     """Note on a trial what the ranks found."""
-    for part in parts:
-        if "error" in part:
-            kind: type[Exception] = getattr(errors, part["error"], OutgrowError)
-            trial.error = kind(part["message"])
-            return
+    trial.error = next(filter(None, map(failure, parts)), None)
+    if trial.error is not None:
+        return
     for part in parts[:count]:
-        trial.folds.append(
-            as_scores(steps_of(prepared)[-1], from_tree(part["scores"]), part["rows"], part["classes"])
-        )
+        trial.folds.append(scores_of(prepared, part))
         if "learned" in part:
             trial.estimators.append(_restored(prepared, promised, part["learned"]))
     if len(parts) > count:
@@ -486,8 +485,37 @@ def _read(
 def _restored(prepared: Any, promised: dict[str, Any], learned: list[dict[str, Any]]) -> Any:
     """A fitted estimator with a setting."""
     estimator = clone(prepared)
-    if isinstance(estimator, Pipeline):
-        estimator._restore({**promised, "steps_": learned})
-    else:
-        estimator._restore({**learned[0], **promised})
+    take_learned(estimator, promised, learned)
     return estimator
+
+
+def take_learned(estimator: Any, promised: dict[str, Any], learned: list[dict[str, Any]]) -> None:
+    """Give an estimator what its steps have learned in a fold.
+
+    Parameters
+    ----------
+    estimator : a model, or a pipeline that ends in one.
+    promised : what it promises to later calls, of `PROMISES`.
+    learned : of each step, as `Job.run` tells.
+    """
+    parts = {"steps_": learned} if isinstance(estimator, Pipeline) else learned[0]
+    estimator._restore({**parts, **promised})
+
+
+def failure(part: dict[str, Any]) -> Exception | None:
+    """What went wrong in a fold, of what `Job.run` tells; None where nothing did."""
+    if "error" not in part:
+        return None
+    kind: type[Exception] = getattr(errors, part["error"], OutgrowError)
+    return kind(part["message"])
+
+
+def scores_of(estimator: Any, part: dict[str, Any]) -> Scores:
+    """The scores of a fold.
+
+    Parameters
+    ----------
+    estimator : the model, or pipeline, that was scored.
+    part : what `Job.run` tells of the fold.
+    """
+    return as_scores(steps_of(estimator)[-1], from_tree(part["scores"]), part["rows"], part["classes"])
