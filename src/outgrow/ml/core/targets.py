@@ -112,7 +112,7 @@ def target_arrays(estimator: Any, y: Any) -> tuple[list[np.ndarray], tuple[str, 
             "Sparse data was passed for y, but dense data is required. "
             "Use '.toarray()' to convert to a dense numpy array."
         )
-    width = np.shape(y)[1:]
+    width = np.asarray(y).shape[1:]
     if not width or not takes_several(estimator) or (is_classifier(estimator) and width == (1,)):
         return [as_column(y, warn=True)], None
     values = check_array(y, dtype=None, ensure_all_finite=False, input_name="y", ensure_min_samples=0)
