@@ -252,4 +252,7 @@ def batch_rows(nbytes: int, rows: int) -> int:
 
 def empty_batch(schema: pa.Schema) -> Batch:
     """A batch of this schema without rows."""
-    return Batch.from_arrow(pa.RecordBatch.from_pylist([], schema=plain_schema(schema)))
+    plain = plain_schema(schema)
+    return Batch.from_arrow(
+        pa.RecordBatch.from_arrays([pa.nulls(0, kind) for kind in plain.types], schema=plain)
+    )

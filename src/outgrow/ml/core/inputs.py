@@ -130,13 +130,14 @@ def open_training(
         raise ParameterError(
             f"This {type(estimator).__name__} estimator requires y to be passed, but the target y is None."
         )
-    if not needs_y and not isinstance(y, str) and not (is_table(X) and _are_names(X, y)):
+    rows = dataset(X) if is_table(X) else None
+    if not needs_y and not isinstance(y, str) and not (rows is not None and _are_names(X, rows, y)):
         y = None
     roles = roles or {}
     opened = (
-        _open_table(estimator, X, y, sample_weight, roles)
-        if is_table(X)
-        else _open_array(estimator, X, y, sample_weight, roles, reset)
+        _open_array(estimator, X, y, sample_weight, roles, reset)
+        if rows is None
+        else _open_table(estimator, X, rows, y, sample_weight, roles)
     )
     if needs_y:
         check_single(estimator, opened.dataset.schema, opened.target, opened.stack)
@@ -144,7 +145,7 @@ def open_training(
     opened = replace(opened, hidden=hidden)
     if reset:
         _promise(estimator, X, opened)
-    elif is_table(X):
+    elif rows is not None:
         opened = replace(opened, dataset=_as_promised(estimator, opened.dataset))
     return opened.stacked()
 
@@ -220,16 +221,17 @@ def first_row(estimator: Any, X: Any) -> dict[str, Any]:
     return {name: as_json(value) for name, value in rows[0].items()}
 
 
-def _are_names(X: Any, y: Any) -> bool:
-    return are_names(y, dataset(X).columns, lazy=isinstance(X, Dataset) or is_spark(X))
+def _are_names(X: Any, rows: Dataset, y: Any) -> bool:
+    return are_names(y, rows.columns, lazy=isinstance(X, Dataset) or is_spark(X))
 
 
-def _open_table(estimator: Any, X: Any, y: Any, sample_weight: Any, roles: Mapping[str, Any]) -> Training:
-    rows = dataset(X)
+def _open_table(
+    estimator: Any, X: Any, rows: Dataset, y: Any, sample_weight: Any, roles: Mapping[str, Any]
+) -> Training:
     free = {name: numbered(name, rows.columns) for name in (TARGET, WEIGHT, *map(_role_column, roles))}
     arrays: dict[str, np.ndarray] = {}
     stack: Stack | None = None
-    if _are_names(X, y):
+    if _are_names(X, rows, y):
         check_names(y, "y")
         stack = Stack(tuple(y), free[TARGET], tuple(y), labels=is_classifier(estimator))
     elif y is not None and not isinstance(y, str):
@@ -264,11 +266,12 @@ def _with_arrays(X: Any, rows: Dataset, arrays: Mapping[str, np.ndarray]) -> Dat
     """The rows with arrays as columns beside them."""
     if not arrays:
         return rows
-    if isinstance(X, Dataset) or is_spark(X):
+    source = rows.scan.source
+    if isinstance(X, Dataset) or not isinstance(source, TableSource):
         raise ParameterError(
             "With a dataset or a Spark DataFrame, y and sample_weight are names of its columns, not arrays."
         )
-    table = as_table(X)
+    table = source.table
     for name, column in arrays.items():
         if len(column) != table.num_rows:
             raise DataError(

@@ -11,7 +11,7 @@ from outgrow.errors import ParameterError
 from outgrow.ml.core.inputs import open_training
 from outgrow.ml.evaluation import Scores, mean_scores, std_scores
 from outgrow.ml.selection.folds import Folds, as_folds
-from outgrow.ml.selection.many import Chain, Job, failure, scores_of, take_learned
+from outgrow.ml.selection.job import Chain, Job, failure, scores_of, take_learned
 from outgrow.ml.steps import steps_of
 
 
