@@ -80,8 +80,8 @@ class Batch:
 
         No column is made of an array for it.
         """
-        own = {name: self[name] for name in names if name in self.held or name not in self.columns}
-        return {name: column.type for name, column in own.items() if not isinstance(column, Matrix)}
+        columns = {name: self[name] for name in names if name in self.held or name not in self.columns}
+        return {name: column.type for name, column in columns.items() if not isinstance(column, Matrix)}
 
     def __getitem__(self, name: str) -> Column:
         try:

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from outgrow.data.batch import Batch
 from outgrow.data.files import FilesSource, open_files
 from outgrow.data.kind import Kind
+from outgrow.data.matrix import matrix_columns
 from outgrow.data.names import check_names
 from outgrow.data.scan import Apply, HashSlice, Scan, Select, Where, check_columns, check_condition
 from outgrow.data.source import TableSource
@@ -432,13 +433,32 @@ def as_table(data: Any) -> pa.Table:
         raise DataError(f"A {type(data).__name__} cannot become a table: {error}") from error
 
 
+_NUMBERS = "bhilqBHILQfd"
+"""NumPy's types that Arrow has, too."""
+
+
 def _from_pandas(frame: Any) -> pa.Table:
-    check_names([str(name) for name in frame.columns], "The DataFrame")
+    names = [str(name) for name in frame.columns]
+    check_names(names, "The DataFrame")
+    values = _numbers_without_gaps(frame)
+    if values is not None:
+        return pa.table(matrix_columns(values, names))
     try:
         table = pa.Table.from_pandas(frame, preserve_index=False)
     except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
         raise DataError(f"The DataFrame cannot become a table: {' '.join(map(str, error.args))}") from error
-    return table.replace_schema_metadata(None).rename_columns([str(name) for name in frame.columns])
+    return table.replace_schema_metadata(None).rename_columns(names)
+
+
+def _numbers_without_gaps(frame: Any) -> np.ndarray | None:
+    """The values of a DataFrame of numbers of one type, as they lie in memory; None of others."""
+    kinds = set(frame.dtypes)
+    kind = kinds.pop() if len(kinds) == 1 else None
+    if not isinstance(kind, np.dtype) or kind.char not in _NUMBERS or not kind.isnative:
+        return None
+    values: np.ndarray = frame.to_numpy()
+    with np.errstate(all="ignore"):
+        return None if np.isnan(values.sum()) else values
 
 
 def _count(shard: Shard) -> int:
