@@ -29,6 +29,7 @@ from outgrow.stats.extended import ExtendedSum
 from outgrow.stats.extremes import Extremes, GroupedExtremes
 from outgrow.stats.grouped import GroupedCoMoments, GroupedMoments, GroupedSums, Keys, Segments
 from outgrow.stats.moments import CoMoments, Moments, PairMoments, ShapeMoments
+from outgrow.stats.number_counts import NumberCounts
 from outgrow.stats.quantiles import Gathered, quantiles
 from outgrow.stats.scores import (
     ClassificationState,
@@ -98,6 +99,10 @@ LAWS: dict[type[State], tuple[Callable[[np.ndarray], Any], Callable[[Any], Any]]
         lambda s: _flat(
             [float(v) for v in s.values()], [s.counts[v] for v in s.values()], [s.counts.get(None, 0.0)]
         ),
+    ),
+    NumberCounts: (
+        lambda r: NumberCounts.of(pa.array(np.floor(r[:, 0]))),
+        lambda s: _flat(s.values(), [s.counts[v] for v in s.values()], [s.counts.get(None, 0.0)]),
     ),
     DistinctCount: (
         lambda r: DistinctCount.of(mix(r[:, 0].astype(np.float64).view(np.uint64))),

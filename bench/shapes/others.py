@@ -181,7 +181,7 @@ def _encoders(rows: int, words: int) -> Iterator[Cell]:
         yield Cell(
             f"{name} encoder fit and transform, {rows:,} rows, {words:,} words",
             make,
-            lambda data, ours=ours: ours().fit_transform(data[0]),
+            lambda data, ours=ours: ours().set_output(transform="default").fit_transform(data[0]),
             lambda data, theirs=theirs: theirs().fit_transform(data[1]),
             lambda data, found: 0.0,
         )

@@ -253,15 +253,17 @@ class Batch:
     @property
     def schema(self) -> pa.Schema:
         """The columns that `to_arrow` gives; a matrix too wide for a table is one column of vectors."""
-        wide = {
-            name: column
-            for name, column in self.columns.items()
-            if isinstance(column, Matrix) and column.width > MAX_EXPANDED_COLUMNS
-        }
+        wide = self.too_wide
         schema = self.slice(0, 0).drop(wide).to_arrow().schema
         for name, column in wide.items():
             schema = schema.append(pa.field(name, pa.list_(pa.float64(), column.width)))
         return schema
+
+    @property
+    def too_wide(self) -> dict[str, Matrix]:
+        """The matrices that have more columns than a table."""
+        matrices = {name: column for name, column in self.held.items() if isinstance(column, Matrix)}
+        return {name: each for name, each in matrices.items() if each.width > MAX_EXPANDED_COLUMNS}
 
     def to_arrow(self) -> pa.RecordBatch:
         """An Arrow batch; a matrix becomes one column for each of its names.
@@ -279,8 +281,9 @@ class Batch:
                 continue
             if column.width > MAX_EXPANDED_COLUMNS:
                 raise SchemaError(
-                    f"Column {name!r} is a matrix of {column.width} columns; "
-                    f"at most {MAX_EXPANDED_COLUMNS} can become a table."
+                    f"Column {name!r} is a matrix of {column.width} columns; at most {MAX_EXPANDED_COLUMNS} "
+                    "can become a table. Models in a Pipeline take it as it is; of rows in memory, where all "
+                    "columns are numbers, `transform` gives a sparse array."
                 )
             dense = column.values.toarray(order="F") if column.sparse else column.values
             check_free(column.names, (*plain, *arrays), f"Columns of the vectors {name!r}", _RENAME)

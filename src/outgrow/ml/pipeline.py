@@ -243,7 +243,7 @@ class Pipeline(StepList):
             return self._ask_sklearn("transform", X, params)
         check_is_fitted(self)
         self._check_no_params("transform", params)
-        made = as_given(open_rows(self, X).map(self._transform_all), X)
+        made = as_given(open_rows(self, X).map(self._transform_all), X, self._output)
         return made if is_lazy(X) else in_output(made, self._output, self.get_feature_names_out)
 
     @available_if(_steps_invert)  # type: ignore[untyped-decorator]

@@ -7,12 +7,14 @@ from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from outgrow.stats.state import State
+from outgrow.stats.texts import Texts
 
-_FEW = 4_096
-"""Texts that may stand twice before they are counted together."""
+_HELD_BYTES = 64 << 20
+"""Of texts, some of them twice, before they are counted together: that is cheapest when many are."""
+_TIMES = 4
+"""How often texts may stand there in the mean when they are more."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +52,8 @@ class TextCounts(State):
         missing = float(encoded.indices.null_count)
         if len(used) < len(words):
             words, rows = words.take(pa.array(used)), rows[used]
-        return cls(*_buffers(words), rows, len(words), np.array([missing]))
+        texts = Texts.of(words)
+        return cls(texts.letters, texts.ends, rows, len(words), np.array([missing]))
 
     def merge(self, other: TextCounts) -> TextCounts:
         both = TextCounts(
@@ -60,46 +63,37 @@ class TextCounts(State):
             self.distinct,
             self.missing + other.missing,
         )
-        return both.compact() if len(both.weights) > 2 * max(self.distinct, _FEW) else both
+        full = both.letters.nbytes + both.ends.nbytes > _HELD_BYTES
+        return both.compact() if full and len(both.weights) > _TIMES * self.distinct else both
 
     def compact(self) -> TextCounts:
         """The same with each text once."""
         if self.distinct == len(self.weights):
             return self
-        encoded = self._words.dictionary_encode()
-        weights = np.bincount(encoded.indices.to_numpy(), self.weights, len(encoded.dictionary))
-        return TextCounts(*_buffers(encoded.dictionary), weights, len(weights), self.missing)
+        first, codes = self._texts.codes()
+        texts = self._texts.take(first)
+        weights = np.bincount(codes, self.weights, len(first))
+        return TextCounts(texts.letters, texts.ends, weights, len(weights), self.missing)
 
     @property
-    def _words(self) -> pa.Array:
-        buffers = [None, pa.py_buffer(self.ends), pa.py_buffer(self.letters)]
-        return pa.Array.from_buffers(pa.large_string(), len(self.weights), buffers)
+    def _texts(self) -> Texts:
+        return Texts(self.letters, self.ends)
 
     @cached_property
     def counts(self) -> dict[str | None, float]:
         """The weight of each text; that of missing values is under None."""
         once = self.compact()
         counts: dict[str | None, float] = dict(
-            zip(once._words.to_pylist(), once.weights.tolist(), strict=True)
+            zip(once._texts.arrow.to_pylist(), once.weights.tolist(), strict=True)
         )
         return {**counts, None: float(self.missing[0])} if self.has_missing else counts
 
-    def values(self) -> list[str]:
-        """The texts that are not missing, sorted."""
-        words = self.compact()._words
-        return words.take(pc.sort_indices(words)).to_pylist()
+    def values(self) -> np.ndarray:
+        """The texts that are not missing, sorted; objects of shape (texts,)."""
+        texts = self.compact()._texts
+        words: np.ndarray = texts.take(texts.order()).arrow.to_numpy(zero_copy_only=False)
+        return words
 
     @property
     def has_missing(self) -> bool:
         return bool(self.missing[0] > 0)
-
-
-def _buffers(words: pa.Array) -> tuple[np.ndarray, np.ndarray]:
-    """Texts as their letters and where each begins."""
-    words = words.cast(pa.large_string())
-    _, ends, letters = words.buffers()
-    offsets = np.frombuffer(ends, np.int64)[words.offset : words.offset + len(words) + 1] if ends else None
-    if offsets is None or not len(words):
-        return np.zeros(0, np.uint8), np.zeros(1, np.int64)
-    held = np.frombuffer(letters, np.uint8) if letters else np.zeros(0, np.uint8)
-    return held[offsets[0] : offsets[-1]], offsets - offsets[0]

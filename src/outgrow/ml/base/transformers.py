@@ -34,6 +34,9 @@ class Transformer(TransformerMixin, Verbs):
     takes_dictionaries: ClassVar[bool] = False
     """Whether `_transform_columns` also takes text as Arrow dictionaries; otherwise it is decoded before."""
 
+    _output: str | None = None
+    """The form of results, as `set_output` was told."""
+
     def fit(self, X: Any, y: Any = None) -> Self:
         """Learn from rows.
 
@@ -46,12 +49,37 @@ class Transformer(TransformerMixin, Verbs):
         return self._fit_on_engine(open_training(self, X, y, None))
 
     def transform(self, X: Any) -> Any:
-        """The rows of X, changed; in the form X has."""
+        """The rows of X, changed; in the form X has, or that `set_output` asks for."""
         check_is_fitted(self)
         rows = open_rows(self, X)
         if is_table(X):
-            return as_given(rows.map(self._transform), X)
+            return as_given(rows.map(self._transform), X, self._output)
         return in_form(self, own(collect(rows, lambda batch: all_columns(self._transform(batch))), X), X)
+
+    def set_output(self, *, transform: Any = None) -> Self:
+        """The form of results: 'default' for arrays, sparse ones too, or 'pandas', or 'polars'.
+
+        Without it, results have the form of the rows: tables for tables, arrays for arrays.
+
+        Parameters
+        ----------
+        transform : the form; None changes nothing.
+
+        Examples
+        --------
+        >>> import pyarrow as pa, outgrow as og
+        >>> sizes = pa.table({"size": ["small", "large", "small"]})
+        >>> og.OneHotEncoder().set_output(transform="default").fit_transform(sizes).toarray().tolist()
+        [[0.0, 1.0], [1.0, 0.0], [0.0, 1.0]]
+        """
+        super().set_output(transform=transform)
+        self._output = transform or self._output
+        return self
+
+    def __sklearn_clone__(self) -> Self:
+        made: Self = super().__sklearn_clone__()
+        made._output = self._output
+        return made
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Names of the columns that `transform` gives; `input_features` are those of an array's columns."""

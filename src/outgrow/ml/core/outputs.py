@@ -22,26 +22,29 @@ def is_lazy(X: Any) -> bool:
     return isinstance(X, Dataset) or is_spark(X) or isinstance(X, pa.Table | pa.RecordBatch)
 
 
-def as_given(rows: Dataset, X: Any) -> Any:
+def as_given(rows: Dataset, X: Any, output: str | None = None) -> Any:
     """A resulting dataset in the form of the input it was made from.
+
+    What has too many columns for a table comes as the array, sparse mostly, that an array would give.
 
     Parameters
     ----------
     rows : what was made of X: a row for each of its rows, in their order, where X is in memory.
     X : what the user gave; of a pandas DataFrame the index is kept, too.
+    output : 'default' where `set_output` asked for arrays; tables that are not in memory stay tables.
     """
     if isinstance(X, Dataset):
         return rows
     if is_spark(X):
         return rows.engine.table(rows.scan)
+    if not is_table(X) or output == "default" or rows.scan.example().too_wide:
+        return own(collect(rows, all_columns), X)
     if is_pandas(X):
         frame = rows.to_pandas()
         return frame.set_index(X.index) if len(frame.columns) else frame.reindex(X.index)
     if type(X).__module__.partition(".")[0] == "polars":
         return sys.modules["polars"].from_arrow(rows.to_arrow())
-    if is_table(X):
-        return rows.to_arrow()
-    return own(collect(rows, all_columns), X)
+    return rows.to_arrow()
 
 
 def own(values: Any, X: Any) -> Any:

@@ -18,13 +18,16 @@ import pyarrow as pa
 from outgrow.data.batch import Batch, is_categorical, is_numeric
 from outgrow.data.exact import exact, exact_type, python_values
 from outgrow.data.matrix import Column, Matrix, is_sparse
+from outgrow.engine.open import is_table
 from outgrow.engine.shard import Shard
 from outgrow.errors import DataError, ParameterError, SchemaError
 from outgrow.ml.core.parameters import COLUMNS, LIST, NUMBER_TYPE, Integer, OneOf, Share
 from outgrow.stats.counts import ValueCounts
+from outgrow.stats.number_counts import NumberCounts, NumberIndex
 from outgrow.stats.text_counts import TextCounts
+from outgrow.stats.texts import TextIndex
 
-Counts = ValueCounts | TextCounts
+Counts = ValueCounts | TextCounts | NumberCounts
 INFREQUENT = "infrequent_sklearn"
 CODED = {
     "columns": COLUMNS,
@@ -37,6 +40,7 @@ CODED = {
 _UNKNOWN = -1
 _SHOWN = 5
 _FEW = 16  # rows below which finding different values costs more than it saves
+_MANY = 4_096  # categories from which on values are found without Python objects
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +65,12 @@ class Coder:
 
     def encode(self, column: Column) -> tuple[np.ndarray, list[Any]]:
         """What the rows become, of shape (rows,), and the values that belong to no category."""
-        words, rows = _words(plain(column, self.name))
+        column = plain(column, self.name)
+        if pa.types.is_dictionary(column.type) and len(column.dictionary) > len(column):
+            column = column.dictionary_decode()
+        if len(column) > _FEW and len(self.categories) > _MANY and self._has_index(column.type):
+            return self._encode_many(column)
+        words, rows = _words(column)
         places = [self.places.get(word, _UNKNOWN) for word in words]
         unknown = []
         if _UNKNOWN in places:
@@ -69,6 +78,35 @@ class Coder:
             unknown = [words[place] for place in used if places[place] == _UNKNOWN]
         values = self.values[places]
         return values if rows is None else values[rows], list(dict.fromkeys(unknown))
+
+    def _encode_many(self, column: pa.Array) -> tuple[np.ndarray, list[Any]]:
+        """The same without a Python object for each of many values."""
+        places = self._known[self._index.places(column)]
+        if self._missing is not None:
+            places[np.asarray(column.is_null(nan_is_null=True))] = self._missing
+        unknown = np.flatnonzero(places == _UNKNOWN)
+        words = python_values(column.take(pa.array(unknown)).unique()) if len(unknown) else []
+        return self.values[places], list(dict.fromkeys(map(_key, words)))
+
+    def _has_index(self, kind: pa.DataType) -> bool:
+        """Whether the index finds values of this type; whole numbers of many bits are objects, too."""
+        as_objects = self.categories.dtype.kind == "O" and not pa.types.is_string(kind)
+        return not as_objects and self._index.compares(kind)
+
+    @cached_property
+    def _missing(self) -> int | None:
+        return missing_place(self.categories)
+
+    @cached_property
+    def _known(self) -> np.ndarray:
+        """The numbers of the categories that are not missing, and behind them that of unknown values."""
+        places = np.arange(len(self.categories))
+        return np.append(places if self._missing is None else np.delete(places, self._missing), _UNKNOWN)
+
+    @cached_property
+    def _index(self) -> TextIndex | NumberIndex:
+        known = self.categories[self._known[:-1]]
+        return TextIndex(known) if known.dtype.kind == "O" else NumberIndex(known)
 
 
 def places_of(categories: np.ndarray) -> dict[Any, int]:
@@ -170,6 +208,18 @@ def as_codes(X: Any, names: Sequence[str]) -> Any:
     return codes
 
 
+def in_dtype(owner: Any, values: Any) -> Any:
+    """What `transform` made, arrays in the type that the encoder has for them.
+
+    Parameters
+    ----------
+    owner : the encoder; where it leaves columns as they are, they keep their fractions.
+    values : array, sparse matrix or table.
+    """
+    whole = not is_table(values) and len(owner.selected_) == len(owner.columns_)
+    return values.astype(owner.dtype, copy=False) if whole else values
+
+
 def side_by_side(columns: Sequence[np.ndarray]) -> np.ndarray:
     """Columns of categories as one array."""
     kinds = {column.dtype for column in columns}
@@ -229,7 +279,7 @@ def learn_categories(
             "Shape mismatch: if categories is an array, it has to be of shape (n_features,). It has "
             f"{len(given)} entries for {len(names)} columns {list(names)}. Give one list for each column."
         )
-    states = [TextCounts if pa.types.is_string(kinds[name]) else ValueCounts for name in names]
+    states = [_state(kinds[name]) for name in names]
 
     def count(batch: Batch) -> tuple[Counts, ...]:
         return tuple(state.of(plain(batch[name], name)) for name, state in zip(names, states, strict=True))
@@ -245,6 +295,13 @@ def learn_categories(
             for name, known, seen in zip(names, categories, auto, strict=True):
                 _check_known(name, known, seen)
     return categories, found
+
+
+def _state(kind: pa.DataType) -> type[TextCounts] | type[NumberCounts] | type[ValueCounts]:
+    """What counts values of this type."""
+    if pa.types.is_string(kind):
+        return TextCounts
+    return NumberCounts if pa.types.is_integer(kind) or pa.types.is_floating(kind) else ValueCounts
 
 
 def plain(column: Column, name: str) -> pa.Array:
@@ -318,7 +375,9 @@ def _kind(example: Batch, name: str) -> pa.DataType:
 
 def _sorted(counts: Counts, kind: pa.DataType) -> np.ndarray:
     if isinstance(counts, TextCounts):
-        return np.array([*counts.values(), *([None] if counts.has_missing else [])], dtype=object)
+        return np.append(counts.values(), [None] if counts.has_missing else [])
+    if isinstance(counts, NumberCounts) and not counts.has_missing:
+        return counts.values()
     return _array([*counts.values(), *([None] if counts.has_missing else [])], kind)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ from outgrow.ml.preprocessing.categories import (
     as_codes,
     as_column,
     grouped,
+    in_dtype,
     infrequent,
     learn_categories,
     places_of,
@@ -48,7 +50,10 @@ _JOINING = ("infrequent_if_exist", "warn")
 class OneHotEncoder(InvertibleTransformer):
     """Replace each column by one column of zeros and ones for each of its categories.
 
-    The encoded columns become one sparse matrix column called `onehot`, where the first of them stood.
+    The encoded columns become one sparse matrix column called `onehot`, where the first of them stood. Arrays
+    become a CSR array. Of a table, which has no sparse columns, `transform` gives one dense column for each
+    category up to 10,000 columns; past that, and after `set_output(transform="default")`, it gives the CSR
+    array, too. A model behind the encoder in a pipeline always takes the matrix as it is.
     Numbers compare by value: 1 and 1.0 are one category. Missing values are a category of their own, the
     last: `a_None` for text, `a_nan` for numbers. Weights are not used, as in scikit-learn.
 
@@ -146,7 +151,7 @@ class OneHotEncoder(InvertibleTransformer):
         others = shard.example.drop(names)
         self.output_name_ = numbered("onehot", others.columns)
         taken = {*others.columns, *column_names(others)}
-        self.taken_names_ = sorted(taken.intersection(self._natural_names()))
+        self.taken_names_ = sorted(taken.intersection(self._natural_names())) if taken else []
         self._restored()
 
     def _restored(self) -> None:
@@ -155,16 +160,21 @@ class OneHotEncoder(InvertibleTransformer):
             columns, own = self._columns_of(j)
             self._coders.append(Coder(name, categories, np.where(columns < 0, _NOWHERE, columns + width)))
             width += len(own)
-        self._labels = tuple(distinct(self._natural_names(), self.taken_names_))
+        self._width = width
+        self.__dict__.pop("_labels", None)
+
+    @cached_property
+    def _labels(self) -> tuple[str, ...]:
+        """The names of the output columns; a fit that is not asked for them does not make them."""
+        return tuple(distinct(self._natural_names(), self.taken_names_))
 
     def _natural_names(self) -> list[str]:
         """The names of the output columns, were all of them free."""
+        combine = _concatenated if self.feature_name_combiner == "concat" else self._combined
         columns = enumerate(self.selected_)
-        return [self._combined(name, word) for j, name in columns for word in self._columns_of(j)[1]]
+        return [combine(name, word) for j, name in columns for word in self._columns_of(j)[1]]
 
     def _combined(self, name: str, word: Any) -> str:
-        if self.feature_name_combiner == "concat":
-            return f"{name}_{word!s}"  # NumPy formats its floats of 32 bits as of 64
         found = self.feature_name_combiner(name, word)
         if not isinstance(found, str):
             raise ValueTypeError(
@@ -175,8 +185,7 @@ class OneHotEncoder(InvertibleTransformer):
 
     def transform(self, X: Any) -> Any:
         """The rows of X with zeros and ones in the place of categories; in the form X has."""
-        values = super().transform(X)
-        return values if is_table(X) else values.astype(self.dtype, copy=False)
+        return in_dtype(self, super().transform(X))
 
     def inverse_transform(self, X: Any) -> Any:
         """The categories that `transform` would give as these columns; in the form X has.
@@ -253,10 +262,6 @@ class OneHotEncoder(InvertibleTransformer):
             made = _sparse(hot, self._width, self.dtype)
             return batch.replace(names, {self.output_name_: Matrix(made, self._labels)})
         return batch.replace(names, matrix_columns(_dense(hot, self._width, self.dtype), self._labels))
-
-    @property
-    def _width(self) -> int:
-        return len(self._labels)
 
     def _meet_unknown(self, unknown: dict[str, list[Any]]) -> None:
         columns = shown_columns(self, list(unknown))
@@ -386,6 +391,10 @@ class OneHotEncoder(InvertibleTransformer):
         ).fit(flow.tiny(block.labels, seen(categories, few)[:, None]))
         block.row, block.text = [categories[0]], False
         return block
+
+
+def _concatenated(name: str, word: Any) -> str:
+    return f"{name}_{word!s}"  # NumPy formats its floats of 32 bits as of 64
 
 
 def _sparse(hot: np.ndarray, width: int, dtype: Any) -> Any:

@@ -28,6 +28,7 @@ from outgrow.ml.preprocessing.categories import (
     as_codes,
     as_column,
     grouped,
+    in_dtype,
     infrequent,
     learn_categories,
     missing_place,
@@ -166,8 +167,7 @@ class OrdinalEncoder(InvertibleTransformer):
 
     def transform(self, X: Any) -> Any:
         """The rows of X with codes in the place of categories; in the form X has."""
-        values = super().transform(X)
-        return values if is_table(X) else values.astype(self.dtype, copy=False)
+        return in_dtype(self, super().transform(X))
 
     def inverse_transform(self, X: Any) -> Any:
         """The categories that have these codes; in the form X has.
