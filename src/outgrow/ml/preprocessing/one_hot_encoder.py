@@ -151,7 +151,8 @@ class OneHotEncoder(InvertibleTransformer):
         others = shard.example.drop(names)
         self.output_name_ = numbered("onehot", others.columns)
         taken = {*others.columns, *column_names(others)}
-        self.taken_names_ = sorted(taken.intersection(self._natural_names())) if taken else []
+        named = bool(taken) or self.feature_name_combiner != "concat"  # whose mistakes are those of the fit
+        self.taken_names_ = sorted(taken.intersection(self._natural_names())) if named else []
         self._restored()
 
     def _restored(self) -> None:
