@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
+from pyarrow.fs import LocalFileSystem
 
 from outgrow.data.batch import Batch
 from outgrow.data.hive import folder_keys, key_types, key_value
@@ -29,6 +30,8 @@ from outgrow.errors import DataError, ParameterError, SchemaError
 _DICTIONARY = pa.dictionary(pa.int32(), pa.string())
 _FEW_BYTES = 4.0
 """Text of fewer bytes a value is stored as indices into a dictionary: no text itself could be so short."""
+_READ_BYTES = 1 << 20
+"""Columns of a local file that are smaller are read when they are needed: reading ahead costs more."""
 
 _NO_KEYS = ds.scalar(True)
 
@@ -107,7 +110,13 @@ class FilePiece:
         else:  # a scanner takes three times as long to begin, which counts where files are small
             with (
                 fragment.open() as file,
-                pq.ParquetFile(file, metadata=fragment.metadata, page_checksum_verification=True) as whole,
+                pq.ParquetFile(
+                    file,
+                    metadata=fragment.metadata,
+                    pre_buffer=self.nbytes > _READ_BYTES
+                    or not isinstance(fragment.filesystem, LocalFileSystem),
+                    page_checksum_verification=True,
+                ) as whole,
             ):
                 yield from whole.iter_batches(
                     self.batch_rows,
