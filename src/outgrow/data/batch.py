@@ -263,7 +263,7 @@ class Batch:
     def too_wide(self) -> dict[str, Matrix]:
         """The matrices that have more columns than a table."""
         matrices = {name: column for name, column in self.held.items() if isinstance(column, Matrix)}
-        return {name: each for name, each in matrices.items() if each.width > MAX_EXPANDED_COLUMNS}
+        return {name: matrix for name, matrix in matrices.items() if matrix.width > MAX_EXPANDED_COLUMNS}
 
     def to_arrow(self) -> pa.RecordBatch:
         """An Arrow batch; a matrix becomes one column for each of its names.

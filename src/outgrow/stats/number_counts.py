@@ -107,7 +107,7 @@ class NumberIndex:
         if not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
             return False
         types = self._numbers.dtype, np.dtype(kind.to_pandas_dtype())
-        alike = all(each.kind == "f" for each in types) or np.result_type(*types).kind in "iu"
+        alike = all(dtype.kind == "f" for dtype in types) or np.result_type(*types).kind in "iu"
         return alike or self._all_exact
 
     def places(self, array: pa.Array) -> np.ndarray:

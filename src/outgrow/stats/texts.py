@@ -58,7 +58,13 @@ class Texts:
         return Texts.of(self.arrow.take(pa.array(places)))
 
     def same(self, places: np.ndarray, others: Texts) -> np.ndarray:
-        """Whether the text at each place equals that of the others which stands there."""
+        """Whether the text at each place equals the one of others.
+
+        Parameters
+        ----------
+        places : of the texts here.
+        others : as many as there are places.
+        """
         return np.asarray(pc.equal(self.arrow.take(pa.array(places)), others.arrow))
 
     @cached_property

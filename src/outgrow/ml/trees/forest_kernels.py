@@ -306,7 +306,7 @@ def _summed(rows: Any, begin: int, end: int, sums: Any, classes: int) -> None:
 
 
 @kernel
-def _next(waiting: Any, count: int, nodes: Any, best_first: bool) -> int:
+def _next(waiting: Any, count: Any, nodes: Any, best_first: bool) -> int:
     """The place among the waiting nodes of the one that is split now: the last, or the best."""
     if not best_first:
         return count - 1
@@ -317,9 +317,28 @@ def _next(waiting: Any, count: int, nodes: Any, best_first: bool) -> int:
     return best
 
 
+def grow_space(rows: Any, classes: int, bins: int, width: int, most: int) -> Any:
+    """Where `grow_tree` keeps what it needs on its way.
+
+    Parameters
+    ----------
+    rows : as `grow_tree` takes them.
+    classes : how many there are; 0 for numbers.
+    bins : so many, that of missing values counted.
+    width : features.
+    most : nodes.
+    """
+    slots = classes or 2
+    sums = np.zeros(slots), np.zeros(slots), np.zeros(slots)
+    room = np.zeros((bins, slots)), np.zeros((bins + 63) // 64, np.uint64), sums
+    ranges = np.zeros(most, np.int64), np.zeros(most, np.int64), np.zeros(most, np.int64)
+    beside = tuple(map(np.empty_like, rows))
+    return room, beside, np.arange(width, dtype=np.int32), np.zeros(most // 2 + 1, np.int64), ranges
+
+
 @kernel
 def grow_tree(
-    codes: Any, target: Any, rows: Any, classes: int, bins: int, shape: Any, seed: Any, nodes: Any
+    codes: Any, target: Any, rows: Any, classes: int, shape: Any, seed: Any, space: Any, nodes: Any
 ) -> int:
     """Grow one tree into `nodes`; how many it has. Children come in pairs, after their parents.
 
@@ -329,23 +348,19 @@ def grow_tree(
     target : of each row: a number, or its class.
     rows : of those that the tree sees: their places, weights, and weighted targets or classes. Changed.
     classes : how many there are; 0 for numbers.
-    bins : so many, that of missing values counted.
     shape : the limits of the tree.
     seed : uint64, of the choice of features.
+    space : what `grow_space` gives: NumPy makes arrays, which Numba would compile code for.
     nodes : room for all.
     """
-    order, weight, extra = rows
-    count, slots = len(order), classes if classes else 2
-    beside = (np.empty_like(order), np.empty_like(weight), np.empty_like(extra))
-    scratch = (np.zeros(slots), np.zeros(slots), np.zeros(slots))
-    room = (np.zeros((bins, slots)), np.zeros((bins + 63) // 64, np.uint64), scratch)
-    features = np.arange(len(codes), dtype=np.int32)
-    most = len(nodes.left)
-    begins, ends, depths = np.empty(most, np.int32), np.empty(most, np.int32), np.empty(most, np.int32)
-    waiting, queued = np.empty(most // 2 + 1, np.int32), 1
-    _summed(rows, 0, count, nodes.sums[0], classes)
-    nodes.left[0], begins[0], ends[0], depths[0], waiting[0] = -1, 0, count, 0, 0
-    random = _seek(codes, rows, target, 0, count, 0, shape, features, _mixed(seed), room, nodes, classes)
+    room, beside, features, waiting, (begins, ends, depths) = space
+    slots = len(room[2][0])
+    # numbers of one type: Numba would compile all that gets a 0 once for that alone, and again for others
+    nodes.left[0], ends[0], root, queued = -1, len(rows[0]), begins[0], np.int64(1)
+    _summed(rows, root, ends[0], nodes.sums[0], classes)
+    random = _seek(
+        codes, rows, target, root, ends[0], root, shape, features, _mixed(seed), room, nodes, classes
+    )
     made, leaves = 1, 1
     while queued and leaves != shape.leaves:
         place = _next(waiting, queued, nodes, shape.leaves > 0)
@@ -355,7 +370,7 @@ def grow_tree(
         if nodes.feature[node] < 0:
             continue
         begin, end = begins[node], ends[node]
-        middle = _parted(codes, rows, beside, begin, end, node, nodes, bins - 1)
+        middle = _parted(codes, rows, beside, begin, end, node, nodes, len(room[0]) - 1)
         left, right = made, made + 1
         nodes.left[node] = left
         begins[left], ends[left], begins[right], ends[right] = begin, middle, middle, end
@@ -402,10 +417,12 @@ def prune(nodes: Any, count: int, least: float) -> None:
 
 
 @kernel
-def _mean(nodes: Any, node: int, output: int, classes: int) -> Any:
+def _mean(nodes: Any, node: Any, output: int, classes: int) -> Any:
     """The weight of a node, and its mean of an output, in units of theirs."""
     sums = nodes.sums[node]
-    weight = sums.sum() if classes else sums[0]
+    weight = sums[0]
+    for k in range(1, classes):
+        weight += sums[k]
     return weight, sums[output if classes else 1] / weight if weight > 0 else 0.0
 
 
@@ -422,7 +439,7 @@ def _joined(nodes: Any, count: int, output: int, classes: int, unit: float, valu
 
 @kernel
 def tree_of_output(
-    nodes: Any, count: int, output: int, classes: int, units: Any, rate: Any, cuts: Any, tree: Any
+    nodes: Any, count: int, output: int, classes: int, units: Any, rate: Any, cuts: Any, space: Any, tree: Any
 ) -> int:
     """Write the tree that answers one output in XGBoost's terms; how many nodes it has.
 
@@ -434,17 +451,20 @@ def tree_of_output(
     units : of a weight, and of a weighted target.
     rate : by which the answers of leaves are multiplied.
     cuts : below which values each bin lies, of shape (width, bins).
+    space : for each node a float32, a boolean, and an int32.
     tree : room for the nodes.
     """
     weights, targets = units
-    value, leaf, place = np.empty(count, np.float32), np.empty(count, np.bool_), np.full(count, -1, np.int32)
+    value, leaf, place = space
+    for node in range(count):
+        place[node] = -1
     _joined(nodes, count, output, classes, weights / targets, value, leaf)
     place[0], tree.parent[0], made = 0, ROOT_PARENT, 1
     for node in range(count):
         at = place[node]
         if at < 0:
             continue
-        left, weight = nodes.left[node], _mean(nodes, node, output, classes)[0]
+        left, weight = np.int64(nodes.left[node]), _mean(nodes, node, output, classes)[0]
         tree.hessian[at] = weight / weights
         if leaf[node]:
             tree.left[at], tree.right[at], tree.feature[at] = -1, -1, 0

@@ -20,7 +20,7 @@ from outgrow.ml.trees.bagging import RowSample
 from outgrow.ml.trees.bins import SampledRows
 from outgrow.ml.trees.callbacks import SNAPSHOT_SECONDS, Snapshot, note_trees, recalled
 from outgrow.ml.trees.document import Nodes, joined, writer
-from outgrow.ml.trees.forest_kernels import grow_tree, prune, tree_of_output
+from outgrow.ml.trees.forest_kernels import grow_space, grow_tree, prune, tree_of_output
 from outgrow.ml.trees.forest_nodes import NodesInBins, Shape
 from outgrow.ml.trees.plan import Grown, Plan
 from outgrow.ml.trees.quantised import RowsInBins
@@ -225,13 +225,16 @@ class _Grower:
             self._tried,
             float(parameters["min_child_weight"]) * unit * _NEARLY,
         )
-        nodes = NodesInBins.room(_most_nodes(len(seen), shape), classes or 2)
-        count = grow_tree(rows.codes, target, (seen, weight, extra), classes, rows.bins, shape, seed, nodes)
+        most, drawn_rows = _most_nodes(len(seen), shape), (seen, weight, extra)
+        nodes = NodesInBins.room(most, classes or 2)
+        space = grow_space(drawn_rows, classes, rows.bins, len(rows.codes), most)
+        count = grow_tree(rows.codes, target, drawn_rows, classes, shape, seed, space, nodes)
         if gamma := float(parameters.get("gamma", 0.0)):
             prune(nodes, count, gamma * (_GINI if classes else 1.0) / unit * per * per)
         tree, rate = Nodes.room(count), np.float32(parameters["learning_rate"])
+        spare = np.empty(count, np.float32), np.empty(count, np.bool_), np.empty(count, np.int32)
         for output in range(max(1, classes)):
-            size = tree_of_output(nodes, count, output, classes, (unit, per), rate, rows.cuts, tree)
+            size = tree_of_output(nodes, count, output, classes, (unit, per), rate, rows.cuts, spare, tree)
             yield Round(tree.part(slice(size)), np.array([size], dtype=np.int64))
 
 
