@@ -164,9 +164,9 @@ class _Descent:
             if not fresh[going].all() and count > 1:
                 self._learn(going[~fresh[going]], gradients[fell][~fresh[going]])
             self.gradient[going] = gradients[fell]
-            done = self._advance(going, totals[fell], fresh, wanted, tol)
+            self._advance(going, totals[fell], fresh, wanted, tol)
             self.rows.view.run.tell("step", count, loss=float(totals.min()))
-            left = left[~np.isin(left, done) & (self.halvings[left] <= _HALVINGS)]
+            left = left[~minima.converged[left] & (self.halvings[left] <= _HALVINGS)]
             if not len(left):
                 return
 
@@ -210,8 +210,8 @@ class _Descent:
 
     def _advance(
         self, which: np.ndarray, totals: np.ndarray, fresh: np.ndarray, wanted: np.ndarray, tol: float
-    ) -> np.ndarray:
-        """Step on; the candidates that are done."""
+    ) -> None:
+        """Step on, and note which candidates are done."""
         minima = self.minima
         self.base[which] = minima.w[which]
         step, gain = _steps(self.objective, minima.H[which], self.gradient[which], minima.w[which], which)
@@ -232,14 +232,16 @@ class _Descent:
         finished = which[done]
         minima.objective[finished] -= gain[done]
         minima.converged[finished] = True
-        return finished
 
     def _passes(self, share: np.ndarray, ratio: np.ndarray, first: np.ndarray, tol: float) -> np.ndarray:
         """How many more passes each candidate is expected to take with the curvature it has."""
         guess = np.where(share > _NEAR, _FAR_RATIO, _NEAR_RATIO)
         pace = np.where(first, guess, np.clip(ratio, _LEFT, 0.9))
         with np.errstate(divide="ignore", invalid="ignore"):
-            return np.nan_to_num(np.log(np.maximum(share, tol) / max(tol, 1e-16)) / -np.log(pace), posinf=1e3)
+            passes = np.log(np.maximum(share, tol) / max(tol, 1e-16)) / -np.log(pace)
+        passes[passes == np.inf] = 1e3
+        passes[np.isnan(passes)] = 0.0
+        return passes
 
 
 def _steps(

@@ -131,7 +131,9 @@ class Objective:
             own = rows.learners(place, folds)
             if not len(own):
                 continue
-            bent = np.isin(curved, own)
+            learns = np.zeros(len(folds), dtype=bool)
+            learns[own] = True
+            bent = learns[curved]
             within = np.searchsorted(own, curved[bent])
             for loss, gradient, bend in self._chunks(part, table[own], folds[own], within):
                 losses[own] += loss
@@ -188,8 +190,8 @@ class Objective:
         whole[: self.width] = X.toarray().T if is_sparse(X) else X.T
         flat = second.reshape(-1, X.shape[0])
         out = np.empty((len(flat), self.side, self.side))
-        i, j = np.triu_indices(self.side)
-        if len(flat) > _FEW and len(i) <= PAIRS:
+        if len(flat) > _FEW and self.side * (self.side + 1) // 2 <= PAIRS:
+            i, j = np.triu_indices(self.side)
             products = np.empty((len(i), X.shape[0]))
             ends = np.cumsum(np.arange(self.side, 0, -1)).tolist()
             for a, end in enumerate(ends):
