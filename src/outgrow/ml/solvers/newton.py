@@ -247,16 +247,16 @@ class _Descent:
 def _steps(
     objective: Objective, H: np.ndarray, gradients: np.ndarray, w: np.ndarray, which: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The steps to the minima of the quadratic models, and the gains they promise."""
+    """The steps to the minima of the quadratic models, and the gains they promise; `H` is overwritten."""
     ridge = objective.l2[which, None] * objective.mask
     g = gradients + ridge * w
     diagonal = np.arange(H.shape[1])
-    H = H.copy()
     H[:, diagonal, diagonal] += ridge
     lasso = objective.l1[which] > 0
     steps = np.empty_like(w)
+    smooth = ~lasso if lasso.any() else slice(None)
     if not lasso.all():
-        steps[~lasso] = _solve(_definite(H[~lasso], objective.gauge()), g[~lasso])
+        steps[smooth] = _solve(_definite(H[smooth], objective.gauge()), g[smooth])
     gains = -0.5 * np.einsum("ci,ci->c", g, steps)
     for i in np.flatnonzero(lasso):
         penalty = objective.l1[which[i]] * objective.mask
