@@ -137,7 +137,7 @@ def matrix_columns(values: np.ndarray, names: Sequence[str]) -> dict[str, pa.Arr
 
 def is_sparse(values: Any) -> bool:
     """Whether this is a SciPy sparse matrix or array."""
-    return bool(sp.issparse(values))
+    return not isinstance(values, np.ndarray) and bool(sp.issparse(values))
 
 
 def numbers(array: pa.Array) -> np.ndarray:

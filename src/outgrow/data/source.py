@@ -88,7 +88,7 @@ class TablePiece:
     def __str__(self) -> str:
         return "the table"
 
-    @property
+    @cached_property
     def nbytes(self) -> int:
         return int(self.table.nbytes)
 
@@ -155,7 +155,7 @@ class ArrayPiece:
     def __str__(self) -> str:
         return "the array"
 
-    @property
+    @cached_property
     def nbytes(self) -> int:
         return Matrix(self.values, self.names).nbytes
 

@@ -25,7 +25,7 @@ from outgrow.ml.core.exports import no_equal
 from outgrow.ml.core.inputs import array_rows, checked_array, open_rows, open_training
 from outgrow.ml.core.outputs import as_given, collect, is_lazy, own
 from outgrow.ml.core.scoring import DENSITIES, DISTANCES, MARGINS, NUMBERS, PROBABILITIES, Scoring
-from outgrow.ml.core.task import Task, column_names, target_names
+from outgrow.ml.core.task import Task, target_names, width
 from outgrow.ml.export.sklearn.flow import Flow
 from outgrow.ml.expression import expression
 from outgrow.ml.predictor import AnswersBeside, Predictor
@@ -90,7 +90,7 @@ class Model(Verbs):
         """Note the features and targets there are; what the matrix of them must be."""
         self.target_names_ = target_names(shard.example, task)
         self.features_ = task.features(shard.example)
-        if not len(column_names(shard.example.select(self.features_))):
+        if not width(shard.example, self.features_):
             raise DataError(
                 f"Found array with 0 feature(s): no column reaches {type(self).__name__}. Steps before it "
                 "left out all of them, as an imputer does with columns without a value. Give others."

@@ -142,7 +142,7 @@ def open_training(
     if needs_y:
         check_single(estimator, opened.dataset.schema, opened.target, opened.stack)
     check_columns(opened.dataset.schema, hidden)
-    opened = replace(opened, hidden=hidden)
+    opened = replace(opened, hidden=hidden) if hidden else opened
     if reset:
         _promise(estimator, X, opened)
     elif rows is not None:

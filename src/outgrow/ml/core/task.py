@@ -65,6 +65,18 @@ def target_names(example: Batch, task: Task) -> list[str] | None:
     return list(target.type.names) if target is not None and pa.types.is_struct(target.type) else None
 
 
+def width(example: Batch, names: Iterable[str]) -> int:
+    """How many columns these are, vectors spelt out.
+
+    Parameters
+    ----------
+    example : a batch that has them; it needs no rows.
+    names : of its columns.
+    """
+    columns = map(example.held.get, names)
+    return sum(column.width if isinstance(column, Matrix) else 1 for column in columns)
+
+
 def column_names(batch: Batch) -> np.ndarray:
     """The names of the columns of a batch, vectors spelt out."""
     vectors = {name: column.names for name, column in batch.held.items() if isinstance(column, Matrix)}

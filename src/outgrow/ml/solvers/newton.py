@@ -158,8 +158,9 @@ class _Descent:
             totals = losses + self.objective.penalty(minima.w[left], left)
             before = minima.objective[left]
             fell = totals <= before + np.where(np.isfinite(before), 1e-9 * np.abs(before), 0.0)
-            self._go_back(left[~fell])
-            wanted[left[~fell]] = True
+            if not fell.all():
+                self._go_back(left[~fell])
+                wanted[left[~fell]] = True
             going = left[fell]
             if not fresh[going].all() and count > 1:
                 self._learn(going[~fresh[going]], gradients[fell][~fresh[going]])
@@ -215,8 +216,9 @@ class _Descent:
         minima = self.minima
         self.base[which] = minima.w[which]
         step, gain = _steps(self.objective, minima.H[which], self.gradient[which], minima.w[which], which)
-        lost = ~fresh[which] & ~(gain >= 0)  # a curvature that was put together need not be one
-        step[lost], gain[lost] = 0.0, np.inf
+        lost = ~(fresh[which] | (gain >= 0))  # a curvature that was put together need not be one
+        if lost.any():
+            step[lost], gain[lost] = 0.0, np.inf
         self.step[which] = step
         minima.w[which] += step
         minima.steps[which] += 1
@@ -225,13 +227,13 @@ class _Descent:
         ratio = gain / self.gain[which]
         first = ~np.isfinite(self.gain[which])
         self.gain[which] = gain
-        wanted[which] = lost | (self._passes(share, ratio, first, tol) - _ENOUGH > self.price)
         # a step leaves about the share of its gain that the step before it left of its own
         left = np.where(~first & (ratio <= 0.1), np.maximum(ratio, _LEFT), 1.0)
         done = share * left <= tol
-        finished = which[done]
-        minima.objective[finished] -= gain[done]
-        minima.converged[finished] = True
+        minima.objective[which] -= np.where(done, gain, 0.0)
+        minima.converged[which] = done
+        if not done.all():
+            wanted[which] = lost | (self._passes(share, ratio, first, tol) - _ENOUGH > self.price)
 
     def _passes(self, share: np.ndarray, ratio: np.ndarray, first: np.ndarray, tol: float) -> np.ndarray:
         """How many more passes each candidate is expected to take with the curvature it has."""
