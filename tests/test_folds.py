@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 import pandas
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 import scipy.sparse as sp
 import sklearn.model_selection
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.base import clone, is_classifier
 
 import outgrow as og
 from outgrow import errors
@@ -236,6 +238,34 @@ def test_folds_of_raw_batches_and_of_matrices_are_the_same_rows() -> None:
     assert bare.mean() == piped.mean()
     sparse = og.cross_validate(og.Ridge(), sp.csr_array(X), y, cv=og.KFold(3))
     assert sum(fold.rows for fold in sparse.folds) == 200
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        og.Ridge(),
+        og.LogisticRegression(C=0.5),
+        og.Pipeline([og.StandardScaler(), og.Ridge(alpha=3.0)]),
+        og.DummyClassifier(),
+    ],
+    ids=repr,
+)
+def test_a_fold_learns_what_a_fit_on_its_rows_does(model: Any) -> None:
+    some = table(200)
+    folds = og.GroupKFold("key", folds=3)
+    place = places(og.dataset(some), folds)
+    X = np.column_stack([some["id"], np.random.default_rng(1).normal(size=(200, 2))])
+    y = np.asarray(some["y"]) > 0 if is_classifier(model) else np.asarray(some["y"])
+    rows = pa.table({"a": X[:, 0], "b": X[:, 1], "c": X[:, 2], "key": some["key"], "y": y})
+    found = og.cross_validate(model, rows, "y", cv=folds)
+    for k, learnt in enumerate(found.estimators):
+        chosen = pa.array([bool(folds.train_places(k)[int(place[i])]) for i in X[:, 0].tolist()])
+        alone = clone(model).fit(rows.drop_columns("key").filter(chosen), "y")
+        others = rows.drop_columns("key").filter(pc.invert(chosen))
+        ours, theirs = found.folds[k], alone.evaluate(others, "y")
+        assert dict(ours) == pytest.approx(dict(theirs), rel=1e-6, nan_ok=True)
+        np.testing.assert_allclose(learnt.predict(others), alone.predict(others), rtol=1e-6)
+        assert learnt.target_column_ == "y"
 
 
 def test_a_key_may_be_a_feature() -> None:
