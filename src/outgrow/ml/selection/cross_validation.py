@@ -92,7 +92,8 @@ def cross_validate(
     for error in filter(None, map(failure, parts)):
         raise error
     models = [_with_learned(model, part["learned"]) for part in parts]
-    return CrossValidation([scores_of(model, part) for part in parts], models, found["passes"])
+    scores = [scores_of(fitted, part) for fitted, part in zip(models, parts, strict=True)]
+    return CrossValidation(scores, models, found["passes"])
 
 
 def _with_learned(opened: Any, learned: list[dict[str, Any]]) -> Any:

@@ -317,7 +317,7 @@ def scores_of(estimator: Any, part: dict[str, Any]) -> Scores:
 
     Parameters
     ----------
-    estimator : the model, or pipeline, that was scored.
+    estimator : the model, or pipeline, that was scored; a fitted one says what several targets are called.
     part : what `Job.run` tells of the fold.
     """
     return as_scores(steps_of(estimator)[-1], from_tree(part["scores"]), part["rows"], part["classes"])
