@@ -186,24 +186,20 @@ class Objective:
 
     def _curvatures(self, X: Any, second: np.ndarray) -> np.ndarray:
         """X' diag(each row of second) X."""
-        whole = np.ones((self.side, X.shape[0]))
-        whole[: self.width] = X.toarray().T if is_sparse(X) else X.T
+        columns, width = (X.toarray() if is_sparse(X) else X).T, self.width
         flat = second.reshape(-1, X.shape[0])
         out = np.empty((len(flat), self.side, self.side))
-        if len(flat) > _FEW and self.side * (self.side + 1) // 2 <= PAIRS:
-            i, j = np.triu_indices(self.side)
-            products = np.empty((len(i), X.shape[0]))
-            ends = np.cumsum(np.arange(self.side, 0, -1)).tolist()
-            for a, end in enumerate(ends):
-                np.multiply(whole[a], whole[a:], out=products[end - self.side + a : end])
-            out[:, i, j] = out[:, j, i] = (products @ flat.T).T
+        if len(flat) > _FEW and width * (width + 1) // 2 <= PAIRS:
+            i, j = np.triu_indices(width)
+            out[:, i, j] = out[:, j, i] = (_products(columns) @ flat.T).T
         else:
+            scaled = np.empty(columns.shape)
             for place, row in enumerate(flat):
-                if self.scores == 1:
-                    scaled = whole * np.sqrt(row)
-                    np.matmul(scaled, scaled.T, out=out[place])
-                else:
-                    np.matmul(whole * row, whole.T, out=out[place])
+                np.multiply(columns, np.sqrt(row) if self.scores == 1 else row, out=scaled)
+                out[place, :width, :width] = scaled @ (scaled if self.scores == 1 else columns).T
+        if self.intercept:
+            out[:, :width, -1] = out[:, -1, :width] = flat @ columns.T
+            out[:, -1, -1] = flat.sum(axis=1)
         return out.reshape(*second.shape[:2], self.side, self.side)
 
     def unfolded(self, bends: np.ndarray) -> np.ndarray:
@@ -213,3 +209,13 @@ class Objective:
             H[:, k, :, m] = bends[:, place]
             H[:, m, :, k] = bends[:, place].transpose(0, 2, 1)
         return H.reshape(len(bends), self.size, self.size)
+
+
+def _products(columns: np.ndarray) -> np.ndarray:
+    """The products of each column of (columns, rows) with itself and each that follows, in order."""
+    width, rows = columns.shape
+    found = np.empty((width * (width + 1) // 2, rows))
+    ends = np.cumsum(np.arange(width, 0, -1)).tolist()
+    for a, end in enumerate(ends):
+        np.multiply(columns[a], columns[a:], out=found[end - width + a : end])
+    return found
