@@ -209,7 +209,7 @@ class Batch:
         names: Sequence[str] | None = None,
         dtype: Any = np.float64,
         rows: np.ndarray | None = None,
-        order: Literal["C", "F"] = "F",
+        order: Literal["C", "F", "K"] = "F",
     ) -> Any:
         """The named columns (all of them by default) as one matrix, missing values as NaN.
 
@@ -218,7 +218,8 @@ class Batch:
         names : which columns, in this order.
         dtype : of the numbers.
         rows : the indices of the rows that are wanted, in their order; all of them by default.
-        order : 'F' for a matrix whose columns lie one after the other in memory, 'C' for one whose rows do.
+        order : 'F' for a matrix whose columns lie one after the other in memory, 'C' for one whose rows do, 'K'
+            for whichever needs no copy.
 
         Returns
         -------
@@ -237,7 +238,7 @@ class Batch:
             values = columns.whole.values
             return frozen(np.asarray(values if rows is None else values[rows], dtype=dtype, order=order))
         whole = self._columns_matrix(names, dtype, rows)
-        return whole if order == "F" or is_sparse(whole) else np.ascontiguousarray(whole)
+        return whole if order != "C" or is_sparse(whole) else np.ascontiguousarray(whole)
 
     def _columns_matrix(self, names: Sequence[str] | None, dtype: Any, rows: np.ndarray | None) -> Any:
         """`matrix` of columns one by one, column-major where dense."""

@@ -30,6 +30,8 @@ from outgrow.ml.export.sklearn.twin import twin, with_learned
 from outgrow.stats.moments import CoMoments, check_squares
 
 WIDEST = 4096
+_FEW = 4
+"""With a share of the components below one in so many, the others are not computed."""
 _ITERATIVE = ("arpack", "randomized")
 
 
@@ -143,7 +145,7 @@ class PCA(InvertibleTransformer, WeightedTransformer):
             )
 
         def fold(batch: Batch) -> CoMoments | None:
-            X = batch.matrix(names)
+            X = batch.matrix(names, order="K")
             check_finite(X.data if is_sparse(X) else X, "X")
             return CoMoments.of(X, weights(batch, task.weight))
 
@@ -162,23 +164,32 @@ class PCA(InvertibleTransformer, WeightedTransformer):
             raise DataError(
                 f"PCA needs at least 2 rows to find how columns vary; there is n_samples = {rows} (1 sample)."
             )
-        values, vectors = scipy.linalg.eigh(moments.products / (moments.n - 1))
-        variances, components = np.maximum(values[::-1], 0), vectors.T[::-1]
+        covariance = moments.products / (moments.n - 1)
+        variances, components = self._directions(covariance)
         sizes = np.abs(components)
         # the first of equals, as rounding must not choose the sign
         largest = np.argmax(sizes >= sizes.max(axis=1, keepdims=True) * (1 - 1e-9), axis=1)
-        components = components * np.sign(components[np.arange(width), largest])[:, None]
+        components *= np.sign(components[np.arange(len(components)), largest])[:, None]
         kept = self._count(variances, rows, width)
         self.mean_ = moments.mean
         self.components_ = np.ascontiguousarray(components[:kept])
         self.explained_variance_ = variances[:kept].copy()
-        total = variances.sum()
+        total = float(np.trace(covariance))
         self.explained_variance_ratio_ = self.explained_variance_ / (total if total > 0 else 1.0)
         self.singular_values_ = np.sqrt(self.explained_variance_ * (moments.n - 1))
-        left_out = variances[kept : min(rows, width)]
-        self.noise_variance_ = float(left_out.mean()) if len(left_out) else 0.0
+        left_out = min(rows, width) - kept
+        rest = total - variances[:kept].sum() if len(variances) < width else variances[kept:].sum()
+        self.noise_variance_ = max(float(rest), 0.0) / left_out if left_out else 0.0
         self.n_components_ = kept
         self.n_samples_ = rows
+
+    def _directions(self, covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Variances and components, largest first: all, or where far fewer are wanted, those alone."""
+        width, wanted = len(covariance), self.n_components
+        few = wanted is not None and not isinstance(wanted, str) and 1 <= wanted <= width / _FEW
+        chosen = {"subset_by_index": (width - int(wanted), width - 1)} if few else {"driver": "evd"}
+        values, vectors = scipy.linalg.eigh(covariance, check_finite=False, **chosen)
+        return np.maximum(values[::-1], 0.0), vectors.T[::-1]
 
     def _count(self, variances: np.ndarray, rows: int, width: int) -> int:
         least, most = int(self.svd_solver in _ITERATIVE), min(rows, width) - int(self.svd_solver == "arpack")

@@ -124,7 +124,8 @@ class LeastSquares(LinearRegressor):
     def _fit(self, view: MatrixView) -> None:
         targets = view.targets or 1
         penalties, intercept = self._penalties(targets), self.fit_intercept
-        if view.width > GRAM_WIDTH:
+        fewer_rows = view.rows <= view.width and not self.positive and not penalties.any()
+        if view.width > GRAM_WIDTH or fewer_rows:  # of which the products could tell nothing
             if self.positive:
                 raise DataError(f"positive=True takes up to {GRAM_WIDTH} features; there are {view.width}.")
             found = each_target(

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 import scipy.linalg
 import scipy.optimize
-from scipy.linalg.lapack import dpocon
+from scipy.linalg.lapack import dgeqrf, dormqr, dpocon, dtrcon
 
 from outgrow.data.matrix import is_sparse
 from outgrow.engine.blocks import Block
@@ -41,6 +41,8 @@ FEW_CELLS = 10_000_000
 """Up to so many numbers, residuals are computed to more digits than the numbers have."""
 _DEPENDENT = 1e-12
 _ROWS = 4096
+_BLOCK = 64
+"""Columns that LAPACK works on at once: room for them is given."""
 _EPS = float(np.finfo(np.float64).eps)
 
 
@@ -287,14 +289,13 @@ def by_triangle(view: MatrixView, system: System) -> tuple[np.ndarray, float]:
             total = Triangle.of(rows) if total is None else total.merge(Triangle.of(rows))
         return total
 
-    factor = view.reduce(fold).factor
-    A, b = factor[first:, first:-1], factor[first:, -1]
-    U, s, V = scipy.linalg.svd(A, full_matrices=False, check_finite=False)
-    kept = s > 8 * max(A.shape) * _EPS * s.max(initial=0.0)
-    if kept.sum() == len(scale):
+    triangle = view.reduce(fold)
+    few = first and not triangle.done and len(triangle.rows) <= len(scale)
+    factor = _reflected(triangle.rows) if few else triangle.factor
+    solved = _shortest(factor[first:, first:-1], factor[first:, -1], scale, system.penalty)
+    if solved is None:
         found = _polished(view, system, factor, unit)
     else:
-        solved = _shortest(s[kept], V[kept], U[:, kept].T @ b, scale, system.penalty)
         shift = (factor[0, -1] - factor[0, 1:-1] @ (solved * scale)) / factor[0, 0] if first else 0.0
         found = np.append(shift, solved * scale)
     coef = np.zeros(len(live))
@@ -333,14 +334,42 @@ def _polished(view: MatrixView, system: System, factor: np.ndarray, unit: float)
     return np.append(np.zeros(1 - first), found.astype(np.float64))
 
 
-def _shortest(
-    s: np.ndarray, V: np.ndarray, right: np.ndarray, scale: np.ndarray, penalty: float
-) -> np.ndarray:
-    """The shortest w that minimises ||s V (scale * w) - right||² + penalty ||w||²."""
+def _reflected(rows: np.ndarray) -> np.ndarray:
+    """Rows of the same products, of which only the first has something in the first column."""
+    mirror = rows[:, 0].copy()
+    mirror[0] += np.copysign(np.sqrt(mirror @ mirror), mirror[0])
+    found: np.ndarray = rows - np.outer(mirror, (mirror @ rows) * (2 / (mirror @ mirror)))
+    return found
+
+
+def _shortest(A: np.ndarray, b: np.ndarray, scale: np.ndarray, penalty: float) -> np.ndarray | None:
+    """The shortest w that minimises ||A (scale * w) - b||² + penalty ||w||²; None where there is but one."""
+    if not penalty and 0 < len(A) < len(scale):
+        found = _of_independent_rows(A * scale, b)
+        if found is not None:
+            return found
+    U, s, V = scipy.linalg.svd(A, full_matrices=False, check_finite=False)
+    kept = s > 8 * max(A.shape) * _EPS * s.max(initial=0.0)
+    if kept.sum() == len(scale):
+        return None
+    s, V, right = s[kept], V[kept], U[:, kept].T @ b
     if not penalty:
         return _along(V * scale, (V.T @ (right / s)) / scale)
     U, s, V = scipy.linalg.svd(s[:, None] * V * scale, full_matrices=False, check_finite=False)
-    return V.T @ (s / (s**2 + penalty) * (U.T @ right))
+    return np.asarray(V.T @ (s / (s**2 + penalty) * (U.T @ right)))
+
+
+def _of_independent_rows(A: np.ndarray, b: np.ndarray) -> np.ndarray | None:
+    """The shortest w for which Aw = b; None where the rows may depend on each other."""
+    rows, width = A.shape
+    factor, reflections, *_ = dgeqrf(A.T, lwork=_BLOCK * rows)
+    margin, _ = dtrcon(factor[:rows], norm="1")
+    if margin < CORRIGIBLE:
+        return None
+    right = np.zeros((width, 1))
+    right[:rows, 0] = scipy.linalg.solve_triangular(factor[:rows], b, trans="T", check_finite=False)
+    found, *_ = dormqr("L", "N", factor, reflections, right, lwork=_BLOCK)
+    return np.asarray(found[:, 0])
 
 
 def _along(rows: np.ndarray, vector: np.ndarray) -> np.ndarray:
