@@ -218,8 +218,8 @@ class Batch:
         names : which columns, in this order.
         dtype : of the numbers.
         rows : the indices of the rows that are wanted, in their order; all of them by default.
-        order : 'F' for a matrix whose columns lie one after the other in memory, 'C' for one whose rows do, 'K'
-            for whichever needs no copy.
+        order : 'F' for a matrix whose columns lie one after the other in memory, 'C' for one whose rows do,
+            'K' for whichever needs no copy.
 
         Returns
         -------

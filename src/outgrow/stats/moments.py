@@ -114,7 +114,14 @@ class CoMoments(State):
 
     @classmethod
     @_quiet
-    def of(cls, X: Any, weight: np.ndarray | None = None, tile: int = 4096) -> CoMoments | None:
+    def of(
+        cls,
+        X: Any,
+        weight: np.ndarray | None = None,
+        tile: int = 4096,
+        *,
+        beside: np.ndarray | None = None,
+    ) -> CoMoments | None:
         """The joint moments of the columns of a matrix.
 
         Parameters
@@ -122,6 +129,7 @@ class CoMoments(State):
         X : shape (rows, p), dense or CSR, without NaN.
         weight : shape (rows,); None where each row counts once.
         tile : rows at once, so that the centred copy stays in the cache.
+        beside : shape (rows, q), dense, more columns, which follow those of X; None for no more.
 
         Returns
         -------
@@ -129,20 +137,30 @@ class CoMoments(State):
         """
         total: CoMoments | None = None
         for start in range(0, X.shape[0], tile):
-            part = X[start : start + tile]
+            rows = slice(start, start + tile)
+            part = X[rows]
             if _is_sparse(part):
                 part = part.toarray(order="F")
-            state = cls._of_tile(part, None if weight is None else weight[start : start + tile])
+            parts = [part] if beside is None else [part, beside[rows]]
+            state = cls._of_tile(parts, None if weight is None else weight[rows])
             total = state if total is None else total.merge(state)
         return total
 
     @classmethod
-    def _of_tile(cls, X: np.ndarray, weight: np.ndarray | None) -> CoMoments:
-        n = float(X.shape[0] if weight is None else weight.sum())
+    def _of_tile(cls, parts: Sequence[np.ndarray], weight: np.ndarray | None) -> CoMoments:
+        rows, width = parts[0].shape[0], sum(part.shape[1] for part in parts)
+        n = float(rows if weight is None else weight.sum())
+        mean = np.zeros(width)
         if n == 0.0:
-            return cls(0.0, np.zeros(X.shape[1]), np.zeros((X.shape[1], X.shape[1])))
-        mean = X.mean(axis=0, dtype=np.float64) if weight is None else weight @ X / n
-        centred = X - mean
+            return cls(0.0, mean, np.zeros((width, width)))
+        by_rows = parts[0].flags.c_contiguous
+        centred = np.empty((rows, width), order="C" if by_rows else "F")
+        ones = np.ones(rows) if weight is None and by_rows else weight
+        start = 0
+        for part in parts:
+            own = slice(start, start := start + part.shape[1])
+            mean[own] = part.mean(axis=0, dtype=np.float64) if ones is None else ones @ part / n
+            np.subtract(part, mean[own], out=centred[:, own])
         if weight is not None:
             centred *= np.sqrt(weight)[:, None]
         return cls(n, mean, centred.T @ centred)
@@ -153,7 +171,10 @@ class CoMoments(State):
         if n == 0.0:
             return self
         step = other.mean - self.mean
-        products = self.products + other.products + np.outer(step, step) * (self.n * other.n / n)
+        products = np.outer(step, step)
+        products *= self.n * other.n / n
+        products += self.products
+        products += other.products
         return CoMoments(n, self.mean + step * (other.n / n), products)
 
 

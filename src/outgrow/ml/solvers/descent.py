@@ -30,10 +30,10 @@ def lasso_quadratic(
     """Minimise ½ w'Hw - g'w + sum(penalty * |w|) by steps over sets of coordinates whose signs are guessed.
 
     This is feature-sign search (Lee, Battle, Raina and Ng 2007), with all coordinates that should leave zero
-    entering at once. Which signs they take at first is guessed for all together, and where no such guess gains,
-    accelerated steps by the gradient tell (FISTA; Beck and Teboulle 2009), each of which costs a product. Nothing is done where the gradient at the start is already
-    within the tolerance, which is judged in coordinates in which H has a diagonal of ones, so whatever the
-    units of each are.
+    entering at once. Which signs they take at first is guessed for all together, and where no guess gains,
+    accelerated steps by the gradient tell (FISTA; Beck and Teboulle 2009), each of which costs a product.
+    Nothing is done where the gradient at the start is already within the tolerance, which is judged in
+    coordinates in which H has a diagonal of ones, so whatever the units of each are.
 
     Parameters
     ----------
@@ -86,9 +86,10 @@ def _apart(
 def _by_signs(
     H: np.ndarray, g: np.ndarray, penalty: np.ndarray, w: np.ndarray, rest: np.ndarray, *, positive: bool
 ) -> np.ndarray | None:
-    """The best of where steps end that solve for all coordinates whose sign the one before tells, if any gains.
+    """The best end of steps that each solve for all coordinates with the signs the one before tells.
 
-    This is the primal-dual active set method (Hintermüller, Ito and Kunisch 2002), as long as it gains.
+    None where none of them gains. This is the primal-dual active set method (Hintermüller, Ito and Kunisch
+    2002); it may go in circles, so it ends when it no longer gains.
     """
     best, least, before, idle = None, _value(g, penalty, w, rest), None, 0
     rounding = 4 * _EPS * len(w) * abs(least)
@@ -185,7 +186,9 @@ def _solved(H: np.ndarray, right: np.ndarray, near: np.ndarray) -> np.ndarray:
     if failed:
         raise scipy.linalg.LinAlgError("The curvature of a quadratic is not positive.")
     found = near + moved
-    return found + np.asarray(dpotrs(factor, right - H @ found)[0])  # what was added to the diagonal is undone
+    return found + np.asarray(
+        dpotrs(factor, right - H @ found)[0]
+    )  # what was added to the diagonal is undone
 
 
 def _along(

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 
-from outgrow.data.matrix import is_sparse
 from outgrow.engine.blocks import Block
 from outgrow.engine.folded import FoldedView
 from outgrow.engine.matrix import MatrixView
@@ -123,8 +120,5 @@ def varies(n: float | np.ndarray, squares: np.ndarray, mean: np.ndarray) -> np.n
 
 
 def _joint_moments(block: Block) -> CoMoments | None:
-    X, y = block.X, np.asarray(block.y)
-    y = y[:, None] if y.ndim == 1 else y
-    both: Any = [X, y]
-    joined = sp.hstack(both, format="csr") if is_sparse(X) else np.hstack(both)
-    return CoMoments.of(joined, block.weight)
+    y = np.asarray(block.y)
+    return CoMoments.of(block.X, block.weight, beside=y[:, None] if y.ndim == 1 else y)

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 import scipy.linalg
 import scipy.optimize
-from scipy.linalg.lapack import dgeqrf, dormqr, dpocon, dtrcon
+from scipy.linalg.lapack import dgeqrf, dlange, dormqr, dpocon, dtrcon
 
 from outgrow.data.matrix import is_sparse
 from outgrow.engine.blocks import Block
@@ -73,7 +73,8 @@ class System:
         penalty : what each squared coefficient costs beside the summed squared error.
         """
         scale = lengths(normal, np.diag(normal.products), penalty)
-        products = normal.products / scale[:, None] / scale[None, :]
+        products = normal.products / scale
+        products /= scale[:, None]
         products[np.diag_indices_from(products)] = 1.0
         return cls(normal, penalty, scale, products)
 
@@ -83,7 +84,8 @@ class System:
             factor = scipy.linalg.cholesky(self.products, check_finite=False)
         except scipy.linalg.LinAlgError:
             return np.copy, 0.0
-        margin, _ = dpocon(factor, np.abs(self.products).sum(axis=0).max(initial=0.0))
+        margin, _ = dpocon(factor, dlange("1", self.products.T))
+        margin *= np.sqrt(len(factor))  # largest sums of columns exceed singular values by up to this much
         offsets = np.abs(self.normal.x_mean) * np.sqrt(self.normal.n) / self.scale
         if (offsets > FAR).any():
             margin = min(margin, np.nextafter(SAFE, 0))
