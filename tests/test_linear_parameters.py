@@ -12,7 +12,7 @@ import sklearn.linear_model as peers
 from sklearn.base import clone
 
 import outgrow as og
-from outgrow.errors import ParameterError
+from outgrow.errors import DataError, ParameterError
 from outgrow.ml.selection.many import fit_many
 
 random = np.random.default_rng(0)
@@ -81,6 +81,7 @@ def test_names_that_scikit_learn_does_not_have_are_refused(model: Any) -> None:
 CLASSES = (Y > 5).astype(int)
 THREE = np.digitize(Y, [3.0, 7.0])
 WIDE = random.normal(size=(150, 1100))
+WIDE_PLACES = np.random.default_rng(2).random((40, 4200)) < 0.1
 
 
 @pytest.mark.parametrize("targets", [Y, np.column_stack([Y, -Y])])
@@ -104,6 +105,24 @@ def test_the_duality_gap_and_sparse_coefficients(l1_ratio: float, targets: np.nd
             for each in (rough, model)
         ]
         assert ends[0] - ends[1] <= np.atleast_1d(rough.dual_gap_)[j] + 1e-12
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize(("l1_ratio", "intercept"), [(1.0, True), (0.5, True), (0.5, False)])
+def test_more_columns_than_products_are_held_of(l1_ratio: float, intercept: bool, sparse: bool) -> None:
+    rows = np.random.default_rng(1).normal(size=(40, 4200)) * (WIDE_PLACES if sparse else 1.0)
+    rows[:, 5] += 0 if sparse else 50
+    y, weight = rows[:, :4] @ [3.0, -2.0, 1.0, 1.0] + 2.0, np.arange(40) % 3 + 1.0
+    X: Any = sp.csr_array(rows) if sparse else rows
+    settings = {"l1_ratio": l1_ratio, "fit_intercept": intercept}
+    model = og.ElasticNet(0.5, **settings).fit(X, np.column_stack([y, -2 * y]), weight)
+    for j, target in enumerate((y, -2 * y)):
+        peer = peers.ElasticNet(0.5, **settings, tol=1e-12, max_iter=100_000).fit(rows, target, weight)
+        np.testing.assert_allclose(model.coef_[j], peer.coef_, atol=1e-5)
+        np.testing.assert_allclose(model.intercept_[j], peer.intercept_, atol=1e-3)
+        assert 0 <= model.dual_gap_[j] < 1e-6
+    with pytest.raises(DataError, match="positive=True takes up to 4096 features; there are 4200"):
+        og.ElasticNet(positive=True).fit(X, y)
 
 
 @pytest.mark.parametrize(

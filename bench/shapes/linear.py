@@ -52,7 +52,7 @@ def sparse(rows: int, width: int, classes: int) -> Rows:
     random = np.random.default_rng([rows, width, classes])
     place = (width * random.random((rows, PER_ROW)) ** 3).astype(np.int32)
     place = (place.astype(np.int64) * 7919 % width).astype(np.int32)
-    edges = np.arange(0, rows * PER_ROW + 1, PER_ROW)
+    edges = np.arange(0, rows * PER_ROW + 1, PER_ROW, dtype=np.int32)  # as some solvers of the peer insist
     X = sp.csr_array((np.ones(rows * PER_ROW), place.ravel(), edges), shape=(rows, width))
     X.sum_duplicates()
     true = random.standard_normal((width, max(classes, 1) if classes != 2 else 1)) * 0.5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -20,13 +21,22 @@ from outgrow.ml.linear_model.base import GRAM_WIDTH, LinearRegressor
 from outgrow.ml.linear_model.warm_start import WarmStarted
 from outgrow.ml.solvers.descent import duality_gap, lasso_quadratic
 from outgrow.ml.solvers.gram import Normal, normal_equations, normal_of
-from outgrow.stats.moments import CoMoments
+from outgrow.ml.solvers.least_squares import each_target
+from outgrow.ml.solvers.losses import Squared
+from outgrow.ml.solvers.minimum import minimum
+from outgrow.ml.solvers.objective import Objective
+from outgrow.stats.moments import CoMoments, Moments
+
+Fit = tuple[np.ndarray, float, int, float]
+"""Of one target: the coefficients, the intercept, the sweeps they took, and the duality gap there."""
 
 
 class ElasticNet(WarmStarted, LinearRegressor):
     """Minimise ||y - Xw||² / 2n + alpha l1_ratio ||w||₁ + ½ alpha (1 - l1_ratio) ||w||².
 
-    One pass over the rows whatever the number of iterations: coordinate descent runs on the products.
+    Up to 4,096 columns, one pass over the rows whatever the number of iterations, which run on the products
+    of the columns. With more, a pass an iteration, most of them over those columns alone whose coefficients
+    are not zero.
 
     Parameters
     ----------
@@ -36,8 +46,9 @@ class ElasticNet(WarmStarted, LinearRegressor):
     precompute, copy_X, random_state, selection : accepted as scikit-learn has them, without effect.
     warm_start : begin at the coefficients of the last fit, which shortens this one.
     max_iter : most sweeps over the coefficients.
-    tol : stop when no coefficient moves the gradient by more than this share of its size.
-    positive : coefficients are at least 0.
+    tol : stop when no coefficient moves the gradient by more than this share of its size; past 4,096 columns,
+        when no step is expected to gain more than this share of the objective, or than 1e-9.
+    positive : coefficients are at least 0; up to 4,096 columns.
 
     Attributes
     ----------
@@ -109,17 +120,15 @@ class ElasticNet(WarmStarted, LinearRegressor):
         self.selection = selection
 
     def _fit(self, view: MatrixView) -> None:
+        targets = view.targets or 1
+        begin = self._begin(targets, view.width)
         if view.width > GRAM_WIDTH:
-            raise DataError(
-                f"ElasticNet takes up to {GRAM_WIDTH} features; there are {view.width}. "
-                "Use Ridge, or fewer columns."
-            )
-        normals = normal_equations(view, intercept=self.fit_intercept)
-        begin = self._begin(len(normals), view.width)
-        start = np.zeros((len(normals), view.width)) if begin is None else begin[0]
-        found = [self._descend(normal, each) for normal, each in zip(normals, start, strict=True)]
-        coef, sweeps, gaps = map(list, zip(*found, strict=True))
-        intercepts = [normal.intercept(each) for normal, each in zip(normals, coef, strict=True)]
+            found = each_target(view, lambda one, j: self._over_rows(one, begin, j), range(targets))
+        else:
+            normals = normal_equations(view, intercept=self.fit_intercept)
+            start = np.zeros((targets, view.width)) if begin is None else begin[0]
+            found = [self._descend(normal, each) for normal, each in zip(normals, start, strict=True)]
+        coef, intercepts, sweeps, gaps = map(list, zip(*found, strict=True))
         self._take_targets(view, np.array(coef), np.array(intercepts))
         several = view.targets is not None
         self.n_iter_, self.dual_gap_ = (sweeps, np.array(gaps)) if several else (sweeps[0], gaps[0])
@@ -142,21 +151,42 @@ class ElasticNet(WarmStarted, LinearRegressor):
         """The coefficients as a sparse matrix."""
         return sp.csr_array(np.atleast_2d(self.coef_))
 
-    def _descend(self, normal: Normal, start: np.ndarray) -> tuple[np.ndarray, int, float]:
-        """The coefficients of one target, the sweeps they took, and the duality gap there."""
+    def _descend(self, normal: Normal, start: np.ndarray) -> Fit:
         H, g, penalty = self._quadratic(normal)
         coef, sweeps = lasso_quadratic(
             *(H, g, penalty, start), tol=self.tol, max_sweeps=self.max_iter, positive=self.positive
         )
-        return coef, sweeps, self._gap(normal, coef)
+        gradient = (normal.target - normal.products @ coef) / normal.n
+        error = (normal.energy - float(normal.target @ coef)) / normal.n - float(coef @ gradient)
+        return coef, normal.intercept(coef), sweeps, self._gap(gradient, error, coef)
 
-    def _gap(self, normal: Normal, coef: np.ndarray) -> float:
-        return duality_gap(
-            *(normal.products / normal.n, normal.target / normal.n, normal.energy / normal.n, coef),
-            l1=self.alpha * self.l1_ratio,
-            l2=self.alpha * (1 - self.l1_ratio),
-            positive=self.positive,
+    def _over_rows(self, view: MatrixView, begin: tuple[np.ndarray, np.ndarray] | None, target: int) -> Fit:
+        """Passes over rows with one target, where the products of all features would take too much room."""
+        if self.positive:
+            raise DataError(f"positive=True takes up to {GRAM_WIDTH} features; there are {view.width}.")
+        y: Moments = view.reduce(lambda block: Moments.of(np.asarray(block.y)[:, None], block.weight))
+        n, (l1, l2) = float(y.n[0]), self._strength()
+        rows, penalties = FoldedView.whole(view), (np.array([l1 * n]), np.array([l2 * n]))
+        folds = np.zeros(1, dtype=np.intp)
+        objective = Objective(Squared(), view.width, self.fit_intercept, folds, *penalties)
+        start = None if begin is None else (begin[0][target : target + 1], begin[1][target : target + 1])
+        minima, offsets = minimum(
+            *(rows, objective), bend=y.n, tol=self.tol, max_iter=self.max_iter, begin=start, constants=y.mean
         )
+        shifted = replace(rows, view=offsets.apply(view))
+        loss, slope = objective.gradient(shifted, minima.w[0])
+        coef, constants = objective.unpack(minima.w[0])
+        gap = self._gap(-slope[: view.width] / n, 2 * loss / n, coef[0])
+        sweeps = int(minima.steps[0]) if minima.converged[0] else self.max_iter
+        return coef[0], float(offsets.restore(coef, constants)[0]), sweeps, gap
+
+    def _strength(self) -> tuple[float, float]:
+        """What the absolute and half the squared coefficients cost beside half the mean squared error."""
+        return self.alpha * self.l1_ratio, self.alpha * (1 - self.l1_ratio)
+
+    def _gap(self, gradient: np.ndarray, error: float, coef: np.ndarray) -> float:
+        l1, l2 = self._strength()
+        return duality_gap(gradient, max(error, 0.0), coef, l1=l1, l2=l2, positive=self.positive)
 
     @classmethod
     def _solve_many(
@@ -166,15 +196,16 @@ class ElasticNet(WarmStarted, LinearRegressor):
         folds = [normal_of(each, intercept=one.fit_intercept) for each in moments]
         for candidate in candidates:
             model, normal = candidate.model, folds[candidate.fold]
-            coef, model.n_iter_, model.dual_gap_ = model._descend(normal, np.zeros(len(normal.target)))
-            model.coef_, model.intercept_ = coef, normal.intercept(coef)
+            found = model._descend(normal, np.zeros(len(normal.target)))
+            model.coef_, model.intercept_, model.n_iter_, model.dual_gap_ = found
             model._warn(model.n_iter_)
 
     def _quadratic(self, normal: Normal) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """What is minimised: products, target and absolute penalty of each coefficient."""
-        width = len(normal.target)
-        H = normal.products / normal.n + self.alpha * (1 - self.l1_ratio) * np.eye(width)
-        return H, normal.target / normal.n, np.full(width, self.alpha * self.l1_ratio)
+        width, (l1, l2) = len(normal.target), self._strength()
+        H = normal.products / normal.n
+        H[np.diag_indices(width)] += l2
+        return H, normal.target / normal.n, np.full(width, l1)
 
     def _warn(self, sweeps: int) -> None:
         if sweeps >= self.max_iter:

@@ -229,35 +229,26 @@ def _along(
 
 
 def duality_gap(
-    H: np.ndarray,
-    g: np.ndarray,
-    energy: float,
-    w: np.ndarray,
-    *,
-    l1: float,
-    l2: float,
-    positive: bool = False,
+    gradient: np.ndarray, error: float, w: np.ndarray, *, l1: float, l2: float, positive: bool = False
 ) -> float:
-    """How far ½ w'Hw - g'w + energy / 2 + l1 |w| + ½ l2 w'w may at most lie above its minimum.
+    """How far half the squared error + l1 |w| + ½ l2 w'w may at most lie above its minimum.
 
     The gap is that of scikit-learn (Gap Safe rules; Fercoq, Gramfort and Salmon 2015; Massias et al. 2018).
     Without any penalty, where there is none, it is the squared gradient.
 
     Parameters
     ----------
-    H, g, energy : X'X of shape (p, p), X'y of shape (p,) and y'y; all of them sums, or all means.
+    gradient, error : X'(y - Xw) of shape (p,), and the squared error; both of them sums, or both means.
     w : ndarray of shape (p,), where the gap is asked for.
     l1, l2 : what the absolute and half the squared coordinates cost.
     positive : the minimum is that over coordinates of at least 0.
     """
-    gradient = g - H @ w
-    Ry = energy - float(g @ w)
-    rest = max(Ry - float(w @ gradient), 0.0)
+    Ry = error + float(w @ gradient)
     if not l1:
         squares = float(gradient @ gradient)
-        return rest + 0.5 * l2 * float(w @ w) - Ry + squares / (2 * l2) if l2 else squares
+        return error + 0.5 * l2 * float(w @ w) - Ry + squares / (2 * l2) if l2 else squares
     correlated = gradient - l2 * w
     largest = float(correlated.max() if positive else np.abs(correlated).max())
     factor = min(1.0, l1 / largest) if largest > 0 else 1.0
-    squares = rest + l2 * float(w @ w)
+    squares = error + l2 * float(w @ w)
     return 0.5 * squares * (1 + factor**2) + l1 * float(np.abs(w).sum()) - factor * Ry

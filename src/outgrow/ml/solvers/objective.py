@@ -111,6 +111,20 @@ class Objective:
             return None
         return np.kron(np.ones((self.scores, self.scores)) / self.scores, np.eye(self.side))
 
+    def gradient(self, rows: FoldedView, w: np.ndarray) -> tuple[float, np.ndarray]:
+        """The loss of the only candidate and its gradient, without the penalty, from one pass.
+
+        Parameters
+        ----------
+        rows : from all of which it learns.
+        w : ndarray of shape (size,), parameters.
+        """
+        none = np.zeros(0, dtype=np.intp)
+        losses, gradients, _ = rows.reduce(
+            lambda block: self.sums(rows, block, w[None, :], np.zeros(1, dtype=np.intp), none)
+        )
+        return float(losses[0]), gradients[0]
+
     def sums(
         self, rows: FoldedView, block: Block, table: np.ndarray, which: np.ndarray, curved: np.ndarray
     ) -> Sums:

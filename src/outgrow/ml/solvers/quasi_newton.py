@@ -25,7 +25,7 @@ _PATIENCE = 3
 """Steps in a row that gain hardly anything, until it ends."""
 _TOLD = 1e-8
 """Of the objective: gains below this share are not looked for, as each would take a pass or more."""
-_ONE, _NOBODY = np.zeros(1, dtype=np.intp), np.zeros(0, dtype=np.intp)
+_ONE = np.zeros(1, dtype=np.intp)
 
 
 def quasi_newton(
@@ -61,11 +61,9 @@ def quasi_newton(
     l1, l2, mask = float(objective.l1[0]) * objective.mask, float(objective.l2[0]), objective.mask
 
     def value(w: np.ndarray) -> tuple[float, np.ndarray]:
-        losses, gradients, _ = rows.reduce(
-            lambda block: objective.sums(rows, block, w[None, :], _ONE, _NOBODY)
-        )
-        total = float(losses[0]) + 0.5 * l2 * float((w * mask) @ w) + float(l1 @ np.abs(w))
-        return total, gradients[0] + l2 * mask * w
+        loss, gradient = objective.gradient(rows, w)
+        total = loss + 0.5 * l2 * float((w * mask) @ w) + float(l1 @ np.abs(w))
+        return total, gradient + l2 * mask * w
 
     tol, rich = max(tol, _TOLD), shares_curvature(rows.view, objective)
     solve = _by_products(rows, objective, bend) if rich else _by_squares(objective, spread, bend)

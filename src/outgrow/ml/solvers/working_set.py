@@ -28,7 +28,6 @@ columns may gain is left to gain over the columns that are worked on."""
 _NOTICED = 1e-9
 """Of the objective: gains below this share are not looked for, as each would take a pass or more."""
 _ROUNDS = 50
-_ONE, _NOBODY = np.zeros(1, dtype=np.intp), np.zeros(0, dtype=np.intp)
 
 
 def pays(view: MatrixView, objective: Objective) -> bool:
@@ -104,12 +103,11 @@ def _looked_at(
     rows: FoldedView, objective: Objective, table: np.ndarray, spread: np.ndarray, bend: np.ndarray
 ) -> tuple[float, np.ndarray]:
     """The objective, and what each column would gain by itself; one pass over all columns."""
-    w = table.reshape(1, -1)
-    losses, gradients, _ = rows.reduce(lambda block: objective.sums(rows, block, w, _ONE, _NOBODY))
-    total = float(losses[0] + objective.penalty(w, _ONE)[0])
+    loss, gradient = objective.gradient(rows, table.ravel())
+    total = loss + float(objective.penalty(table.reshape(1, -1), np.zeros(1, dtype=np.intp))[0])
     coef = table[:, : objective.width]
     l1, l2 = float(objective.l1[0]), float(objective.l2[0])
-    slope = gradients.reshape(table.shape)[:, : objective.width] + l2 * coef
+    slope = gradient.reshape(table.shape)[:, : objective.width] + l2 * coef
     over = np.where(coef == 0, np.maximum(np.abs(slope) - l1, 0.0), np.abs(slope + l1 * np.sign(coef)))
     curve = bend[:, None] * spread + l2
     gains = np.divide(over**2, 2 * curve, out=np.zeros_like(over), where=curve > 0)
