@@ -186,8 +186,9 @@ class PCA(InvertibleTransformer, WeightedTransformer):
     def _directions(self, covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Variances and components, largest first: all, or where far fewer are wanted, those alone."""
         width, wanted = len(covariance), self.n_components
-        few = wanted is not None and not isinstance(wanted, str) and 1 <= wanted <= width / _FEW
-        chosen = {"subset_by_index": (width - int(wanted), width - 1)} if few else {"driver": "evd"}
+        count = 0.0 if wanted is None or isinstance(wanted, str) else float(wanted)
+        few = 1 <= count <= width / _FEW
+        chosen: Any = {"subset_by_index": (width - int(count), width - 1)} if few else {"driver": "evd"}
         values, vectors = scipy.linalg.eigh(covariance, check_finite=False, **chosen)
         return np.maximum(values[::-1], 0.0), vectors.T[::-1]
 

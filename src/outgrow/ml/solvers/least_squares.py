@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 import scipy.linalg
 import scipy.optimize
-from scipy.linalg.lapack import dgeqrf, dlange, dormqr, dpocon, dtrcon
+from scipy.linalg.lapack import dgeqrf, dormqr, dpocon, dtrcon
 
 from outgrow.data.matrix import is_sparse
 from outgrow.engine.blocks import Block
@@ -84,7 +84,7 @@ class System:
             factor = scipy.linalg.cholesky(self.products, check_finite=False)
         except scipy.linalg.LinAlgError:
             return np.copy, 0.0
-        margin, _ = dpocon(factor, dlange("1", self.products.T))
+        margin, _ = dpocon(factor, scipy.linalg.norm(self.products.T, 1, check_finite=False))
         margin *= np.sqrt(len(factor))  # largest sums of columns exceed singular values by up to this much
         offsets = np.abs(self.normal.x_mean) * np.sqrt(self.normal.n) / self.scale
         if (offsets > FAR).any():
