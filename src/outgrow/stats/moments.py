@@ -158,9 +158,9 @@ class CoMoments(State):
         ones = np.ones(rows) if weight is None and by_rows else weight
         start = 0
         for part in parts:
-            own = slice(start, start := start + part.shape[1])
-            mean[own] = part.mean(axis=0, dtype=np.float64) if ones is None else ones @ part / n
-            np.subtract(part, mean[own], out=centred[:, own])
+            columns = slice(start, start := start + part.shape[1])
+            mean[columns] = part.mean(axis=0, dtype=np.float64) if ones is None else ones @ part / n
+            np.subtract(part, mean[columns], out=centred[:, columns])
         if weight is not None:
             centred *= np.sqrt(weight)[:, None]
         return cls(n, mean, centred.T @ centred)
