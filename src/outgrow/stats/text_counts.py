@@ -37,23 +37,31 @@ class TextCounts(State):
     missing: np.ndarray
 
     @classmethod
-    def of(cls, array: pa.Array) -> TextCounts:
+    def of(cls, array: pa.Array, *, counted: bool = True) -> TextCounts:
         """The counts of an Arrow column of text, which may be a dictionary.
 
         Parameters
         ----------
         array : each row counts once.
+        counted : whether it matters how often a text occurs; if not, that it does may count but once.
         """
         array = array.cast(pa.string()) if pa.types.is_null(array.type) else array
+        missing = np.array([float(array.null_count)])
+        if not counted and pa.types.is_string(array.type):
+            words = array.unique().drop_null()
+            return cls._of_words(words, np.ones(len(words)), missing)
         encoded = array if pa.types.is_dictionary(array.type) else array.dictionary_encode()
         words, codes = encoded.dictionary, encoded.indices.drop_null().to_numpy(zero_copy_only=False)
         rows = np.bincount(codes, minlength=len(words)).astype(np.float64)
         used = np.flatnonzero(rows)
-        missing = float(encoded.indices.null_count)
         if len(used) < len(words):
             words, rows = words.take(pa.array(used)), rows[used]
+        return cls._of_words(words, rows, missing)
+
+    @classmethod
+    def _of_words(cls, words: pa.Array, rows: np.ndarray, missing: np.ndarray) -> TextCounts:
         texts = Texts.of(words)
-        return cls(texts.letters, texts.ends, rows, len(words), np.array([missing]))
+        return cls(texts.letters, texts.ends, rows, len(words), missing)
 
     def merge(self, other: TextCounts) -> TextCounts:
         both = TextCounts(

@@ -5,9 +5,9 @@ A missing value is a category like others, sorted last: NaN in columns of number
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import pairwise
 from numbers import Integral
 from typing import Any
@@ -253,14 +253,16 @@ def _least_rows(least: float | None, rows: float) -> float:
 
 
 def learn_categories(
-    shard: Shard, names: Sequence[str], given: Any, *, strict: bool
+    owner: Any, shard: Shard, names: Sequence[str]
 ) -> tuple[list[np.ndarray], Sequence[Counts]]:
     """The categories of columns, and the counts of their values: one pass for all columns.
 
     Parameters
     ----------
-    given : 'auto', or the categories of each column.
-    strict : values that are not among the given categories are an error.
+    owner : the encoder: its `categories` may be given, and its `handle_unknown` may be 'error' for values
+        beside those. Rows of texts are only counted where it puts infrequent ones together.
+    shard : the rows.
+    names : the columns.
 
     Raises
     ------
@@ -273,16 +275,17 @@ def learn_categories(
     """
     if not names:
         return [], []
+    given, counted = owner.categories, (owner.min_frequency, owner.max_categories) != (None, None)
     kinds = {name: _kind(shard.example, name) for name in names}
     if not isinstance(given, str) and len(given) != len(names):
         raise ParameterError(
             "Shape mismatch: if categories is an array, it has to be of shape (n_features,). It has "
             f"{len(given)} entries for {len(names)} columns {list(names)}. Give one list for each column."
         )
-    states = [_state(kinds[name]) for name in names]
+    states = [_counting(kinds[name], counted) for name in names]
 
     def count(batch: Batch) -> tuple[Counts, ...]:
-        return tuple(state.of(plain(batch[name], name)) for name, state in zip(names, states, strict=True))
+        return tuple(state(plain(batch[name], name)) for name, state in zip(names, states, strict=True))
 
     found = shard.reduce(count, encoded=True)
     categories = [_sorted(counts, kinds[name]) for name, counts in zip(names, found, strict=True)]
@@ -291,17 +294,18 @@ def learn_categories(
             categories,
             [_given(values, name, kinds[name]) for name, values in zip(names, given, strict=True)],
         )
-        if strict:
+        if owner.handle_unknown == "error":
             for name, known, seen in zip(names, categories, auto, strict=True):
                 _check_known(name, known, seen)
     return categories, found
 
 
-def _state(kind: pa.DataType) -> type[TextCounts] | type[NumberCounts] | type[ValueCounts]:
+def _counting(kind: pa.DataType, counted: bool) -> Callable[[pa.Array], Counts]:
     """What counts values of this type."""
     if pa.types.is_string(kind):
-        return TextCounts
-    return NumberCounts if pa.types.is_integer(kind) or pa.types.is_floating(kind) else ValueCounts
+        return partial(TextCounts.of, counted=counted)
+    whole_or_float = pa.types.is_integer(kind) or pa.types.is_floating(kind)
+    return NumberCounts.of if whole_or_float else ValueCounts.of
 
 
 def plain(column: Column, name: str) -> pa.Array:

@@ -143,8 +143,7 @@ class OneHotEncoder(InvertibleTransformer):
         self.feature_name_combiner = feature_name_combiner
 
     def _fit(self, shard: Shard, names: list[str], task: Task) -> None:
-        strict = self.handle_unknown == "error"
-        self.categories_, counts = learn_categories(shard, names, self.categories, strict=strict)
+        self.categories_, counts = learn_categories(self, shard, names)
         columns = zip(self.categories_, counts, strict=True)
         self.infrequent_categories_ = [infrequent(self, categories, each) for categories, each in columns]
         self.drop_idx_ = self._dropped()

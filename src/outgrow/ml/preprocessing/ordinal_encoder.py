@@ -140,8 +140,7 @@ class OrdinalEncoder(InvertibleTransformer):
             )
 
     def _fit(self, shard: Shard, names: list[str], task: Task) -> None:
-        strict = self.handle_unknown == "error"
-        self.categories_, counts = learn_categories(shard, names, self.categories, strict=strict)
+        self.categories_, counts = learn_categories(self, shard, names)
         pairs = zip(self.categories_, counts, strict=True)
         self.infrequent_categories_ = [self._infrequent(each, counted) for each, counted in pairs]
         self._check_missing(names)
