@@ -19,13 +19,13 @@ def squares(form: str, apart: np.ndarray, shares: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     form : one of `FORMS`.
-    apart : ndarray of shape (rows, p), the rows about the component's mean.
+    apart : ndarray of shape (p, rows), the columns about the component's mean.
     shares : ndarray of shape (rows,), the weight of the rows in the component.
     """
     if form in (DIAG, SPHERICAL):
-        return shares @ (apart * apart)
-    scaled = apart * np.sqrt(shares)[:, None]
-    return scaled.T @ scaled
+        return (apart * apart) @ shares
+    scaled = apart * np.sqrt(shares)
+    return scaled @ scaled.T
 
 
 def covariances(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -51,6 +51,8 @@ from outgrow.ml.mixture.covariances import (
 Sums = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 """Shares (components,), rows about means (components, p), their squares; log likelihood and weight (2,)."""
 
+_CACHED_VALUES, _FEWEST_ROWS = 1 << 15, 256
+
 
 @dataclass(frozen=True, eq=False)
 class Mixture:
@@ -69,10 +71,12 @@ class Mixture:
         """
         components, width = self.means.shape
         white = whitening(self.form, self.factors, components, width)
-        out = np.empty((len(X), components))
-        for k in range(components):
-            standard = (X - self.means[k]) @ white[k]
-            np.einsum("ij,ij->i", standard, standard, out=out[:, k])
+        out = np.empty((components, len(X))).T
+        for rows in _some_rows(X):
+            columns = np.ascontiguousarray(X[rows].T)
+            for k in range(components):
+                standard = white[k].T @ (columns - self.means[k][:, None])
+                np.einsum("ji,ji->i", standard, standard, out=out[rows, k])
         out += width * np.log(2 * np.pi)
         out *= -0.5
         out += self.constants
@@ -435,14 +439,22 @@ def _summed(
 ) -> Sums:
     X = block.X.toarray() if is_sparse(block.X) else block.X
     weight = np.ones(len(X)) if block.weight is None else block.weight
-    shares = shares * weight[:, None]
-    moved, products = np.empty_like(origins), []
-    for k, origin in enumerate(origins):
-        apart = X - origin
-        moved[k] = shares[:, k] @ apart
-        products.append(squares(form, apart, shares[:, k]))
+    shares = (shares.T * weight).T
+    moved, products = np.zeros_like(origins), [np.zeros(())] * len(origins)
+    for rows in _some_rows(X):
+        columns = np.ascontiguousarray(X[rows].T)
+        for k, origin in enumerate(origins):
+            apart, share = columns - origin[:, None], np.ascontiguousarray(shares[rows, k])
+            moved[k] += apart @ share
+            products[k] = products[k] + squares(form, apart, share)
     likelihood = 0.0 if total is None else float(weight @ total)
     return shares.sum(axis=0), moved, np.stack(products), np.array([likelihood, weight.sum()])
+
+
+def _some_rows(X: np.ndarray) -> Iterator[slice]:
+    """Rows that stay in a core's cache while every component looks at them."""
+    step = max(_FEWEST_ROWS, _CACHED_VALUES // X.shape[1])
+    return (slice(start, start + step) for start in range(0, max(1, len(X)), step))
 
 
 def _shares(logs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
