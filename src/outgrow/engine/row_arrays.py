@@ -41,17 +41,19 @@ class RowArrays:
         self._arrays[tile.at] = arrays
 
 
-def room_for(view: MatrixView, bytes_a_row: int) -> bool:
-    """Whether every rank has memory for arrays beside its rows, which is then taken; all ranks call this.
+def room_for(view: MatrixView, bytes_a_row: int, *, wanted: bool = True) -> bool:
+    """Whether every rank wants arrays beside its rows and has memory for them, which is then taken; all ranks
+    call this.
 
     Parameters
     ----------
     view : the rows; those of each rank count.
     bytes_a_row : what the arrays take for a row.
+    wanted : whether this rank wants them.
     """
     memory = view.run.memory
     need = bytes_a_row * sum(len(block) for block in view.tiles)
-    taken = memory.take(need)
+    taken = wanted and memory.take(need)
     lacking = view.run.call(lambda: view.run.combine(np.array([0.0 if taken else 1.0])))
     if lacking[0] and taken:
         memory.give(need)

@@ -1,15 +1,14 @@
-"""Lloyd's algorithm from many starts at once, which looks only at rows whose center may have changed.
+"""Lloyd's algorithm from many starts at once: one pass over the rows for each step of all of them.
 
-Of each row two bounds are kept: how far its center is at most, and how far any other is at least (Hamerly
-2010). They follow from how far centers have moved; only where they cross are distances computed anew. What
-changes in a pass are the rows that went from one cluster to another: the sums of others stay.
+Where it pays and Numba is installed, `bounded.py` looks only at rows whose center may have changed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate, pairwise
+from itertools import accumulate
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -19,20 +18,13 @@ from outgrow.data.matrix import is_sparse
 from outgrow.engine.blocks import Block
 from outgrow.engine.folded import FoldedView
 from outgrow.engine.row_arrays import RowArrays, room_for
-from outgrow.ml.cluster.nearest import ALIKE, FEW, Centers, chunks
+from outgrow.ml.cluster.nearest import Centers, compiled, squared_distances
 from outgrow.ml.cluster.seeding import farthest_rows
 
-WIDE, MANY = 100, 256
-"""Rows of at least so many columns are summed by a dense product up to so many clusters."""
 _ROUNDING = 1e-9
 """The share of a cluster's weight that is but rounding, once its rows are taken from it."""
-_LOST = 1e-13
-"""What rounding adds to squared distances at most, as a share of the squares they are a difference of."""
 _STATE_BYTES = 4 + 3 * 8
 """For each row: a label, two bounds, and its squared distance from the origin."""
-
-Members = Sequence[tuple[np.ndarray, np.ndarray]]
-"""Clusters of rows, and what the rows weigh there."""
 
 
 @dataclass(eq=False)
@@ -73,30 +65,44 @@ def lloyd(rows: FoldedView, walks: Sequence[Walk]) -> None:
     walks : are changed in place: where they are, and at the end `inertia` and `sizes`.
     """
     run, need = rows.view.run, _STATE_BYTES * len(walks)
-    remembers = room_for(rows.view, need)
+    kernels = compiled(rows.view.cells * max(len(walk.centers) for walk in walks))
+    remembers = room_for(rows.view, need, wanted=kernels is not None)
     going, count = list(walks), 0
     while going:
         count += 1
-        steps = [_Step.of(walk, remembers=remembers) for walk in going]
-        runs = list(pairwise(accumulate((len(walk.centers) for walk in going), initial=0)))
+        known = [walk.known or RowArrays() if remembers else None for walk in going]
+        steps = [_step(walk, own, kernels) for walk, own in zip(going, known, strict=True)]
         # of a pass that is only recalled, the sums themselves say what they are
-        sums, whole = rows.reduce(lambda block, steps=steps: _sums(rows, block, steps))  # type: ignore[misc]
-        for step, (a, b) in zip(steps, runs, strict=True):
-            step.walk.known = None if run.recalled else step.arrays
-            _advance(rows, step.walk, sums[a:b], whole=bool(whole[0]))
-        run.tell("iteration", count, going[0].max_iter, loss=float(sums[:, -1].sum()))
+        whole = np.array([float(going[0].known is None)])
+        found = rows.reduce(
+            lambda block, going=going, steps=steps, whole=whole: (  # type: ignore[misc]
+                np.concatenate(_of_all(rows, block, going, [step.sums for step in steps])),
+                whole,
+            )
+        )
+        ends = accumulate(len(walk.centers) for walk in going)
+        for walk, own, sums in zip(going, known, np.split(found[0], list(ends)[:-1]), strict=True):
+            walk.known = None if run.recalled else own
+            _advance(rows, walk, sums, whole=bool(found[1][0]))
+        run.tell("iteration", count, going[0].max_iter, loss=float(found[0][:, -1].sum()))
         going = [walk for walk in going if not walk.done]
-    steps = [_Step.of(walk, remembers=remembers) for walk in walks]
-    found = rows.reduce(lambda block: tuple(step.costs(rows, block) for step in steps))
+    steps = [_step(walk, walk.known, kernels) for walk in walks]
+    found = rows.reduce(lambda block: tuple(_of_all(rows, block, walks, [step.costs for step in steps])))
     for walk, own in zip(walks, found, strict=True):
         walk.inertia, walk.sizes, walk.known = float(own[0]), own[1:], None
     if remembers:
         run.memory.give(need * sum(len(block) for block in rows.view.tiles))
 
 
-def _sums(rows: FoldedView, block: Block, steps: Sequence[_Step]) -> tuple[np.ndarray, np.ndarray]:
-    """Of the clusters of all walks what `_Step.sums` gives; and whether these are whole sums."""
-    return np.concatenate([step.sums(rows, block) for step in steps]), np.array([float(steps[0].whole)])
+def _of_all(
+    rows: FoldedView, block: Block, walks: Sequence[Walk], functions: Sequence[Callable[..., np.ndarray]]
+) -> list[np.ndarray]:
+    """What a function for each walk gives of a block and what its rows weigh in the walk's fold."""
+    weights = rows.weights(block)
+    return [
+        function(block, None if weights is None else weights[walk.fold])
+        for walk, function in zip(walks, functions, strict=True)
+    ]
 
 
 def _advance(rows: FoldedView, walk: Walk, found: np.ndarray, *, whole: bool) -> None:
@@ -129,122 +135,43 @@ def _fill(rows: FoldedView, walk: Walk, sums: np.ndarray, weights: np.ndarray) -
             sums[cluster], weights[cluster] = weight * row, weight
 
 
+def _step(walk: Walk, known: RowArrays | None, kernels: ModuleType | None) -> Any:
+    """One pass of a walk, compiled where there are kernels."""
+    centers = Centers.of(walk.centers, walk.origin)
+    return _Step(centers) if kernels is None else kernels.BoundedStep(centers, known, walk.moved)
+
+
 @dataclass(frozen=True, eq=False)
 class _Step:
-    """One pass of a walk.
+    """One pass of a walk over all rows, as `BoundedStep` makes without looking at all."""
 
-    Attributes
-    ----------
-    arrays : where labels and bounds go; None where nothing is remembered.
-    away : ndarray of shape (clusters,), how far any other center has gone since the last pass.
-    """
-
-    walk: Walk
     centers: Centers
-    arrays: RowArrays | None
-    away: np.ndarray
 
-    @classmethod
-    def of(cls, walk: Walk, *, remembers: bool) -> _Step:
-        away = np.zeros(0)
-        if walk.known is not None:
-            away = np.full(len(walk.moved), walk.moved.max())
-            farthest = int(walk.moved.argmax())
-            away[farthest] = np.delete(walk.moved, farthest).max(initial=0.0)
-        arrays = (walk.known or RowArrays()) if remembers else None
-        return cls(walk, Centers.of(walk.centers, walk.origin), arrays, away)
+    def sums(self, block: Block, weight: np.ndarray | None) -> np.ndarray:
+        """For each cluster: summed rows, weight, and cost.
 
-    @property
-    def whole(self) -> bool:
-        """Whether this pass sums all rows, rather than those whose cluster changes."""
-        return self.walk.known is None
-
-    def sums(self, rows: FoldedView, block: Block) -> np.ndarray:
-        """For each cluster: summed rows, weight, and a bound of the cost.
-
-        The rows are all of them, or those that came less those that went.
+        Parameters
+        ----------
+        block : the rows.
+        weight : shape (rows,); None where all weigh one.
         """
-        weights, clusters = rows.weights(block), len(self.walk.centers)
-        weight = np.ones(len(block)) if weights is None else weights[self.walk.fold]
-        labels, before, squares = self._labels(block)
-        total = np.empty((clusters, rows.view.width + 2))
-        total[:, -1] = np.bincount(labels, weight * squares, clusters)
-        total[:, -2] = np.bincount(labels, weight, clusters)
-        if before is None:
-            total[:, :-2] = _summed(block.X, [(labels, weight)], clusters)
-            return total
-        changed = np.flatnonzero(labels != before)
-        own = weight[changed]
-        members = [(labels[changed], own), (before[changed], -own)]
-        total[:, :-2] = _summed(block.X[changed], members, clusters) if len(changed) else 0.0
-        return total
+        labels, clusters = self.centers.closest_by_numpy(block.X), len(self.centers.exact)
+        own = np.ones(len(block)) if weight is None else weight
+        members = sp.csr_array((own, labels, np.arange(len(own) + 1)), shape=(len(own), clusters))
+        sums = members.T @ block.X
+        cost = own * squared_distances(block.X, self.centers.exact, labels)
+        beside = [np.bincount(labels, values, clusters) for values in (own, cost)]
+        return np.column_stack([sums.toarray() if is_sparse(sums) else sums, *beside])
 
-    def _labels(self, block: Block) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
-        """The cluster of each row, that before, and its squared distance or a bound of it."""
-        kept = None if self.whole or self.arrays is None else self.arrays.get(block)
-        if kept is None:
-            squares = _squares(block.X, self.walk.origin)
-            labels, upper, lower = self._nearest(block.X, squares)
-            if self.arrays is not None:
-                self.arrays.put(block, labels, upper, lower, squares)
-            return labels, None, upper**2
-        before, upper, lower, squares = kept
-        upper = upper + self.walk.moved[before]
-        lower = lower - self.away[before]
-        apart, beside = upper**2, np.maximum(lower, 0.0) ** 2
-        # the winner must be alone, and by more than what counts as equal
-        unsure = np.flatnonzero(~(beside - apart > ALIKE * (squares + apart + 2 * self.centers.least)))
-        labels = before
-        if len(unsure):
-            labels = before.copy()
-            part = block.X if len(unsure) == len(block) else block.X[unsure]
-            labels[unsure], upper[unsure], lower[unsure] = self._nearest(part, squares[unsure])
-        assert self.arrays is not None
-        self.arrays.put(block, labels, upper, lower, squares)
-        return labels, before, upper**2
+    def costs(self, block: Block, weight: np.ndarray | None) -> np.ndarray:
+        """The weighted squared distance to the nearest centers, then the rows of each center.
 
-    def _nearest(self, X: Any, squares: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Labels, and bounds that hold whatever rounding does."""
-        labels, best, second, error = self.centers.nearest(X)
-        largest = 2 * (self.walk.origin @ self.walk.origin + (self.centers.apart**2).sum(axis=1).max())
-        lost = _LOST * (squares + largest) + 2 * error
-        upper = np.sqrt(np.maximum(squares - 2 * best, 0.0) + lost)
-        lower = np.sqrt(np.maximum(squares - 2 * second - lost, 0.0))
-        return labels, upper, lower
-
-    def costs(self, rows: FoldedView, block: Block) -> np.ndarray:
-        """The weighted squared distance to the nearest centers, then the rows of each center."""
-        labels, weights = self._labels(block)[0], rows.weights(block)
-        weight = None if weights is None else weights[self.walk.fold]
-        total = np.zeros(len(self.walk.centers) + 1)
-        for chunk in chunks(len(block), rows.view.width):
-            X = block.X[chunk].toarray() if is_sparse(block.X) else block.X[chunk]
-            apart = X - self.walk.centers[labels[chunk]]
-            squares = np.einsum("ij,ij->i", apart, apart)
-            total[0] += squares.sum() if weight is None else weight[chunk] @ squares
+        Parameters
+        ----------
+        block, weight : as in `sums`.
+        """
+        labels = self.centers.closest_by_numpy(block.X)
+        squares = squared_distances(block.X, self.centers.exact, labels)
+        cost = squares.sum() if weight is None else weight @ squares
         counted = labels if weight is None else labels[weight > 0]
-        total[1:] += np.bincount(counted, minlength=len(self.walk.centers))
-        return total
-
-
-def _squares(X: Any, origin: np.ndarray) -> np.ndarray:
-    """The squared distance of each row from the origin."""
-    found = np.empty(X.shape[0])
-    for chunk in chunks(X.shape[0], len(origin)):
-        apart = (X[chunk].toarray() if is_sparse(X) else X[chunk]) - origin
-        np.einsum("ij,ij->i", apart, apart, out=found[chunk])
-    return found
-
-
-def _summed(X: Any, members: Members, clusters: int) -> np.ndarray:
-    """The weighted rows of each cluster; rows may be members of several."""
-    if not is_sparse(X) and clusters <= (FEW if X.shape[1] < WIDE else MANY):
-        member, place = np.zeros((clusters, X.shape[0])), np.arange(X.shape[0])
-        for labels, weight in members:
-            member[labels, place] += weight
-        return member @ X
-    labels, weights = (np.stack(column, axis=1) for column in zip(*members, strict=True))
-    ends = np.arange(len(labels) + 1) * labels.shape[1]
-    table = sp.csr_array((weights.ravel(), labels.ravel(), ends), shape=(len(labels), clusters))
-    found = table.T @ X
-    return found.toarray() if is_sparse(X) else found
+        return np.append(cost, np.bincount(counted, minlength=len(self.centers.exact)))

@@ -2,57 +2,65 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 
+from outgrow._optional import optional
 from outgrow.data.matrix import is_sparse
+from outgrow.errors import MissingExtraError
 
-CHUNK = 1 << 18
-"""Scores that are worked on at once. Of fewer, threads would wait for each other more than they work."""
-FEW = 24
-"""Up to so many centers, a loop over centers for all rows is faster than one over rows for all centers."""
 ALIKE = 1e-9
 """Scores whose difference is no larger a share of them are equal: it is rounding that tells them apart."""
-_SINGLE = float(np.finfo(np.float32).eps)
-"""What rounding to single precision changes, as a share."""
+CHUNK = 1 << 18
+"""Scores that are worked on at once. Of fewer, threads would wait for each other more than they work."""
+WORTH = 1 << 22
+"""So many products of numbers are worth the time it takes to load what was compiled."""
 
 
-class Nearest(NamedTuple):
-    """Of each row the index of its center, its score, the best score of another center, and how far the
-    scores may be off.
+def compiled(products: float) -> ModuleType | None:
+    """The kernels, where they are worth it and Numba is installed; else NumPy does the same.
 
-    A score is half of a row's square less half its squared distance to a center, both about the origin. Of
-    a single center, the second score is minus infinity.
+    Parameters
+    ----------
+    products : how many numbers of rows and centers are to be multiplied.
     """
+    if products < WORTH:
+        return None
+    try:
+        optional("numba", "fast")
+    except MissingExtraError:
+        return None
+    from outgrow.ml.cluster import bounded
 
-    labels: np.ndarray
-    best: np.ndarray
-    second: np.ndarray
-    error: np.ndarray
+    return bounded
 
 
 @dataclass(frozen=True, eq=False)
 class Centers:
     """Centers, taken relative to an origin: far from zero the products with rows would lose the difference.
 
+    A score is half of a row's square less half its squared distance to a center, both about the origin.
+
     Attributes
     ----------
+    exact : ndarray of shape (clusters, width).
+    origin : ndarray of shape (width,).
     apart : ndarray of shape (clusters, width), the centers less the origin.
-    constants : ndarray of shape (clusters,), what is taken from the products.
+    halves : ndarray of shape (clusters,), half of their squares.
     least : half the square of the least distance from the origin above 0, below which scores are not told
         apart by their own size alone.
-    origin : ndarray of shape (width,).
     """
 
-    apart: np.ndarray
-    constants: np.ndarray
-    least: float
+    exact: np.ndarray
     origin: np.ndarray
+    apart: np.ndarray
+    halves: np.ndarray
+    least: float
 
     @classmethod
     def of(cls, centers: np.ndarray, origin: np.ndarray) -> Centers:
@@ -66,7 +74,36 @@ class Centers:
         apart = centers - origin
         halves = 0.5 * (apart**2).sum(axis=1)
         away = halves[halves > 0]
-        return cls(apart, apart @ origin + halves, float(away.min()) if len(away) else 0.0, origin)
+        return cls(centers, origin, apart, halves, float(away.min()) if len(away) else 0.0)
+
+    @cached_property
+    def constants(self) -> np.ndarray:
+        """What is taken from the products with rows that are not taken relative to the origin."""
+        return self.halves + self.apart @ self.origin
+
+    @cached_property
+    def turned(self) -> np.ndarray:
+        """`apart`, transposed."""
+        return np.ascontiguousarray(self.apart.T)
+
+    @cached_property
+    def sizes(self) -> np.ndarray:
+        """`least`, the largest of `halves`, the length of that center, what rounding is a share of where
+        distances are the difference of squares, and the square of the origin."""
+        highest, beside = self.halves.max(), self.origin @ self.origin
+        return np.array([self.least, highest, np.sqrt(2 * highest), 2 * (beside + 2 * highest), beside])
+
+    @cached_property
+    def tables(self) -> tuple[np.ndarray, ...]:
+        """What kernels read: `apart` and `halves` in double and single precision, lengths, sizes."""
+        with np.errstate(over="ignore"):
+            single, half = self.apart.astype(np.float32), self.halves.astype(np.float32)
+        return self.apart, self.halves, np.sqrt(2 * self.halves), single, half, self.sizes
+
+    @cached_property
+    def turned_tables(self) -> tuple[np.ndarray, ...]:
+        """What kernels of sparse rows read."""
+        return self.turned, self.constants, self.sizes
 
     def closest(self, X: Any) -> np.ndarray:
         """The index of the center of each row.
@@ -75,112 +112,43 @@ class Centers:
         ----------
         X : shape (rows, width), dense or CSR.
         """
-        return self.nearest(X).labels
+        stored = X.nnz if is_sparse(X) else X.size
+        kernels = compiled(stored * len(self.exact))
+        labels: np.ndarray = self.closest_by_numpy(X) if kernels is None else kernels.closest(self, X)
+        return labels
 
-    def nearest(self, X: Any) -> Nearest:
-        """The center of each row, and the scores that tell how sure that is.
+    def closest_by_numpy(self, X: Any) -> np.ndarray:
+        """As `closest`, without compiled code.
 
         Parameters
         ----------
         X : shape (rows, width), dense or CSR.
         """
-        rows = X.shape[0]
-        found = Nearest(np.empty(rows, dtype=np.int32), *np.empty((3, rows)))
-        for part in chunks(rows, len(self.apart)):
-            own = Nearest(*(column[part] for column in found))
-            if len(self.apart) <= FEW:
-                self._among_few(X[part], own)
-            elif is_sparse(X):
-                self._among_many(X[part], own)
-            else:
-                self._screened(X[part], own)
-        return found
-
-    def _among_few(self, X: Any, found: Nearest) -> None:
-        """Of scores of shape (centers, rows)."""
-        if is_sparse(X):
-            scores = np.ascontiguousarray((X @ self._turned).T)
-        else:
-            scores = np.matmul(self.apart, X.T, out=_scratch(np.float64, len(self.apart), X.shape[0]))
-        scores -= self.constants[:, None]
-        labels, best, second, error = found
-        labels[:], best[:], second[:], error[:] = 0, scores[0], -np.inf, 0.0
-        for place, score in enumerate(scores[1:], 1):
-            np.maximum(second, np.minimum(best, score), out=second)
-            np.copyto(labels, place, where=score > best)
-            np.maximum(best, score, out=best)
-        self._settle_ties(scores, found)
-
-    def _among_many(self, X: Any, found: Nearest) -> None:
-        """Of scores of shape (rows, centers)."""
-        scores = X @ self._turned
-        scores -= self.constants
-        _best_two(scores, found)
-        found.error[:] = 0.0
-        self._settle_ties(scores.T, found)
-
-    @np.errstate(over="ignore", invalid="ignore")
-    def _screened(self, X: np.ndarray, found: Nearest) -> None:
-        """Of scores in single precision, and in double where those do not tell the best two apart."""
-        near = np.empty(X.shape, dtype=np.float32)
-        np.subtract(X, self.origin, out=near, casting="same_kind")
-        scores = np.matmul(near, self._single, out=_scratch(np.float32, len(X), len(self.apart)))
-        scores -= self._halves.astype(np.float32)
-        _best_two(scores, found)
-        reach = np.sqrt(np.einsum("ij,ij->i", near, near, dtype=np.float64) * (2 * self._halves.max()))
-        found.error[:] = (X.shape[1] + 4) * _SINGLE * (reach + self._halves.max())
-        slack = ALIKE * (np.abs(found.best) + self.least) + 2 * found.error
-        # what overflows in single precision is not told apart, either
-        unsure = np.flatnonzero(~(found.best - found.second > slack))
-        if len(unsure):
-            exact = Nearest(*(column[unsure] for column in found))
-            self._among_many(X[unsure], exact)
-            for column, values in zip(found, exact, strict=True):
-                column[unsure] = values
-
-    @cached_property
-    def _turned(self) -> np.ndarray:
-        return np.ascontiguousarray(self.apart.T)
-
-    @cached_property
-    def _single(self) -> np.ndarray:
-        return self._turned.astype(np.float32)
-
-    @cached_property
-    def _halves(self) -> np.ndarray:
-        """Half of the square of each center about the origin."""
-        return self.constants - self.apart @ self.origin
-
-    def _settle_ties(self, scores: np.ndarray, found: Nearest) -> None:
-        """Give rows with several best scores, which differ by no more than rounding, to the first center."""
-        slack = ALIKE * (np.abs(found.best) + self.least)
-        tied = np.flatnonzero(found.best - found.second <= slack)
-        if len(tied):
-            found.labels[tied] = (scores[:, tied] >= found.best[tied] - slack[tied]).argmax(axis=0)
+        labels = np.empty(X.shape[0], dtype=np.int32)
+        sparse = is_sparse(X)
+        constants = self.constants if sparse else self.halves
+        for part in chunks(len(labels), len(self.exact)):
+            scores = (X[part] if sparse else X[part] - self.origin) @ self.turned - constants
+            best = scores.max(axis=1)
+            best -= ALIKE * (np.abs(best) + self.least)
+            labels[part] = (scores >= best[:, None]).argmax(axis=1)
+        return labels
 
 
-_own = threading.local()
+def squared_distances(X: Any, centers: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """How far each row is from its center, squared.
 
-
-def _scratch(dtype: Any, *shape: int) -> np.ndarray:
-    """Memory that this thread uses again and again: the system would clear new memory each time."""
-    need = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    held: np.ndarray | None = getattr(_own, "scratch", None)
-    if held is None or len(held) < need:
-        held = _own.scratch = np.empty(max(need, 8 * CHUNK), dtype=np.uint8)
-    return held[:need].view(dtype).reshape(shape)
-
-
-def _best_two(scores: np.ndarray, found: Nearest) -> None:
-    """Labels and the best two of scores of shape (rows, centers), which are left as they were."""
-    labels = scores.argmax(axis=1)
-    places = np.arange(0, scores.size, scores.shape[1]) + labels
-    flat = scores.reshape(-1)
-    best = np.take(flat, places, mode="clip")
-    found.labels[:], found.best[:] = labels, best
-    np.put(flat, places, -np.inf)
-    found.second[:] = scores.max(axis=1)
-    np.put(flat, places, best)
+    Parameters
+    ----------
+    X : shape (rows, width), dense or CSR.
+    centers : shape (clusters, width).
+    labels : shape (rows,), the center of each row.
+    """
+    squares = np.empty(len(labels))
+    for part in chunks(len(labels), centers.shape[1]):
+        apart = (X[part].toarray() if is_sparse(X) else X[part]) - centers[labels[part]]
+        np.einsum("ij,ij->i", apart, apart, out=squares[part])
+    return squares
 
 
 def chunks(rows: int, numbers: int) -> Iterator[slice]:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from outgrow.ml.trees.compiled import kernel
+from outgrow.ml.core.compiled import kernel
 from outgrow.ml.trees.document import ROOT_PARENT
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)

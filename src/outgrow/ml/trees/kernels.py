@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from outgrow.ml.trees.compiled import kernel
+from outgrow.ml.core.compiled import kernel
 from outgrow.ml.trees.document import ROOT_PARENT, Nodes
 
 SQUARED_ERROR, LOG_LOSS, SOFTMAX = 0, 1, 2

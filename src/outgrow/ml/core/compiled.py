@@ -1,0 +1,41 @@
+"""How functions are compiled: by Numba, once, without Python's lock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Any, TypeVar
+
+from numba import njit, types
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+ROWS = types.Array(types.float64, 2, "A", readonly=True)
+"""A matrix in any order, which is only read."""
+GIVEN = types.Array(types.float64, 1, "C", readonly=True)
+"""Numbers that are only read."""
+
+
+def kernel(function: F) -> F:
+    """Compile at the first call, and keep the code on disk where there is a place for it."""
+    return _compiled(function, None, False)
+
+
+def typed_kernel(*arguments: Any, returns: Any = types.void, loose: Collection[str] = ()) -> Callable[[F], F]:
+    """Compile for these types alone, when the module is imported, and keep the code as `kernel` does.
+
+    Parameters
+    ----------
+    arguments : types of Numba.
+    returns : the type of what it returns.
+    loose : which rules of floating-point numbers need not hold, such as 'reassoc': sums in any order.
+    """
+    return lambda function: _compiled(function, returns(*arguments), set(loose) or False)
+
+
+def _compiled(function: F, signature: Any, loose: Any) -> F:
+    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": loose}
+    given = () if signature is None else (signature,)
+    try:
+        return njit(*given, cache=True, **options)(function)
+    except RuntimeError:  # neither the package's folder nor the user's can be written
+        return njit(*given, **options)(function)
