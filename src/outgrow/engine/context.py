@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -225,9 +227,33 @@ def no_rows() -> DataError:
     return DataError("There are no rows to learn from. Check the path, the conditions and the split.")
 
 
-def one_blas_thread() -> Any:
+class _OneBlasThread:
+    """From the first of several threads that ask for it to the last that lets it go."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._asked = 0
+        self._limit: Any = None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._asked == 0:
+                self._limit = _controller().limit(limits=1)
+            self._asked += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._asked -= 1
+            if self._asked == 0:
+                self._limit.restore_original_limits()
+
+
+_one_blas_thread = _OneBlasThread()
+
+
+def one_blas_thread() -> AbstractContextManager[None]:
     """One BLAS thread for each of ours: the parallelism is over rows."""
-    return _controller().limit(limits=1)
+    return _one_blas_thread
 
 
 @lru_cache(1)

@@ -32,8 +32,8 @@ Placing = Callable[[Batch], np.ndarray]
 
 JOINED_ROWS, JOINED_BYTES = 1 << 18, 32 << 20
 """How large joined batches become: more would leave the caches for good."""
-SMALL_ROWS = 1 << 14
-"""Batches of a matrix are joined up to so many rows."""
+SMALL_ROWS, SMALL_BYTES = 1 << 14, 1 << 22
+"""Batches of a matrix that are smaller than both are joined up to so many rows."""
 _PLACE = "__place__"
 
 
@@ -158,7 +158,8 @@ def _not_small(units: Sequence[Unit]) -> Iterator[Batch]:
     held: list[Batch] = []
     for unit in units:
         for batch in unit():
-            if held and sum(part.num_rows for part in held) + batch.num_rows > SMALL_ROWS:
+            rows = sum(part.num_rows for part in held) + batch.num_rows
+            if held and (rows > SMALL_ROWS or batch.nbytes >= SMALL_BYTES):
                 yield Batch.joined(held)
                 held = []
             held.append(batch)

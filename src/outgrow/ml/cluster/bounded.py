@@ -14,6 +14,7 @@ import numpy as np
 
 from outgrow.data.matrix import is_sparse
 from outgrow.engine.blocks import Block
+from outgrow.engine.context import one_blas_thread
 from outgrow.engine.row_arrays import RowArrays
 from outgrow.ml.cluster import kernels
 from outgrow.ml.cluster.nearest import Centers
@@ -30,7 +31,8 @@ def closest(centers: Centers, X: Any) -> np.ndarray:
     X : shape (rows, width), dense or CSR.
     """
     labels, bounds = np.empty(X.shape[0], dtype=np.int32), np.empty((3, X.shape[0]))
-    _rows(X).nearest(np.arange(len(labels)), centers, labels, bounds)
+    with one_blas_thread():
+        _rows(X).nearest(np.arange(len(labels)), centers, labels, bounds)
     return labels
 
 
