@@ -12,7 +12,7 @@ import numpy as np
 from numba import types
 
 from outgrow.ml.cluster.nearest import ALIKE
-from outgrow.ml.core.compiled import GIVEN, ROWS, kernel, typed_kernel
+from outgrow.ml.core.compiled import GIVEN, ROWS, TOGETHER, kernel, typed_kernel
 
 _NUMBERS = 1 << 17
 """So many numbers of single precision, products and rows, are worked on at once."""
@@ -25,7 +25,7 @@ _DOUBLE = 2.3e-16
 
 INTEGERS, PLACES, _NUMBER = types.int32[::1], types.int64[::1], types.float64
 TABLE, _SINGLES = types.float64[:, ::1], types.float32[:, ::1]
-_CENTERS = types.Tuple((TABLE, GIVEN, GIVEN, _SINGLES, types.float32[::1], GIVEN))
+_CENTERS = TOGETHER((TABLE, GIVEN, GIVEN, _SINGLES, types.float32[::1], GIVEN))
 _LOOSE = ("reassoc", "contract")
 
 

@@ -202,7 +202,8 @@ class KMeans(TransformerMixin, Clusterer):
 
         side_by_side_fits(rows, chosen, begin)
         begun = [candidate for candidate in chosen if candidate.error is None]
-        lloyd(rows, [walk for candidate in begun for walk in walks[id(candidate)]])
+        if begun:
+            lloyd(rows, [walk for candidate in begun for walk in walks[id(candidate)]])
         for candidate in begun:
             best = _best(walks[id(candidate)])
             model = candidate.model

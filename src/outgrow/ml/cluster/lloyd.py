@@ -87,9 +87,9 @@ def lloyd(rows: FoldedView, walks: Sequence[Walk]) -> None:
         run.tell("iteration", count, going[0].max_iter, loss=float(found[0][:, -1].sum()))
         going = [walk for walk in going if not walk.done]
     steps = [_step(walk, walk.known, kernels) for walk in walks]
-    found = rows.reduce(lambda block: tuple(_of_all(rows, block, walks, [step.costs for step in steps])))
-    for walk, own in zip(walks, found, strict=True):
-        walk.inertia, walk.sizes, walk.known = float(own[0]), own[1:], None
+    costs = rows.reduce(lambda block: tuple(_of_all(rows, block, walks, [step.costs for step in steps])))
+    for walk, cost in zip(walks, costs, strict=True):
+        walk.inertia, walk.sizes, walk.known = float(cost[0]), cost[1:], None
     if remembers:
         run.memory.give(need * sum(len(block) for block in rows.view.tiles))
 

@@ -8,11 +8,11 @@ import numpy as np
 from numba import types
 
 from outgrow.ml.cluster.kernels import INTEGERS, PLACES, TABLE, bound, first_of_the_best
-from outgrow.ml.core.compiled import GIVEN, typed_kernel
+from outgrow.ml.core.compiled import GIVEN, TOGETHER, typed_kernel
 
 _INDICES = types.Array(types.int32, 1, "C", readonly=True)
 _ENDS = types.Array(types.int64, 1, "C", readonly=True)
-_TURNED = types.Tuple((TABLE, GIVEN, GIVEN))
+_TURNED = TOGETHER((TABLE, GIVEN, GIVEN))
 
 
 @typed_kernel(GIVEN, _INDICES, _ENDS, PLACES, GIVEN, _TURNED, INTEGERS, TABLE)

@@ -11,13 +11,16 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 ROWS = types.Array(types.float64, 2, "A", readonly=True)
 """A matrix in any order, which is only read."""
+TOGETHER: Any = types.Tuple
+"""Several types as one argument."""
 GIVEN = types.Array(types.float64, 1, "C", readonly=True)
 """Numbers that are only read."""
 
 
 def kernel(function: F) -> F:
     """Compile at the first call, and keep the code on disk where there is a place for it."""
-    return _compiled(function, None, False)
+    made: F = _compiled(function, None, False)
+    return made
 
 
 def typed_kernel(*arguments: Any, returns: Any = types.void, loose: Collection[str] = ()) -> Callable[[F], F]:
@@ -32,10 +35,9 @@ def typed_kernel(*arguments: Any, returns: Any = types.void, loose: Collection[s
     return lambda function: _compiled(function, returns(*arguments), set(loose) or False)
 
 
-def _compiled(function: F, signature: Any, loose: Any) -> F:
+def _compiled(function: Any, signature: Any, loose: Any) -> Any:
     options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": loose}
-    given = () if signature is None else (signature,)
     try:
-        return njit(*given, cache=True, **options)(function)
+        return njit(signature, cache=True, **options)(function)
     except RuntimeError:  # neither the package's folder nor the user's can be written
-        return njit(*given, **options)(function)
+        return njit(signature, **options)(function)
