@@ -95,11 +95,11 @@ class BoundedStep:
         return labels, before, bounds
 
 
-@dataclass(frozen=True, eq=False)
 class _Dense:
     """Rows as kernels take them."""
 
-    X: np.ndarray
+    def __init__(self, X: np.ndarray) -> None:
+        self.X = np.ascontiguousarray(X, dtype=np.float64)
 
     def nearest(self, rows: np.ndarray, centers: Centers, labels: np.ndarray, bounds: np.ndarray) -> None:
         """As `kernels.nearest_dense`."""

@@ -18,7 +18,7 @@ ALIKE = 1e-9
 """Scores whose difference is no larger a share of them are equal: it is rounding that tells them apart."""
 CHUNK = 1 << 18
 """Scores that are worked on at once. Of fewer, threads would wait for each other more than they work."""
-WORTH = 1 << 22
+WORTH = 1 << 21
 """So many products of numbers are worth the time it takes to load what was compiled."""
 
 

@@ -9,8 +9,8 @@ from numba import njit, types
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-ROWS = types.Array(types.float64, 2, "A", readonly=True)
-"""A matrix in any order, which is only read."""
+ROWS = types.Array(types.float64, 2, "C", readonly=True)
+"""A matrix that is only read."""
 TOGETHER: Any = types.Tuple
 """Several types as one argument."""
 GIVEN = types.Array(types.float64, 1, "C", readonly=True)
