@@ -42,7 +42,7 @@ from outgrow.stats.moments import Moments
 class KMeans(TransformerMixin, Clusterer):
     """Lloyd's algorithm from a k-means|| start (Bahmani et al. 2012).
 
-    One pass over the rows for each iteration. With Numba (the extra `fast`) it looks anew at those alone whose
+    One pass over the rows for each iteration. With Numba (the extra `fast`) it looks at those alone whose
     cluster may have changed (Hamerly 2010), where memory allows 28 bytes a row beside them; without it the
     clusters are the same but for rounding. scikit-learn starts from k-means++, which needs a pass for each
     cluster.
