@@ -14,7 +14,8 @@ from sklearn.cluster import KMeans
 
 import outgrow as og
 from outgrow.ml.cluster import nearest
-from outgrow.ml.cluster.nearest import Centers
+from outgrow.ml.cluster.centers import Centers
+from outgrow.ml.cluster.nearest import closest
 
 
 @pytest.fixture(params=["compiled", "NumPy"], autouse=True)
@@ -78,7 +79,7 @@ def test_the_first_of_equal_centers_wins(clusters: int, sparse: bool, scale: flo
     centers[-1] = centers[0]
     X = scale * random.standard_normal((300, 4))
     X[:50] = centers[0]
-    found = Centers.of(centers, np.zeros(4)).closest(sp.csr_array(X) if sparse else X)
+    found = closest(Centers.of(centers, np.zeros(4)), sp.csr_array(X) if sparse else X)
     wanted = (((X / scale)[:, None, :] - centers / scale) ** 2).sum(axis=2).argmin(axis=1)
     np.testing.assert_array_equal(found, wanted)
     assert (found[:50] == 0).all()
@@ -87,7 +88,7 @@ def test_the_first_of_equal_centers_wins(clusters: int, sparse: bool, scale: flo
 def test_centers_that_single_precision_cannot_tell_apart_are_told_apart() -> None:
     centers = np.concatenate([np.arange(30.0)[:, None], 5 + 1e-3 * np.arange(1, 11)[:, None]])
     X = np.concatenate([centers - 2e-4, centers + 2e-4])
-    found = Centers.of(centers, np.array([10.0])).closest(X)
+    found = closest(Centers.of(centers, np.array([10.0])), X)
     np.testing.assert_array_equal(found, np.abs(X - centers.T).argmin(axis=1))
 
 

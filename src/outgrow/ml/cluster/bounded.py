@@ -17,7 +17,7 @@ from outgrow.engine.blocks import Block
 from outgrow.engine.context import one_blas_thread
 from outgrow.engine.row_arrays import RowArrays
 from outgrow.ml.cluster import kernels
-from outgrow.ml.cluster.nearest import Centers
+from outgrow.ml.cluster.centers import Centers
 
 _NONE = np.zeros(0)
 

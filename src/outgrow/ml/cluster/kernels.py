@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from outgrow.ml.cluster.nearest import ALIKE
+from outgrow.ml.cluster.centers import ALIKE
 from outgrow.ml.core.compiled import GIVEN, ROWS, TOGETHER, kernel, typed_kernel
 
 _NUMBERS = 1 << 17

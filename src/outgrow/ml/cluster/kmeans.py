@@ -18,8 +18,9 @@ from outgrow.engine.folded import FoldedView
 from outgrow.engine.matrix import MatrixView
 from outgrow.errors import DataError, ParameterError
 from outgrow.ml.base import Clusterer
+from outgrow.ml.cluster.centers import ALIKE, Centers
 from outgrow.ml.cluster.lloyd import Walk, lloyd
-from outgrow.ml.cluster.nearest import ALIKE, Centers
+from outgrow.ml.cluster.nearest import closest
 from outgrow.ml.cluster.seeding import first_rows, sampled_rows, scalable_start
 from outgrow.ml.core.candidates import Candidate, side_by_side_fits, usable
 from outgrow.ml.core.outputs import is_lazy
@@ -256,7 +257,7 @@ class KMeans(TransformerMixin, Clusterer):
     def _predict(self, X: Any) -> np.ndarray:
         exact = self.cluster_centers_.astype(np.float64)
         centers = Centers.of(exact, exact.mean(axis=0))
-        return centers.closest(X).astype(np.int32)
+        return closest(centers, X)
 
     def _transform(self, X: Any) -> np.ndarray:
         X = X.toarray() if is_sparse(X) else X

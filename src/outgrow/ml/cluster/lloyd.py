@@ -18,7 +18,8 @@ from outgrow.data.matrix import is_sparse
 from outgrow.engine.blocks import Block
 from outgrow.engine.folded import FoldedView
 from outgrow.engine.row_arrays import RowArrays, room_for
-from outgrow.ml.cluster.nearest import Centers, compiled, squared_distances
+from outgrow.ml.cluster.centers import Centers, squared_distances
+from outgrow.ml.cluster.nearest import closest, compiled
 from outgrow.ml.cluster.seeding import farthest_rows
 
 _ROUNDING = 1e-9
@@ -126,7 +127,7 @@ def _fill(rows: FoldedView, walk: Walk, sums: np.ndarray, weights: np.ndarray) -
     """
     empty = np.flatnonzero(weights <= 0)
     far = farthest_rows(rows.fold(walk.fold), walk.centers, walk.origin, len(empty))
-    owners = Centers.of(walk.centers, walk.origin).closest(far.rows)
+    owners = closest(Centers.of(walk.centers, walk.origin), far.rows)
     for cluster, owner, row, weight in zip(empty, owners, far.rows, far.weight, strict=False):
         left = weights[owner] - weight
         if left > _ROUNDING * weights[owner]:
@@ -155,7 +156,7 @@ class _Step:
         block : the rows.
         weight : shape (rows,); None where all weigh one.
         """
-        labels, clusters = self.centers.closest_by_numpy(block.X), len(self.centers.exact)
+        labels, clusters = self.centers.closest(block.X), len(self.centers.exact)
         own = np.ones(len(block)) if weight is None else weight
         members = sp.csr_array((own, labels, np.arange(len(own) + 1)), shape=(len(own), clusters))
         sums = members.T @ block.X
@@ -170,7 +171,7 @@ class _Step:
         ----------
         block, weight : as in `sums`.
         """
-        labels = self.centers.closest_by_numpy(block.X)
+        labels = self.centers.closest(block.X)
         squares = squared_distances(block.X, self.centers.exact, labels)
         cost = squares.sum() if weight is None else weight @ squares
         counted = labels if weight is None else labels[weight > 0]

@@ -12,7 +12,8 @@ from outgrow.data.hashing import unit
 from outgrow.data.matrix import is_sparse
 from outgrow.engine.blocks import Block
 from outgrow.engine.matrix import MatrixView
-from outgrow.ml.cluster.nearest import ALIKE, Centers
+from outgrow.ml.cluster.centers import ALIKE, Centers, squared_distances
+from outgrow.ml.cluster.nearest import closest
 from outgrow.stats.moments import Moments
 from outgrow.stats.state import State
 
@@ -188,7 +189,7 @@ def _take(
 
 
 def _shares(block: Block, centers: np.ndarray, origin: np.ndarray) -> np.ndarray:
-    nearest = Centers.of(centers, origin).closest(block.X)
+    nearest = closest(Centers.of(centers, origin), block.X)
     return np.bincount(nearest, block.weight, len(centers)).astype(np.float64)
 
 
@@ -215,7 +216,7 @@ def _plus_plus(rows: np.ndarray, weights: np.ndarray, clusters: int, rng: np.ran
 def _settle(rows: np.ndarray, weights: np.ndarray, centers: np.ndarray) -> np.ndarray:
     origin = rows.mean(axis=0)
     for _ in range(20):
-        labels = Centers.of(centers, origin).closest(rows)
+        labels = closest(Centers.of(centers, origin), rows)
         totals = np.bincount(labels, weights, len(centers))
         sums = np.stack([np.bincount(labels, weights * column, len(centers)) for column in rows.T], axis=1)
         centers = np.where(totals[:, None] > 0, sums / np.where(totals > 0, totals, 1)[:, None], centers)
@@ -224,8 +225,7 @@ def _settle(rows: np.ndarray, weights: np.ndarray, centers: np.ndarray) -> np.nd
 
 def _distances(X: Any, centers: np.ndarray, origin: np.ndarray) -> np.ndarray:
     """Squared distance of each row to its nearest center."""
-    nearest = centers[Centers.of(centers, origin).closest(X)]
-    return ((_dense(X) - nearest) ** 2).sum(axis=1)
+    return squared_distances(X, centers, closest(Centers.of(centers, origin), X))
 
 
 def _weighted(block: Block, values: np.ndarray) -> float:

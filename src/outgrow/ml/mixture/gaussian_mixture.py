@@ -18,8 +18,9 @@ from outgrow.engine.matrix import MatrixView
 from outgrow.engine.together import side_by_side
 from outgrow.errors import DataError, ParameterError
 from outgrow.ml.base import DensityModel
+from outgrow.ml.cluster.centers import Centers
 from outgrow.ml.cluster.kmeans import KMeans
-from outgrow.ml.cluster.nearest import Centers
+from outgrow.ml.cluster.nearest import closest
 from outgrow.ml.core.parameters import (
     ARRAY,
     FLAG,
@@ -469,4 +470,4 @@ def _shares(logs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _one_hot(nearest: Centers, X: Any) -> np.ndarray:
-    return np.eye(len(nearest.apart))[nearest.closest(X)]
+    return np.eye(len(nearest.apart))[closest(nearest, X)]
