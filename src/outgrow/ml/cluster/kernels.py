@@ -64,6 +64,18 @@ def doubtful(labels: Any, bounds: Any, moved: Any, away: Any, least: float, foun
 def bound(
     bounds: Any, r: int, square: float, first: float, other: float, error: float, largest: float, width: int
 ) -> None:
+    """Write the bounds of a row; see `doubtful`.
+
+    Parameters
+    ----------
+    bounds : where to write them.
+    r : the row.
+    square : its squared distance from the origin.
+    first, other : its best score, and the best of another center.
+    error : how far these may be off.
+    largest : what rounding is a share of, beside the row's own square.
+    width : how many numbers a row has.
+    """
     lost = (450 + width) * _DOUBLE * (square + largest) + 2 * error
     bounds[0, r] = np.sqrt(max(square - 2 * first, 0.0) + lost)
     bounds[1, r] = np.sqrt(max(square - 2 * other - lost, 0.0))
@@ -87,7 +99,14 @@ def _best_two(products: Any, half: Any, best: Any, second: Any, label: Any) -> N
 
 @kernel
 def first_of_the_best(scores: Any, best: float, least: float) -> Any:
-    """The first center with the best score but for rounding, and the best score of another."""
+    """The first center with the best score but for rounding, and the best score of another.
+
+    Parameters
+    ----------
+    scores : of all centers.
+    best : the best of them.
+    least : as in `Centers`.
+    """
     slack, label, second = ALIKE * (abs(best) + least), -1, -np.inf
     for c in range(len(scores)):
         if label < 0 and scores[c] >= best - slack:
