@@ -1,7 +1,7 @@
 SHELL := /bin/bash
 PYTHON := .venv/bin/python
 
-.PHONY: help setup demo test test-oldest docs-test bench lint clean
+.PHONY: help setup demo test test-oldest test-newest docs-test bench lint clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -16,7 +16,10 @@ test: setup ## all tests; those of the Spark engine once more on a standalone cl
 	@bash scripts/test.sh
 
 test-oldest: setup ## all tests with the oldest versions that pyproject.toml allows, in .venv-oldest
-	@bash scripts/test_oldest.sh
+	@bash scripts/test_versions.sh oldest
+
+test-newest: setup ## the same with the newest that there are, in .venv-newest; BASE=python3.13 for another Python
+	@bash scripts/test_versions.sh newest
 
 docs-test: setup ## only the examples of the documentation
 	$(PYTHON) -m pytest tests/test_docs.py
@@ -31,4 +34,4 @@ lint: setup ## formatting, lint and types
 
 clean: ## remove what runs and tests leave behind, but not .venv
 	rm -rf out build dist spark-warehouse metastore_db derby.log .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +

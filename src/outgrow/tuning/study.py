@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
 from optuna.samplers import (
     BaseSampler,
@@ -385,7 +386,9 @@ def _sampler(sampler: str | BaseSampler, seed: int | None) -> BaseSampler:
     if isinstance(sampler, BaseSampler):
         return sampler
     if sampler == "tpe":
-        return TPESampler(seed=seed, constant_liar=True)
+        with warnings.catch_warnings():  # what Optuna 5 does by default, earlier releases call an experiment
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            return TPESampler(seed=seed, constant_liar=True)
     if sampler in ("random", "grid"):
         return RandomSampler(seed=seed)
     if sampler == "cmaes":

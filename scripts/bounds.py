@@ -1,4 +1,4 @@
-"""The lowest versions that pyproject.toml allows, as constraints for pip, for `make test-oldest`."""
+"""The lowest versions that pyproject.toml allows, as constraints for pip, for test_versions.sh."""
 
 from __future__ import annotations
 
