@@ -38,12 +38,24 @@ def _trivial_fit(session: Any) -> None:
     og.StandardScaler().fit(session.range(1000))
 
 
+def computed(session: Any, path: Path) -> Any:
+    """The rows of a file with a column that is computed, so that its ranks cannot read the file instead."""
+    from pyspark.sql import functions
+
+    name = FEATURES[0]
+    return session.read.parquet(str(path)).withColumn(name, functions.col(name) * 1.0)
+
+
 def vectors(session: Any, path: Path, columns: list[str] = FEATURES) -> Any:
     """The columns of a file as MLlib wants them: a column `features` of vectors."""
+    return assembled(session.read.parquet(str(path)), columns)
+
+
+def assembled(frame: Any, columns: list[str] = FEATURES) -> Any:
+    """A DataFrame with some of its columns in a column `features` of vectors."""
     from pyspark.ml.feature import VectorAssembler
 
-    assembler = VectorAssembler(inputCols=columns, outputCol="features")
-    return assembler.transform(session.read.parquet(str(path)))
+    return VectorAssembler(inputCols=columns, outputCol="features").transform(frame)
 
 
 def cached(frame: Any, *columns: str) -> Any:

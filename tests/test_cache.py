@@ -11,10 +11,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import scipy.sparse as sp
 
 import outgrow as og
-from outgrow.engine.cache import CacheWriter
-from outgrow.errors import OutgrowError, ParameterError
+from outgrow.data.batch import Batch
+from outgrow.data.matrix import Matrix
+from outgrow.data.scan import Apply, Scan
+from outgrow.engine.cache import CacheWriter, cached, forget
+from outgrow.engine.stored_matrices import StoredMatrices
+from outgrow.errors import OutgrowError
 from outgrow.testing import EngineCase
 
 
@@ -103,16 +108,46 @@ def test_files_as_they_are_stay(tmp_path: Path) -> None:
 
 def test_large_pieces_become_several_files(tmp_path: Path) -> None:
     batches = [batch for start in range(0, 300, 50) for batch in table().slice(start, 50).to_batches()]
-    names = CacheWriter(str(tmp_path), table().schema, 2_000).write(0, iter(batches))
+    names = CacheWriter(str(tmp_path), table().schema, StoredMatrices({}), 2_000).write(0, iter(batches))
     assert 1 < len(names) < len(batches)
     assert og.read([tmp_path / name for name in names]).to_arrow() == table()
 
 
-def test_vectors_are_refused() -> None:
+@pytest.mark.parametrize("sparse", [False, True])
+def test_vectors_stay_what_they_are(sparse: bool) -> None:
+    random = np.random.default_rng(0)
+    X = random.normal(size=(200, 5)) * (random.random((200, 5)) < 0.3)
+    X[7] = 0.0
+    y = (X[:, 0] > 0).astype(float)
+    vectors = sp.csr_array(X) if sparse else X
+    named = Matrix(vectors, tuple("abcde"))
+
+    def with_vectors(batch: Batch) -> Batch:
+        rows = batch["row"].to_numpy()
+        return batch.with_columns({"v": Matrix(vectors[rows], named.names)})
+
+    numbers = og.dataset(pa.table({"row": np.arange(200), "v_indices": y, "y": y}))
+    example = with_vectors(numbers.scan.example())
+    rows = Scan(numbers.scan.source, (Apply(with_vectors, example.schema),))
+    cached_rows = cached(og.Local(), rows, None)
+    try:
+        found = [batch for piece in cached_rows.pieces() for batch in piece.batches()]
+        assert all(batch["v"].names == named.names and batch["v"].sparse == sparse for batch in found)
+        (matrix,) = [batch.matrix(["v"]) for batch in found]
+        np.testing.assert_array_equal(matrix.toarray() if sparse else matrix, X)
+        assert cached_rows.schema == rows.schema
+        np.testing.assert_array_equal(found[0]["v_indices"].to_numpy(), y)
+    finally:
+        forget(og.Local(), rows)
+
+
+def test_columns_of_vectors_are_cached_after_a_choice_of_rows() -> None:
     vectors = pa.FixedSizeListArray.from_arrays(pa.array(np.arange(6.0)), 2)
     rows = og.dataset(pa.table({"v": vectors, "y": [0, 1, 0]})).where(og.col("y") == 0)
-    with pytest.raises(ParameterError, match=r"vectors cannot be cached: \['v'\]"):
-        rows.cache()
+    found = rows.cache()
+    assert found.schema == rows.schema
+    assert found.to_arrow() == rows.to_arrow()
+    rows.uncache()
 
 
 def test_files_go_with_the_process(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import pytest
 
 import outgrow as og
 from outgrow.data.scan import Scan
+from outgrow.engine.spark.batches import batch_properties
 from outgrow.engine.spark.files import as_files
 from outgrow.engine.spark.frames import FrameSource, StreamPiece
 from outgrow.engine.spark.staged import StagedPiece, StagedSource, StageWriter, staged
@@ -24,6 +25,8 @@ from outgrow.engine.spark.vectors import VectorColumn
 from outgrow.errors import DataError, InputNotFoundError, RankLostWarning, SchemaError
 
 pytestmark = pytest.mark.spark
+BYTES = "spark.sql.execution.arrow.maxBytesPerBatch"
+RECORDS = "spark.sql.execution.arrow.maxRecordsPerBatch"
 
 
 def table(rows: int = 200) -> pa.Table:
@@ -99,6 +102,32 @@ def test_a_worker_that_dies_while_it_writes_costs_no_fit(engine: og.Spark, tmp_p
         assert rows.count() == 200
     assert os.path.exists(marker)
     assert not left_in(tmp_path)
+
+
+def test_rows_of_one_size_come_in_batches_of_the_bytes_that_the_session_says(engine: og.Spark) -> None:
+    session = engine.session
+    frame = session.createDataFrame(table(1000)).repartition(1)
+    numbers = FrameSource(frame.drop("word"))
+    session.conf.set(BYTES, 1600)
+    try:
+        found = batch_properties(numbers)
+    finally:
+        session.conf.unset(BYTES)
+    sizes = list(engine.each_piece(Scan(numbers), _sizes, stage="sizes"))
+    assert is_connect(session) or found == {RECORDS: "94", BYTES: str(2**31 - 1)}
+    assert sum(sizes[0]) == 1000
+
+
+def test_rows_of_many_sizes_and_those_that_other_functions_get_keep_their_limit(engine: og.Spark) -> None:
+    frame = engine.session.createDataFrame(table())
+    assert batch_properties(FrameSource(frame)) == {}
+    numbers = frame.drop("word")
+    handed = numbers.mapInArrow(lambda batches: batches, numbers.schema)
+    assert batch_properties(FrameSource(handed)) == {}
+
+
+def _sizes(number: int, part: StreamPiece) -> list[int]:
+    return [batch.num_rows for batch in part.rows]
 
 
 def test_a_dataframe_that_is_cached_is_computed_once(engine: og.Spark, tmp_path: Path) -> None:

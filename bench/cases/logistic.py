@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow.parquet as pq
 
 import outgrow as og
-from bench.cases.names import LOCAL, MLLIB, SCAN, SKLEARN, SPARK_FRAME, SPARK_PATH, contenders
-from bench.contest import Case, Contender, Place, Quality, QualityMeasure, Target
+from bench.cases.names import LOCAL, MLLIB, SCAN, SKLEARN, SPARK_PATH, contenders, frame_targets, of_frame
+from bench.contest import Case, Place, Quality, QualityMeasure, Target
 from bench.data import FEATURES, read_label, read_matrix
-from bench.spark import cached, vectors
+from bench.spark import assembled, cached
 
 
 class LinearFit(NamedTuple):
@@ -36,10 +36,6 @@ def spark_path(place: Place) -> LinearFit:
     return _ours(og.read(str(place.path), engine=og.Spark(place.session)))
 
 
-def spark_frame(place: Place) -> LinearFit:
-    return _ours(place.session.read.parquet(str(place.path)))
-
-
 def sklearn(place: Place) -> LinearFit:
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
@@ -50,11 +46,15 @@ def sklearn(place: Place) -> LinearFit:
 
 
 def mllib(place: Place) -> LinearFit:
+    return _mllib(place, place.session.read.parquet(str(place.path)))
+
+
+def _mllib(place: Place, rows: Any) -> LinearFit:
     from pyspark.ml.classification import LogisticRegression
 
-    rows = pq.read_metadata(place.path).num_rows
-    frame = cached(vectors(place.session, place.path), "features", "label")
-    model = LogisticRegression(regParam=1 / rows, standardization=True, maxIter=100, tol=1e-6).fit(frame)
+    penalty = 1 / pq.read_metadata(place.path).num_rows
+    frame = cached(assembled(rows), "features", "label")
+    model = LogisticRegression(regParam=penalty, standardization=True, maxIter=100, tol=1e-6).fit(frame)
     return LinearFit(model.coefficients.toArray(), float(model.intercept))
 
 
@@ -85,13 +85,13 @@ CASE = Case(
         sklearn,
         mllib,
         [*FEATURES, "label"],
-        Contender(SPARK_FRAME, spark_frame, spark=True),
+        *of_frame(_ours, _mllib),
     ),
     judge=judge,
     quality=Quality("objective", "low", 1e-6, relative=True),
     targets=(
         Target(SPARK_PATH, MLLIB, at_least=12),
-        Target(SPARK_FRAME, MLLIB, at_least=3),
+        *frame_targets(12),
         Target(LOCAL, SKLEARN, at_least=4),
         Target(LOCAL, SCAN, at_most=3),
     ),

@@ -17,10 +17,10 @@ import pyarrow as pa
 from outgrow._scratch import temporary_folder
 from outgrow.data.batch import Batch
 from outgrow.data.files import FilesSource, open_files
-from outgrow.data.matrix import Matrix
 from outgrow.data.scan import Apply, Scan
 from outgrow.data.text import TextOptions
 from outgrow.engine.protocol import Engine
+from outgrow.engine.stored_matrices import StoredMatrices
 from outgrow.errors import ParameterError
 from outgrow.storage import disk_errors
 
@@ -57,15 +57,12 @@ def cached(engine: Engine, scan: Scan, folder: str | os.PathLike[str] | None) ->
     Raises
     ------
     ParameterError
-        When no folder is known that all who work reach, or the rows have vectors.
+        When no folder is known that all who work reach.
     StorageError
         When the disk refuses; nothing is left behind.
     """
     if isinstance(scan.source, FilesSource) and not scan.steps:
         return scan
-    vectors = [name for name, column in scan.example().columns.items() if isinstance(column, Matrix)]
-    if vectors:
-        raise ParameterError(f"Columns of vectors cannot be cached: {vectors}. Leave them out.")
     place = engine.shared_folder if folder is None else os.fspath(folder)
     if place is None:
         raise ParameterError(
@@ -91,7 +88,9 @@ def found(engine: Engine, scan: Scan) -> Scan:
     key = _key(engine, Scan(scan.source))
     with _lock:
         files = _cached.get(key)
-    return scan if files is None else replace(scan, source=files.scan.source)
+    if files is None:
+        return scan
+    return replace(scan, source=files.scan.source, steps=(*files.scan.steps, *scan.steps))
 
 
 def forget(engine: Engine, scan: Scan) -> None:
@@ -127,11 +126,14 @@ def _key(engine: Engine, scan: Scan) -> Hashable:
 def _written(engine: Engine, scan: Scan, place: str) -> CachedScan:
     with ExitStack() as stack:
         folder = stack.enter_context(temporary_folder("cache", place))
-        writer = CacheWriter(str(folder), scan.example().to_arrow().schema)
+        example = scan.example()
+        matrices = StoredMatrices.of(example)
+        writer = CacheWriter(str(folder), matrices.to_arrow(example).schema, matrices)
         parts = sorted(engine.each_piece(scan, writer, stage="cache"))
         files = [name for _, names in parts for name in names] or writer.write(0, iter([]))
         source = open_files([str(folder / name) for name in files], "ipc", TextOptions())
-        return CachedScan(scan, Scan(source), stack.pop_all())
+        rows = Scan(source) if matrices.as_read else Scan(source, (Apply(matrices, scan.schema),))
+        return CachedScan(scan, rows, stack.pop_all())
 
 
 @dataclass(frozen=True)
@@ -140,12 +142,15 @@ class CacheWriter:
 
     folder: str
     schema: pa.Schema
+    matrices: StoredMatrices
     file_bytes: int = FILE_BYTES
 
     def __call__(self, number: int, part: Any) -> tuple[int, list[str]]:
         """The number of the piece, and the names of its files."""
         batches: Iterator[Batch] = part.batches()
-        rows = (batch.to_arrow().select(self.schema.names).cast(self.schema) for batch in batches)
+        rows = (
+            self.matrices.to_arrow(batch).select(self.schema.names).cast(self.schema) for batch in batches
+        )
         first = next(rows, None)
         return number, [] if first is None else self.write(number, chained(first, rows))
 

@@ -266,7 +266,7 @@ class Dataset:
         Raises
         ------
         ParameterError
-            When there is no default, or a column holds vectors.
+            When there is no default.
 
         Examples
         --------

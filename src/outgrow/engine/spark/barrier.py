@@ -22,6 +22,7 @@ from outgrow.engine.journal import Checkpoint
 from outgrow.engine.memory import peak_bytes
 from outgrow.engine.record import FitRecord, Fitted, MemoryPlan
 from outgrow.engine.shard import Shard
+from outgrow.engine.spark.batches import batch_properties
 from outgrow.engine.spark.cluster import Cluster
 from outgrow.engine.spark.driver import DriverServer
 from outgrow.engine.spark.frames import FrameSource, share_out, spread
@@ -172,6 +173,7 @@ class BarrierFit(Generic[T]):
                 starting=asking,
                 waited=self.waited,
                 planning=PLANNING if enough and frame is not None else 0.0,
+                properties=batch_properties(scan.source) if isinstance(scan.source, FrameSource) else None,
             )
             self.waited, self.tries = self.waited + asking, self.tries + 1
             asked = map_in_arrow(rows, job, RESULT_DDL, barrier=True, profile=cluster.profile())

@@ -110,7 +110,7 @@ class Cluster:
         if not room:
             return None
         cores = int(self.session.conf.get("spark.executor.cores", "1"))
-        return parse_size(_spark_size(room)) * (self.cpus_per_rank or self._task_cpus) // cores
+        return spark_bytes(room, 1 << 20) * (self.cpus_per_rank or self._task_cpus) // cores
 
     @property
     def threads(self) -> int:
@@ -142,10 +142,19 @@ class Cluster:
         return int(rows.count())
 
 
-def _spark_size(size: str) -> str:
-    """'2g' as Spark means it, in powers of two; a bare number is MiB."""
-    number = size.strip().lower().rstrip("b")
-    return f"{number}MiB" if number.isdigit() else f"{number[:-1]}{number[-1].upper()}iB"
+def spark_bytes(size: str, unit: int) -> int:
+    """A size as Spark's settings have it: '2g' in powers of two, a bare number in a unit of its own.
+
+    Parameters
+    ----------
+    size : the text of the setting.
+    unit : the bytes of a bare number's unit.
+    """
+    text = size.strip().lower()
+    if text.isdigit():
+        return int(text) * unit
+    number = text.removesuffix("b")
+    return int(number) if number.isdigit() else parse_size(f"{number[:-1]}{number[-1].upper()}iB")
 
 
 def _session_error(error: Exception) -> EngineError:

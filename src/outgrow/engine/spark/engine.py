@@ -26,6 +26,7 @@ from outgrow.engine.protocol import Engine, Table
 from outgrow.engine.record import Fitted
 from outgrow.engine.shard import Shard
 from outgrow.engine.spark.barrier import BarrierFit
+from outgrow.engine.spark.batches import batch_properties
 from outgrow.engine.spark.cluster import Cluster
 from outgrow.engine.spark.driver import DriverServer
 from outgrow.engine.spark.explain import spark_explained
@@ -218,8 +219,9 @@ class Spark:
         EngineError
             When Spark fails.
         """
+        properties = None
         if isinstance(scan.source, FrameSource):
-            rows = scan.source.frame
+            rows, properties = scan.source.frame, batch_properties(scan.source)
             job = PieceJob(function, None, scan.steps, scan.source.vectors)
         else:
             pieces = [(n, piece) for n, piece in enumerate(scan.pieces()) if n not in skip]
@@ -227,7 +229,7 @@ class Spark:
                 return
             job = PieceJob(function, pieces)
             rows = self.session.range(0, len(pieces), 1, min(len(pieces), WAVES * self.slots))
-        yield from self._answers(map_in_arrow(rows, job, RESULT_DDL), stage)
+        yield from self._answers(map_in_arrow(rows, job, RESULT_DDL), stage, properties)
 
     def tasks(self, function: Callable[[int], T], count: int, *, stage: str) -> Iterator[T]:
         """What `function` makes of 0, 1, ... in ordinary tasks of one job, when all are done.
@@ -335,16 +337,16 @@ class Spark:
             answer, schema = with_vectors(ddl, exact, kept, list(result.columns))
         return map_in_arrow(source.frame, MapJob(None, steps, source.vectors, kept, schema), answer)
 
-    def _collect(self, frame: Any, stage: str) -> pa.Table:
+    def _collect(self, frame: Any, stage: str, properties: Mapping[str, str] | None = None) -> pa.Table:
         """The rows of a DataFrame; Ctrl-C here ends the job there."""
+        deadline = self.cluster.deadline
         with DriverServer(None, b"", []) as hub:
-            return Supervisor(self.session, hub, stage, 1, self.cluster.deadline, starting=math.inf).collect(
-                frame
-            )
+            job = Supervisor(self.session, hub, stage, 1, deadline, starting=math.inf, properties=properties)
+            return job.collect(frame)
 
-    def _answers(self, frame: Any, stage: str) -> Iterator[Any]:
+    def _answers(self, frame: Any, stage: str, properties: Mapping[str, str] | None = None) -> Iterator[Any]:
         """What the tasks of a job answered, by number; or the first error of one."""
-        found = joined(self._collect(frame, stage))
+        found = joined(self._collect(frame, stage, properties))
         for (_, kind), payload in sorted(found.items()):
             if kind == "error":
                 raise _told(json.loads(payload))

@@ -6,7 +6,7 @@ import re
 import secrets
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -54,6 +54,7 @@ class Supervisor:
     starting : seconds for which the job may wait for free slots; Connect does not tell whether it does.
     planning : seconds more while Spark has no job of ours yet.
     waited : seconds for which jobs before it have waited for the same.
+    properties : more local properties of the job; of a session that is no Connect one.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class Supervisor:
         starting: float = SLOT_TIMEOUT,
         planning: float = 0.0,
         waited: float = 0.0,
+        properties: Mapping[str, str] | None = None,
     ) -> None:
         self._session = session
         self._hub = hub
@@ -75,6 +77,7 @@ class Supervisor:
         self._starting = starting
         self._planning = planning
         self._waited = waited
+        self._properties = properties or {}
         self._name = f"outgrow-{secrets.token_hex(8)}"
         self._connect = is_connect(session)
         self._verdict: OutgrowError | None = None
@@ -121,8 +124,10 @@ class Supervisor:
                 self._session.removeTag(self._name)
             return
         context = self._session.sparkContext
-        before = {key: context.getLocalProperty(key) for key in _GROUP}
+        before = {key: context.getLocalProperty(key) for key in (*_GROUP, *self._properties)}
         context.setJobGroup(self._name, f"outgrow: {self._stage}", interruptOnCancel=True)
+        for key, value in self._properties.items():
+            context.setLocalProperty(key, value)
         try:
             yield
         finally:
