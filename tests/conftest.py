@@ -19,7 +19,7 @@ import outgrow as og
 from java import set_java_options
 from outgrow.testing import EngineCase, local_case, pieces_case
 from outgrow.testing.clusters import LOOPBACK, Standalone, connect_server, standalone, wait_until
-from sessions import classic_session
+from sessions import DAEMON, classic_session
 
 # read when MLflow is imported, and by the processes it starts
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
@@ -78,7 +78,7 @@ def spark(cluster: Standalone | None) -> Iterator[Any]:
         if MODE == "connect":
             from pyspark.sql import SparkSession
 
-            session = SparkSession.builder.remote(stack.enter_context(connect_server())).getOrCreate()
+            session = SparkSession.builder.remote(stack.enter_context(connect_server(**DAEMON))).getOrCreate()
         elif cluster is not None:
             session = classic_session(cluster.url, **{"spark.executor.memory": "512m"})
             wait_until("two executors", lambda: session.sparkContext.defaultParallelism == 2)

@@ -7,23 +7,26 @@ from __future__ import annotations
 
 import gc
 import sys
+from importlib import import_module
 
-import pyspark.worker  # noqa: F401  what the daemon would import in each process
-from pyspark.daemon import manager
 
-import outgrow as og
-import outgrow.engine.spark.task
-import outgrow.ml.trees.forest_kernels
-import outgrow.ml.trees.kernels
-from outgrow.ml.catalogue import ESTIMATORS
+def forget_archives() -> None:
+    """In the archives of PySpark nothing is compiled, and each task reads them anew; it is installed, too."""
+    sys.path[:] = [path for path in sys.path if not path.endswith(".zip")]
+    sys.path_importer_cache.clear()
 
-for name in ESTIMATORS:
-    getattr(og, name)
 
-# PySpark is installed, too; each task lets Python forget what is in its archives, which is then read anew
-sys.path[:] = [path for path in sys.path if not path.endswith(".zip")]
-sys.path_importer_cache.clear()
-gc.freeze()  # each task ends with a collection of garbage, of which there is none among all these modules
+def import_all() -> None:
+    """What the daemon, or a task, would import in each process."""
+    import_module("pyspark.worker")
+    for name in ("engine.spark.task", "ml.trees.kernels", "ml.trees.forest_kernels"):
+        import_module(f"outgrow.{name}")
+    for name in import_module("outgrow.ml.catalogue").ESTIMATORS:
+        getattr(import_module("outgrow"), name)
+
 
 if __name__ == "__main__":
-    manager()
+    forget_archives()
+    import_all()
+    gc.freeze()  # each task ends with a collection of garbage, of which there is none among all these modules
+    import_module("pyspark.daemon").manager()

@@ -8,18 +8,20 @@ from typing import Any
 
 from outgrow.testing.clusters import PLAIN
 
+DAEMON = {
+    "spark.python.daemon.module": "ready_daemon",
+    "spark.executorEnv.PYTHONPATH": str(Path(__file__).parent),
+}
+"""The daemon of tests, and where it is found."""
+
 
 def classic_session(master: str, **confs: str) -> Any:
     """A Classic session."""
     from pyspark.sql import SparkSession
 
     builder = SparkSession.builder.master(master)
-    short = {
-        "spark.executor.extraJavaOptions": os.environ.get("SPARK_SUBMIT_OPTS", ""),
-        "spark.python.daemon.module": "ready_daemon",
-        "spark.executorEnv.PYTHONPATH": str(Path(__file__).parent),
-    }
-    for key, value in {**PLAIN, **short, **confs}.items():
+    java = {"spark.executor.extraJavaOptions": os.environ.get("SPARK_SUBMIT_OPTS", "")}
+    for key, value in {**PLAIN, **DAEMON, **java, **confs}.items():
         builder = builder.config(key, value)
     session = builder.getOrCreate()
     session.sparkContext.setLogLevel("OFF")

@@ -94,10 +94,20 @@ def standalone(folder: Path, *, workers: int = 2, cores: int = 1, memory: str = 
 
 
 @contextmanager
-def connect_server() -> Iterator[str]:
-    """A Connect server with two slots; its URL."""
+def connect_server(**confs: str) -> Iterator[str]:
+    """A Connect server with two slots; its URL.
+
+    Parameters
+    ----------
+    confs : settings of Spark, beside those it needs.
+    """
     port = free_port()
-    confs = {**PLAIN, "spark.connect.grpc.binding.port": port, "spark.connect.grpc.binding.address": LOOPBACK}
+    binding = {"port": port, "address": LOOPBACK}
+    given = {
+        **PLAIN,
+        **confs,
+        **{f"spark.connect.grpc.binding.{key}": value for key, value in binding.items()},
+    }
     command = [
         str(_home() / "bin" / "spark-submit"),
         "--master",
@@ -105,7 +115,7 @@ def connect_server() -> Iterator[str]:
         "--class",
         "org.apache.spark.sql.connect.service.SparkConnectServer",
     ]
-    for key, value in confs.items():
+    for key, value in given.items():
         command += ["--conf", f"{key}={value}"]
     server = _popen([*command, "spark-internal"])
     try:
