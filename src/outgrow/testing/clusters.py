@@ -102,12 +102,7 @@ def connect_server(**confs: str) -> Iterator[str]:
     confs : settings of Spark, beside those it needs.
     """
     port = free_port()
-    binding = {"port": port, "address": LOOPBACK}
-    given = {
-        **PLAIN,
-        **confs,
-        **{f"spark.connect.grpc.binding.{key}": value for key, value in binding.items()},
-    }
+    binding = {"spark.connect.grpc.binding.port": port, "spark.connect.grpc.binding.address": LOOPBACK}
     command = [
         str(_home() / "bin" / "spark-submit"),
         "--master",
@@ -115,7 +110,7 @@ def connect_server(**confs: str) -> Iterator[str]:
         "--class",
         "org.apache.spark.sql.connect.service.SparkConnectServer",
     ]
-    for key, value in given.items():
+    for key, value in {**PLAIN, **confs, **binding}.items():
         command += ["--conf", f"{key}={value}"]
     server = _popen([*command, "spark-internal"])
     try:
