@@ -1,7 +1,8 @@
 """Fits on Spark from a path or a DataFrame, beside MLlib on the same session and cores.
 
-MLlib gets its rows by VectorAssembler, held in memory where it makes several passes, as its guide advises,
-and parameters by which it comes to the same objective.
+Sparse rows are a DataFrame with a column of Spark ML's vectors, and those of "DataFrame" have been through a
+filter. MLlib gets its rows by VectorAssembler, held in memory where it makes several passes, as its guide
+advises, and parameters by which it comes to the same objective.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
+from math import ceil
 from types import SimpleNamespace
 from typing import Any
 
@@ -278,11 +280,11 @@ def _min_max_scaler(rows: int, width: int) -> Cell:
 
 
 def _forest(rows: int, width: int, classes: int, trees: int = 20, depth: int = 8) -> Cell:
+    tried = ceil(np.sqrt(width)) if classes else ceil(width / 3)  # what MLlib makes of its defaults
+
     def ours(data: Any) -> Any:
-        shared: dict[str, Any] = {"max_depth": depth, "random_state": 0}
-        if classes:
-            return og.RandomForestClassifier(trees, max_features="sqrt", **shared).fit(data, "y")
-        return og.RandomForestRegressor(trees, max_features=1 / 3, **shared).fit(data, "y")
+        kind = og.RandomForestClassifier if classes else og.RandomForestRegressor
+        return kind(trees, max_depth=depth, max_features=tried, random_state=0).fit(data, "y")
 
     def theirs(table: Table) -> Any:
         from pyspark.ml.classification import RandomForestClassifier
@@ -290,7 +292,7 @@ def _forest(rows: int, width: int, classes: int, trees: int = 20, depth: int = 8
 
         kind = RandomForestClassifier if classes else RandomForestRegressor
         peer = kind(labelCol="y", numTrees=trees, maxDepth=depth, seed=0)
-        return peer.fit(features(table, "y"))
+        return peer.setFeatureSubsetStrategy(str(tried)).fit(features(table, "y"))
 
     def judge(table: Table, model: Any) -> float:
         unseen = bent_tables(rows, width, classes)[1]
