@@ -11,7 +11,7 @@ import pyarrow as pa
 import scipy.sparse as sp
 
 from outgrow.data.batch import Batch, is_numeric
-from outgrow.data.matrix import is_sparse
+from outgrow.data.matrix import ArrayColumns, is_sparse
 from outgrow.engine.dataset import Dataset
 from outgrow.engine.open import is_spark, is_table
 from outgrow.ml.core.inputs import has_vectors, is_pandas
@@ -98,7 +98,10 @@ def collect(rows: Dataset, function: Callable[[Batch], Any]) -> Any:
 
 def all_columns(batch: Batch) -> Any:
     """A batch as one matrix, or as an array of objects where it holds more than numbers."""
-    if all(map(is_numeric, batch.arrow_types(batch.columns).values())):
+    columns = batch.columns
+    if isinstance(columns, ArrayColumns) and not columns.beside:
+        return np.asarray(columns.whole.values, dtype=np.float64)
+    if all(map(is_numeric, batch.arrow_types(columns).values())):
         return batch.matrix()
     arrays = batch.to_arrow().columns
     values = np.empty((batch.num_rows, len(arrays)), dtype=object)

@@ -154,7 +154,7 @@ def _holds_sparse(column: Any) -> bool:
 def _changed(batch: Batch, names: list[str], change: Callable[[Any, slice], Any]) -> Batch:
     """The batch with the numbers of these columns changed; the slice says which they are of all."""
     if not any(isinstance(batch.held.get(name), Matrix) for name in names):
-        return batch.with_matrix(change(batch.matrix(names), slice(None)), names)
+        return batch.with_matrix(change(batch.matrix(names, order="K"), slice(None)), names)
     columns, at = {}, 0
     for name in names:
         X = batch.matrix([name])

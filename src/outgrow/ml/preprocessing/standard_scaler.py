@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -23,6 +24,9 @@ from outgrow.ml.export.sklearn.twin import twin, with_learned
 from outgrow.ml.preprocessing.columnwise import ColumnwiseScaler
 from outgrow.stats.grouped import GroupedMoments
 from outgrow.stats.moments import Moments, check_squares
+
+_PART = 1 << 15
+"""So many numbers are changed at once."""
 
 
 class StandardScaler(ColumnwiseScaler):
@@ -146,15 +150,15 @@ class StandardScaler(ColumnwiseScaler):
         return X + self.mean_[part] if self.with_mean else X
 
     def _scaled(self, X: Any, part: slice) -> Any:
-        scales = self.scale_[part] if self.with_std else None
+        factors = 1.0 / self.scale_[part] if self.with_std else None
         if is_sparse(X):
-            return X if scales is None else (X @ sp.diags_array(1 / scales)).tocsr()
+            return X if factors is None else (X @ sp.diags_array(factors)).tocsr()
         means = self.mean_[part] if self.with_mean else np.zeros(X.shape[1])
-        out = np.empty(X.shape, order="F")
-        for j, mean in enumerate(means):
-            np.subtract(X[:, j], mean, out=out[:, j])
-            if scales is not None and scales[j] != 1.0:
-                out[:, j] *= 1.0 / scales[j]
+        out = np.empty_like(X, dtype=np.float64)
+        for rows, columns in _parts(X):
+            np.subtract(X[rows, columns], means[columns], out=out[rows, columns])
+            if factors is not None:
+                out[rows, columns] *= factors[columns]
         return out
 
     def _to_onnx(self, table: Table) -> Table:
@@ -215,6 +219,18 @@ class GroupedScaling:
 
 def _grouped_moments(block: GroupBlock) -> GroupedMoments:
     return GroupedMoments.of(block.segments, block.features, block.weight)
+
+
+def _parts(X: np.ndarray) -> Iterator[tuple[slice, slice]]:
+    """Rows and columns of parts of a matrix that lie in one place in memory, and fit a cache."""
+    rows, width = X.shape
+    whole = slice(None)
+    if X.flags.f_contiguous:
+        step = max(1, _PART // max(1, rows))
+        yield from ((whole, slice(start, start + step)) for start in range(0, width, step))
+    else:
+        step = max(1, _PART // max(1, width))
+        yield from ((slice(start, start + step), whole) for start in range(0, rows, step))
 
 
 def _scale(moments: Moments, rows: Any) -> np.ndarray:
