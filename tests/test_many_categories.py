@@ -87,6 +87,14 @@ def test_numbers_compare_by_value_across_types() -> None:
     assert encoder.transform(halves)["a"].to_pylist()[:4] == [0.0, -1.0, 1.0, -1.0]
 
 
+def test_long_whole_numbers_beside_missing_values_stay_apart() -> None:
+    numbers = [2**60 + j for j in range(MANY)]
+    rows = pa.table({"a": pa.array([*numbers, None])})
+    encoder = og.OrdinalEncoder(encoded_missing_value=-2).fit(rows)
+    assert encoder.categories_[0].tolist() == [*numbers, None]
+    assert encoder.transform(rows)["a"].to_pylist() == [*range(MANY), -2.0]
+
+
 def test_missing_values_among_given_categories_may_stand_anywhere() -> None:
     given = [None, *(f"w{j}" for j in range(MANY))]
     rows = pa.table({"a": ["w0", None, "w7"] * 10})

@@ -380,8 +380,9 @@ def _kind(example: Batch, name: str) -> pa.DataType:
 def _sorted(counts: Counts, kind: pa.DataType) -> np.ndarray:
     if isinstance(counts, TextCounts):
         return np.append(counts.values(), [None] if counts.has_missing else [])
-    if isinstance(counts, NumberCounts) and not counts.has_missing:
-        return counts.values()
+    if isinstance(counts, NumberCounts):
+        numbers = counts.values()
+        return _array([*numbers.tolist(), None], kind) if counts.has_missing else numbers
     return _array([*counts.values(), *([None] if counts.has_missing else [])], kind)
 
 
