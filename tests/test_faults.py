@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -270,36 +271,49 @@ def run_driver(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("master", ["local", "local[2]"])
-def test_a_killed_driver_goes_on_from_the_checkpoint(path: str, tmp_path: Path, master: str) -> None:
-    folder = str(tmp_path / "checkpoint")
-    first = run_driver(path, folder, master, "die")
+def killed_driver(path: str, folder: Path, master: str) -> Path:
+    """The checkpoint that a driver leaves which is killed in its fit."""
+    checkpoint = folder / "checkpoint"
+    first = run_driver(path, str(checkpoint), master, "die")
     assert first.returncode == -signal.SIGKILL, first.stderr
-    kept = len(list(Path(folder).glob("*/*.state")))
-    assert kept >= 20
-    second = run_driver(path, folder, master, "live")
+    assert len(list(checkpoint.glob("*/*.state"))) >= 20
+    return checkpoint
+
+
+@pytest.fixture(scope="module")
+def left_here(path: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return killed_driver(path, tmp_path_factory.mktemp("here"), "local")
+
+
+def goes_on(path: str, checkpoint: Path, master: str) -> None:
+    second = run_driver(path, str(checkpoint), master, "live")
     assert second.returncode == 0, second.stderr
     total = float(second.stdout.split()[-1])
     assert total == pytest.approx(float(abs(undisturbed(path)).sum()), rel=1e-9)
-    assert list(Path(folder).iterdir()) == []  # a fit that is done leaves nothing
+    assert list(checkpoint.iterdir()) == []  # a fit that is done leaves nothing
 
 
-def test_a_damaged_entry_is_not_replayed(path: str, tmp_path: Path) -> None:
-    folder = str(tmp_path / "checkpoint")
-    assert run_driver(path, folder, "local", "die").returncode == -signal.SIGKILL
-    entries = sorted(Path(folder).glob("*/*.state"))
+def test_a_killed_driver_goes_on_from_the_checkpoint(path: str, tmp_path: Path, left_here: Path) -> None:
+    goes_on(path, shutil.copytree(left_here, tmp_path / "copy"), "local")
+
+
+def test_a_killed_driver_of_spark_goes_on_from_the_checkpoint(path: str, tmp_path: Path) -> None:
+    goes_on(path, killed_driver(path, tmp_path, "local[2]"), "local[2]")
+
+
+def test_a_damaged_entry_is_not_replayed(path: str, tmp_path: Path, left_here: Path) -> None:
+    checkpoint = shutil.copytree(left_here, tmp_path / "copy")
+    entries = sorted(checkpoint.glob("*/*.state"))
     entries[10].write_bytes(entries[10].read_bytes()[:-1])
-    second = run_driver(path, folder, "local", "live")
-    assert float(second.stdout.split()[-1]) == pytest.approx(float(abs(undisturbed(path)).sum()), rel=1e-9)
+    goes_on(path, checkpoint, "local")
 
 
-def test_another_fit_does_not_take_the_checkpoint(path: str, tmp_path: Path) -> None:
-    folder = str(tmp_path / "checkpoint")
-    assert run_driver(path, folder, "local", "die").returncode == -signal.SIGKILL
+def test_another_fit_does_not_take_the_checkpoint(path: str, tmp_path: Path, left_here: Path) -> None:
+    checkpoint = shutil.copytree(left_here, tmp_path / "copy")
     other = og.KMeans(n_clusters=4, max_iter=5, tol=0, random_state=0)
-    found = other.fit(og.read(path, engine=og.Local(checkpoint=folder))).cluster_centers_
+    found = other.fit(og.read(path, engine=og.Local(checkpoint=str(checkpoint)))).cluster_centers_
     assert len(found) == 4
-    assert len(list(Path(folder).iterdir())) == 1  # the first fit's is still there
+    assert len(list(checkpoint.iterdir())) == 1  # the first fit's is still there
 
 
 # ---- slots -----------------------------------------------------------------------------------------------

@@ -5,10 +5,8 @@ Spark reads a dot in a name as the way into a struct, a backtick as a quote, and
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import pyarrow as pa
@@ -36,28 +34,10 @@ def map_in_arrow(frame: Any, job: Callable[[Rows], Rows], schema: Any, **how: An
     schema : of what it yields: DDL or a Spark StructType.
     **how : what `mapInArrow` takes besides, like `barrier`.
     """
-    names, job = frame.columns, InWorker(job)
+    names = frame.columns
     if _plain(names):
         return frame.mapInArrow(job, schema, **how)
     return numbered_columns(frame).mapInArrow(Renamed(tuple(names), job), schema, **how)
-
-
-@dataclass(frozen=True)
-class InWorker:
-    """A job in a Python process of Spark, which collects garbage after each task, though nearly all that it
-    looks through are the modules that the job has imported."""
-
-    job: Callable[[Rows], Rows]
-
-    def __call__(self, rows: Rows) -> Rows:
-        _keep_imports()
-        return self.job(rows)
-
-
-@cache
-def _keep_imports() -> None:
-    """Let this process look no more through what lives as long as itself."""
-    gc.freeze()
 
 
 @dataclass(frozen=True)
