@@ -158,7 +158,7 @@ class Model(Verbs):
 
     def _matrix(self, batch: Batch) -> Any:
         """The features of a batch, checked."""
-        X = batch.matrix(self.features_)
+        X = batch.matrix(self.features_, order="C" if self._by_rows else "F")
         check_finite(X.data if is_sparse(X) else X, "X", missing=self._missing)
         return X
 

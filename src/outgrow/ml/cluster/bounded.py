@@ -8,6 +8,7 @@ changes in a pass are the rows that went from one cluster to another: the sums o
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,13 @@ class BoundedStep:
     arrays: RowArrays | None
     moved: np.ndarray
 
+    @cached_property
+    def _away(self) -> np.ndarray:
+        """How far any center but this has gone, for each."""
+        away, farthest = np.full(len(self.moved), self.moved.max()), int(self.moved.argmax())
+        away[farthest] = np.delete(self.moved, farthest).max(initial=0.0)
+        return away
+
     def sums(self, block: Block, weight: np.ndarray | None) -> np.ndarray:
         """For each cluster: summed rows, weight, and a bound of the cost.
 
@@ -87,8 +95,8 @@ class BoundedStep:
             before = labels[:0]
         else:
             labels, bounds = kept
-            before, away = labels.copy(), _away(self.moved)
-            found = found[: kernels.doubtful(labels, bounds, self.moved, away, self.centers.least, found)]
+            before, least = labels.copy(), self.centers.least
+            found = found[: kernels.doubtful(labels, bounds, self.moved, self._away, least, found)]
         rows.nearest(found, self.centers, labels, bounds)
         if self.arrays is not None:
             self.arrays.put(block, labels, bounds)
@@ -142,10 +150,3 @@ class _Sparse:
 
 def _rows(X: Any) -> _Dense | _Sparse:
     return _Sparse(X) if is_sparse(X) else _Dense(X)
-
-
-def _away(moved: np.ndarray) -> np.ndarray:
-    """How far any center but this has gone, for each."""
-    away, farthest = np.full(len(moved), moved.max()), int(moved.argmax())
-    away[farthest] = np.delete(moved, farthest).max(initial=0.0)
-    return away
