@@ -85,7 +85,11 @@ class Block:
 
     def hashes(self, seed: int) -> np.ndarray:
         """One uint64 for each row, which follows from the row as it was read and decides random choices."""
-        return seeded(matrix_hash(self.X) if self.source is None else self.source, seed)
+        return seeded(self.source_hashes(), seed)
+
+    def source_hashes(self) -> np.ndarray:
+        """One uint64 for each row, as it was read."""
+        return matrix_hash(self.X) if self.source is None else self.source
 
     def take(self, rows: slice | np.ndarray) -> Block:
         """Some of the rows: a view for a slice, a copy for a mask or an array of row numbers."""

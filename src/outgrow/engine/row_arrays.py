@@ -52,9 +52,23 @@ def room_for(view: MatrixView, bytes_a_row: int, *, wanted: bool = True) -> bool
     wanted : whether this rank wants them.
     """
     memory = view.run.memory
-    need = bytes_a_row * sum(len(block) for block in view.tiles)
+    need = _need(view, bytes_a_row)
     taken = wanted and memory.take(need)
     lacking = view.run.call(lambda: view.run.combine(np.array([0.0 if taken else 1.0])))
     if lacking[0] and taken:
         memory.give(need)
     return not lacking[0]
+
+
+def give_back(view: MatrixView, bytes_a_row: int) -> None:
+    """Give back the memory that `room_for` took on this rank.
+
+    Parameters
+    ----------
+    view, bytes_a_row : as they were given there.
+    """
+    view.run.memory.give(_need(view, bytes_a_row))
+
+
+def _need(view: MatrixView, bytes_a_row: int) -> int:
+    return bytes_a_row * sum(len(block) for block in view.tiles)

@@ -17,7 +17,7 @@ import scipy.sparse as sp
 from outgrow.data.matrix import is_sparse
 from outgrow.engine.blocks import Block
 from outgrow.engine.folded import FoldedView
-from outgrow.engine.row_arrays import RowArrays, room_for
+from outgrow.engine.row_arrays import RowArrays, give_back, room_for
 from outgrow.ml.cluster.centers import Centers, squared_distances
 from outgrow.ml.cluster.nearest import closest, compiled
 from outgrow.ml.cluster.seeding import farthest_rows
@@ -92,7 +92,7 @@ def lloyd(rows: FoldedView, walks: Sequence[Walk]) -> None:
     for walk, cost in zip(walks, costs, strict=True):
         walk.inertia, walk.sizes, walk.known = float(cost[0]), cost[1:], None
     if remembers:
-        run.memory.give(need * sum(len(block) for block in rows.view.tiles))
+        give_back(rows.view, need)
 
 
 def _of_all(

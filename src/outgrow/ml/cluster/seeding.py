@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -12,6 +13,7 @@ from outgrow.data.hashing import unit
 from outgrow.data.matrix import is_sparse
 from outgrow.engine.blocks import Block
 from outgrow.engine.matrix import MatrixView
+from outgrow.engine.row_arrays import RowArrays, give_back, room_for
 from outgrow.ml.cluster.centers import ALIKE, Centers, squared_distances
 from outgrow.ml.cluster.nearest import closest
 from outgrow.stats.moments import Moments
@@ -19,6 +21,8 @@ from outgrow.stats.state import State
 
 ROUNDS = 5
 ROWS_PER_CLUSTER = 2_000
+_SEEN_BYTES = 4 + 2 * 8
+"""For each row: which center is nearest, how far it is, and a hash."""
 NOTHING = 1e-28
 """The share of the summed squares that is but rounding: every row then lies on a center."""
 
@@ -71,6 +75,75 @@ class TopRows(State):
         return TopRows(self.many, score[order], rows[order], key[order], weight[order])
 
 
+class NearestFound:
+    """The rows that were found to be centers, and which is nearest to each row.
+
+    What was learned of a row is remembered where there is memory, so that it is compared with new ones alone.
+    """
+
+    def __init__(self, view: MatrixView, origin: np.ndarray, first: FoundRows) -> None:
+        self._view = view
+        self._origin = origin
+        self._arrays = RowArrays() if room_for(view, _SEEN_BYTES) else None
+        self.rows, self.key = first.rows, first.key
+
+    def add(self, found: FoundRows) -> None:
+        """Take in more rows, but those that are there."""
+        new = ~np.isin(found.key, self.key)
+        self.rows = np.concatenate([self.rows, found.rows[new]])
+        self.key = np.concatenate([self.key, found.key[new]])
+
+    def forget(self) -> None:
+        """Give the memory back."""
+        if self._arrays is not None:
+            give_back(self._view, _SEEN_BYTES)
+
+    def cost(self, block: Block) -> np.ndarray:
+        """The weighted squared distances of rows from the nearest."""
+        squares = self._seen(block)[1]
+        return np.array([squares.sum() if block.weight is None else block.weight @ squares])
+
+    def taken(self, block: Block, factor: float, seed: int, turn: int) -> FoundRows:
+        """Rows, each taken with a chance in proportion to its squared distance.
+
+        Parameters
+        ----------
+        block : among which to choose.
+        factor : by which the weighted squared distance is multiplied to get the chance.
+        seed : another one takes others.
+        turn : so does another turn.
+        """
+        _, squares, source = self._seen(block)
+        block = replace(block, source=source)
+        chance = factor * (squares if block.weight is None else squares * block.weight)
+        chosen = block.take(unit(block.hashes(seed + turn + 1)) < chance)
+        return FoundRows(_dense(chosen.X), chosen.hashes(seed))
+
+    def shares(self, block: Block) -> np.ndarray:
+        """What the rows weigh that are nearest to each."""
+        return np.bincount(self._seen(block)[0], block.weight, len(self.rows)).astype(np.float64)
+
+    def _seen(self, block: Block) -> Sequence[np.ndarray]:
+        """Of each row which is nearest, how far it is, squared, and the hash of the row."""
+        kept = None if self._arrays is None else self._arrays.get(block)
+        if kept is None:
+            kept = (*self._nearest(block, 0), block.source_hashes(), np.array(len(self.rows)))
+        elif kept[3] < len(self.rows):
+            labels, squares = self._nearest(block, int(kept[3]))
+            closer = squares < kept[1] * (1 - ALIKE)
+            labels, squares = np.where(closer, labels, kept[0]), np.where(closer, squares, kept[1])
+            kept = labels, squares, kept[2], np.array(len(self.rows))
+        if self._arrays is not None:
+            self._arrays.put(block, *kept)
+        return kept[:3]
+
+    def _nearest(self, block: Block, first: int) -> tuple[np.ndarray, np.ndarray]:
+        """Which of the found from some `first` on is nearest to each row, and how far it is, squared."""
+        centers = self.rows[first:]
+        labels = closest(Centers.of(centers, self._origin), block.X)
+        return labels + first, squared_distances(block.X, centers, labels)
+
+
 def scalable_start(view: MatrixView, clusters: int, moments: Moments, seed: int) -> np.ndarray:
     """Centers by k-means|| (Bahmani et al. 2012): in each of 5 rounds every row is taken with a chance in
     proportion to its squared distance, about 2 k rows a round; k-means++ then chooses among them.
@@ -92,18 +165,19 @@ def scalable_start(view: MatrixView, clusters: int, moments: Moments, seed: int)
     part = view.sampled(ROWS_PER_CLUSTER * clusters / max(1, view.rows), seed)
     part = part if part.rows >= 10 * clusters else view
     first = part.reduce(lambda block: _least_hashes(block, 1, seed))
-    found = FoundRows(first.rows, first.key)
+    nearest = NearestFound(part, origin, FoundRows(first.rows, first.key))
     nothing = NOTHING * float(moments.m2.sum())
     for turn in range(ROUNDS):
-        total = _total(part, found.rows, origin)
+        total = float(part.reduce(nearest.cost)[0])
         if total <= nothing:
             break
-        take = partial(
-            _take, centers=found.rows, origin=origin, factor=2 * clusters / total, seed=seed, turn=turn
-        )
-        found = found.merge(part.reduce(take)).distinct()
-    weights = part.reduce(lambda block: _shares(block, found.rows, origin))
-    return _plus_plus(found.rows, weights, clusters, np.random.default_rng(seed))
+        factor = 2 * clusters / total
+        take = partial(nearest.taken, factor=factor, seed=seed, turn=turn)
+        nearest.add(part.reduce(take).distinct())
+    weights = part.reduce(nearest.shares)
+    nearest.forget()
+    order = np.argsort(nearest.key)
+    return _plus_plus(nearest.rows[order], weights[order], clusters, np.random.default_rng(seed))
 
 
 def sampled_rows(view: MatrixView, clusters: int, seed: int) -> np.ndarray:
@@ -171,28 +245,6 @@ def _least_hashes(block: Block, many: int, seed: int) -> TopRows:
     return TopRows.of(many, weighs, block, key)
 
 
-def _total(view: MatrixView, centers: np.ndarray, origin: np.ndarray) -> float:
-    """The weighted squared distances of all rows from their centers."""
-    return float(
-        view.reduce(lambda block: np.array([_weighted(block, _distances(block.X, centers, origin))]))[0]
-    )
-
-
-def _take(
-    block: Block, centers: np.ndarray, origin: np.ndarray, factor: float, seed: int, turn: int
-) -> FoundRows:
-    chance = factor * _distances(block.X, centers, origin)
-    if block.weight is not None:
-        chance = chance * block.weight
-    taken = unit(block.hashes(seed + turn + 1)) < chance
-    return FoundRows(_dense(block.X[taken]), block.hashes(seed)[taken])
-
-
-def _shares(block: Block, centers: np.ndarray, origin: np.ndarray) -> np.ndarray:
-    nearest = closest(Centers.of(centers, origin), block.X)
-    return np.bincount(nearest, block.weight, len(centers)).astype(np.float64)
-
-
 def _plus_plus(rows: np.ndarray, weights: np.ndarray, clusters: int, rng: np.random.Generator) -> np.ndarray:
     """Weighted greedy k-means++ (Arthur and Vassilvitskii 2007), then Lloyd's steps among the candidates."""
     if len(rows) <= clusters:
@@ -226,10 +278,6 @@ def _settle(rows: np.ndarray, weights: np.ndarray, centers: np.ndarray) -> np.nd
 def _distances(X: Any, centers: np.ndarray, origin: np.ndarray) -> np.ndarray:
     """Squared distance of each row to its nearest center."""
     return squared_distances(X, centers, closest(Centers.of(centers, origin), X))
-
-
-def _weighted(block: Block, values: np.ndarray) -> float:
-    return float(values.sum() if block.weight is None else block.weight @ values)
 
 
 def _dense(X: Any) -> np.ndarray:
