@@ -266,9 +266,11 @@ def _plus_plus(rows: np.ndarray, weights: np.ndarray, clusters: int, rng: np.ran
 
 
 def _settle(rows: np.ndarray, weights: np.ndarray, centers: np.ndarray) -> np.ndarray:
-    origin = rows.mean(axis=0)
+    origin, labels = rows.mean(axis=0), np.full(len(rows), -1)
     for _ in range(20):
-        labels = closest(Centers.of(centers, origin), rows)
+        before, labels = labels, closest(Centers.of(centers, origin), rows)
+        if (labels == before).all():
+            break
         totals = np.bincount(labels, weights, len(centers))
         sums = np.stack([np.bincount(labels, weights * column, len(centers)) for column in rows.T], axis=1)
         centers = np.where(totals[:, None] > 0, sums / np.where(totals > 0, totals, 1)[:, None], centers)
