@@ -217,7 +217,7 @@ class LogisticRegression(WarmStarted, LinearClassifier, ProbabilityClassifier):
         weights = rows.class_weights
         assert weights is not None
         each = [class_factors(one.class_weight, rows.view.classes, own) for own in weights]
-        factors = None if each[0] is None else np.array(each)
+        factors = None if each[0] is None else np.array(each)[folds]
         loss = Logistic() if classes == 2 else Multinomial(classes)
         return Objective(loss, rows.view.width, one.fit_intercept, folds, l1, l2, factors)
 

@@ -27,7 +27,8 @@ class Loss(Protocol):
         Parameters
         ----------
         margins : ndarray of shape (candidates, scores, rows), the scores, which may be overwritten.
-        y : ndarray of shape (rows,), numbers, or the index of each row's class.
+        y : ndarray of shape (rows,), or (candidates, 1, rows) where they learn different answers: numbers, or
+            the index of each row's class.
 
         Returns
         -------
@@ -114,17 +115,9 @@ class Logistic:
 
 
 class SquaredHinge:
-    """The square of how far the margin of a class falls short of 1, on its side; all other classes are one.
-
-    Parameters
-    ----------
-    label : the index of the class that has a positive margin.
-    """
+    """The square of how far the margin of a row falls short of 1 on the side of its class."""
 
     scores = 1
-
-    def __init__(self, label: int = 1) -> None:
-        self.label = label
 
     def derivatives(self, margins: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Squared shortfalls, and their derivatives twice.
@@ -132,9 +125,10 @@ class SquaredHinge:
         Parameters
         ----------
         margins : ndarray of shape (candidates, 1, rows), which are overwritten.
-        y : ndarray of shape (rows,), the index of each row's class.
+        y : ndarray of shape (rows,) or (candidates, 1, rows), whether a row is of the class that has a
+            positive margin.
         """
-        sign = np.where(y == self.label, -1.0, 1.0)
+        sign = np.where(y, -1.0, 1.0)
         margins *= sign
         margins += 1.0
         short = np.maximum(margins, 0.0, out=margins)

@@ -39,7 +39,9 @@ class Objective:
     ----------
     width, intercept : the features, and whether the last parameter of each score is a constant.
     folds, l1, l2 : of each candidate.
-    factors : ndarray of shape (folds, classes), what rows of a class count; None where all count one.
+    factors : ndarray of shape (candidates, classes), what rows of a class count; None where all count one.
+    labels : of each candidate, the index of the class that it tells from all others; None where there are no
+        classes, or two, or the loss takes several.
     """
 
     loss: Loss
@@ -49,6 +51,7 @@ class Objective:
     l1: np.ndarray
     l2: np.ndarray
     factors: np.ndarray | None = None
+    labels: np.ndarray | None = None
 
     @property
     def scores(self) -> int:
@@ -149,7 +152,7 @@ class Objective:
             learns[own] = True
             bent = learns[curved]
             within = np.searchsorted(own, curved[bent])
-            for loss, gradient, bend in self._chunks(part, table[own], folds[own], within):
+            for loss, gradient, bend in self._chunks(part, table[own], which[own], within):
                 losses[own] += loss
                 gradients[own] += gradient
                 if len(within):
@@ -157,10 +160,10 @@ class Objective:
         return losses, gradients, bends
 
     def _chunks(
-        self, block: Block, table: np.ndarray, folds: np.ndarray, curved: np.ndarray
+        self, block: Block, table: np.ndarray, which: np.ndarray, curved: np.ndarray
     ) -> Iterator[Sums]:
         """The same of a few rows at a time, from which all these candidates learn."""
-        weights, y, sparse = self._weights(block), np.asarray(block.y), is_sparse(block.X)
+        y, sparse = np.asarray(block.y), is_sparse(block.X)
         flat = table.reshape(-1, self.side)
         coef = np.ascontiguousarray(flat[:, : self.width].T) if sparse else flat[:, : self.width]
         step = max(256, CHUNK // len(flat))
@@ -170,10 +173,13 @@ class Objective:
             margins = np.ascontiguousarray((X @ coef).T) if sparse else coef @ X.T
             if self.intercept:
                 margins += flat[:, -1:]
-            losses, first, shared = self.loss.derivatives(margins.reshape(len(table), self.scores, -1), own)
+            answers = own if self.labels is None else own == self.labels[which, None, None]
+            losses, first, shared = self.loss.derivatives(
+                margins.reshape(len(table), self.scores, -1), answers
+            )
             second = self.loss.second(shared[curved], self.pairs) if len(curved) else first[:0]
-            if weights is not None:
-                w = weights[:, part] if len(weights) == 1 else weights[folds, part]
+            w = self._weights(own, None if block.weight is None else block.weight[part], which)
+            if w is not None:
                 losses *= w
                 first *= w[:, None, :]
                 second = second * (w if len(w) == 1 else w[curved])[:, None, :]
@@ -191,12 +197,12 @@ class Objective:
             out[:, -1] = first.sum(axis=1)
         return out
 
-    def _weights(self, block: Block) -> np.ndarray | None:
-        """What the rows weigh in each fold, of shape (folds, rows), or alike in all; None for one."""
+    def _weights(self, y: np.ndarray, weight: np.ndarray | None, which: np.ndarray) -> np.ndarray | None:
+        """What rows weigh for each of some candidates, of shape (some, rows) or (1, rows); None for one."""
         if self.factors is None:
-            return None if block.weight is None else block.weight[None, :]
-        factors = self.factors[:, block.y]
-        return factors if block.weight is None else factors * block.weight
+            return None if weight is None else weight[None, :]
+        factors = self.factors[which][:, y]
+        return factors if weight is None else factors * weight
 
     def _curvatures(self, X: Any, second: np.ndarray) -> np.ndarray:
         """X' diag(each row of second) X."""

@@ -23,13 +23,13 @@ from outgrow.ml.export.onnx.answer import Answer, chosen
 from outgrow.ml.export.onnx.table import Table
 from outgrow.ml.export.sklearn.twin import twin, with_learned
 from outgrow.ml.linear_model.classifier import LinearClassifier
-from outgrow.ml.solvers.cost import by_newton
+from outgrow.ml.solvers.cost import LARGEST, by_newton
 from outgrow.ml.solvers.losses import SquaredHinge
 from outgrow.ml.solvers.minimum import minimum
 from outgrow.ml.solvers.objective import Objective
 
-Fit = tuple[np.ndarray, np.ndarray, int, bool]
-"""Coefficients (candidates, features), intercepts (candidates,), steps, and whether all have converged."""
+Fit = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+"""Of shape (classes, candidates): coefficients, each of (features,), intercepts, steps, whether converged."""
 
 
 class LinearSVC(LinearClassifier, MarginClassifier):
@@ -139,58 +139,69 @@ class LinearSVC(LinearClassifier, MarginClassifier):
         chosen = usable(rows, candidates)
         if not chosen:
             return
-        if by_newton(rows.view, cls._objective(rows, chosen, 1)):
+        if by_newton(rows.view, cls._objective(rows, chosen, [1])):
             cls._learn_together(rows, chosen)
         else:
             learn_apart(rows, chosen)
 
     @classmethod
     def _learn_together(cls, rows: FoldedView, candidates: Sequence[Candidate]) -> None:
-        """Tell each class from the others, for all candidates: as many fits, side by side."""
+        """Tell each class from the others, for all candidates, in passes that all share."""
         count = len(rows.view.classes)
+        labels = [1] if count == 2 else list(range(count))
+        objective = cls._objective(rows, candidates, labels)
+        stacked = len(objective.folds) * objective.size**2 <= LARGEST**2 and by_newton(rows.view, objective)
 
         def fit(label: int) -> Callable[[FitContext], Fit]:
-            return lambda run: cls._minimum(rows.on(run), candidates, label)
+            return lambda run: cls._minimum(rows.on(run), candidates, [label])
 
-        if count == 2:
-            fits = [cls._minimum(rows, candidates, 1)]
+        if stacked or count == 2:
+            coefs, constants, steps, converged = cls._minimum(rows, candidates, labels)
         else:
-            fits = side_by_side(rows.view.run, [fit(label) for label in range(count)])
-        coefs, constants, steps, converged = zip(*fits, strict=True)
+            fits = side_by_side(rows.view.run, [fit(label) for label in labels])
+            coefs, constants, steps, converged = map(np.concatenate, zip(*fits, strict=True))
         for place, candidate in enumerate(candidates):
             model = candidate.model
-            model.coef_ = np.stack([coef[place] for coef in coefs])
-            model.intercept_ = np.array([constant[place] for constant in constants])
-            model.n_iter_ = max(steps)
-            if not all(converged):
+            model.coef_, model.intercept_ = coefs[:, place], constants[:, place]
+            model.n_iter_ = int(steps[:, place].max())
+            if not converged[:, place].all():
                 model._warn()
 
     @classmethod
-    def _minimum(cls, rows: FoldedView, candidates: Sequence[Candidate], label: int) -> Fit:
-        one, objective = candidates[0].model, cls._objective(rows, candidates, label)
+    def _minimum(cls, rows: FoldedView, candidates: Sequence[Candidate], labels: Sequence[int]) -> Fit:
+        one, objective = candidates[0].model, cls._objective(rows, candidates, labels)
         bend = np.array([2.0 * rows.view.class_weights.sum()])
         minima, offsets = minimum(rows, objective, bend=bend, tol=one.tol, max_iter=one.max_iter)
-        pairs = [objective.unpack(w) for w in minima.w]
-        coef = np.stack([coef[0] for coef, _ in pairs])
-        constants = np.stack([constant[0] for _, constant in pairs])
+        table, shape = minima.w, (len(labels), len(candidates))
+        coef = np.ascontiguousarray(table[:, : objective.width])
+        constants = table[:, -1] if one.fit_intercept else np.zeros(len(table))
         constants = offsets.restore(coef, constants) if one.fit_intercept else constants
-        return coef, constants, int(minima.steps.max()), bool(minima.converged.all())
+        return (
+            coef.reshape(*shape, -1),
+            constants.reshape(shape),
+            minima.steps.reshape(shape),
+            minima.converged.reshape(shape),
+        )
 
     @classmethod
-    def _objective(cls, rows: FoldedView, candidates: Sequence[Candidate], label: int) -> Objective:
-        one = candidates[0].model
-        models = [candidate.model for candidate in candidates]
-        strength = np.array([1 / model.C for model in models])
-        absolute = np.array([model.penalty == "l1" for model in models])
+    def _objective(
+        cls, rows: FoldedView, candidates: Sequence[Candidate], labels: Sequence[int]
+    ) -> Objective:
+        """Of each class that is told from the others, all candidates."""
+        one, each = candidates[0].model, list(candidates) * len(labels)
+        strength = np.array([1 / candidate.model.C for candidate in each])
+        absolute = np.array([candidate.model.penalty == "l1" for candidate in each])
         folds = np.array([candidate.fold for candidate in candidates])
+        factors = [one._factors(rows, label) for label in labels]
         return Objective(
-            SquaredHinge(label),
+            SquaredHinge(),
             rows.view.width,
             one.fit_intercept,
-            folds,
+            np.tile(folds, len(labels)),
             strength * absolute,
             strength * ~absolute,
-            one._factors(rows, label),
+            None if factors[0] is None else np.concatenate([own[folds] for own in factors]),
+            None if len(rows.view.classes) == 2 else np.repeat(labels, len(candidates)),
         )
 
     def _factors(self, rows: FoldedView, label: int) -> np.ndarray | None:
