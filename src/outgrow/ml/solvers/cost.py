@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from outgrow.engine.matrix import MatrixView
 from outgrow.ml.solvers.objective import Objective
@@ -93,7 +93,8 @@ def by_newton(view: MatrixView, objective: Objective) -> bool:
     if step > 1:
         newton += _STEPS * (whole.gradient + whole.factor)
     passes = _PASSES_L1 if objective.l1.any() else _PASSES
-    return newton < passes * whole.gradient
+    alone = Cost.of(view, replace(objective, folds=objective.folds[:1]))  # the other takes one after the other
+    return newton < passes * len(objective.folds) * alone.gradient
 
 
 def shares_curvature(view: MatrixView, objective: Objective, steps: int = 0) -> bool:
