@@ -11,6 +11,7 @@ from outgrow.ml.solvers.cost import by_newton
 from outgrow.ml.solvers.newton import Minima, newton
 from outgrow.ml.solvers.objective import Objective
 from outgrow.ml.solvers.offsets import Offsets
+from outgrow.ml.solvers.problem import Problem
 from outgrow.ml.solvers.quasi_newton import quasi_newton
 from outgrow.ml.solvers.working_set import on_working_sets, pays
 
@@ -54,6 +55,5 @@ def minimum(
     else:
         start = objective.pack(begin[0], offsets.hide(*begin))
     method = on_working_sets if pays(rows.view, objective) else quasi_newton
-    spread = offsets.spread**2
-    minima = method(shifted, objective, spread=spread, bend=bend, start=start, tol=tol, max_iter=max_iter)
-    return minima, offsets
+    problem = Problem(shifted, objective, offsets.spread**2, bend)
+    return method(problem, start, tol=tol, max_iter=max_iter), offsets

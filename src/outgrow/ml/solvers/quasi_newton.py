@@ -9,11 +9,10 @@ from dataclasses import replace
 import numpy as np
 import scipy.linalg
 
-from outgrow.engine.folded import FoldedView
 from outgrow.ml.solvers.cost import THIN_ROWS, THIN_SIZES, shares_curvature
 from outgrow.ml.solvers.losses import Squared
 from outgrow.ml.solvers.newton import Minima
-from outgrow.ml.solvers.objective import Objective
+from outgrow.ml.solvers.problem import Problem
 
 Solve = Callable[[np.ndarray], np.ndarray]
 
@@ -28,36 +27,25 @@ _TOLD = 1e-8
 _ONE = np.zeros(1, dtype=np.intp)
 
 
-def quasi_newton(
-    rows: FoldedView,
-    objective: Objective,
-    *,
-    spread: np.ndarray,
-    bend: np.ndarray,
-    tol: float,
-    max_iter: int,
-    start: np.ndarray,
-) -> Minima:
+def quasi_newton(problem: Problem, start: np.ndarray, *, tol: float, max_iter: int) -> Minima:
     """Minimise the loss over all rows plus the penalty, of one candidate.
 
     With an absolute penalty no step changes the sign of a parameter (Andrew and Gao 2007).
 
     Parameters
     ----------
-    rows : the matrix, without offsets.
-    objective : of one candidate, which learns from all rows.
-    spread : ndarray of shape (width,), the mean square of each feature.
-    bend : ndarray of shape (scores,), about how much the scores of all rows bend the loss.
+    problem : its rows, its objective, and about its curvature.
+    start : ndarray of shape (size,), the parameters to begin with.
     tol : it ends where a step is expected to gain no more than this share of the objective, and is not made,
         or where three steps in a row have gained no more. Below 1e-8 it counts as 1e-8, as each smaller gain
         would take a pass or more.
     max_iter : most steps, each of a pass, or a few where it has to be shortened.
-    start : ndarray of shape (size,), the parameters to begin with.
 
     Returns
     -------
     The minimum, without a curvature; it has converged also where no short step down the gradient gains.
     """
+    rows, objective = problem.rows, problem.objective
     l1, l2, mask = float(objective.l1[0]) * objective.mask, float(objective.l2[0]), objective.mask
 
     def value(w: np.ndarray) -> tuple[float, np.ndarray]:
@@ -66,7 +54,7 @@ def quasi_newton(
         return total, gradient + l2 * mask * w
 
     tol, rich = max(tol, _TOLD), shares_curvature(rows.view, objective)
-    solve = _by_products(rows, objective, bend) if rich else _by_squares(objective, spread, bend)
+    solve = _by_products(problem) if rich else _by_squares(problem)
     curvature = _Curvature(solve)
     minima, w, idle = Minima.start(start[None, :], held=False), start.copy(), 0
     count = 0  # where max_iter is
@@ -74,7 +62,7 @@ def quasi_newton(
     for count in range(1, max_iter + 1):
         rows.view.run.tell("step", count, loss=total)
         if count == _SLOW and not rich and shares_curvature(rows.view, objective, count):
-            curvature.solve = _by_products(rows, objective, bend)
+            curvature.solve = _by_products(problem)
         pull = _steepest(gradient, w, l1)
         step = -curvature.inverse(pull)
         if l1.any():
@@ -170,17 +158,19 @@ def _product(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.einsum("i,i", a, b))
 
 
-def _by_squares(objective: Objective, spread: np.ndarray, bend: np.ndarray) -> Solve:
+def _by_squares(problem: Problem) -> Solve:
     """The inverse of about the curvature, each parameter by itself."""
+    objective, spread = problem.objective, problem.spread
     mask = objective.mask.reshape(objective.scores, -1)
     squares = np.append(spread, 1.0) if objective.intercept else spread
-    curve = bend[:, None] * squares + float(objective.l2[0]) * mask
+    curve = problem.bend[:, None] * squares + float(objective.l2[0]) * mask
     inverse = (1 / np.where(curve > 0, curve, 1.0)).ravel()
     return lambda v: v * inverse
 
 
-def _by_products(rows: FoldedView, objective: Objective, bend: np.ndarray) -> Solve:
+def _by_products(problem: Problem) -> Solve:
     """The inverse of about the curvature, each score by itself: its share of the products of the features."""
+    rows, objective, bend = problem.rows, problem.objective, problem.bend
     mask = objective.mask.reshape(objective.scores, -1)
     step = max(1, rows.view.rows // max(THIN_ROWS, THIN_SIZES * objective.side))
     some = rows.thinned(step) if step > 1 else rows

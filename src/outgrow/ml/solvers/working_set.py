@@ -7,15 +7,13 @@ by whatever is cheapest for so few. A pass over all columns then tells which oth
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
-from outgrow.engine.folded import FoldedView
 from outgrow.engine.matrix import MatrixView
 from outgrow.ml.solvers.cost import by_newton, thinning
 from outgrow.ml.solvers.newton import Minima, newton
 from outgrow.ml.solvers.objective import Objective
+from outgrow.ml.solvers.problem import Problem
 from outgrow.ml.solvers.quasi_newton import quasi_newton
 
 LEAST_COLUMNS = 256
@@ -41,44 +39,31 @@ def pays(view: MatrixView, objective: Objective) -> bool:
     return bool(objective.l1[0] > 0) and view.width >= LEAST_COLUMNS
 
 
-def on_working_sets(
-    rows: FoldedView,
-    objective: Objective,
-    *,
-    spread: np.ndarray,
-    bend: np.ndarray,
-    tol: float,
-    max_iter: int,
-    start: np.ndarray,
-) -> Minima:
+def on_working_sets(problem: Problem, start: np.ndarray, *, tol: float, max_iter: int) -> Minima:
     """Minimise the loss over all rows plus the penalty, of one candidate.
 
     Parameters
     ----------
-    rows : the matrix, without offsets.
-    objective : of one candidate with an absolute penalty.
-    spread : ndarray of shape (width,), the mean square of each feature.
-    bend : ndarray of shape (scores,), about how much the scores of all rows bend the loss.
+    problem : its rows, its objective with an absolute penalty, and about its curvature.
+    start : ndarray of shape (size,), the parameters to begin with.
     tol : it ends where all columns together are expected to gain no more than this share of the objective;
         below 1e-9 it counts as 1e-9.
     max_iter : most steps over the columns that are worked on, each time.
-    start : ndarray of shape (size,), the parameters to begin with.
 
     Returns
     -------
     The minimum, without a curvature.
     """
+    objective = problem.objective
     tol, table, steps = max(tol, _NOTICED), start.reshape(objective.scores, -1).copy(), 0
-    step = thinning(rows.view.rows, objective.size)
+    step = thinning(problem.rows.view.rows, objective.size)
     if step > 1:
-        part, rough = rows.thinned(step), replace(objective, l1=objective.l1 / step, l2=objective.l2 / step)
-        table = on_working_sets(
-            part, rough, spread=spread, bend=bend / step, tol=_ROUGH, max_iter=max_iter, start=start
-        ).w.reshape(table.shape)
+        rough = on_working_sets(problem.thinned(step), start, tol=_ROUGH, max_iter=max_iter)
+        table = rough.w.reshape(table.shape)
     found: Minima | None = None
     converged, total, chosen = False, np.inf, np.zeros(0, dtype=np.intp)
     for _ in range(_ROUNDS):
-        total, gains = _looked_at(rows, objective, table, spread, bend)
+        total, gains = _looked_at(problem, table)
         active = np.flatnonzero((table[:, : objective.width] != 0).any(axis=0))
         waiting = np.setdiff1d(np.flatnonzero(gains > 0), chosen)
         gain = float(gains[waiting].sum())
@@ -89,7 +74,7 @@ def on_working_sets(
         best = waiting[np.argsort(-gains[waiting], kind="stable")[: max(most, _FIRST)]]
         chosen = np.union1d(active, best)
         near = max(tol, _SHARE * gain / max(abs(total), np.finfo(float).tiny))
-        found = _over(rows, objective, table, chosen, spread, bend, min(near, 1e-3), max_iter)
+        found = _over(problem, table, chosen, min(near, 1e-3), max_iter)
         steps += int(found.steps[0])
         table[:, : objective.width] = 0.0
         own = found.w.reshape(objective.scores, -1)
@@ -99,44 +84,31 @@ def on_working_sets(
     return minima
 
 
-def _looked_at(
-    rows: FoldedView, objective: Objective, table: np.ndarray, spread: np.ndarray, bend: np.ndarray
-) -> tuple[float, np.ndarray]:
+def _looked_at(problem: Problem, table: np.ndarray) -> tuple[float, np.ndarray]:
     """The objective, and what each column would gain by itself; one pass over all columns."""
-    loss, gradient = objective.gradient(rows, table.ravel())
+    objective = problem.objective
+    loss, gradient = objective.gradient(problem.rows, table.ravel())
     total = loss + float(objective.penalty(table.reshape(1, -1), np.zeros(1, dtype=np.intp))[0])
     coef = table[:, : objective.width]
     l1, l2 = float(objective.l1[0]), float(objective.l2[0])
     slope = gradient.reshape(table.shape)[:, : objective.width] + l2 * coef
     over = np.where(coef == 0, np.maximum(np.abs(slope) - l1, 0.0), np.abs(slope + l1 * np.sign(coef)))
-    curve = bend[:, None] * spread + l2
+    curve = problem.bend[:, None] * problem.spread + l2
     gains = np.divide(over**2, 2 * curve, out=np.zeros_like(over), where=curve > 0)
     return total, gains.sum(axis=0)
 
 
-def _over(
-    rows: FoldedView,
-    objective: Objective,
-    table: np.ndarray,
-    chosen: np.ndarray,
-    spread: np.ndarray,
-    bend: np.ndarray,
-    tol: float,
-    max_iter: int,
-) -> Minima:
+def _over(problem: Problem, table: np.ndarray, chosen: np.ndarray, tol: float, max_iter: int) -> Minima:
     """The minimum over some columns, the others being zero."""
-    part = FoldedView.whole(rows.view.selected(chosen))
-    own = replace(objective, width=len(chosen))
-    coef, constants = objective.unpack(table.ravel())
-    if by_newton(part.view, own):
+    part = problem.over(chosen)
+    rows, own = part.rows, part.objective
+    coef, constants = problem.objective.unpack(table.ravel())
+    if by_newton(rows.view, own):
         begin = (coef[:, chosen], constants)
-        minima, offsets = newton(part, own, tol=tol, max_iter=max_iter, begin=begin)
+        minima, offsets = newton(rows, own, tol=tol, max_iter=max_iter, begin=begin)
         back, shifted = own.unpack(minima.w[0])
         minima.w[0] = own.pack(back, offsets.restore(back, shifted))
     else:
-        start = own.pack(coef[:, chosen], constants)
-        minima = quasi_newton(
-            part, own, spread=spread[chosen], bend=bend, tol=tol, max_iter=max_iter, start=start
-        )
-    part.view.tiles.release()
+        minima = quasi_newton(part, own.pack(coef[:, chosen], constants), tol=tol, max_iter=max_iter)
+    rows.view.tiles.release()
     return minima
