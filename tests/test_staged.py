@@ -104,6 +104,26 @@ def test_a_worker_that_dies_while_it_writes_costs_no_fit(engine: og.Spark, tmp_p
     assert not left_in(tmp_path)
 
 
+def test_columns_of_vectors_are_cached(engine: og.Spark, tmp_path: Path) -> None:
+    from pyspark.ml.linalg import Vectors
+
+    random = np.random.default_rng(0)
+    y = random.integers(0, 2, 60)
+    rows = [
+        (Vectors.dense([float(label), 1.0, at]), Vectors.sparse(4, {at % 4: 1.0 + label}), int(label))
+        for at, label in enumerate(y)
+    ]
+    frame = engine.session.createDataFrame(rows, ["dense", "sparse", "y"]).repartition(2)
+    given = og.dataset(frame, engine=engine)
+    first = coefficients(given)
+    found = given.cache(tmp_path)
+    assert found.scan.example()["sparse"].sparse
+    assert found.schema == given.schema
+    np.testing.assert_allclose(coefficients(found), first, rtol=1e-9)
+    np.testing.assert_allclose(coefficients(og.dataset(frame, engine=engine)), first, rtol=1e-9)
+    given.uncache()
+
+
 def test_rows_of_one_size_come_in_batches_of_the_bytes_that_the_session_says(engine: og.Spark) -> None:
     session = engine.session
     frame = session.createDataFrame(table(1000)).repartition(1)
