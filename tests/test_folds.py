@@ -60,6 +60,11 @@ def places(rows: og.Dataset, folds: Any) -> dict[float, int]:
     return dict(zip(found["id"], found["place"], strict=True))
 
 
+def noted(fitted: Any) -> set[str]:
+    """What it has learned, but for what `fit` itself adds."""
+    return {name for name in vars(fitted) if name.endswith("_")} - {"fit_record_", "sparse_output_"}
+
+
 def _gathered(values: np.ndarray) -> Gathered:
     return Gathered((values.astype(np.float64),))
 
@@ -266,6 +271,14 @@ def test_a_fold_learns_what_a_fit_on_its_rows_does(model: Any) -> None:
         assert dict(ours) == pytest.approx(dict(theirs), rel=1e-6, nan_ok=True)
         np.testing.assert_allclose(learnt.predict(others), alone.predict(others), rtol=1e-6)
         assert learnt.target_column_ == "y"
+        assert noted(learnt) == noted(alone)
+
+
+def test_folds_of_arrays_learn_no_names() -> None:
+    X, y = np.random.default_rng(0).normal(size=(60, 2)), np.arange(60.0)
+    for learnt in og.cross_validate(og.Ridge(), X, y, cv=3).estimators:
+        assert noted(learnt) == noted(og.Ridge().fit(X, y))
+        assert learnt.predict(X).shape == (60,)
 
 
 def test_a_key_may_be_a_feature() -> None:

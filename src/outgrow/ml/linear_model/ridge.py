@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from outgrow.engine.matrix import MatrixView
 from outgrow.ml.core.parameters import FLAG, Numbers, OneOf, Unused
 from outgrow.ml.export.sklearn.twin import twin, with_learned
 from outgrow.ml.linear_model.base import LeastSquares
@@ -83,8 +82,8 @@ class Ridge(LeastSquares):
         self.positive = positive
         self.random_state = random_state
 
-    def _fit(self, view: MatrixView) -> None:
-        super()._fit(view)
+    def _restored(self) -> None:
+        super()._restored()
         self.solver_ = "cholesky" if self.solver == "auto" else self.solver
 
     def _penalty(self) -> np.ndarray:

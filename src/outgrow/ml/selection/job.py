@@ -27,6 +27,9 @@ from outgrow.stats.state import from_tree, merge, to_tree
 LEAST_BINS = 100
 """For each bin of the calibration, where there are too many scores to be kept."""
 
+_PROMISES = ("columns_", "n_features_in_", "feature_names_in_")
+"""What a model in a fold notes of the columns, which are known from before."""
+
 _FAILURES = (OutgrowError, ValueError, ArithmeticError)
 """What ends one candidate, or those that share a step, and not the others."""
 
@@ -300,8 +303,8 @@ def take_learned(estimator: Any, promised: dict[str, Any], learned: list[dict[st
     promised : what it promises to later calls, such as its columns.
     learned : of each step, as `Job.run` tells.
     """
-    parts = {"steps_": learned} if isinstance(estimator, Pipeline) else learned[0]
-    estimator._restore({**parts, **promised})
+    own = {name: value for name, value in learned[0].items() if name not in _PROMISES}
+    estimator._restore({**({"steps_": learned} if isinstance(estimator, Pipeline) else own), **promised})
 
 
 def failure(part: dict[str, Any]) -> Exception | None:
