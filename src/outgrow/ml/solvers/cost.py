@@ -93,9 +93,8 @@ def by_newton(view: MatrixView, objective: Objective) -> bool:
     if step > 1:
         newton += _STEPS * (whole.gradient + whole.factor)
     passes = _PASSES_L1 if objective.l1.any() else _PASSES
-    alone = Cost.of(
-        view, replace(objective, folds=objective.folds[:1])
-    )  # the other takes one after the other
+    # without second derivatives, candidates are fitted one after the other
+    alone = Cost.of(view, replace(objective, folds=objective.folds[:1]))
     return newton < passes * len(objective.folds) * alone.gradient
 
 
