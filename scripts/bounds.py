@@ -9,6 +9,8 @@ from pathlib import Path
 PROJECT = Path(__file__).parent.parent / "pyproject.toml"
 TOOLS = {"bench", "dev"}
 """Extras with tools for the tests, which may be of any version."""
+OF_THEIR_TIME = ["SQLAlchemy<2.1"]
+"""What the oldest need, though they do not say so: MLflow before 3.9 cannot be imported with SQLAlchemy 2.1."""
 BOUND = re.compile(r"([\w-]+)(?:\[[\w,]+\])?>=([\d.]+)")
 
 
@@ -19,7 +21,7 @@ def constraints() -> list[str]:
     for extra, packages in project["optional-dependencies"].items():
         wanted += [] if extra in TOOLS else packages
     bounds = dict(found.groups() for found in map(BOUND.match, wanted) if found)
-    return [f"{name}=={_with_minor(version)}.*" for name, version in sorted(bounds.items())]
+    return [f"{name}=={_with_minor(version)}.*" for name, version in sorted(bounds.items())] + OF_THEIR_TIME
 
 
 def _with_minor(version: str) -> str:

@@ -13,6 +13,6 @@ case $1 in
     newest) choice=(--upgrade --upgrade-strategy eager) ;;
 esac
 $python -m pip install --quiet "${choice[@]}" --editable '.[dev]'
-names=$(sed 's/=.*//' $bounds | paste -sd '|')
+names=$(sed 's/[=<].*//' $bounds | paste -sd '|')
 echo "$($python --version) with" $($python -m pip freeze | grep -iE "^($names)==")
 PYTHON=$python bash scripts/test.sh
