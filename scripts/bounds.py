@@ -10,7 +10,7 @@ PROJECT = Path(__file__).parent.parent / "pyproject.toml"
 TOOLS = {"bench", "dev"}
 """Extras with tools for the tests, which may be of any version."""
 OF_THEIR_TIME = ["SQLAlchemy<2.1"]
-"""What the oldest need, though they do not say so: MLflow before 3.9 cannot be imported with SQLAlchemy 2.1."""
+"""What the oldest need and do not say: MLflow before 3.9 cannot be imported with SQLAlchemy 2.1."""
 BOUND = re.compile(r"([\w-]+)(?:\[[\w,]+\])?>=([\d.]+)")
 
 
