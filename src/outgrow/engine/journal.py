@@ -53,6 +53,11 @@ class Journal:
         """Whether anybody wants new entries."""
         return self._keep is not None
 
+    @property
+    def used(self) -> bool:
+        """Whether it holds entries, or will."""
+        return self.keeps or bool(self._known)
+
     def knows(self, kind: str = PASS) -> bool:
         """Whether the next entry is known, and of this kind."""
         return self._place < len(self._known) and unpack(self._known[self._place])["kind"] == kind

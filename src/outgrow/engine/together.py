@@ -51,7 +51,8 @@ def side_by_side(base: FitContext, fits: Sequence[Callable[[FitContext], T]]) ->
     -------
     list of what the fits return, in their order. The first error of a fit is raised once all have ended.
     """
-    if len(fits) == 1 and base.comm.size == 1:  # nobody to share with, nor to wait for
+    alone = len(fits) == 1 and base.comm.size == 1  # nobody to share with, nor to wait for
+    if alone and not base.journal.used:  # which is the same for any number of ranks
         return [fits[0](base)]
     counter = _Counter(len(fits))
     seats = [_SharedContext(base, counter) for _ in fits]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -161,12 +160,14 @@ class OneHotEncoder(InvertibleTransformer):
             self._coders.append(Coder(name, categories, np.where(columns < 0, _NOWHERE, columns + width)))
             width += len(own)
         self._width = width
-        self.__dict__.pop("_labels", None)
+        self._made_labels: list[tuple[str, ...]] = []
 
-    @cached_property
+    @property
     def _labels(self) -> tuple[str, ...]:
         """The names of the output columns; a fit that is not asked for them does not make them."""
-        return tuple(distinct(self._natural_names(), self.taken_names_))
+        if not self._made_labels:
+            self._made_labels.append(tuple(distinct(self._natural_names(), self.taken_names_)))
+        return self._made_labels[0]
 
     def _natural_names(self) -> list[str]:
         """The names of the output columns, were all of them free."""
