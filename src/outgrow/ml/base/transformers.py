@@ -54,7 +54,8 @@ class Transformer(TransformerMixin, Verbs):
         rows = open_rows(self, X)
         if is_table(X):
             return as_given(rows.map(self._transform), X, self._output)
-        return in_form(self, own(collect(rows, lambda batch: all_columns(self._transform(batch))), X), X)
+        made = collect(rows, lambda batch: all_columns(self._transform(batch)), np.shape(X)[0])
+        return in_form(self, own(made, X), X)
 
     def set_output(self, *, transform: Any = None) -> Self:
         """The form of results: 'default' for arrays, sparse ones too, or 'pandas', or 'polars'.

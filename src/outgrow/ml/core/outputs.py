@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -81,19 +84,50 @@ def in_form(owner: Any, values: Any, X: Any) -> Any:
     return values.astype(given, copy=False) if str(given) in kept else values
 
 
-def collect(rows: Dataset, function: Callable[[Batch], Any]) -> Any:
+def collect(rows: Dataset, function: Callable[[Batch], Any], count: int | None = None) -> Any:
     """What `function` makes of each batch, as one NumPy array or CSR matrix.
 
     Parameters
     ----------
     rows : the dataset; its batches are joined in their order.
     function : gives an array whose first axis are the rows of the batch. Without batches it gets one that has
-        no rows.
+        no rows. Several threads call it.
+    count : how many rows there are, where that is known: floats then go to their place at once.
     """
-    parts = [function(batch) for batch in rows.engine.map(rows.scan)] or [function(rows.scan.example())]
-    if len(parts) == 1:
-        return parts[0]
-    return sp.vstack(parts, format="csr") if is_sparse(parts[0]) else np.concatenate(parts)
+    parts = _on_threads(function, rows.engine.map(rows.scan), rows.engine.slots)
+    first = next(parts, None)
+    if first is None:
+        return function(rows.scan.example())
+    if count is None or is_sparse(first) or first.dtype.kind != "f" or len(first) == count:
+        listed = [first, *parts]
+        if len(listed) == 1:
+            return first
+        return sp.vstack(listed, format="csr") if is_sparse(first) else np.concatenate(listed)
+    out, end = np.empty((count, *first.shape[1:]), first.dtype), 0
+    for part in chain([first], parts):
+        out[end : end + len(part)] = part
+        end += len(part)
+    return out
+
+
+def _on_threads(function: Callable[[Batch], Any], batches: Iterator[Batch], threads: int) -> Iterator[Any]:
+    """What a function makes of each batch, in their order; no thread is started for a single batch."""
+    first = list(islice(batches, 2))
+    if len(first) < 2 or threads < 2:
+        yield from map(function, chain(first, batches))
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        waiting: deque[Future[Any]] = deque()
+        try:
+            for batch in chain(first, batches):
+                waiting.append(pool.submit(function, batch))
+                if len(waiting) > threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
 
 
 def all_columns(batch: Batch) -> Any:
