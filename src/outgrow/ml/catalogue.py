@@ -6,9 +6,12 @@ import importlib
 from typing import Any
 
 ESTIMATORS = {
+    "Binarizer": "outgrow.ml.preprocessing.binarizer",
+    "DCT": "outgrow.ml.preprocessing.dct",
     "DummyClassifier": "outgrow.ml.dummy",
     "DummyRegressor": "outgrow.ml.dummy",
     "ElasticNet": "outgrow.ml.linear_model.elastic_net",
+    "ElementwiseProduct": "outgrow.ml.preprocessing.elementwise_product",
     "GaussianMixture": "outgrow.ml.mixture.gaussian_mixture",
     "GradientBoostingClassifier": "outgrow.ml.trees.gradient_boosting",
     "GradientBoostingRegressor": "outgrow.ml.trees.gradient_boosting",
@@ -18,7 +21,9 @@ ESTIMATORS = {
     "LinearRegression": "outgrow.ml.linear_model.linear_regression",
     "LinearSVC": "outgrow.ml.svm.linear_svc",
     "LogisticRegression": "outgrow.ml.linear_model.logistic_regression",
+    "MaxAbsScaler": "outgrow.ml.preprocessing.max_abs_scaler",
     "MinMaxScaler": "outgrow.ml.preprocessing.min_max_scaler",
+    "Normalizer": "outgrow.ml.preprocessing.normalizer",
     "OneHotEncoder": "outgrow.ml.preprocessing.one_hot_encoder",
     "OrdinalEncoder": "outgrow.ml.preprocessing.ordinal_encoder",
     "PCA": "outgrow.ml.decomposition.pca",
@@ -27,6 +32,7 @@ ESTIMATORS = {
     "RandomForestRegressor": "outgrow.ml.trees.random_forest",
     "RegexTokenizer": "outgrow.ml.feature_extraction.regex_tokenizer",
     "Ridge": "outgrow.ml.linear_model.ridge",
+    "RobustScaler": "outgrow.ml.preprocessing.robust_scaler",
     "SimpleImputer": "outgrow.ml.impute.simple_imputer",
     "StandardScaler": "outgrow.ml.preprocessing.standard_scaler",
 }

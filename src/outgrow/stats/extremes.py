@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from outgrow.data.matrix import is_sparse
 from outgrow.stats.grouped import Segments, united
 from outgrow.stats.state import State
 
@@ -22,10 +24,16 @@ class Extremes(State):
     high: np.ndarray
 
     @classmethod
-    def of(cls, X: np.ndarray) -> Extremes:
-        """The extremes of the columns of a dense matrix."""
+    def of(cls, X: Any) -> Extremes:
+        """The extremes of the columns of a matrix; what a sparse one does not store is zero."""
+        rows = np.array([X.shape[0]])
+        if is_sparse(X) and X.shape[0]:
+            low, high = (np.asarray(ends.toarray()).ravel() for ends in (X.nanmin(axis=0), X.nanmax(axis=0)))
+            empty = np.isnan(low)
+            return cls(rows, np.where(empty, np.inf, low), np.where(empty, -np.inf, high))
+        X = X.toarray() if is_sparse(X) else X
         low = np.fmin.reduce(X, axis=0, initial=np.inf)
-        return cls(np.array([len(X)]), low, np.fmax.reduce(X, axis=0, initial=-np.inf))
+        return cls(rows, low, np.fmax.reduce(X, axis=0, initial=-np.inf))
 
     def merge(self, other: Extremes) -> Extremes:
         return Extremes(

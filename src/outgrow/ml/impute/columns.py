@@ -4,45 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from outgrow.data.batch import Batch
 from outgrow.data.matrix import Column, Matrix, is_sparse
-from outgrow.engine.checks import check_finite
-from outgrow.ml.impute.missing import DenseColumns, as_text, missing
+from outgrow.ml.core.matrices import DenseColumns, checked_matrix, dense_part
+from outgrow.ml.impute.missing import as_text, missing
 from outgrow.stats.counts import ValueCounts
-
-
-def checked_matrix(batch: Batch, names: list[str]) -> Any:
-    """Columns of numbers as one matrix, missing values as NaN.
-
-    Parameters
-    ----------
-    batch : the rows.
-    names : of the columns, vectors among them or not.
-
-    Raises
-    ------
-    DataError
-        When a value is infinite.
-    """
-    X = batch.matrix(names)
-    check_finite(X.data if is_sparse(X) else X, "X", missing=True)
-    return X
-
-
-def dense_part(X: Any, part: slice) -> Any:
-    """Some columns of a matrix, to be asked for one by one as dense arrays.
-
-    Parameters
-    ----------
-    X : shape (rows, width), dense or sparse.
-    part : of the columns.
-    """
-    return DenseColumns(X[:, part]) if is_sparse(X) else X[:, part]
 
 
 def count_missing(batch: Batch, *, names: Sequence[str]) -> np.ndarray:

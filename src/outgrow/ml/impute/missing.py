@@ -157,27 +157,6 @@ def _filled_sparse(X: Any, values: np.ndarray) -> Any:
     return X
 
 
-class DenseColumns:
-    """The columns of a CSR matrix as dense ones, each made when it is asked for."""
-
-    def __init__(self, X: Any) -> None:
-        self.shape = X.shape
-        self._columns = X.tocsc()
-        self._columns.sum_duplicates()
-
-    def __getitem__(self, key: tuple[slice, int]) -> np.ndarray:
-        rows, j = key
-        column = np.zeros(self.shape[0])
-        part = slice(*self._columns.indptr[j : j + 2])
-        column[self._columns.indices[part]] = self._columns.data[part]
-        return column[rows]
-
-    def stored(self, j: int) -> np.ndarray:
-        """What is stored of column j, without the zeros."""
-        values = self._columns.data[slice(*self._columns.indptr[j : j + 2])]
-        return values[values != 0]
-
-
 def indicated(column: Column) -> np.ndarray:
     """Where an indicator says that something is missing."""
     if not isinstance(column, Matrix):

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
 from numbers import Real
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -22,19 +22,14 @@ from outgrow.ml.base import InvertibleTransformer
 from outgrow.ml.base.invertible import KEPT_TYPES
 from outgrow.ml.core.columns import Columns
 from outgrow.ml.core.exports import refusal
+from outgrow.ml.core.matrices import checked_matrix, column_quantiles
 from outgrow.ml.core.parameters import COLUMNS, FLAG, FUNCTION, OneOf, Unused, described
 from outgrow.ml.core.task import Task
 from outgrow.ml.export.onnx.table import Column as OnnxColumn
 from outgrow.ml.export.onnx.table import Table
 from outgrow.ml.export.sklearn.flow import Block, Flow
 from outgrow.ml.export.sklearn.twin import twin
-from outgrow.ml.impute.columns import (
-    checked_matrix,
-    count_missing,
-    dense_part,
-    present_values,
-    value_counts,
-)
+from outgrow.ml.impute.columns import count_missing, present_values, value_counts
 from outgrow.ml.impute.grouped import GroupedFilling
 from outgrow.ml.impute.missing import (
     as_text,
@@ -48,13 +43,9 @@ from outgrow.ml.impute.missing import (
     unmarked_array,
 )
 from outgrow.stats.moments import Moments
-from outgrow.stats.quantiles import Gathered, quantiles
-
-R = TypeVar("R")
+from outgrow.stats.quantiles import Gathered
 
 _TEXT = "missing_value"
-_TOGETHER = 256
-"""Sparse columns whose medians are sought at once: half a megabyte of counts each."""
 
 
 class SimpleImputer(InvertibleTransformer):
@@ -349,18 +340,7 @@ class SimpleImputer(InvertibleTransformer):
         return np.where(moments.n > 0, moments.mean, np.nan).tolist()
 
     def _median(self, shard: Shard, numeric: list[str], width: int) -> list[float]:
-        def reduce(fold: Callable[[Any], R], part: slice) -> R:
-            return shard.reduce(
-                lambda batch: fold(dense_part(checked_matrix(batch, numeric), part)), encoded=True
-            )
-
-        sparse = numeric and is_sparse(shard.example.matrix(numeric))
-        step = _TOGETHER if sparse else max(width, 1)
-        parts = [slice(start, min(start + step, width)) for start in range(0, width, step)]
-        medians = [
-            quantiles(partial(reduce, part=part), part.stop - part.start, [0.5])[0][0] for part in parts
-        ]
-        return [value for each in medians for value in each.tolist()]
+        return column_quantiles(shard, numeric, [0.5])[0].tolist() if numeric else []
 
     @staticmethod
     def _called(strategy: Callable[[np.ndarray], float], shard: Shard, numeric: list[str]) -> list[float]:

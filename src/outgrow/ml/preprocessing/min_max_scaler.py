@@ -8,16 +8,17 @@ from typing import Any
 import numpy as np
 
 from outgrow.data.batch import Batch
-from outgrow.engine.checks import check_finite
 from outgrow.errors import ParameterError
 from outgrow.ml.core.columns import Columns
 from outgrow.ml.core.groups import GroupView, Stacked
+from outgrow.ml.core.matrices import checked_matrix
 from outgrow.ml.core.parameters import FINITE, FLAG, Such
 from outgrow.ml.core.task import Task
 from outgrow.ml.export.onnx.table import Table
 from outgrow.ml.export.sklearn.flow import Flow
-from outgrow.ml.export.sklearn.twin import twin, with_learned
-from outgrow.ml.preprocessing.columnwise import ColumnwiseScaler
+from outgrow.ml.export.sklearn.twin import twin
+from outgrow.ml.preprocessing.columnwise import GrowingScaler
+from outgrow.ml.preprocessing.onnx import clipped
 from outgrow.stats.extremes import Extremes, GroupedExtremes
 
 
@@ -25,7 +26,7 @@ def _is_pair(value: Any) -> bool:
     return isinstance(value, tuple | list) and len(value) == 2 and all(end in FINITE for end in value)
 
 
-class MinMaxScaler(ColumnwiseScaler):
+class MinMaxScaler(GrowingScaler):
     """Shift and stretch each column so that its least and largest value are those of a range.
 
     Missing values stay missing and count for nothing. A constant column becomes the lower end of the range,
@@ -58,7 +59,7 @@ class MinMaxScaler(ColumnwiseScaler):
     """
 
     parameters = {
-        **ColumnwiseScaler.parameters,
+        **GrowingScaler.parameters,
         "feature_range": Such("a pair of finite numbers, the lower and the upper end", _is_pair),
         "clip": FLAG,
     }
@@ -94,9 +95,7 @@ class MinMaxScaler(ColumnwiseScaler):
         )
 
     def _statistics(self, batch: Batch, names: list[str], task: Task) -> Extremes:
-        X = batch.matrix(names)
-        check_finite(X, "X", missing=True)
-        return Extremes.of(X)
+        return Extremes.of(checked_matrix(batch, names))
 
     def _note(self, state: Extremes, names: list[str]) -> None:
         self.n_samples_seen_ = int(state.rows[0])
@@ -121,20 +120,13 @@ class MinMaxScaler(ColumnwiseScaler):
         graph, X = table.graph, table.matrix(self.selected_, type(self).__name__)
         X = graph.node("Mul", X, graph.constant(self.scale_[None, :]))
         X = graph.node("Add", X, graph.constant(self.min_[None, :]))
-        if self.clip:
-            for beyond, end in zip(("Less", "Greater"), self.feature_range, strict=True):
-                bound = graph.constant(np.array([[float(end)]]))
-                X = graph.node("Where", graph.node(beyond, X, bound), bound, X)
+        X = clipped(graph, X, *self.feature_range) if self.clip else X
         return table.with_numbers(X, self.selected_)
 
     def _to_sklearn(self, name: str, flow: Flow) -> Flow:
         made = twin("preprocessing.MinMaxScaler", tuple(self.feature_range), clip=self.clip)
-        block = flow.block(self.selected_, name, made)
-        made.fit(flow.tiny(block.labels, np.zeros((2, len(block.labels)))))
-        with_learned(
-            *(made, self, "data_min_", "data_max_", "data_range_", "scale_", "min_", "n_samples_seen_")
-        )
-        return flow.then(name, flow.beside(self.selected_, [block]), list(flow.columns))
+        learned = ("data_min_", "data_max_", "data_range_", "scale_", "min_", "n_samples_seen_")
+        return self._twin_in(flow, name, made, *learned)
 
 
 @dataclass(frozen=True)

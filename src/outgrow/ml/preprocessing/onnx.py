@@ -1,9 +1,12 @@
-"""Codes of categories as nodes of a graph."""
+"""Codes of categories, and limits of numbers, as nodes of a graph."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
+from outgrow.ml.export.onnx.graph import Graph
 from outgrow.ml.export.onnx.lookup import category_index
 from outgrow.ml.export.onnx.table import Table
 from outgrow.ml.preprocessing.categories import Coder
@@ -27,3 +30,18 @@ def codes_in_onnx(step: Any, table: Table, coder: Coder, strict: bool) -> str:
     index = category_index(table, coder.name, list(coder.places), step)
     values = graph.constant(coder.values[:-1] if strict else coder.values)
     return graph.node("Gather", values, index, name=f"unknown category in column {coder.name!r}")
+
+
+def clipped(graph: Graph, X: str, low: float, high: float) -> str:
+    """Numbers within two limits; NaN stays NaN.
+
+    Parameters
+    ----------
+    graph : gets the nodes.
+    X : the name of a tensor of numbers.
+    low, high : what smaller and larger numbers become.
+    """
+    for beyond, end in (("Less", low), ("Greater", high)):
+        bound = graph.constant(np.array([[float(end)]]))
+        X = graph.node("Where", graph.node(beyond, X, bound), bound, X)
+    return X

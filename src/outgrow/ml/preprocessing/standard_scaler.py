@@ -11,17 +11,17 @@ import scipy.sparse as sp
 
 from outgrow.data.batch import Batch
 from outgrow.data.matrix import is_sparse
-from outgrow.engine.checks import check_finite
 from outgrow.errors import DataError
 from outgrow.ml.core.columns import Columns
 from outgrow.ml.core.groups import GroupBlock, GroupView, Stacked
+from outgrow.ml.core.matrices import checked_matrix
 from outgrow.ml.core.parameters import FLAG
 from outgrow.ml.core.task import Task
 from outgrow.ml.core.weights import total_weight, weights
 from outgrow.ml.export.onnx.table import Table
 from outgrow.ml.export.sklearn.flow import Flow
-from outgrow.ml.export.sklearn.twin import twin, with_learned
-from outgrow.ml.preprocessing.columnwise import ColumnwiseScaler
+from outgrow.ml.export.sklearn.twin import twin
+from outgrow.ml.preprocessing.columnwise import GrowingScaler
 from outgrow.stats.grouped import GroupedMoments
 from outgrow.stats.moments import Moments, check_squares
 
@@ -29,7 +29,7 @@ _PART = 1 << 15
 """So many numbers are changed at once."""
 
 
-class StandardScaler(ColumnwiseScaler):
+class StandardScaler(GrowingScaler):
     """Subtract the mean and divide by the standard deviation, column by column.
 
     Missing values stay missing and count for nothing.
@@ -65,10 +65,10 @@ class StandardScaler(ColumnwiseScaler):
     mean_: Any
     var_: Any
     scale_: Any
-    parameters = {**ColumnwiseScaler.parameters, "with_mean": FLAG, "with_std": FLAG}
+    parameters = {**GrowingScaler.parameters, "with_mean": FLAG, "with_std": FLAG}
     n_rows_seen_ = 0  # of models that were saved before there was one
 
-    parameters = {**ColumnwiseScaler.parameters, "with_mean": FLAG, "with_std": FLAG}
+    parameters = {**GrowingScaler.parameters, "with_mean": FLAG, "with_std": FLAG}
 
     def __init__(
         self, columns: Columns = None, *, copy: bool = True, with_mean: bool = True, with_std: bool = True
@@ -114,8 +114,7 @@ class StandardScaler(ColumnwiseScaler):
         return "Cannot center sparse matrices: pass with_mean=False instead." if self.with_mean else None
 
     def _statistics(self, batch: Batch, names: list[str], task: Task) -> tuple[Moments, np.ndarray]:
-        X = batch.matrix(names)
-        check_finite(X.data if is_sparse(X) else X, "X", missing=True)
+        X = checked_matrix(batch, names)
         counts = np.append(total_weight(batch, task.weight), batch.num_rows)
         return Moments.of(X, weights(batch, task.weight)), counts
 
@@ -171,11 +170,7 @@ class StandardScaler(ColumnwiseScaler):
 
     def _to_sklearn(self, name: str, flow: Flow) -> Flow:
         made = twin("preprocessing.StandardScaler", with_mean=self.with_mean, with_std=self.with_std)
-        block = flow.block(self.selected_, name, made)
-        made.fit(flow.tiny(block.labels, np.zeros((2, len(block.labels)))))
-        with_learned(made, self, "n_samples_seen_", "mean_", "var_")
-        made.scale_ = self.scale_ if self.with_std else None
-        return flow.then(name, flow.beside(self.selected_, [block]), list(flow.columns))
+        return self._twin_in(flow, name, made, "n_samples_seen_", "mean_", "var_", "scale_")
 
 
 def _count(weight: float) -> float:
