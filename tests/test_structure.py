@@ -59,6 +59,7 @@ FLOORS_OF_ML = {
     "decomposition": 6,
     "dummy": 6,
     "feature_extraction": 6,
+    "feature_selection": 6,
     "grouped": 6,
     "impute": 6,
     "linear_model": 6,

@@ -28,13 +28,20 @@ ESTIMATORS = {
     "OrdinalEncoder": "outgrow.ml.preprocessing.ordinal_encoder",
     "PCA": "outgrow.ml.decomposition.pca",
     "Pipeline": "outgrow.ml.pipeline",
+    "PolynomialFeatures": "outgrow.ml.preprocessing.polynomial_features",
     "RandomForestClassifier": "outgrow.ml.trees.random_forest",
     "RandomForestRegressor": "outgrow.ml.trees.random_forest",
     "RegexTokenizer": "outgrow.ml.feature_extraction.regex_tokenizer",
     "Ridge": "outgrow.ml.linear_model.ridge",
     "RobustScaler": "outgrow.ml.preprocessing.robust_scaler",
+    "SelectFdr": "outgrow.ml.feature_selection.select_by_p_value",
+    "SelectFpr": "outgrow.ml.feature_selection.select_by_p_value",
+    "SelectFwe": "outgrow.ml.feature_selection.select_by_p_value",
+    "SelectKBest": "outgrow.ml.feature_selection.select_k_best",
+    "SelectPercentile": "outgrow.ml.feature_selection.select_percentile",
     "SimpleImputer": "outgrow.ml.impute.simple_imputer",
     "StandardScaler": "outgrow.ml.preprocessing.standard_scaler",
+    "VarianceThreshold": "outgrow.ml.feature_selection.variance_threshold",
 }
 
 

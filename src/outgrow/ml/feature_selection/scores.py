@@ -1,0 +1,143 @@
+"""How much columns tell about y: statistics of one pass, and what they say.
+
+A score is a class with two methods: `fold(X, y)` makes a mergeable state of the rows of a batch, and
+`result(state)` the scores and p-values of all columns.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import scipy.sparse as sp
+from scipy import special, stats
+
+from outgrow.data.matrix import is_sparse
+from outgrow.errors import DataError
+from outgrow.stats.cross import CrossMoments
+from outgrow.stats.grouped import GroupedMoments, Segments
+from outgrow.stats.state import State
+
+Scores = tuple[np.ndarray, np.ndarray | None]
+"""The scores of the columns, and their p-values; both of shape (columns,)."""
+
+
+class Score(Protocol):
+    """A statistic of each column and y."""
+
+    numeric: bool
+    """Whether y is a number; otherwise it is a class."""
+
+    def fold(self, X: Any, y: np.ndarray) -> State:
+        """The state of some rows.
+
+        Parameters
+        ----------
+        X : shape (rows, columns), dense or CSR, without NaN.
+        y : shape (rows,): numbers, or hashes of classes.
+        """
+
+    def result(self, state: Any) -> Scores:
+        """What a state says."""
+
+
+@dataclass(frozen=True)
+class Anova:
+    """The F of a one-way analysis of variance: how the means of the classes differ."""
+
+    numeric = False
+
+    def fold(self, X: Any, y: np.ndarray) -> GroupedMoments:
+        return class_moments(X, y)
+
+    def result(self, state: GroupedMoments) -> Scores:
+        classes, n = len(state.hashes), state.n.sum(axis=0)
+        total = (state.n * state.mean).sum(axis=0) / np.where(n > 0, n, 1)
+        between = (state.n * (state.mean - total) ** 2).sum(axis=0)
+        within = state.m2.sum(axis=0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            f = (between / (classes - 1)) / (within / (n - classes))
+        return f, special.fdtrc(classes - 1, n - classes, f)
+
+
+@dataclass(frozen=True)
+class ChiSquare:
+    """Pearson's statistic of sums of counts by class, against those that all rows together expect."""
+
+    numeric = False
+
+    def fold(self, X: Any, y: np.ndarray) -> GroupedMoments:
+        values = X.data if is_sparse(X) else X
+        if values.size and values.min() < 0:
+            raise DataError("Input X must be non-negative: chi2 adds up counts. Choose another score_func.")
+        return class_moments(X, y)
+
+    def result(self, state: GroupedMoments) -> Scores:
+        sums, shares = state.n * state.mean, state.n / state.n.sum(axis=0)
+        expected = shares * sums.sum(axis=0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            statistic = ((sums - expected) ** 2 / expected).sum(axis=0)
+        return statistic, special.chdtrc(len(state.hashes) - 1, statistic)
+
+
+@dataclass(frozen=True)
+class Correlation:
+    """Pearson's correlation with y; 0 for what does not vary."""
+
+    numeric = True
+
+    def fold(self, X: Any, y: np.ndarray) -> CrossMoments:
+        return CrossMoments.of(X, y)
+
+    def result(self, state: CrossMoments) -> Scores:
+        return correlations(state), None
+
+
+@dataclass(frozen=True)
+class Regression(Correlation):
+    """The F of a linear regression of y on each column alone."""
+
+    def result(self, state: CrossMoments) -> Scores:
+        squares, freedom = correlations(state) ** 2, state.other.n[0] - 2
+        with np.errstate(divide="ignore", invalid="ignore"):
+            f = squares / (1 - squares) * freedom
+            p = stats.f.sf(f, 1, freedom)
+        p[np.isnan(f)] = 1.0
+        return np.nan_to_num(f, nan=0.0, posinf=np.finfo(np.float64).max), p
+
+
+def correlations(state: CrossMoments) -> np.ndarray:
+    """The correlation of each column with y, of shape (columns,); 0 where either does not vary."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        r = state.products / np.sqrt(state.columns.m2) / np.sqrt(state.other.m2)
+    return np.clip(np.where(np.isfinite(r), r, 0.0), -1.0, 1.0)
+
+
+def class_moments(X: Any, hashes: np.ndarray) -> GroupedMoments:
+    """The moments of each class.
+
+    Parameters
+    ----------
+    X : shape (rows, columns), dense or CSR, without NaN.
+    hashes : shape (rows,), of the classes.
+    """
+    segments = Segments.of(hashes)
+    if not is_sparse(X):
+        return GroupedMoments.of(segments, np.ascontiguousarray(np.asarray(X).T[:, segments.order]))
+    counts = segments.counts.astype(np.float64)
+    ends = np.append(segments.starts, len(segments.order))
+    member = sp.csr_array((np.ones(len(hashes)), segments.order, ends), shape=(len(counts), len(hashes)))
+    sums = np.asarray((member @ X).toarray())
+    squares = np.asarray((member @ X.multiply(X)).toarray())
+    mean = sums / counts[:, None]
+    n = np.broadcast_to(counts[:, None], sums.shape).copy()
+    return GroupedMoments(segments.hashes, n, mean, np.maximum(squares - n * mean**2, 0.0))
+
+
+SCORES: dict[str, Score] = {
+    "f_classif": Anova(),
+    "chi2": ChiSquare(),
+    "f_regression": Regression(),
+    "r_regression": Correlation(),
+}
