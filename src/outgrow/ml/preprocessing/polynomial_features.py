@@ -56,7 +56,7 @@ class PolynomialFeatures(Expansion):
     include_bias : begin with a column of ones.
     order : as scikit-learn has it, without effect.
     interactions : products to make instead of all: a list of lists of names of columns, such as
-        `[["wind", "rain"]]`; columns, too, stand first. `degree` and `interaction_only` then count for nothing.
+        `[["wind", "rain"]]`; columns stand before them. `degree` and `interaction_only` then do nothing.
 
     Attributes
     ----------
@@ -68,8 +68,8 @@ class PolynomialFeatures(Expansion):
     Unlike scikit-learn: `interactions` chooses products by name.
 
     Unlike Spark MLlib's `PolynomialExpansion(degree=2)`: begins with a column of ones unless
-    `include_bias=False`, and orders products by degree. Spark MLlib's `Interaction` multiplies every column of
-    one vector with every one of another: name the products that are wanted.
+    `include_bias=False`, and orders products by degree. Spark MLlib's `Interaction` multiplies every column
+    of one vector with every one of another: name the products that are wanted.
 
     Examples
     --------
@@ -122,8 +122,8 @@ class PolynomialFeatures(Expansion):
         if count > MOST_TERMS:
             raise ParameterError(
                 f"PolynomialFeatures(degree={self.degree}) would make {count:,} columns of "
-                f"{len(self.input_names_)}; it makes at most {MOST_TERMS:,}. Choose fewer columns, a lower degree, "
-                "or name the products with interactions=."
+                f"{len(self.input_names_)}; it makes at most {MOST_TERMS:,}. Choose fewer columns, a "
+                "lower degree, or name the products with interactions=."
             )
         self.n_output_features_ = len(list(self._terms(self.input_names_)))
 
