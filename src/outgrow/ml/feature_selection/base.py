@@ -26,8 +26,8 @@ from outgrow.ml.export.sklearn.twin import twin
 class Selection(InvertibleTransformer):
     """Keeps some of the columns of numbers it looks at; of a vector, some of its numbers.
 
-    Hooks: `_learn_columns(shard, names, task)` learns scores, and `_chosen()` says from them which numbers are
-    kept, a boolean array of shape (n_columns,).
+    Hooks: `_learn_columns(shard, names, task)` learns scores, and `_chosen()` says from them which numbers
+    are kept, a boolean array of shape (n_columns,).
 
     Attributes
     ----------
