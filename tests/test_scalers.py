@@ -152,3 +152,42 @@ def test_dct(X: np.ndarray) -> None:
     np.testing.assert_array_equal(og.DCT(inverse=True).fit_transform(X), scipy.fft.idct(X, norm="ortho"))
     back = og.DCT().fit(X)
     np.testing.assert_allclose(back.inverse_transform(back.transform(X)), X, atol=1e-8)
+
+
+@pytest.mark.parametrize("degree", [0, 1, 2, 3, (2, 3), (0, 0), (3, 3)])
+@pytest.mark.parametrize("once", [False, True])
+@pytest.mark.parametrize("bias", [False, True])
+def test_polynomial_features(degree: Any, once: bool, bias: bool) -> None:
+    X = np.random.default_rng(0).integers(-3, 4, (7, 4)) / 2
+    chosen: dict[str, Any] = {"interaction_only": once, "include_bias": bias}
+    ours, theirs = og.PolynomialFeatures(degree, **chosen), preprocessing.PolynomialFeatures(degree, **chosen)
+    if degree in (0, (0, 0)) and not bias:
+        with pytest.raises(ParameterError, match="empty output array"):
+            ours.fit(X)
+        return
+    np.testing.assert_array_equal(ours.fit_transform(X), theirs.fit_transform(X))
+    np.testing.assert_array_equal(ours.powers_, theirs.powers_)
+    assert ours.n_output_features_ == theirs.n_output_features_
+    assert list(ours.get_feature_names_out()) == list(theirs.get_feature_names_out())
+    names = ["a b", "b", "c", "d"]
+    assert list(ours.get_feature_names_out(names)) == list(theirs.get_feature_names_out(names))
+    sparse = og.PolynomialFeatures(degree, **chosen).fit_transform(sp.csr_array(X))
+    np.testing.assert_array_equal(sparse.toarray(), theirs.transform(X))
+
+
+def test_chosen_interactions() -> None:
+    rows = pa.table({"wind": [1.0, 2.0], "rain": [3.0, 5.0], "day": ["x", "y"]})
+    made = og.PolynomialFeatures(
+        columns=["wind", "rain"], interactions=[["rain", "wind"], ["wind", "wind"]], include_bias=False
+    ).fit_transform(rows)
+    assert made.to_pydict() == {
+        "wind": [1.0, 2.0],
+        "rain": [3.0, 5.0],
+        "wind rain": [3.0, 10.0],
+        "wind^2": [1.0, 4.0],
+        "day": ["x", "y"],
+    }
+    with pytest.raises(ParameterError, match="no column 'snow'"):
+        og.PolynomialFeatures(columns=["wind", "rain"], interactions=[["snow"]]).fit(rows)
+    with pytest.raises(ParameterError, match="at most 1,000,000"):
+        og.PolynomialFeatures(9).fit(np.zeros((2, 50)))

@@ -186,11 +186,15 @@ def two_of_a_kind_keep_their_outputs(estimator: Estimator, engine: EngineCase) -
     """
     if not isinstance(estimator, Transformer) or "columns" not in estimator.get_params():
         return
-    table, _ = sample_rows(estimator)
-    table, steps = table.select(["a", "b"]), [clone(estimator).set_params(columns=[name]) for name in "ab"]
-    pipe = Pipeline([clone(step) for step in steps])
-    both = columns_of(fitted(pipe, engine.open(table), None).transform(table))
-    alone = [fitted(step, table, None).transform(table) for step in steps]
+    table, target = sample_rows(estimator)
+    y = [target] if target else []
+    table, steps = (
+        table.select(["a", "b", *y]),
+        [clone(estimator).set_params(columns=[name]) for name in "ab"],
+    )
+    pipe, features = Pipeline([clone(step) for step in steps]), table.drop(y)
+    both = columns_of(fitted(pipe, engine.open(table), target).transform(features))
+    alone = [fitted(step, table, target).transform(features) for step in steps]
     made = [columns_of(rows.drop([other])) for rows, other in zip(alone, "ba", strict=True)]
     assert len(both) == sum(map(len, made)), f"{list(both)} where {list(map(list, made))} were made"
     expected = [values for columns in made for values in columns.values()]

@@ -34,7 +34,7 @@ def onnx_answers_alike(estimator: Estimator, engine: EngineCase) -> None:
         return
     answered = run(content(model), feeds(table, model.columns_))
     if isinstance(model, Transformer):
-        _close(answered["transformed"], _numbers(model.transform(table)), model)
+        _close(answered["transformed"], _numbers(model.transform(_features(table, target))), model)
     elif is_regressor(model):
         _close(answered["prediction"], _column(model, table), model)
     else:
@@ -58,11 +58,11 @@ def sklearn_answers_alike(estimator: Estimator, engine: EngineCase) -> None:
         return
     stored = pickle.dumps(model.to_sklearn())
     assert b"outgrow" not in stored, "the equal needs outgrow"
-    equal, frame = pickle.loads(stored), table.drop([target] if target else []).to_pandas()
+    equal, frame = pickle.loads(stored), _features(table, target).to_pandas()
     if isinstance(model, Transformer):
         made = equal.transform(frame)
         dense = made.toarray() if is_sparse(made) else np.asarray(made)
-        _close(dense, _numbers(model.transform(table)), model)
+        _close(dense, _numbers(model.transform(_features(table, target))), model)
     elif is_regressor(model):
         _close(equal.predict(frame), _column(model, table), model)
     else:
@@ -86,6 +86,10 @@ def _is_refused(model: Any, form: str, export: Callable[[], Any]) -> bool:
             raise
         return True
     return False
+
+
+def _features(table: pa.Table, target: str | None) -> pa.Table:
+    return table.drop([target] if target else [])
 
 
 def _column(model: Any, table: pa.Table) -> np.ndarray:

@@ -38,6 +38,10 @@ def sample_rows(estimator: Estimator, rows: int = 240) -> tuple[pa.Table, str | 
         columns["y"] = np.where(score > np.median(score), "yes", "no")
     elif is_regressor(estimator):
         columns["y"] = score
+    elif (
+        estimator.__sklearn_tags__().target_tags.required
+    ):  # a transformer, for which y is a class or a number
+        columns["y"] = (score > np.median(score)).astype(np.int64)
     return pa.table(columns), "y" if "y" in columns else None
 
 

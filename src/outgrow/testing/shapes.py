@@ -167,17 +167,17 @@ def two_of_a_kind_share_no_names(estimator: Estimator, engine: EngineCase) -> No
     """
     if not isinstance(estimator, Transformer) or not hasattr(estimator, "columns"):
         return
-    table, _ = sample_rows(estimator)
+    table, target = sample_rows(estimator)
     first, second = clone(estimator).set_params(columns=["a"]), clone(estimator).set_params(columns=["b"])
     rows = engine.open(table)
-    once = fitted(first, rows, None).transform(table)
+    once = fitted(first, rows, target).transform(table)
     try:
-        twice = fitted(second, engine.open(once), None).transform(once)
+        twice = fitted(second, engine.open(once), target).transform(once)
     except OutgrowError as error:
         _must_say(error, "column")
         return
-    alone = fitted(clone(second), rows, None).transform(table)
-    added = len(alone.column_names) - 2  # beside `a` and `c`
+    alone = fitted(clone(second), rows, target).transform(table)
+    added = len(alone.column_names) - 2 - (target is not None)  # beside `a`, `c` and y
     assert len(twice.column_names) == len(once.column_names) - 1 + added, twice.column_names
     kept = [name for name in once.column_names if name not in table.column_names]
     compare(

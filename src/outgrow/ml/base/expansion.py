@@ -69,6 +69,7 @@ class Expansion(Transformer):
         taken = {*others.columns, *column_names(others)}
         self.output_names_ = distinct(self._labels(self.input_names_), taken)
         self.output_name_ = numbered(self.stem, taken)
+        self._restored()
 
     def _transform_columns(self, batch: Batch, names: list[str]) -> Batch:
         return batch.replace(names, self._new_columns(self._expanded(self._numbers(batch, names))))
