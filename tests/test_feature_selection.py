@@ -82,7 +82,7 @@ def test_missing_values_count_for_nothing_in_variances() -> None:
     rows = np.array([[1.0, np.nan, 3.0], [1.0, np.nan, np.nan], [1.0, np.nan, 4.0]])
     ours = og.VarianceThreshold().fit(rows)
     assert ours.get_support().tolist() == [False, False, True]
-    with pytest.raises(DataError, match="No feature in X meets the variance threshold 9.00000"):
+    with pytest.raises(DataError, match=r"No feature in X meets the variance threshold 9\.00000"):
         og.VarianceThreshold(9.0).fit(rows)
 
 

@@ -50,7 +50,8 @@ class UnivariateSelection(Selection, SupervisedTransformer):
 
     def _learn_columns(self, shard: Shard, names: list[str], task: Task) -> None:
         name = _score_name(self.score_func)
-        assert name is not None and task.target is not None
+        assert name is not None
+        assert task.target is not None
         score, target = SCORES[name], task.target
 
         def fold(batch: Batch) -> Any:

@@ -33,8 +33,8 @@ class Normalizer(ColumnwiseTransformer):
 
     Notes
     -----
-    Unlike scikit-learn: `norm` may be a number, as MLlib's `p` is; dense rows shorter than 2e-15 are divided by
-    their norm, too, as sparse ones are.
+    Unlike scikit-learn: `norm` may be a number, as MLlib's `p` is; dense rows shorter than 2e-15 are
+    divided by their norm, too, as sparse ones are.
 
     Unlike Spark MLlib's `Normalizer(p=2.0)`: columns of numbers as well as vectors, and they keep their
     names.

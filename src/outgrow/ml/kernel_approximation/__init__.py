@@ -1,0 +1,1 @@
+"""Features whose products are those of a kernel."""
