@@ -64,6 +64,7 @@ FLOORS_OF_ML = {
     "impute": 6,
     "linear_model": 6,
     "preprocessing": 6,
+    "random_projection": 6,
     "trees": 6,
     "mixture": 7,
     "svm": 7,

@@ -27,6 +27,7 @@ class _RandomProjection(Expansion):
     """Projects on directions that depend on `random_state` and the number of columns alone."""
 
     takes_sparse = True
+    test_parameters = {"n_components": 2}
     parameters = {
         "n_components": Integer(low=1) | OneOf("auto"),
         "columns": COLUMNS,
@@ -37,6 +38,11 @@ class _RandomProjection(Expansion):
     eps: float
     random_state: Any
     n_components_: int
+
+    @property
+    def learns_nothing(self) -> bool:  # type: ignore[override]
+        """Whether the number of directions is given, so that no row is looked at."""
+        return self.n_components != "auto"
 
     def _directions(self, random: np.random.RandomState, count: int, width: int) -> None:
         """Keep so many directions of columns."""
@@ -55,12 +61,12 @@ class _RandomProjection(Expansion):
     def _count(self, shard: Shard, width: int) -> int:
         if not isinstance(self.n_components, str):
             return int(self.n_components)
-        rows = int(shard.reduce(_rows))
+        rows = int(shard.reduce(_rows)[0])
         needed = int(johnson_lindenstrauss_min_dim(n_samples=rows, eps=self.eps))
         if needed > width:
             raise ParameterError(
-                f"eps={self.eps:f} and n_samples={rows} lead to a target dimension of {needed} which is larger "
-                f"than the original space with n_features={width}. Give n_components, or a larger eps."
+                f"eps={self.eps:f} and n_samples={rows} lead to a target dimension of {needed} which is "
+                f"larger than the original space with n_features={width}. Give n_components, or a larger eps."
             )
         return needed
 
@@ -96,8 +102,8 @@ class _RandomProjection(Expansion):
 class GaussianRandomProjection(_RandomProjection):
     """Project columns on directions whose entries are normally distributed.
 
-    Distances stay as they are up to a share of `eps` with high probability, if there are as many components as
-    'auto' takes. They are scikit-learn's for a whole number as `random_state`.
+    Distances stay as they are up to a share of `eps` with high probability, if there are as many components
+    as 'auto' takes. The directions are scikit-learn's for a whole number as `random_state`.
 
     Parameters
     ----------
@@ -156,7 +162,7 @@ class GaussianRandomProjection(_RandomProjection):
 class SparseRandomProjection(_RandomProjection):
     """Project columns on directions most of whose entries are zero, as Li, Hastie and Church (2006) do.
 
-    They are scikit-learn's for a whole number as `random_state`.
+    The directions are scikit-learn's for a whole number as `random_state`.
 
     Parameters
     ----------
@@ -232,8 +238,8 @@ class SparseRandomProjection(_RandomProjection):
         return self._twin_in(flow, name, made)
 
 
-def _rows(batch: Batch) -> int:
-    return batch.num_rows
+def _rows(batch: Batch) -> np.ndarray:
+    return np.array([batch.num_rows])
 
 
 def _sparse_signs(random: np.random.RandomState, count: int, width: int, density: float) -> Any:

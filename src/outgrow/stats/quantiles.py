@@ -1,17 +1,17 @@
 """Exact quantiles by a few counting passes: radix selection over the bits of the numbers.
 
 Float64 numbers compare as their bits do once the sign is folded in. The first pass counts the values of each
-column by their first 16 bits; the bucket that holds the wanted rank is then either small enough to gather, or
-counted again by its next 16 bits. Four passes always suffice, two nearly always do, and the answer depends on
-the values alone, not on their order or position.
+column by their first 16 bits; the buckets that hold wanted ranks are then either small enough to gather, or
+counted again by their next bits: 16 of them where there are few buckets, fewer where there are many. For a
+few ranks of each column four passes always suffice, two nearly always do; for a thousand ranks it is three.
+The answer depends on the values alone, not on their order or position.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,11 @@ Reduce = Callable[[Callable[[np.ndarray], Any]], Any]
 
 _DIGIT_BITS = 16
 _BUCKETS = 1 << _DIGIT_BITS
+_ALL_BITS = 64
 _GATHER_VALUES = 1 << 20
+_MOST_COUNTS = 1 << 21
+"""Counts of a pass beyond the first, over all columns."""
+_NO_RANKS = np.zeros(0, dtype=np.int64)
 _SIGN = np.uint64(1 << 63)
 
 
@@ -36,36 +40,17 @@ class Gathered(State):
         return Gathered(tuple(np.concatenate(pair) for pair in zip(self.values, other.values, strict=True)))
 
 
-@dataclass
-class _Search:
-    """The value of rank `rank` among those of column `column` whose ordered bits begin with `prefix`."""
-
-    column: int
-    rank: int
-    prefix: int = 0
-    bits: int = 0
-    size: int = 0
-    value: float = np.nan
-
-    def descend(self, counts: np.ndarray) -> None:
-        ends = np.cumsum(counts)
-        digit = int(np.searchsorted(ends, self.rank, side="right"))
-        self.rank -= int(ends[digit] - counts[digit])
-        self.prefix = (self.prefix << _DIGIT_BITS) | digit
-        self.bits += _DIGIT_BITS
-        self.size = int(counts[digit])
-        if self.bits == 64:
-            self.value = float(_from_ordered(np.array([self.prefix], dtype=np.uint64))[0])
-
-
-def quantiles(reduce: Reduce, width: int, probabilities: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
-    """Exact quantiles of the columns of a matrix, by linear interpolation as `numpy.nanquantile`.
+def quantiles(
+    reduce: Reduce, width: int, probabilities: Sequence[float], method: str = "linear"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Exact quantiles of the columns of a matrix, as `numpy.nanquantile` finds them.
 
     Parameters
     ----------
     reduce : calls its argument with each float64 block of shape (rows, width) and adds up what it returns.
     width : number of columns.
     probabilities : in [0, 1].
+    method : 'linear' or 'averaged_inverted_cdf', as NumPy calls them.
 
     Returns
     -------
@@ -74,54 +59,160 @@ def quantiles(reduce: Reduce, width: int, probabilities: Sequence[float]) -> tup
     """
     counts = reduce(_first_digits)
     n = counts.sum(axis=1)
-    positions = np.outer(probabilities, np.maximum(n - 1, 0))
-    low, high = np.floor(positions).astype(np.int64), np.ceil(positions).astype(np.int64)
-    wanted = {(j, int(rank)) for ranks in (low, high) for j in range(width) if n[j] for rank in ranks[:, j]}
-    searches = {(s.column, original): s for original, s in _solve(reduce, counts, sorted(wanted))}
-    values = np.full(positions.shape, np.nan)
-    for i, j in np.ndindex(positions.shape):
+    low, high, share = _METHODS[method](np.array(probabilities, dtype=np.float64), np.maximum(n, 1))
+    ranks = [np.unique([low[:, j], high[:, j]]) if n[j] else _NO_RANKS for j in range(width)]
+    found = _values(reduce, counts, ranks)
+    values = np.full(low.shape, np.nan)
+    for j, (wanted, of_rank) in enumerate(zip(ranks, found, strict=True)):
         if n[j]:
-            a, b = searches[j, int(low[i, j])].value, searches[j, int(high[i, j])].value
-            values[i, j] = _between(a, b, float(positions[i, j] - low[i, j]))
+            ends = (of_rank[np.searchsorted(wanted, rank[:, j])] for rank in (low, high))
+            values[:, j] = _between(*ends, share[:, j])
     return values, n
 
 
-def _between(a: float, b: float, share: float) -> float:
-    """The number at a share of the way from one to another, also where their difference overflows."""
-    if a == b:
-        return a
-    return a + (b - a) * share if math.isfinite(b - a) else a * (1 - share) + b * share
+def _linear(probabilities: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The two ranks around each quantile of each column, and how far it lies on the way between them."""
+    positions = np.outer(probabilities, n - 1)
+    low = np.floor(positions)
+    return low.astype(np.int64), np.ceil(positions).astype(np.int64), positions - low
 
 
-def _solve(
-    reduce: Reduce, counts: np.ndarray, wanted: Iterable[tuple[int, int]]
-) -> list[tuple[int, _Search]]:
-    searches = [(rank, _Search(column, rank)) for column, rank in wanted]
-    for _, search in searches:
-        search.descend(counts[search.column])
-    while True:
-        unsolved = [search for _, search in searches if np.isnan(search.value)]
-        if not unsolved:
-            return searches
-        buckets = sorted({(s.column, s.bits, s.prefix): s.size for s in unsolved}.items())
-        keys = [key for key, _ in buckets]
-        if sum(size for _, size in buckets) <= _GATHER_VALUES:
-            gathered = reduce(partial(_gather, keys=keys))
-            ordered = {key: np.sort(values) for key, values in zip(keys, gathered.values, strict=True)}
-            for s in unsolved:
-                s.value = float(ordered[s.column, s.bits, s.prefix][s.rank])
-        else:
-            digits = reduce(partial(_count, keys=keys))
-            for s in unsolved:
-                s.descend(digits[keys.index((s.column, s.bits, s.prefix))])
+def _averaged(probabilities: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """As `_linear`, but in the middle of two values where the share of rows ends between them."""
+    positions = np.outer(probabilities, n)
+    low = np.ceil(positions).astype(np.int64) - 1
+    high = np.floor(positions).astype(np.int64)
+    return np.clip(low, 0, n - 1), np.clip(high, 0, n - 1), np.full(low.shape, 0.5)
 
 
-def _gather(X: np.ndarray, keys: Sequence[tuple[int, int, int]]) -> Gathered:
-    return Gathered(tuple(_within(X, *key) for key in keys))
+_METHODS = {"linear": _linear, "averaged_inverted_cdf": _averaged}
 
 
-def _count(X: np.ndarray, keys: Sequence[tuple[int, int, int]]) -> np.ndarray:
-    return np.stack([_next_digits(X, *key) for key in keys])
+def _between(a: np.ndarray, b: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """The numbers at a share of the way from some to others, also where their difference overflows."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        step = b - a
+        near = np.where(share < 0.5, a + step * share, b - step * (1 - share))  # as NumPy does, to the bit
+        apart = np.where(np.isfinite(step), near, a * (1 - share) + b * share)
+    return np.where(a == b, a, apart)
+
+
+@dataclass
+class _Search:
+    """The values of some ranks of a column, as far as they are known: the first bits of each.
+
+    Attributes
+    ----------
+    ranks : int64, sorted, among the values that begin with the same bits.
+    prefixes : uint64, the first bits of each value, ordered as the numbers are.
+    sizes : how many values begin with them.
+    """
+
+    ranks: np.ndarray
+    prefixes: np.ndarray
+    sizes: np.ndarray
+
+    @cached_property
+    def keys(self) -> np.ndarray:
+        """The prefixes, each once."""
+        return np.unique(self.prefixes)
+
+    @cached_property
+    def starts(self) -> np.ndarray:
+        """How many values lie before those of each rank's prefix, among all that begin as one of the keys."""
+        first = np.searchsorted(self.prefixes, self.keys)
+        sizes = self.sizes[first]
+        return (np.cumsum(sizes) - sizes)[np.searchsorted(self.keys, self.prefixes)]
+
+    @property
+    def held(self) -> int:
+        """How many values begin as one of the keys."""
+        return int(self.sizes[np.searchsorted(self.prefixes, self.keys)].sum())
+
+    def deeper(self, counts: np.ndarray, bits: int) -> _Search:
+        """The search with more bits known.
+
+        Parameters
+        ----------
+        counts : shape (keys, 2**bits), how many values each key is followed by each of the next bits.
+        bits : how many are next.
+        """
+        flat = counts.ravel()
+        ends = np.cumsum(flat)
+        wanted = self.starts + self.ranks
+        place = np.searchsorted(ends, wanted, side="right")
+        known = self.keys[place >> bits] << np.uint64(bits)
+        prefixes = known | (place & ((1 << bits) - 1)).astype(np.uint64)
+        return _Search(wanted - (ends[place] - flat[place]), prefixes, flat[place])
+
+
+def _values(reduce: Reduce, counts: np.ndarray, ranks: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """The values of some ranks of each column, both of shape (ranks,) and in order."""
+    zero = np.zeros(1, dtype=np.uint64)
+    searches = [
+        _Search(own, zero.repeat(len(own)), np.full(len(own), column.sum())).deeper(column[None], _DIGIT_BITS)
+        if len(own)
+        else _Search(own, zero[:0], own)
+        for own, column in zip(ranks, counts, strict=True)
+    ]
+    bits = _DIGIT_BITS
+    while bits < _ALL_BITS:
+        keys = [search.keys for search in searches]
+        if sum(search.held for search in searches) <= _GATHER_VALUES:
+            gathered = reduce(partial(_gather, keys=keys, bits=bits))
+            pairs = zip(searches, gathered.values, strict=True)
+            return [np.sort(values)[search.starts + search.ranks] for search, values in pairs]
+        room = _MOST_COUNTS // sum(map(len, keys))
+        further = min(max(room.bit_length() - 1, 1), _DIGIT_BITS, _ALL_BITS - bits)
+        flat = reduce(partial(_count, keys=keys, bits=bits, further=further))
+        parts = np.split(flat, np.cumsum([len(own) << further for own in keys])[:-1])
+        searches = [
+            search.deeper(part, further) if len(search.ranks) else search
+            for search, part in zip(searches, parts, strict=True)
+        ]
+        bits += further
+    return [_from_ordered(search.prefixes) for search in searches]
+
+
+def _gather(X: np.ndarray, keys: Sequence[np.ndarray], bits: int) -> Gathered:
+    """The values of each column that begin as one of its keys."""
+    return Gathered(tuple(_within(X[:, j], own, bits)[0] for j, own in enumerate(keys)))
+
+
+def _count(X: np.ndarray, keys: Sequence[np.ndarray], bits: int, further: int) -> np.ndarray:
+    """How many values of each column begin as each of its keys, by their next bits; columns one by one."""
+    counted = []
+    for j, own in enumerate(keys):
+        values, index = _within(X[:, j], own, bits)
+        shift, mask = np.uint64(_ALL_BITS - bits - further), np.uint64((1 << further) - 1)
+        digits = ((_ordered(values) >> shift) & mask).astype(np.intp)
+        counted.append(np.bincount((index << further) + digits, minlength=len(own) << further))
+    return np.concatenate(counted)
+
+
+def _within(x: np.ndarray, keys: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:
+    """The values of a column that begin as one of the keys, and as which."""
+    x = np.ascontiguousarray(x)
+    if not len(keys):
+        return x[:0], np.zeros(0, dtype=np.intp)
+    leading = keys >> np.uint64(bits - _DIGIT_BITS)
+    table = np.full(_BUCKETS, -1, dtype=np.int32)
+    table[_raw_leading(leading)] = np.arange(len(keys))  # where several keys begin so, one of them
+    index = table[_leading(x)]
+    near = index >= 0
+    x, index = x[near], index[near].astype(np.intp)
+    there = ~np.isnan(x)
+    if bits > _DIGIT_BITS:
+        prefixes = _ordered(x) >> np.uint64(_ALL_BITS - bits)
+        index = np.minimum(np.searchsorted(keys, prefixes), len(keys) - 1)
+        there &= keys[index] == prefixes
+    return (x, index) if there.all() else (x[there], index[there])
+
+
+def _raw_leading(ordered: np.ndarray) -> np.ndarray:
+    """The raw leading bits that these ordered ones stand for."""
+    lead = ordered.astype(np.intp)
+    return np.where(lead < 0x8000, 0xFFFF - lead, lead - 0x8000)
 
 
 def _first_digits(X: np.ndarray) -> np.ndarray:
@@ -156,25 +247,6 @@ def _first_of(leading: int) -> float:
 
 _INFINITIES = (0x7FF0, 0xFFF0)
 _ORDER = _leading_order()
-
-
-def _within(X: np.ndarray, column: int, bits: int, prefix: int) -> np.ndarray:
-    """The values of a column whose ordered bits begin with `prefix`."""
-    x = np.ascontiguousarray(X[:, column])
-    lead = prefix >> (bits - _DIGIT_BITS)
-    raw = 0xFFFF - lead if lead < 0x8000 else lead - 0x8000
-    x = x[(x.view(np.uint64) >> np.uint64(48)) == np.uint64(raw)]
-    if raw in _INFINITIES:
-        x = x[~np.isnan(x)]
-    if bits == _DIGIT_BITS:
-        return x
-    return x[(_ordered(x) >> np.uint64(64 - bits)) == np.uint64(prefix)]
-
-
-def _next_digits(X: np.ndarray, column: int, bits: int, prefix: int) -> np.ndarray:
-    keys = _ordered(_within(X, column, bits, prefix))
-    digits = (keys >> np.uint64(64 - bits - _DIGIT_BITS)) & np.uint64(_BUCKETS - 1)
-    return np.bincount(digits.astype(np.intp), minlength=_BUCKETS)
 
 
 def _ordered(x: np.ndarray) -> np.ndarray:

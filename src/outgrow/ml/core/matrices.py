@@ -69,14 +69,17 @@ def dense_part(X: Any, part: slice) -> Any:
     return DenseColumns(X[:, part]) if is_sparse(X) else X[:, part]
 
 
-def column_quantiles(shard: Shard, names: list[str], probabilities: Sequence[float]) -> np.ndarray:
-    """Exact quantiles of columns of numbers, by linear interpolation as `numpy.nanquantile`.
+def column_quantiles(
+    shard: Shard, names: list[str], probabilities: Sequence[float], method: str = "linear"
+) -> np.ndarray:
+    """Exact quantiles of columns of numbers, as `numpy.nanquantile` finds them.
 
     Parameters
     ----------
     shard : the rows.
     names : the columns; vectors are spelt out, and what sparse ones do not store counts as zeros.
     probabilities : in [0, 1].
+    method : 'linear' or 'averaged_inverted_cdf', as NumPy calls them.
 
     Returns
     -------
@@ -91,6 +94,7 @@ def column_quantiles(shard: Shard, names: list[str], probabilities: Sequence[flo
     step = _TOGETHER if is_sparse(example) else max(width, 1)
     parts = [slice(start, min(start + step, width)) for start in range(0, width, step)]
     found = [
-        quantiles(partial(reduce, part=part), part.stop - part.start, probabilities)[0] for part in parts
+        quantiles(partial(reduce, part=part), part.stop - part.start, probabilities, method)[0]
+        for part in parts
     ]
     return np.concatenate([np.empty((len(probabilities), 0)), *found], axis=1)

@@ -1,0 +1,141 @@
+"""Bins, ranks and random projections beside scikit-learn's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import scipy.sparse as sp
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+from sklearn import preprocessing, random_projection
+
+import outgrow as og
+from outgrow.errors import DataError, ParameterError
+
+shapes = array_shapes(min_dims=2, max_dims=2, min_side=2, max_side=8)
+tame = arrays(np.float64, shapes, elements=st.integers(-4, 4).map(float) | st.floats(-1e3, 1e3))
+as_many_examples = settings(max_examples=50, deadline=None, derandomize=True)
+quiet = pytest.mark.filterwarnings("ignore:Feature", "ignore:Bins", "ignore:n_quantiles")
+
+
+@quiet
+@as_many_examples
+@given(
+    X=tame,
+    n_bins=st.integers(2, 5),
+    strategy=st.sampled_from(["quantile", "uniform"]),
+    method=st.sampled_from(["averaged_inverted_cdf", "linear"]),
+    encode=st.sampled_from(["onehot", "onehot-dense", "ordinal"]),
+)
+def test_bins(X: np.ndarray, n_bins: int, strategy: str, method: str, encode: str) -> None:
+    shared: dict[str, Any] = {"strategy": strategy, "quantile_method": method, "encode": encode}
+    ours = og.KBinsDiscretizer(n_bins, **shared).fit(X)
+    theirs = preprocessing.KBinsDiscretizer(n_bins, **shared, subsample=None).fit(X)
+    for own, other in zip(ours.bin_edges_, theirs.bin_edges_, strict=True):
+        np.testing.assert_allclose(own, other, rtol=1e-14, atol=1e-14)
+    np.testing.assert_array_equal(ours.n_bins_, theirs.n_bins_)
+    theirs.bin_edges_ = ours.bin_edges_  # which may differ in the last bit
+    made, expected = ours.transform(X), theirs.transform(X)
+    assert sp.issparse(made) == sp.issparse(expected)
+    dense = [values.toarray() if sp.issparse(values) else values for values in (made, expected)]
+    np.testing.assert_array_equal(*dense)
+    assert list(ours.get_feature_names_out()) == list(theirs.get_feature_names_out())
+    if np.isfinite(np.concatenate(list(ours.bin_edges_))).all():
+        np.testing.assert_allclose(ours.inverse_transform(made), theirs.inverse_transform(expected))
+
+
+def test_bins_around_centers() -> None:
+    X = np.random.default_rng(0).normal(size=(500, 3)) ** 3
+    ours = og.KBinsDiscretizer([3, 4, 5], strategy="kmeans").fit(X)
+    theirs = preprocessing.KBinsDiscretizer(
+        [3, 4, 5], strategy="kmeans", subsample=None, quantile_method="linear"
+    ).fit(X)
+    for own, other in zip(ours.bin_edges_, theirs.bin_edges_, strict=True):
+        np.testing.assert_allclose(own, other, rtol=0.02, atol=0.02)  # the last steps are small
+
+
+def test_given_edges_and_missing_values() -> None:
+    rows = pa.table({"a": [-5.0, 0.0, 0.5, None, 99.0], "b": [1, 2, 3, 4, 5]})
+    bins = og.KBinsDiscretizer(
+        encode="ordinal", bin_edges=[-np.inf, 0, 1, np.inf], handle_missing="bin", columns=["a"]
+    )
+    made = bins.fit_transform(rows)
+    assert made.to_pydict() == {"a": [0.0, 1.0, 1.0, 3.0, 2.0], "b": [1, 2, 3, 4, 5]}
+    hot = og.KBinsDiscretizer(2, encode="onehot-dense", handle_missing="bin").fit_transform(
+        np.array([[1.0], [np.nan], [2.0]])
+    )
+    assert hot.tolist() == [[1, 0, 0], [0, 0, 1], [0, 1, 0]]
+    with pytest.raises(ValueError, match="NaN"):
+        og.KBinsDiscretizer(2).fit(np.array([[1.0], [np.nan], [2.0]]))
+    with pytest.raises(ParameterError, match="bin_edges has 3 lists, and there are 2 columns"):
+        og.KBinsDiscretizer(bin_edges=[[0, 1, 2]] * 3).fit(np.ones((3, 2)))
+    with pytest.raises(ParameterError, match="rising numbers"):
+        og.KBinsDiscretizer(bin_edges=[0, 1, 1]).fit(np.ones((3, 2)))
+    with pytest.raises(ParameterError, match="2 entries for 3 columns"):
+        og.KBinsDiscretizer([2, 3]).fit(np.ones((3, 3)))
+    with pytest.raises(DataError, match="no values"):
+        og.KBinsDiscretizer(2, handle_missing="bin").fit(np.full((3, 1), np.nan))
+
+
+@quiet
+@as_many_examples
+@given(
+    X=tame,
+    holes=st.booleans(),
+    n_quantiles=st.sampled_from([1, 3, 10, 1000]),
+    shape=st.sampled_from(["uniform", "normal"]),
+)
+def test_ranks(X: np.ndarray, holes: bool, n_quantiles: int, shape: str) -> None:
+    if holes:
+        X = np.where(X == 1, np.nan, X)
+        X[0] = 7.0
+    shared: dict[str, Any] = {"n_quantiles": n_quantiles, "output_distribution": shape}
+    ours = og.QuantileTransformer(**shared).fit(X)
+    theirs = preprocessing.QuantileTransformer(**shared, subsample=None).fit(X)
+    np.testing.assert_allclose(ours.quantiles_, theirs.quantiles_, rtol=1e-14, atol=1e-11)
+    theirs.quantiles_ = ours.quantiles_
+    for rows in (X, X * 1.5 + 0.25):
+        np.testing.assert_allclose(ours.transform(rows), theirs.transform(rows), rtol=1e-9, atol=1e-12)
+    shares = np.clip(np.nan_to_num(X) / 1e3 + 0.5, 0, 1)
+    np.testing.assert_allclose(ours.inverse_transform(shares), theirs.inverse_transform(shares), rtol=1e-9)
+
+
+@pytest.mark.parametrize("form", [np.asarray, sp.csr_array])
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (
+            og.GaussianRandomProjection(4, random_state=3),
+            random_projection.GaussianRandomProjection(4, random_state=3),
+        ),
+        (
+            og.SparseRandomProjection(4, random_state=3),
+            random_projection.SparseRandomProjection(4, random_state=3),
+        ),
+        (
+            og.SparseRandomProjection(4, density=1.0, random_state=3),
+            random_projection.SparseRandomProjection(4, density=1.0, random_state=3),
+        ),
+        (
+            og.GaussianRandomProjection(eps=0.5, random_state=0),
+            random_projection.GaussianRandomProjection(eps=0.5, random_state=0),
+        ),
+    ],
+    ids=["normal", "sparse", "signs", "auto"],
+)
+def test_projections_are_those_of_scikit_learn(ours: Any, theirs: Any, form: Any) -> None:
+    X = np.random.default_rng(0).normal(size=(50, 300))
+    made, expected = ours.fit_transform(form(X)), theirs.fit_transform(form(X))
+    made, expected = (values.toarray() if sp.issparse(values) else values for values in (made, expected))
+    np.testing.assert_allclose(made, expected, rtol=1e-12, atol=1e-12)
+    if theirs.n_components != "auto":  # of which it makes no names
+        assert list(ours.get_feature_names_out()) == list(theirs.get_feature_names_out())
+
+
+def test_too_few_columns_for_a_projection() -> None:
+    with pytest.raises(ParameterError, match=r"target dimension of \d+ which is larger"):
+        og.GaussianRandomProjection().fit(np.ones((10, 5)))
