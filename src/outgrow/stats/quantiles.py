@@ -65,8 +65,8 @@ def quantiles(
     values = np.full(low.shape, np.nan)
     for j, (wanted, of_rank) in enumerate(zip(ranks, found, strict=True)):
         if n[j]:
-            ends = (of_rank[np.searchsorted(wanted, rank[:, j])] for rank in (low, high))
-            values[:, j] = _between(*ends, share[:, j])
+            below, above = (of_rank[np.searchsorted(wanted, rank[:, j])] for rank in (low, high))
+            values[:, j] = _between(below, above, share[:, j])
     return values, n
 
 

@@ -30,8 +30,10 @@ Term = tuple[int, ...]
 
 
 def _is_degree(value: Any) -> bool:
-    whole = (isinstance(end, Integral) and not isinstance(end, bool) and end >= 0 for end in _ends(value))
-    return all(whole) and len(_ends(value)) == 2 and _ends(value)[0] <= _ends(value)[1]
+    ends = _ends(value)
+    if len(ends) != 2 or not all(isinstance(end, Integral) and not isinstance(end, bool) for end in ends):
+        return False
+    return bool(0 <= int(ends[0]) <= int(ends[1]))
 
 
 def _ends(value: Any) -> tuple[Any, ...]:
