@@ -27,7 +27,7 @@ from outgrow.ml.base import Transformer
 from outgrow.ml.catalogue import ESTIMATORS, estimator_class
 
 DOCS = Path(__file__).parents[1] / "docs"
-UNLIKE = re.compile(r"^Unlike (scikit-learn|Spark MLlib)(?:'s? (.+?))?: ")
+UNLIKE = re.compile(r"^Unlike (scikit-learn|Spark MLlib)(?:'s? (.+?))?:\s+")
 
 
 def main() -> int:
@@ -92,6 +92,8 @@ def shown(value: Any) -> str:
         return f'"{value}"'
     if isinstance(value, type):
         return f"numpy.{value.__name__}"
+    if inspect.isfunction(value):
+        return value.__name__
     return "numpy.nan" if isinstance(value, float) and np.isnan(value) else repr(value)
 
 
