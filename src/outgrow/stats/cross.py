@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 
-from outgrow.data.matrix import is_sparse
 from outgrow.stats.moments import Moments
 from outgrow.stats.state import State
 
@@ -38,7 +38,7 @@ class CrossMoments(State):
         columns, other = Moments.of(X), Moments.of(y[:, None])
         centred = y - other.mean
         with np.errstate(over="ignore", invalid="ignore"):
-            products = centred @ X if is_sparse(X) else centred @ (X - columns.mean)
+            products = centred @ X if sp.issparse(X) else centred @ (X - columns.mean)
         return cls(columns, other, np.asarray(products, dtype=np.float64))
 
     def merge(self, other: CrossMoments) -> CrossMoments:

@@ -61,9 +61,8 @@ def quantiles(
     n = counts.sum(axis=1)
     low, high, share = _METHODS[method](np.array(probabilities, dtype=np.float64), np.maximum(n, 1))
     ranks = [np.unique([low[:, j], high[:, j]]) if n[j] else _NO_RANKS for j in range(width)]
-    found = _values(reduce, counts, ranks)
     values = np.full(low.shape, np.nan)
-    for j, (wanted, of_rank) in enumerate(zip(ranks, found, strict=True)):
+    for j, (wanted, of_rank) in enumerate(zip(ranks, _values(reduce, counts, ranks), strict=True)):
         if n[j]:
             below, above = (of_rank[np.searchsorted(wanted, rank[:, j])] for rank in (low, high))
             values[:, j] = _between(below, above, share[:, j])
@@ -140,20 +139,22 @@ class _Search:
         flat = counts.ravel()
         ends = np.cumsum(flat)
         wanted = self.starts + self.ranks
-        place = np.searchsorted(ends, wanted, side="right")
-        known = self.keys[place >> bits] << np.uint64(bits)
-        prefixes = known | (place & ((1 << bits) - 1)).astype(np.uint64)
-        return _Search(wanted - (ends[place] - flat[place]), prefixes, flat[place])
+        bucket = np.searchsorted(ends, wanted, side="right")
+        known = self.keys[bucket >> bits] << np.uint64(bits)
+        prefixes = known | (bucket & ((1 << bits) - 1)).astype(np.uint64)
+        return _Search(wanted - (ends[bucket] - flat[bucket]), prefixes, flat[bucket])
 
 
 def _values(reduce: Reduce, counts: np.ndarray, ranks: Sequence[np.ndarray]) -> list[np.ndarray]:
     """The values of some ranks of each column, both of shape (ranks,) and in order."""
     zero = np.zeros(1, dtype=np.uint64)
     searches = [
-        _Search(own, zero.repeat(len(own)), np.full(len(own), column.sum())).deeper(column[None], _DIGIT_BITS)
-        if len(own)
-        else _Search(own, zero[:0], own)
-        for own, column in zip(ranks, counts, strict=True)
+        _Search(wanted, zero.repeat(len(wanted)), np.full(len(wanted), column.sum())).deeper(
+            column[None], _DIGIT_BITS
+        )
+        if len(wanted)
+        else _Search(wanted, zero[:0], wanted)
+        for wanted, column in zip(ranks, counts, strict=True)
     ]
     bits = _DIGIT_BITS
     while bits < _ALL_BITS:
@@ -165,7 +166,7 @@ def _values(reduce: Reduce, counts: np.ndarray, ranks: Sequence[np.ndarray]) -> 
         room = _MOST_COUNTS // sum(map(len, keys))
         further = min(max(room.bit_length() - 1, 1), _DIGIT_BITS, _ALL_BITS - bits)
         flat = reduce(partial(_count, keys=keys, bits=bits, further=further))
-        parts = np.split(flat, np.cumsum([len(own) << further for own in keys])[:-1])
+        parts = np.split(flat, np.cumsum([len(some) << further for some in keys])[:-1])
         searches = [
             search.deeper(part, further) if len(search.ranks) else search
             for search, part in zip(searches, parts, strict=True)
@@ -176,17 +177,17 @@ def _values(reduce: Reduce, counts: np.ndarray, ranks: Sequence[np.ndarray]) -> 
 
 def _gather(X: np.ndarray, keys: Sequence[np.ndarray], bits: int) -> Gathered:
     """The values of each column that begin as one of its keys."""
-    return Gathered(tuple(_within(X[:, j], own, bits)[0] for j, own in enumerate(keys)))
+    return Gathered(tuple(_within(X[:, j], some, bits)[0] for j, some in enumerate(keys)))
 
 
 def _count(X: np.ndarray, keys: Sequence[np.ndarray], bits: int, further: int) -> np.ndarray:
     """How many values of each column begin as each of its keys, by their next bits; columns one by one."""
     counted = []
-    for j, own in enumerate(keys):
-        values, index = _within(X[:, j], own, bits)
+    for j, some in enumerate(keys):
+        values, index = _within(X[:, j], some, bits)
         shift, mask = np.uint64(_ALL_BITS - bits - further), np.uint64((1 << further) - 1)
         digits = ((_ordered(values) >> shift) & mask).astype(np.intp)
-        counted.append(np.bincount((index << further) + digits, minlength=len(own) << further))
+        counted.append(np.bincount((index << further) + digits, minlength=len(some) << further))
     return np.concatenate(counted)
 
 

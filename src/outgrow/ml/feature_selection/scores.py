@@ -49,6 +49,12 @@ class Anova:
     numeric = False
 
     def fold(self, X: Any, y: np.ndarray) -> GroupedMoments:
+        """The moments of each class.
+
+        Parameters
+        ----------
+        X, y : as in `Score.fold`.
+        """
         return class_moments(X, y)
 
     def result(self, state: GroupedMoments) -> Scores:
@@ -68,6 +74,17 @@ class ChiSquare:
     numeric = False
 
     def fold(self, X: Any, y: np.ndarray) -> GroupedMoments:
+        """The moments of each class.
+
+        Parameters
+        ----------
+        X, y : as in `Score.fold`; X holds counts.
+
+        Raises
+        ------
+        DataError
+            When a number is negative.
+        """
         values = X.data if is_sparse(X) else X
         if values.size and values.min() < 0:
             raise DataError("Input X must be non-negative: chi2 adds up counts. Choose another score_func.")
@@ -88,6 +105,12 @@ class Correlation:
     numeric = True
 
     def fold(self, X: Any, y: np.ndarray) -> CrossMoments:
+        """The joint moments of columns and y.
+
+        Parameters
+        ----------
+        X, y : as in `Score.fold`.
+        """
         return CrossMoments.of(X, y)
 
     def result(self, state: CrossMoments) -> Scores:

@@ -1,1 +1,0 @@
-"""Features whose products are those of a kernel."""
