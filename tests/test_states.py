@@ -25,6 +25,7 @@ from outgrow.ml.cluster.seeding import FoundRows, TopRows
 from outgrow.ml.trees.bins import SampledRows, vanishing
 from outgrow.ml.trees.target import Target
 from outgrow.stats.counts import DistinctCount, ValueCounts
+from outgrow.stats.cross import CrossMoments
 from outgrow.stats.extended import ExtendedSum
 from outgrow.stats.extremes import Extremes, GroupedExtremes
 from outgrow.stats.grouped import GroupedCoMoments, GroupedMoments, GroupedSums, Keys, Segments
@@ -176,6 +177,10 @@ LAWS: dict[type[State], tuple[Callable[[np.ndarray], Any], Callable[[Any], Any]]
         lambda s: _flat(s.hashes, s.n, s.mean, s.m2),
     ),
     Extremes: (Extremes.of, lambda s: _flat(s.rows, *np.nan_to_num([s.low, s.high]))),
+    CrossMoments: (
+        lambda r: CrossMoments.of(np.nan_to_num(r[:, 1:]), np.nan_to_num(r[:, 0])),
+        lambda s: _flat(s.columns.n, s.columns.mean, s.columns.m2, s.other.mean, s.other.m2, s.products),
+    ),
     GroupedExtremes: (
         lambda r: GroupedExtremes.of(*_grouped(r)[:2]),
         lambda s: _flat(s.hashes, *np.nan_to_num([s.low, s.high])),

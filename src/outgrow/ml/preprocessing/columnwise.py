@@ -61,8 +61,8 @@ class ColumnwiseTransformer(Transformer):
         return self._learn(X, y, None)
 
     def _learn(self, X: Any, y: Any, sample_weight: Any) -> Self:
-        self._refuse_sparse(X)
         self.check_parameters()
+        self._refuse_sparse(X)
         return self._fit_on_engine(open_training(self, X, y, sample_weight))
 
     def transform(self, X: Any, copy: bool | None = None) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from outgrow.ml.base.expansion import Expansion
 from outgrow.ml.core.columns import Columns
 from outgrow.ml.core.exports import refusal
 from outgrow.ml.core.matrices import checked_matrix, column_quantiles
-from outgrow.ml.core.parameters import COLUMNS, OneOf, Such, Unused
+from outgrow.ml.core.parameters import COLUMNS, Integer, Number, OneOf, Such, Unused
 from outgrow.ml.core.task import Task
 from outgrow.ml.export.onnx.graph import Graph
 from outgrow.ml.export.onnx.table import Column, Table
@@ -30,26 +31,30 @@ from outgrow.stats.moments import Moments
 
 _NARROW = 1e-8
 """Bins no wider than this are left out, as in scikit-learn."""
+_COUNT, _EDGE = Integer(low=2), Number()
 _STEPS, _SLACK = 300, 1e-4
 """Of Lloyd's algorithm: the most steps, and the share of the variance by which centers move at the end."""
 
 
+def _is_listed(value: Any) -> bool:
+    return isinstance(value, list | tuple | np.ndarray)
+
+
 def _are_counts(value: Any) -> bool:
-    array = np.asarray(value)
-    return array.dtype.kind in "iu" and array.ndim <= 1 and array.size > 0 and bool((array >= 2).all())
+    numbers = list(value) if _is_listed(value) else [value]
+    return bool(numbers) and all(number in _COUNT for number in numbers)
 
 
 def _are_edges(value: Any) -> bool:
-    if not isinstance(value, list | tuple | np.ndarray) or not len(value):
+    if not _is_listed(value) or not len(value):
         return False
-    return all(_is_rising(each) for each in value) if np.ndim(value[0]) else _is_rising(value)
+    return all(map(_is_rising, value)) if all(map(_is_listed, value)) else _is_rising(value)
 
 
 def _is_rising(edges: Any) -> bool:
-    array = np.asarray(edges)
-    return (
-        array.dtype.kind in "iuf" and array.ndim == 1 and len(array) > 2 and bool((np.diff(array) > 0).all())
-    )
+    if not _is_listed(edges) or len(edges) < 3 or not all(edge in _EDGE for edge in edges):
+        return False
+    return all(low < high for low, high in pairwise(edges))
 
 
 class KBinsDiscretizer(Expansion, InvertibleTransformer):
