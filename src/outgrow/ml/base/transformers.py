@@ -54,7 +54,8 @@ class Transformer(TransformerMixin, Verbs):
         rows = open_rows(self, X)
         if is_table(X):
             return as_given(rows.map(self._transform), X, self._output)
-        made = collect(rows, lambda batch: all_columns(self._transform(batch)), np.shape(X)[0])
+        count = getattr(X, "shape", (None,))[0]
+        made = collect(rows, lambda batch: all_columns(self._transform(batch)), count)
         return in_form(self, own(made, X), X)
 
     def set_output(self, *, transform: Any = None) -> Self:
