@@ -38,7 +38,7 @@ class CrossMoments(State):
         columns, other = Moments.of(X), Moments.of(y[:, None])
         centred = y - other.mean
         with np.errstate(over="ignore", invalid="ignore"):
-            products = centred @ X if sp.issparse(X) else centred @ (X - columns.mean)
+            products = centred @ (X if bool(sp.issparse(X)) else X - columns.mean)
         return cls(columns, other, np.asarray(products, dtype=np.float64))
 
     def merge(self, other: CrossMoments) -> CrossMoments:

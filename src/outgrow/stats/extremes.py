@@ -27,11 +27,12 @@ class Extremes(State):
     def of(cls, X: Any) -> Extremes:
         """The extremes of the columns of a matrix; what a sparse one does not store is zero."""
         rows = np.array([X.shape[0]])
-        if sp.issparse(X) and X.shape[0]:
+        sparse = bool(sp.issparse(X))
+        if sparse and X.shape[0]:
             low, high = (np.asarray(ends.toarray()).ravel() for ends in (X.nanmin(axis=0), X.nanmax(axis=0)))
             empty = np.isnan(low)
             return cls(rows, np.where(empty, np.inf, low), np.where(empty, -np.inf, high))
-        X = X.toarray() if sp.issparse(X) else X
+        X = X.toarray() if sparse else X
         low = np.fmin.reduce(X, axis=0, initial=np.inf)
         return cls(rows, low, np.fmax.reduce(X, axis=0, initial=-np.inf))
 
