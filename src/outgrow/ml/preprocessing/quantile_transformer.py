@@ -61,6 +61,7 @@ class QuantileTransformer(ColumnwiseScaler):
         "subsample": Unused(),
         "random_state": Unused(),
     }
+    test_parameters = {"n_quantiles": 50}
     no_exports = {"ONNX": "it interpolates between any number of quantiles"}
     quantiles_: np.ndarray
     references_: np.ndarray
