@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import numpy as np
+import polars
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -111,7 +112,7 @@ def test_lists_come_as_others_lay_them_out(type: pa.DataType, tmp_path: Path) ->
     other = table.set_column(0, "text", pa.array(table["text"].to_pylist(), type))
     assert Kind.of(type) == "list[category]"
     assert model.predict(other)["prediction"] == model.predict(table)["prediction"]
-    frames = [table.to_pandas(), pytest.importorskip("polars").from_arrow(table)]
+    frames = [table.to_pandas(), polars.from_arrow(table)]
     pq.write_table(table, tmp_path / "rows.parquet")
     for rows in (*frames, og.read(str(tmp_path / "rows.parquet"))):
         answered = model.predict(rows)

@@ -10,12 +10,12 @@ import scipy.sparse as sp
 from sklearn.random_projection import johnson_lindenstrauss_min_dim
 from sklearn.utils.random import sample_without_replacement
 
-from outgrow.data.batch import Batch
 from outgrow.data.matrix import is_sparse
 from outgrow.engine.shard import Shard
 from outgrow.errors import ParameterError
 from outgrow.ml.base.expansion import Expansion
 from outgrow.ml.core.columns import Columns
+from outgrow.ml.core.matrices import row_count
 from outgrow.ml.core.parameters import COLUMNS, FLAG, RANDOM_STATE, Integer, Number, OneOf, seed
 from outgrow.ml.core.task import Task
 from outgrow.ml.export.onnx.table import Column, Table
@@ -61,7 +61,7 @@ class _RandomProjection(Expansion):
     def _count(self, shard: Shard, width: int) -> int:
         if not isinstance(self.n_components, str):
             return int(self.n_components)
-        rows = int(shard.reduce(_rows)[0])
+        rows = int(shard.reduce(row_count)[0])
         needed = int(johnson_lindenstrauss_min_dim(n_samples=rows, eps=self.eps))
         if needed > width:
             raise ParameterError(
@@ -236,10 +236,6 @@ class SparseRandomProjection(_RandomProjection):
     def _to_sklearn(self, name: str, flow: Flow) -> Flow:
         made = twin("random_projection.SparseRandomProjection", self.n_components_, density=self.density)
         return self._twin_in(flow, name, made)
-
-
-def _rows(batch: Batch) -> np.ndarray:
-    return np.array([batch.num_rows])
 
 
 def _sparse_signs(random: np.random.RandomState, count: int, width: int, density: float) -> Any:

@@ -40,6 +40,11 @@ class DenseColumns:
         return values[values != 0]
 
 
+def row_count(batch: Batch) -> np.ndarray:
+    """How many rows a batch has, as a state: an array of shape (1,)."""
+    return np.array([batch.num_rows])
+
+
 def checked_matrix(batch: Batch, names: list[str]) -> Any:
     """Columns of numbers as one matrix, missing values as NaN.
 

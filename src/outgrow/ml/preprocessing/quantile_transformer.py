@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from outgrow.data.batch import Batch
 from outgrow.engine.shard import Shard
 from outgrow.ml.core.columns import Columns
-from outgrow.ml.core.matrices import column_quantiles
+from outgrow.ml.core.matrices import column_quantiles, row_count
 from outgrow.ml.core.parameters import FLAG, Integer, OneOf, Unused
 from outgrow.ml.core.task import Task
 from outgrow.ml.export.sklearn.flow import Flow
@@ -89,7 +88,7 @@ class QuantileTransformer(ColumnwiseScaler):
         return "QuantileTransformer does not support sparse input: it would move zeros. Give dense columns."
 
     def _learn_columns(self, shard: Shard, names: list[str], task: Task) -> None:
-        rows = int(shard.reduce(_rows)[0])
+        rows = int(shard.reduce(row_count)[0])
         if self.n_quantiles > rows:
             warnings.warn(
                 f"n_quantiles ({self.n_quantiles}) is greater than the total number of samples ({rows}). "
@@ -120,10 +119,6 @@ class QuantileTransformer(ColumnwiseScaler):
             output_distribution=self.output_distribution,
         )
         return self._twin_in(flow, name, made, "quantiles_", "references_", "n_quantiles_")
-
-
-def _rows(batch: Batch) -> np.ndarray:
-    return np.array([batch.num_rows])
 
 
 def _shares(x: np.ndarray, quantiles: np.ndarray, references: np.ndarray, normal: bool) -> np.ndarray:
