@@ -61,6 +61,7 @@ FLOORS_OF_ML = {
     "feature_extraction": 6,
     "feature_selection": 6,
     "grouped": 6,
+    "images": 6,
     "impute": 6,
     "linear_model": 6,
     "preprocessing": 6,
@@ -94,6 +95,7 @@ HOMES = {
     "optuna": "tuning",
     "cloudpickle": "tuning",
     "skops": "ml/foreign.py",
+    "PIL": "ml/images",
 }
 """The one place that imports a library."""
 

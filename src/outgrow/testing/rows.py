@@ -20,14 +20,18 @@ def sample_rows(estimator: Estimator, rows: int = 240) -> tuple[pa.Table, str | 
 
     Parameters
     ----------
-    estimator : an encoder gets text and whole numbers; others get three columns of numbers.
+    estimator : gets the columns of its class; without any, an encoder text and whole numbers, and others
+        three columns of numbers.
     rows : how many; the same on every call.
     """
     rng = np.random.default_rng(7)
     numbers = rng.normal(size=(rows, 3)) * [1.0, 5.0, 0.1] + [0.0, 2.0, -1.0]
     score = numbers @ [1.0, -0.4, 3.0] + rng.normal(scale=0.5, size=rows)
     columns: dict[str, Any] = {"a": numbers[:, 0], "b": numbers[:, 1], "c": numbers[:, 2]}
-    if estimator.__sklearn_tags__().input_tags.categorical and isinstance(estimator, Transformer):
+    given = estimator._test_columns(rng, rows)
+    if given is not None:
+        columns = dict(given)
+    elif estimator.__sklearn_tags__().input_tags.categorical and isinstance(estimator, Transformer):
         words = np.array(["red", "green", "blue", "grey"])
         columns = {
             "a": words[rng.integers(0, 4, rows)],

@@ -62,9 +62,9 @@ def sparse_rows_are_dense_ones(estimator: Estimator, engine: EngineCase) -> None
     """
     if isinstance(estimator, StepList):
         return  # its steps are asked one by one
-    if isinstance(estimator, Transformer) and estimator.__sklearn_tags__().input_tags.categorical:
-        return
     table, target = sample_rows(estimator)
+    if not all(table.schema.field(name).type == pa.float64() for name in ("a", "b", "c")):
+        return
     X = np.stack([table[name].to_numpy() for name in ("a", "b", "c")], axis=1)
     X[np.abs(X) < 0.5] = 0.0
     y = None if target is None else table[target].to_numpy()

@@ -45,6 +45,17 @@ class Estimator(BaseEstimator):
     test_parameters: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     """Parameters to test it with, where its defaults take long or do not suit a small table."""
 
+    @classmethod
+    def _test_columns(cls, random: np.random.Generator, rows: int) -> Mapping[str, Any] | None:
+        """Columns `a`, `b` and `c` to test it with; None for numbers, or categories where its tags say so.
+
+        Parameters
+        ----------
+        random : what they are made of.
+        rows : how many values each has.
+        """
+        return None
+
     ranks_differ: ClassVar[dict[str, str]] = {}
     """Checks of `outgrow.testing` that do not hold on several ranks, with the reason."""
 

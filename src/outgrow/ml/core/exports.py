@@ -33,8 +33,8 @@ def no_equal(step: Any, form: str) -> ExportError:
     return refusal(step, fact, "Keep it with save(), and answer with outgrow.")
 
 
-def check_inherits_nothing(step: Any, hook: str, form: str) -> None:
-    """Refuse a class of users whose base has a hook of an export: what it changed would be lost.
+def check_has_equal(step: Any, hook: str, form: str) -> None:
+    """Refuse a step that says why it has no equal, or that has changed what a hook of its base exports.
 
     Parameters
     ----------
@@ -45,8 +45,11 @@ def check_inherits_nothing(step: Any, hook: str, form: str) -> None:
     Raises
     ------
     ExportError
-        When the class is not of this package and does not implement the hook itself.
+        When its `no_exports` names the form, or when the class is not of this package and does not implement
+        the hook itself. A step that works on no column is not refused for what it would do.
     """
+    if form in getattr(step, "no_exports", {}) and getattr(step, "selected_", True):
+        raise no_equal(step, form)
     kind = type(step)
     ours = kind.__module__.partition(".")[0] == __name__.partition(".")[0]
     if not ours and hook not in vars(kind):

@@ -5,6 +5,7 @@ See https://github.com/kserve/open-inference-protocol and Triton's "Binary Tenso
 
 from __future__ import annotations
 
+import base64
 import math
 import re
 import struct
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from outgrow.data.kind import BINARY
 from outgrow.serve.http.rows import Query, RowReader, RowsError, decoded, msgspec
 
 if TYPE_CHECKING:
@@ -195,7 +197,8 @@ def _columns(reader: RowReader, inputs: list[Any], binary: memoryview) -> Iterat
         elif not _is_size(size) or start + size > len(binary):
             raise RowsError(f"Input {name!r} says that it has {size} bytes; {len(binary) - start} are left.")
         else:
-            values = _from_bytes(name, binary[start : start + size], str(kind))
+            encoded = reader.columns.get(name) == BINARY
+            values = _from_bytes(name, binary[start : start + size], str(kind), encoded=encoded)
             start += size
         if len(values) != math.prod(shape):
             raise RowsError(f"Input {name!r} has {len(values)} values; shape {shape} needs another number.")
@@ -247,27 +250,32 @@ def _parameters(given: dict[str, Any]) -> dict[str, Any]:
     return parameters if isinstance(parameters, dict) else {}
 
 
-def _from_bytes(name: str, data: memoryview, kind: str) -> list[Any]:
+def _from_bytes(name: str, data: memoryview, kind: str, *, encoded: bool) -> list[Any]:
+    """The values of a tensor; with `encoded` its bytes as JSON has them, in base64."""
     if kind == "BYTES":
-        return list(_texts(name, data))
+        return [_as_text(name, item, encoded=encoded) for item in _items(name, data)]
     if kind not in _TYPES or len(data) % np.dtype(_TYPES[kind]).itemsize:
         raise RowsError(f"Input {name!r} of type {kind} cannot have {len(data)} bytes.")
     values = np.frombuffer(data, _TYPES[kind]).tolist()
     return [None if value != value else value for value in values]
 
 
-def _texts(name: str, data: memoryview) -> Iterator[str]:
+def _items(name: str, data: memoryview) -> Iterator[bytes]:
     start = 0
     while start < len(data):
         end = start + _LENGTH.size
         stop = end + (_LENGTH.unpack(data[start:end])[0] if end <= len(data) else len(data))
         if stop > len(data):
             raise RowsError(f"Input {name!r} ends in the middle of a text.")
-        try:
-            yield bytes(data[end:stop]).decode()
-        except UnicodeDecodeError as error:
-            raise RowsError(f"Input {name!r} holds text that is not UTF-8: {error}") from None
+        yield bytes(data[end:stop])
         start = stop
+
+
+def _as_text(name: str, item: bytes, *, encoded: bool) -> str:
+    try:
+        return base64.b64encode(item).decode() if encoded else item.decode()
+    except UnicodeDecodeError as error:
+        raise RowsError(f"Input {name!r} holds text that is not UTF-8: {error}") from None
 
 
 def _to_bytes(values: list[Any], kind: str) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import datetime
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ import pyarrow as pa
 
 from outgrow._optional import optional
 from outgrow.data.batch import Batch, vector_names
-from outgrow.data.kind import NUMBER, TIME, Kind
+from outgrow.data.kind import BINARY, NUMBER, TIME, Kind
 from outgrow.data.matrix import Matrix, matrix_columns
 from outgrow.data.schema import conformed, wrong_columns
 from outgrow.data.source import empty_batch
@@ -81,7 +82,7 @@ class RowReader:
         self._converted = [
             (index, name, _converter(kind))
             for index, (name, kind) in enumerate(columns.items())
-            if kind == TIME or kind.width is not None
+            if kind in (BINARY, TIME) or kind.width is not None
         ]
         self._only_numbers = all(kind == NUMBER for kind in columns.values())
 
@@ -147,7 +148,7 @@ class RowReader:
         ]
 
     def from_structs(self, structs: Sequence[Any]) -> list[Row]:
-        """Rows that `type` read; times and vectors are checked here, before the rows meet others.
+        """Rows that `type` read; bytes, times and vectors are checked here, before the rows meet others.
 
         Raises
         ------
@@ -358,8 +359,14 @@ def _column(name: str, kind: Kind, values: Sequence[Any]) -> Any:
 
 
 def _converter(kind: Kind) -> Callable[[Any], Any]:
-    """What makes a value of a time or a vector of what JSON has; it raises ValueError."""
-    return _moment if kind.width is None else partial(_vector, kind.width)
+    """What makes a value of bytes, a time or a vector of what JSON has; it raises ValueError."""
+    if kind.width is not None:
+        return partial(_vector, kind.width)
+    return _bytes if kind == BINARY else _moment
+
+
+def _bytes(text: str | None) -> bytes | None:
+    return None if text is None else base64.b64decode(text, validate=True)
 
 
 def _vector(width: int, values: list[float]) -> list[float]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from outgrow.ml.core.estimator import Estimator
-from outgrow.ml.core.exports import check_inherits_nothing
+from outgrow.ml.core.exports import check_has_equal
 from outgrow.ml.export.onnx.answer import Answer
 from outgrow.ml.export.onnx.graph import Graph
 from outgrow.ml.export.onnx.table import Table, opened
@@ -38,9 +38,10 @@ def write(estimator: Estimator, path: str | os.PathLike[str], *, overwrite: bool
 def content(estimator: Estimator) -> bytes:
     """The bytes of the file."""
     steps, graph = estimator.active_steps, Graph()
+    for _, step in steps:
+        check_has_equal(step, "_to_onnx", "ONNX")
     made: Table | Answer = opened(graph, estimator.columns_)
     for _, step in steps:
-        check_inherits_nothing(step, "_to_onnx", "ONNX")
         if getattr(step, "selected_", True):
             made = step._to_onnx(made)
     if isinstance(made, Answer):

@@ -8,7 +8,7 @@ from sklearn.pipeline import Pipeline
 
 from outgrow.data.kind import NUMBER
 from outgrow.ml.core.estimator import Estimator
-from outgrow.ml.core.exports import check_inherits_nothing
+from outgrow.ml.core.exports import check_has_equal
 from outgrow.ml.export.sklearn.flow import note_width, opened
 
 
@@ -16,7 +16,7 @@ def equal(estimator: Estimator) -> Any:
     """The equal of a fitted estimator; see its `to_sklearn`."""
     steps = estimator.active_steps
     for _, step in steps:
-        check_inherits_nothing(step, "_to_sklearn", "scikit-learn")
+        check_has_equal(step, "_to_sklearn", "scikit-learn")
     if len(steps) == 1 and _takes_columns_as_they_are(estimator):
         return _alone(estimator)
     flow = opened(estimator, steps=True)

@@ -1,0 +1,1 @@
+"""Images as columns: bytes or paths, changed and made numbers of."""

@@ -1,0 +1,148 @@
+"""Images from encoded bytes, from files, and from the structures that Spark's image source gives."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from outgrow._optional import optional
+from outgrow.errors import DataError, ParameterError
+
+Image = optional("PIL.Image", "images")
+
+CHANNELS = {"L": 1, "RGB": 3, "RGBA": 4}
+"""Of the modes that images can be brought to."""
+_SPARK = {"height", "width", "nChannels", "data"}
+_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+
+
+def holds_images(type: pa.DataType) -> bool:
+    """Whether a column of this type may hold images: bytes, or Spark's structure of them."""
+    return bool(pa.types.is_binary(type)) or is_spark_image(type)
+
+
+def is_spark_image(type: pa.DataType) -> bool:
+    """Whether this is the type that Spark's `image` source gives."""
+    return bool(pa.types.is_struct(type)) and {field.name for field in type} >= _SPARK
+
+
+def images(
+    column: pa.Array, mode: str, folder: str | None, *, missing: bool = False
+) -> Iterator[np.ndarray | None]:
+    """Each image of a column, of shape (height, width, channels); None where there is none.
+
+    Parameters
+    ----------
+    column : encoded bytes, Spark's images, or paths.
+    mode : of Pillow: 'L', 'RGB' or 'RGBA'.
+    folder : where paths lie.
+    missing : take what is no image, or a file that cannot be read, as none.
+
+    Raises
+    ------
+    DataError
+        When bytes are no image, or a file cannot be read; it names the row.
+    """
+    spark, text = is_spark_image(column.type), pa.types.is_string(column.type)
+    for row, value in enumerate(column):
+        if not value.is_valid:
+            yield None
+            continue
+        given = value.as_py()
+        try:
+            if spark:
+                yield _of_spark(given, mode)
+            else:
+                yield decoded(_read(given, folder) if text else given, mode)
+        except DataError as error:
+            if not missing:
+                raise DataError(f"Row {row} of the batch: {error}") from None
+            yield None
+
+
+def decoded(data: bytes, mode: str) -> np.ndarray:
+    """An encoded image as an array.
+
+    Parameters
+    ----------
+    data : of a format that Pillow reads, such as JPEG or PNG.
+    mode : to which it is converted.
+
+    Raises
+    ------
+    DataError
+        When it is no image, is cut short, or would take more pixels than Pillow allows.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            image = Image.open(io.BytesIO(data))
+            return _pixels(image, mode)
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        raise DataError(f"the image is too large: {error}") from None
+    except (OSError, ValueError, SyntaxError, EOFError) as error:
+        raise DataError(
+            f"{len(data)} bytes cannot be read as an image ({error}). Leave the row out, or "
+            "say errors='missing'."
+        ) from None
+
+
+def _pixels(image: Any, mode: str) -> np.ndarray:
+    pixels = np.asarray(image if image.mode == mode else image.convert(mode))
+    return pixels[..., None] if pixels.ndim == 2 else pixels
+
+
+def _of_spark(value: dict[str, Any], mode: str) -> np.ndarray:
+    """An image of Spark's structure, whose colours are in the order of OpenCV: blue first."""
+    height, width, channels = value["height"], value["width"], value["nChannels"]
+    data = value["data"]
+    if channels not in _MODES or height * width * channels != len(data):
+        raise DataError(
+            f"{len(data)} bytes are no image of {height} x {width} pixels of {channels} channels. Spark "
+            "gives such rows for files that it cannot read: leave them out, or say errors='missing'."
+        )
+    pixels = np.frombuffer(data, np.uint8).reshape(height, width, channels)
+    if channels >= 3:
+        pixels = pixels[..., [2, 1, 0, *range(3, channels)]]
+    plain = pixels[..., 0] if channels == 1 else np.ascontiguousarray(pixels)
+    return _pixels(Image.fromarray(plain), mode)
+
+
+def _read(path: str, folder: str | None) -> bytes:
+    assert folder is not None
+    pure = PurePosixPath(path)
+    if pure.is_absolute() or ".." in pure.parts:
+        raise DataError(
+            f"the path {path!r} leads out of the folder {folder!r}. Give paths that are relative to it."
+        )
+    try:
+        return (Path(folder) / pure).read_bytes()
+    except OSError as error:
+        raise DataError(f"the file {path!r} of the folder {folder!r} cannot be read: {error}.") from None
+
+
+def check_folder(who: str, names: list[str], folder: str | None) -> None:
+    """Refuse columns of text where no folder is named that paths could lie in.
+
+    Parameters
+    ----------
+    who : the estimator.
+    names : the columns of text.
+    folder : where paths lie.
+
+    Raises
+    ------
+    ParameterError
+        When there are such columns, and no folder.
+    """
+    if names and folder is None:
+        raise ParameterError(
+            f"{who}(columns={names}): these hold text, which are paths of files only where the folder is "
+            "named that they lie in. Give folder=, or columns of bytes."
+        )

@@ -1,0 +1,304 @@
+"""Columns of images: each operation equal to Pillow's or SciPy's, from bytes, paths and Spark's images."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import io
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pyarrow as pa
+import pytest
+import scipy.ndimage
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageFilter, ImageOps
+from sklearn.datasets import load_digits, load_sample_images
+
+import outgrow as og
+from outgrow.errors import DataError, ParameterError, SchemaError
+from outgrow.serve.http.app import application
+from outgrow.serve.http.deployment import Model
+from outgrow.serve.http.state import Settings
+from outgrow.testing import EngineCase
+
+PHOTOS = [Image.fromarray(photo).resize((60, 41)) for photo in load_sample_images().images]
+
+
+def encoded(image: Image.Image, format: str = "png", **options: Any) -> bytes:
+    file = io.BytesIO()
+    image.save(file, format, **options)
+    return file.getvalue()
+
+
+def photos(format: str = "png") -> pa.Table:
+    return pa.table({"photo": [encoded(photo, format) for photo in PHOTOS]})
+
+
+def pixels(table: pa.Table, operations: list[Any], **parameters: Any) -> np.ndarray:
+    made = og.ImageTransformer(operations, **parameters).fit_transform(table)
+    return np.column_stack([column.to_numpy() for column in made.columns])
+
+
+def flat(images: list[Any]) -> np.ndarray:
+    return np.array([np.asarray(image, dtype=np.float64).ravel() for image in images])
+
+
+@pytest.mark.parametrize(
+    ("given_operation", "peer"),
+    [
+        ({"resize": [20, 33]}, lambda one: one.resize((33, 20), Image.Resampling.BILINEAR)),
+        (
+            {"resize": {"size": [50, 66], "resample": "lanczos"}},
+            lambda one: one.resize((66, 50), Image.Resampling.LANCZOS),
+        ),
+        ({"resize": 20}, lambda one: one.resize((29, 20), Image.Resampling.BILINEAR)),
+        ({"crop": [3, 5, 10, 20]}, lambda one: one.crop((5, 3, 25, 13))),
+        ({"center_crop": [11, 20]}, lambda one: one.crop((20, 15, 40, 26))),
+        ("flip", ImageOps.mirror),
+        ({"flip": "vertical"}, ImageOps.flip),
+        ({"rotate": 90}, lambda one: one.transpose(Image.Transpose.ROTATE_90)),
+        ({"rotate": -90}, lambda one: one.transpose(Image.Transpose.ROTATE_270)),
+        ({"rotate": 17}, lambda one: one.rotate(17)),
+        (
+            {"rotate": {"angle": 17.5, "resample": "bicubic"}},
+            lambda one: one.rotate(17.5, Image.Resampling.BICUBIC),
+        ),
+        ("grayscale", lambda one: one.convert("L")),
+        ({"rescale": [0.5, -3]}, lambda one: np.asarray(one) * 0.5 - 3),
+    ],
+)
+def test_an_operation_is_that_of_pillow(given_operation: Any, peer: Any) -> None:
+    np.testing.assert_array_equal(pixels(photos(), [given_operation]), flat([peer(one) for one in PHOTOS]))
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
+@pytest.mark.parametrize("filter", ["sobel", "laplace"])
+def test_filters_are_those_of_scipy(filter: str, mode: str) -> None:
+    def peer(channel: np.ndarray) -> np.ndarray:
+        if filter == "laplace":
+            return scipy.ndimage.laplace(channel)
+        return np.hypot(scipy.ndimage.sobel(channel, 0), scipy.ndimage.sobel(channel, 1))
+
+    expected = []
+    for one in PHOTOS:
+        channels = np.atleast_3d(np.asarray(one.convert(mode), dtype=np.float64))
+        expected.append(np.dstack([peer(channels[..., k]) for k in range(channels.shape[2])]))
+    np.testing.assert_array_equal(pixels(photos(), [filter], mode=mode), flat(expected))
+
+
+def test_operations_go_on_with_fractions() -> None:
+    made = pixels(photos(), ["sobel", {"resize": [4, 4]}, "grayscale"], mode="L")
+    edges = [
+        np.hypot(*(scipy.ndimage.sobel(np.asarray(one.convert("L"), float), k) for k in (0, 1)))
+        for one in PHOTOS
+    ]
+    small = [
+        Image.fromarray(one.astype(np.float32)).resize((4, 4), Image.Resampling.BILINEAR) for one in edges
+    ]
+    np.testing.assert_array_equal(made, flat(small))
+
+
+@pytest.mark.parametrize("bins", [256, 16, 7])
+def test_histograms_are_shares_of_pixels(bins: int) -> None:
+    made = og.ImageTransformer([{"histogram": bins}]).fit_transform(photos())
+    for row, photo in enumerate(PHOTOS):
+        for channel in range(3):
+            levels = np.asarray(photo)[..., channel].ravel()
+            counts = np.bincount(levels.astype(int) * bins // 256, minlength=bins)
+            names = [f"photo_{channel}_{i}" for i in range(bins)]
+            shares = [made[name][row].as_py() for name in names]
+            np.testing.assert_allclose(shares, counts / levels.size, rtol=1e-15)
+    if bins == 256:
+        whole = pixels(photos(), ["histogram"])[0] * 60 * 41
+        np.testing.assert_allclose(whole, PHOTOS[0].histogram(), atol=1e-9)
+
+
+def test_sizes_and_bytes_again() -> None:
+    table = pa.table({"photo": [encoded(PHOTOS[0]), encoded(PHOTOS[1].resize((5, 8)))], "y": [1, 2]})
+    sizes = og.ImageTransformer(["size"]).fit_transform(table)
+    assert sizes.to_pylist()[1] == {"photo_height": 8.0, "photo_width": 5.0, "photo_channels": 3.0, "y": 2}
+    again = og.ImageTransformer([{"center_crop": [6, 4]}, {"encode": "png"}]).fit_transform(table)
+    assert again.schema.field("photo").type == pa.binary()
+    image = Image.open(io.BytesIO(again["photo"][0].as_py()))
+    np.testing.assert_array_equal(np.asarray(image), np.asarray(PHOTOS[0].crop((28, 18, 32, 24))))
+
+
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(data=st.data())
+def test_images_of_any_size_and_mode(data: st.DataObject) -> None:
+    """Palettes, one bit, sixteen bits, alpha: what Pillow makes of them in the mode that is asked for."""
+    source = data.draw(st.sampled_from(["1", "L", "P", "LA", "RGB", "RGBA", "CMYK", "I;16"]))
+    height, width = data.draw(st.tuples(st.integers(1, 9), st.integers(1, 9)))
+    mode = data.draw(st.sampled_from(["L", "RGB", "RGBA"]))
+    numbers = np.random.default_rng(height * 10 + width).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    image = Image.fromarray(numbers)
+    image = Image.fromarray(numbers[..., 0].astype(np.uint16)) if source == "I;16" else image.convert(source)
+    format = "tiff" if source == "CMYK" else "png"
+    read = Image.open(io.BytesIO(encoded(image, format)))
+    made = pixels(pa.table({"photo": [encoded(image, format)]}), [], mode=mode)
+    np.testing.assert_array_equal(made, flat([read.convert(mode)]))
+
+
+# ---- where images come from --------------------------------------------------------------------------------
+
+
+def spark_images() -> pa.Table:
+    """The rows of Spark's image source, blue first."""
+    rows = [
+        {
+            "origin": f"file:/photos/{place}.png",
+            "height": photo.height,
+            "width": photo.width,
+            "nChannels": 3,
+            "mode": 16,
+            "data": np.asarray(photo)[..., ::-1].tobytes(),
+        }
+        for place, photo in enumerate(PHOTOS)
+    ]
+    kinds = {"height": pa.int32(), "width": pa.int32(), "nChannels": pa.int32(), "mode": pa.int32()}
+    fields = [("origin", pa.string()), *kinds.items(), ("data", pa.binary())]
+    return pa.table({"photo": pa.array(rows, pa.struct(fields))})
+
+
+def test_images_of_spark_and_paths(tmp_path: Path) -> None:
+    expected = flat(PHOTOS)
+    np.testing.assert_array_equal(pixels(spark_images(), []), expected)
+    for place, photo in enumerate(PHOTOS):
+        photo.save(tmp_path / f"{place}.png")
+    table = pa.table({"photo": ["0.png", "1.png"]})
+    np.testing.assert_array_equal(pixels(table, [], columns="photo", folder=str(tmp_path)), expected)
+    with pytest.raises(ParameterError, match="Give folder="):
+        og.ImageTransformer([], columns="photo").fit(table)
+    for path in ("../secret.png", "/etc/passwd"):
+        with pytest.raises(DataError, match="leads out of the folder"):
+            pixels(pa.table({"photo": [path]}), [], columns="photo", folder=str(tmp_path))
+    with pytest.raises(DataError, match=r"Row 0.*'2\.png'.*cannot be read"):
+        pixels(pa.table({"photo": ["2.png"]}), [], columns="photo", folder=str(tmp_path))
+
+
+def test_no_image_and_broken_images() -> None:
+    good = encoded(PHOTOS[0])
+    missing = pixels(pa.table({"photo": [good, None]}), [{"resize": [2, 2]}])
+    assert np.isfinite(missing[0]).all()
+    assert np.isnan(missing[1]).all()
+    for broken in (b"", b"no image", good[: len(good) // 2]):
+        table = pa.table({"photo": [good, broken]})
+        with pytest.raises(DataError, match=rf"Row 1 of the batch: {len(broken)} bytes cannot be read"):
+            pixels(table, [{"resize": [2, 2]}])
+        assert np.isnan(pixels(table, [{"resize": [2, 2]}], errors="missing")[1]).all()
+
+
+def test_an_image_that_would_fill_the_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1_000)
+    with pytest.raises(DataError, match="the image is too large"):
+        pixels(photos(), [{"resize": [2, 2]}])
+
+
+def test_images_of_several_sizes_are_refused() -> None:
+    table = pa.table({"photo": [encoded(PHOTOS[0]), encoded(PHOTOS[1].resize((5, 8)))]})
+    with pytest.raises(DataError, match=r"heights 8 to 41, widths 5 to 60.*resize"):
+        og.ImageTransformer().fit(table)
+    step = og.ImageTransformer().fit(photos())
+    with pytest.raises(DataError, match=r"shape \(8, 5, 3\).*those of the fit \(41, 60, 3\)"):
+        step.transform(table.slice(1))
+    with pytest.raises(DataError, match="no part of 9 x 9"):
+        og.ImageTransformer([{"center_crop": [9, 9]}]).fit_transform(table)
+    with pytest.raises(DataError, match="has no image"):
+        og.ImageTransformer().fit(pa.table({"photo": pa.array([None], pa.binary())}))
+
+
+@pytest.mark.parametrize(
+    ("operations", "reason"),
+    [
+        (["blur"], "'blur' is no operation on images"),
+        ([{"resize": [3, 3], "crop": []}], "is no operation"),
+        ([{"resize": [3]}], "these are 2 whole numbers of at least 1"),
+        ([{"resize": {"size": 3, "resample": "best"}}], "it is one of"),
+        ([{"resize": {"length": 3}}], "The parameters of 'resize' are: size, resample"),
+        ([{"crop": [0, 0, 1]}], "missing 1 required positional argument"),
+        ([{"crop": [-1, 0, 1, 1]}], "of at least 0"),
+        ([{"flip": "up"}], "'horizontal' or 'vertical'"),
+        ([{"rotate": "left"}], "a number of degrees"),
+        ([{"grayscale": 3}], "it takes none"),
+        ([{"histogram": 0}], "from 1 to 256"),
+        ([{"encode": "gif2"}], "'png', 'jpeg'"),
+        (["size", "flip"], "'size' gives no image"),
+        ("flip", "give a list of operations"),
+    ],
+)
+def test_operations_that_are_none(operations: Any, reason: str) -> None:
+    with pytest.raises(ParameterError, match=reason):
+        og.ImageTransformer(operations).fit(photos())
+
+
+def test_columns_that_hold_no_images() -> None:
+    table = pa.table({"photo": [encoded(PHOTOS[0])], "n": [1.0], "photo_0": [5]})
+    with pytest.raises(SchemaError, match=r"\['n'\] are none"):
+        og.ImageTransformer(columns=["photo", "n"]).fit(table)
+    made = og.ImageTransformer([{"resize": [1, 2]}], mode="L").fit_transform(table)
+    assert made.column_names == ["photo_0_2", "photo_1", "n", "photo_0"]
+
+
+# ---- in a pipeline -----------------------------------------------------------------------------------------
+
+
+def digits(rows: int = 300) -> pa.Table:
+    data = load_digits()
+    images = [Image.fromarray((16 * image).astype(np.uint8).clip(0, 255)) for image in data.images[:rows]]
+    return pa.table({"image": [encoded(image) for image in images], "digit": data.target[:rows]})
+
+
+def pipeline() -> og.Pipeline:
+    steps = [{"resize": [12, 12]}, {"rescale": 1 / 255}]
+    return og.Pipeline([og.ImageTransformer(steps, mode="L"), og.LogisticRegression(C=10.0)])
+
+
+def test_digits_on_every_engine_and_saved(engine: EngineCase, tmp_path: Path) -> None:
+    table = digits()
+    pipe = pipeline().fit(engine.open(table), "digit")
+    assert pipe.columns_ == {"image": "binary"}
+    assert pipe.evaluate(engine.open(table), "digit")["accuracy"] > 0.97
+    pipe.save(tmp_path / "digits")
+    loaded = og.load(tmp_path / "digits")
+    np.testing.assert_allclose(
+        np.sort(loaded.predict_proba(engine.open(table)).to_arrow()["probability_3"].to_numpy()),
+        np.sort(pipeline().fit(table, "digit").predict_proba(table)["probability_3"].to_numpy()),
+        atol=1e-9,
+    )
+
+
+def test_the_server_takes_images(tmp_path: Path) -> None:
+    table = digits(100)
+    pipe = pipeline().fit(table, "digit")
+    pipe.save(tmp_path / "digits", input_example=table)
+    app = application(Settings({"digits": Model(str(tmp_path / "digits"))}))
+
+    async def ask(path: str, body: Any) -> httpx.Response:
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
+            return await client.post(path, json=body)
+
+    texts = [base64.b64encode(image).decode() for image in table["image"].to_pylist()]
+    expected = pipe.predict(table)["prediction"].to_pylist()
+    rows = [{"image": text} for text in texts]
+    assert asyncio.run(ask("/predict", {"rows": rows})).json()["predictions"] == expected
+    tensor = {"name": "image", "shape": [100], "datatype": "BYTES", "data": texts}
+    answered = asyncio.run(ask("/v2/models/digits/infer", {"inputs": [tensor]})).json()
+    assert answered["outputs"][0]["data"] == expected
+    refused = asyncio.run(ask("/predict", {"rows": [{"image": "no base64!"}]}))
+    assert refused.status_code == 422
+    assert "'image'" in refused.text
+
+
+def test_the_filter_of_pillow_finds_the_same_edges() -> None:
+    """Pillow's kernel of edges is -1 around 8, SciPy's Laplace -1 around 4: they agree where edges are."""
+    gray = [one.convert("L") for one in PHOTOS]
+    kernel = ImageFilter.Kernel((3, 3), [0, 1, 0, 1, -4, 1, 0, 1, 0], scale=1, offset=0)
+    made = pixels(photos(), ["grayscale", "laplace"]).reshape(-1, 41, 60)
+    for ours, photo in zip(made, gray, strict=True):
+        peer = np.asarray(photo.filter(kernel), dtype=float)[1:-1, 1:-1]
+        np.testing.assert_array_equal(np.clip(ours, 0, 255)[1:-1, 1:-1], peer)
