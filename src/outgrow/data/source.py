@@ -22,6 +22,9 @@ PIECE_BYTES = 4 << 20
 """Of an array, so that there is work for all threads."""
 BATCH_BYTES = 8 << 20
 """Small enough that what a thread works on stays near its cache, large enough for large pages."""
+WIDE_ROWS, WIDE_BYTES = 4_096, 32 << 20
+"""So many rows of wide tables make a batch all the same, in so many bytes: each column of a batch costs some
+microseconds, whatever its length."""
 
 
 class Piece(Protocol):
@@ -236,7 +239,7 @@ def array_source(values: Any) -> ArraySource:
 
 
 def batch_rows(nbytes: int, rows: int) -> int:
-    """How many rows make a batch, so that it takes about `BATCH_BYTES`.
+    """How many rows make a batch: it takes about `BATCH_BYTES`, or of wide rows `WIDE_BYTES`.
 
     Parameters
     ----------
@@ -247,7 +250,8 @@ def batch_rows(nbytes: int, rows: int) -> int:
     -------
     Between 1,024 and `BATCH_ROWS`.
     """
-    return int(min(BATCH_ROWS, max(1024, BATCH_BYTES * rows // max(1, nbytes))))
+    usual, most = (size * rows // max(1, nbytes) for size in (BATCH_BYTES, WIDE_BYTES))
+    return int(min(BATCH_ROWS, max(1024, usual, min(WIDE_ROWS, most))))
 
 
 def empty_batch(schema: pa.Schema) -> Batch:
