@@ -71,6 +71,7 @@ FLOORS_OF_ML = {
     "svm": 7,
     "in_memory": 7,
     "step_list": 8,
+    "compose": 8,
     "pipeline": 9,
     "selection": 10,
     "catalogue": 11,

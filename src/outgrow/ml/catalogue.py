@@ -7,11 +7,13 @@ from typing import Any
 
 ESTIMATORS = {
     "Binarizer": "outgrow.ml.preprocessing.binarizer",
+    "ColumnTransformer": "outgrow.ml.compose.column_transformer",
     "DCT": "outgrow.ml.preprocessing.dct",
     "DummyClassifier": "outgrow.ml.dummy",
     "DummyRegressor": "outgrow.ml.dummy",
     "ElasticNet": "outgrow.ml.linear_model.elastic_net",
     "ElementwiseProduct": "outgrow.ml.preprocessing.elementwise_product",
+    "FeatureUnion": "outgrow.ml.compose.feature_union",
     "GaussianMixture": "outgrow.ml.mixture.gaussian_mixture",
     "GaussianRandomProjection": "outgrow.ml.random_projection",
     "GradientBoostingClassifier": "outgrow.ml.trees.gradient_boosting",

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Self
 
 from sklearn.utils import Bunch, get_tags
 
-from outgrow.errors import ColumnNotFoundError, ParameterError, ValueTypeError
+from outgrow.errors import ColumnNotFoundError, ParameterError
 from outgrow.ml.adapters import Foreign, as_step
-from outgrow.ml.base import Verbs
+from outgrow.ml.base.named_parts import NamedParts
 from outgrow.ml.core.estimator import Estimator
 from outgrow.ml.in_memory import check_step, in_sklearn, needs_memory, passes, without_adapter
 
@@ -19,7 +18,7 @@ Step = Any
 """An estimator, a (name, estimator) pair, or 'passthrough' in the place of an estimator."""
 
 
-class StepList(Verbs):
+class StepList(NamedParts):
     """Estimators one after the other, by name; they are parameters like others."""
 
     steps: Sequence[Step]
@@ -153,61 +152,18 @@ class StepList(Verbs):
     def _check_parameters(self) -> None:
         if not self.steps:
             raise ParameterError("The pipeline is empty. Please add steps.")
-        self._check_names()
+        self._check_names([name for name, _ in self.step_items])
         for place, (name, step) in enumerate(self.step_items):
             if not passes(step):
                 check_step(name, step, last=place == len(self.steps) - 1)
                 if isinstance(step, Estimator):
                     step.check_parameters()
 
-    def _check_names(self) -> None:
-        names = [name for name, _ in self.step_items]
-        if not all(isinstance(name, str) for name in names):
-            raise ValueTypeError(f"Names of steps are text: got {names}.")
-        if len(set(names)) < len(names):
-            raise ParameterError(f"Names provided are not unique: {names}.")
-        wrong = [name for name in names if "__" in name]
-        if wrong:
-            raise ParameterError(f"Estimator names must not contain __: got {wrong}.")
-        taken = sorted(set(names) & {"steps", "transform_input", "memory", "verbose"})
-        if taken:
-            raise ParameterError(f"Estimator names conflict with constructor arguments: {taken}.")
+    def _named_parts(self) -> list[tuple[str, Any]]:
+        return self.step_items
 
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """The parameters, and with `deep` the steps by name and their parameters as `<step>__<parameter>`."""
-        params = super().get_params(deep=False)
-        if deep:
-            for name, estimator in self.step_items:
-                params[name] = estimator
-                if hasattr(estimator, "get_params"):
-                    params |= {f"{name}__{key}": value for key, value in estimator.get_params().items()}
-        return params
-
-    def set_params(self, **params: Any) -> Self:
-        """Set parameters, steps by name, or parameters of steps as `<step>__<parameter>`."""
-        own = super().get_params(deep=False)
-        for key in [key for key in params if key in own]:
-            setattr(self, key, params.pop(key))
-        inner: dict[str, dict[str, Any]] = defaultdict(dict)
-        for key, value in params.items():
-            name, _, rest = key.partition("__")
-            self._set_step(name, value, replacing=not rest)
-            if rest:
-                inner[name][rest] = value
-        for name, values in inner.items():
-            self[name].set_params(**values)
-        return self
-
-    def _set_step(self, name: str, step: Any, *, replacing: bool) -> None:
-        known = dict(self.step_items)
-        if name not in known:
-            own = sorted(super().get_params(deep=False))
-            raise ParameterError(
-                f"Invalid parameter {name!r} for estimator {self}. Valid parameters are: {own}. "
-                f"Parameters of steps are '<step>__<parameter>'; the steps are {list(known)}."
-            )
-        if replacing:
-            self.steps = list({**known, name: step}.items())
+    def _replace_part(self, name: str, part: Any) -> None:
+        self.steps = list({**dict(self.step_items), name: part}.items())
 
     def set_output(self, *, transform: Any = None) -> Self:
         """The form in which steps give their results: 'default', 'pandas' or 'polars'; see scikit-learn."""

@@ -1,0 +1,1 @@
+"""Transformers side by side."""
