@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import uuid
@@ -45,6 +46,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.spark)
 
 
+def pytest_collection_finish() -> None:
+    """From here on collections of garbage pass by what is imported and collected."""
+    gc.collect()
+    gc.freeze()
+
+
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Note how long each test took, with what its fixtures took, where somebody asks for it."""
     path = os.environ.get("OUTGROW_TEST_TIMES")
@@ -67,6 +74,14 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standalone | N
     if MODE != "cluster":
         yield None
         return
+    with standalone(tmp_path_factory.mktemp("cluster")) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def two_workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standalone]:
+    """A standalone cluster for sessions that tests start themselves: two workers of one core each."""
+    _environment()
     with standalone(tmp_path_factory.mktemp("cluster")) as found:
         yield found
 

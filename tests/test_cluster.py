@@ -5,25 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pytest
 
-from outgrow.testing.clusters import LOOPBACK, Standalone, standalone
+from outgrow.testing.clusters import Standalone
 
 HERE = Path(__file__).parent
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standalone]:
-    """Two workers of one core each, of this module alone."""
-    os.environ["SPARK_LOCAL_IP"] = LOOPBACK
-    with standalone(tmp_path_factory.mktemp("cluster")) as found:
-        yield found
 
 
 def run(code: str, *arguments: str, **environment: str) -> str:
@@ -51,12 +41,12 @@ OWN_DAEMON = SESSION.replace('"512m"}', '"512m", "spark.python.daemon.module": "
 """With the daemon that users have, which imports little before the processes of tasks do."""
 
 
-def test_doctor_looks_at_the_executors(cluster: Standalone) -> None:
+def test_doctor_looks_at_the_executors(two_workers: Standalone) -> None:
     found = run(
         "import sys; from outgrow.cli import main; sys.argv = ['outgrow', *sys.argv[1:]]; main()",
         "doctor",
         "--engine",
-        cluster.url,
+        two_workers.url,
         COLUMNS="200",
     )
     for line in (
@@ -67,24 +57,6 @@ def test_doctor_looks_at_the_executors(cluster: Standalone) -> None:
         "all tasks reached each other",
     ):
         assert line in found, found
-
-
-def test_cores_of_a_stage_where_there_are_none() -> None:
-    code = (
-        SESSION
-        + """
-engine = og.Spark(session, cpus_per_rank=1)
-import pyarrow as pa
-data = og.dataset(pa.table({"x": [1.0, 2.0], "y": [1.0, 2.0]}), engine=engine)
-try:
-    og.LinearRegression().fit(data, "y")
-except og.errors.EngineError as error:
-    print(error)
-"""
-    )
-    found = run(code, "local[2]")
-    assert "gives no resources to a stage alone" in found
-    assert "spark.task.cpus" in found
 
 
 def test_executors_of_another_python(tmp_path: Path) -> None:
@@ -131,7 +103,7 @@ except og.errors.EngineError as error:
     assert "Install outgrow there" in found, found
 
 
-def test_dynamic_allocation_is_named(cluster: Standalone) -> None:
+def test_dynamic_allocation_is_named(two_workers: Standalone) -> None:
     code = """
 import sys
 import outgrow as og
@@ -145,22 +117,7 @@ try:
 except og.errors.EngineError as error:
     print(error)
 """
-    assert "spark.dynamicAllocation.enabled=false" in run(code, cluster.url)
-
-
-def test_the_room_of_executors_is_known_before_the_fit(cluster: Standalone, tmp_path: Path) -> None:
-    path = tmp_path / "rows.parquet"
-    pq.write_table(pa.table({"x": np.arange(2000.0), "y": np.arange(2000.0)}), path)
-    code = (
-        SESSION.replace('"512m"}', '"512m", "spark.executor.pyspark.memory": "3g"}')
-        + """
-notes = []
-with og.listen(lambda event: notes.append(event.note)):
-    og.Ridge().fit(og.read(sys.argv[2], engine=og.Spark(session)), "y")
-print([note for note in notes if note])
-"""
-    )
-    assert "of 3.0 GiB a rank" in run(code, cluster.url, str(path))
+    assert "spark.dynamicAllocation.enabled=false" in run(code, two_workers.url)
 
 
 def test_two_fits_at_once_never_meet(tmp_path: Path) -> None:

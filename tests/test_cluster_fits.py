@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -20,21 +19,14 @@ import pytest
 import outgrow as og
 from outgrow.engine.memory import parse_size
 from outgrow.errors import EngineError
-from outgrow.testing.clusters import LOOPBACK, Standalone, standalone
+from outgrow.testing.clusters import LOOPBACK, Standalone
 from sessions import classic_session
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standalone]:
-    """Two workers of one core each, of this module alone."""
-    os.environ |= {"SPARK_LOCAL_IP": LOOPBACK, "PYSPARK_PYTHON": sys.executable}
-    with standalone(tmp_path_factory.mktemp("cluster")) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def session(cluster: Standalone) -> Iterator[Any]:
-    found = classic_session(cluster.url, **{"spark.executor.memory": "512m"})
+def session(two_workers: Standalone) -> Iterator[Any]:
+    memory = {"spark.executor.memory": "512m", "spark.executor.pyspark.memory": "3g"}
+    found = classic_session(two_workers.url, **memory)
     yield found
     found.stop()
 
@@ -66,6 +58,13 @@ def test_memory_is_predicted_and_a_hopeless_budget_refused(session: Any, tmp_pat
     assert tight.spilled > 0
     with pytest.raises(EngineError, match="Set memory_per_rank="):
         fit("64MiB")
+
+
+def test_the_room_of_executors_is_known_before_the_fit(session: Any, tmp_path: Path) -> None:
+    notes: list[Any] = []
+    with og.listen(lambda event: notes.append(event.note)):
+        og.Ridge().fit(og.read(rows_at(tmp_path), engine=og.Spark(session)), "y")
+    assert any("of 3.0 GiB a rank" in str(note) for note in notes), notes
 
 
 def test_cores_of_a_stage(session: Any) -> None:
@@ -109,9 +108,9 @@ def test_ports_that_are_taken_are_an_error_within_seconds(session: Any, tmp_path
         assert time.monotonic() - began < 15  # the other rank would look for it for 20 s
 
 
-def test_nothing_listens_after_a_fit(session: Any, cluster: Standalone, tmp_path: Path) -> None:
+def test_nothing_listens_after_a_fit(session: Any, two_workers: Standalone, tmp_path: Path) -> None:
     def listening() -> set[int]:
-        ours = [psutil.Process(pid) for pid in (os.getpid(), *(worker.pid for worker in cluster.workers))]
+        ours = [psutil.Process(pid) for pid in (os.getpid(), *(worker.pid for worker in two_workers.workers))]
         ours += [child for process in ours for child in process.children(recursive=True)]
         found: set[int] = set()
         for process in ours:

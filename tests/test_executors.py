@@ -8,9 +8,13 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import psutil
+import pyarrow as pa
+import pytest
 
+import outgrow as og
 from outgrow.engine.spark.executor import spare_modules
 from outgrow.testing.clusters import wait_until
 
@@ -69,3 +73,11 @@ def test_garbage_is_not_sought_among_modules_and_rows_of_later_tasks_are_let_go(
         assert spared > 1_000
     finally:
         gc.unfreeze()
+
+
+def test_cores_of_a_stage_where_there_are_none(spark: Any) -> None:
+    engine = og.Spark(spark, cpus_per_rank=1)
+    data = og.dataset(pa.table({"x": [1.0, 2.0], "y": [1.0, 2.0]}), engine=engine)
+    with pytest.raises(og.errors.EngineError, match="gives no resources to a stage alone") as caught:
+        og.LinearRegression().fit(data, "y")
+    assert "spark.task.cpus" in str(caught.value)
