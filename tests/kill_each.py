@@ -1,7 +1,8 @@
 """A verb killed before each of its changes to the file system in turn, then called again, and looked at.
 
-`python kill_each.py VERB FOLDER` forks a process for each try, so that nothing is imported twice. Before each
-change that Python makes in the folder an audit hook is told; the k-th of them is where the k-th try ends.
+`python kill_each.py VERB FOLDER` forks a process for each call, so that nothing is imported twice. Before
+each change that Python makes in the folder, an audit hook stops the process, and what is on the disk is kept:
+that is what the verb leaves when it is killed there.
 """
 
 from __future__ import annotations
@@ -9,10 +10,13 @@ from __future__ import annotations
 import gc
 import os
 import shutil
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -24,26 +28,22 @@ import pyarrow.parquet as pq
 import outgrow as og
 from outgrow.errors import OutputExistsError
 
-KILLED = 9
 CHANGES = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "shutil.rmtree", "open"}
 ROWS = 60
 ONE = og.Local(threads=1)
 
 
-class KillAt:
-    """An audit hook that ends the process before its k-th change below a folder."""
+class StopAtEach:
+    """An audit hook that stops the process before each of its changes below a folder."""
 
-    def __init__(self, folder: Path, at: int) -> None:
+    def __init__(self, folder: Path) -> None:
         self._folder = str(folder.resolve())
-        self._left = at
 
     def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
         if event not in CHANGES or (event == "open" and not arguments[2] & (os.O_WRONLY | os.O_RDWR)):
             return
         if os.path.abspath(os.fsdecode(arguments[0])).startswith(self._folder):
-            self._left -= 1
-            if not self._left:
-                os._exit(KILLED)
+            signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)  # and with it all threads
 
 
 def rows() -> pa.Table:
@@ -209,8 +209,8 @@ VERBS: dict[str, Any] = {
 }
 
 
-def forked(work: Callable[[], None]) -> int:
-    """Do something in a process of its own; its exit code."""
+def forked(work: Callable[[], None], when_stopped: Callable[[], object] = lambda: None) -> int:
+    """Do something in a process of its own; its exit code. When it has stopped itself, it goes on."""
     child = os.fork()
     if not child:
         code = 1
@@ -220,35 +220,36 @@ def forked(work: Callable[[], None]) -> int:
         except BaseException:
             traceback.print_exc()
         os._exit(code)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    while os.WIFSTOPPED(status := os.waitpid(child, os.WUNTRACED)[1]):
+        when_stopped()
+        os.kill(child, signal.SIGCONT)
+    return os.waitstatus_to_exitcode(status)
 
 
-def try_to_kill(verb: Any, template: Path, folder: Path, at: int) -> bool:
-    """Kill the verb before its change number `at`, look, do it again, look; whether it was killed at all."""
+def keep_each(verb: Any, folder: Path, kept: Path) -> int:
+    """Do what the verb does, and keep what each of its changes finds; how many there are."""
 
-    def killed() -> None:
-        sys.addaudithook(KillAt(folder, at))
+    def run() -> None:
+        sys.addaudithook(StopAtEach(folder))
         verb.run(folder)
 
-    def again() -> None:
-        verb.between(folder)
-        with suppress(OutputExistsError):  # all was done: only the word of it had not come
-            verb.run(folder)
-        verb.after(folder)
-        nothing_beside(folder)
-
-    if folder.exists():
-        shutil.rmtree(folder)
-    shutil.copytree(template, folder)
-    code = forked(killed)
-    assert code in (0, KILLED), f"the verb failed at change {at}"
-    assert forked(again) == 0, f"killed at change {at}"
-    return code == KILLED
+    numbers = count(1)
+    assert forked(run, lambda: shutil.copytree(folder, kept / str(next(numbers)))) == 0, "the verb failed"
+    return next(numbers) - 1
 
 
-def begin(verb: Any, template: Path) -> None:
-    prepare(template)
-    verb.before(template)
+def go_on(verb: Any, folder: Path) -> None:
+    """Look at what a killed verb left, do it again, and look."""
+    verb.between(folder)
+    with suppress(OutputExistsError):  # all was done: only the word of it had not come
+        verb.run(folder)
+    verb.after(folder)
+    nothing_beside(folder)
+
+
+def begin(verb: Any, folder: Path) -> None:
+    prepare(folder)
+    verb.before(folder)
 
 
 def main(name: str, path: str) -> None:
@@ -256,11 +257,14 @@ def main(name: str, path: str) -> None:
         getattr(og, used)  # imported here, and not in each of the forks
     gc.collect()
     gc.freeze()  # a collection in a fork would write to, and so copy, all that it shares with this process
-    verb, template, at = VERBS[name](), Path(path, "template"), 1
-    assert forked(lambda: begin(verb, template)) == 0
-    while try_to_kill(verb, template, Path(path, "try"), at):
-        at += 1
-    print(at - 1)
+    verb, folder, kept = VERBS[name](), Path(path, "try"), Path(path, "kept")
+    assert forked(lambda: begin(verb, folder)) == 0
+    changes = keep_each(verb, folder, kept)
+    for at in range(1, changes + 1):
+        shutil.rmtree(folder)
+        (kept / str(at)).rename(folder)
+        assert forked(lambda: go_on(verb, folder)) == 0, f"killed at change {at}"
+    print(changes)
 
 
 if __name__ == "__main__":
