@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import os
 import signal
 import subprocess
@@ -19,32 +20,66 @@ from outgrow.engine.spark.executor import spare_modules
 from outgrow.testing.clusters import wait_until
 
 HERE = Path(__file__).parent
-FIT = """
+PYTHONS = """
+import json, sys
 import outgrow as og
+import pyarrow as pa
 from sessions import classic_session
-session = classic_session("local[1]", **{"spark.python.daemon.module": "pyspark.daemon"})
+session = classic_session("local[2]", **{"spark.python.daemon.module": "pyspark.daemon"})
+context = session.sparkContext
 frame = session.createDataFrame([(1.0,), (3.0,)], "x double")
-try:
-    og.StandardScaler().fit(frame)
-except og.errors.EngineError as error:
-    print(error)
+table = og.dataset(pa.table({"x": [1.0, 2.0]}), engine=og.Spark(session))
+for kind, data in (("does not start", frame), ("is old", table), ("has no outgrow", table)):
+    context.environment["KIND_OF_PYTHON"] = kind
+    try:
+        og.StandardScaler().fit(data)
+    except og.errors.EngineError as error:
+        print(json.dumps([kind, str(error)]))
+    context.pythonExec = sys.executable  # the first had the python3 that Spark starts where nobody chose one
+"""
+CUSTOMIZED = """
+import os, sys
+kind = os.environ.get("KIND_OF_PYTHON")
+if kind == "is old":  # PySpark compares versions before anything else
+    class Version(tuple):
+        major, minor = 3, 9
+    sys.version_info = Version((3, 9, 0, "final", 0))
+elif kind == "has no outgrow":
+    sys.modules["outgrow"] = None
 """
 
 
-def test_a_python_that_does_not_start_is_named(tmp_path: Path) -> None:
-    other = tmp_path / "python3"  # what Spark starts where nobody chose another
+@pytest.fixture(scope="module")
+def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What a session says of each kind of Python on executors, with the daemon that users have."""
+    folder = tmp_path_factory.mktemp("python")
+    other = folder / "python3"
     other.write_text("#!/bin/sh\nexit 7\n")
     other.chmod(0o755)
+    (folder / "sitecustomize.py").write_text(CUSTOMIZED)
     environment = {
         **{name: value for name, value in os.environ.items() if name != "PYSPARK_PYTHON"},
-        "PYTHONPATH": os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")]),
-        "PATH": os.pathsep.join([str(tmp_path), os.environ["PATH"]]),
+        "PYTHONPATH": os.pathsep.join([str(folder), str(HERE), os.environ.get("PYTHONPATH", "")]),
+        "PATH": os.pathsep.join([str(folder), os.environ["PATH"]]),
         "SPARK_LOCAL_IP": "127.0.0.1",
     }
     done = subprocess.run(
-        [sys.executable, "-c", FIT], env=environment, capture_output=True, text=True, timeout=180
+        [sys.executable, "-c", PYTHONS], env=environment, capture_output=True, text=True, timeout=180
     )
-    assert "Set PYSPARK_PYTHON before the session starts" in done.stdout, done.stdout + done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
+    return dict(json.loads(line) for line in done.stdout.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("does not start", "Set PYSPARK_PYTHON before the session starts"),
+        ("is old", "The executors run Python 3.9 and the driver 3.{}"),
+        ("has no outgrow", "Install outgrow there"),
+    ],
+)
+def test_a_python_on_executors_that_will_not_do_is_named(said: dict[str, str], kind: str, words: str) -> None:
+    assert words.format(sys.version_info.minor) in said[kind]
 
 
 def test_ctrl_c_while_spark_starts_leaves_no_java() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -346,12 +347,25 @@ def sleep(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 
 # ---- the end ---------------------------------------------------------------------------------------------
 
-INTERRUPTED = """
-import os, signal, sys, threading, time
+OWN = """
+import json, os, signal, sys, threading, time
 import outgrow as og
 from sessions import classic_session
-path, folder, master = sys.argv[1:]
-session = classic_session(master)
+path, folder = sys.argv[1:]
+session = classic_session("local[4]")
+
+# two fits at once
+found = {}
+def fit(alpha):
+    data = og.read(path, engine=og.Spark(session, ranks=2, ports=(22_000, 22_010)))
+    for _ in range(3):
+        found.setdefault(alpha, []).append(float(og.Ridge(alpha=alpha).fit(data, "x5").coef_[0]))
+threads = [threading.Thread(target=fit, args=(alpha,)) for alpha in (0.1, 1e5)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+print(json.dumps(["together", list(found.items())]))
+
+# Ctrl-C
 def note(batch):
     if batch.num_rows:
         open(os.path.join(folder, str(os.getpid())), "w").close()
@@ -359,55 +373,57 @@ def note(batch):
 def listener(event):
     if event.unit == "iteration" and event.step == 10:
         os.kill(os.getpid(), signal.SIGINT)
+data = og.read(path, engine=og.Spark(session, ranks=2)).map(note)
 try:
     with og.listen(listener):
-        data = og.read(path, engine=og.Spark(session)).map(note)
         og.KMeans(n_clusters=5, max_iter=100_000, tol=0, random_state=0).fit(data)
 except KeyboardInterrupt:
     until = time.monotonic() + 10
     tracker = session.sparkContext.statusTracker()
     while tracker.getActiveStageIds() and time.monotonic() < until:
         time.sleep(0.1)
-    print("active stages", len(tracker.getActiveStageIds()))
-"""
+    print(json.dumps(["active stages", len(tracker.getActiveStageIds())]))
 
-
-def test_ctrl_c_ends_the_job(path: str, tmp_path: Path) -> None:
-    arguments = [path, str(tmp_path), "local[2]"]
-    found = subprocess.run(
-        [sys.executable, "-c", INTERRUPTED, *arguments],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        cwd=Path(__file__).parent,
-    )
-    assert "active stages 0" in found.stdout, found.stderr
-    ranks = [int(name) for name in os.listdir(tmp_path)]
-    assert ranks
-    wait_until("the ranks are gone", lambda: not any(alive(pid) for pid in ranks), 20)
-
-
-def test_a_stopped_session_is_named(path: str) -> None:
-    code = """
-import sys
-import outgrow as og
-from sessions import classic_session
-session = classic_session("local[1]")
-data = og.read(sys.argv[1], engine=og.Spark(session))
+# the end
 session.stop()
 try:
     og.KMeans(n_clusters=2).fit(data)
 except og.errors.EngineError as error:
-    print(error)
+    print(json.dumps(["stopped", str(error)]))
 """
-    found = subprocess.run(
-        [sys.executable, "-c", code, path],
+
+
+@pytest.fixture(scope="module")
+def own(path: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What happens in a session that is interrupted and stopped, and the folder of the ranks' numbers."""
+    folder = tmp_path_factory.mktemp("readers")
+    done = subprocess.run(
+        [sys.executable, "-c", OWN, path, str(folder)],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=180,
         cwd=Path(__file__).parent,
     )
-    assert "The Spark session has been stopped. Start another" in found.stdout, found.stdout + found.stderr
+    found = dict(json.loads(line) for line in done.stdout.splitlines())
+    return {"readers": folder, "errors": done.stderr, **found}
+
+
+def test_two_fits_at_once_never_meet(path: str, own: dict[str, Any]) -> None:
+    for alpha, slopes in own["together"]:
+        expected = og.Ridge(alpha=alpha).fit(og.read(path), "x5").coef_[0]
+        assert len(set(slopes)) == 1
+        assert slopes[0] == pytest.approx(float(expected), abs=1e-12)
+
+
+def test_ctrl_c_ends_the_job(own: dict[str, Any]) -> None:
+    assert own["active stages"] == 0, own["errors"]
+    ranks = [int(name) for name in os.listdir(own["readers"])]
+    assert ranks
+    wait_until("the ranks are gone", lambda: not any(alive(pid) for pid in ranks), 20)
+
+
+def test_a_stopped_session_is_named(own: dict[str, Any]) -> None:
+    assert "The Spark session has been stopped. Start another" in own["stopped"], own["errors"]
 
 
 def test_nothing_is_said_when_nothing_happens(spark: Any, path: str) -> None:
