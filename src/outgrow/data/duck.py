@@ -14,7 +14,7 @@ from outgrow._optional import optional
 from outgrow.data.batch import Batch
 from outgrow.data.names import check_names
 from outgrow.data.source import Piece, Source, TableSource, empty_batch
-from outgrow.errors import DataError
+from outgrow.errors import DataError, InputNotFoundError
 
 _VIEW = "__outgrow_query"
 
@@ -63,6 +63,32 @@ class QuerySource:
             except (duckdb.Error, pa.ArrowException) as error:
                 known = f" Tables: {sorted(self._tables)}." if self._tables else ""
                 raise DataError(f"The query cannot be run: {error}{known}") from error
+
+
+def table_of_file(path: str, query: str, shown: str) -> pa.Table:
+    """The rows of a query over a file of DuckDB.
+
+    Parameters
+    ----------
+    path : the file, which is only read.
+    query : one SELECT.
+    shown : what messages call it.
+
+    Raises
+    ------
+    InputNotFoundError
+        When there is no such file.
+    DataError
+        When the query cannot be run.
+    """
+    duckdb = optional("duckdb", "sql")
+    try:
+        with duckdb.connect(path, read_only=True) as connection:
+            return _plain(connection.sql(_only_query(connection, query)).to_arrow_table())
+    except (duckdb.Error, pa.ArrowException) as error:
+        kind = InputNotFoundError if "does not exist" in str(error) and path in str(error) else DataError
+        reason = str(error).splitlines()[0]
+        raise kind(f"{shown} cannot be read: {reason}. Check the address and the query.") from None
 
 
 def _only_query(connection: Any, text: str) -> str:

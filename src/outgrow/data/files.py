@@ -15,14 +15,16 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from pyarrow.fs import LocalFileSystem
 
+from outgrow.data.avro import AvroSource
 from outgrow.data.batch import Batch
+from outgrow.data.hdf5 import Hdf5Source
 from outgrow.data.hive import folder_keys, key_types, key_value
 from outgrow.data.ipc import READ_ERRORS, validated
 from outgrow.data.kind import CATEGORY, Kind
 from outgrow.data.names import check_names
 from outgrow.data.paths import TEXT_FORMATS, common_format, file_record, find, unreadable
 from outgrow.data.schema import difference
-from outgrow.data.source import BATCH_ROWS, Piece, batch_rows, empty_batch
+from outgrow.data.source import BATCH_ROWS, Piece, Source, batch_rows, empty_batch
 from outgrow.data.text import TextOptions
 from outgrow.data.text_source import TextSource
 from outgrow.errors import DataError, ParameterError, SchemaError
@@ -140,7 +142,7 @@ def _checked(batch: pa.RecordBatch, where: pc.Expression | None) -> pa.RecordBat
 
 def open_files(
     path: str | os.PathLike[str] | Sequence[Any], format: str | None, options: TextOptions
-) -> FilesSource | TextSource:
+) -> Source:
     """The files that a path names as a source.
 
     Parameters
@@ -153,7 +155,33 @@ def open_files(
     known = common_format(files, format)
     if known in TEXT_FORMATS:
         return TextSource(filesystem, files, known, options)
+    if known in _OWN_READERS:
+        check_no_text_options(options, files[0], known)
+        return _OWN_READERS[known](filesystem, files)
     return FilesSource(filesystem, files, known, options)
+
+
+_OWN_READERS = {"avro": AvroSource, "hdf5": Hdf5Source}
+
+
+def check_no_text_options(options: TextOptions, path: str, format: str) -> None:
+    """Refuse options of text for what has types of its own.
+
+    Parameters
+    ----------
+    options : how text is read.
+    path, format : what is read.
+
+    Raises
+    ------
+    ParameterError
+        When there are any.
+    """
+    if options != TextOptions():
+        raise ParameterError(
+            f"types, na_values, encoding, sep and decimal say how text is read; {path} is {format}, whose "
+            "columns have types of their own."
+        )
 
 
 class FilesSource:
@@ -166,14 +194,11 @@ class FilesSource:
         self.format = format
         self._options = options
         self._keys = [folder_keys(path) for path in files]
-        self._reader = _parquet() if format == "parquet" else ds.IpcFileFormat()
+        self._reader = _reader(format)
         folder_types = key_types(self._keys)
         unused = [name for name in options.types if name not in folder_types]
-        if unused or options.na_values or options.encoding or options.sep:
-            raise ParameterError(
-                f"types, na_values, encoding and sep say how text is read; {files[0]} is {format}, "
-                f"whose columns have types of their own (here: {unused or 'no text'})."
-            )
+        types = {name: options.types[name] for name in unused}
+        check_no_text_options(replace(options, types=types), files[0], format)
         self.arrow_dataset = self._open(list(files), {**folder_types, **options.types})
 
     def _open(self, files: list[str], keys: Mapping[str, pa.DataType]) -> Any:
@@ -256,7 +281,7 @@ class FilesSource:
         schema = self.schema
         if self.format != "parquet":
             return [FilePiece(fragment, schema, self._size(fragment.path)) for fragment in self._fragments]
-        return [piece for fragment in self._fragments for piece in _row_group_pieces(fragment, schema)]
+        return [piece for fragment in self._fragments for piece in row_group_pieces(fragment, schema)]
 
     def describe(self) -> dict[str, Any]:
         return {"kind": self.format, **file_record(self.filesystem, self.paths)}
@@ -265,8 +290,21 @@ class FilesSource:
         return int(self.filesystem.get_file_info(path).size or 0)
 
 
-def _row_group_pieces(fragment: Any, schema: pa.Schema) -> Iterator[FilePiece]:
-    """The row groups of a Parquet file; also with text left as the dictionaries that the file holds."""
+def _reader(format: str) -> Any:
+    """Arrow's reader of a format."""
+    if format == "parquet":
+        return _parquet()
+    return ds.OrcFileFormat() if format == "orc" else ds.IpcFileFormat()
+
+
+def row_group_pieces(fragment: Any, schema: pa.Schema) -> Iterator[FilePiece]:
+    """The row groups of a Parquet file; also with text left as the dictionaries that the file holds.
+
+    Parameters
+    ----------
+    fragment : the file, as `pyarrow.dataset` has it.
+    schema : what its rows are read as.
+    """
     names, encoded = _dictionaries(fragment, schema), None
     if names:
         kinds = [_DICTIONARY if field.name in names else field.type for field in schema]

@@ -29,6 +29,10 @@ FORMATS = {
     ".arrow": "ipc",
     ".ipc": "ipc",
     ".feather": "ipc",
+    ".orc": "orc",
+    ".avro": "avro",
+    ".h5": "hdf5",
+    ".hdf5": "hdf5",
 }
 TEXT_FORMATS = ("csv", "tsv", "json")
 _COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".lz4": "lz4"}

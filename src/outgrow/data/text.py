@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ import pyarrow.json as pajson
 
 from outgrow.data.kind import CATEGORY, Kind
 from outgrow.data.names import check_names
+from outgrow.data.schema_file import arrow_type, read_types
 from outgrow.data.widest import WHOLE
 from outgrow.errors import DataError, ParameterError
 
@@ -76,36 +78,42 @@ class TextOptions:
     na_values : further cells that are missing, in columns of any type.
     encoding : of the bytes; None for UTF-8, or what a byte order mark says.
     sep : what divides cells; None for what the format says.
+    decimal : what stands before the fraction of a number in delimited text.
     """
 
     types: Types = field(default_factory=dict)
     na_values: tuple[str, ...] = ()
     encoding: str | None = None
     sep: str | None = None
+    decimal: str = "."
 
     @classmethod
     def of(
         cls,
-        types: Mapping[str, Any] | None = None,
+        types: Mapping[str, Any] | str | os.PathLike[str] | None = None,
         na_values: Any = (),
         encoding: str | None = None,
         sep: str | None = None,
+        decimal: str = ".",
     ) -> TextOptions:
         """Options as a user gives them.
 
         Parameters
         ----------
-        types : by name: an Arrow type or its name, a Python type, 'number', 'text' or 'time'; None for none.
+        types : by name: an Arrow type or its name, a Python type, 'number', 'text' or 'time'; or a JSON file
+            of names and types; None for none.
         na_values : a cell or several that mean a missing value, as text or what its text is made of.
         encoding : a name that Python knows, or None.
         sep : one ASCII character, or None.
+        decimal : '.' or ','.
 
         Raises
         ------
         ParameterError
             When one is not known.
         """
-        given = {name: _as_type(name, kind) for name, kind in (types or {}).items()}
+        named = read_types(types) if isinstance(types, str | os.PathLike) else types or {}
+        given = {name: _as_type(name, kind) for name, kind in named.items()}
         marks = tuple(map(str, (na_values,) if np.isscalar(na_values) else na_values))
         if sep is not None and (not isinstance(sep, str) or len(sep.encode()) != 1 or sep in '"\r\n'):
             raise ParameterError(f"sep={sep!r}: one ASCII character divides the cells, like ';' or '\\t'.")
@@ -116,7 +124,9 @@ class TextOptions:
                 raise ParameterError(
                     f"encoding={encoding!r} is not known to Python. Try 'utf-8', 'latin-1' or 'cp1252'."
                 ) from None
-        return cls(given, marks, encoding, sep)
+        if decimal not in (".", ",") or decimal == sep:
+            raise ParameterError(f"decimal={decimal!r}: it is '.' or ',', and not what divides the cells.")
+        return cls(given, marks, encoding, sep, decimal)
 
 
 def _as_type(name: str, given: Any) -> pa.DataType:
@@ -126,7 +136,7 @@ def _as_type(name: str, given: Any) -> pa.DataType:
     if isinstance(given, str | type) and given in TYPES:
         return TYPES[given]
     try:
-        return pa.type_for_alias(given) if isinstance(given, str) else pa.from_numpy_dtype(given)
+        return arrow_type(given) if isinstance(given, str) else pa.from_numpy_dtype(given)
     except (ValueError, TypeError, pa.ArrowException):
         raise ParameterError(
             f"types={{{name!r}: {given!r}}}: give 'number', 'text', 'time', an Arrow type like "
@@ -142,6 +152,12 @@ class Csv:
     default_sep: str = ","
     fits_text = True
     """Whether any value may be read as text."""
+
+    def __post_init__(self) -> None:
+        if self.sep == self.options.decimal:
+            raise ParameterError(
+                f"decimal={self.options.decimal!r} also divides the cells. Name what does, like sep=';'."
+            )
 
     @property
     def sep(self) -> str:
@@ -233,6 +249,7 @@ class Csv:
             strings_can_be_null=False,
             true_values=["true", "True", "TRUE"],
             false_values=["false", "False", "FALSE"],
+            decimal_point=self.options.decimal,
         )
         quoted = b'"' in block
         table = (

@@ -285,6 +285,7 @@ class TextSource:
             "na_values": list(self.options.na_values),
             "encoding": self.options.encoding,
             "sep": self.options.sep,
+            "decimal": self.options.decimal.replace(".", ""),
         }
         read = {name: value for name, value in options.items() if value}
         return {

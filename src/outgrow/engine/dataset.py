@@ -12,11 +12,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from outgrow.data.batch import Batch
-from outgrow.data.files import FilesSource, open_files
+from outgrow.data.files import FilesSource
 from outgrow.data.kind import Kind
 from outgrow.data.matrix import matrix_columns
 from outgrow.data.names import check_names
+from outgrow.data.open import open_path
 from outgrow.data.scan import Apply, HashSlice, Scan, Select, Where, check_columns, check_condition
+from outgrow.data.schema_file import write_types
 from outgrow.data.source import TableSource
 from outgrow.data.text import TextOptions
 from outgrow.data.text_source import TextSource
@@ -58,6 +60,30 @@ class Dataset:
     @property
     def columns(self) -> list[str]:
         return list(self.schema.names)
+
+    def write_types(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write names and types of the columns as JSON, for the `types` of `og.read`.
+
+        Parameters
+        ----------
+        path : the file.
+        overwrite : whether a file that is there already may be replaced.
+
+        Raises
+        ------
+        OutputExistsError
+            When the path exists and `overwrite` is false.
+
+        Examples
+        --------
+        >>> import pathlib, tempfile, pyarrow as pa, outgrow as og
+        >>> folder = pathlib.Path(tempfile.mkdtemp())
+        >>> og.dataset(pa.table({"zip": ["01067"], "height": [113]})).write_types(folder / "types.json")
+        >>> _ = (folder / "towns.csv").write_text("zip,height\n01069,120\n")
+        >>> og.read(folder / "towns.csv", types=folder / "types.json").to_arrow().to_pylist()
+        [{'zip': '01069', 'height': 120}]
+        """
+        write_types(self.schema, path, overwrite=overwrite)
 
     def select(self, *columns: str | Sequence[str]) -> Dataset:
         """Some columns, in the order given.
@@ -342,13 +368,14 @@ def read(
     path: str | os.PathLike[str] | Sequence[Any],
     *,
     format: str | None = None,
-    types: Mapping[str, Any] | None = None,
+    types: Mapping[str, Any] | str | os.PathLike[str] | None = None,
     na_values: str | Sequence[str] = (),
     encoding: str | None = None,
     sep: str | None = None,
+    decimal: str = ".",
     engine: Engine | None = None,
 ) -> Dataset:
-    """Open files as a dataset: Parquet, CSV, JSON lines or Arrow IPC.
+    """Open files as a dataset: Parquet, CSV, JSON lines, Arrow IPC, ORC, Avro or HDF5; or a table by its URI.
 
     In CSV an empty cell is missing, also in columns of text, and also in quotes; so is what pandas takes for
     missing ('NA', 'null', ...) in columns of numbers and times. Types are those that fit all values of all
@@ -357,13 +384,19 @@ def read(
     Parameters
     ----------
     path : a file, a folder (read with its sub-folders, `key=value` ones as columns), a pattern such as
-        'flights/*.parquet', or a list of files; local, or any URI that PyArrow or fsspec opens.
-    format : 'parquet', 'csv', 'tsv', 'json' or 'ipc'; by default the file's ending tells.
+        'flights/*.parquet', or a list of files; local, or any URI that PyArrow or fsspec opens. A folder of
+        Delta Lake is read as its log says, perhaps at a version: 'flights@v12', 'flights@2026-11-01'. A group
+        of HDF5 stands behind '::'. Tables: 'iceberg://catalog/namespace.table',
+        'sqlite:///flights.db?table=flights', 'postgresql://host/db?query=...', 'duckdb:///flights.db?table=...'.
+    format : 'parquet', 'csv', 'tsv', 'json', 'ipc', 'orc', 'avro', 'hdf5' or 'delta'; by default the file's
+        ending tells.
     types : for text, the types of columns that are not to be found out: 'number', 'text' or 'time', an Arrow
-        type or its name. For `key=value` folders of any format, too.
+        type or its name; or the path of a JSON file of these, as `Dataset.write_types` writes it. For
+        `key=value` folders of any format, too.
     na_values : for CSV, further cells that are missing, in columns of any type.
     encoding : of text; UTF-8 by default, or what a byte order mark says.
     sep : what divides the cells of CSV.
+    decimal : what stands before the fraction of a number in CSV, '.' or ','.
     engine : where the work is done; this machine by default.
 
     Raises
@@ -384,8 +417,8 @@ def read(
     >>> rows.to_arrow().to_pylist()
     [{'zip': '01067', 'height': 113}, {'zip': None, 'height': None}]
     """
-    options = TextOptions.of(types, na_values, encoding, sep)
-    return Dataset(Scan(open_files(path, format, options)), engine or Local())
+    options = TextOptions.of(types, na_values, encoding, sep, decimal)
+    return Dataset(Scan(open_path(path, format, options)), engine or Local())
 
 
 def read_as(rows: Dataset, kinds: Mapping[str, Kind]) -> Dataset:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -28,7 +28,7 @@ class ReadSpec(_Section):
     """How files of text are read, where that is not as `og.read` does by default."""
 
     format: str | None = None
-    """parquet, csv, tsv, json or ipc, where the ending does not tell."""
+    """parquet, csv, tsv, json, ipc, orc, avro, hdf5 or delta, where the path does not tell."""
     types: dict[str, str] = Field(default_factory=dict)
     """Columns and their types: number, text, time, or the name of an Arrow type."""
     na_values: list[str] = Field(default_factory=list)
@@ -37,6 +37,8 @@ class ReadSpec(_Section):
     """Of the bytes; UTF-8 if not given."""
     sep: str | None = None
     """What divides the cells of CSV."""
+    decimal: Literal[".", ","] = "."
+    """What stands before the fraction of a number in CSV."""
 
 
 class TableSpec(_Section):

@@ -188,7 +188,8 @@ def score_stream(
         reason, and later files go on; it is tried again when it has changed. Without `errors`, such a file
         ends the stream with an error that names it.
     trigger : how Spark makes batches: {"availableNow": True}, {"processingTime": "5 seconds"}, ...
-    read_options : how text in the folder is read: `types`, `na_values`, `encoding`, `sep` of `og.read`.
+    read_options : how text in the folder is read: `types`, `na_values`, `encoding`, `sep`, `decimal` of
+        `og.read`.
 
     Returns
     -------

@@ -1,0 +1,264 @@
+"""Tables of Delta Lake and Apache Iceberg as sources: what a version of the table holds, file by file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.fs as pafs
+
+from outgrow._optional import optional
+from outgrow.data.batch import Batch
+from outgrow.data.files import row_group_pieces
+from outgrow.data.names import check_names
+from outgrow.data.paths import unreadable
+from outgrow.data.source import Piece, empty_batch
+from outgrow.errors import DataError, InputNotFoundError, ParameterError
+
+DELTA, ICEBERG = "delta", "iceberg"
+_VERSION = re.compile(r"(?P<path>.+?)@(?:v(?P<number>\d+)|(?P<when>\d{4}-\d\d-\d\d\S*)|(?P<name>[\w.-]+))")
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A table, and which of its states is meant.
+
+    Attributes
+    ----------
+    path : where the table is, or what it is called.
+    number, when, name : a version or snapshot, a moment, a tag or branch; none of them for the newest.
+    """
+
+    path: str
+    number: int | None = None
+    when: datetime | None = None
+    name: str | None = None
+
+    @classmethod
+    def of(cls, text: str) -> Reference:
+        """A reference as users write it: `path`, `path@v12`, `path@2026-11-01T12:00` (in UTC) or `path@tag`.
+
+        Raises
+        ------
+        ParameterError
+            When the moment is none.
+        """
+        match = _VERSION.fullmatch(text)
+        if match is None:
+            return cls(text)
+        number = None if match["number"] is None else int(match["number"])
+        return cls(match["path"], number, _moment(match["when"]), match["name"])
+
+
+def _moment(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ParameterError(f"{text!r} is no moment. Give one in ISO 8601, like 2026-11-01T12:00.") from None
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+
+
+def is_delta(path: Any) -> bool:
+    """Whether a path is the folder of a Delta table, whose log says which of its files count."""
+    return isinstance(path, str | os.PathLike) and os.path.isdir(os.path.join(os.fspath(path), "_delta_log"))
+
+
+class DeltaSource:
+    """The rows of a version of a Delta table.
+
+    Parameters
+    ----------
+    reference : a folder or URI, and perhaps a version.
+    """
+
+    has_pieces = True
+    format = DELTA
+
+    def __init__(self, reference: Reference) -> None:
+        if reference.name is not None:
+            raise ParameterError(
+                f"@{reference.name}: Delta tables have versions (@v12) and moments (@2026-11-01)."
+            )
+        self.reference = reference
+        self._table = self._opened()
+        check_names(self.schema.names, self.reference.path)
+
+    def _opened(self) -> Any:
+        deltalake = optional("deltalake", "lake")
+        try:
+            table = deltalake.DeltaTable(self.reference.path, version=self.reference.number)
+            if self.reference.when is not None:
+                table.load_as_version(self.reference.when)
+        except deltalake.exceptions.TableNotFoundError as error:
+            raise InputNotFoundError(
+                f"No Delta table at {self.reference.path!r}: {error}. Check the path."
+            ) from None
+        except (deltalake.exceptions.DeltaError, OSError, ValueError) as error:
+            raise DataError(
+                f"The Delta table {self.reference.path!r} cannot be opened: {error}. Check the path "
+                "and the version."
+            ) from None
+        return table
+
+    @cached_property
+    def arrow_dataset(self) -> Any:
+        local = "://" not in self.reference.path
+        filesystem = pafs.SubTreeFileSystem(self.reference.path, pafs.LocalFileSystem()) if local else None
+        deltalake = optional("deltalake", "lake")
+        try:
+            return self._table.to_pyarrow_dataset(filesystem=filesystem)
+        except deltalake.exceptions.DeltaError as error:
+            raise DataError(
+                f"The Delta table {self.reference.path!r} cannot be read: {error}. Rewrite it without "
+                "that feature."
+            ) from None
+
+    @property
+    def schema(self) -> pa.Schema:
+        return self.arrow_dataset.schema
+
+    def example(self) -> Batch:
+        return empty_batch(self.schema)
+
+    def pieces(self) -> Sequence[Piece]:
+        schema = self.schema
+        try:
+            fragments = list(self.arrow_dataset.get_fragments())
+            return [piece for fragment in fragments for piece in row_group_pieces(fragment, schema)]
+        except (OSError, pa.ArrowException) as error:
+            raise unreadable(self.reference.path, error) from error
+
+    def describe(self) -> dict[str, Any]:
+        files = sorted(self._table.file_uris())
+        about = {"path": self.reference.path, "version": self._table.version()}
+        return {"kind": DELTA, **about, "sha256": _digest([about, files])}
+
+
+class IcebergSource:
+    """The rows of a snapshot of an Iceberg table.
+
+    Parameters
+    ----------
+    reference : `catalog/namespace.table`, where the catalog is one that pyiceberg's configuration names, and
+        perhaps a snapshot (`@v123`), a moment, or a tag or branch.
+    """
+
+    has_pieces = True
+    format = ICEBERG
+
+    def __init__(self, reference: Reference) -> None:
+        self.reference = reference
+        self._scan = self._opened()
+        check_names(self.schema.names, reference.path)
+
+    def _opened(self) -> Any:
+        catalogs, exceptions = optional("pyiceberg.catalog", "lake"), optional("pyiceberg.exceptions", "lake")
+        catalog, _, name = self.reference.path.partition("/")
+        try:
+            table = catalogs.load_catalog(catalog).load_table(name)
+            snapshot = self._snapshot(table)
+        except (exceptions.NoSuchTableError, exceptions.NoSuchNamespaceError) as error:
+            raise InputNotFoundError(f"No Iceberg table {name!r} in {catalog!r}: {error}.") from None
+        except (ValueError, OSError) as error:
+            raise DataError(
+                f"The Iceberg table {self.reference.path!r} cannot be opened: {error}. Name a catalog of "
+                "pyiceberg's configuration, like iceberg://catalog/namespace.table"
+            ) from None
+        return table.scan(snapshot_id=snapshot)
+
+    def _snapshot(self, table: Any) -> int | None:
+        if self.reference.when is not None:
+            moment = int(self.reference.when.timestamp() * 1000)
+            snapshot = table.snapshot_as_of_timestamp(moment)
+        elif self.reference.name is not None:
+            snapshot = table.snapshot_by_name(self.reference.name)
+        else:
+            return self.reference.number
+        if snapshot is None:
+            raise ValueError(f"there is no snapshot for @{self.reference.name or self.reference.when}")
+        return int(snapshot.snapshot_id)
+
+    @cached_property
+    def schema(self) -> pa.Schema:
+        arrow = optional("pyiceberg.io.pyarrow", "lake")
+        return arrow.schema_to_pyarrow(self._scan.projection(), include_field_ids=False)
+
+    def example(self) -> Batch:
+        return empty_batch(self.schema)
+
+    @cached_property
+    def _tasks(self) -> list[Any]:
+        return sorted(self._scan.plan_files(), key=lambda task: task.file.file_path)
+
+    def pieces(self) -> Sequence[Piece]:
+        return [IcebergPiece(self._scan, task, self.schema) for task in self._tasks]
+
+    def describe(self) -> dict[str, Any]:
+        snapshot = self._scan.snapshot()
+        about = {"path": self.reference.path, "snapshot": None if snapshot is None else snapshot.snapshot_id}
+        return {"kind": ICEBERG, **about, "sha256": _digest([about, [t.file.file_path for t in self._tasks]])}
+
+
+@dataclass(frozen=True, eq=False)
+class IcebergPiece:
+    """A data file of an Iceberg table, less the rows that are deleted."""
+
+    scan: Any
+    task: Any
+    schema: pa.Schema
+
+    @property
+    def nbytes(self) -> int:
+        return int(self.task.file.file_size_in_bytes)
+
+    def location(self, row: int) -> str:
+        return f"row {row} of {self.task.file.file_path}"
+
+    def __str__(self) -> str:
+        return str(self.task.file.file_path)
+
+    def batches(
+        self, columns: Sequence[str] | None, where: pc.Expression | None, *, encoded: bool = False
+    ) -> Iterator[Batch]:
+        """Its rows, as `Piece.batches`.
+
+        Parameters
+        ----------
+        columns : names of columns, in their order; None for all.
+        where : rows that are wanted; None for all.
+        encoded : without effect.
+
+        Raises
+        ------
+        DataError
+            When the file cannot be read.
+        """
+        arrow, scan = optional("pyiceberg.io.pyarrow", "lake"), self.scan
+        wanted = self.schema.names if columns is None else list(columns)
+        read = wanted if where is None else self.schema.names
+        projected = scan.select(*read).projection()
+        reader = arrow.ArrowScan(scan.table_metadata, scan.io, projected, scan.row_filter)
+        try:
+            for batch in reader.to_record_batches([self.task]):
+                table = pa.Table.from_batches([batch])
+                table = table if where is None else table.filter(where)
+                for part in table.select(wanted).to_batches():
+                    if part.num_rows:
+                        yield Batch.from_arrow(part)
+        except (OSError, pa.ArrowException) as error:
+            raise unreadable(str(self), error) from error
+
+
+def _digest(tree: Any) -> str:
+    return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,60 @@
+"""What a path or URI names: files, a table of a database, or of a lake."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from outgrow.data.database import SCHEMES, DatabaseSource
+from outgrow.data.files import check_no_text_options, open_files
+from outgrow.data.hdf5 import Hdf5Source
+from outgrow.data.lake import DELTA, ICEBERG, DeltaSource, IcebergSource, Reference, is_delta
+from outgrow.data.paths import find
+from outgrow.data.source import Source
+from outgrow.data.text import TextOptions
+
+
+def open_path(
+    path: str | os.PathLike[str] | Sequence[Any], format: str | None, options: TextOptions
+) -> Source:
+    """The rows that a path or URI names.
+
+    Parameters
+    ----------
+    path : a file, a folder, a pattern or a list of them, or the URI of a table.
+    format : of files, where their endings do not tell; 'delta' for the folder of a Delta table.
+    options : how text is read.
+
+    Raises
+    ------
+    ParameterError
+        When options of text are given for what is no text.
+    """
+    source = _table(path, format)
+    if source is None:
+        return open_files(path, format, options)
+    check_no_text_options(options, str(path), "a table")
+    return source
+
+
+def _table(path: Any, format: str | None) -> Source | None:
+    """A table of a database or a lake; None for files."""
+    text = os.fspath(path) if isinstance(path, os.PathLike) else path
+    if not isinstance(text, str):
+        return None
+    scheme, separator, rest = text.partition("://")
+    if separator and scheme in SCHEMES:
+        return DatabaseSource(text)
+    if separator and scheme == ICEBERG:
+        return IcebergSource(Reference.of(rest))
+    if separator and scheme == DELTA:
+        return DeltaSource(Reference.of(rest))
+    if format == DELTA or (format is None and not os.path.exists(text) and is_delta(Reference.of(text).path)):
+        return DeltaSource(Reference.of(text))
+    if format is None and is_delta(text):
+        return DeltaSource(Reference(text))
+    if "::" in text and not os.path.exists(text):
+        file, _, group = text.partition("::")
+        return Hdf5Source(*find(file), group or "/")
+    return None
