@@ -2,6 +2,7 @@
 
 `python -m bench serve` does the same for servers, `python -m bench groups` for one model for each key, and
 `python -m bench search` for the search for settings. `python -m bench shapes` has many sizes of each job,
+`python -m bench features` every transformer,
 `python -m bench wire` compares all-reduces. `python -m bench strangers` sends hostile requests to a server.
 """
 
@@ -54,6 +55,12 @@ def main() -> None:
 
         del sys.argv[1]
         shapes.main()
+        return
+    if sys.argv[1:2] == ["features"]:
+        from bench.features import __main__ as features
+
+        del sys.argv[1]
+        features.main()
         return
     asked = _arguments()
     cases = [CASES[name] for name in asked.cases or CASES]

@@ -17,7 +17,7 @@ import sklearn.preprocessing
 from scipy.special import logsumexp
 
 import outgrow as og
-from bench.shapes.cell import Cell
+from bench.grids.cell import Cell
 
 warnings.filterwarnings("ignore")
 

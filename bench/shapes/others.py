@@ -20,7 +20,7 @@ import sklearn.preprocessing
 from sklearn.metrics import log_loss, mean_squared_error
 
 import outgrow as og
-from bench.shapes.cell import Cell
+from bench.grids.cell import Cell
 from bench.shapes.linear import dense
 
 ITERATIONS = 20

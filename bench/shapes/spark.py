@@ -23,7 +23,7 @@ from sklearn.metrics import log_loss as mean_log_loss
 from sklearn.metrics import mean_squared_error
 
 import outgrow as og
-from bench.shapes.cell import Cell
+from bench.grids.cell import Cell
 from bench.shapes.linear import Rows, log_loss, sparse, squared, words
 from bench.shapes.tables import (
     Table,

@@ -71,24 +71,26 @@ class Table:
 
 def dense_table(rows: int, width: int, classes: int) -> Table:
     """The rows of `dense`."""
-    return _table(f"dense-{rows}-{width}-{classes}", lambda: _numbers(*dense(rows, width, classes)[:2]))
+    return stored_table(f"dense-{rows}-{width}-{classes}", lambda: _numbers(*dense(rows, width, classes)[:2]))
 
 
 def grouped_table(rows: int, width: int, clusters: int) -> Table:
     """The rows of `grouped`, without an answer."""
-    return _table(f"grouped-{rows}-{width}-{clusters}", lambda: _numbers(grouped(rows, width, clusters)))
+    return stored_table(
+        f"grouped-{rows}-{width}-{clusters}", lambda: _numbers(grouped(rows, width, clusters))
+    )
 
 
 def bent_tables(rows: int, width: int, classes: int) -> tuple[Table, Table]:
     """The rows of `bent`, and those that judge."""
     name = f"bent-{rows}-{width}-{classes}"
-    learn = _table(name, lambda: _numbers(*bent(rows * 5 // 4, width, classes)[:2]))
-    return learn, _table(f"{name}-unseen", lambda: _numbers(*bent(rows * 5 // 4, width, classes)[2:]))
+    learn = stored_table(name, lambda: _numbers(*bent(rows * 5 // 4, width, classes)[:2]))
+    return learn, stored_table(f"{name}-unseen", lambda: _numbers(*bent(rows * 5 // 4, width, classes)[2:]))
 
 
 def word_table(rows: int, count: int) -> Table:
     """The rows of `many_words`."""
-    return _table(f"many-words-{rows}-{count}", lambda: many_words(rows, count))
+    return stored_table(f"many-words-{rows}-{count}", lambda: many_words(rows, count))
 
 
 def mixed_table(rows: int, count: int) -> Table:
@@ -98,7 +100,7 @@ def mixed_table(rows: int, count: int) -> Table:
         made = words(rows, count)
         return made.table.append_column("y", pa.array(made.y))
 
-    return _table(f"mixed-{rows}-{count}", make)
+    return stored_table(f"mixed-{rows}-{count}", make)
 
 
 def sparse_table(rows: int, width: int, classes: int) -> Table:
@@ -113,7 +115,15 @@ def sparse_table(rows: int, width: int, classes: int) -> Table:
     )
 
 
-def _table(name: str, make: Callable[[], pa.Table]) -> Table:
+def stored_table(name: str, make: Callable[[], pa.Table]) -> Table:
+    """Rows that are made once.
+
+    Parameters
+    ----------
+    name : of their file.
+    make : gives them.
+    """
+
     def all_rows(path: Path) -> None:
         made = make()
         pq.write_table(made, path, row_group_size=-(-len(made) // GROUPS))

@@ -1,0 +1,1 @@
+"""Every transformer and statistic, beside scikit-learn here and MLlib on Spark."""

@@ -1,0 +1,1 @@
+"""Grids of cells: a job on many rows, two contenders, one process a cell."""
