@@ -24,6 +24,8 @@ from outgrow.groups.scores import GroupScores
 from outgrow.ml.cluster.seeding import FoundRows, TopRows
 from outgrow.ml.trees.bins import SampledRows, vanishing
 from outgrow.ml.trees.target import Target
+from outgrow.statistics.samples import GroupMoments
+from outgrow.stats.contingency import Contingency
 from outgrow.stats.counts import DistinctCount, ValueCounts
 from outgrow.stats.cross import CrossMoments
 from outgrow.stats.extended import ExtendedSum
@@ -43,6 +45,7 @@ from outgrow.stats.scores import (
 from outgrow.stats.sketch import FrequentValues, QuantileSketch
 from outgrow.stats.state import State, merge
 from outgrow.stats.strata import Strata
+from outgrow.stats.summaries import GroupedSummary
 from outgrow.stats.text_counts import TextCounts
 from outgrow.stats.triangle import Triangle
 from outgrow.testing import check_state_laws
@@ -195,6 +198,23 @@ LAWS: dict[type[State], tuple[Callable[[np.ndarray], Any], Callable[[Any], Any]]
         ),
         lambda s: _flat(s.table(classes=True)["key"].to_numpy(), *sorted(s.total(classes=True).values())),
     ),
+    GroupedSummary: (
+        lambda r: GroupedSummary.of(*_grouped(r)[:2], _grouped(r)[3]),
+        lambda s: _flat(
+            *(s.hashes, s.sums, s.shape.n, s.shape.mean, s.shape.m2, s.shape.m3, s.shape.m4),
+            *np.nan_to_num([s.shape.low, s.shape.high]),
+        ),
+    ),
+    GroupMoments: (
+        lambda r: GroupMoments(
+            *(_grouped(r)[2], GroupedMoments.of(*_grouped(r)[:2]), GroupedExtremes.of(*_grouped(r)[:2]))
+        ),
+        lambda s: _flat(s.keys.hashes, s.moments.n, s.moments.mean, s.moments.m2, np.nan_to_num(s.ends.low)),
+    ),
+    Contingency: (
+        lambda r: Contingency(_grouped(r)[2], GroupedSums.of(_grouped(r)[0], _grouped(r)[3][None])),
+        lambda s: _flat(s.keys.table["key"].to_numpy(), s.counts),
+    ),
     FrequentValues: (
         lambda r: FrequentValues.of(pa.array(np.floor(r[:, 0]).astype(int))),
         lambda s: _flat([count for _, count in s.top(5)]),
@@ -261,7 +281,9 @@ TAKES_MISSING = {
     Extremes,
     GroupedExtremes,
     GroupedSums,
+    GroupedSummary,
     GroupedMoments,
+    GroupMoments,
     PairMoments,
     ShapeMoments,
     ValueCounts,

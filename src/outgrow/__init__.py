@@ -36,6 +36,7 @@ _HOMES = {
     "score_stream": "outgrow.serve.stream",
     "silhouette_score": "outgrow.ml.cluster.silhouette",
     "sql": "outgrow.engine.sql",
+    "stats": "outgrow.stats",
     "track": "outgrow.track",
     "tune": "outgrow.tuning.search",
     "write_parquet": "outgrow.engine.write",

@@ -182,7 +182,8 @@ class CoMoments(State):
 class PairMoments(State):
     """`CoMoments` where values are missing: each pair of columns over the rows that have both.
 
-    All fields have shape (p, p): entry i, j of `mean` and `m2` is that of column i where column j is present.
+    All fields have shape (p, p): entry i, j of `mean` and `m2` is that of column i where column j is present;
+    `n` are weights.
     """
 
     n: np.ndarray
@@ -191,18 +192,25 @@ class PairMoments(State):
     products: np.ndarray
 
     @classmethod
-    def of(cls, X: np.ndarray) -> PairMoments:
-        """The pairwise moments of the columns of a dense matrix, NaN being missing."""
+    def of(cls, X: np.ndarray, weight: np.ndarray | None = None) -> PairMoments:
+        """The pairwise moments of the columns of a matrix.
+
+        Parameters
+        ----------
+        X : shape (rows, p), dense; NaN is missing.
+        weight : shape (rows,); None where each row counts once.
+        """
         present = (~np.isnan(X)).astype(np.float64)
-        n = present.T @ present
-        count = np.maximum(np.diag(n), 1)
+        weighed = present if weight is None else present * weight[:, None]
+        n = present.T @ weighed
+        total = np.diag(n)
         filled = np.where(present > 0, X, 0.0)
-        centre = filled.sum(axis=0) / count
+        centre = (filled * weighed).sum(axis=0) / np.where(total > 0, total, 1)
         filled = (filled - centre) * present
-        safe = np.maximum(n, 1)
-        sums = filled.T @ present
-        m2 = (filled**2).T @ present - sums**2 / safe
-        products = filled.T @ filled - sums * sums.T / safe
+        safe = np.where(n > 0, n, 1)
+        sums = filled.T @ weighed
+        m2 = (filled**2).T @ weighed - sums**2 / safe
+        products = filled.T @ (filled if weight is None else filled * weight[:, None]) - sums * sums.T / safe
         return cls(n, centre[:, None] + sums / safe, np.maximum(m2, 0), products)
 
     def merge(self, other: PairMoments) -> PairMoments:

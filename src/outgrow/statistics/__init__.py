@@ -1,0 +1,1 @@
+"""Statistics of rows anywhere: passes of mergeable states, read as SciPy reads them."""

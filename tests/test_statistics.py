@@ -1,0 +1,233 @@
+"""Hypothesis tests: as SciPy has them, on every engine, whatever the numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+import scipy.stats
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import outgrow as og
+from outgrow.errors import DataError, ParameterError, SchemaError
+from outgrow.statistics import kolmogorov
+from outgrow.testing import EngineCase
+
+RNG = np.random.default_rng(0)
+ROWS = 300
+X = RNG.normal(size=ROWS) + RNG.integers(0, 2, ROWS)
+TABLE = pa.table(
+    {
+        "x": pa.array(np.where(RNG.random(ROWS) < 0.1, np.nan, X), from_pandas=True),
+        "far": X + 1e9,
+        "k": RNG.integers(0, 5, ROWS),
+        "two": pa.array([None if v == 2 else bool(v) for v in RNG.integers(0, 3, ROWS)]),
+        "key": pa.array([None if v == 0 else f"k{v}" for v in RNG.integers(0, 5, ROWS)]),
+    }
+)
+FRAME = TABLE.to_pandas().assign(far=X)
+"""What peers get: they round numbers that are far from 0."""
+VALUES = st.lists(st.sampled_from([np.nan, -1.5, 0.1, 0.1, 2.0, 3.0, 1e4]), min_size=3, max_size=15)
+
+
+def samples(name: str, by: str) -> list[np.ndarray]:
+    return [group[name].dropna().to_numpy(float) for _, group in FRAME.dropna(subset=[by]).groupby(by)]
+
+
+def agree(got: Any, expected: Any, rtol: float = 1e-6) -> None:
+    np.testing.assert_allclose(
+        [got.statistic, got.pvalue], [expected.statistic, expected.pvalue], rtol=rtol, atol=1e-12
+    )
+
+
+GROUPS = {
+    "f_oneway": (og.stats.f_oneway, scipy.stats.f_oneway, {}),
+    "welch": (og.stats.f_oneway, scipy.stats.f_oneway, {"equal_var": False}),
+    "levene": (og.stats.levene, scipy.stats.levene, {"center": "mean"}),
+    "brown-forsythe": (og.stats.levene, scipy.stats.levene, {}),
+    "bartlett": (og.stats.bartlett, scipy.stats.bartlett, {}),
+}
+
+
+@pytest.mark.parametrize("name", GROUPS)
+def test_groups_on_every_engine(engine: EngineCase, name: str) -> None:
+    ours, scipys, options = GROUPS[name]
+    got = ours(engine.open(TABLE), columns=["x", "far"], by="key", **options)
+    assert got.groups == ["k1", "k2", "k3", "k4"]
+    for j, column in enumerate(("x", "far")):
+        expected = scipys(*samples(column, "key"), **options)
+        np.testing.assert_allclose(got.statistic[j], expected.statistic, rtol=1e-5)
+        np.testing.assert_allclose(got.pvalue[j], expected.pvalue, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", GROUPS)
+def test_samples_apart(name: str) -> None:
+    ours, scipys, options = GROUPS[name]
+    parts = samples("x", "key")
+    agree(ours(*parts, **options), scipys(*parts, **options))
+    assert ours(*(pd.DataFrame({"x": part}) for part in parts), columns="x", **options).columns == ("x",)
+
+
+@pytest.mark.parametrize("alternative", ["two-sided", "less", "greater"])
+@pytest.mark.parametrize("equal_var", [True, False])
+def test_means_of_two(alternative: str, equal_var: bool) -> None:
+    options: dict[str, Any] = {"equal_var": equal_var, "alternative": alternative}
+    got = og.stats.ttest_ind(TABLE, columns="x", by="two", **options)
+    expected = scipy.stats.ttest_ind(*samples("x", "two"), **options)
+    agree(got, expected)
+    assert got.df == pytest.approx(expected.df)
+    np.testing.assert_allclose(got.confidence_interval(0.9), list(expected.confidence_interval(0.9)))
+    far = og.stats.ttest_ind(TABLE, columns="far", by="two", **options)
+    agree(far, scipy.stats.ttest_ind(*samples("far", "two"), **options), rtol=1e-5)
+
+
+@pytest.mark.parametrize("alternative", ["two-sided", "less", "greater"])
+def test_means_of_one_and_of_pairs(alternative: str) -> None:
+    x = FRAME["x"].dropna()
+    got = og.stats.ttest_1samp(TABLE, 0.4, "x", alternative=alternative)
+    expected = scipy.stats.ttest_1samp(x, 0.4, alternative=alternative)
+    agree(got, expected)
+    np.testing.assert_allclose(got.confidence_interval(), list(expected.confidence_interval()))
+    agree(og.stats.ttest_1samp(TABLE, 1e9, "far"), scipy.stats.ttest_1samp(FRAME["far"], 0.0), rtol=1e-5)
+    both = FRAME[["x", "k"]].dropna()
+    expected = scipy.stats.ttest_rel(both["x"], both["k"], alternative=alternative)
+    agree(og.stats.ttest_rel(TABLE, "x", "k", alternative=alternative), expected)
+    agree(og.stats.ttest_rel(both["x"].to_numpy(), both["k"], alternative=alternative), expected)
+
+
+def test_t_tests_on_every_engine(engine: EngineCase) -> None:
+    rows = engine.open(TABLE)
+    agree(og.stats.ttest_ind(rows, columns="x", by="two"), scipy.stats.ttest_ind(*samples("x", "two")))
+    agree(og.stats.ttest_1samp(rows, 0.5, "x"), scipy.stats.ttest_1samp(FRAME["x"].dropna(), 0.5))
+    both = FRAME[["x", "k"]].dropna()
+    agree(og.stats.ttest_rel(rows, "x", "k"), scipy.stats.ttest_rel(both["x"], both["k"]))
+
+
+@settings(max_examples=80)
+@given(VALUES, VALUES, st.sampled_from(["ttest_ind", "f_oneway", "levene", "ks_2samp"]))
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_two_samples_of_any_numbers(a: list[float], b: list[float], name: str) -> None:
+    x, y = (np.array([v for v in part if v == v]) for part in (a, b))
+    if min(len(x), len(y)) < 2:
+        return
+    got = getattr(og.stats, name)(a, b)
+    expected = getattr(scipy.stats, name)(x, y)
+    if name != "ks_2samp" and np.ptp(x) == np.ptp(y) == 0:
+        assert np.isnan(got.statistic) if x[0] == y[0] else got.pvalue in (0.0, 1.0) or np.isnan(got.pvalue)
+        return
+    np.testing.assert_allclose(got.statistic, expected.statistic, rtol=1e-7, atol=1e-9)
+    np.testing.assert_allclose(got.pvalue, expected.pvalue, rtol=1e-6, atol=1e-9)
+
+
+def test_variances_of_two() -> None:
+    a, b = samples("x", "two")
+    got = og.stats.var_test(TABLE, columns="x", by="two")
+    ratio = scipy.stats.f(len(a) - 1, len(b) - 1)
+    f = a.var(ddof=1) / b.var(ddof=1)
+    np.testing.assert_allclose([got.statistic, got.pvalue], [f, 2 * min(ratio.cdf(f), ratio.sf(f))])
+    less, greater = (og.stats.var_test(a, b, alternative=side).pvalue for side in ("less", "greater"))
+    np.testing.assert_allclose([less, greater], [ratio.cdf(f), ratio.sf(f)])
+
+
+def test_certified_variance() -> None:
+    """NIST's SmLs07 in small: differences of a tenth, a million million from 0."""
+    level = np.repeat(np.arange(9), 21)
+    values = 1e12 + np.where(np.arange(189) % 21 == 0, 0.4, np.where(np.arange(189) % 2, 0.3, 0.5))
+    values += 0.1 * (level % 3)
+    got = og.stats.f_oneway(values, by=level)
+    exact = np.round(values - 1e12, 4)  # as far as these numbers could be written down
+    expected = scipy.stats.f_oneway(*(exact[level == v] for v in range(9)))
+    np.testing.assert_allclose(got.statistic, expected.statistic, rtol=2e-3)
+
+
+@pytest.mark.parametrize("correction", [True, False])
+def test_independence_on_every_engine(engine: EngineCase, correction: bool) -> None:
+    got = og.stats.chi2_contingency(engine.open(TABLE), ["k", "key", "two"], "two", correction=correction)
+    for j, name in enumerate(("k", "key", "two")):
+        both = FRAME[[name, "two"]] if name != "two" else FRAME[["two"]].assign(other=FRAME["two"])
+        table = pd.crosstab(*(both[column] for column in both))
+        expected = scipy.stats.chi2_contingency(table, correction=correction)
+        np.testing.assert_array_equal(got.tables[name].count, table)
+        np.testing.assert_allclose([got.statistic[j], got.pvalue[j]], list(expected[:2]), atol=1e-12)
+        np.testing.assert_allclose(got.expected_freq[name], expected.expected_freq)
+        assert got.dof[j] == expected.dof
+        v = scipy.stats.contingency.association(table.to_numpy(), "cramer")
+        assert got.cramers_v[j] == pytest.approx(v)
+
+
+def test_counts() -> None:
+    got = og.stats.chisquare(TABLE, "k")
+    counts = FRAME["k"].value_counts().sort_index()
+    agree(got, scipy.stats.chisquare(counts))
+    shares = {0: 1, 1: 1, 2: 2, 3: 1, 4: 1, 9: 1}
+    expected = np.array(list(shares.values())) / 7 * ROWS
+    agree(og.stats.chisquare(TABLE, "k", shares), scipy.stats.chisquare([*counts, 0], expected))
+    with pytest.raises(DataError, match="of which f_exp expects nothing"):
+        og.stats.chisquare(TABLE, "k", {0: 1, 1: 1, 2: 1, 3: 1})
+    weighted = og.stats.crosstab(TABLE, "key", "two", weights=np.full(ROWS, 2.0))
+    np.testing.assert_array_equal(weighted.count, 2 * pd.crosstab(FRAME["key"], FRAME["two"]))
+    assert weighted.elements == (["k1", "k2", "k3", "k4"], [False, True])
+    constant = og.stats.chi2_contingency(np.ones(4), None, by=[0, 1, 0, 1])
+    assert (constant.statistic, constant.pvalue, constant.dof) == (0, 1, 0)
+    with pytest.raises(DataError, match="cells"):
+        og.stats.chi2_contingency(np.arange(5_000.0), None, by=np.arange(5_000))
+    days = pa.array(["2026-01-01", "2026-01-02", "2026-01-01"]).cast(pa.date32())
+    assert og.stats.chi2_contingency(pa.table({"d": days, "y": [1, 0, 1]}), "d", "y").dof == 1
+
+
+@pytest.mark.parametrize("alternative", ["two-sided", "less", "greater"])
+def test_distributions_on_every_engine(engine: EngineCase, alternative: str) -> None:
+    rows = engine.open(TABLE)
+    x = FRAME["x"].dropna()
+    got = og.stats.kstest(rows, "norm", "x", args=(0.5, 1.1), alternative=alternative)
+    expected = scipy.stats.kstest(x, "norm", (0.5, 1.1), alternative=alternative)
+    agree(got, expected)
+    assert got.statistic_location == expected.statistic_location
+    got = og.stats.ks_2samp(rows, columns=["x", "k"], by="two", alternative=alternative)
+    for j, name in enumerate(("x", "k")):
+        expected = scipy.stats.ks_2samp(*samples(name, "two"), alternative=alternative)
+        np.testing.assert_allclose([got.statistic[j], got.pvalue[j]], list(expected), rtol=1e-9)
+
+
+@pytest.mark.parametrize("alternative", ["two-sided", "less", "greater"])
+@pytest.mark.parametrize("digits", [0, 1, 9])
+def test_distributions_in_bins(monkeypatch: pytest.MonkeyPatch, alternative: str, digits: int) -> None:
+    for name, value in {"AT_ONCE": 100, "BINS": 16, "_EXACT": 100}.items():
+        monkeypatch.setattr(kolmogorov, name, value)
+    rng = np.random.default_rng(digits)
+    a, b = np.round(rng.normal(size=3_000), digits), np.round(rng.normal(0.1, 1.1, 2_000), digits)
+    got = og.stats.kstest(a, "norm", alternative=alternative)
+    agree(got, scipy.stats.kstest(a, "norm", alternative=alternative), rtol=1e-9)
+    got = og.stats.ks_2samp(a, b, alternative=alternative)
+    agree(got, scipy.stats.ks_2samp(a, b, alternative=alternative, method="asymp"), rtol=1e-9)
+
+
+def test_refused() -> None:
+    with pytest.raises(DataError, match="compares two samples; there are 4"):
+        og.stats.ttest_ind(TABLE, columns="x", by="key")
+    with pytest.raises(ParameterError, match="give several samples"):
+        og.stats.f_oneway(TABLE, columns="x")
+    with pytest.raises(ParameterError, match="alternative"):
+        og.stats.ttest_1samp(TABLE, 0, "x", alternative="more")
+    with pytest.raises(SchemaError, match="samples have columns"):
+        og.stats.f_oneway(TABLE.select(["x", "k"]), TABLE.select(["x", "far"]))
+    with pytest.raises(ParameterError, match="continuous distribution"):
+        og.stats.kstest(TABLE, "normal", "x")
+    with pytest.raises(ParameterError, match="no parameters"):
+        og.stats.kstest(TABLE, "norm", "x", args=(1, 2, 3, 4))
+    with pytest.raises(DataError, match="no values"):
+        og.stats.kstest(np.array([np.nan]), "norm")
+    with pytest.raises(DataError, match="Infinite values"):
+        og.stats.ttest_1samp(np.array([1.0, np.inf]), 0)
+    with pytest.raises(SchemaError, match="numbers"):
+        og.stats.ttest_1samp(TABLE, 0, "key")
+
+
+def test_results_print_as_tables() -> None:
+    text = repr(og.stats.f_oneway(TABLE, columns=["x", "k"], by="key"))
+    assert text.splitlines()[1].split() == ["column", "statistic", "pvalue", "df", "df_within"]
+    assert og.stats.ttest_1samp(TABLE, 0, "x").to_pandas()["column"].tolist() == ["x"]
