@@ -3,6 +3,12 @@
 A missing value, which NaN is too, is no value: it counts for nothing in its own column. What is about
 several columns takes the rows that have all of those. Moments, and tests that are made of them, refuse
 infinity; ranks and counts take it as a value.
+
+Examples
+--------
+>>> import numpy as np, outgrow as og
+>>> og.stats.summarize(np.array([1.0, 2.0, 6.0]), quantiles=[0.5]).quantiles
+{0.5: array([2.])}
 """
 
 from __future__ import annotations
