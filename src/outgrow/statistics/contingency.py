@@ -162,7 +162,7 @@ def chi2_contingency(
     statistic, pvalue, dof, v = np.array([part[:4] for part in results], dtype=np.float64).reshape(-1, 4).T
     expected = {name: part[4] for name, part in zip(tables, results, strict=True)}
     fields = [rows.unwrapped(part) for part in (statistic, pvalue, dof.astype(np.int64), v)]
-    return Chi2ContingencyResult(tuple(rows.names), *fields, tables, expected)
+    return Chi2ContingencyResult(tuple(rows.names), *fields, tables=tables, expected_freq=expected)
 
 
 def chisquare(

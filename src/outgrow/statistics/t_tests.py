@@ -210,4 +210,4 @@ def _tested(
         "greater": special.stdtr(df, -t),
     }[alternative]
     values = [rows.unwrapped(part) for part in (t, pvalue, df, estimate, error)]
-    return TtestResult(rows.labels, *values, popmean, alternative)
+    return TtestResult(rows.labels, *values, popmean=popmean, alternative=alternative)

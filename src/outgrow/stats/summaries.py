@@ -86,7 +86,7 @@ class GroupedSummary(State):
 
         s = self.shape
         powers = [wide(part, 0.0) for part in (s.n, s.mean, s.m2, s.m3, s.m4)]
-        shape = ShapeMoments(*powers, wide(s.low, np.inf), wide(s.high, -np.inf))
+        shape = ShapeMoments(*powers, low=wide(s.low, np.inf), high=wide(s.high, -np.inf))
         return GroupedSummary(hashes, shape, wide(self.sums, 0.0))
 
 
