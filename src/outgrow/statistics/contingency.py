@@ -161,8 +161,9 @@ def chi2_contingency(
     results = [_independent(name, table, correction) for name, table in tables.items()]
     statistic, pvalue, dof, v = np.array([part[:4] for part in results], dtype=np.float64).reshape(-1, 4).T
     expected = {name: part[4] for name, part in zip(tables, results, strict=True)}
-    fields = [rows.unwrapped(part) for part in (statistic, pvalue, dof.astype(np.int64), v)]
-    return Chi2ContingencyResult(tuple(rows.names), *fields, tables=tables, expected_freq=expected)
+    fields = (rows.unwrapped(part) for part in (statistic, pvalue, dof.astype(np.int64), v))
+    statistic, pvalue, dof, v = fields
+    return Chi2ContingencyResult(tuple(rows.names), statistic, pvalue, dof, v, tables, expected)
 
 
 def chisquare(

@@ -179,7 +179,7 @@ def var_test(
     two(moments, "An F test of variances")
     df = moments.n - 1
     f = moments.variance[0] / moments.variance[1]
-    less, greater = special.fdtr(*df, f), special.fdtrc(*df, f)
+    less, greater = special.fdtr(df[0], df[1], f), special.fdtrc(df[0], df[1], f)
     pvalue = {"two-sided": np.minimum(1, 2 * np.minimum(less, greater)), "less": less, "greater": greater}
     return _result(parts[0], moments, f, pvalue[alternative], df[0], df[1])
 
@@ -227,8 +227,9 @@ def _result(
     df: np.ndarray,
     within: np.ndarray,
 ) -> GroupTestResult:
-    fields = [rows.unwrapped(part) for part in (statistic, pvalue, df, within)]
-    return GroupTestResult(rows.labels, *fields, samples.labels)
+    parts = (rows.unwrapped(part) for part in (statistic, pvalue, df, within))
+    statistic, pvalue, df, within = parts
+    return GroupTestResult(rows.labels, statistic, pvalue, df, within, samples.labels)
 
 
 def _distances(shard: Shard, rows: Rows, median: bool) -> tuple[GroupMoments, np.ndarray]:

@@ -165,10 +165,10 @@ def ks_2samp(
     ALTERNATIVE.check("ks_2samp", "alternative", alternative)
     parts = open_samples(samples, columns, by)
     groups = _groups(parts)
-    results = [
-        _two(*(_Sample(part, hashes, group, j) for part, hashes, group in groups), alternative)
-        for j in range(len(parts[0].labels))
-    ]
+    results = []
+    for j in range(len(parts[0].labels)):
+        a, b = (_Sample(part, hashes, group, j) for part, hashes, group in groups)
+        results.append(_two(a, b, alternative))
     return _result(parts[0], results, alternative)
 
 
@@ -283,7 +283,7 @@ def _two(a: _Sample, b: _Sample, alternative: str) -> tuple[float, float, float,
     tables = [_table(s, edges, part, chosen) for s, part in zip((a, b), binned, strict=True)]
     if max(counts) <= _EXACT:
         whole = [np.repeat(values, (end - begin).astype(int)) for values, begin, end in tables]
-        result = scipy.stats.ks_2samp(*whole, alternative=alternative)
+        result: Any = scipy.stats.ks_2samp(whole[0], whole[1], alternative=alternative)  # type: ignore[call-overload]
         return (
             *(float(result.statistic), float(result.pvalue)),
             *(float(result.statistic_location), float(result.statistic_sign)),
@@ -337,5 +337,5 @@ def _count(sample: _Sample) -> float:
 
 
 def _result(rows: Rows, results: Sequence[tuple[float, ...]], alternative: str) -> KstestResult:
-    fields = [rows.unwrapped(part) for part in np.array(results).reshape(-1, 4).T]
-    return KstestResult(rows.labels, *fields, alternative)
+    statistic, pvalue, location, sign = (rows.unwrapped(part) for part in np.array(results).reshape(-1, 4).T)
+    return KstestResult(rows.labels, statistic, pvalue, location, sign, alternative)

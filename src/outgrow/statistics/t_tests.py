@@ -209,5 +209,5 @@ def _tested(
         "less": special.stdtr(df, t),
         "greater": special.stdtr(df, -t),
     }[alternative]
-    values = [rows.unwrapped(part) for part in (t, pvalue, df, estimate, error)]
-    return TtestResult(rows.labels, *values, popmean=popmean, alternative=alternative)
+    t, p, free, middle, spread = (rows.unwrapped(part) for part in (t, pvalue, df, estimate, error))
+    return TtestResult(rows.labels, t, p, free, middle, spread, popmean, alternative)

@@ -85,8 +85,8 @@ class GroupedSummary(State):
             return out
 
         s = self.shape
-        powers = [wide(part, 0.0) for part in (s.n, s.mean, s.m2, s.m3, s.m4)]
-        shape = ShapeMoments(*powers, low=wide(s.low, np.inf), high=wide(s.high, -np.inf))
+        n, mean, m2, m3, m4 = (wide(part, 0.0) for part in (s.n, s.mean, s.m2, s.m3, s.m4))
+        shape = ShapeMoments(n, mean, m2, m3, m4, wide(s.low, np.inf), wide(s.high, -np.inf))
         return GroupedSummary(hashes, shape, wide(self.sums, 0.0))
 
 
