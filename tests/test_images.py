@@ -19,7 +19,7 @@ from PIL import Image, ImageFilter, ImageOps
 from sklearn.datasets import load_digits, load_sample_images
 
 import outgrow as og
-from outgrow.errors import DataError, ParameterError, SchemaError
+from outgrow.errors import DataError, InputNotFoundError, ParameterError, SchemaError
 from outgrow.serve.http.app import application
 from outgrow.serve.http.deployment import Model
 from outgrow.serve.http.state import Settings
@@ -241,6 +241,25 @@ def test_columns_that_hold_no_images() -> None:
         og.ImageTransformer(columns=["photo", "n"]).fit(table)
     made = og.ImageTransformer([{"resize": [1, 2]}], mode="L").fit_transform(table)
     assert made.column_names == ["photo_0_2", "photo_1", "n", "photo_0"]
+
+
+def test_a_folder_of_images(tmp_path: Path) -> None:
+    for label, photo in zip(["flower", "temple"], PHOTOS, strict=True):
+        (tmp_path / label).mkdir()
+        photo.save(tmp_path / label / "one.PNG")
+        (tmp_path / label / "notes.txt").write_text("no image")
+    rows = og.read(tmp_path, format="images")
+    assert rows.select("path", "label").to_arrow().to_pylist() == [
+        {"path": "flower/one.PNG", "label": "flower"},
+        {"path": "temple/one.PNG", "label": "temple"},
+    ]
+    np.testing.assert_array_equal(pixels(rows.select("image").to_arrow(), []), flat(PHOTOS))
+    assert rows.where(og.col("label") == "temple").count() == 1
+    with pytest.raises(InputNotFoundError, match=r"ends in \.jpg"):
+        og.read(tmp_path / "none", format="images")
+    (tmp_path / "temple" / "one.PNG").unlink()
+    with pytest.raises(InputNotFoundError, match="is not there any more"):
+        rows.count() and rows.to_arrow()
 
 
 # ---- in a pipeline -----------------------------------------------------------------------------------------

@@ -131,8 +131,9 @@ def _mixed(x: np.ndarray) -> np.ndarray:
     return x
 
 
-def text_hash(text: str) -> np.uint64:
-    return np.uint64(int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little"))
+def text_hash(text: str | bytes) -> np.uint64:
+    data = text if isinstance(text, bytes) else text.encode()
+    return np.uint64(int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little"))
 
 
 def column_hash(array: pa.Array, name: str) -> np.ndarray:
@@ -169,7 +170,7 @@ def _bits_of(array: pa.Array, name: str) -> np.ndarray:
     kind = array.type
     if is_numeric(kind):
         return _float_bits(numbers(array))
-    if is_categorical(kind):
+    if is_categorical(kind) or pa.types.is_binary(kind):
         return _text_bits(array)
     if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
         return _float_bits(numbers(microseconds(array, name)))
@@ -200,7 +201,12 @@ def _text_bits(array: pa.Array) -> np.ndarray:
     encoded = array if pa.types.is_dictionary(array.type) else array.dictionary_encode()
     words = encoded.dictionary.to_pylist()
     table = np.array(
-        [_NULL if word is None else text_hash(str(word)) for word in words] + [_NULL], dtype=np.uint64
+        [
+            _NULL if word is None else text_hash(word if isinstance(word, bytes) else str(word))
+            for word in words
+        ]
+        + [_NULL],
+        dtype=np.uint64,
     )
     codes = encoded.indices.cast(pa.int64()).fill_null(len(words)).to_numpy(zero_copy_only=False)
     return table[codes]

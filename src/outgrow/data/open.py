@@ -9,6 +9,7 @@ from typing import Any
 from outgrow.data.database import SCHEMES, DatabaseSource
 from outgrow.data.files import check_no_text_options, open_files
 from outgrow.data.hdf5 import Hdf5Source
+from outgrow.data.images import IMAGES, ImagesSource
 from outgrow.data.lake import DELTA, ICEBERG, DeltaSource, IcebergSource, Reference, is_delta
 from outgrow.data.paths import find
 from outgrow.data.source import Source
@@ -23,7 +24,8 @@ def open_path(
     Parameters
     ----------
     path : a file, a folder, a pattern or a list of them, or the URI of a table.
-    format : of files, where their endings do not tell; 'delta' for the folder of a Delta table.
+    format : of files, where their endings do not tell; 'delta' for the folder of a Delta table,
+        'images' for a folder of images.
     options : how text is read.
 
     Raises
@@ -44,6 +46,8 @@ def _table(path: Any, format: str | None) -> Source | None:
     if not isinstance(text, str):
         return None
     scheme, separator, rest = text.partition("://")
+    if format == IMAGES:
+        return ImagesSource(text)
     if separator and scheme in SCHEMES:
         return DatabaseSource(text)
     if separator and scheme == ICEBERG:

@@ -7,7 +7,7 @@ import glob
 import json
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -68,7 +68,36 @@ def find(path: str | os.PathLike[str] | Sequence[Any]) -> tuple[Any, list[str]]:
     return filesystem, sorted(files)
 
 
-def data_files(filesystem: Any, folder: str) -> list[Any]:
+def files_below(path: str | os.PathLike[str], endings: Sequence[str]) -> tuple[Any, str, list[Any]]:
+    """The file system of a folder, its path there, and its files of some endings as `pyarrow.fs.FileInfo`.
+
+    Parameters
+    ----------
+    path : a folder, local or a URI; or one file.
+    endings : in small letters, with their dots.
+
+    Raises
+    ------
+    InputNotFoundError
+        When there is none.
+    """
+    filesystem, root = _filesystem(os.fspath(path))
+    info = filesystem.get_file_info(root)
+    if info.type == pafs.FileType.File:
+        return filesystem, root.rpartition("/")[0], [info]
+
+    def fits(name: str) -> bool:
+        return PurePosixPath(name.lower()).suffix in endings
+
+    files = data_files(filesystem, root, fits) if info.type == pafs.FileType.Directory else []
+    if not files:
+        raise InputNotFoundError(
+            f"No file at {os.fspath(path)!r} ends in {', '.join(endings)}. Check the path."
+        )
+    return filesystem, root, sorted(files, key=lambda file: file.path)
+
+
+def data_files(filesystem: Any, folder: str, fits: Callable[[str], bool] | None = None) -> list[Any]:
     """The files of a folder and its sub-folders that hold data, as `pyarrow.fs.FileInfo`.
 
     Their ending, in capitals or not, names a format that is read; neither they nor a folder between begin
@@ -78,7 +107,9 @@ def data_files(filesystem: Any, folder: str) -> list[Any]:
     ----------
     filesystem : of `pyarrow.fs`.
     folder : a path on it.
+    fits : whether a path is one of those; by default whether its ending names a format.
     """
+    fits = is_data if fits is None else fits
     local = isinstance(filesystem, pafs.LocalFileSystem)
     infos = filesystem.get_file_info(
         list(_local_files(folder)) if local else pafs.FileSelector(folder, recursive=True)
@@ -86,7 +117,7 @@ def data_files(filesystem: Any, folder: str) -> list[Any]:
     return [
         info
         for info in infos
-        if info.type == pafs.FileType.File and is_data(info.path) and not is_hidden(info.path, folder)
+        if info.type == pafs.FileType.File and fits(info.path) and not is_hidden(info.path, folder)
     ]
 
 

@@ -389,7 +389,8 @@ def read(
         of HDF5 stands behind '::'. Tables: 'iceberg://catalog/namespace.table',
         'sqlite:///flights.db?table=flights', 'postgresql://host/db?query=...', 'duckdb:///flights.db?table=...'.
     format : 'parquet', 'csv', 'tsv', 'json', 'ipc', 'orc', 'avro', 'hdf5' or 'delta'; by default the file's
-        ending tells.
+        ending tells. 'images' makes rows of the image files of a folder: their bytes as `image`, the name of
+        their folder as `label`, and `path`.
     types : for text, the types of columns that are not to be found out: 'number', 'text' or 'time', an Arrow
         type or its name; or the path of a JSON file of these, as `Dataset.write_types` writes it. For
         `key=value` folders of any format, too.

@@ -28,7 +28,7 @@ class ReadSpec(_Section):
     """How files of text are read, where that is not as `og.read` does by default."""
 
     format: str | None = None
-    """parquet, csv, tsv, json, ipc, orc, avro, hdf5 or delta, where the path does not tell."""
+    """parquet, csv, tsv, json, ipc, orc, avro, hdf5, delta or images, where the path does not tell."""
     types: dict[str, str] = Field(default_factory=dict)
     """Columns and their types: number, text, time, or the name of an Arrow type."""
     na_values: list[str] = Field(default_factory=list)
