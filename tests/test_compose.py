@@ -160,6 +160,21 @@ def test_parts_of_a_union_with_columns_of_their_own() -> None:
     assert made.fit(rows(), "y").transform(rows()).column_names == ["w__w", "n__a", "y"]
 
 
+def test_columns_that_are_dropped_need_not_come_again(tmp_path: Path) -> None:
+    frame = rows().to_pandas()
+    pipe = og.Pipeline([og.ColumnTransformer(parts()[:2]), og.Ridge()]).fit(frame, "y")
+    expected = pipe.predict(frame.drop(columns=["y"]))
+    other = frame[["w", "b", "a"]].assign(more=1)
+    np.testing.assert_array_equal(pipe.predict(other), expected)
+    pipe.save(tmp_path / "pipe")
+    loaded = og.load(tmp_path / "pipe")
+    assert list(loaded.columns_) == ["a", "b", "w"]
+    np.testing.assert_array_equal(loaded.predict(other), expected)
+    with pytest.raises(SchemaError, match="a: number"):
+        pipe.predict(other.drop(columns=["a"]))
+    assert pipe[0]["scaled"][1].scale_.shape == (2,)
+
+
 # ---- passes, engines, artifacts ----------------------------------------------------------------------------
 
 

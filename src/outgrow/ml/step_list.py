@@ -87,6 +87,15 @@ class StepList(NamedParts):
             return None
         return last.model if isinstance(last, StepList) else self._workers()[-1][1]
 
+    @property
+    def _columns_by_name(self) -> bool:
+        workers = self._workers()
+        return bool(workers) and bool(workers[0][1]._columns_by_name)
+
+    def _unused_columns(self) -> list[str]:
+        workers = self._workers()
+        return workers[0][1]._unused_columns() if workers else []
+
     def __len__(self) -> int:
         return len(self.steps)
 

@@ -109,6 +109,15 @@ class SideBySide(NamedParts, Transformer):
         if hasattr(part, "check_parameters"):
             part.check_parameters()
 
+    @property
+    def _columns_by_name(self) -> bool:
+        return hasattr(self, "feature_names_in_")
+
+    def _unused_columns(self) -> list[str]:
+        parts = {name: part for name, part, _ in self._all_branches()}
+        used = {column for name, own in self.inputs_.items() if parts[name] != DROP for column in own}
+        return [name for name in self.selected_ if name not in used]
+
     # ---- answering ---------------------------------------------------------------------------------------
 
     def _transform(self, batch: Batch) -> Batch:

@@ -44,8 +44,8 @@ class ColumnTransformer(SideBySide):
 
     Notes
     -----
-    Unlike scikit-learn: columns of a part are given to it in the order of the table, and dense and sparse
-    ones stay what they are.
+    Unlike scikit-learn: columns of a part are given to it in the order of the table, dense and sparse ones
+    stay what they are, and the columns of a sparse matrix cannot be shared among parts.
 
     Unlike Spark MLlib's `VectorAssembler(inputCols)`: columns need not be put together for a model.
 
@@ -134,6 +134,10 @@ class ColumnTransformer(SideBySide):
     def named_transformers_(self) -> Bunch:
         """The fitted transformers by name."""
         return Bunch(**self._fitted)
+
+    def __getitem__(self, name: str) -> Any:
+        """What has learned, by its name."""
+        return self.named_transformers_[name]
 
     def _drawn(self) -> Any:
         return SklearnColumnTransformer(list(self.transformers), remainder=self.remainder)

@@ -74,6 +74,15 @@ class Estimator(BaseEstimator):
     former_parameters: ClassVar[dict[str, str]] = {}
     """Names of parameters in models that were saved before these had their present names."""
 
+    @property
+    def _columns_by_name(self) -> bool:
+        """Whether DataFrames may have columns in any order, and further ones."""
+        return False
+
+    def _unused_columns(self) -> list[str]:
+        """Columns of the fit that later calls need not bring."""
+        return []
+
     _frees_lock: ClassVar[bool] = False
     """Whether Python's lock is free while it learns, so that threads suffice to learn several at once."""
 
@@ -214,6 +223,9 @@ class Estimator(BaseEstimator):
         self.__dict__.update(learned)
         if "columns_" in learned:
             self.columns_ = read_kinds(learned["columns_"])
+        if hasattr(self, "columns_") and hasattr(self, "feature_names_in_"):
+            unused = self._unused_columns()
+            self.columns_ = {name: kind for name, kind in self.columns_.items() if name not in unused}
         self._restored()
 
 

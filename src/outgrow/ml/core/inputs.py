@@ -162,7 +162,7 @@ def open_rows(estimator: Any, X: Any) -> Dataset:
     if not is_table(X):
         return array_rows(estimator, checked_array(estimator, X))
     rows = dataset(X)
-    if is_pandas(X) and not hasattr(estimator, "target_column_"):
+    if is_pandas(X) and not (hasattr(estimator, "target_column_") or estimator._columns_by_name):
         validate_data(estimator, X, reset=False, skip_check_array=True)
         if not hasattr(estimator, "feature_names_in_"):
             table = as_table(X).rename_columns(list(estimator.columns_))
