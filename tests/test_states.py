@@ -19,6 +19,7 @@ from outgrow.engine.collective import LargeArray
 from outgrow.engine.context import SlowestRank
 from outgrow.engine.matrix import LabelCounts
 from outgrow.engine.outcome import Outcome, guarded
+from outgrow.engine.row_ids import Copies
 from outgrow.errors import DataError
 from outgrow.groups.scores import GroupScores
 from outgrow.ml.cluster.seeding import FoundRows, TopRows
@@ -111,6 +112,10 @@ LAWS: dict[type[State], tuple[Callable[[np.ndarray], Any], Callable[[Any], Any]]
     DistinctCount: (
         lambda r: DistinctCount.of(mix(r[:, 0].astype(np.float64).view(np.uint64))),
         lambda s: s.estimate(),
+    ),
+    Copies: (
+        lambda r: Copies.of(_bits(r), 0),
+        lambda s: _flat(np.unique(s.hashes), [s.counts.sum()]),
     ),
     Strata: (
         lambda r: Strata.of(np.floor(_weights(r) * 2).astype(np.uint64), _bits(r), 3),

@@ -24,6 +24,7 @@ from outgrow.engine.context import FitContext, Unit, runs
 from outgrow.engine.matrix import LabelCounts, Labels, MatrixView, Tiles, ValidationRows
 from outgrow.engine.memory import Store
 from outgrow.engine.outcome import guarded
+from outgrow.engine.row_ids import IdentifiedRows
 
 R = TypeVar("R")
 Step = Callable[[Batch], Batch]
@@ -34,7 +35,7 @@ JOINED_ROWS, JOINED_BYTES = 1 << 18, 32 << 20
 """How large joined batches become: more would leave the caches for good."""
 SMALL_ROWS, SMALL_BYTES = 1 << 14, 1 << 22
 """Batches of a matrix that are smaller than both are joined up to so many rows."""
-_PLACE = "__place__"
+_PLACE, _ROW = "__place__", "__row__"
 
 
 class Readable(Protocol):
@@ -52,6 +53,9 @@ class Resident:
     With `keep=False` they are read again at each pass. Text stays as the dictionaries that a file holds;
     `plain` gives it the type that the dataset promised.
     """
+
+    place: str | None = None
+    identified: IdentifiedRows | None = None
 
     def __init__(
         self, run: FitContext, pieces: Sequence[Readable], example: Batch, *, keep: bool = True
@@ -107,6 +111,9 @@ class FoldedRows:
     hidden : columns that only the placing needs; later readers do not see them.
     """
 
+    place: str | None
+    identified: IdentifiedRows | None = None
+
     def __init__(self, rows: Resident, placing: Placing, hidden: Sequence[str]) -> None:
         self.run = rows.run
         self.plain = rows.plain
@@ -114,14 +121,14 @@ class FoldedRows:
         self._rows = rows
         self._hidden = hidden
         self._placing = placing
-        self.place = numbered(_PLACE, rows.example.columns)
+        self.place = self._place = numbered(_PLACE, rows.example.columns)
         self._places: dict[int, list[np.ndarray]] = {}
 
     def count(self, places: int) -> np.ndarray:
         """How many rows there are at each place, over all ranks."""
         return self.run.reduce(
             self,
-            lambda batch: np.bincount(np.asarray(batch[self.place]), minlength=places),
+            lambda batch: np.bincount(np.asarray(batch[self._place]), minlength=places),
             empty=np.zeros(places, dtype=np.intp),
         )
 
@@ -139,7 +146,7 @@ class FoldedRows:
         for order, batch in enumerate(unit()):
             place = self._placing(batch) if known is None else known[order]
             met.append(place)
-            yield batch.drop(self._hidden).with_columns({self.place: pa.array(place)})
+            yield batch.drop(self._hidden).with_columns({self._place: pa.array(place)})
         self._places[number] = met
 
 
@@ -147,7 +154,7 @@ class FoldedRows:
 class Joined:
     """Rows in larger batches."""
 
-    rows: Resident | FoldedRows
+    rows: Resident | FoldedRows | IdentifiedRows
 
     def units(self) -> Sequence[Unit]:
         return [partial(_joined, unit) for unit in self.rows.units()]
@@ -189,15 +196,17 @@ class Shard:
     run : the fit this belongs to; `run.comm` has the rank and the number of ranks.
     example : a batch without rows, with the columns that `reduce` will see.
     watch : rows that are held out of these, or None.
+    steps_unseen : what is done to rows that are held out, where that is something else than `steps`.
     """
 
     run: FitContext
     example: Batch
-    rows: Resident | FoldedRows
+    rows: Resident | FoldedRows | IdentifiedRows
     steps: tuple[Step, ...] = ()
     keep: np.ndarray | None = None
     encoded: bool = True
     watch: ValidationRows | None = None
+    steps_unseen: tuple[Step, ...] | None = None
 
     @classmethod
     def of(cls, run: FitContext, pieces: Sequence[Readable], example: Batch, *, keep: bool = True) -> Shard:
@@ -247,7 +256,7 @@ class Shard:
             for batch in unit():
                 yield self._stepped_rows(batch, encoded=False)
 
-    def transformed(self, step: Step, *, encoded: bool = False) -> Shard:
+    def transformed(self, step: Step, *, encoded: bool = False, unseen: Step | None = None) -> Shard:
         """The same rows seen through a step, which is applied at each pass.
 
         Parameters
@@ -255,14 +264,44 @@ class Shard:
         step : changes a batch, row by row; it also meets the example, which has no rows. It is hashable: rows
             after equal steps share a matrix.
         encoded : the step also takes text as dictionaries; else text is decoded before it.
+        unseen : the step in its place for rows that are held out, where that is another.
         """
         decode = () if encoded or not self.encoded else (self.rows.plain,)
+        before = self.steps if self.steps_unseen is None else self.steps_unseen
+        apart = unseen is not None or self.steps_unseen is not None
         return replace(
             self,
             example=step(self.example),
             steps=(*self.steps, *decode, step),
             encoded=encoded and self.encoded,
+            steps_unseen=(*before, *decode, unseen or step) if apart else None,
         )
+
+    @property
+    def every_step(self) -> Sequence[tuple[Step, ...]]:
+        """What is done to the rows, and what to those held out."""
+        return [steps for steps in (self.steps, self.steps_unseen) if steps is not None]
+
+    def identified(self, columns: Sequence[str]) -> tuple[Shard, str]:
+        """The same rows with a number for each in a further column, and what that is called; one pass.
+
+        Parameters
+        ----------
+        columns : whose values, as they were read, tell rows apart; equal rows are numbered (see `row_ids`).
+        """
+        assert not self.steps, "rows get their numbers before they are changed"
+        rows = self.run.call(lambda: self._identified(columns))
+        return replace(
+            self, rows=rows, example=self.example.with_columns({rows.name: pa.array([], pa.uint64())})
+        ), rows.name
+
+    def _identified(self, columns: Sequence[str]) -> IdentifiedRows:
+        """The numbered rows, which fits of the same rows share."""
+        assert not isinstance(self.rows, IdentifiedRows), "rows get their numbers once"
+        if self.rows.identified is None:
+            name = numbered(_ROW, self.example.columns)
+            self.rows.identified = IdentifiedRows(self.rows, columns, name)
+        return self.rows.identified
 
     def placed(self, placing: Placing, *, hidden: Sequence[str] = ()) -> Shard:
         """The same rows, each with a place.
@@ -293,7 +332,8 @@ class Shard:
         """
         if self.watch is None:
             return self._part(spec, self.keep, last)
-        self.watch.view = self._part(spec, self.watch.keep, last=False, watched=True)
+        unseen = self if self.steps_unseen is None else replace(self, steps=self.steps_unseen)
+        self.watch.view = unseen._part(spec, self.watch.keep, last=False, watched=True)
         return replace(self._part(spec, self.keep, last), watch=self.watch)
 
     def _part(
@@ -355,7 +395,7 @@ class Shard:
 
     def _chosen(self, batch: Batch) -> tuple[Batch, np.ndarray | None]:
         """The rows to be seen of a batch, and their places."""
-        if isinstance(self.rows, Resident):
+        if self.rows.place is None:
             return batch, None
         place = np.asarray(batch[self.rows.place])
         batch = batch.drop([self.rows.place])

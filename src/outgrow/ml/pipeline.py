@@ -17,6 +17,7 @@ from outgrow.errors import ParameterError
 from outgrow.ml import evaluation
 from outgrow.ml.adapters import Foreign
 from outgrow.ml.base import Model, Transformer
+from outgrow.ml.base.cross_fitted import fit_passing
 from outgrow.ml.core.inputs import open_rows, open_training
 from outgrow.ml.core.outputs import as_given, is_lazy
 from outgrow.ml.core.parameters import Unused, described
@@ -31,6 +32,7 @@ from outgrow.ml.in_memory import (
     without_adapter,
 )
 from outgrow.ml.step_list import Step, StepList
+from outgrow.ml.steps import learned_from, with_rows_told_apart, without_numbers
 
 
 def _last_has(method: str) -> Callable[[Callable[..., Any]], Any]:
@@ -163,7 +165,12 @@ class Pipeline(StepList):
         params = {key: value for key, value in params.items() if key not in taken}
         weighted, sample_weight = self._weighted_step(params, sample_weight)
         opened = open_training(self, X, y, sample_weight, roles=roles)
-        self._fit_on_engine(replace(opened, weighted_step=weighted))
+        opened = replace(opened, weighted_step=weighted)
+        if method == "fit_transform" and any(
+            getattr(step, "cross_fits", False) for _, step in self.active_steps
+        ):
+            return fit_passing(self, opened, X, self._transform_all)
+        self._fit_on_engine(opened)
         return self if method == "fit" else getattr(self, method.removeprefix("fit_"))(X)
 
     def _fit_in_memory(self, method: str, X: Any, y: Any, params: dict[str, Any]) -> Any:
@@ -206,16 +213,26 @@ class Pipeline(StepList):
         return None, sample_weight
 
     def _fit_shard(self, shard: Shard, task: Task, *, last: bool = True) -> None:
+        self._fit_steps(shard, task, last=last)
+
+    def _fit_passing(self, shard: Shard, task: Task) -> Shard:
+        """Learn from the rows of a shard, and give them as they leave the last of the transformers."""
+        return self._fit_steps(shard, task, last=False, through=True)
+
+    def _fit_steps(self, shard: Shard, task: Task, *, last: bool, through: bool = False) -> Shard:
+        """Let all steps learn; the rows as they reach the last step, or with `through` as they leave it."""
         stage, steps = shard.run.stage, self.active_steps
+        shard, task = with_rows_told_apart([step for _, step in steps], shard, task)
         for place, (name, estimator) in enumerate(steps):
             shard.run.stage = f"{stage}: {type(_plainly(estimator)).__name__}"
             final = place == len(steps) - 1
             estimator._expect(kinds_of(shard.example, task))
             estimator._fit_shard(shard, task.weighing(name), last=last and final)
-            if isinstance(estimator, Transformer) and not final:
-                shard = shard.transformed(estimator._transform, encoded=estimator.takes_dictionaries)
+            if isinstance(estimator, Transformer) and (through or not final):
+                shard = learned_from(estimator, shard)
         shard.run.stage = stage
         self._keep_adapters(steps)
+        return without_numbers(shard, task)
 
     def _learned(self) -> dict[str, Any]:
         own = super()._learned()

@@ -1,5 +1,6 @@
 """Base classes of estimators, with the verbs that users call."""
 
+from outgrow.ml.base.cross_fitted import CrossFittedTransformer
 from outgrow.ml.base.invertible import InvertibleTransformer
 from outgrow.ml.base.models import (
     DECISION,
@@ -23,6 +24,7 @@ __all__ = [
     "PREDICTION",
     "Classifier",
     "Clusterer",
+    "CrossFittedTransformer",
     "DensityModel",
     "InvertibleTransformer",
     "MarginClassifier",

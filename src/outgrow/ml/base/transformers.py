@@ -17,6 +17,7 @@ from outgrow.ml.core.columns import Columns, resolve
 from outgrow.ml.core.inputs import open_rows, open_training
 from outgrow.ml.core.outputs import all_columns, as_given, collect, in_form, own
 from outgrow.ml.core.task import Task, column_names, names_after, promised_example
+from outgrow.ml.steps import learned_from, with_rows_told_apart, without_numbers
 
 
 class Transformer(TransformerMixin, Verbs):
@@ -33,6 +34,11 @@ class Transformer(TransformerMixin, Verbs):
 
     takes_dictionaries: ClassVar[bool] = False
     """Whether `_transform_columns` also takes text as Arrow dictionaries; otherwise it is decoded before."""
+
+    cross_fits: ClassVar[bool] = False
+    """Whether the rows it learned from must be changed otherwise than new ones, as what it learned has the y
+    of each of them. Then `_transform_training` changes them, and `task.row` names a column of numbers, by
+    which it can choose of which rows it learns what it says of others."""
 
     _output: str | None = None
     """The form of results, as `set_output` was told."""
@@ -101,6 +107,16 @@ class Transformer(TransformerMixin, Verbs):
 
     def _transform(self, batch: Batch) -> Batch:
         return self._transform_columns(batch, self.selected_) if self.selected_ else batch
+
+    def _transform_training(self, batch: Batch) -> Batch:
+        """The rows of the fit as the steps behind this one learn from them."""
+        return self._transform(batch)
+
+    def _fit_passing(self, shard: Shard, task: Task) -> Shard:
+        """Learn from the rows of a shard, and give them as steps behind this one would see them."""
+        shard, task = with_rows_told_apart([self], shard, task)
+        self._fit_shard(shard, task, last=False)
+        return without_numbers(learned_from(self, shard), task)
 
 
 class WeightedTransformer(Transformer):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any, Self
 
 from sklearn.base import clone
@@ -20,13 +21,23 @@ from outgrow.ml.export.sklearn.pipeline import equal
 class Verbs(Estimator):
     """An estimator that can be fitted where the data is, saved and exported."""
 
-    def _fit_on_engine(self, data: Training) -> Self:
+    def _fit_on_engine(self, data: Training, learn: Callable[[Any, Shard, Task], None] | None = None) -> Self:
+        """Learn from rows, wherever they are.
+
+        Parameters
+        ----------
+        data : the rows.
+        learn : makes the worker learn from a shard, where that is not all that is done with it.
+        """
         task = data.task(self.columns_)
         worker = self._worker()
         engine, scan = data.dataset.engine, data.dataset.scan
 
         def fit(shard: Shard) -> dict[str, Any]:
-            worker._fit_shard(shard, task)
+            if learn is None:
+                worker._fit_shard(shard, task)
+            else:
+                learn(worker, shard, task)
             return worker._learned()
 
         wanted = [*task.columns, *data.beside]

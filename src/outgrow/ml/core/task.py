@@ -29,6 +29,7 @@ class Task:
     aside : further columns that are no features.
     named : whether the columns have names of their own, as those of tables have.
     roles : the columns of what else a model learns from, such as an exposure, by the name of the role.
+    row : the column with a number for each row, where there is one: see `Shard.identified`.
     """
 
     target: str | None
@@ -38,10 +39,11 @@ class Task:
     aside: tuple[str, ...] = ()
     named: bool = False
     roles: Mapping[str, str] = field(default_factory=dict)
+    row: str | None = None
 
     def features(self, example: Batch) -> list[str]:
         """The columns of a batch that are features."""
-        others = (self.target, self.weight, *self.aside, *self.roles.values())
+        others = (self.target, self.weight, self.row, *self.aside, *self.roles.values())
         return [name for name in example.columns if name not in others]
 
     def weighing(self, step: str) -> Task:

@@ -126,4 +126,6 @@ class CachedCrossValidator:
         self._spilled = placed.run.memory.spilled
         while len(self._ready) > (1 if short else KEPT):
             self._ready.popitem(last=False)
-        placed.forget_matrices(but=[part.steps for parts in self._ready.values() for part in parts])
+        placed.forget_matrices(
+            but=[steps for parts in self._ready.values() for part in parts for steps in part.every_step]
+        )
