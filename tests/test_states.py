@@ -27,7 +27,7 @@ from outgrow.ml.trees.bins import SampledRows, vanishing
 from outgrow.ml.trees.target import Target
 from outgrow.statistics.samples import GroupMoments
 from outgrow.stats.contingency import Contingency
-from outgrow.stats.counts import DistinctCount, ValueCounts
+from outgrow.stats.counts import DistinctCount, FewDistinct, ValueCounts
 from outgrow.stats.cross import CrossMoments
 from outgrow.stats.extended import ExtendedSum
 from outgrow.stats.extremes import Extremes, GroupedExtremes
@@ -113,6 +113,7 @@ LAWS: dict[type[State], tuple[Callable[[np.ndarray], Any], Callable[[Any], Any]]
         lambda r: DistinctCount.of(mix(r[:, 0].astype(np.float64).view(np.uint64))),
         lambda s: s.estimate(),
     ),
+    FewDistinct: (lambda r: FewDistinct.of(_bits(r), 2), lambda s: _flat(s.hashes)),
     Copies: (
         lambda r: Copies.of(_bits(r), 0),
         lambda s: _flat(np.unique(s.hashes), [s.counts.sum()]),

@@ -10,10 +10,10 @@ from outgrow.errors import ParameterError
 from outgrow.job.model import EstimatorSpec, Job, unknown
 from outgrow.ml.base import Supervised, Transformer
 from outgrow.ml.catalogue import ESTIMATORS, estimator_class
-from outgrow.ml.core.columns import Columns, categorical, matching, numeric
+from outgrow.ml.core.columns import Columns, categorical, few_values, matching, numeric
 from outgrow.ml.pipeline import Pipeline
 
-_SELECTORS = {"numeric": numeric, "categorical": categorical}
+_SELECTORS = {"numeric": numeric, "categorical": categorical, "few_values": few_values}
 
 
 class SpecError(ParameterError):
@@ -67,7 +67,7 @@ def _value(name: str, value: Any) -> Any:
 
 
 def _columns(value: Any) -> Columns:
-    """`numeric`, `categorical`, `/regex/`, or names."""
+    """`numeric`, `categorical`, `few_values`, `/regex/`, or names."""
     if not isinstance(value, str):
         return value
     if value in _SELECTORS:

@@ -13,7 +13,7 @@ from outgrow.data.batch import Batch, is_numeric
 from outgrow.data.matrix import Matrix
 from outgrow.engine.shard import Shard
 from outgrow.ml.base import Transformer
-from outgrow.ml.core.columns import resolve
+from outgrow.ml.core.columns import FewValues, resolve
 from outgrow.ml.core.estimator import Estimator
 from outgrow.ml.core.groups import GroupForm, GroupView, Layer, Stacked
 from outgrow.ml.core.task import Task
@@ -47,7 +47,10 @@ def forms_of(estimator: Any, example: Batch, features: Sequence[str]) -> list[Gr
     columns = [example[name] for name in features]
     if any(isinstance(column, Matrix) or not is_numeric(column.type) for column in columns):
         return None
-    found = [step._group_form() if isinstance(step, Estimator) else None for step in steps_of(estimator)]
+    steps = steps_of(estimator)
+    if any(isinstance(getattr(step, "columns", None), FewValues) for step in steps):
+        return None  # which of the columns those are is another question in each group
+    found = [step._group_form() if isinstance(step, Estimator) else None for step in steps]
     return None if None in found or not features else found  # type: ignore[return-value]
 
 

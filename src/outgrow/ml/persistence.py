@@ -27,7 +27,10 @@ _OURS = f"{__name__.partition('.')[0]}."
 """Below this, modules are imported because a model names them."""
 LIBRARIES = ("outgrow", "numpy", "scipy", "pyarrow", "sklearn", "xgboost")
 """Whose versions a model records, as far as they were loaded when it was saved."""
-_SELECTORS = {cls.__name__: cls for cls in (selectors._Numeric, selectors._Categorical, selectors._Matching)}
+_SELECTORS = {
+    cls.__name__: cls
+    for cls in (selectors._Numeric, selectors._Categorical, selectors._Matching, selectors.FewValues)
+}
 
 
 def save(

@@ -75,6 +75,34 @@ def _added(counts: dict[Any, float], more: Iterable[tuple[Any, float]]) -> dict[
 
 
 @dataclass(frozen=True, eq=False)
+class FewDistinct(State):
+    """The different values, where they are few: of more, one more than that, those of the smallest hashes.
+
+    Attributes
+    ----------
+    hashes : uint64, sorted, each once.
+    most : how many are few.
+    """
+
+    hashes: np.ndarray
+    most: int
+
+    @classmethod
+    def of(cls, hashes: np.ndarray, most: int) -> FewDistinct:
+        """The state of values.
+
+        Parameters
+        ----------
+        hashes : of the values, uint64 of shape (rows,).
+        most : how many are few.
+        """
+        return cls(np.unique(hashes)[: most + 1], most)
+
+    def merge(self, other: FewDistinct) -> FewDistinct:
+        return FewDistinct.of(np.concatenate([self.hashes, other.hashes]), self.most)
+
+
+@dataclass(frozen=True, eq=False)
 class DistinctCount(State):
     """About how many different values there are: HyperLogLog (Flajolet et al. 2007), Ertl's estimator (2017).
 

@@ -13,7 +13,7 @@ from outgrow.engine.open import is_table
 from outgrow.engine.shard import Shard
 from outgrow.errors import ParameterError
 from outgrow.ml.base.verbs import Verbs
-from outgrow.ml.core.columns import Columns, resolve
+from outgrow.ml.core.columns import Columns, chosen
 from outgrow.ml.core.inputs import open_rows, open_training
 from outgrow.ml.core.outputs import all_columns, as_given, collect, in_form, own
 from outgrow.ml.core.task import Task, column_names, names_after, promised_example
@@ -102,7 +102,7 @@ class Transformer(TransformerMixin, Verbs):
         raise NotImplementedError
 
     def _fit_shard(self, shard: Shard, task: Task, *, last: bool = True) -> None:
-        self.selected_ = resolve(self.columns, shard.example, task.features(shard.example))
+        self.selected_ = chosen(self.columns, shard, task.features(shard.example))
         self._fit(shard, self.selected_, task)
 
     def _transform(self, batch: Batch) -> Batch:

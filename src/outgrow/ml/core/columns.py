@@ -5,11 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from numbers import Integral
+from typing import Any, Protocol
+
+import numpy as np
 
 from outgrow.data.batch import Batch, is_categorical, is_numeric
+from outgrow.data.hashing import column_hash
+from outgrow.data.kind import is_list
 from outgrow.data.matrix import Matrix
-from outgrow.errors import ColumnNotFoundError, SchemaError
+from outgrow.engine.shard import Shard
+from outgrow.errors import ColumnNotFoundError, ParameterError, SchemaError
+from outgrow.stats.counts import FewDistinct
+
+_FIRST = 1 << 12
+"""Rows that mostly tell whether a column has many values."""
 
 
 class Selector(Protocol):
@@ -87,6 +97,79 @@ def matching(pattern: str) -> Selector:
     """
     re.compile(pattern)
     return _Matching(pattern)
+
+
+@dataclass(frozen=True)
+class FewValues:
+    """The selector of `few_values`, which needs a pass over the rows."""
+
+    most: int
+
+    def __call__(self, example: Batch, names: Sequence[str]) -> list[str]:
+        raise AssertionError(f"which of {names} have few values the rows tell, not {example}")
+
+    def among(self, shard: Shard, names: Sequence[str]) -> list[str]:
+        """The columns of a shard that have few values, from one pass."""
+        types = shard.example.arrow_types(names)
+        single = [name for name in names if name not in types or not is_list(types[name])]
+        single = [name for name in single if not isinstance(shard.example.held.get(name), Matrix)]
+
+        def fold(batch: Batch) -> tuple[FewDistinct, ...]:
+            return tuple(self._distinct(batch[name], name) for name in single)
+
+        found = shard.reduce(fold, encoded=True) if single else ()
+        return [name for name, each in zip(single, found, strict=True) if len(each.hashes) <= self.most]
+
+    def _distinct(self, column: Any, name: str) -> FewDistinct:
+        first = FewDistinct.of(self._hashes(column[:_FIRST], name), self.most)
+        many = len(column) <= _FIRST or len(first.hashes) > self.most
+        return first if many else FewDistinct.of(self._hashes(column, name), self.most)
+
+    def _hashes(self, column: Any, name: str) -> np.ndarray:
+        return column_hash(column.unique().drop_null(), name)
+
+    def __repr__(self) -> str:
+        return f"few_values({self.most})"
+
+
+def few_values(most: int = 20) -> Selector:
+    """All columns that have at most so many different values; a missing value is none.
+
+    Unlike other selectors it looks at the rows of the fit, in a pass of its own. With `OrdinalEncoder` it
+    does what Spark MLlib's `VectorIndexer(maxCategories=20)` does.
+
+    Parameters
+    ----------
+    most : how many, at least 1.
+
+    Raises
+    ------
+    ParameterError
+        When it is no whole number of at least 1.
+
+    Examples
+    --------
+    >>> import pyarrow as pa, outgrow as og
+    >>> rows = pa.table({"size": [3, 1, 3, 1], "price": [1.5, 2.0, 2.5, 3.0]})
+    >>> og.OrdinalEncoder(columns=og.few_values(2)).fit_transform(rows).to_pydict()
+    {'size': [1.0, 0.0, 1.0, 0.0], 'price': [1.5, 2.0, 2.5, 3.0]}
+    """
+    if not isinstance(most, Integral) or isinstance(most, bool) or most < 1:
+        raise ParameterError(f"few_values({most!r}): give a whole number of at least 1.")
+    return FewValues(int(most))
+
+
+def chosen(columns: Columns, shard: Shard, names: Sequence[str]) -> list[str]:
+    """The names that `columns` means among `names`, where it may take a look at the rows.
+
+    Parameters
+    ----------
+    columns, names : as for `resolve`.
+    shard : the rows; all ranks ask together.
+    """
+    if isinstance(columns, FewValues):
+        return columns.among(shard, names)
+    return resolve(columns, shard.example, names)
 
 
 def resolve(columns: Columns, example: Batch, names: Sequence[str]) -> list[str]:
