@@ -287,8 +287,9 @@ def test_library_has_one_home(library: str) -> None:
 
 BESIDE_ESTIMATORS = """
     Dataset GroupKFold Holdout KFold Local ModelStore PerGroup Spark StratifiedKFold TimeFolds __version__
-    categorical col cross_validate dataset errors listen live_quality load matching numeric quantize_onnx
-    read read_quality score score_stream silhouette_score sql stats track tune write_parquet
+    categorical col cross_validate dataset errors few_values lag_features listen live_quality load matching
+    numeric quantize_onnx read read_quality rolling_features score score_stream silhouette_score sql stats
+    track tune write_parquet
 """
 
 

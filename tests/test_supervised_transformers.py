@@ -97,5 +97,5 @@ def test_folds_learn_from_their_own_rows_only(settings: dict[str, Any]) -> None:
 def test_without_y_it_is_refused() -> None:
     with pytest.raises(ValueError, match="requires y"):
         Slope().fit(X)
-    with pytest.raises(ParameterError, match="Slope learns from y"):
+    with pytest.raises(ParameterError, match="Pipeline estimator requires y"):
         og.Pipeline([Slope(), og.KMeans(2)]).fit(X)

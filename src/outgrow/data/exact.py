@@ -96,6 +96,21 @@ def microseconds(array: pa.Array, name: str) -> pa.Array:
         ) from error
 
 
+def time_texts(array: pa.Array, name: str) -> pa.Array:
+    """Dates and times as a dictionary of texts, in UTC: `2026-01-31`, or `2026-01-31 12:30:00` past midnight.
+
+    The same moment has the same text, whatever its type, unit and time zone.
+
+    Parameters
+    ----------
+    array, name : as for `microseconds`.
+    """
+    encoded = microseconds(array, name).dictionary_encode()
+    texts = encoded.dictionary.cast(pa.timestamp("us")).cast(pa.string())
+    texts = pc.replace_substring_regex(texts, r"( 00:00:00)?\.000000$", "")
+    return pa.DictionaryArray.from_arrays(encoded.indices, texts)
+
+
 def moment_text(micros: int) -> str:
     """Microseconds since 1970 as a date and time, of any year."""
     text: str = pa.scalar(micros, pa.timestamp("us")).cast(pa.string()).as_py()

@@ -16,6 +16,8 @@ from outgrow.errors import SchemaError
 
 _STORED = ("arrow.uuid", "arrow.json", "arrow.bool8", "arrow.fixed_shape_tensor")
 """Extensions whose storage says what they say; others mean something that a model does not know."""
+_INTERVAL = "pandas.interval"
+"""The extension of bins such as pandas' `cut` makes, which become the text that pandas shows."""
 _DECIMAL128_DIGITS = 38
 """Of the longest decimal of 128 bits."""
 
@@ -70,6 +72,8 @@ def plain_type(kind: pa.DataType) -> pa.DataType:
         return plain_type(kind.value_type)
     if isinstance(kind, pa.BaseExtensionType) and kind.extension_name in _STORED:
         return plain_type(kind.storage_type)
+    if isinstance(kind, pa.BaseExtensionType) and kind.extension_name == _INTERVAL:
+        return pa.string()
     if types.is_decimal32(kind) or types.is_decimal64(kind):
         kind = pa.decimal128(kind.precision, kind.scale)
     if types.is_decimal(kind) and kind.scale < 0:
@@ -93,7 +97,7 @@ def plain_array(array: pa.Array) -> pa.Array:
     if wanted == kind:
         return array
     if isinstance(array, pa.ExtensionArray):
-        return plain_array(array.storage)
+        return _interval_texts(array) if kind.extension_name == _INTERVAL else plain_array(array.storage)
     if pa.types.is_run_end_encoded(kind):
         return plain_array(pc.run_end_decode(array))
     if pa.types.is_large_string(kind) or pa.types.is_large_binary(kind):
@@ -110,6 +114,14 @@ def _plain_dictionary(array: pa.DictionaryArray, wanted: pa.DataType) -> pa.Arra
     if words.null_count:  # a null among the words is a missing value like others
         return plain_array(words.take(array.indices).dictionary_encode().cast(wanted))
     return pa.DictionaryArray.from_arrays(array.indices.cast(pa.int32()), words, ordered=wanted.ordered)
+
+
+def _interval_texts(array: pa.ExtensionArray) -> pa.Array:
+    closed = array.type.closed
+    begin, end = "[("[closed in ("right", "neither")], "])"[closed in ("left", "neither")]
+    ends = array.storage.to_pylist()
+    texts = [None if each is None else f"{begin}{each['left']}, {each['right']}{end}" for each in ends]
+    return pa.array(texts, pa.string())
 
 
 def _narrowed(array: pa.Array, wanted: pa.DataType) -> pa.Array:

@@ -9,6 +9,7 @@ ESTIMATORS = {
     "Binarizer": "outgrow.ml.preprocessing.binarizer",
     "ColumnTransformer": "outgrow.ml.compose.column_transformer",
     "DCT": "outgrow.ml.preprocessing.dct",
+    "DatetimeEncoder": "outgrow.ml.preprocessing.datetime_encoder",
     "DummyClassifier": "outgrow.ml.dummy",
     "DummyRegressor": "outgrow.ml.dummy",
     "ElasticNet": "outgrow.ml.linear_model.elastic_net",
@@ -28,6 +29,7 @@ ESTIMATORS = {
     "LogisticRegression": "outgrow.ml.linear_model.logistic_regression",
     "MaxAbsScaler": "outgrow.ml.preprocessing.max_abs_scaler",
     "MinMaxScaler": "outgrow.ml.preprocessing.min_max_scaler",
+    "MultiLabelBinarizer": "outgrow.ml.preprocessing.multi_label_binarizer",
     "Normalizer": "outgrow.ml.preprocessing.normalizer",
     "OneHotEncoder": "outgrow.ml.preprocessing.one_hot_encoder",
     "OrdinalEncoder": "outgrow.ml.preprocessing.ordinal_encoder",
@@ -48,6 +50,7 @@ ESTIMATORS = {
     "SimpleImputer": "outgrow.ml.impute.simple_imputer",
     "SparseRandomProjection": "outgrow.ml.random_projection",
     "StandardScaler": "outgrow.ml.preprocessing.standard_scaler",
+    "TargetEncoder": "outgrow.ml.preprocessing.target_encoder",
     "VarianceThreshold": "outgrow.ml.feature_selection.variance_threshold",
 }
 

@@ -197,6 +197,8 @@ class StepList(NamedParts):
                 tags.estimator_type = final.estimator_type
                 tags.target_tags = final.target_tags
                 tags.classifier_tags, tags.regressor_tags = final.classifier_tags, final.regressor_tags
+            needing = [step for _, step in workers if get_tags(step).target_tags.required]
+            tags.target_tags.required = bool(needing)
         return tags
 
 

@@ -1,6 +1,7 @@
 """What the encoders share: learning the categories of columns in one pass, and finding that of each value.
 
-A missing value is a category like others, sorted last: NaN in columns of numbers, None in others.
+A missing value is a category like others, sorted last: NaN in columns of numbers, None in others. Dates and
+times are categories by their text in UTC, which is the same for any type of column that holds them.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import numpy as np
 import pyarrow as pa
 
 from outgrow.data.batch import Batch, is_categorical, is_numeric
-from outgrow.data.exact import exact, exact_type, python_values
+from outgrow.data.exact import exact, exact_type, python_values, time_texts
+from outgrow.data.kind import is_time
 from outgrow.data.matrix import Column, Matrix, is_sparse
 from outgrow.engine.open import is_table
 from outgrow.engine.shard import Shard
@@ -31,7 +33,7 @@ Counts = ValueCounts | TextCounts | NumberCounts
 INFREQUENT = "infrequent_sklearn"
 CODED = {
     "columns": COLUMNS,
-    "categories": OneOf("auto") | LIST,
+    "categories": OneOf("auto", "frequency") | LIST,
     "dtype": NUMBER_TYPE,
     "min_frequency": Integer(low=1) | Share(above=0, below=1) | None,
     "max_categories": Integer(low=1) | None,
@@ -99,9 +101,12 @@ class Coder:
 
     @cached_property
     def _known(self) -> np.ndarray:
-        """The numbers of the categories that are not missing, and behind them that of unknown values."""
+        """The numbers of the categories in the index, missing ones left out, and that of unknown values."""
         places = np.arange(len(self.categories))
-        return np.append(places if self._missing is None else np.delete(places, self._missing), _UNKNOWN)
+        places = places if self._missing is None else np.delete(places, self._missing)
+        if self.categories.dtype.kind != "O":  # numbers are found by their order
+            places = places[np.argsort(self.categories[places], kind="stable")]
+        return np.append(places, _UNKNOWN)
 
     @cached_property
     def _index(self) -> TextIndex | NumberIndex:
@@ -246,6 +251,15 @@ def as_column(found: np.ndarray, categories: np.ndarray, few: np.ndarray | None)
     return pa.array(words, pa.string() if pa.types.is_null(kind) else kind, from_pandas=True)
 
 
+def _most_frequent_first(categories: np.ndarray, counts: Counts) -> np.ndarray:
+    """Categories by falling frequency, equals in their order, a missing value last."""
+    rows = _rows_of(categories, counts)
+    missing = missing_place(categories)
+    if missing is not None:
+        rows[missing] = -1.0
+    return categories[np.argsort(-rows, kind="stable")]
+
+
 def _least_rows(least: float | None, rows: float) -> float:
     if least is None:
         return 0.0
@@ -267,7 +281,7 @@ def learn_categories(
     Raises
     ------
     SchemaError
-        When a column holds no text, numbers or booleans.
+        When a column holds no text, numbers, booleans, dates or times.
     ParameterError
         When the given categories are not as many as the columns, repeat, or are numbers out of order.
     DataError
@@ -275,21 +289,25 @@ def learn_categories(
     """
     if not names:
         return [], []
-    given, counted = owner.categories, (owner.min_frequency, owner.max_categories) != (None, None)
+    given = owner.categories
+    by_frequency = isinstance(given, str) and given == "frequency"
+    counted = by_frequency or (owner.min_frequency, owner.max_categories) != (None, None)
     kinds = {name: _kind(shard.example, name) for name in names}
     if not isinstance(given, str) and len(given) != len(names):
         raise ParameterError(
             "Shape mismatch: if categories is an array, it has to be of shape (n_features,). It has "
             f"{len(given)} entries for {len(names)} columns {list(names)}. Give one list for each column."
         )
-    states = [_counting(kinds[name], counted) for name in names]
+    states = [counting(kinds[name], counted) for name in names]
 
     def count(batch: Batch) -> tuple[Counts, ...]:
         return tuple(state(plain(batch[name], name)) for name, state in zip(names, states, strict=True))
 
     found = shard.reduce(count, encoded=True)
-    categories = [_sorted(counts, kinds[name]) for name, counts in zip(names, found, strict=True)]
-    if not isinstance(given, str):
+    categories = [sorted_values(counts, kinds[name]) for name, counts in zip(names, found, strict=True)]
+    if by_frequency:
+        categories = [_most_frequent_first(*pair) for pair in zip(categories, found, strict=True)]
+    elif not isinstance(given, str):
         auto, categories = (
             categories,
             [_given(values, name, kinds[name]) for name, values in zip(names, given, strict=True)],
@@ -300,7 +318,7 @@ def learn_categories(
     return categories, found
 
 
-def _counting(kind: pa.DataType, counted: bool) -> Callable[[pa.Array], Counts]:
+def counting(kind: pa.DataType, counted: bool) -> Callable[[pa.Array], Counts]:
     """What counts values of this type."""
     if pa.types.is_string(kind):
         return partial(TextCounts.of, counted=counted)
@@ -309,7 +327,8 @@ def _counting(kind: pa.DataType, counted: bool) -> Callable[[pa.Array], Counts]:
 
 
 def plain(column: Column, name: str) -> pa.Array:
-    """A column as values that compare: dictionaries of numbers decoded, decimals as the numbers they are.
+    """A column as values that compare: dictionaries of numbers decoded, decimals as the numbers they are,
+    dates and times as text.
 
     Parameters
     ----------
@@ -324,7 +343,7 @@ def plain(column: Column, name: str) -> pa.Array:
     assert not isinstance(column, Matrix)
     if pa.types.is_dictionary(column.type) and not pa.types.is_string(column.type.value_type):
         column = column.dictionary_decode()
-    return exact(column, name)
+    return time_texts(column, name) if is_time(column.type) else exact(column, name)
 
 
 def unknown_error(name: str | int, values: Sequence[Any], when: str, advice: str) -> DataError:
@@ -369,15 +388,15 @@ def _kind(example: Batch, name: str) -> pa.DataType:
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
     if is_numeric(kind):
         return exact_type(kind)
-    if is_categorical(kind) or pa.types.is_null(kind):
+    if is_categorical(kind) or is_time(kind) or pa.types.is_null(kind):
         return pa.string()
     raise SchemaError(
-        f"Column {name!r} is of type {column.type}; categories are text, numbers or booleans. "
+        f"Column {name!r} is of type {column.type}; categories are text, numbers, booleans, dates or times. "
         "Cast it to text."
     )
 
 
-def _sorted(counts: Counts, kind: pa.DataType) -> np.ndarray:
+def sorted_values(counts: Counts, kind: pa.DataType) -> np.ndarray:
     if isinstance(counts, TextCounts):
         return np.append(counts.values(), [None] if counts.has_missing else [])
     if isinstance(counts, NumberCounts):

@@ -59,8 +59,9 @@ class OneHotEncoder(InvertibleTransformer):
     Parameters
     ----------
     columns : which columns, by name or selector; all by default.
-    categories : 'auto' for what the data has, or for each column a list of its categories in their order
-        (numbers sorted, a missing value last).
+    categories : 'auto' for what the data has, sorted; 'frequency' for the same, the most frequent first and
+        equals sorted; or for each column a list of its categories in their order (numbers sorted, a missing
+        value last).
     drop : leave out a category: 'first' of every column, 'if_binary' the first of columns with two, a list
         with that of each column, or None.
     handle_unknown : what becomes of values that `fit` did not see: 'error'; 'ignore', zeros in all columns;

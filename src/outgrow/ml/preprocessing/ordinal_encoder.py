@@ -47,15 +47,16 @@ _CODE = Such(
 
 
 class OrdinalEncoder(InvertibleTransformer):
-    """Replace each category by its number in the sorted order of the categories.
+    """Replace each category by its number in the order of the categories.
 
     Columns keep their names and become `dtype`. Numbers compare by value: 1 and 1.0 are one category.
 
     Parameters
     ----------
     columns : which columns, by name or selector; all by default.
-    categories : 'auto' for what the data has, or for each column a list of its categories in their order
-        (numbers sorted, a missing value last).
+    categories : 'auto' for what the data has, sorted; 'frequency' for the same, the most frequent first and
+        equals sorted; or for each column a list of its categories in their order (numbers sorted, a missing
+        value last).
     dtype : the type of the codes, for NumPy.
     handle_unknown : what becomes of values that `fit` did not see: 'error', or 'use_encoded_value' for
         `unknown_value`.
@@ -81,8 +82,10 @@ class OrdinalEncoder(InvertibleTransformer):
     Unlike scikit-learn: every missing value becomes `encoded_missing_value`, None too, which there is a
     category.
 
-    Unlike Spark MLlib's `StringIndexer(stringOrderType="frequencyDesc")`: numbers the categories by their
-    order, not by falling frequency.
+    Unlike Spark MLlib's `StringIndexer(stringOrderType="frequencyDesc", handleInvalid="error")`: numbers the
+    categories by their order; `categories="frequency"` numbers them as Spark does, and
+    `handle_unknown="use_encoded_value"` with the number of categories as `unknown_value` is
+    `handleInvalid="keep"`. `IndexToString` is `inverse_transform`.
 
     Examples
     --------

@@ -52,7 +52,14 @@ def known(step: Any, column: str, categories: np.ndarray, *, text: bool) -> np.n
                 f"category {odd[0]!r} of column {column!r} does not fit a float64.",
                 "Cast the column to text, and fit.",
             )
-        return np.array([np.nan if word is None else word for word in categories.tolist()], dtype=np.float64)
+        numbers = np.array([np.nan if word is None else word for word in categories.tolist()], np.float64)
+        if (np.diff(numbers) < 0).any():
+            raise refusal(
+                step,
+                f"scikit-learn takes categories of numbers in their order only, unlike those of {column!r}.",
+                "Cast the column to text, or pass categories='auto', and fit.",
+            )
+        return numbers
     words = np.empty(len(categories), dtype=object)
     words[:] = [np.nan if _key(word) is None else word for word in categories.tolist()]
     return words

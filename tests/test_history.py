@@ -1,0 +1,129 @@
+"""Lags and rolling statistics: those of pandas, and never a look ahead."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+import outgrow as og
+from outgrow.errors import ColumnNotFoundError, DataError, ParameterError, SchemaError
+from outgrow.testing import EngineCase
+
+RNG = np.random.default_rng(5)
+FRAME = pd.DataFrame(
+    {
+        "shop": RNG.choice(["a", "b", "c"], 60),
+        "at": RNG.choice(pd.date_range("2026-03-20", periods=900, freq="47min"), 60, replace=False),
+        "sold": RNG.integers(0, 50, 60).astype(float),
+        "row": np.arange(60),
+    }
+)
+FRAME.loc[::11, "sold"] = np.nan
+SORTED = FRAME.sort_values("at").reset_index(drop=True)
+
+
+def _made(rows: Any) -> pd.DataFrame:
+    return rows.to_pandas().sort_values("at").reset_index(drop=True)
+
+
+def test_lags_are_those_of_pandas(engine: EngineCase) -> None:
+    rows = engine.open(pa.Table.from_pandas(FRAME))
+    made = _made(og.lag_features(rows, by="shop", time="at", columns=["sold", "row"], lags=[1, 3]))
+    assert list(made.columns[4:]) == ["sold_lag_1", "sold_lag_3", "row_lag_1", "row_lag_3"]
+    for lag in (1, 3):
+        expected = SORTED.groupby("shop")["sold"].shift(lag)
+        np.testing.assert_array_equal(made[f"sold_lag_{lag}"].astype(float), expected)
+
+
+@pytest.mark.parametrize("closed", ["left", "right"])
+@pytest.mark.parametrize("window", [3, "30h", "2d", "1w"])
+def test_windows_are_those_of_pandas(engine: EngineCase, window: int | str, closed: str) -> None:
+    rows = engine.open(pa.Table.from_pandas(FRAME))
+    told = {"by": "shop", "time": "at", "columns": "sold", "windows": window, "closed": closed}
+    made = _made(og.rolling_features(rows, **told, statistics=["mean", "sum", "min", "max", "std", "count"]))
+    span = window if isinstance(window, int) else pd.Timedelta(window.replace("w", "W"))
+    rolling = SORTED.set_index("at").groupby("shop")["sold"].rolling(span, min_periods=1, closed=closed)
+    for statistic in ("mean", "sum", "min", "max", "std", "count"):
+        theirs = getattr(rolling, statistic)().reset_index()
+        expected = SORTED[["shop", "at"]].merge(theirs, on=["shop", "at"])["sold"]
+        found = made[f"sold_{statistic}_{window}"].astype(float)
+        if statistic == "count":
+            expected = expected.fillna(0)
+        np.testing.assert_allclose(found, expected, atol=1e-9, err_msg=statistic)
+
+
+def test_what_comes_later_changes_nothing() -> None:
+    told = {"by": "shop", "time": "at", "columns": "sold", "windows": ["2d", 4]}
+    before = _made(og.rolling_features(SORTED, **told))
+    changed = SORTED.assign(sold=SORTED["sold"].where(SORTED.index < 40, 1e6))
+    after = _made(og.rolling_features(changed, **told))
+    pd.testing.assert_frame_equal(before.iloc[:41, 4:], after.iloc[:41, 4:])
+    assert not before.iloc[41:, 4:].equals(after.iloc[41:, 4:])
+
+
+def test_rows_of_one_time_do_not_see_each_other() -> None:
+    rows = pa.table({"k": ["a"] * 3, "day": pa.array([0, 0, 1], pa.date32()), "x": [1.0, 5.0, 9.0]})
+    made = og.rolling_features(rows, by="k", time="day", columns="x", windows="7d", statistics="sum")
+    assert sorted(made.to_arrow()["x_sum_7d"].to_pylist(), key=str) == [6.0, None, None]
+
+
+def test_zones_and_several_keys() -> None:
+    at = pa.array(pd.to_datetime(["2026-03-28 12:00", "2026-03-29 12:00"])).cast(
+        pa.timestamp("us", "Europe/Rome")
+    )
+    rows = pa.table({"k": ["a", "a"], "x y": [1, 1], "at": at, 'q"': [1.5, 2.5]})
+    made = og.rolling_features(rows, by=["k", "x y"], time="at", columns='q"', windows="1d").to_arrow()
+    assert made['q"_mean_1d'].to_pylist() == [None, 1.5]
+
+
+def test_min_periods() -> None:
+    rows = pa.table({"k": ["a"] * 4, "t": [1, 2, 3, 4], "x": [True, False, True, True]})
+    made = og.rolling_features(rows, by="k", time="t", columns="x", windows=3, min_periods=2).to_arrow()
+    assert made.sort_by("t")["x_mean_3"].to_pylist() == [None, None, 0.5, pytest.approx(2 / 3)]
+
+
+ROWS = pa.table({"k": ["a", "a"], "t": [1, 1], "x": [1.0, 2.0], "w": ["p", "q"]})
+TOLD: dict[str, Any] = {"by": "k", "time": "t", "columns": "x"}
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"lags": 0}, ParameterError, "at least 1"),
+        ({"lags": [-1]}, ParameterError, "at least 1"),
+        ({"by": "z"}, ColumnNotFoundError, "z"),
+        ({"by": []}, ParameterError, "at least one column"),
+        ({"time": "w"}, SchemaError, "order rows"),
+        ({}, DataError, "Two rows of a key have one time"),
+    ],
+)
+def test_lags_that_cannot_be(change: dict[str, Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        og.lag_features(ROWS, **{**TOLD, **change})
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"windows": "3 months"}, ParameterError, "neither a number of rows"),
+        ({"windows": 0}, ParameterError, "neither a number of rows"),
+        ({"windows": "3d"}, SchemaError, "holds numbers"),
+        ({"statistics": "mode"}, ParameterError, "give some of"),
+        ({"closed": "both"}, ParameterError, "'left' ends"),
+        ({"min_periods": 0}, ParameterError, "at least 1"),
+        ({"columns": "w"}, SchemaError, "Statistics are of numbers"),
+        ({}, DataError, "nothing tells which came first"),
+    ],
+)
+def test_windows_that_cannot_be(change: dict[str, Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        og.rolling_features(ROWS, **{**TOLD, "windows": 2, **change})
+
+
+def test_a_row_without_a_time_is_refused() -> None:
+    with pytest.raises(DataError, match="1 rows have no 't'"):
+        og.lag_features(ROWS.set_column(1, "t", pa.array([1, None])), **TOLD)

@@ -1,0 +1,179 @@
+"""Target encoding: scikit-learn's numbers, and rows of the fit that are never told their own y."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn import pipeline, preprocessing
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import PredefinedSplit
+
+import outgrow as og
+from outgrow.engine.row_ids import Copies
+from outgrow.errors import DataError, ParameterError, SchemaError
+from outgrow.testing import EngineCase
+
+RNG = np.random.default_rng(3)
+ROWS = 240
+X = np.column_stack([np.zeros(ROWS), RNG.integers(0, 4, ROWS), RNG.integers(0, 40, ROWS)]).astype(float)
+X[::17, 2] = np.nan
+TARGETS = {
+    "continuous": X[:, 1] + RNG.normal(size=ROWS),
+    "binary": (X[:, 1] + RNG.normal(size=ROWS) > 1.5).astype(int),
+    "multiclass": np.array(["no", "maybe", "yes"])[RNG.integers(0, 3, ROWS)],
+}
+SMOOTH: list[Any] = ["auto", 0, 2.5]
+
+
+def _folds(made: np.ndarray) -> Any:
+    """The folds of the rows: those of a fold are told the same of the column that is constant."""
+    return PredefinedSplit(np.unique(made[:, 0], return_inverse=True)[1])
+
+
+@pytest.mark.parametrize("smooth", SMOOTH)
+@pytest.mark.parametrize("kind", TARGETS)
+def test_numbers_of_scikit_learn(kind: str, smooth: Any, tmp_path: Path) -> None:
+    y = TARGETS[kind]
+    ours, theirs = og.TargetEncoder(smooth=smooth), preprocessing.TargetEncoder(smooth=smooth)
+    made = ours.fit_transform(X, y)
+    np.testing.assert_allclose(theirs.set_params(cv=_folds(made)).fit_transform(X, y), made, rtol=1e-9)
+    np.testing.assert_allclose(ours.transform(X), theirs.transform(X), rtol=1e-9)
+    np.testing.assert_allclose(ours.target_mean_, theirs.target_mean_)
+    assert ours.target_type_ == theirs.target_type_
+    assert ours.get_feature_names_out().tolist() == theirs.get_feature_names_out().tolist()
+    strange = np.array([[7.0, 1.0, np.nan]])
+    np.testing.assert_allclose(ours.transform(strange), theirs.transform(strange), rtol=1e-9)
+    np.testing.assert_allclose(ours.to_sklearn().transform(strange), theirs.transform(strange), rtol=1e-9)
+    ours.save(tmp_path / "model")
+    np.testing.assert_array_equal(og.load(tmp_path / "model").transform(X), ours.transform(X))
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 3)), min_size=3, max_size=40))
+@settings(max_examples=25, derandomize=True, deadline=None)
+def test_any_counts(rows: list[tuple[str, int]]) -> None:
+    words, y = np.array([[word] for word, _ in rows], dtype=object), np.array([value for _, value in rows])
+    for smooth in SMOOTH:
+        ours = og.TargetEncoder(smooth=smooth, target_type="continuous").fit(words, y)
+        theirs = preprocessing.TargetEncoder(smooth=smooth, target_type="continuous").fit(words, y)
+        np.testing.assert_allclose(ours.transform(words), theirs.transform(words), rtol=1e-9, atol=1e-12)
+
+
+def _table(distinct: bool) -> pa.Table:
+    """Rows that all differ, or most of which equal others."""
+    city = RNG.integers(0, 5, 600)
+    columns = {"city": city.astype(str), "y": (RNG.random(600) < 0.1 + 0.2 * city).astype(int)}
+    return pa.table({**columns, "x": RNG.normal(size=600)} if distinct else columns)
+
+
+@pytest.mark.parametrize("distinct", [True, False])
+def test_every_engine_deals_rows_alike(engine: EngineCase, distinct: bool) -> None:
+    table = _table(distinct)
+    found = [
+        og.Pipeline([og.StandardScaler(og.matching("^x")), og.TargetEncoder("city"), og.LogisticRegression()])
+        .fit(rows, "y")
+        .model.coef_
+        for rows in (table, engine.open(table))
+    ]
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-5)
+
+
+def test_equal_rows_are_dealt_out() -> None:
+    rows = pa.table({"word": ["a"] * 300 + ["b"] * 300, "y": [0, 1, 1] * 100 + [0, 0, 1] * 100})
+    made = og.TargetEncoder().fit_transform(rows, "y")
+    assert made.column_names == ["word", "y"]
+    word = made["word"].to_numpy()
+    assert 2 < len(np.unique(word[:300])) <= 5
+    np.testing.assert_allclose(word[:300], 2 / 3, atol=0.06)
+    np.testing.assert_allclose(word[300:], 1 / 3, atol=0.06)
+    assert abs(np.corrcoef(word[:300], rows["y"].to_numpy()[:300])[0, 1]) < 0.3
+
+
+NOISE = pa.table({"id": [f"u{i}" for i in range(1500)], "x": RNG.normal(size=1500)})
+NOISE = NOISE.append_column("y", pa.array((NOISE["x"].to_numpy() + RNG.normal(size=1500) > 0).astype(int)))
+
+
+def test_an_identifier_tells_nothing() -> None:
+    """What an encoding that leaks costs: a model behind it trusts the identifier, and not x."""
+    train, test = NOISE.slice(0, 1000), NOISE.slice(1000)
+    before = [og.TargetEncoder("id"), og.StandardScaler()]
+    pipe = og.Pipeline([*before, og.LogisticRegression()]).fit(train, "y")
+    identifier, x = np.abs(pipe.model.coef_[0])
+    assert identifier < 0.3 * x
+    assert pipe.evaluate(test, "y")["accuracy"] > 0.7
+    leaky = og.TargetEncoder("id").fit(train, "y").transform(train)
+    model = og.LogisticRegression().fit(leaky, "y")
+    assert model.coef_[0, 0] > 5 * np.abs(model.coef_[0, 1])
+
+
+def test_cross_validation_and_search_encode_out_of_fold() -> None:
+    pipe = og.Pipeline([og.TargetEncoder("id"), og.LogisticRegression()])
+    plain = og.cross_validate(pipe[1:], NOISE.drop(["id"]), "y", cv=og.KFold(3)).mean()["accuracy"]
+    found = og.cross_validate(pipe, NOISE, "y", cv=og.KFold(3)).mean()["accuracy"]
+    assert abs(found - plain) < 0.05
+    tried = og.tune(pipe, {"logisticregression__C": [0.1, 1.0]}, NOISE, "y", cv=3, metric="accuracy")
+    assert abs(tried.best_score - plain) < 0.05
+
+
+def test_fit_transform_of_a_pipeline_is_that_of_its_steps() -> None:
+    y = TARGETS["binary"]
+    made = og.Pipeline([og.TargetEncoder(), og.StandardScaler()]).fit_transform(X, y)
+    encoded = og.TargetEncoder().fit_transform(X, y)
+    np.testing.assert_allclose(made, og.StandardScaler().fit_transform(encoded), rtol=1e-9)
+    frame = pd.DataFrame(X[:, :2], columns=["a", "b"], index=np.arange(ROWS) + 5)
+    found = og.TargetEncoder().fit_transform(frame, y)
+    assert list(found.columns) == ["a", "b"]
+    assert list(found.index) == list(frame.index)
+    theirs = pipeline.make_pipeline(og.TargetEncoder(), LogisticRegression()).fit(X, y)
+    assert theirs.score(X, y) > 0.6
+
+
+def test_what_cannot_be_is_refused() -> None:
+    words = pa.table({"a": ["x", "y", "z", "x"], "y": [1.5, None, 2.0, 1.0], "t": ["p", "q", "r", "q"]})
+    with pytest.raises(DataError, match="Input y contains NaN"):
+        og.TargetEncoder("a").fit(words, "y")
+    with pytest.raises(SchemaError, match="target_type='continuous' needs numbers"):
+        og.TargetEncoder("a", target_type="continuous").fit(words, "t")
+    with pytest.raises(ParameterError, match="has 3 classes"):
+        og.TargetEncoder("a", target_type="binary").fit(words, "t")
+    with pytest.raises(DataError, match="has fractions"):
+        og.TargetEncoder("a", target_type="multiclass").fit(pa.table({"a": ["x", "y"], "y": [0.5, 1.0]}), "y")
+    with pytest.raises(DataError, match="target_type='continuous' where it is an amount"):
+        og.TargetEncoder().fit(np.arange(2000.0)[:, None], np.arange(2000))
+    with pytest.raises(ParameterError, match="requires y"):
+        og.Pipeline([og.TargetEncoder(), og.KMeans(2)]).fit(X)
+
+
+@pytest.mark.spark
+def test_fit_transform_of_rows_on_a_cluster_says_what_to_do(spark: Any) -> None:
+    rows = spark.createDataFrame(_table(True).to_pandas())
+    with pytest.raises(ParameterError, match="in a Pipeline"):
+        og.TargetEncoder("city").fit_transform(rows, "y")
+
+
+def test_one_class_and_given_categories() -> None:
+    words = np.array([["a"], ["b"], ["b"]], dtype=object)
+    assert og.TargetEncoder().fit(words, ["x", "x", "x"]).transform(words).tolist() == [[0.0]] * 3
+    ours = og.TargetEncoder(categories=[["a", "c"]]).fit(words, [1.0, 2.5, 3.0])
+    mean = pytest.approx(6.5 / 3)
+    assert ours.encodings_[0].tolist() == [1.0, mean]
+    assert ours.transform(words)[:, 0].tolist() == [1.0, mean, mean]
+
+
+@given(st.lists(st.lists(st.integers(0, 5), max_size=6), min_size=1, max_size=4))
+@settings(max_examples=25, derandomize=True, deadline=None)
+def test_copies_are_counted_over_ranks(ranks: list[list[int]]) -> None:
+    parts = [Copies.of(np.array(each, dtype=np.uint64), rank) for rank, each in enumerate(ranks)]
+    whole = parts[0]
+    for part in parts[1:]:
+        whole = whole.merge(part)
+    for rank, each in enumerate(ranks):
+        own = np.unique(np.array(each, dtype=np.uint64))
+        expected = [sum(other.count(value) for other in ranks[:rank]) for value in own.tolist()]
+        assert whole.before(own, rank).tolist() == expected
