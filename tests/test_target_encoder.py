@@ -177,3 +177,21 @@ def test_copies_are_counted_over_ranks(ranks: list[list[int]]) -> None:
         own = np.unique(np.array(each, dtype=np.uint64))
         expected = [sum(other.count(value) for other in ranks[:rank]) for value in own.tolist()]
         assert whole.before(own, rank).tolist() == expected
+
+
+def test_parts_side_by_side_encode_out_of_fold(engine: EngineCase) -> None:
+    table = _table(True)
+    beside = og.ColumnTransformer(
+        [
+            ("target", og.Pipeline([og.TargetEncoder(), og.StandardScaler()]), ["city"]),
+            ("x", "passthrough", ["x"]),
+        ]
+    )
+    plain = [og.TargetEncoder("city"), og.StandardScaler("city")]
+    found = [
+        og.Pipeline([*steps, og.LogisticRegression()]).fit(rows, "y").model.coef_
+        for steps, rows in (([beside], engine.open(table)), (plain, table))
+    ]
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-5)
+    made = og.FeatureUnion([("t", og.TargetEncoder("city"))]).fit_transform(table, "y")
+    np.testing.assert_allclose(made["t__city"], og.TargetEncoder("city").fit_transform(table, "y")["city"])

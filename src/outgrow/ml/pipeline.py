@@ -17,7 +17,7 @@ from outgrow.errors import ParameterError
 from outgrow.ml import evaluation
 from outgrow.ml.adapters import Foreign
 from outgrow.ml.base import Model, Transformer
-from outgrow.ml.base.cross_fitted import fit_passing
+from outgrow.ml.base.passing import fit_passing
 from outgrow.ml.core.inputs import open_rows, open_training
 from outgrow.ml.core.outputs import as_given, is_lazy
 from outgrow.ml.core.parameters import Unused, described
@@ -166,9 +166,7 @@ class Pipeline(StepList):
         weighted, sample_weight = self._weighted_step(params, sample_weight)
         opened = open_training(self, X, y, sample_weight, roles=roles)
         opened = replace(opened, weighted_step=weighted)
-        if method == "fit_transform" and any(
-            getattr(step, "cross_fits", False) for _, step in self.active_steps
-        ):
+        if method == "fit_transform" and self.cross_fits:
             return fit_passing(self, opened, X, self._transform_all)
         self._fit_on_engine(opened)
         return self if method == "fit" else getattr(self, method.removeprefix("fit_"))(X)
@@ -188,6 +186,11 @@ class Pipeline(StepList):
         if self._sklearn is not None or hasattr(self, "fitted_"):
             return self._sklearn
         return in_sklearn(self) if without_adapter(self._leaves()) else None
+
+    @property
+    def cross_fits(self) -> bool:
+        """Whether a step changes the rows of the fit otherwise than new ones."""
+        return any(getattr(step, "cross_fits", False) for _, step in self._workers())
 
     def _given_roles(self, params: dict[str, Any]) -> dict[str, Any]:
         """What else the model at the end learns from, of the parameters of `fit`."""

@@ -55,7 +55,7 @@ def with_rows_told_apart(steps: Sequence[Any], shard: Shard, task: Task) -> tupl
     shard : the rows of this rank, as they were read.
     task : what the fit is about.
     """
-    if not any(getattr(step, "cross_fits", False) for step in steps):
+    if task.row is not None or not any(getattr(step, "cross_fits", False) for step in steps):
         return shard, task
     beside = (name for name in (task.target, task.weight) if name is not None)
     identified, name = shard.identified([*task.columns, *beside])

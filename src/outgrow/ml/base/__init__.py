@@ -1,6 +1,5 @@
 """Base classes of estimators, with the verbs that users call."""
 
-from outgrow.ml.base.cross_fitted import CrossFittedTransformer
 from outgrow.ml.base.invertible import InvertibleTransformer
 from outgrow.ml.base.models import (
     DECISION,
@@ -15,7 +14,12 @@ from outgrow.ml.base.models import (
     Regressor,
     Supervised,
 )
-from outgrow.ml.base.transformers import SupervisedTransformer, Transformer, WeightedTransformer
+from outgrow.ml.base.transformers import (
+    CrossFittedTransformer,
+    SupervisedTransformer,
+    Transformer,
+    WeightedTransformer,
+)
 from outgrow.ml.base.verbs import Verbs
 
 __all__ = [

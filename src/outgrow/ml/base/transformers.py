@@ -12,6 +12,7 @@ from outgrow.data.batch import Batch
 from outgrow.engine.open import is_table
 from outgrow.engine.shard import Shard
 from outgrow.errors import ParameterError
+from outgrow.ml.base.passing import fit_passing
 from outgrow.ml.base.verbs import Verbs
 from outgrow.ml.core.columns import Columns, chosen
 from outgrow.ml.core.inputs import open_rows, open_training
@@ -112,6 +113,11 @@ class Transformer(TransformerMixin, Verbs):
         """The rows of the fit as the steps behind this one learn from them."""
         return self._transform(batch)
 
+    def _fit_transform_training(self, X: Any, y: Any) -> Any:
+        """`fit_transform` where the rows of the fit are changed otherwise than new ones."""
+        self.check_parameters()
+        return fit_passing(self, open_training(self, X, y, None), X, self._transform)
+
     def _fit_passing(self, shard: Shard, task: Task) -> Shard:
         """Learn from the rows of a shard, and give them as steps behind this one would see them."""
         shard, task = with_rows_told_apart([self], shard, task)
@@ -165,3 +171,30 @@ class SupervisedTransformer(Transformer):
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
         return tags
+
+
+class CrossFittedTransformer(SupervisedTransformer):
+    """Says of a row of its fit only what it learned from others: rows are dealt to folds, and each fold is
+    changed by what the other folds tell.
+
+    Hook: `_transform_training(batch)`, where `task.row`, noted in `_fit`, names the column of numbers that
+    tell the rows apart.
+    """
+
+    cross_fits: ClassVar[bool] = True
+
+    def fit_transform(self, X: Any, y: Any = None) -> Any:
+        """Learn from rows; those rows, each changed by what was learned from rows of other folds.
+
+        That is not what `fit(X, y).transform(X)` gives, which knows the y of every row.
+
+        Parameters
+        ----------
+        X, y : as for `fit`. Rows on a cluster go through a fit only inside a pipeline.
+
+        Raises
+        ------
+        ParameterError
+            When the rows are on a cluster, or there is no y.
+        """
+        return self._fit_transform_training(X, y)

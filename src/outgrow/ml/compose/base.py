@@ -46,8 +46,27 @@ class SideBySide(NamedParts, Transformer):
     _transformers: Mapping[str, Any]
     """Those that have learned, by name; other libraries' behind adapters."""
 
+    _row: str | None = None
+    """The column of numbers that told the rows of the fit apart, where there was one."""
+
     def _branches(self) -> list[tuple[str, Any, Any]]:
         raise NotImplementedError
+
+    @property
+    def cross_fits(self) -> bool:  # type: ignore[override]
+        """Whether a part changes the rows of the fit otherwise than new ones."""
+        return any(getattr(part, "cross_fits", False) for _, part, _ in self._all_branches())
+
+    def fit_transform(self, X: Any, y: Any = None, **params: Any) -> Any:
+        """Learn from rows; the rows as the parts give them.
+
+        Parameters
+        ----------
+        X, y, **params : as for `fit`.
+        """
+        if self.cross_fits and not params:
+            return self._fit_transform_training(X, y)
+        return super().fit_transform(X, y, **params)
 
     # ---- fitting -----------------------------------------------------------------------------------------
 
@@ -68,7 +87,7 @@ class SideBySide(NamedParts, Transformer):
             return learn
 
         together(shard, [learns(name) for name in learning])
-        self._transformers = learning
+        self._transformers, self._row = learning, task.row
         self._narrow()
         self._check_outputs(shard.example.select(features))
 
@@ -121,20 +140,28 @@ class SideBySide(NamedParts, Transformer):
     # ---- answering ---------------------------------------------------------------------------------------
 
     def _transform(self, batch: Batch) -> Batch:
+        return self._put_together(batch, training=False)
+
+    def _transform_training(self, batch: Batch) -> Batch:
+        return self._put_together(batch, training=True)
+
+    def _put_together(self, batch: Batch, *, training: bool) -> Batch:
         gone = set(self.selected_)
-        made = Batch(dict(self._made(batch)), batch.num_rows)
+        made = Batch(dict(self._made(batch, training=training)), batch.num_rows)
         rest = {name: batch[name] for name in batch.columns if name not in gone}
         return made.beside(rest, "Columns that are no features", "Rename them, or leave them out.")
 
-    def _made(self, batch: Batch) -> list[tuple[str, Column]]:
-        """What the parts make of the rows, with names."""
+    def _made(self, batch: Batch, *, training: bool = False) -> list[tuple[str, Column]]:
+        """What the parts make of the rows, with names; with `training`, those of the fit."""
         found: list[tuple[str, Column]] = []
+        row = [self._row] if training and self._row is not None else []
         for name, part, _ in self._all_branches():
             if part == DROP or not self.inputs_[name]:
                 continue
-            own = batch.select(self.inputs_[name])
+            own = batch.select([*self.inputs_[name], *row])
             for step in steps_of(self._transformers[name]) if name in self._transformers else ():
-                own = step._transform(own)
+                own = step._transform_training(own) if training else step._transform(own)
+            own = own.drop(row)
             factor = (self.transformer_weights or {}).get(name)
             found += [self._named(name, label, column, factor) for label, column in own.columns.items()]
         return found
@@ -213,6 +240,11 @@ class SideBySide(NamedParts, Transformer):
             setattr(own, name, any(getattr(part, name) for part in parts))
         own.sparse = all(part.sparse for part in parts)
         tags.input_tags = own
+        tags.target_tags.required = any(
+            get_tags(part).target_tags.required
+            for _, part, _ in self._all_branches()
+            if part not in (PASS, DROP)
+        )
         return tags
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, str]:

@@ -1,9 +1,9 @@
-"""What a fit gives for its own rows, where that is not what it gives for new ones."""
+"""What a fit makes of its own rows, where that is not what it makes of new ones."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 import pyarrow as pa
 
@@ -15,38 +15,9 @@ from outgrow.engine.local import Local
 from outgrow.engine.open import dataset, is_table
 from outgrow.engine.shard import Shard
 from outgrow.errors import ParameterError
-from outgrow.ml.base.transformers import SupervisedTransformer
-from outgrow.ml.core.inputs import Training, open_training
+from outgrow.ml.core.inputs import Training
 from outgrow.ml.core.outputs import all_columns, as_given, in_form, own
 from outgrow.ml.core.task import Task
-
-
-class CrossFittedTransformer(SupervisedTransformer):
-    """Says of a row of its fit only what it learned from others: rows are dealt to folds, and each fold is
-    changed by what the other folds tell.
-
-    Hook: `_transform_training(batch)`, where `task.row`, noted in `_fit`, names the column of numbers that
-    tell the rows apart.
-    """
-
-    cross_fits: ClassVar[bool] = True
-
-    def fit_transform(self, X: Any, y: Any = None) -> Any:
-        """Learn from rows; those rows, each changed by what was learned from rows of other folds.
-
-        That is not what `fit(X, y).transform(X)` gives, which knows the y of every row.
-
-        Parameters
-        ----------
-        X, y : as for `fit`. Rows on a cluster go through a fit only inside a pipeline.
-
-        Raises
-        ------
-        ParameterError
-            When the rows are on a cluster, or there is no y.
-        """
-        self.check_parameters()
-        return fit_passing(self, open_training(self, X, y, None), X, self._transform)
 
 
 def fit_passing(estimator: Any, data: Training, X: Any, change: Callable[[Batch], Batch]) -> Any:
