@@ -30,8 +30,9 @@ class Rows(Protocol):
     """The rows of this rank: what `Resident` and `FoldedRows` have in common."""
 
     run: FitContext
-    matrices: Any
-    plain: Any
+    matrices: dict[Any, Any]
+
+    def plain(self, batch: Batch) -> Batch: ...
 
     @property
     def place(self) -> str | None:
