@@ -79,7 +79,17 @@ class Copies(State):
         return self.hashes, self.ranks, self.counts
 
     def before(self, hashes: np.ndarray, rank: int) -> np.ndarray:
-        """How many rows with these hashes, which the rank has, lower ranks have."""
+        """How many rows with the same hashes lower ranks have.
+
+        Parameters
+        ----------
+        hashes : some of those that the rank has, uint64 of shape (entries,).
+        rank : the number of the rank.
+
+        Returns
+        -------
+        Shape (entries,).
+        """
         counted = np.cumsum(self.counts) - self.counts
         at = np.searchsorted(self.hashes, hashes)
         own = np.flatnonzero(self.ranks == rank)

@@ -39,7 +39,13 @@ def learn_steps(steps: Sequence[Any], shard: Shard, task: Task) -> Shard:
 
 
 def learned_from(step: Any, shard: Shard) -> Shard:
-    """The rows from which a transformer has learned, as the steps behind it see them."""
+    """The rows from which a transformer has learned, as the steps behind it see them.
+
+    Parameters
+    ----------
+    step : the fitted transformer.
+    shard : the rows as they reached it.
+    """
     encoded = step.takes_dictionaries
     if not step.cross_fits:
         return shard.transformed(step._transform, encoded=encoded)
@@ -63,7 +69,13 @@ def with_rows_told_apart(steps: Sequence[Any], shard: Shard, task: Task) -> tupl
 
 
 def without_numbers(shard: Shard, task: Task) -> Shard:
-    """The rows without the column that tells them apart."""
+    """The rows without the column that tells them apart.
+
+    Parameters
+    ----------
+    shard : the rows.
+    task : names the column, where there is one.
+    """
     if task.row is None:
         return shard
     return shard.transformed(partial(Batch.drop, names=(task.row,)), encoded=True)

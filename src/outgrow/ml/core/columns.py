@@ -109,7 +109,13 @@ class FewValues:
         raise AssertionError(f"which of {names} have few values the rows tell, not {example}")
 
     def among(self, shard: Shard, names: Sequence[str]) -> list[str]:
-        """The columns of a shard that have few values, from one pass."""
+        """The columns of a shard that have few values, from one pass.
+
+        Parameters
+        ----------
+        shard : the rows; all ranks ask together.
+        names : the columns to choose from.
+        """
         types = shard.example.arrow_types(names)
         single = [name for name in names if name not in types or not is_list(types[name])]
         single = [name for name in single if not isinstance(shard.example.held.get(name), Matrix)]
