@@ -120,7 +120,7 @@ def _interval_texts(array: pa.ExtensionArray) -> pa.Array:
     closed = array.type.closed
     begin, end = "[("[closed in ("right", "neither")], "])"[closed in ("left", "neither")]
     ends = array.storage.to_pylist()
-    texts = [None if each is None else f"{begin}{each['left']}, {each['right']}{end}" for each in ends]
+    texts = [None if both is None else f"{begin}{both['left']}, {both['right']}{end}" for both in ends]
     return pa.array(texts, pa.string())
 
 

@@ -319,7 +319,13 @@ def learn_categories(
 
 
 def counting(kind: pa.DataType, counted: bool) -> Callable[[pa.Array], Counts]:
-    """What counts values of this type."""
+    """What counts values of a type.
+
+    Parameters
+    ----------
+    kind : the type, as `plain` gives it.
+    counted : whether it matters how often a value occurs.
+    """
     if pa.types.is_string(kind):
         return partial(TextCounts.of, counted=counted)
     whole_or_float = pa.types.is_integer(kind) or pa.types.is_floating(kind)
@@ -397,6 +403,13 @@ def _kind(example: Batch, name: str) -> pa.DataType:
 
 
 def sorted_values(counts: Counts, kind: pa.DataType) -> np.ndarray:
+    """The values that were counted, sorted, a missing one last.
+
+    Parameters
+    ----------
+    counts : of the values.
+    kind : their type, as for `counting`.
+    """
     if isinstance(counts, TextCounts):
         return np.append(counts.values(), [None] if counts.has_missing else [])
     if isinstance(counts, NumberCounts):
