@@ -154,7 +154,8 @@ def test_times_are_categories(encoder: Any, unit: str, zone: str | None) -> None
     fitted = encoder().fit(rows, y)
     words = ["1969-12-31 23:59:59.000500"] if unit != "s" else []
     assert fitted.categories_[0].tolist() == [*words, "2026-01-31", "2026-01-31 12:30:00", None]
-    assert fitted.transform(pa.table({"at": utc})).equals(fitted.transform(rows))
+    made = repr(fitted.transform(rows).to_pylist())
+    assert repr(fitted.transform(pa.table({"at": utc})).to_pylist()) == made
     days = pa.table({"at": pa.array([date(2026, 1, 31)])})
     assert fitted.transform(days).equals(fitted.transform(rows).slice(1, 1))
 
@@ -176,7 +177,7 @@ def test_times_are_categories(encoder: Any, unit: str, zone: str | None) -> None
 )
 def test_all_values_are_told_apart(encoder: Any, values: pa.Array) -> None:
     rows = pa.table({"v": values})
-    made = encoder().fit(rows, [1.0, 2.0, 3.5, 4.5]).transform(rows).to_pylist()
+    made = encoder().fit(rows, [1.0, 2.0, 3.5, 7.0]).transform(rows).to_pylist()
     as_text = [repr(row) for row in made]
     assert as_text[0] == as_text[3]
     assert len(set(as_text)) == (2 if pa.types.is_floating(values.type) else 3)

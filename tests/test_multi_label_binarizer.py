@@ -21,13 +21,13 @@ from outgrow.testing import EngineCase
 @given(st.lists(st.lists(st.sampled_from(["x", "y", "z z", "ü"]), max_size=4), min_size=1, max_size=8))
 @settings(max_examples=20)
 def test_numbers_of_scikit_learn(rows: list[list[str]]) -> None:
+    rows = [*rows, ["y"]]
     theirs = preprocessing.MultiLabelBinarizer().fit(rows)
     table = pa.table({"l": pa.array(rows, pa.list_(pa.string()))})
     ours = og.MultiLabelBinarizer().fit(table)
     assert ours.classes_[0].tolist() == theirs.classes_.tolist()
     made = ours.transform(table)
-    if len(theirs.classes_):
-        np.testing.assert_array_equal(np.column_stack(made.columns), theirs.transform(rows))
+    np.testing.assert_array_equal(np.column_stack(made.columns), theirs.transform(rows))
     assert ours.inverse_transform(made)["l"].to_pylist() == [sorted(set(row)) for row in rows]
 
 
@@ -83,3 +83,9 @@ def test_what_cannot_be_is_refused(parameters: dict[str, Any], error: type[Excep
     table = pa.table({"l": [["a"]], "m": [["a"]], "x": [1]})
     with pytest.raises(error):
         og.MultiLabelBinarizer(**parameters).fit(table)
+
+
+def test_without_a_class_there_is_nothing_to_say() -> None:
+    table = pa.table({"l": pa.array([[], None], pa.list_(pa.string()))})
+    with pytest.raises(DataError, match="hold no class"):
+        og.MultiLabelBinarizer().fit(table)

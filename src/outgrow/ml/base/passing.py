@@ -16,7 +16,7 @@ from outgrow.engine.open import dataset, is_table
 from outgrow.engine.shard import Shard
 from outgrow.errors import ParameterError
 from outgrow.ml.core.inputs import Training
-from outgrow.ml.core.outputs import all_columns, as_given, in_form, own
+from outgrow.ml.core.outputs import all_columns, as_given, own
 from outgrow.ml.core.task import Task
 
 
@@ -51,7 +51,7 @@ def fit_passing(estimator: Any, data: Training, X: Any, change: Callable[[Batch]
     beside = data.made if is_table(X) else data.beside
     batches = [batch.drop(beside) for batch in kept]
     if not is_table(X):
-        return in_form(estimator, own(all_columns(Batch.joined(batches)), X), X)
+        return own(all_columns(Batch.joined(batches)), X)
     table = pa.Table.from_batches([batch.to_arrow() for batch in batches])
     order = change(dataset(X).scan.example()).to_arrow().schema.names
     rows = Dataset(Scan(TableSource(table.select(order))), Local())

@@ -116,7 +116,8 @@ class Transformer(TransformerMixin, Verbs):
     def _fit_transform_training(self, X: Any, y: Any) -> Any:
         """`fit_transform` where the rows of the fit are changed otherwise than new ones."""
         self.check_parameters()
-        return fit_passing(self, open_training(self, X, y, None), X, self._transform)
+        made = fit_passing(self, open_training(self, X, y, None), X, self._transform)
+        return in_form(self, made, X)
 
     def _fit_passing(self, shard: Shard, task: Task) -> Shard:
         """Learn from the rows of a shard, and give them as steps behind this one would see them."""

@@ -216,6 +216,11 @@ class DatetimeEncoder(Transformer):
         start = years if part == "day_of_year" else months
         return (days - start.astype("M8[D]")).astype(np.int64) + 1
 
+    @classmethod
+    def _test_columns(cls, random: np.random.Generator, rows: int) -> dict[str, Any]:
+        start = np.datetime64("2026-01-31T05:00", "us")
+        return {name: start + random.integers(0, 10**9, rows) * 10**6 for name in "abc"}
+
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.categorical = tags.input_tags.allow_nan = True

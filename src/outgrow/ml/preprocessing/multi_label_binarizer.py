@@ -76,6 +76,10 @@ class MultiLabelBinarizer(InvertibleTransformer):
         "scikit-learn": "it has no columns of lists",
     }
 
+    exempt: ClassVar[dict[str, str]] = {
+        "ranks_may_have_no_rows": "lists have no order by which rows could be chosen"
+    }
+
     def __init__(self, *, classes: Any = None, columns: Columns = None, sparse_output: bool = False) -> None:
         self.classes = classes
         self.columns = columns
@@ -192,6 +196,11 @@ class MultiLabelBinarizer(InvertibleTransformer):
             found.append(pa.ListArray.from_arrays(pa.array(part.indptr, pa.int32()), words))
         return found
 
+    @classmethod
+    def _test_columns(cls, random: np.random.Generator, rows: int) -> dict[str, Any]:
+        words = np.array(["red", "green", "blue"])
+        return {name: [words[random.random(3) < 0.4].tolist() for _ in range(rows)] for name in "abc"}
+
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.categorical = tags.input_tags.allow_nan = True
@@ -214,4 +223,8 @@ def _learned(shard: Shard, names: list[str]) -> list[np.ndarray]:
         return tuple(count(each) for count, each in zip(counts, items, strict=True))
 
     pairs = zip(shard.reduce(fold), kinds, strict=True)
-    return [sorted_values(found, kind) for found, kind in pairs]
+    classes = [sorted_values(found, kind) for found, kind in pairs]
+    empty = [name for name, own in zip(names, classes, strict=True) if not len(own)]
+    if empty:
+        raise DataError(f"The lists of {empty} hold no class. Leave those columns out, or give classes.")
+    return classes
