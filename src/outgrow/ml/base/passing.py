@@ -47,7 +47,7 @@ def fit_passing(estimator: Any, data: Training, X: Any, change: Callable[[Batch]
         rows = worker._fit_passing(shard, task)
         kept.extend(list(rows.batches()) or [rows.example])
 
-    estimator._fit_on_engine(data, learn)
+    estimator._learn_on_engine(data, learn)
     beside = data.made if is_table(X) else data.beside
     batches = [batch.drop(beside) for batch in kept]
     if not is_table(X):

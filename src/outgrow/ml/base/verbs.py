@@ -21,23 +21,23 @@ from outgrow.ml.export.sklearn.pipeline import equal
 class Verbs(Estimator):
     """An estimator that can be fitted where the data is, saved and exported."""
 
-    def _fit_on_engine(self, data: Training, learn: Callable[[Any, Shard, Task], None] | None = None) -> Self:
+    def _fit_on_engine(self, data: Training) -> Self:
+        return self._learn_on_engine(data, _fit_all)
+
+    def _learn_on_engine(self, data: Training, learn: Callable[[Any, Shard, Task], None]) -> Self:
         """Learn from rows, wherever they are.
 
         Parameters
         ----------
         data : the rows.
-        learn : makes the worker learn from a shard, where that is not all that is done with it.
+        learn : makes a worker learn from a shard.
         """
         task = data.task(self.columns_)
         worker = self._worker()
         engine, scan = data.dataset.engine, data.dataset.scan
 
         def fit(shard: Shard) -> dict[str, Any]:
-            if learn is None:
-                worker._fit_shard(shard, task)
-            else:
-                learn(worker, shard, task)
+            learn(worker, shard, task)
             return worker._learned()
 
         wanted = [*task.columns, *data.beside]
@@ -145,3 +145,7 @@ class Verbs(Estimator):
         """
         check_is_fitted(self)
         return equal(self)
+
+
+def _fit_all(worker: Any, shard: Shard, task: Task) -> None:
+    worker._fit_shard(shard, task)

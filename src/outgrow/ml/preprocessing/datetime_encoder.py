@@ -126,7 +126,8 @@ class DatetimeEncoder(Transformer):
                 "Choose columns of those, or cast text to them before."
             )
         self.selected_ = times
-        self.time_zones_ = [getattr(shard.example[name].type, "tz", None) for name in times]
+        types = shard.example.arrow_types(times)
+        self.time_zones_ = [getattr(types[name], "tz", None) for name in times]
         finest = 0 if self.resolution is None else LEVELS.index(self.resolution) + 1
         dates = self._dates(shard) if times and finest > 3 else np.zeros(len(times), dtype=bool)
         self.parts_ = [[*LEVELS[: min(finest, 3) if date else finest], *self._added] for date in dates]
@@ -140,7 +141,7 @@ class DatetimeEncoder(Transformer):
         def fold(batch: Batch) -> np.ndarray:
             return np.array([_past_midnight(clock) for _, clock, _ in self._clocks(batch)], dtype=np.float64)
 
-        if all(pa.types.is_date(shard.example[name].type) for name in self.selected_):
+        if all(map(pa.types.is_date, shard.example.arrow_types(self.selected_).values())):
             return np.ones(len(self.selected_), dtype=bool)
         found: np.ndarray = shard.reduce(fold) == 0
         return found

@@ -215,15 +215,18 @@ def _learned(shard: Shard, names: list[str]) -> list[np.ndarray]:
     """The classes in columns of lists, sorted, from one pass."""
     if not names:
         return []
-    kinds = [exact_type(shard.example[name].type.value_type) for name in names]
+    types = shard.example.arrow_types(names)
+    kinds = [exact_type(types[name].value_type) for name in names]
     counts = [counting(kind, False) for kind in kinds]
 
     def fold(batch: Batch) -> tuple[Any, ...]:
-        items = [plain(batch[name].flatten().drop_null(), name) for name in names]
+        columns: list[Any] = [batch[name] for name in names]
+        pairs = zip(columns, names, strict=True)
+        items = [plain(column.flatten().drop_null(), name) for column, name in pairs]
         return tuple(count(each) for count, each in zip(counts, items, strict=True))
 
-    pairs = zip(shard.reduce(fold), kinds, strict=True)
-    classes = [sorted_values(found, kind) for found, kind in pairs]
+    found = shard.reduce(fold)
+    classes = [sorted_values(each, kind) for each, kind in zip(found, kinds, strict=True)]
     empty = [name for name, own in zip(names, classes, strict=True) if not len(own)]
     if empty:
         raise DataError(f"The lists of {empty} hold no class. Leave those columns out, or give classes.")
