@@ -117,7 +117,6 @@ def test_cross_validation_and_search_encode_out_of_fold() -> None:
     plain = og.cross_validate(pipe[1:], NOISE.drop(["id"]), "y", cv=og.KFold(3)).mean()["accuracy"]
     found = og.cross_validate(pipe, NOISE, "y", cv=og.KFold(3)).mean()["accuracy"]
     assert abs(found - plain) < 0.05
-    tried = og.tune(pipe, {"logisticregression__C": [0.1, 1.0]}, NOISE, "y", cv=3, metric="accuracy")
     told = {"space": {"logisticregression__C": [0.1, 1.0]}, "metric": "accuracy", "validation": og.KFold(3)}
     tried = og.tune(pipe, NOISE, "y", **told, trials=2, workers=1)
     assert abs(tried.best_value - plain) < 0.05
