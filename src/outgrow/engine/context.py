@@ -238,7 +238,7 @@ class _OneBlasThread:
     def __enter__(self) -> None:
         with self._lock:
             if self._asked == 0:
-                self._limit = _controller().limit(limits=1)
+                self._limit = _controller().limit(limits=1, user_api="blas")
             self._asked += 1
 
     def __exit__(self, *error: object) -> None:

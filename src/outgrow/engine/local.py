@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Container, Iterator, Mapping
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, as_completed
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,7 +18,7 @@ from outgrow.data.batch import Batch
 from outgrow.data.duck import QuerySource
 from outgrow.data.files import FilesSource
 from outgrow.data.scan import Scan, ScanPiece
-from outgrow.engine.context import FitContext
+from outgrow.engine.context import FitContext, one_blas_thread
 from outgrow.engine.events import Event, emit
 from outgrow.engine.groups import Bins, Groups, Packing
 from outgrow.engine.journal import Identity, Journal, open_checkpoint
@@ -34,6 +35,9 @@ from outgrow.engine.shard import Shard
 from outgrow.errors import ParameterError
 
 T = TypeVar("T")
+
+FEW_BYTES = 2 << 20
+"""Of rows whose products are over before BLAS could wake a second thread."""
 
 
 @dataclass(frozen=True)
@@ -100,8 +104,10 @@ class Local:
         plan = MemoryPlan.of([pieces], budget, base=memory.base, threads=threads, keep=keep)
         plan.announce(stage)
         run = FitContext(threads=threads, memory=memory, stage=stage, journal=journal)
+        few = sum(piece.nbytes for piece in pieces) <= FEW_BYTES
         try:
-            result = fit(Shard.of(run, pieces, scan.example(), keep=keep))
+            with one_blas_thread() if few else nullcontext():
+                result = fit(Shard.of(run, pieces, scan.example(), keep=keep))
         finally:
             run.close()
         if checkpoint:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import numpy as np
 import scipy.linalg
 from scipy.linalg.lapack import dposv, dpotrs
+
+from outgrow.engine.context import one_blas_thread
 
 _EPS = float(np.finfo(np.float64).eps)
 _FIRM = 1e-11
 """What is added to a diagonal of ones, so that columns that depend on each other can be told apart."""
 _FEW = 16
 """So many coordinates may leave zero at once, or as many as have left it."""
+_ALONE = range(64, 513)
+"""Of so many coordinates, one thread solves the equations; fewer are solved before another could be waked."""
 _PATIENCE = 2
 """Guesses of all signs in a row that gain nothing, until steps follow that never lead away."""
 _MOST_GRADIENTS, _A_LOOK = 400, 20
@@ -50,6 +56,20 @@ def lasso_quadratic(
     w : ndarray of shape (p,).
     steps : how many steps it took, 0 where the start is the minimum; `max_sweeps` when it did not settle.
     """
+    # the threads of BLAS take longer to wake than small equations take to solve
+    with one_blas_thread() if len(g) in _ALONE else nullcontext():
+        return _minimum(H, g, penalty, start, tol, max_sweeps, positive)
+
+
+def _minimum(
+    H: np.ndarray,
+    g: np.ndarray,
+    penalty: np.ndarray,
+    start: np.ndarray,
+    tol: float,
+    max_sweeps: int,
+    positive: bool,
+) -> tuple[np.ndarray, int]:
     size = np.sqrt(np.diag(H))
     live = size > 0
     size[~live] = 1.0
