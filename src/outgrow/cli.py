@@ -85,6 +85,13 @@ def _profile(
         str, typer.Argument(help="A file, folder or pattern of Parquet, CSV, JSON lines or Arrow files.")
     ],
     output: Annotated[str | None, typer.Option("-o", "--output", help="Write an HTML page here.")] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(help="A column that the others are seen beside: what goes with it, and leaks it."),
+    ] = None,
+    compare: Annotated[
+        str | None, typer.Option(help="Other files, whose columns are shown side by side with these.")
+    ] = None,
     type_: Type = None,
     na_value: NaValue = None,
     encoding: Encoding = None,
@@ -97,16 +104,22 @@ def _profile(
     """Say what the columns of some files hold."""
     from outgrow.engine.dataset import read
     from outgrow.job.engines import open_engine
-    from outgrow.job.screen import profile_table
+    from outgrow.job.screen import profile_findings, profile_table
     from outgrow.job.writing import write_text
 
-    rows = read(data, engine=open_engine(engine), **_reading(type_, na_value, encoding, sep, decimal))
-    columns = rows.profile()
-    _console().print(profile_table(columns))
+    options = _reading(type_, na_value, encoding, sep, decimal)
+    rows = read(data, engine=open_engine(engine), **options)
+    columns = rows.profile(target)
+    other = None
+    if compare is not None:
+        other = compare, read(compare, engine=open_engine(engine), **options).profile()
+    told = columns.findings if other is None else (*columns.findings, *columns.compare(other[1]).findings)
+    _console().print(profile_table(columns), profile_findings(told))
     if output is not None:
         from outgrow.job.report import profile_report
 
-        write_text(output, profile_report(columns, data, rows.fingerprint()), overwrite=overwrite)
+        page = profile_report(columns, data, rows.fingerprint(), other)
+        write_text(output, page, overwrite=overwrite)
         _say(f"Written: {output}")
 
 

@@ -321,8 +321,20 @@ class Dataset:
         """The same as `uncache`, by the name that a Spark DataFrame has for it."""
         self.uncache()
 
-    def profile(self) -> Profile:
-        """What the columns hold: one pass of mergeable states.
+    def profile(self, target: str | None = None) -> Profile:
+        """What the columns hold, and what to look at: one pass of mergeable states.
+
+        Columns that may be equal take a second pass, and so does a target.
+
+        Parameters
+        ----------
+        target : a column of numbers or classes that the others are seen beside: how they go with it, their
+            means by its classes, and what knows it suspiciously well.
+
+        Raises
+        ------
+        ColumnNotFoundError
+            When there is no such column.
 
         Examples
         --------
@@ -331,7 +343,7 @@ class Dataset:
         >>> profile.rows, profile.columns["a"].missing, profile.columns["a"].mean
         (3, 1, 1.5)
         """
-        return profile(self.engine, self.scan)
+        return profile(self.engine, self.scan, target)
 
     def fingerprint(self) -> dict[str, Any]:
         """What exactly is read: files with size and date, schema, conditions, and a digest of all that.

@@ -1,101 +1,57 @@
-"""What the columns of a dataset hold, from one pass of mergeable states."""
+"""What the columns of a dataset hold, from one pass of mergeable states; and what to look at."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from outgrow.data.batch import Batch, is_categorical, is_numeric
-from outgrow.data.exact import microseconds, moment_text
-from outgrow.data.hashing import column_hash
-from outgrow.data.kind import Kind
-from outgrow.data.matrix import Matrix, numbers
-from outgrow.data.scan import Scan
+from outgrow.data.batch import Batch, is_numeric
+from outgrow.data.matrix import Matrix
+from outgrow.data.scan import Scan, check_columns
+from outgrow.engine.profile_columns import QUANTILES, ColumnProfile, column_state, describe
+from outgrow.engine.profile_compare import Comparison, compared
+from outgrow.engine.profile_findings import ProfileFinding, findings
+from outgrow.engine.profile_target import Coding, TargetProfile, learn_target, target_profile
+from outgrow.engine.profile_together import look_alikes, mismatches, missing_patterns, pattern_columns
 from outgrow.engine.protocol import Engine
 from outgrow.engine.shard import Shard
-from outgrow.stats.counts import DistinctCount
-from outgrow.stats.moments import PairMoments, ShapeMoments
-from outgrow.stats.sketch import FrequentValues, QuantileSketch
-from outgrow.stats.state import State, from_tree, merge, to_tree
+from outgrow.stats.moments import PairMoments
+from outgrow.stats.state import from_tree, merge, to_tree
 
-QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
-"""Probabilities of the quantiles in a profile."""
+PATTERNS = 20
+"""Combinations of missing values that are listed."""
 CORRELATED = 100
 """At most this many numeric columns get a correlation matrix."""
 _TILE = 8192
 
 
-@dataclass(frozen=True, eq=False)
-class ColumnState(State):
-    """What one pass learns of one column; parts that its type has not are None."""
-
-    rows: int
-    missing: int
-    distinct: DistinctCount | None
-    frequent: FrequentValues | None
-    quantiles: QuantileSketch | None
-    shape: ShapeMoments | None
-    low: int | None
-    high: int | None
-
-    def merge(self, other: ColumnState) -> ColumnState:
-        return ColumnState(
-            self.rows + other.rows,
-            self.missing + other.missing,
-            merge(self.distinct, other.distinct),
-            merge(self.frequent, other.frequent),
-            merge(self.quantiles, other.quantiles),
-            merge(self.shape, other.shape),
-            min((x for x in (self.low, other.low) if x is not None), default=None),
-            max((x for x in (self.high, other.high) if x is not None), default=None),
-        )
-
-
 @dataclass(frozen=True)
-class ColumnProfile:
-    """What a column holds.
+class Profile:
+    """What a dataset holds.
 
     Attributes
     ----------
-    kind : 'number', 'category', 'time', or the type of a column that is only counted.
-    count, missing : rows with and without a value.
-    distinct : about how many different values (standard error 0.8 %).
-    top : the most frequent values with their counts.
-    mean, std, skewness, kurtosis, min, max : of a number's values; min and max also of times.
-    quantiles : by probability (rank error below 0.7 %).
-    histogram : (edges, counts) over the 1 % to 99 % range, for drawing.
+    rows : how many there are.
+    columns : what each holds, by name.
+    numeric : the columns of numbers.
+    correlation : of those, ndarray of shape (numeric, numeric); None of more than 100.
+    missing_patterns : which columns lack values in the same rows, and in how many, the most frequent first.
+    findings : what to look at: constant and equal columns, names of rows, many categories, skewed numbers,
+        and beside a target what knows it suspiciously well.
+    target : the columns beside the target; None where none was named.
     """
-
-    name: str
-    type: str
-    kind: str
-    count: int
-    missing: int
-    distinct: int | None = None
-    top: tuple[tuple[str, int], ...] = ()
-    mean: float | None = None
-    std: float | None = None
-    skewness: float | None = None
-    kurtosis: float | None = None
-    min: Any = None
-    max: Any = None
-    quantiles: Mapping[float, float] | None = None
-    histogram: tuple[tuple[float, ...], tuple[float, ...]] | None = None
-
-
-@dataclass(frozen=True)
-class Profile:
-    """What a dataset holds: `rows`, `columns` by name, and `correlation` of the `numeric` columns."""
 
     rows: int
     columns: Mapping[str, ColumnProfile]
     numeric: tuple[str, ...]
     correlation: np.ndarray | None
+    missing_patterns: tuple[tuple[tuple[str, ...], int], ...] = ()
+    findings: tuple[ProfileFinding, ...] = ()
+    target: TargetProfile | None = None
 
     def __getitem__(self, name: str) -> ColumnProfile:
         return self.columns[name]
@@ -118,38 +74,71 @@ class Profile:
             "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
             for line in lines
         ]
-        return "\n".join([f"{self.rows:,} rows, {len(self.columns)} columns", "", *text])
+        told = ["", *map(str, self.findings)] if self.findings else []
+        return "\n".join([f"{self.rows:,} rows, {len(self.columns)} columns", "", *text, *told])
+
+    def compare(self, other: Profile) -> Comparison:
+        """This dataset beside another one: which columns came, went, changed or moved.
+
+        Examples
+        --------
+        >>> import pyarrow as pa, outgrow as og
+        >>> old, new = pa.table({"a": [1.0, 2.0, 3.0]}), pa.table({"a": [5.0, 6.0, 7.0]})
+        >>> print(og.dataset(old).profile().compare(og.dataset(new).profile()))
+        3 rows and 3 rows
+        <BLANKLINE>
+        moved: a: the mean went from 2 to 6, +4.00 deviations.
+        """
+        return compared(self.columns, other.columns, (self.rows, other.rows))
 
 
-def profile(engine: Engine, scan: Scan) -> Profile:
-    """The profile of the rows of a scan: one pass, on whichever engine.
+def profile(engine: Engine, scan: Scan, target: str | None = None) -> Profile:
+    """The profile of the rows of a scan: one pass, and further ones for equal columns and a target.
 
     Parameters
     ----------
     engine : where the work is done.
     scan : the rows; none are kept.
+    target : the column that the others are seen beside; None for none.
     """
+    example = scan.example()
     fields = {field.name: field.type for field in scan.schema}
-    tree = engine.fit(lambda shard: to_tree(_states(shard)), scan, stage="profile", keep=False).result
-    states, pairs = from_tree(tree)
-    numeric = _numeric(scan.example())
-    columns = {name: _describe(name, fields[name], state) for name, state in zip(fields, states, strict=True)}
+    if target is not None:
+        check_columns(scan.schema, [target])
+
+    def ask(learn: Callable[[Shard], Any]) -> Any:
+        return from_tree(engine.fit(lambda s: to_tree(learn(s)), scan, stage="profile", keep=False).result)
+
+    states, pairs, patterns = ask(_states)
+    of_column = dict(zip(fields, states, strict=True))
+    columns = {name: describe(name, fields[name], state) for name, state in of_column.items()}
     rows = states[0].rows if states else 0
-    return Profile(rows, columns, numeric, None if pairs is None else pairs.correlation())
+    alike = look_alikes(of_column)
+    differ = ask(lambda s: s.reduce(lambda batch: mismatches(batch, alike), encoded=True)) if alike else []
+    same = [pair for pair, count in zip(alike, differ, strict=True) if not count]
+    told = findings(columns, rows, same)
+    beside = None
+    if target is not None:
+        coding = Coding.of(of_column, example, target)
+        beside = target_profile(coding, ask(lambda s: learn_target(s, coding)))
+        told = (*beside.findings(), *told)
+    missing = tuple((pattern_columns(bits, list(fields)), count) for bits, count in patterns.top(PATTERNS))
+    correlation = None if pairs is None else pairs.correlation()
+    return Profile(rows, columns, _numeric(example), correlation, missing, told, beside)
 
 
 def _states(shard: Shard) -> Any:
     numeric = _numeric(shard.example)
 
     def fold(batch: Batch) -> Any:
-        columns = tuple(_column_state(column, name) for name, column in batch.columns.items())
+        columns = tuple(column_state(column, name) for name, column in batch.columns.items())
         if not 2 <= len(numeric) <= CORRELATED:
-            return columns, None
+            return columns, None, missing_patterns(batch)
         X = batch.matrix(numeric)
         pairs: PairMoments | None = None
         for start in range(0, len(X), _TILE):
             pairs = merge(pairs, PairMoments.of(X[start : start + _TILE]))
-        return columns, pairs
+        return columns, pairs, missing_patterns(batch)
 
     return shard.reduce(fold, encoded=True, empty=fold(shard.example))
 
@@ -160,71 +149,6 @@ def _numeric(example: Batch) -> tuple[str, ...]:
         for name, column in example.columns.items()
         if not isinstance(column, Matrix) and is_numeric(column.type)
     )
-
-
-def _column_state(column: Any, name: str) -> ColumnState:
-    if isinstance(column, Matrix):
-        return ColumnState(len(column), 0, None, None, None, None, None, None)
-    rows, kind = len(column), column.type
-    if is_numeric(kind):
-        values = np.asarray(numbers(column), dtype=np.float64)
-        present = values[~np.isnan(values)]
-        whole = not pa.types.is_floating(kind) and not pa.types.is_decimal(kind)
-        return ColumnState(
-            rows,
-            rows - len(present),
-            DistinctCount.of(column_hash(pa.array(present), name)),
-            FrequentValues.of(column) if whole else None,
-            QuantileSketch.of(present),
-            ShapeMoments.of(present[:, None]),
-            None,
-            None,
-        )
-    if is_categorical(kind):
-        words = column.dictionary_decode() if pa.types.is_dictionary(kind) else column
-        distinct = DistinctCount.of(column_hash(pc.unique(words).drop_null(), name))
-        return ColumnState(
-            rows, column.null_count, distinct, FrequentValues.of(words), None, None, None, None
-        )
-    if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
-        micros = microseconds(column, name)
-        ends = pc.min_max(micros).as_py()
-        distinct = DistinctCount.of(column_hash(micros.drop_null(), name))
-        return ColumnState(rows, column.null_count, distinct, None, None, None, ends["min"], ends["max"])
-    return ColumnState(rows, column.null_count, None, None, None, None, None, None)
-
-
-def _describe(name: str, kind: pa.DataType, state: ColumnState) -> ColumnProfile:
-    known: dict[str, Any] = {}
-    if state.distinct is not None:
-        known["distinct"] = min(round(state.distinct.estimate()), state.rows - state.missing)
-    if state.frequent is not None:
-        known["top"] = tuple(state.frequent.top(10))
-    if state.low is not None and state.high is not None:
-        known |= {"min": moment_text(state.low), "max": moment_text(state.high)}
-    if state.shape is not None and state.quantiles is not None:
-        known |= _numbers_of(state.shape, state.quantiles)
-    return ColumnProfile(name, str(kind), Kind.of(kind), state.rows - state.missing, state.missing, **known)
-
-
-def _numbers_of(shape: ShapeMoments, sketch: QuantileSketch) -> dict[str, Any]:
-    if shape.n[0] == 0:
-        return {}
-    quantiles = dict(zip(QUANTILES, sketch.quantiles(QUANTILES), strict=True))
-    low, high = quantiles[QUANTILES[0]], quantiles[QUANTILES[-1]]
-    known = {
-        "mean": float(shape.mean[0]),
-        "std": float(shape.std()[0]),
-        "skewness": float(shape.skewness()[0]),
-        "kurtosis": float(shape.kurtosis()[0]),
-        "min": float(shape.low[0]),
-        "max": float(shape.high[0]),
-        "quantiles": quantiles,
-    }
-    if np.isfinite(high - low) and high > low:
-        edges = np.linspace(low, high, 25)
-        known["histogram"] = tuple(edges.tolist()), tuple(sketch.histogram(edges).tolist())
-    return known
 
 
 def _text(value: Any) -> str | None:

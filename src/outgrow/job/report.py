@@ -10,7 +10,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from outgrow.engine.profile import ColumnProfile, Profile
+from outgrow.engine.profile import Profile
+from outgrow.engine.profile_columns import ColumnProfile
 from outgrow.job.record import SMALLER_IS_BETTER, Outcome, importances, libraries
 from outgrow.page import format as say
 from outgrow.page import plots
@@ -18,6 +19,8 @@ from outgrow.page.render import Plot, plot, render
 from outgrow.stats.scores import ClassificationState
 
 _PAIRS_SHOWN = 12
+_LINES_SHOWN = 200
+"""Of tables that a thousand columns would make long beside their profile."""
 TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -53,7 +56,12 @@ def job_report(outcome: Outcome) -> str:
     )
 
 
-def profile_report(profile: Profile, source: str, fingerprint: dict[str, Any]) -> str:
+def profile_report(
+    profile: Profile,
+    source: str,
+    fingerprint: dict[str, Any],
+    other: tuple[str, Profile] | None = None,
+) -> str:
     """The profile of a dataset as one HTML page that needs no network.
 
     Parameters
@@ -61,6 +69,7 @@ def profile_report(profile: Profile, source: str, fingerprint: dict[str, Any]) -
     profile : what `Dataset.profile` gave.
     source : what was profiled, as the user named it; shown as the title.
     fingerprint : what `Dataset.fingerprint` gave; its files are listed.
+    other : another dataset beside which it is shown, with its name; it is the right one.
     """
     return render(
         TEMPLATES,
@@ -71,6 +80,9 @@ def profile_report(profile: Profile, source: str, fingerprint: dict[str, Any]) -
         files=_sources(fingerprint),
         libraries=libraries(),
         began=datetime.now(UTC),
+        many=_LINES_SHOWN,
+        compared=None if other is None else profile.compare(other[1]),
+        names=(source, "" if other is None else other[0]),
         **_profile_parts(profile),
     )
 

@@ -10,11 +10,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from outgrow.data.kind import NUMBER
-from outgrow.engine.profile import ColumnProfile, Profile
+from outgrow.engine.profile import Profile
+from outgrow.engine.profile_columns import ColumnProfile
+from outgrow.engine.profile_findings import ProfileFinding
 from outgrow.job.doctor import Finding
 from outgrow.job.record import MODEL, REPORT, SCORES, Outcome
 from outgrow.page import format as say
 
+_FINDINGS_SHOWN = 40
 _MARKS = {True: "[green]✓[/]", False: "[red]✗[/]", None: " "}
 
 
@@ -58,6 +61,16 @@ def profile_table(profile: Profile) -> Table:
     table.add_column("top values", no_wrap=True, overflow="ellipsis", ratio=1)
     for column in profile.columns.values():
         table.add_row(*map(escape, _cells(column, profile.rows)))
+    return table
+
+
+def profile_findings(told: Sequence[ProfileFinding]) -> Table:
+    """A line for each thing to look at in a profile."""
+    table = Table.grid(padding=(0, 2))
+    for finding in told[:_FINDINGS_SHOWN]:
+        table.add_row(escape(finding.kind), escape(", ".join(finding.columns)), escape(finding.text))
+    if len(told) > _FINDINGS_SHOWN:
+        table.add_row("...", f"and {len(told) - _FINDINGS_SHOWN:,} more")
     return table
 
 

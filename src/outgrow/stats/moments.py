@@ -192,6 +192,7 @@ class PairMoments(State):
     products: np.ndarray
 
     @classmethod
+    @_quiet
     def of(cls, X: np.ndarray, weight: np.ndarray | None = None) -> PairMoments:
         """The pairwise moments of the columns of a matrix.
 
@@ -213,6 +214,7 @@ class PairMoments(State):
         products = filled.T @ (filled if weight is None else filled * weight[:, None]) - sums * sums.T / safe
         return cls(n, centre[:, None] + sums / safe, np.maximum(m2, 0), products)
 
+    @_quiet
     def merge(self, other: PairMoments) -> PairMoments:
         n = self.n + other.n
         safe = np.where(n > 0, n, 1)
@@ -225,6 +227,7 @@ class PairMoments(State):
             self.products + other.products + step * step.T * cross,
         )
 
+    @_quiet
     def correlation(self) -> np.ndarray:
         """Pearson's correlation of each pair, NaN where a column does not vary."""
         scale = np.sqrt(self.m2 * self.m2.T)
@@ -245,10 +248,12 @@ class ShapeMoments(State):
     high: np.ndarray
 
     @classmethod
+    @_quiet
     def of(cls, X: np.ndarray) -> ShapeMoments:
         columns = [_column_shape(X[:, j]) for j in range(X.shape[1])]
         return cls(*np.array(columns, dtype=np.float64).reshape(-1, 7).T.copy())
 
+    @_quiet
     def merge(self, other: ShapeMoments) -> ShapeMoments:
         a, b = self, other
         n = a.n + b.n

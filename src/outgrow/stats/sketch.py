@@ -62,9 +62,21 @@ class FrequentValues(State):
 
     @classmethod
     def of(cls, array: pa.Array) -> FrequentValues:
+        pairs = pc.value_counts(array.drop_null()).to_pylist()
+        return cls.counted([str(pair["values"]) for pair in pairs], [pair["counts"] for pair in pairs])
+
+    @classmethod
+    def counted(cls, values: Sequence[str], counts: Sequence[int]) -> FrequentValues:
+        """The sketch of values that are counted already.
+
+        Parameters
+        ----------
+        values : each once.
+        counts : how often each occurs.
+        """
         sketch = datasketches.frequent_strings_sketch(FREQUENT_SIZE)
-        for pair in pc.value_counts(array.drop_null()).to_pylist():
-            sketch.update(str(pair["values"]), pair["counts"])
+        for value, count in zip(values, counts, strict=True):
+            sketch.update(value, count)
         return cls(sketch.serialize())
 
     def merge(self, other: FrequentValues) -> FrequentValues:
