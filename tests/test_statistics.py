@@ -159,6 +159,35 @@ def test_independence_on_every_engine(engine: EngineCase, correction: bool) -> N
         assert got.cramers_v[j] == pytest.approx(v)
 
 
+def test_associations_on_every_engine(engine: EngineCase) -> None:
+    names = ["x", "k", "two", "key"]
+    got = og.stats.association(engine.open(TABLE), names)
+    assert got.categories == ("two", "key")
+    at = {name: j for j, name in enumerate(names)}
+    table = pd.crosstab(FRAME["key"], FRAME["two"]).to_numpy()
+    v = scipy.stats.contingency.association(table, "cramer")
+    assert got.statistic[at["key"], at["two"]] == pytest.approx(v)
+    parts, whole = samples("x", "key"), np.concatenate(samples("x", "key"))
+    between = sum(len(part) * (part.mean() - whole.mean()) ** 2 for part in parts)
+    assert got.statistic[at["x"], at["key"]] == pytest.approx(np.sqrt(between / whole.var() / len(whole)))
+    assert got.statistic[at["k"], at["x"]] == pytest.approx(FRAME[["x", "k"]].corr().iloc[0, 1])
+    np.testing.assert_allclose(np.diag(got.statistic), 1)
+    np.testing.assert_array_equal(got.statistic, got.statistic.T)
+    few = og.stats.association(engine.open(TABLE), names, max_categories=2)
+    assert 0 < few.statistic[at["x"], at["key"]] < got.statistic[at["x"], at["key"]]
+
+
+def test_associations_of_what_does_not_vary() -> None:
+    rows = pa.table(
+        {"c": ["a", "a", None], "x": [1.0, 2.0, 3.0], "d": ["u", "v", "u"], "day": pa.nulls(3, pa.date32())}
+    )
+    got = og.stats.association(rows)
+    assert got.columns == ("c", "x", "d")
+    assert np.isnan(got.statistic[0]).all()
+    with pytest.raises(SchemaError, match="neither numbers nor categories"):
+        og.stats.association(rows, ["x", "day"])
+
+
 def test_counts() -> None:
     got = og.stats.chisquare(TABLE, "k")
     counts = FRAME["k"].value_counts().sort_index()

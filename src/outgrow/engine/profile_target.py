@@ -16,6 +16,7 @@ from outgrow.engine.profile_columns import ColumnState
 from outgrow.engine.profile_findings import ProfileFinding
 from outgrow.engine.shard import Shard
 from outgrow.errors import SchemaError
+from outgrow.stats.association import correlation_ratio, cramers_v
 from outgrow.stats.grouped import GroupedMoments, Segments
 from outgrow.stats.moments import CoMoments
 
@@ -303,29 +304,3 @@ def _r(joint: CoMoments | None) -> float:
         return float("nan")
     spread = np.sqrt(joint.products[0, 0] * joint.products[1, 1])
     return float(np.clip(joint.products[0, 1] / spread, -1, 1)) if spread > 0 else float("nan")
-
-
-def correlation_ratio(n: np.ndarray, mean: np.ndarray, m2: np.ndarray) -> float:
-    """The root of the share of a number's variance that lies between groups.
-
-    Parameters
-    ----------
-    n, mean, m2 : of the groups, as `GroupedMoments` has them.
-    """
-    total = n.sum()
-    if not total or np.count_nonzero(n) < 2:
-        return float("nan")
-    mean = np.where(n > 0, mean, 0.0)
-    between = (n * (mean - (n * mean).sum() / total) ** 2).sum()
-    spread = between + m2.sum()
-    return float(np.sqrt(between / spread)) if spread > 0 else float("nan")
-
-
-def cramers_v(table: np.ndarray) -> float:
-    """Cramer's V of a table of counts: of its lines that are not empty."""
-    table = table[table.sum(axis=1) > 0][:, table.sum(axis=0) > 0].astype(np.float64)
-    least = min(table.shape) - 1 if table.size else 0
-    if least < 1:
-        return float("nan")
-    expected = np.outer(table.sum(axis=1), table.sum(axis=0)) / table.sum()
-    return float(np.sqrt(((table - expected) ** 2 / expected).sum() / table.sum() / least))

@@ -23,6 +23,7 @@ from outgrow.ml.core.columns import Columns
 from outgrow.ml.core.parameters import Integer
 from outgrow.statistics.results import Result, TestResult
 from outgrow.statistics.rows import Rows, open_rows
+from outgrow.stats.association import cramers_v
 from outgrow.stats.contingency import Contingency
 from outgrow.stats.grouped import GroupedSums, Keys, Segments
 
@@ -241,12 +242,8 @@ def _independent(
     if table.count.size == 0:
         raise DataError(f"No row has values of both {table.columns[0]!r} and {table.columns[1]!r}.")
     result = scipy.stats.chi2_contingency(table.count, correction=correction)
-    plain = (
-        result.statistic if not correction else scipy.stats.chi2_contingency(table.count, correction=False)[0]
-    )
-    least = min(table.count.shape) - 1
-    v = np.sqrt(plain / table.count.sum() / least) if least else np.nan
-    return float(result.statistic), float(result.pvalue), int(result.dof), float(v), result.expected_freq
+    v = cramers_v(table.count)
+    return float(result.statistic), float(result.pvalue), int(result.dof), v, result.expected_freq
 
 
 def _tables(rows: Rows) -> dict[str, CrosstabResult]:

@@ -18,6 +18,7 @@ from typing import Any
 
 _HOMES = {
     "acf": "outgrow.statistics.autocorrelation",
+    "association": "outgrow.statistics.associations",
     "bartlett": "outgrow.statistics.group_tests",
     "bootstrap": "outgrow.statistics.poisson_bootstrap",
     "chi2_contingency": "outgrow.statistics.contingency",
