@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyspark.ml.stat as ml_stat
 import pytest
 import scipy.stats
 from hypothesis import given, settings
@@ -233,6 +236,40 @@ def test_distributions_in_bins(monkeypatch: pytest.MonkeyPatch, alternative: str
     agree(got, scipy.stats.kstest(a, "norm", alternative=alternative), rtol=1e-9)
     got = og.stats.ks_2samp(a, b, alternative=alternative)
     agree(got, scipy.stats.ks_2samp(a, b, alternative=alternative, method="asymp"), rtol=1e-9)
+
+
+def test_situations_of_bug_reports() -> None:
+    """What SciPy's and profilers' users met: ties, very unequal samples, columns with no row in common."""
+    left = np.repeat([2, 3, 4, 5, 6, 7], [4, 29, 34, 9, 21, 30])
+    right = np.repeat([2, 3, 4, 5, 6, 7], [4, 8, 4, 8, 4, 3])
+    agree(og.stats.ks_2samp(left, right), scipy.stats.ks_2samp(left, right))
+    rng = np.random.default_rng(1)
+    far = og.stats.ks_2samp(rng.normal(10, 1, 50_000), rng.normal(12, 1, 500))
+    assert far.pvalue < 1e-100
+    apart = pa.table({"a": ["1", "2", None, None], "b": [None, None, "8", "9"], "x": [1.0, 2.0, 3.0, 4.0]})
+    assert np.isnan(og.stats.association(apart).statistic[0, 1])
+    with pytest.raises(DataError, match="No row has values of both 'a' and 'b'"):
+        og.stats.chi2_contingency(apart, "a", "b")
+    gaps = np.array([[3.0, 3.0], [5.0, np.nan], [6.0, 6.0], [7.0, np.nan]])
+    assert og.stats.corr(gaps, method="spearman").statistic[0, 1] == 1
+    with pytest.raises(DataError, match="rows"):
+        og.stats.ttest_ind(np.array([]), left)
+    tiny = og.stats.ttest_ind(np.full(5, 1e-20), np.full(5, 1e-20))
+    assert np.isnan(tiny.statistic)
+    both = og.stats.f_oneway(np.full(7, 0.1), np.full(9, 0.1), np.full(3, 0.1))
+    assert np.isnan(both.statistic)
+
+
+def test_every_class_of_spark_has_a_line() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "statistics.md").read_text()
+    table = page.partition("## Coming from Spark MLlib")[2]
+    classes = {
+        name for name, kind in vars(ml_stat).items() if getattr(kind, "__module__", "") == ml_stat.__name__
+    }
+    metrics = {name for name in vars(ml_stat.Summarizer) if name[0] != "_"} - {"metrics"}
+    names = {*classes, *metrics, "KernelDensity", "Statistics"}
+    assert {"ChiSquareTest", "Summarizer", "normL1"} <= names
+    assert {name for name in names if name[0] != "_" and not re.search(rf"\b{name}\b", table)} == set()
 
 
 def test_refused() -> None:

@@ -218,6 +218,14 @@ def test_ranks_take_infinity_and_constants() -> None:
     assert og.stats.summarize(tenths).variance[0] == 0
 
 
+def test_weights_of_nothing_and_of_one_value(engine: EngineCase) -> None:
+    threes = pa.table({"x": [3.0] * 5, "w": [0.7, 0.4, 0.5, 0.4, 0.0]})
+    summary = og.stats.summarize(engine.open(threes), "x", aweights="w")
+    assert (summary.variance[0], summary.std[0], summary.count[0]) == (0, 0, 4)
+    with pytest.raises(DataError, match="weigh 0"):
+        og.stats.summarize(threes, "x", fweights=np.zeros(5))
+
+
 def test_kendall_says_when_it_cannot() -> None:
     with pytest.raises(DataError, match="each row with all others"):
         og.stats.corr(np.zeros((3_000_000, 2)), method="kendall")

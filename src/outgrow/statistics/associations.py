@@ -34,8 +34,8 @@ class AssociationResult(Result):
     Attributes
     ----------
     statistic : ndarray of shape (columns, columns), from 0 to 1, of two numbers from -1: Pearson's
-        correlation of two numbers, the correlation ratio of a number and categories, Cramer's V of categories;
-        NaN where one does not vary.
+        correlation of two numbers, the correlation ratio of a number and categories, Cramer's V of
+        categories; NaN where one does not vary.
     categories : the columns that are categories.
     """
 

@@ -52,6 +52,10 @@ class Rows:
     weight: str | None = None
     single: bool = False
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What travels to where the rows are: there they are known."""
+        return {**self.__dict__, "dataset": None}
+
     def learn(self, fit: Callable[[Shard], Any], *, keep: bool = False) -> Any:
         """What a function makes of the rows on their engine.
 

@@ -127,6 +127,8 @@ def _ordered(
     constant = ends.low == ends.high
     mean = np.where(constant, ends.low, moments.mean)
     m2 = np.where(constant, 0.0, moments.m2)
+    if not part.by and not len(moments.hashes):
+        raise DataError(f"Sample {number} has no rows. Give rows, or leave it out.")
     if not part.by:
         return [number], moments.n, mean, m2
     table, order = key_order(state.keys, part.by, missing=False)

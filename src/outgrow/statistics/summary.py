@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from outgrow.data.batch import Batch
 from outgrow.engine.shard import Shard
-from outgrow.errors import ParameterError
+from outgrow.errors import DataError, ParameterError
 from outgrow.ml.core.columns import Columns
 from outgrow.ml.core.parameters import Share
 from outgrow.statistics.group_columns import group_quantiles
@@ -127,6 +127,8 @@ def summarize(
     keys, state, some = rows.learn(
         partial(_learn, rows=rows, probabilities=list(quantiles)), keep=bool(quantiles)
     )
+    if not len(state.hashes):
+        raise DataError("There are no rows to sum up, or all of them weigh 0.")
     fields = _fields(state, some, list(quantiles), aweights is not None)
     if not rows.by:
         return Summary(rows.labels, None, **_taken(fields, 0))
