@@ -272,6 +272,11 @@ def test_every_class_of_spark_has_a_line() -> None:
     assert {name for name in names if name[0] != "_" and not re.search(rf"\b{name}\b", table)} == set()
 
 
+def test_no_state_hides_a_function() -> None:
+    """A module of that name would stand in its place once it is imported."""
+    assert not {path.stem for path in Path(og.stats.__file__).parent.glob("*.py")} & {*og.stats.__all__}
+
+
 def test_refused() -> None:
     with pytest.raises(DataError, match="compares two samples; there are 4"):
         og.stats.ttest_ind(TABLE, columns="x", by="key")

@@ -113,8 +113,8 @@ def _profile(
     other = None
     if compare is not None:
         other = compare, read(compare, engine=open_engine(engine), **options).profile()
-    told = columns.findings if other is None else (*columns.findings, *columns.compare(other[1]).findings)
-    _console().print(profile_table(columns), profile_findings(told))
+    findings = columns.findings if other is None else (*columns.findings, *columns.compare(other[1]).findings)
+    _console().print(profile_table(columns), profile_findings(findings))
     if output is not None:
         from outgrow.job.report import profile_report
 

@@ -322,19 +322,7 @@ class Dataset:
         self.uncache()
 
     def profile(self, target: str | None = None) -> Profile:
-        """What the columns hold, and what to look at: one pass of mergeable states.
-
-        Columns that may be equal take a second pass, and so does a target.
-
-        Parameters
-        ----------
-        target : a column of numbers or classes that the others are seen beside: how they go with it, their
-            means by its classes, and what knows it suspiciously well.
-
-        Raises
-        ------
-        ColumnNotFoundError
-            When there is no such column.
+        """What the columns hold, what to look at, and how they go with a target: a pass, and one for a target.
 
         Examples
         --------

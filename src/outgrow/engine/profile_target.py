@@ -16,7 +16,7 @@ from outgrow.engine.profile_columns import ColumnState
 from outgrow.engine.profile_findings import ProfileFinding
 from outgrow.engine.shard import Shard
 from outgrow.errors import SchemaError
-from outgrow.stats.association import correlation_ratio, cramers_v
+from outgrow.stats.dependence import correlation_ratio, cramers_v
 from outgrow.stats.grouped import GroupedMoments, Segments
 from outgrow.stats.moments import CoMoments
 

@@ -64,13 +64,13 @@ def profile_table(profile: Profile) -> Table:
     return table
 
 
-def profile_findings(told: Sequence[ProfileFinding]) -> Table:
+def profile_findings(findings: Sequence[ProfileFinding]) -> Table:
     """A line for each thing to look at in a profile."""
     table = Table.grid(padding=(0, 2))
-    for finding in told[:_FINDINGS_SHOWN]:
+    for finding in findings[:_FINDINGS_SHOWN]:
         table.add_row(escape(finding.kind), escape(", ".join(finding.columns)), escape(finding.text))
-    if len(told) > _FINDINGS_SHOWN:
-        table.add_row("...", f"and {len(told) - _FINDINGS_SHOWN:,} more")
+    if len(findings) > _FINDINGS_SHOWN:
+        table.add_row("...", f"and {len(findings) - _FINDINGS_SHOWN:,} more")
     return table
 
 

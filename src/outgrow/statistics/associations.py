@@ -20,7 +20,7 @@ from outgrow.ml.core.parameters import Integer
 from outgrow.statistics.correlation import corr
 from outgrow.statistics.results import Result
 from outgrow.statistics.rows import Rows, open_rows
-from outgrow.stats.association import correlation_ratio, cramers_v
+from outgrow.stats.dependence import correlation_ratio, cramers_v
 from outgrow.stats.grouped import GroupedMoments, Segments
 from outgrow.stats.sketch import FrequentValues
 

@@ -23,8 +23,8 @@ from outgrow.ml.core.columns import Columns
 from outgrow.ml.core.parameters import Integer
 from outgrow.statistics.results import Result, TestResult
 from outgrow.statistics.rows import Rows, open_rows
-from outgrow.stats.association import cramers_v
 from outgrow.stats.contingency import Contingency
+from outgrow.stats.dependence import cramers_v
 from outgrow.stats.grouped import GroupedSums, Keys, Segments
 
 _MOST_CELLS = 1 << 24
