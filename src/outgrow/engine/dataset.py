@@ -322,7 +322,7 @@ class Dataset:
         self.uncache()
 
     def profile(self, target: str | None = None) -> Profile:
-        """What the columns hold, what to look at, and how they go with a target: a pass, and one for a target.
+        """What the columns hold, what to look at, and how they go with a target: a pass, or two beside one.
 
         Examples
         --------
