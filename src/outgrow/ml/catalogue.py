@@ -36,6 +36,7 @@ ESTIMATORS = {
     "PCA": "outgrow.ml.decomposition.pca",
     "Pipeline": "outgrow.ml.pipeline",
     "PolynomialFeatures": "outgrow.ml.preprocessing.polynomial_features",
+    "PowerTransformer": "outgrow.ml.preprocessing.power_transformer",
     "QuantileTransformer": "outgrow.ml.preprocessing.quantile_transformer",
     "RandomForestClassifier": "outgrow.ml.trees.random_forest",
     "RandomForestRegressor": "outgrow.ml.trees.random_forest",

@@ -103,6 +103,16 @@ class Moments(State):
         degrees = self.n - ddof
         return np.where(degrees > 0, self.m2 / np.where(degrees > 0, degrees, 1), np.nan)
 
+    def varies(self, rows: Any) -> np.ndarray:
+        """Which columns vary more than their sums are rounded, as scikit-learn tells.
+
+        Parameters
+        ----------
+        rows : how many rows there are, of all columns or of each.
+        """
+        variance, rounding = self.variance(), rows * np.finfo(np.float64).eps
+        return np.asarray(variance > rounding * variance + (rounding * self.mean) ** 2)
+
 
 @dataclass(frozen=True, eq=False)
 class CoMoments(State):

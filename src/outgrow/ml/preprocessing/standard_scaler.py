@@ -230,9 +230,5 @@ def _parts(X: np.ndarray) -> Iterator[tuple[slice, slice]]:
 
 def _scale(moments: Moments, rows: Any) -> np.ndarray:
     """Standard deviations; 1 where a column varies no more than its sum is rounded, as scikit-learn does."""
-    variance = moments.variance()
-    rounding = rows * np.finfo(np.float64).eps
-    noise = rounding * variance + (rounding * moments.mean) ** 2
-    return np.where(
-        np.isnan(variance) | (variance <= noise), 1.0, np.sqrt(np.where(variance > 0, variance, 1.0))
-    )
+    varies = moments.varies(rows)
+    return np.where(varies, np.sqrt(np.where(varies, moments.variance(), 1.0)), 1.0)
