@@ -50,6 +50,7 @@ ESTIMATORS = {
     "SelectPercentile": "outgrow.ml.feature_selection.select_percentile",
     "SimpleImputer": "outgrow.ml.impute.simple_imputer",
     "SparseRandomProjection": "outgrow.ml.random_projection",
+    "SplineTransformer": "outgrow.ml.preprocessing.spline_transformer",
     "StandardScaler": "outgrow.ml.preprocessing.standard_scaler",
     "TargetEncoder": "outgrow.ml.preprocessing.target_encoder",
     "VarianceThreshold": "outgrow.ml.feature_selection.variance_threshold",
