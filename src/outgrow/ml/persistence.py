@@ -20,6 +20,7 @@ from outgrow.engine.record import as_tree
 from outgrow.errors import ArtifactError, OutgrowError
 from outgrow.ml import foreign, format_1
 from outgrow.ml.core import columns as selectors
+from outgrow.ml.core import functions
 from outgrow.ml.core.estimator import Estimator, class_name
 from outgrow.ml.core.inputs import first_row
 
@@ -204,7 +205,12 @@ def _describe_value(value: Any) -> Any:
         return {"value": None}
     if isinstance(value, dict):
         return {"dict": [[key, _describe_value(item)] for key, item in value.items()]}
-    raise ArtifactError(f"A parameter holds a {type(value).__name__} ({value!r}), which cannot be saved.")
+    if (name := functions.name_of(value)) is not None:
+        return {"function": name}
+    advice = " FunctionTransformer says which functions can be." if callable(value) else ""
+    raise ArtifactError(
+        f"A parameter holds a {type(value).__name__} ({value!r}), which cannot be saved.{advice}"
+    )
 
 
 def _is_type_of_numbers(value: Any) -> bool:
@@ -220,6 +226,8 @@ def _restore_value(tree: dict[str, Any]) -> Any:
         return foreign.load(tree["skops"])
     if "selector" in tree:
         return _SELECTORS[tree["selector"]](**tree["with"])
+    if "function" in tree:
+        return functions.function_of(tree["function"])
     if "tuple" in tree:
         return tuple(map(_restore_value, tree["tuple"]))
     if "list" in tree:

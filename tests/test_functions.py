@@ -1,0 +1,200 @@
+"""Columns by functions and by SQL."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+import scipy.sparse as sp
+import scipy.special
+from sklearn import preprocessing
+
+import outgrow as og
+from outgrow.errors import ArtifactError, DataError, ExportError, ParameterError
+
+X = np.abs(np.random.default_rng(0).normal(size=(30, 3))) + 0.1
+ROWS = pa.table(
+    {
+        "a": [1, 2, None],
+        "b": [0.5, float("nan"), 4.0],
+        "s": ["x", None, "z"],
+        "day": [datetime(2026, 1, 31, 23, 30), None, datetime(2024, 2, 29)],
+        "v": pa.FixedSizeListArray.from_arrays(pa.array([1.0, 2, 3, 4, 5, 6]), 2),
+    }
+)
+
+
+@og.FunctionTransformer.register
+def ratio(rows: np.ndarray, offset: float = 0.0) -> np.ndarray:
+    return rows[:, [0]] / rows[:, 1:] + offset
+
+
+@og.FunctionTransformer.register
+def spelt(rows: pa.Table) -> dict[str, Any]:
+    return {"length": pc.utf8_length(rows["s"]), "s": rows["s"], "v": rows["v_1"]}
+
+
+def test_functions_of_arrays() -> None:
+    logs = og.FunctionTransformer(np.log1p, np.expm1).fit(X)
+    np.testing.assert_array_equal(logs.transform(X), np.log1p(X))
+    np.testing.assert_allclose(logs.inverse_transform(np.log1p(X)), X)
+    assert list(logs.get_feature_names_out()) == ["x0", "x1", "x2"]
+    np.testing.assert_array_equal(og.FunctionTransformer().fit_transform(X), X)
+    wide = og.FunctionTransformer(ratio, kw_args={"offset": 2.0}, feature_names_out=["p", "q"])
+    np.testing.assert_array_equal(wide.fit_transform(X), ratio(X, 2.0))
+    assert list(wide.get_feature_names_out()) == ["p", "q"]
+    unnamed = og.FunctionTransformer(ratio).fit(X)
+    assert list(unnamed.get_feature_names_out()) == ["functiontransformer0", "functiontransformer1"]
+    named = og.FunctionTransformer(ratio, feature_names_out=lambda self, names: [f"{n}r" for n in names[1:]])
+    assert list(named.fit(X).get_feature_names_out()) == ["x1r", "x2r"]
+    sparse = og.FunctionTransformer(lambda rows: rows.power(2), accept_sparse=True)
+    np.testing.assert_array_equal(sparse.fit_transform(sp.csr_array(X)).toarray(), X**2)
+
+
+def test_functions_of_tables() -> None:
+    columns = ["s", "v"]
+    made = og.FunctionTransformer(spelt, takes="table", columns=columns).fit_transform(ROWS)
+    assert made.select(["length", "s", "v"]).to_pydict() == {
+        "length": [1, None, 1],
+        "s": ["x", None, "z"],
+        "v": [2.0, 4.0, 6.0],
+    }
+    assert made.column_names == ["a", "b", "length", "s", "v", "day"]
+    pipe = og.Pipeline(
+        [og.FunctionTransformer(spelt, takes="table", columns=columns), og.SimpleImputer(columns=["length"])]
+    )
+    assert pipe.fit(ROWS).transform(ROWS)["length"].to_pylist() == [1.0, 1.0, 1.0]
+
+
+def test_which_functions_can_be_saved(tmp_path: Path) -> None:
+    for number, function in enumerate([np.log1p, scipy.special.expit, ratio]):
+        model = og.FunctionTransformer(function).fit(X)
+        model.save(tmp_path / f"m{number}")
+        np.testing.assert_array_equal(og.load(tmp_path / f"m{number}").transform(X), model.transform(X))
+    with pytest.raises(ArtifactError, match=r"cannot be saved.* FunctionTransformer says which"):
+        og.FunctionTransformer(lambda rows: rows).fit(X).save(tmp_path / "no")
+    with pytest.raises(ParameterError, match="has no name by which it could be found"):
+        og.FunctionTransformer.register(lambda rows: rows)
+
+
+@pytest.mark.parametrize("name", ["os:system", "numpy:load", "scipy.special:seterr", "builtins:exec"])
+def test_models_name_no_other_functions(tmp_path: Path, name: str) -> None:
+    og.FunctionTransformer(np.log1p).fit(X).save(tmp_path / "m")
+    text = (tmp_path / "m" / "model.json").read_text()
+    changed = text.replace("numpy:log1p", name)
+    assert changed != text
+    (tmp_path / "m" / "model.json").write_text(changed)
+    with pytest.raises(ArtifactError):
+        og.load(tmp_path / "m")
+
+
+def test_what_functions_may_not_do() -> None:
+    with pytest.raises(DataError, match="made 1 rows of 30"):
+        og.FunctionTransformer(lambda rows: rows[:1]).fit(X).transform(X)
+    with pytest.raises(DataError, match=r"failed on 30 rows .*KeyError: 'gone'"):
+        og.FunctionTransformer(lambda rows: rows if not len(rows) else {}["gone"]).fit(X).transform(X)
+    with pytest.raises(DataError, match=r"array of shape \(0,\)"):
+        og.FunctionTransformer(lambda rows: rows.sum(axis=1)).fit(X)
+    with pytest.raises(ParameterError, match="gives 1 names, and the function makes 3 columns"):
+        og.FunctionTransformer(np.exp, feature_names_out=["a"]).fit(X)
+    with pytest.raises(TypeError, match="Sparse data was passed"):
+        og.FunctionTransformer(np.exp).fit(sp.csr_array(X))
+
+
+def test_functions_elsewhere(tmp_path: Path) -> None:
+    model = og.FunctionTransformer(np.sqrt).fit(X)
+    np.testing.assert_array_equal(model.to_sklearn().transform(X), np.sqrt(X))
+    model.to_onnx(tmp_path / "m.onnx")
+    wide = og.FunctionTransformer(ratio).fit(X)
+    np.testing.assert_array_equal(wide.to_sklearn().transform(X), ratio(X))
+    theirs = preprocessing.FunctionTransformer(ratio).fit_transform(X)
+    np.testing.assert_array_equal(wide.transform(X), theirs)
+    with pytest.raises(ExportError, match="ratio has no equal in ONNX"):
+        wide.to_onnx(tmp_path / "r.onnx")
+    with pytest.raises(ExportError, match="takes tables"):
+        og.FunctionTransformer(lambda rows: rows, takes="table").fit(X).to_sklearn()
+
+
+@pytest.mark.parametrize(
+    ("statement", "expected"),
+    [
+        ("a * 2 + 1 AS c", {"c": [3, 5, None]}),
+        ("a / 2 AS half, a // 2 AS whole;", {"half": [0.5, 1.0, None], "whole": [0, 1, None]}),
+        ("coalesce(s, '?') AS t -- a remark", {"t": ["x", "?", "z"]}),
+        ("SELECT last_day(day)::VARCHAR AS d FROM __THIS__", {"d": ["2026-01-31", None, "2024-02-29"]}),
+        ("FROM __THIS__ SELECT v[1] * 10 AS first", {"first": [10.0, 30.0, 50.0]}),
+        ("WITH q AS (SELECT a AS n FROM __THIS__) SELECT n * 2 AS n FROM q", {"n": [2, 4, None]}),
+        ("SELECT list_sum([a, 1]) AS n, CASE WHEN isnan(b) THEN 1 ELSE 0 END AS hole FROM __THIS__", None),
+        ("SELECT regexp_extract(s, '[a-y]') AS r FROM __THIS__", {"r": ["x", None, ""]}),
+    ],
+)
+def test_statements(statement: str, expected: dict[str, Any] | None) -> None:
+    model = og.SQLTransformer(statement).fit(ROWS)
+    made = model.transform(ROWS)
+    assert made.num_rows == 3
+    for name, values in (expected or {}).items():
+        assert made[name].to_pylist() == values
+    parts = pa.concat_tables([model.transform(ROWS.slice(at, 1)) for at in range(3)])
+    assert str(parts.to_pydict()) == str(made.to_pydict())  # where NaN equals NaN
+
+
+@pytest.mark.parametrize(
+    ("statement", "match"),
+    [
+        ("SELECT a FROM __THIS__ WHERE a > 1", "FILTER"),
+        ("SELECT sum(a) FROM __THIS__", "AGGREGATE"),
+        ("SELECT row_number() OVER () FROM __THIS__", "WINDOW"),
+        ("SELECT a FROM __THIS__ ORDER BY a", "ORDER_BY"),
+        ("SELECT a FROM __THIS__ LIMIT 1", "LIMIT"),
+        ("SELECT DISTINCT a FROM __THIS__", "GROUP_BY"),
+        ("SELECT unnest([a, 1]) FROM __THIS__", "UNNEST"),
+        ("SELECT t.a FROM __THIS__ t JOIN __THIS__ u USING (a)", "JOIN"),
+        ("SELECT (SELECT max(a) FROM __THIS__) AS m FROM __THIS__", "does not look at each row alone"),
+        ("SELECT a FROM __THIS__ UNION ALL SELECT a FROM __THIS__", "UNION"),
+        ("SELECT a FROM __THIS__ USING SAMPLE 1", "SAMPLE"),
+        ("SELECT 1 AS one", "DUMMY_SCAN"),
+        ("random() AS r", "something else each time"),
+        ("now() AS r", "something else each time"),
+        ("SELECT current_date AS r FROM __THIS__", "something else each time"),
+        ("SELECT * FROM read_text('/etc/passwd')", "cannot be run"),
+        ("SELECT * FROM '/etc/passwd'", "cannot be run"),
+        ("nothing + 1 AS n", "cannot be run"),
+        ("SELECT a FROM", "cannot be read"),
+        ("DROP TABLE x", "cannot be read"),
+        ("SELECT a FROM __THIS__; SELECT b FROM __THIS__", "cannot be read"),
+    ],
+)
+def test_statements_that_are_refused(statement: str, match: str) -> None:
+    with pytest.raises(ParameterError, match=match):
+        og.SQLTransformer(statement).fit(ROWS)
+
+
+def test_statements_and_values(tmp_path: Path) -> None:
+    model = og.SQLTransformer("SELECT s::INTEGER AS n FROM __THIS__").fit(ROWS)
+    with pytest.raises(DataError, match=r"(?s)Could not convert string 'x'.*try_cast"):
+        model.transform(ROWS)
+    with pytest.raises(ParameterError, match="differ in case"):
+        og.SQLTransformer().fit(pa.table({"a": [1], "A": [2]}))
+    with pytest.raises(ValueError, match="'a'"):
+        og.SQLTransformer("SELECT a, a FROM __THIS__").fit(ROWS).transform(ROWS)
+    with pytest.raises(TypeError, match="Sparse data was passed"):
+        og.SQLTransformer().fit(sp.csr_array(X))
+    some = og.SQLTransformer("SELECT s AS t FROM __THIS__", columns=["s"]).fit_transform(ROWS)
+    assert some.column_names == ["a", "b", "t", "day", "v_0", "v_1"]
+
+
+def test_saved_statements_are_checked_again(tmp_path: Path) -> None:
+    og.SQLTransformer("SELECT a FROM __THIS__").fit(ROWS).save(tmp_path / "m")
+    assert og.load(tmp_path / "m").transform(ROWS)["a"].to_pylist() == [1, 2, None]
+    text = (tmp_path / "m" / "model.json").read_text()
+    wicked = text.replace("SELECT a FROM __THIS__", "SELECT a FROM __THIS__ WHERE sleep_ms(1) IS NULL")
+    assert json.loads(wicked)
+    (tmp_path / "m" / "model.json").write_text(wicked)
+    with pytest.raises(ValueError, match=r"each row alone|checksum|damaged"):
+        og.load(tmp_path / "m").transform(ROWS)
