@@ -32,6 +32,7 @@ from outgrow.stats.cross import CrossMoments
 from outgrow.stats.extended import ExtendedSum
 from outgrow.stats.extremes import Extremes, GroupedExtremes
 from outgrow.stats.grouped import GroupedCoMoments, GroupedMoments, GroupedSums, Keys, Segments
+from outgrow.stats.least_rows import LeastRows
 from outgrow.stats.moments import CoMoments, Moments, PairMoments, ShapeMoments
 from outgrow.stats.number_counts import NumberCounts
 from outgrow.stats.quantiles import Gathered, quantiles
@@ -168,6 +169,7 @@ LAWS: dict[type[State], tuple[Callable[[np.ndarray], Any], Callable[[Any], Any]]
     ),
     LargeArray: (lambda r: LargeArray((3,), r.dtype.str), lambda s: np.array(s.shape)),
     TopRows: (lambda r: TopRows(3, *_top(r)), lambda s: np.column_stack([s.rows, s.weight])),
+    LeastRows: (lambda r: LeastRows.of(3, r, _keys(r)), lambda s: np.nan_to_num(s.rows)),
     SampledRows: (
         lambda r: _sampled(r),
         lambda s: _flat(*s.matrix(), s.highest[np.isfinite(s.highest)], s.vanishing),

@@ -64,6 +64,7 @@ FLOORS_OF_ML = {
     "grouped": 6,
     "images": 6,
     "impute": 6,
+    "kernel_approximation": 6,
     "linear_model": 6,
     "preprocessing": 6,
     "random_projection": 6,

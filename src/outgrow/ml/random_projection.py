@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,17 +12,17 @@ from sklearn.utils.random import sample_without_replacement
 from outgrow.data.matrix import is_sparse
 from outgrow.engine.shard import Shard
 from outgrow.errors import ParameterError
-from outgrow.ml.base.expansion import Expansion
+from outgrow.ml.base.expansion import Components
 from outgrow.ml.core.columns import Columns
 from outgrow.ml.core.matrices import row_count
 from outgrow.ml.core.parameters import COLUMNS, FLAG, RANDOM_STATE, Integer, Number, OneOf, seed
 from outgrow.ml.core.task import Task
-from outgrow.ml.export.onnx.table import Column, Table
+from outgrow.ml.export.onnx.table import Table
 from outgrow.ml.export.sklearn.flow import Flow
 from outgrow.ml.export.sklearn.twin import twin
 
 
-class _RandomProjection(Expansion):
+class _RandomProjection(Components):
     """Projects on directions that depend on `random_state` and the number of columns alone."""
 
     takes_sparse = True
@@ -37,7 +36,6 @@ class _RandomProjection(Expansion):
     n_components: Any
     eps: float
     random_state: Any
-    n_components_: int
 
     @property
     def learns_nothing(self) -> bool:  # type: ignore[override]
@@ -70,33 +68,12 @@ class _RandomProjection(Expansion):
             )
         return needed
 
-    def _labels(self, inputs: Sequence[str]) -> list[str]:
-        return [f"{self.stem}{j}" for j in range(self.n_components_)]
-
-    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
-        """Names of the columns that `transform` gives.
-
-        Parameters
-        ----------
-        input_features : names of an array's columns, without effect on the new ones.
-        """
-        return super().get_feature_names_out(None)
-
     def _to_onnx(self, table: Table) -> Table:
         graph, who = table.graph, type(self).__name__
         X = graph.finite(table.matrix(self.selected_, who), who, missing=False)
         directions = self.components_.toarray() if is_sparse(self.components_) else self.components_
-        Z = graph.node("MatMul", X, graph.constant(np.ascontiguousarray(directions.T)))
-        parts = graph.split(Z, [1] * self.n_components_)
-        new = {name: Column(part) for name, part in zip(self.output_names_, parts, strict=True)}
-        return table.replace(self.selected_, new)
-
-    def _twin_in(self, flow: Flow, name: str, made: Any) -> Flow:
-        block = flow.block(self.selected_, name, made)
-        made.fit(flow.tiny(block.labels, np.zeros((2, len(block.labels)))))
-        made.components_ = self.components_
-        block.makes = [(column, 1) for column in self.output_names_]
-        return flow.then(name, flow.beside(self.selected_, [block]))
+        made = graph.node("MatMul", X, graph.constant(np.ascontiguousarray(directions.T)))
+        return self._in_onnx(table, made)
 
 
 class GaussianRandomProjection(_RandomProjection):
@@ -156,7 +133,7 @@ class GaussianRandomProjection(_RandomProjection):
 
     def _to_sklearn(self, name: str, flow: Flow) -> Flow:
         made = twin("random_projection.GaussianRandomProjection", self.n_components_)
-        return self._twin_in(flow, name, made)
+        return self._twin_in(flow, name, made, "components_")
 
 
 class SparseRandomProjection(_RandomProjection):
@@ -235,7 +212,7 @@ class SparseRandomProjection(_RandomProjection):
 
     def _to_sklearn(self, name: str, flow: Flow) -> Flow:
         made = twin("random_projection.SparseRandomProjection", self.n_components_, density=self.density)
-        return self._twin_in(flow, name, made)
+        return self._twin_in(flow, name, made, "components_")
 
 
 def _sparse_signs(random: np.random.RandomState, count: int, width: int, density: float) -> Any:

@@ -17,6 +17,10 @@ from outgrow.errors import DataError, ParameterError
 from outgrow.ml.base.transformers import Transformer
 from outgrow.ml.core.columns import require_numeric
 from outgrow.ml.core.task import Task, column_names
+from outgrow.ml.export.onnx.table import Column as OnnxColumn
+from outgrow.ml.export.onnx.table import Table
+from outgrow.ml.export.sklearn.flow import Flow
+from outgrow.ml.export.sklearn.twin import with_learned
 
 MOST_COLUMNS = 10_000
 """Columns of numbers that a table is given at most; more are a vector, or too many."""
@@ -37,6 +41,7 @@ class Expansion(Transformer):
     """
 
     takes_dictionaries = True
+    looks_at_its_columns = True
     takes_sparse: ClassVar[bool] = False
     takes_missing: ClassVar[bool] = False
     stem: ClassVar[str]
@@ -65,7 +70,10 @@ class Expansion(Transformer):
             raise ParameterError(f"{who} does not support sparse input. Give dense columns.")
         self.input_names_ = list(column_names(example))
         self._learn_columns(shard, names, task)
-        others = shard.example.drop(names)
+        self._settle(shard.example, names)
+
+    def _settle(self, example: Batch, names: list[str]) -> None:
+        others = example.drop(names)
         taken = {*others.columns, *column_names(others)}
         self.output_names_ = distinct(self._labels(self.input_names_), taken)
         self.output_name_ = numbered(self.stem, taken)
@@ -104,3 +112,48 @@ class Expansion(Transformer):
         tags.input_tags.allow_nan = self.takes_missing
         tags.input_tags.sparse = self.takes_sparse
         return tags
+
+
+class Components(Expansion):
+    """Makes numbers that each come from all columns: they are called `<stem>0`, `<stem>1` and so on.
+
+    Attributes
+    ----------
+    n_components_ : how many there are.
+    """
+
+    n_components_: int
+
+    def _labels(self, inputs: Sequence[str]) -> list[str]:
+        return [f"{self.stem}{j}" for j in range(self.n_components_)]
+
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """Names of the columns that `transform` gives.
+
+        Parameters
+        ----------
+        input_features : names of an array's columns, without effect on the new ones.
+        """
+        return super().get_feature_names_out(None)
+
+    def _in_onnx(self, table: Table, tensor: str) -> Table:
+        """The table with the numbers of a tensor of shape (rows, n_components_) in their place."""
+        parts = table.graph.split(tensor, [1] * self.n_components_)
+        new = {name: OnnxColumn(part) for name, part in zip(self.output_names_, parts, strict=True)}
+        return table.replace(self.selected_, new)
+
+    def _twin_in(self, flow: Flow, name: str, made: Any, *learned: str) -> Flow:
+        """The flow of scikit-learn after this step.
+
+        Parameters
+        ----------
+        flow : the steps before.
+        name : what the step is called.
+        made : a new object of scikit-learn with the same parameters; it takes over what was learned.
+        *learned : the names of attributes, the same in both.
+        """
+        block = flow.block(self.selected_, name, made)
+        made.fit(flow.tiny(block.labels, np.zeros((2, len(block.labels)))))
+        with_learned(made, self, *learned)
+        block.makes = [(column, 1) for column in self.output_names_]
+        return flow.then(name, flow.beside(self.selected_, [block]))

@@ -1,0 +1,1 @@
+"""Numbers whose products are about those that a kernel gives."""
