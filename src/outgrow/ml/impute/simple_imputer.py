@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Callable
 from numbers import Real
 from typing import Any, Self
 
@@ -13,9 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import scipy.sparse as sp
 
-from outgrow.data.batch import Batch, is_categorical, is_numeric, vector_names
+from outgrow.data.batch import Batch, is_numeric, vector_names
 from outgrow.data.matrix import Column, Matrix, is_sparse, matrix_columns
-from outgrow.data.names import distinct
 from outgrow.engine.shard import Shard
 from outgrow.errors import ParameterError, SchemaError
 from outgrow.ml.base import InvertibleTransformer
@@ -29,6 +27,7 @@ from outgrow.ml.export.onnx.table import Column as OnnxColumn
 from outgrow.ml.export.onnx.table import Table
 from outgrow.ml.export.sklearn.flow import Block, Flow
 from outgrow.ml.export.sklearn.twin import twin
+from outgrow.ml.impute.base import Filling, holds_text
 from outgrow.ml.impute.columns import count_missing, present_values, value_counts
 from outgrow.ml.impute.grouped import GroupedFilling
 from outgrow.ml.impute.missing import (
@@ -37,10 +36,6 @@ from outgrow.ml.impute.missing import (
     indicated,
     is_nan,
     marked,
-    missing,
-    refuse_zero,
-    unmarked,
-    unmarked_array,
 )
 from outgrow.stats.moments import Moments
 from outgrow.stats.quantiles import Gathered
@@ -48,7 +43,7 @@ from outgrow.stats.quantiles import Gathered
 _TEXT = "missing_value"
 
 
-class SimpleImputer(InvertibleTransformer):
+class SimpleImputer(Filling, InvertibleTransformer):
     """Replace missing values by a statistic of their column, or by a constant.
 
     Null and NaN are missing, and `missing_values` with them. Columns of numbers and booleans become float64,
@@ -99,8 +94,6 @@ class SimpleImputer(InvertibleTransformer):
     """
 
     takes_dictionaries = True
-    indicators_: dict[str, str] = {}  # of models that were saved before there was one
-    indicated_: dict[str, list[int]] = {}  # likewise
     parameters = {
         "columns": COLUMNS,
         "missing_values": described("a number, text, NaN or None"),
@@ -149,15 +142,11 @@ class SimpleImputer(InvertibleTransformer):
                 "text. Give an array of objects, or name that text as missing_values."
             )
         try:
-            return super().fit(self._given(X), y)
+            return super().fit(X, y)
         except ValueError as error:
             if str(error).startswith("could not convert"):  # what scikit-learn's check of arrays says
                 raise self._not_numeric(str(error)) from error
             raise
-
-    def transform(self, X: Any) -> Any:
-        """The rows of X, without missing values; in the form X has."""
-        return super().transform(self._given(X))
 
     def inverse_transform(self, X: Any) -> Any:
         """The rows with `missing_values`, or null, where the indicators say so; in the form X has.
@@ -184,10 +173,6 @@ class SimpleImputer(InvertibleTransformer):
             )
         return super().inverse_transform(X)
 
-    def _given(self, X: Any) -> Any:
-        refuse_zero(self._mark, is_sparse(X))
-        return X if self._mark is None else unmarked_array(X, self._mark)
-
     def _group_form(self) -> GroupedFilling | None:
         return GroupedFilling() if self.strategy == "mean" and not self.marks else None
 
@@ -196,22 +181,14 @@ class SimpleImputer(InvertibleTransformer):
         """Whether it does more than fill in what is null or NaN: it looks for a mark, or makes indicators."""
         return self._mark is not None or self.add_indicator
 
-    @property
-    def _mark(self) -> Any:
-        """What stands for a missing value beside null and NaN; None for nothing."""
-        value = self.missing_values
-        return None if value is None or not isinstance(value, Real | str) or is_nan(value) else value
-
     def _fit(self, shard: Shard, names: list[str], task: Task) -> None:
-        if self._mark is not None:
-            self._check_mark(shard.example, names)
-            shard = shard.transformed(partial(unmarked, names=names, mark=self._mark), encoded=True)
+        shard = self._unmarked_shard(shard, names)
         example = shard.example
         text = [name for name in names if _is_text(example, name)]
         if not self._takes_text:
             self._refuse_text([name for name in text if not _is_null(example, name)])
         self.text_ = text if self._takes_text else []
-        self.vectors_ = {name: c.width for name in names if isinstance(c := example[name], Matrix)}
+        self._note_vectors(example, names)
         numeric = [name for name in names if name not in self.text_]
         if self.strategy == "constant":
             self._check_fill_value(numeric)
@@ -219,9 +196,7 @@ class SimpleImputer(InvertibleTransformer):
         values = dict(self._by_name([*numeric, *self.text_], found))
         ordered = [value for name in names for value in values[name]]
         self.statistics_ = np.array(ordered, dtype=object if self.text_ else np.float64)
-        self.indicators_ = {}
-        if self.add_indicator and names:
-            self._indicate(shard, names, task)
+        self._note_indicators(shard, names, task)
         self._restored()
 
     @property
@@ -238,27 +213,6 @@ class SimpleImputer(InvertibleTransformer):
             "Choose columns=og.numeric(), or strategy='most_frequent'."
         )
 
-    def _check_mark(self, example: Batch, names: list[str]) -> None:
-        """What stands for a missing value must be of the type of some column."""
-        columns = [example[name] for name in names]
-        refuse_zero(self._mark, any(isinstance(column, Matrix) and column.sparse for column in columns))
-        if names and isinstance(self._mark, str) and not any(_is_text(example, name) for name in names):
-            raise ParameterError(
-                "'X' and 'missing_values' types are expected to be both numerical. Columns "
-                f"{names[:5]} are, and missing_values={self._mark!r} is not. Give a number, or leave it out."
-            )
-
-    def _indicate(self, shard: Shard, names: list[str], task: Task) -> None:
-        """Note which columns, and which of the columns of matrices, miss something."""
-        holes = shard.reduce(partial(count_missing, names=names), encoded=True)
-        by_name = {name: np.flatnonzero(own) for name, own in self._by_name(names, holes.tolist())}
-        some = [name for name, places in by_name.items() if len(places)]
-        free = distinct([f"missingindicator_{name}" for name in some], taken=task.columns)
-        self.indicators_ = dict(zip(free, some, strict=True))
-        self.indicated_ = {
-            made: by_name[name].tolist() for made, name in self.indicators_.items() if name in self.vectors_
-        }
-
     def _restored(self) -> None:
         values = dict(self._by_name(self.selected_, self.statistics_.tolist()))
         empty = {name for name, own in values.items() if name not in self.vectors_ and is_nan(own[0])}
@@ -270,11 +224,8 @@ class SimpleImputer(InvertibleTransformer):
         self._values = np.array([kept[name][0] for name in self._names], dtype=np.float64)
 
     def _transform_columns(self, batch: Batch, names: list[str]) -> Batch:
-        if self._mark is not None:
-            batch = unmarked(batch, names=names, mark=self._mark)
-        new: dict[str, Any] = {
-            made: self._indicator(made, batch[name]) for made, name in self.indicators_.items()
-        }
+        batch = self._unmarked(batch, names)
+        new: dict[str, Any] = dict(self._indicators(batch))
         if self._names:
             new |= matrix_columns(filled(batch.matrix(self._names), self._values), self._names)
         for name, word in self._words.items():
@@ -284,14 +235,6 @@ class SimpleImputer(InvertibleTransformer):
         if batch.num_rows:
             self._warn_of_empty()
         return batch.with_columns(new).drop(self._gone)
-
-    def _indicator(self, made: str, column: Column) -> Column:
-        holes = missing(column)
-        if not isinstance(column, Matrix):
-            return pa.array(holes.astype(np.float64))
-        places = self.indicated_[made]
-        names = tuple(f"missingindicator_{column.names[place]}" for place in places)
-        return Matrix(holes[:, places].astype(np.float64), names)
 
     def _revert(self, batch: Batch) -> Batch:
         gone = {name: made for made, name in self.indicators_.items()}
@@ -377,13 +320,6 @@ class SimpleImputer(InvertibleTransformer):
                     f"{expected}, as columns {names} hold. Give these columns a SimpleImputer of their own."
                 )
 
-    def _by_name(self, names: list[str], flat: list[Any]) -> Iterator[tuple[str, list[Any]]]:
-        at = 0
-        for name in names:
-            width = self.vectors_.get(name, 1)
-            yield name, flat[at : at + width]
-            at += width
-
     def _warn_of_empty(self) -> None:
         parts = [f"{name}[{j}]" for name, own in self._vectors.items() for j in np.flatnonzero(np.isnan(own))]
         if self._gone or parts:
@@ -449,18 +385,18 @@ class SimpleImputer(InvertibleTransformer):
             )
 
 
+def _is_text(example: Batch, name: str) -> bool:
+    column = example[name]
+    if holds_text(column):
+        return True
+    if isinstance(column, Matrix) or is_numeric(column.type):
+        return False
+    raise SchemaError(f"Column {name!r} is of type {column.type}; SimpleImputer takes numbers and text.")
+
+
 def _is_null(example: Batch, name: str) -> bool:
     column = example[name]
     return not isinstance(column, Matrix) and pa.types.is_null(column.type)
-
-
-def _is_text(example: Batch, name: str) -> bool:
-    column = example[name]
-    if isinstance(column, Matrix) or is_numeric(column.type):
-        return False
-    if is_categorical(column.type) or pa.types.is_null(column.type):
-        return True
-    raise SchemaError(f"Column {name!r} is of type {column.type}; SimpleImputer takes numbers and text.")
 
 
 def _filled_vectors(batch: Batch, name: str, values: np.ndarray) -> Matrix:

@@ -1,0 +1,166 @@
+"""Columns that say where values are missing."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from outgrow.data.batch import Batch
+from outgrow.data.matrix import Matrix, is_sparse, matrix_columns
+from outgrow.data.names import distinct, numbered
+from outgrow.engine.shard import Shard
+from outgrow.errors import DataError
+from outgrow.ml.core.columns import Columns
+from outgrow.ml.core.exports import refusal
+from outgrow.ml.core.parameters import COLUMNS, FLAG, OneOf, described
+from outgrow.ml.core.task import Task, column_names
+from outgrow.ml.export.onnx.table import Column as OnnxColumn
+from outgrow.ml.export.onnx.table import Table
+from outgrow.ml.export.sklearn.flow import Flow
+from outgrow.ml.export.sklearn.twin import twin
+from outgrow.ml.impute.base import Marking
+from outgrow.ml.impute.columns import count_missing
+from outgrow.ml.impute.missing import missing
+
+
+class MissingIndicator(Marking):
+    """Replace columns by ones and zeros that say where values are missing.
+
+    Columns may be of any type. `SimpleImputer(add_indicator=True)` keeps the columns, too.
+
+    Parameters
+    ----------
+    columns : which columns, by name or selector; all by default.
+    missing_values : a number or a text that stands for a missing value, beside null and NaN. Not 0 where rows
+        are sparse.
+    features : 'missing-only' for the columns in which `fit` met a missing value, or 'all'.
+    sparse : make one vector column, of which zeros are not stored: True, False, or 'auto' where rows are so.
+    error_on_new : refuse rows that miss something in a column in which `fit` met no missing value; else that
+        goes unsaid.
+
+    Attributes
+    ----------
+    features_ : ndarray of int, which numbers of a row have an indicator, vectors spelt out.
+    output_names_ : list of the names of the indicators, `missingindicator_<column>`.
+    output_name_ : what they are called together.
+
+    Notes
+    -----
+    Unlike scikit-learn: gives the numbers 1 and 0; null and NaN are missing beside `missing_values`.
+
+    Examples
+    --------
+    >>> import numpy as np, outgrow as og
+    >>> X = np.array([[1.0, np.nan], [2.0, 3.0]])
+    >>> indicator = og.MissingIndicator().fit(X)
+    >>> indicator.transform(X).tolist(), indicator.get_feature_names_out().tolist()
+    ([[1.0], [0.0]], ['missingindicator_x1'])
+    """
+
+    parameters = {
+        "columns": COLUMNS,
+        "missing_values": described("a number, text, NaN or None"),
+        "features": OneOf("missing-only", "all"),
+        "sparse": FLAG | OneOf("auto"),
+        "error_on_new": FLAG,
+    }
+    test_parameters = {"features": "all"}
+    features_: np.ndarray
+    output_names_: list[str]
+    output_name_: str
+
+    def __init__(
+        self,
+        columns: Columns = None,
+        *,
+        missing_values: Any = np.nan,
+        features: str = "missing-only",
+        sparse: bool | str = "auto",
+        error_on_new: bool = True,
+    ) -> None:
+        self.columns = columns
+        self.missing_values = missing_values
+        self.features = features
+        self.sparse = sparse
+        self.error_on_new = error_on_new
+
+    def _fit(self, shard: Shard, names: list[str], task: Task) -> None:
+        example = shard.example
+        shard = self._unmarked_shard(shard, names)
+        labels = column_names(example.select(names))
+        holes = shard.reduce(partial(count_missing, names=names), encoded=True) if names else np.zeros(0)
+        self.features_ = np.arange(len(labels)) if self.features == "all" else np.flatnonzero(holes)
+        others = example.drop(names)
+        taken = {*others.columns, *column_names(others)}
+        wanted = [f"missingindicator_{label}" for label in labels[self.features_]]
+        self.output_names_ = distinct(wanted, taken)
+        self.output_name_ = numbered("missingindicator", taken)
+
+    def _transform_columns(self, batch: Batch, names: list[str]) -> Batch:
+        holes = _side_by_side(
+            [missing(column) for column in self._unmarked(batch, names).select(names).columns.values()]
+        )
+        if self.error_on_new and len(self.features_) < holes.shape[1]:
+            self._refuse_new(holes, names)
+        if not len(self.features_):
+            return batch.drop(names)
+        made = holes[:, self.features_].astype(np.float64)
+        if self.sparse is True or (self.sparse == "auto" and is_sparse(made)):
+            vectors = Matrix(sp.csr_array(made), tuple(self.output_names_))
+            return batch.replace(names, {self.output_name_: vectors})
+        dense = made.toarray(order="F") if is_sparse(made) else made
+        return batch.replace(names, matrix_columns(dense, self.output_names_))
+
+    def _refuse_new(self, holes: Any, names: list[str]) -> None:
+        new = np.setdiff1d(np.flatnonzero(np.asarray(holes.sum(axis=0))), self.features_)
+        if len(new):
+            raise DataError(
+                f"The features {new.tolist()} of {names} have missing values in transform but have no "
+                "missing values in fit. error_on_new=False leaves that unsaid, features='all' says it."
+            )
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = tags.input_tags.sparse = True
+        tags.input_tags.string = tags.input_tags.categorical = True
+        return tags
+
+    def _to_onnx(self, table: Table) -> Table:
+        self._check_exportable()
+        graph, X = table.graph, table.matrix(self.selected_, type(self).__name__)
+        holes = graph.cast(graph.node("IsNaN", X), "number")
+        made = graph.node("Gather", holes, graph.constant(self.features_), axis=1)
+        parts = graph.split(made, [1] * len(self.output_names_))
+        new = {name: OnnxColumn(part) for name, part in zip(self.output_names_, parts, strict=True)}
+        return table.replace(self.selected_, new)
+
+    def _to_sklearn(self, name: str, flow: Flow) -> Flow:
+        self._check_exportable()
+        made = twin("impute.MissingIndicator", features=self.features, error_on_new=self.error_on_new)
+        block = flow.block(self.selected_, name, made)
+        row = np.zeros(len(block.labels))
+        row[self.features_] = np.nan
+        made.fit(flow.tiny(block.labels, [row, np.zeros(len(block.labels))]))
+        block.makes = [(column, 1) for column in self.output_names_]
+        return flow.then(name, flow.beside(self.selected_, [block]))
+
+    def _check_exportable(self) -> None:
+        text = [name for name in self.selected_ if self.columns_[name].form.arrow is None]
+        if text or self._mark is not None or self.sparse is True or not len(self.features_):
+            raise refusal(
+                self,
+                f"it has missing_values={self.missing_values!r}, sparse={self.sparse}, columns {text} of "
+                f"text, and {len(self.features_)} indicators.",
+                "It can be with dense columns of numbers of which some miss something.",
+            )
+
+
+def _side_by_side(parts: list[Any]) -> Any:
+    """Booleans of columns as one matrix, CSR where one of them is."""
+    shaped = [part if part.ndim == 2 else part[:, None] for part in parts]
+    if any(map(is_sparse, shaped)):
+        return sp.hstack([sp.csr_array(part) for part in shaped], format="csr")
+    return np.concatenate(shaped, axis=1)
