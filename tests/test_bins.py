@@ -139,3 +139,31 @@ def test_projections_are_those_of_scikit_learn(ours: Any, theirs: Any, form: Any
 def test_too_few_columns_for_a_projection() -> None:
     with pytest.raises(ParameterError, match=r"target dimension of \d+ which is larger"):
         og.GaussianRandomProjection().fit(np.ones((10, 5)))
+
+
+@pytest.mark.parametrize("ignore", [False, True])
+@pytest.mark.parametrize("shape", ["uniform", "normal"])
+def test_ranks_of_sparse_rows(ignore: bool, shape: str) -> None:
+    X = sp.random_array((200, 4), density=0.4, random_state=0, format="csr")
+    X.data[:3] = np.nan
+    X = sp.csr_array(sp.hstack([X, sp.csr_array((200, 1))]))  # and a column of which nothing is stored
+    shared: dict[str, Any] = {
+        "n_quantiles": 20,
+        "ignore_implicit_zeros": ignore,
+        "output_distribution": shape,
+    }
+    ours = og.QuantileTransformer(**shared).fit(X)
+    theirs = preprocessing.QuantileTransformer(**shared, subsample=None).fit(X)
+    np.testing.assert_allclose(ours.quantiles_, theirs.quantiles_, rtol=1e-14)
+    made = ours.transform(X)
+    assert sp.issparse(made)
+    np.testing.assert_allclose(made.toarray(), theirs.transform(X).toarray(), rtol=1e-12, atol=1e-12)
+    back = theirs.inverse_transform(theirs.transform(X)).toarray()
+    np.testing.assert_allclose(ours.inverse_transform(made).toarray(), back, rtol=1e-9, atol=1e-12)
+    below = sp.csr_array(-X)
+    if ignore:
+        assert og.QuantileTransformer(**shared).fit_transform(below).shape == (200, 5)
+        return
+    for act in (og.QuantileTransformer(**shared).fit, ours.transform):
+        with pytest.raises(DataError, match="only accepts non-negative sparse matrices"):
+            act(below)

@@ -20,16 +20,23 @@ _TOGETHER = 256
 
 
 class DenseColumns:
-    """The columns of a CSR matrix as dense ones, each made when it is asked for."""
+    """The columns of a CSR matrix as dense ones, each made when it is asked for.
 
-    def __init__(self, X: Any) -> None:
+    Parameters
+    ----------
+    X : the matrix.
+    absent : what is not stored of it.
+    """
+
+    def __init__(self, X: Any, absent: float = 0.0) -> None:
         self.shape = X.shape
+        self._absent = absent
         self._columns = X.tocsc()
         self._columns.sum_duplicates()
 
     def __getitem__(self, key: tuple[slice, int]) -> np.ndarray:
         rows, j = key
-        column = np.zeros(self.shape[0])
+        column = np.full(self.shape[0], self._absent)
         part = slice(*self._columns.indptr[j : j + 2])
         column[self._columns.indices[part]] = self._columns.data[part]
         return column[rows]
@@ -63,28 +70,34 @@ def checked_matrix(batch: Batch, names: list[str]) -> Any:
     return X
 
 
-def dense_part(X: Any, part: slice) -> Any:
+def dense_part(X: Any, part: slice, absent: float = 0.0) -> Any:
     """Some columns of a matrix, to be asked for one by one as dense arrays.
 
     Parameters
     ----------
     X : shape (rows, width), dense or sparse.
     part : of the columns.
+    absent : what is not stored of a sparse one.
     """
-    return DenseColumns(X[:, part]) if is_sparse(X) else X[:, part]
+    return DenseColumns(X[:, part], absent) if is_sparse(X) else X[:, part]
 
 
 def column_quantiles(
-    shard: Shard, names: list[str], probabilities: Sequence[float], method: str = "linear"
+    shard: Shard,
+    names: list[str],
+    probabilities: Sequence[float],
+    method: str = "linear",
+    absent: float = 0.0,
 ) -> np.ndarray:
     """Exact quantiles of columns of numbers, as `numpy.nanquantile` finds them.
 
     Parameters
     ----------
     shard : the rows.
-    names : the columns; vectors are spelt out, and what sparse ones do not store counts as zeros.
+    names : the columns; vectors are spelt out.
     probabilities : in [0, 1].
     method : 'linear' or 'averaged_inverted_cdf', as NumPy calls them.
+    absent : what is not stored of sparse columns; NaN where it counts for nothing.
 
     Returns
     -------
@@ -94,7 +107,9 @@ def column_quantiles(
     width = example.shape[1]
 
     def reduce(fold: Callable[[Any], R], part: slice) -> R:
-        return shard.reduce(lambda batch: fold(dense_part(checked_matrix(batch, names), part)), encoded=True)
+        return shard.reduce(
+            lambda batch: fold(dense_part(checked_matrix(batch, names), part, absent)), encoded=True
+        )
 
     step = _TOGETHER if is_sparse(example) else max(width, 1)
     parts = [slice(start, min(start + step, width)) for start in range(0, width, step)]

@@ -22,6 +22,7 @@ from outgrow.ml.core.task import Task
 from outgrow.ml.export.onnx.table import Column, Table
 from outgrow.ml.export.sklearn.flow import Flow
 from outgrow.ml.export.sklearn.twin import twin
+from outgrow.ml.preprocessing.sparse_products import sparse_products
 
 MOST_TERMS = 1_000_000
 """Columns that it makes at most."""
@@ -170,7 +171,12 @@ class PolynomialFeatures(Expansion):
         return [_label(term, inputs) for term in self._terms(inputs)]
 
     def _expanded(self, X: Any) -> Any:
-        return _sparse_products(X, self._factors) if is_sparse(X) else _products(X, self._factors)
+        if not is_sparse(X):
+            return _products(X, self._factors)
+        if self.interactions is not None:
+            return _chosen_sparse_products(X, self._factors)
+        least, most = _ends(self.degree)
+        return sparse_products(X, least, most, self.interaction_only, self.include_bias)
 
     def _to_onnx(self, table: Table) -> Table:
         graph = table.graph
@@ -235,7 +241,7 @@ def _products(X: np.ndarray, terms: Sequence[Term]) -> np.ndarray:
     return made
 
 
-def _sparse_products(X: Any, terms: Sequence[Term]) -> Any:
+def _chosen_sparse_products(X: Any, terms: Sequence[Term]) -> Any:
     columns = X.tocsc()
     made: list[Any] = []
     for term in terms:

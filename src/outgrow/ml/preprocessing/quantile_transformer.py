@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 from scipy.special import ndtr, ndtri
 
+from outgrow.data.matrix import is_sparse
 from outgrow.engine.shard import Shard
+from outgrow.errors import DataError
 from outgrow.ml.core.columns import Columns
 from outgrow.ml.core.matrices import column_quantiles, row_count
 from outgrow.ml.core.parameters import FLAG, Integer, OneOf, Unused
@@ -31,8 +36,10 @@ class QuantileTransformer(ColumnwiseScaler):
     columns : which columns, by name or selector; all by default.
     n_quantiles : how many quantiles are kept; between them shares are interpolated. At most one for each row.
     output_distribution : 'uniform' or 'normal'.
-    ignore_implicit_zeros, subsample, random_state, copy : as scikit-learn has them, without effect: all rows
-        count, and input is never changed.
+    ignore_implicit_zeros : let what sparse rows do not store count for nothing; else it counts as zeros, and
+        sparse rows may hold no negative numbers, as zeros stay zeros.
+    subsample, random_state, copy : as scikit-learn has them, without effect: all rows count, and input is
+        never changed.
 
     Attributes
     ----------
@@ -42,7 +49,7 @@ class QuantileTransformer(ColumnwiseScaler):
 
     Notes
     -----
-    Unlike scikit-learn: all rows count, where it looks at 10,000; sparse rows are refused.
+    Unlike scikit-learn: all rows count, where it looks at 10,000.
 
     Examples
     --------
@@ -56,7 +63,7 @@ class QuantileTransformer(ColumnwiseScaler):
         **ColumnwiseScaler.parameters,
         "n_quantiles": Integer(low=1),
         "output_distribution": OneOf("uniform", "normal"),
-        "ignore_implicit_zeros": Unused(FLAG),
+        "ignore_implicit_zeros": FLAG,
         "subsample": Unused(),
         "random_state": Unused(),
     }
@@ -84,11 +91,10 @@ class QuantileTransformer(ColumnwiseScaler):
         self.random_state = random_state
         self.copy = copy
 
-    def _sparse_refusal(self) -> str | None:
-        return "QuantileTransformer does not support sparse input: it would move zeros. Give dense columns."
-
     def _learn_columns(self, shard: Shard, names: list[str], task: Task) -> None:
-        rows = int(shard.reduce(row_count)[0])
+        sparse = is_sparse(shard.example.matrix(names))
+        count = (lambda batch: self._check_stored(batch.matrix(names))) if sparse else row_count
+        rows = int(shard.reduce(count, encoded=True)[0])
         if self.n_quantiles > rows:
             warnings.warn(
                 f"n_quantiles ({self.n_quantiles}) is greater than the total number of samples ({rows}). "
@@ -97,19 +103,39 @@ class QuantileTransformer(ColumnwiseScaler):
             )
         self.n_quantiles_ = max(1, min(self.n_quantiles, rows))
         self.references_ = np.linspace(0, 1, self.n_quantiles_)
-        found = column_quantiles(shard, names, self.references_.tolist())
+        absent = np.nan if self.ignore_implicit_zeros else 0.0
+        found = column_quantiles(shard, names, self.references_.tolist(), absent=absent)
+        if sparse:
+            found[:, np.isnan(found[0])] = 0.0
         self.quantiles_ = np.maximum.accumulate(found)
 
-    def _scaled(self, X: Any, part: slice) -> np.ndarray:
-        normal = self.output_distribution == "normal"
-        pairs = zip(np.asarray(X).T, self.quantiles_[:, part].T, strict=True)
-        made = [_shares(x, quantiles, self.references_, normal) for x, quantiles in pairs]
-        return np.array(made).reshape(len(made), len(X)).T
+    def _check_stored(self, X: Any) -> np.ndarray:
+        """Refuse what would not stay on its side of the zeros; how many rows there are."""
+        if is_sparse(X) and not self.ignore_implicit_zeros and (X.data < 0).any():
+            raise DataError(
+                f"QuantileTransformer only accepts non-negative sparse matrices; this one holds "
+                f"{X.data.min():g}. Use ignore_implicit_zeros=True, or give dense columns."
+            )
+        return np.array([X.shape[0]])
 
-    def _unscaled(self, X: Any, part: slice) -> np.ndarray:
-        normal = self.output_distribution == "normal"
-        pairs = zip(np.asarray(X).T, self.quantiles_[:, part].T, strict=True)
-        made = [_values(x, quantiles, self.references_, normal) for x, quantiles in pairs]
+    def _scaled(self, X: Any, part: slice) -> Any:
+        self._check_stored(X)
+        return self._each(X, part, _shares)
+
+    def _unscaled(self, X: Any, part: slice) -> Any:
+        return self._each(X, part, _values)
+
+    def _each(self, X: Any, part: slice, change: Callable[..., np.ndarray]) -> Any:
+        """Each column changed; of sparse ones what is stored."""
+        normal, quantiles = self.output_distribution == "normal", self.quantiles_[:, part].T
+        if is_sparse(X):
+            columns = sp.csc_array(X, copy=True)
+            for own, ends in zip(quantiles, pairwise(columns.indptr.tolist()), strict=True):
+                stored = slice(*ends)
+                columns.data[stored] = change(columns.data[stored], own, self.references_, normal)
+            return columns.tocsr()
+        pairs = zip(np.asarray(X).T, quantiles, strict=True)
+        made = [change(x, own, self.references_, normal) for x, own in pairs]
         return np.array(made).reshape(len(made), len(X)).T
 
     def _to_sklearn(self, name: str, flow: Flow) -> Flow:
