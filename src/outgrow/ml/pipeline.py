@@ -33,6 +33,7 @@ from outgrow.ml.in_memory import (
 )
 from outgrow.ml.step_list import Step, StepList
 from outgrow.ml.steps import learned_from, with_rows_told_apart, without_numbers
+from outgrow.ml.steps import learn_side_by_side, side_by_side_runs
 
 
 def _last_has(method: str) -> Callable[[Callable[..., Any]], Any]:
@@ -71,6 +72,9 @@ class Pipeline(StepList):
     metadata routing), or are neither transformers nor models of a known kind, its own Pipeline runs
     all steps, in memory: it predicts as it does there, but can be neither saved nor applied to lazy tables.
     A pipeline may be a step of another.
+
+    Neighbouring steps that name different columns, such as scalers, bins and selections by score, learn in
+    the same passes over the rows.
 
     Parameters
     ----------
@@ -233,6 +237,18 @@ class Pipeline(StepList):
             estimator._fit_shard(shard, task.weighing(name), last=last and final)
             if isinstance(estimator, Transformer) and (through or not final):
                 shard = learned_from(estimator, shard)
+        *_, (final_name, final) = steps
+        names = iter([name for name, _ in steps])
+        before = [step for _, step in steps if step is not final or isinstance(step, Transformer)]
+        for neighbours in side_by_side_runs(before, shard.example):
+            kinds = (type(_plainly(step)).__name__ for step in neighbours)
+            shard.run.stage = f"{stage}: {', '.join(kinds)}"
+            tasks = [task.weighing(next(names)) for _ in neighbours]
+            shard = learn_side_by_side(neighbours, shard, tasks)
+        if not isinstance(final, Transformer):
+            shard.run.stage = f"{stage}: {type(_plainly(final)).__name__}"
+            final._expect(kinds_of(shard.example, task))
+            final._fit_shard(shard, task.weighing(final_name), last=last)
         shard.run.stage = stage
         self._keep_adapters(steps)
         return without_numbers(shard, task)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
 from outgrow import artifact
 from outgrow.data.batch import Batch
 from outgrow.engine.shard import Shard
+from outgrow.engine.together import together
 from outgrow.ml.core.estimator import Estimator
 from outgrow.ml.core.task import Task, kinds_of
 from outgrow.ml.persistence import describe
@@ -31,7 +33,54 @@ def learn_steps(steps: Sequence[Any], shard: Shard, task: Task) -> Shard:
     task : says which columns are the target and the weight.
     """
     shard, task = with_rows_told_apart(steps, shard, task)
+    for neighbours in side_by_side_runs(steps, shard.example):
+        shard = learn_side_by_side(neighbours, shard, [task] * len(neighbours))
+    return shard
+
+
+def side_by_side_runs(steps: Sequence[Any], example: Batch) -> Iterator[list[Any]]:
+    """Neighbours that can learn in the same passes: none sees what another one changes.
+
+    These are steps that name their columns, columns that are there before all of them, and no two the same.
+
+    Parameters
+    ----------
+    steps : transformers of outgrow.
+    example : a batch without rows, before the first of them.
+    """
+    run: list[Any] = []
+    known: set[str] = set()
     for step in steps:
+        names = _named_columns(step)
+        alone = not names or not known or names & known or not names <= set(example.columns)
+        if run and alone:
+            yield run
+            run, known = [], set()
+        run.append(step)
+        known |= names
+    if run:
+        yield run
+
+
+def _named_columns(step: Any) -> set[str]:
+    """The columns that a step names, where it looks at no others while it learns."""
+    columns = getattr(step, "columns", None)
+    if not getattr(step, "looks_at_its_columns", False) or columns is None or callable(columns):
+        return set()
+    return {columns} if isinstance(columns, str) else set(columns)
+
+
+def learn_side_by_side(steps: Sequence[Any], shard: Shard, tasks: Sequence[Task]) -> Shard:
+    """Let transformers learn, in the same passes where they are several; the rows after all of them.
+
+    Parameters
+    ----------
+    steps : as `side_by_side_runs` gives them; they are changed.
+    shard : the rows of this rank, before the first of them.
+    tasks : for each of them, which columns are the target and the weight.
+    """
+    pairs = list(zip(steps, tasks, strict=True))
+    for step, task in pairs:
         step._expect(kinds_of(shard.example, task))
         step._fit_shard(shard, task, last=False)
         shard = learned_from(step, shard)
@@ -79,6 +128,13 @@ def without_numbers(shard: Shard, task: Task) -> Shard:
     if task.row is None:
         return shard
     return shard.transformed(partial(Batch.drop, names=(task.row,)), encoded=True)
+    together(shard, [partial(step._fit_shard, task=task, last=False) for step, task in pairs])
+    for step, task in pairs:
+        if len(pairs) > 1:  # those before it may have put new columns beside its own
+            step._expect(kinds_of(shard.example, task))
+            step._settle(shard.example, step.selected_)
+        shard = shard.transformed(step._transform, encoded=step.takes_dictionaries)
+    return shard
 
 
 def through(steps: Sequence[Any], shard: Shard) -> Shard:

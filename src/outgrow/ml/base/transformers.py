@@ -33,6 +33,11 @@ class Transformer(TransformerMixin, Verbs):
     learns_nothing: ClassVar[bool] = False
     """Whether a fit looks at the columns only, so that it needs no rows and makes no pass over them."""
 
+    looks_at_its_columns: ClassVar[bool] = False
+    """Whether a fit looks at the columns it works on and at no others, so that steps of a pipeline which work
+    on different columns learn in the same passes. What depends on other columns, such as free names for new
+    ones, belongs in `_settle`."""
+
     takes_dictionaries: ClassVar[bool] = False
     """Whether `_transform_columns` also takes text as Arrow dictionaries; otherwise it is decoded before."""
 
@@ -105,6 +110,15 @@ class Transformer(TransformerMixin, Verbs):
     def _fit_shard(self, shard: Shard, task: Task, *, last: bool = True) -> None:
         self.selected_ = chosen(self.columns, shard, task.features(shard.example))
         self._fit(shard, self.selected_, task)
+
+    def _settle(self, example: Batch, names: list[str]) -> None:
+        """Look at the columns that stand beside those it works on, after a fit of these alone.
+
+        Parameters
+        ----------
+        example : a batch without rows, as it reaches this step.
+        names : the columns it works on.
+        """
 
     def _transform(self, batch: Batch) -> Batch:
         return self._transform_columns(batch, self.selected_) if self.selected_ else batch

@@ -36,6 +36,7 @@ class Selection(InvertibleTransformer):
     """
 
     takes_dictionaries = True
+    looks_at_its_columns = True
     takes_missing: ClassVar[bool] = False
     support_: np.ndarray
 

@@ -31,6 +31,7 @@ class ColumnwiseTransformer(Transformer):
     """
 
     takes_dictionaries = True
+    looks_at_its_columns = True
     missing_values_pass: ClassVar[bool] = True
     """Whether missing values stay missing; otherwise they are refused."""
     parameters = {"columns": COLUMNS, "copy": Unused()}
