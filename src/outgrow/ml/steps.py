@@ -128,11 +128,13 @@ def without_numbers(shard: Shard, task: Task) -> Shard:
     if task.row is None:
         return shard
     return shard.transformed(partial(Batch.drop, names=(task.row,)), encoded=True)
+    if len(pairs) == 1:
+        steps[0]._fit_shard(shard, tasks[0], last=False)
+        return through(steps, shard)
     together(shard, [partial(step._fit_shard, task=task, last=False) for step, task in pairs])
-    for step, task in pairs:
-        if len(pairs) > 1:  # those before it may have put new columns beside its own
-            step._expect(kinds_of(shard.example, task))
-            step._settle(shard.example, step.selected_)
+    for step, task in pairs:  # those before it may have put new columns beside its own
+        step._expect(kinds_of(shard.example, task))
+        step._settle(shard.example, step.selected_)
         shard = shard.transformed(step._transform, encoded=step.takes_dictionaries)
     return shard
 

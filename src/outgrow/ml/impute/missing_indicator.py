@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from outgrow.data.batch import Batch
+from outgrow.data.batch import Batch, is_numeric
 from outgrow.data.matrix import Matrix, is_sparse, matrix_columns
 from outgrow.data.names import distinct, numbered
 from outgrow.engine.shard import Shard
@@ -22,7 +22,6 @@ from outgrow.ml.export.onnx.table import Table
 from outgrow.ml.export.sklearn.flow import Flow
 from outgrow.ml.export.sklearn.twin import twin
 from outgrow.ml.impute.base import Marking
-from outgrow.ml.impute.columns import count_missing
 from outgrow.ml.impute.missing import missing
 
 
@@ -91,8 +90,11 @@ class MissingIndicator(Marking):
         example = shard.example
         shard = self._unmarked_shard(shard, names)
         labels = column_names(example.select(names))
-        holes = shard.reduce(partial(count_missing, names=names), encoded=True) if names else np.zeros(0)
-        self.features_ = np.arange(len(labels)) if self.features == "all" else np.flatnonzero(holes)
+        if self.features == "all" or not names:
+            self.features_ = np.arange(len(labels))
+        else:
+            count = partial(_counts, names=names)
+            self.features_ = np.flatnonzero(shard.reduce(count, encoded=True))
         others = example.drop(names)
         taken = {*others.columns, *column_names(others)}
         wanted = [f"missingindicator_{label}" for label in labels[self.features_]]
@@ -100,9 +102,7 @@ class MissingIndicator(Marking):
         self.output_name_ = numbered("missingindicator", taken)
 
     def _transform_columns(self, batch: Batch, names: list[str]) -> Batch:
-        holes = _side_by_side(
-            [missing(column) for column in self._unmarked(batch, names).select(names).columns.values()]
-        )
+        holes = _holes(self._unmarked(batch, names), names)
         if self.error_on_new and len(self.features_) < holes.shape[1]:
             self._refuse_new(holes, names)
         if not len(self.features_):
@@ -158,9 +158,17 @@ class MissingIndicator(Marking):
             )
 
 
-def _side_by_side(parts: list[Any]) -> Any:
-    """Booleans of columns as one matrix, CSR where one of them is."""
-    shaped = [part if part.ndim == 2 else part[:, None] for part in parts]
-    if any(map(is_sparse, shaped)):
-        return sp.hstack([sp.csr_array(part) for part in shaped], format="csr")
-    return np.concatenate(shaped, axis=1)
+def _holes(batch: Batch, names: list[str]) -> Any:
+    """Where values are missing: booleans of shape (rows, width), CSR where a column is sparse."""
+    if all(is_numeric(kind) for kind in batch.arrow_types(names).values()):
+        X = batch.matrix(names, order="K")
+        return missing(Matrix(X, ())) if is_sparse(X) else np.isnan(X)
+    columns = (missing(batch[name]) for name in names)
+    parts = [part if part.ndim == 2 else part[:, None] for part in columns]
+    if any(map(is_sparse, parts)):
+        return sp.hstack([sp.csr_array(part) for part in parts], format="csr")
+    return np.concatenate(parts, axis=1)
+
+
+def _counts(batch: Batch, *, names: list[str]) -> np.ndarray:
+    return np.asarray(_holes(batch, names).sum(axis=0))
