@@ -77,3 +77,20 @@ def test_errors_of_one_of_them_are_told() -> None:
     steps = [og.RobustScaler(columns=["a"]), og.QuantileTransformer(columns=["b"], n_quantiles=2)]
     with pytest.raises(DataError, match="infinity"):
         og.Pipeline(steps).fit(frame, "y")
+
+
+def test_shared_passes_within_folds_and_groups() -> None:
+    """Folds and groups share passes, too: steps that learn side by side must get along with that."""
+    model = og.Pipeline([*quantile_steps()[:2], og.LogisticRegression()])
+    apart = og.Pipeline([*quantile_steps()[:2], og.MinMaxScaler(columns=["a", "b"]), og.LogisticRegression()])
+    for pipe in (model, apart):
+        scores = og.cross_validate(pipe, ROWS, "y", cv=og.KFold(3))
+        again = og.cross_validate(pipe, ROWS, "y", cv=og.KFold(3))
+        assert str(scores) == str(again)
+    rows = ROWS.select(["a", "b", "n", "y"]).append_column("key", pa.array(["u", "v"] * 250))
+    fitted = og.PerGroup(model, by=["key"]).fit(rows, "y")
+    part = rows.filter(pa.array([True, False] * 250))
+    alone = model.fit(part.drop_columns("key"), "y").predict_proba(part.drop_columns("key"))
+    asked = fitted.predict_proba(part)
+    for name in [name for name in alone.column_names if name.startswith("probability")]:
+        np.testing.assert_allclose(asked[name].to_numpy(), alone[name].to_numpy(), rtol=1e-6)
