@@ -163,6 +163,31 @@ def test_box_cox_wants_positive_numbers() -> None:
             og.PowerTransformer("box-cox").fit(good).transform(wrong)
 
 
+FARES = [3251637.22, 620695.44, 11642969.0, 2223468.22, 85307500.0, 16494389.89, 917215.88, 11642969.0]
+FARES += [2145773.87, 4962000.0, 620695.44, 651234.5, 1907876.71, 4053297.88, 3251637.22, 3259103.08]
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        [1.0] * 354 + [0.0],
+        [1.0] * 20_000 + [0.0],
+        [0.9] * 400,
+        FARES,
+        [-x for x in FARES],
+        [0.0] * 9 + [1e-8],
+    ],
+    ids=["30904", "30904 and more", "27499", "14959", "14959 mirrored", "tiny"],
+)
+def test_columns_of_bug_reports(x: list[float]) -> None:
+    """No warning, and columns that vary get mean 0 and variance 1; the numbers are scikit-learn's issues."""
+    X = np.array(x)[:, None]
+    ours = og.PowerTransformer().fit(X)
+    made = ours.transform(X)
+    np.testing.assert_allclose([made.mean(), made.std()], [0, float(np.ptp(X) > 0)], atol=1e-6)
+    np.testing.assert_allclose(ours.inverse_transform(made), X, rtol=1e-6, atol=1e-9)
+
+
 def test_few_passes_over_many_columns() -> None:
     X = np.column_stack([SAMPLES[name] for name in SAMPLES if name != "outlier"])
     model: Any = og.PowerTransformer().fit(X)

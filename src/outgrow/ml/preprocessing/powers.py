@@ -86,8 +86,8 @@ def unpowered(y: np.ndarray, exponent: float, center: float, method: str) -> np.
         return center + _fall(exponent, y)
     if center < 0:
         return -unpowered(-y, 2 - exponent, -center, method)
-    u = center + _fall(exponent, y)
     below = y < _rise(exponent, np.float64(-center))
+    u = np.maximum(center + _fall(exponent, y), 0.0)  # rounding may lead far beyond where powers hardly rise
     if below.any():
         whole = y[below] * slope_at(center, exponent, method) + _rise(exponent, np.float64(center))
         u[below] = -_fall(2 - exponent, -whole)
