@@ -47,8 +47,8 @@ class LeastRows(State):
             near = np.argpartition(key, most)[:most]
             X, key = X[near], key[near]
         order = np.argsort(key, kind="stable")
-        rows = X[order]
-        if not sp.issparse(rows):
+        rows: Any = X[order]
+        if isinstance(rows, np.ndarray):
             none = np.zeros(0, dtype=np.int64)
             return cls(most, X.shape[1], False, key[order], rows, none, none)
         places, ends = rows.indices.astype(np.int64), rows.indptr.astype(np.int64)

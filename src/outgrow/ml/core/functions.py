@@ -78,4 +78,4 @@ def function_of(name: str) -> Callable[..., Any]:
             f"The model has the function {name}, which is not known here. Import the module that registers "
             "it by outgrow.FunctionTransformer.register, then load."
         )
-    return found  # type: ignore[no-any-return]
+    return found

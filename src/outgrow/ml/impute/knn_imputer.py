@@ -27,7 +27,7 @@ from outgrow.ml.core.parameters import (
     described,
     seed,
 )
-from outgrow.ml.core.task import Task
+from outgrow.ml.core.task import Task, column_names
 from outgrow.ml.export.sklearn.flow import Flow
 from outgrow.ml.export.sklearn.twin import twin
 from outgrow.ml.impute.base import Filling
@@ -175,7 +175,7 @@ class KNNImputer(Filling):
             if not len(part):
                 gone.append(name)
             elif name in self.vectors_:
-                labels = np.array(batch[name].names, dtype=object)[part - (at - self.vectors_[name])]  # type: ignore[union-attr]
+                labels = column_names(batch.select([name]))[part - (at - self.vectors_[name])]
                 new[name] = Matrix(made[:, part], tuple(labels))
             else:
                 new |= matrix_columns(made[:, part], [name])
@@ -191,7 +191,7 @@ class KNNImputer(Filling):
         for start in range(0, len(some), step):
             rows = some[start : start + step]
             distances = self._distances(X[rows])
-            for j in np.flatnonzero(holes[rows].any(axis=0) & fillable):
+            for j in np.flatnonzero(holes[rows].any(axis=0) & fillable).tolist():
                 wanting = holes[rows, j]
                 made[rows[wanting], j] = self._lent(distances[wanting], j)
         return made

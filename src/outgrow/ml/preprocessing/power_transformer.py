@@ -146,10 +146,8 @@ class PowerTransformer(ColumnwiseScaler):
         """The best exponents of the columns that vary."""
         if not varying:
             return {}
-        outlines = {
-            j: Outline.of(*(float(own[j]) for own in (logs.n, ends.low, ends.high, logs.mean)), self.method)
-            for j in varying
-        }
+        known = np.stack([logs.n, ends.low, ends.high, logs.mean]).T.tolist()
+        outlines = {j: Outline.of(*known[j], method=self.method) for j in varying}
         fold = partial(self._histograms, names=names, outlines=outlines, bins=bin_count(len(varying)))
         bins = shard.reduce(fold, encoded=True)
         searches = {
@@ -247,7 +245,7 @@ class PowerTransformer(ColumnwiseScaler):
                     "Subtract a number from these columns first.",
                 )
         powers = twin("preprocessing.PowerTransformer", self.method, standardize=False)
-        scaler = twin("preprocessing.StandardScaler") if self.standardize else "passthrough"
+        scaler: Any = twin("preprocessing.StandardScaler") if self.standardize else "passthrough"
         block = flow.block(self.selected_, name, twin("pipeline.make_pipeline", powers, scaler))
         block.transformer.fit(flow.tiny(block.labels, np.outer([1.0, 2.0], np.ones(self._width))))
         block.row = [1.0] * self._width  # which Box-Cox takes
