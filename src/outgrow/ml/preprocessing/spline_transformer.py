@@ -125,7 +125,9 @@ class SplineTransformer(Expansion):
         rows = self.knots_.shape[0] - self.degree - 1
         weights = np.eye(self._splines)[np.arange(rows) % self._splines]
         goes_on = self.extrapolation in ("periodic", "continue")
-        return [BSpline(knots, weights, self.degree, extrapolate=goes_on) for knots in self.knots_.T.copy()]
+        return [
+            BSpline.construct_fast(knots, weights, self.degree, goes_on) for knots in self.knots_.T.copy()
+        ]
 
     @property
     def _splines(self) -> int:
@@ -236,7 +238,7 @@ class SplineTransformer(Expansion):
         """The derivatives at an outer knot of the splines that are not zero next to it."""
         count = len(knots) - self.degree - 1
         first = 0 if end == knots[self.degree] else count - self.degree - 1
-        splines = BSpline(knots, np.eye(count), self.degree)
+        splines = BSpline.construct_fast(knots, np.eye(count), self.degree)
         return np.nan_to_num(splines(end, nu=1)[first : first + self.degree + 1])
 
     def _to_onnx(self, table: Table) -> Table:
