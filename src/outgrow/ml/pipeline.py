@@ -32,8 +32,12 @@ from outgrow.ml.in_memory import (
     without_adapter,
 )
 from outgrow.ml.step_list import Step, StepList
-from outgrow.ml.steps import learned_from, with_rows_told_apart, without_numbers
-from outgrow.ml.steps import learn_side_by_side, side_by_side_runs
+from outgrow.ml.steps import (
+    learn_side_by_side,
+    side_by_side_runs,
+    with_rows_told_apart,
+    without_numbers,
+)
 
 
 def _last_has(method: str) -> Callable[[Callable[..., Any]], Any]:
@@ -224,21 +228,13 @@ class Pipeline(StepList):
 
     def _fit_passing(self, shard: Shard, task: Task) -> Shard:
         """Learn from the rows of a shard, and give them as they leave the last of the transformers."""
-        return self._fit_steps(shard, task, last=False, through=True)
+        return self._fit_steps(shard, task, last=False)
 
-    def _fit_steps(self, shard: Shard, task: Task, *, last: bool, through: bool = False) -> Shard:
-        """Let all steps learn; the rows as they reach the last step, or with `through` as they leave it."""
+    def _fit_steps(self, shard: Shard, task: Task, *, last: bool) -> Shard:
+        """Let all steps learn; the rows as they leave the last of the transformers."""
         stage, steps = shard.run.stage, self.active_steps
         shard, task = with_rows_told_apart([step for _, step in steps], shard, task)
-        for place, (name, estimator) in enumerate(steps):
-            shard.run.stage = f"{stage}: {type(_plainly(estimator)).__name__}"
-            final = place == len(steps) - 1
-            estimator._expect(kinds_of(shard.example, task))
-            estimator._fit_shard(shard, task.weighing(name), last=last and final)
-            if isinstance(estimator, Transformer) and (through or not final):
-                shard = learned_from(estimator, shard)
-        *_, (final_name, final) = steps
-        names = iter([name for name, _ in steps])
+        names, (_, final) = iter([name for name, _ in steps]), steps[-1]
         before = [step for _, step in steps if step is not final or isinstance(step, Transformer)]
         for neighbours in side_by_side_runs(before, shard.example):
             kinds = (type(_plainly(step)).__name__ for step in neighbours)
@@ -248,7 +244,7 @@ class Pipeline(StepList):
         if not isinstance(final, Transformer):
             shard.run.stage = f"{stage}: {type(_plainly(final)).__name__}"
             final._expect(kinds_of(shard.example, task))
-            final._fit_shard(shard, task.weighing(final_name), last=last)
+            final._fit_shard(shard, task.weighing(next(names)), last=last)
         shard.run.stage = stage
         self._keep_adapters(steps)
         return without_numbers(shard, task)

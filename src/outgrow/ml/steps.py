@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import replace
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -35,7 +34,7 @@ def learn_steps(steps: Sequence[Any], shard: Shard, task: Task) -> Shard:
     shard, task = with_rows_told_apart(steps, shard, task)
     for neighbours in side_by_side_runs(steps, shard.example):
         shard = learn_side_by_side(neighbours, shard, [task] * len(neighbours))
-    return shard
+    return without_numbers(shard, task)
 
 
 def side_by_side_runs(steps: Sequence[Any], example: Batch) -> Iterator[list[Any]]:
@@ -82,9 +81,15 @@ def learn_side_by_side(steps: Sequence[Any], shard: Shard, tasks: Sequence[Task]
     pairs = list(zip(steps, tasks, strict=True))
     for step, task in pairs:
         step._expect(kinds_of(shard.example, task))
-        step._fit_shard(shard, task, last=False)
+    if len(pairs) == 1:
+        steps[0]._fit_shard(shard, tasks[0], last=False)
+        return learned_from(steps[0], shard)
+    together(shard, [partial(step._fit_shard, task=task, last=False) for step, task in pairs])
+    for step, task in pairs:  # those before it may have put new columns beside its own
+        step._expect(kinds_of(shard.example, task))
+        step._settle(shard.example, step.selected_)
         shard = learned_from(step, shard)
-    return without_numbers(shard, task)
+    return shard
 
 
 def learned_from(step: Any, shard: Shard) -> Shard:
@@ -128,15 +133,6 @@ def without_numbers(shard: Shard, task: Task) -> Shard:
     if task.row is None:
         return shard
     return shard.transformed(partial(Batch.drop, names=(task.row,)), encoded=True)
-    if len(pairs) == 1:
-        steps[0]._fit_shard(shard, tasks[0], last=False)
-        return through(steps, shard)
-    together(shard, [partial(step._fit_shard, task=task, last=False) for step, task in pairs])
-    for step, task in pairs:  # those before it may have put new columns beside its own
-        step._expect(kinds_of(shard.example, task))
-        step._settle(shard.example, step.selected_)
-        shard = shard.transformed(step._transform, encoded=step.takes_dictionaries)
-    return shard
 
 
 def through(steps: Sequence[Any], shard: Shard) -> Shard:

@@ -17,8 +17,9 @@ from outgrow.ml.core.columns import Columns
 from outgrow.ml.core.exports import refusal
 from outgrow.ml.core.parameters import COLUMNS, FLAG, OneOf, described
 from outgrow.ml.core.task import Task, column_names
+from outgrow.ml.export.onnx.graph import Graph
+from outgrow.ml.export.onnx.table import MISSING, Table
 from outgrow.ml.export.onnx.table import Column as OnnxColumn
-from outgrow.ml.export.onnx.table import Table
 from outgrow.ml.export.sklearn.flow import Flow
 from outgrow.ml.export.sklearn.twin import twin
 from outgrow.ml.impute.base import Marking
@@ -68,6 +69,7 @@ class MissingIndicator(Marking):
     }
     test_parameters = {"features": "all"}
     features_: np.ndarray
+
     output_names_: list[str]
     output_name_: str
 
@@ -85,6 +87,11 @@ class MissingIndicator(Marking):
         self.features = features
         self.sparse = sparse
         self.error_on_new = error_on_new
+
+    @property
+    def learns_nothing(self) -> bool:  # type: ignore[override]
+        """Whether all columns get an indicator, so that no row is looked at."""
+        return self.features == "all"
 
     def _fit(self, shard: Shard, names: list[str], task: Task) -> None:
         example = shard.example
@@ -130,8 +137,8 @@ class MissingIndicator(Marking):
 
     def _to_onnx(self, table: Table) -> Table:
         self._check_exportable()
-        graph, X = table.graph, table.matrix(self.selected_, type(self).__name__)
-        holes = graph.cast(graph.node("IsNaN", X), "number")
+        graph = table.graph
+        holes = graph.join([_onnx_holes(graph, table[name]) for name in self.selected_])
         made = graph.node("Gather", holes, graph.constant(self.features_), axis=1)
         parts = graph.split(made, [1] * len(self.output_names_))
         new = {name: OnnxColumn(part) for name, part in zip(self.output_names_, parts, strict=True)}
@@ -148,14 +155,22 @@ class MissingIndicator(Marking):
         return flow.then(name, flow.beside(self.selected_, [block]))
 
     def _check_exportable(self) -> None:
-        text = [name for name in self.selected_ if self.columns_[name].form.arrow is None]
-        if text or self._mark is not None or self.sparse is True or not len(self.features_):
+        if self._mark is not None or self.sparse is True or not len(self.features_):
             raise refusal(
                 self,
-                f"it has missing_values={self.missing_values!r}, sparse={self.sparse}, columns {text} of "
-                f"text, and {len(self.features_)} indicators.",
-                "It can be with dense columns of numbers of which some miss something.",
+                f"it has missing_values={self.missing_values!r}, sparse={self.sparse} and "
+                f"{len(self.features_)} indicators.",
+                "It can be with dense columns of which some miss something.",
             )
+
+
+def _onnx_holes(graph: Graph, column: OnnxColumn) -> str:
+    """Ones where a column misses something, which of text is empty text."""
+    if column.kind == "number":
+        return graph.cast(graph.node("IsNaN", column.tensor), "number")
+    empty = graph.cast(graph.node("Equal", column.tensor, graph.constant([[""]], object)), "number")
+    told = np.array([[float(column.empty == MISSING)]])
+    return graph.node("Mul", empty, graph.constant(told))
 
 
 def _holes(batch: Batch, names: list[str]) -> Any:
