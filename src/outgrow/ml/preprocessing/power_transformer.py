@@ -147,7 +147,7 @@ class PowerTransformer(ColumnwiseScaler):
         if not varying:
             return {}
         known = np.stack([logs.n, ends.low, ends.high, logs.mean]).T.tolist()
-        outlines = {j: Outline.of(*known[j], method=self.method) for j in varying}
+        outlines = {j: Outline.of(known[j], self.method) for j in varying}
         fold = partial(self._histograms, names=names, outlines=outlines, bins=bin_count(len(varying)))
         bins = shard.reduce(fold, encoded=True)
         searches = {

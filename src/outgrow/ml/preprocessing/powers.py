@@ -9,6 +9,7 @@ Logarithms are counted from their mean where all have one sign: then nothing ove
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import factorial
 from typing import Any
@@ -163,14 +164,15 @@ class Outline:
     limited: bool
 
     @classmethod
-    def of(cls, n: float, low: float, high: float, mean: float, method: str) -> Outline:
+    def of(cls, known: Sequence[float], method: str) -> Outline:
         """The outline of a column that is not constant.
 
         Parameters
         ----------
-        n, low, high, mean : of its logarithms.
+        known : how many logarithms there are, and the least, the largest and the mean of them.
         method : 'yeo-johnson' or 'box-cox'.
         """
+        n, low, high, mean = known
         mixed = method != "box-cox" and low < 0 <= high
         mirrored = method != "box-cox" and high < 0
         center = 0.0 if mixed else mean
