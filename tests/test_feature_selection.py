@@ -13,7 +13,13 @@ from hypothesis import strategies as st
 from sklearn import feature_selection as peer
 
 import outgrow as og
-from outgrow.errors import DataError, ParameterError
+from outgrow.data.hashing import column_hash, matrix_hash, mix, seeded
+from outgrow.engine.shard import Shard
+from outgrow.engine.together import together
+from outgrow.errors import ColumnNotFoundError, DataError, ParameterError
+from outgrow.ml.core.task import Task
+from outgrow.ml.feature_selection import mutual_information
+from outgrow.stats.row_sample import RowSample
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(300, 6)) + 5
@@ -105,3 +111,118 @@ def test_what_cannot_be_chosen_by_is_refused() -> None:
         og.SelectKBest("f_clasif").fit(X, LABELS)
     with pytest.raises(ParameterError, match="y"):
         og.SelectKBest().fit(X)
+
+
+# ---- slices ------------------------------------------------------------------------------------------------
+
+
+def test_numbers_of_vectors_are_kept_by_place_and_name() -> None:
+    vectors = pa.FixedSizeListArray.from_arrays(X[:, :4].ravel(), 4)
+    table = pa.table({"word": LABELS, "v": vectors, "a": X[:, 4], "b": X[:, 5]})
+    slicer = og.VectorSlicer([3, 0], names=["v_1", "b"], columns=["v", "a", "b"])
+    made = slicer.fit(table).transform(table)
+    assert made.column_names == ["word", "v_0", "v_1", "v_3", "b"]
+    np.testing.assert_array_equal(np.column_stack(made.columns[1:]), X[:, [0, 1, 3, 5]])
+    named = og.Pipeline([og.OneHotEncoder(columns="word"), og.VectorSlicer(names=["word_red", "a"])])
+    assert named.fit(table).transform(table).column_names == ["word_red", "a"]
+    sliced = og.VectorSlicer([1]).fit_transform(sp.csr_array(COUNTS.astype(float)))
+    np.testing.assert_array_equal(sliced.toarray(), COUNTS[:, [1]])
+
+
+def test_slices_that_are_not_there_are_refused() -> None:
+    with pytest.raises(ParameterError, match="no place 6 among 6"):
+        og.VectorSlicer([6]).fit(X)
+    with pytest.raises(ColumnNotFoundError, match="No number 'x9'"):
+        og.VectorSlicer(names=["x9"]).fit(X)
+    with pytest.raises(ParameterError, match="keeps nothing"):
+        og.VectorSlicer([]).fit(X)
+    with pytest.raises(ParameterError, match="indices must be"):
+        og.VectorSlicer([-1]).fit(X)
+
+
+def test_selections_side_by_side_share_one_pass() -> None:
+    table = pa.table({**{f"x{j}": COUNTS[:, j].astype(float) for j in range(6)}, "y": LABELS})
+    rows, task = og.dataset(table), Task("y", None, tuple(f"x{j}" for j in range(6)))
+    choices = [og.SelectKBest(k=2), og.SelectKBest("chi2", k=2), og.VarianceThreshold()]
+
+    def fit(shard: Shard) -> int:
+        together(shard, [lambda part, one=one: one._fit_shard(part, task) for one in choices])
+        return shard.run.passes
+
+    assert rows.engine.fit(fit, rows.scan, stage="fit").result == 1
+    expected = peer.SelectKBest(peer.chi2, k=2).fit(COUNTS, LABELS)
+    np.testing.assert_array_equal(choices[1].support_, expected.get_support())
+
+
+# ---- mutual information ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("regression", [False, True])
+@pytest.mark.parametrize("form", [np.asarray, "table", "part"])
+def test_mutual_information_is_that_of_scikit_learn(
+    regression: bool, form: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    y = NUMBERS if regression else LABELS
+    function = peer.mutual_info_regression if regression else peer.mutual_info_classif
+    bits = NUMBERS.view(np.uint64) if regression else column_hash(pa.array(LABELS), "y")
+    order = np.argsort(seeded(matrix_hash(X) + mix(bits), 0))
+    if form == "part":
+        monkeypatch.setattr(mutual_information, "MOST_ROWS", 90)
+        order = order[:90]
+    given = pa.table({f"x{j}": X[:, j] for j in range(6)}) if form == "table" else X
+    ours = og.SelectKBest(function, k=2).fit(given, y)
+    expected = [float(function(X[order][:, [j]], y[order], random_state=0)[0]) for j in range(6)]
+    np.testing.assert_allclose(ours.scores_, expected, rtol=1e-12)
+    assert ours.pvalues_ is None
+    if form != "part":
+        np.testing.assert_allclose(ours.scores_, function(X, y, random_state=0), atol=1e-6)
+
+
+def test_sparse_columns_are_discrete_as_in_scikit_learn() -> None:
+    rows = sp.csr_array(COUNTS.astype(float))
+    for function, y in ((peer.mutual_info_classif, LABELS), (peer.mutual_info_regression, NUMBERS)):
+        ours = og.SelectKBest(function, k=2).fit(rows, y)
+        np.testing.assert_allclose(ours.scores_, function(rows, y, random_state=0), atol=1e-3)
+
+
+@settings(max_examples=15, deadline=None, derandomize=True)
+@given(size=st.integers(1, 400), most=st.integers(1, 50), seed=st.integers(0, 5))
+def test_samples_do_not_depend_on_partitions(size: int, most: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    rows = rng.integers(0, 5, (size, 2)).astype(float)
+    y = rows.sum(axis=1)
+    hashes = seeded(matrix_hash(rows), seed)
+    whole = RowSample.of(most, hashes, rows, y)
+    cut = size // 3
+    parts = [RowSample.of(most, hashes[part], rows[part], y[part]) for part in (slice(cut), slice(cut, None))]
+    for merged in (parts[0].merge(parts[1]), parts[1].merge(parts[0])):
+        for mine, theirs in zip(merged.ordered(), whole.ordered(), strict=True):
+            np.testing.assert_array_equal(mine, theirs)
+
+
+@pytest.mark.parametrize("form", [np.asarray, sp.csr_array])
+def test_binned_information_is_near_the_true_one(form: Any) -> None:
+    rng = np.random.default_rng(1)
+    rows = rng.normal(size=(20_000, 3))
+    y = rows[:, 0] + rng.normal(size=20_000)
+    ours = og.SelectKBest("mutual_info_regression_binned", k=1).fit(form(rows), y)
+    np.testing.assert_allclose(ours.scores_, [0.5 * np.log(2), 0, 0], atol=0.03)
+    classes = (rows[:, 0] > 0).astype(int)
+    ours = og.SelectKBest("mutual_info_classif_binned", k=1).fit(form(rows), classes)
+    np.testing.assert_allclose(ours.scores_, [np.log(2), 0, 0], atol=0.01)
+
+
+def test_constant_columns_tell_nothing_of_rare_classes() -> None:
+    rows, y = np.ones((5_000, 1)), np.arange(5_000) < 5
+    assert og.SelectKBest("mutual_info_classif", k=1).fit(rows, y).scores_.tolist() == [0]
+    assert og.SelectKBest("mutual_info_classif_binned", k=1).fit(rows, y).scores_.tolist() == [0]
+
+
+def test_binned_information_of_discrete_columns_is_exact_but_for_chance() -> None:
+    rows = np.repeat(np.minimum(COUNTS, 2).astype(float), 20, axis=0)
+    y = np.repeat(LABELS, 20)
+    ours = og.SelectKBest("mutual_info_classif_binned", k=1).fit(rows, y)
+    theirs = peer.mutual_info_classif(rows, y, discrete_features=True)
+    np.testing.assert_allclose(ours.scores_, theirs, atol=0.002)
+    with pytest.raises(ParameterError, match="mutual_info_classif has none"):
+        og.SelectFdr("mutual_info_classif").fit(X, LABELS)

@@ -82,6 +82,18 @@ def run(path: Path, *settings: str, overwrite: bool = False) -> Outcome:
             "l1_ratio must be specified",
         ),
         ({"model": "StandardScaler"}, "model", "predicts no target"),
+        (
+            {"steps": [{"RFE": {"estimator": {"Ridge": {"alpha": -1}}}}]},
+            "steps[0].RFE.estimator.Ridge.alpha",
+            "alpha must be",
+        ),
+        (
+            {"steps": [{"RFE": {"estimator": "Rigde"}}]},
+            "steps[0].RFE.estimator",
+            "did you mean 'Ridge'",
+        ),
+        ({"steps": [{"RFE": {"estimator": "PCA"}}]}, "steps[0].RFE.estimator", "predicts no target"),
+        ({"steps": [{"RFE": {"estimator": 3}}]}, "steps[0].RFE.estimator", "one estimator"),
         ({"steps": ["LogisticRegression"]}, "steps[0]", "transforms nothing"),
         ({"steps": [{"StandardScaler": {}, "PCA": {}}]}, "steps[0]", "write one estimator"),
         ({"data": {}}, "data", "give one of path, query, query_file"),
@@ -147,6 +159,17 @@ def test_settings_reach_model_steps_and_sections(tmp_path: Path) -> None:
     assert (model.C, scaler.with_mean, pca.n_components) == (0.001, False, 1)  # type: ignore[attr-defined]
     assert (loaded.job.split.seed, loaded.job.data.drop) == (3, ["word"])
     assert "C: 0.001" in loaded.text
+
+
+def test_estimators_within_steps(tmp_path: Path) -> None:
+    path = write_job(
+        tmp_path,
+        steps=[{"SelectFromModel": {"estimator": {"Ridge": {"alpha": 2}}, "threshold": "1.25*mean"}}],
+        model="LogisticRegression",
+    )
+    (_, step), _ = load_job(path).pipeline.step_items
+    assert isinstance(step.estimator, og.Ridge)
+    assert (step.estimator.alpha, step.threshold) == (2, "1.25*mean")
 
 
 @pytest.mark.parametrize(

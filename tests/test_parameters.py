@@ -53,7 +53,9 @@ def test_other_values_are_refused_before_rows_are_read(cls: Any, name: str) -> N
     domain, strange = cls.parameters[name], object()
     if strange in domain:  # only a fit can say
         return
-    needed = {"estimator": og.Ridge(), "by": ["key"]} if cls is og.PerGroup else {}
+    signature = inspect.signature(cls).parameters
+    given = {"estimator": og.Ridge(), "by": ["key"]} if cls is og.PerGroup else cls.test_parameters
+    needed = {key: value for key, value in given.items() if signature[key].default is inspect.Parameter.empty}
     with pytest.raises(ParameterError) as error:
         cls(**{**needed, name: strange}).fit(Unreadable(), "y")
     assert str(error.value).startswith(f"{cls.__name__}({name}={strange!r}): {name} must be {domain}.")

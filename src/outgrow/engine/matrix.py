@@ -23,6 +23,8 @@ T = TypeVar("T")
 
 MADE = 2
 """So many things that were made of the rows of a view stay."""
+_WHOLE: dict[str, Any] = dict.fromkeys(("keep", "columns", "affine", "chosen"))
+"""Of a view of copied rows: what was chosen of them, and changed, is chosen and changed."""
 MOMENTS = (1 / 12, 1 / 6, 1 / 3, 2 / 3)
 """After which share of its rounds a fit shows how it does: each has twice the rounds of the one before."""
 
@@ -149,6 +151,7 @@ class MatrixView:
     tiles: Tiles
     labels: Labels
     keep: np.ndarray | None = None
+    columns: np.ndarray | None = None
     affine: tuple[np.ndarray, np.ndarray] | None = None
     chosen: int | None = None
     watch: ValidationRows | None = None
@@ -194,7 +197,7 @@ class MatrixView:
 
     def reduce(self, fold: Callable[[Block], R | None]) -> R:
         """Merge `fold(tile)` over every tile of every rank: one pass."""
-        if self.keep is None and self.affine is None and self.chosen is None:
+        if all(part is None for part in (self.keep, self.columns, self.affine, self.chosen)):
             return self.run.reduce(self.tiles, fold)
         return self.run.reduce(self.tiles, lambda tile: fold(self._kept(tile)))
 
@@ -246,7 +249,19 @@ class MatrixView:
         store.extend([store.hold(block, block.nbytes)] for block in narrow)
         labels = replace(self.labels, width=len(columns))
         tiles = Tiles(store, self.labels.classes)
-        return replace(self, tiles=tiles, labels=labels, keep=None, affine=None, chosen=None, _made={})
+        return replace(self, tiles=tiles, labels=labels, _made={}, **_WHOLE)
+
+    def narrowed(self, columns: np.ndarray) -> MatrixView:
+        """The same rows with some of the features, chosen anew at each pass: nothing is copied to stay.
+
+        Parameters
+        ----------
+        columns : indices of shape (chosen,), ascending.
+        """
+        before = columns if self.columns is None else self.columns[columns]
+        affine = None if self.affine is None else (self.affine[0][columns], self.affine[1][columns])
+        labels = replace(self.labels, width=len(columns))
+        return replace(self, columns=before, affine=affine, labels=labels, _made={})
 
     def target(self, chosen: int) -> MatrixView:
         """The same rows with one of several targets."""
@@ -304,9 +319,26 @@ class MatrixView:
         store: Store[Block] = Store(self.run.memory)
         chosen = (block.take(unit(block.hashes(seed)) < share) for block in self.blocks())
         store.extend([store.hold(block, block.nbytes)] for block in chosen)
-        part = replace(self, tiles=Tiles(store, self.labels.classes), keep=None, _made={})
+        part = replace(self, tiles=Tiles(store, self.labels.classes), keep=None, columns=None, _made={})
         rows = part.reduce(lambda block: np.array([float(len(block))]))
         return replace(part, labels=replace(self.labels, rows=int(rows[0])))
+
+    def dealt(self, places: int, seed: int) -> MatrixView:
+        """The same rows, copied, each at a place that its hash decides, so that parts can be chosen of them.
+
+        Parameters
+        ----------
+        places : how many there are.
+        seed : another one deals otherwise.
+        """
+        store: Store[Block] = Store(self.run.memory)
+
+        def placed(block: Block) -> Block:
+            place = (unit(block.hashes(seed)) * places).astype(np.int16)
+            return replace(block, place=place).by_place()
+
+        store.extend([store.hold(block, block.nbytes)] for block in map(placed, self.blocks()))
+        return replace(self, tiles=Tiles(store, self.labels.classes), _made={}, **_WHOLE)
 
     def blocks(self) -> Iterator[Block]:
         """The blocks of this rank alone, for libraries that talk among themselves."""
@@ -316,6 +348,8 @@ class MatrixView:
         if self.keep is not None:
             assert block.place is not None
             block = block.take(self.keep[block.place])
+        if self.columns is not None:
+            block = replace(block, X=_columns(block.X, self.columns))
         if self.affine is not None:
             X = block.X.toarray(order="F") if is_sparse(block.X) else block.X
             block = replace(block, X=(X - self.affine[0]) * self.affine[1])

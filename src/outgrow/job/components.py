@@ -50,8 +50,10 @@ def _build(spec: EstimatorSpec, key_path: tuple[str | int, ...], base: type) -> 
     values: dict[str, Any] = {}
     for name, value in spec.parameters.items():
         try:
-            values[name] = _value(name, value)
+            values[name] = _value(name, value, (*key_path, spec.name))
             kind.check_parameter(name, values[name])
+        except SpecError:  # of an estimator within this one
+            raise
         except (ValueError, re.error) as error:
             raise SpecError((*key_path, spec.name, name), str(error)) from error
     try:
@@ -62,7 +64,9 @@ def _build(spec: EstimatorSpec, key_path: tuple[str | int, ...], base: type) -> 
     return estimator
 
 
-def _value(name: str, value: Any) -> Any:
+def _value(name: str, value: Any, key_path: tuple[str | int, ...]) -> Any:
+    if name == "estimator":
+        return _build(EstimatorSpec.model_validate(value), (*key_path, name), Supervised)
     return _columns(value) if name == "columns" else value
 
 

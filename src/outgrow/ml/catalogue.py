@@ -16,6 +16,7 @@ ESTIMATORS = {
     "ElementwiseProduct": "outgrow.ml.preprocessing.elementwise_product",
     "FeatureUnion": "outgrow.ml.compose.feature_union",
     "FunctionTransformer": "outgrow.ml.preprocessing.function_transformer",
+    "Formula": "outgrow.ml.formula.formula",
     "GaussianMixture": "outgrow.ml.mixture.gaussian_mixture",
     "GaussianRandomProjection": "outgrow.ml.random_projection",
     "GradientBoostingClassifier": "outgrow.ml.trees.gradient_boosting",
@@ -23,6 +24,7 @@ ESTIMATORS = {
     "HistGradientBoostingClassifier": "outgrow.ml.trees.hist_gradient_boosting",
     "HistGradientBoostingRegressor": "outgrow.ml.trees.hist_gradient_boosting",
     "ImageTransformer": "outgrow.ml.images.image_transformer",
+    "IncrementalPCA": "outgrow.ml.decomposition.incremental_pca",
     "KBinsDiscretizer": "outgrow.ml.preprocessing.k_bins_discretizer",
     "KMeans": "outgrow.ml.cluster.kmeans",
     "KNNImputer": "outgrow.ml.impute.knn_imputer",
@@ -44,6 +46,8 @@ ESTIMATORS = {
     "PowerTransformer": "outgrow.ml.preprocessing.power_transformer",
     "QuantileTransformer": "outgrow.ml.preprocessing.quantile_transformer",
     "RBFSampler": "outgrow.ml.kernel_approximation.rbf_sampler",
+    "RFE": "outgrow.ml.importance.rfe",
+    "RFECV": "outgrow.ml.importance.rfecv",
     "RandomForestClassifier": "outgrow.ml.trees.random_forest",
     "RandomForestRegressor": "outgrow.ml.trees.random_forest",
     "RegexTokenizer": "outgrow.ml.feature_extraction.regex_tokenizer",
@@ -53,6 +57,7 @@ ESTIMATORS = {
     "SelectFdr": "outgrow.ml.feature_selection.select_by_p_value",
     "SelectFpr": "outgrow.ml.feature_selection.select_by_p_value",
     "SelectFwe": "outgrow.ml.feature_selection.select_by_p_value",
+    "SelectFromModel": "outgrow.ml.importance.select_from_model",
     "SelectKBest": "outgrow.ml.feature_selection.select_k_best",
     "SelectPercentile": "outgrow.ml.feature_selection.select_percentile",
     "SimpleImputer": "outgrow.ml.impute.simple_imputer",
@@ -60,7 +65,9 @@ ESTIMATORS = {
     "SplineTransformer": "outgrow.ml.preprocessing.spline_transformer",
     "StandardScaler": "outgrow.ml.preprocessing.standard_scaler",
     "TargetEncoder": "outgrow.ml.preprocessing.target_encoder",
+    "TruncatedSVD": "outgrow.ml.decomposition.truncated_svd",
     "VarianceThreshold": "outgrow.ml.feature_selection.variance_threshold",
+    "VectorSlicer": "outgrow.ml.feature_selection.vector_slicer",
 }
 
 

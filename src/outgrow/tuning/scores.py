@@ -6,9 +6,10 @@ import math
 from collections.abc import Sequence
 
 from outgrow.errors import ParameterError
+from outgrow.ml.core.scoring import SMALLER_METRICS
 
 COST = ("fit_seconds",)
-SMALLER = {"log_loss", "mse", "rmse", "mae", "inertia", *COST}
+SMALLER = {*SMALLER_METRICS, *COST}
 
 
 def check_metrics(metrics: Sequence[str], defined: Sequence[str]) -> None:

@@ -1,5 +1,6 @@
 """Base classes of estimators, with the verbs that users call."""
 
+from outgrow.ml.base.growing import GrowingTransformer
 from outgrow.ml.base.invertible import InvertibleTransformer
 from outgrow.ml.base.models import (
     DECISION,
@@ -30,6 +31,7 @@ __all__ = [
     "Clusterer",
     "CrossFittedTransformer",
     "DensityModel",
+    "GrowingTransformer",
     "InvertibleTransformer",
     "MarginClassifier",
     "Model",

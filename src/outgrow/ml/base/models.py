@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -83,8 +83,26 @@ class Model(Verbs):
         """
         raise NotImplementedError
 
+    def _learner_of_columns(self, view: MatrixView) -> Callable[[Any, np.ndarray], None]:
+        """What lets models like this one learn from some of the features, one after the other.
+
+        Parameters
+        ----------
+        view : the rows with all features.
+
+        Returns
+        -------
+        A function of a model with the same parameters, which has noted its features, and of their places.
+        """
+        return lambda model, columns: model._fit(view.narrowed(columns))
+
     def _fit_shard(self, shard: Shard, task: Task, *, last: bool = True) -> None:
+        shard = self._prepared(shard, task)
         self._fit(shard.matrix(self._expect_features(shard, task), last=last))
+
+    def _prepared(self, shard: Shard, task: Task) -> Shard:
+        """The rows as the matrix is made of them; what the model must know of the columns is noted."""
+        return shard
 
     def _expect_features(self, shard: Shard, task: Task) -> MatrixSpec:
         """Note the features and targets there are; what the matrix of them must be."""

@@ -58,6 +58,8 @@ class Scoring(Protocol):
         """What a state of one model says, by the names of metrics."""
 
 
+SMALLER_METRICS = frozenset({"log_loss", "mse", "rmse", "mae", "inertia"})
+"""Metrics of which less is better."""
 _OF_CLASSES = ("accuracy", "precision", "recall", "f1", "precision_macro", "recall_macro", "f1_macro")
 """Metrics of predicted classes."""
 _OF_ORDER = ("roc_auc", "pr_auc", "roc_auc_ovr")

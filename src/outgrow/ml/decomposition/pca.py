@@ -2,44 +2,40 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 import numpy as np
-import scipy.linalg
 from sklearn.utils.validation import check_is_fitted
 
 from outgrow.data.batch import Batch
-from outgrow.data.matrix import is_sparse, matrix_columns
-from outgrow.engine.checks import check_finite
+from outgrow.data.matrix import is_sparse
+from outgrow.engine.blocks import MatrixSpec
 from outgrow.engine.shard import Shard
-from outgrow.errors import DataError, ParameterError
-from outgrow.ml.base import InvertibleTransformer, WeightedTransformer
-from outgrow.ml.base.invertible import KEPT_TYPES
-from outgrow.ml.core.columns import Columns, require_numeric
-from outgrow.ml.core.exports import refusal
+from outgrow.errors import DataError
+from outgrow.ml.core.columns import Columns
 from outgrow.ml.core.inputs import open_rows
 from outgrow.ml.core.outputs import collect
-from outgrow.ml.core.parameters import COLUMNS, FLAG, Number, OneOf, Unused
-from outgrow.ml.core.task import Task, column_names
-from outgrow.ml.core.weights import weights
-from outgrow.ml.decomposition.dimension import minka
-from outgrow.ml.export.onnx.table import Column, Table
-from outgrow.ml.export.sklearn.flow import Flow
-from outgrow.ml.export.sklearn.twin import twin, with_learned
-from outgrow.stats.moments import CoMoments, check_squares
+from outgrow.ml.core.parameters import COLUMNS, FLAG, RANDOM_STATE, Integer, Number, OneOf, Unused, seed
+from outgrow.ml.core.task import Task
+from outgrow.ml.decomposition.krylov import OVERSAMPLES, Krylov, column_moments, singular_directions
+from outgrow.ml.decomposition.principal import PrincipalComponents, Spectrum, covariance_moments
+from outgrow.ml.decomposition.projection import WIDEST
 
-WIDEST = 4096
-_FEW = 4
-"""With a share of the components below one in so many, the others are not computed."""
-_ITERATIVE = ("arpack", "randomized")
+_WIDEST_SPARSE = 256
+"""Columns up to which products of sparse rows take no longer than passes over them."""
+_MOST = 4096
+"""Components that are found in passes over the rows."""
+_FIRST, _MORE = 16, 4
+"""Components that are looked at first where a share is wanted, and how many times as many next."""
 
 
-class PCA(InvertibleTransformer, WeightedTransformer):
-    """Project columns on the directions in which they vary most, from one pass over the rows.
+class PCA(PrincipalComponents):
+    """Project columns on the directions in which they vary most.
 
-    The matrix of covariances is decomposed, as scikit-learn's `svd_solver='covariance_eigh'` does; up to
-    4,096 columns.
+    Up to 4,096 columns, the matrix of covariances is decomposed, from one pass over the rows, as
+    scikit-learn's `svd_solver='covariance_eigh'` does. Past that, and for few components of sparse rows,
+    passes over the rows grow a space around the directions (block Krylov); sparse rows are centred without
+    ever being dense.
 
     Parameters
     ----------
@@ -48,10 +44,17 @@ class PCA(InvertibleTransformer, WeightedTransformer):
     n_components : how many; a number in (0, 1) for as many as explain that share; 'mle' for Minka's guess;
         None for all.
     whiten : scale the projections to unit variance.
-    svd_solver : one of scikit-learn's names. There is one exact method here, so it decides only how many
-        components there may be: with 'arpack' one less than rows or columns, which is then the default.
-    copy, tol, iterated_power, n_oversamples, power_iteration_normalizer, random_state : as scikit-learn has
-        them; they change nothing here.
+    svd_solver : 'full' and 'covariance_eigh' decompose covariances, so they take up to 4,096 columns. Where
+        passes are made, 'arpack' and 'auto' make them until `tol` is reached, 'randomized' makes
+        `iterated_power` and one more. With 'arpack' there may be one component less than rows or columns,
+        which is then the default.
+    tol : where passes are made, what may be left of a component outside its direction, as a share of the
+        largest variance; 0 for next to nothing.
+    iterated_power : passes of 'randomized'; 'auto' for 7 where a tenth of all components is not reached, and
+        4 otherwise.
+    n_oversamples : directions beside the components in each pass.
+    random_state : another number gives other directions to start from; None is 0.
+    copy, power_iteration_normalizer : as scikit-learn has them; they change nothing here.
 
     Attributes
     ----------
@@ -65,8 +68,8 @@ class PCA(InvertibleTransformer, WeightedTransformer):
 
     Notes
     -----
-    Unlike scikit-learn: from the covariances, in one pass; `svd_solver` decides only how many components
-    there may be; at most 4,096 columns.
+    Unlike scikit-learn: up to 4,096 dense columns from the covariances in one pass, whatever `svd_solver`
+    says; past that all solvers but 'full' are block Krylov methods.
 
     Unlike Spark MLlib's `PCA(k)`: centres what it projects.
 
@@ -78,28 +81,18 @@ class PCA(InvertibleTransformer, WeightedTransformer):
     [1.0]
     """
 
-    _follows_type = ("components_",)
-    takes_dictionaries = True
-    output_name_ = "pca"
-
-    expected_failed_checks = dict.fromkeys(
-        (
-            "check_sample_weight_equivalence_on_dense_data",
-            "check_sample_weight_equivalence_on_sparse_data",
-        ),
-        "directions without variance are arbitrary",
-    )
+    sklearn_class = "decomposition.PCA"
     parameters = {
         "n_components": Number(low=0) | OneOf("mle", None),
         "columns": COLUMNS,
         "copy": Unused(),
         "whiten": FLAG,
         "svd_solver": OneOf("auto", "full", "covariance_eigh", "arpack", "randomized"),
-        "tol": Unused(),
-        "iterated_power": Unused(),
-        "n_oversamples": Unused(),
+        "tol": Number(low=0),
+        "iterated_power": Integer(low=0) | OneOf("auto"),
+        "n_oversamples": Integer(low=1),
         "power_iteration_normalizer": Unused(),
-        "random_state": Unused(),
+        "random_state": RANDOM_STATE,
     }
 
     def __init__(
@@ -112,7 +105,7 @@ class PCA(InvertibleTransformer, WeightedTransformer):
         svd_solver: str = "auto",
         tol: float = 0.0,
         iterated_power: Any = "auto",
-        n_oversamples: int = 10,
+        n_oversamples: int = OVERSAMPLES,
         power_iteration_normalizer: str = "auto",
         random_state: Any = None,
     ) -> None:
@@ -127,144 +120,64 @@ class PCA(InvertibleTransformer, WeightedTransformer):
         self.power_iteration_normalizer = power_iteration_normalizer
         self.random_state = random_state
 
-    def _check_parameters(self) -> None:
-        wanted = self.n_components
-        if wanted is not None and not isinstance(wanted, str) and wanted > 1 and wanted != int(wanted):
-            raise ParameterError(
-                f"PCA(n_components={self.n_components!r}): give a whole number, or a share below 1."
-            )
+    def _learn_directions(self, shard: Shard, names: list[str], task: Task) -> None:
+        if self._from_products(is_sparse(shard.example.matrix(names))):
+            moments = covariance_moments(shard, names, task)
+            self._check_rows(moments.n)
+            spectrum = Spectrum.of(moments, self.n_components)
+            rows, width = int(spectrum.n), len(spectrum.mean)
+            kept = self._count(spectrum.variances, spectrum.total, rows, width)
+        else:
+            spectrum, kept = self._spectrum_of_rows(shard, names, task)
+        self._note_spectrum(spectrum, kept)
+        self.n_samples_ = int(spectrum.n)
 
-    def _fit(self, shard: Shard, names: list[str], task: Task) -> None:
-        require_numeric(shard.example, names, "PCA")
-        width = shard.example.matrix(names).shape[1] if names else 0
-        if not width:
-            raise DataError("PCA has no columns to project. Name some that are there, and hold values.")
-        if width > WIDEST:
+    def _from_products(self, sparse: bool) -> bool:
+        """Whether the covariances are made, rather than passes over the rows: for all components of few
+        columns, or those of dense ones."""
+        width, wanted = len(self.input_names_), self.n_components
+        if width > WIDEST and (wanted == "mle" or self.svd_solver in ("full", "covariance_eigh")):
             raise DataError(
-                f"PCA takes up to {WIDEST} columns; there are {width}. Choose fewer with columns=."
+                f"PCA with n_components={wanted!r} and svd_solver={self.svd_solver!r} decomposes covariances "
+                f"of up to {WIDEST} columns; there are {width}. Give n_components as a number, with "
+                "svd_solver='auto', or choose fewer columns with columns=."
             )
+        counted = wanted is not None and not isinstance(wanted, str) and 1 <= wanted <= width / 4
+        return width <= (_WIDEST_SPARSE if sparse and counted else WIDEST)
 
-        def fold(batch: Batch) -> CoMoments | None:
-            X = batch.matrix(names, order="K")
-            check_finite(X.data if is_sparse(X) else X, "X")
-            return CoMoments.of(X, weights(batch, task.weight))
-
-        moments: CoMoments = shard.reduce(fold, encoded=True)
-        check_squares(np.diag(moments.products), names)
-        self._decompose(moments, int(moments.n), width)
-        self.input_names_ = list(column_names(shard.example.select(names)))
-        others = shard.example.drop(names)
-        taken = {*others.columns, *column_names(others)}
-        self.output_name_ = _free_stem(taken, self.n_components_)
-
-    def _decompose(self, moments: CoMoments, rows: int, width: int) -> None:
-        if moments.n == 0:
-            raise DataError("All sample weights are zero. Give at least one row a positive weight.")
-        if rows < 2:
-            raise DataError(
-                f"PCA needs at least 2 rows to find how columns vary; there is n_samples = {rows} (1 sample)."
-            )
-        covariance = moments.products / (moments.n - 1)
-        variances, components = self._directions(covariance)
-        sizes = np.abs(components)
-        # the first of equals, as rounding must not choose the sign
-        largest = np.argmax(sizes >= sizes.max(axis=1, keepdims=True) * (1 - 1e-9), axis=1)
-        components *= np.sign(components[np.arange(len(components)), largest])[:, None]
-        kept = self._count(variances, rows, width)
-        self.mean_ = moments.mean
-        self.components_ = np.ascontiguousarray(components[:kept])
-        self.explained_variance_ = variances[:kept].copy()
-        total = float(np.trace(covariance))
-        self.explained_variance_ratio_ = self.explained_variance_ / (total if total > 0 else 1.0)
-        self.singular_values_ = np.sqrt(self.explained_variance_ * (moments.n - 1))
-        left_out = min(rows, width) - kept
-        rest = total - variances[:kept].sum() if len(variances) < width else variances[kept:].sum()
-        self.noise_variance_ = max(float(rest), 0.0) / left_out if left_out else 0.0
-        self.n_components_ = kept
-        self.n_samples_ = rows
-
-    def _directions(self, covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Variances and components, largest first: all, or where far fewer are wanted, those alone."""
-        width, wanted = len(covariance), self.n_components
-        count = 0.0 if wanted is None or isinstance(wanted, str) else float(wanted)
-        few = 1 <= count <= width / _FEW
-        chosen: Any = {"subset_by_index": (width - int(count), width - 1)} if few else {"driver": "evd"}
-        values, vectors = scipy.linalg.eigh(covariance, check_finite=False, **chosen)
-        return np.maximum(values[::-1], 0.0), vectors.T[::-1]
-
-    def _count(self, variances: np.ndarray, rows: int, width: int) -> int:
-        least, most = int(self.svd_solver in _ITERATIVE), min(rows, width) - int(self.svd_solver == "arpack")
-        if self.n_components is None:
-            return most
-        if isinstance(self.n_components, str):
-            if rows < width:
+    def _spectrum_of_rows(self, shard: Shard, names: list[str], task: Task) -> tuple[Spectrum, int]:
+        """The first variances, found in passes over the rows, and how many components are kept."""
+        view = shard.matrix(MatrixSpec(tuple(names), weight=task.weight))
+        moments = column_moments(view)
+        n, width = float(moments.n[0]), view.width
+        self._check_rows(n)
+        total, wanted = float(moments.m2.sum()) / (n - 1), self.n_components
+        share = wanted is not None and 0 < wanted < 1
+        kept = _FIRST if share else self._count(np.zeros(0), total, int(n), width)
+        while True:
+            count = min(kept, int(n), width)
+            if count > _MOST:
                 raise DataError(
-                    f"n_components='mle' is only supported if n_samples >= n_features; there are "
-                    f"{rows} rows of {width} columns."
+                    f"PCA(n_components={wanted!r}) asks for {count} components of {width} columns; up to "
+                    f"{_MOST} are found where there are so many. Give n_components as a smaller number."
                 )
-            return minka(variances, rows)
-        if 0 < self.n_components < 1:
-            shares = np.cumsum(variances) / variances.sum()
-            return min(most, int(np.searchsorted(shares, self.n_components, side="right")) + 1)
-        if not least <= self.n_components <= most:
-            raise DataError(self._out_of_range(float(self.n_components), least, min(rows, width), most))
-        return int(self.n_components)
+            values, components = singular_directions(
+                view, moments, max(count, 1), self._krylov(count, min(int(n), width)), centred=True
+            )
+            variances = values[:count] / (n - 1)
+            if not share or count < kept or variances.sum() > wanted * total:
+                break
+            kept *= _MORE
+        spectrum = Spectrum(n, moments.mean, variances, components[:count], total)
+        return spectrum, self._count(variances, total, int(n), width) if share else count
 
-    def _out_of_range(self, wanted: float, least: int, end: int, most: int) -> str:
-        solver = "full" if self.svd_solver == "auto" else self.svd_solver
-        bounds = (
-            f"strictly less than min(n_samples, n_features)={end}"
-            if most < end <= wanted
-            else f"between {least} and min(n_samples, n_features)={end}"
-        )
-        return (
-            f"n_components={self.n_components} must be {bounds} with svd_solver={solver!r}. "
-            "Ask for another number, or give more rows or columns."
-        )
-
-    def _transform_columns(self, batch: Batch, names: list[str]) -> Batch:
-        X = batch.matrix(names)
-        check_finite(X.data if is_sparse(X) else X, "X")
-        projected = np.asarray(X @ self.components_.T) - self.mean_ @ self.components_.T
-        if self.whiten:
-            projected /= np.sqrt(np.maximum(self.explained_variance_, np.finfo(np.float64).eps))
-        return batch.replace(names, matrix_columns(projected, self._output_names))
-
-    @property
-    def _output_names(self) -> list[str]:
-        return _names(self.output_name_, len(self.components_))
-
-    def _revert(self, batch: Batch) -> Batch:
-        made = self._output_names
-        X = batch.matrix(made)
-        if self.whiten:
-            X = X * np.sqrt(self.explained_variance_)
-        return batch.replace(made, matrix_columns(X @ self.components_ + self.mean_, self.input_names_))
-
-    def get_covariance(self) -> np.ndarray:
-        """The covariances of the columns as the components tell them, with equal noise in all directions.
-
-        They are those of the rows, whether or not the projections are whitened.
-
-        Returns
-        -------
-        ndarray of shape (columns, columns).
-
-        Examples
-        --------
-        >>> import numpy as np, outgrow as og
-        >>> X = np.array([[1.0, 2.0], [2.0, 1.0], [3.0, 3.0]])
-        >>> og.PCA().fit(X).get_covariance().round(6).tolist()
-        [[1.0, 0.5], [0.5, 1.0]]
-        """
-        check_is_fitted(self)
-        apart = np.maximum(self.explained_variance_ - self.noise_variance_, 0.0)
-        noise = self.noise_variance_ * np.eye(self.components_.shape[1])
-        return (self.components_.T * apart) @ self.components_ + noise
-
-    def get_precision(self) -> np.ndarray:
-        """The inverse of `get_covariance`."""
-        return np.asarray(scipy.linalg.pinvh(self.get_covariance()))
+    def _krylov(self, count: int, most: int) -> Krylov:
+        """How components are found, in scikit-learn's words."""
+        passes = None
+        if self.svd_solver == "randomized":
+            few = 7 if count < 0.1 * most else 4
+            passes = 1 + (few if self.iterated_power == "auto" else int(self.iterated_power))
+        return Krylov(passes, self.tol, self.n_oversamples, seed(self.random_state))
 
     def score_samples(self, X: Any) -> np.ndarray:
         """The log-likelihood of each row under the Gaussian of `get_covariance`, of shape (rows,).
@@ -299,49 +212,6 @@ class PCA(InvertibleTransformer, WeightedTransformer):
         """
         return float(self.score_samples(X).mean())
 
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        tags.transformer_tags.preserves_dtype = KEPT_TYPES
-        return tags
-
-    def _to_onnx(self, table: Table) -> Table:
-        graph = table.graph
-        X = graph.finite(table.matrix(self.selected_, "PCA"), "PCA", missing=False)
-        components = self.components_.astype(np.float64)
-        Z = graph.node("MatMul", X, graph.constant(components.T))
-        Z = graph.node("Sub", Z, graph.constant((self.mean_ @ components.T)[None, :]))
-        if self.whiten:
-            variances = np.maximum(self.explained_variance_, np.finfo(np.float64).eps)
-            Z = graph.node("Div", Z, graph.constant(np.sqrt(variances)[None, :]))
-        names = self._output_names
-        parts = graph.split(Z, [1] * len(names))
-        return table.replace(self.selected_, {n: Column(part) for n, part in zip(names, parts, strict=True)})
-
-    def _to_sklearn(self, name: str, flow: Flow) -> Flow:
-        if self.whiten and (self.explained_variance_ < np.finfo(np.float64).eps).any():
-            fact = "whiten=True with a component without variance."
-            raise refusal(self, fact, "Choose a smaller n_components.")
-        made = twin("decomposition.PCA", n_components=len(self.components_), whiten=self.whiten)
-        learned = ("components_", "mean_", "n_components_", "singular_values_", "noise_variance_")
-        with_learned(made, self, *learned, "explained_variance_", "explained_variance_ratio_")
-        block = flow.block(self.selected_, name, made)
-        made.n_features_in_ = len(block.labels)
-        if flow.frame:
-            made.feature_names_in_ = np.array(block.labels, dtype=object)
-        block.makes = [(column, 1) for column in self._output_names]
-        return flow.then(name, flow.beside(self.selected_, [block]))
-
 
 def _dense(X: Any) -> np.ndarray:
     return X.toarray() if is_sparse(X) else X
-
-
-def _names(stem: str, count: int) -> list[str]:
-    return [f"{stem}{i}" for i in range(count)]
-
-
-def _free_stem(taken: set[str], count: int) -> str:
-    """`pca`, or `pca2_` and so on: the first under which all names are free."""
-    stems = itertools.chain(["pca"], (f"pca{number}_" for number in itertools.count(2)))
-    return next(stem for stem in stems if taken.isdisjoint(_names(stem, count)))

@@ -1,7 +1,7 @@
-"""How much columns tell about y: statistics of one pass, and what they say.
+"""How much columns tell about y.
 
-A score is a class with two methods: `fold(X, y)` makes a mergeable state of the rows of a batch, and
-`result(state)` the scores and p-values of all columns.
+A score is a class with a method `scores(rows)`. Those of one pass have two others: `fold(X, y)` makes a
+mergeable state of some rows, and `result(state)` the scores and p-values of all columns.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from scipy import special, stats
 
 from outgrow.data.matrix import is_sparse
 from outgrow.errors import DataError
+from outgrow.ml.feature_selection.mutual_information import Binned, NearestNeighbours
+from outgrow.ml.feature_selection.rows import SupervisedRows
 from outgrow.stats.cross import CrossMoments
 from outgrow.stats.grouped import GroupedMoments, Segments
 from outgrow.stats.state import State
@@ -25,6 +27,18 @@ Scores = tuple[np.ndarray, np.ndarray | None]
 
 class Score(Protocol):
     """A statistic of each column and y."""
+
+    def scores(self, rows: SupervisedRows) -> Scores:
+        """The scores of the columns, and their p-values.
+
+        Parameters
+        ----------
+        rows : all of them.
+        """
+
+
+class _OnePass:
+    """A statistic that is read from one mergeable state."""
 
     numeric: bool
     """Whether y is a number; otherwise it is a class."""
@@ -37,13 +51,24 @@ class Score(Protocol):
         X : shape (rows, columns), dense or CSR, without NaN.
         y : shape (rows,): numbers, or hashes of classes.
         """
+        raise NotImplementedError
 
     def result(self, state: Any) -> Scores:
         """What a state says."""
+        raise NotImplementedError
+
+    def scores(self, rows: SupervisedRows) -> Scores:
+        """The scores of the columns, and their p-values.
+
+        Parameters
+        ----------
+        rows : all of them.
+        """
+        return self.result(rows.reduce(self.fold, numeric=self.numeric))
 
 
 @dataclass(frozen=True)
-class Anova:
+class Anova(_OnePass):
     """The F of a one-way analysis of variance: how the means of the classes differ."""
 
     numeric = False
@@ -53,7 +78,7 @@ class Anova:
 
         Parameters
         ----------
-        X, y : as in `Score.fold`.
+        X, y : as in `_OnePass.fold`.
         """
         return class_moments(X, y)
 
@@ -68,7 +93,7 @@ class Anova:
 
 
 @dataclass(frozen=True)
-class ChiSquare:
+class ChiSquare(_OnePass):
     """Pearson's statistic of sums of counts by class, against those that all rows together expect."""
 
     numeric = False
@@ -78,7 +103,7 @@ class ChiSquare:
 
         Parameters
         ----------
-        X, y : as in `Score.fold`; X holds counts.
+        X, y : as in `_OnePass.fold`; X holds counts.
 
         Raises
         ------
@@ -99,7 +124,7 @@ class ChiSquare:
 
 
 @dataclass(frozen=True)
-class Correlation:
+class Correlation(_OnePass):
     """Pearson's correlation with y; 0 for what does not vary."""
 
     numeric = True
@@ -109,7 +134,7 @@ class Correlation:
 
         Parameters
         ----------
-        X, y : as in `Score.fold`.
+        X, y : as in `_OnePass.fold`.
         """
         return CrossMoments.of(X, y)
 
@@ -163,4 +188,8 @@ SCORES: dict[str, Score] = {
     "chi2": ChiSquare(),
     "f_regression": Regression(),
     "r_regression": Correlation(),
+    "mutual_info_classif": NearestNeighbours(numeric=False),
+    "mutual_info_regression": NearestNeighbours(numeric=True),
+    "mutual_info_classif_binned": Binned(numeric=False),
+    "mutual_info_regression_binned": Binned(numeric=True),
 }

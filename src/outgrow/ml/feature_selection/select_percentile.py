@@ -18,12 +18,17 @@ class SelectPercentile(UnivariateSelection):
 
     Parameters
     ----------
-    score_func : 'f_classif', 'chi2', 'f_regression' or 'r_regression', or scikit-learn's function.
+    score_func : 'f_classif', 'chi2', 'f_regression' or 'r_regression'; 'mutual_info_classif' or
+        'mutual_info_regression', which look at 100,000 rows at most, or either followed by '_binned', which
+        count all rows in up to 256 bins of each column; or scikit-learn's function of that name.
     percentile : how many in a hundred are kept.
     columns : which columns it looks at, by name or selector; all by default. Others stay.
 
     Notes
     -----
+    Unlike scikit-learn: mutual information is that of the rows with the smallest hashes, with scikit-learn's
+    noise of seed 0 for each column by itself.
+
     Unlike Spark MLlib's `UnivariateFeatureSelector(selectionMode="percentile", selectionThreshold=0.1)`:
     counts in percent.
 

@@ -6,16 +6,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from outgrow.data.batch import Batch
-from outgrow.data.hashing import column_hash
-from outgrow.engine.checks import check_finite
 from outgrow.engine.shard import Shard
 from outgrow.errors import ParameterError
 from outgrow.ml.base import SupervisedTransformer
-from outgrow.ml.core.matrices import checked_matrix
 from outgrow.ml.core.parameters import COLUMNS, Such
 from outgrow.ml.core.task import Task
 from outgrow.ml.feature_selection.base import Selection
+from outgrow.ml.feature_selection.rows import SupervisedRows
 from outgrow.ml.feature_selection.scores import SCORES
 
 
@@ -35,7 +32,7 @@ SCORE_FUNC = Such(
 
 
 class UnivariateSelection(Selection, SupervisedTransformer):
-    """Keeps columns by a statistic of each and y, found for all in one pass.
+    """Keeps columns by a statistic of each and y, found for all side by side.
 
     Attributes
     ----------
@@ -52,14 +49,8 @@ class UnivariateSelection(Selection, SupervisedTransformer):
         name = _score_name(self.score_func)
         assert name is not None
         assert task.target is not None
-        score, target = SCORES[name], task.target
-
-        def fold(batch: Batch) -> Any:
-            X = checked_matrix(batch, names)
-            check_finite(X.data if hasattr(X, "data") and not isinstance(X, np.ndarray) else X, "X")
-            return score.fold(X, _numbers(batch, target) if score.numeric else _classes(batch, target))
-
-        self.scores_, self.pvalues_ = score.result(shard.reduce(fold, encoded=True))
+        rows = SupervisedRows(shard, names, task.target)
+        self.scores_, self.pvalues_ = SCORES[name].scores(rows)
         if self.needs_p_values and self.pvalues_ is None:
             raise ParameterError(
                 f"{type(self).__name__}(score_func={name!r}): it chooses by p-values, and {name} has none. "
@@ -69,14 +60,3 @@ class UnivariateSelection(Selection, SupervisedTransformer):
     def _ranked(self) -> np.ndarray:
         """The scores; a column without one is the last."""
         return np.where(np.isnan(self.scores_), np.finfo(np.float64).min, self.scores_)
-
-
-def _numbers(batch: Batch, target: str) -> np.ndarray:
-    y = batch.matrix([target])[:, 0]
-    check_finite(y, "y")
-    return np.asarray(y)
-
-
-def _classes(batch: Batch, target: str) -> np.ndarray:
-    column: Any = batch[target]
-    return column_hash(column, target)

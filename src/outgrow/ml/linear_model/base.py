@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from outgrow.ml.core.candidates import Candidate, learn_apart, side_by_side_fits
 from outgrow.ml.export.onnx.answer import Answer, features
 from outgrow.ml.export.onnx.table import Table
 from outgrow.ml.linear_model.grouped import GroupedLeastSquares
-from outgrow.ml.solvers.gram import moments_of_folds, normal_equations, normal_of
+from outgrow.ml.solvers.gram import Normal, moments_of_folds, normal_equations, normal_of
 from outgrow.ml.solvers.least_squares import (
     SAFE,
     Solve,
@@ -122,22 +122,43 @@ class LeastSquares(LinearRegressor):
         return np.broadcast_to(penalty, targets)
 
     def _fit(self, view: MatrixView) -> None:
-        targets = view.targets or 1
-        penalties, intercept = self._penalties(targets), self.fit_intercept
-        fewer_rows = view.rows <= view.width and not self.positive and not penalties.any()
-        if view.width > GRAM_WIDTH or fewer_rows:  # of which the products could tell nothing
-            if self.positive:
-                raise DataError(f"positive=True takes up to {GRAM_WIDTH} features; there are {view.width}.")
-            found = each_target(
-                view,
-                lambda one, j: solve_wide(one, float(penalties[j]), intercept=intercept, tol=1e-12),
-                range(targets),
-            )
-        else:
-            normals = normal_equations(view, intercept=intercept)
-            found = least_squares(view, normals, penalties, positive=self.positive)
-        coef, constants = zip(*found, strict=True)
+        if self._has_products(view):
+            self._solve(view, normal_equations(view, intercept=self.fit_intercept))
+            return
+        if self.positive:
+            raise DataError(f"positive=True takes up to {GRAM_WIDTH} features; there are {view.width}.")
+        targets, intercept = view.targets or 1, self.fit_intercept
+        penalties = self._penalties(targets)
+        found = each_target(
+            view,
+            lambda one, j: solve_wide(one, float(penalties[j]), intercept=intercept, tol=1e-12),
+            range(targets),
+        )
+        self._take(view, found)
+
+    def _has_products(self, view: MatrixView) -> bool:
+        """Whether it is solved from the products of the features; those of fewer rows could tell nothing."""
+        fewer_rows = view.rows <= view.width and not self.positive and not self._penalty().any()
+        return view.width <= GRAM_WIDTH and not fewer_rows
+
+    def _solve(self, view: MatrixView, normals: Sequence[Normal]) -> None:
+        """Learn from the normal equations of the targets of these rows."""
+        penalties = self._penalties(view.targets or 1)
+        self._take(view, least_squares(view, normals, penalties, positive=self.positive))
+
+    def _take(self, view: MatrixView, solutions: Sequence[tuple[np.ndarray, float]]) -> None:
+        coef, constants = zip(*solutions, strict=True)
         self._take_targets(view, np.array(coef), np.array(constants))
+
+    def _learner_of_columns(self, view: MatrixView) -> Callable[[Any, np.ndarray], None]:
+        if not self._has_products(view):
+            return super()._learner_of_columns(view)
+        normals = normal_equations(view, intercept=self.fit_intercept)
+
+        def learn(model: Any, columns: np.ndarray) -> None:
+            model._solve(view.narrowed(columns), [normal.of_columns(columns) for normal in normals])
+
+        return learn
 
     @classmethod
     def _solve_many(

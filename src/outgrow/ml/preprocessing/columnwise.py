@@ -11,7 +11,7 @@ from outgrow.data.batch import Batch
 from outgrow.data.matrix import Matrix, is_sparse, matrix_columns
 from outgrow.engine.shard import Shard
 from outgrow.errors import ParameterError
-from outgrow.ml.base import InvertibleTransformer, Transformer
+from outgrow.ml.base import GrowingTransformer, InvertibleTransformer, Transformer
 from outgrow.ml.base.invertible import KEPT_TYPES
 from outgrow.ml.core.columns import require_numeric
 from outgrow.ml.core.inputs import open_training
@@ -19,7 +19,6 @@ from outgrow.ml.core.parameters import COLUMNS, Unused
 from outgrow.ml.core.task import Task
 from outgrow.ml.export.sklearn.flow import Flow
 from outgrow.ml.export.sklearn.twin import with_learned
-from outgrow.stats.state import merge
 
 
 class ColumnwiseTransformer(Transformer):
@@ -148,8 +147,8 @@ class ColumnwiseScaler(ColumnwiseTransformer, InvertibleTransformer):
         return changed_numbers(batch, self.selected_, self._unscaled)
 
 
-class GrowingScaler(ColumnwiseScaler):
-    """A scaler that can learn from further rows, as what it learned is a mergeable state.
+class GrowingScaler(ColumnwiseScaler, GrowingTransformer):
+    """A scaler that can learn from further rows.
 
     Hooks: `_statistics(batch, names, task)` is the state of a batch, `_note(state, names)` keeps what a state
     says, `_noted()` gives that state back.
@@ -161,30 +160,13 @@ class GrowingScaler(ColumnwiseScaler):
     def _note(self, state: Any, names: list[str]) -> None:
         raise NotImplementedError
 
-    def _noted(self) -> Any:
-        raise NotImplementedError
-
-    def partial_fit(self, X: Any, y: Any = None) -> Self:
-        """Learn from further rows: what results is what `fit` would learn from all rows together.
-
-        Parameters
-        ----------
-        X, y : as `fit` takes them.
-        """
-        return self._learn_more(X, y, None)
-
     def _learn_more(self, X: Any, y: Any, sample_weight: Any) -> Self:
-        if not hasattr(self, "selected_"):
-            return self._learn(X, y, sample_weight)
         self._refuse_sparse(X)
-        self.check_parameters()
-        before = self._noted()
-        self._fit_on_engine(open_training(self, X, y, sample_weight, reset=False))
-        self._note(merge(before, self._noted()), self.selected_)
-        return self
+        return super()._learn_more(X, y, sample_weight)
 
     def _learn_columns(self, shard: Shard, names: list[str], task: Task) -> None:
-        self._note(shard.reduce(lambda batch: self._statistics(batch, names, task), encoded=True), names)
+        state = shard.reduce(lambda batch: self._statistics(batch, names, task), encoded=True)
+        self._note(self._grown(state), names)
 
 
 def _holds_sparse(column: Any) -> bool:

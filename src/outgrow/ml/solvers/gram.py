@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -33,6 +33,15 @@ class Normal:
     x_mean: np.ndarray
     y_mean: float
     centred: bool
+
+    def of_columns(self, columns: np.ndarray) -> Normal:
+        """The equations of some of the features, as indices of shape (chosen,)."""
+        return replace(
+            self,
+            products=self.products[np.ix_(columns, columns)],
+            target=self.target[columns],
+            x_mean=self.x_mean[columns],
+        )
 
     def intercept(self, coef: np.ndarray) -> float:
         return float(self.y_mean - self.x_mean @ coef)

@@ -134,7 +134,7 @@ class TreeModel(Model):
         self.seed_ = seed(self.random_state) if known is None else int(known)
         return self.seed_
 
-    def _fit_shard(self, shard: Shard, task: Task, *, last: bool = True) -> None:
+    def _prepared(self, shard: Shard, task: Task) -> Shard:
         names = self._categorical(shard.example, task)
         known = self._known("categories_")
         self.categories_ = known or (_learn_categories(shard, names) if names else {})
@@ -142,7 +142,7 @@ class TreeModel(Model):
         shard = shard.transformed(self._coded, encoded=True) if names else shard
         self._kinds = self._kinds_of(shard.example, task) if names else None
         self.zeros_ = _numbers_among_sparse(shard.example, task)
-        super()._fit_shard(shard, task, last=last)
+        return shard
 
     def _categorical(self, example: Batch, task: Task) -> list[str]:
         """The columns that are categories."""

@@ -1,0 +1,1 @@
+"""Columns as a formula of R says them."""

@@ -1,0 +1,1 @@
+"""Choosing columns by what a model that learned from them makes of each."""
