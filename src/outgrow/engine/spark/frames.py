@@ -17,11 +17,14 @@ from outgrow.data.kind import Kind
 from outgrow.data.names import check_names, numbered
 from outgrow.data.scan import ScanPiece, Step, run_steps
 from outgrow.data.source import Piece, empty_batch
-from outgrow.engine.spark.names import numbered_columns, quoted
+from outgrow.engine.spark.names import chosen_columns, quoted
 from outgrow.engine.spark.vectors import VectorColumn, empty_matrix, find_vectors, open_batch, vector_type
 from outgrow.errors import SchemaError, ValueTypeError
 
 _PLACE = "__outgrow_place"
+_COMPILED_COLUMNS = 100
+"""Up to so many columns Spark compiles a stage as a whole, if `spark.sql.codegen.maxFields` is what it is."""
+_UNLIMITED = (1 << 31) - 1
 
 
 class FrameSource:
@@ -61,11 +64,12 @@ class FrameSource:
 
         Parameters
         ----------
-        names : of columns, in the order wanted.
+        names : of columns; if of all, their order stays.
         """
+        if set(names) == set(self._schema.names):
+            return self  # what selects nothing costs time: see `spread`
         found = copy(self)
-        places = [f"c{self.frame.columns.index(name)}" for name in names]
-        found.frame = numbered_columns(self.frame).select(*places).toDF(*names)
+        found.frame = chosen_columns(self.frame, names)
         found.vectors = {name: vector for name, vector in self.vectors.items() if name in names}
         found._schema = pa.schema([self._schema.field(name) for name in names])
         return found
@@ -110,6 +114,10 @@ def spread(frame: Any, parts: int) -> Any:
     Where Spark (4.1 and later) takes the place of a row as it is told, rows need not be sorted first, as they
     are for an even `repartition` that can be repeated.
 
+    Of rows that the driver holds, Spark computes a selection while it plans, in time that grows with the
+    square of the columns; not so after a `coalesce`, which costs nothing where columns are too many for Spark
+    to compile the stage.
+
     Parameters
     ----------
     frame : the DataFrame; nothing is computed yet.
@@ -119,6 +127,8 @@ def spread(frame: Any, parts: int) -> Any:
         return frame.repartition(parts)
     from pyspark.sql import functions
 
+    if len(frame.columns) > _COMPILED_COLUMNS:
+        frame = frame.coalesce(_UNLIMITED)
     name, place = free_place(frame.columns), (functions.monotonically_increasing_id() % parts).cast("int")
     return frame.withColumn(name, place).repartitionById(parts, functions.col(name)).drop(name)
 

@@ -24,6 +24,20 @@ def numbered_columns(frame: Any) -> Any:
     return frame.toDF(*(f"c{place}" for place in range(len(frame.columns))))
 
 
+def chosen_columns(frame: Any, names: Sequence[str]) -> Any:
+    """The DataFrame with some of its columns.
+
+    Parameters
+    ----------
+    frame : the DataFrame.
+    names : of columns, in the order wanted.
+    """
+    columns = frame.columns
+    if _distinct(columns):
+        return frame.select(*map(quoted, names))
+    return numbered_columns(frame).select(*(f"c{columns.index(name)}" for name in names)).toDF(*names)
+
+
 def map_in_arrow(frame: Any, job: Callable[[Rows], Rows], schema: Any, **how: Any) -> Any:
     """`frame.mapInArrow` for columns of any names.
 
@@ -53,5 +67,9 @@ class Renamed:
 
 def _plain(names: Sequence[str]) -> bool:
     """Whether Spark finds each column by its bare name."""
-    folded = {name.casefold() for name in names}
-    return len(folded) == len(names) and not any("." in name or "`" in name for name in names)
+    return _distinct(names) and not any("." in name or "`" in name for name in names)
+
+
+def _distinct(names: Sequence[str]) -> bool:
+    """Whether Spark finds each column by its quoted name."""
+    return len({name.casefold() for name in names}) == len(names)
