@@ -215,7 +215,7 @@ class _Grower:
             target, per = label.argmax(axis=1).astype(np.float32), unit
             extra = target[seen].astype(np.float64)
         else:
-            target = label[:, 0]
+            target = np.ascontiguousarray(label[:, 0])  # kernels are compiled for rows that lie together
             products = drawn[seen] * target[seen]
             per = _unit(np.abs(products))
             extra = np.rint(products * per)
