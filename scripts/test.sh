@@ -42,7 +42,7 @@ trap 'exit 130' INT TERM
 "$python" tests/kernels.py > "$logs/kernels" 2>&1 &
 "$python" tests/java.py > /dev/null 2>&1 || echo "Java keeps no classes: the tests take longer."
 wait $! || cat "$logs/kernels"
-begin Spark classic -m spark $(without "${clusters[@]}" "${faults[@]}")
+begin Spark classic tests -m spark $(without "${clusters[@]}" "${faults[@]}")
 begin "tests that start processes" classic -m "not spark" "${processes[@]}"
 begin "all others" classic -m "not spark" $(without "${clusters[@]}" "${faults[@]}" "${processes[@]}")
 begin "faults" classic "${faults[@]}"
