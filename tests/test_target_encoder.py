@@ -147,6 +147,8 @@ def test_what_cannot_be_is_refused() -> None:
         og.TargetEncoder("a", target_type="multiclass").fit(pa.table({"a": ["x", "y"], "y": [0.5, 1.0]}), "y")
     with pytest.raises(DataError, match="target_type='continuous' where it is an amount"):
         og.TargetEncoder().fit(np.arange(2000.0)[:, None], np.arange(2000))
+    with pytest.raises(DataError, match="fall into one fold"):
+        og.TargetEncoder().fit_transform([["x"]], [1.5])
     with pytest.raises(ParameterError, match="requires y"):
         og.Pipeline([og.TargetEncoder(), og.KMeans(2)]).fit(X)
 

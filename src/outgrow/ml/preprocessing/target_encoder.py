@@ -12,6 +12,7 @@ from outgrow.data.hashing import seeded
 from outgrow.data.matrix import matrix_columns
 from outgrow.data.names import distinct
 from outgrow.engine.shard import Shard
+from outgrow.errors import DataError
 from outgrow.ml.base import CrossFittedTransformer
 from outgrow.ml.core.columns import Columns
 from outgrow.ml.core.parameters import (
@@ -67,6 +68,11 @@ class TargetEncoder(CrossFittedTransformer):
     target_mean_ : float, or ndarray of shape (classes,), the mean of y, or the share of each class.
     target_type_ : str, what y is.
     classes_ : ndarray of shape (classes,), or None where y is a number.
+
+    Raises
+    ------
+    DataError
+        When y has missing values, or where rows of the fit are encoded out of fold and all fall into one.
 
     Notes
     -----
@@ -144,6 +150,8 @@ class TargetEncoder(CrossFittedTransformer):
         others = shard.example.drop(names)
         taken = {*others.columns, *column_names(others)}
         self.output_names_ = distinct(self._natural_names(), taken) if self._several else list(names)
+        if sums and folds > 1:
+            self._check_folds(sums[0].rows.sum(axis=1))
         self._of_folds = [
             np.stack([each.but(k).encodings(self.smooth, target.mean)[0] for k in range(folds)])
             for each in sums
@@ -151,6 +159,13 @@ class TargetEncoder(CrossFittedTransformer):
         ]
         self._places, self._folding = places, folding
         self._restored()
+
+    def _check_folds(self, rows: np.ndarray) -> None:
+        if rows.max() == rows.sum():
+            raise DataError(
+                f"TargetEncoder(cv={self.cv}): the {int(rows.sum())} row(s) of the fit fall into one fold, so "
+                "no others tell what they become. Fit on more rows."
+            )
 
     def _restored(self) -> None:
         width = len(self._means)
