@@ -163,7 +163,7 @@ class TargetEncoder(CrossFittedTransformer):
     def _check_folds(self, rows: np.ndarray) -> None:
         if rows.max() == rows.sum():
             raise DataError(
-                f"TargetEncoder(cv={self.cv}): the {int(rows.sum())} row(s) of the fit fall into one fold, so "
+                f"TargetEncoder(cv={self.cv}): the {int(rows.sum())} row(s) of the fit fall into one fold: "
                 "no others tell what they become. Fit on more rows."
             )
 
