@@ -23,6 +23,7 @@ FRAME = pd.DataFrame(
     }
 )
 FRAME.loc[::11, "sold"] = np.nan
+FRAME["at"] = FRAME["at"].astype("datetime64[us]")  # Spark reads no nanoseconds
 SORTED = FRAME.sort_values("at").reset_index(drop=True)
 
 

@@ -31,9 +31,9 @@ def query_source(session: Any, query: str, tables: Mapping[str, Table]) -> Frame
     """
     suffix = secrets.token_hex(4)
     views = {name.lower(): f"outgrow_{number}_{suffix}" for number, name in enumerate(tables)}
-    for name, table in tables.items():
-        _frame(session, table).createOrReplaceTempView(views[name.lower()])
     try:
+        for name, table in tables.items():
+            _frame(session, table).createOrReplaceTempView(views[name.lower()])
         return FrameSource(session.sql(_translate(query, views)).cache())
     except Exception as error:
         if type(error).__module__.partition(".")[0] != "pyspark":
