@@ -127,6 +127,8 @@ def test_fit_transform_of_a_pipeline_is_that_of_its_steps() -> None:
     made = og.Pipeline([og.TargetEncoder(), og.StandardScaler()]).fit_transform(X, y)
     encoded = og.TargetEncoder().fit_transform(X, y)
     np.testing.assert_allclose(made, og.StandardScaler().fit_transform(encoded), rtol=1e-9)
+    pipe = og.Pipeline([og.TargetEncoder(), og.StandardScaler()]).set_output(transform="pandas")
+    np.testing.assert_array_equal(pipe.fit_transform(X, y)[["x0", "x1", "x2"]], made)
     frame = pd.DataFrame(X[:, :2], columns=["a", "b"], index=np.arange(ROWS) + 5)
     found = og.TargetEncoder().fit_transform(frame, y)
     assert list(found.columns) == ["a", "b"]

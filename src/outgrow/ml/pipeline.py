@@ -175,7 +175,7 @@ class Pipeline(StepList):
         opened = open_training(self, X, y, sample_weight, roles=roles)
         opened = replace(opened, weighted_step=weighted)
         if method == "fit_transform" and self.cross_fits:
-            return fit_passing(self, opened, X, self._transform_all)
+            return self._in_output(fit_passing(self, opened, X, self._transform_all), X)
         self._fit_on_engine(opened)
         return self if method == "fit" else getattr(self, method.removeprefix("fit_"))(X)
 
@@ -276,6 +276,10 @@ class Pipeline(StepList):
         check_is_fitted(self)
         self._check_no_params("transform", params)
         made = as_given(open_rows(self, X).map(self._transform_all), X, self._output)
+        return self._in_output(made, X)
+
+    def _in_output(self, made: Any, X: Any) -> Any:
+        """What was made of X in the form that `set_output` asks for."""
         return made if is_lazy(X) else in_output(made, self._output, self.get_feature_names_out)
 
     @available_if(_steps_invert)  # type: ignore[untyped-decorator]
