@@ -24,9 +24,14 @@ from outgrow.testing import EngineCase
 CLASSES = [getattr(og, name) for name in ESTIMATORS if name != "Pipeline"]
 
 
+ALL = [cls(**cls.test_parameters) for cls in CLASSES]
+TABULAR = [estimator for estimator in ALL if estimator.__sklearn_tags__().input_tags.two_d_array]
+"""scikit-learn has no checks for those that take documents."""
+
+
 @pytest.mark.filterwarnings("ignore")
 @parametrize_with_checks(
-    [cls(**cls.test_parameters) for cls in CLASSES],
+    TABULAR,
     expected_failed_checks=lambda estimator: estimator.expected_failed_checks,
 )
 def test_checks_of_scikit_learn(estimator: Any, check: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bench.cases import (
     boosting,
+    counting,
     flights,
     fused,
     imputer,
@@ -14,10 +15,25 @@ from bench.cases import (
     pca,
     scaler,
     scoring,
+    text,
 )
 from bench.contest import Case
 
 CASES: dict[str, Case] = {
     module.CASE.name: module.CASE
-    for module in (logistic, kmeans, linear, pca, scaler, imputer, onehot, boosting, scoring, flights, fused)
+    for module in (
+        logistic,
+        kmeans,
+        linear,
+        pca,
+        scaler,
+        imputer,
+        onehot,
+        boosting,
+        scoring,
+        flights,
+        fused,
+        text,
+        counting,
+    )
 }

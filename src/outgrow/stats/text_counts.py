@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -25,7 +25,7 @@ class TextCounts(State):
     ----------
     letters : uint8, the texts in UTF-8, one after the other.
     ends : int64 of shape (texts + 1,), where each begins and the last ends.
-    weights : ndarray of shape (texts,).
+    weights : ndarray of shape (texts,), or (texts, kinds) of several kinds of weights.
     distinct : so many of the texts, the first, are different; of the others some may stand twice.
     missing : the weight of missing values, and how many there are.
     """
@@ -59,9 +59,19 @@ class TextCounts(State):
         return cls._of_words(words, rows, missing)
 
     @classmethod
+    def of_texts(cls, texts: Texts, weights: np.ndarray) -> TextCounts:
+        """The counts of texts that are there once each.
+
+        Parameters
+        ----------
+        texts : different ones.
+        weights : shape (texts,) or (texts, kinds).
+        """
+        return cls(texts.letters, texts.ends, weights, len(texts), np.zeros(1))
+
+    @classmethod
     def _of_words(cls, words: pa.Array, rows: np.ndarray, missing: np.ndarray) -> TextCounts:
-        texts = Texts.of(words)
-        return cls(texts.letters, texts.ends, rows, len(words), missing)
+        return replace(cls.of_texts(Texts.of(words), rows), missing=missing)
 
     def merge(self, other: TextCounts) -> TextCounts:
         both = TextCounts(
@@ -78,13 +88,16 @@ class TextCounts(State):
         """The same with each text once."""
         if self.distinct == len(self.weights):
             return self
-        first, codes = self._texts.codes()
-        texts = self._texts.take(first)
-        weights = np.bincount(codes, self.weights, len(first))
+        first, codes = self.texts.codes()
+        texts = self.texts.take(first)
+        kinds = self.weights.reshape(len(codes), -1).T
+        sums = [np.bincount(codes, kind, len(first)) for kind in kinds]
+        weights = np.stack(sums, axis=1).reshape(len(first), *self.weights.shape[1:])
         return TextCounts(texts.letters, texts.ends, weights, len(weights), self.missing)
 
     @property
-    def _texts(self) -> Texts:
+    def texts(self) -> Texts:
+        """The texts in the order of their weights."""
         return Texts(self.letters, self.ends)
 
     @cached_property
@@ -92,13 +105,13 @@ class TextCounts(State):
         """The weight of each text; that of missing values is under None."""
         once = self.compact()
         counts: dict[str | None, float] = dict(
-            zip(once._texts.arrow.to_pylist(), once.weights.tolist(), strict=True)
+            zip(once.texts.arrow.to_pylist(), once.weights.tolist(), strict=True)
         )
         return {**counts, None: float(self.missing[0])} if self.has_missing else counts
 
     def values(self) -> np.ndarray:
         """The texts that are not missing, sorted; objects of shape (texts,)."""
-        texts = self.compact()._texts
+        texts = self.compact().texts
         words: np.ndarray = texts.take(texts.order()).arrow.to_numpy(zero_copy_only=False)
         return words
 

@@ -18,6 +18,8 @@ _WORD = 8
 _KEEP = np.array([(1 << (8 * size)) - 1 for size in range(_WORD + 1)], dtype=np.uint64)
 _ODD = np.uint64(0xBF58476D1CE4E5B9)
 _HALF = np.uint64(32)
+_NO_TEXT = np.uint64(0xFF << 56)
+"""A last byte that no text in UTF-8 has."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,13 +82,21 @@ class Texts:
         first = np.empty(len(encoded.dictionary), dtype=np.int64)
         first[codes[::-1]] = rows[::-1]
         again = np.flatnonzero(first[codes] != rows)
-        if self.same(first[codes[again]], self.take(again)).all():
+        if self._same(first[codes[again]], again):
             return first, codes
         encoded = self.arrow.dictionary_encode()  # two texts of one hash
         codes = encoded.indices.to_numpy()
         first = np.empty(len(encoded.dictionary), dtype=np.int64)
         first[codes[::-1]] = rows[::-1]
         return first, codes
+
+    def _same(self, places: np.ndarray, others: np.ndarray) -> bool:
+        """Whether the texts at some places equal those at others, given that their hashes do."""
+        lengths = self._lengths
+        if not np.array_equal(lengths[places], lengths[others]):
+            return False
+        longer = lengths[others] > _WORD  # the hash of one word and its length tells all of it
+        return bool(self.same(places[longer], self.take(others[longer])).all())
 
     def order(self) -> np.ndarray:
         """The places of the texts, sorted as Python sorts them."""
@@ -140,6 +150,44 @@ class Texts:
                 return at + ((differing & -differing).bit_length() - 1) // 8
             at += _WORD
         return at
+
+
+def runs(letters: np.ndarray, begin: np.ndarray, end: np.ndarray) -> Texts:
+    """Parts of text, copied.
+
+    Parameters
+    ----------
+    letters : uint8, text in UTF-8.
+    begin, end : int of shape (parts,), where each begins and ends.
+    """
+    ends = np.concatenate([[0], np.cumsum(end - begin)])
+    places = np.arange(ends[-1]) + np.repeat(begin - ends[:-1], end - begin)
+    return Texts(letters[places], ends)
+
+
+def run_codes(letters: np.ndarray, begin: np.ndarray, end: np.ndarray) -> tuple[Texts, np.ndarray]:
+    """The different ones among parts of text, and which of them each part is.
+
+    Parts of up to eight bytes are numbers, compared as such.
+
+    Parameters
+    ----------
+    letters : uint8, text in UTF-8.
+    begin, end : int of shape (parts,), where each begins and ends; none holds a zero.
+    """
+    lengths = end - begin
+    padded = np.concatenate([letters, np.zeros(_WORD, np.uint8)])
+    words = np.ndarray(len(letters) + 1, "<u8", padded, strides=(1,))
+    keys = words[begin] & _KEEP[np.minimum(lengths, _WORD)]
+    longer = np.flatnonzero(lengths > _WORD)
+    if len(longer):
+        codes = runs(letters, begin[longer], end[longer]).codes()[1]
+        keys[longer] = codes.astype(np.uint64) | _NO_TEXT
+    encoded = pa.array(keys).dictionary_encode()
+    codes = encoded.indices.to_numpy()
+    first = np.empty(len(encoded.dictionary), dtype=np.int64)
+    first[codes[::-1]] = np.arange(len(codes) - 1, -1, -1)
+    return runs(letters, begin[first], end[first]), codes
 
 
 class TextIndex:

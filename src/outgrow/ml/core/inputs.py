@@ -322,6 +322,7 @@ def _role_column(role: str) -> str:
 @np.errstate(invalid="ignore", over="ignore")  # a signalling NaN is a missing value like any other
 def _check_array(estimator: Any, X: Any, *, reset: bool) -> Any:
     """scikit-learn's own checks of an array, so that its users see the errors they know."""
+    X = documents(estimator, X)
     if _is_checked(estimator, X, reset=reset):
         estimator.n_features_in_ = X.shape[1]
         return X
@@ -338,6 +339,33 @@ def _check_array(estimator: Any, X: Any, *, reset: bool) -> Any:
     return validate_data(
         estimator, X, reset=reset, accept_sparse=accept, dtype=np.float64, ensure_all_finite=finite
     )
+
+
+def documents(estimator: Any, X: Any) -> Any:
+    """Documents as a column of one array, for estimators that take such in the place of arrays of columns.
+
+    Parameters
+    ----------
+    estimator : its tags say whether it does.
+    X : a list, a series or an array of shape (rows,) of text; what else it is stays as it is.
+
+    Raises
+    ------
+    ParameterError
+        When X is one text.
+    """
+    if estimator.__sklearn_tags__().input_tags.two_d_array or getattr(X, "ndim", 1) > 1:
+        return X
+    if isinstance(X, str):
+        raise ParameterError(
+            "Iterable over raw text documents expected, string object received. Give a list."
+        )
+    values = list(X)
+    if values and isinstance(values[0], list | tuple):  # rows of columns
+        return X
+    column = np.empty((len(values), 1), dtype=object)
+    column[:, 0] = values
+    return column
 
 
 def _is_checked(estimator: Any, X: Any, *, reset: bool) -> bool:

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import pyarrow as pa
 
 from outgrow.data.batch import Batch
-from outgrow.data.kind import CATEGORY, Kind
-from outgrow.data.matrix import Matrix
+from outgrow.data.kind import CATEGORY
 from outgrow.engine.shard import Shard
-from outgrow.errors import ParameterError, SchemaError
 from outgrow.ml.base import Transformer
 from outgrow.ml.core.columns import Columns
 from outgrow.ml.core.parameters import COLUMNS, FLAG, TEXT, Integer
 from outgrow.ml.core.task import Task
+from outgrow.ml.feature_extraction.analyzer import check_pattern, text_columns
 
 
 class RegexTokenizer(Transformer):
@@ -82,25 +80,10 @@ class RegexTokenizer(Transformer):
         self.min_token_length = min_token_length
 
     def _check_parameters(self) -> None:
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("error", FutureWarning)
-                re.compile(self.pattern)
-        except (re.error, FutureWarning) as error:
-            raise ParameterError(
-                f"RegexTokenizer(pattern={self.pattern!r}): pattern must be a regular expression as Python's "
-                f"re takes it: {error}. It has no classes such as \\p{{L}}, no sets within sets and no && in "
-                "them: write \\w for letters and digits of all scripts, and \\[ for a bracket in a set."
-            ) from None
+        check_pattern("RegexTokenizer", "pattern", self.pattern)
 
     def _fit(self, shard: Shard, names: list[str], task: Task) -> None:
-        text = [name for name in names if _is_text(shard.example[name])]
-        if self.columns is not None and text != names:
-            raise SchemaError(
-                f"RegexTokenizer cuts text; {[name for name in names if name not in text]} are not. "
-                "Choose columns of text."
-            )
-        self.selected_ = text
+        self.selected_ = text_columns(self, shard.example, names, [CATEGORY], "text")
 
     def _transform_columns(self, batch: Batch, names: list[str]) -> Batch:
         pattern = re.compile(self.pattern)
@@ -128,7 +111,3 @@ def _between(text: str, pattern: re.Pattern[str]) -> Iterator[str]:
         yield text[start : match.start()]
         start = match.end()
     yield text[start:]
-
-
-def _is_text(column: Any) -> bool:
-    return not isinstance(column, Matrix) and Kind.of(column.type) == CATEGORY
