@@ -210,11 +210,11 @@ def test_text_to_a_model_on_every_engine(engine: EngineCase, tmp_path: Path) -> 
     )
     chosen = og.Pipeline([og.TfidfVectorizer(), og.SelectKBest("chi2", k=3), og.LogisticRegression()])
     hashed = og.Pipeline([og.HashingVectorizer(ngram_range=(1, 2)), og.LinearSVC()])
-    for pipe in (chosen, hashed):
+    for number, pipe in enumerate((chosen, hashed)):
         pipe.fit(engine.open(table), "y")
         assert pipe.evaluate(engine.open(table), "y")["accuracy"] == 1.0
-        pipe.save(tmp_path / pipe.steps[0][0])
-        assert og.load(tmp_path / pipe.steps[0][0]).predict(table)["prediction"].to_pylist() == [0, 1] * 40
+        pipe.save(tmp_path / str(number))
+        assert og.load(tmp_path / str(number)).predict(table)["prediction"].to_pylist() == [0, 1] * 40
 
 
 def test_a_pipeline_of_a_list_of_documents() -> None:
@@ -340,7 +340,7 @@ def test_lists_of_words_on_every_engine(engine: EngineCase) -> None:
         og.RegexTokenizer(lowercase=False).fit_transform(table)
     )
     assert cased["t"].to_pylist() == [["rain", "and", "the", "wind"], ["sun"], None]
-    with pytest.raises(ExportError, match=r"list\[category\]"):
+    with pytest.raises(ExportError, match="it has no columns of lists"):
         og.NGram().fit(og.RegexTokenizer().fit_transform(table)).to_sklearn()
     with pytest.raises(SchemaError, match=r"works on lists of words; \['t'\] are not"):
         og.NGram(columns="t").fit(table)
