@@ -46,7 +46,7 @@ from outgrow.stats.scores import (
     SeveralClassifications,
 )
 from outgrow.stats.sketch import FrequentValues, QuantileSketch
-from outgrow.stats.state import State, merge
+from outgrow.stats.state import State, from_tree, merge, to_tree
 from outgrow.stats.strata import Strata
 from outgrow.stats.summaries import GroupedSummary
 from outgrow.stats.text_counts import TextCounts
@@ -301,6 +301,13 @@ TAKES_MISSING = {
     ShapeMoments,
     ValueCounts,
 }
+
+
+def test_a_state_of_a_user_hides_none_of_ours() -> None:
+    users = type("Extremes", (State,), {"__module__": "users"})
+    state = Extremes.of(np.eye(2))
+    assert type(from_tree(to_tree(state))) is Extremes
+    assert users is not Extremes
 
 
 def test_every_state_has_laws() -> None:

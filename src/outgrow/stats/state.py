@@ -24,11 +24,17 @@ class State:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        State._by_name[cls.__name__] = cls
+        State._by_name[_name(cls)] = cls
 
     def merge(self, other: Self) -> Self:
         """The statistics of both sets of rows; neither operand changes."""
         raise NotImplementedError
+
+
+def _name(kind: type[State]) -> str:
+    """What tells a kind of state from others: ours have names of their own, and users' do not hide them."""
+    ours = kind.__module__.startswith("outgrow.")
+    return kind.__name__ if ours else f"{kind.__module__}:{kind.__qualname__}"
 
 
 def merge(left: Any, right: Any) -> Any:
@@ -54,7 +60,7 @@ def to_tree(result: Any) -> Any:
     """The result of a fold as an artifact can store it."""
     if isinstance(result, State):
         return {
-            "state": type(result).__name__,
+            "state": _name(type(result)),
             "of": {f.name: to_tree(getattr(result, f.name)) for f in fields(result)},
         }
     if isinstance(result, tuple):
