@@ -226,6 +226,12 @@ def test_weights_of_nothing_and_of_one_value(engine: EngineCase) -> None:
         og.stats.summarize(threes, "x", fweights=np.zeros(5))
 
 
+def test_ranks_of_numbers_next_to_each_other() -> None:
+    tiny = np.array([0.0, 5e-324, 1e-323, -5e-324, 1e308, -1e308, np.inf, -np.inf, 1.0, np.nextafter(1, 2)])
+    X = np.column_stack([tiny, scipy.stats.rankdata(tiny)])
+    assert og.stats.corr(X, method="spearman").statistic[0, 1] == 1
+
+
 def test_kendall_says_when_it_cannot() -> None:
     with pytest.raises(DataError, match="each row with all others"):
         og.stats.corr(np.zeros((3_000_000, 2)), method="kendall")

@@ -1,6 +1,6 @@
 """The tests of Kolmogorov and Smirnov: how far apart two distribution functions are, exactly, at any size.
 
-Values up to a million are brought together, each different one once. Of more, exact quantiles first cut the
+Values up to eight million are brought together, each different one once. Of more, exact quantiles first cut the
 line into bins; the counts of a bin bound how far apart the functions are in it, and only the values of bins
 that may hold the greatest distance are looked at one by one.
 """
@@ -27,7 +27,7 @@ from outgrow.statistics.t_tests import ALTERNATIVE
 from outgrow.stats.number_counts import NumberCounts
 from outgrow.stats.quantiles import quantiles
 
-AT_ONCE, BINS = 1 << 20, 1 << 12
+AT_ONCE, BINS = 1 << 23, 1 << 12
 """Values that are brought together without bins, and how many bins there are for more."""
 _EXACT = 10_000
 """Values of the larger sample up to which SciPy gives the exact p-value of two."""
