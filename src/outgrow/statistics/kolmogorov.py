@@ -1,8 +1,8 @@
 """The tests of Kolmogorov and Smirnov: how far apart two distribution functions are, exactly, at any size.
 
-Values up to eight million are brought together, each different one once. Of more, exact quantiles first cut the
-line into bins; the counts of a bin bound how far apart the functions are in it, and only the values of bins
-that may hold the greatest distance are looked at one by one.
+Values up to eight million are brought together, each different one once. Of more, exact quantiles first cut
+the line into bins; the counts of a bin bound how far apart the functions are in it, and only the values of
+bins that may hold the greatest distance are looked at one by one.
 """
 
 from __future__ import annotations
