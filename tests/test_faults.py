@@ -262,13 +262,14 @@ print("steps", len(steps), "sum", repr(float(abs(model.cluster_centers_).sum()))
 """
 
 
-def run_driver(*arguments: str) -> subprocess.CompletedProcess[str]:
+def run_driver(*arguments: str, code: str = DRIVER) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", DRIVER, *arguments],
+        [sys.executable, "-c", code, *arguments],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=180,
         cwd=Path(__file__).parent,
+        env={**os.environ, "PYSPARK_PYTHON": sys.executable},
     )
 
 
@@ -286,8 +287,8 @@ def left_here(path: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return killed_driver(path, tmp_path_factory.mktemp("here"), "local")
 
 
-def goes_on(path: str, checkpoint: Path, master: str) -> None:
-    second = run_driver(path, str(checkpoint), master, "live")
+def goes_on(path: str, checkpoint: Path) -> None:
+    second = run_driver(path, str(checkpoint), "local", "live")
     assert second.returncode == 0, second.stderr
     total = float(second.stdout.split()[-1])
     assert total == pytest.approx(float(abs(undisturbed(path)).sum()), rel=1e-9)
@@ -295,18 +296,24 @@ def goes_on(path: str, checkpoint: Path, master: str) -> None:
 
 
 def test_a_killed_driver_goes_on_from_the_checkpoint(path: str, tmp_path: Path, left_here: Path) -> None:
-    goes_on(path, shutil.copytree(left_here, tmp_path / "copy"), "local")
+    goes_on(path, shutil.copytree(left_here, tmp_path / "copy"))
 
 
-def test_a_killed_driver_of_spark_goes_on_from_the_checkpoint(path: str, tmp_path: Path) -> None:
-    goes_on(path, killed_driver(path, tmp_path, "local[2]"), "local[2]")
+def test_a_killed_driver_of_spark_goes_on_from_the_checkpoint(
+    path: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    spark = request.getfixturevalue("spark")  # asked for here, so that one mode of the tests is enough
+    checkpoint = killed_driver(path, tmp_path, "local[2]")
+    found = model().fit(og.read(path, engine=og.Spark(spark, checkpoint=checkpoint)))
+    np.testing.assert_allclose(found.cluster_centers_, undisturbed(path), rtol=1e-9)
+    assert list(checkpoint.iterdir()) == []
 
 
 def test_a_damaged_entry_is_not_replayed(path: str, tmp_path: Path, left_here: Path) -> None:
     checkpoint = shutil.copytree(left_here, tmp_path / "copy")
     entries = sorted(checkpoint.glob("*/*.state"))
     entries[10].write_bytes(entries[10].read_bytes()[:-1])
-    goes_on(path, checkpoint, "local")
+    goes_on(path, checkpoint)
 
 
 def test_another_fit_does_not_take_the_checkpoint(path: str, tmp_path: Path, left_here: Path) -> None:
@@ -397,13 +404,7 @@ except og.errors.EngineError as error:
 def own(path: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What happens in a session that is interrupted and stopped, and the folder of the ranks' numbers."""
     folder = tmp_path_factory.mktemp("readers")
-    done = subprocess.run(
-        [sys.executable, "-c", OWN, path, str(folder)],
-        capture_output=True,
-        text=True,
-        timeout=180,
-        cwd=Path(__file__).parent,
-    )
+    done = run_driver(path, str(folder), code=OWN)
     found = dict(json.loads(line) for line in done.stdout.splitlines())
     return {"readers": folder, "errors": done.stderr, **found}
 
@@ -462,13 +463,7 @@ print("rounds", rounds[0], rounds[-1], "losses", len(model.train_loss_), "sum", 
 
 def test_boosting_goes_on_from_the_checkpoint(tmp_path: Path) -> None:
     def run(folder: str, die: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-c", TREES, str(tmp_path / folder), die],
-            capture_output=True,
-            text=True,
-            timeout=120,
-            cwd=Path(__file__).parent,
-        )
+        return run_driver(str(tmp_path / folder), die, code=TREES)
 
     assert run("a", "die").returncode == -signal.SIGKILL
     resumed, whole = run("a", "live"), run("b", "live")
