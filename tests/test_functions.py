@@ -17,6 +17,7 @@ from sklearn import preprocessing
 
 import outgrow as og
 from outgrow.errors import ArtifactError, DataError, ExportError, ParameterError
+from outgrow.testing import EngineCase
 
 X = np.abs(np.random.default_rng(0).normal(size=(30, 3))) + 0.1
 ROWS = pa.table(
@@ -198,3 +199,17 @@ def test_saved_statements_are_checked_again(tmp_path: Path) -> None:
     (tmp_path / "m" / "model.json").write_text(wicked)
     with pytest.raises(ValueError, match=r"each row alone|checksum|damaged"):
         og.load(tmp_path / "m").transform(ROWS)
+
+
+def test_functions_and_statements_on_every_engine(engine: EngineCase) -> None:
+    """Lambdas cannot be saved, but they travel; DuckDB runs where the rows are."""
+    rows = pa.table({"a": [1.0, 2.0, None, 4.0], "b": [1, 2, 3, 4], "s": ["x", "y", None, "x"]})
+    steps = [
+        og.FunctionTransformer(lambda X: X * 2, columns=["a"]),
+        og.SQLTransformer("b // 2 AS h, s || '!' AS t"),
+    ]
+    model = og.Pipeline(steps).fit(engine.open(rows))
+    made = model.transform(engine.open(rows)).to_arrow().sort_by("b")
+    assert np.nan_to_num(made["a"].to_numpy()).tolist() == [2.0, 4.0, 0.0, 8.0]
+    assert made["h"].to_pylist() == [0, 1, 1, 2]
+    assert made["t"].to_pylist() == ["x!", "y!", None, "x!"]

@@ -24,7 +24,7 @@ tame = arrays(
 EXTRAPOLATIONS = ["constant", "linear", "continue", "periodic"]
 
 
-@settings(max_examples=80, deadline=None, derandomize=True)
+@settings(max_examples=50, deadline=None, derandomize=True)
 @given(
     X=tame,
     n_knots=st.integers(2, 6),
