@@ -114,12 +114,13 @@ class MissingIndicator(Marking):
             self._refuse_new(holes, names)
         if not len(self.features_):
             return batch.drop(names)
-        made = holes[:, self.features_].astype(np.float64)
-        if self.sparse is True or (self.sparse == "auto" and is_sparse(made)):
-            vectors = Matrix(sp.csr_array(made), tuple(self.output_names_))
+        chosen = holes if len(self.features_) == holes.shape[1] else holes[:, self.features_]
+        if self.sparse is True or (self.sparse == "auto" and is_sparse(chosen)):
+            vectors = Matrix(sp.csr_array(chosen, dtype=np.float64), tuple(self.output_names_))
             return batch.replace(names, {self.output_name_: vectors})
-        dense = made.toarray(order="F") if is_sparse(made) else made
-        return batch.replace(names, matrix_columns(dense, self.output_names_))
+        made = np.empty(chosen.shape, order="F")
+        made[...] = chosen.toarray() if is_sparse(chosen) else chosen
+        return batch.replace(names, matrix_columns(made, self.output_names_))
 
     def _refuse_new(self, holes: Any, names: list[str]) -> None:
         new = np.setdiff1d(np.flatnonzero(np.asarray(holes.sum(axis=0))), self.features_)

@@ -14,7 +14,7 @@ import scipy.sparse as sp
 from outgrow.data.matrix import is_sparse
 from outgrow.engine.shard import Shard
 from outgrow.errors import ParameterError
-from outgrow.ml.base.expansion import Expansion
+from outgrow.ml.base.expansion import MOST_COLUMNS, Expansion
 from outgrow.ml.core.columns import Columns
 from outgrow.ml.core.exports import refusal
 from outgrow.ml.core.parameters import COLUMNS, FLAG, OneOf, Such, Unused
@@ -128,7 +128,8 @@ class PolynomialFeatures(Expansion):
                 f"{len(self.input_names_)}; it makes at most {MOST_TERMS:,}. Choose fewer columns, a "
                 "lower degree, or name the products with interactions=."
             )
-        self.n_output_features_ = len(list(self._terms(self.input_names_)))
+        list(self._chosen(self.input_names_))  # which refuses names that are not there
+        self.n_output_features_ = count
 
     def _count(self, width: int) -> int:
         if self.interactions is not None:
@@ -160,7 +161,13 @@ class PolynomialFeatures(Expansion):
             yield tuple(sorted(places[name] for name in names))
 
     def _restored(self) -> None:
-        self._factors = list(self._terms(self.input_names_))
+        few = self.n_output_features_ <= MOST_COLUMNS
+        self._known_factors = list(self._terms(self.input_names_)) if few else None
+
+    @property
+    def _factors(self) -> list[Term]:
+        """The factors of each product; those of many, which sparse rows do not need, are not kept."""
+        return list(self._terms(self.input_names_)) if self._known_factors is None else self._known_factors
 
     @property
     def powers_(self) -> np.ndarray:
@@ -219,6 +226,8 @@ def _powers(term: Iterable[int], width: int) -> np.ndarray:
 
 
 def _label(term: Term, inputs: Sequence[str]) -> str:
+    if len(term) == 2 and term[0] != term[1]:  # as nearly all of very many are
+        return f"{inputs[term[0]]} {inputs[term[1]]}"
     counts = {j: term.count(j) for j in term}
     parts = (inputs[j] + (f"^{count}" if count > 1 else "") for j, count in counts.items())
     return " ".join(parts) or "1"

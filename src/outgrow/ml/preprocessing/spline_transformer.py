@@ -24,6 +24,9 @@ from outgrow.ml.export.sklearn.twin import twin, with_learned
 from outgrow.ml.preprocessing.onnx import clipped
 from outgrow.stats.extremes import Extremes
 
+_TILE = 1 << 12
+"""Rows whose splines are made at once, so that they stay in a cache."""
+
 
 class SplineTransformer(Expansion):
     """Replace each column by the values of B-splines, so that a linear model can follow a curve.
@@ -185,20 +188,38 @@ class SplineTransformer(Expansion):
         return [f"{name}_sp_{j}" for name in inputs for j in range(self._kept)]
 
     def _expanded(self, X: Any) -> Any:
+        return self._sparse(X) if self.sparse_output else self._dense(X)
+
+    def _dense(self, X: np.ndarray) -> np.ndarray:
+        made = np.zeros((len(X), self.n_features_out_), order="F")
+        for start in range(0, len(X), _TILE):
+            for j, knots in enumerate(self.knots_.T.copy()):
+                values, places = self._splines_of(X[start : start + _TILE, j], knots)
+                rows = np.arange(start, start + len(values))
+                for value, place in zip(values.T, places.T, strict=True):
+                    self._put(made, rows, j * self._kept, place, value)
+        return made
+
+    def _put(
+        self, made: np.ndarray, rows: np.ndarray, first: int, place: np.ndarray, value: np.ndarray
+    ) -> None:
+        """Note one spline of each row of a column, whose numbers begin at `first`."""
+        if not self.include_bias:
+            stays = place < self._kept
+            rows, place, value = rows[stays], place[stays], value[stays]
+        if self.extrapolation == "periodic":  # where two of a row may be one
+            made[rows, place + first] += value
+        else:
+            made[rows, place + first] = value
+
+    def _sparse(self, X: np.ndarray) -> Any:
         parts = [self._splines_of(x, knots) for x, knots in zip(X.T, self.knots_.T.copy(), strict=True)]
         values = np.stack([values for values, _ in parts], axis=1)
         places = np.stack([where for _, where in parts], axis=1)
-        offsets = np.arange(len(parts)) * self._kept
-        stays = None if self.include_bias else places < self._kept
-        places += offsets[None, :, None]
-        shape = (len(X), self.n_features_out_)
-        ends = np.arange(len(X) + 1) * (values.shape[1] * values.shape[2])
-        if stays is not None:
-            ends = np.concatenate([[0], np.cumsum(stays.sum(axis=(1, 2)))])
-            values, places = values[stays], places[stays]
-        made = sp.csr_array((values.ravel(), places.ravel(), ends), shape=shape)
-        if not self.sparse_output:
-            return made.toarray(order="F")
+        stays = places < self._kept
+        places += np.arange(len(parts))[None, :, None] * self._kept
+        ends = np.concatenate([[0], np.cumsum(stays.sum(axis=(1, 2)))])
+        made = sp.csr_array((values[stays], places[stays], ends), shape=(len(X), self.n_features_out_))
         made.sum_duplicates()
         made.eliminate_zeros()
         return made
@@ -226,7 +247,7 @@ class SplineTransformer(Expansion):
                 if side.any():
                     values[side] += beyond[side, None] * self._slopes(end, knots)
         values[missing] = 0.0
-        return values, places % self._splines
+        return values, places % self._splines if self.extrapolation == "periodic" else places
 
     def _within(self, x: np.ndarray, low: float, high: float) -> np.ndarray:
         """Numbers between the outer knots in the place of those beyond."""
