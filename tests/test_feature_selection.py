@@ -19,7 +19,6 @@ from outgrow.engine.together import together
 from outgrow.errors import ColumnNotFoundError, DataError, ParameterError
 from outgrow.ml.core.task import Task
 from outgrow.ml.feature_selection import mutual_information
-from outgrow.stats.row_sample import RowSample
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(300, 6)) + 5
@@ -183,21 +182,6 @@ def test_sparse_columns_are_discrete_as_in_scikit_learn() -> None:
     for function, y in ((peer.mutual_info_classif, LABELS), (peer.mutual_info_regression, NUMBERS)):
         ours = og.SelectKBest(function, k=2).fit(rows, y)
         np.testing.assert_allclose(ours.scores_, function(rows, y, random_state=0), atol=1e-3)
-
-
-@settings(max_examples=15, deadline=None, derandomize=True)
-@given(size=st.integers(1, 400), most=st.integers(1, 50), seed=st.integers(0, 5))
-def test_samples_do_not_depend_on_partitions(size: int, most: int, seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    rows = rng.integers(0, 5, (size, 2)).astype(float)
-    y = rows.sum(axis=1)
-    hashes = seeded(matrix_hash(rows), seed)
-    whole = RowSample.of(most, hashes, rows, y)
-    cut = size // 3
-    parts = [RowSample.of(most, hashes[part], rows[part], y[part]) for part in (slice(cut), slice(cut, None))]
-    for merged in (parts[0].merge(parts[1]), parts[1].merge(parts[0])):
-        for mine, theirs in zip(merged.ordered(), whole.ordered(), strict=True):
-            np.testing.assert_array_equal(mine, theirs)
 
 
 @pytest.mark.parametrize("form", [np.asarray, sp.csr_array])

@@ -36,7 +36,6 @@ from outgrow.stats.least_rows import LeastRows
 from outgrow.stats.moments import CoMoments, Moments, PairMoments, ShapeMoments
 from outgrow.stats.number_counts import NumberCounts
 from outgrow.stats.quantiles import Gathered, quantiles
-from outgrow.stats.row_sample import RowSample
 from outgrow.stats.scores import (
     ClassificationState,
     ManyClassifications,
@@ -174,10 +173,6 @@ LAWS: dict[type[State], tuple[Callable[[np.ndarray], Any], Callable[[Any], Any]]
     SampledRows: (
         lambda r: _sampled(r),
         lambda s: _flat(*s.matrix(), s.highest[np.isfinite(s.highest)], s.vanishing),
-    ),
-    RowSample: (
-        lambda r: RowSample.of(3, matrix_hash(r), r, r[:, 0]),
-        lambda s: _flat(*map(np.nan_to_num, s.ordered())),
     ),
     QuantileSketch: (lambda r: QuantileSketch.of(r[:60, 0].copy()), lambda s: _quartiles(s)),
     Keys: (

@@ -13,7 +13,7 @@ from outgrow.data.matrix import is_sparse
 from outgrow.ml.core.matrices import column_quantiles, dense_part
 from outgrow.ml.feature_selection.rows import SupervisedRows
 from outgrow.stats.counts import ValueCounts
-from outgrow.stats.row_sample import RowSample
+from outgrow.stats.least_rows import LeastRows
 
 MOST_ROWS, MOST_CELLS = 100_000, 1 << 26
 """Rows, and numbers, that are looked at by nearest neighbours."""
@@ -42,10 +42,10 @@ class NearestNeighbours:
         """
         width, run = rows.width, rows.shard.run
         most = max(1, min(MOST_ROWS, MOST_CELLS // (width + 1)))
-        sample: RowSample = rows.reduce(lambda X, y: _sample(X, y, most), numeric=self.numeric)
-        X, y = sample.ordered()
+        sample: LeastRows = rows.reduce(lambda X, y: _sample(X, y, most), numeric=self.numeric)
+        X, of_y = sample.rows[:, :width], sample.rows[:, width:]
         estimate = mutual_info_regression if self.numeric else mutual_info_classif
-        y = y if self.numeric else np.unique(y, return_inverse=True)[1]
+        y = of_y[:, 0] if self.numeric else np.unique(of_y, axis=0, return_inverse=True)[1].ravel()
 
         def score(j: int) -> float:
             if X[:, j].min() == X[:, j].max():  # whose noise would seem to tell something of rare classes
@@ -61,10 +61,14 @@ class NearestNeighbours:
         return run.call(own), None
 
 
-def _sample(X: Any, y: np.ndarray, most: int) -> RowSample:
+def _sample(X: Any, y: np.ndarray, most: int) -> LeastRows:
+    """Rows with y behind them; the hashes of classes as two numbers, as they are too long for one."""
     X = np.ascontiguousarray(X.toarray() if is_sparse(X) else X)
-    bits = y if y.dtype == np.uint64 else (y + 0.0).view(np.uint64)
-    return RowSample.of(most, seeded(matrix_hash(X) + mix(bits), 0), X, y)
+    classes = y.dtype == np.uint64
+    bits = y if classes else (y + 0.0).view(np.uint64)
+    beside = [y >> np.uint64(32), y & np.uint64(0xFFFFFFFF)] if classes else [y]
+    rows = np.column_stack([X, *(part.astype(np.float64) for part in beside)])
+    return LeastRows.of(most, rows, seeded(matrix_hash(X) + mix(bits), 0))
 
 
 @dataclass(frozen=True)
