@@ -79,7 +79,7 @@ class Dataset:
         >>> import pathlib, tempfile, pyarrow as pa, outgrow as og
         >>> folder = pathlib.Path(tempfile.mkdtemp())
         >>> og.dataset(pa.table({"zip": ["01067"], "height": [113]})).write_types(folder / "types.json")
-        >>> _ = (folder / "towns.csv").write_text("zip,height\n01069,120\n")
+        >>> _ = (folder / "towns.csv").write_text("zip,height\\n01069,120\\n")
         >>> og.read(folder / "towns.csv", types=folder / "types.json").to_arrow().to_pylist()
         [{'zip': '01069', 'height': 120}]
         """
