@@ -34,7 +34,7 @@ def test_every_estimator_is_covered() -> None:
         for kind in kinds
         if not kind.__name__.startswith("_") and kind.__module__ not in WRAPPERS
         if not kind.__module__.startswith("outgrow.ml.base.")
-        if not kinds & descendants(kind)
+        if kind.__name__ in ESTIMATORS or not kinds & descendants(kind)
     }
     assert leaves == {type(case).__name__ for case in cases()}
     assert leaves <= set(og.__all__)

@@ -163,7 +163,7 @@ def test_the_server_takes_lists(tmp_path: Path) -> None:
 
 def test_where_lists_have_no_form_it_is_said(tmp_path: Path) -> None:
     model = WordMean().fit(lists(), "y")
-    with pytest.raises(ExportError, match=r"list\[category\]"):
+    with pytest.raises(ExportError, match="it has no equal in ONNX"):
         model.to_onnx(tmp_path / "words.onnx")
     with pytest.raises(ExportError, match="lists of any length are no tensors"):
         og.RegexTokenizer().fit(texts()).to_onnx(tmp_path / "words.onnx")

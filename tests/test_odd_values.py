@@ -57,8 +57,11 @@ MODELS: list[Any] = [
 
 
 USED = {
-    ("feature", 0): "missing NA 'text NA' categories flags unsigned decimals long nul constant",
-    ("feature", 1): "missing NA 'text NA' categories flags unsigned decimals long nul constant nothing",
+    ("feature", 0): "missing NA 'text NA' categories flags intervals unsigned decimals long nul constant",
+    (
+        "feature",
+        1,
+    ): "missing NA 'text NA' categories flags intervals unsigned decimals long nul constant nothing",
     ("target", 0): "flags unsigned decimals constant",
     ("target", 1): "flags unsigned decimals constant large",
 }

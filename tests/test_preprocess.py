@@ -376,9 +376,9 @@ def test_encoders_ignore_weights() -> None:
 
 
 def test_encoders_refuse_other_types() -> None:
-    dates = pa.table({"day": pa.array([0], pa.date32())})
-    with pytest.raises(SchemaError, match="'day' is of type date32"):
-        og.OneHotEncoder().fit(dates)
+    spans = pa.table({"span": pa.array([0], pa.duration("s"))})
+    with pytest.raises(SchemaError, match="'span' is of type duration"):
+        og.OneHotEncoder().fit(spans)
     with pytest.raises(SchemaError, match="vectors"):
         og.Pipeline([og.OneHotEncoder(columns=["a"]), og.OrdinalEncoder()]).fit(WORDS)
 
