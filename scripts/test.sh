@@ -5,7 +5,7 @@
 set -uom pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 python=${PYTHON:-.venv/bin/python}
-lanes=${LANES:-4}
+lanes=${LANES:-5}
 logs=$(mktemp -d)
 export OMP_WAIT_POLICY=PASSIVE # more runs than cores: a thread that waits for another one shall not spin
 export OUTGROW_TEST_TIMES=$logs/times
@@ -13,6 +13,7 @@ unset PYTHONDONTWRITEBYTECODE # hundreds of processes import the package: it is 
 clusters=(tests/test_cluster.py tests/test_cluster_fits.py)
 processes=(tests/test_{artifact,cli,docs,executors,job,kills,log,orphans,quality,score,serve,speeds,strangers}.py
     tests/test_{stream,structure,study,track,tune,cached,writers}.py)
+kit=(tests/test_{bad_input,estimators,export,parameters,sklearn,states,types}.py)
 on_each_spark=(tests/test_engine.py tests/test_shapes.py tests/test_faults.py)
 faults=(tests/test_faults.py)
 
@@ -44,7 +45,8 @@ trap 'exit 130' INT TERM
 wait $! || cat "$logs/kernels"
 begin Spark classic tests -m spark $(without "${clusters[@]}" "${faults[@]}")
 begin "tests that start processes" classic -m "not spark" "${processes[@]}"
-begin "all others" classic -m "not spark" $(without "${clusters[@]}" "${faults[@]}" "${processes[@]}")
+begin "all others" classic -m "not spark" $(without "${clusters[@]}" "${faults[@]}" "${processes[@]}" "${kit[@]}")
+begin "every estimator" classic -m "not spark" "${kit[@]}"
 begin "faults" classic "${faults[@]}"
 begin "the engine and faults on a standalone cluster" cluster -m spark "${on_each_spark[@]}"
 begin "the engine and faults on Spark Connect" connect -m spark "${on_each_spark[@]}"
