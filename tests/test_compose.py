@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pandas as pd
 import pyarrow as pa
 import pytest
@@ -210,7 +211,6 @@ def test_parts_learn_in_the_same_passes() -> None:
 
 
 def test_exports_answer_alike(tmp_path: Path) -> None:
-    onnxruntime = pytest.importorskip("onnxruntime")
     table = rows()
     pipe = og.Pipeline([og.ColumnTransformer(parts()[:2], remainder="passthrough"), og.Ridge()]).fit(
         table, "y"

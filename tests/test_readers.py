@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import adbc_driver_postgresql.dbapi as dbapi
 import deltalake
 import duckdb
 import fastavro
@@ -275,7 +276,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def test_tables_of_postgresql(server: str) -> None:
-    dbapi = pytest.importorskip("adbc_driver_postgresql.dbapi")
     with dbapi.connect(server) as connection, connection.cursor() as cursor:
         cursor.adbc_ingest("late", ROWS)
         cursor.execute(
