@@ -26,6 +26,7 @@ from outgrow.ml.cluster.seeding import FoundRows, TopRows
 from outgrow.ml.trees.bins import SampledRows, vanishing
 from outgrow.ml.trees.target import Target
 from outgrow.statistics.samples import GroupMoments
+from outgrow.stats.by_class import CategoryCounts
 from outgrow.stats.contingency import Contingency
 from outgrow.stats.counts import DistinctCount, FewDistinct, ValueCounts
 from outgrow.stats.cross import CrossMoments
@@ -178,6 +179,10 @@ LAWS: dict[type[State], tuple[Callable[[np.ndarray], Any], Callable[[Any], Any]]
     Keys: (
         lambda r: _grouped(r)[2],
         lambda s: _flat(s.hashes, s.table["key"].to_numpy()),
+    ),
+    CategoryCounts: (
+        lambda r: CategoryCounts.of(np.abs(r).astype(int) % 7, (np.abs(r[:, 0]) * 4).astype(int) % 3),
+        lambda s: _flat(s.hashes, s.sizes, s.sums),
     ),
     GroupedSums: (
         lambda r: GroupedSums.of(*_grouped(r)[:2]),

@@ -65,6 +65,7 @@ FLOORS_OF_ML = {
     "impute": 6,
     "kernel_approximation": 6,
     "linear_model": 6,
+    "naive_bayes": 6,
     "preprocessing": 6,
     "random_projection": 6,
     "trees": 6,

@@ -6,8 +6,11 @@ import importlib
 from typing import Any
 
 ESTIMATORS = {
+    "BernoulliNB": "outgrow.ml.naive_bayes.bernoulli_nb",
     "Binarizer": "outgrow.ml.preprocessing.binarizer",
+    "CategoricalNB": "outgrow.ml.naive_bayes.categorical_nb",
     "ColumnTransformer": "outgrow.ml.compose.column_transformer",
+    "ComplementNB": "outgrow.ml.naive_bayes.complement_nb",
     "CountVectorizer": "outgrow.ml.feature_extraction.count_vectorizer",
     "DCT": "outgrow.ml.preprocessing.dct",
     "DatetimeEncoder": "outgrow.ml.preprocessing.datetime_encoder",
@@ -20,6 +23,7 @@ ESTIMATORS = {
     "Formula": "outgrow.ml.formula.formula",
     "FunctionTransformer": "outgrow.ml.preprocessing.function_transformer",
     "GaussianMixture": "outgrow.ml.mixture.gaussian_mixture",
+    "GaussianNB": "outgrow.ml.naive_bayes.gaussian_nb",
     "GaussianRandomProjection": "outgrow.ml.random_projection",
     "GradientBoostingClassifier": "outgrow.ml.trees.gradient_boosting",
     "GradientBoostingRegressor": "outgrow.ml.trees.gradient_boosting",
@@ -39,6 +43,7 @@ ESTIMATORS = {
     "MinMaxScaler": "outgrow.ml.preprocessing.min_max_scaler",
     "MissingIndicator": "outgrow.ml.impute.missing_indicator",
     "MultiLabelBinarizer": "outgrow.ml.preprocessing.multi_label_binarizer",
+    "MultinomialNB": "outgrow.ml.naive_bayes.multinomial_nb",
     "NGram": "outgrow.ml.feature_extraction.n_gram",
     "Normalizer": "outgrow.ml.preprocessing.normalizer",
     "Nystroem": "outgrow.ml.kernel_approximation.nystroem",

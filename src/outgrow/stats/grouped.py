@@ -74,7 +74,7 @@ class Segments:
         """Sums over the groups of rows that are sorted already and lie along the last axis."""
         if not len(self.starts):
             return np.zeros((*values.shape[:-1], 0))
-        return np.add.reduceat(values, self.starts, axis=-1)
+        return np.add.reduceat(values, self.starts, axis=-1, dtype=np.float64)
 
     def tiles(self) -> Iterator[tuple[slice, slice, np.ndarray]]:
         """Runs of sorted rows that fit in a cache: rows, groups, and where those begin among these rows."""
@@ -172,14 +172,29 @@ class GroupedMoments(State):
         X : shape (columns, rows), sorted as the segments are; NaN is no value.
         weight : shape (rows,), sorted as X; None where each row counts once.
         """
+        with np.errstate(invalid="ignore", over="ignore"):
+            totals = segments.sums(X if weight is None else X * weight)
+            if np.isnan(totals).any():
+                return cls._of_some(segments, X, weight)
+            of_rows = segments.counts.astype(np.float64) if weight is None else segments.sums(weight)
+            n = np.broadcast_to(of_rows, totals.shape)
+            mean = totals / np.where(n > 0, n, 1)
+            mean[~np.isfinite(mean)] = np.nan
+            apart = X - segments.spread(mean)
+            squares = np.multiply(apart, apart, out=apart)
+            m2 = segments.sums(squares if weight is None else squares * weight)
+        return cls(segments.hashes, n.T.copy(), mean.T.copy(), m2.T.copy())
+
+    @classmethod
+    def _of_some(cls, segments: Segments, X: np.ndarray, weight: np.ndarray | None) -> GroupedMoments:
+        """The moments of columns where values are missing."""
         present = ~np.isnan(X)
         counted = present.astype(np.float64) if weight is None else present * weight
         values = np.where(present, X, 0.0)
         n = segments.sums(counted)
-        with np.errstate(invalid="ignore", over="ignore"):
-            mean = segments.sums(values * counted) / np.where(n > 0, n, 1)
-            mean[~np.isfinite(mean)] = np.nan
-            m2 = segments.sums(counted * (values - segments.spread(mean)) ** 2)
+        mean = segments.sums(values * counted) / np.where(n > 0, n, 1)
+        mean[~np.isfinite(mean)] = np.nan
+        m2 = segments.sums(counted * (values - segments.spread(mean)) ** 2)
         return cls(segments.hashes, n.T.copy(), mean.T.copy(), m2.T.copy())
 
     def merge(self, other: GroupedMoments) -> GroupedMoments:

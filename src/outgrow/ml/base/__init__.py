@@ -1,5 +1,6 @@
 """Base classes of estimators, with the verbs that users call."""
 
+from outgrow.ml.base.by_class import ByClassClassifier, GrowingClassifier
 from outgrow.ml.base.growing import GrowingTransformer
 from outgrow.ml.base.invertible import InvertibleTransformer
 from outgrow.ml.base.models import (
@@ -27,10 +28,12 @@ __all__ = [
     "DECISION",
     "LOG_DENSITY",
     "PREDICTION",
+    "ByClassClassifier",
     "Classifier",
     "Clusterer",
     "CrossFittedTransformer",
     "DensityModel",
+    "GrowingClassifier",
     "GrowingTransformer",
     "InvertibleTransformer",
     "MarginClassifier",

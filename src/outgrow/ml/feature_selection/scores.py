@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-import scipy.sparse as sp
 from scipy import special, stats
 
 from outgrow.data.matrix import is_sparse
 from outgrow.errors import DataError
 from outgrow.ml.feature_selection.mutual_information import Binned, NearestNeighbours
 from outgrow.ml.feature_selection.rows import SupervisedRows
+from outgrow.stats.by_class import class_moments
 from outgrow.stats.cross import CrossMoments
-from outgrow.stats.grouped import GroupedMoments, Segments
+from outgrow.stats.grouped import GroupedMoments
 from outgrow.stats.state import State
 
 Scores = tuple[np.ndarray, np.ndarray | None]
@@ -160,27 +160,6 @@ def correlations(state: CrossMoments) -> np.ndarray:
     with np.errstate(divide="ignore", invalid="ignore"):
         r = state.products / np.sqrt(state.columns.m2) / np.sqrt(state.other.m2)
     return np.clip(np.where(np.isfinite(r), r, 0.0), -1.0, 1.0)
-
-
-def class_moments(X: Any, hashes: np.ndarray) -> GroupedMoments:
-    """The moments of each class.
-
-    Parameters
-    ----------
-    X : shape (rows, columns), dense or CSR, without NaN.
-    hashes : shape (rows,), of the classes.
-    """
-    segments = Segments.of(hashes)
-    if not is_sparse(X):
-        return GroupedMoments.of(segments, np.ascontiguousarray(np.asarray(X).T[:, segments.order]))
-    counts = segments.counts.astype(np.float64)
-    ends = np.append(segments.starts, len(segments.order))
-    member = sp.csr_array((np.ones(len(hashes)), segments.order, ends), shape=(len(counts), len(hashes)))
-    sums = np.asarray((member @ X).toarray())
-    squares = np.asarray((member @ X.multiply(X)).toarray())
-    mean = sums / counts[:, None]
-    n = np.broadcast_to(counts[:, None], sums.shape).copy()
-    return GroupedMoments(segments.hashes, n, mean, np.maximum(squares - n * mean**2, 0.0))
 
 
 SCORES: dict[str, Score] = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -21,6 +21,7 @@ from outgrow.ml.base import DensityModel
 from outgrow.ml.cluster.centers import Centers
 from outgrow.ml.cluster.kmeans import KMeans
 from outgrow.ml.cluster.nearest import closest
+from outgrow.ml.core.joint import class_shares, some_rows
 from outgrow.ml.core.parameters import (
     ARRAY,
     FLAG,
@@ -52,8 +53,6 @@ from outgrow.ml.mixture.covariances import (
 Sums = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 """Shares (components,), rows about means (components, p), their squares; log likelihood and weight (2,)."""
 
-_CACHED_VALUES, _FEWEST_ROWS = 1 << 15, 256
-
 
 @dataclass(frozen=True, eq=False)
 class Mixture:
@@ -73,7 +72,7 @@ class Mixture:
         components, width = self.means.shape
         white = whitening(self.form, self.factors, components, width)
         out = np.empty((components, len(X))).T
-        for rows in _some_rows(X):
+        for rows in some_rows(X):
             columns = np.ascontiguousarray(X[rows].T)
             for k in range(components):
                 standard = white[k].T @ (columns - self.means[k][:, None])
@@ -326,13 +325,13 @@ class GaussianMixture(DensityModel):
         return self._known().logs(X.toarray() if is_sparse(X) else X)
 
     def _score_samples(self, X: Any) -> np.ndarray:
-        return _shares(self._logs(X))[1]
+        return class_shares(self._logs(X))[1]
 
     def _predict(self, X: Any) -> np.ndarray:
         return np.argmax(self._logs(X), axis=1)
 
     def _predict_proba(self, X: Any) -> np.ndarray:
-        return _shares(self._logs(X))[0]
+        return class_shares(self._logs(X))[0]
 
     def _most_probable(self, chances: np.ndarray) -> np.ndarray:
         return np.argmax(chances, axis=1)
@@ -431,7 +430,7 @@ class GaussianMixture(DensityModel):
 def _expected(block: Block, mixture: Mixture) -> Sums:
     """What a block adds with the shares of its rows that are expected of a mixture."""
     X = block.X.toarray() if is_sparse(block.X) else block.X
-    shares, total = _shares(mixture.logs(X))
+    shares, total = class_shares(mixture.logs(X))
     return _summed(block, shares, mixture.form, mixture.means, total)
 
 
@@ -442,7 +441,7 @@ def _summed(
     weight = np.ones(len(X)) if block.weight is None else block.weight
     shares = (shares.T * weight).T
     moved, products = np.zeros_like(origins), [np.zeros(())] * len(origins)
-    for rows in _some_rows(X):
+    for rows in some_rows(X):
         columns = np.ascontiguousarray(X[rows].T)
         for k, origin in enumerate(origins):
             apart, share = columns - origin[:, None], np.ascontiguousarray(shares[rows, k])
@@ -450,23 +449,6 @@ def _summed(
             products[k] = products[k] + squares(form, apart, share)
     likelihood = 0.0 if total is None else float(weight @ total)
     return shares.sum(axis=0), moved, np.stack(products), np.array([likelihood, weight.sum()])
-
-
-def _some_rows(X: np.ndarray) -> Iterator[slice]:
-    """Rows that stay in a core's cache while every component looks at them."""
-    step = max(_FEWEST_ROWS, _CACHED_VALUES // X.shape[1])
-    return (slice(start, start + step) for start in range(0, max(1, len(X)), step))
-
-
-def _shares(logs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The share of each component in each row, and the logarithm of the density of all."""
-    top = logs.max(axis=1)
-    far = np.isneginf(top)  # from all components, by more than squares can say: none is nearer than others
-    shares = np.exp(logs - np.where(far, 0.0, top)[:, None])
-    shares[far] = 1.0
-    total = shares.sum(axis=1)
-    shares /= total[:, None]
-    return shares, top + np.log(total)
 
 
 def _one_hot(nearest: Centers, X: Any) -> np.ndarray:

@@ -1,0 +1,1 @@
+"""Naive Bayes: classes told apart by what each column alone says."""
