@@ -112,5 +112,9 @@ class RankLostWarning(UserWarning):
     """A rank of a fit was lost, and the fit goes on from the last pass that is known."""
 
 
+class EncodingGuessedWarning(UserWarning):
+    """Text is not UTF-8 and nobody named its encoding, so it is read in the most likely one."""
+
+
 class TornJournalWarning(UserWarning):
     """The journal of a search ended in half a line, which is dropped; the search goes on."""

@@ -9,10 +9,14 @@ from functools import reduce
 
 import pyarrow as pa
 
+from outgrow.data.encoding import check_utf8
+from outgrow.data.json_lines import JsonLines
 from outgrow.data.kind import Kind
-from outgrow.data.text import TYPES, TextFormat, Types
+from outgrow.data.text import TYPES, Csv, Types
 from outgrow.data.widest import wider
 from outgrow.errors import DataError
+
+TextFormat = Csv | JsonLines
 
 
 @dataclass(frozen=True)
@@ -85,19 +89,7 @@ def inferred(table: pa.Table, words: frozenset[str]) -> Inferred:
     ----------
     table : whole rows, with the types that the parser gave.
     words : columns without a value that hold words for what is missing.
-
-    Raises
-    ------
-    DataError
-        When a column is not text in UTF-8.
     """
-    for column in table.schema:
-        if pa.types.is_binary(column.type):
-            value = next(value for value in table[column.name].to_pylist() if not _is_utf8(value))
-            raise DataError(
-                f"column {column.name!r} holds {value[:60]!r}, which is not UTF-8. Name the encoding, like "
-                "encoding='latin-1' or 'cp1252'"
-            )
     return Inferred({column.name: column.type for column in table.schema}, words)
 
 
@@ -116,6 +108,7 @@ def read_text(
     DataError
         When they cannot be read.
     """
+    check_utf8(body)
     body = body.removeprefix(b"\xef\xbb\xbf")
     names: Sequence[str] = ()
     try:
@@ -158,6 +151,8 @@ def describe_error(error: Exception, names: Sequence[str], start: int = 0) -> st
     start : the row of the file at which the parsed block begins.
     """
     text = str(error).splitlines()[0]
+    if isinstance(error, UnicodeError) or "UTF8" in text or "ncoding" in text:
+        return f"{text[:200]}. Name the encoding, like encoding='latin-1' or 'cp1252'"
     if match := re.search(r"CSV column #(\d+):(?: Row #(\d+):)? (.*)", text, re.DOTALL):
         column_number, row, rest = match.groups()
         name = names[int(column_number)] if int(column_number) < len(names) else column_number
@@ -173,8 +168,6 @@ def describe_error(error: Exception, names: Sequence[str], start: int = 0) -> st
             else ""
         )
         return f"row {start + int(match[1]) - 1}: {match[2][0].lower()}{match[2][1:]}{advice}"
-    if isinstance(error, UnicodeError) or "UTF8" in text or "ncoding" in text:
-        return f"{text[:200]}. Name the encoding, like encoding='latin-1' or 'cp1252'"
     return text[:300]
 
 
@@ -183,11 +176,3 @@ def _promised(column: pa.Field, kind: Kind | None, dialect: TextFormat) -> pa.Fi
         return column
     wanted = TYPES.get(kind) if pa.types.is_null(column.type) else dialect.retyped(column.type, kind)
     return column if wanted is None else column.with_type(wanted)
-
-
-def _is_utf8(value: bytes | None) -> bool:
-    try:
-        (value or b"").decode()
-    except UnicodeDecodeError:
-        return False
-    return True

@@ -106,10 +106,7 @@ class TablePiece:
         where : rows that are wanted; None for all.
         encoded : without effect.
         """
-        table = self.table if where is None else plain_table(self.table).filter(where)
-        table = table if columns is None else table.select(list(columns))
-        for batch in table.to_batches(batch_rows(table.nbytes, table.num_rows)):
-            yield Batch.from_arrow(batch)
+        yield from chosen(self.table if where is None else plain_table(self.table), columns, where)
 
 
 @dataclass(frozen=True, eq=False)
@@ -236,6 +233,34 @@ def array_source(values: Any) -> ArraySource:
     sparse = is_sparse(values)
     names = vector_names("x", values.shape[1]) if sparse else tuple(f"x{j}" for j in range(values.shape[1]))
     return ArraySource(values.tocsr() if sparse else values, names)
+
+
+def needed(names: Sequence[str], columns: Sequence[str] | None, where: pc.Expression | None) -> Sequence[str]:
+    """The columns to read: all for a condition, which does not tell its columns.
+
+    Parameters
+    ----------
+    names : of all columns.
+    columns : those that are wanted; None for all.
+    where : rows that are wanted; None for all.
+    """
+    return names if columns is None or where is not None else list(columns)
+
+
+def chosen(table: pa.Table, columns: Sequence[str] | None, where: pc.Expression | None) -> Iterator[Batch]:
+    """The rows and columns of a table that are wanted, as batches with rows.
+
+    Parameters
+    ----------
+    table : with the columns that are `needed`.
+    columns : names, in their order; None for all.
+    where : rows that are wanted; None for all.
+    """
+    rows = table if where is None else table.filter(where)
+    wanted = rows if columns is None else rows.select(list(columns))
+    for batch in wanted.to_batches(batch_rows(wanted.nbytes, wanted.num_rows)):
+        if batch.num_rows:
+            yield Batch.from_arrow(batch)
 
 
 def batch_rows(nbytes: int, rows: int) -> int:

@@ -1,4 +1,4 @@
-"""Delimited text and JSON lines as columns: the one place that decides what is missing, and of which type.
+"""Delimited text as columns: the one place that decides what is missing, and of which type.
 
 Files, folders that are streamed, bodies of requests and standard input are all read by these rules, which
 `docs/data.md` states for users.
@@ -18,12 +18,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
-import pyarrow.json as pajson
 
-from outgrow.data.kind import CATEGORY, Kind
+from outgrow.data.encoding import check_utf8
+from outgrow.data.kind import Kind
 from outgrow.data.names import check_names
 from outgrow.data.schema_file import arrow_type, read_types
-from outgrow.data.widest import WHOLE
 from outgrow.errors import DataError, ParameterError
 
 NO_VALUE = (
@@ -64,6 +63,9 @@ TYPES: dict[Any, pa.DataType] = {
 _CODE = r"^\s*[+-]?(0[xX]|\d{19,}\s*$)"
 """Digits that are a code rather than a number: more than 64 bits hold, or not decimal."""
 _BLANK = re.compile(rb"[\r\n]*+\Z")
+_EXCEL = re.compile(rb"sep=(.)\r?\n")
+_DIVIDERS = ";\t|,"
+"""What divides cells where no comma does; a name that holds one is seldom meant so."""
 _QUOTED = b'"(?:[^"]++|"")*+("?)'
 Types = Mapping[str, pa.DataType]
 
@@ -76,7 +78,7 @@ class TextOptions:
     ----------
     types : of columns whose type is not to be found out.
     na_values : further cells that are missing, in columns of any type.
-    encoding : of the bytes; None for UTF-8, or what a byte order mark says.
+    encoding : of the bytes; None for what they are found to be, see `outgrow.data.encoding`.
     sep : what divides cells; None for what the format says.
     decimal : what stands before the fraction of a number in delimited text.
     """
@@ -182,7 +184,8 @@ class Csv:
         SchemaError
             When two columns have one name.
         """
-        text = start.decode("utf-8", "surrogateescape")
+        skip = self._check_excels_line(start)
+        text = start[skip:].decode("utf-8", "surrogateescape")
         lines = io.StringIO(text, newline="")
         read: list[str] = []
         rows = csv.reader((read.append(line) or line for line in lines), delimiter=self.sep)  # type: ignore[func-returns-value]
@@ -193,10 +196,32 @@ class Csv:
         ended = bool(read) and read[-1][-1:] in "\r\n"
         if not whole and (names is None or not ended):
             return None
+        row = "".join(read).encode("utf-8", "surrogateescape")
         if names is not None:
+            check_utf8(row)
             check_names(names, "the first row")
-            "".join(read).encode()  # what is not UTF-8 is an error here
-        return names or [], len("".join(read).encode("utf-8", "surrogateescape"))
+            self._check_divided(names, row)
+        return names or [], skip + len(row)
+
+    def _check_excels_line(self, start: bytes) -> int:
+        """How many bytes a first line takes that says to Excel what divides cells."""
+        match = _EXCEL.match(start)
+        if match is None:
+            return 0
+        if (sign := match[1].decode("latin-1")) != self.sep:
+            raise DataError(f"its first line says that {sign!r} divides the cells. Name it: sep={sign!r}")
+        return match.end()
+
+    def _check_divided(self, names: Sequence[str], row: bytes) -> None:
+        """Refuse names that show that something else divides cells, if nobody said what does."""
+        if "\0" in "".join(names):
+            raise DataError(f"the first row is {row[:40]!r}, which is no text in UTF-8. Name the encoding")
+        other = next((sign for sign in _DIVIDERS if sign in names[0]), None)
+        if len(names) == 1 and other is not None and self.options.sep is None and not row.startswith(b'"'):
+            raise DataError(
+                f"the first row is one name, {names[0][:40]!r}. Name what divides the cells: sep={other!r}, "
+                f"or sep={self.sep!r} if nothing does"
+            )
 
     def cut(self, block: bytes) -> int:
         """Where the last whole row of a block that begins with a row ends; 0 if none does."""
@@ -252,6 +277,8 @@ class Csv:
             decimal_point=self.options.decimal,
         )
         quoted = b'"' in block
+        if quoted:
+            self._check_escapes(block)
         table = (
             pacsv.read_csv(
                 pa.BufferReader(block),
@@ -287,7 +314,7 @@ class Csv:
             column.name
             for column in table.schema
             if column.name not in self.options.types
-            and (hexadecimal if pa.types.is_integer(column.type) else _is_past_64_bits(table[column.name]))
+            and (hexadecimal if pa.types.is_integer(column.type) else is_past_64_bits(table[column.name]))
         ]
         if not table.num_rows or not (empty or numbers):
             return table, frozenset()
@@ -322,6 +349,18 @@ class Csv:
             return column
         return pc.if_else(gone, pa.scalar(None, column.type), column)
 
+    def _check_escapes(self, block: bytes) -> None:
+        """Refuse quotes behind a backslash, as Spark writes them by default: they would end their cell."""
+        if b'\\"' not in block:
+            return
+        data = np.frombuffer(block + b"\n", np.uint8)
+        behind = data[self._edges(block)[1::2] + 1]
+        if not np.isin(behind, np.frombuffer(f'{self.sep}\r\n"'.encode(), np.uint8)).all():
+            raise DataError(
+                'quotes within quotes are written \\", and not doubled. Write them doubled (Spark: '
+                "option('escape', '\"'))"
+            )
+
     def _edges(self, block: bytes) -> np.ndarray:
         """Where quoted cells begin and end, in turn; a doubled quote may count as an end and a beginning."""
         if b'"' not in block:
@@ -345,105 +384,8 @@ class Csv:
         )
 
 
-@dataclass(frozen=True)
-class JsonLines:
-    """One JSON object a line."""
-
-    options: TextOptions = TextOptions()
-    fits_text = False
-
-    def head(self, start: bytes, *, whole: bool) -> tuple[list[str], int] | None:
-        """No names, and no bytes: nothing names the columns beforehand.
-
-        Parameters
-        ----------
-        start : the first bytes of the file.
-        whole : without effect.
-
-        Raises
-        ------
-        DataError
-            When it is one JSON array.
-        """
-        if start.lstrip()[:1] == b"[":
-            raise DataError("it is one JSON array, and not one JSON object a line. Write it as JSON lines")
-        return [], 0
-
-    def cut(self, block: bytes) -> int:
-        """Where the last whole line of a block ends; 0 if none does."""
-        return block.rfind(b"\n") + 1
-
-    def check_end(self, block: bytes) -> None:
-        """A line that is cut off is no JSON, which is an error where it is read."""
-
-    def parse(
-        self, block: bytes, names: Sequence[str], types: Types, columns: Sequence[str] | None = None
-    ) -> pa.Table:
-        """Whole lines as a table.
-
-        Parameters
-        ----------
-        block : bytes of UTF-8.
-        names : without effect: each line has its own.
-        types : by name; keys without a type get one.
-        columns : those that are wanted, in their order; None for all that are met.
-
-        Raises
-        ------
-        ArrowInvalid
-            When they are no objects, or values are not of these types.
-        """
-        if not block.strip():
-            return pa.schema([]).empty_table()
-        explicit = pa.schema([item for item in types.items() if columns is None or item[0] in columns])
-        table = pajson.read_json(
-            pa.BufferReader(block),
-            read_options=pajson.ReadOptions(use_threads=False, block_size=len(block) + 1),
-            parse_options=pajson.ParseOptions(
-                explicit_schema=explicit,
-                unexpected_field_behavior="infer" if columns is None else "ignore",
-            ),
-        )
-        return table if columns is None else table.select(list(columns))
-
-    def infer(
-        self, block: bytes, names: Sequence[str], columns: Sequence[str] | None = None
-    ) -> tuple[pa.Table, frozenset[str]]:
-        """Whole lines as a table; none of its columns hold words for what is missing.
-
-        Parameters
-        ----------
-        block : bytes of UTF-8.
-        names : without effect.
-        columns : without effect: all keys are looked at.
-        """
-        types = dict(self.options.types)
-        table = self.parse(block, names, types)
-        for column in table.schema.names:
-            if column not in types and _is_past_64_bits(table[column]):
-                try:
-                    table = self.parse(block, names, {**types, column: WHOLE})
-                except pa.ArrowInvalid:  # some have a fraction, or more digits than any type
-                    continue
-                types[column] = WHOLE
-        return table, frozenset()
-
-    def retyped(self, inferred_type: pa.DataType, kind: Kind) -> pa.DataType | None:
-        """The type in which a column is of a kind; None where it stays as it was inferred.
-
-        Parameters
-        ----------
-        inferred_type : only text that looks like a time may become text.
-        kind : what was promised of it.
-        """
-        return pa.string() if kind == CATEGORY and pa.types.is_timestamp(inferred_type) else None
-
-
-TextFormat = Csv | JsonLines
-
-
-def _is_past_64_bits(column: pa.ChunkedArray) -> bool:
-    """Whether floats were made of numbers so large that they may have been whole ones, as codes are."""
+def is_past_64_bits(column: pa.ChunkedArray) -> bool:
+    """Whether a column of floats has numbers so large that they may have been whole ones, as codes are."""
     if not pa.types.is_floating(column.type):
         return False
     ends = pc.min_max(column).as_py()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import warnings
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,23 +16,30 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from outgrow.data.batch import Batch
+from outgrow.data.encoding import NotUtf8Error, check_utf8, guessed, sniffed
 from outgrow.data.hive import Keys, folder_keys, key_types, key_value
-from outgrow.data.infer import Inferred, describe_error, inferred, merged, promised
+from outgrow.data.infer import Inferred, TextFormat, describe_error, inferred, merged, promised
+from outgrow.data.json_lines import JsonLines
 from outgrow.data.kind import Kind
 from outgrow.data.names import check_names
 from outgrow.data.paths import compression_of, file_record, unreadable
 from outgrow.data.schema import difference
-from outgrow.data.source import Piece, batch_rows, empty_batch
-from outgrow.data.text import Csv, JsonLines, TextFormat, TextOptions
-from outgrow.errors import ColumnNotFoundError, DataError, OutgrowError, SchemaError
+from outgrow.data.source import Piece, chosen, empty_batch, needed
+from outgrow.data.text import Csv, TextOptions
+from outgrow.errors import (
+    ColumnNotFoundError,
+    DataError,
+    EncodingGuessedWarning,
+    OutgrowError,
+    SchemaError,
+)
 
 BLOCK_BYTES = 4 << 20
 """Of text that are parsed at once; a longer row is taken whole."""
+_HEAD_BYTES = 1 << 16
 PIECE_BYTES = 32 << 20
 """About how much text one thread reads of a file that can be read from its middle."""
 _UTF8_MARK = b"\xef\xbb\xbf"
-_MARKS = {b"\xff\xfe\0\0": "utf-32", b"\0\0\xfe\xff": "utf-32", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
-"""What files in encodings other than UTF-8 begin with; the first that fits counts."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +58,9 @@ class TextFile:
     Attributes
     ----------
     names : of the columns, where the first row holds them.
-    start : the byte at which the rows begin.
-    seekable : whether bytes in the file are bytes of UTF-8.
+    start : the byte at which the rows begin, in UTF-8.
+    encoding : of the bytes; None for UTF-8.
+    strange : bytes of a file whose encoding is a guess, as nobody named it and they are not UTF-8.
     """
 
     filesystem: Any
@@ -59,7 +68,8 @@ class TextFile:
     dialect: TextFormat
     names: tuple[str, ...] = ()
     start: int = 0
-    seekable: bool = True
+    encoding: str | None = None
+    strange: bytes = b""
 
     @classmethod
     def opened(cls, filesystem: Any, path: str, dialect: TextFormat) -> TextFile:
@@ -71,30 +81,55 @@ class TextFile:
         path : a file on it; its ending says how it is compressed.
         dialect : the format, with its options.
         """
-        plain = compression_of(path) is None and dialect.options.encoding is None
         with reading(path):
-            with filesystem.open_input_stream(path, compression=None) as stream:
-                mark = stream.read(4)
-            file = cls(filesystem, path, dialect, seekable=plain and _marked(mark) is None)
-            size, head = 1 << 16, None
-            while head is None:
-                with file.stream() as text:
-                    start = _filled(text, size)
-                skip = len(_UTF8_MARK) if start.startswith(_UTF8_MARK) else 0
-                head = dialect.head(start[skip:], whole=len(start) < size)
+            file, size = cls(filesystem, path, dialect), _HEAD_BYTES
+            start = file._begin(size)
+            file = file._decoded(start, whole=len(start) < size)
+            start = start if file.encoding is None else file._begin(size)
+            skip = len(_UTF8_MARK) if start.startswith(_UTF8_MARK) else 0
+            while (head := dialect.head(start[skip:], whole=len(start) < size)) is None:
                 size *= 16
+                start = file._begin(size)
         return replace(file, names=tuple(head[0]), start=skip + head[1])
+
+    def _begin(self, size: int) -> bytes:
+        with self.stream() as stream:
+            return _filled(stream, size)
+
+    def _decoded(self, start: bytes, *, whole: bool) -> TextFile:
+        """The file with its encoding, which was named or is what its first bytes say."""
+        if self.dialect.options.encoding is not None:
+            return replace(self, encoding=self.dialect.options.encoding)
+        try:
+            return replace(self, encoding=sniffed(start, whole=whole))
+        except NotUtf8Error as error:
+            return replace(self, encoding=guessed(start), strange=error.sample)
+
+    def guessed(self, strange: bytes) -> TextFile:
+        """The file in another encoding, as it is not UTF-8 beyond its first bytes.
+
+        Parameters
+        ----------
+        strange : bytes that show it.
+
+        Raises
+        ------
+        DataError
+            When no other is likely.
+        """
+        with reading(self.path):
+            first = next(block for _, block in self.blocks() if not block.isascii())
+            return replace(self, encoding=guessed(first), strange=strange)
+
+    @property
+    def seekable(self) -> bool:
+        """Whether bytes in the file are bytes of UTF-8."""
+        return self.encoding is None and compression_of(self.path) is None
 
     def stream(self) -> Any:
         """The bytes of the file, decompressed, as UTF-8."""
         raw = self.filesystem.open_input_stream(self.path, compression=compression_of(self.path))
-        encoding = self.dialect.options.encoding
-        if encoding is None and not self.seekable:
-            head = _filled(raw, 4)
-            raw.close()
-            raw = self.filesystem.open_input_stream(self.path, compression=compression_of(self.path))
-            encoding = _marked(head)
-        return raw if encoding is None else _Encoded(raw, encoding)
+        return raw if self.encoding is None else _Encoded(raw, self.encoding)
 
     def blocks(self, size: int = BLOCK_BYTES) -> Iterator[tuple[int, bytes]]:
         """Whole rows of about `size` bytes, and the byte at which they begin."""
@@ -140,6 +175,7 @@ class TextFile:
         block : whole rows, as bytes of UTF-8.
         """
         with reading(self.path, self.names):
+            check_utf8(block)
             table, words = self.dialect.infer(block, self.names)
             return Block(at, at + len(block), table.num_rows), inferred(table, words)
 
@@ -177,20 +213,14 @@ class TextPiece:
         DataError
             When text is not of the types that the whole source has.
         """
-        wanted = self.schema.names if columns is None or where is not None else list(columns)
+        wanted = needed(self.schema.names, columns, where)
         stored = [name for name in wanted if name not in self.keys]
         types = {name: self.schema.field(name).type for name in stored}
         row = self.first
         for block in self._read():
             table = self.file.parse(block, row, types, stored)
             row += table.num_rows
-            table = self._with_keys(table, wanted)
-            if where is not None:
-                table = table.filter(where)
-                table = table if columns is None else table.select(list(columns))
-            for batch in table.to_batches(batch_rows(table.nbytes, table.num_rows)):
-                if batch.num_rows:
-                    yield Batch.from_arrow(batch)
+            yield from chosen(self._with_keys(table, wanted), columns, where)
 
     def _read(self) -> Iterator[bytes]:
         if self.blocks is None:
@@ -233,19 +263,28 @@ class TextSource:
         self._promised: dict[str, Kind] = {}
 
     @cached_property
-    def _files(self) -> list[TextFile]:
+    def _opened(self) -> list[TextFile]:
+        """The files with what their first rows say."""
         with ThreadPoolExecutor(8) as pool:
-            return list(
+            files = list(
                 pool.map(lambda path: TextFile.opened(self.filesystem, path, self.dialect), self.paths)
             )
+        _say_guesses(files)
+        return files
 
     @cached_property
-    def _inspected(self) -> tuple[list[list[Block]], Inferred]:
-        """The blocks of each file, and what all of them say of the columns."""
+    def _inspected(self) -> tuple[list[TextFile], list[list[Block]], Inferred]:
+        """The files, the blocks of each, and what all of them say of the columns."""
         with ThreadPoolExecutor(8) as readers, ThreadPoolExecutor(_cores()) as parsers:
-            inspected = list(readers.map(lambda file: list(_look(file, parsers)), self._files))
-        blocks = [[block for block, _ in file_blocks] for file_blocks in inspected]
-        return blocks, merged([says for file_blocks in inspected for _, says in file_blocks], self.dialect)
+            inspected = list(readers.map(lambda file: _examined(file, parsers), self._opened))
+        files = [file for file, _ in inspected]
+        _say_guesses([file for file, first in zip(files, self._opened, strict=True) if file is not first])
+        blocks = [[block for block, _ in looks] for _, looks in inspected]
+        return files, blocks, merged([says for _, looks in inspected for _, says in looks], self.dialect)
+
+    @property
+    def _files(self) -> list[TextFile]:
+        return self._inspected[0] if "_inspected" in self.__dict__ else self._opened
 
     @cached_property
     def schema(self) -> pa.Schema:
@@ -263,7 +302,7 @@ class TextSource:
         _ = self.schema  # what it found out need not be found out again by each that is made of it
         other = TextSource(self.filesystem, self.paths, self.format, self.options)
         other.__dict__ |= {
-            name: self.__dict__[name] for name in ("_files", "_inspected") if name in self.__dict__
+            name: self.__dict__[name] for name in ("_opened", "_inspected") if name in self.__dict__
         }
         other._promised = dict(kinds)
         return other
@@ -272,6 +311,7 @@ class TextSource:
         return empty_batch(self.schema)
 
     def pieces(self) -> Sequence[Piece]:
+        _ = self.schema  # which may tell more of the files
         sizes = {info.path: int(info.size or 0) for info in self.filesystem.get_file_info(self.paths)}
         return [
             piece
@@ -283,7 +323,7 @@ class TextSource:
         options = {
             "types": {name: str(kind) for name, kind in self.options.types.items()},
             "na_values": list(self.options.na_values),
-            "encoding": self.options.encoding,
+            "encoding": ", ".join(sorted({file.encoding for file in self._files if file.encoding})),
             "sep": self.options.sep,
             "decimal": self.options.decimal.replace(".", ""),
         }
@@ -313,7 +353,7 @@ class TextSource:
         return list(named[0].names) if named else []
 
     def _inferred_types(self, names: Sequence[str]) -> dict[str, pa.DataType]:
-        schema = self._inspected[1].schema
+        schema = self._inspected[2].schema
         inferred_types = {column.name: column.type for column in schema}
         return {name: inferred_types.get(name, pa.null()) for name in names or inferred_types} | {
             name: kind for name, kind in self._given.items() if name in (names or inferred_types)
@@ -328,12 +368,36 @@ class TextSource:
             yield TextPiece(file, schema, keys, size)
             return
         first, run = 0, list[Block]()
-        blocks = self._inspected[0][file_number]
+        blocks = self._inspected[1][file_number]
         for number, block in enumerate(blocks):
             run.append(block)
             if block.stop - run[0].start >= PIECE_BYTES or number == len(blocks) - 1:
                 yield TextPiece(file, schema, keys, block.stop - run[0].start, first, tuple(run))
                 first, run = first + sum(earlier.rows for earlier in run), []
+
+
+def _examined(file: TextFile, pool: ThreadPoolExecutor) -> tuple[TextFile, list[tuple[Block, Inferred]]]:
+    """A file, perhaps in another encoding than its first rows let on, and what its blocks say."""
+    try:
+        return file, list(_look(file, pool))
+    except NotUtf8Error as error:
+        other = file.guessed(error.sample)
+        return other, list(_look(other, pool))
+
+
+def _say_guesses(files: Sequence[TextFile]) -> None:
+    """Warn of files whose encoding is a guess."""
+    guesses = [file for file in files if file.strange]
+    if guesses:
+        first, encoding = guesses[0], str(guesses[0].encoding)
+        others = f" and {len(guesses) - 1} more" if len(guesses) > 1 else ""
+        text = first.strange.decode(encoding, "replace")
+        warnings.warn(
+            f"{first.path}{others}: not UTF-8; read as {encoding}, in which {first.strange!r} is {text!r}. "
+            f"Name the encoding (encoding={encoding!r}, or the right one).",
+            EncodingGuessedWarning,
+            stacklevel=2,
+        )
 
 
 def _look(file: TextFile, pool: ThreadPoolExecutor) -> Iterator[tuple[Block, Inferred]]:
@@ -360,7 +424,7 @@ class reading:  # noqa: N801 (a context manager, used like a function)
     def __exit__(self, _: Any, error: BaseException | None, __: Any) -> None:
         if isinstance(error, OutgrowError):
             if isinstance(error, DataError | SchemaError) and self.path not in str(error):
-                raise type(error)(f"{self.path} cannot be read: {str(error).removesuffix('.')}.") from None
+                error.args = (f"{self.path} cannot be read: {str(error).removesuffix('.')}.",)
         elif isinstance(error, pa.ArrowException | UnicodeError):
             raise DataError(
                 f"{self.path} cannot be read: {describe_error(error, self.names, self.row)}."
@@ -386,11 +450,6 @@ class _Encoded:
 
     def __exit__(self, *_: object) -> None:
         self._text.close()
-
-
-def _marked(head: bytes) -> str | None:
-    """The encoding that a byte order mark says; None for UTF-8."""
-    return next((encoding for mark, encoding in _MARKS.items() if head.startswith(mark)), None)
 
 
 def _filled(stream: Any, size: int) -> bytes:

@@ -39,9 +39,8 @@ def wider(name: str, one: pa.DataType, other: pa.DataType, *, fits_text: bool) -
     zone = _zone(one)
     if zone is not None and zone == _zone(other):
         return max(one, other, key=_fineness)
-    if fits_text or (pa.types.is_string(one) and _zone(other) is not None):
-        return pa.string()
-    if pa.types.is_string(other) and zone is not None:
+    texts = all(pa.types.is_string(kind) or _zone(kind) is not None for kind in (one, other))
+    if fits_text or texts:  # moments were text, too, before they were understood
         return pa.string()
     return _wider_nested(name, one, other)
 

@@ -395,7 +395,7 @@ def read(
         type or its name; or the path of a JSON file of these, as `Dataset.write_types` writes it. For
         `key=value` folders of any format, too.
     na_values : for CSV, further cells that are missing, in columns of any type.
-    encoding : of text; UTF-8 by default, or what a byte order mark says.
+    encoding : of text; by default UTF-8, UTF-16 where the bytes say so, else, with a warning, cp1252.
     sep : what divides the cells of CSV.
     decimal : what stands before the fraction of a number in CSV, '.' or ','.
     engine : where the work is done; this machine by default.

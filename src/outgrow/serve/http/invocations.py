@@ -10,8 +10,9 @@ import io
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from outgrow.data.encoding import marked
 from outgrow.data.infer import read_text
-from outgrow.data.text import Csv
+from outgrow.data.text import Csv, TextOptions
 from outgrow.errors import OutgrowError
 from outgrow.serve.http.rows import Query, Row, RowReader, RowsError, decoded, msgspec, table_batch
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 MAX_OTHER_COLUMNS = 1_000
 """Columns of a table that the model does not use."""
+_COMMAS = TextOptions(sep=",")
 FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 
 
@@ -136,6 +138,7 @@ def read_csv(reader: RowReader, body: bytes, charset: str = "utf-8") -> Query:
     RowsError
         When the body is not what it should be.
     """
+    charset = marked(body) or charset
     try:
         text = body.decode(charset)
     except UnicodeDecodeError as error:
@@ -146,7 +149,7 @@ def read_csv(reader: RowReader, body: bytes, charset: str = "utf-8") -> Query:
     body = text.encode() if charset != "utf-8" else body
     _check_width(reader, body)
     try:
-        table = read_text(body, Csv(), reader.columns, only=True)
+        table = read_text(body, Csv(_COMMAS), reader.columns, only=True)
     except OutgrowError as error:
         raise RowsError(f"The body is not CSV with the model's columns: {error}.") from None
     return Query(table_batch(reader, table))
