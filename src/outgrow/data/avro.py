@@ -17,7 +17,7 @@ from outgrow.data.hive import Keys, folder_keys, key_types, key_value
 from outgrow.data.names import check_names
 from outgrow.data.paths import file_record, unreadable
 from outgrow.data.schema import difference
-from outgrow.data.source import Piece, empty_batch
+from outgrow.data.source import Piece, chosen, empty_batch, needed
 from outgrow.errors import DataError, SchemaError
 
 _ROWS = 16_384
@@ -116,14 +116,9 @@ class AvroPiece:
         DataError
             When the file is damaged.
         """
-        wanted = self.schema.names if columns is None else list(columns)
-        read = self.schema if where is not None else pa.schema([self.schema.field(name) for name in wanted])
+        read = pa.schema([self.schema.field(name) for name in needed(self.schema.names, columns, where)])
         for records in self._records():
-            table = self._table(records, read)
-            table = table if where is None else table.filter(where)
-            for batch in table.select(wanted).to_batches():
-                if batch.num_rows:
-                    yield Batch.from_arrow(batch)
+            yield from chosen(self._table(records, read), columns, where)
 
     def _records(self) -> Iterator[list[dict[str, Any]]]:
         avro = optional("fastavro", "avro")

@@ -15,7 +15,7 @@ from outgrow._optional import optional
 from outgrow.data.batch import Batch
 from outgrow.data.names import check_names
 from outgrow.data.paths import file_record, unreadable
-from outgrow.data.source import Piece, batch_rows, empty_batch
+from outgrow.data.source import Piece, batch_rows, chosen, empty_batch, needed
 from outgrow.errors import ColumnNotFoundError, DataError, SchemaError
 
 _PIECE_BYTES = 32 << 20
@@ -111,15 +111,10 @@ class Hdf5Piece:
         DataError
             When the file cannot be read.
         """
-        wanted = self.schema.names if columns is None else list(columns)
-        read = self.schema.names if where is not None else wanted
+        read = needed(self.schema.names, columns, where)
         rows = batch_rows(self.nbytes, self.stop - self.start)
         for start in range(self.start, self.stop, rows):
-            table = self._table(read, start, min(start + rows, self.stop))
-            table = table if where is None else table.filter(where)
-            for batch in table.select(wanted).to_batches():
-                if batch.num_rows:
-                    yield Batch.from_arrow(batch)
+            yield from chosen(self._table(read, start, min(start + rows, self.stop)), columns, where)
 
     def _table(self, names: Sequence[str], start: int, stop: int) -> pa.Table:
         try:

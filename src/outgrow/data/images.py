@@ -12,10 +12,23 @@ import pyarrow.compute as pc
 
 from outgrow.data.batch import Batch
 from outgrow.data.paths import file_record, files_below, unreadable
-from outgrow.data.source import Piece, empty_batch
+from outgrow.data.source import Piece, chosen, empty_batch, needed
 
 IMAGES = "images"
-ENDINGS = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm")
+ENDINGS = (
+    ".jpg",
+    ".jpeg",
+    ".jpe",
+    ".jfif",
+    ".png",
+    ".gif",
+    ".bmp",
+    ".webp",
+    ".tif",
+    ".tiff",
+    ".ppm",
+    ".pgm",
+)
 _SCHEMA = pa.schema([("image", pa.binary()), ("label", pa.string()), ("path", pa.string())])
 _PIECE_BYTES, _BATCH_BYTES = 32 << 20, 4 << 20
 
@@ -83,14 +96,10 @@ class ImagesPiece:
         InputNotFoundError
             When a file is gone.
         """
-        wanted = _SCHEMA.names if columns is None else list(columns)
-        opens = "image" in wanted or where is not None
+        opens = "image" in needed(_SCHEMA.names, columns, where)
         for files in _cut(self.files, _BATCH_BYTES):
             table = self._table([path for path, _ in files], opens=opens)
-            table = table if where is None else table.filter(where)
-            for batch in table.select(wanted).to_batches():
-                if batch.num_rows:
-                    yield Batch.from_arrow(batch)
+            yield from chosen(table, columns, where)
 
     def _table(self, paths: Sequence[str], *, opens: bool) -> pa.Table:
         data = list(map(self._read, paths)) if opens else [None] * len(paths)

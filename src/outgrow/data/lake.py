@@ -21,7 +21,7 @@ from outgrow.data.batch import Batch
 from outgrow.data.files import row_group_pieces
 from outgrow.data.names import check_names
 from outgrow.data.paths import unreadable
-from outgrow.data.source import Piece, empty_batch
+from outgrow.data.source import Piece, chosen, empty_batch, needed
 from outgrow.errors import DataError, InputNotFoundError, ParameterError
 
 DELTA, ICEBERG = "delta", "iceberg"
@@ -245,17 +245,12 @@ class IcebergPiece:
             When the file cannot be read.
         """
         arrow, scan = optional("pyiceberg.io.pyarrow", "lake"), self.scan
-        wanted = self.schema.names if columns is None else list(columns)
-        read = wanted if where is None else self.schema.names
+        read = needed(self.schema.names, columns, where)
         projected = scan.select(*read).projection()
         reader = arrow.ArrowScan(scan.table_metadata, scan.io, projected, scan.row_filter)
         try:
             for batch in reader.to_record_batches([self.task]):
-                table = pa.Table.from_batches([batch])
-                table = table if where is None else table.filter(where)
-                for part in table.select(wanted).to_batches():
-                    if part.num_rows:
-                        yield Batch.from_arrow(part)
+                yield from chosen(pa.Table.from_batches([batch]).select(read), columns, where)
         except (OSError, pa.ArrowException) as error:
             raise unreadable(str(self), error) from error
 

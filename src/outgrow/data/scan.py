@@ -248,16 +248,21 @@ def check_condition(schema: pa.Schema, condition: pc.Expression) -> None:
     Parameters
     ----------
     schema : of the rows.
-    condition : tried on a table of this schema without rows.
+    condition : tried on a row without values, as Arrow looks at zones only where there are rows.
 
     Raises
     ------
     ColumnNotFoundError
         When it does not fit.
     """
+    plain = plain_schema(schema)
+    row = pa.Table.from_arrays([pa.nulls(1, kind) for kind in plain.types], schema=plain)
     try:
-        schema.empty_table().filter(condition)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowKeyError) as error:
+        row.filter(condition)
+    except pa.ArrowException as error:
+        zones = "timezone" in str(error)
+        advice = ". Compare columns with a zone with moments that have one, as tzinfo=UTC" if zones else ""
         raise ColumnNotFoundError(
-            f"The condition {condition} does not fit the columns {schema.names}: {str(error).splitlines()[0]}"
+            f"The condition {condition} does not fit the columns {schema.names}: "
+            f"{str(error).splitlines()[0].removesuffix('.')}{advice}."
         ) from error
