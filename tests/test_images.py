@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import io
+import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -321,3 +323,117 @@ def test_the_filter_of_pillow_finds_the_same_edges() -> None:
     for ours, photo in zip(made, gray, strict=True):
         peer = np.asarray(photo.filter(kernel), dtype=float)[1:-1, 1:-1]
         np.testing.assert_array_equal(np.clip(ours, 0, 255)[1:-1, 1:-1], peer)
+
+
+# ---- what people's files are like --------------------------------------------------------------------------
+
+
+def one(data: bytes, mode: str = "RGB", **parameters: Any) -> np.ndarray:
+    """The pixels of one image, in shape (height, width, channels)."""
+    rows = pa.table({"photo": [data]})
+    model = og.ImageTransformer([], mode=mode, **parameters).fit(rows)
+    made = model.transform(rows)
+    return np.array([column[0].as_py() for column in made.columns]).reshape(model.shapes_["photo"])
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("format", ["png", "jpeg", "webp"])
+def test_images_are_turned_as_their_camera_says(orientation: int, format: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    flags = {"lossless": True} if format == "webp" else {"quality": 100} if format == "jpeg" else {}
+    data = encoded(PHOTOS[0], format, exif=exif, **flags)
+    shown = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
+    np.testing.assert_array_equal(one(data), np.asarray(shown))
+    sideways = orientation >= 5
+    assert one(data).shape == ((60, 41, 3) if sideways else (41, 60, 3))
+
+
+GRAY = np.arange(0, 65_536, 256, dtype=np.uint16).reshape(16, 16)
+
+
+@pytest.mark.parametrize("format", ["png", "tiff", "ppm"])
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_sixteen_bits_are_not_cut_off(format: str, mode: str) -> None:
+    found = one(encoded(Image.fromarray(GRAY), format), mode)
+    np.testing.assert_array_equal(found, np.repeat(GRAY[..., None] >> 8, found.shape[-1], axis=-1))
+
+
+def test_numbers_that_no_byte_holds_are_refused() -> None:
+    for values in (np.array([[0, 70_000]], np.int32), np.array([[0.25, 0.5]], np.float32)):
+        with pytest.raises(DataError, match="nothing says which is white"):
+            one(encoded(Image.fromarray(values), "tiff"))
+    np.testing.assert_array_equal(
+        one(encoded(Image.fromarray(np.array([[0, 255]], np.int32)), "tiff"), "L")[..., 0], [[0, 255]]
+    )
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK"])
+def test_modes_side_by_side(mode: str) -> None:
+    """Gray, coloured, transparent and printed images make numbers of one length."""
+    odd = encoded(PHOTOS[1].convert(mode), "tiff" if mode == "CMYK" else "png")
+    rows = pa.table({"photo": [encoded(PHOTOS[0]), odd]})
+    found = og.ImageTransformer().fit_transform(rows)
+    assert found.num_columns == 41 * 60 * 3
+    expected = np.asarray(Image.open(io.BytesIO(odd)).convert("RGB"))
+    np.testing.assert_array_equal([column[1].as_py() for column in found.columns], expected.ravel())
+
+
+def test_palettes_with_transparent_colours() -> None:
+    palette = PHOTOS[0].quantize(8)
+    for transparency in (3, bytes([0, 255, 128, 255])):
+        data = encoded(palette, transparency=transparency)
+        expected = Image.open(io.BytesIO(data)).convert("RGBA")
+        np.testing.assert_array_equal(one(data, "RGBA"), np.asarray(expected))
+        np.testing.assert_array_equal(one(data), np.asarray(expected)[..., :3])
+
+
+def test_the_first_picture_of_those_that_move() -> None:
+    file = io.BytesIO()
+    PHOTOS[0].save(file, "gif", save_all=True, append_images=[PHOTOS[1]] * 3)
+    expected = Image.open(io.BytesIO(file.getvalue())).convert("RGB")
+    np.testing.assert_array_equal(one(file.getvalue()), np.asarray(expected))
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(
+    format=st.sampled_from(["png", "jpeg", "gif", "bmp", "tiff", "webp", "ppm", "tga", "ico"]),
+    at=st.floats(0, 1),
+    byte=st.integers(0, 255),
+    cut=st.booleans(),
+)
+def test_damaged_images_are_numbers_or_an_error_of_ours(format: str, at: float, byte: int, cut: bool) -> None:
+    whole = bytearray(encoded(PHOTOS[0].resize((12, 9)), format))
+    where = round(at * (len(whole) - 1))
+    whole[where] = byte
+    table = pa.table({"photo": [bytes(whole[:where] if cut else whole)]})
+    with suppress(DataError), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of Pillow, on what it could still read
+        pixels(table, [{"resize": [3, 3]}])
+
+
+def test_formats_for_which_programs_would_be_called_are_refused() -> None:
+    postscript = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 1 1\n%%EndComments\n"
+    with pytest.raises(DataError, match="cannot be read as an image"):
+        pixels(pa.table({"photo": [postscript]}), [])
+
+
+def test_which_files_of_a_folder_are_images(tmp_path: Path) -> None:
+    wrong = {"a.png": "jpeg", "B.JPG": "png", "c.JPEG": "gif", "d.jfif": "jpeg"}
+    for name, format in wrong.items():  # the bytes say what they are, and no ending
+        (tmp_path / name).write_bytes(encoded(PHOTOS[0], format))
+    for name in (".a.png", "._a.png", "Thumbs.db", "notes.txt", ".DS_Store"):
+        (tmp_path / name).write_bytes(b"no image")
+    rows = og.read(tmp_path, format="images")
+    assert rows.to_arrow()["path"].to_pylist() == ["B.JPG", "a.png", "c.JPEG", "d.jfif"]
+    assert pixels(rows.select("image").to_arrow(), [{"resize": [2, 2]}]).shape == (4, 12)
+
+
+def test_rows_that_spark_could_not_read() -> None:
+    kind = pa.struct(
+        {"height": pa.int32(), "width": pa.int32(), "nChannels": pa.int32(), "data": pa.binary()}
+    )
+    for row in ((-1, -1, -1, b""), (2, 2, 3, None), (None, None, 3, b"abc"), (0, 0, 3, b"")):
+        table = pa.table({"image": pa.array([dict(zip(kind.names, row, strict=True))], kind)})
+        with pytest.raises(DataError, match="are no image of"):
+            pixels(table, [{"resize": [2, 2]}])

@@ -6,6 +6,7 @@ import io
 import warnings
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,16 @@ import pyarrow as pa
 from outgrow._optional import optional
 from outgrow.errors import DataError, ParameterError
 
-Image = optional("PIL.Image", "images")
+Image, ImageOps = optional("PIL.Image", "images"), optional("PIL.ImageOps", "images")
 
+_ORIENTATION = 0x0112
+"""The tag of EXIF that says how a camera was held."""
 CHANNELS = {"L": 1, "RGB": 3, "RGBA": 4}
 """Of the modes that images can be brought to."""
+_FORMATS = ("BMP", "GIF", "ICO", "JPEG", "JPEG2000", "PNG", "PPM", "TGA", "TIFF", "WEBP")
+"""Of those that Pillow reads; for some others it calls programs."""
+_OPENING = Lock()
+"""Filters of warnings are those of all threads."""
 _SPARK = {"height", "width", "nChannels", "data"}
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
@@ -67,11 +74,11 @@ def images(
 
 
 def decoded(data: bytes, mode: str) -> np.ndarray:
-    """An encoded image as an array.
+    """An encoded image as an array: as it is shown, of those that move the first picture.
 
     Parameters
     ----------
-    data : of a format that Pillow reads, such as JPEG or PNG.
+    data : of a common format, such as JPEG or PNG.
     mode : to which it is converted.
 
     Raises
@@ -80,13 +87,18 @@ def decoded(data: bytes, mode: str) -> np.ndarray:
         When it is no image, is cut short, or would take more pixels than Pillow allows.
     """
     try:
-        with warnings.catch_warnings():
+        with _OPENING, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(data))
-            return _pixels(image, mode)
+            image = Image.open(io.BytesIO(data), formats=_FORMATS)
+        image.load()
+        turned = image.getexif().get(_ORIENTATION, 1) != 1
+        return _pixels(ImageOps.exif_transpose(image) if turned else image, mode)
+    except DataError:
+        raise
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise DataError(f"the image is too large: {error}") from None
-    except (OSError, ValueError, SyntaxError, EOFError) as error:
+    except Exception as error:  # what decoders raise for bytes that are damaged, nobody lists
         raise DataError(
             f"{len(data)} bytes cannot be read as an image ({error}). Leave the row out, or "
             "say errors='missing'."
@@ -94,15 +106,32 @@ def decoded(data: bytes, mode: str) -> np.ndarray:
 
 
 def _pixels(image: Any, mode: str) -> np.ndarray:
-    pixels = np.asarray(image if image.mode == mode else image.convert(mode))
+    pixels = np.asarray(image if image.mode == mode else _of_bytes(image).convert(mode))
     return pixels[..., None] if pixels.ndim == 2 else pixels
+
+
+def _of_bytes(image: Any) -> Any:
+    """An image with a byte a value, which Pillow cuts off at 255 where there are more."""
+    if image.mode == "P" and "transparency" in image.info:
+        return image.convert("RGBA")
+    if not image.mode.startswith(("I", "F")):
+        return image
+    values = np.asarray(image)
+    if image.mode.startswith("I;16") or image.format == "PNG":
+        return Image.fromarray((values >> 8).astype(np.uint8))
+    if values.min() < 0 or values.max() > 255 or image.mode == "F":
+        raise DataError(
+            f"the image has numbers from {values.min()} to {values.max()}, and nothing says which is white. "
+            "Write it with 8 or 16 bits a value."
+        )
+    return Image.fromarray(values.astype(np.uint8))
 
 
 def _of_spark(value: dict[str, Any], mode: str) -> np.ndarray:
     """An image of Spark's structure, whose colours are in the order of OpenCV: blue first."""
     height, width, channels = value["height"], value["width"], value["nChannels"]
-    data = value["data"]
-    if channels not in _MODES or height * width * channels != len(data):
+    data = value["data"] or b""
+    if channels not in _MODES or (height or 0) * (width or 0) * channels != len(data) or not data:
         raise DataError(
             f"{len(data)} bytes are no image of {height} x {width} pixels of {channels} channels. Spark "
             "gives such rows for files that it cannot read: leave them out, or say errors='missing'."

@@ -25,11 +25,12 @@ from outgrow.stats.extremes import Extremes
 class ImageTransformer(Transformer):
     """Decode images, do one operation after the other, and make a vector of numbers of each.
 
-    Columns hold encoded images (JPEG, PNG and whatever else Pillow reads) as bytes, such as the column
+    Columns hold encoded images (BMP, GIF, JPEG, PNG, TIFF, WebP and the like) as bytes, such as the column
     `content` of Spark's source `binaryFile`, or Spark's `image` structures, or paths of files below `folder`.
     Each becomes a vector of its pixels, row by row, channels side by side, or of what the last operation
     gives. Images must have one size in the end: `resize`, `crop` and `center_crop` see to that. A missing
-    image is a vector of missing values.
+    image is a vector of missing values. Images are turned as their camera says, of those that move the first
+    picture counts, values of 16 bits are brought to 8, and transparency goes unless the mode has it.
 
     Operations are names, or mappings of one name to parameters:
 
