@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
+from fractions import Fraction
+from itertools import groupby
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,6 +24,7 @@ from outgrow.errors import DataError, ParameterError, SchemaError
 from outgrow.statistics import kolmogorov
 from outgrow.testing import EngineCase
 
+NIST = Path(__file__).parent / "nist"
 RNG = np.random.default_rng(0)
 ROWS = 300
 X = RNG.normal(size=ROWS) + RNG.integers(0, 2, ROWS)
@@ -148,15 +152,43 @@ def test_variances_of_two() -> None:
     np.testing.assert_allclose([less, greater], [ratio.cdf(f), ratio.sf(f)])
 
 
-def test_certified_variance() -> None:
-    """NIST's SmLs07 in small: differences of a tenth, a million million from 0."""
-    level = np.repeat(np.arange(9), 21)
-    values = 1e12 + np.where(np.arange(189) % 21 == 0, 0.4, np.where(np.arange(189) % 2, 0.3, 0.5))
-    values += 0.1 * (level % 3)
-    got = og.stats.f_oneway(values, by=level)
-    exact = np.round(values - 1e12, 4)  # as far as these numbers could be written down
-    expected = scipy.stats.f_oneway(*(exact[level == v] for v in range(9)))
-    np.testing.assert_allclose(got.statistic, expected.statistic, rtol=2e-3)
+@pytest.mark.parametrize(("name", "digits"), [("atmwtag", 8), ("sirstv", 12)])
+def test_certified_analyses_of_variance(name: str, digits: int) -> None:
+    certified = json.loads((NIST / "certified.json").read_text())["anova"][name]
+    rows = og.read(NIST / f"{name}.csv", types={"group": "text"})
+    got = og.stats.f_oneway(rows, columns="y", by="group").statistic
+    assert got == pytest.approx(float(certified["statistic"]), rel=10.0**-digits)
+
+
+@pytest.mark.parametrize("replicates", [21, 201, 2001])
+@pytest.mark.parametrize("far", [1, 1_000_000, 1_000_000_000_000])
+def test_certified_analyses_of_groups_that_differ_by_a_tenth(replicates: int, far: int) -> None:
+    """NIST's SmLs01 to SmLs09, whose F is the number of replicates where decimals are exact.
+
+    Of those far from 0, float64 keeps few digits, so the test is that of the numbers that it keeps.
+    """
+    tenths = [2, *([1, 3] * 1_000)]
+    cells = [[far + (tenths[i] + tenths[j]) / 10 for j in range(replicates)] for i in range(9)]
+    level, values = np.repeat(np.arange(9), replicates), np.ravel(cells)
+    order = np.random.default_rng(0).permutation(len(values))
+    got = og.stats.f_oneway(values[order], by=level[order]).statistic
+    assert got == pytest.approx(exact_f(cells), rel=1e-9 if far < 1e12 else 1e-3)
+    if far < 1e12:
+        assert got == pytest.approx(replicates, rel=1e-12 * max(1, far))
+
+
+def exact_f(cells: list[list[float]]) -> float:
+    """F in rational arithmetic."""
+    groups = [[Fraction(value) for value in cell] for cell in cells]
+    count = sum(map(len, groups))
+    means, mean = [sum(group) / len(group) for group in groups], sum(map(sum, groups)) / count
+    between = sum(len(group) * (m - mean) ** 2 for group, m in zip(groups, means, strict=True))
+    within = sum(
+        len([*same]) * (value - m) ** 2
+        for group, m in zip(groups, means, strict=True)
+        for value, same in groupby(sorted(group))
+    )
+    return float(between / (len(groups) - 1) / (within / (count - len(groups))))
 
 
 @pytest.mark.parametrize("correction", [True, False])
