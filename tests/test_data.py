@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
@@ -408,3 +408,17 @@ def test_links_that_lead_to_a_folder_again(tmp_path: Path) -> None:
     (tmp_path / "elsewhere" / "back").symlink_to(tmp_path / "rows" / "b")
     (tmp_path / "rows" / "gone.csv").symlink_to(tmp_path / "nowhere")
     assert sorted(og.read(tmp_path / "rows").to_arrow()["x"].to_pylist()) == [1, 1, 1, 2, 2, 2, 3]
+
+
+@pytest.mark.parametrize("zone", [None, "UTC", "Asia/Tokyo"])
+def test_conditions_on_moments_with_and_without_a_zone(zone: str | None, engine: EngineCase) -> None:
+    hours = [datetime(2026, 1, 1, hour) for hour in range(24)]
+    rows = engine.open(pa.table({"t": pa.array(hours, pa.timestamp("us", zone)), "n": range(24)}))
+    zoned = rows.schema.field("t").type.tz is not None  # Spark gives a zone to moments without one
+    noon = datetime(2026, 1, 1, 12)
+    with_zone, without = noon.replace(tzinfo=UTC), noon
+    fits, other = (with_zone, without) if zoned else (without, with_zone)
+    assert rows.where(og.col("t") >= fits).count() == 12
+    for condition in (og.col("t") >= other, og.col("t").isin([other])):
+        with pytest.raises(errors.ColumnNotFoundError, match="zone"):
+            rows.where(condition)

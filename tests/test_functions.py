@@ -213,3 +213,44 @@ def test_functions_and_statements_on_every_engine(engine: EngineCase) -> None:
     assert np.nan_to_num(made["a"].to_numpy()).tolist() == [2.0, 4.0, 0.0, 8.0]
     assert made["h"].to_pylist() == [0, 1, 1, 2]
     assert made["t"].to_pylist() == ["x!", "y!", None, "x!"]
+
+
+# ---- lists of Python, which have no type where there are no rows ------------------------------------------
+
+
+def lengths(rows: pa.Table) -> dict[str, list[Any]]:
+    texts = rows["t"].to_pylist()
+    return {
+        "word": [None if text is None else f"{text}!" for text in texts],
+        "letters": [None if text is None else list(text) for text in texts],
+        "length": [len(text or "") if (text or "") < "b" else len(text or "") + 0.5 for text in texts],
+    }
+
+
+def test_lists_of_python_get_their_types_from_the_rows(engine: EngineCase) -> None:
+    rows = pa.table({"t": ["a", None, "bc", None] * 30})
+    step = og.FunctionTransformer(lengths, takes="table", columns=["t"])
+    found = step.fit(engine.open(rows)).transform(rows)
+    assert found.schema.types == [pa.string(), pa.list_(pa.string()), pa.float64()]
+    assert found.slice(0, 3).to_pylist() == [
+        {"word": "a!", "letters": ["a"], "length": 1.0},
+        {"word": None, "letters": None, "length": 0.0},
+        {"word": "bc!", "letters": ["b", "c"], "length": 2.5},
+    ]
+    for few in (rows.slice(0, 0), rows.slice(1, 1)):  # which tell of no type
+        assert step.transform(few).schema.types == found.schema.types
+    lazily = step.transform(engine.open(rows)).to_arrow()
+    assert sorted(map(str, lazily.to_pylist())) == sorted(map(str, found.to_pylist()))
+
+
+def test_lists_that_have_no_common_type_are_refused() -> None:
+    def mixed(rows: pa.Table) -> dict[str, list[Any]]:
+        return {"x": [number if number < 5 else {"n": number} for number in rows["x"].to_pylist()]}
+
+    step = og.FunctionTransformer(mixed, takes="table")
+    for values in ([1, 9], [9, 9]):
+        with pytest.raises(DataError, match="x"):
+            step.fit(pa.table({"x": values}))
+    step.fit(pa.table({"x": [1, 2]}))
+    with pytest.raises(DataError, match="x"):
+        step.transform(pa.table({"x": [9]}))

@@ -12,10 +12,12 @@ import pyarrow as pa
 from outgrow.data.batch import Batch
 from outgrow.data.matrix import Matrix, is_sparse, matrix_columns
 from outgrow.data.names import distinct, numbered
+from outgrow.data.schema_file import arrow_type
 from outgrow.engine.shard import Shard
 from outgrow.errors import DataError, ParameterError
 from outgrow.ml.base import InvertibleTransformer
 from outgrow.ml.core import functions
+from outgrow.ml.core.column_types import ColumnTypes
 from outgrow.ml.core.columns import Columns, require_numeric
 from outgrow.ml.core.exports import refusal
 from outgrow.ml.core.parameters import COLUMNS, FLAG, FUNCTION, LIST, MAPPING, OneOf, Unused
@@ -55,6 +57,7 @@ class FunctionTransformer(InvertibleTransformer):
     Attributes
     ----------
     input_names_, output_names_ : list of the names of what goes in and comes out, vectors spelt out.
+    output_types_ : by name the types of columns that are made as lists of Python, of which only rows tell.
     output_name_ : what the new columns are called together.
 
     Notes
@@ -89,6 +92,7 @@ class FunctionTransformer(InvertibleTransformer):
     }
     input_names_: list[str]
     output_names_: list[str]
+    output_types_: dict[str, str]
     output_name_: str
     register = staticmethod(functions.register)
 
@@ -123,6 +127,7 @@ class FunctionTransformer(InvertibleTransformer):
             require_numeric(example, names, type(self).__name__)
         self.input_names_ = list(column_names(example.select(names)))
         self.output_names_, self.output_name_ = self.input_names_, self.stem
+        self.output_types_ = {}
         if not names:
             return
         others = example.drop(names)
@@ -133,8 +138,16 @@ class FunctionTransformer(InvertibleTransformer):
             made = self._made(example, names)
         if isinstance(made, pa.Table):
             self.output_names_ = list(made.column_names)
+            self.output_types_ = self._types(shard, names, made)
         else:
             self.output_names_ = distinct(self._labels(made.shape[1]), taken)
+
+    def _types(self, shard: Shard, names: list[str], made: pa.Table) -> dict[str, str]:
+        """The types of what the function makes, where no rows do not tell, as with lists of Python."""
+        if not any(map(pa.types.is_null, made.schema.types)):
+            return {}
+        seen = shard.reduce(lambda batch: ColumnTypes.of(self._made(batch, names)), empty=ColumnTypes())
+        return dict(seen.types)
 
     def _labels(self, width: int) -> list[str]:
         names, inputs = self.feature_names_out, self.input_names_
@@ -153,7 +166,7 @@ class FunctionTransformer(InvertibleTransformer):
     def _transform_columns(self, batch: Batch, names: list[str]) -> Batch:
         made = self._made(batch, names)
         if isinstance(made, pa.Table):
-            return batch.replace(names, _columns_of(made))
+            return batch.replace(names, _columns_of(_typed(made, self.output_types_)))
         if self.func is None:
             return batch
         if is_sparse(made):
@@ -257,6 +270,22 @@ def _as_matrix(made: Any) -> Any:
 
 def _as_table(made: Any) -> pa.Table:
     return made if isinstance(made, pa.Table) else pa.table(made)
+
+
+def _typed(table: pa.Table, types: Mapping[str, str]) -> pa.Table:
+    """A table with the types that were learned."""
+    wanted = [(name, arrow_type(types[name]) if name in types else kind) for name, kind in _pairs(table)]
+    try:
+        return table.cast(pa.schema(wanted)) if types else table
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise DataError(
+            f"The function made {dict(_pairs(table))}, and in the fit {dict(types)}: {error}. "
+            "Give arrays with a type."
+        ) from None
+
+
+def _pairs(table: pa.Table) -> Sequence[tuple[str, pa.DataType]]:
+    return list(zip(table.schema.names, table.schema.types, strict=True))
 
 
 def _columns_of(table: pa.Table) -> Mapping[str, Any]:
