@@ -117,7 +117,7 @@ def _of_bytes(image: Any) -> Any:
     if not image.mode.startswith(("I", "F")):
         return image
     values = np.asarray(image)
-    if image.mode.startswith("I;16") or image.format == "PNG":
+    if image.mode.startswith("I;16") or image.format in ("PNG", "PPM"):
         return Image.fromarray((values >> 8).astype(np.uint8))
     if values.min() < 0 or values.max() > 255 or image.mode == "F":
         raise DataError(
