@@ -188,6 +188,7 @@ def test_no_file_imports_itself_through_others() -> None:
 INSIDE_FUNCTIONS = {
     "ml/cluster/bounded.py": "outgrow.ml.cluster.sparse_kernels",
     "ml/cluster/nearest.py": "outgrow.ml.cluster.bounded",
+    "ml/feature_extraction/skip_gram.py": "outgrow.ml.feature_extraction.skip_gram_kernels",
     "ml/trees/few_rows.py": "outgrow.ml.trees.kernels",
     "ml/trees/forest_growth.py": "outgrow.ml.trees.forest_trees",
 }

@@ -81,6 +81,7 @@ ESTIMATORS = {
     "TruncatedSVD": "outgrow.ml.decomposition.truncated_svd",
     "VarianceThreshold": "outgrow.ml.feature_selection.variance_threshold",
     "VectorSlicer": "outgrow.ml.feature_selection.vector_slicer",
+    "Word2Vec": "outgrow.ml.feature_extraction.word2vec",
 }
 
 

@@ -1,0 +1,238 @@
+"""Vectors of words: near where words stand among the same words, finite on any number of ranks."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import scipy.sparse as sp
+
+import outgrow as og
+from outgrow.engine.context import FitContext
+from outgrow.engine.spark.rendezvous import join
+from outgrow.errors import DataError, ParameterError
+from outgrow.ml.feature_extraction.cooccurrences import cooccurrences, information, singular_vectors
+from outgrow.ml.feature_extraction.documents import Documents
+from outgrow.ml.feature_extraction.skip_gram import SkipGram, batched, parts
+from outgrow.ml.feature_extraction.skip_gram_kernels import one_by_one
+from outgrow.testing import EngineCase
+
+PETS, STARS = ["cat", "dog", "paw", "fur", "bark"], ["sun", "moon", "star", "sky", "orbit"]
+SKIP_GRAM = SkipGram(10, 3, 30, 5, 0.0, 0.05, 1e-4, 0.75, 0)
+
+
+def two_topics(rows: int = 300) -> list[list[str]]:
+    random = np.random.default_rng(0)
+    return [random.choice(PETS if row % 2 else STARS, 8).tolist() for row in range(rows)]
+
+
+def topics_are_apart(similarity: Any) -> None:
+    """Every word is nearer to each of its topic than to any of the other."""
+    for own, others in ((PETS, STARS), (STARS, PETS)):
+        for word in own:
+            near = min(similarity(word, other) for other in own if other != word)
+            assert near > max(similarity(word, other) for other in others)
+
+
+def cosine(a: np.ndarray, b: np.ndarray) -> float:
+    return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"method": "pmi-svd", "negative": 1},
+        {"epochs": 30, "sample": 0, "alpha": 0.05},
+        {"epochs": 250, "sample": 0, "alpha": 0.05, "vector_size": 50},  # compiled
+    ],
+    ids=["pmi-svd", "sgns", "sgns compiled"],
+)
+def test_words_of_a_topic_are_near(settings: dict[str, Any]) -> None:
+    words = pa.table({"words": two_topics()})
+    model = og.Word2Vec(**{"vector_size": 10, "window": 3, **settings}).fit(words)
+    topics_are_apart(lambda a, b: cosine(model.get_vector(a), model.get_vector(b)))
+    nearest = model.most_similar("cat", topn=4)
+    assert {word for word, _ in nearest} == {*PETS} - {"cat"}
+    assert [value for _, value in nearest] == sorted((value for _, value in nearest), reverse=True)
+    documents = np.array(model.transform(words)["word2vec"].to_pylist())
+    assert cosine(documents[0], documents[2]) > 0.8 > cosine(documents[0], documents[1])
+
+
+def test_what_mllib_documents() -> None:
+    """The example of pyspark.ml.feature.Word2Vec."""
+    sentence = ("a b " * 100 + "a c " * 10).split()
+    rows = pa.table({"sentence": [sentence, sentence]})
+    for method in ("sgns", "pmi-svd"):
+        model = og.Word2Vec(5, method=method, negative=1).fit(rows)
+        assert model.terms_.tolist() == ["a", "b", "c"]
+        assert model.counts_.tolist() == [220.0, 200.0, 20.0]
+        assert model.vocabulary_ == {"a": 0, "b": 1, "c": 2}
+        assert {word for word, _ in model.most_similar("a", topn=2)} == {"b", "c"}
+        made = np.array(model.transform(rows)["word2vec"].to_pylist())
+        assert made.shape == (2, 5)
+        expected = model.counts_ @ np.asarray(model.vectors_, dtype=np.float64) / 440
+        np.testing.assert_allclose(made, [expected, expected], rtol=1e-12)
+
+
+def ranks(size: int, work: Any) -> list[Any]:
+    """What `work` returns on each of some ranks, which are threads here."""
+    found: list[Any] = [None] * size
+
+    def rank(number: int) -> None:
+        comm = join(number, ["127.0.0.1"] * size, secret, ports=(20_000, 30_000), joining=20, deadline=20)
+        try:
+            found[number] = work(comm)
+        finally:
+            comm.close()
+
+    secret = os.urandom(32)
+    threads = [threading.Thread(target=rank, args=(number,)) for number in range(size)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return found
+
+
+def coded(rows: list[list[str]]) -> Documents:
+    place = {word: code for code, word in enumerate([*PETS, *STARS])}
+    codes = np.array([place[word] for row in rows for word in row], dtype=np.int32)
+    return Documents(codes, np.repeat(np.arange(len(rows), dtype=np.int32), [len(row) for row in rows]))
+
+
+@pytest.mark.parametrize("shares", [(0, 0, 60), (50, 50, 50, 50)], ids=["ranks without rows", "equal"])
+def test_ranks_agree_on_vectors_that_stay_finite(shares: tuple[int, ...]) -> None:
+    rows = two_topics(sum(shares))
+    ends = np.cumsum((0, *shares))
+    counts = np.bincount(coded(rows).codes, minlength=10).astype(float)
+
+    def work(comm: Any) -> np.ndarray:
+        run = FitContext(comm)
+        own = coded(rows[ends[comm.rank] : ends[comm.rank + 1]])
+        return SKIP_GRAM.vectors(run, parts(iter([own]), run), counts)
+
+    first, *others = ranks(len(shares), work)
+    for other in (*others, *ranks(len(shares), work)):
+        np.testing.assert_array_equal(other, first)
+    alone = FitContext()
+    single = SKIP_GRAM.vectors(alone, parts(iter([coded(rows)]), alone), counts)
+    assert np.abs(first).max() < 2 * np.abs(single).max()  # sums over ranks would grow with them
+    place = {word: code for code, word in enumerate([*PETS, *STARS])}
+    topics_are_apart(lambda a, b: cosine(first[place[a]], first[place[b]]))
+
+
+def test_numpy_and_numba_take_the_same_steps() -> None:
+    random = np.random.default_rng(0)
+    vectors, contexts = random.normal(size=(2, 50, 7)).astype(np.float32)
+    words = np.arange(16, dtype=np.int32)  # different ones, so that steps do not see each other
+    targets = random.permutation(50).astype(np.int32)[:48].reshape(16, 3)
+    targets[3, 2] = targets[3, 0]  # a negative sample that is the neighbour is none
+    made = []
+    for steps in (batched, one_by_one):
+        own = vectors.copy(), contexts.copy()
+        steps(words, targets[:, 0].copy(), targets[:, 1:].copy(), 0.1, *own)
+        made.append(own)
+    np.testing.assert_allclose(made[0][0], made[1][0], rtol=1e-5)
+    np.testing.assert_allclose(made[0][1], made[1][1], rtol=1e-5)
+
+
+def test_pairs_stay_within_documents() -> None:
+    documents = Documents(np.array([0, 1, 2, 3, 4], np.int32), np.array([0, 0, 0, 1, 1], np.int32))
+    found = zip(*documents.pairs(np.array([1, 2, 1, 2, 2])), strict=True)
+    assert [(int(a), int(b)) for a, b in found] == [(0, 1), (1, 0), (1, 2), (2, 1), (3, 4), (4, 3)]
+    assert [(int(a), int(b)) for a, b in zip(*documents.neighbours(2), strict=True)] == [(0, 2)]
+
+
+def test_information_is_that_of_the_definition() -> None:
+    """Of the counts, row by row."""
+    documents, window, negative = coded(two_topics(20)), 2, 2
+    counts = np.zeros((10, 10))
+    for at, code in enumerate(documents.codes):
+        for apart in range(1, window + 1):
+            if at + apart < len(documents.codes) and documents.rows[at] == documents.rows[at + apart]:
+                counts[code, documents.codes[at + apart]] += window + 1 - apart
+    counts = counts + counts.T
+    smooth = counts.sum(axis=0) ** 0.75
+    expected = counts.sum(axis=1)[:, None] * (smooth / smooth.sum())
+    with np.errstate(divide="ignore"):
+        wanted = np.maximum(np.log(counts / expected) - np.log(negative), 0)
+    cut = [documents.only(documents.rows % 2 == part) for part in (0, 1)]
+    pairs = cooccurrences(cut[0], 10, window).merge(cooccurrences(cut[1], 10, window))
+    found = information(pairs, 10, negative, 0.75)
+    np.testing.assert_allclose(found.toarray(), wanted, rtol=1e-12)
+    vectors = singular_vectors(found, 12, 0)
+    left, values, _ = np.linalg.svd(wanted)
+    assert (vectors[:, 10:] == 0).all()
+    np.testing.assert_allclose(
+        np.abs(vectors[:, 0]), np.abs(left[:, 0] * np.sqrt(values[0])), rtol=1e-6, atol=1e-9
+    )
+
+
+def test_many_words_are_decomposed_as_few_are() -> None:
+    random = np.random.default_rng(0)
+    low = random.random((1100, 4)) @ np.diag([8.0, 4.0, 2.0, 1.0]) @ random.random((4, 1100))
+    found = singular_vectors(sp.csr_array(low), 4, 0)
+    left, values, _ = np.linalg.svd(low)
+    expected = left[:, :4] * np.sqrt(values[:4])
+    np.testing.assert_allclose(np.abs(found), np.abs(expected), rtol=1e-5, atol=1e-7)
+
+
+def test_the_same_on_every_engine(engine: EngineCase) -> None:
+    rows = pa.table({"words": two_topics(90)})
+    expected = og.Word2Vec(8, method="pmi-svd", min_count=1).fit(rows)
+    found = og.Word2Vec(8, method="pmi-svd", min_count=1).fit(engine.open(rows))
+    assert found.terms_.tolist() == expected.terms_.tolist()
+    np.testing.assert_allclose(found.vectors_, expected.vectors_, atol=1e-8)
+    steps = og.Word2Vec(8, min_count=1).fit(engine.open(rows))
+    assert steps.terms_.tolist() == expected.terms_.tolist()
+    assert np.isfinite(steps.vectors_).all()
+
+
+def test_the_seed_decides() -> None:
+    rows = pa.table({"words": two_topics(60)})
+    first, again, other = (og.Word2Vec(5, random_state=state).fit(rows).vectors_ for state in (None, 0, 1))
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_documents_without_known_words(tmp_path: Path) -> None:
+    rows = pa.table({"words": [["a", "b", None], None, [], ["z"], ["b", "a", "b"]], "n": range(5)})
+    model = og.Word2Vec(3, min_count=2).fit(rows)
+    assert model.terms_.tolist() == ["b", "a"]
+    made = np.array(model.transform(rows)["word2vec"].to_pylist())
+    assert (made[1:4] == 0).all()
+    np.testing.assert_allclose(made[0], (model.get_vector("a") + model.get_vector("b")) / 2)
+    np.testing.assert_allclose(made[4], (model.get_vector("a") + 2 * model.get_vector("b")) / 3)
+    model.save(tmp_path / "model")
+    restored = og.load(tmp_path / "model")
+    assert restored.transform(rows).equals(model.transform(rows))
+    assert restored.most_similar("a") == model.most_similar("a")
+    with pytest.raises(DataError, match="does not know 'z'"):
+        model.get_vector("z")
+
+
+def test_columns_of_a_row_are_one_document() -> None:
+    """Text is cut as `CountVectorizer` cuts it, and words of two columns are neighbours."""
+    texts = pa.table({"title": ["Red sky!", "Blue sea"], "body": ["over hills", "under boats"]})
+    lists = pa.table({"words": [["red", "sky", "over", "hills"], ["blue", "sea", "under", "boats"]]})
+    found, expected = (og.Word2Vec(4, min_count=1).fit(rows) for rows in (texts, lists))
+    counted = og.CountVectorizer().fit(texts)
+    assert found.terms_.tolist() == expected.terms_.tolist() == counted.terms_.tolist()
+    np.testing.assert_array_equal(found.vectors_, expected.vectors_)
+
+
+@pytest.mark.parametrize("wrong", [{"min_count": 9}, {"alpha": 1e38, "epochs": 3, "min_count": 1}])
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_refusals(wrong: dict[str, Any]) -> None:
+    with pytest.raises(DataError, match=r"min_count|alpha"):
+        og.Word2Vec(5, **wrong).fit(["a few words in a row", "words in a row"] * 3)
+
+
+def test_parameters_are_checked() -> None:
+    with pytest.raises(ParameterError, match="negative"):
+        og.Word2Vec(negative=0).fit(["some words"])
