@@ -69,32 +69,36 @@ class SkipGram:
         DataError
             When steps are so long that vectors overflow.
         """
-        random = np.random.default_rng(self.seed)
-        size = (len(counts), self.vector_size)
-        learned = (random.random(size, dtype=np.float32) - np.float32(0.5)) / np.float32(self.vector_size)
-        both = learned, np.zeros_like(learned)
         pairs = _Pairs.of(self, counts)
         steps = _steps(counts.sum() * self.window * (1 + self.negative) * self.vector_size * self.epochs)
+        both = self._start(len(counts))
         merges = 1 if run.comm.size == 1 else _MERGES
-        for turn in range(self.epochs * merges):
-            random = np.random.default_rng([self.seed, turn, run.comm.rank])
-            places = np.array_split(np.arange(len(documents)), merges)[turn % merges]
-            before = both if merges == 1 else tuple(part.copy() for part in both)
-            taken = np.zeros((2, len(counts)), dtype=np.float32)
-            for done, place in enumerate(places):
-                share = (turn + done / len(places)) / (self.epochs * merges)
-                words, others, negatives = pairs.draw(documents.get(place), random)
-                steps(words, others, negatives, self._alpha(share), *both)
-                taken[0] += np.bincount(words, minlength=len(counts))
-                taken[1] += np.bincount(others, minlength=len(counts))
-                taken[1] += np.bincount(negatives.ravel(), minlength=len(counts))
-            if merges > 1:
-                both = _merged(run, before, both, taken)
+        with np.errstate(over="ignore", invalid="ignore"):
+            for turn in range(self.epochs * merges):
+                random = np.random.default_rng([self.seed, turn, run.comm.rank])
+                places = np.array_split(np.arange(len(documents)), merges)[turn % merges]
+                before = tuple(part.copy() for part in both) if merges > 1 else both
+                taken = np.zeros((2, len(counts)), dtype=np.float32)
+                for done, place in enumerate(places):
+                    share = (turn + done / len(places)) / (self.epochs * merges)
+                    words, others, negatives = pairs.draw(documents.get(place), random)
+                    steps(words, others, negatives, self._alpha(share), *both)
+                    taken += _counted(len(counts), words, others, negatives)
+                if merges > 1:
+                    both = _merged(run, before, both, taken)
+                if (turn + 1) % merges == 0:
+                    run.tell("epoch", (turn + 1) // merges, self.epochs)
         if not np.isfinite(both[0]).all():
             raise DataError(
                 f"Word2Vec(alpha={self.alpha!r}): the vectors grew without end. Give a smaller alpha."
             )
         return both[0]
+
+    def _start(self, words: int) -> tuple[np.ndarray, ...]:
+        """The vectors of words and those of neighbours at first, the same on every rank."""
+        size = words, self.vector_size
+        drawn = np.random.default_rng(self.seed).random(size, dtype=np.float32)
+        return (drawn - np.float32(0.5)) / np.float32(self.vector_size), np.zeros_like(drawn)
 
     def _alpha(self, share: float) -> float:
         """How long steps are when such a share of them is taken."""
@@ -146,6 +150,12 @@ def parts(found: Iterator[Documents], run: FitContext) -> Store[Documents]:
     store: Store[Documents] = Store(run.memory)
     store.extend([store.hold(part, part.nbytes)] for documents in found for part in documents.cut(PART))
     return store
+
+
+def _counted(count: int, words: np.ndarray, others: np.ndarray, negatives: np.ndarray) -> np.ndarray:
+    """How many steps are taken with each word, and with each as a neighbour; shape (2, count)."""
+    beside = np.bincount(others, minlength=count) + np.bincount(negatives.ravel(), minlength=count)
+    return np.stack([np.bincount(words, minlength=count), beside]).astype(np.float32)
 
 
 def _merged(

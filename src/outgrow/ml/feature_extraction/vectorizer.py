@@ -1,4 +1,4 @@
-"""What the vectorizers share: documents in, one sparse vector for each out."""
+"""What the vectorizers share: documents in, one vector for each out."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ NORMS = OneOf("l1", "l2", None)
 
 
 class Vectorizer(Transformer):
-    """Makes one sparse vector of the text of each row, and puts it in the place of the text.
+    """Makes one vector of the text of each row, and puts it in the place of the text.
 
     Hooks: `_learn_terms(shard, names)` learns what it needs and names the vector; `_vectors(terms)` gives the
-    vectors of documents as a CSR array, `_labels` the names of their numbers.
+    vectors of documents, as a CSR array or a dense one, `_labels` the names of their numbers.
 
     Attributes
     ----------
@@ -124,7 +124,7 @@ class Vectorizer(Transformer):
         return batch.replace(names, {self.output_name_: Matrix(made, tuple(self._labels))})
 
     def transform(self, X: Any) -> Any:
-        """The rows of X with the counts of terms in the place of text.
+        """The rows of X with a vector in the place of text.
 
         Parameters
         ----------
@@ -132,8 +132,8 @@ class Vectorizer(Transformer):
 
         Returns
         -------
-        A CSR array of shape (rows, terms) for documents alone; a table or dataset for one, with a column for
-        each term; see `set_output` for CSR arrays of tables.
+        An array of shape (rows, numbers) for documents alone, a CSR one of counts; a table or dataset for
+        one, with a column for each number; see `set_output` for arrays of tables.
         """
         made = super().transform(X)
         alone = not is_table(made) and set(self.selected_) == set(self.columns_)
