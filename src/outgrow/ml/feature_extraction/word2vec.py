@@ -99,8 +99,8 @@ class Word2Vec(Vectorizer):
     >>> model = og.Word2Vec(vector_size=2, min_count=1, negative=1, method="pmi-svd").fit(pets)
     >>> model.transform(pets).shape
     (5, 2)
-    >>> model.most_similar("purrs", topn=1)[0][0]
-    'sleeps'
+    >>> sorted(word for word, cosine in model.most_similar("purrs", topn=2))
+    ['barks', 'sleeps']
     """
 
     stem = "word2vec"
