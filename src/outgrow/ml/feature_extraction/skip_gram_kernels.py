@@ -37,7 +37,8 @@ def one_by_one(words: Any, others: Any, negatives: Any, alpha: Any, vectors: Any
             score = np.float32(0)
             for j in range(size):
                 score += own[j] * beside[j]
-            slope = np.float32(alpha * (float(k == 0) - 1.0 / (1.0 + np.exp(-np.float64(score)))))
+            wanted = 1.0 if k == 0 else 0.0
+            slope = np.float32(alpha * (wanted - 1.0 / (1.0 + np.exp(-np.float64(score)))))
             for j in range(size):
                 change[j] += slope * beside[j]
                 beside[j] += slope * own[j]
