@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import struct
 import threading
-from collections.abc import Callable
 from functools import reduce
 from typing import Any
 
@@ -18,10 +16,10 @@ from hypothesis.extra.numpy import array_shapes, arrays, boolean_dtypes, floatin
 
 from outgrow.engine.collective import LARGE, Tcp
 from outgrow.engine.frames import Head, Message, send
-from outgrow.engine.spark.rendezvous import join
 from outgrow.errors import ArtifactError
 from outgrow.stats.counts import ValueCounts
 from outgrow.stats.state import merge
+from ranks import ranks
 
 KINDS = st.one_of(boolean_dtypes(), integer_dtypes(), floating_dtypes())
 TREES = st.recursive(
@@ -102,26 +100,6 @@ def test_damaged_frames_are_refused(sent: bytes) -> None:
             here.sendall(sent)
         with pytest.raises((ConnectionResetError, ArtifactError)):
             heard(stream)
-
-
-def ranks(size: int, work: Callable[[Tcp], Any]) -> list[Any]:
-    """What `work` returns on each of some ranks, which are threads here."""
-    found: list[Any] = [None] * size
-
-    def rank(number: int) -> None:
-        comm = join(number, ["127.0.0.1"] * size, secret, ports=(20_000, 30_000), joining=20, deadline=20)
-        try:
-            found[number] = work(comm)
-        finally:
-            comm.close()
-
-    secret = os.urandom(32)
-    threads = [threading.Thread(target=rank, args=(number,)) for number in range(size)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return found
 
 
 def large(rank: int, kind: str = "f8", rows: int = 3) -> np.ndarray:

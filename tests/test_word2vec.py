@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +10,21 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import scipy.sparse as sp
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import outgrow as og
 from outgrow.engine.context import FitContext
-from outgrow.engine.spark.rendezvous import join
 from outgrow.errors import DataError, ParameterError
+from outgrow.ml.feature_extraction import word2vec
 from outgrow.ml.feature_extraction.cooccurrences import cooccurrences, information, singular_vectors
 from outgrow.ml.feature_extraction.documents import Documents
 from outgrow.ml.feature_extraction.skip_gram import SkipGram, batched, parts
 from outgrow.ml.feature_extraction.skip_gram_kernels import one_by_one
+from outgrow.stats.quantiles import Gathered
 from outgrow.testing import EngineCase
+from outgrow.testing.engines import pieces_case
+from ranks import ranks
 
 PETS, STARS = ["cat", "dog", "paw", "fur", "bark"], ["sun", "moon", "star", "sky", "orbit"]
 SKIP_GRAM = SkipGram(10, 3, 30, 5, 0.0, 0.05, 1e-4, 0.75, 0)
@@ -53,8 +57,8 @@ def cosine(a: np.ndarray, b: np.ndarray) -> float:
     "settings",
     [
         {"method": "pmi-svd", "negative": 1},
-        {"epochs": 30, "sample": 0, "alpha": 0.05},
-        {"epochs": 250, "sample": 0, "alpha": 0.05, "vector_size": 50},  # compiled
+        {"epochs": 15, "sample": 0, "alpha": 0.05},
+        {"epochs": 30, "sample": 0, "alpha": 0.05},  # compiled
     ],
     ids=["pmi-svd", "sgns", "sgns compiled"],
 )
@@ -85,51 +89,64 @@ def test_what_mllib_documents() -> None:
         np.testing.assert_allclose(made, [expected, expected], rtol=1e-12)
 
 
-def ranks(size: int, work: Any) -> list[Any]:
-    """What `work` returns on each of some ranks, which are threads here."""
-    found: list[Any] = [None] * size
-
-    def rank(number: int) -> None:
-        comm = join(number, ["127.0.0.1"] * size, secret, ports=(20_000, 30_000), joining=20, deadline=20)
-        try:
-            found[number] = work(comm)
-        finally:
-            comm.close()
-
-    secret = os.urandom(32)
-    threads = [threading.Thread(target=rank, args=(number,)) for number in range(size)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return found
-
-
 def coded(rows: list[list[str]]) -> Documents:
     place = {word: code for code, word in enumerate([*PETS, *STARS])}
     codes = np.array([place[word] for row in rows for word in row], dtype=np.int32)
     return Documents(codes, np.repeat(np.arange(len(rows), dtype=np.int32), [len(row) for row in rows]))
 
 
-@pytest.mark.parametrize("shares", [(0, 0, 60), (50, 50, 50, 50)], ids=["ranks without rows", "equal"])
-def test_ranks_agree_on_vectors_that_stay_finite(shares: tuple[int, ...]) -> None:
-    rows = two_topics(sum(shares))
-    ends = np.cumsum((0, *shares))
+SHARES = pytest.mark.parametrize(
+    "shares", [(0, 0, 60), (50, 50, 50, 50)], ids=["ranks without rows", "equal"]
+)
+
+
+def learned_by(shares: tuple[int, ...], learn: Any) -> list[np.ndarray]:
+    """What each rank gets that has its share of documents, one after the other."""
+    rows, ends = two_topics(sum(shares)), np.cumsum((0, *shares))
     counts = np.bincount(coded(rows).codes, minlength=10).astype(float)
+    return ranks(
+        len(shares),
+        lambda comm: learn(FitContext(comm), rows[ends[comm.rank] : ends[comm.rank + 1]], counts),
+    )
 
-    def work(comm: Any) -> np.ndarray:
-        run = FitContext(comm)
-        own = coded(rows[ends[comm.rank] : ends[comm.rank + 1]])
-        return SKIP_GRAM.vectors(run, parts(iter([own]), run), counts)
 
-    first, *others = ranks(len(shares), work)
-    for other in (*others, *ranks(len(shares), work)):
+@SHARES
+def test_ranks_agree_on_vectors_that_stay_finite(shares: tuple[int, ...]) -> None:
+    def learn(run: FitContext, rows: list[list[str]], counts: np.ndarray) -> np.ndarray:
+        return SKIP_GRAM.of_ranks(run, parts(iter([coded(rows)]), run), counts)
+
+    first, *others = learned_by(shares, learn)
+    for other in (*others, *learned_by(shares, learn)):
         np.testing.assert_array_equal(other, first)
-    alone = FitContext()
-    single = SKIP_GRAM.vectors(alone, parts(iter([coded(rows)]), alone), counts)
+    (single,) = learned_by((sum(shares),), learn)
     assert np.abs(first).max() < 2 * np.abs(single).max()  # sums over ranks would grow with them
     place = {word: code for code, word in enumerate([*PETS, *STARS])}
     topics_are_apart(lambda a, b: cosine(first[place[a]], first[place[b]]))
+
+
+@SHARES
+def test_one_rank_learns_for_all(shares: tuple[int, ...]) -> None:
+    def learn(run: FitContext, rows: list[list[str]], counts: np.ndarray) -> np.ndarray:
+        own = coded(rows)
+        every = Documents.of_lengths(*run.combine(Gathered((own.codes, own.lengths))).values)
+        return replace(SKIP_GRAM, epochs=3).of_one_rank(run, every, counts)
+
+    (alone,) = learned_by((sum(shares),), learn)
+    for found in learned_by(shares, learn):
+        np.testing.assert_array_equal(found, alone)
+
+
+@settings(derandomize=True, max_examples=30, deadline=None)
+@given(st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=5), max_size=12), st.randoms())
+def test_the_order_of_documents_is_that_of_their_words(rows: list[list[int]], random: Any) -> None:
+    def ordered(rows: list[list[int]]) -> list[list[int]]:
+        codes = np.array([code for row in rows for code in row], dtype=np.int32)
+        made = Documents.of_lengths(codes, np.array([len(row) for row in rows], dtype=np.int64)).ordered()
+        return [part.tolist() for part in np.split(made.codes, made.starts)[1:]]
+
+    shuffled = random.sample(rows, len(rows))
+    assert ordered(shuffled) == ordered(rows)
+    assert sorted(ordered(rows)) == sorted(rows)
 
 
 def test_numpy_and_numba_take_the_same_steps() -> None:
@@ -181,22 +198,27 @@ def test_information_is_that_of_the_definition() -> None:
 
 def test_many_words_are_decomposed_as_few_are() -> None:
     random = np.random.default_rng(0)
-    low = random.random((1100, 4)) @ np.diag([8.0, 4.0, 2.0, 1.0]) @ random.random((4, 1100))
-    found = singular_vectors(sp.csr_array(low), 4, 0)
-    left, values, _ = np.linalg.svd(low)
-    expected = left[:, :4] * np.sqrt(values[:4])
-    np.testing.assert_allclose(np.abs(found), np.abs(expected), rtol=1e-5, atol=1e-7)
+    left, right = (np.linalg.qr(random.normal(size=(1100, 4)))[0] for _ in range(2))
+    values = np.array([8.0, 4.0, 2.0, 1.0])
+    found = singular_vectors(sp.csr_array(left * values @ right.T), 4, 0)
+    np.testing.assert_allclose(np.abs(found), np.abs(left * np.sqrt(values)), rtol=1e-5, atol=1e-7)
 
 
-def test_the_same_on_every_engine(engine: EngineCase) -> None:
-    rows = pa.table({"words": two_topics(90)})
-    expected = og.Word2Vec(8, method="pmi-svd", min_count=1).fit(rows)
-    found = og.Word2Vec(8, method="pmi-svd", min_count=1).fit(engine.open(rows))
+@pytest.mark.parametrize("method", ["sgns", "pmi-svd"])
+def test_the_same_on_every_engine_in_any_order(engine: EngineCase, method: str) -> None:
+    texts = two_topics(90)
+    expected = og.Word2Vec(8, method=method, min_count=1).fit(pa.table({"words": texts}))
+    found = og.Word2Vec(8, method=method, min_count=1).fit(engine.open(pa.table({"words": texts[::-1]})))
     assert found.terms_.tolist() == expected.terms_.tolist()
-    np.testing.assert_allclose(found.vectors_, expected.vectors_, atol=1e-8)
-    steps = og.Word2Vec(8, min_count=1).fit(engine.open(rows))
-    assert steps.terms_.tolist() == expected.terms_.tolist()
-    assert np.isfinite(steps.vectors_).all()
+    np.testing.assert_array_equal(found.counts_, expected.counts_)
+    np.testing.assert_allclose(found.vectors_, expected.vectors_, rtol=0, atol=1e-12)
+
+
+def test_each_rank_learns_where_words_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(word2vec, "OF_ONE_RANK", 100)
+    model = og.Word2Vec(10, window=3, epochs=30, sample=0, alpha=0.05)
+    model.fit(pieces_case(3).open(pa.table({"words": two_topics()})))
+    topics_are_apart(lambda a, b: cosine(model.get_vector(a), model.get_vector(b)))
 
 
 def test_the_seed_decides() -> None:
@@ -204,6 +226,48 @@ def test_the_seed_decides() -> None:
     first, again, other = (og.Word2Vec(5, random_state=state).fit(rows).vectors_ for state in (None, 0, 1))
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"method": "pmi-svd", "negative": 1}, {"epochs": 10, "alpha": 0.05, "sample": 0}]
+)
+def test_analogies(settings: dict[str, Any]) -> None:
+    about = {"king": "RM", "queen": "RF", "man": "CM", "woman": "CF", "crown": "R", "street": "C"}
+    random = np.random.default_rng(0)
+    rows = [
+        [word if place == 4 else f"{random.choice(list(kinds))}{random.integers(5)}" for place in range(9)]
+        for word, kinds in about.items()
+        for _ in range(200)
+    ]
+    model = og.Word2Vec(10, window=4, **settings).fit(pa.table({"words": rows}))
+    known = [pair for pair in model.most_similar(["king", "woman"], "man", topn=40) if pair[0] in about]
+    assert known[0][0] == "queen"
+    assert {word for word, _ in known} == {"queen", "crown", "street"}
+
+
+def test_vectors_are_compared_as_words_are() -> None:
+    model = og.Word2Vec(10, epochs=2).fit(pa.table({"words": two_topics(60)}))
+    (itself, value), *others = model.most_similar(model.get_vector("cat") * 3, topn=5)
+    assert (itself, round(value, 6)) == ("cat", 1)
+    assert [word for word, _ in others] == [word for word, _ in model.most_similar(["cat"], None, topn=4)]
+    opposite = model.most_similar([], "cat", topn=20)
+    np.testing.assert_allclose(
+        [value for _, value in opposite][::-1], [-value for _, value in model.most_similar("cat", topn=20)]
+    )
+    for wrong in (np.ones(3), np.full(10, np.nan), [1, 2], [], [None], ["cat", "unseen"]):
+        with pytest.raises(DataError, match=r"Word2Vec (compares|does not know)"):
+            model.most_similar(wrong)
+
+
+def test_vectors_are_a_table() -> None:
+    model = og.Word2Vec(3, method="pmi-svd", negative=1, min_count=1).fit(
+        ["Straße \U0001f600 naïve 東京", "東京 naïve"]
+    )
+    table = model.get_vectors()
+    assert table.column_names == ["word", "count", "vector"]
+    assert table["word"].to_pylist() == ["naïve", "東京", "straße"]
+    assert table["count"].to_pylist() == [2, 2, 1]
+    np.testing.assert_array_equal(np.array(table["vector"].to_pylist()), model.vectors_)
 
 
 def test_documents_without_known_words(tmp_path: Path) -> None:
@@ -232,10 +296,10 @@ def test_columns_of_a_row_are_one_document() -> None:
     np.testing.assert_array_equal(found.vectors_, expected.vectors_)
 
 
-@pytest.mark.parametrize("wrong", [{"min_count": 9}, {"alpha": 1e38, "epochs": 3, "min_count": 1}])
+@pytest.mark.parametrize("wrong", [{"min_count": 9}, {"alpha": 1e38, "sample": 0, "min_count": 1}])
 def test_refusals(wrong: dict[str, Any]) -> None:
     with pytest.raises(DataError, match=r"min_count|alpha"):
-        og.Word2Vec(5, **wrong).fit(["a few words in a row", "words in a row"] * 3)
+        og.Word2Vec(5, **wrong).fit(["few words in this row", "words in this row"] * 3)
 
 
 def test_parameters_are_checked() -> None:

@@ -22,7 +22,7 @@ from outgrow.stats.number_counts import NumberCounts
 
 _DENSE = 1024
 """Words up to which the matrix is decomposed as a dense one."""
-_TOL = 1e-8
+_TOL = 1e-5
 _LEAST = 1e-6
 """Smaller singular values, as a share of the largest, are taken for zeros: they may be but rounding."""
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
+from outgrow.data.hashing import mix
 from outgrow.ml.feature_extraction.terms import Terms
 from outgrow.stats.texts import TextIndex
 
@@ -41,12 +43,38 @@ class Documents:
             codes, rows = codes[order], rows[order]
         return cls(codes, rows)
 
+    @classmethod
+    def of_lengths(cls, codes: np.ndarray, lengths: np.ndarray) -> Documents:
+        """Documents one after the other; `lengths` says how many words each has."""
+        return cls(codes, np.repeat(np.arange(len(lengths), dtype=np.int32), lengths))
+
+    @cached_property
+    def starts(self) -> np.ndarray:
+        """Where each document begins that has any words."""
+        return np.flatnonzero(np.diff(self.rows, prepend=-1))
+
+    @cached_property
+    def lengths(self) -> np.ndarray:
+        """How many words each document has that has any."""
+        return np.diff(self.starts, append=len(self.codes))
+
     @property
     def nbytes(self) -> int:
         return int(self.codes.nbytes + self.rows.nbytes)
 
+    def ordered(self) -> Documents:
+        """The same documents in an order that their words alone decide."""
+        if not len(self.codes):
+            return self
+        words = np.arange(len(self.codes)) - np.repeat(self.starts, self.lengths)
+        terms = mix(words.astype(np.uint64) << np.uint64(32) | self.codes.astype(np.uint64))
+        order = np.argsort(np.add.reduceat(terms, self.starts), kind="stable")
+        lengths = self.lengths[order]
+        moved = self.starts[order] - np.cumsum(lengths) + lengths
+        return self.of_lengths(self.codes[np.arange(len(words)) + np.repeat(moved, lengths)], lengths)
+
     def cut(self, words: int) -> Iterator[Documents]:
-        """Parts of so many words at most, wherever documents end."""
+        """Parts of so many words, whatever documents they are of; words of two parts are no neighbours."""
         for start in range(0, len(self.codes), words):
             at = slice(start, start + words)
             yield Documents(self.codes[at].copy(), self.rows[at].copy())
@@ -65,13 +93,12 @@ class Documents:
 
         Parameters
         ----------
-        reach : int of shape (words,), how far each reaches to either side, at least 1.
+        reach : int of shape (words,), how far each reaches to either side.
         """
-        most, count = int(reach.max(initial=1)), len(self.codes)
-        offsets = np.delete(np.arange(-most, most + 1), most)
-        others = np.arange(count)[:, None] + offsets
-        inside = (others >= 0) & (others < count) & (np.abs(offsets) <= reach[:, None])
-        words, column = np.nonzero(inside)
-        others = others[words, column]
-        same = self.rows[words] == self.rows[others]
-        return self.codes[words[same]], self.codes[others[same]]
+        place = np.arange(len(self.codes)) - np.repeat(self.starts, self.lengths)
+        before = np.minimum(reach, place)
+        counts = before + np.minimum(reach, np.repeat(self.lengths, self.lengths) - 1 - place)
+        words = np.repeat(np.arange(len(self.codes)), counts)
+        offsets = np.arange(len(words)) - np.repeat(np.cumsum(counts) - counts + before, counts)
+        others = words + offsets + (offsets >= 0)
+        return self.codes[words], self.codes[others]

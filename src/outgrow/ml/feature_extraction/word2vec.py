@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
+import pyarrow as pa
 from sklearn.utils.validation import check_is_fitted
 
 from outgrow.data.batch import Batch, vector_names
@@ -27,10 +28,11 @@ from outgrow.ml.core.task import column_names
 from outgrow.ml.feature_extraction.analyzer import STOP_WORDS
 from outgrow.ml.feature_extraction.cooccurrences import cooccurrences, information, singular_vectors
 from outgrow.ml.feature_extraction.documents import Documents
-from outgrow.ml.feature_extraction.skip_gram import SkipGram, parts
+from outgrow.ml.feature_extraction.skip_gram import OF_ONE_RANK, SkipGram, parts
 from outgrow.ml.feature_extraction.terms import Terms
 from outgrow.ml.feature_extraction.vectorizer import WORD_PATTERN, Vectorizer, free_stem
 from outgrow.stats.number_counts import NumberCounts
+from outgrow.stats.quantiles import Gathered
 from outgrow.stats.text_counts import TextCounts
 from outgrow.stats.texts import TextIndex
 
@@ -77,11 +79,12 @@ class Word2Vec(Vectorizer):
 
     Notes
     -----
-    'pmi-svd' finds the same vectors on every engine, and needs memory for all different pairs of neighbours.
-    'sgns' does so for the same rows in the same order on one machine. On a cluster each task takes steps
-    over its own rows, and ten times in an epoch vectors become means over the tasks, so other partitions give
-    other vectors, of the same kind; the same partitions give the same ones. Where much is learned and Numba
-    is there (`outgrow[fast]`), steps are compiled, and taken one by one; else NumPy takes some at once.
+    Vectors are the same on every engine and partitioning, whatever the order of the rows. 'pmi-svd' needs
+    memory for all different pairs of neighbours. 'sgns' takes steps over the documents in an order that
+    hashes of their words give, on one core. Past 16 million words each task of a cluster takes steps over its
+    own rows, and ten times in an epoch vectors become means over the tasks: then other partitions, or another
+    order, give other vectors of the same kind. Where much is learned and Numba is there (`outgrow[fast]`),
+    steps are compiled, and taken one by one; else NumPy takes some at once.
 
     Unlike scikit-learn: there is none; the parameters are gensim's, with its `wv.most_similar` and
     `wv.get_vector` as methods. It is skip-gram (`sg=1`) only.
@@ -89,8 +92,8 @@ class Word2Vec(Vectorizer):
     Unlike Spark MLlib's `Word2Vec(vectorSize=100, minCount=5, maxIter=1, stepSize=0.025, windowSize=5)`: it
     tells neighbours from random words in place of hierarchical softmax, and makes five passes. Vectors are
     means over partitions, no sums, so that they stay finite however many there are. Means of documents are
-    those of the words that are known. `getVectors()` is `terms_` beside `vectors_`, `findSynonyms(word, num)`
-    is `most_similar(word, topn)`.
+    those of the words that are known. `getVectors()` is `get_vectors()`, `findSynonyms(word, num)` is
+    `most_similar(word, topn=num)`.
 
     Examples
     --------
@@ -191,26 +194,49 @@ class Word2Vec(Vectorizer):
         """
         return np.array(self.vectors_[self._place(word)], dtype=np.float64)
 
-    def most_similar(self, word: str, topn: int = 10) -> list[tuple[str, float]]:
+    def get_vectors(self) -> pa.Table:
+        """All words, how often each is there, and their vectors: a table of `word`, `count`, `vector`."""
+        check_is_fitted(self)
+        vectors = pa.FixedSizeListArray.from_arrays(pa.array(self.vectors_.ravel()), self.vectors_.shape[1])
+        counts = self.counts_.astype(np.int64)
+        return pa.table({"word": pa.array(self.terms_, pa.string()), "count": counts, "vector": vectors})
+
+    def most_similar(self, positive: Any, negative: Any = (), topn: int = 10) -> list[tuple[str, float]]:
         """The words whose vectors have most nearly the direction of that of a word, and the cosines.
 
         Parameters
         ----------
-        word : one that is known.
-        topn : how many others at most.
+        positive : a word that is known, a vector as an array, or a list of those: then their mean direction.
+        negative : the same, of what is subtracted: 'king' and 'woman' less 'man' may be near 'queen'.
+        topn : how many at most; words that are given are none of them.
 
         Raises
         ------
         DataError
-            When the word is not known.
+            When a word is not known, a vector has another size or is not finite, or there are neither.
         """
-        place = self._place(word)
-        lengths = np.linalg.norm(self.vectors_, axis=1)
-        products = self.vectors_ @ self.vectors_[place]
-        cosines = products / np.maximum(lengths * lengths[place], np.finfo(np.float32).tiny)
+        check_is_fitted(self)
+        near, far = _several(positive), _several(negative)
+        if not near and not far:
+            raise DataError("Word2Vec compares words and vectors, and there are none. Give at least one.")
+        sought = self._directions(near).sum(axis=0) - self._directions(far).sum(axis=0)
+        cosines = _unit(np.asarray(self.vectors_, dtype=np.float64)) @ _unit(sought)
         order = np.argsort(-cosines, kind="stable")
-        nearest = order[order != place][: max(0, topn)]
+        places = [self._place(one) for one in (*near, *far) if isinstance(one, str)]
+        nearest = order[~np.isin(order, places)][: max(0, topn)]
         return [(str(self.terms_[at]), float(cosines[at])) for at in nearest]
+
+    def _directions(self, given: Sequence[Any]) -> np.ndarray:
+        """Words or vectors as vectors of length one, of shape (given, vector_size)."""
+        size = self.vectors_.shape[1]
+        vectors = [self.get_vector(one) if isinstance(one, str) else np.asarray(one) for one in given]
+        for vector in vectors:
+            if vector.shape != (size,) or vector.dtype.kind not in "iuf" or not np.isfinite(vector).all():
+                raise DataError(
+                    f"Word2Vec compares words and vectors of {size} finite numbers, not {vector!r}. Give "
+                    "words of `terms_`, or what `get_vector` gives."
+                )
+        return _unit(np.array(vectors, dtype=np.float64).reshape(len(vectors), size))
 
     def _place(self, word: str) -> int:
         check_is_fitted(self)
@@ -230,19 +256,31 @@ class Word2Vec(Vectorizer):
         def documents(batch: Batch) -> Documents:
             return Documents.of(analyzer.terms(batch, names), index)
 
-        number = seed(self.random_state)
         if self.method == "pmi-svd":
-            words = len(self.terms_)
-
-            def fold(batch: Batch) -> NumberCounts:
-                return cooccurrences(documents(batch), words, self.window)
-
-            pairs: NumberCounts = shard.reduce(fold, encoded=True)
-            found = information(pairs, words, self.negative, self.ns_exponent)
-            self.vectors_ = singular_vectors(found, self.vector_size, number)
+            self.vectors_ = self._singular_vectors(shard, documents)
         else:
-            read = parts(map(documents, shard.batches()), shard.run)
-            self.vectors_ = self._skip_gram(number).vectors(shard.run, read, self.counts_)
+            self.vectors_ = self._skip_gram_vectors(shard, documents)
+
+    def _singular_vectors(self, shard: Shard, documents: Callable[[Batch], Documents]) -> np.ndarray:
+        words = len(self.terms_)
+        pairs: NumberCounts = shard.reduce(
+            lambda batch: cooccurrences(documents(batch), words, self.window), encoded=True
+        )
+        found = information(pairs, words, self.negative, self.ns_exponent)
+        return singular_vectors(found, self.vector_size, seed(self.random_state))
+
+    def _skip_gram_vectors(self, shard: Shard, documents: Callable[[Batch], Documents]) -> np.ndarray:
+        how = self._skip_gram(seed(self.random_state))
+        if self.counts_.sum() > OF_ONE_RANK:
+            own = parts(map(documents, shard.batches()), shard.run)
+            return how.of_ranks(shard.run, own, self.counts_)
+
+        def fold(batch: Batch) -> Gathered:
+            read = documents(batch)
+            return Gathered((read.codes, read.lengths))
+
+        every = Documents.of_lengths(*shard.reduce(fold, encoded=True).values)
+        return how.of_one_rank(shard.run, every, self.counts_)
 
     def _skip_gram(self, number: int) -> SkipGram:
         return SkipGram(
@@ -292,3 +330,17 @@ class Word2Vec(Vectorizer):
         made = terms.counted(self._index.places(terms.texts.arrow), len(self.terms_))
         known = np.asarray(made.sum(axis=1), dtype=np.float64)
         return np.asarray(made @ self.vectors_, dtype=np.float64) / np.maximum(known, 1)[:, None]
+
+
+def _several(given: Any) -> list[Any]:
+    """Words and vectors, of which one may stand alone."""
+    if given is None:
+        return []
+    alone = isinstance(given, str) or (isinstance(given, np.ndarray) and given.ndim == 1)
+    return [given] if alone else list(given)
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    """Vectors of length one, of shape (..., vector_size); zeros stay zeros."""
+    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return vectors / np.where(lengths > 0, lengths, 1)
