@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -73,7 +74,7 @@ class SkipGram:
         DataError
             When steps are so long that vectors overflow.
         """
-        own = None
+        own: Any = None
         if run.comm.rank == 0:
             own = self._learned(run, parts(iter([documents.ordered()]), run), counts, merges=1)
         return self._finite(run.call(lambda: run.combine(own)))
