@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import outgrow as og
 from outgrow.engine.context import FitContext
-from outgrow.errors import DataError, ParameterError
+from outgrow.errors import DataError, OutgrowError, ParameterError
 from outgrow.ml.feature_extraction import word2vec
 from outgrow.ml.feature_extraction.cooccurrences import cooccurrences, information, singular_vectors
 from outgrow.ml.feature_extraction.documents import Documents
@@ -294,6 +294,29 @@ def test_columns_of_a_row_are_one_document() -> None:
     counted = og.CountVectorizer().fit(texts)
     assert found.terms_.tolist() == expected.terms_.tolist() == counted.terms_.tolist()
     np.testing.assert_array_equal(found.vectors_, expected.vectors_)
+
+
+def test_long_documents_are_learned_to_their_end() -> None:
+    """Where gensim stops at 10,000 words of a document, and MLlib cuts it at each 1,000."""
+    early, late = (np.random.default_rng(0).choice(words, 9_000).tolist() for words in (PETS, STARS))
+    model = og.Word2Vec(10, sample=0).fit(pa.table({"words": [[*early, *late]]}))
+    topics_are_apart(lambda a, b: cosine(model.get_vector(a), model.get_vector(b)))
+
+
+@pytest.mark.parametrize("method", ["sgns", "pmi-svd"])
+@pytest.mark.parametrize("window", [1, 50])
+def test_words_that_stand_alone_have_vectors(method: str, window: int) -> None:
+    rows = pa.table({"words": [["a"], ["b", "a"], ["c"], [""]]})
+    model = og.Word2Vec(1, method=method, window=window, min_count=0, negative=1).fit(rows)
+    assert model.terms_.tolist() == ["a", "", "b", "c"]
+    assert np.isfinite(model.vectors_).all()
+    assert all(-1 <= value <= 1 for _, value in model.most_similar("c"))
+
+
+def test_what_is_no_text_is_refused() -> None:
+    for rows in ({"ids": [[1, 2], [3]]}, {"x": [1.0, 2.0]}, {"deep": [[["a"]], [["b"]]]}):
+        with pytest.raises(OutgrowError, match=r"text|lists? of words"):
+            og.Word2Vec(min_count=1).fit(pa.table(rows))
 
 
 @pytest.mark.parametrize("wrong", [{"min_count": 9}, {"alpha": 1e38, "sample": 0, "min_count": 1}])

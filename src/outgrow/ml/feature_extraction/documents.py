@@ -45,7 +45,13 @@ class Documents:
 
     @classmethod
     def of_lengths(cls, codes: np.ndarray, lengths: np.ndarray) -> Documents:
-        """Documents one after the other; `lengths` says how many words each has."""
+        """Documents one after the other.
+
+        Parameters
+        ----------
+        codes : int32 of shape (words,), which word each is.
+        lengths : int of shape (documents,), how many words each document has.
+        """
         return cls(codes, np.repeat(np.arange(len(lengths), dtype=np.int32), lengths))
 
     @cached_property

@@ -220,7 +220,7 @@ class Word2Vec(Vectorizer):
         if not near and not far:
             raise DataError("Word2Vec compares words and vectors, and there are none. Give at least one.")
         sought = self._directions(near).sum(axis=0) - self._directions(far).sum(axis=0)
-        cosines = _unit(np.asarray(self.vectors_, dtype=np.float64)) @ _unit(sought)
+        cosines = np.clip(_unit(np.asarray(self.vectors_, dtype=np.float64)) @ _unit(sought), -1, 1)
         order = np.argsort(-cosines, kind="stable")
         places = [self._place(one) for one in (*near, *far) if isinstance(one, str)]
         nearest = order[~np.isin(order, places)][: max(0, topn)]
