@@ -165,6 +165,31 @@ class Batch:
                 columns.update(new)
         return Batch(columns, self.num_rows)
 
+    def replace_numbers(
+        self, old: Sequence[str], values: Any, names: Sequence[str], vector: str | None = None
+    ) -> Batch:
+        """Numbers where the first of some old columns stood; an array stays one where all its columns go.
+
+        Parameters
+        ----------
+        old : names of columns, at least one; the others of them are removed.
+        values : ndarray of shape (num_rows, len(names)), or CSR, which becomes one column of vectors.
+        names : what each number is called; they may be names of `old`.
+        vector : the column that sparse values become.
+
+        Raises
+        ------
+        SchemaError
+            When a name is that of a column which stays.
+        """
+        if vector is not None and is_sparse(values):
+            return self.replace(old, {vector: Matrix(sp.csr_array(values), tuple(names))})
+        columns = self.columns
+        if not isinstance(columns, ArrayColumns) or columns.whole.names != tuple(old):
+            return self.replace(old, matrix_columns(values, names))
+        check_free(names, columns.beside.keys(), "New columns", _RENAME)
+        return Batch(ArrayColumns(Matrix(values, tuple(names)), columns.beside), self.num_rows)
+
     def filter(self, keep: np.ndarray) -> Batch:
         """The rows for which `keep`, boolean of shape (num_rows,), is true."""
         mask = pa.array(keep)

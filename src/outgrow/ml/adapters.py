@@ -13,7 +13,7 @@ from sklearn.utils.metaestimators import available_if
 
 from outgrow._optional import optional
 from outgrow.data.batch import Batch, is_numeric
-from outgrow.data.matrix import Matrix, is_sparse, matrix_columns
+from outgrow.data.matrix import Matrix, is_sparse
 from outgrow.engine.blocks import MatrixSpec, build_blocks
 from outgrow.engine.shard import Shard
 from outgrow.errors import ParameterError
@@ -99,9 +99,7 @@ class ForeignTransformer(Foreign, Transformer):
         else:  # which most transformers refuse
             empty = (0, len(self.names_out_))
             made = sp.csr_array(empty) if self.sparse_out_ else np.empty(empty)
-        if is_sparse(made):
-            return batch.replace(names, {self.names_out_[0]: Matrix(made.tocsr(), tuple(self.names_out_))})
-        return batch.replace(names, matrix_columns(made, self.names_out_))
+        return batch.replace_numbers(names, made, self.names_out_, self.names_out_[0])
 
     def _made_of(self, batch: Batch, names: list[str]) -> tuple[list[str], bool]:
         """The names of what the transformer makes of rows, and whether that is sparse."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from outgrow.data.batch import Batch
-from outgrow.data.matrix import Column, Matrix, is_sparse, matrix_columns
+from outgrow.data.matrix import is_sparse
 from outgrow.data.names import distinct, numbered
 from outgrow.engine.checks import check_finite
 from outgrow.engine.shard import Shard
@@ -80,7 +80,8 @@ class Expansion(Transformer):
         self._restored()
 
     def _transform_columns(self, batch: Batch, names: list[str]) -> Batch:
-        return batch.replace(names, self._new_columns(self._expanded(self._numbers(batch, names))))
+        made = self._expanded(self._numbers(batch, names))
+        return batch.replace_numbers(names, made, self.output_names_, self.output_name_)
 
     def _numbers(self, batch: Batch, names: list[str]) -> Any:
         """The numbers it works on as one matrix.
@@ -93,11 +94,6 @@ class Expansion(Transformer):
         X = batch.matrix(names)
         check_finite(X.data if is_sparse(X) else X, "X", missing=self.takes_missing)
         return X
-
-    def _new_columns(self, made: Any) -> Mapping[str, Column]:
-        if is_sparse(made):
-            return {self.output_name_: Matrix(made, tuple(self.output_names_))}
-        return matrix_columns(made, self.output_names_)
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Names of the columns that `transform` gives; `input_features` are those of an array's columns."""

@@ -19,6 +19,10 @@ _TOGETHER = 256
 """Columns of sparse rows whose quantiles are found in the same passes: each counts in 65,536 buckets."""
 
 
+_INNER = 1_024
+"""Numbers that an operation goes through at once where rows are short: NumPy's own loop would be one row."""
+
+
 class DenseColumns:
     """The columns of a CSR matrix as dense ones, each made when it is asked for.
 
@@ -45,6 +49,29 @@ class DenseColumns:
         """What is stored of column j, without the zeros."""
         values = self._columns.data[slice(*self._columns.indptr[j : j + 2])]
         return values[values != 0]
+
+
+def by_column(operation: np.ufunc, X: np.ndarray, values: Any, out: np.ndarray | None = None) -> np.ndarray:
+    """An operation on each number and the value of its column.
+
+    Parameters
+    ----------
+    operation : takes two numbers.
+    X : shape (rows, columns).
+    values : shape (columns,), one number for all, or shape (rows, columns).
+    out : where the results go; None for a new array.
+    """
+    repeats = _INNER // max(1, X.shape[1])
+    long = len(X) // repeats * repeats if repeats else 0
+    contiguous = X.flags.c_contiguous and (out is None or out.flags.c_contiguous)
+    if np.ndim(values) != 1 or repeats < 4 or not long or not contiguous:
+        return np.asarray(operation(X, values, out=out))
+    if out is None:
+        out = np.empty(X.shape, operation(X[:0], values).dtype)
+    shape = (long // repeats, repeats * X.shape[1])
+    operation(X[:long].reshape(shape), np.tile(values, repeats), out=out[:long].reshape(shape))
+    operation(X[long:], values, out=out[long:])
+    return out
 
 
 def row_count(batch: Batch) -> np.ndarray:

@@ -92,35 +92,47 @@ def collect(rows: Dataset, function: Callable[[Batch], Any], count: int | None =
     rows : the dataset; its batches are joined in their order.
     function : gives an array whose first axis are the rows of the batch. Without batches it gets one that has
         no rows. Several threads call it.
-    count : how many rows there are, where that is known: floats then go to their place at once.
+    count : how many rows there are, where that is known: floats and booleans then go to their place at once.
     """
-    parts = _on_threads(function, rows.engine.map(rows.scan), rows.engine.slots)
-    first = next(parts, None)
-    if first is None:
+    batches = rows.engine.map(rows.scan)
+    batch = next(batches, None)
+    if batch is None:
         return function(rows.scan.example())
-    if count is None or is_sparse(first) or first.dtype.kind != "f" or len(first) == count:
-        listed = [first, *parts]
+    first = function(batch)
+    if count is None or is_sparse(first) or first.dtype.kind not in "fb" or len(first) == count:
+        listed = [first, *_on_threads(function, batches, rows.engine.slots)]
         if len(listed) == 1:
             return first
         return sp.vstack(listed, format="csr") if is_sparse(first) else np.concatenate(listed)
-    out, end = np.empty((count, *first.shape[1:]), first.dtype), 0
-    for part in chain([first], parts):
-        out[end : end + len(part)] = part
-        end += len(part)
+    out = np.empty((count, *first.shape[1:]), first.dtype)
+    out[: len(first)] = first
+
+    def fill(place: tuple[int, Batch]) -> None:
+        start, batch = place
+        out[start : start + batch.num_rows] = function(batch)
+
+    deque(_on_threads(fill, _placed(batches, len(first)), rows.engine.slots), maxlen=0)
     return out
 
 
-def _on_threads(function: Callable[[Batch], Any], batches: Iterator[Batch], threads: int) -> Iterator[Any]:
-    """What a function makes of each batch, in their order; no thread is started for a single batch."""
-    first = list(islice(batches, 2))
+def _placed(batches: Iterator[Batch], start: int) -> Iterator[tuple[int, Batch]]:
+    """Each batch after the number of rows before it."""
+    for batch in batches:
+        yield start, batch
+        start += batch.num_rows
+
+
+def _on_threads(function: Callable[[Any], Any], items: Iterator[Any], threads: int) -> Iterator[Any]:
+    """What a function makes of each item, in their order; no thread is started for a single one."""
+    first = list(islice(items, 2))
     if len(first) < 2 or threads < 2:
-        yield from map(function, chain(first, batches))
+        yield from map(function, chain(first, items))
         return
     with ThreadPoolExecutor(threads) as pool:
         waiting: deque[Future[Any]] = deque()
         try:
-            for batch in chain(first, batches):
-                waiting.append(pool.submit(function, batch))
+            for item in chain(first, items):
+                waiting.append(pool.submit(function, item))
                 if len(waiting) > threads:
                     yield waiting.popleft().result()
             while waiting:
@@ -134,7 +146,7 @@ def all_columns(batch: Batch) -> Any:
     """A batch as one matrix, or as an array of objects where it holds more than numbers."""
     columns = batch.columns
     if isinstance(columns, ArrayColumns) and not columns.beside:
-        return np.asarray(columns.whole.values, dtype=np.float64)
+        return columns.whole.values
     if all(map(is_numeric, batch.arrow_types(columns).values())):
         return batch.matrix()
     arrays = batch.to_arrow().columns

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from outgrow.data.batch import Batch
-from outgrow.data.matrix import is_sparse, matrix_columns
+from outgrow.data.matrix import is_sparse
 from outgrow.engine.checks import check_finite
 from outgrow.engine.shard import Shard
 from outgrow.errors import DataError
@@ -76,7 +76,7 @@ class Projection(InvertibleTransformer):
             projected = projected - centre @ self.components_.T
         if divisors is not None:
             projected = projected / divisors
-        return batch.replace(names, matrix_columns(projected, self._output_names))
+        return batch.replace_numbers(names, projected, self._output_names)
 
     @property
     def _output_names(self) -> list[str]:
@@ -87,7 +87,7 @@ class Projection(InvertibleTransformer):
         X, centre, multipliers = batch.matrix(made), self._centre(), self._multipliers()
         rows = (X if multipliers is None else X * multipliers) @ self.components_
         rows = rows if centre is None else rows + centre
-        return batch.replace(made, matrix_columns(rows, self.input_names_))
+        return batch.replace_numbers(made, rows, self.input_names_)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from outgrow.data.batch import Batch, is_numeric
-from outgrow.data.matrix import Matrix, is_sparse, matrix_columns
+from outgrow.data.matrix import Matrix, is_sparse
 from outgrow.data.names import distinct, numbered
 from outgrow.engine.shard import Shard
 from outgrow.errors import DataError
@@ -116,11 +116,10 @@ class MissingIndicator(Marking):
             return batch.drop(names)
         chosen = holes if len(self.features_) == holes.shape[1] else holes[:, self.features_]
         if self.sparse is True or (self.sparse == "auto" and is_sparse(chosen)):
-            vectors = Matrix(sp.csr_array(chosen, dtype=np.float64), tuple(self.output_names_))
-            return batch.replace(names, {self.output_name_: vectors})
-        made = np.empty(chosen.shape, order="F")
-        made[...] = chosen.toarray() if is_sparse(chosen) else chosen
-        return batch.replace(names, matrix_columns(made, self.output_names_))
+            chosen = sp.csr_array(chosen, dtype=np.float64)
+        elif is_sparse(chosen):
+            chosen = chosen.toarray()
+        return batch.replace_numbers(names, chosen, self.output_names_, self.output_name_)
 
     def _refuse_new(self, holes: Any, names: list[str]) -> None:
         new = np.setdiff1d(np.flatnonzero(np.asarray(holes.sum(axis=0))), self.features_)
@@ -133,6 +132,7 @@ class MissingIndicator(Marking):
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = tags.input_tags.sparse = True
+        tags.transformer_tags.preserves_dtype = []
         tags.input_tags.string = tags.input_tags.categorical = True
         return tags
 

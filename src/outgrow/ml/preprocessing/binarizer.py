@@ -12,6 +12,7 @@ from outgrow.engine.checks import check_finite
 from outgrow.engine.shard import Shard
 from outgrow.ml.core.columns import Columns
 from outgrow.ml.core.exports import refusal
+from outgrow.ml.core.matrices import by_column
 from outgrow.ml.core.parameters import Numbers
 from outgrow.ml.core.task import Task
 from outgrow.ml.export.onnx.table import Table
@@ -66,7 +67,7 @@ class Binarizer(ColumnwiseTransformer):
         check_finite(X.data if is_sparse(X) else X, "X")
         threshold = np.broadcast_to(self.threshold, self._width)[part]
         if not is_sparse(X):
-            return (threshold < X).astype(np.float64)
+            return by_column(np.greater, X, threshold).astype(np.float64)
         above = sp.csr_array(X)
         above.data = (above.data > threshold[above.indices]).astype(np.float64)
         above.eliminate_zeros()

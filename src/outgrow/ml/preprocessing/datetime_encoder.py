@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from outgrow.data.batch import Batch
 from outgrow.data.exact import microseconds
 from outgrow.data.kind import is_time
-from outgrow.data.matrix import Matrix, matrix_columns
+from outgrow.data.matrix import Matrix
 from outgrow.data.names import distinct
 from outgrow.engine.shard import Shard
 from outgrow.errors import DataError, ParameterError, SchemaError
@@ -187,7 +187,7 @@ class DatetimeEncoder(Transformer):
                 made[:, at : at + wide.shape[1]] = wide
                 at += wide.shape[1]
             made[missing, first:at] = np.nan
-        return batch.replace(names, matrix_columns(made, self.output_names_))
+        return batch.replace_numbers(names, made, self.output_names_)
 
     def _part(self, part: str, column: pa.Array, clock: np.ndarray, utc: np.ndarray) -> np.ndarray:
         """A part of each time, as numbers.

@@ -11,6 +11,7 @@ from outgrow.data.matrix import is_sparse
 from outgrow.engine.checks import check_finite
 from outgrow.engine.shard import Shard
 from outgrow.ml.core.columns import Columns
+from outgrow.ml.core.matrices import by_column
 from outgrow.ml.core.parameters import Numbers
 from outgrow.ml.core.task import Task
 from outgrow.ml.export.onnx.table import Table
@@ -61,7 +62,9 @@ class ElementwiseProduct(ColumnwiseTransformer):
     def _scaled(self, X: Any, part: slice) -> Any:
         check_finite(X.data if is_sparse(X) else X, "X", missing=True)
         factors = self._factors[part]
-        return sp.csr_array(X @ sp.diags_array(factors)) if is_sparse(X) else X * factors
+        return (
+            sp.csr_array(X @ sp.diags_array(factors)) if is_sparse(X) else by_column(np.multiply, X, factors)
+        )
 
     def _to_onnx(self, table: Table) -> Table:
         graph, X = table.graph, table.matrix(self.selected_, type(self).__name__)

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from outgrow.data.batch import Batch
-from outgrow.data.matrix import Matrix, is_sparse, matrix_columns
+from outgrow.data.matrix import is_sparse
 from outgrow.data.names import distinct, numbered
 from outgrow.data.schema_file import arrow_type
 from outgrow.engine.shard import Shard
@@ -169,11 +169,7 @@ class FunctionTransformer(InvertibleTransformer):
             return batch.replace(names, _columns_of(_typed(made, self.output_types_)))
         if self.func is None:
             return batch
-        if is_sparse(made):
-            return batch.replace(names, {self.output_name_: Matrix(made, tuple(self.output_names_))})
-        if self.output_names_ == names:
-            return batch.with_matrix(made, names)
-        return batch.replace(names, matrix_columns(made, self.output_names_))
+        return batch.replace_numbers(names, made, self.output_names_, self.output_name_)
 
     def _made(self, batch: Batch, names: list[str]) -> Any:
         return self._called(self.func, self.kw_args, batch, names)
@@ -221,7 +217,7 @@ class FunctionTransformer(InvertibleTransformer):
         dense = made.toarray() if is_sparse(made) else np.asarray(made)
         if self.inverse_func is None and dense.shape[1] != len(self.input_names_):
             return batch
-        return batch.replace(names, matrix_columns(dense, self.input_names_))
+        return batch.replace_numbers(names, dense, self.input_names_)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

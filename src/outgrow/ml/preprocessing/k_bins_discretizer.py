@@ -12,7 +12,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from outgrow.data.batch import Batch
-from outgrow.data.matrix import is_sparse, matrix_columns
+from outgrow.data.matrix import is_sparse
 from outgrow.engine.shard import Shard
 from outgrow.errors import DataError, ParameterError
 from outgrow.ml.base import InvertibleTransformer
@@ -301,8 +301,7 @@ class KBinsDiscretizer(Expansion, InvertibleTransformer):
     def _revert(self, batch: Batch) -> Batch:
         """The middle of the bin of each row; of a bin for missing values, NaN."""
         made = [self.output_name_] if self.output_name_ in batch.columns else self.output_names_
-        columns = matrix_columns(self._middles(batch.matrix(made)), self.input_names_)
-        return batch.replace(made, columns)
+        return batch.replace_numbers(made, self._middles(batch.matrix(made)), self.input_names_)
 
     def _middles(self, X: Any) -> np.ndarray:
         if self.encode == "ordinal":

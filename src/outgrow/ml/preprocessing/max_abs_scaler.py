@@ -12,7 +12,7 @@ from outgrow.data.batch import Batch
 from outgrow.data.matrix import is_sparse
 from outgrow.ml.core.columns import Columns
 from outgrow.ml.core.groups import GroupView, Stacked
-from outgrow.ml.core.matrices import checked_matrix
+from outgrow.ml.core.matrices import by_column, checked_matrix
 from outgrow.ml.core.parameters import FLAG
 from outgrow.ml.core.task import Task
 from outgrow.ml.export.onnx.table import Table
@@ -79,7 +79,7 @@ class MaxAbsScaler(GrowingScaler):
     def _unscaled(self, X: Any, part: slice) -> Any:
         if is_sparse(X):
             return sp.csr_array(X @ sp.diags_array(self.scale_[part]))
-        return X * self.scale_[part]
+        return by_column(np.multiply, X, self.scale_[part])
 
     def _group_form(self) -> GroupedLargest:
         return GroupedLargest(self.clip)
@@ -130,5 +130,5 @@ def _learned(largest: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _scaled(X: np.ndarray, scale: Any, clip: bool) -> np.ndarray:
-    out = X / scale
+    out = by_column(np.divide, X, scale)
     return np.clip(out, -1.0, 1.0, out=out) if clip else out

@@ -11,7 +11,7 @@ from outgrow.data.batch import Batch
 from outgrow.errors import ParameterError
 from outgrow.ml.core.columns import Columns
 from outgrow.ml.core.groups import GroupView, Stacked
-from outgrow.ml.core.matrices import checked_matrix
+from outgrow.ml.core.matrices import by_column, checked_matrix
 from outgrow.ml.core.parameters import FINITE, FLAG, Such
 from outgrow.ml.core.task import Task
 from outgrow.ml.export.onnx.table import Table
@@ -111,7 +111,8 @@ class MinMaxScaler(GrowingScaler):
         return _scaled(X, self.scale_[part], self.min_[part], self.feature_range if self.clip else None)
 
     def _unscaled(self, X: np.ndarray, part: slice) -> np.ndarray:
-        return (X - self.min_[part]) / self.scale_[part]
+        out = by_column(np.subtract, X, self.min_[part])
+        return by_column(np.divide, out, self.scale_[part], out)
 
     def _group_form(self) -> GroupedRanges:
         return GroupedRanges(self.feature_range, self.clip)
@@ -177,6 +178,6 @@ def _learned(low: np.ndarray, high: np.ndarray, feature_range: tuple[float, floa
 
 
 def _scaled(X: np.ndarray, scale: Any, shift: Any, ends: tuple[float, float] | None) -> np.ndarray:
-    out = X * scale
-    out += shift
+    out = by_column(np.multiply, X, scale)
+    by_column(np.add, out, shift, out)
     return out if ends is None else np.clip(out, *ends, out=out)

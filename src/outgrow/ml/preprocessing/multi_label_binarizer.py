@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from outgrow.data.batch import Batch
 from outgrow.data.exact import exact_type
 from outgrow.data.kind import is_list
-from outgrow.data.matrix import Matrix, is_sparse, matrix_columns
+from outgrow.data.matrix import Matrix, is_sparse
 from outgrow.data.names import distinct, numbered
 from outgrow.engine.open import is_table
 from outgrow.engine.shard import Shard
@@ -121,11 +121,8 @@ class MultiLabelBinarizer(InvertibleTransformer):
 
     def _transform_columns(self, batch: Batch, names: list[str]) -> Batch:
         made = sp.hstack([self._marks(batch[coder.name], coder) for coder in self._coders], format="csr")
-        if self.sparse_output:
-            return batch.replace(
-                names, {self.output_name_: Matrix(sp.csr_array(made), tuple(self.output_names_))}
-            )
-        return batch.replace(names, matrix_columns(made.toarray(order="F"), self.output_names_))
+        made = made if self.sparse_output else made.toarray(order="F")
+        return batch.replace_numbers(names, made, self.output_names_, self.output_name_)
 
     def _marks(self, column: pa.Array, coder: Coder) -> Any:
         """The zeros and ones of a column, as a CSR array."""

@@ -60,7 +60,7 @@ class Normalizer(ColumnwiseTransformer):
         return _POWERS[self.norm] if isinstance(self.norm, str) else float(self.norm)
 
     def _transform_columns(self, batch: Batch, names: list[str]) -> Batch:
-        X = batch.matrix(names)
+        X = batch.matrix(names, order="K")
         check_finite(X.data if is_sparse(X) else X, "X")
         lengths = _lengths(X, self._power)
         return changed_numbers(batch, names, _divided_by(np.where(lengths == 0, 1.0, lengths)))

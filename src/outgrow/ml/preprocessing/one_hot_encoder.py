@@ -10,7 +10,6 @@ import scipy.sparse as sp
 from sklearn.utils.validation import check_is_fitted
 
 from outgrow.data.batch import Batch
-from outgrow.data.matrix import Matrix, matrix_columns
 from outgrow.data.names import distinct, numbered
 from outgrow.engine.open import is_table
 from outgrow.engine.shard import Shard
@@ -260,10 +259,8 @@ class OneHotEncoder(InvertibleTransformer):
                 unknown[coder.name] = values
         if unknown:
             self._meet_unknown(unknown)
-        if self.sparse_output:
-            made = _sparse(hot, self._width, self.dtype)
-            return batch.replace(names, {self.output_name_: Matrix(made, self._labels)})
-        return batch.replace(names, matrix_columns(_dense(hot, self._width, self.dtype), self._labels))
+        made = (_sparse if self.sparse_output else _dense)(hot, self._width, self.dtype)
+        return batch.replace_numbers(names, made, self._labels, self.output_name_)
 
     def _meet_unknown(self, unknown: dict[str, list[Any]]) -> None:
         columns = shown_columns(self, list(unknown))

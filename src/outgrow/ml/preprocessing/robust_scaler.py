@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import scipy.sparse as sp
 from scipy.special import ndtri
 
@@ -11,7 +12,7 @@ from outgrow.data.matrix import is_sparse
 from outgrow.engine.shard import Shard
 from outgrow.errors import ParameterError
 from outgrow.ml.core.columns import Columns
-from outgrow.ml.core.matrices import column_quantiles
+from outgrow.ml.core.matrices import by_column, column_quantiles
 from outgrow.ml.core.parameters import FINITE, FLAG, Such
 from outgrow.ml.core.task import Task
 from outgrow.ml.export.onnx.table import Table
@@ -112,14 +113,14 @@ class RobustScaler(ColumnwiseScaler):
     def _scaled(self, X: Any, part: slice) -> Any:
         if is_sparse(X):
             return X if self.scale_ is None else sp.csr_array(X @ sp.diags_array(1.0 / self.scale_[part]))
-        X = X - self.center_[part] if self.with_centering else X
-        return X / self.scale_[part] if self.with_scaling else X
+        X = by_column(np.subtract, X, self.center_[part]) if self.with_centering else X
+        return by_column(np.divide, X, self.scale_[part]) if self.with_scaling else X
 
     def _unscaled(self, X: Any, part: slice) -> Any:
         if is_sparse(X):
             return X if self.scale_ is None else sp.csr_array(X @ sp.diags_array(self.scale_[part]))
-        X = X * self.scale_[part] if self.with_scaling else X
-        return X + self.center_[part] if self.with_centering else X
+        X = by_column(np.multiply, X, self.scale_[part]) if self.with_scaling else X
+        return by_column(np.add, X, self.center_[part]) if self.with_centering else X
 
     def _to_onnx(self, table: Table) -> Table:
         graph, X = table.graph, table.matrix(self.selected_, type(self).__name__)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -14,7 +13,7 @@ from outgrow.data.matrix import is_sparse
 from outgrow.errors import DataError
 from outgrow.ml.core.columns import Columns
 from outgrow.ml.core.groups import GroupBlock, GroupView, Stacked
-from outgrow.ml.core.matrices import checked_matrix
+from outgrow.ml.core.matrices import by_column, checked_matrix
 from outgrow.ml.core.parameters import FLAG
 from outgrow.ml.core.task import Task
 from outgrow.ml.core.weights import total_weight, weights
@@ -24,9 +23,6 @@ from outgrow.ml.export.sklearn.twin import twin
 from outgrow.ml.preprocessing.columnwise import GrowingScaler
 from outgrow.stats.grouped import GroupedMoments
 from outgrow.stats.moments import Moments, check_squares
-
-_PART = 1 << 15
-"""So many numbers are changed at once."""
 
 
 class StandardScaler(GrowingScaler):
@@ -152,13 +148,8 @@ class StandardScaler(GrowingScaler):
         factors = 1.0 / self.scale_[part] if self.with_std else None
         if is_sparse(X):
             return X if factors is None else (X @ sp.diags_array(factors)).tocsr()
-        means = self.mean_[part] if self.with_mean else np.zeros(X.shape[1])
-        out = np.empty_like(X, dtype=np.float64)
-        for rows, columns in _parts(X):
-            np.subtract(X[rows, columns], means[columns], out=out[rows, columns])
-            if factors is not None:
-                out[rows, columns] *= factors[columns]
-        return out
+        X = by_column(np.subtract, X, self.mean_[part]) if self.with_mean else X
+        return X if factors is None else by_column(np.multiply, X, factors)
 
     def _to_onnx(self, table: Table) -> Table:
         graph, X = table.graph, table.matrix(self.selected_, type(self).__name__)
@@ -214,18 +205,6 @@ class GroupedScaling:
 
 def _grouped_moments(block: GroupBlock) -> GroupedMoments:
     return GroupedMoments.of(block.segments, block.features, block.weight)
-
-
-def _parts(X: np.ndarray) -> Iterator[tuple[slice, slice]]:
-    """Rows and columns of parts of a matrix that lie in one place in memory, and fit a cache."""
-    rows, width = X.shape
-    whole = slice(None)
-    if X.flags.f_contiguous:
-        step = max(1, _PART // max(1, rows))
-        yield from ((whole, slice(start, start + step)) for start in range(0, width, step))
-    else:
-        step = max(1, _PART // max(1, width))
-        yield from ((slice(start, start + step), whole) for start in range(0, rows, step))
 
 
 def _scale(moments: Moments, rows: Any) -> np.ndarray:

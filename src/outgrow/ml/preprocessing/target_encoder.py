@@ -9,7 +9,6 @@ import numpy as np
 
 from outgrow.data.batch import Batch
 from outgrow.data.hashing import seeded
-from outgrow.data.matrix import matrix_columns
 from outgrow.data.names import distinct
 from outgrow.engine.shard import Shard
 from outgrow.errors import DataError
@@ -207,7 +206,7 @@ class TargetEncoder(CrossFittedTransformer):
         np.concatenate(parts, axis=1, out=values)
         if not self._several:
             return batch.with_matrix(values, self.selected_)
-        return batch.replace(self.selected_, matrix_columns(values, self.output_names_))
+        return batch.replace_numbers(self.selected_, values, self.output_names_)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
