@@ -261,3 +261,31 @@ def test_folders_of_killed_processes_are_swept(tmp_path: Path, monkeypatch: pyte
             second.name,
         }
     assert [path.name for path in tmp_path.iterdir()] == ["outgrow-of-somebody-else"]
+
+
+# ---- what is written ---------------------------------------------------------------------------------------
+
+
+def test_values_that_come_again_alone_get_a_dictionary(tmp_path):
+    count = 3_000
+    ids, sizes = [f"id {i}" for i in range(count)], ["small", "large", "huge"] * (count // 3)
+    rows = pa.table(
+        {
+            "id": ids,
+            "size": sizes,
+            "price": np.random.default_rng(0).normal(size=count),
+            "listed": [[size, size] for size in sizes],
+            "nested": [{"size": size, "place": {"id": one}} for size, one in zip(sizes, ids, strict=True)],
+            "mapped": pa.array(
+                [[pair] for pair in zip(sizes, ids, strict=True)], pa.map_(pa.string(), pa.string())
+            ),
+            "price.raw": np.arange(count) + 0.5,
+        }
+    )
+    og.write_parquet(og.dataset(rows), tmp_path / "out")
+    assert og.read(tmp_path / "out").to_arrow().equals(rows)
+    (file,) = (tmp_path / "out").glob("*.parquet")
+    group = pq.ParquetFile(file).metadata.row_group(0)
+    columns = [group.column(j) for j in range(group.num_columns)]
+    found = {column.path_in_schema for column in columns if "RLE_DICTIONARY" in column.encodings}
+    assert found == {"size", "listed.list.element", "nested.size", "mapped.key_value.key"}

@@ -22,6 +22,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from outgrow.data.batch import Batch
+from outgrow.data.dictionaries import repeating
 from outgrow.data.hive import names_folders
 from outgrow.data.scan import check_columns
 from outgrow.engine.dataset import Dataset
@@ -246,7 +247,9 @@ class PieceWriter:
                 os.path.join(table.folder, ATTEMPTS, attempt),
                 schema=table.schema,
                 format=_PARQUET,
-                file_options=_PARQUET.make_write_options(write_page_checksum=True),
+                file_options=_PARQUET.make_write_options(
+                    write_page_checksum=True, use_dictionary=repeating(first)
+                ),
                 partitioning=hive if table.keys else None,
                 use_threads=False,
                 max_partitions=_ANY_NUMBER,

@@ -91,7 +91,7 @@ class Expansion(Transformer):
         DataError
             When a value is infinite, or missing where that is not allowed.
         """
-        X = batch.matrix(names)
+        X = batch.matrix(names, order="K")
         check_finite(X.data if is_sparse(X) else X, "X", missing=self.takes_missing)
         return X
 

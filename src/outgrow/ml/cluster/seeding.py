@@ -21,6 +21,8 @@ from outgrow.stats.state import State
 
 ROUNDS = 5
 ROWS_PER_CLUSTER = 2_000
+_FEW = 1 << 16
+"""Numbers in rows that are gathered, and all candidates: passes would take longer."""
 _SEEN_BYTES = 4 + 2 * 8
 """For each row: which center is nearest, how far it is, and a hash."""
 NOTHING = 1e-28
@@ -148,7 +150,8 @@ def scalable_start(view: MatrixView, clusters: int, moments: Moments, seed: int)
     """Centers by k-means|| (Bahmani et al. 2012): in each of 5 rounds every row is taken with a chance in
     proportion to its squared distance, about 2 k rows a round; k-means++ then chooses among them.
 
-    With many rows per cluster, a hashed share of them takes part. The chance of a row comes from its hash.
+    With many rows per cluster, a hashed share of them takes part. The chance of a row comes from its hash. Of
+    few rows all are candidates.
 
     Parameters
     ----------
@@ -161,7 +164,10 @@ def scalable_start(view: MatrixView, clusters: int, moments: Moments, seed: int)
     -------
     Shape (clusters, width).
     """
-    origin = moments.mean
+    random, origin = np.random.default_rng(seed), moments.mean
+    if view.rows * view.width <= _FEW:
+        all_rows = view.reduce(lambda block: _least_hashes(block, view.rows, seed))
+        return _plus_plus(all_rows.rows, all_rows.weight, clusters, random)
     part = view.sampled(ROWS_PER_CLUSTER * clusters / max(1, view.rows), seed)
     part = part if part.rows >= 10 * clusters else view
     first = part.reduce(lambda block: _least_hashes(block, 1, seed))
@@ -177,7 +183,7 @@ def scalable_start(view: MatrixView, clusters: int, moments: Moments, seed: int)
     weights = part.reduce(nearest.shares)
     nearest.forget()
     order = np.argsort(nearest.key)
-    return _plus_plus(nearest.rows[order], weights[order], clusters, np.random.default_rng(seed))
+    return _plus_plus(nearest.rows[order], weights[order], clusters, random)
 
 
 def sampled_rows(view: MatrixView, clusters: int, seed: int) -> np.ndarray:

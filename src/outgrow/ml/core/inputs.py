@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -24,6 +25,9 @@ from outgrow.engine.open import dataset, is_spark, is_table
 from outgrow.errors import DataError, ParameterError, SchemaError, ValueTypeError
 from outgrow.ml.core.targets import Stack, are_names, as_column, check_single, target_arrays
 from outgrow.ml.core.task import Task
+
+_LARGE = 1 << 22
+"""Bytes of an array that are worth a thread."""
 
 TARGET, WEIGHT = "__target__", "__weight__"
 """The columns of a y and of weights that come as arrays, where these names are free."""
@@ -377,8 +381,22 @@ def _is_checked(estimator: Any, X: Any, *, reset: bool) -> bool:
         and X.size > 0
         and not hasattr(estimator, "feature_names_in_")
         and (reset or getattr(estimator, "n_features_in_", None) == X.shape[1])
-        and bool(np.isfinite(X.sum()))
+        and bool(np.isfinite(_sum(X)))
     )
+
+
+def _sum(X: np.ndarray) -> Any:
+    """The sum of an array, of a large one on two threads or more."""
+    threads = min(pa.cpu_count(), X.nbytes // _LARGE)
+    if threads < 2:
+        return X.sum()
+    with ThreadPoolExecutor(threads) as pool:
+        return sum(pool.map(_quiet_sum, np.array_split(X, threads)))
+
+
+@np.errstate(invalid="ignore", over="ignore")  # each thread has a state of its own
+def _quiet_sum(X: np.ndarray) -> Any:
+    return X.sum()
 
 
 def _as_fitted(values: Any, columns: Mapping[str, Kind]) -> Any:

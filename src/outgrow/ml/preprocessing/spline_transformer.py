@@ -191,7 +191,7 @@ class SplineTransformer(Expansion):
         return self._sparse(X) if self.sparse_output else self._dense(X)
 
     def _dense(self, X: np.ndarray) -> np.ndarray:
-        made = np.zeros((len(X), self.n_features_out_), order="F")
+        made = np.zeros((len(X), self.n_features_out_), order="F" if X.flags.f_contiguous else "C")
         for start in range(0, len(X), _TILE):
             for j, knots in enumerate(self.knots_.T.copy()):
                 values, places = self._splines_of(X[start : start + _TILE, j], knots)
