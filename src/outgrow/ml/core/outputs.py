@@ -15,6 +15,7 @@ import scipy.sparse as sp
 
 from outgrow.data.batch import Batch, is_numeric
 from outgrow.data.matrix import ArrayColumns, is_sparse
+from outgrow.engine.context import one_blas_thread
 from outgrow.engine.dataset import Dataset
 from outgrow.engine.open import is_spark, is_table
 from outgrow.ml.core.inputs import has_vectors, is_pandas
@@ -128,7 +129,7 @@ def _on_threads(function: Callable[[Any], Any], items: Iterator[Any], threads: i
     if len(first) < 2 or threads < 2:
         yield from map(function, chain(first, items))
         return
-    with ThreadPoolExecutor(threads) as pool:
+    with one_blas_thread(), ThreadPoolExecutor(threads) as pool:
         waiting: deque[Future[Any]] = deque()
         try:
             for item in chain(first, items):

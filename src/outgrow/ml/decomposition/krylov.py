@@ -24,9 +24,13 @@ OVERSAMPLES = 10
 _MOST_PASSES = 500
 _CONVERGED = 1e-13
 """What may be left of the products of a direction outside its own, as a share of the largest value."""
-_LARGEST, _CELLS = 600, 1 << 27
+_SPARE = 2
+"""Directions beside those that are wanted where passes go on until these are exact."""
+_LARGEST, _CELLS = 256, 1 << 27
 """Directions, and numbers of them, up to which a space grows."""
 _NOISE = 100 * float(np.finfo(np.float64).eps)
+_APART = 1e-10
+"""The least square of a size, as a share of the largest, that products still know: they are found faster."""
 _USED = 0.5
 """With a share of columns below this that hold anything but zeros, the others are left out."""
 
@@ -64,12 +68,14 @@ class Krylov:
         -------
         ndarray of shape (count,), falling, and one of shape (count, width) with orthonormal rows.
         """
-        size = min(width, count + self.oversamples)
+        spare = self.oversamples if self.passes else min(_SPARE, self.oversamples)
+        size = min(width, count + spare)
         start = np.random.RandomState(self.seed).normal(size=(width, size))
-        basis = fresh = scipy.linalg.qr(start, mode="economic", check_finite=False)[0]
-        inner = np.zeros((0, 0))
+        fresh = scipy.linalg.qr(start, mode="economic", check_finite=False)[0]
+        inner, most = np.zeros((0, 0)), self.passes or _MOST_PASSES
         largest = max(3 * size, min(_LARGEST, _CELLS // width))
-        most = self.passes or _MOST_PASSES
+        space = np.empty((width, min(largest, most * size)), order="F")
+        basis = _extended(space, 0, fresh)
         for step in range(1, most + 1):
             image = products(fresh)
             inner = _bordered(inner, basis.T @ image)
@@ -85,9 +91,16 @@ class Krylov:
                 break
             if basis.shape[1] + fresh.shape[1] > largest:
                 kept = max(size, largest // 2)
-                basis, inner = basis @ turned[:, :kept], np.diag(values[:kept])
-            basis = np.hstack([basis, fresh])
+                basis, inner = _extended(space, 0, basis @ turned[:, :kept]), np.diag(values[:kept])
+            basis = _extended(space, basis.shape[1], fresh)
         return values[:count], np.ascontiguousarray((basis @ turned[:, :count]).T)
+
+
+def _extended(space: np.ndarray, used: int, fresh: np.ndarray) -> np.ndarray:
+    """The columns of a space that are used, and fresh ones behind them."""
+    count = used + fresh.shape[1]
+    space[:, used:count] = fresh
+    return space[:, :count]
 
 
 def _bordered(inner: np.ndarray, columns: np.ndarray) -> np.ndarray:
@@ -110,12 +123,23 @@ def _outside(basis: np.ndarray, image: np.ndarray, noise: float) -> tuple[np.nda
     """
     rest = image - basis @ (basis.T @ image)
     rest -= basis @ (basis.T @ rest)
+    made, size = _orthonormal(rest, noise)
+    made -= basis @ (basis.T @ made)
+    again = scipy.linalg.cholesky(made.T @ made, check_finite=False)
+    return scipy.linalg.solve_triangular(again, made.T, trans="T", check_finite=False).T, size
+
+
+def _orthonormal(rest: np.ndarray, noise: float) -> tuple[np.ndarray, np.ndarray]:
+    """Orthonormal columns whose products with an array of shape (their number, columns) are these."""
+    squares, turned = scipy.linalg.eigh(rest.T @ rest, check_finite=False)
+    if squares[0] > max(_APART * squares[-1], noise**2):
+        sizes = np.sqrt(squares)
+        return rest @ (turned / sizes), sizes[:, None] * turned.T
     made, factor, order = scipy.linalg.qr(rest, mode="economic", pivoting=True, check_finite=False)
     rank = int((np.abs(np.diag(factor)) > noise).sum())
-    made, size = made[:, :rank], np.empty((rank, len(order)))
+    size = np.empty((rank, len(order)))
     size[:, order] = factor[:rank]
-    made -= basis @ (basis.T @ made)
-    return scipy.linalg.qr(made, mode="economic", check_finite=False)[0], size
+    return made[:, :rank], size
 
 
 def _warn_unless(wanted: bool, passes: int) -> None:
