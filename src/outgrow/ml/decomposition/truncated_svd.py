@@ -39,7 +39,7 @@ class TruncatedSVD(Projection):
     columns : which columns, by name or selector; all by default. They are replaced by `truncatedsvd0`,
         `truncatedsvd1`, ...
     algorithm : where passes are made, 'arpack' makes them until `tol` is reached, and 'randomized' makes
-        `n_iter`, or fewer if it is exact before.
+        `n_iter` and one more, or fewer if it is exact before.
     n_iter : passes of 'randomized'.
     n_oversamples : directions beside the components in each pass.
     random_state : another number gives other directions to start from; None is 0.
@@ -132,7 +132,7 @@ class TruncatedSVD(Projection):
     def _from_rows(self, shard: Shard, names: list[str]) -> None:
         view = shard.matrix(MatrixSpec(tuple(names)))
         columns = column_moments(view)
-        passes = max(1, self.n_iter) if self.algorithm == "randomized" else None
+        passes = self.n_iter + 1 if self.algorithm == "randomized" else None
         krylov = Krylov(passes, self.tol, self.n_oversamples, seed(self.random_state))
         count = min(self.n_components, view.rows)
         _, vectors = singular_directions(view, columns, count, krylov, centred=False)
