@@ -79,7 +79,7 @@ def _scalers() -> Iterator[Cell]:
     yield _fit("MinMaxScaler", _numbers, og.MinMaxScaler, _of_vectors("MinMaxScaler"))
     yield _fit("MaxAbsScaler", _numbers, og.MaxAbsScaler, _of_vectors("MaxAbsScaler"))
     yield _fit("RobustScaler", _numbers, og.RobustScaler, _of_vectors("RobustScaler"))
-    yield _fit("VarianceThreshold", _numbers, og.VarianceThreshold, _of_vectors("VarianceThresholdSelector"))
+    yield _fit("VarianceThreshold", _numbers, og.VarianceThreshold, _varying)
     yield _fit(
         "SelectKBest, f_classif",
         partial(_numbers, 2),
@@ -87,6 +87,11 @@ def _scalers() -> Iterator[Cell]:
         _select,
         "y",
     )
+
+
+def _varying(table: Table) -> Any:
+    chooser = _ml("VarianceThresholdSelector", featuresCol="features", outputCol="made")
+    return chooser.fit(features(table, cache=False))
 
 
 def _select(table: Table) -> Any:
