@@ -127,20 +127,14 @@ class Batch:
         return self.with_columns(new)
 
     def select(self, names: Iterable[str]) -> Batch:
-        names, columns = list(names), self.columns
-        if isinstance(columns, ArrayColumns) and tuple(names[: columns.whole.width]) == columns.whole.names:
-            beside = {name: self[name] for name in names[columns.whole.width :]}
-            return Batch(ArrayColumns(columns.whole, beside), self.num_rows)
+        names, columns = list(dict.fromkeys(names)), self.columns
+        if isinstance(columns, ArrayColumns) and (some := columns.some(names)) is not None:
+            return Batch(some, self.num_rows)
         return Batch({name: self[name] for name in names}, self.num_rows)
 
     def drop(self, names: Iterable[str]) -> Batch:
-        gone, columns = set(names), self.columns
-        kept = {name: column for name, column in self.held.items() if name not in gone}
-        if isinstance(columns, ArrayColumns):
-            if gone.isdisjoint(columns.whole.names):
-                return Batch(ArrayColumns(columns.whole, kept), self.num_rows)
-            kept = {name: column for name, column in columns.items() if name not in gone}
-        return Batch(kept, self.num_rows)
+        gone = set(names)
+        return self.select(name for name in self.columns if name not in gone)
 
     def replace(self, old: Sequence[str], new: Mapping[str, Column]) -> Batch:
         """New columns where the first of some old ones stood, the rest of the old removed.

@@ -93,6 +93,25 @@ class ArrayColumns(Mapping[str, Column]):
     def values(self) -> Any:
         return [column for _, column in self.items()]
 
+    def some(self, names: Sequence[str]) -> ArrayColumns | None:
+        """Some of the columns; None where there is none of the array, or one of the others comes before.
+
+        Parameters
+        ----------
+        names : of the columns that are wanted, each once.
+        """
+        count = sum(name in self._places for name in names)
+        of_array = tuple(names[:count])
+        if not count or not all(name in self._places for name in of_array):
+            return None
+        beside = {name: self.beside[name] for name in names[count:] if name in self.beside}
+        if len(beside) < len(names) - count:
+            return None
+        if of_array == self.whole.names:
+            return ArrayColumns(self.whole, beside)
+        values = self.whole.values[:, [self._places[name] for name in of_array]]
+        return ArrayColumns(Matrix(values, of_array), beside)
+
     def changed(self, change: Callable[[Column], Column]) -> ArrayColumns:
         """The array and each column beside it after a change of their rows.
 

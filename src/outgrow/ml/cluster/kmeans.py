@@ -98,7 +98,6 @@ class KMeans(TransformerMixin, Clusterer):
         "algorithm": Unused(OneOf("lloyd", "elkan")),
     }
     test_parameters = {"n_clusters": 3}
-    exempt = {"weights_are_repetitions": "starts are drawn among rows, so that repeated ones count as one"}
 
     _samples = True
     _by_rows = True
