@@ -113,8 +113,10 @@ class RobustScaler(ColumnwiseScaler):
     def _scaled(self, X: Any, part: slice) -> Any:
         if is_sparse(X):
             return X if self.scale_ is None else sp.csr_array(X @ sp.diags_array(1.0 / self.scale_[part]))
-        X = by_column(np.subtract, X, self.center_[part]) if self.with_centering else X
-        return by_column(np.divide, X, self.scale_[part]) if self.with_scaling else X
+        made = by_column(np.subtract, X, self.center_[part]) if self.with_centering else None
+        if not self.with_scaling:
+            return X if made is None else made
+        return by_column(np.divide, X if made is None else made, self.scale_[part], made)
 
     def _unscaled(self, X: Any, part: slice) -> Any:
         if is_sparse(X):

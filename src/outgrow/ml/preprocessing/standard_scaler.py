@@ -148,8 +148,10 @@ class StandardScaler(GrowingScaler):
         factors = 1.0 / self.scale_[part] if self.with_std else None
         if is_sparse(X):
             return X if factors is None else (X @ sp.diags_array(factors)).tocsr()
-        X = by_column(np.subtract, X, self.mean_[part]) if self.with_mean else X
-        return X if factors is None else by_column(np.multiply, X, factors)
+        made = by_column(np.subtract, X, self.mean_[part]) if self.with_mean else None
+        if factors is None:
+            return X if made is None else made
+        return by_column(np.multiply, X if made is None else made, factors, made)
 
     def _to_onnx(self, table: Table) -> Table:
         graph, X = table.graph, table.matrix(self.selected_, type(self).__name__)
