@@ -189,6 +189,7 @@ INSIDE_FUNCTIONS = {
     "ml/cluster/bounded.py": "outgrow.ml.cluster.sparse_kernels",
     "ml/cluster/nearest.py": "outgrow.ml.cluster.bounded",
     "ml/feature_extraction/skip_gram.py": "outgrow.ml.feature_extraction.skip_gram_kernels",
+    "ml/preprocessing/spline_transformer.py": "outgrow.ml.preprocessing.spline_kernels",
     "ml/trees/few_rows.py": "outgrow.ml.trees.kernels",
     "ml/trees/forest_growth.py": "outgrow.ml.trees.forest_trees",
 }

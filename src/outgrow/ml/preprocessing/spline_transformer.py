@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 from scipy.interpolate import BSpline
 
+from outgrow._optional import optional
 from outgrow.engine.shard import Shard
-from outgrow.errors import DataError, ParameterError
+from outgrow.errors import DataError, MissingExtraError, ParameterError
 from outgrow.ml.base.expansion import Expansion
 from outgrow.ml.core.columns import Columns
 from outgrow.ml.core.exports import refusal
@@ -24,6 +25,8 @@ from outgrow.ml.export.sklearn.twin import twin, with_learned
 from outgrow.ml.preprocessing.onnx import clipped
 from outgrow.stats.extremes import Extremes
 
+_WORTH = 1 << 18
+"""Numbers of a batch for which compiled code is looked for."""
 _TILE = 1 << 12
 """Rows whose splines are made at once, so that they stay in a cache."""
 
@@ -192,13 +195,33 @@ class SplineTransformer(Expansion):
 
     def _dense(self, X: np.ndarray) -> np.ndarray:
         made = np.zeros((len(X), self.n_features_out_), order="F" if X.flags.f_contiguous else "C")
+        put = self._compiled(X)
         for start in range(0, len(X), _TILE):
             for j, knots in enumerate(self.knots_.T.copy()):
-                values, places = self._splines_of(X[start : start + _TILE, j], knots)
+                x, first = X[start : start + _TILE, j], j * self._kept
+                if put is not None:
+                    inside, part = self._inside(x, knots), made[start : start + _TILE]
+                    put(inside, knots, self.degree, first, self._splines, self._kept, part)
+                    continue
+                values, places = self._splines_of(x, knots)
                 rows = np.arange(start, start + len(values))
                 for value, place in zip(values.T, places.T, strict=True):
-                    self._put(made, rows, j * self._kept, place, value)
+                    self._put(made, rows, first, place, value)
         return made
+
+    def _compiled(self, X: np.ndarray) -> Callable[..., None] | None:
+        """What makes splines of many numbers; None where it is not worth it, or cannot be."""
+        inner = self.knots_[self.degree : len(self.knots_) - self.degree]
+        if X.size < _WORTH or self.extrapolation == "linear" or not (np.diff(inner, axis=0) > 0).all():
+            return None
+        try:
+            optional("numba", "fast")
+        except MissingExtraError:
+            return None
+        from outgrow.ml.preprocessing import spline_kernels
+
+        put: Callable[..., None] = spline_kernels.put_splines
+        return put
 
     def _put(
         self, made: np.ndarray, rows: np.ndarray, first: int, place: np.ndarray, value: np.ndarray
@@ -231,13 +254,7 @@ class SplineTransformer(Expansion):
             return np.zeros((0, degree + 1)), np.zeros((0, degree + 1), dtype=np.intp)
         missing = np.isnan(x)
         x = np.where(missing, low, x) if missing.any() else x
-        if self.extrapolation == "error" and ((x < low) | (x > high)).any():
-            raise DataError(
-                f"`X` contains values beyond the limits of the knots, such as "
-                f"{x[(x < low) | (x > high)][0]:g}, which does not lie between {low:g} and {high:g}. Choose "
-                "another extrapolation."
-            )
-        inside = self._within(x, low, high)
+        inside = self._inside(x, knots)
         made = BSpline.design_matrix(inside, knots, degree, extrapolate=True)  # or it looks at each again
         values = made.data.reshape(len(x), degree + 1)
         places = made.indices.reshape(len(x), degree + 1).astype(np.intp)
@@ -249,8 +266,15 @@ class SplineTransformer(Expansion):
         values[missing] = 0.0
         return values, places % self._splines if self.extrapolation == "periodic" else places
 
-    def _within(self, x: np.ndarray, low: float, high: float) -> np.ndarray:
+    def _inside(self, x: np.ndarray, knots: np.ndarray) -> np.ndarray:
         """Numbers between the outer knots in the place of those beyond."""
+        low, high = knots[self.degree], knots[-self.degree - 1]
+        if self.extrapolation == "error" and ((x < low) | (x > high)).any():
+            raise DataError(
+                f"`X` contains values beyond the limits of the knots, such as "
+                f"{x[(x < low) | (x > high)][0]:g}, which does not lie between {low:g} and {high:g}. Choose "
+                "another extrapolation."
+            )
         if self.extrapolation == "periodic":
             return low + (x - low) % (high - low) if high > low else np.full(len(x), low)
         return x if self.extrapolation == "continue" else np.clip(x, low, high)
