@@ -35,6 +35,7 @@ ESTIMATORS = {
     "KBinsDiscretizer": "outgrow.ml.preprocessing.k_bins_discretizer",
     "KMeans": "outgrow.ml.cluster.kmeans",
     "KNNImputer": "outgrow.ml.impute.knn_imputer",
+    "LabelBinarizer": "outgrow.ml.preprocessing.label_binarizer",
     "LabelEncoder": "outgrow.ml.preprocessing.label_encoder",
     "LinearRegression": "outgrow.ml.linear_model.linear_regression",
     "LinearSVC": "outgrow.ml.svm.linear_svc",

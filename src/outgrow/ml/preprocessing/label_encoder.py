@@ -73,11 +73,11 @@ class LabelEncoder(OrdinalEncoder):
         X : array of shape (rows,) or (rows, columns), dataset, Spark DataFrame or table.
         y : the name of a column of X to leave out; otherwise ignored.
         """
-        return super().fit(_as_column(X), y)
+        return super().fit(one_column(X), y)
 
     def transform(self, X: Any) -> Any:
         """The rows of X with numbers in the place of classes; in the form X has."""
-        return _as_given(super().transform(_as_column(X)), X)
+        return _as_given(super().transform(one_column(X)), X)
 
     def inverse_transform(self, X: Any) -> Any:
         """The classes that have these numbers; in the form X has.
@@ -92,7 +92,7 @@ class LabelEncoder(OrdinalEncoder):
         DataError
             When a number is that of no class.
         """
-        return _as_given(super().inverse_transform(_as_column(X)), X)
+        return _as_given(super().inverse_transform(one_column(X)), X)
 
     @property
     def classes_(self) -> np.ndarray:
@@ -123,7 +123,7 @@ def _is_y(X: Any) -> bool:
     return not is_table(X) and len(getattr(X, "shape", ())) == 1
 
 
-def _as_column(X: Any) -> Any:
+def one_column(X: Any) -> Any:
     """A y of shape (rows,) as an array of one column; others as they are."""
     if not _is_y(X):
         return X
