@@ -10,6 +10,7 @@ import shutil
 import sqlite3
 import subprocess
 import tempfile
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -249,6 +250,30 @@ def test_datasets_of_several_lengths_are_refused(tmp_path: Path) -> None:
         og.read(tmp_path / "rows.h5")
 
 
+@pytest.mark.parametrize("kind", [">f8", ">i4", "<f4", "f2", "i1", "?"])
+def test_numbers_in_any_order_of_bytes(kind: str, tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "rows.h5", "w") as file:
+        file["a"], file["M"] = np.array([0, 1, 1], kind), np.ones((3, 2), kind)
+    found = og.read(tmp_path / "rows.h5").to_arrow()
+    assert found["a"].to_pylist() == [0, 1, 1]
+    assert found.num_columns == 3
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"data": np.array([np.arange(2), np.arange(3)], object), "dtype": h5py.vlen_dtype(np.int64)},
+        {"data": np.array([[b"a", b"b"], [b"c", b"d"]])},
+        {"data": np.array([1j, 2j])},
+    ],
+)
+def test_datasets_that_no_column_can_hold(values: dict[str, Any], tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "rows.h5", "w") as file:
+        file.create_dataset("odd", **values)
+    with pytest.raises(DataError, match=r"'odd' of .* no column can hold"):
+        og.read(tmp_path / "rows.h5")
+
+
 # ---- databases ---------------------------------------------------------------------------------------------
 
 
@@ -339,10 +364,12 @@ def test_logical_types_of_avro(tmp_path: Path) -> None:
         "price": {"type": "bytes", "logicalType": "decimal", "precision": 8, "scale": 2},
         "words": {"type": "array", "items": "string"},
         "kind": {"type": "enum", "name": "kind", "symbols": ["a", "b"]},
+        "id": {"type": "string", "logicalType": "uuid"},
     }
     schema = {"type": "record", "name": "r", "fields": [{"name": n, "type": t} for n, t in fields.items()]}
     at = datetime.datetime(2026, 1, 31, 12, tzinfo=datetime.UTC)
     row = {"day": at.date(), "at": at, "price": decimal.Decimal("1.25"), "words": ["x"], "kind": "b"}
+    row["id"] = uuid.UUID(int=7)
     with (tmp_path / "r.avro").open("wb") as file:
         fastavro.writer(file, schema, [row, row])
     rows = og.read(tmp_path / "r.avro")
@@ -352,8 +379,9 @@ def test_logical_types_of_avro(tmp_path: Path) -> None:
         pa.decimal128(8, 2),
         pa.list_(pa.string()),
         pa.string(),
+        pa.string(),
     ]
-    assert rows.to_arrow().to_pylist() == [row, row]
+    assert rows.to_arrow().to_pylist() == [row | {"id": str(row["id"])}] * 2
 
 
 def test_avro_that_cannot_be_columns(tmp_path: Path) -> None:
@@ -362,9 +390,15 @@ def test_avro_that_cannot_be_columns(tmp_path: Path) -> None:
         fastavro.writer(file, union, [{"a": 1}])
     with pytest.raises(DataError, match="a: a union of"):
         og.read(tmp_path / "a.avro")
-    (tmp_path / "b.avro").write_bytes(b"Obj\x01 nothing")
-    with pytest.raises(DataError, match="cannot be read"):
-        og.read(tmp_path / "b.avro")
+    for body in (b"Obj\x01 nothing", b"a,b\n1,2\n" * 20, b"", b"Obj\x01"):
+        (tmp_path / "b.avro").write_bytes(body)
+        with pytest.raises(DataError, match="cannot be read"):
+            og.read(tmp_path / "b.avro")
+    nodes = [{"name": "v", "type": "long"}, {"name": "next", "type": ["null", "node"]}]
+    with (tmp_path / "c.avro").open("wb") as file:
+        fastavro.writer(file, {"type": "record", "name": "node", "fields": nodes}, [{"v": 1, "next": None}])
+    with pytest.raises(DataError, match=r"next: .*Leave them out"):
+        og.read(tmp_path / "c.avro")
     whole = Path(as_avro(tmp_path))
     cut = tmp_path / "cut.avro"
     cut.write_bytes(whole.read_bytes()[:-40])

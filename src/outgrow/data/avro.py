@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from typing import Any
+from uuid import UUID
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,6 +22,8 @@ from outgrow.data.source import Piece, chosen, empty_batch, needed
 from outgrow.errors import DataError, SchemaError
 
 _ROWS = 16_384
+_ERRORS = (ValueError, OSError, EOFError, LookupError, TypeError, AttributeError, SystemError, MemoryError)
+"""What reading bytes raises that are no Avro."""
 _PLAIN = {
     "null": pa.null(),
     "boolean": pa.bool_(),
@@ -127,7 +130,7 @@ class AvroPiece:
                 reader = avro.reader(stream)
                 while records := list(islice(reader, _ROWS)):
                     yield records
-        except (ValueError, OSError, EOFError, IndexError, TypeError, AttributeError) as error:
+        except _ERRORS as error:
             raise unreadable(self.path, error) from error
 
     def _table(self, records: list[dict[str, Any]], schema: pa.Schema) -> pa.Table:
@@ -137,8 +140,14 @@ class AvroPiece:
                 value = key_value(self.path, field.name, self.keys[field.name], field.type)
                 columns.append(pa.repeat(value, len(records)))
             else:
-                columns.append(pa.array([record[field.name] for record in records], field.type))
+                columns.append(_column([record[field.name] for record in records], field.type))
         return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _column(values: list[Any], kind: pa.DataType) -> pa.Array:
+    if pa.types.is_string(kind):
+        values = [str(value) if isinstance(value, UUID) else value for value in values]
+    return pa.array(values, kind)
 
 
 def _schema_of(filesystem: Any, path: str) -> pa.Schema:
@@ -146,7 +155,7 @@ def _schema_of(filesystem: Any, path: str) -> pa.Schema:
     try:
         with filesystem.open_input_stream(path) as stream:
             written = avro.reader(stream).writer_schema
-    except (ValueError, OSError, EOFError, IndexError, TypeError, AttributeError) as error:
+    except _ERRORS as error:
         raise unreadable(path, error) from error
     if not isinstance(written, dict) or written.get("type") != "record":
         raise DataError(f"{path} holds no records, but {str(written)[:60]}. Write rows as records.")
@@ -164,9 +173,12 @@ def _arrow(given: Any, where: str, named: dict[str, Any]) -> pa.DataType:
             raise DataError(f"{where}: a union of {others} is no type of a column. Write one type, or null.")
         return _arrow(others[0], where, named) if others else pa.null()
     if isinstance(given, str):
+        if given not in _PLAIN and named.get(given) is None:
+            raise DataError(f"{where}: records that hold such again are no columns. Leave them out.")
         return _PLAIN[given] if given in _PLAIN else _arrow(named[given], where, named)
     kind, logical = given["type"], given.get("logicalType")
-    named.setdefault(given.get("name", ""), given)
+    if kind != "record":
+        named.setdefault(given.get("name", ""), given)
     if logical == "decimal":
         return pa.decimal128(given["precision"], given.get("scale", 0))
     if logical in _LOGICAL:
@@ -176,5 +188,7 @@ def _arrow(given: Any, where: str, named: dict[str, Any]) -> pa.DataType:
     if kind == "map":
         return pa.map_(pa.string(), _arrow(given["values"], where, named))
     if kind == "record":
-        return pa.struct([(f["name"], _arrow(f["type"], where, named)) for f in given["fields"]])
+        inner = pa.struct([(f["name"], _arrow(f["type"], where, named)) for f in given["fields"]])
+        named.setdefault(given.get("name", ""), given)  # not before, as it may not hold itself
+        return inner
     return _arrow(kind, where, named)

@@ -175,11 +175,16 @@ def _looked_at(filesystem: Any, path: str, group: str) -> tuple[pa.Schema, int]:
 def _kind(item: Any, name: str, path: str) -> pa.DataType:
     """The type of a column: a number or text, or of a matrix vectors of them."""
     values = np.asarray(item[:1])
-    if values.dtype.kind in "OS":
+    text = values.dtype.kind in "OS" and all(isinstance(value, str | bytes) for value in values.ravel())
+    if text and values.ndim == 1:
         return pa.string()
-    if values.dtype.kind not in "biuf":
-        raise DataError(f"Dataset {name!r} of {path} holds {values.dtype}, which no column can hold.")
-    inner = pa.from_numpy_dtype(values.dtype)
+    if text or values.dtype.kind not in "biuf":
+        what = "texts in several dimensions" if text else f"values of the type {values.dtype}"
+        raise DataError(
+            f"Dataset {name!r} of {path} holds {what}, which no column can hold. Name a group without it "
+            "behind '::', or write it as numbers or text."
+        )
+    inner = pa.from_numpy_dtype(values.dtype.newbyteorder("="))
     return inner if values.ndim == 1 else pa.list_(inner, int(np.prod(values.shape[1:])))
 
 
@@ -187,10 +192,10 @@ def _column(values: np.ndarray, kind: pa.DataType) -> pa.Array:
     if pa.types.is_string(kind):
         texts = [value.decode() if isinstance(value, bytes) else value for value in values.ravel().tolist()]
         return pa.array(texts, kind)
+    native = np.ascontiguousarray(values, values.dtype.newbyteorder("="))
     if pa.types.is_fixed_size_list(kind):
-        flat = pa.array(np.ascontiguousarray(values).reshape(-1))
-        return pa.FixedSizeListArray.from_arrays(flat, kind.list_size)
-    return pa.array(np.ascontiguousarray(values))
+        return pa.FixedSizeListArray.from_arrays(pa.array(native.reshape(-1)), kind.list_size)
+    return pa.array(native)
 
 
 def _bytes(kind: pa.DataType) -> int:

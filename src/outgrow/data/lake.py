@@ -106,7 +106,7 @@ class DeltaSource:
             ) from None
         except (deltalake.exceptions.DeltaError, OSError, ValueError) as error:
             raise DataError(
-                f"The Delta table {self.reference.path!r} cannot be opened: {error}. Check the path "
+                f"The Delta table {self.reference.path!r} cannot be opened: {_reason(error)}. Check the path "
                 "and the version."
             ) from None
         return table
@@ -120,8 +120,8 @@ class DeltaSource:
             return self._table.to_pyarrow_dataset(filesystem=filesystem)
         except deltalake.exceptions.DeltaError as error:
             raise DataError(
-                f"The Delta table {self.reference.path!r} cannot be read: {error}. Rewrite it without "
-                "that feature."
+                f"The Delta table {self.reference.path!r} cannot be read: {_reason(error)}. Rewrite it "
+                "without that feature."
             ) from None
 
     @property
@@ -253,6 +253,11 @@ class IcebergPiece:
                 yield from chosen(pa.Table.from_batches([batch]).select(read), columns, where)
         except (OSError, pa.ArrowException) as error:
             raise unreadable(str(self), error) from error
+
+
+def _reason(error: Exception) -> str:
+    """What an error says, without the frames that Delta's put behind it."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _digest(tree: Any) -> str:
