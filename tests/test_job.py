@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import outgrow as og
@@ -244,6 +245,19 @@ def test_regression_job(tmp_path: Path) -> None:
     assert outcome.scores is not None
     assert outcome.scores["r2"] > 0.99
     assert '<h2 id="scores">' in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_report_says_what_to_look_at(tmp_path: Path) -> None:
+    table = pq.read_table(write_rows(tmp_path))
+    gaps = pa.array([None if i % 3 == 0 else float(i) for i in range(len(table))])
+    odd = table.append_column("same", table["a"]).append_column("<b>", gaps)
+    pq.write_table(odd, tmp_path / "rows.parquet")
+    run(write_job(tmp_path, steps=["SimpleImputer"]))
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert re.findall(r'<h2 id="(\w+)">', page)[:5] == ["scores", "plots", "findings", "data", "missing"]
+    assert "a · same" in page
+    assert "the same values in every row" in page
+    assert "<b>" not in page.partition('<h2 id="findings">')[2].partition("<h2")[0]
 
 
 def test_report_has_every_section_and_needs_no_network(tmp_path: Path) -> None:

@@ -80,7 +80,6 @@ def profile_report(
         files=_sources(fingerprint),
         libraries=libraries(),
         began=datetime.now(UTC),
-        many=_LINES_SHOWN,
         compared=None if other is None else profile.compare(other[1]),
         names=(source, "" if other is None else other[0]),
         **_profile_parts(profile),
@@ -98,7 +97,13 @@ def _profile_parts(profile: Profile | None) -> dict[str, Any]:
             Markup(plots.correlation(profile.correlation, profile.numeric)),
             wide=True,
         )
-    return {"profile": profile, "sparks": sparks, "heat": heat, "pairs": _strong_pairs(profile)}
+    return {
+        "profile": profile,
+        "sparks": sparks,
+        "heat": heat,
+        "pairs": _strong_pairs(profile),
+        "many": _LINES_SHOWN,
+    }
 
 
 def _spark(column: ColumnProfile) -> str:
