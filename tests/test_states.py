@@ -26,7 +26,7 @@ from outgrow.ml.cluster.seeding import FoundRows, TopRows
 from outgrow.ml.trees.bins import SampledRows, vanishing
 from outgrow.ml.trees.target import Target
 from outgrow.statistics.samples import GroupMoments
-from outgrow.stats.by_class import CategoryCounts
+from outgrow.stats.by_class import CategoryCounts, ClassCoMoments
 from outgrow.stats.contingency import Contingency
 from outgrow.stats.counts import DistinctCount, FewDistinct, ValueCounts
 from outgrow.stats.cross import CrossMoments
@@ -36,6 +36,7 @@ from outgrow.stats.grouped import GroupedCoMoments, GroupedMoments, GroupedSums,
 from outgrow.stats.least_rows import LeastRows
 from outgrow.stats.moments import CoMoments, Moments, PairMoments, ShapeMoments
 from outgrow.stats.number_counts import NumberCounts
+from outgrow.stats.number_sums import NumberSums
 from outgrow.stats.quantiles import Gathered, quantiles
 from outgrow.stats.scores import (
     ClassificationState,
@@ -179,6 +180,14 @@ LAWS: dict[type[State], tuple[Callable[[np.ndarray], Any], Callable[[Any], Any]]
     Keys: (
         lambda r: _grouped(r)[2],
         lambda s: _flat(s.hashes, s.table["key"].to_numpy()),
+    ),
+    ClassCoMoments: (
+        lambda r: ClassCoMoments.of(r, (np.abs(r[:, 0]) * 4).astype(int) % 3, _weights(r)),
+        lambda s: _flat(s.hashes, s.n, s.mean, s.products),
+    ),
+    NumberSums: (
+        lambda r: NumberSums.of(np.round(r[:, 0]), r[:, 1:]),
+        lambda s: _flat(s.numbers, s.sums),
     ),
     CategoryCounts: (
         lambda r: CategoryCounts.of(np.abs(r).astype(int) % 7, (np.abs(r[:, 0]) * 4).astype(int) % 3),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
 from outgrow.stats.grouped import GroupedMoments, GroupedSums, Segments, united
+from outgrow.stats.moments import CoMoments
 from outgrow.stats.state import State
 
 
@@ -23,8 +25,7 @@ def class_sums(X: Any, classes: np.ndarray, weight: np.ndarray | None = None) ->
     """
     segments = Segments.of(classes.astype(np.uint64, copy=False))
     if bool(sp.issparse(X)):
-        sums = np.asarray((_members(segments, len(classes), weight) @ X).toarray(), dtype=np.float64)
-        return GroupedSums(segments.hashes, sums)
+        return GroupedSums(segments.hashes, _sparse_sums(X, segments, weight))
     values, ordered = _in_order(X, segments, weight)
     return GroupedSums.of(segments, values if ordered is None else values * ordered)
 
@@ -42,10 +43,10 @@ def class_moments(X: Any, classes: np.ndarray, weight: np.ndarray | None = None)
     if not X.has_canonical_format:
         X = X.copy()
         X.sum_duplicates()
-    members = _members(segments, len(classes), weight)
-    total = np.asarray(members.sum(axis=1), dtype=np.float64)
+    ordered = None if weight is None else weight[segments.order]
+    total = segments.counts.astype(np.float64) if ordered is None else segments.sums(ordered)
     n = np.repeat(total[:, None], X.shape[1], axis=1)
-    mean = np.asarray((members @ X).toarray(), dtype=np.float64) / np.where(n > 0, n, 1)
+    mean = _sparse_sums(X, segments, weight) / np.where(n > 0, n, 1)
     return GroupedMoments(segments.hashes, n, mean, _sparse_squares(X, segments, n, mean, weight))
 
 
@@ -71,11 +72,17 @@ def _in_order(X: Any, segments: Segments, weight: np.ndarray | None) -> tuple[np
     return ordered, None if weight is None else weight[segments.order]
 
 
-def _members(segments: Segments, rows: int, weight: np.ndarray | None) -> Any:
-    """What each row weighs in each class, of shape (classes, rows)."""
-    weights = np.ones(rows) if weight is None else weight[segments.order]
-    ends = np.append(segments.starts, len(segments.order))
-    return sp.csr_array((weights, segments.order, ends), shape=(len(segments.hashes), rows))
+def _sparse_sums(X: Any, segments: Segments, weight: np.ndarray | None) -> np.ndarray:
+    """The sums of the columns of a CSR matrix over each class, of shape (classes, columns)."""
+    rows = X[segments.order]
+    values = rows.data
+    if weight is not None:
+        values = values * np.repeat(weight[segments.order], np.diff(rows.indptr))
+    sums = np.empty((len(segments.hashes), X.shape[1]))
+    ends = rows.indptr[np.append(segments.starts, len(segments.order))].tolist()
+    for out, (start, end) in zip(sums, pairwise(ends), strict=True):
+        out[:] = np.bincount(rows.indices[start:end], values[start:end], X.shape[1])
+    return sums
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,3 +138,57 @@ class CategoryCounts(State):
     def columns(self) -> list[np.ndarray]:
         """The counts of each column, of shape (classes, categories)."""
         return np.split(self.sums, np.cumsum(self.sizes)[:-1], axis=1)
+
+
+@dataclass(frozen=True, eq=False)
+class ClassCoMoments(State):
+    """`CoMoments` of each class.
+
+    Attributes
+    ----------
+    hashes : ndarray of shape (classes,), sorted.
+    n : ndarray of shape (classes,), the weight of the rows.
+    mean : ndarray of shape (classes, p).
+    products : ndarray of shape (classes, p, p), the products about the means.
+    """
+
+    hashes: np.ndarray
+    n: np.ndarray
+    mean: np.ndarray
+    products: np.ndarray
+
+    @classmethod
+    def of(cls, X: Any, classes: np.ndarray, weight: np.ndarray | None = None) -> ClassCoMoments:
+        """The joint moments of the columns in each class.
+
+        Parameters
+        ----------
+        X, classes, weight : as for `class_sums`.
+        """
+        segments = Segments.of(classes.astype(np.uint64, copy=False))
+        if bool(sp.issparse(X)):
+            rows, ordered = X[segments.order], None if weight is None else weight[segments.order]
+        else:
+            columns, ordered = _in_order(X, segments, weight)
+            rows = columns.T
+        moments = []
+        for start, count in zip(segments.starts.tolist(), segments.counts.tolist(), strict=True):
+            part = slice(start, start + count)
+            moments.append(CoMoments.of(rows[part], None if ordered is None else ordered[part]))
+        width = X.shape[1]
+        return cls(
+            segments.hashes,
+            np.array([one.n for one in moments if one is not None]),
+            np.array([one.mean for one in moments if one is not None]).reshape(-1, width),
+            np.array([one.products for one in moments if one is not None]).reshape(-1, width, width),
+        )
+
+    def merge(self, other: ClassCoMoments) -> ClassCoMoments:
+        hashes, (n, mean, products), at = united(self, other, "n", "mean", "products")
+        before, step = n[at].copy(), other.mean - mean[at]
+        total = before + other.n
+        share = other.n / np.where(total > 0, total, 1)
+        n[at], mean[at] = total, mean[at] + step * share[:, None]
+        between = step[:, :, None] * step[:, None, :]
+        products[at] += other.products + between * (before * share)[:, None, None]
+        return ClassCoMoments(hashes, n, mean, products)

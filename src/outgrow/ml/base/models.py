@@ -151,8 +151,12 @@ class Model(Verbs):
         raise no_equal(self, "scikit-learn")
 
     def _sklearn_features(self, flow: Flow) -> Flow:
-        """The flow with the features, in their order."""
-        return flow.in_order(self.features_) if self.features_ else flow
+        """The flow with the features that the model looks at, in their order."""
+        return flow.in_order(self._used_features()) if self.features_ else flow
+
+    def _used_features(self) -> list[str]:
+        """The features that the model looks at, by the names of their columns."""
+        return self.features_
 
     def udf(self, method: str = "predict") -> Any:
         """The model as a function for the expressions of Spark DataFrames, from Spark 4.1 on.

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from outgrow.data.matrix import is_sparse
+from outgrow.errors import ParameterError
 
 _CACHED_VALUES, _FEWEST_ROWS = 1 << 15, 256
 
@@ -75,3 +76,26 @@ def _product(X: Any, table: np.ndarray) -> np.ndarray:
 def dense(X: Any) -> np.ndarray:
     """A matrix with all its zeros."""
     return np.asarray(X.toarray() if is_sparse(X) else X)
+
+
+def checked_priors(name: str, given: Any, classes: int) -> np.ndarray:
+    """Priors that a user gives, one for each class.
+
+    Parameters
+    ----------
+    name : the parameter.
+    given : what it is.
+    classes : how many there are.
+
+    Raises
+    ------
+    ParameterError
+        When they are not as many.
+    """
+    priors = np.atleast_1d(np.asarray(given, dtype=np.float64))
+    if len(priors) != classes:
+        raise ParameterError(
+            f"Number of priors must match number of classes. {name} has {len(priors)}; there are {classes} "
+            "classes. Give one for each, in the order of classes_."
+        )
+    return priors

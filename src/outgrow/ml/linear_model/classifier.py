@@ -6,10 +6,11 @@ from typing import Any, Self
 
 import numpy as np
 import scipy.sparse as sp
+from scipy.special import expit, softmax
 from sklearn.utils.validation import check_is_fitted
 
 from outgrow.ml.base import Classifier
-from outgrow.ml.export.onnx.answer import features
+from outgrow.ml.export.onnx.answer import Answer, chosen, features
 from outgrow.ml.export.onnx.table import Table
 from outgrow.ml.linear_model.warm_start import dense
 
@@ -53,3 +54,25 @@ class LinearClassifier(Classifier):
         X = features(self.features_, table, type(self).__name__)
         margins = graph.node("MatMul", X, graph.constant(coef.T))
         return graph.node("Add", margins, graph.constant(intercept[None, :]))
+
+    def _probabilities_in_onnx(self, table: Table) -> Answer:
+        """The probabilities whose logarithms the margins are, but for a constant."""
+        graph, margins = table.graph, self._margins_in_onnx(table)
+        if len(self.classes_) > 2:
+            return chosen(graph, graph.node("Softmax", margins, axis=1), self.classes_)
+        # onnxruntime's Sigmoid loses the digits of small probabilities
+        odds = graph.node("Exp", graph.node("Neg", margins))
+        shares = graph.node("Reciprocal", graph.node("Add", odds, graph.constant(1.0)))
+        return chosen(graph, shares, self.classes_)
+
+
+def probabilities(margins: np.ndarray) -> np.ndarray:
+    """Those whose logarithms the margins are, but for a constant, of shape (rows, classes).
+
+    Parameters
+    ----------
+    margins : shape (rows,) of the second of two classes, or (rows, classes).
+    """
+    if margins.ndim == 2:
+        return np.asarray(softmax(margins, axis=1))
+    return np.column_stack([expit(-margins), expit(margins)])

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from scipy.special import expit, softmax
+from scipy.special import softmax
 from sklearn.exceptions import ConvergenceWarning
 
 from outgrow.engine.folded import FoldedView
@@ -18,11 +18,11 @@ from outgrow.ml.base import ProbabilityClassifier
 from outgrow.ml.core.candidates import Candidate, learn_apart, usable
 from outgrow.ml.core.parameters import CLASS_WEIGHT, FLAG, Integer, Number, OneOf, Unused
 from outgrow.ml.core.weights import ClassWeight, class_factors
-from outgrow.ml.export.onnx.answer import Answer, chosen
+from outgrow.ml.export.onnx.answer import Answer
 from outgrow.ml.export.onnx.table import Table
 from outgrow.ml.export.sklearn.twin import twin, with_learned
 from outgrow.ml.linear_model.base import products
-from outgrow.ml.linear_model.classifier import LinearClassifier
+from outgrow.ml.linear_model.classifier import LinearClassifier, probabilities
 from outgrow.ml.linear_model.warm_start import WarmStarted, dense
 from outgrow.ml.solvers.cost import by_newton
 from outgrow.ml.solvers.losses import Logistic, Multinomial
@@ -266,16 +266,10 @@ class LogisticRegression(WarmStarted, LinearClassifier, ProbabilityClassifier):
         return softmax(margins.reshape(shape), axis=1).transpose(0, 2, 1)
 
     def _predict_proba(self, X: Any) -> np.ndarray:
-        return _probabilities(self._decision_function(X))
+        return probabilities(self._decision_function(X))
 
     def _to_onnx(self, table: Table) -> Answer:
-        graph, margins = table.graph, self._margins_in_onnx(table)
-        if len(self.classes_) > 2:
-            return chosen(graph, graph.node("Softmax", margins, axis=1), self.classes_)
-        # onnxruntime's Sigmoid loses the digits of small probabilities
-        odds = graph.node("Exp", graph.node("Neg", margins))
-        shares = graph.node("Reciprocal", graph.node("Add", odds, graph.constant(1.0)))
-        return chosen(graph, shares, self.classes_)
+        return self._probabilities_in_onnx(table)
 
     def _sklearn_model(self) -> Any:
         shared = ("C", "fit_intercept", "class_weight", "max_iter")
@@ -296,9 +290,3 @@ def _both_shares(margins: np.ndarray) -> np.ndarray:
     np.reciprocal(second, out=second)
     first *= second
     return found
-
-
-def _probabilities(margins: np.ndarray) -> np.ndarray:
-    if margins.ndim == 2:
-        return softmax(margins, axis=1)
-    return np.column_stack([expit(-margins), expit(margins)])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,10 +13,8 @@ from outgrow.engine.blocks import Block
 from outgrow.errors import DataError, ParameterError
 from outgrow.ml.base import GrowingClassifier
 from outgrow.ml.core.exports import refusal
-from outgrow.ml.core.joint import class_shares, log_shares
+from outgrow.ml.core.joint import checked_priors, class_shares, log_shares
 from outgrow.ml.core.parameters import FLAG, Numbers
-from outgrow.ml.export.onnx.answer import Answer, chosen
-from outgrow.ml.export.onnx.graph import Graph
 from outgrow.ml.export.sklearn.twin import twin, with_learned
 from outgrow.stats.by_class import class_sums
 from outgrow.stats.grouped import GroupedSums
@@ -60,12 +57,6 @@ class NaiveBayes(GrowingClassifier):
         if method == "predict_joint_log_proba":
             return [f"{JOINT}_{label}" for label in self.classes_]
         return super()._prediction_names(method)
-
-    def _most_probable_in_onnx(self, graph: Graph, logs: str) -> Answer:
-        """The class with the greatest logarithm, and the probabilities that follow from all of them."""
-        chances = graph.node("Softmax", logs, axis=1)
-        made = chosen(graph, logs, self.classes_)
-        return replace(made, probabilities=chances)
 
 
 class DiscreteNaiveBayes(NaiveBayes):
@@ -185,26 +176,3 @@ class CountingNaiveBayes(DiscreteNaiveBayes):
         self._refuse_infinite([self.feature_log_prob_])
         learned = ("classes_", "class_count_", "class_log_prior_", "feature_count_", "feature_log_prob_")
         return with_learned(made, self, *learned)
-
-
-def checked_priors(name: str, given: Any, classes: int) -> np.ndarray:
-    """Priors that a user gives, one for each class.
-
-    Parameters
-    ----------
-    name : the parameter.
-    given : what it is.
-    classes : how many there are.
-
-    Raises
-    ------
-    ParameterError
-        When they are not as many.
-    """
-    priors = np.atleast_1d(np.asarray(given, dtype=np.float64))
-    if len(priors) != classes:
-        raise ParameterError(
-            f"Number of priors must match number of classes. {name} has {len(priors)}; there are {classes} "
-            "classes. Give one for each, in the order of classes_."
-        )
-    return priors

@@ -10,7 +10,7 @@ from outgrow.data.matrix import is_sparse
 from outgrow.errors import DataError
 from outgrow.ml.core.joint import log_sums
 from outgrow.ml.core.parameters import Number
-from outgrow.ml.export.onnx.answer import Answer, features
+from outgrow.ml.export.onnx.answer import Answer, features, most_likely
 from outgrow.ml.export.onnx.table import Table
 from outgrow.ml.naive_bayes.base import CountingNaiveBayes, DiscreteNaiveBayes
 
@@ -123,7 +123,7 @@ class BernoulliNB(CountingNaiveBayes):
             X = graph.cast(graph.node("Greater", X, graph.constant(float(self.binarize))), "number")
         sums = graph.node("MatMul", X, graph.constant((present - absent).T))
         constants = absent.sum(axis=1) + self.class_log_prior_
-        return self._most_probable_in_onnx(graph, graph.node("Add", sums, graph.constant(constants[None, :])))
+        return most_likely(graph, graph.node("Add", sums, graph.constant(constants[None, :])), self.classes_)
 
     def _sklearn_model(self) -> Any:
         self._refuse_infinite([self._absent])

@@ -10,7 +10,7 @@ from outgrow.engine.blocks import Block
 from outgrow.errors import DataError, ParameterError
 from outgrow.ml.core.joint import dense
 from outgrow.ml.core.parameters import Number, Numbers
-from outgrow.ml.export.onnx.answer import Answer, features
+from outgrow.ml.export.onnx.answer import Answer, features, most_likely
 from outgrow.ml.export.onnx.table import Table
 from outgrow.ml.export.sklearn.twin import twin, with_learned
 from outgrow.ml.naive_bayes.base import DiscreteNaiveBayes
@@ -184,7 +184,7 @@ class CategoricalNB(DiscreteNaiveBayes):
         ):
             column = graph.node("Squeeze", part, graph.constant([1], np.int64))
             logs = graph.node("Add", logs, graph.node("Gather", graph.constant(known.T), column))
-        return self._most_probable_in_onnx(graph, logs)
+        return most_likely(graph, logs, self.classes_)
 
     def _sklearn_model(self) -> Any:
         names = ("alpha", "force_alpha", "fit_prior", "class_prior", "min_categories")

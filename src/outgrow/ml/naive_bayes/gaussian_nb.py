@@ -8,12 +8,12 @@ import numpy as np
 
 from outgrow.engine.blocks import Block
 from outgrow.errors import DataError, ParameterError
-from outgrow.ml.core.joint import dense, some_rows
+from outgrow.ml.core.joint import checked_priors, dense, some_rows
 from outgrow.ml.core.parameters import Number
-from outgrow.ml.export.onnx.answer import Answer, features
+from outgrow.ml.export.onnx.answer import Answer, features, most_likely
 from outgrow.ml.export.onnx.table import Table
 from outgrow.ml.export.sklearn.twin import twin, with_learned
-from outgrow.ml.naive_bayes.base import PRIORS, NaiveBayes, checked_priors
+from outgrow.ml.naive_bayes.base import PRIORS, NaiveBayes
 from outgrow.stats.by_class import class_moments
 from outgrow.stats.grouped import GroupedMoments
 from outgrow.stats.moments import check_squares
@@ -145,7 +145,7 @@ class GaussianNB(NaiveBayes):
             squares = graph.node("Mul", apart, apart)
             parts.append(graph.node("MatMul", squares, graph.constant(halves[:, None])))
         logs = graph.node("Add", graph.join(parts), graph.constant(self._constants[None, :]))
-        return self._most_probable_in_onnx(graph, logs)
+        return most_likely(graph, logs, self.classes_)
 
     def _sklearn_model(self) -> Any:
         made = twin("naive_bayes.GaussianNB", priors=self.priors, var_smoothing=self.var_smoothing)

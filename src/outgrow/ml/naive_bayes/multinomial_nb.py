@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from outgrow.ml.core.joint import log_sums
-from outgrow.ml.export.onnx.answer import Answer, features
+from outgrow.ml.export.onnx.answer import Answer, features, most_likely
 from outgrow.ml.export.onnx.table import Table
 from outgrow.ml.naive_bayes.base import CountingNaiveBayes
 
@@ -93,7 +93,7 @@ class MultinomialNB(CountingNaiveBayes):
         X = features(self.features_, table, type(self).__name__)
         sums = graph.node("MatMul", X, graph.constant(coef.T))
         logs = graph.node("Add", sums, graph.constant(self._constants[None, :]))
-        return self._most_probable_in_onnx(graph, logs)
+        return most_likely(graph, logs, self.classes_)
 
     def _sklearn_model(self) -> Any:
         return self._twin("MultinomialNB")

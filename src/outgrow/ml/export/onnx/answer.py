@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -43,6 +43,18 @@ def chosen(graph: Graph, probabilities: str, classes: np.ndarray) -> Answer:
     labels = classes if kind != "integer" else classes.astype(np.int64)
     best = graph.node("ArgMax", probabilities, axis=1, keepdims=0)
     return Answer(graph.node("Gather", graph.constant(labels), best), kind, probabilities)
+
+
+def most_likely(graph: Graph, logs: str, classes: np.ndarray) -> Answer:
+    """The class of each row whose logarithm is greatest, and the probabilities that follow from all of them.
+
+    Parameters
+    ----------
+    graph : gets the nodes.
+    logs : the tensor of the logarithms of joint probabilities, of shape (rows, classes).
+    classes : as for `chosen`.
+    """
+    return replace(chosen(graph, logs, classes), probabilities=graph.node("Softmax", logs, axis=1))
 
 
 def features(names: Sequence[str], table: Table, who: str) -> str:

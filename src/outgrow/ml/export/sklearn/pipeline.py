@@ -32,6 +32,8 @@ def _takes_columns_as_they_are(estimator: Any) -> bool:
     """Whether this is a model of numbers, or of whatever it may be."""
     if not hasattr(estimator, "_sklearn_model") or hasattr(estimator, "categories_"):
         return False
+    if estimator._used_features() != estimator.features_:
+        return False
     return not estimator.features_ or all(kind == NUMBER for kind in estimator.columns_.values())
 
 

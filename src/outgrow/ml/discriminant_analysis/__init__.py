@@ -1,0 +1,1 @@
+"""Discriminant analysis: classes as normal distributions."""
