@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from sklearn.utils import murmurhash3_32
 
 import outgrow as og
+from outgrow.data.names import VectorNames
 from outgrow.errors import DataError, ExportError, ParameterError, SchemaError, ValueTypeError
 from outgrow.ml.feature_extraction.words import least_length
 from outgrow.stats.murmur import murmur3
@@ -112,6 +113,39 @@ def test_the_most_frequent_terms(documents: list[str], most: int, least: int) ->
     expected = sorted(names[sorted(range(len(names)), key=lambda j: (-counts[j], names[j]))[:most]])
     ours = og.CountVectorizer(analyzer="char", min_df=least, max_features=most).fit(documents)
     assert ours.terms_.tolist() == expected
+
+
+@pytest.mark.parametrize(
+    "letters", ["ab", "abcdefgh", "a\u00df\u65e5\U0001d400_-", "AbC_09\u0130\u0301"], ids=ascii
+)
+def test_many_long_words(letters: str) -> None:
+    random = np.random.default_rng(0)
+    words = ["".join(random.choice(list(letters), size)) for size in random.integers(1, 60, 700)]
+    documents = [" ".join(random.choice(words, size)) for size in random.integers(0, 9, 1000)]
+    documents += ["", letters * 100, letters[-1:] + "x" * 300]
+    same(og.CountVectorizer(), theirs.CountVectorizer(), documents)
+    few = {"n_features": 256}
+    same(og.HashingVectorizer(**few), theirs.HashingVectorizer(**few), documents)
+
+
+def test_names_of_very_many_columns() -> None:
+    hasher = og.HashingVectorizer().fit(DOCS)
+    names = hasher.get_feature_names_out()
+    assert names[[0, 1, -1]].tolist() == [
+        "hashingvectorizer_0",
+        "hashingvectorizer_1",
+        "hashingvectorizer_1048575",
+    ]
+    made = VectorNames("a", 3)
+    spelt_out = ("a_0", "a_1", "a_2")
+    assert tuple(made) == spelt_out
+    assert made == spelt_out
+    assert spelt_out == made
+    assert made[1:] == spelt_out[1:]
+    assert made == VectorNames("a", 3) != VectorNames("a", 4)
+    assert len({made, spelt_out}) == 1
+    with pytest.raises(IndexError):
+        made[3]
 
 
 @FEW
@@ -256,12 +290,12 @@ def test_weights_of_negative_counts() -> None:
 
 
 def test_formulas_of_spark() -> None:
-    """Numbers that `IDF` and `HashingTF` of Spark 4 gave."""
+    """Weights by the formula of Spark's `IDF`, and columns of an example of its `HashingTF`."""
     counts = np.array([[1.0, 2.0, 0.0], [0.0, 3.0, 1.0], [0.0, 1.0, 0.0]])
     step = og.TfidfTransformer(norm=None, formula="spark").fit(counts)
     np.testing.assert_allclose(step.idf_, np.log(4 / np.array([2.0, 4.0, 2.0])))
     hasher = og.HashingVectorizer(n_features=10, hash="spark", norm=None, token_pattern=r"\S+")
-    made = hasher.fit_transform(["a b c"]).toarray()[0]  # pyspark's doctest of HashingTF
+    made = hasher.fit_transform(["a b c"]).toarray()[0]  # the example of pyspark's HashingTF
     assert made.tolist() == [0, 0, 0, 0, 0, 1, 0, 1, 1, 0]
 
 

@@ -27,7 +27,7 @@ from outgrow.data.matrix import (
     side_by_side,
     sparse_matrix,
 )
-from outgrow.data.names import check_free
+from outgrow.data.names import VectorNames, check_free
 from outgrow.data.plain import plain_array
 from outgrow.errors import ColumnNotFoundError, SchemaError
 
@@ -349,28 +349,13 @@ def is_vector(kind: pa.DataType) -> bool:
     return bool(pa.types.is_fixed_size_list(kind) and is_numeric(kind.value_type))
 
 
-def vector_names(name: str, width: int) -> tuple[str, ...]:
-    """The names of the columns of a vector.
-
-    Parameters
-    ----------
-    name : the column of vectors.
-    width : how many numbers each vector has.
-
-    Returns
-    -------
-    `<name>_0`, `<name>_1`, ...
-    """
-    return tuple(f"{name}_{j}" for j in range(width))
-
-
 def vector_column(array: pa.Array, name: str) -> Column:
     """An Arrow column as a matrix where it holds vectors, else as it is.
 
     Parameters
     ----------
     array : vectors are lists of a fixed size; nothing else is changed.
-    name : of the column; those of the matrix are made of it by `vector_names`.
+    name : of the column; those of the matrix are made of it by `VectorNames`.
 
     Raises
     ------
@@ -385,4 +370,4 @@ def vector_column(array: pa.Array, name: str) -> Column:
             f"Column {name!r} holds vectors and {array.null_count} nulls. Drop or fill those rows first."
         )
     flat = numbers(array.flatten())
-    return Matrix(flat.reshape(len(array), width), vector_names(name, width))
+    return Matrix(flat.reshape(len(array), width), VectorNames(name, width))

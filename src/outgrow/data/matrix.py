@@ -20,7 +20,7 @@ class Matrix:
     """A column of vectors: `values` is a dense 2-D array or a CSR array, `names` names its columns."""
 
     values: Any
-    names: tuple[str, ...]
+    names: Sequence[str]
 
     def __len__(self) -> int:
         return int(self.values.shape[0])

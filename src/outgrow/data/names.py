@@ -7,8 +7,10 @@ taken is refused.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain, count
+from typing import overload
 
 from outgrow.errors import SchemaError
 
@@ -49,6 +51,47 @@ def distinct(names: Sequence[str], taken: Iterable[str] = ()) -> list[str]:
         free.append(numbered(name, used | wanted, "_") if name in used else name)
         used.add(free[-1])
     return free
+
+
+@dataclass(frozen=True, eq=False)
+class VectorNames(Sequence[str]):
+    """The names of the columns of a vector, each made when it is asked for; equal to a tuple of them.
+
+    Attributes
+    ----------
+    name : of the column of vectors.
+    width : how many numbers each vector has.
+
+    Examples
+    --------
+    >>> VectorNames("x", 2**20)[-2:]
+    ('x_1048574', 'x_1048575')
+    """
+
+    name: str
+    width: int
+
+    def __len__(self) -> int:
+        return self.width
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[str, ...]: ...
+    def __getitem__(self, index: int | slice) -> str | tuple[str, ...]:
+        chosen = range(self.width)[index]
+        return f"{self.name}_{chosen}" if isinstance(chosen, int) else tuple(map(self.__getitem__, chosen))
+
+    def __iter__(self) -> Iterator[str]:
+        return (f"{self.name}_{index}" for index in range(self.width))
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, VectorNames):
+            return (self.name, self.width) == (other.name, other.width) or self.width == other.width == 0
+        return isinstance(other, tuple) and self.width == len(other) and tuple(self) == other
+
+    def __hash__(self) -> int:
+        return hash(tuple(self))
 
 
 def check_names(names: Sequence[str], what: str) -> None:

@@ -12,9 +12,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from outgrow.data.batch import Batch, vector_names
+from outgrow.data.batch import Batch
 from outgrow.data.matrix import ArrayColumns, Matrix, is_sparse
-from outgrow.data.names import check_names
+from outgrow.data.names import VectorNames, check_names
 from outgrow.data.plain import plain_schema, plain_table
 
 BATCH_ROWS = 65_536
@@ -145,7 +145,7 @@ class ArrayPiece:
     """Consecutive rows of a matrix, from its row `start` on, with Arrow columns beside them."""
 
     values: Any
-    names: tuple[str, ...]
+    names: Sequence[str]
     beside: dict[str, pa.Array]
     start: int = 0
 
@@ -188,7 +188,7 @@ class ArraySource:
 
     has_pieces = True
     values: Any
-    names: tuple[str, ...]
+    names: Sequence[str]
     beside: dict[str, pa.Array] = field(default_factory=dict)
     piece_rows: int = 4 * BATCH_ROWS
 
@@ -231,7 +231,7 @@ class ArraySource:
 def array_source(values: Any) -> ArraySource:
     """A source of a 2-D numeric array or sparse matrix."""
     sparse = is_sparse(values)
-    names = vector_names("x", values.shape[1]) if sparse else tuple(f"x{j}" for j in range(values.shape[1]))
+    names = VectorNames("x", values.shape[1]) if sparse else tuple(f"x{j}" for j in range(values.shape[1]))
     return ArraySource(values.tocsr() if sparse else values, names)
 
 

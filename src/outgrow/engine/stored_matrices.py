@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 import scipy.sparse as sp
 
-from outgrow.data.batch import Batch, vector_names
+from outgrow.data.batch import Batch
 from outgrow.data.matrix import Matrix
-from outgrow.data.names import numbered
+from outgrow.data.names import VectorNames, numbered
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class StoredMatrix:
     indices : the column of the file with where the values of a row are, in lists; None where it is dense.
     """
 
-    names: tuple[str, ...]
+    names: Sequence[str]
     indices: str | None
 
 
@@ -50,7 +50,7 @@ class StoredMatrices:
     def as_read(self) -> bool:
         """Whether a file's columns are read as what they were."""
         return all(
-            matrix.indices is None and matrix.names == vector_names(name, len(matrix.names))
+            matrix.indices is None and matrix.names == VectorNames(name, len(matrix.names))
             for name, matrix in self.matrices.items()
         )
 

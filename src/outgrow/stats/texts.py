@@ -20,6 +20,8 @@ _ODD = np.uint64(0xBF58476D1CE4E5B9)
 _HALF = np.uint64(32)
 _NO_TEXT = np.uint64(0xFF << 56)
 """A last byte that no text in UTF-8 has."""
+_LINKED = 3
+"""So many words of eight bytes are told apart one by one; what follows them by hashes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,26 +170,44 @@ def runs(letters: np.ndarray, begin: np.ndarray, end: np.ndarray) -> Texts:
 def run_codes(letters: np.ndarray, begin: np.ndarray, end: np.ndarray) -> tuple[Texts, np.ndarray]:
     """The different ones among parts of text, and which of them each part is.
 
-    Parts of up to eight bytes are numbers, compared as such.
+    Up to eight bytes are a number, compared as such; of longer parts, pairs of such numbers are numbered.
 
     Parameters
     ----------
     letters : uint8, text in UTF-8.
     begin, end : int of shape (parts,), where each begins and ends; none holds a zero.
     """
-    lengths = end - begin
     padded = np.concatenate([letters, np.zeros(_WORD, np.uint8)])
     words = np.ndarray(len(letters) + 1, "<u8", padded, strides=(1,))
-    keys = words[begin] & _KEEP[np.minimum(lengths, _WORD)]
-    longer = np.flatnonzero(lengths > _WORD)
-    if len(longer):
-        codes = runs(letters, begin[longer], end[longer]).codes()[1]
-        keys[longer] = codes.astype(np.uint64) | _NO_TEXT
-    encoded = pa.array(keys).dictionary_encode()
+    encoded = pa.array(_keys(words, letters, begin, end)).dictionary_encode()
     codes = encoded.indices.to_numpy()
     first = np.empty(len(encoded.dictionary), dtype=np.int64)
     first[codes[::-1]] = np.arange(len(codes) - 1, -1, -1)
     return runs(letters, begin[first], end[first]), codes
+
+
+def _keys(
+    words: np.ndarray, letters: np.ndarray, begin: np.ndarray, end: np.ndarray, left: int = _LINKED
+) -> np.ndarray:
+    """One uint64 for each part of text; equal parts, and no others, have equal ones."""
+    lengths = end - begin
+    keys: np.ndarray = words[begin] & _KEEP[np.minimum(lengths, _WORD)]
+    longer = np.flatnonzero(lengths > _WORD)
+    if len(longer):
+        begin, end = begin[longer], end[longer]
+        if left:
+            heads, tails = keys[longer], _keys(words, letters, begin + _WORD, end, left - 1)
+            codes = _numbered(_numbered(heads).astype(np.int64) * len(heads) + _numbered(tails))
+        else:
+            codes = runs(letters, begin, end).codes()[1]
+        keys[longer] = codes.astype(np.uint64) | _NO_TEXT
+    return keys
+
+
+def _numbered(values: np.ndarray) -> np.ndarray:
+    """Which of the different values each is."""
+    numbers: np.ndarray = pa.array(values).dictionary_encode().indices.to_numpy()
+    return numbers
 
 
 class TextIndex:

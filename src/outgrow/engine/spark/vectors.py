@@ -10,8 +10,9 @@ import numpy as np
 import pyarrow as pa
 import scipy.sparse as sp
 
-from outgrow.data.batch import Batch, vector_names
+from outgrow.data.batch import Batch
 from outgrow.data.matrix import Matrix
+from outgrow.data.names import VectorNames
 from outgrow.engine.spark.names import numbered_columns
 from outgrow.errors import SchemaError
 
@@ -90,7 +91,7 @@ def empty_matrix(name: str, vector: VectorColumn) -> Matrix:
     """
     shape = (0, vector.width)
     values = sp.csr_array(shape, dtype=np.float64) if vector.sparse else np.zeros(shape, order="F")
-    return Matrix(values, vector_names(name, vector.width))
+    return Matrix(values, VectorNames(name, vector.width))
 
 
 def _column(array: Any, name: str) -> VectorColumn:
@@ -125,7 +126,7 @@ def _matrix(array: Any, name: str, vector: VectorColumn) -> Matrix:
         raise SchemaError(
             f"Column {name!r} holds vectors of {width} and of {other} values; one length is needed."
         )
-    names, dense = vector_names(name, width), _dense(array)
+    names, dense = VectorNames(name, width), _dense(array)
     values = array.field("values")
     if dense.all() and not vector.sparse:
         flat = values.flatten().to_numpy(zero_copy_only=False)

@@ -10,9 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import scipy.sparse as sp
 
-from outgrow.data.batch import Batch, is_numeric, vector_names
+from outgrow.data.batch import Batch, is_numeric
 from outgrow.data.kind import NUMBER, Kind
 from outgrow.data.matrix import Matrix, numbers
+from outgrow.data.names import VectorNames
 from outgrow.data.schema import conformed
 from outgrow.engine.checks import check_finite
 from outgrow.engine.open import is_table
@@ -165,7 +166,7 @@ class FeatureHasher(Transformer):
         self._restored()
 
     def _restored(self) -> None:
-        self._names = vector_names(self.output_name_, self.n_features)
+        self._names = VectorNames(self.output_name_, self.n_features)
 
     def _transform_columns(self, batch: Batch, names: list[str]) -> Batch:
         made = self._summed([self._column(batch, name) for name in names], batch.num_rows)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from outgrow.data.batch import vector_names
+from outgrow.data.names import VectorNames
 from outgrow.engine.shard import Shard
 from outgrow.ml.core.columns import Columns
 from outgrow.ml.core.task import column_names
@@ -108,7 +108,7 @@ class HashingVectorizer(Vectorizer):
 
     def _restored(self) -> None:
         super()._restored()
-        self._names = vector_names(self.output_name_, self.n_features)
+        self._names = VectorNames(self.output_name_, self.n_features)
 
     @property
     def _labels(self) -> Sequence[str]:

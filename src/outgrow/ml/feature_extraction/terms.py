@@ -165,12 +165,14 @@ class Terms:
         keys = np.sort(keys.astype(np.uint32) if self.count * span < 1 << 32 else keys)
         cells = keys >> 1
         first = np.flatnonzero(np.diff(cells, prepend=cells[:1] + 1)) if len(keys) else np.zeros(0, np.int64)
-        made_rows, made_columns = np.divmod(cells[first].astype(np.int64), span // 2)
+        made = cells[first]
+        begins = (np.arange(self.count + 1) * (span // 2)).astype(made.dtype)
+        ends = np.searchsorted(made, begins)
+        made_columns = made - np.repeat(begins[:-1], np.diff(ends))
         if signs is None:
             values = np.diff(first, append=len(keys)).astype(np.float64)
         else:
             values = np.add.reduceat(1.0 - 2 * (keys & 1), first) if len(first) else np.zeros(0)
-        ends = np.searchsorted(made_rows, np.arange(self.count + 1))
         kind = np.int32 if max(len(values), width) < 2**31 else np.int64
         parts = (values, columns[made_columns].astype(kind), ends.astype(kind))
         return sp.csr_array(parts, shape=(self.count, width))

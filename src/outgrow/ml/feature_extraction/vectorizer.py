@@ -121,7 +121,7 @@ class Vectorizer(Transformer):
 
     def _transform_columns(self, batch: Batch, names: list[str]) -> Batch:
         made = self._vectors(self._ready.terms(batch, names))
-        return batch.replace(names, {self.output_name_: Matrix(made, tuple(self._labels))})
+        return batch.replace(names, {self.output_name_: Matrix(made, self._labels)})
 
     def transform(self, X: Any) -> Any:
         """The rows of X with a vector in the place of text.

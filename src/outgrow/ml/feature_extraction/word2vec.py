@@ -9,7 +9,8 @@ import numpy as np
 import pyarrow as pa
 from sklearn.utils.validation import check_is_fitted
 
-from outgrow.data.batch import Batch, vector_names
+from outgrow.data.batch import Batch
+from outgrow.data.names import VectorNames
 from outgrow.engine.shard import Shard
 from outgrow.errors import DataError
 from outgrow.ml.core.columns import Columns
@@ -320,7 +321,7 @@ class Word2Vec(Vectorizer):
     def _restored(self) -> None:
         super()._restored()
         self._index = TextIndex(self.terms_)
-        self._names = vector_names(self.output_name_, self.vectors_.shape[1])
+        self._names = VectorNames(self.output_name_, self.vectors_.shape[1])
 
     @property
     def _labels(self) -> Sequence[str]:

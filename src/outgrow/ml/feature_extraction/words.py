@@ -21,9 +21,10 @@ from outgrow.stats.texts import Texts, run_codes
 _CODE_POINTS = 0x110000
 _ASCII = 0x80
 _BLANK = ord(" ")
-_LOWER = np.arange(256, dtype=np.uint8)
-_LOWER[ord("A") : ord("Z") + 1] += ord("a") - ord("A")
-_WORD_BYTES = np.array([byte < _ASCII and (chr(byte).isalnum() or chr(byte) == "_") for byte in range(256)])
+_LETTERS = 26
+_CASE_BIT = 5
+"""By it the small letters of ASCII differ from the capital ones."""
+_WORD_BYTES = bytes(byte < _ASCII and (chr(byte).isalnum() or chr(byte) == "_") for byte in range(256))
 _LEAST_LEADS = np.array([0xC0, 0xE0, 0xF0])
 """The first bytes of characters of two, three and four bytes."""
 _LEAD_BITS = np.array([0x1F, 0x0F, 0x07], dtype=np.int32)
@@ -63,13 +64,20 @@ def prepared(documents: pa.Array, lowercase: bool, change: Callable[[str], str] 
     change : what is done with them afterwards; it leaves ASCII as it is.
     """
     texts = Texts.of(documents)
-    plain = Texts(_LOWER[texts.letters], texts.ends) if lowercase else texts
+    plain = Texts(_lowercase(texts.letters), texts.ends) if lowercase else texts
     odd = _beyond_ascii(texts)
     if not odd.any() or not (lowercase or change):
         return plain
     words = [word.lower() if lowercase else word for word in documents.filter(pa.array(odd)).to_pylist()]
     made = pa.array(map(change, words) if change else words, pa.large_string())
     return Texts.of(pc.replace_with_mask(plain.arrow, pa.array(odd), made))
+
+
+def _lowercase(letters: np.ndarray) -> np.ndarray:
+    """Bytes with the letters of ASCII lowercase."""
+    made = letters - np.uint8(ord("A"))
+    np.left_shift((made < _LETTERS).view(np.uint8), _CASE_BIT, out=made)
+    return np.bitwise_or(made, letters, out=made)
 
 
 def _beyond_ascii(texts: Texts) -> np.ndarray:
@@ -168,16 +176,11 @@ def _runs(inside: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     inside : boolean, what runs are made of.
     ends : where each document begins, and the last one ends.
     """
-    if not len(inside):
-        return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    edges = np.flatnonzero(inside[1:] != inside[:-1]) + 1
-    edges = np.concatenate([[0] * int(inside[0]), edges, [len(inside)] * int(inside[-1])]).astype(np.int64)
-    begin, end, inner = edges[::2], edges[1::2], np.unique(ends[(ends > 0) & (ends < len(inside))])
-    split = inner[inside[inner] & inside[inner - 1]]  # between documents that touch
-    if len(split):
-        begin = np.insert(begin, np.searchsorted(begin, split), split)
-        end = np.insert(end, np.searchsorted(end, split), split)
-    return begin, end
+    before, after = np.zeros_like(inside), np.zeros_like(inside)
+    before[1:], after[:-1] = inside[:-1], inside[1:]
+    inner = ends[(ends > 0) & (ends < len(inside))]
+    before[inner] = after[inner - 1] = False
+    return np.flatnonzero(inside > before), np.flatnonzero(inside > after) + 1
 
 
 def _rows(ends: np.ndarray) -> np.ndarray:
@@ -187,7 +190,7 @@ def _rows(ends: np.ndarray) -> np.ndarray:
 
 def _word_bytes(letters: np.ndarray) -> np.ndarray:
     """Whether each byte is part of a character of words."""
-    inside = _WORD_BYTES[letters]
+    inside = np.frombuffer(bytearray(letters).translate(_WORD_BYTES), dtype=bool)
     leads = np.flatnonzero(letters >= _LEAST_LEADS[0])
     if not len(leads):
         return inside

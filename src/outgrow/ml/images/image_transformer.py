@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 import numpy as np
 import pyarrow as pa
 
-from outgrow.data.batch import Batch, vector_names
+from outgrow.data.batch import Batch
 from outgrow.data.matrix import Column, Matrix
-from outgrow.data.names import distinct
+from outgrow.data.names import VectorNames, distinct
 from outgrow.engine.shard import Shard
 from outgrow.errors import DataError, ParameterError, SchemaError
 from outgrow.ml.base import Transformer
@@ -221,7 +221,7 @@ class ImageTransformer(Transformer):
         steps = self._steps()
         labels = steps[-1].labels((height, width, channels)) if steps else None
         if labels is None:
-            return vector_names(name, height * width * channels)
+            return VectorNames(name, height * width * channels)
         return [f"{name}_{label}" for label in labels]
 
     def __sklearn_tags__(self) -> Any:

@@ -12,8 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import scipy.sparse as sp
 
-from outgrow.data.batch import Batch, is_numeric, vector_names
+from outgrow.data.batch import Batch, is_numeric
 from outgrow.data.matrix import Column, Matrix, is_sparse, matrix_columns
+from outgrow.data.names import VectorNames
 from outgrow.engine.shard import Shard
 from outgrow.errors import ParameterError, SchemaError
 from outgrow.ml.base import InvertibleTransformer
@@ -264,7 +265,7 @@ class SimpleImputer(Filling, InvertibleTransformer):
         if holes is not None:
             places = self.indicated_[made]
             out[:, places] = np.where(holes, mark, out[:, places])
-        names = column.names if len(column.names) == len(values) else vector_names(name, len(values))
+        names = column.names if len(column.names) == len(values) else VectorNames(name, len(values))
         return Matrix(sp.csr_array(out) if is_sparse(X) else out, names)
 
     def _found(self, shard: Shard, numeric: list[str]) -> list[Any]:

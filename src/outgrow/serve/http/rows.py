@@ -14,9 +14,10 @@ import numpy as np
 import pyarrow as pa
 
 from outgrow._optional import optional
-from outgrow.data.batch import Batch, vector_names
+from outgrow.data.batch import Batch
 from outgrow.data.kind import BINARY, NUMBER, TIME, Kind
 from outgrow.data.matrix import Matrix, matrix_columns
+from outgrow.data.names import VectorNames
 from outgrow.data.schema import conformed, wrong_columns
 from outgrow.data.source import empty_batch
 from outgrow.errors import DataError
@@ -352,7 +353,7 @@ def _exact(values: Sequence[Any]) -> pa.Array:
 def _column(name: str, kind: Kind, values: Sequence[Any]) -> Any:
     if kind.width is not None:
         matrix = np.array(values, dtype=np.float64).reshape(len(values), kind.width)
-        return Matrix(matrix, vector_names(name, kind.width))
+        return Matrix(matrix, VectorNames(name, kind.width))
     if kind.values == "integer":
         values = [None if value is None else int(value) for value in values]
     return pa.array(values, kind.form.arrow or pa.string())
