@@ -111,10 +111,12 @@ def test_bodies_of_requests(tmp_path: Path) -> None:
 
 
 def test_on_every_engine(engine: EngineCase, tmp_path: Path) -> None:
-    (tmp_path / "towns.csv").write_text(TOWNS * 1, encoding="latin-1")
-    (tmp_path / "urbes.csv").write_bytes(TOWNS.encode("utf-16-le"))
-    with guess():
-        rows = og.read(tmp_path, engine=engine.open(pa.table({"a": [1]})).engine)
+    folder = tmp_path / "towns"
+    folder.mkdir()
+    (folder / "a.csv").write_text(TOWNS, encoding="latin-1")
+    (folder / "b.csv").write_bytes(TOWNS.encode("utf-16-le"))
+    with guess(folder):
+        rows = og.read(folder, engine=engine.open(pa.table({"a": [1]})).engine)
         found = rows.to_arrow().sort_by("height").to_pylist()
     assert found == sorted(ROWS * 2, key=lambda row: float(str(row["height"])))
 
