@@ -38,7 +38,8 @@ def test_quantile_passes_are_shared() -> None:
     alone = [passes(step) for step in quantile_steps()]
     assert passes(*quantile_steps()) == max(alone) < sum(alone)
     scores = [og.SelectKBest(k=1, columns=["a", "b"]), og.VarianceThreshold(columns=["c", "d"])]
-    assert passes(*scores) == 1
+    assert passes(*scores, og.SelectKBest("chi2", k=1, columns=["n"])) == 1
+    assert passes(*scores, og.GaussianNB()) == 2  # which learns of the columns that are kept
     power = og.PowerTransformer(columns=["d"])
     assert passes(*quantile_steps(), power) == max(*alone, passes(power))
 
