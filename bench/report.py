@@ -65,7 +65,8 @@ def write(
 
 def summarise(folder: Path) -> None:
     """All results in the folder as README.md and in the terminal."""
-    results = [json.loads(path.read_text()) for path in folder.glob("*.json")]
+    found = [json.loads(path.read_text()) for path in folder.glob("*.json")]
+    results = [result for result in found if "case" in result]
     results.sort(key=lambda result: list(CASES).index(result["case"]))
     (folder / "README.md").write_text("\n".join(_page(results)) + "\n")
     console = Console()
