@@ -105,6 +105,7 @@ class Case:
     judge : given the file, gives a function from a contender's result to the qualities it reached; the first
         is the one that counts.
     spark_memory : whether memory is measured with Spark too, which takes a JVM and a slow run each.
+    ready : called before the first turn, and not timed.
     """
 
     name: str
@@ -116,6 +117,7 @@ class Case:
     targets: tuple[Target, ...]
     notes: str = ""
     spark_memory: bool = False
+    ready: Callable[[Place], Any] = lambda place: None
 
 
 @dataclass
@@ -136,6 +138,7 @@ class Record:
 def hold(case: Case, places: dict[str, Place], repeats: int, say: Callable[[str], None]) -> list[Record]:
     """Run all contenders in turns, A B C A B C, so that a machine that slows down slows all of them."""
     records = {contender.name: Record(contender.name) for contender in case.contenders}
+    case.ready(places["full"])
     place, judge = places["full"], case.judge(places["full"].path)
     for contender in case.contenders if "warm" in places else ():
         contender.run(places["warm"])

@@ -62,6 +62,7 @@ CASE = Case(
     table=None,
     contenders=(Contender(LOCAL, local), Contender(SKLEARN, sklearn)),
     judge=judge,
+    ready=_path,
     quality=Quality("words", "high", 0.0),
     targets=(Target(LOCAL, SKLEARN, at_least=4),),
     notes=f"Documents of {MEAN_LENGTH} words in the mean, of {WORDS:,} different ones; from Parquet to a CSR "

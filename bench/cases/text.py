@@ -111,6 +111,7 @@ CASE = Case(
         Contender(MLLIB, mllib, spark=True, repeats=2),
     ),
     judge=judge,
+    ready=lambda place: _rows(),
     quality=Quality("accuracy", "high", 0.0),
     targets=(Target(LOCAL, SKLEARN, at_least=1), Target(SPARK_PATH, MLLIB, at_least=1)),
     notes="The rows are those of `examples/text/write_docs.py`, a quarter held out; all read Parquet and "
