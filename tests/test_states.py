@@ -23,6 +23,7 @@ from outgrow.engine.row_ids import Copies
 from outgrow.errors import DataError
 from outgrow.groups.scores import GroupScores
 from outgrow.ml.cluster.seeding import FoundRows, TopRows
+from outgrow.ml.core.column_types import ColumnTypes
 from outgrow.ml.trees.bins import SampledRows, vanishing
 from outgrow.ml.trees.target import Target
 from outgrow.statistics.samples import GroupMoments
@@ -53,6 +54,11 @@ from outgrow.stats.summaries import GroupedSummary
 from outgrow.stats.text_counts import TextCounts
 from outgrow.stats.triangle import Triangle
 from outgrow.testing import check_state_laws
+
+
+def _type_of(values: np.ndarray) -> str:
+    whole = bool((values == np.round(values)).all())
+    return "null" if not len(values) else "int64" if whole else "double"
 
 
 def _fortran(rows: np.ndarray) -> np.ndarray:
@@ -184,6 +190,10 @@ LAWS: dict[type[State], tuple[Callable[[np.ndarray], Any], Callable[[Any], Any]]
     ClassCoMoments: (
         lambda r: ClassCoMoments.of(r, (np.abs(r[:, 0]) * 4).astype(int) % 3, _weights(r)),
         lambda s: _flat(s.hashes, s.n, s.mean, s.products),
+    ),
+    ColumnTypes: (
+        lambda r: ColumnTypes({"a": _type_of(r[:, 0])}),
+        lambda s: _flat(np.array(["null", "int64", "double"]) == s.types.get("a", "null")),
     ),
     NumberSums: (
         lambda r: NumberSums.of(np.round(r[:, 0]), r[:, 1:]),

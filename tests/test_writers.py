@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import outgrow as og
-from outgrow import _scratch
+from outgrow import _scratch, storage
 from outgrow.errors import OutputBusyError, OutputExistsError, ParameterError
 
 
@@ -263,10 +264,22 @@ def test_folders_of_killed_processes_are_swept(tmp_path: Path, monkeypatch: pyte
     assert [path.name for path in tmp_path.iterdir()] == ["outgrow-of-somebody-else"]
 
 
+def test_locks_of_killed_processes_go_and_held_ones_stay(tmp_path: Path) -> None:
+    for name in (".input=1.lock", ".input=2.lock", "kept"):
+        (tmp_path / name).touch()
+    with (tmp_path / ".input=2.lock").open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        storage.drop_locks(tmp_path)
+        assert sorted(path.name for path in tmp_path.iterdir()) == [".input=2.lock", "kept"]
+    storage.drop_locks(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+    storage.drop_locks(tmp_path / "nowhere")
+
+
 # ---- what is written ---------------------------------------------------------------------------------------
 
 
-def test_values_that_come_again_alone_get_a_dictionary(tmp_path):
+def test_values_that_come_again_alone_get_a_dictionary(tmp_path: Path) -> None:
     count = 3_000
     ids, sizes = [f"id {i}" for i in range(count)], ["small", "large", "huge"] * (count // 3)
     rows = pa.table(

@@ -212,6 +212,13 @@ def drop_staged(path: Pathlike) -> None:
             _remove(under)
 
 
+def drop_locks(folder: Pathlike) -> None:
+    """Remove the locks in a folder that processes left which were killed; one that is held stays."""
+    for lock in Path(folder).glob(".*.lock"):
+        with suppress(OutputBusyError, OSError), _writing(lock.with_name(lock.stem.removeprefix(".")), 0.0):
+            pass
+
+
 def finish_replacement(path: Pathlike) -> None:
     """Finish a replacement whose process was killed after the new folder was at its path."""
     with unreplaced(path):

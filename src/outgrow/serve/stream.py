@@ -68,6 +68,8 @@ class Scorer:
         self.options = options
         self._follower = Follower(path)
         self._version: Version | None = None
+        for folder in filter(None, (options.output, options.errors)):
+            storage.drop_locks(folder)
 
     def version(self) -> Version:
         """The version that is current now."""

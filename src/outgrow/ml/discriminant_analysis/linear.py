@@ -67,10 +67,10 @@ class LinearDiscriminantAnalysis(TransformerMixin, LinearClassifier, Discriminan
     Examples
     --------
     >>> import numpy as np, outgrow as og
-    >>> X = np.array([[-2.0, 1.0], [-1.0, 0.0], [1.0, 1.0], [2.0, 0.0]])
-    >>> model = og.LinearDiscriminantAnalysis().fit(X, np.array(["a", "a", "b", "b"]))
+    >>> X = np.array([[-2.0, 1.0], [-1.0, -1.0], [-1.5, 0.5], [1.0, 1.0], [2.0, 0.0], [1.5, -1.0]])
+    >>> model = og.LinearDiscriminantAnalysis().fit(X, np.array(["a", "a", "a", "b", "b", "b"]))
     >>> model.predict(np.array([[-0.5, 0.0], [0.5, 2.0]])).tolist(), model.transform(X).shape
-    (['a', 'b'], (4, 1))
+    (['a', 'b'], (6, 1))
     """
 
     shared_fit_parameters = ("solver", "shrinkage", "priors", "n_components", "store_covariance", "tol")

@@ -49,7 +49,8 @@ class MissingIndicator(Marking):
 
     Notes
     -----
-    Unlike scikit-learn: gives the numbers 1 and 0; null and NaN are missing beside `missing_values`.
+    Unlike scikit-learn: sparse indicators are the numbers 1 and 0; null and NaN are missing beside
+    `missing_values`.
 
     Examples
     --------
@@ -57,7 +58,7 @@ class MissingIndicator(Marking):
     >>> X = np.array([[1.0, np.nan], [2.0, 3.0]])
     >>> indicator = og.MissingIndicator().fit(X)
     >>> indicator.transform(X).tolist(), indicator.get_feature_names_out().tolist()
-    ([[1.0], [0.0]], ['missingindicator_x1'])
+    ([[True], [False]], ['missingindicator_x1'])
     """
 
     parameters = {

@@ -49,7 +49,7 @@ class MultinomialNB(CountingNaiveBayes):
     >>> counts = np.array([[3.0, 0.0], [2.0, 1.0], [0.0, 4.0]])
     >>> model = og.MultinomialNB().fit(counts, np.array(["a", "a", "b"]))
     >>> model.predict_proba(np.array([[1.0, 0.0]])).round(3).tolist()
-    [[0.882, 0.118]]
+    [[0.9, 0.1]]
     """
 
     @classmethod
