@@ -25,7 +25,7 @@ Make = Callable[[], Any]
 def size(made: Any) -> float:
     """The sum of the sizes of what the first thousand rows became."""
     first = made[:SHOWN]
-    values = first.toarray() if sp.issparse(first) else np.asarray(first)
+    values = first.data if sp.issparse(first) else np.asarray(first)
     return float(np.nansum(np.abs(values.astype(np.float64))))
 
 
