@@ -56,4 +56,8 @@ echo "What ran, and for how long; the whole took $SECONDS s:"
 sort -rn "$logs/runs"
 echo "The slowest twenty of $(wc -l < "$logs/times") tests:"
 sort -rn "$logs/times" | head -20
+echo "The slowest twenty files:"
+sed -E 's/^ *([0-9.]+) s +([^:]+)::.*$/\1 \2/' "$logs/times" |
+    awk '{ sum[$2] += $1 } END { for (name in sum) printf "%7.0f s  %s\n", sum[name], name }' |
+    sort -rn | head -20
 [ ! -e "$logs/failed" ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -24,9 +24,10 @@ from outgrow.data.kind import CATEGORY, Kind
 from outgrow.data.names import check_names
 from outgrow.data.paths import TEXT_FORMATS, common_format, file_record, find, unreadable
 from outgrow.data.schema import difference
-from outgrow.data.source import BATCH_ROWS, Piece, Source, batch_rows, empty_batch
+from outgrow.data.source import BATCH_ROWS, Piece, Source, batch_rows, chosen, empty_batch, needed
 from outgrow.data.text import TextOptions
 from outgrow.data.text_source import TextSource
+from outgrow.data.widest import widest
 from outgrow.errors import DataError, ParameterError, SchemaError
 
 _DICTIONARY = pa.dictionary(pa.int32(), pa.string())
@@ -87,16 +88,19 @@ class FilePiece:
             When the file is gone.
         """
         options: dict[str, Any] = {"use_threads": False, "batch_size": self.batch_rows, "batch_readahead": 1}
-        unchecked = isinstance(self.fragment.format, ds.IpcFileFormat)
-        if where is not None and not unchecked:
-            options["filter"] = where
-        if columns is not None:
-            options["columns"] = list(columns)
         fragment, schema = self.encoded if encoded and self.encoded else (self.fragment, self.schema)
         try:
+            if isinstance(self.fragment.format, ds.IpcFileFormat):
+                options["columns"] = list(needed(schema.names, columns, where))
+                for batch in self._read(fragment, schema, options):
+                    validated(batch)  # before anything looks at its values
+                    yield from chosen(pa.Table.from_batches([batch]), columns, where)
+                return
+            if where is not None:
+                options["filter"] = where
+            if columns is not None:
+                options["columns"] = list(columns)
             for batch in self._read(fragment, schema, options):
-                if unchecked:
-                    batch = _checked(batch, where)
                 if batch.num_rows:
                     yield Batch.from_arrow(batch)
         except (*READ_ERRORS, DataError) as error:
@@ -132,12 +136,6 @@ def _as_stored(fragment: Any, schema: pa.Schema) -> bool:
     """Whether a file holds all columns in their types, and none is known from its folders."""
     keyless: bool = fragment.partition_expression.equals(_NO_KEYS)
     return keyless and bool(fragment.physical_schema.equals(schema))
-
-
-def _checked(batch: pa.RecordBatch, where: pc.Expression | None) -> pa.RecordBatch:
-    """The rows of a batch that are wanted; nothing looks at its values before they are validated."""
-    validated(batch)
-    return batch if where is None else batch.filter(where)
 
 
 def open_files(
@@ -185,7 +183,10 @@ def check_no_text_options(options: TextOptions, path: str, format: str) -> None:
 
 
 class FilesSource:
-    """The rows of some files of one format and one schema, in the order of their paths."""
+    """The rows of some files of one format and one schema, in the order of their paths.
+
+    A column that files store in several types, such as whole numbers of 32 and of 64 bits, has the widest.
+    """
 
     has_pieces = True
 
@@ -202,35 +203,26 @@ class FilesSource:
         self.arrow_dataset = self._open(list(files), {**folder_types, **options.types})
 
     def _open(self, files: list[str], keys: Mapping[str, pa.DataType]) -> Any:
+        first = _inspected(self._reader, files[0], self.filesystem).remove_metadata()
+        check_names(first.names, files[0])
+        keys = {name: _stored_type(first, name, kind) for name, kind in keys.items()}
+        for path, values in zip(files, self._keys, strict=True):
+            for name, value in values.items():
+                key_value(path, name, value, keys[name])
         try:
-            stored = self._stored(files)
-            keys = {name: _stored_type(stored, name, kind) for name, kind in keys.items()}
-            for path, values in zip(files, self._keys, strict=True):
-                for name, value in values.items():
-                    key_value(path, name, value, keys[name])
-            fields = {**dict(zip(stored.names, stored.types, strict=True)), **keys}
-            return ds.dataset(
+            named = ds.dataset(
                 files,
-                schema=pa.schema(list(fields.items())),
+                schema=first,
                 filesystem=self.filesystem,
                 format=self._reader,
                 partitioning=ds.partitioning(pa.schema(list(keys.items())), flavor="hive"),
             )
+            fragments = list(named.get_fragments())
         except READ_ERRORS as error:
             raise unreadable(files[0], error) from error
-
-    def _stored(self, files: Sequence[str]) -> pa.Schema:
-        """The columns of the first file; one that is empty in it has the type that others have."""
-        schema = _inspected(self._reader, files[0], self.filesystem)
-        check_names(schema.names, files[0])
-        for path in files[1:]:
-            empty = [column.name for column in schema if pa.types.is_null(column.type)]
-            if not empty:
-                break
-            other = _inspected(self._reader, path, self.filesystem)
-            for name in set(empty) & set(other.names):
-                schema = schema.set(schema.get_field_index(name), other.field(name))
-        return schema.remove_metadata()
+        stored, self.alike = _columns(fragments, first, keys.keys())
+        fields = {**dict(zip(stored.names, stored.types, strict=True)), **keys}
+        return ds.FileSystemDataset(fragments, pa.schema(list(fields.items())), self._reader, self.filesystem)
 
     def with_kinds(self, kinds: Mapping[str, Kind]) -> FilesSource:
         """The same rows, in which the names of folders are text where text was promised."""
@@ -258,24 +250,7 @@ class FilesSource:
 
     @cached_property
     def _fragments(self) -> list[Any]:
-        """One fragment a file, each with the schema of the first."""
-        fragments = list(self.arrow_dataset.get_fragments())
-        keys = set().union(*self._keys)
-        with ThreadPoolExecutor(8) as pool:
-            for fragment, physical in zip(fragments, pool.map(_physical_schema, fragments), strict=True):
-                stored = pa.schema(
-                    [
-                        field
-                        for field in self.arrow_dataset.schema
-                        if physical.get_field_index(field.name) >= 0 or field.name not in keys
-                    ]
-                )
-                if not _same(stored, physical):
-                    raise SchemaError(
-                        f"{fragment.path} has other columns than {self.arrow_dataset.files[0]}:\n"
-                        f"{difference(stored, physical)}\nMake the files alike, or read them separately."
-                    )
-        return fragments
+        return list(self.arrow_dataset.get_fragments())
 
     def pieces(self) -> Sequence[Piece]:
         schema = self.schema
@@ -340,12 +315,25 @@ def _physical_schema(fragment: Any) -> pa.Schema:
         raise unreadable(fragment.path, error) from error
 
 
-def _same(left: pa.Schema, right: pa.Schema) -> bool:
-    """Whether they have the same columns; one that is empty is of any type."""
-    types = {field.name: field.type for field in right}
-    return set(left.names) == types.keys() and all(
-        field.type == types[field.name] or pa.types.is_null(types[field.name]) for field in left
-    )
+def _columns(fragments: list[Any], first: pa.Schema, keys: Collection[str]) -> tuple[pa.Schema, bool]:
+    """The columns of files, each of a type that holds the values of all; whether all store them like that.
+
+    A file may lack a key, whose value its folder says.
+    """
+    with ThreadPoolExecutor(8) as pool:
+        stored = list(pool.map(_physical_schema, fragments))
+    schema = first
+    for fragment, other in zip(fragments, stored, strict=True):
+        if other.equals(schema):
+            continue
+        try:
+            schema = widest(schema, other, keys)
+        except DataError as error:
+            raise SchemaError(
+                f"{fragment.path} has other columns than {fragments[0].path}:\n"
+                f"{difference(schema, other)}\nMake the files alike, or read them separately."
+            ) from error
+    return schema, all(other.equals(schema) for other in stored)
 
 
 def _inspected(reader: Any, path: str, filesystem: Any) -> pa.Schema:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import pyarrow as pa
 
+from outgrow.data.plain import plain_type
 from outgrow.errors import DataError
 
 WHOLE = pa.decimal128(38, 0)
@@ -43,6 +46,79 @@ def wider(name: str, one: pa.DataType, other: pa.DataType, *, fits_text: bool) -
     if fits_text or texts:  # moments were text, too, before they were understood
         return pa.string()
     return _wider_nested(name, one, other)
+
+
+def widest(one: pa.Schema, other: pa.Schema, optional: Collection[str]) -> pa.Schema:
+    """The columns of one schema in types that hold the values of another file, too.
+
+    Parameters
+    ----------
+    one, other : of files.
+    optional : columns that the other may lack.
+
+    Raises
+    ------
+    DataError
+        When they have other columns, or one whose values mean something else.
+    """
+    names = set(other.names)
+    if names - set(one.names) or set(one.names) - names - set(optional):
+        raise DataError("other columns")
+    return pa.schema(
+        [
+            field.with_type(wider_stored(field.name, field.type, other.field(field.name).type))
+            if field.name in names
+            else field
+            for field in one
+        ]
+    )
+
+
+def wider_stored(name: str, one: pa.DataType, other: pa.DataType) -> pa.DataType:
+    """The type that holds the values of a column in two files whose columns have types.
+
+    Numbers of all widths go together, and so do the ways to store text, times of one zone, lists. Text and
+    numbers do not: in one of the files they are a mistake.
+
+    Parameters
+    ----------
+    name : the column, for the message.
+    one, other : its types.
+
+    Raises
+    ------
+    DataError
+        When values of the two mean different things.
+
+    Examples
+    --------
+    >>> wider_stored("x", pa.int32(), pa.float64())
+    DataType(double)
+    >>> wider_stored("x", pa.large_string(), pa.dictionary(pa.int8(), pa.string()))
+    DataType(string)
+    """
+    if one == other or pa.types.is_null(other):
+        return one
+    if pa.types.is_null(one):
+        return other
+    one, other = _values(one), _values(other)
+    if one == other:
+        return one
+    zone = _zone(one)
+    if zone is not None and zone == _zone(other):
+        return max(one, other, key=_fineness)
+    if pa.types.is_decimal(one) and pa.types.is_floating(other):
+        return pa.float64()
+    if pa.types.is_floating(one) and pa.types.is_decimal(other):
+        return pa.float64()
+    if pa.types.is_string(one) != pa.types.is_string(other):
+        raise DataError(f"column {name!r} holds {one} and {other}. Write values of one type")
+    return _wider_nested(name, one, other)
+
+
+def _values(kind: pa.DataType) -> pa.DataType:
+    plain = plain_type(kind)
+    return plain.value_type if pa.types.is_dictionary(plain) else plain
 
 
 def _wider_nested(name: str, one: pa.DataType, other: pa.DataType) -> pa.DataType:

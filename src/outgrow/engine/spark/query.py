@@ -68,6 +68,11 @@ def _frame(session: Any, table: Table) -> Any:
     source = table.scan.source
     if isinstance(source, FrameSource) and not table.scan.steps:
         return source.frame
-    if isinstance(source, FilesSource) and not table.scan.steps and source.format == "parquet":
+    if isinstance(source, FilesSource) and not table.scan.steps and _as_spark_reads(source):
         return session.read.parquet(*map(literal_path, source.paths))
     return session.createDataFrame(table.to_arrow())
+
+
+def _as_spark_reads(files: FilesSource) -> bool:
+    """Spark reads no set of files that store a column in several types."""
+    return files.format == "parquet" and files.alike
