@@ -22,6 +22,7 @@ from outgrow.engine.outcome import Outcome, guarded
 from outgrow.engine.row_ids import Copies
 from outgrow.errors import DataError
 from outgrow.groups.scores import GroupScores
+from outgrow.ml.cluster.leaf_rows import LeafRows
 from outgrow.ml.cluster.seeding import FoundRows, TopRows
 from outgrow.ml.core.column_types import ColumnTypes
 from outgrow.ml.trees.bins import SampledRows, vanishing
@@ -134,6 +135,10 @@ LAWS: dict[type[State], tuple[Callable[[np.ndarray], Any], Callable[[Any], Any]]
     Target: (
         lambda r: Target.of(Block(r, y=r[:, 1], weight=_weights(r))),
         lambda s: [] if s is None else [s.weight, s.mean, s.m2, s.low, s.high],
+    ),
+    LeafRows: (
+        lambda r: LeafRows.of(3, _labels(r), _bits(r), r, _weights(r)),
+        lambda s: _flat(s.group, s.key, s.rows, s.weight),
     ),
     Gathered: (lambda r: Gathered((r[:, 0], r[:, 1])), lambda s: _flat(*map(np.sort, s.values))),
     RankedScores: (

@@ -189,6 +189,7 @@ def test_no_file_imports_itself_through_others() -> None:
 
 INSIDE_FUNCTIONS = {
     "ml/cluster/bounded.py": "outgrow.ml.cluster.sparse_kernels",
+    "ml/cluster/halving.py": "outgrow.ml.cluster.halving_kernels",
     "ml/cluster/nearest.py": "outgrow.ml.cluster.bounded",
     "ml/feature_extraction/skip_gram.py": "outgrow.ml.feature_extraction.skip_gram_kernels",
     "ml/preprocessing/spline_transformer.py": "outgrow.ml.preprocessing.spline_kernels",

@@ -323,6 +323,18 @@ class MatrixView:
         rows = part.reduce(lambda block: np.array([float(len(block))]))
         return replace(part, labels=replace(self.labels, rows=int(rows[0])))
 
+    def changed(self, change: Callable[[Any], Any]) -> MatrixView:
+        """The same rows with other features, copied; random choices still go by the rows as they were read.
+
+        Parameters
+        ----------
+        change : gives the features of a block, of the same shape, from those it has.
+        """
+        store: Store[Block] = Store(self.run.memory)
+        made = (replace(block, X=change(block.X), source=block.source_hashes()) for block in self.blocks())
+        store.extend([store.hold(block, block.nbytes)] for block in made)
+        return replace(self, tiles=Tiles(store, self.labels.classes), _made={}, **_WHOLE)
+
     def dealt(self, places: int, seed: int) -> MatrixView:
         """The same rows, copied, each at a place that its hash decides, so that parts can be chosen of them.
 

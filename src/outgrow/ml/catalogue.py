@@ -8,6 +8,7 @@ from typing import Any
 ESTIMATORS = {
     "BernoulliNB": "outgrow.ml.naive_bayes.bernoulli_nb",
     "Binarizer": "outgrow.ml.preprocessing.binarizer",
+    "BisectingKMeans": "outgrow.ml.cluster.bisecting_k_means",
     "CategoricalNB": "outgrow.ml.naive_bayes.categorical_nb",
     "ColumnTransformer": "outgrow.ml.compose.column_transformer",
     "ComplementNB": "outgrow.ml.naive_bayes.complement_nb",
@@ -44,6 +45,7 @@ ESTIMATORS = {
     "LogisticRegression": "outgrow.ml.linear_model.logistic_regression",
     "MaxAbsScaler": "outgrow.ml.preprocessing.max_abs_scaler",
     "MinMaxScaler": "outgrow.ml.preprocessing.min_max_scaler",
+    "MiniBatchKMeans": "outgrow.ml.cluster.mini_batch_k_means",
     "MissingIndicator": "outgrow.ml.impute.missing_indicator",
     "MultiLabelBinarizer": "outgrow.ml.preprocessing.multi_label_binarizer",
     "MultinomialNB": "outgrow.ml.naive_bayes.multinomial_nb",

@@ -4,28 +4,28 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
-from sklearn.base import TransformerMixin
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils.validation import check_is_fitted
 
-from outgrow.data.matrix import is_sparse
-from outgrow.engine.blocks import Block
+from outgrow.data.batch import Batch
 from outgrow.engine.folded import FoldedView
 from outgrow.engine.matrix import MatrixView
-from outgrow.errors import DataError, ParameterError
-from outgrow.ml.base import Clusterer
+from outgrow.errors import ParameterError
+from outgrow.ml.cluster.base import CenterClusterer
 from outgrow.ml.cluster.centers import ALIKE, Centers
+from outgrow.ml.cluster.checks import check_squares, moments_of
 from outgrow.ml.cluster.lloyd import Walk, lloyd
 from outgrow.ml.cluster.nearest import closest
 from outgrow.ml.cluster.seeding import first_rows, sampled_rows, scalable_start
+from outgrow.ml.cluster.unit import checked_directions, directions, unit_rows
 from outgrow.ml.core.candidates import Candidate, side_by_side_fits, usable
-from outgrow.ml.core.outputs import is_lazy
+from outgrow.ml.core.exports import refusal
 from outgrow.ml.core.parameters import (
     ARRAY,
+    FLAG,
     FUNCTION,
     RANDOM_STATE,
     Integer,
@@ -40,7 +40,7 @@ from outgrow.ml.export.sklearn.twin import twin, with_learned
 from outgrow.stats.moments import Moments
 
 
-class KMeans(TransformerMixin, Clusterer):
+class KMeans(CenterClusterer):
     """Lloyd's algorithm from a k-means|| start (Bahmani et al. 2012).
 
     One pass over the rows for each iteration. With Numba (the extra `fast`) it looks at those alone whose
@@ -57,6 +57,8 @@ class KMeans(TransformerMixin, Clusterer):
     n_init : how often to start anew; the best run counts. 'auto' is once.
     max_iter : most iterations of a run.
     tol : stop when the centers move, in summed squares, by no more than this share of the mean variance.
+    spherical : rows count by their direction alone, and centers have length 1 (Dhillon and Modha 2001):
+        squared distances are twice the cosine distance. Rows of zeros, which have no direction, are refused.
     random_state : another number starts elsewhere. The start depends on it and on the rows alone.
     verbose, copy_x, algorithm : accepted as in scikit-learn, without effect.
 
@@ -72,10 +74,11 @@ class KMeans(TransformerMixin, Clusterer):
     Notes
     -----
     Unlike scikit-learn: starts from k-means||, which takes few passes; `init` may be a function; knows
-    `cluster_sizes_`.
+    `cluster_sizes_` and `spherical`.
 
     Unlike Spark MLlib's `KMeans(k=2, maxIter=20, initSteps=2)`: the same algorithm, with scikit-learn's
-    defaults; `cluster_sizes_` is `summary.clusterSizes`.
+    defaults; `cluster_sizes_` is `summary.clusterSizes`; `distanceMeasure='cosine'` is `spherical=True`,
+    whose `inertia_` is twice `summary.trainingCost`.
 
     Examples
     --------
@@ -92,6 +95,7 @@ class KMeans(TransformerMixin, Clusterer):
         "n_init": Integer(low=1) | "auto",
         "max_iter": Integer(low=1),
         "tol": Number(low=0),
+        "spherical": FLAG,
         "verbose": Unused(),
         "random_state": RANDOM_STATE,
         "copy_x": Unused(),
@@ -101,7 +105,7 @@ class KMeans(TransformerMixin, Clusterer):
 
     _samples = True
     _by_rows = True
-    shared_fit_parameters = ("n_clusters", "init", "n_init", "random_state")
+    shared_fit_parameters: ClassVar[tuple[str, ...] | None] = ("n_clusters", "init", "n_init", "random_state")
 
     def __init__(
         self,
@@ -111,6 +115,7 @@ class KMeans(TransformerMixin, Clusterer):
         n_init: int | str = 1,
         max_iter: int = 300,
         tol: float = 1e-4,
+        spherical: bool = False,
         verbose: int = 0,
         random_state: Any = None,
         copy_x: bool = True,
@@ -121,6 +126,7 @@ class KMeans(TransformerMixin, Clusterer):
         self.n_init = n_init
         self.max_iter = max_iter
         self.tol = tol
+        self.spherical = spherical
         self.verbose = verbose
         self.random_state = random_state
         self.copy_x = copy_x
@@ -142,43 +148,7 @@ class KMeans(TransformerMixin, Clusterer):
                 RuntimeWarning,
                 stacklevel=2,
             )
-        super().fit(X, y, sample_weight)
-        self._warn_of_empty()
-        if not is_lazy(X):
-            self.labels_ = self.predict(X)
-        return self
-
-    def _warn_of_empty(self) -> None:
-        distinct = int(np.count_nonzero(self.cluster_sizes_))
-        if distinct < self.n_clusters:
-            warnings.warn(
-                f"Number of distinct clusters ({distinct}) found smaller than n_clusters "
-                f"({self.n_clusters}). Possibly due to duplicate points in X.",
-                ConvergenceWarning,
-                stacklevel=3,
-            )
-
-    def transform(self, X: Any) -> np.ndarray:
-        """Distances to the centers, of shape (rows, clusters)."""
-        return self._respond(X, "transform")
-
-    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
-        """The negated sum of the squared distances of rows to their centers.
-
-        Parameters
-        ----------
-        X : array of shape (rows, columns).
-        y : ignored.
-        sample_weight : array of shape (rows,); None where each row counts once.
-        """
-        nearest = np.min(self.transform(X), axis=1) ** 2
-        weight = 1.0 if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
-        return -float(np.sum(nearest * weight))
-
-    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
-        """Names of the columns that `transform` gives."""
-        check_is_fitted(self)
-        return np.array(self._prediction_names("transform"), dtype=object)
+        return super().fit(X, y, sample_weight)
 
     def _fit(self, view: MatrixView) -> None:
         one = Candidate(self, 0)
@@ -193,12 +163,13 @@ class KMeans(TransformerMixin, Clusterer):
         chosen = [candidate for candidate in candidates if candidate.error is None]
         if not chosen:
             return
-        moments = rows.each(_moments)
+        rows = replace(rows, view=chosen[0].model._directed(rows.view))
+        moments = rows.each(moments_of)
         walks: dict[int, list[Walk]] = {}
 
         def begin(candidate: Candidate, part: FoldedView) -> None:
             view, own = part.fold(candidate.fold), moments[candidate.fold]
-            _check_squares(own)
+            check_squares(own)
             walks[id(candidate)] = candidate.model._starts(view, own, candidate.fold)
 
         side_by_side_fits(rows, chosen, begin)
@@ -206,23 +177,19 @@ class KMeans(TransformerMixin, Clusterer):
         if begun:
             lloyd(rows, [walk for candidate in begun for walk in walks[id(candidate)]])
         for candidate in begun:
-            best = _best(walks[id(candidate)])
+            best = best_of(walks[id(candidate)])
             model = candidate.model
             model.cluster_centers_, model.inertia_, model.n_iter_ = best.centers, best.inertia, best.steps
             model.cluster_sizes_ = best.sizes.astype(np.int64)
-
-    def _check_rows(self, rows: int) -> None:
-        if rows < self.n_clusters:
-            raise DataError(
-                f"n_samples={rows} should be >= n_clusters={self.n_clusters}. Ask for fewer clusters."
-            )
 
     def _starts(self, view: MatrixView, moments: Moments, fold: int) -> list[Walk]:
         """Each run as it begins."""
         slack, first_seed = self.tol * float(moments.variance().mean()), seed(self.random_state)
         return [
             Walk(
-                fold, self._start(view, moments, first_seed + 7919 * run), moments.mean, slack, self.max_iter
+                *(fold, self._start(view, moments, first_seed + 7919 * run), moments.mean, slack),
+                max_iter=self.max_iter,
+                spherical=self.spherical,
             )
             for run in range(self._runs())
         ]
@@ -233,6 +200,19 @@ class KMeans(TransformerMixin, Clusterer):
         return int(self.n_init) if many and not isinstance(self.n_init, str) else 1
 
     def _start(self, view: MatrixView, moments: Moments, run_seed: int) -> np.ndarray:
+        centers = self._first_centers(view, moments, run_seed)
+        return self._placed(centers)
+
+    def _placed(self, centers: np.ndarray) -> np.ndarray:
+        """Centers where they may be: of directions, at length 1."""
+        made: np.ndarray = unit_rows(centers) if self.spherical else centers
+        return made
+
+    def _directed(self, view: MatrixView) -> MatrixView:
+        """The rows as they count."""
+        return directions(view) if self.spherical else view
+
+    def _first_centers(self, view: MatrixView, moments: Moments, run_seed: int) -> np.ndarray:
         if isinstance(self.init, str):
             start = first_rows if self.init == "random" else partial(scalable_start, moments=moments)
             return start(view, self.n_clusters, seed=run_seed)
@@ -250,24 +230,14 @@ class KMeans(TransformerMixin, Clusterer):
             )
         return centers
 
-    def _learned(self) -> dict[str, Any]:
-        return {name: value for name, value in super()._learned().items() if name != "labels_"}
+    def _matrix(self, batch: Batch) -> Any:
+        X = super()._matrix(batch)
+        return checked_directions(X) if self.spherical else X
 
     def _predict(self, X: Any) -> np.ndarray:
         exact = self.cluster_centers_.astype(np.float64)
         centers = Centers.of(exact, exact.mean(axis=0))
         return closest(centers, X)
-
-    def _transform(self, X: Any) -> np.ndarray:
-        X = X.toarray() if is_sparse(X) else X
-        return np.stack(
-            [np.sqrt(((X - center) ** 2).sum(axis=1)) for center in self.cluster_centers_], axis=1
-        )
-
-    def _prediction_names(self, method: str) -> list[str]:
-        if method == "transform":
-            return [f"kmeans{i}" for i in range(len(self.cluster_centers_))]
-        return super()._prediction_names(method)
 
     def _to_onnx(self, table: Table) -> Answer:
         graph, centers = table.graph, self.cluster_centers_.astype(np.float64)
@@ -275,11 +245,21 @@ class KMeans(TransformerMixin, Clusterer):
         apart = centers - origin
         half = apart @ origin + 0.5 * (apart**2).sum(axis=1)
         X = features(self.features_, table, type(self).__name__)
+        if self.spherical:
+            length = graph.node("ReduceL2", X, graph.constant(np.array([1])))
+            none = graph.node("Equal", length, graph.constant(0.0))
+            X = graph.refuse(none, graph.node("Div", X, length), f"{type(self).__name__}: a row of zeros")
         scores = graph.node("MatMul", X, graph.constant(apart.T))
         scores = graph.node("Sub", scores, graph.constant(half[None, :]))
         return Answer(graph.node("ArgMax", scores, axis=1, keepdims=0), "integer")
 
     def _sklearn_model(self) -> Any:
+        if self.spherical:
+            fact = "scikit-learn's k-means does not look at directions."
+            raise refusal(self, fact, "Put Normalizer before it, with spherical=False.")
+        return self._euclidean_twin()
+
+    def _euclidean_twin(self) -> Any:
         """Fitted on different points, as many as there are centers, then given the centers."""
         clusters, width = self.cluster_centers_.shape
         points = np.repeat(np.arange(float(clusters))[:, None], width, axis=1)
@@ -290,22 +270,12 @@ class KMeans(TransformerMixin, Clusterer):
         return with_learned(made, self, "cluster_centers_", "inertia_", "n_iter_")
 
 
-@np.errstate(over="ignore", invalid="ignore")  # `_check_squares` says so
-def _moments(block: Block) -> Moments:
-    return Moments.of(block.X, block.weight)
+def best_of(walks: Sequence[Walk]) -> Walk:
+    """The first walk of the least inertia; rounding, which differs with the partitions, does not decide.
 
-
-def _check_squares(moments: Moments) -> None:
-    """Refuse columns whose squared distances are beyond float64."""
-    wide = np.flatnonzero(~np.isfinite(moments.m2))
-    if len(wide):
-        raise DataError(
-            f"Feature(s) number {wide[:5].tolist()} hold values so far apart that the squares of their "
-            "distances overflow float64. Scale them, for instance with StandardScaler or by a constant."
-        )
-
-
-def _best(walks: Sequence[Walk]) -> Walk:
-    """The first walk of the least inertia; rounding, which differs with the partitions, does not decide."""
+    Parameters
+    ----------
+    walks : at their ends.
+    """
     least = min(walk.inertia for walk in walks)
     return next(walk for walk in walks if walk.inertia <= least * (1 + ALIKE))

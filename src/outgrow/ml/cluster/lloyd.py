@@ -21,6 +21,7 @@ from outgrow.engine.row_arrays import RowArrays, give_back, room_for
 from outgrow.ml.cluster.centers import Centers, squared_distances
 from outgrow.ml.cluster.nearest import closest, compiled
 from outgrow.ml.cluster.seeding import farthest_rows
+from outgrow.ml.cluster.unit import unit_rows
 
 _ROUNDING = 1e-9
 """The share of a cluster's weight that is but rounding, once its rows are taken from it."""
@@ -37,9 +38,11 @@ class Walk:
     origin : near the rows; centers are taken relative to it.
     slack : it ends when the centers move, in summed squares, by no more than this.
     sizes : ndarray of shape (clusters,), how many rows each has at the end, of those that weigh something.
+    weights : ndarray of shape (clusters,), what the rows of each weighed in the last step.
     sums : ndarray of shape (clusters, width), the weighted rows of each, as the last pass left them.
     moved : ndarray of shape (clusters,), how far the centers have gone since the last pass.
     known : the labels and bounds of all rows, on all ranks, where the last pass has left them; else None.
+    spherical : whether rows and centers have length 1.
     """
 
     fold: int
@@ -51,9 +54,11 @@ class Walk:
     done: bool = False
     inertia: float = np.inf
     sizes: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    weights: np.ndarray = field(default_factory=lambda: np.zeros(0))
     sums: np.ndarray = field(default_factory=lambda: np.zeros(0))
     moved: np.ndarray = field(default_factory=lambda: np.zeros(0))
     known: RowArrays | None = None
+    spherical: bool = False
 
 
 def lloyd(rows: FoldedView, walks: Sequence[Walk]) -> None:
@@ -114,8 +119,10 @@ def _advance(rows: FoldedView, walk: Walk, found: np.ndarray, *, whole: bool) ->
     filled = weights > 0
     new[filled] /= weights[filled, None]
     new[~filled] = walk.centers[~filled]
+    if walk.spherical:
+        new = unit_rows(new)
     squares = ((new - walk.centers) ** 2).sum(axis=1)
-    walk.centers, walk.moved = new, np.sqrt(squares)
+    walk.weights, walk.centers, walk.moved = weights, new, np.sqrt(squares)
     walk.steps += 1
     walk.done = float(squares.sum()) <= walk.slack or walk.steps == walk.max_iter
 
@@ -134,6 +141,24 @@ def _fill(rows: FoldedView, walk: Walk, sums: np.ndarray, weights: np.ndarray) -
             sums[owner] -= weight * row
             weights[owner] = left
             sums[cluster], weights[cluster] = weight * row, weight
+
+
+def cluster_sums(X: Any, centers: np.ndarray, labels: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
+    """For each cluster: summed rows, weight, and cost, of shape (clusters, width + 2).
+
+    Parameters
+    ----------
+    X : shape (rows, width), dense or CSR.
+    centers : shape (clusters, width).
+    labels : shape (rows,), the cluster of each row.
+    weight : shape (rows,); None where all weigh one.
+    """
+    clusters, own = len(centers), np.ones(len(labels)) if weight is None else weight
+    members = sp.csr_array((own, labels, np.arange(len(own) + 1)), shape=(len(own), clusters))
+    sums = members.T @ X
+    cost = own * squared_distances(X, centers, labels)
+    beside = [np.bincount(labels, values, clusters) for values in (own, cost)]
+    return np.column_stack([sums.toarray() if is_sparse(sums) else sums, *beside])
 
 
 def _step(walk: Walk, known: RowArrays | None, kernels: ModuleType | None) -> Any:
@@ -156,13 +181,7 @@ class _Step:
         block : the rows.
         weight : shape (rows,); None where all weigh one.
         """
-        labels, clusters = self.centers.closest(block.X), len(self.centers.exact)
-        own = np.ones(len(block)) if weight is None else weight
-        members = sp.csr_array((own, labels, np.arange(len(own) + 1)), shape=(len(own), clusters))
-        sums = members.T @ block.X
-        cost = own * squared_distances(block.X, self.centers.exact, labels)
-        beside = [np.bincount(labels, values, clusters) for values in (own, cost)]
-        return np.column_stack([sums.toarray() if is_sparse(sums) else sums, *beside])
+        return cluster_sums(block.X, self.centers.exact, self.centers.closest(block.X), weight)
 
     def costs(self, block: Block, weight: np.ndarray | None) -> np.ndarray:
         """The weighted squared distance to the nearest centers, then the rows of each center.

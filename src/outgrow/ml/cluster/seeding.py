@@ -167,7 +167,7 @@ def scalable_start(view: MatrixView, clusters: int, moments: Moments, seed: int)
     random, origin = np.random.default_rng(seed), moments.mean
     if view.rows * view.width <= _FEW:
         all_rows = view.reduce(lambda block: _least_hashes(block, view.rows, seed))
-        return _plus_plus(all_rows.rows, all_rows.weight, clusters, random)
+        return plus_plus(all_rows.rows, all_rows.weight, clusters, random)
     part = view.sampled(ROWS_PER_CLUSTER * clusters / max(1, view.rows), seed)
     part = part if part.rows >= 10 * clusters else view
     first = part.reduce(lambda block: _least_hashes(block, 1, seed))
@@ -183,7 +183,7 @@ def scalable_start(view: MatrixView, clusters: int, moments: Moments, seed: int)
     weights = part.reduce(nearest.shares)
     nearest.forget()
     order = np.argsort(nearest.key)
-    return _plus_plus(nearest.rows[order], weights[order], clusters, random)
+    return plus_plus(nearest.rows[order], weights[order], clusters, random)
 
 
 def sampled_rows(view: MatrixView, clusters: int, seed: int) -> np.ndarray:
@@ -251,8 +251,15 @@ def _least_hashes(block: Block, many: int, seed: int) -> TopRows:
     return TopRows.of(many, weighs, block, key)
 
 
-def _plus_plus(rows: np.ndarray, weights: np.ndarray, clusters: int, rng: np.random.Generator) -> np.ndarray:
-    """Weighted greedy k-means++ (Arthur and Vassilvitskii 2007), then Lloyd's steps among the candidates."""
+def plus_plus(rows: np.ndarray, weights: np.ndarray, clusters: int, rng: np.random.Generator) -> np.ndarray:
+    """Weighted greedy k-means++ (Arthur and Vassilvitskii 2007), then Lloyd's steps among the candidates.
+
+    Parameters
+    ----------
+    rows, weights : the candidates, of shape (rows, width), and what they weigh.
+    clusters : how many centers.
+    rng : decides which.
+    """
     if len(rows) <= clusters:
         return np.concatenate([rows, rows[rng.integers(0, len(rows), clusters - len(rows))]])
     centers = [rows[rng.choice(len(rows), p=weights / weights.sum())]]
