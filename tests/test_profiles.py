@@ -72,6 +72,15 @@ def test_findings_on_every_engine(engine: EngineCase) -> None:
     assert sum(patterns.values()) == ROWS
 
 
+def test_texts_are_no_names_of_rows() -> None:
+    rng = np.random.default_rng(5)
+    words = np.array(["the", "room", "was", "cold", "and\n", "very", "loud"])
+    reviews = [" ".join(rng.permutation(words)) + f" {stars}" for stars in rng.integers(0, 5, 400)]
+    profile = og.dataset(pa.table({"review": reviews, "name": [f"guest {i}" for i in range(400)]})).profile()
+    assert told(profile) == {"text": {("review",)}, "identifier": {("name",)}}
+    assert max(map(len, str(profile).splitlines())) < 160
+
+
 def test_columns_beside_classes(engine: EngineCase) -> None:
     beside = engine.open(TABLE).profile("late").target
     assert beside is not None

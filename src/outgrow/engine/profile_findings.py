@@ -15,14 +15,18 @@ _UNIQUE, _ROWS = 0.99, 100
 """The share of different values of what names rows, among at least so many."""
 
 
+_VARIED, _WORDS = 0.5, 4
+"""The share of different values of texts, and how many words they have."""
+
+
 @dataclass(frozen=True)
 class ProfileFinding:
     """Something to look at.
 
     Attributes
     ----------
-    kind : 'constant', 'duplicate', 'identifier', 'high cardinality', 'missing', 'one value', 'skewed',
-        'infinite' or 'leakage'.
+    kind : 'constant', 'duplicate', 'text', 'identifier', 'high cardinality', 'missing', 'one value',
+        'skewed', 'infinite' or 'leakage'.
     columns : which it is about.
     text : the fact, and what to do.
     """
@@ -65,7 +69,14 @@ def _of_column(column: ColumnProfile, rows: int) -> Iterator[ProfileFinding]:
             "constant", (column.name,), f"one value in every row{gaps}. It tells nothing else."
         )
         return
-    if _names_rows(column):
+    if _is_prose(column):
+        yield ProfileFinding(
+            "text",
+            (column.name,),
+            f"about {column.distinct:,} different texts. Take their words (og.TfidfVectorizer, "
+            "og.HashingVectorizer), or leave it out.",
+        )
+    elif _names_rows(column):
         yield ProfileFinding(
             "identifier",
             (column.name,),
@@ -104,3 +115,10 @@ def _names_rows(column: ColumnProfile) -> bool:
     """Whether (nearly) each row has a value of its own, as names and numbers of rows have."""
     whole = column.kind == "category" or "int" in column.type
     return bool(whole and column.count >= _ROWS and (column.distinct or 0) >= _UNIQUE * column.count)
+
+
+def _is_prose(column: ColumnProfile) -> bool:
+    """Whether its values are texts of several words, most of which come once."""
+    if column.kind != "category" or (column.distinct or 0) <= max(_CARDINALITY, _VARIED * column.count):
+        return False
+    return float(np.median([len(value.split()) for value, _ in column.top])) >= _WORDS
