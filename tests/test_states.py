@@ -28,6 +28,7 @@ from outgrow.ml.core.column_types import ColumnTypes
 from outgrow.ml.trees.bins import SampledRows, vanishing
 from outgrow.ml.trees.target import Target
 from outgrow.statistics.samples import GroupMoments
+from outgrow.stats.baskets import Baskets
 from outgrow.stats.by_class import CategoryCounts, ClassCoMoments
 from outgrow.stats.contingency import Contingency
 from outgrow.stats.counts import DistinctCount, FewDistinct, ValueCounts
@@ -114,6 +115,10 @@ LAWS: dict[type[State], tuple[Callable[[np.ndarray], Any], Callable[[Any], Any]]
         lambda s: _flat(
             [float(v) for v in s.values()], [s.counts[v] for v in s.values()], [s.counts.get(None, 0.0)]
         ),
+    ),
+    Baskets: (
+        lambda r: Baskets.of(np.abs(r[:, :2]).astype(int).ravel() % 3, 2 * np.arange(len(r) + 1)),
+        lambda s: _flat(*_lists(s.compact())),
     ),
     NumberCounts: (
         lambda r: NumberCounts.of(pa.array(np.floor(r[:, 0]))),
@@ -293,6 +298,13 @@ def _sampled(rows: np.ndarray) -> SampledRows:
 
 def _sorted(state: ValueCounts) -> list[tuple[float, float]]:
     return sorted((np.inf if value is None else value, count) for value, count in state.counts.items())
+
+
+def _lists(state: Baskets) -> tuple[np.ndarray, np.ndarray]:
+    """The lists of two items each and their weights, sorted."""
+    lists = state.items.reshape(-1, 2)
+    order = np.lexsort(lists.T)
+    return lists[order], state.weights[order]
 
 
 def _top(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -72,6 +72,7 @@ FLOORS_OF_ML = {
     "trees": 6,
     "discriminant_analysis": 7,
     "formula": 7,
+    "fpm": 7,
     "feature_extraction": 7,
     "mixture": 7,
     "svm": 7,

@@ -19,6 +19,7 @@ ESTIMATORS = {
     "DummyRegressor": "outgrow.ml.dummy",
     "ElasticNet": "outgrow.ml.linear_model.elastic_net",
     "ElementwiseProduct": "outgrow.ml.preprocessing.elementwise_product",
+    "FPGrowth": "outgrow.ml.fpm.fp_growth",
     "FeatureHasher": "outgrow.ml.feature_extraction.feature_hasher",
     "FeatureUnion": "outgrow.ml.compose.feature_union",
     "Formula": "outgrow.ml.formula.formula",

@@ -1,0 +1,1 @@
+"""What often stands together: sets of items, rules between them, and sequences."""
