@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from rich.console import Console
 
 import outgrow as og
 from outgrow.cli import main
 from outgrow.errors import ColumnNotFoundError, SchemaError
 from outgrow.job.report import profile_report
+from outgrow.job.screen import profile_table
 from outgrow.testing import EngineCase
 
 RNG = np.random.default_rng(0)
@@ -79,6 +82,17 @@ def test_texts_are_no_names_of_rows() -> None:
     profile = og.dataset(pa.table({"review": reviews, "name": [f"guest {i}" for i in range(400)]})).profile()
     assert told(profile) == {"text": {("review",)}, "identifier": {("name",)}}
     assert max(map(len, str(profile).splitlines())) < 160
+
+
+def test_a_narrow_terminal_shows_the_names_of_columns() -> None:
+    sizes = pa.array([1.5, None, 1e9])
+    rows = pa.table({"review": ["a long text of words " * 9] * 3, "a name of [many] letters": sizes})
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(profile_table(og.dataset(rows).profile()))
+    lines = console.export_text().splitlines()
+    assert any(line.strip().startswith("review") and "a long text" in line for line in lines)
+    assert any(line.strip().startswith("a name of [many] letters") and "1.500 .." in line for line in lines)
+    assert max(map(len, lines)) <= 80
 
 
 def test_columns_beside_classes(engine: EngineCase) -> None:

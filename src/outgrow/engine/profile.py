@@ -12,7 +12,13 @@ import pyarrow as pa
 from outgrow.data.batch import Batch, is_numeric
 from outgrow.data.matrix import Matrix
 from outgrow.data.scan import Scan, check_columns
-from outgrow.engine.profile_columns import QUANTILES, ColumnProfile, column_state, describe
+from outgrow.engine.profile_columns import (
+    QUANTILES,
+    ColumnProfile,
+    clipped,
+    column_state,
+    describe,
+)
 from outgrow.engine.profile_compare import Comparison, compared
 from outgrow.engine.profile_findings import ProfileFinding, findings
 from outgrow.engine.profile_target import Coding, TargetProfile, learn_target, target_profile
@@ -27,8 +33,6 @@ PATTERNS = 20
 CORRELATED = 100
 """At most this many numeric columns get a correlation matrix."""
 _TILE = 8192
-_SHOWN = 24
-"""Characters of a value that a line shows."""
 
 
 @dataclass(frozen=True)
@@ -161,15 +165,10 @@ def _number(value: Any) -> str:
     return f"{value:,.4g}" if isinstance(value, float) else "" if value is None else str(value)
 
 
-def _clipped(value: str) -> str:
-    line = " ".join(value.split())
-    return line if len(line) <= _SHOWN else line[: _SHOWN - 3] + "..."
-
-
 def _line(column: ColumnProfile, rows: int) -> tuple[str, ...]:
     missing = f"{column.missing / rows:.1%}" if column.missing else "0"
     median = column.quantiles[0.5] if column.quantiles else None
-    top = ", ".join(f"{_clipped(value)} ({count:,})" for value, count in column.top[:3])
+    top = ", ".join(f"{clipped(value)} ({count:,})" for value, count in column.top[:3])
     return (
         column.name,
         column.type,

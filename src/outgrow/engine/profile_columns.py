@@ -159,3 +159,20 @@ def _numbers_of(shape: ShapeMoments, sketch: QuantileSketch) -> dict[str, Any]:
         edges = np.linspace(low, high, 25)
         known["histogram"] = tuple(edges.tolist()), tuple(sketch.histogram(edges).tolist())
     return known
+
+
+def clipped(value: str, most: int = 24) -> str:
+    """The start of a text, on one line.
+
+    Parameters
+    ----------
+    value : the text.
+    most : characters there may be.
+
+    Examples
+    --------
+    >>> clipped("One morning, when\\nGregor Samsa woke")
+    'One morning, when Gre...'
+    """
+    line = " ".join(value.split())
+    return line if len(line) <= most else line[: most - 3] + "..."

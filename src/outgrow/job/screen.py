@@ -8,16 +8,18 @@ from pathlib import Path
 from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
-from outgrow.data.kind import NUMBER
 from outgrow.engine.profile import Profile
-from outgrow.engine.profile_columns import ColumnProfile
+from outgrow.engine.profile_columns import ColumnProfile, clipped
 from outgrow.engine.profile_findings import ProfileFinding
 from outgrow.job.doctor import Finding
 from outgrow.job.record import MODEL, REPORT, SCORES, Outcome
 from outgrow.page import format as say
 
 _FINDINGS_SHOWN = 40
+_NAME = 28
+"""Characters of a column's name that are shown."""
 _MARKS = {True: "[green]✓[/]", False: "[red]✗[/]", None: " "}
 
 
@@ -56,11 +58,12 @@ def profile_table(profile: Profile) -> Table:
     table = Table(box=SIMPLE_HEAD, title=title, title_justify="left", title_style="bold")
     for head in ("column", "type"):
         table.add_column(head, no_wrap=True)
-    for head in ("missing", "distinct", "mean", "std", "min", "median", "max"):
+    for head in ("missing", "distinct"):
         table.add_column(head, justify="right", no_wrap=True)
-    table.add_column("top values", no_wrap=True, overflow="ellipsis", ratio=1)
+    table.add_column("values")  # the one that becomes narrower where the terminal is narrow
     for column in profile.columns.values():
-        table.add_row(*map(escape, _cells(column, profile.rows)))
+        values = Text(_values(column), no_wrap=True, overflow="ellipsis")
+        table.add_row(*map(escape, _cells(column, profile.rows)), values)
     return table
 
 
@@ -84,8 +87,20 @@ def findings_table(findings: Sequence[Finding]) -> Table:
 
 
 def _cells(column: ColumnProfile, rows: int) -> list[str]:
-    median = column.quantiles[0.5] if column.quantiles else None
-    values = [column.mean, column.std, column.min, median, column.max]
-    top = ", ".join(value for value, _ in column.top[:3]) if column.kind != NUMBER else ""
     missing = say.share(column.missing / rows) if rows else ""
-    return [column.name, column.type, missing, say.number(column.distinct), *map(say.number, values), top]
+    return [
+        clipped(column.name, _NAME),
+        clipped(column.type, _NAME),
+        missing,
+        say.number(column.distinct),
+    ]
+
+
+def _values(column: ColumnProfile) -> str:
+    """The least, middle and greatest number and the mean, two times, or the most frequent values."""
+    if column.quantiles:
+        ends = " .. ".join(map(say.number, (column.min, column.quantiles[0.5], column.max)))
+        return f"{ends}, mean {say.number(column.mean)} ± {say.number(column.std)}"
+    if column.min is not None:
+        return f"{column.min} .. {column.max}"
+    return ", ".join(clipped(value) for value, _ in column.top[:3])

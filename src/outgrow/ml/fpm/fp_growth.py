@@ -136,7 +136,11 @@ class FPGrowth(Transformer):
         least = ceil(self.min_support * self.n_baskets_ * (1 - 1e-12))
         self.items_, weights = most_frequent(counts, kind, least)
         found = self._found(shard, lists, least) if len(weights) > 1 and self.max_len != 1 else None
-        ones = np.arange(len(weights), dtype=np.int32), np.ones(len(weights), np.int64), weights
+        ones: tuple[np.ndarray, ...] = (
+            np.arange(len(weights), dtype=np.int32),
+            np.ones(len(weights), np.int64),
+            weights,
+        )
         parts = ones if found is None else tuple(map(np.concatenate, zip(ones, found, strict=True)))
         sets = _by_size(parts, float(self.n_baskets_)).sorted()
         self.itemset_items_, self.itemset_sizes_, self.itemset_counts_ = sets.codes, sets.sizes, sets.weights
