@@ -14,6 +14,7 @@ from outgrow.data.matrix import is_sparse
 from outgrow.engine.blocks import Block, MatrixSpec, gathered
 from outgrow.engine.context import FitContext
 from outgrow.engine.memory import Store
+from outgrow.engine.outcome import guarded
 from outgrow.errors import DataError
 from outgrow.stats.counts import ValueCounts
 from outgrow.stats.state import State
@@ -23,7 +24,8 @@ T = TypeVar("T")
 
 MADE = 2
 """So many things that were made of the rows of a view stay."""
-_WHOLE: dict[str, Any] = dict.fromkeys(("keep", "columns", "affine", "chosen"))
+_CHANGES = ("keep", "columns", "affine", "chosen", "recoded")
+_WHOLE: dict[str, Any] = dict.fromkeys(_CHANGES)
 """Of a view of copied rows: what was chosen of them, and changed, is chosen and changed."""
 MOMENTS = (1 / 12, 1 / 6, 1 / 3, 2 / 3)
 """After which share of its rounds a fit shows how it does: each has twice the rounds of the one before."""
@@ -128,6 +130,9 @@ class Tiles:
         for i in range(len(self._store)):
             self._store.pop(i)
 
+    def __len__(self) -> int:
+        return len(self._store)
+
     def __iter__(self) -> Iterator[Block]:
         return (self.block(i) for i in range(len(self._store)))
 
@@ -145,6 +150,8 @@ class MatrixView:
     affine : two ndarrays of shape (width,): what is subtracted from the features of each block, and by what
         they are multiplied then; or None.
     chosen : the one of several targets that is seen, or None for all.
+    recoded : for each class of the blocks its index among the classes that are seen, -1 where its rows are
+        left out; or None.
     """
 
     run: FitContext
@@ -154,6 +161,7 @@ class MatrixView:
     columns: np.ndarray | None = None
     affine: tuple[np.ndarray, np.ndarray] | None = None
     chosen: int | None = None
+    recoded: np.ndarray | None = None
     watch: ValidationRows | None = None
     _made: dict[tuple[Hashable, bytes | None], Any] = field(default_factory=dict)
 
@@ -197,7 +205,7 @@ class MatrixView:
 
     def reduce(self, fold: Callable[[Block], R | None]) -> R:
         """Merge `fold(tile)` over every tile of every rank: one pass."""
-        if all(part is None for part in (self.keep, self.columns, self.affine, self.chosen)):
+        if all(getattr(self, change) is None for change in _CHANGES):
             return self.run.reduce(self.tiles, fold)
         return self.run.reduce(self.tiles, lambda tile: fold(self._kept(tile)))
 
@@ -266,6 +274,69 @@ class MatrixView:
     def target(self, chosen: int) -> MatrixView:
         """The same rows with one of several targets."""
         return replace(self, chosen=chosen, _made={})
+
+    def with_classes(self, recoded: np.ndarray, classes: np.ndarray) -> MatrixView:
+        """The same rows with other classes, coded anew at each pass: nothing is copied to stay, no pass.
+
+        Parameters
+        ----------
+        recoded : shape (classes,), for each class its index among the new ones; -1 leaves its rows out.
+        classes : ndarray of the new classes.
+        """
+        assert self.recoded is None
+        assert self.labels.targets is None
+        stays = recoded >= 0
+        counts = np.bincount(recoded[stays], self.class_weights[stays], len(classes))
+        labels = replace(self.labels, classes=classes, counts=counts)
+        part = replace(self, recoded=np.asarray(recoded, dtype=np.intp), labels=labels, _made={})
+        if stays.all():
+            return part
+        rows = part.reduce(lambda block: np.array([float(len(block))]))
+        return replace(part, labels=replace(labels, rows=int(rows[0])))
+
+    def mapped(self, change: Callable[[Block], Block], width: int) -> MatrixView:
+        """The same rows with other features, copied, such as what models answer for them; no pass.
+
+        All ranks call this together; what one cannot change raises that error on all.
+
+        Parameters
+        ----------
+        change : gives a block with the same rows and so many features.
+        width : how many features there are then.
+        """
+        store = self._copied(lambda block: [change(block)])
+        labels = replace(self.labels, width=width, density=1.0)
+        tiles = Tiles(store, self.labels.classes)
+        return replace(self, tiles=tiles, labels=labels, _made={}, **_WHOLE)
+
+    def placed(self, placing: Callable[[Block], np.ndarray]) -> MatrixView:
+        """The same rows, copied, each at a place, so that parts can be chosen of them; no pass.
+
+        Parameters
+        ----------
+        placing : gives the place of each row of a block: whole numbers from 0 on, of shape (rows,).
+        """
+
+        def change(block: Block) -> list[Block]:
+            return [replace(block, place=placing(block).astype(np.int16)).by_place()]
+
+        tiles = Tiles(self._copied(change), self.labels.classes)
+        return replace(self, tiles=tiles, _made={}, **_WHOLE)
+
+    def _copied(self, change: Callable[[Block], list[Block]]) -> Store[Block]:
+        """What is made of the blocks of this rank, by several threads."""
+        store: Store[Block] = Store(self.run.memory)
+
+        def changed(index: int) -> list[Any]:
+            made = change(self._kept(self.tiles.block(index)))
+            return [store.hold(block, block.nbytes) for block in made]
+
+        def build(nothing: None) -> np.ndarray:
+            store.extend(self.run.map(changed, range(len(self.tiles))))
+            return np.zeros(0)
+
+        self.run.call(lambda: self.run.combine(guarded(build)(None)).get())
+        return store
 
     def subset(self, keep: np.ndarray, *, watched: bool = False) -> MatrixView:
         """The rows at some places, chosen anew at each pass: nothing is copied to stay. One pass counts them.
@@ -343,14 +414,7 @@ class MatrixView:
         places : how many there are.
         seed : another one deals otherwise.
         """
-        store: Store[Block] = Store(self.run.memory)
-
-        def placed(block: Block) -> Block:
-            place = (unit(block.hashes(seed)) * places).astype(np.int16)
-            return replace(block, place=place).by_place()
-
-        store.extend([store.hold(block, block.nbytes)] for block in map(placed, self.blocks()))
-        return replace(self, tiles=Tiles(store, self.labels.classes), _made={}, **_WHOLE)
+        return self.placed(lambda block: unit(block.hashes(seed)) * places)
 
     def blocks(self) -> Iterator[Block]:
         """The blocks of this rank alone, for libraries that talk among themselves."""
@@ -367,7 +431,14 @@ class MatrixView:
             block = replace(block, X=(X - self.affine[0]) * self.affine[1])
         if self.chosen is not None:
             block = replace(block, y=np.asarray(block.y)[:, self.chosen])
-        return block
+        return block if self.recoded is None else _recoded(block, self.recoded)
+
+
+def _recoded(block: Block, classes: np.ndarray) -> Block:
+    """The rows of the classes that have an index among others, -1 for none, with these."""
+    y = classes[np.asarray(block.y)]
+    block = replace(block, y=y, values=None)
+    return block if y.min(initial=0) >= 0 else block.take(y >= 0)
 
 
 def _columns(X: Any, columns: np.ndarray) -> Any:

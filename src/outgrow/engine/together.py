@@ -156,7 +156,7 @@ def _fulfil(
     rows = group[0].rows
     try:
         if rows is None:
-            return [(group[0], group[0].work(), None)]
+            return [(group[0], run.call(group[0].work), None)]
         folds = [guarded(wish.work) for wish in group]
         empty = tuple(Outcome(wish.empty) for wish in group)
         answers = run.reduce(rows, lambda item: tuple(fold(item) for fold in folds), empty=empty)

@@ -62,6 +62,22 @@ class Strata(State):
         order = np.argsort(hashes)
         return hashes[order], (np.arange(len(hashes)) % parts)[order]
 
+    def part_of(self, hashes: np.ndarray, parts: int) -> np.ndarray:
+        """The part of each of some hashes, int64 of shape (rows,): as it was dealt, else by the hash itself.
+
+        Parameters
+        ----------
+        hashes : uint64 of shape (rows,).
+        parts : how many there are.
+        """
+        known, dealt = self.dealt(parts)
+        found = (hashes % np.uint64(parts)).astype(np.int64)
+        if len(known):
+            at = np.minimum(np.searchsorted(known, hashes), len(known) - 1)
+            few = known[at] == hashes
+            found[few] = dealt[at[few]]
+        return found
+
 
 def _ranks(strata: np.ndarray) -> np.ndarray:
     """The rank of each entry within its stratum, from 0; the strata are sorted."""

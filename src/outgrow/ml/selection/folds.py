@@ -472,18 +472,7 @@ def _dealing(
         return mix(hashing(batch) ^ np.uint64(folds._hash_seed))
 
     strata: Strata = shard.reduce(lambda batch: Strata.of(stratum(batch), seeded(batch), most))
-    known, places = strata.dealt(folds.n_splits)
-
-    def place(batch: Batch) -> np.ndarray:
-        hashes = seeded(batch)
-        found = (hashes % np.uint64(folds.n_splits)).astype(_PLACE)
-        if len(known):
-            at = np.minimum(np.searchsorted(known, hashes), len(known) - 1)
-            few = known[at] == hashes
-            found[few] = places[at[few]]
-        return found
-
-    return strata, place
+    return strata, lambda batch: strata.part_of(seeded(batch), folds.n_splits).astype(_PLACE)
 
 
 def _one_stratum(batch: Batch) -> np.ndarray:

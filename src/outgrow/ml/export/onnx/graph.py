@@ -34,6 +34,8 @@ class Graph:
         self._inputs: list[Any] = []
         self._outputs: list[Any] = []
         self._numbers = count()
+        self._joined: dict[tuple[str, ...], str] = {}
+        self._finite: dict[tuple[str, str], str] = {}
         self._splits: dict[str, tuple[list[str], str]] = {}
 
     def input(self, name: str, kind: str, width: int) -> str:
@@ -137,7 +139,12 @@ class Graph:
         )
 
     def join(self, tensors: Sequence[str]) -> str:
-        """Tensors side by side; those that a split made become what they were."""
+        """Tensors side by side, once however often asked; those that a split made become what they were."""
+        if tuple(tensors) not in self._joined:
+            self._joined[tuple(tensors)] = self._join(tensors)
+        return self._joined[tuple(tensors)]
+
+    def _join(self, tensors: Sequence[str]) -> str:
         joined: list[str] = []
         at = 0
         while at < len(tensors):
@@ -210,11 +217,12 @@ class Graph:
         who : the class that takes these numbers, which a failing run says.
         missing : whether NaN is allowed; infinite numbers never are.
         """
-        bad = self.node("IsInf", tensor)
-        if missing:
-            return self.refuse(bad, tensor, f"{who}: X contains infinity")
-        bad = self.node("Or", bad, self.node("IsNaN", tensor))
-        return self.refuse(bad, tensor, f"{who}: X contains NaN or infinity")
+        why = f"{who}: X contains infinity" if missing else f"{who}: X contains NaN or infinity"
+        if (tensor, why) not in self._finite:
+            bad = self.node("IsInf", tensor)
+            bad = bad if missing else self.node("Or", bad, self.node("IsNaN", tensor))
+            self._finite[tensor, why] = self.refuse(bad, tensor, why)
+        return self._finite[tensor, why]
 
     def type(self, kind: str) -> int:
         """The ONNX type of a kind of value."""

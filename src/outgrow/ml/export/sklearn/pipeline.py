@@ -41,5 +41,5 @@ def _alone(estimator: Any) -> Any:
     model = estimator._sklearn_model()
     note_width(model, len(estimator.columns_))
     if hasattr(estimator, "feature_names_in_"):
-        model.feature_names_in_ = estimator.feature_names_in_
+        estimator._name_features(model, estimator.feature_names_in_)
     return model
