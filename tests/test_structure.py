@@ -82,6 +82,7 @@ FLOORS_OF_ML = {
     "pipeline": 9,
     "selection": 10,
     "importance": 11,
+    "meta": 11,
     "catalogue": 12,
 }
 """The floors inside `ml/`: the contract, what works with it, the verbs, the families, what they make up."""

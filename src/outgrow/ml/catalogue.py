@@ -9,6 +9,7 @@ ESTIMATORS = {
     "BernoulliNB": "outgrow.ml.naive_bayes.bernoulli_nb",
     "Binarizer": "outgrow.ml.preprocessing.binarizer",
     "BisectingKMeans": "outgrow.ml.cluster.bisecting_k_means",
+    "CalibratedClassifierCV": "outgrow.ml.meta.calibrated_classifier_cv",
     "CategoricalNB": "outgrow.ml.naive_bayes.categorical_nb",
     "ColumnTransformer": "outgrow.ml.compose.column_transformer",
     "ComplementNB": "outgrow.ml.naive_bayes.complement_nb",

@@ -231,14 +231,10 @@ class IsotonicRegression(Regressor):
     # ---- export ------------------------------------------------------------------------------------------
 
     def _to_onnx(self, table: Table) -> Answer:
-        if len(self.X_thresholds_) > MOST_EXPORTED:
-            fact = f"it has {len(self.X_thresholds_)} thresholds, and each row is compared with all of them."
-            raise refusal(self, fact, f"Round the column: up to {MOST_EXPORTED} are exported.")
         graph = table.graph
         X = features(self.features_, table, type(self).__name__)
         column = graph.node("Gather", X, graph.constant([self.feature_index or 0]), axis=1)
-        low, high = graph.constant(self.X_min_), graph.constant(self.X_max_)
-        inside = graph.node("Max", graph.node("Min", column, high), low)
+        inside = self._inside_in_onnx(graph, column)
         heights = self._heights_in_onnx(graph, inside)
         if self.out_of_bounds != "clip" and len(self.X_thresholds_) > 1:
             beyond = graph.node("Not", graph.node("Equal", inside, column))
@@ -247,6 +243,20 @@ class IsotonicRegression(Regressor):
             else:
                 heights = graph.refuse(beyond, heights, "IsotonicRegression: a value outside of the fit")
         return Answer(graph.node("Squeeze", heights, graph.constant([1], np.int64)))
+
+    def _inside_in_onnx(self, graph: Graph, column: str) -> str:
+        """The numbers of a column, of shape (rows, 1), moved to within those of the fit.
+
+        Raises
+        ------
+        ExportError
+            When there are too many thresholds for a graph.
+        """
+        if len(self.X_thresholds_) > MOST_EXPORTED:
+            fact = f"it has {len(self.X_thresholds_)} thresholds, and each row is compared with all of them."
+            raise refusal(self, fact, f"Round the column: up to {MOST_EXPORTED} are exported.")
+        low, high = graph.constant(self.X_min_), graph.constant(self.X_max_)
+        return graph.node("Max", graph.node("Min", column, high), low)
 
     def _heights_in_onnx(self, graph: Graph, inside: str) -> str:
         """The function at numbers within those of the fit, of shape (rows, 1)."""

@@ -71,12 +71,12 @@ class Strata(State):
         parts : how many there are.
         """
         known, dealt = self.dealt(parts)
-        found = (hashes % np.uint64(parts)).astype(np.int64)
+        part = (hashes % np.uint64(parts)).astype(np.int64)
         if len(known):
             at = np.minimum(np.searchsorted(known, hashes), len(known) - 1)
             few = known[at] == hashes
-            found[few] = dealt[at[few]]
-        return found
+            part[few] = dealt[at[few]]
+        return part
 
 
 def _ranks(strata: np.ndarray) -> np.ndarray:

@@ -150,6 +150,16 @@ class Model(Verbs):
         """The fitted equal of this model, for a matrix of its features."""
         raise no_equal(self, "scikit-learn")
 
+    def _name_features(self, made: Any, names: np.ndarray) -> None:
+        """Note the names of the features on the equal of this model, and on what it hands its X on to.
+
+        Parameters
+        ----------
+        made : what `_sklearn_model` gave.
+        names : of its features.
+        """
+        made.feature_names_in_ = names
+
     def _sklearn_features(self, flow: Flow) -> Flow:
         """The flow with the features that the model looks at, in their order."""
         return flow.in_order(self._used_features()) if self.features_ else flow

@@ -1,0 +1,1 @@
+"""Estimators around estimators: calibration, thresholds, several classes from two, ensembles, chains."""
