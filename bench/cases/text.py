@@ -41,7 +41,7 @@ def _pipeline() -> og.Pipeline:
     return og.Pipeline(
         [
             og.TfidfVectorizer(columns="text", ngram_range=(1, 2), min_df=3, sublinear_tf=True),
-            og.LogisticRegression(C=10.0),
+            og.LogisticRegression(C=10.0, max_iter=400),
         ]
     )
 

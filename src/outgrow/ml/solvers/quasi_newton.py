@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -24,6 +23,8 @@ _PATIENCE = 3
 """Steps in a row that gain hardly anything, until it ends."""
 _TOLD = 1e-8
 """Of the objective: gains below this share are not looked for, as each would take a pass or more."""
+_SMALL = 1 << 18
+"""Numbers that are multiplied by one thread."""
 _ONE = np.zeros(1, dtype=np.intp)
 
 
@@ -50,22 +51,25 @@ def quasi_newton(problem: Problem, start: np.ndarray, *, tol: float, max_iter: i
 
     def value(w: np.ndarray) -> tuple[float, np.ndarray]:
         loss, gradient = objective.gradient(rows, w)
-        total = loss + 0.5 * l2 * float((w * mask) @ w) + float(l1 @ np.abs(w))
-        return total, gradient + l2 * mask * w
+        shrunk = w * mask
+        shrunk *= l2
+        total = loss + 0.5 * float(shrunk @ w) + (float(l1 @ np.abs(w)) if absolute else 0.0)
+        return total, np.add(gradient, shrunk, out=shrunk)
 
+    absolute = bool(l1.any())
     tol, rich = max(tol, _TOLD), shares_curvature(rows.view, objective)
     solve = _by_products(problem) if rich else _by_squares(problem)
-    curvature = _Curvature(solve)
+    curvature = _Curvature(solve, len(start))
     minima, w, idle = Minima.start(start[None, :], held=False), start.copy(), 0
     count = 0  # where max_iter is
     total, gradient = value(w)
     for count in range(1, max_iter + 1):
         rows.view.run.tell("step", count, loss=total)
         if count == _SLOW and not rich and shares_curvature(rows.view, objective, count):
-            curvature.solve = _by_products(problem)
-        pull = _steepest(gradient, w, l1)
+            curvature.guess(_by_products(problem))
+        pull = _steepest(gradient, w, l1) if absolute else gradient
         step = -curvature.inverse(pull)
-        if l1.any():
+        if absolute:
             step[step * pull >= 0] = 0.0
         gain = -0.5 * float(pull @ step)
         if not gain > tol * abs(total):
@@ -79,8 +83,9 @@ def quasi_newton(problem: Problem, start: np.ndarray, *, tol: float, max_iter: i
             curvature.forget()
             continue
         new, (below, after) = moved
-        if float((new - w) @ (after - gradient)) > 0:
-            curvature.learn(new - w, after - gradient)
+        taken, change = new - w, after - gradient
+        if float(taken @ change) > 0:
+            curvature.learn(taken, change)
         idle = idle + 1 if total - below <= tol * abs(total) else 0
         w, total, gradient = new, below, after
         if idle == _PATIENCE:
@@ -105,10 +110,12 @@ def _search(
     l1: np.ndarray,
 ) -> tuple[np.ndarray, tuple[float, np.ndarray]] | None:
     """The first of ever shorter steps that gains enough, and what is there."""
-    signs, penalised = np.where(w != 0, np.sign(w), -np.sign(pull)), l1 > 0
+    penalised = l1 > 0
+    signs = np.where(w != 0, np.sign(w), -np.sign(pull)) if penalised.any() else None
     for halving in range(_HALVINGS):
         new = w + 0.5**halving * step
-        new[penalised & (np.sign(new) != signs)] = 0.0
+        if signs is not None:
+            new[penalised & (np.sign(new) != signs)] = 0.0
         found = value(new)
         if found[0] <= total + 1e-4 * float(pull @ (new - w)):
             return new, found
@@ -118,44 +125,79 @@ def _search(
 class _Curvature:
     """The inverse of the curvature: a guess of it, and what the last steps and changes of the gradient tell.
 
+    Steps and changes are rows of two matrices, and an inverse a few products with these (the compact form of
+    Byrd, Nocedal and Schnabel 1994), which reads them half as often as one pair after the other would.
+
     Parameters
     ----------
     solve : the product of the guess with a vector; its size is scaled by the last step.
+    size : of vectors.
     """
 
-    def __init__(self, solve: Solve) -> None:
-        self.solve = solve
-        self._pairs: deque[tuple[np.ndarray, np.ndarray]] = deque(maxlen=_PAIRS)
+    def __init__(self, solve: Solve, size: int) -> None:
+        self._solve = solve
+        self._steps, self._changes = np.empty((2, _PAIRS, size))
+        self._order: list[int] = []
+        self._mixed = np.zeros((_PAIRS, _PAIRS))
+        """Products of steps and changes that are not older."""
+        self._squares = np.zeros((_PAIRS, _PAIRS))
+        """Products of changes, the guess between them."""
 
     def __len__(self) -> int:
-        return len(self._pairs)
+        return len(self._order)
 
     def forget(self) -> None:
         """All steps."""
-        self._pairs.clear()
+        self._order.clear()
+
+    def guess(self, solve: Solve) -> None:
+        """Take another guess, and keep the steps."""
+        self._solve = solve
+        for row in self._order:
+            self._square(row)
 
     def learn(self, step: np.ndarray, change: np.ndarray) -> None:
         """One more step, and how the gradient changed along it; the oldest is forgotten."""
-        self._pairs.append((step, change))
+        row = self._order.pop(0) if len(self._order) == _PAIRS else len(self._order)
+        self._order.append(row)
+        self._steps[row], self._changes[row] = step, change
+        known = len(self._order)
+        self._mixed[:known, row] = _products(self._steps[:known], change)
+        self._square(row)
+
+    def _square(self, row: int) -> None:
+        known = len(self._order)
+        products = _products(self._changes[:known], self._solve(self._changes[row]))
+        self._squares[:known, row] = self._squares[row, :known] = products
 
     def inverse(self, gradient: np.ndarray) -> np.ndarray:
         """The product of the inverse with a gradient."""
-        q, shares = gradient.copy(), []
-        for s, y in reversed(self._pairs):
-            shares.append(_product(s, q) / _product(s, y))
-            q -= shares[-1] * y
-        found = self.solve(q)
-        if self._pairs:
-            s, y = self._pairs[-1]
-            found *= _product(s, y) / _product(y, self.solve(y))
-        for (s, y), share in zip(self._pairs, reversed(shares), strict=True):
-            found += (share - _product(y, found) / _product(s, y)) * s
+        guessed = self._solve(gradient)
+        if not self._order:
+            return guessed
+        order, known = self._order, len(self._order)
+        steps, changes = self._steps[:known], self._changes[:known]
+        mixed, squares = self._mixed[np.ix_(order, order)], self._squares[np.ix_(order, order)]
+        scale = mixed[-1, -1] / squares[-1, -1]
+        of_changes = np.empty(known)
+        of_changes[order] = -_solved(mixed, _products(steps, gradient)[order])
+        inner = np.diag(mixed) * of_changes[order] + scale * (squares @ of_changes[order])
+        of_steps = np.empty(known)
+        of_steps[order] = -_solved(mixed, inner + scale * _products(changes, guessed)[order], transposed=True)
+        found = guessed + self._solve(_products(changes.T, of_changes))
+        found *= scale
+        found += _products(steps.T, of_steps)
         return found
 
 
-def _product(a: np.ndarray, b: np.ndarray) -> float:
-    """Of two vectors, without BLAS, whose threads take longer to wake than these take to multiply."""
-    return float(np.einsum("i,i", a, b))
+def _solved(upper: np.ndarray, right: np.ndarray, *, transposed: bool = False) -> np.ndarray:
+    """What an upper triangle, or its transpose, multiplied to the right side; below it nothing counts."""
+    return scipy.linalg.solve_triangular(upper, right, trans=1 if transposed else 0, check_finite=False)
+
+
+def _products(matrix: np.ndarray, vector: np.ndarray) -> np.ndarray:
+    """Of a matrix and a vector, without BLAS, whose threads take longer to wake than few take to multiply."""
+    return np.einsum("ij,j", matrix, vector) if matrix.size < _SMALL else matrix @ vector
 
 
 def _by_squares(problem: Problem) -> Solve:
