@@ -25,6 +25,8 @@ from outgrow.groups.scores import GroupScores
 from outgrow.ml.cluster.leaf_rows import LeafRows
 from outgrow.ml.cluster.seeding import FoundRows, TopRows
 from outgrow.ml.core.column_types import ColumnTypes
+from outgrow.ml.linear_model.deviance_scores import DevianceScoring, DevianceState
+from outgrow.ml.solvers.families import family_of
 from outgrow.ml.trees.bins import SampledRows, vanishing
 from outgrow.ml.trees.target import Target
 from outgrow.statistics.samples import GroupMoments
@@ -56,6 +58,8 @@ from outgrow.stats.summaries import GroupedSummary
 from outgrow.stats.text_counts import TextCounts
 from outgrow.stats.triangle import Triangle
 from outgrow.testing import check_state_laws
+
+NORMAL = DevianceScoring(family_of("gaussian"), 0.3)
 
 
 def _type_of(values: np.ndarray) -> str:
@@ -159,6 +163,10 @@ LAWS: dict[type[State], tuple[Callable[[np.ndarray], Any], Callable[[Any], Any]]
             np.column_stack([_labels(r), _labels(r[:, ::-1])]), [_shares(r)] * 2, _weights(r)
         ),
         lambda s: _flat(s.right, *(each.confusion for each in s.targets)),
+    ),
+    DevianceState: (
+        lambda r: NORMAL.states([None], [r[:, 1]], Block(r, r[:, 0], _weights(r)), None)[0],
+        lambda s: _flat(s.weight, s.deviance, s.about, s.errors.target.mean),
     ),
     RegressionState: (
         lambda r: RegressionState.of(r[:, 0], r[:, 1], _weights(r)),

@@ -41,7 +41,8 @@ def sample_rows(estimator: Estimator, rows: int = 240) -> tuple[pa.Table, str | 
     if is_classifier(estimator):
         columns["y"] = np.where(score > np.median(score), "yes", "no")
     elif is_regressor(estimator):
-        columns["y"] = score
+        positive = estimator.__sklearn_tags__().target_tags.positive_only
+        columns["y"] = np.exp(score / 4) if positive else score
     elif (
         estimator.__sklearn_tags__().target_tags.required
     ):  # a transformer, for which y is a class or a number

@@ -80,6 +80,7 @@ def newton(
     tol: float,
     max_iter: int,
     begin: tuple[np.ndarray, np.ndarray] | None = None,
+    constants: np.ndarray | None = None,
 ) -> tuple[Minima, Offsets]:
     """Minimise each candidate's loss over its fold plus its penalty.
 
@@ -93,8 +94,10 @@ def newton(
     tol : a candidate ends when a step is expected to leave less to gain than this share of its objective;
         the step is still made. Over thinned rows it is 1e-7 instead.
     max_iter : most passes of the method over all rows, and as many over those of each thinning.
-    begin : coefficients (scores, features) and intercepts to begin with; by default zeros, or where the
-        method ends over thinned rows.
+    begin : coefficients (scores, features) and intercepts to begin with; by default where the method ends
+        over thinned rows, and there zeros.
+    constants : intercepts of shape (candidates, scores) to begin with in place of zeros, where a loss knows
+        no scores of zero.
 
     Returns
     -------
@@ -104,6 +107,8 @@ def newton(
     offsets = Offsets.of(rows.view.thinned(step) if step > 1 else rows.view, intercept=objective.intercept)
     shifted = replace(rows, view=offsets.apply(rows.view))
     start = np.zeros((len(objective.folds), objective.size))
+    if constants is not None and objective.intercept:
+        start[:, objective.side - 1 :: objective.side] = constants
     if begin is not None:
         start[:] = objective.pack(begin[0], offsets.hide(*begin))
     return _minima(shifted, objective, Minima.start(start), tol, max_iter, thins=begin is None), offsets
@@ -122,9 +127,10 @@ def _minima(
     """The minima where each row stands for `scale` rows."""
     step = thinning(rows.view.rows, objective.size) if thins else 1
     if step > 1:
+        start = minima.w.copy()
         rough = _minima(rows.thinned(step), objective, minima, _ROUGH, max_iter, scale * step, thins=True)
         good = rough.converged
-        minima = Minima.start(np.where(good[:, None], rough.w, 0.0))
+        minima = Minima.start(np.where(good[:, None], rough.w, start))
         minima.H[good], minima.known[good] = rough.H[good], True
     descent = _Descent(rows, objective, scale, minima)
     descent.run(tol, max_iter)

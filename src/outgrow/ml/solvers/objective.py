@@ -6,7 +6,7 @@ gradients; both are made of a tile of rows while it is in the caches, so the row
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -42,6 +42,8 @@ class Objective:
     factors : ndarray of shape (candidates, classes), what rows of a class count; None where all count one.
     labels : of each candidate, the index of the class that it tells from all others; None where there are no
         classes, or two, or the loss takes several.
+    offset : what is added to all scores of the rows of a block, of shape (rows,), such as the logarithm of an
+        exposure; None for nothing.
     """
 
     loss: Loss
@@ -52,6 +54,7 @@ class Objective:
     l2: np.ndarray
     factors: np.ndarray | None = None
     labels: np.ndarray | None = None
+    offset: Callable[[Block], np.ndarray] | None = None
 
     @property
     def scores(self) -> int:
@@ -164,6 +167,7 @@ class Objective:
     ) -> Iterator[Sums]:
         """The same of a few rows at a time, from which all these candidates learn."""
         y, sparse = np.asarray(block.y), is_sparse(block.X)
+        offset = None if self.offset is None else self.offset(block)
         flat = table.reshape(-1, self.side)
         coef = np.ascontiguousarray(flat[:, : self.width].T) if sparse else flat[:, : self.width]
         step = max(256, CHUNK // len(flat))
@@ -173,6 +177,8 @@ class Objective:
             margins = np.ascontiguousarray((X @ coef).T) if sparse else coef @ X.T
             if self.intercept:
                 margins += flat[:, -1:]
+            if offset is not None:
+                margins += offset[part]
             answers = own if self.labels is None else own == self.labels[which, None, None]
             losses, first, shared = self.loss.derivatives(
                 margins.reshape(len(table), self.scores, -1), answers

@@ -1,0 +1,169 @@
+"""What statistics say of the coefficients of a model: standard errors, tests, and how well it fits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+_NONE, _ROUNDING = 1e-11, 1e-14
+"""Of the largest: eigenvalues of the information, in coordinates of equal size, that count as none for
+standard errors, and that rounding alone may make."""
+_LEVEL = 0.95
+
+
+@dataclass(frozen=True, eq=False)
+class Information:
+    """The inverse of the information on coefficients, and its rank.
+
+    Attributes
+    ----------
+    inverse : ndarray of shape (size, size); NaN in rows and columns of coefficients that nothing determines.
+    pseudo : the same with numbers everywhere, of all directions that are more than rounding.
+    rank : how many directions are determined.
+    loose : ndarray of shape (size, directions), those that rounding alone determines.
+    """
+
+    inverse: np.ndarray
+    pseudo: np.ndarray
+    rank: int
+    loose: np.ndarray
+
+    @classmethod
+    def of(cls, matrix: np.ndarray) -> Information:
+        """From second derivatives of a loss, of shape (size, size)."""
+        size = np.sqrt(np.maximum(np.diag(matrix), 0.0))
+        size = np.where(size > 0, size, 1.0)
+        values, vectors = np.linalg.eigh(matrix / size[:, None] / size)
+        scale = size[:, None] * size
+        kept, real = (values > share * values.max(initial=0.0) for share in (_NONE, _ROUNDING))
+        inverse, pseudo = ((vectors[:, some] / values[some]) @ vectors[:, some].T for some in (kept, real))
+        loose = (vectors[:, ~kept] ** 2).sum(axis=1) > 1e-8
+        inverse[loose] = inverse[:, loose] = np.nan
+        return cls(inverse / scale, pseudo / scale, int(kept.sum()), vectors[:, ~real] / size[:, None])
+
+    def shortest(self, w: np.ndarray, width: int) -> np.ndarray:
+        """Of the parameters that fit as well as these, those with the shortest coefficients.
+
+        Parameters
+        ----------
+        w : ndarray of shape (size,), coefficients and then an intercept, if there is one.
+        width : how many coefficients there are.
+        """
+        if not self.loose.size:
+            return w
+        share = np.linalg.lstsq(self.loose[:width], w[:width], rcond=None)[0]
+        return np.asarray(w - self.loose @ share)
+
+
+@dataclass(frozen=True, eq=False)
+class Summary:
+    """Coefficients with their standard errors and tests, as R's `summary` and statsmodels give them.
+
+    Attributes
+    ----------
+    names : of the coefficients, the intercept first.
+    coef, std_error : ndarrays of shape (coefficients,); NaN where other columns say the same.
+    statistic, p_value : ndarrays of shape (coefficients,): of the test that a coefficient is 0.
+    test : 't', with `df_residual` degrees of freedom, or 'z'.
+    covariance : ndarray of shape (coefficients, coefficients).
+    df_residual : the weight of the rows less the number of coefficients.
+    fit : what is said of the model as a whole, by name; each is also an attribute.
+
+    Examples
+    --------
+    >>> import numpy as np, outgrow as og
+    >>> X = np.array([[0.0], [1.0], [2.0], [3.0]])
+    >>> model = og.GeneralizedLinearRegression("poisson").fit(X, np.array([1.0, 2.0, 3.0, 9.0]))
+    >>> model.summary_.names, model.summary_.p_value.round(3).tolist()
+    (['intercept', 'x0'], [0.798, 0.008])
+    """
+
+    names: list[str]
+    coef: np.ndarray
+    covariance: np.ndarray
+    test: str
+    df_residual: float
+    fit: dict[str, Any] = field(default_factory=dict)
+
+    def __getattr__(self, name: str) -> Any:
+        fit = vars(self).get("fit", {})
+        if name in fit:
+            return fit[name]
+        raise AttributeError(f"A summary has no {name!r}. Of the model it says: {', '.join(fit)}.")
+
+    @property
+    def std_error(self) -> np.ndarray:
+        """The standard error of each coefficient."""
+        return np.sqrt(np.diag(self.covariance))
+
+    @property
+    def statistic(self) -> np.ndarray:
+        """Each coefficient divided by its standard error."""
+        with np.errstate(all="ignore"):
+            return self.coef / self.std_error
+
+    @property
+    def p_value(self) -> np.ndarray:
+        """How probable a statistic as far from 0 is where the coefficient is 0."""
+        size = np.abs(self.statistic)
+        return np.asarray(
+            2 * (stats.t.sf(size, self.df_residual) if self.test == "t" else stats.norm.sf(size))
+        )
+
+    def interval(self, confidence_level: float = _LEVEL) -> np.ndarray:
+        """The ends of intervals for the coefficients, of shape (coefficients, 2).
+
+        Parameters
+        ----------
+        confidence_level : how often such intervals hold the coefficient.
+        """
+        share = 0.5 + confidence_level / 2
+        factor = stats.t.ppf(share, self.df_residual) if self.test == "t" else stats.norm.ppf(share)
+        return self.coef[:, None] + factor * self.std_error[:, None] * np.array([-1.0, 1.0])
+
+    def __repr__(self) -> str:
+        head = ["", "coef", "std error", self.test, f"P>|{self.test}|", "2.5 %", "97.5 %"]
+        numbers = [self.coef, self.std_error, self.statistic, self.p_value, *self.interval().T]
+        rows = [
+            [name, *(f"{value:.6g}" for value in values)]
+            for name, *values in zip(self.names, *numbers, strict=True)
+        ]
+        widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+        lines = [
+            "  ".join(
+                [
+                    row[0].ljust(widths[0]),
+                    *(each.rjust(w) for each, w in zip(row[1:], widths[1:], strict=True)),
+                ]
+            )
+            for row in [head, *rows]
+        ]
+        wide = max(map(len, self.fit), default=0)
+        said = [
+            f"{name.ljust(wide)}  {value:.6g}" if isinstance(value, float) else f"{name.ljust(wide)}  {value}"
+            for name, value in self.fit.items()
+        ]
+        return "\n".join([*lines, "", *said])
+
+
+def restored(matrix: np.ndarray, centre: np.ndarray, *, intercept: bool) -> np.ndarray:
+    """A covariance for features as they are, intercept first, from one for features without offsets.
+
+    Parameters
+    ----------
+    matrix : ndarray of shape (size, size), the intercept last.
+    centre : ndarray of shape (width,), the offsets.
+    intercept : whether there is one; without it nothing was subtracted.
+    """
+    if not intercept:
+        return matrix
+    width = len(centre)
+    back = np.eye(width + 1)
+    back[width, :width] = -centre
+    order = np.append(width, np.arange(width))
+    if not centre.any():
+        return matrix[np.ix_(order, order)]
+    return (back @ matrix @ back.T)[np.ix_(order, order)]
