@@ -127,4 +127,4 @@ def test_a_long_value_is_shortened_and_advice_is_given() -> None:
     with pytest.raises(ParameterError, match=r"strategy=\[0, 0.*\.\.\.\): strategy must be 'mean'"):
         og.SimpleImputer(strategy=[0] * 1000).check_parameters()
     with pytest.raises(ParameterError, match=r"ccp_alpha must be 0\. .*give min_impurity_decrease"):
-        og.RandomForestRegressor(ccp_alpha=0.1).check_parameters()
+        og.GradientBoostingRegressor(ccp_alpha=0.1).check_parameters()

@@ -197,6 +197,7 @@ INSIDE_FUNCTIONS = {
     "ml/preprocessing/spline_transformer.py": "outgrow.ml.preprocessing.spline_kernels",
     "ml/trees/few_rows.py": "outgrow.ml.trees.kernels",
     "ml/trees/forest_growth.py": "outgrow.ml.trees.forest_trees",
+    "ml/trees/isolation_forest.py": "outgrow.ml.trees.isolation_trees",
 }
 """Imports of ours inside functions of `ml/` and `engine/`: what they import needs an optional library."""
 

@@ -210,6 +210,35 @@ def test_a_tree_grows_as_scikit_learns_best_first_with_least_gains() -> None:
     [
         ({"min_samples_split": 8}, "min_samples_leaf=4"),
         ({"ccp_alpha": 0.1}, "min_impurity_decrease"),
+    ],
+    ids=str,
+)
+def test_limits_that_boosting_lacks_are_refused_with_what_to_give(
+    setting: dict[str, Any], advice: str
+) -> None:
+    with pytest.raises(ParameterError, match=advice):
+        og.GradientBoostingRegressor(**setting).fit(*rows(20))
+
+
+@pytest.mark.parametrize("model", FORESTS)
+def test_forests_prune_and_count_the_rows_of_nodes(model: Any) -> None:
+    X, y = _labelled(model)
+    whole = model(n_estimators=3, bootstrap=False, random_state=0).fit(X, y)
+    for setting in (
+        {"min_samples_split": 40},
+        {"ccp_alpha": 0.02 if y.dtype.kind == "i" else float(np.var(y)) / 20},
+    ):
+        fewer = model(n_estimators=3, bootstrap=False, random_state=0, **setting).fit(X, y)
+        for own, full in zip(fewer, whole, strict=True):
+            assert 1 < own.get_n_leaves() < full.get_n_leaves()
+            if "min_samples_split" in setting:
+                tree = own.tree_
+                assert tree.n_node_samples[tree.children_left >= 0].min() >= 40
+
+
+@pytest.mark.parametrize(
+    ("setting", "advice"),
+    [
         ({"max_leaf_nodes": 1}, "max_leaf_nodes=1"),
         ({"min_weight_fraction_leaf": 0.7}, "min_weight_fraction_leaf=0.7"),
     ],
@@ -464,9 +493,9 @@ def test_what_xgboost_raises_when_it_is_asked_is_ours() -> None:
     assert not issubclass(EngineError, xgboost.core.XGBoostError)
 
 
-def test_criteria_that_xgboost_lacks_are_refused_by_name() -> None:
+def test_criteria_that_trees_lack_are_refused_by_name() -> None:
     X, y = rows(50)
-    for model, criterion in ((og.RandomForestRegressor, "poisson"), (og.RandomForestClassifier, "log_loss")):
+    for model, criterion in ((og.RandomForestRegressor, "poisson"), (og.RandomForestClassifier, "mse")):
         with pytest.raises(ParameterError, match=f"criterion='{criterion}'.*sum of squares"):
             model(criterion=criterion).fit(X, target(model, y))
     with warnings.catch_warnings():

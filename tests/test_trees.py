@@ -293,9 +293,9 @@ def test_values_beyond_float32_are_refused():
         (GradientBoostingRegressor, "max_bins", 1),
         (RandomForestClassifier, "max_features", "all"),
         (RandomForestClassifier, "max_samples", -1.0),
-        (RandomForestClassifier, "criterion", "entropy"),
-        (RandomForestRegressor, "ccp_alpha", 0.5),
-        (RandomForestRegressor, "min_samples_split", 5),
+        (RandomForestClassifier, "criterion", "mse"),
+        (RandomForestRegressor, "ccp_alpha", -0.5),
+        (RandomForestRegressor, "min_samples_split", 1),
         (RandomForestRegressor, "random_state", -1),
     ],
 )

@@ -136,28 +136,45 @@ class IdentifiedRows:
         parts = list(self.run.map(hashed, self._rows.units()))
         every = [part for unit in parts for part in unit]
         hashes = np.concatenate([*every, np.zeros(0, np.uint64)])
-        seen, rows = self.run.combine((DistinctCount.of(hashes), np.array([len(hashes)])))
-        if seen.estimate() >= _MOSTLY * rows[0]:
-            return parts
-        numbers = hashes ^ _mixed(self._which(hashes))
+        numbers = told_apart(self.run, hashes)
         ends = iter(np.split(numbers, np.cumsum([len(part) for part in every])))
         return [[next(ends) for _ in unit] for unit in parts]
 
-    def _which(self, hashes: np.ndarray) -> np.ndarray:
-        """Which of the rows equal to it each row is, counted over all ranks from 0."""
-        order = np.argsort(hashes, kind="stable")
-        ordered = hashes[order]
-        first = np.append(np.ones(min(1, len(ordered)), bool), ordered[1:] != ordered[:-1])
-        starts = np.flatnonzero(first)
-        sizes = np.diff(np.append(starts, len(ordered)))
-        which = np.arange(len(ordered)) - np.repeat(starts, sizes)
-        comm = self.run.comm
-        if comm.size > 1:
-            copies = self.run.combine(Copies.of(hashes, comm.rank))
-            which += np.repeat(copies.before(ordered[starts], comm.rank), sizes)
-        found = np.empty_like(which)
-        found[order] = which
-        return found
+
+def told_apart(run: FitContext, hashes: np.ndarray) -> np.ndarray:
+    """Other numbers for the copies of equal rows; all ranks call it.
+
+    Where nearly all rows differ, the few equal ones keep their hashes.
+
+    Parameters
+    ----------
+    run : joins the ranks.
+    hashes : uint64 of shape (rows,), of the rows of this rank.
+
+    Returns
+    -------
+    uint64 of shape (rows,).
+    """
+    seen, rows = run.combine((DistinctCount.of(hashes), np.array([len(hashes)])))
+    if seen.estimate() >= _MOSTLY * rows[0]:
+        return hashes
+    return hashes ^ _mixed(_which(run, hashes))
+
+
+def _which(run: FitContext, hashes: np.ndarray) -> np.ndarray:
+    """Which of the rows equal to it each row is, counted over all ranks from 0."""
+    order = np.argsort(hashes, kind="stable")
+    ordered = hashes[order]
+    first = np.append(np.ones(min(1, len(ordered)), bool), ordered[1:] != ordered[:-1])
+    starts = np.flatnonzero(first)
+    sizes = np.diff(np.append(starts, len(ordered)))
+    which = np.arange(len(ordered)) - np.repeat(starts, sizes)
+    if run.comm.size > 1:
+        copies = run.combine(Copies.of(hashes, run.comm.rank))
+        which += np.repeat(copies.before(ordered[starts], run.comm.rank), sizes)
+    found = np.empty_like(which)
+    found[order] = which
+    return found
 
 
 def _mixed(which: np.ndarray) -> np.ndarray:

@@ -16,6 +16,7 @@ from outgrow.ml.base.models import (
     Regressor,
     Supervised,
 )
+from outgrow.ml.base.outliers import OutlierModel
 from outgrow.ml.base.transformers import (
     CrossFittedTransformer,
     SupervisedTransformer,
@@ -38,6 +39,7 @@ __all__ = [
     "InvertibleTransformer",
     "MarginClassifier",
     "Model",
+    "OutlierModel",
     "ProbabilityClassifier",
     "Regressor",
     "Supervised",

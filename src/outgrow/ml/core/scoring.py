@@ -173,6 +173,27 @@ class _Densities:
         return {"log_likelihood": float(state[1] / state[0])}
 
 
+class _Outliers:
+    """How usual rows are: their mean score, and the share of those that are called outliers."""
+
+    method = "score_samples"
+    labels = False
+    names: tuple[str, ...] = ("mean_score", "outlier_share")
+
+    def states(self, models: Sequence[Any], answers: Any, block: Block, bins: int | None) -> Any:
+        return tuple(
+            np.array([w.sum(), w @ scores, w @ (scores < model.offset_)])
+            for model, scores in zip(models, answers, strict=True)
+            for w in [_weights(block, len(scores))]
+        )
+
+    def weight(self, state: Any) -> float:
+        return float(state[0])
+
+    def metrics(self, state: Any) -> dict[str, float]:
+        return {name: float(total / state[0]) for name, total in zip(self.names, state[1:], strict=True)}
+
+
 def _known(block: Block) -> np.ndarray:
     assert block.y is not None
     return block.y
@@ -196,3 +217,4 @@ MARGINS: Scoring = _Margins()
 CLASSES: Scoring = _Classes()
 DISTANCES: Scoring = _Distances()
 DENSITIES: Scoring = _Densities()
+OUTLIERS: Scoring = _Outliers()

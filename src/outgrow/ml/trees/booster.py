@@ -63,10 +63,13 @@ def grow(view: MatrixView, plan: Plan) -> Grown:
         When rows were to be held out and none are on one of the sides, or a value does not fit float32.
     EngineError
         When XGBoost fails.
+    ParameterError
+        When XGBoost would have to grow them, and cannot as the plan says.
     """
     for ours in (few_rows, forest_growth):
         if ours.suits(view, plan):
             return ours.grow(view, plan)
+    forest_growth.refuse_for_xgboost(view, plan)
     sample = None
     if not view.has_made(plan.key):
         sample = sampled_rows(view, plan.seed, lambda block: weighted(block, plan))

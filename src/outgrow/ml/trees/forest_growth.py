@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from outgrow._optional import optional
 from outgrow.engine.matrix import MatrixView
+from outgrow.errors import ParameterError
 from outgrow.ml.trees.bins import sampled_rows
 from outgrow.ml.trees.plan import Grown, Plan, weighted
 
@@ -30,6 +31,34 @@ def suits(view: MatrixView, plan: Plan) -> bool:
         and set(plan.parameters) <= _KNOWN
         and (plan.bins or plan.parameters["max_bin"]) < 1 << 16
         and view.rows * view.width <= MOST_CELLS
+    )
+
+
+def refuse_for_xgboost(view: MatrixView, plan: Plan) -> None:
+    """Refuse what the kernels alone can do, where they cannot grow the trees.
+
+    Parameters
+    ----------
+    view : the rows.
+    plan : what to grow.
+
+    Raises
+    ------
+    ParameterError
+        When the plan asks for any of it.
+    """
+    if not plan.ours_alone:
+        return
+    why = "monotonic_cst is given"
+    if plan.kinds is not None:
+        why = "there are columns of categories"
+    elif view.rows * view.width > MOST_CELLS:
+        why = f"{view.rows} rows of {view.width} features are more than {MOST_CELLS} values"
+    elif (plan.bins or 0) >= 1 << 16:
+        why = f"max_bins={plan.bins} are more than {(1 << 16) - 1}"
+    raise ParameterError(
+        f"{', '.join(plan.ours_alone)}: XGBoost grows the trees, as {why}, and knows no such thing. Leave it "
+        "out; or encode categories as numbers, or give fewer rows or features."
     )
 
 

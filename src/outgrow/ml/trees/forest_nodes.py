@@ -16,12 +16,20 @@ class Shape(NamedTuple):
     leaves : most leaves, taken where the most is gained; -1 for no limit.
     tried : features tried at each split; more where those are constant in a node.
     least : weight of a leaf, in units of weight.
+    split : weight of a node that may be split, in units of weight.
+    classes : how many there are; 0 for numbers.
+    entropy : whether splits lower the entropy of classes, not their squares.
+    drawn : whether each feature tried is split at a number drawn between its least and its greatest.
     """
 
     depth: int
     leaves: int
     tried: int
     least: float
+    split: float
+    classes: int
+    entropy: bool
+    drawn: bool
 
 
 class NodesInBins(NamedTuple):

@@ -20,9 +20,10 @@ from outgrow.ml.trees.bagging import RowSample
 from outgrow.ml.trees.bins import SampledRows
 from outgrow.ml.trees.callbacks import SNAPSHOT_SECONDS, Snapshot, note_trees, recalled
 from outgrow.ml.trees.document import Nodes, joined, writer
-from outgrow.ml.trees.forest_kernels import grow_space, grow_tree, prune, tree_of_output
+from outgrow.ml.trees.forest_kernels import grow_space, grow_tree
 from outgrow.ml.trees.forest_nodes import NodesInBins, Shape
 from outgrow.ml.trees.plan import Grown, Plan
+from outgrow.ml.trees.pruning_kernels import prune, prune_for_size, tree_of_output
 from outgrow.ml.trees.quantised import RowsInBins
 from outgrow.ml.trees.rows import any_sparse, as_asked
 from outgrow.stats.quantiles import Gathered
@@ -47,7 +48,7 @@ class Round:
 
 def key(plan: Plan) -> Hashable:
     """By which rows in bins are kept for further fits."""
-    return ("forest", plan.key, plan.bins)
+    return ("forest", plan.key, plan.bins, plan.draws_splits)
 
 
 def grow(view: MatrixView, plan: Plan, sample: SampledRows | None) -> Grown:
@@ -206,36 +207,56 @@ class _Grower:
     def _trees(self, label: np.ndarray, drawn: np.ndarray, seed: Any) -> Iterator[Round]:
         """The trees of a number; or of several classes, each of which has one."""
         rows, parameters = self.rows, self.plan.parameters
-        classes = label.shape[1] if label.shape[1] > 1 else 0
+        classes = label.shape[1] if label.shape[1] > 1 else 2 * self.plan.entropy
         unit = _unit(drawn)
         weight = np.rint(drawn * unit)
         seen = np.flatnonzero(weight > 0).astype(np.int32)
         weight = weight[seen]
         if classes:
-            target, per = label.argmax(axis=1).astype(np.float32), unit
+            target, per = _classes(label), unit
             extra = target[seen].astype(np.float64)
         else:
             target = np.ascontiguousarray(label[:, 0])  # kernels are compiled for rows that lie together
             products = drawn[seen] * target[seen]
             per = _unit(np.abs(products))
             extra = np.rint(products * per)
-        shape = Shape(
-            int(parameters["max_depth"]) or len(seen) + 1,
-            int(parameters.get("max_leaves", -1)),
-            self._tried,
-            float(parameters["min_child_weight"]) * unit * _NEARLY,
-        )
+        shape = self._shape(len(seen), unit * _NEARLY, classes)
         most, drawn_rows = _most_nodes(len(seen), shape), (seen, weight, extra)
         nodes = NodesInBins.room(most, classes or 2)
         space = grow_space(drawn_rows, classes, rows.bins, len(rows.codes), most)
-        count = grow_tree(rows.codes, target, drawn_rows, classes, shape, seed, space, nodes)
+        count = grow_tree(rows.codes, target, drawn_rows, rows.lows, shape, seed, space, nodes)
+        worth = (unit if self.plan.entropy else _GINI * unit) if classes else per * per / unit
         if gamma := float(parameters.get("gamma", 0.0)):
-            prune(nodes, count, gamma * (_GINI if classes else 1.0) / unit * per * per)
+            prune(nodes, count, gamma * worth)
+        if self.plan.leaf_price:
+            prune_for_size(nodes, count, self.plan.leaf_price * worth)
         tree, rate = Nodes.room(count), np.float32(parameters["learning_rate"])
         spare = np.empty(count, np.float32), np.empty(count, np.bool_), np.empty(count, np.int32)
-        for output in range(max(1, classes)):
-            size = tree_of_output(nodes, count, output, classes, (unit, per), rate, rows.cuts, spare, tree)
+        for output in range(max(1, classes))[-label.shape[1] :]:
+            size = tree_of_output(nodes, count, output, shape, (unit, per), rate, rows.cuts, spare, tree)
             yield Round(tree.part(slice(size)), np.array([size], dtype=np.int64))
+
+    def _shape(self, rows: int, unit: float, classes: int) -> Shape:
+        """The limits of a tree of some rows, whose weights are in a unit."""
+        plan, parameters = self.plan, self.plan.parameters
+        least = float(parameters["min_child_weight"]) * unit
+        return Shape(
+            int(parameters["max_depth"]) or rows + 1,
+            int(parameters.get("max_leaves", -1)),
+            self._tried,
+            least,
+            max(2 * least, plan.least_split * unit),
+            classes,
+            plan.entropy,
+            plan.draws_splits,
+        )
+
+
+def _classes(label: np.ndarray) -> np.ndarray:
+    """The class of each row, from which it is of two, or whether it is each of more."""
+    if label.shape[1] == 1:
+        return np.ascontiguousarray(label[:, 0])
+    return label.argmax(axis=1).astype(np.float32)
 
 
 def _unit(numbers: np.ndarray) -> float:

@@ -60,6 +60,22 @@ def least_weight(model: Any, rows: int, weight: float) -> float:
     return max(float(least) if least > 1 else 0.0, float(share) * weight)
 
 
+def least_split(model: Any, rows: int) -> float:
+    """The least weight of a node that is split, as `min_samples_split` of a model says.
+
+    Parameters
+    ----------
+    model : may lack it.
+    rows : how many there are to learn from.
+
+    Returns
+    -------
+    0 where `min_samples_leaf` implies it.
+    """
+    least = _row_count(model.min_samples_split, rows)
+    return float(least) if least > 2 * max(1, _row_count(model.min_samples_leaf, rows)) else 0.0
+
+
 def least_gain(decrease: float, weight: float, unit: float = 1.0) -> dict[str, float]:
     """XGBoost's parameter for what a split must gain; none for nothing.
 

@@ -12,6 +12,7 @@ runtimes: for several outputs in onnxruntime 1.21 to 1.23, for sets in onnxrunti
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -95,6 +96,22 @@ def summed(model: Any, table: Table) -> str:
         rest = _exp(graph, rest)
     scaled = graph.node("Mul", graph.cast(rest, "number"), graph.constant(float(model.scale_)))
     return graph.node("Add", scaled, graph.constant(float(model.offset_)))
+
+
+def each_tree(graph: Graph, X: str, trees: Sequence[Tree], width: int) -> str:
+    """What each tree answers, float32 of shape (rows, trees).
+
+    Parameters
+    ----------
+    graph : gets the nodes.
+    X : the tensor of features, float32 of shape (rows, width).
+    trees : without sets of categories.
+    width : how many features there are.
+    """
+    nodes = _Nodes.of(Forest(list(trees), np.zeros(0, np.float32)), {}, width)
+    for tree in trees:
+        nodes._add(tree, {})
+    return graph.node("TreeEnsembleRegressor", X, domain=ML, **nodes.attributes())
 
 
 def _last_axis(graph: Graph) -> str:

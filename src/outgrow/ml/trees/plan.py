@@ -112,6 +112,9 @@ class Plan:
     seed : of the choice of rows.
     told : called a few times on the way with the share of the rounds that is done and what the trees so far
         answer for the rows that the view watches; None for nobody.
+    entropy, draws_splits, least_split, leaf_price : what kernels of ours alone can do: splits lower the
+        entropy of classes; each feature tried is split at a number drawn between its least and its greatest;
+        the least weight of a node that is split; what each leaf must lower, of what `gamma` says of splits.
     """
 
     parameters: Mapping[str, Any]
@@ -135,11 +138,26 @@ class Plan:
     loss: Loss | None = None
     seed: int = 0
     told: Callable[[float, np.ndarray], None] | None = None
+    entropy: bool = False
+    draws_splits: bool = False
+    least_split: float = 0.0
+    leaf_price: float = 0.0
 
     @property
     def outputs(self) -> int:
         """How many sums the trees add to; a round grows one for each."""
         return int(self.parameters.get("num_class", 1))
+
+    @property
+    def ours_alone(self) -> list[str]:
+        """What XGBoost cannot do of this, in words."""
+        wishes = {
+            "entropy as the criterion": self.entropy,
+            "splits drawn at random": self.draws_splits,
+            "min_samples_split": self.least_split > 0,
+            "ccp_alpha": self.leaf_price > 0,
+        }
+        return [name for name, wanted in wishes.items() if wanted]
 
     @property
     def key(self) -> Hashable:

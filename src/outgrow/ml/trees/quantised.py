@@ -35,6 +35,8 @@ class RowsInBins:
     codes : uint16 of shape (width, rows), the bin of each value.
     bins : how many there are; the last holds missing values.
     cuts : float32 of shape (width, bins - 1), below which values each bin but that one lies.
+    lows : float32 of shape (width, bins - 1), the least sampled value of each; of no rows where splits are
+        not drawn.
     label : float32 of shape (rows, targets).
     weight : float64 of shape (rows,).
     hashes : uint64 of shape (rows,), by which trees draw them; none where each tree sees all.
@@ -43,6 +45,7 @@ class RowsInBins:
     codes: np.ndarray
     bins: int
     cuts: np.ndarray
+    lows: np.ndarray
     label: np.ndarray
     weight: np.ndarray
     hashes: np.ndarray
@@ -63,7 +66,8 @@ class RowsInBins:
         DataError
             When a value does not fit float32.
         """
-        cuts = _cuts(view, plan, sample, zeros_absent)
+        found = _cuts(view, plan, sample, zeros_absent)
+        cuts, lows = [ends for ends, _ in found], [begins for _, begins in found]
         part = Part(view, plan, zeros_absent)
         bins = max(map(len, cuts)) + 2
         blocks = [block for block in part.blocks() if len(block)] or [part.nothing()]
@@ -73,10 +77,17 @@ class RowsInBins:
         hashes = np.zeros(0, np.uint64) if plan.sample is None else part.hashes()
         own = Gathered((_joined(codes), _joined(labels), _joined(weights), hashes))
         every = view.run.combine(own).values
-        table = np.full((len(cuts), bins - 1), TOP, dtype=np.float32)
-        for row, found in zip(table, cuts, strict=True):
-            row[: len(found)] = found
-        return cls(np.ascontiguousarray(every[0].T), bins, table, *every[1:])
+        drawn = lows if plan.draws_splits else []
+        tables = _table(cuts, bins - 1), _table(drawn, bins - 1)
+        return cls(np.ascontiguousarray(every[0].T), bins, *tables, *every[1:])
+
+
+def _table(rows: Sequence[np.ndarray], width: int) -> np.ndarray:
+    """Rows of unlike lengths as one array."""
+    table = np.full((len(rows), width), TOP, dtype=np.float32)
+    for row, values in zip(table, rows, strict=True):
+        row[: len(values)] = values
+    return table
 
 
 def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:
@@ -111,21 +122,24 @@ def _codes(view: MatrixView, X: Any, cuts: Sequence[np.ndarray], bins: int) -> n
     return codes.T
 
 
-def _cuts(view: MatrixView, plan: Plan, sample: SampledRows, zeros_absent: bool) -> list[np.ndarray]:
-    """Where the bins of each feature end, all but the last."""
+def _cuts(
+    view: MatrixView, plan: Plan, sample: SampledRows, zeros_absent: bool
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Where the bins of each feature end, all but the last; and the least value of each, where asked for."""
     X, weight = sample.matrix()
     if zeros_absent:
         X = without_zeros(X, plan.numbers).tocsc()
     plain = bool((weight == weight[0]).all())
 
-    def column(j: int) -> np.ndarray:
+    def column(j: int) -> tuple[np.ndarray, np.ndarray]:
         values, weights = X[:, j] if not is_sparse(X) else _stored(X, j), weight
         if is_sparse(X):
             weights = weight[X.indices[X.indptr[j] : X.indptr[j + 1]]]
         present = ~np.isnan(values)
         missing = is_sparse(X) or not present.all()
         most = max((plan.bins or plan.parameters["max_bin"]) - missing, 1)
-        return cut_points(values[present], None if plain else weights[present], most)
+        ends = cut_points(values[present], None if plain else weights[present], most)
+        return ends, least_values(values[present], ends) if plan.draws_splits else ends[:0]
 
     return list(view.run.map(column, range(X.shape[1])))
 
@@ -161,3 +175,15 @@ def cut_points(values: np.ndarray, weight: np.ndarray | None, most: int) -> np.n
     low, high = ordered[ends], ordered[ends + 1]
     middle = ((low.astype(np.float64) + high) / 2).astype(np.float32)
     return np.where(middle > low, middle, high)
+
+
+def least_values(values: np.ndarray, cuts: np.ndarray) -> np.ndarray:
+    """The least value of each bin.
+
+    Parameters
+    ----------
+    values : float32 of shape (rows,), none missing.
+    cuts : where all bins but the last end, between values that there are.
+    """
+    ordered = np.sort(values)
+    return np.concatenate([ordered[:1], ordered[np.searchsorted(ordered, cuts)]])

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from numbers import Integral
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
 import scipy.sparse as sp
@@ -18,26 +18,15 @@ from outgrow.engine.matrix import MatrixView
 from outgrow.errors import ParameterError
 from outgrow.ml.core.inputs import Training, open_rows
 from outgrow.ml.core.outputs import collect
-from outgrow.ml.core.parameters import (
-    FLAG,
-    FUNCTION,
-    RANDOM_STATE,
-    Integer,
-    Share,
-    Unused,
-    described,
-)
+from outgrow.ml.core.parameters import FLAG, FUNCTION, Integer, Share, Unused
 from outgrow.ml.trees.asking import restored
-from outgrow.ml.trees.base import MAX_FEATURES, TreeModel
-from outgrow.ml.trees.constraints import monotone
+from outgrow.ml.trees.base import TreeModel
 from outgrow.ml.trees.forest import rescaled
-from outgrow.ml.trees.leaves import SMALLEST_LEAVES, check_split, least_gain, least_weight
 from outgrow.ml.trees.out_of_bag import beside, gathered, labels, out_of_bag
 from outgrow.ml.trees.plan import Draw, Plan
+from outgrow.ml.trees.planted import PlantedTrees
 from outgrow.ml.trees.tree import TreeStructure
 
-BINS, XGBOOST_BINS = 4096, 256
-"""So many bins a feature has where users do not say: with fewer, trees of many rows are less unlike."""
 LEAST_DRAWN = 16
 """So many rows a tree sees on average at least, where there are as many: it might see none else."""
 UNSEEN = (
@@ -49,22 +38,16 @@ NO_NEW_TREES = "Warm-start fitting without increasing n_estimators does not fit 
 OutOfBag = bool | Callable[[Any, Any], float]
 
 
-class BaseForest(TreeModel):
-    """What the two forests have in common: the parameters, and how XGBoost grows trees by themselves."""
+class BaseForest(PlantedTrees):
+    """What forests have in common: samples of the rows, their scores, and trees to walk through."""
 
     parameters = {
-        **SMALLEST_LEAVES,
+        **PlantedTrees.parameters,
         "n_estimators": Integer(low=1),
-        "max_depth": Integer(low=1) | None,
-        "max_features": MAX_FEATURES,
-        "max_leaf_nodes": Integer(low=2) | None,
         "bootstrap": FLAG,
         "oob_score": FLAG | FUNCTION,
         "warm_start": FLAG,
         "max_samples": Integer(low=1) | Share(above=0) | None,
-        "monotonic_cst": described("-1, 0 or 1 for each feature, a dictionary of columns, or None"),
-        "max_bins": Integer(low=2) | None,
-        "random_state": RANDOM_STATE,
         "n_jobs": Unused(),
         "verbose": Unused(),
     }
@@ -79,30 +62,15 @@ class BaseForest(TreeModel):
     test_parameters = {"n_estimators": 5, "random_state": 0}
 
     n_estimators: int
-    criterion: str
-    max_depth: int | None
-    min_samples_split: int | float
-    min_samples_leaf: int | float
-    min_weight_fraction_leaf: float
-    max_leaf_nodes: int | None
-    min_impurity_decrease: float
     bootstrap: bool
     oob_score: OutOfBag
     warm_start: bool
-    ccp_alpha: float
     max_samples: int | float | None
-    max_bins: int | None
-    monotonic_cst: Any
-    random_state: Any
 
     oob_score_: float
     oob_unseen_: int
 
-    _impurity: ClassVar[float] = 1.0
-    """What a decrease of the squared error by one is in the impurity of `min_impurity_decrease`."""
-
     def _check_parameters(self) -> None:
-        check_split(self)
         if self.criterion == "friedman_mse":
             warnings.warn(
                 "criterion='friedman_mse' is the squared error for trees that are not boosted: give "
@@ -130,46 +98,11 @@ class BaseForest(TreeModel):
 
     def _plant(
         self, view: MatrixView, label: Callable[[Block], np.ndarray], weight: float, **rest: Any
-    ) -> None:
-        """Squared error without penalty: leaves are means of rows, the forest of its trees.
-
-        `weight` is that of all rows; the trees' is `weight_factor` times as much.
-        """
-        seed = self._learn_seed()
-        whole = weight * rest["weight_factor"]
-        growth = {
-            "objective": "reg:squarederror",
-            "base_score": 0.0,
-            "learning_rate": 1 / int(self.n_estimators),
-            "reg_lambda": 0.0,
-            "colsample_bynode": self._share_of_features(view.width),
-            # every leaf has a row: only a larger least count is left to XGBoost, which counts weight
-            "min_child_weight": least_weight(self, view.rows, whole),
-            **least_gain(float(self.min_impurity_decrease) * self._impurity, whole, self._unit),
-            "seed": seed,
-            "seed_per_iteration": True,
-            **monotone(self.monotonic_cst, self.features_, view.width, type(self).__name__),
-            **self._shape(view.width, self.max_depth, self.max_bins or XGBOOST_BINS, self.max_leaf_nodes),
-        }
-        plan = Plan(
-            growth,
-            int(self.n_estimators),
-            label,
-            sample=self._draw(view.rows),
-            apart=True,
-            bins=self.max_bins or BINS,
-            kinds=self._kinds,
-            seed=seed,
-            **rest,
-        )
-        self._grow(view, plan)
+    ) -> Plan:
+        plan = super()._plant(view, label, weight, **rest)
         if self.oob_score:
             self._learn_out_of_bag(view, replace(plan, numbers=self.zeros_))
-
-    @property
-    def _unit(self) -> float:
-        """In what y is measured."""
-        return 1.0
+        return plan
 
     def _begun(self, view: MatrixView, rounds: int) -> bytes | None:
         content = super()._begun(view, rounds)

@@ -50,6 +50,60 @@ def scaled_regressor(model: Any) -> Any:
     return outer
 
 
+def sklearn_tree(model: Any, criterion: str) -> Any:
+    """scikit-learn's own tree with the nodes of a fitted one.
+
+    Parameters
+    ----------
+    model : a decision tree of one target.
+    criterion : with which it was grown.
+
+    Raises
+    ------
+    ExportError
+        When it splits on categories, its rows were sparse, or XGBoost grew a tree for each class.
+    """
+    check_exportable(model)
+    if model.zeros_absent_:
+        raise refusal(model, "zeros of sparse rows are missing values to it.", "Fit it with dense rows.")
+    tree = getattr(model, "tree_", None)
+    if tree is None or tree.sets:
+        fact = "it splits on sets of categories." if tree else "each of its classes has a tree of its own."
+        raise refusal(model, fact, "Encode categories as numbers before it.")
+    classes = getattr(model, "classes_", None)
+    made = twin(f"tree.DecisionTree{'Regressor' if classes is None else 'Classifier'}", criterion=criterion)
+    count = 1 if classes is None else len(classes)
+    made.n_features_in_, made.n_outputs_, made.n_classes_ = model.n_features_, 1, count
+    made.max_features_ = model.max_features_
+    if classes is not None:
+        made.classes_ = classes
+    values = tree.value * np.asarray(model.scale_ if classes is None else 1.0)
+    values = values + (model.offset_ if classes is None else 0.0)
+    made.tree_ = _filled(tree, model.n_features_, count, values, criterion)
+    return made
+
+
+def _filled(tree: Any, width: int, classes: int, values: np.ndarray, criterion: str) -> Any:
+    """scikit-learn's nodes."""
+    made = twin("tree._tree.Tree", width, np.array([classes], dtype=np.intp), 1)
+    state = made.__getstate__()
+    nodes = np.zeros(tree.node_count, dtype=state["nodes"].dtype)
+    nodes["left_child"], nodes["right_child"] = tree.children_left, tree.children_right
+    for name in ("feature", "threshold", "n_node_samples", "weighted_n_node_samples", "missing_go_to_left"):
+        nodes[name] = getattr(tree, name)
+    shares = values[:, 0]
+    if classes > 1 and criterion == "gini":
+        nodes["impurity"] = 1 - (shares**2).sum(axis=1)
+    elif classes > 1:
+        nodes["impurity"] = -(shares * np.log2(np.where(shares > 0, shares, 1.0))).sum(axis=1)
+    else:
+        nodes["impurity"] = np.nan  # the tree keeps means, no squares
+    made.__setstate__(
+        {**state, "max_depth": tree.max_depth, "node_count": len(nodes), "nodes": nodes, "values": values}
+    )
+    return made
+
+
 def tree_features(model: Any, flow: Flow) -> Flow:
     """The flow with the features of trees, in their order; text as trees know it.
 

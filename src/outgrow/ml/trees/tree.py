@@ -29,10 +29,11 @@ class TreeStructure:
     threshold : ndarray of shape (nodes,): rows whose feature, as float32, is at most this go left; -2 at
         leaves and NaN where categories decide.
     missing_go_to_left : ndarray of shape (nodes,), whether rows without a value go left.
-    value : ndarray of shape (nodes, 1, 1), what each node would answer.
+    value : ndarray of shape (nodes, 1, answers), what each node would answer: a number, or shares of classes.
     weighted_n_node_samples : ndarray of shape (nodes,), the second derivatives of the loss summed over the
         rows of each node: their weight, where the loss is a square.
     n_node_samples : the same as whole numbers.
+    sets : of nodes that split on categories, the codes of those that go right.
     """
 
     def __init__(self, tree: Tree, value: np.ndarray) -> None:
@@ -43,11 +44,11 @@ class TreeStructure:
         self.threshold = np.where(leaf, np.float32(NO_FEATURE), below).astype(np.float64)
         self.threshold[list(tree.sets)] = np.nan
         self.missing_go_to_left = tree.default_left.astype(np.uint8)
-        self.value = value[:, None, None]
+        self.value = value.reshape(len(value), 1, -1)
         self.weighted_n_node_samples = tree.cover.astype(np.float64)
         self.n_node_samples = np.rint(self.weighted_n_node_samples).astype(np.int64)
         self.node_count, self.n_leaves = len(leaf), int(leaf.sum())
-        self._sets = {node: np.array(right) for node, right in tree.sets.items()}
+        self.sets = {node: np.array(right) for node, right in tree.sets.items()}
 
     @cached_property
     def depths(self) -> np.ndarray:
@@ -66,7 +67,7 @@ class TreeStructure:
         return self._walk(X)[-1]
 
     def predict(self, X: Any) -> np.ndarray:
-        """The value of the leaf of each row, of shape (rows, 1)."""
+        """The value of the leaf of each row, of shape (rows, answers)."""
         found: np.ndarray = self.value[self.apply(X), 0]
         return found
 
@@ -96,9 +97,9 @@ class TreeStructure:
 
     def _goes_left(self, values: np.ndarray, nodes: np.ndarray) -> np.ndarray:
         left = values <= self.threshold[nodes]
-        for node in self._sets.keys() & set(nodes.tolist()):
+        for node in self.sets.keys() & set(nodes.tolist()):
             here = nodes == node
-            left[here] = ~np.isin(values[here], self._sets[node])
+            left[here] = ~np.isin(values[here], self.sets[node])
         missing = np.isnan(values)
         left[missing] = self.missing_go_to_left[nodes[missing]] == 1
         return left

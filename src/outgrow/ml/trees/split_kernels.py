@@ -1,0 +1,316 @@
+"""The best splits of nodes of trees that learn apart from each other, compiled by Numba."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from outgrow.ml.core.compiled import kernel
+
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_LOWEST_BIT = np.zeros(64, dtype=np.int64)
+_DE_BRUIJN = np.uint64(0x03F79D71B4CB0A89)
+for _place in range(64):
+    _LOWEST_BIT[((1 << _place) * int(_DE_BRUIJN) % (1 << 64)) >> 58] = _place
+
+
+@kernel
+def mixed(x: Any) -> Any:
+    """The finaliser of SplitMix64."""
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+@kernel
+def _lowest(bits: Any) -> int:
+    """The place of the lowest bit that is set."""
+    return _LOWEST_BIT[((bits & (~bits + np.uint64(1))) * _DE_BRUIJN) >> np.uint64(58)]
+
+
+@kernel
+def _counted_numbers(
+    column: Any, order: Any, weight: Any, extra: Any, begin: int, end: int, room: Any
+) -> None:
+    """Add the rows from `begin` to `end` up in the bins of a feature."""
+    histogram, taken, _ = room
+    for k in range(begin, end):
+        b = np.uint64(column[order[k]])
+        histogram[b, 0] += weight[k]
+        histogram[b, 1] += extra[k]
+        taken[b >> np.uint64(6)] |= np.uint64(1) << (b & np.uint64(63))
+
+
+@kernel
+def _counted_classes(
+    column: Any, order: Any, weight: Any, extra: Any, begin: int, end: int, room: Any
+) -> None:
+    """Add the rows from `begin` to `end` up in the bins of a feature, by class."""
+    histogram, taken, _ = room
+    for k in range(begin, end):
+        b = np.uint64(column[order[k]])
+        histogram[b, np.uint64(extra[k])] += weight[k]
+        taken[b >> np.uint64(6)] |= np.uint64(1) << (b & np.uint64(63))
+
+
+@kernel
+def _best_of_numbers(room: Any, missing: int, total: Any, least: float) -> Any:
+    """The best split among the bins of a feature, which are emptied.
+
+    Returns its score, the last bin that goes left, whether missing values do too, and whether there were any
+    two bins to be split.
+    """
+    histogram, taken, _ = room
+    weight, target = total[0], total[1]
+    absent, absent_target = histogram[missing, 0], histogram[missing, 1]
+    histogram[missing, 0], histogram[missing, 1] = 0.0, 0.0
+    taken[missing >> 6] &= ~(np.uint64(1) << np.uint64(missing & 63))
+    w, t, last = 0.0, 0.0, -1
+    best, bin, left, several = -np.inf, -1, False, False
+    for word in range(len(taken)):
+        bits = taken[word]
+        taken[word] = 0
+        while bits:
+            b = (word << 6) + _lowest(bits)
+            bits &= bits - np.uint64(1)
+            if last >= 0:
+                several = True
+                rest = weight - w
+                if w >= least and rest >= least:
+                    score = t * t / w + (target - t) * (target - t) / rest
+                    if score > best:
+                        best, bin, left = score, (last + b - 1) >> 1, False
+                if absent > 0:
+                    here, there = w + absent, t + absent_target
+                    rest = weight - here
+                    if here >= least and rest >= least:
+                        score = there * there / here + (target - there) * (target - there) / rest
+                        if score > best:
+                            best, bin, left = score, (last + b - 1) >> 1, True
+            w += histogram[b, 0]
+            t += histogram[b, 1]
+            histogram[b, 0], histogram[b, 1] = 0.0, 0.0
+            last = b
+    if absent > 0 and last >= 0:
+        several = True
+        if w >= least and absent >= least:
+            score = t * t / w + absent_target * absent_target / absent
+            if score > best:
+                best, bin, left = score, missing - 1, False
+    return best, bin, left, several
+
+
+@kernel
+def class_entropy(part: float, whole: float) -> float:
+    """A class's share of the entropy of its node, in nats, times what the node weighs.
+
+    Parameters
+    ----------
+    part : the weight of the class.
+    whole : that of the node.
+    """
+    return part * np.log(whole / part) if part > 0 else 0.0
+
+
+@kernel
+def _score_of_classes(here: Any, weight: float, total: Any, whole: float, entropy: bool) -> float:
+    """The squares of both sides over their weights, or what their entropy is below none, times weight."""
+    left, right = 0.0, 0.0
+    if entropy:
+        for k in range(len(total)):
+            left -= class_entropy(here[k], weight)
+            right -= class_entropy(total[k] - here[k], whole - weight)
+        return left + right
+    for k in range(len(total)):
+        left += here[k] * here[k]
+        right += (total[k] - here[k]) * (total[k] - here[k])
+    return left / weight + right / (whole - weight)
+
+
+@kernel
+def _best_of_classes(room: Any, missing: int, total: Any, least: float, entropy: bool) -> Any:
+    """As `_best_of_numbers`, of the weights of classes."""
+    histogram, taken, scratch = room
+    absent, here, with_absent = scratch
+    classes, whole, gone, w, last = len(total), 0.0, 0.0, 0.0, -1
+    for k in range(classes):
+        absent[k], here[k], histogram[missing, k] = histogram[missing, k], 0.0, 0.0
+        whole += total[k]
+        gone += absent[k]
+    taken[missing >> 6] &= ~(np.uint64(1) << np.uint64(missing & 63))
+    best, bin, left, several = -np.inf, -1, False, False
+    for word in range(len(taken)):
+        bits = taken[word]
+        taken[word] = 0
+        while bits:
+            b = (word << 6) + _lowest(bits)
+            bits &= bits - np.uint64(1)
+            if last >= 0:
+                several = True
+                if w >= least and whole - w >= least:
+                    score = _score_of_classes(here, w, total, whole, entropy)
+                    if score > best:
+                        best, bin, left = score, (last + b - 1) >> 1, False
+                if gone > 0 and w + gone >= least and whole - w - gone >= least:
+                    for k in range(classes):
+                        with_absent[k] = here[k] + absent[k]
+                    score = _score_of_classes(with_absent, w + gone, total, whole, entropy)
+                    if score > best:
+                        best, bin, left = score, (last + b - 1) >> 1, True
+            for k in range(classes):
+                here[k] += histogram[b, k]
+                w += histogram[b, k]
+                histogram[b, k] = 0.0
+            last = b
+    if gone > 0 and last >= 0:
+        several = True
+        if w >= least and gone >= least:
+            score = _score_of_classes(here, w, total, whole, entropy)
+            if score > best:
+                best, bin, left = score, missing - 1, False
+    return best, bin, left, several
+
+
+@kernel
+def _drawn_split(
+    column: Any, rows: Any, begin: int, end: int, room: Any, lows: Any, shape: Any, total: Any, random: Any
+) -> Any:
+    """A split at a number drawn evenly between the least and the greatest value of a feature here.
+
+    Returns what `_best_of_numbers` does, and the next random number. Rows without a value all go to the side
+    that chance says.
+    """
+    order, weight, extra = rows
+    histogram, _, (here, _, _) = room
+    missing, classes = len(histogram) - 1, len(here) if shape.classes else 0
+    low, high, absent = missing, -1, False
+    for k in range(begin, end):
+        b: Any = np.int64(column[order[k]])
+        if b == missing:
+            absent = True
+        else:
+            low = b if b < low else low
+            high = b if b > high else high
+    random += _GOLDEN
+    if high < 0 or (low == high and not absent):
+        return -np.inf, -1, False, False, random
+    chance = mixed(random)
+    missing_left = absent and (chance & np.uint64(1)) == np.uint64(1)
+    bin = missing - 1
+    if low == high:
+        missing_left = False
+    else:
+        share = np.float64(chance >> np.uint64(11)) * 2.0**-53
+        at = lows[low] + share * (np.float64(lows[high]) - lows[low])
+        bin = low
+        while bin + 1 < high and lows[bin + 1] <= at:
+            bin += 1
+    w, whole, t = 0.0, total[0], 0.0
+    for j in range(len(here)):
+        here[j] = 0.0
+    for j in range(1, classes):
+        whole += total[j]
+    for k in range(begin, end):
+        b = np.int64(column[order[k]])
+        if missing_left if b == missing else b <= bin:
+            w += weight[k]
+            if classes:
+                here[np.uint64(extra[k])] += weight[k]
+            else:
+                t += extra[k]
+    rest = whole - w
+    if not (w >= shape.least and rest >= shape.least and w > 0 and rest > 0):
+        return -np.inf, -1, False, True, random
+    if classes:
+        return _score_of_classes(here, w, total, whole, shape.entropy), bin, missing_left, True, random
+    return t * t / w + (total[1] - t) * (total[1] - t) / rest, bin, missing_left, True, random
+
+
+@kernel
+def _own_score(sums: Any, classes: int, entropy: bool) -> float:
+    """The score of a node that is not split: its squares over its weight, or what entropy leaves of none."""
+    if not classes:
+        return sums[1] * sums[1] / sums[0]
+    squares, whole, surprise = 0.0, 0.0, 0.0
+    for k in range(classes):
+        squares += sums[k] * sums[k]
+        whole += sums[k]
+    if not entropy:
+        return squares / whole
+    for k in range(classes):
+        surprise += class_entropy(sums[k], whole)
+    return -surprise
+
+
+@kernel
+def _pure(target: Any, order: Any, begin: int, end: int) -> bool:
+    """Whether rows have one target."""
+    first = target[order[begin]]
+    k = begin + 1
+    while k < end and target[order[k]] == first:
+        k += 1
+    return k == end
+
+
+@kernel
+def seek(
+    codes: Any,
+    rows: Any,
+    target: Any,
+    begin: int,
+    end: int,
+    node: int,
+    shape: Any,
+    features: Any,
+    random: Any,
+    room: Any,
+    nodes: Any,
+    lows: Any,
+) -> Any:
+    """Write the best split of a node into it, -1 as its feature where there is none; the next random number.
+
+    Features are drawn without replacement until there are enough, and one of them has two values here.
+
+    Parameters
+    ----------
+    codes, rows, target, shape, nodes, lows : as `grow_tree` takes them.
+    begin, end : the rows of the node.
+    node : its number; its sums are there.
+    features : of all, in any order; changed.
+    random : the last random number.
+    room : for a histogram, its bins that are taken, and sums.
+    """
+    order, weight, extra = rows
+    total, classes = nodes.sums[node], shape.classes
+    missing = len(room[0]) - 1
+    nodes.feature[node], nodes.gain[node] = -1, 0.0
+    whole = total[0]
+    for k in range(1, classes):
+        whole += total[k]
+    if end - begin < 2 or whole < shape.split or _pure(target, order, begin, end):
+        return random
+    width, i, splits, best = len(features), 0, False, -np.inf
+    while i < width and (i < shape.tried or not splits):
+        random += _GOLDEN
+        j = i + np.int64(((mixed(random) >> np.uint64(32)) * np.uint64(width - i)) >> np.uint64(32))
+        features[i], features[j] = features[j], features[i]
+        feature = features[i]
+        i += 1
+        if shape.drawn:
+            score, bin, left, several, random = _drawn_split(
+                codes[feature], rows, begin, end, room, lows[feature], shape, total, random
+            )
+        elif classes:
+            _counted_classes(codes[feature], order, weight, extra, begin, end, room)
+            score, bin, left, several = _best_of_classes(room, missing, total, shape.least, shape.entropy)
+        else:
+            _counted_numbers(codes[feature], order, weight, extra, begin, end, room)
+            score, bin, left, several = _best_of_numbers(room, missing, total, shape.least)
+        splits = splits or several
+        if score > best:
+            best = score
+            nodes.feature[node], nodes.bin[node], nodes.missing_left[node] = feature, bin, left
+    if nodes.feature[node] >= 0:
+        nodes.gain[node] = max(best - _own_score(total, classes, shape.entropy), 0.0)
+    return random
