@@ -90,6 +90,14 @@ def test_few_passes_over_all_rows_end_where_all_passes_do() -> None:
     np.testing.assert_allclose(small.counts_, small.cluster_sizes_)
 
 
+@pytest.mark.parametrize("kind", [og.KMeans, og.MiniBatchKMeans])
+def test_rows_that_are_all_alike_are_one_cluster(kind: type[og.KMeans]) -> None:
+    """Hashes then choose all of them or none."""
+    for value in range(3):
+        model = kind(1, random_state=0).fit(np.full((70_000, 1), float(value)))
+        assert model.cluster_centers_.tolist() == [[value]]
+
+
 def test_a_stream_is_learned_as_mllib_learns_it() -> None:
     """The example of pyspark.mllib's StreamingKMeansModel: centers, weights and a decay of 0."""
     start = np.array([[0.0, 0.0], [1.0, 1.0]])

@@ -391,7 +391,8 @@ class MatrixView:
         chosen = (block.take(unit(block.hashes(seed)) < share) for block in self.blocks())
         store.extend([store.hold(block, block.nbytes)] for block in chosen)
         part = replace(self, tiles=Tiles(store, self.labels.classes), keep=None, columns=None, _made={})
-        rows = part.reduce(lambda block: np.array([float(len(block))]))
+        # of rows that are all alike there may be none
+        rows = self.run.reduce(part.tiles, lambda block: np.array([float(len(block))]), empty=np.zeros(1))
         return replace(part, labels=replace(self.labels, rows=int(rows[0])))
 
     def changed(self, change: Callable[[Any], Any]) -> MatrixView:

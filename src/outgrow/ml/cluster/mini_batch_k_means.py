@@ -188,9 +188,12 @@ class MiniBatchKMeans(KMeans):
             self._step(view, walks[0].centers, self._decay)
             return
         first = seed(self.random_state)
+        least = _ROWS_PER_CLUSTER * self.n_clusters
         for share in SHARES:
+            if share * view.rows < least:
+                continue
             part = view.sampled(share, first)
-            if part.rows >= _ROWS_PER_CLUSTER * self.n_clusters:
+            if part.rows >= least:  # of rows that are all alike, all are chosen or none
                 lloyd(FoldedView.whole(part), walks)
                 walks = [self._again(walk) for walk in walks]
         lloyd(FoldedView.whole(view), walks)
