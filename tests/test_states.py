@@ -22,10 +22,12 @@ from outgrow.engine.outcome import Outcome, guarded
 from outgrow.engine.row_ids import Copies
 from outgrow.errors import DataError
 from outgrow.groups.scores import GroupScores
+from outgrow.ml.cluster.graph import EdgeParts
 from outgrow.ml.cluster.leaf_rows import LeafRows
 from outgrow.ml.cluster.seeding import FoundRows, TopRows
 from outgrow.ml.core.column_types import ColumnTypes
 from outgrow.ml.linear_model.deviance_scores import DevianceScoring, DevianceState
+from outgrow.ml.neighbors.known_rows import RowParts
 from outgrow.ml.solvers.families import family_of
 from outgrow.ml.trees.bins import SampledRows, vanishing
 from outgrow.ml.trees.target import Target
@@ -148,6 +150,11 @@ LAWS: dict[type[State], tuple[Callable[[np.ndarray], Any], Callable[[Any], Any]]
     LeafRows: (
         lambda r: LeafRows.of(3, _labels(r), _bits(r), r, _weights(r)),
         lambda s: _flat(s.group, s.key, s.rows, s.weight),
+    ),
+    RowParts: (lambda r: RowParts([r], [_bits(r)]), lambda s: s.in_order()),
+    EdgeParts: (
+        lambda r: EdgeParts([np.stack([_bits(r), _bits(r[:, ::-1])])], [_weights(r)]),
+        lambda s: s.affinity(np.unique(np.concatenate(s.ends, axis=1))).toarray(),
     ),
     Gathered: (lambda r: Gathered((r[:, 0], r[:, 1])), lambda s: _flat(*map(np.sort, s.values))),
     RankedScores: (

@@ -75,6 +75,7 @@ FLOORS_OF_ML = {
     "fpm": 7,
     "feature_extraction": 7,
     "mixture": 7,
+    "neighbors": 7,
     "svm": 7,
     "in_memory": 7,
     "step_list": 8,
@@ -193,6 +194,7 @@ INSIDE_FUNCTIONS = {
     "ml/cluster/bounded.py": "outgrow.ml.cluster.sparse_kernels",
     "ml/cluster/halving.py": "outgrow.ml.cluster.halving_kernels",
     "ml/cluster/nearest.py": "outgrow.ml.cluster.bounded",
+    "ml/decomposition/topics.py": "outgrow.ml.decomposition.topic_kernels",
     "ml/feature_extraction/skip_gram.py": "outgrow.ml.feature_extraction.skip_gram_kernels",
     "ml/preprocessing/spline_transformer.py": "outgrow.ml.preprocessing.spline_kernels",
     "ml/trees/few_rows.py": "outgrow.ml.trees.kernels",
@@ -300,9 +302,9 @@ def test_library_has_one_home(library: str) -> None:
 
 BESIDE_ESTIMATORS = """
     Dataset GroupKFold Holdout KFold Local ModelStore PerGroup Spark StratifiedKFold TimeFolds __version__
-    categorical col cross_validate dataset errors few_values lag_features listen live_quality load matching
-    numeric quantize_onnx read read_quality rolling_features score score_stream silhouette_score sql stats
-    track tune write_parquet
+    categorical col cross_validate dataset errors few_values graph_clusters lag_features listen live_quality
+    load matching numeric quantize_onnx read read_quality rolling_features score score_stream
+    silhouette_score sql stats track tune write_parquet
 """
 
 

@@ -25,6 +25,7 @@ _HOMES = {
     "dataset": "outgrow.engine.open",
     "errors": "outgrow.errors",
     "few_values": "outgrow.ml.core.columns",
+    "graph_clusters": "outgrow.ml.cluster.graph",
     "lag_features": "outgrow.engine.history",
     "listen": "outgrow.engine.events",
     "live_quality": "outgrow.serve.quality",

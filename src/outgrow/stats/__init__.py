@@ -23,6 +23,8 @@ _HOMES = {
     "bootstrap": "outgrow.statistics.poisson_bootstrap",
     "chi2_contingency": "outgrow.statistics.contingency",
     "chisquare": "outgrow.statistics.contingency",
+    "cluster_agreement": "outgrow.statistics.clusters",
+    "cluster_scores": "outgrow.statistics.clusters",
     "corr": "outgrow.statistics.correlation",
     "cov": "outgrow.statistics.correlation",
     "crosstab": "outgrow.statistics.contingency",

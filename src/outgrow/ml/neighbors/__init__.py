@@ -1,0 +1,1 @@
+"""Estimators that look at the nearest rows."""

@@ -1,0 +1,92 @@
+"""Classes by the nearest rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from outgrow.engine.matrix import MatrixView
+from outgrow.ml.base import ProbabilityClassifier
+from outgrow.ml.core.scoring import PROBABILITIES
+from outgrow.ml.neighbors.supervised import NeighborsModel
+
+
+class KNeighborsClassifier(NeighborsModel, ProbabilityClassifier):
+    """Let the nearest rows vote (Fix and Hodges 1951; Cover and Hart 1967).
+
+    The model is the rows of the fit, which it holds: up to 268 million numbers. The search is exact; of rows
+    as far from a query those count whose hash is the least, on every engine and in batches of any size.
+
+    Parameters
+    ----------
+    n_neighbors : how many rows vote.
+    weights : 'uniform', or 'distance' for votes of one divided by the distance, or a function that makes
+        votes of an array of distances of shape (rows, n_neighbors). Which functions a saved model may have,
+        `FunctionTransformer` says.
+    p : the power of 'minkowski': 1 is 'manhattan', 2 'euclidean', infinity 'chebyshev'.
+    metric : 'minkowski', 'euclidean', 'manhattan', 'chebyshev' or 'cosine'.
+    algorithm, leaf_size, metric_params, n_jobs : accepted as in scikit-learn, without effect.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,).
+    rows_ : ndarray of shape (n_samples_fit_, n_features), in the order of their hashes.
+    targets_ : ndarray of shape (n_samples_fit_,), the places of their classes in `classes_`.
+    row_weights_ : ndarray of shape (n_samples_fit_,), by which their votes are multiplied.
+    n_samples_fit_ : how many rows it holds: those that weigh something.
+
+    Notes
+    -----
+    Unlike scikit-learn: takes weights, which count in votes; of neighbours as far as each other the least
+    hashes count, there it is chance; more neighbours than rows are refused by `fit`; dense columns only;
+    `NearestNeighbors` has `kneighbors`.
+
+    Examples
+    --------
+    >>> import numpy as np, outgrow as og
+    >>> X, y = np.array([[0.0], [1.0], [2.0], [3.0]]), np.array(["low", "low", "high", "high"])
+    >>> og.KNeighborsClassifier(n_neighbors=3).fit(X, y).predict(np.array([[1.1], [9.0]])).tolist()
+    ['low', 'high']
+    """
+
+    _scoring = PROBABILITIES
+    sklearn_class = "neighbors.KNeighborsClassifier"
+
+    def __init__(
+        self,
+        n_neighbors: int = 5,
+        *,
+        weights: str | Callable[[np.ndarray], np.ndarray] = "uniform",
+        algorithm: str = "auto",
+        leaf_size: int = 30,
+        p: float = 2,
+        metric: str = "minkowski",
+        metric_params: Any = None,
+        n_jobs: int | None = None,
+    ) -> None:
+        self.n_neighbors = n_neighbors
+        self.weights = weights
+        self.algorithm = algorithm
+        self.leaf_size = leaf_size
+        self.p = p
+        self.metric = metric
+        self.metric_params = metric_params
+        self.n_jobs = n_jobs
+
+    def _fit(self, view: MatrixView) -> None:
+        self._learn_classes(view)
+        self._gather(view)
+
+    def _predict_proba(self, X: Any) -> np.ndarray:
+        places, votes = self._near(X)
+        classes, rows = self.targets_.astype(np.intp)[places], len(places)
+        shape = rows, len(self.classes_)
+        cells = (np.arange(rows)[:, None] * shape[1] + classes).ravel()
+        shares = np.bincount(cells, votes.ravel(), rows * shape[1]).reshape(shape)
+        made: np.ndarray = shares / shares.sum(axis=1, keepdims=True)
+        return made
+
+    def _sklearn_model(self) -> Any:
+        return self._twin(self.classes_[self.targets_.astype(np.intp)])

@@ -1,0 +1,74 @@
+"""All rows of a fit, brought together in an order that no partitioning changes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from outgrow.errors import DataError
+from outgrow.stats.state import State
+
+MOST_NUMBERS = 1 << 28
+"""Numbers of all rows that a model holds."""
+
+
+@dataclass(frozen=True, eq=False)
+class RowParts(State):
+    """Rows as they came, and the hash of each.
+
+    Attributes
+    ----------
+    rows : list of ndarrays of shape (rows, width).
+    keys : list of uint64 arrays of shape (rows,).
+    """
+
+    rows: list[np.ndarray]
+    keys: list[np.ndarray]
+
+    def merge(self, other: RowParts) -> RowParts:
+        return RowParts([*self.rows, *other.rows], [*self.keys, *other.keys])
+
+    def in_order(self) -> np.ndarray:
+        """All rows, by their hashes, and those of one hash by their numbers, from the last column on."""
+        rows, keys = np.concatenate(self.rows), np.concatenate(self.keys)
+        ordered: np.ndarray = rows[row_order(rows, keys)]
+        return ordered
+
+
+def row_order(rows: np.ndarray, keys: np.ndarray) -> np.ndarray:
+    """The places of rows in the order in which `RowParts.in_order` has them.
+
+    Parameters
+    ----------
+    rows : shape (rows, width).
+    keys : uint64 of shape (rows,), their hashes.
+    """
+    order = np.argsort(keys, kind="stable")
+    known = keys[order]
+    again = np.zeros(len(known), dtype=bool)
+    again[1:] = known[1:] == known[:-1]
+    again[:-1] |= again[1:]
+    alike = order[again]
+    order[again] = alike[np.lexsort((*rows[alike].T, keys[alike]))]
+    return order
+
+
+def check_size(rows: int, width: int, who: str) -> None:
+    """Refuse more numbers than a model holds.
+
+    Parameters
+    ----------
+    rows, width : of the fit.
+    who : the class that the error names.
+
+    Raises
+    ------
+    DataError
+        When there are too many.
+    """
+    if rows * width > MOST_NUMBERS:
+        raise DataError(
+            f"{who} keeps all rows of its fit: {rows} of {width} columns are {rows * width} numbers, of "
+            f"which {MOST_NUMBERS} are held. Fit it on a sample, or make the columns fewer with PCA."
+        )

@@ -1,0 +1,227 @@
+"""The nearest rows of other rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from outgrow.data.hashing import matrix_hash, seeded
+from outgrow.engine.blocks import Block, MatrixSpec
+from outgrow.engine.shard import Shard
+from outgrow.errors import ParameterError
+from outgrow.ml.base.expansion import Expansion
+from outgrow.ml.core.columns import Columns
+from outgrow.ml.core.inputs import open_rows
+from outgrow.ml.core.outputs import collect, is_lazy
+from outgrow.ml.core.parameters import COLUMNS, TEXT, Integer, Number, OneOf, Unused
+from outgrow.ml.core.task import Task
+from outgrow.ml.neighbors.known_rows import RowParts, check_size, row_order
+from outgrow.ml.neighbors.search import METRICS, Search, check_count
+
+
+class NearestNeighbors(Expansion):
+    """Find for each row the nearest rows of the fit, exactly.
+
+    `transform` puts `neighbor0`, ..., `distance0`, ... in the place of the columns that it compares; other
+    columns, such as a key, stay. The model is the rows of the fit, which it holds: up to 268 million numbers.
+    Rows to be compared come a batch at a time, on any engine.
+
+    Parameters
+    ----------
+    n_neighbors : how many.
+    columns : which columns are compared, by name or selector; all by default, but `id`.
+    id : a column of whole numbers that names the rows of the fit, which neighbours are called by. Without it
+        they are called by their positions, 0 for the first, where `fit` got rows in memory, else, and in
+        pipelines, by their places in `rows_`.
+    metric : 'minkowski', 'euclidean', 'manhattan', 'chebyshev' or 'cosine'.
+    p : the power of 'minkowski': 1 is 'manhattan', 2 'euclidean', infinity 'chebyshev'.
+    algorithm, leaf_size, metric_params, n_jobs : accepted as in scikit-learn, without effect.
+
+    Attributes
+    ----------
+    rows_ : ndarray of shape (n_samples_fit_, n_columns), in the order of their hashes.
+    ids_ : ndarray of shape (n_samples_fit_,), what each is called.
+    n_samples_fit_ : how many there are.
+
+    Notes
+    -----
+    Unlike scikit-learn: has `transform`; of rows as far from a query those of the least hash are found, in
+    batches of any size, there it is chance; more neighbours than rows are refused by `fit`; dense columns
+    only; no radii and no graphs.
+
+    Unlike Spark MLlib's `BucketedRandomProjectionLSH(bucketLength, numHashTables=1)`: exact, where
+    `approxNearestNeighbors` finds some of the nearest; the rows that are searched have to fit in memory.
+
+    Examples
+    --------
+    >>> import numpy as np, pyarrow as pa, outgrow as og
+    >>> X = np.array([[0.0], [1.0], [5.0]])
+    >>> distances, neighbors = og.NearestNeighbors(n_neighbors=2).fit(X).kneighbors(np.array([[4.0]]))
+    >>> distances.tolist(), neighbors.tolist()
+    ([[1.0, 3.0]], [[2, 1]])
+    >>> shops = pa.table({"shop": [17, 18], "x": [0.0, 2.0], "y": [0.0, 0.0]})
+    >>> people = pa.table({"name": ["Ann"], "x": [1.5], "y": [0.0]})
+    >>> og.NearestNeighbors(1, id="shop").fit(shops).transform(people).to_pylist()
+    [{'name': 'Ann', 'neighbor0': 18.0, 'distance0': 0.5}]
+    """
+
+    stem = "neighbors"
+    test_parameters = {"n_neighbors": 2}
+    exempt = {"two_of_a_kind_keep_their_outputs": "rows of a pipeline are called by their places in rows_"}
+    no_exports = {
+        "ONNX": "it looks at all rows of the fit for each row",
+        "scikit-learn": "that class transforms nothing",
+    }
+    parameters = {
+        "n_neighbors": Integer(low=1),
+        "columns": COLUMNS,
+        "id": TEXT | None,
+        "algorithm": Unused(OneOf("auto", "ball_tree", "kd_tree", "brute")),
+        "leaf_size": Unused(Integer(low=1)),
+        "metric": OneOf(*METRICS),
+        "p": Number(low=1),
+        "metric_params": Unused(),
+        "n_jobs": Unused(),
+    }
+    looks_at_its_columns = False
+    rows_: np.ndarray
+    ids_: np.ndarray
+    n_samples_fit_: int
+    _search: Search | None = None
+
+    def __init__(
+        self,
+        n_neighbors: int = 5,
+        *,
+        columns: Columns = None,
+        id: str | None = None,
+        algorithm: str = "auto",
+        leaf_size: int = 30,
+        metric: str = "minkowski",
+        p: float = 2,
+        metric_params: Any = None,
+        n_jobs: int | None = None,
+    ) -> None:
+        self.n_neighbors = n_neighbors
+        self.columns = columns
+        self.id = id
+        self.algorithm = algorithm
+        self.leaf_size = leaf_size
+        self.metric = metric
+        self.p = p
+        self.metric_params = metric_params
+        self.n_jobs = n_jobs
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Learn from rows.
+
+        Parameters
+        ----------
+        X : dataset, Spark DataFrame, table, or array of shape (rows, columns): the rows among which
+            neighbours are found.
+        y : the name of a column of X to leave out; otherwise ignored.
+        """
+        super().fit(X, y)
+        if self.id is None and not is_lazy(X):
+            values = self._values(X)
+            self.ids_ = row_order(values, seeded(matrix_hash(values), 0))
+        return self
+
+    # ---- learn -------------------------------------------------------------------------------------------
+
+    def _fit(self, shard: Shard, names: list[str], task: Task) -> None:
+        if self.id is not None and self.id not in shard.example.columns:
+            raise ParameterError(
+                f"NearestNeighbors(id={self.id!r}): there is no such column. There are "
+                f"{list(shard.example.columns)[:20]}."
+            )
+        self.selected_ = [name for name in names if name != self.id]
+        super()._fit(shard, self.selected_, task)
+
+    def _unused_columns(self) -> list[str]:
+        return [] if self.id is None else [self.id]
+
+    def _learn_columns(self, shard: Shard, names: list[str], task: Task) -> None:
+        roles = () if self.id is None else (("id", self.id),)
+        hashed = tuple(name for name in task.columns if name != self.id)
+        view = shard.matrix(MatrixSpec(tuple(names), hashed=hashed, roles=roles, by_rows=True))
+        check_size(view.rows, view.width + 1, type(self).__name__)
+        check_count(self.n_neighbors, view.rows)
+        table = view.reduce(_rows).in_order()
+        self.rows_, self.n_samples_fit_ = np.ascontiguousarray(table[:, : view.width]), len(table)
+        self.ids_ = np.arange(len(table)) if self.id is None else _whole(table[:, -1])
+
+    def _restored(self) -> None:
+        self._search = Search(self.rows_, self.metric, self.p) if hasattr(self, "rows_") else None
+
+    def _labels(self, inputs: Sequence[str]) -> list[str]:
+        return [f"{what}{k}" for what in ("neighbor", "distance") for k in range(self.n_neighbors)]
+
+    # ---- answer ------------------------------------------------------------------------------------------
+
+    def _nearest(self, X: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """The distances and places of the nearest rows."""
+        if self._search is None:
+            self._restored()
+        assert self._search is not None
+        return self._search.nearest(np.asarray(X, dtype=np.float64), count)
+
+    def _expanded(self, X: Any) -> np.ndarray:
+        distances, places = self._nearest(X, self.n_neighbors)
+        return np.concatenate([self.ids_[places].astype(np.float64), distances], axis=1)
+
+    def _values(self, X: Any) -> np.ndarray:
+        """The columns that are compared, of all rows in their order."""
+        made = collect(open_rows(self, X), lambda batch: self._numbers(batch, self.selected_))
+        return np.asarray(made, dtype=np.float64)
+
+    def kneighbors(
+        self, X: Any = None, n_neighbors: int | None = None, return_distance: bool = True
+    ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
+        """The nearest rows of each row, as arrays.
+
+        Parameters
+        ----------
+        X : rows in any form that `transform` takes; None for those of the fit, in the order of their ids,
+            each of which is then no neighbour of its own.
+        n_neighbors : how many; None for those of the parameter.
+        return_distance : whether distances are given, too.
+
+        Returns
+        -------
+        Distances, ascending, and ids, both of shape (rows, n_neighbors); or the ids alone.
+
+        Raises
+        ------
+        DataError
+            When there are not as many rows.
+        """
+        check_is_fitted(self)
+        count = self.n_neighbors if n_neighbors is None else n_neighbors
+        Integer(low=1).check(f"{type(self).__name__}.kneighbors", "n_neighbors", count)
+        check_count(count, self.n_samples_fit_ - (X is None))
+        distances, places = self._nearest(self._values(X), count) if X is not None else self._others(count)
+        return (distances, self.ids_[places]) if return_distance else self.ids_[places]
+
+    def _others(self, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """The nearest rows of each row of the fit but itself, in the order of their ids."""
+        distances, places = self._nearest(self.rows_, count + 1)
+        own = places == np.arange(len(places))[:, None]
+        own[~own.any(axis=1), -1] = True  # of more rows alike than are found, itself is none
+        order = np.argsort(self.ids_, kind="stable")
+        kept = [table[~own].reshape(len(own), count)[order] for table in (distances, places)]
+        return kept[0], kept[1]
+
+
+def _rows(block: Block) -> RowParts:
+    beside = [block.roles["id"]] if "id" in block.roles else []
+    X = block.X if isinstance(block.X, np.ndarray) else block.X.toarray()
+    return RowParts([np.column_stack([X, *beside])], [block.hashes(0)])
+
+
+def _whole(ids: np.ndarray) -> np.ndarray:
+    """Ids as whole numbers, where they are."""
+    return ids.astype(np.int64) if (ids == np.round(ids)).all() and (np.abs(ids) < 2**53).all() else ids
