@@ -6,6 +6,7 @@ import importlib
 from typing import Any
 
 ESTIMATORS = {
+    "ALS": "outgrow.ml.recommendation.als",
     "BernoulliNB": "outgrow.ml.naive_bayes.bernoulli_nb",
     "Binarizer": "outgrow.ml.preprocessing.binarizer",
     "BisectingKMeans": "outgrow.ml.cluster.bisecting_k_means",

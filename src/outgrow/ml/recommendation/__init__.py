@@ -1,0 +1,1 @@
+"""What users may like, from what they and others liked."""
