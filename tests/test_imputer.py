@@ -176,3 +176,20 @@ def test_each_column_of_vectors_has_an_indicator() -> None:
     made = imputer.transform(table)
     assert made.column_names == ["v_0", "v_1", "v_2", "missingindicator_v_1", "missingindicator_v_2"]
     assert made["missingindicator_v_2"].to_pylist() == [0.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([1, 1, 2, None], ["1", "1", "2", "1"]),
+        ([True, True, False, None], ["true", "true", "false", "true"]),
+        ([0.5, 0.5, float("nan"), None], ["0.5", "0.5", "0.5", "0.5"]),
+    ],
+)
+def test_categories_that_are_no_text(values: list[Any], expected: list[str]) -> None:
+    rows = pa.table({"c": pa.array(values).dictionary_encode()})
+    for imputer in (
+        og.SimpleImputer(strategy="most_frequent"),
+        og.SimpleImputer(strategy="constant", fill_value=expected[0]),
+    ):
+        assert imputer.fit_transform(rows)["c"].to_pylist() == expected

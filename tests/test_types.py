@@ -331,6 +331,9 @@ def test_what_the_engine_of_sql_has_no_type_for() -> None:
         og.sql(
             "SELECT * FROM t", {"t": pa.table({"d": pa.array([Decimal(1)], pa.decimal256(60, 2))})}
         ).count()
+    wide = pa.table({"d": pa.array([Decimal(1)], pa.decimal256(60, 2)), "e": [1]})
+    with pytest.raises(og.errors.ParameterError, match="cannot be run"):
+        og.SQLTransformer("SELECT *, d + 1 AS f FROM __THIS__").fit(wide)
 
 
 @given(data=st.data(), precision=st.integers(1, 76))

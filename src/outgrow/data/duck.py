@@ -164,8 +164,8 @@ def row_statement(text: str, rows: pa.Table) -> str:
         raise ParameterError(f"SQL does not tell columns {alike} apart, which differ in case. Rename them.")
     statement = _parsed(text)
     connection = _connection()
-    connection.register(THIS, rows)
     try:
+        connection.register(THIS, rows)
         (plan,) = connection.execute(f"EXPLAIN (FORMAT JSON) {statement}").fetchall()
     except _duckdb().Error as error:
         raise ParameterError(f"The statement cannot be run: {error} Columns: {rows.column_names}.") from error
@@ -199,8 +199,8 @@ def select_rows(statement: str, rows: pa.Table) -> pa.Table:
     if known not in _threads.known:
         row_statement(statement, rows.slice(0, 0))
         _threads.known.add(known)
-    connection.register(THIS, rows)
     try:
+        connection.register(THIS, rows)
         made = _plain(connection.sql(statement).to_arrow_table())
     except (_duckdb().Error, pa.ArrowException) as error:
         raise DataError(

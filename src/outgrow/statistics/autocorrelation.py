@@ -88,9 +88,9 @@ def acf(
         )
     r = _autocorrelation(values, lags)
     count = int(np.count_nonzero(~np.isnan(values)))
-    spread = np.concatenate([[0.0], np.full(min(lags, 1), 1.0), 1 + 2 * np.cumsum(r[1:lags] ** 2)]) / count
-    width = special.ndtri((1 + confidence_level) / 2) * np.sqrt(spread)
-    with np.errstate(invalid="ignore"):
+    spread = np.concatenate([[0.0], np.full(min(lags, 1), 1.0), 1 + 2 * np.cumsum(r[1:lags] ** 2)])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        width = special.ndtri((1 + confidence_level) / 2) * np.sqrt(spread / count)
         q = count * (count + 2) * np.cumsum(r[1:] ** 2 / (count - np.arange(1, lags + 1)))
     pvalue = special.chdtrc(np.arange(1, lags + 1), q)
     return AcfResult(
@@ -144,7 +144,10 @@ def _autocorrelation(values: np.ndarray, lags: int) -> np.ndarray:
     present = ~np.isnan(values)
     if np.isinf(values).any():
         raise DataError("Infinite values have no mean. Drop those rows, or make them missing.")
+    largest = np.abs(values[present]).max(initial=0.0)
+    values = values / (largest or 1.0)  # so that no square overflows, or becomes 0
     apart = np.where(present, values - values[present].mean() if present.any() else 0.0, 0.0)
+    apart /= np.abs(apart).max(initial=0.0) or 1.0
     size = scipy.fft.next_fast_len(2 * len(apart), real=True)
     power = np.abs(scipy.fft.rfft(apart, size)) ** 2
     sums = scipy.fft.irfft(power, size)[: lags + 1]

@@ -20,7 +20,7 @@ from outgrow.statistics.rank_correlation import kendall, spearman
 from outgrow.statistics.results import Result
 from outgrow.statistics.rows import Rows, dense, open_rows, tiles
 from outgrow.stats.extremes import Extremes
-from outgrow.stats.moments import CoMoments, PairMoments, check_squares
+from outgrow.stats.moments import CoMoments, PairMoments, check_small_squares, check_squares
 from outgrow.stats.state import merge
 
 _WIDEST = 16_384
@@ -215,10 +215,12 @@ def _pair_moments(rows: Rows) -> tuple[PairMoments, np.ndarray]:
 
     def learn(shard: Shard) -> Any:
         joint, ends, squares = shard.reduce(partial(_joint, rows=rows), encoded=True)
+        check_small_squares(np.diag(joint.products), ends.low < ends.high, rows.labels)
         if not np.isnan(joint.mean).any():
             _drop_constants(joint, ends)
             return _spread(joint), np.full(joint.products.shape, squares[0])
         pairs, squares = shard.reduce(partial(_pairs, rows=rows), encoded=True)
+        check_small_squares(np.diag(pairs.products), ends.low < ends.high, rows.labels)
         doubtful = _doubtful(pairs)
         if doubtful:
             exact = shard.reduce(partial(_apart, rows=rows, problems=doubtful), encoded=True)

@@ -28,7 +28,7 @@ from outgrow.ml.core.parameters import Integer, OneOf, Share
 from outgrow.statistics.results import Result
 from outgrow.statistics.rows import Rows, dense, open_rows
 from outgrow.stats.counts import DistinctCount
-from outgrow.stats.moments import Moments
+from outgrow.stats.moments import Moments, check_squares
 from outgrow.stats.number_counts import NumberCounts
 from outgrow.stats.state import merge
 
@@ -59,9 +59,13 @@ class _Sums:
 
     def terms(self, X: np.ndarray) -> np.ndarray:
         """What is summed up of rows, of shape (rows, terms)."""
-        i, j = np.triu_indices(X.shape[1])
-        more = {1: [], 2: [X**2], 3: [X[:, i] * X[:, j]]}[self.power]
-        return np.hstack([np.ones((len(X), 1)), X, *more])
+        parts = [np.ones((len(X), 1)), X]
+        if self.power == 2:
+            parts.append(X**2)
+        elif self.power == 3:
+            i, j = np.triu_indices(X.shape[1])
+            parts.append(X[:, i] * X[:, j])
+        return np.hstack(parts)
 
     def result(self, sums: np.ndarray, centre: np.ndarray) -> np.ndarray:
         """The statistic of each resample, from its sums."""
@@ -195,7 +199,8 @@ def bootstrap(
     low, high = np.nanquantile(resampled, [tail, 1 - tail], axis=0)
     if method == "basic":
         low, high = 2 * whole - high, 2 * whole - low
-    error = np.nanstd(resampled, axis=0, ddof=1)
+    with np.errstate(over="ignore"):
+        error = np.nanstd(resampled, axis=0, ddof=1)
     if rows.single and whole.shape == (1,):
         whole, low, high, error, resampled = (
             *(part[0].item() for part in (whole, low, high, error)),
@@ -210,6 +215,7 @@ def _learn(shard: Shard, rows: Rows, statistic: str | Statistic, seeds: range, s
     draw = partial(_weights, equal=None if rows.by else counted, seeds=seeds, salt=salt)
     if isinstance(statistic, str):
         sums, centre = _SUMS[statistic], moments.mean
+        check_squares(moments.m2 if sums.power > 1 else moments.mean, rows.labels)
         return sums.result(
             shard.reduce(partial(_summed, rows=rows, draw=draw, sums=sums, centre=centre), encoded=True),
             centre,

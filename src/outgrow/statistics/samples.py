@@ -16,6 +16,7 @@ from outgrow.ml.core.columns import Columns
 from outgrow.statistics.rows import Rows, dense, key_order, open_rows
 from outgrow.stats.extremes import GroupedExtremes
 from outgrow.stats.grouped import GroupedMoments, Keys
+from outgrow.stats.moments import check_small_squares, check_squares
 from outgrow.stats.state import State
 
 _FAR = 1e5
@@ -107,6 +108,8 @@ def sample_moments(parts: Sequence[Rows], learn: Callable[..., Any] | None = Non
         the numbers as they are.
     """
     learned = [part.learn(partial(learn or group_moments, rows=part), keep=True) for part in parts]
+    for part, (state, _) in zip(parts, learned, strict=True):
+        check_sample_squares(part, state)
     shifts = [shift for _, shift in learned]
     stacked = [
         _ordered(part, state, number)
@@ -170,6 +173,26 @@ def grouped_state(batch: Batch, rows: Rows, X: np.ndarray) -> GroupMoments:
     segments, keys = rows.grouped(batch)
     columns = X if len(segments.starts) < 2 else X[:, segments.order]
     return GroupMoments(keys, GroupedMoments.of(segments, columns), GroupedExtremes.of(segments, columns))
+
+
+def check_sample_squares(part: Rows, state: GroupMoments) -> None:
+    """Refuse numbers of which a test would say anything, as float64 does not hold their squares.
+
+    Parameters
+    ----------
+    part : where the state is from.
+    state : the moments of its numbers.
+
+    Raises
+    ------
+    DataError
+        When squares overflow, or become 0.
+    """
+    m2, ends = state.moments.m2, state.ends
+    check_squares(m2.sum(axis=0), part.labels)
+    varies = ends.low < ends.high
+    least = np.where(varies, m2, np.inf).min(axis=0, initial=np.inf)
+    check_small_squares(least, np.isfinite(least), part.labels)
 
 
 def two(samples: Samples, what: str) -> None:

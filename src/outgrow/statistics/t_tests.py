@@ -18,7 +18,14 @@ from outgrow.ml.core.inputs import arrow_column
 from outgrow.ml.core.parameters import Number, OneOf, Share
 from outgrow.statistics.results import TestResult
 from outgrow.statistics.rows import Rows, dense, open_rows
-from outgrow.statistics.samples import GroupMoments, grouped_state, open_samples, sample_moments, two
+from outgrow.statistics.samples import (
+    GroupMoments,
+    check_sample_squares,
+    grouped_state,
+    open_samples,
+    sample_moments,
+    two,
+)
 
 ALTERNATIVE = OneOf("two-sided", "less", "greater")
 _FAR = 1e5
@@ -137,9 +144,10 @@ def ttest_ind(
             error = np.sqrt(pooled * (1 / n).sum(axis=0))
         else:
             shares = variance / n
-            df = shares.sum(axis=0) ** 2 / (shares**2 / (n - 1)).sum(axis=0)
+            whole = shares.sum(axis=0)
+            df = 1 / ((shares / whole) ** 2 / (n - 1)).sum(axis=0)  # squares of the shares may overflow
             df = np.where(np.isnan(df), 1.0, df)
-            error = np.sqrt(shares.sum(axis=0))
+            error = np.sqrt(whole)
     return _tested(parts[0], moments.mean[0] - moments.mean[1], error, df, alternative, 0.0)
 
 
@@ -176,12 +184,13 @@ def ttest_rel(data: Any, a: Any, b: str | None = None, *, alternative: str = "tw
         a, b = "a", "b"
     rows = open_rows(data, [a, b])
     state, shift = rows.learn(partial(_differences, rows=rows), keep=True)
+    one = Rows(rows.dataset, rows.names, (f"{a} - {b}",), single=True)
+    check_sample_squares(one, state)
     constant = state.ends.low == state.ends.high
     n = state.moments.n[0]
     mean = np.where(constant, state.ends.low, state.moments.mean)[0]
     m2 = np.where(constant, 0.0, state.moments.m2)[0]
     variance = np.where(n > 1, m2 / np.maximum(n - 1, 1), np.nan)
-    one = Rows(rows.dataset, rows.names, (f"{a} - {b}",), single=True)
     return _tested(one, mean + shift, np.sqrt(variance / n), n - 1, alternative, 0.0)
 
 

@@ -16,9 +16,10 @@ def correlation_ratio(n: np.ndarray, mean: np.ndarray, m2: np.ndarray) -> float:
     if not total or np.count_nonzero(n) < 2:
         return float("nan")
     mean = np.where(n > 0, mean, 0.0)
-    between = (n * (mean - (n * mean).sum() / total) ** 2).sum()
-    spread = between + m2.sum()
-    return float(np.sqrt(between / spread)) if spread > 0 else float("nan")
+    with np.errstate(over="ignore", invalid="ignore"):
+        between = (n * (mean - (n * mean).sum() / total) ** 2).sum()
+        spread = between + m2.sum()
+    return float(np.sqrt(between / spread)) if 0 < spread < np.inf else float("nan")
 
 
 def cramers_v(table: np.ndarray) -> float:

@@ -17,6 +17,10 @@ _quiet = np.errstate(over="ignore", invalid="ignore")
 """Squares that overflow are infinite in the state; `check_squares` refuses them where it is read."""
 
 
+_LEAST = np.finfo(np.float64).tiny / np.finfo(np.float64).eps
+"""Sums of squares below this have lost digits, or all of them."""
+
+
 def check_squares(squares: np.ndarray, names: Sequence[str] | None = None) -> None:
     """Refuse columns whose squares are too large for float64.
 
@@ -32,12 +36,40 @@ def check_squares(squares: np.ndarray, names: Sequence[str] | None = None) -> No
     """
     bad = np.flatnonzero(~np.isfinite(squares))
     if len(bad):
-        known = names is not None and len(names) == len(squares)
-        columns = [names[j] for j in bad[:5]] if known and names is not None else bad[:5].tolist()
         raise DataError(
-            f"The squares of {len(bad)} column(s) overflow float64: {columns}. Values past about 1e150 "
-            "cannot be squared and summed; divide these columns, or leave them out."
+            f"The squares of {len(bad)} column(s) overflow float64: {_called(bad, squares, names)}. Values "
+            "past about 1e150 cannot be squared and summed; divide these columns, or leave them out."
         )
+
+
+def check_small_squares(squares: np.ndarray, varies: np.ndarray, names: Sequence[str] | None = None) -> None:
+    """Refuse columns that vary by so little that float64 does not hold the squares.
+
+    Parameters
+    ----------
+    squares : ndarray of shape (columns,), the sums of squares about the mean of each.
+    varies : bool of the same shape, whether there are different values.
+    names : what the columns are called, if they have names of their own.
+
+    Raises
+    ------
+    DataError
+        When a column varies and its squares are none, or have lost digits.
+    """
+    bad = np.flatnonzero(varies & (squares < _LEAST))
+    if len(bad):
+        raise DataError(
+            f"The squares of {len(bad)} column(s) are too small for float64: {_called(bad, squares, names)}. "
+            "Values that differ by less than about 1e-145 cannot be squared; multiply these columns, or "
+            "leave them out."
+        )
+
+
+def _called(bad: np.ndarray, squares: np.ndarray, names: Sequence[str] | None) -> list[Any]:
+    """The first of some columns, by name or by place."""
+    if names is None or len(names) != len(squares):
+        return list(bad[:5].tolist())
+    return [names[j] for j in bad[:5]]
 
 
 _SHORT = 8_192
@@ -240,7 +272,7 @@ class PairMoments(State):
     @_quiet
     def correlation(self) -> np.ndarray:
         """Pearson's correlation of each pair, NaN where a column does not vary."""
-        scale = np.sqrt(self.m2 * self.m2.T)
+        scale = np.sqrt(self.m2) * np.sqrt(self.m2.T)  # the product itself may overflow
         ratio = self.products / np.where(scale > 0, scale, np.nan)
         return np.clip(ratio, -1, 1)
 
@@ -284,11 +316,13 @@ class ShapeMoments(State):
     def std(self, ddof: int = 1) -> np.ndarray:
         return np.sqrt(np.where(self.n > ddof, self.m2 / np.maximum(self.n - ddof, 1), np.nan))
 
+    @_quiet
     def skewness(self) -> np.ndarray:
         """Fisher's moment coefficient, as `scipy.stats.skew`."""
         scale = np.where(self.m2 > 0, self.m2, np.nan)
         return np.sqrt(self.n) * self.m3 / scale**1.5
 
+    @_quiet
     def kurtosis(self) -> np.ndarray:
         """Excess kurtosis, as `scipy.stats.kurtosis`."""
         scale = np.where(self.m2 > 0, self.m2, np.nan)
@@ -348,12 +382,14 @@ def _column_shape(x: np.ndarray) -> tuple[float, ...]:
         x = x[present]
     if len(x) == 0:
         return 0.0, 0.0, 0.0, 0.0, 0.0, np.inf, -np.inf
-    mean = float(x.mean(dtype=np.float64))
-    apart = x - mean
+    rough = float(x.mean(dtype=np.float64))
+    apart = x - rough
+    rest = float(apart.mean())  # what rounding left of the mean, which far from 0 is much of a third power
+    apart -= rest
     square = apart * apart
     return (
         float(len(x)),
-        mean,
+        rough + rest,
         float(square.sum()),
         float(square @ apart),
         float(square @ square),

@@ -72,6 +72,8 @@ def present_values(batch: Batch, names: list[str]) -> Iterator[np.ndarray]:
 
 
 def words(column: Column) -> pa.Array:
-    """A column of text, as a dictionary where it is one."""
+    """A column of text, as a dictionary where it is one of text."""
     assert not isinstance(column, Matrix)
-    return column if pa.types.is_dictionary(column.type) else as_text(column)
+    if pa.types.is_dictionary(column.type) and pa.types.is_string(column.type.value_type):
+        return column
+    return as_text(column)

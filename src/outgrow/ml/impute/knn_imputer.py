@@ -32,7 +32,7 @@ from outgrow.ml.export.sklearn.flow import Flow
 from outgrow.ml.export.sklearn.twin import twin
 from outgrow.ml.impute.base import Filling
 from outgrow.stats.least_rows import LeastRows
-from outgrow.stats.moments import Moments
+from outgrow.stats.moments import Moments, check_squares
 
 _PLACE_BITS = np.uint64(20)
 _MOST_DONORS = 1 << 20
@@ -147,6 +147,7 @@ class KNNImputer(Filling):
             return rows, Moments.of(X), np.array([some.sum()])
 
         donors, moments, rows = shard.reduce(fold, encoded=True)
+        check_squares(moments.m2, names)
         self.donors_, self.n_rows_ = np.ascontiguousarray(donors.rows), int(rows[0])
         self.statistics_ = np.where(moments.n > 0, moments.mean, np.nan)
         self._note_indicators(shard, names, task)

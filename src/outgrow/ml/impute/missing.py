@@ -166,6 +166,8 @@ def indicated(column: Column) -> np.ndarray:
 
 def as_text(column: Column) -> pa.Array:
     assert not isinstance(column, Matrix)
+    if pa.types.is_dictionary(column.type) and pa.types.is_floating(column.type.value_type):
+        column = column.dictionary_decode()
     if pa.types.is_floating(column.type):  # NaN, which is missing, would become a word
         column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
     return column.cast(pa.string())

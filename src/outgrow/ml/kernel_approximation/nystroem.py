@@ -14,7 +14,7 @@ from outgrow.data.batch import Batch
 from outgrow.data.hashing import seeded, source_hash
 from outgrow.data.matrix import is_sparse
 from outgrow.engine.shard import Shard
-from outgrow.errors import ParameterError
+from outgrow.errors import DataError, ParameterError
 from outgrow.ml.base.expansion import Components
 from outgrow.ml.core.columns import Columns
 from outgrow.ml.core.exports import refusal
@@ -157,7 +157,14 @@ class Nystroem(Components):
             found.places,
             found.ends,
         )
-        left, sizes, right = np.linalg.svd(self._kernel(self.components_))
+        with np.errstate(over="ignore", invalid="ignore"):
+            own = self._kernel(self.components_)
+        if not np.isfinite(own).all():
+            raise DataError(
+                f"The {self.kernel!r} kernel of the landmarks is not finite, as its values overflow float64. "
+                "Scale the columns first, for instance with StandardScaler, or choose a smaller degree."
+            )
+        left, sizes, right = np.linalg.svd(own)
         self.normalization_ = left / np.sqrt(np.clip(sizes, _LEAST, None)) @ right
 
     @property

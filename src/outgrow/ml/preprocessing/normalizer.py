@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,8 @@ from outgrow.ml.export.sklearn.twin import twin
 from outgrow.ml.preprocessing.columnwise import ColumnwiseTransformer, changed_numbers
 
 _POWERS = {"l1": 1.0, "l2": 2.0, "max": np.inf}
+_LEAST = np.finfo(np.float64).tiny / np.finfo(np.float64).eps
+"""Sums of powers below this have lost digits."""
 
 
 class Normalizer(ColumnwiseTransformer):
@@ -34,7 +36,8 @@ class Normalizer(ColumnwiseTransformer):
     Notes
     -----
     Unlike scikit-learn: `norm` may be a number, as MLlib's `p` is; dense rows shorter than 2e-15 are
-    divided by their norm, too, as sparse ones are.
+    divided by their norm, too, as sparse ones are; rows whose squares overflow or vanish (numbers past 1e154,
+    or all below 1e-154) get their length all the same.
 
     Unlike Spark MLlib's `Normalizer(p=2.0)`: columns of numbers as well as vectors, and they keep their
     names.
@@ -62,24 +65,27 @@ class Normalizer(ColumnwiseTransformer):
     def _transform_columns(self, batch: Batch, names: list[str]) -> Batch:
         X = batch.matrix(names, order="K")
         check_finite(X.data if is_sparse(X) else X, "X")
-        lengths = _lengths(X, self._power)
-        return changed_numbers(batch, names, _divided_by(np.where(lengths == 0, 1.0, lengths)))
+        return changed_numbers(batch, names, _divided_by(_divisors(X, self._power)))
 
     def _to_onnx(self, table: Table) -> Table:
         graph, X = table.graph, table.matrix(self.selected_, type(self).__name__)
         X = graph.finite(X, type(self).__name__, missing=False)
-        power, axis = self._power, graph.constant(np.array([1]))
-        if power == np.inf:
-            length = graph.node("ReduceMax", graph.node("Abs", X), axis)
-        elif power in (1.0, 2.0):
-            length = graph.node(f"ReduceL{power:.0f}", X, axis)
-        else:
+        power, axis, zero, one = (
+            self._power,
+            *(graph.constant(np.array(value)) for value in ([1], [[0.0]], [[1.0]])),
+        )
+        if power not in (1.0, 2.0, np.inf):
             raise refusal(
                 self, f"norm={self.norm!r} is none of 'l1', 'l2' and 'max'.", "Choose one of these."
             )
-        none = graph.node("Equal", length, graph.constant(np.array([[0.0]])))
-        divisor = graph.node("Where", none, graph.constant(np.array([[1.0]])), length)
-        return table.with_numbers(graph.node("Div", X, divisor), self.selected_)
+        peak = graph.node("ReduceMax", graph.node("Abs", X), axis)
+        peak = graph.node("Where", graph.node("Equal", peak, zero), one, peak)
+        X = graph.node("Div", X, peak)  # so that no square overflows, or becomes 0
+        if power != np.inf:
+            length = graph.node(f"ReduceL{power:.0f}", X, axis)
+            length = graph.node("Where", graph.node("Equal", length, zero), one, length)
+            X = graph.node("Div", X, length)
+        return table.with_numbers(X, self.selected_)
 
     def _to_sklearn(self, name: str, flow: Flow) -> Flow:
         if not isinstance(self.norm, str):
@@ -104,10 +110,34 @@ def _lengths(X: Any, power: float) -> np.ndarray:
     return np.asarray(powers.sum(axis=1)).ravel() ** (1 / power)
 
 
-def _divided_by(lengths: np.ndarray) -> Callable[[Any, slice], Any]:
+def _divisors(X: Any, power: float) -> list[np.ndarray]:
+    """What each row is divided by: its norm, or where powers overflow or vanish its largest number first."""
+    with np.errstate(over="ignore", under="ignore"):
+        lengths = _lengths(X, power)
+    lost = np.flatnonzero(~np.isfinite(lengths) | (lengths < _LEAST ** (1 / min(power, 1e3))))
+    peaks = np.ones_like(lengths)
+    if len(lost):
+        peaks[lost] = _lengths(X[lost], np.inf)
+        peaks[peaks == 0] = 1.0
+        lengths[lost] = _lengths(_over(X[lost], peaks[lost]), power)
+    lengths[lengths == 0] = 1.0
+    return [lengths] if (peaks == 1).all() else [peaks, lengths]
+
+
+def _over(X: Any, divisors: np.ndarray) -> Any:
+    """Rows divided each by a number; by the inverse would be infinite of numbers near 0."""
+    if not is_sparse(X):
+        return X / divisors[:, None]
+    made = sp.csr_array(X, dtype=np.float64)
+    return sp.csr_array(
+        (made.data / np.repeat(divisors, np.diff(made.indptr)), made.indices, made.indptr), shape=made.shape
+    )
+
+
+def _divided_by(divisors: Sequence[np.ndarray]) -> Callable[[Any, slice], Any]:
     def change(X: Any, part: slice) -> Any:
-        if is_sparse(X):
-            return sp.csr_array(sp.diags_array(1.0 / lengths) @ X)
-        return X / lengths[:, None]
+        for each in divisors:
+            X = _over(X, each)
+        return X
 
     return change
