@@ -78,6 +78,7 @@ FLOORS_OF_ML = {
     "neighbors": 7,
     "recommendation": 7,
     "svm": 7,
+    "survival": 7,
     "in_memory": 7,
     "step_list": 8,
     "compose": 8,

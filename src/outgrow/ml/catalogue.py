@@ -7,6 +7,7 @@ from typing import Any
 
 ESTIMATORS = {
     "ALS": "outgrow.ml.recommendation.als",
+    "AFTSurvivalRegression": "outgrow.ml.survival.aft_survival_regression",
     "BernoulliNB": "outgrow.ml.naive_bayes.bernoulli_nb",
     "Binarizer": "outgrow.ml.preprocessing.binarizer",
     "BisectingKMeans": "outgrow.ml.cluster.bisecting_k_means",
@@ -41,6 +42,7 @@ ESTIMATORS = {
     "HashingVectorizer": "outgrow.ml.feature_extraction.hashing_vectorizer",
     "HistGradientBoostingClassifier": "outgrow.ml.trees.hist_gradient_boosting",
     "HistGradientBoostingRegressor": "outgrow.ml.trees.hist_gradient_boosting",
+    "HuberRegressor": "outgrow.ml.linear_model.huber_regressor",
     "ImageTransformer": "outgrow.ml.images.image_transformer",
     "IncrementalPCA": "outgrow.ml.decomposition.incremental_pca",
     "IsolationForest": "outgrow.ml.trees.isolation_forest",
@@ -56,6 +58,7 @@ ESTIMATORS = {
     "LinearDiscriminantAnalysis": "outgrow.ml.discriminant_analysis.linear",
     "LinearRegression": "outgrow.ml.linear_model.linear_regression",
     "LinearSVC": "outgrow.ml.svm.linear_svc",
+    "LinearSVR": "outgrow.ml.svm.linear_svr",
     "LogisticRegression": "outgrow.ml.linear_model.logistic_regression",
     "MaxAbsScaler": "outgrow.ml.preprocessing.max_abs_scaler",
     "MinMaxScaler": "outgrow.ml.preprocessing.min_max_scaler",

@@ -181,7 +181,8 @@ class GeneralizedLinearRegression(MeanRegressor):
         if self.alpha:
             return
         scale = self.fit_statistics_["dispersion"]
-        self.covariance_ = scale * restored(information.inverse, offsets.centre, intercept=self.fit_intercept)
+        back = restored(offsets.centre, intercept=self.fit_intercept)
+        self.covariance_ = scale * information.covariance(back)
         minima.w[0] = information.shortest(w[0], objective.width)
         self._take(objective, minima, 0, offsets, opening)
         if minima.converged[0] or self.n_iter_ >= _STEPS:

@@ -20,13 +20,15 @@ class Information:
 
     Attributes
     ----------
-    inverse : ndarray of shape (size, size); NaN in rows and columns of coefficients that nothing determines.
+    inverse : ndarray of shape (size, size).
+    free : booleans of shape (size,): coefficients that nothing determines.
     pseudo : the same with numbers everywhere, of all directions that are more than rounding.
     rank : how many directions are determined.
     loose : ndarray of shape (size, directions), those that rounding alone determines.
     """
 
     inverse: np.ndarray
+    free: np.ndarray
     pseudo: np.ndarray
     rank: int
     loose: np.ndarray
@@ -40,9 +42,21 @@ class Information:
         scale = size[:, None] * size
         kept, real = (values > share * values.max(initial=0.0) for share in (_NONE, _ROUNDING))
         inverse, pseudo = ((vectors[:, some] / values[some]) @ vectors[:, some].T for some in (kept, real))
-        loose = (vectors[:, ~kept] ** 2).sum(axis=1) > 1e-8
-        inverse[loose] = inverse[:, loose] = np.nan
-        return cls(inverse / scale, pseudo / scale, int(kept.sum()), vectors[:, ~real] / size[:, None])
+        free = (vectors[:, ~kept] ** 2).sum(axis=1) > 1e-8
+        return cls(inverse / scale, free, pseudo / scale, int(kept.sum()), vectors[:, ~real] / size[:, None])
+
+    def covariance(self, back: np.ndarray) -> np.ndarray:
+        """That of linear functions of the coefficients; NaN for those that nothing determines.
+
+        Parameters
+        ----------
+        back : ndarray of shape (functions, size), the functions: of one coefficient, or of several with one
+            that is their own.
+        """
+        found = back @ self.inverse @ back.T
+        free = (np.abs(back[:, self.free]).sum(axis=1) > 0) & (np.abs(back[:, ~self.free]).sum(axis=1) == 0)
+        found[free] = found[:, free] = np.nan
+        return found
 
     def shortest(self, w: np.ndarray, width: int) -> np.ndarray:
         """Of the parameters that fit as well as these, those with the shortest coefficients.
@@ -149,21 +163,21 @@ class Summary:
         return "\n".join([*lines, "", *said])
 
 
-def restored(matrix: np.ndarray, centre: np.ndarray, *, intercept: bool) -> np.ndarray:
-    """A covariance for features as they are, intercept first, from one for features without offsets.
+def restored(centre: np.ndarray, *, intercept: bool) -> np.ndarray:
+    """Parameters for features as they are, intercept first, as linear functions of those without offsets.
 
     Parameters
     ----------
-    matrix : ndarray of shape (size, size), the intercept last.
     centre : ndarray of shape (width,), the offsets.
-    intercept : whether there is one; without it nothing was subtracted.
+    intercept : whether there is one, the last parameter; without it nothing was subtracted.
+
+    Returns
+    -------
+    ndarray of shape (size, size).
     """
-    if not intercept:
-        return matrix
     width = len(centre)
-    back = np.eye(width + 1)
-    back[width, :width] = -centre
-    order = np.append(width, np.arange(width))
-    if not centre.any():
-        return matrix[np.ix_(order, order)]
-    return (back @ matrix @ back.T)[np.ix_(order, order)]
+    back = np.eye(width + intercept)
+    if intercept:
+        back[width, :width] = -centre
+        back = np.roll(back, 1, axis=0)
+    return back

@@ -147,6 +147,44 @@ class SquaredHinge:
         return 2.0 * (shared != 0)
 
 
+class SquaredInsensitive:
+    """The square of how far a residual exceeds a size that costs nothing.
+
+    Parameters
+    ----------
+    epsilon : that size, at least 0.
+    """
+
+    scores = 1
+
+    def __init__(self, epsilon: float) -> None:
+        self.epsilon = epsilon
+
+    def derivatives(self, margins: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Squared excesses, and their derivatives twice.
+
+        Parameters
+        ----------
+        margins : ndarray of shape (candidates, 1, rows), what is predicted; becomes the residuals.
+        y : ndarray of shape (rows,), numbers.
+        """
+        margins -= y
+        excess = margins - np.clip(margins, -self.epsilon, self.epsilon)
+        losses = excess[:, 0] ** 2
+        excess *= 2.0
+        return losses, excess, excess
+
+    def second(self, shared: np.ndarray, pairs: Pairs) -> np.ndarray:
+        """2 for each row whose residual exceeds that size; for all where it is 0.
+
+        Parameters
+        ----------
+        shared : ndarray of shape (candidates, 1, rows), the first derivatives.
+        pairs : without effect.
+        """
+        return 2.0 * (shared != 0) if self.epsilon else np.full_like(shared, 2.0)
+
+
 class Multinomial:
     """Log loss of several classes, each with a score; the softmax of the scores are the probabilities."""
 

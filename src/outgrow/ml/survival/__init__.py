@@ -1,0 +1,1 @@
+"""Times until something happens, some of which are only known to be longer than others."""
