@@ -40,6 +40,7 @@ from outgrow.stats.cross import CrossMoments
 from outgrow.stats.extended import ExtendedSum
 from outgrow.stats.extremes import Extremes, GroupedExtremes
 from outgrow.stats.grouped import GroupedCoMoments, GroupedMoments, GroupedSums, Keys, Segments
+from outgrow.stats.judged import JudgedClasses, JudgedGroups
 from outgrow.stats.least_rows import LeastRows
 from outgrow.stats.moments import CoMoments, Moments, PairMoments, ShapeMoments
 from outgrow.stats.number_counts import NumberCounts
@@ -164,6 +165,20 @@ LAWS: dict[type[State], tuple[Callable[[np.ndarray], Any], Callable[[Any], Any]]
     ClassificationState: (
         lambda r: ClassificationState.of(_labels(r), _shares(r), _weights(r)),
         lambda s: _flat(s.confusion, s.log_loss, s.calibration),
+    ),
+    JudgedClasses: (
+        lambda r: JudgedClasses.of(_labels(r), None, _shares(r), _weights(r), classes=2),
+        lambda s: _flat(s.rows, s.missing, s.confusion, s.losses),
+    ),
+    JudgedGroups: (
+        lambda r: JudgedGroups(
+            np.unique(_labels(r)).astype(np.uint64),
+            tuple(
+                JudgedClasses.of(_labels(part), None, _shares(part), _weights(part), classes=2)
+                for part in (r[_labels(r) == label] for label in np.unique(_labels(r)))
+            ),
+        ),
+        lambda s: _flat(s.hashes, *(group.confusion for group in s.groups)),
     ),
     SeveralClassifications: (
         lambda r: SeveralClassifications.of(

@@ -31,6 +31,7 @@ _HOMES = {
     "live_quality": "outgrow.serve.quality",
     "load": "outgrow.ml.persistence",
     "matching": "outgrow.ml.core.columns",
+    "metrics": "outgrow.metrics",
     "numeric": "outgrow.ml.core.columns",
     "quantize_onnx": "outgrow.ml.export.onnx.quantize",
     "read": "outgrow.engine.dataset",

@@ -1,0 +1,334 @@
+"""How often predicted classes are right, and what their probabilities are worth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from outgrow.data.batch import Batch
+from outgrow.data.exact import python_values
+from outgrow.engine.shard import Shard
+from outgrow.errors import DataError, ParameterError, SchemaError
+from outgrow.metrics.confusion import agreement, by_class
+from outgrow.metrics.report import Report
+from outgrow.metrics.scores import calibration, lift, probability_metrics, thresholds
+from outgrow.statistics.rows import Rows, key_order, open_rows
+from outgrow.stats.counts import ValueCounts
+from outgrow.stats.judged import JudgedClasses, JudgedGroups
+from outgrow.stats.scores import RankedScores
+
+_MOST_CLASSES = 1000
+Scored = str | Mapping[Any, str] | None
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ClassificationReport(Report):
+    """The metrics of a classification; see `classification_report`.
+
+    Attributes
+    ----------
+    classes : in the order of all that is by class.
+    confusion : ndarray of shape (classes, classes), weight of rows by true class (row) and predicted; of
+        groups of shape (groups, classes, classes).
+    """
+
+    classes: list[Any]
+    confusion: np.ndarray
+    ranked_: list[tuple[RankedScores, ...]]
+
+    def by_class(self) -> pa.Table:
+        """Precision, recall, F1 and support of each class, as `sklearn.metrics.classification_report`.
+
+        Examples
+        --------
+        >>> import pyarrow as pa, outgrow as og
+        >>> rows = pa.table({"y": ["a", "a", "b"], "p": ["a", "b", "b"]})
+        >>> og.metrics.classification_report(rows, "y", "p").by_class()["recall"].to_pylist()
+        [0.5, 1.0]
+        """
+        tables = [by_class(self.classes, confusion) for confusion in np.atleast_3d(self._confusions)]
+        return self._beside(tables)
+
+    def thresholds(self, positive: Any = None) -> pa.Table:
+        """What each threshold of the score of a class would do: a row for each score, the highest first.
+
+        Parameters
+        ----------
+        positive : the class; the last by default.
+
+        Returns
+        -------
+        A table of `threshold` (scores of at least that are called positive), `precision`, `recall`,
+        `false_positive_rate`, `f1`, and `predicted`, the share of rows that are called positive.
+        """
+        return self._beside([thresholds(ranked) for ranked in self._ranked(positive)])
+
+    def lift(self, bins: int = 10, positive: Any = None) -> pa.Table:
+        """How many of the positives lie among the rows with the highest scores.
+
+        Parameters
+        ----------
+        bins : parts of equal weight into which the rows are cut by their score.
+        positive : the class; the last by default.
+
+        Returns
+        -------
+        A table of `share` of rows from the top, `gain`, the share of the positives among them, and `lift`,
+        how many times as many that are as among as many rows at random.
+        """
+        return self._beside([lift(ranked, bins) for ranked in self._ranked(positive)])
+
+    def calibration(self, bins: int = 10, positive: Any = None) -> pa.Table:
+        """How probable a class was said to be, and how often it was: bins of equal weight by probability.
+
+        Parameters
+        ----------
+        bins : how many.
+        positive : the class; the last by default.
+        """
+        return self._beside([calibration(ranked, bins) for ranked in self._ranked(positive)])
+
+    @property
+    def _confusions(self) -> np.ndarray:
+        return self.confusion[None] if self.groups is None else self.confusion
+
+    def _ranked(self, positive: Any) -> list[RankedScores]:
+        if not self.ranked_ or not self.ranked_[0]:
+            raise ParameterError("There are no probabilities. Give y_score, a column or one for each class.")
+        positive = self.classes[-1] if positive is None else positive
+        if positive not in self.classes:
+            raise ParameterError(f"positive={positive!r} is no class; they are {self.classes[:20]}.")
+        index = self.classes.index(positive)
+        if len(self.classes) > 2:
+            return [ranked[index] for ranked in self.ranked_]
+        return [ranked[0] if index else _other(ranked[0]) for ranked in self.ranked_]
+
+    def _beside(self, tables: list[pa.Table]) -> pa.Table:
+        """The tables of all groups, one after the other, behind the keys."""
+        if self.groups is None:
+            return tables[0]
+        keyed = []
+        for index, table in enumerate(tables):
+            keys = self.groups.take(pa.array(np.full(table.num_rows, index)))
+            columns = zip(
+                [*keys.column_names, *table.column_names], [*keys.columns, *table.columns], strict=True
+            )
+            keyed.append(pa.table(dict(columns)))
+        return pa.concat_tables(keyed)
+
+
+def _other(ranked: RankedScores) -> RankedScores:
+    """The scores of the first of two classes."""
+    return RankedScores(
+        ranked.rows, 1 - ranked.score, ranked.negative, ranked.positive, ranked.exact, ranked.bins
+    )
+
+
+def classification_report(
+    data: Any,
+    y_true: str,
+    y_pred: str | None = None,
+    *,
+    y_score: Scored = None,
+    positive: Any = None,
+    by: Any = None,
+    sample_weight: Any = None,
+) -> ClassificationReport:
+    """Judge predicted classes and their probabilities, of all rows or of each group.
+
+    Parameters
+    ----------
+    data : dataset, Spark DataFrame, or table with the columns.
+    y_true : the column of the true classes: text, whole numbers or booleans.
+    y_pred : that of the predicted ones; None for the most probable. Rows that lack a value are left out.
+    y_score : the column of the probability of the positive of two classes; or a dictionary with the column of
+        each class. None where there are no probabilities.
+    positive : of two classes the one that precision, recall and the curves are about; the last in their
+        order by default.
+    by : columns whose values make groups, each judged by itself: a name, several, or an array of shape
+        (rows,). A missing key is a group of its own.
+    sample_weight : the weight of each row: a column's name, or an array of shape (rows,).
+
+    Returns
+    -------
+    A mapping with `accuracy`, `balanced_accuracy`, `precision`, `recall`, `f1` (of more than two classes
+    their means over classes, `precision_macro` and so on, and `f1_weighted`), `mcc` and `cohen_kappa`; with
+    probabilities also `log_loss`, `brier`, `ece` (expected calibration error in bins of equal weight),
+    `roc_auc` and `pr_auc` (of more classes one against the rest), and of two classes `ks`.
+
+    Raises
+    ------
+    ColumnNotFoundError, SchemaError
+        When a column is not there, or of a type that cannot be.
+    DataError
+        When no row counts, or there are too many classes.
+
+    Notes
+    -----
+    A pass for the classes, and one for all metrics. Areas under curves are exact up to five million rows of a
+    group; past that scores are counted in 262,144 bins.
+
+    Unlike scikit-learn: a metric that does not exist, such as the ROC area of one class, is NaN without a
+    warning; precision without any predicted is 0.
+
+    Unlike Spark MLlib's `MulticlassClassificationEvaluator(metricName="f1")`: `f1` of two classes is that of
+    the positive one; MLlib's is `f1_weighted` here.
+
+    Examples
+    --------
+    >>> import pyarrow as pa, outgrow as og
+    >>> rows = pa.table({"late": [True, False, True, False], "p": [0.9, 0.2, 0.4, 0.1]})
+    >>> report = og.metrics.classification_report(rows, "late", y_score="p")
+    >>> report["accuracy"], report["roc_auc"]
+    (0.75, 1.0)
+    """
+    if y_pred is None and y_score is None:
+        raise ParameterError("Give y_pred, a column of classes, or y_score, one of probabilities.")
+    chances = list(y_score.values()) if isinstance(y_score, Mapping) else [y_score] if y_score else []
+    labels = [name for name in (y_true, y_pred) if name is not None]
+    rows = open_rows(data, [*labels, *chances], by=by, weights=sample_weight, numeric=False)
+    classes = _classes(rows, labels, y_score)
+    if len(classes) == 2 and positive is not None:
+        if positive not in classes:
+            raise ParameterError(f"positive={positive!r} is no class; they are {classes}.")
+        classes = [label for label in classes if label != positive] + [positive]
+    if isinstance(y_score, str) and len(classes) > 2:
+        raise ParameterError(
+            f"{y_true} has {len(classes)} classes, and y_score={y_score!r} is one column. Give a dictionary "
+            "with the column of each class."
+        )
+    columns = [y_score[label] for label in classes] if isinstance(y_score, Mapping) else chances
+    fold = partial(_fold, rows=rows, columns=(y_true, y_pred), classes=classes, chances=columns)
+    keys, judged = rows.learn(partial(_learn, fold=fold))
+    return _read(rows, keys, judged, classes)
+
+
+def _learn(shard: Shard, fold: Any) -> Any:
+    return shard.reduce(fold)
+
+
+def _classes(rows: Rows, labels: list[str], y_score: Scored) -> list[Any]:
+    """The classes there are, sorted."""
+    if isinstance(y_score, Mapping):
+        return list(y_score)
+    counts = rows.learn(partial(_learn, fold=partial(_seen, labels=labels)))
+    classes = counts.values()
+    if not classes:
+        raise DataError(f"{labels[0]} has no values. Give rows whose class is known.")
+    if len(classes) > _MOST_CLASSES:
+        raise DataError(
+            f"{', '.join(labels)} have {len(classes):,} different values; {_MOST_CLASSES:,} classes can be "
+            "judged. Numbers are judged by og.metrics.regression_report."
+        )
+    if len(classes) == 1 and isinstance(y_score, str):
+        raise DataError(
+            f"{labels[0]} has one class, {classes[0]!r}: which one y_score={y_score!r} is about cannot be "
+            "known. Give a dictionary with the column of each class."
+        )
+    return classes
+
+
+def _seen(batch: Batch, labels: list[str]) -> ValueCounts:
+    counts = ValueCounts({})
+    for name in labels:
+        column = batch[name]
+        if not isinstance(column, pa.Array) or _is_fraction(column.type):
+            raise SchemaError(f"{name} holds no classes: {getattr(column, 'type', 'a matrix')}.")
+        counts = counts.merge(ValueCounts.of(column))
+    return counts
+
+
+def _is_fraction(kind: pa.DataType) -> bool:
+    values = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return bool(pa.types.is_floating(values) or pa.types.is_nested(values))
+
+
+def _fold(
+    batch: Batch, rows: Rows, columns: tuple[str, str | None], classes: list[Any], chances: list[str]
+) -> Any:
+    y, predicted = (None if name is None else _places(batch[name], classes, name) for name in columns)
+    probabilities = _probabilities(batch, chances)
+    weight = rows.weights(batch)
+    segments, keys = rows.grouped(batch)
+    groups = []
+    for members in np.split(segments.order, segments.starts[1:]) if batch.num_rows else []:
+        parts = [None if part is None else part[members] for part in (y, predicted, probabilities, weight)]
+        groups.append(JudgedClasses.of(*parts, classes=len(classes)))  # type: ignore[arg-type]
+    return keys, JudgedGroups(segments.hashes, tuple(groups))
+
+
+def _places(column: pa.Array, classes: list[Any], name: str) -> np.ndarray:
+    """The index of each value among the classes; -1 where it is missing."""
+    values = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+    try:
+        known = pa.array(classes).cast(values.type)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+        raise SchemaError(f"{name} holds {values.type}, and the classes are {classes[:5]}.") from error
+    places = pc.fill_null(pc.index_in(values, known), -1).to_numpy(zero_copy_only=False)
+    unknown = (places < 0) & ~np.asarray(values.is_null())
+    if unknown.any():
+        some = sorted(set(map(str, python_values(values.filter(pa.array(unknown))))))[:5]
+        raise DataError(f"{name} holds classes without a column in y_score: {some}.")
+    return places.astype(np.int64)
+
+
+def _probabilities(batch: Batch, chances: list[str]) -> np.ndarray | None:
+    """The probabilities of all classes; those of one column and the rest."""
+    if not chances:
+        return None
+    values = batch.matrix(chances)
+    outside = (values < 0) | (values > 1)
+    if outside.any():
+        raise DataError(
+            f"{chances} hold {values[outside][:3].tolist()}: a probability lies between 0 and 1. Give the "
+            "columns of predict_proba, not of decision_function."
+        )
+    return np.column_stack([1 - values[:, 0], values[:, 0]]) if len(chances) == 1 else values
+
+
+def _read(rows: Rows, keys: Any, judged: JudgedGroups, classes: list[Any]) -> ClassificationReport:
+    groups, order = (
+        (None, np.arange(len(judged.groups))) if not rows.by else key_order(keys, rows.by, missing=True)
+    )
+    states = [judged.groups[index] for index in order]
+    if not any(state.confusion.sum() > 0 for state in states):
+        raise DataError("Nothing can be judged: no row has all values and counts. Give rows that do.")
+    metrics = [_metrics(state) for state in states]
+    values = {name: np.array([row[name] for row in metrics]) for name in metrics[0]}
+    errors = {name: np.array(part) for name, part in _errors(states, values).items()}
+    confusion = np.stack([state.confusion for state in states])
+    rows_used: Any = np.array([state.rows for state in states])
+    missing: Any = np.array([state.missing for state in states])
+    if groups is None:
+        rows_used, missing, confusion = int(rows_used[0]), int(missing[0]), confusion[0]
+    ranked = [state.scored[0].ranked if state.scored else () for state in states]
+    return ClassificationReport(values, rows_used, missing, groups, errors, classes, confusion, ranked)
+
+
+def _metrics(state: JudgedClasses) -> dict[str, float]:
+    metrics = agreement(state.confusion)
+    if not state.scored:
+        return metrics
+    total = state.confusion.sum()
+    log_loss, brier = state.losses[:, 0] / total if total > 0 else (np.nan, np.nan)
+    return (
+        metrics | {"log_loss": float(log_loss), "brier": float(brier)} | probability_metrics(state.scored[0])
+    )
+
+
+def _errors(states: list[JudgedClasses], values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The standard errors of means over rows."""
+    n = np.array([max(state.rows, 1) for state in states])
+    errors = {"accuracy": np.sqrt(values["accuracy"] * (1 - values["accuracy"]) / n)}
+    if states[0].scored:
+        total = np.array([max(state.confusion.sum(), np.finfo(float).tiny) for state in states])
+        for index, name in enumerate(("log_loss", "brier")):
+            squares = np.array([state.losses[index, 1] for state in states]) / total
+            errors[name] = np.sqrt(np.maximum(squares - values[name] ** 2, 0) / n)
+    return errors

@@ -1,0 +1,110 @@
+"""What a report is: metrics by name, of all rows or of each group, with intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from scipy import special
+
+from outgrow.errors import ParameterError
+from outgrow.page.format import number
+from outgrow.statistics.results import text_table
+
+_MOST_LINES = 40
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Report(Mapping[str, Any]):
+    """Metrics by name: a number, or where there are groups an ndarray with a number for each.
+
+    Attributes
+    ----------
+    rows : how many rows count, of each group where there are groups.
+    missing : how many lack the truth or the prediction, and count for nothing.
+    groups : the keys of the groups, in the order of the numbers; None where there are none.
+    standard_errors : by name, of metrics that are means over rows.
+    """
+
+    values_: dict[str, np.ndarray]
+    rows: Any
+    missing: Any
+    groups: pa.Table | None
+    standard_errors: dict[str, np.ndarray]
+
+    def __getitem__(self, name: str) -> Any:
+        values = self.values_[name]
+        return values if self.groups is not None else float(values[0])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.values_)
+
+    def __len__(self) -> int:
+        return len(self.values_)
+
+    def interval(self, name: str, confidence_level: float = 0.95) -> tuple[Any, Any]:
+        """Between which ends a metric that is a mean over rows lies, by its standard error.
+
+        Parameters
+        ----------
+        name : of the metric, one of `standard_errors`.
+        confidence_level : the share of samples whose intervals hold the true one.
+
+        Raises
+        ------
+        ParameterError
+            When the metric is no mean.
+
+        Examples
+        --------
+        >>> import pyarrow as pa, outgrow as og
+        >>> rows = pa.table({"y": [3.0, 5.0, 8.0, 9.0], "p": [2.0, 5.0, 10.0, 8.0]})
+        >>> [round(end, 3) for end in og.metrics.regression_report(rows, "y", "p").interval("mae")]
+        [0.2, 1.8]
+        """
+        if name not in self.standard_errors:
+            raise ParameterError(
+                f"{name!r} has no standard error; these have: {sorted(self.standard_errors)}. For others see "
+                "og.stats.bootstrap."
+            )
+        width = special.ndtri((1 + confidence_level) / 2) * self.standard_errors[name]
+        ends = self.values_[name] - width, self.values_[name] + width
+        low, high = ends if self.groups is not None else (float(end[0]) for end in ends)
+        return low, high
+
+    def to_arrow(self) -> pa.Table:
+        """A row for each group; without groups a row for each metric."""
+        if self.groups is not None:
+            keys = {name: self.groups[name] for name in self.groups.column_names}
+            errors = {f"{name}_se": values for name, values in self.standard_errors.items()}
+            return pa.table({**keys, "rows": self.rows, **self.values_, **errors})
+        errors = {name: values[0] for name, values in self.standard_errors.items()}
+        return pa.table(
+            {
+                "metric": list(self.values_),
+                "value": [float(values[0]) for values in self.values_.values()],
+                "standard_error": pa.array([errors.get(name) for name in self.values_], pa.float64()),
+            }
+        )
+
+    def to_pandas(self) -> Any:
+        """The table as a pandas DataFrame."""
+        return self.to_arrow().to_pandas()
+
+    def __repr__(self) -> str:
+        if self.groups is None:
+            heads = ("metric", "value", "95 % interval")
+            lines = [dict(zip(heads, self._line(name), strict=True)) for name in self.values_]
+            missing = f", {self.missing:,} more lack a value" if self.missing else ""
+            return f"{type(self).__name__} of {self.rows:,} rows{missing}\n{text_table(heads, lines)}"
+        table = self.to_arrow().select([*self.groups.column_names, "rows", *self.values_])
+        text = text_table(table.column_names, table.slice(0, _MOST_LINES).to_pylist())
+        more = table.num_rows - _MOST_LINES
+        return f"{type(self).__name__}\n{text}" + (f"\n... and {more:,} more" if more > 0 else "")
+
+    def _line(self, name: str) -> tuple[str, str, str]:
+        ends = self.interval(name) if name in self.standard_errors else ()
+        return name, number(self[name]), " .. ".join(map(number, ends))
