@@ -6,8 +6,9 @@ import importlib
 from typing import Any
 
 ESTIMATORS = {
-    "ALS": "outgrow.ml.recommendation.als",
     "AFTSurvivalRegression": "outgrow.ml.survival.aft_survival_regression",
+    "ALS": "outgrow.ml.recommendation.als",
+    "BayesianGaussianMixture": "outgrow.ml.mixture.bayesian_gaussian_mixture",
     "BernoulliNB": "outgrow.ml.naive_bayes.bernoulli_nb",
     "Binarizer": "outgrow.ml.preprocessing.binarizer",
     "BisectingKMeans": "outgrow.ml.cluster.bisecting_k_means",
