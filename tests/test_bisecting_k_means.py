@@ -90,6 +90,15 @@ def test_alike_rows_are_not_split() -> None:
         og.BisectingKMeans(3).fit(X[:2])
 
 
+def test_few_rows_that_differ_among_many_alike_are_found() -> None:
+    """Hashes may choose none of them."""
+    X = np.zeros((9_000, 1))
+    X[[17, 4_000]] = 5.0
+    for seed in range(3):
+        model = og.BisectingKMeans(2, random_state=seed).fit(X)
+        assert sorted(model.cluster_sizes_.tolist()) == [2, 8_998]
+
+
 def test_small_clusters_stay_whole() -> None:
     X = np.concatenate([np.zeros((90, 1)) + np.arange(90)[:, None] / 90, [[50.0], [70.0]]])
     assert og.BisectingKMeans(3, random_state=0).fit(X).cluster_sizes_.min() == 1

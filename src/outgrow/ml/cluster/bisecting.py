@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from outgrow.data.hashing import seeded, unit
 from outgrow.data.matrix import is_sparse
 from outgrow.engine.blocks import Block
 from outgrow.engine.matrix import MatrixView
@@ -19,7 +20,10 @@ from outgrow.stats.moments import Moments
 
 ROWS_PER_LEAF = 1_000
 """So many rows of a cluster say where its halves begin."""
-_NODE_BYTES = 4
+_ENOUGH = 4
+"""Times as many rows as are wanted that are looked at, before those of the least hashes are chosen."""
+_NODE_BYTES = 4 + 8
+"""For each row: where it is, and its hash."""
 
 
 @dataclass(frozen=True)
@@ -154,22 +158,15 @@ class Growth:
     def _starts(self, nodes: list[int]) -> np.ndarray:
         """Two first centers for each run and node, about the node's, of shape (runs, nodes, 2, width); zeros
         where all rows are alike."""
-        tree, place = self.tree(), self._places(nodes)
-
-        def fold(block: Block) -> LeafRows:
-            group = place[self._leaves(tree, block)]
-            weight = np.ones(len(block)) if block.weight is None else block.weight
-            key = block.hashes(self.how.seed)
-            kept = _least(group, key, weight, ROWS_PER_LEAF)
-            X = block.X[kept]
-            rows = X.toarray() if is_sparse(X) else np.asarray(X, dtype=np.float64)
-            return LeafRows.of(ROWS_PER_LEAF, group[kept], key[kept], rows, weight[kept])
-
-        found = self.view.reduce(fold)
+        found = self._sampled(nodes, _ENOUGH * ROWS_PER_LEAF)
         starts = np.zeros((self.how.runs, len(nodes), 2, self.view.width))
         for number, node in enumerate(nodes):
             mine = found.group == number
-            rows, weight = found.rows[mine] - self.centers[node], found.weight[mine]
+            if mine.sum() < 2 and self.sizes[node] > _ENOUGH * ROWS_PER_LEAF:
+                alone = self._sampled([node], np.inf)  # most rows are alike
+                rows, weight = alone.rows - self.centers[node], alone.weight
+            else:
+                rows, weight = found.rows[mine] - self.centers[node], found.weight[mine]
             if len(rows) < 2 or not (rows != rows[0]).any():
                 continue
             for run in range(self.how.runs):
@@ -178,6 +175,25 @@ class Growth:
                     _two_rows(rows, random) if self.how.random else plus_plus(rows, weight, 2, random)
                 )
         return starts
+
+    def _sampled(self, nodes: list[int], about: float) -> LeafRows:
+        """Distinct rows of nodes, those of the least hashes among about so many of each."""
+        tree, place = self.tree(), self._places(nodes)
+        share = np.array([min(1.0, about / max(1, self.sizes[node])) for node in nodes])
+
+        def fold(block: Block) -> LeafRows:
+            group = place[self._leaves(tree, block)]
+            weight = np.ones(len(block)) if block.weight is None else block.weight
+            key = seeded(self._hashes(block), self.how.seed)
+            taken = np.flatnonzero((group >= 0) & (weight > 0))
+            taken = taken[unit(key[taken]) <= share[group[taken]]]
+            taken = taken[_least(group[taken], key[taken], ROWS_PER_LEAF)]
+            X = block.X[taken]
+            rows = X.toarray() if is_sparse(X) else np.asarray(X, dtype=np.float64)
+            return LeafRows.of(ROWS_PER_LEAF, group[taken], key[taken], rows, weight[taken])
+
+        found: LeafRows = self.view.reduce(fold)
+        return found
 
     def _settle(self, nodes: list[int], centers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Lloyd's algorithm for the pairs of each run and node: the centers and the sums of their rows."""
@@ -214,8 +230,18 @@ class Growth:
         kept = None if self._known is None else self._known.get(block)
         nodes = tree.leaves(block.X, None if kept is None else kept[0])
         if self._known is not None:
-            self._known.put(block, nodes)
+            self._known.put(block, nodes, *([] if kept is None else kept[1:]))
         return nodes
+
+    def _hashes(self, block: Block) -> np.ndarray:
+        """The hash of each row, remembered from when it was first needed."""
+        kept = None if self._known is None else self._known.get(block)
+        if kept is not None and len(kept) > 1:
+            return kept[1]
+        hashes = block.source_hashes()
+        if self._known is not None and kept is not None:
+            self._known.put(block, kept[0], hashes)
+        return hashes
 
 
 @dataclass(frozen=True, eq=False)
@@ -255,10 +281,9 @@ class _Pass:
         return found
 
 
-def _least(group: np.ndarray, key: np.ndarray, weight: np.ndarray, most: int) -> np.ndarray:
-    """The rows of each group that weigh something and whose hashes are the least, and more."""
-    kept = np.flatnonzero((group >= 0) & (weight > 0))
-    order = kept[np.lexsort((key[kept], group[kept]))]
+def _least(group: np.ndarray, key: np.ndarray, most: int) -> np.ndarray:
+    """The rows of each group with the least hashes, up to so many different ones."""
+    order = np.lexsort((key, group))
     by_group = group[order]
     new = np.ones(len(order), dtype=bool)
     new[1:] = (by_group[1:] != by_group[:-1]) | (key[order[1:]] != key[order[:-1]])

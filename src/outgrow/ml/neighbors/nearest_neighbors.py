@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from outgrow.data.hashing import matrix_hash, seeded
-from outgrow.engine.blocks import Block, MatrixSpec
-from outgrow.engine.shard import Shard
-from outgrow.errors import ParameterError
-from outgrow.ml.base.expansion import Expansion
+from outgrow.engine.blocks import Block
+from outgrow.engine.matrix import MatrixView
 from outgrow.ml.core.columns import Columns
-from outgrow.ml.core.inputs import open_rows
-from outgrow.ml.core.outputs import collect, is_lazy
 from outgrow.ml.core.parameters import COLUMNS, TEXT, Integer, Number, OneOf, Unused
-from outgrow.ml.core.task import Task
-from outgrow.ml.neighbors.known_rows import RowParts, check_size, row_order
+from outgrow.ml.neighbors.columns import NeighborColumns
+from outgrow.ml.neighbors.known_rows import RowParts
 from outgrow.ml.neighbors.search import METRICS, Search, check_count
 
 
-class NearestNeighbors(Expansion):
+class NearestNeighbors(NeighborColumns):
     """Find for each row the nearest rows of the fit, exactly.
 
     `transform` puts `neighbor0`, ..., `distance0`, ... in the place of the columns that it compares; other
@@ -68,9 +62,7 @@ class NearestNeighbors(Expansion):
     [{'name': 'Ann', 'neighbor0': 18.0, 'distance0': 0.5}]
     """
 
-    stem = "neighbors"
     test_parameters = {"n_neighbors": 2}
-    exempt = {"two_of_a_kind_keep_their_outputs": "rows of a pipeline are called by their places in rows_"}
     no_exports = {
         "ONNX": "it looks at all rows of the fit for each row",
         "scikit-learn": "that class transforms nothing",
@@ -86,10 +78,7 @@ class NearestNeighbors(Expansion):
         "metric_params": Unused(),
         "n_jobs": Unused(),
     }
-    looks_at_its_columns = False
     rows_: np.ndarray
-    ids_: np.ndarray
-    n_samples_fit_: int
     _search: Search | None = None
 
     def __init__(
@@ -115,50 +104,13 @@ class NearestNeighbors(Expansion):
         self.metric_params = metric_params
         self.n_jobs = n_jobs
 
-    def fit(self, X: Any, y: Any = None) -> Self:
-        """Learn from rows.
-
-        Parameters
-        ----------
-        X : dataset, Spark DataFrame, table, or array of shape (rows, columns): the rows among which
-            neighbours are found.
-        y : the name of a column of X to leave out; otherwise ignored.
-        """
-        super().fit(X, y)
-        if self.id is None and not is_lazy(X):
-            values = self._values(X)
-            self.ids_ = row_order(values, seeded(matrix_hash(values), 0))
-        return self
-
-    # ---- learn -------------------------------------------------------------------------------------------
-
-    def _fit(self, shard: Shard, names: list[str], task: Task) -> None:
-        if self.id is not None and self.id not in shard.example.columns:
-            raise ParameterError(
-                f"NearestNeighbors(id={self.id!r}): there is no such column. There are "
-                f"{list(shard.example.columns)[:20]}."
-            )
-        self.selected_ = [name for name in names if name != self.id]
-        super()._fit(shard, self.selected_, task)
-
-    def _unused_columns(self) -> list[str]:
-        return [] if self.id is None else [self.id]
-
-    def _learn_columns(self, shard: Shard, names: list[str], task: Task) -> None:
-        roles = () if self.id is None else (("id", self.id),)
-        hashed = tuple(name for name in task.columns if name != self.id)
-        view = shard.matrix(MatrixSpec(tuple(names), hashed=hashed, roles=roles, by_rows=True))
-        check_size(view.rows, view.width + 1, type(self).__name__)
-        check_count(self.n_neighbors, view.rows)
+    def _gather(self, view: MatrixView) -> np.ndarray | None:
         table = view.reduce(_rows).in_order()
-        self.rows_, self.n_samples_fit_ = np.ascontiguousarray(table[:, : view.width]), len(table)
-        self.ids_ = np.arange(len(table)) if self.id is None else _whole(table[:, -1])
+        self.rows_ = np.ascontiguousarray(table[:, : view.width])
+        return None if self.id is None else table[:, -1]
 
     def _restored(self) -> None:
         self._search = Search(self.rows_, self.metric, self.p) if hasattr(self, "rows_") else None
-
-    def _labels(self, inputs: Sequence[str]) -> list[str]:
-        return [f"{what}{k}" for what in ("neighbor", "distance") for k in range(self.n_neighbors)]
 
     # ---- answer ------------------------------------------------------------------------------------------
 
@@ -172,11 +124,6 @@ class NearestNeighbors(Expansion):
     def _expanded(self, X: Any) -> np.ndarray:
         distances, places = self._nearest(X, self.n_neighbors)
         return np.concatenate([self.ids_[places].astype(np.float64), distances], axis=1)
-
-    def _values(self, X: Any) -> np.ndarray:
-        """The columns that are compared, of all rows in their order."""
-        made = collect(open_rows(self, X), lambda batch: self._numbers(batch, self.selected_))
-        return np.asarray(made, dtype=np.float64)
 
     def kneighbors(
         self, X: Any = None, n_neighbors: int | None = None, return_distance: bool = True
@@ -220,8 +167,3 @@ def _rows(block: Block) -> RowParts:
     beside = [block.roles["id"]] if "id" in block.roles else []
     X = block.X if isinstance(block.X, np.ndarray) else block.X.toarray()
     return RowParts([np.column_stack([X, *beside])], [block.hashes(0)])
-
-
-def _whole(ids: np.ndarray) -> np.ndarray:
-    """Ids as whole numbers, where they are."""
-    return ids.astype(np.int64) if (ids == np.round(ids)).all() and (np.abs(ids) < 2**53).all() else ids
