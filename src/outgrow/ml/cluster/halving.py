@@ -14,6 +14,8 @@ from outgrow.ml.cluster.centers import ALIKE, chunks
 from outgrow.ml.cluster.nearest import compiled
 
 _NONE = np.zeros(0)
+_DIFFERENCES = 16
+"""Times as long as for a product NumPy takes for differences: compiled code is soon worth it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +123,7 @@ def _ready(X: Any) -> np.ndarray:
 
 def _kernels(X: Any, centers: int) -> ModuleType | None:
     """The kernels, for dense rows where they pay and Numba is installed."""
-    if is_sparse(X) or compiled(X.size * centers) is None:
+    if is_sparse(X) or compiled(_DIFFERENCES * X.size * centers) is None:
         return None
     from outgrow.ml.cluster import halving_kernels
 
