@@ -16,7 +16,7 @@ import scipy.sparse as sp
 
 import outgrow as og
 from outgrow.artifact import pack, unpack
-from outgrow.errors import DataError
+from outgrow.errors import DataError, ParameterError
 from outgrow.ml.solvers import least_squares
 from outgrow.stats.extended import ExtendedSum
 from outgrow.stats.state import from_tree, to_tree
@@ -224,3 +224,71 @@ def test_sums_of_more_digits_travel() -> None:
     values = np.array([1.0, 1e300, 1e-9], dtype=np.longdouble) / 3
     sent = from_tree(unpack(pack(to_tree(ExtendedSum.of(values)))))
     np.testing.assert_array_equal(sent.merge(ExtendedSum.of(values)).values, 2 * values)
+
+
+NIST_ERRORS: dict[str, Any] = {
+    "longley": (
+        [
+            890420.383607373,
+            84.9149257747669,
+            0.334910077722432e-01,
+            0.488399681651699,
+            0.214274163161675,
+            0.226073200069370,
+            455.478499142212,
+        ],
+        (304.854073561965, 0.995479004577296, 330.285339234588),
+    ),
+    "norris": (
+        [0.232818234301152, 0.429796848199937e-03],
+        (0.884796396144373, 0.999993745883712, 5436385.54079785),
+    ),
+    "noint1": ([0.165289256198347e-01], (3.56753034006338, 0.999365492298663, 15750.25)),
+}
+"""Certified by NIST: standard errors; deviation of the residuals, share explained, F."""
+
+
+@pytest.mark.parametrize("name", NIST_ERRORS)
+def test_certified_standard_errors(name: str) -> None:
+    table, (errors, whole) = read(name), NIST_ERRORS[name]
+    y, intercept = table.pop("y"), CERTIFIED["linear"][name]["intercept"]
+    model = og.LinearRegression(fit_intercept=intercept).fit(np.column_stack(list(table.values())), y)
+    summary = model.summary_
+    assert digits(summary.std_error, errors) >= 7
+    assert digits([np.sqrt(summary.scale), summary.r_squared, summary.f_statistic], whole) >= 7
+    np.testing.assert_allclose(summary.statistic, summary.coef / errors, rtol=1e-7)
+
+
+def test_summary_of_least_squares_is_that_of_statsmodels() -> None:
+    """Against the closed forms in NumPy; AIC and BIC as statsmodels counts them, without the variance."""
+    k = np.arange(30)
+    X, y = np.column_stack([np.sin(k), k % 5 + 1e4]), ((7 * k + 3) % 11).astype(float)
+    weight = 1.0 + k % 2
+    summary = og.LinearRegression().fit(X, y, weight).summary_
+    rows = np.repeat(k, 1 + k % 2)
+    A, b = np.column_stack([np.ones(45), X[rows] - [0, 1e4]]), y[rows]
+    coef = np.linalg.solve(A.T @ A, A.T @ b)
+    rest = np.sum((b - A @ coef) ** 2)
+    errors = np.sqrt(np.diag(np.linalg.inv(A.T @ A)) * rest / 42)
+    np.testing.assert_allclose(summary.std_error[1:], errors[1:], rtol=1e-8)
+    np.testing.assert_allclose(summary.coef[1:], coef[1:], rtol=1e-8)
+    likelihood = -45 / 2 * (np.log(2 * np.pi * rest / 45) + 1)
+    assert summary.log_likelihood == pytest.approx(likelihood)
+    assert summary.aic == pytest.approx(6 - 2 * likelihood)
+    assert summary.bic == pytest.approx(3 * np.log(45) - 2 * likelihood)
+    spread = np.sum((b - b.mean()) ** 2)
+    assert summary.adjusted_r_squared == pytest.approx(1 - rest / 42 / (spread / 44))
+    assert (summary.df_residual, summary.df_model, summary.test) == (42, 2, "t")
+
+
+def test_summary_says_where_there_is_none() -> None:
+    k = np.arange(30)
+    X, y = np.column_stack([np.sin(k), k % 5]), np.cos(k)
+    for model, target in (
+        (og.LinearRegression(), np.column_stack([y, y])),
+        (og.LinearRegression(positive=True), y),
+    ):
+        with pytest.raises(ParameterError, match="There is no summary_ of this fit"):
+            model.fit(X, target).summary_  # noqa: B018
+    twice = og.LinearRegression().fit(np.column_stack([X, X[:, 0]]), y).summary_
+    assert np.isnan(twice.std_error).tolist() == [False, True, False, True]

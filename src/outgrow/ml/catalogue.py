@@ -81,6 +81,7 @@ ESTIMATORS = {
     "PolynomialFeatures": "outgrow.ml.preprocessing.polynomial_features",
     "PowerTransformer": "outgrow.ml.preprocessing.power_transformer",
     "QuadraticDiscriminantAnalysis": "outgrow.ml.discriminant_analysis.quadratic",
+    "QuantileRegressor": "outgrow.ml.linear_model.quantile_regressor",
     "QuantileTransformer": "outgrow.ml.preprocessing.quantile_transformer",
     "RBFSampler": "outgrow.ml.kernel_approximation.rbf_sampler",
     "RFE": "outgrow.ml.importance.rfe",

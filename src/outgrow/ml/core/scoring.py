@@ -58,7 +58,7 @@ class Scoring(Protocol):
         """What a state of one model says, by the names of metrics."""
 
 
-SMALLER_METRICS = frozenset({"log_loss", "mse", "rmse", "mae", "inertia", "deviance"})
+SMALLER_METRICS = frozenset({"log_loss", "mse", "rmse", "mae", "inertia", "deviance", "pinball"})
 """Metrics of which less is better."""
 _OF_CLASSES = ("accuracy", "precision", "recall", "f1", "precision_macro", "recall_macro", "f1_macro")
 """Metrics of predicted classes."""

@@ -161,7 +161,8 @@ class GeneralizedLinearRegression(MeanRegressor):
             names, coef = ["intercept", *names], np.append(self.intercept_, coef)
         fit = {"family": self.family, "link": self._link().name, **self.fit_statistics_}
         test = "t" if self._family().free else "z"
-        return Summary(names, coef, self.covariance_, test, self.fit_statistics_["df_residual"], fit)
+        errors = np.sqrt(np.diag(self.covariance_))
+        return Summary(names, coef, errors, test, self.fit_statistics_["df_residual"], fit)
 
     def _infer(
         self, rows: FoldedView, objective: Objective, minima: Minima, offsets: Offsets, opening: np.ndarray

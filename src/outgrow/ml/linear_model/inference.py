@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
 _NONE, _ROUNDING = 1e-11, 1e-14
 """Of the largest: eigenvalues of the information, in coordinates of equal size, that count as none for
@@ -82,7 +82,6 @@ class Summary:
     coef, std_error : ndarrays of shape (coefficients,); NaN where other columns say the same.
     statistic, p_value : ndarrays of shape (coefficients,): of the test that a coefficient is 0.
     test : 't', with `df_residual` degrees of freedom, or 'z'.
-    covariance : ndarray of shape (coefficients, coefficients).
     df_residual : the weight of the rows less the number of coefficients.
     fit : what is said of the model as a whole, by name; each is also an attribute.
 
@@ -97,7 +96,7 @@ class Summary:
 
     names: list[str]
     coef: np.ndarray
-    covariance: np.ndarray
+    std_error: np.ndarray
     test: str
     df_residual: float
     fit: dict[str, Any] = field(default_factory=dict)
@@ -109,11 +108,6 @@ class Summary:
         raise AttributeError(f"A summary has no {name!r}. Of the model it says: {', '.join(fit)}.")
 
     @property
-    def std_error(self) -> np.ndarray:
-        """The standard error of each coefficient."""
-        return np.sqrt(np.diag(self.covariance))
-
-    @property
     def statistic(self) -> np.ndarray:
         """Each coefficient divided by its standard error."""
         with np.errstate(all="ignore"):
@@ -123,9 +117,8 @@ class Summary:
     def p_value(self) -> np.ndarray:
         """How probable a statistic as far from 0 is where the coefficient is 0."""
         size = np.abs(self.statistic)
-        return np.asarray(
-            2 * (stats.t.sf(size, self.df_residual) if self.test == "t" else stats.norm.sf(size))
-        )
+        tail = stdtr(self.df_residual, -size) if self.test == "t" else ndtr(-size)
+        return np.asarray(2 * tail)
 
     def interval(self, confidence_level: float = _LEVEL) -> np.ndarray:
         """The ends of intervals for the coefficients, of shape (coefficients, 2).
@@ -135,7 +128,7 @@ class Summary:
         confidence_level : how often such intervals hold the coefficient.
         """
         share = 0.5 + confidence_level / 2
-        factor = stats.t.ppf(share, self.df_residual) if self.test == "t" else stats.norm.ppf(share)
+        factor = stdtrit(self.df_residual, share) if self.test == "t" else ndtri(share)
         return self.coef[:, None] + factor * self.std_error[:, None] * np.array([-1.0, 1.0])
 
     def __repr__(self) -> str:

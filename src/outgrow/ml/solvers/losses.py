@@ -185,6 +185,46 @@ class SquaredInsensitive:
         return 2.0 * (shared != 0) if self.epsilon else np.full_like(shared, 2.0)
 
 
+class SmoothedPinball:
+    """What a quantile minimises, with a parabola in place of its kink (Fernandes, Guerre and Horta 2021).
+
+    Parameters
+    ----------
+    quantile : between 0 and 1.
+    width : residuals up to this size are in the parabola.
+    """
+
+    scores = 1
+
+    def __init__(self, quantile: float, width: float) -> None:
+        self.quantile = quantile
+        self.width = width
+
+    def derivatives(self, margins: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Losses, their derivatives, and the residuals.
+
+        Parameters
+        ----------
+        margins : ndarray of shape (candidates, 1, rows), what is predicted; becomes the residuals.
+        y : ndarray of shape (rows,), numbers.
+        """
+        margins -= y
+        tilt, near = 0.5 - self.quantile, np.clip(margins / self.width, -1.0, 1.0)
+        # half the size of a residual, and (r² / w + w) / 4 within the width
+        losses = tilt * margins + 0.5 * np.abs(margins) + 0.25 * self.width * (1 - np.abs(near)) ** 2
+        return losses[:, 0], tilt + 0.5 * near, margins
+
+    def second(self, shared: np.ndarray, pairs: Pairs) -> np.ndarray:
+        """That of the parabola for the rows in it.
+
+        Parameters
+        ----------
+        shared : ndarray of shape (candidates, 1, rows), the residuals.
+        pairs : without effect.
+        """
+        return np.where(np.abs(shared) < self.width, 0.5 / self.width, 0.0)
+
+
 class Multinomial:
     """Log loss of several classes, each with a score; the softmax of the scores are the probabilities."""
 

@@ -182,6 +182,7 @@ class AFTSurvivalRegression(Regressor):
         fit = {"distribution": self.distribution, "scale": self.scale_, **self.fit_statistics_}
         left = self.fit_statistics_["rows"] - len(coef)
         return Summary(names, coef, self.covariance_, "z", left, fit)
+        return Summary(names, coef, np.sqrt(np.diag(self.covariance_)), "z", left, fit)
 
     def _predict(self, X: Any) -> np.ndarray:
         return np.asarray(np.exp(X @ self.coef_ + self.intercept_))
