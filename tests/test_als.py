@@ -237,3 +237,26 @@ def test_memory_that_does_not_suffice() -> None:
     small = og.dataset(rows(), engine=og.Local(memory=1000))
     with pytest.raises(DataError, match="ratings need about"):
         og.ALS(2).fit(small, "stars")
+
+
+def test_what_should_have_been_recommended() -> None:
+    """As `ranking_report` says of the recommendations; strangers count as missed."""
+    table = rows()
+    model = og.ALS(3).fit(table, "stars")
+    pairs = pa.table({"user": ["u1", "u1", "u2", "nobody", "nobody", "u2"], "item": [0, 7, 14, 0, 7, 999]})
+    made = model.evaluate_ranking(pairs, k=4)
+    wanted = {(row["user"], row["item"]) for row in pairs.to_pylist()}
+    ranked = model.recommend(4, users=["u1", "u2"]).to_pylist()
+    flat = [(r["user"], r["prediction"], float((r["user"], r["item"]) in wanted)) for r in ranked]
+    listed = {(r["user"], r["item"]) for r in ranked}
+    flat += [(user, None, 1.0) for user, item in wanted if (user, item) not in listed]
+    user, score, label = (list(column) for column in zip(*flat, strict=True))
+    documents = pa.table({"user": user, "score": score, "label": label})
+    report = og.stats.ranking_report(documents, query="user", score="score", label="label", k=4, resamples=0)
+    assert made == {name: pytest.approx(report[name]) for name in made}
+    assert report.queries == 3
+    assert len(made) == 6
+    none = model.evaluate_ranking(pairs.slice(0, 2), k=12, seen=pairs)
+    assert none["hit_rate@12"] == 0.0
+    with pytest.raises(SchemaError, match="no column 'item'"):
+        model.recommend(1, seen=pairs.drop(["item"]))

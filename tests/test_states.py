@@ -46,6 +46,7 @@ from outgrow.stats.moments import CoMoments, Moments, PairMoments, ShapeMoments
 from outgrow.stats.number_counts import NumberCounts
 from outgrow.stats.number_sums import NumberSums
 from outgrow.stats.quantiles import Gathered, quantiles
+from outgrow.stats.rankings import QueryRows
 from outgrow.stats.scores import (
     ClassificationState,
     ManyClassifications,
@@ -126,6 +127,10 @@ LAWS: dict[type[State], tuple[Callable[[np.ndarray], Any], Callable[[Any], Any]]
     Baskets: (
         lambda r: Baskets.of(np.abs(r[:, :2]).astype(int).ravel() % 3, 2 * np.arange(len(r) + 1)),
         lambda s: _flat(*_lists(s.compact())),
+    ),
+    QueryRows: (
+        lambda r: QueryRows(_bits(r) % np.uint64(5), r[:, 0], np.abs(r[:, 1])),
+        lambda s: _flat(*(np.sort(part) for part in (s.queries, s.scores, s.gains))),
     ),
     NumberCounts: (
         lambda r: NumberCounts.of(pa.array(np.floor(r[:, 0]))),

@@ -305,10 +305,10 @@ def test_library_has_one_home(library: str) -> None:
 
 
 BESIDE_ESTIMATORS = """
-    Dataset GroupKFold Holdout KFold Local ModelStore PerGroup Spark StratifiedKFold TimeFolds __version__
-    categorical col cross_validate dataset errors few_values graph_clusters lag_features listen live_quality
-    load matching metrics numeric quantize_onnx read read_quality rolling_features score score_stream
-    silhouette_score sql stats track tune write_parquet
+    Dataset GroupKFold Holdout KFold Local ModelStore PerGroup Spark StratifiedKFold TimeFolds
+    __version__ categorical col cross_validate dataset errors few_values frequent_sequences
+    graph_clusters lag_features listen live_quality load matching metrics numeric quantize_onnx read
+    read_quality rolling_features score score_stream silhouette_score sql stats track tune write_parquet
 """
 
 

@@ -26,6 +26,7 @@ _HOMES = {
     "errors": "outgrow.errors",
     "few_values": "outgrow.ml.core.columns",
     "graph_clusters": "outgrow.ml.cluster.graph",
+    "frequent_sequences": "outgrow.ml.fpm.prefix_span",
     "lag_features": "outgrow.engine.history",
     "listen": "outgrow.engine.events",
     "live_quality": "outgrow.serve.quality",

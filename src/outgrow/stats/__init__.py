@@ -33,6 +33,7 @@ _HOMES = {
     "ks_2samp": "outgrow.statistics.kolmogorov",
     "kstest": "outgrow.statistics.kolmogorov",
     "levene": "outgrow.statistics.group_tests",
+    "ranking_report": "outgrow.statistics.ranking",
     "summarize": "outgrow.statistics.summary",
     "ttest_1samp": "outgrow.statistics.t_tests",
     "ttest_ind": "outgrow.statistics.t_tests",

@@ -236,8 +236,8 @@ class FPGrowth(Transformer):
         >>> model = og.FPGrowth(min_support=0.5).fit(baskets)
         >>> rules = model.association_rules("lift", min_threshold=1.0)
         >>> rules.select(["antecedent", "consequent", "confidence"]).to_pylist()
-        [{'antecedent': ['tea'], 'consequent': ['milk'], 'confidence': 0.75}, \
-{'antecedent': ['milk'], 'consequent': ['tea'], 'confidence': 1.0}]
+        [{'antecedent': ['milk'], 'consequent': ['tea'], 'confidence': 1.0}, \
+{'antecedent': ['tea'], 'consequent': ['milk'], 'confidence': 0.75}]
         """
         OneOf(*METRICS).check("association_rules", "metric", metric)
         _LEAST.check("association_rules", "min_threshold", min_threshold)

@@ -49,7 +49,11 @@ def item_type(example: Batch, names: Sequence[str]) -> pa.DataType:
     example : a batch that shows the types of the columns.
     names : the columns of lists.
     """
-    kind = example.arrow_types(names)[names[0]].value_type
+    return value_type(example.arrow_types(names)[names[0]].value_type)
+
+
+def value_type(kind: pa.DataType) -> pa.DataType:
+    """The type of items as they are counted."""
     kind = kind.value_type if pa.types.is_dictionary(kind) else kind
     text = is_categorical(kind) or is_time(kind) or pa.types.is_null(kind)
     return pa.string() if text else exact_type(kind)

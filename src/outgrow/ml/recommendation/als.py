@@ -11,16 +11,18 @@ import pyarrow as pa
 from sklearn.utils.validation import check_is_fitted
 
 from outgrow.data.batch import Batch
+from outgrow.data.keys import key_hash
 from outgrow.engine.local import Local
 from outgrow.engine.open import dataset
 from outgrow.engine.shard import Shard
-from outgrow.errors import DataError, ParameterError, SchemaError
+from outgrow.errors import DataError, SchemaError
 from outgrow.ml.base import Regressor
 from outgrow.ml.core.parameters import FLAG, RANDOM_STATE, TEXT, Integer, Number, OneOf, seed
 from outgrow.ml.core.task import Task
 from outgrow.ml.recommendation.half_step import How, Penalty, Side
 from outgrow.ml.recommendation.ratings import KeyCoder, Ratings, first_factors, gather
 from outgrow.ml.recommendation.top import best
+from outgrow.stats.rankings import QueryRows, per_query
 
 _SHOWN = 5
 
@@ -284,6 +286,72 @@ class ALS(Regressor):
         """
         return self._best(1, k, items, seen)
 
+    def evaluate_ranking(self, X: Any, k: int = 10, *, seen: Any = None) -> dict[str, float]:
+        """How many of the pairs of X are among the first k recommendations for their users.
+
+        Parameters
+        ----------
+        X : dataset or table with the columns of users and items: pairs that should have been recommended,
+            each once. Users and items that the fit did not see are never recommended, and count as missed.
+        k : how many recommendations each user gets.
+        seen : pairs that are not recommended, as for `recommend`.
+
+        Returns
+        -------
+        By name 'ndcg', 'map', 'precision', 'recall' and 'hit_rate' of the first k, as in 'ndcg@10', and
+        'mrr', the mean over the users; `og.stats.ranking_report` says what they are.
+
+        Raises
+        ------
+        DataError
+            When X has no rows.
+
+        Examples
+        --------
+        >>> import numpy as np, outgrow as og
+        >>> rows = np.array([[0, 10], [0, 11], [1, 10], [1, 11], [2, 11], [2, 12]])
+        >>> model = og.ALS(2, implicit=True).fit(rows, np.ones(6))
+        >>> model.evaluate_ranking(rows, k=3)["recall@3"]
+        1.0
+        """
+        check_is_fitted(self)
+        pairs, users, items = self._coded_pairs(X)
+        if not len(pairs):
+            raise DataError("There are no pairs that should have been recommended. Give X some rows.")
+        known = np.unique(users[users >= 0])
+        left_out = None if seen is None else self._seen(0, seen)[known]
+        rows, found, scores = best(
+            self.user_factors_[known], self.item_factors_, k, left_out, threads=Local().slots
+        )
+        wanted = known[rows].astype(np.int64) * len(self.items_) + found
+        relevant = users.astype(np.int64) * len(self.items_) + items
+        inside = (users >= 0) & (items >= 0)
+        hit = np.isin(wanted, relevant[inside])
+        missed = ~(inside & np.isin(relevant, wanted))
+        strange = np.where(users < 0, pairs, users.astype(np.uint64))  # hashes tell those not known apart
+        documents = QueryRows(
+            np.concatenate([known[rows].astype(np.uint64), strange[missed]]),
+            np.concatenate([scores, np.full(int(missed.sum()), np.nan)]),
+            np.concatenate([hit.astype(np.float64), np.ones(int(missed.sum()))]),
+        )
+        _, metrics = per_query(documents, [k])
+        return {name: float(each.mean()) for name, each in metrics.items() if "@" in name or name == "mrr"}
+
+    def _coded_pairs(self, X: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Hashes of the users of pairs, and the numbers of users and items, -1 for those not known."""
+        opened = dataset(X)
+        lacking = [name for name in self.features_ if name not in opened.scan.schema.names]
+        if lacking:
+            raise SchemaError(f"There is no column {lacking[0]!r}. The pairs need {self.features_}.")
+        opened = opened.select(self.features_)
+        parts = [
+            (key_hash(batch, self.features_[:1]), *(coder.codes(batch) for coder in self._coders))
+            for batch in opened.engine.map(opened.scan)
+        ]
+        nothing = (np.zeros(0, np.uint64), np.zeros(0, np.int64), np.zeros(0, np.int64))
+        hashes, users, items = map(np.concatenate, zip(nothing, *parts, strict=True))
+        return hashes, users, items
+
     def _best(self, side: int, k: int, keys: Any, seen: Any) -> pa.Table:
         check_is_fitted(self)
         Integer(low=1).check("recommend", "k", k)
@@ -313,11 +381,7 @@ class ALS(Regressor):
 
     def _seen(self, side: int, seen: Any) -> Any:
         """Pairs as a CSR array with a row for each key of a side."""
-        rows = dataset(seen).select(self.features_)
-        if not set(self.features_) <= set(rows.scan.schema.names):
-            raise ParameterError(f"seen= needs the columns {self.features_}.")
-        codes = [[coder.codes(batch) for coder in self._coders] for batch in rows.engine.map(rows.scan)]
-        users, items = (np.concatenate([np.zeros(0, np.int64), *parts]) for parts in zip(*codes, strict=True))
+        _, users, items = self._coded_pairs(seen)
         known = (users >= 0) & (items >= 0)
         none = np.zeros(int(known.sum()))
         pairs = Ratings((self.users_, self.items_), (users[known], items[known]), none, none)
