@@ -112,7 +112,12 @@ def grow_space(rows: Any, classes: int, bins: int, width: int, most: int) -> Any
     """
     slots = classes or 2
     sums = np.zeros(slots), np.zeros(slots), np.zeros(slots)
-    room = np.zeros((bins, slots)), np.zeros((bins + 63) // 64, np.uint64), sums
+    room = (
+        np.zeros((bins, slots)),
+        np.zeros((bins + 63) // 64, np.uint64),
+        sums,
+        np.zeros(len(rows[0]), np.uint16),
+    )
     ranges = np.zeros(most, np.int64), np.zeros(most, np.int64), np.zeros(most, np.int64)
     beside = tuple(map(np.empty_like, rows))
     return room, beside, np.arange(width, dtype=np.int32), np.zeros(most // 2 + 1, np.int64), ranges

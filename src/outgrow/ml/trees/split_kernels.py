@@ -34,7 +34,7 @@ def _counted_numbers(
     column: Any, order: Any, weight: Any, extra: Any, begin: int, end: int, room: Any
 ) -> None:
     """Add the rows from `begin` to `end` up in the bins of a feature."""
-    histogram, taken, _ = room
+    histogram, taken, _, _ = room
     for k in range(begin, end):
         b = np.uint64(column[order[k]])
         histogram[b, 0] += weight[k]
@@ -47,7 +47,7 @@ def _counted_classes(
     column: Any, order: Any, weight: Any, extra: Any, begin: int, end: int, room: Any
 ) -> None:
     """Add the rows from `begin` to `end` up in the bins of a feature, by class."""
-    histogram, taken, _ = room
+    histogram, taken, _, _ = room
     for k in range(begin, end):
         b = np.uint64(column[order[k]])
         histogram[b, np.uint64(extra[k])] += weight[k]
@@ -61,7 +61,7 @@ def _best_of_numbers(room: Any, missing: int, total: Any, least: float) -> Any:
     Returns its score, the last bin that goes left, whether missing values do too, and whether there were any
     two bins to be split.
     """
-    histogram, taken, _ = room
+    histogram, taken, _, _ = room
     weight, target = total[0], total[1]
     absent, absent_target = histogram[missing, 0], histogram[missing, 1]
     histogram[missing, 0], histogram[missing, 1] = 0.0, 0.0
@@ -131,7 +131,7 @@ def _score_of_classes(here: Any, weight: float, total: Any, whole: float, entrop
 @kernel
 def _best_of_classes(room: Any, missing: int, total: Any, least: float, entropy: bool) -> Any:
     """As `_best_of_numbers`, of the weights of classes."""
-    histogram, taken, scratch = room
+    histogram, taken, scratch, _ = room
     absent, here, with_absent = scratch
     classes, whole, gone, w, last = len(total), 0.0, 0.0, 0.0, -1
     for k in range(classes):
@@ -182,11 +182,12 @@ def _drawn_split(
     that chance says.
     """
     order, weight, extra = rows
-    histogram, _, (here, _, _) = room
+    histogram, _, (here, _, _), bins = room
     missing, classes = len(histogram) - 1, len(here) if shape.classes else 0
     low, high, absent = missing, -1, False
     for k in range(begin, end):
         b: Any = np.int64(column[order[k]])
+        bins[k - begin] = b
         if b == missing:
             absent = True
         else:
@@ -203,16 +204,20 @@ def _drawn_split(
     else:
         share = np.float64(chance >> np.uint64(11)) * 2.0**-53
         at = lows[low] + share * (np.float64(lows[high]) - lows[low])
-        bin = low
-        while bin + 1 < high and lows[bin + 1] <= at:
-            bin += 1
+        bin, above = low, high  # the last bin below the greatest that begins at or below the number
+        while above - bin > 1:
+            middle = (bin + above) >> 1
+            if lows[middle] <= at:
+                bin = middle
+            else:
+                above = middle
     w, whole, t = 0.0, total[0], 0.0
     for j in range(len(here)):
         here[j] = 0.0
     for j in range(1, classes):
         whole += total[j]
     for k in range(begin, end):
-        b = np.int64(column[order[k]])
+        b = np.int64(bins[k - begin])
         if missing_left if b == missing else b <= bin:
             w += weight[k]
             if classes:
@@ -279,7 +284,7 @@ def seek(
     node : its number; its sums are there.
     features : of all, in any order; changed.
     random : the last random number.
-    room : for a histogram, its bins that are taken, and sums.
+    room : for a histogram, its bins that are taken, sums, and the bins of rows.
     """
     order, weight, extra = rows
     total, classes = nodes.sums[node], shape.classes
