@@ -68,6 +68,7 @@ FLOORS_OF_ML = {
     "kernel_approximation": 6,
     "linear_model": 6,
     "naive_bayes": 6,
+    "neural_network": 6,
     "preprocessing": 6,
     "random_projection": 6,
     "trees": 6,
