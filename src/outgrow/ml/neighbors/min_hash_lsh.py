@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import scipy.sparse as sp
@@ -69,6 +69,7 @@ class MinHashLSH(HashedRows):
     """
 
     takes_sparse = True
+    exempt: ClassVar[dict[str, str]] = {}
     test_parameters = {"n_neighbors": 2}
     parameters = {
         "n_neighbors": Integer(low=1),
