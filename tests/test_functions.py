@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
+from datetime import date, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -188,6 +189,41 @@ def test_statements_and_values(tmp_path: Path) -> None:
         og.SQLTransformer().fit(sp.csr_array(X))
     some = og.SQLTransformer("SELECT s AS t FROM __THIS__", columns=["s"]).fit_transform(ROWS)
     assert some.column_names == ["a", "b", "t", "day", "v_0", "v_1"]
+
+
+def test_statements_mean_the_same_however_columns_come(tmp_path: Path) -> None:
+    """Whole numbers may come as fractions, dates as times: `//`, casts and differences depend on it."""
+    day = pa.array([date(2020, 1, 3), None])
+    rows = pa.table({"n": pa.array([7, None], pa.int32()), "day": day, "s": ["x", "y"], "b": [True, False]})
+    made = "n // 2 AS h, n::VARCHAR AS t, day - DATE '2020-01-01' AS d, s || b::VARCHAR AS s"
+    statement = f"SELECT {made} FROM __THIS__"
+    model = og.SQLTransformer(statement).fit(rows)
+    expected = model.transform(rows)
+    assert expected.to_pydict() == {
+        "h": [3, None],
+        "t": ["7", None],
+        "d": [2, None],
+        "s": ["xtrue", "yfalse"],
+    }
+    model.save(tmp_path / "model")
+    others: dict[str, list[pa.DataType]] = {
+        "n": [pa.float64(), pa.int8(), pa.decimal128(12, 2), pa.uint64()],
+        "day": [pa.timestamp("ns"), pa.timestamp("s"), pa.date64()],
+        "s": [pa.large_string(), pa.string_view(), pa.dictionary(pa.int8(), pa.string())],
+        "b": [pa.int64(), pa.float64()],
+    }
+    for name, types in others.items():
+        for kind in types:
+            column = rows[name].combine_chunks()
+            changed = rows.set_column(rows.column_names.index(name), name, column.cast(kind))
+            assert og.load(tmp_path / "model").transform(changed).equals(expected), (name, kind)
+    prices = pa.table({"p": pa.array([Decimal("1.25"), Decimal(3)], pa.decimal128(5, 2))})
+    texts = og.SQLTransformer("SELECT p::VARCHAR AS t FROM __THIS__").fit(prices)
+    for values in (pa.array([1.25, 3.0]), pa.array([Decimal("1.25"), Decimal(3)]), prices["p"]):
+        assert texts.transform(pa.table({"p": values}))["t"].to_pylist() == ["1.25", "3.00"]
+    assert texts.transform(pa.table({"p": [3]}))["t"].to_pylist() == ["3.00"]
+    with pytest.raises(DataError, match=r"'n' is int64; now it is double"):
+        model.transform(rows.set_column(0, "n", pa.array([7.5, 1.0])))
 
 
 def test_saved_statements_are_checked_again(tmp_path: Path) -> None:

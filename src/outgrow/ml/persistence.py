@@ -22,7 +22,7 @@ from outgrow.ml import foreign, format_1
 from outgrow.ml.core import columns as selectors
 from outgrow.ml.core import functions
 from outgrow.ml.core.estimator import Estimator, class_name
-from outgrow.ml.core.inputs import first_row
+from outgrow.ml.core.inputs import first_row, is_pandas
 
 _OURS = f"{__name__.partition('.')[0]}."
 """Below this, modules are imported because a model names them."""
@@ -195,6 +195,10 @@ def _describe_value(value: Any) -> Any:
         }
     if isinstance(value, list | tuple):
         return {"tuple" if isinstance(value, tuple) else "list": [_describe_value(item) for item in value]}
+    if isinstance(value, set | frozenset):  # whatever takes one takes a list
+        return _describe_value(sorted(value, key=repr))
+    if isinstance(value, range) or _is_column(value):
+        return {"list": [_describe_value(item) for item in value]}
     if value is None or isinstance(value, bool | int | float | str | np.ndarray | np.generic):
         return {"value": value}
     if isinstance(value, np.random.RandomState | np.random.Generator):
@@ -211,6 +215,11 @@ def _describe_value(value: Any) -> Any:
     raise ArtifactError(
         f"A parameter holds a {type(value).__name__} ({value!r}), which cannot be saved.{advice}"
     )
+
+
+def _is_column(value: Any) -> bool:
+    """Whether this is a series or an index of pandas."""
+    return is_pandas(value) and hasattr(value, "tolist")
 
 
 def _is_type_of_numbers(value: Any) -> bool:

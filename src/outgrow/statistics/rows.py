@@ -166,7 +166,9 @@ def _is_flat(data: Any) -> bool:
 def _chosen(columns: Columns, example: Batch, aside: set[str], numeric: bool) -> list[str]:
     """The columns that are meant."""
     if columns is not None:
-        return list(dict.fromkeys(resolve(columns, example, list(example.columns))))
+        if not callable(columns) and not isinstance(columns, str):
+            columns = list(dict.fromkeys(columns))
+        return resolve(columns, example, list(example.columns))
     rest = [name for name in example.columns if name not in aside]
     if not numeric:
         return rest

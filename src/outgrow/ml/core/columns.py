@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from numbers import Integral
 from typing import Any, Protocol
@@ -191,16 +192,26 @@ def resolve(columns: Columns, example: Batch, names: Sequence[str]) -> list[str]
     ------
     ColumnNotFoundError
         When a named column does not exist.
+    ParameterError
+        When a column is named several times, or a selector gives no names.
     """
     if columns is None:
         return list(names)
-    if callable(columns):
-        return columns(example, names)
-    wanted = [columns] if isinstance(columns, str) else list(columns)
+    given = columns(example, names) if callable(columns) else columns
+    wanted = [given] if isinstance(given, str) else list(_names_of(given, columns))
     missing = [name for name in wanted if name not in names]
     if missing:
         raise ColumnNotFoundError(f"No column {', '.join(map(repr, missing))} among {list(names)}.")
+    twice = [name for name, count in Counter(wanted).items() if count > 1]
+    if twice:
+        raise ParameterError(f"columns={columns!r} name {twice} several times. Name each column once.")
     return wanted
+
+
+def _names_of(given: Any, columns: Any) -> Iterable[str]:
+    if not isinstance(given, Iterable):
+        raise ParameterError(f"columns={columns!r} chose {given!r}, which is no list of names of columns.")
+    return given
 
 
 def require_numeric(example: Batch, names: Sequence[str], who: str) -> None:

@@ -202,7 +202,10 @@ class Such(Domain):
     advice: str = ""
 
     def __contains__(self, value: Any) -> bool:
-        return self.test(value)
+        try:
+            return bool(self.test(value))
+        except (TypeError, ValueError):  # such as of an array of no dimensions, which has no length
+            return False
 
     def phrases(self) -> list[str]:
         return [self.what]

@@ -141,7 +141,7 @@ class PolynomialFeatures(Expansion):
 
     def _terms(self, inputs: Sequence[str]) -> Iterator[Term]:
         """The factors of each product, as places among the inputs."""
-        bias: list[Term] = [()] * self.include_bias
+        bias: list[Term] = [()] * bool(self.include_bias)
         if self.interactions is not None:
             return chain(bias, ((j,) for j in range(len(inputs))), self._chosen(inputs))
         choose: Any = combinations if self.interaction_only else combinations_with_replacement

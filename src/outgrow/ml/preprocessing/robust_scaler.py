@@ -103,7 +103,7 @@ class RobustScaler(ColumnwiseScaler):
 
     def _learn_columns(self, shard: Shard, names: list[str], task: Task) -> None:
         low, high = (end / 100 for end in self.quantile_range)
-        wanted = [0.5] * self.with_centering + [low, high] * self.with_scaling
+        wanted = [0.5] * bool(self.with_centering) + [low, high] * bool(self.with_scaling)
         found = list(column_quantiles(shard, names, wanted)) if wanted else []
         self.center_ = found.pop(0) if self.with_centering else None
         self.scale_ = unit_where_constant(found[1] - found[0]) if self.with_scaling else None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
@@ -10,8 +12,9 @@ from outgrow.data.batch import Batch
 from outgrow.data.duck import row_statement, select_rows
 from outgrow.data.matrix import Matrix
 from outgrow.data.names import check_names
+from outgrow.data.schema_file import arrow_type
 from outgrow.engine.shard import Shard
-from outgrow.errors import ParameterError
+from outgrow.errors import ArtifactError, DataError, ParameterError
 from outgrow.ml.base import Transformer
 from outgrow.ml.core.columns import Columns
 from outgrow.ml.core.parameters import COLUMNS, TEXT
@@ -36,6 +39,8 @@ class SQLTransformer(Transformer):
     Attributes
     ----------
     statement_ : the statement that is run.
+    types_ : dict of the Arrow types that its columns of numbers, text and times had; as these they reach it
+        later, too, however they come, as what `n // 2` and `day - DATE '2020-01-01'` mean depends on it.
 
     Notes
     -----
@@ -63,16 +68,48 @@ class SQLTransformer(Transformer):
         "scikit-learn": "it has no SQL",
     }
     statement_: str
+    types_: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, statement: str = "SELECT * FROM __THIS__", *, columns: Columns = None) -> None:
         self.statement = statement
         self.columns = columns
 
     def _fit(self, shard: Shard, names: list[str], task: Task) -> None:
-        self.statement_ = row_statement(self.statement, _table(shard.example, names)) if names else ""
+        table = _table(shard.example, names)
+        types = {field.name: _noted(field.type) for field in table.schema}
+        self.types_ = {name: kind for name, kind in types.items() if kind}
+        self._restored()
+        self.statement_ = row_statement(self.statement, self._typed(table)) if names else ""
+
+    def _restored(self) -> None:
+        try:
+            self._types = {name: arrow_type(kind) for name, kind in self.types_.items()}
+        except (TypeError, ValueError, AttributeError) as error:
+            raise ArtifactError(f"types_={self.types_!r} of a SQLTransformer: {error}.") from None
+
+    def _typed(self, table: pa.Table) -> pa.Table:
+        """The columns in the types they had.
+
+        Raises
+        ------
+        DataError
+            When a value cannot have that type, such as 1.5 in a column that held whole numbers.
+        """
+        for at, name in enumerate(table.column_names):
+            column, wanted = table.column(at), self._types.get(name)
+            if wanted is None or column.type == wanted:
+                continue
+            try:
+                table = table.set_column(at, name, _cast(_plain(column), wanted))
+            except pa.ArrowException as error:
+                raise DataError(
+                    f"The statement was fitted where column {name!r} is {wanted}; now it is {column.type}, "
+                    f"with values that {wanted} does not hold: {error}. Fit it on rows of that type."
+                ) from error
+        return table
 
     def _transform_columns(self, batch: Batch, names: list[str]) -> Batch:
-        made = select_rows(self.statement_, _table(batch, names))
+        made = select_rows(self.statement_, self._typed(_table(batch, names)))
         check_names(made.column_names, "The statement")
         return batch.replace(names, Batch.from_arrow(_one_batch(made)).columns)
 
@@ -85,6 +122,33 @@ class SQLTransformer(Transformer):
 def _table(batch: Batch, names: list[str]) -> pa.Table:
     """Columns as Arrow has them, vectors as lists of one length."""
     return pa.table({name: _array(batch[name], name) for name in names})
+
+
+def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
+
+
+def _cast(column: pa.ChunkedArray, wanted: pa.DataType) -> pa.ChunkedArray:
+    if pa.types.is_decimal128(wanted) and pa.types.is_integer(column.type):
+        column = column.cast(pa.decimal128(38, wanted.scale))  # Arrow asks for room for all whole numbers
+    return column.cast(wanted)
+
+
+def _noted(kind: pa.DataType) -> str:
+    """What a type is called that the same values may come in others than; '' for others."""
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    if pa.types.is_integer(kind) and kind != pa.uint64():
+        return str(pa.int64())
+    if pa.types.is_floating(kind):
+        return str(pa.float64())
+    others = (
+        pa.types.is_boolean,
+        pa.types.is_string,
+        pa.types.is_date,
+        pa.types.is_timestamp,
+        pa.types.is_decimal128,
+    )
+    return str(kind) if any(test(kind) for test in others) else ""
 
 
 def _array(column: Any, name: str) -> pa.Array:
