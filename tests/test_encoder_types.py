@@ -220,3 +220,9 @@ def test_bins_of_pandas_are_categories(right: bool) -> None:
         made = og.OrdinalEncoder().fit(pd.DataFrame({"age": column}))
         expected = sorted(str(each) for each in bins.cat.categories)
         assert made.categories_[0].tolist() == [*expected, None]
+
+
+def test_whole_numbers_that_float64_takes_for_each_other_are_no_few() -> None:
+    rows = pa.table({"id": [2**62 + k for k in range(40)], "few": [2**62 + k % 2 for k in range(40)]})
+    encoder = og.OrdinalEncoder(og.few_values(20)).fit(rows)
+    assert encoder.selected_ == ["few"]

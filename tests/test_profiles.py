@@ -217,3 +217,12 @@ def test_the_command_shows_them(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert "gone" in printed
     text = page.read_text()
     assert all(f'<h2 id="{part}">' in text for part in ("findings", "missing", "target", "comparison"))
+
+
+def test_names_of_64_bits_are_told_apart() -> None:
+    """Of 512 neighbours float64 keeps three, and the column would look like one value."""
+    names = pa.array([2**62 + k for k in range(500)] + [None])
+    profile = og.dataset(pa.table({"id": names, "few": pa.array([2**62, 2**62 + 1, None] * 167)})).profile()
+    assert abs(profile["id"].distinct - 500) < 25
+    assert profile["few"].distinct == 2
+    assert "constant" not in {finding.kind for finding in profile.findings}

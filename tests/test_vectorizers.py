@@ -301,6 +301,24 @@ def test_formulas_of_spark() -> None:
 
 # ---- FeatureHasher -----------------------------------------------------------------------------------------
 
+
+@pytest.mark.parametrize(
+    ("input_type", "row", "said"),
+    [
+        ("dict", {"a": None}, "Row 1: 'a' is None, which is neither"),
+        ("dict", {"a": [1, 2]}, "Row 1: 'a' is .*1, 2.*, which is neither"),
+        ("dict", ["a", "b"], "Row 1 is .*a dictionary of names and values"),
+        ("pair", {"a": 1}, "Row 1 is .*a list of pairs"),
+        ("pair", ["ab", 1], "Row 1 is .*a list of pairs"),
+        ("string", 5, "Row 1 is 5.*a list of names"),
+    ],
+)
+def test_rows_that_are_no_features(input_type: str, row: Any, said: str) -> None:
+    good = {"dict": {"a": 1}, "pair": [("a", 1)], "string": ["a"]}[input_type]
+    with pytest.raises(og.errors.ValueTypeError, match=said):
+        og.FeatureHasher(input_type=input_type).transform([good, row])
+
+
 FEATURES = st.dictionaries(
     st.text(max_size=4), st.text(max_size=3) | st.floats(-9, 9) | st.integers(-3, 3), max_size=4
 )

@@ -25,6 +25,10 @@ _CHUNK_VALUES = 1 << 16
 """Values that are hashed at once: they stay in a core's cache, and threads seldom wait for Python's lock."""
 
 
+_EXACT = 2.0**53
+"""Up to here float64 holds all whole numbers."""
+
+
 def row_hash(batch: Batch, columns: Sequence[str] | None = None, seed: int = 0) -> np.ndarray:
     """One uint64 for each row, from the values of columns.
 
@@ -154,6 +158,23 @@ def column_hash(array: pa.Array, name: str) -> np.ndarray:
         When values of this type cannot be hashed.
     """
     return mix(_bits_of(array, name))
+
+
+def value_hash(array: pa.Array, name: str) -> np.ndarray:
+    """One uint64 for each value of a column without missing ones, others for all others.
+
+    `column_hash` takes whole numbers past 2**53 for each other, as float64 does.
+
+    Parameters
+    ----------
+    array, name : as for `column_hash`.
+    """
+    hashes = column_hash(array, name)
+    if pa.types.is_integer(array.type) and array.type.bit_width == 64:
+        values = np.asarray(array)
+        large = np.abs(values.astype(np.float64)) > _EXACT
+        hashes[large] = mix(hashes[large] ^ values[large].astype(np.uint64))
+    return hashes
 
 
 def _odd(name: str) -> np.uint64:

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from outgrow.data.batch import is_categorical, is_numeric
 from outgrow.data.exact import microseconds, moment_text
-from outgrow.data.hashing import column_hash
+from outgrow.data.hashing import column_hash, value_hash
 from outgrow.data.kind import Kind
 from outgrow.data.matrix import Matrix, numbers
 from outgrow.stats.counts import DistinctCount
@@ -97,10 +97,12 @@ def column_state(column: Any, name: str) -> ColumnState:
         values = np.asarray(numbers(column), dtype=np.float64)
         present = values[~np.isnan(values)]
         whole = not pa.types.is_floating(kind) and not pa.types.is_decimal(kind)
+        # float64 takes names of 64 bits for each other
+        exact = column.drop_null() if pa.types.is_integer(kind) else pa.array(present)
         return ColumnState(
             rows,
             rows - len(present),
-            DistinctCount.of(column_hash(pa.array(present), name)),
+            DistinctCount.of(value_hash(exact, name)),
             FrequentValues.of(column) if whole else None,
             QuantileSketch.of(present),
             ShapeMoments.of(present[:, None]),

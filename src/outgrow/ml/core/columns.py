@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from outgrow.data.batch import Batch, is_categorical, is_numeric
-from outgrow.data.hashing import column_hash
+from outgrow.data.hashing import value_hash
 from outgrow.data.kind import is_list
 from outgrow.data.matrix import Matrix
 from outgrow.engine.shard import Shard
@@ -133,7 +133,7 @@ class FewValues:
         return first if many else FewDistinct.of(self._hashes(column, name), self.most)
 
     def _hashes(self, column: Any, name: str) -> np.ndarray:
-        return column_hash(column.unique().drop_null(), name)
+        return value_hash(column.unique().drop_null(), name)
 
     def __repr__(self) -> str:
         return f"few_values({self.most})"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from decimal import Decimal
+from numbers import Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -31,6 +33,12 @@ from outgrow.stats.texts import Texts
 
 Cells = tuple[np.ndarray, np.ndarray, np.ndarray]
 """The rows, columns and values of numbers."""
+
+_ROWS = {
+    "dict": "a dictionary of names and values",
+    "pair": "a list of pairs of a name and a value",
+    "string": "a list of names",
+}
 
 
 class FeatureHasher(Transformer):
@@ -241,7 +249,7 @@ def _named_values(X: Any, input_type: str) -> tuple[np.ndarray, Texts, np.ndarra
         raise DataError(f"X is one {type(X).__name__}. Give a list of rows of features.")
     rows, names, values = list[int](), list[str](), list[float]()
     for row, features in enumerate(X):
-        for name, value in _pairs(features, input_type):
+        for name, value in _checked_pairs(features, input_type, row):
             if not isinstance(name, str):
                 raise ValueTypeError(f"feature names must be strings, not {name!r}. Make text of them.")
             text = isinstance(value, str)
@@ -252,6 +260,31 @@ def _named_values(X: Any, input_type: str) -> tuple[np.ndarray, Texts, np.ndarra
     texts = Texts.of(pa.array(names, pa.large_string()))
     first, codes = texts.codes()
     return np.array(rows, dtype=np.intp), texts.take(first), codes, np.array(values, dtype=np.float64)
+
+
+def _checked_pairs(features: Any, input_type: str, row: int) -> Iterator[tuple[str, Any]]:
+    """The names and values of a row.
+
+    Raises
+    ------
+    ValueTypeError
+        When it is no row of this type, or a value neither a number nor text.
+    """
+    try:
+        pairs = [(name, value) for name, value in _pairs(features, input_type)]
+    except (TypeError, ValueError, AttributeError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise ValueTypeError(
+            f"Row {row} is {features!r}, and not what input_type={input_type!r} says: {_ROWS[input_type]}."
+        ) from None
+    for name, value in pairs:
+        if not isinstance(value, str | Real | Decimal | np.bool_):
+            raise ValueTypeError(
+                f"Row {row}: {name!r} is {value!r}, which is neither a number nor text. Leave out what is "
+                "missing, and make numbers or text of the rest."
+            )
+        yield name, value
 
 
 def _pairs(features: Any, input_type: str) -> Iterable[tuple[Any, Any]]:
