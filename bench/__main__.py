@@ -2,7 +2,7 @@
 
 `python -m bench serve` does the same for servers, `python -m bench groups` for one model for each key, and
 `python -m bench search` for the search for settings. `python -m bench shapes` has many sizes of each job,
-`python -m bench features` every transformer,
+`python -m bench features` every transformer, `python -m bench models` every model,
 `python -m bench wire` compares all-reduces. `python -m bench strangers` sends hostile requests to a server.
 """
 
@@ -61,6 +61,12 @@ def main() -> None:
 
         del sys.argv[1]
         features.main()
+        return
+    if sys.argv[1:2] == ["models"]:
+        from bench.models import __main__ as models
+
+        del sys.argv[1]
+        models.main()
         return
     asked = _arguments()
     cases = [CASES[name] for name in asked.cases or CASES]

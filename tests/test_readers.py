@@ -294,7 +294,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         [*run, str(programs / "initdb"), "-D", data, "-A", "trust", "-U", "me"], check=True, **quiet
     )
     options = f"-c listen_addresses='' -c unix_socket_directories='{home}' -c fsync=off"
-    control = [*run, str(programs / "pg_ctl"), "-D", data, "-w"]
+    control = [*run, str(programs / "pg_ctl"), "-D", data, "-w", "-t", "300"]
     subprocess.run([*control, "-o", options, "-l", str(home / "log"), "start"], check=True, **quiet)
     yield f"postgresql:///postgres?host={home}&user=me"
     subprocess.run([*control, "-m", "immediate", "stop"], check=True, **quiet)
