@@ -14,6 +14,7 @@ from sklearn.base import clone
 
 import outgrow as og
 from outgrow import errors
+from outgrow.stats.number_counts import NumberIndex
 from outgrow.stats.texts import TextIndex, Texts
 
 MANY = 5_000
@@ -157,3 +158,21 @@ def test_tables_become_arrays_where_set_output_says_so() -> None:
     np.testing.assert_array_equal(codes, [[0, 0.5], [1, 1.5], [0, 2.5]])
     pipe = og.Pipeline([og.OrdinalEncoder(["a"]), og.StandardScaler(["b"])]).set_output(transform="default")
     assert isinstance(pipe.fit_transform(table), np.ndarray)
+
+
+@pytest.mark.parametrize("kind", [pa.int8(), pa.int64(), pa.uint16(), pa.uint64(), pa.float64()])
+def test_numbers_are_found_by_table_and_by_search(kind: pa.DataType) -> None:
+    """Numbers that lie close have a table; others, and columns of other types, are searched."""
+    near, far = np.array([-3, 0, 1, 5, 7]), np.array([-3, 0, 1, 5, 10**12])
+    values = [0, 1, 2, 5, 7, 9, None, 100] + (
+        [-3, -128] if kind in (pa.int8(), pa.int64(), pa.float64()) else []
+    )
+    column = pa.array(values, kind)
+    for known in (near, far):
+        listed = known.tolist()
+        expected = [listed.index(value) if value in listed else -1 for value in values]
+        assert NumberIndex(known).places(column).tolist() == expected
+    assert (
+        NumberIndex(near.astype(np.float64)).places(column).tolist()
+        == NumberIndex(near).places(column).tolist()
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +15,8 @@ _HELD = 1 << 22
 """Numbers, some of them twice, before they are counted together: that is cheapest when many are."""
 _TIMES = 4
 """How often numbers may stand there in the mean when they are more."""
+_SPARSE = 4
+"""How many numbers there may be from the least to the greatest for each that is known, to have a table."""
 _EXACT = 2.0**53
 """Whole numbers below are floats without loss."""
 
@@ -100,6 +103,7 @@ class NumberIndex:
     def __init__(self, numbers: np.ndarray) -> None:
         self._numbers = numbers
         self._all_exact = not len(numbers) or bool(max(-float(numbers[0]), float(numbers[-1])) < _EXACT)
+        self._table = _table(numbers)
 
     def compares(self, kind: pa.DataType) -> bool:
         """Whether numbers of an Arrow type and those known compare without loss."""
@@ -112,12 +116,41 @@ class NumberIndex:
     def places(self, array: pa.Array) -> np.ndarray:
         """Where each number of an Arrow column stands, and -1 for those that are not known or missing."""
         numbers = (array.fill_null(0) if array.null_count else array).to_numpy(zero_copy_only=False)
+        if self._table is not None and _fits(numbers.dtype):
+            return self._looked_up(numbers.astype(np.int64, copy=False), array)
         places = np.searchsorted(self._numbers, numbers)
         there = np.append(self._numbers, self._numbers[-1:])[places] == numbers
         there &= places < len(self._numbers)
         if array.null_count:
             there &= np.asarray(array.is_valid())
         return np.where(there, places, -1)
+
+    def _looked_up(self, numbers: np.ndarray, array: pa.Array) -> np.ndarray:
+        """The same by a table, many times as fast as a search where it is large."""
+        assert self._table is not None
+        low, high = int(self._numbers[0]), int(self._numbers[-1])
+        there = (numbers >= low) & (numbers <= high)
+        places = self._table[np.where(there, numbers, low) - low]
+        if array.null_count:
+            there &= np.asarray(array.is_valid())
+        return np.where(there, places, -1)
+
+
+def _fits(dtype: np.dtype[Any]) -> bool:
+    """Whether all numbers of a type are whole and no larger than int64 holds."""
+    return dtype.kind in "iu" and dtype != np.uint64
+
+
+def _table(numbers: np.ndarray) -> np.ndarray | None:
+    """The place of each number from the least to the greatest, -1 for others; None if few are known."""
+    if not len(numbers) or not _fits(numbers.dtype):
+        return None
+    low, high = int(numbers[0]), int(numbers[-1])
+    if high - low >= _SPARSE * len(numbers):
+        return None
+    places = np.full(high - low + 1, -1, dtype=np.int64)
+    places[numbers.astype(np.int64) - low] = np.arange(len(numbers))
+    return places
 
 
 def _counted(numbers: np.ndarray, missing: np.ndarray) -> NumberCounts:

@@ -65,7 +65,7 @@ class ALS(Regressor):
     Notes
     -----
     Ratings of one pair are several observations; implicit ones are added. Two passes bring all ratings to
-    every task, where they take about 96 bytes each; then tasks find the factors of some users or items each,
+    every task, where they take about 150 bytes each; then tasks find the factors of some users or items each,
     and exchange them. Factors start from hashes of the keys, so they are the same on every engine, for any
     partitioning and order. From 17 components on, each half-step takes three steps of conjugate gradients
     (Takacs et al. 2011) in place of exact solutions, unless factors must be at least 0.

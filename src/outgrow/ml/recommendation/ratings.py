@@ -23,8 +23,8 @@ from outgrow.ml.core.task import Task
 from outgrow.ml.preprocessing.categories import Coder, counting, plain, sorted_values
 from outgrow.stats.quantiles import Gathered
 
-_BYTES = 96
-"""About what a rating takes while factors are learned: gathered, sorted by user and by item, in stacks."""
+_BYTES = 150
+"""About what a rating takes while factors are learned: read, gathered, sorted by user and by item."""
 
 
 @dataclass(frozen=True, eq=False)
