@@ -65,9 +65,20 @@ def _build(spec: EstimatorSpec, key_path: tuple[str | int, ...], base: type) -> 
 
 
 def _value(name: str, value: Any, key_path: tuple[str | int, ...]) -> Any:
-    if name == "estimator":
-        return _build(EstimatorSpec.model_validate(value), (*key_path, name), Supervised)
+    if name in ("estimator", "final_estimator"):
+        return None if value is None else _inner(value, (*key_path, name))
+    if name == "estimators" and isinstance(value, list):
+        return _named([_inner(model, (*key_path, name, number)) for number, model in enumerate(value)])
     return _columns(value) if name == "columns" else value
+
+
+def _inner(value: Any, key_path: tuple[str | int, ...]) -> Any:
+    return _build(EstimatorSpec.model_validate(value), key_path, Supervised)
+
+
+def _named(models: list[Any]) -> list[tuple[str, Any]]:
+    """Models with their names as a pipeline would name them."""
+    return Pipeline(models).step_items
 
 
 def _columns(value: Any) -> Columns:

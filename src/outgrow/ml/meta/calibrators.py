@@ -95,7 +95,7 @@ class _Sigmoid:
         margins = graph.node("Add", scaled, graph.constant(learned["constant"][None, :]))
         # onnxruntime's Sigmoid loses the digits of small probabilities
         odds = graph.node("Add", graph.node("Exp", graph.node("Neg", margins)), graph.constant(1.0))
-        return _normalised_in_onnx(graph, graph.node("Reciprocal", odds), len(learned["slope"]))
+        return normalised_in_onnx(graph, graph.node("Reciprocal", odds), len(learned["slope"]))
 
     def twins(self, learned: Learned) -> list[Any]:
         made = []
@@ -131,7 +131,7 @@ class _Isotonic:
         for j, model in enumerate(self._models(learned)):
             column = graph.node("Gather", responses, graph.constant([j]), axis=1)
             each.append(model._heights_in_onnx(graph, model._inside_in_onnx(graph, column)))
-        return _normalised_in_onnx(graph, graph.join(each), len(each))
+        return normalised_in_onnx(graph, graph.join(each), len(each))
 
     def twins(self, learned: Learned) -> list[Any]:
         return [model._sklearn_model() for model in self._models(learned)]
@@ -196,7 +196,15 @@ def normalised(ones: np.ndarray) -> np.ndarray:
     return np.divide(ones, total, out=np.full_like(ones, 1 / ones.shape[1]), where=total > 0)
 
 
-def _normalised_in_onnx(graph: Graph, ones: str, width: int) -> str:
+def normalised_in_onnx(graph: Graph, ones: str, width: int) -> str:
+    """The same in a graph.
+
+    Parameters
+    ----------
+    graph : gets the nodes.
+    ones : the tensor of what `normalised` gets.
+    width : how many columns it has.
+    """
     if width == 1:
         return graph.node("Concat", graph.node("Sub", graph.constant(1.0), ones), ones, axis=1)
     total = graph.node("ReduceSum", ones, graph.constant([1], np.int64), keepdims=1)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from sklearn.base import clone, is_classifier
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from outgrow.data.batch import Batch
@@ -29,8 +30,9 @@ ESTIMATOR = Such(
     lambda value: isinstance(value, Model) and value.learns_from_matrix,
     advice=_ADVICE,
 )
+T = TypeVar("T")
 PREFIT = "prefit"
-_SEED = 0x0F01D5
+SEED = 0x0F01D5
 """Of the hashes that deal rows to folds; models within models deal anew."""
 NO_FOLDS = dict.fromkeys(
     (
@@ -40,7 +42,7 @@ NO_FOLDS = dict.fromkeys(
     "cv is a number; folds that are given are not taken",
 )
 """Checks of scikit-learn that cannot be made."""
-_PROMISES = ("columns_", "n_features_in_", "feature_names_in_")
+PROMISES = ("columns_", "n_features_in_", "feature_names_in_")
 
 
 class AroundModel(Model):
@@ -116,7 +118,7 @@ class AroundModel(Model):
             self.common_, self.learned_ = {}, []
             return
         common = self._noted._learned()
-        self.common_ = {name: value for name, value in common.items() if name not in _PROMISES}
+        self.common_ = {name: value for name, value in common.items() if name not in PROMISES}
         self.learned_ = [
             {n: v for n, v in part._learned().items() if n not in common or common[n] is not v}
             for part in parts
@@ -130,14 +132,14 @@ class AroundModel(Model):
     def _part(self, learned: dict[str, Any]) -> Any:
         part = clone(self._inner)
         part._trusted = self._trusted
-        promised = {name: getattr(self, name) for name in _PROMISES if hasattr(self, name)}
+        promised = {name: getattr(self, name) for name in PROMISES if hasattr(self, name)}
         part._restore({**promised, **self.common_, **learned})
         return part
 
     @property
     def _seed(self) -> int:
         """Of the hashes that deal rows to folds."""
-        return _SEED + self._depth
+        return SEED + self._depth
 
     @property
     def _depth(self) -> int:
@@ -229,3 +231,14 @@ def check_classifier(owner: Any, model: Any) -> None:
             f"{type(owner).__name__}(estimator=...): {type(model).__name__} predicts no classes. Choose a "
             "classifier."
         )
+
+
+def inner_has(hook: str) -> Callable[[T], T]:
+    """Available where the model within has a hook.
+
+    Parameters
+    ----------
+    hook : its name, such as `_predict_proba`.
+    """
+    found: Callable[[T], T] = available_if(lambda model: hasattr(model._inner, hook))
+    return found

@@ -34,6 +34,7 @@ class Graph:
         self._inputs: list[Any] = []
         self._outputs: list[Any] = []
         self._numbers = count()
+        self._named: set[str] = set()
         self._joined: dict[tuple[str, ...], str] = {}
         self._finite: dict[tuple[str, str], str] = {}
         self._splits: dict[str, tuple[list[str], str]] = {}
@@ -265,5 +266,8 @@ class Graph:
         number = next(self._numbers)
         names = [f"/{operator}/{number}/{j}" for j in range(outputs)]
         own = name or f"/{operator}/{number}"
+        if own in self._named:  # as two models of one class refuse the same
+            own = f"{own} ({number})"
+        self._named.add(own)
         self._nodes.append(self._helper.make_node(operator, inputs, names, name=own, domain=domain, **with_))
         return names
