@@ -287,6 +287,34 @@ def test_separation_names_the_column(family: str) -> None:
         model(family).fit(table, "y")
 
 
+@pytest.mark.parametrize("shift", [0.0, 9.5])
+@pytest.mark.parametrize("link", ["logit", "probit", "cloglog"])
+def test_classes_that_a_line_parts(shift: float, link: str) -> None:
+    """Means that round to 1 end no fit before its time."""
+    x = np.arange(20.0) - shift
+    y = (np.arange(20) > 9).astype(float)
+    with pytest.warns(ConvergenceWarning, match=r"Perfect separation|Increase the number"):
+        fitted = model("binomial", link).fit(np.column_stack([x, np.sin(x)]), y)
+    assert fitted.fit_statistics_["deviance"] < 1e-3
+    assert ((fitted.predict(np.column_stack([x, np.sin(x)])) > 0.5) == (y > 0)).all()
+
+
+def test_roles_reach_the_model_at_the_end_of_a_pipeline() -> None:
+    rng = np.random.default_rng(3)
+    rows = pa.table({"age": rng.normal(size=200), "years": rng.uniform(0.1, 1, 200)})
+    y = rng.poisson(2 * rows["years"].to_numpy())
+    rows = rows.append_column("n", pa.array(y.astype(float)))
+    alone = model("poisson").fit(rows, "n", exposure="years")
+    for name in ("exposure", "generalizedlinearregression__exposure"):
+        pipe = og.Pipeline([og.StandardScaler(with_mean=False, with_std=False), model("poisson")])
+        pipe.fit(rows, "n", **{name: "years"})
+        np.testing.assert_allclose(pipe.model.coef_, alone.coef_, rtol=1e-8)
+    with pytest.raises(ParameterError, match="are the same"):
+        pipe.fit(rows, "n", exposure="years", generalizedlinearregression__exposure="years")
+    with pytest.raises(ParameterError, match=r"takes sample_weight, offset, exposure, or one of"):
+        pipe.fit(rows, "n", expozure="years")
+
+
 def test_the_same_column_twice_has_no_standard_error() -> None:
     twice = np.column_stack([X, X[:, 0]])
     summary = model("poisson").fit(twice, COUNTS).summary_

@@ -130,9 +130,10 @@ class Pipeline(StepList):
         y : the name of a column of X, or an array of shape (rows,).
         sample_weight : the name of a column of X, or an array of shape (rows,); all steps that know weights
             take them.
-        **params : `<step>__sample_weight` gives weights to one step alone, `<step>__<role>` what else the
-            model at the end learns from; `<step>__<parameter>` whatever the fit of a step of another library
-            takes. With scikit-learn's metadata routing they are routed.
+        **params : what else the model at the end learns from, as `exposure=`, also with its name before it,
+            `<step>__exposure`; `<step>__sample_weight` gives weights to one step alone, `<step>__<parameter>`
+            whatever the fit of a step of another library takes. With scikit-learn's metadata routing they
+            are routed.
 
         Raises
         ------
@@ -169,7 +170,7 @@ class Pipeline(StepList):
         if is_for_sklearn(self._leaves(), X, params):
             return self._fit_in_memory(method, X, y, fit_params(self.step_items, params, sample_weight))
         roles = self._given_roles(params)
-        taken = {f"{self._workers()[-1][0]}__{role}" for role in roles}
+        taken = {name for role in roles for name in (role, f"{self._workers()[-1][0]}__{role}")}
         params = {key: value for key, value in params.items() if key not in taken}
         weighted, sample_weight = self._weighted_step(params, sample_weight)
         opened = open_training(self, X, y, sample_weight, roles=roles)
@@ -204,7 +205,10 @@ class Pipeline(StepList):
         """What else the model at the end learns from, of the parameters of `fit`."""
         name, model = self._workers()[-1]
         roles = getattr(model, "roles", {})
-        given = {role: params[f"{name}__{role}"] for role in roles if f"{name}__{role}" in params}
+        both = [role for role in roles if role in params and f"{name}__{role}" in params]
+        if both:
+            raise ParameterError(f"{both[0]} and {name}__{both[0]} are the same. Give one of them.")
+        given = {role: params[key] for role in roles for key in (role, f"{name}__{role}") if key in params}
         return model._given_roles(given, type(self).__name__, f"{name}__") if roles else {}
 
     def _weighted_step(self, params: dict[str, Any], sample_weight: Any) -> tuple[str | None, Any]:
@@ -214,9 +218,10 @@ class Pipeline(StepList):
             steps = [step for step, _ in self._workers()]
             if rest != "sample_weight" or name not in steps or sample_weight is not None:
                 known = [f"{step}__sample_weight" for step in steps]
+                roles = "".join(f", {role}" for role in getattr(self._workers()[-1][1], "roles", {}))
                 raise ParameterError(
                     f"Pipeline.fit does not accept the {key} parameter. "
-                    f"It takes sample_weight, or one of {known}."
+                    f"It takes sample_weight{roles}, or one of {known}."
                 )
             if len(params) > 1:
                 raise ParameterError(f"Give one step weights, or all of them: {list(params)} are given.")

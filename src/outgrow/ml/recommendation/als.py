@@ -314,6 +314,7 @@ class ALS(Regressor):
         >>> model.evaluate_ranking(rows, k=3)["recall@3"]
         1.0
         """
+        Integer(low=1).check("evaluate_ranking", "k", k)
         check_is_fitted(self)
         pairs, users, items = self._coded_pairs(X)
         if not len(pairs):

@@ -227,7 +227,8 @@ class Binomial:
 
     def variance(self, mean: np.ndarray) -> np.ndarray:
         """See `Family.variance`."""
-        return np.maximum(mean * (1 - mean), np.finfo(np.float64).tiny)
+        rest = np.maximum(1 - mean, np.finfo(np.float64).epsneg)  # a mean that rounds to 1 leaves something
+        return np.maximum(mean * rest, np.finfo(np.float64).tiny)
 
     def half_deviance(self, y: np.ndarray, mean: np.ndarray) -> np.ndarray:
         """See `Family.half_deviance`.

@@ -181,7 +181,6 @@ class AFTSurvivalRegression(Regressor):
             names, coef = [*names, "log(scale)"], np.append(coef, np.log(self.scale_))
         fit = {"distribution": self.distribution, "scale": self.scale_, **self.fit_statistics_}
         left = self.fit_statistics_["rows"] - len(coef)
-        return Summary(names, coef, self.covariance_, "z", left, fit)
         return Summary(names, coef, np.sqrt(np.diag(self.covariance_)), "z", left, fit)
 
     def _predict(self, X: Any) -> np.ndarray:
