@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 MADE = 2
 """So many things that were made of the rows of a view stay."""
-_CHANGES = ("keep", "columns", "affine", "chosen", "recoded")
+_CHANGES = ("keep", "factors", "columns", "affine", "chosen", "recoded")
 _WHOLE: dict[str, Any] = dict.fromkeys(_CHANGES)
 """Of a view of copied rows: what was chosen of them, and changed, is chosen and changed."""
 MOMENTS = (1 / 12, 1 / 6, 1 / 3, 2 / 3)
@@ -152,6 +152,7 @@ class MatrixView:
     chosen : the one of several targets that is seen, or None for all.
     recoded : for each class of the blocks its index among the classes that are seen, -1 where its rows are
         left out; or None.
+    factors : gives of a block what the weights of its rows are multiplied by; or None.
     """
 
     run: FitContext
@@ -162,6 +163,7 @@ class MatrixView:
     affine: tuple[np.ndarray, np.ndarray] | None = None
     chosen: int | None = None
     recoded: np.ndarray | None = None
+    factors: Callable[[Block], np.ndarray] | None = None
     watch: ValidationRows | None = None
     _made: dict[tuple[Hashable, bytes | None], Any] = field(default_factory=dict)
 
@@ -252,12 +254,8 @@ class MatrixView:
         ----------
         columns : indices of shape (chosen,), ascending.
         """
-        store: Store[Block] = Store(self.run.memory)
         narrow = (replace(block, X=_columns(block.X, columns)) for block in self.blocks())
-        store.extend([store.hold(block, block.nbytes)] for block in narrow)
-        labels = replace(self.labels, width=len(columns))
-        tiles = Tiles(store, self.labels.classes)
-        return replace(self, tiles=tiles, labels=labels, _made={}, **_WHOLE)
+        return replace(self.of_blocks(narrow), labels=replace(self.labels, width=len(columns)))
 
     def narrowed(self, columns: np.ndarray) -> MatrixView:
         """The same rows with some of the features, chosen anew at each pass: nothing is copied to stay.
@@ -283,16 +281,42 @@ class MatrixView:
         recoded : shape (classes,), for each class its index among the new ones; -1 leaves its rows out.
         classes : ndarray of the new classes.
         """
-        assert self.recoded is None
         assert self.labels.targets is None
         stays = recoded >= 0
         counts = np.bincount(recoded[stays], self.class_weights[stays], len(classes))
         labels = replace(self.labels, classes=classes, counts=counts)
-        part = replace(self, recoded=np.asarray(recoded, dtype=np.intp), labels=labels, _made={})
+        codes = np.asarray(recoded, dtype=np.intp)
+        if self.recoded is not None:
+            codes = np.where(self.recoded >= 0, codes[self.recoded], -1)
+        part = replace(self, recoded=codes, labels=labels, _made={})
         if stays.all():
             return part
         rows = part.reduce(lambda block: np.array([float(len(block))]))
         return replace(part, labels=replace(labels, rows=int(rows[0])))
+
+    def of_blocks(self, blocks: Iterable[Block]) -> MatrixView:
+        """The same view of other blocks, with the same columns; no pass.
+
+        Parameters
+        ----------
+        blocks : of this rank, made of `blocks()`.
+        """
+        store: Store[Block] = Store(self.run.memory)
+        store.extend([store.hold(block, block.nbytes)] for block in blocks)
+        return replace(self, tiles=Tiles(store, self.labels.classes), _made={}, **_WHOLE)
+
+    def weighed(self, factors: Callable[[Block], np.ndarray], class_weights: np.ndarray | None) -> MatrixView:
+        """The same rows with other weights, worked out anew at each pass: nothing is copied to stay, no pass.
+
+        Parameters
+        ----------
+        factors : gives of a block what the weights of its rows are multiplied by, of shape (rows,).
+        class_weights : what the rows of each class weigh then, where y are classes.
+        """
+        assert self.factors is None
+        assert self.recoded is None
+        labels = replace(self.labels, counts=class_weights, weighted=True)
+        return replace(self, factors=factors, labels=labels, _made={})
 
     def mapped(self, change: Callable[[Block], Block], width: int) -> MatrixView:
         """The same rows with other features, copied, such as what models answer for them; no pass.
@@ -387,10 +411,7 @@ class MatrixView:
         """
         if share >= 1:
             return self
-        store: Store[Block] = Store(self.run.memory)
-        chosen = (block.take(unit(block.hashes(seed)) < share) for block in self.blocks())
-        store.extend([store.hold(block, block.nbytes)] for block in chosen)
-        part = replace(self, tiles=Tiles(store, self.labels.classes), keep=None, columns=None, _made={})
+        part = self.of_blocks(block.take(unit(block.hashes(seed)) < share) for block in self.blocks())
         # of rows that are all alike there may be none
         rows = self.run.reduce(part.tiles, lambda block: np.array([float(len(block))]), empty=np.zeros(1))
         return replace(part, labels=replace(self.labels, rows=int(rows[0])))
@@ -402,10 +423,9 @@ class MatrixView:
         ----------
         change : gives the features of a block, of the same shape, from those it has.
         """
-        store: Store[Block] = Store(self.run.memory)
-        made = (replace(block, X=change(block.X), source=block.source_hashes()) for block in self.blocks())
-        store.extend([store.hold(block, block.nbytes)] for block in made)
-        return replace(self, tiles=Tiles(store, self.labels.classes), _made={}, **_WHOLE)
+        return self.of_blocks(
+            replace(block, X=change(block.X), source=block.source_hashes()) for block in self.blocks()
+        )
 
     def dealt(self, places: int, seed: int) -> MatrixView:
         """The same rows, copied, each at a place that its hash decides, so that parts can be chosen of them.
@@ -425,6 +445,9 @@ class MatrixView:
         if self.keep is not None:
             assert block.place is not None
             block = block.take(self.keep[block.place])
+        if self.factors is not None:
+            factor = self.factors(block)
+            block = replace(block, weight=factor if block.weight is None else block.weight * factor)
         if self.columns is not None:
             block = replace(block, X=_columns(block.X, self.columns))
         if self.affine is not None:
