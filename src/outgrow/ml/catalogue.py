@@ -8,6 +8,8 @@ from typing import Any
 ESTIMATORS = {
     "AFTSurvivalRegression": "outgrow.ml.survival.aft_survival_regression",
     "ALS": "outgrow.ml.recommendation.als",
+    "BaggingClassifier": "outgrow.ml.meta.bagging_classifier",
+    "BaggingRegressor": "outgrow.ml.meta.bagging_regressor",
     "BayesianGaussianMixture": "outgrow.ml.mixture.bayesian_gaussian_mixture",
     "BernoulliNB": "outgrow.ml.naive_bayes.bernoulli_nb",
     "Binarizer": "outgrow.ml.preprocessing.binarizer",
