@@ -69,6 +69,7 @@ FLOORS_OF_ML = {
     "linear_model": 6,
     "naive_bayes": 6,
     "neural_network": 6,
+    "factorization": 6,
     "preprocessing": 6,
     "random_projection": 6,
     "trees": 6,

@@ -30,6 +30,8 @@ ESTIMATORS = {
     "ElementwiseProduct": "outgrow.ml.preprocessing.elementwise_product",
     "ExtraTreesClassifier": "outgrow.ml.trees.extra_trees",
     "ExtraTreesRegressor": "outgrow.ml.trees.extra_trees",
+    "FMClassifier": "outgrow.ml.factorization.fm_classifier",
+    "FMRegressor": "outgrow.ml.factorization.fm_regressor",
     "FPGrowth": "outgrow.ml.fpm.fp_growth",
     "FeatureHasher": "outgrow.ml.feature_extraction.feature_hasher",
     "FeatureUnion": "outgrow.ml.compose.feature_union",

@@ -70,7 +70,8 @@ def lbfgs(
     if found.status == 1:
         warnings.warn(
             f"{owner}: L-BFGS ended after {found.nit} steps and {found.nfev} passes before it converged. "
-            "Raise max_iter or max_fun, scale the columns, or raise tol.",
+            f"Raise {'max_iter or max_fun' if 'maxfun' in limits else 'max_iter'}, scale the columns, or "
+            "raise tol.",
             ConvergenceWarning,
             stacklevel=3,
         )
