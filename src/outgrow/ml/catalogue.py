@@ -74,6 +74,8 @@ ESTIMATORS = {
     "MiniBatchKMeans": "outgrow.ml.cluster.mini_batch_k_means",
     "MissingIndicator": "outgrow.ml.impute.missing_indicator",
     "MultiLabelBinarizer": "outgrow.ml.preprocessing.multi_label_binarizer",
+    "MultiOutputClassifier": "outgrow.ml.meta.multi_output_classifier",
+    "MultiOutputRegressor": "outgrow.ml.meta.multi_output_regressor",
     "MultinomialNB": "outgrow.ml.naive_bayes.multinomial_nb",
     "NGram": "outgrow.ml.feature_extraction.n_gram",
     "NearestNeighbors": "outgrow.ml.neighbors.nearest_neighbors",
