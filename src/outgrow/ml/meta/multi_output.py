@@ -34,19 +34,22 @@ class MultiOutput(AroundModel):
         self._noted.target_names_ = None  # each learns one
         return spec
 
-    def _learn_targets(self, run: FitContext, views: Sequence[MatrixView]) -> None:
+    def _learn_targets(
+        self, run: FitContext, views: Sequence[MatrixView], parts: Sequence[Any] | None = None
+    ) -> None:
         """Let a model learn from each view.
 
         Parameters
         ----------
         run : makes the passes.
         views : the rows with one of the targets each.
+        parts : models that have noted the columns of each; None for models like the one within.
         """
 
         def work(part: Any, view: MatrixView) -> Callable[[FitContext], None]:
             return lambda own: part._fit(view.on(own))
 
-        parts = [self._new_part() for _ in views]
+        parts = [self._new_part() for _ in views] if parts is None else parts
         works = [work(part, view) for part, view in zip(parts, views, strict=True)]
         for start in range(0, len(works), AT_ONCE):
             side_by_side(run, works[start : start + AT_ONCE])
