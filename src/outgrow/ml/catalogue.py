@@ -20,6 +20,7 @@ ESTIMATORS = {
     "ColumnTransformer": "outgrow.ml.compose.column_transformer",
     "ComplementNB": "outgrow.ml.naive_bayes.complement_nb",
     "CountVectorizer": "outgrow.ml.feature_extraction.count_vectorizer",
+    "CoxRegression": "outgrow.ml.survival.cox_regression",
     "DBSCAN": "outgrow.ml.neighbors.dbscan",
     "DCT": "outgrow.ml.preprocessing.dct",
     "DatetimeEncoder": "outgrow.ml.preprocessing.datetime_encoder",

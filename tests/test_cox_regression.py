@@ -1,0 +1,178 @@
+"""Proportional hazards beside lifelines and statsmodels."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.exceptions import ConvergenceWarning
+
+import outgrow as og
+from outgrow.engine.dataset import from_arrow
+from outgrow.errors import DataError
+from outgrow.ml.survival import cox_regression
+from outgrow.ml.survival.concordance import concordance
+from outgrow.testing import EngineCase
+
+K = np.arange(40)
+X = np.column_stack([np.sin(K), K % 5])
+TIME = 1.0 + (7 * K + 3) % 11 + 2 * X[:, 1]
+EVENT = (K % 4 != 0).astype(float)
+WEIGHT = 1.0 + K % 3 / 2
+
+PEERS: dict[str, Any] = {
+    "efron": ([-0.01172290181, -0.664491785], [0.2993218186, 0.175298133], -75.6145974405),
+    "breslow": ([-0.05852649787, -0.6200825365], [0.2967245911, 0.1711489079], -78.0779668123),
+}
+"""Of statsmodels 0.15.0's PHReg, and of lifelines 0.30.3 by Efron's method: coefficients, standard errors,
+partial log likelihood."""
+WEIGHTED = ([-0.1099547889, -0.7289431478], [0.2446152402, 0.1482237606], -129.164576591)
+"""Of lifelines' CoxPHFitter with weights_col."""
+PENALISED = [0.01895267933, -0.5345438177]
+"""Of lifelines' CoxPHFitter(penalizer=0.1)."""
+
+
+def _is(model: Any, expected: Any) -> None:
+    coef, std_error, likelihood = expected
+    np.testing.assert_allclose(model.coef_, coef, rtol=1e-8)
+    np.testing.assert_allclose(model.summary_.std_error, std_error, rtol=1e-7)
+    assert model.summary_.log_likelihood == pytest.approx(likelihood, rel=1e-11)
+
+
+@pytest.mark.parametrize("ties", PEERS)
+def test_what_statsmodels_and_lifelines_find(ties: str) -> None:
+    model = og.CoxRegression(ties=ties).fit(X, TIME, event=EVENT)
+    _is(model, PEERS[ties])
+    assert (model.summary_.events, model.summary_.rows, model.summary_.test) == (30, 40, "z")
+    assert model.concordance(X, TIME, EVENT) == pytest.approx(0.7267857142857143, rel=1e-12)
+
+
+def test_weights_and_penalties_as_in_lifelines() -> None:
+    _is(og.CoxRegression().fit(X, TIME, event=EVENT, sample_weight=WEIGHT), WEIGHTED)
+    deviation = X.std(axis=0, ddof=1)
+    model = og.CoxRegression(alpha=0.1 * 40).fit(X / deviation, TIME, event=EVENT)
+    np.testing.assert_allclose(model.coef_ / deviation, PENALISED, rtol=1e-8)
+
+
+def test_what_follows_from_the_coefficients() -> None:
+    """Risks, baseline, survival and the test of all coefficients, as lifelines gives them."""
+    model = og.CoxRegression().fit(X, TIME, event=EVENT)
+    np.testing.assert_allclose(
+        model.predict(X[:3]), [3.778478862754265, 1.9250756095859192, 0.9897314225477801], rtol=1e-8
+    )
+    hazard = model.baseline_hazard_[np.searchsorted(model.event_times_, [5, 12])]
+    np.testing.assert_allclose(hazard, [0.0775464571, 0.9259422886], rtol=1e-8)
+    survival = model.predict_survival(X[:2], [0.5, 5])
+    np.testing.assert_allclose(survival, [[1, 0.74601643438], [1, 0.86132550349]], rtol=1e-8)
+    assert model.summary_.likelihood_ratio == pytest.approx(15.842934622183378, rel=1e-10)
+    assert model.summary_.likelihood_ratio_p_value == pytest.approx(0.0003628694932423063, rel=1e-9)
+    np.testing.assert_allclose(model.hazard_ratios_, np.exp(model.coef_))
+    assert model.score(X, TIME) == model.concordance(X, TIME)
+
+
+@pytest.mark.parametrize("ties", PEERS)
+def test_on_every_engine(engine: EngineCase, ties: str) -> None:
+    table = pa.table({"a": X[:, 0], "died": EVENT, "b": X[:, 1], "t": TIME, "w": 1.0 + K % 2})
+    model = og.CoxRegression(ties=ties).fit(engine.open(table), "t", sample_weight="w", event="died")
+    assert model.features_ == ["a", "b"]
+    here = og.CoxRegression(ties=ties).fit(X, TIME, event=EVENT, sample_weight=1.0 + K % 2)
+    np.testing.assert_allclose(model.coef_, here.coef_, rtol=1e-10)
+    np.testing.assert_allclose(model.baseline_hazard_, here.baseline_hazard_, rtol=1e-10)
+
+
+def test_by_breslows_method_weights_are_rows() -> None:
+    rows = np.repeat(K, K % 3)
+    once = og.CoxRegression(ties="breslow").fit(X, TIME, event=EVENT, sample_weight=K % 3)
+    many = og.CoxRegression(ties="breslow").fit(X[rows], TIME[rows], event=EVENT[rows])
+    np.testing.assert_allclose(once.coef_, many.coef_, rtol=1e-9)
+    np.testing.assert_allclose(once.covariance_, many.covariance_, rtol=1e-7)
+    np.testing.assert_allclose(once.baseline_hazard_, many.baseline_hazard_, rtol=1e-9)
+
+
+def test_far_columns_and_times() -> None:
+    """Only the order of times counts, and what columns differ by."""
+    plain = og.CoxRegression().fit(X, TIME, event=EVENT)
+    moved = og.CoxRegression().fit(X * [1, 100] + [1e6, -1e8], np.log(TIME) - 50, event=EVENT)
+    np.testing.assert_allclose(moved.coef_ * [1, 100], plain.coef_, rtol=1e-7)
+    np.testing.assert_allclose(moved.baseline_hazard_, plain.baseline_hazard_, rtol=1e-6)
+    np.testing.assert_allclose(moved.summary_.std_error * [1, 100], plain.summary_.std_error, rtol=1e-6)
+
+
+def test_columns_that_say_nothing() -> None:
+    """A constant column and a copy change nothing for others; nothing determines them."""
+    constant = np.column_stack([X, np.full(40, 0.1)])
+    model = og.CoxRegression().fit(constant, TIME, event=EVENT)
+    np.testing.assert_allclose(model.coef_[:2], PEERS["efron"][0], rtol=1e-8)
+    assert model.coef_[2] == 0
+    assert np.isnan(model.summary_.std_error[2])
+    twice = og.CoxRegression().fit(X[:, [0, 1, 1]], TIME, event=EVENT)
+    assert twice.coef_[1] + twice.coef_[2] == pytest.approx(PEERS["efron"][0][1], rel=1e-8)
+    assert np.isnan(twice.summary_.std_error).tolist() == [False, True, True]
+    assert twice.summary_.log_likelihood == pytest.approx(PEERS["efron"][2])
+
+
+def test_one_event() -> None:
+    """Of one event among rows whose column balances, the maximum is known in closed form: odds of 1 : 3."""
+    x, time = np.array([1.0, 0, 0, 1, 0, 0]), np.arange(1.0, 7)
+    model = og.CoxRegression(alpha=0.1).fit(x[:, None], time, event=time == 1)
+    coef = model.coef_[0]
+    share = 2 * np.exp(coef) / (2 * np.exp(coef) + 4)
+    assert 1 - share == pytest.approx(0.1 * coef, rel=1e-6)
+    assert model.event_times_.tolist() == [1.0]
+    last = og.CoxRegression().fit(x[:, None], time, event=time == 6)  # nobody else is at risk
+    assert last.coef_[0] == 0
+    assert last.summary_.log_likelihood == 0
+
+
+def test_coefficients_without_end_are_named() -> None:
+    table = pa.table({"good": X[:, 0], "telling": -np.sign(TIME - 8.5), "t": TIME, "died": EVENT})
+    with pytest.warns(ConvergenceWarning, match=r"\['telling'\] grow without end.*alpha > 0"):
+        model = og.CoxRegression().fit(table, "t", event="died")
+    assert model.coef_[1] > 5
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        kept = og.CoxRegression(alpha=1.0).fit(table, "t", event="died")
+    assert 0 < kept.coef_[1] < 5
+
+
+def test_what_cannot_be_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = og.CoxRegression()
+    with pytest.raises(DataError, match=r"event must be 0 or 1: 40 value.*mean is 2"):
+        model.fit(X, TIME, event=np.full(40, 2.0))
+    with pytest.raises(DataError, match="No row has an event"):
+        model.fit(X, TIME, event=np.zeros(40))
+    with pytest.warns(ConvergenceWarning, match="failed to converge in 1 steps"):
+        og.CoxRegression(max_iter=1).fit(X, TIME, event=EVENT)
+    model.fit(X, TIME, event=EVENT)
+    with pytest.raises(DataError, match=r"X has 40 rows; time, event and sample_weight have shapes \(3,\)"):
+        model.concordance(X, TIME[:3])
+    with pytest.raises(DataError, match="not a lazy table"):
+        model.predict_survival(from_arrow(pa.table({"x0": X[:, 0], "x1": X[:, 1]})), [1])
+    monkeypatch.setattr(cox_regression, "MOST_TIMES", 3)
+    with pytest.raises(DataError, match="up to 3 different times of events with 2 features; there are"):
+        model.fit(X, TIME)
+    monkeypatch.setattr(cox_regression, "GRAM_WIDTH", 1)
+    with pytest.raises(DataError, match="up to 1 features; there are 2"):
+        model.fit(X, TIME)
+
+
+ROWS = st.tuples(st.integers(0, 4), st.integers(0, 5), st.integers(0, 1), st.integers(1, 3))
+
+
+@given(st.lists(ROWS, max_size=40))
+@settings(max_examples=100, deadline=None)
+def test_concordance_counts_pairs(rows: list[tuple[int, ...]]) -> None:
+    risk, time, event, weight = np.array(rows, dtype=np.float64).reshape(-1, 4).T
+    found = pairs = 0.0
+    for i in np.flatnonzero(event):
+        later = (time > time[i]) | ((time == time[i]) & (event == 0))
+        size = weight[i] * weight * later
+        pairs += size.sum()
+        found += size @ ((risk < risk[i]) + 0.5 * (risk == risk[i]))
+    answer = concordance(risk, time, event, weight)
+    assert answer == pytest.approx(found / pairs) if pairs else np.isnan(answer)
