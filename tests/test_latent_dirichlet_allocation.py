@@ -129,3 +129,15 @@ def test_what_it_refuses_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(latent_dirichlet_allocation, "MOST_NUMBERS", 5)
     with pytest.raises(DataError, match="2 topics of 3 words are 6 numbers"):
         model.fit(np.eye(3))
+
+
+def test_topics_are_as_good_as_those_of_scikit_learn() -> None:
+    """From the same start; documents that went on from where the pass before left them would stay there."""
+    random = np.random.default_rng(0)
+    topics, shares = random.dirichlet(np.full(1000, 0.02), 12), random.dirichlet(np.full(12, 0.1), 1500)
+    X = sp.csr_array(np.stack([random.multinomial(60, share @ topics) for share in shares]).astype(float))
+    ours = og.LatentDirichletAllocation(12, max_iter=10, random_state=0).fit(X)
+    peer = LatentDirichletAllocation(12, max_iter=10, random_state=0).fit(X)
+    theirs = og.LatentDirichletAllocation(12, max_iter=1, random_state=0).fit(X)
+    theirs.exp_dirichlet_component_ = peer.exp_dirichlet_component_
+    assert ours.score(X) > theirs.score(X) - 0.05

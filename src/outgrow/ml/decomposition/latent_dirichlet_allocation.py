@@ -11,7 +11,6 @@ from sklearn.utils.validation import check_is_fitted
 
 from outgrow.engine.blocks import Block, MatrixSpec
 from outgrow.engine.matrix import MatrixView
-from outgrow.engine.row_arrays import RowArrays, give_back, room_for
 from outgrow.engine.shard import Shard
 from outgrow.errors import DataError
 from outgrow.ml.base.expansion import Components
@@ -32,8 +31,7 @@ MOST_NUMBERS = 1 << 28
 class LatentDirichletAllocation(Components):
     """Find topics in counts of words by variational Bayes (Blei, Ng and Jordan 2003).
 
-    One pass over the documents for each iteration. Where memory allows 8 bytes a document and topic, each
-    document goes on from where the iteration before left it.
+    One pass over the documents for each iteration, in which their topics settle anew from equal ones.
 
     Parameters
     ----------
@@ -176,20 +174,17 @@ class LatentDirichletAllocation(Components):
         number = seed(self.random_state)
         self.components_ = np.random.RandomState(number).gamma(100.0, 0.01, (count, width))
         view = shard.matrix(MatrixSpec(tuple(names), hashed=task.columns, by_rows=True))
-        room = 8 * count
-        remembers = room_for(view, room)
-        self._climb(view, RowArrays() if remembers else None, number)
-        if remembers:
-            give_back(view, room)
+        self._climb(view, number)
         self.exp_dirichlet_component_ = np.ascontiguousarray(self._topics().words.T)
 
-    def _climb(self, view: MatrixView, kept: RowArrays | None, number: int) -> None:
+    def _climb(self, view: MatrixView, number: int) -> None:
+        # each pass lets the documents settle anew: from where the last left them they would hardly leave it
         self.n_iter_, self.bound_, before = 0, -np.inf, np.inf
         if self.learning_method == "online" and self.max_iter:
             self._first_epoch(view, number)
         while self.n_iter_ < self.max_iter:
             topics = self._topics()
-            sums, bound = view.reduce(lambda block, now=topics: self._learned_of(block, now, kept))  # type: ignore[misc]
+            sums, bound = view.reduce(lambda block, now=topics: self._learned_of(block, now))  # type: ignore[misc]
             self.components_ = self.topic_word_prior_ + (sums * topics.words).T
             self.n_iter_ += 1
             self.bound_ = _per_word(bound)
@@ -205,7 +200,7 @@ class LatentDirichletAllocation(Components):
         dealt, rows, words = view.dealt(SLICES, number), view.rows, np.zeros(3)
         for step in range(SLICES):
             part, topics = replace(dealt, keep=np.arange(SLICES) == step), self._topics()
-            sums, bound = part.reduce(lambda block, now=topics: self._learned_of(block, now, None))  # type: ignore[misc]
+            sums, bound = part.reduce(lambda block, now=topics: self._learned_of(block, now))  # type: ignore[misc]
             if not bound[2]:
                 continue
             share = (self.learning_offset + step) ** -self.learning_decay
@@ -215,15 +210,9 @@ class LatentDirichletAllocation(Components):
         self.n_iter_, self.bound_ = 1, _per_word(words)
         view.run.tell("iteration", 1, self.max_iter, loss=-self.bound_)
 
-    def _learned_of(
-        self, block: Block, topics: Topics, kept: RowArrays | None
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def _learned_of(self, block: Block, topics: Topics) -> tuple[np.ndarray, np.ndarray]:
         X = counts(block.X, type(self).__name__)
-        known = None if kept is None else kept.get(block)
-        shares = topics.shares(X, None if known is None else known[0])
-        if kept is not None:
-            kept.put(block, shares)
-        return topics.sums(X, shares)
+        return topics.sums(X, topics.shares(X))
 
     def _topics(self) -> Topics:
         settle = self.max_doc_update_iter, self.mean_change_tol

@@ -60,20 +60,19 @@ class Topics:
         """
         return cls(np.ascontiguousarray(np.exp(expected_logs(components)).T), prior, max_iter, tol)
 
-    def shares(self, X: Any, begin: np.ndarray | None = None) -> np.ndarray:
+    def shares(self, X: Any) -> np.ndarray:
         """How much of each topic documents have, as parameters of Dirichlet distributions.
 
         Parameters
         ----------
         X : CSR of shape (documents, words).
-        begin : shape (documents, topics), from which to begin; None for ones.
 
         Returns
         -------
         Shape (documents, topics).
         """
         topics = self.words.shape[1]
-        shares = np.ones((X.shape[0], topics)) if begin is None else begin.copy()
+        shares = np.ones((X.shape[0], topics))
         kernels = _kernels(X.nnz * topics)
         if kernels is not None:
             kernels.settled(*_parts(X), self.words, self.prior, self.max_iter, self.tol, shares)
