@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import onnxruntime
 import pytest
 import scipy.sparse as sp
 import sklearn.cluster
@@ -64,7 +65,6 @@ def test_rows_of_zeros_have_no_direction() -> None:
 
 
 def test_onnx_looks_at_directions(tmp_path: object) -> None:
-    onnxruntime = pytest.importorskip("onnxruntime")
     X = rays(3)
     model = og.KMeans(4, spherical=True, random_state=0).fit(X)
     path = f"{tmp_path}/rays.onnx"

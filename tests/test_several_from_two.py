@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 import sklearn.multiclass as peer
 from sklearn.linear_model import LogisticRegression
@@ -73,11 +74,10 @@ def test_all_parts_share_their_passes_and_weights_count(around: Any) -> None:
 
 @pytest.mark.parametrize("inner", [og.LinearSVC(), og.RandomForestClassifier(n_estimators=5, random_state=0)])
 def test_exports_of_all_kinds_of_parts_answer_alike(inner: Any) -> None:
-    onnx = pytest.importorskip("onnxruntime")
     y = labels(3)
     for around in (og.OneVsRestClassifier(inner), og.OneVsOneClassifier(inner)):
         model = around.fit(X, y)
-        session = onnx.InferenceSession(content(model))
+        session = onnxruntime.InferenceSession(content(model))
         feeds = {f"x{j}": X[:, [j]] for j in range(4)}
         assert session.run(["prediction"], feeds)[0].tolist() == model.predict(X).tolist()
 

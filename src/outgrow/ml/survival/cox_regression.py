@@ -112,7 +112,7 @@ class CoxRegression(Regressor):
     test_parameters = {"ties": "breslow"}
     expected_failed_checks = {
         f"check_sample_weight_equivalence_on_{form}_data": "columns that put all rows in order have no "
-        "most likely coefficients"
+        "most likely coefficients, and by Efron's method weights are no repetitions"
         for form in ("dense", "sparse")
     }
     parameters = {
