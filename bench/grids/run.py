@@ -49,6 +49,7 @@ class Grid:
             "--turns", type=int, default=TURNS, help=f"turns of each contender, {TURNS} by default"
         )
         parser.add_argument("--one", help=argparse.SUPPRESS)
+        parser.add_argument("--missing", action="store_true", help="only cells that have no result yet")
         parser.add_argument("--list", action="store_true", help="only name the cells")
         parser.add_argument("--keep", type=Path, default=RESULTS, help="the folder of the results")
         asked = parser.parse_args()
@@ -56,6 +57,9 @@ class Grid:
             print(json.dumps(measure(self.cells[asked.one], asked.turns)))
             return
         chosen = [name for name in self.cells if all(part in name for part in asked.parts)]
+        if asked.missing:
+            known = {each["cell"] for each in self.known(asked.keep) if "failed" not in each}
+            chosen = [name for name in chosen if name not in known]
         if asked.list:
             print("\n".join(chosen))
             return
@@ -77,12 +81,16 @@ class Grid:
         print(f"{name}: {shown}", file=sys.stderr, flush=True)
         return result
 
+    def known(self, folder: Path) -> list[dict[str, Any]]:
+        """The results of earlier runs."""
+        path = folder / f"{self.name}.json"
+        return json.loads(path.read_text())["cells"] if path.exists() else []
+
     def keep(self, folder: Path, result: dict[str, Any]) -> None:
         """Write a result beside those of other cells."""
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{self.name}.json"
-        known = json.loads(path.read_text())["cells"] if path.exists() else []
-        cells = [*(each for each in known if each["cell"] != result["cell"]), result]
+        cells = [*(each for each in self.known(folder) if each["cell"] != result["cell"]), result]
         facts = machine()
         path.write_text(json.dumps({"machine": facts, "cells": cells}, indent=1) + "\n")
         shown = page(cells, facts, self.name.capitalize(), self.introduction, self.aims)
