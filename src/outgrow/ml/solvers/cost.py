@@ -7,14 +7,16 @@ from dataclasses import dataclass, replace
 from outgrow.engine.matrix import MatrixView
 from outgrow.ml.solvers.objective import Objective
 
-_FLOPS = 1.5e10
+_FLOPS = 2.5e10
 """Of matrix products, on one core."""
-_NUMBER = 1.5e-9
+_NUMBER = 6e-10
 """Seconds to read one number of the rows."""
 _STORED = 4e-9
 """Seconds to read one stored number of sparse rows and to add it where it belongs."""
-_SCORE = 2e-8
-"""Seconds for the loss of one score, and its derivatives."""
+_ROW, _SCORE = 1.5e-8, 5e-9
+"""Seconds for the loss of a row, and for each of its scores, with first derivatives."""
+_PAIR = 3e-9
+"""Seconds for the second derivative of a pair of scores of a row."""
 THIN, THIN_ROWS, THIN_SIZES = 16, 4_000, 8
 """One in how many rows is taken to tell where to begin, and how many must be left: so many, and so many times
 the parameters."""
@@ -55,10 +57,10 @@ class Cost:
         scores = stack * objective.scores
         read = cells * (_STORED * scores if view.sparse else _NUMBER + 4 * scores / _FLOPS)
         pairs = stack * len(objective.pairs[0]) * (1.0 if objective.scores == 1 else 2.0)
-        bend = rows * pairs * objective.side**2 / _FLOPS
+        bend = rows * pairs * (objective.side**2 / _FLOPS + _PAIR)
         workers = view.run.workers
         return cls(
-            (read + rows * scores * _SCORE) / workers + view.run.pass_seconds,
+            (read + rows * (stack * _ROW + scores * _SCORE)) / workers + view.run.pass_seconds,
             bend / workers,
             stack * objective.size**3 / 3 / _FLOPS,
         )

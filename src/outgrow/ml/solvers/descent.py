@@ -15,7 +15,7 @@ _FIRM = 1e-11
 """What is added to a diagonal of ones, so that columns that depend on each other can be told apart."""
 _FEW = 16
 """So many coordinates may leave zero at once, or as many as have left it."""
-_ALONE = range(64, 513)
+_ALONE = range(64, 1_025)
 """Of so many coordinates, one thread solves the equations; fewer are solved before another could be waked."""
 _PATIENCE = 2
 """Guesses of all signs in a row that gain nothing, until steps follow that never lead away."""
