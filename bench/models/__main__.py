@@ -11,6 +11,7 @@ from bench.models.linear import CELLS as LINEAR
 from bench.models.others import CELLS as OTHERS
 from bench.models.relations import CELLS as RELATIONS
 from bench.models.spark import CELLS as SPARK
+from bench.models.spark_others import CELLS as SPARK_OTHERS
 
 INTRODUCTION = """
 Written by `python -m bench models`. One process a cell; in it outgrow and its peer take turns on the same
@@ -27,7 +28,7 @@ AIMS = {
     "MLlib": 5.0,
 }
 
-GRID = Grid.of("models", INTRODUCTION, AIMS, (*LINEAR, *OTHERS, *RELATIONS, *SPARK))
+GRID = Grid.of("models", INTRODUCTION, AIMS, (*LINEAR, *OTHERS, *RELATIONS, *SPARK, *SPARK_OTHERS))
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ import outgrow as og
 from bench.grids.cell import Cell
 
 USERS, ITEMS, RATINGS, RANK = 20_000, 5_000, 1_000_000, 32
+BY_VALUE = 5_000_000
 BASKETS, GOODS = 100_000, 1_000
 
 
@@ -25,6 +26,38 @@ def ratings() -> pa.Table:
     codes, count = np.unique(users * ITEMS + items, return_counts=True)
     columns = {"user": codes // ITEMS, "item": codes % ITEMS, "count": count.astype(np.float64)}
     return pa.table(columns)
+
+
+@lru_cache(1)
+def ratings_by_value() -> pa.Table:
+    """What users think of items, from factors of both, with noise; pairs come once."""
+    random = np.random.default_rng(2)
+    pairs = np.unique(random.integers(0, USERS * ITEMS, BY_VALUE * 21 // 20))
+    pairs = random.permutation(pairs)[:BY_VALUE]
+    user, item = pairs // ITEMS, pairs % ITEMS
+    tastes, kinds = random.standard_normal((USERS, 8)), random.standard_normal((ITEMS, 8))
+    rating = (
+        3 + np.einsum("ij,ij->i", tastes[user], kinds[item]) / 3 + 0.3 * random.standard_normal(len(pairs))
+    )
+    return pa.table({"user": user, "item": item, "count": rating})
+
+
+def graph() -> pa.Table:
+    """Edges of four crowds, few of them between two."""
+    random = np.random.default_rng(3)
+    crowd, one, other = random.integers(0, 4, 300_000), *random.integers(0, 5_000, (2, 300_000))
+    ends = np.where(random.random(300_000) < 0.05, random.integers(0, 4, 300_000), crowd)
+    src, dst = crowd * 5_000 + one, ends * 5_000 + other
+    return pa.table({"src": src, "dst": dst, "weight": np.ones(len(src))}).filter(pa.array(src != dst))
+
+
+def sequences() -> pa.Table:
+    """Visits of pages, some of which lead on to others."""
+    random = np.random.default_rng(4)
+    lengths = random.poisson(10, 20_000) + 1
+    ends = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    pages = np.minimum(random.zipf(1.3, ends[-1]), 300)
+    return pa.table({"sequence": pa.ListArray.from_arrays(pa.array(ends), pa.array(pages))})
 
 
 def confident_loss(users: np.ndarray, items: np.ndarray, table: pa.Table) -> float:

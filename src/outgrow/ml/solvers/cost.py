@@ -78,7 +78,7 @@ def thinning(rows: int, size: int) -> int:
     return step if step >= 4 else 1
 
 
-def by_newton(view: MatrixView, objective: Objective) -> bool:
+def by_newton(view: MatrixView, objective: Objective, *, near: bool = False) -> bool:
     """Whether second derivatives pay, rather than more passes; never past `LARGEST` parameters.
 
     Parameters
@@ -86,15 +86,17 @@ def by_newton(view: MatrixView, objective: Objective) -> bool:
     view : the rows that are fitted, of which the first steps may take a share.
     objective : the candidates, all of which take the same method; with an absolute penalty for any of them,
         more passes are expected of the other.
+    near : the parameters to begin with are those of fewer features, and few digits are asked for: no share of
+        the rows tells more, and other methods take a few passes, absolute penalty or not.
     """
     if objective.size > LARGEST:
         return False
-    whole, step = Cost.of(view, objective), thinning(view.rows, objective.size)
+    whole, step = Cost.of(view, objective), 1 if near else thinning(view.rows, objective.size)
     part = Cost.of(view, objective, 1 / step)
     newton = _STEPS * (part.gradient + part.curvature + part.factor)
     if step > 1:
         newton += _STEPS * (whole.gradient + whole.factor)
-    passes = _PASSES_L1 if objective.l1.any() else _PASSES
+    passes = _PASSES_L1 if objective.l1.any() and not near else _PASSES
     # without second derivatives, candidates are fitted one after the other
     alone = Cost.of(view, replace(objective, folds=objective.folds[:1]))
     return newton < passes * len(objective.folds) * alone.gradient

@@ -31,7 +31,9 @@ _ONE = np.zeros(1, dtype=np.intp)
 def quasi_newton(problem: Problem, start: np.ndarray, *, tol: float, max_iter: int) -> Minima:
     """Minimise the loss over all rows plus the penalty, of one candidate.
 
-    With an absolute penalty no step changes the sign of a parameter (Andrew and Gao 2007).
+    With an absolute penalty no step changes the sign of a parameter (Andrew and Gao 2007). Only zeros have to
+    leave along the steepest way: others may turn (Gong and Ye 2015), else steps among features that depend on
+    each other are too long, and are shortened again and again.
 
     Parameters
     ----------
@@ -68,9 +70,10 @@ def quasi_newton(problem: Problem, start: np.ndarray, *, tol: float, max_iter: i
         if count == _SLOW and not rich and shares_curvature(rows.view, objective, count):
             curvature.guess(_by_products(problem))
         pull = _steepest(gradient, w, l1) if absolute else gradient
-        step = -curvature.inverse(pull)
+        free = (w != 0) | (pull != 0)
+        step = -(curvature if free.all() else curvature.over(free)).inverse(pull)
         if absolute:
-            step[step * pull >= 0] = 0.0
+            step[(w == 0) & (step * pull >= 0)] = 0.0
         gain = -0.5 * float(pull @ step)
         if not gain > tol * abs(total):
             minima.converged[0] = True
@@ -164,6 +167,20 @@ class _Curvature:
         known = len(self._order)
         self._mixed[:known, row] = _products(self._steps[:known], change)
         self._square(row)
+
+    def over(self, free: np.ndarray) -> _Curvature:
+        """The same where only some coordinates may move; an inverse goes too far, as if the others followed.
+
+        Parameters
+        ----------
+        free : ndarray of bool of shape (size,).
+        """
+        part = _Curvature(self._solve, len(free))
+        for row in self._order:
+            step, change = self._steps[row] * free, self._changes[row] * free
+            if float(step @ change) > 0:
+                part.learn(step, change)
+        return part
 
     def _square(self, row: int) -> None:
         known = len(self._order)

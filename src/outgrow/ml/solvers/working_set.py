@@ -18,11 +18,13 @@ from outgrow.ml.solvers.quasi_newton import quasi_newton
 
 LEAST_COLUMNS = 256
 """With fewer columns, leaving some out saves less than finding them costs."""
-_FIRST, _GROWTH = 128, 2
+_FIRST, _GROWTH = 128, 4
 """Columns to begin with, and how many times as many as have left zero there may be next."""
 _ROUGH, _SHARE = 1e-5, 0.01
 """Of the objective: how near the minimum over thinned rows is looked for. And which share of what other
 columns may gain is left to gain over the columns that are worked on."""
+_NEAR = 1e-6
+"""Of the objective: a minimum that is looked for no nearer than this takes few steps by any method."""
 _NOTICED = 1e-9
 """Of the objective: gains below this share are not looked for, as each would take a pass or more."""
 _ROUNDS = 50
@@ -103,7 +105,7 @@ def _over(problem: Problem, table: np.ndarray, chosen: np.ndarray, tol: float, m
     part = problem.over(chosen)
     rows, own = part.rows, part.objective
     coef, constants = problem.objective.unpack(table.ravel())
-    if by_newton(rows.view, own):
+    if by_newton(rows.view, own, near=rows.view.sparse or tol > _NEAR):
         begin = (coef[:, chosen], constants)
         minima, offsets = newton(rows, own, tol=tol, max_iter=max_iter, begin=begin)
         back, shifted = own.unpack(minima.w[0])
