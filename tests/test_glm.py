@@ -315,6 +315,23 @@ def test_roles_reach_the_model_at_the_end_of_a_pipeline() -> None:
         pipe.fit(rows, "n", expozure="years")
 
 
+def test_metrics_count_offsets_and_exposures() -> None:
+    """Of the rows of a fit, the deviance is that of its summary; a pipeline's score is its model's."""
+    offset = np.cos(np.arange(len(COUNTS))) / 2
+    fitted = model("poisson").fit(X, COUNTS, offset=offset)
+    found = fitted.evaluate(X, COUNTS, offset=offset)
+    assert found["deviance"] * len(COUNTS) == pytest.approx(fitted.summary_.deviance)
+    assert fitted.evaluate(X, COUNTS, exposure=np.exp(offset))["mse"] == pytest.approx(found["mse"])
+    assert fitted.evaluate(X, COUNTS)["deviance"] != pytest.approx(found["deviance"])
+    assert fitted.score(X, COUNTS, offset=offset) == found["d2"]
+    pipe = og.Pipeline([og.StandardScaler(), model("poisson")]).fit(X, COUNTS)
+    assert pipe.score(X, COUNTS) == pytest.approx(model("poisson").fit(X, COUNTS).score(X, COUNTS))
+    with pytest.raises(ParameterError, match=r"Pipeline.evaluate takes .*'offset', 'exposure'.*\['time'\]"):
+        pipe.evaluate(X, COUNTS, time=offset)
+    folds = og.cross_validate(model("poisson"), X, 3 * np.exp(offset), cv=3, params={"offset": offset})
+    assert folds.mean()["d2"] == pytest.approx(1)  # a rate of 3 wherever it is held out
+
+
 def test_the_same_column_twice_has_no_standard_error() -> None:
     twice = np.column_stack([X, X[:, 0]])
     summary = model("poisson").fit(twice, COUNTS).summary_

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas
 import pyarrow as pa
 import pytest
 import scipy.sparse as sp
@@ -15,7 +17,9 @@ from sklearn.linear_model import QuantileRegressor
 from sklearn.metrics import mean_pinball_loss
 
 import outgrow as og
-from outgrow.errors import DataError
+from outgrow.engine.blocks import Block
+from outgrow.errors import DataError, ExportError, ParameterError
+from outgrow.ml.evaluation import split, states_of
 from outgrow.ml.linear_model import quantile_regressor
 from outgrow.ml.solvers import quantile_plane
 from outgrow.testing import pieces_case
@@ -126,3 +130,62 @@ def test_any_rows(seed: int, quantile: float, width: int) -> None:
         return float(loss + 0.01 * np.abs(model.coef_).sum())
 
     assert value(ours) <= value(theirs) + 1e-9
+
+
+QUANTILES = [0.1, 0.5, 0.9]
+
+
+@pytest.mark.usefixtures("way")
+def test_several_quantiles_are_those_of_models_of_each() -> None:
+    """Side by side they take little more than as many passes as the longest of them alone."""
+    table = pandas.DataFrame(X, columns=list("abcd")).assign(y=Y, w=WEIGHT)
+    model = og.QuantileRegressor(quantile=QUANTILES, alpha=0.01).fit(table, "y", sample_weight="w")
+    alone = [og.QuantileRegressor(quantile=q, alpha=0.01).fit(table, "y", "w") for q in QUANTILES]
+    np.testing.assert_allclose(model.coef_, [each.coef_ for each in alone], rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(model.intercept_, [each.intercept_ for each in alone], rtol=1e-9)
+    assert model.n_iter_ < sum(each.n_iter_ for each in alone)
+    predicted = model.predict(table)
+    np.testing.assert_allclose(predicted, np.column_stack([each.predict(table) for each in alone]))
+    found = model.evaluate(table, "y", "w")
+    losses = [each.evaluate(table, "y", "w")["pinball"] for each in alone]
+    assert [found[f"pinball_{q}"] for q in QUANTILES] == pytest.approx(losses)
+    assert found["pinball"] == pytest.approx(np.mean(losses))
+
+
+def test_several_quantiles_from_end_to_end(tmp_path: Path) -> None:
+    """In a pipeline, on lazy rows, saved, as ONNX, in folds and searches; the columns bear their names."""
+    table = pa.table({f"x{j}": X[:, j] for j in range(4)} | {"y": Y})
+    pipe = og.Pipeline([og.StandardScaler(), og.QuantileRegressor(quantile=QUANTILES, alpha=0)])
+    pipe.fit(table, "y")
+    lazy = pipe.predict(pieces_case(3).open(table)).to_arrow()
+    names = [f"prediction_{q}" for q in QUANTILES]
+    assert lazy.column_names[-3:] == names
+    frame = table.to_pandas()
+    expected = pipe.predict(frame)
+    np.testing.assert_allclose(np.column_stack([lazy[name] for name in names]), expected)
+    pipe.save(tmp_path / "quantiles")
+    np.testing.assert_array_equal(og.load(tmp_path / "quantiles").predict(frame), expected)
+    model = og.QuantileRegressor(quantile=QUANTILES, alpha=0)
+    scores = og.cross_validate(model, table, "y", cv=og.KFold(3)).mean()
+    assert 0 < scores["pinball_0.1"] < scores["pinball_0.5"]
+    with pytest.raises(ExportError, match="scikit-learn's learns one quantile"):
+        model.fit(X, Y).to_sklearn()
+    with pytest.raises(ParameterError, match="predicts several numbers for each row, and one is taken"):
+        og.BaggingRegressor(model).fit(X, Y)
+    assert model.set_params(quantile=[0.5]).fit(X, Y).predict(X).shape == (900, 1)
+    assert model.set_params(quantile=0.5).fit(X, Y).predict(X).shape == (900,)
+
+
+@pytest.mark.parametrize("quantile", [[], [0.5, 1.0], [[0.1], [0.2]], [0.5, 0.5]])
+def test_quantiles_that_cannot_be(quantile: Any) -> None:
+    with pytest.raises(ParameterError, match="quantile"):
+        og.QuantileRegressor(quantile=quantile).fit(X, Y)
+
+
+def test_candidates_are_judged_by_their_own_quantiles() -> None:
+    models = [og.QuantileRegressor(quantile=q, alpha=0).fit(X, Y) for q in QUANTILES]
+    block = Block(X, Y)
+    states = split(states_of(models, block, None))
+    for model, state in zip(models, states, strict=True):
+        loss = mean_pinball_loss(Y, model.predict(X), alpha=model.quantile)
+        assert state.metrics()["pinball"] == pytest.approx(loss)

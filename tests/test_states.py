@@ -27,6 +27,7 @@ from outgrow.ml.cluster.leaf_rows import LeafRows
 from outgrow.ml.cluster.seeding import FoundRows, TopRows
 from outgrow.ml.core.column_types import ColumnTypes
 from outgrow.ml.linear_model.deviance_scores import DevianceScoring, DevianceState
+from outgrow.ml.linear_model.pinball_scores import PinballState
 from outgrow.ml.neighbors.known_rows import RowParts
 from outgrow.ml.solvers.families import family_of
 from outgrow.ml.trees.bins import SampledRows, vanishing
@@ -194,6 +195,10 @@ LAWS: dict[type[State], tuple[Callable[[np.ndarray], Any], Callable[[Any], Any]]
     DevianceState: (
         lambda r: NORMAL.states([None], [r[:, 1]], Block(r, r[:, 0], _weights(r)), None)[0],
         lambda s: _flat(s.weight, s.deviance, s.about, s.errors.target.mean),
+    ),
+    PinballState: (
+        lambda r: PinballState.of(r[:, 0], r[:, 1:3], np.array([0.1, 0.9]), _weights(r)),
+        lambda s: _flat(s.weight, s.losses, s.errors.squared),
     ),
     RegressionState: (
         lambda r: RegressionState.of(r[:, 0], r[:, 1], _weights(r)),

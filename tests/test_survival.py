@@ -17,6 +17,7 @@ from outgrow.engine.blocks import Block
 from outgrow.errors import DataError
 from outgrow.ml.survival import aft_survival_regression
 from outgrow.ml.survival.aft_survival_regression import TimeLoss
+from outgrow.ml.survival.concordance import concordance
 from outgrow.ml.survival.residuals import RESIDUALS
 from outgrow.testing import EngineCase
 
@@ -109,6 +110,22 @@ def test_on_every_engine(engine: EngineCase) -> None:
     twice = og.AFTSurvivalRegression().fit(X[rows], TIME[rows], event=EVENT[rows])
     np.testing.assert_allclose(model.coef_, twice.coef_, rtol=1e-8)
     np.testing.assert_allclose(model.covariance_, twice.covariance_, rtol=1e-6)
+
+
+def test_censored_times_are_known_to_the_metrics() -> None:
+    """The mean likelihood is that of the fit; the order is judged as Cox regression's, errors where known."""
+    model = og.AFTSurvivalRegression().fit(X, TIME, event=EVENT)
+    found = model.evaluate(X, TIME, event=EVENT)
+    assert found["log_likelihood"] == pytest.approx(model.summary_.log_likelihood / 40)
+    predicted, seen = model.predict(X), EVENT == 1
+    assert found["concordance"] == pytest.approx(concordance(-predicted, TIME, EVENT, np.ones(40)))
+    assert found["mse"] == pytest.approx(np.mean((predicted - TIME)[seen] ** 2))
+    assert model.score(X, TIME, event=EVENT) == found["concordance"] != model.score(X, TIME)
+    assert np.isnan(model.evaluate(X, TIME, event=np.zeros(40))["r2"])
+    with pytest.raises(DataError, match=r"Times must be greater than 0; y holds \[-1.0\]"):
+        model.evaluate(X[:1], [-1.0])
+    folds = og.cross_validate(model, X, TIME, cv=3, params={"event": EVENT})
+    assert np.isfinite(folds.mean()["log_likelihood"])
 
 
 def test_far_columns_and_units_of_time() -> None:

@@ -16,7 +16,13 @@ import scipy.sparse as sp
 from outgrow.data.batch import Batch
 from outgrow.data.hashing import matrix_hash, seeded
 from outgrow.data.matrix import Matrix, is_sparse
-from outgrow.engine.checks import check_finite, number_column, target_column, weight_column
+from outgrow.engine.checks import (
+    check_finite,
+    label_column,
+    number_column,
+    target_column,
+    weight_column,
+)
 
 TILE_BYTES, TILE_BYTES_BY_ROWS = 1 << 22, 1 << 23
 """Of tiles: whoever looks at whole rows has more to do for each tile than for each number."""
@@ -36,6 +42,7 @@ class MatrixSpec:
     hashed : columns of the source whose values decide random choices of rows, however the rows change on
         their way to the matrix; empty where nothing is chosen.
     roles : names of what else rows bring, such as an exposure, and the columns of numbers that hold it.
+    labelled : those of the roles whose columns hold values of any kind, for which rows bring numbers.
     by_rows : a dense matrix has its rows one after the other in memory, rather than its columns.
     """
 
@@ -46,6 +53,7 @@ class MatrixSpec:
     missing: bool = False
     hashed: tuple[str, ...] = ()
     roles: tuple[tuple[str, str], ...] = ()
+    labelled: tuple[str, ...] = ()
     by_rows: bool = False
 
 
@@ -187,7 +195,10 @@ def build_blocks(
     check_finite(features.data if is_sparse(features) else features, "X", missing=spec.missing)
     y, values = target_column(batch, spec.target, labels=spec.labels)
     weight = None if spec.weight is None else weight_column(batch, spec.weight)
-    roles = {role: number_column(batch, name, role) for role, name in spec.roles}
+    roles = {
+        role: (label_column if role in spec.labelled else number_column)(batch, name, role)
+        for role, name in spec.roles
+    }
     if order is not None:
         beside = (y, weight, place, source)
         y, weight, place, source = (None if part is None else part[order] for part in beside)

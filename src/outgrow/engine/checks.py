@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from outgrow.data.batch import Batch, is_categorical, is_numeric
 from outgrow.data.exact import exact, python_values
+from outgrow.data.hashing import value_hash
 from outgrow.data.matrix import Column, Matrix, numbers
 from outgrow.errors import DataError, SchemaError
 
@@ -245,3 +246,43 @@ def number_column(batch: Batch, name: str, role: str) -> np.ndarray:
     values = numbers(array).astype(np.float64)
     check_finite(values, role)
     return values
+
+
+def is_label(kind: pa.DataType) -> bool:
+    """Whether a type holds values that can name kinds of rows: numbers, text or booleans."""
+    return is_numeric(kind) or is_categorical(kind) or pa.types.is_boolean(kind)
+
+
+def label_column(batch: Batch, name: str, role: str) -> np.ndarray:
+    """A column of values of any kind as numbers that are equal where they are, of shape (rows,).
+
+    Parameters
+    ----------
+    batch, name, role : as for `number_column`.
+
+    Raises
+    ------
+    SchemaError
+        When it holds vectors, or values that are neither numbers nor text nor booleans.
+    DataError
+        When a value is missing, or a number infinite.
+    """
+    array = batch[name]
+    if isinstance(array, Matrix) or not is_label(array.type):
+        raise SchemaError(f"{role} is {name!r}, which is not a column of numbers or text.")
+    if not is_numeric(array.type) and array.null_count:
+        raise DataError(f"{role} lacks {array.null_count} value(s). Give one for each row.")
+    return number_column(batch, name, role) if is_numeric(array.type) else label_numbers(array, role)
+
+
+def label_numbers(array: pa.Array, role: str) -> np.ndarray:
+    """What `label_column` makes of some values.
+
+    Parameters
+    ----------
+    array : of one of its types.
+    role : for messages.
+    """
+    if is_numeric(array.type):
+        return np.asarray(numbers(array).astype(np.float64))
+    return (value_hash(array, role) >> np.uint64(11)).astype(np.float64)  # 53 bits, which float64 holds

@@ -57,9 +57,9 @@ class _Ignoring:
         tags.no_validation = tags.input_tags.categorical = tags.input_tags.allow_nan = True
         return tags
 
-    def evaluate(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
+    def evaluate(self, X: Any, y: Any, sample_weight: Any = None, **roles: Any) -> Any:
         """The metrics of the predictions for rows with known y; X may be None where y is an array."""
-        return super().evaluate(_rows(X, y), y, sample_weight)  # type: ignore[misc]
+        return super().evaluate(_rows(X, y), y, sample_weight, **roles)  # type: ignore[misc]
 
     def _fit_shard(self, shard: Shard, task: Task, *, last: bool = True) -> None:
         self.features_: list[str] = []

@@ -69,17 +69,20 @@ def std_scores(folds: Sequence[Scores]) -> dict[str, float]:
     return {name: float(np.std([fold[name] for fold in folds])) for name in (folds[0] if folds else ())}
 
 
-def evaluate(model: Any, X: Any, y: Any, sample_weight: Any = None) -> Scores:
+def evaluate(
+    model: Any, X: Any, y: Any, sample_weight: Any = None, roles: Mapping[str, Any] | None = None
+) -> Scores:
     """Score a fitted model; see `Supervised.evaluate`.
 
     Parameters
     ----------
     model : a fitted model, or a pipeline that ends in one.
     X, y, sample_weight : as for its `fit`; X has the columns of the fit.
+    roles : what else it is judged by, by the name of the role: as for its `fit`.
     """
     check_is_fitted(model)
-    opened = open_training(model, X, y, sample_weight, reset=False)
-    task = Task(opened.target, opened.weight, tuple(model.columns_))
+    opened = open_training(model, X, y, sample_weight, reset=False, roles=roles)
+    task = Task(opened.target, opened.weight, tuple(model.columns_), roles=opened.roles)
     engine, scan = opened.dataset.engine, opened.dataset.scan
     tree = engine.fit(
         lambda shard: to_tree(shard.reduce(scorer(model, task))), scan, stage="evaluate", keep=False
@@ -117,7 +120,15 @@ def many_scorer(
     task : says which columns are the target and the weight.
     bins : scores of classes are not kept but counted in so many bins; None keeps them.
     """
-    spec = MatrixSpec((), task.target, task.weight, labels=scoring_of(groups[0][0]).labels)
+    first = groups[0][0]
+    spec = MatrixSpec(
+        (),
+        task.target,
+        task.weight,
+        labels=scoring_of(first).labels,
+        roles=tuple(task.roles.items()),
+        labelled=getattr(first, "role_labels", ()),
+    )
 
     def fold(batch: Batch) -> Any:
         (block,) = build_blocks(batch, spec)

@@ -201,15 +201,15 @@ class Pipeline(StepList):
         """Whether a step changes the rows of the fit otherwise than new ones."""
         return any(getattr(step, "cross_fits", False) for _, step in self._workers())
 
-    def _given_roles(self, params: dict[str, Any]) -> dict[str, Any]:
-        """What else the model at the end learns from, of the parameters of `fit`."""
+    def _given_roles(self, params: dict[str, Any], verb: str = "fit") -> dict[str, Any]:
+        """What else the model at the end learns from, of the parameters of `fit` or another verb."""
         name, model = self._workers()[-1]
         roles = getattr(model, "roles", {})
         both = [role for role in roles if role in params and f"{name}__{role}" in params]
         if both:
             raise ParameterError(f"{both[0]} and {name}__{both[0]} are the same. Give one of them.")
         given = {role: params[key] for role in roles for key in (role, f"{name}__{role}") if key in params}
-        return model._given_roles(given, type(self).__name__, f"{name}__") if roles else {}
+        return model._given_roles(given, type(self).__name__, f"{name}__", verb) if roles else {}
 
     def _weighted_step(self, params: dict[str, Any], sample_weight: Any) -> tuple[str | None, Any]:
         """The one step that gets the weights, or None for all; and the weights."""
@@ -330,15 +330,20 @@ class Pipeline(StepList):
         return expression(self, method)
 
     @_last_has("evaluate")
-    def evaluate(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
+    def evaluate(self, X: Any, y: Any, sample_weight: Any = None, **params: Any) -> Any:
         """The metrics of the last step over rows, from one pass.
 
         Parameters
         ----------
         X : rows with the columns of the fit, before all steps.
         y, sample_weight : names of columns of X, or arrays, as for `fit`.
+        **params : what else the last step is judged by, such as `event` of censored times: as for `fit`.
         """
-        return evaluation.evaluate(self, X, y, sample_weight)
+        given = self._given_roles(params, "evaluate")
+        if len(given) < sum(value is not None for value in params.values()):
+            taken = ["sample_weight", *getattr(self.model, "roles", {})]
+            raise ParameterError(f"Pipeline.evaluate takes {taken}, and {sorted(params)} are given.")
+        return evaluation.evaluate(self, X, y, sample_weight, given)
 
     @_last_has("score")
     def score(self, X: Any, y: Any = None, sample_weight: Any = None, **params: Any) -> float:
@@ -363,7 +368,8 @@ class Pipeline(StepList):
             last = self.step_items[-1][1]
             return float(last.score(self[:-1].transform(X) if len(self) > 1 else X, y, **extra))
         scores = self.evaluate(X, y, sample_weight)
-        return float(scores["accuracy" if "accuracy" in scores else "r2"])
+        usual = "accuracy" if "accuracy" in scores else "r2"
+        return float(scores[getattr(self.model, "score_metric", usual)])
 
     @property
     def classes_(self) -> Any:

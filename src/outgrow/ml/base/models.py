@@ -17,13 +17,14 @@ from outgrow.engine.folded import FoldedView
 from outgrow.engine.matrix import MatrixView
 from outgrow.engine.open import is_table
 from outgrow.engine.shard import Shard
-from outgrow.errors import DataError, ParameterError
+from outgrow.errors import DataError
 from outgrow.ml import evaluation
 from outgrow.ml.base.verbs import Verbs
 from outgrow.ml.core.candidates import Candidate
 from outgrow.ml.core.exports import no_equal
 from outgrow.ml.core.inputs import array_rows, checked_array, open_rows, open_training
 from outgrow.ml.core.outputs import as_given, collect, is_lazy, own
+from outgrow.ml.core.roles import checked_roles
 from outgrow.ml.core.scoring import DENSITIES, DISTANCES, MARGINS, NUMBERS, PROBABILITIES, Scoring
 from outgrow.ml.core.task import Task, target_names, width
 from outgrow.ml.export.sklearn.flow import Flow
@@ -41,6 +42,9 @@ class Model(Verbs):
     roles: ClassVar[dict[str, bool]] = {}
     """What else it learns from beside y and weights, such as an exposure, and whether it cannot do without:
     `fit` takes a keyword of that name, a column of numbers or an array; `block.roles` holds them."""
+
+    role_labels: ClassVar[tuple[str, ...]] = ()
+    """Those of the roles whose values may be of any kind, such as text; `block.roles` holds numbers."""
 
     _labels: ClassVar[bool] = False
     _missing: ClassVar[bool] = False
@@ -62,6 +66,9 @@ class Model(Verbs):
 
     target_names_: list[str] | None = None
     """What several targets are called; None where there is one."""
+
+    answers_several: bool = False
+    """Whether it predicts several numbers for each row even of one target, as of several quantiles."""
 
     shared_fit_parameters: ClassVar[tuple[str, ...] | None] = None
     """Parameters in which the candidates of `_fit_many` may differ; None where it is not implemented."""
@@ -121,27 +128,16 @@ class Model(Verbs):
             missing=self._missing,
             hashed=task.columns if self._samples else (),
             roles=tuple((role, name) for role, name in task.roles.items() if role in self.roles),
+            labelled=self.role_labels,
             by_rows=self._by_rows,
         )
 
-    def _given_roles(self, given: dict[str, Any], owner: str = "", prefix: str = "") -> dict[str, Any]:
-        """The roles that are given, checked; None is none.
-
-        Parameters
-        ----------
-        given : what each role is, by its name.
-        owner, prefix : the class whose `fit` was called, and what stands before its names of the roles.
-        """
-        given = {role: value for role, value in given.items() if value is not None}
-        unknown = sorted(set(given) - set(self.roles))
-        lacking = [role for role, needed in self.roles.items() if needed and role not in given]
-        if unknown or lacking:
-            wrong = (
-                f"does not accept the {unknown[0]} parameter" if unknown else f"needs {prefix}{lacking[0]}"
-            )
-            taken = ", ".join(["sample_weight", *(f"{prefix}{role}" for role in self.roles)])
-            raise ParameterError(f"{owner or type(self).__name__}.fit {wrong}. It takes {taken}.")
-        return given
+    def _given_roles(
+        self, given: dict[str, Any], owner: str = "", prefix: str = "", verb: str = "fit"
+    ) -> dict[str, Any]:
+        """The roles that are given to a verb of `owner`, by default this class; see `checked_roles`."""
+        needed = self.roles if verb == "fit" else dict.fromkeys(self.roles, False)
+        return checked_roles(needed, given, f"{owner or type(self).__name__}.{verb}", prefix)
 
     def _to_sklearn(self, name: str, flow: Flow) -> Flow:
         return self._sklearn_features(flow).ending(name, self._sklearn_model())
@@ -257,7 +253,7 @@ class Supervised(Model):
         given = self._given_roles(roles)
         return self._fit_on_engine(open_training(self, X, y, sample_weight, roles=given))
 
-    def evaluate(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
+    def evaluate(self, X: Any, y: Any, sample_weight: Any = None, **roles: Any) -> Any:
         """The metrics of the predictions for rows with known y, from one pass.
 
         With several targets each metric is the mean over them, but accuracy the share of rows of which all
@@ -268,13 +264,15 @@ class Supervised(Model):
         X : rows with the columns of the fit, in any form that `fit` takes.
         y : the name of a column of X, or an array of shape (rows,); of several targets as for `fit`.
         sample_weight : the name of a column of X, or an array of shape (rows,), by which rows count.
+        **roles : what else the model is judged by, if its `roles` name anything, such as which times are
+            censored: as for `fit`.
 
         Returns
         -------
         Scores
             A mapping of metrics by name, with the state they were read from.
         """
-        return evaluation.evaluate(self, X, y, sample_weight)
+        return evaluation.evaluate(self, X, y, sample_weight, self._given_roles(roles, verb="evaluate"))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -288,6 +286,8 @@ class Regressor(RegressorMixin, Supervised):
     """Predicts a number, or one for each of several targets. Hook: `_predict(X)`."""
 
     _scoring = NUMBERS
+    score_metric: ClassVar[str] = "r2"
+    """Which metric of `evaluate` is the `score`."""
 
     def _predict(self, X: Any) -> np.ndarray:
         raise NotImplementedError
@@ -304,20 +304,21 @@ class Regressor(RegressorMixin, Supervised):
             return super()._prediction_names(method)
         return [f"{PREDICTION}_{name}" for name in self.target_names_]
 
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """R2 of the predictions; with several targets, the mean of theirs.
+    def score(self, X: Any, y: Any, sample_weight: Any = None, **roles: Any) -> float:
+        """R2 of the predictions, or what `score_metric` names; with several targets, the mean of theirs.
 
         Parameters
         ----------
-        X, y, sample_weight : as for `evaluate`.
+        X, y, sample_weight, **roles : as for `evaluate`.
         """
-        return float(self.evaluate(X, y, sample_weight)["r2"])
+        return float(self.evaluate(X, y, sample_weight, **roles)[self.score_metric])
 
 
 class Classifier(ClassifierMixin, Supervised):
     """Predicts a class. Hook: `_predict(X)`, of shape (rows,)."""
 
     _labels = True
+    score_metric: ClassVar[str] = "accuracy"
     classes_: np.ndarray
 
     def _predict(self, X: Any) -> np.ndarray:

@@ -78,11 +78,13 @@ class DevianceScoring:
                 f"{y[bad][:5].tolist()}. They must be {self.family.y_must_be}."
             )
         about = self._summed(y, np.full(len(y), self.mean), weight)
+        means = [
+            model._shifted(np.asarray(each), block) if block.roles else np.asarray(each)
+            for model, each in zip(models, answers, strict=True)
+        ]
         return tuple(
-            DevianceState(
-                RegressionState.of(y, np.asarray(each), weight), self._summed(y, each, weight), about
-            )
-            for each in answers
+            DevianceState(RegressionState.of(y, each, weight), self._summed(y, each, weight), about)
+            for each in means
         )
 
     def _summed(self, y: np.ndarray, mean: np.ndarray, weight: np.ndarray | None) -> float:

@@ -40,6 +40,7 @@ class MeanRegressor(WarmStarted, Regressor):
     """Predicts the mean of y as the inverse of a link of X @ coef_ + intercept_. Hooks: the two of them."""
 
     roles = {"offset": False, "exposure": False}
+    score_metric = "d2"
     _follows_type = ("coef_",)
     shared_fit_parameters = ("alpha",)
 
@@ -61,15 +62,6 @@ class MeanRegressor(WarmStarted, Regressor):
     @property
     def _scoring(self) -> Scoring:  # type: ignore[override]
         return DevianceScoring(self._family(), getattr(self, "mean_", 1.0))
-
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """The share of the deviance that is explained, D2.
-
-        Parameters
-        ----------
-        X, y, sample_weight : as for `evaluate`.
-        """
-        return float(self.evaluate(X, y, sample_weight)["d2"])
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -247,6 +239,12 @@ class MeanRegressor(WarmStarted, Regressor):
         if "exposure" not in block.roles:
             return offset
         return offset + np.log(np.maximum(block.roles["exposure"], np.finfo(np.float64).tiny))
+
+    def _shifted(self, means: np.ndarray, block: Block) -> np.ndarray:
+        """Means with the offset and the exposure of the rows of a block, from those without."""
+        with np.errstate(all="ignore"):
+            link = self._link()
+            return np.asarray(link.inverse(link.apply(means) + self._offset(block)))
 
     @classmethod
     def _objective(

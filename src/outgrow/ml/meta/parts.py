@@ -210,6 +210,11 @@ def check_model(owner: Any, model: Any, name: str = "estimator") -> None:
             f"{type(owner).__name__}({name}=...): {type(model).__name__} needs {sorted(step.roles)} beside "
             "y, which it would not get here. Choose another model."
         )
+    if step.answers_several:
+        raise ParameterError(
+            f"{type(owner).__name__}({name}=...): {step!r} predicts several numbers for each row, and one is "
+            "taken here. Give it one."
+        )
     step.check_parameters()
 
 

@@ -22,6 +22,7 @@ from outgrow.ml.linear_model.inference import Information, Summary
 from outgrow.ml.solvers.location_scale import Rows, ScaledObjective, scaled_minimum
 from outgrow.ml.solvers.offsets import Offsets
 from outgrow.ml.survival.residuals import RESIDUALS, Residual
+from outgrow.ml.survival.time_scores import TimeScoring
 from outgrow.stats.moments import Moments
 
 
@@ -53,7 +54,9 @@ class AFTSurvivalRegression(Regressor):
 
     Notes
     -----
-    `evaluate` takes all times for known ones. It takes up to 4,096 features.
+    `evaluate` takes `event`, too, without which all times are known ones: it gives the `concordance` of the
+    predicted times, the mean `log_likelihood` of a row, and the errors of those times that are known. It
+    takes up to 4,096 features.
 
     Unlike Spark MLlib's `AFTSurvivalRegression(censorCol='censor', quantilesCol='')`: `event` is the column
     that is called `censorCol` there, in which 1 is an event, too; other distributions than Weibull's,
@@ -70,6 +73,8 @@ class AFTSurvivalRegression(Regressor):
     """
 
     roles = {"event": False}
+    _scoring = TimeScoring()
+    score_metric = "concordance"
     _follows_type = ("coef_",)
     no_exports = {"scikit-learn": "scikit-learn has no models of censored times"}
     expected_failed_checks = {
@@ -185,6 +190,12 @@ class AFTSurvivalRegression(Regressor):
 
     def _predict(self, X: Any) -> np.ndarray:
         return np.asarray(np.exp(X @ self.coef_ + self.intercept_))
+
+    def _log_likelihoods(self, predicted: np.ndarray, block: Block) -> np.ndarray:
+        """The logarithms of the likelihood of the times of a block, from what is predicted for its rows."""
+        loss, scores = TimeLoss(RESIDUALS[self.distribution], 0.0), np.log(predicted)
+        losses = loss.losses(scores / self.scale_, 1 / self.scale_, block)
+        return np.asarray(-losses - _events(block) * np.log(np.asarray(block.y)))
 
     def predict_quantiles(self, X: Any) -> Any:
         """By when each of the shares in `quantiles` has happened: an array of shape (rows, quantiles).

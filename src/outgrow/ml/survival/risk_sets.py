@@ -1,4 +1,7 @@
-"""The partial likelihood of times until events, from sums over the rows that are at risk at each of them."""
+"""The partial likelihood of times until events, from sums over the rows that are at risk at each of them.
+
+Rows are at risk for the events of their own stratum, after they have entered and until their own time.
+"""
 
 from __future__ import annotations
 
@@ -33,41 +36,129 @@ def weights_of(block: Block) -> np.ndarray:
 
 
 @dataclass(frozen=True, eq=False)
-class EventTimes:
-    """The different times at which there are events.
+class Clock:
+    """The different times of all events, and the strata, which together number the times of each stratum.
 
     Attributes
     ----------
     times : ndarray of shape (times,), sorted.
+    strata : ndarray of shape (strata,), the sorted numbers that stand for strata; None where there are none.
+    """
+
+    times: np.ndarray
+    strata: np.ndarray | None = None
+
+    def codes(self, block: Block, time: np.ndarray) -> np.ndarray:
+        """A number for each row that grows with its stratum, and within it with the times passed by then.
+
+        Parameters
+        ----------
+        block : the rows; each stratum is one of those known.
+        time : ndarray of shape (rows,).
+        """
+        passed = np.searchsorted(self.times, time, side="right")
+        if self.strata is None:
+            return np.asarray(passed)
+        stratum = np.searchsorted(self.strata, block.roles["strata"])
+        return np.asarray(stratum * (len(self.times) + 1) + passed)
+
+
+@dataclass(frozen=True, eq=False)
+class EventTimes:
+    """The different times at which there are events, in each stratum.
+
+    Attributes
+    ----------
+    clock : numbers them.
+    codes : ndarray of shape (times,), sorted.
     weight, count : ndarrays of shape (times,): what the events of each weigh, and how many there are.
     efron : whether events of the same time leave the risk set little by little, as Efron's method has it;
         otherwise, by Breslow's, all are at risk for each.
     """
 
-    times: np.ndarray
+    clock: Clock
+    codes: np.ndarray
     weight: np.ndarray
     count: np.ndarray
     efron: bool
 
     @classmethod
-    def of(cls, sums: NumberSums, *, efron: bool) -> Self:
+    def of(cls, clock: Clock, sums: NumberSums, *, efron: bool) -> Self:
         """From sums over the events of each time.
 
         Parameters
         ----------
-        sums : what they weigh, and how many there are.
+        clock : numbers them.
+        sums : by those numbers, what they weigh, and how many there are.
         efron : see there.
         """
-        return cls(sums.numbers, sums.sums[:, 0], sums.sums[:, 1], efron)
+        codes = sums.numbers.astype(np.intp)
+        return cls(clock, codes, sums.sums[:, 0], sums.sums[:, 1], efron)
+
+    @cached_property
+    def strata(self) -> np.ndarray:
+        """The place of the stratum of each among all strata."""
+        return self.codes // (len(self.clock.times) + 1)
+
+    @cached_property
+    def times(self) -> np.ndarray:
+        """The times themselves, sorted within each stratum."""
+        return np.asarray(self.clock.times[self.codes % (len(self.clock.times) + 1) - 1])
+
+    @cached_property
+    def _cuts(self) -> np.ndarray:
+        """Where another stratum begins."""
+        return np.flatnonzero(np.diff(self.strata)) + 1
 
     @cached_property
     def tied(self) -> np.ndarray:
         """Booleans of shape (times,): where several events make Efron's method differ."""
         return np.asarray(self.efron & (self.count > 1))
 
-    def places(self, time: np.ndarray) -> np.ndarray:
-        """The last of the times that is not after each given one; -1 where there is none."""
-        return np.asarray(np.searchsorted(self.times, time, side="right") - 1)
+    def places(self, block: Block, time: np.ndarray) -> np.ndarray:
+        """The last of the times of a row's stratum that is not after the given one; -1 where there is none.
+
+        Parameters
+        ----------
+        block : the rows.
+        time : ndarray of shape (rows,).
+        """
+        codes = self.clock.codes(block, time)
+        found = np.searchsorted(self.codes, codes, side="right") - 1
+        if self.clock.strata is None or not len(self.codes):
+            return np.asarray(found)
+        other = self.strata[found] != codes // (len(self.clock.times) + 1)
+        return np.where(other, -1, found)
+
+    def entered(self, block: Block) -> np.ndarray:
+        """The last of the times that each row has missed, as it entered no earlier; -1 where there is none.
+
+        Parameters
+        ----------
+        block : the rows, with the role `entry` if some enter late.
+        """
+        if "entry" not in block.roles:
+            return np.full(len(block), -1)
+        return self.places(block, block.roles["entry"])
+
+    def summed(self, values: np.ndarray) -> np.ndarray:
+        """Sums up to each of the times within its stratum.
+
+        Parameters
+        ----------
+        values : ndarray of shape (times, ...).
+        """
+        return np.concatenate([np.cumsum(part, axis=0) for part in np.split(values, self._cuts)])
+
+    def summed_from(self, values: np.ndarray) -> np.ndarray:
+        """Sums from each of the times on within its stratum.
+
+        Parameters
+        ----------
+        values : ndarray of shape (times, ...).
+        """
+        parts = np.split(values, self._cuts)
+        return np.concatenate([np.cumsum(part[::-1], axis=0)[::-1] for part in parts])
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,28 +205,29 @@ class PartialLikelihood:
         """
         with np.errstate(all="ignore"):
             sums, leaving, linear = self.view.reduce(lambda block: self._sums(block, coef))
-            size = (len(self.events.times), len(coef) + 1)
-            risk = np.cumsum(_placed(sums, size)[::-1], axis=0)[::-1]
+            size = (len(self.events.codes), len(coef) + 1)
+            risk = self.events.summed_from(_placed(sums, size))
             return self._look(risk, _placed(leaving, size), linear)
 
     def information(self, coef: np.ndarray, look: Look) -> np.ndarray:
         """Minus its second derivatives, from one pass: an array of shape (width, width).
 
         The squares of the rows at risk, summed over times, are those of all rows, each weighed by the hazard
-        up to its own time; so nothing of that size is kept for each time.
+        since it entered up to its own time; so nothing of that size is kept for each time.
 
         Parameters
         ----------
         coef : ndarray of shape (width,).
         look : what is known of them.
         """
-        hazard = np.append(np.cumsum(look.hazard), 0.0)  # which -1 finds
+        hazard = np.append(self.events.summed(look.hazard), 0.0)  # which -1 finds
         relief = np.append(look.relief, 0.0)
 
         def fold(block: Block) -> np.ndarray:
             X = _dense(block)
-            place = self.events.places(np.asarray(block.y))
-            rows = weights_of(block) * np.exp(X @ coef) * (hazard[place] - events_of(block) * relief[place])
+            place = self.events.places(block, np.asarray(block.y))
+            passed = hazard[place] - hazard[self.events.entered(block)] - events_of(block) * relief[place]
+            rows = weights_of(block) * np.exp(X @ coef) * passed
             return np.asarray((X.T * rows) @ X)
 
         squares: np.ndarray = self.view.reduce(fold)
@@ -145,16 +237,23 @@ class PartialLikelihood:
         return found
 
     def _sums(self, block: Block, coef: np.ndarray) -> tuple[NumberSums, NumberSums, np.ndarray]:
-        """Of the rows by the last event before their time, of the events of tied times, and of all events."""
+        """Of the rows by the last event before their time, of the events of tied times, and of all events.
+
+        Those of rows that enter late are subtracted at the last event that they have missed.
+        """
         X, event, weight = _dense(block), events_of(block), weights_of(block)
-        place = self.events.places(np.asarray(block.y))
+        place, missed = self.events.places(block, np.asarray(block.y)), self.events.entered(block)
         score = X @ coef
         risk = weight * np.exp(score)
         parts = np.column_stack([risk, X * risk[:, None]])
-        known = place >= 0
+        known = place > missed
+        late = known & (missed >= 0)
+        sums = NumberSums.of(place[known], parts[known])
+        if late.any():
+            sums = sums.merge(NumberSums.of(missed[late], -parts[late]))
         tied = known & (event > 0) & self.events.tied[place]
         linear = np.append((weight * event) @ score, (weight * event) @ X)
-        return NumberSums.of(place[known], parts[known]), NumberSums.of(place[tied], parts[tied]), linear
+        return sums, NumberSums.of(place[tied], parts[tied]), linear
 
     def _look(self, risk: np.ndarray, leaving: np.ndarray, linear: np.ndarray) -> Look:
         logs, first, second = _by_time(self.events, risk[:, 0], leaving[:, 0])
