@@ -167,6 +167,7 @@ def test_late_entry_and_strata_as_in_statsmodels() -> None:
 
 
 def test_baselines_of_strata_from_their_definition() -> None:
+    """With those at risk alone: lifelines' takes rows for there that have not entered (lifelines #1416)."""
     model = og.CoxRegression().fit(FRAME, "t", event="died", strata="side", entry="from")
     assert model.strata_ == ["north", "south"]
     risk = np.exp((X - X.mean(axis=0)) @ model.coef_)

@@ -279,6 +279,53 @@ def test_many_columns_reach_the_same_minimum(monkeypatch: pytest.MonkeyPatch) ->
     np.testing.assert_allclose(found.predict(X), expected.predict(X), rtol=1e-4)
 
 
+ALPHA, SHARE = 0.1, 0.7
+
+
+@pytest.mark.parametrize(
+    ("family", "link"),
+    [
+        ("gaussian", None),
+        ("binomial", None),
+        ("binomial", "probit"),
+        ("poisson", None),
+        ("gamma", "log"),
+        ("tweedie", None),
+        ("negative_binomial", None),
+        ("inverse_gaussian", "log"),
+    ],
+)
+def test_elastic_net_of_every_family(family: str, link: str | None) -> None:
+    """Where a coefficient is not 0 the slope of the mean deviance balances the penalty; else it is less."""
+    wide = np.column_stack([X, np.cos(np.outer(K, [1, 2, 3, 4]))])
+    y, weight, offset = COUNTS % 2 if family == "binomial" else COUNTS + 1, 1.0 + K % 3, np.sin(3 * K) / 5
+    alpha = ALPHA / 100 if family == "inverse_gaussian" else ALPHA
+    one = model(family, link, alpha=alpha, l1_ratio=SHARE).fit(wide, y, weight, offset=offset)
+    score = wide @ one.coef_ + one.intercept_ + offset
+    mean = one._link().inverse(score)
+    pull = weight * (mean - y) / one._family().variance(mean) * one._link().slope(score, mean) / weight.sum()
+    assert pull.sum() == pytest.approx(0, abs=1e-6)
+    slope, coef = pull @ wide + alpha * (1 - SHARE) * one.coef_, one.coef_
+    assert (coef == 0).any()
+    assert (coef != 0).any()
+    np.testing.assert_allclose(slope[coef != 0], -alpha * SHARE * np.sign(coef[coef != 0]), atol=1e-6)
+    assert (np.abs(slope[coef == 0]) <= alpha * SHARE + 1e-9).all()
+
+
+def test_elastic_net_as_in_scikit_learn() -> None:
+    one = model("gaussian", alpha=0.3, l1_ratio=0.6).fit(X, COUNTS)
+    peer = peers.ElasticNet(alpha=0.3, l1_ratio=0.6, tol=1e-13, max_iter=10**6).fit(X, COUNTS)
+    np.testing.assert_allclose(one.coef_, peer.coef_, rtol=1e-8)
+    assert one.intercept_ == pytest.approx(peer.intercept_)
+    lasso = model("binomial", alpha=0.02, l1_ratio=1).fit(X, COUNTS % 2)
+    ours = og.LogisticRegression(C=1 / (0.02 * len(K)), l1_ratio=1, tol=1e-12).fit(X, COUNTS % 2)
+    np.testing.assert_allclose(lasso.coef_, ours.coef_[0], rtol=1e-6, atol=1e-9)
+    with pytest.raises(ParameterError, match="summary_ needs alpha=0"):
+        lasso.summary_  # noqa: B018
+    with pytest.raises(ExportError, match=r"no absolute penalty, and l1_ratio is 0.5"):
+        model("poisson", alpha=0.1, l1_ratio=0.5).fit(X, COUNTS).to_sklearn()
+
+
 @pytest.mark.parametrize("family", ["binomial", "poisson"])
 def test_separation_names_the_column(family: str) -> None:
     y = np.where(X[:, 0] > 0, Y["binary"], 0.0)

@@ -35,9 +35,10 @@ _STEPS = 8
 class GeneralizedLinearRegression(MeanRegressor):
     """The mean of y through a link, with standard errors, tests, deviance and AIC in `summary_`.
 
-    Minimises half the mean deviance plus ½ alpha ||w||² by Newton's method, or Fisher scoring where the link
-    leaves no convex objective, with steps that are shortened where a mean leaves its range (McCullagh and
-    Nelder 1989). A binomial y is 0 or 1, or a share between them, of as many trials as the row weighs.
+    Minimises half the mean deviance plus alpha (l1_ratio ||w||₁ + ½ (1 - l1_ratio) ||w||²) by Newton's
+    method, or Fisher scoring where the link leaves no convex objective, with steps that are shortened where a
+    mean leaves its range (McCullagh and Nelder 1989). A binomial y is 0 or 1, or a share between them, of as
+    many trials as the row weighs.
 
     Parameters
     ----------
@@ -46,6 +47,8 @@ class GeneralizedLinearRegression(MeanRegressor):
     link : 'identity', 'log', 'inverse', 'inverse_squared', 'sqrt', 'logit', 'probit' or 'cloglog'; None for
         that of the family, which is 'log' for 'tweedie' and 'negative_binomial', and R's for others.
     alpha : strength of the penalty, at least 0; with one there are no standard errors.
+    l1_ratio : share of the absolute penalty, between 0 (ridge) and 1 (lasso), by which coefficients may be
+        exactly 0; each step then minimises a quadratic model together with the penalty.
     fit_intercept : learn a constant, which is not penalised.
     var_power : of 'tweedie': the variance is the mean to this power, at most 0 or at least 1.
     overdispersion : of 'negative_binomial': the variance is mean + overdispersion * mean².
@@ -72,7 +75,8 @@ class GeneralizedLinearRegression(MeanRegressor):
     perfect separation, a warning names the columns.
 
     Unlike Spark MLlib's `GeneralizedLinearRegression(regParam=0.0, variancePower=0.0)`: `alpha = regParam`;
-    it also has the negative binomial and the inverse Gaussian, takes exposures and any number of columns.
+    it also has the negative binomial and the inverse Gaussian, takes exposures and any number of columns, and
+    its penalty may be absolute.
 
     Examples
     --------
@@ -87,6 +91,7 @@ class GeneralizedLinearRegression(MeanRegressor):
         "family": OneOf(*NAMES),
         "link": OneOf(*LINKS, None),
         "alpha": Number(low=0),
+        "l1_ratio": Number(low=0, high=1),
         "fit_intercept": FLAG,
         "var_power": Number(high=0) | Number(low=1),
         "overdispersion": Number(above=0),
@@ -104,6 +109,7 @@ class GeneralizedLinearRegression(MeanRegressor):
         *,
         link: str | None = None,
         alpha: float = 0.0,
+        l1_ratio: float = 0.0,
         fit_intercept: bool = True,
         var_power: float = 1.5,
         overdispersion: float = 1.0,
@@ -114,6 +120,7 @@ class GeneralizedLinearRegression(MeanRegressor):
         self.family = family
         self.link = link
         self.alpha = alpha
+        self.l1_ratio = l1_ratio
         self.fit_intercept = fit_intercept
         self.var_power = var_power
         self.overdispersion = overdispersion
@@ -215,7 +222,7 @@ class GeneralizedLinearRegression(MeanRegressor):
         if objective.offset is None:
             return float(self._link().apply(opening[1:2] / opening[0])[0])
         bare = replace(rows, view=rows.view.narrowed(np.zeros(0, dtype=np.intp)))
-        alone = replace(objective, width=0, l2=np.zeros(1))
+        alone = replace(objective, width=0, l1=np.zeros(1), l2=np.zeros(1))
         minima, _ = newton(
             bare, alone, tol=self.tol, max_iter=self.max_iter, constants=np.array([[constant]])
         )
@@ -258,6 +265,12 @@ class GeneralizedLinearRegression(MeanRegressor):
             raise refusal(
                 self,
                 f"scikit-learn has no family {family.name!r} with the link {link.name!r}.",
+                "Keep it with save(), and answer with outgrow.",
+            )
+        if self.alpha and self.l1_ratio:
+            raise refusal(
+                self,
+                f"scikit-learn's have no absolute penalty, and l1_ratio is {self.l1_ratio}.",
                 "Keep it with save(), and answer with outgrow.",
             )
         made = twin(

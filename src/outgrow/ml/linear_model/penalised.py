@@ -45,6 +45,9 @@ class MeanRegressor(WarmStarted, Regressor):
     shared_fit_parameters = ("alpha",)
 
     alpha: float
+    l1_ratio: float = 0.0
+    """Share of the penalty that is absolute."""
+
     fit_intercept: bool
     max_iter: int
     tol: float
@@ -252,7 +255,8 @@ class MeanRegressor(WarmStarted, Regressor):
     ) -> Objective:
         one = models[0]
         weights = np.array([openings[k][0] for k in folds])
-        l2 = np.array([float(model.alpha) for model in models]) * weights
+        alphas = np.array([float(model.alpha) for model in models]) * weights
+        shares = np.array([float(model.l1_ratio) for model in models])
         shifted = any(opening[7:].any() for opening in openings)
         loss = MeanLoss(one._family(), one._link())
         return Objective(
@@ -260,8 +264,8 @@ class MeanRegressor(WarmStarted, Regressor):
             rows.view.width,
             one.fit_intercept,
             folds,
-            np.zeros(len(folds)),
-            l2,
+            alphas * shares,
+            alphas * (1 - shares),
             offset=cls._offset if shifted else None,
         )
 
