@@ -13,6 +13,7 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from outgrow.data.batch import Batch
 from outgrow.data.hashing import matrix_hash, mix, seeded
 from outgrow.engine.blocks import Block
 from outgrow.engine.collective import LargeArray
@@ -43,6 +44,7 @@ from outgrow.stats.extremes import Extremes, GroupedExtremes
 from outgrow.stats.grouped import GroupedCoMoments, GroupedMoments, GroupedSums, Keys, Segments
 from outgrow.stats.judged import JudgedClasses, JudgedGroups
 from outgrow.stats.least_rows import LeastRows
+from outgrow.stats.least_table import LeastTable
 from outgrow.stats.moments import CoMoments, Moments, PairMoments, ShapeMoments
 from outgrow.stats.number_counts import NumberCounts
 from outgrow.stats.number_sums import NumberSums
@@ -228,6 +230,10 @@ LAWS: dict[type[State], tuple[Callable[[np.ndarray], Any], Callable[[Any], Any]]
     LargeArray: (lambda r: LargeArray((3,), r.dtype.str), lambda s: np.array(s.shape)),
     TopRows: (lambda r: TopRows(3, *_top(r)), lambda s: np.column_stack([s.rows, s.weight])),
     LeastRows: (lambda r: LeastRows.of(3, r, _keys(r)), lambda s: np.nan_to_num(s.rows)),
+    LeastTable: (
+        lambda r: LeastTable.of(3, Batch({"a": pa.array(r[:, 0])}, len(r)), _keys(r)),
+        lambda s: np.nan_to_num(np.asarray(s.batch["a"])),
+    ),
     SampledRows: (
         lambda r: _sampled(r),
         lambda s: _flat(*s.matrix(), s.highest[np.isfinite(s.highest)], s.vanishing),

@@ -34,6 +34,7 @@ FLOORS = {
     "groups": 4,
     "statistics": 4,
     "metrics": 5,
+    "inspection": 5,
     "tuning": 4,
     "serve": 5,
     "track": 6,
@@ -309,8 +310,8 @@ def test_library_has_one_home(library: str) -> None:
 BESIDE_ESTIMATORS = """
     Dataset GroupKFold Holdout KFold Local ModelStore PerGroup Spark StratifiedKFold TimeFolds
     __version__ categorical col cross_validate dataset errors few_values frequent_sequences
-    graph_clusters lag_features listen live_quality load matching metrics numeric quantize_onnx read
-    read_quality rolling_features score score_stream silhouette_score sql stats track tune write_parquet
+    graph_clusters inspection lag_features listen live_quality load matching metrics numeric quantize_onnx
+    read read_quality rolling_features score score_stream silhouette_score sql stats track tune write_parquet
 """
 
 

@@ -27,6 +27,7 @@ _HOMES = {
     "few_values": "outgrow.ml.core.columns",
     "graph_clusters": "outgrow.ml.cluster.graph",
     "frequent_sequences": "outgrow.ml.fpm.prefix_span",
+    "inspection": "outgrow.inspection",
     "lag_features": "outgrow.engine.history",
     "listen": "outgrow.engine.events",
     "live_quality": "outgrow.serve.quality",
