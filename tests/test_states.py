@@ -23,6 +23,7 @@ from outgrow.engine.outcome import Outcome, guarded
 from outgrow.engine.row_ids import Copies
 from outgrow.errors import DataError
 from outgrow.groups.scores import GroupScores
+from outgrow.inspection.least_table import LeastTable
 from outgrow.ml.cluster.graph import EdgeParts
 from outgrow.ml.cluster.leaf_rows import LeafRows
 from outgrow.ml.cluster.seeding import FoundRows, TopRows
@@ -44,7 +45,6 @@ from outgrow.stats.extremes import Extremes, GroupedExtremes
 from outgrow.stats.grouped import GroupedCoMoments, GroupedMoments, GroupedSums, Keys, Segments
 from outgrow.stats.judged import JudgedClasses, JudgedGroups
 from outgrow.stats.least_rows import LeastRows
-from outgrow.stats.least_table import LeastTable
 from outgrow.stats.moments import CoMoments, Moments, PairMoments, ShapeMoments
 from outgrow.stats.number_counts import NumberCounts
 from outgrow.stats.number_sums import NumberSums

@@ -19,11 +19,11 @@ from outgrow.engine.shard import Shard
 from outgrow.errors import DataError, ParameterError
 from outgrow.inspection.columns import named
 from outgrow.inspection.grid import Grid
+from outgrow.inspection.least_table import LeastTable
 from outgrow.ml.core.inputs import open_rows, open_training
 from outgrow.ml.core.parameters import Integer, Share
 from outgrow.ml.predictor import Predictor
 from outgrow.statistics.results import Result
-from outgrow.stats.least_table import LeastTable
 from outgrow.stats.moments import Moments
 from outgrow.stats.state import from_tree, to_tree
 
@@ -153,7 +153,7 @@ def _opened(model: Any, X: Any, sample_weight: Any) -> Any:
     if sample_weight is None:
         return open_rows(model, X).select(list(model.columns_)), None
     opened = open_training(_NeedsNoTarget(model), X, None, sample_weight, reset=False)
-    return opened.dataset.select([*model.columns_, opened.weight]), opened.weight
+    return opened.dataset.select([*model.columns_, *filter(None, [opened.weight])]), opened.weight
 
 
 class _NeedsNoTarget:
@@ -249,14 +249,14 @@ class _Averages:
                     {name: values[name].take(pa.array(np.full(batch.num_rows, k))) for name, k in places}
                 )
 
-    def read(self, found: Any) -> list[PartialDependence]:
+    def read(self, learned: Any) -> list[PartialDependence]:
         """The result of each set of columns.
 
         Parameters
         ----------
-        found : what the call gave.
+        learned : what the call gave.
         """
-        moments, packed, some = found
+        moments, packed, some = learned
         if not moments[0].n.max(initial=0) > 0:
             raise DataError("There is nothing to average: no row counts. Give rows that do.")
         values = self.grid.unpacked(packed)

@@ -16,8 +16,8 @@ from outgrow.data.kind import NUMBER, Kind
 from outgrow.data.matrix import Matrix
 from outgrow.engine.shard import Shard
 from outgrow.errors import DataError, ParameterError
+from outgrow.inspection.least_table import LeastTable
 from outgrow.ml.core.matrices import column_quantiles
-from outgrow.stats.least_table import LeastTable
 
 MOST_CATEGORIES = 1000
 
@@ -67,7 +67,7 @@ class Grid:
 
     def _seen(self, batch: Batch, name: str) -> tuple[LeastTable, np.ndarray]:
         """The different values of a column, where they are few, and how many rows have one."""
-        column = batch[name]
+        column = _column(batch, name)
         if pa.types.is_floating(column.type):
             column = column.filter(pc.is_finite(column))
         else:
@@ -83,7 +83,7 @@ class Grid:
             )
         if not len(few.key):
             raise DataError(f"{name!r} has no value. Leave it out, or name some in custom_values.")
-        column = few.batch[name]
+        column = _column(few.batch, name)
         return column.take(pc.sort_indices(column)).cast(kind)
 
     def _spread(
@@ -113,10 +113,10 @@ class Grid:
         ----------
         values : of each column.
         """
-        each = (values[name] for name in self.names)
+        columns = (values[name] for name in self.names)
         return tuple(
             LeastTable.of(len(part), Batch({"value": part}, len(part)), np.arange(len(part), dtype=np.uint64))
-            for part in each
+            for part in columns
         )
 
     def unpacked(self, packed: tuple[Any, ...]) -> dict[str, pa.Array]:
@@ -132,20 +132,24 @@ class Grid:
 def _ranks(probabilities: tuple[float, float], count: int) -> tuple[np.ndarray, np.ndarray]:
     """Ranks from 0 below and above each quantile, shape (2, quantiles), and where between them it is."""
     p = np.array(probabilities)
-    place = count * p + 0.4 + 0.2 * p
-    below = np.floor(np.clip(place, 1, max(count - 1, 1)))
-    share = np.clip(place - below, 0, 1)
+    position = count * p + 0.4 + 0.2 * p
+    below = np.floor(np.clip(position, 1, max(count - 1, 1)))
+    share = np.clip(position - below, 0, 1)
     low = np.clip(below - 1, 0, count - 1)
     return np.stack([low, np.clip(low + 1, 0, count - 1)]), share
 
 
 def _type_of(name: str, example: Batch) -> pa.DataType:
-    column = example[name]
+    return _column(example, name).type
+
+
+def _column(batch: Batch, name: str) -> pa.Array:
+    column = batch[name]
     if isinstance(column, Matrix) or pa.types.is_nested(column.type):
         raise ParameterError(
             f"{name!r} holds vectors or lists, which are not given values. Name other columns."
         )
-    return column.type
+    return column
 
 
 def _as_array(name: str, values: list[Any], kind: pa.DataType) -> pa.Array:

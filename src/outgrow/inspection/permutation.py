@@ -17,13 +17,13 @@ from outgrow.engine.checks import weight_column
 from outgrow.engine.shard import Shard
 from outgrow.errors import ParameterError
 from outgrow.inspection.columns import named
+from outgrow.inspection.least_table import LeastTable
 from outgrow.ml.core.inputs import open_training
 from outgrow.ml.core.parameters import Integer
 from outgrow.ml.core.scoring import SMALLER_METRICS
 from outgrow.ml.core.task import Task, width
 from outgrow.ml.evaluation import as_scores, many_scorer, scoring_of, split
 from outgrow.statistics.results import Result
-from outgrow.stats.least_table import LeastTable
 from outgrow.stats.state import from_tree, to_tree
 
 DONOR_ROWS, DONOR_CELLS = 1 << 16, 1 << 23
@@ -171,7 +171,7 @@ def permutation_importance(
     (*groups, rows) = from_tree(done.result)
     states = [split(state)[0] for state in groups]
     every = [as_scores(model, state, int(rows[0]), getattr(model, "classes_", None)) for state in states]
-    scores = {name: np.array([found[name] for found in every]) for name in every[0]}
+    scores = {name: np.array([one[name] for one in every]) for name in every[0]}
     if metric is None:
         metric = next(name for name in ("r2", "accuracy", *scores) if name in scores)
     return PermutationImportance(tuple(names), scores=scores, **_in_metric(metric, scores, len(names)))
@@ -219,11 +219,11 @@ class _Shuffled:
 
         def fold(batch: Batch) -> Any:
             keys = self._keys(batch, number)
-            own = batch.drop([number])
-            states = [score(own)]
+            rows = batch.drop([number])
+            states = [score(rows)]
             for repeat in range(self.repeats):
                 values = dealt.to(keys, repeat)
-                states += [score(own.with_columns({name: values[name]})) for name in self.names]
+                states += [score(rows.with_columns({name: values[name]})) for name in self.names]
             return (*states, np.array([float(batch.num_rows)]))
 
         return shard.reduce(fold)

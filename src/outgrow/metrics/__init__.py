@@ -18,6 +18,7 @@ from typing import Any
 
 _HOMES = {
     "classification_report": "outgrow.metrics.classification",
+    "multilabel_report": "outgrow.metrics.multilabel",
     "regression_report": "outgrow.metrics.regression",
 }
 

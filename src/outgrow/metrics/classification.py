@@ -16,7 +16,7 @@ from outgrow.data.exact import python_values
 from outgrow.engine.shard import Shard
 from outgrow.errors import DataError, ParameterError, SchemaError
 from outgrow.metrics.confusion import agreement, by_class
-from outgrow.metrics.report import Report
+from outgrow.metrics.report import Report, beside_keys
 from outgrow.metrics.scores import calibration, lift, probability_metrics, thresholds
 from outgrow.statistics.rows import Rows, key_order, open_rows
 from outgrow.stats.counts import ValueCounts
@@ -110,17 +110,7 @@ class ClassificationReport(Report):
         return [ranked[0] if index else _other(ranked[0]) for ranked in self.ranked_]
 
     def _beside(self, tables: list[pa.Table]) -> pa.Table:
-        """The tables of all groups, one after the other, behind the keys."""
-        if self.groups is None:
-            return tables[0]
-        keyed = []
-        for index, table in enumerate(tables):
-            keys = self.groups.take(pa.array(np.full(table.num_rows, index)))
-            columns = zip(
-                [*keys.column_names, *table.column_names], [*keys.columns, *table.columns], strict=True
-            )
-            keyed.append(pa.table(dict(columns)))
-        return pa.concat_tables(keyed)
+        return beside_keys(self.groups, tables)
 
 
 def _other(ranked: RankedScores) -> RankedScores:

@@ -8,7 +8,13 @@ import numpy as np
 import pyarrow as pa
 
 
-def _shares(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+def shares(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    """What one number is of another; of nothing 0.
+
+    Parameters
+    ----------
+    above, below : of one shape, at least 0.
+    """
     return np.where(below > 0, above / np.where(below > 0, below, 1), 0.0)
 
 
@@ -29,7 +35,7 @@ def by_class(classes: list[Any], confusion: np.ndarray) -> pa.Table:
 
 def _of_classes(confusion: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     right, true, predicted = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
-    return _shares(right, predicted), _shares(right, true), _shares(2 * right, true + predicted)
+    return shares(right, predicted), shares(right, true), shares(2 * right, true + predicted)
 
 
 def agreement(confusion: np.ndarray) -> dict[str, float]:

@@ -108,3 +108,21 @@ class Report(Mapping[str, Any]):
     def _line(self, name: str) -> tuple[str, str, str]:
         ends = self.interval(name) if name in self.standard_errors else ()
         return name, number(self[name]), " .. ".join(map(number, ends))
+
+
+def beside_keys(groups: pa.Table | None, tables: list[pa.Table]) -> pa.Table:
+    """The tables of all groups, one after the other, behind the keys.
+
+    Parameters
+    ----------
+    groups : a row for each table; None where there is one table, of all rows.
+    tables : with the same columns.
+    """
+    if groups is None:
+        return tables[0]
+    keyed = []
+    for index, table in enumerate(tables):
+        keys = groups.take(pa.array(np.full(table.num_rows, index)))
+        columns = zip([*keys.column_names, *table.column_names], [*keys.columns, *table.columns], strict=True)
+        keyed.append(pa.table(dict(columns)))
+    return pa.concat_tables(keyed)
