@@ -207,6 +207,7 @@ INSIDE_FUNCTIONS = {
     "ml/trees/few_rows.py": "outgrow.ml.trees.kernels",
     "ml/trees/forest_growth.py": "outgrow.ml.trees.forest_trees",
     "ml/trees/isolation_forest.py": "outgrow.ml.trees.isolation_trees",
+    "ml/trees/ranking.py": "outgrow.ml.trees.ranking_kernels",
 }
 """Imports of ours inside functions of `ml/` and `engine/`: what they import needs an optional library."""
 

@@ -14,6 +14,9 @@ from outgrow.data.hashing import value_hash
 from outgrow.data.matrix import Column, Matrix, numbers
 from outgrow.errors import DataError, SchemaError
 
+_EXACT = 2.0**53
+"""Whole numbers up to this are exact as float64."""
+
 
 def check_numeric(example: Batch, names: Sequence[str]) -> None:
     """Refuse columns that are not numbers.
@@ -272,7 +275,13 @@ def label_column(batch: Batch, name: str, role: str) -> np.ndarray:
         raise SchemaError(f"{role} is {name!r}, which is not a column of numbers or text.")
     if not is_numeric(array.type) and array.null_count:
         raise DataError(f"{role} lacks {array.null_count} value(s). Give one for each row.")
-    return number_column(batch, name, role) if is_numeric(array.type) else label_numbers(array, role)
+    if not is_numeric(array.type):
+        return label_numbers(array, role)
+    found = number_column(batch, name, role)
+    large = np.abs(found) >= _EXACT  # as float64 neighbouring whole numbers would be one
+    if large.any() and pa.types.is_integer(array.type):
+        found[large] = (value_hash(array, role)[large] >> np.uint64(11)).astype(np.float64)
+    return found
 
 
 def label_numbers(array: pa.Array, role: str) -> np.ndarray:

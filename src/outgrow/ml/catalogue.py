@@ -46,6 +46,7 @@ ESTIMATORS = {
     "GaussianRandomProjection": "outgrow.ml.random_projection",
     "GeneralizedLinearRegression": "outgrow.ml.linear_model.generalized_linear_regression",
     "GradientBoostingClassifier": "outgrow.ml.trees.gradient_boosting",
+    "GradientBoostingRanker": "outgrow.ml.trees.gradient_boosting_ranker",
     "GradientBoostingRegressor": "outgrow.ml.trees.gradient_boosting",
     "HashingVectorizer": "outgrow.ml.feature_extraction.hashing_vectorizer",
     "HistGradientBoostingClassifier": "outgrow.ml.trees.hist_gradient_boosting",

@@ -207,7 +207,11 @@ def score_answers(model: Any, answers: np.ndarray, view: MatrixView) -> Scores:
     places = _places_of(model, view)
     blocks = [_renumbered(block, places) for block in view.blocks()]
     y, weight = (concatenated([getattr(block, name) for block in blocks]) for name in ("y", "weight"))
-    rows = Block(np.zeros((len(answers), 0)), y, weight)
+    roles = {
+        role: np.concatenate([block.roles[role] for block in blocks])
+        for role in (blocks[0].roles if blocks else ())
+    }
+    rows = Block(np.zeros((len(answers), 0)), y, weight, roles=roles)
     (state,) = split(scoring_of(model).states([model], [answers], rows, None))
     return as_scores(model, state, len(answers), getattr(model, "classes_", None))
 

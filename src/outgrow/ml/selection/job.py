@@ -126,7 +126,9 @@ class Job:
     models: bool
 
     def run(self, shard: Shard) -> dict[str, Any]:
-        placed = shard.placed(self.folds.placing(shard, self.task.target), hidden=self.folds.hidden)
+        needed = self.task.roles.values()
+        hidden = [name for name in self.folds.hidden if name not in needed]
+        placed = shard.placed(self.folds.placing(shard, self.task.target), hidden=hidden)
         found: dict[str, list[dict[str, Any]]] = {}
         for chain in self.chains:
             folds = self._begin(chain)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, redirect_stdout
 from dataclasses import dataclass
 from functools import lru_cache
@@ -23,7 +23,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from outgrow._optional import optional
-from outgrow.data.hashing import unit
+from outgrow.data.hashing import seeded, unit
 from outgrow.data.matrix import is_sparse
 from outgrow.engine.blocks import Block
 from outgrow.engine.collective import Communicator
@@ -37,7 +37,7 @@ from outgrow.ml.trees.bagging import RowSample, TreesApart
 from outgrow.ml.trees.bins import SampledRows, sampled_rows, sampled_share, with_all_categories
 from outgrow.ml.trees.callbacks import Callbacks, losses_of, recalled
 from outgrow.ml.trees.plan import Grown, Plan, weighted
-from outgrow.ml.trees.rows import Part, any_sparse, without_zeros
+from outgrow.ml.trees.rows import Part, any_sparse, key_hashes, without_zeros
 from outgrow.ml.trees.threads import openmp_threads
 from outgrow.stats.quantiles import Gathered
 
@@ -90,7 +90,7 @@ def _split(view: MatrixView, plan: Plan, zeros_absent: bool) -> list[Part]:
     """All rows to learn from; or those, and the ones held out by hashes that chose no bins."""
     if not plan.held_out:
         return [Part(view, plan, zeros_absent)]
-    held = [unit(block.hashes(plan.seed + _HELD_OUT)) < plan.held_out for block in view.blocks()]
+    held = [unit(_hashes(block, plan)) < plan.held_out for block in view.blocks()]
     rows = np.array([sum(int((~mask).sum()) for mask in held), sum(int(mask.sum()) for mask in held)])
     learned, watched = view.run.combine(rows.astype(np.float64)).astype(int).tolist()
     if not learned or not watched:
@@ -99,6 +99,13 @@ def _split(view: MatrixView, plan: Plan, zeros_absent: bool) -> list[Part]:
             "watch. Give more rows, another fraction, or early_stopping=False."
         )
     return [Part(view, plan, zeros_absent, [~mask for mask in held]), Part(view, plan, zeros_absent, held)]
+
+
+def _hashes(block: Block, plan: Plan) -> np.ndarray:
+    """By what rows are held out: the hash of each, or of its key."""
+    if plan.held_by is None or plan.held_by not in block.roles:
+        return block.hashes(plan.seed + _HELD_OUT)
+    return seeded(key_hashes(block.roles[plan.held_by]), plan.seed + _HELD_OUT)
 
 
 def _bins(run: FitContext, plan: Plan, sample: SampledRows, zeros_absent: bool) -> Any:
@@ -127,10 +134,12 @@ class _InBins:
     Attributes
     ----------
     hashes : of the rows to learn from, where trees see samples of them; otherwise None.
+    order : the places of the rows to learn from, where they are not in their own order.
     """
 
     parts: list[Any]
     hashes: np.ndarray | None
+    order: np.ndarray | None = None
 
 
 def _train(
@@ -158,6 +167,8 @@ def _train(
         told = Callbacks.of(run, plan, before, rows, sample)
         if plan.told is not None:
             told.watch(plan.told, _watched(view, plan, zeros_absent))
+        if plan.lists is not None:
+            told.use(*plan.lists.bound(run, _lists(view, plan, zeros_absent, made.order)))
         stopping = None if plan.stop is None else told.stop(plan.stop, _judge(view, plan, zeros_absent))
         objective: Any = told.gradients
         if plan.apart:
@@ -178,6 +189,16 @@ def _train(
         np.zeros(0) if stopping is None else stopping.scores,
         told.out_of_bag,
     )
+
+
+def _lists(
+    view: MatrixView, plan: Plan, zeros_absent: bool, order: np.ndarray | None
+) -> list[Sequence[Block]]:
+    """The rows that are learned from, and those held out, if any, as blocks in the order of XGBoost's."""
+    parts: list[Sequence[Block]] = [
+        list(part.blocks()) or [part.nothing()] for part in _split(view, plan, zeros_absent)
+    ]
+    return parts if order is None else [[Block.joined(parts[0]).take(order)], *parts[1:]]
 
 
 def _judge(view: MatrixView, plan: Plan, zeros_absent: bool) -> Callable[[np.ndarray], float] | None:
@@ -244,7 +265,8 @@ def _in_bins(view: MatrixView, plan: Plan, sample: SampledRows, zeros_absent: bo
     bins, threads = _bins(view.run, plan, sample, zeros_absent), openmp_threads(view.run.threads)
     if view.run.comm.size == len(parts) == 1 and plan.kinds is None and sampled_share(view) >= 1:
         bins.set_label(_labels(view, plan)[sample.order])  # the sample is all there is to learn from
-        return lambda: _InBins([bins], None if hashes is None else hashes[sample.order])
+        order = sample.order
+        return lambda: _InBins([bins], None if hashes is None else hashes[order], order)
 
     def make() -> _InBins:
         first = _quantised(parts[0], plan, threads, bins)

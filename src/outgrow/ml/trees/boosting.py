@@ -86,7 +86,7 @@ class Boosting(TreeModel):
         "tol": Number(low=0),
         "warm_start": FLAG,
         "monotonic_cst": described("-1, 0 or 1 for each feature, a dictionary of columns, or None"),
-        "interaction_cst": described("groups of feature numbers, 'pairwise', 'no_interactions' or None"),
+        "interaction_cst": described("groups of features, 'pairwise', 'no_interactions' or None"),
         "random_state": RANDOM_STATE,
         "verbose": Unused(),
     }
@@ -135,7 +135,7 @@ class Boosting(TreeModel):
         tell = None if view.watch is None else view.watch.tell
         growth = {
             **monotone(self.monotonic_cst, self.features_, view.width, type(self).__name__),
-            **interactions(self.interaction_cst, view.width),
+            **interactions(self.interaction_cst, self.features_, view.width),
             "learning_rate": float(self.learning_rate),
             "colsample_bynode": self._share_of_features(view.width),
             "min_child_weight": max(float(said.min_child_weight), least),

@@ -15,7 +15,7 @@ from outgrow._optional import optional
 from outgrow.engine.context import FitContext
 from outgrow.engine.matrix import MOMENTS
 from outgrow.ml.trees.bagging import RowSample, weights_of
-from outgrow.ml.trees.plan import Plan, Stop
+from outgrow.ml.trees.plan import Metric, Objective, Plan, Stop
 from outgrow.ml.trees.quantile_leaves import TreesAside, train_aside
 
 _TREES = "trees"
@@ -133,6 +133,19 @@ class Callbacks:
             return "loss", float(total[0] / total[1])
 
         self.gradients, self.metric = objective, metric
+
+    def use(self, objective: Objective, metric: Metric) -> None:
+        """Learn by a loss of lists of rows.
+
+        Parameters
+        ----------
+        objective, metric : what `OfLists.bound` gave.
+        """
+
+        def named(sums: np.ndarray, rows: Any) -> tuple[str, float]:
+            return "loss", metric(sums, next(k for k, part in enumerate(self.rows) if part is rows))
+
+        self.gradients, self.metric = objective, named
 
     def watch(self, told: Callable[[float, np.ndarray], None], rows: Any) -> None:
         """Show on the way what the trees so far answer.

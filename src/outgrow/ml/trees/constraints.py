@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -83,21 +83,52 @@ def _by_name(constraints: Mapping[Any, Any], features: Sequence[str], width: int
     return [constraints.get(name, 0) for name in features]
 
 
-def interactions(constraints: Any, width: int) -> dict[str, Any]:
+def interactions(constraints: Any, features: Sequence[str], width: int) -> dict[str, Any]:
     """XGBoost's parameter for `interaction_cst`; none where nothing is constrained.
 
     Parameters
     ----------
-    constraints : as for `interaction_groups`.
+    constraints : as for `interaction_groups`, also with names of columns.
+    features : names of the columns; vectors are one.
     width : how many features there are.
 
     Raises
     ------
     ParameterError
-        When they are not groups of numbers of features.
+        When they are not groups of features.
     """
-    groups = interaction_groups(constraints, width)
+    groups = interaction_groups(_numbered(constraints, features, width), width)
     return {} if groups is None else {"interaction_constraints": str([sorted(group) for group in groups])}
+
+
+def _numbered(constraints: Any, features: Sequence[str], width: int) -> Any:
+    """The groups with numbers in place of the names of columns."""
+    if constraints is None or isinstance(constraints, str) or not isinstance(constraints, Iterable):
+        return constraints
+    groups = list(constraints)
+    if strings := [group for group in groups if isinstance(group, str)]:
+        raise ParameterError(
+            f"interaction_cst has {strings[:5]} among its groups. A group is a list of features: "
+            f"[[{strings[0]!r}, ...]]."
+        )
+    groups = [list(group) if isinstance(group, Iterable) else group for group in groups]
+    named = {part for group in groups if isinstance(group, list) for part in group if isinstance(part, str)}
+    if not named:
+        return groups
+    if unknown := sorted(named - set(features)):
+        raise ParameterError(
+            f"interaction_cst names {unknown[:5]}, which are no features. The columns are "
+            f"{list(features)[:20]}."
+        )
+    if len(features) != width:
+        raise ParameterError(
+            f"interaction_cst names columns, but there are vectors among {list(features)[:20]}. Give numbers "
+            f"from 0 to {width - 1}."
+        )
+    places = {name: place for place, name in enumerate(features)}
+    return [
+        [places.get(part, part) for part in group] if isinstance(group, list) else group for group in groups
+    ]
 
 
 def interaction_groups(constraints: Any, width: int) -> list[set[int]] | None:

@@ -48,6 +48,7 @@ def suits(view: MatrixView, plan: Plan) -> bool:
         and parameters["colsample_bynode"] >= 1
         and plan.sample is None
         and plan.gradients is None
+        and plan.lists is None
         and parameters["objective"] in _OBJECTIVES
         and not (plan.outputs > 1 and "base_score" in parameters)
         and not plan.apart

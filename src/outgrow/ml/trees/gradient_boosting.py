@@ -138,8 +138,8 @@ class GradientBoostingClassifier(_GradientBoosting, BoostingClassifier):
     warm_start : a fit adds trees to those of the last one.
     monotonic_cst : 1 for each feature with which predictions may only rise, -1 for those with which they may
         only fall, 0 for others; or a dict of columns. None for no such feature.
-    interaction_cst : groups of feature numbers that may follow one another in a tree; the features in none
-        make one more. 'pairwise' and 'no_interactions' as in scikit-learn. None for any.
+    interaction_cst : groups of features, by name or number, that may follow one another in a tree; the
+        features in none make one more. 'pairwise' and 'no_interactions' as in scikit-learn. None for any.
     class_weight : weight of each class, 'balanced' for the inverse of its frequency, None for 1.
     criterion : changes nothing, as splits are sought by the loss; it is going away in scikit-learn.
     ccp_alpha : 0. Trees are not pruned afterwards; give `min_impurity_decrease`.
@@ -295,8 +295,8 @@ class GradientBoostingRegressor(_GradientBoosting, BoostingRegressor):
     warm_start : a fit adds trees to those of the last one.
     monotonic_cst : 1 for each feature with which predictions may only rise, -1 for those with which they may
         only fall, 0 for others; or a dict of columns. None for no such feature.
-    interaction_cst : groups of feature numbers that may follow one another in a tree; the features in none
-        make one more. 'pairwise' and 'no_interactions' as in scikit-learn. None for any.
+    interaction_cst : groups of features, by name or number, that may follow one another in a tree; the
+        features in none make one more. 'pairwise' and 'no_interactions' as in scikit-learn. None for any.
     criterion : changes nothing, as splits are sought by the loss; it is going away in scikit-learn.
     ccp_alpha : 0. Trees are not pruned afterwards; give `min_impurity_decrease`.
     random_state : seed of the samples; None means 0.

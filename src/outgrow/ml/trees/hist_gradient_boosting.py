@@ -131,8 +131,9 @@ class HistGradientBoostingClassifier(_HistGradientBoosting, BoostingClassifier):
         numbers by name, by number, or as a mask. None for no columns of numbers.
     monotonic_cst : 1 for each feature with which predictions may only rise, -1 for those with which they may
         only fall, 0 for others; or a dict of columns. None for no such feature.
-    interaction_cst : groups of feature numbers that may follow one another in a tree; the features in none
-        make one more. 'pairwise' and 'no_interactions' for all pairs, and for none. None for any.
+    interaction_cst : groups of features, by name or number, that may follow one another in a tree; the
+        features in none make one more. 'pairwise' and 'no_interactions' for all pairs, and for none. None
+        for any.
     warm_start : a fit adds trees to those of the last one.
     early_stopping : stop when the watched rows gain nothing; 'auto' does with more than 10,000 rows. The last
         rounds, which gained nothing, stay, as in scikit-learn.
@@ -252,8 +253,9 @@ class HistGradientBoostingRegressor(_HistGradientBoosting, BoostingRegressor):
         numbers by name, by number, or as a mask. None for no columns of numbers.
     monotonic_cst : 1 for each feature with which predictions may only rise, -1 for those with which they may
         only fall, 0 for others; or a dict of columns. None for no such feature.
-    interaction_cst : groups of feature numbers that may follow one another in a tree; the features in none
-        make one more. 'pairwise' and 'no_interactions' for all pairs, and for none. None for any.
+    interaction_cst : groups of features, by name or number, that may follow one another in a tree; the
+        features in none make one more. 'pairwise' and 'no_interactions' for all pairs, and for none. None
+        for any.
     warm_start : a fit adds trees to those of the last one.
     early_stopping : stop when the watched rows gain nothing; 'auto' does with more than 10,000 rows. The last
         rounds, which gained nothing, stay, as in scikit-learn.

@@ -32,7 +32,7 @@ class LossKind:
     ----------
     parameters : XGBoost's objective.
     link : of what trees add up to.
-    value : the loss of each row, from its label and the sums of the trees.
+    value : the loss of each row, from its label and the sums of the trees; None where only lists have one.
     centred : y is centred and scaled before trees learn it.
     noted_power, power : with which power of its unit the noted loss grows, and the `value`.
     start : of which quantile of y trees begin; None for its mean.
@@ -42,7 +42,7 @@ class LossKind:
 
     parameters: Mapping[str, Any]
     link: Link
-    value: Loss
+    value: Loss | None
     centred: bool = False
     noted_power: int = 1
     power: int = 1

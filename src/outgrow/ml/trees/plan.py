@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from outgrow.engine.blocks import Block
 from outgrow.engine.collective import Communicator
+from outgrow.engine.context import FitContext
 
 TOO_SMALL = (
     "Input X contains a column whose numbers are all too small for float32 (below 1.4e-45), in which "
@@ -39,6 +40,25 @@ class Gradients(Protocol):
         ----------
         y : shape (rows,), as the plan's `label` gives it.
         sums : shape (rows,), what the trees add up to.
+        """
+
+
+Objective = Callable[[np.ndarray, Any], Any]
+"""The derivatives, from what the trees add up to for XGBoost's matrix of rows, and that matrix."""
+Metric = Callable[[np.ndarray, int], float]
+"""The loss, from the sums for the rows to learn from (0) or for those held out (1); of all ranks."""
+
+
+class OfLists(Protocol):
+    """A loss of lists of rows, such as the documents of a query, which no row has by itself."""
+
+    def bound(self, run: FitContext, parts: Sequence[Sequence[Block]]) -> tuple[Objective, Metric]:
+        """The loss for the rows of this rank.
+
+        Parameters
+        ----------
+        run : has the ranks, over which lists may be cut, and the threads.
+        parts : blocks of the rows to learn from and of those held out, if any, in the order of their sums.
         """
 
 
@@ -103,8 +123,10 @@ class Plan:
     kinds : 'q' or 'c' (a category) of each feature, or None for all numbers.
     numbers : whether a zero of each feature is a number even in sparse rows, or None for no feature.
     held_out : share of the rows that only watch, chosen by their hash; 0 for none.
+    held_by : the role of a key whose rows are held out together; None, or one that rows lack, for row by row.
     stop : when to end before the last round, or None.
     gradients : makes XGBoost's objective for losses that it does not have, or None.
+    lists : makes the objective of a loss of lists of rows, or None.
     leaves : of what is left in a leaf, which quantile its trees answer; None for XGBoost's leaves.
     begun : the trees of an earlier fit, to which new ones are added, in XGBoost's UBJSON format; or None.
     follow : note the loss after each round even if nobody listens, and that of rows a tree did not see.
@@ -130,8 +152,10 @@ class Plan:
     kinds: tuple[str, ...] | None = None
     numbers: np.ndarray | None = None
     held_out: float = 0.0
+    held_by: str | None = None
     stop: Stop | None = None
     gradients: Gradients | None = None
+    lists: OfLists | None = None
     leaves: float | None = None
     begun: bytes | None = None
     follow: bool = False
@@ -163,7 +187,7 @@ class Plan:
     def key(self) -> Hashable:
         """Equal for plans that read the same rows, with the same bins."""
         factors = None if self.factors is None else self.factors.tobytes()
-        rows = (factors, self.weight_factor, self.held_out, self.seed, self.sample is not None)
+        rows = (factors, self.weight_factor, self.held_out, self.held_by, self.seed, self.sample is not None)
         return (self.parameters["max_bin"], self.kinds, rows)
 
 

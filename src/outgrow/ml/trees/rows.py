@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import scipy.sparse as sp
 
+from outgrow.data.hashing import mix
 from outgrow.data.matrix import Matrix, is_sparse, matrix_columns, stored
 from outgrow.engine.blocks import Block
 from outgrow.engine.matrix import MatrixView
@@ -61,6 +62,16 @@ class Part:
     def nothing(self) -> Block:
         """A rank without rows still takes part, with a block of none."""
         return Block(np.zeros((0, self.view.width), order="F"), np.zeros(0, dtype=np.intp))
+
+
+def key_hashes(numbers: np.ndarray) -> np.ndarray:
+    """One uint64 for each of the numbers that stand for keys.
+
+    Parameters
+    ----------
+    numbers : float64 of shape (rows,), as a role that is a label brings them.
+    """
+    return mix((numbers + 0.0).view(np.uint64))  # -0.0 becomes 0.0
 
 
 def _as_columns(X: Any, zeros_absent: bool, numbers: np.ndarray | None) -> Any:
