@@ -4,20 +4,22 @@
 the same edges, so every rank continues with the same bits. Large arrays that add go in parts, of which the
 first come down while the last go up. Messages are JSON and arrays: no pickle is read from a socket.
 Silence has a deadline, and a rank that fails tells its neighbours before it leaves, who tell theirs, so that
-all learn the first cause instead of a closed connection.
+all learn the first cause instead of a closed connection. Rows that change places go from each rank to each
+(`mesh.py`), while the tree watches.
 """
 
 from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
 from outgrow.engine.frames import Message
+from outgrow.engine.mesh import Mesh, Post
 from outgrow.engine.peer import Cause, PeerConnection
 from outgrow.errors import EngineError
 from outgrow.stats.state import State, from_tree, merge, to_tree
@@ -49,6 +51,15 @@ class Communicator(Protocol):
     def broadcast(self, message: bytes | None) -> bytes:
         """The message of rank 0."""
 
+    def exchange(self, fill: Callable[[Post], None], take: Callable[[Any], None]) -> None:
+        """Messages from each rank to any other, as `Mesh.exchange` says: more than memory holds may cross.
+
+        Parameters
+        ----------
+        fill : called with what posts a message to another rank.
+        take : called with each message that comes.
+        """
+
     def check(self) -> None:
         """Raise if another rank is known to have failed: called often while a rank works by itself."""
 
@@ -69,6 +80,9 @@ class Alone:
     def broadcast(self, message: bytes | None) -> bytes:
         assert message is not None
         return message
+
+    def exchange(self, fill: Callable[[Post], None], take: Callable[[Any], None]) -> None:
+        fill(lambda _, message: take(message))
 
     def check(self) -> None:
         return
@@ -115,8 +129,13 @@ class Tcp:
         peers: Mapping[int, socket.socket],
         deadline: float,
         hosts: Sequence[str] = (),
+        secret: bytes = b"",
+        ports: tuple[int, int] = (0, 0),
     ) -> None:
         hosts = hosts or ["127.0.0.1"] * size
+        self.hosts = hosts
+        self.secret = secret
+        self.ports = ports
         self.rank = rank
         self.host = hosts[rank]
         self.size = size
@@ -152,6 +171,9 @@ class Tcp:
         found: bytes = self._down(Message.of(message) if self.rank == 0 else None).tree()
         return found
 
+    def exchange(self, fill: Callable[[Post], None], take: Callable[[Any], None]) -> None:
+        Mesh(self).exchange(fill, take)
+
     def check(self) -> None:
         if self.cause is not None:
             raise self.cause.error()
@@ -159,6 +181,17 @@ class Tcp:
     def abort(self, reason: str) -> None:
         """Tell the neighbours that this rank gives up, and why; they tell theirs."""
         self._fail(Cause(self.rank, self.host, reason))
+
+    def lost(self, rank: int, reason: str) -> EngineError:
+        """Why no more comes from a rank: the first cause that is known, else that it is lost.
+
+        Parameters
+        ----------
+        rank : the other rank.
+        reason : what was seen of it.
+        """
+        self._fail(Cause(rank, self.hosts[rank], reason, lost=True))
+        return self._error(rank)
 
     def close(self) -> None:
         with self._lock:
@@ -231,8 +264,7 @@ class Tcp:
         return message
 
     def _error(self, rank: int) -> EngineError:
-        host = self._lines[rank].host
-        return (self.cause or Cause(rank, host, "has left before the end", lost=True)).error()
+        return (self.cause or Cause(rank, self.hosts[rank], "has left before the end", lost=True)).error()
 
     def _fail(self, cause: Cause) -> None:
         """Keep the first cause, pass it on before this rank can leave, and wake whoever waits."""

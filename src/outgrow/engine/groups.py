@@ -204,7 +204,7 @@ class Bins:
                 order = np.argsort(bins, kind="stable")
                 places, starts = np.unique(bins[order], return_index=True)
                 parts = np.split(rows[order], starts[1:])
-                plain = _plain(batch)
+                plain = text_decoded(batch)
                 for place, part in zip(places.tolist(), parts, strict=False):
                     own = plain.take(part)
                     held = stores[place].hold(own, own.nbytes)
@@ -282,7 +282,7 @@ def _bin(function: Callable[[Groups], Iterator[T]], batches: list[Batch], by: tu
         return list(function(cut(batches, by)))
 
 
-def _plain(batch: Batch) -> Batch:
+def text_decoded(batch: Batch) -> Batch:
     """The batch with text as text, so that batches can be joined."""
     decoded = {
         name: column.dictionary_decode()

@@ -174,7 +174,7 @@ class _Spilled(Generic[T]):
         self.spans = spans
 
     def get(self) -> T:
-        length = sum(self.spans[-1]) if self.spans else 0
+        length = max((at + size for at, size in self.spans if size), default=0)
         if not length:
             return pickle.loads(self.head, buffers=[b""] * len(self.spans))
         mapped = memoryview(mmap.mmap(self.file.fileno(), length, access=mmap.ACCESS_READ, offset=self.start))

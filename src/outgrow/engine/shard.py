@@ -16,11 +16,14 @@ import pyarrow as pa
 
 from outgrow.data.batch import Batch
 from outgrow.data.hashing import source_hash
+from outgrow.data.keys import key_hash
 from outgrow.data.matrix import Matrix
 from outgrow.data.names import numbered
 from outgrow.engine.blocks import Block, MatrixSpec, build_blocks
 from outgrow.engine.checks import check_numeric
 from outgrow.engine.context import FitContext, Unit, runs
+from outgrow.engine.exchange import ExchangedRows, bin_count
+from outgrow.engine.groups import text_decoded
 from outgrow.engine.matrix import LabelCounts, Labels, MatrixView, Tiles, ValidationRows
 from outgrow.engine.memory import Store
 from outgrow.engine.outcome import guarded
@@ -150,14 +153,19 @@ class FoldedRows:
         self._places[number] = met
 
 
+Rows = Resident | FoldedRows | IdentifiedRows | ExchangedRows
+
+
 @dataclass(frozen=True)
 class Joined:
     """Rows in larger batches."""
 
-    rows: Resident | FoldedRows | IdentifiedRows
+    rows: Rows
+    last: bool = False
 
     def units(self) -> Sequence[Unit]:
-        return [partial(_joined, unit) for unit in self.rows.units()]
+        units = self.rows.last_units() if self.last else self.rows.units()
+        return [partial(_joined, unit) for unit in units]
 
 
 def _not_small(units: Sequence[Unit]) -> Iterator[Batch]:
@@ -201,7 +209,7 @@ class Shard:
 
     run: FitContext
     example: Batch
-    rows: Resident | FoldedRows | IdentifiedRows
+    rows: Rows
     steps: tuple[Step, ...] = ()
     keep: np.ndarray | None = None
     encoded: bool = True
@@ -297,7 +305,9 @@ class Shard:
 
     def _identified(self, columns: Sequence[str]) -> IdentifiedRows:
         """The numbered rows, which fits of the same rows share."""
-        assert not isinstance(self.rows, IdentifiedRows), "rows get their numbers once"
+        assert isinstance(self.rows, Resident | FoldedRows), (
+            "rows get their numbers once, where they were read"
+        )
         if self.rows.identified is None:
             name = numbered(_ROW, self.example.columns)
             self.rows.identified = IdentifiedRows(self.rows, columns, name)
@@ -316,6 +326,41 @@ class Shard:
         assert isinstance(self.rows, Resident), "rows get their places once"
         placing(self.example)  # whose columns it cannot use are refused before anything is read
         return replace(self, rows=FoldedRows(self.rows, placing, hidden), example=self.example.drop(hidden))
+
+    def exchange(self, by: Sequence[str], *, nbytes: float | None = None, last: bool = False) -> Shard:
+        """The same rows placed by a key: each batch of a pass has all rows of its keys, which no other has.
+
+        Rows of a key are side by side in it, in an order that their values give. A pass, unless `nbytes` is
+        given, and one shuffle, in which each row goes from its rank to that of its key; past the memory
+        budget rows wait in a file. A batch has many keys; one key with more rows than fit in memory still is
+        one batch. Text is text behind it, and so are categories.
+
+        Parameters
+        ----------
+        by : the columns of the key; see `key_hash`.
+        nbytes : about what all rows take, over all ranks, where that is known.
+        last : nobody needs the rows where they are afterwards, so their memory may go.
+
+        Raises
+        ------
+        SchemaError
+            When a column cannot be a key.
+        """
+        example = text_decoded(self.example)
+        key_hash(example, by)  # refuses what cannot be a key before any row is read
+        if nbytes is None:
+            nbytes = float(self.reduce(_nbytes, empty=np.zeros(1))[0])
+        rows = self.run.call(partial(self._exchanged, list(by), example, nbytes, last))
+        return Shard(self.run, example, rows, encoded=False)
+
+    def _exchanged(self, by: list[str], example: Batch, nbytes: float, last: bool) -> ExchangedRows:
+        def stepped(unit: Unit) -> Iterator[Batch]:
+            return (text_decoded(self._stepped_rows(batch, encoded=False)) for batch in unit())
+
+        run = self.rows.run
+        rows = ExchangedRows(run, by, example, bin_count(run, nbytes))
+        rows.fill([partial(stepped, unit) for unit in Joined(self.rows, last).units()])
+        return rows
 
     def subset(self, keep: np.ndarray) -> Shard:
         """The rows at the places where `keep`, a boolean for each place, is true."""
@@ -403,6 +448,10 @@ class Shard:
             return batch, place
         kept = self.keep[place]
         return batch.filter(kept), place[kept]
+
+
+def _nbytes(batch: Batch) -> np.ndarray:
+    return np.array([float(batch.nbytes)])
 
 
 def _hashed(batch: Batch, spec: MatrixSpec) -> np.ndarray | None:

@@ -56,7 +56,7 @@ def join(
     finally:
         if listener is not None:
             listener.close()
-    return Tcp(rank, size, peers, deadline, hosts)
+    return Tcp(rank, size, peers, deadline, hosts, secret, ports)
 
 
 def _await(
