@@ -12,11 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import outgrow as og
+from outgrow.engine import exchange
+from outgrow.engine.collective import Tcp
+from outgrow.engine.context import FitContext
+from outgrow.engine.shard import Shard
 from outgrow.errors import DataError, ParameterError, SchemaError
+from outgrow.ml.core.task import Task
 from outgrow.ml.recommendation import half_step
-from outgrow.ml.recommendation.ratings import first_factors
+from outgrow.ml.recommendation.ratings import KnownKeys, first_factors
 from outgrow.ml.recommendation.top import best
 from outgrow.testing import EngineCase
+from ranks import ranks
 
 
 def rows(seed: int = 0, users: int = 30, items: int = 12, count: int = 240) -> pa.Table:
@@ -233,9 +239,46 @@ def test_no_recommendations_of_nothing() -> None:
         model.recommend(0)
 
 
+@pytest.mark.parametrize("implicit", [False, True])
+def test_ratings_past_the_memory(implicit: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ratings that need four times the budget wait in files, and give the same factors; pairs come twice."""
+    monkeypatch.setattr(exchange, "LEAST_BYTES", 1 << 10)
+    table = rows(count=3000).append_column("w", pa.array(np.arange(3000) % 4 / 2))
+    parameters = {"max_iter": 4, "implicit": implicit, "n_components": 3}
+    expected = og.ALS(**parameters).fit(table, "stars", sample_weight="w")
+    budget = 150 * int(np.count_nonzero(table["w"].to_numpy())) // 4
+    small = og.dataset(table, engine=og.Local(memory=budget, threads=2))
+    model = og.ALS(**parameters).fit(small, "stars", sample_weight="w")
+    assert model.fit_record_.spilled > 10 * table.num_rows
+    np.testing.assert_allclose(model.user_factors_, expected.user_factors_, rtol=1e-8, atol=1e-10)
+    np.testing.assert_allclose(model.item_factors_, expected.item_factors_, rtol=1e-8, atol=1e-10)
+    assert model.objective_ == pytest.approx(expected.objective_, rel=1e-9)
+    assert model.mean_ == pytest.approx(expected.mean_, rel=1e-12)
+
+
+@pytest.mark.parametrize("components", [4, 20])
+def test_ratings_between_ranks(components: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each rank has the ratings of some users and some items; all get the same factors, also compiled."""
+    table = rows(count=600)
+    expected = og.ALS(components, max_iter=3).fit(table, "stars")
+    monkeypatch.setattr(KnownKeys, "fit_into_memory", False)
+    monkeypatch.setattr(half_step, "COMPILED_FROM", 0)
+
+    def work(comm: Tcp) -> Any:
+        scan = og.dataset(table.slice(200 * comm.rank, 200)).scan
+        shard = Shard.of(FitContext(comm, 2), scan.pieces(), scan.example())
+        model = og.ALS(components, max_iter=3)
+        model._fit_shard(shard, Task("stars", None, ("user", "item")))
+        return model
+
+    for model in ranks(3, work):
+        np.testing.assert_allclose(model.user_factors_, expected.user_factors_, rtol=1e-6, atol=1e-8)
+        assert model.objective_ == pytest.approx(expected.objective_, rel=1e-8)
+
+
 def test_memory_that_does_not_suffice() -> None:
     small = og.dataset(rows(), engine=og.Local(memory=1000))
-    with pytest.raises(DataError, match="ratings need about"):
+    with pytest.raises(DataError, match="factors of 30 users and 12 items need about"):
         og.ALS(2).fit(small, "stars")
 
 

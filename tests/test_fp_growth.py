@@ -14,11 +14,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import outgrow as og
+from outgrow.data.scan import Scan
+from outgrow.data.source import TableSource
+from outgrow.engine.collective import Tcp
+from outgrow.engine.context import FitContext
+from outgrow.engine.dataset import Dataset
+from outgrow.engine.memory import Memory
+from outgrow.engine.shard import Shard
 from outgrow.errors import DataError, ParameterError, SchemaError
+from outgrow.ml.core.task import Task
 from outgrow.ml.fpm import rules
 from outgrow.ml.fpm.eclat import Miner
+from outgrow.ml.fpm.placed import Room
 from outgrow.stats.baskets import Baskets
 from outgrow.testing import EngineCase
+from ranks import ranks
 
 FRUIT = [["a", "b", "c"], ["a", "b"], ["b", "a", "a"], [], None, ["c", None], ["d", "c", "b", "a"]]
 
@@ -51,6 +61,46 @@ def test_all_sets_and_no_others(baskets: list[list[int]], least: float, longest:
     table = pa.table({"l": pa.array(baskets, pa.list_(pa.int64()))})
     model = og.FPGrowth(least, max_len=longest).fit(table)
     assert sets_of(model) == counted(baskets, least, longest)
+
+
+@given(
+    st.lists(st.lists(st.integers(0, 6), max_size=7), min_size=1, max_size=40),
+    st.sampled_from([0.05, 0.2]),
+    st.sampled_from([None, 2, 3]),
+)
+@settings(max_examples=15)
+def test_baskets_past_the_memory(baskets: list[list[int]], least: float, longest: int | None) -> None:
+    """Those that may not be held are placed by their items, and give the same sets."""
+    table = pa.table({"l": pa.array(baskets, pa.list_(pa.int64()))})
+    small = Dataset(Scan(TableSource(table, 7)), og.Local(memory=1, threads=2))
+    model = og.FPGrowth(least, max_len=longest).fit(small)
+    assert sets_of(model) == counted(baskets, least, longest)
+
+
+def test_baskets_of_four_times_the_budget() -> None:
+    random = np.random.default_rng(3)
+    baskets = [sorted({*(random.zipf(1.4, 12) % 40).tolist()}) for _ in range(3000)]
+    table = pa.table({"l": baskets})
+    expected = og.FPGrowth(0.05).fit(table)
+    budget = sum(map(len, baskets))  # of 4 bytes each
+    model = og.FPGrowth(0.05).fit(og.dataset(table, engine=og.Local(memory=budget, threads=2)))
+    assert model.itemsets().equals(expected.itemsets())
+    assert model.fit_record_.spilled > budget
+    assert Room(budget, 2, 4.0 * budget).groups(40, 2) == 40
+
+
+def test_baskets_between_ranks() -> None:
+    table = pa.table({"l": [sorted({n % 5, n % 3, n % 7}) for n in range(200)]})
+    expected = sets_of(og.FPGrowth(0.02).fit(table))
+
+    def work(comm: Tcp) -> Any:
+        scan = og.dataset(table.slice(70 * comm.rank, 70)).scan
+        shard = Shard.of(FitContext(comm, 1, Memory(1)), scan.pieces(), scan.example())
+        model = og.FPGrowth(0.02)
+        model._fit(shard, ["l"], Task(None, None, ("l",)))
+        return sets_of(model)
+
+    assert ranks(3, work) == [expected] * 3
 
 
 def test_many_items_and_weighted_lists() -> None:

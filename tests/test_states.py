@@ -35,7 +35,7 @@ from outgrow.ml.solvers.families import family_of
 from outgrow.ml.trees.bins import SampledRows, vanishing
 from outgrow.ml.trees.target import Target
 from outgrow.statistics.samples import GroupMoments
-from outgrow.stats.baskets import Baskets
+from outgrow.stats.baskets import Baskets, BoundedBaskets
 from outgrow.stats.by_class import CategoryCounts, ClassCoMoments
 from outgrow.stats.contingency import Contingency
 from outgrow.stats.counts import DistinctCount, FewDistinct, ValueCounts
@@ -130,6 +130,12 @@ LAWS: dict[type[State], tuple[Callable[[np.ndarray], Any], Callable[[Any], Any]]
     Baskets: (
         lambda r: Baskets.of(np.abs(r[:, :2]).astype(int).ravel() % 3, 2 * np.arange(len(r) + 1)),
         lambda s: _flat(*_lists(s.compact())),
+    ),
+    BoundedBaskets: (
+        lambda r: BoundedBaskets.of(
+            Baskets.of(np.abs(r[:, :2]).astype(int).ravel() % 3, 2 * np.arange(len(r) + 1)), 1 << 20
+        ),
+        lambda s: _flat(*_lists(s.get())),
     ),
     QueryRows: (
         lambda r: QueryRows(_bits(r) % np.uint64(5), r[:, 0], np.abs(r[:, 1])),

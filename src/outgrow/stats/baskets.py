@@ -71,6 +71,45 @@ class Baskets(State):
         return int(self.items.nbytes + self.ends.nbytes + self.weights.nbytes)
 
 
+@dataclass(frozen=True, eq=False)
+class BoundedBaskets(State):
+    """Each list's weight, as long as that takes no more than so many bytes; then nothing.
+
+    Attributes
+    ----------
+    lists : None where there were more.
+    most : the bytes.
+    """
+
+    lists: Baskets | None
+    most: int
+
+    @classmethod
+    def of(cls, lists: Baskets, most: int) -> BoundedBaskets:
+        """The same lists, if they are few.
+
+        Parameters
+        ----------
+        lists : counted.
+        most : bytes that they may take, each list once.
+        """
+        if lists.nbytes > _TIMES * most:
+            lists = lists.compact()
+            if lists.nbytes > most:
+                return cls(None, most)
+        return cls(lists, most)
+
+    def merge(self, other: BoundedBaskets) -> BoundedBaskets:
+        if self.lists is None or other.lists is None:
+            return BoundedBaskets(None, self.most)
+        return BoundedBaskets.of(self.lists.merge(other.lists), self.most)
+
+    def get(self) -> Baskets | None:
+        """Each list once, or None where there were too many."""
+        lists = None if self.lists is None else self.lists.compact()
+        return None if lists is None or lists.nbytes > self.most else lists
+
+
 def pieces_of(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     """The places of runs, one run after the other.
 

@@ -12,7 +12,6 @@ from sklearn.utils.validation import check_is_fitted
 
 from outgrow.data.batch import Batch
 from outgrow.data.names import numbered
-from outgrow.engine.memory import describe_size
 from outgrow.engine.shard import Shard
 from outgrow.errors import DataError
 from outgrow.ml.base import Transformer
@@ -31,8 +30,10 @@ from outgrow.ml.fpm.items import (
     once,
     present,
 )
+from outgrow.ml.fpm.placed import Prefixes, Room, placed_sets
 from outgrow.ml.fpm.rules import METRICS, Implied, Itemsets, rules_of
-from outgrow.stats.baskets import Baskets
+from outgrow.stats.baskets import Baskets, BoundedBaskets
+from outgrow.stats.extremes import Extremes
 from outgrow.stats.quantiles import Gathered
 
 _LEAST = Number()
@@ -68,14 +69,16 @@ class FPGrowth(Transformer):
     SchemaError
         When there is no column of lists, or several hold different types.
     DataError
-        When the frequent sets, or the different baskets of frequent items, are too many for memory.
+        When the frequent sets are too many for memory.
 
     Notes
     -----
     Two passes: the frequent items, then the different baskets of these, which every task of a cluster holds;
-    each finds the sets of some items. Sets and counts are exact, and the same for any partitioning. Sets are
-    found as Zaki (2000, "Scalable algorithms for association mining") finds them, with baskets as bits: the
-    name is that of Spark MLlib's class, for what it does, not how.
+    each finds the sets of some items. Where these baskets take too much memory, each task gets of them only
+    what it needs to find the sets of some items (Li et al. 2008, "PFP"), and rows that do not fit wait in
+    files. Sets and counts are exact, and the same for any partitioning. Sets are found as Zaki (2000,
+    "Scalable algorithms for association mining") finds them, with baskets as bits: the name is that of Spark
+    MLlib's class, for what it does, not how.
 
     Unlike Spark MLlib's `FPGrowth(minSupport=0.3, minConfidence=0.8, itemsCol="items",
     predictionCol="prediction")`: items may stand several times in a basket; `freqItemsets` and
@@ -126,16 +129,21 @@ class FPGrowth(Transformer):
         kind = item_type(shard.example, lists)
         count = item_counter(kind)
 
-        def items(batch: Batch) -> tuple[Any, np.ndarray]:
-            return count(*occurrences(batch, lists)), np.array([float(present(batch, lists).sum())])
+        budget = np.array([[float(shard.run.memory.budget)]])
 
-        counts, baskets = shard.reduce(items)
+        def items(batch: Batch) -> tuple[Any, np.ndarray, Extremes]:
+            there = np.array([float(present(batch, lists).sum())])
+            return count(*occurrences(batch, lists)), there, Extremes.of(budget)
+
+        counts, baskets, budgets = shard.reduce(items)
         self.n_baskets_ = int(baskets[0])
         if not self.n_baskets_:
             raise DataError(f"The lists of {lists} are all missing. Choose columns of lists with items.")
         least = ceil(self.min_support * self.n_baskets_ * (1 - 1e-12))
         self.items_, weights = most_frequent(counts, kind, least)
-        found = self._found(shard, lists, least) if len(weights) > 1 and self.max_len != 1 else None
+        several = len(weights) > 1 and self.max_len != 1
+        room = Room(int(budgets.low[0]), shard.run.threads, float(weights.sum()))
+        found = self._found(shard, lists, least, room) if several else None
         ones: tuple[np.ndarray, ...] = (
             np.arange(len(weights), dtype=np.int32),
             np.ones(len(weights), np.int64),
@@ -146,22 +154,18 @@ class FPGrowth(Transformer):
         self.itemset_items_, self.itemset_sizes_, self.itemset_counts_ = sets.codes, sets.sizes, sets.weights
         self._restored()
 
-    def _found(self, shard: Shard, lists: list[str], least: float) -> tuple[np.ndarray, ...]:
+    def _found(self, shard: Shard, lists: list[str], least: float, room: Room) -> tuple[np.ndarray, ...]:
         """The frequent sets of two and more items: all items, the sizes, and the counts."""
-        coder = ItemCoder(self.items_)
+        coder, run = ItemCoder(self.items_), shard.run
 
-        def baskets(batch: Batch) -> Baskets:
+        def baskets(batch: Batch) -> BoundedBaskets:
             codes, rows = coder.codes(batch, lists)
-            return _baskets(codes, rows)
+            return BoundedBaskets.of(_baskets(codes, rows), room.of_baskets)
 
-        counted: Baskets = shard.reduce(baskets).compact()
-        run = shard.run
-        if 3 * counted.nbytes > run.memory.budget:
-            raise DataError(
-                f"The {len(counted.weights):,} different baskets of frequent items take "
-                f"{describe_size(counted.nbytes)}, and sorting them three times that, of a budget of "
-                f"{describe_size(run.memory.budget)}. Raise min_support or the memory of the engine."
-            )
+        counted: Baskets | None = shard.reduce(baskets).get()
+        if counted is None:
+            step = Prefixes(coder, lists, room.groups(len(self.items_), run.workers))
+            return placed_sets(shard, step, least, self.max_len)
         miner = Miner(counted, least, self.max_len)
         miner.prepare()
         own = range(run.comm.rank, len(self.items_), run.comm.size)

@@ -13,18 +13,28 @@ from sklearn.utils.validation import check_is_fitted
 from outgrow.data.batch import Batch
 from outgrow.data.keys import key_hash
 from outgrow.engine.local import Local
+from outgrow.engine.memory import describe_size
 from outgrow.engine.open import dataset
 from outgrow.engine.shard import Shard
 from outgrow.errors import DataError, SchemaError
 from outgrow.ml.base import Regressor
 from outgrow.ml.core.parameters import FLAG, RANDOM_STATE, TEXT, Integer, Number, OneOf, seed
 from outgrow.ml.core.task import Task
-from outgrow.ml.recommendation.half_step import How, Penalty, Side
-from outgrow.ml.recommendation.ratings import KeyCoder, Ratings, first_factors, gather
+from outgrow.ml.recommendation.half_step import How, Penalty
+from outgrow.ml.recommendation.least_squares import (
+    Feedback,
+    HeldSquares,
+    LeastSquares,
+    PlacedSquares,
+    products,
+)
+from outgrow.ml.recommendation.ratings import KeyCoder, KnownKeys, Ratings, first_factors
 from outgrow.ml.recommendation.top import best
 from outgrow.stats.rankings import QueryRows, per_query
 
 _SHOWN = 5
+_KEY_BYTES, _COPIES = 200, 3
+"""About what a key takes, counted and coded; and how often its factors are in memory during a half-step."""
 
 
 class ALS(Regressor):
@@ -60,15 +70,17 @@ class ALS(Regressor):
     Raises
     ------
     DataError
-        When keys are missing, or the ratings need more memory than a task has.
+        When keys are missing, or the factors need more memory than a task has.
 
     Notes
     -----
     Ratings of one pair are several observations; implicit ones are added. Two passes bring all ratings to
     every task, where they take about 150 bytes each; then tasks find the factors of some users or items each,
-    and exchange them. Factors start from hashes of the keys, so they are the same on every engine, for any
-    partitioning and order. From 17 components on, each half-step takes three steps of conjugate gradients
-    (Takacs et al. 2011) in place of exact solutions, unless factors must be at least 0.
+    and exchange them. Past the memory of a task, ratings go to the task of their user, and once more to that
+    of their item, and wait in files there: then only keys and factors must fit. Factors start from hashes of
+    the keys, so they are the same on every engine, for any partitioning and order. From 17 components on,
+    each half-step takes three steps of conjugate gradients (Takacs et al. 2011) in place of exact solutions,
+    unless factors must be at least 0.
 
     Unlike scikit-learn: it has no such class; NMF takes pairs without a rating as zeros.
 
@@ -147,11 +159,25 @@ class ALS(Regressor):
     def _fit_shard(self, shard: Shard, task: Task, *, last: bool = True) -> None:
         self.features_ = self._key_columns(task.features(shard.example))
         self.target_names_ = None
-        ratings = gather(shard, self.features_, task)
-        self.users_, self.items_ = ratings.keys
-        self.mean_ = float(ratings.values @ ratings.weights / ratings.weights.sum())
-        self._alternate(shard, ratings)
+        known = KnownKeys.of(shard, self.features_, task)
+        self.users_, self.items_ = known.keys
+        self._alternate(shard, self._least_squares(shard, known), known.rows)
         self._restored()
+
+    def _least_squares(self, shard: Shard, known: KnownKeys) -> LeastSquares:
+        """All ratings on every rank where they fit into its memory, else each rank those of some keys."""
+        feedback, budget = Feedback(self.implicit, self.confidence), known.budget
+        if known.fit_into_memory:
+            return HeldSquares(known.gathered(shard), feedback)
+        users, items = map(len, known.keys)
+        needed = (users + items) * (_KEY_BYTES + _COPIES * 8 * self.n_components)
+        if needed > budget:
+            raise DataError(
+                f"The factors of {users:,} users and {items:,} items need about {describe_size(needed)} in "
+                f"each task, of a budget of {describe_size(budget)}. Raise the memory of the engine, or make "
+                "n_components smaller."
+            )
+        return PlacedSquares(shard, known, feedback)
 
     def _key_columns(self, features: list[str]) -> list[str]:
         """The columns of users and of items."""
@@ -167,54 +193,27 @@ class ALS(Regressor):
             )
         return [str(name) for name in names]
 
-    def _alternate(self, shard: Shard, ratings: Ratings) -> None:
-        strengths = ratings.matrix(ratings.values * ratings.weights)
-        counts = ratings.matrix(ratings.weights)
-        if self.implicit:
-            sure = self.confidence * np.abs(strengths.data)
-            liked = strengths.data > 0
-            quadratic, linear = _like(strengths, sure), _like(strengths, (1 + sure) * liked)
-            counts = _like(strengths, liked.astype(np.float64))
-        else:
-            quadratic, linear = counts, strengths
-        by_user = Side(quadratic, linear, np.asarray(counts.sum(axis=1)).ravel())
-        by_item = Side(quadratic.T.tocsr(), linear.T.tocsr(), np.asarray(counts.sum(axis=0)).ravel())
+    def _alternate(self, shard: Shard, squares: LeastSquares, ratings: int) -> None:
+        run, self.mean_ = shard.run, squares.mean
         how, penalty = How(self.implicit, self.nonnegative), Penalty(self.alpha, self.weighted_penalty)
         items = first_factors(self.items_, self.n_components, seed(self.random_state))
         items = np.abs(items) if self.nonnegative else items
         users = np.zeros((len(self.users_), self.n_components))
         for step in range(self.max_iter):
-            users = by_user.solved(shard.run, items, users, penalty, how)
-            items = by_item.solved(shard.run, users, items, penalty, how)
-            shard.run.tell("iteration", step + 1, self.max_iter, rows=len(ratings.values))
+            users = squares.users.solved(run, items, users, penalty, how)
+            items = squares.items.solved(run, users, items, penalty, how)
+            run.tell("iteration", step + 1, self.max_iter, rows=ratings)
         self.user_factors_, self.item_factors_ = users, items
         shrunk = sum(
             float(penalty.of(side.counts) @ (factors * factors).sum(axis=1))
-            for side, factors in ((by_user, users), (by_item, items))
+            for side, factors in ((squares.users, users), (squares.items, items))
         )
-        self.objective_ = self._loss(ratings, quadratic, linear) + shrunk
-
-    def _loss(self, ratings: Ratings, quadratic: Any, linear: Any) -> float:
-        """The squared errors, weighted, without the penalty."""
-        if not self.implicit:
-            predicted = self._products(*ratings.places)
-            return float(ratings.weights @ (ratings.values - predicted) ** 2)
-        rows = np.repeat(np.arange(quadratic.shape[0]), np.diff(quadratic.indptr))
-        predicted = self._products(rows, quadratic.indices)
-        liked = (linear.data > 0).astype(np.float64)
-        pairs = (1 + quadratic.data) * (liked - predicted) ** 2 - predicted**2
-        users, items = self.user_factors_, self.item_factors_
-        return float(pairs.sum() + ((users.T @ users) * (items.T @ items)).sum())
+        everywhere = float(((users.T @ users) * (items.T @ items)).sum()) if self.implicit else 0.0
+        self.objective_ = squares.loss(run, users, items) + everywhere + shrunk
 
     def _products(self, users: np.ndarray, items: np.ndarray) -> np.ndarray:
         """The products of the factors of pairs, of shape (pairs,)."""
-        made = np.empty(len(users))
-        for start in range(0, len(users), _PAIRS):
-            part = slice(start, start + _PAIRS)
-            made[part] = np.einsum(
-                "nk,nk->n", self.user_factors_[users[part]], self.item_factors_[items[part]]
-            )
-        return made
+        return products(self.user_factors_, self.item_factors_, (users, items))
 
     def _restored(self) -> None:
         keys = (self.users_, self.items_)
@@ -403,15 +402,6 @@ class ALS(Regressor):
         tags.input_tags.sparse = tags.input_tags.two_d_array = False
         tags.input_tags.categorical = tags.input_tags.string = True
         return tags
-
-
-_PAIRS = 1 << 16
-"""Pairs whose factors are multiplied at once."""
-
-
-def _like(matrix: Any, values: np.ndarray) -> Any:
-    """A CSR array with the entries of another and other values."""
-    return type(matrix)((values, matrix.indices, matrix.indptr), shape=matrix.shape)
 
 
 def _taken(keys: np.ndarray, places: np.ndarray) -> pa.Array:

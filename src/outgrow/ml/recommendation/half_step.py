@@ -6,6 +6,7 @@ ones are together follows from all entries, never from where they are, so every 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -67,6 +68,25 @@ class _Stack:
     linear: np.ndarray
 
 
+class HalfStep:
+    """What the rows of a half-step have in common.
+
+    Parameters
+    ----------
+    fixed : of shape (columns, k), the factors of the columns.
+    how : what the loss is, and which factors may be.
+    weights : of the squared factors of all rows.
+    entries : how many entries all rows have: many are worth compiled code.
+    """
+
+    def __init__(self, fixed: np.ndarray, how: How, weights: np.ndarray, entries: int) -> None:
+        definite = bool((weights > 0).all()) and not how.nonnegative
+        self.fixed = fixed
+        self.how = how
+        self.base = fixed.T @ fixed if how.implicit else np.zeros((fixed.shape[1],) * 2)
+        self.kernels: Any = _kernels() if definite and entries * fixed.shape[1] >= COMPILED_FROM else None
+
+
 class Side:
     """The rows of a sparse matrix, as half-steps need them.
 
@@ -95,31 +115,44 @@ class Side:
         penalty : on the factors.
         how : what the loss is, and which factors may be.
         """
-        base = fixed.T @ fixed if how.implicit else np.zeros((fixed.shape[1],) * 2)
-        weights = penalty.of(self.counts)
-        made = np.zeros_like(before)
-        definite = bool((weights > 0).all()) and not how.nonnegative
-        kernels = _kernels() if definite and self._quadratic.nnz * fixed.shape[1] >= COMPILED_FROM else None
+        made, weights = np.zeros_like(before), penalty.of(self.counts)
+        half = HalfStep(fixed, how, weights, self._quadratic.nnz)
+        units, solve = self.work(half, before, made, weights)
+        for _ in run.map(solve, units[run.comm.rank :: run.comm.size]):
+            pass
+        return run.call(lambda: run.combine(made)) if run.comm.size > 1 else made
+
+    def work(
+        self, half: HalfStep, before: np.ndarray, made: np.ndarray, weights: np.ndarray
+    ) -> tuple[Sequence[Any], Callable[[Any], None]]:
+        """Parts of the rows, and what finds the factors of one.
+
+        Parameters
+        ----------
+        half : what all rows have in common.
+        before : of shape (rows, k), the factors of the rows so far.
+        made : of the same shape, to be filled.
+        weights : of shape (rows,), of the squared factors of each row.
+        """
+        fixed, base, how = half.fixed, half.base, half.how
 
         def solve(stack: _Stack) -> None:
             made[stack.rows] = how.solve(stack, fixed, before[stack.rows], base, weights[stack.rows])
 
         def compiled(edges: tuple[int, int]) -> None:
-            assert kernels is not None
             given = (self._quadratic.indptr, self._quadratic.indices, self._quadratic.data, self._linear.data)
             if fixed.shape[1] < CG_FROM:
                 start = edges[0]
-                while (failed := kernels.exactly(*given, start, edges[1], fixed, base, weights, made)) >= 0:
+                while (
+                    failed := half.kernels.exactly(*given, start, edges[1], fixed, base, weights, made)
+                ) >= 0:
                     solve(_stack(self._quadratic, self._linear, np.array([failed])))
                     start = failed + 1
             else:
                 more = (before, _CG_STEPS, how.implicit, made)
-                kernels.by_gradients(*given, *edges, fixed, base, weights, *more)
+                half.kernels.by_gradients(*given, *edges, fixed, base, weights, *more)
 
-        units, function = (self._stacks, solve) if kernels is None else (self._edges, compiled)
-        for _ in run.map(function, units[run.comm.rank :: run.comm.size]):  # type: ignore[arg-type]
-            pass
-        return run.call(lambda: run.combine(made)) if run.comm.size > 1 else made
+        return (self._stacks, solve) if half.kernels is None else (self._edges, compiled)
 
     @cached_property
     def _stacks(self) -> list[_Stack]:

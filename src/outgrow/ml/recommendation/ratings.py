@@ -16,11 +16,11 @@ from outgrow.data.hashing import column_hash, seeded, unit
 from outgrow.data.kind import is_list, is_time
 from outgrow.data.matrix import Matrix
 from outgrow.engine.blocks import MatrixSpec, build_blocks
-from outgrow.engine.memory import describe_size
 from outgrow.engine.shard import Shard
 from outgrow.errors import DataError, SchemaError
 from outgrow.ml.core.task import Task
 from outgrow.ml.preprocessing.categories import Coder, counting, plain, sorted_values
+from outgrow.stats.extremes import Extremes
 from outgrow.stats.quantiles import Gathered
 
 _BYTES = 150
@@ -97,52 +97,83 @@ class KeyCoder:
         return self._coder.encode(column)[0]
 
 
-def gather(shard: Shard, names: Sequence[str], task: Task) -> Ratings:
-    """All ratings that count, on every rank: a pass for the keys, one for the ratings.
+@dataclass(frozen=True, eq=False)
+class KnownKeys:
+    """The users and the items of all ratings that count.
 
-    Parameters
+    Attributes
     ----------
-    shard : the rows.
     names : the columns of users and of items.
-    task : says which columns are y and weights.
-
-    Raises
-    ------
-    DataError
-        When keys are missing, no rating counts, or memory does not suffice.
+    spec : says which columns are y and weights.
+    keys : ndarrays of shape (keys,), sorted.
+    rows : how many ratings count.
+    coders : find the number of each key.
+    budget : the least of the memory budgets of all ranks, in bytes.
     """
-    spec = MatrixSpec((), task.target, task.weight)
-    kinds = [key_type(shard.example, name) for name in names]
-    counters = [counting(kind, False) for kind in kinds]
 
-    def counted(batch: Batch) -> tuple[Any, ...]:
-        kept = _used(batch, spec, names)
-        keys = [plain(kept[name], name) for name in names]
-        pairs = zip(counters, keys, strict=True)
-        return (*(count(column) for count, column in pairs), np.array([float(kept.num_rows)]))
+    names: Sequence[str]
+    spec: MatrixSpec
+    keys: tuple[np.ndarray, np.ndarray]
+    rows: int
+    coders: tuple[KeyCoder, KeyCoder]
+    budget: int
 
-    *counts, rows = shard.reduce(counted)
-    if not rows[0]:
-        raise DataError("There are no ratings that count: all have weight 0. Give at least one some weight.")
-    run, needed = shard.run, _BYTES * rows[0]
-    if needed > run.memory.budget:
-        raise DataError(
-            f"{rows[0]:,.0f} ratings need about {describe_size(needed)} in each task, of a budget of "
-            f"{describe_size(run.memory.budget)}. Raise the memory of the engine, or learn from a sample."
-        )
-    users, items = (sorted_values(found, kind) for found, kind in zip(counts, kinds, strict=True))
-    coders = [KeyCoder(name, keys) for name, keys in zip(names, (users, items), strict=True)]
+    @classmethod
+    def of(cls, shard: Shard, names: Sequence[str], task: Task) -> KnownKeys:
+        """One pass.
 
-    def coded(batch: Batch) -> Gathered:
-        kept = _used(batch, spec, names)
-        (block,) = build_blocks(kept, spec)
+        Parameters
+        ----------
+        shard : the rows.
+        names : the columns of users and of items.
+        task : says which columns are y and weights.
+
+        Raises
+        ------
+        DataError
+            When keys are missing, or no rating counts.
+        """
+        spec = MatrixSpec((), task.target, task.weight)
+        kinds = [key_type(shard.example, name) for name in names]
+        counters = [counting(kind, False) for kind in kinds]
+        budget = np.array([[float(shard.run.memory.budget)]])
+
+        def counted(batch: Batch) -> tuple[Any, ...]:
+            kept = _used(batch, spec, names)
+            keys = [plain(kept[name], name) for name in names]
+            pairs = zip(counters, keys, strict=True)
+            found = (count(column) for count, column in pairs)
+            return (*found, np.array([float(kept.num_rows)]), Extremes.of(budget))
+
+        *counts, rows, budgets = shard.reduce(counted)
+        if not rows[0]:
+            raise DataError(
+                "There are no ratings that count: all have weight 0. Give at least one some weight."
+            )
+        users, items = (sorted_values(found, kind) for found, kind in zip(counts, kinds, strict=True))
+        coders = (KeyCoder(names[0], users), KeyCoder(names[1], items))
+        return cls(names, spec, (users, items), int(rows[0]), coders, int(budgets.low[0]))
+
+    @property
+    def fit_into_memory(self) -> bool:
+        """Whether each task can hold all ratings."""
+        return _BYTES * self.rows <= self.budget
+
+    def coded(self, batch: Batch) -> tuple[np.ndarray, ...]:
+        """Of the ratings of a batch the users and the items as numbers, the values and the weights."""
+        kept = _used(batch, self.spec, self.names)
+        if not kept.num_rows:
+            return np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0), np.zeros(0)
+        (block,) = build_blocks(kept, self.spec)
         weight = np.ones(kept.num_rows) if block.weight is None else block.weight
-        places = [coder.codes(kept).astype(np.int32) for coder in coders]
-        return Gathered((*places, np.asarray(block.y, dtype=np.float64), weight.astype(np.float64)))
+        users, items = (coder.codes(kept).astype(np.int32) for coder in self.coders)
+        return users, items, np.asarray(block.y, dtype=np.float64), weight.astype(np.float64)
 
-    gathered: Gathered = shard.reduce(coded)
-    user, item, values, weights = gathered.values
-    return Ratings((users, items), (user, item), values, weights)
+    def gathered(self, shard: Shard) -> Ratings:
+        """All ratings, on every rank: one pass."""
+        found: Gathered = shard.reduce(lambda batch: Gathered(self.coded(batch)))
+        user, item, values, weights = found.values
+        return Ratings(self.keys, (user, item), values, weights)
 
 
 def _used(batch: Batch, spec: MatrixSpec, names: Sequence[str]) -> Batch:
