@@ -74,3 +74,15 @@ def test_rows_alone_and_rows_alike() -> None:
     assert far.labels_.tolist() in ([0, 0, 1, 1], [1, 1, 0, 0])
     with pytest.raises(DataError, match="nothing but zeros"):
         og.DBSCAN(metric="cosine").fit(np.zeros((3, 2)))
+
+
+def test_rows_past_the_memory_are_refused() -> None:
+    """Those who keep all rows say how much they need, before anything is brought together."""
+    X = np.arange(400.0).reshape(100, 4)
+    small = og.dataset(pa.table({f"x{j}": X[:, j] for j in range(4)}), engine=og.Local(memory=4000))
+    with pytest.raises(
+        DataError, match=r"DBSCAN keeps all rows of its fit: 100 of 5 columns need about 8 KiB"
+    ):
+        og.DBSCAN().fit(small)
+    with pytest.raises(DataError, match=r"in each task, of a budget of 4 KiB"):
+        og.NearestNeighbors().fit(small)

@@ -118,6 +118,17 @@ def test_documents_without_words_have_the_prior() -> None:
     assert np.isnan(model.score(np.zeros((2, 6))))
 
 
+def test_documents_past_the_memory() -> None:
+    """Four times the budget: they wait in a file, and the topics are the same."""
+    X = documents(3, 400)
+    table = pa.table({f"w{j}": X[:, j] for j in range(30)})
+    expected = og.LatentDirichletAllocation(3, random_state=0, max_iter=3).fit(table)
+    small = og.dataset(table, engine=og.Local(memory=X.nbytes // 4, threads=2))
+    model = og.LatentDirichletAllocation(3, random_state=0, max_iter=3).fit(small)
+    assert model.fit_record_.spilled >= X.nbytes
+    np.testing.assert_allclose(model.components_, expected.components_, rtol=1e-9)
+
+
 def test_what_it_refuses_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DataError, match="Negative values in data passed to LatentDirichletAllocation: -1"):
         og.LatentDirichletAllocation(2).fit(np.array([[1.0, -1.0]]))

@@ -6,11 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from outgrow.engine.memory import describe_size
 from outgrow.errors import DataError
 from outgrow.stats.state import State
 
 MOST_NUMBERS = 1 << 28
 """Numbers of all rows that a model holds."""
+_COPIES = 2
+"""As which all rows are in memory at once: as they came, and in order."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,13 +57,14 @@ def row_order(rows: np.ndarray, keys: np.ndarray) -> np.ndarray:
     return order
 
 
-def check_size(rows: int, width: int, who: str) -> None:
-    """Refuse more numbers than a model holds.
+def check_size(rows: int, width: int, who: str, budget: int) -> None:
+    """Refuse more numbers than a model holds, or than fit into memory.
 
     Parameters
     ----------
     rows, width : of the fit.
     who : the class that the error names.
+    budget : of this rank, in bytes.
 
     Raises
     ------
@@ -71,4 +75,11 @@ def check_size(rows: int, width: int, who: str) -> None:
         raise DataError(
             f"{who} keeps all rows of its fit: {rows} of {width} columns are {rows * width} numbers, of "
             f"which {MOST_NUMBERS} are held. Fit it on a sample, or make the columns fewer with PCA."
+        )
+    needed = _COPIES * 8 * rows * width
+    if needed > budget:
+        raise DataError(
+            f"{who} keeps all rows of its fit: {rows} of {width} columns need about {describe_size(needed)} "
+            f"in each task, of a budget of {describe_size(budget)}. Raise the memory of the engine, fit it "
+            "on a sample, or make the columns fewer with PCA."
         )
