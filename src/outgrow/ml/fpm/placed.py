@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from math import ceil
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
@@ -121,7 +122,7 @@ def placed_sets(shard: Shard, step: Prefixes, least: float, longest: int | None)
 
 def _by_group(batch: Batch) -> Iterator[tuple[int, Baskets]]:
     """The counted baskets of each group in a batch, whose rows stand together."""
-    groups, column = np.asarray(batch["group"]), batch["items"]
+    groups, column = np.asarray(batch["group"]), cast(pa.ListArray, batch["items"])
     if not len(groups):
         return
     cuts = [0, *(np.flatnonzero(groups[1:] != groups[:-1]) + 1).tolist(), len(groups)]
