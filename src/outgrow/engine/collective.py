@@ -82,6 +82,12 @@ class Alone:
         return message
 
     def exchange(self, fill: Callable[[Post], None], take: Callable[[Any], None]) -> None:
+        """See `Communicator.exchange`.
+
+        Parameters
+        ----------
+        fill, take : as there.
+        """
         fill(lambda _, message: take(message))
 
     def check(self) -> None:
@@ -172,6 +178,12 @@ class Tcp:
         return found
 
     def exchange(self, fill: Callable[[Post], None], take: Callable[[Any], None]) -> None:
+        """See `Communicator.exchange`.
+
+        Parameters
+        ----------
+        fill, take : as there.
+        """
         Mesh(self).exchange(fill, take)
 
     def check(self) -> None:

@@ -45,7 +45,14 @@ class Joined(Protocol):
 
     def check(self) -> None: ...
 
-    def lost(self, rank: int, reason: str) -> EngineError: ...
+    def lost(self, rank: int, reason: str) -> EngineError:
+        """Why no more comes from a rank.
+
+        Parameters
+        ----------
+        rank : the other rank.
+        reason : what was seen of it, where nothing else is known.
+        """
 
 
 class Mesh:

@@ -103,8 +103,13 @@ class LeastSquares(Protocol):
     def items(self) -> Solvable: ...
 
     def loss(self, run: FitContext, users: np.ndarray, items: np.ndarray) -> float:
-        """The squared errors without the penalty, and for implicit ratings without those of pairs that have
-        none."""
+        """The squared errors without the penalty, and for implicit ratings without those of pairs without one.
+
+        Parameters
+        ----------
+        run : the fit.
+        users, items : their factors.
+        """
 
 
 class Solvable(Protocol):
@@ -114,7 +119,13 @@ class Solvable(Protocol):
 
     def solved(
         self, run: FitContext, fixed: np.ndarray, before: np.ndarray, penalty: Penalty, how: How
-    ) -> np.ndarray: ...
+    ) -> np.ndarray:
+        """See `Side.solved`.
+
+        Parameters
+        ----------
+        run, fixed, before, penalty, how : as there.
+        """
 
 
 class HeldSquares:
