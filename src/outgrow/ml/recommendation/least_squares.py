@@ -103,7 +103,7 @@ class LeastSquares(Protocol):
     def items(self) -> Solvable: ...
 
     def loss(self, run: FitContext, users: np.ndarray, items: np.ndarray) -> float:
-        """The squared errors without the penalty, and for implicit ratings without those of pairs without one.
+        """The squared errors without the penalty; of implicit ratings without those of pairs without one.
 
         Parameters
         ----------
