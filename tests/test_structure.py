@@ -312,7 +312,8 @@ BESIDE_ESTIMATORS = """
     Dataset GroupKFold Holdout KFold Local ModelStore PerGroup Spark StratifiedKFold TimeFolds
     __version__ categorical col cross_validate dataset errors few_values frequent_sequences
     graph_clusters inspection lag_features listen live_quality load matching metrics numeric quantize_onnx
-    read read_quality rolling_features score score_stream silhouette_score sql stats track tune write_parquet
+    read read_quality rolling_features score score_stream shap_values silhouette_score sql stats track tune
+    write_parquet
 """
 
 

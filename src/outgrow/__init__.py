@@ -41,6 +41,7 @@ _HOMES = {
     "rolling_features": "outgrow.engine.history",
     "score": "outgrow.serve.batch",
     "score_stream": "outgrow.serve.stream",
+    "shap_values": "outgrow.ml.importance.shap",
     "silhouette_score": "outgrow.ml.cluster.silhouette",
     "sql": "outgrow.engine.sql",
     "stats": "outgrow.stats",

@@ -12,6 +12,7 @@ from outgrow.engine.folded import FoldedView
 from outgrow.engine.matrix import MatrixView
 from outgrow.errors import DataError, ParameterError
 from outgrow.ml.base import Regressor
+from outgrow.ml.base.contributions import products_of
 from outgrow.ml.core.candidates import Candidate, learn_apart, side_by_side_fits, usable
 from outgrow.ml.export.onnx.answer import Answer, features
 from outgrow.ml.export.onnx.table import Table
@@ -78,6 +79,10 @@ class LinearRegressor(Regressor):
         predicted = super().predict(X)
         single = (isinstance(X, np.ndarray) or is_sparse(X)) and X.dtype == self.coef_.dtype == np.float32
         return predicted.astype(np.float32) if single else predicted
+
+    def _contributions(self, X: Any) -> np.ndarray:
+        """What each feature adds to the prediction, and the constant: (rows, outputs, features + 1)."""
+        return products_of(X, self.coef_, self.intercept_)
 
     def _to_onnx(self, table: Table) -> Answer:
         graph, coef = table.graph, np.atleast_2d(self.coef_).astype(np.float64)

@@ -10,6 +10,7 @@ from scipy.special import expit, softmax
 from sklearn.utils.validation import check_is_fitted
 
 from outgrow.ml.base import Classifier
+from outgrow.ml.base.contributions import products_of
 from outgrow.ml.export.onnx.answer import Answer, chosen, features
 from outgrow.ml.export.onnx.table import Table
 from outgrow.ml.linear_model.warm_start import dense
@@ -45,6 +46,10 @@ class LinearClassifier(Classifier):
         if len(self.intercept_) == 1:
             return X @ dense(self.coef_)[0] + self.intercept_[0]
         return dense(X @ self.coef_.T) + self.intercept_
+
+    def _contributions(self, X: Any) -> np.ndarray:
+        """What each feature adds to the margins, and the constant: (rows, outputs, features + 1)."""
+        return products_of(X, self.coef_, self.intercept_)
 
     def _margins_in_onnx(self, table: Table) -> str:
         """A tensor of a margin for each class, of shape (rows, classes)."""

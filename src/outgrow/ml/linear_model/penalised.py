@@ -15,6 +15,7 @@ from outgrow.engine.folded import FoldedView
 from outgrow.engine.matrix import MatrixView
 from outgrow.errors import DataError, ParameterError
 from outgrow.ml.base import Regressor
+from outgrow.ml.base.contributions import products_of
 from outgrow.ml.core.candidates import Candidate, learn_apart, usable
 from outgrow.ml.core.exports import no_equal
 from outgrow.ml.core.scoring import Scoring
@@ -301,6 +302,10 @@ class MeanRegressor(WarmStarted, Regressor):
         predicted = super().predict(X)
         single = (isinstance(X, np.ndarray) or is_sparse(X)) and X.dtype == self.coef_.dtype == np.float32
         return predicted.astype(np.float32) if single else predicted
+
+    def _contributions(self, X: Any) -> np.ndarray:
+        """What each feature adds before the link, and the constant: (rows, outputs, features + 1)."""
+        return products_of(X, self.coef_, self.intercept_)
 
     def _to_onnx(self, table: Table) -> Answer:
         graph = table.graph

@@ -13,7 +13,7 @@ import numpy as np
 from outgrow._optional import optional
 from outgrow.errors import ArtifactError, DataError, EngineError
 from outgrow.ml.trees.plan import TOO_LARGE
-from outgrow.ml.trees.threads import without_lost_threads
+from outgrow.ml.trees.threads import openmp_threads, without_lost_threads
 
 PREDICT_ROWS = 8192
 """Rows that one thread answers at a time; a smaller batch is not worth a second thread."""
@@ -100,6 +100,31 @@ def leaves(booster: Any, rows: Any) -> np.ndarray:
             matrix, pred_leaf=True, strict_shape=True, validate_features=False
         )
     return found.reshape(*found.shape[:3]).astype(np.int32)
+
+
+def contributions(content: bytes, rows: Any) -> np.ndarray:
+    """What each feature adds to the sums of trees, by the ways through them, and behind that their mean.
+
+    Parameters
+    ----------
+    content : the booster in XGBoost's UBJSON format.
+    rows : as `rows.as_asked` gives them.
+
+    Returns
+    -------
+    Of shape (rows, outputs, features + 1), float64.
+    """
+    booster = restored(content)
+    threads = openmp_threads(int(os.environ.get("OUTGROW_THREADS", 0)) or len(os.sched_getaffinity(0)))
+    booster.set_param({"nthread": threads})
+    none = rows.shape[0] == 0  # of no rows XGBoost would not say how many outputs there are
+    asked = np.full((1, rows.shape[1]), np.nan) if none else rows
+    with explained():
+        matrix = optional("xgboost", "trees").DMatrix(asked, nthread=threads)
+        found: np.ndarray = booster.predict(
+            matrix, pred_contribs=True, strict_shape=True, validate_features=False
+        )
+    return found[: rows.shape[0]].astype(np.float64)
 
 
 def total_gains(booster: Any, width: int) -> np.ndarray:

@@ -27,7 +27,7 @@ from outgrow.ml.core.weights import ClassWeight, class_factors
 from outgrow.ml.export.onnx.answer import Answer
 from outgrow.ml.export.onnx.table import Table
 from outgrow.ml.export.sklearn.flow import Flow
-from outgrow.ml.trees.asking import answers, leaves, restored
+from outgrow.ml.trees.asking import answers, contributions, leaves, restored
 from outgrow.ml.trees.booster import cached_nodes, grow
 from outgrow.ml.trees.checks import check_booster
 from outgrow.ml.trees.forest import trees_in
@@ -212,6 +212,16 @@ class TreeModel(Model):
 
     def _ask(self, X: Any) -> np.ndarray:
         return answers(self._booster, self._asked(X))
+
+    def _contributions(self, X: Any) -> np.ndarray:
+        """What each feature adds to the sums of the trees, and their mean: (rows, outputs, features + 1).
+
+        SHAP values by the ways through the trees (Lundberg et al. 2020); in units of y.
+        """
+        found = contributions(self.booster_bytes_, self._asked(X))
+        found *= np.reshape(getattr(self, "scale_", 1.0), (-1, 1))
+        found[:, :, -1] += getattr(self, "offset_", 0.0)
+        return found
 
     def _asked(self, X: Any) -> Any:
         return as_asked(X, self.zeros_absent_, self.zeros_)
