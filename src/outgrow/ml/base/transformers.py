@@ -67,7 +67,12 @@ class Transformer(TransformerMixin, Verbs):
         if is_table(X):
             return as_given(rows.map(self._transform), X, self._output)
         count = getattr(X, "shape", (None,))[0]
-        made = collect(rows, lambda batch: all_columns(self._transform(batch)), count)
+        made = collect(
+            rows,
+            lambda batch: all_columns(self._transform(batch)),
+            count,
+            encoded=self.takes_dictionaries,
+        )
         return in_form(self, own(made, X), X)
 
     def set_output(self, *, transform: Any = None) -> Self:

@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_consistent_length, validate_data
 from outgrow.data.kind import Kind, as_json
 from outgrow.data.matrix import is_sparse
 from outgrow.data.names import check_names, numbered
+from outgrow.data.objects import CodedSource, shared_texts
 from outgrow.data.scan import Scan, check_columns
 from outgrow.data.schema import Conform, check_kinds, kinds_of
 from outgrow.data.source import ArraySource, Source, TableSource, array_source
@@ -420,8 +421,14 @@ def _named(values: Any, names: list[str] | None, beside: Mapping[str, pa.Array] 
     columns = tuple(names or (f"x{j}" for j in range(values.shape[1])))
     if values.dtype.kind in "biuf":
         return ArraySource(values, columns, beside)
-    arrays = [arrow_column(values[:, j], columns[j]) for j in range(values.shape[1])]
-    return TableSource(pa.table({**dict(zip(columns, arrays, strict=True)), **beside}))
+    arrays = [_coded_column(values[:, j], columns[j]) for j in range(values.shape[1])]
+    return CodedSource(pa.table({**dict(zip(columns, arrays, strict=True)), **beside}))
+
+
+def _coded_column(values: np.ndarray, name: str) -> pa.Array | pa.ChunkedArray:
+    """A column as Arrow has it, text as codes where the same objects come again."""
+    coded = shared_texts(values)
+    return arrow_column(values, name) if coded is None else coded
 
 
 def arrow_column(values: np.ndarray, name: str) -> pa.Array:

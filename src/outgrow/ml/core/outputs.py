@@ -85,7 +85,9 @@ def in_form(owner: Any, values: Any, X: Any) -> Any:
     return values.astype(given, copy=False) if str(given) in kept else values
 
 
-def collect(rows: Dataset, function: Callable[[Batch], Any], count: int | None = None) -> Any:
+def collect(
+    rows: Dataset, function: Callable[[Batch], Any], count: int | None = None, *, encoded: bool = False
+) -> Any:
     """What `function` makes of each batch, as one NumPy array or CSR matrix.
 
     Parameters
@@ -94,8 +96,9 @@ def collect(rows: Dataset, function: Callable[[Batch], Any], count: int | None =
     function : gives an array whose first axis are the rows of the batch. Without batches it gets one that has
         no rows. Several threads call it.
     count : how many rows there are, where that is known: floats and booleans then go to their place at once.
+    encoded : the rows are those of an array, and the function also takes text as dictionaries.
     """
-    batches = rows.engine.map(rows.scan)
+    batches = _coded(rows) if encoded else rows.engine.map(rows.scan)
     batch = next(batches, None)
     if batch is None:
         return function(rows.scan.example())
@@ -114,6 +117,11 @@ def collect(rows: Dataset, function: Callable[[Batch], Any], count: int | None =
 
     deque(_on_threads(fill, _placed(batches, len(first)), rows.engine.slots), maxlen=0)
     return out
+
+
+def _coded(rows: Dataset) -> Iterator[Batch]:
+    for piece in rows.scan.pieces():
+        yield from piece.batches(encoded=True)
 
 
 def _placed(batches: Iterator[Batch], start: int) -> Iterator[tuple[int, Batch]]:

@@ -31,7 +31,7 @@ from outgrow.stats.moments import Moments
 
 _NARROW = 1e-8
 """Bins no wider than this are left out, as in scikit-learn."""
-_COUNT, _EDGE = Integer(low=2), Number()
+_COUNT, _EDGE = Integer(low=2, high=10_000_000), Number()
 _STEPS, _SLACK = 300, 1e-4
 """Of Lloyd's algorithm: the most steps, and the share of the variance by which centers move at the end."""
 
@@ -101,7 +101,7 @@ class KBinsDiscretizer(Expansion, InvertibleTransformer):
 
     stem = "bins"
     parameters = {
-        "n_bins": Such("a whole number of at least 2, or an array of them", _are_counts),
+        "n_bins": Such("a whole number from 2 to 10,000,000, or an array of them", _are_counts),
         "columns": COLUMNS,
         "encode": OneOf("onehot", "onehot-dense", "ordinal"),
         "strategy": OneOf("quantile", "uniform", "kmeans"),
