@@ -11,7 +11,9 @@ import sklearn.metrics as peer
 
 import outgrow as og
 from outgrow.errors import ColumnNotFoundError, DataError, ParameterError, SchemaError
-from outgrow.testing import EngineCase
+from outgrow.metrics import classification
+from outgrow.stats import judged
+from outgrow.testing import EngineCase, pieces_case
 
 RNG = np.random.default_rng(2)
 N = 600
@@ -187,6 +189,36 @@ def test_what_does_not_exist_is_nan() -> None:
     judged = og.metrics.classification_report(rows, "one", y_score={"a": "pa", "b": "pb"})
     assert judged["accuracy"] == 1.0
     assert np.isnan(judged["roc_auc"])
+
+
+def test_rows_past_the_most_that_are_kept_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    exact = og.metrics.classification_report(ROWS, "late", y_score="score", by="shop")
+    monkeypatch.setattr(judged, "EXACT_ROWS", 250)
+    for pieces in (1, 7):
+        rows = pieces_case(pieces).open(ROWS)
+        counted = og.metrics.classification_report(rows, "late", y_score="score", by="shop")
+        assert [one[0].rows > one[0].exact for one in counted.ranked_] == [
+            count > 250 for count in counted.rows
+        ]
+        np.testing.assert_allclose(counted["roc_auc"], exact["roc_auc"], atol=1e-9)
+        np.testing.assert_allclose(counted["pr_auc"], exact["pr_auc"], atol=0.02)
+
+
+def test_many_groups_are_judged_as_each_alone() -> None:
+    shop = pa.array(np.arange(N) % 150)
+    rows = ROWS.drop_columns(["shop"]).append_column("shop", shop)
+    report = og.metrics.classification_report(rows, "colour", "told", y_score=COLUMNS, by="shop")
+    for place in (0, 75, 149):
+        part = rows.filter(pa.array(np.asarray(shop) == place))
+        alone = og.metrics.classification_report(part, "colour", "told", y_score=COLUMNS)
+        for name in report:
+            np.testing.assert_allclose(report[name][place], alone[name], rtol=1e-12, err_msg=name)
+
+
+def test_tables_that_are_too_large_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(classification, "_MOST_CELLS", 26)
+    with pytest.raises(DataError, match="3 groups of 3 classes have tables of 27 numbers"):
+        og.metrics.classification_report(ROWS, "colour", "told", by="shop")
 
 
 def test_intervals_hold_the_truth() -> None:

@@ -43,7 +43,7 @@ from outgrow.stats.cross import CrossMoments
 from outgrow.stats.extended import ExtendedSum
 from outgrow.stats.extremes import Extremes, GroupedExtremes
 from outgrow.stats.grouped import GroupedCoMoments, GroupedMoments, GroupedSums, Keys, Segments
-from outgrow.stats.judged import JudgedClasses, JudgedGroups
+from outgrow.stats.judged import ScoredGroups
 from outgrow.stats.least_rows import LeastRows
 from outgrow.stats.moments import CoMoments, Moments, PairMoments, ShapeMoments
 from outgrow.stats.number_counts import NumberCounts
@@ -102,6 +102,11 @@ def _bits(rows: np.ndarray) -> np.ndarray:
 
 def _flat(*parts: Any) -> np.ndarray:
     return np.concatenate([np.ravel(np.asarray(part, dtype=np.float64)) for part in parts])
+
+
+def _ranked_sums(scores: ScoredGroups, group: int) -> np.ndarray:
+    (ranked,) = scores.ranked(np.array([group], np.uint64))[0]
+    return _flat(ranked.rows, ranked.positive.sum(), ranked.negative.sum())
 
 
 LAWS: dict[type[State], tuple[Callable[[np.ndarray], Any], Callable[[Any], Any]]] = {
@@ -180,19 +185,9 @@ LAWS: dict[type[State], tuple[Callable[[np.ndarray], Any], Callable[[Any], Any]]
         lambda r: ClassificationState.of(_labels(r), _shares(r), _weights(r)),
         lambda s: _flat(s.confusion, s.log_loss, s.calibration),
     ),
-    JudgedClasses: (
-        lambda r: JudgedClasses.of(_labels(r), None, _shares(r), _weights(r), classes=2),
-        lambda s: _flat(s.rows, s.missing, s.confusion, s.losses),
-    ),
-    JudgedGroups: (
-        lambda r: JudgedGroups(
-            np.unique(_labels(r)).astype(np.uint64),
-            tuple(
-                JudgedClasses.of(_labels(part), None, _shares(part), _weights(part), classes=2)
-                for part in (r[_labels(r) == label] for label in np.unique(_labels(r)))
-            ),
-        ),
-        lambda s: _flat(s.hashes, *(group.confusion for group in s.groups)),
+    ScoredGroups: (
+        lambda r: ScoredGroups.of(_bits(r) % np.uint64(3), _labels(r), _shares(r)[:, 1:], _weights(r), 4),
+        lambda s: _flat(*(_ranked_sums(s, group) for group in range(3))),
     ),
     SeveralClassifications: (
         lambda r: SeveralClassifications.of(

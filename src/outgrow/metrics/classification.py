@@ -20,10 +20,11 @@ from outgrow.metrics.report import Report, beside_keys
 from outgrow.metrics.scores import calibration, lift, probability_metrics, thresholds
 from outgrow.statistics.rows import Rows, key_order, open_rows
 from outgrow.stats.counts import ValueCounts
-from outgrow.stats.judged import JudgedClasses, JudgedGroups
+from outgrow.stats.grouped import GroupedSums
+from outgrow.stats.judged import ScoredGroups, judged
 from outgrow.stats.scores import RankedScores
 
-_MOST_CLASSES = 1000
+_MOST_CLASSES, _MOST_CELLS = 1000, 1 << 28
 Scored = str | Mapping[Any, str] | None
 
 
@@ -195,8 +196,8 @@ def classification_report(
         )
     columns = [y_score[label] for label in classes] if isinstance(y_score, Mapping) else chances
     fold = partial(_fold, rows=rows, columns=(y_true, y_pred), classes=classes, chances=columns)
-    keys, judged = rows.learn(partial(_learn, fold=fold))
-    return _read(rows, keys, judged, classes)
+    keys, sums, scores = rows.learn(partial(_learn, fold=fold))
+    return _read(rows, keys, sums, scores, classes, bool(chances))
 
 
 def _learn(shard: Shard, fold: Any) -> Any:
@@ -242,15 +243,17 @@ def _is_fraction(kind: pa.DataType) -> bool:
 def _fold(
     batch: Batch, rows: Rows, columns: tuple[str, str | None], classes: list[Any], chances: list[str]
 ) -> Any:
-    y, predicted = (None if name is None else _places(batch[name], classes, name) for name in columns)
+    y = _places(batch[columns[0]], classes, columns[0])
+    predicted = None if columns[1] is None else _places(batch[columns[1]], classes, columns[1])
     probabilities = _probabilities(batch, chances)
     weight = rows.weights(batch)
     segments, keys = rows.grouped(batch)
-    groups = []
-    for members in np.split(segments.order, segments.starts[1:]) if batch.num_rows else []:
-        parts = [None if part is None else part[members] for part in (y, predicted, probabilities, weight)]
-        groups.append(JudgedClasses.of(*parts, classes=len(classes)))  # type: ignore[arg-type]
-    return keys, JudgedGroups(segments.hashes, tuple(groups))
+    if (cells := len(segments.hashes) * len(classes) ** 2) > _MOST_CELLS:
+        raise DataError(
+            f"{len(segments.hashes):,} groups of {len(classes):,} classes have tables of {cells:,} numbers. "
+            "Take coarser groups, or some of the classes."
+        )
+    return keys, *judged(segments, y, predicted, probabilities, weight, len(classes))
 
 
 def _places(column: pa.Array, classes: list[Any], name: str) -> np.ndarray:
@@ -282,43 +285,31 @@ def _probabilities(batch: Batch, chances: list[str]) -> np.ndarray | None:
     return np.column_stack([1 - values[:, 0], values[:, 0]]) if len(chances) == 1 else values
 
 
-def _read(rows: Rows, keys: Any, judged: JudgedGroups, classes: list[Any]) -> ClassificationReport:
+def _read(
+    rows: Rows, keys: Any, sums: GroupedSums, scores: ScoredGroups, classes: list[Any], scored: bool
+) -> ClassificationReport:
     groups, order = (
-        (None, np.arange(len(judged.groups))) if not rows.by else key_order(keys, rows.by, missing=True)
+        (None, np.arange(len(sums.hashes))) if not rows.by else key_order(keys, rows.by, missing=True)
     )
-    states = [judged.groups[index] for index in order]
-    if not any(state.confusion.sum() > 0 for state in states):
+    table = sums.sums[order]
+    confusion = table[:, 6:].reshape(len(table), len(classes), len(classes))
+    if not (confusion > 0).any():
         raise DataError("Nothing can be judged: no row has all values and counts. Give rows that do.")
-    metrics = [_metrics(state) for state in states]
-    values = {name: np.array([row[name] for row in metrics]) for name in metrics[0]}
-    errors = {name: np.array(part) for name, part in _errors(states, values).items()}
-    confusion = np.stack([state.confusion for state in states])
-    rows_used: Any = np.array([state.rows for state in states])
-    missing: Any = np.array([state.missing for state in states])
-    if groups is None:
-        rows_used, missing, confusion = int(rows_used[0]), int(missing[0]), confusion[0]
-    ranked = [state.scored[0].ranked if state.scored else () for state in states]
-    return ClassificationReport(values, rows_used, missing, groups, errors, classes, confusion, ranked)
-
-
-def _metrics(state: JudgedClasses) -> dict[str, float]:
-    metrics = agreement(state.confusion)
-    if not state.scored:
-        return metrics
-    total = state.confusion.sum()
-    log_loss, brier = state.losses[:, 0] / total if total > 0 else (np.nan, np.nan)
-    return (
-        metrics | {"log_loss": float(log_loss), "brier": float(brier)} | probability_metrics(state.scored[0])
-    )
-
-
-def _errors(states: list[JudgedClasses], values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The standard errors of means over rows."""
-    n = np.array([max(state.rows, 1) for state in states])
+    count, missing, values = table[:, 0].astype(int), table[:, 1].astype(int), agreement(confusion)
+    n = np.maximum(count, 1)
     errors = {"accuracy": np.sqrt(values["accuracy"] * (1 - values["accuracy"]) / n)}
-    if states[0].scored:
-        total = np.array([max(state.confusion.sum(), np.finfo(float).tiny) for state in states])
-        for index, name in enumerate(("log_loss", "brier")):
-            squares = np.array([state.losses[index, 1] for state in states]) / total
-            errors[name] = np.sqrt(np.maximum(squares - values[name] ** 2, 0) / n)
-    return errors
+    ranked: list[Any] = [()] * len(table)
+    if scored:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            means = table[:, 2:6] / confusion.sum(axis=(1, 2))[:, None]
+        for j, name in enumerate(("log_loss", "brier")):
+            values[name] = means[:, 2 * j]
+            errors[name] = np.sqrt(np.maximum(means[:, 2 * j + 1] - means[:, 2 * j] ** 2, 0) / n)
+        ranked = scores.ranked(sums.hashes[order])
+        each_group = [probability_metrics(one) for one in ranked]
+        values |= {name: np.array([one[name] for one in each_group]) for name in each_group[0]}
+    if groups is None:
+        return ClassificationReport(
+            values, int(count[0]), int(missing[0]), groups, errors, classes, confusion[0], ranked
+        )
+    return ClassificationReport(values, count, missing, groups, errors, classes, confusion, ranked)

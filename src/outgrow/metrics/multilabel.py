@@ -15,10 +15,10 @@ from outgrow.data.batch import Batch
 from outgrow.data.kind import is_list
 from outgrow.engine.shard import Shard
 from outgrow.errors import DataError, ParameterError, SchemaError
-from outgrow.metrics.confusion import shares
 from outgrow.metrics.label_ranks import label_ranks
 from outgrow.metrics.report import Report, beside_keys
 from outgrow.statistics.rows import Rows, key_order, open_rows
+from outgrow.stats.confusion import shares
 from outgrow.stats.counts import ValueCounts
 from outgrow.stats.grouped import GroupedSums
 

@@ -5,27 +5,27 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from outgrow.stats.scores import ClassificationState, RankedScores
+from outgrow.stats.scores import RankedScores
 
 _ECE_BINS = 15
 
 
-def probability_metrics(state: ClassificationState) -> dict[str, float]:
+def probability_metrics(scores: tuple[RankedScores, ...]) -> dict[str, float]:
     """What probabilities are worth beyond their losses.
 
     Parameters
     ----------
-    state : of the rows; `ranked` holds the second of two classes, or each of more.
+    scores : those of the second of two classes, or of each of more.
     """
-    errors = [_calibration_error(ranked) for ranked in state.ranked]
-    areas = [ranked.roc_auc() for ranked in state.ranked]
-    precisions = [ranked.average_precision() for ranked in state.ranked]
-    if len(state.ranked) > 1:
+    errors = [_calibration_error(ranked) for ranked in scores]
+    areas = [ranked.roc_auc() for ranked in scores]
+    precisions = [ranked.average_precision() for ranked in scores]
+    if len(scores) > 1:
         names = ("ece", "roc_auc_ovr", "pr_auc_macro")
         return dict(
             zip(names, (float(np.mean(values)) for values in (errors, areas, precisions)), strict=True)
         )
-    false, true = state.ranked[0].roc()
+    false, true = scores[0].roc()
     ks = float(np.max(true - false)) if len(true) else float("nan")
     return {"ece": errors[0], "roc_auc": areas[0], "pr_auc": precisions[0], "ks": ks}
 

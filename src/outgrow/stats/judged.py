@@ -2,88 +2,179 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from outgrow.stats.scores import ClassificationState
+from outgrow.stats.grouped import GroupedSums, Segments
+from outgrow.stats.scores import EXACT_ROWS, RankedScores
 from outgrow.stats.state import State
+
+_BY_ROW = ("groups", "y", "weight", "scores")
+"""What there is of each row that is kept."""
 
 
 @dataclass(frozen=True, eq=False)
-class JudgedClasses(State):
-    """Rows with their true and their predicted class, and how likely each class was said to be.
+class ScoredGroups(State):
+    """Scores of rows by group: as they are, or of groups of very many rows counted in bins.
 
     Attributes
     ----------
-    rows, missing : how many count, and how many lack a value.
-    confusion : ndarray of shape (classes, classes); weight of rows by true class (row) and predicted.
-    losses : ndarray of shape (2, 2), weighted sums of the log losses and of the squared errors of the
-        probabilities, and of the squares of both.
-    scored : one `ClassificationState` where there are probabilities, else none.
+    groups : uint64 of shape (rows,), the hash of the group of each row that is kept.
+    y, weight : of shape (rows,), the index of the true class, and the weight.
+    scores : shape (rows, ranked).
+    large : uint64, the hashes of groups whose rows are counted, sorted.
+    counted : of each of those, the scores of each class that is ranked.
+    exact : up to so many rows of a group are kept.
     """
 
-    rows: int
-    missing: int
-    confusion: np.ndarray
-    losses: np.ndarray
-    scored: tuple[ClassificationState, ...]
+    groups: np.ndarray
+    y: np.ndarray
+    weight: np.ndarray
+    scores: np.ndarray
+    large: np.ndarray
+    counted: tuple[tuple[RankedScores, ...], ...]
+    exact: int = EXACT_ROWS
 
     @classmethod
     def of(
         cls,
+        groups: np.ndarray,
         y: np.ndarray,
-        predicted: np.ndarray | None,
-        probabilities: np.ndarray | None,
-        weight: np.ndarray | None = None,
-        *,
-        classes: int,
-    ) -> JudgedClasses:
-        """The state of rows.
+        scores: np.ndarray,
+        weight: np.ndarray,
+        exact: int = EXACT_ROWS,
+    ) -> ScoredGroups:
+        """The scores of rows.
 
         Parameters
         ----------
-        y : shape (rows,), the index of the true class; -1 where it is missing.
-        predicted : shape (rows,), that of the predicted class, -1 where it is missing; None for the most
-            probable.
-        probabilities : shape (rows, classes), NaN where missing; None where there are none.
-        weight : shape (rows,); None where each row counts once.
-        classes : how many there are.
+        groups : uint64 of shape (rows,), the hash of the group of each.
+        y : shape (rows,), the index of the true class.
+        scores : shape (rows, ranked), in [0, 1].
+        weight : shape (rows,).
+        exact : up to so many rows of a group are kept.
         """
-        there = y >= 0
-        if predicted is not None:
-            there = there & (predicted >= 0)
-        if probabilities is not None:
-            there = there & ~np.isnan(probabilities).any(axis=1)
-        n = int(there.sum())
-        w = np.ones(n) if weight is None else weight[there]
-        y, chances = y[there], None if probabilities is None else probabilities[there]
-        if predicted is not None:
-            best = predicted[there]
-        else:
-            assert chances is not None
-            best = chances.argmax(axis=1)
-        confusion = np.bincount(y * classes + best, w, classes * classes).reshape(classes, classes)
-        losses = np.zeros((2, 2))
-        scored: tuple[ClassificationState, ...] = ()
-        if chances is not None:
-            losses = _losses(y, chances, w)
-            scored = (ClassificationState.of(y, chances, None if weight is None else w),)
-        return cls(n, len(there) - n, confusion, losses, scored)
+        none = np.zeros(0, dtype=np.uint64)
+        return cls(groups, y, weight, scores, none, (), exact)._with_few()
 
-    def merge(self, other: JudgedClasses) -> JudgedClasses:
-        pairs = zip(self.scored, other.scored, strict=True)
-        return JudgedClasses(
-            self.rows + other.rows,
-            self.missing + other.missing,
-            self.confusion + other.confusion,
-            self.losses + other.losses,
-            tuple(one.merge(two) for one, two in pairs),
+    def merge(self, other: ScoredGroups) -> ScoredGroups:
+        counted = dict(zip(self.large.tolist(), self.counted, strict=True))
+        for group, ranked in zip(other.large.tolist(), other.counted, strict=True):
+            known = counted.get(group)
+            counted[group] = ranked if known is None else _merged(known, ranked)
+        large = sorted(counted)
+        joined: dict[str, Any] = {
+            name: np.concatenate([getattr(self, name), getattr(other, name)]) for name in _BY_ROW
+        }
+        hashes = np.array(large, dtype=np.uint64)
+        both = replace(self, **joined, large=hashes, counted=tuple(counted[group] for group in large))
+        return both._with_few()
+
+    def _with_few(self) -> ScoredGroups:
+        """The same with the rows of groups of very many rows counted."""
+        if len(self.groups) <= self.exact and not len(self.large):
+            return self
+        hashes, counts = np.unique(self.groups, return_counts=True)
+        many = hashes[(counts > self.exact) | np.isin(hashes, self.large)]
+        if not len(many):
+            return self
+        counted = dict(zip(self.large.tolist(), self.counted, strict=True))
+        for group in many:
+            known = counted.get(int(group), self._ranked(np.zeros(0, dtype=np.intp)))
+            counted[int(group)] = _merged(known, self._ranked(np.flatnonzero(self.groups == group)))
+        keep = ~np.isin(self.groups, many)
+        large = sorted(counted)
+        kept: dict[str, Any] = {name: getattr(self, name)[keep] for name in _BY_ROW}
+        hashes = np.array(large, dtype=np.uint64)
+        return replace(self, **kept, large=hashes, counted=tuple(counted[group] for group in large))
+
+    def _ranked(self, rows: np.ndarray) -> tuple[RankedScores, ...]:
+        """Some rows as scores of each class that is ranked: the second of two, or each of more."""
+        width = self.scores.shape[1]
+        y, weight = self.y[rows], self.weight[rows]
+        ranked = (
+            RankedScores.of(self.scores[rows, j], y == (1 if width == 1 else j), weight) for j in range(width)
         )
+        return tuple(
+            RankedScores(len(rows), r.score, r.positive, r.negative, self.exact, r.bins) for r in ranked
+        )
+
+    def ranked(self, hashes: np.ndarray) -> list[tuple[RankedScores, ...]]:
+        """The scores of each class that is ranked, of each group.
+
+        Parameters
+        ----------
+        hashes : uint64 of shape (groups,), which groups.
+        """
+        order = np.argsort(self.groups, kind="stable")
+        ordered, counted = self.groups[order], dict(zip(self.large.tolist(), self.counted, strict=True))
+        starts, ends = (np.searchsorted(ordered, hashes, side=side) for side in ("left", "right"))
+        pairs = zip(hashes.tolist(), starts, ends, strict=True)
+        return [
+            counted[group] if group in counted else self._ranked(order[start:end])
+            for group, start, end in pairs
+        ]
+
+
+def _merged(left: tuple[RankedScores, ...], right: tuple[RankedScores, ...]) -> tuple[RankedScores, ...]:
+    return tuple(one.merge(two) for one, two in zip(left, right, strict=True))
+
+
+def judged(
+    segments: Segments,
+    y: np.ndarray,
+    predicted: np.ndarray | None,
+    probabilities: np.ndarray | None,
+    weight: np.ndarray | None,
+    classes: int,
+) -> tuple[GroupedSums, ScoredGroups]:
+    """The sums that metrics of classes need, of each group, and the scores of its rows.
+
+    Parameters
+    ----------
+    segments : the groups of the rows.
+    y : shape (rows,), the index of the true class; -1 where it is missing.
+    predicted : shape (rows,), that of the predicted class, -1 where it is missing; None for the most
+        probable.
+    probabilities : shape (rows, classes), NaN where missing; None where there are none.
+    weight : shape (rows,); None where each row counts once.
+    classes : how many there are.
+
+    Returns
+    -------
+    Sums of each group: how many rows count; how many lack a value; the log losses and the squares of those;
+    the squared errors of the probabilities and the squares of those; the table of classes. And the scores.
+    """
+    there = y >= 0
+    if predicted is not None:
+        there = there & (predicted >= 0)
+    if probabilities is not None:
+        there = there & ~np.isnan(probabilities).any(axis=1)
+    w = np.where(there, 1.0 if weight is None else weight, 0.0)
+    losses = np.zeros((4, len(y)))
+    none = np.zeros(0, dtype=np.uint64)
+    scores = ScoredGroups.of(none, none.astype(np.int64), np.zeros((0, 0)), np.zeros(0))
+    group = np.repeat(np.arange(len(segments.hashes)), segments.counts)
+    if probabilities is not None:
+        losses[:, there] = _losses(y[there], probabilities[there], w[there])
+        kept = segments.order[there[segments.order]]
+        ranked = probabilities[kept][:, [1] if classes == 2 else slice(None)]
+        of_rows = segments.hashes[group][there[segments.order]]
+        scores = ScoredGroups.of(of_rows, y[kept].astype(np.int64), ranked, w[kept], EXACT_ROWS)
+    if predicted is None:
+        assert probabilities is not None
+        predicted = np.where(there[:, None], probabilities, 0.0).argmax(axis=1)
+    cells = np.where(there, y * classes + predicted, 0)[segments.order]
+    size = len(segments.hashes) * classes * classes
+    table = np.bincount(group * classes * classes + cells, w[segments.order], size)
+    sums = segments.sums(np.vstack([there, ~there, losses])[:, segments.order]).T
+    return GroupedSums(segments.hashes, np.hstack([sums, table.reshape(-1, classes * classes)])), scores
 
 
 def _losses(y: np.ndarray, chances: np.ndarray, w: np.ndarray) -> np.ndarray:
-    """The sums of the losses of rows, and of their squares."""
+    """What each row adds: its log loss, the square of that, its squared error, the square of that."""
     eps = np.finfo(np.float64).eps
     total = chances.sum(axis=1)
     rows = np.arange(len(y))
@@ -91,19 +182,4 @@ def _losses(y: np.ndarray, chances: np.ndarray, w: np.ndarray) -> np.ndarray:
     missed = chances.copy()
     missed[rows, y] -= 1
     squared = (missed**2).sum(axis=1) / (2 if chances.shape[1] == 2 else 1)
-    return np.array([[w @ part, w @ part**2] for part in (log, squared)])
-
-
-@dataclass(frozen=True, eq=False)
-class JudgedGroups(State):
-    """A state for each group: hashes of shape (groups,), sorted, and the states in their order."""
-
-    hashes: np.ndarray
-    groups: tuple[JudgedClasses, ...]
-
-    def merge(self, other: JudgedGroups) -> JudgedGroups:
-        known = dict(zip(self.hashes.tolist(), self.groups, strict=True))
-        for name, group in zip(other.hashes.tolist(), other.groups, strict=True):
-            known[name] = known[name].merge(group) if name in known else group
-        hashes = sorted(known)
-        return JudgedGroups(np.array(hashes, dtype=np.uint64), tuple(known[name] for name in hashes))
+    return w * np.array([log, log**2, squared, squared**2])

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from outgrow.stats.confusion import averages
 from outgrow.stats.moments import Moments
 from outgrow.stats.state import State
 
@@ -187,22 +188,15 @@ class ClassificationState(State):
 
     def metrics(self) -> dict[str, float]:
         """Each metric by name; precision, recall and F1 are of the second class, or averaged over more."""
-        total = self.confusion.sum()
-        right = np.diag(self.confusion)
-        precision = _ratio(right, self.confusion.sum(axis=0))
-        recall = _ratio(right, self.confusion.sum(axis=1))
-        f1 = _ratio(2 * right, self.confusion.sum(axis=0) + self.confusion.sum(axis=1))
-        metrics = {"accuracy": float(right.sum() / total), "log_loss": self.log_loss / float(total)}
-        if len(right) == 2:
-            metrics |= {"precision": precision[1], "recall": recall[1], "f1": f1[1]}
-            metrics |= {"roc_auc": self.ranked[0].roc_auc(), "pr_auc": self.ranked[0].average_precision()}
+        of_classes = averages(self.confusion)
+        total = float(self.confusion.sum())
+        metrics: dict[str, Any] = {"accuracy": of_classes.pop("accuracy"), "log_loss": self.log_loss / total}
+        metrics |= of_classes
+        areas = [ranked.roc_auc() for ranked in self.ranked]
+        if len(areas) == 1:
+            metrics |= {"roc_auc": areas[0], "pr_auc": self.ranked[0].average_precision()}
         else:
-            metrics |= {
-                "precision_macro": precision.mean(),
-                "recall_macro": recall.mean(),
-                "f1_macro": f1.mean(),
-            }
-            metrics["roc_auc_ovr"] = float(np.mean([ranked.roc_auc() for ranked in self.ranked]))
+            metrics["roc_auc_ovr"] = np.mean(areas)
         return {name: float(value) for name, value in metrics.items()}
 
 
@@ -257,10 +251,6 @@ class SeveralClassifications(State):
     def each_target(self) -> list[dict[str, float]]:
         """The metrics of each target."""
         return [target.metrics() for target in self.targets]
-
-
-def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
-    return np.where(below > 0, above / np.where(below > 0, below, 1), 0.0)
 
 
 @dataclass(frozen=True, eq=False)
