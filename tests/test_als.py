@@ -233,6 +233,49 @@ def test_refusals(parameters: Any, table: Any, error: type[Exception], match: st
         og.ALS(2, **parameters).fit(pa.table({**table, "y": [1.0, 2.0]}), "y")
 
 
+def diagonal(rows: int = 10) -> pa.Table:
+    """Each user rated one item of their own."""
+    return pa.table({"u": np.arange(rows), "i": np.arange(rows), "y": np.ones(rows)})
+
+
+@pytest.mark.parametrize("implicit", [False, True])
+def test_more_factors_than_keys_and_very_sure_counts(implicit: bool) -> None:
+    """Numbers stay numbers (implicit #377, #94), also after many steps and where the penalty is lost."""
+    for parameters in ({"n_components": 15}, {"max_iter": 60}, {"confidence": 1e12, "max_iter": 3}):
+        model = og.ALS(**{"n_components": 3, **parameters}, implicit=implicit).fit(diagonal(), "y")
+        assert np.isfinite(model.user_factors_).all()
+        assert np.isfinite(model.item_factors_).all()
+
+
+def test_recommendations_others_stumbled_over() -> None:
+    """Never more than k, no item twice, none that is unknown (implicit #736, #507, #232, #172, #316)."""
+    model = og.ALS(2).fit(diagonal(), "y")
+    everything = model.recommend(100, users=[0])["i"].to_pylist()
+    assert sorted(everything) == list(range(10))
+    seen = pa.table({"u": [0, 0, 99, 0], "i": [3, 4, 3, 99]})
+    assert set(model.recommend(100, users=[0], seen=seen)["i"].to_pylist()) == {*range(10)} - {3, 4}
+    assert model.recommend(2, users=[0], seen=seen).num_rows == 2
+    all_seen = pa.table({"u": np.zeros(10, int), "i": np.arange(10)})
+    assert model.recommend(3, users=[0], seen=all_seen).num_rows == 0
+    assert model.recommend(1, users=[3, 3])["u"].to_pylist() == [3, 3]
+
+
+def test_ratings_others_stumbled_over() -> None:
+    """Numbers past 32 bits as keys (SPARK-10158), no ratings (SPARK-18268), only dislikes, and one rating."""
+    large = [1205640308657491975, 1205640308657491976, 5]
+    table = pa.table({"u": large, "i": [2**40, 2**40 + 1, 2**40], "y": [1.0, 2.0, 3.0]})
+    model = og.ALS(2).fit(table, "y")
+    assert model.users_.tolist() == sorted(large)
+    assert model.recommend(1, users=large[:1])["u"].to_pylist() == large[:1]
+    with pytest.raises(DataError, match="no rows"):
+        og.ALS(2).fit(table.slice(0, 0), "y")
+    none = table.set_column(2, "y", pa.array(np.zeros(3)))
+    assert og.ALS(2, implicit=True).fit(none, "y").predict(none)["prediction"].to_pylist() == [0.0] * 3
+    assert og.ALS(3).fit(table.slice(0, 1), "y").recommend(2).num_rows == 1
+    with pytest.raises(DataError, match="NaN"):
+        og.ALS(2).fit(table.set_column(2, "y", pa.array([1.0, np.nan, 1.0])), "y")
+
+
 def test_no_recommendations_of_nothing() -> None:
     model = og.ALS(2).fit(rows(), "stars")
     with pytest.raises(ParameterError, match="k must be"):

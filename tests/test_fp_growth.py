@@ -258,6 +258,55 @@ def test_refusals() -> None:
         Miner(lists, 1, None, most=100).mine(19)
 
 
+def test_one_long_basket_is_refused_at_once() -> None:
+    """All sets of its items are frequent; others mine for hours (mlxtend #1049)."""
+    table = pa.table({"l": [list(range(28))]})
+    with pytest.raises(DataError, match=r"28 frequent items .* 3,758,096,356 numbers"):
+        og.FPGrowth(0.5).fit(table)
+    assert og.FPGrowth(0.5, max_len=2).fit(table).itemsets().num_rows == 28 + 28 * 27 // 2
+    pairs = Baskets.of(np.arange(20), np.arange(0, 21, 2))  # ten baskets of two items each
+    miner = Miner(pairs, 1, None, most=10)
+    with pytest.raises(DataError, match="More than 10 numbers"):  # of all items together, not of each
+        _ = [miner.mine(item) for item in range(20)]
+
+
+SHOPS: list[tuple[str, list[Any], float, dict[tuple[Any, ...], int]]] = [
+    ("all baskets alike (fim)", [[1, 2, 3]] * 2, 1.0, {(1, 2, 3): 2, (1,): 2, (2, 3): 2}),
+    (
+        "a set whose items part again",
+        [*map(list, ["adef", "adef", "ac", "acdef", "ac", "ac"])],
+        0.3,
+        {("a", "e", "f"): 3},
+    ),
+    ("single items beside pairs", [[7, 11], [11], [7, 11, 13], [7]], 0.25, {(7,): 3, (11,): 3, (7, 11): 2}),
+    ("no basket holds anything", [[], []], 0.5, {}),
+    ("nothing is frequent", [["a"], ["b"]], 1.0, {}),
+]
+"""Reports of other libraries: pyfpgrowth #6, python-fp-growth #7, mlxtend #496 and #843, elephant #139."""
+
+
+@pytest.mark.parametrize(
+    ("baskets", "least", "sets"), [row[1:] for row in SHOPS], ids=[row[0] for row in SHOPS]
+)
+def test_baskets_others_stumbled_over(
+    baskets: list[Any], least: float, sets: dict[tuple[Any, ...], int]
+) -> None:
+    column = pa.array(baskets) if any(baskets) else pa.array(baskets, pa.list_(pa.string()))
+    model = og.FPGrowth(least).fit(pa.table({"l": column}))
+    found = sets_of(model)
+    assert found == counted(baskets, least)
+    assert sets.items() <= found.items()
+    assert (model.association_rules("lift", 0.0).num_rows == 0) == all(len(each) == 1 for each in found)
+
+
+def test_rules_that_never_fail() -> None:
+    """A confidence of exactly 1 is at least 1 (fpgrowth_py #3)."""
+    baskets = [["eggs", "bacon", "soup"], ["eggs", "bacon", "apple"], ["soup", "bacon", "banana"]]
+    rules = og.FPGrowth(0.5).fit(pa.table({"l": baskets})).association_rules(min_threshold=1.0)
+    pairs = zip(rules["antecedent"].to_pylist(), rules["consequent"].to_pylist(), strict=True)
+    assert sorted(pairs) == [(["eggs"], ["bacon"]), (["soup"], ["bacon"])]
+
+
 def test_too_many_rules_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     model = og.FPGrowth(1.0).fit(pa.table({"l": [list(range(8))]}))
     assert len(sets_of(model)) == 2**8 - 1

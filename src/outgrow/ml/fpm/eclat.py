@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import comb
 
 import numpy as np
 
@@ -50,6 +51,10 @@ class Found:
                 "min_support, or give a max_len."
             )
         self.sets[sets.shape[1]].append((sets, weights))
+
+    def empty(self) -> Found:
+        """None yet, but counted with these."""
+        return Found(self.most, _numbers=self._numbers)
 
     def flat(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The items of all sets one after the other, the size of each set, and its weight."""
@@ -117,6 +122,31 @@ class Bits:
         return Bits(self.words[items], self.scale)
 
 
+def check_longest(lists: Baskets, least: float, longest: int | None, most: int = MOST_NUMBERS) -> None:
+    """Refuse a list that by itself has too many frequent sets: all sets of its items, where it comes often.
+
+    Parameters
+    ----------
+    lists : each once.
+    least : the weight from which on a set is frequent.
+    longest : the largest size of sets; None for any.
+    most : how many numbers what is found may consist of.
+
+    Raises
+    ------
+    DataError
+        When it has; it names how long the list is.
+    """
+    lengths = np.diff(lists.ends)[lists.weights >= least]
+    length = int(lengths.max(initial=0))
+    numbers = sum(size * comb(length, size) for size in range(2, min(length, longest or length) + 1))
+    if numbers > most:
+        raise DataError(
+            f"A basket of {length} frequent items is frequent by itself, and so are all sets of its items: "
+            f"they are {numbers:,} numbers, of which {most:,} are held. Raise min_support, or give a max_len."
+        )
+
+
 class Miner:
     """Finds the frequent sets among lists, for each least frequent item of theirs on its own.
 
@@ -132,7 +162,8 @@ class Miner:
         self._lists = lists
         self._least = least
         self._longest = np.inf if longest is None else longest
-        self._most = most
+        self._found = Found(most)  # whose count of numbers goes on, whatever item is mined
+        check_longest(lists, least, longest, most)
 
     @cached_property
     def _places(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -149,7 +180,7 @@ class Miner:
 
     def mine(self, item: int) -> Found:
         """The frequent sets of two and more items of which this is the least frequent one."""
-        found = Found(self._most)
+        found = self._found.empty()
         order, owner, edges = self._places
         if self._longest < 2 or item + 1 >= len(edges):
             return found
