@@ -14,6 +14,7 @@ import pytest
 import xgboost
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.base import clone
 from sklearn.metrics import make_scorer, mean_absolute_error, mean_pinball_loss
 from sklearn.tree import DecisionTreeRegressor
 
@@ -56,6 +57,22 @@ def raw(model: Any, X: np.ndarray) -> np.ndarray:
 
 
 # ---- losses ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [300, 2500])
+def test_a_search_over_losses_gives_each_its_own_target(count: int) -> None:
+    """Candidates share the bins of their rows; what they predict is centred, scaled, or as it is."""
+    X, y = rows(count)
+    table = pa.table({"a": X[:, 0], "b": X[:, 1], "c": X[:, 2], "y": np.exp(y)})
+    losses = ["squared_error", "poisson", "gamma", "absolute_error"]
+    model = og.GradientBoostingRegressor(n_estimators=15, max_bins=32)
+    found = og.tune(
+        model, table, "y", space={"loss": losses}, sampler="grid", validation=2, metric="rmse", refit=False
+    )
+    for trial in found.trials.to_pylist():
+        alone = clone(model).set_params(loss=trial["loss"])
+        expected = og.cross_validate(alone, table, "y", cv=2).mean()["rmse"]
+        assert trial["rmse"] == pytest.approx(expected, rel=1e-3)
 
 
 @pytest.mark.parametrize("model", [og.GradientBoostingRegressor, og.HistGradientBoostingRegressor])

@@ -157,6 +157,8 @@ def _train(
         parameters["seed"] = (plan.seed + _STRIDE * before.rounds) % (1 << 31)
     with xgb.config_context(verbosity=0):
         made = view.made(plan.key, make)
+        if make is _already_made:
+            _label_anew(view, plan, zeros_absent, made)
         rows = made.parts
         sample = None
         if made.hashes is not None and plan.sample is not None:
@@ -278,6 +280,14 @@ def _in_bins(view: MatrixView, plan: Plan, sample: SampledRows, zeros_absent: bo
 def _labels(view: MatrixView, plan: Plan) -> np.ndarray:
     """What is to be predicted for the rows that weigh something, in their order."""
     return np.concatenate([plan.label(weighted(block, plan)) for block in view.blocks()])
+
+
+def _label_anew(view: MatrixView, plan: Plan, zeros_absent: bool, made: _InBins) -> None:
+    """Give rows that another fit has put into bins what this one is to predict for them."""
+    for place, part in enumerate(_split(view, plan, zeros_absent)):
+        blocks = list(part.blocks()) or [part.nothing()]
+        labels = np.concatenate([plan.label(block) for block in blocks])
+        made.parts[place].set_label(labels if place or made.order is None else labels[made.order])
 
 
 def _already_made() -> _InBins:
