@@ -26,6 +26,8 @@ from outgrow.stats.rankings import QueryRows, per_query
 QUERY = "query"
 MOST_GRADE = 1000.0
 """The greatest label that has an exponential gain."""
+_TIES = 419
+"""The seed of the hashes that say which of equal scores comes first."""
 _CUTS = (5, 10)
 _TASKS = 4
 """Parts of the queries for each thread."""
@@ -124,7 +126,7 @@ class Lists:
         gains : what labels count.
         """
         query = np.concatenate([_queries(block) for block in blocks])
-        ties = np.concatenate([block.source_hashes() for block in blocks])
+        ties = np.concatenate([block.hashes(_TIES) for block in blocks])
         labels = np.concatenate([np.asarray(block.y, dtype=np.float64) for block in blocks])
         shared = _on_several_ranks(run, query)
         away = np.isin(query, shared)
