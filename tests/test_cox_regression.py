@@ -245,6 +245,22 @@ def test_censored_rows_are_known_to_the_metrics(tmp_path: Path) -> None:
     assert 0 < folds.mean()["concordance"] < 1
 
 
+def test_matched_sets() -> None:
+    """A stratum for each case with its control: logistic regression of differences (lifelines #529)."""
+    rng = np.random.default_rng(0)
+    cases, controls = rng.normal([0.7, 0.0], size=(60, 2)), rng.normal(size=(60, 2))
+    model = og.CoxRegression().fit(
+        np.concatenate([cases, controls]),
+        np.ones(120),
+        event=np.repeat([1, 0], 60),
+        strata=np.tile(np.arange(60), 2),
+    )
+    apart = cases - controls
+    logistic = og.GeneralizedLinearRegression("binomial", fit_intercept=False)
+    logistic.fit(np.concatenate([apart, -apart]), np.repeat([1.0, 0.0], 60))
+    np.testing.assert_allclose(model.coef_, logistic.coef_, rtol=1e-8)
+
+
 @pytest.mark.parametrize(
     ("changed", "kind", "words"),
     [

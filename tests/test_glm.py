@@ -279,6 +279,29 @@ def test_many_columns_reach_the_same_minimum(monkeypatch: pytest.MonkeyPatch) ->
     np.testing.assert_allclose(found.predict(X), expected.predict(X), rtol=1e-4)
 
 
+def test_reports_of_peers() -> None:
+    """A column of thousands (scikit-learn #27016); a lasso of four rows, whose elastic net ended elsewhere
+    (statsmodels #9428), with the intercept free (statsmodels #8510); a ridge of shifted columns
+    (statsmodels #6431)."""
+    rng = np.random.default_rng(0)
+    holders = np.append(3000.0, np.round(rng.exponential(400, 60)))[:, None]
+    counts = rng.poisson(np.exp(1 + holders[:, 0] / 1000))
+    found, small = (og.PoissonRegressor(alpha=0).fit(holders / unit, counts).coef_ for unit in (1, 1000))
+    np.testing.assert_allclose(found * 1000, small, rtol=1e-9)
+    rows, y = np.array([[1, 4], [2, 1], [3, 3], [4, 2.0]]), np.array([0, 0, 1, 1.0])
+    lasso = model("binomial", alpha=0.1, l1_ratio=1).fit(rows, y)
+    score = rows @ lasso.coef_ + lasso.intercept_
+    loss = np.mean(np.logaddexp(0, score) - y * score) + 0.1 * np.abs(lasso.coef_).sum()
+    assert loss == pytest.approx(0.3804874930239791, rel=1e-12)  # by a search without derivatives
+    time, wave = np.arange(50.0), np.sin(np.arange(50) / 8)
+    share = 1 / (1 + np.exp(0.1 * time - 2 * wave - 2.3))
+    near, far = (
+        model("binomial", alpha=0.1).fit(np.column_stack([time + shift, wave]), share).coef_
+        for shift in (0, 999)
+    )
+    np.testing.assert_allclose(far, near, rtol=1e-8)
+
+
 ALPHA, SHARE = 0.1, 0.7
 
 
