@@ -17,7 +17,7 @@ from sklearn.model_selection import PredefinedSplit
 
 import outgrow as og
 from outgrow.engine.row_ids import Copies
-from outgrow.errors import DataError, ParameterError, SchemaError
+from outgrow.errors import ColumnNotFoundError, DataError, ParameterError, SchemaError
 from outgrow.testing import EngineCase
 
 RNG = np.random.default_rng(3)
@@ -200,3 +200,67 @@ def test_parts_side_by_side_encode_out_of_fold(engine: EngineCase) -> None:
     np.testing.assert_allclose(found[0], found[1], rtol=1e-5)
     made = og.FeatureUnion([("t", og.TargetEncoder("city"))]).fit_transform(table, "y")
     np.testing.assert_allclose(made["t__city"], og.TargetEncoder("city").fit_transform(table, "y")["city"])
+
+
+def _visits(rows: int = 400) -> pa.Table:
+    random = np.random.default_rng(5)
+    city = random.choice(["Oslo", "Rome", "Bonn"], rows)
+    day = np.sort(random.integers(0, 60, rows))
+    y = (city == "Rome") * 3.0 + day / 20 + random.normal(size=rows)
+    return pa.table({"user": random.integers(0, 25, rows), "day": day, "city": city, "y": y})
+
+
+def test_rows_of_a_user_tell_nothing_of_each_other(engine: EngineCase, tmp_path: Path) -> None:
+    """Each user's rows are encoded by the rows of the users of other folds alone."""
+    rows = _visits()
+    encoder = og.TargetEncoder("city", smooth=0, cv=og.GroupKFold("user", 4))
+    made = encoder.fit_transform(rows, "y").to_pandas()
+    frame, users = rows.to_pandas(), made.user.unique()
+    codes = {user: made[made.user == user].groupby("city").city.first() for user in users}
+    frame["made"] = made["city"].astype(float)
+    folds = frame.groupby("user").made.agg(lambda values: tuple(sorted(set(values))))
+    for told in set(folds):
+        own = frame.user.isin(folds.index[[each == told for each in folds]])
+        known = frame[~own].groupby("city").y.mean()
+        np.testing.assert_allclose(frame[own].made, known[frame[own].city], rtol=1e-9)
+    assert len(codes) == 25
+    pipe = og.Pipeline([("encode", encoder), ("model", og.Ridge())])
+    there = pipe.fit(engine.open(rows), "y")
+    np.testing.assert_allclose(there["encode"].encodings_[0], encoder.encodings_[0], rtol=1e-9)
+    there.save(tmp_path / "model")
+    assert og.load(tmp_path / "model")["encode"].cv == og.GroupKFold("user", 4)
+
+
+def test_rows_are_told_only_what_was_known_before() -> None:
+    rows = _visits()
+    made = og.TargetEncoder("city", smooth=0, cv=og.TimeFolds("day", 3)).fit_transform(rows, "y").to_pandas()
+    frame, values = rows.to_pandas(), made["city"].astype(float).to_numpy()
+    first = values == values[0]
+    np.testing.assert_allclose(values[0], frame.y[first].mean())
+    assert frame.day[first].max() < frame.day[~first].min()
+    later = frame.assign(y=np.where(frame.day == frame.day.max(), 1e6, frame.y))
+    again = og.TargetEncoder("city", smooth=0, cv=og.TimeFolds("day", 3)).fit_transform(
+        pa.Table.from_pandas(later, preserve_index=False), "y"
+    )
+    np.testing.assert_allclose(again["city"].to_numpy(), values)
+
+
+def test_folds_that_cannot_encode_are_refused() -> None:
+    rows = _visits(50)
+    with pytest.raises(ParameterError, match="held out once only"):
+        og.TargetEncoder("city", cv=og.Holdout()).fit_transform(rows, "y")
+    with pytest.raises(ColumnNotFoundError, match="shop"):
+        og.TargetEncoder("city", cv=og.GroupKFold("shop")).fit_transform(rows, "y")
+    with pytest.raises(ParameterError, match="folds such as"):
+        og.TargetEncoder("city", cv=og.GroupKFold).fit(rows, "y")
+
+
+@pytest.mark.parametrize(
+    "cv", [og.KFold(3, seed=2), og.StratifiedKFold(3), og.TimeFolds("x", 2, feature=True)]
+)
+def test_folds_are_saved(cv: Any, tmp_path: Path) -> None:
+    rows = pa.table({"x": np.arange(60), "c": ["a", "b", "c"] * 20, "y": [0, 1, 1, 0] * 15})
+    encoder = og.TargetEncoder("c", cv=cv)
+    assert encoder.fit_transform(rows, "y").num_rows == 60
+    encoder.save(tmp_path / "model")
+    assert og.load(tmp_path / "model").cv == cv

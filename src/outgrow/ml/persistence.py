@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import fields, is_dataclass
+from inspect import signature
 from itertools import chain
 from typing import Any
 
@@ -26,6 +27,7 @@ from outgrow.ml.core.inputs import first_row, is_pandas
 
 _OURS = f"{__name__.partition('.')[0]}."
 """Below this, modules are imported because a model names them."""
+_FOLDS = f"{_OURS}ml.selection.folds"
 LIBRARIES = ("outgrow", "numpy", "scipy", "pyarrow", "sklearn", "xgboost")
 """Whose versions a model records, as far as they were loaded when it was saved."""
 _SELECTORS = {
@@ -193,6 +195,9 @@ def _describe_value(value: Any) -> Any:
             "selector": type(value).__name__,
             "with": {f.name: getattr(value, f.name) for f in fields(value)},
         }
+    if hasattr(value, "placing") and type(value).__module__ == _FOLDS:
+        names = [name for name in signature(type(value)).parameters if name != "folds" or is_dataclass(value)]
+        return {"folds": type(value).__name__, "with": {name: getattr(value, name) for name in names}}
     if isinstance(value, list | tuple):
         return {"tuple" if isinstance(value, tuple) else "list": [_describe_value(item) for item in value]}
     if isinstance(value, set | frozenset):  # whatever takes one takes a list
@@ -217,6 +222,13 @@ def _describe_value(value: Any) -> Any:
     )
 
 
+def _folds(name: str, parameters: dict[str, Any]) -> Any:
+    kind = getattr(importlib.import_module(_FOLDS), name, None)
+    if not isinstance(kind, type) or not hasattr(kind, "placing") or name.startswith("_"):
+        raise ArtifactError(f"The model names folds {name!r}, which this version does not know.")
+    return kind(**parameters)
+
+
 def _is_column(value: Any) -> bool:
     """Whether this is a series or an index of pandas."""
     return is_pandas(value) and hasattr(value, "tolist")
@@ -235,6 +247,8 @@ def _restore_value(tree: dict[str, Any]) -> Any:
         return foreign.load(tree["skops"])
     if "selector" in tree:
         return _SELECTORS[tree["selector"]](**tree["with"])
+    if "folds" in tree:
+        return _folds(tree["folds"], tree["with"])
     if "function" in tree:
         return functions.function_of(tree["function"])
     if "tuple" in tree:

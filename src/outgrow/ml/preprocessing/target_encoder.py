@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import numpy as np
 
 from outgrow.data.batch import Batch
-from outgrow.data.hashing import seeded
 from outgrow.data.names import distinct
 from outgrow.engine.shard import Shard
-from outgrow.errors import DataError
 from outgrow.ml.base import CrossFittedTransformer
 from outgrow.ml.core.columns import Columns
 from outgrow.ml.core.parameters import (
@@ -21,6 +18,7 @@ from outgrow.ml.core.parameters import (
     Integer,
     Number,
     OneOf,
+    Such,
     Unused,
     seed,
 )
@@ -32,7 +30,12 @@ from outgrow.ml.export.sklearn.flow import Block, Flow
 from outgrow.ml.export.sklearn.twin import twin
 from outgrow.ml.preprocessing.categories import Coder, learn_categories
 from outgrow.ml.preprocessing.onnx import codes_in_onnx
+from outgrow.ml.preprocessing.target_folds import dealing
 from outgrow.ml.preprocessing.target_statistics import learn_sums, learn_target
+
+
+def _are_folds(value: Any) -> bool:
+    return hasattr(value, "placing") and not isinstance(value, type)
 
 
 class TargetEncoder(CrossFittedTransformer):
@@ -55,7 +58,9 @@ class TargetEncoder(CrossFittedTransformer):
         share of each; 'auto' takes whole numbers, text and booleans for classes.
     smooth : how many rows of mean y each category gets; 'auto' draws a category the more towards the mean the
         more y varies within it and the fewer rows it has, an empirical Bayes estimate.
-    cv : into how many folds the rows of the fit are dealt.
+    cv : into how many folds the rows of the fit are dealt, or folds such as `og.GroupKFold("user")`, whose
+        rows tell nothing of other rows of their user, and `og.TimeFolds("day")`, by which rows are told
+        only what was known before. Their columns must reach this step; name the others in `columns`.
     shuffle : changes nothing: rows are dealt to folds by hash.
     random_state : another number deals the rows otherwise.
 
@@ -75,9 +80,10 @@ class TargetEncoder(CrossFittedTransformer):
 
     Notes
     -----
-    Unlike scikit-learn: `cv` is a number, and folds follow from the hash of a row, not from its position, so
-    they are the same on every engine; they are not stratified. Equal rows are dealt out one by one. Pipelines
-    encode the rows they learn from out of fold on every engine.
+    Unlike scikit-learn: folds follow from the values of a row, not from its position, so they are the same on
+    every engine; those of a number are not stratified. Equal rows are dealt out one by one. Rows of the first
+    window of `TimeFolds` become the mean of y in it. Pipelines encode the rows they learn from out of fold on
+    every engine.
 
     Unlike Spark MLlib's `TargetEncoder(smoothing=0.0, targetType="binary", handleInvalid="error")`: encodes
     the rows of the fit out of fold, smooths by default, and gives unknown values the mean.
@@ -103,7 +109,7 @@ class TargetEncoder(CrossFittedTransformer):
         "categories": OneOf("auto") | LIST,
         "target_type": OneOf("auto", "binary", "continuous", "multiclass"),
         "smooth": OneOf("auto") | Number(low=0, below=np.inf),
-        "cv": Integer(low=2, high=100),
+        "cv": Integer(low=2, high=100) | Such("folds such as og.GroupKFold or og.TimeFolds", _are_folds),
         "shuffle": Unused(),
         "random_state": RANDOM_STATE,
     }
@@ -118,7 +124,7 @@ class TargetEncoder(CrossFittedTransformer):
         categories: Any = "auto",
         target_type: str = "auto",
         smooth: float | str = "auto",
-        cv: int = 5,
+        cv: Any = 5,
         shuffle: bool = True,
         random_state: Any = None,
     ) -> None:
@@ -135,13 +141,12 @@ class TargetEncoder(CrossFittedTransformer):
         self.categories_, _ = learn_categories(self, shard, names)
         target = learn_target(shard, task.target, self.target_type)
         self.target_type_, self.classes_ = target.kind, target.classes
-        folds = 1 if task.row is None else self.cv
-        folding = partial(_folding, name=task.row, seed=seed(self.random_state), folds=folds)
+        dealt = dealing(self.cv, seed(self.random_state), shard, task)
         places = [
             Coder(name, each, np.arange(len(each) + 1))
             for name, each in zip(names, self.categories_, strict=True)
         ]
-        sums = learn_sums(shard, places, target, folding, folds) if names else []
+        sums = learn_sums(shard, places, target, dealt.place, dealt.places) if names else []
         made = [each.encodings(self.smooth, target.mean) for each in sums]
         self.encodings_ = [column for table, _ in made for column in table[:-1].T.copy()]
         mean = made[0][1] if made else np.zeros(0)
@@ -149,22 +154,12 @@ class TargetEncoder(CrossFittedTransformer):
         others = shard.example.drop(names)
         taken = {*others.columns, *column_names(others)}
         self.output_names_ = distinct(self._natural_names(), taken) if self._several else list(names)
-        if sums and folds > 1:
-            self._check_folds(sums[0].rows.sum(axis=1))
-        self._of_folds = [
-            np.stack([each.but(k).encodings(self.smooth, target.mean)[0] for k in range(folds)])
-            for each in sums
-            if folds > 1
-        ]
-        self._places, self._folding = places, folding
+        several = sums if dealt.places > 1 else []
+        for each in several[:1]:
+            dealt.check(each.rows.sum(axis=1), self)
+        self._of_folds = [dealt.encodings(each, self.smooth, target.mean) for each in several]
+        self._places, self._dealt = places, dealt
         self._restored()
-
-    def _check_folds(self, rows: np.ndarray) -> None:
-        if rows.max() == rows.sum():
-            raise DataError(
-                f"TargetEncoder(cv={self.cv}): the {int(rows.sum())} row(s) of the fit fall into one fold: "
-                "no others tell what they become. Fit on more rows."
-            )
 
     def _restored(self) -> None:
         width = len(self._means)
@@ -195,7 +190,7 @@ class TargetEncoder(CrossFittedTransformer):
     def _transform_training(self, batch: Batch) -> Batch:
         if not self.selected_:
             return batch
-        fold = self._folding(batch)
+        fold = self._dealt.place(batch)
         pairs = zip(self._places, self._of_folds, strict=True)
         return self._replaced(
             batch, [table[fold, coder.encode(batch[coder.name])[0]] for coder, table in pairs]
@@ -243,10 +238,3 @@ class TargetEncoder(CrossFittedTransformer):
         if self._several:
             block.makes = [(label, 1) for label in self.output_names_[j * width : (j + 1) * width]]
         return block
-
-
-def _folding(batch: Batch, name: str | None, seed: int, folds: int) -> np.ndarray:
-    """The fold of each row; without numbers that tell them apart there is one."""
-    if name is None:
-        return np.zeros(batch.num_rows, dtype=np.int64)
-    return (seeded(np.asarray(batch[name]), seed) % np.uint64(folds)).astype(np.int64)

@@ -129,9 +129,13 @@ class Sums:
     sums: np.ndarray
     squares: np.ndarray
 
-    def but(self, fold: int | None) -> Sums:
-        """The sums over all folds, or over all others than one, with one fold in the first axis."""
-        used = np.arange(len(self.rows)) != (-1 if fold is None else fold)
+    def of(self, used: np.ndarray) -> Sums:
+        """The sums over some folds, with one fold in the first axis.
+
+        Parameters
+        ----------
+        used : boolean of shape (folds,).
+        """
         parts = (self.rows, self.sums, self.squares)
         return Sums(*(part[used].sum(axis=0, keepdims=True) for part in parts))
 
