@@ -571,3 +571,26 @@ def test_a_forest_of_several_targets_is_kept_and_names_them(tmp_path: Path) -> N
     assert model.evaluate(frame, ["first", "second"])["r2_second"] > 0.5
     with pytest.raises(og.errors.ExportError, match="several targets"):
         model.to_onnx(tmp_path / "model.onnx")
+
+
+@pytest.mark.parametrize("kind", BOOSTED)
+@pytest.mark.parametrize("pieces", [1, 3])
+def test_early_stopping_holds_out_the_rows_of_a_key_together(kind: type, pieces: int) -> None:
+    """What is alike within a key looks learned if some of its rows are watched, and not if all are."""
+    random = np.random.default_rng(5)
+    key = np.repeat(np.arange(150), 8)
+    level = random.normal(size=150)[key]
+    X = np.column_stack(
+        [random.normal(size=150)[key] + 1e-3 * random.normal(size=len(key)) for _ in range(3)]
+    )
+    y = target(kind, level + 0.2 * random.normal(size=len(key)))
+    names = [f"customer {k}" for k in key]
+    table = pa.table({"a": X[:, 0], "b": X[:, 1], "c": X[:, 2], "y": y, "customer": names})
+    model = kind(**rounds(kind, 60), early_stopping=True, validation_fraction=0.3)
+    data = pieces_case(pieces).open(table)
+    apart = model.fit(data, "y", validation_by="customer").n_iter_
+    assert model.features_ == ["a", "b", "c"]
+    together = model.fit(pieces_case(pieces).open(table.drop_columns(["customer"])), "y").n_iter_
+    assert apart < together
+    with pytest.raises(ParameterError, match="does not accept the group parameter"):
+        model.fit(table, "y", group="customer")

@@ -94,9 +94,11 @@ def _split(view: MatrixView, plan: Plan, zeros_absent: bool) -> list[Part]:
     rows = np.array([sum(int((~mask).sum()) for mask in held), sum(int(mask.sum()) for mask in held)])
     learned, watched = view.run.combine(rows.astype(np.float64)).astype(int).tolist()
     if not learned or not watched:
+        keyed = any(plan.held_by in block.roles for block in view.blocks())
         raise DataError(
             f"validation_fraction={plan.held_out} leaves {learned} row(s) to learn from and {watched} to "
-            "watch. Give more rows, another fraction, or early_stopping=False."
+            f"watch{', as keys are held out whole' if keyed else ''}. Give more rows, another "
+            "fraction, or early_stopping=False."
         )
     return [Part(view, plan, zeros_absent, [~mask for mask in held]), Part(view, plan, zeros_absent, held)]
 

@@ -44,6 +44,8 @@ from outgrow.ml.trees.scoring import score_of
 from outgrow.ml.trees.sklearn import boosted_classifier
 from outgrow.ml.trees.tree import RegressionTree
 
+VALIDATION_BY = "validation_by"
+"""The role of a key whose rows early stopping holds out together."""
 FOLLOWED_ROWS = 30_000
 """Of so many rows the loss is noted after each round even if nobody listens; of more it costs a tenth."""
 
@@ -74,6 +76,8 @@ class Boosting(TreeModel):
     """Trees one after the other, each lowering what the loss of those before it is."""
 
     tells_rounds = True
+    roles = {VALIDATION_BY: False}
+    role_labels = (VALIDATION_BY,)
     parameters = {
         "learning_rate": Number(above=0),
         "max_depth": Integer(low=1) | None,
@@ -153,6 +157,7 @@ class Boosting(TreeModel):
                 said.rounds,
                 label,
                 held_out=said.held_out if said.patience is not None else 0.0,
+                held_by=self.role_labels[0],
                 stop=self._stop(said),
                 gradients=kind.gradients,
                 leaves=kind.leaves,

@@ -198,7 +198,6 @@ class GradientBoostingRanker(BoostingRegressor):
             0.0,
             parameters={"base_score": 0.0},
             lists=LambdaMART(self.gains, int(self.top)),
-            held_by=QUERY,
             **weights,
         )
 

@@ -140,8 +140,9 @@ class HistGradientBoostingClassifier(_HistGradientBoosting, BoostingClassifier):
     scoring : what must gain: 'loss', the name of one of scikit-learn's scorers, a scorer, or None for
         accuracy. A scorer is asked each round about the watched rows of all ranks, which each rank then
         holds.
-    validation_fraction : share of the rows held out, chosen by the hash of their features; None to watch the
-        rows that are learned from.
+    validation_fraction : share of the rows held out, chosen by the hash of their features, or of their key
+        with `fit(..., validation_by=)`, a column of any type whose rows are held out together and which is no
+        feature; None to watch the rows that are learned from.
     n_iter_no_change : rounds without gain after which to stop.
     tol : the least gain.
     class_weight : weight of each class, 'balanced' for the inverse of its frequency, None for 1.
@@ -261,8 +262,9 @@ class HistGradientBoostingRegressor(_HistGradientBoosting, BoostingRegressor):
         rounds, which gained nothing, stay, as in scikit-learn.
     scoring : what must gain: 'loss', the name of one of scikit-learn's scorers, a scorer, or None for R2. A
         scorer is asked each round about the watched rows of all ranks, which each rank then holds.
-    validation_fraction : share of the rows held out, chosen by the hash of their features; None to watch the
-        rows that are learned from.
+    validation_fraction : share of the rows held out, chosen by the hash of their features, or of their key
+        with `fit(..., validation_by=)`, a column of any type whose rows are held out together and which is no
+        feature; None to watch the rows that are learned from.
     n_iter_no_change : rounds without gain after which to stop.
     tol : the least gain; of a loss in units of the standard deviation of y.
     random_state : seed of the samples; None means 0.
