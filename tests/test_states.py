@@ -59,6 +59,7 @@ from outgrow.stats.scores import (
     SeveralClassifications,
 )
 from outgrow.stats.sketch import FrequentValues, QuantileSketch
+from outgrow.stats.sparse_sums import SparseSums
 from outgrow.stats.state import State, from_tree, merge, to_tree
 from outgrow.stats.strata import Strata
 from outgrow.stats.summaries import GroupedSummary
@@ -115,6 +116,10 @@ LAWS: dict[type[State], tuple[Callable[[np.ndarray], Any], Callable[[Any], Any]]
     ExtendedSum: (
         lambda r: ExtendedSum.of(np.nan_to_num(r).astype(np.longdouble).sum(axis=0)),
         lambda s: s.values.astype(np.float64),
+    ),
+    SparseSums: (
+        lambda r: SparseSums.of(np.abs(np.nan_to_num(r[:, 0])).astype(int), np.nan_to_num(r[:, 1])),
+        lambda s: _flat(s.cells, s.sums),
     ),
     Triangle: (lambda r: Triangle.of(np.nan_to_num(r)), lambda s: s.factor.T @ s.factor),
     PairMoments: (lambda r: PairMoments.of(_fortran(r)), lambda s: _flat(s.n, s.m2, s.products)),

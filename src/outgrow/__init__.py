@@ -29,6 +29,7 @@ _HOMES = {
     "frequent_sequences": "outgrow.ml.fpm.prefix_span",
     "inspection": "outgrow.inspection",
     "lag_features": "outgrow.engine.history",
+    "linalg": "outgrow.linalg",
     "listen": "outgrow.engine.events",
     "live_quality": "outgrow.serve.quality",
     "load": "outgrow.ml.persistence",

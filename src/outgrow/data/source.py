@@ -172,14 +172,23 @@ class ArrayPiece:
         """
         step = batch_rows(self.nbytes, self.values.shape[0])
         for start in range(0, self.values.shape[0], step):
-            part = self.values[start : start + step]
-            rows = part.shape[0]
-            beside = {name: array.slice(start, rows) for name, array in self.beside.items()}
-            whole = Matrix(part.tocsr() if is_sparse(part) else part, self.names)
-            batch = Batch({"x": whole, **beside} if whole.sparse else ArrayColumns(whole, beside), rows)
+            batch = self.batch(start, step)
             if where is not None:
                 batch = Batch.from_arrow(batch.to_arrow().filter(where))
             yield batch if columns is None else batch.select(columns)
+
+    def batch(self, start: int, rows: int) -> Batch:
+        """Some of its rows.
+
+        Parameters
+        ----------
+        start : the first.
+        rows : how many; fewer are given where it ends before.
+        """
+        part = self.values[start : start + rows]
+        beside = {name: array.slice(start, rows) for name, array in self.beside.items()}
+        whole = Matrix(part.tocsr() if is_sparse(part) else part, self.names)
+        return Batch({"x": whole, **beside} if whole.sparse else ArrayColumns(whole, beside), part.shape[0])
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,8 +211,7 @@ class ArraySource:
         return pa.schema([*fields, *(pa.field(name, array.type) for name, array in self.beside.items())])
 
     def example(self) -> Batch:
-        beside = {name: array.slice(0, 0) for name, array in self.beside.items()}
-        return next(ArrayPiece(self.values[:1], self.names, beside).batches(None, None)).slice(0, 0)
+        return ArrayPiece(self.values, self.names, self.beside).batch(0, 0)
 
     def pieces(self) -> Sequence[Piece]:
         rows = max(1, self.values.shape[0])

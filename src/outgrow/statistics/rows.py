@@ -106,7 +106,13 @@ def _where_infinite(X: Any) -> list[int]:
 
 
 def open_rows(
-    data: Any, columns: Columns = None, *, by: Any = None, weights: Any = None, numeric: bool = True
+    data: Any,
+    columns: Columns = None,
+    *,
+    by: Any = None,
+    weights: Any = None,
+    numeric: bool = True,
+    what: str = "A statistic of numbers",
 ) -> Rows:
     """Rows, and which of their columns are what.
 
@@ -117,6 +123,7 @@ def open_rows(
     by : a name, a list of names, or an array of shape (rows,).
     weights : a name, or an array of shape (rows,).
     numeric : whether the columns must be numbers.
+    what : is made of them, as a message about those that are not begins.
     """
     rows = opened(data)
     rows, keys = _beside(data, rows, by, "group")
@@ -127,7 +134,7 @@ def open_rows(
     example = rows.scan.example()
     names = _chosen(columns, example, {*keys, *weigher}, numeric)
     if numeric:
-        require_numeric(example, names, "A statistic of numbers")
+        require_numeric(example, names, what)
     labels = tuple(column_names(example.select(names)).tolist())
     single = len(labels) == 1 and (isinstance(columns, str) or (columns is None and _is_flat(data)))
     wanted = rows.select(list(dict.fromkeys([*names, *keys, *weigher])))

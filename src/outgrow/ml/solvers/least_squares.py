@@ -294,7 +294,7 @@ def by_triangle(view: MatrixView, system: System) -> tuple[np.ndarray, float]:
     triangle = view.reduce(fold)
     few = first and not triangle.done and len(triangle.rows) <= len(scale)
     factor = _reflected(triangle.rows) if few else triangle.factor
-    solved = _shortest(factor[first:, first:-1], factor[first:, -1], scale, system.penalty)
+    solved = shortest(factor[first:, first:-1], factor[first:, -1], scale, system.penalty)
     if solved is None:
         found = _polished(view, system, factor, unit)
     else:
@@ -344,8 +344,16 @@ def _reflected(rows: np.ndarray) -> np.ndarray:
     return found
 
 
-def _shortest(A: np.ndarray, b: np.ndarray, scale: np.ndarray, penalty: float) -> np.ndarray | None:
-    """The shortest w that minimises ||A (scale * w) - b||² + penalty ||w||²; None where there is but one."""
+def shortest(A: np.ndarray, b: np.ndarray, scale: np.ndarray, penalty: float) -> np.ndarray | None:
+    """The shortest w that minimises ||A (scale * w) - b||² + penalty ||w||²; None where there is but one.
+
+    Parameters
+    ----------
+    A : shape (rows, columns), its columns of about the same length.
+    b : shape (rows,).
+    scale : shape (columns,).
+    penalty : at least 0.
+    """
     if not penalty and 0 < len(A) < len(scale):
         found = _of_independent_rows(A * scale, b)
         if found is not None:
