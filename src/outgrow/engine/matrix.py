@@ -437,6 +437,13 @@ class MatrixView:
         """
         return self.placed(lambda block: unit(block.hashes(seed)) * places)
 
+    def block_units(self) -> Sequence[Callable[[], Block]]:
+        """What gives the blocks of this rank, one by one."""
+        return [partial(self._block, index) for index in range(len(self.tiles))]
+
+    def _block(self, index: int) -> Block:
+        return self._kept(self.tiles.block(index))
+
     def blocks(self) -> Iterator[Block]:
         """The blocks of this rank alone, for libraries that talk among themselves."""
         return map(self._kept, self.tiles)

@@ -19,6 +19,7 @@ from outgrow.data.hashing import source_hash
 from outgrow.data.keys import key_hash
 from outgrow.data.matrix import Matrix
 from outgrow.data.names import numbered
+from outgrow.engine.block_rows import BlockRows
 from outgrow.engine.blocks import Block, MatrixSpec, build_blocks
 from outgrow.engine.checks import check_numeric
 from outgrow.engine.context import FitContext, Unit, runs
@@ -153,7 +154,7 @@ class FoldedRows:
         self._places[number] = met
 
 
-Rows = Resident | FoldedRows | IdentifiedRows | ExchangedRows
+Rows = Resident | FoldedRows | IdentifiedRows | ExchangedRows | BlockRows
 
 
 @dataclass(frozen=True)
@@ -305,7 +306,7 @@ class Shard:
 
     def _identified(self, columns: Sequence[str]) -> IdentifiedRows:
         """The numbered rows, which fits of the same rows share."""
-        assert isinstance(self.rows, Resident | FoldedRows), (
+        assert isinstance(self.rows, Resident | FoldedRows | BlockRows), (
             "rows get their numbers once, where they were read"
         )
         if self.rows.identified is None:

@@ -63,6 +63,7 @@ ESTIMATORS = {
     "KNeighborsRegressor": "outgrow.ml.neighbors.k_neighbors_regressor",
     "LabelBinarizer": "outgrow.ml.preprocessing.label_binarizer",
     "LabelEncoder": "outgrow.ml.preprocessing.label_encoder",
+    "Lasso": "outgrow.ml.linear_model.lasso",
     "LatentDirichletAllocation": "outgrow.ml.decomposition.latent_dirichlet_allocation",
     "LinearDiscriminantAnalysis": "outgrow.ml.discriminant_analysis.linear",
     "LinearRegression": "outgrow.ml.linear_model.linear_regression",

@@ -61,7 +61,7 @@ class ElasticNet(WarmStarted, LinearRegressor):
 
     Notes
     -----
-    Unlike scikit-learn: solved to a tighter `tol`; the lasso is `l1_ratio=1`.
+    Unlike scikit-learn: solved to a tighter `tol`.
 
     Unlike Spark MLlib's `LinearRegression(regParam=r, elasticNetParam=a)`: `alpha = r`, `l1_ratio = a` on
     standardised columns.

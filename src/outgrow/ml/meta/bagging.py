@@ -30,6 +30,7 @@ from outgrow.ml.meta.copies import Copy, identified
 from outgrow.ml.meta.pairs import AT_ONCE
 from outgrow.ml.meta.parts import ESTIMATOR, AroundModel
 from outgrow.ml.meta.several import learned_of
+from outgrow.ml.meta.whole_pipeline import as_given, is_pipeline
 
 PARAMETERS = {
     "estimator": ESTIMATOR | None,
@@ -68,7 +69,7 @@ class Bagging(AroundModel):
     def estimators_(self) -> list[Any]:
         """The fitted models."""
         check_is_fitted(self)
-        return list(self._parts)
+        return as_given(self._parts)
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
@@ -128,6 +129,11 @@ class Bagging(AroundModel):
         """A model that has noted the columns that it will get."""
         part = copy.copy(self._noted)
         if self.narrow_:
+            if is_pipeline(part):
+                raise ParameterError(
+                    f"{type(self).__name__}(max_features={self.max_features}) chooses among numbers, which "
+                    "are not those that a pipeline takes. Choose max_features=1.0."
+                )
             if getattr(part, "categories_", None):
                 raise SchemaError(
                     f"{type(self).__name__}(max_features={self.max_features}) chooses among numbers, "

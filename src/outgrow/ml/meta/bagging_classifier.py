@@ -13,6 +13,7 @@ from outgrow.ml.export.onnx.table import Table
 from outgrow.ml.export.sklearn.twin import twin
 from outgrow.ml.linear_model.logistic_regression import LogisticRegression
 from outgrow.ml.meta.bagging import PARAMETERS, Bagging
+from outgrow.ml.meta.whole_pipeline import as_model
 from outgrow.ml.trees.decision_tree import DecisionTreeClassifier
 
 
@@ -80,7 +81,7 @@ class BaggingClassifier(Bagging, ProbabilityClassifier):
 
     @property
     def _inner(self) -> Any:
-        return DecisionTreeClassifier() if self.estimator is None else self.estimator
+        return DecisionTreeClassifier() if self.estimator is None else as_model(self.estimator)
 
     def _fit(self, view: MatrixView) -> None:
         codes = np.arange(self._learn_classes(view))

@@ -13,6 +13,7 @@ from outgrow.ml.export.onnx.table import Table
 from outgrow.ml.export.sklearn.twin import twin
 from outgrow.ml.linear_model.ridge import Ridge
 from outgrow.ml.meta.bagging import PARAMETERS, Bagging
+from outgrow.ml.meta.whole_pipeline import as_model
 from outgrow.ml.trees.decision_tree import DecisionTreeRegressor
 
 
@@ -79,7 +80,7 @@ class BaggingRegressor(Bagging, Regressor):
 
     @property
     def _inner(self) -> Any:
-        return DecisionTreeRegressor() if self.estimator is None else self.estimator
+        return DecisionTreeRegressor() if self.estimator is None else as_model(self.estimator)
 
     def _fit(self, view: MatrixView) -> None:
         self._learn_copies(view)

@@ -20,6 +20,7 @@ from outgrow.ml.meta.calibrators import CALIBRATORS
 from outgrow.ml.meta.folds import FOLDS, answered, dealt, held_out, learn_folds
 from outgrow.ml.meta.parts import ESTIMATOR, NO_FOLDS, PREFIT, AroundModel, check_classifier
 from outgrow.ml.meta.responses import has_margins, responses, responses_in_onnx, width_of
+from outgrow.ml.meta.whole_pipeline import as_given, as_model
 from outgrow.ml.svm.linear_svc import LinearSVC
 
 
@@ -51,8 +52,8 @@ class CalibratedClassifierCV(AroundModel, ProbabilityClassifier):
     Notes
     -----
     Unlike scikit-learn: folds by the hashes of rows, so equal rows are in one fold, and no fold objects;
-    `estimators_` and `calibrations_` in place of `calibrated_classifiers_`; models of outgrow alone, with
-    transformers before this in a pipeline; `cv='prefit'`, not `FrozenEstimator`.
+    `estimators_` and `calibrations_` in place of `calibrated_classifiers_`; models of outgrow, and pipelines
+    of them; `cv='prefit'`, not `FrozenEstimator`.
 
     References
     ----------
@@ -98,13 +99,13 @@ class CalibratedClassifierCV(AroundModel, ProbabilityClassifier):
 
     @property
     def _inner(self) -> Any:
-        return LinearSVC() if self.estimator is None else self.estimator
+        return LinearSVC() if self.estimator is None else as_model(self.estimator)
 
     @property
     def estimators_(self) -> list[Any]:
         """The fitted classifiers."""
         check_is_fitted(self)
-        return list(self._parts)
+        return as_given(self._parts)
 
     @property
     def _prefit(self) -> bool:
@@ -119,8 +120,8 @@ class CalibratedClassifierCV(AroundModel, ProbabilityClassifier):
     def _fit(self, view: MatrixView) -> None:
         self._learn_classes(view)
         if self._prefit:
-            parts = [self.estimator]
-            answers = answered(view, self.estimator, self._responses, self._width)
+            parts = [self._ready]
+            answers = answered(view, parts[0], self._responses, self._width)
             rows = FoldedView.whole(answers)
         else:
             parts, rows = self._learn_folds(view)

@@ -26,6 +26,7 @@ from outgrow.ml.export.sklearn.flow import Flow
 from outgrow.ml.meta.multi_output import MultiOutput
 from outgrow.ml.meta.parts import ESTIMATOR, NO_FOLDS
 from outgrow.ml.meta.several import learned_of
+from outgrow.ml.meta.whole_pipeline import is_pipeline
 
 RANDOM = "random"
 PARAMETERS = {
@@ -82,6 +83,14 @@ class Chain(MultiOutput):
             return replace(block, X=X, source=block.source_hashes())
 
         return view.mapped(change, view.width + len(before))
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        if is_pipeline(self._inner):
+            raise ParameterError(
+                f"{type(self).__name__}(estimator=...): models of a chain learn from earlier targets, too, "
+                "and a pipeline takes only the columns there are. Put its steps before the chain."
+            )
 
     def _learn_links(self, view: MatrixView, wide: MatrixView, links: Sequence[MatrixView]) -> None:
         """Let each model learn from its own target and the features before it.

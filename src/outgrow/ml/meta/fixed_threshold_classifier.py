@@ -28,7 +28,7 @@ class FixedThresholdClassifier(ThresholdClassifier):
 
     Notes
     -----
-    Unlike scikit-learn: models of outgrow alone, with transformers before this in a pipeline.
+    Unlike scikit-learn: models of outgrow, and pipelines of them.
 
     Unlike Spark MLlib's `thresholds`: one threshold, of two classes.
 

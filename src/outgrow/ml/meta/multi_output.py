@@ -16,6 +16,7 @@ from outgrow.ml.core.parameters import Unused
 from outgrow.ml.core.task import Task
 from outgrow.ml.meta.pairs import AT_ONCE
 from outgrow.ml.meta.parts import ESTIMATOR, AroundModel
+from outgrow.ml.meta.whole_pipeline import as_given
 
 PARAMETERS = {"estimator": ESTIMATOR, "n_jobs": Unused()}
 
@@ -27,7 +28,7 @@ class MultiOutput(AroundModel):
     def estimators_(self) -> list[Any]:
         """The fitted models, in the order of the targets."""
         check_is_fitted(self)
-        return list(self._parts)
+        return as_given(self._parts)
 
     def _expect_features(self, shard: Shard, task: Task) -> MatrixSpec:
         spec = super()._expect_features(shard, task)

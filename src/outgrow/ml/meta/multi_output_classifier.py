@@ -37,8 +37,8 @@ class MultiOutputClassifier(MultiOutput, SeveralClassifier):
     Notes
     -----
     Unlike scikit-learn: classifiers without probabilities are refused; one target is taken, too; `score` is
-    the share of rows of which all targets are right, as there; no `partial_fit`; models of outgrow alone,
-    with transformers before this in a pipeline.
+    the share of rows of which all targets are right, as there; no `partial_fit`; models of outgrow, and
+    pipelines of them.
 
     Examples
     --------

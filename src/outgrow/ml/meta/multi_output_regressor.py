@@ -35,7 +35,7 @@ class MultiOutputRegressor(MultiOutput, Regressor):
     Notes
     -----
     Unlike scikit-learn: one target is taken, too, and then `predict` gives shape (rows,); no `partial_fit`;
-    models of outgrow alone, with transformers before this in a pipeline.
+    models of outgrow, and pipelines of them.
 
     Examples
     --------

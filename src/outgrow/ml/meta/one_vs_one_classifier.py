@@ -41,7 +41,7 @@ class OneVsOneClassifier(SeveralFromTwo, MarginClassifier):
     Notes
     -----
     Unlike scikit-learn: of two classes margins are positive where the second is predicted, also of a model
-    with probabilities alone; models of outgrow alone, with transformers before this in a pipeline.
+    with probabilities alone; models of outgrow, and pipelines of them.
 
     Examples
     --------

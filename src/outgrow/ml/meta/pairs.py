@@ -12,6 +12,7 @@ from outgrow.engine.context import FitContext
 from outgrow.engine.matrix import MatrixView
 from outgrow.engine.together import side_by_side
 from outgrow.ml.meta.parts import AroundModel, check_classifier
+from outgrow.ml.meta.whole_pipeline import as_given
 
 TWO = np.array([0, 1])
 """The classes that the parts learn."""
@@ -56,4 +57,4 @@ class SeveralFromTwo(AroundModel):
     def estimators_(self) -> list[Any]:
         """The fitted classifiers."""
         check_is_fitted(self)
-        return list(self._parts)
+        return as_given(self._parts)

@@ -21,13 +21,14 @@ from outgrow.ml.base import Model
 from outgrow.ml.core.parameters import Such
 from outgrow.ml.core.task import Task, kinds_of
 from outgrow.ml.export.sklearn.flow import Flow, note_width
+from outgrow.ml.meta.whole_pipeline import PROMISES, as_fitted_model, as_model, is_pipeline
 
 _ADVICE = (
-    "Transformers stand before this in a pipeline, and models of scikit-learn in scikit-learn's own class."
+    "Transformers stand before a model in a pipeline, and models of scikit-learn in scikit-learn's own class."
 )
 ESTIMATOR = Such(
-    "a model of outgrow",
-    lambda value: isinstance(value, Model) and value.learns_from_matrix,
+    "a model of outgrow, or a pipeline that ends in one",
+    lambda value: isinstance(as_model(value), Model) and as_model(value).learns_from_matrix,
     advice=_ADVICE,
 )
 T = TypeVar("T")
@@ -42,7 +43,6 @@ NO_FOLDS = dict.fromkeys(
     "cv is a number; folds that are given are not taken",
 )
 """Checks of scikit-learn that cannot be made."""
-PROMISES = ("columns_", "n_features_in_", "feature_names_in_")
 
 
 class AroundModel(Model):
@@ -62,7 +62,12 @@ class AroundModel(Model):
     @property
     def _inner(self) -> Any:
         """The model within, not fitted."""
-        return self.estimator
+        return as_model(self.estimator)
+
+    @property
+    def _ready(self) -> Any:
+        """The model within that is fitted already."""
+        return as_fitted_model(self.estimator, self._noted)
 
     def _check_parameters(self) -> None:
         check_model(self, self._inner)
@@ -127,7 +132,7 @@ class AroundModel(Model):
     def _restored(self) -> None:
         if hasattr(self, "learned_"):
             prefit = self._prefit
-            self._parts = [self.estimator] if prefit else [self._part(own) for own in self.learned_]
+            self._parts = [self._ready] if prefit else [self._part(own) for own in self.learned_]
 
     def _part(self, learned: dict[str, Any]) -> Any:
         part = clone(self._inner)
@@ -200,19 +205,20 @@ def check_model(owner: Any, model: Any, name: str = "estimator") -> None:
     ParameterError
         When it cannot be.
     """
-    step = as_step(model)
+    step = as_model(as_step(model))
     if not isinstance(step, Model) or not step.learns_from_matrix:
         raise ParameterError(
             f"{type(owner).__name__}({name}=...): {type(model).__name__} is no model of outgrow. {_ADVICE}"
         )
-    if any(step.roles.values()):
+    last = step.pipeline.model if is_pipeline(step) else step
+    if any(last.roles.values()):
         raise ParameterError(
-            f"{type(owner).__name__}({name}=...): {type(model).__name__} needs {sorted(step.roles)} beside "
+            f"{type(owner).__name__}({name}=...): {type(last).__name__} needs {sorted(last.roles)} beside "
             "y, which it would not get here. Choose another model."
         )
-    if step.answers_several:
+    if last.answers_several:
         raise ParameterError(
-            f"{type(owner).__name__}({name}=...): {step!r} predicts several numbers for each row, and one is "
+            f"{type(owner).__name__}({name}=...): {last!r} predicts several numbers for each row, and one is "
             "taken here. Give it one."
         )
     step.check_parameters()

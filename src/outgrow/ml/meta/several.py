@@ -12,6 +12,7 @@ from sklearn.base import clone, is_classifier
 from sklearn.utils import Bunch
 from sklearn.utils.validation import check_is_fitted
 
+from outgrow.data.batch import Batch
 from outgrow.engine.blocks import MatrixSpec
 from outgrow.engine.matrix import MatrixView
 from outgrow.engine.shard import Shard
@@ -21,7 +22,8 @@ from outgrow.ml.base.named_parts import NamedParts
 from outgrow.ml.core.parameters import Such
 from outgrow.ml.core.task import Task, kinds_of
 from outgrow.ml.export.sklearn.flow import note_width
-from outgrow.ml.meta.parts import PROMISES, check_model
+from outgrow.ml.meta.parts import check_model
+from outgrow.ml.meta.whole_pipeline import PROMISES, as_given, as_model, is_pipeline
 
 DROP = "drop"
 
@@ -44,7 +46,7 @@ class AroundSeveral(NamedParts, Model):
 
     @property
     def _active(self) -> list[tuple[str, Any]]:
-        return [(name, model) for name, model in self.estimators if not isinstance(model, str)]
+        return [(name, as_model(model)) for name, model in self.estimators if not isinstance(model, str)]
 
     @property
     def _missing(self) -> bool:  # type: ignore[override]
@@ -58,13 +60,13 @@ class AroundSeveral(NamedParts, Model):
     def estimators_(self) -> list[Any]:
         """The fitted models."""
         check_is_fitted(self)
-        return list(self._parts)
+        return as_given(self._parts)
 
     @property
     def named_estimators_(self) -> Any:
         """The fitted models by name."""
         check_is_fitted(self)
-        return Bunch(**dict(zip([name for name, _ in self._active], self._parts, strict=True)))
+        return Bunch(**dict(zip([name for name, _ in self._active], self.estimators_, strict=True)))
 
     # ---- parameters --------------------------------------------------------------------------------------
 
@@ -94,14 +96,20 @@ class AroundSeveral(NamedParts, Model):
 
     def _prepared(self, shard: Shard, task: Task) -> Shard:
         self._noted = [clone(model) for _, model in self._active]
+        kinds, pipelines = kinds_of(shard.example, task), all(map(is_pipeline, self._noted))
+        prepared = shard
         for model in self._noted:
-            model._expect(kinds_of(shard.example, task))
-            if model._prepared(shard, task) is not shard:
+            model._expect(kinds)
+            if model is self._noted[0] or not pipelines:
+                prepared = model._prepared(shard, task)
+            else:
+                model.shares_columns(self._noted[0])
+            if prepared is not shard and not pipelines:
                 raise SchemaError(
                     f"{type(self).__name__} gives all its models the same numbers, and some columns are "
-                    "text. Put an encoder before it."
+                    "text. Put an encoder before it, or in a pipeline with each of the models."
                 )
-        return shard
+        return prepared
 
     def _expect_features(self, shard: Shard, task: Task) -> MatrixSpec:
         super()._expect_features(shard, task)
@@ -133,6 +141,11 @@ class AroundSeveral(NamedParts, Model):
         part._trusted = self._trusted
         part._restore(learned)
         return part
+
+    # ---- answer ------------------------------------------------------------------------------------------
+
+    def _matrix(self, batch: Batch) -> Any:
+        return self._parts[0]._matrix(batch) if all(map(is_pipeline, self._parts)) else super()._matrix(batch)
 
     # ---- export ------------------------------------------------------------------------------------------
 

@@ -29,6 +29,7 @@ from outgrow.ml.meta.folds import FOLDS, dealt, held_out, learn_all
 from outgrow.ml.meta.parts import ESTIMATOR, SEED, check_model
 from outgrow.ml.meta.responses import width_of
 from outgrow.ml.meta.several import ESTIMATORS, AroundSeveral, learned_of
+from outgrow.ml.meta.whole_pipeline import as_model, is_pipeline
 
 CHANCES, MARGINS, VALUES = "predict_proba", "decision_function", "predict"
 PARAMETERS = {
@@ -54,7 +55,7 @@ class Stacking(AroundSeveral):
     @property
     def _final(self) -> Any:
         """The last model, not fitted."""
-        return self.final_estimator
+        return as_model(self.final_estimator)
 
     @property
     def final_estimator_(self) -> Any:
@@ -70,6 +71,11 @@ class Stacking(AroundSeveral):
     def _check_parameters(self) -> None:
         super()._check_parameters()
         check_model(self, self._final, "final_estimator")
+        if self.passthrough and any(is_pipeline(model) for _, model in self._active):
+            raise ParameterError(
+                f"{type(self).__name__}(passthrough=True) hands on numbers, and pipelines take other "
+                "columns, too. Choose passthrough=False, or put the steps before it."
+            )
         if is_classifier(self._final) != is_classifier(self):
             kind = "classifier" if is_classifier(self) else "regressor"
             raise ParameterError(

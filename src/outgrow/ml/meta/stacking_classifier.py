@@ -52,7 +52,7 @@ class StackingClassifier(Stacking, Classifier):
     Notes
     -----
     Unlike scikit-learn: folds by the hashes of rows, so equal rows are in one fold, and no fold objects; no
-    `transform`; models of outgrow alone, with transformers before this in a pipeline.
+    `transform`; models of outgrow, and pipelines of them.
 
     Examples
     --------

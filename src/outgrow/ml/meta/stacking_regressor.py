@@ -42,8 +42,8 @@ class StackingRegressor(Stacking, Regressor):
     Notes
     -----
     Unlike scikit-learn: `Ridge()` rather than a cross-validated one learns last by default; folds by the
-    hashes of rows, so equal rows are in one fold, and no fold objects; no `transform`; models of outgrow
-    alone, with transformers before this in a pipeline.
+    hashes of rows, so equal rows are in one fold, and no fold objects; no `transform`; models of outgrow, and
+    pipelines of them.
 
     Examples
     --------

@@ -61,7 +61,7 @@ class TunedThresholdClassifierCV(ThresholdClassifier):
     Unlike scikit-learn: the scores of all folds are put together, and every threshold is tried, where
     scikit-learn averages over folds at 100 of them; thresholds lie between the scores of two rows; past five
     million rows scores are counted in bins; costs in place of functions as `scoring`; folds by the hashes of
-    rows, and no fold objects; models of outgrow alone, with transformers before this in a pipeline.
+    rows, and no fold objects; models of outgrow, and pipelines of them.
 
     Examples
     --------
@@ -135,7 +135,7 @@ class TunedThresholdClassifierCV(ThresholdClassifier):
     def _fit(self, view: MatrixView) -> None:
         self._learn_classes(view)
         if self._prefit:
-            part = self.estimator
+            part = self._ready
             answers = answered(view, part, self._columns, 1)
         else:
             folds = FOLDS if self.cv is None else int(self.cv)

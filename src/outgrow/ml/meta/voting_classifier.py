@@ -46,7 +46,7 @@ class VotingClassifier(Voting, Classifier):
 
     Notes
     -----
-    Unlike scikit-learn: no `transform`; models of outgrow alone, with transformers before this in a pipeline.
+    Unlike scikit-learn: no `transform`; models of outgrow, and pipelines of them.
 
     Examples
     --------

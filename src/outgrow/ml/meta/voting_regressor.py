@@ -36,7 +36,7 @@ class VotingRegressor(Voting, Regressor):
 
     Notes
     -----
-    Unlike scikit-learn: no `transform`; models of outgrow alone, with transformers before this in a pipeline.
+    Unlike scikit-learn: no `transform`; models of outgrow, and pipelines of them.
 
     Examples
     --------
