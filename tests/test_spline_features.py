@@ -142,3 +142,19 @@ def test_what_splines_refuse() -> None:
     holes = np.array([[np.nan, 1.0], [np.nan, 2.0]])
     made = og.SplineTransformer(3, degree=1, handle_missing="zeros").fit_transform(holes)
     assert made.tolist() == [[0, 0, 0, 1, 0, 0], [0, 0, 0, 0, 0, 1]]
+
+
+@pytest.mark.parametrize("degree", [1, 2, 3])
+def test_lines_beyond_quantiles_that_are_one_value(degree: int) -> None:
+    """Where many rows have the least value, several knots are one; the line goes on from there as inside."""
+    X = np.array([0.0] * 5 + [1.0, 2.0, 3.0, 4.0] + [5.0, 6.0])[:, None]
+    options = {"knots": "quantile", "extrapolation": "linear", "n_knots": 5, "degree": degree}
+    ours, theirs = (
+        kind(**options).fit(X) for kind in (og.SplineTransformer, preprocessing.SplineTransformer)
+    )
+    beyond = np.array([[-2.0], [-1.0], [0.0], [0.5], [6.0], [8.0]])
+    if degree > 2:  # of lower ones, scikit-learn forgets one of the two splines there
+        np.testing.assert_allclose(ours.transform(beyond), theirs.transform(beyond), atol=1e-9)
+    inside = ours.transform(np.array([[1e-7]])) - ours.transform(np.array([[0.0]]))
+    step = ours.transform(np.array([[0.0]])) - ours.transform(np.array([[-1e-7]]))
+    np.testing.assert_allclose(step, inside, atol=1e-12)

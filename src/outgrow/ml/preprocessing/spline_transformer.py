@@ -262,7 +262,7 @@ class SplineTransformer(Expansion):
             beyond = x - inside
             for end, side in ((low, beyond < 0), (high, beyond > 0)):
                 if side.any():
-                    values[side] += beyond[side, None] * self._slopes(end, knots)
+                    values[side] += beyond[side, None] * self._slopes(end, knots)[places[side]]
         values[missing] = 0.0
         return values, places % self._splines if self.extrapolation == "periodic" else places
 
@@ -280,11 +280,9 @@ class SplineTransformer(Expansion):
         return x if self.extrapolation == "continue" else np.clip(x, low, high)
 
     def _slopes(self, end: float, knots: np.ndarray) -> np.ndarray:
-        """The derivatives at an outer knot of the splines that are not zero next to it."""
-        count = len(knots) - self.degree - 1
-        first = 0 if end == knots[self.degree] else count - self.degree - 1
-        splines = BSpline.construct_fast(knots, np.eye(count), self.degree)
-        return np.nan_to_num(splines(end, nu=1)[first : first + self.degree + 1])
+        """The derivatives of all splines at an outer knot, within the knots."""
+        splines = BSpline.construct_fast(knots, np.eye(len(knots) - self.degree - 1), self.degree)
+        return np.nan_to_num(splines(end, nu=1))
 
     def _to_onnx(self, table: Table) -> Table:
         if self.extrapolation == "error":
@@ -315,11 +313,9 @@ class SplineTransformer(Expansion):
         if self.extrapolation == "linear":
             beyond = graph.node("Sub", x, inside)
             zero = graph.constant(np.zeros((1, 1)))
-            count = len(knots) - degree - 1
-            for end, first, side in ((low, 0, "Min"), (high, count - degree - 1, "Max")):
-                slopes = np.zeros((1, count))
-                slopes[0, first : first + degree + 1] = self._slopes(end, knots)
-                part = graph.node("MatMul", graph.node(side, beyond, zero), graph.constant(slopes))
+            for end, side in ((low, "Min"), (high, "Max")):
+                slopes = graph.constant(self._slopes(end, knots)[None])
+                part = graph.node("MatMul", graph.node(side, beyond, zero), slopes)
                 made = graph.node("Add", made, part)
         kept = np.eye(self._splines)[np.arange(len(knots) - degree - 1) % self._splines, : self._kept]
         there = graph.node("Sub", graph.constant(np.ones((1, 1))), missing)
