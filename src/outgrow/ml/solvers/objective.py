@@ -173,7 +173,8 @@ class Objective:
         step = max(256, CHUNK // len(flat))
         for start in range(0, len(block), step):
             part = slice(start, start + step) if len(block) > step else slice(None)
-            X, own = block.X[part], y[part]
+            X = block.X[part] if len(block) > step else block.X  # a slice of sparse rows is a copy
+            own = y[part]
             margins = np.ascontiguousarray((X @ coef).T) if sparse else coef @ X.T
             if self.intercept:
                 margins += flat[:, -1:]
