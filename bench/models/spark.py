@@ -141,7 +141,13 @@ def _chances(table: Table, model: Any, classes: int) -> float:
 
 
 def _trees() -> Iterator[Cell]:
-    grown = {"max_iter": 20, "max_depth": 5, "max_leaf_nodes": None, "min_samples_leaf": 1, "learning_rate": 0.3}
+    grown = {
+        "max_iter": 20,
+        "max_depth": 5,
+        "max_leaf_nodes": None,
+        "min_samples_leaf": 1,
+        "learning_rate": 0.3,
+    }
     grown |= {"max_bins": 32, "early_stopping": False}
     for kind, classes in (("Classifier", 2), ("Regressor", 0)):
         module = "classification" if classes else "regression"
