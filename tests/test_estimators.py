@@ -41,7 +41,7 @@ def test_every_estimator_is_covered() -> None:
     assert all(is_applicable(case) for case in cases())
 
 
-WRAPPERS = ("outgrow.ml.adapters",)
+WRAPPERS = ("outgrow.ml.adapters", "outgrow.ml.meta.whole_pipeline")
 """Classes that stand for estimators of others; they have tests of their own."""
 
 
