@@ -44,6 +44,7 @@ from outgrow.stats.extended import ExtendedSum
 from outgrow.stats.extremes import Extremes, GroupedExtremes
 from outgrow.stats.grouped import GroupedCoMoments, GroupedMoments, GroupedSums, Keys, Segments
 from outgrow.stats.judged import ScoredGroups
+from outgrow.stats.least_distances import LeastDistances
 from outgrow.stats.least_rows import LeastRows
 from outgrow.stats.moments import CoMoments, Moments, PairMoments, ShapeMoments
 from outgrow.stats.number_counts import NumberCounts
@@ -116,6 +117,10 @@ LAWS: dict[type[State], tuple[Callable[[np.ndarray], Any], Callable[[Any], Any]]
     ExtendedSum: (
         lambda r: ExtendedSum.of(np.nan_to_num(r).astype(np.longdouble).sum(axis=0)),
         lambda s: s.values.astype(np.float64),
+    ),
+    LeastDistances: (
+        lambda r: LeastDistances.of(np.abs(np.nan_to_num(r.T)), np.ones(r.T.shape), 4),
+        lambda s: _flat(s.distances[np.isfinite(s.distances)], s.weights.sum(axis=1)),
     ),
     SparseSums: (
         lambda r: SparseSums.of(np.abs(np.nan_to_num(r[:, 0])).astype(int), np.nan_to_num(r[:, 1])),

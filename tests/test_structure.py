@@ -204,6 +204,7 @@ INSIDE_FUNCTIONS = {
     "ml/cluster/nearest.py": "outgrow.ml.cluster.bounded",
     "ml/decomposition/topics.py": "outgrow.ml.decomposition.topic_kernels",
     "ml/feature_extraction/skip_gram.py": "outgrow.ml.feature_extraction.skip_gram_kernels",
+    "ml/neighbors/reachability.py": "outgrow.ml.neighbors.reachability_kernels",
     "ml/preprocessing/spline_transformer.py": "outgrow.ml.preprocessing.spline_kernels",
     "ml/recommendation/half_step.py": "outgrow.ml.recommendation.half_step_kernels",
     "ml/trees/few_rows.py": "outgrow.ml.trees.kernels",

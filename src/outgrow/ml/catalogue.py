@@ -22,6 +22,7 @@ ESTIMATORS = {
     "CountVectorizer": "outgrow.ml.feature_extraction.count_vectorizer",
     "CoxRegression": "outgrow.ml.survival.cox_regression",
     "DBSCAN": "outgrow.ml.neighbors.dbscan",
+    "HDBSCAN": "outgrow.ml.neighbors.hdbscan",
     "DCT": "outgrow.ml.preprocessing.dct",
     "DatetimeEncoder": "outgrow.ml.preprocessing.datetime_encoder",
     "DecisionTreeClassifier": "outgrow.ml.trees.decision_tree",
