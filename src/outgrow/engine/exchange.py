@@ -139,7 +139,7 @@ class ExchangedRows:
             self._parts[message["bin"]].append(len(self._store) - 1)
 
     def _bin(self, number: int, get: Callable[[int], np.ndarray]) -> Iterator[Batch]:
-        """All rows of a bin: those of a key side by side, in an order that their values give."""
+        """All rows of a bin: those of a key side by side, in an order that their values but lists give."""
         parts = [part for index in self._parts[number] for part in self._opened(get(index))]
         if parts:
             rows = Batch.joined(parts)

@@ -71,8 +71,8 @@ class QuantileRegressor(LinearRegressor):
     >>> y = X[:, 0] + np.where(np.arange(10) == 5, 100.0, 0.0)
     >>> og.QuantileRegressor(alpha=0).fit(X, y).coef_.round(6).tolist()
     [1.0]
-    >>> og.QuantileRegressor(quantile=[0.1, 0.9], alpha=0).fit(X, y).predict(X[:2]).round(6).tolist()
-    [[0.0, 0.0], [1.0, 1.0]]
+    >>> og.QuantileRegressor(quantile=[0.25, 0.75], alpha=0).fit(X, y).predict(X[1:3]).round(6).tolist()
+    [[1.0, 1.0], [2.0, 2.0]]
     """
 
     _scoring = PinballScoring()
