@@ -12,6 +12,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Any, Protocol, TypeVar
 
+import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from outgrow.engine.collective import Alone, Communicator
@@ -136,6 +137,15 @@ class FitContext:
         """
         merged: R = self.comm.allreduce(state)
         return merged
+
+    def least_budget(self) -> int:
+        """The memory budget of the rank that has least, in bytes; all ranks ask together."""
+        if self.comm.size == 1:
+            return self.memory.budget
+        each = np.zeros(self.comm.size)
+        each[self.comm.rank] = self.memory.budget
+        budgets: np.ndarray = self.call(lambda: self.combine(each))
+        return int(budgets.min())
 
     @property
     def recalled(self) -> bool:

@@ -78,7 +78,7 @@ class NeighborColumns(Expansion):
         hashed = tuple(name for name in task.columns if name != self.id)
         view = shard.matrix(MatrixSpec(tuple(names), hashed=hashed, roles=roles, by_rows=True))
         if not view.sparse:
-            check_size(view.rows, view.width + 1, type(self).__name__, view.run.memory.budget)
+            check_size(view.rows, view.width + 1, type(self).__name__, view.run.least_budget())
         check_count(self.n_neighbors, view.rows)
         self.n_samples_fit_ = view.rows
         ids = self._gather(view)

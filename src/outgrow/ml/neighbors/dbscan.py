@@ -137,7 +137,7 @@ class DBSCAN(Clusterer):
             raise ParameterError(
                 "DBSCAN does not support sparse input. Give dense columns, such as PCA makes."
             )
-        check_size(view.rows, view.width + 1, type(self).__name__, view.run.memory.budget)
+        check_size(view.rows, view.width + 1, type(self).__name__, view.run.least_budget())
         table = view.reduce(_weighing).in_order()
         rows, weight = np.ascontiguousarray(table[:, :-1]), table[:, -1]
         near = checked_directions(rows) if self.metric == "cosine" else rows

@@ -64,7 +64,7 @@ def check_size(rows: int, width: int, who: str, budget: int) -> None:
     ----------
     rows, width : of the fit.
     who : the class that the error names.
-    budget : of this rank, in bytes.
+    budget : the least of a rank, in bytes, so that all ranks refuse alike.
 
     Raises
     ------

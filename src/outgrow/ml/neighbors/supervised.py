@@ -69,7 +69,7 @@ class NeighborsModel(Supervised):
                 f"{type(self).__name__} does not support sparse input. Give dense columns, or make them "
                 "fewer with TruncatedSVD."
             )
-        check_size(view.rows, view.width + 2, type(self).__name__, view.run.memory.budget)
+        check_size(view.rows, view.width + 2, type(self).__name__, view.run.least_budget())
         table = view.reduce(_weighing).in_order()
         self.rows_ = np.ascontiguousarray(table[:, :-2])
         self.targets_, self.row_weights_ = table[:, -2].copy(), table[:, -1].copy()
