@@ -207,6 +207,7 @@ INSIDE_FUNCTIONS = {
     "ml/neighbors/reachability.py": "outgrow.ml.neighbors.reachability_kernels",
     "ml/preprocessing/spline_transformer.py": "outgrow.ml.preprocessing.spline_kernels",
     "ml/recommendation/half_step.py": "outgrow.ml.recommendation.half_step_kernels",
+    "ml/recommendation/liked_pairs.py": "outgrow.ml.recommendation.liked_pairs_kernels",
     "ml/trees/few_rows.py": "outgrow.ml.trees.kernels",
     "ml/trees/forest_growth.py": "outgrow.ml.trees.forest_trees",
     "ml/trees/isolation_forest.py": "outgrow.ml.trees.isolation_trees",

@@ -8,6 +8,7 @@ from typing import Any
 ESTIMATORS = {
     "AFTSurvivalRegression": "outgrow.ml.survival.aft_survival_regression",
     "ALS": "outgrow.ml.recommendation.als",
+    "BPR": "outgrow.ml.recommendation.bpr",
     "BaggingClassifier": "outgrow.ml.meta.bagging_classifier",
     "BaggingRegressor": "outgrow.ml.meta.bagging_regressor",
     "BayesianGaussianMixture": "outgrow.ml.mixture.bayesian_gaussian_mixture",

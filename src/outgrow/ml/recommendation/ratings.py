@@ -155,9 +155,14 @@ class KnownKeys:
         return cls(names, spec, (users, items), int(rows[0]), coders, int(budgets.low[0]))
 
     @property
+    def needed(self) -> int:
+        """About how many bytes all ratings take in a task."""
+        return _BYTES * self.rows
+
+    @property
     def fit_into_memory(self) -> bool:
         """Whether each task can hold all ratings."""
-        return _BYTES * self.rows <= self.budget
+        return self.needed <= self.budget
 
     def coded(self, batch: Batch) -> tuple[np.ndarray, ...]:
         """Of the ratings of a batch the users and the items as numbers, the values and the weights."""
