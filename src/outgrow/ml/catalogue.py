@@ -130,6 +130,7 @@ ESTIMATORS = {
     "TruncatedSVD": "outgrow.ml.decomposition.truncated_svd",
     "TunedThresholdClassifierCV": "outgrow.ml.meta.tuned_threshold_classifier_cv",
     "TweedieRegressor": "outgrow.ml.linear_model.tweedie_regressor",
+    "UndersampledClassifier": "outgrow.ml.meta.undersampled_classifier",
     "VarianceThreshold": "outgrow.ml.feature_selection.variance_threshold",
     "VectorSlicer": "outgrow.ml.feature_selection.vector_slicer",
     "VotingClassifier": "outgrow.ml.meta.voting_classifier",
