@@ -22,7 +22,8 @@ from outgrow.engine.together import side_by_side
 from outgrow.errors import DataError, ParameterError, SchemaError
 from outgrow.job.components import build_pipeline
 from outgrow.job.model import Job
-from outgrow.ml.meta.calibrators import CALIBRATORS, normalised
+from outgrow.ml.linear_model.classifier import normalised
+from outgrow.ml.meta.calibrators import CALIBRATORS
 from outgrow.ml.selection.many import fit_many
 from outgrow.stats.strata import Strata
 from ranks import ranks

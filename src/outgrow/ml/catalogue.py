@@ -110,6 +110,8 @@ ESTIMATORS = {
     "RegressorChain": "outgrow.ml.meta.regressor_chain",
     "Ridge": "outgrow.ml.linear_model.ridge",
     "RobustScaler": "outgrow.ml.preprocessing.robust_scaler",
+    "SGDClassifier": "outgrow.ml.linear_model.sgd_classifier",
+    "SGDRegressor": "outgrow.ml.linear_model.sgd_regressor",
     "SQLTransformer": "outgrow.ml.preprocessing.sql_transformer",
     "SelectFdr": "outgrow.ml.feature_selection.select_by_p_value",
     "SelectFpr": "outgrow.ml.feature_selection.select_by_p_value",

@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from outgrow.ml.base import Classifier
 from outgrow.ml.base.contributions import products_of
 from outgrow.ml.export.onnx.answer import Answer, chosen, features
+from outgrow.ml.export.onnx.graph import Graph
 from outgrow.ml.export.onnx.table import Table
 from outgrow.ml.linear_model.warm_start import dense
 
@@ -81,3 +82,33 @@ def probabilities(margins: np.ndarray) -> np.ndarray:
     if margins.ndim == 2:
         return np.asarray(softmax(margins, axis=1))
     return np.column_stack([expit(-margins), expit(margins)])
+
+
+def normalised(ones: np.ndarray) -> np.ndarray:
+    """Probabilities of shape (rows, classes) from those of each class against the others.
+
+    Parameters
+    ----------
+    ones : shape (rows, 1) of the second of two classes, or (rows, classes); rows of zeros become uniform.
+    """
+    if ones.shape[1] == 1:
+        return np.column_stack([1 - ones[:, 0], ones[:, 0]])
+    total = ones.sum(axis=1, keepdims=True)
+    return np.divide(ones, total, out=np.full_like(ones, 1 / ones.shape[1]), where=total > 0)
+
+
+def normalised_in_onnx(graph: Graph, ones: str, width: int) -> str:
+    """The same in a graph.
+
+    Parameters
+    ----------
+    graph : gets the nodes.
+    ones : the tensor of what `normalised` gets.
+    width : how many columns it has.
+    """
+    if width == 1:
+        return graph.node("Concat", graph.node("Sub", graph.constant(1.0), ones), ones, axis=1)
+    total = graph.node("ReduceSum", ones, graph.constant([1], np.int64), keepdims=1)
+    none = graph.node("Equal", total, graph.constant(0.0))
+    shares = graph.node("Div", ones, graph.node("Where", none, graph.constant(1.0), total))
+    return graph.node("Where", none, graph.constant(np.full((1, width), 1 / width)), shares)

@@ -17,8 +17,8 @@ from outgrow.ml.core.scoring import MARGINS, PROBABILITIES, Scoring
 from outgrow.ml.export.onnx.answer import Answer, chosen
 from outgrow.ml.export.onnx.table import Table
 from outgrow.ml.export.sklearn.twin import twin
+from outgrow.ml.linear_model.classifier import normalised, normalised_in_onnx
 from outgrow.ml.linear_model.logistic_regression import LogisticRegression
-from outgrow.ml.meta.calibrators import normalised, normalised_in_onnx
 from outgrow.ml.meta.pairs import TWO, SeveralFromTwo
 from outgrow.ml.meta.parts import ESTIMATOR, inner_has
 from outgrow.ml.meta.responses import has_margins, responses, responses_in_onnx

@@ -147,6 +147,75 @@ class SquaredHinge:
         return 2.0 * (shared != 0)
 
 
+class ModifiedHuber:
+    """The squared hinge, but a line where a row is on the wrong side by more than 1 (Zhang 2004)."""
+
+    scores = 1
+
+    def derivatives(self, margins: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Losses, their derivatives, and the margins on the side of the rows' classes.
+
+        Parameters
+        ----------
+        margins : ndarray of shape (candidates, 1, rows), which are overwritten.
+        y : ndarray of shape (rows,) or (candidates, 1, rows), whether a row is of the class that has a
+            positive margin.
+        """
+        sign = np.where(y, 1.0, -1.0)
+        margins *= sign
+        short = np.clip(1.0 - margins, 0.0, 2.0)
+        losses = short**2 + 4.0 * np.maximum(-1.0 - margins, 0.0)
+        return losses[:, 0], -2.0 * sign * short, margins
+
+    def second(self, shared: np.ndarray, pairs: Pairs) -> np.ndarray:
+        """2 for each row that falls short by no more than 2.
+
+        Parameters
+        ----------
+        shared : ndarray of shape (candidates, 1, rows), the margins on the side of the rows' classes.
+        pairs : without effect.
+        """
+        return np.where(np.abs(shared) < 1.0, 2.0, 0.0)
+
+
+class Huber:
+    """Half the square of a residual up to some size, a line beyond it.
+
+    Parameters
+    ----------
+    epsilon : that size, above 0.
+    """
+
+    scores = 1
+
+    def __init__(self, epsilon: float) -> None:
+        self.epsilon = epsilon
+
+    def derivatives(self, margins: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Losses, their derivatives, and the residuals.
+
+        Parameters
+        ----------
+        margins : ndarray of shape (candidates, 1, rows), what is predicted; becomes the residuals.
+        y : ndarray of shape (rows,), numbers.
+        """
+        margins -= y
+        near = np.clip(margins, -self.epsilon, self.epsilon)
+        return (near * (margins - 0.5 * near))[:, 0], near, margins
+
+    def second(self, shared: np.ndarray, pairs: Pairs) -> np.ndarray:
+        """One for each row whose residual is up to that size, else that of a parabola above the line.
+
+        The line itself does not bend, and where all rows are far off nothing would say how far to step.
+
+        Parameters
+        ----------
+        shared : ndarray of shape (candidates, 1, rows), the residuals.
+        pairs : without effect.
+        """
+        return self.epsilon / np.maximum(np.abs(shared), self.epsilon)
+
+
 class SquaredInsensitive:
     """The square of how far a residual exceeds a size that costs nothing.
 

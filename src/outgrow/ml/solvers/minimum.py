@@ -18,6 +18,9 @@ from outgrow.ml.solvers.working_set import on_working_sets, pays
 Parameters = tuple[np.ndarray, np.ndarray]
 """Coefficients of shape (scores, features), and intercepts of shape (scores,)."""
 
+PASSES = 50
+"""Of Newton's method: where rows lie where the loss bends and where not by turns, L-BFGS goes on."""
+
 
 def minimum(
     rows: FoldedView,
@@ -57,3 +60,33 @@ def minimum(
     method = on_working_sets if pays(rows.view, objective) else quasi_newton
     problem = Problem(shifted, objective, offsets.spread**2, bend)
     return method(problem, start, tol=tol, max_iter=max_iter), offsets
+
+
+def settled(
+    rows: FoldedView,
+    objective: Objective,
+    *,
+    bend: np.ndarray,
+    tol: float,
+    max_iter: int,
+    constants: np.ndarray | None = None,
+) -> tuple[Minima, Offsets]:
+    """The minimum of a loss that bends only where some rows are: if Newton's method does not end, by L-BFGS.
+
+    Parameters
+    ----------
+    rows, objective, bend, tol, max_iter, constants : as for `minimum`.
+
+    Returns
+    -------
+    The minima, and what was subtracted from the features to get there; those of several candidates are what
+    Newton's method finds.
+    """
+    alone = len(objective.folds) == 1 and by_newton(rows.view, objective)
+    few = min(max_iter, PASSES) if alone else max_iter
+    minima, offsets = minimum(rows, objective, bend=bend, tol=tol, max_iter=few, constants=constants)
+    if few == max_iter or minima.converged[0]:
+        return minima, offsets
+    shifted = replace(rows, view=offsets.apply(rows.view))
+    problem = Problem(shifted, objective, offsets.spread**2, bend)
+    return quasi_newton(problem, minima.w[0], tol=tol, max_iter=max_iter), offsets

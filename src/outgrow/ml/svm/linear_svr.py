@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,16 +17,11 @@ from outgrow.ml.export.sklearn.twin import twin, with_learned
 from outgrow.ml.linear_model.base import LinearRegressor
 from outgrow.ml.solvers.cost import by_newton
 from outgrow.ml.solvers.losses import SquaredInsensitive
-from outgrow.ml.solvers.minimum import minimum
+from outgrow.ml.solvers.minimum import settled
 from outgrow.ml.solvers.newton import Minima, newton
 from outgrow.ml.solvers.objective import Objective
 from outgrow.ml.solvers.offsets import Offsets
-from outgrow.ml.solvers.problem import Problem
-from outgrow.ml.solvers.quasi_newton import quasi_newton
 from outgrow.stats.moments import Moments
-
-_PASSES = 50
-"""Of Newton's method: where rows lie in the tube and out of it by turns, L-BFGS goes on."""
 
 
 class LinearSVR(LinearRegressor):
@@ -117,18 +111,9 @@ class LinearSVR(LinearRegressor):
         rows = FoldedView.whole(view)
         objective = self._objective(rows, [Candidate(self, 0)])
         y: Moments = view.reduce(lambda block: Moments.of(np.asarray(block.y)[:, None], block.weight))
-        minima, offsets = minimum(
-            rows,
-            objective,
-            bend=2 * y.n,
-            tol=self.tol,
-            max_iter=min(self.max_iter, _PASSES),
-            constants=y.mean,
+        minima, offsets = settled(
+            rows, objective, bend=2 * y.n, tol=self.tol, max_iter=self.max_iter, constants=y.mean
         )
-        if not minima.converged[0] and self.max_iter > _PASSES:
-            shifted = replace(rows, view=offsets.apply(rows.view))
-            problem = Problem(shifted, objective, offsets.spread**2, 2 * y.n)
-            minima = quasi_newton(problem, minima.w[0], tol=self.tol, max_iter=self.max_iter)
         self._take(objective, minima, 0, offsets)
         if not minima.converged[0]:
             warnings.warn(
