@@ -16,8 +16,8 @@ from outgrow.ml.base import ProbabilityClassifier
 from outgrow.ml.core.parameters import FLAG, RANDOM_STATE, OneOf, Share, seed
 from outgrow.ml.export.onnx.answer import Answer, chosen
 from outgrow.ml.export.onnx.table import Table
+from outgrow.ml.linear_model.classifier import normalised, normalised_in_onnx
 from outgrow.ml.linear_model.logistic_regression import LogisticRegression
-from outgrow.ml.meta.calibrators import normalised, normalised_in_onnx
 from outgrow.ml.meta.copies import identified
 from outgrow.ml.meta.parts import ESTIMATOR, AroundModel, check_classifier
 from outgrow.ml.meta.whole_pipeline import as_given
