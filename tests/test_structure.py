@@ -33,6 +33,7 @@ FLOORS = {
     "page": 3,
     "groups": 4,
     "statistics": 4,
+    "deep": 5,
     "linalg": 5,
     "metrics": 5,
     "inspection": 5,
@@ -120,6 +121,7 @@ HOMES = {
     "h5py": "data/hdf5.py",
     "adbc_driver_postgresql": "data/database.py",
     "formulaic": "ml/formula",
+    "torch": "deep",
 }
 """The one place that imports a library."""
 
@@ -313,7 +315,8 @@ def test_library_has_one_home(library: str) -> None:
 
 
 BESIDE_ESTIMATORS = """
-    Dataset GroupKFold Holdout KFold Local ModelStore PerGroup Spark StratifiedKFold TimeFolds
+    Dataset DecodeImage GroupKFold Holdout KFold Loader Local ModelStore PerGroup Spark StratifiedKFold
+    TimeFolds
     __version__ categorical col cross_validate dataset errors few_values frequent_sequences
     graph_clusters inspection lag_features linalg listen live_quality load matching metrics numeric
     quantize_onnx read read_quality rolling_features score score_stream shap_values silhouette_score sql stats

@@ -10,10 +10,12 @@ from outgrow.ml.catalogue import ESTIMATORS
 
 _HOMES = {
     **ESTIMATORS,
+    "DecodeImage": "outgrow.deep.images",
     "Dataset": "outgrow.engine.dataset",
     "GroupKFold": "outgrow.ml.selection.folds",
     "Holdout": "outgrow.ml.selection.folds",
     "KFold": "outgrow.ml.selection.folds",
+    "Loader": "outgrow.deep.loader",
     "ModelStore": "outgrow.serve.versions",
     "PerGroup": "outgrow.groups.per_group",
     "Local": "outgrow.engine.local",

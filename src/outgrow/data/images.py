@@ -74,6 +74,10 @@ class ImagesPiece:
     def nbytes(self) -> int:
         return sum(size for _, size in self.files)
 
+    @property
+    def known_rows(self) -> int:
+        return len(self.files)
+
     def location(self, row: int) -> str:
         return self.files[row][0]
 

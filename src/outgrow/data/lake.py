@@ -222,6 +222,10 @@ class IcebergPiece:
     def nbytes(self) -> int:
         return int(self.task.file.file_size_in_bytes)
 
+    @property
+    def known_rows(self) -> None:
+        return None
+
     def location(self, row: int) -> str:
         return f"row {row} of {self.task.file.file_path}"
 

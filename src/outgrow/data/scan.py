@@ -189,6 +189,12 @@ class ScanPiece:
     def nbytes(self) -> int:
         return self.piece.nbytes
 
+    @property
+    def known_rows(self) -> int | None:
+        """How many rows it gives, where that is known without reading them; functions may leave some out."""
+        whole = self.where is None and all(isinstance(step, Select) for step in self.steps)
+        return self.piece.known_rows if whole else None
+
     def location(self, row: int) -> str:
         """Where a row of this piece, counted from 0, is in the source, as a person would look for it."""
         chosen = self.where is not None or any(isinstance(step, Where | HashSlice) for step in self.steps)

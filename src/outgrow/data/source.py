@@ -37,6 +37,10 @@ class Piece(Protocol):
     def nbytes(self) -> int:
         """About how much memory its rows take."""
 
+    @property
+    def known_rows(self) -> int | None:
+        """How many rows it has, where that is known without reading them."""
+
     def location(self, row: int) -> str:
         """Where a row of it, counted from 0, is, as a person would look for it."""
 
@@ -94,6 +98,10 @@ class TablePiece:
     @cached_property
     def nbytes(self) -> int:
         return int(self.table.nbytes)
+
+    @property
+    def known_rows(self) -> int:
+        return int(self.table.num_rows)
 
     def batches(
         self, columns: Sequence[str] | None, where: pc.Expression | None, *, encoded: bool = False
@@ -158,6 +166,10 @@ class ArrayPiece:
     @cached_property
     def nbytes(self) -> int:
         return Matrix(self.values, self.names).nbytes
+
+    @property
+    def known_rows(self) -> int:
+        return int(self.values.shape[0])
 
     def batches(
         self, columns: Sequence[str] | None, where: pc.Expression | None, *, encoded: bool = False

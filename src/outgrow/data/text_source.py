@@ -191,6 +191,10 @@ class TextPiece:
     first: int = 0
     blocks: tuple[Block, ...] | None = None
 
+    @property
+    def known_rows(self) -> None:
+        return None
+
     def location(self, row: int) -> str:
         return f"row {self.first + row} of {self.file.path}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -39,4 +40,4 @@ def sql(query: str, tables: Mapping[str, Any] | None = None, *, engine: Engine |
 
 
 def _open(table: Any, engine: Engine) -> Dataset:
-    return read(table, engine=engine) if isinstance(table, str) else dataset(table)
+    return read(table, engine=engine) if isinstance(table, str | os.PathLike) else dataset(table)

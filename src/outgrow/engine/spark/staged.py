@@ -37,6 +37,10 @@ class StagedPiece:
     nbytes: int
     vectors: Mapping[str, VectorColumn]
 
+    @property
+    def known_rows(self) -> None:
+        return None
+
     def location(self, row: int) -> str:
         return f"row {row} of a part of the Spark DataFrame"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from threading import Lock
 from typing import Any
@@ -19,6 +19,8 @@ Image, ImageOps = optional("PIL.Image", "images"), optional("PIL.ImageOps", "ima
 
 _ORIENTATION = 0x0112
 """The tag of EXIF that says how a camera was held."""
+_LYING = 5
+"""From this orientation on, height and width change places."""
 CHANNELS = {"L": 1, "RGB": 3, "RGBA": 4}
 """Of the modes that images can be brought to."""
 _FORMATS = ("BMP", "GIF", "ICO", "JPEG", "JPEG2000", "PNG", "PPM", "TGA", "TIFF", "WEBP")
@@ -86,14 +88,49 @@ def decoded(data: bytes, mode: str) -> np.ndarray:
     DataError
         When it is no image, is cut short, or would take more pixels than Pillow allows.
     """
+    return _read_image(data, lambda image: _pixels(_turned(image), mode))
+
+
+def resized(data: bytes, mode: str, size: tuple[int, int], *, scaled: bool) -> np.ndarray:
+    """An encoded image as an array of a size, by Pillow's bilinear filter.
+
+    Parameters
+    ----------
+    data : of a common format.
+    mode : to which it is converted.
+    size : height and width.
+    scaled : a JPEG may be decoded at 1/2, 1/4 or 1/8 of its size, where that is not below `size`.
+
+    Raises
+    ------
+    DataError
+        As `decoded`.
+    """
+    height, width = size
+
+    def change(image: Any) -> np.ndarray:
+        if scaled and image.format == "JPEG":
+            sides = (height, width) if image.getexif().get(_ORIENTATION, 1) >= _LYING else (width, height)
+            image.draft(None, sides)
+        plain = _of_bytes(_turned(image)).convert(mode)
+        return np.asarray(plain.resize((width, height), Image.Resampling.BILINEAR)).reshape(height, width, -1)
+
+    return _read_image(data, change)
+
+
+def _turned(image: Any) -> Any:
+    """An image as its camera says it is to be seen."""
+    return ImageOps.exif_transpose(image) if image.getexif().get(_ORIENTATION, 1) != 1 else image
+
+
+def _read_image(data: bytes, change: Callable[[Any], np.ndarray]) -> np.ndarray:
+    """What a function makes of an image that is opened and not yet decoded."""
     try:
         with _OPENING, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             image = Image.open(io.BytesIO(data), formats=_FORMATS)
-        image.load()
-        turned = image.getexif().get(_ORIENTATION, 1) != 1
-        return _pixels(ImageOps.exif_transpose(image) if turned else image, mode)
+        return change(image)
     except DataError:
         raise
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:

@@ -1,0 +1,1 @@
+"""Deep learning: rows as batches of tensors in an exact order, and what is trained on them."""
