@@ -12,9 +12,12 @@ from scipy.special import log_softmax, softmax
 from sklearn.exceptions import ConvergenceWarning
 
 import outgrow as og
+from outgrow.engine.matrix import MatrixView
 from outgrow.errors import DataError
+from outgrow.ml.base import Classifier
 from outgrow.ml.selection.many import fit_many
 from outgrow.ml.solvers import cost
+from outgrow.ml.solvers.offsets import Offsets
 
 ROWS = 600
 random = np.random.default_rng(0)
@@ -116,6 +119,35 @@ def test_sparse_columns_reach_it_too(table: str) -> None:
     for C in (np.inf, 1.0):
         model = og.LogisticRegression(C=C).fit(sp.csr_array(X), y)
         assert gap(model, X, y, None, C, 0.0) < 1e-8
+
+
+class SeesRowsWithoutOffsets(Classifier):
+    """Keeps what a solver of linear models folds."""
+
+    def _fit(self, view: MatrixView) -> None:
+        offsets = Offsets.of(view, intercept=True)
+        blocks = [block.X for block in offsets.apply(view).blocks()]
+        self.cells_ = [np.count_nonzero(X.data) for X in blocks if sp.issparse(X)]
+        self.rows_ = np.vstack([X.toarray() for X in blocks])
+        self.centre_, self.spread_ = offsets.centre, offsets.spread
+
+    def _proba(self, X: np.ndarray) -> np.ndarray:
+        return np.full((X.shape[0], 2), 0.5)
+
+
+def test_offsets_of_some_columns_leave_the_others_sparse() -> None:
+    """A word of every document must not turn a million of others into dense columns."""
+    few = sp.random_array((ROWS, 40), density=0.05, rng=np.random.default_rng(1), format="csr")
+    far = [np.full(ROWS, 0.7), 1e9 + Z[:, 0], np.where(np.arange(ROWS) == 5, 0.0, 1e6 + 1e-6 * Z[:, 1])]
+    X, y = sp.hstack([few, *(sp.csr_array(each[:, None]) for each in far)], format="csr"), TARGETS["two"]
+    seen = SeesRowsWithoutOffsets().fit(X, y)
+    assert seen.centre_.astype(bool).tolist() == [False] * 40 + [True] * 3
+    assert seen.spread_[40] == 0
+    expected = (X.toarray() - seen.centre_) * (seen.spread_ > 0)
+    np.testing.assert_array_equal(np.sort(seen.rows_, axis=0), np.sort(expected, axis=0))
+    assert sum(seen.cells_) == few.nnz + 2 * ROWS
+    dense, sparse = (og.LogisticRegression(C=0.1).fit(rows, y) for rows in (X.toarray(), X))
+    np.testing.assert_allclose(sparse.predict_proba(X), dense.predict_proba(X.toarray()), rtol=1e-6)
 
 
 @pytest.mark.parametrize("table", ["plain", "nanoseconds", "units", "far", "constant"])

@@ -159,6 +159,26 @@ def is_sparse(values: Any) -> bool:
     return not isinstance(values, np.ndarray) and bool(sp.issparse(values))
 
 
+def moved(X: Any, shift: np.ndarray, factor: np.ndarray) -> Any:
+    """(X - shift) * factor; of CSR a CSR array, in which only columns with a shift become dense.
+
+    Parameters
+    ----------
+    X : ndarray or CSR array of shape (rows, width).
+    shift, factor : ndarrays of shape (width,).
+    """
+    if not is_sparse(X):
+        return (X - shift) * factor
+    stays = np.where(shift == 0, factor, 0.0)
+    near = sp.csr_array((X.data * stays[X.indices], X.indices, X.indptr), X.shape)
+    moves = np.flatnonzero((shift != 0) & (factor != 0)).astype(X.indices.dtype)
+    if not len(moves):
+        return near
+    dense = (X[:, moves].toarray() - shift[moves]) * factor[moves]
+    starts = np.arange(0, dense.size + 1, len(moves))
+    return near + sp.csr_array((dense.ravel(), np.tile(moves, len(dense)), starts), X.shape)
+
+
 def numbers(array: pa.Array) -> np.ndarray:
     """A numeric Arrow column as NumPy, nulls as NaN; no copy for floats and integers without nulls."""
     if pa.types.is_decimal(array.type):

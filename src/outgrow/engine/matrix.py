@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from outgrow.data.hashing import unit
-from outgrow.data.matrix import is_sparse
+from outgrow.data.matrix import is_sparse, moved
 from outgrow.engine.blocks import Block, MatrixSpec, gathered
 from outgrow.engine.context import FitContext
 from outgrow.engine.memory import Store
@@ -183,7 +183,7 @@ class MatrixView:
     @property
     def sparse(self) -> bool:
         """Whether most of the features are zeros that are not stored."""
-        return self.affine is None and self.cells < 0.5 * self.rows * self.width
+        return self.cells < 0.5 * self.rows * self.width
 
     @property
     def targets(self) -> int | None:
@@ -238,11 +238,11 @@ class MatrixView:
         return key, None if self.keep is None else self.keep.tobytes()
 
     def shifted(self, shift: np.ndarray, factor: np.ndarray) -> MatrixView:
-        """The same rows, dense, with features changed anew at each pass: nothing is copied to stay.
+        """The same rows with features changed anew at each pass: nothing is copied to stay.
 
         Parameters
         ----------
-        shift : shape (width,), what is subtracted from each feature.
+        shift : shape (width,), what is subtracted; a sparse feature with a shift becomes dense.
         factor : shape (width,), by what the rest is multiplied.
         """
         return replace(self, affine=(shift, factor), _made={})
@@ -458,8 +458,8 @@ class MatrixView:
         if self.columns is not None:
             block = replace(block, X=_columns(block.X, self.columns))
         if self.affine is not None:
-            X = block.X.toarray(order="F") if is_sparse(block.X) else block.X
-            block = replace(block, X=(X - self.affine[0]) * self.affine[1])
+            X = block.X.toarray(order="F") if is_sparse(block.X) and not self.sparse else block.X
+            block = replace(block, X=moved(X, *self.affine))
         if self.chosen is not None:
             block = replace(block, y=np.asarray(block.y)[:, self.chosen])
         return block if self.recoded is None else _recoded(block, self.recoded)
