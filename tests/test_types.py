@@ -7,7 +7,9 @@ import datetime as dt
 import json
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass, field
 from decimal import Context, Decimal
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -270,7 +272,7 @@ def test_one_answer_at_every_door(number: int, name: str, tmp_path: Path) -> Non
     The models meet the doors in turn, so that over all types each meets each.
     """
     table = table_of(TYPES[name])
-    models, features, expected = fitted(table), {}, {}
+    models, features, expected = fitted(name), {}, {}
     assert name in OTHERS or set(models) == roles(name)
     for role, model in models.items():
         _, columns, target = ROLES[role]
@@ -295,9 +297,10 @@ def test_one_answer_at_every_door(number: int, name: str, tmp_path: Path) -> Non
     same(answers(again, features[role]), expected[role], role, f"fit on {door}")
 
 
-def fitted(table: pa.Table) -> dict[str, Any]:
-    """The models that do not refuse the column `c`."""
-    found = {}
+@cache
+def fitted(name: str) -> dict[str, Any]:
+    """The models that do not refuse a column of this type; several tests ask them."""
+    table, found = table_of(TYPES[name]), {}
     for role, (make, columns, target) in ROLES.items():
         with suppress(og.errors.OutgrowError):
             found[role] = make().fit(table.select(columns), target)
@@ -355,8 +358,8 @@ def test_decimals_as_keys_are_what_they_are(data: Any, precision: int) -> None:
 @pytest.mark.parametrize(("number", "name"), list(enumerate(TYPES)))
 def test_one_answer_in_a_stream(number: int, name: str, tmp_path: Path) -> None:
     """Files that come into a folder, each type in two forms."""
-    models = fitted(table_of(TYPES[name]))
-    models.pop("class", None)  # its column is what is predicted
+    # of a classifier of the column it is what is predicted
+    models = {role: model for role, model in fitted(name).items() if role != "class"}
     forms = {"parquet": parquet, "ipc": ipc, "csv": csv, "json": json_lines}
     forms = {
         form: write
@@ -445,8 +448,8 @@ def test_what_spark_cannot_say_is_told(spark: Any, tmp_path: Path) -> None:
 # ---- HTTP --------------------------------------------------------------------------------------------------
 
 
-def requests(features: pa.Table, kinds: dict[str, Any]) -> dict[str, tuple[str, str, bytes]]:
-    """Bodies that ask for the same rows: the path, the media type and the content."""
+def requests(model: str, features: pa.Table, kinds: dict[str, Any]) -> dict[str, tuple[str, str, bytes]]:
+    """Bodies that ask a model for the same rows: the path, the media type and the content."""
     records, text = rows_as_text(features)
     columns = {name: [row[name] for row in records] for name in features.column_names}
     split = {"columns": list(columns), "data": [list(row.values()) for row in records]}
@@ -462,33 +465,59 @@ def requests(features: pa.Table, kinds: dict[str, Any]) -> dict[str, tuple[str, 
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, features.schema) as stream:
         stream.write_table(features)
+    predict, invoke = f"/models/{model}/predict", f"/models/{model}/invocations"
     bodies = {
-        "rows": ("/predict", {"rows": records}),
-        "v2": ("/v2/models/m/infer", {"inputs": tensors}),
-        "split": ("/invocations", {"dataframe_split": split}),
-        "records": ("/invocations", {"dataframe_records": records}),
-        "instances": ("/invocations", {"instances": records}),
-        "inputs": ("/invocations", {"inputs": columns}),
+        "rows": (predict, {"rows": records}),
+        "v2": (f"/v2/models/{model}/infer", {"inputs": tensors}),
+        "split": (invoke, {"dataframe_split": split}),
+        "records": (invoke, {"dataframe_records": records}),
+        "instances": (invoke, {"instances": records}),
+        "inputs": (invoke, {"inputs": columns}),
     }
     found = {
         name: (path, "application/json", json.dumps(body).encode()) for name, (path, body) in bodies.items()
     }
     return found | {
-        "arrow": ("/predict", "application/vnd.apache.arrow.stream", sink.getvalue().to_pybytes()),
-        "csv": ("/invocations", "text/csv", text.encode()),
+        "arrow": (predict, "application/vnd.apache.arrow.stream", sink.getvalue().to_pybytes()),
+        "csv": (invoke, "text/csv", text.encode()),
     }
 
 
-def served(path: Path, bodies: dict[str, tuple[str, str, bytes]]) -> dict[str, httpx.Response]:
-    async def ask() -> dict[str, httpx.Response]:
-        transport = httpx.ASGITransport(app=application(Settings({"m": Model(str(path))})))
-        async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
-            return {
-                name: await client.post(path, content=body, headers={"content-type": media})
-                for name, (path, media, body) in bodies.items()
-            }
+@dataclass
+class Asked:
+    """A model of a type, the rows it is asked about and in what role, and what the server answers."""
 
-    return asyncio.run(ask())
+    role: str
+    model: Any
+    features: pa.Table
+    responses: dict[str, httpx.Response] = field(default_factory=dict)
+
+
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Asked]:
+    """For each type that a model takes, the answers of one server of all these models."""
+    folder, found = tmp_path_factory.mktemp("models"), {}
+    for number, name in enumerate(TYPES):
+        models = fitted(name)
+        role = next((role for role in ("category", "key", "number") if role in models), None)
+        if role is not None:
+            _, columns, target = ROLES[role]
+            features = table_of(TYPES[name]).select(columns).drop_columns(target)
+            models[role].save(folder / f"m{number}")
+            found[name] = Asked(role, models[role], features)
+    asyncio.run(ask(found, folder))
+    return found
+
+
+async def ask(found: dict[str, Asked], folder: Path) -> None:
+    paths = {name: folder / f"m{number}" for number, name in enumerate(TYPES) if name in found}
+    served = {path.name: Model(str(path)) for path in paths.values()}
+    transport = httpx.ASGITransport(app=application(Settings(served)))
+    async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
+        for name, each in found.items():
+            bodies = requests(paths[name].name, each.features, each.model.columns_)
+            for form, (path, media, body) in bodies.items():
+                each.responses[form] = await client.post(path, content=body, headers={"content-type": media})
 
 
 def predictions(form: str, response: httpx.Response) -> list[Any]:
@@ -499,16 +528,12 @@ def predictions(form: str, response: httpx.Response) -> list[Any]:
 
 
 @pytest.mark.parametrize("name", TYPES)
-def test_one_answer_in_every_request(name: str, tmp_path: Path) -> None:
-    models = fitted(table_of(TYPES[name]))
-    for role in ("category", "key", "number"):
-        if (model := models.get(role)) is None:
-            continue
-        _, columns, target = ROLES[role]
-        features = table_of(TYPES[name]).select(columns).drop_columns(target)
-        model.save(tmp_path / "model")
-        for form, response in served(tmp_path / "model", requests(features, model.columns_)).items():
-            if name not in UNSAID.get("csv" if form == "csv" else "json", ()) or form == "arrow":
-                assert response.status_code == 200, (role, form, response.text)
-                same(predictions(form, response), answers(model, features), role, form)
+def test_one_answer_in_every_request(name: str, asked: dict[str, Asked]) -> None:
+    if (one := asked.get(name)) is None:
+        assert name in OTHERS
         return
+    expected = answers(one.model, one.features)
+    for form, response in one.responses.items():
+        if name not in UNSAID.get("csv" if form == "csv" else "json", ()) or form == "arrow":
+            assert response.status_code == 200, (one.role, form, response.text)
+            same(predictions(form, response), expected, one.role, form)
