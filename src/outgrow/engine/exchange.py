@@ -25,7 +25,6 @@ from outgrow.engine.memory import Store
 from outgrow.engine.mesh import Post
 from outgrow.engine.outcome import guarded
 from outgrow.engine.stored_matrices import StoredMatrices
-from outgrow.stats.quantiles import Gathered
 
 LEAST_BYTES, MOST_BYTES = 1 << 18, 32 << 20
 """About how large a bin is, at least and at most, where keys are many and none has too many rows."""
@@ -42,8 +41,7 @@ def bin_count(run: FitContext, nbytes: float) -> int:
     run : the fit; the least budget of a rank counts.
     nbytes : about what all rows take, over all ranks.
     """
-    budgets: Gathered = run.combine(Gathered((np.array([float(run.memory.budget)]),)))
-    share = float(budgets.values[0].min()) / (_SHARE * run.threads)
+    share = run.least_budget() / (_SHARE * run.threads)
     each = ceil(nbytes / min(max(share, LEAST_BYTES), MOST_BYTES) / run.comm.size)
     return run.comm.size * min(max(each, run.threads), _MOST_BINS)
 

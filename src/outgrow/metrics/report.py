@@ -12,13 +12,11 @@ from scipy import special
 
 from outgrow.errors import ParameterError
 from outgrow.page.format import number
-from outgrow.statistics.results import text_table
-
-_MOST_LINES = 40
+from outgrow.page.tabular import Tabular
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Report(Mapping[str, Any]):
+class Report(Tabular, Mapping[str, Any]):
     """Metrics by name: a number, or where there are groups an ndarray with a number for each.
 
     Attributes
@@ -90,20 +88,23 @@ class Report(Mapping[str, Any]):
             }
         )
 
-    def to_pandas(self) -> Any:
-        """The table as a pandas DataFrame."""
-        return self.to_arrow().to_pandas()
+    def to_dict(self) -> dict[str, Any]:
+        """Numbers by the name of the metric; of groups columns by name, the keys and the rows first."""
+        return dict(self) if self.groups is None else super().to_dict()
 
-    def __repr__(self) -> str:
-        if self.groups is None:
-            heads = ("metric", "value", "95 % interval")
-            lines = [dict(zip(heads, self._line(name), strict=True)) for name in self.values_]
-            missing = f", {self.missing:,} more lack a value" if self.missing else ""
-            return f"{type(self).__name__} of {self.rows:,} rows{missing}\n{text_table(heads, lines)}"
-        table = self.to_arrow().select([*self.groups.column_names, "rows", *self.values_])
-        text = text_table(table.column_names, table.slice(0, _MOST_LINES).to_pylist())
-        more = table.num_rows - _MOST_LINES
-        return f"{type(self).__name__}\n{text}" + (f"\n... and {more:,} more" if more > 0 else "")
+    @property
+    def _title(self) -> str:
+        if self.groups is not None:
+            return type(self).__name__
+        missing = f", {self.missing:,} more lack a value" if self.missing else ""
+        return f"{type(self).__name__} of {self.rows:,} rows{missing}"
+
+    def _printed(self) -> pa.Table:
+        if self.groups is not None:
+            return self.to_arrow().select([*self.groups.column_names, "rows", *self.values_])
+        lines = [self._line(name) for name in self.values_]
+        heads = ("metric", "value", "95 % interval")
+        return pa.table(dict(zip(heads, map(list, zip(*lines, strict=True)), strict=True)))
 
     def _line(self, name: str) -> tuple[str, str, str]:
         ends = self.interval(name) if name in self.standard_errors else ()

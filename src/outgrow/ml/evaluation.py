@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from sklearn.utils.validation import check_is_fitted
 
 from outgrow.data.batch import Batch
@@ -16,14 +17,15 @@ from outgrow.errors import DataError, ParameterError
 from outgrow.ml.core.inputs import open_training
 from outgrow.ml.core.scoring import Scoring
 from outgrow.ml.core.task import Task
+from outgrow.page.tabular import Tabular
 from outgrow.stats.state import from_tree, merge, to_tree
 
 SCORES = 1 << 18
 """Answers of several models that are looked at together."""
 
 
-@dataclass(frozen=True, eq=False)
-class Scores(Mapping[str, float]):
+@dataclass(frozen=True, eq=False, repr=False)
+class Scores(Tabular, Mapping[str, float]):
     """Metrics by name, and the state they were read from.
 
     Attributes
@@ -52,6 +54,15 @@ class Scores(Mapping[str, float]):
     def confusion(self) -> np.ndarray:
         """Weight of rows by true class (row) and predicted class (column)."""
         return self.state.confusion
+
+    def to_arrow(self) -> pa.Table:
+        """A row for each metric, and one for how many rows were scored."""
+        names = [*self.values_, "rows"]
+        return pa.table({"metric": names, "value": [*map(float, self.values_.values()), float(self.rows)]})
+
+    def to_dict(self) -> dict[str, Any]:
+        """The metrics by name."""
+        return dict(self.values_)
 
     def __repr__(self) -> str:
         width = max(map(len, self.values_))

@@ -19,13 +19,14 @@ from outgrow.ml.core.outputs import as_given, collect, is_lazy
 from outgrow.ml.core.task import column_names, promised_example
 from outgrow.ml.predictor import Predictor
 from outgrow.ml.trees.base import TreeModel
+from outgrow.page.tabular import Tabular
 
 METHOD = "contributions"
 _SHOWN = 20
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class ShapValues:
+class ShapValues(Tabular):
     """What each feature adds to the answers for rows, and where answers begin.
 
     Attributes
@@ -58,9 +59,9 @@ class ShapValues:
         names = _names(self.features, self.outputs)
         return pa.table(matrix_columns(np.ascontiguousarray(every.reshape(len(flat), -1)), names))
 
-    def to_pandas(self) -> Any:
-        """As `to_arrow`, a pandas DataFrame."""
-        return self.to_arrow().to_pandas()
+    def _printed(self) -> pa.Table:
+        names = list(self.importances)
+        return pa.table({"feature": names, "mean size": list(self.importances.values())})
 
     def __len__(self) -> int:
         return len(self.values)

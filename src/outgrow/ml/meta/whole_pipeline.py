@@ -17,6 +17,7 @@ from sklearn.base import clone, is_classifier
 from sklearn.utils.metaestimators import available_if
 
 from outgrow.data.batch import Batch
+from outgrow.data.dictionaries import not_null, places_among
 from outgrow.data.kind import Kind
 from outgrow.data.matrix import Column, Matrix, is_sparse
 from outgrow.data.names import numbered
@@ -115,7 +116,7 @@ class WholePipeline(Model):
 
     def _coded(self, batch: Batch) -> Batch:
         """The batch with numbers in place of what is none."""
-        codes = {name: _codes(batch, name, values) for name, values in self._values.items()}
+        codes = {name: places_among(_plain(batch, name), values) for name, values in self._values.items()}
         return batch.with_columns({**codes, **{name: _moments(batch, name) for name in self._times}})
 
     def _fit(self, view: MatrixView) -> None:
@@ -269,7 +270,7 @@ def _values_of(shard: Shard, names: Sequence[str]) -> dict[str, list[Any]]:
 def _plain(batch: Batch, name: str) -> pa.Array:
     column = batch[name]
     assert not isinstance(column, Matrix)
-    return column.cast(pa.string()) if pa.types.is_null(column.type) else column
+    return not_null(column)
 
 
 def _stored(kind: pa.DataType) -> tuple[pa.DataType, pa.DataType]:
@@ -289,13 +290,3 @@ def _times(numbers: np.ndarray, kind: pa.DataType) -> pa.Array:
     """Numbers as moments again."""
     exact, number = _stored(kind)
     return pa.array(numbers, mask=np.isnan(numbers)).cast(number).cast(exact).cast(kind)
-
-
-def _codes(batch: Batch, name: str, values: list[Any]) -> pa.Array:
-    """The place of each value among some, NaN for others."""
-    column = _plain(batch, name)
-    encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
-    places = {value: float(place) for place, value in enumerate(values)}
-    words = encoded.dictionary.to_pylist()
-    table = np.array([places.get(word, np.nan) for word in words] + [np.nan])
-    return pa.array(table[encoded.indices.fill_null(len(words)).to_numpy(zero_copy_only=False)])

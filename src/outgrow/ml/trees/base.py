@@ -13,6 +13,7 @@ import pyarrow as pa
 from sklearn.utils.validation import check_is_fitted
 
 from outgrow.data.batch import Batch, is_categorical
+from outgrow.data.dictionaries import not_null, places_among
 from outgrow.data.matrix import Column, Matrix
 from outgrow.engine.blocks import Block
 from outgrow.engine.matrix import MatrixView
@@ -443,13 +444,9 @@ def _weight_factor(weight: float, rows: float) -> float:
 
 def _codes(column: Column, values: list[Any]) -> pa.Array:
     """1, 2, ... for the values in their order, NaN for others; never 0, which sparse rows drop."""
-    if isinstance(column, Matrix) or pa.types.is_null(column.type):
+    if isinstance(column, Matrix):
         return pa.array(np.full(len(column), np.nan))
-    encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
-    places = {value: float(place) for place, value in enumerate(values, start=1)}
-    words = encoded.dictionary.to_pylist()
-    table = np.array([places.get(word, np.nan) for word in words] + [np.nan])
-    return pa.array(table[encoded.indices.fill_null(len(words)).to_numpy(zero_copy_only=False)])
+    return places_among(column, values, first=1)
 
 
 def _weights(block: Block) -> np.ndarray:
@@ -482,4 +479,4 @@ def _learn_categories(shard: Shard, names: list[str]) -> dict[str, list[Any]]:
 def _plain(batch: Batch, name: str) -> pa.Array:
     column = batch[name]
     assert not isinstance(column, Matrix)
-    return column.cast(pa.string()) if pa.types.is_null(column.type) else column
+    return not_null(column)
