@@ -13,7 +13,7 @@ from sklearn.datasets import make_moons
 
 import outgrow as og
 from outgrow.errors import DataError
-from outgrow.ml.neighbors import dbscan
+from outgrow.ml.neighbors import density, index
 from outgrow.testing import EngineCase
 
 
@@ -60,8 +60,10 @@ def test_near_pairs_are_never_held_all_at_once(monkeypatch: pytest.MonkeyPatch) 
     """Where scikit-learn's memory grows with the square of the rows of a dense place (#17650)."""
     X = np.random.default_rng(0).normal(size=(400, 2))
     whole = og.DBSCAN(0.3).fit(X, sample_weight=np.full(400, 2.0))
-    monkeypatch.setattr(dbscan, "_PAIRS", 50)
-    monkeypatch.setattr(dbscan, "_ROWS", 7)
+    monkeypatch.setattr(index, "COMPILED_FROM", 1000)
+    monkeypatch.setattr(density, "COMPILED_FROM", 1000)
+    monkeypatch.setattr(density, "_PAIRS", 50)
+    monkeypatch.setattr(density, "_ROWS", 7)
     parts = og.DBSCAN(0.3).fit(X, sample_weight=np.full(400, 2.0))
     np.testing.assert_array_equal(whole.labels_, parts.labels_)
 

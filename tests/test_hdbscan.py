@@ -19,7 +19,7 @@ from sklearn.metrics import adjusted_rand_score
 
 import outgrow as og
 from outgrow.errors import DataError
-from outgrow.ml.neighbors import reachability
+from outgrow.ml.neighbors import index, reachability
 from outgrow.ml.neighbors.condensed_tree import condensed
 from outgrow.ml.neighbors.reachability import Space, core_distances, spanning_tree
 from outgrow.testing import EngineCase
@@ -72,14 +72,19 @@ def test_spanning_trees_are_the_least(
     seed: int, width: int, least: int, how: tuple[float, str], alpha: float
 ) -> None:
     rows = np.random.default_rng(seed).normal(size=(40, width))
-    space = Space(rows, np.ones(40), how[0])
-    core, apart = core_distances(space, least), cdist(rows, rows, how[1])
-    np.testing.assert_allclose(core, np.sort(apart, axis=1)[:, least - 1], atol=1e-12)
+    apart = cdist(rows, rows, how[1])
+    core = np.sort(apart, axis=1)[:, least - 1]
     reach = np.maximum(np.maximum(apart / alpha, core[:, None]), core)
-    for worth in (0, 100):  # with kernels and without
+    for tree_from, worth in ((0, 0), (100, 0), (100, 100)):  # by a tree, by kernels, and by NumPy
         with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(index, "COMPILED_FROM", tree_from)
+            patch.setattr(index, "_FEW_COLUMNS", 4)
             patch.setattr(reachability, "_WORTH", worth)
-            ends, sizes = spanning_tree(space, core, alpha)
+            space = Space(rows, np.ones(40), how[0])
+            cores = core_distances(space, least)
+            ends, sizes = spanning_tree(space, cores, alpha)
+        assert (cores.keys is None) == (tree_from > 0)
+        np.testing.assert_allclose(cores.distances, core, atol=1e-12)
         assert sizes.sum() == pytest.approx(graphs.minimum_spanning_tree(reach).sum(), rel=1e-9)
         np.testing.assert_allclose(reach[ends[:, 0], ends[:, 1]], sizes, atol=1e-12)
 

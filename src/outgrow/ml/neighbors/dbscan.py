@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any, Self
 
 import numpy as np
-import scipy.sparse as sp
-from scipy.sparse.csgraph import connected_components
-from sklearn.neighbors import KDTree
 
 from outgrow.engine.blocks import Block
 from outgrow.engine.matrix import MatrixView
@@ -17,13 +13,9 @@ from outgrow.ml.base import Clusterer
 from outgrow.ml.cluster.unit import checked_directions
 from outgrow.ml.core.outputs import is_lazy
 from outgrow.ml.core.parameters import Integer, Number, OneOf, Unused
+from outgrow.ml.neighbors.density import within_radius
 from outgrow.ml.neighbors.known_rows import RowParts, check_size
 from outgrow.ml.neighbors.search import METRICS, Search
-
-_PAIRS = 1 << 22
-"""Pairs of rows that are held at once."""
-_ROWS = 1 << 13
-"""Rows whose neighbours are counted at once."""
 
 
 class DBSCAN(Clusterer):
@@ -31,8 +23,9 @@ class DBSCAN(Clusterer):
 
     A row is a core where rows that weigh `min_samples` lie within `eps` of it, itself counted. Cores within
     `eps` of each other are of one cluster; a row that is no core belongs to the nearest core within `eps`, or
-    to none. Exact: all rows are brought together, up to 268 million numbers, and looked up in a tree, which
-    is quick for few columns, up to about 15. Pairs of near rows are never held all at once.
+    to none. Exact: all rows are brought together, up to 268 million numbers. A k-d tree finds what is near
+    where it looks at few rows for that, as it does in few columns, or in more that lie about few directions;
+    else products of matrices look at all pairs. Pairs of near rows are never held all at once.
 
     Parameters
     ----------
@@ -142,9 +135,11 @@ class DBSCAN(Clusterer):
         rows, weight = np.ascontiguousarray(table[:, :-1]), table[:, -1]
         near = checked_directions(rows) if self.metric == "cosine" else rows
         # distances are taken as differences, so nothing is lost far from zero
-        dense = _weights_near(near, weight, self._radius, self._power) >= self.min_samples * (1 - 1e-12)
+        enough = self.min_samples * (1 - 1e-12)
+        around = within_radius(near, self._power)
+        dense = around.weights_near(weight, self._radius, enough, view.run.map) >= enough
         self.components_ = rows[dense]
-        labels = _joined(near[dense], self._radius, self._power)
+        labels = within_radius(near[dense], self._power).tied(self._radius)
         self.component_labels_ = _numbered(labels, weight[dense])
         self.n_clusters_ = int(self.component_labels_.max(initial=-1)) + 1
 
@@ -203,61 +198,6 @@ def _weighing(block: Block) -> RowParts:
     X = block.X if isinstance(block.X, np.ndarray) else block.X.toarray()
     kept = weight > 0
     return RowParts([np.column_stack([X, weight])[kept]], [block.hashes(0)[kept]])
-
-
-def _tree(rows: np.ndarray, power: float) -> KDTree:
-    return KDTree(
-        rows,
-        metric="chebyshev" if np.isinf(power) else "minkowski",
-        **({} if np.isinf(power) else {"p": power}),
-    )
-
-
-def _weights_near(rows: np.ndarray, weight: np.ndarray, radius: float, power: float) -> np.ndarray:
-    """What the rows within a radius of each weigh."""
-    if not len(rows):
-        return weight
-    tree, found = _tree(rows, power), np.empty(len(rows))
-    counts = [
-        tree.query_radius(rows[start : start + _ROWS], radius, count_only=True)
-        for start in range(0, len(rows), _ROWS)
-    ]
-    near = np.concatenate(counts)
-    if (weight == 1).all():
-        return near.astype(np.float64)
-    for part in _parts(near):
-        lists = tree.query_radius(rows[part], radius)
-        ends = np.cumsum([0, *map(len, lists)])[:-1]
-        found[part] = np.add.reduceat(weight[np.concatenate(lists)], ends)
-    return found
-
-
-def _joined(rows: np.ndarray, radius: float, power: float) -> np.ndarray:
-    """Which rows chains of steps no longer than a radius join: a number for each row."""
-    labels: np.ndarray = np.arange(len(rows))
-    if not len(rows):
-        return labels
-    tree = _tree(rows, power)
-    counts = [
-        tree.query_radius(rows[start : start + _ROWS], radius, count_only=True)
-        for start in range(0, len(rows), _ROWS)
-    ]
-    for part in _parts(np.concatenate(counts)):
-        lists = tree.query_radius(rows[part], radius)
-        ones = np.repeat(labels[part], [len(each) for each in lists])
-        others = labels[np.concatenate(lists)]
-        graph = sp.coo_array((np.ones(len(ones), dtype=bool), (ones, others)), shape=(len(rows), len(rows)))
-        labels = connected_components(graph, directed=False)[1][labels]
-    return labels
-
-
-def _parts(counts: np.ndarray) -> list[slice]:
-    """Slices of rows that have no more pairs than are held at once, but for rows with more by themselves."""
-    ends, cuts = np.cumsum(counts), [0]
-    while cuts[-1] < len(counts):
-        before = ends[cuts[-1] - 1] if cuts[-1] else 0
-        cuts.append(max(cuts[-1] + 1, int(np.searchsorted(ends, before + _PAIRS, side="right"))))
-    return [slice(*cut) for cut in pairwise(cuts)]
 
 
 def _numbered(labels: np.ndarray, weight: np.ndarray) -> np.ndarray:

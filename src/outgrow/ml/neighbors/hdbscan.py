@@ -15,9 +15,13 @@ from outgrow.ml.core.outputs import is_lazy
 from outgrow.ml.core.parameters import FLAG, Integer, Number, OneOf, Unused
 from outgrow.ml.neighbors.bubbles import bubble_cores, data_bubbles
 from outgrow.ml.neighbors.condensed_tree import CondensedTree, chosen, condensed, label_of_clusters
-from outgrow.ml.neighbors.known_rows import RowParts
-from outgrow.ml.neighbors.reachability import Space, core_distances, spanning_tree
+from outgrow.ml.neighbors.index import rows_in_seconds
+from outgrow.ml.neighbors.known_rows import RowParts, check_size
+from outgrow.ml.neighbors.reachability import Cores, Space, core_distances, spanning_tree
 from outgrow.ml.neighbors.search import METRICS, Search
+
+_BUBBLES = 20_000
+"""Bubbles of which all pairs are looked at in a few seconds."""
 
 
 class HDBSCAN(Clusterer):
@@ -25,9 +29,10 @@ class HDBSCAN(Clusterer):
 
     DBSCAN for all distances at once: a hierarchy of clusters that part as the distance shrinks, of which
     those are given out that hold together longest. Up to `max_rows` rows are brought together and the
-    hierarchy is exact; its time grows with the square of the rows. **Past that it is approximate**: as many
-    rows, chosen by their hashes, become data bubbles, with what lies around them and how wide, from two
-    passes over all rows wherever they are; the bubbles are clustered, and a row is what its bubble is.
+    hierarchy is exact. Rows of few columns find each other by a k-d tree (March, Ram and Gray 2010); with
+    many, or without Numba, time grows with the square of the rows. **Past that it is approximate**: up to
+    20,000 rows, chosen by their hashes, become data bubbles, with what lies around them and how wide, from
+    two passes over all rows wherever they are; the bubbles are clustered, and a row is what its bubble is.
 
     Parameters
     ----------
@@ -41,7 +46,9 @@ class HDBSCAN(Clusterer):
     alpha : by what distances are divided before the core distances count.
     cluster_selection_method : 'eom' for the clusters that last longest, 'leaf' for the smallest.
     allow_single_cluster : whether all rows may be one cluster.
-    max_rows : rows up to which it is exact, and how many bubbles there are past that.
+    max_rows : rows up to which it is exact, and how many bubbles there are past that, but no more than
+        20,000; None for as many rows as take seconds: 500,000 of up to 5 columns, 100,000 of up to 10,
+        20,000 of more, or without Numba.
     algorithm, leaf_size, metric_params, n_jobs, store_centers, copy : accepted as in scikit-learn, without
         effect.
 
@@ -90,7 +97,7 @@ class HDBSCAN(Clusterer):
         "allow_single_cluster": FLAG,
         "store_centers": Unused(),
         "copy": Unused(),
-        "max_rows": Integer(low=2),
+        "max_rows": Integer(low=2) | None,
     }
     no_exports = {
         "ONNX": "it looks at all rows of the fit for each row",
@@ -128,7 +135,7 @@ class HDBSCAN(Clusterer):
         allow_single_cluster: bool = False,
         store_centers: Any = None,
         copy: bool = False,
-        max_rows: int = 20_000,
+        max_rows: int | None = None,
     ) -> None:
         self.min_cluster_size = min_cluster_size
         self.min_samples = min_samples
@@ -187,18 +194,24 @@ class HDBSCAN(Clusterer):
                 f"min_samples ({least}) must be at most the number of samples in X, which is "
                 f"n_samples = {total:g}. Ask for fewer, or give more rows."
             )
-        core = core_distances(space, least) if self.exact_ else bubble_cores(view, space, least)
-        ends, sizes = spanning_tree(space, core, self.alpha)
-        tree = condensed(ends, sizes, space.weight, core, float(self.min_cluster_size))
-        self._note(tree, core)
+        if self.exact_:
+            cores = core_distances(space, least, view.run.map)
+        else:
+            cores = Cores(bubble_cores(view, space, least))
+        ends, sizes = spanning_tree(space, cores, self.alpha, view.run.map)
+        tree = condensed(ends, sizes, space.weight, cores.distances, float(self.min_cluster_size))
+        self._note(tree, cores.distances)
 
     def _gather(self, view: MatrixView) -> Space:
         """The rows of the fit, or bubbles of them."""
         cosine = self.metric == "cosine"
-        self.exact_ = view.rows <= self.max_rows
+        most = rows_in_seconds(view.width) if self.max_rows is None else self.max_rows
+        self.exact_ = view.rows <= most
         if not self.exact_:
-            self.rows_, space = data_bubbles(view, self.max_rows, self._power, cosine=cosine)
+            count = min(most, _BUBBLES)
+            self.rows_, space = data_bubbles(view, count, self._power, cosine=cosine)
             return space
+        check_size(view.rows, view.width + 1, type(self).__name__, view.run.least_budget())
         table = view.reduce(_weighing).in_order()
         self.rows_ = np.ascontiguousarray(table[:, :-1])
         if not len(table):

@@ -3,14 +3,18 @@ its core."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.neighbors import NearestNeighbors as Index
 
-from outgrow._optional import optional
-from outgrow.errors import MissingExtraError
+from outgrow.ml.neighbors.index import compiled, tree_of
+
+if TYPE_CHECKING:
+    from outgrow.ml.neighbors.kd_tree import KdTree
 
 _WORTH = 256
 """Rows from which on kernels, which have to be loaded, are worth it."""
@@ -54,9 +58,10 @@ class Space:
         """Distances of the metric, from those of the rows as they are here."""
         return 0.5 * apart**2 if self.cosine else apart
 
-    def nearest(self, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """The distances and places of the nearest rows, each itself among them: of shape (n, count)."""
-        return nearest_of(self.rows, self.rows, count, self.power)
+    @cached_property
+    def tree(self) -> KdTree | None:
+        """A tree of the rows, where it pays; bubbles have none."""
+        return tree_of(self.rows, self.power) if self.extent is None else None
 
     def between(self, apart: np.ndarray, at: int, places: np.ndarray) -> np.ndarray:
         """How far bubbles are from one, by how far their middles are.
@@ -127,65 +132,102 @@ def lengths(columns: np.ndarray, x: np.ndarray, power: float, room: np.ndarray) 
     return total
 
 
-def core_distances(space: Space, least: int) -> np.ndarray:
+@dataclass(frozen=True, eq=False)
+class Cores:
+    """How far from each row, itself counted, the rows are that weigh enough together.
+
+    Attributes
+    ----------
+    distances : ndarray of shape (n,).
+    keys : the same, as the tree compares distances; None without a tree.
+    near : of each row the keys and the places of the nearest, of shape (n, any); None without a tree.
+    """
+
+    distances: np.ndarray
+    keys: np.ndarray | None = None
+    near: tuple[np.ndarray, np.ndarray] | None = None
+
+
+def core_distances(space: Space, least: int, run: Callable[..., Any] = map) -> Cores:
     """How far of each row the rows are, itself counted, that weigh so much together.
 
     Parameters
     ----------
     space : whose rows weigh that much at least.
     least : `min_samples`.
+    run : what calls a function with each of some parts, such as `map` of a pool of threads.
     """
-    count, rows = min(least, len(space.rows)), len(space.rows)
+    rows = len(space.rows)
+    count, tree = min(least, rows), space.tree
     while True:
-        distances, places = space.nearest(count)
+        if tree is None:
+            keys, places = nearest_of(space.rows, space.rows, count, space.power)
+        else:
+            keys, places = tree.nearest(tree.rows, count, run)
         reached = np.cumsum(space.weight[places], axis=1) >= least * (1 - 1e-12)
         if count == rows or reached[:, -1].all():
             break
         count = min(rows, 2 * count)
-    first = np.argmax(reached, axis=1)
-    return space.told(distances[np.arange(rows), first])
+    own = keys[np.arange(rows), np.argmax(reached, axis=1)]
+    if tree is None:
+        return Cores(space.told(own))
+    return Cores(space.told(tree.lengths(own)), own, (keys, places))
 
 
-def spanning_tree(space: Space, core: np.ndarray, alpha: float) -> tuple[np.ndarray, np.ndarray]:
-    """The tree of least mutual reachability distances (Prim 1957): exact, the square of the rows in time.
+def spanning_tree(
+    space: Space, cores: Cores, alpha: float, run: Callable[..., Any] = map
+) -> tuple[np.ndarray, np.ndarray]:
+    """The tree of least mutual reachability distances: by the space's tree, else (Prim 1957) in time that is
+    the square of the rows.
 
     The distance of two rows is the largest of theirs, divided by `alpha`, and their core distances.
 
     Parameters
     ----------
     space : at least one row.
-    core : shape (n,), their core distances.
+    cores : their core distances.
     alpha : above 0.
+    run : as for `core_distances`.
 
     Returns
     -------
     The two ends of each edge, of shape (n - 1, 2), and its length, of shape (n - 1,).
     """
-    n = len(space.rows)
+    n, core = len(space.rows), cores.distances
+    if cores.keys is not None and cores.near is not None:
+        return _by_tree(space, cores.keys, cores.near, alpha, run)
     ends, sizes = np.empty((n - 1, 2), dtype=np.int64), np.empty(n - 1)
-    kernels = _kernels() if n > _WORTH else None
-    if kernels is None:
+    if n <= _WORTH or not compiled():
         _by_numpy(space, core, alpha, ends, sizes)
         return ends, sizes
     none = np.zeros(0)
     extent = none if space.extent is None else space.extent
     inner = none if space.extent is None else space.within(1.0, np.arange(n))
     rows = np.ascontiguousarray(space.rows)
-    kernels.spanning_tree(
+    _kernels().spanning_tree(
         rows, np.ascontiguousarray(core), space.power, float(alpha), space.cosine, extent, inner, ends, sizes
     )
     return ends, sizes
 
 
-def _kernels() -> Any:
-    """The compiled functions, where Numba is there; else None."""
-    try:
-        optional("numba", "fast")
-    except MissingExtraError:
-        return None
-    from outgrow.ml.neighbors import reachability_kernels
+def _by_tree(
+    space: Space,
+    keys: np.ndarray,
+    near: tuple[np.ndarray, np.ndarray],
+    alpha: float,
+    run: Callable[..., Any],
+) -> tuple[np.ndarray, np.ndarray]:
+    assert space.tree is not None
+    scale = 1 / alpha if space.cosine else 1 / space.tree.powered(alpha)
+    ends, sizes = _kernels().least_tree(space.tree, keys, scale, near, run)
+    return ends, space.told(space.tree.lengths(sizes))
 
-    return reachability_kernels
+
+def _kernels() -> Any:
+    """The compiled functions."""
+    from outgrow.ml.neighbors import spanning
+
+    return spanning
 
 
 def _by_numpy(space: Space, core: np.ndarray, alpha: float, ends: np.ndarray, sizes: np.ndarray) -> None:

@@ -10,14 +10,20 @@ from numba import types
 from outgrow.ml.core.compiled import GIVEN, ROWS, kernel, typed_kernel
 
 
+@typed_kernel(GIVEN, GIVEN, returns=types.float64, loose=("reassoc", "contract"))
+def _squares(x: Any, y: Any) -> Any:
+    total = 0.0
+    for k in range(len(x)):
+        total += (x[k] - y[k]) ** 2
+    return total
+
+
 @kernel
 def _length(x: Any, y: Any, power: Any) -> Any:
     """The distance of two rows."""
     total = 0.0
     if power == 2.0:
-        for k in range(len(x)):
-            total += (x[k] - y[k]) ** 2
-        return np.sqrt(total)
+        return np.sqrt(_squares(x, y))
     if np.isinf(power):
         for k in range(len(x)):
             total = max(total, abs(x[k] - y[k]))

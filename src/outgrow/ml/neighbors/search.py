@@ -9,10 +9,11 @@ from sklearn.neighbors import NearestNeighbors as Index
 
 from outgrow.errors import DataError
 from outgrow.ml.cluster.unit import unit_rows
+from outgrow.ml.neighbors.index import tree_of
 
 METRICS = ("minkowski", "euclidean", "manhattan", "chebyshev", "cosine")
 _FEW_COLUMNS = 15
-"""Up to so many columns a tree finds neighbours faster than a look at all rows."""
+"""Up to so many columns scikit-learn's tree finds neighbours faster than a look at all rows."""
 _BESIDE = 8
 """So many more rows are looked at than are wanted, so that equals are told apart exactly."""
 _ALIKE = 1e-7
@@ -29,6 +30,10 @@ class Search:
     rows : shape (rows, width), dense.
     metric : one of `METRICS`.
     p : the power of 'minkowski'.
+
+    Attributes
+    ----------
+    tree : a tree of the rows, or of their directions, where it pays; else None.
     """
 
     def __init__(self, rows: np.ndarray, metric: str, p: float) -> None:
@@ -37,12 +42,19 @@ class Search:
         self._power = float(powers.get(metric, 2.0))
         rows = unit_rows(rows) if self._cosine else rows
         self._rows = np.ascontiguousarray(rows)
+        self.tree = tree_of(self._rows, self._power) if len(rows) else None
+        if self.tree is None:
+            self._index = self._made(p)
+
+    def _made(self, p: float) -> Any:
+        """The index of scikit-learn, where there is no tree."""
+        rows = self._rows
         tree = rows.shape[1] <= _FEW_COLUMNS
         # what looks at all rows squares them: far from zero the differences would be lost
         self._origin = np.zeros(rows.shape[1]) if tree else rows.mean(axis=0)
         named = {1.0: "manhattan", 2.0: "euclidean", np.inf: "chebyshev"}
         how: dict[str, Any] = {"metric": named.get(self._power, "minkowski"), "p": p}
-        self._index = Index(algorithm="kd_tree" if tree else "brute", **how).fit(self._rows - self._origin)
+        return Index(algorithm="kd_tree" if tree else "brute", **how).fit(rows - self._origin)
 
     def nearest(self, X: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
         """The nearest rows of each of some others.
@@ -61,6 +73,10 @@ class Search:
         if not len(X):
             return distances, places
         X = unit_rows(X) if self._cosine else X
+        if self.tree is not None:
+            keys, places = self.tree.nearest(X, count)
+            distances = self.tree.lengths(keys)
+            return (0.5 * distances**2 if self._cosine else distances), places
         wanted = min(len(self._rows), count + _BESIDE)
         rough, near = self._index.kneighbors(X - self._origin, n_neighbors=wanted)
         step = max(1, _TOGETHER // (wanted * X.shape[1]))
