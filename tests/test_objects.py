@@ -3,7 +3,9 @@
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 import outgrow as og
@@ -90,3 +92,27 @@ def test_other_transformers_meet_plain_text() -> None:
     assert whole.shape == (ROWS, 1)
     filled = og.SimpleImputer(strategy="most_frequent").fit_transform(_shared("a", None)[:, None])
     assert set(filled[:, 0]) == {"a"}
+
+
+def test_frames_of_shared_texts_are_those_of_other_texts() -> None:
+    frame = pd.DataFrame({"word": _shared("a", None, "bb"), 7: np.arange(ROWS), "other": _shared("c", "d")})
+    rows = og.dataset(frame)
+    assert isinstance(rows.scan.source, CodedSource)
+    plain = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
+    assert rows.to_arrow().equals(plain)
+    assert rows.schema == plain.schema
+    assert rows.where(pc.field("word") == "a").count() == (frame["word"] == "a").sum()
+
+
+def test_frames_keep_their_categories() -> None:
+    frame = pd.DataFrame({"word": _shared("a", "b"), "kind": pd.Categorical(_shared("c", "d"))})
+    assert pa.types.is_dictionary(og.dataset(frame).schema.field("kind").type)
+    assert og.dataset(frame).schema.field("word").type == pa.string()
+
+
+def test_models_of_a_frame_of_shared_texts_with_y_beside_it() -> None:
+    frame = pd.DataFrame({"word": _shared("a", "b"), "x": np.arange(ROWS) % 7})
+    y = np.where(frame["word"] == "a", "yes", "no")
+    model = og.Pipeline([("code", og.OneHotEncoder("word")), ("model", og.LogisticRegression())])
+    assert model.fit(frame, y).score(frame, y) == 1.0
+    assert list(model.predict(frame[:5])) == list(y[:5])

@@ -14,9 +14,8 @@ import pyarrow.compute as pc
 from outgrow.data.batch import Batch
 from outgrow.data.files import FilesSource
 from outgrow.data.kind import Kind
-from outgrow.data.matrix import matrix_columns
-from outgrow.data.names import check_names
 from outgrow.data.open import open_path
+from outgrow.data.pandas_frames import frame_source, frame_table, is_frame
 from outgrow.data.scan import Apply, HashSlice, Scan, Select, Where, check_columns, check_condition
 from outgrow.data.schema_file import write_types
 from outgrow.data.source import TableSource
@@ -452,47 +451,20 @@ def from_arrow(table: Any, *, engine: Engine | None = None) -> Dataset:
     DataError
         When it cannot become a table.
     """
-    return Dataset(Scan(TableSource(as_table(table))), engine or Local())
+    source = frame_source(table) if is_frame(table) else TableSource(as_table(table))
+    return Dataset(Scan(source), engine or Local())
 
 
 def as_table(data: Any) -> pa.Table:
     """An Arrow table of anything table-like."""
     if isinstance(data, pa.Table):
         return data
-    if type(data).__module__.partition(".")[0] == "pandas":
-        return _from_pandas(data)
+    if is_frame(data):
+        return frame_table(data)
     try:
         return pa.table(data)
     except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
         raise DataError(f"A {type(data).__name__} cannot become a table: {error}") from error
-
-
-_NUMBERS = "bhilqBHILQfd"
-"""NumPy's types that Arrow has, too."""
-
-
-def _from_pandas(frame: Any) -> pa.Table:
-    names = [str(name) for name in frame.columns]
-    check_names(names, "The DataFrame")
-    values = _numbers_without_gaps(frame)
-    if values is not None:
-        return pa.table(matrix_columns(values, names))
-    try:
-        table = pa.Table.from_pandas(frame, preserve_index=False)
-    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
-        raise DataError(f"The DataFrame cannot become a table: {' '.join(map(str, error.args))}") from error
-    return table.replace_schema_metadata(None).rename_columns(names)
-
-
-def _numbers_without_gaps(frame: Any) -> np.ndarray | None:
-    """The values of a DataFrame of numbers of one type, as they lie in memory; None of others."""
-    kinds = set(frame.dtypes)
-    kind = kinds.pop() if len(kinds) == 1 else None
-    if not isinstance(kind, np.dtype) or kind.char not in _NUMBERS or not kind.isnative:
-        return None
-    values: np.ndarray = frame.to_numpy()
-    with np.errstate(all="ignore"):
-        return None if np.isnan(values.sum()) else values
 
 
 def _count(shard: Shard) -> int:

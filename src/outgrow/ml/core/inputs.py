@@ -284,7 +284,7 @@ def _with_arrays(X: Any, rows: Dataset, arrays: Mapping[str, np.ndarray]) -> Dat
                 f"{[table.num_rows, len(column)]}."
             )
         table = table.append_column(name, arrow_column(column, name))
-    return Dataset(Scan(TableSource(table)), Local())
+    return Dataset(Scan(replace(source, table=table)), Local())
 
 
 def _open_array(
@@ -377,13 +377,20 @@ def _is_checked(estimator: Any, X: Any, *, reset: bool) -> bool:
     """Whether scikit-learn's checks would give back an array as it is: for few rows they take longest."""
     return (
         type(X) is np.ndarray
-        and X.dtype == np.float64
+        and X.dtype in (np.float64, object)
         and X.ndim == 2
         and X.size > 0
         and not hasattr(estimator, "feature_names_in_")
         and (reset or getattr(estimator, "n_features_in_", None) == X.shape[1])
-        and bool(np.isfinite(_sum(X)))
+        and _may_hold(estimator, X)
     )
+
+
+def _may_hold(estimator: Any, X: np.ndarray) -> bool:
+    """Whether values are such as an estimator takes without looking at each."""
+    if X.dtype == object:
+        return bool(estimator.__sklearn_tags__().input_tags.categorical)
+    return bool(np.isfinite(_sum(X)))
 
 
 def _sum(X: np.ndarray) -> Any:

@@ -154,13 +154,20 @@ class OneHotEncoder(InvertibleTransformer):
         self._restored()
 
     def _restored(self) -> None:
-        self._coders, width = list[Coder](), 0
-        for j, (name, categories) in enumerate(zip(self.selected_, self.categories_, strict=True)):
-            columns, own = self._columns_of(j)
-            self._coders.append(Coder(name, categories, np.where(columns < 0, _NOWHERE, columns + width)))
-            width += len(own)
-        self._width = width
+        self._made_coders: list[list[Coder]] = []
         self._made_labels: list[tuple[str, ...]] = []
+
+    @property
+    def _coders(self) -> list[Coder]:
+        """Of each column; a fit alone does not make them."""
+        if not self._made_coders:
+            coders, width = list[Coder](), 0
+            for j, (name, categories) in enumerate(zip(self.selected_, self.categories_, strict=True)):
+                columns, own = self._columns_of(j)
+                coders.append(Coder(name, categories, np.where(columns < 0, _NOWHERE, columns + width)))
+                width += len(own)
+            self._made_coders.append(coders)
+        return self._made_coders[0]
 
     @property
     def _labels(self) -> tuple[str, ...]:
@@ -259,7 +266,7 @@ class OneHotEncoder(InvertibleTransformer):
                 unknown[coder.name] = values
         if unknown:
             self._meet_unknown(unknown)
-        made = (_sparse if self.sparse_output else _dense)(hot, self._width, self.dtype)
+        made = (_sparse if self.sparse_output else _dense)(hot, len(self._labels), self.dtype)
         return batch.replace_numbers(names, made, self._labels, self.output_name_)
 
     def _meet_unknown(self, unknown: dict[str, list[Any]]) -> None:

@@ -152,9 +152,18 @@ class OrdinalEncoder(InvertibleTransformer):
         self._restored()
 
     def _restored(self) -> None:
-        few = self.infrequent_categories_ or [None] * len(self.categories_)
-        columns = zip(self.selected_, self.categories_, few, strict=True)
-        self._coders = [Coder(name, each, self._codes(each, rare)) for name, each, rare in columns]
+        self._made_coders: list[list[Coder]] = []
+
+    @property
+    def _coders(self) -> list[Coder]:
+        """Of each column; a fit alone does not make them."""
+        if not self._made_coders:
+            few = self.infrequent_categories_ or [None] * len(self.categories_)
+            columns = zip(self.selected_, self.categories_, few, strict=True)
+            self._made_coders.append(
+                [Coder(name, each, self._codes(each, rare)) for name, each, rare in columns]
+            )
+        return self._made_coders[0]
 
     @property
     def _whole(self) -> bool:
