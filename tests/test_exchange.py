@@ -23,8 +23,6 @@ from outgrow.data.batch import Batch
 from outgrow.data.hashing import row_hash
 from outgrow.data.keys import key_hash
 from outgrow.data.matrix import Matrix
-from outgrow.data.scan import Scan
-from outgrow.data.source import TableSource
 from outgrow.engine import exchange
 from outgrow.engine.collective import Alone, Tcp
 from outgrow.engine.context import FitContext
@@ -35,34 +33,7 @@ from outgrow.errors import DataError, SchemaError
 from outgrow.stats.quantiles import Gathered
 from outgrow.testing import EngineCase
 from ranks import ranks
-
-BUDGET = 1 << 62
-
-
-def table(keys: list[int | None], seed: int = 0) -> pa.Table:
-    """Rows of several types; some are equal."""
-    random = np.random.default_rng(seed)
-    return pa.table(
-        {
-            "key": pa.array(keys, pa.int64()),
-            "text": pa.array([f"t{n}" for n in random.integers(0, 3, len(keys))]).dictionary_encode(),
-            "number": pa.array(
-                random.integers(0, 4, len(keys)).astype(float), mask=random.random(len(keys)) < 0.2
-            ),
-            "list": pa.array(
-                [[int(n)] * int(n) for n in random.integers(0, 3, len(keys))], pa.list_(pa.int32())
-            ),
-        }
-    )
-
-
-def shard_of(
-    rows: pa.Table, comm: Any = None, *, piece: int = 7, budget: int = BUDGET, threads: int = 2
-) -> Shard:
-    """The rows of one rank, in small pieces."""
-    run = FitContext(comm, threads, Memory(budget))
-    scan = Scan(TableSource(rows, piece))
-    return Shard.of(run, scan.pieces() if rows.num_rows else [], scan.example())
+from shards import BUDGET, shard_of, table
 
 
 def batches_of(shard: Shard) -> list[list[tuple[Any, ...]]]:
@@ -229,7 +200,7 @@ import os, sys
 import numpy as np, pyarrow as pa
 from outgrow.engine.spark.rendezvous import join
 from outgrow.errors import RankLostError
-from test_exchange import shard_of, table
+from shards import shard_of, table
 
 rank, secret = int(sys.argv[1]), bytes.fromhex(sys.argv[2])
 comm = join(rank, ["127.0.0.1"] * 3, secret, ports=(20_000, 30_000), joining=60, deadline=5.0)
