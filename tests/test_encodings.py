@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 import outgrow as og
 from outgrow.cli import main
 from outgrow.data.encoding import check_utf8, sniffed
+from outgrow.data.text_source import BLOCK_BYTES
 from outgrow.errors import DataError, EncodingGuessedWarning
 from outgrow.serve.http.app import application
 from outgrow.serve.http.deployment import Model
@@ -160,10 +161,10 @@ MOMENTS = [
 @pytest.mark.parametrize("moments", MOMENTS)
 @pytest.mark.parametrize("blocks", [False, True])
 def test_moments_are_the_same_in_json_and_csv(tmp_path: Path, moments: list[str], blocks: bool) -> None:
-    filler = 400_000 if blocks else 0
+    text, filler = ("x" * 1_000, 2 * BLOCK_BYTES // 1_000) if blocks else ("x", 0)
     values = [moments[0]] * filler + moments
-    (tmp_path / "t.csv").write_text("n,t\n" + "".join(f"1,{value}\n" for value in values))
-    (tmp_path / "t.jsonl").write_text("".join(f'{{"n": 1, "t": "{value}"}}\n' for value in values))
+    (tmp_path / "t.csv").write_text("n,t\n" + "".join(f"{text},{value}\n" for value in values))
+    (tmp_path / "t.jsonl").write_text("".join(f'{{"n": "{text}", "t": "{value}"}}\n' for value in values))
     csv, lines = (og.read(tmp_path / name).to_arrow() for name in ("t.csv", "t.jsonl"))
     assert csv.schema == lines.schema
     assert csv["t"].slice(filler).to_pylist() == lines["t"].slice(filler).to_pylist()
