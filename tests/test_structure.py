@@ -132,15 +132,16 @@ VAGUE |= {"guardian", "material", "crew", "judge", "giants", "bench"}
 
 
 @cache
-def parsed(path: Path) -> ast.Module:
-    return ast.parse(path.read_text())
+def parsed(path: Path) -> tuple[ast.AST, ...]:
+    """All nodes of a file, the module first."""
+    return tuple(ast.walk(ast.parse(path.read_text())))
 
 
 @cache
 def imported(path: Path) -> set[str]:
     """The modules a file imports, also by `optional(...)`."""
     names: set[str] = set()
-    for node in ast.walk(parsed(path)):
+    for node in parsed(path):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -182,15 +183,15 @@ def test_imports_go_down(path: Path) -> None:
         assert not upward, f"{path} on floor {floors[own]} imports {upward}"
 
 
+@cache
 def named_in_strings(path: Path) -> set[str]:
     """The modules of ours that texts in a file name, other than those of the lists of public names."""
     listed = (ROOT / room / "__init__.py" for room in ("", "stats", "metrics", "linalg"))
     if path in listed:
         return set()
-    nodes = ast.walk(parsed(path))
     return {
         node.value
-        for node in nodes
+        for node in parsed(path)
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value in MODULE_OF
     }
 
@@ -223,7 +224,7 @@ INSIDE_FUNCTIONS = {
 @pytest.mark.parametrize("floor", ["ml", "engine"])
 def test_imports_stand_at_the_top(floor: str) -> None:
     for path in sorted((ROOT / floor).rglob("*.py")):
-        functions = [n for n in ast.walk(parsed(path)) if isinstance(n, ast.FunctionDef)]
+        functions = [n for n in parsed(path) if isinstance(n, ast.FunctionDef)]
         inner = {
             f"{node.module}.{alias.name}"
             for function in functions
@@ -236,7 +237,7 @@ def test_imports_stand_at_the_top(floor: str) -> None:
 
 def public_functions(path: Path) -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
     """The functions and methods of a file whose names, and whose classes' names, begin with a letter."""
-    for owner in ast.walk(parsed(path)):
+    for owner in parsed(path):
         if isinstance(owner, ast.Module | ast.ClassDef) and not getattr(owner, "name", "").startswith("_"):
             for node in owner.body:
                 if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name[0] != "_":
@@ -263,7 +264,7 @@ LONG = {"ml/trees/callbacks.py": "_classes"}
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_files_and_functions_are_short(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= MOST_LINES_OF_A_FILE
-    for node in ast.walk(parsed(path)):
+    for node in parsed(path):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name != "__init__":
             doc = (ast.get_docstring(node) or "").splitlines()
             lines = node.end_lineno - node.body[0].lineno + 1 - len(doc)  # signatures aside
@@ -288,7 +289,7 @@ def test_every_room_has_a_floor() -> None:
 def bound(path: Path) -> list[tuple[str, int]]:
     """The names that a file gives to values, and their lines."""
     names: list[tuple[str, int]] = []
-    for node in ast.walk(parsed(path)):
+    for node in parsed(path):
         if isinstance(node, ast.arg):
             names.append((node.arg, node.lineno))
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
