@@ -118,8 +118,8 @@ def test_it_is_judged_by_its_margins() -> None:
 
 def test_what_it_refuses_is_said() -> None:
     X, y = rows(2)
-    with pytest.raises(ParameterError, match="the hinge has no curvature"):
-        og.LinearSVC(loss="hinge").fit(X, y)
+    with pytest.raises(ParameterError, match="loss must be one of"):
+        og.LinearSVC(loss="log_loss").fit(X, y)
     with pytest.raises(ParameterError, match="multi_class"):
         og.LinearSVC(multi_class="crammer_singer").fit(X, y)
     with pytest.warns(ConvergenceWarning, match="Liblinear failed to converge"):

@@ -13,7 +13,7 @@ from sklearn.linear_model import HuberRegressor
 
 import outgrow as og
 from outgrow.engine.blocks import Block
-from outgrow.errors import DataError, ParameterError
+from outgrow.errors import DataError
 from outgrow.ml.linear_model import huber_regressor
 from outgrow.ml.linear_model.huber_regressor import HuberLoss
 from outgrow.testing import pieces_case
@@ -120,8 +120,3 @@ def test_svr_of_many_columns_and_of_folds(monkeypatch: pytest.MonkeyPatch) -> No
     for module in ("svm.linear_svr", "solvers.minimum"):
         monkeypatch.setattr(f"outgrow.ml.{module}.by_newton", lambda view, objective: False)
     np.testing.assert_allclose(og.LinearSVR(C=0.1).fit(X, Y).predict(X), expected.predict(X), rtol=1e-3)
-
-
-def test_svr_refuses_the_absolute_loss() -> None:
-    with pytest.raises(ParameterError, match="the absolute loss has none"):
-        og.LinearSVR(loss="epsilon_insensitive").fit(X, Y)

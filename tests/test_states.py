@@ -28,6 +28,7 @@ from outgrow.ml.cluster.graph import EdgeParts
 from outgrow.ml.cluster.leaf_rows import LeafRows
 from outgrow.ml.cluster.seeding import FoundRows, TopRows
 from outgrow.ml.core.column_types import ColumnTypes
+from outgrow.ml.linear_model.batch_rows import BatchRows
 from outgrow.ml.linear_model.deviance_scores import DevianceScoring, DevianceState
 from outgrow.ml.linear_model.pinball_scores import PinballState
 from outgrow.ml.neighbors.known_rows import RowParts
@@ -100,6 +101,10 @@ def _weights(rows: np.ndarray) -> np.ndarray:
 
 def _bits(rows: np.ndarray) -> np.ndarray:
     return mix(rows[:, 1].astype(np.float64).view(np.uint64))
+
+
+def _in_order(X: np.ndarray, y: np.ndarray, weight: np.ndarray, order: np.ndarray) -> np.ndarray:
+    return np.column_stack([X, y, weight])[order]
 
 
 def _flat(*parts: Any) -> np.ndarray:
@@ -182,6 +187,10 @@ LAWS: dict[type[State], tuple[Callable[[np.ndarray], Any], Callable[[Any], Any]]
         lambda s: _flat(s.group, s.key, s.rows, s.weight),
     ),
     RowParts: (lambda r: RowParts([r], [_bits(r)]), lambda s: s.in_order()),
+    BatchRows: (
+        lambda r: BatchRows([r], [np.stack([r[:, 0], _weights(r)])], [_bits(r)]),
+        lambda s: _in_order(*s.in_order()),
+    ),
     EdgeParts: (
         lambda r: EdgeParts([np.stack([_bits(r), _bits(r[:, ::-1])])], [_weights(r)]),
         lambda s: s.affinity(np.unique(np.concatenate(s.ends, axis=1))).toarray(),

@@ -11,7 +11,7 @@ import numpy as np
 from outgrow.engine.blocks import Block
 from outgrow.engine.folded import FoldedView
 from outgrow.engine.matrix import MatrixView
-from outgrow.errors import DataError, ParameterError
+from outgrow.ml.base.known_classes import given_classes, places_among
 from outgrow.ml.base.models import ProbabilityClassifier
 from outgrow.ml.core.candidates import Candidate, usable
 from outgrow.ml.core.inputs import open_training
@@ -92,28 +92,13 @@ class GrowingClassifier(ByClassClassifier):
         """
         self.check_parameters()
         first = not hasattr(self, "classes_")
-        known = self._given_classes(classes, first=first)
+        known = given_classes(classes, None if first else self.classes_)
         data = open_training(self, X, y, sample_weight, reset=first)
         self._before = self if not first else type(self)._of_classes(known)
         try:
             return self._fit_on_engine(data)
         finally:
             self._before = None
-
-    def _given_classes(self, classes: Any, *, first: bool) -> np.ndarray:
-        if classes is None:
-            if first:
-                raise ParameterError(
-                    "classes must be passed on the first call to partial_fit: a list of all there will be."
-                )
-            return self.classes_
-        given = np.unique(np.asarray(classes))
-        if not first and given.tolist() != self.classes_.tolist():
-            raise ParameterError(
-                f"`classes={given.tolist()}` is not the same as on last call to partial_fit, was: "
-                f"{self.classes_.tolist()}. Leave them out, or begin anew with fit."
-            )
-        return given
 
     @classmethod
     def _of_classes(cls, classes: np.ndarray) -> Self:
@@ -132,17 +117,11 @@ class GrowingClassifier(ByClassClassifier):
         if before is None:
             super()._take(classes, counts, state)
             return
-        places = {label: place for place, label in enumerate(before.classes_.tolist())}
-        unknown = [label for label in classes.tolist() if label not in places]
-        if unknown:
-            raise DataError(
-                f"The target label(s) {unknown} in y do not exist in the initial classes "
-                f"{before.classes_.tolist()}. Name all classes at the first call of partial_fit."
-            )
-        at = np.array([places[label] for label in classes.tolist()], dtype=np.uint64)
-        total = np.zeros(len(places))
-        total[at.astype(np.intp)] = counts
-        moved = type(state)(at[state.hashes.astype(np.intp)], *_others(state))
+        at = places_among(before.classes_, classes)
+        total = np.zeros(len(before.classes_))
+        total[at] = counts
+        hashes = at.astype(np.uint64)[state.hashes.astype(np.intp)]
+        moved = type(state)(hashes, *_others(state))
         if hasattr(before, "class_count_"):
             total, moved = total + before.class_count_, before._noted().merge(moved)
         super()._take(before.classes_, total, moved)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
+from outgrow.engine.blocks import Block
 from outgrow.engine.context import FitContext
 from outgrow.engine.folded import FoldedView
 from outgrow.engine.matrix import MatrixView
@@ -15,9 +17,11 @@ from outgrow.ml.core.candidates import Candidate, learn_apart, usable
 from outgrow.ml.core.weights import ClassWeight, class_factors
 from outgrow.ml.linear_model.classifier import LinearClassifier
 from outgrow.ml.solvers.cost import LARGEST, by_newton
-from outgrow.ml.solvers.losses import Loss
+from outgrow.ml.solvers.kinks import Kinks, KinkSearch, check_search
+from outgrow.ml.solvers.losses import Loss, SmoothedHinge
 from outgrow.ml.solvers.minimum import settled
 from outgrow.ml.solvers.objective import Objective
+from outgrow.ml.solvers.offsets import Offsets
 
 Fit = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 """Of shape (classes, candidates): coefficients, each of (features,), intercepts, steps, whether converged."""
@@ -28,7 +32,8 @@ class AgainstOthers(LinearClassifier):
 
     Hooks: `_loss()` of one score, `_bend()`, about how much the score of a row bends it, `_strength(total)`,
     what the absolute and half the squared coefficients cost beside the summed loss of rows of that weight,
-    and `_warn()` that it did not converge.
+    and `_warn()` that it did not converge. Where `_kinked` is true, the loss is the hinge, and the penalty is
+    squared; `_loss()` is not asked.
     """
 
     n_iter_: int
@@ -46,6 +51,10 @@ class AgainstOthers(LinearClassifier):
     def _strength(self, total: float) -> tuple[float, float]:
         raise NotImplementedError
 
+    @property
+    def _kinked(self) -> bool:
+        return False
+
     def _warn(self) -> None:
         raise NotImplementedError
 
@@ -60,7 +69,7 @@ class AgainstOthers(LinearClassifier):
         chosen = usable(rows, candidates)
         if not chosen:
             return
-        if by_newton(rows.view, cls._objective(rows, chosen, [1])):
+        if not chosen[0].model._kinked and by_newton(rows.view, cls._objective(rows, chosen, [1])):
             cls._learn_together(rows, chosen)
         else:
             learn_apart(rows, chosen)
@@ -71,7 +80,12 @@ class AgainstOthers(LinearClassifier):
         count = len(rows.view.classes)
         labels = [1] if count == 2 else list(range(count))
         objective = cls._objective(rows, candidates, labels)
-        stacked = len(objective.folds) * objective.size**2 <= LARGEST**2 and by_newton(rows.view, objective)
+        several = not candidates[0].model._kinked
+        stacked = (
+            several
+            and len(objective.folds) * objective.size**2 <= LARGEST**2
+            and by_newton(rows.view, objective)
+        )
 
         def fit(label: int) -> Callable[[FitContext], Fit]:
             return lambda run: cls._minimum(rows.on(run), candidates, [label])
@@ -91,6 +105,8 @@ class AgainstOthers(LinearClassifier):
     @classmethod
     def _minimum(cls, rows: FoldedView, candidates: Sequence[Candidate], labels: Sequence[int]) -> Fit:
         one, objective = candidates[0].model, cls._objective(rows, candidates, labels)
+        if one._kinked:
+            return one._hinge_minimum(rows, objective, labels[0])
         bend = np.array([one._bend() * rows.view.class_weights.sum()])
         minima, offsets = settled(rows, objective, bend=bend, tol=one.tol, max_iter=one.max_iter)
         table, shape = minima.w, (len(labels), len(candidates))
@@ -104,6 +120,25 @@ class AgainstOthers(LinearClassifier):
             minima.converged.reshape(shape),
         )
 
+    def _hinge_minimum(self, rows: FoldedView, objective: Objective, label: int) -> Fit:
+        """Where the hinge itself is least, which has no curvature."""
+        check_search(objective, type(self).__name__)
+        offsets = Offsets.of(rows.view, intercept=self.fit_intercept)
+
+        def kinks(block: Block) -> Kinks:
+            y = np.asarray(block.y)
+            sign = np.where(y == label, 1.0, -1.0)[None, :]
+            cost = np.ones(len(y)) if block.weight is None else block.weight
+            if objective.factors is not None:
+                cost = cost * objective.factors[0][y]
+            return sign, np.ones_like(sign), cost[None, :]
+
+        shifted = replace(rows, view=offsets.apply(rows.view))
+        search = KinkSearch(shifted, objective, SmoothedHinge, kinks, offsets.spread, 1.0)
+        coef, constants = objective.unpack(search.best(0.0))
+        constants = offsets.restore(coef, constants) if self.fit_intercept else np.zeros(1)
+        return coef[None], constants[None], np.array([[search.steps]]), np.array([[search.proven]])
+
     @classmethod
     def _objective(
         cls, rows: FoldedView, candidates: Sequence[Candidate], labels: Sequence[int]
@@ -116,7 +151,7 @@ class AgainstOthers(LinearClassifier):
         folds = np.array([candidate.fold for candidate in candidates])
         factors = [one._factors(rows, label) for label in labels]
         return Objective(
-            one._loss(),
+            SmoothedHinge(1.0) if one._kinked else one._loss(),
             rows.view.width,
             one.fit_intercept,
             np.tile(folds, len(labels)),

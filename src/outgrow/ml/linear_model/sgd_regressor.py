@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -15,6 +15,8 @@ from outgrow.ml.core.candidates import Candidate, learn_apart, usable
 from outgrow.ml.core.parameters import Number, OneOf
 from outgrow.ml.export.sklearn.twin import twin, with_learned
 from outgrow.ml.linear_model.base import LinearRegressor
+from outgrow.ml.linear_model.batch_steps import LearnsOn, Standing
+from outgrow.ml.linear_model.insensitive import insensitive_minimum
 from outgrow.ml.linear_model.stochastic import PARAMETERS, TOLD, strength, warn_unfinished
 from outgrow.ml.solvers.cost import by_newton
 from outgrow.ml.solvers.losses import Huber, Loss, Squared, SquaredInsensitive
@@ -25,19 +27,21 @@ from outgrow.ml.solvers.offsets import Offsets
 from outgrow.stats.moments import Moments
 
 
-class SGDRegressor(LinearRegressor):
+class SGDRegressor(LearnsOn, LinearRegressor):
     """Minimise the mean loss of the rows plus alpha times a penalty of the coefficients.
 
-    The objective is that which scikit-learn's class approaches by stochastic gradient descent. Here its
-    minimum is found, by Newton's method on the rows where the loss bends, a handful of passes whatever the
-    scale of the columns; where there are too many columns for that, by L-BFGS. So there is no learning rate
-    to choose, no order of rows, and no need to scale.
+    The objective is that which scikit-learn's class approaches by stochastic gradient descent. Here `fit`
+    finds its minimum, by Newton's method on the rows where the loss bends, a handful of passes whatever the
+    scale of the columns; where there are too many columns for that, by L-BFGS. So it needs no learning rate,
+    no order of rows, and no scaling. `partial_fit` learns on from batches of a stream, by steps of stochastic
+    gradient descent (Bottou 2012).
 
     Parameters
     ----------
     loss : 'squared_error', half the squared residual; 'huber', the same up to epsilon and a line beyond it,
-        so that outliers count less; 'squared_epsilon_insensitive', the square of how far a residual exceeds
-        epsilon.
+        so that outliers count less; 'epsilon_insensitive', how far a residual exceeds epsilon, and
+        'squared_epsilon_insensitive', its square. `fit` of 'epsilon_insensitive' takes penalty='l2' and up to
+        512 features, as `LinearSVR` does.
     penalty : 'l2', half the squared coefficients; 'l1', the absolute ones; 'elasticnet', both; None.
     alpha : strength of the penalty.
     l1_ratio : share of the absolute penalty, in [0, 1], for 'elasticnet'.
@@ -45,22 +49,29 @@ class SGDRegressor(LinearRegressor):
     max_iter : most passes of Newton's method, or steps of L-BFGS.
     tol : share of the objective; it ends with the step that is expected to leave no more to gain.
     epsilon : see `loss`, in units of y; above 0 with 'huber'.
-    shuffle, verbose, random_state, learning_rate, eta0, power_t, early_stopping, validation_fraction,
-        n_iter_no_change, warm_start, average : accepted as scikit-learn has them; the minimum is the same
-        without them.
+    learning_rate, eta0, power_t, average, shuffle, random_state, early_stopping : of `partial_fit`, as for
+        `SGDClassifier`; without effect on `fit`.
+    verbose, validation_fraction, n_iter_no_change, warm_start : accepted as scikit-learn has them, without
+        effect.
 
     Attributes
     ----------
     coef_ : ndarray of shape (n_features,); float32 where X was an array of float32.
     intercept_ : float; scikit-learn has an array of one number.
-    n_iter_ : steps over all rows, of the method that ended at the minimum.
+    n_iter_ : steps over all rows, of the method that ended at the minimum; 1 after `partial_fit`.
+    t_ : how many rows it has learned from, and one.
+    standard_coef_, standard_intercept_ : after `partial_fit` with `average`, where its last step has led;
+        ndarrays of shape (1, n_features) and (1,).
 
     Notes
     -----
-    Unlike scikit-learn: the minimum itself, so that `learning_rate` and `early_stopping` change nothing;
-    'epsilon_insensitive' has no curvature and is refused; the mean is weighted, so that a row of weight 2
-    counts as two rows; no `partial_fit`. With 'huber' and an `epsilon` far below the residuals, which is
-    nearly the absolute loss, up to 1e-6 of the objective may be left.
+    With 'huber' and an `epsilon` far below the residuals, which is nearly the absolute loss, `fit` may leave
+    up to 1e-6 of the objective. Before `partial_fit` scale the columns, and a y of large numbers.
+
+    Unlike scikit-learn: `fit` gives the minimum itself, so that `learning_rate` and `early_stopping` change
+    nothing there; the mean is weighted, so that a row
+    of weight 2 counts as two rows; `partial_fit` leaves out rows of weight 0, and learns from sparse rows
+    what it does from dense ones, where the intercept takes short steps there; 'pa1' and 'pa2' are refused.
 
     Examples
     --------
@@ -70,6 +81,11 @@ class SGDRegressor(LinearRegressor):
     >>> y[7] = 1000.0
     >>> og.SGDRegressor(loss="huber", epsilon=1.0).fit(X, y).coef_.round(1).tolist()
     [3.1]
+    >>> stream = og.SGDRegressor(learning_rate="constant", eta0=0.02)
+    >>> for _ in range(200):
+    ...     stream = stream.partial_fit(X[:7], y[:7])
+    >>> stream.coef_.round(1).tolist()
+    [3.0]
     """
 
     shared_fit_parameters = ("alpha", "l1_ratio", "penalty")
@@ -78,9 +94,8 @@ class SGDRegressor(LinearRegressor):
         "loss": OneOf(
             "squared_error",
             "huber",
+            "epsilon_insensitive",
             "squared_epsilon_insensitive",
-            advice="By the curvature of the loss it is minimised. The absolute loss has none: instead of "
-            "'epsilon_insensitive' take 'huber' with a small epsilon, or QuantileRegressor.",
         ),
         "epsilon": Number(low=0),
     }
@@ -106,7 +121,7 @@ class SGDRegressor(LinearRegressor):
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 5,
         warm_start: bool = False,
-        average: Any = False,
+        average: bool | int = False,
     ) -> None:
         self.loss = loss
         self.penalty = penalty
@@ -140,10 +155,46 @@ class SGDRegressor(LinearRegressor):
                 "an epsilon above 0, in units of y, or take QuantileRegressor."
             )
 
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Take a step for each row of a batch, one after the other: what results depends on their order.
+
+        Parameters
+        ----------
+        X, y : as `fit` takes them; the batch is held in memory.
+        sample_weight : as `fit` takes it; steps are so much longer.
+
+        Raises
+        ------
+        ParameterError
+            When parameters do not go with steps.
+        DataError
+            When the steps go beyond all numbers.
+        """
+        self.check_parameters()
+        return self._learn_batch(X, y, sample_weight)
+
+    def _targets(self, view: MatrixView, standing: Standing, y: np.ndarray) -> list[tuple[np.ndarray, Any]]:
+        return [(y, 1.0)]
+
     def _fit(self, view: MatrixView) -> None:
+        if self._before is not None:
+            self._take_steps(view, self._before)
+            self.coef_, self.intercept_ = self.coef_[0], float(self.intercept_[0])
+            return
+        self._find_minimum(view)
+        self.t_ = 1.0 + view.rows
+
+    def _find_minimum(self, view: MatrixView) -> None:
         rows = FoldedView.whole(view)
         moments: Moments = view.reduce(_moments)
         objective = self._objective(rows, [Candidate(self, 0)], moments.n)
+        if self.loss == "epsilon_insensitive":
+            epsilon, who = float(self.epsilon), type(self).__name__
+            self.coef_, self.intercept_, search = insensitive_minimum(rows, objective, moments, epsilon, who)
+            self.n_iter_ = search.steps
+            if not search.proven:
+                warn_unfinished(self)
+            return
         bend = (2.0 if self.loss == "squared_epsilon_insensitive" else 1.0) * moments.n
         minima, offsets = settled(
             rows, objective, bend=bend, tol=self.tol, max_iter=self.max_iter, constants=moments.mean
@@ -159,13 +210,14 @@ class SGDRegressor(LinearRegressor):
             return
         totals = np.array([0.0 if own is None else float(own.n[0]) for own in rows.each(_moments)])
         objective = cls._objective(rows, chosen, totals)
-        if not by_newton(rows.view, objective):
+        if chosen[0].model.loss == "epsilon_insensitive" or not by_newton(rows.view, objective):
             learn_apart(rows, chosen)
             return
         one = chosen[0].model
         minima, offsets = newton(rows, objective, tol=one.tol, max_iter=min(one.max_iter, PASSES))
         for place, candidate in enumerate(chosen):
             candidate.model._take(objective, minima, place, offsets)
+            candidate.model.t_ = 1.0 + float(rows.counts[candidate.fold])
         learn_apart(rows, [each for each, done in zip(chosen, minima.converged, strict=True) if not done])
 
     @classmethod

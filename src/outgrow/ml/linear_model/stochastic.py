@@ -7,7 +7,7 @@ from typing import Any
 
 from sklearn.exceptions import ConvergenceWarning
 
-from outgrow.ml.core.parameters import FLAG, Integer, Number, OneOf, Unused
+from outgrow.ml.core.parameters import FLAG, RANDOM_STATE, Integer, Number, OneOf, Unused
 
 PARAMETERS = {
     "penalty": OneOf("l2", "l1", "elasticnet", None),
@@ -16,19 +16,19 @@ PARAMETERS = {
     "fit_intercept": FLAG,
     "max_iter": Integer(low=1),
     "tol": Number(low=0),
-    "shuffle": Unused(),
+    "shuffle": FLAG,
     "verbose": Unused(),
-    "random_state": Unused(),
-    "learning_rate": Unused(),
-    "eta0": Unused(),
-    "power_t": Unused(),
+    "random_state": RANDOM_STATE,
+    "learning_rate": OneOf("optimal", "invscaling", "constant", "adaptive"),
+    "eta0": Number(low=0),
+    "power_t": Number(low=0),
     "early_stopping": Unused(),
     "validation_fraction": Unused(),
     "n_iter_no_change": Unused(),
     "warm_start": Unused(),
-    "average": Unused(),
+    "average": FLAG | Integer(low=0),
 }
-"""Of the classifier and the regressor: what only the way to the minimum depends on is unused."""
+"""Of the classifier and the regressor: what no step depends on is unused."""
 TOLD = ("loss", "penalty", "alpha", "l1_ratio", "fit_intercept", "max_iter", "epsilon")
 """Parameters that scikit-learn's equal is told."""
 

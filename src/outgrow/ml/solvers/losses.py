@@ -254,6 +254,86 @@ class SquaredInsensitive:
         return 2.0 * (shared != 0) if self.epsilon else np.full_like(shared, 2.0)
 
 
+class SmoothedHinge:
+    """How far the margin of a row falls short of 1, with a parabola above the kink.
+
+    Parameters
+    ----------
+    width : shortfalls up to this size are in the parabola.
+    """
+
+    scores = 1
+
+    def __init__(self, width: float) -> None:
+        self.width = width
+
+    def derivatives(self, margins: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Losses, their derivatives, and the shortfalls.
+
+        Parameters
+        ----------
+        margins : ndarray of shape (candidates, 1, rows), which are overwritten.
+        y : ndarray of shape (rows,) or (candidates, 1, rows), whether a row is of the class that has a
+            positive margin.
+        """
+        sign = np.where(y, -1.0, 1.0)
+        margins *= sign
+        margins += 1.0
+        pull = np.clip(margins / self.width, 0.0, 1.0)
+        losses = pull * (margins - 0.5 * self.width * pull)
+        return losses[:, 0], sign * pull, margins
+
+    def second(self, shared: np.ndarray, pairs: Pairs) -> np.ndarray:
+        """That of the parabola for the rows in it.
+
+        Parameters
+        ----------
+        shared : ndarray of shape (candidates, 1, rows), the shortfalls.
+        pairs : without effect.
+        """
+        return np.where((shared > 0) & (shared < self.width), 1.0 / self.width, 0.0)
+
+
+class SmoothedInsensitive:
+    """How far a residual exceeds a size that costs nothing, with parabolas above the kinks.
+
+    Parameters
+    ----------
+    epsilon : that size, at least 0.
+    width : excesses up to this size are in a parabola.
+    """
+
+    scores = 1
+
+    def __init__(self, epsilon: float, width: float) -> None:
+        self.epsilon = epsilon
+        self.width = width
+
+    def derivatives(self, margins: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Losses, their derivatives, and the excesses.
+
+        Parameters
+        ----------
+        margins : ndarray of shape (candidates, 1, rows), what is predicted; becomes the residuals.
+        y : ndarray of shape (rows,), numbers.
+        """
+        margins -= y
+        excess = np.abs(margins) - self.epsilon
+        pull = np.clip(excess / self.width, 0.0, 1.0)
+        losses = pull * (excess - 0.5 * self.width * pull)
+        return losses[:, 0], np.sign(margins) * pull, excess
+
+    def second(self, shared: np.ndarray, pairs: Pairs) -> np.ndarray:
+        """That of the parabolas for the rows in them.
+
+        Parameters
+        ----------
+        shared : ndarray of shape (candidates, 1, rows), the excesses.
+        pairs : without effect.
+        """
+        return np.where((shared >= 0) & (shared < self.width), 1.0 / self.width, 0.0)
+
+
 class SmoothedPinball:
     """What a quantile minimises, with a parabola in place of its kink (Fernandes, Guerre and Horta 2021).
 

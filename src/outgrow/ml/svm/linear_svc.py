@@ -8,6 +8,7 @@ from typing import Any
 
 from sklearn.exceptions import ConvergenceWarning
 
+from outgrow.errors import ParameterError
 from outgrow.ml.base import MarginClassifier
 from outgrow.ml.core.parameters import CLASS_WEIGHT, FLAG, Integer, Number, OneOf, Unused
 from outgrow.ml.core.weights import ClassWeight
@@ -19,18 +20,21 @@ from outgrow.ml.solvers.losses import Loss, SquaredHinge
 
 
 class LinearSVC(AgainstOthers, MarginClassifier):
-    """Minimise C times the squared hinge loss plus ½ ||w||², or with `penalty="l1"` plus ||w||₁.
+    """Minimise C times the hinge loss or its square plus ½ ||w||², or with `penalty="l1"` plus ||w||₁.
 
     The objective is scikit-learn's but for the intercept, which is not penalised: liblinear counts
     `intercept_ / intercept_scaling` among the coefficients, and comes to the same minimum as
-    `intercept_scaling` grows. It is minimised by Newton's method on the rows within the margin (Keerthi and
-    DeCoste 2005), a handful of passes; where there are too many columns for that, by L-BFGS. Of several
-    classes each is told from all others, in passes that they share. There are no probabilities.
+    `intercept_scaling` grows. That of the squared hinge is minimised by Newton's method on the rows within
+    the margin (Keerthi and DeCoste 2005), a handful of passes; where there are too many columns for that, by
+    L-BFGS. That of the hinge is exact, and proven to be: Newton's method on a smoothed hinge (Chapelle 2007)
+    comes near it, the equations of the few rows on the margin give it, and a last pass sees that no other row
+    has changed its side. Of several classes each is told from all others, in passes that they share. There
+    are no probabilities.
 
     Parameters
     ----------
     penalty : 'l2' or 'l1'.
-    loss : 'squared_hinge'. The hinge itself has no curvature and is refused.
+    loss : 'squared_hinge', or 'hinge', which takes penalty='l2' and up to 512 features.
     tol : share of the objective; it ends with the step that is expected to leave no more to gain.
     C : inverse strength of the penalty.
     multi_class : 'ovr', each class against all others.
@@ -50,11 +54,12 @@ class LinearSVC(AgainstOthers, MarginClassifier):
 
     Notes
     -----
-    Unlike scikit-learn: the intercept is not penalised, which is the limit of a large `intercept_scaling`;
-    the hinge itself is refused, the squared hinge is the default there too.
+    Unlike scikit-learn: the intercept is not penalised, which is the limit of a large `intercept_scaling`:
+    with 'hinge' the minimum is that of `SVC(kernel='linear')`, without a warning however large C is or
+    whatever the columns are scaled by.
 
-    Unlike Spark MLlib's `LinearSVC(regParam=0.0, maxIter=100)`: the squared hinge rather than the hinge, any
-    number of classes, no standardising, and a penalty by default.
+    Unlike Spark MLlib's `LinearSVC(regParam=0.0, maxIter=100)`: the hinge is `loss='hinge'`, and its minimum
+    is exact; any number of classes, no standardising, and a penalty by default.
 
     Examples
     --------
@@ -69,10 +74,7 @@ class LinearSVC(AgainstOthers, MarginClassifier):
     shared_fit_parameters = ("C", "penalty")
     parameters = {
         "penalty": OneOf("l2", "l1"),
-        "loss": OneOf(
-            "squared_hinge",
-            advice="By the curvature of the loss it is minimised, and the hinge has no curvature.",
-        ),
+        "loss": OneOf("squared_hinge", "hinge"),
         "dual": Unused(),
         "tol": Number(low=0),
         "C": Number(above=0),
@@ -114,6 +116,17 @@ class LinearSVC(AgainstOthers, MarginClassifier):
         self.random_state = random_state
         self.max_iter = max_iter
 
+    def _check_parameters(self) -> None:
+        if self.loss == "hinge" and self.penalty == "l1":
+            raise ParameterError(
+                "LinearSVC(penalty='l1', loss='hinge'): the combination of penalty='l1' and loss='hinge' is "
+                "not supported. Take penalty='l2', or loss='squared_hinge'."
+            )
+
+    @property
+    def _kinked(self) -> bool:
+        return self.loss == "hinge"
+
     def _loss(self) -> Loss:
         return SquaredHinge()
 
@@ -136,6 +149,6 @@ class LinearSVC(AgainstOthers, MarginClassifier):
         return replace(chosen(table.graph, margins, self.classes_), probabilities=None, margins=margins)
 
     def _sklearn_model(self) -> Any:
-        shared = ("penalty", "C", "fit_intercept", "class_weight", "max_iter")
+        shared = ("penalty", "loss", "C", "fit_intercept", "class_weight", "max_iter")
         made = twin("svm.LinearSVC", **{name: getattr(self, name) for name in shared})
         return with_learned(made, self, "coef_", "intercept_", "classes_", "n_iter_")

@@ -15,6 +15,7 @@ from outgrow.ml.core.candidates import Candidate, learn_apart, usable
 from outgrow.ml.core.parameters import FLAG, Integer, Number, OneOf, Unused
 from outgrow.ml.export.sklearn.twin import twin, with_learned
 from outgrow.ml.linear_model.base import LinearRegressor
+from outgrow.ml.linear_model.insensitive import insensitive_minimum
 from outgrow.ml.solvers.cost import by_newton
 from outgrow.ml.solvers.losses import SquaredInsensitive
 from outgrow.ml.solvers.minimum import settled
@@ -25,18 +26,20 @@ from outgrow.stats.moments import Moments
 
 
 class LinearSVR(LinearRegressor):
-    """Minimise C times the squares of how far residuals exceed epsilon, plus ½ ||w||².
+    """Minimise C times how far residuals exceed epsilon, or its squares, plus ½ ||w||².
 
-    The objective is scikit-learn's for `loss='squared_epsilon_insensitive'` but for the intercept, which is
-    not penalised. It is minimised by Newton's method on the rows outside the tube (Ho and Lin 2012), a
-    handful of passes; where there are too many columns for that, by L-BFGS.
+    The objective is scikit-learn's but for the intercept, which is not penalised. That of the squares is
+    minimised by Newton's method on the rows outside the tube (Ho and Lin 2012), a handful of passes; where
+    there are too many columns for that, by L-BFGS. That of the excesses themselves is exact, and proven to
+    be: Newton's method on a smoothed loss (Chapelle 2007) comes near it, the equations of the few rows on the
+    edges of the tube give it, and a last pass sees that no other row has changed its side.
 
     Parameters
     ----------
     epsilon : residuals up to this size cost nothing.
     tol : share of the objective; it ends with the step that is expected to leave no more to gain.
     C : inverse strength of the penalty.
-    loss : 'squared_epsilon_insensitive'. The absolute loss has no curvature and is refused.
+    loss : 'squared_epsilon_insensitive', or 'epsilon_insensitive', which takes up to 512 features.
     fit_intercept : learn a constant, which is not penalised.
     max_iter : most passes of Newton's method, or steps of L-BFGS.
     intercept_scaling, dual, verbose, random_state : accepted as scikit-learn has them, without effect.
@@ -49,8 +52,9 @@ class LinearSVR(LinearRegressor):
 
     Notes
     -----
-    Unlike scikit-learn: the squared loss, which is not the default there, is the only one; the intercept is
-    not penalised, which is the limit of a large `intercept_scaling`.
+    Unlike scikit-learn: the squared loss is the default, not the absolute one; the intercept is not
+    penalised, which is the limit of a large `intercept_scaling`; with 'epsilon_insensitive' the minimum is
+    exact, without a warning however large C is or whatever the columns are scaled by.
 
     Examples
     --------
@@ -65,10 +69,7 @@ class LinearSVR(LinearRegressor):
         "epsilon": Number(low=0),
         "tol": Number(low=0),
         "C": Number(above=0),
-        "loss": OneOf(
-            "squared_epsilon_insensitive",
-            advice="By the curvature of the loss it is minimised, and the absolute loss has none.",
-        ),
+        "loss": OneOf("squared_epsilon_insensitive", "epsilon_insensitive"),
         "fit_intercept": FLAG,
         "intercept_scaling": Unused(),
         "dual": Unused(),
@@ -111,17 +112,27 @@ class LinearSVR(LinearRegressor):
         rows = FoldedView.whole(view)
         objective = self._objective(rows, [Candidate(self, 0)])
         y: Moments = view.reduce(lambda block: Moments.of(np.asarray(block.y)[:, None], block.weight))
+        if self.loss == "epsilon_insensitive":
+            epsilon, who = float(self.epsilon), type(self).__name__
+            self.coef_, self.intercept_, search = insensitive_minimum(rows, objective, y, epsilon, who)
+            self.n_iter_ = search.steps
+            if not search.proven:
+                self._warn()
+            return
         minima, offsets = settled(
             rows, objective, bend=2 * y.n, tol=self.tol, max_iter=self.max_iter, constants=y.mean
         )
         self._take(objective, minima, 0, offsets)
         if not minima.converged[0]:
-            warnings.warn(
-                f"Liblinear failed to converge, increase the number of iterations: {self.max_iter} were not "
-                "enough. Raise max_iter of LinearSVR, scale the columns, or penalise more (a smaller C).",
-                ConvergenceWarning,
-                stacklevel=2,
-            )
+            self._warn()
+
+    def _warn(self) -> None:
+        warnings.warn(
+            f"Liblinear failed to converge, increase the number of iterations: {self.max_iter} were not "
+            "enough. Raise max_iter of LinearSVR, scale the columns, or penalise more (a smaller C).",
+            ConvergenceWarning,
+            stacklevel=2,
+        )
 
     @classmethod
     def _fit_many(cls, rows: FoldedView, candidates: Sequence[Candidate]) -> None:
@@ -129,7 +140,7 @@ class LinearSVR(LinearRegressor):
         if not chosen:
             return
         objective = cls._objective(rows, chosen)
-        if not by_newton(rows.view, objective):
+        if chosen[0].model.loss == "epsilon_insensitive" or not by_newton(rows.view, objective):
             learn_apart(rows, chosen)
             return
         one = chosen[0].model
