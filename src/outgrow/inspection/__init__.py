@@ -18,6 +18,7 @@ import importlib
 from typing import Any
 
 _HOMES = {
+    "model_report": "outgrow.inspection.report",
     "partial_dependence": "outgrow.inspection.dependence",
     "permutation_importance": "outgrow.inspection.permutation",
 }

@@ -15,6 +15,7 @@ from sklearn.base import is_classifier
 
 from outgrow.engine.events import Event
 from outgrow.engine.profile import Profile
+from outgrow.inspection.pairs import Pairs
 from outgrow.job.load import LoadedJob
 from outgrow.job.stages import Stage
 from outgrow.ml.evaluation import Scores
@@ -35,6 +36,7 @@ class Outcome:
     Attributes
     ----------
     scores, baseline : metrics of the model and of one that ignores all columns, over the test rows.
+    pairs : of a model of one number, the test rows by what is predicted and observed.
     losses, loss_unit : by name, (step, loss) of the optimiser as it went, and what its steps are called.
     """
 
@@ -45,6 +47,7 @@ class Outcome:
     profile: Profile | None = None
     scores: Scores | None = None
     baseline: Scores | None = None
+    pairs: Pairs | None = None
     rows: int = 0
     train_rows: int = 0
     test_rows: int = 0

@@ -12,7 +12,10 @@ from markupsafe import Markup
 
 from outgrow.engine.profile import Profile
 from outgrow.engine.profile_columns import ColumnProfile
+from outgrow.inspection import figures
 from outgrow.job.record import SMALLER_IS_BETTER, Outcome, importances, libraries
+from outgrow.ml.core.scoring import CLASSES, PROBABILITIES
+from outgrow.ml.evaluation import scoring_of
 from outgrow.page import format as say
 from outgrow.page import plots
 from outgrow.page.render import Plot, plot, render
@@ -47,6 +50,7 @@ def job_report(outcome: Outcome) -> str:
         headline=_headline(outcome),
         score_rows=_score_rows(outcome),
         plots=_score_plots(outcome) + _model_plots(outcome, meaning, features),
+        tables=_score_tables(outcome),
         features=features,
         meaning=meaning,
         libraries=libraries(),
@@ -144,53 +148,39 @@ def _better(name: str, value: float, base: float) -> bool | None:
 def _score_plots(outcome: Outcome) -> list[Plot]:
     assert outcome.scores is not None
     state, classes = outcome.scores.state, outcome.scores.classes
+    if isinstance(state, ClassificationState) and classes is not None:
+        scoring = scoring_of(outcome.model)
+        probable, ranked = scoring is PROBABILITIES, scoring is not CLASSES
+        return figures.of_classes_answered(state, classes, probable=probable, ranked=ranked)
+    return [] if outcome.pairs is None else figures.of_numbers(outcome.pairs)
+
+
+def _score_tables(outcome: Outcome) -> list[figures.Listing]:
+    assert outcome.scores is not None
+    state, classes = outcome.scores.state, outcome.scores.classes
     if not isinstance(state, ClassificationState) or classes is None:
         return []
-    names = [str(label) for label in (classes[1:] if len(classes) == 2 else classes)]
-    ranked = dict(zip(names, state.ranked, strict=True))
-    last = classes[-1]
-    return [
-        plot(
-            "ROC",
-            "How many of the positives are found, at each rate of false alarms. Dashed: guessing.",
-            plots.roc(ranked),
-        ),
-        plot(
-            "Precision and recall",
-            "How many alarms are right, against how many positives are found. Dashed: guessing.",
-            plots.precision_recall(ranked),
-        ),
-        plot(
-            "Calibration",
-            f"Does {last!s} happen as often as predicted? Larger dots hold more rows.",
-            plots.calibration(state.calibration),
-        ),
-        plot(
-            "Confusion",
-            "Test rows by actual and predicted class; percentages are of the actual class.",
-            plots.confusion(state.confusion, classes),
-        ),
-    ]
+    return figures.mixed_up(state.confusion, classes)
 
 
 def _model_plots(outcome: Outcome, meaning: str, features: Sequence[tuple[str, float]]) -> list[Plot]:
-    figures = []
+    drawn = []
     if features:
         many = (
             f" The first {plots.FEATURES_DRAWN} of {len(features):,}."
             if len(features) > plots.FEATURES_DRAWN
             else ""
         )
-        figures.append(plot("Feature importance", f"{meaning}.{many}", plots.importance(features)))
+        drawn.append(plot("Feature importance", f"{meaning}.{many}", plots.importance(features)))
     if any(len(curve) > 1 for curve in outcome.losses.values()):
-        figures.append(
+        drawn.append(
             plot(
                 f"Loss per {outcome.loss_unit}",
                 "The value being minimised, as training went.",
                 plots.losses(outcome.losses, outcome.loss_unit.capitalize()),
             )
         )
-    return figures
+    return drawn
 
 
 def _sources(fingerprint: dict[str, Any]) -> list[dict[str, Any]]:

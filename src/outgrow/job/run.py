@@ -13,6 +13,7 @@ from outgrow.engine.dataset import Dataset
 from outgrow.engine.events import listen
 from outgrow.engine.protocol import Engine
 from outgrow.errors import DataError, SchemaError
+from outgrow.inspection.pairs import Pairs, count_pairs
 from outgrow.job.load import LoadedJob
 from outgrow.job.record import JOB, MODEL, RECORD, REPORT, SCORES, LossCurve, Outcome, learning_curves
 from outgrow.job.report import job_report
@@ -20,7 +21,10 @@ from outgrow.job.split import hidden, split, without
 from outgrow.job.stages import Stages
 from outgrow.job.tables import open_data
 from outgrow.ml.catalogue import estimator_class
+from outgrow.ml.core.inputs import open_training
+from outgrow.ml.predictor import Predictor
 from outgrow.serve.batch import score
+from outgrow.stats.scores import RegressionState
 from outgrow.storage import RUN, check_free, new_directory
 
 
@@ -139,6 +143,7 @@ class _JobRun:
     def _evaluate(self, parts: _Parts) -> None:
         with self.stages("evaluate") as stage:
             self.outcome.scores = self._scores(self.loaded.pipeline, parts.test)
+            self.outcome.pairs = self._pairs(parts.test)
             self.outcome.baseline = self._scores(self._baseline(parts.train), parts.test)
             stage.rows = self.outcome.test_rows
 
@@ -148,6 +153,16 @@ class _JobRun:
 
     def _scores(self, model: Any, test: Dataset) -> Any:
         return model.evaluate(test, self.job.target, sample_weight=self.job.weight)
+
+    def _pairs(self, test: Dataset) -> Pairs | None:
+        """Predicted beside observed numbers, where the model is of one number."""
+        model = self.loaded.pipeline
+        assert self.outcome.scores is not None
+        of_numbers = isinstance(self.outcome.scores.state, RegressionState)
+        if not of_numbers or model.model.target_names_ is not None:
+            return None
+        opened = open_training(model, test, self.job.target, self.job.weight, reset=False)
+        return count_pairs(Predictor(model), opened)
 
     def _save(self, test: Dataset) -> None:
         with self.stages("save model"):

@@ -113,6 +113,18 @@ class Predictor:
         )
         return answered
 
+    def clustered(self, batch: Batch) -> tuple[Any, np.ndarray]:
+        """The matrix that the model gets of a batch, and in which clusters it puts the rows.
+
+        Parameters
+        ----------
+        batch : as for `answer`.
+        """
+        batch = conformed(batch, self.columns)
+        for step in self._before:
+            batch = step._transform(batch)
+        return self.model._matrix(batch), np.asarray(self.model._predict_batch("predict", batch))
+
     def names(self, method: str) -> list[str]:
         """The columns that answers get in a table."""
         named: list[str] = self.model._prediction_names(method)

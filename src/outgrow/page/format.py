@@ -23,6 +23,11 @@ _METRICS = {
     "mse": "MSE",
     "rmse": "RMSE",
     "mae": "MAE",
+    "concordance": "Concordance",
+    "log_likelihood": "Log likelihood",
+    "inertia": "Inertia",
+    "perplexity": "Perplexity",
+    "score": "Score",
 }
 
 

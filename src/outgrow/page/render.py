@@ -24,7 +24,7 @@ class Plot:
     wide: bool = False
 
 
-def plot(title: str, caption: str, svg: str) -> Plot:
+def plot(title: str, caption: str, svg: str, *, wide: bool = False) -> Plot:
     """A figure with its texts.
 
     Parameters
@@ -32,8 +32,9 @@ def plot(title: str, caption: str, svg: str) -> Plot:
     title : the heading.
     caption : what is to be seen.
     svg : the drawing, put into the page as it is.
+    wide : as wide as the page.
     """
-    return Plot(title, caption, Markup(svg))
+    return Plot(title, caption, Markup(svg), wide)
 
 
 def render(folder: Path, template: str, **context: Any) -> str:

@@ -139,7 +139,8 @@ def html_table(heads: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> Marku
     heads : the names of the columns.
     rows : the values of each row by name.
     """
-    head = Markup("").join(Markup("<th>{}</th>").format(name) for name in heads)
+    first = rows[0] if rows else dict.fromkeys(heads)
+    head = Markup("").join(Markup("<th{}>{}</th>").format(_aligned(first[name]), name) for name in heads)
     body = Markup("\n").join(
         Markup("<tr>{}</tr>").format(Markup("").join(_cell(row[head]) for head in heads)) for row in rows
     )
@@ -147,8 +148,12 @@ def html_table(heads: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> Marku
 
 
 def _cell(value: Any) -> Markup:
-    kind = ' class="n"' if isinstance(value, int | float) and not isinstance(value, bool) else ""
-    return Markup("<td{}>{}</td>").format(Markup(kind), _shown(value))
+    return Markup("<td{}>{}</td>").format(_aligned(value), _shown(value))
+
+
+def _aligned(value: Any) -> Markup:
+    """Numbers stand at the right."""
+    return Markup(' class="n"' if isinstance(value, int | float) and not isinstance(value, bool) else "")
 
 
 def _finite(value: Any) -> Any:

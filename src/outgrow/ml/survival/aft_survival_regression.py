@@ -197,6 +197,13 @@ class AFTSurvivalRegression(Regressor):
         losses = loss.losses(scores / self.scale_, 1 / self.scale_, block)
         return np.asarray(-losses - _events(block) * np.log(np.asarray(block.y)))
 
+    def _survival(self, predicted: np.ndarray, times: np.ndarray) -> np.ndarray:
+        """How probable it is that rows with these predictions have no event by each time."""
+        with np.errstate(divide="ignore"):
+            z = (np.log(times) - np.log(predicted)[:, None]) / self.scale_
+        censored = RESIDUALS[self.distribution].parts(np.maximum(z, -700.0), np.zeros(z.shape))[0]
+        return np.asarray(np.exp(-censored))
+
     def predict_quantiles(self, X: Any) -> Any:
         """By when each of the shares in `quantiles` has happened: an array of shape (rows, quantiles).
 

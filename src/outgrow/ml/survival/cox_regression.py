@@ -324,6 +324,10 @@ class CoxRegression(Regressor):
         passed = np.array([self._passed(place, wanted) for place in places.tolist()])
         return np.asarray(np.exp(-risk[:, None] * passed[which]))
 
+    def _survival(self, risk: np.ndarray, times: np.ndarray) -> np.ndarray:
+        """How probable it is that rows of these risks have no event by each time; without strata."""
+        return np.asarray(np.exp(-risk[:, None] * self._passed(0, times)))
+
     def _places(self, strata: Any, rows: int) -> tuple[np.ndarray, np.ndarray]:
         """The different places of some strata, and which of those each row has."""
         if self.strata_ is None and strata is None:
