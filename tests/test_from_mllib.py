@@ -43,3 +43,19 @@ def test_what_the_table_names_is_there() -> None:
         found = og
         for part in name.split("."):
             found = getattr(found, part)
+
+
+@pytest.mark.parametrize("module", ["linalg", "linalg.distributed"])
+def test_every_class_and_member_of_matrices_is_in_their_table(module: str) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "linalg.md").read_text()
+    home = importlib.import_module(f"pyspark.mllib.{module}")
+    rows = [line.split(" | ")[0] for line in page.splitlines() if line.startswith("| `")]
+    known = {
+        name for row in rows for code in re.findall(r"`([^`]+)`", row) for name in re.findall(r"\w+", code)
+    }
+    classes = [getattr(home, name) for name in home.__all__]
+    wanted = {kind.__name__ for kind in classes} | {
+        name for kind in classes for name in vars(kind) if not name.startswith("_")
+    }
+    assert len(wanted) > 20
+    assert not wanted - known

@@ -20,7 +20,7 @@ from outgrow.inspection.pairs import BINS, count_pairs, count_silhouettes
 from outgrow.inspection.times import kaplan_meier
 from outgrow.ml.core.inputs import open_training
 from outgrow.ml.predictor import Predictor
-from outgrow.testing import EngineCase, local_case, pieces_case
+from outgrow.testing import EngineCase
 
 RANDOM = np.random.default_rng(0)
 ROWS = pd.DataFrame({"age": RANDOM.normal(40, 12, 400), "city": RANDOM.choice(["rome", "oslo"], 400)})
@@ -85,12 +85,12 @@ def test_what_is_judged_by_nothing_is_refused() -> None:
         og.inspection.model_report(model, ROWS[["age"]])
 
 
-@pytest.mark.parametrize("case", [local_case(), pieces_case(5)], ids=lambda case: case.name)
-def test_cells_hold_the_rows(case: EngineCase) -> None:
+@pytest.mark.parametrize("engine", ["local", "local-3-pieces", "spark-frame"], indirect=True)
+def test_cells_hold_the_rows(engine: EngineCase) -> None:
     rows = pa.table({"x": np.append(RANDOM.normal(size=3000), 1e6), "w": RANDOM.integers(1, 4, 3001)})
     rows = rows.append_column("y", pa.array(2 * rows["x"].to_numpy() + RANDOM.normal(size=3001)))
     model = og.LinearRegression().fit(rows.slice(0, 2000), "y", sample_weight="w")
-    pairs = count_pairs(Predictor(model), open_training(model, case.open(rows), "y", "w", reset=False))
+    pairs = count_pairs(Predictor(model), open_training(model, engine.open(rows), "y", "w", reset=False))
     y, weight = np.asarray(rows["y"]), np.asarray(rows["w"])
     predicted = np.asarray(model.predict(rows.select(["x"]).to_pandas()))
     ends = np.quantile(np.stack([y, predicted]), [0.002, 0.998], axis=1)
@@ -102,11 +102,11 @@ def test_cells_hold_the_rows(case: EngineCase) -> None:
     assert pairs.observed.shape == (BINS, BINS)
 
 
-@pytest.mark.parametrize("case", [local_case(), pieces_case(5)], ids=lambda case: case.name)
-def test_silhouettes_are_those_of_squared_distances(case: EngineCase) -> None:
+@pytest.mark.parametrize("engine", ["local", "local-3-pieces", "spark-frame"], indirect=True)
+def test_silhouettes_are_those_of_squared_distances(engine: EngineCase) -> None:
     X = np.concatenate([RANDOM.normal(1e4 + shift, 1, (60, 2)) for shift in (0, 4, 9)])
     model = og.KMeans(3, random_state=0).fit(X)
-    rows = case.open(pa.table({"x0": X[:, 0], "x1": X[:, 1]}))
+    rows = engine.open(pa.table({"x0": X[:, 0], "x1": X[:, 1]}))
     found = count_silhouettes(Predictor(model), open_training(model, rows, None, None, reset=False))
     assert found is not None
     assert found.mean == pytest.approx(silhouette_score(X, model.predict(X), metric="sqeuclidean"), rel=1e-6)

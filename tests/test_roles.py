@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 import sklearn
+from sklearn.base import clone
 from sklearn.exceptions import UnsetMetadataPassedError
 from sklearn.model_selection import cross_val_score
 
@@ -156,3 +158,50 @@ def test_scikit_learn_routes_them() -> None:
             og.Ridge().set_fit_request(exposure=True)
     expected = cross_val_score(Rate(), X, y, params={"exposure": time}, cv=3)
     np.testing.assert_allclose(scores, expected)
+
+
+# ---- in searches ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("within", ["workers", "engine"])
+def test_searches_of_rankers_know_the_queries(within: str) -> None:
+    random = np.random.default_rng(0)
+    rows = pd.DataFrame({"query": np.repeat(np.arange(40), 5), "x": random.normal(size=200)})
+    rows["gain"] = (rows.groupby("query")["x"].rank() - 1).astype(int)  # of each query, not of all rows
+    rows["x"] += 100.0 * rows["query"]
+    model = og.GradientBoostingRanker(n_estimators=5, random_state=0)
+    asked: dict[str, Any] = {
+        "space": {"learning_rate": [0.1, 0.3]},
+        "validation": og.GroupKFold("query", folds=2),
+        "params": {"query": "query"},
+    }
+    result = og.tune(model, rows, "gain", trials=2, seed=0, workers=1, within=within, **asked)
+    best = og.cross_validate(
+        clone(model).set_params(**result.best_parameters),
+        rows,
+        "gain",
+        cv=og.GroupKFold("query", folds=2),
+        params={"query": "query"},
+    )
+    (metric,) = result.metrics
+    assert result.best_value == pytest.approx(best.mean()[metric])
+    assert "query" not in result.best_estimator.features_
+
+
+def test_searches_on_arrays_know_the_events() -> None:
+    X = np.random.default_rng(1).normal(size=(300, 2))
+    time = np.random.default_rng(2).uniform(0.1, 9, 300)
+    y = np.random.default_rng(3).poisson(time * np.exp(X[:, 0]))
+    model = og.CoxRegression()
+    event = (y > 0).astype(float)
+    result = og.tune(model, X, time, space={"alpha": [0.1, 10.0]}, params={"event": event}, within="engine")
+    again = og.CoxRegression(**result.best_parameters).fit(X, time, event=event)
+    np.testing.assert_allclose(result.best_estimator.coef_, again.coef_, rtol=1e-6)
+
+
+def test_searches_refuse_what_the_model_does_not_take() -> None:
+    X = np.arange(20.0)[:, None]
+    with pytest.raises(ParameterError, match="query"):
+        og.tune(og.Ridge(), X, X[:, 0], space={"alpha": [1.0]}, params={"query": X[:, 0]})
+    with pytest.raises(ParameterError, match="query"):
+        og.tune(lambda p: p["x"], space={"x": [1.0]}, params={"query": X[:, 0]})

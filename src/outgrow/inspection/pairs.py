@@ -76,7 +76,7 @@ def count_pairs(predictor: Any, opened: Training) -> Pairs:
     predictor : of a model of one number.
     opened : the rows.
     """
-    work = partial(_counted, step=_PairStep(predictor, str(opened.target), opened.weight), opened=opened)
+    work = partial(_counted, step=_PairStep(predictor, str(opened.target), opened.weight))
     engine, scan = opened.dataset.engine, opened.dataset.scan
     edges, error_edges, *tables = engine.fit(work, scan, stage="figures", keep=False).result
     return Pairs(np.array(edges), np.array(error_edges), *map(np.array, tables))
@@ -99,8 +99,8 @@ class _PairStep:
         return Batch(columns, batch.num_rows)
 
 
-def _counted(shard: Shard, step: _PairStep, opened: Training) -> list[Any]:
-    weight = None if opened.weight is None else "weight"
+def _counted(shard: Shard, step: _PairStep) -> list[Any]:
+    weight = None if step.weight is None else "weight"
     view = shard.transformed(step).matrix(MatrixSpec(_PAIR, None, weight), last=True)
     ends, _ = quantiles(lambda fold: view.reduce(lambda block: fold(_dense(block.X))), 3, _ENDS)
     edges, error_edges = _edges(ends[:, :2].min(), ends[:, :2].max()), _edges(*ends[:, 2])

@@ -103,6 +103,7 @@ def fused(plan: Plan, study: Study, progress: Progress, size: int) -> None:
             [running.parameters for running in batch],
             training.weight,
             folds=plan.folds,
+            params=training.roles,
         )
         seconds = (time.perf_counter() - began) / len(batch)
         for running, trial in zip(batch, result.trials, strict=True):

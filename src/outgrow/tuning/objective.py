@@ -39,6 +39,7 @@ class EstimatorObjective:
     metric : what is reported of a trial under way.
     shares : parts of the work, by step, after which a trial may be pruned; the last is all.
     timed : whether the time of a fit is a metric, so that trials must not share work.
+    roles : columns of what else estimators learn from, by the name of the role.
     """
 
     target: str | None
@@ -47,6 +48,7 @@ class EstimatorObjective:
     metric: str
     shares: Mapping[int, float]
     timed: bool = False
+    roles: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -117,13 +119,16 @@ class OutgrowObjective:
             return self._validator(rows, share).scores(model)
         question = self.question
         part = _part(rows, share)
-        return cross_validate(model, part, question.target, question.weight, cv=question.folds).folds
+        crossed = cross_validate(
+            model, part, question.target, question.weight, cv=question.folds, params=dict(question.roles)
+        )
+        return crossed.folds
 
     def _validator(self, rows: Dataset, share: float) -> CachedCrossValidator:
         question = self.question
         if share not in self._validators:
             self._validators[share] = CachedCrossValidator(
-                _part(rows, share), question.target, question.weight, question.folds
+                _part(rows, share), question.target, question.weight, question.folds, question.roles
             )
         return self._validators[share]
 

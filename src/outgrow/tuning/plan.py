@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -57,6 +57,7 @@ class Plan:
     folds: Folds
     metrics: tuple[str, ...]
     engine: Any
+    roles: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -68,6 +69,7 @@ class Plan:
         metric: str | Sequence[str] | None,
         validation: int | Folds | None,
         engine: Engine | None,
+        params: Mapping[str, Any] | None = None,
     ) -> Plan:
         """The plan for what `tune` was given.
 
@@ -78,6 +80,7 @@ class Plan:
         metric : names; None for the first by which the estimator is judged, `value` of functions.
         validation : folds, or their number; None for a fifth of the rows held out.
         engine : where trials run; None for where the rows are.
+        params : what else an estimator of outgrow learns from, as its `fit` takes it.
 
         Raises
         ------
@@ -87,6 +90,7 @@ class Plan:
         folds = Holdout() if validation is None else as_folds(validation, classes=is_classifier(what))
         folds.check()
         metrics = (metric,) if isinstance(metric, str) else tuple(metric or ())
+        roles = _roles_of(what, params)
         if not isinstance(what, BaseEstimator):
             if not callable(what):
                 raise ParameterError(f"{what!r} is neither an estimator nor a function.")
@@ -103,13 +107,13 @@ class Plan:
             else (DummyClassifier() if classifier else DummyRegressor())
         )
         opener.check_parameters()
-        training = open_training(opener, X, y, weight)
+        training = open_training(opener, X, y, weight, roles=roles)
         _check_single(training)
         defined = _scoring(what).names
         metrics = metrics or defined[:1]
         check_metrics(metrics, defined)
         arrays = None if is_table(X) else (X, y, weight)
-        return cls(what, training, arrays, folds, metrics, engine or training.dataset.engine)
+        return cls(what, training, arrays, folds, metrics, engine or training.dataset.engine, roles)
 
     @property
     def directions(self) -> list[str]:
@@ -215,7 +219,7 @@ class Plan:
         target = self.training.target
         timed = bool(set(self.metrics) & set(COST))
         question = EstimatorObjective(
-            target, self.training.weight, self.folds, self.metrics[0], shares, timed
+            target, self.training.weight, self.folds, self.metrics[0], shares, timed, self.training.roles
         )
         if isinstance(self.what, Estimator):
             return OutgrowObjective(self.what, question, cores)
@@ -245,10 +249,11 @@ class Plan:
         model = clone(self.what).set_params(**parameters)
         if self.arrays is not None:
             X, y, given = self.arrays
-            return model.fit(X, y, **({} if given is None else {"sample_weight": given}))
+            return model.fit(X, y, **self.roles, **({} if given is None else {"sample_weight": given}))
         if isinstance(model, Estimator):
             rows = rows if not self.folds.hidden else rows.select(*self.features, *self.training.beside)
-            return model.fit(rows, target, **({} if weight is None else {"sample_weight": weight}))
+            weighted = {} if weight is None else {"sample_weight": weight}
+            return model.fit(rows, target, **self.training.roles, **weighted)
         table = rows.to_arrow()
         X = table.select(self.features).to_pandas()
         weighted = {} if weight is None else {"sample_weight": table[weight].to_numpy()}
@@ -263,6 +268,24 @@ def _scoring(what: Any) -> Scoring:
     if not is_classifier(what):
         return NUMBERS
     return PROBABILITIES if hasattr(what, "predict_proba") else MARGINS
+
+
+def _roles_of(what: Any, params: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What else an estimator learns from, checked before any row is read."""
+    given = {name: value for name, value in (params or {}).items() if value is not None}
+    if not isinstance(what, Estimator):
+        if given:
+            raise ParameterError(
+                f"params={sorted(given)} go to models of outgrow, and {type(what).__name__} is none. Leave "
+                "them out."
+            )
+        return {}
+    roles: dict[str, Any] = what._given_roles(given) if hasattr(what, "_given_roles") else {}
+    if len(roles) < len(given):
+        raise ParameterError(
+            f"params={sorted(given)}: the model learns from {sorted(roles)} alone. Leave out the others."
+        )
+    return roles
 
 
 def _check_single(training: Training) -> None:

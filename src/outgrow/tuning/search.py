@@ -46,6 +46,7 @@ def tune(
     refit: bool = True,
     silence: float = 60.0,
     callback: Callable[[optuna.study.Study], None] | None = None,
+    params: Mapping[str, Any] | None = None,
 ) -> TuneResult:
     """Search for the settings with which an estimator, or a function, does best.
 
@@ -84,6 +85,8 @@ def tune(
     refit : fit the best settings to all rows.
     silence : seconds after which a worker that says nothing is taken for lost, and its trial tried again.
     callback : called with Optuna's study after each trial; what it raises ends the search.
+    params : what else the estimator's `fit` takes by keyword, such as the query of a ranker, or `event` of a
+        model of survival: names of columns of X, or arrays.
 
     Returns
     -------
@@ -104,7 +107,7 @@ def tune(
     >>> abs(result.best_parameters["x"] - 3) < 1
     True
     """
-    plan = Plan.of(what, X, y, sample_weight, metric, validation, engine)
+    plan = Plan.of(what, X, y, sample_weight, metric, validation, engine, params)
     choices = Space(space)
     plan.check(choices, trials, seconds, patience, cores, within)
     if sampler == "grid":

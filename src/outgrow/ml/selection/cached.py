@@ -38,6 +38,7 @@ class CachedCrossValidator:
     rows : where they are read; their engine is `Local`.
     target, weight : columns.
     folds : how rows are held out.
+    roles : columns of what else estimators learn from, by the name of the role.
 
     Examples
     --------
@@ -49,9 +50,16 @@ class CachedCrossValidator:
     [1.0, 0.5]
     """
 
-    def __init__(self, rows: Dataset, target: str | None, weight: str | None, folds: Folds) -> None:
+    def __init__(
+        self,
+        rows: Dataset,
+        target: str | None,
+        weight: str | None,
+        folds: Folds,
+        roles: Mapping[str, str] | None = None,
+    ) -> None:
         self._rows, self._target, self._weight = rows, target, weight
-        self._folds = folds
+        self._folds, self._roles = folds, roles or {}
         self._placed: Shard | None = None
         self._ready: OrderedDict[str, list[Shard]] = OrderedDict()
         self._spilled = 0
@@ -71,7 +79,11 @@ class CachedCrossValidator:
         """
         estimator = clone(estimator)
         estimator.check_parameters()
-        opened = open_training(estimator, self._rows, self._target, self._weight, hidden=self._folds.hidden)
+        opened = open_training(
+            *(estimator, self._rows, self._target, self._weight),
+            hidden=self._folds.hidden,
+            roles=self._roles,
+        )
         task = opened.task(estimator.columns_)
         *before, last = steps_of(estimator)
         placed = self._place(opened.dataset)
@@ -90,7 +102,8 @@ class CachedCrossValidator:
         if self._placed is None:
             folds = self._folds
             shard = rows.engine.hold(rows.scan, stage="fit settings")
-            placed = shard.placed(folds.placing(shard, self._target), hidden=folds.hidden)
+            hidden = [name for name in folds.hidden if name not in self._roles.values()]
+            placed = shard.placed(folds.placing(shard, self._target), hidden=hidden)
             check_places(folds, placed.count_places(len(folds.train_places(0))))
             self._placed = placed
         return self._placed

@@ -71,6 +71,7 @@ def fit_many(
     folds: Folds | None = None,
     refit: bool = False,
     models: bool = False,
+    params: Mapping[str, Any] | None = None,
 ) -> ManyFits:
     """Learn many settings of an estimator on every fold, and score each on the rows held out.
 
@@ -87,6 +88,7 @@ def fit_many(
     folds : how rows are held out; five folds by default, as `cross_validate` makes them.
     refit : also learn each setting from all rows, in the same scans.
     models : also give the estimators of the folds.
+    params : what else the estimator's `fit` takes by keyword, such as an exposure.
 
     Notes
     -----
@@ -104,7 +106,8 @@ def fit_many(
     """
     folds = as_folds(folds or 5, classes=is_classifier(estimator))
     opened_by = clone(estimator)
-    opened = open_training(opened_by, X, y, sample_weight, hidden=folds.hidden)
+    roles = opened_by._given_roles(params or {})
+    opened = open_training(opened_by, X, y, sample_weight, hidden=folds.hidden, roles=roles)
     task = opened.task(opened_by.columns_)
     trials = [Trial(setting) for setting in settings]
     prepared = [_prepared(estimator, trial) for trial in trials]
