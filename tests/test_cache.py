@@ -19,7 +19,7 @@ from outgrow.data.matrix import Matrix
 from outgrow.data.scan import Apply, Scan
 from outgrow.engine.cache import CacheWriter, cached, forget
 from outgrow.engine.stored_matrices import StoredMatrices
-from outgrow.errors import OutgrowError
+from outgrow.errors import OutgrowError, ParameterError
 from outgrow.testing import EngineCase
 
 
@@ -172,3 +172,85 @@ def test_a_changed_file_is_another_input(spark: Any, tmp_path: Path) -> None:
     assert (before.count(), after.count()) == (10, 20)
     before.uncache()
     after.uncache()
+
+
+KEEP = """
+import sys, pathlib, outgrow as og
+from outgrow.engine import kept
+written = []
+write = kept._draft
+def draft(*given):
+    written.append(given)
+    return write(*given)
+kept._draft = draft
+rows = og.read(sys.argv[1]).where(og.col("y") == 1).cache(sys.argv[2], keep=True, max_bytes="1GiB")
+print(rows.count(), len(written))
+"""
+
+
+def kept_by_another(path: Path, folder: Path) -> list[str]:
+    ran = subprocess.run(
+        [sys.executable, "-c", KEEP, path, folder], capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout.split()
+
+
+def test_kept_rows_are_found_by_another_session_until_the_input_changes(tmp_path: Path) -> None:
+    path, folder = tmp_path / "rows.parquet", tmp_path / "kept"
+    pq.write_table(table(), path)
+    rows = og.read(path).where(og.col("y") == 1)
+    count = str(rows.count())
+    assert kept_by_another(path, folder) == [count, "1"]
+    assert kept_by_another(path, folder) == [count, "0"]
+    kept = rows.cache(folder, keep=True)
+    assert in_order(kept) == in_order(rows)
+    pq.write_table(table(500), path)
+    assert kept_by_another(path, folder)[1] == "1"
+    kept.uncache()
+    assert len(list(folder.iterdir())) == 1  # that of the other input
+
+
+def test_kept_rows_make_room_for_others_that_nobody_uses(tmp_path: Path) -> None:
+    path = tmp_path / "rows.parquet"
+    pq.write_table(table(3000), path)
+    rows = [og.read(path).where(og.col("y") == y) for y in (0, 1)]
+    first = rows[0].cache(tmp_path / "kept", keep=True)
+    size = sum(file.stat().st_size for file in paths(first))
+    second = rows[1].cache(tmp_path / "kept", keep=True, max_bytes=int(1.5 * size))
+    assert in_order(first) == in_order(rows[0])  # in use
+    first.uncache()
+    second.uncache()
+    kept_by_another(path, tmp_path / "kept")
+    kept = rows[0].cache(tmp_path / "kept", keep=True, max_bytes=int(1.5 * size))
+    assert [each.name for each in (tmp_path / "kept").iterdir()] == [paths(kept)[0].parent.name]
+    kept.uncache()
+    with pytest.raises(ParameterError, match="max_bytes=10"):
+        rows[0].cache(tmp_path / "kept", keep=True, max_bytes=10)
+    assert list((tmp_path / "kept").iterdir()) == []
+
+
+def test_rows_that_nothing_tells_apart_are_not_kept(tmp_path: Path) -> None:
+    path = tmp_path / "rows.parquet"
+    pq.write_table(table(), path)
+    scaled = og.StandardScaler(columns=["x"]).fit(og.read(path)).transform(og.read(path))
+    with pytest.raises(ParameterError, match="Keep the rows before it"):
+        scaled.cache(tmp_path / "kept", keep=True)
+    with pytest.raises(ParameterError, match="in which folder"):
+        og.read(path).where(og.col("y") == 1).cache(keep=True)
+    with pytest.raises(ParameterError, match="keep=True"):
+        og.read(path).where(og.col("y") == 1).cache(tmp_path, max_bytes=5)
+
+
+@pytest.mark.spark
+def test_a_dataframe_is_kept_by_its_plan_and_files(spark: Any, tmp_path: Path) -> None:
+    path = tmp_path / "rows.parquet"
+    pq.write_table(table(), path)
+    frame = spark.read.parquet(str(path)).where("y = 1")
+    kept = og.dataset(frame).cache(tmp_path / "kept", keep=True)
+    assert in_order(kept) == in_order(og.read(path).where(og.col("y") == 1))
+    same = og.dataset(spark.read.parquet(str(path)).where("y = 1")).cache(tmp_path / "kept", keep=True)
+    assert paths(same) == paths(kept)
+    with pytest.raises(ParameterError, match="these read no files"):
+        og.dataset(spark.range(5)).cache(tmp_path / "kept", keep=True)
+    kept.uncache()

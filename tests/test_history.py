@@ -129,3 +129,49 @@ def test_windows_that_cannot_be(change: dict[str, Any], error: type[Exception], 
 def test_a_row_without_a_time_is_refused() -> None:
     with pytest.raises(DataError, match="1 rows have no 't'"):
         og.lag_features(ROWS.set_column(1, "t", pa.array([1, None])), **TOLD)
+
+
+def _windows(frame: pd.DataFrame, length: int, step: int, max_gap: pd.Timedelta | None) -> list[list[int]]:
+    """Windows of rows by their numbers, by hand."""
+    made = []
+    for _, rows in frame.sort_values("at").groupby("shop"):
+        for end in range(length, len(rows) + 1, step):
+            part = rows.iloc[end - length : end]
+            if max_gap is None or length == 1 or part["at"].diff().max() <= max_gap:
+                made.append(part["row"].tolist())
+    return sorted(made)
+
+
+@pytest.mark.parametrize(
+    ("length", "step", "max_gap"), [(1, 1, None), (3, 1, None), (4, 4, None), (2, 1, "20h"), (3, 2, "2d")]
+)
+def test_sequences_are_all_there_are(engine: EngineCase, length: int, step: int, max_gap: str | None) -> None:
+    rows = engine.open(pa.Table.from_pandas(FRAME))
+    options = {"length": length, "step": step, "max_gap": max_gap}
+    made = og.sequences(rows, by="shop", time="at", columns=["row", "sold"], **options).to_arrow().to_pylist()
+    wanted = _windows(FRAME, length, step, None if max_gap is None else pd.Timedelta(max_gap))
+    assert sorted(row["row"] for row in made) == wanted
+    sold = FRAME.set_index("row")["sold"].replace({np.nan: None})
+    for row in made:
+        values = [None if value is None or np.isnan(value) else value for value in row["sold"]]
+        assert values == [None if pd.isna(sold[number]) else sold[number] for number in row["row"]]
+
+
+def test_sequences_of_numbers_of_time() -> None:
+    rows = pa.table({"k": [1, 1, 1, 1], "t": [0, 1, 5, 6], "v": [1, 2, 3, 4]})
+    made = og.sequences(rows, by="k", time="t", columns="v", length=2, max_gap=2).to_arrow()
+    assert sorted(made["v"].to_pylist()) == [[1, 2], [3, 4]]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"length": 0}, "length=0"),
+        ({"length": 2, "step": 0}, "step=0"),
+        ({"length": 2, "max_gap": 3}, "max_gap=3"),
+        ({"length": 2, "columns": ["shop"]}, "cannot be lists"),
+    ],
+)
+def test_sequences_that_cannot_be(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ParameterError, match=message):
+        og.sequences(FRAME, **{"by": "shop", "time": "at", "columns": "row", **options})

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gc
+import importlib.util
 import io
 import json
 import os
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
@@ -25,7 +28,7 @@ from PIL import Image
 
 import outgrow as og
 from outgrow.deep.buffers import BufferReader
-from outgrow.errors import ColumnNotFoundError, DataError, ParameterError, SchemaError
+from outgrow.errors import ColumnNotFoundError, DataError, MissingExtraError, ParameterError, SchemaError
 
 ROWS = 1000
 
@@ -240,6 +243,17 @@ def test_a_broken_loop_begins_the_epoch_anew(path: Path) -> None:
     assert loader.epoch == 1
     loader.set_epoch(0)
     assert next(iter(loader))["id"].tolist() == first
+
+
+def test_a_loop_that_counts_batches_goes_on_to_the_next_epoch(path: Path) -> None:
+    """Lightning takes as many batches as there are, and asks for no more."""
+    loader, other = make(path, shuffle=True), make(path, shuffle=True)
+    made = []
+    for _ in range(2):
+        batches = iter(loader)
+        made.append([next(batches)["id"].tolist() for _ in range(len(loader))])
+    assert made == [ids(other), ids(other)]
+    assert made[0] != made[1]
 
 
 def test_a_state_of_other_rows_is_refused(path: Path, table: pa.Table) -> None:
@@ -475,3 +489,39 @@ def test_the_line_names_the_bottleneck(path: Path) -> None:
     list(slow)
     assert slow.timing.bottleneck == "transform"
     assert "the bottleneck is the transform" in str(slow.timing)
+
+
+@pytest.mark.spark
+def test_a_dataframe_of_spark(spark: Any, path: Path, table: pa.Table) -> None:
+    frame = spark.read.parquet(str(path)).select("id", "a").where("a > 0")
+    wanted = sorted(table.filter(og.col("a") > 0)["id"].to_pylist())
+    loader = make(frame, shuffle=True)
+    for _ in range(2):
+        assert sorted(row for batch in ids(loader) for row in batch) == wanted
+    rows = og.read(path, engine=og.Spark(spark))
+    assert ids(make(rows)) == ids(make(path))
+
+
+def test_tensorflow_is_named_when_it_is_missing(path: Path) -> None:
+    with pytest.raises(ParameterError, match="format='numpy'"):
+        og.Loader(path, batch_size=8).to_tf()
+    if importlib.util.find_spec("tensorflow") is None:
+        with pytest.raises(MissingExtraError, match="pip install tensorflow"):
+            make(path).to_tf()
+
+
+def test_memory_stays_flat(path: Path) -> None:
+    """Twenty epochs leave no more behind than two."""
+    loader = make(path, columns=["a", "b", "vector"], shuffle=True, buffer_size=64)
+    list(loader), list(loader)
+    gc.collect()
+    tracemalloc.start()
+    list(loader)
+    before = tracemalloc.get_traced_memory()[0]
+    for _ in range(18):
+        for _ in loader:
+            pass
+    gc.collect()
+    after = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert after - before < 200_000

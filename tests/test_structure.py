@@ -122,6 +122,7 @@ HOMES = {
     "adbc_driver_postgresql": "data/database.py",
     "formulaic": "ml/formula",
     "torch": "deep",
+    "tensorflow": "deep",
 }
 """The one place that imports a library."""
 
@@ -322,8 +323,8 @@ BESIDE_ESTIMATORS = """
     TimeFolds
     __version__ categorical col cross_validate dataset errors few_values frequent_sequences
     graph_clusters inspection lag_features linalg listen live_quality load matching metrics numeric
-    quantize_onnx read read_quality rolling_features score score_stream shap_values silhouette_score sql stats
-    track tune write_parquet
+    quantize_onnx read read_quality rolling_features score score_stream sequences shap_values silhouette_score
+    sql stats track tune write_parquet
 """
 
 

@@ -102,7 +102,7 @@ def _profile(
     debug: Debug = False,
 ) -> None:
     """Say what the columns of some files hold."""
-    from outgrow.engine.dataset import read
+    from outgrow.engine.reading import read
     from outgrow.job.engines import open_engine
     from outgrow.job.screen import profile_findings, profile_table
     from outgrow.job.writing import write_text
@@ -175,7 +175,7 @@ def _score(
         options = {"keep": keep, "probabilities": proba, "errors": errors, "read_options": reading}
         run_stream(model, data, output, engine, once=once, checkpoint=checkpoint, say=_say, **options)
         return
-    from outgrow.engine.dataset import read
+    from outgrow.engine.reading import read
     from outgrow.job.engines import open_engine
     from outgrow.job.stages import Stages
     from outgrow.ml.persistence import load

@@ -11,6 +11,7 @@ from outgrow.data.files import check_no_text_options, open_files
 from outgrow.data.hdf5 import Hdf5Source
 from outgrow.data.images import IMAGES, ImagesSource
 from outgrow.data.lake import DELTA, ICEBERG, DeltaSource, IcebergSource, Reference, is_delta
+from outgrow.data.npy import ENDING, NPY, NpySource
 from outgrow.data.paths import find
 from outgrow.data.source import Source
 from outgrow.data.text import TextOptions
@@ -25,7 +26,7 @@ def open_path(
     ----------
     path : a file, a folder, a pattern or a list of them, or the URI of a table.
     format : of files, where their endings do not tell; 'delta' for the folder of a Delta table,
-        'images' for a folder of images.
+        'images' for a folder of images, 'npy' for one of arrays.
     options : how text is read.
 
     Raises
@@ -48,6 +49,8 @@ def _table(path: Any, format: str | None) -> Source | None:
     scheme, separator, rest = text.partition("://")
     if format == IMAGES:
         return ImagesSource(text)
+    if format == NPY or (format is None and text.endswith(ENDING)):
+        return NpySource(text)
     if separator and scheme in SCHEMES:
         return DatabaseSource(text)
     if separator and scheme == ICEBERG:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import os
 import time
 from collections import deque
@@ -23,10 +24,11 @@ from outgrow.deep.order import BUFFER_ROWS_LIMIT, RUNS, Order
 from outgrow.deep.plan import plan_of
 from outgrow.deep.ranks import rank_and_ranks
 from outgrow.deep.timing import Timing
-from outgrow.engine.dataset import Dataset, read
+from outgrow.engine.dataset import Dataset
 from outgrow.engine.local import Local
 from outgrow.engine.open import dataset
-from outgrow.errors import DataError, ParameterError
+from outgrow.engine.reading import read
+from outgrow.errors import DataError, MissingExtraError, ParameterError
 
 Arrays: TypeAlias = dict[str, Any]
 
@@ -255,9 +257,46 @@ class Loader:
             "order": hashlib.sha256(words.encode()).hexdigest()[:16],
         }
 
+    def to_tf(self) -> Any:
+        """The same batches as a `tf.data.Dataset`, whose epochs follow one another as those of the loader.
+
+        Returns
+        -------
+        A dataset of dicts of tensors. Its signature is that of the first batch, which is read for it.
+
+        Raises
+        ------
+        ParameterError
+            When the format is not 'numpy', or TensorFlow is not installed.
+
+        Examples
+        --------
+        >>> loader = og.Loader("rows.parquet", batch_size=256, format="numpy")     # doctest: +SKIP
+        >>> model.fit(loader.to_tf().map(lambda row: (row["x"], row["y"])))        # doctest: +SKIP
+        """
+        if self._torch is not None:
+            raise ParameterError("to_tf() takes arrays: say format='numpy'.")
+        try:
+            tf = importlib.import_module("tensorflow")
+        except ImportError as error:
+            raise MissingExtraError(
+                "to_tf() needs TensorFlow, which outgrow does not bring: pip install tensorflow"
+            ) from error
+        before = self.epoch, self._step, self._resumes
+        first = next(iter(self))
+        self.epoch, self._step, self._resumes = before
+        signature = {
+            name: tf.TensorSpec(
+                (None, *values.shape[1:]), tf.string if values.dtype == object else values.dtype
+            )
+            for name, values in first.items()
+        }
+        return tf.data.Dataset.from_generator(lambda: iter(self), output_signature=signature)
+
     def __iter__(self) -> Iterator[Arrays]:
         """The batches of the epoch, from its beginning, or from where a loaded state stopped."""
         self._check_process()
+        self._end_epoch()  # some loops count batches, and leave before they are told that there is no more
         if not self._resumes:
             self._step = 0
         self._resumes = False
@@ -284,7 +323,12 @@ class Loader:
             yield batch
             began = time.perf_counter()
             timing.loop += began - ready
-        self.epoch, self._step = self.epoch + 1, 0
+        self._end_epoch()
+
+    def _end_epoch(self) -> None:
+        """Go on to the next epoch when all batches of this one were handed out."""
+        if self._step >= len(self):
+            self.epoch, self._step = self.epoch + 1, 0
 
     def _batches(self, step: int) -> Iterator[tuple[int, Arrays]]:
         """The batches from a step on, each with the number of its rows."""

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Hashable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from outgrow.data.batch import Batch
 from outgrow.data.files import FilesSource, open_files
 from outgrow.data.scan import Apply, Scan
 from outgrow.data.text import TextOptions
+from outgrow.engine.kept import KeptRows, kept_name, kept_rows
 from outgrow.engine.protocol import Engine
 from outgrow.engine.stored_matrices import StoredMatrices
 from outgrow.errors import ParameterError
@@ -33,18 +35,39 @@ class CachedScan:
     """The files with the rows of a scan, and what removes them.
 
     `origin`, the scan whose rows they are, lives as long: what tells it from others is not used again.
+    `kept` are files that stay when the process ends.
     """
 
     origin: Scan
     scan: Scan
     folder: ExitStack
+    kept: KeptRows | None = None
+
+    def remove(self) -> None:
+        """Remove the files."""
+        if self.kept is not None:
+            self.kept.remove()
+        self.folder.close()
+
+    def close(self) -> None:
+        """Remove the files, unless they are kept."""
+        if self.kept is not None:
+            self.kept.close()
+        self.folder.close()
 
 
 _cached: dict[Hashable, CachedScan] = {}
 _lock = threading.Lock()
 
 
-def cached(engine: Engine, scan: Scan, folder: str | os.PathLike[str] | None) -> Scan:
+def cached(
+    engine: Engine,
+    scan: Scan,
+    folder: str | os.PathLike[str] | None,
+    *,
+    keep: bool = False,
+    max_bytes: int | None = None,
+) -> Scan:
     """The rows of a scan as files, which the first call for these rows in this process writes.
 
     Parameters
@@ -53,11 +76,13 @@ def cached(engine: Engine, scan: Scan, folder: str | os.PathLike[str] | None) ->
     scan : the rows; a scan of files without steps is handed back as it is.
     folder : where the folder of the files is made; None for the engine's `shared_folder`. Rows that are
         cached already stay where they are.
+    keep : the files stay for later sessions, in `folder`, and are found there by what the rows are.
+    max_bytes : of all that is kept there; see `kept_rows`.
 
     Raises
     ------
     ParameterError
-        When no folder is known that all who work reach.
+        When no folder is known that all who work reach, or rows cannot be kept.
     StorageError
         When the disk refuses; nothing is left behind.
     """
@@ -71,7 +96,7 @@ def cached(engine: Engine, scan: Scan, folder: str | os.PathLike[str] | None) ->
     key = _key(engine, scan)
     with _lock:
         if key not in _cached:
-            _cached[key] = _written(engine, scan, place)
+            _cached[key] = _kept(engine, scan, place, max_bytes) if keep else _written(engine, scan, place)
         return _cached[key].scan
 
 
@@ -107,14 +132,14 @@ def forget(engine: Engine, scan: Scan) -> None:
     with _lock:
         for key in own or [_key(engine, scan)]:
             if key in _cached:
-                _cached.pop(key).folder.close()
+                _cached.pop(key).remove()
 
 
 @atexit.register
 def _forget_all() -> None:
     with _lock:
         while _cached:
-            _cached.popitem()[1].folder.close()
+            _cached.popitem()[1].close()
 
 
 def _key(engine: Engine, scan: Scan) -> Hashable:
@@ -126,14 +151,29 @@ def _key(engine: Engine, scan: Scan) -> Hashable:
 def _written(engine: Engine, scan: Scan, place: str) -> CachedScan:
     with ExitStack() as stack:
         folder = stack.enter_context(temporary_folder("cache", place))
-        example = scan.example()
-        matrices = StoredMatrices.of(example)
-        writer = CacheWriter(str(folder), matrices.to_arrow(example).schema, matrices)
-        parts = sorted(engine.each_piece(scan, writer, stage="cache"))
-        files = [name for _, names in parts for name in names] or writer.write(0, iter([]))
-        source = open_files([str(folder / name) for name in files], "ipc", TextOptions())
-        rows = Scan(source) if matrices.as_read else Scan(source, (Apply(matrices, scan.schema),))
-        return CachedScan(scan, rows, stack.pop_all())
+        files = _write(engine, scan, folder)
+        return CachedScan(scan, _read(scan, folder, files), stack.pop_all())
+
+
+def _kept(engine: Engine, scan: Scan, place: str, max_bytes: int | None) -> CachedScan:
+    rows = kept_rows(Path(place), kept_name(engine, scan), partial(_write, engine, scan), max_bytes)
+    return CachedScan(scan, _read(scan, rows.path, rows.files), ExitStack(), rows)
+
+
+def _write(engine: Engine, scan: Scan, folder: Path) -> list[str]:
+    """Put the rows of a scan into files of a folder; their names, in the order of the rows."""
+    example = scan.example()
+    matrices = StoredMatrices.of(example)
+    writer = CacheWriter(str(folder), matrices.to_arrow(example).schema, matrices)
+    parts = sorted(engine.each_piece(scan, writer, stage="cache"))
+    return [name for _, names in parts for name in names] or writer.write(0, iter([]))
+
+
+def _read(scan: Scan, folder: Path, files: list[str]) -> Scan:
+    """The rows of a scan from the files that hold them."""
+    source = open_files([str(folder / name) for name in files], "ipc", TextOptions())
+    matrices = StoredMatrices.of(scan.example())
+    return Scan(source) if matrices.as_read else Scan(source, (Apply(matrices, scan.schema),))
 
 
 @dataclass(frozen=True)

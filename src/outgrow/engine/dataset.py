@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,18 +12,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from outgrow.data.batch import Batch
-from outgrow.data.files import FilesSource
-from outgrow.data.kind import Kind
-from outgrow.data.open import open_path
 from outgrow.data.pandas_frames import frame_source, frame_table, is_frame
-from outgrow.data.scan import Apply, HashSlice, Scan, Select, Where, check_columns, check_condition
+from outgrow.data.scan import Apply, HashSlice, Scan, Where, check_columns, check_condition
 from outgrow.data.schema_file import write_types
 from outgrow.data.source import TableSource
-from outgrow.data.text import TextOptions
-from outgrow.data.text_source import TextSource
 from outgrow.data.times import before
 from outgrow.engine.cache import cached, forget
 from outgrow.engine.local import Local
+from outgrow.engine.memory import parse_size
 from outgrow.engine.profile import Profile, profile
 from outgrow.engine.protocol import Engine
 from outgrow.engine.shard import Shard
@@ -274,7 +270,13 @@ class Dataset:
         reader = pa.RecordBatchReader.from_batches(self._out_schema(), self.to_batches())
         return reader.__arrow_c_stream__(requested_schema)
 
-    def cache(self, folder: str | os.PathLike[str] | None = None) -> Dataset:
+    def cache(
+        self,
+        folder: str | os.PathLike[str] | None = None,
+        *,
+        keep: bool = False,
+        max_bytes: int | str | None = None,
+    ) -> Dataset:
         """The same rows, computed once and then read from files at the speed of a path.
 
         Worth it for the result of a query, and for a Spark DataFrame that is fitted, evaluated or scored more
@@ -287,11 +289,15 @@ class Dataset:
         folder : where the files are, in a folder of their own; this process and all executors must reach it.
             By default where this machine, or Spark in local mode, has temporary files; else the
             `checkpoint` folder of the engine.
+        keep : the files stay when the process ends, and another session that asks for the same rows (the same
+            plan, schema, and input files with their dates) in the same folder finds them. It needs `folder`.
+        max_bytes : the most that all kept rows in `folder` may take, in bytes or like '20GiB': rows that were
+            not used for longest are removed, unless a process uses them.
 
         Raises
         ------
         ParameterError
-            When there is no default.
+            When there is no default, or nothing tells another session that the rows are the same.
 
         Examples
         --------
@@ -301,7 +307,12 @@ class Dataset:
         5
         >>> rows.uncache()
         """
-        return self._with(cached(self.engine, self.scan, folder))
+        if keep and folder is None:
+            raise ParameterError("cache(keep=True): say in which folder rows are kept.")
+        if max_bytes is not None and not keep:
+            raise ParameterError("cache(max_bytes=): the size is that of rows that are kept; say keep=True.")
+        most = None if max_bytes is None else parse_size(max_bytes)
+        return self._with(cached(self.engine, self.scan, folder, keep=keep, max_bytes=most))
 
     def uncache(self) -> None:
         """Remove the files that `cache` wrote for these rows; datasets made of them can be read no more.
@@ -361,81 +372,6 @@ class Dataset:
 
     def _out_schema(self) -> pa.Schema:
         return self.scan.example().to_arrow().schema
-
-
-def read(
-    path: str | os.PathLike[str] | Sequence[Any],
-    *,
-    format: str | None = None,
-    types: Mapping[str, Any] | str | os.PathLike[str] | None = None,
-    na_values: str | Sequence[str] = (),
-    encoding: str | None = None,
-    sep: str | None = None,
-    decimal: str = ".",
-    engine: Engine | None = None,
-) -> Dataset:
-    """Open files as a dataset: Parquet, CSV, JSON lines, Arrow IPC, ORC, Avro or HDF5; or a table by its URI.
-
-    In CSV an empty cell is missing, also in columns of text, and also in quotes; so is what pandas takes for
-    missing ('NA', 'null', ...) in columns of numbers and times. Types are those that fit all values of all
-    files.
-
-    Parameters
-    ----------
-    path : a file, a folder (read with its sub-folders, `key=value` ones as columns), a pattern such as
-        'flights/*.parquet', or a list of files; local, or any URI that PyArrow or fsspec opens. A folder of
-        Delta Lake is read as its log says, perhaps at a version: 'flights@v12', 'flights@2026-11-01'. A group
-        of HDF5 stands behind '::'. Tables: 'iceberg://catalog/namespace.table',
-        'sqlite:///flights.db?table=flights', 'postgresql://host/db?query=...', 'duckdb:///flights.db?table=...'.
-    format : 'parquet', 'csv', 'tsv', 'json', 'ipc', 'orc', 'avro', 'hdf5' or 'delta'; by default the file's
-        ending tells. 'images' makes rows of the image files of a folder: their bytes as `image`, the name of
-        their folder as `label`, and `path`.
-    types : for text, the types of columns that are not to be found out: 'number', 'text' or 'time', an Arrow
-        type or its name; or the path of a JSON file of these, as `Dataset.write_types` writes it. For
-        `key=value` folders of any format, too.
-    na_values : for CSV, further cells that are missing, in columns of any type.
-    encoding : of text; by default UTF-8, UTF-16 where the bytes say so, else, with a warning, cp1252.
-    sep : what divides the cells of CSV.
-    decimal : what stands before the fraction of a number in CSV, '.' or ','.
-    engine : where the work is done; this machine by default.
-
-    Raises
-    ------
-    InputNotFoundError
-        When no file is found.
-    DataError
-        When a file cannot be read.
-    SchemaError
-        When files have different columns.
-
-    Examples
-    --------
-    >>> import pathlib, tempfile, outgrow as og
-    >>> path = pathlib.Path(tempfile.mkdtemp()) / "towns.csv"
-    >>> _ = path.write_text("zip;height\\n01067;113\\n-;NA\\n", encoding="latin-1")
-    >>> rows = og.read(path, sep=";", types={"zip": "text"}, na_values="-", encoding="latin-1")
-    >>> rows.to_arrow().to_pylist()
-    [{'zip': '01067', 'height': 113}, {'zip': None, 'height': None}]
-    """
-    options = TextOptions.of(types, na_values, encoding, sep, decimal)
-    return Dataset(Scan(open_path(path, format, options)), engine or Local())
-
-
-def read_as(rows: Dataset, kinds: Mapping[str, Kind]) -> Dataset:
-    """The rows of files, with text read so that columns are of the kinds that were promised at fit.
-
-    Digits are read as text, say, if the model learned from text.
-
-    Parameters
-    ----------
-    rows : what is to be predicted. Rows from elsewhere, or after steps that do more than choose columns, are
-        handed back as they are.
-    kinds : of the columns that the model knows, by name.
-    """
-    scan, source = rows.scan, rows.scan.source
-    if isinstance(source, FilesSource | TextSource) and all(isinstance(step, Select) for step in scan.steps):
-        return rows._with(replace(scan, source=source.with_kinds(kinds)))
-    return rows
 
 
 def from_arrow(table: Any, *, engine: Engine | None = None) -> Dataset:

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from outgrow.data.batch import is_numeric
 from outgrow.data.kind import is_time
-from outgrow.data.names import check_free
+from outgrow.data.names import check_free, numbered
 from outgrow.data.scan import check_columns
 from outgrow.engine.dataset import Dataset
 from outgrow.engine.open import dataset
@@ -161,6 +161,58 @@ def rolling_features(
     return history.beside(made, check_ties=any(isinstance(span, int) for span in spans))
 
 
+def sequences(
+    rows: Any,
+    *,
+    by: str | Sequence[str],
+    time: str,
+    columns: str | Sequence[str],
+    length: int,
+    step: int = 1,
+    max_gap: float | str | None = None,
+) -> Dataset:
+    """Windows of consecutive rows of a key: of each column, a list of so many values, earliest first.
+
+    What Petastorm calls n-grams; windows may span files and row groups. `og.Loader` makes tensors of the
+    lists, of shape (rows, length).
+
+    Parameters
+    ----------
+    rows : dataset, Spark DataFrame or table.
+    by : the column of the key, or several.
+    time : the column that orders the rows of a key: numbers, dates or times, none missing.
+    columns : whose values are wanted; the target may be among them.
+    length : rows of a window.
+    step : from the beginning of a window to that of the next one; `length` for windows that share no row.
+    max_gap : windows in which the time between two rows that follow one another is larger are left out: a
+        number where `time` holds numbers, else so much time, such as '15min' or '7d'.
+
+    Returns
+    -------
+    Dataset
+        `by`, `time` of the last row of the window, and `columns`, in no particular order.
+
+    Raises
+    ------
+    ParameterError
+        When `length`, `step` or `max_gap` cannot be.
+    DataError
+        When a time is missing, or a key has two rows of one time, whose order nothing tells.
+
+    Examples
+    --------
+    >>> import pyarrow as pa, outgrow as og
+    >>> rows = pa.table({"shop": ["a", "b", "a", "a"], "day": [1, 1, 3, 2], "sold": [5, 7, 9, 8]})
+    >>> og.sequences(rows, by="shop", time="day", columns="sold", length=3).to_arrow().to_pylist()
+    [{'shop': 'a', 'day': 3, 'sold': [5, 8, 9]}]
+    """
+    for name, value, least in (("length", length, 1), ("step", step, 1)):
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise ParameterError(f"{name}={value!r}: a whole number of at least {least} is needed.")
+    history = _History.of(rows, by, time, columns)
+    return history.windows(length, step, max_gap)
+
+
 class _History:
     """Rows, and how those of a key follow one another."""
 
@@ -227,6 +279,54 @@ class _History:
             ends = f"{_micros(length - 1)} PRECEDING AND CURRENT ROW"
         return f"({self.partition} ORDER BY {ordered} RANGE BETWEEN {ends})"
 
+    def windows(self, length: int, step: int, max_gap: float | str | None) -> Dataset:
+        """Windows of so many rows, each a row with lists."""
+        both = [name for name in self.columns if name in (*self.by, self.time)]
+        if both:
+            raise ParameterError(f"columns: {both} tell which window it is, and cannot be lists besides.")
+        self._check(ties=True)
+        keys, time = ", ".join(map(_quoted, self.by)), _quoted(self.time)
+        order = f"{self.partition} ORDER BY {time}"
+        number, gap = (numbered(name, self.rows.columns) for name in ("__number", "__gap"))
+        names = ", ".join(map(_quoted, self.columns))
+        lists = ", ".join(
+            f"[{', '.join(_back(name, back, order) for back in reversed(range(length)))}] AS {_quoted(name)}"
+            for name in self.columns
+        )
+        gaps = f"SUM({gap}) OVER ({order} ROWS BETWEEN {max(0, length - 2)} PRECEDING AND CURRENT ROW)"
+        wanted = f"{number} >= {length} AND ({number} - {length}) % {step} = 0"
+        if max_gap is not None and length > 1:
+            wanted += f" AND {gap} = 0"
+        return self._query(
+            f"WITH numbered AS (SELECT {keys}, {time}, {names}, ROW_NUMBER() OVER ({order}) AS {number}, "
+            f"{self._gap(max_gap, order)} AS {gap} FROM history), "
+            f"windows AS (SELECT {keys}, {time}, {lists}, {number}, {gaps} AS {gap} FROM numbered) "
+            f"SELECT {keys}, {time}, {names} FROM windows WHERE {wanted}"
+        )
+
+    def _gap(self, max_gap: float | str | None, order: str) -> str:
+        """Whether more time than allowed lies before a row, in SQL: 1 or 0."""
+        if max_gap is None:
+            return "0"
+        time = _quoted(self.time)
+        before = f"LAG({time}) OVER ({order})"
+        kind = self.rows.schema.field(self.time).type
+        if not is_time(kind):
+            if isinstance(max_gap, str) or not max_gap > 0:
+                raise ParameterError(
+                    f"max_gap={max_gap!r}: a number above 0, as {self.time!r} holds numbers."
+                )
+            return f"CASE WHEN {time} - {before} > {max_gap!r} THEN 1 ELSE 0 END"
+        match = _WINDOW.fullmatch(max_gap) if isinstance(max_gap, str) else None
+        if match is None:
+            raise ParameterError(
+                f"max_gap={max_gap!r}: {self.time!r} holds times, so give a time such as '15min' or '7d'."
+            )
+        if pa.types.is_date(kind):
+            time, before = f"CAST({time} AS TIMESTAMP)", f"CAST({before} AS TIMESTAMP)"
+        length = int(match[1]) * _SECONDS[match[2]] * 10**6
+        return f"CASE WHEN {before} + {_micros(length)} < {time} THEN 1 ELSE 0 END"
+
     def beside(self, made: dict[str, str], *, check_ties: bool) -> Dataset:
         """The rows with new columns, each an expression of SQL."""
         check_free(made, self.rows.columns, "New columns", _RENAME)
@@ -253,6 +353,10 @@ class _History:
 
     def _query(self, query: str) -> Dataset:
         return sql(query, {"history": self.rows}, engine=self.rows.engine)
+
+
+def _back(name: str, rows: int, order: str) -> str:
+    return f"LAG({_quoted(name)}, {rows}) OVER ({order})" if rows else _quoted(name)
 
 
 def _micros(count: int) -> str:

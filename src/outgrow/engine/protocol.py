@@ -58,6 +58,15 @@ class Engine(Protocol):
     def digest(self, scan: Scan) -> str:
         """What tells the rows of a scan from those of others in this session."""
 
+    def lasting_digest(self, scan: Scan) -> str:
+        """What tells the rows of a scan from those of others in any session.
+
+        Raises
+        ------
+        ParameterError
+            When nothing does.
+        """
+
     def fit(
         self,
         fit: Callable[[Shard], T],

@@ -6,10 +6,11 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from outgrow.engine.dataset import Dataset, read
+from outgrow.engine.dataset import Dataset
 from outgrow.engine.local import Local
 from outgrow.engine.open import dataset
 from outgrow.engine.protocol import Engine
+from outgrow.engine.reading import read
 
 
 def sql(query: str, tables: Mapping[str, Any] | None = None, *, engine: Engine | None = None) -> Dataset:

@@ -12,8 +12,9 @@ import pyarrow as pa
 from outgrow._optional import EXTRAS
 from outgrow.data.infer import read_text
 from outgrow.data.text import Csv, TextOptions
-from outgrow.engine.dataset import Dataset, read
+from outgrow.engine.dataset import Dataset
 from outgrow.engine.protocol import Engine
+from outgrow.engine.reading import read
 from outgrow.engine.sql import sql
 from outgrow.errors import ColumnNotFoundError, InputNotFoundError, MissingExtraError
 from outgrow.job.load import LoadedJob

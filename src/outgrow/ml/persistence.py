@@ -17,13 +17,14 @@ import numpy as np
 from sklearn.base import clone
 
 from outgrow import artifact
+from outgrow.data.pandas_frames import is_frame
 from outgrow.engine.record import as_tree
 from outgrow.errors import ArtifactError, OutgrowError
 from outgrow.ml import foreign, format_1
 from outgrow.ml.core import columns as selectors
 from outgrow.ml.core import functions
 from outgrow.ml.core.estimator import Estimator, class_name
-from outgrow.ml.core.inputs import first_row, is_pandas
+from outgrow.ml.core.inputs import first_row
 
 _OURS = f"{__name__.partition('.')[0]}."
 """Below this, modules are imported because a model names them."""
@@ -231,7 +232,7 @@ def _folds(name: str, parameters: dict[str, Any]) -> Any:
 
 def _is_column(value: Any) -> bool:
     """Whether this is a series or an index of pandas."""
-    return is_pandas(value) and hasattr(value, "tolist")
+    return is_frame(value) and hasattr(value, "tolist")
 
 
 def _is_type_of_numbers(value: Any) -> bool:

@@ -19,8 +19,9 @@ from outgrow.data.batch import Batch
 from outgrow.data.exact import readable
 from outgrow.data.scan import check_columns
 from outgrow.data.schema import check_kinds
-from outgrow.engine.dataset import Dataset, read_as
+from outgrow.engine.dataset import Dataset
 from outgrow.engine.open import dataset
+from outgrow.engine.reading import read_as
 from outgrow.engine.write import (
     MAIN,
     OutputTable,

@@ -21,8 +21,9 @@ from sklearn.base import is_classifier
 
 from outgrow import artifact
 from outgrow.data.batch import Batch
-from outgrow.engine.dataset import Dataset, read
+from outgrow.engine.dataset import Dataset
 from outgrow.engine.open import dataset, is_spark
+from outgrow.engine.reading import read
 from outgrow.engine.spark.explain import spark_explained
 from outgrow.engine.spark.names import quoted
 from outgrow.errors import ColumnNotFoundError, InputNotFoundError, ParameterError

@@ -24,8 +24,9 @@ import pyarrow.fs as pafs
 from outgrow import storage
 from outgrow.data.paths import data_files, is_data, is_hidden, literal_path
 from outgrow.data.text import TextOptions
-from outgrow.engine.dataset import Dataset, read, read_as
+from outgrow.engine.dataset import Dataset
 from outgrow.engine.open import dataset, is_spark
+from outgrow.engine.reading import read, read_as
 from outgrow.engine.spark.engine import Spark
 from outgrow.engine.spark.explain import spark_explained
 from outgrow.engine.spark.supervise import is_connect

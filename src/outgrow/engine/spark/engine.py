@@ -143,6 +143,20 @@ class Spark:
         with spark_explained():
             return f"{digest} {id(self.session)} {scan.source.plan_hash()}"
 
+    def lasting_digest(self, scan: Scan) -> str:
+        """A hash of what is read, and how: for a DataFrame, of its plan, and its files with sizes and dates.
+
+        Raises
+        ------
+        ParameterError
+            When a DataFrame reads no files, or some that are not on this machine: they may have changed.
+        """
+        digest = str(scan.describe()["sha256"])
+        if not isinstance(scan.source, FrameSource):
+            return digest
+        with spark_explained():
+            return f"{digest} {scan.source.lasting_hash()}"
+
     def fit(
         self,
         fit: Callable[[Shard], T],

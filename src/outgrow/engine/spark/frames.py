@@ -19,7 +19,7 @@ from outgrow.data.scan import ScanPiece, Step, run_steps
 from outgrow.data.source import Piece, empty_batch
 from outgrow.engine.spark.names import chosen_columns, quoted
 from outgrow.engine.spark.vectors import VectorColumn, empty_matrix, find_vectors, open_batch, vector_type
-from outgrow.errors import SchemaError, ValueTypeError
+from outgrow.errors import ParameterError, SchemaError, ValueTypeError
 
 _PLACE = "__outgrow_place"
 _COMPILED_COLUMNS = 100
@@ -76,9 +76,30 @@ class FrameSource:
 
     def plan_hash(self) -> str:
         """A hash of the plan and of the files it reads, as far as they are on this machine."""
-        files = (Path(unquote(urlsplit(file).path)) for file in sorted(self.frame.inputFiles()))
-        facts = [(file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.exists()]
+        facts = [(file.stat().st_size, file.stat().st_mtime_ns) for file in self._files() if file.exists()]
         return hashlib.sha256(repr((self.frame.semanticHash(), facts)).encode()).hexdigest()
+
+    def lasting_hash(self) -> str:
+        """A hash of the plan and of the files it reads, that another session has, too.
+
+        Raises
+        ------
+        ParameterError
+            When there are no files, or some that this machine does not see.
+        """
+        files = self._files()
+        unseen = [str(file) for file in files if not file.exists()]
+        if unseen or not files:
+            what = f"this machine does not see {unseen[0]}" if unseen else "these read no files"
+            raise ParameterError(
+                f"cache(keep=True) tells rows of a DataFrame by its files and their dates, and {what}, so "
+                "nothing tells whether they changed. Write it as Parquet, or cache it for this session."
+            )
+        names = [str(file) for file in files]
+        return hashlib.sha256(repr((self.plan_hash(), names)).encode()).hexdigest()
+
+    def _files(self) -> list[Path]:
+        return [Path(unquote(urlsplit(file).path)) for file in sorted(self.frame.inputFiles())]
 
     def describe(self) -> dict[str, Any]:
         text = str(self._schema)

@@ -17,12 +17,14 @@ from outgrow.data.kind import Kind, as_json
 from outgrow.data.matrix import is_sparse
 from outgrow.data.names import check_names, numbered
 from outgrow.data.objects import CodedSource, shared_texts
+from outgrow.data.pandas_frames import is_frame
 from outgrow.data.scan import Scan, check_columns
 from outgrow.data.schema import Conform, check_kinds, kinds_of
 from outgrow.data.source import ArraySource, Source, TableSource, array_source
-from outgrow.engine.dataset import Dataset, as_table, read_as
+from outgrow.engine.dataset import Dataset, as_table
 from outgrow.engine.local import Local
 from outgrow.engine.open import dataset, is_spark, is_table
+from outgrow.engine.reading import read_as
 from outgrow.errors import DataError, ParameterError, SchemaError, ValueTypeError
 from outgrow.ml.core.targets import Stack, are_names, as_column, check_single, target_arrays
 from outgrow.ml.core.task import Task
@@ -167,7 +169,7 @@ def open_rows(estimator: Any, X: Any) -> Dataset:
     if not is_table(X):
         return array_rows(estimator, checked_array(estimator, X))
     rows = dataset(X)
-    if is_pandas(X) and not (hasattr(estimator, "target_column_") or estimator._columns_by_name):
+    if is_frame(X) and not (hasattr(estimator, "target_column_") or estimator._columns_by_name):
         validate_data(estimator, X, reset=False, skip_check_array=True)
         if not hasattr(estimator, "feature_names_in_"):
             table = as_table(X).rename_columns(list(estimator.columns_))
@@ -488,13 +490,8 @@ def _promise(estimator: Any, X: Any, opened: Training) -> None:
     if targets:
         # tables with further columns, such as these, are expected
         estimator.target_column_ = opened.target if opened.stack is None else list(opened.stack.columns)
-    if is_pandas(X) and not beside:
+    if is_frame(X) and not beside:
         validate_data(estimator, X, reset=True, skip_check_array=True)
     else:
         estimator.n_features_in_ = len(names)
         estimator.feature_names_in_ = names
-
-
-def is_pandas(X: Any) -> bool:
-    """Whether this is one of pandas' objects."""
-    return type(X).__module__.partition(".")[0] == "pandas"

@@ -15,10 +15,11 @@ import scipy.sparse as sp
 
 from outgrow.data.batch import Batch, is_numeric
 from outgrow.data.matrix import ArrayColumns, is_sparse
+from outgrow.data.pandas_frames import is_frame
 from outgrow.engine.context import one_blas_thread
 from outgrow.engine.dataset import Dataset
 from outgrow.engine.open import is_spark, is_table
-from outgrow.ml.core.inputs import has_vectors, is_pandas
+from outgrow.ml.core.inputs import has_vectors
 
 
 def is_lazy(X: Any) -> bool:
@@ -43,7 +44,7 @@ def as_given(rows: Dataset, X: Any, output: str | None = None) -> Any:
         return rows.engine.table(rows.scan)
     if not is_table(X) or output == "default" or rows.scan.example().too_wide:
         return own(collect(rows, all_columns), X)
-    if is_pandas(X):
+    if is_frame(X):
         frame = rows.to_pandas()
         return frame.set_index(X.index) if len(frame.columns) else frame.reindex(X.index)
     if type(X).__module__.partition(".")[0] == "polars":
