@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -10,11 +11,11 @@ import pytest
 import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.special import gammaln
+from scipy.special import gammaln, psi
 from sklearn.decomposition import LatentDirichletAllocation
 
 import outgrow as og
-from outgrow.errors import DataError, ParameterError
+from outgrow.errors import DataError, ExportError, ParameterError
 from outgrow.ml.decomposition import latent_dirichlet_allocation, topics
 from outgrow.ml.decomposition.topics import Topics
 from outgrow.testing import EngineCase
@@ -152,3 +153,81 @@ def test_topics_are_as_good_as_those_of_scikit_learn() -> None:
     theirs = og.LatentDirichletAllocation(12, max_iter=1, random_state=0).fit(X)
     theirs.exp_dirichlet_component_ = peer.exp_dirichlet_component_
     assert ours.score(X) > theirs.score(X) - 0.05
+
+
+# ---- priors, and parts of a stream ------------------------------------------------------------------------
+
+
+def test_the_prior_of_topics_is_learned(engine: EngineCase) -> None:
+    random = np.random.default_rng(0)
+    words = random.dirichlet(np.full(60, 0.05), 3)
+    shares = random.dirichlet([0.9, 0.3, 0.1], 300)
+    X = np.stack([random.multinomial(60, share @ words) for share in shares]).astype(float)
+    rows = engine.open(pa.table({f"w{j:02d}": X[:, j] for j in range(60)}))
+    asked = {"n_components": 3, "random_state": 0, "max_iter": 12}
+    model = og.LatentDirichletAllocation(doc_topic_prior="auto", **asked).fit(rows)
+    largest_first = np.sort(model.doc_topic_prior_ / model.doc_topic_prior_.sum())[::-1]
+    np.testing.assert_allclose(largest_first, np.array([0.9, 0.3, 0.1]) / 1.3, atol=0.05)
+    assert model.bound_ > og.LatentDirichletAllocation(**asked).fit(X).bound_
+    local = og.LatentDirichletAllocation(doc_topic_prior="auto", **asked).fit(X)
+    np.testing.assert_allclose(model.doc_topic_prior_, local.doc_topic_prior_, rtol=1e-6)
+
+
+def test_a_learned_prior_is_where_the_likelihood_is_largest() -> None:
+    logs = np.log(np.random.default_rng(1).dirichlet([2.0, 0.5, 0.05], 4000)).clip(-600)
+    prior = topics.learned_prior(np.full(3, 1 / 3), logs.sum(axis=0), len(logs))
+    np.testing.assert_allclose(prior, [2.0, 0.5, 0.05], rtol=0.1)
+    np.testing.assert_allclose(psi(prior.sum()) - psi(prior) + logs.mean(axis=0), 0, atol=1e-4)
+
+
+@pytest.mark.parametrize("count", [30, 3000])
+def test_equal_priors_of_each_are_one_prior(count: int) -> None:
+    X = documents(count=count)  # few numbers, and as many as are compiled
+    one = og.LatentDirichletAllocation(3, doc_topic_prior=0.4, topic_word_prior=0.2, random_state=0).fit(X)
+    each = og.LatentDirichletAllocation(
+        3, doc_topic_prior=[0.4] * 3, topic_word_prior=np.full(30, 0.2), random_state=0
+    ).fit(X)
+    np.testing.assert_allclose(each.components_, one.components_, rtol=1e-12)
+    assert each.score(X) == pytest.approx(one.score(X), rel=1e-12)
+    with pytest.raises(ExportError, match="share one"):
+        each.to_sklearn()
+
+
+def test_models_with_priors_of_each_are_saved(tmp_path: Path) -> None:
+    X = documents()
+    model = og.LatentDirichletAllocation(3, doc_topic_prior=np.array([0.9, 0.3, 0.1]), random_state=0).fit(X)
+    model.save(tmp_path / "model")
+    loaded = og.load(tmp_path / "model")
+    np.testing.assert_array_equal(loaded.transform(X), model.transform(X))
+    assert loaded.partial_fit(X).n_batch_iter_ == 2
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"doc_topic_prior": [0.1, 0.2]}, {"topic_word_prior": [0.0] * 30}, {"doc_topic_prior": "learned"}],
+)
+def test_priors_that_cannot_be_are_refused(given: dict[str, object]) -> None:
+    with pytest.raises(ParameterError, match=next(iter(given))):
+        og.LatentDirichletAllocation(3, **given).fit(documents())
+
+
+def test_steps_over_a_stream_are_those_of_scikit_learn() -> None:
+    asked = {**TIGHT, "n_components": 3, "random_state": 1, "total_samples": 500, "learning_decay": 0.8}
+    ours = og.LatentDirichletAllocation(**asked)
+    theirs = LatentDirichletAllocation(**asked, batch_size=10**6)
+    X = documents(count=300)
+    for part in np.split(X, 3):
+        ours.partial_fit(part)
+        theirs.partial_fit(part)
+        np.testing.assert_allclose(ours.components_, theirs.components_, rtol=1e-5)
+    assert ours.n_batch_iter_ == theirs.n_batch_iter_ == 4
+    np.testing.assert_allclose(ours.transform(X), theirs.transform(X), rtol=1e-4)
+    with pytest.raises(ValueError, match="30"):
+        ours.partial_fit(X[:, :7])
+
+
+def test_a_fit_begins_anew_after_parts_of_a_stream() -> None:
+    X = documents()
+    model = og.LatentDirichletAllocation(3, random_state=0)
+    fresh = og.LatentDirichletAllocation(3, random_state=0).fit(X).components_
+    np.testing.assert_array_equal(model.partial_fit(X[:50]).fit(X).components_, fresh)

@@ -28,9 +28,9 @@ def _digamma(x: float) -> float:
     return np.log(x) - 0.5 / x - series - below
 
 
-@typed_kernel(GIVEN, _PLACES, _ENDS, ROWS, _NUMBER, types.int64, _NUMBER, _TABLE)
+@typed_kernel(GIVEN, _PLACES, _ENDS, ROWS, GIVEN, types.int64, _NUMBER, _TABLE)
 def settled(
-    data: Any, places: Any, ends: Any, words: Any, prior: float, max_iter: int, tol: float, shares: Any
+    data: Any, places: Any, ends: Any, words: Any, prior: Any, max_iter: int, tol: float, shares: Any
 ) -> None:
     """Let the shares of topics in documents settle.
 
@@ -38,7 +38,7 @@ def settled(
     ----------
     data, places, ends : the counts, as CSR holds them.
     words : of shape (words, topics), the exponential of the expected logarithm of each word in each topic.
-    prior : of each topic in a document.
+    prior : of shape (topics,), of each topic in a document.
     max_iter, tol : it ends after so many steps, or when shares change by less than this on average.
     shares : of shape (documents, topics), from which it begins; is changed.
     """
@@ -61,16 +61,16 @@ def settled(
                     new[k] += share * word[k]
             change = 0.0
             for k in range(topics):
-                value = prior + weight[k] * new[k]
+                value = prior[k] + weight[k] * new[k]
                 change += abs(value - own[k])
                 own[k] = value
             if change / topics < tol:
                 break
 
 
-@typed_kernel(GIVEN, _PLACES, _ENDS, ROWS, _NUMBER, ROWS, _TABLE, types.float64[::1])
+@typed_kernel(GIVEN, _PLACES, _ENDS, ROWS, GIVEN, ROWS, _TABLE, types.float64[::1])
 def summed(
-    data: Any, places: Any, ends: Any, words: Any, prior: float, shares: Any, sums: Any, bound: Any
+    data: Any, places: Any, ends: Any, words: Any, prior: Any, shares: Any, sums: Any, bound: Any
 ) -> None:
     """Add what documents say of the words of topics, and the bound of their likelihood.
 
@@ -83,15 +83,17 @@ def summed(
     bound : of shape (2,), where to add the bound and the number of words.
     """
     topics = shares.shape[1]
-    weight = np.empty(topics)
+    weight, of_prior = np.empty(topics), math.lgamma(prior.sum())
+    for k in range(topics):
+        of_prior -= math.lgamma(prior[k])
     for d in range(len(ends) - 1):
         own, whole = shares[d], shares[d].sum()
         total = _digamma(whole)
-        value = math.lgamma(topics * prior) - math.lgamma(whole)
+        value = of_prior - math.lgamma(whole)
         for k in range(topics):
             expected = _digamma(own[k]) - total
             weight[k] = np.exp(expected)
-            value += (prior - own[k]) * expected + math.lgamma(own[k]) - math.lgamma(prior)
+            value += (prior[k] - own[k]) * expected + math.lgamma(own[k])
         for i in range(ends[d], ends[d + 1]):
             word = words[places[i]]
             mixed = _SMALLEST

@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from scipy.special import gammaln, psi
+from scipy.special import gammaln, polygamma, psi
 
 from outgrow._optional import optional
 from outgrow.data.matrix import is_sparse
 from outgrow.errors import DataError, MissingExtraError
 
 _SMALLEST = 1e-100
+_NEWTON_STEPS, _NEWTON_TOL, _LEAST_STEP = 20, 1e-6, 1e-6
 _TOGETHER = 1 << 20
 """So many numbers of words and topics are worked on at once where nothing is compiled."""
 _WORTH = 1 << 16
@@ -40,25 +41,37 @@ class Topics:
     Attributes
     ----------
     words : ndarray of shape (words, topics), the exponential of the expected logarithm of each word.
-    prior : of each topic in a document.
+    prior : ndarray of shape (topics,), of each topic in a document.
     max_iter, tol : shares of a document settle in so many steps, or when they change by less than this.
     """
 
     words: np.ndarray
-    prior: float
+    prior: np.ndarray
     max_iter: int
     tol: float
 
     @classmethod
-    def of(cls, components: np.ndarray, prior: float, max_iter: int, tol: float) -> Topics:
+    def of(cls, components: np.ndarray, prior: Any, max_iter: int, tol: float) -> Topics:
         """From the parameters of the topics' distributions.
 
         Parameters
         ----------
         components : shape (topics, words).
-        prior, max_iter, tol : as above.
+        prior, max_iter, tol : as above; the prior may be one number for all topics.
         """
-        return cls(np.ascontiguousarray(np.exp(expected_logs(components)).T), prior, max_iter, tol)
+        return cls.known(np.exp(expected_logs(components)), prior, max_iter, tol)
+
+    @classmethod
+    def known(cls, words: np.ndarray, prior: Any, max_iter: int, tol: float) -> Topics:
+        """From what the words of topics are.
+
+        Parameters
+        ----------
+        words : shape (topics, words), the exponential of the expected logarithm of each word.
+        prior, max_iter, tol : as above; the prior may be one number for all topics.
+        """
+        each = np.ascontiguousarray(np.broadcast_to(np.asarray(prior, dtype=np.float64), len(words)))
+        return cls(np.ascontiguousarray(words.T), each, max_iter, tol)
 
     def shares(self, X: Any) -> np.ndarray:
         """How much of each topic documents have, as parameters of Dirichlet distributions.
@@ -125,10 +138,9 @@ class Topics:
         mixed = self._mixed(X, weight)
         if len(sums):
             sums += sp.csr_array((X.data / mixed, X.indices, X.indptr), X.shape).T @ weight
-        topics = shares.shape[1]
         bound[0] += X.data @ np.log(mixed)
         bound[0] += ((self.prior - shares) * logs + gammaln(shares) - gammaln(self.prior)).sum()
-        bound[0] += (gammaln(topics * self.prior) - gammaln(shares.sum(axis=1))).sum()
+        bound[0] += (gammaln(self.prior.sum()) - gammaln(shares.sum(axis=1))).sum()
         bound[1] += X.data.sum()
 
     def _mixed(self, X: Any, weight: np.ndarray) -> np.ndarray:
@@ -196,3 +208,35 @@ def _kernels(numbers: int) -> ModuleType | None:
     from outgrow.ml.decomposition import topic_kernels
 
     return topic_kernels
+
+
+def learned_prior(prior: np.ndarray, logs: np.ndarray, documents: float) -> np.ndarray:
+    """The prior of topics under which documents have their topics best, by Newton's method (Huang 2005).
+
+    Parameters
+    ----------
+    prior : shape (topics,), where to begin.
+    logs : shape (topics,), the expected logarithms of the shares of topics, summed over documents.
+    documents : how many there are.
+    """
+    mean = logs / documents
+
+    def value(alpha: np.ndarray) -> float:
+        return float(gammaln(alpha.sum()) - gammaln(alpha).sum() + (alpha - 1) @ mean)
+
+    for _ in range(_NEWTON_STEPS):
+        gradient = psi(prior.sum()) - psi(prior) + mean
+        curvature, beside = -polygamma(1, prior), polygamma(1, prior.sum())
+        common = (gradient / curvature).sum() / (1 / beside + (1 / curvature).sum())
+        step, before, length = (gradient - common) / curvature, value(prior), 1.0
+        while length > _LEAST_STEP:
+            new = prior - length * step
+            if new.min() > 0 and value(new) >= before:
+                break
+            length /= 2
+        else:
+            return prior
+        if np.abs(new - prior).max() <= _NEWTON_TOL * new.max():
+            return np.asarray(new)
+        prior = new
+    return prior
