@@ -153,3 +153,18 @@ def test_what_is_not_found_is_refused() -> None:
         og.LinearSVC("l1", "hinge").fit(X, y)
     with pytest.raises(DataError, match="up to 512 features; there are 600"):
         og.LinearSVC(loss="hinge").fit(np.repeat(X, 120, axis=1), y)
+
+
+def test_hinge_without_intercept_reaches_what_liblinear_does_not() -> None:
+    """scikit-learn #22283: liblinear ends above the minimum of the dual's coordinate descent."""
+    X, y = rows(60)
+    ours = og.LinearSVC(loss="hinge", C=0.1, fit_intercept=False).fit(X, y)
+    signed = np.where(y == "b", 1, -1)[:, None] * X
+    multiplier, w = np.zeros(len(X)), np.zeros(5)
+    for _ in range(1_000):
+        for i, row in enumerate(signed):
+            moved = np.clip(multiplier[i] + (1 - row @ w) / (row @ row), 0, 0.1)
+            w += (moved - multiplier[i]) * row
+            multiplier[i] = moved
+    bound = multiplier.sum() - 0.5 * w @ w
+    assert bound <= hinge(ours, X, y) <= bound * (1 + 1e-9)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,13 @@ def numbers(rows: pa.Table, weight: np.ndarray | None = None) -> dict[str, float
         "rmsle": peer.root_mean_squared_log_error,
         "mean_poisson_deviance": peer.mean_poisson_deviance,
         "mean_gamma_deviance": peer.mean_gamma_deviance,
+        "mean_pinball_loss": partial(peer.mean_pinball_loss, alpha=0.3),
+        "mean_tweedie_deviance": partial(peer.mean_tweedie_deviance, power=1.5),
+        "d2_absolute_error": peer.d2_absolute_error_score,
+        "d2_pinball": partial(peer.d2_pinball_score, alpha=0.3),
+        "d2_poisson": partial(peer.d2_tweedie_score, power=1),
+        "d2_gamma": partial(peer.d2_tweedie_score, power=2),
+        "d2_tweedie": partial(peer.d2_tweedie_score, power=1.5),
     }
     found = {name: float(metric(y, p, sample_weight=weight)) for name, metric in named.items()}
     if weight is None:
@@ -89,7 +97,7 @@ def agree(report: Any, expected: dict[str, float], at: Any = ...) -> None:
 
 
 def test_numbers_on_every_engine(engine: EngineCase) -> None:
-    report = og.metrics.regression_report(engine.open(ROWS), "y", "p", by="shop")
+    report = og.metrics.regression_report(engine.open(ROWS), "y", "p", quantile=0.3, power=1.5, by="shop")
     shops = report.groups["shop"].to_pylist()
     assert shops == ["north", "south", None]
     for place, shop in enumerate(shops):
@@ -111,13 +119,34 @@ def test_two_classes_on_every_engine(engine: EngineCase) -> None:
 
 def test_weights() -> None:
     weight = ROWS["weight"].to_numpy()
-    agree(og.metrics.regression_report(ROWS, "y", "p", sample_weight="weight"), numbers(ROWS, weight))
+    asked = {"quantile": 0.3, "power": 1.5}
+    agree(
+        og.metrics.regression_report(ROWS, "y", "p", **asked, sample_weight="weight"), numbers(ROWS, weight)
+    )
     report = og.metrics.classification_report(ROWS, "late", y_score="score", sample_weight=weight)
     agree(report, two_classes(ROWS, weight))
     repeated = ROWS.take(pa.array(np.repeat(np.arange(N), weight.astype(int))))
     again = og.metrics.classification_report(repeated, "late", y_score="score")
     for name in ("ece", "ks", "roc_auc"):
         assert report[name] == pytest.approx(again[name])
+
+
+@pytest.mark.parametrize("power", [-1.0, 0.0, 1.0, 1.3, 2.0, 3.0])
+def test_deviances_of_any_power(power: float) -> None:
+    y, p = ROWS["y"].to_numpy(), ROWS["p"].to_numpy()
+    report = og.metrics.regression_report(ROWS, "y", "p", power=power)
+    assert report["mean_tweedie_deviance"] == pytest.approx(peer.mean_tweedie_deviance(y, p, power=power))
+    assert report["d2_tweedie"] == pytest.approx(peer.d2_tweedie_score(y, p, power=power))
+
+
+def test_scores_beside_a_constant_where_there_is_none() -> None:
+    rows = pa.table({"y": [0.0, 0.0, None, 2.0], "p": [0.0, 1.0, 2.0, 2.0], "g": ["a", "a", "b", "c"]})
+    report = og.metrics.regression_report(rows, "y", "p", by="g")
+    np.testing.assert_array_equal(report["d2_absolute_error"], [0, np.nan, 1])
+    np.testing.assert_array_equal(report["d2_poisson"], [np.nan, np.nan, 1])
+    for name, value in (("quantile", 1.5), ("power", 0.5)):
+        with pytest.raises(ParameterError, match=name):
+            og.metrics.regression_report(rows, "y", "p", **{name: value})
 
 
 def test_several_classes() -> None:
@@ -133,6 +162,9 @@ def test_several_classes() -> None:
             "cohen_kappa": peer.cohen_kappa_score(y, told),
             "log_loss": peer.log_loss(y, SHARES, labels=["blue", "green", "red"]),
             "roc_auc_ovr": peer.roc_auc_score(y, SHARES, multi_class="ovr"),
+            "roc_auc_ovr_weighted": peer.roc_auc_score(y, SHARES, multi_class="ovr", average="weighted"),
+            "roc_auc_ovo": peer.roc_auc_score(y, SHARES, multi_class="ovo"),
+            "roc_auc_ovo_weighted": peer.roc_auc_score(y, SHARES, multi_class="ovo", average="weighted"),
         },
     )
     members = y[:, None] == np.array(["blue", "green", "red"])
@@ -141,6 +173,60 @@ def test_several_classes() -> None:
     for row in report.by_class().to_pylist():
         assert row["f1"] == pytest.approx(by_class[row["class"]]["f1-score"])
         assert row["support"] == by_class[row["class"]]["support"]
+
+
+def test_top_k_and_pairs_of_classes_on_every_engine(engine: EngineCase) -> None:
+    shares = SHARES.round(1)  # of which many are alike
+    rows = ROWS.drop_columns(list(COLUMNS.values()))
+    for name, column in zip(COLUMNS.values(), shares.T, strict=True):
+        rows = rows.append_column(name, pa.array(column))
+    report = og.metrics.classification_report(
+        engine.open(rows), "colour", y_score=COLUMNS, top_k=[1, 2, 3], by="shop", sample_weight="weight"
+    )
+    y, weight = rows["colour"].to_numpy(zero_copy_only=False), rows["weight"].to_numpy()
+    for place, shop in enumerate(report.groups["shop"].to_pylist()):
+        part = np.array([value == shop for value in rows["shop"].to_pylist()])
+        assert report["top_3_accuracy"][place] == 1
+        for k in (1, 2):
+            expected = peer.top_k_accuracy_score(
+                y[part], shares[part], k=k, sample_weight=weight[part], labels=list(COLUMNS)
+            )
+            assert report[f"top_{k}_accuracy"][place] == pytest.approx(expected)
+        repeated = np.repeat(np.flatnonzero(part), weight[part].astype(int))
+        for average in ("macro", "weighted"):
+            name = f"roc_auc_ovo{'_weighted' if average == 'weighted' else ''}"
+            chances = shares[repeated] / shares[repeated].sum(axis=1, keepdims=True)
+            whole = og.metrics.classification_report(
+                pa.table({"y": y[repeated], **dict(zip("bgr", chances.T, strict=True))}),
+                "y",
+                y_score={"blue": "b", "green": "g", "red": "r"},
+            )
+            expected = peer.roc_auc_score(y[repeated], chances, multi_class="ovo", average=average)
+            assert whole[name] == pytest.approx(expected)
+    assert "top_2_accuracy" in report.standard_errors
+
+
+def test_classes_without_rows_and_two_classes_with_a_column_each() -> None:
+    """scikit-learn #19721 and #20186."""
+    shares = {name: SHARES[:, k] for k, name in enumerate("abc")}
+    rows = pa.table({"y": np.where(np.arange(N) % 2 == 0, "a", "b"), **shares})
+    report = og.metrics.classification_report(
+        rows, "y", y_score=dict(zip("abc", "abc", strict=True)), top_k=2
+    )
+    expected = peer.top_k_accuracy_score(rows["y"].to_numpy(), SHARES, k=2, labels=["a", "b", "c"])
+    assert report["top_2_accuracy"] == pytest.approx(expected)
+    assert np.isnan(report["roc_auc_ovo"])
+    two = og.metrics.classification_report(rows, "y", y_score={"a": "a", "b": "b"})
+    assert 0 < two["roc_auc"] < 1
+
+
+def test_top_k_of_what_has_no_probabilities_is_refused() -> None:
+    with pytest.raises(ParameterError, match="needs probabilities"):
+        og.metrics.classification_report(ROWS, "colour", "told", top_k=2)
+    with pytest.raises(ParameterError, match="top_k"):
+        og.metrics.classification_report(ROWS, "colour", y_score=COLUMNS, top_k=0)
+    two = og.metrics.classification_report(ROWS, "late", y_score="score", top_k=2)
+    assert two["top_2_accuracy"] == 1
 
 
 def test_curves() -> None:
@@ -169,7 +255,7 @@ def test_missing_values_count_for_nothing() -> None:
     )
     late = pa.array([None if i % 50 == 0 else bool(v) for i, v in enumerate(LATE)])
     holes = holes.set_column(2, "late", late)
-    report = og.metrics.regression_report(holes, "y", "p")
+    report = og.metrics.regression_report(holes, "y", "p", quantile=0.3, power=1.5)
     agree(report, numbers(ROWS.slice(9)))
     assert (report.rows, report.missing) == (N - 9, 9)
     report = og.metrics.classification_report(holes, "late", y_score="score")

@@ -271,3 +271,25 @@ def test_batch_past_the_memory_is_refused() -> None:
     data = og.dataset(table, engine=og.Local(memory="300MiB"))
     with pytest.raises(DataError, match="smaller batches"):
         og.SGDRegressor().partial_fit(data, "x0")
+
+
+def test_situations_of_reported_faults() -> None:
+    """scikit-learn #5246, #33436, #3040, #18320 and #7714."""
+    X, y = [[1.0, 0, 0], [0, 1, 0]], ["a", "b"]
+    model = og.SGDClassifier(average=10)
+    for _ in range(8):  # the second call failed where one of three classes had no rows
+        model.partial_fit(X, y, classes=["a", "b", "c"])
+    assert model.coef_.shape == (3, 3)
+    assert model.predict(X).tolist() == y
+    before, steps = model.coef_.copy(), model.t_
+    with pytest.raises(DataError, match="weights are zero"):  # went on counting steps
+        model.partial_fit(X, y, sample_weight=[0.0, 0.0])
+    np.testing.assert_array_equal(model.coef_, before)
+    assert model.t_ == steps
+    wide = np.array([[1e4, 1.0], [2e4, 3.0], [-1e4, 2.0], [-3e4, 1.0]])
+    steep = og.SGDClassifier("squared_hinge", alpha=0.01, learning_rate="invscaling", eta0=10.0)
+    for _ in range(30):  # overflowed where strong penalties and long steps met
+        steep.partial_fit(wide, [1, 1, 0, 0], classes=[0, 1])
+    assert np.isfinite(steep.coef_).all()
+    model = og.LinearSVC(loss="hinge", dual=False).fit(X, y)  # liblinear has no primal solver of the hinge
+    assert model.predict(X).tolist() == y

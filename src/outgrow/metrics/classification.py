@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,8 @@ from outgrow.engine.shard import Shard
 from outgrow.errors import DataError, ParameterError, SchemaError
 from outgrow.metrics.confusion import agreement, by_class
 from outgrow.metrics.report import Report, beside_keys
-from outgrow.metrics.scores import calibration, lift, probability_metrics, thresholds
+from outgrow.metrics.scores import calibration, lift, pairwise_metrics, probability_metrics, thresholds
+from outgrow.ml.core.parameters import Integer
 from outgrow.statistics.rows import Rows, key_order, open_rows
 from outgrow.stats.counts import ValueCounts
 from outgrow.stats.grouped import GroupedSums
@@ -128,6 +130,7 @@ def classification_report(
     *,
     y_score: Scored = None,
     positive: Any = None,
+    top_k: int | Sequence[int] = (),
     by: Any = None,
     sample_weight: Any = None,
 ) -> ClassificationReport:
@@ -142,6 +145,8 @@ def classification_report(
         each class. None where there are no probabilities.
     positive : of two classes the one that precision, recall and the curves are about; the last in their
         order by default.
+    top_k : a number, or several: `top_3_accuracy` is the share of rows whose class is among the three most
+        probable; of equal probabilities the later class counts as more probable.
     by : columns whose values make groups, each judged by itself: a name, several, or an array of shape
         (rows,). A missing key is a group of its own.
     sample_weight : the weight of each row: a column's name, or an array of shape (rows,).
@@ -151,7 +156,8 @@ def classification_report(
     A mapping with `accuracy`, `balanced_accuracy`, `precision`, `recall`, `f1` (of more than two classes
     their means over classes, `precision_macro` and so on, and `f1_weighted`), `mcc` and `cohen_kappa`; with
     probabilities also `log_loss`, `brier`, `ece` (expected calibration error in bins of equal weight),
-    `roc_auc` and `pr_auc` (of more classes one against the rest), and of two classes `ks`.
+    `roc_auc` and `pr_auc` (of more classes one against the rest, `roc_auc_ovr` and `roc_auc_ovr_weighted`,
+    and of each pair of them, `roc_auc_ovo` and `roc_auc_ovo_weighted`), and of two classes `ks`.
 
     Raises
     ------
@@ -163,10 +169,10 @@ def classification_report(
     Notes
     -----
     A pass for the classes, and one for all metrics. Areas under curves are exact up to five million rows of a
-    group; past that scores are counted in 262,144 bins.
+    group; past that scores are counted in 262,144 bins, and those of pairs of classes are NaN.
 
     Unlike scikit-learn: a metric that does not exist, such as the ROC area of one class, is NaN without a
-    warning; precision without any predicted is 0.
+    warning; precision without any predicted is 0; areas of pairs of classes take weights, too.
 
     Unlike Spark MLlib's `MulticlassClassificationEvaluator(metricName="f1")`: `f1` of two classes is that of
     the positive one; MLlib's is `f1_weighted` here.
@@ -181,6 +187,7 @@ def classification_report(
     """
     if y_pred is None and y_score is None:
         raise ParameterError("Give y_pred, a column of classes, or y_score, one of probabilities.")
+    top = _top(top_k, scored=y_score is not None)
     chances = list(y_score.values()) if isinstance(y_score, Mapping) else [y_score] if y_score else []
     labels = [name for name in (y_true, y_pred) if name is not None]
     rows = open_rows(data, [*labels, *chances], by=by, weights=sample_weight, numeric=False)
@@ -195,9 +202,19 @@ def classification_report(
             "with the column of each class."
         )
     columns = [y_score[label] for label in classes] if isinstance(y_score, Mapping) else chances
-    fold = partial(_fold, rows=rows, columns=(y_true, y_pred), classes=classes, chances=columns)
+    fold = partial(_fold, rows=rows, columns=(y_true, y_pred), classes=classes, chances=columns, top=top)
     keys, sums, scores = rows.learn(partial(_learn, fold=fold))
-    return _read(rows, keys, sums, scores, classes, bool(chances))
+    return _read(rows, keys, sums, scores, classes, top, scored=bool(chances))
+
+
+def _top(top_k: int | Sequence[int], *, scored: bool) -> tuple[int, ...]:
+    """The numbers of classes among which the true one is looked for."""
+    top = (top_k,) if isinstance(top_k, Integral) else tuple(top_k)  # type: ignore[arg-type]
+    for number in top:
+        Integer(low=1).check("classification_report", "top_k", number)
+    if top and not scored:
+        raise ParameterError(f"top_k={top_k!r} needs probabilities. Give y_score, a column for each class.")
+    return tuple(dict.fromkeys(int(number) for number in top))
 
 
 def _learn(shard: Shard, fold: Any) -> Any:
@@ -241,7 +258,12 @@ def _is_fraction(kind: pa.DataType) -> bool:
 
 
 def _fold(
-    batch: Batch, rows: Rows, columns: tuple[str, str | None], classes: list[Any], chances: list[str]
+    batch: Batch,
+    rows: Rows,
+    columns: tuple[str, str | None],
+    classes: list[Any],
+    chances: list[str],
+    top: tuple[int, ...],
 ) -> Any:
     y = _places(batch[columns[0]], classes, columns[0])
     predicted = None if columns[1] is None else _places(batch[columns[1]], classes, columns[1])
@@ -253,7 +275,7 @@ def _fold(
             f"{len(segments.hashes):,} groups of {len(classes):,} classes have tables of {cells:,} numbers. "
             "Take coarser groups, or some of the classes."
         )
-    return keys, *judged(segments, y, predicted, probabilities, weight, len(classes))
+    return keys, *judged(segments, y, predicted, probabilities, weight, len(classes), top)
 
 
 def _places(column: pa.Array, classes: list[Any], name: str) -> np.ndarray:
@@ -286,13 +308,20 @@ def _probabilities(batch: Batch, chances: list[str]) -> np.ndarray | None:
 
 
 def _read(
-    rows: Rows, keys: Any, sums: GroupedSums, scores: ScoredGroups, classes: list[Any], scored: bool
+    rows: Rows,
+    keys: Any,
+    sums: GroupedSums,
+    scores: ScoredGroups,
+    classes: list[Any],
+    top: tuple[int, ...],
+    *,
+    scored: bool,
 ) -> ClassificationReport:
     groups, order = (
         (None, np.arange(len(sums.hashes))) if not rows.by else key_order(keys, rows.by, missing=True)
     )
     table = sums.sums[order]
-    confusion = table[:, 6:].reshape(len(table), len(classes), len(classes))
+    confusion = table[:, 6 + len(top) :].reshape(len(table), len(classes), len(classes))
     if not (confusion > 0).any():
         raise DataError("Nothing can be judged: no row has all values and counts. Give rows that do.")
     count, missing, values = table[:, 0].astype(int), table[:, 1].astype(int), agreement(confusion)
@@ -301,12 +330,21 @@ def _read(
     ranked: list[Any] = [()] * len(table)
     if scored:
         with np.errstate(divide="ignore", invalid="ignore"):
-            means = table[:, 2:6] / confusion.sum(axis=(1, 2))[:, None]
+            means = table[:, 2 : 6 + len(top)] / confusion.sum(axis=(1, 2))[:, None]
         for j, name in enumerate(("log_loss", "brier")):
             values[name] = means[:, 2 * j]
             errors[name] = np.sqrt(np.maximum(means[:, 2 * j + 1] - means[:, 2 * j] ** 2, 0) / n)
+        for j, number in enumerate(top):
+            share = values[f"top_{number}_accuracy"] = means[:, 4 + j]
+            errors[f"top_{number}_accuracy"] = np.sqrt(share * (1 - share) / n)
         ranked = scores.ranked(sums.hashes[order])
         each_group = [probability_metrics(one) for one in ranked]
+        if len(classes) > 2:
+            pairs = scores.pairs(sums.hashes[order], len(classes))
+            for values_of_group, scores_of_group, areas, cells in zip(
+                each_group, ranked, pairs, confusion, strict=True
+            ):
+                values_of_group |= pairwise_metrics(areas, scores_of_group, cells.sum(axis=1))
         values |= {name: np.array([one[name] for one in each_group]) for name in each_group[0]}
     if groups is None:
         return ClassificationReport(

@@ -30,6 +30,29 @@ def probability_metrics(scores: tuple[RankedScores, ...]) -> dict[str, float]:
     return {"ece": errors[0], "roc_auc": areas[0], "pr_auc": precisions[0], "ks": ks}
 
 
+@np.errstate(divide="ignore", invalid="ignore")
+def pairwise_metrics(
+    pairs: np.ndarray, scores: tuple[RankedScores, ...], true: np.ndarray
+) -> dict[str, float]:
+    """ROC areas of several classes, one against one (Hand and Till 2001), and weighted ones.
+
+    Parameters
+    ----------
+    pairs : shape (classes, classes), as `ScoredGroups.pairs` gives them.
+    scores : those of each class, one against the rest.
+    true : shape (classes,), the weight of the rows of each class.
+    """
+    upper = np.triu_indices(len(true), 1)
+    areas = ((pairs + pairs.T) / 2)[upper]
+    weight = (true[:, None] + true)[upper]
+    rest = np.array([ranked.roc_auc() for ranked in scores])
+    return {
+        "roc_auc_ovr_weighted": float(true @ rest / true.sum()),
+        "roc_auc_ovo": float(areas.mean()),
+        "roc_auc_ovo_weighted": float(weight @ areas / weight.sum()),
+    }
+
+
 def thresholds(ranked: RankedScores) -> pa.Table:
     """What each threshold would do, the highest first.
 

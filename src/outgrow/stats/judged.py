@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -117,6 +118,40 @@ class ScoredGroups(State):
             for group, start, end in pairs
         ]
 
+    def pairs(self, hashes: np.ndarray, classes: int) -> list[np.ndarray]:
+        """How well the scores of a class tell it from each other, of each group.
+
+        Parameters
+        ----------
+        hashes : uint64 of shape (groups,), which groups.
+        classes : how many there are, more than two.
+
+        Returns
+        -------
+        For each group an ndarray of shape (classes, classes): the ROC area of the scores of a class (row) on
+        the rows of this and of the other (column); NaN where there are none, or where rows are counted.
+        """
+        order = np.argsort(self.groups, kind="stable")
+        ordered = self.groups[order]
+        starts, ends = (np.searchsorted(ordered, hashes, side=side) for side in ("left", "right"))
+        return [self._pairs(order[start:end], classes) for start, end in zip(starts, ends, strict=True)]
+
+    @np.errstate(divide="ignore", invalid="ignore")
+    def _pairs(self, rows: np.ndarray, classes: int) -> np.ndarray:
+        y, weight = self.y[rows], self.weight[rows]
+        totals = np.bincount(y, weight, classes)
+        areas = np.full((classes, classes), np.nan)
+        for k in range(classes if len(rows) else 0):
+            score = self.scores[rows, k]
+            mine = np.flatnonzero(y == k)
+            mine = mine[np.argsort(score[mine])]
+            below = np.append(0.0, np.cumsum(weight[mine]))
+            low, high = (below[np.searchsorted(score[mine], score, side=side)] for side in ("left", "right"))
+            won = totals[k] - 0.5 * (low + high)  # of the rows of the class, with half of those alike
+            areas[k] = np.bincount(y, weight * won, classes) / (totals[k] * totals)
+        np.fill_diagonal(areas, np.nan)
+        return areas
+
 
 def _merged(left: tuple[RankedScores, ...], right: tuple[RankedScores, ...]) -> tuple[RankedScores, ...]:
     return tuple(one.merge(two) for one, two in zip(left, right, strict=True))
@@ -129,6 +164,7 @@ def judged(
     probabilities: np.ndarray | None,
     weight: np.ndarray | None,
     classes: int,
+    top: Sequence[int] = (),
 ) -> tuple[GroupedSums, ScoredGroups]:
     """The sums that metrics of classes need, of each group, and the scores of its rows.
 
@@ -141,11 +177,13 @@ def judged(
     probabilities : shape (rows, classes), NaN where missing; None where there are none.
     weight : shape (rows,); None where each row counts once.
     classes : how many there are.
+    top : among how many of the most probable classes the true one is looked for.
 
     Returns
     -------
     Sums of each group: how many rows count; how many lack a value; the log losses and the squares of those;
-    the squared errors of the probabilities and the squares of those; the table of classes. And the scores.
+    the squared errors of the probabilities and the squares of those; for each number of `top` the weight of
+    rows whose class is there; the table of classes. And the scores.
     """
     there = y >= 0
     if predicted is not None:
@@ -153,12 +191,13 @@ def judged(
     if probabilities is not None:
         there = there & ~np.isnan(probabilities).any(axis=1)
     w = np.where(there, 1.0 if weight is None else weight, 0.0)
-    losses = np.zeros((4, len(y)))
+    losses = np.zeros((4 + len(top), len(y)))
     none = np.zeros(0, dtype=np.uint64)
     scores = ScoredGroups.of(none, none.astype(np.int64), np.zeros((0, 0)), np.zeros(0))
     group = np.repeat(np.arange(len(segments.hashes)), segments.counts)
     if probabilities is not None:
-        losses[:, there] = _losses(y[there], probabilities[there], w[there])
+        losses[:4, there] = _losses(y[there], probabilities[there], w[there])
+        losses[4:, there] = w[there] * (_ahead(y[there], probabilities[there]) < np.array([*top])[:, None])
         kept = segments.order[there[segments.order]]
         ranked = probabilities[kept][:, [1] if classes == 2 else slice(None)]
         of_rows = segments.hashes[group][there[segments.order]]
@@ -183,3 +222,10 @@ def _losses(y: np.ndarray, chances: np.ndarray, w: np.ndarray) -> np.ndarray:
     missed[rows, y] -= 1
     squared = (missed**2).sum(axis=1) / (2 if chances.shape[1] == 2 else 1)
     return w * np.array([log, log**2, squared, squared**2])
+
+
+def _ahead(y: np.ndarray, chances: np.ndarray) -> np.ndarray:
+    """How many classes are more probable than the true one of each row, or as probable and later."""
+    of_true_class = chances[np.arange(len(y)), y][:, None]
+    later = np.arange(chances.shape[1]) > y[:, None]
+    return ((chances > of_true_class) | ((chances == of_true_class) & later)).sum(axis=1)
