@@ -192,8 +192,13 @@ UNSAID = {
     "json": {"past year 9999"},
     "csv": {"past year 9999", "vector", "long uint64"},
     "spark": {"long uint64", "past 64 bits of us"},
+    "duckdb": set(),
 }
-"""What text and Spark cannot say, or not so that it is read as what it was."""
+"""What text, Spark and DuckDB cannot say, or not so that it is read as what it was."""
+if not pa.types.is_null(
+    og.sql("SELECT * FROM t", {"t": pa.table({"c": pa.nulls(1)})}).schema.field("c").type
+):
+    UNSAID["duckdb"] |= {"null"}  # older DuckDB makes whole numbers of it
 
 
 def said(values: pa.Array) -> list[Any]:

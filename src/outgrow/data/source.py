@@ -97,7 +97,7 @@ class TablePiece:
 
     @cached_property
     def nbytes(self) -> int:
-        return int(self.table.nbytes)
+        return table_bytes(self.table)
 
     @property
     def known_rows(self) -> int:
@@ -278,9 +278,28 @@ def chosen(table: pa.Table, columns: Sequence[str] | None, where: pc.Expression 
     """
     rows = table if where is None else table.filter(where)
     wanted = rows if columns is None else rows.select(list(columns))
-    for batch in wanted.to_batches(batch_rows(wanted.nbytes, wanted.num_rows)):
+    for batch in wanted.to_batches(batch_rows(table_bytes(wanted), wanted.num_rows)):
         if batch.num_rows:
             yield Batch.from_arrow(batch)
+
+
+def table_bytes(table: pa.Table) -> int:
+    """What the rows of a table take, about; older PyArrow has no number for views of text."""
+    try:
+        return int(table.nbytes)
+    except pa.ArrowTypeError:
+        return sum(map(_column_bytes, table.columns))
+
+
+def _column_bytes(column: pa.ChunkedArray) -> int:
+    try:
+        return int(column.nbytes)
+    except pa.ArrowTypeError:
+        return _VIEW_BYTES * len(column)
+
+
+_VIEW_BYTES = 32
+"""Of a value that is a view: 16 bytes of its own, and those of text that do not fit in them."""
 
 
 def batch_rows(nbytes: int, rows: int) -> int:

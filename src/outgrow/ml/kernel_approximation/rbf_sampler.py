@@ -101,7 +101,9 @@ class RBFSampler(Components):
         graph, who = table.graph, type(self).__name__
         X = graph.finite(table.matrix(self.selected_, who), who, missing=False)
         made = graph.node("MatMul", X, graph.constant(self.random_weights_))
-        made = graph.node("Cos", graph.node("Add", made, graph.constant(self.random_offset_[None])))
+        # a cosine; older ONNX Runtime has sines of float64 alone
+        offset = graph.constant(self.random_offset_[None] + np.pi / 2)
+        made = graph.node("Sin", graph.node("Add", made, offset))
         factor = graph.constant(np.array([[np.sqrt(2.0 / self.n_components_)]]))
         return self._in_onnx(table, graph.node("Mul", made, factor))
 
