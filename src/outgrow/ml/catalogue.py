@@ -103,6 +103,8 @@ ESTIMATORS = {
     "RBFSampler": "outgrow.ml.kernel_approximation.rbf_sampler",
     "RFE": "outgrow.ml.importance.rfe",
     "RFECV": "outgrow.ml.importance.rfecv",
+    "RadiusNeighborsClassifier": "outgrow.ml.neighbors.radius_neighbors_classifier",
+    "RadiusNeighborsRegressor": "outgrow.ml.neighbors.radius_neighbors_regressor",
     "RandomForestClassifier": "outgrow.ml.trees.random_forest",
     "RandomForestRegressor": "outgrow.ml.trees.random_forest",
     "RandomProjectionLSH": "outgrow.ml.neighbors.random_projection_lsh",

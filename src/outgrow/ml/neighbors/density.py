@@ -77,7 +77,7 @@ class _Lists:
         if self._tree is None:
             return weight
         near, found = self._counts(radius), np.empty(len(weight))
-        for part in _parts(near):
+        for part in parts_of(near):
             lists = self._tree.query_radius(self._rows[part], radius)
             ends = np.cumsum([0, *map(len, lists)])[:-1]
             found[part] = np.add.reduceat(weight[np.concatenate(lists)], ends)
@@ -88,7 +88,7 @@ class _Lists:
         labels: np.ndarray = np.arange(n)
         if self._tree is None:
             return labels
-        for part in _parts(self._counts(radius)):
+        for part in parts_of(self._counts(radius)):
             lists = self._tree.query_radius(self._rows[part], radius)
             ones = np.repeat(labels[part], [len(each) for each in lists])
             others = labels[np.concatenate(lists)]
@@ -105,8 +105,13 @@ class _Lists:
         )
 
 
-def _parts(counts: np.ndarray) -> list[slice]:
-    """Slices of rows that have no more pairs than are held at once, but for rows with more by themselves."""
+def parts_of(counts: np.ndarray) -> list[slice]:
+    """Slices of rows that have no more pairs than are held at once, but for rows with more by themselves.
+
+    Parameters
+    ----------
+    counts : shape (rows,), how many pairs each row is in.
+    """
     ends, cuts = np.cumsum(counts), [0]
     while cuts[-1] < len(counts):
         before = ends[cuts[-1] - 1] if cuts[-1] else 0

@@ -10,10 +10,10 @@ import numpy as np
 from outgrow.engine.matrix import MatrixView
 from outgrow.ml.base import ProbabilityClassifier
 from outgrow.ml.core.scoring import PROBABILITIES
-from outgrow.ml.neighbors.supervised import NeighborsModel
+from outgrow.ml.neighbors.supervised import NearestModel
 
 
-class KNeighborsClassifier(NeighborsModel, ProbabilityClassifier):
+class KNeighborsClassifier(NearestModel, ProbabilityClassifier):
     """Let the nearest rows vote (Fix and Hodges 1951; Cover and Hart 1967).
 
     The model is the rows of the fit, which it holds: up to 268 million numbers. The search is exact; of rows
@@ -33,6 +33,8 @@ class KNeighborsClassifier(NeighborsModel, ProbabilityClassifier):
     ----------
     classes_ : ndarray of shape (n_classes,).
     rows_ : ndarray of shape (n_samples_fit_, n_features), in the order of their hashes.
+    ids_ : ndarray of shape (n_samples_fit_,), their positions in the X of `fit`, where that was in memory,
+        else, and in pipelines, their places in `rows_`.
     targets_ : ndarray of shape (n_samples_fit_,), the places of their classes in `classes_`.
     row_weights_ : ndarray of shape (n_samples_fit_,), by which their votes are multiplied.
     n_samples_fit_ : how many rows it holds: those that weigh something.
@@ -40,8 +42,7 @@ class KNeighborsClassifier(NeighborsModel, ProbabilityClassifier):
     Notes
     -----
     Unlike scikit-learn: takes weights, which count in votes; of neighbours as far as each other the least
-    hashes count, there it is chance; more neighbours than rows are refused by `fit`; dense columns only;
-    `NearestNeighbors` has `kneighbors`.
+    hashes count, there it is chance; more neighbours than rows are refused by `fit`; dense columns only.
 
     Examples
     --------

@@ -10,10 +10,10 @@ import numpy as np
 from outgrow.engine.matrix import MatrixView
 from outgrow.ml.base import Regressor
 from outgrow.ml.core.scoring import NUMBERS
-from outgrow.ml.neighbors.supervised import NeighborsModel
+from outgrow.ml.neighbors.supervised import NearestModel
 
 
-class KNeighborsRegressor(NeighborsModel, Regressor):
+class KNeighborsRegressor(NearestModel, Regressor):
     """Predict the mean y of the nearest rows.
 
     The model is the rows of the fit, which it holds: up to 268 million numbers. The search is exact; of rows
@@ -32,6 +32,8 @@ class KNeighborsRegressor(NeighborsModel, Regressor):
     Attributes
     ----------
     rows_ : ndarray of shape (n_samples_fit_, n_features), in the order of their hashes.
+    ids_ : ndarray of shape (n_samples_fit_,), their positions in the X of `fit`, where that was in memory,
+        else, and in pipelines, their places in `rows_`.
     targets_ : ndarray of shape (n_samples_fit_,), their y.
     row_weights_ : ndarray of shape (n_samples_fit_,), by which their weights are multiplied.
     n_samples_fit_ : how many rows it holds: those that weigh something.
@@ -39,8 +41,7 @@ class KNeighborsRegressor(NeighborsModel, Regressor):
     Notes
     -----
     Unlike scikit-learn: takes weights; of neighbours as far as each other the least hashes count, there it is
-    chance; more neighbours than rows are refused by `fit`; dense columns and one y only; `NearestNeighbors`
-    has `kneighbors`.
+    chance; more neighbours than rows are refused by `fit`; dense columns and one y only.
 
     Examples
     --------

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from outgrow.ml.neighbors import kd_tree_kernels as kernels
+from outgrow.ml.neighbors import radius_kernels
 
 _LEAF = 32
 """Rows of a leaf, at most."""
@@ -106,6 +107,32 @@ class KdTree:
 
         for _ in run(part, pieces(len(queries), _QUERIES)):
             pass
+        return keys, places
+
+    def counts_within(self, queries: np.ndarray, radius: float) -> np.ndarray:
+        """How many rows are within a radius of each query.
+
+        Parameters
+        ----------
+        queries : shape (queries, width).
+        radius : of the metric.
+        """
+        counts, nothing = np.empty(len(queries), dtype=np.int64), np.zeros(0, dtype=np.int64)
+        queries, radius = np.ascontiguousarray(queries, dtype=np.float64), self.powered(radius)
+        radius_kernels.within(self.parts, queries, radius, nothing, counts, nothing, np.zeros(0))
+        return counts
+
+    def within(self, queries: np.ndarray, radius: float, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The powered distances and places of the rows within a radius of each query, one after the other.
+
+        Parameters
+        ----------
+        queries, radius : as for `counts_within`.
+        counts : shape (queries,), what that gives.
+        """
+        queries, ends = np.ascontiguousarray(queries, dtype=np.float64), np.cumsum([0, *counts])
+        keys, places = np.empty(ends[-1]), np.empty(ends[-1], dtype=np.int64)
+        radius_kernels.within(self.parts, queries, self.powered(radius), ends, counts.copy(), places, keys)
         return keys, places
 
     def weights_near(

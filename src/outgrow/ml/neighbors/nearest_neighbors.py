@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted
 
 from outgrow.engine.blocks import Block
 from outgrow.engine.matrix import MatrixView
@@ -13,11 +12,12 @@ from outgrow.ml.core.columns import Columns
 from outgrow.ml.core.parameters import COLUMNS, TEXT, Integer, Number, OneOf, Unused
 from outgrow.ml.neighbors.columns import NeighborColumns
 from outgrow.ml.neighbors.known_rows import RowParts
-from outgrow.ml.neighbors.search import METRICS, Search, check_count
+from outgrow.ml.neighbors.queries import NearestQueries, RadiusQueries
+from outgrow.ml.neighbors.search import METRICS
 
 
-class NearestNeighbors(NeighborColumns):
-    """Find for each row the nearest rows of the fit, exactly.
+class NearestNeighbors(NearestQueries, RadiusQueries, NeighborColumns):
+    """Find for each row the nearest rows of the fit, or all within a radius, exactly.
 
     `transform` puts `neighbor0`, ..., `distance0`, ... in the place of the columns that it compares; other
     columns, such as a key, stay. The model is the rows of the fit, which it holds: up to 268 million numbers.
@@ -26,6 +26,7 @@ class NearestNeighbors(NeighborColumns):
     Parameters
     ----------
     n_neighbors : how many.
+    radius : how far the rows may be that `radius_neighbors` finds.
     columns : which columns are compared, by name or selector; all by default, but `id`.
     id : a column of whole numbers that names the rows of the fit, which neighbours are called by. Without it
         they are called by their positions, 0 for the first, where `fit` got rows in memory, else, and in
@@ -44,7 +45,7 @@ class NearestNeighbors(NeighborColumns):
     -----
     Unlike scikit-learn: has `transform`; of rows as far from a query those of the least hash are found, in
     batches of any size, there it is chance; more neighbours than rows are refused by `fit`; dense columns
-    only; no radii and no graphs.
+    only; `radius_neighbors` always sorts, and `radius_edges` gives a table of edges.
 
     Unlike Spark MLlib's `BucketedRandomProjectionLSH(bucketLength, numHashTables=1)`: exact, where
     `approxNearestNeighbors` finds some of the nearest; the rows that are searched have to fit in memory.
@@ -69,6 +70,7 @@ class NearestNeighbors(NeighborColumns):
     }
     parameters = {
         "n_neighbors": Integer(low=1),
+        "radius": Number(low=0),
         "columns": COLUMNS,
         "id": TEXT | None,
         "algorithm": Unused(OneOf("auto", "ball_tree", "kd_tree", "brute")),
@@ -78,13 +80,12 @@ class NearestNeighbors(NeighborColumns):
         "metric_params": Unused(),
         "n_jobs": Unused(),
     }
-    rows_: np.ndarray
-    _search: Search | None = None
 
     def __init__(
         self,
         n_neighbors: int = 5,
         *,
+        radius: float = 1.0,
         columns: Columns = None,
         id: str | None = None,
         algorithm: str = "auto",
@@ -95,6 +96,7 @@ class NearestNeighbors(NeighborColumns):
         n_jobs: int | None = None,
     ) -> None:
         self.n_neighbors = n_neighbors
+        self.radius = radius
         self.columns = columns
         self.id = id
         self.algorithm = algorithm
@@ -109,58 +111,11 @@ class NearestNeighbors(NeighborColumns):
         self.rows_ = np.ascontiguousarray(table[:, : view.width])
         return None if self.id is None else table[:, -1]
 
-    def _restored(self) -> None:
-        self._search = Search(self.rows_, self.metric, self.p) if hasattr(self, "rows_") else None
-
     # ---- answer ------------------------------------------------------------------------------------------
-
-    def _nearest(self, X: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """The distances and places of the nearest rows."""
-        if self._search is None:
-            self._restored()
-        assert self._search is not None
-        return self._search.nearest(np.asarray(X, dtype=np.float64), count)
 
     def _expanded(self, X: Any) -> np.ndarray:
         distances, places = self._nearest(X, self.n_neighbors)
         return np.concatenate([self.ids_[places].astype(np.float64), distances], axis=1)
-
-    def kneighbors(
-        self, X: Any = None, n_neighbors: int | None = None, return_distance: bool = True
-    ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
-        """The nearest rows of each row, as arrays.
-
-        Parameters
-        ----------
-        X : rows in any form that `transform` takes; None for those of the fit, in the order of their ids,
-            each of which is then no neighbour of its own.
-        n_neighbors : how many; None for those of the parameter.
-        return_distance : whether distances are given, too.
-
-        Returns
-        -------
-        Distances, ascending, and ids, both of shape (rows, n_neighbors); or the ids alone.
-
-        Raises
-        ------
-        DataError
-            When there are not as many rows.
-        """
-        check_is_fitted(self)
-        count = self.n_neighbors if n_neighbors is None else n_neighbors
-        Integer(low=1).check(f"{type(self).__name__}.kneighbors", "n_neighbors", count)
-        check_count(count, self.n_samples_fit_ - (X is None))
-        distances, places = self._nearest(self._values(X), count) if X is not None else self._others(count)
-        return (distances, self.ids_[places]) if return_distance else self.ids_[places]
-
-    def _others(self, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """The nearest rows of each row of the fit but itself, in the order of their ids."""
-        distances, places = self._nearest(self.rows_, count + 1)
-        own = places == np.arange(len(places))[:, None]
-        own[~own.any(axis=1), -1] = True  # of more rows alike than are found, itself is none
-        order = np.argsort(self.ids_, kind="stable")
-        kept = [table[~own].reshape(len(own), count)[order] for table in (distances, places)]
-        return kept[0], kept[1]
 
 
 def _rows(block: Block) -> RowParts:

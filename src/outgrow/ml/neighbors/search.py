@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,7 @@ from sklearn.neighbors import NearestNeighbors as Index
 
 from outgrow.errors import DataError
 from outgrow.ml.cluster.unit import unit_rows
+from outgrow.ml.neighbors.density import parts_of
 from outgrow.ml.neighbors.index import tree_of
 
 METRICS = ("minkowski", "euclidean", "manhattan", "chebyshev", "cosine")
@@ -20,6 +23,29 @@ _ALIKE = 1e-7
 """The share by which distances may be off that an index tells; those nearer to each other are looked at."""
 _TOGETHER = 1 << 21
 """Numbers that are worked on at once."""
+
+_LISTED = 256
+"""Rows whose near rows are listed at once without a tree."""
+
+
+@dataclass(frozen=True, eq=False)
+class Near:
+    """Rows within a radius of queries.
+
+    Attributes
+    ----------
+    counts : ndarray of shape (queries,), how many each query has.
+    distances, places : ndarrays of shape (pairs,), those of the first query first, the nearest first.
+    """
+
+    counts: np.ndarray
+    distances: np.ndarray
+    places: np.ndarray
+
+    @property
+    def queries(self) -> np.ndarray:
+        """The query of each pair."""
+        return np.repeat(np.arange(len(self.counts)), self.counts)
 
 
 class Search:
@@ -88,6 +114,47 @@ class Search:
             for query in np.flatnonzero(rough[:, -1] - distances[:, -1] <= scale):
                 distances[query], places[query] = self._among_all(X[query], count)
         return (0.5 * distances**2 if self._cosine else distances), places
+
+    def within(self, X: np.ndarray, radius: float) -> Iterator[Near]:
+        """The rows within a radius of each of some others, a part of these at a time.
+
+        Parameters
+        ----------
+        X : shape (queries, width).
+        radius : of the metric.
+        """
+        X = unit_rows(X) if self._cosine else X
+        radius = float(np.sqrt(2 * radius)) if self._cosine else radius
+        if self.tree is None:
+            for start in range(0, len(X), _LISTED):
+                yield self._listed(X[start : start + _LISTED], radius)
+            return
+        counts = self.tree.counts_within(X, radius)
+        for part in parts_of(counts):
+            keys, places = self.tree.within(X[part], radius, counts[part])
+            yield self._near(counts[part], self.tree.lengths(keys), places)
+
+    def _listed(self, X: np.ndarray, radius: float) -> Near:
+        """The near rows by scikit-learn's index, which is asked for a little more than the radius."""
+        farthest = np.abs(X - self._origin).max(initial=0.0)
+        rough = self._index.radius_neighbors(
+            X - self._origin, radius * (1 + _ALIKE) + _ALIKE * farthest, return_distance=False
+        )
+        places = np.concatenate([np.zeros(0, np.int64), *rough])
+        query = np.repeat(np.arange(len(X)), [len(each) for each in rough])
+        step = max(1, _TOGETHER // X.shape[1])
+        parts = [slice(start, start + step) for start in range(0, len(query), step)]
+        found = [self._distances(self._rows[places[part]] - X[query[part]]) for part in parts]
+        distances = np.concatenate([np.zeros(0), *found])
+        kept = distances <= radius
+        return self._near(np.bincount(query[kept], minlength=len(X)), distances[kept], places[kept])
+
+    def _near(self, counts: np.ndarray, distances: np.ndarray, places: np.ndarray) -> Near:
+        """Each query's rows with the nearest first, and of those as far the first."""
+        query = np.repeat(np.arange(len(counts)), counts)
+        order = np.lexsort((places, distances, query))
+        distances = 0.5 * distances**2 if self._cosine else distances
+        return Near(counts, distances[order], places[order])
 
     def _ordered(self, X: np.ndarray, near: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
         """The nearest of some rows, and how far they are."""
