@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pandas as pd
+import pyarrow as pa
 import pytest
 import scipy.sparse as sp
 import sklearn.multioutput as peer
@@ -16,6 +17,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 import outgrow as og
 from outgrow.errors import ExportError, ParameterError, SchemaError
 from outgrow.ml.export.onnx.file import content
+from outgrow.testing import EngineCase
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(300, 3))
@@ -93,3 +95,59 @@ def test_what_cannot_be_is_refused() -> None:
     text = pd.DataFrame({"t": np.where(X[:, 0] > 0, "p", "q"), "a": Y[:, 0], "b": Y[:, 1]})
     with pytest.raises(SchemaError, match="some columns are text"):
         og.RegressorChain(og.DecisionTreeRegressor()).fit(text, ["a", "b"])
+
+
+# ---- pipelines within -------------------------------------------------------------------------------------
+
+ROWS = pd.DataFrame(
+    {
+        "city": np.where(np.arange(300) % 3 == 0, "rome", "oslo"),
+        "size": np.random.default_rng(5).normal(size=300),
+        "target0": np.random.default_rng(6).normal(size=300),  # called as a column of the chain would be
+    }
+)
+ROWS.loc[::17, "size"] = np.nan
+FIRST = ROWS["size"].fillna(0) + 3.0 * (ROWS["city"] == "rome")
+
+
+def within(model: object) -> og.Pipeline:
+    steps = [og.SimpleImputer(columns="size"), og.OneHotEncoder(columns=og.categorical()), model]
+    return og.Pipeline(steps)
+
+
+def test_pipelines_see_the_targets_before_theirs(engine: EngineCase, tmp_path: Path) -> None:
+    rows = ROWS.assign(first=FIRST, second=FIRST**2)
+    model = og.RegressorChain(within(og.DecisionTreeRegressor(max_depth=6, random_state=0)))
+    model.fit(engine.open(pa.Table.from_pandas(rows)), ["first", "second"])
+    assert list(model.estimators_[1].columns_) == ["city", "size", "target0", "target02"]
+    answers = model.predict(ROWS)
+    wide = ROWS.assign(target02=FIRST, second=FIRST**2)
+    alone = within(og.DecisionTreeRegressor(max_depth=6, random_state=0)).fit(wide, "second")
+    handed = ROWS.assign(target02=answers[:, 0])
+    np.testing.assert_allclose(answers[:, 1], alone.predict(handed), rtol=1e-6)
+    model.save(tmp_path / "model")
+    np.testing.assert_array_equal(og.load(tmp_path / "model").predict(ROWS), answers)
+    with pytest.raises(ExportError, match="pipeline within another model"):
+        model.to_onnx(tmp_path / "model.onnx")
+
+
+def test_pipelines_of_classifiers_in_a_chain_take_text(tmp_path: Path) -> None:
+    first, second = np.where(FIRST > 1, "far", "near"), np.where(FIRST > 2, "up", "down")
+    rows = ROWS.assign(first=first, second=second)
+    model = og.ClassifierChain(within(og.LogisticRegression()), order=[1, 0]).fit(rows, ["first", "second"])
+    assert model.evaluate(rows, ["first", "second"])["accuracy"] > 0.8
+    assert "target1" in model.estimators_[1].columns_
+    model.save(tmp_path / "model")
+    again = og.load(tmp_path / "model").predict_proba(ROWS)
+    for own, loaded in zip(model.predict_proba(ROWS), again, strict=True):
+        np.testing.assert_array_equal(own, loaded)
+    assert og.cross_validate(model, rows, ["first", "second"], cv=2).mean()["accuracy"] > 0.7
+
+
+def test_pipelines_on_arrays_in_a_chain() -> None:
+    X = np.random.default_rng(7).normal(size=(80, 3))
+    y = X @ [[1.0, 0.0], [2.0, 1.0], [0.0, -1.0]]
+    model = og.RegressorChain(og.Pipeline([og.StandardScaler(), og.LinearRegression()])).fit(X, y)
+    np.testing.assert_allclose(model.predict(X), y, atol=1e-9)
+    one = og.RegressorChain(og.Pipeline([og.StandardScaler(), og.LinearRegression()])).fit(X, y[:, 0])
+    np.testing.assert_allclose(one.predict(X), y[:, 0], atol=1e-9)

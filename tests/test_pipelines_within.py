@@ -195,8 +195,6 @@ def test_what_cannot_be(tmp_path: Path) -> None:
         with pytest.raises(ExportError, match="pipeline within another model"):
             export()
     rows = without("kind", "late")
-    with pytest.raises(ParameterError, match="chain"):
-        og.RegressorChain(around(og.Ridge())).fit(rows, ["score", "age"])
     with pytest.raises(ParameterError, match="passthrough"):
         og.StackingRegressor([("a", around(og.Ridge()))], passthrough=True).fit(rows, "score")
     with pytest.raises(ParameterError, match="max_features"):

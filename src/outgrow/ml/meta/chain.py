@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import scipy.sparse as sp
 from sklearn.base import clone
 
 from outgrow.data.batch import Batch
 from outgrow.data.kind import NUMBER
 from outgrow.data.matrix import is_sparse
+from outgrow.data.names import numbered
 from outgrow.engine.blocks import Block
 from outgrow.engine.checks import check_finite
 from outgrow.engine.context import FitContext
@@ -84,14 +87,6 @@ class Chain(MultiOutput):
 
         return view.mapped(change, view.width + len(before))
 
-    def _check_parameters(self) -> None:
-        super()._check_parameters()
-        if is_pipeline(self._inner):
-            raise ParameterError(
-                f"{type(self).__name__}(estimator=...): models of a chain learn from earlier targets, too, "
-                "and a pipeline takes only the columns there are. Put its steps before the chain."
-            )
-
     def _learn_links(self, view: MatrixView, wide: MatrixView, links: Sequence[MatrixView]) -> None:
         """Let each model learn from its own target and the features before it.
 
@@ -114,7 +109,14 @@ class Chain(MultiOutput):
 
     def _link(self, run: FitContext, k: int) -> Any:
         """A model that has noted the columns that it will get."""
-        part, kinds = clone(self._inner), self._kinds(k)
+        kinds = self._kinds(k)
+        if is_pipeline(self._noted):
+            part = copy.copy(self._noted)  # with what it noted of text and times
+            part.columns_, part.features_, part.n_features_in_ = kinds, list(kinds), len(kinds)
+            if hasattr(part, "feature_names_in_"):
+                part.feature_names_in_ = np.array(list(kinds), dtype=object)
+            return part
+        part = clone(self._inner)
         task = Task(None, None, tuple(kinds))
         shard = Shard.of(run, [], promised_example(kinds))
         part._expect(kinds)
@@ -123,8 +125,33 @@ class Chain(MultiOutput):
 
     def _kinds(self, k: int) -> dict[str, Any]:
         """The columns of a model of the chain."""
-        names = [f"x{j}" for j in range(self.width_)] + [f"target{j}" for j in self.order_[:k]]
-        return dict.fromkeys(names, NUMBER)
+        before = {f"x{j}": NUMBER for j in range(self.width_)}
+        if is_pipeline(self._inner):  # whose steps know columns by their names
+            columns = self.columns_ if self._noted is None else self._noted.columns_
+            before = {name: columns[name] for name in self.features_}
+        return before | dict.fromkeys(self._target_columns(k), NUMBER)
+
+    def _target_columns(self, k: int) -> list[str]:
+        """The columns of the targets before the one of a model of the chain."""
+        taken = list(self.features_) if is_pipeline(self._inner) else []
+        names: list[str] = []
+        for j in self.order_[:k]:
+            names.append(numbered(f"target{j}", [*taken, *names]))
+        return names
+
+    def _handed(self, X: Any, k: int, columns: Sequence[np.ndarray]) -> Any:
+        """The rows as a model of the chain gets them.
+
+        Parameters
+        ----------
+        X : what `_matrix` gave.
+        k : its place.
+        columns : what the models before it answered.
+        """
+        if not isinstance(X, Batch):
+            return beside(X, columns, self._parts[k]._by_rows)
+        pairs = zip(self._target_columns(k), columns, strict=True)
+        return X.with_columns({name: pa.array(np.asarray(v, dtype=np.float64)) for name, v in pairs})
 
     def _keep(self, parts: Sequence[Any]) -> None:
         self._parts, self.common_ = parts, {}
@@ -145,6 +172,8 @@ class Chain(MultiOutput):
 
     def _matrix(self, batch: Batch) -> Any:
         part = self._parts[0]
+        if is_pipeline(part):
+            return part._matrix(batch)
         X = batch.matrix(self.features_, order="C" if part._by_rows else "F")
         check_finite(X.data if is_sparse(X) else X, "X", missing=part._missing)
         return X

@@ -9,12 +9,12 @@ import numpy as np
 
 from outgrow.engine.matrix import MatrixView
 from outgrow.errors import ParameterError
-from outgrow.ml.core.exports import refusal
+from outgrow.ml.core.exports import check_has_equal, refusal
 from outgrow.ml.export.onnx.answer import Answer
 from outgrow.ml.export.onnx.table import Column, Table
 from outgrow.ml.export.sklearn.twin import twin
 from outgrow.ml.linear_model.logistic_regression import LogisticRegression
-from outgrow.ml.meta.chain import PARAMETERS, Chain, beside
+from outgrow.ml.meta.chain import PARAMETERS, Chain
 from outgrow.ml.meta.parts import check_classifier
 from outgrow.ml.several_classes import SeveralClassifier
 
@@ -46,7 +46,8 @@ class ClassifierChain(Chain, SeveralClassifier):
     Unlike scikit-learn: `cv` is None, and predicted classes are handed on (`chain_method='predict'`); classes
     may be text, which the next model gets as numbers from 0 on; `predict_proba` gives a list of arrays of
     shape (rows, classes), and `classes_` follows the targets, not the chain; classifiers without
-    probabilities are refused; models of outgrow alone, with transformers before this in a pipeline.
+    probabilities are refused; models of outgrow, and pipelines that end in one, whose steps see
+    the targets before it as columns `target0` and so on, of numbers.
 
     Examples
     --------
@@ -100,14 +101,15 @@ class ClassifierChain(Chain, SeveralClassifier):
     def _predict_proba(self, X: Any) -> np.ndarray:
         handed: list[np.ndarray] = []
         chances: list[np.ndarray] = []
-        for part in self._parts:
-            chances.append(np.asarray(part._predict_proba(beside(X, handed, part._by_rows))))
+        for k, part in enumerate(self._parts):
+            chances.append(np.asarray(part._predict_proba(self._handed(X, k, handed))))
             handed.append(_numbers(part.classes_)[chances[-1].argmax(axis=1)])
         return np.hstack([chances[k] for k in np.argsort(self.order_)])
 
     def _to_onnx(self, table: Table) -> Answer:
         if self.target_names_ is not None:
             raise refusal(self, "it answers several targets.", "Keep the model with save().")
+        check_has_equal(self._parts[0], "_to_onnx", "ONNX")
         graph, whole = table.graph, table.matrix(self.features_, type(self).__name__)
         columns = {
             name: Column(graph.node("Gather", whole, graph.constant([j]), axis=1))

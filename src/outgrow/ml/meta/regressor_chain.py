@@ -11,11 +11,12 @@ from sklearn.base import is_regressor
 from outgrow.engine.matrix import MatrixView
 from outgrow.errors import ParameterError
 from outgrow.ml.base import Regressor
+from outgrow.ml.core.exports import check_has_equal
 from outgrow.ml.export.onnx.answer import Answer
 from outgrow.ml.export.onnx.table import Column, Table
 from outgrow.ml.export.sklearn.twin import twin
 from outgrow.ml.linear_model.ridge import Ridge
-from outgrow.ml.meta.chain import PARAMETERS, Chain, beside
+from outgrow.ml.meta.chain import PARAMETERS, Chain
 
 
 class RegressorChain(Chain, Regressor):
@@ -42,7 +43,8 @@ class RegressorChain(Chain, Regressor):
     Notes
     -----
     Unlike scikit-learn: `cv` is None; one target is taken, too, and then `predict` gives shape (rows,);
-    models of outgrow alone, with transformers before this in a pipeline.
+    models of outgrow, and pipelines that end in one, whose steps see the targets before it as columns
+    `target0` and so on, of numbers.
 
     Examples
     --------
@@ -87,11 +89,12 @@ class RegressorChain(Chain, Regressor):
 
     def _predict(self, X: Any) -> np.ndarray:
         said: list[np.ndarray] = []
-        for part in self._parts:
-            said.append(np.asarray(part._predict(beside(X, said, part._by_rows))))
+        for k, part in enumerate(self._parts):
+            said.append(np.asarray(part._predict(self._handed(X, k, said))))
         return said[0] if self.target_names_ is None else np.column_stack(said)[:, np.argsort(self.order_)]
 
     def _to_onnx(self, table: Table) -> Answer:
+        check_has_equal(self._parts[0], "_to_onnx", "ONNX")
         graph, whole = table.graph, table.matrix(self.features_, type(self).__name__)
         names = list(self._kinds(0))
         columns = {
