@@ -215,3 +215,15 @@ def test_what_cannot_be_is_refused() -> None:
         dependence(CLASSES, mostly, "age", grid_resolution=5)
     with pytest.raises(DataError, match=r"no rows|has no value"):
         dependence(CLASSES, ROWS.iloc[:0], "age")
+
+
+def test_moments_in_a_dependence_are_moments() -> None:
+    days = pd.date_range("2020-01-01", periods=30)
+    rows = pd.DataFrame({"day": days, "kind": np.where(np.arange(30) % 2, "a", "b")})
+    steps = [og.DatetimeEncoder(columns="day"), og.OneHotEncoder(columns="kind"), og.LinearRegression()]
+    model = og.Pipeline(steps).fit(rows, np.arange(30.0))
+    found = og.inspection.partial_dependence(model, rows, "day").to_pandas()
+    assert found["day"].tolist() == days.tolist()
+    both = og.inspection.partial_dependence(model, rows, [("kind", "day")])[("kind", "day")].to_arrow()
+    assert both["day"].to_pandas().tolist() == [*days, *days]
+    assert both["kind"].to_pylist() == ["a"] * 30 + ["b"] * 30

@@ -155,3 +155,23 @@ def test_what_cannot_be_put_together_is_refused() -> None:
     trees = og.VotingRegressor([("a", og.GradientBoostingRegressor(n_estimators=2))])
     with pytest.raises(SchemaError, match="some columns are text"):
         trees.fit(table, "y")
+
+
+@pytest.mark.parametrize("kind", [og.VotingClassifier, og.StackingClassifier])
+def test_weights_of_classes_go_by_their_labels(kind: Any, tmp_path: Path) -> None:
+    """They named numbers of classes, as in scikit-learn #18550."""
+    random = np.random.default_rng(0)
+    X = random.normal(size=(200, 2))
+    y = np.where(X[:, 0] + random.normal(size=200) > 0, "yes", "no")
+    weights = {"yes": 9.0, "no": 1.0}
+    inner = og.Pipeline([og.StandardScaler(), og.LogisticRegression(class_weight=weights)])
+    parts = [("plain", og.LogisticRegression(class_weight=weights)), ("steps", inner)]
+    model = kind(parts[:1]).fit(X, y)
+    alone = og.LogisticRegression(class_weight=weights).fit(X, y)
+    np.testing.assert_allclose(model.estimators_[0].coef_, alone.coef_, rtol=1e-6)
+    within = kind(parts[1:]).fit(X, y)
+    np.testing.assert_array_equal(within.estimators_[0].predict_proba(X) > 0.5, alone.predict_proba(X) > 0.5)
+    model.save(tmp_path / "model")
+    np.testing.assert_array_equal(og.load(tmp_path / "model").predict(X), model.predict(X))
+    with pytest.raises(ParameterError, match=r"names \['maybe'\]"):
+        kind([("a", og.LogisticRegression(class_weight={"maybe": 2.0}))]).fit(X, y)

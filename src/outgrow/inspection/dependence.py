@@ -54,13 +54,14 @@ class PartialDependence(Result):
 
     def to_arrow(self) -> pa.Table:
         """A row for each value, or pair of values, and each of several outputs."""
-        points = list(product(*(values.tolist() for values in self.grid_values)))
+        points = np.indices([len(values) for values in self.grid_values]).reshape(len(self.columns), -1)
         outputs, many = self.outputs, len(self.outputs)
         columns: dict[str, Any] = {
-            name: [point[j] for point in points] * many for j, name in enumerate(self.columns)
+            name: pa.array(values).take(pa.array(np.tile(places, many)))  # moments stay moments
+            for name, values, places in zip(self.columns, self.grid_values, points, strict=True)
         }
         if many > 1:
-            columns["output"] = [str(output) for output in outputs for _ in points]
+            columns["output"] = [str(output) for output in outputs for _ in points[0]]
         errors = self.standard_error.ravel()
         return pa.table({**columns, "average": self.average.ravel(), "standard_error": errors})
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -121,8 +121,15 @@ class AroundSeveral(NamedParts, Model):
         """Models that have noted the columns, one of each."""
         return [copy.copy(model) for model in self._noted]
 
+    def _of_codes(self, part: Any) -> Any:
+        """A part that weighs classes by their labels, weighing the numbers it learns in their place."""
+        if is_classifier(self):
+            part.set_params(**_weights_of_codes(part, self.classes_.tolist()))
+        return part
+
     def _coded(self, view: MatrixView) -> MatrixView:
         """The rows with numbers from 0 on for classes."""
+        self._noted = [self._of_codes(model) for model in self._noted]
         codes = np.arange(len(view.classes))
         return view.with_classes(codes, codes)
 
@@ -169,6 +176,22 @@ class AroundSeveral(NamedParts, Model):
         tags.input_tags.sparse = all(each.sparse for each in inner)
         tags.input_tags.positive_only = any(each.positive_only for each in inner)
         return tags
+
+
+def _weights_of_codes(part: Any, classes: list[Any]) -> dict[str, Any]:
+    """The parameters of a part that weigh classes by their labels, by the numbers of the classes instead."""
+    codes = {label: code for code, label in enumerate(classes)}
+    changed = {}
+    for name, weights in part.get_params().items():
+        if name.rpartition("__")[2] != "class_weight" or not isinstance(weights, Mapping):
+            continue
+        unknown = [label for label in weights if label not in codes]
+        if unknown:
+            raise ParameterError(
+                f"{name} names {unknown[:20]}, which are not among the classes {classes[:20]}."
+            )
+        changed[name] = {codes[label]: weight for label, weight in weights.items()}
+    return changed
 
 
 def learned_of(part: Any) -> dict[str, Any]:

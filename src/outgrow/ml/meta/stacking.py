@@ -125,7 +125,7 @@ class Stacking(AroundSeveral):
 
     def _new_last(self, run: FitContext, names: list[str]) -> Any:
         """The last model, which has noted its columns."""
-        last, kinds = clone(self._final), dict.fromkeys(names, NUMBER)
+        last, kinds = self._of_codes(clone(self._final)), dict.fromkeys(names, NUMBER)
         example = promised_example(kinds)
         shard = Shard.of(run, [], example)
         task = Task(None, None, tuple(names))
