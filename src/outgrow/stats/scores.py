@@ -244,9 +244,25 @@ class SeveralClassifications(State):
         return self.targets[0].weight
 
     def metrics(self) -> dict[str, float]:
-        """The share of rows of which all targets are right, and the mean of the targets' log losses."""
+        """The share of rows of which all targets are right, and what there is of the targets together.
+
+        That is the mean of their log losses, the share of answers that are wrong, and where all have two
+        classes, the F1 of the second ones: of all answers together, and the mean of those of the targets.
+        """
         losses = [target.metrics()["log_loss"] for target in self.targets]
-        return {"accuracy": self.right / self.weight, "log_loss": float(np.mean(losses))}
+        wrong = [1 - np.trace(target.confusion) / target.weight for target in self.targets]
+        values = {
+            "accuracy": self.right / self.weight,
+            "log_loss": float(np.mean(losses)),
+            "hamming_loss": float(np.mean(wrong)),
+        }
+        if all(len(target.confusion) == 2 for target in self.targets):
+            tables = np.array([target.confusion for target in self.targets])
+            right, called = 2 * tables[:, 1, 1], tables[:, 1].sum(axis=1) + tables[:, :, 1].sum(axis=1)
+            f1 = np.where(called > 0, right / np.where(called > 0, called, 1), 0.0)
+            values["f1_micro"] = float(right.sum() / called.sum()) if called.any() else 0.0
+            values["f1_macro"] = float(f1.mean())
+        return values
 
     def each_target(self) -> list[dict[str, float]]:
         """The metrics of each target."""

@@ -58,7 +58,9 @@ class Scoring(Protocol):
         """What a state of one model says, by the names of metrics."""
 
 
-SMALLER_METRICS = frozenset({"log_loss", "mse", "rmse", "mae", "inertia", "deviance", "pinball"})
+SMALLER_METRICS = frozenset(
+    {"log_loss", "mse", "rmse", "mae", "inertia", "deviance", "pinball", "hamming_loss"}
+)
 """Metrics of which less is better."""
 _OF_CLASSES = ("accuracy", "precision", "recall", "f1", "precision_macro", "recall_macro", "f1_macro")
 """Metrics of predicted classes."""
@@ -93,7 +95,7 @@ class _Probabilities(_Read):
 
     method = "predict_proba"
     labels = True
-    names: tuple[str, ...] = ("log_loss", *_OF_CLASSES, *_OF_ORDER)
+    names: tuple[str, ...] = ("log_loss", *_OF_CLASSES, *_OF_ORDER, "hamming_loss", "f1_micro")
 
     def states(self, models: Sequence[Any], answers: Any, block: Block, bins: int | None) -> Any:
         y, weight = _known(block), block.weight

@@ -42,7 +42,8 @@ class OneVsRestClassifier(SeveralFromTwo, Classifier):
 
     Notes
     -----
-    Unlike scikit-learn: no several labels a row; models of outgrow, and pipelines of them.
+    Unlike scikit-learn: no several labels a row, which `MultiOutputClassifier` learns; models of outgrow, and
+    pipelines of them.
 
     Unlike Spark MLlib's `OneVsRest(parallelism=1)`: all classes share their passes, and there are
     probabilities where the model within has them.

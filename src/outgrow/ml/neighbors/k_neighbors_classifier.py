@@ -8,16 +8,17 @@ from typing import Any
 import numpy as np
 
 from outgrow.engine.matrix import MatrixView
-from outgrow.ml.base import ProbabilityClassifier
 from outgrow.ml.core.scoring import PROBABILITIES
 from outgrow.ml.neighbors.supervised import NearestModel
+from outgrow.ml.several_classes import SeveralClassifier, joined
 
 
-class KNeighborsClassifier(NearestModel, ProbabilityClassifier):
+class KNeighborsClassifier(NearestModel, SeveralClassifier):
     """Let the nearest rows vote (Fix and Hodges 1951; Cover and Hart 1967).
 
     The model is the rows of the fit, which it holds: up to 268 million numbers. The search is exact; of rows
-    as far from a query those count whose hash is the least, on every engine and in batches of any size.
+    as far from a query those count whose hash is the least, on every engine and in batches of any size. Of
+    several targets, such as labels of which a row may have many, the same rows vote on each.
 
     Parameters
     ----------
@@ -31,11 +32,12 @@ class KNeighborsClassifier(NearestModel, ProbabilityClassifier):
 
     Attributes
     ----------
-    classes_ : ndarray of shape (n_classes,).
+    classes_ : ndarray of shape (n_classes,); of several targets a list of those of each.
     rows_ : ndarray of shape (n_samples_fit_, n_features), in the order of their hashes.
     ids_ : ndarray of shape (n_samples_fit_,), their positions in the X of `fit`, where that was in memory,
         else, and in pipelines, their places in `rows_`.
-    targets_ : ndarray of shape (n_samples_fit_,), the places of their classes in `classes_`.
+    targets_ : ndarray of shape (n_samples_fit_,), or (n_samples_fit_, targets), the places of their classes
+        in `classes_`.
     row_weights_ : ndarray of shape (n_samples_fit_,), by which their votes are multiplied.
     n_samples_fit_ : how many rows it holds: those that weigh something.
 
@@ -77,17 +79,34 @@ class KNeighborsClassifier(NearestModel, ProbabilityClassifier):
         self.n_jobs = n_jobs
 
     def _fit(self, view: MatrixView) -> None:
-        self._learn_classes(view)
+        if self.target_names_ is None:
+            self._learn_classes(view)
+            self._gather(view)
+            return
+        codes = self._learn_combinations(view).codes
         self._gather(view)
+        self.targets_ = codes[self.targets_.astype(np.intp)].astype(np.float64)
 
     def _predict_proba(self, X: Any) -> np.ndarray:
         places, votes = self._near(X)
-        classes, rows = self.targets_.astype(np.intp)[places], len(places)
-        shape = rows, len(self.classes_)
-        cells = (np.arange(rows)[:, None] * shape[1] + classes).ravel()
-        shares = np.bincount(cells, votes.ravel(), rows * shape[1]).reshape(shape)
-        made: np.ndarray = shares / shares.sum(axis=1, keepdims=True)
-        return made
+        codes = self.targets_.astype(np.intp)
+        if self.target_names_ is None:
+            return _shares(codes[places], votes, len(self.classes_))
+        pairs = zip(codes.T, self.classes_, strict=True)
+        return np.hstack([_shares(target[places], votes, len(classes)) for target, classes in pairs])
 
     def _sklearn_model(self) -> Any:
-        return self._twin(self.classes_[self.targets_.astype(np.intp)])
+        codes = self.targets_.astype(np.intp)
+        if self.target_names_ is None:
+            return self._twin(self.classes_[codes])
+        pairs = zip(codes.T, self.classes_, strict=True)
+        return self._twin(joined([classes[target] for target, classes in pairs]))
+
+
+def _shares(codes: np.ndarray, votes: np.ndarray, classes: int) -> np.ndarray:
+    """The share of the votes of each class, of shape (rows, classes)."""
+    rows = len(codes)
+    cells = (np.arange(rows)[:, None] * classes + codes).ravel()
+    counted = np.bincount(cells, votes.ravel(), rows * classes).reshape(rows, classes)
+    shares: np.ndarray = counted / counted.sum(axis=1, keepdims=True)
+    return shares
