@@ -34,8 +34,11 @@ def encoded(model: Any) -> Any:
     return og.Pipeline([og.OneHotEncoder(columns=og.categorical()), model])
 
 
+report_of = og.inspection.model_report
+
+
 def report(name: str) -> Any:
-    report = og.inspection.model_report
+    report = report_of
     if name == "classifier":
         rows = ROWS[["age", "city", "late"]]
         return report(encoded(og.LogisticRegression()).fit(rows, "late"), rows, "late")
@@ -77,6 +80,14 @@ def test_each_kind_has_its_figures_on_a_page_of_its_own(name: str, tmp_path: Pat
     assert not re.findall(r'(?:src|href)="(?!#)[^"]+"', page)
     assert all(np.isfinite(value) for value in made.to_dict().values())
     assert type(made).__name__ in repr(made)
+
+
+@pytest.mark.parametrize("model", [og.GeneralizedLinearRegression("poisson"), og.QuantileRegressor()])
+def test_models_of_other_losses_have_residuals(model: Any) -> None:
+    X, y = ROWS[["age"]], np.arange(400) % 7 + 1.0
+    assert [f.title for f in report_of(model.fit(X, y), X, y).figures] == FIGURES["regressor"]
+    several = np.column_stack([y, y + 1])
+    assert report_of(og.LinearRegression().fit(X, several), X, several).figures == []
 
 
 def test_what_is_judged_by_nothing_is_refused() -> None:

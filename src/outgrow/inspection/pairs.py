@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -22,6 +23,7 @@ BINS = 48
 _ENDS = (0.002, 0.998)
 """Between these quantiles figures show rows; those beyond lie on their edges."""
 _PAIR = ("observed", "predicted", "residual")
+_OF_DISTANCE = frozenset({"mse", "mae", "deviance", "pinball"})
 SILHOUETTE_BINS = 200
 
 
@@ -66,6 +68,19 @@ class Silhouettes:
     def mean(self) -> float:
         """Of all rows."""
         return float(self.means @ self.rows / self.rows.sum())
+
+
+def predicts_one_number(model: Any, metrics: Iterable[str]) -> bool:
+    """Whether a model is judged by how near a number lies to the observed one.
+
+    Parameters
+    ----------
+    model : fitted, or a pipeline that ends in one.
+    metrics : the names of those by which it is judged.
+    """
+    last = getattr(model, "model", model)
+    near = not _OF_DISTANCE.isdisjoint(metrics)
+    return near and last.target_names_ is None and not last.answers_several
 
 
 def count_pairs(predictor: Any, opened: Training) -> Pairs:

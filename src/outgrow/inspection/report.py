@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from outgrow._version import __version__
 from outgrow.inspection import figures
 from outgrow.inspection.figures import Listing
-from outgrow.inspection.pairs import count_pairs, count_silhouettes
+from outgrow.inspection.pairs import count_pairs, count_silhouettes, predicts_one_number
 from outgrow.ml.core.inputs import open_training
 from outgrow.ml.core.scoring import CLASSES, PROBABILITIES
 from outgrow.ml.evaluation import evaluate, scoring_of
@@ -23,7 +23,7 @@ from outgrow.ml.predictor import Predictor
 from outgrow.page import format as say
 from outgrow.page.render import Plot, render
 from outgrow.page.tabular import Tabular
-from outgrow.stats.scores import ClassificationState, RegressionState
+from outgrow.stats.scores import ClassificationState
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -139,7 +139,7 @@ def _drawn(model: Any, last: Any, scores: Any, rows: Sequence[Any]) -> tuple[lis
         return drawn, figures.mixed_up(state.confusion, scores.classes)
     if hasattr(last, "_survival"):
         return figures.of_times(last, state), []
-    if isinstance(state, RegressionState) and last.target_names_ is None:
+    if predicts_one_number(model, scores):
         opened = open_training(model, *rows, reset=False)
         return figures.of_numbers(count_pairs(Predictor(model), opened)), []
     if last.__sklearn_tags__().estimator_type in ("clusterer", "density_estimator"):

@@ -13,7 +13,7 @@ from outgrow.engine.dataset import Dataset
 from outgrow.engine.events import listen
 from outgrow.engine.protocol import Engine
 from outgrow.errors import DataError, SchemaError
-from outgrow.inspection.pairs import Pairs, count_pairs
+from outgrow.inspection.pairs import Pairs, count_pairs, predicts_one_number
 from outgrow.job.load import LoadedJob
 from outgrow.job.record import JOB, MODEL, RECORD, REPORT, SCORES, LossCurve, Outcome, learning_curves
 from outgrow.job.report import job_report
@@ -24,7 +24,6 @@ from outgrow.ml.catalogue import estimator_class
 from outgrow.ml.core.inputs import open_training
 from outgrow.ml.predictor import Predictor
 from outgrow.serve.batch import score
-from outgrow.stats.scores import RegressionState
 from outgrow.storage import RUN, check_free, new_directory
 
 
@@ -158,8 +157,7 @@ class _JobRun:
         """Predicted beside observed numbers, where the model is of one number."""
         model = self.loaded.pipeline
         assert self.outcome.scores is not None
-        of_numbers = isinstance(self.outcome.scores.state, RegressionState)
-        if not of_numbers or model.model.target_names_ is not None:
+        if not predicts_one_number(model, self.outcome.scores):
             return None
         opened = open_training(model, test, self.job.target, self.job.weight, reset=False)
         return count_pairs(Predictor(model), opened)
