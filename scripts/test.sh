@@ -9,6 +9,7 @@ lanes=${LANES:-5}
 logs=$(mktemp -d)
 export OMP_WAIT_POLICY=PASSIVE # more runs than cores: a thread that waits for another one shall not spin
 export OUTGROW_TEST_TIMES=$logs/times
+export OUTGROW_TEST_SHARED=$logs/shared # what several runs would make alike
 unset PYTHONDONTWRITEBYTECODE # hundreds of processes import the package: it is compiled for the first alone
 clusters=(tests/test_cluster.py tests/test_cluster_fits.py)
 processes=(tests/test_{artifact,cli,docs,executors,job,kills,log,orphans,quality,score,serve,speeds,strangers}.py

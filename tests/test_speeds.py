@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime
+import fcntl
 import math
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,12 +30,10 @@ class Flights:
     """A fitted job, the first rows it was not fitted on, and what the model says of them in memory."""
 
     def __init__(self, job: str, folder: Path) -> None:
-        settings = [f"output={folder / 'out'}", "sample=0.2"]
-        settings += ["model.n_estimators=20"] if job == "job.yaml" else []
-        run_job(load_job(JOB / job, settings), open_engine("local"))
-        self.model_path = folder / "out" / "model"
+        made = output_of(job, folder)
+        self.model_path = made / "model"
         self.model = og.load(self.model_path)
-        self.rows = og.read(str(folder / "out" / "scores")).select(list(self.model.columns_)).head(ROWS)
+        self.rows = og.read(str(made / "scores")).select(list(self.model.columns_)).head(ROWS)
         self.path = folder / "rows.parquet"
         pq.write_table(self.rows, self.path, row_group_size=1700)
         self.chances = self.model.predict_proba(self.rows).select(["probability_False", "probability_True"])
@@ -47,6 +47,20 @@ class Flights:
             }
             for row in self.rows.to_pylist()
         ]
+
+
+def output_of(job: str, folder: Path) -> Path:
+    """What a job wrote; runs of the tests beside each other share it, in the folder that test.sh names."""
+    shared = Path(os.environ.get("OUTGROW_TEST_SHARED", folder)) / Path(job).stem
+    shared.mkdir(parents=True, exist_ok=True)
+    with open(shared / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (shared / "ran").exists():
+            settings = [f"output={shared / 'out'}", "sample=0.2"]
+            settings += ["model.n_estimators=20"] if job == "job.yaml" else []
+            run_job(load_job(JOB / job, settings), open_engine("local"))
+            (shared / "ran").touch()
+    return shared / "out"
 
 
 def _null(value: Any) -> Any:
