@@ -98,3 +98,15 @@ def test_squares_that_overflow_are_refused_by_name(estimator: Any, size: float) 
     X = np.array([[size, 1.0], [-size, 2.0], [size / 3, 4.0]])
     with pytest.raises(DataError, match="x0"):
         estimator.fit(X)
+
+
+def test_moments_of_sparse_rows_that_count_once_are_those_with_weights_of_one() -> None:
+    rng = np.random.default_rng(0)
+    X = sp.csr_array(rng.normal(3, 1, (50, 7)) * (rng.random((50, 7)) < [0, 0.1, 0.5, 0.9, 1, 1, 0.02]))
+    plain, weighted = Moments.of(X), Moments.of(X, np.ones(50))
+    for name in ("n", "mean", "m2"):
+        assert np.array_equal(getattr(plain, name), getattr(weighted, name))
+    twice = sp.csr_array((np.ones(2), [0, 0], [0, 2]), shape=(1, 1))  # a place that is stored twice
+    assert Moments.of(twice).mean.tolist() == [2.0]
+    gap = sp.csr_array(np.array([[np.nan], [2.0]]))
+    assert Moments.of(gap).n.tolist() == [1.0]

@@ -296,3 +296,54 @@ def test_other_dataframes_are_not_taken_for_files(spark: Any, tmp_path: Path) ->
     taken = [name for name, each in frames.items() if as_files(Scan(FrameSource(each))).source.has_pieces]
     frames["persisted"].unpersist()
     assert taken == []
+
+
+def _vectors(spark: Any, folder: Path, *, missing: bool = False) -> Any:
+    """Files with a column of vectors, some dense and some sparse, as Spark writes them."""
+    linalg = pytest.importorskip("pyspark.ml.linalg")
+    rng = np.random.default_rng(0)
+    rows = []
+    for number in range(60):
+        x = rng.normal(size=6) * (rng.random(6) < 0.2)
+        dense = linalg.Vectors.dense(x)
+        sparse = linalg.Vectors.sparse(6, np.flatnonzero(x).tolist(), x[x != 0].tolist())
+        rows.append((number, sparse if number % 3 else dense, float(x.sum()), number % 2))
+    rows += [(60, None, 0.0, 0)] * missing
+    struct = spark.createDataFrame(rows[:60], ["id", "v", "total", "y"]).schema
+    struct["v"].nullable = True
+    spark.createDataFrame(rows, struct).repartition(3).write.parquet(str(folder))
+    return spark.read.parquet(str(folder))
+
+
+def test_vectors_in_files_are_read_as_spark_reads_them(spark: Any, tmp_path: Path) -> None:
+    frame = _vectors(spark, tmp_path / "rows")
+    source = FrameSource(frame)
+    scan = as_files(Scan(source))
+    assert scan.source.has_pieces != is_connect(spark)
+    assert source.vectors == {"v": VectorColumn(6, sparse=True)}
+    handed = og.dataset(frame.where("id >= 0"))
+    assert not as_files(handed.scan).source.has_pieces
+    both = [
+        _vector_sums(rows.engine, each) for rows, each in ((og.dataset(frame), scan), (handed, handed.scan))
+    ]
+    np.testing.assert_allclose(both[0], both[1], rtol=1e-12)
+    models = [
+        og.LogisticRegression().fit(rows.select(["v", "y"]), "y") for rows in (og.dataset(frame), handed)
+    ]
+    np.testing.assert_allclose(models[0].coef_, models[1].coef_, rtol=1e-6)
+    some = og.dataset(frame).where(pc.field("total") > 0)
+    assert some.count() == frame.where("total > 0").count()
+    found = _vector_sums(some.engine, as_files(some.scan))
+    np.testing.assert_allclose(found.sum(), some.to_arrow()["total"].to_numpy().sum())
+
+
+def _vector_sums(engine: Any, scan: Scan) -> np.ndarray:
+    return np.asarray(
+        engine.fit(lambda shard: shard.reduce(lambda b: b.matrix(["v"]).sum(axis=0)), scan).result
+    )
+
+
+def test_missing_vectors_in_files_are_refused(spark: Any, tmp_path: Path) -> None:
+    frame = _vectors(spark, tmp_path / "rows", missing=True)
+    with pytest.raises(SchemaError, match="'v' holds vectors and 1 nulls"):
+        og.LogisticRegression().fit(og.dataset(frame).select(["v", "y"]), "y")

@@ -106,6 +106,8 @@ class Moments(State):
 
     @classmethod
     def _of_sparse(cls, X: Any, weight: np.ndarray | None) -> Moments:
+        if weight is None and X.format == "csr" and X.has_canonical_format and not np.isnan(X.data.sum()):
+            return cls._of_stored(X)
         rows = np.ones(X.shape[0]) if weight is None else weight
         csc = X.tocsc()
         csc.sum_duplicates()
@@ -121,6 +123,20 @@ class Moments(State):
         rest = np.bincount(column, w * apart, width) - zeros * mean  # what rounding left of the mean
         m2 = np.bincount(column, w * apart**2, width) + zeros * mean**2
         step = rest / np.where(n > 0, n, 1)
+        return cls(n, mean + step, np.maximum(m2 - rest * step, 0.0))
+
+    @classmethod
+    def _of_stored(cls, csr: Any) -> Moments:
+        """The same, to the last bit, of rows that count once and have all of their values."""
+        rows, width = csr.shape
+        column = csr.indices.astype(np.intp)
+        zeros = float(rows) - np.bincount(column, minlength=width)
+        n = np.full(width, float(rows))
+        mean = np.bincount(column, csr.data, width) / max(rows, 1)
+        apart = csr.data - mean[column]
+        rest = np.bincount(column, apart, width) - zeros * mean
+        m2 = np.bincount(column, apart**2, width) + zeros * mean**2
+        step = rest / max(rows, 1)
         return cls(n, mean + step, np.maximum(m2 - rest * step, 0.0))
 
     @_quiet

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -18,6 +19,8 @@ from outgrow.data.names import check_names, numbered
 from outgrow.data.scan import ScanPiece, Step, run_steps
 from outgrow.data.source import Piece, empty_batch
 from outgrow.engine.spark.names import chosen_columns, quoted
+from outgrow.engine.spark.plans import read_paths
+from outgrow.engine.spark.supervise import is_connect
 from outgrow.engine.spark.vectors import VectorColumn, empty_matrix, find_vectors, open_batch, vector_type
 from outgrow.errors import ParameterError, SchemaError, ValueTypeError
 
@@ -35,7 +38,7 @@ class FrameSource:
     def __init__(self, frame: Any) -> None:
         self.frame = frame
         check_names(frame.columns, "The Spark DataFrame")
-        self.vectors = find_vectors(frame)
+        self.vectors = find_vectors(frame, lambda: self.paths)
         found = frame.limit(0).toArrow().schema
         self._schema = pa.schema(
             [(f.name, vector_type(self.vectors[f.name]) if f.name in self.vectors else f.type) for f in found]
@@ -47,6 +50,11 @@ class FrameSource:
                 f"Nested columns cannot be used: {', '.join(nested)}. "
                 "Select their fields, or drop them first."
             )
+
+    @cached_property
+    def paths(self) -> list[str]:
+        """The Parquet files of which this is a plain read; none where it is something else."""
+        return [] if is_connect(self.frame.sparkSession) else read_paths(self.frame)
 
     @property
     def schema(self) -> pa.Schema:

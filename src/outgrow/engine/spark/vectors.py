@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import scipy.sparse as sp
 
 from outgrow.data.batch import Batch
+from outgrow.data.ipc import READ_ERRORS
 from outgrow.data.matrix import Matrix
 from outgrow.data.names import VectorNames
 from outgrow.engine.spark.names import numbered_columns
 from outgrow.errors import SchemaError
 
+_FIELDS = {"type": pa.int8(), "size": pa.int32(), "indices": pa.int32(), "values": pa.float64()}
+"""What a vector is in a file; indices and values are lists."""
 _LOOKED_AT = 100
 _DENSE_SHARE = 0.3
 """With a greater share of values that are not zero, a dense matrix takes less memory and time."""
@@ -35,8 +40,13 @@ class VectorColumn:
     sparse: bool
 
 
-def find_vectors(frame: Any) -> dict[str, VectorColumn]:
+def find_vectors(frame: Any, paths: Callable[[], list[str]] = list) -> dict[str, VectorColumn]:
     """The columns of Spark ML vectors of a DataFrame; some rows are read if there are any.
+
+    Parameters
+    ----------
+    frame : the DataFrame.
+    paths : gives the Parquet files of which it is a plain read, which spare a job.
 
     Raises
     ------
@@ -47,9 +57,36 @@ def find_vectors(frame: Any) -> dict[str, VectorColumn]:
     names = {f"c{at}": each.name for at, each in fields if type(each.dataType).__name__ == "VectorUDT"}
     if not names:
         return {}
+    stored = _first_rows(paths(), list(names.values()))
+    if stored is not None:
+        return {name: _column(stored.column(name).combine_chunks(), name) for name in names.values()}
     present = " AND ".join(f"{column} IS NOT NULL" for column in names)
     rows = numbered_columns(frame).select(*names).where(present).limit(_LOOKED_AT).toArrow()
     return {name: _column(rows.column(column).combine_chunks(), name) for column, name in names.items()}
+
+
+def _first_rows(paths: Sequence[str], names: list[str]) -> pa.Table | None:
+    """Rows of Parquet files that have all of some columns of vectors; None where there are none to read."""
+    for path in paths:
+        with suppress(*READ_ERRORS), pq.ParquetFile(path) as file:
+            if not all(name in file.schema_arrow.names for name in names) or not all(
+                is_stored_vector(file.schema_arrow.field(name).type) for name in names
+            ):
+                return None
+            for batch in file.iter_batches(_LOOKED_AT, columns=names):
+                full = pa.Table.from_batches([batch]).drop_null()
+                if full.num_rows:
+                    return full
+    return None
+
+
+def is_stored_vector(kind: pa.DataType) -> bool:
+    """Whether an Arrow type is that of Spark ML's vectors in a Parquet file."""
+    if not pa.types.is_struct(kind):
+        return False
+    items = {field.name: getattr(field.type, "value_type", field.type) for field in kind}
+    lists = [field.name for field in kind if pa.types.is_list(field.type)]
+    return items == _FIELDS and lists == ["indices", "values"]
 
 
 def open_batch(batch: pa.RecordBatch, vectors: Mapping[str, VectorColumn]) -> Batch:
@@ -74,6 +111,23 @@ def open_batch(batch: pa.RecordBatch, vectors: Mapping[str, VectorColumn]) -> Ba
     return Batch(
         {name: found[name] if name in found else columns[name] for name in batch.schema.names}, batch.num_rows
     )
+
+
+def with_matrices(batch: Batch, vectors: Mapping[str, VectorColumn]) -> Batch:
+    """A batch of a file with its vectors as matrices.
+
+    Parameters
+    ----------
+    batch : with vectors as structs.
+    vectors : as for `open_batch`.
+
+    Raises
+    ------
+    SchemaError
+        As `open_batch`.
+    """
+    names = [name for name in vectors if name in batch.columns]
+    return batch.with_columns({name: _matrix(batch[name], name, vectors[name]) for name in names})
 
 
 def vector_type(vector: VectorColumn) -> pa.DataType:
