@@ -148,8 +148,11 @@ class OneHotEncoder(InvertibleTransformer):
         self.drop_idx_ = self._dropped()
         others = shard.example.drop(names)
         self.output_name_ = numbered("onehot", others.columns)
-        taken = {*others.columns, *column_names(others)}
-        named = bool(taken) or self.feature_name_combiner != "concat"  # whose mistakes are those of the fit
+        taken, concat = {*others.columns, *column_names(others)}, self.feature_name_combiner == "concat"
+        if concat:  # which makes no other names
+            starts = tuple(f"{column}_" for column in names)
+            taken = {name for name in taken if name.startswith(starts)}
+        named = bool(taken) or not concat  # a function's mistakes are those of the fit
         self.taken_names_ = sorted(taken.intersection(self._natural_names())) if named else []
         self._restored()
 
