@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 import outgrow as og
 from outgrow.engine.collective import Alone
 from outgrow.errors import DataError
+from outgrow.ml.trees import forest_nodes
 from outgrow.ml.trees.bagging import RowSample
 from outgrow.ml.trees.plan import Draw
 
@@ -140,3 +141,29 @@ def test_zero_is_a_number_and_no_missing_value_beside_sparse_columns(model: Any,
     inputs = {"x": rows["x"].to_numpy()[:, None], "w": np.array([["a"]] * 5)}
     assert np.allclose(session.run(["prediction"], inputs)[0].ravel(), answers, rtol=1e-6)
     assert np.allclose(pipe.to_sklearn().predict(rows.to_pandas()), answers, rtol=1e-6)
+
+
+@pytest.mark.parametrize("exponent", [-40, -14, 3])
+def test_poisson_boosting_learns_in_any_unit(exponent: int) -> None:
+    """Second derivatives are means: penalties that count them would forbid what is far below 1."""
+    random = np.random.default_rng(0)
+    X = random.normal(size=(1000, 2))
+    mean = np.exp(X[:, 0])
+    y = random.gamma(2, mean / 2)
+    unit = 2.0**exponent
+    plain, scaled = (og.GradientBoostingRegressor(loss="poisson").fit(X, part) for part in (y, y * unit))
+    one, other = plain.predict(X), scaled.predict(X) / unit
+    assert np.corrcoef(np.log(one), np.log(mean))[0, 1] > 0.9
+    assert other == pytest.approx(one, rel=0.5)
+    assert np.corrcoef(np.log(other), np.log(mean))[0, 1] > 0.9
+
+
+def test_forests_are_the_same_with_and_without_bins_row_by_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(0)
+    X = np.where(random.uniform(size=(3000, 5)) < 0.05, np.nan, random.normal(size=(3000, 5)))
+    y = np.nan_to_num(X[:, 0] - X[:, 1]) + 0.1 * random.normal(size=3000)
+    for kind in (og.ExtraTreesRegressor, og.RandomForestRegressor):
+        twice = kind(n_estimators=3, random_state=0).fit(X, y).booster_bytes_
+        monkeypatch.setattr(forest_nodes, "MOST_TWICE", 0)
+        assert kind(n_estimators=3, random_state=0).fit(X, y).booster_bytes_ == twice
+        monkeypatch.undo()

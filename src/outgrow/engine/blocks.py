@@ -16,6 +16,7 @@ import scipy.sparse as sp
 from outgrow.data.batch import Batch
 from outgrow.data.hashing import matrix_hash, seeded
 from outgrow.data.matrix import Matrix, is_sparse
+from outgrow.data.times import moments
 from outgrow.engine.checks import (
     check_finite,
     label_column,
@@ -43,6 +44,7 @@ class MatrixSpec:
         their way to the matrix; empty where nothing is chosen.
     roles : names of what else rows bring, such as an exposure, and the columns of numbers that hold it.
     labelled : those of the roles whose columns hold values of any kind, for which rows bring numbers.
+    timed : those whose columns hold moments: numbers, dates or times.
     by_rows : a dense matrix has its rows one after the other in memory, rather than its columns.
     """
 
@@ -54,6 +56,7 @@ class MatrixSpec:
     hashed: tuple[str, ...] = ()
     roles: tuple[tuple[str, str], ...] = ()
     labelled: tuple[str, ...] = ()
+    timed: tuple[str, ...] = ()
     by_rows: bool = False
 
 
@@ -195,10 +198,7 @@ def build_blocks(
     check_finite(features.data if is_sparse(features) else features, "X", missing=spec.missing)
     y, values = target_column(batch, spec.target, labels=spec.labels)
     weight = None if spec.weight is None else weight_column(batch, spec.weight)
-    roles = {
-        role: (label_column if role in spec.labelled else number_column)(batch, name, role)
-        for role, name in spec.roles
-    }
+    roles = {role: _role_numbers(batch, name, role, spec) for role, name in spec.roles}
     if order is not None:
         beside = (y, weight, place, source)
         y, weight, place, source = (None if part is None else part[order] for part in beside)
@@ -209,3 +209,11 @@ def build_blocks(
         return
     for start in range(0, len(whole), SPARSE_ROWS):
         yield whole.take(slice(start, start + SPARSE_ROWS))
+
+
+def _role_numbers(batch: Batch, name: str, role: str, spec: MatrixSpec) -> np.ndarray:
+    """The numbers that a column brings for a role."""
+    if role in spec.timed:
+        return moments(batch, name, f"{role}={name!r}")
+    found: np.ndarray = (label_column if role in spec.labelled else number_column)(batch, name, role)
+    return found

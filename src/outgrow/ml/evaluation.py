@@ -139,6 +139,7 @@ def many_scorer(
         labels=scoring_of(first).labels,
         roles=tuple(task.roles.items()),
         labelled=getattr(first, "role_labels", ()),
+        timed=getattr(first, "role_times", ()),
     )
 
     def fold(batch: Batch) -> Any:

@@ -46,6 +46,9 @@ class Model(Verbs):
     role_labels: ClassVar[tuple[str, ...]] = ()
     """Those of the roles whose values may be of any kind, such as text; `block.roles` holds numbers."""
 
+    role_times: ClassVar[tuple[str, ...]] = ()
+    """Those of the roles whose values may be dates or times; `block.roles` holds numbers in their order."""
+
     _labels: ClassVar[bool] = False
     _missing: ClassVar[bool] = False
 
@@ -129,6 +132,7 @@ class Model(Verbs):
             hashed=task.columns if self._samples else (),
             roles=tuple((role, name) for role, name in task.roles.items() if role in self.roles),
             labelled=self.role_labels,
+            timed=self.role_times,
             by_rows=self._by_rows,
         )
 

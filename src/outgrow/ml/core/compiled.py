@@ -23,6 +23,24 @@ def kernel(function: F) -> F:
     return made
 
 
+def bare_kernel(function: F) -> F:
+    """As `kernel`, of what makes no array: Numba then counts no references, dearer than short loops."""
+    made: F = _compiled(function, None, False, _nrt=False)
+    return made
+
+
+def inlined_kernel(function: F) -> F:
+    """As `bare_kernel`, and part of every kernel that calls it, where calls would cost much."""
+    made: F = _compiled(function, None, False, _nrt=False, forceinline=True)
+    return made
+
+
+def exact_kernel(function: F) -> F:
+    """As `inlined_kernel`, of sums that are the same in any order, as those of whole numbers are."""
+    made: F = _compiled(function, None, {"reassoc", "nsz"}, _nrt=False, forceinline=True)
+    return made
+
+
 def typed_kernel(*arguments: Any, returns: Any = types.void, loose: Collection[str] = ()) -> Callable[[F], F]:
     """Compile for these types alone, when the module is imported, and keep the code as `kernel` does.
 
@@ -35,8 +53,8 @@ def typed_kernel(*arguments: Any, returns: Any = types.void, loose: Collection[s
     return lambda function: _compiled(function, returns(*arguments), set(loose) or False)
 
 
-def _compiled(function: Any, signature: Any, loose: Any) -> Any:
-    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": loose}
+def _compiled(function: Any, signature: Any, loose: Any, **more: Any) -> Any:
+    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": loose, **more}
     try:
         return njit(signature, cache=True, **options)(function)
     except RuntimeError:  # neither the package's folder nor the user's can be written

@@ -75,7 +75,7 @@ class TreeModel(Model):
     n_features_: int
     feature_importances_: Any = Learned()
     seed_: int
-    _booster: Any
+    _made: Any = None
     _kinds: tuple[str, ...] | None
     _earlier: dict[str, Any] | None = None
     """What an earlier fit learned, to which this one adds trees."""
@@ -89,6 +89,13 @@ class TreeModel(Model):
     def booster_(self) -> Any:
         """The `xgboost.Booster`; its features are f0, f1, ... in the order of the columns."""
         return self._booster
+
+    @property
+    def _booster(self) -> Any:
+        """XGBoost's object, made when the model is first asked after a fit or in another process."""
+        if self._made is None:
+            self._made = restored(self.booster_bytes_)
+        return self._made
 
     def _fit_on_engine(self, data: Training) -> Self:
         if not self._goes_on:
@@ -183,7 +190,7 @@ class TreeModel(Model):
         self.n_features_ = view.width
         total = grown.gains.sum()
         self.feature_importances_ = grown.gains / total if total > 0 else grown.gains
-        self._restored()
+        self._made = None
         return grown
 
     def _begun(self, view: MatrixView, rounds: int) -> bytes | None:
@@ -198,18 +205,17 @@ class TreeModel(Model):
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy needs: XGBoost's object is made anew, by one thread, so a forked process may do it."""
-        return {name: value for name, value in super().__getstate__().items() if name != "_booster"}
+        return {name: value for name, value in super().__getstate__().items() if name != "_made"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        if hasattr(self, "booster_bytes_"):
-            self._booster = restored(self.booster_bytes_)
+        self._made = None
 
     def _restored(self) -> None:
         if not self._trusted:
             most = max(map(len, self.categories_.values()), default=0)
             check_booster(self.booster_bytes_, self.n_features_, most)
-        self._booster = restored(self.booster_bytes_)
+        self._made = restored(self.booster_bytes_)
 
     def _ask(self, X: Any) -> np.ndarray:
         return answers(self._booster, self._asked(X))

@@ -39,7 +39,7 @@ from outgrow.ml.trees.callbacks import Callbacks, losses_of, recalled
 from outgrow.ml.trees.plan import Grown, Plan, weighted
 from outgrow.ml.trees.rows import Part, any_sparse, key_hashes, without_zeros
 from outgrow.ml.trees.threads import openmp_threads
-from outgrow.stats.quantiles import Gathered
+from outgrow.stats.quantiles import Gathered, quantiles
 
 _HELD_OUT, _STRIDE = 101, 7919
 """What is added to the seed for each choice of rows, so that none depends on another."""
@@ -90,17 +90,38 @@ def _split(view: MatrixView, plan: Plan, zeros_absent: bool) -> list[Part]:
     """All rows to learn from; or those, and the ones held out by hashes that chose no bins."""
     if not plan.held_out:
         return [Part(view, plan, zeros_absent)]
-    held = [unit(_hashes(block, plan)) < plan.held_out for block in view.blocks()]
+    held = _held_out(view, plan)
     rows = np.array([sum(int((~mask).sum()) for mask in held), sum(int(mask.sum()) for mask in held)])
     learned, watched = view.run.combine(rows.astype(np.float64)).astype(int).tolist()
     if not learned or not watched:
-        keyed = any(plan.held_by in block.roles for block in view.blocks())
+        roles = {role for block in view.blocks() for role in block.roles}
+        why = ", as keys are held out whole" if plan.held_by in roles else ""
+        why = ", as rows of one moment stay together" if plan.held_after in roles else why
         raise DataError(
             f"validation_fraction={plan.held_out} leaves {learned} row(s) to learn from and {watched} to "
-            f"watch{', as keys are held out whole' if keyed else ''}. Give more rows, another "
-            "fraction, or early_stopping=False."
+            f"watch{why}. Give more rows, another fraction, or early_stopping=False."
         )
     return [Part(view, plan, zeros_absent, [~mask for mask in held]), Part(view, plan, zeros_absent, held)]
+
+
+def _held_out(view: MatrixView, plan: Plan) -> list[np.ndarray]:
+    """Which rows of each block only watch: by their hash, that of their key, or their moment."""
+    blocks = list(view.blocks())
+    timed = np.array([float(any(plan.held_after in block.roles for block in blocks))])
+    if plan.held_after is None or not view.run.combine(timed)[0]:
+        return [unit(_hashes(block, plan)) < plan.held_out for block in blocks]
+    times = [block.roles[plan.held_after] for block in blocks]
+    weighing = [
+        part if block.weight is None else part[block.weight > 0]
+        for part, block in zip(times, blocks, strict=True)
+    ]
+    own = np.concatenate([*weighing, np.zeros(0)])
+    found, _ = quantiles(
+        lambda fold: view.run.combine(fold(own[:, None])), 1, [1 - plan.held_out], "averaged_inverted_cdf"
+    )
+    border = found[0, 0]
+    later = view.run.combine(np.array([np.count_nonzero(own > border)], dtype=np.float64))
+    return [part > border if later[0] else part >= border for part in times]
 
 
 def _hashes(block: Block, plan: Plan) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy.special import expit
@@ -46,6 +46,8 @@ from outgrow.ml.trees.tree import RegressionTree
 
 VALIDATION_BY = "validation_by"
 """The role of a key whose rows early stopping holds out together."""
+VALIDATION_TIME = "validation_time"
+"""The role of a moment whose last rows early stopping holds out."""
 FOLLOWED_ROWS = 30_000
 """Of so many rows the loss is noted after each round even if nobody listens; of more it costs a tenth."""
 
@@ -76,8 +78,9 @@ class Boosting(TreeModel):
     """Trees one after the other, each lowering what the loss of those before it is."""
 
     tells_rounds = True
-    roles = {VALIDATION_BY: False}
+    roles = {VALIDATION_BY: False, VALIDATION_TIME: False}
     role_labels = (VALIDATION_BY,)
+    role_times: ClassVar[tuple[str, ...]] = (VALIDATION_TIME,)
     parameters = {
         "learning_rate": Number(above=0),
         "max_depth": Integer(low=1) | None,
@@ -113,6 +116,17 @@ class Boosting(TreeModel):
     validation_loss_: np.ndarray
     scores_: np.ndarray
     out_of_bag_: np.ndarray
+
+    def _given_roles(
+        self, given: dict[str, Any], owner: str = "", prefix: str = "", verb: str = "fit"
+    ) -> dict[str, Any]:
+        found = super()._given_roles(given, owner, prefix, verb)
+        if VALIDATION_BY in found and VALIDATION_TIME in found:
+            raise ParameterError(
+                f"{owner or type(self).__name__}.{verb} takes {prefix}{VALIDATION_BY}, which holds out keys, "
+                f"or {prefix}{VALIDATION_TIME}, which holds out the last rows; both are given. Leave one out."
+            )
+        return found
 
     def _settings(self, rows: int) -> Settings:
         """What the parameters say for so many rows."""
@@ -158,6 +172,7 @@ class Boosting(TreeModel):
                 label,
                 held_out=said.held_out if said.patience is not None else 0.0,
                 held_by=self.role_labels[0],
+                held_after=self.role_times[0] if self.role_times else None,
                 stop=self._stop(said),
                 gradients=kind.gradients,
                 leaves=kind.leaves,
@@ -344,20 +359,23 @@ class BoostingRegressor(Boosting, TreeRegressor):
     def _fit(self, view: MatrixView) -> None:
         kind, said = REGRESSION[self.loss](self._alpha()), self._settings(view.rows)
         parameters: dict[str, Any] = {"base_score": 0.0}
-        zero, steep = self._starts_at_zero(), 1.0
+        zero, steep, event = self._starts_at_zero(), 1.0, 1.0
         if kind.centred:
             label, weights, target = self._learn_target(view, kind.start, zero=zero)
         else:
-            check_target(self.loss, view)
+            whole = check_target(self.loss, view)
             label, weights, target = self._learn_mean(view)
             parameters = {"base_score": 1.0 if zero else target.mean}
-            steep = target.mean * np.exp(POISSON_STEP) if self.loss == "poisson" else 1.0
+            if self.loss == "poisson":
+                steep = target.mean * np.exp(POISSON_STEP)
+                event = 1.0 if whole else target.event()  # penalties count events
+                weights = {**weights, "weight_factor": weights["weight_factor"] / event}
         weight = target.weight * weights["weight_factor"]
         # the penalty is of leaves in units of y; that of squares is the same in any
         parameters |= {"reg_alpha": said.l1 / self.scale_}
         parameters |= least_gain(said.min_impurity_decrease, weight, self.scale_)
         self._deviation = target.deviation() if kind.centred else 1.0
-        least = least_weight(self, view.rows, weight) * float(steep)
+        least = least_weight(self, view.rows, weight * event) * float(steep) / event
         self._boost(view, kind, label, least, parameters=parameters, **weights)
 
     def _starts_at_zero(self) -> bool:

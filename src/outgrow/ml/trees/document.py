@@ -133,16 +133,16 @@ def _treeless(objective: str, classes: int | None, width: int, targets: int) -> 
     return json.loads(booster.save_raw("json"))
 
 
-def _trees(nodes: Nodes, sizes: np.ndarray, width: int) -> list[bytes]:
+def _trees(nodes: Nodes, sizes: np.ndarray, width: int) -> list[bytes | memoryview]:
     """The trees one after the other, in parts."""
     ends = np.concatenate([[0], np.cumsum(sizes)])
     columns = []
     for _, mark, name in _NODES:
-        values = np.zeros(int(ends[-1])) if name is None else getattr(nodes, name)
+        values = np.zeros(int(ends[-1]), np.uint8) if name is None else getattr(nodes, name)
         kind = np.dtype(_TYPES[mark])
-        whole = values.astype(kind).tobytes()
+        whole = memoryview(values.astype(kind).view(np.uint8))  # type: ignore[arg-type]
         columns.append([whole[start:end] for start, end in pairwise((ends * kind.itemsize).tolist())])
-    parts = []
+    parts: list[bytes | memoryview] = []
     for number, size in enumerate(sizes.tolist()):
         keys, end = _tree_text(size, width)
         parts.append(b"{" + _key("id") + b"l" + struct.pack(">i", number))

@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from outgrow.ml.core.compiled import kernel
-from outgrow.ml.trees.split_kernels import mixed, seek
+from outgrow.ml.core.compiled import bare_kernel
+from outgrow.ml.trees.split_kernels import mixed, place_of, seek
 
 
-@kernel
+@bare_kernel
 def in_bins(X: Any, cuts: Any, missing: int, codes: Any) -> None:
     """Write of each value how many cuts are at or below it.
 
@@ -42,7 +42,7 @@ def in_bins(X: Any, cuts: Any, missing: int, codes: Any) -> None:
         codes[r] = missing if np.isnan(x) else low
 
 
-@kernel
+@bare_kernel
 def _parted(
     codes: Any, rows: Any, beside: Any, begin: int, end: int, node: int, nodes: Any, missing: int
 ) -> Any:
@@ -52,11 +52,12 @@ def _parted(
     """
     order, weight, extra = rows
     later, later_weight, later_extra = beside
-    column, last, missing_left = codes[nodes.feature[node]], nodes.bin[node], nodes.missing_left[node]
+    values, (start, step) = codes.values, place_of(codes, nodes.feature[node], end - begin)
+    last, missing_left = nodes.bin[node], nodes.missing_left[node]
     left, right, absent, balance = begin, 0, 0, 0.0
     for k in range(begin, end):
         row, w, e = order[k], weight[k], extra[k]
-        b = column[row]
+        b = values[start + step * row]
         lacks = b == missing
         goes = missing_left if lacks else b <= last
         absent += lacks
@@ -72,7 +73,7 @@ def _parted(
     return left
 
 
-@kernel
+@bare_kernel
 def _summed(rows: Any, begin: int, end: int, sums: Any, classes: int) -> None:
     """Write the sums of rows."""
     _, weight, extra = rows
@@ -80,14 +81,14 @@ def _summed(rows: Any, begin: int, end: int, sums: Any, classes: int) -> None:
         sums[k] = 0.0
     if classes:
         for k in range(begin, end):
-            sums[np.uint64(extra[k])] += weight[k]
+            sums[np.uint64(np.int64(extra[k]))] += weight[k]
     else:
         for k in range(begin, end):
             sums[0] += weight[k]
             sums[1] += extra[k]
 
 
-@kernel
+@bare_kernel
 def _next(waiting: Any, count: Any, nodes: Any, best_first: bool) -> int:
     """The place among the waiting nodes of the one that is split now: the last, or the best."""
     if not best_first:
@@ -123,7 +124,7 @@ def grow_space(rows: Any, classes: int, bins: int, width: int, most: int) -> Any
     return room, beside, np.arange(width, dtype=np.int32), np.zeros(most // 2 + 1, np.int64), ranges
 
 
-@kernel
+@bare_kernel
 def grow_tree(
     codes: Any, target: Any, rows: Any, lows: Any, shape: Any, seed: Any, space: Any, nodes: Any
 ) -> int:
@@ -131,7 +132,7 @@ def grow_tree(
 
     Parameters
     ----------
-    codes : the bin of each value, of shape (width, rows); the last of `bins` holds those that are missing.
+    codes : the bin of each value; the last of `bins` holds those that are missing.
     target : of each row: a number, or its class.
     rows : of those that the tree sees: their places, weights, and weighted targets or classes. Changed.
     lows : the least value of each bin, of shape (width, bins - 1), where splits are drawn; else of no rows.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -183,7 +183,7 @@ class _Grower:
 
     @property
     def _tried(self) -> int:
-        width = len(self.rows.codes)
+        width = self.rows.codes.width
         return max(1, min(width, int(float(self.plan.parameters["colsample_bynode"]) * width)))
 
     def round(self, number: int) -> Round:
@@ -200,11 +200,11 @@ class _Grower:
         trees: list[Round] = []
         start = 0
         for classes in self.plan.classes or (1,) * self.plan.targets:
-            trees += self._trees(self.rows.label[:, start : start + classes], weight, seed)
+            trees.append(self._trees(self.rows.label[:, start : start + classes], weight, seed))
             start += classes
-        return Round(*_joined(trees))
+        return trees[0] if len(trees) == 1 else Round(*_joined(trees))
 
-    def _trees(self, label: np.ndarray, drawn: np.ndarray, seed: Any) -> Iterator[Round]:
+    def _trees(self, label: np.ndarray, drawn: np.ndarray, seed: Any) -> Round:
         """The trees of a number; or of several classes, each of which has one."""
         rows, parameters = self.rows, self.plan.parameters
         classes = label.shape[1] if label.shape[1] > 1 else 2 * self.plan.entropy
@@ -223,18 +223,24 @@ class _Grower:
         shape = self._shape(len(seen), unit * _NEARLY, classes)
         most, drawn_rows = _most_nodes(len(seen), shape), (seen, weight, extra)
         nodes = NodesInBins.room(most, classes or 2)
-        space = grow_space(drawn_rows, classes, rows.bins, len(rows.codes), most)
+        space = grow_space(drawn_rows, classes, rows.bins, rows.codes.width, most)
         count = grow_tree(rows.codes, target, drawn_rows, rows.lows, shape, seed, space, nodes)
         worth = (unit if self.plan.entropy else _GINI * unit) if classes else per * per / unit
         if gamma := float(parameters.get("gamma", 0.0)):
             prune(nodes, count, gamma * worth)
         if self.plan.leaf_price:
             prune_for_size(nodes, count, self.plan.leaf_price * worth)
-        tree, rate = Nodes.room(count), np.float32(parameters["learning_rate"])
-        spare = np.empty(count, np.float32), np.empty(count, np.bool_), np.empty(count, np.int32)
-        for output in range(max(1, classes))[-label.shape[1] :]:
-            size = tree_of_output(nodes, count, output, shape, (unit, per), rate, rows.cuts, spare, tree)
-            yield Round(tree.part(slice(size)), np.array([size], dtype=np.int64))
+        rate, outputs = np.float32(parameters["learning_rate"]), range(max(1, classes))[-label.shape[1] :]
+        weights = nodes.sums[:count, : classes or 1].sum(axis=1)
+        spare = weights, np.empty(count, np.float32), np.empty(count, np.bool_), np.empty(count, np.int32)
+        trees, sizes, end = Nodes.room(count * len(outputs)), [], 0
+        for output in outputs:
+            own = Nodes(*(array[end : end + count] for array in trees))
+            sizes.append(
+                tree_of_output(nodes, count, output, shape, (unit, per), rate, rows.cuts, spare, own)
+            )
+            end += sizes[-1]
+        return Round(trees.part(slice(end)), np.array(sizes, dtype=np.int64))
 
     def _shape(self, rows: int, unit: float, classes: int) -> Shape:
         """The limits of a tree of some rows, whose weights are in a unit."""

@@ -129,8 +129,9 @@ class GradientBoostingClassifier(_GradientBoosting, BoostingClassifier):
     early_stopping : hold out rows and stop when they gain nothing; only the trees up to the best round are
         kept. None for whether `n_iter_no_change` is given.
     validation_fraction : share of the rows held out, chosen by the hash of their features, or of their key
-        with `fit(..., validation_by=)`, a column of any type whose rows are held out together and which is no
-        feature; None to watch the rows that are learned from.
+        with `fit(..., validation_by=)`, a column of any type whose rows are held out together; or the last
+        rows by `fit(..., validation_time=)`, a column of numbers, dates or times. Neither is a feature. None
+        to watch the rows that are learned from.
     n_iter_no_change : rounds without gain after which to stop; None for 10, with early stopping.
     scoring : what must gain: 'loss', the name of one of scikit-learn's scorers, a scorer, or None for
         accuracy. A scorer is asked each round about the watched rows of all ranks, which each rank then
@@ -288,8 +289,9 @@ class GradientBoostingRegressor(_GradientBoosting, BoostingRegressor):
     early_stopping : hold out rows and stop when they gain nothing; only the trees up to the best round are
         kept. None for whether `n_iter_no_change` is given.
     validation_fraction : share of the rows held out, chosen by the hash of their features, or of their key
-        with `fit(..., validation_by=)`, a column of any type whose rows are held out together and which is no
-        feature; None to watch the rows that are learned from.
+        with `fit(..., validation_by=)`, a column of any type whose rows are held out together; or the last
+        rows by `fit(..., validation_time=)`, a column of numbers, dates or times. Neither is a feature. None
+        to watch the rows that are learned from.
     n_iter_no_change : rounds without gain after which to stop; None for 10, with early stopping.
     scoring : what must gain: 'loss', the name of one of scikit-learn's scorers, a scorer, or None for
         R2. A scorer is asked each round about the watched rows of all ranks, which each rank then holds.

@@ -101,6 +101,7 @@ class GradientBoostingRanker(BoostingRegressor):
 
     roles = {QUERY: False}
     role_labels = (QUERY,)
+    role_times = ()
     score_metric = "ndcg"
     _scoring = Rankings()
     scoring = "loss"

@@ -141,8 +141,9 @@ class HistGradientBoostingClassifier(_HistGradientBoosting, BoostingClassifier):
         accuracy. A scorer is asked each round about the watched rows of all ranks, which each rank then
         holds.
     validation_fraction : share of the rows held out, chosen by the hash of their features, or of their key
-        with `fit(..., validation_by=)`, a column of any type whose rows are held out together and which is no
-        feature; None to watch the rows that are learned from.
+        with `fit(..., validation_by=)`, a column of any type whose rows are held out together; or the last
+        rows by `fit(..., validation_time=)`, a column of numbers, dates or times. Neither is a feature. None
+        to watch the rows that are learned from.
     n_iter_no_change : rounds without gain after which to stop.
     tol : the least gain.
     class_weight : weight of each class, 'balanced' for the inverse of its frequency, None for 1.
@@ -263,8 +264,9 @@ class HistGradientBoostingRegressor(_HistGradientBoosting, BoostingRegressor):
     scoring : what must gain: 'loss', the name of one of scikit-learn's scorers, a scorer, or None for R2. A
         scorer is asked each round about the watched rows of all ranks, which each rank then holds.
     validation_fraction : share of the rows held out, chosen by the hash of their features, or of their key
-        with `fit(..., validation_by=)`, a column of any type whose rows are held out together and which is no
-        feature; None to watch the rows that are learned from.
+        with `fit(..., validation_by=)`, a column of any type whose rows are held out together; or the last
+        rows by `fit(..., validation_time=)`, a column of numbers, dates or times. Neither is a feature. None
+        to watch the rows that are learned from.
     n_iter_no_change : rounds without gain after which to stop.
     tol : the least gain; of a loss in units of the standard deviation of y.
     random_state : seed of the samples; None means 0.

@@ -6,14 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from outgrow.ml.core.compiled import kernel
+from outgrow.ml.core.compiled import bare_kernel
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+CHUNK = 1024
+"""Keys that are made at once: they stay in a core's cache."""
 _TILE = 512
 """Rows that are walked through one tree after the other while they lie in a cache."""
 
 
-@kernel
+@bare_kernel
 def _mixed(x: Any) -> Any:
     """The finaliser of SplitMix64."""
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -21,7 +23,32 @@ def _mixed(x: Any) -> Any:
     return x ^ (x >> np.uint64(31))
 
 
-@kernel
+@bare_kernel
+def least_keys(numbers: Any, chance: Any, bound: Any, chunk: Any, places: Any, keys: Any) -> int:
+    """Write the places of the rows whose keys are at most a bound, and these keys; how many there are.
+
+    Parameters
+    ----------
+    numbers : uint64 of shape (rows,), what tells rows apart.
+    chance : uint64, mixed into each: the keys are `seeded(numbers, seed)`.
+    bound : uint64.
+    chunk : room for `CHUNK` keys.
+    places, keys : room for some; of more, only the number is true.
+    """
+    count: Any = np.int64(0)
+    for begin in range(0, len(numbers), CHUNK):
+        size = min(CHUNK, len(numbers) - begin)
+        for k in range(size):
+            chunk[k] = _mixed((numbers[begin + k] ^ chance) + _GOLDEN)
+        for k in range(size):
+            if chunk[k] <= bound:
+                if count < len(places):
+                    places[count], keys[count] = begin + k, chunk[k]
+                count += 1
+    return count
+
+
+@bare_kernel
 def _split(X: Any, order: Any, begin: int, end: int, features: Any, random: Any) -> Any:
     """A feature with several values among rows, a number between them, and the next random number.
 
@@ -46,7 +73,7 @@ def _split(X: Any, order: Any, begin: int, end: int, features: Any, random: Any)
     return -1, np.float32(0), random
 
 
-@kernel
+@bare_kernel
 def grow_isolating(X: Any, features: Any, random: Any, most: int, nodes: Any, space: Any) -> int:
     """Part rows until each is alone, or no feature tells them apart, or the tree is deep enough.
 
@@ -97,7 +124,7 @@ def grow_isolating(X: Any, features: Any, random: Any, most: int, nodes: Any, sp
     return made
 
 
-@kernel
+@bare_kernel
 def add_paths(X: Any, starts: Any, nodes: Any, out: Any) -> None:
     """Add to each row how far it comes in every tree.
 

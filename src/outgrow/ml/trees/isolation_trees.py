@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from outgrow.data.hashing import seeded, unit
+from outgrow.data.hashing import mix, seeded, unit
 from outgrow.data.matrix import is_sparse
 from outgrow.engine.blocks import Block
 from outgrow.engine.matrix import MatrixView
 from outgrow.engine.row_ids import told_apart
 from outgrow.errors import ArtifactError, DataError
-from outgrow.ml.trees.isolation_kernels import add_paths, grow_isolating
+from outgrow.ml.trees.isolation_kernels import CHUNK, add_paths, grow_isolating, least_keys
 from outgrow.ml.trees.plan import TOO_LARGE
 from outgrow.stats.least_rows import LeastRows
 
@@ -133,28 +135,35 @@ def samples(view: MatrixView, trees: int, most: int, seed: int) -> list[np.ndarr
     """
     run = view.run
     blocks = [_weighing(block) for block in view.blocks()]
-    hashes = np.concatenate([*(block.hashes(seed) for block in blocks), np.zeros(0, np.uint64)])
+    hashes = np.concatenate([*run.map(lambda block: block.hashes(seed), blocks), np.zeros(0, np.uint64)])
     numbers = run.call(lambda: told_apart(run, hashes))
     given = [block.weight for block in blocks if block.weight is not None]
     weight = np.concatenate(given) if given else None
-    starts = np.cumsum([0, *map(len, blocks)])
 
-    def drawn(tree: int) -> LeastRows:
-        keys = seeded(numbers, tree)
-        if weight is not None:
-            keys = _waiting(keys, weight)
-        near = np.sort(_nearest(keys, most))
-        parts = np.split(near, np.searchsorted(near, starts[1:]))[:-1]
-        rows = [
-            single(block.X[part - start])
-            for block, part, start in zip(blocks, parts, starts[:-1], strict=True)
-            if len(part)
-        ]
-        X = np.concatenate([*rows, np.zeros((0, view.width), np.float32)])
-        return LeastRows.of(most, X, keys[near])
+    def drawn(tree: int) -> tuple[np.ndarray, np.ndarray]:
+        if weight is None:
+            return _nearest(numbers, tree, most)
+        keys = _waiting(seeded(numbers, tree), weight)
+        return _least(np.arange(len(keys)), keys, most)
 
-    own = tuple(run.map(drawn, range(trees)))
+    pairs = list(run.map(drawn, range(trees)))
+    X = _rows(blocks, np.concatenate([places for places, _ in pairs]), view.width)
+    parts = np.split(X, np.cumsum([len(places) for places, _ in pairs])[:-1])
+    own = tuple(LeastRows.of(most, part, keys) for part, (_, keys) in zip(parts, pairs, strict=True))
     return [found.values for found in run.call(lambda: run.combine(own))]
+
+
+def _rows(blocks: Sequence[Block], places: np.ndarray, width: int) -> np.ndarray:
+    """The rows at some places of blocks one after the other, float32."""
+    found = np.empty((len(places), width), np.float32)
+    order = np.argsort(places, kind="stable")
+    starts = np.cumsum([0, *map(len, blocks)])
+    ends = np.searchsorted(places[order], starts)
+    for block, start, begin, end in zip(blocks, starts[:-1], ends[:-1], ends[1:], strict=True):
+        if begin < end:
+            here = order[begin:end]
+            found[here] = single(block.X[places[here] - start])
+    return found
 
 
 def _weighing(block: Block) -> Block:
@@ -174,13 +183,26 @@ def _waiting(keys: np.ndarray, weight: np.ndarray) -> np.ndarray:
     return times.view(np.uint64)
 
 
-def _nearest(keys: np.ndarray, most: int) -> np.ndarray:
-    """The places of the least keys, and perhaps of some more."""
-    if len(keys) <= 4 * most:
-        return np.arange(len(keys))
-    sure = np.partition(keys[: len(keys) // 4 + most], most)[most]
-    found: np.ndarray = np.flatnonzero(keys <= sure)
-    return found
+def _nearest(numbers: np.ndarray, seed: int, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """The places of the rows of least keys, `seeded(numbers, seed)`, and those keys."""
+    rows, chance = len(numbers), mix(np.array([seed], dtype=np.uint64))[0]
+    chunk, wanted = np.empty(CHUNK, np.uint64), most + 6 * math.sqrt(most) + 16
+    while wanted < rows / 2:  # so many keys lie below the bound, nearly
+        room = int(2 * wanted)
+        places, keys = np.empty(room, np.int64), np.empty(room, np.uint64)
+        count = least_keys(numbers, chance, np.uint64(2.0**64 * (wanted / rows)), chunk, places, keys)
+        if most <= count <= room:
+            return _least(places[:count], keys[:count], most)
+        wanted *= 2
+    return _least(np.arange(rows), seeded(numbers, seed), most)
+
+
+def _least(places: np.ndarray, keys: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """The places with the least keys, and these."""
+    if len(keys) > most:
+        near = np.argpartition(keys, most)[:most]
+        places, keys = places[near], keys[near]
+    return places, keys
 
 
 def grown(rows: np.ndarray, features: np.ndarray, random: np.uint64, most: int) -> IsolationTrees:

@@ -216,8 +216,8 @@ def classification(loss: str, shares: np.ndarray) -> tuple[LossKind, float]:
     return LossKind(own, "softmax", _multinomial), 2 * spread
 
 
-def check_target(loss: str, view: MatrixView) -> None:
-    """Refuse what the logarithm of a mean cannot be fitted to; one pass.
+def check_target(loss: str, view: MatrixView) -> bool:
+    """Refuse what the logarithm of a mean cannot be fitted to; whether all y are whole numbers. One pass.
 
     Parameters
     ----------
@@ -232,7 +232,8 @@ def check_target(loss: str, view: MatrixView) -> None:
 
     def count(block: Block) -> np.ndarray:
         y = np.asarray(block.y)
-        return np.array([np.count_nonzero(y < 0), np.count_nonzero(y == 0), len(y)], dtype=np.float64)
+        broken = np.count_nonzero(y != np.floor(y))
+        return np.array([np.count_nonzero(y < 0), np.count_nonzero(y == 0), len(y), broken], dtype=np.float64)
 
     ends = view.reduce(count)
     if loss == "gamma" and ends[:2].any():
@@ -244,3 +245,4 @@ def check_target(loss: str, view: MatrixView) -> None:
             "loss='poisson' requires non-negative y and sum(y) > 0. "
             f"{int(ends[0])} value(s) are negative, {int(ends[1])} of {int(ends[2])} are 0."
         )
+    return not ends[3]

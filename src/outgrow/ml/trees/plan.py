@@ -124,6 +124,8 @@ class Plan:
     numbers : whether a zero of each feature is a number even in sparse rows, or None for no feature.
     held_out : share of the rows that only watch, chosen by their hash; 0 for none.
     held_by : the role of a key whose rows are held out together; None, or one that rows lack, for row by row.
+    held_after : the role of a moment by which the last rows are held out; None, or one that rows lack, for
+        none.
     stop : when to end before the last round, or None.
     gradients : makes XGBoost's objective for losses that it does not have, or None.
     lists : makes the objective of a loss of lists of rows, or None.
@@ -153,6 +155,7 @@ class Plan:
     numbers: np.ndarray | None = None
     held_out: float = 0.0
     held_by: str | None = None
+    held_after: str | None = None
     stop: Stop | None = None
     gradients: Gradients | None = None
     lists: OfLists | None = None
@@ -187,8 +190,8 @@ class Plan:
     def key(self) -> Hashable:
         """Equal for plans that read the same rows, with the same bins."""
         factors = None if self.factors is None else self.factors.tobytes()
-        rows = (factors, self.weight_factor, self.held_out, self.held_by, self.seed, self.sample is not None)
-        return (self.parameters["max_bin"], self.kinds, rows)
+        rows = (factors, self.weight_factor, self.held_out, self.held_by, self.held_after)
+        return (self.parameters["max_bin"], self.kinds, rows, self.seed, self.sample is not None)
 
 
 @dataclass(frozen=True)
@@ -230,7 +233,9 @@ def weighted(block: Block, plan: Plan) -> Block:
     if plan.factors is not None:
         weight = plan.factors[block.y] if weight is None else weight * plan.factors[block.y]
     if weight is None:
-        return block
+        if plan.weight_factor == 1:
+            return block
+        weight = np.ones(len(block))
     block = replace(block, weight=weight * plan.weight_factor)
     assert block.weight is not None
     weight = block.weight

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from outgrow.ml.core.compiled import kernel
+from outgrow.ml.core.compiled import bare_kernel, kernel
 from outgrow.ml.trees.document import ROOT_PARENT
 from outgrow.ml.trees.split_kernels import class_entropy
 
 
-@kernel
+@bare_kernel
 def prune(nodes: Any, count: int, least: float) -> None:
     """Make leaves of the splits above two leaves that gain too little.
 
@@ -50,28 +50,27 @@ def prune_for_size(nodes: Any, count: int, price: float) -> None:
             gains[node], leaves[node] = gain, more
 
 
-@kernel
-def _mean(nodes: Any, node: Any, output: int, classes: int) -> Any:
+@bare_kernel
+def _mean(nodes: Any, weights: Any, node: Any, output: int, classes: int) -> Any:
     """The weight of a node, and its mean of an output, in units of theirs."""
-    sums = nodes.sums[node]
-    weight = sums[0]
-    for k in range(1, classes):
-        weight += sums[k]
-    return weight, sums[output if classes else 1] / weight if weight > 0 else 0.0
+    weight = weights[node]
+    return weight, nodes.sums[node, output if classes else 1] / weight if weight > 0 else 0.0
 
 
-@kernel
-def _joined(nodes: Any, count: int, output: int, classes: int, unit: float, value: Any, leaf: Any) -> None:
+@bare_kernel
+def _joined(
+    nodes: Any, weights: Any, count: int, output: int, classes: int, unit: float, value: Any, leaf: Any
+) -> None:
     """Write what each node answers, and whether it is a leaf; also those below which all answer alike are."""
     for node in range(count - 1, -1, -1):
         left = nodes.left[node]
-        value[node] = _mean(nodes, node, output, classes)[1] * unit
+        value[node] = _mean(nodes, weights, node, output, classes)[1] * unit
         leaf[node] = left < 0 or (leaf[left] and leaf[left + 1] and value[left] == value[left + 1])
         if left >= 0 and leaf[node]:
             value[node] = value[left]
 
 
-@kernel
+@bare_kernel
 def _part_of_entropy(nodes: Any, node: Any, output: int, classes: int) -> float:
     """A class's part of the entropy of a node."""
     weight = 0.0
@@ -80,7 +79,7 @@ def _part_of_entropy(nodes: Any, node: Any, output: int, classes: int) -> float:
     return class_entropy(nodes.sums[node, output], weight)
 
 
-@kernel
+@bare_kernel
 def _entropy_lost(nodes: Any, node: Any, output: int, classes: int) -> float:
     """By how much a split lowers a class's part of the entropy; of two classes, those of both."""
     if classes == 2:
@@ -91,7 +90,7 @@ def _entropy_lost(nodes: Any, node: Any, output: int, classes: int) -> float:
     return max(_part_of_entropy(nodes, np.int64(node), output, classes) - below, 0.0)
 
 
-@kernel
+@bare_kernel
 def tree_of_output(
     nodes: Any, count: int, output: int, shape: Any, units: Any, rate: Any, cuts: Any, space: Any, tree: Any
 ) -> int:
@@ -105,20 +104,20 @@ def tree_of_output(
     units : of a weight, and of a weighted target.
     rate : by which the answers of leaves are multiplied.
     cuts : below which values each bin lies, of shape (width, bins).
-    space : for each node a float32, a boolean, and an int32.
+    space : for each node its weight, and room for a float32, a boolean, and an int32.
     tree : room for the nodes.
     """
     (weights, targets), classes = units, shape.classes
-    value, leaf, place = space
+    weighs, value, leaf, place = space
     for node in range(count):
         place[node] = -1
-    _joined(nodes, count, output, classes, weights / targets, value, leaf)
+    _joined(nodes, weighs, count, output, classes, weights / targets, value, leaf)
     place[0], tree.parent[0], made = 0, ROOT_PARENT, 1
     for node in range(count):
         at = place[node]
         if at < 0:
             continue
-        left, weight = np.int64(nodes.left[node]), _mean(nodes, node, output, classes)[0]
+        left, weight = np.int64(nodes.left[node]), _mean(nodes, weighs, node, output, classes)[0]
         tree.hessian[at] = weight / weights
         if leaf[node]:
             tree.left[at], tree.right[at], tree.feature[at] = -1, -1, 0
@@ -131,7 +130,10 @@ def tree_of_output(
         made += 2
         tree.feature[at], tree.default_left[at] = nodes.feature[node], nodes.missing_left[node]
         tree.condition[at], tree.weight[at] = cuts[nodes.feature[node], nodes.bin[node]], value[node]
-        (w, m), (v, n) = _mean(nodes, left, output, classes), _mean(nodes, left + 1, output, classes)
+        (w, m), (v, n) = (
+            _mean(nodes, weighs, left, output, classes),
+            _mean(nodes, weighs, left + 1, output, classes),
+        )
         tree.gain[at] = w * v / weight * (m - n) * (m - n) * weights / targets / targets
         if shape.entropy:
             tree.gain[at] = _entropy_lost(nodes, node, output, classes) / weights

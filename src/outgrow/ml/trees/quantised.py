@@ -18,6 +18,7 @@ from outgrow.engine.matrix import MatrixView
 from outgrow.errors import DataError
 from outgrow.ml.trees.bins import SampledRows
 from outgrow.ml.trees.forest_kernels import in_bins
+from outgrow.ml.trees.forest_nodes import Codes
 from outgrow.ml.trees.plan import TOO_LARGE, Plan
 from outgrow.ml.trees.rows import Part, without_zeros
 from outgrow.stats.quantiles import Gathered
@@ -32,7 +33,7 @@ class RowsInBins:
 
     Attributes
     ----------
-    codes : uint16 of shape (width, rows), the bin of each value.
+    codes : the bin of each value.
     bins : how many there are; the last holds missing values.
     cuts : float32 of shape (width, bins - 1), below which values each bin but that one lies.
     lows : float32 of shape (width, bins - 1), the least sampled value of each; of no rows where splits are
@@ -42,7 +43,7 @@ class RowsInBins:
     hashes : uint64 of shape (rows,), by which trees draw them; none where each tree sees all.
     """
 
-    codes: np.ndarray
+    codes: Codes
     bins: int
     cuts: np.ndarray
     lows: np.ndarray
@@ -79,7 +80,7 @@ class RowsInBins:
         every = view.run.combine(own).values
         drawn = lows if plan.draws_splits else []
         tables = _table(cuts, bins - 1), _table(drawn, bins - 1)
-        return cls(np.ascontiguousarray(every[0].T), bins, *tables, *every[1:])
+        return cls(Codes.of(every[0].T), bins, *tables, *every[1:])
 
 
 def _table(rows: Sequence[np.ndarray], width: int) -> np.ndarray:

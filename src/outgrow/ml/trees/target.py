@@ -57,6 +57,14 @@ class Target(State):
             exact = float(np.sqrt(self.m2 / self.weight) / self.scale())
         return min(max(exact, 16.0), 32.0)
 
+    def event(self) -> float:
+        """How much one event is, if y counts them in any unit: its variance over its mean, from 1e-30 to 1.
+
+        Counts vary at least as much as their mean (Poisson's law); so what varies less is in larger units.
+        """
+        exact = self.mean > 0 and LEAST_SQUARES < self.m2 < math.inf
+        return min(max(self.m2 / self.weight / self.mean, 1e-30), 1.0) if exact else 1.0
+
     def scale(self) -> float:
         """The power of two of which the standard deviation has 16 to 32; 1 where y is constant.
 
