@@ -156,7 +156,7 @@ def _texts() -> Iterator[Cell]:
 
 
 def _statistics() -> Iterator[Cell]:
-    def correlation(method: str) -> Cell:
+    def correlation(method: str, rows: int = 200_000, width: int = WIDTH) -> Cell:
         def theirs(table: Table) -> np.ndarray:
             from pyspark.ml.stat import Correlation
 
@@ -170,11 +170,13 @@ def _statistics() -> Iterator[Cell]:
         def judge(table: Table, found: np.ndarray) -> float:
             return float(np.abs(found).sum())
 
-        make = partial(dense_table, 200_000, WIDTH, 0)
-        return beside_mllib(f"corr, {method}, 200,000 rows", make, ours, theirs, judge, slack=1e-3)
+        make = partial(dense_table, rows, width, 0)
+        columns = "" if width == WIDTH else f" x {width}"
+        return beside_mllib(f"corr, {method}, {rows:,} rows{columns}", make, ours, theirs, judge, slack=1e-3)
 
     yield correlation("pearson")
     yield correlation("spearman")
+    yield correlation("spearman", 2_000_000, 30)
 
 
 def _cells() -> Iterator[Cell]:
