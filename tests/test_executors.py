@@ -83,8 +83,11 @@ def test_a_python_on_executors_that_will_not_do_is_named(said: dict[str, str], k
 
 
 def test_ctrl_c_while_spark_starts_leaves_no_java() -> None:
-    code = "import time; from outgrow.engine.spark.session import open_session; open_session('local[1]'); "
-    code += "time.sleep(600)"  # the signal may come when it has started
+    code = (
+        "import signal, time; from outgrow.engine.spark.session import open_session; "
+        "signal.signal(signal.SIGINT, signal.default_int_handler); "  # whoever runs the tests may ignore it
+        "open_session('local[1]'); time.sleep(600)"  # the signal may come when it has started
+    )
     session = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
     children = psutil.Process(session.pid).children
     wait_until("Java", lambda: any(child.name() in ("java", "bash") for child in children()))

@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 import tracemalloc
 from collections.abc import Callable, Iterator
 from itertools import chain
@@ -28,6 +29,7 @@ from PIL import Image
 
 import outgrow as og
 from outgrow.deep.buffers import BufferReader
+from outgrow.deep.timing import Timing
 from outgrow.errors import ColumnNotFoundError, DataError, MissingExtraError, ParameterError, SchemaError
 
 ROWS = 1000
@@ -476,19 +478,31 @@ def test_numpy_needs_no_torch(path: Path) -> None:
     assert ran.stdout == "False\n", ran.stderr
 
 
-def test_the_line_names_the_bottleneck(path: Path) -> None:
-    import time
+@pytest.mark.parametrize(
+    ("waiting", "reading", "transforming", "bottleneck", "words"),
+    [
+        (0.1, 5.0, 0.0, "loop", "the bottleneck is the loop"),
+        (6.0, 5.0, 1.0, "read", "the bottleneck is reading"),
+        (6.0, 1.0, 9.0, "transform", "the bottleneck is the transform"),
+    ],
+)
+def test_the_line_names_the_bottleneck(
+    waiting: float, reading: float, transforming: float, bottleneck: str, words: str
+) -> None:
+    timing = Timing(2, waiting, 4.0, reading, transforming, rows=1000)
+    assert timing.bottleneck == bottleneck
+    assert words in str(timing)
 
-    loader = make(path, columns=["id"])
+
+def test_time_is_noted_where_it_goes(path: Path) -> None:
+    loader = make(path, columns=["id"], transform=lambda batch: time.sleep(0.01) or batch)
+    assert str(loader.timing) == "nothing was read yet"
     for _ in loader:
-        time.sleep(0.01)
-    assert loader.timing.bottleneck == "loop"
+        time.sleep(0.005)
+    assert loader.timing.transforming > len(loader) * 0.01
+    assert loader.timing.loop > len(loader) * 0.005
+    assert loader.timing.reading > 0
     assert "1,000 rows" in str(loader.timing)
-
-    slow = make(path, columns=["id"], transform=lambda batch: time.sleep(0.01) or batch)
-    list(slow)
-    assert slow.timing.bottleneck == "transform"
-    assert "the bottleneck is the transform" in str(slow.timing)
 
 
 @pytest.mark.spark
