@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from outgrow._optional import optional
+from outgrow.data.array_columns import array_column, kind_bytes
 from outgrow.data.batch import Batch
 from outgrow.data.names import check_names
 from outgrow.data.paths import file_record, unreadable
@@ -61,7 +62,7 @@ class Hdf5Source:
         return empty_batch(self.schema)
 
     def pieces(self) -> Sequence[Piece]:
-        width = max(1, sum(_bytes(field.type) for field in self.schema))
+        width = max(1, sum(kind_bytes(field.type) for field in self.schema))
         step = max(1, _PIECE_BYTES // width)
         return [
             Hdf5Piece(self.filesystem, path, self.group, self.schema, start, min(start + step, rows), width)
@@ -124,7 +125,9 @@ class Hdf5Piece:
         try:
             with _opened(self.filesystem, self.path) as file:
                 held = _datasets(file, self.path, self.group)
-                columns = [_column(held[name][start:stop], self.schema.field(name).type) for name in names]
+                columns = [
+                    array_column(held[name][start:stop], self.schema.field(name).type) for name in names
+                ]
         except _ERRORS as error:
             if isinstance(error, DataError):
                 raise
@@ -190,19 +193,3 @@ def _kind(item: Any, name: str, path: str) -> pa.DataType:
         )
     inner = pa.from_numpy_dtype(values.dtype.newbyteorder("="))
     return inner if values.ndim == 1 else pa.list_(inner, int(np.prod(values.shape[1:])))
-
-
-def _column(values: np.ndarray, kind: pa.DataType) -> pa.Array:
-    if pa.types.is_string(kind):
-        texts = [value.decode() if isinstance(value, bytes) else value for value in values.ravel().tolist()]
-        return pa.array(texts, kind)
-    native = np.ascontiguousarray(values, values.dtype.newbyteorder("="))
-    if pa.types.is_fixed_size_list(kind):
-        return pa.FixedSizeListArray.from_arrays(pa.array(native.reshape(-1)), kind.list_size)
-    return pa.array(native)
-
-
-def _bytes(kind: pa.DataType) -> int:
-    if pa.types.is_fixed_size_list(kind):
-        return int(kind.list_size) * _bytes(kind.value_type)
-    return 16 if pa.types.is_string(kind) else max(1, kind.bit_width // 8)

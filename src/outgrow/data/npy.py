@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import prod
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -14,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow.fs import LocalFileSystem
 
+from outgrow.data.array_columns import array_column, kind_bytes
 from outgrow.data.batch import Batch
 from outgrow.data.names import check_names
 from outgrow.data.paths import file_record, files_below, unreadable
@@ -74,7 +74,7 @@ class NpySource:
         return empty_batch(self.schema)
 
     def pieces(self) -> Sequence[Piece]:
-        width = sum(_bytes(kind) for kind in self.schema.types)
+        width = sum(kind_bytes(kind) for kind in self.schema.types)
         step = max(1, _PIECE_BYTES // width)
         return [
             NpyPiece(self.filesystem, files, self.schema, start, min(start + step, rows), width)
@@ -133,7 +133,7 @@ class NpyPiece:
         rows = batch_rows(self.nbytes, self.known_rows)
         for start in range(self.start, self.stop, rows):
             stop = min(start + rows, self.stop)
-            made = [_column(arrays[field.name][start:stop], field.type) for field in schema]
+            made = [array_column(arrays[field.name][start:stop], field.type) for field in schema]
             yield from chosen(pa.Table.from_arrays(made, schema=schema), columns, where)
 
 
@@ -176,26 +176,3 @@ def _kind(array: np.ndarray, path: str) -> pa.DataType:
     return (
         pa.list_(inner, array.shape[1]) if array.ndim == 2 else pa.fixed_shape_tensor(inner, array.shape[1:])
     )
-
-
-def _column(values: np.ndarray, kind: pa.DataType) -> pa.Array:
-    if pa.types.is_string(kind):
-        return pa.array(values.tolist(), kind)
-    native = np.ascontiguousarray(values, values.dtype.newbyteorder("="))
-    if isinstance(kind, pa.FixedShapeTensorType):
-        return pa.ExtensionArray.from_storage(
-            kind, _column(native.reshape(len(native), -1), kind.storage_type)
-        )
-    if pa.types.is_fixed_size_list(kind):
-        return pa.FixedSizeListArray.from_arrays(pa.array(native.reshape(-1)), type=kind)
-    return pa.array(native)
-
-
-def _bytes(kind: pa.DataType) -> int:
-    if pa.types.is_string(kind):
-        return 16
-    if isinstance(kind, pa.FixedShapeTensorType):
-        return prod(kind.shape) * _bytes(kind.value_type)
-    if pa.types.is_fixed_size_list(kind):
-        return int(kind.list_size) * _bytes(kind.value_type)
-    return max(1, kind.bit_width // 8)
