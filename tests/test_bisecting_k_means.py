@@ -15,7 +15,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 import outgrow as og
 from outgrow.errors import DataError
-from outgrow.ml.cluster import nearest
+from outgrow.ml.cluster import bisecting, nearest
 from outgrow.ml.cluster.halving import CenterTree, halves
 
 
@@ -51,6 +51,24 @@ def test_the_worst_cluster_is_split_next(clusters: int) -> None:
     assert model.inertia_ == pytest.approx((apart**2).sum())
     again = og.BisectingKMeans(clusters - 1 or 1, tol=0, random_state=0).fit(X)
     assert model.inertia_ < again.inertia_
+
+
+@settings(max_examples=15, deadline=None, derandomize=True)
+@given(st.integers(0, 1000), st.booleans(), st.booleans())
+def test_rows_that_cannot_go_over_change_nothing(seed: int, weighted: bool, compiled: bool) -> None:
+    """With what is remembered of rows, and without room for it: the same trees."""
+    X = blobs(seed, 300)
+    weight = np.random.default_rng(seed).integers(0, 3, 300).astype(float) if weighted else None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nearest, "WORTH", 0 if compiled else 1 << 60)
+        model = og.BisectingKMeans(9, tol=0, random_state=seed).fit(X, sample_weight=weight)
+        patch.setattr(bisecting, "_Sides", None)
+        patch.setattr(bisecting, "room_for", lambda view, bytes_a_row: bytes_a_row == bisecting._NODE_BYTES)
+        plain = og.BisectingKMeans(9, tol=0, random_state=seed).fit(X, sample_weight=weight)
+    np.testing.assert_array_equal(model.tree_left_, plain.tree_left_)
+    np.testing.assert_allclose(model.tree_centers_, plain.tree_centers_, atol=1e-9)
+    np.testing.assert_array_equal(model.cluster_sizes_, plain.cluster_sizes_)
+    assert model.inertia_ == pytest.approx(plain.inertia_)
 
 
 def test_it_is_as_good_as_scikit_learn() -> None:

@@ -13,7 +13,7 @@ from outgrow.engine.blocks import Block
 from outgrow.engine.matrix import MatrixView
 from outgrow.engine.row_arrays import RowArrays, give_back, room_for
 from outgrow.ml.cluster.centers import ALIKE
-from outgrow.ml.cluster.halving import CenterTree, halves
+from outgrow.ml.cluster.halving import CenterTree, crossed, halves
 from outgrow.ml.cluster.leaf_rows import LeafRows
 from outgrow.ml.cluster.seeding import plus_plus
 from outgrow.stats.moments import Moments
@@ -24,6 +24,8 @@ _ENOUGH = 4
 """Times as many rows as are wanted that are looked at, before those of the least hashes are chosen."""
 _NODE_BYTES = 4 + 8
 """For each row: where it is, and its hash."""
+_SIDE_BYTES = 4 + 1 + 8
+"""For each row: its pair of centers, which of them it is at, and how far these may go."""
 
 
 @dataclass(frozen=True)
@@ -197,6 +199,17 @@ class Growth:
 
     def _settle(self, nodes: list[int], centers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Lloyd's algorithm for the pairs of each run and node: the centers and the sums of their rows."""
+        one = len(centers) == 1 and not self.view.sparse and self._known is not None
+        remembers = one and room_for(self.view, _SIDE_BYTES)
+        sides = _Sides(self.view, len(nodes)) if remembers else None
+        made = self._settled(nodes, centers, sides)
+        if remembers:
+            give_back(self.view, _SIDE_BYTES)
+        return made
+
+    def _settled(
+        self, nodes: list[int], centers: np.ndarray, sides: _Sides | None
+    ) -> tuple[np.ndarray, np.ndarray]:
         tree, place = self.tree(), self._places(nodes)
         runs, count, _, width = centers.shape
         slack = np.array([self.how.tol * self.inertia[n] / (self.weight[n] * width) for n in nodes])
@@ -205,9 +218,18 @@ class Growth:
         ended = np.zeros((runs, count, 2, width + 3))
         for step in range(1, self.how.max_iter + 2):
             now = _Pass(centers, going, place)
-            sums = self.view.reduce(lambda block, now=now: now.sums(self._leaves(tree, block), block))  # type: ignore[misc]
-            self.view.run.tell("iteration", step, self.how.max_iter, loss=float(sums[..., -2].sum()))
-            last = going & (ending | (step > self.how.max_iter))
+            whole = going & (ending | (step > self.how.max_iter))
+
+            def fold(block: Block, now: _Pass = now) -> np.ndarray:
+                return now.sums(self._leaves(tree, block), block)
+
+            if sides is None:
+                sums = self.view.reduce(fold)
+            else:
+                sums = sides.sums(now, whole, lambda block: self._leaves(tree, block))
+            loss = float(sums[..., -2].sum()) if sides is None else None
+            self.view.run.tell("iteration", step, self.how.max_iter, loss=loss)
+            last = whole
             ended[last] = sums[last]
             going = going & ~last
             if not going.any():
@@ -242,6 +264,59 @@ class Growth:
         if self._known is not None and kept is not None:
             self._known.put(block, kept[0], hashes)
         return hashes
+
+
+class _Sides:
+    """Which of their two centers rows are at, from pass to pass: few are looked at where centers hardly move.
+
+    Parameters
+    ----------
+    view : the rows.
+    pairs : how many pairs of centers there are.
+    """
+
+    def __init__(self, view: MatrixView, pairs: int) -> None:
+        self._view = view
+        self._rows: RowArrays | None = None
+        self._gone = np.zeros(pairs)
+        self._centers: np.ndarray | None = None
+        self._sums: np.ndarray | None = None
+
+    def sums(self, now: _Pass, whole: np.ndarray, leaves: Callable[[Block], np.ndarray]) -> np.ndarray:
+        """What `_Pass.sums` gives, but for the costs of pairs that do not end.
+
+        Parameters
+        ----------
+        now : the pass, of one run.
+        whole : booleans of shape (1, nodes), the pairs that end.
+        leaves : gives the leaf of each row of a block.
+        """
+        centers = now.centers[0]
+        if self._centers is not None:
+            self._gone += np.sqrt(((centers - self._centers) ** 2).sum(axis=2)).sum(axis=1) * (1 + ALIKE)
+        self._centers = centers
+        first = self._rows is None
+        if self._rows is None:
+            self._rows = RowArrays()
+        mode = np.where(now.going[0], np.where(whole[0], 2, 1), 0).astype(np.int8)
+        rows, gone = self._rows, self._gone.copy()
+
+        def fold(block: Block) -> tuple[np.ndarray, np.ndarray]:
+            kept = rows.get(block)
+            if kept is None:
+                group = now.place[leaves(block)]
+                kept = group, np.full(len(group), -1, dtype=np.int8), np.full(len(group), -np.inf)
+                rows.put(block, *kept)
+            return crossed(block.X, centers, block.weight, mode, gone, *kept), np.array([float(first)])
+
+        made, all_rows = self._view.reduce(fold)
+        made = made.reshape(*centers.shape[:2], -1)
+        # of a pass that is recalled it says itself whether all rows were looked at
+        anew = (mode == 2)[:, None, None] | bool(all_rows[0])
+        self._sums = made if self._sums is None else np.where(anew, made, self._sums + made)
+        if self._view.run.recalled:  # no row was seen
+            self._rows = None
+        return self._sums[None]
 
 
 @dataclass(frozen=True, eq=False)

@@ -83,6 +83,62 @@ def halves(X: Any, pair: np.ndarray, centers: np.ndarray, weight: np.ndarray | N
     return np.column_stack([sums.toarray() if is_sparse(sums) else sums, *columns])
 
 
+def crossed(
+    X: Any,
+    centers: np.ndarray,
+    weight: np.ndarray | None,
+    mode: np.ndarray,
+    gone: np.ndarray,
+    pair: np.ndarray,
+    side: np.ndarray,
+    reach: np.ndarray,
+) -> np.ndarray:
+    """What the rows that go over to the other of their two centers change in the sums of each; all rows of
+    pairs that end.
+
+    Parameters
+    ----------
+    X : shape (rows, width), dense or CSR.
+    centers : shape (pairs, 2, width).
+    weight : shape (rows,); None where all weigh one.
+    mode : int8 of shape (pairs,), 0 where a pair stands still, 1 where it moves, 2 where it ends.
+    gone : shape (pairs,), how far the centers have gone since the first pass, together.
+    pair : int32 of shape (rows,), the pair of each; -1 for none.
+    side, reach : shape (rows,), int8 and float64, as the kernel `moved_over` has them; are changed.
+
+    Returns
+    -------
+    Shape (2 pairs, width + 3), as of `halves`.
+    """
+    flat = centers.reshape(-1, centers.shape[2])
+    kernels = _kernels(X, len(flat))
+    if kernels is not None:
+        sums = np.zeros((len(flat), flat.shape[1] + 3))
+        own = _NONE if weight is None else weight
+        kernels.moved_over(_ready(X), pair, flat, own, mode, gone, side, reach, sums)
+        return sums
+    moves = np.where(pair >= 0, mode[pair], 0) > 0
+    going = np.where(moves, pair, -1).astype(np.int32)
+    made = halves(X, going, flat, weight)
+    known = moves & (side >= 0) & (mode[pair] == 1)
+    if known.any():
+        made -= _at(X, 2 * pair + side, known, weight, made.shape)
+    near, far = pair_squares(X[moves], 2 * pair[moves], flat)
+    side[moves] = is_second(near, far)
+    return made
+
+
+def _at(X: Any, place: np.ndarray, which: np.ndarray, weight: np.ndarray | None, shape: Any) -> np.ndarray:
+    """The sums of some rows at places, without costs."""
+    rows = np.flatnonzero(which)
+    own = np.ones(len(rows)) if weight is None else weight[rows]
+    members = sp.csr_array((own, place[rows], np.arange(len(own) + 1)), shape=(len(own), shape[0]))
+    sums = members.T @ X[rows]
+    sums = sums.toarray() if is_sparse(sums) else sums
+    counts = np.bincount(place[rows], (own > 0).astype(np.float64), shape[0])
+    return np.column_stack([sums, members.sum(axis=0), np.zeros(shape[0]), counts])
+
+
 def pair_squares(X: Any, first: np.ndarray, centers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The squared distances of rows from two centers each, of shape (rows,).
 
