@@ -194,6 +194,18 @@ def test_no_image_and_broken_images() -> None:
         assert np.isnan(pixels(table, [{"resize": [2, 2]}], errors="missing")[1]).all()
 
 
+def test_files_that_hold_no_image_are_named(tmp_path: Path) -> None:
+    for name, data in (("a.png", encoded(PHOTOS[0])), ("b.png", b"no image")):
+        (tmp_path / name).write_bytes(data)
+    steps = [{"resize": [2, 2]}]
+    wanted = r"\(b\.png\): 8 bytes cannot be read as an image \(none of BMP, GIF.*errors='missing'"
+    with pytest.raises(DataError, match=wanted):
+        og.ImageTransformer(steps).fit_transform(og.read(tmp_path, format="images")).to_arrow()
+    by_path = og.ImageTransformer(steps, columns="photo", folder=str(tmp_path))
+    with pytest.raises(DataError, match=wanted):
+        by_path.fit_transform(pa.table({"photo": ["a.png", "b.png"]}))
+
+
 def test_an_image_that_would_fill_the_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1_000)
     with pytest.raises(DataError, match="the image is too large"):

@@ -351,10 +351,29 @@ def test_images_come_in_one_size() -> None:
     assert gray["image"].shape == (2, 20, 30, 1)
 
 
+def test_images_by_path_and_of_spark(tmp_path: Path) -> None:
+    (tmp_path / "red.jpg").write_bytes(jpeg("red"))
+    how = og.DecodeImage((20, 30), folder=tmp_path)
+    exact = next(iter(make(pa.table({"image": [jpeg("red")]}), images={"image": (20, 30)})))["image"]
+    rows = pa.table({"image": ["red.jpg", "../red.jpg", "blue.jpg"]})
+    assert np.array_equal(next(iter(make(rows.slice(0, 1), images={"image": how})))["image"], exact)
+    for row, reason in ((1, "leads out of the folder"), (2, "cannot be read")):
+        with pytest.raises(DataError, match=reason):
+            list(make(rows.slice(row, 1), images={"image": how}))
+    with pytest.raises(DataError, match="Say folder="):
+        list(make(rows, images={"image": (20, 30)}))
+    pixels = np.asarray(Image.open(io.BytesIO(jpeg("red"))))
+    size = {"height": pixels.shape[0], "width": pixels.shape[1], "nChannels": 3, "mode": 16}
+    blue_first = {"origin": "red.jpg", **size, "data": pixels[..., ::-1].tobytes()}
+    of_spark = next(iter(make(pa.table({"image": [blue_first]}), images={"image": (20, 30)})))["image"]
+    assert np.array_equal(of_spark, exact)
+
+
 def test_images_that_cannot_be_decoded_are_named() -> None:
     rows = pa.table({"image": [jpeg("red"), b"no image", None], "path": ["a.jpg", "b.jpg", "c.jpg"]})
-    with pytest.raises(DataError, match=r"The image b\.jpg: 8 bytes"):
+    with pytest.raises(DataError, match=r"The image b\.jpg: 8 bytes") as caught:
         list(make(rows, images={"image": (4, 4)}))
+    assert "missing" not in str(caught.value)  # which is what transformers take
     loader = make(rows, images={"image": og.DecodeImage((4, 4), errors="blank")})
     (batch,) = loader
     assert [bool(image.any()) for image in batch["image"]] == [True, False, False]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from outgrow.errors import DataError, ParameterError
-
-_CHANNELS = {"L": 1, "RGB": 3, "RGBA": 4}
+from outgrow.ml.images.modes import CHANNELS
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class DecodeImage:
         several times faster for large images and changes pixels a little.
     errors : 'raise' for bytes that are no image, or 'blank' for black pixels in their stead; what was left
         blank is in `Loader.set_aside`.
+    folder : below which paths lie, where a column has paths of files in place of bytes.
 
     Raises
     ------
@@ -49,22 +50,25 @@ class DecodeImage:
     mode: str = "RGB"
     scaled: bool = True
     errors: str = "raise"
+    folder: str | os.PathLike[str] | None = None
 
     def __post_init__(self) -> None:
         whole = isinstance(self.size, Sequence) and len(self.size) == 2
         if not whole or not all(isinstance(side, int) and side > 0 for side in self.size):
             raise ParameterError(f"size={self.size!r}: give height and width in pixels, such as (224, 224).")
-        if self.mode not in _CHANNELS:
-            raise ParameterError(f"mode={self.mode!r}: it is one of {list(_CHANNELS)}.")
+        if self.mode not in CHANNELS:
+            raise ParameterError(f"mode={self.mode!r}: it is one of {list(CHANNELS)}.")
         if self.errors not in ("raise", "blank"):
             raise ParameterError(f"errors={self.errors!r}: it is 'raise' or 'blank'.")
+        if self.folder is not None and not isinstance(self.folder, str | os.PathLike):
+            raise ParameterError(f"folder={self.folder!r}: give the path of a folder.")
 
     def __call__(self, images: np.ndarray, names: Sequence[Any], set_aside: list[str]) -> np.ndarray:
         """The pixels of some images.
 
         Parameters
         ----------
-        images : their bytes, as objects.
+        images : their bytes, or paths, or images of Spark, as objects.
         names : of each, what a message calls it.
         set_aside : takes the names of images that are left blank, with the reason.
 
@@ -75,12 +79,11 @@ class DecodeImage:
         """
         from outgrow.ml.images.decoding import resized
 
-        pixels = np.zeros((len(images), *self.size, _CHANNELS[self.mode]), dtype=np.uint8)
+        folder = None if self.folder is None else os.fspath(self.folder)
+        pixels = np.zeros((len(images), *self.size, CHANNELS[self.mode]), dtype=np.uint8)
         for row, data in enumerate(images):
             try:
-                if not isinstance(data, bytes):
-                    raise DataError("there is none.")
-                pixels[row] = resized(data, self.mode, self.size, scaled=self.scaled)
+                pixels[row] = resized(data, self.mode, self.size, scaled=self.scaled, folder=folder)
             except DataError as error:
                 if self.errors == "raise":
                     raise DataError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from threading import Lock
 from typing import Any
@@ -13,22 +13,23 @@ import numpy as np
 import pyarrow as pa
 
 from outgrow._optional import optional
+from outgrow.data.batch import Batch
 from outgrow.errors import DataError, ParameterError
+from outgrow.ml.images.modes import CHANNELS
 
 Image, ImageOps = optional("PIL.Image", "images"), optional("PIL.ImageOps", "images")
+UnidentifiedImageError = optional("PIL", "images").UnidentifiedImageError
 
 _ORIENTATION = 0x0112
 """The tag of EXIF that says how a camera was held."""
 _LYING = 5
 """From this orientation on, height and width change places."""
-CHANNELS = {"L": 1, "RGB": 3, "RGBA": 4}
-"""Of the modes that images can be brought to."""
 _FORMATS = ("BMP", "GIF", "ICO", "JPEG", "JPEG2000", "PNG", "PPM", "TGA", "TIFF", "WEBP")
 """Of those that Pillow reads; for some others it calls programs."""
 _OPENING = Lock()
 """Filters of warnings are those of all threads."""
 _SPARK = {"height", "width", "nChannels", "data"}
-_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+_MODES = {channels: mode for mode, channels in CHANNELS.items()}
 
 
 def holds_images(type: pa.DataType) -> bool:
@@ -42,7 +43,12 @@ def is_spark_image(type: pa.DataType) -> bool:
 
 
 def images(
-    column: pa.Array, mode: str, folder: str | None, *, missing: bool = False
+    column: pa.Array,
+    mode: str,
+    folder: str | None,
+    *,
+    missing: bool = False,
+    names: pa.Array | None = None,
 ) -> Iterator[np.ndarray | None]:
     """Each image of a column, of shape (height, width, channels); None where there is none.
 
@@ -52,54 +58,72 @@ def images(
     mode : of Pillow: 'L', 'RGB' or 'RGBA'.
     folder : where paths lie.
     missing : take what is no image, or a file that cannot be read, as none.
+    names : of each, the file that messages name.
 
     Raises
     ------
     DataError
         When bytes are no image, or a file cannot be read; it names the row.
     """
-    spark, text = is_spark_image(column.type), pa.types.is_string(column.type)
     for row, value in enumerate(column):
         if not value.is_valid:
             yield None
             continue
-        given = value.as_py()
         try:
-            if spark:
-                yield _of_spark(given, mode)
-            else:
-                yield decoded(_read(given, folder) if text else given, mode)
+            yield decoded(value.as_py(), mode, folder)
         except DataError as error:
             if not missing:
-                raise DataError(f"Row {row} of the batch: {error}") from None
+                name = "" if names is None else f" ({names[row]})"
+                raise DataError(
+                    f"Row {row} of the batch{name}: {error} Leave the row out, or say errors='missing'."
+                ) from None
             yield None
 
 
-def decoded(data: bytes, mode: str) -> np.ndarray:
-    """An encoded image as an array: as it is shown, of those that move the first picture.
+def file_names(batch: Batch, column: str) -> pa.Array | None:
+    """What messages call the images of a column: themselves where they are paths, or the `path` beside them.
 
     Parameters
     ----------
-    data : of a common format, such as JPEG or PNG.
+    batch : the rows.
+    column : of images.
+    """
+    for name in (column, "path"):
+        values = batch.columns.get(name)
+        if isinstance(values, pa.Array) and pa.types.is_string(values.type):
+            return values
+    return None
+
+
+def decoded(value: Any, mode: str, folder: str | None = None) -> np.ndarray:
+    """An image as an array: as it is shown, of those that move the first picture.
+
+    Parameters
+    ----------
+    value : bytes of a common format, such as JPEG or PNG, or a path, or an image of Spark.
     mode : to which it is converted.
+    folder : where paths lie.
 
     Raises
     ------
     DataError
         When it is no image, is cut short, or would take more pixels than Pillow allows.
     """
-    return _read_image(data, lambda image: _pixels(_turned(image), mode))
+    return _read_image(value, folder, lambda image: _pixels(_turned(image), mode))
 
 
-def resized(data: bytes, mode: str, size: tuple[int, int], *, scaled: bool) -> np.ndarray:
-    """An encoded image as an array of a size, by Pillow's bilinear filter.
+def resized(
+    value: Any, mode: str, size: tuple[int, int], *, scaled: bool, folder: str | None = None
+) -> np.ndarray:
+    """An image as an array of a size, by Pillow's bilinear filter.
 
     Parameters
     ----------
-    data : of a common format.
+    value : bytes of a common format, or a path, or an image of Spark.
     mode : to which it is converted.
     size : height and width.
     scaled : a JPEG may be decoded at 1/2, 1/4 or 1/8 of its size, where that is not below `size`.
+    folder : where paths lie.
 
     Raises
     ------
@@ -115,7 +139,7 @@ def resized(data: bytes, mode: str, size: tuple[int, int], *, scaled: bool) -> n
         plain = _of_bytes(_turned(image)).convert(mode)
         return np.asarray(plain.resize((width, height), Image.Resampling.BILINEAR)).reshape(height, width, -1)
 
-    return _read_image(data, change)
+    return _read_image(value, folder, change)
 
 
 def _turned(image: Any) -> Any:
@@ -123,8 +147,13 @@ def _turned(image: Any) -> Any:
     return ImageOps.exif_transpose(image) if image.getexif().get(_ORIENTATION, 1) != 1 else image
 
 
-def _read_image(data: bytes, change: Callable[[Any], np.ndarray]) -> np.ndarray:
+def _read_image(value: Any, folder: str | None, change: Callable[[Any], np.ndarray]) -> np.ndarray:
     """What a function makes of an image that is opened and not yet decoded."""
+    if isinstance(value, Mapping):
+        return change(_of_spark(value))
+    data = _read(value, folder) if isinstance(value, str) else value
+    if not isinstance(data, bytes):
+        raise DataError("there is none.")
     try:
         with _OPENING, warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -136,10 +165,8 @@ def _read_image(data: bytes, change: Callable[[Any], np.ndarray]) -> np.ndarray:
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise DataError(f"the image is too large: {error}") from None
     except Exception as error:  # what decoders raise for bytes that are damaged, nobody lists
-        raise DataError(
-            f"{len(data)} bytes cannot be read as an image ({error}). Leave the row out, or "
-            "say errors='missing'."
-        ) from None
+        reason = f"none of {', '.join(_FORMATS)}" if isinstance(error, UnidentifiedImageError) else error
+        raise DataError(f"{len(data)} bytes cannot be read as an image ({reason}).") from None
 
 
 def _pixels(image: Any, mode: str) -> np.ndarray:
@@ -164,24 +191,24 @@ def _of_bytes(image: Any) -> Any:
     return Image.fromarray(values.astype(np.uint8))
 
 
-def _of_spark(value: dict[str, Any], mode: str) -> np.ndarray:
+def _of_spark(value: Mapping[str, Any]) -> Any:
     """An image of Spark's structure, whose colours are in the order of OpenCV: blue first."""
     height, width, channels = value["height"], value["width"], value["nChannels"]
     data = value["data"] or b""
     if channels not in _MODES or (height or 0) * (width or 0) * channels != len(data) or not data:
         raise DataError(
             f"{len(data)} bytes are no image of {height} x {width} pixels of {channels} channels. Spark "
-            "gives such rows for files that it cannot read: leave them out, or say errors='missing'."
+            "gives such rows for files that it cannot read."
         )
     pixels = np.frombuffer(data, np.uint8).reshape(height, width, channels)
     if channels >= 3:
         pixels = pixels[..., [2, 1, 0, *range(3, channels)]]
-    plain = pixels[..., 0] if channels == 1 else np.ascontiguousarray(pixels)
-    return _pixels(Image.fromarray(plain), mode)
+    return Image.fromarray(pixels[..., 0] if channels == 1 else np.ascontiguousarray(pixels))
 
 
 def _read(path: str, folder: str | None) -> bytes:
-    assert folder is not None
+    if folder is None:
+        raise DataError(f"{path!r} is a path where no folder is named. Say folder=, below which paths lie.")
     pure = PurePosixPath(path)
     if pure.is_absolute() or ".." in pure.parts:
         raise DataError(

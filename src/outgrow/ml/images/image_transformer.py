@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from outgrow.data.batch import Batch
-from outgrow.data.matrix import Column, Matrix
+from outgrow.data.matrix import Matrix
 from outgrow.data.names import VectorNames, distinct
 from outgrow.engine.shard import Shard
 from outgrow.errors import DataError, ParameterError, SchemaError
@@ -17,7 +17,8 @@ from outgrow.ml.base import Transformer
 from outgrow.ml.core.columns import Columns
 from outgrow.ml.core.parameters import COLUMNS, TEXT, OneOf, described
 from outgrow.ml.core.task import Task, column_names
-from outgrow.ml.images.decoding import CHANNELS, check_folder, holds_images, images
+from outgrow.ml.images.decoding import check_folder, file_names, holds_images, images
+from outgrow.ml.images.modes import CHANNELS
 from outgrow.ml.images.operations import Encode, Operation, Shape, operation
 from outgrow.stats.extremes import Extremes
 
@@ -159,7 +160,7 @@ class ImageTransformer(Transformer):
         """The shape that all images of a column have after all operations."""
 
         def fold(batch: Batch) -> Extremes:
-            shapes = [image.shape for image in self._changed(batch[name]) if image is not None]
+            shapes = [image.shape for image in self._changed(batch, name) if image is not None]
             return Extremes.of(np.array(shapes, dtype=np.float64).reshape(-1, 3))
 
         found = shard.reduce(fold)
@@ -173,11 +174,13 @@ class ImageTransformer(Transformer):
             )
         return low
 
-    def _changed(self, column: Column) -> list[Any]:
+    def _changed(self, batch: Batch, name: str) -> list[Any]:
         """Each image of a column after all operations; None where there is none."""
+        column = batch[name]
         assert isinstance(column, pa.Array)
         steps, made = self._steps(), []
-        for image in images(column, self.mode, self.folder, missing=self.errors == "missing"):
+        missing, names = self.errors == "missing", file_names(batch, name)
+        for image in images(column, self.mode, self.folder, missing=missing, names=names):
             changed: Any = image
             if image is not None:
                 for step in steps:
@@ -188,9 +191,9 @@ class ImageTransformer(Transformer):
     def _transform_columns(self, batch: Batch, names: list[str]) -> Batch:
         if self._encodes:
             return batch.with_columns(
-                {name: pa.array(self._changed(batch[name]), pa.binary()) for name in names}
+                {name: pa.array(self._changed(batch, name), pa.binary()) for name in names}
             )
-        vectors = {name: self._vectors(name, self._changed(batch[name])) for name in names}
+        vectors = {name: self._vectors(name, self._changed(batch, name)) for name in names}
         return batch.with_columns({name: Matrix(X, tuple(self.labels_[name])) for name, X in vectors.items()})
 
     def _vectors(self, name: str, made: list[Any]) -> np.ndarray:
