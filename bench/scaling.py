@@ -27,7 +27,7 @@ import outgrow as og
 from bench.data import FEATURES, table_path
 from bench.machine import machine
 from outgrow.artifact import pack
-from outgrow.engine.spark.rendezvous import join
+from outgrow.engine.ranks.rendezvous import join
 from outgrow.stats.state import to_tree
 from outgrow.testing.clusters import LOOPBACK, PLAIN, standalone, wait_until
 

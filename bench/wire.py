@@ -20,7 +20,7 @@ from xgboost import collective
 from xgboost.tracker import RabitTracker
 
 from bench.machine import machine
-from outgrow.engine.spark.rendezvous import join
+from outgrow.engine.ranks.rendezvous import join
 
 RESULTS = Path(__file__).parent / "results"
 LOOPBACK, PORTS = "127.0.0.1", (20_000, 30_000)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from outgrow.engine.collective import Tcp
-from outgrow.engine.spark.rendezvous import join
+from outgrow.engine.ranks.rendezvous import join
 
 
 def ranks(size: int, work: Callable[[Tcp], Any]) -> list[Any]:

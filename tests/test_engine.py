@@ -30,9 +30,9 @@ from outgrow.engine.handshake import HandshakeListener, call
 from outgrow.engine.local import Local
 from outgrow.engine.memory import Memory, Store, parse_size
 from outgrow.engine.peer import PeerFailedError
+from outgrow.engine.ranks.rendezvous import join
 from outgrow.engine.shard import Shard
 from outgrow.engine.spark.driver import DriverClient, DriverServer
-from outgrow.engine.spark.rendezvous import join
 from outgrow.engine.together import together
 from outgrow.testing import EngineCase
 from outgrow.testing.clusters import wait_until

@@ -198,7 +198,7 @@ def test_a_rank_that_gives_up_ends_the_exchange_of_others() -> None:
 DYING = """
 import os, sys
 import numpy as np, pyarrow as pa
-from outgrow.engine.spark.rendezvous import join
+from outgrow.engine.ranks.rendezvous import join
 from outgrow.errors import RankLostError
 from shards import shard_of, table
 

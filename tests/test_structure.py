@@ -112,7 +112,7 @@ HOMES = {
     "typer": "cli.py",
     "mlflow": "track",
     "optuna": "tuning",
-    "cloudpickle": "tuning",
+    "cloudpickle": ("tuning", "engine/ranks"),
     "skops": "ml/foreign.py",
     "PIL": "ml/images",
     "deltalake": "data/lake.py",

@@ -37,7 +37,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Engine = Annotated[str, typer.Option(help="local, or a Spark: local[2], spark://host:7077, sc://host:15002.")]
+Engine = Annotated[
+    str, typer.Option(help="local, processes[4], or a Spark: local[2], spark://host:7077, sc://host:15002.")
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an output that exists.")]
 Type = Annotated[
     list[str] | None,

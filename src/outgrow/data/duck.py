@@ -66,14 +66,15 @@ class QuerySource:
         return self._run(limit=0).schema
 
     @cached_property
-    def _source(self) -> TableSource:
+    def held(self) -> TableSource:
+        """The rows themselves."""
         return TableSource(self._run())
 
     def example(self) -> Batch:
         return empty_batch(self.schema)
 
     def pieces(self) -> Sequence[Piece]:
-        return self._source.pieces()
+        return self.held.pieces()
 
     def describe(self) -> dict[str, Any]:
         tables = {name: source.describe() for name, source in self._sources.items()}

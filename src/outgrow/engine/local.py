@@ -1,4 +1,4 @@
-"""This machine: threads over blocks, within a budget of memory."""
+"""This machine: threads over blocks, in one process or several, within a budget of memory."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from outgrow.data.scan import Scan, ScanPiece
 from outgrow.engine.context import FitContext, one_blas_thread
 from outgrow.engine.events import Event, emit
 from outgrow.engine.groups import Bins, Groups, Packing
-from outgrow.engine.journal import Identity, Journal, open_checkpoint
+from outgrow.engine.journal import Checkpoint, Identity, Journal, open_checkpoint
 from outgrow.engine.memory import (
     Memory,
     available_bytes,
@@ -30,14 +30,13 @@ from outgrow.engine.memory import (
     warn_of_address_space,
 )
 from outgrow.engine.protocol import Engine, Table
+from outgrow.engine.ranks.local import LocalRanks
+from outgrow.engine.ranks.rank import FEW_BYTES
 from outgrow.engine.record import FitRecord, Fitted, MemoryPlan, work_bytes
 from outgrow.engine.shard import Shard
 from outgrow.errors import ParameterError
 
 T = TypeVar("T")
-
-FEW_BYTES = 2 << 20
-"""Of rows whose products are over before BLAS could wake a second thread."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +51,9 @@ class Local:
     spill_dir : the folder for that file; the system's temporary folder by default.
     checkpoint : folder for the passes of fits under way; a fit that is called again with the same folder goes
         on where the last one stopped, even when the process was killed.
+    processes : on how many processes fits work, each with its share of the rows, of the threads and of the
+        memory; by default in this one. They pay where code holds Python's lock, as a network's does, and for
+        trying out here what a cluster will do. They stand ready for other fits for a minute.
 
     Examples
     --------
@@ -59,21 +61,28 @@ class Local:
     >>> engine = og.Local(threads=1, memory="1GiB")
     >>> engine.name
     'local'
+    >>> import pyarrow as pa
+    >>> table = pa.table({"hour": [1.0, 2.0, 3.0, 4.0], "delay": [2.0, 4.0, 6.0, 8.0]})
+    >>> rows = og.dataset(table, engine=og.Local(processes=2))
+    >>> og.LinearRegression().fit(rows, "delay").fit_record_.ranks
+    2
     """
 
     threads: int | None = None
     memory: int | str | None = None
     spill_dir: str | None = None
     checkpoint: str | None = None
+    processes: int = 1
 
     name = "local"
-    holds = True
     needs_pieces = True
     host = "127.0.0.1"
 
     def __post_init__(self) -> None:
         if self.threads is not None and self.threads < 1:
             raise ParameterError(f"threads={self.threads}: at least 1 is needed.")
+        if self.processes < 1:
+            raise ParameterError(f"processes={self.processes}: at least 1 is needed.")
         if self.memory is not None:
             parse_size(self.memory)
         warn_of_address_space()
@@ -87,17 +96,26 @@ class Local:
         keep: bool = True,
         identity: Identity | None = None,
     ) -> Fitted[T]:
-        """Run `fit` over the rows of a scan, in this process.
+        """Run `fit` over the rows of a scan, in this process or in several others.
 
         Parameters
         ----------
-        fit : called once, with all rows.
+        fit : called once, with all rows; with several processes once in each, with the rows of that.
         scan : the rows.
         stage : how events call the work.
         keep : hold the rows after the first pass, within the memory budget; else each pass reads them anew.
         identity : tells the fit from others in the checkpoint folder; None keeps no passes.
+
+        Raises
+        ------
+        OutgrowError
+            What the process that failed first raised, with its rank and the pass.
+        RankLostError
+            When processes were killed or stopped time and again.
         """
         checkpoint = open_checkpoint(self.checkpoint, identity, scan)
+        if self.processes > 1:
+            return self._on_processes(fit, scan, stage, keep, checkpoint)
         journal = Journal(checkpoint.entries(), checkpoint.keep) if checkpoint else None
         began, threads, pieces, budget = time.perf_counter(), self.slots, scan.pieces(), self._budget()
         memory = Memory(budget, self.spill_dir, work=threads * work_bytes(pieces))
@@ -116,6 +134,18 @@ class Local:
         return Fitted(
             result, FitRecord(self.name, 1, 1, run.passes, seconds, plan.peak, peak_bytes(), memory.spilled)
         )
+
+    def _on_processes(
+        self, fit: Callable[[Shard], T], scan: Scan, stage: str, keep: bool, checkpoint: Checkpoint | None
+    ) -> Fitted[T]:
+        threads, budget = max(1, self.slots // self.processes), self._budget() // self.processes
+        folder = self.spill_dir or tempfile.gettempdir()
+        return LocalRanks(fit, scan, stage, keep, self.processes, threads, budget, folder, checkpoint).run()
+
+    @property
+    def holds(self) -> bool:
+        """Whether fits can follow one another on rows that stay in this process."""
+        return self.processes == 1
 
     def hold(self, scan: Scan, *, stage: str) -> Shard:
         """The rows of a scan for fits that follow one another in this process, and share what they need.

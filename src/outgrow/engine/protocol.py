@@ -35,13 +35,15 @@ class Engine(Protocol):
     Attributes
     ----------
     name : 'local' or 'spark'.
-    holds : whether it has `hold`.
     needs_pieces : whether it works only on sources that have pieces.
     """
 
     name: str
-    holds: bool
     needs_pieces: bool
+
+    @property
+    def holds(self) -> bool:
+        """Whether it has `hold`."""
 
     @property
     def slots(self) -> int:

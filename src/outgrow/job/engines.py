@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from outgrow.engine.local import Local
 from outgrow.engine.protocol import Engine
 from outgrow.engine.spark.engine import Spark
@@ -9,6 +11,7 @@ from outgrow.engine.spark.session import open_session
 from outgrow.errors import ParameterError
 
 LOCAL = "local"
+_PROCESSES = re.compile(r"processes\[([1-9]\d*)\]")
 _SPARK = ("local[", "spark://", "sc://", "yarn", "k8s://")
 
 
@@ -17,14 +20,18 @@ def open_engine(name: str, checkpoint: str | None = None) -> Engine:
 
     Parameters
     ----------
-    name : `local`, or the address of a Spark, like local[2], spark://host:7077, sc://host:15002, yarn.
+    name : `local`, or `processes[4]` for fits on four processes of this machine, or the address of a Spark,
+        like local[2], spark://host:7077, sc://host:15002, yarn.
     checkpoint : a folder for the passes of fits under way, with which a killed fit goes on; None for none.
 
     Raises
     ------
     ParameterError
-        When it is neither.
+        When it is none of them.
     """
+    processes = _PROCESSES.fullmatch(name)
+    if processes is not None:
+        return Local(checkpoint=checkpoint, processes=int(processes[1]))
     return Local(checkpoint=checkpoint) if name == LOCAL else open_spark(name, checkpoint)
 
 
@@ -43,7 +50,7 @@ def open_spark(address: str, checkpoint: str | None = None) -> Spark:
     """
     if not address.startswith(_SPARK):
         raise ParameterError(
-            f"--engine {address}: it is neither {LOCAL} nor a Spark address. "
-            "Write local, local[2], spark://host:7077 or sc://host:15002."
+            f"--engine {address}: it is no engine. Write {LOCAL}, processes[4], or the address of a Spark: "
+            "local[2], spark://host:7077 or sc://host:15002."
         )
     return Spark(open_session(address), checkpoint=checkpoint)

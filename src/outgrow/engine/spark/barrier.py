@@ -20,12 +20,13 @@ from outgrow.engine.context import FitContext
 from outgrow.engine.events import Event, emit, heard
 from outgrow.engine.journal import Checkpoint
 from outgrow.engine.memory import peak_bytes
+from outgrow.engine.ranks.shares import share_out
 from outgrow.engine.record import FitRecord, Fitted, MemoryPlan
 from outgrow.engine.shard import Shard
 from outgrow.engine.spark.batches import batch_properties
 from outgrow.engine.spark.cluster import Cluster
 from outgrow.engine.spark.driver import DriverServer
-from outgrow.engine.spark.frames import FrameSource, share_out, spread
+from outgrow.engine.spark.frames import FrameSource, spread
 from outgrow.engine.spark.names import map_in_arrow
 from outgrow.engine.spark.supervise import PLANNING, Supervisor, failure
 from outgrow.engine.spark.task import RESULT_DDL, RankJob, joined

@@ -23,6 +23,8 @@ from outgrow.engine.groups import Groups, Packing, Tag
 from outgrow.engine.journal import Identity, open_checkpoint
 from outgrow.engine.memory import parse_size
 from outgrow.engine.protocol import Engine, Table
+from outgrow.engine.ranks.rendezvous import PORTS
+from outgrow.engine.ranks.shares import share_out
 from outgrow.engine.record import Fitted
 from outgrow.engine.shard import Shard
 from outgrow.engine.spark.barrier import BarrierFit
@@ -36,14 +38,12 @@ from outgrow.engine.spark.frames import (
     free_place,
     from_spark_types,
     gathered,
-    share_out,
     spark_schema,
     with_vectors,
 )
 from outgrow.engine.spark.names import map_in_arrow
 from outgrow.engine.spark.probe import TaskReport, look
 from outgrow.engine.spark.query import query_source
-from outgrow.engine.spark.rendezvous import PORTS
 from outgrow.engine.spark.staged import staged
 from outgrow.engine.spark.supervise import SLOT_TIMEOUT, Supervisor
 from outgrow.engine.spark.task import RESULT_DDL, GroupJob, MapJob, PieceJob, joined

@@ -16,7 +16,7 @@ import pyarrow as pa
 from outgrow.data.batch import Batch
 from outgrow.data.kind import Kind
 from outgrow.data.names import check_names, numbered
-from outgrow.data.scan import ScanPiece, Step, run_steps
+from outgrow.data.scan import Step, run_steps
 from outgrow.data.source import Piece, empty_batch
 from outgrow.engine.spark.names import chosen_columns, quoted
 from outgrow.engine.spark.plans import read_paths
@@ -181,24 +181,6 @@ def gathered(frame: Any, parts: int, name: str) -> Any:
         if hasattr(frame, "repartitionById")
         else frame.repartition(parts, place)
     )
-
-
-def share_out(pieces: Sequence[ScanPiece], parts: int) -> list[list[ScanPiece]]:
-    """Pieces in their order, cut into runs of about equal bytes; some may be empty.
-
-    Parameters
-    ----------
-    pieces : of a scan.
-    parts : how many runs.
-    """
-    total = sum(piece.nbytes for piece in pieces) or 1
-    runs: list[list[ScanPiece]] = [[] for _ in range(parts)]
-    done = 0.0
-    for piece in pieces:
-        middle = done + piece.nbytes / 2
-        runs[min(parts - 1, int(middle / total * parts))].append(piece)
-        done += piece.nbytes
-    return runs
 
 
 def spark_schema(schema: pa.Schema) -> tuple[str, dict[str, pa.DataType]]:

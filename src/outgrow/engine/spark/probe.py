@@ -13,8 +13,8 @@ from typing import Any
 import pyarrow as pa
 
 from outgrow.engine.memory import available_bytes
+from outgrow.engine.ranks.rendezvous import join
 from outgrow.engine.spark.driver import DriverServer
-from outgrow.engine.spark.rendezvous import join
 from outgrow.engine.spark.supervise import Supervisor
 from outgrow.errors import EngineError
 

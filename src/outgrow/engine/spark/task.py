@@ -26,12 +26,12 @@ from outgrow.engine.groups import Groups, cut
 from outgrow.engine.journal import Checkpoint, Journal
 from outgrow.engine.memory import Memory, available_bytes, peak_bytes
 from outgrow.engine.peer import PeerFailedError
+from outgrow.engine.ranks.rendezvous import join
 from outgrow.engine.record import work_bytes
 from outgrow.engine.shard import Shard
 from outgrow.engine.spark.driver import DriverClient
 from outgrow.engine.spark.executor import spare_modules, watched_executor
 from outgrow.engine.spark.frames import StreamPiece, to_spark_type
-from outgrow.engine.spark.rendezvous import join
 from outgrow.engine.spark.vectors import VectorColumn, open_batch
 from outgrow.errors import OutgrowError, RankLostError
 

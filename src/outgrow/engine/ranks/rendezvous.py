@@ -99,12 +99,29 @@ def _reach(
 def _listen(host: str, ports: Sequence[int]) -> socket.socket:
     for port in ports:
         try:
-            return socket.create_server((host, port), backlog=128)
+            return listening(host, port)
         except OSError:
             continue
     raise EngineError(
         f"None of the ports {list(ports)} is free on {host}. Choose others with ports=(low, high)."
     )
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """A socket that listens at an address, of IPv6 where that is one of it.
+
+    Parameters
+    ----------
+    host : a name or an address of this machine.
+    port : 0 for one that is free.
+
+    Raises
+    ------
+    OSError
+        When the port is taken, or the address is not of this machine.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=128)
 
 
 def _sequence(secret: bytes, rank: int, ports: tuple[int, int]) -> list[int]:
