@@ -39,27 +39,31 @@ class Graph:
         self._finite: dict[tuple[str, str], str] = {}
         self._splits: dict[str, tuple[list[str], str]] = {}
 
-    def input(self, name: str, kind: str, width: int) -> str:
-        """A tensor that whoever runs the graph brings, of shape (rows, width).
+    def input(self, name: str, kind: str, width: int | Sequence[int]) -> str:
+        """A tensor that whoever runs the graph brings, of shape (rows, width) or (rows, *width).
 
         Parameters
         ----------
         name : what both the input and the tensor are called.
         kind : of its values, as `type` takes it.
-        width : how many values each row has.
+        width : how many values each row has, or the shape of a row.
         """
-        self._inputs.append(self._helper.make_tensor_value_info(name, self.type(kind), [ROWS, width]))
+        shape = [ROWS, width] if isinstance(width, int) else [ROWS, *width]
+        self._inputs.append(self._helper.make_tensor_value_info(name, self.type(kind), shape))
         return name
 
-    def output(self, name: str, tensor: str, kind: str, width: int | None = None) -> None:
-        """Give a tensor out, of shape (rows,) or (rows, width).
+    def output(
+        self, name: str, tensor: str, kind: str, width: int | Sequence[int | None] | None = None
+    ) -> None:
+        """Give a tensor out, of shape (rows,), (rows, width) or (rows, *width).
 
         Parameters
         ----------
         name : what the output is called.
         tensor : what it gives.
         kind : of its values, as `type` takes it.
-        width : how many values each row has; None for a tensor of shape (rows,).
+        width : how many values each row has; None for a tensor of shape (rows,); several for the shape of a
+            row, where None is a number that the graph does not say.
 
         Raises
         ------
@@ -71,7 +75,7 @@ class Graph:
             raise refusal(
                 "A model", f"{name!r} is both a column and an output.", "Rename the column, and fit."
             )
-        shape = [ROWS] if width is None else [ROWS, width]
+        shape = [ROWS, *(width if isinstance(width, Sequence) else () if width is None else (width,))]
         self._nodes.append(self._helper.make_node("Identity", [tensor], [name]))
         self._outputs.append(self._helper.make_tensor_value_info(name, self.type(kind), shape))
 
@@ -224,6 +228,35 @@ class Graph:
             bad = bad if missing else self.node("Or", bad, self.node("IsNaN", tensor))
             self._finite[tensor, why] = self.refuse(bad, tensor, why)
         return self._finite[tensor, why]
+
+    def inline(self, graph: Any, tensors: Sequence[str]) -> list[str]:
+        """Take in the nodes and constants of another graph.
+
+        Parameters
+        ----------
+        graph : of ONNX, of the same opset, whose names are none of ours.
+        tensors : what goes into it, in the order of its inputs; numbers become those that it takes.
+
+        Returns
+        -------
+        list of str
+            Its outputs; those of float32 become float64, as numbers are here.
+        """
+        assert len(graph.input) == len(tensors)
+        for tensor, given in zip(tensors, graph.input, strict=True):
+            to = given.type.tensor_type.elem_type
+            self._nodes.append(self._helper.make_node("Cast", [tensor], [given.name], to=to))
+        self._nodes.extend(graph.node)
+        self._constants.extend(graph.initializer)
+        floats = (self.type("single"), self.type("number"))
+        return [
+            self.cast(output.name, "number") if output.type.tensor_type.elem_type in floats else output.name
+            for output in graph.output
+        ]
+
+    def prefix(self) -> str:
+        """What no name begins with as yet."""
+        return f"/network/{next(self._numbers)}"
 
     def type(self, kind: str) -> int:
         """The ONNX type of a kind of value."""

@@ -2,7 +2,8 @@
 
 onnxruntime's quantiser knows matrix products in float32 whose weights are constants. In files of outgrow
 these are the coefficients of linear models, the centers of k-means and the components of PCA, in float64:
-they are narrowed first, and all around them stays as it is. Trees, encoders and scalers have no form in int8.
+they are narrowed first, and all around them stays as it is. The layers of a network are in float32 already.
+Trees, encoders and scalers have no form in int8.
 """
 
 from __future__ import annotations
@@ -198,6 +199,7 @@ def _table(X: Any, kinds: Mapping[str, Kind]) -> pa.Table:
 def _narrowed(model: Any) -> tuple[Any, int]:
     """The model with its products by constants in float32, and how many these are."""
     onnx, arrays = optional("onnx", "onnx"), optional("onnx.numpy_helper", "onnx")
+    _split_sums(model)
     weights = {each.name: each for each in model.graph.initializer}
     nodes, products = [], 0
     for node in model.graph.node:
@@ -206,6 +208,9 @@ def _narrowed(model: Any) -> tuple[Any, int]:
             nodes.append(node)
             continue
         products += 1
+        if weight.data_type == onnx.TensorProto.FLOAT:
+            nodes.append(node)
+            continue
         single = arrays.to_array(weight).astype(np.float32)
         weight.CopyFrom(arrays.from_array(single, weight.name))
         (given,), (made,) = node.input[:1], node.output
@@ -220,6 +225,30 @@ def _narrowed(model: Any) -> tuple[Any, int]:
     del model.graph.node[:]
     model.graph.node.extend(nodes)
     return model, products
+
+
+def _split_sums(model: Any) -> None:
+    """Write layers of networks, products and sums in one node, as two: the quantiser looks for the first."""
+    onnx, arrays = optional("onnx", "onnx"), optional("onnx.numpy_helper", "onnx")
+    weights = {each.name: each for each in model.graph.initializer}
+    nodes: list[Any] = []
+    for node in model.graph.node:
+        with_ = {each.name: onnx.helper.get_attribute_value(each) for each in node.attribute}
+        plain = with_.get("alpha", 1.0) == with_.get("beta", 1.0) == 1.0 and not with_.get("transA")
+        if node.op_type != "Gemm" or not plain or node.input[1] not in weights:
+            nodes.append(node)
+            continue
+        given, weight, *offset = node.input
+        if with_.get("transB"):
+            turned = np.ascontiguousarray(arrays.to_array(weights[weight]).T)
+            weight = f"{weight}/turned/{len(nodes)}"
+            model.graph.initializer.append(arrays.from_array(turned, weight))
+        product = f"{node.output[0]}/product" if offset else node.output[0]
+        nodes.append(onnx.helper.make_node(_PRODUCT, [given, weight], [product], name=f"{node.name}/product"))
+        if offset:
+            nodes.append(onnx.helper.make_node("Add", [product, *offset], list(node.output), name=node.name))
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
 
 
 def _quantised(model: Any, calibration: Mapping[str, np.ndarray] | None) -> bytes:

@@ -27,12 +27,18 @@ def run(content: bytes, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarra
     return dict(zip(names, opened.run(None, dict(inputs)), strict=True))
 
 
-def session(content: bytes) -> Any:
-    """A session of onnxruntime on one thread, for the bytes of a file."""
+def session(content: bytes, threads: int = 1) -> Any:
+    """A session of onnxruntime on the processor.
+
+    Parameters
+    ----------
+    content : the bytes of a file.
+    threads : how many work at one operator.
+    """
     runtime = optional("onnxruntime", "onnx")
     options = runtime.SessionOptions()
-    options.intra_op_num_threads = 1
-    return runtime.InferenceSession(content, options)
+    options.intra_op_num_threads = threads
+    return runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
 def feeds(table: pa.Table, kinds: Mapping[str, Kind]) -> dict[str, np.ndarray]:
