@@ -78,9 +78,7 @@ def shared_texts(values: np.ndarray) -> pa.ChunkedArray | None:
 def _coded(values: np.ndarray) -> pa.DictionaryArray | None:
     """Some rows; None where objects are other than text."""
     objects = pa.array(np.asarray(_Addresses(values))).dictionary_encode()
-    codes = objects.indices.to_numpy()
-    places = np.empty(len(objects.dictionary), dtype=np.intp)
-    places[codes] = np.arange(len(codes))
+    places = _first_rows(objects.indices.to_numpy(), len(objects.dictionary))
     try:
         read = pa.array(values[places].tolist(), from_pandas=True)
     except (pa.ArrowException, OverflowError):
@@ -91,6 +89,20 @@ def _coded(values: np.ndarray) -> pa.DictionaryArray | None:
     if words.null_count or len(words.dictionary) < len(words):  # equal texts may be several objects
         return pa.DictionaryArray.from_arrays(words.indices.take(objects.indices), words.dictionary)
     return pa.DictionaryArray.from_arrays(objects.indices, words.dictionary)
+
+
+def _first_rows(codes: np.ndarray, count: int) -> np.ndarray:
+    """Where each of the codes 0 to count - 1 stands first, given that they first come in this order."""
+    places = np.empty(count, dtype=np.intp)
+    known = 0
+    for start in range(0, len(codes), _LOOKED_AT):
+        part = codes[start : start + _LOOKED_AT]
+        highest = int(part.max())
+        if highest >= known:
+            so_far = np.maximum.accumulate(part)
+            places[known : highest + 1] = start + np.searchsorted(so_far, np.arange(known, highest + 1))
+            known = highest + 1
+    return places
 
 
 @dataclass(frozen=True, eq=False)
