@@ -94,14 +94,14 @@ def _coded(values: np.ndarray) -> pa.DictionaryArray | None:
 def _first_rows(codes: np.ndarray, count: int) -> np.ndarray:
     """Where each of the codes 0 to count - 1 stands first, given that they first come in this order."""
     places = np.empty(count, dtype=np.intp)
-    known = 0
-    for start in range(0, len(codes), _LOOKED_AT):
-        part = codes[start : start + _LOOKED_AT]
-        highest = int(part.max())
-        if highest >= known:
-            so_far = np.maximum.accumulate(part)
-            places[known : highest + 1] = start + np.searchsorted(so_far, np.arange(known, highest + 1))
-            known = highest + 1
+    known, start = 0, 0
+    while known < count:
+        part = codes[start : max(_LOOKED_AT, 2 * start)]
+        new = np.flatnonzero(part >= known)[::-1]  # of equal ones the first counts, as it is written last
+        if len(new):
+            places[part[new]] = start + new
+            known = 1 + int(part[new].max())
+        start += len(part)
     return places
 
 
