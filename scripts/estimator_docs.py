@@ -109,15 +109,14 @@ def row(*cells: str) -> str:
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
-def unlike(cls: Any) -> dict[str, tuple[str, str]]:
-    """By library, the name of the class there, where it is said, and what is different here."""
+def unlike(cls: Any) -> dict[str, list[tuple[str, str]]]:
+    """By library, the name of each class there, where it is said, and what is different here."""
     notes = inspect.getdoc(cls).partition("\nNotes\n-----\n")[2].partition("\nExamples\n----")[0]
-    matches = map(UNLIKE.match, re.split(r"\n\s*\n", notes))
-    return {
-        match[1]: (match[2] or "", " ".join(match.string[match.end() :].split()))
-        for match in matches
-        if match
-    }
+    told: dict[str, list[tuple[str, str]]] = {"scikit-learn": [], "Spark MLlib": []}
+    for match in map(UNLIKE.match, re.split(r"\n\s*\n", notes)):
+        if match:
+            told[match[1]].append((match[2] or "", " ".join(match.string[match.end() :].split())))
+    return told
 
 
 def meanings(cls: Any) -> dict[str, str]:
@@ -153,7 +152,6 @@ def estimators(wanted: Callable[[Any], bool]) -> Iterable[str]:
     for cls in classes():
         if wanted(cls):
             told, given = unlike(cls), defaults(cls)
-            name, text = told.get("Spark MLlib", ("", ""))
             yield row(
                 f"[{code(cls.__name__)}](parameters.md#{cls.__name__.lower()})",
                 ", ".join(
@@ -161,8 +159,8 @@ def estimators(wanted: Callable[[Any], bool]) -> Iterable[str]:
                     for name, value in given.items()
                     if cls.parameters[name].used and name != "columns"
                 ),
-                told.get("scikit-learn", ("", ""))[1],
-                f"{name}: {text}" if name else text,
+                " ".join(text for _, text in told["scikit-learn"]),
+                " ".join(f"{name}: {text}" if name else text for name, text in told["Spark MLlib"]),
             )
 
 
@@ -196,9 +194,9 @@ def porting_from_mllib() -> Iterable[str]:
     yield row("Spark MLlib", "outgrow", "what differs")
     yield row(*["---"] * 3)
     for cls in classes():
-        name, text = unlike(cls).get("Spark MLlib", ("", ""))
-        if name:
-            yield row(name, code(cls.__name__), text)
+        for name, text in unlike(cls)["Spark MLlib"]:
+            if name:
+                yield row(name, code(cls.__name__), text)
 
 
 def parameters() -> Iterable[str]:

@@ -59,3 +59,17 @@ def test_every_class_and_member_of_matrices_is_in_their_table(module: str) -> No
     }
     assert len(wanted) > 20
     assert not wanted - known
+
+
+def test_every_class_of_features_has_a_twin_and_a_line() -> None:
+    """The models of estimators apart, which are the fitted objects here."""
+    home = importlib.import_module("pyspark.ml.feature")
+    classes = {name for name in home.__all__ if not name.endswith("Model")}
+    assert {"Bucketizer", "MinHashLSH", "VectorSizeHint"} < classes
+    docs = Path(__file__).parents[1] / "docs"
+    headings = [line for line in (docs / "from-mllib.md").read_text().splitlines() if line.startswith("### ")]
+    lines = [
+        line.split(" | ")[0] for line in (docs / "porting.md").read_text().splitlines() if line[:1] == "|"
+    ]
+    for kind, known in (("twin", headings), ("line of the port table", lines)):
+        assert not {name for name in classes if not re.search(rf"\b{name}\b", " ".join(known))}, kind

@@ -10,10 +10,12 @@ from typing import Any
 
 import httpx
 import numpy as np
+import pandas as pd
 import polars
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import sklearn.preprocessing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -220,3 +222,47 @@ def test_patterns_that_mean_something_elsewhere(pattern: Any, reason: str) -> No
     """Java's and those of POSIX: some are no patterns of Python's, others would match other text."""
     with pytest.raises(ParameterError, match=reason):
         og.RegexTokenizer(pattern).fit(texts())
+
+
+BASKETS = [["milk", "bread"], ["milk", "eggs", "bread"], ["eggs"], []]
+WAYS = {
+    "lists": BASKETS,
+    "tuples": [tuple(basket) for basket in BASKETS],
+    "sets": [set(basket) for basket in BASKETS],
+    "series": pd.Series(BASKETS),
+    "array": pd.Series(BASKETS).to_numpy(),
+    "arrays": [np.array(basket, dtype=object) for basket in BASKETS],
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_lists_without_a_table_are_one_column(way: str) -> None:
+    """As scikit-learn's MultiLabelBinarizer, gensim's sentences and mlxtend's baskets come."""
+    rows, table = WAYS[way], pa.table({"x0": BASKETS})
+    binarizer = og.MultiLabelBinarizer().fit(rows)
+    expected = sklearn.preprocessing.MultiLabelBinarizer().fit_transform(BASKETS)
+    np.testing.assert_array_equal(binarizer.transform(rows), expected)
+    counter = og.CountVectorizer().fit(rows)
+    np.testing.assert_array_equal(counter.transform(rows).toarray(), expected)
+    counts = og.FPGrowth(0.5).fit(rows).itemsets()
+    assert counts["count"].to_pylist() == [2, 2, 2, 2]
+    if way != "sets":  # which have no order
+        pairs = og.NGram(2).fit_transform(rows)[:, 0].tolist()
+        assert pairs == og.NGram(2).fit_transform(table)["x0"].to_pylist()
+        settings = {"vector_size": 2, "min_count": 1, "random_state": 0}
+        own, from_table = (og.Word2Vec(**settings).fit(each).get_vectors() for each in (rows, table))
+        assert own.equals(from_table)
+
+
+def test_lists_of_one_length_are_no_rows_of_columns() -> None:
+    walks = [["a", "b"], ["b", "c"], ["c", "a"]]
+    np.testing.assert_array_equal(
+        og.MultiLabelBinarizer().fit_transform(walks), [[1, 1, 0], [0, 1, 1], [1, 0, 1]]
+    )
+    pipe = og.Pipeline([og.CountVectorizer(), og.LogisticRegression(C=100)]).fit(walks, [0, 1, 0])
+    assert pipe[:-1].get_feature_names_out().tolist() == ["a", "b", "c"]
+    assert pipe.predict(walks).tolist() == [0, 1, 0]
+    rows = np.array([[None, "x"], [None, "y"]], dtype=object)  # of two columns, one of lists
+    rows[:, 0] = [["a", "b"], ["c"]]
+    made = og.MultiLabelBinarizer(columns=["x0"]).fit_transform(rows)
+    assert made[:, :3].astype(float).tolist() == [[1, 1, 0], [0, 0, 1]]

@@ -187,6 +187,12 @@ class StepList(NamedParts):
         made._output = self._output
         return made
 
+    @property
+    def takes_lists(self) -> bool:
+        """Whether the first step takes a list of lists as one column."""
+        workers = self._workers()
+        return bool(workers) and getattr(workers[0][1], "takes_lists", False)
+
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         workers = self._workers()

@@ -41,6 +41,9 @@ class Transformer(TransformerMixin, Verbs):
     takes_dictionaries: ClassVar[bool] = False
     """Whether `_transform_columns` also takes text as Arrow dictionaries; otherwise it is decoded before."""
 
+    takes_lists: ClassVar[bool] = False
+    """Whether a list of lists, such as labels or words of each row, is one column of them and no rows."""
+
     cross_fits: ClassVar[bool] = False
     """Whether the rows it learned from must be changed otherwise than new ones, as what it learned has the y
     of each of them. Then `_transform_training` changes them, and `task.row` names a column of numbers, by

@@ -26,6 +26,7 @@ from outgrow.engine.local import Local
 from outgrow.engine.open import dataset, is_spark, is_table
 from outgrow.engine.reading import read_as
 from outgrow.errors import DataError, ParameterError, SchemaError, ValueTypeError
+from outgrow.ml.core.documents import documents
 from outgrow.ml.core.targets import Stack, are_names, as_column, check_single, target_arrays
 from outgrow.ml.core.task import Task
 
@@ -346,33 +347,6 @@ def _check_array(estimator: Any, X: Any, *, reset: bool) -> Any:
     return validate_data(
         estimator, X, reset=reset, accept_sparse=accept, dtype=np.float64, ensure_all_finite=finite
     )
-
-
-def documents(estimator: Any, X: Any) -> Any:
-    """Documents as a column of one array, for estimators that take such in the place of arrays of columns.
-
-    Parameters
-    ----------
-    estimator : its tags say whether it does.
-    X : a list, a series or an array of shape (rows,) of text; what else it is stays as it is.
-
-    Raises
-    ------
-    ParameterError
-        When X is one text.
-    """
-    if estimator.__sklearn_tags__().input_tags.two_d_array or getattr(X, "ndim", 1) > 1:
-        return X
-    if isinstance(X, str):
-        raise ParameterError(
-            "Iterable over raw text documents expected, string object received. Give a list."
-        )
-    values = list(X)
-    if values and isinstance(values[0], list | tuple):  # rows of columns
-        return X
-    column = np.empty((len(values), 1), dtype=object)
-    column[:, 0] = values
-    return column
 
 
 def _is_checked(estimator: Any, X: Any, *, reset: bool) -> bool:

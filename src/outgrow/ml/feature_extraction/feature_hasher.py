@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
+from itertools import chain
 from numbers import Real
 from typing import Any, ClassVar, Self
 
@@ -39,6 +40,10 @@ _ROWS = {
     "pair": "a list of pairs of a name and a value",
     "string": "a list of names",
 }
+
+_Named = tuple[np.ndarray, list[str], np.ndarray]
+"""Rows, names and values of features."""
+_VALUES = (str, Real, Decimal, np.bool_)
 
 
 class FeatureHasher(Transformer):
@@ -247,19 +252,50 @@ def _named_values(X: Any, input_type: str) -> tuple[np.ndarray, Texts, np.ndarra
     """Rows, names, which of them, and values of the features of rows."""
     if isinstance(X, str | Mapping):
         raise DataError(f"X is one {type(X).__name__}. Give a list of rows of features.")
+    features = list(X)
+    rows, names, values = _of_plain_rows(features, input_type) or _of_any_rows(features, input_type)
+    codes = {name: code for code, name in enumerate(dict.fromkeys(names))}
+    places = np.fromiter(map(codes.__getitem__, names), np.intp, len(names))
+    there = values != 0
+    if not there.all():
+        rows, places, values = rows[there], places[there], values[there]
+    return rows, Texts.of(pa.array(list(codes), pa.large_string())), places, values
+
+
+def _of_plain_rows(X: list[Any], input_type: str) -> _Named | None:
+    """Rows, names and values of dictionaries, or of lists of names, all at once; None where some are odd."""
+    if input_type == "pair" or not {*map(type, X)} <= ({dict} if input_type == "dict" else {list, tuple}):
+        return None
+    names = list(chain.from_iterable(X))
+    rows = np.repeat(np.arange(len(X)), np.fromiter(map(len, X), np.intp, len(X)))
+    if {*map(type, names)} - {str}:
+        return None
+    if input_type == "string":
+        return rows, names, np.ones(len(names))
+    given = list(chain.from_iterable(map(dict.values, X)))
+    kinds = {*map(type, given)}
+    if not all(issubclass(kind, _VALUES) for kind in kinds):
+        return None
+    if any(issubclass(kind, str) for kind in kinds):
+        texts = [isinstance(value, str) for value in given]
+        joined = zip(names, given, texts, strict=True)
+        names = [f"{name}={value}" if text else name for name, value, text in joined]
+        given = [1.0 if text else value for value, text in zip(given, texts, strict=True)]
+    return rows, names, np.array(given, dtype=np.float64)
+
+
+def _of_any_rows(X: list[Any], input_type: str) -> _Named:
+    """The same, one by one, with an error for what cannot be."""
     rows, names, values = list[int](), list[str](), list[float]()
     for row, features in enumerate(X):
         for name, value in _checked_pairs(features, input_type, row):
             if not isinstance(name, str):
                 raise ValueTypeError(f"feature names must be strings, not {name!r}. Make text of them.")
             text = isinstance(value, str)
-            if text or value != 0:
-                rows.append(row)
-                names.append(f"{name}={value}" if text else name)
-                values.append(1.0 if text else float(value))
-    texts = Texts.of(pa.array(names, pa.large_string()))
-    first, codes = texts.codes()
-    return np.array(rows, dtype=np.intp), texts.take(first), codes, np.array(values, dtype=np.float64)
+            rows.append(row)
+            names.append(f"{name}={value}" if text else name)
+            values.append(1.0 if text else float(value))
+    return np.array(rows, dtype=np.intp), names, np.array(values, dtype=np.float64)
 
 
 def _checked_pairs(features: Any, input_type: str, row: int) -> Iterator[tuple[str, Any]]:
@@ -279,7 +315,7 @@ def _checked_pairs(features: Any, input_type: str, row: int) -> Iterator[tuple[s
             f"Row {row} is {features!r}, and not what input_type={input_type!r} says: {_ROWS[input_type]}."
         ) from None
     for name, value in pairs:
-        if not isinstance(value, str | Real | Decimal | np.bool_):
+        if not isinstance(value, _VALUES):
             raise ValueTypeError(
                 f"Row {row}: {name!r} is {value!r}, which is neither a number nor text. Leave out what is "
                 "missing, and make numbers or text of the rest."

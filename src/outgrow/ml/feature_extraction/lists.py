@@ -27,6 +27,7 @@ class ListTransformer(Transformer):
         "scikit-learn": "it has no columns of lists",
     }
     learns_nothing = True
+    takes_lists = True
 
     @classmethod
     def _test_columns(cls, random: np.random.Generator, rows: int) -> Mapping[str, Any]:

@@ -45,6 +45,7 @@ class Vectorizer(Transformer):
     """
 
     takes_dictionaries = True
+    takes_lists = True
     parameters = {
         "columns": COLUMNS,
         "strip_accents": OneOf("ascii", "unicode", None),

@@ -32,6 +32,9 @@ class SelectKBest(UnivariateSelection):
     Unlike Spark MLlib's `UnivariateFeatureSelector(selectionMode="numTopFeatures", selectionThreshold=50)`:
     keeps 10 by default.
 
+    Unlike Spark MLlib's `ChiSqSelector(numTopFeatures=50)`: `score_func="chi2"` sums what each class has of a
+    count; the test there, of which value meets which class, is `og.stats.chi2_contingency`.
+
     Examples
     --------
     >>> import numpy as np, outgrow as og

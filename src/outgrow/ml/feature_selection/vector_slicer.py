@@ -54,6 +54,9 @@ class VectorSlicer(Selection):
     Unlike Spark MLlib's `VectorSlicer(inputCol, outputCol, indices, names)`: takes the place of the vector,
     and keeps the order of its numbers, whatever the order of `indices`; a number may be named twice.
 
+    Unlike Spark MLlib's `VectorSizeHint(size)`: the width of a vector is part of its type, and vectors of
+    another are refused; no step has to say it.
+
     Examples
     --------
     >>> import numpy as np, outgrow as og

@@ -107,6 +107,7 @@ class FPGrowth(Transformer):
         "ONNX": "lists of any length are no tensors",
         "scikit-learn": "it has no columns of lists",
     }
+    takes_lists = True
     items_: np.ndarray
 
     def __init__(

@@ -86,8 +86,10 @@ class KBinsDiscretizer(Expansion, InvertibleTransformer):
     Unlike scikit-learn: all rows count, where it looks at 200,000; `bin_edges` and `handle_missing`.
 
     Unlike Spark MLlib's `QuantileDiscretizer(numBuckets=2, relativeError=0.001, handleInvalid="error")`: 5
-    bins by default, exact, and as zeros and ones. `Bucketizer(splits)` is `KBinsDiscretizer(bin_edges=splits,
-    encode="ordinal")`, and `handleInvalid="keep"` is `handle_missing="bin"`.
+    bins by default, exact, and as zeros and ones; `handleInvalid="keep"` is `handle_missing="bin"`.
+
+    Unlike Spark MLlib's `Bucketizer(splits)`: edges are `bin_edges`, a list for each column, and
+    `encode="ordinal"` gives the numbers of the bins.
 
     Examples
     --------

@@ -54,7 +54,8 @@ class MultiLabelBinarizer(InvertibleTransformer):
     Notes
     -----
     Unlike scikit-learn: it is a transformer of columns of lists, several at once, and `classes_` has an array
-    for each; a y of several labels goes through it as a column of a table.
+    for each. A list of the labels of each row is taken as one such column, and `inverse_transform` gives a
+    column of lists where scikit-learn has a list of tuples.
 
     Unlike Spark MLlib's `CountVectorizer(binary=True)`: the columns have names, and order is that of the
     classes, not by falling frequency.
@@ -68,8 +69,12 @@ class MultiLabelBinarizer(InvertibleTransformer):
     {'genre_comedy': 0.0, 'genre_sci-fi': 1.0, 'genre_thriller': 1.0}
     >>> encoder.inverse_transform(encoder.transform(films))["genre"].to_pylist()
     [['sci-fi', 'thriller'], ['comedy'], []]
+    >>> og.MultiLabelBinarizer().fit_transform([(1, 2), (3,)])
+    array([[1., 1., 0.],
+           [0., 0., 1.]])
     """
 
+    takes_lists = True
     parameters = {"classes": LIST | None, "columns": COLUMNS, "sparse_output": FLAG}
     no_exports: ClassVar[dict[str, str]] = {
         "ONNX": "lists of any length are no tensors",

@@ -71,8 +71,10 @@ class PolynomialFeatures(Expansion):
     Unlike scikit-learn: `interactions` chooses products by name.
 
     Unlike Spark MLlib's `PolynomialExpansion(degree=2)`: begins with a column of ones unless
-    `include_bias=False`, and orders products by degree. Spark MLlib's `Interaction` multiplies every column
-    of one vector with every one of another: name the products that are wanted.
+    `include_bias=False`, and orders products by degree.
+
+    Unlike Spark MLlib's `Interaction(inputCols)`: it multiplies every column of one vector with every one of
+    another there; here `interactions` names the products that are wanted.
 
     Examples
     --------
