@@ -218,6 +218,25 @@ def test_what_cannot_be_exported_says_why() -> None:
         onnx_of(nn.Linear(3, 1), [])
 
 
+def test_what_networks_do_besides() -> None:
+    """They write into their input, answer None beside a tensor, and are compiled."""
+
+    class Odd(nn.Module):
+        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, None]:
+            x += 1.0
+            return x * 2, None
+
+    content = onnx_of(torch.compile(Odd(), backend="eager"), [torch.ones(2, 3)])
+    assert OnnxAnswer(content)(np.ones((3, 3)))[0].tolist() == [[4.0] * 3] * 3
+
+    class Total(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.sum()
+
+    with pytest.raises(ExportError, match="Rows come first"):
+        onnx_of(Total(), [torch.ones(2, 3)])
+
+
 def test_a_batch_of_fixed_size_is_refused() -> None:
     """One that was written for the rows of its example answers no others (PyTorch's issue 148886)."""
 

@@ -17,6 +17,7 @@ Arguments are numbers, text, truth values, None, lists of them, and `{"tuple": [
 
 from __future__ import annotations
 
+import copy
 import importlib
 import sys
 import warnings
@@ -375,7 +376,9 @@ def _check_equal(module: Any, structure: dict[str, Any], inputs: Sequence[Any] |
     training = [part for part in module.modules() if part.training]
     try:
         with torch.inference_mode():
-            old_answer, new_answer = _tensors(module.eval()(*inputs)), _tensors(built(*map(_on_cpu, inputs)))
+            # a forward may write into what it gets
+            old_answer = _tensors(module.eval()(*map(copy.deepcopy, inputs)))
+            new_answer = _tensors(built(*map(_on_cpu, inputs)))
     finally:
         for part in training:
             part.training = True
@@ -387,7 +390,7 @@ def _check_equal(module: Any, structure: dict[str, Any], inputs: Sequence[Any] |
 
 
 def _on_cpu(value: Any) -> Any:
-    return value.cpu() if optional("torch", "torch").is_tensor(value) else value
+    return value.detach().cpu().clone() if optional("torch", "torch").is_tensor(value) else value
 
 
 def _close(old: Any, new: Any) -> bool:
