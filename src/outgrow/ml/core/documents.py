@@ -26,7 +26,7 @@ def documents(estimator: Any, X: Any) -> Any:
     """
     lists = getattr(estimator, "takes_lists", False)
     plain = not estimator.__sklearn_tags__().input_tags.two_d_array
-    if not (lists or plain) or getattr(X, "ndim", 1) > 1:
+    if not (lists or plain) or getattr(X, "ndim", 1) > 1 or not hasattr(X, "__iter__"):
         return X
     if isinstance(X, str):
         raise ParameterError(
