@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
 
 from outgrow._optional import optional
 from outgrow.deep.replica import Replica
@@ -18,6 +19,7 @@ torch = optional("torch", "torch")
 
 Batch = tuple[Any, Any, Any]
 """Inputs, targets, and weights or None, as tensors of so many rows."""
+Merge = Callable[[np.ndarray], np.ndarray]
 Losses = Callable[[Any, Any], Any]
 """The loss of each row, of what the module gave and of the targets."""
 
@@ -50,10 +52,12 @@ class Trainer:
     losses : the loss of each row.
     rules : how.
     steps : how many steps the whole training will have, for the schedule.
+    merge : adds up arrays over all ranks.
     """
 
-    def __init__(self, replica: Replica, losses: Losses, rules: Rules, steps: int) -> None:
+    def __init__(self, replica: Replica, losses: Losses, rules: Rules, steps: int, merge: Merge) -> None:
         self.replica, self._losses, self._rules, self._steps = replica, losses, rules, steps
+        self._merge = merge
 
     def epoch(self, batches: Iterable[Batch]) -> float:
         """Learn from each batch in turn; the mean loss of the rows, each as it was before its step.
@@ -88,20 +92,31 @@ class Trainer:
         """
         replica, rules = self.replica, self._rules
         replica.zero()
-        weight = float(len(batch[1]) if batch[2] is None else batch[2].sum())
+        loss = 0.0
+        for part in _parts(batch, rules.parts):
+            if len(part[1]):
+                summed = self._loss(part)
+                summed.backward()
+                loss += float(summed.detach())
+        loss, weight = self._merged(loss, _weight(batch))
         if not weight:
             return 0.0, 0.0
-        total = 0.0
-        for part in _parts(batch, rules.parts):
-            loss = self._loss(part)
-            (loss / weight).backward()
-            total += float(loss.detach())
-        if not math.isfinite(total):
+        if not math.isfinite(loss):
             raise self._no_number(batch)
         if rules.clip is not None:
             replica.clip(rules.clip)
         replica.advance(rules.lr * rules.schedule.factor(replica.step, self._steps))
-        return total, weight
+        return loss, weight
+
+    def _merged(self, loss: float, weight: float) -> tuple[float, float]:
+        """Losses and weights over all ranks; the gradient is then that of the mean loss."""
+        gradient = self.replica.gradient
+        own = np.concatenate([gradient.numpy().astype(np.float64), [loss, weight]])
+        every = self._merge(own)
+        gradient.copy_(torch.from_numpy(every[:-2]))
+        loss, weight = float(every[-2]), float(every[-1])
+        gradient.div_(weight or 1.0)
+        return loss, weight
 
     def mean_loss(self, batches: Iterable[Batch]) -> float:
         """The mean loss of rows from which nothing is learned.
@@ -114,8 +129,9 @@ class Trainer:
         with evaluating(self.replica.module):
             for batch in batches:
                 total += float(self._loss(batch))
-                weight += float(len(batch[1]) if batch[2] is None else batch[2].sum())
-        return total / weight if weight else math.nan
+                weight += _weight(batch)
+        total, weight = self._merge(np.array([total, weight]))
+        return float(total / weight) if weight else math.nan
 
     def _loss(self, batch: Batch) -> Any:
         """The sum of the weighted losses of some rows."""
@@ -178,6 +194,11 @@ def evaluating(module: Any) -> Iterator[None]:
         module.train(before)
 
 
+def _weight(batch: Batch) -> float:
+    """What the rows of a batch weigh together."""
+    return float(len(batch[1]) if batch[2] is None else batch[2].sum())
+
+
 def _parts(batch: Batch, parts: int) -> Iterator[Batch]:
     """A batch in about equal parts."""
     if parts == 1:
@@ -189,13 +210,3 @@ def _parts(batch: Batch, parts: int) -> Iterator[Batch]:
         cut = slice(part * rows // min(parts, rows), (part + 1) * rows // min(parts, rows))
         yield inputs[cut], targets[cut], None if weights is None else weights[cut]
 
-
-@dataclass
-class Clock:
-    """Seconds since it was made."""
-
-    began: float = field(default_factory=time.perf_counter)
-
-    def seconds(self) -> float:
-        """How long it runs."""
-        return time.perf_counter() - self.began
