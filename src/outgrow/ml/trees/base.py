@@ -9,17 +9,16 @@ from numbers import Integral
 from typing import Any, ClassVar, Self
 
 import numpy as np
-import pyarrow as pa
 from sklearn.utils.validation import check_is_fitted
 
-from outgrow.data.batch import Batch, is_categorical
-from outgrow.data.dictionaries import not_null, places_among
-from outgrow.data.matrix import Column, Matrix
+from outgrow.data.batch import Batch
+from outgrow.data.matrix import Matrix
 from outgrow.engine.blocks import Block
 from outgrow.engine.matrix import MatrixView
 from outgrow.engine.shard import Shard
 from outgrow.errors import DataError, ParameterError
 from outgrow.ml.base import Model, ProbabilityClassifier, Regressor
+from outgrow.ml.core.categories import codes, is_text, learned_categories
 from outgrow.ml.core.inputs import Training, open_rows
 from outgrow.ml.core.outputs import collect
 from outgrow.ml.core.parameters import Integer, OneOf, Share, seed
@@ -38,7 +37,6 @@ from outgrow.ml.trees.rows import as_asked
 from outgrow.ml.trees.sklearn import scaled_regressor, tree_features
 from outgrow.ml.trees.target import Target
 from outgrow.ml.trees.tree import TreeStructure
-from outgrow.stats.counts import ValueCounts
 from outgrow.stats.quantiles import quantiles
 
 MOST_WEIGHT = 1e6
@@ -145,7 +143,7 @@ class TreeModel(Model):
     def _prepared(self, shard: Shard, task: Task) -> Shard:
         names = self._categorical(shard.example, task)
         known = self._known("categories_")
-        self.categories_ = known or (_learn_categories(shard, names) if names else {})
+        self.categories_ = known or (learned_categories(shard, names) if names else {})
         self._check_categories(list(task.features(shard.example)))
         shard = shard.transformed(self._coded, encoded=True) if names else shard
         self._kinds = self._kinds_of(shard.example, task) if names else None
@@ -164,7 +162,7 @@ class TreeModel(Model):
 
     def _coded(self, batch: Batch) -> Batch:
         """The batch with numbers in place of text."""
-        coded = {name: _codes(batch[name], values) for name, values in self.categories_.items()}
+        coded = {name: codes(batch[name], values) for name, values in self.categories_.items()}
         return batch.with_columns(coded) if coded else batch
 
     def _kinds_of(self, example: Batch, task: Task) -> tuple[str, ...]:
@@ -448,13 +446,6 @@ def _weight_factor(weight: float, rows: float) -> float:
     return float(np.float32(min(mean, MOST_WEIGHT) / mean if mean > 1 else 1 / mean))
 
 
-def _codes(column: Column, values: list[Any]) -> pa.Array:
-    """1, 2, ... for the values in their order, NaN for others; never 0, which sparse rows drop."""
-    if isinstance(column, Matrix):
-        return pa.array(np.full(len(column), np.nan))
-    return places_among(column, values, first=1)
-
-
 def _weights(block: Block) -> np.ndarray:
     return np.ones(len(block)) if block.weight is None else block.weight
 
@@ -467,22 +458,3 @@ def _numbers_among_sparse(example: Batch, task: Task) -> np.ndarray | None:
         return None
     widths = [column.width if isinstance(column, Matrix) else 1 for column in columns]
     return np.repeat(~np.array(sparse), widths)
-
-
-def is_text(column: Column) -> bool:
-    """Whether a column's values are words, or missing throughout."""
-    return not isinstance(column, Matrix) and (is_categorical(column.type) or pa.types.is_null(column.type))
-
-
-def _learn_categories(shard: Shard, names: list[str]) -> dict[str, list[Any]]:
-    """The values of each of the columns, from one pass."""
-    counts = shard.reduce(
-        lambda batch: tuple(ValueCounts.of(_plain(batch, name)) for name in names), encoded=True
-    )
-    return {name: count.values() for name, count in zip(names, counts, strict=True)}
-
-
-def _plain(batch: Batch, name: str) -> pa.Array:
-    column = batch[name]
-    assert not isinstance(column, Matrix)
-    return not_null(column)

@@ -11,10 +11,11 @@ import numpy as np
 from outgrow.data.batch import Batch
 from outgrow.data.matrix import Matrix
 from outgrow.errors import DataError, ParameterError
+from outgrow.ml.core.categories import is_text
 from outgrow.ml.core.parameters import CLASS_WEIGHT, FLAG, Integer, Number, OneOf, Share, described
 from outgrow.ml.core.task import Task
 from outgrow.ml.core.weights import ClassWeight
-from outgrow.ml.trees.base import MaxFeatures, is_text
+from outgrow.ml.trees.base import MaxFeatures
 from outgrow.ml.trees.boosting import Boosting, BoostingClassifier, BoostingRegressor, Settings
 from outgrow.ml.trees.categorical import chosen
 from outgrow.ml.trees.losses import CLASSIFICATION, REGRESSION
