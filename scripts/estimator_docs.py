@@ -22,9 +22,9 @@ import numpy as np
 import sklearn
 from sklearn.utils import all_estimators
 
+from outgrow.catalogue import ESTIMATORS, estimator_class
 from outgrow.groups.per_group import PerGroup
 from outgrow.ml.base import Transformer
-from outgrow.ml.catalogue import ESTIMATORS, estimator_class
 
 DOCS = Path(__file__).parents[1] / "docs"
 UNLIKE = re.compile(r"^Unlike (scikit-learn|Spark MLlib)(?:'s? (.+?))?:\s+")
@@ -81,7 +81,8 @@ def peers() -> dict[str, Any]:
 
 
 def defaults(cls: Any) -> dict[str, Any]:
-    return {name: parameter.default for name, parameter in inspect.signature(cls).parameters.items()}
+    known = inspect.signature(cls).parameters.items()
+    return {name: parameter.default for name, parameter in known if parameter.kind != parameter.VAR_KEYWORD}
 
 
 def shown(value: Any) -> str:

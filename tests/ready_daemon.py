@@ -21,7 +21,7 @@ def import_all() -> None:
     import_module("pyspark.worker")
     for name in ("engine.spark.task", "ml.trees.kernels", "ml.trees.forest_kernels"):
         import_module(f"outgrow.{name}")
-    for name in import_module("outgrow.ml.catalogue").ESTIMATORS:
+    for name in import_module("outgrow.catalogue").ESTIMATORS:
         getattr(import_module("outgrow"), name)
 
 

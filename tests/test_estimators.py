@@ -9,8 +9,9 @@ import pytest
 from sklearn.base import clone
 
 import outgrow as og
+import outgrow.deep
 import outgrow.ml
-from outgrow.ml.catalogue import ESTIMATORS
+from outgrow.catalogue import ESTIMATORS
 from outgrow.ml.core.estimator import Estimator
 from outgrow.testing import CHECKS, ENGINE_CHECKS, EngineCase, local_case, run_together
 from outgrow.testing.estimators import Check, is_applicable
@@ -25,10 +26,12 @@ def cases() -> list[Estimator]:
 
 
 def test_every_estimator_is_covered() -> None:
-    """Whatever class of a public name there is below `outgrow.ml`, but bases, is tested here."""
-    for module in pkgutil.walk_packages(outgrow.ml.__path__, "outgrow.ml."):
-        importlib.import_module(module.name)
-    kinds = {kind for kind in descendants(Estimator) if kind.__module__.startswith("outgrow.ml.")}
+    """Whatever class of a public name there is in `ml` and `deep`, but bases, is tested here."""
+    for room in (outgrow.ml, outgrow.deep):
+        for module in pkgutil.walk_packages(room.__path__, f"{room.__name__}."):
+            importlib.import_module(module.name)
+    homes = ("outgrow.ml.", "outgrow.deep.")
+    kinds = {kind for kind in descendants(Estimator) if kind.__module__.startswith(homes)}
     leaves = {
         kind.__name__
         for kind in kinds

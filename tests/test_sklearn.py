@@ -18,7 +18,7 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import outgrow as og
-from outgrow.ml.catalogue import ESTIMATORS
+from outgrow.catalogue import ESTIMATORS
 from outgrow.testing import EngineCase
 
 CLASSES = [getattr(og, name) for name in ESTIMATORS if name != "Pipeline"]

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import outgrow as og
-from outgrow.ml.catalogue import ESTIMATORS
+from outgrow.catalogue import ESTIMATORS
 
 ROOT = Path(og.__file__).parent
 FLOORS = {
@@ -35,6 +35,7 @@ FLOORS = {
     "statistics": 5,
     "tuning": 5,
     "deep": 6,
+    "catalogue": 7,
     "linalg": 6,
     "metrics": 6,
     "serve": 6,

@@ -6,7 +6,7 @@ import importlib
 from typing import Any
 
 from outgrow._version import __version__ as __version__
-from outgrow.ml.catalogue import ESTIMATORS
+from outgrow.catalogue import ESTIMATORS
 
 _HOMES = {
     **ESTIMATORS,

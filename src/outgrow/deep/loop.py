@@ -1,4 +1,4 @@
-"""The loop of a training: steps over batches, and at the end of each epoch a look at rows held out."""
+"""Steps of a training: a batch forward and back, gradients over the ranks, the optimizer."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from typing import Any
 import numpy as np
 
 from outgrow._optional import optional
+from outgrow.deep.minibatches import Batch
 from outgrow.deep.replica import Replica
 from outgrow.deep.schedule import Schedule
 from outgrow.errors import DataError
 
 torch = optional("torch", "torch")
 
-Batch = tuple[Any, Any, Any]
-"""Inputs, targets, and weights or None, as tensors of so many rows."""
-Merge = Callable[[np.ndarray], np.ndarray]
+Merge = Callable[[Any], Any]
+"""Adds up arrays over all ranks."""
 Losses = Callable[[Any, Any], Any]
 """The loss of each row, of what the module gave and of the targets."""
+_STRIDE = 0x9E3779B1
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Rules:
     clip : the largest norm of a gradient that is left as it is; None for all.
     parts : into how many parts a batch is cut, whose gradients add up: the memory is that of a part.
     bfloat16 : whether the module computes in bfloat16 where that is safe (autocast).
+    seed : of what is random within the module, such as dropout; each step and rank has its own.
     """
 
     lr: float
@@ -41,6 +43,7 @@ class Rules:
     clip: float | None = None
     parts: int = 1
     bfloat16: bool = False
+    seed: int = 0
 
 
 class Trainer:
@@ -52,38 +55,32 @@ class Trainer:
     losses : the loss of each row.
     rules : how.
     steps : how many steps the whole training will have, for the schedule.
-    merge : adds up arrays over all ranks.
+    merge : adds up arrays over all ranks; None where this is the only one.
+    rank : the number of this one.
     """
 
-    def __init__(self, replica: Replica, losses: Losses, rules: Rules, steps: int, merge: Merge) -> None:
+    def __init__(
+        self,
+        replica: Replica,
+        losses: Losses,
+        rules: Rules,
+        steps: int,
+        merge: Merge | None = None,
+        rank: int = 0,
+    ) -> None:
         self.replica, self._losses, self._rules, self._steps = replica, losses, rules, steps
-        self._merge = merge
-
-    def epoch(self, batches: Iterable[Batch]) -> float:
-        """Learn from each batch in turn; the mean loss of the rows, each as it was before its step.
-
-        Parameters
-        ----------
-        batches : tensors.
-
-        Raises
-        ------
-        DataError
-            When a loss is no number.
-        """
-        total, weight = 0.0, 0.0
-        self.replica.module.train()
-        for batch in batches:
-            loss, weighed = self.step(batch)
-            total, weight = total + loss, weight + weighed
-        return total / weight if weight else math.nan
+        self._merge, self._rank = merge, rank
+        norms = (torch.nn.modules.batchnorm._NormBase,)  # all of them derive from this
+        self._norms = [layer for layer in replica.module.modules() if isinstance(layer, norms)]
+        self._buffers = replica.buffers
+        self._on_cpu = replica.parameters.device.type == "cpu"
 
     def step(self, batch: Batch) -> tuple[float, float]:
         """One step: the sum of the weighted losses, and of the weights.
 
         Parameters
         ----------
-        batch : tensors.
+        batch : tensors; of a rank that has no row in this step, of none.
 
         Raises
         ------
@@ -91,14 +88,16 @@ class Trainer:
             When the loss is no number; it names the step and the layer.
         """
         replica, rules = self.replica, self._rules
+        self._seed()
         replica.zero()
         loss = 0.0
         for part in _parts(batch, rules.parts):
-            if len(part[1]):
-                summed = self._loss(part)
+            if len(part[0]):
+                with self._single_row(len(part[0])):
+                    summed = self._loss(part)
                 summed.backward()
                 loss += float(summed.detach())
-        loss, weight = self._merged(loss, _weight(batch))
+        loss, weight = self._merged(loss, _weight(batch), len(batch[0]))
         if not weight:
             return 0.0, 0.0
         if not math.isfinite(loss):
@@ -108,54 +107,80 @@ class Trainer:
         replica.advance(rules.lr * rules.schedule.factor(replica.step, self._steps))
         return loss, weight
 
-    def _merged(self, loss: float, weight: float) -> tuple[float, float]:
+    def _seed(self) -> None:
+        number = (self._rules.seed * _STRIDE + self.replica.step * 4099 + self._rank) % (1 << 63)
+        torch.default_generator.manual_seed(number)
+        if not self._on_cpu:
+            torch.cuda.manual_seed(number)
+
+    def _merged(self, loss: float, weight: float, rows: int) -> tuple[float, float]:
         """Losses and weights over all ranks; the gradient is then that of the mean loss."""
         gradient = self.replica.gradient
-        own = np.concatenate([gradient.numpy().astype(np.float64), [loss, weight]])
-        every = self._merge(own)
-        gradient.copy_(torch.from_numpy(every[:-2]))
-        loss, weight = float(every[-2]), float(every[-1])
+        if self._merge is not None:
+            sums = np.array([loss, weight, rows], dtype=np.float64)
+            buffers = [array.detach().cpu().numpy().astype(np.float64) * rows for array in self._buffers]
+            merged, sums, *buffers = self._merge((gradient.cpu().numpy(), sums, *buffers))
+            gradient.copy_(torch.from_numpy(np.asarray(merged)))
+            loss, weight, rows = float(sums[0]), float(sums[1]), int(sums[2])
+            for buffer, total in zip(self._buffers, buffers, strict=True):
+                if rows:
+                    buffer.copy_(torch.from_numpy(np.asarray(total / rows)))
         gradient.div_(weight or 1.0)
         return loss, weight
 
     def mean_loss(self, batches: Iterable[Batch]) -> float:
-        """The mean loss of rows from which nothing is learned.
+        """The mean loss of rows from which nothing is learned; NaN without any.
 
         Parameters
         ----------
         batches : tensors.
         """
-        total, weight = 0.0, 0.0
+        sums = np.zeros(2)
         with evaluating(self.replica.module):
             for batch in batches:
-                total += float(self._loss(batch))
-                weight += _weight(batch)
-        total, weight = self._merge(np.array([total, weight]))
-        return float(total / weight) if weight else math.nan
+                sums += float(self._loss(batch)), _weight(batch)
+        loss, weight = sums if self._merge is None else self._merge(sums)
+        return float(loss / weight) if weight else math.nan
 
     def _loss(self, batch: Batch) -> Any:
         """The sum of the weighted losses of some rows."""
         inputs, targets, weights = batch
         with self._precision():
             losses = self._losses(self.replica.module(inputs), targets)
+        losses = losses.float()
         return losses.sum() if weights is None else torch.dot(losses, weights)
 
     def _precision(self) -> AbstractContextManager[Any]:
         if not self._rules.bfloat16:
             return nullcontext()
-        return torch.autocast(self.replica.parameters.device.type, dtype=torch.bfloat16)
+        context: AbstractContextManager[Any] = torch.autocast(
+            self.replica.parameters.device.type, dtype=torch.bfloat16
+        )
+        return context
+
+    @contextmanager
+    def _single_row(self, rows: int) -> Iterator[None]:
+        """Layers that normalise over a batch cannot do so over one row: they take what they know by now."""
+        alone = [layer for layer in self._norms if layer.training] if rows == 1 else []
+        for layer in alone:
+            layer.eval()
+        try:
+            yield
+        finally:
+            for layer in alone:
+                layer.train()
 
     def _no_number(self, batch: Batch) -> DataError:
-        """Which layer first gave what is no number."""
-        layer = first_no_number(self.replica.module, batch[0])
+        layer = first_not_finite(self.replica.module, batch[0])
         where = f"the first layer to give such values is {layer}" if layer else "all layers gave numbers"
         return DataError(
-            f"The loss is no number at step {self.replica.step} of {self._steps}; {where}. Look at the rows of that "
-            "batch, take a smaller lr, or clip gradients (gradient_clip=1.0)."
+            f"The loss is no number at step {self.replica.step} of {self._steps}, of a batch of "
+            f"{len(batch[0])} rows; {where}. Look at the targets and the loss, take a smaller lr, or clip "
+            "gradients (gradient_clip=1.0)."
         )
 
 
-def first_no_number(module: Any, inputs: Any) -> str | None:
+def first_not_finite(module: Any, inputs: Any) -> str | None:
     """The first layer of a module whose output is not finite, by its name and kind; None where all are.
 
     Parameters
@@ -196,7 +221,7 @@ def evaluating(module: Any) -> Iterator[None]:
 
 def _weight(batch: Batch) -> float:
     """What the rows of a batch weigh together."""
-    return float(len(batch[1]) if batch[2] is None else batch[2].sum())
+    return float(len(batch[0]) if batch[2] is None else batch[2].sum(dtype=torch.float64))
 
 
 def _parts(batch: Batch, parts: int) -> Iterator[Batch]:
@@ -205,8 +230,7 @@ def _parts(batch: Batch, parts: int) -> Iterator[Batch]:
         yield batch
         return
     inputs, targets, weights = batch
-    rows = len(targets)
+    rows = len(inputs)
     for part in range(min(parts, rows)):
         cut = slice(part * rows // min(parts, rows), (part + 1) * rows // min(parts, rows))
         yield inputs[cut], targets[cut], None if weights is None else weights[cut]
-

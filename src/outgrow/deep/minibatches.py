@@ -1,24 +1,152 @@
-"""Minibatches of resident rows that are the same however the rows are divided: by a hash of each row and the epoch.
+"""Minibatches of resident rows that are the same however the rows are divided among ranks.
 
-A row belongs to the step that its key, a hash of the row, the seed and the epoch, falls into. Batches have about
-`batch_size` rows, as random draws have; each row comes once an epoch. Ranks know without a message which of their
-rows a step takes.
+A row belongs to the step that its key falls into, a hash of the row, the seed and the epoch. Batches have
+about `batch_size` rows, as random draws have; each row comes once an epoch. Ranks know without a message
+which of their rows a step takes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from outgrow._optional import optional
-from outgrow.data.hashing import mix
+from outgrow.data.hashing import mix, seeded, unit
 from outgrow.data.matrix import is_sparse
 from outgrow.engine.blocks import Block, concatenated
 from outgrow.engine.matrix import MatrixView
+from outgrow.errors import DataError
+from outgrow.ml.meta.copies import identified
 
 torch = optional("torch", "torch")
+
+Batch = tuple[Any, Any, Any]
+"""Inputs, targets, and weights or None, as tensors of so many rows."""
+_HELD_OUT = 0x4E1D
+_ASKED_ROWS = 1 << 14
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of this rank that weigh something, as a network takes them.
+
+    Attributes
+    ----------
+    X : tensor of shape (rows, ...) of float32, or a CSR array.
+    y : tensor of shape (rows,) or (rows, targets); None where X itself is the target.
+    weight : tensor of shape (rows,), or None where each row weighs one.
+    hashes : uint64 of shape (rows,); equal rows have others.
+    shape : of the inputs of a row.
+    device : where tensors are put.
+    """
+
+    X: Any
+    y: Any
+    weight: Any
+    hashes: np.ndarray
+    shape: tuple[int, ...]
+    device: str = "cpu"
+
+    def __len__(self) -> int:
+        return len(self.hashes)
+
+    def batch(self, rows: np.ndarray | slice) -> Batch:
+        """Some of the rows.
+
+        Parameters
+        ----------
+        rows : their indices, or a slice.
+        """
+        index = rows if isinstance(rows, slice) else torch.from_numpy(rows)
+        X = torch.from_numpy(self.X[rows].toarray()) if is_sparse(self.X) else self.X[index]
+        X = X.view(-1, *self.shape).to(self.device, non_blocking=True)
+        y = X if self.y is None else self.y[index].to(self.device, non_blocking=True)
+        weight = None if self.weight is None else self.weight[index].to(self.device, non_blocking=True)
+        return X, y, weight
+
+    def all(self, rows: int = _ASKED_ROWS) -> Iterator[Batch]:
+        """All rows, so many at a time."""
+        for start in range(0, len(self), rows):
+            yield self.batch(slice(start, start + rows))
+
+    def chosen(self, mask: np.ndarray) -> Rows:
+        """Those of the rows that a mask says.
+
+        Parameters
+        ----------
+        mask : booleans of shape (rows,).
+        """
+        index = torch.from_numpy(np.flatnonzero(mask))
+        return replace(
+            self,
+            X=self.X[mask] if is_sparse(self.X) else self.X[index],
+            y=None if self.y is None else self.y[index],
+            weight=None if self.weight is None else self.weight[index],
+            hashes=self.hashes[mask],
+        )
+
+    def held_out(self, share: float, seed: int) -> tuple[Rows, Rows]:
+        """The rows to learn from, and about a share of them to watch, chosen by their hashes.
+
+        Parameters
+        ----------
+        share : of the rows to watch.
+        seed : another one chooses others.
+        """
+        watched = unit(seeded(self.hashes, seed + _HELD_OUT)) < share
+        return self.chosen(~watched), self.chosen(watched)
+
+
+def rows_of(
+    view: MatrixView,
+    target: str,
+    *,
+    factors: np.ndarray | None = None,
+    shape: Sequence[int] = (),
+    device: str = "cpu",
+) -> Rows:
+    """The rows of a view that weigh something, copied as float32; all ranks call this together.
+
+    Parameters
+    ----------
+    view : the rows.
+    target : 'classes' for indices, 'numbers', or 'inputs' where X itself is the target.
+    factors : of shape (classes,), by what the weights of the rows of each class are multiplied; or None.
+    shape : of the inputs of a row, if it is not flat.
+    device : where the network is.
+
+    Raises
+    ------
+    DataError
+        When a number is too large for float32.
+    """
+    blocks = list(identified(view).blocks())
+    weighing = [None if block.weight is None else block.weight > 0 for block in blocks]
+    blocks = [
+        block if mask is None or mask.all() else block.take(mask)
+        for block, mask in zip(blocks, weighing, strict=True)
+    ]
+    y: Any = None
+    if target != "inputs":
+        kind = np.int64 if target == "classes" else np.float32
+        parts = [np.asarray(block.y, dtype=kind) for block in blocks]
+        y = torch.from_numpy(np.concatenate(parts or [np.zeros(0, kind)]))
+    weight = concatenated([block.weight for block in blocks]) if view.labels.weighted else None
+    if factors is not None:
+        weights = np.ones(len(y)) if weight is None else weight
+        weight = weights * factors[y.numpy()]
+    return Rows(
+        _features(blocks, view.width),
+        y,
+        None if weight is None else torch.from_numpy(weight.astype(np.float32)),
+        np.concatenate([block.source_hashes() for block in blocks] or [np.zeros(0, np.uint64)]),
+        tuple(shape) or (view.width,),
+        device,
+    )
 
 
 class Minibatches:
@@ -26,61 +154,53 @@ class Minibatches:
 
     Parameters
     ----------
-    view : rows with hashes, in which equal rows have others (`ml.meta.copies.identified`).
+    rows : of this rank.
+    every : how many rows there are over all ranks.
     batch_size : rows of a step over all ranks, about.
     seed : another one gives other batches.
-    integers : y are indices of classes; else numbers.
     """
 
-    def __init__(self, view: MatrixView, batch_size: int, seed: int, *, integers: bool) -> None:
-        blocks = list(view.blocks())
-        self._X = _joined(blocks, view.width)
-        self._y = np.concatenate([_targets(block, integers) for block in blocks] or [np.zeros(0)])
-        weights = concatenated([block.weight for block in blocks]) if view.labels.weighted else None
-        self._weight = None if weights is None else weights.astype(np.float32)
-        self._hashes = np.concatenate([block.source_hashes() for block in blocks] or [np.zeros(0, np.uint64)])
-        self.steps = max(1, round(view.rows / batch_size))
-        self._seed = seed
+    def __init__(self, rows: Rows, every: int, batch_size: int, seed: int) -> None:
+        self._rows, self._seed = rows, seed
+        self.steps = max(1, round(every / batch_size))
 
-    def epoch(self, number: int) -> Iterator[tuple[Any, Any, Any]]:
-        """The rows of each step: inputs, targets, weights or None, as tensors.
+    def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
+        """The rows of each step of an epoch.
 
         Parameters
         ----------
         number : of the epoch, from 0.
+        start : the first step.
         """
         key = mix(np.array([self._seed], np.uint64)) ^ mix(np.array([number + 1], np.uint64))
-        keys = mix(self._hashes ^ key)
+        keys = mix(self._rows.hashes ^ key)
         order = np.argsort(keys)
         step = (keys[order] >> np.uint64(32)) * np.uint64(self.steps) >> np.uint64(32)
-        borders = np.searchsorted(step, np.arange(self.steps + 1, dtype=np.uint64))
-        for begin, end in zip(borders[:-1], borders[1:], strict=True):
-            yield self._tensors(order[begin:end])
-
-    def all(self, rows: int = 1 << 14) -> Iterator[tuple[Any, Any, Any]]:
-        """All rows of this rank, so many at a time."""
-        for start in range(0, len(self._y), rows):
-            yield self._tensors(np.arange(start, min(start + rows, len(self._y))))
-
-    def _tensors(self, rows: np.ndarray) -> tuple[Any, Any, Any]:
-        X = self._X[rows]
-        if is_sparse(X):
-            X = X.toarray()
-        weight = None if self._weight is None else torch.from_numpy(self._weight[rows])
-        return torch.from_numpy(X), torch.from_numpy(self._y[rows]), weight
+        borders = np.searchsorted(step, np.arange(start, self.steps + 1, dtype=np.uint64))
+        for begin, end in pairwise(borders.tolist()):
+            yield self._rows.batch(order[begin:end])
 
 
-def _joined(blocks: list[Block], width: int) -> Any:
+def _features(blocks: Sequence[Block], width: int) -> Any:
     """The features of blocks as float32, row after row."""
     if any(is_sparse(block.X) for block in blocks):
         return Block.joined(blocks).X.astype(np.float32)
     X = np.empty((sum(map(len, blocks)), width), dtype=np.float32)
-    at = 0
+    start = 0
     for block in blocks:
-        X[at : at + len(block)] = block.X
-        at += len(block)
-    return X
+        with np.errstate(over="ignore"):
+            X[start : start + len(block)] = block.X
+        start += len(block)
+    _check_range(X)
+    return torch.from_numpy(X)
 
 
-def _targets(block: Block, integers: bool) -> np.ndarray:
-    return np.asarray(block.y).astype(np.int64 if integers else np.float32)
+def _check_range(X: np.ndarray) -> None:
+    rows: Iterable[int] = range(0, len(X), _ASKED_ROWS)
+    for start in rows:
+        finite = np.isfinite(X[start : start + _ASKED_ROWS]).all(axis=0)
+        if not finite.all():
+            raise DataError(
+                f"Feature {int(np.argmin(finite))} has numbers beyond 3.4e38, which float32 cannot hold. "
+                "Scale it before the network, for example by StandardScaler."
+            )

@@ -1,10 +1,11 @@
-"""A network that learns: its parameters and their gradient as one array each, and the optimizer that moves them."""
+"""A network that learns: parameters and gradient as one array each, and the optimizer that moves them."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import Any
 
 from outgrow._optional import optional
@@ -16,22 +17,8 @@ _BY_ELEMENT = frozenset(
     "SGD Adam AdamW Adamax NAdam RAdam RMSprop Adagrad Adadelta ASGD Rprop".split()  # noqa: SIM905
 )
 """Optimizers that treat each number by itself, so that all may lie in one array: one step is a few calls."""
-
-
-@dataclass(frozen=True)
-class Group:
-    """Parameters that learn alike.
-
-    Attributes
-    ----------
-    names : of the module's parameters.
-    lr : by what the learning rate is multiplied.
-    weight_decay : whether they decay.
-    """
-
-    names: tuple[str, ...]
-    lr: float = 1.0
-    weight_decay: bool = True
+_OTHERS = ("Optimizer", "LBFGS", "SparseAdam")
+"""What needs a function that computes the loss anew, or sparse gradients, or is no optimizer."""
 
 
 @dataclass
@@ -43,8 +30,8 @@ class Replica:
     module : its parameters are views of `parameters`.
     parameters, gradient : all that learns, one after the other; shape (size,).
     optimizer : moves `parameters` along `gradient`.
-    step : how many steps were taken.
     rates : of each of the optimizer's groups, by what the learning rate is multiplied.
+    step : how many steps were taken.
     """
 
     module: Any
@@ -82,6 +69,11 @@ class Replica:
         self.optimizer.step()
         self.step += 1
 
+    @property
+    def buffers(self) -> list[Any]:
+        """The module's buffers of numbers, such as running means."""
+        return [buffer for buffer in self.module.buffers() if buffer.dtype.is_floating_point]
+
 
 def replica_of(
     module: Any,
@@ -89,7 +81,7 @@ def replica_of(
     options: Mapping[str, Any],
     *,
     lr: float,
-    groups: Sequence[Group] | None = None,
+    groups: Sequence[tuple[str, Mapping[str, Any]]] = (),
 ) -> Replica:
     """A module with its parameters in one array.
 
@@ -99,32 +91,37 @@ def replica_of(
     optimizer : a class of `torch.optim`, or its name.
     options : further arguments of the optimizer.
     lr : the learning rate to begin with.
-    groups : parameters that learn apart; by default all learn alike.
+    groups : patterns of names of parameters, such as 'backbone.*', and what the optimizer is told of those
+        that match, such as another `lr`; the first pattern that matches counts.
 
     Raises
     ------
     ParameterError
-        When nothing in the module learns, or the optimizer cannot be made.
+        When nothing in the module learns, a pattern matches nothing, or the optimizer cannot be made.
     """
-    learning = {name: each for name, each in module.named_parameters() if each.requires_grad}
+    learning = {name: value for name, value in module.named_parameters() if value.requires_grad}
     if not learning:
         raise ParameterError("The module has no parameter that learns: all are frozen, or there is none.")
-    kinds = {(each.dtype, each.device) for each in learning.values()}
+    kinds = {(value.dtype, value.device) for value in learning.values()}
     if len(kinds) > 1:
         raise ParameterError(f"The module's parameters are of several types or on several devices: {kinds}.")
-    groups = groups or [Group(tuple(learning))]
-    order = [name for group in groups for name in group.names]
+    grouped = _grouped(list(learning), groups)
+    order = [name for names, _ in grouped for name in names]
     parameters = torch.cat([learning[name].detach().reshape(-1) for name in order])
     gradient = torch.zeros_like(parameters)
     _lay(learning, order, parameters, gradient)
     kind = optimizer_class(optimizer)
-    made = _optimizer(kind, options, lr, list(_parts(kind, learning, groups, parameters, gradient)))
-    per_group = [group.lr for group in groups]
-    return Replica(module, parameters, gradient, made, per_group)
+    parts = list(_parts(kind, learning, grouped, parameters, gradient))
+    rates = [float(part.get("lr", lr)) / lr for part in parts]
+    return Replica(module, parameters, gradient, _optimizer(kind, options, lr, parts), rates)
 
 
 def optimizer_class(optimizer: Any) -> Any:
     """A class of optimizers by its name, in any case; a class is itself.
+
+    Parameters
+    ----------
+    optimizer : a class, or a name like 'AdamW' or 'torch.optim:AdamW'.
 
     Raises
     ------
@@ -132,42 +129,66 @@ def optimizer_class(optimizer: Any) -> Any:
         When there is none.
     """
     if isinstance(optimizer, str):
+        short = optimizer.removeprefix("torch.optim:").lower()
         names = {
-            name.lower(): name for name in dir(torch.optim) if inspect.isclass(getattr(torch.optim, name))
+            name.lower(): name
+            for name in dir(torch.optim)
+            if inspect.isclass(getattr(torch.optim, name)) and name not in _OTHERS
         }
-        if optimizer.lower() not in names or optimizer.lower() == "optimizer":
+        if short not in names:
             raise ParameterError(f"optimizer={optimizer!r}: torch.optim has {sorted(names.values())}.")
-        return getattr(torch.optim, names[optimizer.lower()])
+        return getattr(torch.optim, names[short])
     if inspect.isclass(optimizer) and issubclass(optimizer, torch.optim.Optimizer):
         return optimizer
     raise ParameterError(f"optimizer={optimizer!r}: give the name of one of torch.optim, or a class.")
 
 
+def _grouped(
+    names: Sequence[str], groups: Sequence[tuple[str, Mapping[str, Any]]]
+) -> list[tuple[list[str], Mapping[str, Any]]]:
+    """The names that each pattern takes first, and then the rest; with what is said of them."""
+    left, grouped = list(names), []
+    for pattern, options in groups:
+        taken = [name for name in left if fnmatchcase(name, pattern)]
+        if not taken:
+            raise ParameterError(
+                f"optimizer__param_groups: no parameter that learns is called like {pattern!r}, or earlier "
+                f"patterns took them. There are {list(names)[:20]}."
+            )
+        left = [name for name in left if name not in taken]
+        grouped.append((taken, options))
+    return [*grouped, (left, {})] if left else grouped
+
+
 def _lay(learning: Mapping[str, Any], order: Sequence[str], parameters: Any, gradient: Any) -> None:
     """Let each parameter of the module be a view of the array of all, and its gradient likewise."""
-    at = 0
+    start = 0
     for name in order:
-        each = learning[name]
-        end = at + each.numel()
-        each.data = parameters[at:end].view(each.shape)
-        each.grad = gradient[at:end].view(each.shape)
-        at = end
+        value = learning[name]
+        end = start + value.numel()
+        value.data = parameters[start:end].view(value.shape)
+        value.grad = gradient[start:end].view(value.shape)
+        start = end
 
 
 def _parts(
-    kind: Any, learning: Mapping[str, Any], groups: Sequence[Group], parameters: Any, gradient: Any
+    kind: Any,
+    learning: Mapping[str, Any],
+    grouped: Sequence[tuple[list[str], Mapping[str, Any]]],
+    parameters: Any,
+    gradient: Any,
 ) -> Iterator[dict[str, Any]]:
     """The optimizer's groups: views of the arrays where it looks at single numbers, else the parameters."""
-    at = 0
-    for group in groups:
-        tensors = [learning[name] for name in group.names]
-        end = at + sum(each.numel() for each in tensors)
+    start = 0
+    for names, options in grouped:
+        tensors = [learning[name] for name in names]
+        end = start + sum(tensor.numel() for tensor in tensors)
         if kind.__name__ in _BY_ELEMENT and kind.__module__.startswith("torch.optim"):
-            flat = torch.nn.Parameter(parameters[at:end])
-            flat.grad = gradient[at:end]
+            flat = torch.nn.Parameter(parameters[start:end])
+            flat.grad = gradient[start:end]
             tensors = [flat]
-        yield {"params": tensors} if group.weight_decay else {"params": tensors, "weight_decay": 0.0}
-        at = end
+        yield {"params": tensors, **options}
+        start = end
 
 
 def _optimizer(kind: Any, options: Mapping[str, Any], lr: float, parts: list[dict[str, Any]]) -> Any:
@@ -184,7 +205,3 @@ def _optimizer(kind: Any, options: Mapping[str, Any], lr: float, parts: list[dic
         return kind(parts, lr=lr, **given)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ParameterError(f"{kind.__name__} cannot be made: {error}") from error
-
-
-Schedule = Callable[[int, int], float]
-"""By what the learning rate is multiplied at a step of so many."""

@@ -1,11 +1,10 @@
-"""Learning rates over the steps of a training: pure functions, so that a training that is resumed needs no state."""
+"""Learning rates over the steps of a training: pure functions, so that a resumed one needs no state."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from outgrow.errors import ParameterError
 
@@ -32,9 +31,10 @@ class Schedule:
 
     Parameters
     ----------
-    shape : 'constant', 'linear' or 'cosine' (Loshchilov and Hutter 2017), down to zero; or a function of the step
-        and of how many there are.
-    warmup : the share of the steps in which the rate grows from zero to its full size, or, from 1 on, how many.
+    shape : 'constant', 'linear' or 'cosine' (Loshchilov and Hutter 2017), down to zero; or a function of the
+        step and of how many there are.
+    warmup : the share of the steps in which the rate grows from zero to its full size, or, from 1 on, how
+        many.
 
     Examples
     --------
@@ -66,13 +66,3 @@ class Schedule:
         if step < warm:
             return (step + 1) / warm
         return SHAPES[self.shape]((step - warm) / max(1, steps - warm))
-
-
-def schedule_of(shape: Any, warmup: float) -> Schedule:
-    """A schedule as parameters say it.
-
-    Parameters
-    ----------
-    shape, warmup : as for `Schedule`.
-    """
-    return shape if isinstance(shape, Schedule) else Schedule(shape, warmup)

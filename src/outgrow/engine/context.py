@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any, Protocol, TypeVar
@@ -184,6 +184,7 @@ class FitContext:
         seconds: float = 0.0,
         rows: int = 0,
         loss: float | None = None,
+        metrics: Mapping[str, float] | None = None,
     ) -> None:
         """Report progress; ranks other than the first, and passes that are only recalled, keep quiet.
 
@@ -194,11 +195,13 @@ class FitContext:
         seconds : what this step took.
         rows : how many it touched, over all ranks.
         loss : the value being minimised, where there is one.
+        metrics : what else was measured, by name.
         """
         if self.comm.rank == 0 and heard() and not self._recalled:
             elapsed = time.perf_counter() - self._began
             slowest = str(self.pace) if self.pace is not None and self.comm.size > 1 else None
-            emit(Event(self.stage, unit, step, total, rows, seconds, elapsed, loss, peak_bytes(), slowest))
+            event = Event(self.stage, unit, step, total, rows, seconds, elapsed, loss, peak_bytes(), slowest)
+            emit(replace(event, metrics=metrics or {}))
 
     def close(self) -> None:
         if self._pool is not None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class Event:
     memory : peak resident memory of the process so far, in bytes.
     slowest : of several ranks, the one that worked longest in the last pass.
     note : something to be read by a person, such as the memory a fit will need, or that a rank was lost.
+    metrics : what else was measured, by name, such as the loss of rows held out.
     """
 
     stage: str
@@ -38,6 +39,7 @@ class Event:
     memory: int = 0
     slowest: str | None = None
     note: str | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def rows_per_second(self) -> float:

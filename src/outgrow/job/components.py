@@ -6,10 +6,10 @@ import inspect
 import re
 from typing import Any
 
+from outgrow.catalogue import ESTIMATORS, estimator_class
 from outgrow.errors import ParameterError
 from outgrow.job.model import EstimatorSpec, Job, unknown
 from outgrow.ml.base import Supervised, Transformer
-from outgrow.ml.catalogue import ESTIMATORS, estimator_class
 from outgrow.ml.core.columns import Columns, categorical, few_values, matching, numeric
 from outgrow.ml.pipeline import Pipeline
 
@@ -45,7 +45,7 @@ def _build(spec: EstimatorSpec, key_path: tuple[str | int, ...], base: type) -> 
         raise SpecError(key_path, f"{spec.name} {what}. Choose another estimator here.")
     known = list(inspect.signature(kind).parameters)
     for name in spec.parameters:
-        if name not in known:
+        if not kind.takes_parameter(name):
             raise SpecError((*key_path, spec.name, name), unknown(name, known, "parameter"))
     values: dict[str, Any] = {}
     for name, value in spec.parameters.items():

@@ -8,6 +8,7 @@ from typing import Any
 
 from sklearn.base import is_classifier
 
+from outgrow.catalogue import estimator_class
 from outgrow.data.kind import NUMBER, Kind
 from outgrow.engine.dataset import Dataset
 from outgrow.engine.events import listen
@@ -20,7 +21,6 @@ from outgrow.job.report import job_report
 from outgrow.job.split import hidden, split, without
 from outgrow.job.stages import Stages
 from outgrow.job.tables import open_data
-from outgrow.ml.catalogue import estimator_class
 from outgrow.ml.core.inputs import open_training
 from outgrow.ml.predictor import Predictor
 from outgrow.serve.batch import score

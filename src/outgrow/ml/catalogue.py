@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
-
 ESTIMATORS = {
     "AFTSurvivalRegression": "outgrow.ml.survival.aft_survival_regression",
     "ALS": "outgrow.ml.recommendation.als",
@@ -141,8 +138,3 @@ ESTIMATORS = {
     "VotingRegressor": "outgrow.ml.meta.voting_regressor",
     "Word2Vec": "outgrow.ml.feature_extraction.word2vec",
 }
-
-
-def estimator_class(name: str) -> Any:
-    """The estimator of this name."""
-    return getattr(importlib.import_module(ESTIMATORS[name]), name)

@@ -115,8 +115,8 @@ def _payloads(tree: Any) -> Iterator[bytes]:
 
 def describe(estimator: Estimator) -> dict[str, Any]:
     """An estimator as a tree."""
-    parameters = {name: _describe_value(value) for name, value in estimator.get_params(deep=False).items()}
-    learned = _describe_learned(estimator._learned())
+    parameters = {name: _describe_value(value) for name, value in estimator._parameters_to_save().items()}
+    learned = _describe_learned(estimator._learned_to_save())
     return {"class": class_name(type(estimator)), "parameters": parameters, "learned": learned}
 
 

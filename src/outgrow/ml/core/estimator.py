@@ -32,7 +32,8 @@ _NAMES: dict[type, tuple[str, ...]] = {}
 
 def _parameter_names(kind: type) -> tuple[str, ...]:
     if kind not in _NAMES:
-        _NAMES[kind] = tuple(sorted(set(signature(kind).parameters)))
+        known = signature(kind).parameters.values()
+        _NAMES[kind] = tuple(sorted(each.name for each in known if each.kind != each.VAR_KEYWORD))
     return _NAMES[kind]
 
 
@@ -192,6 +193,16 @@ class Estimator(BaseEstimator):
         if name in cls.parameters:
             cls.parameters[name].check(cls.__name__, name, value)
 
+    @classmethod
+    def takes_parameter(cls, name: str) -> bool:
+        """Whether there is a parameter of this name.
+
+        Parameters
+        ----------
+        name : as `set_params` takes it.
+        """
+        return name in _parameter_names(cls)
+
     @property
     def active_steps(self) -> list[tuple[str, Any]]:
         """What rows go through: this estimator alone, or the steps of a pipeline, with their names."""
@@ -209,6 +220,14 @@ class Estimator(BaseEstimator):
             for name, value in sorted(vars(self).items())
             if name.endswith("_") and not name.startswith("_") and name != "fit_record_"
         }
+
+    def _parameters_to_save(self) -> dict[str, Any]:
+        """The parameters, as an artifact can store them."""
+        return self.get_params(deep=False)
+
+    def _learned_to_save(self) -> dict[str, Any]:
+        """What was learned, and what is made of it for those who load it."""
+        return self._learned()
 
     def _expect(self, columns: dict[str, Kind]) -> None:
         """Note the columns (name to kind) that later calls must bring."""

@@ -1,0 +1,119 @@
+"""Losses of rows: those of `torch.nn` by name, and functions of users."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from outgrow._optional import optional
+from outgrow.deep.loop import Losses
+from outgrow.errors import DataError, ParameterError
+
+torch = optional("torch", "torch")
+
+FLOAT_CLASSES = ("BCEWithLogitsLoss", "BCELoss", "SoftMarginLoss")
+"""Losses of two classes, whose target is 0.0 or 1.0."""
+
+
+def criterion_of(criterion: Any, options: Mapping[str, Any]) -> Any:
+    """A criterion that gives a loss for each row, where it can.
+
+    Parameters
+    ----------
+    criterion : a class of `torch.nn`, its name, an object of one, or a function of outputs and targets.
+    options : further arguments of a class.
+
+    Raises
+    ------
+    ParameterError
+        When there is none of that name, or it does not take the options.
+    """
+    if isinstance(criterion, str):
+        criterion = _named(criterion)
+    if inspect.isclass(criterion):
+        given = dict(options)
+        if "reduction" in inspect.signature(criterion).parameters:
+            given["reduction"] = "none"
+        try:
+            return criterion(**given)
+        except (TypeError, ValueError) as error:
+            raise ParameterError(f"{criterion.__name__} cannot be made: {error}") from error
+    if options:
+        raise ParameterError(
+            f"criterion__{next(iter(options))}: {criterion!r} takes no arguments; give a class."
+        )
+    if not callable(criterion):
+        raise ParameterError(f"criterion={criterion!r}: give a class of torch.nn, its name, or a function.")
+    if hasattr(criterion, "reduction"):
+        criterion = copy.deepcopy(criterion)
+        criterion.reduction = "none"
+    return criterion
+
+
+def criterion_name(criterion: Any) -> str:
+    """What a criterion is called, without where it is from.
+
+    Parameters
+    ----------
+    criterion : as `criterion_of` takes it, or what it gave.
+    """
+    if isinstance(criterion, str):
+        return criterion.rpartition(":")[2]
+    return str(getattr(criterion, "__name__", type(criterion).__name__))
+
+
+def losses_of(criterion: Any) -> Losses:
+    """The loss of each row, whatever shape a criterion gives it.
+
+    Parameters
+    ----------
+    criterion : what `criterion_of` gave.
+    """
+    of_floats = criterion_name(criterion) in FLOAT_CLASSES
+
+    def losses(outputs: Any, targets: Any) -> Any:
+        if of_floats:
+            targets = targets.to(outputs.dtype)
+        if torch.is_tensor(outputs) and torch.is_tensor(targets):
+            outputs = _alike(outputs, targets)
+        values = _called(criterion, outputs, targets)
+        rows = len(targets)
+        if values.dim() == 0:
+            return values.expand(rows)
+        if values.shape[0] != rows:
+            raise DataError(
+                f"{criterion_name(criterion)} gave losses of shape {tuple(values.shape)} for {rows} rows. It "
+                "must give one for each row, or one number, their mean."
+            )
+        return values.reshape(rows, -1).mean(1) if values.dim() > 1 else values
+
+    return losses
+
+
+def _named(name: str) -> Any:
+    short = name.removeprefix("torch.nn:")
+    kind = getattr(torch.nn, short, None)
+    if not short.endswith("Loss") or not inspect.isclass(kind):
+        known = sorted(other for other in dir(torch.nn) if other.endswith("Loss"))
+        raise ParameterError(f"criterion={name!r}: torch.nn has {known}.")
+    return kind
+
+
+def _alike(outputs: Any, targets: Any) -> Any:
+    """Outputs of shape (rows, 1) as those of shape (rows,), where the targets are such."""
+    if outputs.dim() == targets.dim() + 1 and outputs.shape[-1] == 1 and targets.is_floating_point():
+        return outputs.squeeze(-1)
+    return outputs
+
+
+def _called(criterion: Callable[[Any, Any], Any], outputs: Any, targets: Any) -> Any:
+    try:
+        return criterion(outputs, targets)
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        shape = tuple(outputs.shape) if torch.is_tensor(outputs) else type(outputs).__name__
+        raise DataError(
+            f"{criterion_name(criterion)} does not take the module's outputs {shape} with targets of shape "
+            f"{tuple(targets.shape)} and type {targets.dtype}: {error}."
+        ) from error

@@ -1,0 +1,179 @@
+"""Between an estimator and torch: what its parameters ask for is made, trained, and asked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from outgrow._optional import optional
+from outgrow.deep.criteria import criterion_of, losses_of
+from outgrow.deep.loop import Rules, evaluating
+from outgrow.deep.minibatches import rows_of
+from outgrow.deep.modules import MLP, Sizes, freeze, module_of, recompute
+from outgrow.deep.replica import replica_of
+from outgrow.deep.schedule import Schedule
+from outgrow.deep.snapshot import array_of
+from outgrow.deep.training import Plan, Training
+from outgrow.engine.matrix import MatrixView
+from outgrow.errors import ArtifactError, DataError, ParameterError
+
+torch = optional("torch", "torch")
+
+
+def trained(model: Any, view: MatrixView, target: str) -> None:
+    """Train the module of a model, and note on the model what it learned.
+
+    Parameters
+    ----------
+    model : a `Network`, which knows its features and targets.
+    view : the rows.
+    target : as for `rows_of`.
+    """
+    _check_device(model.device)
+    shape = () if model.input_shape is None else tuple(model.input_shape)
+    if shape and int(np.prod(shape)) != view.width:
+        raise ParameterError(f"input_shape={shape}: it has {np.prod(shape)} numbers, and rows {view.width}.")
+    rows = rows_of(view, target, factors=model._class_factors(view), shape=shape, device=model.device)
+    module = _begun(model, view)
+    _try(module, rows.shape, model)
+    module.to(model.device)
+    options = model._arguments("optimizer__")
+    groups = options.pop("param_groups", ())
+    replica = replica_of(module, model.optimizer, options, lr=float(model.lr), groups=groups)
+    losses = losses_of(criterion_of(model.criterion, model._arguments("criterion__")))
+    training = Training(view.run, rows, replica, losses, _plan(model, view, module))
+    progress = training.run_to_the_end()
+    model.weights_ = {name: array_of(value) for name, value in module.state_dict().items()}
+    model.train_loss_, model.validation_loss_ = np.array(progress.train), np.array(progress.validation)
+    model.n_iter_ = progress.epoch
+    model.best_epoch_ = progress.best if progress.best >= 0 else progress.epoch - 1
+
+
+def module_of_model(model: Any) -> Any:
+    """The trained module of a model.
+
+    Parameters
+    ----------
+    model : a fitted `Network`.
+
+    Raises
+    ------
+    ArtifactError
+        When its weights are not those of its module.
+    """
+    sizes = Sizes(model.n_features_, model.n_outputs_, model._category_places())
+    with torch.random.fork_rng(devices=[]):
+        module = module_of(model.module, model._arguments("module__"), sizes, trusted=model._trusted)
+    weights = {name: torch.from_numpy(np.array(value)) for name, value in model.weights_.items()}
+    try:
+        module.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ArtifactError(f"The weights are of another module than {model.module!r}: {error}.") from error
+    module.eval()
+    return module
+
+
+def outputs(module: Any, inputs: np.ndarray) -> np.ndarray:
+    """What a module says of rows.
+
+    Parameters
+    ----------
+    module : of `torch.nn`.
+    inputs : of shape (rows, ...), float32.
+
+    Returns
+    -------
+    Of shape (rows, outputs), float64.
+    """
+    device = next((value.device for value in module.parameters()), "cpu")
+    with evaluating(module):
+        answer = module(torch.from_numpy(inputs).to(device))
+    values: np.ndarray = answer.float().cpu().numpy().astype(np.float64)
+    return values.reshape(len(inputs), -1)
+
+
+def _check_device(device: str) -> None:
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ParameterError(f"device={device!r}: {str(error).splitlines()[0]}") from error
+
+
+def _begun(model: Any, view: MatrixView) -> Any:
+    """The module before it is trained: the same on every rank."""
+    sizes = Sizes(view.width, model.n_outputs_, model._category_places())
+    scales = model._scales(view) if model.module == MLP and model._begun is None else {}
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(model._seed())
+        module = module_of(model.module, model._arguments("module__"), sizes, trusted=model._trusted)
+        if model._begun is not None:
+            weights = {name: torch.from_numpy(np.array(value)) for name, value in model._begun.items()}
+            try:
+                module.load_state_dict(weights)
+            except RuntimeError as error:
+                raise ParameterError(f"warm_start=True: the last fit had another module: {error}.") from error
+    buffers = dict(module.named_buffers())
+    for name, value in scales.items():
+        buffers[name].copy_(torch.from_numpy(value))
+    freeze(module, model.frozen)
+    recompute(module, model.recompute)
+    model.n_features_ = view.width
+    return module
+
+
+def _try(module: Any, shape: tuple[int, ...], model: Any) -> None:
+    """Ask the module for two rows: it shall take such, and give what the criterion needs."""
+    try:
+        with evaluating(module), torch.random.fork_rng(devices=[]):
+            answer = module(torch.zeros(2, *shape))
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        raise DataError(
+            f"The module does not take rows of shape {shape}, which X has: {type(error).__name__}: {error}. "
+            f"Its sizes are given as module__<name>, and the shape as input_shape."
+        ) from error
+    if not torch.is_tensor(answer):
+        raise ParameterError(f"The module gives a {type(answer).__name__} for rows; it must give a tensor.")
+    if len(answer) != 2:
+        raise ParameterError(
+            f"The module gives shape {tuple(answer.shape)} for 2 rows; the first size counts rows."
+        )
+    model.n_outputs_ = int(np.prod(answer.shape[1:]))
+
+
+def _plan(model: Any, view: MatrixView, module: Any) -> Plan:
+    rules = Rules(
+        float(model.lr),
+        Schedule(model.lr_schedule, model.warmup),
+        model.gradient_clip,
+        int(model.accumulate),
+        model.precision == "bfloat16",
+        model._seed(),
+    )
+    stops = bool(model.early_stopping)
+    tell = None if view.watch is None or view.watch.tell is None else _teller(model, view, module)
+    return Plan(
+        rules,
+        int(model.max_epochs),
+        int(model.batch_size),
+        model._seed(),
+        model.ema,
+        float(model.validation_fraction) if stops else None,
+        int(model.n_iter_no_change) if stops else None,
+        float(model.tol),
+        tell,
+    )
+
+
+def _teller(model: Any, view: MatrixView, module: Any) -> Any:
+    """What shows on the way how the module answers for the watched rows."""
+    watch = view.watch
+    assert watch is not None
+
+    def tell(share: float) -> None:
+        blocks = [model._inputs(block.X) for block in watch.rows.blocks()]
+        answers = [outputs(module, block) for block in blocks] or [np.zeros((0, model.n_outputs_))]
+        assert watch.tell is not None
+        watch.tell(share, model._answers(np.concatenate(answers)))
+
+    return tell

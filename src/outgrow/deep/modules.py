@@ -1,0 +1,192 @@
+"""Modules as parameters of estimators say them: classes, names, structures, objects."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import inspect
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import partial
+from typing import Any
+
+from outgrow._optional import optional
+from outgrow.deep.perceptron import Perceptron
+from outgrow.errors import ArtifactError, ParameterError
+
+torch = optional("torch", "torch")
+
+MLP = "mlp"
+_FEATURES = ("n_features", "n_features_in", "in_features", "input_dim", "input_size", "num_features")
+_OUTPUTS = (
+    "n_outputs",
+    "out_features",
+    "output_dim",
+    "output_size",
+    "num_outputs",
+    "num_classes",
+    "n_classes",
+)
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What of a module follows from the rows.
+
+    Attributes
+    ----------
+    features : how many columns there are.
+    outputs : how many numbers are asked of a row.
+    categories : the places of columns of categories, and how many values each has.
+    """
+
+    features: int
+    outputs: int
+    categories: tuple[tuple[int, int], ...] = ()
+
+
+def module_of(module: Any, arguments: Mapping[str, Any], sizes: Sizes, *, trusted: bool = True) -> Any:
+    """A module of its own, as new.
+
+    Parameters
+    ----------
+    module : 'mlp'; a class or a function that makes a module; such as 'package.module:Name'; or a module,
+        which is copied.
+    arguments : what the class or function is called with. Those of its parameters that say how many features
+        or outputs there are, such as `n_features` or `out_features`, and are not given, follow from the rows.
+    sizes : of the rows.
+    trusted : whether a name may be imported; otherwise only what is imported already counts.
+
+    Raises
+    ------
+    ParameterError
+        When it makes no module, or does not take the arguments.
+    ArtifactError
+        When a name is not known, and may not be imported.
+    """
+    if isinstance(module, torch.nn.Module):
+        if arguments:
+            raise ParameterError(
+                f"module__{next(iter(arguments))}: the module is made already; give its class."
+            )
+        return copy.deepcopy(module)
+    if isinstance(module, str):
+        module = Perceptron if module == MLP else imported(module, trusted=trusted)
+    if not callable(module):
+        raise ParameterError(f"module={module!r}: give 'mlp', a class of modules, its name, or a module.")
+    made = _called(module, {**_follows(module, arguments, sizes), **arguments})
+    if not isinstance(made, torch.nn.Module):
+        raise ParameterError(f"module={module!r} made a {type(made).__name__}, which is no torch.nn.Module.")
+    return made
+
+
+def imported(name: str, *, trusted: bool) -> Any:
+    """What a name such as 'package.module:Name' stands for.
+
+    Parameters
+    ----------
+    name : the module, a colon, and the name in it.
+    trusted : whether it may be imported.
+
+    Raises
+    ------
+    ParameterError
+        When there is none.
+    ArtifactError
+        When it is not imported, and may not be.
+    """
+    home, colon, short = name.partition(":")
+    if not colon:
+        raise ParameterError(f"module={name!r}: give 'mlp', or a name such as 'package.module:Name'.")
+    if home not in sys.modules and not trusted and home != "torch.nn":
+        raise ArtifactError(
+            f"The model has a module {short} of {home}, which is not imported here. Import it, then load: no "
+            "code is imported because a model names it."
+        )
+    try:
+        value = importlib.import_module(home) if trusted or home == "torch.nn" else sys.modules[home]
+        for part in short.split("."):
+            value = getattr(value, part)
+    except (ImportError, AttributeError) as error:
+        raise ParameterError(f"module={name!r}: {error}.") from error
+    return value
+
+
+def freeze(module: Any, frozen: str | Sequence[str]) -> None:
+    """Let parameters of a module stay as they are.
+
+    Parameters
+    ----------
+    module : of `torch.nn`.
+    frozen : patterns or beginnings of their names, such as 'backbone' or '*.bias'.
+
+    Raises
+    ------
+    ParameterError
+        When there is none of such a name.
+    """
+    for pattern in [frozen] if isinstance(frozen, str) else frozen:
+        matching = [value for name, value in module.named_parameters() if _is_called(name, pattern)]
+        if not matching:
+            names = [name for name, _ in module.named_parameters()]
+            raise ParameterError(f"frozen={pattern!r}: no parameter is called so. There are {names[:20]}.")
+        for value in matching:
+            value.requires_grad_(False)
+
+
+def recompute(module: Any, names: str | Sequence[str]) -> None:
+    """Let parts of a module forget what they computed on the way, and compute it again on the way back.
+
+    Memory is saved for time (Chen et al. 2016).
+
+    Parameters
+    ----------
+    module : of `torch.nn`.
+    names : of submodules, or patterns of them.
+
+    Raises
+    ------
+    ParameterError
+        When there is none of such a name.
+    """
+    for pattern in [names] if isinstance(names, str) else names:
+        matching = [part for name, part in module.named_modules() if name and fnmatchcase(name, pattern)]
+        if not matching:
+            known = [name for name, _ in module.named_modules() if name]
+            raise ParameterError(f"recompute={pattern!r}: no submodule is called so. There are {known[:20]}.")
+        for part in matching:
+            part.forward = partial(torch.utils.checkpoint.checkpoint, part.forward, use_reentrant=False)
+
+
+def _is_called(name: str, pattern: str) -> bool:
+    return name == pattern or name.startswith(f"{pattern}.") or fnmatchcase(name, pattern)
+
+
+def _follows(module: Any, arguments: Mapping[str, Any], sizes: Sizes) -> dict[str, Any]:
+    """Arguments that the rows give, where the module has such parameters and they are not given."""
+    try:
+        known = inspect.signature(module).parameters
+    except (TypeError, ValueError):  # of some classes there is no signature
+        return {}
+    given: dict[str, Any] = {}
+    for names, value in ((_FEATURES, sizes.features), (_OUTPUTS, sizes.outputs)):
+        wanted = [name for name in names if name in known and known[name].default is inspect.Parameter.empty]
+        given.update((name, value) for name in wanted[:1] if name not in arguments)
+    if module is Perceptron:
+        given["categories"] = sizes.categories
+    return given
+
+
+def _called(module: Any, arguments: Mapping[str, Any]) -> Any:
+    name = getattr(module, "__name__", repr(module))
+    try:
+        inspect.signature(module).bind(**arguments)
+    except TypeError as error:
+        raise ParameterError(
+            f"{name} cannot be made with {sorted(arguments)}: {error}. Give arguments as module__<name>."
+        ) from error
+    except ValueError:  # no signature
+        pass
+    return module(**arguments)

@@ -1,0 +1,258 @@
+"""A training from the first epoch to the last: evaluation, early stopping, snapshots, and who hears of it."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from outgrow._optional import optional
+from outgrow.deep.loop import Losses, Rules, Trainer
+from outgrow.deep.minibatches import Minibatches, Rows
+from outgrow.deep.replica import Replica
+from outgrow.deep.snapshot import array_of, restore_snapshot, snapshot_of
+from outgrow.engine.context import FitContext
+from outgrow.engine.events import heard
+from outgrow.engine.matrix import MOMENTS
+from outgrow.errors import DataError
+
+torch = optional("torch", "torch")
+
+SNAPSHOT_SECONDS = 5.0
+"""How much training a fit may lose: after so long where it is goes into the journal."""
+_TELL_SECONDS = 1.0
+_KIND = "network"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is trained, and for how long.
+
+    Attributes
+    ----------
+    rules : how each step goes.
+    epochs : how many.
+    batch_size : rows of a step, about.
+    seed : of the batches, and of the rows held out.
+    average : by what the running average of the parameters keeps its past at each step (Polyak and Juditsky
+        1992), which is then what has been learned; None for the parameters themselves.
+    held_out : the share of the rows that only judge; None for none.
+    patience, tol : it ends after so many epochs in which the loss of those rows fell by less than `tol`, and
+        the parameters of the best epoch stay; None to go on to the end.
+    tell : hears after which share of the epochs the module is, at a few moments; or None.
+    """
+
+    rules: Rules
+    epochs: int
+    batch_size: int
+    seed: int = 0
+    average: float | None = None
+    held_out: float | None = None
+    patience: int | None = None
+    tol: float = 0.0
+    tell: Callable[[float], None] | None = None
+
+
+@dataclass
+class Progress:
+    """How far a training is.
+
+    Attributes
+    ----------
+    epoch, step : where it goes on: how many epochs are done, and how many steps of the next.
+    loss, weight : sums over the steps of the epoch under way.
+    train, validation : the mean loss of each epoch so far, before each step and after the epoch.
+    best : the epoch whose loss of the rows held out was least, from 0; and the parameters after it.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    loss: float = 0.0
+    weight: float = 0.0
+    train: list[float] = field(default_factory=list)
+    validation: list[float] = field(default_factory=list)
+    best: int = -1
+    kept: dict[str, np.ndarray] = field(default_factory=dict)
+    average: np.ndarray | None = None
+
+    def ends(self, plan: Plan) -> bool:
+        """Whether the loss has not fallen for long enough."""
+        if plan.patience is None or not self.validation:
+            return False
+        best, since = math.inf, 0
+        for loss in self.validation:
+            since = 0 if loss < best - plan.tol else since + 1
+            best = min(best, loss)
+        return since >= plan.patience
+
+
+class Training:
+    """Trains a replica.
+
+    Parameters
+    ----------
+    run : the fit it belongs to: joins the ranks, keeps snapshots, and is told of progress.
+    rows : of this rank.
+    replica : what learns.
+    losses : the loss of each row.
+    plan : how.
+    """
+
+    def __init__(self, run: FitContext, rows: Rows, replica: Replica, losses: Losses, plan: Plan) -> None:
+        self.run, self.replica, self.plan = run, replica, plan
+        learned, self._watched = rows, None
+        if plan.held_out is not None:
+            learned, self._watched = rows.held_out(plan.held_out, plan.seed)
+        counts = np.array([len(learned), 0 if self._watched is None else len(self._watched)], np.float64)
+        self._rows, watched = self._combined(counts).astype(int).tolist()
+        if plan.held_out is not None and not (self._rows and watched):
+            raise DataError(
+                f"validation_fraction={plan.held_out} leaves {self._rows} row(s) to learn from and {watched} "
+                "to watch. Give more rows, another fraction, or early_stopping=False."
+            )
+        self._batches = Minibatches(learned, self._rows, plan.batch_size, plan.seed)
+        merge = None if run.comm.size == 1 else self._combined
+        steps = self._batches.steps * plan.epochs
+        self._trainer = Trainer(replica, losses, plan.rules, steps, merge, run.comm.rank)
+        self._average: Any = None if plan.average is None else replica.parameters.clone()
+        self._moments = {math.ceil(plan.epochs * share) for share in MOMENTS} - {plan.epochs}
+        self._noted = self._told = time.monotonic()
+
+    def _combined(self, state: Any) -> Any:
+        return self.run.call(lambda: self.run.combine(state))
+
+    def run_to_the_end(self) -> Progress:
+        """Train; the replica then is what was learned."""
+        progress = self._recalled()
+        with _threads(self.run.threads), torch.random.fork_rng(devices=[]):
+            while progress.epoch < self.plan.epochs and not progress.ends(self.plan):
+                self._epoch(progress)
+        if progress.kept:
+            self._put(progress.kept)
+        elif self._average is not None:
+            self.replica.parameters.copy_(self._average)
+        return progress
+
+    def _epoch(self, progress: Progress) -> None:
+        began, trainer = time.perf_counter(), self._trainer
+        self.replica.module.train()
+        for batch in self._batches.epoch(progress.epoch, progress.step):
+            loss, weight = trainer.step(batch)
+            progress.loss, progress.weight = progress.loss + loss, progress.weight + weight
+            progress.step += 1
+            if self._average is not None:
+                self._average_in()
+            if self.run.journal.keeps:
+                self._note(progress)
+            if progress.step % 16 == 0:
+                self._tell_step(progress)
+        progress.train.append(progress.loss / progress.weight if progress.weight else math.nan)
+        progress.epoch, progress.step, progress.loss, progress.weight = progress.epoch + 1, 0, 0.0, 0.0
+        with self._averaged():
+            self._judge(progress)
+        self._tell_epoch(progress, time.perf_counter() - began)
+
+    def _average_in(self) -> None:
+        """Let the running average follow; at first faster, so that it forgets where it began."""
+        assert self.plan.average is not None
+        step = self.replica.step
+        keep = min(self.plan.average, step / (10.0 + step))
+        self._average.lerp_(self.replica.parameters, 1.0 - keep)
+
+    @contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """The averaged parameters in the module, within the block."""
+        if self._average is None:
+            yield
+            return
+        own = self.replica.parameters.clone()
+        self.replica.parameters.copy_(self._average)
+        try:
+            yield
+        finally:
+            self.replica.parameters.copy_(own)
+
+    def _judge(self, progress: Progress) -> None:
+        if self._watched is not None:
+            loss = self._trainer.mean_loss(self._watched.all())
+            if progress.best < 0 or loss < progress.validation[progress.best]:
+                progress.best, progress.kept = progress.epoch - 1, self._learned()
+            progress.validation.append(loss)
+        if self.plan.tell is not None and progress.epoch in self._moments:
+            self.plan.tell(progress.epoch / self.plan.epochs)
+
+    def _learned(self) -> dict[str, np.ndarray]:
+        """Parameters and buffers as they are now."""
+        buffers = {f"buffer.{name}": array_of(value) for name, value in self.replica.module.named_buffers()}
+        return {"parameters": array_of(self.replica.parameters), **buffers}
+
+    def _put(self, learned: dict[str, np.ndarray]) -> None:
+        own = dict(self.replica.module.named_buffers())
+        self.replica.parameters.copy_(torch.from_numpy(learned["parameters"]))
+        with torch.no_grad():
+            for name, value in own.items():
+                value.copy_(torch.from_numpy(learned[f"buffer.{name}"]))
+
+    # ---- who hears of it, and what survives --------------------------------------------------------------
+
+    def _tell_step(self, progress: Progress) -> None:
+        now = time.monotonic()
+        if now - self._told > _TELL_SECONDS and heard():
+            steps = self._batches.steps
+            rows = round(progress.step / steps * self._rows)
+            done = progress.epoch * steps + progress.step
+            mean = progress.loss / progress.weight if progress.weight else None
+            self.run.tell("step", done, steps * self.plan.epochs, rows=rows, loss=mean)
+            self._told = now
+
+    def _tell_epoch(self, progress: Progress, seconds: float) -> None:
+        metrics = {"validation_loss": progress.validation[-1]} if progress.validation else {}
+        self.run.tell(
+            "epoch",
+            progress.epoch,
+            self.plan.epochs,
+            seconds=seconds,
+            rows=self._rows,
+            loss=progress.train[-1],
+            metrics=metrics,
+        )
+        self._told = time.monotonic()
+
+    def _note(self, progress: Progress) -> None:
+        """Keep where the training is in the journal, now and then."""
+        if time.monotonic() - self._noted < SNAPSHOT_SECONDS:
+            return
+        average = None if self._average is None else array_of(self._average)
+        content = snapshot_of(self.replica, {**vars(progress), "average": average})
+        self.run.journal.note(np.frombuffer(content, dtype=np.uint8), _KIND)
+        self._noted = time.monotonic()
+
+    def _recalled(self) -> Progress:
+        """Where the last run of this fit was; the beginning without one."""
+        content = None
+        while self.run.journal.knows(_KIND):
+            content = self.run.journal.recall()
+        self.run.resume()
+        if content is None:
+            return Progress()
+        progress = Progress(**restore_snapshot(self.replica, content.tobytes()))
+        if progress.average is not None and self._average is not None:
+            self._average.copy_(torch.from_numpy(np.array(progress.average)))
+        progress.kept = {name: np.array(value) for name, value in progress.kept.items()}
+        return progress
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """So many threads of torch, within the block."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(1, count))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
