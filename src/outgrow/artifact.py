@@ -274,7 +274,7 @@ def split(tree: Tree) -> tuple[Tree, dict[str, np.ndarray]]:
 
     def refer(array: np.ndarray) -> str:
         key = str(len(arrays))
-        arrays[key] = np.ascontiguousarray(array)
+        arrays[key] = np.ascontiguousarray(array).reshape(array.shape)  # which it makes 1-d of 0-d
         return key
 
     def walk(node: Tree) -> Tree:

@@ -8,13 +8,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from outgrow._optional import optional
+from outgrow.deep.labels import OF_DIFFERENCES, ONE_OUTPUT, criterion_label
 from outgrow.deep.loop import Losses
 from outgrow.errors import DataError, ParameterError
 
 torch = optional("torch", "torch")
 
-FLOAT_CLASSES = ("BCEWithLogitsLoss", "BCELoss", "SoftMarginLoss")
-"""Losses of two classes, whose target is 0.0 or 1.0."""
+_ALIKE = (*ONE_OUTPUT, *OF_DIFFERENCES, "PoissonNLLLoss")
+"""Losses of outputs and targets of one shape."""
 
 
 def criterion_of(criterion: Any, options: Mapping[str, Any]) -> Any:
@@ -52,18 +53,6 @@ def criterion_of(criterion: Any, options: Mapping[str, Any]) -> Any:
     return criterion
 
 
-def criterion_name(criterion: Any) -> str:
-    """What a criterion is called, without where it is from.
-
-    Parameters
-    ----------
-    criterion : as `criterion_of` takes it, or what it gave.
-    """
-    if isinstance(criterion, str):
-        return criterion.rpartition(":")[2]
-    return str(getattr(criterion, "__name__", type(criterion).__name__))
-
-
 def losses_of(criterion: Any) -> Losses:
     """The loss of each row, whatever shape a criterion gives it.
 
@@ -71,21 +60,24 @@ def losses_of(criterion: Any) -> Losses:
     ----------
     criterion : what `criterion_of` gave.
     """
-    of_floats = criterion_name(criterion) in FLOAT_CLASSES
+    same_shape = criterion_label(criterion) in _ALIKE
+    of_floats = criterion_label(criterion) in ONE_OUTPUT
 
     def losses(outputs: Any, targets: Any) -> Any:
         if of_floats:
             targets = targets.to(outputs.dtype)
         if torch.is_tensor(outputs) and torch.is_tensor(targets):
             outputs = _alike(outputs, targets)
+            if same_shape and outputs.shape != targets.shape:
+                raise _not_taken(criterion, outputs, targets, "they are of different shapes")
         values = _called(criterion, outputs, targets)
         rows = len(targets)
         if values.dim() == 0:
             return values.expand(rows)
         if values.shape[0] != rows:
             raise DataError(
-                f"{criterion_name(criterion)} gave losses of shape {tuple(values.shape)} for {rows} rows. It "
-                "must give one for each row, or one number, their mean."
+                f"{criterion_label(criterion)} gave losses of shape {tuple(values.shape)} for {rows} rows. "
+                "It must give one for each row, or one number, their mean."
             )
         return values.reshape(rows, -1).mean(1) if values.dim() > 1 else values
 
@@ -112,8 +104,12 @@ def _called(criterion: Callable[[Any, Any], Any], outputs: Any, targets: Any) ->
     try:
         return criterion(outputs, targets)
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
-        shape = tuple(outputs.shape) if torch.is_tensor(outputs) else type(outputs).__name__
-        raise DataError(
-            f"{criterion_name(criterion)} does not take the module's outputs {shape} with targets of shape "
-            f"{tuple(targets.shape)} and type {targets.dtype}: {error}."
-        ) from error
+        raise _not_taken(criterion, outputs, targets, str(error)) from error
+
+
+def _not_taken(criterion: Any, outputs: Any, targets: Any, why: str) -> DataError:
+    shape = tuple(outputs.shape) if torch.is_tensor(outputs) else type(outputs).__name__
+    return DataError(
+        f"{criterion_label(criterion)} does not take the module's outputs {shape} with targets of shape "
+        f"{tuple(targets.shape)} and type {targets.dtype}: {why}."
+    )

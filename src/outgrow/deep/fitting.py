@@ -34,7 +34,9 @@ def trained(model: Any, view: MatrixView, target: str) -> None:
     shape = () if model.input_shape is None else tuple(model.input_shape)
     if shape and int(np.prod(shape)) != view.width:
         raise ParameterError(f"input_shape={shape}: it has {np.prod(shape)} numbers, and rows {view.width}.")
-    rows = rows_of(view, target, factors=model._class_factors(view), shape=shape, device=model.device)
+    standard = _standard(model, view)
+    factors = model._class_factors(view)
+    rows = rows_of(view, target, factors=factors, standard=standard, shape=shape, device=model.device)
     module = _begun(model, view)
     _try(module, rows.shape, model)
     module.to(model.device)
@@ -93,6 +95,17 @@ def outputs(module: Any, inputs: np.ndarray) -> np.ndarray:
     return values.reshape(len(inputs), -1)
 
 
+def _standard(model: Any, view: MatrixView) -> tuple[np.ndarray, np.ndarray] | None:
+    """What is subtracted from the targets, and by what the rest is divided; noted on the model."""
+    begun = model._begun
+    known = begun is not None and hasattr(begun, "target_scale_")
+    standard: tuple[np.ndarray, np.ndarray] | None
+    standard = (begun.target_shift_, begun.target_scale_) if known else model._standard(view)
+    if standard is not None:
+        model.target_shift_, model.target_scale_ = standard
+    return standard
+
+
 def _check_device(device: str) -> None:
     try:
         torch.zeros(1, device=device)
@@ -108,7 +121,9 @@ def _begun(model: Any, view: MatrixView) -> Any:
         torch.default_generator.manual_seed(model._seed())
         module = module_of(model.module, model._arguments("module__"), sizes, trusted=model._trusted)
         if model._begun is not None:
-            weights = {name: torch.from_numpy(np.array(value)) for name, value in model._begun.items()}
+            weights = {
+                name: torch.from_numpy(np.array(value)) for name, value in model._begun.weights_.items()
+            }
             try:
                 module.load_state_dict(weights)
             except RuntimeError as error:

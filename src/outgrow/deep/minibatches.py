@@ -106,6 +106,7 @@ def rows_of(
     target: str,
     *,
     factors: np.ndarray | None = None,
+    standard: tuple[np.ndarray, np.ndarray] | None = None,
     shape: Sequence[int] = (),
     device: str = "cpu",
 ) -> Rows:
@@ -116,6 +117,7 @@ def rows_of(
     view : the rows.
     target : 'classes' for indices, 'numbers', or 'inputs' where X itself is the target.
     factors : of shape (classes,), by what the weights of the rows of each class are multiplied; or None.
+    standard : of shape (targets,), what is subtracted from numbers, and by what the rest is divided; or None.
     shape : of the inputs of a row, if it is not flat.
     device : where the network is.
 
@@ -133,7 +135,7 @@ def rows_of(
     y: Any = None
     if target != "inputs":
         kind = np.int64 if target == "classes" else np.float32
-        parts = [np.asarray(block.y, dtype=kind) for block in blocks]
+        parts = [_standardised(block, standard).astype(kind) for block in blocks]
         y = torch.from_numpy(np.concatenate(parts or [np.zeros(0, kind)]))
     weight = concatenated([block.weight for block in blocks]) if view.labels.weighted else None
     if factors is not None:
@@ -179,6 +181,15 @@ class Minibatches:
         borders = np.searchsorted(step, np.arange(start, self.steps + 1, dtype=np.uint64))
         for begin, end in pairwise(borders.tolist()):
             yield self._rows.batch(order[begin:end])
+
+
+def _standardised(block: Block, standard: tuple[np.ndarray, np.ndarray] | None) -> np.ndarray:
+    y = np.asarray(block.y)
+    if standard is None:
+        return y
+    shape = y.ndim
+    y = (y.reshape(len(block), -1) - standard[0]) / standard[1]
+    return y[:, 0] if shape == 1 else y
 
 
 def _features(blocks: Sequence[Block], width: int) -> Any:

@@ -77,8 +77,6 @@ class Perceptron(_Module):
         self.register_buffer("coded", torch.tensor(coded, dtype=torch.int64), persistent=False)
         self.register_buffer("shift", torch.zeros(len(numbers)))
         self.register_buffer("scale", torch.ones(len(numbers)))
-        self.register_buffer("output_shift", torch.zeros(n_outputs))
-        self.register_buffer("output_scale", torch.ones(n_outputs))
         widths = [embedding or embedding_width(count) for _, count in categories]
         self.embeddings = torch.nn.ModuleList(
             torch.nn.Embedding(int(count), width)
@@ -106,7 +104,7 @@ class Perceptron(_Module):
         for layer in self.layers:
             after = layer(values)
             values = after + values if self.residual and after.shape == values.shape else after
-        return self.output(values) * self.output_scale + self.output_shift
+        return self.output(values)
 
 
 def _hidden(width: int, size: int, activation: str, dropout: float, batch_norm: bool) -> Any:

@@ -28,18 +28,15 @@ def scales_of_features(view: MatrixView, categories: Sequence[tuple[int, int]]) 
     }
 
 
-def scales_of_targets(view: MatrixView) -> dict[str, np.ndarray]:
-    """Means and deviations of the targets; one pass.
+def scales_of_targets(view: MatrixView) -> tuple[np.ndarray, np.ndarray]:
+    """Means and deviations of the targets, of shape (targets,); one pass.
 
     Parameters
     ----------
     view : rows whose y are numbers.
     """
     moments = view.reduce(lambda block: Moments.of(_targets(block), block.weight))
-    return {
-        "output_shift": moments.mean.astype(np.float32),
-        "output_scale": _deviations(moments).astype(np.float32),
-    }
+    return moments.mean, _deviations(moments)
 
 
 def _targets(block: Block) -> np.ndarray:

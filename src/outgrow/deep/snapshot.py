@@ -47,17 +47,17 @@ def restore_snapshot(replica: Replica, content: bytes) -> dict[str, Any]:
         When the snapshot is of another module or optimizer.
     """
     tree = unpack(content)
-    own = {"all parameters": replica.parameters, **dict(replica.module.named_buffers())}
+    here = {"all parameters": replica.parameters, **dict(replica.module.named_buffers())}
     there = {"all parameters": tree["parameters"], **tree["buffers"]}
-    shapes = {name: tuple(value.shape) for name, value in own.items()}
+    shapes = {name: tuple(value.shape) for name, value in here.items()}
     if shapes != {name: tuple(value.shape) for name, value in there.items()}:
         differ = sorted(
-            name for name in {*own, *there} if name not in there or shapes.get(name) != np.shape(there[name])
+            name for name in {*here, *there} if name not in there or shapes.get(name) != np.shape(there[name])
         )
         raise DataError(f"The checkpoint is of another module: {', '.join(differ[:3])} differ. Remove it.")
     with torch.no_grad():
         for name, value in there.items():
-            own[name].copy_(torch.from_numpy(np.array(value)))
+            here[name].copy_(torch.from_numpy(np.array(value)))
     _restore_optimizer(replica, tree["optimizer"])
     replica.step = int(tree["step"])
     return dict(tree["beside"])
@@ -88,13 +88,13 @@ def _optimizer_state(replica: Replica) -> dict[str, Any]:
     }
 
 
-def _restore_optimizer(replica: Replica, known: Mapping[str, Mapping[str, Any]]) -> None:
+def _restore_optimizer(replica: Replica, knhere: Mapping[str, Mapping[str, Any]]) -> None:
     state = {
         int(number): {
             name: torch.from_numpy(np.array(value)) if isinstance(value, np.ndarray) else value
             for name, value in values.items()
         }
-        for number, values in known.items()
+        for number, values in knhere.items()
     }
     try:
         replica.optimizer.load_state_dict({**replica.optimizer.state_dict(), "state": state})

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.special import expit, softmax
 
+from outgrow.deep.labels import ONE_OUTPUT, criterion_label
 from outgrow.deep.network import Network
 from outgrow.deep.scales import scales_of_features
 from outgrow.engine.matrix import MatrixView
@@ -16,7 +17,6 @@ from outgrow.ml.base import ProbabilityClassifier
 from outgrow.ml.core.parameters import CLASS_WEIGHT, OneOf
 from outgrow.ml.core.weights import ClassWeight, class_factors
 
-_ONE_OUTPUT = ("BCEWithLogitsLoss", "BCELoss", "SoftMarginLoss")
 _OF_CRITERION = {"NLLLoss": "exp", "BCELoss": "identity"}
 _CHANCES: dict[str, Any] = {"sigmoid": expit, "exp": np.exp, "identity": np.asarray}
 
@@ -160,19 +160,13 @@ class TorchClassifier(Network, ProbabilityClassifier):
 
     def _outputs_wanted(self, view: MatrixView) -> int:
         classes = len(view.classes)
-        return 1 if classes == 2 and self._criterion_name in _ONE_OUTPUT else classes
+        return 1 if classes == 2 and criterion_label(self.criterion) in ONE_OUTPUT else classes
 
     def _class_factors(self, view: MatrixView) -> np.ndarray | None:
         return class_factors(self.class_weight, view.classes, view.class_weights)
 
     def _scales(self, view: MatrixView) -> dict[str, np.ndarray]:
         return scales_of_features(view, self._category_places())
-
-    @property
-    def _criterion_name(self) -> str:
-        if isinstance(self.criterion, str):
-            return self.criterion.rpartition(":")[2]
-        return str(getattr(self.criterion, "__name__", type(self.criterion).__name__))
 
     def _predict_proba(self, X: Any) -> np.ndarray:
         return self._answers(self._outputs(X))
@@ -186,7 +180,7 @@ class TorchClassifier(Network, ProbabilityClassifier):
                 f"{self.classes_.tolist()[:20]}. Let it give one for each class."
             )
         if kind == "auto":
-            kind = _OF_CRITERION.get(self._criterion_name, "sigmoid" if width == 1 else "softmax")
+            kind = _OF_CRITERION.get(criterion_label(self.criterion), "sigmoid" if width == 1 else "softmax")
         if width == 1:
             chance = expit(outputs) if kind == "sigmoid" else outputs
             return np.hstack([1.0 - chance, chance])

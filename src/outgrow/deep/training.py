@@ -170,12 +170,12 @@ class Training:
         if self._average is None:
             yield
             return
-        own = self.replica.parameters.clone()
+        before = self.replica.parameters.clone()
         self.replica.parameters.copy_(self._average)
         try:
             yield
         finally:
-            self.replica.parameters.copy_(own)
+            self.replica.parameters.copy_(before)
 
     def _judge(self, progress: Progress) -> None:
         if self._watched is not None:
@@ -192,10 +192,10 @@ class Training:
         return {"parameters": array_of(self.replica.parameters), **buffers}
 
     def _put(self, learned: dict[str, np.ndarray]) -> None:
-        own = dict(self.replica.module.named_buffers())
+        buffers = dict(self.replica.module.named_buffers())
         self.replica.parameters.copy_(torch.from_numpy(learned["parameters"]))
         with torch.no_grad():
-            for name, value in own.items():
+            for name, value in buffers.items():
                 value.copy_(torch.from_numpy(learned[f"buffer.{name}"]))
 
     # ---- who hears of it, and what survives --------------------------------------------------------------

@@ -78,7 +78,7 @@ def dataset_gives_what_table_gives(estimator: Estimator, engine: EngineCase) -> 
     actual = lazy.to_arrow()
     plain = local_case().open(table)
     expected = (model.transform(plain) if isinstance(model, Transformer) else model.predict(plain)).to_arrow()
-    compare(sorted_rows(actual), sorted_rows(expected), RTOL)
+    compare(sorted_rows(actual), sorted_rows(expected), getattr(estimator, "_partition_tolerance", RTOL))
 
 
 def survives_saving(estimator: Estimator, engine: EngineCase) -> None:

@@ -1,0 +1,439 @@
+"""Networks of torch: equal to a loop written by hand, on any partitioning, resumed, and with any setting."""
+
+from __future__ import annotations
+
+import copy
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+import torch
+
+import outgrow as og
+from outgrow.data.scan import Scan
+from outgrow.data.source import TableSource
+from outgrow.deep import training
+from outgrow.deep.criteria import criterion_of, losses_of
+from outgrow.deep.loop import Rules
+from outgrow.deep.minibatches import Rows
+from outgrow.deep.replica import replica_of
+from outgrow.deep.training import Plan, Training
+from outgrow.engine.collective import Alone, Communicator
+from outgrow.engine.context import FitContext
+from outgrow.engine.journal import Journal
+from outgrow.errors import DataError, ParameterError
+from ranks import ranks
+
+X = np.random.default_rng(0).normal(size=(600, 4))
+Y = (X[:, 0] * X[:, 1] > 0).astype(int)
+
+
+class Net(torch.nn.Module):
+    """Two layers."""
+
+    def __init__(self, n_features: int, n_outputs: int, width: int = 8, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.body = torch.nn.Linear(n_features, width)
+        self.dropout = torch.nn.Dropout(dropout)
+        self.head = torch.nn.Linear(width, n_outputs)
+
+    def forward(self, inputs: Any) -> Any:
+        return self.head(self.dropout(torch.tanh(self.body(inputs))))
+
+
+def weights(model: Any) -> np.ndarray:
+    return np.concatenate([value.ravel() for value in model.weights_.values()])
+
+
+def fitted(rows: Any = X, y: Any = Y, **settings: Any) -> Any:
+    given: dict[str, Any] = {"module": Net, "lr": 0.02, "max_epochs": 5, "batch_size": 64, **settings}
+    return og.TorchClassifier(**given).fit(rows, y)
+
+
+# ---- what is learned -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("SGD", {"momentum": 0.9, "nesterov": True}),
+        ("AdamW", {"weight_decay": 0.1}),
+        ("RMSprop", {}),
+        ("Adafactor", {}),
+    ],
+)
+def test_equals_a_loop_written_by_hand(name: str, options: dict[str, Any], weighted: bool) -> None:
+    """With all rows in one batch nothing is random: each step is that of a plain loop."""
+    weight = np.random.default_rng(1).uniform(0.5, 2, len(X)) if weighted else None
+    start = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.GELU(), torch.nn.Linear(8, 2))
+    net = copy.deepcopy(start)
+    optimizer = getattr(torch.optim, name)(net.parameters(), lr=0.02, **options)
+    inputs, targets = torch.tensor(X, dtype=torch.float32), torch.tensor(Y)
+    each = torch.ones(len(X)) if weight is None else torch.tensor(weight, dtype=torch.float32)
+    for _ in range(30):
+        optimizer.zero_grad()
+        losses = torch.nn.functional.cross_entropy(net(inputs), targets, reduction="none")
+        (losses @ each / each.sum()).backward()
+        optimizer.step()
+    model = og.TorchClassifier(
+        start,
+        optimizer=name,
+        lr=0.02,
+        max_epochs=30,
+        batch_size=len(X),
+        **{f"optimizer__{key}": value for key, value in options.items()},
+    ).fit(X, Y, sample_weight=weight)
+    expected = torch.softmax(net(inputs), 1).detach().numpy()
+    np.testing.assert_allclose(model.predict_proba(X), expected, atol=1e-4)
+
+
+def test_order_and_partitions_of_rows_do_not_count() -> None:
+    table = pa.table({**{f"x{j}": X[:, j] for j in range(4)}, "y": Y})
+    shuffled = table.take(np.random.default_rng(2).permutation(len(X)))
+    known = weights(fitted(table, "y"))
+    assert (weights(fitted(shuffled, "y")) == known).all()
+    assert (
+        weights(fitted(og.Dataset(Scan(TableSource(shuffled, 50)), og.Local(threads=2)), "y")) == known
+    ).all()
+
+
+def trained_on(comm: Communicator, part: slice, **plan: Any) -> np.ndarray:
+    """The parameters after a training of which this rank has a part of the rows."""
+    torch.manual_seed(0)
+    module = plan.pop("module", None) or torch.nn.Sequential(
+        torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2)
+    )
+    replica = replica_of(copy.deepcopy(module), "AdamW", {}, lr=0.01)
+    hashes = np.random.default_rng(3).integers(1 << 63, size=len(X)).astype(np.uint64)
+    rows = Rows(torch.tensor(X[part], dtype=torch.float32), torch.tensor(Y[part]), None, hashes[part], (4,))
+    losses = losses_of(criterion_of("CrossEntropyLoss", {}))
+    run = FitContext(comm)
+    progress = Training(run, rows, replica, losses, Plan(Rules(0.01), 11, 60, **plan)).run_to_the_end()
+    assert progress.epoch == 11
+    learned: np.ndarray = np.append(replica.parameters.numpy().copy(), progress.validation)
+    return learned
+
+
+@pytest.mark.parametrize("size", [2, 4])
+def test_ranks_learn_what_one_process_does(size: int) -> None:
+    """110 steps over uneven parts, of which one has no row; also the losses of rows held out."""
+    alone = trained_on(Alone(), slice(None), held_out=0.2)
+    cuts = [0, *sorted(np.random.default_rng(size).choice(len(X), size - 2, replace=False)), len(X), len(X)]
+
+    def work(comm: Communicator) -> np.ndarray:
+        return trained_on(comm, slice(cuts[comm.rank], cuts[comm.rank + 1]), held_out=0.2)
+
+    first, *others = ranks(size, work)
+    np.testing.assert_allclose(first, alone, rtol=1e-6, atol=1e-6)
+    assert all((other == first).all() for other in others)
+    again = ranks(size, work)
+    assert (again[0] == first).all()
+
+
+def test_means_of_batches_are_those_of_all_ranks() -> None:
+    module = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.BatchNorm1d(8), torch.nn.Linear(8, 2))
+
+    def work(comm: Communicator) -> np.ndarray:
+        return trained_on(comm, slice(comm.rank * 300, comm.rank * 300 + 300), module=module, held_out=0.2)
+
+    first, second = ranks(2, work)
+    assert (first == second).all()
+
+
+# ---- settings --------------------------------------------------------------------------------------------
+
+
+def test_parts_of_batches_add_up() -> None:
+    np.testing.assert_allclose(weights(fitted(accumulate=3)), weights(fitted()), atol=1e-5)
+
+
+def test_recomputing_changes_nothing() -> None:
+    assert (weights(fitted(recompute=["body"])) == weights(fitted())).all()
+
+
+def test_bfloat16_is_near() -> None:
+    near = fitted(precision="bfloat16", max_epochs=20).score(X, Y)
+    assert abs(near - fitted(max_epochs=20).score(X, Y)) < 0.05
+
+
+def test_frozen_parameters_stay() -> None:
+    torch.manual_seed(0)
+    net = Net(4, 2)
+    model = fitted(module=net, frozen=["body"])
+    np.testing.assert_array_equal(model.weights_["body.weight"], net.body.weight.detach().numpy())
+    assert (model.weights_["head.weight"] != net.head.weight.detach().numpy()).all()
+
+
+def test_groups_of_parameters_have_their_own_rates() -> None:
+    torch.manual_seed(0)
+    net = Net(4, 2)
+    slow = fitted(
+        module=net, optimizer="SGD", max_epochs=1, optimizer__param_groups=[("body.*", {"lr": 2e-6})]
+    )
+    moved = np.abs(slow.weights_["body.weight"] - net.body.weight.detach().numpy()).max()
+    assert 0 < moved < 1e-4
+    assert np.abs(slow.weights_["head.weight"] - net.head.weight.detach().numpy()).max() > 1e-3
+
+
+def test_class_weights_are_weights() -> None:
+    known = weights(fitted(class_weight={0: 1.0, 1: 3.0}, batch_size=len(X)))
+    model = og.TorchClassifier(Net, lr=0.02, max_epochs=5, batch_size=len(X))
+    given = model.fit(X, Y, sample_weight=np.where(Y == 1, 3.0, 1.0))
+    np.testing.assert_allclose(weights(given), known, atol=1e-5)
+
+
+def test_early_stopping_keeps_the_best_epoch() -> None:
+    noise = np.random.default_rng(4).integers(2, size=len(X))
+    model = fitted(y=noise, module__width=200, early_stopping=True, max_epochs=200, n_iter_no_change=3)
+    assert model.n_iter_ < 200
+    assert model.best_epoch_ == int(np.argmin(model.validation_loss_)) < model.n_iter_ - 1
+    again = fitted(
+        y=noise,
+        module__width=200,
+        early_stopping=True,
+        max_epochs=model.best_epoch_ + 1,
+        n_iter_no_change=3,
+    )
+    assert (weights(again) == weights(model)).all()
+
+
+def test_running_average_lags_behind() -> None:
+    averaged, plain = fitted(ema=0.9), fitted()
+    assert 0 < np.abs(weights(averaged) - weights(plain)).max() < 0.5
+    assert averaged.score(X, Y) == pytest.approx(plain.score(X, Y), abs=0.1)
+
+
+def test_schedule_ends_with_small_steps() -> None:
+    whole, short = (weights(fitted(lr_schedule="linear", max_epochs=epochs)) for epochs in (40, 41))
+    rough, other = (weights(fitted(max_epochs=epochs)) for epochs in (40, 41))
+    assert np.abs(whole - short).mean() < np.abs(rough - other).mean()
+
+
+def test_warm_start_goes_on() -> None:
+    model = fitted(warm_start=True)
+    first = model.train_loss_[0]
+    assert model.fit(X, Y).train_loss_[0] < first
+
+
+def test_dropout_is_the_same_twice_and_off_in_answers() -> None:
+    model = fitted(module__dropout=0.5)
+    assert (weights(fitted(module__dropout=0.5)) == weights(model)).all()
+    assert (model.predict_proba(X) == model.predict_proba(X)).all()
+    assert (weights(fitted(module__dropout=0.5, random_state=1)) != weights(model)).any()
+
+
+def test_numbers_of_the_user_are_not_touched() -> None:
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    fitted()
+    assert (torch.rand(3) == expected).all()
+
+
+@pytest.mark.parametrize(
+    ("criterion", "outputs"),
+    [("BCEWithLogitsLoss", 1), ("CrossEntropyLoss", 2), ("NLLLoss", 2), ("MultiMarginLoss", 2)],
+)
+def test_losses_of_classes(criterion: str, outputs: int) -> None:
+    last = [torch.nn.LogSoftmax(1)] if criterion == "NLLLoss" else []
+    net = torch.nn.Sequential(torch.nn.Linear(4, 16), torch.nn.Tanh(), torch.nn.Linear(16, outputs), *last)
+    model = fitted(module=net, criterion=criterion, max_epochs=60)
+    assert model.score(X, Y) > 0.9
+    np.testing.assert_allclose(model.predict_proba(X).sum(axis=1), 1, atol=1e-6)
+
+
+def test_function_as_loss() -> None:
+    def mean_loss(outputs: Any, targets: Any) -> Any:
+        return torch.nn.functional.cross_entropy(outputs, targets)
+
+    np.testing.assert_allclose(weights(fitted(criterion=mean_loss)), weights(fitted()), atol=1e-5)
+
+
+def test_targets_of_any_scale() -> None:
+    y = np.column_stack([1e6 + 1e3 * X[:, 0], 1e-6 * X[:, 1]])
+    model = og.TorchRegressor(module__hidden=(16,), lr=0.01, max_epochs=40, batch_size=64).fit(X, y)
+    scores = model.evaluate(X, y)
+    assert model.predict(X).shape == (600, 2)
+    assert min(value for name, value in scores.items() if name.startswith("r2")) > 0.95
+
+
+def test_images_by_their_shape() -> None:
+    pixels = np.zeros((200, 3 * 8 * 8))
+    pixels[::2, :60] = 1
+    conv = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(2), torch.nn.Flatten(),
+        torch.nn.Linear(16, 2),
+    )  # fmt: skip
+    y = np.arange(200) % 2
+    model = og.TorchClassifier(conv, input_shape=(3, 8, 8), lr=0.05, max_epochs=15).fit(pixels, y)
+    assert model.score(pixels, y) == 1.0
+    with pytest.raises(ParameterError, match="192"):
+        og.TorchClassifier(conv, input_shape=(3, 8, 9)).fit(pixels, y)
+
+
+# ---- categories ------------------------------------------------------------------------------------------
+
+
+def test_columns_of_text_become_embeddings() -> None:
+    rng = np.random.default_rng(5)
+    kinds = np.array([f"k{j}" for j in range(20)])
+    frame = pd.DataFrame({"kind": kinds[rng.integers(20, size=2000)], "x": rng.normal(size=2000)})
+    frame["late"] = np.where(frame["kind"].str[1:].astype(int) % 2 == (frame["x"] > 0), "yes", "no")
+    model = og.TorchClassifier(lr=0.01, max_epochs=25, batch_size=64).fit(frame, "late")
+    assert model.score(frame, "late") > 0.95
+    assert model.categories_["kind"] == sorted(kinds)
+    odd = frame.assign(kind=["new", None] * 1000)
+    assert np.isfinite(model.predict_proba(odd)).all()
+
+
+# ---- what goes wrong -------------------------------------------------------------------------------------
+
+
+class Explodes(torch.nn.Module):
+    """Gives what is no number."""
+
+    def __init__(self, n_features: int, n_outputs: int) -> None:
+        super().__init__()
+        self.inner = torch.nn.Linear(n_features, n_outputs)
+        self.log = Logarithm()
+
+    def forward(self, inputs: Any) -> Any:
+        return self.log(self.inner(inputs))
+
+
+class Logarithm(torch.nn.Module):
+    def forward(self, inputs: Any) -> Any:
+        return torch.log(inputs)
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "words"),
+    [
+        ({"module": Explodes}, DataError, r"no number at step 0 of 45.*log \(Logarithm\)"),
+        ({"module": Net, "module__wide": 3}, ParameterError, "unexpected keyword argument 'wide'"),
+        ({"module": Net(5, 2)}, DataError, r"does not take rows of shape \(4,\)"),
+        ({"module": Net(4, 3)}, DataError, "gives 3 numbers for a row, and there are 2 classes"),
+        ({"module": Net(4, 2), "module__width": 3}, ParameterError, "is made already"),
+        ({"module": "nowhere.at:All"}, ParameterError, "No module named 'nowhere'"),
+        ({"module": len}, ParameterError, "cannot be made"),
+        ({"optimizer": "LBFGS"}, ParameterError, "torch.optim has"),
+        ({"optimizer__speed": 1}, ParameterError, "optimizer__speed: AdamW takes"),
+        ({"criterion": "Loss"}, ParameterError, "torch.nn has"),
+        ({"criterion__smooth": 1}, ParameterError, "CrossEntropyLoss cannot be made"),
+        ({"criterion": "MSELoss"}, DataError, r"MSELoss does not take the module's outputs"),
+        ({"frozen": ["tail"]}, ParameterError, "no parameter is called so"),
+        ({"frozen": ["body", "head"]}, ParameterError, "all are frozen"),
+        ({"recompute": ["tail"]}, ParameterError, "no submodule is called so"),
+        ({"optimizer__param_groups": [("tail.*", {})]}, ParameterError, "called like 'tail"),
+        ({"device": "abacus"}, ParameterError, "device='abacus'"),
+        ({"early_stopping": True, "validation_fraction": 1e-9}, DataError, "leaves 600 row"),
+    ],
+)
+def test_says_what_is_wrong(settings: dict[str, Any], error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        fitted(**settings).predict_proba(X)
+
+
+def test_numbers_must_fit_float32() -> None:
+    with pytest.raises(DataError, match="Feature 1 has numbers beyond"):
+        fitted(np.column_stack([X[:, 0], X[:, 1] * 1e300]))
+    with pytest.raises(DataError, match=r"beyond 3\.4e38"):
+        fitted().predict(X * 1e300)
+    with pytest.raises(ValueError, match="NaN"):
+        fitted(np.where(X > 2, np.nan, X))
+
+
+def test_parameters_with_unknown_beginnings() -> None:
+    with pytest.raises(TypeError, match="module__"):
+        og.TorchClassifier(modul__width=3)
+
+
+# ---- saved, and resumed ----------------------------------------------------------------------------------
+
+
+def test_loads_no_class_that_is_not_imported(tmp_path: Path) -> None:
+    model = fitted()
+    model.save(tmp_path / "model")
+    assert (og.load(tmp_path / "model").predict_proba(X) == model.predict_proba(X)).all()
+    script = f"""
+        import outgrow as og, sys
+        model = og.load({str(tmp_path / "model")!r})
+        assert "torch" not in sys.modules and "test_networks" not in sys.modules
+        try:
+            model.predict([[0.0, 0.0, 0.0, 0.0]])
+        except og.errors.ArtifactError as error:
+            print(error)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=True
+    )
+    assert "Import it, then load" in done.stdout, done.stderr
+
+
+def interrupted(after: int, make: Callable[[Journal], Any]) -> tuple[Any, int]:
+    """What is learned by a fit that goes on from the first entries that a whole one keeps."""
+    entries: list[bytes] = []
+    make(Journal(keep=lambda place, entry: entries.append(entry)))
+    return make(Journal(entries[: len(entries) * after // 4])), len(entries)
+
+
+@pytest.mark.parametrize("after", [0, 1, 2, 3, 4])
+def test_resumed_is_unbroken_to_the_bit(after: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "SNAPSHOT_SECONDS", 0.0)
+
+    def make(journal: Journal) -> np.ndarray:
+        torch.manual_seed(0)
+        net = torch.nn.Sequential(
+            torch.nn.Linear(4, 8), torch.nn.BatchNorm1d(8), torch.nn.Dropout(0.3), torch.nn.Linear(8, 2)
+        )
+        replica = replica_of(net, "AdamW", {}, lr=0.01)
+        hashes = np.arange(len(X)).astype(np.uint64)
+        rows = Rows(torch.tensor(X, dtype=torch.float32), torch.tensor(Y), None, hashes, (4,))
+        losses = losses_of(criterion_of("CrossEntropyLoss", {}))
+        plan = Plan(Rules(0.01), 4, 100, average=0.9, held_out=0.2, patience=3)
+        Training(FitContext(journal=journal), rows, replica, losses, plan).run_to_the_end()
+        return np.concatenate([array.detach().numpy().ravel() for array in net.state_dict().values()])
+
+    resumed, count = interrupted(after, make)
+    assert count >= 16
+    assert (resumed == make(Journal())).all()
+
+
+def test_killed_and_called_again(tmp_path: Path) -> None:
+    script = textwrap.dedent("""
+        import os, sys, numpy as np, pyarrow as pa, outgrow as og
+        from outgrow.deep import training
+        training.SNAPSHOT_SECONDS = 0.0
+        folder, most = sys.argv[1], int(sys.argv[2])
+        X = np.random.default_rng(0).normal(size=(500, 3))
+        rows = og.dataset(pa.table({"a": X[:, 0], "b": X[:, 1], "y": X[:, 0] > 0}))
+        rows = og.Dataset(rows.scan, og.Local(threads=1, checkpoint=folder or None))
+        seen = []
+        def hear(event):
+            seen.append(event)
+            if len(seen) == most:
+                os.kill(os.getpid(), 9)
+        with og.listen(hear):
+            model = og.TorchClassifier(max_epochs=12, batch_size=50, module__dropout=0.2).fit(rows, "y")
+        epochs = [event.step for event in seen if event.unit == "epoch"]
+        print(epochs[0], float(sum(np.abs(value).sum() for value in model.weights_.values())).hex())
+    """)
+
+    def run(folder: str, most: int) -> Any:
+        command = [sys.executable, "-c", script, folder, str(most)]
+        return subprocess.run(command, capture_output=True, text=True)
+
+    killed = run(str(tmp_path), 8)
+    assert killed.returncode == -9, killed.stderr
+    resumed, unbroken = run(str(tmp_path), 0), run("", 0)
+    first, value = resumed.stdout.split()
+    assert int(first) > 3, resumed.stderr
+    assert unbroken.stdout.split() == ["1", value]
