@@ -360,7 +360,7 @@ def _back(name: str, rows: int, order: str) -> str:
 
 
 def _micros(count: int) -> str:
-    return f"INTERVAL {count} MICROSECOND"
+    return f"INTERVAL '{count}' MICROSECOND"  # DuckDB 1.1 reads no number past 32 bits here
 
 
 def _quoted(name: str) -> str:
