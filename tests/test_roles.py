@@ -19,6 +19,7 @@ from outgrow.engine.blocks import Block
 from outgrow.engine.matrix import MatrixView
 from outgrow.errors import ColumnNotFoundError, DataError, ParameterError, SchemaError
 from outgrow.ml.base import Regressor
+from outgrow.ml.selection.many import fit_many
 from outgrow.testing import EngineCase, pieces_case
 
 
@@ -123,6 +124,13 @@ def test_models_without_roles_take_none() -> None:
         og.Ridge().fit(rows(), "claims", exposure="time")
     with pytest.raises(ParameterError, match="does not accept the ridge__exposure parameter"):
         og.Pipeline([og.StandardScaler(), og.Ridge()]).fit(rows(), "claims", ridge__exposure="time")
+
+
+def test_transformers_take_no_roles() -> None:
+    with pytest.raises(ParameterError, match=r"PCA.fit does not accept the exposure parameter"):
+        fit_many(og.PCA(), rows(), None, [{"n_components": 1}], params={"exposure": "time"})
+    with pytest.raises(ParameterError, match=r"PCA.fit does not accept the exposure parameter"):
+        og.cross_validate(og.PCA(), rows(), None, params={"exposure": "time"})
 
 
 def test_what_no_step_takes_is_refused() -> None:

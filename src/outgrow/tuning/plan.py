@@ -280,7 +280,7 @@ def _roles_of(what: Any, params: Mapping[str, Any] | None) -> dict[str, Any]:
                 "them out."
             )
         return {}
-    roles: dict[str, Any] = what._given_roles(given) if hasattr(what, "_given_roles") else {}
+    roles = what._given_roles(given)
     if len(roles) < len(given):
         raise ParameterError(
             f"params={sorted(given)}: the model learns from {sorted(roles)} alone. Leave out the others."

@@ -24,6 +24,7 @@ from outgrow.errors import ArtifactError
 from outgrow.ml.core.exports import no_equal
 from outgrow.ml.core.groups import GroupForm
 from outgrow.ml.core.parameters import Domain
+from outgrow.ml.core.roles import checked_roles
 from outgrow.ml.core.task import Task
 
 _NAMES: dict[type, tuple[str, ...]] = {}
@@ -108,6 +109,10 @@ class Estimator(BaseEstimator):
     def _fit_shard(self, shard: Shard, task: Task, *, last: bool = True) -> None:
         """Learn from the rows of a shard by setting attributes that end in an underscore."""
         raise NotImplementedError
+
+    def _given_roles(self, given: dict[str, Any]) -> dict[str, Any]:
+        """What else than its columns this learns from, of what a verb was given; see `checked_roles`."""
+        return checked_roles({}, given, f"{type(self).__name__}.fit")
 
     def _restored(self) -> None:
         """Called after learned attributes were set from outside."""

@@ -106,7 +106,7 @@ def fit_many(
     """
     folds = as_folds(folds or 5, classes=is_classifier(estimator))
     opened_by = clone(estimator)
-    roles = opened_by._given_roles(params or {}) if hasattr(opened_by, "_given_roles") else {}
+    roles = opened_by._given_roles(params or {})
     opened = open_training(opened_by, X, y, sample_weight, hidden=folds.hidden, roles=roles)
     task = opened.task(opened_by.columns_)
     trials = [Trial(setting) for setting in settings]
