@@ -1,9 +1,10 @@
-"""Compiles the kernels once, before several runs of the tests would do so beside each other."""
+"""Compiles kernels and packages once, before several runs of the tests would do so beside each other."""
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
+import warnings
 from concurrent.futures import ProcessPoolExecutor, as_completed
 
 import numpy as np
@@ -14,12 +15,25 @@ import outgrow.ml
 from outgrow.groups.learning import MANY_FITS
 
 KEYS, ROWS = MANY_FITS, 12
+PACKAGES = (
+    "lightning",
+    "mlflow.pyfunc",
+    "mlflow.sklearn",
+    "pyspark.ml",
+    "pyspark.sql.connect.session",
+    "sklearn.utils.estimator_checks",
+    "schemathesis",
+    "polars",
+    "fastapi",
+)
+"""Large ones that tests import, with what these import."""
 
 
 def compile_at_import() -> None:
-    """All kernels whose types are said."""
+    """All kernels whose types are said, and steps of gradient descent."""
     for module in pkgutil.walk_packages(outgrow.ml.__path__, "outgrow.ml."):
         importlib.import_module(module.name)
+    og.SGDClassifier().fit(np.eye(ROWS), np.arange(ROWS) % 2)
 
 
 def compile_for_trees() -> None:
@@ -39,7 +53,15 @@ def compile_for_trees() -> None:
     og.PerGroup(og.GradientBoostingRegressor(**few), by="key", min_rows=ROWS).fit(here, "y")
 
 
+def compile_packages() -> None:
+    """Import them: Python keeps what it compiles."""
+    warnings.simplefilter("ignore")
+    for name in PACKAGES:
+        importlib.import_module(name)
+
+
 if __name__ == "__main__":
+    tasks = (compile_for_trees, compile_at_import, compile_packages)
     with ProcessPoolExecutor(2) as pool:
-        for done in as_completed([pool.submit(compile_for_trees), pool.submit(compile_at_import)]):
+        for done in as_completed([pool.submit(task) for task in tasks]):
             done.result()
