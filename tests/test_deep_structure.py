@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,12 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+import outgrow as og
 from outgrow import artifact
 from outgrow.deep.layers import CONTAINERS, LAYERS
 from outgrow.deep.structure import module_of, register, structure_of
 from outgrow.deep.weights import load_weights, weights_of
-from outgrow.errors import ArtifactError
+from outgrow.errors import ArtifactError, ParameterError
 
 _OF_SIZE = {"1d": (4, 8), "2d": (4, 8, 8), "3d": (4, 8, 8, 8)}
 _ARGUMENTS: dict[str, tuple[Any, ...]] = {
@@ -351,6 +353,52 @@ def test_a_strangers_structure_is_refused(structure: Any, tmp_path: Any, monkeyp
         module_of(structure, weights_of(nn.Linear(2, 1)))
     assert not list(tmp_path.iterdir())
     assert "never_imported_module" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("os:system", {"command": "touch ran"}),
+        ("subprocess:getoutput", {"cmd": "touch ran"}),
+        ("subprocess:Popen", {"args": ["touch", "ran"]}),
+        ("builtins:eval", {}),
+        ("torch.nn:modules.module.torch.hub.load", {"repo_or_dir": "a/b"}),
+        ("torch.nn:Module", {}),
+        ("torch.hub:load", {"repo_or_dir": "a/b"}),
+        ("torch.nn.modules.linear:Linear", {"in_features": 2, "out_features": 2}),
+        (f"{__name__}:nn.Linear", {"in_features": 2, "out_features": 2}),
+        ("never_imported_module:Net", {}),
+    ],
+)
+def test_a_model_of_a_stranger_calls_nothing(
+    name: str, arguments: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is imported already is no leave to call it: `os` always is."""
+    monkeypatch.chdir(tmp_path)
+    rows = np.random.default_rng(0).normal(size=(40, 2))
+    og.TorchClassifier(module=Flat, max_epochs=1).fit(rows, rows[:, 0] > 0).save("good")
+    tree = artifact.read("good")
+    parameters, learned = tree["estimator"]["parameters"], tree["estimator"]["learned"]
+    learned.pop("graph_", None)
+    parameters["module"] = {"value": name}
+    parameters.update({f"module__{key}": {"value": value} for key, value in arguments.items()})
+    artifact.write("evil", tree)
+    model = og.load("evil")
+    for ask in (model.predict, lambda rows: model.module_):
+        with pytest.raises(ArtifactError):
+            ask(rows)
+    assert {path.name for path in tmp_path.iterdir()} == {"good", "evil"}
+
+
+def test_a_name_stands_for_a_class_of_modules() -> None:
+    rows = np.random.default_rng(0).normal(size=(40, 2))
+    with pytest.raises(ParameterError, match="stands for a class of modules"):
+        og.TorchClassifier(module="os:getcwd").fit(rows, rows[:, 0] > 0)
+
+
+class Flat(nn.Linear):
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__(in_features, out_features)
 
 
 def _changed(part: str, change: Any) -> Any:

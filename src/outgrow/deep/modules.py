@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import importlib
 import inspect
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -13,8 +12,10 @@ from functools import partial
 from typing import Any
 
 from outgrow._optional import optional
+from outgrow.deep.layers import layer_class
 from outgrow.deep.perceptron import Perceptron
-from outgrow.errors import ArtifactError, ParameterError
+from outgrow.deep.structure import known_class
+from outgrow.errors import ParameterError
 
 torch = optional("torch", "torch")
 
@@ -83,34 +84,34 @@ def module_of(module: Any, arguments: Mapping[str, Any], sizes: Sizes, *, truste
 
 
 def imported(name: str, *, trusted: bool) -> Any:
-    """What a name such as 'package.module:Name' stands for.
+    """The class of modules that a name such as 'package.module:Name' stands for.
 
     Parameters
     ----------
     name : the module, a colon, and the name in it.
-    trusted : whether it may be imported.
+    trusted : whether it may be imported. Otherwise, as for a model that was loaded, it is a layer that any
+        network may have, or a class of modules that was defined where the name says: nothing else is called.
 
     Raises
     ------
     ParameterError
         When there is none.
     ArtifactError
-        When it is not imported, and may not be.
+        When it is not known, and may not be imported.
     """
     home, colon, short = name.partition(":")
     if not colon:
         raise ParameterError(f"module={name!r}: give 'mlp', or a name such as 'package.module:Name'.")
-    if home not in sys.modules and not trusted and home != "torch.nn":
-        raise ArtifactError(
-            f"The model has a module {short} of {home}, which is not imported here. Import it, then load: no "
-            "code is imported because a model names it."
-        )
+    if not trusted:
+        return layer_class(short) if home == "torch.nn" else known_class(name)
     try:
-        value = importlib.import_module(home) if trusted or home == "torch.nn" else sys.modules[home]
+        value = importlib.import_module(home)
         for part in short.split("."):
             value = getattr(value, part)
     except (ImportError, AttributeError) as error:
         raise ParameterError(f"module={name!r}: {error}.") from error
+    if not inspect.isclass(value) or not issubclass(value, torch.nn.Module):
+        raise ParameterError(f"module={name!r}: it is {value!r}, and a name stands for a class of modules.")
     return value
 
 

@@ -137,6 +137,43 @@ def module_of(
     return module.eval()
 
 
+def known_class(name: Any, modules: Iterable[type] = ()) -> type:
+    """A class of networks that a file names.
+
+    Parameters
+    ----------
+    name : such as 'package.module:Net'; it may come from a stranger.
+    modules : as for `module_of`.
+
+    Raises
+    ------
+    ArtifactError
+        When it was neither given, registered nor imported, or is no class of networks.
+    """
+    home, _, path = name.partition(":") if isinstance(name, str) else ("", "", "")
+    if home.startswith(_OURS):
+        with suppress(ImportError):
+            importlib.import_module(home)
+    given = {_name(kind): kind for kind in modules}
+    kind = given.get(name) or _REGISTERED.get(name) or _imported(home, path) or _moved(given, path)
+    if kind is None:
+        raise ArtifactError(
+            f"The network is a {path or name!r}, which is not known here. Import the module that "
+            f"defines it{f' ({home})' if home not in ('', '__main__') else ''}, then load: no code is "
+            "imported because a model names it. Or give the class."
+        )
+    if not isinstance(kind, type) or not issubclass(kind, optional("torch", "torch").nn.Module):
+        raise ArtifactError(f"The network is a {name!r}, which is no subclass of torch.nn.Module.")
+    return kind
+
+
+def _moved(given: Mapping[str, type], path: str) -> type | None:
+    """The one class that was given with a name, where it came from elsewhere."""
+    last = path.rpartition(".")[2]
+    same = [kind for kind in given.values() if kind.__name__ == last]
+    return same[0] if len(same) == 1 else None
+
+
 class _Writer:
     """One walk over a network; modules that stand in it twice are written once."""
 
@@ -195,7 +232,7 @@ class _Reader:
     """One walk over a structure, of which nothing is believed."""
 
     def __init__(self, modules: Iterable[type]) -> None:
-        self._given = {_name(kind): kind for kind in modules}
+        self._given = tuple(modules)
         self._built: list[Any] = []
 
     def node(self, structure: Any, device: str, depth: int) -> Any:
@@ -252,38 +289,10 @@ class _Reader:
         return container
 
     def _class(self, structure: Mapping[str, Any], depth: int) -> Any:
-        kind = self._known(structure["class"])
+        kind = known_class(structure["class"], self._given)
         arguments = self._arguments(structure["arguments"], "cpu", depth)
         with optional("torch", "torch").device("cpu"):
             return kind(**arguments)
-
-    def _known(self, name: Any) -> type:
-        """A class that a file may name.
-
-        Raises
-        ------
-        ArtifactError
-            When it was neither given, registered nor imported, or is no network.
-        """
-        home, _, path = name.partition(":") if isinstance(name, str) else ("", "", "")
-        if home.startswith(_OURS):
-            with suppress(ImportError):
-                importlib.import_module(home)
-        kind = self._given.get(name) or _REGISTERED.get(name) or _imported(home, path) or self._moved(path)
-        if kind is None:
-            raise ArtifactError(
-                f"The network is a {path or name!r}, which is not known here. Import the module that "
-                f"defines it{f' ({home})' if home not in ('', '__main__') else ''}, or give the "
-                "class, and load again."
-            )
-        if not isinstance(kind, type) or not issubclass(kind, optional("torch", "torch").nn.Module):
-            raise ArtifactError(f"The network is a {name!r}, which is no subclass of torch.nn.Module.")
-        return kind
-
-    def _moved(self, path: str) -> type | None:
-        last = path.rpartition(".")[2]
-        same = [kind for kind in self._given.values() if kind.__name__ == last]
-        return same[0] if len(same) == 1 else None
 
     def _arguments(self, values: Any, device: str, depth: int) -> dict[str, Any]:
         if not isinstance(values, Mapping) or not all(isinstance(name, str) for name in values):
