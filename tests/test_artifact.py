@@ -210,3 +210,14 @@ def test_a_file_is_no_model(tmp_path: Path) -> None:
     (tmp_path / "model.pkl").write_bytes(b"\x80\x04.")
     with pytest.raises(errors.ArtifactError, match=r"model\.pkl is not a saved model: it is a file"):
         og.load(tmp_path / "model.pkl")
+
+
+def test_arrays_that_stand_in_a_tree_twice_are_stored_once() -> None:
+    """As those of a pipeline do, which has its steps as parameters and what they learned."""
+    array, graph = np.arange(1000.0), b"graph" * 1000
+    tree = {"a": array, "b": [array, graph], "c": {"d": graph}}
+    stored, arrays = artifact.split(tree)
+    assert [values.nbytes for values in arrays.values()] == [8000, 5000]
+    again = artifact.join(stored, arrays)
+    assert again["c"]["d"] == graph
+    assert np.array_equal(again["b"][0], array)

@@ -230,10 +230,30 @@ def test_kept_rows_make_room_for_others_that_nobody_uses(tmp_path: Path) -> None
     assert list((tmp_path / "kept").iterdir()) == []
 
 
+def test_what_a_fitted_transformer_makes_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "rows.parquet"
+    pq.write_table(table(), path)
+
+    def kept(**parameters: bool) -> str:
+        scaler = og.StandardScaler(columns=["x"], **parameters).fit(og.read(path))
+        rows = scaler.transform(og.read(path)).cache(tmp_path / "kept", keep=True)
+        return repr(rows.to_arrow()["x"].to_pylist())
+
+    first = kept()
+    assert kept() == first
+    assert len(list((tmp_path / "kept").glob("kept-*"))) == 1
+    assert kept(with_mean=False) != first
+    assert len(list((tmp_path / "kept").glob("kept-*"))) == 2
+
+
 def test_rows_that_nothing_tells_apart_are_not_kept(tmp_path: Path) -> None:
     path = tmp_path / "rows.parquet"
     pq.write_table(table(), path)
-    scaled = og.StandardScaler(columns=["x"]).fit(og.read(path)).transform(og.read(path))
+
+    class Mine(og.StandardScaler):
+        """Whose code may be another one tomorrow."""
+
+    scaled = Mine(columns=["x"]).fit(og.read(path)).transform(og.read(path))
     with pytest.raises(ParameterError, match="Keep the rows before it"):
         scaled.cache(tmp_path / "kept", keep=True)
     with pytest.raises(ParameterError, match="in which folder"):

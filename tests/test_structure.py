@@ -123,6 +123,7 @@ HOMES = {
     "adbc_driver_postgresql": "data/database.py",
     "formulaic": "ml/formula",
     "torch": "deep",
+    "tokenizers": "deep",
     "tensorflow": "deep",
 }
 """The one place that imports a library."""
@@ -320,8 +321,8 @@ def test_library_has_one_home(library: str) -> None:
 
 
 BESIDE_ESTIMATORS = """
-    Dataset DecodeImage GroupKFold Holdout KFold Loader Local ModelStore PerGroup Spark StratifiedKFold
-    TimeFolds
+    Dataset DecodeImage GroupKFold Holdout KFold Loader Local ModelStore NetworkFeatures PerGroup Spark
+    StratifiedKFold TimeFolds
     __version__ categorical col cross_validate dataset errors few_values frequent_sequences
     graph_clusters inspection lag_features linalg listen live_quality load matching metrics numeric
     quantize_onnx read read_quality rolling_features score score_stream sequences shap_values silhouette_score

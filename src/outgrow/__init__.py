@@ -16,6 +16,7 @@ _HOMES = {
     "Holdout": "outgrow.ml.selection.folds",
     "KFold": "outgrow.ml.selection.folds",
     "Loader": "outgrow.deep.loader",
+    "NetworkFeatures": "outgrow.deep.network_features",
     "ModelStore": "outgrow.serve.versions",
     "PerGroup": "outgrow.groups.per_group",
     "Local": "outgrow.engine.local",

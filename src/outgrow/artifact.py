@@ -271,10 +271,13 @@ def _canonical(structure: Tree) -> bytes:
 def split(tree: Tree) -> tuple[Tree, dict[str, np.ndarray]]:
     """A tree as JSON that refers to arrays by number, and those arrays."""
     arrays: dict[str, np.ndarray] = {}
+    keys: dict[int, str] = {}
+    """By the identity of what the tree holds: a pipeline and its steps have the same arrays."""
 
-    def refer(array: np.ndarray) -> str:
-        key = str(len(arrays))
-        arrays[key] = np.ascontiguousarray(array).reshape(array.shape)  # which it makes 1-d of 0-d
+    def refer(held: Any, array: np.ndarray) -> str:
+        key = keys.setdefault(id(held), str(len(arrays)))
+        if key not in arrays:
+            arrays[key] = np.ascontiguousarray(array).reshape(array.shape)  # which it makes 1-d of 0-d
         return key
 
     def walk(node: Tree) -> Tree:
@@ -282,7 +285,7 @@ def split(tree: Tree) -> tuple[Tree, dict[str, np.ndarray]]:
             return node
         if isinstance(node, np.ndarray):
             if node.dtype.kind in "biuf":
-                return {"$array": refer(node)}
+                return {"$array": refer(node, node)}
             return {"$list": [walk(item) for item in node.tolist()], "dtype": node.dtype.kind}
         if isinstance(node, np.generic):
             return walk(node.item())
@@ -291,7 +294,7 @@ def split(tree: Tree) -> tuple[Tree, dict[str, np.ndarray]]:
         if isinstance(node, float):
             return node if math.isfinite(node) else {"$float": str(node)}
         if isinstance(node, bytes | bytearray):
-            return {"$bytes": refer(np.frombuffer(node, dtype=np.uint8))}
+            return {"$bytes": refer(node, np.frombuffer(node, dtype=np.uint8))}
         if isinstance(node, dict):
             return {"$map": [[walk(key), walk(value)] for key, value in node.items()]}
         if isinstance(node, tuple):

@@ -211,10 +211,24 @@ class ScanPiece:
 
 def _described(function: Callable[[Batch], Batch]) -> str:
     """A function, so that another process describes the same one by the same words, and no other."""
+    if (name := lasting_name(function)) is not None:
+        return name
     code = getattr(function, "__code__", None)
     if isinstance(function, FunctionType) and code is not None and function.__closure__ is None:
         return f"{function.__qualname__} {hashlib.sha256(marshal.dumps(code)).hexdigest()}"
     return repr(function) if is_dataclass(function) else f"{function!r} {id(function):x}"
+
+
+def lasting_name(function: Callable[[Batch], Batch]) -> str | None:
+    """What a method of a fitted model is called in every session; None where it cannot be told from others.
+
+    Parameters
+    ----------
+    function : of a batch; the object that it belongs to may have a `lasting_name`.
+    """
+    owner: Any = getattr(function, "__self__", None)
+    name = owner.lasting_name() if hasattr(owner, "lasting_name") else None
+    return None if name is None else f"{function.__name__} of {name}"
 
 
 def run_steps(steps: Sequence[Step], batch: Batch) -> Batch:

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import FunctionType
 
-from outgrow.data.scan import Apply, Scan
+from outgrow.data.scan import Apply, Scan, lasting_name
 from outgrow.engine.protocol import Engine
 from outgrow.errors import ParameterError
 from outgrow.storage import disk_errors
@@ -35,7 +35,9 @@ def kept_name(engine: Engine, scan: Scan) -> str:
         When nothing tells whether they are the same rows in another session.
     """
     for step in scan.steps:
-        if isinstance(step, Apply) and not isinstance(step.function, FunctionType):
+        if isinstance(step, Apply) and not (
+            isinstance(step.function, FunctionType) or lasting_name(step.function)
+        ):
             raise ParameterError(
                 f"cache(keep=True): rows after {step.describe()} cannot be told from others in another "
                 "session. Keep the rows before it."

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from hashlib import sha256
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+from outgrow._version import __version__
+from outgrow.artifact import pack
 from outgrow.data.batch import Batch
 from outgrow.engine.open import is_table
 from outgrow.engine.shard import Shard
-from outgrow.errors import ParameterError
+from outgrow.errors import ArtifactError, ParameterError
+from outgrow.ml import persistence
 from outgrow.ml.base.passing import fit_passing
 from outgrow.ml.base.verbs import Verbs
 from outgrow.ml.core.columns import Columns, chosen
@@ -109,6 +114,21 @@ class Transformer(TransformerMixin, Verbs):
         names = column_names(self._transform(promised_example(self.columns_)))
         return names if input_features is None else names_after(self, names, input_features)
 
+    def lasting_name(self) -> str | None:
+        """A hash of what was learned, the same in every session, under which changed rows may be kept.
+
+        None where it does not say all: of classes outside this library, and of those that read files.
+        """
+        try:
+            described = persistence.describe(self)
+        except ArtifactError:
+            return None
+        known = all(name.startswith("outgrow.") for name in _values(described, "class"))
+        reads = any(folder != {"value": None} for folder in _values(described, "folder"))
+        if reads or not known:
+            return None
+        return f"{type(self).__name__} {sha256(pack({'version': __version__, **described})).hexdigest()}"
+
     def _fit(self, shard: Shard, names: list[str], task: Task) -> None:
         raise NotImplementedError
 
@@ -146,6 +166,16 @@ class Transformer(TransformerMixin, Verbs):
         shard, task = with_rows_told_apart([self], shard, task)
         self._fit_shard(shard, task, last=False)
         return without_numbers(learned_from(self, shard), task)
+
+
+def _values(tree: Any, key: str) -> Iterator[Any]:
+    """What stands under a key, wherever in a tree."""
+    if isinstance(tree, dict):
+        if key in tree:
+            yield tree[key]
+        tree = list(tree.values())
+    for part in tree if isinstance(tree, list | tuple) else ():
+        yield from _values(part, key)
 
 
 class WeightedTransformer(Transformer):

@@ -13,8 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from outgrow._optional import optional
-from outgrow.data.batch import Batch
-from outgrow.errors import DataError, ParameterError
+from outgrow.errors import DataError
 from outgrow.ml.images.modes import CHANNELS
 
 Image, ImageOps = optional("PIL.Image", "images"), optional("PIL.ImageOps", "images")
@@ -28,18 +27,7 @@ _FORMATS = ("BMP", "GIF", "ICO", "JPEG", "JPEG2000", "PNG", "PPM", "TGA", "TIFF"
 """Of those that Pillow reads; for some others it calls programs."""
 _OPENING = Lock()
 """Filters of warnings are those of all threads."""
-_SPARK = {"height", "width", "nChannels", "data"}
 _MODES = {channels: mode for mode, channels in CHANNELS.items()}
-
-
-def holds_images(type: pa.DataType) -> bool:
-    """Whether a column of this type may hold images: bytes, or Spark's structure of them."""
-    return bool(pa.types.is_binary(type)) or is_spark_image(type)
-
-
-def is_spark_image(type: pa.DataType) -> bool:
-    """Whether this is the type that Spark's `image` source gives."""
-    return bool(pa.types.is_struct(type)) and {field.name for field in type} >= _SPARK
 
 
 def images(
@@ -78,21 +66,6 @@ def images(
                     f"Row {row} of the batch{name}: {error} Leave the row out, or say errors='missing'."
                 ) from None
             yield None
-
-
-def file_names(batch: Batch, column: str) -> pa.Array | None:
-    """What messages call the images of a column: themselves where they are paths, or the `path` beside them.
-
-    Parameters
-    ----------
-    batch : the rows.
-    column : of images.
-    """
-    for name in (column, "path"):
-        values = batch.columns.get(name)
-        if isinstance(values, pa.Array) and pa.types.is_string(values.type):
-            return values
-    return None
 
 
 def decoded(value: Any, mode: str, folder: str | None = None) -> np.ndarray:
@@ -218,24 +191,3 @@ def _read(path: str, folder: str | None) -> bytes:
         return (Path(folder) / pure).read_bytes()
     except OSError as error:
         raise DataError(f"the file {path!r} of the folder {folder!r} cannot be read: {error}.") from None
-
-
-def check_folder(who: str, names: list[str], folder: str | None) -> None:
-    """Refuse columns of text where no folder is named that paths could lie in.
-
-    Parameters
-    ----------
-    who : the estimator.
-    names : the columns of text.
-    folder : where paths lie.
-
-    Raises
-    ------
-    ParameterError
-        When there are such columns, and no folder.
-    """
-    if names and folder is None:
-        raise ParameterError(
-            f"{who}(columns={names}): these hold text, which are paths of files only where the folder is "
-            "named that they lie in. Give folder=, or columns of bytes."
-        )

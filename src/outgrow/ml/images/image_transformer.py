@@ -17,9 +17,10 @@ from outgrow.ml.base import Transformer
 from outgrow.ml.core.columns import Columns
 from outgrow.ml.core.parameters import COLUMNS, TEXT, OneOf, described
 from outgrow.ml.core.task import Task, column_names
-from outgrow.ml.images.decoding import check_folder, file_names, holds_images, images
+from outgrow.ml.images.decoding import images
 from outgrow.ml.images.modes import CHANNELS
 from outgrow.ml.images.operations import Encode, Operation, Shape, operation
+from outgrow.ml.images.sources import check_folder, file_names, holds_images
 from outgrow.stats.extremes import Extremes
 
 
