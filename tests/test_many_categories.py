@@ -176,3 +176,13 @@ def test_numbers_are_found_by_table_and_by_search(kind: pa.DataType) -> None:
         NumberIndex(near.astype(np.float64)).places(column).tolist()
         == NumberIndex(near).places(column).tolist()
     )
+
+
+def test_tables_that_memory_cannot_hold_are_refused() -> None:
+    """The system would end the process without a word."""
+    encoder = og.OneHotEncoder().fit(pa.table({"a": np.arange(9_000, dtype=np.int16)}))
+    many = pa.table({"a": np.zeros(20_000_000, dtype=np.int16)})
+    for rows in (many, many.to_pandas()):
+        with pytest.raises(errors.DataError, match=r"9,000 sparse columns .* 1,440\.0 GB.*set_output"):
+            encoder.transform(rows)
+    assert encoder.transform(og.dataset(many)).columns[-1] == "a_8999"

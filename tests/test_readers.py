@@ -457,3 +457,22 @@ def test_types_are_saved_and_read(tmp_path: Path) -> None:
     (tmp_path / "types.json").write_text("[1]")
     with pytest.raises(ParameterError, match="holds no types"):
         og.read(tmp_path / "rows.csv", types=tmp_path / "types.json")
+
+
+def test_numbers_of_json_are_text_where_types_say_so(engine: EngineCase, tmp_path: Path) -> None:
+    """As codes of post are numbers to one program and text to another; digits stay as they were written."""
+    lines = ['{"zip":1067,"n":1}', '{"zip":"02139","n":2.5}', "", "null", '{"zip":1.50}', '{"zip":true}']
+    (tmp_path / "rows.jsonl").write_text("\n".join(lines))
+    with pytest.raises(DataError, match=r"column 'zip' in row 1: string, after .*types=\{'zip': 'text'\}"):
+        og.read(tmp_path / "rows.jsonl").to_arrow()
+    rows = og.read(tmp_path / "rows.jsonl", types={"zip": "text"}, engine=engine.open(ROWS).engine).to_arrow()
+    assert sorted(map(str, rows["zip"].to_pylist())) == ["02139", "1.50", "1067", "None", "true"]
+    assert rows.schema.field("n").type == pa.float64()
+    for line, problem in (
+        ('{"zip":[1]}', "array"),
+        ('{"zip":1,"zip":2}', "zip"),
+        ('{"zip":1', "a line is no JSON"),
+    ):
+        (tmp_path / "bad.jsonl").write_text(line)
+        with pytest.raises(DataError, match=problem):
+            og.read(tmp_path / "bad.jsonl", types={"zip": "text"}).to_arrow()

@@ -168,6 +168,11 @@ def describe_error(error: Exception, names: Sequence[str], start: int = 0) -> st
             else ""
         )
         return f"row {start + int(match[1]) - 1}: {match[2][0].lower()}{match[2][1:]}{advice}"
+    if match := re.search(r"Column\(/([^/)]+)\) changed from (\w+) to (\w+) in row (\d+)", text):
+        name, before, after, row = match.groups()
+        plain = {before, after} <= {"number", "string", "boolean"}
+        advice = f"Name its type, as in types={{{name!r}: 'text'}}" if plain else "Write values of one type"
+        return f"column {name!r} in row {start + int(row)}: {after}, after values that are {before}. {advice}"
     return text[:300]
 
 

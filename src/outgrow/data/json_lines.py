@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.json as pajson
 
 from outgrow.data.encoding import check_utf8
+from outgrow.data.json_texts import with_texts
 from outgrow.data.kind import CATEGORY, Kind, is_time
 from outgrow.data.text import TextOptions, Types, is_past_64_bits
 from outgrow.data.widest import WHOLE
@@ -96,14 +97,17 @@ class JsonLines:
         wanted = {name: kind for name, kind in types.items() if columns is None or name in columns}
         texts = [name for name, kind in wanted.items() if is_time(kind)]
         first = b"{}\n" if block.lstrip().startswith(b"null") else b""  # Arrow does not survive to begin so
-        table = pajson.read_json(
-            pa.BufferReader(first + block),
-            read_options=pajson.ReadOptions(use_threads=False, block_size=len(first + block) + 1),
-            parse_options=pajson.ParseOptions(
-                explicit_schema=pa.schema({**wanted, **dict.fromkeys(texts, pa.string())}.items()),
-                unexpected_field_behavior="infer" if columns is None else "ignore",
-            ),
+        parse_options = pajson.ParseOptions(
+            explicit_schema=pa.schema({**wanted, **dict.fromkeys(texts, pa.string())}.items()),
+            unexpected_field_behavior="infer" if columns is None else "ignore",
         )
+        try:
+            table = _read(first + block, parse_options)
+        except pa.ArrowInvalid:
+            spelt = with_texts(block, [name for name, kind in wanted.items() if pa.types.is_string(kind)])
+            if spelt is None:
+                raise
+            table = _read(first + spelt, parse_options)
         table = table.slice(1) if first else table
         for name in texts:
             moments = table[name].cast(wanted[name])
@@ -147,6 +151,14 @@ class JsonLines:
         kind : what was promised of it.
         """
         return pa.string() if kind == CATEGORY and is_time(inferred_type) else None
+
+
+def _read(block: bytes, options: pajson.ParseOptions) -> pa.Table:
+    return pajson.read_json(
+        pa.BufferReader(block),
+        read_options=pajson.ReadOptions(use_threads=False, block_size=len(block) + 1),
+        parse_options=options,
+    )
 
 
 def _with_moments(table: pa.Table, names: Iterable[str]) -> pa.Table:

@@ -14,12 +14,17 @@ import pyarrow as pa
 import scipy.sparse as sp
 
 from outgrow.data.batch import Batch, is_numeric
-from outgrow.data.matrix import ArrayColumns, is_sparse
+from outgrow.data.matrix import ArrayColumns, Matrix, is_sparse
 from outgrow.data.pandas_frames import is_frame
 from outgrow.engine.context import one_blas_thread
 from outgrow.engine.dataset import Dataset
+from outgrow.engine.memory import available_bytes
 from outgrow.engine.open import is_spark, is_table
+from outgrow.errors import DataError
 from outgrow.ml.core.inputs import has_vectors
+
+_SMALL = 1 << 28
+"""Bytes of which nobody runs out."""
 
 
 def is_lazy(X: Any) -> bool:
@@ -37,6 +42,11 @@ def as_given(rows: Dataset, X: Any, output: str | None = None) -> Any:
     rows : what was made of X: a row for each of its rows, in their order, where X is in memory.
     X : what the user gave; of a pandas DataFrame the index is kept, too.
     output : 'default' where `set_output` asked for arrays; tables that are not in memory stay tables.
+
+    Raises
+    ------
+    DataError
+        When sparse rows would be a table larger than the memory that is left.
     """
     if isinstance(X, Dataset):
         return rows
@@ -44,12 +54,26 @@ def as_given(rows: Dataset, X: Any, output: str | None = None) -> Any:
         return rows.engine.table(rows.scan)
     if not is_table(X) or output == "default" or rows.scan.example().too_wide:
         return own(collect(rows, all_columns), X)
+    _check_room(rows, len(X) if is_frame(X) else getattr(X, "num_rows", 0))
     if is_frame(X):
         frame = rows.to_pandas()
         return frame.set_index(X.index) if len(frame.columns) else frame.reindex(X.index)
     if type(X).__module__.partition(".")[0] == "polars":
         return sys.modules["polars"].from_arrow(rows.to_arrow())
     return rows.to_arrow()
+
+
+def _check_room(rows: Dataset, count: int) -> None:
+    """Refuse to spell out sparse rows that memory does not hold; the system would end the process."""
+    columns = rows.scan.example().held.values()
+    width = sum(column.width for column in columns if isinstance(column, Matrix) and column.sparse)
+    need = count * width * np.dtype(np.float64).itemsize
+    if need > _SMALL and need > (left := available_bytes()):
+        raise DataError(
+            f"{count:,} rows of {width:,} sparse columns are a table of {need / 1e9:,.1f} GB, and "
+            f"{left / 1e9:,.1f} GB of memory are left. Ask for arrays (set_output(transform='default')), "
+            "for fewer columns (max_categories of encoders), or give a dataset (og.dataset), which is lazy."
+        )
 
 
 def own(values: Any, X: Any) -> Any:
