@@ -36,16 +36,12 @@ def with_texts(block: bytes, names: Collection[str]) -> bytes | None:
         return None
     lines, changed = list[str](), False
     try:
-        for line in block.splitlines():
-            row = (
-                json.loads(line, parse_float=_fraction, object_pairs_hook=_each_once)
-                if line.strip()
-                else None
-            )
+        for line in filter(bytes.strip, block.splitlines()):
+            row: Any = json.loads(line, parse_float=_fraction, object_pairs_hook=_each_once)
             for name in names if isinstance(row, dict) else ():
                 if isinstance(row.get(name), int | float):
                     row[name], changed = _text(row[name]), True
-            lines.append(json.dumps(row, ensure_ascii=False) if line.strip() else "")
+            lines.append(json.dumps(row, ensure_ascii=False))
     except json.JSONDecodeError as error:
         raise DataError(f"a line is no JSON: {error}") from None
     except (ValueError, RecursionError):
