@@ -108,7 +108,9 @@ LAYERS: dict[str, list[tuple[nn.Module, tuple[int, ...]]]] = {
 
 
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")
-@pytest.mark.parametrize("name", sorted(set(WRITERS) - {"Embedding"}))
+@pytest.mark.parametrize(
+    "name", sorted(name for name in WRITERS if hasattr(nn, name) and name != "Embedding")
+)
 def test_a_written_layer_answers_as_pytorch_does(name: str) -> None:
     kind = getattr(nn, name)
     start = max((key for key in LAYERS if name.startswith(key)), key=len)

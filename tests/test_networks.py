@@ -359,23 +359,58 @@ def test_parameters_with_unknown_beginnings() -> None:
 # ---- saved, and resumed ----------------------------------------------------------------------------------
 
 
-def test_loads_no_class_that_is_not_imported(tmp_path: Path) -> None:
-    model = fitted()
+ANSWER = """
+    import sys, numpy as np, pandas as pd, outgrow as og
+    folder = sys.argv[1]
+    model = og.load(f"{folder}/model")
+    answers = model.predict_proba(pd.read_parquet(f"{folder}/rows.parquet"))
+    assert "torch" not in sys.modules and "test_networks" not in sys.modules
+    np.testing.assert_allclose(answers, np.load(f"{folder}/answers.npy"), atol=1e-5)
+    try:
+        model.module_
+    except og.errors.ArtifactError as error:
+        print(error)
+"""
+
+
+@pytest.mark.parametrize("module", ["mlp", Net])
+def test_loaded_answers_without_torch_and_imports_nothing(module: Any, tmp_path: Path) -> None:
+    frame = pd.DataFrame(X, columns=list("abcd"))
+    if module == "mlp":
+        frame["kind"] = np.where(X[:, 0] > 0, "positive", "negative")
+    model = og.Pipeline([og.SimpleImputer(columns=og.numeric()), og.TorchClassifier(module)]).fit(frame, Y)
     model.save(tmp_path / "model")
-    assert (og.load(tmp_path / "model").predict_proba(X) == model.predict_proba(X)).all()
-    script = f"""
-        import outgrow as og, sys
-        model = og.load({str(tmp_path / "model")!r})
-        assert "torch" not in sys.modules and "test_networks" not in sys.modules
-        try:
-            model.predict([[0.0, 0.0, 0.0, 0.0]])
-        except og.errors.ArtifactError as error:
-            print(error)
-    """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=True
-    )
-    assert "then load: no code is imported" in done.stdout, done.stderr
+    frame.to_parquet(tmp_path / "rows.parquet")
+    np.save(tmp_path / "answers.npy", model.predict_proba(frame))
+    script = textwrap.dedent(ANSWER).replace("model.module_", "model[-1].module_")
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert ("then load: no code is imported" in done.stdout) == (module is Net)
+    again = og.load(tmp_path / "model").fit(frame, Y)
+    assert again.score(frame, Y) == model.score(frame, Y)
+    np.testing.assert_allclose(again.predict_proba(frame), model.predict_proba(frame), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"module": "mlp", "module__batch_norm": True, "module__residual": True, "module__activation": "gelu"},
+        {"module": "mlp", "module__hidden": (), "module__dropout": 0.2},
+        {"module": "mlp", "module__hidden": 7, "module__activation": "silu", "ema": 0.9},
+        {"module": Net, "recompute": ["body"]},
+        {"criterion": "BCEWithLogitsLoss", "module": torch.nn.Sequential(torch.nn.Linear(4, 1))},
+        {"predict_nonlinearity": "sigmoid"},
+    ],
+)
+def test_one_file_answers_alike(settings: dict[str, Any], tmp_path: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    model = fitted(max_epochs=2, **settings)
+    model.to_onnx(tmp_path / "model.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    rows = {f"x{j}": X[:, [j]] for j in range(4)}
+    labels, chances = session.run(["prediction", "probabilities"], rows)
+    np.testing.assert_allclose(chances, model.predict_proba(X), atol=1e-5)
+    assert (labels == model.predict(X)).mean() > 0.99
 
 
 def interrupted(after: int, make: Callable[[Journal], Any]) -> tuple[Any, int]:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
 from outgrow._optional import optional
 from outgrow.deep.criteria import criterion_of, losses_of
+from outgrow.deep.graph import onnx_of
 from outgrow.deep.loop import Rules, evaluating
 from outgrow.deep.minibatches import rows_of
 from outgrow.deep.modules import MLP, Sizes, freeze, module_of, recompute
 from outgrow.deep.replica import replica_of
 from outgrow.deep.schedule import Schedule
 from outgrow.deep.snapshot import array_of
+from outgrow.deep.structure import structure_of
 from outgrow.deep.training import Plan, Training
+from outgrow.deep.weights import weights_of
+from outgrow.deep.written import Input, written
 from outgrow.engine.matrix import MatrixView
 from outgrow.errors import ArtifactError, DataError, ParameterError
 
@@ -74,6 +79,29 @@ def module_of_model(model: Any) -> Any:
         raise ArtifactError(f"The weights are of another module than {model.module!r}: {error}.") from error
     module.eval()
     return module
+
+
+def graph_of(model: Any) -> bytes:
+    """A network as an ONNX file: written layer by layer where its layers are known, else by torch.
+
+    Parameters
+    ----------
+    model : a fitted `Network`.
+
+    Raises
+    ------
+    ExportError
+        When torch cannot write it.
+    MissingExtraError
+        When onnx or onnxscript is needed and not installed.
+    """
+    module = model.module_
+    shape = (model.n_features_,) if model.input_shape is None else tuple(model.input_shape)
+    with suppress(ArtifactError):
+        content = written(structure_of(module), weights_of(module), [Input(shape)])
+        if content is not None:
+            return content
+    return onnx_of(module, [torch.zeros(2, *shape)])
 
 
 def outputs(module: Any, inputs: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What losses are called; it imports nothing of torch."""
+"""What losses and activations are called; nothing of torch is imported here."""
 
 from __future__ import annotations
 
@@ -8,6 +8,17 @@ ONE_OUTPUT = ("BCEWithLogitsLoss", "BCELoss", "SoftMarginLoss")
 """Losses of two classes by one number, whose target is 0.0 or 1.0."""
 OF_DIFFERENCES = ("MSELoss", "L1Loss", "SmoothL1Loss", "HuberLoss")
 """Losses of how far the outputs are from the targets."""
+
+ACTIVATIONS = {
+    "relu": "ReLU",
+    "gelu": "GELU",
+    "silu": "SiLU",
+    "tanh": "Tanh",
+    "leaky_relu": "LeakyReLU",
+    "elu": "ELU",
+    "identity": "Identity",
+}
+"""By the names that perceptrons know, their classes in `torch.nn`."""
 
 
 def criterion_label(criterion: Any) -> str:

@@ -15,6 +15,7 @@ from outgrow._optional import optional
 from outgrow.deep.layers import layer_class
 from outgrow.deep.perceptron import Perceptron
 from outgrow.deep.structure import known_class
+from outgrow.deep.structure import module_of as structured
 from outgrow.errors import ParameterError
 
 torch = optional("torch", "torch")
@@ -54,7 +55,7 @@ def module_of(module: Any, arguments: Mapping[str, Any], sizes: Sizes, *, truste
     Parameters
     ----------
     module : 'mlp'; a class or a function that makes a module; such as 'package.module:Name'; or a module,
-        which is copied.
+        which is copied; or its structure, from `structure_of`.
     arguments : what the class or function is called with. Those of its parameters that say how many features
         or outputs there are, such as `n_features` or `out_features`, and are not given, follow from the rows.
     sizes : of the rows.
@@ -73,6 +74,8 @@ def module_of(module: Any, arguments: Mapping[str, Any], sizes: Sizes, *, truste
                 f"module__{next(iter(arguments))}: the module is made already; give its class."
             )
         return copy.deepcopy(module)
+    if isinstance(module, Mapping):
+        return structured(module)
     if isinstance(module, str):
         module = Perceptron if module == MLP else imported(module, trusted=trusted)
     if not callable(module):

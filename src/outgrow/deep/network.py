@@ -9,16 +9,21 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from importlib.util import find_spec
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import pyarrow as pa
 
 from outgrow.data.batch import Batch
-from outgrow.data.matrix import Column, is_sparse
+from outgrow.data.matrix import Column as Values
+from outgrow.data.matrix import is_sparse
+from outgrow.deep.graph import OnnxAnswer, network_nodes
+from outgrow.deep.structure import structure_of
 from outgrow.engine.matrix import MatrixView
 from outgrow.engine.shard import Shard
-from outgrow.errors import DataError, ParameterError
+from outgrow.errors import DataError, ExportError, MissingExtraError, ParameterError
 from outgrow.ml.base import Model
 from outgrow.ml.core.categories import codes, is_text, learned_categories
 from outgrow.ml.core.estimator import class_name
@@ -35,6 +40,8 @@ from outgrow.ml.core.parameters import (
     seed,
 )
 from outgrow.ml.core.task import Task
+from outgrow.ml.export.onnx.answer import features
+from outgrow.ml.export.onnx.table import Column, Table
 
 PREFIXES = ("module__", "criterion__", "optimizer__")
 """Further parameters: arguments of the module, the loss and the optimizer, as skorch has them."""
@@ -46,9 +53,18 @@ def _is_shape(value: Any) -> bool:
 
 
 class Made:
-    """What is made when a model is first asked, and is no part of it."""
+    """What is made when a model is first asked, and is no part of it.
+
+    Attributes
+    ----------
+    module : the trained module.
+    graph : what answers by ONNX Runtime.
+    content : of the graph, where it was written here.
+    """
 
     module: Any = None
+    graph: OnnxAnswer | None = None
+    content: bytes | None = None
 
 
 class Network(Model):
@@ -60,6 +76,8 @@ class Network(Model):
     _export_tolerance = 1e-5
     _partition_tolerance = 1e-4
     """float32, whose rounding depends on how many rows are multiplied at once."""
+    _saved_tolerance = 1e-5
+    """A loaded model answers by ONNX Runtime, which multiplies otherwise than torch."""
     parameters = {
         "module": described("'mlp', a class of modules, its name, or a module"),
         "criterion": described("a class of torch.nn, its name, or a function of outputs and targets"),
@@ -91,7 +109,7 @@ class Network(Model):
         "check_sample_weight_equivalence_on_sparse_data": "minibatches draw rows, not weights",
         "check_do_not_raise_errors_in_init_or_set_params": "further parameters are known by their beginnings",
     }
-    no_exports = {"scikit-learn": "has no networks of torch", "ONNX": "networks are not written yet"}
+    no_exports = {"scikit-learn": "has no networks of torch"}
 
     module: Any
     criterion: Any
@@ -123,6 +141,7 @@ class Network(Model):
     n_iter_: int
     best_epoch_: int
     n_outputs_: int
+    graph_: bytes
     _made: Made
     _begun: Any = None
     """The last fit, from whose weights this one goes on; or None."""
@@ -239,20 +258,36 @@ class Network(Model):
     def _parameters_to_save(self) -> dict[str, Any]:
         named = {name: _named(value) for name, value in self.get_params(deep=False).items()}
         if _is_module(self.module):
-            from outgrow.deep.structure import structure_of
-
             named["module"] = structure_of(self.module)
         return named
+
+    def _learned_to_save(self) -> dict[str, Any]:
+        """What was learned, and the graph by which it answers without torch, where there can be one."""
+        learned = self._learned()
+        if hasattr(self, "weights_") and "graph_" not in learned:
+            from outgrow.deep.fitting import graph_of
+
+            with suppress(ExportError, MissingExtraError):
+                if self._made.content is None:
+                    self._made.content = graph_of(self)
+                learned["graph_"] = self._made.content
+        return learned
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in super().__getstate__().items() if name != "_made"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        self._made = Made()
+        self._restored()
+
+    def _restore(self, learned: dict[str, Any]) -> None:
+        self.__dict__.pop("graph_", None)  # of an earlier fit
+        super()._restore(learned)
 
     def _restored(self) -> None:
         self._made = Made()
+        if hasattr(self, "graph_") and find_spec("onnxruntime") is not None:
+            self._made.graph = OnnxAnswer(bytes(self.graph_))
 
     # ---- answers -----------------------------------------------------------------------------------------
 
@@ -266,7 +301,10 @@ class Network(Model):
         return self._made.module
 
     def _outputs(self, X: Any) -> np.ndarray:
-        """What the network says of rows, of shape (rows, outputs)."""
+        """What the network says of rows, of shape (rows, outputs); by its graph, if it has one."""
+        if self._made.module is None and self._made.graph is not None:
+            answer = self._made.graph(self._inputs(X))[0]
+            return answer.reshape(X.shape[0], self.n_outputs_).astype(np.float64)
         from outgrow.deep.fitting import outputs
 
         parts = [
@@ -277,6 +315,22 @@ class Network(Model):
             return np.zeros((0, self.n_outputs_))
         made: np.ndarray = np.concatenate(parts)
         return made
+
+    def _onnx_outputs(self, table: Table) -> str:
+        """In a graph, what the network says of rows, of shape (rows, outputs)."""
+        from outgrow.deep.fitting import graph_of
+
+        graph = table.graph
+        coded = {
+            name: Column(graph.cast(_lookup(table, name, values), "number"))
+            for name, values in self.categories_.items()
+        }
+        X = features(self.features_, table.with_columns(coded), type(self).__name__)
+        if self.input_shape is not None:
+            shape = graph.constant([-1, *self.input_shape], np.int64)
+            X = graph.node("Reshape", X, shape)
+        content = bytes(self.graph_) if hasattr(self, "graph_") else graph_of(self)
+        return graph.node("Flatten", network_nodes(graph, content, [X])[0], axis=1)
 
     def _inputs(self, X: Any) -> np.ndarray:
         dense = X.toarray() if is_sparse(X) else X
@@ -298,9 +352,15 @@ class Network(Model):
             )
 
 
-def _codes(column: Column, values: list[Any]) -> pa.Array:
+def _codes(column: Values, values: list[Any]) -> pa.Array:
     """1, 2, ... for the values in their order, 0 for others and for missing ones."""
     return pa.array(np.nan_to_num(codes(column, values).to_numpy(zero_copy_only=False)))
+
+
+def _lookup(table: Table, name: str, values: list[Any]) -> str:
+    """In a graph, 1, 2, ... for the values of a column in their order, 0 for others."""
+    keys, places = (values, range(1, len(values) + 1)) if values else ([""], [0])
+    return table.graph.lookup(table[name].tensor, keys, list(places), 0)
 
 
 def _named(value: Any) -> Any:

@@ -6,20 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from outgrow._optional import optional
+from outgrow.deep.labels import ACTIVATIONS
+from outgrow.deep.structure import register
 from outgrow.errors import ParameterError
 
 torch = optional("torch", "torch")
-
-ACTIVATIONS = {
-    "relu": "ReLU",
-    "gelu": "GELU",
-    "silu": "SiLU",
-    "tanh": "Tanh",
-    "leaky_relu": "LeakyReLU",
-    "elu": "ELU",
-    "identity": "Identity",
-}
-
 
 _Module: Any = torch.nn.Module
 
@@ -34,6 +25,7 @@ def embedding_width(values: int) -> int:
     return int(min(100, max(2, round(1.6 * values**0.56))))
 
 
+@register
 class Perceptron(_Module):
     """Full layers over numbers and embeddings of categories (Guo and Berkhahn 2016).
 
@@ -66,6 +58,15 @@ class Perceptron(_Module):
         embedding: int | None = None,
     ) -> None:
         super().__init__()
+        self.n_features, self.n_outputs, self.hidden, self.activation = (
+            n_features,
+            n_outputs,
+            hidden,
+            activation,
+        )
+        self.dropout, self.batch_norm, self.residual = dropout, batch_norm, residual
+        self.categories = [(int(column), int(count)) for column, count in categories]
+        self.embedding = embedding
         sizes = [hidden] if isinstance(hidden, int) else list(hidden)
         if activation not in ACTIVATIONS:
             raise ParameterError(f"module__activation={activation!r}: it is one of {list(ACTIVATIONS)}.")
@@ -88,7 +89,6 @@ class Perceptron(_Module):
             self.layers.append(_hidden(width, size, activation, dropout, batch_norm))
             width = size
         self.output = torch.nn.Linear(width, n_outputs)
-        self.residual = residual
 
     def forward(self, inputs: Any) -> Any:
         """The outputs, of shape (rows, n_outputs).

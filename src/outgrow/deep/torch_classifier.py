@@ -16,6 +16,8 @@ from outgrow.errors import DataError
 from outgrow.ml.base import ProbabilityClassifier
 from outgrow.ml.core.parameters import CLASS_WEIGHT, OneOf
 from outgrow.ml.core.weights import ClassWeight, class_factors
+from outgrow.ml.export.onnx.answer import Answer, chosen
+from outgrow.ml.export.onnx.table import Table
 
 _OF_CRITERION = {"NLLLoss": "exp", "BCELoss": "identity"}
 _CHANCES: dict[str, Any] = {"sigmoid": expit, "exp": np.exp, "identity": np.asarray}
@@ -168,21 +170,39 @@ class TorchClassifier(Network, ProbabilityClassifier):
     def _scales(self, view: MatrixView) -> dict[str, np.ndarray]:
         return scales_of_features(view, self._category_places())
 
+    def _to_onnx(self, table: Table) -> Answer:
+        graph, sums = table.graph, self._onnx_outputs(table)
+        kind = self._nonlinearity(self.n_outputs_)
+        operator = {"sigmoid": "Sigmoid", "exp": "Exp"}.get(kind)
+        if kind == "softmax":
+            return chosen(graph, graph.node("Softmax", sums, axis=1), self.classes_)
+        chances = sums if operator is None else graph.node(operator, sums)
+        if self.n_outputs_ == 1:
+            both = graph.join([graph.node("Sub", graph.constant([[1.0]]), chances), chances])
+            return chosen(graph, both, self.classes_)
+        total = graph.node("ReduceSum", chances, graph.constant([1], np.int64), keepdims=1)
+        return chosen(graph, graph.node("Div", chances, total), self.classes_)
+
+    def _nonlinearity(self, width: int) -> str:
+        """What makes probabilities of so many outputs."""
+        if self.predict_nonlinearity != "auto":
+            return self.predict_nonlinearity
+        return _OF_CRITERION.get(criterion_label(self.criterion), "sigmoid" if width == 1 else "softmax")
+
     def _predict_proba(self, X: Any) -> np.ndarray:
         return self._answers(self._outputs(X))
 
     def _answers(self, outputs: np.ndarray) -> np.ndarray:
         """Probabilities, of what the module gave."""
-        kind, width = self.predict_nonlinearity, outputs.shape[1]
+        width = outputs.shape[1]
+        kind = self._nonlinearity(width)
         if width not in (1, len(self.classes_)) or (width == 1 and len(self.classes_) > 2):
             raise DataError(
                 f"The module gives {width} numbers for a row, and there are {len(self.classes_)} classes: "
                 f"{self.classes_.tolist()[:20]}. Let it give one for each class."
             )
-        if kind == "auto":
-            kind = _OF_CRITERION.get(criterion_label(self.criterion), "sigmoid" if width == 1 else "softmax")
         if width == 1:
-            chance = expit(outputs) if kind == "sigmoid" else outputs
+            chance = outputs if kind == "softmax" else _CHANCES[kind](outputs)
             return np.hstack([1.0 - chance, chance])
         if kind == "softmax":
             shares: np.ndarray = softmax(outputs, axis=1)

@@ -13,6 +13,8 @@ from outgrow.deep.scales import scales_of_features, scales_of_targets
 from outgrow.engine.matrix import MatrixView
 from outgrow.errors import DataError
 from outgrow.ml.base import Regressor
+from outgrow.ml.export.onnx.answer import Answer
+from outgrow.ml.export.onnx.table import Table
 
 
 class TorchRegressor(Network, Regressor):
@@ -138,6 +140,14 @@ class TorchRegressor(Network, Regressor):
         if plain:
             return np.zeros(self.n_outputs_), np.ones(self.n_outputs_)
         return scales_of_targets(view)
+
+    def _to_onnx(self, table: Table) -> Answer:
+        graph, sums = table.graph, self._onnx_outputs(table)
+        scaled = graph.node("Mul", sums, graph.constant(self.target_scale_[None]))
+        moved = graph.node("Add", scaled, graph.constant(self.target_shift_[None]))
+        if self.target_names_ is not None:
+            return Answer(moved, width=self.n_outputs_)
+        return Answer(graph.node("Squeeze", moved, graph.constant([1], np.int64)))
 
     def _predict(self, X: Any) -> np.ndarray:
         return self._answers(self._outputs(X))

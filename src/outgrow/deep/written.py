@@ -14,12 +14,14 @@ import numpy as np
 
 from outgrow.deep.layer_nodes import LAYER_WRITERS
 from outgrow.deep.nodes import WRITERS, Flow, Network
+from outgrow.deep.perceptron_nodes import PERCEPTRON, perceptron
 from outgrow.deep.weights import checked_weights
 from outgrow.errors import ArtifactError, OutgrowError
 from outgrow.ml.export.onnx.graph import Graph
 
 _DOC = "A network of outgrow."
 WRITERS.update(LAYER_WRITERS)
+WRITERS[PERCEPTRON] = perceptron
 
 
 @dataclass(frozen=True)

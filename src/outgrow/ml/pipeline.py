@@ -259,6 +259,10 @@ class Pipeline(StepList):
         parts = [estimator._learned() for _, estimator in self.active_steps]
         return {**own, "steps_": parts} if any(parts) else own
 
+    def _learned_to_save(self) -> dict[str, Any]:
+        parts = [estimator._learned_to_save() for _, estimator in self.active_steps]
+        return {**self._learned(), "steps_": parts} if any(parts) else self._learned()
+
     def _restore(self, learned: dict[str, Any]) -> None:
         self._adapters, self._sklearn = {}, None
         items = self.active_steps
