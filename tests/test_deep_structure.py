@@ -396,6 +396,31 @@ def test_a_name_stands_for_a_class_of_modules() -> None:
         og.TorchClassifier(module="os:getcwd").fit(rows, rows[:, 0] > 0)
 
 
+def test_whoever_loads_gives_classes(tmp_path: Path) -> None:
+    """A class that is gone, as that of a notebook, is given under its name from wherever it is now."""
+
+    def defined() -> type:
+        class OfNotebook(nn.Linear):
+            def __init__(self, in_features: int, out_features: int) -> None:
+                super().__init__(in_features, out_features)
+
+        OfNotebook.__qualname__, OfNotebook.__module__ = "OfNotebook", "__main__"
+        return OfNotebook
+
+    rows = np.random.default_rng(0).normal(size=(40, 2))
+    model = og.TorchClassifier(module=defined(), max_epochs=1).fit(rows, rows[:, 0] > 0)
+    model.save(tmp_path / "model")
+    with pytest.raises(ArtifactError, match=r"or give the class: og.load\(path, modules=\[OfNotebook\]\)"):
+        _ = og.load(tmp_path / "model").module_
+    with pytest.raises(ParameterError, match="is no class"):
+        og.load(tmp_path / "model", modules=[nn.Linear(2, 2)])  # type: ignore[list-item]
+    kind = defined()
+    kind.__module__ = "now.in.a.module"
+    again = og.load(tmp_path / "model", modules=[kind])
+    assert type(again.module_) is kind
+    np.testing.assert_allclose(again.predict_proba(rows), model.predict_proba(rows), atol=1e-6)
+
+
 class Flat(nn.Linear):
     def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__(in_features, out_features)

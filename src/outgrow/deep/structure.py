@@ -40,10 +40,10 @@ from outgrow.deep.layers import (
 )
 from outgrow.deep.weights import load_weights, weights_of
 from outgrow.errors import ArtifactError, OutgrowError
+from outgrow.ml.core.given import give, given
 
 C = TypeVar("C", bound=type)
 _OURS = f"{__name__.rpartition('.')[0]}."
-_REGISTERED: dict[str, type] = {}
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks")
 _HOMES = ("torch.nn.functional", "torch")
 MOST_DEPTH = 60
@@ -55,7 +55,7 @@ def register(kind: C) -> C:
 
     The arguments of its constructor have to be kept as attributes of the same names.
     """
-    _REGISTERED[_name(kind)] = kind
+    give([kind])
     return kind
 
 
@@ -154,23 +154,23 @@ def known_class(name: Any, modules: Iterable[type] = ()) -> type:
     if home.startswith(_OURS):
         with suppress(ImportError):
             importlib.import_module(home)
-    given = {_name(kind): kind for kind in modules}
-    kind = given.get(name) or _REGISTERED.get(name) or _imported(home, path) or _moved(given, path)
+    of_caller = {_name(kind): kind for kind in modules}
+    kind = of_caller.get(name) or _imported(home, path) or given(str(name)) or _moved(of_caller, path)
     if kind is None:
         raise ArtifactError(
             f"The network is a {path or name!r}, which is not known here. Import the module that "
             f"defines it{f' ({home})' if home not in ('', '__main__') else ''}, then load: no code is "
-            "imported because a model names it. Or give the class."
+            f"imported because a model names it; or give the class: og.load(path, modules=[{path}])."
         )
     if not isinstance(kind, type) or not issubclass(kind, optional("torch", "torch").nn.Module):
         raise ArtifactError(f"The network is a {name!r}, which is no subclass of torch.nn.Module.")
     return kind
 
 
-def _moved(given: Mapping[str, type], path: str) -> type | None:
+def _moved(of_caller: Mapping[str, type], path: str) -> type | None:
     """The one class that was given with a name, where it came from elsewhere."""
     last = path.rpartition(".")[2]
-    same = [kind for kind in given.values() if kind.__name__ == last]
+    same = [kind for kind in of_caller.values() if kind.__name__ == last]
     return same[0] if len(same) == 1 else None
 
 

@@ -6,7 +6,7 @@ import copy
 import importlib
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from inspect import signature
@@ -22,7 +22,7 @@ from outgrow.engine.record import as_tree
 from outgrow.errors import ArtifactError, OutgrowError
 from outgrow.ml import foreign, format_1
 from outgrow.ml.core import columns as selectors
-from outgrow.ml.core import functions
+from outgrow.ml.core import functions, given
 from outgrow.ml.core.estimator import Estimator, class_name
 from outgrow.ml.core.inputs import first_row
 
@@ -73,11 +73,19 @@ def save(
     artifact.write(path, tree, overwrite=overwrite)
 
 
-def load(path: str | os.PathLike[str]) -> Any:
+def load(path: str | os.PathLike[str], *, modules: Iterable[type] = ()) -> Any:
     """Read an estimator that `save` wrote. Nothing in the artifact is executed, here or on a cluster.
+
+    Parameters
+    ----------
+    path : the folder.
+    modules : classes of networks that it names, where the Python modules that define them were not imported;
+        they are known from then on.
 
     Raises
     ------
+    ParameterError
+        When `modules` holds what is no class.
     ArtifactError
         When the directory is damaged, newer than this library, or names an unknown class or objects of types
         that are not known to be harmless.
@@ -90,6 +98,7 @@ def load(path: str | os.PathLike[str]) -> Any:
     >>> og.load(folder).predict([[3.0]]).round(6).tolist()
     [7.0]
     """
+    given.give(modules)
     tree = artifact.read(path)
     try:
         return restore(tree["estimator"])
