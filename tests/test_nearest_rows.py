@@ -107,7 +107,11 @@ def test_what_cannot_be_is_said() -> None:
         with pytest.raises(DataError, match="n_neighbors = 4, n_samples = 3"):
             model.fit(np.eye(3), [0, 1, 1])
     with pytest.raises(DataError, match="n_neighbors = 4, n_samples = 3"):
-        og.NearestNeighbors(4).fit(np.eye(3))
+        og.NearestNeighbors(4).fit(np.eye(3)).transform(np.eye(3))
+    few = og.NearestNeighbors(4, radius=2.0).fit(np.eye(3))  # who asks for radii alone never meets the rest
+    assert [len(near) for near in few.radius_neighbors(return_distance=False)] == [2, 2, 2]
+    with pytest.raises(DataError, match="n_neighbors = 4, n_samples = 3"):
+        few.kneighbors(np.eye(3))
     known = og.NearestNeighbors(1).fit(np.eye(3))
     with pytest.raises(DataError, match="n_neighbors = 3, n_samples = 2"):
         known.kneighbors(n_neighbors=3)

@@ -99,6 +99,7 @@ FLOORS_OF_ML = {
 HOMES = {
     "pyspark": "engine/spark",
     "xgboost": "ml/trees",
+    "lightgbm": "ml/trees",
     "onnx": "ml/export",
     "onnxruntime": "ml/export",
     "duckdb": "data/duck.py",
@@ -362,6 +363,7 @@ def test_import_is_light() -> None:
         "pandas",
         "pyspark",
         "xgboost",
+        "lightgbm",
         "duckdb",
         "mlflow",
     }
@@ -372,6 +374,7 @@ def test_estimators_load_no_extras() -> None:
     assert not loaded_by(code) & {
         "pyspark",
         "xgboost",
+        "lightgbm",
         "duckdb",
         "sqlglot",
         "matplotlib",

@@ -466,3 +466,17 @@ def test_two_ranks_grow_one_model(estimator, empty, processes):
     assert together.evaluate(table, "y")[metric] == pytest.approx(
         alone.evaluate(table, "y")[metric], abs=0.03
     )
+
+
+def test_no_rows_have_shares_of_every_class():
+    """Of a table, the columns of the answer are asked for before any row is read."""
+    random = np.random.default_rng(0)
+    table = pa.table({"a": random.normal(size=90), "y": np.repeat(["x", "y", "z"], 30)})
+    kinds = (og.GradientBoostingClassifier, og.HistGradientBoostingClassifier)
+    for model in (
+        kind(**rounds) for kind, rounds in zip(kinds, ({"n_estimators": 2}, {"max_iter": 2}), strict=True)
+    ):
+        model.fit(table, "y")
+        assert model.predict_proba(table).column_names[2:] == [f"probability_{name}" for name in "xyz"]
+        assert model.predict_proba(np.zeros((0, 1))).shape == (0, 3)
+        assert model.decision_function(np.zeros((0, 1))).shape == (0, 3)

@@ -109,3 +109,36 @@ def test_what_is_wrong_is_said() -> None:
         fitted(gap, "day")
     with pytest.raises(SchemaError, match="needs a column of times or numbers; 'day' holds string"):
         fitted(table.set_column(3, "day", pa.array(["monday"] * 400)), "day")
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        og.GradientBoostingRegressor(n_estimators=40),
+        og.HistGradientBoostingRegressor(max_iter=40),
+    ],
+)
+@pytest.mark.parametrize("role", ["validation_by", "validation_time"])
+def test_a_column_to_hold_out_by_means_early_stopping(model: Any, role: str) -> None:
+    """Not asked for otherwise, it would be left aside without a word."""
+    table = drifting().drop_columns(["date"])
+    model.fit(table, "y", **{role: "day"})
+    assert len(model.scores_)
+    asked = type(model)(**{**model.get_params(), "early_stopping": True}).fit(table, "y", **{role: "day"})
+    assert np.array_equal(asked.scores_, model.scores_)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "advice"),
+    [({"early_stopping": False}, "Give early_stopping=True"), ({"validation_fraction": None}, "a fraction")],
+)
+def test_a_column_to_hold_out_by_is_refused_where_nothing_is_held_out(
+    wrong: dict[str, Any], advice: str
+) -> None:
+    table = drifting().drop_columns(["date"])
+    model = stopping().set_params(**wrong)
+    with pytest.raises(ParameterError, match=f"holds no rows out, so validation_time .*{advice}"):
+        model.fit(table, "y", validation_time="day")
+    pipe = og.Pipeline([("boost", model)])
+    with pytest.raises(ParameterError, match=f"so boost__validation_by .*{advice}"):
+        pipe.fit(table, "y", boost__validation_by="day")

@@ -10,6 +10,7 @@ from outgrow.errors import MissingExtraError
 EXTRAS = {
     "spark": ("pyspark", "pandas"),
     "trees": ("xgboost", "numba"),
+    "lightgbm": ("lightgbm", "xgboost", "numba"),
     "sql": ("duckdb", "sqlglot"),
     "serve": ("starlette", "uvicorn", "msgspec", "prometheus_client"),
     "remote": ("fsspec",),

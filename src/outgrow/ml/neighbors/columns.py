@@ -18,7 +18,6 @@ from outgrow.ml.core.inputs import open_rows
 from outgrow.ml.core.outputs import collect, is_lazy
 from outgrow.ml.core.task import Task
 from outgrow.ml.neighbors.known_rows import check_size, row_order
-from outgrow.ml.neighbors.search import check_count
 
 
 class NeighborColumns(Expansion):
@@ -79,7 +78,6 @@ class NeighborColumns(Expansion):
         view = shard.matrix(MatrixSpec(tuple(names), hashed=hashed, roles=roles, by_rows=True))
         if not view.sparse:
             check_size(view.rows, view.width + 1, type(self).__name__, view.run.least_budget())
-        check_count(self.n_neighbors, view.rows)
         self.n_samples_fit_ = view.rows
         ids = self._gather(view)
         self.ids_ = np.arange(view.rows) if ids is None else whole(ids)

@@ -13,7 +13,7 @@ from outgrow.ml.core.parameters import COLUMNS, TEXT, Integer, Number, OneOf, Un
 from outgrow.ml.neighbors.columns import NeighborColumns
 from outgrow.ml.neighbors.known_rows import RowParts
 from outgrow.ml.neighbors.queries import NearestQueries, RadiusQueries
-from outgrow.ml.neighbors.search import METRICS
+from outgrow.ml.neighbors.search import METRICS, check_count
 
 
 class NearestNeighbors(NearestQueries, RadiusQueries, NeighborColumns):
@@ -44,8 +44,8 @@ class NearestNeighbors(NearestQueries, RadiusQueries, NeighborColumns):
     Notes
     -----
     Unlike scikit-learn: has `transform`; of rows as far from a query those of the least hash are found, in
-    batches of any size, there it is chance; more neighbours than rows are refused by `fit`; dense columns
-    only; `radius_neighbors` always sorts, and `radius_edges` gives a table of edges.
+    batches of any size, there it is chance; dense columns only; `radius_neighbors` always sorts, and
+    `radius_edges` gives a table of edges.
 
     Unlike Spark MLlib's `BucketedRandomProjectionLSH(bucketLength, numHashTables=1)`: exact, where
     `approxNearestNeighbors` finds some of the nearest; the rows that are searched have to fit in memory.
@@ -114,6 +114,7 @@ class NearestNeighbors(NearestQueries, RadiusQueries, NeighborColumns):
     # ---- answer ------------------------------------------------------------------------------------------
 
     def _expanded(self, X: Any) -> np.ndarray:
+        check_count(self.n_neighbors, self.n_samples_fit_)
         distances, places = self._nearest(X, self.n_neighbors)
         return np.concatenate([self.ids_[places].astype(np.float64), distances], axis=1)
 

@@ -69,6 +69,9 @@ def answers(booster: Any, rows: Any, rounds: int = 0, *, first: int = 0, sums: b
     first : the first round that is asked.
     sums : give what the trees add up to, before the link of the loss.
     """
+    if not rows.shape[0]:  # of no rows XGBoost would not say how many outputs there are
+        unknown = np.full((1, rows.shape[1]), np.nan)
+        return answers(booster, unknown, rounds, first=first, sums=sums)[:0]
     kind = "margin" if sums else "value"
 
     def answer(start: int) -> np.ndarray:

@@ -23,26 +23,24 @@ import numpy as np
 import scipy.sparse as sp
 
 from outgrow._optional import optional
-from outgrow.data.hashing import seeded, unit
 from outgrow.data.matrix import is_sparse
 from outgrow.engine.blocks import Block
 from outgrow.engine.collective import Communicator
 from outgrow.engine.context import FitContext
 from outgrow.engine.events import heard
 from outgrow.engine.matrix import MatrixView
-from outgrow.errors import DataError
-from outgrow.ml.trees import few_rows, forest_growth
+from outgrow.ml.trees import few_rows, forest_growth, leafwise
 from outgrow.ml.trees.asking import explained, total_gains
 from outgrow.ml.trees.bagging import RowSample, TreesApart
 from outgrow.ml.trees.bins import SampledRows, sampled_rows, sampled_share, with_all_categories
 from outgrow.ml.trees.callbacks import Callbacks, losses_of, recalled
+from outgrow.ml.trees.held_out import judge_of, split
 from outgrow.ml.trees.plan import Grown, Plan, weighted
-from outgrow.ml.trees.rows import Part, any_sparse, key_hashes, without_zeros
+from outgrow.ml.trees.rows import any_sparse, without_zeros
 from outgrow.ml.trees.threads import openmp_threads
-from outgrow.stats.quantiles import Gathered, quantiles
 
-_HELD_OUT, _STRIDE = 101, 7919
-"""What is added to the seed for each choice of rows, so that none depends on another."""
+_STRIDE = 7919
+"""What is added to the seed for each round that is there, so that other features are drawn."""
 _WORD_COMES = 5.0
 """Seconds within which a rank hears of another that is gone, once XGBoost's collective has broken."""
 HISTOGRAM_BYTES = 1 << 30
@@ -66,6 +64,8 @@ def grow(view: MatrixView, plan: Plan) -> Grown:
     ParameterError
         When XGBoost would have to grow them, and cannot as the plan says.
     """
+    if plan.grower == "lightgbm":
+        return leafwise.grow(view, plan)
     for ours in (few_rows, forest_growth):
         if ours.suits(view, plan):
             return ours.grow(view, plan)
@@ -84,51 +84,6 @@ def _grow(view: MatrixView, plan: Plan, sample: SampledRows | None) -> Grown:
         if comm.size == 1:
             return _train(view, plan, make, zeros_absent, losses=heard())
         return _train_together(view, plan, make, zeros_absent)
-
-
-def _split(view: MatrixView, plan: Plan, zeros_absent: bool) -> list[Part]:
-    """All rows to learn from; or those, and the ones held out by hashes that chose no bins."""
-    if not plan.held_out:
-        return [Part(view, plan, zeros_absent)]
-    held = _held_out(view, plan)
-    rows = np.array([sum(int((~mask).sum()) for mask in held), sum(int(mask.sum()) for mask in held)])
-    learned, watched = view.run.combine(rows.astype(np.float64)).astype(int).tolist()
-    if not learned or not watched:
-        roles = {role for block in view.blocks() for role in block.roles}
-        why = ", as keys are held out whole" if plan.held_by in roles else ""
-        why = ", as rows of one moment stay together" if plan.held_after in roles else why
-        raise DataError(
-            f"validation_fraction={plan.held_out} leaves {learned} row(s) to learn from and {watched} to "
-            f"watch{why}. Give more rows, another fraction, or early_stopping=False."
-        )
-    return [Part(view, plan, zeros_absent, [~mask for mask in held]), Part(view, plan, zeros_absent, held)]
-
-
-def _held_out(view: MatrixView, plan: Plan) -> list[np.ndarray]:
-    """Which rows of each block only watch: by their hash, that of their key, or their moment."""
-    blocks = list(view.blocks())
-    timed = np.array([float(any(plan.held_after in block.roles for block in blocks))])
-    if plan.held_after is None or not view.run.combine(timed)[0]:
-        return [unit(_hashes(block, plan)) < plan.held_out for block in blocks]
-    times = [block.roles[plan.held_after] for block in blocks]
-    weighing = [
-        part if block.weight is None else part[block.weight > 0]
-        for part, block in zip(times, blocks, strict=True)
-    ]
-    own = np.concatenate([*weighing, np.zeros(0)])
-    found, _ = quantiles(
-        lambda fold: view.run.combine(fold(own[:, None])), 1, [1 - plan.held_out], "averaged_inverted_cdf"
-    )
-    border = found[0, 0]
-    later = view.run.combine(np.array([np.count_nonzero(own > border)], dtype=np.float64))
-    return [part > border if later[0] else part >= border for part in times]
-
-
-def _hashes(block: Block, plan: Plan) -> np.ndarray:
-    """By what rows are held out: the hash of each, or of its key."""
-    if plan.held_by is None or plan.held_by not in block.roles:
-        return block.hashes(plan.seed + _HELD_OUT)
-    return seeded(key_hashes(block.roles[plan.held_by]), plan.seed + _HELD_OUT)
 
 
 def _bins(run: FitContext, plan: Plan, sample: SampledRows, zeros_absent: bool) -> Any:
@@ -194,7 +149,7 @@ def _train(
             told.watch(plan.told, _watched(view, plan, zeros_absent))
         if plan.lists is not None:
             told.use(*plan.lists.bound(run, _lists(view, plan, zeros_absent, made.order)))
-        stopping = None if plan.stop is None else told.stop(plan.stop, _judge(view, plan, zeros_absent))
+        stopping = None if plan.stop is None else told.stop(plan.stop, judge_of(view, plan, zeros_absent))
         objective: Any = told.gradients
         if plan.apart:
             objective = TreesApart(sample, plan.rounds, before.rounds, plan.targets)
@@ -221,30 +176,9 @@ def _lists(
 ) -> list[Sequence[Block]]:
     """The rows that are learned from, and those held out, if any, as blocks in the order of XGBoost's."""
     parts: list[Sequence[Block]] = [
-        list(part.blocks()) or [part.nothing()] for part in _split(view, plan, zeros_absent)
+        list(part.blocks()) or [part.nothing()] for part in split(view, plan, zeros_absent)
     ]
     return parts if order is None else [[Block.joined(parts[0]).take(order)], *parts[1:]]
-
-
-def _judge(view: MatrixView, plan: Plan, zeros_absent: bool) -> Callable[[np.ndarray], float] | None:
-    """What scores the answers for the watched rows of all ranks; None where the loss decides."""
-    if plan.stop is None or plan.stop.score is None:
-        return None
-    comm, score = view.run.comm, plan.stop.score
-    part = _split(view, plan, zeros_absent)[-1]
-    own = Block.joined(list(part.blocks()) or [part.nothing()])
-    X = own.X.toarray() if is_sparse(own.X) else own.X
-    assert own.y is not None
-    weight = np.zeros(0) if own.weight is None else own.weight
-    features, y, weights = comm.allreduce(Gathered((X, own.y, weight))).values
-
-    shape = (len(own), plan.outputs) if plan.outputs > 1 else (len(own),)
-
-    def judge(answered: np.ndarray) -> float:
-        (every,) = comm.allreduce(Gathered((answered.reshape(shape),))).values
-        return score(features, y, weights if len(weights) == len(y) else None, every)
-
-    return judge
 
 
 def _train_together(view: MatrixView, plan: Plan, make: Callable[[], _InBins], zeros_absent: bool) -> Grown:
@@ -285,7 +219,7 @@ def _blame_others(comm: Communicator, error: Exception) -> None:
 
 def _in_bins(view: MatrixView, plan: Plan, sample: SampledRows, zeros_absent: bool) -> Callable[[], _InBins]:
     """What puts the rows into bins, once the ranks have joined; the bins are made before."""
-    parts = _split(view, plan, zeros_absent)
+    parts = split(view, plan, zeros_absent)
     hashes = None if plan.sample is None else parts[0].hashes()
     bins, threads = _bins(view.run, plan, sample, zeros_absent), openmp_threads(view.run.threads)
     if view.run.comm.size == len(parts) == 1 and plan.kinds is None and sampled_share(view) >= 1:
@@ -307,7 +241,7 @@ def _labels(view: MatrixView, plan: Plan) -> np.ndarray:
 
 def _label_anew(view: MatrixView, plan: Plan, zeros_absent: bool, made: _InBins) -> None:
     """Give rows that another fit has put into bins what this one is to predict for them."""
-    for place, part in enumerate(_split(view, plan, zeros_absent)):
+    for place, part in enumerate(split(view, plan, zeros_absent)):
         blocks = list(part.blocks()) or [part.nothing()]
         labels = np.concatenate([plan.label(block) for block in blocks])
         made.parts[place].set_label(labels if place or made.order is None else labels[made.order])

@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from outgrow.engine.blocks import Block
 from outgrow.engine.matrix import MatrixView
+from outgrow.engine.shard import Shard
 from outgrow.errors import ParameterError
 from outgrow.ml.core.parameters import (
     FLAG,
@@ -24,6 +25,7 @@ from outgrow.ml.core.parameters import (
     Unused,
     described,
 )
+from outgrow.ml.core.task import Task
 from outgrow.ml.core.weights import ClassWeight
 from outgrow.ml.export.onnx.answer import Answer, chosen
 from outgrow.ml.export.onnx.table import Table
@@ -110,7 +112,11 @@ class Boosting(TreeModel):
     monotonic_cst: Any
     interaction_cst: Any
     random_state: Any
+    early_stopping: Any
+    validation_fraction: float | None
 
+    _holds_out = False
+    """Whether a fit was given a column by which rows are held out, which means that it stops early."""
     n_iter_: int
     train_loss_: np.ndarray
     validation_loss_: np.ndarray
@@ -126,7 +132,23 @@ class Boosting(TreeModel):
                 f"{owner or type(self).__name__}.{verb} takes {prefix}{VALIDATION_BY}, which holds out keys, "
                 f"or {prefix}{VALIDATION_TIME}, which holds out the last rows; both are given. Leave one out."
             )
+        if verb == "fit" and (holding := sorted({VALIDATION_BY, VALIDATION_TIME} & set(found))):
+            self._check_holding_out(prefix + holding[0])
         return found
+
+    def _check_holding_out(self, role: str) -> None:
+        """Refuse a column by which rows are held out where none would be."""
+        never = self.early_stopping is not None and not self.early_stopping
+        if never or self.validation_fraction is None:
+            why = "early_stopping=False" if never else "validation_fraction=None"
+            raise ParameterError(
+                f"{type(self).__name__}({why}) holds no rows out, so {role} would change nothing. Give "
+                f"{'early_stopping=True' if never else 'a fraction'}, or leave {role} out."
+            )
+
+    def _prepared(self, shard: Shard, task: Task) -> Shard:
+        self._holds_out = bool({VALIDATION_BY, VALIDATION_TIME} & set(task.roles))
+        return super()._prepared(shard, task)
 
     def _settings(self, rows: int) -> Settings:
         """What the parameters say for so many rows."""
@@ -182,6 +204,7 @@ class Boosting(TreeModel):
                 sample=Draw(said.subsample) if said.subsample < 1 else None,
                 kinds=self._kinds,
                 told=None if tell is None else lambda share, raw: tell(share, self._from_raw(raw)),
+                grower=getattr(self, "grower", "xgboost"),
                 **plan,
             ),
         )

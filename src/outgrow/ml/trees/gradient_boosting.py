@@ -35,6 +35,7 @@ class _GradientBoosting(Boosting):
         "n_iter_no_change": Integer(low=1) | None,
         "criterion": Unused(OneOf("friedman_mse", "squared_error", None)),
         "n_jobs": Unused(),
+        "grower": OneOf("xgboost", "lightgbm"),
     }
     test_parameters = {"n_estimators": 5}
 
@@ -51,6 +52,7 @@ class _GradientBoosting(Boosting):
     early_stopping: bool | None
     validation_fraction: float | None
     n_iter_no_change: int | None
+    grower: str
 
     def _check_parameters(self) -> None:
         check_split(self)
@@ -66,7 +68,8 @@ class _GradientBoosting(Boosting):
             )
 
     def _settings(self, rows: int) -> Settings:
-        stops = self.n_iter_no_change is not None if self.early_stopping is None else self.early_stopping
+        wanted = self.n_iter_no_change is not None or self._holds_out
+        stops = wanted if self.early_stopping is None else self.early_stopping
         patience = 10 if self.n_iter_no_change is None else int(self.n_iter_no_change)
         return Settings(
             int(self.n_estimators),
@@ -127,7 +130,7 @@ class GradientBoostingClassifier(_GradientBoosting, BoostingClassifier):
     l2_regularization, l1_regularization : penalties of the leaves' values.
     max_bins : bins of each feature.
     early_stopping : hold out rows and stop when they gain nothing; only the trees up to the best round are
-        kept. None for whether `n_iter_no_change` is given.
+        kept. None for whether `n_iter_no_change`, `validation_by=` or `validation_time=` is given.
     validation_fraction : share of the rows held out, chosen by the hash of their features, or of their key
         with `fit(..., validation_by=)`, a column of any type whose rows are held out together; or the last
         rows by `fit(..., validation_time=)`, a column of numbers, dates or times. Neither is a feature. None
@@ -147,6 +150,10 @@ class GradientBoostingClassifier(_GradientBoosting, BoostingClassifier):
     ccp_alpha : 0. Trees are not pruned afterwards; give `min_impurity_decrease`.
     random_state : seed of the samples; None means 0.
     n_jobs, verbose : as scikit-learn has them; they change nothing here. `og.listen` hears of progress.
+    grower : 'xgboost', or 'lightgbm' (the extra of that name) for Ke et al.'s (2017) way of growing trees,
+        leaf by leaf. Zeros of sparse rows are numbers to it, `max_features` are
+        drawn for each tree, and one worker may grow slightly other trees than several. The model is the same
+        kind of booster.
 
     Attributes
     ----------
@@ -225,6 +232,7 @@ class GradientBoostingClassifier(_GradientBoosting, BoostingClassifier):
         random_state: Any = None,
         n_jobs: int | None = None,
         verbose: int = 0,
+        grower: str = "xgboost",
     ) -> None:
         self.n_estimators = n_estimators
         self.loss = loss
@@ -256,6 +264,7 @@ class GradientBoostingClassifier(_GradientBoosting, BoostingClassifier):
         self.random_state = random_state
         self.n_jobs = n_jobs
         self.verbose = verbose
+        self.grower = grower
 
 
 class GradientBoostingRegressor(_GradientBoosting, BoostingRegressor):
@@ -287,7 +296,7 @@ class GradientBoostingRegressor(_GradientBoosting, BoostingRegressor):
     l2_regularization, l1_regularization : penalties of the leaves' values.
     max_bins : bins of each feature.
     early_stopping : hold out rows and stop when they gain nothing; only the trees up to the best round are
-        kept. None for whether `n_iter_no_change` is given.
+        kept. None for whether `n_iter_no_change`, `validation_by=` or `validation_time=` is given.
     validation_fraction : share of the rows held out, chosen by the hash of their features, or of their key
         with `fit(..., validation_by=)`, a column of any type whose rows are held out together; or the last
         rows by `fit(..., validation_time=)`, a column of numbers, dates or times. Neither is a feature. None
@@ -305,6 +314,9 @@ class GradientBoostingRegressor(_GradientBoosting, BoostingRegressor):
     ccp_alpha : 0. Trees are not pruned afterwards; give `min_impurity_decrease`.
     random_state : seed of the samples; None means 0.
     n_jobs, verbose : as scikit-learn has them; they change nothing here. `og.listen` hears of progress.
+    grower : 'xgboost', or 'lightgbm' (the extra of that name) for Ke et al.'s (2017) way of growing trees,
+        leaf by leaf. See `GradientBoostingClassifier`; it does not know
+        'absolute_error' and 'quantile'.
 
     Attributes
     ----------
@@ -380,6 +392,7 @@ class GradientBoostingRegressor(_GradientBoosting, BoostingRegressor):
         random_state: Any = None,
         n_jobs: int | None = None,
         verbose: int = 0,
+        grower: str = "xgboost",
     ) -> None:
         self.n_estimators = n_estimators
         self.loss = loss
@@ -411,6 +424,7 @@ class GradientBoostingRegressor(_GradientBoosting, BoostingRegressor):
         self.random_state = random_state
         self.n_jobs = n_jobs
         self.verbose = verbose
+        self.grower = grower
 
     def _alpha(self) -> float:
         return float(self.alpha)

@@ -49,7 +49,8 @@ class _HistGradientBoosting(Boosting):
     _rounds_name = "max_iter"
 
     def _settings(self, rows: int) -> Settings:
-        stops = rows > AUTO_ROWS if self.early_stopping == "auto" else bool(self.early_stopping)
+        wanted = rows > AUTO_ROWS or self._holds_out
+        stops = wanted if self.early_stopping == "auto" else bool(self.early_stopping)
         return Settings(
             int(self.max_iter),
             min_child_weight=LEAST_HESSIAN,
@@ -136,8 +137,9 @@ class HistGradientBoostingClassifier(_HistGradientBoosting, BoostingClassifier):
         features in none make one more. 'pairwise' and 'no_interactions' for all pairs, and for none. None
         for any.
     warm_start : a fit adds trees to those of the last one.
-    early_stopping : stop when the watched rows gain nothing; 'auto' does with more than 10,000 rows. The last
-        rounds, which gained nothing, stay, as in scikit-learn.
+    early_stopping : stop when the watched rows gain nothing; 'auto' does with more than 10,000 rows, and
+        where `validation_by=` or `validation_time=` is given. The last rounds, which gained nothing, stay, as
+        in scikit-learn.
     scoring : what must gain: 'loss', the name of one of scikit-learn's scorers, a scorer, or None for
         accuracy. A scorer is asked each round about the watched rows of all ranks, which each rank then
         holds.
@@ -260,8 +262,9 @@ class HistGradientBoostingRegressor(_HistGradientBoosting, BoostingRegressor):
         features in none make one more. 'pairwise' and 'no_interactions' for all pairs, and for none. None
         for any.
     warm_start : a fit adds trees to those of the last one.
-    early_stopping : stop when the watched rows gain nothing; 'auto' does with more than 10,000 rows. The last
-        rounds, which gained nothing, stay, as in scikit-learn.
+    early_stopping : stop when the watched rows gain nothing; 'auto' does with more than 10,000 rows, and
+        where `validation_by=` or `validation_time=` is given. The last rounds, which gained nothing, stay, as
+        in scikit-learn.
     scoring : what must gain: 'loss', the name of one of scikit-learn's scorers, a scorer, or None for R2. A
         scorer is asked each round about the watched rows of all ranks, which each rank then holds.
     validation_fraction : share of the rows held out, chosen by the hash of their features, or of their key

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+from scipy.special import expit, softmax
 
 from outgrow.engine.blocks import Block
 from outgrow.engine.collective import Communicator
@@ -20,6 +21,8 @@ from outgrow.ml.trees.plan import Gradients, Loss
 Link = Literal["identity", "log", "logit", "softmax"]
 POISSON_STEP = 0.7
 """XGBoost's longest step of the logarithm of a Poisson mean, which makes second derivatives larger."""
+_LEAST_STEEP = 1e-16
+"""XGBoost's least second derivative of log losses."""
 _LAST_BITS = 15
 """Float32 numbers without so many of their bits are of few enough kinds to be counted."""
 
@@ -168,6 +171,44 @@ def _distance(share: float, below: float, above: float) -> LossKind:
     return LossKind(_OWN, "identity", distance.loss, True, start=share, gradients=distance, leaves=share)
 
 
+def _rising(y: np.ndarray, sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    mean = np.exp(np.minimum(sums, 80.0))
+    return mean - y, mean * np.exp(POISSON_STEP)
+
+
+def _shrinking(y: np.ndarray, sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    ratio = y * np.exp(np.minimum(-sums, 80.0))
+    return 1.0 - ratio, ratio
+
+
+def _uncertain(y: np.ndarray, sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    share = expit(sums)
+    return share - y, np.maximum(share * (1.0 - share), _LEAST_STEEP)
+
+
+def _uncertain_of_many(y: np.ndarray, sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    shares = softmax(sums, axis=1)
+    steep = np.maximum(2.0 * shares * (1.0 - shares), _LEAST_STEEP)
+    shares[np.arange(len(y)), y.astype(np.intp)] -= 1.0
+    return shares, steep
+
+
+DERIVATIVES: dict[str, Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]] = {
+    "reg:squarederror": lambda y, sums: (sums - y, np.ones_like(sums)),
+    "binary:logistic": _uncertain,
+    "multi:softprob": _uncertain_of_many,
+    "count:poisson": _rising,
+    "reg:gamma": _shrinking,
+}
+"""The first and second derivatives of XGBoost's objectives, from y and the sums of the trees."""
+ANSWERS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "reg:squarederror": lambda sums: sums,
+    "binary:logistic": expit,
+    "multi:softprob": lambda sums: softmax(sums, axis=1),
+    "count:poisson": lambda sums: np.exp(np.minimum(sums, 80.0)),
+    "reg:gamma": lambda sums: np.exp(np.minimum(sums, 80.0)),
+}
+"""What boosters with these objectives answer, from the sums of the trees."""
 REGRESSION: dict[str, Callable[[float], LossKind]] = {
     "squared_error": lambda alpha: LossKind(
         {"objective": "reg:squarederror"}, "identity", _squared, True, power=2

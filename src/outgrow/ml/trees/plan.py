@@ -136,6 +136,7 @@ class Plan:
     seed : of the choice of rows.
     told : called a few times on the way with the share of the rounds that is done and what the trees so far
         answer for the rows that the view watches; None for nobody.
+    grower : the library that grows the trees, 'xgboost' or 'lightgbm'; the booster is XGBoost's of both.
     entropy, draws_splits, least_split, leaf_price : what kernels of ours alone can do: splits lower the
         entropy of classes; each feature tried is split at a number drawn between its least and its greatest;
         the least weight of a node that is split; what each leaf must lower, of what `gamma` says of splits.
@@ -165,6 +166,7 @@ class Plan:
     loss: Loss | None = None
     seed: int = 0
     told: Callable[[float, np.ndarray], None] | None = None
+    grower: str = "xgboost"
     entropy: bool = False
     draws_splits: bool = False
     least_split: float = 0.0
