@@ -1,7 +1,7 @@
 SHELL := /bin/bash
 PYTHON := .venv/bin/python
 
-.PHONY: help setup demo test test-oldest test-newest docs-test bench lint clean
+.PHONY: help setup demo test test-oldest test-newest test-mpi docs-test bench lint clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -20,6 +20,9 @@ test-oldest: setup ## all tests with the oldest versions that pyproject.toml all
 
 test-newest: setup ## the same with the newest that there are, in .venv-newest; BASE=python3.13 for another Python
 	@bash scripts/test_versions.sh newest
+
+test-mpi: setup ## every estimator on the ranks of mpirun, which must be there (apt-get install openmpi-bin); RANKS=3
+	@bash scripts/test_mpi.sh
 
 docs-test: setup ## only the examples of the documentation
 	$(PYTHON) -m pytest tests/test_docs.py

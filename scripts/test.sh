@@ -12,7 +12,7 @@ export OUTGROW_TEST_TIMES=$logs/times
 export OUTGROW_TEST_SHARED=$logs/shared # what several runs would make alike
 unset PYTHONDONTWRITEBYTECODE # hundreds of processes import the package: it is compiled for the first alone
 clusters=(tests/test_cluster.py tests/test_cluster_fits.py)
-processes=(tests/test_{artifact,cli,docs,executors,job,kills,log,orphans,processes,quality,score,serve,speeds,strangers}.py
+processes=(tests/test_{artifact,cli,docs,executors,job,kills,log,orphans,processes,quality,ranks,score,serve,speeds,strangers}.py
     tests/test_{stream,structure,study,track,tune,cached,writers}.py)
 kit=(tests/test_{bad_input,estimators,export,parameters,sklearn,states,types}.py)
 on_each_spark=(tests/test_engine.py tests/test_shapes.py tests/test_faults.py)

@@ -8,6 +8,7 @@ import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from hypothesis import settings
 
 import outgrow as og
 from java import set_java_options
+from outgrow.data.scan import Scan
+from outgrow.data.source import TableSource
 from outgrow.testing import EngineCase, local_case, pieces_case
 from outgrow.testing.clusters import LOOPBACK, Standalone, connect_server, standalone, wait_until
 from sessions import DAEMON, classic_session
@@ -138,8 +141,24 @@ def _empty_frame(session: Any, table: pa.Table) -> Any:
     return session.createDataFrame(filler).limit(0)
 
 
-LOCAL_ENGINES = ["local", "local-1-piece", "local-2-pieces", "local-3-pieces", "local-7-pieces"]
-SPARK_ENGINES = ["spark-frame", "spark-path"]
+RANKS = os.environ.get("OUTGROW_TEST_RANKS", "")
+"""'mpi' or 'ranks' where a launcher runs these tests in several processes at once, which fit together."""
+
+
+@cache
+def launched_engine() -> og.Ranks:
+    """The processes that run the tests."""
+    return og.MPI() if RANKS == "mpi" else og.Ranks()
+
+
+def launched_case() -> EngineCase:
+    return EngineCase("ranks", lambda table: og.Dataset(Scan(TableSource(table)), launched_engine()))
+
+
+LOCAL_ENGINES = (
+    ["ranks"] if RANKS else ["local", "local-1-piece", "local-2-pieces", "local-3-pieces", "local-7-pieces"]
+)
+SPARK_ENGINES = [] if RANKS else ["spark-frame", "spark-path"]
 
 
 @pytest.fixture(params=LOCAL_ENGINES + SPARK_ENGINES)
@@ -148,6 +167,8 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path) -> EngineCase:
     name: str = request.param
     if name == "local":
         return local_case()
+    if name == "ranks":
+        return launched_case()
     if name.startswith("local"):
         return pieces_case(int(name.split("-")[1]))
     session = request.getfixturevalue("spark")

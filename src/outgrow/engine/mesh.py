@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from outgrow.engine.frames import SILENT, Head, Message, send
-from outgrow.engine.handshake import HandshakeListener, call
+from outgrow.engine.handshake import HandshakeListener, call, listening
 from outgrow.errors import EngineError, OutgrowError
 
 _ROWS, _END = range(2)
@@ -197,7 +197,7 @@ def _listening(host: str, ports: tuple[int, int]) -> socket.socket:
     low, high = ports
     for _ in range(_TRIES):
         try:
-            return socket.create_server((host, low + secrets.randbelow(high - low)), backlog=128)
+            return listening(host, low + secrets.randbelow(high - low))
         except OSError:
             continue
     raise EngineError(

@@ -44,7 +44,7 @@ class Cause:
     def error(self) -> EngineError:
         if self.lost:
             return RankLostError(
-                f"Rank {self.rank} on {self.host} {self.reason}. Look at that executor's log.",
+                f"Rank {self.rank} on {self.host} {self.reason}. Look at the log of that process.",
                 rank=self.rank,
                 host=self.host,
             )

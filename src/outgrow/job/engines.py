@@ -6,12 +6,15 @@ import re
 
 from outgrow.engine.local import Local
 from outgrow.engine.protocol import Engine
+from outgrow.engine.ranks.engine import Ranks
+from outgrow.engine.ranks.mpi import MPI
 from outgrow.engine.spark.engine import Spark
 from outgrow.engine.spark.session import open_session
 from outgrow.errors import ParameterError
 
 LOCAL = "local"
 _PROCESSES = re.compile(r"processes\[([1-9]\d*)\]")
+_LAUNCHED: dict[str, type[Ranks]] = {"ranks": Ranks, "mpi": MPI}
 _SPARK = ("local[", "spark://", "sc://", "yarn", "k8s://")
 
 
@@ -20,8 +23,9 @@ def open_engine(name: str, checkpoint: str | None = None) -> Engine:
 
     Parameters
     ----------
-    name : `local`, or `processes[4]` for fits on four processes of this machine, or the address of a Spark,
-        like local[2], spark://host:7077, sc://host:15002, yarn.
+    name : `local`, or `processes[4]` for fits on four processes of this machine, or `mpi` or `ranks` for the
+        processes that mpirun or another launcher has started, or the address of a Spark, like local[2],
+        spark://host:7077, sc://host:15002, yarn.
     checkpoint : a folder for the passes of fits under way, with which a killed fit goes on; None for none.
 
     Raises
@@ -29,6 +33,12 @@ def open_engine(name: str, checkpoint: str | None = None) -> Engine:
     ParameterError
         When it is none of them.
     """
+    if name in _LAUNCHED:
+        if checkpoint is not None:
+            raise ParameterError(f"--engine {name} keeps no checkpoints. Leave --checkpoint out.")
+        launched = _LAUNCHED[name]()
+        launched.lead()  # returns on rank 0 alone
+        return launched
     processes = _PROCESSES.fullmatch(name)
     if processes is not None:
         return Local(checkpoint=checkpoint, processes=int(processes[1]))
@@ -50,7 +60,7 @@ def open_spark(address: str, checkpoint: str | None = None) -> Spark:
     """
     if not address.startswith(_SPARK):
         raise ParameterError(
-            f"--engine {address}: it is no engine. Write {LOCAL}, processes[4], or the address of a Spark: "
-            "local[2], spark://host:7077 or sc://host:15002."
+            f"--engine {address}: it is no engine. Write {LOCAL}, processes[4], mpi, ranks, or the "
+            "address of a Spark: local[2], spark://host:7077 or sc://host:15002."
         )
     return Spark(open_session(address), checkpoint=checkpoint)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import secrets
-import socket
 import time
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
 from queue import Empty
 from typing import Any, Generic, TypeVar
 
@@ -18,6 +16,7 @@ from outgrow.data.scan import Scan
 from outgrow.engine.events import Event, emit, heard
 from outgrow.engine.journal import Checkpoint
 from outgrow.engine.ranks import worker
+from outgrow.engine.ranks.meeting import loopback
 from outgrow.engine.ranks.parcel import Parcels
 from outgrow.engine.ranks.processes import RankProcess, RankProcesses, rank_processes
 from outgrow.engine.ranks.rank import FEW_BYTES, RankWork, error_of, warn_again
@@ -149,7 +148,7 @@ class _Attempt:
 
     def run(self, sent: Parcels) -> None:
         """Hand out the work, and hear how it goes until all have ended."""
-        host, secret = _loopback(), secrets.token_bytes(32)
+        host, secret = loopback(), secrets.token_bytes(32)
         for process in self._processes:
             process.send(
                 {
@@ -234,13 +233,3 @@ class _Attempt:
 
     def _place(self, process: RankProcess) -> str:
         return f"rank {process.rank}, process {process.pid} of this machine"
-
-
-@cache
-def _loopback() -> str:
-    """The address of this machine for itself; IPv6 where there is no other."""
-    try:
-        socket.create_server(("127.0.0.1", 0)).close()
-    except OSError:
-        return "::1"
-    return "127.0.0.1"

@@ -1,9 +1,9 @@
-"""How the ranks of one barrier job find each other, without the driver and without waiting for Spark.
+"""How the ranks of one fit find each other, without anybody in the middle.
 
-Every rank knows the hosts of all (the barrier context tells) and the job's secret. From the secret follows,
-for each rank, a sequence of ports; a rank listens on the first that is free, and its children in the tree try
-them in that order. Both sides prove that they know the secret before anything else is said, so a stranger is
-turned away, and two jobs never meet.
+Every rank knows the hosts of all (Spark's barrier context tells, or rank 0) and the job's secret. From the
+secret follows, for each rank, a sequence of ports; a rank listens on the first that is free, and its children
+in the tree try them in that order. Both sides prove that they know the secret before anything else is said,
+so a stranger is turned away, and two jobs never meet.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import time
 from collections.abc import Sequence
 
 from outgrow.engine.collective import Tcp
-from outgrow.engine.handshake import HandshakeListener, call
+from outgrow.engine.handshake import HandshakeListener, call, listening
 from outgrow.errors import EngineError
 
 PORTS = (15_000, 32_000)
@@ -44,12 +44,12 @@ def join(
     size, until = len(hosts), time.monotonic() + joining
     children = [child for child in (2 * rank + 1, 2 * rank + 2) if child < size]
     peers: dict[int, socket.socket] = {}
-    listener = _listen(hosts[rank], _sequence(secret, rank, ports)) if children else None
+    listener = _listen(hosts[rank], port_sequence(secret, rank, ports)) if children else None
     try:
         if rank:
             parent = (rank - 1) // 2
             peers[parent] = _reach(
-                parent, hosts[parent], _sequence(secret, parent, ports), rank, secret, until
+                parent, hosts[parent], port_sequence(secret, parent, ports), rank, secret, until
             )
         if listener is not None:
             _await(listener, set(children), peers, secret, until, hosts)
@@ -74,7 +74,7 @@ def _await(
             except TimeoutError:
                 names = ", ".join(f"{child} on {hosts[child]}" for child in sorted(missing))
                 raise EngineError(
-                    f"Rank(s) {names} did not reach this one in time. Are the ports between executors open?"
+                    f"Rank(s) {names} did not reach this one in time. Are the ports between them open?"
                 ) from None
             if rank in missing:
                 missing.discard(rank)
@@ -92,7 +92,7 @@ def _reach(
         time.sleep(0.005)
     raise EngineError(
         f"Rank {own} did not reach rank {rank} on {host} at ports {list(ports[:_TRIES])}. "
-        "Are the ports between executors open? Choose others with og.Spark(session, ports=(low, high))."
+        "Are the ports between them open? Choose others with ports=(low, high)."
     )
 
 
@@ -107,24 +107,15 @@ def _listen(host: str, ports: Sequence[int]) -> socket.socket:
     )
 
 
-def listening(host: str, port: int) -> socket.socket:
-    """A socket that listens at an address, of IPv6 where that is one of it.
+def port_sequence(secret: bytes, rank: int, ports: tuple[int, int]) -> list[int]:
+    """The ports on which a rank may listen, in the order in which it tries them.
 
     Parameters
     ----------
-    host : a name or an address of this machine.
-    port : 0 for one that is free.
-
-    Raises
-    ------
-    OSError
-        When the port is taken, or the address is not of this machine.
+    secret : from which they follow.
+    rank : which rank.
+    ports : from the first, below the last.
     """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family, backlog=128)
-
-
-def _sequence(secret: bytes, rank: int, ports: tuple[int, int]) -> list[int]:
     low, high = ports
     digest = hashlib.sha256(secret + struct.pack("<i", rank)).digest()
     return [low + int.from_bytes(digest[4 * i : 4 * i + 4], "little") % (high - low) for i in range(_TRIES)]
