@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from sklearn.metrics.pairwise import pairwise_kernels
 from outgrow.data.batch import Batch
 from outgrow.data.hashing import seeded, source_hash
 from outgrow.data.matrix import is_sparse
+from outgrow.engine.context import one_blas_thread
 from outgrow.engine.shard import Shard
 from outgrow.errors import DataError, ParameterError
 from outgrow.ml.base.expansion import Components
@@ -39,6 +41,8 @@ from outgrow.stats.least_rows import LeastRows
 
 _LEAST = 1e-12
 """Singular values of the kernel of the landmarks are at least so large, as in scikit-learn."""
+_FEW = 512
+"""Landmarks whose kernel one thread takes apart sooner than several that wait for each other."""
 _TAKEN = {
     "additive_chi2": (),
     "chi2": ("gamma",),
@@ -157,6 +161,11 @@ class Nystroem(Components):
             found.places,
             found.ends,
         )
+        with one_blas_thread() if self.n_components_ <= _FEW else nullcontext():
+            self._learn_kernel()
+
+    def _learn_kernel(self) -> None:
+        """Note what makes the kernel of the landmarks the unit matrix."""
         with np.errstate(over="ignore", invalid="ignore"):
             own = self._kernel(self.components_)
         if not np.isfinite(own).all():
