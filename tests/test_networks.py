@@ -17,6 +17,7 @@ import pytest
 import torch
 
 import outgrow as og
+from outgrow import artifact
 from outgrow.data.scan import Scan
 from outgrow.data.source import TableSource
 from outgrow.deep import training
@@ -28,7 +29,8 @@ from outgrow.deep.training import Plan, Training
 from outgrow.engine.collective import Alone, Communicator
 from outgrow.engine.context import FitContext
 from outgrow.engine.journal import Journal
-from outgrow.errors import DataError, ParameterError
+from outgrow.errors import ArtifactError, DataError, ExportError, ParameterError
+from outgrow.ml.persistence import describe
 from ranks import ranks
 
 X = np.random.default_rng(0).normal(size=(600, 4))
@@ -411,6 +413,53 @@ def test_one_file_answers_alike(settings: dict[str, Any], tmp_path: Path) -> Non
     labels, chances = session.run(["prediction", "probabilities"], rows)
     np.testing.assert_allclose(chances, model.predict_proba(X), atol=1e-5)
     assert (labels == model.predict(X)).mean() > 0.99
+
+
+def test_missing_text_and_huge_numbers_in_one_file(tmp_path: Path) -> None:
+    """Empty text is missing in ONNX: as a category it cannot be told from that, and is refused."""
+    onnxruntime = pytest.importorskip("onnxruntime")
+    frame = pd.DataFrame({"x": X[:, 0], "kind": np.where(X[:, 1] > 0, "yes", "no")})
+    frame.loc[::7, "kind"] = None
+    model = og.TorchClassifier(max_epochs=2).fit(frame, Y)
+    model.to_onnx(tmp_path / "model.onnx")
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx", options)
+    kinds = frame["kind"].fillna("").to_numpy(object)[:, None]
+    (chances,) = session.run(["probabilities"], {"x": X[:, :1], "kind": kinds})
+    np.testing.assert_allclose(chances, model.predict_proba(frame), atol=1e-5)
+    with pytest.raises(Exception, match=r"TorchClassifier: X contains numbers beyond 3\.4e38"):
+        session.run(None, {"x": X[:, :1] * 1e300, "kind": kinds})
+    empty = og.TorchClassifier(max_epochs=1).fit(frame.replace({"kind": {"no": ""}}), Y)
+    with pytest.raises(ExportError, match="empty text as a category"):
+        empty.to_onnx(tmp_path / "other.onnx")
+
+
+@pytest.mark.parametrize("graph", [10**12, [1], "text", b"", b"nothing", np.zeros(3, dtype=np.uint8)])
+def test_a_strangers_graph_is_refused(graph: Any, tmp_path: Path) -> None:
+    fitted(max_epochs=1).save(tmp_path / "model")
+    tree = artifact.read(tmp_path / "model")
+    assert isinstance(tree["estimator"]["learned"]["graph_"], bytes)
+    tree["estimator"]["learned"]["graph_"] = graph
+    artifact.write(tmp_path / "evil", tree)
+    with pytest.raises(ArtifactError):
+        og.load(tmp_path / "evil").predict(X)
+
+
+def test_a_strangers_structure_takes_no_memory(tmp_path: Path) -> None:
+    net = torch.nn.Sequential(torch.nn.Linear(4, 2))
+    fitted(module=net, max_epochs=1).save(tmp_path / "model")
+    assert repr(og.load(tmp_path / "model").module_) == repr(net)
+    tree = artifact.read(tmp_path / "model")
+    huge = {"layer": "Linear", "with": {"in_features": 200_000, "out_features": 200_000}}
+    tree["estimator"]["parameters"]["module"] = _described({"layer": "Sequential", "modules": [["0", huge]]})
+    artifact.write(tmp_path / "evil", tree)
+    with pytest.raises(ArtifactError, match=r"shape \(2, 4\), and has to have \(200000, 200000\)"):
+        _ = og.load(tmp_path / "evil").module_
+
+
+def _described(value: Any) -> Any:
+    return describe(og.TorchClassifier(module=value))["parameters"]["module"]
 
 
 def interrupted(after: int, make: Callable[[Journal], Any]) -> tuple[Any, int]:

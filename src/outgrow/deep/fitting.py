@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -16,6 +17,7 @@ from outgrow.deep.modules import MLP, Sizes, freeze, module_of, recompute
 from outgrow.deep.replica import replica_of
 from outgrow.deep.schedule import Schedule
 from outgrow.deep.snapshot import array_of
+from outgrow.deep.structure import module_of as structured
 from outgrow.deep.structure import structure_of
 from outgrow.deep.training import Plan, Training
 from outgrow.deep.weights import weights_of
@@ -69,6 +71,8 @@ def module_of_model(model: Any) -> Any:
     ArtifactError
         When its weights are not those of its module.
     """
+    if isinstance(model.module, Mapping):
+        return structured(model.module, {"arrays": model.weights_, "aliases": {}, "types": {}})
     sizes = Sizes(model.n_features_, model.n_outputs_, model._category_places())
     with torch.random.fork_rng(devices=[]):
         module = module_of(model.module, model._arguments("module__"), sizes, trusted=model._trusted)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from outgrow._optional import optional
-from outgrow.errors import DataError, ExportError, OutgrowError
+from outgrow.errors import ArtifactError, DataError, ExportError, OutgrowError
 from outgrow.ml.export.onnx.graph import OPSET, ROWS, Graph
 from outgrow.ml.export.onnx.network import check_self_contained, taken_apart, tidied
 from outgrow.ml.export.onnx.run import session
@@ -130,7 +130,7 @@ class OnnxAnswer:
         DataError
             When the arrays are not such as the network takes.
         ArtifactError
-            When its graph refers to numbers outside of it.
+            When its graph is damaged, refers to numbers outside of it, or answers no rows.
         """
         opened = self._opened()
         takes = opened.get_inputs()
@@ -164,15 +164,20 @@ class OnnxAnswer:
                 except OutgrowError:
                     raise
                 except Exception as error:  # onnxruntime's own classes
-                    raise DataError(f"The network's graph cannot be opened: {error}") from error
+                    raise ArtifactError(
+                        f"The network's graph is damaged: {error}. Restore it from a copy."
+                    ) from error
             return self._session
 
     def _run(self, opened: Any, names: list[str], arrays: list[np.ndarray]) -> list[np.ndarray]:
         try:
-            return list(opened.run(None, dict(zip(names, arrays, strict=True))))
+            answers = list(opened.run(None, dict(zip(names, arrays, strict=True))))
         except Exception as error:  # onnxruntime's own classes
             shapes = ", ".join(str(x.shape) for x in arrays)
             raise DataError(f"The network has no answer for arrays of shape {shapes}: {error}") from error
+        if not answers or any(answer.shape[:1] != (len(arrays[0]),) for answer in answers):
+            raise ArtifactError(f"The network's graph does not answer {len(arrays[0])} rows one by one.")
+        return answers
 
     def __reduce__(self) -> tuple[type[OnnxAnswer], tuple[bytes, int]]:
         return OnnxAnswer, (self.content, self.threads)

@@ -23,7 +23,7 @@ from outgrow.deep.graph import OnnxAnswer, network_nodes
 from outgrow.deep.structure import structure_of
 from outgrow.engine.matrix import MatrixView
 from outgrow.engine.shard import Shard
-from outgrow.errors import DataError, ExportError, MissingExtraError, ParameterError
+from outgrow.errors import ArtifactError, DataError, ExportError, MissingExtraError, ParameterError
 from outgrow.ml.base import Model
 from outgrow.ml.core.categories import codes, is_text, learned_categories
 from outgrow.ml.core.estimator import class_name
@@ -41,6 +41,7 @@ from outgrow.ml.core.parameters import (
 )
 from outgrow.ml.core.task import Task
 from outgrow.ml.export.onnx.answer import features
+from outgrow.ml.export.onnx.lookup import category_index
 from outgrow.ml.export.onnx.table import Column, Table
 
 PREFIXES = ("module__", "criterion__", "optimizer__")
@@ -286,8 +287,9 @@ class Network(Model):
 
     def _restored(self) -> None:
         self._made = Made()
-        if hasattr(self, "graph_") and find_spec("onnxruntime") is not None:
-            self._made.graph = OnnxAnswer(bytes(self.graph_))
+        graph = self._kept_graph()
+        if graph is not None and find_spec("onnxruntime") is not None:
+            self._made.graph = OnnxAnswer(graph)
 
     # ---- answers -----------------------------------------------------------------------------------------
 
@@ -304,7 +306,7 @@ class Network(Model):
         """What the network says of rows, of shape (rows, outputs); by its graph, if it has one."""
         if self._made.module is None and self._made.graph is not None:
             answer = self._made.graph(self._inputs(X))[0]
-            return answer.reshape(X.shape[0], self.n_outputs_).astype(np.float64)
+            return answer.reshape(X.shape[0], int(np.prod(answer.shape[1:]))).astype(np.float64)
         from outgrow.deep.fitting import outputs
 
         parts = [
@@ -320,17 +322,33 @@ class Network(Model):
         """In a graph, what the network says of rows, of shape (rows, outputs)."""
         from outgrow.deep.fitting import graph_of
 
-        graph = table.graph
+        graph, who = table.graph, type(self).__name__
         coded = {
-            name: Column(graph.cast(_lookup(table, name, values), "number"))
+            name: Column(graph.cast(self._lookup(table, name, values), "number"))
             for name, values in self.categories_.items()
         }
-        X = features(self.features_, table.with_columns(coded), type(self).__name__)
+        X = features(self.features_, table.with_columns(coded), who)
+        beyond = graph.node("IsInf", graph.cast(X, "single"))
+        X = graph.refuse(beyond, X, f"{who}: X contains numbers beyond 3.4e38")
         if self.input_shape is not None:
-            shape = graph.constant([-1, *self.input_shape], np.int64)
+            shape = graph.constant([0, *self.input_shape], np.int64)
             X = graph.node("Reshape", X, shape)
-        content = bytes(self.graph_) if hasattr(self, "graph_") else graph_of(self)
+        content = self._kept_graph() or graph_of(self)
         return graph.node("Flatten", network_nodes(graph, content, [X])[0], axis=1)
+
+    def _lookup(self, table: Table, name: str, values: list[Any]) -> str:
+        """In a graph, 1, 2, ... for the values of a column in their order, 0 for others."""
+        graph = table.graph
+        index = category_index(table, name, values, self)  # the number of values for others
+        after = graph.node("Add", index, graph.constant(np.int64(1)))
+        return graph.node("Mod", after, graph.constant(np.int64(len(values) + 1)))
+
+    def _kept_graph(self) -> bytes | None:
+        """The graph that was saved with it, if there is one."""
+        graph = vars(self).get("graph_")
+        if graph is not None and not isinstance(graph, bytes):
+            raise ArtifactError(f"The graph of a {type(self).__name__} is a {type(graph).__name__}.")
+        return graph
 
     def _inputs(self, X: Any) -> np.ndarray:
         dense = X.toarray() if is_sparse(X) else X
@@ -355,12 +373,6 @@ class Network(Model):
 def _codes(column: Values, values: list[Any]) -> pa.Array:
     """1, 2, ... for the values in their order, 0 for others and for missing ones."""
     return pa.array(np.nan_to_num(codes(column, values).to_numpy(zero_copy_only=False)))
-
-
-def _lookup(table: Table, name: str, values: list[Any]) -> str:
-    """In a graph, 1, 2, ... for the values of a column in their order, 0 for others."""
-    keys, places = (values, range(1, len(values) + 1)) if values else ([""], [0])
-    return table.graph.lookup(table[name].tensor, keys, list(places), 0)
 
 
 def _named(value: Any) -> Any:
