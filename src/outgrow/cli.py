@@ -7,6 +7,7 @@ extra but its own.
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -74,6 +75,7 @@ def _run(
     from outgrow.job.run import check_output, run_job
 
     settings = [*(set_ or []), *([] if sample is None else [f"sample={sample}"])]
+    _let_import_beside(job)
     loaded = load_job(job, settings)
     check_output(loaded, overwrite=overwrite)
     with _progress():
@@ -237,6 +239,7 @@ def _tune(
         *[f"tune.{name}={value}" for name, value in given.items() if value is not None],
     ]
     settings += [] if sample is None else [f"sample={sample}"]
+    _let_import_beside(job)
     loaded = load_job(job, settings)
     spec = loaded.job.tune
     with show_search(_console(stderr=True), spec) as note:
@@ -370,6 +373,11 @@ def _reading(
     given = {name: kind for name, _, kind in pairs}
     read = {"encoding": encoding, "sep": sep, "decimal": decimal}
     return {"types": given, "na_values": na_values or (), **read}
+
+
+def _let_import_beside(job: Any) -> None:
+    """Let a job name classes of modules that lie beside its file, as `python` would find them."""
+    sys.path.append(str(Path(job).resolve().parent))
 
 
 def _report(error: Exception) -> int:

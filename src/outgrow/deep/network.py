@@ -245,6 +245,7 @@ class Network(Model):
         target = self._target(view)
         self.n_outputs_ = self._outputs_wanted(view)
         trained(self, view, target)
+        self._made = Made()
 
     def _category_places(self) -> tuple[tuple[int, int], ...]:
         """The places of columns of categories, and how many values each may have."""

@@ -37,7 +37,8 @@ class TorchClassifier(Network, ProbabilityClassifier):
         a module, which is copied. It gives a tensor of shape (rows, classes), or of shape (rows, 1) for two
         classes with a loss such as BCEWithLogitsLoss. Parameters of the class such as `n_features` and
         `n_outputs` (also `in_features`, `input_dim`, `out_features`, `num_classes`, ...) that have no default
-        and are not given follow from the rows.
+        and are not given follow from the rows. Columns of text reach it as whole numbers 1, 2, ... for the
+        values in `categories_`, 0 for others.
     criterion : the loss: a class of `torch.nn`, its name, or a function of outputs and targets, which are
         indices of `classes_`.
     optimizer : a class of `torch.optim`, or its name in any case.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,11 +31,13 @@ class Dimension:
     Attributes
     ----------
     when : values of other parameters beside which this one is chosen; always, if empty.
+    lists : the choices that are lists, by the text that Optuna chooses and stores in their place.
     """
 
     name: str
     distribution: BaseDistribution
     when: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    lists: Mapping[str, list[Any]] = field(default_factory=dict)
 
     def applies(self, chosen: Mapping[str, Any]) -> bool:
         return all(name in chosen and chosen[name] in values for name, values in self.when.items())
@@ -45,7 +47,7 @@ class Dimension:
         """All choices, or both ends of a range."""
         distribution = self.distribution
         if isinstance(distribution, CategoricalDistribution):
-            return list(distribution.choices)
+            return [self.lists.get(str(choice), choice) for choice in distribution.choices]
         if isinstance(distribution, FloatDistribution | IntDistribution):
             return [distribution.low, distribution.high]
         return []
@@ -61,7 +63,8 @@ class Dimension:
                 self.name, distribution.low, distribution.high, log=distribution.log, step=distribution.step
             )
         assert isinstance(distribution, CategoricalDistribution)
-        return trial.suggest_categorical(self.name, distribution.choices)
+        choice = trial.suggest_categorical(self.name, distribution.choices)
+        return self.lists.get(str(choice), choice)
 
 
 class Space:
@@ -102,19 +105,19 @@ class Space:
         ParameterError
             When the space names such a parameter, or reaches such a value.
         """
-        params = estimator.get_params()
+        params = {"": estimator, **estimator.get_params()}
         self._check_names(params)
         for dimension in self.dimensions:
             step, _, name = dimension.name.rpartition("__")
-            owner = params[step] if step else estimator
+            owner = params.get(step)
             if isinstance(owner, Estimator):
                 for value in dimension.extremes:
                     owner.check_parameter(name, value)
 
-    def _check_names(self, known: Iterable[str]) -> None:
-        words = sorted(known)
+    def _check_names(self, known: Mapping[str, Any]) -> None:
+        words = sorted(set(known) - {""})
         for name in self.names:
-            if name not in words:
+            if name not in words and not _is_taken(known, name):
                 folded = {word.lower(): word for word in words}
                 near = difflib.get_close_matches(name.lower(), folded, n=1, cutoff=0.4)
                 hint = f" Did you mean {folded[near[0]]!r}?" if near else ""
@@ -177,7 +180,7 @@ def _dimension(name: str, spec: Any) -> Dimension:
     if isinstance(spec, BaseDistribution):
         return Dimension(name, spec)
     if isinstance(spec, list | tuple | range):
-        return Dimension(name, _choices(name, spec))
+        return Dimension(name, _choices(name, spec), lists=_lists(spec))
     if not isinstance(spec, Mapping) or set(spec) - _KEYS or ("choices" in spec) == ("low" in spec):
         raise ParameterError(
             f"The space says {name}: {spec!r}. Give a list of choices, or low and high (log, step, when)."
@@ -186,19 +189,42 @@ def _dimension(name: str, spec: Any) -> Dimension:
         other: tuple(v) if isinstance(v, list | tuple) else (v,) for other, v in spec.get("when", {}).items()
     }
     if "choices" in spec:
-        return Dimension(name, _choices(name, spec["choices"]), when)
+        return Dimension(name, _choices(name, spec["choices"]), when, _lists(spec["choices"]))
     return Dimension(name, _range(name, spec), when)
+
+
+def _is_taken(known: Mapping[str, Any], name: str) -> bool:
+    """Whether an estimator takes a parameter that it does not have yet, such as `module__hidden`."""
+    return any(
+        isinstance(owner, Estimator) and owner.takes_parameter(name.removeprefix(f"{step}__"))
+        for step, owner in known.items()
+        if not step or name.startswith(f"{step}__")
+    )
 
 
 def _choices(name: str, values: Any) -> CategoricalDistribution:
     if not len(values):
         raise ParameterError(f"The space gives no choice for {name!r}. List at least one value.")
-    odd = [value for value in values if not isinstance(value, bool | int | float | str | None)]
+    odd = [value for value in values if not (_is_plain(value) or _is_list(value))]
     if odd:
         raise ParameterError(
-            f"The space gives {odd[0]!r} for {name!r}: choices are numbers, text, true, null."
+            f"The space gives {odd[0]!r} for {name!r}: choices are numbers, text, true, null, or lists of "
+            "these."
         )
-    return CategoricalDistribution(list(values))
+    return CategoricalDistribution([json.dumps(value) if _is_list(value) else value for value in values])
+
+
+def _lists(values: Any) -> dict[str, list[Any]]:
+    """The choices that are lists, by their text."""
+    return {json.dumps(value): list(value) for value in values if _is_list(value)}
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, bool | int | float | str | None)
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(map(_is_plain, value))
 
 
 def _range(name: str, spec: Mapping[str, Any]) -> BaseDistribution:
