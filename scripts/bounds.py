@@ -21,6 +21,8 @@ def constraints() -> list[str]:
     for extra, packages in project["optional-dependencies"].items():
         wanted += [] if extra in TOOLS else packages
     bounds = dict(found.groups() for found in map(BOUND.match, wanted) if found)
+    for tool in project["optional-dependencies"]["dev"]:
+        bounds.pop(tool.partition("==")[0], None)  # one version of it is there for all tests
     return [f"{name}=={_with_minor(version)}.*" for name, version in sorted(bounds.items())] + OF_THEIR_TIME
 
 
