@@ -6,6 +6,7 @@ import copy
 import subprocess
 import sys
 import textwrap
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -165,6 +166,19 @@ def test_recomputing_changes_nothing() -> None:
 def test_bfloat16_is_near() -> None:
     near = fitted(precision="bfloat16", max_epochs=20).score(X, Y)
     assert abs(near - fitted(max_epochs=20).score(X, Y)) < 0.05
+
+
+def test_frozen_layers_keep_their_statistics() -> None:
+    """As PyTorch #86590 asks for: else a frozen network drifts away from the one that was pretrained."""
+    torch.manual_seed(0)
+    body = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.BatchNorm1d(4))
+    net = torch.nn.Sequential(
+        OrderedDict(body=body, norm=torch.nn.BatchNorm1d(4), head=torch.nn.Linear(4, 2))
+    )
+    model = fitted(module=net, frozen=["body"], max_epochs=2)
+    assert torch.equal(model.module_.body[1].running_mean, torch.zeros(4))
+    assert torch.equal(model.module_.body[1].running_var, torch.ones(4))
+    assert model.module_.norm.running_mean.any()
 
 
 def test_frozen_parameters_stay() -> None:

@@ -207,6 +207,24 @@ def first_not_finite(module: Any, inputs: Any) -> str | None:
     return seen[0] if seen else None
 
 
+def begin_training(module: Any) -> None:
+    """Dropout and the like on, but not where a layer is frozen that keeps statistics of batches.
+
+    `requires_grad` does not keep such a layer from learning its mean and variance anew, so a frozen network
+    would no longer be the one that was pretrained.
+
+    Parameters
+    ----------
+    module : of `torch.nn`.
+    """
+    module.train()
+    for layer in module.modules():
+        parameters = list(layer.parameters(recurse=False))
+        frozen = parameters and not any(one.requires_grad for one in parameters)
+        if frozen and hasattr(layer, "running_mean"):
+            layer.eval()
+
+
 @contextmanager
 def evaluating(module: Any) -> Iterator[None]:
     """Dropout and the like off, and no gradients, within the block."""

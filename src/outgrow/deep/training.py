@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from outgrow._optional import optional
-from outgrow.deep.loop import Losses, Rules, Trainer
+from outgrow.deep.loop import Losses, Rules, Trainer, begin_training
 from outgrow.deep.minibatches import Minibatches, Rows
 from outgrow.deep.replica import Replica
 from outgrow.deep.snapshot import array_of, restore_snapshot, snapshot_of
@@ -140,7 +140,7 @@ class Training:
 
     def _epoch(self, progress: Progress) -> None:
         began, trainer = time.perf_counter(), self._trainer
-        self.replica.module.train()
+        begin_training(self.replica.module)
         for batch in self._batches.epoch(progress.epoch, progress.step):
             loss, weight = trainer.step(batch)
             progress.loss, progress.weight = progress.loss + loss, progress.weight + weight
