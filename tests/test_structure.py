@@ -214,6 +214,7 @@ INSIDE_FUNCTIONS = {
     "ml/feature_extraction/skip_gram.py": "outgrow.ml.feature_extraction.skip_gram_kernels",
     "ml/neighbors/density.py": "outgrow.ml.neighbors.wide.AllPairs",
     "ml/neighbors/index.py": "outgrow.ml.neighbors.kd_tree.KdTree",
+    "ml/neighbors/inverted.py": "outgrow.ml.neighbors.inverted_kernels.looked_at",
     "ml/neighbors/reachability.py": "outgrow.ml.neighbors.spanning",
     "ml/preprocessing/spline_transformer.py": "outgrow.ml.preprocessing.spline_kernels",
     "ml/recommendation/half_step.py": "outgrow.ml.recommendation.half_step_kernels",

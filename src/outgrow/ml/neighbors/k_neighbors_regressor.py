@@ -16,8 +16,9 @@ from outgrow.ml.neighbors.supervised import NearestModel
 class KNeighborsRegressor(NearestModel, Regressor):
     """Predict the mean y of the nearest rows.
 
-    The model is the rows of the fit, which it holds: up to 268 million numbers. The search is exact; of rows
-    as far from a query those count whose hash is the least, on every engine and in batches of any size.
+    The model is the rows of the fit, which it holds: up to 268 million numbers. The search is exact, but with
+    algorithm='ivf'; of rows as far from a query those count whose hash is the least, on every engine
+    and in batches of any size.
 
     Parameters
     ----------
@@ -27,7 +28,10 @@ class KNeighborsRegressor(NearestModel, Regressor):
         have, `FunctionTransformer` says.
     p : the power of 'minkowski': 1 is 'manhattan', 2 'euclidean', infinity 'chebyshev'.
     metric : 'minkowski', 'euclidean', 'manhattan', 'chebyshev' or 'cosine'.
-    algorithm, leaf_size, metric_params, n_jobs : accepted as in scikit-learn, without effect.
+    algorithm : 'ivf' looks at cells of near rows alone, as many as find the share `recall` of the neighbours;
+        the others are accepted as in scikit-learn and change nothing: the search is exact.
+    recall : the share of the neighbours that 'ivf' is to find, measured on 256 rows of the fit.
+    leaf_size, metric_params, n_jobs : accepted as in scikit-learn, without effect.
 
     Attributes
     ----------
@@ -37,6 +41,8 @@ class KNeighborsRegressor(NearestModel, Regressor):
     targets_ : ndarray of shape (n_samples_fit_,), their y.
     row_weights_ : ndarray of shape (n_samples_fit_,), by which their weights are multiplied.
     n_samples_fit_ : how many rows it holds: those that weigh something.
+    recall_ : the share of the neighbours that 'ivf' found of those rows; 1 where the search is exact.
+    probes_ : how many cells 'ivf' looks at; `centers_` are their centres, `cells_` those of the rows.
 
     Notes
     -----
@@ -65,6 +71,7 @@ class KNeighborsRegressor(NearestModel, Regressor):
         metric: str = "minkowski",
         metric_params: Any = None,
         n_jobs: int | None = None,
+        recall: float = 0.95,
     ) -> None:
         self.n_neighbors = n_neighbors
         self.weights = weights
@@ -74,6 +81,7 @@ class KNeighborsRegressor(NearestModel, Regressor):
         self.metric = metric
         self.metric_params = metric_params
         self.n_jobs = n_jobs
+        self.recall = recall
 
     def _fit(self, view: MatrixView) -> None:
         self._gather(view)

@@ -12,12 +12,14 @@ from outgrow.ml.core.columns import Columns
 from outgrow.ml.core.parameters import COLUMNS, TEXT, Integer, Number, OneOf, Unused
 from outgrow.ml.neighbors.columns import NeighborColumns
 from outgrow.ml.neighbors.known_rows import RowParts
-from outgrow.ml.neighbors.queries import NearestQueries, RadiusQueries
+from outgrow.ml.neighbors.queries import ALGORITHMS, NearestQueries, RadiusQueries
 from outgrow.ml.neighbors.search import METRICS, check_count
 
 
 class NearestNeighbors(NearestQueries, RadiusQueries, NeighborColumns):
     """Find for each row the nearest rows of the fit, or all within a radius, exactly.
+
+    With algorithm='ivf' the nearest are found nearly all, and faster.
 
     `transform` puts `neighbor0`, ..., `distance0`, ... in the place of the columns that it compares; other
     columns, such as a key, stay. The model is the rows of the fit, which it holds: up to 268 million numbers.
@@ -33,13 +35,18 @@ class NearestNeighbors(NearestQueries, RadiusQueries, NeighborColumns):
         pipelines, by their places in `rows_`.
     metric : 'minkowski', 'euclidean', 'manhattan', 'chebyshev' or 'cosine'.
     p : the power of 'minkowski': 1 is 'manhattan', 2 'euclidean', infinity 'chebyshev'.
-    algorithm, leaf_size, metric_params, n_jobs : accepted as in scikit-learn, without effect.
+    algorithm : 'ivf' looks at cells of near rows alone, as many as find the share `recall` of the neighbours;
+        the others are accepted as in scikit-learn and change nothing: the search is exact.
+    recall : the share of the neighbours that 'ivf' is to find, measured on 256 rows of the fit.
+    leaf_size, metric_params, n_jobs : accepted as in scikit-learn, without effect.
 
     Attributes
     ----------
     rows_ : ndarray of shape (n_samples_fit_, n_columns), in the order of their hashes.
     ids_ : ndarray of shape (n_samples_fit_,), what each is called.
     n_samples_fit_ : how many there are.
+    recall_ : the share of the neighbours that 'ivf' found of those rows; 1 where the search is exact.
+    probes_ : how many cells 'ivf' looks at; `centers_` are their centres, `cells_` those of the rows.
 
     Notes
     -----
@@ -73,7 +80,8 @@ class NearestNeighbors(NearestQueries, RadiusQueries, NeighborColumns):
         "radius": Number(low=0),
         "columns": COLUMNS,
         "id": TEXT | None,
-        "algorithm": Unused(OneOf("auto", "ball_tree", "kd_tree", "brute")),
+        "algorithm": OneOf(*ALGORITHMS),
+        "recall": Number(above=0, high=1),
         "leaf_size": Unused(Integer(low=1)),
         "metric": OneOf(*METRICS),
         "p": Number(low=1),
@@ -94,6 +102,7 @@ class NearestNeighbors(NearestQueries, RadiusQueries, NeighborColumns):
         p: float = 2,
         metric_params: Any = None,
         n_jobs: int | None = None,
+        recall: float = 0.95,
     ) -> None:
         self.n_neighbors = n_neighbors
         self.radius = radius
@@ -105,10 +114,12 @@ class NearestNeighbors(NearestQueries, RadiusQueries, NeighborColumns):
         self.p = p
         self.metric_params = metric_params
         self.n_jobs = n_jobs
+        self.recall = recall
 
     def _gather(self, view: MatrixView) -> np.ndarray | None:
         table = view.reduce(_rows).in_order()
         self.rows_ = np.ascontiguousarray(table[:, : view.width])
+        self._learn_cells()
         return None if self.id is None else table[:, -1]
 
     # ---- answer ------------------------------------------------------------------------------------------

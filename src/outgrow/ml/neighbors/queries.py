@@ -10,9 +10,13 @@ import pyarrow as pa
 import scipy.sparse as sp
 from sklearn.utils.validation import check_is_fitted
 
+from outgrow.errors import ParameterError
+from outgrow.ml.cluster.unit import unit_rows
 from outgrow.ml.core.parameters import Integer, Number, OneOf
+from outgrow.ml.neighbors.inverted import InvertedLists
 from outgrow.ml.neighbors.search import Near, Search, check_count
 
+ALGORITHMS = ("auto", "ball_tree", "kd_tree", "brute", "ivf")
 _MODES = OneOf("connectivity", "distance")
 
 
@@ -68,9 +72,64 @@ class KnownRows:
 
 
 class NearestQueries(KnownRows):
-    """Finds so many rows for each."""
+    """Finds so many rows for each.
+
+    Attributes
+    ----------
+    recall_ : with algorithm='ivf', the share of the `n_neighbors` of 256 rows that is found; else 1.
+    centers_, cells_, probes_ : with algorithm='ivf', ndarrays of the centres of the cells and of the cell of
+        each row, and how many cells are looked at; else empty.
+    """
 
     n_neighbors: int
+    algorithm: str
+    recall: float
+    recall_: float
+    centers_: np.ndarray
+    cells_: np.ndarray
+    probes_: int
+    _lists: InvertedLists | None = None
+
+    def _restored(self) -> None:
+        self._lists, self._search = None, None
+        if not len(getattr(self, "cells_", ())):
+            super()._restored()
+
+    def _finder(self) -> Search:
+        if self._search is None:  # asked for radii, which are exact
+            super()._restored()
+        return super()._finder()
+
+    def _learn_cells(self) -> None:
+        """Deal the rows into cells, where only near cells are to be looked at."""
+        self.recall_, self.probes_, self._lists = 1.0, 0, None
+        self.centers_, self.cells_ = np.zeros((0, self.rows_.shape[1])), np.zeros(0, dtype=np.int32)
+        if self.algorithm == "ivf":
+            self._check_euclidean()
+            made, self.recall_ = InvertedLists.learned(
+                self._compared(self.rows_), self.n_neighbors, float(self.recall)
+            )
+            self.centers_, self.cells_, self.probes_ = made.centers, made.cells, made.probes
+            self._lists = made
+
+    def _check_euclidean(self) -> None:
+        euclidean = self.metric in ("euclidean", "cosine") or (self.metric == "minkowski" and self.p == 2)
+        if not euclidean:
+            raise ParameterError(
+                f"{type(self).__name__}(algorithm='ivf', metric={self.metric!r}, p={self.p!r}): cells are "
+                "those of Euclidean distances. Give metric='euclidean' or 'cosine', or another algorithm."
+            )
+
+    def _compared(self, X: np.ndarray) -> np.ndarray:
+        return unit_rows(X) if self.metric == "cosine" else X
+
+    def _by_cells(self, X: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """The distances and places of the nearest rows of the nearest cells."""
+        if self._lists is None:
+            rows = self._compared(self.rows_)
+            self._lists = InvertedLists(rows, self.centers_, self.cells_, int(self.probes_))
+        distances, places = self._lists.nearest(self._compared(X), count)
+        return (0.5 * distances**2 if self.metric == "cosine" else distances), places
 
     def kneighbors(
         self, X: Any = None, n_neighbors: int | None = None, return_distance: bool = True
@@ -133,7 +192,9 @@ class NearestQueries(KnownRows):
 
     def _nearest(self, X: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
         """The distances and places of the nearest rows."""
-        return self._finder().nearest(np.asarray(X, dtype=np.float64), count)
+        X = np.asarray(X, dtype=np.float64)
+        cells = getattr(self, "cells_", ())  # models that were saved before have none
+        return self._by_cells(X, count) if len(cells) else self._finder().nearest(X, count)
 
     def _others(self, count: int) -> tuple[np.ndarray, np.ndarray]:
         """The nearest rows of each row of the fit but itself, in the order of their ids."""

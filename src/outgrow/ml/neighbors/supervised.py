@@ -20,7 +20,7 @@ from outgrow.ml.core.outputs import collect
 from outgrow.ml.core.parameters import FUNCTION, Integer, Number, OneOf, Unused
 from outgrow.ml.export.sklearn.twin import twin
 from outgrow.ml.neighbors.known_rows import RowParts, check_size
-from outgrow.ml.neighbors.queries import KnownRows, NearestQueries
+from outgrow.ml.neighbors.queries import ALGORITHMS, KnownRows, NearestQueries
 from outgrow.ml.neighbors.search import METRICS, check_count
 
 
@@ -102,7 +102,12 @@ class NeighborsModel(KnownRows, Supervised):
 class NearestModel(NearestQueries, NeighborsModel):
     """Answers by so many rows that are nearest."""
 
-    parameters = {"n_neighbors": Integer(low=1), **NeighborsModel.parameters}
+    parameters = {
+        "n_neighbors": Integer(low=1),
+        **NeighborsModel.parameters,
+        "algorithm": OneOf(*ALGORITHMS),
+        "recall": Number(above=0, high=1),
+    }
     expected_failed_checks = {
         "check_sample_weight_equivalence_on_dense_data": "weights count in votes, repeated rows as rows, too",
     }
@@ -111,6 +116,7 @@ class NearestModel(NearestQueries, NeighborsModel):
     def _gather(self, view: MatrixView) -> None:
         super()._gather(view)
         check_count(self.n_neighbors, self.n_samples_fit_)
+        self._learn_cells()
 
     def _near(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
         """The places of the nearest rows of each row, and what they count, of shape (rows, n_neighbors)."""
