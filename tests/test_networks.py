@@ -566,12 +566,18 @@ def test_searches_choose_layers_and_stop_between_epochs() -> None:
 def test_job_names_a_class_beside_its_file(tmp_path: Path) -> None:
     pd.DataFrame({f"x{j}": X[:, j] for j in range(4)}).assign(y=Y).to_parquet(tmp_path / "rows.parquet")
     (tmp_path / "nets.py").write_text(
-        "import torch\n\n\ndef make(n_features, n_outputs, width):\n    return torch.nn.Sequential("
-        "torch.nn.Linear(n_features, width), torch.nn.Tanh(), torch.nn.Linear(width, n_outputs))\n"
+        textwrap.dedent("""
+            import torch
+
+            class Small(torch.nn.Sequential):
+                def __init__(self, n_features, n_outputs, width):
+                    linear = torch.nn.Linear
+                    super().__init__(linear(n_features, width), torch.nn.Tanh(), linear(width, n_outputs))
+            """)
     )
     (tmp_path / "job.yaml").write_text(
         "name: nets\ndata: {path: rows.parquet}\ntarget: y\nsplit: {test: 0.2, seed: 7}\nmodel:\n"
-        "  TorchClassifier: {module: 'nets:make', module__width: 16, lr: 0.02, max_epochs: 20}\n"
+        "  TorchClassifier: {module: 'nets:Small', module__width: 16, lr: 0.02, max_epochs: 20}\n"
         f"output: {tmp_path / 'out'}\n"
     )
     command = [sys.executable, "-c", "import sys; from outgrow.cli import main; sys.exit(main())"]
@@ -579,7 +585,8 @@ def test_job_names_a_class_beside_its_file(tmp_path: Path) -> None:
         [*command, "run", str(tmp_path / "job.yaml")], capture_output=True, text=True, cwd="/"
     )
     assert done.returncode == 0, done.stderr
-    assert og.load(tmp_path / "out" / "model").score(X, Y) > 0.85
+    rows = pd.read_parquet(tmp_path / "rows.parquet")
+    assert og.load(tmp_path / "out" / "model").score(rows, "y") > 0.85
     wrong = (tmp_path / "job.yaml").read_text().replace("module__width", "modul__width")
     (tmp_path / "job.yaml").write_text(wrong)
     done = subprocess.run([*command, "run", str(tmp_path / "job.yaml")], capture_output=True, text=True)
