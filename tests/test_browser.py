@@ -138,6 +138,19 @@ def test_the_browser_grows_no_other_trees(browser: str, site: Path, address: str
     np.testing.assert_allclose(found, expected, rtol=3e-7)
 
 
+def test_the_browser_asks_a_network(browser: str, site: Path, address: str, tmp_path: Path) -> None:
+    """Numbers on one scale, and embeddings of text, in float32."""
+    table = pq.read_table(site / "job" / "scores").drop(
+        ["probability_False", "probability_True", "prediction"]
+    )
+    steps = [og.SimpleImputer(columns=og.numeric()), og.TorchClassifier(max_epochs=1, lr=0.01)]
+    model = og.Pipeline(steps).fit(table, "late")
+    model.to_onnx(site / "model" / "network.onnx")
+    expected = model.predict_proba(table.drop(["late"]).to_pandas())[:, 1]
+    found = asked(browser, address, "network.onnx", tmp_path)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
 def test_the_form_makes_the_row_of_a_flight(browser: str, site: Path, address: str, tmp_path: Path) -> None:
     words = json.loads((site / "model" / "choices.json").read_text())["words"]
     known = [row for row in scored(site) if all(row[n] is None or row[n] in words[n] for n in words)]
