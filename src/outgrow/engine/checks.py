@@ -198,9 +198,15 @@ def check_label(kind: pa.DataType, name: str) -> None:
         When it holds times, bytes or nested values.
     """
     if not (is_numeric(kind) or is_categorical(kind)):
+        lists = pa.types.is_list(kind) or pa.types.is_large_list(kind)
+        advice = (
+            f"Of lists of labels, MultiLabelBinarizer(columns=['{name}']) makes a column of each label, and "
+            "MultiOutputClassifier or KNeighborsClassifier learn several columns."
+            if lists
+            else "Cast it to text."
+        )
         raise SchemaError(
-            f"The target {name!r} has type {kind}; classes are text, whole numbers or booleans. "
-            "Cast it to text."
+            f"The target {name!r} has type {kind}; classes are text, whole numbers or booleans. " + advice
         )
 
 
