@@ -592,3 +592,63 @@ def test_job_names_a_class_beside_its_file(tmp_path: Path) -> None:
     done = subprocess.run([*command, "run", str(tmp_path / "job.yaml")], capture_output=True, text=True)
     assert done.returncode != 0
     assert "modul__width" in done.stderr
+
+
+# ---- losses and outputs of any kind ----------------------------------------------------------------------
+
+
+class Variational(torch.nn.Module):
+    """An autoencoder of which three things are known."""
+
+    def __init__(self, n_features: int, latent: int = 2) -> None:
+        super().__init__()
+        self.encode = torch.nn.Linear(n_features, 2 * latent)
+        self.decode = torch.nn.Linear(latent, n_features)
+
+    def forward(self, inputs: Any) -> Any:
+        mean, log_variance = self.encode(inputs).chunk(2, 1)
+        noise = torch.randn_like(mean) * torch.exp(log_variance / 2) if self.training else 0.0
+        return {"x": self.decode(mean + noise), "mean": mean, "log_variance": log_variance}
+
+
+def bound(outputs: Any, inputs: Any) -> Any:
+    """The evidence lower bound, with the other sign (Kingma and Welling 2014)."""
+    spread = 1 + outputs["log_variance"] - outputs["mean"] ** 2 - outputs["log_variance"].exp()
+    return ((outputs["x"] - inputs) ** 2).sum(1) - 0.005 * spread.sum(1)
+
+
+def test_loss_and_outputs_of_ones_own(tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).normal(size=(900, 2)) @ np.random.default_rng(1).normal(size=(2, 8))
+    settings: dict[str, Any] = {"criterion": bound, "target": "inputs", "lr": 0.03, "max_epochs": 30}
+    model = og.TorchModule(Variational, output="mean", **settings).fit(rows)
+    whole = og.TorchModule(Variational, **settings).fit(rows)
+    assert model.predict(rows).shape == (900, 2)
+    assert whole.predict(rows).shape == (900, 12)
+    np.testing.assert_array_equal(whole.predict(rows)[:, 8:10], model.predict(rows))
+    loss = bound(model.module_(torch.tensor(rows, dtype=torch.float32)), torch.tensor(rows))
+    assert model.evaluate(rows)["loss"] == pytest.approx(float(loss.detach().mean()), rel=1e-5)
+    assert model.score(rows) == -model.evaluate(rows)["loss"] > -0.2 * rows.var(axis=0).sum()
+    with pytest.raises(ArtifactError, match="bound"):
+        model.save(tmp_path / "model")
+    og.FunctionTransformer.register(bound)
+    model.save(tmp_path / "model")
+    loaded = og.load(tmp_path / "model")
+    np.testing.assert_allclose(loaded.predict(rows), model.predict(rows), atol=1e-5)
+    assert loaded.score(rows) == pytest.approx(model.score(rows), abs=1e-5)
+    model.to_onnx(tmp_path / "model.onnx")
+
+
+def test_several_outputs_need_a_module_model() -> None:
+    with pytest.raises(ParameterError, match="TorchModule takes several"):
+        og.TorchRegressor(Variational).fit(X, X[:, 0])
+    model = og.TorchModule(Variational, criterion=bound, target="inputs", output="noise", max_epochs=1)
+    with pytest.raises(ParameterError, match="'x', 'mean', 'log_variance'"):
+        model.fit(X).predict(X)
+
+
+def test_weights_of_rows_count_in_losses() -> None:
+    weight = np.random.default_rng(2).uniform(0, 2, len(X))
+    model = og.TorchModule(lr=0.01).fit(X, X[:, 0], sample_weight=weight)
+    losses = (model.predict(X) - X[:, 0]) ** 2
+    expected = float(losses @ weight / weight.sum())
+    assert model.evaluate(X, X[:, 0], sample_weight=weight)["loss"] == pytest.approx(expected, rel=1e-4)

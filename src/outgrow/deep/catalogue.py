@@ -4,5 +4,6 @@ from __future__ import annotations
 
 NETWORKS = {
     "TorchClassifier": "outgrow.deep.torch_classifier",
+    "TorchModule": "outgrow.deep.torch_module",
     "TorchRegressor": "outgrow.deep.torch_regressor",
 }

@@ -14,6 +14,7 @@ from outgrow.deep.graph import onnx_of
 from outgrow.deep.loop import Rules, evaluating
 from outgrow.deep.minibatches import rows_of
 from outgrow.deep.modules import MLP, Sizes, freeze, module_of, recompute
+from outgrow.deep.outputs import flat_outputs, kind_of_outputs, named_outputs, shaped_outputs
 from outgrow.deep.replica import replica_of
 from outgrow.deep.schedule import Schedule
 from outgrow.deep.snapshot import array_of
@@ -101,11 +102,12 @@ def graph_of(model: Any) -> bytes:
     """
     module = model.module_
     shape = (model.n_features_,) if model.input_shape is None else tuple(model.input_shape)
+    names = [f"output_{number}" for number in range(len(getattr(model, "output_shapes_", [None])))]
     with suppress(ArtifactError):
         content = written(structure_of(module), weights_of(module), [Input(shape)])
         if content is not None:
             return content
-    return onnx_of(module, [torch.zeros(2, *shape)])
+    return onnx_of(module, [torch.zeros(2, *shape)], names)
 
 
 def outputs(module: Any, inputs: np.ndarray) -> np.ndarray:
@@ -123,8 +125,30 @@ def outputs(module: Any, inputs: np.ndarray) -> np.ndarray:
     device = next((value.device for value in module.parameters()), "cpu")
     with evaluating(module):
         answer = module(torch.from_numpy(inputs).to(device))
-    values: np.ndarray = answer.float().cpu().numpy().astype(np.float64)
-    return values.reshape(len(inputs), -1)
+    values: np.ndarray = flat_outputs(answer).cpu().numpy().astype(np.float64)
+    return values
+
+
+def losses_of_answers(model: Any, answer: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """The loss of each row, of what a module gave.
+
+    Parameters
+    ----------
+    model : a fitted `TorchModule`.
+    answer : all outputs side by side, of shape (rows, outputs).
+    targets : of shape (rows,) or (rows, targets).
+
+    Returns
+    -------
+    Of shape (rows,).
+    """
+    if not len(answer):
+        return np.zeros(0)
+    losses = losses_of(criterion_of(model.criterion, model._arguments("criterion__")))
+    given = shaped_outputs(answer, model.output_shapes_, model.output_kind_)
+    with torch.no_grad():
+        values: np.ndarray = losses(given, torch.from_numpy(targets.astype(np.float32))).numpy()
+    return values.astype(np.float64)
 
 
 def _standard(model: Any, view: MatrixView) -> tuple[np.ndarray, np.ndarray] | None:
@@ -179,13 +203,21 @@ def _try(module: Any, shape: tuple[int, ...], model: Any) -> None:
             f"The module does not take rows of shape {shape}, which X has: {type(error).__name__}: {error}. "
             f"Its sizes are given as module__<name>, and the shape as input_shape."
         ) from error
-    if not torch.is_tensor(answer):
-        raise ParameterError(f"The module gives a {type(answer).__name__} for rows; it must give a tensor.")
-    if len(answer) != 2:
+    kind, parts = kind_of_outputs(answer), named_outputs(answer)
+    if kind != "tensor" and not model.answers_several:
         raise ParameterError(
-            f"The module gives shape {tuple(answer.shape)} for 2 rows; the first size counts rows."
+            f"The module gives a {kind} for rows; {type(model).__name__} needs a tensor. TorchModule takes "
+            "several outputs."
         )
-    model.n_outputs_ = int(np.prod(answer.shape[1:]))
+    for name, part in parts:
+        if len(part) != 2:
+            raise ParameterError(
+                f"The module gives {name} shape {tuple(part.shape)} for 2 rows; the first size counts rows."
+            )
+    if model.answers_several:
+        model.output_kind_ = kind
+        model.output_shapes_ = [[name, list(part.shape[1:])] for name, part in parts]
+    model.n_outputs_ = sum(int(np.prod(part.shape[1:])) for _, part in parts)
 
 
 def _plan(model: Any, view: MatrixView, module: Any) -> Plan:

@@ -306,8 +306,9 @@ class Network(Model):
     def _outputs(self, X: Any) -> np.ndarray:
         """What the network says of rows, of shape (rows, outputs); by its graph, if it has one."""
         if self._made.module is None and self._made.graph is not None:
-            answer = self._made.graph(self._inputs(X))[0]
-            return answer.reshape(X.shape[0], int(np.prod(answer.shape[1:]))).astype(np.float64)
+            answers = self._made.graph(self._inputs(X))
+            flat = [part.reshape(X.shape[0], int(np.prod(part.shape[1:]))) for part in answers]
+            return np.concatenate(flat, axis=1).astype(np.float64)
         from outgrow.deep.fitting import outputs
 
         parts = [
@@ -335,7 +336,8 @@ class Network(Model):
             shape = graph.constant([0, *self.input_shape], np.int64)
             X = graph.node("Reshape", X, shape)
         content = self._kept_graph() or graph_of(self)
-        return graph.node("Flatten", network_nodes(graph, content, [X])[0], axis=1)
+        outputs = [graph.node("Flatten", tensor, axis=1) for tensor in network_nodes(graph, content, [X])]
+        return outputs[0] if len(outputs) == 1 else graph.node("Concat", *outputs, axis=1)
 
     def _lookup(self, table: Table, name: str, values: list[Any]) -> str:
         """In a graph, 1, 2, ... for the values of a column in their order, 0 for others."""

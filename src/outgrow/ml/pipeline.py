@@ -334,7 +334,7 @@ class Pipeline(StepList):
         return expression(self, method)
 
     @_last_has("evaluate")
-    def evaluate(self, X: Any, y: Any, sample_weight: Any = None, **params: Any) -> Any:
+    def evaluate(self, X: Any, y: Any = None, sample_weight: Any = None, **params: Any) -> Any:
         """The metrics of the last step over rows, from one pass.
 
         Parameters
