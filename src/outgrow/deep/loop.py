@@ -23,6 +23,8 @@ Merge = Callable[[Any], Any]
 Losses = Callable[[Any, Any], Any]
 """The loss of each row, of what the module gave and of the targets."""
 _STRIDE = 0x9E3779B1
+_WAIT_STEPS = 16
+"""So often a GPU is waited for, to see whether its losses are numbers still."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +77,10 @@ class Trainer:
         self._buffers = replica.buffers
         self._on_cpu = replica.parameters.device.type == "cpu"
 
-    def step(self, batch: Batch) -> tuple[float, float]:
+    def step(self, batch: Batch) -> tuple[Any, float]:
         """One step: the sum of the weighted losses, and of the weights.
+
+        The sum may be a tensor on a GPU, which then need not be waited for.
 
         Parameters
         ----------
@@ -90,18 +94,20 @@ class Trainer:
         replica, rules = self.replica, self._rules
         self._seed()
         replica.zero()
-        loss = 0.0
+        loss: Any = 0.0
         for part in _parts(batch, rules.parts):
             if len(part[0]):
                 with self._single_row(len(part[0])):
                     summed = self._loss(part)
                 summed.backward()
-                loss += float(summed.detach())
+                loss = loss + summed.detach()
         loss, weight = self._merged(loss, _weight(batch), len(batch[0]))
         if not weight:
             return 0.0, 0.0
-        if not math.isfinite(loss):
-            raise self._no_number(batch)
+        if not torch.is_tensor(loss) or replica.step % _WAIT_STEPS == 0:
+            loss = float(loss)
+            if not math.isfinite(loss):
+                raise self._no_number(batch)
         if rules.clip is not None:
             replica.clip(rules.clip)
         replica.advance(rules.lr * rules.schedule.factor(replica.step, self._steps))
@@ -113,9 +119,10 @@ class Trainer:
         if not self._on_cpu:
             torch.cuda.manual_seed(number)
 
-    def _merged(self, loss: float, weight: float, rows: int) -> tuple[float, float]:
+    def _merged(self, loss: Any, weight: float, rows: int) -> tuple[Any, float]:
         """Losses and weights over all ranks; the gradient is then that of the mean loss."""
         gradient = self.replica.gradient
+        loss = float(loss) if self._on_cpu or self._merge is not None else loss
         if self._merge is not None:
             sums = np.array([loss, weight, rows], dtype=np.float64)
             buffers = [array.detach().cpu().numpy().astype(np.float64) * rows for array in self._buffers]

@@ -45,17 +45,15 @@ class Replica:
         """Begin a new gradient."""
         self.gradient.zero_()
 
-    def clip(self, most: float) -> float:
-        """Shorten the gradient to a norm, and give the norm it had.
+    def clip(self, most: float) -> None:
+        """Shorten the gradient to a norm; a GPU is not waited for.
 
         Parameters
         ----------
         most : the largest norm that is left as it is.
         """
-        norm = float(torch.linalg.vector_norm(self.gradient))
-        if norm > most:
-            self.gradient.mul_(most / norm)
-        return norm
+        norm = torch.linalg.vector_norm(self.gradient)
+        self.gradient.mul_((most / norm).clamp(max=1.0))
 
     def advance(self, lr: float) -> None:
         """Take a step.

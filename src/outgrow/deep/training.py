@@ -72,7 +72,7 @@ class Progress:
 
     epoch: int = 0
     step: int = 0
-    loss: float = 0.0
+    loss: Any = 0.0
     weight: float = 0.0
     train: list[float] = field(default_factory=list)
     validation: list[float] = field(default_factory=list)
@@ -151,7 +151,7 @@ class Training:
                 self._note(progress)
             if progress.step % 16 == 0:
                 self._tell_step(progress)
-        progress.train.append(progress.loss / progress.weight if progress.weight else math.nan)
+        progress.train.append(float(progress.loss) / progress.weight if progress.weight else math.nan)
         progress.epoch, progress.step, progress.loss, progress.weight = progress.epoch + 1, 0, 0.0, 0.0
         with self._averaged():
             self._judge(progress)
@@ -206,7 +206,7 @@ class Training:
             steps = self._batches.steps
             rows = round(progress.step / steps * self._rows)
             done = progress.epoch * steps + progress.step
-            mean = progress.loss / progress.weight if progress.weight else None
+            mean = float(progress.loss) / progress.weight if progress.weight else None
             self.run.tell("step", done, steps * self.plan.epochs, rows=rows, loss=mean)
             self._told = now
 
@@ -228,7 +228,8 @@ class Training:
         if time.monotonic() - self._noted < SNAPSHOT_SECONDS:
             return
         average = None if self._average is None else array_of(self._average)
-        content = snapshot_of(self.replica, {**vars(progress), "average": average})
+        state = {**vars(progress), "loss": float(progress.loss), "average": average}
+        content = snapshot_of(self.replica, state)
         self.run.journal.note(np.frombuffer(content, dtype=np.uint8), _KIND)
         self._noted = time.monotonic()
 
