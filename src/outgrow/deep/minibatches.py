@@ -1,32 +1,24 @@
-"""Minibatches of resident rows that are the same however the rows are divided among ranks.
-
-A row belongs to the step that its key falls into, a hash of the row, the seed and the epoch. Batches have
-about `batch_size` rows, as random draws have; each row comes once an epoch. Ranks know without a message
-which of their rows a step takes.
-"""
+"""Minibatches of resident rows as tensors; `outgrow.ml.solvers.minibatches` says which rows a step takes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from outgrow._optional import optional
-from outgrow.data.hashing import mix, seeded, unit
 from outgrow.data.matrix import is_sparse
 from outgrow.engine.blocks import Block, concatenated
 from outgrow.engine.matrix import MatrixView
 from outgrow.errors import DataError
-from outgrow.ml.meta.copies import identified
+from outgrow.ml.solvers.minibatches import Steps, held_out, weighing
 
 torch = optional("torch", "torch")
 
 Batch = tuple[Any, Any, Any]
 """Inputs, targets, and weights or None, as tensors of so many rows."""
-_HELD_OUT = 0x4E1D
 _ASKED_ROWS = 1 << 14
 
 
@@ -97,7 +89,7 @@ class Rows:
         share : of the rows to watch.
         seed : another one chooses others.
         """
-        watched = unit(seeded(self.hashes, seed + _HELD_OUT)) < share
+        watched = held_out(self.hashes, share, seed)
         return self.chosen(~watched), self.chosen(watched)
 
 
@@ -126,12 +118,7 @@ def rows_of(
     DataError
         When a number is too large for float32.
     """
-    blocks = list(identified(view).blocks())
-    weighing = [None if block.weight is None else block.weight > 0 for block in blocks]
-    blocks = [
-        block if mask is None or mask.all() else block.take(mask)
-        for block, mask in zip(blocks, weighing, strict=True)
-    ]
+    blocks = weighing(view)
     y: Any = None
     if target != "inputs":
         kind = np.int64 if target == "classes" else np.float32
@@ -163,8 +150,9 @@ class Minibatches:
     """
 
     def __init__(self, rows: Rows, every: int, batch_size: int, seed: int) -> None:
-        self._rows, self._seed = rows, seed
-        self.steps = max(1, round(every / batch_size))
+        self._rows = rows
+        self._steps = Steps(rows.hashes, every, batch_size, seed)
+        self.steps = self._steps.count
 
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
         """The rows of each step of an epoch.
@@ -174,13 +162,7 @@ class Minibatches:
         number : of the epoch, from 0.
         start : the first step.
         """
-        key = mix(np.array([self._seed], np.uint64)) ^ mix(np.array([number + 1], np.uint64))
-        keys = mix(self._rows.hashes ^ key)
-        order = np.argsort(keys)
-        step = (keys[order] >> np.uint64(32)) * np.uint64(self.steps) >> np.uint64(32)
-        borders = np.searchsorted(step, np.arange(start, self.steps + 1, dtype=np.uint64))
-        for begin, end in pairwise(borders.tolist()):
-            yield self._rows.batch(order[begin:end])
+        return map(self._rows.batch, self._steps.epoch(number, start))
 
 
 def _standardised(block: Block, standard: tuple[np.ndarray, np.ndarray] | None) -> np.ndarray:

@@ -17,6 +17,7 @@ from outgrow.data.kind import NUMBER
 from outgrow.data.matrix import is_sparse
 from outgrow.engine.checks import check_finite
 from outgrow.engine.context import FitContext
+from outgrow.engine.identified import identified
 from outgrow.engine.matrix import MatrixView
 from outgrow.engine.shard import Shard
 from outgrow.engine.together import side_by_side
@@ -26,7 +27,7 @@ from outgrow.ml.core.parameters import FLAG, RANDOM_STATE, Integer, Share, Unuse
 from outgrow.ml.core.task import Task, promised_example
 from outgrow.ml.export.onnx.table import Column, Table
 from outgrow.ml.export.sklearn.flow import Flow
-from outgrow.ml.meta.copies import Copy, identified
+from outgrow.ml.meta.copies import Copy
 from outgrow.ml.meta.pairs import AT_ONCE
 from outgrow.ml.meta.parts import ESTIMATOR, AroundModel
 from outgrow.ml.meta.several import learned_of

@@ -7,10 +7,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from scipy.special import pdtr
 
-from outgrow.data.hashing import mix, seeded, unit
+from outgrow.data.hashing import seeded, unit
 from outgrow.engine.blocks import Block
 from outgrow.engine.matrix import MatrixView
-from outgrow.engine.row_ids import told_apart
 
 _SEED = 0xBA6
 """So that copies have nothing to do with other choices by the hashes of rows."""
@@ -71,39 +70,3 @@ class Copy:
             return view.weighed(replace(self, whole=lost).times, None)
         counts = np.where(lost, view.class_weights, drawn)
         return view.weighed(replace(self, whole=lost).times, counts)
-
-
-def identified(view: MatrixView) -> MatrixView:
-    """The same rows, copied but for their features, with other hashes where several are equal; no pass.
-
-    Equal are those of the same values, y and weight. Which of them gets a hash depends on the partitioning,
-    how many get it does not. All ranks call this together.
-
-    Parameters
-    ----------
-    view : rows with y.
-    """
-    hashes = [_hashes(block) for block in view.blocks()]
-    weighing = [_weighing(block) for block in view.blocks()]
-    every, stays = (
-        np.concatenate([*parts, np.zeros(0, kind)])
-        for parts, kind in ((hashes, np.uint64), (weighing, np.bool_))
-    )
-    every[stays] = view.run.call(lambda: told_apart(view.run, every[stays]))
-    each = np.split(every, np.cumsum([len(part) for part in hashes]))
-    pairs = zip(view.blocks(), each, strict=False)
-    return view.of_blocks(replace(block, source=own) for block, own in pairs)
-
-
-def _weighing(block: Block) -> np.ndarray:
-    return np.ones(len(block), bool) if block.weight is None else np.asarray(block.weight > 0)
-
-
-def _hashes(block: Block) -> np.ndarray:
-    """Hashes of rows by their values, y and weights."""
-    hashes = block.source_hashes()
-    for part in (block.y, block.weight):
-        if part is not None:
-            for column in np.asarray(part, dtype=np.float64).reshape(len(block), -1).T:
-                hashes = mix(hashes ^ mix((column + 0.0).view(np.uint64)))
-    return hashes

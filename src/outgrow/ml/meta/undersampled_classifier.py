@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from outgrow.data.hashing import unit
 from outgrow.engine.blocks import Block, gathered
+from outgrow.engine.identified import identified
 from outgrow.engine.matrix import MatrixView
 from outgrow.errors import ParameterError
 from outgrow.ml.base import ProbabilityClassifier
@@ -18,7 +19,6 @@ from outgrow.ml.export.onnx.answer import Answer, chosen
 from outgrow.ml.export.onnx.table import Table
 from outgrow.ml.linear_model.classifier import normalised, normalised_in_onnx
 from outgrow.ml.linear_model.logistic_regression import LogisticRegression
-from outgrow.ml.meta.copies import identified
 from outgrow.ml.meta.parts import ESTIMATOR, AroundModel, check_classifier
 from outgrow.ml.meta.whole_pipeline import as_given
 

@@ -18,7 +18,11 @@ from outgrow.ml.export.onnx.table import Table
 from outgrow.ml.neural_network.network import ACTIVATIONS, Network
 from outgrow.ml.solvers.lbfgs import lbfgs
 from outgrow.ml.solvers.output_losses import Loss
+from outgrow.ml.solvers.stochastic import Course, Fold, Judge, Penalty, stochastic
+from outgrow.ml.solvers.updates import Adam, Momentum, Update
 
+_CURVES = ("loss_curve_", "best_loss_", "validation_scores_", "best_validation_score_")
+_OWN = ("random_state", "warm_start", "verbose")
 _ONNX = {"logistic": "Sigmoid", "tanh": "Tanh", "relu": "Relu"}
 
 
@@ -29,14 +33,27 @@ def _are_sizes(value: Any) -> bool:
 
 
 class Multilayer(Model):
-    """Full layers, learned by L-BFGS."""
+    """Full layers, learned by L-BFGS, or by minibatches. Hooks: `_judged`, `_judgement`."""
 
     parameters = {
         "hidden_layer_sizes": Such("a whole number of at least 1, or several", _are_sizes),
         "activation": OneOf(*ACTIVATIONS),
-        "solver": OneOf("lbfgs", advice="All rows are looked at for each step; there are no minibatches."),
+        "solver": OneOf("lbfgs", "adam", "sgd"),
         "alpha": Number(low=0),
+        "batch_size": Integer(low=1) | "auto",
+        "learning_rate": OneOf("constant", "invscaling", "adaptive"),
+        "learning_rate_init": Number(above=0, below=np.inf),
+        "power_t": Number(low=0, below=np.inf),
         "max_iter": Integer(low=1),
+        "shuffle": FLAG,
+        "momentum": Number(low=0, high=1),
+        "nesterovs_momentum": FLAG,
+        "early_stopping": FLAG,
+        "validation_fraction": Number(above=0, below=1),
+        "beta_1": Number(low=0, below=1),
+        "beta_2": Number(low=0, below=1),
+        "epsilon": Number(above=0, below=np.inf),
+        "n_iter_no_change": Integer(low=1) | Such("infinity", lambda value: value == np.inf),
         "max_fun": Integer(low=1),
         "tol": Number(low=0),
         "random_state": RANDOM_STATE,
@@ -49,6 +66,19 @@ class Multilayer(Model):
     activation: str
     solver: str
     alpha: float
+    batch_size: Any
+    learning_rate: str
+    learning_rate_init: float
+    power_t: float
+    shuffle: bool
+    momentum: float
+    nesterovs_momentum: bool
+    early_stopping: bool
+    validation_fraction: float
+    beta_1: float
+    beta_2: float
+    epsilon: float
+    n_iter_no_change: float
     max_iter: int
     max_fun: int
     tol: float
@@ -59,6 +89,10 @@ class Multilayer(Model):
     intercepts_: list[np.ndarray]
     loss_: float
     n_iter_: int
+    loss_curve_: list[float]
+    best_loss_: float | None
+    validation_scores_: list[float] | None
+    best_validation_score_: float | None
     n_outputs_: int
 
     def _worker(self) -> Self:
@@ -79,7 +113,7 @@ class Multilayer(Model):
     def _learn(
         self, view: MatrixView, outputs: int, loss: Loss, target: Callable[[Block], np.ndarray]
     ) -> None:
-        """Minimise the mean loss and the penalty, one pass for each step."""
+        """Minimise the mean loss and the penalty."""
         network = Network(
             (view.width, *np.ravel(self.hidden_layer_sizes).astype(int).tolist(), outputs), self.activation
         )
@@ -94,12 +128,63 @@ class Multilayer(Model):
             shrunk[weighing:] = 0.0
             return 0.5 * float(shrunk @ w), shrunk
 
-        limits = {"maxfun": int(self.max_fun), "maxiter": int(self.max_iter), "gtol": float(self.tol)}
-        w, self.loss_, self.n_iter_ = lbfgs(
-            view, fold, penalty, self._start(network), limits=limits, owner=type(self).__name__
-        )
+        def judged(w: np.ndarray) -> Callable[[Block], Any]:
+            layers = network.unpack(w)
+            return lambda block: self._judged(block, network.outputs(block.X, layers))
+
+        start = self._start(network)
+        if self.solver == "lbfgs":
+            limits = {"maxfun": int(self.max_fun), "maxiter": int(self.max_iter), "gtol": float(self.tol)}
+            w, self.loss_, self.n_iter_ = lbfgs(
+                view, fold, penalty, start, limits=limits, owner=type(self).__name__
+            )
+        else:
+            judge = Judge(judged, self._judgement)
+            w = self._by_batches(view, fold, penalty, start, judge)
         self.coefs_, self.intercepts_ = (list(map(np.array, part)) for part in network.unpack(w))
         self.n_outputs_ = outputs
+
+    def _by_batches(
+        self, view: MatrixView, fold: Fold, penalty: Penalty, start: np.ndarray, judge: Judge
+    ) -> np.ndarray:
+        course = Course(
+            int(self.max_iter),
+            None if self.batch_size == "auto" else int(self.batch_size),
+            float(self.tol),
+            float(self.n_iter_no_change),
+            bool(self.shuffle),
+            float(self.validation_fraction) if self.early_stopping else None,
+            seed(self.random_state),
+        )
+        update = self._update(len(start))
+        learned = stochastic(view, fold, penalty, start, update, course, judge, type(self).__name__)
+        self.loss_curve_, self.loss_ = learned.losses, learned.losses[-1]
+        self.n_iter_ = len(learned.losses)
+        self.best_loss_ = None if self.early_stopping else min(learned.losses)
+        self.validation_scores_ = learned.scores if self.early_stopping else None
+        self.best_validation_score_ = max(learned.scores) if self.early_stopping else None
+        return learned.w
+
+    def _update(self, size: int) -> Update:
+        rate = float(self.learning_rate_init)
+        if self.solver == "adam":
+            return Adam(size, rate, float(self.beta_1), float(self.beta_2), float(self.epsilon))
+        momentum, power = float(self.momentum), float(self.power_t)
+        return Momentum(size, rate, self.learning_rate, power, momentum, bool(self.nesterovs_momentum))
+
+    def _judged(self, block: Block, sums: np.ndarray) -> Any:
+        """What is merged over rows held out.
+
+        Parameters
+        ----------
+        block : the rows.
+        sums : the last sums, of shape (rows, outputs).
+        """
+        raise NotImplementedError
+
+    def _judgement(self, merged: Any) -> float:
+        """The score that follows from what was merged."""
+        raise NotImplementedError
 
     def _start(self, network: Network) -> np.ndarray:
         if not hasattr(self, "coefs_"):
@@ -146,10 +231,12 @@ class Multilayer(Model):
             self.n_outputs_,
             len(self.coefs_[0]),
         )
+        for name in _CURVES:
+            if hasattr(self, name):
+                setattr(made, name, getattr(self, name))
         made.out_activation_, made.loss_, made.n_iter_ = output, self.loss_, self.n_iter_
         return made
 
     def _shared(self) -> dict[str, Any]:
         """The parameters that scikit-learn's has too."""
-        names = ("hidden_layer_sizes", "activation", "solver", "alpha", "max_iter", "max_fun", "tol")
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in Multilayer.parameters if name not in _OWN}
