@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 from sklearn.datasets import load_sample_images
+from torch import nn
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -47,3 +48,28 @@ def test_drawn_shapes_are_the_same_again(monkeypatch: pytest.MonkeyPatch) -> Non
     assert rows.equals(shapes.table(12, seed=3))
     assert set(rows["label"].to_pylist()) <= set(shapes.SHAPES)
     assert all(np.hypot(*corner) <= 1 + 1e-9 for shape in shapes.SHAPES for corner in shapes.outline(shape))
+
+
+def test_layers_of_minilm_are_those_of_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(EXAMPLES / "text")
+    import minilm
+
+    torch.manual_seed(0)
+    layer = minilm.Layer(8, 2).eval()
+    peer = nn.TransformerEncoderLayer(8, 2, 32, 0.0, "gelu", layer_norm_eps=1e-12, batch_first=True).eval()
+    attention, parts = peer.self_attn, (layer.query, layer.key, layer.value)
+    attention.in_proj_weight.data = torch.cat([part.weight.data for part in parts])
+    attention.in_proj_bias.data = torch.cat([part.bias.data for part in parts])
+    for ours, theirs in (
+        (layer.out, attention.out_proj),
+        (layer.norm, peer.norm1),
+        (layer.up, peer.linear1),
+        (layer.down, peer.linear2),
+        (layer.last_norm, peer.norm2),
+    ):
+        theirs.load_state_dict(ours.state_dict())
+    x, mask = torch.randn(3, 5, 8), torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0], [1, 0, 0, 0, 0]]).bool()
+    with torch.no_grad():
+        given = layer(x, mask[:, None, None, :])
+        expected = peer(x, src_key_padding_mask=~mask)
+    torch.testing.assert_close(given[mask], expected[mask], atol=1e-5, rtol=1e-4)
