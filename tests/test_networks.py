@@ -152,6 +152,12 @@ def test_means_of_batches_are_those_of_all_ranks() -> None:
     assert (first == second).all()
 
 
+def test_rows_past_memory_are_in_a_file() -> None:
+    table = pa.table({**{f"x{j}": X[:, j] for j in range(4)}, "y": Y})
+    rows = og.Dataset(Scan(TableSource(table, 100)), og.Local(memory=1 << 20, threads=2))
+    assert (weights(fitted(rows, "y")) == weights(fitted(table, "y"))).all()
+
+
 # ---- settings --------------------------------------------------------------------------------------------
 
 

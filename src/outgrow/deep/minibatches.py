@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,8 +15,10 @@ from outgrow._optional import optional
 from outgrow.data.matrix import is_sparse
 from outgrow.engine.blocks import Block, concatenated
 from outgrow.engine.matrix import MatrixView
+from outgrow.engine.memory import Memory
 from outgrow.errors import DataError
 from outgrow.ml.solvers.minibatches import Steps, held_out, weighing
+from outgrow.storage import disk_errors
 
 torch = optional("torch", "torch")
 
@@ -129,7 +134,7 @@ def rows_of(
         weights = np.ones(len(y)) if weight is None else weight
         weight = weights * factors[y.numpy()]
     return Rows(
-        _features(blocks, view.width),
+        _features(blocks, view.width, view.run.memory),
         y,
         None if weight is None else torch.from_numpy(weight.astype(np.float32)),
         np.concatenate([block.source_hashes() for block in blocks] or [np.zeros(0, np.uint64)]),
@@ -174,11 +179,11 @@ def _standardised(block: Block, standard: tuple[np.ndarray, np.ndarray] | None) 
     return y[:, 0] if shape == 1 else y
 
 
-def _features(blocks: Sequence[Block], width: int) -> Any:
-    """The features of blocks as float32, row after row."""
+def _features(blocks: Sequence[Block], width: int, memory: Memory) -> Any:
+    """The features of blocks as float32, row after row; in a file, where memory is short."""
     if any(is_sparse(block.X) for block in blocks):
         return Block.joined(blocks).X.astype(np.float32)
-    X = np.empty((sum(map(len, blocks)), width), dtype=np.float32)
+    X = _room((sum(map(len, blocks)), width), memory)
     start = 0
     for block in blocks:
         with np.errstate(over="ignore"):
@@ -186,6 +191,16 @@ def _features(blocks: Sequence[Block], width: int) -> Any:
         start += len(block)
     _check_range(X)
     return torch.from_numpy(X)
+
+
+def _room(shape: tuple[int, int], memory: Memory) -> np.ndarray:
+    """An array of float32 in memory, or in an unnamed file that the system reads as it needs."""
+    size = 4 * math.prod(shape)
+    if memory.take(size):
+        return np.empty(shape, dtype=np.float32)
+    with disk_errors(Path(memory.folder)), tempfile.TemporaryFile(dir=memory.folder) as file:
+        file.truncate(size)
+        return np.memmap(file, dtype=np.float32, mode="r+", shape=shape)
 
 
 def _check_range(X: np.ndarray) -> None:
