@@ -3,7 +3,7 @@
 `python -m bench serve` does the same for servers, `python -m bench groups` for one model for each key, and
 `python -m bench search` for the search for settings. `python -m bench shapes` has many sizes of each job,
 `python -m bench features` every transformer, `python -m bench models` every model,
-`python -m bench loader` loaders of tensors,
+`python -m bench loader` loaders of tensors, `python -m bench networks` steps of networks,
 `python -m bench wire` compares all-reduces, `python -m bench nist` counts certified digits.
 `python -m bench strangers` sends hostile requests to a server.
 """
@@ -46,6 +46,11 @@ def main() -> None:
         from bench import wire
 
         wire.main()
+        return
+    if sys.argv[1:2] == ["networks"]:
+        from bench import networks
+
+        networks.main()
         return
     if sys.argv[1:2] == ["loader"]:
         from bench import loader
