@@ -44,8 +44,8 @@ def test_every_estimator_is_covered() -> None:
     assert all(is_applicable(case) for case in cases())
 
 
-WRAPPERS = ("outgrow.ml.adapters", "outgrow.ml.meta.whole_pipeline")
-"""Classes that stand for estimators of others; they have tests of their own."""
+WRAPPERS = ("outgrow.ml.adapters", "outgrow.ml.meta.whole_pipeline", "outgrow.deep.network_features")
+"""Classes that stand for estimators of others, or cannot be without one; they have tests of their own."""
 
 
 def descendants(kind: type) -> set[type]:

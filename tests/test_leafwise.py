@@ -164,11 +164,9 @@ def test_a_rank_that_fails_ends_the_fit_of_all() -> None:
                 return gather(message)
 
             comm.gather = failing  # type: ignore[method-assign]
-        try:
+        with pytest.raises((OSError, EngineError)) as error:
             model._fit_shard(shard, Task("amount", None, ("size", "age")))
-        except (OSError, EngineError) as error:
-            return str(error)
-        return "no error"
+        return str(error.value)
 
     found = ranks(2, work)
     assert "disk is full" in found[0]

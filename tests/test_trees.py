@@ -478,5 +478,7 @@ def test_no_rows_have_shares_of_every_class():
     ):
         model.fit(table, "y")
         assert model.predict_proba(table).column_names[2:] == [f"probability_{name}" for name in "xyz"]
-        assert model.predict_proba(np.zeros((0, 1))).shape == (0, 3)
-        assert model.decision_function(np.zeros((0, 1))).shape == (0, 3)
+        none = table.slice(0, 0)
+        assert model.predict_proba(none).column_names[2:] == [f"probability_{name}" for name in "xyz"]
+        assert model._predict_proba(np.zeros((0, 1))).shape == (0, 3)
+        assert model._decision_function(np.zeros((0, 1))).shape == (0, 3)
