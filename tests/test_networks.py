@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pandas as pd
 import pyarrow as pa
 import pytest
@@ -426,7 +427,6 @@ def test_loaded_answers_without_torch_and_imports_nothing(module: Any, tmp_path:
     ],
 )
 def test_one_file_answers_alike(settings: dict[str, Any], tmp_path: Path) -> None:
-    onnxruntime = pytest.importorskip("onnxruntime")
     model = fitted(max_epochs=2, **settings)
     model.to_onnx(tmp_path / "model.onnx")
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
@@ -438,7 +438,6 @@ def test_one_file_answers_alike(settings: dict[str, Any], tmp_path: Path) -> Non
 
 def test_missing_text_and_huge_numbers_in_one_file(tmp_path: Path) -> None:
     """Empty text is missing in ONNX: as a category it cannot be told from that, and is refused."""
-    onnxruntime = pytest.importorskip("onnxruntime")
     frame = pd.DataFrame({"x": X[:, 0], "kind": np.where(X[:, 1] > 0, "yes", "no")})
     frame.loc[::7, "kind"] = None
     model = og.TorchClassifier(max_epochs=2).fit(frame, Y)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -86,7 +87,6 @@ def test_files_are_shared_out(tmp_path: Path) -> None:
 
 def test_pandas_text_target_in_a_search() -> None:
     """As a newcomer would: a frame with text, a pipeline, folds, and the model saved and loaded."""
-    pd = pytest.importorskip("pandas")
     rng = np.random.default_rng(0)
     frame = pd.DataFrame({"hour": rng.normal(size=300), "city": rng.choice(["Bonn", "Rom"], 300)})
     frame["late"] = np.where(frame.hour + rng.normal(size=300) > 0, "yes", "no")
