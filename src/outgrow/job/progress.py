@@ -108,6 +108,7 @@ def _detail(event: Event, rows_per_second: float) -> str:
         parts.append(say.rate(rows_per_second))
     if event.loss is not None:
         parts.append(f"loss {say.number(event.loss)}")
+    parts += [f"{name.replace('_', ' ')} {say.number(value)}" for name, value in event.metrics.items()]
     if event.slowest:
         parts.append(f"slowest {event.slowest}")
     if event.eta:
