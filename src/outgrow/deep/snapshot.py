@@ -88,13 +88,13 @@ def _optimizer_state(replica: Replica) -> dict[str, Any]:
     }
 
 
-def _restore_optimizer(replica: Replica, knhere: Mapping[str, Mapping[str, Any]]) -> None:
+def _restore_optimizer(replica: Replica, known: Mapping[str, Mapping[str, Any]]) -> None:
     state = {
         int(number): {
             name: torch.from_numpy(np.array(value)) if isinstance(value, np.ndarray) else value
             for name, value in values.items()
         }
-        for number, values in knhere.items()
+        for number, values in known.items()
     }
     try:
         replica.optimizer.load_state_dict({**replica.optimizer.state_dict(), "state": state})
