@@ -32,6 +32,7 @@ FLOORS = {
     "page": 3,
     "ml": 4,
     "groups": 5,
+    "federated": 5,
     "statistics": 5,
     "tuning": 5,
     "deep": 6,
