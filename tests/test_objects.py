@@ -11,6 +11,7 @@ import pytest
 import outgrow as og
 from outgrow.data.objects import CodedSource, shared_texts
 from outgrow.data.source import TableSource
+from outgrow.stats.text_counts import TextCounts
 
 ROWS = 10_000
 
@@ -51,6 +52,22 @@ def test_parts_without_values_are_missing_ones() -> None:
     assert coded is not None
     assert coded.num_chunks == 3
     assert coded.null_count == 600_000
+
+
+def test_words_of_all_parts_are_in_one_dictionary() -> None:
+    values = np.concatenate([np.tile(_shared(f"first{i}", "always", f"last{i}"), 27) for i in range(3)])
+    coded = shared_texts(values)
+    assert coded is not None
+    assert coded.num_chunks > 1
+    assert len({str(part.dictionary) for part in coded.chunks}) == 1
+    assert coded.to_pylist() == values.tolist()
+
+
+def test_words_of_no_row_are_not_counted() -> None:
+    words = pa.DictionaryArray.from_arrays(pa.array([2, 0, 2, None]), pa.array(["c", "never", "a"]))
+    few = TextCounts.of(words.slice(0, 1))
+    assert few.values().tolist() == ["a"]
+    assert few.merge(TextCounts.of(words)).counts == {"a": 3.0, "c": 1.0, None: 1.0}
 
 
 @pytest.mark.parametrize("words", [("a", 1), (1.0, 2.0), (b"a", b"b"), (None, np.nan), ((1,), (2,))])

@@ -66,42 +66,57 @@ def shared_texts(values: np.ndarray) -> pa.ChunkedArray | None:
         return None
     if _SHARE * len(np.unique(np.asarray(_Addresses(values[:_LOOKED_AT])))) > _LOOKED_AT:
         return None
-    parts = [values[start : start + _PART_ROWS] for start in range(0, len(values), _PART_ROWS)]
-    with ThreadPoolExecutor(min(len(parts), pa.cpu_count())) as pool:
-        coded = list(pool.map(_coded, parts))
-    known = [part for part in coded if part is not None]
-    if len(known) < len(coded) or all(pa.types.is_null(part.type.value_type) for part in known):
+    codes = _codes(values)
+    places = _first_rows([np.asarray(part.indices) for part in codes.chunks], len(codes.chunk(0).dictionary))
+    words = _words(values[places])
+    if words is None:
         return None
-    return pa.chunked_array([part.cast(_CODES) for part in known], _CODES)
+    if words.null_count or len(words.dictionary) < len(words):  # equal texts may be several objects
+        taken = [words.indices.take(part.indices) for part in codes.chunks]
+        return _of_words(taken, words.dictionary)
+    return _of_words([part.indices for part in codes.chunks], words.dictionary)
 
 
-def _coded(values: np.ndarray) -> pa.DictionaryArray | None:
-    """Some rows; None where objects are other than text."""
-    objects = pa.array(np.asarray(_Addresses(values))).dictionary_encode()
-    places = _first_rows(objects.indices.to_numpy(), len(objects.dictionary))
+def _codes(values: np.ndarray) -> pa.ChunkedArray:
+    """Which object each row holds; all parts have one dictionary."""
+    parts = [
+        pa.array(np.asarray(_Addresses(values[i : i + _PART_ROWS])))
+        for i in range(0, len(values), _PART_ROWS)
+    ]
+    with ThreadPoolExecutor(min(len(parts), pa.cpu_count())) as pool:
+        coded = list(pool.map(pa.Array.dictionary_encode, parts))
+    return pa.chunked_array(coded).unify_dictionaries()
+
+
+def _words(objects: np.ndarray) -> pa.DictionaryArray | None:
+    """Objects as text; None where they are other than text."""
     try:
-        read = pa.array(values[places].tolist(), from_pandas=True)
+        read = pa.array(objects.tolist(), from_pandas=True)
     except (pa.ArrowException, OverflowError):
         return None
-    if not (pa.types.is_string(read.type) or pa.types.is_null(read.type)):
-        return None
-    words = read.dictionary_encode()
-    if words.null_count or len(words.dictionary) < len(words):  # equal texts may be several objects
-        return pa.DictionaryArray.from_arrays(words.indices.take(objects.indices), words.dictionary)
-    return pa.DictionaryArray.from_arrays(objects.indices, words.dictionary)
+    return read.dictionary_encode() if pa.types.is_string(read.type) else None
 
 
-def _first_rows(codes: np.ndarray, count: int) -> np.ndarray:
+def _of_words(codes: Sequence[pa.Array], words: pa.Array) -> pa.ChunkedArray:
+    """Text as parts of codes of the same words."""
+    parts = [pa.DictionaryArray.from_arrays(part.cast(pa.int32()), words, safe=False) for part in codes]
+    return pa.chunked_array(parts, _CODES)
+
+
+def _first_rows(parts: Sequence[np.ndarray], count: int) -> np.ndarray:
     """Where each of the codes 0 to count - 1 stands first, given that they first come in this order."""
     places = np.empty(count, dtype=np.intp)
-    known, start = 0, 0
-    while known < count:
-        part = codes[start : max(_LOOKED_AT, 2 * start)]
-        new = np.flatnonzero(part >= known)[::-1]  # of equal ones the first counts, as it is written last
-        if len(new):
-            places[part[new]] = start + new
-            known = 1 + int(part[new].max())
-        start += len(part)
+    known, before = 0, 0
+    for codes in parts:
+        start = 0
+        while known < count and start < len(codes):
+            part = codes[start : max(_LOOKED_AT, 2 * start)]
+            new = np.flatnonzero(part >= known)[::-1]  # of equal ones the first counts, as it is written last
+            if len(new):
+                places[part[new]] = before + start + new
+                known = 1 + int(part[new].max())
+            start += len(part)
+        before += len(codes)
     return places
 
 

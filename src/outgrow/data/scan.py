@@ -17,10 +17,10 @@ import pyarrow.compute as pc
 
 from outgrow.data.batch import Batch
 from outgrow.data.hashing import row_hash, unit
-from outgrow.data.matrix import Matrix
+from outgrow.data.matrix import Matrix, is_sparse
 from outgrow.data.names import check_names, numbered
 from outgrow.data.plain import plain_schema
-from outgrow.data.source import Piece, Source
+from outgrow.data.source import ArrayPiece, Piece, Source, TablePiece
 from outgrow.errors import ColumnNotFoundError
 
 _ROW = "__outgrow_row"
@@ -194,6 +194,13 @@ class ScanPiece:
         """How many rows it gives, where that is known without reading them; functions may leave some out."""
         whole = self.where is None and all(isinstance(step, Select) for step in self.steps)
         return self.piece.known_rows if whole else None
+
+    @property
+    def at_hand(self) -> bool:
+        """Whether its batches are views of rows in memory, so that reading them is no work."""
+        dense = isinstance(self.piece, ArrayPiece) and not is_sparse(self.piece.values)
+        held = dense or isinstance(self.piece, TablePiece)
+        return held and self.where is None and all(isinstance(step, Select) for step in self.steps)
 
     def location(self, row: int) -> str:
         """Where a row of this piece, counted from 0, is in the source, as a person would look for it."""

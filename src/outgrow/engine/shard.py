@@ -19,6 +19,7 @@ from outgrow.data.hashing import source_hash
 from outgrow.data.keys import key_hash
 from outgrow.data.matrix import Matrix
 from outgrow.data.names import numbered
+from outgrow.data.scan import ScanPiece
 from outgrow.engine.block_rows import BlockRows
 from outgrow.engine.blocks import Block, MatrixSpec, build_blocks
 from outgrow.engine.checks import check_numeric
@@ -101,7 +102,9 @@ class Resident:
         def read(unit: Unit) -> list[Any]:
             return [store.hold(batch, batch.nbytes) for batch in unit()]
 
-        store.extend(self.run.map(read, self._read_units()))
+        at_hand = all(isinstance(piece, ScanPiece) and piece.at_hand for piece in self.pieces)
+        # threads would only wait for each other's turn in Python
+        store.extend(map(read, self._read_units()) if at_hand else self.run.map(read, self._read_units()))
         return store
 
 

@@ -27,7 +27,8 @@ class TextCounts(State):
     ----------
     letters : uint8, the texts in UTF-8, one after the other.
     ends : int64 of shape (texts + 1,), where each begins and the last ends.
-    weights : ndarray of shape (texts,), or (texts, kinds) of several kinds of weights.
+    weights : ndarray of shape (texts,), or (texts, kinds) of several kinds of weights; where all are zero,
+        no row has the text.
     distinct : so many of the texts, the first, are different; of the others some may stand twice.
     missing : the weight of missing values, and how many there are.
     """
@@ -55,8 +56,8 @@ class TextCounts(State):
         encoded = array if pa.types.is_dictionary(array.type) else array.dictionary_encode()
         words, codes = encoded.dictionary, encoded.indices.drop_null().to_numpy(zero_copy_only=False)
         rows = np.bincount(codes, minlength=len(words)).astype(np.float64)
-        used = np.flatnonzero(rows)
-        if len(used) < len(words):
+        if len(words) > _FEW and not rows.all():  # few texts of no row stay: batches that share them add up
+            used = np.flatnonzero(rows)
             words, rows = words.take(pa.array(used)), rows[used]
         return cls._of_words(words, rows, missing)
 
@@ -76,6 +77,8 @@ class TextCounts(State):
         return replace(cls.of_texts(Texts.of(words), rows), missing=missing)
 
     def merge(self, other: TextCounts) -> TextCounts:
+        if np.array_equal(self.ends, other.ends) and np.array_equal(self.letters, other.letters):
+            return replace(self, weights=self.weights + other.weights, missing=self.missing + other.missing)
         both = TextCounts(
             np.concatenate([self.letters, other.letters]),
             np.concatenate([self.ends, self.ends[-1] + other.ends[1:]]),
@@ -97,6 +100,15 @@ class TextCounts(State):
         weights = np.stack(sums, axis=1).reshape(len(first), *self.weights.shape[1:])
         return TextCounts(texts.letters, texts.ends, weights, len(weights), self.missing)
 
+    def _there(self) -> TextCounts:
+        """The same with each text once that some row has."""
+        once = self.compact()
+        there = once.weights.reshape(len(once.weights), -1).any(axis=1)
+        if there.all():
+            return once
+        kept = self.of_texts(once.texts.take(np.flatnonzero(there)), once.weights[there])
+        return replace(kept, missing=self.missing)
+
     @property
     def texts(self) -> Texts:
         """The texts in the order of their weights."""
@@ -105,7 +117,7 @@ class TextCounts(State):
     @cached_property
     def counts(self) -> dict[str | None, float]:
         """The weight of each text; that of missing values is under None."""
-        once = self.compact()
+        once = self._there()
         counts: dict[str | None, float] = dict(
             zip(once.texts.arrow.to_pylist(), once.weights.tolist(), strict=True)
         )
@@ -113,7 +125,7 @@ class TextCounts(State):
 
     def values(self) -> np.ndarray:
         """The texts that are not missing, sorted; objects of shape (texts,)."""
-        texts = self.compact().texts
+        texts = self._there().texts
         if len(texts) <= _FEW:
             few = np.empty(len(texts), dtype=object)
             few[:] = sorted(texts.arrow.to_pylist())
