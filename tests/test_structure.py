@@ -32,7 +32,7 @@ FLOORS = {
     "page": 3,
     "ml": 4,
     "groups": 5,
-    "federated": 5,
+    "federation": 5,
     "statistics": 5,
     "tuning": 5,
     "deep": 6,
@@ -328,7 +328,7 @@ BESIDE_ESTIMATORS = """
     Dataset DecodeImage GroupKFold Holdout KFold Loader Local MPI ModelStore NetworkFeatures PerGroup Ranks
     Spark
     StratifiedKFold TimeFolds
-    __version__ categorical col cross_validate dataset errors few_values frequent_sequences
+    __version__ categorical col cross_validate dataset errors federated few_values frequent_sequences
     graph_clusters inspection lag_features linalg listen live_quality load matching metrics numeric
     quantize_onnx read read_quality rolling_features score score_stream sequences shap_values silhouette_score
     sql stats track tune write_parquet

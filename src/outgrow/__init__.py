@@ -28,6 +28,7 @@ _HOMES = {
     "cross_validate": "outgrow.ml.selection.cross_validation",
     "dataset": "outgrow.engine.open",
     "errors": "outgrow.errors",
+    "federated": "outgrow.federation.fit",
     "few_values": "outgrow.ml.core.columns",
     "graph_clusters": "outgrow.ml.cluster.graph",
     "frequent_sequences": "outgrow.ml.fpm.prefix_span",

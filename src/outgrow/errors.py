@@ -84,6 +84,10 @@ class StudyError(OutgrowError, ValueError):
     """A search cannot go on: its space changed, or another process works on it."""
 
 
+class PrivacyError(OutgrowError, ValueError):
+    """A site of a federation would have to send what may not leave it, such as rows; nothing was sent."""
+
+
 class EngineError(OutgrowError, RuntimeError):
     """The engine could not run the work: too few slots, a lost rank, a deadline."""
 

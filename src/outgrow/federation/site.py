@@ -1,0 +1,144 @@
+"""What a site does: reach the coordinator, learn with the others, and say how the model does on its rows."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from outgrow.data.batch import Batch
+from outgrow.engine.dataset import Dataset
+from outgrow.engine.local import Local
+from outgrow.engine.shard import Shard
+from outgrow.federation.audit import AuditLog
+from outgrow.federation.engine import FederatedEngine
+from outgrow.federation.meeting import reach
+from outgrow.federation.policy import Policy
+from outgrow.federation.star import SiteLink
+from outgrow.ml.core.columns import numeric, resolve
+from outgrow.stats.moments import Moments
+
+JOINING, DEADLINE, PATIENCE = 600.0, 60.0, 3600.0
+"""Seconds within which all must come; of silence after which one is lost; and for all to finish a pass."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is learned, which all ends must say alike.
+
+    Attributes
+    ----------
+    model : an estimator, not fitted.
+    target, weight : names of columns; None where there is none.
+    roles : further columns that the model learns from, by their role.
+    """
+
+    model: Any
+    target: str | None = None
+    weight: str | None = None
+    roles: Mapping[str, str] = field(default_factory=dict)
+
+    def fit(self, rows: Dataset) -> None:
+        """Fit the model."""
+        given: dict[str, Any] = dict(self.roles)
+        if self.weight is not None:
+            given["sample_weight"] = self.weight
+        self.model.fit(rows, self.target, **given)
+
+    def evaluate(self, rows: Dataset) -> dict[str, float]:
+        """The metrics of the fitted model on rows of this process; none where it has none."""
+        if self.target is None or not hasattr(self.model, "evaluate"):
+            return {}
+        scores = self.model.evaluate(rows, self.target, sample_weight=self.weight, **self.roles)
+        return {name: float(value) for name, value in scores.items()}
+
+
+def take_part(
+    task: Task,
+    rows: Dataset,
+    name: str,
+    address: tuple[str, int],
+    secret: bytes,
+    *,
+    policy: Policy | None = None,
+    audit: str | os.PathLike[str] | None = None,
+    joining: float = JOINING,
+    deadline: float = DEADLINE,
+) -> Any:
+    """Learn a model together with other sites; the rows stay here.
+
+    Parameters
+    ----------
+    task : what is learned.
+    rows : of this site.
+    name : of this site, as the coordinator expects it.
+    address : host and port of the coordinator.
+    secret : what all ends know.
+    policy : what may leave this site.
+    audit : the file to which a line is appended for each message that does.
+    joining : seconds within which the coordinator and all sites must be there.
+    deadline : seconds of silence after which the coordinator is taken for lost.
+
+    Returns
+    -------
+    The fitted model.
+    """
+    policy, local = policy or Policy(), Local()
+    count = rows.count()
+    policy.check_rows(count)
+    schema = rows.schema.remove_metadata().serialize().to_pybytes()
+    line, welcome = reach(address, secret, name, schema, joining)
+    link = SiteLink(line, welcome.rank, welcome.size, name, policy, AuditLog(audit), deadline)
+    try:
+        task.fit(Dataset(rows.scan, FederatedEngine(link, local)))
+        link.stage = "report"
+        link.report({"rows": count, **_report(task, rows, link)})
+    except BaseException as error:
+        link.abort(error)
+        raise
+    finally:
+        link.close()
+    return task.model
+
+
+def _report(task: Task, rows: Dataset, link: SiteLink) -> dict[str, Any]:
+    here = Dataset(rows.scan, Local())
+    names = drift_columns(here)
+    pooled = pooled_moments(Dataset(rows.scan, FederatedEngine(link)), names)
+    link.stage = "report"
+    return {"metrics": task.evaluate(here), "drift": _drift(pooled, pooled_moments(here, names), names)}
+
+
+def drift_columns(rows: Dataset) -> list[str]:
+    """The columns of numbers, whose means sites compare."""
+    return resolve(numeric(), rows.scan.example(), rows.columns)
+
+
+def pooled_moments(rows: Dataset, names: list[str]) -> Moments:
+    """The moments of columns over all ranks of the engine of these rows.
+
+    Parameters
+    ----------
+    rows : the dataset.
+    names : of columns of numbers.
+    """
+
+    def fold(batch: Batch) -> Moments:
+        return Moments.of(batch.matrix(names))
+
+    def moments(shard: Shard) -> list[np.ndarray]:
+        pooled = shard.reduce(fold)
+        return [pooled.n, pooled.mean, pooled.m2]
+
+    return Moments(*rows.engine.fit(moments, rows.scan, stage="drift", keep=False).result)
+
+
+def _drift(pooled: Moments, here: Moments, names: list[str]) -> dict[str, float]:
+    """How far the means of this site are from those of all, in standard deviations of all."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        spread = np.sqrt(pooled.m2 / pooled.n)
+        away = np.where(spread > 0, (here.mean - pooled.mean) / spread, 0.0)
+    return {name: round(float(value), 6) for name, value in zip(names, np.nan_to_num(away), strict=True)}

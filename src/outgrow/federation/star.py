@@ -1,0 +1,350 @@
+"""A star of ranks: the coordinator, which has no rows, in the middle, and each site connected to it alone.
+
+Sites send the statistics of a pass to the coordinator, which merges them in the order of the sites and sends
+the answer back; so every fit that sees its rows through `reduce` runs on it as on any other ranks. What would
+need more, messages of a rank's own or rows that change places, is refused.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+from outgrow import errors
+from outgrow.artifact import Tree
+from outgrow.engine.collective import Communicator
+from outgrow.engine.frames import Message
+from outgrow.engine.mesh import Post
+from outgrow.engine.peer import Cause, PeerConnection
+from outgrow.errors import EngineError, OutgrowError, PrivacyError, RankLostError
+from outgrow.federation.audit import AuditLog
+from outgrow.federation.policy import Policy, described
+from outgrow.stats.state import from_tree, merge, to_tree
+
+MERGE, AGREE, RESULT, REPORT = "merge", "agree", "result", "report"
+
+
+class Star:
+    """What both ends of a federation have in common.
+
+    Attributes
+    ----------
+    stage : which fit is under way, for messages.
+    """
+
+    rank: int
+    size: int
+    host: str
+    stage = "fit"
+
+    def gather(self, message: bytes) -> list[bytes]:
+        raise self._refusal("messages of its own from each site")
+
+    def broadcast(self, message: bytes | None) -> bytes:
+        raise self._refusal("connections between the sites")
+
+    def exchange(self, fill: Callable[[Post], None], take: Callable[[Any], None]) -> None:
+        """Refused: it would move rows.
+
+        Parameters
+        ----------
+        fill, take : as in `Communicator.exchange`; not called.
+
+        Raises
+        ------
+        PrivacyError
+            Always.
+        """
+        raise self._refusal("rows to change places")
+
+    def _refusal(self, what: str) -> PrivacyError:
+        return PrivacyError(
+            f"{self.stage} needs {what}, which a federation does not allow. Choose an estimator whose passes "
+            "add up, such as a linear model; see docs/federated.md."
+        )
+
+
+class Coordinator(Star):
+    """Rank 0 of a federation, which merges what the sites send.
+
+    Parameters
+    ----------
+    sites : the name of each and the connection to it, in the order in which they are merged.
+    deadline : seconds of silence after which a site is taken for lost.
+    patience : seconds within which all must answer, however long one of them computes.
+    """
+
+    rank = 0
+    host = "coordinator"
+
+    def __init__(
+        self, sites: Sequence[tuple[str, socket.socket]], deadline: float = 60.0, patience: float = 3600.0
+    ) -> None:
+        self.names = [name for name, _ in sites]
+        self.size = len(sites) + 1
+        self.received = dict.fromkeys(self.names, 0)
+        self.merges = 0
+        self._patience = patience
+        self._inbox: SimpleQueue[tuple[int, Tree | None]] = SimpleQueue()
+        self._cause: Cause | None = None
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+        self._lines = [
+            PeerConnection(line, rank, name, deadline, self._fail)
+            for rank, (name, line) in enumerate(sites, start=1)
+        ]
+        for line in self._lines:
+            line.start()
+            threading.Thread(target=partial(self._hear, line), name="outgrow site", daemon=True).start()
+        threading.Thread(target=partial(_beat, self._lines, deadline, self._closed), daemon=True).start()
+
+    def allreduce(self, state: Any) -> Any:
+        self.merges += 1
+        for message in self._collected(MERGE):
+            state = merge(state, from_tree(message["body"]))
+        self._answer(MERGE, to_tree(state))
+        return state
+
+    def agree(self, agreement: dict[str, str]) -> None:
+        """Refuse a fit that a site would do otherwise.
+
+        Parameters
+        ----------
+        agreement : what this fit is, which that of each site must equal.
+        """
+        for name, message in zip(self.names, self._collected(AGREE), strict=True):
+            for key, value in agreement.items():
+                if message["body"].get(key) != value:
+                    raise EngineError(
+                        f"Site {name!r} has other {key} than the coordinator: {message['body'].get(key)} and "
+                        f"{value}. Give both the same model, target and columns."
+                    )
+        self._answer(AGREE, None)
+
+    def finish(self, result: bytes) -> bytes:
+        """Give every site the result of a fit, and return it.
+
+        Parameters
+        ----------
+        result : packed.
+        """
+        self._collected(RESULT)
+        self._answer(RESULT, result)
+        return result
+
+    def reports(self) -> dict[str, dict[str, Any]]:
+        """What each site says of itself at the end, by its name."""
+        messages = self._collected(REPORT)
+        self._answer(REPORT, None)
+        return {name: message["body"] for name, message in zip(self.names, messages, strict=True)}
+
+    def check(self) -> None:
+        if self._cause is not None:
+            raise self._error(self._cause)
+
+    def abort(self, error: BaseException) -> None:
+        """Tell the sites that the fit ends, and why."""
+        self._fail(Cause(0, self.host, _reason(error)))
+
+    def close(self) -> None:
+        self._closed.set()
+        for line in self._lines:
+            line.close()
+
+    def _collected(self, kind: str) -> list[Tree]:
+        """What each site sends next, in the order of the sites."""
+        messages: dict[int, Tree] = {}
+        until = time.monotonic() + self._patience
+        while len(messages) < len(self._lines):
+            self.check()
+            try:
+                rank, message = self._inbox.get(timeout=max(0.0, until - time.monotonic()))
+            except Empty:
+                missing = [name for rank, name in enumerate(self.names, start=1) if rank not in messages]
+                late = RankLostError(
+                    f"Site(s) {missing} did not answer within {self._patience:g} s in merge {self.merges} of "
+                    f"{self.stage}. Look at the log there, or give more patience."
+                )
+                self.abort(late)
+                raise late from None
+            self.check()
+            if rank and message is None:
+                left = Cause(rank, self.names[rank - 1], "left before the end", lost=True)
+                self._fail(left)
+                raise self._error(left)
+            if message is not None:
+                if message["kind"] != kind or rank in messages:
+                    raise EngineError(
+                        f"Site {self.names[rank - 1]!r} is out of step: it sent {message['kind']!r} where "
+                        f"{kind!r} was due. Does it run the same job?"
+                    )
+                messages[rank] = message
+        return [messages[rank] for rank in sorted(messages)]
+
+    def _answer(self, kind: str, body: Any) -> None:
+        message = Message.of({"kind": kind, "body": body})
+        for line in self._lines:
+            line.send(message)
+        self.check()
+
+    def _hear(self, line: PeerConnection) -> None:
+        while (message := line.receive()) is not None:
+            self.received[self.names[line.rank - 1]] += _size(message)
+            self._inbox.put((line.rank, message.tree()))
+        self._inbox.put((line.rank, None))
+
+    def _fail(self, cause: Cause) -> None:
+        with self._lock:
+            if self._cause is not None or self._closed.is_set():
+                return
+            self._cause = cause
+        for line in self._lines:
+            line.abort(cause)
+            line.wake()
+        self._inbox.put((0, None))
+
+    def _error(self, cause: Cause) -> OutgrowError:
+        if cause.lost:
+            return RankLostError(
+                f"Site {cause.host!r} {cause.reason} in merge {self.merges} of {self.stage}. Look at the log "
+                "there.",
+                rank=cause.rank,
+                host=cause.host,
+            )
+        return raised_there(cause)
+
+
+class SiteLink(Star):
+    """A site's connection to the coordinator: its only one, and the only place where something leaves.
+
+    Parameters
+    ----------
+    line : the connection.
+    rank, size : its number, from 1, and how many ranks there are with the coordinator.
+    name : of the site.
+    policy : what may leave.
+    audit : hears of everything that does.
+    deadline : seconds of silence after which the coordinator is taken for lost.
+    """
+
+    def __init__(
+        self,
+        line: socket.socket,
+        rank: int,
+        size: int,
+        name: str,
+        policy: Policy,
+        audit: AuditLog,
+        deadline: float = 60.0,
+    ) -> None:
+        self.rank, self.size, self.host = rank, size, name
+        self._policy, self._audit = policy, audit
+        self._calls = 0
+        self._cause: Cause | None = None
+        self._closed = threading.Event()
+        self._line = PeerConnection(line, 0, "the coordinator", deadline, self._fail)
+        self._line.start()
+        threading.Thread(target=partial(_beat, [self._line], deadline, self._closed), daemon=True).start()
+
+    def allreduce(self, state: Any) -> Any:
+        parts = self._policy.check(state, self.stage)
+        self._calls += 1
+        return from_tree(self._asked(MERGE, to_tree(state), parts))
+
+    def agree(self, agreement: dict[str, str]) -> None:
+        """Learn whether the coordinator is about to do the same.
+
+        Parameters
+        ----------
+        agreement : what this site would fit.
+        """
+        self._asked(AGREE, agreement, [described(key, value) for key, value in agreement.items()])
+
+    def finish(self) -> bytes:
+        """The result of a fit, from the coordinator."""
+        result: bytes = self._asked(RESULT, None, [])
+        return result
+
+    def report(self, report: dict[str, Any]) -> None:
+        """Tell the coordinator how the model does here.
+
+        Parameters
+        ----------
+        report : numbers by name.
+        """
+        self._asked(REPORT, report, [described(key, value) for key, value in report.items()])
+
+    def check(self) -> None:
+        if self._cause is not None:
+            raise self._error(self._cause)
+
+    def abort(self, error: BaseException) -> None:
+        """Tell the coordinator that this site gives up, and why; of foreign errors only their kind."""
+        if self._cause is None:
+            self._audit.note("failure", 0, self.stage, len(_reason(error)), [])
+            self._line.abort(Cause(self.rank, self.host, _reason(error)))
+
+    def close(self) -> None:
+        self._closed.set()
+        self._line.close()
+
+    def _asked(self, kind: str, body: Any, parts: list[dict[str, Any]]) -> Any:
+        self.check()
+        message = Message.of({"kind": kind, "body": body})
+        self._audit.note(kind, self._calls if kind == MERGE else 0, self.stage, _size(message), parts)
+        self._line.send(message)
+        answer = self._line.receive()
+        self.check()
+        if answer is None:
+            raise self._error(Cause(0, "the coordinator", "has left before the end", lost=True))
+        tree = answer.tree()
+        if tree["kind"] != kind:
+            raise EngineError(f"The coordinator answered {tree['kind']!r} where {kind!r} was due.")
+        return tree["body"]
+
+    def _fail(self, cause: Cause) -> None:
+        self._cause = self._cause or cause
+        self._line.wake()
+
+    def _error(self, cause: Cause) -> OutgrowError:
+        if cause.lost:
+            who = "The coordinator" if cause.rank == 0 else f"Site {cause.host!r}"
+            return RankLostError(f"{who} {cause.reason}.", rank=cause.rank, host=cause.host)
+        return raised_there(cause)
+
+
+def raised_there(cause: Cause) -> OutgrowError:
+    """The error that another end of the federation raised, as far as it told."""
+    name, _, text = cause.reason.partition(": ")
+    kind = getattr(errors, name, None)
+    where = "(the coordinator)" if cause.rank == 0 else f"(site {cause.host!r})"
+    if isinstance(kind, type) and issubclass(kind, OutgrowError):
+        return kind(f"{text} {where}")
+    return EngineError(f"{cause.reason} {where}")
+
+
+def _reason(error: BaseException) -> str:
+    """What is told of an error: the text of ours, and of others only the kind, whose text may quote a row."""
+    if isinstance(error, PrivacyError | EngineError):
+        return f"{type(error).__name__}: {error}"
+    return f"{type(error).__name__}: it failed there; the log of that process says more"
+
+
+def _size(message: Message) -> int:
+    return len(message.text) + sum(array.nbytes for array in message.arrays)
+
+
+def _beat(lines: Sequence[PeerConnection], deadline: float, closed: threading.Event) -> None:
+    while not closed.wait(min(10.0, deadline / 4)):
+        for line in lines:
+            line.beat()
+
+
+if TYPE_CHECKING:
+    _coordinator: Communicator = Coordinator([])
+    _site: Communicator = SiteLink(socket.socket(), 1, 2, "", Policy(), AuditLog())
