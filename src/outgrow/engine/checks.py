@@ -200,8 +200,8 @@ def check_label(kind: pa.DataType, name: str) -> None:
     if not (is_numeric(kind) or is_categorical(kind)):
         lists = pa.types.is_list(kind) or pa.types.is_large_list(kind)
         advice = (
-            f"Of lists of labels, MultiLabelBinarizer(columns=['{name}']) makes a column of each label, and "
-            "MultiOutputClassifier or KNeighborsClassifier learn several columns."
+            "Lists of labels are learned by OneVsRestClassifier, MultiOutputClassifier or ClassifierChain "
+            "around it, by KNeighborsClassifier and by forests."
             if lists
             else "Cast it to text."
         )

@@ -284,7 +284,13 @@ def _by_target(model: Any, state: Any) -> dict[str, float]:
     if names is None:
         return {}
     pairs = zip(names, state.each_target(), strict=True)
-    return {f"{metric}_{name}": value for name, metrics in pairs for metric, value in metrics.items()}
+    known = scoring_of(model).names
+    return {
+        f"{metric}_{name}": value
+        for name, metrics in pairs
+        for metric, value in metrics.items()
+        if metric in known
+    }
 
 
 def scoring_of(model: Any) -> Scoring:

@@ -10,7 +10,7 @@ import numpy as np
 
 from outgrow.engine.matrix import MatrixView
 from outgrow.errors import DataError, ParameterError
-from outgrow.ml.base import PREDICTION, ProbabilityClassifier
+from outgrow.ml.base import DECISION, PREDICTION, Classifier, ProbabilityClassifier
 from outgrow.ml.core.outputs import is_lazy
 from outgrow.ml.core.weights import class_factors
 
@@ -84,12 +84,11 @@ def indicators(classes: int) -> np.ndarray:
     return whole[:, 1:] if classes == 2 else whole
 
 
-class SeveralClassifier(ProbabilityClassifier):
+class SeveralTargets(Classifier):
     """A classifier that learns one target, or several.
 
-    Of several, `classes_` is a list of the classes of each, `predict` gives arrays of shape (rows, targets)
-    or columns `prediction_<target>`, and `predict_proba` a list of arrays of shape (rows, classes) or columns
-    `probability_<target>_<class>`.
+    Of several, `classes_` is a list of the classes of each, and `predict` gives arrays of shape
+    (rows, targets) or columns `prediction_<target>`.
     """
 
     classes_: Any
@@ -116,6 +115,25 @@ class SeveralClassifier(ProbabilityClassifier):
         """The columns of the classes of each target."""
         return np.split(chances, np.cumsum([len(classes) for classes in self.classes_])[:-1], axis=1)
 
+    def _prediction_names(self, method: str) -> list[str]:
+        if self.target_names_ is None:
+            return super()._prediction_names(method)
+        if method == "predict":
+            return [f"{PREDICTION}_{name}" for name in self.target_names_]
+        if method == "decision_function":
+            return [f"{DECISION}_{name}" for name in self.target_names_]
+        stem = {"predict_proba": "probability", "predict_log_proba": "log_probability"}[method]
+        pairs = zip(self.target_names_, self.classes_, strict=True)
+        return [f"{stem}_{name}_{label}" for name, classes in pairs for label in classes.tolist()]
+
+
+class SeveralClassifier(SeveralTargets, ProbabilityClassifier):
+    """A classifier with probabilities that learns one target, or several.
+
+    Of several `predict_proba` gives a list of arrays of shape (rows, classes), or columns
+    `probability_<target>_<class>`.
+    """
+
     def _most_probable(self, chances: np.ndarray) -> np.ndarray:
         if self.target_names_ is None:
             return super()._most_probable(chances)
@@ -126,15 +144,6 @@ class SeveralClassifier(ProbabilityClassifier):
         answers = super()._respond(X, method, through)
         alone = method == "predict" or self.target_names_ is None or is_lazy(X)
         return answers if alone else self._each(answers)
-
-    def _prediction_names(self, method: str) -> list[str]:
-        if self.target_names_ is None:
-            return super()._prediction_names(method)
-        if method == "predict":
-            return [f"{PREDICTION}_{name}" for name in self.target_names_]
-        stem = {"predict_proba": "probability", "predict_log_proba": "log_probability"}[method]
-        pairs = zip(self.target_names_, self.classes_, strict=True)
-        return [f"{stem}_{name}_{label}" for name, classes in pairs for label in classes.tolist()]
 
 
 def joined(columns: Sequence[np.ndarray]) -> np.ndarray:

@@ -243,7 +243,8 @@ class Supervised(Model):
         ----------
         X : dataset, Spark DataFrame, table, or array of shape (rows, columns).
         y : the name of a column of X, or an array of shape (rows,). Models that learn several targets at once
-            also take names of columns, the name of a column of vectors, or an array of shape (rows, targets).
+            also take names of columns, the name of a column of vectors, or an array of shape (rows, targets);
+            classifiers of them the name of a column of lists of labels: each label is a target of 0 and 1.
         sample_weight : the name of a column of X, or an array of shape (rows,).
         **roles : what else the model learns from, if its `roles` name anything: the name of a column of X, or
             an array of shape (rows,). Such columns are no features.

@@ -27,7 +27,18 @@ from outgrow.engine.open import dataset, is_spark, is_table
 from outgrow.engine.reading import read_as
 from outgrow.errors import DataError, ParameterError, SchemaError, ValueTypeError
 from outgrow.ml.core.documents import documents
-from outgrow.ml.core.targets import Stack, are_names, as_column, check_single, target_arrays
+from outgrow.ml.core.targets import (
+    LabelLists,
+    Stack,
+    are_lists,
+    are_names,
+    as_column,
+    as_lists,
+    check_single,
+    labels_of,
+    takes_several,
+    target_arrays,
+)
 from outgrow.ml.core.task import Task
 
 _LARGE = 1 << 22
@@ -57,7 +68,7 @@ class Training:
     hidden: tuple[str, ...] = ()
     weighted_step: str | None = None
     made: tuple[str, ...] = ()
-    stack: Stack | None = None
+    stack: Stack | LabelLists | None = None
     named: bool = True
     type: Any = None
     roles: Mapping[str, str] = field(default_factory=dict)
@@ -141,6 +152,8 @@ def open_training(
     rows = dataset(X) if is_table(X) else None
     if not needs_y and not isinstance(y, str) and not (rows is not None and _are_names(X, rows, y)):
         y = None
+    if needs_y:
+        y = as_lists(y, always=not reset and hasattr(estimator, "target_labels_"))
     roles = roles or {}
     opened = (
         _open_array(estimator, X, y, sample_weight, roles, reset)
@@ -149,6 +162,7 @@ def open_training(
     )
     if needs_y:
         check_single(estimator, opened.dataset.schema, opened.target, opened.stack)
+        opened = _with_labels(estimator, opened, reset=reset)
     check_columns(opened.dataset.schema, hidden)
     opened = replace(opened, hidden=hidden) if hidden else opened
     if reset:
@@ -156,6 +170,19 @@ def open_training(
     elif rows is not None:
         opened = replace(opened, dataset=_as_promised(estimator, opened.dataset))
     return opened.stacked()
+
+
+def _with_labels(estimator: Any, opened: Training, *, reset: bool) -> Training:
+    """The rows with a target for each label where the target is lists of them."""
+    name, schema = opened.target, opened.dataset.schema
+    if name is None or opened.stack is not None or not are_lists(schema, name):
+        return opened
+    if not (is_classifier(estimator) and takes_several(estimator)):
+        return opened
+    known = None if reset else getattr(estimator, "target_labels_", None)
+    labels = tuple(known) if known is not None else labels_of(opened.dataset, name)
+    target = name if name in opened.made else numbered(TARGET, schema.names)
+    return replace(opened, target=target, stack=LabelLists(name, target, labels))
 
 
 def open_rows(estimator: Any, X: Any) -> Dataset:
@@ -450,8 +477,10 @@ def _weight_array(sample_weight: Any, rows: int) -> np.ndarray:
 
 def _promise(estimator: Any, X: Any, opened: Training) -> None:
     schema = opened.dataset.schema
-    for stale in ("target_column_", "input_example_"):
+    for stale in ("target_column_", "target_labels_", "input_example_"):
         vars(estimator).pop(stale, None)
+    if isinstance(opened.stack, LabelLists):
+        estimator.target_labels_ = list(opened.stack.labels)
     others = opened.beside
     estimator.columns_ = {name: kind for name, kind in kinds_of(schema).items() if name not in others}
     if not is_table(X):
@@ -463,7 +492,7 @@ def _promise(estimator: Any, X: Any, opened: Training) -> None:
     targets = beside & set((opened.target,) if opened.stack is None else opened.stack.columns)
     if targets:
         # tables with further columns, such as these, are expected
-        estimator.target_column_ = opened.target if opened.stack is None else list(opened.stack.columns)
+        estimator.target_column_ = opened.target if opened.stack is None else opened.stack.given
     if is_frame(X) and not beside:
         validate_data(estimator, X, reset=True, skip_check_array=True)
     else:

@@ -66,6 +66,8 @@ _OF_CLASSES = ("accuracy", "precision", "recall", "f1", "precision_macro", "reca
 """Metrics of predicted classes."""
 _OF_ORDER = ("roc_auc", "pr_auc", "roc_auc_ovr")
 """Metrics of the order in which scores of classes put the rows."""
+_OF_LABELS = ("hamming_loss", "f1_micro")
+"""Metrics of several targets at once."""
 
 
 class _Read:
@@ -95,7 +97,7 @@ class _Probabilities(_Read):
 
     method = "predict_proba"
     labels = True
-    names: tuple[str, ...] = ("log_loss", *_OF_CLASSES, *_OF_ORDER, "hamming_loss", "f1_micro")
+    names: tuple[str, ...] = ("log_loss", *_OF_CLASSES, *_OF_ORDER, *_OF_LABELS)
 
     def states(self, models: Sequence[Any], answers: Any, block: Block, bins: int | None) -> Any:
         y, weight = _known(block), block.weight
@@ -112,10 +114,13 @@ class _Margins(_Read):
 
     method = "decision_function"
     labels = True
-    names: tuple[str, ...] = (*_OF_CLASSES, *_OF_ORDER)
+    names: tuple[str, ...] = (*_OF_CLASSES, *_OF_ORDER, *_OF_LABELS)
 
     def states(self, models: Sequence[Any], answers: Any, block: Block, bins: int | None) -> Any:
-        chances = [_in_order(margins) for margins in answers]
+        if _known(block).ndim == 2:  # a margin of each target
+            chances = [np.hstack([_in_order(own) for own in margins.T]) for margins in answers]
+        else:
+            chances = [_in_order(margins) for margins in answers]
         return PROBABILITIES.states(models, chances, block, bins)
 
     def metrics(self, state: Any) -> dict[str, float]:

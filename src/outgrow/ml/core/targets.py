@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from sklearn.base import is_classifier
 from sklearn.utils.validation import check_array, column_or_1d
 
@@ -15,8 +16,14 @@ from outgrow.data.batch import Batch, is_numeric, is_vector
 from outgrow.data.matrix import Matrix, is_sparse
 from outgrow.data.names import check_names
 from outgrow.data.scan import Apply, Scan
-from outgrow.engine.checks import check_label
-from outgrow.errors import ParameterError, SchemaError, ValueTypeError
+from outgrow.engine.checks import check_label, is_label
+from outgrow.engine.dataset import Dataset
+from outgrow.errors import DataError, ParameterError, SchemaError, ValueTypeError
+from outgrow.stats.counts import ValueCounts
+from outgrow.stats.state import from_tree, to_tree
+
+MOST_LABELS = 1_000
+"""So many labels of lists are learned: each is a target."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +42,11 @@ class Stack:
     name: str
     names: tuple[str, ...]
     labels: bool = False
+
+    @property
+    def given(self) -> list[str]:
+        """How the user named them."""
+        return list(self.columns)
 
     def __call__(self, batch: Batch) -> Batch:
         if self.labels:
@@ -67,6 +79,119 @@ class Stack:
             )
         vectors = pa.field(self.name, pa.list_(pa.float64(), len(self.columns)))
         return scan.then(Apply(self, pa.schema([*kept, vectors])))
+
+
+@dataclass(frozen=True)
+class LabelLists:
+    """A column of lists of labels as one of structs, as a function of batches: 1 where a row has a label.
+
+    Attributes
+    ----------
+    column : the lists, which it takes away.
+    name : the column that is made, which comes last.
+    labels : those there are, in their order.
+    """
+
+    column: str
+    name: str
+    labels: tuple[Any, ...]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What it takes away."""
+        return (self.column,)
+
+    @property
+    def given(self) -> str:
+        """How the user named it."""
+        return self.column
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the targets are called."""
+        return tuple(map(str, self.labels))
+
+    def __call__(self, batch: Batch) -> Batch:
+        lists = _whole(batch[self.column], self.column)
+        items = lists.flatten()
+        places = pc.index_in(items, pa.array(self.labels, items.type))
+        if places.null_count:
+            strange = sorted({*items.filter(places.is_null()).to_pylist()}, key=str)
+            raise DataError(
+                f"y holds labels that were not there at fit: {strange[:5]}. Known: {list(self.labels[:20])}."
+            )
+        marks = np.zeros((len(lists), len(self.labels)), dtype=np.int64)
+        marks[pc.list_parent_indices(lists).to_numpy(), places.to_numpy()] = 1
+        made = pa.StructArray.from_arrays([pa.array(mark) for mark in marks.T], names=list(self.names))
+        return batch.drop(self.columns).with_columns({self.name: made})
+
+    def applied(self, scan: Scan) -> Scan:
+        """The rows of a scan with the structs.
+
+        Parameters
+        ----------
+        scan : has the column.
+        """
+        kept = [field for field in scan.schema if field.name != self.column]
+        structs = pa.field(self.name, pa.struct([(name, pa.int64()) for name in self.names]))
+        return scan.then(Apply(self, pa.schema([*kept, structs])))
+
+
+def are_lists(schema: pa.Schema, name: str) -> bool:
+    """Whether a column is there and holds lists of what may be labels.
+
+    Parameters
+    ----------
+    schema : the columns.
+    name : of one.
+    """
+    if name not in schema.names:
+        return False
+    kind = schema.field(name).type
+    lists = pa.types.is_list(kind) or pa.types.is_large_list(kind)
+    return lists and is_label(kind.value_type) and not pa.types.is_floating(kind.value_type)
+
+
+def labels_of(rows: Dataset, column: str) -> tuple[Any, ...]:
+    """The labels in a column of lists, sorted, by one pass.
+
+    Parameters
+    ----------
+    rows : have the column.
+    column : of lists.
+
+    Raises
+    ------
+    DataError
+        When there is none, or there are more than `MOST_LABELS`, or a list or a label is missing.
+    """
+
+    def fold(batch: Batch) -> ValueCounts:
+        return ValueCounts.of(_whole(batch[column], column).flatten())
+
+    fitted = rows.engine.fit(
+        lambda shard: to_tree(shard.reduce(fold)), rows.select([column]).scan, stage="labels", keep=False
+    )
+    found = from_tree(fitted.result).values()
+    if not 0 < len(found) <= MOST_LABELS:
+        raise DataError(
+            f"The lists in {column!r} have {len(found):,} different labels; 1 to {MOST_LABELS:,} can be "
+            "learned. Leave rare ones out."
+        )
+    if len({*map(str, found)}) < len(found):
+        raise DataError(f"The lists in {column!r} have different labels that read alike. Rename them.")
+    return tuple(found)
+
+
+def _whole(lists: Any, column: str) -> Any:
+    """Lists of which none, and no label within, is missing."""
+    missing = lists.null_count + lists.flatten().null_count
+    if missing:
+        raise DataError(
+            f"Input y contains NaN. The target {column!r} misses {missing} list(s) or label(s); drop those "
+            "rows, or give an empty list to rows without labels."
+        )
+    return lists
 
 
 def _plain_type(kind: pa.DataType) -> pa.DataType:
@@ -121,6 +246,23 @@ def target_arrays(estimator: Any, y: Any) -> tuple[list[np.ndarray], tuple[str, 
     return list(values.T), names
 
 
+def as_lists(y: Any, *, always: bool = False) -> Any:
+    """Lists of labels of each row as an array of them; anything else as it is.
+
+    Parameters
+    ----------
+    y : what a user gave as the target.
+    always : whether lists that are all as long are such, too, not columns.
+    """
+    if not isinstance(y, list | tuple) or not y or not all(isinstance(row, list | tuple) for row in y):
+        return y
+    if len({*map(len, y)}) == 1 and not always:
+        return y
+    made = np.empty(len(y), dtype=object)
+    made[:] = [list(row) for row in y]
+    return made
+
+
 def as_column(values: Any, *, warn: bool = False) -> np.ndarray:
     """An array of shape (rows,), by scikit-learn's checks.
 
@@ -138,7 +280,9 @@ def takes_several(estimator: Any) -> bool:
     return bool(estimator.__sklearn_tags__().target_tags.multi_output)
 
 
-def check_single(estimator: Any, schema: pa.Schema, target: str | None, stack: Stack | None) -> None:
+def check_single(
+    estimator: Any, schema: pa.Schema, target: str | None, stack: Stack | LabelLists | None
+) -> None:
     """Refuse several targets where an estimator learns one.
 
     Parameters

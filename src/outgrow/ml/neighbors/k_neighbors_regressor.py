@@ -38,7 +38,7 @@ class KNeighborsRegressor(NearestModel, Regressor):
     rows_ : ndarray of shape (n_samples_fit_, n_features), in the order of their hashes.
     ids_ : ndarray of shape (n_samples_fit_,), their positions in the X of `fit`, where that was in memory,
         else, and in pipelines, their places in `rows_`.
-    targets_ : ndarray of shape (n_samples_fit_,), their y.
+    targets_ : ndarray of shape (n_samples_fit_,), or (n_samples_fit_, targets), their y.
     row_weights_ : ndarray of shape (n_samples_fit_,), by which their weights are multiplied.
     n_samples_fit_ : how many rows it holds: those that weigh something.
     recall_ : the share of the neighbours that 'ivf' found of those rows; 1 where the search is exact.
@@ -47,7 +47,7 @@ class KNeighborsRegressor(NearestModel, Regressor):
     Notes
     -----
     Unlike scikit-learn: takes weights; of neighbours as far as each other the least hashes count, there it is
-    chance; more neighbours than rows are refused by `fit`; dense columns and one y only.
+    chance; more neighbours than rows are refused by `fit`; dense columns only.
 
     Examples
     --------
@@ -88,8 +88,14 @@ class KNeighborsRegressor(NearestModel, Regressor):
 
     def _predict(self, X: Any) -> np.ndarray:
         places, weights = self._near(X)
-        made: np.ndarray = (weights * self.targets_[places]).sum(axis=1) / weights.sum(axis=1)
-        return made
+        shares = weights / weights.sum(axis=1, keepdims=True)
+        each = [(shares * target[places]).sum(axis=1) for target in np.atleast_2d(self.targets_.T)]
+        return each[0] if self.target_names_ is None else np.column_stack(each)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
 
     def _sklearn_model(self) -> Any:
         return self._twin(self.targets_)

@@ -34,14 +34,14 @@ class RadiusNeighborsRegressor(RadiusModel, Regressor):
     rows_ : ndarray of shape (n_samples_fit_, n_features), in the order of their hashes.
     ids_ : ndarray of shape (n_samples_fit_,), their positions in the X of `fit`, where that was in memory,
         else, and in pipelines, their places in `rows_`.
-    targets_ : ndarray of shape (n_samples_fit_,), their y.
+    targets_ : ndarray of shape (n_samples_fit_,), or (n_samples_fit_, targets), their y.
     row_weights_ : ndarray of shape (n_samples_fit_,), by which their weights are multiplied.
     n_samples_fit_ : how many rows it holds: those that weigh something.
 
     Notes
     -----
     Unlike scikit-learn: takes weights, by which a row of weight 2 is two; near pairs are never held all at
-    once; one y and dense columns only.
+    once; dense columns only.
 
     A row with no neighbour is NaN, with a warning, as there.
 
@@ -83,7 +83,8 @@ class RadiusNeighborsRegressor(RadiusModel, Regressor):
 
     def _predict(self, X: Any) -> np.ndarray:
         one = np.zeros(self.n_samples_fit_, dtype=np.intp)
-        total, sums = self._sums(X, one, 1)[:, 0], self._sums(X, one, 1, self.targets_)[:, 0]
+        total = self._sums(X, one, 1)[:, 0]
+        each = [self._sums(X, one, 1, target)[:, 0] for target in np.atleast_2d(self.targets_.T)]
         alone = total == 0
         if alone.any():
             warnings.warn(
@@ -92,7 +93,13 @@ class RadiusNeighborsRegressor(RadiusModel, Regressor):
                 stacklevel=2,
             )
         with np.errstate(invalid="ignore"):
-            return np.asarray(sums / total)
+            made = [sums / total for sums in each]
+        return made[0] if self.target_names_ is None else np.column_stack(made)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
 
     def _sklearn_model(self) -> Any:
         return self._twin(self.targets_)

@@ -33,7 +33,8 @@ class NeighborsModel(KnownRows, Supervised):
         order of their hashes.
     ids_ : ndarray of shape (n_samples_fit_,), their positions in the X of `fit`, 0 for the first, where that
         was in memory, else, and in pipelines, their places in `rows_`.
-    targets_ : ndarray of shape (n_samples_fit_,), their y, of classes as places in `classes_`.
+    targets_ : ndarray of shape (n_samples_fit_,), their y, of classes as places in `classes_`; of several
+        targets of shape (n_samples_fit_, targets).
     row_weights_ : ndarray of shape (n_samples_fit_,).
     n_samples_fit_ : how many there are.
     """
@@ -79,10 +80,14 @@ class NeighborsModel(KnownRows, Supervised):
                 f"{type(self).__name__} does not support sparse input. Give dense columns, or make them "
                 "fewer with TruncatedSVD."
             )
-        check_size(view.rows, view.width + 2, type(self).__name__, view.run.least_budget())
+        check_size(
+            view.rows, view.width + 1 + (view.targets or 1), type(self).__name__, view.run.least_budget()
+        )
         table = view.reduce(_weighing).in_order()
-        self.rows_ = np.ascontiguousarray(table[:, :-2])
-        self.targets_, self.row_weights_ = table[:, -2].copy(), table[:, -1].copy()
+        self.rows_ = np.ascontiguousarray(table[:, : view.width])
+        targets = np.ascontiguousarray(table[:, view.width : -1])
+        self.targets_ = targets if targets.shape[1] > 1 or view.targets else targets[:, 0]
+        self.row_weights_ = table[:, -1].copy()
         self.n_samples_fit_, self.ids_ = len(table), np.arange(len(table))
 
     def _values(self, X: Any) -> np.ndarray:
