@@ -29,6 +29,10 @@ _SPARE = 2
 _LARGEST, _CELLS = 256, 1 << 27
 """Directions, and numbers of them, up to which a space grows."""
 _NOISE = 100 * float(np.finfo(np.float64).eps)
+_ORTHOGONAL = 1e-15
+"""Products of directions that are as orthogonal as rounding allows."""
+_LOOK = 4
+"""After so many passes it is looked at how exact directions are, which costs as much as a part of a pass."""
 _APART = 1e-10
 """The least square of a size, as a share of the largest, that products still know: they are found faster."""
 _USED = 0.5
@@ -72,24 +76,29 @@ class Krylov:
         size = min(width, count + spare)
         start = np.random.RandomState(self.seed).normal(size=(width, size))
         fresh = scipy.linalg.qr(start, mode="economic", check_finite=False)[0]
-        inner, most = np.zeros((0, 0)), self.passes or _MOST_PASSES
+        inner, most, scale = np.zeros((0, 0)), self.passes or _MOST_PASSES, 0.0
         largest = max(3 * size, min(_LARGEST, _CELLS // width))
         space = np.empty((width, min(largest, most * size)), order="F")
         basis = _extended(space, 0, fresh)
         for step in range(1, most + 1):
             image = products(fresh)
-            inner = _bordered(inner, basis.T @ image)
+            within, used = basis.T @ image, fresh.shape[1]
+            inner = _bordered(inner, within)
+            scale = max(scale, float(np.linalg.norm(within[-used:], 2)))
+            fresh, rest = _outside(basis, image, within, _NOISE * scale)
+            full = basis.shape[1] + fresh.shape[1] > largest
+            if fresh.shape[1] > 0 and step < most and step % _LOOK and not full:
+                basis = _extended(space, basis.shape[1], fresh)
+                continue
             values, turned = scipy.linalg.eigh(inner, check_finite=False)
             values, turned = np.maximum(values[::-1], 0.0), turned[:, ::-1]
-            last = turned[-fresh.shape[1] :, :count]
-            fresh, rest = _outside(basis, image, _NOISE * values[0])
-            left = np.linalg.norm(rest @ last, axis=0)
+            left = np.linalg.norm(rest @ turned[-used:, :count], axis=0)
             if (left <= max(self.tol, _CONVERGED) * values[0]).all():
                 break
             if step == most:
                 _warn_unless(self.passes is not None, most)
                 break
-            if basis.shape[1] + fresh.shape[1] > largest:
+            if full:
                 kept = max(size, largest // 2)
                 basis, inner = _extended(space, 0, basis @ turned[:, :kept]), np.diag(values[:kept])
             basis = _extended(space, basis.shape[1], fresh)
@@ -114,17 +123,27 @@ def _bordered(inner: np.ndarray, columns: np.ndarray) -> np.ndarray:
     return whole
 
 
-def _outside(basis: np.ndarray, image: np.ndarray, noise: float) -> tuple[np.ndarray, np.ndarray]:
+def _outside(
+    basis: np.ndarray, image: np.ndarray, within: np.ndarray, noise: float
+) -> tuple[np.ndarray, np.ndarray]:
     """Directions of what lies outside a space, and what it is in them, but for noise.
+
+    Parameters
+    ----------
+    basis : of the space.
+    image, within : what may lie outside, and its products with the basis.
+    noise : the least size that counts.
 
     Returns
     -------
     Orthonormal columns of shape (width, some), and an array of shape (some, columns of `image`).
     """
-    rest = image - basis @ (basis.T @ image)
+    rest = image - basis @ within
     rest -= basis @ (basis.T @ rest)
     made, size = _orthonormal(rest, noise)
-    made -= basis @ (basis.T @ made)
+    left = basis.T @ made
+    if np.abs(left).max(initial=0.0) > _ORTHOGONAL:
+        made -= basis @ left
     again = scipy.linalg.cholesky(made.T @ made, check_finite=False)
     return scipy.linalg.solve_triangular(again, made.T, trans="T", check_finite=False).T, size
 
