@@ -26,7 +26,7 @@ HEAVY = {
     "matplotlib",
     "pydantic",
 }
-COMMANDS = ["run", "profile", "score", "doctor"]
+COMMANDS = ["run", "profile", "score", "doctor", "federate"]
 
 
 def call(*words: str | Path) -> int:
@@ -47,9 +47,9 @@ def test_help_loads_nothing_heavy() -> None:
     assert not HEAVY & set(said.rpartition("LOADED")[2].split())
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", [*COMMANDS[:4], "federate server", "federate site"])
 def test_each_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert call(command, "--help") == 0
+    assert call(*command.split(), "--help") == 0
     assert "--debug" in capsys.readouterr().out
 
 

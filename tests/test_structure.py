@@ -128,6 +128,8 @@ HOMES = {
     "tokenizers": "deep",
     "tensorflow": "deep",
     "mpi4py": "engine/ranks",
+    "cryptography": "federation",
+    "dp_accounting": "federation",
 }
 """The one place that imports a library."""
 

@@ -79,7 +79,8 @@ class PeerConnection:
         self._sending = threading.Lock()
         self._left = False
         peer.settimeout(deadline)
-        peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if peer.family != socket.AF_UNIX:
+            peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def start(self) -> None:
         """Begin to read."""

@@ -16,6 +16,7 @@ from outgrow.federation.engine import FederatedEngine
 from outgrow.federation.meeting import Look, await_sites
 from outgrow.federation.site import DEADLINE, JOINING, PATIENCE, Task, drift_columns, pooled_moments
 from outgrow.federation.star import Coordinator
+from outgrow.federation.tls import Tls
 from outgrow.page.tabular import Tabular
 
 
@@ -75,6 +76,7 @@ def coordinate(
     deadline: float = DEADLINE,
     patience: float = PATIENCE,
     look: Look = lambda: None,
+    tls: Tls | None = None,
 ) -> FederatedResult:
     """Lead the fit of a model over sites that call here.
 
@@ -88,6 +90,7 @@ def coordinate(
     deadline : seconds of silence after which a site is taken for lost.
     patience : seconds within which all must finish each pass.
     look : called several times a second while sites are waited for.
+    tls : the certificates with which connections are encrypted; None for none.
 
     Raises
     ------
@@ -97,7 +100,7 @@ def coordinate(
         When the fit would have a site send what may not leave it.
     """
     check_names(names)
-    lines, schema = await_sites(listener, secret, names, joining, look)
+    lines, schema = await_sites(listener, secret, names, joining, look, tls)
     comm = Coordinator(lines, deadline, patience)
     began = time.perf_counter()
     try:

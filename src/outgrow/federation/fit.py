@@ -114,7 +114,14 @@ def federated(
         ) as processes,
     ):
         return coordinate(
-            task, list(named), listener, secret, **seconds, patience=patience, look=processes.look
+            task,
+            list(named),
+            listener,
+            secret,
+            joining=joining,
+            deadline=deadline,
+            patience=patience,
+            look=processes.look,
         )
 
 

@@ -12,6 +12,7 @@ from outgrow import __version__
 from outgrow.engine.frames import Head, Message, send
 from outgrow.engine.handshake import HandshakeListener, call
 from outgrow.errors import ArtifactError, EngineError, OutgrowError, RankLostError
+from outgrow.federation.tls import Tls
 
 _ANSWER_SECONDS = 10.0
 Look = Callable[[], None]
@@ -37,6 +38,7 @@ def await_sites(
     names: Sequence[str],
     joining: float,
     look: Look = lambda: None,
+    tls: Tls | None = None,
 ) -> tuple[list[tuple[str, socket.socket]], bytes]:
     """The sites in the order of their names, and the schema that all of them have, as Arrow writes it.
 
@@ -49,6 +51,7 @@ def await_sites(
     names : of the sites that shall come.
     joining : seconds within which all must.
     look : called several times a second.
+    tls : the certificates with which connections are encrypted; None for none.
 
     Raises
     ------
@@ -73,10 +76,12 @@ def await_sites(
                     _, line = callers.next(min(until, time.monotonic() + 0.2))
                 except TimeoutError:
                     continue
-                introduced = _introduced(line)
-                if introduced is None:
+                secured = _secured(line, tls)
+                introduced = None if secured is None else _introduced(secured[0])
+                if secured is None or introduced is None:
                     continue
-                refused = _refusal(introduced, names, list(met), schema)
+                line, certified = secured
+                refused = _refusal(introduced, names, list(met), schema, certified)
                 if refused:
                     _tell(line, {"refused": refused})
                     line.close()
@@ -96,7 +101,12 @@ def await_sites(
 
 
 def reach(
-    address: tuple[str, int], secret: bytes, name: str, schema: bytes, joining: float
+    address: tuple[str, int],
+    secret: bytes,
+    name: str,
+    schema: bytes,
+    joining: float,
+    tls: Tls | None = None,
 ) -> tuple[socket.socket, Welcome]:
     """Call the coordinator until it answers; the only connection a site makes, and it accepts none.
 
@@ -107,6 +117,7 @@ def reach(
     name : of this site.
     schema : names and types of its columns, as Arrow writes them.
     joining : seconds within which the coordinator must take it, and all other sites must come.
+    tls : the certificates with which the connection is encrypted; None for none.
 
     Raises
     ------
@@ -126,6 +137,8 @@ def reach(
                 f"{joining:g} s. Has it begun, and do both know the same secret?"
             )
         time.sleep(0.1)
+    if tls is not None:
+        line = tls.client(line, address[0])
     introduction = {"name": name, "version": __version__, "schema": schema}
     try:
         send(line, 0, Message.of(introduction))
@@ -142,6 +155,16 @@ def reach(
     return line, Welcome(answer["rank"], answer["size"])
 
 
+def _secured(line: socket.socket, tls: Tls | None) -> tuple[socket.socket, str | None] | None:
+    """The connection as it is used, and the name in its certificate; None for who has no good one."""
+    if tls is None:
+        return line, None
+    try:
+        return tls.server(line)
+    except EngineError:
+        return None
+
+
 def _introduced(line: socket.socket) -> dict[str, Any] | None:
     line.settimeout(_ANSWER_SECONDS)
     try:
@@ -152,10 +175,14 @@ def _introduced(line: socket.socket) -> dict[str, Any] | None:
     return tree
 
 
-def _refusal(site: dict[str, Any], expected: Sequence[str], met: Sequence[str], schema: bytes) -> str:
+def _refusal(
+    site: dict[str, Any], expected: Sequence[str], met: Sequence[str], schema: bytes, certified: str | None
+) -> str:
     name = site.get("name")
     if name not in expected:
         return f"no site called {name!r} is expected; there are {list(expected)}."
+    if certified not in (None, name):
+        return f"its certificate is that of {certified!r}."
     if name in met:
         return f"another process is site {name!r} already."
     if site["version"] != __version__:

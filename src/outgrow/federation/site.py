@@ -18,6 +18,7 @@ from outgrow.federation.engine import FederatedEngine
 from outgrow.federation.meeting import reach
 from outgrow.federation.policy import Policy
 from outgrow.federation.star import SiteLink
+from outgrow.federation.tls import Tls
 from outgrow.ml.core.columns import numeric, resolve
 from outgrow.stats.moments import Moments
 
@@ -65,6 +66,8 @@ def take_part(
     *,
     policy: Policy | None = None,
     audit: str | os.PathLike[str] | None = None,
+    judged: Dataset | None = None,
+    tls: Tls | None = None,
     joining: float = JOINING,
     deadline: float = DEADLINE,
 ) -> Any:
@@ -79,6 +82,8 @@ def take_part(
     secret : what all ends know.
     policy : what may leave this site.
     audit : the file to which a line is appended for each message that does.
+    judged : rows of this site on which the model is evaluated; by default those it learns from.
+    tls : the certificates with which the connection is encrypted; None for none.
     joining : seconds within which the coordinator and all sites must be there.
     deadline : seconds of silence after which the coordinator is taken for lost.
 
@@ -90,12 +95,12 @@ def take_part(
     count = rows.count()
     policy.check_rows(count)
     schema = rows.schema.remove_metadata().serialize().to_pybytes()
-    line, welcome = reach(address, secret, name, schema, joining)
+    line, welcome = reach(address, secret, name, schema, joining, tls)
     link = SiteLink(line, welcome.rank, welcome.size, name, policy, AuditLog(audit), deadline)
     try:
         task.fit(Dataset(rows.scan, FederatedEngine(link, local)))
         link.stage = "report"
-        link.report({"rows": count, **_report(task, rows, link)})
+        link.report({"rows": count, **_report(task, rows, rows if judged is None else judged, link)})
     except BaseException as error:
         link.abort(error)
         raise
@@ -104,12 +109,12 @@ def take_part(
     return task.model
 
 
-def _report(task: Task, rows: Dataset, link: SiteLink) -> dict[str, Any]:
+def _report(task: Task, rows: Dataset, judged: Dataset, link: SiteLink) -> dict[str, Any]:
     here = Dataset(rows.scan, Local())
     names = drift_columns(here)
     pooled = pooled_moments(Dataset(rows.scan, FederatedEngine(link)), names)
     link.stage = "report"
-    return {"metrics": task.evaluate(here), "drift": _drift(pooled, pooled_moments(here, names), names)}
+    return {"metrics": task.evaluate(judged), "drift": _drift(pooled, pooled_moments(here, names), names)}
 
 
 def drift_columns(rows: Dataset) -> list[str]:
