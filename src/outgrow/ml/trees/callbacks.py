@@ -225,151 +225,148 @@ class Callbacks:
         return np.array([] if self._bag is None else self._bag.losses, dtype=np.float64).reshape(-1, 2)
 
 
+class _Rounds:
+    """Tells of each round, and keeps the trees so far in the journal."""
+
+    def __init__(
+        self, run: FitContext, total: int, before: Snapshot, resumable: bool, trees: Callbacks
+    ) -> None:
+        super().__init__()
+        self._run, self._total, self._before = run, total, before
+        self._resumable, self._trees = resumable, trees
+        self._kept = time.monotonic()
+
+    def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
+        """Tell of the round; False lets the training go on.
+
+        Parameters
+        ----------
+        model : the booster so far.
+        epoch : the round, counted from where this training went on.
+        evals_log : the losses of this training, by name of the rows and of the metric.
+        """
+        losses, done = losses_of(evals_log, "train"), self._before.rounds + epoch + 1
+        self._run.tell("round", done, self._total, loss=float(losses[-1]) if len(losses) else None)
+        if self._resumable and time.monotonic() - self._kept > SNAPSHOT_SECONDS:
+            self._keep(model, done, np.concatenate([self._before.losses, losses]))
+        return False
+
+    def _keep(self, model: Any, done: int, losses: np.ndarray) -> None:
+        note_trees(self._run, Snapshot(done, self._trees.whole(model).save_raw("ubj"), losses))
+        self._kept = time.monotonic()
+
+
+class _Bag:
+    """Each round sees its own sample of the rows; what it gains on the others is noted."""
+
+    def __init__(self, run: FitContext, rows: Any, sample: RowSample, loss: Any, first: int) -> None:
+        super().__init__()
+        self._run, self._rows, self._sample, self._loss, self._first = run, rows, sample, loss, first
+        self._weight, self._out = weights_of(rows), np.zeros(0)
+        self.losses: list[tuple[float, float]] = []
+        self._before = 0.0
+
+    def before_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
+        """Weigh the rows for the next tree; False lets the training go on.
+
+        Parameters
+        ----------
+        model : the booster so far.
+        epoch : the round, counted from where this training went on; says which tree is next.
+        evals_log : not used.
+        """
+        number = self._first + epoch
+        self._rows.set_weight(self._weight * self._sample.weights(number))
+        if self._loss is not None:
+            self._out = self._weight * self._sample.left_out(number)
+            self._before = self._mean(model)
+        return False
+
+    def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
+        """Note the loss of the rows that the tree did not see; False lets the training go on.
+
+        Parameters
+        ----------
+        model : the booster so far.
+        epoch : the round, counted from where this training went on; not used.
+        evals_log : not used.
+        """
+        if self._loss is not None:
+            self.losses.append((self._before, self._mean(model)))
+        return False
+
+    def _mean(self, model: Any) -> float:
+        sums = model.predict(self._rows, output_margin=True)
+        lost = self._loss(self._rows.get_label(), sums)
+        total = self._run.combine(np.array([self._out @ lost, self._out.sum()], dtype=np.float64))
+        return float(total[0] / total[1]) if total[1] > 0 else math.nan
+
+    def after_training(self, model: Any) -> Any:
+        self._rows.set_weight(self._weight)
+        return model
+
+
+class _Watched:
+    """Shows on the way what the trees so far answer; XGBoost computes only what the new ones add."""
+
+    def __init__(self, told: Callable[[float, np.ndarray], None], total: int, rows: Any, first: int) -> None:
+        super().__init__()
+        self._told, self._total, self._rows, self._first = told, total, rows, first
+        self._moments = {math.ceil(total * share) for share in MOMENTS} - {total}
+
+    def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
+        """Show the answers, if it is one of the moments; False lets the training go on.
+
+        Parameters
+        ----------
+        model : the booster so far.
+        epoch : the round, counted from where this training went on.
+        evals_log : not used.
+        """
+        done = self._first + epoch + 1
+        if done in self._moments:
+            self._told(done / self._total, model.predict(self._rows).astype(np.float64))
+        return False
+
+
+class _Stopping:
+    """Ends the training when the scores of the watched rows no longer rise."""
+
+    def __init__(self, stop: Stop, judge: Any, rows: Any, held_out: bool) -> None:
+        super().__init__()
+        self._stop, self._judge, self._rows = stop, judge, rows
+        self._name = "validation" if held_out else "train"
+        self.scores = stop.before
+
+    def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
+        """Note the score; True ends the training.
+
+        Parameters
+        ----------
+        model : the booster so far.
+        epoch : the round, counted from where this training went on; not used.
+        evals_log : the losses of this training, by name of the rows and of the metric.
+        """
+        self.scores = np.append(self.scores, self._score(model, evals_log))
+        return self._stop.reached(self.scores)
+
+    def _score(self, model: Any, evals_log: Any) -> float:
+        if self._judge is None:
+            return -float(losses_of(evals_log, self._name)[-1])
+        return float(self._judge(model.predict(self._rows).astype(np.float64)))
+
+    def kept(self, rounds: int) -> int:
+        """How many of the rounds stay."""
+        best = rounds - len(self.scores) + int(np.argmax(self.scores)) + 1 if len(self.scores) else rounds
+        return best if self._stop.keep_best else rounds
+
+
 @lru_cache(1)
 def _classes() -> dict[str, type]:
-    """The classes of the callbacks; made when they are first needed, as they derive from XGBoost's."""
-    base: Any = optional("xgboost", "trees").callback.TrainingCallback
-
-    class Rounds(base):
-        """Tells of each round, and keeps the trees so far in the journal."""
-
-        def __init__(
-            self, run: FitContext, total: int, before: Snapshot, resumable: bool, trees: Callbacks
-        ) -> None:
-            super().__init__()
-            self._run, self._total, self._before = run, total, before
-            self._resumable, self._trees = resumable, trees
-            self._kept = time.monotonic()
-
-        def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
-            """Tell of the round; False lets the training go on.
-
-            Parameters
-            ----------
-            model : the booster so far.
-            epoch : the round, counted from where this training went on.
-            evals_log : the losses of this training, by name of the rows and of the metric.
-            """
-            losses, done = losses_of(evals_log, "train"), self._before.rounds + epoch + 1
-            self._run.tell("round", done, self._total, loss=float(losses[-1]) if len(losses) else None)
-            if self._resumable and time.monotonic() - self._kept > SNAPSHOT_SECONDS:
-                self._keep(model, done, np.concatenate([self._before.losses, losses]))
-            return False
-
-        def _keep(self, model: Any, done: int, losses: np.ndarray) -> None:
-            note_trees(self._run, Snapshot(done, self._trees.whole(model).save_raw("ubj"), losses))
-            self._kept = time.monotonic()
-
-    class Bag(base):
-        """Each round sees its own sample of the rows; what it gains on the others is noted."""
-
-        def __init__(self, run: FitContext, rows: Any, sample: RowSample, loss: Any, first: int) -> None:
-            super().__init__()
-            self._run, self._rows, self._sample, self._loss, self._first = run, rows, sample, loss, first
-            self._weight, self._out = weights_of(rows), np.zeros(0)
-            self.losses: list[tuple[float, float]] = []
-            self._before = 0.0
-
-        def before_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
-            """Weigh the rows for the next tree; False lets the training go on.
-
-            Parameters
-            ----------
-            model : the booster so far.
-            epoch : the round, counted from where this training went on; says which tree is next.
-            evals_log : not used.
-            """
-            number = self._first + epoch
-            self._rows.set_weight(self._weight * self._sample.weights(number))
-            if self._loss is not None:
-                self._out = self._weight * self._sample.left_out(number)
-                self._before = self._mean(model)
-            return False
-
-        def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
-            """Note the loss of the rows that the tree did not see; False lets the training go on.
-
-            Parameters
-            ----------
-            model : the booster so far.
-            epoch : the round, counted from where this training went on; not used.
-            evals_log : not used.
-            """
-            if self._loss is not None:
-                self.losses.append((self._before, self._mean(model)))
-            return False
-
-        def _mean(self, model: Any) -> float:
-            sums = model.predict(self._rows, output_margin=True)
-            lost = self._loss(self._rows.get_label(), sums)
-            total = self._run.combine(np.array([self._out @ lost, self._out.sum()], dtype=np.float64))
-            return float(total[0] / total[1]) if total[1] > 0 else math.nan
-
-        def after_training(self, model: Any) -> Any:
-            self._rows.set_weight(self._weight)
-            return model
-
-    class Watched(base):
-        """Shows on the way what the trees so far answer; XGBoost computes only what the new ones add."""
-
-        def __init__(
-            self, told: Callable[[float, np.ndarray], None], total: int, rows: Any, first: int
-        ) -> None:
-            super().__init__()
-            self._told, self._total, self._rows, self._first = told, total, rows, first
-            self._moments = {math.ceil(total * share) for share in MOMENTS} - {total}
-
-        def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
-            """Show the answers, if it is one of the moments; False lets the training go on.
-
-            Parameters
-            ----------
-            model : the booster so far.
-            epoch : the round, counted from where this training went on.
-            evals_log : not used.
-            """
-            done = self._first + epoch + 1
-            if done in self._moments:
-                self._told(done / self._total, model.predict(self._rows).astype(np.float64))
-            return False
-
-    class Stopping(base):
-        """Ends the training when the scores of the watched rows no longer rise."""
-
-        def __init__(self, stop: Stop, judge: Any, rows: Any, held_out: bool) -> None:
-            super().__init__()
-            self._stop, self._judge, self._rows = stop, judge, rows
-            self._name = "validation" if held_out else "train"
-            self.scores = stop.before
-
-        def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
-            """Note the score; True ends the training.
-
-            Parameters
-            ----------
-            model : the booster so far.
-            epoch : the round, counted from where this training went on; not used.
-            evals_log : the losses of this training, by name of the rows and of the metric.
-            """
-            self.scores = np.append(self.scores, self._score(model, evals_log))
-            return self._stop.reached(self.scores)
-
-        def _score(self, model: Any, evals_log: Any) -> float:
-            if self._judge is None:
-                return -float(losses_of(evals_log, self._name)[-1])
-            return float(self._judge(model.predict(self._rows).astype(np.float64)))
-
-        def kept(self, rounds: int) -> int:
-            """How many of the rounds stay."""
-            best = rounds - len(self.scores) + int(np.argmax(self.scores)) + 1 if len(self.scores) else rounds
-            return best if self._stop.keep_best else rounds
-
-    return {
-        "rounds": Rounds,
-        "bag": Bag,
-        "watched": Watched,
-        "stopping": Stopping,
-    }
+    """The classes of the callbacks, made when they are first needed, as they derive from XGBoost's."""
+    base = optional("xgboost", "trees").callback.TrainingCallback
+    kinds = {"rounds": _Rounds, "bag": _Bag, "watched": _Watched, "stopping": _Stopping}
+    return {name: type(kind.__name__, (kind, base), {}) for name, kind in kinds.items()}
 
 
 def losses_of(history: Mapping[str, Mapping[str, list[float]]], name: str) -> np.ndarray:
