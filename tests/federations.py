@@ -39,7 +39,11 @@ class Federation:
 
 
 def federate(
-    fit: Callable[[Dataset], Any], tables: list[pa.Table], policy: Policy | None = None
+    fit: Callable[[Dataset], Any],
+    tables: list[pa.Table],
+    policy: Policy | None = None,
+    *,
+    secure: bool = False,
 ) -> Federation:
     """Run `fit` at a coordinator without rows and at a site for each table."""
     found = Federation(site_models=[None] * len(tables))
@@ -47,7 +51,9 @@ def federate(
     schema = tables[0].schema.serialize().to_pybytes()
 
     def coordinator() -> None:
-        comm = Coordinator([(f"site-{rank}", line) for rank, line in enumerate(far, 1)], 20, 60)
+        comm = Coordinator(
+            [(f"site-{rank}", line) for rank, line in enumerate(far, 1)], 20, 60, secure=secure
+        )
         _end(comm, found, lambda: setattr(found, "model", fit(empty_rows(schema, comm))))
 
     def site(number: int) -> None:
@@ -59,6 +65,7 @@ def federate(
             policy or Policy(),
             AuditLog(),
             20,
+            secure=secure,
         )
         rows = Dataset(from_arrow(tables[number]).scan, FederatedEngine(link, Local(threads=1)))
         _end(link, found, lambda: found.site_models.__setitem__(number, fit(rows)))

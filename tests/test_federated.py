@@ -141,6 +141,36 @@ def test_few_rows_as_they_are_do_not_leave_as_a_factor() -> None:
     assert leaked(found, tables) == set()
 
 
+@pytest.mark.parametrize("model", [og.LogisticRegression(), og.Ridge(), og.StandardScaler()], ids=str)
+def test_behind_masks_it_is_the_same_model(model: Any) -> None:
+    """The coordinator sees sums alone, in 128 bits: a linear model stays that of all rows to 1e-9."""
+    pytest.importorskip("cryptography")
+    target = {"LogisticRegression": "late", "Ridge": "delay"}.get(type(model).__name__)
+    frame = flights(300).drop(columns={"late", "delay"} - {target})
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    tables = [table[:100], table[100:180], table[180:]]
+    found = federate(lambda rows: fitted(clone(model), rows, target), tables, secure=True)
+    assert found.errors == {}
+    expected = answers(fitted(clone(model), local_case().open(table), target), table)
+    compare(answers(found.model, table), expected, 1e-9)
+    means = [np.float64(np.mean(part["hour"].to_numpy())).tobytes() for part in tables]
+    assert not any(mean in sent for mean, sent in zip(means, found.sent, strict=True))
+    assert leaked(found, tables) == set()
+
+
+def test_what_does_not_add_cannot_be_hidden() -> None:
+    pytest.importorskip("cryptography")
+    table = pa.Table.from_pandas(flights(90).drop(columns="delay"), preserve_index=False)
+    tables = [table[:30], table[30:60], table[60:]]
+    found = federate(lambda rows: og.GaussianNB().fit(rows, "late"), tables, secure=True)
+    assert "GroupedMoments, whose numbers do not add" in str(found.errors[1])
+
+
+def test_two_sites_cannot_hide_from_each_other() -> None:
+    with pytest.raises(ParameterError, match="at least 3"):
+        og.federated(og.LinearRegression(), [flights(20), flights(20)], "delay", secure=True)
+
+
 def test_every_state_is_on_one_of_the_lists() -> None:
     ours = {kind.__name__ for kind in State._by_name.values() if kind.__module__.startswith("outgrow.")}
     assert ours <= STATISTICS | set(VALUES) | ROWS, "say in federation/policy.py what a new state holds"

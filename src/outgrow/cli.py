@@ -324,9 +324,8 @@ def _promote(
 federate = typer.Typer(help="Fit a model over sites that keep their rows.", no_args_is_help=True)
 app.add_typer(federate, name="federate")
 JobFile = Annotated[str, typer.Argument(metavar="JOB.yaml", help="The job file, alike at all ends.")]
-TlsFolder = Annotated[
-    str | None, typer.Option("--tls", help="A folder with cert.pem, key.pem and ca.pem, for mutual TLS.")
-]
+TlsFolder = Annotated[str | None, typer.Option("--tls", help="Folder of cert.pem, key.pem and ca.pem.")]
+Secure = Annotated[bool, typer.Option("--secure", help="Hide each site's statistics behind masks.")]
 Joining = Annotated[float, typer.Option(help="Seconds within which all must be there.")]
 Deadline = Annotated[float, typer.Option(help="Seconds of silence after which another end is lost.")]
 
@@ -337,6 +336,7 @@ def _federate_server(
     sites: Annotated[str, typer.Option(help="Names of the sites that shall come, like north,south.")],
     listen: Annotated[str, typer.Option(help="Where they call: host:port.")] = "0.0.0.0:7070",
     tls: TlsFolder = None,
+    secure: Secure = False,
     joining: Joining = 600.0,
     deadline: Deadline = 60.0,
     patience: Annotated[float, typer.Option(help="Seconds within which all must finish a pass.")] = 3600.0,
@@ -348,10 +348,11 @@ def _federate_server(
     from outgrow.job.load import load_job
 
     _let_import_beside(job)
-    names = [name.strip() for name in sites.split(",")]
     waits = Waits(joining, deadline, patience)
     with _progress():
-        result = serve_federation(load_job(job), names, listen, tls=tls, waits=waits, overwrite=overwrite)
+        result = serve_federation(
+            load_job(job), sites.split(","), listen, tls=tls, secure=secure, waits=waits, overwrite=overwrite
+        )
     _say(repr(result))
 
 
@@ -362,13 +363,12 @@ def _federate_site(
     name: Annotated[str, typer.Option(help="Of this site, as the server expects it.")],
     data: Annotated[str | None, typer.Option(help="A path in place of the job's data.")] = None,
     audit: Annotated[str | None, typer.Option(help="Append to this file what leaves, as JSON lines.")] = None,
-    allow_value: Annotated[
-        list[str] | None, typer.Option(help="Values that may leave, like TextCounts; all: every kind.")
-    ] = None,
+    allow_value: Annotated[list[str] | None, typer.Option(help="May leave, like TextCounts; or all.")] = None,
     least_rows: Annotated[int, typer.Option(help="With fewer rows it takes no part.")] = 10,
     output: Annotated[str | None, typer.Option("-o", "--output", help="Save the model here, too.")] = None,
     overwrite: Overwrite = False,
     tls: TlsFolder = None,
+    secure: Secure = False,
     joining: Joining = 600.0,
     deadline: Deadline = 60.0,
     debug: Debug = False,
@@ -387,6 +387,7 @@ def _federate_site(
         allow_values=True if allow_value == ["all"] else (allow_value or False),
         least_rows=least_rows,
         tls=tls,
+        secure=secure,
         waits=Waits(joining, deadline),
     )
     if output is not None:

@@ -13,6 +13,7 @@ import pyarrow as pa
 from outgrow.engine.dataset import Dataset, from_arrow
 from outgrow.errors import ParameterError
 from outgrow.federation.engine import FederatedEngine
+from outgrow.federation.masks import threshold
 from outgrow.federation.meeting import Look, await_sites
 from outgrow.federation.site import DEADLINE, JOINING, PATIENCE, Task, drift_columns, pooled_moments
 from outgrow.federation.star import Coordinator
@@ -42,12 +43,14 @@ class FederatedResult(Tabular):
         """A row for each site: rows, metrics, the column whose mean is furthest from that of all, bytes."""
         rows = []
         for name, site in self.sites.items():
-            column, away = max(site["drift"].items(), key=lambda pair: abs(pair[1]), default=(None, None))
+            column, away = max(
+                site.get("drift", {}).items(), key=lambda pair: abs(pair[1]), default=(None, None)
+            )
             rows.append(
                 {
                     "site": name,
                     "rows": site["rows"],
-                    **site["metrics"],
+                    **site.get("metrics", {}),
                     "furthest_column": column,
                     "drift": away,
                     "sent_bytes": site["sent_bytes"],
@@ -77,6 +80,7 @@ def coordinate(
     patience: float = PATIENCE,
     look: Look = lambda: None,
     tls: Tls | None = None,
+    secure: bool = False,
 ) -> FederatedResult:
     """Lead the fit of a model over sites that call here.
 
@@ -91,6 +95,7 @@ def coordinate(
     patience : seconds within which all must finish each pass.
     look : called several times a second while sites are waited for.
     tls : the certificates with which connections are encrypted; None for none.
+    secure : see only the sums over all sites.
 
     Raises
     ------
@@ -100,13 +105,16 @@ def coordinate(
         When the fit would have a site send what may not leave it.
     """
     check_names(names)
-    lines, schema = await_sites(listener, secret, names, joining, look, tls)
-    comm = Coordinator(lines, deadline, patience)
+    if secure:
+        threshold(len(names))
+    lines, schema = await_sites(listener, secret, names, joining, look, tls, secure=secure)
+    comm = Coordinator(lines, deadline, patience, secure=secure)
     began = time.perf_counter()
     try:
         rows = empty_rows(schema, comm)
         task.fit(rows)
-        pooled_moments(rows, drift_columns(rows))
+        if not secure:
+            pooled_moments(rows, drift_columns(rows))
         comm.stage = "report"
         reports = comm.reports()
     except BaseException as error:

@@ -20,6 +20,7 @@ from outgrow.engine.ranks.meeting import loopback
 from outgrow.engine.reading import read
 from outgrow.errors import ParameterError
 from outgrow.federation.coordinate import FederatedResult, check_names, coordinate
+from outgrow.federation.masks import threshold
 from outgrow.federation.policy import Policy
 from outgrow.federation.processes import SiteProcesses
 from outgrow.federation.site import DEADLINE, JOINING, PATIENCE, Task
@@ -35,6 +36,7 @@ def federated(
     roles: Mapping[str, str] | None = None,
     allow_values: bool | Collection[str] = False,
     least_rows: int = 10,
+    secure: bool = False,
     audit: str | os.PathLike[str] | None = None,
     joining: float = JOINING,
     deadline: float = DEADLINE,
@@ -58,6 +60,10 @@ def federated(
         such as categories, extremes and quantiles. True for all of these, or names of states, as the error
         says that refuses them. Rows never leave.
     least_rows : a site with fewer rows is refused: sums of a few rows are nearly the rows.
+    secure : sites send their statistics behind masks, which cancel in the sum over all sites: this process
+        sees that sum, and of a site its rows and the classes it has (Bonawitz et al. 2017); so there are no
+        metrics or drift of sites. At least 3 sites, four messages for each merge, 32 bytes for each number,
+        and only estimators whose passes are sums. Needs the extra `federated`.
     audit : a folder in which each site writes `<site>.jsonl`: what left it, by name, shape and bytes.
     joining : seconds within which all sites must be there.
     deadline : seconds of silence after which a site is taken for lost.
@@ -95,11 +101,13 @@ def federated(
     """
     named = {name: _rows(rows, name) for name, rows in _named(sites).items()}
     check_names(named)
+    if secure:
+        threshold(len(named))
     folder = None if audit is None else _made(Path(audit))
     task = Task(clone(model), target, sample_weight, dict(roles or {}))
     policy = Policy(allow_values, least_rows)
     secret, listener = secrets.token_bytes(32), listening(loopback(), 0)
-    seconds = {"joining": joining, "deadline": deadline}
+    settings = {"joining": joining, "deadline": deadline, "secure": secure}
     with (
         closing(listener),
         SiteProcesses(
@@ -110,7 +118,7 @@ def federated(
             secret,
             policy,
             folder,
-            seconds,
+            settings,
         ) as processes,
     ):
         return coordinate(
@@ -122,6 +130,7 @@ def federated(
             deadline=deadline,
             patience=patience,
             look=processes.look,
+            secure=secure,
         )
 
 

@@ -39,6 +39,8 @@ def await_sites(
     joining: float,
     look: Look = lambda: None,
     tls: Tls | None = None,
+    *,
+    secure: bool = False,
 ) -> tuple[list[tuple[str, socket.socket]], bytes]:
     """The sites in the order of their names, and the schema that all of them have, as Arrow writes it.
 
@@ -52,6 +54,7 @@ def await_sites(
     joining : seconds within which all must.
     look : called several times a second.
     tls : the certificates with which connections are encrypted; None for none.
+    secure : whether statistics will be sent behind masks, which sites must want alike.
 
     Raises
     ------
@@ -82,6 +85,8 @@ def await_sites(
                     continue
                 line, certified = secured
                 refused = _refusal(introduced, names, list(met), schema, certified)
+                if not refused and introduced.get("secure") != secure:
+                    refused = f"secure={introduced.get('secure')} there, and {secure} at the coordinator."
                 if refused:
                     _tell(line, {"refused": refused})
                     line.close()
@@ -107,6 +112,8 @@ def reach(
     schema: bytes,
     joining: float,
     tls: Tls | None = None,
+    *,
+    secure: bool = False,
 ) -> tuple[socket.socket, Welcome]:
     """Call the coordinator until it answers; the only connection a site makes, and it accepts none.
 
@@ -118,6 +125,7 @@ def reach(
     schema : names and types of its columns, as Arrow writes them.
     joining : seconds within which the coordinator must take it, and all other sites must come.
     tls : the certificates with which the connection is encrypted; None for none.
+    secure : whether this site sends statistics behind masks only.
 
     Raises
     ------
@@ -139,7 +147,7 @@ def reach(
         time.sleep(0.1)
     if tls is not None:
         line = tls.client(line, address[0])
-    introduction = {"name": name, "version": __version__, "schema": schema}
+    introduction = {"name": name, "version": __version__, "schema": schema, "secure": secure}
     try:
         send(line, 0, Message.of(introduction))
         line.settimeout(max(1.0, until - time.monotonic()))

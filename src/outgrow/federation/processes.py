@@ -43,7 +43,7 @@ class SiteProcesses:
     address, secret : of the coordinator.
     policy : what may leave a site.
     audit : the folder for the audit logs, `<site>.jsonl`; or None.
-    seconds : `joining` and `deadline`, as `take_part` takes them.
+    settings : `joining`, `deadline` and `secure`, as `take_part` takes them.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class SiteProcesses:
         secret: bytes,
         policy: Policy,
         audit: Path | None,
-        seconds: Mapping[str, float],
+        settings: Mapping[str, Any],
     ) -> None:
         objects = [
             {
@@ -66,7 +66,7 @@ class SiteProcesses:
                 "secret": secret,
                 "policy": policy,
                 "audit": None if audit is None else audit / f"{name}.jsonl",
-                **seconds,
+                **settings,
             }
             for name, rows in sites.items()
         ]

@@ -68,6 +68,7 @@ def take_part(
     audit: str | os.PathLike[str] | None = None,
     judged: Dataset | None = None,
     tls: Tls | None = None,
+    secure: bool = False,
     joining: float = JOINING,
     deadline: float = DEADLINE,
 ) -> Any:
@@ -84,6 +85,8 @@ def take_part(
     audit : the file to which a line is appended for each message that does.
     judged : rows of this site on which the model is evaluated; by default those it learns from.
     tls : the certificates with which the connection is encrypted; None for none.
+    secure : send statistics behind masks only, so that the coordinator sees nothing but their sums, and say
+        nothing of how the model does here.
     joining : seconds within which the coordinator and all sites must be there.
     deadline : seconds of silence after which the coordinator is taken for lost.
 
@@ -95,12 +98,13 @@ def take_part(
     count = rows.count()
     policy.check_rows(count)
     schema = rows.schema.remove_metadata().serialize().to_pybytes()
-    line, welcome = reach(address, secret, name, schema, joining, tls)
-    link = SiteLink(line, welcome.rank, welcome.size, name, policy, AuditLog(audit), deadline)
+    line, welcome = reach(address, secret, name, schema, joining, tls, secure=secure)
+    link = SiteLink(line, welcome.rank, welcome.size, name, policy, AuditLog(audit), deadline, secure=secure)
     try:
         task.fit(Dataset(rows.scan, FederatedEngine(link, local)))
+        about = {} if secure else _report(task, rows, rows if judged is None else judged, link)
         link.stage = "report"
-        link.report({"rows": count, **_report(task, rows, rows if judged is None else judged, link)})
+        link.report({"rows": count, **about})
     except BaseException as error:
         link.abort(error)
         raise
@@ -113,7 +117,6 @@ def _report(task: Task, rows: Dataset, judged: Dataset, link: SiteLink) -> dict[
     here = Dataset(rows.scan, Local())
     names = drift_columns(here)
     pooled = pooled_moments(Dataset(rows.scan, FederatedEngine(link)), names)
-    link.stage = "report"
     return {"metrics": task.evaluate(judged), "drift": _drift(pooled, pooled_moments(here, names), names)}
 
 

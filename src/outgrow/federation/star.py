@@ -22,11 +22,17 @@ from outgrow.engine.frames import Message
 from outgrow.engine.mesh import Post
 from outgrow.engine.peer import Cause, PeerConnection
 from outgrow.errors import EngineError, OutgrowError, PrivacyError, RankLostError
+from outgrow.federation.additive import form_of, merged_form, numbers_of, state_of
 from outgrow.federation.audit import AuditLog
+from outgrow.federation.fixed_point import FixedPoint
+from outgrow.federation.masks import MaskedSite, opened_sum, threshold
 from outgrow.federation.policy import Policy, described
 from outgrow.stats.state import from_tree, merge, to_tree
 
 MERGE, AGREE, RESULT, REPORT = "merge", "agree", "result", "report"
+KEYS, SEALED, MASKED, UNMASKING = "keys", "sealed", "masked", "unmasking"
+"""The messages of a secure sum, which takes four instead of one."""
+POINT = FixedPoint()
 
 
 class Star:
@@ -77,14 +83,23 @@ class Coordinator(Star):
     sites : the name of each and the connection to it, in the order in which they are merged.
     deadline : seconds of silence after which a site is taken for lost.
     patience : seconds within which all must answer, however long one of them computes.
+    secure : sites send their statistics behind masks, which only cancel in the sum.
     """
 
     rank = 0
     host = "coordinator"
 
     def __init__(
-        self, sites: Sequence[tuple[str, socket.socket]], deadline: float = 60.0, patience: float = 3600.0
+        self,
+        sites: Sequence[tuple[str, socket.socket]],
+        deadline: float = 60.0,
+        patience: float = 3600.0,
+        *,
+        secure: bool = False,
     ) -> None:
+        if secure:
+            threshold(len(sites))
+        self.secure = secure
         self.names = [name for name, _ in sites]
         self.size = len(sites) + 1
         self.received = dict.fromkeys(self.names, 0)
@@ -105,10 +120,34 @@ class Coordinator(Star):
 
     def allreduce(self, state: Any) -> Any:
         self.merges += 1
+        if self.secure:
+            return self._secure_sum(state)
         for message in self._collected(MERGE):
             state = merge(state, from_tree(message["body"]))
         self._answer(MERGE, to_tree(state))
         return state
+
+    def _secure_sum(self, state: Any) -> Any:
+        """The sum of all states; of that of a site nothing is seen."""
+        begun = [message["body"] for message in self._collected(KEYS)]
+        form = merged_form([form_of(state, self.stage), *(body["form"] for body in begun)])
+        keys = {rank: body["keys"] for rank, body in enumerate(begun, start=1)}
+        context = _context(self.stage, self.merges)
+        self._answer(KEYS, {"form": form, "keys": [keys[rank] for rank in keys]})
+        sealed = [message["body"] for message in self._collected(SEALED)]
+        for rank, line in zip(keys, self._lines, strict=True):
+            others = {str(other): sealed[other - 1][str(rank)] for other in keys if other != rank}
+            line.send(Message.of({"kind": SEALED, "body": others}))
+        masked = {rank: message["body"] for rank, message in enumerate(self._collected(MASKED), start=1)}
+        self._answer(MASKED, list(masked))
+        revealed = {
+            rank: {int(of): share for of, share in message["body"].items()}
+            for rank, message in enumerate(self._collected(UNMASKING), start=1)
+        }
+        total = opened_sum(masked, revealed, keys, len(keys), context)
+        numbers = POINT.decoded(total) + numbers_of(state, form)
+        self._answer(UNMASKING, numbers)
+        return state_of(numbers, form)
 
     def agree(self, agreement: dict[str, str]) -> None:
         """Refuse a fit that a site would do otherwise.
@@ -230,6 +269,7 @@ class SiteLink(Star):
     policy : what may leave.
     audit : hears of everything that does.
     deadline : seconds of silence after which the coordinator is taken for lost.
+    secure : send statistics behind masks, so that the coordinator sees their sum over the sites alone.
     """
 
     def __init__(
@@ -241,8 +281,11 @@ class SiteLink(Star):
         policy: Policy,
         audit: AuditLog,
         deadline: float = 60.0,
+        *,
+        secure: bool = False,
     ) -> None:
         self.rank, self.size, self.host = rank, size, name
+        self.secure = secure
         self._policy, self._audit = policy, audit
         self._calls = 0
         self._cause: Cause | None = None
@@ -254,7 +297,29 @@ class SiteLink(Star):
     def allreduce(self, state: Any) -> Any:
         parts = self._policy.check(state, self.stage)
         self._calls += 1
+        if self.secure:
+            return self._secure_sum(state)
         return from_tree(self._asked(MERGE, to_tree(state), parts))
+
+    def _secure_sum(self, state: Any) -> Any:
+        """The sum over all sites, to which this one adds behind its masks."""
+        form = form_of(state, self.stage)
+        mine = MaskedSite(self.rank, self.size - 1, _context(self.stage, self._calls))
+        body = {"form": form, "keys": mine.keys()}
+        known = self._asked(
+            KEYS, body, [described("form of the sum", str(form)), described("public keys", 2)]
+        )
+        keys = dict(enumerate(known["keys"], start=1))
+        if keys[self.rank] != mine.keys() or len(keys) != self.size - 1:
+            raise EngineError("The coordinator gives other keys than this site has. Nothing was told.")
+        form = known["form"]
+        values = POINT.encoded(numbers_of(state, form), self.size - 1)
+        sealed = {str(other): content for other, content in mine.sealed(keys).items()}
+        others = self._asked(SEALED, sealed, [described("sealed shares of masks", sealed)])
+        masked = mine.masked(values, {int(other): content for other, content in others.items()})
+        there = self._asked(MASKED, masked, [described("masked sum", masked)])
+        shares = {str(of): share for of, share in mine.unmasking(there).items()}
+        return state_of(self._asked(UNMASKING, shares, [described("shares of masks", shares)]), form)
 
     def agree(self, agreement: dict[str, str]) -> None:
         """Learn whether the coordinator is about to do the same.
@@ -296,7 +361,8 @@ class SiteLink(Star):
     def _asked(self, kind: str, body: Any, parts: list[dict[str, Any]]) -> Any:
         self.check()
         message = Message.of({"kind": kind, "body": body})
-        self._audit.note(kind, self._calls if kind == MERGE else 0, self.stage, _size(message), parts)
+        merging = kind in (MERGE, KEYS, SEALED, MASKED, UNMASKING)
+        self._audit.note(kind, self._calls if merging else 0, self.stage, _size(message), parts)
         self._line.send(message)
         answer = self._line.receive()
         self.check()
@@ -333,6 +399,11 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, PrivacyError | EngineError):
         return f"{type(error).__name__}: {error}"
     return f"{type(error).__name__}: it failed there; the log of that process says more"
+
+
+def _context(stage: str, merge: int) -> bytes:
+    """What keys of a secure sum are for."""
+    return f"outgrow {stage} {merge}".encode()
 
 
 def _size(message: Message) -> int:

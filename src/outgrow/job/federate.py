@@ -41,6 +41,7 @@ def serve_federation(
     listen: str,
     *,
     tls: str | None = None,
+    secure: bool = False,
     waits: Waits = Waits(),
     overwrite: bool = False,
 ) -> FederatedResult:
@@ -52,6 +53,7 @@ def serve_federation(
     sites : the names of those that shall take part, in the order in which they are merged.
     listen : host:port at which they call.
     tls : a folder with `cert.pem`, `key.pem` and `ca.pem`, for mutual TLS; None for none.
+    secure : see only the sums over all sites; they must want that, too.
     waits : how long to wait for what.
     overwrite : replace an output folder that an earlier run wrote.
 
@@ -73,6 +75,7 @@ def serve_federation(
                 deadline=waits.deadline,
                 patience=waits.patience,
                 tls=_tls(tls),
+                secure=secure,
             )
         result.model.save(folder / MODEL)
         result.save(folder / SITES)
@@ -90,6 +93,7 @@ def join_federation(
     allow_values: bool | Collection[str] = False,
     least_rows: int = 10,
     tls: str | None = None,
+    secure: bool = False,
     waits: Waits = Waits(),
 ) -> Any:
     """Take part in a job with the rows of this site, and return the fitted model.
@@ -103,6 +107,7 @@ def join_federation(
     audit : the file to which a line is appended for each message that leaves.
     allow_values, least_rows : what may leave; see `og.federated`.
     tls : a folder with `cert.pem`, `key.pem` and `ca.pem`, for mutual TLS; None for none.
+    secure : send statistics behind masks only; the server must want that, too.
     waits : how long to wait for what.
 
     Raises
@@ -127,6 +132,7 @@ def join_federation(
         audit=audit,
         judged=test,
         tls=_tls(tls),
+        secure=secure,
         joining=waits.joining,
         deadline=waits.deadline,
     )
