@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from dataclasses import replace
 
 import pytest
 from sklearn.base import clone
@@ -11,10 +12,12 @@ from sklearn.base import clone
 import outgrow as og
 import outgrow.deep
 import outgrow.ml
+from conftest import LOCAL_ENGINES, SPARK_ENGINES
 from outgrow.catalogue import ESTIMATORS
 from outgrow.ml.core.estimator import Estimator
 from outgrow.testing import CHECKS, ENGINE_CHECKS, EngineCase, local_case, run_together
 from outgrow.testing.estimators import Check, is_applicable
+from outgrow.testing.fits import Fits
 
 
 def cases() -> list[Estimator]:
@@ -66,20 +69,27 @@ def found() -> Found:
     return {}
 
 
+@pytest.fixture(scope="module")
+def fits() -> Fits:
+    """The last fits on this machine: those that the checks of one estimator share."""
+    return Fits()
+
+
+@pytest.mark.parametrize("engine", LOCAL_ENGINES + SPARK_ENGINES, indirect=True)
 @pytest.mark.parametrize(
     "number",
     range(len(ON_ENGINES)),
     ids=[f"{type(estimator).__name__}-{check.__name__}" for estimator, check in ON_ENGINES],
 )
 def test_on_every_engine(
-    number: int, engine: EngineCase, request: pytest.FixtureRequest, found: Found
+    number: int, engine: EngineCase, request: pytest.FixtureRequest, found: Found, fits: Fits
 ) -> None:
     estimator, check = ON_ENGINES[number]
     reason = None if engine.name.startswith("local") else estimator.ranks_differ.get(check.__name__)
     if reason:
         request.applymarker(pytest.mark.xfail(reason=reason, strict=True))
     if not engine.name.startswith("spark"):
-        check(clone(estimator), engine)
+        check(clone(estimator), replace(engine, fits=fits))
         return
     if engine.name not in found:
         found[engine.name] = run_together(ON_ENGINES, engine)
@@ -90,8 +100,10 @@ def test_on_every_engine(
 
 @pytest.mark.parametrize("check", ONCE, ids=lambda check: check.__name__)
 @pytest.mark.parametrize("estimator", CASES, ids=lambda e: type(e).__name__)
-def test_on_this_machine(estimator: Estimator, check: Check, request: pytest.FixtureRequest) -> None:
+def test_on_this_machine(
+    estimator: Estimator, check: Check, request: pytest.FixtureRequest, fits: Fits
+) -> None:
     reason = estimator.exempt.get(check.__name__)
     if reason:
         request.applymarker(pytest.mark.xfail(reason=reason, strict=True))
-    check(clone(estimator), local_case())
+    check(clone(estimator), replace(local_case(), fits=fits))

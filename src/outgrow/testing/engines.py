@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import pyarrow as pa
+from sklearn.base import clone
 
 from outgrow.data.scan import Scan
 from outgrow.data.source import TableSource
 from outgrow.engine.dataset import Dataset
 from outgrow.engine.local import Local
+from outgrow.ml.core.estimator import Estimator
+from outgrow.testing.fits import Fits, fit_key
+from outgrow.testing.rows import fitted
 
 
 @dataclass(frozen=True)
@@ -21,13 +26,32 @@ class EngineCase:
     ----------
     name : for the test's id.
     open : makes a dataset of an Arrow table.
+    fits : what was learned from its rows already.
     """
 
     name: str
     open: Callable[[pa.Table], Dataset]
+    fits: Fits = field(default_factory=Fits, compare=False)
 
     def __repr__(self) -> str:
         return self.name
+
+    @property
+    def one_piece(self) -> EngineCase:
+        """This machine, all rows in one piece; what is learned there is kept with what is learned here."""
+        return EngineCase("one piece", local_case().open, self.fits)
+
+    def fitted(self, estimator: Estimator, table: pa.Table, target: str | None) -> Any:
+        """A clone of the estimator after `fit`; checks that ask for the same one get the same one.
+
+        Parameters
+        ----------
+        estimator : not fitted.
+        table : the rows to open here and to learn from.
+        target : the column to learn; None for estimators without one.
+        """
+        key = fit_key(self.name, estimator, table, target)
+        return self.fits.model(key, lambda: fitted(clone(estimator), self.open(table), target))
 
 
 def local_case() -> EngineCase:

@@ -54,8 +54,8 @@ def same_result_as_one_piece(estimator: Estimator, engine: EngineCase) -> None:
     engine : compared with this machine in one piece.
     """
     table, target = sample_rows(estimator)
-    expected = answers(fitted(estimator, local_case().open(table), target), table)
-    actual = answers(fitted(clone(estimator), engine.open(table), target), table)
+    expected = answers(engine.one_piece.fitted(estimator, table, target), table)
+    actual = answers(engine.fitted(estimator, table, target), table)
     rtol = getattr(estimator, "_partition_tolerance", RTOL)
     compare(actual, expected, rtol)
 
@@ -69,7 +69,7 @@ def dataset_gives_what_table_gives(estimator: Estimator, engine: EngineCase) -> 
     engine : holds the rows that are learned from, and asked about lazily.
     """
     table, target = sample_rows(estimator)
-    model = fitted(estimator, engine.open(table), target)
+    model = engine.fitted(estimator, table, target)
     lazy = (
         model.transform(engine.open(table))
         if isinstance(model, Transformer)
@@ -90,7 +90,7 @@ def survives_saving(estimator: Estimator, engine: EngineCase) -> None:
     engine : holds the rows that are learned from.
     """
     table, target = sample_rows(estimator)
-    model = fitted(estimator, engine.open(table), target)
+    model = engine.fitted(estimator, table, target)
     with tempfile.TemporaryDirectory() as folder:
         model.save(Path(folder) / "model")
         loaded = load(Path(folder) / "model")
@@ -137,7 +137,7 @@ def refuses_missing_column(estimator: Estimator, engine: EngineCase) -> None:
     engine : holds the rows that are learned from.
     """
     table, target = sample_rows(estimator)
-    model = fitted(estimator, engine.open(table), target)
+    model = engine.fitted(estimator, table, target)
     error = raised(SchemaError, lambda: answers(model, table.drop(["b"])))
     assert "- b: " in error, error
 
@@ -151,7 +151,7 @@ def refuses_other_type(estimator: Estimator, engine: EngineCase) -> None:
     engine : holds the rows that are learned from.
     """
     table, target = sample_rows(estimator)
-    model = fitted(estimator, engine.open(table), target)
+    model = engine.fitted(estimator, table, target)
     index = table.schema.get_field_index("a")
     other = (
         pa.array(["x"] * table.num_rows)

@@ -17,7 +17,7 @@ from outgrow.ml.core.estimator import Estimator
 from outgrow.ml.export.onnx.file import content
 from outgrow.ml.export.onnx.run import feeds, run
 from outgrow.testing.engines import EngineCase
-from outgrow.testing.rows import fitted, raised, sample_rows
+from outgrow.testing.rows import raised, sample_rows
 
 
 def onnx_answers_alike(estimator: Estimator, engine: EngineCase) -> None:
@@ -29,7 +29,7 @@ def onnx_answers_alike(estimator: Estimator, engine: EngineCase) -> None:
     engine : holds the rows that are learned from.
     """
     table, target = sample_rows(estimator)
-    model = fitted(estimator, engine.open(table), target)
+    model = engine.fitted(estimator, table, target)
     if _is_refused(model, "ONNX", lambda: content(model)):
         return
     answered = run(content(model), feeds(table, model.columns_))
@@ -53,7 +53,7 @@ def sklearn_answers_alike(estimator: Estimator, engine: EngineCase) -> None:
     engine : holds the rows that are learned from.
     """
     table, target = sample_rows(estimator)
-    model = fitted(estimator, engine.open(table), target)
+    model = engine.fitted(estimator, table, target)
     if _is_refused(model, "scikit-learn", model.to_sklearn):
         return
     stored = pickle.dumps(model.to_sklearn())

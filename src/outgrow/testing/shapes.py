@@ -19,7 +19,7 @@ from outgrow.errors import OutgrowError
 from outgrow.ml.base import Transformer
 from outgrow.ml.core.estimator import Estimator
 from outgrow.ml.step_list import StepList
-from outgrow.testing.engines import EngineCase, local_case
+from outgrow.testing.engines import EngineCase
 from outgrow.testing.rows import answers, columns_of, compare, fitted, raised, sample_rows
 
 RTOL = 1e-5
@@ -152,7 +152,7 @@ def ranks_may_have_no_rows(estimator: Estimator, engine: EngineCase) -> None:
     first = table.num_rows * 3 // 5
     numbered = table.append_column("number", pa.array(range(table.num_rows)))
     rows, kept = engine.open(numbered).where(pc.field("number") >= first).drop("number"), table.slice(first)
-    expected = answers(fitted(estimator, local_case().open(kept), target), kept)
+    expected = answers(engine.one_piece.fitted(estimator, kept, target), kept)
     result = answers(fitted(clone(estimator), rows, target), kept)
     compare(result, expected, getattr(estimator, "_partition_tolerance", 1e-9))
 

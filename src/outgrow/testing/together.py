@@ -1,7 +1,8 @@
 """Checks of many estimators on an engine whose jobs are dear: what all of them ask for is done in a few.
 
 A check runs until it asks the engine for a fit or for rows. What all checks asked for is then made together,
-one job for each table, and the checks run anew, with these answers; until none asks for more.
+one job for each table, and the checks run anew, with these answers; until none asks for more. An estimator
+that several checks want fitted is fitted for one of them, and the others wait.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from outgrow.engine.shard import Resident, Shard
 from outgrow.errors import OutgrowError
 from outgrow.ml.core.estimator import Estimator
 from outgrow.testing.engines import EngineCase
+from outgrow.testing.fits import Fits, table_digest
 
 Check = Callable[[Estimator, EngineCase], None]
 
@@ -49,21 +51,24 @@ def run_together(checks: Sequence[tuple[Estimator, Check]], engine: EngineCase) 
     """
     tables = _Tables(engine)
     outcomes: list[Exception | None] = [None] * len(checks)
-    answers: list[list[Any]] = [[] for _ in checks]
+    replays = [_Replay() for _ in checks]
     pending = list(range(len(checks)))
     while pending:
         questions: dict[int, _Question] = {}
+        waiting: list[int] = []
         for number in pending:
             estimator, check = checks[number]
             try:
-                check(clone(estimator), tables.case(answers[number]))
+                check(clone(estimator), tables.case(replays[number]))
             except _Unanswered as unanswered:
                 questions[number] = unanswered.question
+            except _Waits:
+                waiting.append(number)
             except Exception as error:
                 outcomes[number] = error
         for number, answer in zip(questions, _answered(list(questions.values())), strict=True):
-            answers[number].append(answer)
-        pending = list(questions)
+            replays[number].answers.append(answer)
+        pending = sorted([*questions, *waiting])
     return outcomes
 
 
@@ -99,55 +104,91 @@ class _Unanswered(BaseException):
         self.question = question
 
 
+class _Waits(BaseException):
+    """Ends a check that needs a fit which another one has begun."""
+
+
+class _Replay:
+    """The answers that one check got, and how many of them this run of it has taken."""
+
+    def __init__(self) -> None:
+        self.answers: list[Any] = []
+        self.taken = 0
+
+    def answer(self, question: _Question) -> Any:
+        if self.taken == len(self.answers):
+            raise _Unanswered(question)
+        self.taken += 1
+        answer = self.answers[self.taken - 1]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
 class _Tables:
-    """Each table is opened once on an engine."""
+    """Each table is opened once on an engine, and each estimator fitted once to it."""
 
     def __init__(self, engine: EngineCase) -> None:
         self._engine = engine
         self._opened: dict[bytes, Dataset] = {}
+        self.fits = Fits(most=None)
+        self.begun: dict[Any, _Replay] = {}
 
-    def case(self, answers: list[Any]) -> EngineCase:
-        """The engine for one run of a check, which gets these answers in turn."""
-        left = iter(answers)
+    def case(self, replay: _Replay) -> EngineCase:
+        """The engine for one run of a check, which gets its answers in turn."""
+        replay.taken = 0
 
         def open_table(table: pa.Table) -> Dataset:
-            sink = pa.BufferOutputStream()
-            with pa.ipc.new_stream(sink, table.schema) as stream:
-                stream.write_table(table)
-            key = sink.getvalue().to_pybytes()
+            key = table_digest(table)
             if key not in self._opened:
                 self._opened[key] = self._engine.open(table)
             rows = self._opened[key]
-            answering: Any = _Answering(rows.engine, left)
+            answering: Any = _Answering(rows.engine, replay)
             return replace(rows, engine=answering)
 
-        return EngineCase(self._engine.name, open_table)
+        return EngineCase(self._engine.name, open_table, _SharedFits(self, replay))
+
+
+class _SharedFits(Fits):
+    """The fits of all checks, for one run of one of them."""
+
+    def __init__(self, tables: _Tables, replay: _Replay) -> None:
+        self._tables = tables
+        self._replay = replay
+
+    def model(self, key: Any, make: Callable[[], Any]) -> Any:
+        return self._tables.fits.model(key, lambda: self._made(key, make))
+
+    def _made(self, key: Any, make: Callable[[], Any]) -> Any:
+        """What is fitted now; the answers it took are not needed again."""
+        if self._tables.begun.setdefault(key, self._replay) is not self._replay:
+            raise _Waits
+        before = self._replay.taken
+        try:
+            model = make()
+        except Exception:
+            del self._tables.begun[key]  # the others see for themselves
+            raise
+        del self._replay.answers[before : self._replay.taken]
+        self._replay.taken = before
+        return model
 
 
 class _Answering:
     """An engine whose fits and rows are known already, or asked for."""
 
-    def __init__(self, engine: Engine, answers: Iterator[Any]) -> None:
+    def __init__(self, engine: Engine, replay: _Replay) -> None:
         self._engine = engine
-        self._answers = answers
+        self._replay = replay
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._engine, name)
 
     def fit(self, fit: Callable[[Shard], Any], scan: Scan, **settings: Any) -> Any:
-        return self._answer(_Question(self._engine, scan, fit))
+        return self._replay.answer(_Question(self._engine, scan, fit))
 
     def map(self, scan: Scan) -> Iterator[Batch]:
-        return iter(self._answer(_Question(self._engine, scan)))
-
-    def _answer(self, question: _Question) -> Any:
-        try:
-            answer = next(self._answers)
-        except StopIteration:
-            raise _Unanswered(question) from None
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+        return iter(self._replay.answer(_Question(self._engine, scan)))
 
 
 # ---- jobs --------------------------------------------------------------------------------------------------
