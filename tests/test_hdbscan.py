@@ -113,14 +113,18 @@ def test_the_same_on_any_engine(engine: EngineCase) -> None:
 
 
 def test_bubbles_of_a_real_set() -> None:
-    """Handwritten digits: how near bubbles come, which the documentation says."""
+    """Handwritten digits: how near bubbles come, which the documentation says; the hashes of turned rows draw
+    others."""
     X = PCA(5, random_state=0).fit_transform(load_digits().data)
     exact = og.HDBSCAN(10).fit(X).labels_
-    near = {
-        rows: adjusted_rand_score(og.HDBSCAN(10, max_rows=rows).fit(X).labels_, exact) for rows in (600, 1500)
-    }
-    assert near[600] > 0.5
-    assert near[1500] > 0.8
+    turned = [X * signs for signs in np.random.default_rng(0).choice([-1, 1], (9, 5))]
+
+    def near(rows: int) -> float:
+        found = [og.HDBSCAN(10, max_rows=rows).fit(X).labels_ for X in turned]
+        return float(np.median([adjusted_rand_score(labels, exact) for labels in found]))
+
+    assert near(600) > 0.4
+    assert near(1500) > 0.7
 
 
 def test_new_rows_join_where_they_lie() -> None:

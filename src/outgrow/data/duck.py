@@ -241,6 +241,8 @@ def _parsed(text: str) -> str:
 
 def _operators(tree: Mapping[str, Any]) -> Iterator[str]:
     yield tree["name"]
+    if tree.get("extra_info", {}).get("Filters"):  # DuckDB before 1.2 gives simple conditions to the scan
+        yield "FILTER"
     for part in tree.get("children", ()):
         yield from _operators(part)
 
