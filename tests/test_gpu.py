@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import outgrow as og
-from outgrow.deep import training
+from outgrow.deep import several
 from outgrow.deep.criteria import criterion_of, losses_of
 from outgrow.deep.loop import Rules
 from outgrow.deep.minibatches import Rows
@@ -58,7 +58,7 @@ def test_dropout_and_bfloat16() -> None:
 
 
 def test_resumed_is_unbroken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "SNAPSHOT_SECONDS", 0.0)
+    monkeypatch.setattr(several, "SNAPSHOT_SECONDS", 0.0)
 
     def make(journal: Journal) -> np.ndarray:
         torch.manual_seed(0)

@@ -22,7 +22,7 @@ import outgrow as og
 from outgrow import artifact
 from outgrow.data.scan import Scan
 from outgrow.data.source import TableSource
-from outgrow.deep import training
+from outgrow.deep import several
 from outgrow.deep.criteria import criterion_of, losses_of
 from outgrow.deep.loop import Rules
 from outgrow.deep.minibatches import Rows
@@ -491,7 +491,7 @@ def interrupted(after: int, make: Callable[[Journal], Any]) -> tuple[Any, int]:
 
 @pytest.mark.parametrize("after", [0, 1, 2, 3, 4])
 def test_resumed_is_unbroken_to_the_bit(after: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "SNAPSHOT_SECONDS", 0.0)
+    monkeypatch.setattr(several, "SNAPSHOT_SECONDS", 0.0)
 
     def make(journal: Journal) -> np.ndarray:
         torch.manual_seed(0)
@@ -514,8 +514,8 @@ def test_resumed_is_unbroken_to_the_bit(after: int, monkeypatch: pytest.MonkeyPa
 def test_killed_and_called_again(tmp_path: Path) -> None:
     script = textwrap.dedent("""
         import os, sys, numpy as np, pyarrow as pa, outgrow as og
-        from outgrow.deep import training
-        training.SNAPSHOT_SECONDS = 0.0
+        from outgrow.deep import several
+        several.SNAPSHOT_SECONDS = 0.0
         folder, most = sys.argv[1], int(sys.argv[2])
         X = np.random.default_rng(0).normal(size=(500, 3))
         rows = og.dataset(pa.table({"a": X[:, 0], "b": X[:, 1], "y": X[:, 0] > 0}))

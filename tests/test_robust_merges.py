@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from outgrow.errors import ParameterError
-from outgrow.federation.robust import Krum, Mean, Median, Merge, TrimmedMean, median, trimmed_mean
+from outgrow.stats.robust import Krum, Mean, Median, Merge, TrimmedMean, median, trimmed_mean
 
 RULES: list[Merge] = [Median(), TrimmedMean(), Krum(), Krum(chosen=4), Median(weighted=True)]
 LIES = {

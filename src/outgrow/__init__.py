@@ -15,6 +15,12 @@ _HOMES = {
     "GroupKFold": "outgrow.ml.selection.folds",
     "Holdout": "outgrow.ml.selection.folds",
     "KFold": "outgrow.ml.selection.folds",
+    **dict.fromkeys(
+        ("DDP", "EASGD", "DiLoCo", "Gossip", "LocalSGD", "ParameterServer", "PushSum"),
+        "outgrow.deep.strategies",
+    ),
+    **dict.fromkeys(("Bfloat16", "Int8", "PowerSGD", "Sign", "TopK"), "outgrow.deep.codecs"),
+    **dict.fromkeys(("Krum", "Median", "TrimmedMean"), "outgrow.stats.robust"),
     "Loader": "outgrow.deep.loader",
     "NetworkFeatures": "outgrow.deep.network_features",
     "ModelStore": "outgrow.serve.versions",

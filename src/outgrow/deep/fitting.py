@@ -15,9 +15,9 @@ from outgrow.deep.loop import Rules, evaluating
 from outgrow.deep.minibatches import rows_of
 from outgrow.deep.modules import MLP, Sizes, freeze, module_of, recompute
 from outgrow.deep.outputs import flat_outputs, kind_of_outputs, named_outputs, shaped_outputs
-from outgrow.deep.replica import replica_of
+from outgrow.deep.replica import array_of, replica_of
 from outgrow.deep.schedule import Schedule
-from outgrow.deep.snapshot import array_of
+from outgrow.deep.strategy_words import strategy_of
 from outgrow.deep.structure import module_of as structured
 from outgrow.deep.structure import structure_of
 from outgrow.deep.training import Plan, Training
@@ -240,6 +240,7 @@ def _plan(model: Any, view: MatrixView, module: Any) -> Plan:
         float(model.validation_fraction) if stops else None,
         int(model.n_iter_no_change) if stops else None,
         float(model.tol),
+        strategy_of(model.strategy),
         tell,
     )
 

@@ -14,11 +14,12 @@ from outgrow._optional import optional
 from outgrow.deep.minibatches import Batch
 from outgrow.deep.replica import Replica
 from outgrow.deep.schedule import Schedule
+from outgrow.deep.strategies.strategy import Running
 from outgrow.errors import DataError
 
 torch = optional("torch", "torch")
 
-Merge = Callable[[Any], Any]
+Combine = Callable[[Any], Any]
 """Adds up arrays over all ranks."""
 Losses = Callable[[Any, Any], Any]
 """The loss of each row, of what the module gave and of the targets."""
@@ -57,7 +58,8 @@ class Trainer:
     losses : the loss of each row.
     rules : how.
     steps : how many steps the whole training will have, for the schedule.
-    merge : adds up arrays over all ranks; None where this is the only one.
+    running : what the ranks merge, with whom and when; None where this is the only one.
+    combine : adds up arrays over all ranks; None where this is the only one.
     rank : the number of this one.
     """
 
@@ -67,14 +69,14 @@ class Trainer:
         losses: Losses,
         rules: Rules,
         steps: int,
-        merge: Merge | None = None,
+        running: Running | None = None,
+        combine: Combine | None = None,
         rank: int = 0,
     ) -> None:
         self.replica, self._losses, self._rules, self._steps = replica, losses, rules, steps
-        self._merge, self._rank = merge, rank
+        self._running, self._combine, self._rank = running, combine, rank
         norms = (torch.nn.modules.batchnorm._NormBase,)  # all of them derive from this
         self._norms = [layer for layer in replica.module.modules() if isinstance(layer, norms)]
-        self._buffers = replica.buffers
         self._on_cpu = replica.parameters.device.type == "cpu"
 
     def step(self, batch: Batch) -> tuple[Any, float]:
@@ -101,17 +103,29 @@ class Trainer:
                     summed = self._loss(part)
                 summed.backward()
                 loss = loss + summed.detach()
-        loss, weight = self._merged(loss, _weight(batch), len(batch[0]))
-        if not weight:
-            return 0.0, 0.0
-        if not torch.is_tensor(loss) or replica.step % _WAIT_STEPS == 0:
-            loss = float(loss)
-            if not math.isfinite(loss):
-                raise self._no_number(batch)
+        mine = _weight(batch)
+        loss, weight = self._merged(loss, mine, len(batch[0]))
+        if weight:
+            self._move(loss, weight, batch)
+        elif self._running is not None and not self._running.together:
+            replica.step += 1  # without rows; the other ranks have some
+        if self._running is not None:
+            self._running.merge(mine)
+        return (loss, weight) if weight else (0.0, 0.0)
+
+    def _move(self, loss: Any, weight: float, batch: Batch) -> None:
+        """The step itself."""
+        replica, rules = self.replica, self._rules
+        known = not torch.is_tensor(loss) or replica.step % _WAIT_STEPS == 0
+        if known and not math.isfinite(float(loss)):
+            raise self._no_number(batch)
         if rules.clip is not None:
             replica.clip(rules.clip)
-        replica.advance(rules.lr * rules.schedule.factor(replica.step, self._steps))
-        return loss, weight
+        lr = rules.lr * rules.schedule.factor(replica.step, self._steps)
+        if self._running is None:
+            replica.advance(lr)
+        else:
+            self._running.move(lr)
 
     def _seed(self) -> None:
         number = (self._rules.seed * _STRIDE + self.replica.step * 4099 + self._rank) % (1 << 63)
@@ -120,20 +134,12 @@ class Trainer:
             torch.cuda.manual_seed(number)
 
     def _merged(self, loss: Any, weight: float, rows: int) -> tuple[Any, float]:
-        """Losses and weights over all ranks; the gradient is then that of the mean loss."""
-        gradient = self.replica.gradient
-        loss = float(loss) if self._on_cpu or self._merge is not None else loss
-        if self._merge is not None:
-            sums = np.array([loss, weight, rows], dtype=np.float64)
-            buffers = [array.detach().cpu().numpy().astype(np.float64) * rows for array in self._buffers]
-            merged, sums, *buffers = self._merge((gradient.cpu().numpy(), sums, *buffers))
-            gradient.copy_(torch.from_numpy(np.asarray(merged)))
-            loss, weight, rows = float(sums[0]), float(sums[1]), int(sums[2])
-            for buffer, total in zip(self._buffers, buffers, strict=True):
-                if rows:
-                    buffer.copy_(torch.from_numpy(np.asarray(total / rows)))
-        gradient.div_(weight or 1.0)
-        return loss, weight
+        """Losses and weights of the rows that the gradient is about; it then is that of their mean loss."""
+        if self._running is None:
+            self.replica.gradient.div_(weight or 1.0)
+            return float(loss) if self._on_cpu else loss, weight
+        sums = self._running.gradients(np.array([float(loss), weight, rows], dtype=np.float64))
+        return float(sums[0]), float(sums[1])
 
     def mean_loss(self, batches: Iterable[Batch]) -> float:
         """The mean loss of rows from which nothing is learned; NaN without any.
@@ -146,7 +152,7 @@ class Trainer:
         with evaluating(self.replica.module):
             for batch in batches:
                 sums += float(self._loss(batch)), _weight(batch)
-        loss, weight = sums if self._merge is None else self._merge(sums)
+        loss, weight = sums if self._combine is None else self._combine(sums)
         return float(loss / weight) if weight else math.nan
 
     def _loss(self, batch: Batch) -> Any:

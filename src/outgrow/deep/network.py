@@ -20,6 +20,7 @@ from outgrow.data.batch import Batch
 from outgrow.data.matrix import Column as Values
 from outgrow.data.matrix import is_sparse
 from outgrow.deep.graph import OnnxAnswer, network_nodes
+from outgrow.deep.strategy_words import is_strategy, strategy_of, words_of
 from outgrow.deep.structure import structure_of
 from outgrow.engine.matrix import MatrixView
 from outgrow.engine.shard import Shard
@@ -99,6 +100,7 @@ class Network(Model):
         "frozen": TEXT | LIST,
         "recompute": TEXT | LIST,
         "input_shape": Such("the shape of the inputs of a row", _is_shape) | None,
+        "strategy": Such("the name of a strategy, or one such as og.LocalSGD()", is_strategy),
         "device": TEXT,
         "random_state": RANDOM_STATE,
         "warm_start": FLAG,
@@ -131,6 +133,7 @@ class Network(Model):
     frozen: str | Sequence[str]
     recompute: str | Sequence[str]
     input_shape: Sequence[int] | None
+    strategy: Any
     device: str
     random_state: Any
     warm_start: bool
@@ -259,6 +262,7 @@ class Network(Model):
 
     def _parameters_to_save(self) -> dict[str, Any]:
         named = {name: _named(value) for name, value in self.get_params(deep=False).items()}
+        named["strategy"] = words_of(self.strategy)
         if _is_module(self.module):
             named["module"] = structure_of(self.module)
         return named
@@ -367,6 +371,7 @@ class Network(Model):
         return seed(self.random_state)
 
     def _check_parameters(self) -> None:
+        strategy_of(self.strategy)
         if self.input_shape is not None and self.module == "mlp":
             raise ParameterError(
                 "input_shape: module='mlp' takes rows of columns. Give a module of your own."

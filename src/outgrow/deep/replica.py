@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
+import numpy as np
+
 from outgrow._optional import optional
-from outgrow.errors import ParameterError
+from outgrow.errors import DataError, ParameterError
 
 torch = optional("torch", "torch")
 
@@ -32,6 +34,7 @@ class Replica:
     optimizer : moves `parameters` along `gradient`.
     rates : of each of the optimizer's groups, by what the learning rate is multiplied.
     step : how many steps were taken.
+    shapes : of the parameters, in the order in which they lie in the array.
     """
 
     module: Any
@@ -40,6 +43,7 @@ class Replica:
     optimizer: Any
     rates: list[float] = field(default_factory=list)
     step: int = 0
+    shapes: list[tuple[int, ...]] = field(default_factory=list)
 
     def zero(self) -> None:
         """Begin a new gradient."""
@@ -71,6 +75,135 @@ class Replica:
     def buffers(self) -> list[Any]:
         """The module's buffers of numbers, such as running means."""
         return [buffer for buffer in self.module.buffers() if buffer.dtype.is_floating_point]
+
+    def numbers(self) -> np.ndarray:
+        """A copy of the parameters, and behind them the buffers; of shape (parameters + buffers,)."""
+        flat = [self.parameters, *(buffer.reshape(-1).to(self.parameters.dtype) for buffer in self.buffers)]
+        numbers: np.ndarray = torch.cat([part.detach().cpu() for part in flat]).numpy()
+        return numbers
+
+    def put(self, numbers: np.ndarray) -> None:
+        """Go on from other parameters and buffers.
+
+        Parameters
+        ----------
+        numbers : as those of `numbers`.
+        """
+        size = len(self.parameters)
+        with torch.no_grad():
+            self.parameters.copy_(torch.from_numpy(numbers[:size]))
+        if size < len(numbers):
+            self.put_buffers(numbers[size:])
+
+    def put_buffers(self, numbers: np.ndarray) -> None:
+        """Go on from other buffers.
+
+        Parameters
+        ----------
+        numbers : of all buffers, one after the other.
+        """
+        start = 0
+        with torch.no_grad():
+            for buffer in self.buffers:
+                end = start + buffer.numel()
+                buffer.copy_(torch.from_numpy(numbers[start:end].reshape(buffer.shape)))
+                start = end
+
+    def read_gradient(self) -> np.ndarray:
+        """A copy of the gradient; of shape (size,)."""
+        return np.array(self.gradient.cpu().numpy())
+
+    def put_gradient(self, numbers: np.ndarray) -> None:
+        """Go on with another gradient.
+
+        Parameters
+        ----------
+        numbers : of shape (size,).
+        """
+        self.gradient.copy_(torch.from_numpy(np.ascontiguousarray(numbers)))
+
+    def optimizer_state(self) -> dict[str, Any]:
+        """By the number of the parameter and by name: arrays, and plain numbers."""
+        state = self.optimizer.state_dict()["state"]
+        return {
+            str(number): {
+                name: array_of(value) if torch.is_tensor(value) else value for name, value in values.items()
+            }
+            for number, values in state.items()
+        }
+
+    def restore_optimizer(self, known: Mapping[str, Mapping[str, Any]]) -> None:
+        """Bring the optimizer to where it was.
+
+        Parameters
+        ----------
+        known : what `optimizer_state` gave.
+
+        Raises
+        ------
+        DataError
+            When it was another optimizer.
+        """
+        state = {
+            int(number): {
+                name: torch.from_numpy(np.array(value)) if isinstance(value, np.ndarray) else value
+                for name, value in values.items()
+            }
+            for number, values in known.items()
+        }
+        try:
+            self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
+        except (ValueError, KeyError) as error:
+            raise DataError(f"The checkpoint is of another optimizer: {error}. Remove it.") from error
+
+    def shard(self, start: int, end: int) -> Replica:
+        """A part of the parameters, copied, with an optimizer of its own.
+
+        Parameters
+        ----------
+        start, end : from where to where in the array.
+
+        Raises
+        ------
+        ParameterError
+            When the optimizer does not treat each number by itself.
+        """
+        kind, groups = type(self.optimizer), self.optimizer.param_groups
+        if sum(len(group["params"]) for group in groups) != len(groups) or kind.__name__ not in _BY_ELEMENT:
+            raise ParameterError(
+                f"{kind.__name__} looks at whole matrices, so its parameters cannot be kept in parts by "
+                f"several ranks. Choose one of {sorted(_BY_ELEMENT)}."
+            )
+        parameters, gradient = (
+            self.parameters[start:end].clone(),
+            torch.zeros_like(self.parameters[start:end]),
+        )
+        pieces, rates, low = [], [], 0
+        for group, rate in zip(groups, self.rates, strict=True):
+            high = low + group["params"][0].numel()
+            first, last = max(low, start) - start, min(high, end) - start
+            if first < last:
+                flat = torch.nn.Parameter(parameters[first:last])
+                flat.grad = gradient[first:last]
+                pieces.append({**group, "params": [flat]})
+                rates.append(rate)
+            low = high
+        optimizer = kind(pieces) if pieces else None
+        return Replica(None, parameters, gradient, optimizer, rates)
+
+
+def array_of(tensor: Any) -> np.ndarray:
+    """A copy of a tensor as an array, of bfloat16 as float32.
+
+    Parameters
+    ----------
+    tensor : on any device.
+    """
+    tensor = tensor.detach().cpu()
+    if tensor.dtype == torch.bfloat16:
+        tensor = tensor.float()
+    array: np.ndarray = tensor.numpy().copy()
+    return array
 
 
 def replica_of(
@@ -111,7 +244,8 @@ def replica_of(
     kind = optimizer_class(optimizer)
     parts = list(_parts(kind, learning, grouped, parameters, gradient))
     rates = [float(part.get("lr", lr)) / lr for part in parts]
-    return Replica(module, parameters, gradient, _optimizer(kind, options, lr, parts), rates)
+    shapes = [tuple(learning[name].shape) for name in order]
+    return Replica(module, parameters, gradient, _optimizer(kind, options, lr, parts), rates, shapes=shapes)
 
 
 def optimizer_class(optimizer: Any) -> Any:

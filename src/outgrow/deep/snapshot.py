@@ -9,7 +9,7 @@ import numpy as np
 
 from outgrow._optional import optional
 from outgrow.artifact import pack, unpack
-from outgrow.deep.replica import Replica
+from outgrow.deep.replica import Replica, array_of
 from outgrow.errors import DataError
 
 torch = optional("torch", "torch")
@@ -27,7 +27,7 @@ def snapshot_of(replica: Replica, beside: Mapping[str, Any]) -> bytes:
         "step": replica.step,
         "parameters": array_of(replica.parameters),
         "buffers": {name: array_of(value) for name, value in replica.module.named_buffers()},
-        "optimizer": _optimizer_state(replica),
+        "optimizer": replica.optimizer_state(),
         "beside": dict(beside),
     }
     return pack(tree)
@@ -58,45 +58,6 @@ def restore_snapshot(replica: Replica, content: bytes) -> dict[str, Any]:
     with torch.no_grad():
         for name, value in there.items():
             here[name].copy_(torch.from_numpy(np.array(value)))
-    _restore_optimizer(replica, tree["optimizer"])
+    replica.restore_optimizer(tree["optimizer"])
     replica.step = int(tree["step"])
     return dict(tree["beside"])
-
-
-def array_of(tensor: Any) -> np.ndarray:
-    """A copy of a tensor as an array, of bfloat16 as float32.
-
-    Parameters
-    ----------
-    tensor : on any device.
-    """
-    tensor = tensor.detach().cpu()
-    if tensor.dtype == torch.bfloat16:
-        tensor = tensor.float()
-    array: np.ndarray = tensor.numpy().copy()
-    return array
-
-
-def _optimizer_state(replica: Replica) -> dict[str, Any]:
-    """By the number of the parameter and by name: arrays, and plain numbers."""
-    state = replica.optimizer.state_dict()["state"]
-    return {
-        str(number): {
-            name: array_of(value) if torch.is_tensor(value) else value for name, value in values.items()
-        }
-        for number, values in state.items()
-    }
-
-
-def _restore_optimizer(replica: Replica, known: Mapping[str, Mapping[str, Any]]) -> None:
-    state = {
-        int(number): {
-            name: torch.from_numpy(np.array(value)) if isinstance(value, np.ndarray) else value
-            for name, value in values.items()
-        }
-        for number, values in known.items()
-    }
-    try:
-        replica.optimizer.load_state_dict({**replica.optimizer.state_dict(), "state": state})
-    except (ValueError, KeyError) as error:
-        raise DataError(f"The checkpoint is of another optimizer: {error}. Remove it.") from error

@@ -63,6 +63,8 @@ class TorchClassifier(Network, ProbabilityClassifier):
     recompute : names or patterns of submodules that compute their insides again on the way back, to save
         memory (`torch.utils.checkpoint`).
     input_shape : of the inputs of a row, such as (3, 96, 96), where the module does not take flat rows.
+    strategy : what several ranks merge, with whom and when: 'ddp', or another of `outgrow.deep.strategies`
+        by its name, such as 'local_sgd', or with parameters, such as `og.DiLoCo(every=100)`.
     device : 'cpu', 'cuda', ...
     random_state : another number starts elsewhere and takes other batches; None means 0.
     warm_start : begin with the weights of the last fit.
@@ -126,6 +128,7 @@ class TorchClassifier(Network, ProbabilityClassifier):
         frozen: str | Sequence[str] = (),
         recompute: str | Sequence[str] = (),
         input_shape: Sequence[int] | None = None,
+        strategy: Any = "ddp",
         device: str = "cpu",
         random_state: Any = None,
         warm_start: bool = False,
@@ -152,6 +155,7 @@ class TorchClassifier(Network, ProbabilityClassifier):
         self.frozen = frozen
         self.recompute = recompute
         self.input_shape = input_shape
+        self.strategy = strategy
         self.device = device
         self.random_state = random_state
         self.warm_start = warm_start

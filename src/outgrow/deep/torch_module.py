@@ -36,7 +36,7 @@ class TorchModule(Network, Regressor):
     optimizer, lr, max_epochs, batch_size, lr_schedule, warmup, gradient_clip, accumulate, precision, ema :
         as for `TorchClassifier`.
     early_stopping, validation_fraction, n_iter_no_change, tol : as for `TorchClassifier`.
-    frozen, recompute, input_shape, device, random_state, warm_start : as for `TorchClassifier`.
+    frozen, recompute, input_shape, strategy, device, random_state, warm_start : as for `TorchClassifier`.
     **arguments : `module__<name>`, `criterion__<name>` and `optimizer__<name>`, as for `TorchClassifier`.
 
     Attributes
@@ -109,6 +109,7 @@ class TorchModule(Network, Regressor):
         frozen: str | Sequence[str] = (),
         recompute: str | Sequence[str] = (),
         input_shape: Sequence[int] | None = None,
+        strategy: Any = "ddp",
         device: str = "cpu",
         random_state: Any = None,
         warm_start: bool = False,
@@ -135,6 +136,7 @@ class TorchModule(Network, Regressor):
         self.frozen = frozen
         self.recompute = recompute
         self.input_shape = input_shape
+        self.strategy = strategy
         self.device = device
         self.random_state = random_state
         self.warm_start = warm_start

@@ -32,7 +32,7 @@ class TorchRegressor(Network, Regressor):
         as for `TorchClassifier`.
     early_stopping, validation_fraction, n_iter_no_change, tol : as for `TorchClassifier`; `tol` is in units
         of the loss.
-    frozen, recompute, input_shape, device, random_state, warm_start : as for `TorchClassifier`.
+    frozen, recompute, input_shape, strategy, device, random_state, warm_start : as for `TorchClassifier`.
     **arguments : `module__<name>`, `criterion__<name>` and `optimizer__<name>`, as for `TorchClassifier`.
 
     Attributes
@@ -91,6 +91,7 @@ class TorchRegressor(Network, Regressor):
         frozen: str | Sequence[str] = (),
         recompute: str | Sequence[str] = (),
         input_shape: Sequence[int] | None = None,
+        strategy: Any = "ddp",
         device: str = "cpu",
         random_state: Any = None,
         warm_start: bool = False,
@@ -115,6 +116,7 @@ class TorchRegressor(Network, Regressor):
         self.frozen = frozen
         self.recompute = recompute
         self.input_shape = input_shape
+        self.strategy = strategy
         self.device = device
         self.random_state = random_state
         self.warm_start = warm_start

@@ -14,8 +14,10 @@ import numpy as np
 from outgrow._optional import optional
 from outgrow.deep.loop import Losses, Rules, Trainer, begin_training
 from outgrow.deep.minibatches import Minibatches, Rows
-from outgrow.deep.replica import Replica
-from outgrow.deep.snapshot import array_of, restore_snapshot, snapshot_of
+from outgrow.deep.replica import Replica, array_of
+from outgrow.deep.several import started
+from outgrow.deep.snapshot import restore_snapshot, snapshot_of
+from outgrow.deep.strategies import DDP, Strategy
 from outgrow.engine.context import FitContext
 from outgrow.engine.events import heard
 from outgrow.engine.matrix import MOMENTS
@@ -23,8 +25,6 @@ from outgrow.errors import DataError
 
 torch = optional("torch", "torch")
 
-SNAPSHOT_SECONDS = 5.0
-"""How much training a fit may lose: after so long where it is goes into the journal."""
 _TELL_SECONDS = 1.0
 _KIND = "network"
 
@@ -44,6 +44,7 @@ class Plan:
     held_out : the share of the rows that only judge; None for none.
     patience, tol : it ends after so many epochs in which the loss of those rows fell by less than `tol`, and
         the parameters of the best epoch stay; None to go on to the end.
+    strategy : what several ranks merge, with whom and when.
     tell : hears after which share of the epochs the module is, at a few moments; or None.
     """
 
@@ -55,6 +56,7 @@ class Plan:
     held_out: float | None = None
     patience: int | None = None
     tol: float = 0.0
+    strategy: Strategy = field(default_factory=DDP)
     tell: Callable[[float], None] | None = None
 
 
@@ -116,26 +118,33 @@ class Training:
                 "to watch. Give more rows, another fraction, or early_stopping=False."
             )
         self._batches = Minibatches(learned, self._rows, plan.batch_size, plan.seed)
-        merge = None if run.comm.size == 1 else self._combined
+        self._ranks = started(run, replica, plan.strategy, plan.seed)
+        combine = None if run.comm.size == 1 else self._combined
         steps = self._batches.steps * plan.epochs
-        self._trainer = Trainer(replica, losses, plan.rules, steps, merge, run.comm.rank)
+        self._trainer = Trainer(
+            replica, losses, plan.rules, steps, self._ranks.running, combine, run.comm.rank
+        )
         self._average: Any = None if plan.average is None else replica.parameters.clone()
         self._moments = {math.ceil(plan.epochs * share) for share in MOMENTS} - {plan.epochs}
-        self._noted = self._told = time.monotonic()
+        self._told = time.monotonic()
 
     def _combined(self, state: Any) -> Any:
         return self.run.call(lambda: self.run.combine(state))
 
     def run_to_the_end(self) -> Progress:
-        """Train; the replica then is what was learned."""
-        progress = self._recalled()
-        with _threads(self.run.threads), torch.random.fork_rng(devices=[]):
-            while progress.epoch < self.plan.epochs and not progress.ends(self.plan):
-                self._epoch(progress)
-        if progress.kept:
-            self._put(progress.kept)
-        elif self._average is not None:
-            self.replica.parameters.copy_(self._average)
+        """Train; the replica then is what was learned, the same on every rank."""
+        with self._ranks:
+            progress = self._recalled()
+            with _threads(self.run.threads), torch.random.fork_rng(devices=[]):
+                while progress.epoch < self.plan.epochs and not progress.ends(self.plan):
+                    self._epoch(progress)
+            if progress.kept:
+                self._put(progress.kept)
+            elif self._average is not None:
+                self.replica.parameters.copy_(self._average)
+                self._ranks.become_mean()
+            else:
+                self._ranks.become_one()
         return progress
 
     def _epoch(self, progress: Progress) -> None:
@@ -147,14 +156,14 @@ class Training:
             progress.step += 1
             if self._average is not None:
                 self._average_in()
-            if self.run.journal.keeps:
+            if self._ranks.snapshot_is_due(self.replica.step):
                 self._note(progress)
             if progress.step % 16 == 0:
                 self._tell_step(progress)
-        progress.train.append(float(progress.loss) / progress.weight if progress.weight else math.nan)
+        loss, weight = self._ranks.over_all(float(progress.loss), progress.weight)
+        progress.train.append(loss / weight if weight else math.nan)
         progress.epoch, progress.step, progress.loss, progress.weight = progress.epoch + 1, 0, 0.0, 0.0
-        with self._averaged():
-            self._judge(progress)
+        self._judge(progress)
         self._tell_epoch(progress, time.perf_counter() - began)
 
     def _average_in(self) -> None:
@@ -178,13 +187,19 @@ class Training:
             self.replica.parameters.copy_(before)
 
     def _judge(self, progress: Progress) -> None:
-        if self._watched is not None:
-            loss = self._trainer.mean_loss(self._watched.all())
-            if progress.best < 0 or loss < progress.validation[progress.best]:
-                progress.best, progress.kept = progress.epoch - 1, self._learned()
-            progress.validation.append(loss)
-        if self.plan.tell is not None and progress.epoch in self._moments:
-            self.plan.tell(progress.epoch / self.plan.epochs)
+        """Look at what the ranks know together."""
+        tells = self.plan.tell is not None and progress.epoch in self._moments
+        if self._watched is None and not tells:
+            return
+        with self._averaged(), self._ranks.consensus():
+            if self._watched is not None:
+                loss = self._trainer.mean_loss(self._watched.all())
+                if progress.best < 0 or loss < progress.validation[progress.best]:
+                    progress.best, progress.kept = progress.epoch - 1, self._learned()
+                progress.validation.append(loss)
+            if tells:
+                assert self.plan.tell is not None
+                self.plan.tell(progress.epoch / self.plan.epochs)
 
     def _learned(self) -> dict[str, np.ndarray]:
         """Parameters and buffers as they are now."""
@@ -212,6 +227,8 @@ class Training:
 
     def _tell_epoch(self, progress: Progress, seconds: float) -> None:
         metrics = {"validation_loss": progress.validation[-1]} if progress.validation else {}
+        metrics |= self._ranks.metrics()
+        self.run.pace = self._ranks.slowest() or self.run.pace
         self.run.tell(
             "epoch",
             progress.epoch,
@@ -224,14 +241,13 @@ class Training:
         self._told = time.monotonic()
 
     def _note(self, progress: Progress) -> None:
-        """Keep where the training is in the journal, now and then."""
-        if time.monotonic() - self._noted < SNAPSHOT_SECONDS:
-            return
+        """Keep where the training is in the journal."""
+        memory = self._ranks.settled()
         average = None if self._average is None else array_of(self._average)
-        state = {**vars(progress), "loss": float(progress.loss), "average": average}
-        content = snapshot_of(self.replica, state)
+        state = {**vars(progress), "loss": float(progress.loss), "average": average, "memory": memory}
+        content = self._ranks.of_all(snapshot_of(self.replica, state))
         self.run.journal.note(np.frombuffer(content, dtype=np.uint8), _KIND)
-        self._noted = time.monotonic()
+        self._ranks.snapshot_was_taken()
 
     def _recalled(self) -> Progress:
         """Where the last run of this fit was; the beginning without one."""
@@ -241,7 +257,9 @@ class Training:
         self.run.resume()
         if content is None:
             return Progress()
-        progress = Progress(**restore_snapshot(self.replica, content.tobytes()))
+        state = restore_snapshot(self.replica, self._ranks.mine(content.tobytes()))
+        self._ranks.resume(state.pop("memory"))
+        progress = Progress(**state)
         if progress.average is not None and self._average is not None:
             self._average.copy_(torch.from_numpy(np.array(progress.average)))
         progress.kept = {name: np.array(value) for name, value in progress.kept.items()}

@@ -70,7 +70,7 @@ class Mesh:
 
     def __init__(self, tree: Joined) -> None:
         self._tree = tree
-        self._lines = _connected(tree)
+        self._lines = connected(tree)
         self._sending = {rank: threading.Lock() for rank in self._lines}
         self._torn: list[int] = []
         self._refused: list[BaseException] = []
@@ -167,8 +167,18 @@ class Mesh:
                 continue  # the other side was first
 
 
-def _connected(tree: Joined) -> dict[int, socket.socket]:
-    """A connection to each other rank: this one calls those before it, and is called by those behind."""
+def connected(tree: Joined) -> dict[int, socket.socket]:
+    """A connection to each other rank: this one calls those before it, and is called by those behind.
+
+    Parameters
+    ----------
+    tree : what joins the ranks already; all of them call this at the same point of a fit.
+
+    Raises
+    ------
+    EngineError
+        When another rank fails, or cannot be reached in time.
+    """
     secret = hashlib.sha256(tree.secret + b"exchange").digest()
     listener = _listening(tree.hosts[tree.rank], tree.ports)
     lines: dict[int, socket.socket] = {}

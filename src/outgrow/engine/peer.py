@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from io import BufferedReader
 from queue import SimpleQueue
+from typing import Protocol
 
 import numpy as np
 
@@ -60,21 +61,35 @@ class PeerFailedError(EngineError):
         self.reason = cause.reason
 
 
+class Inbox(Protocol):
+    """Where messages go as they come; None once there will be no other."""
+
+    def put(self, message: Message | None) -> None: ...
+
+
 class PeerConnection:
     """A connection to the rank `rank` on `host`.
 
-    `failed` is called once, from the reading thread, with the cause why nothing more will come.
+    `failed` is called once, from the reading thread, with the cause why nothing more will come. Messages wait
+    for `receive`, unless an inbox of the caller's own takes them.
     """
 
     def __init__(
-        self, peer: socket.socket, rank: int, host: str, deadline: float, failed: Callable[[Cause], None]
+        self,
+        peer: socket.socket,
+        rank: int,
+        host: str,
+        deadline: float,
+        failed: Callable[[Cause], None],
+        inbox: Inbox | None = None,
     ) -> None:
         self.rank = rank
         self.host = host
         self._deadline = deadline
         self._peer = peer
         self._failed = failed
-        self._inbox: SimpleQueue[Message | None] = SimpleQueue()
+        self._waiting: SimpleQueue[Message | None] = SimpleQueue()
+        self._inbox: Inbox = self._waiting if inbox is None else inbox
         self._landing = _NOWHERE
         self._sending = threading.Lock()
         self._left = False
@@ -96,11 +111,11 @@ class PeerConnection:
 
     def receive(self) -> Message | None:
         """The next message or part, waited for; None when there will be no other."""
-        return self._inbox.get()
+        return self._waiting.get()
 
     def has_received(self) -> bool:
         """Whether `receive` would not wait."""
-        return not self._inbox.empty()
+        return not self._waiting.empty()
 
     def land(self, array: np.ndarray) -> None:
         """Write the parts that come next into an array, one behind the other, until it is full."""

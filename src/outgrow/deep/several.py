@@ -1,0 +1,189 @@
+"""The ranks of one training: what joins them, what they know together, and when all keep where they are."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from outgrow.artifact import pack, unpack
+from outgrow.deep.codecs.codec import Memory
+from outgrow.deep.replica import Replica
+from outgrow.deep.strategies.strategy import Running, Strategy, mean_of_ranks
+from outgrow.engine.context import FitContext, SlowestRank
+from outgrow.engine.links import Links
+
+SNAPSHOT_SECONDS = 5.0
+"""How much training a fit may lose: after so long where it is goes into the journal."""
+_MEASURED_STEPS = 16
+"""Steps after which ranks that learn by themselves agree on how many make up that time."""
+
+
+def started(run: FitContext, replica: Replica, strategy: Strategy, seed: int) -> Ranks:
+    """Join the ranks of a fit for a training; all do so together.
+
+    Parameters
+    ----------
+    run : the fit.
+    replica : of this rank.
+    strategy : what they merge.
+    seed : see `Strategy.start`.
+    """
+    if run.comm.size == 1:
+        return Ranks(run, replica, None, None)
+    links = run.call(lambda: Links(run.comm)) if strategy.needs_links else None  # type: ignore[arg-type]
+    return Ranks(run, replica, links, strategy.start(run, replica, links, seed))
+
+
+class Ranks:
+    """This rank among the others; as a context, it ends what joins them.
+
+    Parameters
+    ----------
+    run : the fit.
+    replica : of this rank.
+    links : to the others; None where the fit's own tree is enough, or there are none.
+    running : what they merge; None where there are no others.
+    """
+
+    def __init__(
+        self, run: FitContext, replica: Replica, links: Links | None, running: Running | None
+    ) -> None:
+        self.running = running
+        self._run, self._replica, self._links = run, replica, links
+        self._apart = running is not None and not running.together
+        self._agrees = running is not None and (self._apart or running.remembers)
+        self._noted = self._began = time.monotonic()
+        self._first, self._every = replica.step, 0
+
+    def __enter__(self) -> Ranks:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.running is not None:
+            self.running.close()
+        if self._links is not None:
+            self._links.close()
+
+    # ---- what they know together -------------------------------------------------------------------------
+
+    def become_one(self) -> None:
+        """Let all ranks have what they know together."""
+        if self._apart:
+            assert self.running is not None
+            self._replica.put(self.running.shared())
+
+    def become_mean(self) -> None:
+        """Let all ranks have the mean of what each has."""
+        if self._apart:
+            assert self._links is not None
+            self._replica.put(mean_of_ranks(self._links, self._replica.numbers()))
+
+    @contextmanager
+    def consensus(self) -> Iterator[None]:
+        """What the ranks know together in the module, within the block."""
+        if not self._apart:
+            yield
+            return
+        assert self.running is not None
+        with self.running.consensus():
+            yield
+
+    def over_all(self, *sums: float) -> tuple[float, ...]:
+        """Sums over the ranks, where each knows but its own.
+
+        Parameters
+        ----------
+        *sums : of this rank.
+        """
+        if not self._apart:
+            return sums
+        mine = np.array(sums, dtype=np.float64)
+        combined: np.ndarray = self._run.call(lambda: self._run.combine(mine))
+        return tuple(combined.tolist())
+
+    # ---- snapshots ---------------------------------------------------------------------------------------
+
+    def snapshot_is_due(self, step: int) -> bool:
+        """Whether it is time to keep where the training is; ranks that know something alone agree on it.
+
+        Parameters
+        ----------
+        step : how many were taken.
+        """
+        if not self._agrees:
+            return self._run.journal.keeps and time.monotonic() - self._noted >= SNAPSHOT_SECONDS
+        taken = step - self._first
+        if taken == _MEASURED_STEPS:
+            self._agree()
+        return self._every > 0 and taken % self._every == 0
+
+    def _agree(self) -> None:
+        """After how many steps all keep where they are: as many as the slowest rank takes in the time."""
+        seconds = (time.monotonic() - self._began) / _MEASURED_STEPS
+        mine = np.zeros((2, self._run.comm.size))
+        mine[:, self._run.comm.rank] = seconds, self._run.journal.keeps
+        agreed: np.ndarray = self._run.call(lambda: self._run.combine(mine))
+        if agreed[1].any():
+            self._every = max(_MEASURED_STEPS, math.ceil(SNAPSHOT_SECONDS / max(agreed[0].max(), 1e-6)))
+
+    def snapshot_was_taken(self) -> None:
+        """Count the time from here on."""
+        self._noted = time.monotonic()
+
+    def settled(self) -> Memory:
+        """What belongs to the snapshot of this rank, with nothing under way."""
+        if self.running is None:
+            return {}
+        self.running.settle()
+        return self.running.memory
+
+    def of_all(self, content: bytes) -> bytes:
+        """The snapshots of all ranks as one, where each has its own.
+
+        Parameters
+        ----------
+        content : that of this rank.
+        """
+        if not self._agrees:
+            return content
+        blobs = self._run.call(lambda: self._run.comm.gather(content))
+        return pack({"ranks": [np.frombuffer(one, dtype=np.uint8) for one in blobs]})
+
+    def mine(self, content: bytes) -> bytes:
+        """The snapshot of this rank, of what `of_all` gave.
+
+        Parameters
+        ----------
+        content : as it was kept.
+        """
+        tree: Any = unpack(content)
+        if "ranks" not in tree:
+            return content
+        return bytes(np.asarray(tree["ranks"][self._run.comm.rank]).tobytes())
+
+    def resume(self, memory: Memory) -> None:
+        """Go on from a snapshot.
+
+        Parameters
+        ----------
+        memory : what `settled` gave.
+        """
+        self._first = self._replica.step
+        if self.running is not None:
+            self.running.resume(memory)
+
+    # ---- what is told ------------------------------------------------------------------------------------
+
+    def metrics(self) -> dict[str, float]:
+        """What this rank has sent, in bytes, where it is counted."""
+        return {} if self._links is None else {"sent_bytes": float(self._links.sent_bytes)}
+
+    def slowest(self) -> SlowestRank | None:
+        """The rank that works far longer than the others between two messages; None where there is none."""
+        slow = None if self._links is None else self._links.slowest()
+        return None if slow is None else SlowestRank(slow[2], slow[0], slow[1])

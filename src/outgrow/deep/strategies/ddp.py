@@ -1,0 +1,140 @@
+"""Gradients of all ranks are added up at every step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from outgrow.deep.codecs.codec import Codec
+from outgrow.deep.strategies.strategy import Running, Strategy, Totals
+from outgrow.deep.topologies import TOPOLOGIES, gathered
+from outgrow.engine.context import FitContext
+from outgrow.engine.links import Links
+from outgrow.errors import ParameterError
+from outgrow.stats.robust import Merge
+
+if TYPE_CHECKING:
+    from outgrow.deep.replica import Replica
+
+
+@dataclass(frozen=True)
+class DDP(Strategy):
+    """Distributed data parallel: the gradients of all ranks are added up at every step, so that the network
+    is that of one process, but for rounding.
+
+    Parameters
+    ----------
+    topology : along which edges: 'tree' of the fit itself, or 'mesh', 'ring', 'butterfly', 'star' (see
+        `outgrow.deep.topologies`).
+    codec : how gradients are written on the way, such as `og.Int8()`; over the mesh alone.
+    merge : what becomes one of the ranks' mean gradients where some may be wrong or lie, such as
+        `og.Median()`, instead of their weighted mean.
+
+    Raises
+    ------
+    ParameterError
+        When these do not go together.
+
+    Examples
+    --------
+    >>> import outgrow as og
+    >>> og.DDP(codec=og.Int8())
+    DDP(topology='mesh', codec=Int8(), merge=None)
+    """
+
+    topology: str = "tree"
+    codec: Codec | None = None
+    merge: Merge | None = None
+
+    def __post_init__(self) -> None:
+        if self.topology not in TOPOLOGIES:
+            raise ParameterError(f"topology={self.topology!r}: it is one of {sorted(TOPOLOGIES)}.")
+        if self.codec is not None and self.merge is not None:
+            raise ParameterError("DDP takes a codec or a merge: a merge looks at gradients as they are.")
+        if self.codec is not None or self.merge is not None:
+            if self.topology not in ("tree", "mesh"):
+                raise ParameterError(f"topology={self.topology!r}: codecs and merges go over the mesh.")
+            object.__setattr__(self, "topology", "mesh")
+
+    @property
+    def needs_links(self) -> bool:  # type: ignore[override]
+        return self.topology != "tree"
+
+    def start(self, run: FitContext, replica: Replica, links: Links | None, seed: int) -> Running:
+        """See `Strategy.start`.
+
+        Parameters
+        ----------
+        run, replica, links, seed : as there.
+        """
+        return _OverTree(run, replica) if links is None else _OverLinks(self, replica, links)
+
+
+class _Together(Running):
+    """What all ranks do alike at every step."""
+
+    together = True
+
+    def shared(self) -> np.ndarray:
+        return self.replica.numbers()
+
+    def _buffers(self, rows: float) -> list[np.ndarray]:
+        """Running means and the like, as far as each rank has rows."""
+        buffers = self.replica.buffers
+        return [buffer.detach().cpu().numpy().astype(np.float64).reshape(-1) * rows for buffer in buffers]
+
+    def _take(self, sums: np.ndarray, buffers: np.ndarray) -> np.ndarray:
+        if sums[1]:
+            self.replica.gradient.div_(float(sums[1]))
+        if sums[2]:
+            self.replica.put_buffers(buffers / sums[2])
+        return sums
+
+
+class _OverTree(_Together):
+    remembers = False
+
+    def __init__(self, run: FitContext, replica: Replica) -> None:
+        super().__init__(replica, None)
+        self._run = run
+
+    def gradients(self, sums: np.ndarray) -> np.ndarray:
+        mine = np.concatenate([sums, *self._buffers(sums[2])])
+        gradient = self.replica.read_gradient()
+        gradient, totals = self._run.call(lambda: self._run.combine((gradient, mine)))
+        self.replica.put_gradient(gradient)
+        return self._take(totals[:3], totals[3:])
+
+
+class _OverLinks(_Together):
+    def __init__(self, strategy: DDP, replica: Replica, links: Links) -> None:
+        super().__init__(replica, links)
+        self._strategy = strategy
+        self.remembers = strategy.codec is not None
+
+    def gradients(self, sums: np.ndarray) -> np.ndarray:
+        sent = Totals(self.links, np.concatenate([sums, *self._buffers(sums[2])]))
+        gradient = self.replica.read_gradient()
+        if self._strategy.merge is not None:
+            gradient, weight = self._robust(self._strategy.merge, gradient, float(sums[1]))
+        elif self._strategy.codec is not None:
+            self._strategy.codec.sum(self.links, gradient, self.replica.shapes, self.memory)
+        else:
+            TOPOLOGIES[self._strategy.topology](self.links, gradient)
+        totals = sent.get()
+        if self._strategy.merge is not None and weight:
+            gradient = gradient * np.float32(totals[1])  # it is divided by that again
+        self.replica.put_gradient(gradient)
+        return self._take(totals[:3], totals[3:])
+
+    def _robust(self, merge: Merge, gradient: np.ndarray, weight: float) -> tuple[np.ndarray, float]:
+        """One gradient of a mean, of those of the ranks that have rows in this step."""
+        mine = np.append(gradient.astype(np.float64) / (weight or 1.0), weight)
+        gradients = gathered(self.links, mine)
+        gradients = gradients[gradients[:, -1] > 0]
+        if not len(gradients):
+            return gradient, 0.0
+        merged = merge.merge(gradients[:, :-1], gradients[:, -1])
+        return merged.astype(gradient.dtype), float(gradients[:, -1].sum())
