@@ -330,3 +330,12 @@ def test_concordance_counts_pairs(rows: list[tuple[int, ...]]) -> None:
         found += size @ ((risk < risk[i]) + 0.5 * (risk == risk[i]))
     answer = concordance(risk, time, event, weight)
     assert answer == pytest.approx(found / pairs) if pairs else np.isnan(answer)
+
+
+def test_risks_past_all_numbers() -> None:
+    """lifelines' survival functions of such rows are missing before the first event (0 times infinity)."""
+    model = og.CoxRegression().fit(X, TIME, event=EVENT)
+    far = np.array([[0.0, -1e4], [0.0, 1e4]])
+    assert model.predict(far).tolist() == [np.inf, 0.0]
+    times = [model.event_times_[0] / 2, model.event_times_[-1]]
+    assert model.predict_survival(far, times).tolist() == [[1.0, 0.0], [1.0, 1.0]]

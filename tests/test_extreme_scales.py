@@ -150,3 +150,22 @@ def test_shapes_of_numbers_far_from_0() -> None:
     profile = og.dataset(pa.table({"x": spread + 2**31})).profile()
     assert profile["x"].skewness == pytest.approx(scipy.stats.skew(spread), rel=1e-7)
     assert profile["x"].kurtosis == pytest.approx(scipy.stats.kurtosis(spread), rel=1e-7)
+
+
+@pytest.mark.parametrize("scale", [1e-160, 1e300])
+def test_fits_of_tiny_and_huge_columns_warn_of_nothing(scale: float) -> None:
+    for model in (og.PowerTransformer(), og.QuantileTransformer(n_quantiles=9), og.RobustScaler()):
+        assert np.isfinite(model.fit_transform(NUMBERS * scale)).all()
+    tiny = og.LinearRegression().fit(NUMBERS * 1e-160, NUMBERS[:, 0])
+    assert tiny.score(NUMBERS * 1e-160, NUMBERS[:, 0]) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [og.HDBSCAN(), og.DBSCAN(), og.NearestNeighbors(2), og.KNeighborsRegressor(2)],
+    ids=repr,
+)
+def test_neighbours_whose_distances_overflow_are_refused(model: Any) -> None:
+    """HDBSCAN of such rows would look for the shortest of infinite edges without end."""
+    with pytest.raises(og.errors.DataError, match=r"number \[0, 1\] hold values so far apart"):
+        model.fit(NUMBERS * 1e200, NUMBERS[:, 0])

@@ -244,3 +244,14 @@ def test_what_it_cannot_do_is_said(loss: str) -> None:
 
 def test_the_library_is_the_one_that_was_asked() -> None:
     assert tuple(map(int, lightgbm.__version__.split(".")[:2])) >= (4, 7)
+
+
+def test_values_of_shap_sum_to_the_answer() -> None:
+    frame = rows()
+    for name in ("numbers", "two classes"):
+        made, target = MODELS[name]
+        model = made().fit(frame[[*FEATURES, target]], target)
+        values = og.shap_values(model, frame[FEATURES])
+        said = answers(model, frame)
+        expected = said if said.ndim == 1 else np.log(said[:, 1] / said[:, 0])
+        np.testing.assert_allclose(values.values.sum(axis=1) + values.base, expected, atol=1e-4)

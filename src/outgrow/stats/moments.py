@@ -159,7 +159,8 @@ class Moments(State):
         rows : how many rows there are, of all columns or of each.
         """
         variance, rounding = self.variance(), rows * np.finfo(np.float64).eps
-        return np.asarray(variance > rounding * variance + (rounding * self.mean) ** 2)
+        with np.errstate(over="ignore"):
+            return np.asarray(variance > rounding * variance + (rounding * self.mean) ** 2)
 
 
 @dataclass(frozen=True, eq=False)

@@ -43,7 +43,9 @@ class Information:
         kept, real = (values > share * values.max(initial=0.0) for share in (_NONE, _ROUNDING))
         inverse, pseudo = ((vectors[:, some] / values[some]) @ vectors[:, some].T for some in (kept, real))
         free = (vectors[:, ~kept] ** 2).sum(axis=1) > 1e-8
-        return cls(inverse / scale, free, pseudo / scale, int(kept.sum()), vectors[:, ~real] / size[:, None])
+        with np.errstate(over="ignore"):  # variances of coefficients past 1e154
+            inverse, pseudo = inverse / scale, pseudo / scale
+        return cls(inverse, free, pseudo, int(kept.sum()), vectors[:, ~real] / size[:, None])
 
     def covariance(self, back: np.ndarray) -> np.ndarray:
         """That of linear functions of the coefficients; NaN for those that nothing determines.

@@ -14,7 +14,7 @@ from outgrow.ml.cluster.unit import checked_directions
 from outgrow.ml.core.outputs import is_lazy
 from outgrow.ml.core.parameters import Integer, Number, OneOf, Unused
 from outgrow.ml.neighbors.density import within_radius
-from outgrow.ml.neighbors.known_rows import RowParts, check_size
+from outgrow.ml.neighbors.known_rows import RowParts, check_extent, check_size
 from outgrow.ml.neighbors.search import METRICS, Search
 
 
@@ -134,6 +134,7 @@ class DBSCAN(Clusterer):
         table = view.reduce(_weighing).in_order()
         rows, weight = np.ascontiguousarray(table[:, :-1]), table[:, -1]
         near = checked_directions(rows) if self.metric == "cosine" else rows
+        check_extent(near, self._power)
         # distances are taken as differences, so nothing is lost far from zero
         enough = self.min_samples * (1 - 1e-12)
         around = within_radius(near, self._power)

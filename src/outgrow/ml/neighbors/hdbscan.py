@@ -16,7 +16,7 @@ from outgrow.ml.core.parameters import FLAG, Integer, Number, OneOf, Unused
 from outgrow.ml.neighbors.bubbles import bubble_cores, data_bubbles
 from outgrow.ml.neighbors.condensed_tree import CondensedTree, chosen, condensed, label_of_clusters
 from outgrow.ml.neighbors.index import rows_in_seconds
-from outgrow.ml.neighbors.known_rows import RowParts, check_size
+from outgrow.ml.neighbors.known_rows import RowParts, check_extent, check_size
 from outgrow.ml.neighbors.reachability import Cores, Space, core_distances, spanning_tree
 from outgrow.ml.neighbors.search import METRICS, Search
 
@@ -217,6 +217,7 @@ class HDBSCAN(Clusterer):
         if not len(table):
             raise DataError("All sample weights are zero. Give at least one row a positive weight.")
         near = checked_directions(self.rows_) if cosine else self.rows_
+        check_extent(near, self._power)
         return Space(near, table[:, -1].copy(), self._power, cosine)
 
     def _note(self, tree: CondensedTree, core: np.ndarray) -> None:

@@ -178,7 +178,8 @@ class KdTree:
 
     def powered(self, distance: float) -> float:
         """A distance as distances are compared."""
-        return distance if self.power in (1.0, np.inf) else distance**self.power
+        with np.errstate(over="ignore"):  # a radius past all numbers is infinite
+            return distance if self.power in (1.0, np.inf) else float(np.float64(distance) ** self.power)
 
     def lengths(self, keys: np.ndarray) -> np.ndarray:
         """Distances from what they are compared as."""

@@ -57,6 +57,30 @@ def row_order(rows: np.ndarray, keys: np.ndarray) -> np.ndarray:
     return order
 
 
+def check_extent(rows: np.ndarray, power: float) -> None:
+    """Refuse rows so far apart that what distances are summed of is past all numbers.
+
+    Parameters
+    ----------
+    rows : shape (rows, width).
+    power : of the metric, by which differences are raised; infinite for the largest of them.
+
+    Raises
+    ------
+    DataError
+        When they are.
+    """
+    with np.errstate(over="ignore"):
+        span = np.ptp(rows, axis=0)
+        far = span if power == np.inf else span**power * len(span)
+    if not np.isfinite(far).all():
+        wide = np.flatnonzero(~np.isfinite(far))[:5].tolist()
+        raise DataError(
+            f"Feature(s) number {wide} hold values so far apart that their distances overflow float64. "
+            "Scale them, for instance with RobustScaler or by a constant."
+        )
+
+
 def check_size(rows: int, width: int, who: str, budget: int) -> None:
     """Refuse more numbers than a model holds, or than fit into memory.
 

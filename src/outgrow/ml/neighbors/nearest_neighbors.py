@@ -119,6 +119,7 @@ class NearestNeighbors(NearestQueries, RadiusQueries, NeighborColumns):
     def _gather(self, view: MatrixView) -> np.ndarray | None:
         table = view.reduce(_rows).in_order()
         self.rows_ = np.ascontiguousarray(table[:, : view.width])
+        self._check_extent()
         self._learn_cells()
         return None if self.id is None else table[:, -1]
 

@@ -14,7 +14,8 @@ from outgrow.errors import ParameterError
 from outgrow.ml.cluster.unit import unit_rows
 from outgrow.ml.core.parameters import Integer, Number, OneOf
 from outgrow.ml.neighbors.inverted import InvertedLists
-from outgrow.ml.neighbors.search import Near, Search, check_count
+from outgrow.ml.neighbors.known_rows import check_extent
+from outgrow.ml.neighbors.search import Near, Search, check_count, power_of
 
 ALGORITHMS = ("auto", "ball_tree", "kd_tree", "brute", "ivf")
 _MODES = OneOf("connectivity", "distance")
@@ -41,6 +42,10 @@ class KnownRows:
     if TYPE_CHECKING:  # the other bases of a class have it
 
         def _values(self, X: Any) -> Any: ...
+
+    def _check_extent(self) -> None:
+        if self.metric != "cosine":
+            check_extent(self.rows_, power_of(self.metric, self.p))
 
     def _restored(self) -> None:
         self._search = Search(self.rows_, self.metric, self.p) if hasattr(self, "rows_") else None

@@ -48,6 +48,17 @@ class Near:
         return np.repeat(np.arange(len(self.counts)), self.counts)
 
 
+def power_of(metric: str, p: float) -> float:
+    """The power by which differences are raised; infinite for the largest of them.
+
+    Parameters
+    ----------
+    metric, p : one of `METRICS`, and the power of 'minkowski'.
+    """
+    powers = {"minkowski": p, "manhattan": 1.0, "chebyshev": np.inf}
+    return float(powers.get(metric, 2.0))
+
+
 class Search:
     """Finds the nearest of some rows.
 
@@ -64,8 +75,7 @@ class Search:
 
     def __init__(self, rows: np.ndarray, metric: str, p: float) -> None:
         self._cosine = metric == "cosine"
-        powers = {"minkowski": p, "manhattan": 1.0, "chebyshev": np.inf}
-        self._power = float(powers.get(metric, 2.0))
+        self._power = power_of(metric, p)
         rows = unit_rows(rows) if self._cosine else rows
         self._rows = np.ascontiguousarray(rows)
         self.tree = tree_of(self._rows, self._power) if len(rows) else None

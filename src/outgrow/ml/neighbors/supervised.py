@@ -88,6 +88,7 @@ class NeighborsModel(KnownRows, Supervised):
         targets = np.ascontiguousarray(table[:, view.width : -1])
         self.targets_ = targets if targets.shape[1] > 1 or view.targets else targets[:, 0]
         self.row_weights_ = table[:, -1].copy()
+        self._check_extent()
         self.n_samples_fit_, self.ids_ = len(table), np.arange(len(table))
 
     def _values(self, X: Any) -> np.ndarray:

@@ -189,7 +189,8 @@ class AFTSurvivalRegression(Regressor):
         return Summary(names, coef, np.sqrt(np.diag(self.covariance_)), "z", left, fit)
 
     def _predict(self, X: Any) -> np.ndarray:
-        return np.asarray(np.exp(X @ self.coef_ + self.intercept_))
+        with np.errstate(over="ignore"):  # a time past all numbers is infinite
+            return np.asarray(np.exp(X @ self.coef_ + self.intercept_))
 
     def _log_likelihoods(self, predicted: np.ndarray, block: Block) -> np.ndarray:
         """The logarithms of the likelihood of the times of a block, from what is predicted for its rows."""
@@ -214,7 +215,8 @@ class AFTSurvivalRegression(Regressor):
     def _predict_quantiles(self, X: Any) -> np.ndarray:
         errors = RESIDUALS[self.distribution].quantile(np.atleast_1d(np.asarray(self.quantiles, float)))
         scores = np.asarray(X @ self.coef_ + self.intercept_)
-        return np.exp(scores[:, None] + self.scale_ * errors)
+        with np.errstate(over="ignore"):
+            return np.asarray(np.exp(scores[:, None] + self.scale_ * errors))
 
     def _prediction_names(self, method: str) -> list[str]:
         if method != "predict_quantiles":

@@ -297,7 +297,8 @@ class CoxRegression(Regressor):
         return Summary(list(self.features_), coef, np.sqrt(np.diag(self.covariance_)), "z", left, fit)
 
     def _predict(self, X: Any) -> np.ndarray:
-        return np.asarray(np.exp(X @ self.coef_ - self._mean_score()))
+        with np.errstate(over="ignore"):  # a risk past all numbers is infinite
+            return np.asarray(np.exp(X @ self.coef_ - self._mean_score()))
 
     def _mean_score(self) -> float:
         return float(self.mean_ @ self.coef_)
@@ -322,11 +323,11 @@ class CoxRegression(Regressor):
         wanted = np.atleast_1d(np.asarray(times, dtype=np.float64))
         places, which = self._places(strata, len(risk))
         passed = np.array([self._passed(place, wanted) for place in places.tolist()])
-        return np.asarray(np.exp(-risk[:, None] * passed[which]))
+        return _no_event(risk, passed[which])
 
     def _survival(self, risk: np.ndarray, times: np.ndarray) -> np.ndarray:
         """How probable it is that rows of these risks have no event by each time; without strata."""
-        return np.asarray(np.exp(-risk[:, None] * self._passed(0, times)))
+        return _no_event(risk, self._passed(0, times))
 
     def _places(self, strata: Any, rows: int) -> tuple[np.ndarray, np.ndarray]:
         """The different places of some strata, and which of those each row has."""
@@ -409,6 +410,12 @@ class CoxRegression(Regressor):
         product = graph.node("MatMul", X, graph.constant(self.coef_.astype(np.float64)[:, None]))
         score = graph.node("Sub", product, graph.constant(np.atleast_1d(self._mean_score())))
         return Answer(graph.node("Exp", graph.node("Squeeze", score, graph.constant([1], np.int64))))
+
+
+def _no_event(risk: np.ndarray, passed: np.ndarray) -> np.ndarray:
+    """How probable it is that rows of these risks, which may be infinite, get through so much hazard."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        return np.where(passed > 0, np.exp(-risk[:, None] * passed), 1.0)
 
 
 def _values(shard: Shard, name: str) -> list[Any]:
