@@ -540,6 +540,29 @@ def test_server(estimator: Any, tmp_path: Path) -> None:
     assert "key without a model: nowhere" in unknown.text
 
 
+@pytest.mark.parametrize(
+    "estimator",
+    [og.GaussianNB(), og.FixedThresholdClassifier(og.GaussianNB(), threshold=0.2)],
+    ids=kind,
+)
+def test_probabilities_are_served_beside_what_is_predicted(estimator: Any, tmp_path: Path) -> None:
+    """What a threshold says need not be what is most probable; and loaded models take further columns."""
+    table = sales()
+    sold = np.where(table["sold"].to_numpy() > np.median(table["sold"].to_numpy()), "many", "few")
+    table = table.drop(["sold"]).append_column("sells", pa.array(sold))
+    model = og.PerGroup(estimator, by=BY).fit(table, "sells")
+    model.save(tmp_path / "model")
+    loaded = og.load(tmp_path / "model")
+    frame = table.to_pandas().assign(further=1)
+    expected = model.predict(table)["prediction"].to_pylist()
+    assert loaded.predict(frame).tolist() == expected
+    og.score(loaded, table, tmp_path / "scored", probabilities=True)
+    scored = og.read(tmp_path / "scored").to_arrow()
+    assert sorted(scored["prediction"].to_pylist()) == sorted(expected)
+    chances = model.predict_proba(table)["probability_many"].to_numpy()
+    np.testing.assert_allclose(np.sort(scored["probability_many"].to_numpy()), np.sort(chances))
+
+
 def test_batch_scoring_sets_unseen_keys_apart(tmp_path: Path) -> None:
     table = sales()
     model = og.PerGroup(og.Ridge(), by=BY).fit(table, "sold")

@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 import pytest
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, infer_signature
+from sklearn.base import clone
 
 import outgrow as og
 from outgrow.errors import ArtifactError, DataError, ParameterError, SchemaError
@@ -144,6 +145,12 @@ def test_requirements_name_trees_only_where_there_are_some(flights: pa.Table, tm
     assert f"outgrow[trees]=={version('outgrow')}" in trees
     assert any(line.startswith("xgboost") for line in trees)
     assert {line.partition("==")[0] for line in plain} >= {"numpy", "scipy", "pyarrow", "scikit-learn"}
+    net = og.TorchClassifier(module__hidden=(2,), max_epochs=1)
+    network = wanted(og.Pipeline([og.StandardScaler(), clone(net)]).fit(rows, "late"), "network")
+    bagged = wanted(og.BaggingClassifier(net, n_estimators=2).fit(rows, "late"), "bagged")  # without a graph
+    assert [line.partition("==")[0] for line in network if line not in plain] == ["onnxruntime"]
+    assert [line.partition("==")[0] for line in bagged if line not in plain] == ["torch"]
+    assert not any("+" in line for line in bagged)  # a local version, which no index has
 
 
 def test_own_requirements_and_signature_win(model: og.Pipeline, frame: pd.DataFrame, tmp_path: Path) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import suppress
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from outgrow.deep.criteria import criterion_of, losses_of
 from outgrow.deep.graph import onnx_of
 from outgrow.deep.loop import Rules, evaluating
 from outgrow.deep.minibatches import rows_of
-from outgrow.deep.modules import MLP, Sizes, freeze, module_of, recompute
+from outgrow.deep.modules import MLP, Sizes, freeze, is_keras, module_of, recompute
 from outgrow.deep.outputs import flat_outputs, kind_of_outputs, named_outputs, shaped_outputs
 from outgrow.deep.replica import array_of, replica_of
 from outgrow.deep.schedule import Schedule
@@ -54,7 +55,7 @@ def trained(model: Any, view: MatrixView, target: str) -> None:
     losses = losses_of(criterion_of(model.criterion, model._arguments("criterion__")))
     training = Training(view.run, rows, replica, losses, _plan(model, view, module))
     progress = training.run_to_the_end()
-    model.weights_ = {name: array_of(value) for name, value in module.state_dict().items()}
+    model.weights_ = _state(module)
     model.train_loss_, model.validation_loss_ = np.array(progress.train), np.array(progress.validation)
     model.n_iter_ = progress.epoch
     model.best_epoch_ = progress.best if progress.best >= 0 else progress.epoch - 1
@@ -75,15 +76,58 @@ def module_of_model(model: Any) -> Any:
     if isinstance(model.module, Mapping):
         return structured(model.module, {"arrays": model.weights_, "aliases": {}, "types": {}})
     sizes = Sizes(model.n_features_, model.n_outputs_, model._category_places())
-    with torch.random.fork_rng(devices=[]):
+    with _seeded(0):
         module = module_of(model.module, model._arguments("module__"), sizes, trusted=model._trusted)
-    weights = {name: torch.from_numpy(np.array(value)) for name, value in model.weights_.items()}
+        _built(module, model.input_shape or (model.n_features_,))
     try:
-        module.load_state_dict(weights)
+        _load(module, model.weights_)
     except RuntimeError as error:
         raise ArtifactError(f"The weights are of another module than {model.module!r}: {error}.") from error
     module.eval()
     return module
+
+
+@contextmanager
+def _seeded(number: int) -> Iterator[None]:
+    """What is random in torch, and in Keras by Python's own numbers, begins here within the block."""
+    before = random.getstate()
+    random.seed(number)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(number)
+            yield
+    finally:
+        random.setstate(before)
+
+
+def _built(module: Any, shape: Sequence[int]) -> None:
+    """Layers of Keras make their weights when they see rows for the first time."""
+    if is_keras(module) and not module.built:
+        with torch.no_grad():
+            module(torch.zeros(2, *shape))
+
+
+def _state(module: Any) -> dict[str, np.ndarray]:
+    """What a module has learned, by name; of Keras, whose names count what was made before, by order."""
+    if is_keras(module):
+        return {str(n): array_of(variable.value) for n, variable in enumerate(module.variables)}
+    return {name: array_of(value) for name, value in module.state_dict().items()}
+
+
+def _load(module: Any, weights: Mapping[str, np.ndarray]) -> None:
+    """Give a module what `_state` gave of another one."""
+    tensors = {name: torch.from_numpy(np.array(value)) for name, value in weights.items()}
+    if not is_keras(module):
+        module.load_state_dict(tensors)
+        return
+    values = {str(n): variable.value for n, variable in enumerate(module.variables)}
+    if {name: value.shape for name, value in values.items()} != {
+        n: value.shape for n, value in tensors.items()
+    }:
+        raise RuntimeError("its layers have other sizes")
+    with torch.no_grad():
+        for name, value in values.items():
+            value.copy_(tensors[name])
 
 
 def graph_of(model: Any) -> bytes:
@@ -173,15 +217,12 @@ def _begun(model: Any, view: MatrixView) -> Any:
     """The module before it is trained: the same on every rank."""
     sizes = Sizes(view.width, model.n_outputs_, model._category_places())
     scales = model._scales(view) if model.module == MLP and model._begun is None else {}
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(model._seed())
+    with _seeded(model._seed()):
         module = module_of(model.module, model._arguments("module__"), sizes, trusted=model._trusted)
+        _built(module, model.input_shape or (view.width,))
         if model._begun is not None:
-            weights = {
-                name: torch.from_numpy(np.array(value)) for name, value in model._begun.weights_.items()
-            }
             try:
-                module.load_state_dict(weights)
+                _load(module, model._begun.weights_)
             except RuntimeError as error:
                 raise ParameterError(f"warm_start=True: the last fit had another module: {error}.") from error
     buffers = dict(module.named_buffers())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import logging
 import warnings
 from collections.abc import Mapping, Sequence
@@ -59,7 +60,7 @@ def onnx_of(
     """
     torch = optional("torch", "torch")
     optional("onnxscript", "torch")
-    module = _copied(module)
+    module = _plain(_copied(module))
     if any(tensor.dtype == torch.bfloat16 for tensor in module.state_dict().values()):
         module = module.float()  # ONNX Runtime's processor kernels lack it
     named = dict(inputs) if isinstance(inputs, Mapping) else None
@@ -191,6 +192,24 @@ _DTYPES = {
     "tensor(int32)": np.int32,
     "tensor(bool)": np.bool_,
 }
+
+
+def _plain(module: Any) -> Any:
+    """A module whose `forward` takes any tensors, as those of Keras do, within one that takes one."""
+    parameters = list(inspect.signature(module.forward).parameters.values())
+    if not parameters or parameters[0].kind is not inspect.Parameter.VAR_POSITIONAL:
+        return module
+    base: Any = optional("torch", "torch").nn.Module
+
+    class Plain(base):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inside = module
+
+        def forward(self, inputs: Any) -> Any:
+            return self.inside(inputs)
+
+    return Plain().eval()
 
 
 def _copied(module: Any) -> Any:

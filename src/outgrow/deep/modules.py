@@ -86,6 +86,16 @@ def module_of(module: Any, arguments: Mapping[str, Any], sizes: Sizes, *, truste
     return made
 
 
+def is_keras(module: Any) -> bool:
+    """Whether a module of torch is a model or a layer of Keras.
+
+    Parameters
+    ----------
+    module : of `torch.nn`.
+    """
+    return any(kind.__module__.startswith("keras.") for kind in type(module).__mro__)
+
+
 def imported(name: str, *, trusted: bool) -> Any:
     """The class of modules that a name such as 'package.module:Name' stands for.
 

@@ -264,6 +264,13 @@ class Network(Model):
         named = {name: _named(value) for name, value in self.get_params(deep=False).items()}
         named["strategy"] = words_of(self.strategy)
         if _is_module(self.module):
+            from outgrow.deep.modules import is_keras
+
+            if is_keras(self.module):
+                raise ArtifactError(
+                    "A model of Keras that is made already cannot be saved. Give its class as the module, "
+                    "class Net(keras.Model), or write it with to_onnx()."
+                )
             named["module"] = structure_of(self.module)
         return named
 

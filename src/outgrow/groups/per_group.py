@@ -369,7 +369,7 @@ class PerGroup(GroupEvaluation, GroupAnswers, Model):
         super().save(path, input_example=input_example, overwrite=overwrite)
 
     def _learned(self) -> dict[str, Any]:
-        promised = ("columns_", "n_features_in_", "feature_names_in_", "input_example_")
+        promised = ("columns_", "n_features_in_", "feature_names_in_", "target_column_", "input_example_")
         names = (*promised, "features_", "classes_")
         learned = {name: getattr(self, name) for name in names if hasattr(self, name)}
         if not hasattr(self, "groups_"):

@@ -155,9 +155,20 @@ class Predictor:
         """
         if not probabilities:
             return self.as_columns(self.answer(batch))
+        labels, chances = self.with_probabilities(batch)
+        return {**self.as_columns(labels), **self.as_columns(chances, "predict_proba")}
+
+    def with_probabilities(self, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
+        """The classes that are predicted, and the probabilities of all of them.
+
+        Parameters
+        ----------
+        batch : as for `answer`.
+        """
         chances = self.answer(batch, "predict_proba")
-        best = self.model._most_probable(chances)
-        return {**self.as_columns(best), **self.as_columns(chances, "predict_proba")}
+        if not hasattr(self.model, "_most_probable"):  # it goes by more than the probabilities: a threshold
+            return self.answer(batch), chances
+        return self.model._most_probable(chances), chances
 
     def score_rows(self, batch: Batch, *, probabilities: bool = False, most: float = math.inf) -> ScoredRows:
         """The scores of the rows that can be scored, and why the others cannot.

@@ -18,7 +18,16 @@ from outgrow.ml.pipeline import Pipeline
 from outgrow.testing.engines import EngineCase, local_case, pieces_case
 from outgrow.testing.exports import onnx_answers_alike, sklearn_answers_alike
 from outgrow.testing.groups import groups_learn_what_each_would_alone
-from outgrow.testing.rows import answers, columns_of, compare, fitted, raised, sample_rows, sorted_rows
+from outgrow.testing.rows import (
+    answers,
+    columns_of,
+    compare,
+    fitted,
+    raised,
+    sample_rows,
+    served_answers,
+    sorted_rows,
+)
 from outgrow.testing.shapes import SHAPE_CHECKS, ranks_may_have_no_rows
 
 Check = Callable[[Estimator, EngineCase], None]
@@ -82,7 +91,7 @@ def dataset_gives_what_table_gives(estimator: Estimator, engine: EngineCase) -> 
 
 
 def survives_saving(estimator: Estimator, engine: EngineCase) -> None:
-    """A loaded estimator answers with the same bits.
+    """A loaded estimator answers with the same bits, and as a server asks it.
 
     Parameters
     ----------
@@ -94,7 +103,11 @@ def survives_saving(estimator: Estimator, engine: EngineCase) -> None:
     with tempfile.TemporaryDirectory() as folder:
         model.save(Path(folder) / "model")
         loaded = load(Path(folder) / "model")
-    compare(answers(loaded, table), answers(model, table), getattr(estimator, "_saved_tolerance", 0.0))
+    after, tolerance = answers(loaded, table), getattr(estimator, "_saved_tolerance", 0.0)
+    compare(after, answers(model, table), tolerance)
+    if hasattr(model, "predict"):
+        served = served_answers(loaded, table)
+        compare(served, {name: after[name] for name in served}, RTOL)
     assert repr(loaded) == repr(model)
 
 

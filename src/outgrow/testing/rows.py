@@ -10,9 +10,11 @@ import numpy as np
 import pyarrow as pa
 from sklearn.base import is_classifier, is_regressor
 
+from outgrow.data.batch import Batch
 from outgrow.data.kind import is_list
 from outgrow.ml.base import Transformer
 from outgrow.ml.core.estimator import Estimator
+from outgrow.ml.predictor import Predictor
 
 
 def sample_rows(estimator: Estimator, rows: int = 240) -> tuple[pa.Table, str | None]:
@@ -79,6 +81,19 @@ def answers(estimator: Any, table: pa.Table) -> dict[str, Any]:
         if hasattr(estimator, method):
             predictions |= columns_of(getattr(estimator, method)(table))
     return {name: values for name, values in predictions.items() if name not in table.column_names}
+
+
+def served_answers(estimator: Any, table: pa.Table) -> dict[str, Any]:
+    """What a server says of the rows of a table, by column: predictions, and probabilities if there are any.
+
+    Parameters
+    ----------
+    estimator : fitted.
+    table : without the target or with it.
+    """
+    predictor, batch = Predictor(estimator), Batch.from_arrow(table.combine_chunks().to_batches()[0])
+    scores = predictor.scores(batch, probabilities=predictor.gives("predict_proba"))
+    return {name: column.to_pylist() for name, column in scores.items()}
 
 
 def columns_of(table: pa.Table) -> dict[str, Any]:

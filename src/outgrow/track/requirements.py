@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 from outgrow.ml.core.estimator import Estimator
@@ -29,11 +29,13 @@ def requirements_of(model: Estimator) -> list[str]:
     ['outgrow', 'numpy', 'scipy', 'pyarrow', 'scikit-learn']
     """
     trees = any(type(part).__module__.startswith("outgrow.ml.trees.") for part in _parts(model))
+    networks = [part for part in _parts(model) if type(part).__module__.startswith("outgrow.deep.")]
     outgrow_requirement = f"outgrow{'[trees]' if trees else ''}=={version('outgrow')}"
     return [
         outgrow_requirement,
         *map(_pinned, COMPUTING),
         *(map(_pinned, _installed(BOOSTING)) if trees else ()),
+        *(map(_pinned, _installed(sorted(set(map(_asked_with, networks)))))),
     ]
 
 
@@ -43,11 +45,17 @@ def _parts(model: Estimator) -> Iterator[Estimator]:
     yield from (value for value in model.get_params(deep=True).values() if isinstance(value, Estimator))
 
 
+def _asked_with(network: Estimator) -> str:
+    """What a network answers with: its graph, or, without one or as a part of models around it, itself."""
+    learns = "max_epochs" in network.get_params(deep=False)
+    return "torch" if learns and "graph_" not in network._learned_to_save() else "onnxruntime"
+
+
 def _pinned(package: str) -> str:
-    return f"{package}=={version(package)}"
+    return f"{package}=={version(package).partition('+')[0]}"
 
 
-def _installed(packages: tuple[str, ...]) -> Iterator[str]:
+def _installed(packages: Sequence[str]) -> Iterator[str]:
     for package in packages:
         try:
             version(package)

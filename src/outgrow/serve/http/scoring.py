@@ -119,8 +119,8 @@ def _scored(served: LoadedVersion, batch: Batch) -> tuple[list[Any], list[list[f
     predictor = served.version.predictor
     if predictor.classes is None or not predictor.gives("predict_proba"):
         return predictor.answer(batch).tolist(), None
-    chances = predictor.answer(batch, "predict_proba")
-    return predictor.model._most_probable(chances).tolist(), chances.tolist()
+    labels, chances = predictor.with_probabilities(batch)
+    return labels.tolist(), chances.tolist()
 
 
 def _reason(request: ScoringRequest, error: Exception) -> Exception:
