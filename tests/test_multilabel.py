@@ -100,6 +100,8 @@ def test_rows_that_lack_values_are_left_out() -> None:
     assert (report.rows, report.missing, report["accuracy"]) == (2, 2, 1.0)
     scored = og.metrics.multilabel_report(table, "true", y_score={"noir": "noir", "war": "war"})
     assert (scored.rows, scored.labels, scored["lrap"]) == (2, ["noir", "war"], 1.0)
+    few = og.metrics.multilabel_report(pa.table({"y": [["a"], ["b"]], "p": [["a"], ["a"]]}), "y", "p")
+    assert few.interval("accuracy") == (0.0, 1.0)
     low, high = report.interval("hamming_loss")
     assert low == high == 0
     assert "MultilabelReport of 2 rows" in repr(report)

@@ -14,6 +14,11 @@ from outgrow.errors import ParameterError
 from outgrow.page.format import number
 from outgrow.page.tabular import Tabular
 
+_SIGNED = frozenset({"mean_error"})
+"""Means that may be below 0."""
+_SHARES = ("accuracy", "hamming_loss", "label_ranking_loss", "lrap", "_samples")
+"""How the names of means end that are at most 1."""
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Report(Tabular, Mapping[str, Any]):
@@ -44,7 +49,7 @@ class Report(Tabular, Mapping[str, Any]):
         return len(self.values_)
 
     def interval(self, name: str, confidence_level: float = 0.95) -> tuple[Any, Any]:
-        """Between which ends a metric that is a mean over rows lies, by its standard error.
+        """Between which ends a mean over rows lies, by its standard error; none is past what it can be.
 
         Parameters
         ----------
@@ -69,8 +74,9 @@ class Report(Tabular, Mapping[str, Any]):
                 "og.stats.bootstrap."
             )
         width = special.ndtri((1 + confidence_level) / 2) * self.standard_errors[name]
-        ends = self.values_[name] - width, self.values_[name] + width
-        low, high = ends if self.groups is not None else (float(end[0]) for end in ends)
+        least, most = -np.inf if name in _SIGNED else 0.0, 1.0 if name.endswith(_SHARES) else np.inf
+        ends = (np.clip(self.values_[name] + side, least, most) for side in (-width, width))
+        low, high = tuple(ends) if self.groups is not None else (float(end[0]) for end in ends)
         return low, high
 
     def to_arrow(self) -> pa.Table:
