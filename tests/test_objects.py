@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 import pytest
 
 import outgrow as og
-from outgrow.data.objects import CodedSource, shared_texts
+from outgrow.data.objects import CodedSource, shared_texts, shared_values
 from outgrow.data.source import TableSource
 from outgrow.stats.text_counts import TextCounts
 
@@ -73,6 +73,15 @@ def test_words_of_no_row_are_not_counted() -> None:
 @pytest.mark.parametrize("words", [("a", 1), (1.0, 2.0), (b"a", b"b"), (None, np.nan), ((1,), (2,))])
 def test_other_objects_are_not_its_business(words: tuple[object, ...]) -> None:
     assert shared_texts(_shared(*words)) is None
+
+
+@pytest.mark.parametrize("values", [(1, 2, None), (1, 2.5), (1, np.nan), (True, False), (2**40, -1)])
+def test_numbers_are_read_as_if_each_row_were(values: tuple[object, ...]) -> None:
+    rows = _shared(*values)
+    plain = pa.array(rows.tolist(), from_pandas=True)
+    found = shared_values(rows)
+    assert found is not None
+    assert found.combine_chunks().equals(plain)
 
 
 def test_objects_that_do_not_come_again_are_read_as_they_are() -> None:

@@ -1,4 +1,4 @@
-"""Arrays of Python strings.
+"""Arrays of Python objects, such as strings.
 
 Where the same objects come again, as a column of categories mostly has them, rows are told apart by which
 object they hold, and each object is read once.
@@ -22,6 +22,7 @@ from outgrow.data.source import Piece, TablePiece, TableSource
 _LOOKED_AT = 4_096
 _PART_ROWS = 1 << 18
 _CODES = pa.dictionary(pa.int32(), pa.string())
+_READ = (pa.types.is_string, pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean)
 _SHARE = 4
 """Objects are worth telling apart where each of them stands for so many of the first rows."""
 
@@ -62,15 +63,36 @@ def shared_texts(values: np.ndarray) -> pa.ChunkedArray | None:
     >>> shared_texts(np.array(["small", "large"], dtype=object)) is None
     True
     """
+    column = shared_values(values)
+    return column if column is not None and pa.types.is_dictionary(column.type) else None
+
+
+def shared_values(values: np.ndarray) -> pa.ChunkedArray | None:
+    """Text as `shared_texts` has it, or a column of numbers or booleans, where few objects are many rows.
+
+    Parameters
+    ----------
+    values : shape (rows,).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from outgrow.data.objects import shared_values
+    >>> shared_values(np.array([1, 2] * 5_000, dtype=object)).type
+    DataType(int64)
+    """
     if values.dtype.kind != "O" or len(values) < _LOOKED_AT:
         return None
     if _SHARE * len(np.unique(np.asarray(_Addresses(values[:_LOOKED_AT])))) > _LOOKED_AT:
         return None
     codes = _codes(values)
     places = _first_rows([np.asarray(part.indices) for part in codes.chunks], len(codes.chunk(0).dictionary))
-    words = _words(values[places])
-    if words is None:
+    read = _read(values[places])
+    if read is None:
         return None
+    if not pa.types.is_string(read.type):
+        return pa.chunked_array([read.take(part.indices) for part in codes.chunks], read.type)
+    words = read.dictionary_encode()
     if words.null_count or len(words.dictionary) < len(words):  # equal texts may be several objects
         taken = [words.indices.take(part.indices) for part in codes.chunks]
         return _of_words(taken, words.dictionary)
@@ -88,13 +110,13 @@ def _codes(values: np.ndarray) -> pa.ChunkedArray:
     return pa.chunked_array(coded).unify_dictionaries()
 
 
-def _words(objects: np.ndarray) -> pa.DictionaryArray | None:
-    """Objects as text; None where they are other than text."""
+def _read(objects: np.ndarray) -> pa.Array | None:
+    """Objects as Arrow has them; None where they are other than text, numbers or booleans."""
     try:
         read = pa.array(objects.tolist(), from_pandas=True)
     except (pa.ArrowException, OverflowError):
         return None
-    return read.dictionary_encode() if pa.types.is_string(read.type) else None
+    return read if any(holds(read.type) for holds in _READ) else None
 
 
 def _of_words(codes: Sequence[pa.Array], words: pa.Array) -> pa.ChunkedArray:

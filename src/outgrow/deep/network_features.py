@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import pyarrow as pa
+from sklearn.base import clone
 
 from outgrow.data.batch import Batch, is_vector
 from outgrow.data.matrix import Column, Matrix
@@ -188,6 +189,10 @@ class NetworkFeatures(Transformer):
         else:
             return None
         return graph_of_module(self.network, example, self.layer)
+
+    def _worker(self) -> Self:
+        made: Self = clone(self)  # with what was read
+        return made
 
     def __sklearn_clone__(self) -> Self:
         made = super().__sklearn_clone__()

@@ -246,19 +246,23 @@ class _OneBlasThread:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._asked = 0
-        self._limit: Any = None
+        self._before: list[tuple[Any, int]] = []
 
     def __enter__(self) -> None:
         with self._lock:
             if self._asked == 0:
-                self._limit = _controller().limit(limits=1, user_api="blas")
+                several = ((library, library.get_num_threads()) for library in _blas())
+                self._before = [(library, threads) for library, threads in several if (threads or 1) > 1]
+                for library, _ in self._before:
+                    library.set_num_threads(1)
             self._asked += 1
 
     def __exit__(self, *error: object) -> None:
         with self._lock:
             self._asked -= 1
             if self._asked == 0:
-                self._limit.restore_original_limits()
+                for library, threads in self._before:
+                    library.set_num_threads(threads)
 
 
 _one_blas_thread = _OneBlasThread()
@@ -270,8 +274,9 @@ def one_blas_thread() -> AbstractContextManager[None]:
 
 
 @lru_cache(1)
-def _controller() -> ThreadpoolController:
-    return ThreadpoolController()
+def _blas() -> list[Any]:
+    """The BLAS libraries that are loaded; threadpoolctl's own limits look at each time and again."""
+    return list(ThreadpoolController().select(user_api="blas").lib_controllers)
 
 
 def runs(units: Sequence[Unit], parts: int) -> list[Sequence[Unit]]:

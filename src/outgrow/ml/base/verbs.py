@@ -11,11 +11,14 @@ from sklearn.utils.validation import check_is_fitted
 
 from outgrow.engine.shard import Shard
 from outgrow.ml import persistence
-from outgrow.ml.core.estimator import Estimator
+from outgrow.ml.core.estimator import Estimator, is_plain
 from outgrow.ml.core.inputs import Training
 from outgrow.ml.core.task import Task
 from outgrow.ml.export.onnx import file as onnx
 from outgrow.ml.export.sklearn.pipeline import equal
+
+_BESIDE = {"_metadata_request", "_sklearn_output_config", "_output"}
+"""What a clone takes along beside the parameters."""
 
 
 class Verbs(Estimator):
@@ -52,6 +55,11 @@ class Verbs(Estimator):
 
     def _worker(self) -> Self:
         """What learns in place of this, wherever the rows are."""
+        parameters = self.get_params(deep=False)
+        if is_plain(parameters) and not _BESIDE & vars(self).keys():  # a clone takes longer than small fits
+            made = type(self)(**parameters)
+            if all(getattr(made, name) is value for name, value in parameters.items()):
+                return made
         return clone(self)
 
     def _identity(self, task: Task) -> dict[str, Any]:

@@ -31,6 +31,16 @@ _NAMES: dict[type, tuple[str, ...]] = {}
 """The names of the parameters of classes; a fit asks for them several times."""
 
 
+_CHECKED: dict[type, list[tuple[type, Any]]] = {}
+"""The plain values of parameters that classes were last checked with: fits mostly have those again."""
+_PLAIN = frozenset({type(None), bool, int, float, str})
+
+
+def is_plain(parameters: Mapping[str, Any]) -> bool:
+    """Whether all values are such as nobody can change."""
+    return all(type(value) in _PLAIN for value in parameters.values())
+
+
 def _parameter_names(kind: type) -> tuple[str, ...]:
     if kind not in _NAMES:
         known = signature(kind).parameters.values()
@@ -172,8 +182,13 @@ class Estimator(BaseEstimator):
         ...
         outgrow.errors.ParameterError: KMeans(n_clusters=0): n_clusters must be a whole number of at least 1.
         """
-        for name, value in self.get_params(deep=False).items():
-            self.check_parameter(name, value)
+        parameters = self.get_params(deep=False)
+        values = [(type(value), value) for value in parameters.values()] if is_plain(parameters) else None
+        if values is None or _CHECKED.get(type(self)) != values:
+            for name, value in parameters.items():
+                self.check_parameter(name, value)
+            if values is not None:
+                _CHECKED[type(self)] = values
         self._check_parameters()
 
     @classmethod

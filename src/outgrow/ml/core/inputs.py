@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_consistent_length, validate_data
 from outgrow.data.kind import Kind, as_json
 from outgrow.data.matrix import is_sparse
 from outgrow.data.names import check_names, numbered
-from outgrow.data.objects import CodedSource, shared_texts
+from outgrow.data.objects import CodedSource, shared_values
 from outgrow.data.pandas_frames import is_frame
 from outgrow.data.scan import Scan, check_columns
 from outgrow.data.schema import Conform, check_kinds, kinds_of
@@ -437,7 +437,7 @@ def _named(values: Any, names: list[str] | None, beside: Mapping[str, pa.Array] 
 
 def _coded_column(values: np.ndarray, name: str) -> pa.Array | pa.ChunkedArray:
     """A column as Arrow has it, text as codes where the same objects come again."""
-    coded = shared_texts(values)
+    coded = shared_values(values)
     return arrow_column(values, name) if coded is None else coded
 
 

@@ -154,11 +154,19 @@ class KNNImputer(Filling):
         self._restored()
 
     def _restored(self) -> None:
-        there = ~np.isnan(self.donors_)
-        centred = np.where(there, self.donors_ - np.nan_to_num(self.statistics_), 0.0)
-        self._there = there.astype(np.float64)
-        self._norms = (centred**2).sum(axis=1)
-        self._squares = np.concatenate([self._there, -2 * centred, centred**2], axis=1).T.copy()
+        self._made_tables: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+
+    @property
+    def _tables(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Which numbers of donors are there, their squares summed, and what distances are products with; a
+        fit alone does not make them."""
+        if not self._made_tables:
+            there = ~np.isnan(self.donors_)
+            centred = np.where(there, self.donors_ - np.nan_to_num(self.statistics_), 0.0)
+            own = there.astype(np.float64)
+            squares = np.concatenate([own, -2 * centred, centred**2], axis=1).T.copy()
+            self._made_tables.append((own, (centred**2).sum(axis=1), squares))
+        return self._made_tables[0]
 
     @property
     def _kept(self) -> np.ndarray:
@@ -202,9 +210,10 @@ class KNNImputer(Filling):
         there = ~np.isnan(X)
         centred = np.where(there, X - np.nan_to_num(self.statistics_), 0.0)
         own = there.astype(np.float64)
-        squares = np.concatenate([centred**2, centred, own], axis=1) @ self._squares
-        common = own @ self._there.T
-        rounding = _ROUNDING * ((centred**2).sum(axis=1)[:, None] + self._norms)
+        donors, norms, tables = self._tables
+        squares = np.concatenate([centred**2, centred, own], axis=1) @ tables
+        common = own @ donors.T
+        rounding = _ROUNDING * ((centred**2).sum(axis=1)[:, None] + norms)
         squares[squares <= rounding] = 0.0
         with np.errstate(divide="ignore", invalid="ignore"):
             squares *= X.shape[1] / common
@@ -213,7 +222,7 @@ class KNNImputer(Filling):
 
     def _lent(self, squares: np.ndarray, j: int) -> np.ndarray:
         """What the nearest donors of each row lend it for a column."""
-        able = np.flatnonzero(self._there[:, j])
+        able = np.flatnonzero(self._tables[0][:, j])
         out = np.full(len(squares), self.statistics_[j])
         if not len(able):
             return out

@@ -20,6 +20,8 @@ _FEW_COLUMNS = 3
 """Up to so many columns a tree always pays."""
 _WANTED = 5
 """Neighbours that are looked for to see whether a tree pays."""
+_ASKED_ALL, _SOME, _NEARLY = 1 << 15, 1 << 13, 0.9
+"""Past so many rows, so many of them are asked first; a tree of these that sees such a share settles it."""
 
 _MOST = 20_000
 """Rows of which all pairs are looked at in a few seconds."""
@@ -62,7 +64,9 @@ def tree_of(rows: np.ndarray, power: float) -> KdTree | None:
         return None
     from outgrow.ml.neighbors.kd_tree import KdTree
 
-    tree = KdTree(rows, power)
     if power != 2 or rows.shape[1] <= _FEW_COLUMNS:
-        return tree
+        return KdTree(rows, power)
+    if len(rows) > _ASKED_ALL and KdTree(rows[:: len(rows) // _SOME], power).share_seen(_WANTED) > _NEARLY:
+        return None  # in so many directions the tree of all rows sees most of them, too, and takes long
+    tree = KdTree(rows, power)
     return tree if tree.share_seen(_WANTED) * (_LOOK + _COLUMN * rows.shape[1]) < 1 else None
