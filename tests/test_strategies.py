@@ -50,6 +50,7 @@ AS_DDP = [
     og.LocalSGD(every=1),
     og.LocalSGD(every=1000, warmup=1000),
     og.DiLoCo(every=1, outer_lr=1.0, outer_momentum=0.0),
+    og.FedAvg(every=1),
     og.ParameterServer(staleness=0),
     og.ParameterServer(staleness=0, shards=1),
 ]
@@ -131,6 +132,7 @@ def test_one_rank_is_plain_sgd(name: str) -> None:
 RESUMED = [
     *(kind(**SMALL[name]) for name, kind in STRATEGIES.items() if name != "parameter_server"),
     og.ParameterServer(staleness=0),
+    og.FedAvg(every=3, share=0.5, proximal=0.1, server="adam", server_lr=0.05),
     og.DDP(codec=og.TopK(0.1)),
     og.DDP(codec=og.PowerSGD(2)),
     og.DiLoCo(every=4, codec=og.Int8()),

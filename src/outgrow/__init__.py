@@ -16,7 +16,7 @@ _HOMES = {
     "Holdout": "outgrow.ml.selection.folds",
     "KFold": "outgrow.ml.selection.folds",
     **dict.fromkeys(
-        ("DDP", "EASGD", "DiLoCo", "Gossip", "LocalSGD", "ParameterServer", "PushSum"),
+        ("DDP", "EASGD", "DiLoCo", "FedAvg", "Gossip", "LocalSGD", "ParameterServer", "PushSum"),
         "outgrow.deep.strategies",
     ),
     **dict.fromkeys(("Bfloat16", "Int8", "PowerSGD", "Sign", "TopK"), "outgrow.deep.codecs"),

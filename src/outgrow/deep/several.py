@@ -80,8 +80,13 @@ class Ranks:
     def become_mean(self) -> None:
         """Let all ranks have the mean of what each has."""
         if self._apart:
-            assert self._links is not None
-            self._replica.put(mean_of_ranks(self._links, self._replica.numbers()))
+            numbers = self._replica.numbers()
+            if self._links is not None:
+                self._replica.put(mean_of_ranks(self._links, numbers))
+                return
+            state = numbers.astype(np.float64)
+            total: np.ndarray = self._run.call(lambda: self._run.combine(state))
+            self._replica.put((total / self._run.comm.size).astype(numbers.dtype))
 
     @contextmanager
     def consensus(self) -> Iterator[None]:

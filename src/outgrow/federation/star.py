@@ -49,6 +49,10 @@ class Star:
     stage = "fit"
 
     @property
+    def secret(self) -> bytes:
+        raise self._refusal("connections between the sites")
+
+    @property
     def hosts(self) -> list[str]:
         raise self._refusal("connections between the sites")
 

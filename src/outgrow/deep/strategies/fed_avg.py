@@ -1,0 +1,162 @@
+"""Federated averaging: sites learn by themselves, and now and then tell how they have changed."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from outgrow._optional import optional
+from outgrow.deep.replica import Replica
+from outgrow.deep.strategies.seldom import check_every
+from outgrow.deep.strategies.strategy import Running, Strategy
+from outgrow.engine.context import FitContext
+from outgrow.engine.links import Links
+from outgrow.errors import ParameterError
+
+torch = optional("torch", "torch")
+
+_SERVERS = ("mean", "adam")
+_FIRST, _SECOND = 0.9, 0.99
+
+
+@dataclass(frozen=True)
+class FedAvg(Strategy):
+    """Ranks take `every` steps by themselves; then the changes of a share of them become one (McMahan 2017).
+
+    Changes are added up as statistics of a fit are, so this works where ranks do not reach each other, as in
+    a federation (`og.federated`), and behind its masks.
+
+    Parameters
+    ----------
+    every : steps of a round.
+    share : of the ranks with rows, how many tell their change in each round, rounded up; others tell nothing
+        then, and all go on from what those have found.
+    proximal : pulls parameters back to where the round began, by this times how far they have gone, where
+        the rows of sites differ much (FedProx, Li et al. 2020); 0 for not.
+    server : 'mean' goes on by the weighted mean of the changes, 'adam' takes that as the gradient of Adam
+        (FedAdam, Reddi et al. 2021).
+    server_lr : by what the mean is multiplied, or the learning rate of Adam.
+
+    Raises
+    ------
+    ParameterError
+        When a value cannot be.
+
+    Notes
+    -----
+    Unlike Flower's strategies: a round is of steps, not of epochs of each site, so a site with fewer rows
+    has smaller batches rather than fewer steps, and what a site has counts by its rows.
+
+    Examples
+    --------
+    >>> import outgrow as og
+    >>> og.FedAvg(every=20, share=0.5, proximal=0.01)
+    FedAvg(every=20, share=0.5, proximal=0.01, server='mean', server_lr=1.0)
+    """
+
+    every: int = 32
+    share: float = 1.0
+    proximal: float = 0.0
+    server: str = "mean"
+    server_lr: float = 1.0
+
+    needs_links: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        check_every(self)
+        if not 0 < self.share <= 1:
+            raise ParameterError(f"FedAvg(share={self.share!r}): above 0, and at most 1.")
+        if not self.proximal >= 0:
+            raise ParameterError(f"FedAvg(proximal={self.proximal!r}): at least 0.")
+        if self.server not in _SERVERS:
+            raise ParameterError(f"FedAvg(server={self.server!r}): one of {list(_SERVERS)}.")
+        if not self.server_lr > 0:
+            raise ParameterError(f"FedAvg(server_lr={self.server_lr!r}): above 0.")
+
+    def start(self, run: FitContext, replica: Replica, links: Links | None, seed: int) -> Running:
+        """See `Strategy.start`.
+
+        Parameters
+        ----------
+        run, replica, links, seed : as there.
+        """
+        return _Running(self, run, replica, seed)
+
+
+class _Running(Running):
+    def __init__(self, strategy: FedAvg, run: FitContext, replica: Replica, seed: int) -> None:
+        super().__init__(replica, None)
+        self._strategy, self._run, self._seed = strategy, run, seed
+        self.memory["anchor"] = replica.numbers()
+        self.memory["weight"] = np.zeros(1)
+        self.memory["rounds"] = np.zeros(1, np.int64)
+        self.memory["with_rows"] = np.zeros(run.comm.size)
+        if strategy.server == "adam":
+            self.memory["first"] = np.zeros(len(self.memory["anchor"]))
+            self.memory["second"] = np.zeros(len(self.memory["anchor"]))
+
+    def gradients(self, sums: np.ndarray) -> np.ndarray:
+        """See `Running.gradients`."""
+        sums = super().gradients(sums)
+        if self._strategy.proximal and sums[1]:
+            parameters = self.replica.parameters
+            anchor = torch.from_numpy(self.memory["anchor"][: len(parameters)]).to(parameters.device)
+            self.replica.gradient.add_(parameters - anchor, alpha=self._strategy.proximal)
+        return sums
+
+    def merge(self, weight: float) -> None:
+        """See `Running.merge`."""
+        self.memory["weight"] += weight
+        if self.replica.step % self._strategy.every == 0:
+            change = self._mean_change(self._takes_part())
+            if change is not None:
+                self.memory["anchor"] += self._gone_on(change)
+            self.replica.put(self.memory["anchor"])
+            self.memory["weight"][:] = 0.0
+            self.memory["rounds"] += 1
+
+    def shared(self) -> np.ndarray:
+        """See `Running.shared`: what was told, and what has changed since."""
+        change = self._mean_change(takes_part=True)
+        anchor: np.ndarray = self.memory["anchor"].copy()
+        return anchor if change is None else anchor + change
+
+    def _mean_change(self, takes_part: bool) -> np.ndarray | None:
+        """How the ranks that take part have changed, in the weighted mean; None where none has."""
+        mine = float(self.memory["weight"][0])
+        state = None
+        if takes_part and mine:
+            change = (self.replica.numbers() - self.memory["anchor"]).astype(np.float64)
+            state = change * mine, np.array([mine])
+        merged = self._run.call(lambda: self._run.combine(state))
+        return None if merged is None else (merged[0] / merged[1][0]).astype(np.float32)
+
+    def _takes_part(self) -> bool:
+        """Whether this rank is one of those that tell in this round; all choose the same."""
+        if self._strategy.share == 1:
+            return True
+        rank, with_rows = self._run.comm.rank, self.memory["with_rows"]
+        if not with_rows.any():
+            mine = np.zeros_like(with_rows)
+            mine[rank] = float(self.memory["weight"][0] > 0)
+            with_rows += self._run.call(lambda: self._run.combine(mine))
+        there = np.flatnonzero(with_rows)
+        random = np.random.default_rng([self._seed, int(self.memory["rounds"][0])])
+        chosen = random.permutation(there)[: math.ceil(self._strategy.share * len(there))]
+        return rank in chosen
+
+    def _gone_on(self, change: np.ndarray) -> np.ndarray:
+        """By how much all go on."""
+        lr = self._strategy.server_lr
+        if self._strategy.server == "mean":
+            return change * np.float32(lr)
+        first, second = self.memory["first"], self.memory["second"]
+        first += (1 - _FIRST) * (change - first)
+        second += (1 - _SECOND) * (change.astype(np.float64) ** 2 - second)
+        steps = int(self.memory["rounds"][0]) + 1
+        step = (first / (1 - _FIRST**steps)) / (np.sqrt(second / (1 - _SECOND**steps)) + 1e-3 * lr + 1e-12)
+        size = len(self.replica.parameters)
+        return np.concatenate([lr * step[:size], change[size:]]).astype(np.float32)  # buffers: their mean

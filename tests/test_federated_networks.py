@@ -1,0 +1,74 @@
+"""Networks over sites that keep their rows: rounds of averaging, some of the sites at a time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from sklearn.base import clone
+
+import outgrow as og
+from federations import federate, leaked
+from outgrow.errors import ParameterError, PrivacyError
+
+pytest.importorskip("torch")
+
+
+def tables(sizes: tuple[int, ...] = (200, 120, 280)) -> list[pa.Table]:
+    random = np.random.default_rng(3)
+    parts = []
+    for number, size in enumerate(sizes):
+        X = random.normal(0.3 * number, 1.0, size=(size, 3))
+        frame = pd.DataFrame(X, columns=["hour", "distance", "wind"])
+        frame["late"] = np.where(X[:, 0] * X[:, 1] + X[:, 2] > 0, "yes", "no")
+        parts.append(pa.Table.from_pandas(frame, preserve_index=False))
+    return parts
+
+
+def network(strategy: Any) -> Any:
+    return og.TorchClassifier(
+        module__hidden=16, max_epochs=15, batch_size=60, lr=0.02, strategy=strategy, random_state=0
+    )
+
+
+@pytest.mark.parametrize(
+    "strategy",
+    [
+        og.FedAvg(every=5),
+        og.FedAvg(every=5, share=0.6, proximal=0.05),
+        og.FedAvg(every=5, server="adam", server_lr=0.05),
+    ],
+    ids=str,
+)
+def test_sites_average_what_they_learn(strategy: og.FedAvg) -> None:
+    parts = tables()
+    found = federate(lambda rows: clone(network(strategy)).fit(rows, "late"), parts)
+    assert found.errors == {}
+    assert leaked(found, parts) == set()
+    rows = pa.concat_tables(parts)
+    scores = found.model.evaluate(rows, "late")
+    assert scores["accuracy"] > 0.85
+    for model in found.site_models:
+        assert all((model.weights_[name] == found.model.weights_[name]).all() for name in model.weights_)
+    if strategy == og.FedAvg(every=5):
+        ddp = federate(lambda rows: clone(network("ddp")).fit(rows, "late"), parts)
+        assert all(len(seldom) < len(often) / 2 for seldom, often in zip(found.sent, ddp.sent, strict=True))
+
+
+def test_strategies_that_join_sites_are_refused() -> None:
+    found = federate(lambda rows: network(og.LocalSGD(every=5)).fit(rows, "late"), tables())
+    assert isinstance(found.errors[1], PrivacyError)
+    assert "connections between the sites" in str(found.errors[1])
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"share": 0.0}, {"share": 1.5}, {"proximal": -1.0}, {"server": "sgd"}, {"server_lr": 0.0}],
+    ids=str,
+)
+def test_wrong_settings_are_named(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ParameterError, match=next(iter(wrong))):
+        og.FedAvg(**wrong)
