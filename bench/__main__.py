@@ -4,7 +4,8 @@
 `python -m bench search` for the search for settings. `python -m bench shapes` has many sizes of each job,
 `python -m bench features` every transformer, `python -m bench models` every model,
 `python -m bench loader` loaders of tensors, `python -m bench networks` steps of networks,
-`python -m bench wire` compares all-reduces, `python -m bench nist` counts certified digits.
+`python -m bench strategies` ways to train on a slow network, `python -m bench wire` compares all-reduces,
+`python -m bench nist` counts certified digits.
 `python -m bench strangers` sends hostile requests to a server.
 """
 
@@ -46,6 +47,11 @@ def main() -> None:
         from bench import wire
 
         wire.main()
+        return
+    if sys.argv[1:2] == ["strategies"]:
+        from bench import strategies
+
+        strategies.main(*sys.argv[2:3])
         return
     if sys.argv[1:2] == ["networks"]:
         from bench import networks
