@@ -229,6 +229,25 @@ def test_early_stopping_keeps_the_best_epoch() -> None:
     assert (weights(again) == weights(model)).all()
 
 
+class Uncertain(Net):
+    """Gives no numbers when it is asked before it has learned for some steps."""
+
+    def forward(self, inputs: Any) -> Any:
+        self.steps = getattr(self, "steps", 0) + self.training
+        outputs = super().forward(inputs)
+        return outputs if self.training or self.steps > 20 else outputs * np.nan
+
+
+def test_early_stopping_goes_on_after_a_loss_that_is_no_number() -> None:
+    """It counted as the best of all (early-stopping-pytorch #28)."""
+    stops = {"early_stopping": True, "n_iter_no_change": 4, "max_epochs": 8, "lr": 0.02, "batch_size": 32}
+    model = og.TorchClassifier(Uncertain, random_state=0, **stops).fit(X, Y)
+    losses = model.validation_loss_
+    assert np.isnan(losses[0])
+    assert not np.isnan(losses[-1])
+    assert model.best_epoch_ == np.nanargmin(losses)
+
+
 def test_running_average_lags_behind() -> None:
     averaged, plain = fitted(ema=0.9), fitted()
     assert 0 < np.abs(weights(averaged) - weights(plain)).max() < 0.5

@@ -194,7 +194,8 @@ class Training:
         with self._averaged(), self._ranks.consensus():
             if self._watched is not None:
                 loss = self._trainer.mean_loss(self._watched.all())
-                if progress.best < 0 or loss < progress.validation[progress.best]:
+                best = progress.validation[progress.best] if progress.best >= 0 else math.nan
+                if loss < best or math.isnan(best):
                     progress.best, progress.kept = progress.epoch - 1, self._learned()
                 progress.validation.append(loss)
             if tells:
