@@ -129,7 +129,6 @@ HOMES = {
     "tensorflow": "deep",
     "mpi4py": "engine/ranks",
     "cryptography": "federation",
-    "dp_accounting": "federation",
 }
 """The one place that imports a library."""
 

