@@ -13,6 +13,8 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.neighbors import KNeighborsRegressor, RadiusNeighborsRegressor
 
 import outgrow as og
+from outgrow.data.batch import Batch
+from outgrow.data.hashing import row_hash
 from outgrow.errors import DataError, ExportError, SchemaError
 from outgrow.ml.export.onnx.file import content
 from outgrow.testing import EngineCase
@@ -97,3 +99,23 @@ def test_neighbours_predict_several_numbers() -> None:
         np.testing.assert_allclose(made, theirs.fit(X, Y).predict(asked))
         np.testing.assert_allclose(ours.to_sklearn().predict(asked), made)
         assert ours.fit(X, Y[:, 0]).predict(asked).shape == (40,)
+
+
+def test_rows_with_lists_are_split_and_folded(engine: EngineCase) -> None:
+    rows = pa.table({"id": np.arange(120), "genres": LISTS})
+    train, test = (part.to_arrow() for part in engine.open(rows).split(test=0.3, seed=3))
+    assert sorted([*train["id"].to_pylist(), *test["id"].to_pylist()]) == [*range(120)]
+    assert sorted(test["id"].to_pylist()) == sorted(
+        og.dataset(rows).split(test=0.3, seed=3)[1].to_arrow()["id"].to_pylist()
+    )
+    lists = pa.table(
+        {"words": [["a", "b"], ["b", "a"], [], None, ["ab"], ["a", None]] * 20, "y": [0, 1] * 60}
+    )
+    batch = Batch.from_arrow(lists.to_batches()[0])
+    hashes = row_hash(batch, ["words"]).tolist()
+    assert (len({*hashes[:6]}), hashes[6:12]) == (6, hashes[:6])
+    assert row_hash(batch.slice(2, 5), ["words"]).tolist() == hashes[2:7]
+    words = [[*row, f"w{k}"] for k, row in enumerate(LISTS)]
+    known = pa.table({"words": words, "y": MARKS[:, 2]})
+    pipe = og.Pipeline([("count", og.CountVectorizer(columns=["words"])), ("model", og.MultinomialNB())])
+    assert og.cross_validate(pipe, known, "y", cv=2).mean()["accuracy"] > 0.7

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from outgrow.data.batch import Batch, is_categorical, is_numeric
 from outgrow.data.exact import microseconds
@@ -200,12 +201,25 @@ def _bits_of(array: pa.Array, name: str) -> np.ndarray:
         for field, part in zip(kind.names, array.flatten(), strict=True):
             _add_column(total, part, field, _odd(field))
         return total
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return _list_bits(array, name)
     try:
         return _text_bits(array.cast(pa.string()))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise SchemaError(
             f"Rows cannot be hashed by column {name!r} of type {kind}. Name other key columns."
         ) from error
+
+
+def _list_bits(array: pa.Array, name: str) -> np.ndarray:
+    """One uint64 for each list: of its values and their places."""
+    items, rows = array.flatten(), np.asarray(pc.list_parent_indices(array))
+    ends = np.bincount(rows, minlength=len(array)).cumsum() if len(rows) else np.zeros(len(array), np.int64)
+    places = np.arange(len(rows)) - np.concatenate([[0], ends])[rows]
+    total = np.zeros(len(array), dtype=np.uint64)
+    np.add.at(total, rows, mix(_bits_of(items, name) + mix(places.astype(np.uint64))))
+    total[np.asarray(array.is_null())] = _NULL
+    return total
 
 
 def _float_bits(values: np.ndarray) -> np.ndarray:

@@ -103,7 +103,7 @@ class TextCounts(State):
     def _there(self) -> TextCounts:
         """The same with each text once that some row has."""
         once = self.compact()
-        there = once.weights.reshape(len(once.weights), -1).any(axis=1)
+        there = once.weights.any(axis=tuple(range(1, once.weights.ndim)))
         if there.all():
             return once
         kept = self.of_texts(once.texts.take(np.flatnonzero(there)), once.weights[there])
