@@ -128,7 +128,7 @@ def _strong_pairs(profile: Profile) -> list[tuple[str, str, float]]:
 def _headline(outcome: Outcome) -> tuple[str, str, str]:
     """The one metric to look at: name, model, baseline."""
     rows = {name: (value, base) for name, value, base in outcome.score_rows()}
-    name = next(metric for metric in ("roc_auc", "roc_auc_ovr", "r2") if metric in rows)
+    name = next(metric for metric in ("roc_auc", "roc_auc_ovr", "r2", *rows) if metric in rows)
     return say.metric_name(name), say.score(rows[name][0]), say.score(rows[name][1])
 
 
