@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from outgrow._optional import optional
-from outgrow.deep.replica import Replica
 from outgrow.deep.strategies.seldom import check_every
 from outgrow.deep.strategies.strategy import Running, Strategy
 from outgrow.engine.context import FitContext
 from outgrow.engine.links import Links
 from outgrow.errors import ParameterError
 
-torch = optional("torch", "torch")
+if TYPE_CHECKING:
+    from outgrow.deep.replica import Replica
 
 _SERVERS = ("mean", "adam")
 _FIRST, _SECOND = 0.9, 0.99
@@ -103,7 +102,7 @@ class _Running(Running):
         sums = super().gradients(sums)
         if self._strategy.proximal and sums[1]:
             parameters = self.replica.parameters
-            anchor = torch.from_numpy(self.memory["anchor"][: len(parameters)]).to(parameters.device)
+            anchor = parameters.new_tensor(self.memory["anchor"][: len(parameters)])
             self.replica.gradient.add_(parameters - anchor, alpha=self._strategy.proximal)
         return sums
 
