@@ -96,6 +96,11 @@ def two_workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standalone
         yield found
 
 
+INTERPRETED = {"spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factoryMode": "NO_CODEGEN"}
+"""Queries of the Classic session run once, on few rows: Spark would compile each for longer than it runs. On
+the cluster and on Connect they are compiled, as Spark does unless told otherwise."""
+
+
 @pytest.fixture(scope="session")
 def spark(cluster: Standalone | None) -> Iterator[Any]:
     """A Spark session with two slots."""
@@ -109,7 +114,7 @@ def spark(cluster: Standalone | None) -> Iterator[Any]:
             wait_until("two executors", lambda: session.sparkContext.defaultParallelism == 2)
             wait_until("two executors", lambda: len(cluster.executors()) == 2)
         else:
-            session = classic_session("local[2]")
+            session = classic_session("local[2]", **INTERPRETED)
         yield session
         session.stop()
 
