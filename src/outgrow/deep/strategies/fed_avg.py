@@ -102,7 +102,7 @@ class _Running(Running):
         sums = super().gradients(sums)
         if self._strategy.proximal and sums[1]:
             parameters = self.replica.parameters
-            anchor = parameters.new_tensor(self.memory["anchor"][: len(parameters)])
+            anchor = parameters.double().new_tensor(self.memory["anchor"][: len(parameters)])
             self.replica.gradient.add_(parameters - anchor, alpha=self._strategy.proximal)
         return sums
 
