@@ -123,6 +123,16 @@ def test_all_ranks_end_with_the_same_that_is_worth_something(name: str, size: in
         assert (ranks(size, work)[0] == first).all()
 
 
+@pytest.mark.parametrize("strategy", [og.DDP(), og.LocalSGD(every=4)], ids=str)
+def test_ranks_begin_alike_whatever_a_module_begins_with(strategy: Strategy) -> None:
+    def before(replica: Replica, rank: int) -> None:
+        replica.parameters.mul_(1 + rank)
+
+    first, *others = ranks(3, lambda comm: trained(comm, strategy, before=before))
+    assert (first == ranks(3, lambda comm: trained(comm, strategy))[0]).all()
+    assert all((other == first).all() for other in others)
+
+
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_one_rank_is_plain_sgd(name: str) -> None:
     strategy = STRATEGIES[name](**SMALL[name])

@@ -35,8 +35,16 @@ def started(run: FitContext, replica: Replica, strategy: Strategy, seed: int) ->
     """
     if run.comm.size == 1:
         return Ranks(run, replica, None, None)
+    _begin_alike(run, replica)
     links = run.call(lambda: Links(run.comm)) if strategy.needs_links else None  # type: ignore[arg-type]
     return Ranks(run, replica, links, strategy.start(run, replica, links, seed))
+
+
+def _begin_alike(run: FitContext, replica: Replica) -> None:
+    """Begin where rank 0 does, whatever random numbers a module of the user's takes."""
+    numbers = replica.numbers()
+    mine = numbers if run.comm.rank == 0 else np.zeros_like(numbers)
+    replica.put(run.call(lambda: run.combine(mine)))
 
 
 class Ranks:
