@@ -574,17 +574,20 @@ def test_a_server_that_is_stopped_finishes_what_it_accepted(tmp_path: Path) -> N
         cwd=here,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
     )
-    wait_for(lambda: listening(port), 60)
     answers = []
     ask_once = lambda: answers.append(  # noqa: E731
         httpx.post(f"http://127.0.0.1:{port}/predict", json={"rows": questions(5)}, timeout=30)
     )
-    asking = threading.Thread(target=ask_once)
-    asking.start()
-    time.sleep(0.4)
-    process.send_signal(signal.SIGTERM)
-    asking.join()
-    said = process.communicate(timeout=30)[0]
+    try:
+        wait_for(lambda: listening(port), 60)
+        asking = threading.Thread(target=ask_once)
+        asking.start()
+        time.sleep(0.4)
+        process.send_signal(signal.SIGTERM)
+        asking.join()
+        said = process.communicate(timeout=30)[0]
+    finally:
+        process.kill()
     assert answers[0].status_code == 200
     assert len(answers[0].json()["predictions"]) == 5
     lines = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
