@@ -7,6 +7,7 @@ import os
 import runpy
 import socket
 import threading
+import time
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from outgrow.errors import EngineError, OutgrowError, ParameterError, PrivacyErr
 from outgrow.federation.coordinate import coordinate
 from outgrow.federation.policy import ROWS, STATISTICS, VALUES, Policy
 from outgrow.federation.site import Task
+from outgrow.federation.star import Coordinator
 from outgrow.job.load import load_job
 from outgrow.stats.state import State
 from outgrow.testing.engines import local_case
@@ -293,3 +295,16 @@ def test_carriers_learn_together(capsys: pytest.CaptureFixture[str]) -> None:
     assert "6,000 flights" in capsys.readouterr().out
     job = load_job(path.with_name("job.yaml"))
     assert job.job.target == "late"
+
+
+def test_a_site_that_says_no_goodbye_leaves_no_thread() -> None:
+    before = set(threading.enumerate())
+    here, there = socket.socketpair()
+    coordinator = Coordinator([("north", here)])
+    assert set(threading.enumerate()) - before
+    there.close()
+    coordinator.close()
+    until = time.monotonic() + 10
+    while set(threading.enumerate()) - before and time.monotonic() < until:
+        time.sleep(0.02)
+    assert not set(threading.enumerate()) - before

@@ -457,10 +457,12 @@ def test_files_that_changed_are_noticed(tmp_path: Path) -> None:
 def test_a_loop_that_ends_early_leaves_no_thread(path: Path) -> None:
     import threading
 
+    before = set(threading.enumerate())
     batches = iter(make(path, buffer_size=64, transform=lambda batch: batch))
     next(batches)
+    assert set(threading.enumerate()) - before
     batches.close()  # type: ignore[attr-defined]
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("outgrow")]
+    assert not set(threading.enumerate()) - before
 
 
 # ---- beside PyTorch --------------------------------------------------------------------------------------

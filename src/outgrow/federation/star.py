@@ -202,6 +202,7 @@ class Coordinator(Star):
         self._closed.set()
         for line in self._lines:
             line.close()
+            line.wake()  # whoever hears it, whether or not the site says goodbye
 
     def _collected(self, kind: str) -> list[Tree]:
         """What each site sends next, in the order of the sites."""
