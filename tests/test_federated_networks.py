@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,9 @@ from sklearn.base import clone
 
 import outgrow as og
 from federations import federate, leaked
+from outgrow.engine.dataset import Dataset
 from outgrow.errors import ParameterError, PrivacyError
+from outgrow.stats.proposals import Proposals
 
 pytest.importorskip("torch")
 
@@ -58,6 +61,43 @@ def test_sites_average_what_they_learn(strategy: og.FedAvg) -> None:
         assert all(len(seldom) < len(often) / 2 for seldom, often in zip(found.sent, ddp.sent, strict=True))
 
 
+def lying(rows: Dataset, liars: set[int]) -> Dataset:
+    """The rows of a site, which turns round all changes it tells, a hundred times as far, when it lies."""
+    link = rows.engine.comm  # type: ignore[union-attr]
+    if link.rank in liars:
+        honest = link.allreduce
+
+        def lie(state: Any) -> Any:
+            if isinstance(state, Proposals):
+                loud = np.float32([*[-100.0] * state.size, 1.0])
+                state = replace(state, rows=tuple(row * loud for row in state.rows))
+            elif isinstance(state, tuple) and isinstance(state[0], np.ndarray) and len(state[0]) > 50:
+                state = -100.0 * state[0], state[1]
+            return honest(state)
+
+        link.allreduce = lie
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("merge", "sites", "right"),
+    [(None, 6, False), (og.Median(), 6, True), (og.TrimmedMean(1 / 3), 6, True), (og.Krum(2), 7, True)],
+    ids=str,
+)
+def test_a_third_of_the_sites_may_lie(merge: Any, sites: int, right: bool) -> None:
+    parts = tables((120,) * sites)
+    strategy = og.FedAvg(every=5, merge=merge)
+    found = federate(lambda rows: network(strategy).fit(lying(rows, {2, 5}), "late"), parts)
+    if not right:
+        assert found.errors == {} or "is no number" in str(found.errors[1])
+    whole = pa.concat_tables(parts)
+    assert right == (not found.errors and found.model.evaluate(whole, "late")["accuracy"] > 0.8)
+    if right:
+        assert leaked(found, parts) == set()
+        for model in found.site_models:
+            assert all((model.weights_[name] == found.model.weights_[name]).all() for name in model.weights_)
+
+
 def test_strategies_that_join_sites_are_refused() -> None:
     found = federate(lambda rows: network(og.LocalSGD(every=5)).fit(rows, "late"), tables())
     assert isinstance(found.errors[1], PrivacyError)
@@ -66,7 +106,7 @@ def test_strategies_that_join_sites_are_refused() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"share": 0.0}, {"share": 1.5}, {"proximal": -1.0}, {"server": "sgd"}, {"server_lr": 0.0}],
+    [{"share": 0.0}, {"share": 1.5}, {"proximal": -1.0}, {"server": "sgd"}, {"server_lr": 0.0}, {"merge": 3}],
     ids=str,
 )
 def test_wrong_settings_are_named(wrong: dict[str, Any]) -> None:

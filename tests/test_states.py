@@ -50,6 +50,7 @@ from outgrow.stats.least_rows import LeastRows
 from outgrow.stats.moments import CoMoments, Moments, PairMoments, ShapeMoments
 from outgrow.stats.number_counts import NumberCounts
 from outgrow.stats.number_sums import NumberSums
+from outgrow.stats.proposals import Proposals
 from outgrow.stats.quantiles import Gathered, quantiles
 from outgrow.stats.rankings import QueryRows
 from outgrow.stats.scores import (
@@ -194,6 +195,10 @@ LAWS: dict[type[State], tuple[Callable[[np.ndarray], Any], Callable[[Any], Any]]
     EdgeParts: (
         lambda r: EdgeParts([np.stack([_bits(r), _bits(r[:, ::-1])])], [_weights(r)]),
         lambda s: s.affinity(np.unique(np.concatenate(s.ends, axis=1))).toarray(),
+    ),
+    Proposals: (
+        lambda r: Proposals(tuple(r[:, :2]), 1, {"name": "Mean"}),
+        lambda s: np.sort(np.array(s.rows).reshape(-1, 2), axis=0),
     ),
     Gathered: (lambda r: Gathered((r[:, 0], r[:, 1])), lambda s: _flat(*map(np.sort, s.values))),
     RankedScores: (

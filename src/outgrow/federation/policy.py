@@ -35,6 +35,7 @@ STATISTICS = frozenset(
         "Outcome",
         "PairMoments",
         "PinballState",
+        "Proposals",
         "RegressionState",
         "SlowestRank",
         "Triangle",

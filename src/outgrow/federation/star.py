@@ -27,6 +27,7 @@ from outgrow.federation.audit import AuditLog
 from outgrow.federation.fixed_point import FixedPoint
 from outgrow.federation.masks import MaskedSite, opened_sum, threshold
 from outgrow.federation.policy import Policy, described
+from outgrow.stats.proposals import Proposals
 from outgrow.stats.state import from_tree, merge, to_tree
 
 MERGE, AGREE, RESULT, REPORT = "merge", "agree", "result", "report"
@@ -132,6 +133,8 @@ class Coordinator(Star):
             return self._secure_sum(state)
         for message in self._collected(MERGE):
             state = merge(state, from_tree(message["body"]))
+        if isinstance(state, Proposals):
+            state = state.settled()  # no site shall see what another one proposes
         self._answer(MERGE, to_tree(state))
         return state
 

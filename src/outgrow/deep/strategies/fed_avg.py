@@ -13,6 +13,8 @@ from outgrow.deep.strategies.strategy import Running, Strategy
 from outgrow.engine.context import FitContext
 from outgrow.engine.links import Links
 from outgrow.errors import ParameterError
+from outgrow.stats.proposals import RULES, Proposals, proposals
+from outgrow.stats.robust import Merge
 
 if TYPE_CHECKING:
     from outgrow.deep.replica import Replica
@@ -38,6 +40,9 @@ class FedAvg(Strategy):
     server : 'mean' goes on by the weighted mean of the changes, 'adam' takes that as the gradient of Adam
         (FedAdam, Reddi et al. 2021).
     server_lr : by what the mean is multiplied, or the learning rate of Adam.
+    merge : `og.Median()`, `og.TrimmedMean()` or `og.Krum()`, which make one of the changes where some ranks
+        may be wrong or lie, instead of the mean by rows. Whoever merges sees each change, so not behind
+        masks; in a federation that is the coordinator, and sites get what came of it.
 
     Raises
     ------
@@ -53,7 +58,7 @@ class FedAvg(Strategy):
     --------
     >>> import outgrow as og
     >>> og.FedAvg(every=20, share=0.5, proximal=0.01)
-    FedAvg(every=20, share=0.5, proximal=0.01, server='mean', server_lr=1.0)
+    FedAvg(every=20, share=0.5, proximal=0.01, server='mean', server_lr=1.0, merge=None)
     """
 
     every: int = 32
@@ -61,6 +66,7 @@ class FedAvg(Strategy):
     proximal: float = 0.0
     server: str = "mean"
     server_lr: float = 1.0
+    merge: Merge | None = None
 
     needs_links: ClassVar[bool] = False
 
@@ -74,6 +80,8 @@ class FedAvg(Strategy):
             raise ParameterError(f"FedAvg(server={self.server!r}): one of {list(_SERVERS)}.")
         if not self.server_lr > 0:
             raise ParameterError(f"FedAvg(server_lr={self.server_lr!r}): above 0.")
+        if self.merge is not None and type(self.merge) not in RULES.values():
+            raise ParameterError(f"FedAvg(merge={self.merge!r}): one of og.{', og.'.join(RULES)}, or None.")
 
     def start(self, run: FitContext, replica: Replica, links: Links | None, seed: int) -> Running:
         """See `Strategy.start`.
@@ -126,12 +134,21 @@ class _Running(Running):
     def _mean_change(self, takes_part: bool) -> np.ndarray | None:
         """How the ranks that take part have changed, in the weighted mean; None where none has."""
         mine = float(self.memory["weight"][0])
+        if self._strategy.merge is not None:
+            return self._robust(self._strategy.merge, mine if takes_part else 0.0)
         state = None
         if takes_part and mine:
             change = (self.replica.numbers() - self.memory["anchor"]).astype(np.float64)
             state = change * mine, np.array([mine])
         merged = self._run.call(lambda: self._run.combine(state))
         return None if merged is None else (merged[0] / merged[1][0]).astype(np.float32)
+
+    def _robust(self, rule: Merge, mine: float) -> np.ndarray | None:
+        """What the rule makes of the changes of those that take part, whose `mine` is not 0."""
+        anchor = self.memory["anchor"]
+        state = proposals(self.replica.numbers() - anchor if mine else None, mine, len(anchor), rule)
+        merged: Proposals = self._run.call(lambda: self._run.combine(state)).settled()
+        return merged.rows[0][:-1] if merged.rows else None
 
     def _takes_part(self) -> bool:
         """Whether this rank is one of those that tell in this round; all choose the same."""
