@@ -56,6 +56,8 @@ def trained(model: Any, view: MatrixView, target: str) -> None:
     training = Training(view.run, rows, replica, losses, _plan(model, view, module))
     progress = training.run_to_the_end()
     model.weights_ = _state(module)
+    if training.epsilon is not None:
+        model.epsilon_ = training.epsilon
     model.train_loss_, model.validation_loss_ = np.array(progress.train), np.array(progress.validation)
     model.n_iter_ = progress.epoch
     model.best_epoch_ = progress.best if progress.best >= 0 else progress.epoch - 1
@@ -216,7 +218,8 @@ def _check_device(device: str) -> None:
 def _begun(model: Any, view: MatrixView) -> Any:
     """The module before it is trained: the same on every rank."""
     sizes = Sizes(view.width, model.n_outputs_, model._category_places())
-    scales = model._scales(view) if model.module == MLP and model._begun is None else {}
+    scaled = model.module == MLP and model._begun is None and not strategy_of(model.strategy).private
+    scales = model._scales(view) if scaled else {}
     with _seeded(model._seed()):
         module = module_of(model.module, model._arguments("module__"), sizes, trusted=model._trusted)
         _built(module, model.input_shape or (view.width,))

@@ -144,6 +144,7 @@ class Network(Model):
     validation_loss_: np.ndarray
     n_iter_: int
     best_epoch_: int
+    epsilon_: float
     n_outputs_: int
     graph_: bytes
     _made: Made
@@ -378,7 +379,12 @@ class Network(Model):
         return seed(self.random_state)
 
     def _check_parameters(self) -> None:
-        strategy_of(self.strategy)
+        private = strategy_of(self.strategy).private
+        if private and (self.early_stopping or self.ema is not None):
+            raise ParameterError(
+                "early_stopping and ema tell more of the rows than the rounds of a strategy with noise, "
+                "of which epsilon_ is. Leave them out."
+            )
         if self.input_shape is not None and self.module == "mlp":
             raise ParameterError(
                 "input_shape: module='mlp' takes rows of columns. Give a module of your own."

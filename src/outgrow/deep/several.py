@@ -16,6 +16,7 @@ from outgrow.deep.replica import Replica
 from outgrow.deep.strategies.strategy import Running, Strategy, mean_of_ranks
 from outgrow.engine.context import FitContext, SlowestRank
 from outgrow.engine.links import Links
+from outgrow.errors import ParameterError
 
 SNAPSHOT_SECONDS = 5.0
 """How much training a fit may lose: after so long where it is goes into the journal."""
@@ -34,10 +35,15 @@ def started(run: FitContext, replica: Replica, strategy: Strategy, seed: int) ->
     seed : see `Strategy.start`.
     """
     if run.comm.size == 1:
+        if strategy.private:
+            raise ParameterError(
+                f"strategy={strategy}: noise is for what several sites tell, and there is one process. Fit "
+                "by og.federated, or without noise."
+            )
         return Ranks(run, replica, None, None)
     _begin_alike(run, replica)
     links = run.call(lambda: Links(run.comm)) if strategy.needs_links else None  # type: ignore[arg-type]
-    return Ranks(run, replica, links, strategy.start(run, replica, links, seed))
+    return Ranks(run, replica, links, strategy.start(run, replica, links, seed), private=strategy.private)
 
 
 def _begin_alike(run: FitContext, replica: Replica) -> None:
@@ -56,12 +62,19 @@ class Ranks:
     replica : of this rank.
     links : to the others; None where the fit's own tree is enough, or there are none.
     running : what they merge; None where there are no others.
+    private : nothing of the rows may be told but by what they merge.
     """
 
     def __init__(
-        self, run: FitContext, replica: Replica, links: Links | None, running: Running | None
+        self,
+        run: FitContext,
+        replica: Replica,
+        links: Links | None,
+        running: Running | None,
+        *,
+        private: bool = False,
     ) -> None:
-        self.running = running
+        self.running, self._private = running, private
         self._run, self._replica, self._links = run, replica, links
         self._apart = running is not None and not running.together
         self._agrees = running is not None and (self._apart or running.remembers)
@@ -107,12 +120,14 @@ class Ranks:
             yield
 
     def over_all(self, *sums: float) -> tuple[float, ...]:
-        """Sums over the ranks, where each knows but its own.
+        """Sums over the ranks, where each knows but its own; zeros where those may not be told.
 
         Parameters
         ----------
         *sums : of this rank.
         """
+        if self._private:
+            return tuple(0.0 for _ in sums)
         if not self._apart:
             return sums
         mine = np.array(sums, dtype=np.float64)

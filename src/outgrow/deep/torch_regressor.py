@@ -10,6 +10,7 @@ import numpy as np
 from outgrow.deep.labels import OF_DIFFERENCES, criterion_label
 from outgrow.deep.network import Network
 from outgrow.deep.scales import scales_of_features, scales_of_targets
+from outgrow.deep.strategy_words import strategy_of
 from outgrow.engine.matrix import MatrixView
 from outgrow.errors import DataError
 from outgrow.ml.base import Regressor
@@ -139,7 +140,7 @@ class TorchRegressor(Network, Regressor):
     def _standard(self, view: MatrixView) -> tuple[np.ndarray, np.ndarray]:
         """What is subtracted from the targets, and by what the rest is divided."""
         plain = self.module != "mlp" or criterion_label(self.criterion) not in OF_DIFFERENCES
-        if plain:
+        if plain or strategy_of(self.strategy).private:
             return np.zeros(self.n_outputs_), np.ones(self.n_outputs_)
         return scales_of_targets(view)
 

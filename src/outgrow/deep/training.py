@@ -131,6 +131,11 @@ class Training:
     def _combined(self, state: Any) -> Any:
         return self.run.call(lambda: self.run.combine(state))
 
+    @property
+    def epsilon(self) -> float | None:
+        """Of the differential privacy of what the ranks told each other; None where there is none."""
+        return None if self._ranks.running is None else self._ranks.running.epsilon
+
     def run_to_the_end(self) -> Progress:
         """Train; the replica then is what was learned, the same on every rank."""
         with self._ranks:

@@ -13,6 +13,7 @@ from outgrow.deep.strategies.strategy import Running, Strategy
 from outgrow.engine.context import FitContext
 from outgrow.engine.links import Links
 from outgrow.errors import ParameterError
+from outgrow.stats.privacy import gaussian_epsilon, secret_normals, shortened
 from outgrow.stats.proposals import RULES, Proposals, proposals
 from outgrow.stats.robust import Merge
 
@@ -43,6 +44,11 @@ class FedAvg(Strategy):
     merge : `og.Median()`, `og.TrimmedMean()` or `og.Krum()`, which make one of the changes where some ranks
         may be wrong or lie, instead of the mean by rows. Whoever merges sees each change, so not behind
         masks; in a federation that is the coordinator, and sites get what came of it.
+    clip : the largest norm of a rank's change in a round; a longer one is shortened to it. None for any.
+    noise : standard deviation of the normal noise that is in the sum of the changes of a round, in `clip`
+        (McMahan et al. 2018); 0 for none. Each rank adds its share of it, from the operating system's random
+        bytes, before its change leaves. Then ranks count alike, and the model has `epsilon_`.
+    delta : of the differential privacy whose `epsilon_` the model has; needed with `noise`.
 
     Raises
     ------
@@ -51,6 +57,14 @@ class FedAvg(Strategy):
 
     Notes
     -----
+    `epsilon_` is of the whole fit and a whole rank: how far the model that comes of it may tell whether the
+    changes of a rank were what they were, or zero. Who takes part in a round is no secret, so epsilon is of
+    as many rounds as the rank took part in that did most often. Steps after the last whole round do not
+    count. Inputs and targets are not scaled, and no losses are kept, as these would tell more. Shares of
+    noise are so large that those of the others are enough for what a rank may see that knows its own.
+    Whoever sees the change of a single rank, as the coordinator of a federation does, sees no more noise in
+    it than that share.
+
     Unlike Flower's strategies: a round is of steps, not of epochs of each site, so a site with fewer rows
     has smaller batches rather than fewer steps, and what a site has counts by its rows.
 
@@ -58,7 +72,8 @@ class FedAvg(Strategy):
     --------
     >>> import outgrow as og
     >>> og.FedAvg(every=20, share=0.5, proximal=0.01)
-    FedAvg(every=20, share=0.5, proximal=0.01, server='mean', server_lr=1.0, merge=None)
+    FedAvg(every=20, share=0.5, proximal=0.01, server='mean', server_lr=1.0, merge=None, clip=None,
+        noise=0.0, delta=None)
     """
 
     every: int = 32
@@ -67,6 +82,9 @@ class FedAvg(Strategy):
     server: str = "mean"
     server_lr: float = 1.0
     merge: Merge | None = None
+    clip: float | None = None
+    noise: float = 0.0
+    delta: float | None = None
 
     needs_links: ClassVar[bool] = False
 
@@ -82,6 +100,33 @@ class FedAvg(Strategy):
             raise ParameterError(f"FedAvg(server_lr={self.server_lr!r}): above 0.")
         if self.merge is not None and type(self.merge) not in RULES.values():
             raise ParameterError(f"FedAvg(merge={self.merge!r}): one of og.{', og.'.join(RULES)}, or None.")
+        self._check_privacy()
+
+    def _check_privacy(self) -> None:
+        if self.clip is not None and not 0 < self.clip < math.inf:
+            raise ParameterError(f"FedAvg(clip={self.clip!r}): a norm above 0.")
+        if not 0 <= self.noise < math.inf:
+            raise ParameterError(f"FedAvg(noise={self.noise!r}): at least 0.")
+        if self.delta is not None and not 0 < self.delta < 1:
+            raise ParameterError(f"FedAvg(delta={self.delta!r}): above 0 and below 1, such as 1e-5.")
+        if not self.noise:
+            return
+        if self.clip is None:
+            raise ParameterError(f"FedAvg(noise={self.noise}): give clip, the norm that it is a multiple of.")
+        if self.delta is None:
+            raise ParameterError(f"FedAvg(noise={self.noise}): give delta, below 1 by the number of sites.")
+        if self.merge is not None:
+            raise ParameterError("FedAvg takes noise or a merge: what noise hides is known of a mean alone.")
+
+    @property
+    def private(self) -> bool:  # type: ignore[override]
+        """Whether what ranks tell has noise in it."""
+        return self.noise > 0
+
+    @property
+    def repeatable(self) -> bool:  # type: ignore[override]
+        """Whether the same fit gives the same bits again; noise is never the same."""
+        return not self.private
 
     def start(self, run: FitContext, replica: Replica, links: Links | None, seed: int) -> Running:
         """See `Strategy.start`.
@@ -96,11 +141,13 @@ class FedAvg(Strategy):
 class _Running(Running):
     def __init__(self, strategy: FedAvg, run: FitContext, replica: Replica, seed: int) -> None:
         super().__init__(replica, None)
+        self._telling = 0
         self._strategy, self._run, self._seed = strategy, run, seed
         self.memory["anchor"] = replica.numbers()
         self.memory["weight"] = np.zeros(1)
         self.memory["rounds"] = np.zeros(1, np.int64)
         self.memory["with_rows"] = np.zeros(run.comm.size)
+        self.memory["told"] = np.zeros(run.comm.size, np.int64)
         if strategy.server == "adam":
             self.memory["first"] = np.zeros(len(self.memory["anchor"]))
             self.memory["second"] = np.zeros(len(self.memory["anchor"]))
@@ -126,7 +173,9 @@ class _Running(Running):
             self.memory["rounds"] += 1
 
     def shared(self) -> np.ndarray:
-        """See `Running.shared`: what was told, and what has changed since."""
+        """See `Running.shared`: what was told, and, where that is no secret, what has changed since."""
+        if self._strategy.private:
+            return np.array(self.memory["anchor"])
         change = self._mean_change(takes_part=True)
         anchor: np.ndarray = self.memory["anchor"].copy()
         return anchor if change is None else anchor + change
@@ -137,22 +186,56 @@ class _Running(Running):
         if self._strategy.merge is not None:
             return self._robust(self._strategy.merge, mine if takes_part else 0.0)
         state = None
-        if takes_part and mine:
-            change = (self.replica.numbers() - self.memory["anchor"]).astype(np.float64)
-            state = change * mine, np.array([mine])
+        if self._strategy.private:
+            state = self._noisy() if takes_part else None
+        elif takes_part and mine:
+            state = self._change().astype(np.float64) * mine, np.array([mine])
         merged = self._run.call(lambda: self._run.combine(state))
         return None if merged is None else (merged[0] / merged[1][0]).astype(np.float32)
+
+    def _change(self) -> np.ndarray:
+        """How this rank has changed, by no more than it may."""
+        change: np.ndarray = self.replica.numbers() - self.memory["anchor"]
+        return change if self._strategy.clip is None else shortened(change, self._strategy.clip)
+
+    def _noisy(self) -> tuple[np.ndarray, np.ndarray]:
+        """The change of this rank and its share of the noise; of buffers nothing is told."""
+        assert self._strategy.clip is not None
+        size, anchor = len(self.replica.parameters), self.memory["anchor"]
+        if (self.replica.numbers()[size:] != anchor[size:]).any():
+            raise ParameterError(
+                "FedAvg(noise=): layers such as BatchNorm keep running means of rows, to which noise cannot "
+                "be added. Take LayerNorm or GroupNorm."
+            )
+        others = max(1, self._telling - 1)
+        share = self._strategy.noise * self._strategy.clip / math.sqrt(others)
+        change = np.zeros(len(anchor))
+        change[:size] = self._change()[:size] + share * secret_normals(size)
+        return change, np.ones(1)
+
+    @property
+    def epsilon(self) -> float | None:
+        """See `Running.epsilon`."""
+        noise, delta = self._strategy.noise, self._strategy.delta
+        if not self._strategy.private or delta is None:
+            return None
+        if not self.memory["rounds"][0]:
+            raise ParameterError(
+                f"FedAvg(every={self._strategy.every}): no round has ended in {self.replica.step} steps, so "
+                "nothing was learned. With noise only whole rounds count; take fewer steps, or more epochs."
+            )
+        return gaussian_epsilon(noise, int(self.memory["told"].max()), delta)
 
     def _robust(self, rule: Merge, mine: float) -> np.ndarray | None:
         """What the rule makes of the changes of those that take part, whose `mine` is not 0."""
         anchor = self.memory["anchor"]
-        state = proposals(self.replica.numbers() - anchor if mine else None, mine, len(anchor), rule)
+        state = proposals(self._change() if mine else None, mine, len(anchor), rule)
         merged: Proposals = self._run.call(lambda: self._run.combine(state)).settled()
         return merged.rows[0][:-1] if merged.rows else None
 
     def _takes_part(self) -> bool:
         """Whether this rank is one of those that tell in this round; all choose the same."""
-        if self._strategy.share == 1:
+        if self._strategy.share == 1 and not self._strategy.private:
             return True
         rank, with_rows = self._run.comm.rank, self.memory["with_rows"]
         if not with_rows.any():
@@ -162,6 +245,8 @@ class _Running(Running):
         there = np.flatnonzero(with_rows)
         random = np.random.default_rng([self._seed, int(self.memory["rounds"][0])])
         chosen = random.permutation(there)[: math.ceil(self._strategy.share * len(there))]
+        self._telling = len(chosen)
+        self.memory["told"][chosen] += 1
         return rank in chosen
 
     def _gone_on(self, change: np.ndarray) -> np.ndarray:

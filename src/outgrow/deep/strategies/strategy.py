@@ -29,6 +29,8 @@ class Strategy:
     repeatable: ClassVar[bool] = True
     """Whether the same fit gives the same bits again: not where ranks do not wait for each other."""
     needs_links: ClassVar[bool] = True
+    private: ClassVar[bool] = False
+    """Whether what ranks tell of their rows has noise in it, so that nothing else of them may be told."""
 
     def start(self, run: FitContext, replica: Replica, links: Links | None, seed: int) -> Running:
         """Begin a training; all ranks do so together.
@@ -70,6 +72,11 @@ class Running:
     def links(self) -> Links:
         assert self._links is not None
         return self._links
+
+    @property
+    def epsilon(self) -> float | None:
+        """Of the differential privacy of what was told so far; None where there is none."""
+        return None
 
     @property
     def sent_bytes(self) -> int:
