@@ -8,6 +8,7 @@ import sys
 import textwrap
 from collections import OrderedDict
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from outgrow.data.scan import Scan
 from outgrow.data.source import TableSource
 from outgrow.deep import several
 from outgrow.deep.criteria import criterion_of, losses_of
+from outgrow.deep.fitting import _seeded
 from outgrow.deep.loop import Rules
 from outgrow.deep.minibatches import Rows
 from outgrow.deep.replica import replica_of
@@ -676,3 +678,14 @@ def test_weights_of_rows_count_in_losses() -> None:
     losses = (model.predict(X) - X[:, 0]) ** 2
     expected = float(losses @ weight / weight.sum())
     assert model.evaluate(X, X[:, 0], sample_weight=weight)["loss"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_modules_that_threads_make_begin_alike() -> None:
+    """The random numbers of torch are those of the whole process."""
+
+    def made(_: int) -> tuple[float, ...]:
+        with _seeded(3):
+            return tuple(torch.rand(1).item() for _ in range(200))
+
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(made, range(32)))) == 1

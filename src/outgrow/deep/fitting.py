@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -28,6 +29,9 @@ from outgrow.engine.matrix import MatrixView
 from outgrow.errors import ArtifactError, DataError, ParameterError
 
 torch = optional("torch", "torch")
+
+_SEEDING = threading.RLock()
+"""Held by whoever makes a module: torch's random numbers are those of the whole process."""
 
 
 def trained(model: Any, view: MatrixView, target: str) -> None:
@@ -92,14 +96,15 @@ def module_of_model(model: Any) -> Any:
 @contextmanager
 def _seeded(number: int) -> Iterator[None]:
     """What is random in torch, and in Keras by Python's own numbers, begins here within the block."""
-    before = random.getstate()
-    random.seed(number)
-    try:
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(number)
-            yield
-    finally:
-        random.setstate(before)
+    with _SEEDING:
+        before = random.getstate()
+        random.seed(number)
+        try:
+            with torch.random.fork_rng(devices=[]):
+                torch.default_generator.manual_seed(number)
+                yield
+        finally:
+            random.setstate(before)
 
 
 def _built(module: Any, shape: Sequence[int]) -> None:
@@ -240,7 +245,7 @@ def _begun(model: Any, view: MatrixView) -> Any:
 def _try(module: Any, shape: tuple[int, ...], model: Any) -> None:
     """Ask the module for two rows: it shall take such, and give what the criterion needs."""
     try:
-        with evaluating(module), torch.random.fork_rng(devices=[]):
+        with _SEEDING, evaluating(module), torch.random.fork_rng(devices=[]):
             answer = module(torch.zeros(2, *shape))
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
         raise DataError(
