@@ -302,8 +302,8 @@ def test_a_site_that_says_no_goodbye_leaves_no_thread() -> None:
     here, there = socket.socketpair()
     coordinator = Coordinator([("north", here)])
     assert set(threading.enumerate()) - before
-    there.close()
     coordinator.close()
+    there.close()
     until = time.monotonic() + 10
     while set(threading.enumerate()) - before and time.monotonic() < until:
         time.sleep(0.02)
