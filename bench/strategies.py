@@ -26,7 +26,7 @@ from bench.slow_network import SlowNetwork
 from outgrow.deep.strategy_words import strategy_of
 
 RANKS, MEGABITS, DELAY = 4, 100.0, 0.025
-ROWS, BATCH, EPOCHS, HIDDEN = 12_800, 128, 2, (1024, 1024)
+ROWS, BATCH, EPOCHS, HIDDEN = 12_800, 128, 1, (1024, 1024)
 RESULTS = Path(__file__).parent / "results" / "strategies.md"
 CONTENDERS: dict[str, Any] = {
     "ddp": {"name": "ddp"},
