@@ -305,6 +305,16 @@ def test_codecs_keep_the_size_and_are_near(array: np.ndarray) -> None:
             np.testing.assert_allclose(decoded, array, atol=np.abs(array).max(initial=0.0) / 120)
 
 
+@pytest.mark.parametrize("name", [name for name, kind in CODECS.items() if kind.encode is not Codec.encode])
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_what_is_no_number_is_not_made_one(name: str, wrong: float) -> None:
+    """Else a training that has gone astray would go on."""
+    array = np.arange(3000, dtype=np.float32)
+    array[1500] = wrong
+    codec = CODECS[name]()
+    assert not np.isfinite(codec.decode(codec.encode(array), len(array))[1500])
+
+
 @pytest.mark.parametrize("graph", ["exponential", "ring", "pairs"])
 @pytest.mark.parametrize("size", [2, 3, 4, 5, 8])
 def test_whom_one_tells_hears_it(graph: str, size: int) -> None:

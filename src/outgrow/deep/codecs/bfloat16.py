@@ -8,6 +8,8 @@ import numpy as np
 
 from outgrow.deep.codecs.codec import Arrays, Codec
 
+_NOT_A_NUMBER = np.uint16(0x7FC0)
+
 
 @dataclass(frozen=True)
 class Bfloat16(Codec):
@@ -31,7 +33,8 @@ class Bfloat16(Codec):
         """
         bits = np.ascontiguousarray(array).view(np.uint32)
         rounded = bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))
-        return ((rounded >> np.uint32(16)).astype(np.uint16),)
+        short = (rounded >> np.uint32(16)).astype(np.uint16)
+        return (np.where(np.isnan(array), _NOT_A_NUMBER, short),)  # rounding would make it a number
 
     def decode(self, arrays: Arrays, size: int) -> np.ndarray:
         """See `Codec.decode`.

@@ -34,8 +34,10 @@ class Int8(Codec):
         """
         blocks = _blocks(array)
         scales = np.abs(blocks).max(axis=1, initial=0.0).astype(np.float32) / np.float32(127)
-        divisors = np.where(scales > 0, scales, np.float32(1))
-        whole = np.rint(blocks / divisors[:, None]).astype(np.int8)
+        scales[~np.isfinite(scales)] = np.nan
+        divisors = np.where(scales == 0, np.float32(1), scales)
+        with np.errstate(invalid="ignore"):  # what is no number makes its block none
+            whole = np.rint(blocks / divisors[:, None]).astype(np.int8)
         return whole.reshape(-1)[: len(array)], scales
 
     def decode(self, arrays: Arrays, size: int) -> np.ndarray:
