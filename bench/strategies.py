@@ -76,7 +76,7 @@ def page(lines: list[str]) -> str:
             "what the host of rank 0 has sent, with the heads of packets; the losses are those of the last",
             "epoch and of rows nobody learned from.",
             "",
-            machine(),
+            ", ".join(f"{key} {value}" for key, value in machine().items()),
             "",
             "| strategy | s | ratio | MB sent | loss | loss held out |",
             "|---|---|---|---|---|---|",
