@@ -29,7 +29,7 @@ class FedAvg(Strategy):
     """Ranks take `every` steps by themselves; then the changes of a share of them become one (McMahan 2017).
 
     Changes are added up as statistics of a fit are, so this works where ranks do not reach each other, as in
-    a federation (`og.federated`), and behind its masks.
+    a federation (`og.federated`), though not yet behind its masks (`secure=True`).
 
     Parameters
     ----------
@@ -42,8 +42,8 @@ class FedAvg(Strategy):
         (FedAdam, Reddi et al. 2021).
     server_lr : by what the mean is multiplied, or the learning rate of Adam.
     merge : `og.Median()`, `og.TrimmedMean()` or `og.Krum()`, which make one of the changes where some ranks
-        may be wrong or lie, instead of the mean by rows. Whoever merges sees each change, so not behind
-        masks; in a federation that is the coordinator, and sites get what came of it.
+        may be wrong or lie, instead of the mean by rows. Whoever merges sees each change: in a federation
+        that is the coordinator, and sites get what came of it.
     clip : the largest norm of a rank's change in a round; a longer one is shortened to it. None for any.
     noise : standard deviation of the normal noise that is in the sum of the changes of a round, in `clip`
         (McMahan et al. 2018); 0 for none. Each rank adds its share of it, from the operating system's random
