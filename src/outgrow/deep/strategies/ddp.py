@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from outgrow.deep.codecs.codec import Codec
-from outgrow.deep.strategies.strategy import Running, Strategy, Totals
-from outgrow.deep.topologies import TOPOLOGIES, gathered
+from outgrow.deep.strategies.strategy import Running, Strategy, Totals, settled
+from outgrow.deep.topologies import TOPOLOGIES
 from outgrow.engine.context import FitContext
 from outgrow.engine.links import Links
 from outgrow.errors import ParameterError
@@ -118,23 +118,13 @@ class _OverLinks(_Together):
         sent = Totals(self.links, np.concatenate([sums, *self._buffers(sums[2])]))
         gradient = self.replica.read_gradient()
         if self._strategy.merge is not None:
-            gradient, weight = self._robust(self._strategy.merge, gradient, float(sums[1]))
+            mean = settled(self.links, self._strategy.merge, gradient / (sums[1] or 1.0), float(sums[1]))
         elif self._strategy.codec is not None:
             self._strategy.codec.sum(self.links, gradient, self.replica.shapes, self.memory)
         else:
             TOPOLOGIES[self._strategy.topology](self.links, gradient)
         totals = sent.get()
-        if self._strategy.merge is not None and weight:
-            gradient = gradient * np.float32(totals[1])  # it is divided by that again
+        if self._strategy.merge is not None and mean is not None:
+            gradient = mean * totals[1]  # it is divided by that again
         self.replica.put_gradient(gradient)
         return self._take(totals[:3], totals[3:])
-
-    def _robust(self, merge: Merge, gradient: np.ndarray, weight: float) -> tuple[np.ndarray, float]:
-        """One gradient of a mean, of those of the ranks that have rows in this step."""
-        mine = np.append(gradient.astype(np.float64) / (weight or 1.0), weight)
-        gradients = gathered(self.links, mine)
-        gradients = gradients[gradients[:, -1] > 0]
-        if not len(gradients):
-            return gradient, 0.0
-        merged = merge.merge(gradients[:, :-1], gradients[:, -1])
-        return merged.astype(gradient.dtype), float(gradients[:, -1].sum())

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from outgrow.deep.codecs.codec import Codec
-from outgrow.deep.strategies.strategy import Running, Totals, summed
-from outgrow.deep.topologies import gathered
+from outgrow.deep.strategies.strategy import Running, Totals, settled, summed
 from outgrow.engine.links import Links
 from outgrow.errors import ParameterError
 from outgrow.stats.robust import Merge
@@ -75,22 +74,14 @@ class Seldom(Running):
     def _mean_change(self, codec: Codec | None) -> np.ndarray | None:
         """How the ranks have changed since they were one, in the weighted mean; None where none had rows."""
         mine = float(self.memory["weight"][0])
-        sent = Totals(self.links, np.array([mine]))
-        change = (self.replica.numbers() - self.memory["anchor"]) * np.float32(mine)
+        change = self.replica.numbers() - self.memory["anchor"]
         if self._merge is not None:
-            change = self._robust(self._merge, change, mine)
-        else:
-            summed(self.links, change, codec, self.replica, self.memory)
+            return settled(self.links, self._merge, change, mine)
+        sent = Totals(self.links, np.array([mine]))
+        change *= np.float32(mine)
+        summed(self.links, change, codec, self.replica, self.memory)
         total = float(sent.get()[0])
         return change / np.float32(total) if total else None
-
-    def _robust(self, merge: Merge, change: np.ndarray, mine: float) -> np.ndarray:
-        changes = gathered(self.links, np.append(change.astype(np.float64) / (mine or 1.0), mine))
-        changes = changes[changes[:, -1] > 0]
-        if not len(changes):
-            return change
-        merged = merge.merge(changes[:, :-1], changes[:, -1]) * changes[:, -1].sum()
-        return merged.astype(change.dtype)
 
     def _go_on(self, change: np.ndarray) -> np.ndarray:
         """By how much all go on from where they last were one.

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from outgrow.deep.codecs.codec import Codec, Memory
-from outgrow.deep.topologies import mesh
+from outgrow.deep.topologies import gathered, mesh
 from outgrow.engine.context import FitContext
 from outgrow.engine.links import Links
+from outgrow.stats.robust import Merge
 
 if TYPE_CHECKING:
     from outgrow.deep.replica import Replica
@@ -174,6 +175,23 @@ def summed(links: Links, array: np.ndarray, codec: Codec | None, replica: Replic
         mesh(links, array)
     else:
         codec.sum(links, array, replica.shapes, memory)
+
+
+def settled(links: Links, merge: Merge, mean: np.ndarray, weight: float) -> np.ndarray | None:
+    """What a merge makes of the means of all ranks that have rows; None where none has.
+
+    Parameters
+    ----------
+    links : to the other ranks.
+    merge : such as `og.Median()`.
+    mean : of this rank, of shape (size,).
+    weight : of the rows behind it; 0 for none.
+    """
+    stacked = gathered(links, np.append(mean.astype(np.float64), weight))
+    stacked = stacked[stacked[:, -1] > 0]
+    if not len(stacked):
+        return None
+    return merge.merge(stacked[:, :-1], stacked[:, -1]).astype(mean.dtype)
 
 
 class Totals:
