@@ -4,30 +4,26 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Container, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
-
-import pyarrow as pa
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
 
 from outgrow.artifact import pack, unpack
-from outgrow.data.batch import Batch
 from outgrow.data.scan import Scan
-from outgrow.engine.groups import Groups, Packing
 from outgrow.engine.journal import Identity
 from outgrow.engine.local import Local
 from outgrow.engine.memory import available_bytes
-from outgrow.engine.protocol import Engine, Table
+from outgrow.engine.on_local import OnLocal
+from outgrow.engine.protocol import Engine
 from outgrow.engine.ranks.agreement import Agreement
 from outgrow.engine.ranks.rank import FEW_BYTES, RankWork, facts, warn_again
 from outgrow.engine.record import FitRecord, Fitted
 from outgrow.engine.shard import Shard
-from outgrow.errors import EngineError
 from outgrow.federation.star import Coordinator, SiteLink
 
 T = TypeVar("T")
 
 
-class FederatedEngine:
+class FederatedEngine(OnLocal):
     """Runs fits together with the other ends of a star.
 
     Parameters
@@ -37,27 +33,10 @@ class FederatedEngine:
     """
 
     name = "federated"
-    holds = False
-    needs_pieces = True
 
     def __init__(self, comm: Coordinator | SiteLink, local: Local | None = None) -> None:
         self.comm = comm
         self.local = local or Local()
-
-    @property
-    def slots(self) -> int:
-        """On how many threads this process works."""
-        return self.local.slots
-
-    @property
-    def host(self) -> str:
-        """The address of this process for itself."""
-        return self.local.host
-
-    @property
-    def shared_folder(self) -> str:
-        """Where this machine has temporary files."""
-        return self.local.shared_folder
 
     def fit(
         self,
@@ -115,83 +94,6 @@ class FederatedEngine:
             self.name, comm.size, 1, taken["passes"], seconds, None, taken["peak"], taken["spilled"]
         )
         return Fitted(unpack(packed), record)
-
-    def hold(self, scan: Scan, *, stage: str) -> Shard:
-        """Not here: `holds` says so beforehand.
-
-        Parameters
-        ----------
-        scan : not looked at.
-        stage : what the message calls the work.
-
-        Raises
-        ------
-        EngineError
-            Always.
-        """
-        raise EngineError(f"{stage}: a fit is of all sites, and none holds rows for the next one.")
-
-    def map(self, scan: Scan) -> Iterator[Batch]:
-        """All batches of a scan, here."""
-        return self.local.map(scan)
-
-    def table(self, scan: Scan) -> pa.Table:
-        """All rows of a scan as an Arrow table, here."""
-        return self.local.table(scan)
-
-    def digest(self, scan: Scan) -> str:
-        """A hash of what is read, and how."""
-        return self.local.digest(scan)
-
-    def lasting_digest(self, scan: Scan) -> str:
-        """A hash of what is read, and how; files count with their sizes and dates."""
-        return self.local.lasting_digest(scan)
-
-    def each_piece(
-        self, scan: Scan, function: Callable[[int, Any], T], *, stage: str, skip: Container[int] = ()
-    ) -> Iterator[T]:
-        """As `Local.each_piece`, here.
-
-        Parameters
-        ----------
-        scan, function, stage, skip : as there.
-        """
-        return self.local.each_piece(scan, function, stage=stage, skip=skip)
-
-    def tasks(self, function: Callable[[int], T], count: int, *, stage: str) -> Iterator[T]:
-        """As `Local.tasks`, here.
-
-        Parameters
-        ----------
-        function, count, stage : as there.
-        """
-        return self.local.tasks(function, count, stage=stage)
-
-    def map_groups(
-        self,
-        scan: Scan,
-        packing: Packing,
-        function: Callable[[Groups], Iterator[T]],
-        *,
-        stage: str,
-        processes: bool = False,
-    ) -> Iterator[T]:
-        """As `Local.map_groups`, here.
-
-        Parameters
-        ----------
-        scan, packing, function, stage, processes : as there.
-        """
-        return self.local.map_groups(scan, packing, function, stage=stage, processes=processes)
-
-    def query(self, query: str, tables: Mapping[str, Table]) -> Scan:
-        """As `Local.query`, here.
-
-        Parameters
-        ----------
-        query, tables : as there.
-        """
-        return self.local.query(query, tables)
 
     def __repr__(self) -> str:
         return f"FederatedEngine({self.comm.host!r}, ranks={self.comm.size})"

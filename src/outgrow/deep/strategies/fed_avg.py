@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from outgrow._optional import optional
 from outgrow.deep.strategies.seldom import check_every
 from outgrow.deep.strategies.strategy import Running, Strategy
 from outgrow.engine.context import FitContext
@@ -157,7 +158,9 @@ class _Running(Running):
         sums = super().gradients(sums)
         if self._strategy.proximal and sums[1]:
             parameters = self.replica.parameters
-            anchor = parameters.double().new_tensor(self.memory["anchor"][: len(parameters)])
+            began = self.memory["anchor"][: len(parameters)]
+            torch = optional("torch", "torch")
+            anchor = torch.as_tensor(began, dtype=torch.float64, device=parameters.device)
             self.replica.gradient.add_(parameters - anchor, alpha=self._strategy.proximal)
         return sums
 

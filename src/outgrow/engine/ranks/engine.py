@@ -10,14 +10,13 @@ import pickle
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import cloudpickle
 import numpy as np
-import pyarrow as pa
 
 from outgrow import errors
 from outgrow.artifact import pack, unpack
@@ -25,12 +24,12 @@ from outgrow.data.batch import Batch
 from outgrow.data.scan import Scan, ScanPiece
 from outgrow.engine.collective import Alone, Tcp
 from outgrow.engine.context import FitContext
-from outgrow.engine.groups import Groups, Packing
 from outgrow.engine.journal import Identity
 from outgrow.engine.local import Local
 from outgrow.engine.memory import available_bytes, parse_size
+from outgrow.engine.on_local import OnLocal
 from outgrow.engine.peer import PeerFailedError
-from outgrow.engine.protocol import Engine, Table
+from outgrow.engine.protocol import Engine
 from outgrow.engine.ranks.agreement import Agreement, checked
 from outgrow.engine.ranks.launch import Launch, launched
 from outgrow.engine.ranks.meeting import meet
@@ -49,7 +48,7 @@ JOINING = 120.0
 _SIGNED = 32
 
 
-class Ranks:
+class Ranks(OnLocal):
     """Fits on the processes that a launcher started: torchrun, mpirun, srun; each runs the same script.
 
     Every process calls the same fits and evaluations in the same order. A fit reads this rank's share of the
@@ -90,8 +89,6 @@ class Ranks:
     """
 
     name = "ranks"
-    holds = False
-    needs_pieces = True
 
     def __init__(
         self,
@@ -145,21 +142,6 @@ class Ranks:
     def size(self) -> int:
         """How many ranks there are."""
         return self._launch.size
-
-    @property
-    def slots(self) -> int:
-        """On how many threads this process works."""
-        return self.local.slots
-
-    @property
-    def host(self) -> str:
-        """The address of this process for itself."""
-        return self.local.host
-
-    @property
-    def shared_folder(self) -> str:
-        """Where this machine has temporary files."""
-        return self.local.shared_folder
 
     def fit(
         self,
@@ -344,83 +326,6 @@ class Ranks:
         assert self._met is not None or self.size == 1
         secret = b"" if self._met is None else self._met[1]
         return hmac.new(secret, message, hashlib.sha256).digest()
-
-    def hold(self, scan: Scan, *, stage: str) -> Shard:
-        """Not here: `holds` says so beforehand.
-
-        Parameters
-        ----------
-        scan : not looked at.
-        stage : what the message calls the work.
-
-        Raises
-        ------
-        EngineError
-            Always.
-        """
-        raise EngineError(f"{stage}: a fit is of all ranks, and none holds rows for the next one.")
-
-    def map(self, scan: Scan) -> Iterator[Batch]:
-        """All batches of a scan, here."""
-        return self.local.map(scan)
-
-    def table(self, scan: Scan) -> pa.Table:
-        """All rows of a scan as an Arrow table, here."""
-        return self.local.table(scan)
-
-    def digest(self, scan: Scan) -> str:
-        """A hash of what is read, and how."""
-        return self.local.digest(scan)
-
-    def lasting_digest(self, scan: Scan) -> str:
-        """A hash of what is read, and how; files count with their sizes and dates."""
-        return self.local.lasting_digest(scan)
-
-    def each_piece(
-        self, scan: Scan, function: Callable[[int, Any], T], *, stage: str, skip: Container[int] = ()
-    ) -> Iterator[T]:
-        """As `Local.each_piece`, here, over all pieces.
-
-        Parameters
-        ----------
-        scan, function, stage, skip : as there.
-        """
-        return self.local.each_piece(scan, function, stage=stage, skip=skip)
-
-    def tasks(self, function: Callable[[int], T], count: int, *, stage: str) -> Iterator[T]:
-        """As `Local.tasks`, here.
-
-        Parameters
-        ----------
-        function, count, stage : as there.
-        """
-        return self.local.tasks(function, count, stage=stage)
-
-    def map_groups(
-        self,
-        scan: Scan,
-        packing: Packing,
-        function: Callable[[Groups], Iterator[T]],
-        *,
-        stage: str,
-        processes: bool = False,
-    ) -> Iterator[T]:
-        """As `Local.map_groups`, here, over all groups.
-
-        Parameters
-        ----------
-        scan, packing, function, stage, processes : as there.
-        """
-        return self.local.map_groups(scan, packing, function, stage=stage, processes=processes)
-
-    def query(self, query: str, tables: Mapping[str, Table]) -> Scan:
-        """As `Local.query`, here.
-
-        Parameters
-        ----------
-        query, tables : as there.
-        """
-        return self.local.query(query, tables)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(rank={self.rank}, ranks={self.size})"
