@@ -93,6 +93,11 @@ def lost_passes(seen: list[Event]) -> int:
     return len(steps) - len(set(steps))
 
 
+def losses_told(told: Any) -> list[str]:
+    """Warnings of lost ranks; PySpark 4.0 leaves sockets open where a job fails, and Python says so."""
+    return [str(each.message) for each in told if issubclass(each.category, RankLostWarning)]
+
+
 def engine(spark: Any, **more: Any) -> og.Spark:
     return og.Spark(spark, ranks=2, **more)
 
@@ -110,7 +115,7 @@ def test_a_killed_rank_costs_one_pass_at_most(
         found = model().fit(data)
     np.testing.assert_allclose(found.cluster_centers_, undisturbed(path), rtol=1e-9)
     assert lost_passes(seen) <= 1
-    assert "goes on after pass" in str(told[0].message)
+    assert "goes on after pass" in losses_told(told)[0]
 
 
 def test_a_standing_rank_is_noticed(spark: Any, path: str, tmp_path: Path, note: Any) -> None:
@@ -183,7 +188,7 @@ def test_a_rank_that_always_dies_ends_the_fit(spark: Any, path: str) -> None:
 
     with pytest.warns(RankLostWarning) as told, pytest.raises(RankLostError, match=r"Rank 1 on \S+"):
         data.engine.fit(fit, data.scan)
-    assert len(told) == 3
+    assert len(losses_told(told)) == 3
 
 
 def count(batch: Batch) -> np.ndarray:
@@ -430,6 +435,7 @@ def test_a_stopped_session_is_named(own: dict[str, Any]) -> None:
 def test_nothing_is_said_when_nothing_happens(spark: Any, path: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", "unclosed", ResourceWarning)  # of jobs before it, see `losses_told`
         found = model().fit(og.read(path, engine=engine(spark)))
     np.testing.assert_allclose(found.cluster_centers_, undisturbed(path), rtol=1e-9)
 

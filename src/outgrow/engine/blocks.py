@@ -27,7 +27,8 @@ from outgrow.engine.checks import (
 
 TILE_BYTES, TILE_BYTES_BY_ROWS = 1 << 22, 1 << 23
 """Of tiles: whoever looks at whole rows has more to do for each tile than for each number."""
-SPARSE_ROWS = 16_384
+SPARSE_ROWS, SPARSE_BYTES = 16_384, 1 << 23
+"""Of sparse blocks, whichever makes them larger: a pass works for each block, however few its numbers."""
 
 
 @dataclass(frozen=True)
@@ -207,8 +208,9 @@ def build_blocks(
     if not is_sparse(features):
         yield whole
         return
-    for start in range(0, len(whole), SPARSE_ROWS):
-        yield whole.take(slice(start, start + SPARSE_ROWS))
+    step = max(SPARSE_ROWS, SPARSE_BYTES * len(whole) // max(1, Matrix(features, ()).nbytes))
+    for start in range(0, len(whole), step):
+        yield whole if len(whole) <= step else whole.take(slice(start, start + step))
 
 
 def _role_numbers(batch: Batch, name: str, role: str, spec: MatrixSpec) -> np.ndarray:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import pyarrow.parquet as pq
+
+from outgrow.data.ipc import READ_ERRORS
 from outgrow.data.paths import literal_path
 from outgrow.engine.spark.explain import from_spark
 from outgrow.engine.spark.names import quoted
@@ -46,7 +50,8 @@ def _is_read_of(frame: Any, paths: list[str]) -> bool:
     folders = {os.path.dirname(path) for path in paths}
     wholes = [[folder] for folder in folders if len(folders) == 1 and _seen(folder) == set(paths)]
     named = [paths] if len(paths) <= _MANY else []
-    return any(_is_read(frame, places) for places in wholes + named)
+    columns = _stored_columns(paths[0])
+    return any(_is_read(frame, places, columns) for places in wholes + named)
 
 
 def _seen(folder: str) -> set[str]:
@@ -54,9 +59,12 @@ def _seen(folder: str) -> set[str]:
     return {os.path.join(folder, name) for name in os.listdir(folder) if not name.startswith(("_", "."))}
 
 
-def _is_read(frame: Any, places: list[str]) -> bool:
+def _is_read(frame: Any, places: list[str], columns: list[str] | None) -> bool:
+    reader = frame.sparkSession.read
+    # told the columns, Spark runs no job to look for them
+    reader = reader.schema(frame.schema) if frame.columns == columns else reader
     try:
-        read = frame.sparkSession.read.parquet(*map(literal_path, places))
+        read = reader.parquet(*map(literal_path, places))
     except Exception as error:
         if not from_spark(error):
             raise
@@ -66,3 +74,10 @@ def _is_read(frame: Any, places: list[str]) -> bool:
     chosen = read.select(*map(quoted, frame.columns))
     whole = frame.columns == read.columns
     return bool((whole and frame.sameSemantics(read)) or frame.sameSemantics(chosen))
+
+
+def _stored_columns(path: str) -> list[str] | None:
+    """The columns of a file; None where it cannot be read."""
+    with suppress(*READ_ERRORS):
+        return list(pq.read_schema(path).names)
+    return None

@@ -20,6 +20,8 @@ from outgrow.ml.solvers.losses import Loss
 
 CHUNK = 1 << 17
 """Scores that are worked on at once: they stay in a core's cache."""
+SPARSE_CHUNK = 1 << 19
+"""Of sparse rows: a gradient of all columns is made for each chunk."""
 PAIRS = 2_000
 """Up to so many pairs of features, their products are laid out for all rows of a chunk."""
 _FEW = 4
@@ -155,9 +157,10 @@ class Objective:
             learns[own] = True
             bent = learns[curved]
             within = np.searchsorted(own, curved[bent])
+            rest = slice(None) if len(own) == len(table) else own  # which spares copies of wide gradients
             for loss, gradient, bend in self._chunks(part, table[own], which[own], within):
-                losses[own] += loss
-                gradients[own] += gradient
+                losses[rest] += loss
+                gradients[rest] += gradient
                 if len(within):
                     bends[bent] += bend
         return losses, gradients, bends
@@ -170,7 +173,7 @@ class Objective:
         offset = None if self.offset is None else self.offset(block)
         flat = table.reshape(-1, self.side)
         coef = np.ascontiguousarray(flat[:, : self.width].T) if sparse else flat[:, : self.width]
-        step = max(256, CHUNK // len(flat))
+        step = max(256, (SPARSE_CHUNK if sparse else CHUNK) // len(flat))
         for start in range(0, len(block), step):
             part = slice(start, start + step) if len(block) > step else slice(None)
             X = block.X[part] if len(block) > step else block.X  # a slice of sparse rows is a copy
