@@ -14,6 +14,8 @@ unset PYTHONDONTWRITEBYTECODE # hundreds of processes import the package: it is 
 clusters=(tests/test_cluster.py tests/test_cluster_fits.py)
 processes=(tests/test_{artifact,cli,docs,executors,job,kills,log,orphans,processes,quality,ranks,score,serve,speeds,strangers}.py
     tests/test_{stream,structure,study,track,tune,cached,writers}.py)
+networks=(tests/test_{deep_*,exchange,federate*,gpu,images,keras,loader,multilayer*,network*,npy,order,robust_merges}.py
+    tests/test_{secure_sums,sgd*,strategies,transfer_examples,word2vec}.py)
 kit=(tests/test_{bad_input,estimators,export,parameters,sklearn,states,types}.py)
 on_each_spark=(tests/test_engine.py tests/test_shapes.py tests/test_faults.py)
 faults=(tests/test_faults.py)
@@ -46,10 +48,11 @@ trap 'exit 130' INT TERM
 wait $! || cat "$logs/kernels"
 begin Spark classic tests -m spark $(without "${clusters[@]}" "${faults[@]}")
 begin "tests that start processes" classic -m "not spark" "${processes[@]}"
-begin "all others" classic -m "not spark" $(without "${clusters[@]}" "${faults[@]}" "${processes[@]}" "${kit[@]}")
-begin "every estimator" classic -m "not spark" "${kit[@]}"
+begin "all others" classic -m "not spark" $(without "${clusters[@]}" "${faults[@]}" "${processes[@]}" "${networks[@]}" "${kit[@]}")
 begin "faults" classic "${faults[@]}"
+begin "networks" classic -m "not spark" "${networks[@]}"
 begin "the engine and faults on a standalone cluster" cluster -m spark "${on_each_spark[@]}"
+begin "every estimator" classic -m "not spark" "${kit[@]}"
 begin "the engine and faults on Spark Connect" connect -m spark "${on_each_spark[@]}"
 begin "clusters" classic "${clusters[@]}"
 wait

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import islice
 from threading import Condition, Thread
 from typing import Any
 
@@ -129,7 +131,10 @@ class BufferReader:
         self._starts = starts
         self._current = first
         self._next_piece = int(np.searchsorted(ends, starts[first], side="right"))
-        self._buffers: dict[int, Buffer] = {}
+        self._buffers: dict[int, Future[Buffer]] = {}
+        self._to_make = iter(range(first, order.buffers))
+        self._maker = ThreadPoolExecutor(1, "outgrow order")
+        self._make(1 + AHEAD)
         self._changed = Condition()
         self._error: BaseException | None = None
         self._closed = False
@@ -148,6 +153,7 @@ class BufferReader:
             with self._changed:
                 self._current = number + 1
                 self._buffers.pop(number, None)
+                self._make(1)
                 self._changed.notify_all()
 
     def close(self) -> None:
@@ -157,30 +163,35 @@ class BufferReader:
             self._changed.notify_all()
         for thread in self._threads:
             thread.join()
+        self._maker.shutdown(cancel_futures=True)
         self._buffers.clear()
 
+    def _make(self, count: int) -> None:
+        """Have the next buffers made beside the reading: their order is work, too."""
+        for number in islice(self._to_make, count):
+            self._buffers[number] = self._maker.submit(self._made, number)
+
+    def _made(self, number: int) -> Buffer:
+        return Buffer(self._order.share(self._epoch, number, self._rank, self._ranks), self._fields)
+
     def _full(self, number: int) -> Buffer:
+        buffer = self._buffers[number].result()
         with self._changed:
-            buffer = self._buffer(number)
             while buffer.missing and self._error is None:
                 self._changed.wait()
             if self._error is not None:
                 raise self._error
         return buffer
 
-    def _buffer(self, number: int) -> Buffer:
-        """A buffer, made when it is first asked for; with the lock held."""
-        if number not in self._buffers:
-            share = self._order.share(self._epoch, number, self._rank, self._ranks)
-            self._buffers[number] = Buffer(share, self._fields)
-        return self._buffers[number]
-
     def _open(self, number: int) -> Buffer | None:
         """A buffer that rows may be put into now, once it is not too far ahead; None after `close`."""
         with self._changed:
-            while number > self._current + AHEAD and not self._closed:
+            while number not in self._buffers and not self._closed:
                 self._changed.wait()
-            return None if self._closed else self._buffer(number)
+            if self._closed:
+                return None
+            buffer = self._buffers[number]
+        return buffer.result()
 
     def _work(self) -> None:
         try:

@@ -416,7 +416,9 @@ class Loader:
             return values
         if values.dtype == object:
             return values.tolist()
-        tensor = self._torch.from_numpy(np.require(values, requirements="W"))  # type: ignore[union-attr]
+        if not values.flags.writeable:
+            values = values.copy()
+        tensor = self._torch.from_numpy(values)  # type: ignore[union-attr]
         if self._pin:
             tensor = tensor.pin_memory()
         return tensor if self._device is None else tensor.to(self._device, non_blocking=True)

@@ -97,13 +97,15 @@ class Trainer:
         self._seed()
         replica.zero()
         loss: Any = 0.0
+        mine = _weight(batch)
+        alone = self._running is None and mine > 0
         for part in _parts(batch, rules.parts):
             if len(part[0]):
                 with self._single_row(len(part[0])):
                     summed = self._loss(part)
-                summed.backward()
+                # the gradient of the mean; of several ranks that of the sum, which they divide together
+                summed.backward(summed.new_tensor(1 / mine) if alone else None)
                 loss = loss + summed.detach()
-        mine = _weight(batch)
         loss, weight = self._merged(loss, mine, len(batch[0]))
         if weight:
             self._move(loss, weight, batch)
@@ -134,9 +136,8 @@ class Trainer:
             torch.cuda.manual_seed(number)
 
     def _merged(self, loss: Any, weight: float, rows: int) -> tuple[Any, float]:
-        """Losses and weights of the rows that the gradient is about; it then is that of their mean loss."""
+        """Losses and weights of the rows that the gradient is about, which now is that of their mean."""
         if self._running is None:
-            self.replica.gradient.div_(weight or 1.0)
             return float(loss) if self._on_cpu else loss, weight
         sums = self._running.gradients(np.array([float(loss), weight, rows], dtype=np.float64))
         return float(sums[0]), float(sums[1])

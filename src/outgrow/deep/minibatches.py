@@ -60,10 +60,13 @@ class Rows:
         """
         index = rows if isinstance(rows, slice) else torch.from_numpy(rows)
         X = torch.from_numpy(self.X[rows].toarray()) if is_sparse(self.X) else self.X[index]
-        X = X.view(-1, *self.shape).to(self.device, non_blocking=True)
-        y = X if self.y is None else self.y[index].to(self.device, non_blocking=True)
-        weight = None if self.weight is None else self.weight[index].to(self.device, non_blocking=True)
+        X = self._moved(X.view(-1, *self.shape))
+        y = X if self.y is None else self._moved(self.y[index])
+        weight = None if self.weight is None else self._moved(self.weight[index])
         return X, y, weight
+
+    def _moved(self, tensor: Any) -> Any:
+        return tensor if self.device == "cpu" else tensor.to(self.device, non_blocking=True)
 
     def all(self, rows: int = _ASKED_ROWS) -> Iterator[Batch]:
         """All rows, so many at a time."""
