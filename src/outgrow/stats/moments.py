@@ -72,8 +72,8 @@ def _called(bad: np.ndarray, squares: np.ndarray, names: Sequence[str] | None) -
     return [names[j] for j in bad[:5]]
 
 
-_SHORT = 8_192
-"""Rows up to which all columns are worked on at once."""
+_SHORT, _CHUNK = 8_192, 1 << 15
+"""Rows up to which many columns are worked on at once, and so many numbers, which stay in the caches."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -367,15 +367,20 @@ def _weight_of_zeros(csc: Any, column: np.ndarray, rows: np.ndarray) -> np.ndarr
 
 
 def _short_moments(X: np.ndarray, weight: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Weight, mean and squares about it of all columns at once; NaN where a value is missing."""
+    """Weight, mean and squares about it of many columns at once; NaN where a value is missing."""
     n = float(X.shape[0] if weight is None else weight.sum())
     if n == 0.0:
         return tuple(np.zeros((3, X.shape[1])))  # type: ignore[return-value]
-    columns = X.T
-    total = columns.sum(axis=1, dtype=np.float64) if weight is None else columns @ weight
-    apart = columns - (total / n)[:, None]
-    squares = apart * (apart if weight is None else apart * weight)
-    return np.full(X.shape[1], n), total / n, squares.sum(axis=1)
+    mean, squares = np.empty((2, X.shape[1]))
+    step = max(1, _CHUNK // X.shape[0])
+    for start in range(0, X.shape[1], step):
+        some = slice(start, start + step)
+        columns = X.T[some]
+        total = columns.sum(axis=1, dtype=np.float64) if weight is None else columns @ weight
+        mean[some] = total / n
+        apart = columns - mean[some, None]
+        squares[some] = (apart * (apart if weight is None else apart * weight)).sum(axis=1)
+    return np.full(X.shape[1], n), mean, squares
 
 
 def _column_moments(x: np.ndarray, weight: np.ndarray | None) -> tuple[float, float, float]:
