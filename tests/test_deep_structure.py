@@ -265,6 +265,8 @@ def test_a_layer_twice_stays_one_and_tied_weights_stay_tied() -> None:
     assert again[1] is again[3]
     assert again[4].weight is again[0].weight
     assert len(list(again.parameters())) == 3
+    new = module_of(_stored(structure_of(net)))
+    assert new[4].weight is new[0].weight
 
 
 def test_views_of_one_vector_are_saved_apart() -> None:

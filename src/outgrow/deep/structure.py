@@ -38,7 +38,7 @@ from outgrow.deep.layers import (
     is_layer,
     layer_class,
 )
-from outgrow.deep.weights import load_weights, weights_of
+from outgrow.deep.weights import load_weights, tie, tied_names, weights_of
 from outgrow.errors import ArtifactError, OutgrowError
 from outgrow.ml.core.given import give, given
 
@@ -97,6 +97,8 @@ def structure_of(
     )
     """
     structure = _Writer().node(module, arguments)
+    if tied := tied_names(module):
+        structure["tied"] = tied
     _check_equal(module, structure, inputs)
     return structure
 
@@ -124,9 +126,11 @@ def module_of(
     try:
         with torch.random.fork_rng(devices=[], enabled=weights is not None), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # whoever built it first was warned
-            module = _Reader(modules).node(structure, device, 0)
+            nodes = {key: value for key, value in structure.items() if key != "tied"}
+            module = _Reader(modules).node(nodes, device, 0)
             if weights is not None:
                 load_weights(module, weights)
+            tie(module, structure.get("tied", {}))
     except OutgrowError:
         raise
     except Exception as error:  # constructors of users raise what they like

@@ -192,6 +192,44 @@ def _check_shape(name: str, given: tuple[int, ...], expected: tuple[int, ...]) -
         raise ArtifactError(f"The network's weight {name} has shape {given}, and has to have {expected}.")
 
 
+def tied_names(module: Any) -> dict[str, str]:
+    """By name of a parameter of one layer that is another layer's, too: the name that comes first.
+
+    Parameters
+    ----------
+    module : a `torch.nn.Module`; a layer that stands in it twice counts once.
+    """
+    first: dict[int, str] = {}
+    tied = {}
+    for path, layer in module.named_modules():
+        for name, value in layer.named_parameters(prefix=path, recurse=False, remove_duplicate=False):
+            owner = first.setdefault(id(value), name)
+            if owner != name:
+                tied[name] = owner
+    return tied
+
+
+def tie(module: Any, tied: Any) -> None:
+    """Make names the same parameter or buffer.
+
+    Parameters
+    ----------
+    module : a `torch.nn.Module`; it is changed.
+    tied : by name the one that it shall be.
+
+    Raises
+    ------
+    ArtifactError
+        When there is no such name, or the shapes differ.
+    """
+    known = module.state_dict(keep_vars=True)
+    if not isinstance(tied, Mapping) or not {*tied, *tied.values()} <= known.keys():
+        raise ArtifactError("The network ties weights that it does not have. Restore a copy.")
+    for name, owner in tied.items():
+        _check_shape(name, tuple(known[owner].shape), tuple(known[name].shape))
+        _tie(module, name, owner)
+
+
 def _tie(module: Any, name: str, owner: str) -> None:
     """Make two names the same parameter or buffer."""
     path, _, last = owner.rpartition(".")

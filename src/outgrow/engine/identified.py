@@ -39,10 +39,16 @@ def _weighing(block: Block) -> np.ndarray:
 
 
 def _hashes(block: Block) -> np.ndarray:
-    """Hashes of rows by their values, y and weights."""
+    """Hashes of rows by their values, y and weights; to weigh one is to have no weight."""
     hashes = block.source_hashes()
-    for part in (block.y, block.weight):
-        if part is not None:
-            for column in np.asarray(part, dtype=np.float64).reshape(len(block), -1).T:
-                hashes = mix(hashes ^ mix((column + 0.0).view(np.uint64)))
-    return hashes
+    if block.y is not None:
+        for column in np.asarray(block.y, dtype=np.float64).reshape(len(block), -1).T:
+            hashes = _with(hashes, column)
+    if block.weight is None:
+        return hashes
+    weight = np.asarray(block.weight, dtype=np.float64)
+    return np.where(weight == 1, hashes, _with(hashes, weight))
+
+
+def _with(hashes: np.ndarray, column: np.ndarray) -> np.ndarray:
+    return mix(hashes ^ mix((column + 0.0).view(np.uint64)))

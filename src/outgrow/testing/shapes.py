@@ -140,6 +140,23 @@ def weights_are_repetitions(estimator: Any, engine: EngineCase) -> None:
     compare(answers(result, table), answers(expected, table), RTOL)
 
 
+def to_weigh_one_is_no_weight(estimator: Any, engine: EngineCase) -> None:
+    """Weights that are all one change nothing, neither rows that are drawn nor the order of batches.
+
+    Parameters
+    ----------
+    estimator : not fitted; checked where its `fit` takes weights.
+    engine : holds the rows.
+    """
+    if "sample_weight" not in inspect.signature(estimator.fit).parameters:
+        return
+    table, target = sample_rows(estimator)
+    weighted = table.append_column("weight", pa.repeat(pa.scalar(1.0), table.num_rows))
+    given = () if target is None else (target,)
+    result = clone(estimator).fit(engine.open(weighted), *given, sample_weight="weight")
+    compare(answers(result, table), answers(engine.fitted(estimator, table, target), table), 1e-9)
+
+
 def ranks_may_have_no_rows(estimator: Estimator, engine: EngineCase) -> None:
     """All rows are in the last pieces: the parts before them have none.
 
@@ -200,6 +217,7 @@ SHAPE_CHECKS = (
     constant_columns_do_no_harm,
     one_class_is_learned_or_refused,
     weights_are_repetitions,
+    to_weigh_one_is_no_weight,
     two_of_a_kind_share_no_names,
 )
 """What may be done on one engine, as all of them see the rows alike."""
