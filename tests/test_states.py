@@ -61,6 +61,7 @@ from outgrow.stats.scores import (
     RegressionState,
     SeveralClassifications,
 )
+from outgrow.stats.site_models import SiteModels
 from outgrow.stats.sketch import FrequentValues, QuantileSketch
 from outgrow.stats.sparse_sums import SparseSums
 from outgrow.stats.state import State, from_tree, merge, to_tree
@@ -199,6 +200,10 @@ LAWS: dict[type[State], tuple[Callable[[np.ndarray], Any], Callable[[Any], Any]]
     Proposals: (
         lambda r: Proposals(tuple(r[:, :2]), 1, {"name": "Mean"}),
         lambda s: np.sort(np.array(s.rows).reshape(-1, 2), axis=0),
+    ),
+    SiteModels: (
+        lambda r: SiteModels([{"rank": int(bits)} for bits in np.sort(_bits(r) % 97)]),
+        lambda s: [float(member["rank"]) for member in s.members],
     ),
     Gathered: (lambda r: Gathered((r[:, 0], r[:, 1])), lambda s: _flat(*map(np.sort, s.values))),
     RankedScores: (

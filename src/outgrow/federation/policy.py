@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from outgrow.errors import ParameterError, PrivacyError
+from outgrow.stats.site_models import SiteModels
 from outgrow.stats.state import State
 from outgrow.stats.triangle import Triangle
 
@@ -62,6 +63,7 @@ VALUES = {
     "QuantileSketch": "a sample of the values of a column",
     "RankedScores": "predicted probabilities as they are, where they are few",
     "SeveralClassifications": "predicted probabilities as they are, where they are few",
+    "SiteModels": "the whole model that it learned by itself, such as the values at which trees split",
     "ShapeMoments": "the least and the largest value of each column",
     "Target": "the least and the largest value of the target",
     "TextCounts": "the different texts of a column",
@@ -94,6 +96,22 @@ ROWS = frozenset(
 """States that hold rows, or hashes by which a row can be told."""
 
 _CLASSES = "LabelCounts"
+
+_WITHOUT_ROWS = (
+    "outgrow.deep.",
+    "outgrow.ml.discriminant_analysis.",
+    "outgrow.ml.dummy",
+    "outgrow.ml.impute.simple_imputer",
+    "outgrow.ml.linear_model.",
+    "outgrow.ml.meta.",
+    "outgrow.ml.naive_bayes.",
+    "outgrow.ml.neural_network.",
+    "outgrow.ml.pipeline",
+    "outgrow.ml.preprocessing.",
+    "outgrow.ml.svm.linear_",
+    "outgrow.ml.trees.",
+)
+"""Modules of models that keep no row of those they learned from."""
 
 
 @dataclass(frozen=True)
@@ -146,6 +164,9 @@ class Policy:
         if isinstance(state, tuple):
             for part in state:
                 yield from self._parts(part, stage, within)
+        elif isinstance(state, SiteModels):
+            self._check_state(state, "SiteModels", stage)
+            yield from _models(state, stage)
         elif isinstance(state, State):
             name = type(state).__name__
             if within != _CLASSES:
@@ -191,6 +212,26 @@ class Policy:
 
 def _holds_state(value: Any) -> bool:
     return isinstance(value, State) or (isinstance(value, tuple) and any(map(_holds_state, value)))
+
+
+def _models(state: SiteModels, stage: str) -> Iterator[dict[str, Any]]:
+    """What leaves of the models of a site; one that may hold rows does not."""
+    for member in state.members:
+        kept = [kind for kind in member["kinds"] if not kind.startswith(_WITHOUT_ROWS)]
+        if kept:
+            raise PrivacyError(
+                f"{stage} would send a model of this site that may keep rows (of {', '.join(kept)}): a "
+                "federated site never does. Choose trees, a linear model or naive Bayes."
+            )
+        yield from _leaves("SiteModels", member)
+
+
+def _leaves(path: str, value: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(value, dict):
+        for key, part in value.items():
+            yield from _leaves(f"{path}.{key}", part)
+    else:
+        yield described(path, value)
 
 
 def described(path: str, value: Any) -> dict[str, Any]:

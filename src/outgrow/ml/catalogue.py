@@ -44,6 +44,8 @@ ESTIMATORS = {
     "GaussianNB": "outgrow.ml.naive_bayes.gaussian_nb",
     "GaussianRandomProjection": "outgrow.ml.random_projection",
     "GeneralizedLinearRegression": "outgrow.ml.linear_model.generalized_linear_regression",
+    "GossipEnsembleClassifier": "outgrow.ml.meta.gossip_ensemble_classifier",
+    "GossipEnsembleRegressor": "outgrow.ml.meta.gossip_ensemble_regressor",
     "GradientBoostingClassifier": "outgrow.ml.trees.gradient_boosting",
     "GradientBoostingRanker": "outgrow.ml.trees.gradient_boosting_ranker",
     "GradientBoostingRegressor": "outgrow.ml.trees.gradient_boosting",

@@ -23,7 +23,7 @@ Answer = Callable[[Any, Any], np.ndarray]
 """What a model says of a matrix, of shape (rows, width)."""
 
 
-def dealt(view: MatrixView, folds: int, seed: int) -> MatrixView:
+def dealt(view: MatrixView, folds: int, seed: int, everywhere: np.ndarray | None = None) -> MatrixView:
     """The same rows, copied, dealt to folds by their hashes, class by class; one pass.
 
     Parameters
@@ -31,6 +31,7 @@ def dealt(view: MatrixView, folds: int, seed: int) -> MatrixView:
     view : rows with y.
     folds : how many.
     seed : another one deals otherwise.
+    everywhere : booleans of shape (classes,): the rows of some come to a place of their own behind the folds.
 
     Raises
     ------
@@ -51,7 +52,12 @@ def dealt(view: MatrixView, folds: int, seed: int) -> MatrixView:
         return Strata.of(strata.astype(np.uint64), block.hashes(seed), most)
 
     strata: Strata = view.reduce(strata_of)
-    return view.placed(lambda block: strata.part_of(block.hashes(seed), folds))
+
+    def placing(block: Block) -> np.ndarray:
+        parts = strata.part_of(block.hashes(seed), folds)
+        return parts if everywhere is None else np.where(everywhere[np.asarray(block.y)], folds, parts)
+
+    return view.placed(placing)
 
 
 def learn_folds(view: MatrixView, models: Sequence[Any], *, whole: bool) -> FoldedView:

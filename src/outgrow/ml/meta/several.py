@@ -124,7 +124,7 @@ class AroundSeveral(NamedParts, Model):
     def _of_codes(self, part: Any) -> Any:
         """A part that weighs classes by their labels, weighing the numbers it learns in their place."""
         if is_classifier(self):
-            part.set_params(**_weights_of_codes(part, self.classes_.tolist()))
+            part.set_params(**weights_of_codes(part, self.classes_.tolist()))
         return part
 
     def _coded(self, view: MatrixView) -> MatrixView:
@@ -178,8 +178,14 @@ class AroundSeveral(NamedParts, Model):
         return tags
 
 
-def _weights_of_codes(part: Any, classes: list[Any]) -> dict[str, Any]:
-    """The parameters of a part that weigh classes by their labels, by the numbers of the classes instead."""
+def weights_of_codes(part: Any, classes: list[Any]) -> dict[str, Any]:
+    """The parameters of a part that weigh classes by their labels, by the numbers of the classes instead.
+
+    Parameters
+    ----------
+    part : a model that will learn numbers.
+    classes : the labels, in their order.
+    """
     codes = {label: code for code, label in enumerate(classes)}
     changed = {}
     for name, weights in part.get_params().items():
