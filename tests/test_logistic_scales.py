@@ -159,6 +159,21 @@ def test_quasi_newton_reaches_it_too(table: str, l1_ratio: float, monkeypatch: p
     assert gap(model, X, y, None, 1.0, l1_ratio) < 1e-6
 
 
+@pytest.mark.parametrize("largest", [0, cost.LARGEST])
+def test_many_classes_take_few_steps(largest: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the classes of a feature have in common changes nothing but the penalty: no step looks for it."""
+    monkeypatch.setattr(cost, "LARGEST", largest)
+    rng = np.random.default_rng(5)
+    place = (300 * rng.random((3_000, 10)) ** 3).astype(int)  # few words are frequent, most are rare
+    X = sp.csr_array((np.ones(30_000), place.ravel(), np.arange(0, 30_001, 10)), shape=(3_000, 300))
+    X.sum_duplicates()
+    y = np.argmax(X @ rng.standard_normal((300, 5)) + rng.gumbel(size=(3_000, 5)), axis=1)
+    model = og.LogisticRegression().fit(X, y)
+    assert model.n_iter_[0] < (70 if largest == 0 else 20)  # they were 153, and 70
+    np.testing.assert_allclose(model.coef_.sum(axis=0), 0, atol=1e-9)
+    assert gap(model, X.toarray(), y, None, 1.0, 0.0) < 1e-6
+
+
 @pytest.mark.parametrize("scale", [1.0, 1e9, 1e-9])
 def test_what_has_no_minimum_says_so(scale: float) -> None:
     X = scale * Z

@@ -11,6 +11,7 @@ import scipy.linalg
 from outgrow.ml.solvers.cost import THIN_ROWS, THIN_SIZES, shares_curvature
 from outgrow.ml.solvers.losses import Squared
 from outgrow.ml.solvers.newton import Minima
+from outgrow.ml.solvers.objective import Objective
 from outgrow.ml.solvers.problem import Problem
 
 Solve = Callable[[np.ndarray], np.ndarray]
@@ -60,15 +61,16 @@ def quasi_newton(problem: Problem, start: np.ndarray, *, tol: float, max_iter: i
 
     absolute = bool(l1.any())
     tol, rich = max(tol, _TOLD), shares_curvature(rows.view, objective)
+    balanced = _balanced(objective)
     solve = _by_products(problem) if rich else _by_squares(problem)
-    curvature = _Curvature(solve, len(start))
-    minima, w, idle = Minima.start(start[None, :], held=False), start.copy(), 0
+    curvature = _Curvature(_within(solve, balanced), len(start))
+    minima, w, idle = Minima.start(start[None, :], held=False), balanced(start.copy()), 0
     count = 0  # where max_iter is
     total, gradient = value(w)
     for count in range(1, max_iter + 1):
         rows.view.run.tell("step", count, loss=total)
         if count == _SLOW and not rich and shares_curvature(rows.view, objective, count):
-            curvature.guess(_by_products(problem))
+            curvature.guess(_within(_by_products(problem), balanced))
         pull = _steepest(gradient, w, l1) if absolute else gradient
         free = (w != 0) | (pull != 0)
         step = -(curvature if free.all() else curvature.over(free)).inverse(pull)
@@ -96,6 +98,30 @@ def quasi_newton(problem: Problem, start: np.ndarray, *, tol: float, max_iter: i
             break
     minima.w[0], minima.objective[0], minima.steps[0] = w, total, count
     return minima
+
+
+def _balanced(objective: Objective) -> Solve:
+    """Takes from the scores of each feature what they have in common, which the loss does not see.
+
+    A squared penalty has its minimum where there is none, and bends so little along it that steps, which look
+    for the minimum along all ways, would take hundreds of passes to find that.
+    """
+    if objective.scores == 1 or objective.l1.any():
+        return lambda v: v
+
+    def balance(v: np.ndarray) -> np.ndarray:
+        table = v.reshape(objective.scores, -1)
+        return (table - table.mean(axis=0)).ravel()
+
+    return balance
+
+
+def _within(solve: Solve, balanced: Solve) -> Solve:
+    """About the inverse of the curvature, between vectors that are balanced: of many classes the exact one.
+
+    Where each class has its own share p of a curvature diag(p) - pp', that is the pseudo-inverse of it.
+    """
+    return lambda v: balanced(solve(balanced(v)))
 
 
 def _steepest(gradient: np.ndarray, w: np.ndarray, l1: np.ndarray) -> np.ndarray:
