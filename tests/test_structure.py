@@ -323,8 +323,8 @@ def test_library_has_one_home(library: str) -> None:
 
 
 BESIDE_ESTIMATORS = """
-    Bfloat16 DDP DiLoCo EASGD FedAvg Gossip GossipEnsemble Int8 Krum LocalSGD Median ParameterServer PowerSGD
-    PushSum Sign TopK TrimmedMean
+    Bfloat16 DDP DiLoCo EASGD FSDP FedAvg Gossip GossipEnsemble Int8 Krum LocalSGD Median ParameterServer
+    PipelineParallel PowerSGD PushSum Sign TensorParallel TopK TrimmedMean
     Dataset DecodeImage GroupKFold Holdout KFold Loader Local MPI ModelStore NetworkFeatures PerGroup Ranks
     Spark
     StratifiedKFold TimeFolds

@@ -17,7 +17,10 @@ _HOMES = {
     "Holdout": "outgrow.ml.selection.folds",
     "KFold": "outgrow.ml.selection.folds",
     **dict.fromkeys(
-        ("DDP", "EASGD", "DiLoCo", "FedAvg", "Gossip", "LocalSGD", "ParameterServer", "PushSum"),
+        (
+            *("DDP", "EASGD", "FSDP", "DiLoCo", "FedAvg", "Gossip", "LocalSGD", "ParameterServer"),
+            *("PipelineParallel", "PushSum", "TensorParallel"),
+        ),
         "outgrow.deep.strategies",
     ),
     **dict.fromkeys(("Bfloat16", "Int8", "PowerSGD", "Sign", "TopK"), "outgrow.deep.codecs"),

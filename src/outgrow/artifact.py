@@ -270,45 +270,55 @@ def _canonical(structure: Tree) -> bytes:
 
 def split(tree: Tree) -> tuple[Tree, dict[str, np.ndarray]]:
     """A tree as JSON that refers to arrays by number, and those arrays."""
-    arrays: dict[str, np.ndarray] = {}
-    keys: dict[int, str] = {}
-    """By the identity of what the tree holds: a pipeline and its steps have the same arrays."""
+    splitter = _Splitter()
+    return splitter.top(tree), splitter.arrays
 
-    def refer(held: Any, array: np.ndarray) -> str:
-        key = keys.setdefault(id(held), str(len(arrays)))
-        if key not in arrays:
-            arrays[key] = np.ascontiguousarray(array).reshape(array.shape)  # which it makes 1-d of 0-d
+
+class _Splitter:
+    """Takes arrays out of a tree.
+
+    No functions within a function that call themselves: those would keep the arrays of each message until
+    the collector of garbage comes by.
+    """
+
+    def __init__(self) -> None:
+        self.arrays: dict[str, np.ndarray] = {}
+        self._keys: dict[int, str] = {}
+        """By the identity of what the tree holds: a pipeline and its steps have the same arrays."""
+
+    def top(self, node: Tree) -> Tree:
+        if isinstance(node, dict) and all(isinstance(key, str) and key[:1] != "$" for key in node):
+            return {key: self.top(value) for key, value in node.items()}
+        return [self.top(item) for item in node] if isinstance(node, list) else self._walk(node)
+
+    def _refer(self, held: Any, array: np.ndarray) -> str:
+        key = self._keys.setdefault(id(held), str(len(self.arrays)))
+        if key not in self.arrays:
+            self.arrays[key] = np.ascontiguousarray(array).reshape(array.shape)  # it makes 1-d of 0-d
         return key
 
-    def walk(node: Tree) -> Tree:
+    def _walk(self, node: Tree) -> Tree:
         if node is None or isinstance(node, bool | str):
             return node
         if isinstance(node, np.ndarray):
             if node.dtype.kind in "biuf":
-                return {"$array": refer(node, node)}
-            return {"$list": [walk(item) for item in node.tolist()], "dtype": node.dtype.kind}
+                return {"$array": self._refer(node, node)}
+            return {"$list": [self._walk(item) for item in node.tolist()], "dtype": node.dtype.kind}
         if isinstance(node, np.generic):
-            return walk(node.item())
+            return self._walk(node.item())
         if isinstance(node, int):
             return node
         if isinstance(node, float):
             return node if math.isfinite(node) else {"$float": str(node)}
         if isinstance(node, bytes | bytearray):
-            return {"$bytes": refer(node, np.frombuffer(node, dtype=np.uint8))}
+            return {"$bytes": self._refer(node, np.frombuffer(node, dtype=np.uint8))}
         if isinstance(node, dict):
-            return {"$map": [[walk(key), walk(value)] for key, value in node.items()]}
+            return {"$map": [[self._walk(key), self._walk(value)] for key, value in node.items()]}
         if isinstance(node, tuple):
-            return {"$tuple": [walk(item) for item in node]}
+            return {"$tuple": [self._walk(item) for item in node]}
         if isinstance(node, list):
-            return [walk(item) for item in node]
+            return [self._walk(item) for item in node]
         raise TypeError(f"a {type(node).__name__} cannot be stored in a model: {node!r}")
-
-    def top(node: Tree) -> Tree:
-        if isinstance(node, dict) and all(isinstance(key, str) and key[:1] != "$" for key in node):
-            return {key: top(value) for key, value in node.items()}
-        return [top(item) for item in node] if isinstance(node, list) else walk(node)
-
-    return top(tree), arrays
 
 
 def join(node: Tree, arrays: dict[str, np.ndarray]) -> Tree:

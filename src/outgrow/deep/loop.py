@@ -14,6 +14,7 @@ from outgrow._optional import optional
 from outgrow.deep.minibatches import Batch
 from outgrow.deep.replica import Replica
 from outgrow.deep.schedule import Schedule
+from outgrow.deep.strategies.parted import Parted
 from outgrow.deep.strategies.strategy import Running
 from outgrow.errors import DataError
 
@@ -77,7 +78,7 @@ class Trainer:
         self._running, self._combine, self._rank = running, combine, rank
         norms = (torch.nn.modules.batchnorm._NormBase,)  # all of them derive from this
         self._norms = [layer for layer in replica.module.modules() if isinstance(layer, norms)]
-        self._on_cpu = replica.parameters.device.type == "cpu"
+        self._on_cpu = replica.device.type == "cpu"
 
     def step(self, batch: Batch) -> tuple[Any, float]:
         """One step: the sum of the weighted losses, and of the weights.
@@ -93,19 +94,11 @@ class Trainer:
         DataError
             When the loss is no number; it names the step and the layer.
         """
-        replica, rules = self.replica, self._rules
+        replica = self.replica
         self._seed()
         replica.zero()
-        loss: Any = 0.0
+        loss = self._learned(batch)
         mine = _weight(batch)
-        alone = self._running is None and mine > 0
-        for part in _parts(batch, rules.parts):
-            if len(part[0]):
-                with self._single_row(len(part[0])):
-                    summed = self._loss(part)
-                # the gradient of the mean; of several ranks that of the sum, which they divide together
-                summed.backward(summed.new_tensor(1 / mine) if alone else None)
-                loss = loss + summed.detach()
         loss, weight = self._merged(loss, mine, len(batch[0]))
         if weight:
             self._move(loss, weight, batch)
@@ -114,6 +107,35 @@ class Trainer:
         if self._running is not None:
             self._running.merge(mine)
         return (loss, weight) if weight else (0.0, 0.0)
+
+    def _learned(self, batch: Batch) -> Any:
+        """Forward and back: the sum of the losses; of a rank that holds a part, as its strategy says."""
+        if isinstance(self._running, Parted):
+            return self._running.learn(batch, self)
+        return self.there_and_back(batch)
+
+    def there_and_back(self, batch: Batch) -> Any:
+        """Forward and back over a batch, in as many parts as the rules say; the sum of the losses.
+
+        Parameters
+        ----------
+        batch : tensors.
+        """
+        loss: Any = 0.0
+        alone = _weight(batch) if self._running is None else 0.0
+        for part in _parts(batch, self._rules.parts):
+            if len(part[0]):
+                with self.single_row(len(part[0])):
+                    summed = self._loss(part, self.replica.module)
+                # the gradient of the mean; of several ranks that of the sum, which they divide together
+                summed.backward(summed.new_tensor(1 / alone) if alone else None)
+                loss = loss + summed.detach()
+        return loss
+
+    @property
+    def parts(self) -> int:
+        """Into how many parts a batch is cut."""
+        return self._rules.parts
 
     def _move(self, loss: Any, weight: float, batch: Batch) -> None:
         """The step itself."""
@@ -130,7 +152,8 @@ class Trainer:
             self._running.move(lr)
 
     def _seed(self) -> None:
-        number = (self._rules.seed * _STRIDE + self.replica.step * 4099 + self._rank) % (1 << 63)
+        rank = 0 if self._running is not None and self._running.alike else self._rank
+        number = (self._rules.seed * _STRIDE + self.replica.step * 4099 + rank) % (1 << 63)
         torch.default_generator.manual_seed(number)
         if not self._on_cpu:
             torch.cuda.manual_seed(number)
@@ -150,31 +173,48 @@ class Trainer:
         batches : tensors.
         """
         sums = np.zeros(2)
-        with evaluating(self.replica.module):
+        module = self.replica.answering
+        with evaluating(module):
             for batch in batches:
-                sums += float(self._loss(batch)), _weight(batch)
+                sums += float(self._loss(batch, module)), _weight(batch)
         loss, weight = sums if self._combine is None else self._combine(sums)
         return float(loss / weight) if weight else math.nan
 
-    def _loss(self, batch: Batch) -> Any:
+    def _loss(self, batch: Batch, module: Any) -> Any:
         """The sum of the weighted losses of some rows."""
         inputs, targets, weights = batch
-        with self._precision():
-            losses = self._losses(self.replica.module(inputs), targets)
+        with self.precision():
+            answers = module(inputs)
+        return self.weighted(answers, targets, weights)
+
+    def weighted(self, answers: Any, targets: Any, weights: Any) -> Any:
+        """The sum of the weighted losses of some rows.
+
+        Parameters
+        ----------
+        answers : what the module gave.
+        targets, weights : of the rows; None where each weighs one.
+        """
+        with self.precision():
+            losses = self._losses(answers, targets)
         losses = losses.float()
         return losses.sum() if weights is None else torch.dot(losses, weights)
 
-    def _precision(self) -> AbstractContextManager[Any]:
+    def precision(self) -> AbstractContextManager[Any]:
+        """In which numbers the module computes within the block."""
         if not self._rules.bfloat16:
             return nullcontext()
-        context: AbstractContextManager[Any] = torch.autocast(
-            self.replica.parameters.device.type, dtype=torch.bfloat16
-        )
+        context: AbstractContextManager[Any] = torch.autocast(self.replica.device.type, dtype=torch.bfloat16)
         return context
 
     @contextmanager
-    def _single_row(self, rows: int) -> Iterator[None]:
-        """Layers that normalise over a batch cannot do so over one row: they take what they know by now."""
+    def single_row(self, rows: int) -> Iterator[None]:
+        """Layers that normalise over a batch cannot do so over one row: they take what they know by now.
+
+        Parameters
+        ----------
+        rows : how many come within the block.
+        """
         alone = [layer for layer in self._norms if layer.training] if rows == 1 else []
         for layer in alone:
             layer.eval()
@@ -185,8 +225,11 @@ class Trainer:
                 layer.train()
 
     def _no_number(self, batch: Batch) -> DataError:
-        layer = first_not_finite(self.replica.module, batch[0])
-        where = f"the first layer to give such values is {layer}" if layer else "all layers gave numbers"
+        if isinstance(self._running, Parted):
+            where = "which layer was first is not known where ranks hold parts"
+        else:
+            layer = first_not_finite(self.replica.module, batch[0])
+            where = f"the first layer to give such values is {layer}" if layer else "all layers gave numbers"
         return DataError(
             f"The loss is no number at step {self.replica.step} of {self._steps}, of a batch of "
             f"{len(batch[0])} rows; {where}. Look at the targets and the loss, take a smaller lr, or clip "

@@ -97,14 +97,52 @@ class Perceptron(_Module):
         ----------
         inputs : shape (rows, n_features).
         """
-        parts = [(inputs[:, self.numbers] - self.shift) * self.scale]
-        codes = inputs[:, self.coded].long()
-        parts += [embedding(codes[:, column]) for column, embedding in enumerate(self.embeddings)]
-        values = torch.cat(parts, 1)
+        values = _numbers(self, inputs)
         for layer in self.layers:
-            after = layer(values)
-            values = after + values if self.residual and after.shape == values.shape else after
+            values = _after(layer, values, residual=self.residual)
         return self.output(values)
+
+    def stages(self) -> list[Any]:
+        """What is called one after the other: inputs, hidden layers, outputs."""
+        layers = map(_Residual, self.layers) if self.residual else self.layers
+        return [_Inputs(self), *layers, self.output]
+
+
+def _numbers(module: Any, inputs: Any) -> Any:
+    """Numbers brought to scale, and embeddings."""
+    parts = [(inputs[:, module.numbers] - module.shift) * module.scale]
+    codes = inputs[:, module.coded].long()
+    parts += [embedding(codes[:, column]) for column, embedding in enumerate(module.embeddings)]
+    return torch.cat(parts, 1)
+
+
+def _after(layer: Any, values: Any, *, residual: bool) -> Any:
+    after = layer(values)
+    return after + values if residual and after.shape == values.shape else after
+
+
+class _Inputs(_Module):
+    """The first stage of a perceptron, with tensors of that."""
+
+    def __init__(self, whole: Perceptron) -> None:
+        super().__init__()
+        for name in ("numbers", "coded", "shift", "scale"):
+            self.register_buffer(name, getattr(whole, name))
+        self.embeddings = whole.embeddings
+
+    def forward(self, inputs: Any) -> Any:
+        return _numbers(self, inputs)
+
+
+class _Residual(_Module):
+    """A hidden layer to which what enters is added."""
+
+    def __init__(self, layer: Any) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, values: Any) -> Any:
+        return _after(self.layer, values, residual=True)
 
 
 def _hidden(width: int, size: int, activation: str, dropout: float, batch_norm: bool) -> Any:

@@ -35,6 +35,7 @@ class Replica:
     rates : of each of the optimizer's groups, by what the learning rate is multiplied.
     step : how many steps were taken.
     shapes : of the parameters, in the order in which they lie in the array.
+    names : of the parameters of each of the optimizer's groups.
     """
 
     module: Any
@@ -44,6 +45,17 @@ class Replica:
     rates: list[float] = field(default_factory=list)
     step: int = 0
     shapes: list[tuple[int, ...]] = field(default_factory=list)
+    names: list[list[str]] = field(default_factory=list)
+
+    @property
+    def answering(self) -> Any:
+        """The module that is asked where nothing is learned."""
+        return self.module
+
+    @property
+    def device(self) -> Any:
+        """Where the parameters lie."""
+        return self.parameters.device
 
     def zero(self) -> None:
         """Begin a new gradient."""
@@ -109,6 +121,43 @@ class Replica:
                 buffer.copy_(torch.from_numpy(numbers[start:end].reshape(buffer.shape)))
                 start = end
 
+    def read_parameters(self) -> np.ndarray:
+        """A copy of the parameters; of shape (size,)."""
+        return array_of(self.parameters)
+
+    def put_parameters(self, numbers: np.ndarray) -> None:
+        """Go on from other parameters.
+
+        Parameters
+        ----------
+        numbers : of shape (size,).
+        """
+        self.parameters.copy_(torch.from_numpy(np.array(numbers)))
+
+    def named(self) -> dict[str, Any]:
+        """All parameters and buffers of the module by name, each once."""
+        return {**dict(self.module.named_parameters()), **dict(self.module.named_buffers())}
+
+    def release(self) -> None:
+        """Give back the memory of the parameters and the gradient until `refill`."""
+        for value in self.module.parameters():
+            value.grad = None
+        for array in (self.parameters, self.gradient):
+            array.untyped_storage().resize_(0)
+
+    def refill(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Take other parameters and buffers.
+
+        Parameters
+        ----------
+        arrays : by name, at least all parameters that learn.
+        """
+        self.parameters.untyped_storage().resize_(self.parameters.numel() * self.parameters.element_size())
+        values = self.named()
+        with torch.no_grad():
+            for name, array in arrays.items():
+                values[name].copy_(torch.from_numpy(np.array(array)))
+
     def read_gradient(self) -> np.ndarray:
         """A copy of the gradient; of shape (size,)."""
         return np.array(self.gradient.cpu().numpy())
@@ -156,6 +205,36 @@ class Replica:
         except (ValueError, KeyError) as error:
             raise DataError(f"The checkpoint is of another optimizer: {error}. Remove it.") from error
 
+    def optimizer_over(self, tensors: Mapping[str, Any]) -> tuple[Any, list[float]]:
+        """An optimizer like this one's that moves other tensors, and the rates of its groups; None for none.
+
+        Parameters
+        ----------
+        tensors : by the names of the parameters in whose place they are.
+        """
+        groups, rates = [], []
+        for names, group, rate in zip(self.names, self.optimizer.param_groups, self.rates, strict=True):
+            mine = [tensors[name] for name in names if name in tensors]
+            if mine:
+                groups.append({**group, "params": mine})
+                rates.append(rate)
+        return (type(self.optimizer)(groups) if groups else None), rates
+
+    def check_by_element(self) -> None:
+        """Raise where the optimizer looks at more than one number at a time.
+
+        Raises
+        ------
+        ParameterError
+            It names those that do not.
+        """
+        kind, groups = type(self.optimizer), self.optimizer.param_groups
+        if sum(len(group["params"]) for group in groups) != len(groups) or kind.__name__ not in _BY_ELEMENT:
+            raise ParameterError(
+                f"{kind.__name__} looks at whole matrices, so its parameters cannot be kept in parts by "
+                f"several ranks. Choose one of {sorted(_BY_ELEMENT)}."
+            )
+
     def shard(self, start: int, end: int) -> Replica:
         """A part of the parameters, copied, with an optimizer of its own.
 
@@ -168,12 +247,8 @@ class Replica:
         ParameterError
             When the optimizer does not treat each number by itself.
         """
+        self.check_by_element()
         kind, groups = type(self.optimizer), self.optimizer.param_groups
-        if sum(len(group["params"]) for group in groups) != len(groups) or kind.__name__ not in _BY_ELEMENT:
-            raise ParameterError(
-                f"{kind.__name__} looks at whole matrices, so its parameters cannot be kept in parts by "
-                f"several ranks. Choose one of {sorted(_BY_ELEMENT)}."
-            )
         parameters, gradient = (
             self.parameters[start:end].clone(),
             torch.zeros_like(self.parameters[start:end]),
@@ -245,7 +320,9 @@ def replica_of(
     parts = list(_parts(kind, learning, grouped, parameters, gradient))
     rates = [float(part.get("lr", lr)) / lr for part in parts]
     shapes = [tuple(learning[name].shape) for name in order]
-    return Replica(module, parameters, gradient, _optimizer(kind, options, lr, parts), rates, shapes=shapes)
+    optimizer = _optimizer(kind, options, lr, parts)
+    names = [names for names, _ in grouped]
+    return Replica(module, parameters, gradient, optimizer, rates, shapes=shapes, names=names)
 
 
 def optimizer_class(optimizer: Any) -> Any:

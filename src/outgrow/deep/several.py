@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,6 +20,8 @@ from outgrow.errors import ParameterError
 
 SNAPSHOT_SECONDS = 5.0
 """How much training a fit may lose: after so long where it is goes into the journal."""
+_SNAPSHOTS = 20
+"""The channel on which rank 0 hears where the others are."""
 _MEASURED_STEPS = 16
 """Steps after which ranks that learn by themselves agree on how many make up that time."""
 
@@ -63,6 +65,10 @@ class Ranks:
     links : to the others; None where the fit's own tree is enough, or there are none.
     running : what they merge; None where there are no others.
     private : nothing of the rows may be told but by what they merge.
+
+    Attributes
+    ----------
+    replica : what learns at this rank: the network, or the part of it that this rank holds.
     """
 
     def __init__(
@@ -75,8 +81,10 @@ class Ranks:
         private: bool = False,
     ) -> None:
         self.running, self._private = running, private
+        self.replica = replica if running is None else running.replica
         self._run, self._replica, self._links = run, replica, links
         self._apart = running is not None and not running.together
+        self._parted = running is not None and running.parted
         self._agrees = running is not None and (self._apart or running.remembers)
         self._noted = self._began = time.monotonic()
         self._first, self._every = replica.step, 0
@@ -94,9 +102,14 @@ class Ranks:
 
     def become_one(self) -> None:
         """Let all ranks have what they know together."""
-        if self._apart:
+        if self._apart or self._parted:
             assert self.running is not None
-            self._replica.put(self.running.shared())
+            self.running.become_one()
+
+    def join_parts(self) -> None:
+        """Let all ranks have the whole network, where each holds a part of it."""
+        if self._parted:
+            self.become_one()
 
     def become_mean(self) -> None:
         """Let all ranks have the mean of what each has."""
@@ -112,7 +125,7 @@ class Ranks:
     @contextmanager
     def consensus(self) -> Iterator[None]:
         """What the ranks know together in the module, within the block."""
-        if not self._apart:
+        if not (self._apart or self._parted):
             yield
             return
         assert self.running is not None
@@ -179,8 +192,18 @@ class Ranks:
         """
         if not self._agrees:
             return content
-        blobs = self._run.call(lambda: self._run.comm.gather(content))
-        return pack({"ranks": [np.frombuffer(one, dtype=np.uint8) for one in blobs]})
+        if self._links is None:
+            blobs = [np.frombuffer(one, np.uint8) for one in self._run.call(self._gathered(content))]
+            return pack({"ranks": blobs})
+        mine = np.frombuffer(content, np.uint8)
+        if self._links.rank:
+            self._links.send(0, mine, channel=_SNAPSHOTS)
+            return b""  # rank 0 keeps them
+        others = (self._links.receive(rank, _SNAPSHOTS) for rank in range(1, self._links.size))
+        return pack({"ranks": [mine, *(letter.arrays[0] for letter in others)]})
+
+    def _gathered(self, content: bytes) -> Callable[[], list[bytes]]:
+        return lambda: self._run.comm.gather(content)
 
     def mine(self, content: bytes) -> bytes:
         """The snapshot of this rank, of what `of_all` gave.
@@ -201,7 +224,7 @@ class Ranks:
         ----------
         memory : what `settled` gave.
         """
-        self._first = self._replica.step
+        self._first = self.replica.step
         if self.running is not None:
             self.running.resume(memory)
 

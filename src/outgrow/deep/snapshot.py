@@ -25,7 +25,7 @@ def snapshot_of(replica: Replica, beside: Mapping[str, Any]) -> bytes:
     """
     tree = {
         "step": replica.step,
-        "parameters": array_of(replica.parameters),
+        "parameters": replica.read_parameters(),
         "buffers": {name: array_of(value) for name, value in replica.module.named_buffers()},
         "optimizer": replica.optimizer_state(),
         "beside": dict(beside),
@@ -47,17 +47,21 @@ def restore_snapshot(replica: Replica, content: bytes) -> dict[str, Any]:
         When the snapshot is of another module or optimizer.
     """
     tree = unpack(content)
-    here = {"all parameters": replica.parameters, **dict(replica.module.named_buffers())}
+    here = dict(replica.module.named_buffers())
     there = {"all parameters": tree["parameters"], **tree["buffers"]}
     shapes = {name: tuple(value.shape) for name, value in here.items()}
+    shapes["all parameters"] = replica.read_parameters().shape
     if shapes != {name: tuple(value.shape) for name, value in there.items()}:
         differ = sorted(
-            name for name in {*here, *there} if name not in there or shapes.get(name) != np.shape(there[name])
+            name
+            for name in {*shapes, *there}
+            if name not in there or shapes.get(name) != np.shape(there[name])
         )
         raise DataError(f"The checkpoint is of another module: {', '.join(differ[:3])} differ. Remove it.")
     with torch.no_grad():
-        for name, value in there.items():
+        for name, value in tree["buffers"].items():
             here[name].copy_(torch.from_numpy(np.array(value)))
+    replica.put_parameters(tree["parameters"])
     replica.restore_optimizer(tree["optimizer"])
     replica.step = int(tree["step"])
     return dict(tree["beside"])

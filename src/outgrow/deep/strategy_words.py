@@ -25,7 +25,7 @@ def _word(name: str) -> str:
     >>> [_word(name) for name in ("DDP", "LocalSGD", "PowerSGD", "TopK", "DiLoCo", "ParameterServer")]
     ['ddp', 'local_sgd', 'power_sgd', 'top_k', 'diloco', 'parameter_server']
     """
-    return {"DiLoCo": "diloco", "EASGD": "easgd"}.get(name, _SNAKE.sub("_", name).lower())
+    return {"DiLoCo": "diloco"}.get(name, _SNAKE.sub("_", name).lower())
 
 
 _KINDS: dict[str, dict[str, Any]] = {

@@ -18,10 +18,11 @@ from outgrow.deep.replica import Replica, array_of
 from outgrow.deep.several import started
 from outgrow.deep.snapshot import restore_snapshot, snapshot_of
 from outgrow.deep.strategies import DDP, Strategy
+from outgrow.deep.strategies.parted import Parted
 from outgrow.engine.context import FitContext
 from outgrow.engine.events import heard
 from outgrow.engine.matrix import MOMENTS
-from outgrow.errors import DataError
+from outgrow.errors import DataError, ParameterError
 
 torch = optional("torch", "torch")
 
@@ -119,6 +120,9 @@ class Training:
             )
         self._batches = Minibatches(learned, self._rows, plan.batch_size, plan.seed)
         self._ranks = started(run, replica, plan.strategy, plan.seed)
+        self.replica = replica = self._ranks.replica
+        if plan.average is not None and isinstance(self._ranks.running, Parted):
+            raise ParameterError(f"ema is of a whole network; {plan.strategy} keeps parts. Leave one out.")
         combine = None if run.comm.size == 1 else self._combined
         steps = self._batches.steps * plan.epochs
         self._trainer = Trainer(
@@ -145,6 +149,7 @@ class Training:
                     self._epoch(progress)
             if progress.kept:
                 self._put(progress.kept)
+                self._ranks.join_parts()
             elif self._average is not None:
                 self.replica.parameters.copy_(self._average)
                 self._ranks.become_mean()
@@ -210,11 +215,11 @@ class Training:
     def _learned(self) -> dict[str, np.ndarray]:
         """Parameters and buffers as they are now."""
         buffers = {f"buffer.{name}": array_of(value) for name, value in self.replica.module.named_buffers()}
-        return {"parameters": array_of(self.replica.parameters), **buffers}
+        return {"parameters": self.replica.read_parameters(), **buffers}
 
     def _put(self, learned: dict[str, np.ndarray]) -> None:
         buffers = dict(self.replica.module.named_buffers())
-        self.replica.parameters.copy_(torch.from_numpy(learned["parameters"]))
+        self.replica.put_parameters(learned["parameters"])
         with torch.no_grad():
             for name, value in buffers.items():
                 value.copy_(torch.from_numpy(learned[f"buffer.{name}"]))

@@ -30,6 +30,8 @@ class Strategy:
     repeatable: ClassVar[bool] = True
     """Whether the same fit gives the same bits again: not where ranks do not wait for each other."""
     needs_links: ClassVar[bool] = True
+    needs_processes: ClassVar[bool] = False
+    """Whether each rank must be a process of its own: torch has one group of ranks in each."""
     private: ClassVar[bool] = False
     """Whether what ranks tell of their rows has noise in it, so that nothing else of them may be told."""
 
@@ -61,6 +63,10 @@ class Running:
 
     together = False
     """Whether all ranks know the same after each step."""
+    alike = False
+    """Whether all ranks compute the same rows, so that what is random must be the same, too."""
+    parted = False
+    """Whether each rank holds a part of the network; see `Parted`."""
     remembers = True
     """Whether a rank keeps something by itself from one merge to the next."""
 
@@ -119,6 +125,10 @@ class Running:
     def shared(self) -> np.ndarray:
         """What the ranks know together, the same on each: parameters, and behind them buffers."""
         return mean_of_ranks(self.links, self.replica.numbers())
+
+    def become_one(self) -> None:
+        """Let all ranks have what they know together."""
+        self.replica.put(self.shared())
 
     @contextmanager
     def consensus(self) -> Iterator[None]:
