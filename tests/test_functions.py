@@ -226,6 +226,22 @@ def test_statements_mean_the_same_however_columns_come(tmp_path: Path) -> None:
         model.transform(rows.set_column(0, "n", pa.array([7.5, 1.0])))
 
 
+def test_differences_of_times_are_durations() -> None:
+    first, last = datetime(2026, 3, 1, 5, 0, 0, 3), datetime(2026, 1, 30)
+    rows = pa.table({"a": [first, None, last], "b": [last, first, first]})
+    made = og.SQLTransformer("a - b AS gone, epoch(a - b) AS seconds").fit_transform(rows.slice(0, 3))
+    assert made.schema.field("gone").type == pa.duration("us")
+    assert made["gone"].to_pylist() == [first - last, None, last - first]
+    assert made["seconds"].to_pylist() == [
+        (first - last).total_seconds(),
+        None,
+        (last - first).total_seconds(),
+    ]
+    assert og.sql("SELECT a - b AS gone FROM t", {"t": rows}).to_arrow()["gone"] == made["gone"]
+    with pytest.raises(DataError, match="interval of months"):
+        og.SQLTransformer("INTERVAL 1 MONTH AS m").fit_transform(rows)
+
+
 def test_saved_statements_are_checked_again(tmp_path: Path) -> None:
     og.SQLTransformer("SELECT a FROM __THIS__").fit(ROWS).save(tmp_path / "m")
     assert og.load(tmp_path / "m").transform(ROWS)["a"].to_pylist() == [1, 2, None]

@@ -11,6 +11,7 @@ import sqlite3
 import subprocess
 import tempfile
 import uuid
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -435,6 +436,48 @@ def test_a_decimal_comma(tmp_path: Path) -> None:
         og.read(tmp_path / "rows.csv", decimal=",")
     with pytest.raises(ParameterError, match="it is"):
         og.read(tmp_path / "rows.csv", sep=";", decimal="'")
+
+
+def _zipped(path: Path, files: dict[str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return path
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "latin-1"])
+def test_one_file_in_an_archive(encoding: str, tmp_path: Path) -> None:
+    """As pandas reads it, with what systems put beside it; types are found as in the file itself."""
+    text = "a,b\n" + "".join(f"{i},caf\xe9\n" for i in range(3000)) + "0.5,\n"
+    content = {"in/": b"", "in/rows.csv": text.encode(encoding), "__MACOSX/._rows.csv": b"\0"}
+    path = _zipped(tmp_path / "rows.CSV.zip", content)
+    (tmp_path / "rows.csv").write_bytes(text.encode(encoding))
+    read = og.read(path, encoding=encoding).to_arrow()
+    assert read == og.read(tmp_path / "rows.csv", encoding=encoding).to_arrow()
+    assert len(read) == 3001
+    assert og.read(shutil.copy(path, tmp_path / "rows.zip"), format="csv", encoding=encoding).count() == 3001
+
+
+def test_archives_that_are_not_one_file(tmp_path: Path) -> None:
+    rows = b"a,b\n" + b"".join(b"%d,x%d\n" % (i, i * i % 97) for i in range(9000))
+    whole = _zipped(tmp_path / "whole.csv.zip", {"rows.csv": rows}).read_bytes()
+    flipped, locked = bytearray(whole), bytearray(whole)
+    flipped[len(whole) // 2] ^= 255
+    locked[whole.index(b"PK\x01\x02") + 8] |= 1
+    _zipped(tmp_path / "two.csv.zip", {"a.csv": rows, "b.csv": rows})
+    _zipped(tmp_path / "none.csv.zip", {})
+    spoilt = {"cut": whole[:-30], "no": b"a,b", "flipped": bytes(flipped), "locked": bytes(locked)}
+    for name, content in spoilt.items():
+        (tmp_path / f"{name}.csv.zip").write_bytes(content)
+    reasons = {
+        "two": "holds 2 files",
+        "none": "holds no file|cannot be read",
+        "locked": "needs a password",
+        **dict.fromkeys(("cut", "no", "flipped"), "no zip archive that can be read"),
+    }
+    for name, reason in reasons.items():
+        with pytest.raises(DataError, match=reason):
+            og.read(tmp_path / f"{name}.csv.zip").count()
 
 
 def test_types_are_saved_and_read(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from outgrow._optional import optional
@@ -134,7 +135,8 @@ def _only_query(connection: Any, text: str) -> str:
 
 
 def _plain(table: pa.Table) -> pa.Table:
-    """Decimals as they are, text as plain strings: what every engine has."""
+    """Decimals as they are, text as plain strings, differences of times as durations: as every engine has."""
+    table = _with_durations(table)
     fields = [
         pa.field(
             f.name,
@@ -212,6 +214,32 @@ def select_rows(statement: str, rows: pa.Table) -> pa.Table:
         connection.unregister(THIS)
     assert len(made) == len(rows), "a projection keeps rows"
     return made
+
+
+def _with_durations(table: pa.Table) -> pa.Table:
+    """Intervals, which differences of times are to DuckDB, as durations.
+
+    Raises
+    ------
+    DataError
+        When there are months, which have no length.
+    """
+    for at, field in enumerate(table.schema):
+        if field.type == pa.month_day_nano_interval():
+            parts = [_durations(chunk, field.name) for chunk in table.column(at).chunks]
+            table = table.set_column(at, field.name, pa.chunked_array(parts, pa.duration("us")))
+    return table
+
+
+def _durations(intervals: pa.Array, name: str) -> pa.Array:
+    layout = np.dtype([("months", np.int32), ("days", np.int32), ("ns", np.int64)])
+    buffer = intervals.buffers()[1]
+    raw = np.frombuffer(buffer or b"", layout)[intervals.offset :][: len(intervals)]
+    there = intervals.is_valid().to_numpy(zero_copy_only=False)
+    if raw["months"][there].any():
+        raise DataError(f"Column {name!r} is an interval of months, which have no length. Add it to a time.")
+    micros = raw["days"] * np.int64(86_400_000_000) + raw["ns"] // 1000
+    return pa.array(micros, mask=~there).view(pa.duration("us"))
 
 
 def _duckdb() -> Any:

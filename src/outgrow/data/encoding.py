@@ -24,7 +24,7 @@ _FORMATS = {
     b"BZh": "bzip2 (.csv.bz2)",
     b"\x28\xb5\x2f\xfd": "Zstandard (.csv.zst)",
     b"\x04\x22\x4d\x18": "LZ4 (.csv.lz4)",
-    b"PK\x03\x04": "a zip archive or a workbook, whose sheets can be saved as CSV",
+    b"PK\x03\x04": "a zip archive (.csv.zip) or a workbook, whose sheets can be saved as CSV",
     b"\xd0\xcf\x11\xe0": "a workbook, whose sheets can be saved as CSV",
     b"PAR1": "Parquet (format='parquet')",
     b"ARROW1": "Arrow IPC (format='ipc')",

@@ -35,7 +35,9 @@ FORMATS = {
     ".hdf5": "hdf5",
 }
 TEXT_FORMATS = ("csv", "tsv", "json")
-_COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".lz4": "lz4"}
+ZIP = "zip"
+"""How archives are called, which Arrow does not open."""
+_COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".lz4": "lz4", ".zip": ZIP}
 _MARKS = "*?["
 
 
@@ -164,7 +166,7 @@ def format_of(name: str) -> str:
 
 
 def compression_of(name: str) -> str | None:
-    """How a file is compressed, as Arrow calls it; None where it is not."""
+    """How a file is compressed, as Arrow calls it, or `ZIP`; None where it is not."""
     return _COMPRESSED.get(PurePosixPath(name.lower()).suffix)
 
 

@@ -22,10 +22,11 @@ from outgrow.data.infer import Inferred, TextFormat, describe_error, inferred, m
 from outgrow.data.json_lines import JsonLines
 from outgrow.data.kind import Kind
 from outgrow.data.names import check_names
-from outgrow.data.paths import compression_of, file_record, unreadable
+from outgrow.data.paths import ZIP, compression_of, file_record, unreadable
 from outgrow.data.schema import difference
 from outgrow.data.source import Piece, chosen, empty_batch, needed
 from outgrow.data.text import Csv, TextOptions
+from outgrow.data.zipped import Unzipped
 from outgrow.errors import (
     ColumnNotFoundError,
     DataError,
@@ -128,7 +129,11 @@ class TextFile:
 
     def stream(self) -> Any:
         """The bytes of the file, decompressed, as UTF-8."""
-        raw = self.filesystem.open_input_stream(self.path, compression=compression_of(self.path))
+        how = compression_of(self.path)
+        if how == ZIP:
+            raw: Any = Unzipped(self.filesystem.open_input_file(self.path))
+        else:
+            raw = self.filesystem.open_input_stream(self.path, compression=how)
         return raw if self.encoding is None else _Encoded(raw, self.encoding)
 
     def blocks(self, size: int = BLOCK_BYTES) -> Iterator[tuple[int, bytes]]:

@@ -16,6 +16,7 @@ import scipy.linalg
 from sklearn.exceptions import ConvergenceWarning
 
 from outgrow.engine.blocks import Block
+from outgrow.engine.context import one_blas_thread
 from outgrow.engine.matrix import MatrixView
 from outgrow.stats.moments import Moments, check_squares
 
@@ -31,6 +32,8 @@ _LARGEST, _CELLS = 256, 1 << 27
 _NOISE = 100 * float(np.finfo(np.float64).eps)
 _ORTHOGONAL = 1e-15
 """Products of directions that are as orthogonal as rounding allows."""
+_ORTHOGONALISED, _LITTLE = 3, 1e-7
+"""How often directions are made orthogonal to a space, at most; once more is enough if they nearly were."""
 _LOOK = 4
 """After so many passes it is looked at how exact directions are, which costs as much as a part of a pass."""
 _APART = 1e-10
@@ -72,6 +75,12 @@ class Krylov:
         -------
         ndarray of shape (count,), falling, and one of shape (count, width) with orthonormal rows.
         """
+        with one_blas_thread():  # products of narrow matrices: more threads cost more than they do
+            return self._leading(products, width, count)
+
+    def _leading(
+        self, products: Callable[[np.ndarray], np.ndarray], width: int, count: int
+    ) -> tuple[np.ndarray, np.ndarray]:
         spare = self.oversamples if self.passes else min(_SPARE, self.oversamples)
         size = min(width, count + spare)
         start = np.random.RandomState(self.seed).normal(size=(width, size))
@@ -138,14 +147,22 @@ def _outside(
     -------
     Orthonormal columns of shape (width, some), and an array of shape (some, columns of `image`).
     """
-    rest = image - basis @ within
-    rest -= basis @ (basis.T @ rest)
-    made, size = _orthonormal(rest, noise)
-    left = basis.T @ made
-    if np.abs(left).max(initial=0.0) > _ORTHOGONAL:
-        made -= basis @ left
-    again = scipy.linalg.cholesky(made.T @ made, check_finite=False)
-    return scipy.linalg.solve_triangular(again, made.T, trans="T", check_finite=False).T, size
+    made, size = _orthonormal(image - basis @ within, noise)
+    for _ in range(_ORTHOGONALISED):
+        left = basis.T @ made
+        largest = np.abs(left).max(initial=0.0)
+        if largest <= _ORTHOGONAL:
+            break
+        made = _normalised(made - basis @ left)
+        if largest <= _LITTLE:
+            break
+    return made, size
+
+
+def _normalised(directions: np.ndarray) -> np.ndarray:
+    """Columns that are nearly orthonormal, made so."""
+    factor = scipy.linalg.cholesky(directions.T @ directions, check_finite=False)
+    return scipy.linalg.solve_triangular(factor, directions.T, trans="T", check_finite=False).T
 
 
 def _orthonormal(rest: np.ndarray, noise: float) -> tuple[np.ndarray, np.ndarray]:

@@ -206,7 +206,7 @@ class SimpleImputer(Filling, InvertibleTransformer):
 
     def _refuse_text(self, text: list[str]) -> None:
         if text:
-            raise self._not_numeric(f"could not convert string to float: columns {text} hold text")
+            raise self._not_numeric(f"could not convert string to float: columns {text} hold categories")
 
     def _not_numeric(self, fact: str) -> SchemaError:
         return SchemaError(

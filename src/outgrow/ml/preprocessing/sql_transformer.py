@@ -27,8 +27,8 @@ class SQLTransformer(Transformer):
     DuckDB runs it on each batch of rows, here and on a cluster, while learning, scoring and serving, so the
     answers are the same everywhere. What looks at several rows is refused: conditions, aggregates, joins,
     windows, orders, subqueries (`outgrow.sql` runs them before a pipeline), and so is what gives something
-    else each time, such as `random()` and `now()`. Times with a zone are read in UTC. It needs the extra
-    `sql`.
+    else each time, such as `random()` and `now()`. Times with a zone are read in UTC; differences of times
+    are durations, whose seconds are `epoch(landed - departed)`. It needs the extra `sql`.
 
     Parameters
     ----------
