@@ -532,6 +532,20 @@ def test_resumed_is_unbroken_to_the_bit(after: int, monkeypatch: pytest.MonkeyPa
     assert (resumed == make(Journal())).all()
 
 
+def test_a_snapshot_takes_the_place_of_the_one_before() -> None:
+    kept: dict[int, bytes] = {}
+    journal = Journal(keep=kept.__setitem__)
+    for number, kind in enumerate(["pass", "trees", "trees", "trees", "pass", "trees"]):
+        journal.note(np.full(5, float(number)), kind)
+    assert sorted(kept) == [0, 1, 2, 3]
+    assert journal.written == sum(map(len, kept.values()))
+    again = Journal([kept[place] for place in range(4)], kept.__setitem__)
+    assert [again.recall()[0] for _ in range(4)] == [0, 3, 4, 5]
+    again.note(np.full(5, 6.0), "trees")
+    assert sorted(kept) == [0, 1, 2, 3]
+    assert Journal([kept[3]]).recall()[0] == 6
+
+
 def test_killed_and_called_again(tmp_path: Path) -> None:
     script = textwrap.dedent("""
         import os, sys, numpy as np, pyarrow as pa, outgrow as og

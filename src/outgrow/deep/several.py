@@ -22,6 +22,8 @@ SNAPSHOT_SECONDS = 5.0
 """How much training a fit may lose: after so long where it is goes into the journal."""
 _SNAPSHOTS = 20
 """The channel on which rank 0 hears where the others are."""
+_COSTLY = 0.25
+"""Snapshots that take more seconds than this, a twentieth of the pause between them, are as much rarer."""
 _MEASURED_STEPS = 16
 """Steps after which ranks that learn by themselves agree on how many make up that time."""
 
@@ -87,6 +89,7 @@ class Ranks:
         self._parted = running is not None and running.parted
         self._agrees = running is not None and (self._apart or running.remembers)
         self._noted = self._began = time.monotonic()
+        self._cost = 0.0
         self._first, self._every = replica.step, 0
 
     def __enter__(self) -> Ranks:
@@ -157,7 +160,8 @@ class Ranks:
         step : how many were taken.
         """
         if not self._agrees:
-            return self._run.journal.keeps and time.monotonic() - self._noted >= SNAPSHOT_SECONDS
+            pause = SNAPSHOT_SECONDS * max(1.0, self._cost / _COSTLY)
+            return self._run.journal.keeps and time.monotonic() - self._noted >= pause
         taken = step - self._first
         if taken == _MEASURED_STEPS:
             self._agree()
@@ -172,9 +176,14 @@ class Ranks:
         if agreed[1].any():
             self._every = max(_MEASURED_STEPS, math.ceil(SNAPSHOT_SECONDS / max(agreed[0].max(), 1e-6)))
 
-    def snapshot_was_taken(self) -> None:
-        """Count the time from here on."""
-        self._noted = time.monotonic()
+    def snapshot_was_taken(self, seconds: float) -> None:
+        """Count the time from here on.
+
+        Parameters
+        ----------
+        seconds : how long it took.
+        """
+        self._noted, self._cost = time.monotonic(), seconds
 
     def settled(self) -> Memory:
         """What belongs to the snapshot of this rank, with nothing under way."""

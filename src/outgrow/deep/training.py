@@ -253,12 +253,13 @@ class Training:
 
     def _note(self, progress: Progress) -> None:
         """Keep where the training is in the journal."""
+        began = time.monotonic()
         memory = self._ranks.settled()
         average = None if self._average is None else array_of(self._average)
         state = {**vars(progress), "loss": float(progress.loss), "average": average, "memory": memory}
         content = self._ranks.of_all(snapshot_of(self.replica, state))
         self.run.journal.note(np.frombuffer(content, dtype=np.uint8), _KIND)
-        self._ranks.snapshot_was_taken()
+        self._ranks.snapshot_was_taken(time.monotonic() - began)
 
     def _recalled(self) -> Progress:
         """Where the last run of this fit was; the beginning without one."""

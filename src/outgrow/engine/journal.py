@@ -20,7 +20,8 @@ from outgrow.stats.state import from_tree, to_tree
 from outgrow.storage import write_file
 
 LIMIT = 1 << 30
-"""Bytes of states that are kept; what comes after is not, and would be computed anew."""
+"""Bytes of states that are kept; what comes after is not, and would be computed anew. Of snapshots the last
+counts."""
 
 _DIGEST = 16
 _ENDING = ".state"
@@ -47,6 +48,7 @@ class Journal:
         self._known = list(known)
         self._place = 0
         self._keep = keep
+        self._last = PASS, 0
 
     @property
     def keeps(self) -> bool:
@@ -65,6 +67,7 @@ class Journal:
     def recall(self) -> Any:
         """The next state that is known."""
         entry, self._place = unpack(self._known[self._place]), self._place + 1
+        self._last = entry["kind"], 0
         return from_tree(entry["state"])
 
     def forget(self) -> None:
@@ -74,16 +77,23 @@ class Journal:
     def note(self, state: Any, kind: str = PASS) -> None:
         """Take the next place, and keep there a state that was computed, until `LIMIT` bytes are kept.
 
+        A snapshot takes the place of the snapshot before it, if there was no pass between them.
+
         Parameters
         ----------
         state : what `to_tree` takes: a `State`, an array, or a tuple of those.
-        kind : what `knows` asks for: a pass, or a word of the fit's own.
+        kind : what `knows` asks for: a pass, or a word of the fit's own for its snapshots.
         """
+        before, size = self._last
+        if kind != PASS and kind == before:
+            self._place, self.written = self._place - 1, self.written - size
         place, self._place = self._place, self._place + 1
+        self._last = kind, 0
         if self._keep is None or self.written > LIMIT:
             return
         entry = pack({"kind": kind, "state": to_tree(state)})
         self.written += len(entry)
+        self._last = kind, len(entry)
         self._keep(place, entry)
 
 

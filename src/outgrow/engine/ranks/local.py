@@ -226,8 +226,8 @@ class _Attempt:
                 self._waiting.discard(process.pid)
 
     def _keep(self, place: int, entry: bytes) -> None:
-        if place == len(self.known):
-            self.known.append(entry)
+        if place <= len(self.known):
+            self.known[place:] = [entry]
             if self._checkpoint is not None:
                 self._checkpoint.keep(place, entry)
 
