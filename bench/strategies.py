@@ -30,6 +30,7 @@ ROWS, BATCH, EPOCHS, HIDDEN = 12_800, 128, 1, (1024, 1024)
 RESULTS = Path(__file__).parent / "results" / "strategies.md"
 CONTENDERS: dict[str, Any] = {
     "ddp": {"name": "ddp"},
+    "ddp, tree": {"name": "ddp", "topology": "tree"},
     "ddp, mesh": {"name": "ddp", "topology": "mesh"},
     "ddp, ring": {"name": "ddp", "topology": "ring"},
     "ddp, bfloat16": {"name": "ddp", "codec": "bfloat16"},

@@ -31,7 +31,7 @@ from outgrow.deep.replica import Replica, replica_of
 from outgrow.deep.strategies import Strategy
 from outgrow.deep.strategies.gossip import neighbours
 from outgrow.deep.strategy_words import _KINDS, strategy_of, words_of
-from outgrow.deep.topologies import TOPOLOGIES
+from outgrow.deep.topologies import LARGE_BYTES, TOPOLOGIES, quickest
 from outgrow.deep.training import Plan, Training
 from outgrow.engine.collective import Alone, Communicator
 from outgrow.engine.context import FitContext
@@ -49,7 +49,7 @@ SMALL: dict[str, dict[str, Any]] = {
     for name, kind in STRATEGIES.items()
 }
 AS_DDP = [
-    *(og.DDP(topology) for topology in TOPOLOGIES),
+    *(og.DDP(topology) for topology in ("auto", *TOPOLOGIES)),
     og.LocalSGD(every=1),
     og.LocalSGD(every=1000, warmup=1000),
     og.DiLoCo(every=1, outer_lr=1.0, outer_momentum=0.0),
@@ -247,6 +247,22 @@ def test_sums_are_right_and_the_same_bits(name: str, size: int) -> None:
     for number, length in enumerate((1001, 3, 0)):
         np.testing.assert_allclose(first[number], mine[:, :length].sum(axis=0), rtol=1e-5, atol=1e-5)
         assert all((other[number] == first[number]).all() for other in others)
+
+
+def test_the_quickest_topology_is_one_for_all_and_changes_no_bit() -> None:
+    mine = np.random.default_rng(0).normal(size=(4, 501)).astype(np.float32)
+
+    def work(links: Links) -> Any:
+        sums = {name: mine[links.rank].copy() for name in ("mesh", "star")}
+        for name, array in sums.items():
+            TOPOLOGIES[name](links, array)
+        assert (sums["mesh"] == sums["star"]).all()
+        return quickest(links, 500), quickest(links, LARGE_BYTES // 4)
+
+    first, *others = linked(4, work)
+    assert all(other == first for other in others)
+    assert first[0] in ("mesh", "star")
+    assert first[1] == "mesh"
 
 
 P = 300_000

@@ -46,7 +46,7 @@ def started(run: FitContext, replica: Replica, strategy: Strategy, seed: int) ->
             )
         return Ranks(run, replica, None, None)
     _begin_alike(run, replica)
-    links = run.call(lambda: Links(run.comm)) if strategy.needs_links else None  # type: ignore[arg-type]
+    links = strategy.join(run)
     return Ranks(run, replica, links, strategy.start(run, replica, links, seed), private=strategy.private)
 
 

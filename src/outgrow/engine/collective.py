@@ -41,6 +41,8 @@ class Communicator(Protocol):
     rank: int
     size: int
     host: str
+    connects: bool
+    """Whether each rank may have a connection to each other one."""
 
     def allreduce(self, state: Any) -> Any:
         """The merged states of all ranks, the same bits on each; None is the identity."""
@@ -70,6 +72,7 @@ class Alone:
     rank = 0
     size = 1
     host = "127.0.0.1"
+    connects = True
 
     def allreduce(self, state: Any) -> Any:
         return state
@@ -127,6 +130,8 @@ class Tcp:
     ----------
     failed : set once another rank is known to have failed; `cause` then says which and why.
     """
+
+    connects = True
 
     def __init__(
         self,

@@ -48,6 +48,7 @@ class Star:
     size: int
     host: str
     stage = "fit"
+    connects = False
 
     @property
     def secret(self) -> bytes:

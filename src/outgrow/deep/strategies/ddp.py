@@ -9,7 +9,7 @@ import numpy as np
 
 from outgrow.deep.codecs.codec import Codec
 from outgrow.deep.strategies.strategy import Running, Strategy, Totals, settled
-from outgrow.deep.topologies import TOPOLOGIES
+from outgrow.deep.topologies import TOPOLOGIES, quickest
 from outgrow.engine.context import FitContext
 from outgrow.engine.links import Links
 from outgrow.errors import ParameterError
@@ -26,8 +26,8 @@ class DDP(Strategy):
 
     Parameters
     ----------
-    topology : along which edges: 'tree' of the fit itself, or 'mesh', 'ring', 'butterfly', 'star' (see
-        `outgrow.deep.topologies`).
+    topology : along which edges: 'mesh', 'star', 'ring', 'butterfly', the 'tree' of the fit itself (see
+        `outgrow.deep.topologies`), or 'auto' for what is quickest here (`quickest` there).
     codec : how gradients are written on the way, such as `og.Int8()`; over the mesh alone.
     merge : what becomes one of the ranks' mean gradients where some may be wrong or lie, such as
         `og.Median()`, instead of their weighted mean.
@@ -44,23 +44,32 @@ class DDP(Strategy):
     DDP(topology='mesh', codec=Int8(), merge=None)
     """
 
-    topology: str = "tree"
+    topology: str = "auto"
     codec: Codec | None = None
     merge: Merge | None = None
 
     def __post_init__(self) -> None:
-        if self.topology not in TOPOLOGIES:
-            raise ParameterError(f"topology={self.topology!r}: it is one of {sorted(TOPOLOGIES)}.")
+        if self.topology not in ("auto", *TOPOLOGIES):
+            raise ParameterError(f"topology={self.topology!r}: it is one of {['auto', *sorted(TOPOLOGIES)]}.")
         if self.codec is not None and self.merge is not None:
             raise ParameterError("DDP takes a codec or a merge: a merge looks at gradients as they are.")
         if self.codec is not None or self.merge is not None:
-            if self.topology not in ("tree", "mesh"):
+            if self.topology not in ("auto", "mesh"):
                 raise ParameterError(f"topology={self.topology!r}: codecs and merges go over the mesh.")
             object.__setattr__(self, "topology", "mesh")
 
     @property
     def needs_links(self) -> bool:  # type: ignore[override]
         return self.topology != "tree"
+
+    def join(self, run: FitContext) -> Links | None:
+        """See `Strategy.join`; 'auto' is the tree of the fit where ranks may not reach each other.
+
+        Parameters
+        ----------
+        run : as there.
+        """
+        return None if self.topology == "auto" and not run.comm.connects else super().join(run)
 
     def start(self, run: FitContext, replica: Replica, links: Links | None, seed: int) -> Running:
         """See `Strategy.start`.
@@ -112,6 +121,8 @@ class _OverLinks(_Together):
     def __init__(self, strategy: DDP, replica: Replica, links: Links) -> None:
         super().__init__(replica, links)
         self._strategy = strategy
+        auto = strategy.topology == "auto"
+        self._topology = quickest(links, len(replica.parameters)) if auto else strategy.topology
         self.remembers = strategy.codec is not None
 
     def gradients(self, sums: np.ndarray) -> np.ndarray:
@@ -122,7 +133,7 @@ class _OverLinks(_Together):
         elif self._strategy.codec is not None:
             self._strategy.codec.sum(self.links, gradient, self.replica.shapes, self.memory)
         else:
-            TOPOLOGIES[self._strategy.topology](self.links, gradient)
+            TOPOLOGIES[self._topology](self.links, gradient)
         totals = sent.get()
         if self._strategy.merge is not None and mean is not None:
             gradient = mean * totals[1]  # it is divided by that again

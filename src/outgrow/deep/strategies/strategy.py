@@ -35,6 +35,15 @@ class Strategy:
     private: ClassVar[bool] = False
     """Whether what ranks tell of their rows has noise in it, so that nothing else of them may be told."""
 
+    def join(self, run: FitContext) -> Links | None:
+        """The connections of this rank to all others, where there are to be any; all ranks join together.
+
+        Parameters
+        ----------
+        run : the fit, which joins the ranks.
+        """
+        return run.call(lambda: Links(run.comm)) if self.needs_links else None  # type: ignore[arg-type]
+
     def start(self, run: FitContext, replica: Replica, links: Links | None, seed: int) -> Running:
         """Begin a training; all ranks do so together.
 
