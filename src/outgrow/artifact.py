@@ -303,7 +303,9 @@ class _Splitter:
         if isinstance(node, np.ndarray):
             if node.dtype.kind in "biuf":
                 return {"$array": self._refer(node, node)}
-            return {"$list": [self._walk(item) for item in node.tolist()], "dtype": node.dtype.kind}
+            # there are many
+            items = [item if type(item) is str else self._walk(item) for item in node.tolist()]
+            return {"$list": items, "dtype": node.dtype.kind}
         if isinstance(node, np.generic):
             return self._walk(node.item())
         if isinstance(node, int):
@@ -330,7 +332,7 @@ def join(node: Tree, arrays: dict[str, np.ndarray]) -> Tree:
     arrays : by the names that the node refers to.
     """
     if isinstance(node, list):
-        return [join(item, arrays) for item in node]
+        return [item if type(item) is str else join(item, arrays) for item in node]  # there may be many
     if not isinstance(node, dict):
         return node
     if "$array" in node:
@@ -344,6 +346,6 @@ def join(node: Tree, arrays: dict[str, np.ndarray]) -> Tree:
     if "$map" in node:
         return {join(key, arrays): join(value, arrays) for key, value in node["$map"]}
     if "$list" in node:
-        items = [join(item, arrays) for item in node["$list"]]
+        items = [item if type(item) is str else join(item, arrays) for item in node["$list"]]
         return np.array(items, dtype=object if node["dtype"] == "O" else None)
     return {key: join(value, arrays) for key, value in node.items()}
