@@ -50,7 +50,7 @@ FLOORS = {
 }
 FLOORS_OF_ML = {
     "core": 0,
-    "solvers": 0,
+    "solvers": 1,
     "foreign": 0,
     "format_1": 0,
     "persistence": 1,
@@ -221,6 +221,7 @@ INSIDE_FUNCTIONS = {
     "ml/preprocessing/spline_transformer.py": "outgrow.ml.preprocessing.spline_kernels",
     "ml/recommendation/half_step.py": "outgrow.ml.recommendation.half_step_kernels",
     "ml/recommendation/liked_pairs.py": "outgrow.ml.recommendation.liked_pairs_kernels",
+    "ml/solvers/descent.py": "outgrow.ml.solvers.descent_kernels",
     "ml/trees/few_rows.py": "outgrow.ml.trees.kernels",
     "ml/trees/forest_growth.py": "outgrow.ml.trees.forest_trees",
     "ml/trees/isolation_forest.py": "outgrow.ml.trees.isolation_trees",

@@ -16,6 +16,8 @@ from outgrow.errors import DataError, SchemaError
 
 _EXACT = 2.0**53
 """Whole numbers up to this are exact as float64."""
+_RANGE = 1 << 10
+"""Whole numbers that lie within it are counted, a place for each."""
 
 
 def check_numeric(example: Batch, names: Sequence[str]) -> None:
@@ -167,6 +169,8 @@ def _classes(array: pa.Array, name: str) -> tuple[np.ndarray, tuple[Any, ...]]:
                 f"Unknown label type: continuous. The target {name!r} has fractions, "
                 "so it is no set of classes. Use a regressor, or make classes of it."
             )
+    if pa.types.is_integer(array.type) and (found := _near_each_other(array)) is not None:
+        return found
     encoded = array if pa.types.is_dictionary(array.type) else array.dictionary_encode()
     labels = python_values(encoded.dictionary)
     if len(set(labels)) < len(labels):  # a dictionary may hold a word twice
@@ -180,6 +184,23 @@ def _classes(array: pa.Array, name: str) -> tuple[np.ndarray, tuple[Any, ...]]:
     places = np.zeros(len(labels), dtype=np.intp)
     places[order] = np.arange(len(order))
     return places[codes], classes
+
+
+def _near_each_other(array: pa.Array) -> tuple[np.ndarray, tuple[int, ...]] | None:
+    """What `_classes` gives of whole numbers whose range is short, without looking any up; None of others."""
+    values = array.to_numpy(zero_copy_only=False)
+    if not len(values):
+        return None
+    least, most = int(values.min()), int(values.max())
+    if most - least >= _RANGE or most >= 2**62:
+        return None
+    codes = values.astype(np.intp) - least
+    used = np.flatnonzero(np.bincount(codes))
+    if len(used) == most - least + 1:
+        return codes, tuple(range(least, most + 1))
+    places = np.zeros(most - least + 1, dtype=np.intp)
+    places[used] = np.arange(len(used))
+    return places[codes], tuple((used + least).tolist())
 
 
 def check_label(kind: pa.DataType, name: str) -> None:

@@ -117,12 +117,15 @@ class Local:
         if self.processes > 1:
             return self._on_processes(fit, scan, stage, keep, checkpoint)
         journal = Journal(checkpoint.entries(), checkpoint.keep) if checkpoint else None
-        began, threads, pieces, budget = time.perf_counter(), self.slots, scan.pieces(), self._budget()
-        memory = Memory(budget, self.spill_dir, work=threads * work_bytes(pieces))
+        began, threads, pieces = time.perf_counter(), self.slots, scan.pieces()
+        few = sum(piece.nbytes for piece in pieces) <= FEW_BYTES
+        limited = bool(self.memory or os.environ.get("OUTGROW_MEMORY"))
+        # few rows fit, however much there is: to look takes longer than they do
+        budget = self._budget() if limited or not few else None
+        memory = Memory(budget or self._budget, self.spill_dir, work=threads * work_bytes(pieces))
         plan = MemoryPlan.of([pieces], budget, base=memory.base, threads=threads, keep=keep)
         plan.announce(stage)
         run = FitContext(threads=threads, memory=memory, stage=stage, journal=journal)
-        few = sum(piece.nbytes for piece in pieces) <= FEW_BYTES
         try:
             with one_blas_thread() if few else nullcontext():
                 result = fit(Shard.of(run, pieces, scan.example(), keep=keep))

@@ -16,7 +16,7 @@ import threading
 import warnings
 import weakref
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import BinaryIO, Generic, TypeVar
 
@@ -30,6 +30,8 @@ T = TypeVar("T")
 _THREADS_TAKE = 2 << 30
 """Bytes of addresses that the threads of native libraries reserve: stacks, and memory pools of their own."""
 
+_FEW_BYTES = 4 << 20
+"""What a fit may take before it looks how much there is."""
 _FILE_BYTES = 1 << 16
 """More than what a file of the system says."""
 
@@ -50,28 +52,35 @@ class Memory:
     """A budget for the whole process, in bytes, and the folder for what exceeds it.
 
     What the process holds when the budget is made counts, and so does `work`: what passes themselves need.
+    A budget that is a function is asked for when more than a few rows want a place, or somebody looks.
     """
 
-    def __init__(self, budget: int, folder: str | None = None, *, work: int = 0) -> None:
-        self.budget = budget
+    def __init__(self, budget: int | Callable[[], int], folder: str | None = None, *, work: int = 0) -> None:
         self.folder = folder or tempfile.gettempdir()
         self.spilled = 0
         self.base = resident_bytes()
-        self._free = budget - work - self.base
+        self._given = budget
+        self._taken = 0
+        self._other = work + self.base
         self._lock = threading.Lock()
+
+    @cached_property
+    def budget(self) -> int:
+        return self._given if isinstance(self._given, int) else self._given()
 
     def take(self, nbytes: int) -> bool:
         """Reserve memory, or say that there is none left."""
         with self._lock:
-            if nbytes > self._free:
+            wanted = self._taken + nbytes
+            if (wanted > _FEW_BYTES or isinstance(self._given, int)) and wanted > self.budget - self._other:
                 self.spilled += nbytes
                 return False
-            self._free -= nbytes
+            self._taken = wanted
             return True
 
     def give(self, nbytes: int) -> None:
         with self._lock:
-            self._free += nbytes
+            self._taken -= nbytes
 
     def trim(self) -> None:
         """Give freed memory back to the system, where there is little of it."""

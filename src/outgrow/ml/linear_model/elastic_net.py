@@ -186,7 +186,8 @@ class ElasticNet(WarmStarted, LinearRegressor):
 
     def _gap(self, gradient: np.ndarray, error: float, coef: np.ndarray) -> float:
         l1, l2 = self._strength()
-        return duality_gap(gradient, max(error, 0.0), coef, l1=l1, l2=l2, positive=self.positive)
+        gap = duality_gap(gradient, max(error, 0.0), coef, l1=l1, l2=l2, positive=self.positive)
+        return max(gap, 0.0)  # rounding may lead below
 
     @classmethod
     def _solve_many(

@@ -41,6 +41,10 @@ class Information:
         values, vectors = np.linalg.eigh(matrix / size[:, None] / size)
         scale = size[:, None] * size
         kept, real = (values > share * values.max(initial=0.0) for share in (_NONE, _ROUNDING))
+        if kept.all():  # as nearly always
+            with np.errstate(over="ignore"):
+                inverse = (vectors / values) @ vectors.T / scale
+            return cls(inverse, ~kept, inverse, len(values), vectors[:, :0])
         inverse, pseudo = ((vectors[:, some] / values[some]) @ vectors[:, some].T for some in (kept, real))
         free = (vectors[:, ~kept] ** 2).sum(axis=1) > 1e-8
         with np.errstate(over="ignore"):  # variances of coefficients past 1e154
@@ -56,6 +60,8 @@ class Information:
             that is their own.
         """
         found = back @ self.inverse @ back.T
+        if not self.free.any():
+            return np.asarray(found)
         free = (np.abs(back[:, self.free]).sum(axis=1) > 0) & (np.abs(back[:, ~self.free]).sum(axis=1) == 0)
         found[free] = found[:, free] = np.nan
         return found
@@ -171,8 +177,9 @@ def restored(centre: np.ndarray, *, intercept: bool) -> np.ndarray:
     ndarray of shape (size, size).
     """
     width = len(centre)
-    back = np.eye(width + intercept)
-    if intercept:
-        back[width, :width] = -centre
-        back = np.roll(back, 1, axis=0)
+    if not intercept:
+        return np.eye(width)
+    back = np.zeros((width + 1, width + 1))
+    back[0, :width], back[0, width] = -centre, 1.0
+    back[1:, :width].flat[:: width + 1] = 1.0
     return back

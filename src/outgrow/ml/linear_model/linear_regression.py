@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from scipy.linalg import block_diag
 from scipy.special import fdtrc
 from sklearn.utils.validation import check_is_fitted
 
@@ -121,9 +120,10 @@ class LinearRegression(LeastSquares):
             self._infer(normals[0])
 
     def _infer(self, normal: Normal) -> None:
-        products = (
-            block_diag(normal.products, np.full((1, 1), normal.n)) if self.fit_intercept else normal.products
-        )
+        products, width = normal.products, len(normal.target)
+        if self.fit_intercept:
+            products = np.zeros((width + 1, width + 1))
+            products[:width, :width], products[width, width] = normal.products, normal.n
         information = Information.of(products)
         rank = information.rank
         left, model = normal.n - rank, rank - self.fit_intercept

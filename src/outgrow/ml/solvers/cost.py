@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from outgrow.engine.matrix import MatrixView
 from outgrow.ml.solvers.objective import Objective
@@ -53,10 +53,20 @@ class Cost:
         objective : how many candidates, scores and parameters there are; their values do not matter.
         share : of the rows, in (0, 1], that a pass goes over.
         """
-        stack, rows, cells = len(objective.folds), view.rows * share, view.cells * share
-        scores = stack * objective.scores
+        return cls.of_stack(view, objective, len(objective.folds), share)
+
+    @classmethod
+    def of_stack(cls, view: MatrixView, objective: Objective, stack: int, share: float = 1.0) -> Cost:
+        """The same for so many candidates like those of an objective.
+
+        Parameters
+        ----------
+        view, objective, share : as for `of`.
+        stack : how many.
+        """
+        rows, cells, scores = view.rows * share, view.cells * share, stack * objective.scores
         read = cells * (_STORED * scores if view.sparse else _NUMBER + 4 * scores / _FLOPS)
-        pairs = stack * len(objective.pairs[0]) * (1.0 if objective.scores == 1 else 2.0)
+        pairs = stack * (1.0 if objective.scores == 1 else float(objective.scores * (objective.scores + 1)))
         bend = rows * pairs * (objective.side**2 / _FLOPS + _PAIR)
         workers = view.run.workers
         return cls(
@@ -92,13 +102,13 @@ def by_newton(view: MatrixView, objective: Objective, *, near: bool = False) -> 
     if objective.size > LARGEST:
         return False
     whole, step = Cost.of(view, objective), 1 if near else thinning(view.rows, objective.size)
-    part = Cost.of(view, objective, 1 / step)
+    part = whole if step == 1 else Cost.of(view, objective, 1 / step)
     newton = _STEPS * (part.gradient + part.curvature + part.factor)
     if step > 1:
         newton += _STEPS * (whole.gradient + whole.factor)
     passes = _PASSES_L1 if objective.l1.any() and not near else _PASSES
     # without second derivatives, candidates are fitted one after the other
-    alone = Cost.of(view, replace(objective, folds=objective.folds[:1]))
+    alone = Cost.of_stack(view, objective, 1)
     return newton < passes * len(objective.folds) * alone.gradient
 
 

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 import scipy.linalg
 import scipy.optimize
-from scipy.linalg.lapack import dgeqrf, dormqr, dpocon, dtrcon
+from scipy.linalg.lapack import dgeqrf, dormqr, dpocon, dpotrf, dpotrs, dtrcon
 
 from outgrow.data.matrix import is_sparse
 from outgrow.engine.blocks import Block
@@ -75,21 +75,20 @@ class System:
         scale = lengths(normal, np.diag(normal.products), penalty)
         products = normal.products / scale
         products /= scale[:, None]
-        products[np.diag_indices_from(products)] = 1.0
+        products.flat[:: len(products) + 1] = 1.0
         return cls(normal, penalty, scale, products)
 
     def inverse(self) -> tuple[Solve, float]:
         """What solves the scaled equations, and their reciprocal condition number: 0 if nothing does."""
-        try:
-            factor = scipy.linalg.cholesky(self.products, check_finite=False)
-        except scipy.linalg.LinAlgError:
+        factor, failed = dpotrf(self.products)
+        if failed:
             return np.copy, 0.0
-        margin, _ = dpocon(factor, scipy.linalg.norm(self.products.T, 1, check_finite=False))
+        margin, _ = dpocon(factor, np.abs(self.products).sum(axis=0).max())
         margin *= np.sqrt(len(factor))  # largest sums of columns exceed singular values by up to this much
         offsets = np.abs(self.normal.x_mean) * np.sqrt(self.normal.n) / self.scale
         if (offsets > FAR).any():
             margin = min(margin, np.nextafter(SAFE, 0))
-        return lambda right: scipy.linalg.cho_solve((factor, False), right), float(margin)
+        return lambda right: np.asarray(dpotrs(factor, right)[0]), float(margin)
 
     def standardised(
         self, block: Block, dtype: Any = np.float64

@@ -162,17 +162,19 @@ class _Descent:
             fresh = wanted.copy()
             losses, gradients = self._sums(left, fresh[left])
             totals = losses + self.objective.penalty(minima.w[left], left)
-            before = minima.objective[left]
+            before, least = minima.objective[left], float(totals.min())
             fell = totals <= before + np.where(np.isfinite(before), 1e-9 * np.abs(before), 0.0)
+            going = left
             if not fell.all():
                 self._go_back(left[~fell])
                 wanted[left[~fell]] = True
-            going = left[fell]
-            if not fresh[going].all() and count > 1:
-                self._learn(going[~fresh[going]], gradients[fell][~fresh[going]])
-            self.gradient[going] = gradients[fell]
-            self._advance(going, totals[fell], fresh, wanted, tol)
-            self.rows.view.run.tell("step", count, loss=float(totals.min()))
+                going, gradients, totals = left[fell], gradients[fell], totals[fell]
+            known = ~fresh[going]
+            if count > 1 and known.any():
+                self._learn(going[known], gradients[known])
+            self.gradient[going] = gradients
+            self._advance(going, totals, fresh, wanted, tol)
+            self.rows.view.run.tell("step", count, loss=least)
             left = left[~minima.converged[left] & (self.halvings[left] <= _HALVINGS)]
             if not len(left):
                 return
@@ -184,12 +186,8 @@ class _Descent:
 
     def _sums(self, which: np.ndarray, curved: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Losses and gradients of some candidates; curvatures of those `curved` are noted."""
-        objective, rows, table, places = (
-            self.objective,
-            self.rows,
-            self.minima.w[which],
-            np.flatnonzero(curved),
-        )
+        objective, rows, table = self.objective, self.rows, self.minima.w[which]
+        places = np.flatnonzero(curved)
         losses, gradients, bends = rows.reduce(
             lambda block: objective.sums(rows, block, table, which, places)
         )
@@ -258,14 +256,15 @@ def _steps(
     """The steps to the minima of the quadratic models, and the gains they promise; `H` is overwritten."""
     ridge = objective.l2[which, None] * objective.mask
     g = gradients + ridge * w
-    diagonal = np.arange(H.shape[1])
-    H[:, diagonal, diagonal] += ridge
+    _diagonals(H)[...] += ridge
     lasso = objective.l1[which] > 0
+    if not lasso.any():
+        steps = _solve(_definite(H, objective.gauge()), g)
+        return steps, -0.5 * (g * steps).sum(axis=1)
     steps = np.empty_like(w)
-    smooth = ~lasso if lasso.any() else slice(None)
     if not lasso.all():
-        steps[smooth] = _solve(_definite(H[smooth], objective.gauge()), g[smooth])
-    gains = -0.5 * np.einsum("ci,ci->c", g, steps)
+        steps[~lasso] = _solve(_definite(H[~lasso], objective.gauge()), g[~lasso])
+    gains = -0.5 * (g * steps).sum(axis=1)
     for i in np.flatnonzero(lasso):
         penalty = objective.l1[which[i]] * objective.mask
         target, _ = lasso_quadratic(H[i], H[i] @ w[i] - g[i], penalty, w[i], tol=1e-13, max_sweeps=1_000)
@@ -277,11 +276,11 @@ def _steps(
 
 def _solve(H: np.ndarray, g: np.ndarray) -> np.ndarray:
     """What Newton's method does in coordinates in which each matrix has a diagonal of ones."""
-    size = np.sqrt(np.maximum(np.einsum("cjj->cj", H), 0.0))
+    size = np.sqrt(np.maximum(_diagonals(H), 0.0))
     size[size == 0] = 1.0
-    scaled = H / size[:, :, None] / size[:, None, :]
-    diagonal = np.arange(H.shape[1])
-    scaled[:, diagonal, diagonal] = 1.0
+    scaled = H / size[:, :, None]
+    scaled /= size[:, None, :]
+    _diagonals(scaled)[...] = 1.0
     try:
         found = np.linalg.solve(scaled, (g / size)[..., None])[..., 0]
     except np.linalg.LinAlgError:
@@ -290,15 +289,19 @@ def _solve(H: np.ndarray, g: np.ndarray) -> np.ndarray:
 
 
 def _definite(H: np.ndarray, gauge: np.ndarray | None) -> np.ndarray:
-    """Matrices of second derivatives (..., size, size), changed to be positive definite but for rounding.
+    """Matrices of second derivatives (some, size, size), changed to be positive definite but for rounding.
 
     What is added to each diagonal entry is a share of that entry, and along the gauge one of those that it
     connects, so the units of the parameters do not matter.
     """
-    diagonal = np.arange(H.shape[-1])
     if gauge is not None:
         connected = gauge > 0
-        mean = np.einsum("...jj->...j", H) @ connected / connected.sum(axis=0)
-        H += gauge * mean[..., None, :]
-    H[..., diagonal, diagonal] *= 1 + 1e-14
+        mean = _diagonals(H) @ connected / connected.sum(axis=0)
+        H += gauge * mean[:, None, :]
+    _diagonals(H)[...] *= 1 + 1e-14
     return H
+
+
+def _diagonals(H: np.ndarray) -> np.ndarray:
+    """The diagonals of matrices that lie in memory one after the other, of shape (matrices, size): a view."""
+    return H.reshape(len(H), H.shape[1] ** 2)[:, :: H.shape[1] + 1]

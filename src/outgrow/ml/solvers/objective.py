@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from outgrow.data.matrix import is_sparse
 from outgrow.engine.blocks import Block
 from outgrow.engine.folded import FoldedView
 from outgrow.ml.solvers.losses import Loss
+from outgrow.stats.state import merge
 
 CHUNK = 1 << 17
 """Scores that are worked on at once: they stay in a core's cache."""
@@ -24,6 +25,8 @@ SPARSE_CHUNK = 1 << 19
 """Of sparse rows: a gradient of all columns is made for each chunk."""
 PAIRS = 2_000
 """Up to so many pairs of features, their products are laid out for all rows of a chunk."""
+_SHORT = 1 << 15
+"""Up to so many numbers, half a product takes as long as a whole one."""
 _FEW = 4
 """Up to so many curvatures of the same rows, each is a product by itself."""
 
@@ -146,8 +149,11 @@ class Objective:
         which : ndarray of shape (some,), which candidates these are.
         curved : ndarray of places among the some, ascending, whose curvature is asked for; may be empty.
         """
+        if rows.train is None and len(block):  # all candidates learn from all rows
+            return self._summed(block, table, which, curved)
         losses, gradients = np.zeros(len(table)), np.zeros(table.shape)
-        bends = np.zeros((len(curved), len(self.pairs[0]), self.side, self.side))
+        pairs = len(self.pairs[0]) if len(curved) else 1
+        bends = np.zeros((len(curved), pairs, self.side, self.side))
         folds = self.folds[which]
         for place, part in rows.parts(block):
             own = rows.learners(place, folds)
@@ -158,17 +164,21 @@ class Objective:
             bent = learns[curved]
             within = np.searchsorted(own, curved[bent])
             rest = slice(None) if len(own) == len(table) else own  # which spares copies of wide gradients
-            for loss, gradient, bend in self._chunks(part, table[own], which[own], within):
-                losses[rest] += loss
-                gradients[rest] += gradient
-                if len(within):
-                    bends[bent] += bend
+            loss, gradient, bend = self._summed(part, table[own], which[own], within)
+            losses[rest] += loss
+            gradients[rest] += gradient
+            if len(within):
+                bends[bent] += bend
         return losses, gradients, bends
+
+    def _summed(self, block: Block, table: np.ndarray, which: np.ndarray, curved: np.ndarray) -> Sums:
+        """The same of rows from which all these candidates learn."""
+        return reduce(merge, self._chunks(block, table, which, curved))
 
     def _chunks(
         self, block: Block, table: np.ndarray, which: np.ndarray, curved: np.ndarray
     ) -> Iterator[Sums]:
-        """The same of a few rows at a time, from which all these candidates learn."""
+        """The same of a few rows at a time."""
         y, sparse = np.asarray(block.y), is_sparse(block.X)
         offset = None if self.offset is None else self.offset(block)
         flat = table.reshape(-1, self.side)
@@ -196,7 +206,7 @@ class Objective:
             yield (
                 losses.sum(axis=1),
                 self._gradients(X, first.reshape(len(flat), -1)).reshape(table.shape),
-                self._curvatures(X, second) if len(curved) else second,
+                self._curvatures(X, second) if len(curved) else np.zeros((0, 1, self.side, self.side)),
             )
 
     def _gradients(self, X: Any, first: np.ndarray) -> np.ndarray:
@@ -224,9 +234,10 @@ class Objective:
             out[:, i, j] = out[:, j, i] = (_products(columns) @ flat.T).T
         else:
             scaled = np.empty(columns.shape)
+            halved = self.scores == 1 and columns.size > _SHORT  # of a square, BLAS works out one half
             for place, row in enumerate(flat):
-                np.multiply(columns, np.sqrt(row) if self.scores == 1 else row, out=scaled)
-                out[place, :width, :width] = scaled @ (scaled if self.scores == 1 else columns).T
+                np.multiply(columns, np.sqrt(row) if halved else row, out=scaled)
+                out[place, :width, :width] = scaled @ (scaled if halved else columns).T
         if self.intercept:
             out[:, :width, -1] = out[:, -1, :width] = flat @ columns.T
             out[:, -1, -1] = flat.sum(axis=1)
@@ -234,6 +245,8 @@ class Objective:
 
     def unfolded(self, bends: np.ndarray) -> np.ndarray:
         """Curvatures as matrices, of shape (candidates, size, size)."""
+        if self.scores == 1:
+            return bends[:, 0]
         H = np.empty((len(bends), self.scores, self.side, self.scores, self.side))
         for place, (k, m) in enumerate(zip(*self.pairs, strict=True)):
             H[:, k, :, m] = bends[:, place]

@@ -115,6 +115,8 @@ class Boosting(TreeModel):
     early_stopping: Any
     validation_fraction: float | None
 
+    _whole_steps = False
+    """Whether a leaf moves by a whole step of Newton's method where XGBoost makes half of one."""
     _holds_out = False
     """Whether a fit was given a column by which rows are held out, which means that it stops early."""
     n_iter_: int
@@ -172,14 +174,15 @@ class Boosting(TreeModel):
     ) -> None:
         """Grow the trees; `least` is the least second derivative in a leaf that its least rows have."""
         seed, said = self._learn_seed(), self._settings(view.rows)
+        excess = kind.excess if self._whole_steps else 1.0
         tell = None if view.watch is None else view.watch.tell
         growth = {
             **monotone(self.monotonic_cst, self.features_, view.width, type(self).__name__),
             **interactions(self.interaction_cst, self.features_, view.width),
-            "learning_rate": float(self.learning_rate),
+            "learning_rate": excess * float(self.learning_rate),
             "colsample_bynode": self._share_of_features(view.width),
-            "min_child_weight": max(float(said.min_child_weight), least),
-            "reg_lambda": said.l2,
+            "min_child_weight": max(excess * float(said.min_child_weight), least),
+            "reg_lambda": excess * said.l2,
             "reg_alpha": said.l1,
             "seed": seed,
             "seed_per_iteration": True,

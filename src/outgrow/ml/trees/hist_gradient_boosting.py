@@ -46,6 +46,7 @@ class _HistGradientBoosting(Boosting):
         "n_iter_no_change": Integer(low=1),
     }
     test_parameters = {"max_iter": 5}
+    _whole_steps = True
     _rounds_name = "max_iter"
 
     def _settings(self, rows: int) -> Settings:
@@ -113,9 +114,11 @@ class _HistGradientBoosting(Boosting):
 class HistGradientBoostingClassifier(_HistGradientBoosting, BoostingClassifier):
     """Add trees one after the other, each a Newton step that lowers the log loss, as scikit-learn names it.
 
-    It grows the same trees as `GradientBoostingClassifier`, whose docs say how missing values, categories,
+    It grows trees as `GradientBoostingClassifier` does, whose docs say how missing values, categories,
     sparse rows and several ranks are treated; parameters, defaults and early stopping are those of
-    scikit-learn's class. The defaults of `max_leaf_nodes` and `min_samples_leaf` suit many rows.
+    scikit-learn's class. With more than two classes each tree makes a whole step of Newton's method, twice
+    XGBoost's, so that the same `learning_rate` and rounds come as far as scikit-learn's. The defaults of
+    `max_leaf_nodes` and `min_samples_leaf` suit many rows.
 
     Parameters
     ----------

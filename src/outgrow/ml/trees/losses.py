@@ -41,6 +41,7 @@ class LossKind:
     start : of which quantile of y trees begin; None for its mean.
     gradients : derivatives, where XGBoost has no such objective.
     leaves : of what is left in a leaf, which quantile the trees answer; None for XGBoost's leaves.
+    excess : what XGBoost multiplies second derivatives by, which makes steps so much shorter.
     """
 
     parameters: Mapping[str, Any]
@@ -52,6 +53,7 @@ class LossKind:
     start: float | None = None
     gradients: Gradients | None = None
     leaves: float | None = None
+    excess: float = 1.0
 
 
 class Distance:
@@ -254,7 +256,7 @@ def classification(loss: str, shares: np.ndarray) -> tuple[LossKind, float]:
         own = {"objective": "binary:logistic", "base_score": float(shares[1])}
         return LossKind(own, "logit", _binary), spread
     own = {"objective": "multi:softprob", "num_class": len(shares)}
-    return LossKind(own, "softmax", _multinomial), 2 * spread
+    return LossKind(own, "softmax", _multinomial, excess=2.0), 2 * spread
 
 
 def check_target(loss: str, view: MatrixView) -> bool:
