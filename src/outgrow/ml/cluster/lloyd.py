@@ -25,6 +25,8 @@ from outgrow.ml.cluster.unit import unit_rows
 
 _ROUNDING = 1e-9
 """The share of a cluster's weight that is but rounding, once its rows are taken from it."""
+_FEW = 1 << 15
+"""Clusters times rows up to which a dense product takes less time than a sparse matrix takes to make."""
 _STATE_BYTES = 4 + 3 * 8
 """For each row: a label, two bounds, and its squared distance from the origin."""
 
@@ -154,8 +156,12 @@ def cluster_sums(X: Any, centers: np.ndarray, labels: np.ndarray, weight: np.nda
     weight : shape (rows,); None where all weigh one.
     """
     clusters, own = len(centers), np.ones(len(labels)) if weight is None else weight
-    members = sp.csr_array((own, labels, np.arange(len(own) + 1)), shape=(len(own), clusters))
-    sums = members.T @ X
+    if clusters * len(own) <= _FEW and not is_sparse(X):
+        shares = np.zeros((clusters, len(own)))
+        shares[labels, np.arange(len(own))] = own
+        sums = shares @ X
+    else:
+        sums = sp.csr_array((own, labels, np.arange(len(own) + 1)), shape=(len(own), clusters)).T @ X
     cost = own * squared_distances(X, centers, labels)
     beside = [np.bincount(labels, values, clusters) for values in (own, cost)]
     return np.column_stack([sums.toarray() if is_sparse(sums) else sums, *beside])

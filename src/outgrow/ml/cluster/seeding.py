@@ -167,7 +167,7 @@ def scalable_start(view: MatrixView, clusters: int, moments: Moments, seed: int)
     random, origin = np.random.default_rng(seed), moments.mean
     if view.rows * view.width <= _FEW:
         all_rows = view.reduce(lambda block: _least_hashes(block, view.rows, seed))
-        return plus_plus(all_rows.rows, all_rows.weight, clusters, random)
+        return first_of(all_rows.rows, all_rows.weight, clusters, random)
     part = view.sampled(ROWS_PER_CLUSTER * clusters / max(1, view.rows), seed)
     part = part if part.rows >= 10 * clusters else view
     first = part.reduce(lambda block: _least_hashes(block, 1, seed))
@@ -252,7 +252,18 @@ def _least_hashes(block: Block, many: int, seed: int) -> TopRows:
 
 
 def plus_plus(rows: np.ndarray, weights: np.ndarray, clusters: int, rng: np.random.Generator) -> np.ndarray:
-    """Weighted greedy k-means++ (Arthur and Vassilvitskii 2007), then Lloyd's steps among the candidates.
+    """Weighted greedy k-means++, then Lloyd's steps among the candidates.
+
+    Parameters
+    ----------
+    rows, weights, clusters, rng : as for `first_of`.
+    """
+    centers = first_of(rows, weights, clusters, rng)
+    return centers if len(rows) <= clusters else _settle(rows, weights, centers)
+
+
+def first_of(rows: np.ndarray, weights: np.ndarray, clusters: int, rng: np.random.Generator) -> np.ndarray:
+    """Weighted greedy k-means++ (Arthur and Vassilvitskii 2007).
 
     Parameters
     ----------
@@ -262,6 +273,7 @@ def plus_plus(rows: np.ndarray, weights: np.ndarray, clusters: int, rng: np.rand
     """
     if len(rows) <= clusters:
         return np.concatenate([rows, rows[rng.integers(0, len(rows), clusters - len(rows))]])
+    rows = np.ascontiguousarray(rows)
     centers = [rows[rng.choice(len(rows), p=weights / weights.sum())]]
     nearest = ((rows - centers[0]) ** 2).sum(axis=1)
     trials = 2 + int(np.log(clusters))
@@ -270,12 +282,13 @@ def plus_plus(rows: np.ndarray, weights: np.ndarray, clusters: int, rng: np.rand
         if chance.sum() <= 0:
             chance = np.where(nearest > 0, 1.0, 1e-12)
         tried = rng.choice(len(rows), size=trials, p=chance / chance.sum())
-        candidates = np.minimum(nearest, ((rows[tried, None, :] - rows) ** 2).sum(axis=2))
+        apart = rows[tried, None, :] - rows
+        candidates = np.minimum(nearest, np.einsum("tij,tij->ti", apart, apart))
         costs = candidates @ weights
         best = int(np.argmax(costs <= costs.min() * (1 + ALIKE)))
         nearest = candidates[best]
         centers.append(rows[tried[best]])
-    return _settle(rows, weights, np.array(centers))
+    return np.array(centers)
 
 
 def _settle(rows: np.ndarray, weights: np.ndarray, centers: np.ndarray) -> np.ndarray:

@@ -27,6 +27,8 @@ from outgrow.stats.moments import CoMoments, check_squares
 _FEW = 4
 """With a share of the components below one in so many, the others are not computed."""
 ITERATIVE = ("arpack", "randomized")
+_NARROW = 64
+"""Up to so many columns all directions are found in less time than some of them."""
 TINY = float(np.finfo(np.float64).eps)
 
 
@@ -63,7 +65,10 @@ class Spectrum:
         count = 0.0 if wanted is None or isinstance(wanted, str) else float(wanted)
         few = 1 <= count <= width / _FEW
         chosen: Any = {"subset_by_index": (width - int(count), width - 1)} if few else {"driver": "evd"}
-        values, vectors = scipy.linalg.eigh(covariance, check_finite=False, **chosen)
+        if width <= _NARROW:  # which NumPy does by the same driver, with less ado
+            values, vectors = np.linalg.eigh(covariance)
+        else:
+            values, vectors = scipy.linalg.eigh(covariance, check_finite=False, **chosen)
         variances = np.maximum(values[::-1], 0.0)
         return cls(moments.n, moments.mean, variances, vectors.T[::-1], float(np.trace(covariance)))
 

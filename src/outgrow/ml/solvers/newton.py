@@ -29,6 +29,8 @@ _LEFT = 1e-2
 """A step leaves no less of its gain than this share, for all that is assumed."""
 _ENOUGH = 2.0
 """Passes that are left with a curvature that is computed anew."""
+_CHEAP = 0.1
+"""Passes that a curvature costs where it is computed anew at each step, whatever that saves."""
 _HALVINGS = 30
 
 
@@ -237,7 +239,8 @@ class _Descent:
         minima.objective[which] -= np.where(done, gain, 0.0)
         minima.converged[which] = done
         if not done.all():
-            wanted[which] = lost | (self._passes(share, ratio, first, tol) - _ENOUGH > self.price)
+            cheap = self.price < _CHEAP
+            wanted[which] = cheap or lost | (self._passes(share, ratio, first, tol) - _ENOUGH > self.price)
 
     def _passes(self, share: np.ndarray, ratio: np.ndarray, first: np.ndarray, tol: float) -> np.ndarray:
         """How many more passes each candidate is expected to take with the curvature it has."""
@@ -261,10 +264,10 @@ def _steps(
     if not lasso.any():
         steps = _solve(_definite(H, objective.gauge()), g)
         return steps, -0.5 * (g * steps).sum(axis=1)
-    steps = np.empty_like(w)
+    steps, gains = np.empty_like(w), np.empty(len(w))
     if not lasso.all():
         steps[~lasso] = _solve(_definite(H[~lasso], objective.gauge()), g[~lasso])
-    gains = -0.5 * (g * steps).sum(axis=1)
+        gains[~lasso] = -0.5 * (g[~lasso] * steps[~lasso]).sum(axis=1)
     for i in np.flatnonzero(lasso):
         penalty = objective.l1[which[i]] * objective.mask
         target, _ = lasso_quadratic(H[i], H[i] @ w[i] - g[i], penalty, w[i], tol=1e-13, max_sweeps=1_000)
