@@ -23,21 +23,15 @@ def kernel(function: F) -> F:
     return made
 
 
-def bare_kernel(function: F) -> F:
-    """As `kernel`, of what makes no array: Numba then counts no references, dearer than short loops."""
-    made: F = _compiled(function, None, False, _nrt=False)
-    return made
-
-
 def inlined_kernel(function: F) -> F:
-    """As `bare_kernel`, and part of every kernel that calls it, where calls would cost much."""
-    made: F = _compiled(function, None, False, _nrt=False, forceinline=True)
+    """As `kernel`, and part of every kernel that calls it, where calls would cost much."""
+    made: F = _compiled(function, None, False, forceinline=True)
     return made
 
 
 def exact_kernel(function: F) -> F:
     """As `inlined_kernel`, of sums that are the same in any order, as those of whole numbers are."""
-    made: F = _compiled(function, None, {"reassoc", "nsz"}, _nrt=False, forceinline=True)
+    made: F = _compiled(function, None, {"reassoc", "nsz"}, forceinline=True)
     return made
 
 

@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from outgrow.ml.core.compiled import bare_kernel
+from outgrow.ml.core.compiled import kernel
 from outgrow.ml.trees.split_kernels import mixed, place_of, seek
 
 
-@bare_kernel
+@kernel
 def in_bins(X: Any, cuts: Any, missing: int, codes: Any) -> None:
     """Write of each value how many cuts are at or below it.
 
@@ -42,7 +42,7 @@ def in_bins(X: Any, cuts: Any, missing: int, codes: Any) -> None:
         codes[r] = missing if np.isnan(x) else low
 
 
-@bare_kernel
+@kernel
 def _parted(
     codes: Any, rows: Any, beside: Any, begin: int, end: int, node: int, nodes: Any, missing: int
 ) -> Any:
@@ -73,7 +73,7 @@ def _parted(
     return left
 
 
-@bare_kernel
+@kernel
 def _summed(rows: Any, begin: int, end: int, sums: Any, classes: int) -> None:
     """Write the sums of rows."""
     _, weight, extra = rows
@@ -88,7 +88,7 @@ def _summed(rows: Any, begin: int, end: int, sums: Any, classes: int) -> None:
             sums[1] += extra[k]
 
 
-@bare_kernel
+@kernel
 def _next(waiting: Any, count: Any, nodes: Any, best_first: bool) -> int:
     """The place among the waiting nodes of the one that is split now: the last, or the best."""
     if not best_first:
@@ -124,7 +124,7 @@ def grow_space(rows: Any, classes: int, bins: int, width: int, most: int) -> Any
     return room, beside, np.arange(width, dtype=np.int32), np.zeros(most // 2 + 1, np.int64), ranges
 
 
-@bare_kernel
+@kernel
 def grow_tree(
     codes: Any, target: Any, rows: Any, lows: Any, shape: Any, seed: Any, space: Any, nodes: Any
 ) -> int:

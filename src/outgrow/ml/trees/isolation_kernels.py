@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from outgrow.ml.core.compiled import bare_kernel
+from outgrow.ml.core.compiled import kernel
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 CHUNK = 1024
@@ -15,7 +15,7 @@ _TILE = 512
 """Rows that are walked through one tree after the other while they lie in a cache."""
 
 
-@bare_kernel
+@kernel
 def _mixed(x: Any) -> Any:
     """The finaliser of SplitMix64."""
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -23,7 +23,7 @@ def _mixed(x: Any) -> Any:
     return x ^ (x >> np.uint64(31))
 
 
-@bare_kernel
+@kernel
 def least_keys(numbers: Any, chance: Any, bound: Any, chunk: Any, places: Any, keys: Any) -> int:
     """Write the places of the rows whose keys are at most a bound, and these keys; how many there are.
 
@@ -48,7 +48,7 @@ def least_keys(numbers: Any, chance: Any, bound: Any, chunk: Any, places: Any, k
     return count
 
 
-@bare_kernel
+@kernel
 def _split(X: Any, order: Any, begin: int, end: int, features: Any, random: Any) -> Any:
     """A feature with several values among rows, a number between them, and the next random number.
 
@@ -73,7 +73,7 @@ def _split(X: Any, order: Any, begin: int, end: int, features: Any, random: Any)
     return -1, np.float32(0), random
 
 
-@bare_kernel
+@kernel
 def grow_isolating(X: Any, features: Any, random: Any, most: int, nodes: Any, space: Any) -> int:
     """Part rows until each is alone, or no feature tells them apart, or the tree is deep enough.
 
@@ -124,7 +124,7 @@ def grow_isolating(X: Any, features: Any, random: Any, most: int, nodes: Any, sp
     return made
 
 
-@bare_kernel
+@kernel
 def add_paths(X: Any, starts: Any, nodes: Any, out: Any) -> None:
     """Add to each row how far it comes in every tree.
 

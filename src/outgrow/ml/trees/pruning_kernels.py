@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from outgrow.ml.core.compiled import bare_kernel, kernel
+from outgrow.ml.core.compiled import kernel
 from outgrow.ml.trees.document import ROOT_PARENT
 from outgrow.ml.trees.split_kernels import class_entropy
 
 
-@bare_kernel
+@kernel
 def prune(nodes: Any, count: int, least: float) -> None:
     """Make leaves of the splits above two leaves that gain too little.
 
@@ -50,14 +50,14 @@ def prune_for_size(nodes: Any, count: int, price: float) -> None:
             gains[node], leaves[node] = gain, more
 
 
-@bare_kernel
+@kernel
 def _mean(nodes: Any, weights: Any, node: Any, output: int, classes: int) -> Any:
     """The weight of a node, and its mean of an output, in units of theirs."""
     weight = weights[node]
     return weight, nodes.sums[node, output if classes else 1] / weight if weight > 0 else 0.0
 
 
-@bare_kernel
+@kernel
 def _joined(
     nodes: Any, weights: Any, count: int, output: int, classes: int, unit: float, value: Any, leaf: Any
 ) -> None:
@@ -70,7 +70,7 @@ def _joined(
             value[node] = value[left]
 
 
-@bare_kernel
+@kernel
 def _part_of_entropy(nodes: Any, node: Any, output: int, classes: int) -> float:
     """A class's part of the entropy of a node."""
     weight = 0.0
@@ -79,7 +79,7 @@ def _part_of_entropy(nodes: Any, node: Any, output: int, classes: int) -> float:
     return class_entropy(nodes.sums[node, output], weight)
 
 
-@bare_kernel
+@kernel
 def _entropy_lost(nodes: Any, node: Any, output: int, classes: int) -> float:
     """By how much a split lowers a class's part of the entropy; of two classes, those of both."""
     if classes == 2:
@@ -90,7 +90,7 @@ def _entropy_lost(nodes: Any, node: Any, output: int, classes: int) -> float:
     return max(_part_of_entropy(nodes, np.int64(node), output, classes) - below, 0.0)
 
 
-@bare_kernel
+@kernel
 def tree_of_output(
     nodes: Any, count: int, output: int, shape: Any, units: Any, rate: Any, cuts: Any, space: Any, tree: Any
 ) -> int:

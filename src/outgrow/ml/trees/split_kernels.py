@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from outgrow.ml.core.compiled import bare_kernel, exact_kernel, inlined_kernel
+from outgrow.ml.core.compiled import exact_kernel, inlined_kernel, kernel
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _FEW_OF = 32
@@ -27,7 +27,7 @@ def mixed(x: Any) -> Any:
     return x ^ (x >> np.uint64(31))
 
 
-@bare_kernel
+@kernel
 def _lowest(bits: Any) -> int:
     """The place of the lowest bit that is set."""
     return _LOWEST_BIT[((bits & (~bits + np.uint64(1))) * _DE_BRUIJN) >> np.uint64(58)]
@@ -48,7 +48,7 @@ def place_of(codes: Any, feature: int, count: int) -> Any:
     return feature * np.int64(codes.rows), np.int64(1)
 
 
-@bare_kernel
+@inlined_kernel
 def _counted_numbers(
     codes: Any, feature: int, order: Any, weight: Any, extra: Any, begin: int, end: int, room: Any
 ) -> None:
@@ -62,7 +62,7 @@ def _counted_numbers(
         taken[b >> np.uint64(6)] |= np.uint64(1) << (b & np.uint64(63))
 
 
-@bare_kernel
+@inlined_kernel
 def _counted_classes(
     codes: Any, feature: int, order: Any, weight: Any, extra: Any, begin: int, end: int, room: Any
 ) -> None:
@@ -75,7 +75,7 @@ def _counted_classes(
         taken[b >> np.uint64(6)] |= np.uint64(1) << (b & np.uint64(63))
 
 
-@bare_kernel
+@inlined_kernel
 def _best_of_numbers(room: Any, missing: int, total: Any, least: float) -> Any:
     """The best split among the bins of a feature, which are emptied.
 
@@ -122,7 +122,7 @@ def _best_of_numbers(room: Any, missing: int, total: Any, least: float) -> Any:
     return best, bin, left, several
 
 
-@bare_kernel
+@inlined_kernel
 def class_entropy(part: float, whole: float) -> float:
     """A class's share of the entropy of its node, in nats, times what the node weighs.
 
@@ -134,7 +134,7 @@ def class_entropy(part: float, whole: float) -> float:
     return part * np.log(whole / part) if part > 0 else 0.0
 
 
-@bare_kernel
+@inlined_kernel
 def _squares_of_classes(here: Any, weight: float, total: Any, whole: float) -> float:
     """The squares of both sides over their weights."""
     left, right = 0.0, 0.0
@@ -144,7 +144,7 @@ def _squares_of_classes(here: Any, weight: float, total: Any, whole: float) -> f
     return left / weight + right / (whole - weight)
 
 
-@bare_kernel
+@inlined_kernel
 def _below_none(here: Any, weight: float, total: Any, whole: float) -> float:
     """What the entropy of both sides is below none, times their weights."""
     left, right = 0.0, 0.0
@@ -154,7 +154,7 @@ def _below_none(here: Any, weight: float, total: Any, whole: float) -> float:
     return left + right
 
 
-@bare_kernel
+@inlined_kernel
 def _score_of_classes(here: Any, weight: float, total: Any, whole: float, entropy: bool) -> float:
     """How good a split is: by entropy or by squares, apart, so that the latter stay fast."""
     if entropy:
@@ -162,7 +162,7 @@ def _score_of_classes(here: Any, weight: float, total: Any, whole: float, entrop
     return _squares_of_classes(here, weight, total, whole)
 
 
-@bare_kernel
+@kernel
 def _best_of_classes(room: Any, missing: int, total: Any, least: float, entropy: bool) -> Any:
     """As `_best_of_numbers`, of the weights of classes."""
     histogram, taken, scratch, _ = room
@@ -325,7 +325,7 @@ def _drawn_sums(
     return w, t
 
 
-@bare_kernel
+@inlined_kernel
 def _drawn_score(
     parts: Any, split: Any, missing: int, here: Any, lows: Any, total: Any, whole: float, shape: Any
 ) -> float:
@@ -343,7 +343,7 @@ def _drawn_score(
     return t * t / w + (total[1] - t) * (total[1] - t) / rest
 
 
-@bare_kernel
+@inlined_kernel
 def _own_score(sums: Any, classes: int, entropy: bool) -> float:
     """The score of a node that is not split: its squares over its weight, or what entropy leaves of none."""
     if not classes:
@@ -359,7 +359,7 @@ def _own_score(sums: Any, classes: int, entropy: bool) -> float:
     return -surprise
 
 
-@bare_kernel
+@inlined_kernel
 def _pure(target: Any, order: Any, begin: int, end: int) -> bool:
     """Whether rows have one target."""
     first = target[order[begin]]
@@ -369,7 +369,7 @@ def _pure(target: Any, order: Any, begin: int, end: int) -> bool:
     return k == end
 
 
-@bare_kernel
+@kernel
 def seek(
     codes: Any,
     rows: Any,
