@@ -75,6 +75,30 @@ def test_findings_on_every_engine(engine: EngineCase) -> None:
     assert sum(patterns.values()) == ROWS
 
 
+def test_limits_that_give_the_class_are_told_first() -> None:
+    """As a delay does beside whether it is a late one: no measure of association is near one."""
+    delay = np.random.default_rng(3).exponential(20, 900)
+    table = pa.table(
+        {
+            "skewed": np.exp(3 * delay / 20),
+            "delay": pa.array(np.where(np.arange(900) % 9, delay, np.nan), from_pandas=True),
+            "noise": np.random.default_rng(4).normal(size=900),
+            "grade": np.array(["early", "fine", "late"])[np.digitize(delay, [5, 40])],
+        }
+    )
+    profile = og.dataset(table).profile("grade")
+    assert [(found.kind, found.columns[0]) for found in profile.findings] == [
+        ("leakage", "delay"),
+        ("leakage", "skewed"),
+        ("skewed", "skewed"),
+    ]
+    assert "a range of values to itself" in profile.findings[0].text
+    few = table.slice(0, 40).append_column("rare", pa.array(delay[:40] >= np.sort(delay[:40])[-4]))
+    assert not [
+        found for found in og.dataset(few.drop("grade")).profile("rare").findings if found.kind == "leakage"
+    ]
+
+
 def test_texts_are_no_names_of_rows() -> None:
     rng = np.random.default_rng(5)
     words = np.array(["the", "room", "was", "cold", "and\n", "very", "loud"])

@@ -18,6 +18,9 @@ _UNIQUE, _ROWS = 0.99, 100
 _VARIED, _WORDS = 0.5, 4
 """The share of different values of texts, and how many words they have."""
 
+_GRAVITY = ("leakage", "duplicate", "infinite", "constant", "missing", "one value", "identifier")
+"""What is said first: what spoils a model, then what tells it nothing."""
+
 
 @dataclass(frozen=True)
 class ProfileFinding:
@@ -42,7 +45,7 @@ class ProfileFinding:
 def findings(
     columns: Mapping[str, ColumnProfile], rows: int, same: Sequence[tuple[str, str]]
 ) -> tuple[ProfileFinding, ...]:
-    """What to look at.
+    """What to look at, the gravest first, and of one kind in the order of the columns.
 
     Parameters
     ----------
@@ -55,7 +58,18 @@ def findings(
         ProfileFinding("duplicate", pair, "the same values in every row. Leave one of them out.")
         for pair in same
     ]
-    return (*about, *twins)
+    return by_gravity((*about, *twins))
+
+
+def by_gravity(told: Sequence[ProfileFinding]) -> tuple[ProfileFinding, ...]:
+    """Findings, the gravest kinds first.
+
+    Parameters
+    ----------
+    told : in any order; those of one kind keep it.
+    """
+    places = {kind: place for place, kind in enumerate(_GRAVITY)}
+    return tuple(sorted(told, key=lambda finding: places.get(finding.kind, len(places))))
 
 
 def _of_column(column: ColumnProfile, rows: int) -> Iterator[ProfileFinding]:

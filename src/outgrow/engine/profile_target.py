@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -17,6 +17,7 @@ from outgrow.engine.profile_findings import ProfileFinding
 from outgrow.engine.shard import Shard
 from outgrow.errors import SchemaError
 from outgrow.stats.dependence import correlation_ratio, cramers_v
+from outgrow.stats.extremes import GroupedExtremes
 from outgrow.stats.grouped import GroupedMoments, Segments
 from outgrow.stats.moments import CoMoments
 
@@ -24,6 +25,8 @@ CLASSES, VALUES = 20, 50
 """So many classes of a target, and values of a column, are told apart; the others are one."""
 SUSPICIOUS = 0.95
 """Association from which on a column may have been made after the target."""
+_ENOUGH = 5
+"""Values of a class that by chance alone do not all lie beyond those of the others."""
 OTHER, MISSING = "(other)", "(missing)"
 
 
@@ -37,6 +40,7 @@ class TargetColumn:
         two columns of categories; from 0 to 1 but for the first.
     association : how strongly they go together; NaN where one does not vary.
     missing : the same of whether the column has a value.
+    apart : of numbers beside classes, whether each class has a range of values to itself.
     groups : of numbers beside classes: from each class to the mean and the standard deviation; of categories
         beside classes: from each value to the share of each class; of categories beside a number: from each
         value to its mean and standard deviation; else empty.
@@ -47,6 +51,7 @@ class TargetColumn:
     association: float
     missing: float
     groups: Mapping[str, tuple[float, ...]]
+    apart: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,16 +75,22 @@ class TargetProfile:
             ProfileFinding(
                 "leakage",
                 (column.name,),
-                f"{what} tells {self.target!r} almost exactly ({measure} {value:.3f}). If it is known only "
-                "after the target, leave it out.",
+                f"{what} tells {self.target!r} almost exactly ({shown}). If it is known only after the "
+                "target, leave it out.",
             )
             for column in self.columns.values()
-            for what, measure, value in (
-                ("its value", column.measure, column.association),
-                ("whether it is missing", "association", column.missing),
-            )
-            if abs(value) >= SUSPICIOUS
+            for what, shown in _tells(column)
         )
+
+
+def _tells(column: TargetColumn) -> Iterator[tuple[str, str]]:
+    """What of a column tells the target, and by which measure."""
+    if abs(column.association) >= SUSPICIOUS:
+        yield "its value", f"{column.measure} {column.association:.3f}"
+    elif column.apart:
+        yield "its value", "each class has a range of values to itself"
+    if abs(column.missing) >= SUSPICIOUS:
+        yield "whether it is missing", f"association {column.missing:.3f}"
 
 
 @dataclass(frozen=True)
@@ -191,7 +202,7 @@ def _beside_classes(batch: Batch, coding: Coding) -> Any:
     segments = Segments.of(classes.astype(np.uint64))
     columns = [_floats(batch, name)[segments.order] for name in _numeric(batch, coding)]
     matrix = np.array(columns).reshape(len(columns), batch.num_rows)
-    return tuple(tables), GroupedMoments.of(segments, matrix)
+    return tuple(tables), GroupedMoments.of(segments, matrix), GroupedExtremes.of(segments, matrix)
 
 
 def _beside_number(batch: Batch, coding: Coding) -> Any:
@@ -234,7 +245,7 @@ def target_profile(coding: Coding, learned: Any) -> TargetProfile:
 
 
 def _of_classes(
-    coding: Coding, tables: Sequence[np.ndarray], moments: GroupedMoments
+    coding: Coding, tables: Sequence[np.ndarray], moments: GroupedMoments, extremes: GroupedExtremes
 ) -> tuple[list[TargetColumn], dict[str, int]]:
     assert coding.classes is not None
     labels = [*coding.classes, OTHER, MISSING]
@@ -250,6 +261,7 @@ def _of_classes(
             columns.append(TargetColumn(name, "Cramer's V", cramers_v(known), missing, rows))
             continue
         n, mean, m2 = (part[:, number] for part in (moments.n, moments.mean, moments.m2))
+        low, high = extremes.low[:, number], extremes.high[:, number]
         number += 1
         kept = there < len(labels) - 1
         rows = {
@@ -258,8 +270,17 @@ def _of_classes(
             if n[k] > 0 and kept[k]
         }
         eta = correlation_ratio(n[kept], mean[kept], m2[kept])
-        columns.append(TargetColumn(name, "correlation ratio", eta, cramers_v(known), rows))
+        own = kept & (n > 0)
+        apart = _apart(n[own], low[own], high[own])
+        columns.append(TargetColumn(name, "correlation ratio", eta, cramers_v(known), rows, apart))
     return columns, {label: int(total) for label, total in zip(labels, totals, strict=True) if total}
+
+
+def _apart(n: np.ndarray, low: np.ndarray, high: np.ndarray) -> bool:
+    """Whether the ranges of classes do not meet, none of which has so few values that chance makes it so."""
+    order = np.argsort(low)
+    several = len(n) > 1 and n.min() >= _ENOUGH
+    return bool(several and (low[order[1:]] > high[order[:-1]]).all())
 
 
 def _of_number(
