@@ -272,6 +272,10 @@ def _add_column(total: np.ndarray, column: pa.Array, name: str, odd: np.uint64) 
 
 def _add_matrix(total: np.ndarray, rows: Any, odds: np.ndarray) -> None:
     if not is_sparse(rows):
+        if rows.size <= _CHUNK_VALUES:
+            bits = _float_bits(np.ascontiguousarray(rows))
+            total += _scattered(bits, odds).sum(axis=1, dtype=np.uint64)
+            return
         for j, odd in enumerate(odds):
             _add_numbers(total, rows[:, j], odd)
         return

@@ -215,7 +215,8 @@ def _learn(shard: Shard, rows: Rows, statistic: str | Statistic, seeds: range, s
     draw = partial(_weights, equal=None if rows.by else counted, seeds=seeds, salt=salt)
     if isinstance(statistic, str):
         sums, centre = _SUMS[statistic], moments.mean
-        check_squares(moments.m2 if sums.power > 1 else moments.mean, rows.labels)
+        power = sums.power > 1
+        check_squares(moments.m2 if power else moments.mean, rows.labels, small=power)
         return sums.result(
             shard.reduce(partial(_summed, rows=rows, draw=draw, sums=sums, centre=centre), encoded=True),
             centre,

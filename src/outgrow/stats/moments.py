@@ -19,20 +19,27 @@ _quiet = np.errstate(over="ignore", invalid="ignore")
 
 _LEAST = np.finfo(np.float64).tiny / np.finfo(np.float64).eps
 """Sums of squares below this have lost digits, or all of them."""
+_CLOSE = 1e-140
+"""Values less far apart may have squares of their distances that are below that."""
+_MARK = np.finfo(np.float64).smallest_subnormal
+"""The least sum of squares of a column that varies, where its squares are none in float64."""
+_ROUNDING = 16 * np.finfo(np.float64).eps
+"""Of a mean: how far rounding may put the means of equal values apart."""
 
 
-def check_squares(squares: np.ndarray, names: Sequence[str] | None = None) -> None:
-    """Refuse columns whose squares are too large for float64.
+def check_squares(squares: np.ndarray, names: Sequence[str] | None = None, *, small: bool = True) -> None:
+    """Refuse columns whose squares are too large for float64, or too small.
 
     Parameters
     ----------
-    squares : ndarray of shape (columns,), the sums of squares of each.
+    squares : ndarray of shape (columns,), the sums of squares of each: 0 where a column does not vary.
     names : what the columns are called, if they have names of their own.
+    small : whether to look for the second.
 
     Raises
     ------
     DataError
-        When one of them is not finite.
+        When one of them is not finite, or so small that digits are lost.
     """
     bad = np.flatnonzero(~np.isfinite(squares))
     if len(bad):
@@ -40,6 +47,8 @@ def check_squares(squares: np.ndarray, names: Sequence[str] | None = None) -> No
             f"The squares of {len(bad)} column(s) overflow float64: {_called(bad, squares, names)}. Values "
             "past about 1e150 cannot be squared and summed; divide these columns, or leave them out."
         )
+    if small:
+        check_small_squares(squares, squares > 0, names)
 
 
 def check_small_squares(squares: np.ndarray, varies: np.ndarray, names: Sequence[str] | None = None) -> None:
@@ -63,6 +72,48 @@ def check_small_squares(squares: np.ndarray, varies: np.ndarray, names: Sequence
             "Values that differ by less than about 1e-145 cannot be squared; multiply these columns, or "
             "leave them out."
         )
+
+
+def squares_about_zero(n: Any, mean: np.ndarray, squares: np.ndarray) -> np.ndarray:
+    """Sums of squares about zero, from those about the mean: 0 of columns of zeros alone.
+
+    Parameters
+    ----------
+    n : summed weight of the rows.
+    mean, squares : ndarrays of shape (columns,).
+    """
+    with np.errstate(over="ignore"):
+        return np.maximum(squares + n * mean**2, np.where(mean != 0, _MARK, 0.0))
+
+
+def _marked(squares: np.ndarray, X: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
+    """Sums of squares of columns, where they are none: 0 of equal values, `_MARK` of others.
+
+    Parameters
+    ----------
+    squares : ndarray of shape (columns,).
+    X, weight : whose squares they are; rows that weigh nothing tell nothing.
+    """
+    near = np.flatnonzero(squares < _LEAST)
+    if not len(near):
+        return squares
+    rows = X if weight is None or (weight > 0).all() else X[weight > 0]
+    values = np.asarray(rows[:, near], dtype=np.float64)
+    apart = np.fmax.reduce(values, initial=-np.inf) - np.fmin.reduce(values, initial=np.inf)
+    marked = squares.copy()
+    marked[near] = np.where((apart > 0) & (apart < _CLOSE), np.maximum(squares[near], _MARK), squares[near])
+    marked[near[apart == 0]] = 0.0
+    return marked
+
+
+def _between(step: np.ndarray, mean: np.ndarray, factor: Any) -> np.ndarray:
+    """What two parts of columns, whose means are `step` apart, add to the sums of squares of each."""
+    squares = np.asarray(step**2 * factor)
+    near = (squares < _LEAST) & (step != 0) & (np.asarray(factor) > 0)
+    if near.any():
+        apart = np.abs(step) > _ROUNDING * np.abs(mean)
+        squares = np.where(near, np.where(apart, np.maximum(squares, _MARK), 0.0), squares)
+    return squares
 
 
 def _called(bad: np.ndarray, squares: np.ndarray, names: Sequence[str] | None) -> list[Any]:
@@ -99,10 +150,11 @@ class Moments(State):
         if X.shape[0] <= _SHORT:
             n, mean, squares = _short_moments(X, weight)
             if not np.isnan(mean).any():
-                return cls(n, mean, squares)
+                return cls(n, mean, _marked(squares, X, weight))
         columns = [_column_moments(X[:, j], weight) for j in range(X.shape[1])]
         table = np.array(columns, dtype=np.float64).reshape(-1, 3)
-        return cls(*table.T.copy())
+        n, mean, squares = table.T.copy()
+        return cls(n, mean, _marked(squares, X, weight))
 
     @classmethod
     def _of_sparse(cls, X: Any, weight: np.ndarray | None) -> Moments:
@@ -123,7 +175,7 @@ class Moments(State):
         rest = np.bincount(column, w * apart, width) - zeros * mean  # what rounding left of the mean
         m2 = np.bincount(column, w * apart**2, width) + zeros * mean**2
         step = rest / np.where(n > 0, n, 1)
-        return cls(n, mean + step, np.maximum(m2 - rest * step, 0.0))
+        return cls(n, mean + step, _marked_stored(np.maximum(m2 - rest * step, 0.0), csc, weight))
 
     @classmethod
     def _of_stored(cls, csr: Any) -> Moments:
@@ -137,14 +189,15 @@ class Moments(State):
         rest = np.bincount(column, apart, width) - zeros * mean
         m2 = np.bincount(column, apart**2, width) + zeros * mean**2
         step = rest / max(rows, 1)
-        return cls(n, mean + step, np.maximum(m2 - rest * step, 0.0))
+        return cls(n, mean + step, _marked_stored(np.maximum(m2 - rest * step, 0.0), csr, None))
 
     @_quiet
     def merge(self, other: Moments) -> Moments:
         n = self.n + other.n
         share = other.n / np.where(n > 0, n, 1)
         step = other.mean - self.mean
-        return Moments(n, self.mean + step * share, self.m2 + other.m2 + step**2 * self.n * share)
+        between = _between(step, self.mean, self.n * share)
+        return Moments(n, self.mean + step * share, self.m2 + other.m2 + between)
 
     def variance(self, ddof: float = 0.0) -> np.ndarray:
         """Variance of each column, NaN where it has no more than `ddof` values."""
@@ -222,7 +275,12 @@ class CoMoments(State):
             np.subtract(part, mean[columns], out=centred[:, columns])
         if weight is not None:
             centred *= np.sqrt(weight)[:, None]
-        return cls(n, mean, centred.T @ centred)
+        products = centred.T @ centred
+        start = 0
+        for part in parts:
+            columns = np.arange(start, start := start + part.shape[1])
+            products[columns, columns] = _marked(products[columns, columns], part, weight)
+        return cls(n, mean, products)
 
     @_quiet
     def merge(self, other: CoMoments) -> CoMoments:
@@ -230,8 +288,10 @@ class CoMoments(State):
         if n == 0.0:
             return self
         step = other.mean - self.mean
+        factor = self.n * other.n / n
         products = np.outer(step, step)
-        products *= self.n * other.n / n
+        products *= factor
+        products[np.diag_indices(len(step))] = _between(step, self.mean, factor)
         products += self.products
         products += other.products
         return CoMoments(n, self.mean + step * (other.n / n), products)
@@ -348,6 +408,18 @@ class ShapeMoments(State):
 
 def _is_sparse(X: Any) -> bool:
     return bool(sp.issparse(X))
+
+
+def _marked_stored(squares: np.ndarray, matrix: Any, weight: np.ndarray | None) -> np.ndarray:
+    """As `_marked`, of a CSR or CSC array; columns are looked at where numbers that small are stored."""
+    values = np.abs(matrix.data)
+    if not ((values > 0) & (values < _CLOSE)).any():
+        return squares
+    stored = np.asarray(abs(matrix).max(axis=0).todense()).ravel()
+    near = np.flatnonzero((squares < _LEAST) & (stored > 0))
+    marked = squares.copy()
+    marked[near] = _marked(squares[near], matrix[:, near].toarray(), weight)
+    return marked
 
 
 def _weight_of_zeros(csc: Any, column: np.ndarray, rows: np.ndarray) -> np.ndarray:

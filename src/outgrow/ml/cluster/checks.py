@@ -6,7 +6,7 @@ import numpy as np
 
 from outgrow.engine.blocks import Block
 from outgrow.errors import DataError
-from outgrow.stats.moments import Moments
+from outgrow.stats.moments import Moments, check_small_squares
 
 
 @np.errstate(over="ignore", invalid="ignore")  # `check_squares` says so
@@ -33,3 +33,4 @@ def check_squares(moments: Moments) -> None:
             f"Feature(s) number {wide[:5].tolist()} hold values so far apart that the squares of their "
             "distances overflow float64. Scale them, for instance with StandardScaler or by a constant."
         )
+    check_small_squares(moments.m2, moments.m2 > 0)

@@ -15,6 +15,10 @@ from outgrow.ml.export.onnx.answer import Answer, features, most_likely
 from outgrow.ml.export.onnx.table import Table
 from outgrow.ml.export.sklearn.twin import twin, with_learned
 
+_EPS = float(np.finfo(np.float64).eps)
+_DEPENDENT = 1e-14
+"""A variance along an axis of columns of deviation 1 that rounding may make."""
+
 
 class QuadraticDiscriminantAnalysis(DiscriminantAnalysis):
     """Tell classes apart as normal distributions, each with a covariance of its own; one pass over the rows.
@@ -27,7 +31,7 @@ class QuadraticDiscriminantAnalysis(DiscriminantAnalysis):
     priors : the probability of each class, in the order of `classes_`; None for their shares of the rows.
     reg_param : how far the variances along the axes of each class are drawn towards 1, between 0 and 1.
     store_covariance : keep `covariance_`.
-    tol : the variance up to which an axis does not vary.
+    tol : the variance up to which an axis does not vary, also where that of each column is made 1.
     covariance_estimator : None alone.
 
     Attributes
@@ -47,8 +51,9 @@ class QuadraticDiscriminantAnalysis(DiscriminantAnalysis):
 
     Notes
     -----
-    Unlike scikit-learn: takes weights; priors that do not sum to 1 are divided by their sum, with a warning;
-    estimators of covariances are refused.
+    Unlike scikit-learn: columns of small numbers are not taken for a covariance without full rank, as `tol`
+    must be reached also in units of the deviation of each column; takes weights; priors that do not sum to 1
+    are divided by their sum, with a warning; estimators of covariances are refused.
 
     Examples
     --------
@@ -107,20 +112,26 @@ class QuadraticDiscriminantAnalysis(DiscriminantAnalysis):
 
     def _axes(self, scatter: Scatter, label: Any) -> tuple[np.ndarray, np.ndarray]:
         """The variances of a class along its axes, largest first, and the axes as columns."""
-        values, vectors = np.linalg.eigh(scatter.shrunk(self.shrinkage))
+        covariance = scatter.shrunk(self.shrinkage)
+        values, vectors = np.linalg.eigh(covariance)
         variances = np.maximum(values[::-1], 0.0)
         if self.solver == "svd":
+            covariance = (1.0 - self.reg_param) * covariance + self.reg_param * np.eye(len(values))
             variances = (1.0 - self.reg_param) * variances + self.reg_param
-        if not scatter.products.any() and variances.min() <= self.tol:
+        least = _least_share(covariance)
+        lost = variances.min() <= _EPS * variances.max()
+        flat = lost or least <= _DEPENDENT or (least <= self.tol and variances.min() <= self.tol)
+        if not scatter.products.any() and flat:
             raise DataError(
                 f"y has only 1 sample in class {label!r}, or samples that are all equal; covariance is ill "
                 "defined. Bring more rows of it, or leave it out."
             )
-        if variances.min() <= self.tol:
+        if flat:
             cure = "shrinkage" if self.solver == "eigen" else "reg_param"
             raise DataError(
                 f"The covariance matrix of class {label!r} is not full rank: a variance is "
-                f"{variances.min():g}, and tol={self.tol:g}. Increase the value of `{cure}` to reduce the "
+                f"{variances.min():g}, {least:g} of columns of deviation 1, and tol={self.tol:g}. "
+                f"Increase the value of `{cure}` to reduce the "
                 "collinearity, scale the columns, or bring more rows."
             )
         return variances, np.ascontiguousarray(vectors[:, ::-1])
@@ -187,3 +198,11 @@ class QuadraticDiscriminantAnalysis(DiscriminantAnalysis):
         )
         stored = ("covariance_",) * self.store_covariance
         return with_learned(made, self, "classes_", "priors_", "means_", "scalings_", "rotations_", *stored)
+
+
+def _least_share(covariance: np.ndarray) -> float:
+    """The least variance along an axis where that of each column is 1; 0 where one does not vary."""
+    deviation = np.sqrt(np.maximum(np.diag(covariance), 0.0))
+    if not deviation.all():
+        return 0.0
+    return float(np.linalg.eigvalsh(covariance / deviation / deviation[:, None])[0])

@@ -12,6 +12,8 @@ from outgrow.stats.state import State
 
 MOST_NUMBERS = 1 << 28
 """Numbers of all rows that a model holds."""
+_NEAREST = 1e-292
+"""Sums of powers of differences below this have lost digits, or all of them."""
 _COPIES = 2
 """As which all rows are in memory at once: as they came, and in order."""
 
@@ -78,6 +80,11 @@ def check_extent(rows: np.ndarray, power: float) -> None:
         raise DataError(
             f"Feature(s) number {wide} hold values so far apart that their distances overflow float64. "
             "Scale them, for instance with RobustScaler or by a constant."
+        )
+    if span.max(initial=0.0) > 0 and far.max(initial=0.0) < _NEAREST:
+        raise DataError(
+            f"All rows lie so near each other, at most {span.max():g} in a feature, that their distances "
+            "are too small for float64. Multiply the columns by a constant."
         )
 
 

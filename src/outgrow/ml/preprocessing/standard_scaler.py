@@ -119,7 +119,7 @@ class StandardScaler(GrowingScaler):
         moments, (total, rows) = state
         if total == 0:
             raise DataError("All sample weights are zero. Give at least one row a positive weight.")
-        check_squares(moments.m2 if self.with_std else moments.mean, names)
+        check_squares(moments.m2 if self.with_std else moments.mean, names, small=self.with_std)
         same = bool((moments.n == moments.n[0]).all())
         self.n_samples_seen_ = _count(moments.n[0].item()) if same else moments.n
         self.n_rows_seen_ = int(rows)

@@ -9,7 +9,7 @@ import numpy as np
 from outgrow.engine.blocks import Block
 from outgrow.engine.folded import FoldedView
 from outgrow.engine.matrix import MatrixView
-from outgrow.stats.moments import CoMoments, check_squares
+from outgrow.stats.moments import CoMoments, check_squares, squares_about_zero
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,11 +96,13 @@ def _normals_of(moments: CoMoments, width: int, *, intercept: bool) -> list[Norm
     """
     mean, products = moments.mean, moments.products
     squares = np.diag(products)
-    check_squares(squares, [*map(str, range(width)), *["the target"] * (len(squares) - width)])
+    check_squares(squares, [*map(str, range(width)), *["the target"] * (len(squares) - width)], small=False)
     if not intercept:
+        check_squares(squares_about_zero(moments.n, mean, squares)[:width])
         products = products + moments.n * np.outer(mean, mean)
         mean = np.zeros_like(mean)
     else:
+        check_squares(squares[:width])
         flat = ~varies(moments.n, squares, mean)
         flat[width:] = False
         if flat.any():

@@ -9,7 +9,7 @@ import numpy as np
 
 from outgrow.engine.matrix import MatrixView
 from outgrow.ml.solvers.gram import varies
-from outgrow.stats.moments import Moments, check_squares
+from outgrow.stats.moments import Moments, check_squares, squares_about_zero
 
 _FAR = 16.0
 """Standard deviations: a feature whose mean is farther from zero loses digits in products."""
@@ -44,8 +44,9 @@ class Offsets:
             When squares overflow.
         """
         moments: Moments = view.reduce(lambda block: Moments.of(block.X, block.weight))
-        with np.errstate(over="ignore"):
-            check_squares(moments.m2 + moments.n * moments.mean**2)
+        about_zero = squares_about_zero(moments.n, moments.mean, moments.m2)
+        check_squares(about_zero, small=not intercept)
+        check_squares(moments.m2, small=intercept)
         deviation = np.sqrt(moments.variance())
         far = intercept & (np.abs(moments.mean) > _FAR * deviation)
         flat = far & ~varies(moments.n, moments.m2, moments.mean)

@@ -13,7 +13,7 @@ from outgrow.engine.blocks import Block
 from outgrow.engine.matrix import MatrixView
 from outgrow.ml.solvers.gram import Normal
 from outgrow.ml.solvers.least_squares import System, by_triangle, lengths
-from outgrow.stats.moments import Moments, check_squares
+from outgrow.stats.moments import Moments, check_squares, squares_about_zero
 
 FEW_CELLS = 50_000_000
 """A matrix of no more numbers than this, and of fewer rows than columns, is solved directly."""
@@ -52,10 +52,11 @@ def _system(view: MatrixView, penalty: float, *, intercept: bool) -> System:
     )
     n, energy, y_mean = float(target.n[0]), float(target.m2[0]), float(target.mean[0])
     squares, mean = features.m2, features.mean
-    check_squares(np.append(squares, energy), [*map(str, range(len(squares))), "the target"])
+    check_squares(np.append(squares, energy), [*map(str, range(len(squares))), "the target"], small=False)
     if not intercept:
-        squares, energy = squares + n * mean**2, energy + n * y_mean**2
+        squares, energy = squares_about_zero(n, mean, squares), energy + n * y_mean**2
         mean, y_mean = np.zeros_like(mean), 0.0
+    check_squares(squares)
     normal = Normal(n, np.diag([]), np.zeros(0), energy, mean, y_mean, intercept)
     return System(normal, penalty, lengths(normal, squares, penalty), normal.products)
 
