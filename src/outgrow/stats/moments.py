@@ -278,8 +278,8 @@ class CoMoments(State):
         products = centred.T @ centred
         start = 0
         for part in parts:
-            columns = np.arange(start, start := start + part.shape[1])
-            products[columns, columns] = _marked(products[columns, columns], part, weight)
+            own = np.arange(start, start := start + part.shape[1])
+            products[own, own] = _marked(products[own, own], part, weight)
         return cls(n, mean, products)
 
     @_quiet
