@@ -278,8 +278,8 @@ class CoMoments(State):
         products = centred.T @ centred
         start = 0
         for part in parts:
-            own = np.arange(start, start := start + part.shape[1])
-            products[own, own] = _marked(products[own, own], part, weight)
+            diagonal = np.arange(start, start := start + part.shape[1])
+            products[diagonal, diagonal] = _marked(products[diagonal, diagonal], part, weight)
         return cls(n, mean, products)
 
     @_quiet

@@ -39,6 +39,9 @@ UNFINISHED = {
 }
 """What scikit-learn's warning says for a solver: code filters warnings by these words."""
 
+_LIGHT = 1e-6
+"""Of the mean weight: rows that weigh less may be wrong where classes are said to be separated."""
+
 
 class LogisticRegression(WarmStarted, LinearClassifier, ProbabilityClassifier):
     """Minimise C times the log loss plus ½ (1 - l1_ratio) ||w||² + l1_ratio ||w||₁.
@@ -194,11 +197,25 @@ class LogisticRegression(WarmStarted, LinearClassifier, ProbabilityClassifier):
             constants=prior[1:] - prior[0] if objective.scores == 1 else prior - prior.mean(),
         )
         self._take(objective, minima, 0, totals, offsets)
-        if not minima.converged[0]:
+        if minima.converged[0]:
+            self._warn_of_separation(view)
+        else:
             words = UNFINISHED.get(self.solver, "{} failed to converge after {} iterations.")
             warnings.warn(
                 f"{words.format(self.solver, self.max_iter)} Increase the number of iterations. "
                 "Raise max_iter of LogisticRegression, scale the columns, or penalise more (a smaller C).",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+
+    def _warn_of_separation(self, view: MatrixView) -> None:
+        """Say that no coefficients are best: so it is where the losses add up to less than one wrong row's."""
+        share = _LIGHT if view.labels.weighted else 1.0
+        if not any(self._strength()) and self.objective_ * view.rows < np.log(2.0) * share:
+            warnings.warn(
+                "Perfect separation: sums of the columns tell the classes of all rows apart, so the longer "
+                "the coefficients are the better, and none are best. Penalise (a finite C); "
+                "GeneralizedLinearRegression('binomial') names the columns.",
                 ConvergenceWarning,
                 stacklevel=2,
             )
