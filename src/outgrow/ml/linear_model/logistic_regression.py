@@ -209,7 +209,7 @@ class LogisticRegression(WarmStarted, LinearClassifier, ProbabilityClassifier):
             )
 
     def _warn_of_separation(self, view: MatrixView) -> None:
-        """Say that no coefficients are best: so it is where the losses add up to less than one wrong row's."""
+        """Say that no coefficients are best: as where losses add up to less than that of a wrong row."""
         share = _LIGHT if view.labels.weighted else 1.0
         if not any(self._strength()) and self.objective_ * view.rows < np.log(2.0) * share:
             warnings.warn(
