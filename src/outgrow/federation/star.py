@@ -42,7 +42,10 @@ class Star:
     Attributes
     ----------
     stage : which fit is under way, for messages.
+    sums_only : ranks tell each other what adds up, and nothing else.
     """
+
+    sums_only = True
 
     rank: int
     size: int

@@ -37,7 +37,7 @@ class RowSample:
     """
 
     def __init__(self, hashes: np.ndarray, copies: np.ndarray, draw: Draw) -> None:
-        self._share, self._bounds = draw.share, _poisson_bounds(draw.share) if draw.replacement else None
+        self._share, self._bounds = draw.share, poisson_bounds(draw.share) if draw.replacement else None
         self._hashes = hashes
         self._several = np.flatnonzero(copies > 1)
         self._groups, places, self._group = np.unique(
@@ -90,7 +90,7 @@ class RowSample:
         return np.searchsorted(self._bounds, chance, side="right")
 
 
-def _poisson_bounds(mean: float) -> np.ndarray:
+def poisson_bounds(mean: float) -> np.ndarray:
     """The shares of rows that are drawn never, at most once, at most twice, ..."""
     bounds: np.ndarray = pdtr(np.arange(int(mean + 12 * np.sqrt(mean) + 12)), mean)
     return bounds

@@ -29,7 +29,7 @@ from outgrow.engine.collective import Communicator
 from outgrow.engine.context import FitContext
 from outgrow.engine.events import heard
 from outgrow.engine.matrix import MatrixView
-from outgrow.ml.trees import few_rows, forest_growth, leafwise
+from outgrow.ml.trees import few_rows, forest_growth, leafwise, summed
 from outgrow.ml.trees.asking import explained, total_gains
 from outgrow.ml.trees.bagging import RowSample, TreesApart
 from outgrow.ml.trees.bins import SampledRows, sampled_rows, sampled_share, with_all_categories
@@ -64,6 +64,8 @@ def grow(view: MatrixView, plan: Plan) -> Grown:
     ParameterError
         When XGBoost would have to grow them, and cannot as the plan says.
     """
+    if summed.suits(view):
+        return summed.grow(view, plan)
     if plan.grower == "lightgbm":
         return leafwise.grow(view, plan)
     for ours in (few_rows, forest_growth):
