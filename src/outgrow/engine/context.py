@@ -288,5 +288,7 @@ def runs(units: Sequence[Unit], parts: int) -> list[Sequence[Unit]]:
     parts : how many runs, at most.
     """
     count = min(parts, len(units))
-    edges = [len(units) * part // count for part in range(count + 1)] if count else []
+    if count < 2:
+        return [units] * count
+    edges = [len(units) * part // count for part in range(count + 1)]
     return [units[a:b] for a, b in pairwise(edges)]

@@ -219,24 +219,23 @@ class _Descent:
         self, which: np.ndarray, totals: np.ndarray, fresh: np.ndarray, wanted: np.ndarray, tol: float
     ) -> None:
         """Step on, and note which candidates are done."""
-        minima = self.minima
-        self.base[which] = minima.w[which]
-        step, gain = _steps(self.objective, minima.H[which], self.gradient[which], minima.w[which], which)
+        minima, at = self.minima, self.minima.w[which]
+        self.base[which] = at
+        step, gain = _steps(self.objective, minima.H[which], self.gradient[which], at, which)
         lost = ~(fresh[which] | (gain >= 0))  # a curvature that was put together need not be one
         if lost.any():
             step[lost], gain[lost] = 0.0, np.inf
         self.step[which] = step
-        minima.w[which] += step
+        minima.w[which] = at + step
         minima.steps[which] += 1
-        minima.objective[which] = totals
         share = gain / np.maximum(np.abs(totals), np.finfo(np.float64).tiny)
-        ratio = gain / self.gain[which]
-        first = ~np.isfinite(self.gain[which])
+        before = self.gain[which]
+        ratio, first = gain / before, ~np.isfinite(before)
         self.gain[which] = gain
         # a step leaves about the share of its gain that the step before it left of its own
         left = np.where(~first & (ratio <= 0.1), np.maximum(ratio, _LEFT), 1.0)
         done = share * left <= tol
-        minima.objective[which] -= np.where(done, gain, 0.0)
+        minima.objective[which] = totals - np.where(done, gain, 0.0)
         minima.converged[which] = done
         if not done.all():
             cheap = self.price < _CHEAP

@@ -49,6 +49,8 @@ class Offsets:
         check_squares(moments.m2, small=intercept)
         deviation = np.sqrt(moments.variance())
         far = intercept & (np.abs(moments.mean) > _FAR * deviation)
+        if not far.any():
+            return cls(np.zeros(len(deviation)), np.hypot(deviation, moments.mean))
         flat = far & ~varies(moments.n, moments.m2, moments.mean)
         centre = np.where(far, moments.mean, 0.0)
         return cls(centre, np.where(flat, 0.0, np.hypot(deviation, moments.mean - centre)))
