@@ -41,8 +41,9 @@ def check_squares(squares: np.ndarray, names: Sequence[str] | None = None, *, sm
     DataError
         When one of them is not finite, or so small that digits are lost.
     """
-    bad = np.flatnonzero(~np.isfinite(squares))
-    if len(bad):
+    finite = np.isfinite(squares)
+    if not finite.all():
+        bad = np.flatnonzero(~finite)
         raise DataError(
             f"The squares of {len(bad)} column(s) overflow float64: {_called(bad, squares, names)}. Values "
             "past about 1e150 cannot be squared and summed; divide these columns, or leave them out."
@@ -271,7 +272,8 @@ class CoMoments(State):
         start = 0
         for part in parts:
             columns = slice(start, start := start + part.shape[1])
-            mean[columns] = part.mean(axis=0, dtype=np.float64) if ones is None else ones @ part / n
+            total = np.add.reduce(part, axis=0, dtype=np.float64) if ones is None else ones @ part
+            mean[columns] = total / n
             np.subtract(part, mean[columns], out=centred[:, columns])
         if weight is not None:
             centred *= np.sqrt(weight)[:, None]

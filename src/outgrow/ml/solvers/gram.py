@@ -96,7 +96,9 @@ def _normals_of(moments: CoMoments, width: int, *, intercept: bool) -> list[Norm
     """
     mean, products = moments.mean, moments.products
     squares = np.diag(products)
-    check_squares(squares, [*map(str, range(width)), *["the target"] * (len(squares) - width)], small=False)
+    if not np.isfinite(squares).all():
+        names = [*map(str, range(width)), *["the target"] * (len(squares) - width)]
+        check_squares(squares, names, small=False)
     if not intercept:
         check_squares(squares_about_zero(moments.n, mean, squares)[:width])
         products = products + moments.n * np.outer(mean, mean)
