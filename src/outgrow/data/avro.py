@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from outgrow._optional import optional
+from outgrow.data.avro_blocks import add_codecs
 from outgrow.data.batch import Batch
 from outgrow.data.hive import Keys, folder_keys, key_types, key_value
 from outgrow.data.names import check_names
@@ -129,6 +130,7 @@ class AvroPiece:
 
     def _records(self) -> Iterator[list[dict[str, Any]]]:
         avro = optional("fastavro", "avro")
+        add_codecs(avro.read.BLOCK_READERS)
         try:
             with self.filesystem.open_input_stream(self.path) as stream:
                 reader = avro.reader(stream)

@@ -262,7 +262,8 @@ def _filesystem(path: str) -> tuple[Any, str]:
             remote, root = optional("fsspec", "remote").core.url_to_fs(path)
         except ValueError as error:
             raise InputNotFoundError(
-                f"No file system is known for {scheme!r} in {path!r}: {error}"
+                f"No file system is known for {scheme!r} in {path!r}: {error}. Of databases sqlite://, "
+                "duckdb:// and postgresql:// are read."
             ) from error
         return pafs.PyFileSystem(pafs.FSSpecHandler(remote)), root
 
