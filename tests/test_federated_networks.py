@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +18,7 @@ from outgrow.engine.dataset import Dataset
 from outgrow.errors import ParameterError, PrivacyError
 from outgrow.stats.proposals import Proposals
 
-pytest.importorskip("torch")
+torch = pytest.importorskip("torch")
 
 
 def tables(sizes: tuple[int, ...] = (200, 120, 280)) -> list[pa.Table]:
@@ -112,3 +113,49 @@ def test_strategies_that_join_sites_are_refused() -> None:
 def test_wrong_settings_are_named(wrong: dict[str, Any]) -> None:
     with pytest.raises(ParameterError, match=next(iter(wrong))):
         og.FedAvg(**wrong)
+
+
+def test_behind_masks_it_is_the_same_network() -> None:
+    pytest.importorskip("cryptography")
+    parts = tables((60, 40, 80))
+    model = og.TorchClassifier(module__hidden=4, max_epochs=3, batch_size=60, strategy=og.FedAvg(every=2))
+    hidden, plain = (
+        federate(lambda rows: clone(model).fit(rows, "late"), parts, secure=secure)
+        for secure in (True, False)
+    )
+    assert hidden.errors == plain.errors == {}
+    for name, weights in plain.model.weights_.items():
+        np.testing.assert_allclose(hidden.model.weights_[name], weights, rtol=1e-4, atol=1e-6)
+
+
+def test_some_layers_stay_at_each_site() -> None:
+    """Sites that mean the opposite by the same columns learn together what comes before the last layer."""
+    parts = tables((200, 200))
+    turned = np.where(np.array(parts[1]["late"]) == "yes", "no", "yes")
+    parts[1] = parts[1].set_column(3, "late", pa.array(turned))
+    module = torch.nn.Sequential(
+        OrderedDict(
+            body=torch.nn.Linear(3, 16),
+            act=torch.nn.ReLU(),
+            norm=torch.nn.BatchNorm1d(16),
+            head=torch.nn.Linear(16, 2),
+        )
+    )
+    scores = {}
+    for personal in ((), ("head",)):
+        model = og.TorchClassifier(
+            module, max_epochs=25, batch_size=100, lr=0.02, strategy=og.FedAvg(every=4, personal=personal)
+        )
+        found = federate(lambda rows, m=model: clone(m).fit(rows, "late"), parts)
+        assert found.errors == {}
+        pairs = zip(found.site_models, parts, strict=True)
+        scores[personal] = [site.evaluate(rows, "late")["accuracy"] for site, rows in pairs]
+        first, second = (site.weights_ for site in found.site_models)
+        assert (first["body.weight"] == second["body.weight"]).all()
+        assert (first["head.weight"] == second["head.weight"]).all() == (not personal)
+        steps = found.model.weights_["norm.num_batches_tracked"]
+        assert steps == first["norm.num_batches_tracked"] == 25 * 4
+    assert min(scores["head",]) > 0.8 > min(scores[()])
+    wrong = og.TorchClassifier(module, strategy=og.FedAvg(personal=["tail"]))
+    with pytest.raises(ParameterError, match=r"'tail'\] have no parameter"):
+        wrong.fit(parts[0], "late")

@@ -19,6 +19,7 @@ from outgrow.deep.modules import MLP, Sizes, freeze, is_keras, module_of, recomp
 from outgrow.deep.outputs import flat_outputs, kind_of_outputs, named_outputs, shaped_outputs
 from outgrow.deep.replica import array_of, replica_of
 from outgrow.deep.schedule import Schedule
+from outgrow.deep.strategies.fed_avg import is_personal, personal_numbers
 from outgrow.deep.strategy_words import strategy_of
 from outgrow.deep.structure import module_of as structured
 from outgrow.deep.structure import structure_of
@@ -56,10 +57,14 @@ def trained(model: Any, view: MatrixView, target: str) -> None:
     options = model._arguments("optimizer__")
     groups = options.pop("param_groups", ())
     replica = replica_of(module, model.optimizer, options, lr=float(model.lr), groups=groups)
+    personal = getattr(strategy_of(model.strategy), "personal", ())
+    personal_numbers(replica, personal)  # refuses layers that there are not
     losses = losses_of(criterion_of(model.criterion, model._arguments("criterion__")))
     training = Training(view.run, rows, replica, losses, _plan(model, view, module))
     progress = training.run_to_the_end()
     model.weights_ = _state(module)
+    if personal:
+        model.personal_ = [name for name in model.weights_ if is_personal(name, personal)]
     if training.epsilon is not None:
         model.epsilon_ = training.epsilon
     model.train_loss_, model.validation_loss_ = np.array(progress.train), np.array(progress.validation)

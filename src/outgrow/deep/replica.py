@@ -158,6 +158,14 @@ class Replica:
             for name, array in arrays.items():
                 values[name].copy_(torch.from_numpy(np.array(array)))
 
+    def count_batches(self) -> None:
+        """Let BatchNorm that learns have seen a batch in each step, also on a rank without rows."""
+        with torch.no_grad():
+            for name, buffer in self.module.named_buffers():
+                layer, _, kind = name.rpartition(".")
+                if kind == "num_batches_tracked" and self.module.get_submodule(layer).training:
+                    buffer.fill_(max(int(buffer), self.step))
+
     def read_gradient(self) -> np.ndarray:
         """A copy of the gradient; of shape (size,)."""
         return np.array(self.gradient.cpu().numpy())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from outgrow.artifact import pack, unpack
 from outgrow.data.scan import Scan
@@ -93,10 +93,22 @@ class FederatedEngine(OnLocal):
         record = FitRecord(
             self.name, comm.size, 1, taken["passes"], seconds, None, taken["peak"], taken["spilled"]
         )
-        return Fitted(unpack(packed), record)
+        return Fitted(_with_personal(unpack(packed), value), record)
 
     def __repr__(self) -> str:
         return f"FederatedEngine({self.comm.host!r}, ranks={self.comm.size})"
+
+
+def _with_personal(learned: Any, here: Any) -> Any:
+    """What the coordinator learned, with the layers that this end keeps for itself."""
+    if isinstance(learned, list) and isinstance(here, list) and len(learned) == len(here):
+        return [_with_personal(*pair) for pair in zip(learned, here, strict=True)]
+    if not isinstance(learned, dict) or not isinstance(here, dict):
+        return learned
+    merged = {name: _with_personal(value, here.get(name)) for name, value in learned.items()}
+    for name in merged.get("personal_", ()):
+        merged["weights_"][name] = here["weights_"][name]
+    return merged
 
 
 if TYPE_CHECKING:

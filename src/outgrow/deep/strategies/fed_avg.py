@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -30,7 +31,7 @@ class FedAvg(Strategy):
     """Ranks take `every` steps by themselves; then the changes of a share of them become one (McMahan 2017).
 
     Changes are added up as statistics of a fit are, so this works where ranks do not reach each other, as in
-    a federation (`og.federated`), though not yet behind its masks (`secure=True`).
+    a federation (`og.federated`), also behind its masks (`secure=True`) without a `merge`.
 
     Parameters
     ----------
@@ -50,6 +51,10 @@ class FedAvg(Strategy):
         (McMahan et al. 2018); 0 for none. Each rank adds its share of it, from the operating system's random
         bytes, before its change leaves. Then ranks count alike, and the model has `epsilon_`.
     delta : of the differential privacy whose `epsilon_` the model has; needed with `noise`.
+    personal : names of layers that each rank keeps for itself, such as `("head",)`: they are neither told nor
+        changed by others (Arivazhagan et al. 2019), and what begins with such a name belongs to it. In a
+        federation each site ends with layers of its own, and the coordinator, which has no rows, with those
+        from which all began; on other engines those of rank 0 are learned.
 
     Raises
     ------
@@ -74,7 +79,7 @@ class FedAvg(Strategy):
     >>> import outgrow as og
     >>> og.FedAvg(every=20, share=0.5, proximal=0.01)
     FedAvg(every=20, share=0.5, proximal=0.01, server='mean', server_lr=1.0, merge=None, clip=None,
-        noise=0.0, delta=None)
+        noise=0.0, delta=None, personal=())
     """
 
     every: int = 32
@@ -86,6 +91,7 @@ class FedAvg(Strategy):
     clip: float | None = None
     noise: float = 0.0
     delta: float | None = None
+    personal: Sequence[str] = ()
 
     needs_links: ClassVar[bool] = False
 
@@ -101,6 +107,8 @@ class FedAvg(Strategy):
             raise ParameterError(f"FedAvg(server_lr={self.server_lr!r}): above 0.")
         if self.merge is not None and type(self.merge) not in RULES.values():
             raise ParameterError(f"FedAvg(merge={self.merge!r}): one of og.{', og.'.join(RULES)}, or None.")
+        if isinstance(self.personal, str) or not all(isinstance(n, str) and n for n in self.personal):
+            raise ParameterError(f"FedAvg(personal={self.personal!r}): a list of names of layers.")
         self._check_privacy()
 
     def _check_privacy(self) -> None:
@@ -144,6 +152,7 @@ class _Running(Running):
         super().__init__(replica, None)
         self._telling = 0
         self._strategy, self._run, self._seed = strategy, run, seed
+        self._shared = ~personal_numbers(replica, strategy.personal)
         self.memory["anchor"] = replica.numbers()
         self.memory["weight"] = np.zeros(1)
         self.memory["rounds"] = np.zeros(1, np.int64)
@@ -161,7 +170,10 @@ class _Running(Running):
             began = self.memory["anchor"][: len(parameters)]
             torch = optional("torch", "torch")
             anchor = torch.as_tensor(began, dtype=torch.float64, device=parameters.device)
-            self.replica.gradient.add_(parameters - anchor, alpha=self._strategy.proximal)
+            away = parameters - anchor
+            if not self._shared.all():
+                away[torch.as_tensor(~self._shared[: len(parameters)], device=parameters.device)] = 0
+            self.replica.gradient.add_(away, alpha=self._strategy.proximal)
         return sums
 
     def merge(self, weight: float) -> None:
@@ -171,17 +183,29 @@ class _Running(Running):
             change = self._mean_change(self._takes_part())
             if change is not None:
                 self.memory["anchor"] += self._gone_on(change)
+            self._keep_own(self.memory["anchor"])
             self.replica.put(self.memory["anchor"])
+            self.replica.count_batches()
             self.memory["weight"][:] = 0.0
             self.memory["rounds"] += 1
 
     def shared(self) -> np.ndarray:
         """See `Running.shared`: what was told, and, where that is no secret, what has changed since."""
-        if self._strategy.private:
-            return np.array(self.memory["anchor"])
-        change = self._mean_change(takes_part=True)
         anchor: np.ndarray = self.memory["anchor"].copy()
-        return anchor if change is None else anchor + change
+        change = None if self._strategy.private else self._mean_change(takes_part=True)
+        return self._keep_own(anchor if change is None else anchor + change)
+
+    def _keep_own(self, numbers: np.ndarray) -> np.ndarray:
+        """The numbers, in which what is personal is what this rank has."""
+        if not self._shared.all():
+            numbers[~self._shared] = self.replica.numbers()[~self._shared]
+        return numbers
+
+    def _whole(self, shared: np.ndarray) -> np.ndarray:
+        """The change of all numbers, of which that of what is personal was not told."""
+        whole = np.zeros(len(self._shared), np.float32)
+        whole[self._shared] = shared
+        return whole
 
     def _mean_change(self, takes_part: bool) -> np.ndarray | None:
         """How the ranks that take part have changed, in the weighted mean; None where none has."""
@@ -193,12 +217,16 @@ class _Running(Running):
             state = self._noisy() if takes_part else None
         elif takes_part and mine:
             state = self._change().astype(np.float64) * mine, np.array([mine])
+        if state is not None:
+            state = state[0][self._shared], state[1]
         merged = self._run.call(lambda: self._run.combine(state))
-        return None if merged is None else (merged[0] / merged[1][0]).astype(np.float32)
+        if merged is None or not merged[1][0]:
+            return None
+        return self._whole((merged[0] / merged[1][0]).astype(np.float32))
 
     def _change(self) -> np.ndarray:
         """How this rank has changed, by no more than it may."""
-        change: np.ndarray = self.replica.numbers() - self.memory["anchor"]
+        change: np.ndarray = np.where(self._shared, self.replica.numbers() - self.memory["anchor"], 0)
         return change if self._strategy.clip is None else shortened(change, self._strategy.clip)
 
     def _noisy(self) -> tuple[np.ndarray, np.ndarray]:
@@ -231,10 +259,10 @@ class _Running(Running):
 
     def _robust(self, rule: Merge, mine: float) -> np.ndarray | None:
         """What the rule makes of the changes of those that take part, whose `mine` is not 0."""
-        anchor = self.memory["anchor"]
-        state = proposals(self._change() if mine else None, mine, len(anchor), rule)
+        change = self._change()[self._shared] if mine else None
+        state = proposals(change, mine, int(self._shared.sum()), rule)
         merged: Proposals = self._run.call(lambda: self._run.combine(state)).settled()
-        return merged.rows[0][:-1] if merged.rows else None
+        return self._whole(merged.rows[0][:-1]) if merged.rows else None
 
     def _takes_part(self) -> bool:
         """Whether this rank is one of those that tell in this round; all choose the same."""
@@ -264,3 +292,39 @@ class _Running(Running):
         step = (first / (1 - _FIRST**steps)) / (np.sqrt(second / (1 - _SECOND**steps)) + 1e-3 * lr + 1e-12)
         size = len(self.replica.parameters)
         return np.concatenate([lr * step[:size], change[size:]]).astype(np.float32)  # buffers: their mean
+
+
+def is_personal(name: str, personal: Sequence[str]) -> bool:
+    """Whether a parameter or buffer belongs to one of some layers.
+
+    Parameters
+    ----------
+    name : of the parameter or buffer.
+    personal : names of layers.
+    """
+    return any(name == layer or name.startswith(f"{layer}.") for layer in personal)
+
+
+def personal_numbers(replica: Replica, personal: Sequence[str]) -> np.ndarray:
+    """Which numbers of a replica belong to some layers, as `Replica.numbers` orders them.
+
+    Parameters
+    ----------
+    replica : of this rank.
+    personal : names of layers.
+
+    Raises
+    ------
+    ParameterError
+        When a layer has nothing that learns, or nothing is left to share.
+    """
+    names = [name for group in replica.names for name in group]
+    sizes = [math.prod(shape) for shape in replica.shapes]
+    buffers = {n: b for n, b in replica.module.named_buffers() if b.dtype.is_floating_point}
+    every = [*names, *buffers]
+    unknown = [layer for layer in personal if not any(is_personal(name, [layer]) for name in names)]
+    owned = np.array([is_personal(name, personal) for name in every], dtype=bool)
+    if unknown or owned[: len(names)].all():
+        what = f"{unknown} have no parameter that learns" if unknown else "nothing is left to learn together"
+        raise ParameterError(f"FedAvg(personal={list(personal)}): {what}. The parameters are {names[:20]}.")
+    return np.repeat(owned, [*sizes, *(buffer.numel() for buffer in buffers.values())])
