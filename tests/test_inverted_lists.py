@@ -96,3 +96,15 @@ def test_other_distances_are_refused(wrong: dict[str, Any]) -> None:
         ParameterError, match=r"cells are those of Euclidean distances\. Give metric='euclidean'"
     ):
         og.NearestNeighbors(2, algorithm="ivf", **wrong).fit(points(50))
+
+
+@pytest.mark.parametrize("algorithm", ["auto", "ivf"])
+def test_threads_find_what_one_finds(algorithm: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    X = points(12_000, 3)
+    model = og.NearestNeighbors(3, algorithm=algorithm).fit(X)
+    found = []
+    for threads in (1, 3):
+        monkeypatch.setenv("OUTGROW_THREADS", str(threads))
+        found += [*model.kneighbors(X[:1500] + 0.1), *model.kneighbors()]
+    for one, several in zip(found[:4], found[4:], strict=True):
+        np.testing.assert_array_equal(one, several)

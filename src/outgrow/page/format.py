@@ -20,6 +20,8 @@ _METRICS = {
     "f1_macro": "F1 (macro)",
     "roc_auc_ovr": "ROC AUC (one vs. rest)",
     "r2": "R²",
+    "d2": "D²",
+    "deviance": "Deviance",
     "mse": "MSE",
     "rmse": "RMSE",
     "mae": "MAE",

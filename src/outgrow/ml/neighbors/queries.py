@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +11,8 @@ import pyarrow as pa
 import scipy.sparse as sp
 from sklearn.utils.validation import check_is_fitted
 
+from outgrow.engine.context import one_blas_thread
+from outgrow.engine.local import Local
 from outgrow.errors import ParameterError
 from outgrow.ml.cluster.unit import unit_rows
 from outgrow.ml.core.parameters import Integer, Number, OneOf
@@ -18,6 +21,8 @@ from outgrow.ml.neighbors.known_rows import check_extent
 from outgrow.ml.neighbors.search import Near, Search, check_count, power_of
 
 ALGORITHMS = ("auto", "ball_tree", "kd_tree", "brute", "ivf")
+_PIECE = 512
+"""Rows that a thread looks for the neighbours of at once."""
 _MODES = OneOf("connectivity", "distance")
 
 
@@ -193,7 +198,21 @@ class NearestQueries(KnownRows):
         count = self.n_neighbors if n_neighbors is None else n_neighbors
         self._check(method, n_neighbors=count)
         check_count(count, self.n_samples_fit_ - (X is None))
-        return self._nearest(self._values(X), count) if X is not None else self._others(count)
+        return self._on_threads(self._values(X), count) if X is not None else self._others(count)
+
+    def _on_threads(self, X: Any, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """What `_nearest` finds, by all cores of this machine; of rows alone, the calling thread does it."""
+        X = np.asarray(X, dtype=np.float64)
+        cells, threads = len(getattr(self, "cells_", ())) > 0, Local().slots
+        if threads < 2 or len(X) <= _PIECE or not (cells or self._finder().tree):
+            return self._nearest(X, count)
+        with one_blas_thread(), ThreadPoolExecutor(threads) as pool:
+            if not cells:
+                return self._finder().nearest(X, count, pool.map)
+            starts = range(0, len(X), _PIECE)
+            parts = [*pool.map(lambda start: self._by_cells(X[start : start + _PIECE], count), starts)]
+        distances, places = zip(*parts, strict=True)
+        return np.concatenate(distances), np.concatenate(places)
 
     def _nearest(self, X: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
         """The distances and places of the nearest rows."""
@@ -203,7 +222,7 @@ class NearestQueries(KnownRows):
 
     def _others(self, count: int) -> tuple[np.ndarray, np.ndarray]:
         """The nearest rows of each row of the fit but itself, in the order of their ids."""
-        distances, places = self._nearest(self.rows_, count + 1)
+        distances, places = self._on_threads(self.rows_, count + 1)
         own = places == np.arange(len(places))[:, None]
         own[~own.any(axis=1), -1] = True  # of more rows alike than are found, itself is none
         order = np.argsort(self.ids_, kind="stable")

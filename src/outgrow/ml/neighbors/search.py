@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,13 +92,16 @@ class Search:
         how: dict[str, Any] = {"metric": named.get(self._power, "minkowski"), "p": p}
         return Index(algorithm="kd_tree" if tree else "brute", **how).fit(rows - self._origin)
 
-    def nearest(self, X: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    def nearest(
+        self, X: np.ndarray, count: int, run: Callable[..., Any] = map
+    ) -> tuple[np.ndarray, np.ndarray]:
         """The nearest rows of each of some others.
 
         Parameters
         ----------
         X : shape (queries, width).
         count : how many rows each gets; at most as many as there are.
+        run : of a tree, as for `KdTree.nearest`.
 
         Returns
         -------
@@ -110,7 +113,7 @@ class Search:
             return distances, places
         X = unit_rows(X) if self._cosine else X
         if self.tree is not None:
-            keys, places = self.tree.nearest(X, count)
+            keys, places = self.tree.nearest(X, count, run)
             distances = self.tree.lengths(keys)
             return (0.5 * distances**2 if self._cosine else distances), places
         wanted = min(len(self._rows), count + _BESIDE)
