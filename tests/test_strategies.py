@@ -81,6 +81,7 @@ def trained(
     journal: Journal | None = None,
     before: Callable[[Replica, int], None] = lambda replica, rank: None,
     rules: Rules | None = None,
+    context: FitContext | None = None,
     **plan: Any,
 ) -> np.ndarray:
     """What this rank has learned when the training is over: parameters, buffers, and the losses."""
@@ -93,7 +94,8 @@ def trained(
     rows = Rows(X, y, None, hashes[part], (4,))
     losses = losses_of(criterion_of("CrossEntropyLoss", {}))
     asked = Plan(rules or Rules(lr), epochs, 60, strategy=strategy, **plan)
-    training = Training(FitContext(comm, journal=journal), rows, replica, losses, asked)
+    run = context or FitContext(comm, journal=journal)
+    training = Training(run, rows, replica, losses, asked)
     progress = training.run_to_the_end()
     return np.concatenate([replica.numbers(), progress.train, progress.validation])
 

@@ -112,6 +112,10 @@ class RankLostError(EngineError):
         self.host = host
 
 
+class RegroupError(EngineError):
+    """All ranks of a fit part at the same point, to meet anew with one that waits to join."""
+
+
 class RankLostWarning(UserWarning):
     """A rank of a fit was lost, and the fit goes on from the last pass that is known."""
 

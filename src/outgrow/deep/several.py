@@ -185,6 +185,16 @@ class Ranks:
         """
         self._noted, self._cost = time.monotonic(), seconds
 
+    @property
+    def memory(self) -> Memory:
+        """What the strategy keeps at this rank from one merge to the next."""
+        return {} if self.running is None else self.running.memory
+
+    @property
+    def apart(self) -> bool:
+        """Whether each rank learns by itself."""
+        return self._apart
+
     def settled(self) -> Memory:
         """What belongs to the snapshot of this rank, with nothing under way."""
         if self.running is None:
@@ -214,8 +224,8 @@ class Ranks:
     def _gathered(self, content: bytes) -> Callable[[], list[bytes]]:
         return lambda: self._run.comm.gather(content)
 
-    def mine(self, content: bytes) -> bytes:
-        """The snapshot of this rank, of what `of_all` gave.
+    def mine(self, content: bytes) -> bytes | None:
+        """The snapshot of this rank, of what `of_all` gave; None where that was of other ranks.
 
         Parameters
         ----------
@@ -224,6 +234,8 @@ class Ranks:
         tree: Any = unpack(content)
         if "ranks" not in tree:
             return content
+        if len(tree["ranks"]) != self._run.comm.size:
+            return None  # what each of them knew alone is not what these would know
         return bytes(np.asarray(tree["ranks"][self._run.comm.rank]).tobytes())
 
     def resume(self, memory: Memory) -> None:
@@ -235,6 +247,7 @@ class Ranks:
         """
         self._first = self.replica.step
         if self.running is not None:
+            self.running.begin()
             self.running.resume(memory)
 
     # ---- what is told ------------------------------------------------------------------------------------

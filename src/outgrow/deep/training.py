@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +13,8 @@ from typing import Any
 import numpy as np
 
 from outgrow._optional import optional
+from outgrow.deep.codecs.codec import Memory
+from outgrow.deep.company import Kept, keep, of_the_living, one_waits
 from outgrow.deep.loop import Losses, Rules, Trainer, begin_training
 from outgrow.deep.minibatches import Minibatches, Rows
 from outgrow.deep.replica import Replica, array_of
@@ -22,7 +25,7 @@ from outgrow.deep.strategies.parted import Parted
 from outgrow.engine.context import FitContext
 from outgrow.engine.events import heard
 from outgrow.engine.matrix import MOMENTS
-from outgrow.errors import DataError, ParameterError
+from outgrow.errors import DataError, EngineError, ParameterError, RegroupError
 
 torch = optional("torch", "torch")
 
@@ -131,6 +134,10 @@ class Training:
         self._average: Any = None if plan.average is None else replica.parameters.clone()
         self._moments = {math.ceil(plan.epochs * share) for share in MOMENTS} - {plan.epochs}
         self._told = time.monotonic()
+        self._elastic = run.elastic and plan.strategy.elastic and run.comm.connects
+        self._buffers: list[Any] = []
+        self._within: int | None = None
+        self._before: Progress | None = None
 
     def _combined(self, state: Any) -> Any:
         return self.run.call(lambda: self.run.combine(state))
@@ -144,9 +151,13 @@ class Training:
         """Train; the replica then is what was learned, the same on every rank."""
         with self._ranks:
             progress = self._recalled()
-            with _threads(self.run.threads), torch.random.fork_rng(devices=[]):
-                while progress.epoch < self.plan.epochs and not progress.ends(self.plan):
-                    self._epoch(progress)
+            try:
+                with _threads(self.run.threads), torch.random.fork_rng(devices=[]):
+                    while progress.epoch < self.plan.epochs and not progress.ends(self.plan):
+                        self._epoch(progress)
+            except EngineError:
+                self._keep_for_others(progress)
+                raise
             if progress.kept:
                 self._put(progress.kept)
                 self._ranks.join_parts()
@@ -161,19 +172,25 @@ class Training:
         began, trainer = time.perf_counter(), self._trainer
         begin_training(self.replica.module)
         for batch in self._batches.epoch(progress.epoch, progress.step):
+            self._begin_step()
             loss, weight = trainer.step(batch)
             progress.loss, progress.weight = progress.loss + loss, progress.weight + weight
             progress.step += 1
+            self._within = None
             if self._average is not None:
                 self._average_in()
             if self._ranks.snapshot_is_due(self.replica.step):
                 self._note(progress)
             if progress.step % 16 == 0:
                 self._tell_step(progress)
+            if self.replica.step % 16 == 0:
+                self._let_join()
+        self._before = copy.deepcopy(progress)
         loss, weight = self._ranks.over_all(float(progress.loss), progress.weight)
         progress.train.append(loss / weight if weight else math.nan)
         progress.epoch, progress.step, progress.loss, progress.weight = progress.epoch + 1, 0, 0.0, 0.0
         self._judge(progress)
+        self._before = None
         self._tell_epoch(progress, time.perf_counter() - began)
 
     def _average_in(self) -> None:
@@ -251,15 +268,59 @@ class Training:
         )
         self._told = time.monotonic()
 
+    # ---- ranks that leave and join -----------------------------------------------------------------------
+
+    def _begin_step(self) -> None:
+        """What a step that breaks off would leave changed."""
+        if self._elastic:
+            self._within = self.replica.step
+            self._buffers = [buffer.clone() for buffer in self.replica.module.buffers()]
+
+    def _let_join(self) -> None:
+        """Part, all at the same step, where somebody waits to join."""
+        if self._elastic and one_waits(self.run):
+            raise RegroupError("Ranks part to meet anew.")
+
+    def _keep_for_others(self, progress: Progress) -> None:
+        """Keep where this rank is, after its last whole step, for those that go on."""
+        if not self._elastic:
+            return
+        progress = progress if self._before is None else self._before
+        if self._within is not None and self.replica.step == self._within:
+            for buffer, before in zip(self.replica.module.buffers(), self._buffers, strict=True):
+                buffer.copy_(before)
+        elif self._within is not None:
+            progress.step += 1  # it was taken, and then not merged
+        number = 4 * self.replica.step + 2 * (self._within is None) + (progress.step == 0)
+        keep(self.run, number, self._snapshot(progress, self._ranks.memory))
+
+    def _snapshot(self, progress: Progress, memory: Memory) -> bytes:
+        average = None if self._average is None else array_of(self._average)
+        state = {**vars(progress), "loss": float(progress.loss), "average": average, "memory": memory}
+        return snapshot_of(self.replica, state)
+
     def _note(self, progress: Progress) -> None:
         """Keep where the training is in the journal."""
         began = time.monotonic()
-        memory = self._ranks.settled()
-        average = None if self._average is None else array_of(self._average)
-        state = {**vars(progress), "loss": float(progress.loss), "average": average, "memory": memory}
-        content = self._ranks.of_all(snapshot_of(self.replica, state))
+        content = self._ranks.of_all(self._snapshot(progress, self._ranks.settled()))
         self.run.journal.note(np.frombuffer(content, dtype=np.uint8), _KIND)
         self._ranks.snapshot_was_taken(time.monotonic() - began)
+
+    def _own(self, mine: Kept | None, state: dict[str, Any]) -> None:
+        """Of ranks that learn by themselves each goes on with its own parameters, and a newcomer with those
+        of the furthest; what all had in common is that one's. Steps that others lack are left out.
+        """
+        step, memory, weight = self.replica.step, state["memory"], np.zeros(1)
+        sums: dict[str, Any] = {"loss": 0.0, "weight": 0.0}
+        if mine is not None and memory:
+            before = restore_snapshot(self.replica, mine.content)
+            weight = before["memory"].get("weight", weight)
+            if (before["epoch"], before["step"] > 0) == (state["epoch"], state["step"] > 0):
+                sums = {"loss": before["loss"], "weight": before["weight"]}
+        self.replica.step = step
+        state.update(sums)
+        if "weight" in memory:
+            memory["weight"] = weight
 
     def _recalled(self) -> Progress:
         """Where the last run of this fit was; the beginning without one."""
@@ -267,9 +328,15 @@ class Training:
         while self.run.journal.knows(_KIND):
             content = self.run.journal.recall()
         self.run.resume()
-        if content is None:
+        snapshot = None if content is None else self._ranks.mine(content.tobytes())
+        mine, furthest = of_the_living(self.run) if self._elastic else (None, None)
+        if furthest is not None:
+            snapshot = furthest.content
+        if snapshot is None:
             return Progress()
-        state = restore_snapshot(self.replica, self._ranks.mine(content.tobytes()))
+        state = restore_snapshot(self.replica, snapshot)
+        if furthest is not None and self._ranks.apart:
+            self._own(mine, state)
         self._ranks.resume(state.pop("memory"))
         progress = Progress(**state)
         if progress.average is not None and self._average is not None:

@@ -61,11 +61,15 @@ class FitContext:
     shared : whether other fits go on when this one fails, so that all ranks must know that it did.
     reuse : whether more fits of the same rows follow, so that what is made of them is worth keeping.
     many : whether many fits like this one follow, so that compiling code for them pays.
+    elastic : whether ranks may leave and join while the fit goes on.
+    between : what this process keeps from one company of ranks to the next, by name; empty in a new process.
+    regroups : whether somebody waits to join, so that ranks shall part and meet anew as soon as they can.
     """
 
     shared = False
     reuse = False
     many = False
+    elastic = False
 
     def __init__(
         self,
@@ -81,6 +85,8 @@ class FitContext:
         self.stage = stage
         self.journal = journal or Journal()
         self.pace: SlowestRank | None = None
+        self.between: dict[str, Any] = {}
+        self.regroups: Callable[[], bool] = lambda: False
         self.passes = 0
         self.rows = 0
         self._recalled = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import tempfile
 import threading
 import time
@@ -54,6 +55,9 @@ class Local:
     processes : on how many processes fits work, each with its share of the rows, of the threads and of the
         memory; by default in this one. They pay where code holds Python's lock, as a network's does, and for
         trying out here what a cluster will do. They stand ready for other fits for a minute.
+    elastic : when a process is lost, the others go on with its rows at once, from where they are, and another
+        joins them as soon as it is there; by default all wait for that one, and go on from the last snapshot.
+        Networks whose strategy allows it join in the midst of a training, and other fits when they begin.
 
     Examples
     --------
@@ -73,6 +77,7 @@ class Local:
     spill_dir: str | None = None
     checkpoint: str | None = None
     processes: int = 1
+    elastic: bool = False
 
     name = "local"
     needs_pieces = True
@@ -83,6 +88,8 @@ class Local:
             raise ParameterError(f"threads={self.threads}: at least 1 is needed.")
         if self.processes < 1:
             raise ParameterError(f"processes={self.processes}: at least 1 is needed.")
+        if self.elastic and self.processes == 1:
+            raise ParameterError("elastic=True is for several ranks: give processes=, at least 2.")
         if self.memory is not None:
             parse_size(self.memory)
         warn_of_address_space()
@@ -143,7 +150,10 @@ class Local:
     ) -> Fitted[T]:
         threads, budget = max(1, self.slots // self.processes), self._budget() // self.processes
         folder = self.spill_dir or tempfile.gettempdir()
-        return LocalRanks(fit, scan, stage, keep, self.processes, threads, budget, folder, checkpoint).run()
+        elastic = secrets.token_hex(8) if self.elastic else ""
+        return LocalRanks(
+            fit, scan, stage, keep, self.processes, threads, budget, folder, checkpoint, elastic
+        ).run()
 
     @property
     def holds(self) -> bool:

@@ -71,6 +71,10 @@ class DDP(Strategy):
         """
         return None if self.topology == "auto" and not run.comm.connects else super().join(run)
 
+    @property
+    def elastic(self) -> bool:  # type: ignore[override]
+        return self.codec is None
+
     def start(self, run: FitContext, replica: Replica, links: Links | None, seed: int) -> Running:
         """See `Strategy.start`.
 

@@ -54,6 +54,10 @@ class DiLoCo(Strategy):
                 f"outer_lr={self.outer_lr!r}, outer_momentum={self.outer_momentum!r}: above 0, and below 1."
             )
 
+    @property
+    def elastic(self) -> bool:  # type: ignore[override]
+        return self.codec is None
+
     def start(self, run: FitContext, replica: Replica, links: Links | None, seed: int) -> Running:
         """See `Strategy.start`.
 

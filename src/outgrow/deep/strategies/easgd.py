@@ -51,6 +51,10 @@ class EASGD(Strategy):
         if not 0 < self.pull <= 1:
             raise ParameterError(f"EASGD(pull={self.pull!r}): above 0, at most 1.")
 
+    @property
+    def elastic(self) -> bool:  # type: ignore[override]
+        return self.codec is None
+
     def start(self, run: FitContext, replica: Replica, links: Links | None, seed: int) -> Running:
         """See `Strategy.start`.
 
@@ -66,7 +70,10 @@ class _Running(Running):
     def __init__(self, strategy: EASGD, replica: Replica, links: Links) -> None:
         super().__init__(replica, links)
         self._strategy = strategy
-        self.memory["centre"] = replica.numbers()
+        self.begin()
+
+    def begin(self) -> None:
+        self.memory["centre"] = self.replica.numbers()
 
     def merge(self, weight: float) -> None:
         if self.replica.step % self._strategy.every == 0:

@@ -62,6 +62,10 @@ class Gossip(Strategy):
                 "og.Int8(), or a strategy that sends changes, such as og.DiLoCo."
             )
 
+    @property
+    def elastic(self) -> bool:  # type: ignore[override]
+        return self.codec is None
+
     def start(self, run: FitContext, replica: Replica, links: Links | None, seed: int) -> Running:
         """See `Strategy.start`.
 

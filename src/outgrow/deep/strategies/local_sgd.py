@@ -53,6 +53,10 @@ class LocalSGD(Strategy):
         if self.codec is not None and self.merge is not None:
             raise ParameterError("LocalSGD takes a codec or a merge: a merge looks at changes as they are.")
 
+    @property
+    def elastic(self) -> bool:  # type: ignore[override]
+        return self.codec is None
+
     def start(self, run: FitContext, replica: Replica, links: Links | None, seed: int) -> Running:
         """See `Strategy.start`.
 

@@ -50,7 +50,10 @@ class Seldom(Running):
     ) -> None:
         super().__init__(replica, links)
         self._every, self._codec, self._merge, self._warmup = every, codec, merge, warmup
-        self.memory["anchor"] = replica.numbers()
+        self.begin()
+
+    def begin(self) -> None:
+        self.memory["anchor"] = self.replica.numbers()
         self.memory["weight"] = np.zeros(1)
 
     def merge(self, weight: float) -> None:

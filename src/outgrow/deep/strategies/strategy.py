@@ -32,6 +32,8 @@ class Strategy:
     needs_links: ClassVar[bool] = True
     needs_processes: ClassVar[bool] = False
     """Whether each rank must be a process of its own: torch has one group of ranks in each."""
+    elastic: ClassVar[bool] = False
+    """Whether ranks may leave and join in the midst of a training: what one knows is enough for another."""
     private: ClassVar[bool] = False
     """Whether what ranks tell of their rows has noise in it, so that nothing else of them may be told."""
 
@@ -148,6 +150,9 @@ class Running:
             yield
         finally:
             self.replica.put(before)
+
+    def begin(self) -> None:
+        """Take where the replica is for the beginning."""
 
     def settle(self) -> None:
         """Let nothing be under way between ranks; all call it at the same step."""

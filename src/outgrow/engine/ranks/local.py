@@ -30,13 +30,16 @@ T = TypeVar("T")
 
 ATTEMPTS = 4
 """How often a fit is started in all when ranks are lost."""
+MOST_LOSSES = 100
+"""How many ranks an elastic fit may lose."""
 _STARTING, _DEADLINE = 120.0, 60.0
 """Seconds within which a process begins and all have met; and of silence between ranks."""
-_LEAVING = 1.0
-"""Seconds within which ranks notice that one has failed; those that have not are ended."""
+_LEAVING, _HOLDING = 1.0, 20.0
+"""Seconds within which ranks notice that one has failed; those that have not are ended. The second number is
+for those that first keep where they are."""
 _LOOK, _LOOKS = 0.2, 5
 """Seconds between two looks at the processes, and so many of them that find one stopped make it lost."""
-_LAST = (worker.DONE, worker.FAILED, worker.LOST, worker.PEER)
+_LAST = (worker.DONE, worker.FAILED, worker.LOST, worker.PEER, worker.REGROUP)
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,7 @@ class LocalRanks(Generic[T]):
     processes, threads : how many ranks, and on how many threads each of them works.
     budget, folder : the most a rank may hold, in bytes, and where rows beyond it lie.
     checkpoint : where states are kept, or None.
+    elastic : a name for the fit, where ranks may leave and join while it goes on; else empty.
     """
 
     fit: Callable[[Shard], T]
@@ -59,25 +63,33 @@ class LocalRanks(Generic[T]):
     budget: int
     folder: str
     checkpoint: Checkpoint | None
+    elastic: str = ""
 
     def run(self) -> Fitted[T]:
         """The result of rank 0; see `Local.fit` for what is raised."""
         began = time.perf_counter()
         scan = cut_for(self.scan, self.processes * self.threads)
-        shares = share_out(scan.pieces(), self.processes)
+        pieces = scan.pieces()
+        shares = share_out(pieces, self.processes)
         plan = MemoryPlan.of(shares, self.budget, threads=self.threads, keep=self.keep)
         plan.announce(self.stage)
         known = self.checkpoint.entries() if self.checkpoint else []
         attempt, lost = None, 0
         with rank_processes(self.processes, self.threads) as processes:
-            while attempt is None or attempt.lost is not None:
+            while attempt is None or attempt.goes_on:
+                if attempt is not None:
+                    known = attempt.known
                 if attempt is not None and attempt.lost is not None:
-                    lost, known = lost + 1, attempt.known
+                    lost += 1
                     self._after_loss(attempt.lost, lost, len(known))
+                members = self._members(processes, first=attempt is None)
+                if attempt is not None and attempt.lost is None:
+                    emit(Event(self.stage, "join", len(members), self.processes))
+                shares = share_out(pieces, len(members))
                 with Parcels(
                     [self._work(share, known, scan, shares) for share in shares], self.folder
                 ) as sent:
-                    attempt = _Attempt(self.stage, processes, known, self.checkpoint)
+                    attempt = _Attempt(self.stage, processes, known, self.checkpoint, members, self.elastic)
                     attempt.run(sent)
         if attempt.failure is not None:
             raise attempt.failure
@@ -96,6 +108,12 @@ class LocalRanks(Generic[T]):
         )
         return Fitted(unpack(attempt.result), record)
 
+    def _members(self, processes: RankProcesses, *, first: bool) -> list[RankProcess]:
+        """Those that work together now: all, or those that are there when ranks may come and go."""
+        everyone = list(processes)
+        living = [process for process in everyone if process.ready and process.alive]
+        return living if self.elastic and living and not first else everyone
+
     def _work(self, share: Any, known: list[bytes], scan: Scan, shares: Any) -> RankWork:
         nbytes = sum(piece.nbytes for pieces in shares for piece in pieces)
         return RankWork(
@@ -109,13 +127,18 @@ class LocalRanks(Generic[T]):
             self.budget,
             self.folder,
             nbytes <= FEW_BYTES,
+            self.elastic,
         )
 
     def _after_loss(self, error: RankLostError, lost: int, known: int) -> None:
-        if lost == ATTEMPTS:
+        most = MOST_LOSSES if self.elastic else ATTEMPTS
+        if lost == most:
             raise error
-        told = f"{error} Attempt {lost + 1} of {ATTEMPTS} goes on after pass {known}."
-        emit(Event(self.stage, "retry", lost + 1, ATTEMPTS, note=told))
+        how = (
+            "The others go on" if self.elastic else f"Attempt {lost + 1} of {most} goes on after pass {known}"
+        )
+        told = f"{error} {how}."
+        emit(Event(self.stage, "retry", lost + 1, most, note=told))
         warnings.warn(told, RankLostWarning, stacklevel=5)
 
 
@@ -124,6 +147,7 @@ class _Attempt:
 
     Attributes
     ----------
+    regroups : they parted, to meet anew with one that has come.
     lost : which rank was lost, if one was: its process, and those that took no notice of it, are new ones.
     failure : what the first rank that failed raised.
     known : the states of passes that are known now.
@@ -131,8 +155,19 @@ class _Attempt:
     """
 
     def __init__(
-        self, stage: str, processes: RankProcesses, known: list[bytes], checkpoint: Checkpoint | None
+        self,
+        stage: str,
+        processes: RankProcesses,
+        known: list[bytes],
+        checkpoint: Checkpoint | None,
+        members: list[RankProcess],
+        elastic: str,
     ) -> None:
+        self.regroups = False
+        self._members = members
+        self._numbers = {process.pid: number for number, process in enumerate(members)}
+        self._leaving = _HOLDING if elastic else _LEAVING
+        self._asks = bool(elastic) and len(members) < len(list(processes))
         self.lost: RankLostError | None = None
         self.failure: Exception | None = None
         self.known = list(known)
@@ -142,24 +177,29 @@ class _Attempt:
         self._stage = stage
         self._processes = processes
         self._checkpoint = checkpoint
-        self._waiting = {process.pid for process in processes}
+        self._waiting = set(self._numbers)
         self._stopped: dict[int, int] = {}
         self._until = float("inf")
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether another attempt follows."""
+        return self.lost is not None or (self.regroups and self.failure is None)
 
     def run(self, sent: Parcels) -> None:
         """Hand out the work, and hear how it goes until all have ended."""
         host, secret = loopback(), secrets.token_bytes(32)
-        for process in self._processes:
+        for number, process in enumerate(self._members):
             process.send(
                 {
-                    "rank": process.rank,
+                    "rank": number,
                     "hosts": [host] * len(self._waiting),
                     "secret": secret,
                     "ports": list(PORTS),
                     "joining": _STARTING,
                     "deadline": _DEADLINE,
                     "heard": heard(),
-                    "work": sent.message(process.rank),
+                    "work": sent.message(number),
                 }
             )
         looked = time.monotonic()
@@ -169,14 +209,16 @@ class _Attempt:
             if time.monotonic() - looked > _LOOK:
                 looked = time.monotonic()
                 self._look()
-        for process in self._processes:
+                self._ask_to_regroup()
+        for process in list(self._processes):
             if process.pid in self._waiting or not process.alive:
                 self._processes.replace(process.rank)
 
     def _take(self, process: RankProcess, message: dict[str, Any] | None) -> None:
-        if process.pid not in self._waiting:
-            return  # of a process that has been replaced
         kind = worker.LOST if message is None else message["kind"]
+        if process.pid not in self._waiting:
+            process.ready = process.ready or kind == worker.READY  # it waits to join
+            return  # or has been replaced
         if message is None:
             self._gone(process)
         elif kind == worker.READY:
@@ -187,17 +229,26 @@ class _Attempt:
             self._keep(message["place"], message["entry"])
         elif kind == worker.DONE:
             self.facts.append(message["facts"])
-            if process.rank == 0:
+            if self._numbers[process.pid] == 0:
                 self.result, self.said = message["result"], message["said"]
         elif kind == worker.FAILED and self.failure is None:
             self.failure = error_of(message, self._place(process))
+        elif kind == worker.REGROUP:
+            self.regroups = True
         elif kind == worker.LOST and self.lost is None:
-            other = self._processes[message["rank"]]
+            other = self._members[message["rank"]]
             self._lose(other, "does not answer the others" if other.alive else other.ending())
         if kind in _LAST:
             self._waiting.discard(process.pid)
             if kind != worker.DONE:
-                self._until = min(self._until, time.monotonic() + _LEAVING)
+                self._until = min(self._until, time.monotonic() + self._leaving)
+
+    def _ask_to_regroup(self) -> None:
+        """Tell all once that those are there that were missing."""
+        if self._asks and all(process.ready and process.alive for process in self._processes):
+            self._asks = False
+            for process in self._members:
+                process.send({worker.REGROUP: True})
 
     def _gone(self, process: RankProcess) -> None:
         how = process.ending()
@@ -213,11 +264,11 @@ class _Attempt:
             self.lost = RankLostError(
                 f"The process of {self._place(process)} {how}.", process.rank, "this machine"
             )
-        self._until = min(self._until, time.monotonic() + _LEAVING)
+        self._until = min(self._until, time.monotonic() + self._leaving)
 
     def _look(self) -> None:
         """End the process that somebody has stopped: the others would wait for it."""
-        for process in self._processes:
+        for process in self._members:
             looks = self._stopped.get(process.pid, 0) + 1 if process.stopped else 0
             self._stopped[process.pid] = looks
             if looks == _LOOKS and process.pid in self._waiting:

@@ -40,6 +40,7 @@ class RankWork:
     known : the states of passes that were made before.
     memory, folder : the most this process may hold, and where rows beyond it lie.
     few : there are so few rows, over all ranks, that one thread of BLAS is enough.
+    elastic : which fit it is, where ranks may leave and join; else empty.
     """
 
     fit: Callable[[Shard], Any]
@@ -52,6 +53,7 @@ class RankWork:
     memory: int
     folder: str | None
     few: bool
+    elastic: str = ""
 
     def begin(self, comm: Communicator, keep_state: Callable[[int, bytes], None] | None) -> FitContext:
         """What the fit runs in.

@@ -9,8 +9,10 @@ import os
 import signal
 import socket
 import threading
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import asdict
+from io import BufferedReader
+from queue import SimpleQueue
 from typing import Any
 
 from outgrow._process import end_with
@@ -23,10 +25,11 @@ from outgrow.engine.peer import PeerFailedError
 from outgrow.engine.ranks.parcel import opened
 from outgrow.engine.ranks.rank import RankWork, cause_of, facts
 from outgrow.engine.ranks.rendezvous import join
-from outgrow.errors import RankLostError
+from outgrow.errors import RankLostError, RegroupError
 
 READY, EVENT, STATE, DONE, FAILED, LOST, PEER = "ready", "event", "state", "done", "failed", "lost", "peer"
-"""Kinds of what a rank says: the last four end its work on a fit."""
+REGROUP = "regroup"
+"""Kinds of what a rank says: the last five end its work on a fit."""
 _ALONE_EXIT = 76
 
 
@@ -43,8 +46,9 @@ def main(handle: int, parent: int) -> None:
     with socket.socket(fileno=handle) as line, line.makefile("rb") as stream:
         worker = _Worker(line)
         worker.say(READY, pid=os.getpid())
-        while (head := Head.read(stream)) is not None:
-            worker.work(Message.read(head, stream).tree())
+        threading.Thread(target=worker.hear, args=(stream,), daemon=True).start()
+        while (task := worker.tasks.get()) is not None:
+            worker.work(task)
     os._exit(0)  # threads of libraries that still run must not keep the process
 
 
@@ -54,6 +58,25 @@ class _Worker:
     def __init__(self, line: socket.socket) -> None:
         self._line = line
         self._saying = threading.Lock()
+        self.tasks: SimpleQueue[dict[str, Any] | None] = SimpleQueue()
+        self._regroups = threading.Event()
+        self._between: tuple[str, dict[str, Any]] = "", {}
+
+    def hear(self, stream: BufferedReader) -> None:
+        """Take what the process that started this one says, until it says no more.
+
+        Parameters
+        ----------
+        stream : of the connection.
+        """
+        with suppress(OSError, ValueError):
+            while (head := Head.read(stream)) is not None:
+                message = Message.read(head, stream).tree()
+                if REGROUP in message:
+                    self._regroups.set()
+                else:
+                    self.tasks.put(message)
+        self.tasks.put(None)
 
     def say(self, kind: str, **message: Any) -> None:
         try:
@@ -72,8 +95,11 @@ class _Worker:
         comm: Tcp | None = None
         context: FitContext | None = None
         rank = task["rank"]
+        self._regroups.clear()
         try:
             work: RankWork = opened(task["work"])
+            if work.elastic != self._between[0]:
+                self._between = work.elastic, {}
             comm = join(
                 rank,
                 task["hosts"],
@@ -83,9 +109,13 @@ class _Worker:
                 deadline=task["deadline"],
             )
             context = work.begin(comm, self._keep if rank == 0 else None)
+            context.elastic, context.between = bool(work.elastic), self._between[1]
+            context.regroups = self._regroups.is_set
             with listen(self._tell) if task["heard"] and rank == 0 else nullcontext():
                 result, said = work.run(context)
             packed = pack(result) if rank == 0 else b""
+        except RegroupError:
+            self.say(REGROUP)
         except PeerFailedError:
             self.say(PEER)  # that rank reports the cause itself
         except RankLostError as error:
@@ -93,6 +123,7 @@ class _Worker:
         except Exception as error:
             self._fail(error, rank, comm, context)
         else:
+            self._between = "", {}
             self.say(DONE, facts=facts(context), said=said if rank == 0 else [], result=packed)
         finally:
             if comm is not None:
