@@ -94,6 +94,18 @@ def test_a_step_makes_lists_for_a_model_on_every_engine(engine: EngineCase, tmp_
     np.testing.assert_allclose(np.sort(lazy["prediction"].to_numpy()), np.sort(expected))
 
 
+@pytest.mark.parametrize("step", [og.StandardScaler(), og.LogisticRegression(), og.KMeans(2)])
+def test_embeddings_of_a_frame_say_how_they_become_vectors(step: Any) -> None:
+    """pandas holds an array in each cell, of which nobody knows that all have one length."""
+    rows = np.random.default_rng(0).normal(size=(20, 4))
+    frame = pd.DataFrame({"words": list(rows), "y": [0, 1] * 10})
+    with pytest.raises(SchemaError, match=r"as in \['words'\], become vectors .* column.cast"):
+        step.fit(frame, "y")
+    table = pa.Table.from_pandas(frame)
+    cast = table.set_column(0, "words", table["words"].cast(pa.list_(pa.float64(), 4)))
+    step.fit(cast, "y")
+
+
 def test_a_model_learns_from_lists_on_every_engine(engine: EngineCase) -> None:
     table = lists()
     model = WordMean().fit(engine.open(table), "y")

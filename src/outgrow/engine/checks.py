@@ -11,6 +11,7 @@ import pyarrow as pa
 from outgrow.data.batch import Batch, is_categorical, is_numeric
 from outgrow.data.exact import exact, python_values
 from outgrow.data.hashing import value_hash
+from outgrow.data.kind import is_list
 from outgrow.data.matrix import Column, Matrix, numbers
 from outgrow.errors import DataError, SchemaError
 
@@ -42,7 +43,26 @@ def check_numeric(example: Batch, names: Sequence[str]) -> None:
         raise SchemaError(
             f"Columns that are not numbers: {', '.join(text)}. "
             "Encode them (OneHotEncoder, OrdinalEncoder) or leave them out."
+            f"{what_lists_need(example, names)}"
         )
+
+
+def what_lists_need(example: Batch, names: Sequence[str]) -> str:
+    """What to do with lists of numbers where vectors are needed, to be put behind a message; '' without any.
+
+    Parameters
+    ----------
+    example : a batch that shows the types of the columns.
+    names : those that were refused, or more.
+    """
+    kinds = example.arrow_types(names)
+    lists = [name for name, kind in kinds.items() if is_list(kind) and is_numeric(kind.value_type)]
+    if not lists:
+        return ""
+    return (
+        f" Lists of numbers, as in {lists[:3]}, become vectors where Arrow knows their length, as in "
+        "column.cast(pa.list_(pa.float64(), 384))."
+    )
 
 
 def check_finite(values: np.ndarray, what: str, *, missing: bool = False) -> None:

@@ -15,6 +15,7 @@ from outgrow.data.batch import Batch, is_categorical, is_numeric
 from outgrow.data.hashing import value_hash
 from outgrow.data.kind import is_list
 from outgrow.data.matrix import Matrix
+from outgrow.engine.checks import what_lists_need
 from outgrow.engine.shard import Shard
 from outgrow.errors import ColumnNotFoundError, ParameterError, SchemaError
 from outgrow.stats.counts import FewDistinct
@@ -232,4 +233,5 @@ def require_numeric(example: Batch, names: Sequence[str], who: str) -> None:
     if text:
         raise SchemaError(
             f"{who} works on numbers; {text} are not. Choose columns=og.numeric(), or encode these first."
+            f"{what_lists_need(example, text)}"
         )
