@@ -36,6 +36,7 @@ class Federation:
     site_models: list[Any] = field(default_factory=list)
     errors: dict[int, BaseException] = field(default_factory=dict)
     sent: list[bytearray] = field(default_factory=list)
+    missed: dict[str, int] = field(default_factory=dict)
 
 
 def federate(
@@ -44,6 +45,8 @@ def federate(
     policy: Policy | None = None,
     *,
     secure: bool = False,
+    patience: float = 60,
+    quorum: float = 1.0,
 ) -> Federation:
     """Run `fit` at a coordinator without rows and at a site for each table."""
     found = Federation(site_models=[None] * len(tables))
@@ -52,9 +55,14 @@ def federate(
 
     def coordinator() -> None:
         comm = Coordinator(
-            [(f"site-{rank}", line) for rank, line in enumerate(far, 1)], 20, 60, secure=secure
+            [(f"site-{rank}", line) for rank, line in enumerate(far, 1)],
+            20,
+            patience,
+            secure=secure,
+            quorum=quorum,
         )
         _end(comm, found, lambda: setattr(found, "model", fit(empty_rows(schema, comm))))
+        found.missed = comm.missed
 
     def site(number: int) -> None:
         link = SiteLink(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import time
 from collections import OrderedDict
 from dataclasses import replace
 from typing import Any
@@ -159,3 +161,47 @@ def test_some_layers_stay_at_each_site() -> None:
     wrong = og.TorchClassifier(module, strategy=og.FedAvg(personal=["tail"]))
     with pytest.raises(ParameterError, match=r"'tail'\] have no parameter"):
         wrong.fit(parts[0], "late")
+
+
+def _network_with(every: int = 2) -> Any:
+    return og.TorchClassifier(
+        module__hidden=8,
+        max_epochs=20,
+        batch_size=60,
+        lr=0.02,
+        strategy=og.FedAvg(every=every),
+        random_state=0,
+    )
+
+
+def _slow_or_gone(rows: Dataset, rank: int, *, gone: bool) -> Dataset:
+    """The rows of a site that is late in its twentieth merge, or leaves there; another one is slow."""
+    link = rows.engine.comm  # type: ignore[union-attr]
+    merged, calls = link.allreduce, [0]
+
+    def late(state: Any) -> Any:
+        calls[0] += 1
+        time.sleep(0.02 * (link.rank == 1))
+        if calls[0] == 20 and link.rank == rank:
+            if gone:
+                link._line._peer.shutdown(socket.SHUT_RDWR)
+            time.sleep(0.8)
+        return merged(state)
+
+    link.allreduce = late
+    return rows
+
+
+@pytest.mark.parametrize("gone", [False, True], ids=["late", "gone"])
+def test_rounds_go_on_without_a_site(gone: bool) -> None:
+    parts = tables((200, 60, 200))
+    fit = lambda rows: _network_with().fit(_slow_or_gone(rows, 2, gone=gone), "late")  # noqa: E731
+    found = federate(fit, parts, patience=0.4, quorum=0.6)
+    assert set(found.errors) == ({2} if gone else set()), found.errors
+    assert found.missed.keys() == {"site-2"}
+    assert found.missed["site-2"] > 1
+    assert found.model.evaluate(pa.concat_tables(parts), "late")["accuracy"] > 0.7
+    if not gone:
+        weights = found.site_models[1].weights_
+        assert all((weights[name] == value).all() for name, value in found.model.weights_.items())
+        assert found.missed["site-2"] < 45, "it comes back"

@@ -340,6 +340,7 @@ def _federate_server(
     joining: Joining = 600.0,
     deadline: Deadline = 60.0,
     patience: Annotated[float, typer.Option(help="Seconds within which all must finish a pass.")] = 3600.0,
+    quorum: Annotated[float, typer.Option(help="Share of the sites with which rounds go on.")] = 1.0,
     overwrite: Overwrite = False,
     debug: Debug = False,
 ) -> None:
@@ -348,8 +349,8 @@ def _federate_server(
     from outgrow.job.load import load_job
 
     _let_import_beside(job)
-    waits = Waits(joining, deadline, patience)
     with _progress():
+        waits = Waits(joining, deadline, patience, quorum)
         result = serve_federation(
             load_job(job), sites.split(","), listen, tls=tls, secure=secure, waits=waits, overwrite=overwrite
         )
@@ -483,13 +484,12 @@ def _progress() -> Any:
 
 
 def _show_search(outcome: SearchOutcome) -> None:
-    from outgrow.job.tuning_screen import next_steps as steps
-    from outgrow.job.tuning_screen import search_table, trial_table
+    from outgrow.job.tuning_screen import next_steps, search_table, trial_table
 
     console = _console()
     console.print(trial_table(outcome.result.study, outcome.result.metrics))
     console.print(search_table(outcome))
-    console.print(steps(outcome), soft_wrap=True)
+    console.print(next_steps(outcome), soft_wrap=True)
 
 
 def _show_outcome(outcome: Outcome) -> None:

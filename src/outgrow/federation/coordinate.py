@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -31,6 +31,7 @@ class FederatedResult(Tabular):
     sites : by the name of each site: its `rows`, its `metrics`, its `drift` (of each column of numbers, how
         far its mean is from that of all sites, in standard deviations of all), and `sent_bytes`.
     merges : how often statistics of all sites were merged.
+    missed : by the name of a site, how many merges went on without it; of a quorum alone.
     seconds : from the first merge to the last.
     """
 
@@ -38,6 +39,7 @@ class FederatedResult(Tabular):
     sites: dict[str, dict[str, Any]]
     merges: int
     seconds: float
+    missed: dict[str, int] = field(default_factory=dict)
 
     def to_arrow(self) -> pa.Table:
         """A row for each site: rows, metrics, the column whose mean is furthest from that of all, bytes."""
@@ -81,6 +83,7 @@ def coordinate(
     look: Look = lambda: None,
     tls: Tls | None = None,
     secure: bool = False,
+    quorum: float = 1.0,
 ) -> FederatedResult:
     """Lead the fit of a model over sites that call here.
 
@@ -96,6 +99,8 @@ def coordinate(
     look : called several times a second while sites are waited for.
     tls : the certificates with which connections are encrypted; None for none.
     secure : see only the sums over all sites.
+    quorum : the share of the sites with which rounds of `og.FedAvg` go on when the rest is gone, or late by
+        more than `patience`.
 
     Raises
     ------
@@ -105,10 +110,11 @@ def coordinate(
         When the fit would have a site send what may not leave it.
     """
     check_names(names)
+    check_quorum(quorum, secure=secure)
     if secure:
         threshold(len(names))
     lines, schema = await_sites(listener, secret, names, joining, look, tls, secure=secure)
-    comm = Coordinator(lines, deadline, patience, secure=secure)
+    comm = Coordinator(lines, deadline, patience, secure=secure, quorum=quorum)
     began = time.perf_counter()
     try:
         rows = empty_rows(schema, comm)
@@ -123,7 +129,7 @@ def coordinate(
     finally:
         comm.close()
     sites = {name: {**report, "sent_bytes": comm.received[name]} for name, report in reports.items()}
-    return FederatedResult(task.model, sites, comm.merges, time.perf_counter() - began)
+    return FederatedResult(task.model, sites, comm.merges, time.perf_counter() - began, comm.missed)
 
 
 def empty_rows(schema: bytes, comm: Coordinator) -> Dataset:
@@ -143,6 +149,20 @@ def check_names(names: Sequence[str] | Mapping[str, Any]) -> None:
     wrong = [name for name in names if not isinstance(name, str) or not name]
     if wrong or len(set(names)) < len(names) or not names:
         raise ParameterError(f"sites={list(names)}: give at least one name, each once, and none empty.")
+
+
+def check_quorum(quorum: float, *, secure: bool) -> None:
+    """Refuse a quorum that is none, or cannot be.
+
+    Parameters
+    ----------
+    quorum : a share of the sites.
+    secure : whether statistics are behind masks.
+    """
+    if not 0 < quorum <= 1:
+        raise ParameterError(f"quorum={quorum}: a share of the sites, above 0 and at most 1.")
+    if secure and quorum < 1:
+        raise ParameterError("quorum and secure=True: sums behind masks are of all sites. Leave one out.")
 
 
 def _short(value: Any) -> str:

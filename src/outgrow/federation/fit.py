@@ -19,7 +19,7 @@ from outgrow.engine.open import dataset, is_table
 from outgrow.engine.ranks.meeting import loopback
 from outgrow.engine.reading import read
 from outgrow.errors import ParameterError
-from outgrow.federation.coordinate import FederatedResult, check_names, coordinate
+from outgrow.federation.coordinate import FederatedResult, check_names, check_quorum, coordinate
 from outgrow.federation.masks import threshold
 from outgrow.federation.policy import Policy
 from outgrow.federation.processes import SiteProcesses
@@ -41,6 +41,7 @@ def federated(
     joining: float = JOINING,
     deadline: float = DEADLINE,
     patience: float = PATIENCE,
+    quorum: float = 1.0,
 ) -> FederatedResult:
     """Fit a model over sites that keep their rows, each a process of this machine.
 
@@ -68,6 +69,9 @@ def federated(
     joining : seconds within which all sites must be there.
     deadline : seconds of silence after which a site is taken for lost.
     patience : seconds within which all sites must finish a pass.
+    quorum : the share of the sites with which rounds of `og.FedAvg` go on when the rest is gone, or late by
+        more than `patience`. A site that is late hears what came of the rounds it missed and joins again; its
+        audit log says 'too late'. The result names both in `missed`. Everything else needs all sites.
 
     Returns
     -------
@@ -101,6 +105,7 @@ def federated(
     """
     named = {name: _rows(rows, name) for name, rows in _named(sites).items()}
     check_names(named)
+    check_quorum(quorum, secure=secure)
     if secure:
         threshold(len(named))
     folder = None if audit is None else _made(Path(audit))
@@ -131,6 +136,7 @@ def federated(
             patience=patience,
             look=processes.look,
             secure=secure,
+            quorum=quorum,
         )
 
 

@@ -7,15 +7,16 @@ need more, messages of a rank's own or rows that change places, is refused.
 
 from __future__ import annotations
 
+import math
 import socket
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from outgrow import errors
 from outgrow.artifact import Tree
 from outgrow.engine.collective import Communicator
 from outgrow.engine.frames import Message
@@ -27,6 +28,7 @@ from outgrow.federation.audit import AuditLog
 from outgrow.federation.fixed_point import FixedPoint
 from outgrow.federation.masks import MaskedSite, opened_sum, threshold
 from outgrow.federation.policy import Policy, described
+from outgrow.federation.reasons import raised_there, reason_of
 from outgrow.stats.proposals import Proposals
 from outgrow.stats.state import from_tree, merge, to_tree
 
@@ -46,6 +48,8 @@ class Star:
     """
 
     sums_only = True
+    rounds = False
+    """Whether what is under way are rounds of averaging, which may go on without some of the sites."""
 
     rank: int
     size: int
@@ -97,6 +101,11 @@ class Coordinator(Star):
     deadline : seconds of silence after which a site is taken for lost.
     patience : seconds within which all must answer, however long one of them computes.
     secure : sites send their statistics behind masks, which only cancel in the sum.
+    quorum : the share of the sites without the rest of which rounds go on; 1 where all are needed.
+
+    Attributes
+    ----------
+    missed : by name, how many merges went on without a site.
     """
 
     rank = 0
@@ -109,13 +118,19 @@ class Coordinator(Star):
         patience: float = 3600.0,
         *,
         secure: bool = False,
+        quorum: float = 1.0,
     ) -> None:
         if secure:
             threshold(len(sites))
+        self._least = math.ceil(quorum * len(sites))
+        self._gone: set[int] = set()
+        self._behind: dict[int, deque[tuple[str, Any]]] = {}
+        self._present: list[int] = []
         self.secure = secure
         self.names = [name for name, _ in sites]
         self.size = len(sites) + 1
         self.received = dict.fromkeys(self.names, 0)
+        self.missed: dict[str, int] = {}
         self.merges = 0
         self._patience = patience
         self._inbox: SimpleQueue[tuple[int, Tree | None]] = SimpleQueue()
@@ -171,7 +186,8 @@ class Coordinator(Star):
         ----------
         agreement : what this fit is, which that of each site must equal.
         """
-        for name, message in zip(self.names, self._collected(AGREE), strict=True):
+        messages = self._collected(AGREE)
+        for name, message in zip(self._present_names, messages, strict=True):
             for key, value in agreement.items():
                 if message["body"].get(key) != value:
                     raise EngineError(
@@ -195,7 +211,13 @@ class Coordinator(Star):
         """What each site says of itself at the end, by its name."""
         messages = self._collected(REPORT)
         self._answer(REPORT, None)
-        return {name: message["body"] for name, message in zip(self.names, messages, strict=True)}
+        names = self._present_names
+        return {name: message["body"] for name, message in zip(names, messages, strict=True)}
+
+    @property
+    def _present_names(self) -> list[str]:
+        """Those whose messages were collected last."""
+        return [self.names[rank - 1] for rank in self._present]
 
     def check(self) -> None:
         if self._cause is not None:
@@ -203,7 +225,7 @@ class Coordinator(Star):
 
     def abort(self, error: BaseException) -> None:
         """Tell the sites that the fit ends, and why."""
-        self._fail(Cause(0, self.host, _reason(error)))
+        self._fail(Cause(0, self.host, reason_of(error)))
 
     def close(self) -> None:
         self._closed.set()
@@ -215,11 +237,14 @@ class Coordinator(Star):
         """What each site sends next, in the order of the sites."""
         messages: dict[int, Tree] = {}
         until = time.monotonic() + self._patience
-        while len(messages) < len(self._lines):
+        while missing_ranks := self._awaited() - messages.keys():
             self.check()
             try:
                 rank, message = self._inbox.get(timeout=max(0.0, until - time.monotonic()))
             except Empty:
+                if self.rounds and len(messages) >= self._least:
+                    self._behind.update((rank, deque()) for rank in missing_ranks)
+                    break
                 missing = [name for rank, name in enumerate(self.names, start=1) if rank not in messages]
                 late = RankLostError(
                     f"Site(s) {missing} did not answer within {self._patience:g} s in merge {self.merges} of "
@@ -228,6 +253,13 @@ class Coordinator(Star):
                 self.abort(late)
                 raise late from None
             self.check()
+            if rank in self._behind and message is not None:
+                self._caught_up(rank, message)
+                until = max(until, time.monotonic() + self._patience)
+                continue
+            if rank and message is None and self._does_without(rank):
+                messages.pop(rank, None)
+                continue
             if rank and message is None:
                 left = Cause(rank, self.names[rank - 1], "left before the end", lost=True)
                 self._fail(left)
@@ -239,12 +271,44 @@ class Coordinator(Star):
                         f"{kind!r} was due. Does it run the same job?"
                     )
                 messages[rank] = message
-        return [messages[rank] for rank in sorted(messages)]
+        self._present = sorted(messages)
+        if kind == MERGE:
+            for rank in self._gone | self._behind.keys():
+                name = self.names[rank - 1]
+                self.missed[name] = self.missed.get(name, 0) + 1
+        return [messages[rank] for rank in self._present]
+
+    def _awaited(self) -> set[int]:
+        """Who must tell something before it goes on."""
+        everybody = set(range(1, self.size)) - self._gone
+        return everybody - self._behind.keys() if self.rounds else everybody
+
+    def _does_without(self, rank: int) -> bool:
+        """Whether the fit goes on without a site that is gone; it then is so for good."""
+        if rank in self._gone:
+            return True
+        if not self.rounds or self.size - 1 - len(self._gone) - 1 < self._least:
+            return False
+        self._gone.add(rank)
+        self._behind.pop(rank, None)
+        return True
+
+    def _caught_up(self, rank: int, message: Tree) -> None:
+        """Tell a site that comes too late what came of a merge without it."""
+        kind, body = self._behind[rank].popleft()
+        if message["kind"] != kind:
+            raise EngineError(f"Site {self.names[rank - 1]!r} is out of step. Does it run the same job?")
+        self._lines[rank - 1].send(Message.of({"kind": kind, "body": body, "late": True}))
+        if not self._behind[rank]:
+            del self._behind[rank]
 
     def _answer(self, kind: str, body: Any) -> None:
         message = Message.of({"kind": kind, "body": body})
-        for line in self._lines:
-            line.send(message)
+        for rank, line in enumerate(self._lines, start=1):
+            if rank in self._behind:
+                self._behind[rank].append((kind, body))
+            elif rank not in self._gone:
+                line.send(message)
         self.check()
 
     def _hear(self, line: PeerConnection) -> None:
@@ -256,6 +320,9 @@ class Coordinator(Star):
     def _fail(self, cause: Cause) -> None:
         with self._lock:
             if self._cause is not None or self._closed.is_set():
+                return
+            if cause.lost and cause.rank and self._does_without(cause.rank):
+                self._inbox.put((cause.rank, None))
                 return
             self._cause = cause
         for line in self._lines:
@@ -367,8 +434,8 @@ class SiteLink(Star):
     def abort(self, error: BaseException) -> None:
         """Tell the coordinator that this site gives up, and why; of foreign errors only their kind."""
         if self._cause is None:
-            self._audit.note("failure", 0, self.stage, len(_reason(error)), [])
-            self._line.abort(Cause(self.rank, self.host, _reason(error)))
+            self._audit.note("failure", 0, self.stage, len(reason_of(error)), [])
+            self._line.abort(Cause(self.rank, self.host, reason_of(error)))
 
     def close(self) -> None:
         self._closed.set()
@@ -385,6 +452,8 @@ class SiteLink(Star):
         if answer is None:
             raise self._error(Cause(0, "the coordinator", "has left before the end", lost=True))
         tree = answer.tree()
+        if tree.get("late"):
+            self._audit.note("too late", self._calls, self.stage, 0, [])
         if tree["kind"] != kind:
             raise EngineError(f"The coordinator answered {tree['kind']!r} where {kind!r} was due.")
         return tree["body"]
@@ -398,23 +467,6 @@ class SiteLink(Star):
             who = "The coordinator" if cause.rank == 0 else f"Site {cause.host!r}"
             return RankLostError(f"{who} {cause.reason}.", rank=cause.rank, host=cause.host)
         return raised_there(cause)
-
-
-def raised_there(cause: Cause) -> OutgrowError:
-    """The error that another end of the federation raised, as far as it told."""
-    name, _, text = cause.reason.partition(": ")
-    kind = getattr(errors, name, None)
-    where = "(the coordinator)" if cause.rank == 0 else f"(site {cause.host!r})"
-    if isinstance(kind, type) and issubclass(kind, OutgrowError):
-        return kind(f"{text} {where}")
-    return EngineError(f"{cause.reason} {where}")
-
-
-def _reason(error: BaseException) -> str:
-    """What is told of an error: the text of ours, and of others only the kind, whose text may quote a row."""
-    if isinstance(error, PrivacyError | EngineError):
-        return f"{type(error).__name__}: {error}"
-    return f"{type(error).__name__}: it failed there; the log of that process says more"
 
 
 def _context(stage: str, merge: int) -> bytes:

@@ -28,11 +28,17 @@ SITES = "sites.json"
 
 @dataclass(frozen=True)
 class Waits:
-    """For how many seconds: all to come, silence of one that was there, and all to finish a pass."""
+    """For how many seconds: all to come, silence of one that was there, and all to finish a pass.
+
+    Attributes
+    ----------
+    quorum : the share of the sites for which rounds of `og.FedAvg` wait.
+    """
 
     joining: float = 600.0
     deadline: float = 60.0
     patience: float = 3600.0
+    quorum: float = 1.0
 
 
 def serve_federation(
@@ -76,6 +82,7 @@ def serve_federation(
                 patience=waits.patience,
                 tls=_tls(tls),
                 secure=secure,
+                quorum=waits.quorum,
             )
         result.model.save(folder / MODEL)
         result.save(folder / SITES)

@@ -151,6 +151,7 @@ class _Running(Running):
     def __init__(self, strategy: FedAvg, run: FitContext, replica: Replica, seed: int) -> None:
         super().__init__(replica, None)
         self._telling = 0
+        run.comm.rounds = True  # type: ignore[attr-defined]
         self._strategy, self._run, self._seed = strategy, run, seed
         self._shared = ~personal_numbers(replica, strategy.personal)
         self.memory["anchor"] = replica.numbers()
@@ -161,6 +162,10 @@ class _Running(Running):
         if strategy.server == "adam":
             self.memory["first"] = np.zeros(len(self.memory["anchor"]))
             self.memory["second"] = np.zeros(len(self.memory["anchor"]))
+
+    def close(self) -> None:
+        """See `Running.close`."""
+        self._run.comm.rounds = False  # type: ignore[attr-defined]
 
     def gradients(self, sums: np.ndarray) -> np.ndarray:
         """See `Running.gradients`."""
