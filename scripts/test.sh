@@ -14,7 +14,7 @@ unset PYTHONDONTWRITEBYTECODE # hundreds of processes import the package: it is 
 clusters=(tests/test_cluster.py tests/test_cluster_fits.py)
 processes=(tests/test_{artifact,cli,docs,executors,job,kills,log,orphans,processes,quality,ranks,score,serve,speeds,strangers}.py
     tests/test_{stream,structure,study,track,tune,cached,writers}.py)
-networks=(tests/test_{deep_*,elastic,exchange,federate*,gpu,images,keras,loader,multilayer*,network*,npy,order,parted,robust_merges}.py
+networks=(tests/test_{advice,deep_*,elastic,exchange,federate*,gpu,images,keras,loader,multilayer*,network*,npy,order,parted,robust_merges}.py
     tests/test_{secure_sums,sgd*,strategies,transfer_examples,word2vec}.py)
 kit=(tests/test_{bad_input,estimators,export,parameters,sklearn,states,types}.py)
 on_each_spark=(tests/test_engine.py tests/test_shapes.py tests/test_faults.py)
