@@ -4,6 +4,7 @@
 `python -m bench search` for the search for settings. `python -m bench shapes` has many sizes of each job,
 `python -m bench features` every transformer, `python -m bench models` every model,
 `python -m bench loader` loaders of tensors, `python -m bench networks` steps of networks,
+`python -m bench tabular` networks and trees on the flights,
 `python -m bench strategies` ways to train on a slow network, `python -m bench wire` compares all-reduces,
 `python -m bench nist` counts certified digits.
 `python -m bench strangers` sends hostile requests to a server.
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+from importlib import import_module
 from pathlib import Path
 
 from bench.cases import CASES
@@ -27,71 +29,27 @@ ROWS, QUICK_ROWS, REPEATS = 2_000_000, 200_000, 3
 RESULTS = Path(__file__).parent / "results"
 
 
+OTHERS = {
+    "serve": "bench.serving",
+    "strangers": "bench.strangers",
+    "search": "bench.search",
+    "wire": "bench.wire",
+    "strategies": "bench.strategies",
+    "networks": "bench.networks",
+    "tabular": "bench.tabular",
+    "loader": "bench.loader",
+    "nist": "bench.nist",
+    "groups": "bench.groups",
+    "shapes": "bench.shapes.__main__",
+    "features": "bench.features.__main__",
+    "models": "bench.models.__main__",
+}
+"""Benchmarks with a word of their own; each takes the rest of the command."""
+
+
 def main() -> None:
-    if sys.argv[1:2] == ["serve"]:
-        from bench import serving
-
-        serving.main()
-        return
-    if sys.argv[1:2] == ["strangers"]:
-        from bench import strangers
-
-        strangers.main()
-        return
-    if sys.argv[1:2] == ["search"]:
-        from bench import search
-
-        search.main()
-        return
-    if sys.argv[1:2] == ["wire"]:
-        from bench import wire
-
-        wire.main()
-        return
-    if sys.argv[1:2] == ["strategies"]:
-        from bench import strategies
-
-        strategies.main(*sys.argv[2:3])
-        return
-    if sys.argv[1:2] == ["networks"]:
-        from bench import networks
-
-        networks.main()
-        return
-    if sys.argv[1:2] == ["loader"]:
-        from bench import loader
-
-        del sys.argv[1]
-        loader.main()
-        return
-    if sys.argv[1:2] == ["nist"]:
-        from bench import nist
-
-        del sys.argv[1]
-        nist.main()
-        return
-    if sys.argv[1:2] == ["groups"]:
-        from bench import groups
-
-        groups.main()
-        return
-    if sys.argv[1:2] == ["shapes"]:
-        from bench.shapes import __main__ as shapes
-
-        del sys.argv[1]
-        shapes.main()
-        return
-    if sys.argv[1:2] == ["features"]:
-        from bench.features import __main__ as features
-
-        del sys.argv[1]
-        features.main()
-        return
-    if sys.argv[1:2] == ["models"]:
-        from bench.models import __main__ as models
-
-        del sys.argv[1]
-        models.main()
+    if sys.argv[1:2] and sys.argv[1] in OTHERS:
+        import_module(OTHERS[sys.argv.pop(1)]).main()
         return
     asked = _arguments()
     cases = [CASES[name] for name in asked.cases or CASES]

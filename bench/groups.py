@@ -333,7 +333,7 @@ def main() -> None:
     )
     parser.add_argument("--quick", action="store_true", help="a smoke test: a tenth of the groups, one turn")
     parser.add_argument("--repeats", type=int, default=3)
-    asked = parser.parse_args(sys.argv[2:])
+    asked = parser.parse_args()
     found = {
         name: PARTS[name](asked.quick, 1 if asked.quick else asked.repeats) for name in asked.parts or PARTS
     }

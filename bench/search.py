@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=SEEDS)
     parser.add_argument("--trials", type=int, default=TRIALS)
     parser.add_argument("--sample", type=float, default=SAMPLE, help="share of the flights that is searched")
-    asked = parser.parse_args(sys.argv[2:])
+    asked = parser.parse_args()
     seeds, trials, sample = asked.seeds, asked.trials, asked.sample
     overhead = {sampler: _overhead(sampler) for sampler in ("random", "tpe")}
     for sampler, seconds in overhead.items():

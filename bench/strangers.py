@@ -80,7 +80,7 @@ def main() -> None:
     parser.add_argument(
         "--pause", type=float, default=PAUSE, help="seconds between two of a hostile neighbour"
     )
-    asked = parser.parse_args(sys.argv[2:])
+    asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, _running(Path(folder)) as server:
         sizes = _soak(server, asked.requests, asked.pause)
     table = _table(server, sizes)

@@ -48,8 +48,9 @@ CONTENDERS: dict[str, Any] = {
 }
 
 
-def main(chosen: str = "") -> None:
+def main() -> None:
     """Run the contenders whose name contains a text, and write the table of all that were run."""
+    chosen = "".join(sys.argv[1:2])
     lines, first = [], None
     for name, words in CONTENDERS.items():
         if chosen in name:
