@@ -6,7 +6,8 @@
 `python -m bench loader` loaders of tensors, `python -m bench networks` steps of networks,
 `python -m bench tabular` networks and trees on the flights,
 `python -m bench strategies` ways to train on a slow network, `python -m bench wire` compares all-reduces,
-`python -m bench nist` counts certified digits.
+`python -m bench nist` counts certified digits,
+`python -m bench ensembles` what it costs that each site learns a model of its own.
 `python -m bench strangers` sends hostile requests to a server.
 """
 
@@ -39,6 +40,7 @@ OTHERS = {
     "tabular": "bench.tabular",
     "loader": "bench.loader",
     "nist": "bench.nist",
+    "ensembles": "bench.ensembles",
     "groups": "bench.groups",
     "shapes": "bench.shapes.__main__",
     "features": "bench.features.__main__",

@@ -155,6 +155,7 @@ def test_some_layers_stay_at_each_site() -> None:
         first, second = (site.weights_ for site in found.site_models)
         assert (first["body.weight"] == second["body.weight"]).all()
         assert (first["head.weight"] == second["head.weight"]).all() == (not personal)
+        # PFLlib #269: a count of batches that only some have seen
         steps = found.model.weights_["norm.num_batches_tracked"]
         assert steps == first["norm.num_batches_tracked"] == 25 * 4
     assert min(scores["head",]) > 0.8 > min(scores[()])

@@ -70,6 +70,7 @@ def test_trees_are_as_good_as_those_of_all_rows(model: Any, target: str) -> None
 
 
 def test_who_holds_which_rows_changes_no_tree() -> None:
+    # as xgboost #10248 asks of its federated learning, whose bins depend on it
     whole = of("level", rows(300))
     model = og.HistGradientBoostingClassifier(max_iter=4, max_leaf_nodes=6, min_samples_leaf=5)
     one = learned(model, "level", [whole]).model
@@ -97,6 +98,19 @@ def test_few_values_give_the_tree_of_all_rows() -> None:
     central = clone(model).fit(table, "late")
     frame = table.to_pandas()
     np.testing.assert_allclose(found.predict_proba(frame), central.predict_proba(frame), atol=1e-6)
+
+
+def test_sites_may_lack_classes_and_columns() -> None:
+    whole = of("level", rows(300))
+    parts = [whole[:100], whole[100:200], whole[200:]]
+    parts[0] = parts[0].set_column(0, "hour", pa.array([None] * 100, pa.float64()))
+    parts[1] = parts[1].filter(pa.array(np.array(parts[1]["level"]) != "high"))
+    parts[2] = parts[2].filter(pa.array(np.array(parts[2]["level"]) == "low"))
+    model = learned(og.DecisionTreeClassifier(max_depth=4), "level", parts).model
+    together = pa.concat_tables(parts)
+    central = og.DecisionTreeClassifier(max_depth=4).fit(together, "level")
+    ours, theirs = (m.evaluate(together, "level")["accuracy"] for m in (model, central))
+    assert ours > theirs - 0.03
 
 
 def test_behind_masks_they_are_the_same() -> None:
