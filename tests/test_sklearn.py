@@ -29,12 +29,19 @@ TABULAR = [estimator for estimator in ALL if estimator.__sklearn_tags__().input_
 """scikit-learn has no checks for those that take documents."""
 
 
+ROUNDING = "float32 rounds otherwise where rows are fewer"
+"""Why a check may fail, on one processor and not on another."""
+
+
+def surely_failing(estimator: Any) -> dict[str, str]:
+    return {check: why for check, why in estimator.expected_failed_checks.items() if why != ROUNDING}
+
+
 @pytest.mark.filterwarnings("ignore")
-@parametrize_with_checks(
-    TABULAR,
-    expected_failed_checks=lambda estimator: estimator.expected_failed_checks,
-)
-def test_checks_of_scikit_learn(estimator: Any, check: Any) -> None:
+@parametrize_with_checks(TABULAR, expected_failed_checks=surely_failing)
+def test_checks_of_scikit_learn(estimator: Any, check: Any, request: pytest.FixtureRequest) -> None:
+    if estimator.expected_failed_checks.get(check.func.__name__) == ROUNDING:
+        request.node.add_marker(pytest.mark.xfail(reason=ROUNDING, strict=False))
     check(estimator)
 
 

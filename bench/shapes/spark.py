@@ -120,7 +120,7 @@ def _logistic(shape: str, make: Make, rows: Callable[[Table], Rows], *, l1: bool
         return float(log_loss(C, ratio)(rows(table), model))
 
     name = f"logistic {'l1' if l1 else 'l2'}, {shape}"
-    ours = og.LogisticRegression(C=C, l1_ratio=ratio)
+    ours = og.LogisticRegression(C=C, l1_ratio=ratio, max_iter=200)
     return beside_mllib(name, make, lambda data: ours.fit(data, "y"), theirs, judge, **how)
 
 
