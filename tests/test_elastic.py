@@ -81,7 +81,7 @@ def test_the_living_go_on_and_a_newcomer_copies_one(strategy: Strategy, how: str
 
 
 class Waiting(torch.nn.Module):
-    """A network that waits in its hundredth step for a file, as long as that is not there."""
+    """A network that waits in its hundredth step for a file, and then is slow until there is another."""
 
     def __init__(self, n_features: int, n_outputs: int, path: str) -> None:
         super().__init__()
@@ -95,13 +95,15 @@ class Waiting(torch.nn.Module):
             until = time.monotonic() + 60
             while not Path(self.path).exists() and time.monotonic() < until:
                 time.sleep(0.02)
+        if self.calls > 100 and not Path(f"{self.path}.joined").exists():
+            time.sleep(0.1)
         return self.layers(inputs)
 
 
 def test_a_process_is_killed_the_others_go_on_and_another_joins(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is killed in the third epoch; the file that the others wait for comes when there is another."""
+    """It is killed in the third epoch; the files that the others wait for come with another process."""
     groups: list[processes.RankProcesses] = []
 
     class Watched(processes.RankProcesses):
@@ -122,6 +124,8 @@ def test_a_process_is_killed_the_others_go_on_and_another_joins(
 
     def hear(event: Any) -> None:
         heard.append(event)
+        if event.unit == "join":
+            Path(f"{path}.joined").touch()
         if (event.unit, event.step) == ("epoch", 3) and not any(one.unit == "retry" for one in heard):
             os.kill(groups[0][1].pid, 9)
             threading.Thread(target=release, args=(groups[0][1].pid,), daemon=True).start()
