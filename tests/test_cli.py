@@ -119,9 +119,9 @@ def test_mistakes_of_the_user_end_with_2(
 
 
 def test_our_mistake_ends_with_1_and_debug_raises(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from outgrow import cli
+    from outgrow.cli import entry
 
-    assert cli._report(ZeroDivisionError("division by zero")) == 1
+    assert entry.report(ZeroDivisionError("division by zero")) == 1
     error = capsys.readouterr().err
     assert "ZeroDivisionError" in error
     assert "--debug" in error

@@ -33,10 +33,10 @@ from outgrow.data.keys import key_codes, key_hash
 from outgrow.engine.groups import Packing
 from outgrow.errors import ArtifactError, ColumnNotFoundError, DataError, ParameterError, SchemaError
 from outgrow.ml import foreign
+from outgrow.registry.store import Follower
 from outgrow.serve.http.app import application
 from outgrow.serve.http.deployment import Model
 from outgrow.serve.http.state import Settings
-from outgrow.serve.versions import Follower
 from outgrow.stats.grouped import Segments
 from outgrow.testing import EngineCase
 

@@ -11,10 +11,10 @@ import pyarrow as pa
 import pytest
 
 import outgrow as og
+from outgrow.registry.store import Follower
 from outgrow.serve.http import record
 from outgrow.serve.http.record import PredictionLog
 from outgrow.serve.http.scoring import Answers, LoadedVersion
-from outgrow.serve.versions import Follower
 
 NAMES = ["time", "row", "model", "prediction", "probability_0", "x"]
 

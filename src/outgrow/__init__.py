@@ -27,7 +27,7 @@ _HOMES = {
     **dict.fromkeys(("Krum", "Median", "TrimmedMean"), "outgrow.stats.robust"),
     "Loader": "outgrow.deep.loader",
     "NetworkFeatures": "outgrow.deep.network_features",
-    "ModelStore": "outgrow.serve.versions",
+    "ModelStore": "outgrow.registry.store",
     "PerGroup": "outgrow.groups.per_group",
     "Local": "outgrow.engine.local",
     "MPI": "outgrow.engine.ranks.mpi",

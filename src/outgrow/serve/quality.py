@@ -28,8 +28,8 @@ from outgrow.engine.spark.explain import spark_explained
 from outgrow.engine.spark.names import quoted
 from outgrow.errors import ColumnNotFoundError, InputNotFoundError, ParameterError
 from outgrow.ml.base import PREDICTION
+from outgrow.registry.store import Follower, ModelStore
 from outgrow.serve.batch import VERSION
-from outgrow.serve.versions import Follower, ModelStore
 from outgrow.stats.scores import ClassificationState, RegressionState
 from outgrow.stats.state import from_tree, merge, to_tree
 from outgrow.storage import STATES, new_directory

@@ -38,8 +38,8 @@ from outgrow.errors import (
     ParameterError,
     SchemaError,
 )
+from outgrow.registry.store import Follower, ModelStore, Version
 from outgrow.serve.batch import Scored, prepare, write_scores
-from outgrow.serve.versions import Follower, ModelStore, Version
 
 UNREADABLE = "_unreadable"
 """The folder, among those of the rows that cannot be scored, for notes on files that cannot be read."""

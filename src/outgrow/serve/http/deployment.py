@@ -12,11 +12,11 @@ from typing import Any
 from outgrow.data.batch import Batch
 from outgrow.errors import OutgrowError
 from outgrow.ml.core.task import promised_example
+from outgrow.registry.store import Follower
 from outgrow.serve.http.batcher import Batcher
 from outgrow.serve.http.refusal import shortened
 from outgrow.serve.http.rows import Row
 from outgrow.serve.http.scoring import Answers, LoadedVersion
-from outgrow.serve.versions import Follower
 
 log = logging.getLogger("outgrow.serve")
 PRIMARY, CANARY, SHADOW = "primary", "canary", "shadow"

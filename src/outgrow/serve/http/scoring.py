@@ -13,9 +13,9 @@ from typing import Any, Protocol
 
 from outgrow.data.batch import Batch
 from outgrow.errors import OutgrowError
+from outgrow.registry.store import Version
 from outgrow.serve.http.refusal import MAX_ITEMS
 from outgrow.serve.http.rows import Row, RowReader, RowsError
-from outgrow.serve.versions import Version
 
 SLICE_ROWS = 16_384
 """Rows of one large request that are scored between two looks whether a client still waits for them."""

@@ -1,0 +1,38 @@
+"""Runs a command, and says in one line what went wrong."""
+
+from __future__ import annotations
+
+import sys
+
+from outgrow.cli.app import INTERNAL_ERROR, USER_ERROR, app
+from outgrow.cli.screen import complain
+from outgrow.errors import OutgrowError
+
+_PATH_MISTAKES = (FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError, NotADirectoryError)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; ends the process with 0, 1 (our mistake) or 2 (the user's)."""
+    words = sys.argv[1:] if arguments is None else arguments
+    try:
+        app(words, prog_name="outgrow")
+    except KeyboardInterrupt:
+        complain("Stopped.")
+        sys.exit(130)
+    except Exception as error:
+        if "--debug" in words:
+            raise
+        sys.exit(report(error))
+
+
+def report(error: Exception) -> int:
+    """Say what went wrong in one line; whose mistake it was."""
+    if isinstance(error, OutgrowError):
+        complain(str(error))
+        return USER_ERROR if error.user_error else INTERNAL_ERROR
+    if isinstance(error, _PATH_MISTAKES):
+        complain(f"{error.strerror}: {error.filename}. Check the path.")
+        return USER_ERROR
+    message_lines = str(error).strip().splitlines() or ["no message"]
+    complain(f"{type(error).__name__}: {message_lines[0]} This should not happen; add --debug to see where.")
+    return INTERNAL_ERROR

@@ -1,0 +1,28 @@
+"""`outgrow promote`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from outgrow.cli.app import app
+from outgrow.cli.options import Debug
+from outgrow.cli.screen import say
+
+
+@app.command("promote")
+def _promote(
+    store: Annotated[str, typer.Argument(help="A folder of versions; made if it is not there.")],
+    model: Annotated[str, typer.Argument(help="A saved model to add, or the number of a version.")],
+    debug: Debug = False,
+) -> None:
+    """Make a version of a model the current one: servers and streams that follow it take it up."""
+    from outgrow.ml.persistence import load
+    from outgrow.registry.store import ModelStore
+
+    versions = ModelStore(store)
+    number = int(model) if model.isdigit() else versions.add(load(model))
+    before = versions.current
+    versions.promote(number)
+    say(f"{store}: version {number} is current now" + ("" if before is None else f"; it was {before}"))
