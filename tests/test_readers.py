@@ -8,7 +8,6 @@ import importlib
 import os
 import shutil
 import sqlite3
-import subprocess
 import tempfile
 import uuid
 import zipfile
@@ -26,6 +25,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.orc as orc
 import pytest
+from tests.postgresql import postgresql
 
 import outgrow as og
 from outgrow.errors import (
@@ -280,26 +280,9 @@ def test_datasets_that_no_column_can_hold(values: dict[str, Any], tmp_path: Path
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A PostgreSQL server of our own on a socket in a folder."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin")) if shutil.which("initdb") is None else []
-    if not found and shutil.which("initdb") is None:
-        pytest.skip("PostgreSQL is not installed")
-    programs = found[-1] if found else Path(str(shutil.which("initdb"))).parent
-    home = tmp_path_factory.mktemp("server")
-    home.chmod(0o777)
-    for parent in home.parents[:3]:
-        parent.chmod(parent.stat().st_mode | 0o055)
-    run = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.getuid() == 0 else []
-    data, quiet = str(home / "data"), {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    subprocess.run(
-        [*run, str(programs / "initdb"), "-D", data, "-A", "trust", "-U", "me"], check=True, **quiet
-    )
-    options = f"-c listen_addresses='' -c unix_socket_directories='{home}' -c fsync=off"
-    control = [*run, str(programs / "pg_ctl"), "-D", data, "-w", "-t", "300"]
-    subprocess.run([*control, "-o", options, "-l", str(home / "log"), "start"], check=True, **quiet)
-    yield f"postgresql:///postgres?host={home}&user=me"
-    subprocess.run([*control, "-m", "immediate", "stop"], check=True, **quiet)
+def server() -> Iterator[str]:
+    for running in postgresql():
+        yield running.uri()
 
 
 def test_tables_of_postgresql(server: str) -> None:

@@ -27,6 +27,7 @@ FLOORS = {
     "storage": 0,
     "artifact": 1,
     "data": 1,
+    "log": 1,
     "stats": 1,
     "engine": 2,
     "page": 3,
@@ -130,6 +131,7 @@ HOMES = {
     "tensorflow": "deep",
     "mpi4py": "engine/ranks",
     "cryptography": "federation",
+    "psycopg": "log/postgresql.py",
 }
 """The one place that imports a library."""
 
@@ -327,8 +329,8 @@ def test_library_has_one_home(library: str) -> None:
 BESIDE_ESTIMATORS = """
     Bfloat16 DDP DiLoCo EASGD FSDP FedAvg Gossip GossipEnsemble Int8 Krum LocalSGD Median ParameterServer
     PipelineParallel PowerSGD PushSum Sign TensorParallel TopK TrimmedMean
-    Dataset DecodeImage GroupKFold Holdout KFold Loader Local MPI ModelStore NetworkFeatures PerGroup Ranks
-    Spark
+    Dataset DecodeImage EventLog GroupKFold Holdout KFold Loader Local MPI ModelStore NetworkFeatures PerGroup
+    Ranks Spark
     StratifiedKFold TimeFolds
     __version__ categorical col cross_validate dataset errors federated few_values frequent_sequences
     graph_clusters inspection lag_features linalg listen live_quality load matching metrics numeric

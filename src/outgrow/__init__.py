@@ -12,6 +12,7 @@ _HOMES = {
     **ESTIMATORS,
     "DecodeImage": "outgrow.deep.images",
     "Dataset": "outgrow.engine.dataset",
+    "EventLog": "outgrow.log.event_log",
     "GossipEnsemble": "outgrow.ml.meta.gossip_ensemble",
     "GroupKFold": "outgrow.ml.selection.folds",
     "Holdout": "outgrow.ml.selection.folds",

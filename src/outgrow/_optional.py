@@ -23,7 +23,7 @@ EXTRAS = {
     "lake": ("deltalake", "pyiceberg"),
     "avro": ("fastavro",),
     "hdf5": ("h5py",),
-    "postgresql": ("adbc_driver_postgresql",),
+    "postgresql": ("adbc_driver_postgresql", "psycopg"),
     "formula": ("formulaic",),
     "torch": ("torch", "safetensors"),
     "text": ("tokenizers",),

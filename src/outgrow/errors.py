@@ -80,6 +80,10 @@ class StorageError(OutgrowError, OSError):
     """The disk refused: full, read-only, gone."""
 
 
+class LogError(OutgrowError, OSError):
+    """A log of records cannot be written or read, or was changed after it was written."""
+
+
 class StudyError(OutgrowError, ValueError):
     """A search cannot go on: its space changed, or another process works on it."""
 
@@ -126,3 +130,7 @@ class EncodingGuessedWarning(UserWarning):
 
 class TornJournalWarning(UserWarning):
     """The journal of a search ended in half a line, which is dropped; the search goes on."""
+
+
+class LogWarning(UserWarning):
+    """What should be recorded cannot be written to its log now, or is lost; the work itself goes on."""
