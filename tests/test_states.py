@@ -41,6 +41,8 @@ from outgrow.stats.by_class import CategoryCounts, ClassCoMoments
 from outgrow.stats.contingency import Contingency
 from outgrow.stats.counts import DistinctCount, FewDistinct, ValueCounts
 from outgrow.stats.cross import CrossMoments
+from outgrow.stats.e_detector import ErrorBets
+from outgrow.stats.estimated import EstimatedClassification
 from outgrow.stats.extended import ExtendedSum
 from outgrow.stats.extremes import Extremes, GroupedExtremes
 from outgrow.stats.grouped import GroupedCoMoments, GroupedMoments, GroupedSums, Keys, Segments
@@ -209,6 +211,14 @@ LAWS: dict[type[State], tuple[Callable[[np.ndarray], Any], Callable[[Any], Any]]
     RankedScores: (
         lambda r: RankedScores.of(_shares(r)[:, 1], r[:, 1] > 0, _weights(r)),
         lambda s: [s.rows, s.roc_auc() if s.rows else 0, s.average_precision() if s.rows else 0],
+    ),
+    ErrorBets: (
+        lambda r: ErrorBets.of(_shares(r)[:, 1], 0.2),
+        lambda s: _flat(s.rows, s.total, s.gains),
+    ),
+    EstimatedClassification: (
+        lambda r: EstimatedClassification.of(np.concatenate([_shares(r), r[:, :2]])),
+        lambda s: _flat(s.rows, s.left_out, s.confusion, s.spread, s.losses, s.scores),
     ),
     ClassificationState: (
         lambda r: ClassificationState.of(_labels(r), _shares(r), _weights(r)),

@@ -42,6 +42,7 @@ FLOORS = {
     "linalg": 6,
     "metrics": 6,
     "serve": 6,
+    "monitor": 6,
     "inspection": 7,
     "track": 7,
     "job": 8,
