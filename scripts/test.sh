@@ -6,6 +6,7 @@ set -uom pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 python=${PYTHON:-.venv/bin/python}
 lanes=${LANES:-5}
+longest=${LONGEST:-2700} # seconds for a lane; one that hangs shows where its threads are, and fails
 logs=$(mktemp -d)
 export OMP_WAIT_POLICY=PASSIVE # more runs than cores: a thread that waits for another one shall not spin
 export OUTGROW_TEST_TIMES=$logs/times
@@ -24,7 +25,8 @@ without() { printf -- '--ignore=%s ' "$@"; }
 
 run() { # NAME MODE WORDS...
     local name=$1 began=$SECONDS
-    OUTGROW_TEST_SPARK=$2 "$python" -m pytest -p no:cacheprovider "${@:3}" > "$logs/$name" 2>&1 < /dev/null ||
+    OUTGROW_TEST_SPARK=$2 timeout --foreground --signal=ABRT --kill-after=60 "$longest" \
+        "$python" -X faulthandler -m pytest -p no:cacheprovider "${@:3}" > "$logs/$name" 2>&1 < /dev/null ||
         touch "$logs/failed"
     printf '%5d s  %s\n' $((SECONDS - began)) "$name" >> "$logs/runs"
     (flock 9 && echo "== $name" && cat "$logs/$name") 9> "$logs/lock"
