@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -560,3 +561,37 @@ def test_memory_stays_flat(path: Path) -> None:
     after = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
     assert after - before < 200_000
+
+
+def test_a_slow_thread_waits_for_no_buffer_that_was_handed_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rank needs nothing of most pieces: a buffer may be full before all have looked at their piece."""
+    pq.write_table(pa.table({"x": np.arange(600.0)}), tmp_path / "rows.parquet", row_group_size=7)
+    read_piece, open_buffer = BufferReader._read, BufferReader._open
+    ends: dict[int, int] = {}
+
+    def read_noted(self: BufferReader, index: int) -> None:
+        ends[threading.get_ident()] = int(self._ends[index])
+        read_piece(self, index)
+
+    def opened_late(self: BufferReader, number: int) -> Any:
+        if ends[threading.get_ident()] > self._starts[number + 1]:
+            time.sleep(0.02)  # the piece has rows of the next buffer, too
+        return open_buffer(self, number)
+
+    monkeypatch.setattr(BufferReader, "_read", read_noted)
+    monkeypatch.setattr(BufferReader, "_open", opened_late)
+    seen: list[int] = []
+
+    def read(rank: int) -> None:
+        options = {"batch_size": 16, "buffer_size": 64, "threads": 4, "format": "numpy"}
+        loader = og.Loader(og.read(tmp_path), rank=rank, ranks=4, **options)
+        seen.append(sum(len(batch["x"]) for batch in loader))
+
+    readers = [threading.Thread(target=read, args=(rank,), daemon=True) for rank in range(4)]
+    for reader in readers:
+        reader.start()
+    for reader in readers:
+        reader.join(20)
+    assert sum(seen) == 600

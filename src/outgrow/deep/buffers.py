@@ -184,14 +184,15 @@ class BufferReader:
         return buffer
 
     def _open(self, number: int) -> Buffer | None:
-        """A buffer that rows may be put into now, once it is not too far ahead; None after `close`."""
+        """A buffer that rows may be put into now, once it is not too far ahead.
+
+        None after `close`, and for one that was handed out meanwhile: it lacked nothing that is read here.
+        """
         with self._changed:
-            while number not in self._buffers and not self._closed:
+            while number not in self._buffers and number >= self._current and not self._closed:
                 self._changed.wait()
-            if self._closed:
-                return None
-            buffer = self._buffers[number]
-        return buffer.result()
+            buffer = None if self._closed else self._buffers.get(number)
+        return None if buffer is None else buffer.result()
 
     def _work(self) -> None:
         try:
@@ -222,7 +223,9 @@ class BufferReader:
                 break
             buffer = self._open(number)
             if buffer is None:
-                return
+                if self._closed:
+                    return
+                continue
             low = max(begin, buffer.share.start + buffer.share.low)
             high = min(end, buffer.share.start + buffer.share.high)
             if low >= high:
