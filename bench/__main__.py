@@ -8,6 +8,7 @@
 `python -m bench strategies` ways to train on a slow network, `python -m bench wire` compares all-reduces,
 `python -m bench nist` counts certified digits,
 `python -m bench ensembles` what it costs that each site learns a model of its own.
+`python -m bench cold` measures first predictions of new processes.
 `python -m bench strangers` sends hostile requests to a server.
 """
 
@@ -34,6 +35,7 @@ OTHERS = {
     "serve": "bench.serving",
     "strangers": "bench.strangers",
     "search": "bench.search",
+    "cold": "bench.cold",
     "wire": "bench.wire",
     "strategies": "bench.strategies",
     "networks": "bench.networks",

@@ -20,6 +20,7 @@ from outgrow.catalogue import ESTIMATORS
 ROOT = Path(og.__file__).parent
 FLOORS = {
     "errors": -1,
+    "_deferred": 0,
     "_optional": 0,
     "_version": 0,
     "_process": 0,

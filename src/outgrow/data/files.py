@@ -36,8 +36,6 @@ _FEW_BYTES = 4.0
 _READ_BYTES = 1 << 20
 """Columns of a local file that are smaller are read when they are needed: reading ahead costs more."""
 
-_NO_KEYS = ds.scalar(True)
-
 
 @dataclass(frozen=True, eq=False)
 class FilePiece:
@@ -143,7 +141,7 @@ class FilePiece:
 
 def _as_stored(fragment: Any, schema: pa.Schema) -> bool:
     """Whether a file holds all columns in their types, and none is known from its folders."""
-    keyless: bool = fragment.partition_expression.equals(_NO_KEYS)
+    keyless: bool = fragment.partition_expression.equals(pc.scalar(True))
     return keyless and bool(fragment.physical_schema.equals(schema))
 
 

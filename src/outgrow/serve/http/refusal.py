@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import traceback
 from collections.abc import Mapping
@@ -51,7 +50,7 @@ def refusal(error: Exception) -> tuple[int, bytes, Headers]:
         return error.status, _body(error, error.details), dict(error.headers)
     if isinstance(error, RowsError):
         return 422, _body(error, error.details), {}
-    if isinstance(error, asyncio.TimeoutError):
+    if isinstance(error, TimeoutError):
         return 504, _body("The deadline of the request passed before its answer was there."), {}
     where = "".join(traceback.format_tb(error.__traceback__, MAX_ITEMS))
     log.error("a request failed: %s: %s\n%s", type(error).__name__, shortened(str(error)), where)
