@@ -1,7 +1,7 @@
 SHELL := /bin/bash
 PYTHON := .venv/bin/python
 
-.PHONY: help setup demo test test-oldest test-newest test-mpi docs-test bench lint clean
+.PHONY: help setup demo test test-oldest test-newest test-mpi docs-test docs dist bench lint clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -26,6 +26,12 @@ test-mpi: setup ## every estimator on the ranks of mpirun, which must be there (
 
 docs-test: setup ## only the examples of the documentation
 	$(PYTHON) -m pytest tests/test_docs.py
+
+docs: setup ## the site of the documentation, in out/site; a link or an anchor that leads nowhere is an error
+	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict -q
+
+dist: setup ## a wheel and a source archive in dist/, checked
+	$(PYTHON) -m build --outdir dist . && $(PYTHON) -m twine check --strict dist/*
 
 bench: setup ## outgrow beside its peers; writes bench/results/
 	$(PYTHON) -m bench

@@ -13,7 +13,7 @@ export OUTGROW_TEST_TIMES=$logs/times
 export OUTGROW_TEST_SHARED=$logs/shared # what several runs would make alike
 unset PYTHONDONTWRITEBYTECODE # hundreds of processes import the package: it is compiled for the first alone
 clusters=(tests/test_cluster.py tests/test_cluster_fits.py)
-processes=(tests/test_{artifact,cli,docs,event_log,executors,job,kills,log,orphans,processes,quality,ranks,score,serve,speeds,strangers}.py
+processes=(tests/test_{artifact,cli,docs,event_log,executors,job,kills,log,orphans,processes,quality,ranks,score,serve,site,speeds,strangers}.py
     tests/test_{stream,structure,study,track,tune,cached,writers}.py)
 networks=(tests/test_{advice,deep_*,elastic,exchange,federate*,gpu,images,keras,loader,multilayer*,network*,npy,order,parted,robust_merges}.py
     tests/test_{secure_sums,sgd*,strategies,transfer_examples,word2vec}.py)
