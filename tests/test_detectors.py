@@ -13,7 +13,7 @@ from sklearn.metrics import accuracy_score, brier_score_loss, f1_score, log_loss
 from outgrow.errors import DataError, ParameterError
 from outgrow.job.tables import package_table
 from outgrow.monitor.kinds import change_point, kind_of, mann_kendall, pettitt
-from outgrow.stats.e_detector import EDetector, ErrorBets, bets, upper_mean
+from outgrow.stats.e_detector import EDetector, ErrorCounts, bets, upper_mean
 from outgrow.stats.estimated import EstimatedClassification
 
 
@@ -30,7 +30,7 @@ def by_definition(errors: np.ndarray, baseline: float, bound: float) -> tuple[np
 @pytest.mark.parametrize("baseline", [0.01, 0.2, 0.7])
 def test_e_detector_is_its_definition_however_the_rows_are_cut(baseline: float) -> None:
     rng = np.random.default_rng(3)
-    errors = np.concatenate([rng.random(150) < baseline, rng.random(150)])
+    errors = np.concatenate([rng.random(150) < baseline, np.floor(rng.random(150) * 256) / 256])
     values, alarm = by_definition(errors, baseline, 100)
     detector = EDetector(baseline, 0.01)
     for part in np.split(errors, [0, 1, 90, 260]):
@@ -39,7 +39,7 @@ def test_e_detector_is_its_definition_however_the_rows_are_cut(baseline: float) 
     np.testing.assert_allclose(np.exp(detector.logs), values, rtol=1e-9)
     one_by_one = EDetector(baseline, 0.01)
     for error in errors:
-        one_by_one = one_by_one.update_window(ErrorBets.of(np.array([error]), baseline))
+        one_by_one = one_by_one.update_window(ErrorCounts.of(np.array([error])))
     assert one_by_one.alarm == alarm
     np.testing.assert_allclose(one_by_one.logs, detector.logs, rtol=1e-9)
 
@@ -54,7 +54,7 @@ def lengths(make: Callable[[np.random.Generator], np.ndarray], window: int | Non
             detector = detector.update(errors)
         else:
             for part in np.split(errors, range(window, len(errors), window)):
-                detector = detector.update_window(ErrorBets.of(part, 0.2))
+                detector = detector.update_window(ErrorCounts.of(part))
         found.append(detector.alarm or len(errors))
     return np.array(found)
 

@@ -35,13 +35,15 @@ from outgrow.ml.neighbors.known_rows import RowParts
 from outgrow.ml.solvers.families import family_of
 from outgrow.ml.trees.bins import SampledRows, vanishing
 from outgrow.ml.trees.target import Target
+from outgrow.monitor.labels import Met
+from outgrow.monitor.pairs import PairState
 from outgrow.statistics.samples import GroupMoments
 from outgrow.stats.baskets import Baskets, BoundedBaskets
 from outgrow.stats.by_class import CategoryCounts, ClassCoMoments
 from outgrow.stats.contingency import Contingency
 from outgrow.stats.counts import DistinctCount, FewDistinct, ValueCounts
 from outgrow.stats.cross import CrossMoments
-from outgrow.stats.e_detector import ErrorBets
+from outgrow.stats.e_detector import ErrorCounts
 from outgrow.stats.estimated import EstimatedClassification
 from outgrow.stats.extended import ExtendedSum
 from outgrow.stats.extremes import Extremes, GroupedExtremes
@@ -212,10 +214,21 @@ LAWS: dict[type[State], tuple[Callable[[np.ndarray], Any], Callable[[Any], Any]]
         lambda r: RankedScores.of(_shares(r)[:, 1], r[:, 1] > 0, _weights(r)),
         lambda s: [s.rows, s.roc_auc() if s.rows else 0, s.average_precision() if s.rows else 0],
     ),
-    ErrorBets: (
-        lambda r: ErrorBets.of(_shares(r)[:, 1], 0.2),
-        lambda s: _flat(s.rows, s.total, s.gains),
+    Met: (lambda r: Met.of(_labels(r), 12), lambda s: s.bits),
+    PairState: (
+        lambda r: PairState(
+            ClassificationState.of(_labels(r), _shares(r)) if len(r) else None,
+            ErrorCounts.of(_shares(r)[:, 1]),
+            None,
+            np.array([len(r), (r[:, 0] > 0).sum()]),
+            np.array([_weights(r).sum(), len(r)]),
+            np.zeros((0, 3)),
+        ),
+        lambda s: _flat(
+            0 if s.scores is None else s.scores.confusion, s.errors.counts, s.counts, s.lag, s.business
+        ),
     ),
+    ErrorCounts: (lambda r: ErrorCounts.of(_shares(r)[:, 1]), lambda s: s.counts),
     EstimatedClassification: (
         lambda r: EstimatedClassification.of(np.concatenate([_shares(r), r[:, :2]])),
         lambda s: _flat(s.rows, s.left_out, s.confusion, s.spread, s.losses, s.scores),

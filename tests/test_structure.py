@@ -336,8 +336,8 @@ BESIDE_ESTIMATORS = """
     StratifiedKFold TimeFolds
     __version__ categorical col cross_validate dataset errors federated few_values frequent_sequences
     graph_clusters inspection lag_features linalg listen live_quality load matching metrics numeric
-    quantize_onnx read read_quality rolling_features score score_stream sequences shap_values silhouette_score
-    sql stats track tune write_parquet
+    quality quantize_onnx read read_quality rolling_features score score_stream sequences shap_values
+    silhouette_score sql stats track tune write_parquet
 """
 
 

@@ -33,6 +33,7 @@ from outgrow.engine.write import (
     write_pieces,
 )
 from outgrow.errors import OutgrowError, ParameterError, RowError
+from outgrow.ml.base import VERSION
 from outgrow.ml.persistence import load
 from outgrow.ml.predictor import Predictor
 from outgrow.storage import (
@@ -45,7 +46,6 @@ from outgrow.storage import (
     written_by,
 )
 
-VERSION = "model_version"
 REASON = "reason"
 """The column that says why a row could not be scored."""
 _REFUSED = "refused"

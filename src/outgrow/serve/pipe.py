@@ -10,8 +10,8 @@ import pyarrow as pa
 from outgrow.data.batch import Batch
 from outgrow.data.ipc import stream_batches
 from outgrow.errors import RowError
+from outgrow.ml.base import VERSION
 from outgrow.registry.store import Follower, Version
-from outgrow.serve.batch import VERSION
 from outgrow.serve.http.rows import RowReader, RowsError, decoded, msgspec, table_batch
 
 _CHUNK_BYTES = 1 << 20

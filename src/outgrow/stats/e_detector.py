@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Self
 
 import numpy as np
@@ -25,6 +26,8 @@ from outgrow.stats.state import State
 ODDS = (1.2, 1.35, 1.5, 1.8, 2.5, 5.0)
 """Each bet is the best one against errors whose odds grew so many times."""
 LEAST_BASELINE = 1e-6
+STEPS = 256
+_ERRORS = np.arange(STEPS + 1) / STEPS
 _ROWS_AT_ONCE = 1 << 16
 
 
@@ -67,39 +70,40 @@ def upper_mean(mean: float, rows: float, confidence: float = 0.99) -> float:
 
 
 @dataclass(frozen=True, eq=False)
-class ErrorBets(State):
-    """What the errors of some rows are worth to each bet; merges in any order.
+class ErrorCounts(State):
+    """How often each error was made, in steps of 1/256, rounded down: exact counts, of any order of the rows.
+
+    Rounding down keeps the bound on false alarms: no error becomes larger. 0 and 1 stay as they are.
 
     Attributes
     ----------
-    rows : how many.
-    total : the sum of their errors.
-    gains : ndarray of shape (6,), the sum of log(1 + lambda (x - baseline)).
+    counts : int64 ndarray of shape (257,), rows by error.
     """
 
-    rows: int
-    total: float
-    gains: np.ndarray
+    counts: np.ndarray
 
     @classmethod
-    def of(cls, errors: np.ndarray, baseline: float) -> Self:
-        """Of the errors of rows.
-
-        Parameters
-        ----------
-        errors : shape (rows,), each in [0, 1].
-        baseline : the mean error that is no alarm.
-        """
-        values = _bounded(errors)
-        return cls(len(values), float(values.sum()), _gains(values, baseline).sum(axis=0))
+    def of(cls, errors: np.ndarray) -> Self:
+        """Of the errors of rows, each in [0, 1]."""
+        steps = np.floor(_bounded(errors) * STEPS).astype(np.intp)
+        return cls(np.bincount(steps, minlength=STEPS + 1))
 
     def merge(self, other: Self) -> Self:
-        return replace(
-            self,
-            rows=self.rows + other.rows,
-            total=self.total + other.total,
-            gains=self.gains + other.gains,
-        )
+        return type(self)(self.counts + other.counts)
+
+    @property
+    def rows(self) -> int:
+        """How many."""
+        return int(self.counts.sum())
+
+    @property
+    def mean(self) -> float:
+        """The mean error; NaN of no rows."""
+        return float(self.counts @ _ERRORS) / self.rows if self.rows else math.nan
+
+    def upper(self, confidence: float = 0.99) -> float:
+        """What the mean error is at most: a baseline for the rows to come."""
+        return upper_mean(self.mean, self.rows, confidence) if self.rows else 1.0
 
 
 @dataclass(frozen=True)
@@ -146,7 +150,7 @@ class EDetector:
     @property
     def evidence(self) -> float:
         """log10 of the mean M; the alarm is at -log10(false_alarms)."""
-        return -math.inf if self.logs is None else _mean(np.asarray(self.logs)) / math.log(10)
+        return -math.inf if self.logs is None else float(_mean(np.asarray(self.logs))) / math.log(10)
 
     def update(self, errors: np.ndarray) -> EDetector:
         """After more rows, one by one in the order they came.
@@ -161,7 +165,7 @@ class EDetector:
             detector = detector._rows(values[start : start + _ROWS_AT_ONCE])
         return detector
 
-    def update_window(self, window: ErrorBets) -> EDetector:
+    def update_window(self, window: ErrorCounts) -> EDetector:
         """After a window whose rows have no order: M <- (M + rows) x the product over its rows.
 
         The bound is the same, in rows, if how many rows a window has says nothing of their errors. An alarm
@@ -169,7 +173,8 @@ class EDetector:
         """
         if window.rows == 0:
             return self
-        logs = np.logaddexp(self._logs(), math.log(window.rows)) + window.gains
+        gains = window.counts @ _by_step(self.baseline)
+        logs = np.logaddexp(self._logs(), math.log(window.rows)) + gains
         rows = self.rows + window.rows
         reached = rows if _mean(logs) >= -math.log(self.false_alarms) else None
         return replace(self, logs=tuple(map(float, logs)), rows=rows, alarm=self.alarm or reached)
@@ -218,6 +223,12 @@ def _mean(logs: np.ndarray) -> Any:
 
 def _gains(values: np.ndarray, baseline: float) -> np.ndarray:
     return np.log1p(np.outer(values - max(baseline, LEAST_BASELINE), bets(baseline)))
+
+
+@lru_cache(maxsize=64)
+def _by_step(baseline: float) -> np.ndarray:
+    """What an error of each step is worth to each bet."""
+    return _gains(_ERRORS, baseline)
 
 
 def _bounded(errors: np.ndarray) -> np.ndarray:

@@ -34,6 +34,8 @@ from outgrow.ml.predictor import AnswersBeside, Predictor
 FEW_CELLS = 1 << 16
 """Up to so many numbers of an array are answered at once, in the thread that asks."""
 PREDICTION, DECISION, LOG_DENSITY = "prediction", "decision", "log_density"
+VERSION = "model_version"
+"""The column of tables of predictions that says which version of a model made them."""
 
 
 class Model(Verbs):

@@ -27,9 +27,8 @@ from outgrow.engine.reading import read
 from outgrow.engine.spark.explain import spark_explained
 from outgrow.engine.spark.names import quoted
 from outgrow.errors import ColumnNotFoundError, InputNotFoundError, ParameterError
-from outgrow.ml.base import PREDICTION
+from outgrow.ml.base import PREDICTION, VERSION
 from outgrow.registry.store import Follower, ModelStore
-from outgrow.serve.batch import VERSION
 from outgrow.stats.scores import ClassificationState, RegressionState
 from outgrow.stats.state import from_tree, merge, to_tree
 from outgrow.storage import STATES, new_directory
