@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import fields, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -364,6 +365,13 @@ def test_whom_one_tells_hears_it(graph: str, size: int) -> None:
 @pytest.mark.parametrize("strategy", [og.DDP(), og.LocalSGD(every=4)], ids=str)
 def test_ranks_that_lie_do_not_count(strategy: Strategy, merge: Any) -> None:
     """Two of seven say the opposite, a hundred times as loud."""
+    robust = replace(strategy, merge=merge)  # type: ignore[call-arg]
+    assert loss_among_liars(robust) < 0.6
+    assert loss_among_liars(strategy) > 0.7
+
+
+@cache
+def loss_among_liars(strategy: Strategy) -> float:
     liars = {1, 4}
 
     def before(replica: Replica, rank: int) -> None:
@@ -372,19 +380,14 @@ def test_ranks_that_lie_do_not_count(strategy: Strategy, merge: Any) -> None:
             replica.read_gradient = lambda: -100 * honest()  # type: ignore[method-assign]
             replica.numbers = lambda: -100 * numbers()  # type: ignore[method-assign]
 
-    def loss(strategy: Strategy) -> float:
-        def work(comm: Any) -> float:
-            try:
-                return loss_of(trained(comm, strategy, before=before, epochs=12, lr=0.3))
-            except (DataError, EngineError) as error:  # the loss is no number any more
-                comm.abort(str(error))
-                return np.inf
+    def work(comm: Any) -> float:
+        try:
+            return loss_of(trained(comm, strategy, before=before, epochs=12, lr=0.3))
+        except (DataError, EngineError) as error:  # the loss is no number any more
+            comm.abort(str(error))
+            return np.inf
 
-        return float(ranks(7, work)[0])
-
-    robust = replace(strategy, merge=merge)  # type: ignore[call-arg]
-    assert loss(robust) < 0.6
-    assert loss(strategy) > 0.7
+    return float(ranks(7, work)[0])
 
 
 def loss_of(learned: np.ndarray) -> float:
@@ -433,40 +436,39 @@ def test_nobody_waits_for_a_slow_rank_that_need_not() -> None:
 def test_a_killed_rank_is_replaced_and_nothing_is_lost() -> None:
     """Of local SGD on processes of this machine; what is learned is that of a run without the fault."""
     script = """
-import os, sys, threading, time, numpy as np, pyarrow as pa, outgrow as og
+import os, warnings, numpy as np, pyarrow as pa, outgrow as og
 from outgrow.engine.ranks import processes
 rng = np.random.default_rng(0)
 X = rng.normal(size=(2000, 4))
 rows = og.dataset(pa.table({"a": X[:, 0], "b": X[:, 1], "c": X[:, 2], "y": X[:, 0] * X[:, 1] > 0}))
 rows = og.Dataset(rows.scan, og.Local(processes=2, threads=1))
-kill = sys.argv[1] == "kill"
-def hear(event):
-    if kill and event.unit == "epoch" and event.step == 3 and not killed:
-        killed.append(event)
-        [group] = [g for g in known if g.alive]
-        os.kill(group[1].pid, 9)
-killed, known = [], []
+known = []
 class Watched(processes.RankProcesses):
     def __init__(self, *given):
         super().__init__(*given)
         known.append(self)
 processes.RankProcesses = Watched
-import warnings
-with og.listen(hear), warnings.catch_warnings(record=True) as told:
-    warnings.simplefilter("always")
-    model = og.TorchClassifier(
-        module__hidden=(8,), max_epochs=40, batch_size=50, lr=0.01, strategy=og.LocalSGD(every=8)
-    ).fit(rows, "y")
-assert bool(killed) == kill
-assert any("rank 1" in str(w.message) for w in told) == kill, [str(w.message) for w in told]
-print(np.concatenate([value.ravel() for value in model.weights_.values()]).tobytes().hex())
+
+def learned(kill):
+    killed = []
+    def hear(event):
+        if kill and event.unit == "epoch" and event.step == 3 and not killed:
+            killed.append(event)
+            [group] = [g for g in known if g.alive]
+            os.kill(group[1].pid, 9)
+    with og.listen(hear), warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        model = og.TorchClassifier(
+            module__hidden=(8,), max_epochs=40, batch_size=50, lr=0.01, strategy=og.LocalSGD(every=8)
+        ).fit(rows, "y")
+    assert bool(killed) == kill
+    assert any("rank 1" in str(w.message) for w in told) == kill, [str(w.message) for w in told]
+    return np.concatenate([value.ravel() for value in model.weights_.values()]).tobytes()
+
+assert learned(True) == learned(False)
 """
-    answers = [
-        subprocess.run([sys.executable, "-c", script, how], capture_output=True, text=True, timeout=120)
-        for how in ("kill", "unbroken")
-    ]
-    assert all(answer.returncode == 0 for answer in answers), answers[0].stderr + answers[1].stderr
-    assert answers[0].stdout == answers[1].stdout
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=240)
+    assert ran.returncode == 0, ran.stderr
 
 
 # ---- as a user meets them --------------------------------------------------------------------------------
