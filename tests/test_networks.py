@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -21,6 +23,7 @@ import torch
 
 import outgrow as og
 from outgrow import artifact
+from outgrow.cli import main
 from outgrow.data.scan import Scan
 from outgrow.data.source import TableSource
 from outgrow.deep import several
@@ -546,36 +549,40 @@ def test_a_snapshot_takes_the_place_of_the_one_before() -> None:
     assert Journal([kept[3]]).recall()[0] == 6
 
 
-def test_killed_and_called_again(tmp_path: Path) -> None:
-    script = textwrap.dedent("""
-        import os, sys, numpy as np, pyarrow as pa, outgrow as og
-        from outgrow.deep import several
-        several.SNAPSHOT_SECONDS = 0.0
-        folder, most = sys.argv[1], int(sys.argv[2])
-        X = np.random.default_rng(0).normal(size=(500, 3))
-        rows = og.dataset(pa.table({"a": X[:, 0], "b": X[:, 1], "y": X[:, 0] > 0}))
-        rows = og.Dataset(rows.scan, og.Local(threads=1, checkpoint=folder or None))
-        seen = []
-        def hear(event):
-            seen.append(event)
-            if len(seen) == most:
-                os.kill(os.getpid(), 9)
-        with og.listen(hear):
-            model = og.TorchClassifier(max_epochs=12, batch_size=50, module__dropout=0.2).fit(rows, "y")
-        epochs = [event.step for event in seen if event.unit == "epoch"]
-        print(epochs[0], float(sum(np.abs(value).sum() for value in model.weights_.values())).hex())
-    """)
+KILLED_AT = 8
+"""Which event a fit hears as the last."""
 
-    def run(folder: str, most: int) -> Any:
-        command = [sys.executable, "-c", script, folder, str(most)]
-        return subprocess.run(command, capture_output=True, text=True)
 
-    killed = run(str(tmp_path), 8)
-    assert killed.returncode == -9, killed.stderr
-    resumed, unbroken = run(str(tmp_path), 0), run("", 0)
-    first, value = resumed.stdout.split()
-    assert int(first) > 3, resumed.stderr
-    assert unbroken.stdout.split() == ["1", value]
+def learned_alike(folder: str | None, most: int | None = None) -> tuple[int, bytes]:
+    """The first epoch that was heard, and what a fit learned; it kills its process after `most` events."""
+    X = np.random.default_rng(0).normal(size=(500, 3))
+    rows = og.dataset(pa.table({"a": X[:, 0], "b": X[:, 1], "y": X[:, 0] > 0}))
+    rows = og.Dataset(rows.scan, og.Local(threads=1, checkpoint=folder))
+    seen: list[Any] = []
+
+    def hear(event: Any) -> None:
+        seen.append(event)
+        if len(seen) == most:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    with og.listen(hear):
+        model = og.TorchClassifier(max_epochs=12, batch_size=50, module__dropout=0.2).fit(rows, "y")
+    epochs = [event.step for event in seen if event.unit == "epoch"]
+    return epochs[0], np.concatenate([value.ravel() for value in model.weights_.values()]).tobytes()
+
+
+def test_killed_and_called_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = (
+        "import sys; from outgrow.deep import several; from test_networks import KILLED_AT, learned_alike\n"
+        "several.SNAPSHOT_SECONDS = 0.0; learned_alike(sys.argv[1], KILLED_AT)"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    killed = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    monkeypatch.setattr(several, "SNAPSHOT_SECONDS", 0.0)
+    first, resumed = learned_alike(str(tmp_path))
+    assert first > 3
+    assert learned_alike(None) == (1, resumed)
 
 
 # ---- searches, and jobs ----------------------------------------------------------------------------------
@@ -603,7 +610,9 @@ def test_searches_choose_layers_and_stop_between_epochs() -> None:
     assert found.best_estimator.score(frame, "y") > 0.8
 
 
-def test_job_names_a_class_beside_its_file(tmp_path: Path) -> None:
+def test_job_names_a_class_beside_its_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     pd.DataFrame({f"x{j}": X[:, j] for j in range(4)}).assign(y=Y).to_parquet(tmp_path / "rows.parquet")
     (tmp_path / "nets.py").write_text(
         textwrap.dedent("""
@@ -627,11 +636,12 @@ def test_job_names_a_class_beside_its_file(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     rows = pd.read_parquet(tmp_path / "rows.parquet")
     assert og.load(tmp_path / "out" / "model").score(rows, "y") > 0.85
+    monkeypatch.setattr(sys, "path", [*sys.path])
     wrong = (tmp_path / "job.yaml").read_text().replace("module__width", "modul__width")
     (tmp_path / "job.yaml").write_text(wrong)
-    done = subprocess.run([*command, "run", str(tmp_path / "job.yaml")], capture_output=True, text=True)
-    assert done.returncode != 0
-    assert "modul__width" in done.stderr
+    with pytest.raises(SystemExit, match="2"):
+        main(["run", str(tmp_path / "job.yaml")])
+    assert "modul__width" in capsys.readouterr().err
 
 
 # ---- losses and outputs of any kind ----------------------------------------------------------------------
