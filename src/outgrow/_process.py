@@ -1,11 +1,16 @@
-"""Processes that end when the one that started them is gone, however it went."""
+"""What this process takes of the machine, and processes that end when the one that started them is gone."""
 
 from __future__ import annotations
 
+import importlib
 import os
+import resource
+import sys
 import threading
 import time
+from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 _LOOK_SECONDS = 0.5
 ORPHANED_EXIT = 76
@@ -46,3 +51,83 @@ def _look(parent: int) -> None:
 
 
 os.register_at_fork(after_in_child=end_with.cache_clear)  # threads do not live on in a fork
+
+
+@dataclass(frozen=True)
+class GpuUsage:
+    """What is done on a GPU, by whomever.
+
+    Attributes
+    ----------
+    utilization : the share of the last moments in which something ran there.
+    memory_bytes : what is in use.
+    """
+
+    utilization: float
+    memory_bytes: int
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What this process takes at one moment.
+
+    Attributes
+    ----------
+    cpu_seconds : of all its threads, in its own code and in the kernel, since it began.
+    resident_bytes : memory it holds.
+    gpus : by the numbers of the machine's GPUs; empty without any, or without the library nvidia-ml-py.
+    """
+
+    cpu_seconds: float
+    resident_bytes: int
+    gpus: dict[int, GpuUsage]
+
+
+def usage() -> Usage:
+    """What this process takes now: some microseconds without a GPU.
+
+    Examples
+    --------
+    >>> from outgrow._process import usage
+    >>> now = usage()
+    >>> now.cpu_seconds > 0, now.resident_bytes > 1_000_000
+    (True, True)
+    """
+    taken = resource.getrusage(resource.RUSAGE_SELF)
+    try:
+        with open("/proc/self/statm", "rb") as facts:
+            resident = int(facts.read().split()[1]) * resource.getpagesize()
+    except OSError:  # not Linux: the most it ever held
+        resident = taken.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return Usage(taken.ru_utime + taken.ru_stime, resident, _gpus())
+
+
+def _gpus() -> dict[int, GpuUsage]:
+    library = _gpu_library()
+    if library is None:
+        return {}
+    try:
+        handles = [library.nvmlDeviceGetHandleByIndex(k) for k in range(library.nvmlDeviceGetCount())]
+        return {
+            number: GpuUsage(
+                library.nvmlDeviceGetUtilizationRates(handle).gpu / 100,
+                int(library.nvmlDeviceGetMemoryInfo(handle).used),
+            )
+            for number, handle in enumerate(handles)
+        }
+    except library.NVMLError:  # one that went away, or does not say
+        return {}
+
+
+@cache
+def _gpu_library() -> Any:
+    """NVIDIA's library, begun once; None where it is missing, or finds no driver."""
+    try:
+        library = importlib.import_module("pynvml")
+        library.nvmlInit()
+    except Exception:  # it raises errors of its own, and what the driver's library raises
+        return None
+    return library
+
+
+os.register_at_fork(after_in_child=_gpu_library.cache_clear)

@@ -37,6 +37,7 @@ class PendingRequest:
     rows: Sequence[Row] | Batch
     count: int
     future: asyncio.Future[Answers | Exception]
+    since: float = field(default_factory=time.perf_counter)
 
     @property
     def abandoned(self) -> bool:
@@ -76,6 +77,7 @@ class Batcher:
     max_wait : seconds a request waits for others at most; none waits where none can be expected.
     max_queue : rows that may wait; past it requests are refused.
     observe : called with rows and seconds of each batch.
+    queued : called with the seconds that the rows of a request waited for their batch.
     pool : where long work runs, one batch of this model at a time; None for the event loop's own.
 
     Attributes
@@ -87,6 +89,7 @@ class Batcher:
     max_wait: float = 0.002
     max_queue: int = 4096
     observe: Callable[[int, float], None] | None = None
+    queued: Callable[[float], None] | None = None
     pool: Executor | None = None
     waiting: int = 0
     _queue: OrderedDict[PendingRequest, None] = field(default_factory=OrderedDict)
@@ -154,6 +157,10 @@ class Batcher:
         self._expected = len(self._queue)
         batch = self._take()
         rows = sum(request.count for request in batch)
+        if self.queued is not None:
+            now = time.perf_counter()
+            for request in batch:
+                self.queued(now - request.since)
         if self._timing.expect(rows) <= INLINE_SECONDS:
             self._settle(batch, answer_all(batch))
             return

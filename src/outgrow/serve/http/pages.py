@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 from outgrow._optional import optional
@@ -59,8 +60,8 @@ class Pages:
         return JSONResponse({"name": deployment.name, "ready": not stuck}, 503 if stuck else 200)
 
     async def metrics(self, _: Request) -> Response:
-        self.state.waiting()
-        body, kind = self.state.metrics.page()
+        self.state.sample()
+        body, kind = await asyncio.to_thread(self.state.metrics.page)
         return Response(body, headers={"content-type": kind})
 
     async def openapi(self, _: Request) -> Response:

@@ -21,13 +21,14 @@ from outgrow.serve.http.cache import AnswerCache
 from outgrow.serve.http.deadlines import Deadlines
 from outgrow.serve.http.deployment import Deployment, Model
 from outgrow.serve.http.isolated import ReaderProcesses
-from outgrow.serve.http.metrics import Metrics
+from outgrow.serve.http.metrics import Metrics, watcher
 from outgrow.serve.http.record import FLUSH_SECONDS, PredictionLog
 from outgrow.serve.http.refusal import BusyError
 
 log = logging.getLogger("outgrow.serve")
 _SCORING_THREADS, _LOADING_THREADS = 32, 2
 """How many score, one batch of a model at a time, and how many load models."""
+_SAMPLE_SECONDS = 1.0
 _BODIES_HELD = 4
 """Bodies of the largest size that may be held at one time, or as many bytes of smaller ones."""
 
@@ -50,6 +51,8 @@ class Settings:
     cached_rows : how many rows' answers are remembered; 0 for none.
     poll : seconds between looks for new versions.
     workers : how many processes serve.
+    watchers : `module:function` and its arguments, which JSON can hold; in each process it makes a callable
+        without arguments that gives each `Reading` of drift and quality that `/metrics` then shows.
     """
 
     models: Mapping[str, Model] = field(default_factory=dict)
@@ -67,6 +70,7 @@ class Settings:
     cached_rows: int = 0
     poll: float = 1.0
     workers: int = 1
+    watchers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.models and self.folder is None:
@@ -126,7 +130,8 @@ class State:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.metrics = Metrics(shared=settings.workers > 1)
+        watchers = [watcher(name, arguments) for name, arguments in settings.watchers.items()]
+        self.metrics = Metrics(shared=settings.workers > 1, watchers=watchers)
         self.log = (
             None
             if settings.log is None
@@ -213,6 +218,7 @@ class State:
     def start(self) -> None:
         """Look for new versions, and write the log, from now on."""
         self.begin(self._follow())
+        self.begin(self._sample())
         if self.log is not None:
             self.begin(self._write())
         self.ready = True
@@ -233,8 +239,9 @@ class State:
     def _all(self) -> list[Deployment]:
         return [*self.given.values(), *self._loaded.values()]
 
-    def waiting(self) -> None:
-        """Note how many rows wait."""
+    def sample(self) -> None:
+        """Note how many rows wait, and what this process takes."""
+        self.metrics.sample()
         for deployment in self._all():
             self.metrics.waiting.labels(deployment.name).set(deployment.waiting)
 
@@ -248,6 +255,7 @@ class State:
                 settings.max_wait,
                 settings.max_queue,
                 observe=partial(self._note, name),
+                queued=self.metrics.queue_seconds.labels(name).observe,
                 pool=self._scoring,
             ),
         )
@@ -264,6 +272,12 @@ class State:
     def _note_version(self, deployment: Deployment, role: str) -> None:
         version = deployment.variants[role].served.version.name
         self.metrics.version.labels(deployment.name, role, version).set(1)
+
+    async def _sample(self) -> None:
+        """Note it again and again: the page shows what other processes of this server noted last."""
+        while True:
+            self.sample()
+            await asyncio.sleep(_SAMPLE_SECONDS)
 
     async def _follow(self) -> None:
         while True:
