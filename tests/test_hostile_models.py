@@ -22,7 +22,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 import outgrow as og
 from broken import damaged
-from outgrow import artifact
+from outgrow import artifact, pointers
 from outgrow.errors import ArtifactError, OutgrowError
 from outgrow.groups.payload import squeezed
 from outgrow.job.report import profile_report
@@ -222,7 +222,7 @@ def test_arrays_are_where_their_header_says_or_refused(change: dict[str, Any], t
 @pytest.mark.parametrize("name", ["../other", "/etc", "..", "a/b", ""])
 def test_a_folder_of_versions_names_only_its_own(name: str, tmp_path: Path) -> None:
     (tmp_path / "store").mkdir()
-    (tmp_path / "store" / artifact.CURRENT).write_text(name)
+    (tmp_path / "store" / pointers.CURRENT).write_text(name)
     with pytest.raises(ArtifactError):
         og.load(tmp_path / "store")
 

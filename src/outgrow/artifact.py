@@ -24,15 +24,13 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
-from outgrow import storage
+from outgrow import pointers, storage
 from outgrow.errors import ArtifactError, StorageError
 from outgrow.storage import STRUCTURE
 
 FORMAT = 2
 """What is written; all up to it are read. The first one named classes by their public names alone."""
 ARRAYS = "arrays.safetensors"
-CURRENT = "current"
-"""The file in a folder of several versions that names one of them."""
 SHARED_BYTES = 1 << 20
 """Arrays of this size and more are mapped from one file by all processes of a machine that have the model."""
 _SHARED_FILE_SECONDS = 86_400.0
@@ -155,15 +153,12 @@ def no_tree(what: str) -> Iterator[None]:
 
 
 def current_artifact(path: Path) -> Path:
-    """The artifact at a path: itself, or in a folder of versions the current one."""
-    path = storage.recovered(path)
-    try:
-        name = (path / CURRENT).read_text().strip()
-    except (FileNotFoundError, NotADirectoryError):
-        return path
-    if name != Path(name).name:
-        raise ArtifactError(f"{path / CURRENT} names {name!r}, which is no version in this folder.")
-    return path / name
+    """The artifact at a path: itself; in a folder of versions the champion, or what is named behind an @."""
+    folder, wanted = pointers.divided(storage.recovered(path))
+    known = pointers.read(storage.recovered(folder))
+    if known is None and wanted is None:
+        return folder
+    return pointers.version_folder(folder, known, wanted)
 
 
 def _shared_file(payload: bytes | memoryview, name: str) -> Path:

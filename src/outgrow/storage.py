@@ -226,6 +226,21 @@ def finish_replacement(path: Pathlike) -> None:
 
 
 @contextmanager
+def one_writer(path: Pathlike) -> Iterator[None]:
+    """Be the only process and thread that works on a path in this way; others wait.
+
+    Raises
+    ------
+    OutputBusyError
+        When another does not end.
+    StorageError
+        When the disk refuses.
+    """
+    with disk_errors(Path(path)), _writing(Path(path), WAIT_SECONDS):
+        yield
+
+
+@contextmanager
 def unreplaced(path: Pathlike) -> Iterator[Path]:
     """A path to read while no process replaces it."""
     shown = Path(path)

@@ -8,7 +8,11 @@ import importlib
 
 from outgrow.cli.entry import main as main
 
-COMMANDS = ("run", "profile", "score", "tune", "serve", "promote", "federate", "doctor")
+COMMANDS = (
+    *("run", "profile", "score", "tune", "serve"),
+    *("promote", "alias", "rollback", "history", "versions"),
+    *("federate", "doctor"),
+)
 """A file for each command or group of commands, in the order in which `outgrow --help` shows them."""
 
 for _name in COMMANDS:

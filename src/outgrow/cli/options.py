@@ -22,6 +22,12 @@ NaValue = Annotated[
 Encoding = Annotated[str | None, typer.Option(help="Of text, like latin-1; UTF-8 if not given.")]
 Sep = Annotated[str | None, typer.Option(help="What divides the cells of CSV.")]
 Decimal = Annotated[str, typer.Option(help="What stands before fractions in CSV: . or ,")]
+Store = Annotated[str, typer.Argument(help="A folder of versions of a model.")]
+Why = Annotated[str | None, typer.Option(help="The reason, for people.")]
+Run = Annotated[str | None, typer.Option(help="The run that made the model.")]
+Evidence = Annotated[str | None, typer.Option(help="What led to it, such as the digest of a gate's record.")]
+By = Annotated[str | None, typer.Option(help="Who does it; the user and host if not given.")]
+AsJson = Annotated[bool, typer.Option("--json", help="A line of JSON for each, for programs.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the whole trace of an error.")]
 
 

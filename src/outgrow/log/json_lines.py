@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -24,6 +25,7 @@ from outgrow.log.store import Query
 _NAMES = [field.name for field in fields(Record) if field.name != "position"]
 _HEAD = "outgrow.log"
 """The first line of a file: {"outgrow.log": name of the log}."""
+_READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}
 
 
 class JSONLinesStore:
@@ -40,6 +42,7 @@ class JSONLinesStore:
     """
 
     origin = ""
+    _read_only = False
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -50,8 +53,11 @@ class JSONLinesStore:
         """By origin, the number and digest of its last known record."""
         with self._explained():
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+            self._file = self._opened()
             self._let_go = weakref.finalize(self, os.close, self._file)
+        if self._read_only:
+            self.last()
+            return
         with self._writing():
             if not self._end:
                 self._put(json.dumps({_HEAD: uuid.uuid4().hex}) + "\n")
@@ -105,6 +111,16 @@ class JSONLinesStore:
         """Let go of the file."""
         self._let_go()
 
+    def _opened(self) -> int:
+        """The file, made if need be; for reading alone where this user or disk allows no more."""
+        try:
+            return os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        except OSError as error:
+            if error.errno not in _READ_ONLY or not self.path.exists():
+                raise
+        self._read_only = True
+        return os.open(self.path, os.O_RDONLY)
+
     def _lines(self, end: int, last: int) -> Iterator[tuple[Record, int]]:
         """The records behind a byte and a position, each with the byte at which it ends."""
         with self._explained(), self.path.open("rb") as file:
@@ -143,6 +159,8 @@ class JSONLinesStore:
     @contextmanager
     def _writing(self) -> Iterator[None]:
         """Alone, and with what a writer that was killed left behind cut off."""
+        if self._read_only:
+            raise LogError(f"The log {self.path} may be read but not written here. Write as its owner.")
         with self._explained(), self._lock:
             fcntl.flock(self._file, fcntl.LOCK_EX)
             try:

@@ -1,32 +1,33 @@
-"""Versions of a model in a folder, and readers that follow which of them is current."""
+"""Versions of a model in a folder, the aliases that point to them, and the record of who moved which, why."""
 
 from __future__ import annotations
 
-import hashlib
-import os
-import re
-import time
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from datetime import date, datetime
 from typing import Any
 
-from outgrow import artifact, storage
-from outgrow.errors import ArtifactError, OutgrowError, OutputExistsError, ParameterError
-from outgrow.ml.persistence import load
-from outgrow.ml.predictor import Predictor
+from outgrow import pointers, storage
+from outgrow.errors import OutputExistsError, ParameterError, StorageError
+from outgrow.pointers import CHAMPION, Pointer
+from outgrow.registry.changes import Change, adopted, check_expected, check_unchanged, structure_digest
+from outgrow.registry.facts import ADDED, MOVED, TAGGED, Facts, moment, parsed_time
+from outgrow.registry.follower import Follower as Follower
+from outgrow.registry.follower import Version as Version
+from outgrow.registry.reader import StoreReader
 
-_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 1.0, 60.0
-"""Seconds until a version that could not be loaded is tried again."""
 
+class ModelStore(StoreReader):
+    """Versions of one model: a folder with an artifact for each, aliases that point to some, their history.
 
-class ModelStore:
-    """Versions of one model: a folder with an artifact for each, and a file that names the current one.
-
-    Servers and streams that follow the folder take a version up as soon as it is promoted.
+    Servers and streams that follow the folder take a version up as soon as the alias `champion` points to it.
+    Whatever is changed is a record of a log, which is the truth: who did it, when, why, from where to where.
 
     Parameters
     ----------
     path : the folder; made by the first `add`.
+    log : an `EventLog`, or its URI, such as one for all models of a team. By default the store has its own,
+        in its folder; a store goes on with the log that it began with.
+    name : what the model is called in the log; the folder's name if not given.
 
     Examples
     --------
@@ -38,52 +39,78 @@ class ModelStore:
     2
     >>> store.versions, store.current
     ([1, 2], 1)
+    >>> store.promote(2, why="shrinks", by="ada")
+    >>> [(move.before, move.version, move.by, move.why) for move in store.history("champion")][-1]
+    (1, 2, 'ada', 'shrinks')
+    >>> store.rollback()
+    1
     >>> store.load().predict(np.array([[5.0]])).round(6).tolist()
     [10.0]
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
-
-    @property
-    def versions(self) -> list[int]:
-        """The versions there are, in their order."""
-        if not self.path.is_dir():
-            return []
-        return sorted(int(entry.name) for entry in self.path.iterdir() if re.fullmatch(r"\d+", entry.name))
-
-    @property
-    def current(self) -> int | None:
-        """The version that was promoted last; None before any was."""
-        try:
-            return int((self.path / artifact.CURRENT).read_text())
-        except FileNotFoundError:
-            return None
-
-    def add(self, model: Any) -> int:
+    def add(
+        self,
+        model: Any,
+        *,
+        metrics: Mapping[str, float] | None = None,
+        tags: Mapping[str, str] | None = None,
+        description: str | None = None,
+        why: str | None = None,
+        run: str | None = None,
+        data: Any = None,
+        evidence: str | None = None,
+        by: str | None = None,
+    ) -> int:
         """Save a fitted model as the next version, without promoting it.
+
+        Parameters
+        ----------
+        model : a fitted estimator.
+        metrics : how good it is, by name; those of its run, if the log knows it.
+        tags, description : as of `tag`.
+        why, run, data, evidence, by : as of `set_alias`.
 
         Returns
         -------
-        The version's number.
+        The version's number; one that was used before never comes again.
+
+        Raises
+        ------
+        LogError
+            When the log cannot be written: the version is there, and is written down with the next change.
 
         Examples
         --------
         >>> import tempfile, numpy as np, outgrow as og
         >>> store = og.ModelStore(tempfile.mkdtemp() + "/mean")
-        >>> store.add(og.DummyRegressor().fit(np.zeros((2, 1)), np.array([1.0, 2.0])))
+        >>> model = og.DummyRegressor().fit(np.zeros((2, 1)), np.array([1.0, 2.0]))
+        >>> store.add(model, tags={"team": "delays"})
         1
+        >>> store.info(1).tags
+        {'team': 'delays'}
         """
+        used = max(self._state.facts().versions, default=0)
         while True:
-            number = max(self.versions, default=0) + 1
+            number = max([used, *self.versions]) + 1
             try:
                 model.save(self.path / str(number))
             except OutputExistsError:
                 continue  # somebody else took the number at the same moment
-            return number
+            break
+        notes = {"why": why, "run": run, "data": data, "metrics": metrics and dict(metrics)}
+        digest = structure_digest(self.path / str(number))
+        body = {"version": number, "digest": digest, "description": description, **notes}
+        change = Change(ADDED, {**body, "tags": _texts(tags or {})}, by, evidence)
+        self._change(lambda _: [change])
+        return number
 
-    def promote(self, version: int) -> None:
-        """Make a version the current one, at once and as a whole.
+    def promote(self, version: int, **notes: Any) -> None:
+        """Make a version the current one, at once and as a whole: the alias `champion` points to it.
+
+        Parameters
+        ----------
+        version : its number.
+        **notes : why, run, data, evidence, by, expected, as of `set_alias`.
 
         Raises
         ------
@@ -98,127 +125,271 @@ class ModelStore:
         >>> store.current
         1
         """
-        if version not in self.versions:
-            raise ParameterError(f"{self.path} has no version {version}, but {self.versions}.")
-        storage.write_file(self.path / artifact.CURRENT, f"{version}\n".encode(), overwrite=True)
+        self.set_alias(CHAMPION, version, **notes)
 
-    def load(self, version: int | None = None) -> Any:
-        """A version's model, by default the current one's.
+    def set_alias(
+        self,
+        alias: str,
+        version: int,
+        *,
+        percent: float | None = None,
+        why: str | None = None,
+        run: str | None = None,
+        data: Any = None,
+        evidence: str | None = None,
+        by: str | None = None,
+        expected: int | None = None,
+    ) -> None:
+        """Let an alias point to a version; those who follow it take the version up within a second.
+
+        Servers of the store answer with `champion`, let `canary` answer `percent` of the requests, and ask
+        `shadow` without showing its answers. MLflow's stages are words for aliases: Production is `champion`,
+        Staging `staging`, and Archived the tag `stage: archived`. Where nothing would change, nothing is
+        written.
+
+        Parameters
+        ----------
+        alias : a name.
+        version : its number.
+        percent : the share of the requests that the alias `canary` answers, from 0 to 100.
+        why : a reason, for people.
+        run : the run that made the model.
+        data : the rows it learned from, such as their fingerprint; as JSON has it.
+        evidence : what led to it, such as the digest of the record of a gate.
+        by : who does it; the user and host if not given.
+        expected : the version that the alias is known to point to; another one is an error, so of two that
+            decide at the same time one must look again.
 
         Raises
         ------
+        ParameterError
+            When there is no such version, or the alias points elsewhere than was expected.
         ArtifactError
-            When there is no such version, or none was promoted.
+            When the version is not as it was added.
+        LogError
+            When the log cannot be written; nothing is changed.
+        StorageError
+            When the file that is followed cannot be written; the log has the record, and whatever is changed
+            next writes the file.
 
         Examples
         --------
         >>> import tempfile, numpy as np, outgrow as og
         >>> store = og.ModelStore(tempfile.mkdtemp() + "/mean")
         >>> number = store.add(og.DummyRegressor().fit(np.zeros((2, 1)), np.array([1.0, 2.0])))
-        >>> store.load(number).predict(np.zeros((1, 1))).tolist()
-        [1.5]
+        >>> store.set_alias("canary", number, percent=5, why="first try")
+        >>> store.aliases
+        {'canary': 1}
         """
-        if version is None:
-            return load(self.path)
-        return load(self.path / str(version))
+        if alias.lower() == pointers.ARCHIVED:
+            self.tag(version, {"stage": pointers.ARCHIVED}, by=by)
+            return
+        name = pointers.alias_name(alias)
+        _check_percent(name, percent)
+        notes = {"why": why, "run": run, "data": data}
 
-    def __repr__(self) -> str:
-        return f"ModelStore({str(self.path)!r})"
+        def decide(facts: Facts) -> list[Change]:
+            before = facts.aliases.get(name)
+            check_expected(name, before, expected)
+            self._check_version(version)
+            check_unchanged(self.path / str(version), facts.versions.get(version))
+            after = Pointer(str(version), percent)
+            if before == after:
+                return []
+            body = {"alias": name, "from": before and int(before.version), "to": int(version)}
+            return [Change(MOVED, {**body, "percent": percent, **notes}, by, evidence)]
 
+        self._change(decide, version)
 
-@dataclass(frozen=True, eq=False)
-class Version:
-    """A model as it was at one moment.
+    def delete_alias(self, alias: str, *, why: str | None = None, by: str | None = None) -> None:
+        """Let an alias point to nothing; its history stays.
 
-    Attributes
-    ----------
-    name : the number in a store; for an artifact alone, the beginning of its digest.
-    """
-
-    name: str
-    predictor: Predictor
-
-
-class Follower:
-    """Looks whether a path has another model than it had: a store's current version, or an artifact.
-
-    Parameters
-    ----------
-    path : of a `ModelStore` or of an artifact.
-
-    Raises
-    ------
-    ArtifactError
-        When there is no model at the path.
-    """
-
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
-        self._seen: tuple[int, ...] = ()
-        self._failed: tuple[int, ...] = ()
-        self._pause = self._again = 0.0
-
-    @property
-    def settled(self) -> bool:
-        """Whether the last look found nothing that could not be loaded."""
-        return not self._failed
-
-    def look(self) -> Version | None:
-        """The model, if it is another than at the last look.
-
-        One that could not be loaded is tried again after pauses that double; another one, at once.
+        Parameters
+        ----------
+        alias : its name.
+        why, by : as of `set_alias`.
 
         Raises
         ------
-        ArtifactError
-            When there is another model, and it cannot be loaded.
+        ParameterError
+            When there is no such alias, or it is `champion`: servers need one.
+
+        Examples
+        --------
+        >>> import tempfile, numpy as np, outgrow as og
+        >>> store = og.ModelStore(tempfile.mkdtemp() + "/mean")
+        >>> number = store.add(og.DummyRegressor().fit(np.zeros((2, 1)), np.array([1.0, 2.0])))
+        >>> store.set_alias("shadow", number)
+        >>> store.delete_alias("shadow")
+        >>> store.aliases
+        {}
         """
-        stamp = self._stamp()
-        if stamp == self._seen:
-            self._failed = ()
-            return None
-        if stamp == self._failed and time.monotonic() < self._again:
-            return None
-        try:
-            version = self._load()
-        except Exception:
-            self._pause = (
-                min(2 * self._pause, _LONGEST_PAUSE_SECONDS)
-                if stamp == self._failed
-                else _FIRST_PAUSE_SECONDS
+        name = pointers.alias_name(alias)
+        if name == CHAMPION:
+            raise ParameterError(
+                "The alias champion is what servers answer with. Move it to another version."
             )
-            self._failed, self._again = stamp, time.monotonic() + self._pause
-            raise
-        self._seen, self._failed = stamp, ()
+
+        def decide(facts: Facts) -> list[Change]:
+            before = facts.aliases.get(name)
+            if before is None:
+                raise ParameterError(f"{self.path} has no alias {name}, but {sorted(facts.aliases)}.")
+            body = {"alias": name, "from": int(before.version), "to": None, "why": why}
+            return [Change(MOVED, body, by)]
+
+        self._change(decide)
+
+    def tag(
+        self,
+        version: int,
+        tags: Mapping[str, str | None] | None = None,
+        *,
+        description: str | None = None,
+        by: str | None = None,
+    ) -> None:
+        """Say something of a version.
+
+        Parameters
+        ----------
+        version : its number.
+        tags : texts by name; None takes a tag away.
+        description : what people should know of it; None leaves it as it is.
+        by : who says so.
+
+        Raises
+        ------
+        ParameterError
+            When there is no such version.
+
+        Examples
+        --------
+        >>> import tempfile, numpy as np, outgrow as og
+        >>> store = og.ModelStore(tempfile.mkdtemp() + "/mean")
+        >>> number = store.add(og.DummyRegressor().fit(np.zeros((2, 1)), np.array([1.0, 2.0])))
+        >>> store.tag(number, {"reviewed": "yes"}, description="The mean of two.")
+        >>> store.info(number).description
+        'The mean of two.'
+        """
+        self._check_version(version)
+        notes = {} if description is None else {"description": description}
+        body = {"version": int(version), "tags": _texts(tags or {}), **notes}
+        self._change(lambda _: [Change(TAGGED, body, by)], version)
+
+    def rollback(
+        self,
+        alias: str = CHAMPION,
+        *,
+        to: int | str | date | datetime | None = None,
+        why: str | None = None,
+        evidence: str | None = None,
+        by: str | None = None,
+    ) -> int:
+        """Let an alias point to an earlier version again.
+
+        Parameters
+        ----------
+        alias : its name.
+        to : a version, or a time, as of `at`, whose version it gets; None for the one before the present one.
+        why, evidence, by : as of `set_alias`.
+
+        Returns
+        -------
+        The version it points to.
+
+        Raises
+        ------
+        ParameterError
+            When the alias pointed to no version then, or that one is not there any more.
+
+        Examples
+        --------
+        >>> import tempfile, numpy as np, outgrow as og
+        >>> store = og.ModelStore(tempfile.mkdtemp() + "/mean")
+        >>> model = og.DummyRegressor().fit(np.zeros((2, 1)), np.array([1.0, 2.0]))
+        >>> store.promote(store.add(model))
+        >>> store.promote(store.add(model))
+        >>> store.rollback(why="worse than before")
+        1
+        """
+        name = pointers.alias_name(alias)
+        if isinstance(to, int):
+            version, reason = to, f"rollback to version {to}"
+        elif to is not None:
+            when = parsed_time(to)
+            pointer = self._state.facts().at(when).get(name)
+            if pointer is None:
+                raise ParameterError(f"The alias {name} pointed to no version at {moment(when)}.")
+            version, reason = int(pointer.version), f"rollback to {moment(when)}"
+        else:
+            version, reason = self._before(name), "rollback to the version before"
+        self.set_alias(name, version, why=why or reason, evidence=evidence, by=by)
         return version
 
-    def _load(self) -> Version:
-        folder = artifact.current_artifact(self.path)
-        try:
-            predictor = Predictor(load(folder))
-        except OutgrowError:
-            raise
-        except Exception as error:
-            raise ArtifactError(
-                f"{folder} cannot be restored ({type(error).__name__}: {error}). It may be of another "
-                "version of outgrow, or damaged: save the model again with the outgrow that serves it."
-            ) from error
-        name = folder.name if folder != self.path else _digest(folder)
-        return Version(name, predictor)
-
-    def _stamp(self) -> tuple[int, ...]:
-        folder = storage.recovered(self.path)
-        for name in (artifact.CURRENT, storage.STRUCTURE):
-            try:
-                facts = (folder / name).stat()
-            except FileNotFoundError:
-                continue
-            return facts.st_ino, facts.st_mtime_ns, facts.st_size
-        raise ArtifactError(
-            f"{self.path} has neither a saved model nor a promoted version of one. "
-            "Give the folder that model.save() wrote, or promote a version."
+    def _before(self, name: str) -> int:
+        """The version that an alias pointed to before the one it points to now, and that is still there."""
+        now, there = self.aliases.get(name), self.versions
+        earlier = [move.before for move in self.history(name) if move.before is not None]
+        for version in reversed(earlier):
+            if version != now and version in there:
+                return version
+        raise ParameterError(
+            f"The alias {name} of {self.path} pointed to no other version before that is still there."
         )
 
+    def _change(self, decide: Callable[[Facts], list[Change]], version: int | None = None) -> None:
+        """Write records, and then the file that is followed; nobody else changes the store meanwhile.
 
-def _digest(folder: Path) -> str:
-    return hashlib.sha256((folder / storage.STRUCTURE).read_bytes()).hexdigest()[:12]
+        Parameters
+        ----------
+        decide : gives the records, from what the log says.
+        version : that they are about, if it should have a record already.
+        """
+        with storage.disk_errors(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+        with storage.one_writer(self.path / "aliases"):
+            state = self._state
+            facts = state.facts()
+            written = state.written()
+            from_before = not facts.position and written is not None
+            needed = [number for number in self.versions if from_before or number == version]
+            changes = adopted(self.path, needed, facts, written)
+            for change in changes:
+                self._append(change)
+            facts = state.facts() if changes else facts
+            for change in decide(facts):
+                self._append(change)
+            state.sync()
+            self._write()
+
+    def _append(self, change: Change) -> None:
+        self.log.append(change.kind, self._state.name, change.body, by=change.by, cause=change.cause)
+
+    def _write(self) -> None:
+        state = self._state
+        size = state.size()
+        now = state.of(state.facts(), size)
+        if now == state.written():
+            return
+        try:
+            storage.write_file(self.path / pointers.CURRENT, now.encode(), overwrite=True)
+        except StorageError as error:
+            raise StorageError(
+                error.errno,
+                f"The change is in the log, but {self.path / pointers.CURRENT} cannot be written: {error} "
+                "The next change writes it.",
+            ) from error
+
+
+def _check_percent(alias: str, percent: float | None) -> None:
+    if percent is None:
+        return
+    if alias != pointers.CANARY:
+        raise ParameterError(
+            f"percent={percent} is the share of the alias {pointers.CANARY}, not of {alias}."
+        )
+    if not 0 <= percent <= 100:
+        raise ParameterError(f"percent={percent}: a share from 0 to 100 is needed.")
+
+
+def _texts(tags: Mapping[str, Any]) -> dict[str, str | None]:
+    return {str(key): None if value is None else str(value) for key, value in tags.items()}
