@@ -15,11 +15,14 @@ from hypothesis import strategies as st
 
 from outgrow.data.batch import Batch
 from outgrow.data.hashing import matrix_hash, mix, seeded
+from outgrow.data.keys import words_hash
+from outgrow.data.measured import measures
 from outgrow.engine.blocks import Block
 from outgrow.engine.collective import LargeArray
 from outgrow.engine.context import SlowestRank
 from outgrow.engine.matrix import LabelCounts
 from outgrow.engine.outcome import Outcome, guarded
+from outgrow.engine.reference_plan import Counting, Entry, Plan
 from outgrow.engine.row_ids import Copies
 from outgrow.errors import DataError
 from outgrow.groups.scores import GroupScores
@@ -47,12 +50,15 @@ from outgrow.stats.e_detector import ErrorCounts
 from outgrow.stats.estimated import EstimatedClassification
 from outgrow.stats.extended import ExtendedSum
 from outgrow.stats.extremes import Extremes, GroupedExtremes
+from outgrow.stats.grid_counts import GridCounts
+from outgrow.stats.grids import NumberGrid, TextGrid, ValueGrid
 from outgrow.stats.grouped import GroupedCoMoments, GroupedMoments, GroupedSums, Keys, Segments
 from outgrow.stats.judged import ScoredGroups
 from outgrow.stats.least_distances import LeastDistances
 from outgrow.stats.least_rows import LeastRows
 from outgrow.stats.moments import CoMoments, Moments, PairMoments, ShapeMoments
 from outgrow.stats.number_counts import NumberCounts
+from outgrow.stats.number_sample import NumberSample
 from outgrow.stats.number_sums import NumberSums
 from outgrow.stats.proposals import Proposals
 from outgrow.stats.quantiles import Gathered, quantiles
@@ -72,6 +78,7 @@ from outgrow.stats.state import State, from_tree, merge, to_tree
 from outgrow.stats.strata import Strata
 from outgrow.stats.summaries import GroupedSummary
 from outgrow.stats.text_counts import TextCounts
+from outgrow.stats.text_tally import LeastTexts, TextTally
 from outgrow.stats.triangle import Triangle
 from outgrow.testing import check_state_laws
 
@@ -120,6 +127,30 @@ def _flat(*parts: Any) -> np.ndarray:
 def _ranked_sums(scores: ScoredGroups, group: int) -> np.ndarray:
     (ranked,) = scores.ranked(np.array([group], np.uint64))[0]
     return _flat(ranked.rows, ranked.positive.sum(), ranked.negative.sum())
+
+
+def _words(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    words = [f"{value:.0f}" for value in np.floor(rows[:, 0]).tolist()]
+    return words_hash(pa.array(words, pa.string())), np.ones(len(words), dtype=np.int64), words
+
+
+def _counted(rows: np.ndarray) -> Batch:
+    words = pa.array(_words(rows)[2], pa.string())
+    return Batch({"x": pa.array(rows[:, 1]), "w": words, "v": pa.array(np.floor(rows[:, 2]))}, len(rows))
+
+
+def _counting() -> Counting:
+    grids = NumberGrid(-2, -3.0, 7), TextGrid(("-1", "0"), True), ValueGrid(np.array([-1.0, 0.0, 2.0]))
+    entries = tuple(
+        Entry(measure, "column", grid)
+        for measure, grid in zip(
+            measures(_counted(np.zeros((0, 3)))), (grids[0], grids[1], grids[2]), strict=True
+        )
+    )
+    return Counting.over(Plan(entries, (("w", "0"), ("w", "1"))), _counted(np.zeros((0, 3))), None)
+
+
+COUNTING = _counting()
 
 
 LAWS: dict[type[State], tuple[Callable[[np.ndarray], Any], Callable[[Any], Any]]] = {
@@ -226,6 +257,29 @@ LAWS: dict[type[State], tuple[Callable[[np.ndarray], Any], Callable[[Any], Any]]
         ),
         lambda s: _flat(
             0 if s.scores is None else s.scores.confusion, s.errors.counts, s.counts, s.lag, s.business
+        ),
+    ),
+    NumberSample: (
+        lambda r: NumberSample.of(np.floor(r[:, 0])),
+        lambda s: _flat(s.sorted(), s.count, s.missing, *np.nan_to_num([s.low, s.high])),
+    ),
+    TextTally: (
+        lambda r: TextTally.of(*_words(r), most=5),
+        lambda s: _flat(s.counts, s._buckets().sum(axis=1), s.complete, [len(text) for text in s.texts]),
+    ),
+    LeastTexts: (
+        lambda r: LeastTexts.of(*_words(r), most=3),
+        lambda s: _flat(s.counts, [float(text) for text in s.texts]),
+    ),
+    GridCounts: (
+        lambda r: COUNTING(iter([_counted(r)])),
+        lambda s: _flat(
+            s.rows,
+            s.counts,
+            *np.nan_to_num(s.ends),
+            s.slices,
+            s.slice_rows,
+            *(least.counts for least in s.novel),
         ),
     ),
     ErrorCounts: (lambda r: ErrorCounts.of(_shares(r)[:, 1]), lambda s: s.counts),

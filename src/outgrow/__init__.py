@@ -38,6 +38,7 @@ _HOMES = {
     "col": "outgrow.data.expression",
     "cross_validate": "outgrow.ml.selection.cross_validation",
     "dataset": "outgrow.engine.open",
+    "drift": "outgrow.monitor.drift",
     "errors": "outgrow.errors",
     "federated": "outgrow.federation.fit",
     "few_values": "outgrow.ml.core.columns",
@@ -67,6 +68,7 @@ _HOMES = {
     "track": "outgrow.track",
     "tune": "outgrow.tuning.search",
     "write_parquet": "outgrow.engine.write",
+    "Reference": "outgrow.engine.reference",
     "Ranks": "outgrow.engine.ranks.engine",
     "Spark": "outgrow.engine.spark.engine",
 }

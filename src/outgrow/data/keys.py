@@ -166,7 +166,7 @@ def _column_hash(array: pa.Array, name: str) -> np.ndarray:
 def _value_hash(array: pa.Array, name: str) -> np.ndarray:
     if pa.types.is_null(array.type):
         return np.full(len(array), _NULL)
-    bits = _text_hash(array) if pa.types.is_string(array.type) else mix(_bits(exact(array, name), name))
+    bits = words_hash(array) if pa.types.is_string(array.type) else mix(_bits(exact(array, name), name))
     missing = array.is_null(nan_is_null=True)
     if pc.any(missing).as_py():
         bits[missing.to_numpy(zero_copy_only=False)] = _NULL
@@ -192,7 +192,7 @@ def _long_bits(array: pa.Array) -> np.ndarray:
     fits = pc.and_(*(check(array, pa.scalar(bound, _LONG)) for check, bound in _INT64))
     small = pc.if_else(fits, array, pa.scalar(0, _LONG)).cast(pa.int64()).to_numpy().view(np.uint64)
     return np.where(
-        fits.to_numpy(zero_copy_only=False), small, _text_hash(array.cast(pa.string())) ^ _FRACTION
+        fits.to_numpy(zero_copy_only=False), small, words_hash(array.cast(pa.string())) ^ _FRACTION
     )
 
 
@@ -204,7 +204,7 @@ def _float_bits(values: np.ndarray) -> np.ndarray:
     return np.where(whole, finite.astype(np.int64).view(np.uint64), values.view(np.uint64) ^ _FRACTION)
 
 
-def _text_hash(array: pa.Array) -> np.ndarray:
+def words_hash(array: pa.Array) -> np.ndarray:
     """One uint64 for each text, from its bytes in words of eight and their positions."""
     wide = array.cast(pa.large_binary())
     if not len(wide):

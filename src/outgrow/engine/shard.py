@@ -172,6 +172,16 @@ class Joined:
         return [partial(_joined, unit) for unit in units]
 
 
+@dataclass(frozen=True)
+class Whole:
+    """Rows whose units are handed over as they are, to be read by the fold."""
+
+    rows: Rows
+
+    def units(self) -> Sequence[Unit]:
+        return [partial(iter, (unit,)) for unit in self.rows.units()]
+
+
 def _not_small(units: Sequence[Unit]) -> Iterator[Batch]:
     """The batches of units, small ones joined: each block of a matrix takes time in each pass."""
     held: list[Batch] = []
@@ -261,6 +271,22 @@ class Shard:
         return self.run.reduce(
             rows, lambda batch: fold(self._stepped_rows(batch, encoded=encoded)), empty=empty
         )
+
+    def reduce_units(
+        self, fold: Callable[[Iterator[Batch]], R | None], *, encoded: bool = False, empty: R | None = None
+    ) -> R:
+        """Merge `fold(batches)` over the pieces of every rank: one pass, for states that batches fill up.
+
+        Parameters
+        ----------
+        fold : called with the batches of a piece, one after the other, all of which it takes; as in `reduce`.
+        encoded, empty : as in `reduce`.
+        """
+
+        def fold_unit(unit: Unit) -> R | None:
+            return fold(self._stepped_rows(batch, encoded=encoded) for batch in unit())
+
+        return self.run.reduce(Whole(self.rows), fold_unit, empty=empty)
 
     def batches(self) -> Iterator[Batch]:
         """The batches of this rank alone, for code that learns from all rows at once."""

@@ -336,7 +336,12 @@ class PerGroup(GroupEvaluation, GroupAnswers, Model):
     # ---- save ----------------------------------------------------------------------------------------------
 
     def save(
-        self, path: str | os.PathLike[str], *, input_example: Any = None, overwrite: bool = False
+        self,
+        path: str | os.PathLike[str],
+        *,
+        input_example: Any = None,
+        reference: Any = None,
+        overwrite: bool = False,
     ) -> None:
         """Write the models of all groups as one directory, whole or not at all; see `Estimator.save`.
 
@@ -344,6 +349,7 @@ class PerGroup(GroupEvaluation, GroupAnswers, Model):
         ----------
         path : the directory.
         input_example : rows of which the first is kept with the model, as an example of its input.
+        reference : the rows that it learned from, or an `og.Reference` of them, kept for `og.drift`.
         overwrite : replace a model that is there.
 
         Raises
@@ -366,7 +372,7 @@ class PerGroup(GroupEvaluation, GroupAnswers, Model):
         models = self._router.models
         if isinstance(models, RaggedModels) and is_foreign(self.estimator):
             check_loadable(models.first())
-        super().save(path, input_example=input_example, overwrite=overwrite)
+        super().save(path, input_example=input_example, reference=reference, overwrite=overwrite)
 
     def _learned(self) -> dict[str, Any]:
         promised = ("columns_", "n_features_in_", "feature_names_in_", "target_column_", "input_example_")

@@ -13,6 +13,7 @@ from outgrow.data.kind import NUMBER, Kind
 from outgrow.engine.dataset import Dataset
 from outgrow.engine.events import listen
 from outgrow.engine.protocol import Engine
+from outgrow.engine.reference import Reference
 from outgrow.errors import DataError, SchemaError
 from outgrow.inspection.pairs import Pairs, count_pairs, predicts_one_number
 from outgrow.job.load import LoadedJob
@@ -85,7 +86,7 @@ class _JobRun:
             parts = self._split(rows)
             self._fit(parts.train)
             self._evaluate(parts)
-            self._save(parts.test)
+            self._save(parts)
             self._score(parts.test)
         finally:
             rows.uncache()
@@ -162,10 +163,15 @@ class _JobRun:
         opened = open_training(model, test, self.job.target, self.job.weight, reset=False)
         return count_pairs(Predictor(model), opened)
 
-    def _save(self, test: Dataset) -> None:
+    def _save(self, parts: _Parts) -> None:
         with self.stages("save model"):
-            example = test if self.job.input_example else None
-            self.loaded.pipeline.save(self.folder / MODEL, input_example=example)
+            example = parts.test if self.job.input_example else None
+            reference = self._reference(parts.train)
+            self.loaded.pipeline.save(self.folder / MODEL, input_example=example, reference=reference)
+
+    def _reference(self, train: Dataset) -> Reference:
+        """How the rows were distributed that the model learned from, and what it says of them."""
+        return Reference.of(train, self.loaded.pipeline)
 
     def _score(self, test: Dataset) -> None:
         with self.stages("score test rows") as stage:

@@ -42,6 +42,7 @@ def save(
     path: str | os.PathLike[str],
     *,
     input_example: Any = None,
+    reference: bytes | None = None,
     overwrite: bool = False,
 ) -> None:
     """Write a fitted estimator; see `Estimator.save`.
@@ -51,6 +52,7 @@ def save(
     estimator : it is not changed.
     path : the directory to make.
     input_example : rows in any form that it takes, of which the first is kept; None keeps none.
+    reference : of the rows that it learned from, as bytes; None for none.
     overwrite : whether a model that is there already may be replaced.
 
     Raises
@@ -68,6 +70,8 @@ def save(
         "estimator": describe(estimator),
         "fit": None if record is None else as_tree(record),
     }
+    if reference is not None:
+        tree["reference"] = reference
     for payload in _payloads(tree["estimator"]):
         foreign.check_loadable(payload)
     artifact.write(path, tree, overwrite=overwrite)
@@ -101,7 +105,9 @@ def load(path: str | os.PathLike[str], *, modules: Iterable[type] = ()) -> Any:
     given.give(modules)
     tree = artifact.read(path)
     try:
-        return restore(tree["estimator"])
+        model = restore(tree["estimator"])
+        model._reference = tree.get("reference")
+        return model
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         if isinstance(error, OutgrowError):
             raise

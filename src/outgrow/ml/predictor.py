@@ -244,6 +244,31 @@ class AnswersBeside:
         return batch.beside(columns, "Answers", "Rename those, or leave them out, before they are answered.")
 
 
+@dataclass(frozen=True)
+class ScoreColumns:
+    """What a model answers for the rows of a batch, as columns by themselves; rows it cannot score have null.
+
+    Attributes
+    ----------
+    probabilities : whether there is a column for the probability of each class.
+    """
+
+    predictor: Predictor
+    probabilities: bool
+
+    def __call__(self, batch: Batch) -> dict[str, pa.Array]:
+        try:
+            return self.predictor.scores(batch, probabilities=self.probabilities)
+        except ArtifactError:
+            raise
+        except OutgrowError:
+            scored = self.predictor.score_rows(batch, probabilities=self.probabilities)
+        good = np.ones(batch.num_rows, dtype=bool)
+        good[list(scored.reasons)] = False
+        rows = pa.array(np.cumsum(good) - 1, mask=~good)
+        return {name: column.take(rows) for name, column in scored.scores.items()}
+
+
 def _restored(digest: str, payload: bytes, foreign: dict[str, type], trusted: bool) -> Predictor:
     """The predictor with this digest: the one that is here already, or a new one.
 

@@ -1,0 +1,1 @@
+"""Watching what comes after training: drift, and what it means."""

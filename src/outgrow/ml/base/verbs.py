@@ -4,25 +4,33 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, Self
 
 from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
+from outgrow.engine.reference import Reference
 from outgrow.engine.shard import Shard
+from outgrow.errors import ParameterError
 from outgrow.ml import persistence
 from outgrow.ml.core.estimator import Estimator, is_plain
 from outgrow.ml.core.inputs import Training
 from outgrow.ml.core.task import Task
 from outgrow.ml.export.onnx import file as onnx
 from outgrow.ml.export.sklearn.pipeline import equal
+from outgrow.ml.predictor import Predictor, ScoreColumns
 
+_CLASSES_SHOWN = 20
+"""Of so many classes the probability of each is counted beside a reference."""
 _BESIDE = {"_metadata_request", "_sklearn_output_config", "_output"}
 """What a clone takes along beside the parameters."""
 
 
 class Verbs(Estimator):
     """An estimator that can be fitted where the data is, saved and exported."""
+
+    _reference: bytes | None = None
 
     def _fit_on_engine(self, data: Training) -> Self:
         return self._learn_on_engine(data, _fit_all)
@@ -69,8 +77,18 @@ class Verbs(Estimator):
             "task": [task.target, task.weight, task.weighted_step, *task.roles.items(), *task.columns],
         }
 
+    @property
+    def reference_(self) -> Reference | None:
+        """How the rows were distributed that it learned from; None where none was kept with it."""
+        return None if self._reference is None else _reference_of(self._reference)
+
     def save(
-        self, path: str | os.PathLike[str], *, input_example: Any = None, overwrite: bool = False
+        self,
+        path: str | os.PathLike[str],
+        *,
+        input_example: Any = None,
+        reference: Any = None,
+        overwrite: bool = False,
     ) -> None:
         """Write the fitted estimator as a directory of JSON and arrays, whole or not at all.
 
@@ -79,6 +97,9 @@ class Verbs(Estimator):
         path : the directory to make.
         input_example : a table or dataset with the columns of the fit, whose first row is kept beside the
             model: the pages of `outgrow serve` show it. Nothing of the rows is kept unless it is given.
+        reference : the rows that it learned from, or an `og.Reference` of them: how they and the predictions
+            for them are distributed is kept beside the model, for `og.drift`. It counts them in two passes.
+            By default the reference that the model has already, if any.
         overwrite : whether a model that is there already may be replaced.
 
         Raises
@@ -98,7 +119,21 @@ class Verbs(Estimator):
         [20.0]
         """
         check_is_fitted(self)
-        persistence.save(self, path, input_example=input_example, overwrite=overwrite)
+        if reference is not None:
+            made = reference if isinstance(reference, Reference) else Reference.of(reference, self)
+            self._reference = made.to_bytes()
+        persistence.save(
+            self, path, input_example=input_example, reference=self._reference, overwrite=overwrite
+        )
+
+    def _score_columns(self) -> ScoreColumns:
+        """What this answers for batches, as columns: predictions, and the probabilities of classes."""
+        check_is_fitted(self)
+        predictor = Predictor(self)
+        if not predictor.gives("predict"):
+            raise ParameterError(f"A {type(predictor.model).__name__} predicts nothing. Give a fitted model.")
+        classes = predictor.classes or ()
+        return ScoreColumns(predictor, predictor.gives("predict_proba") and len(classes) <= _CLASSES_SHOWN)
 
     def to_onnx(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write the fitted estimator as one ONNX file that answers as it does, whole or not at all.
@@ -153,6 +188,11 @@ class Verbs(Estimator):
         """
         check_is_fitted(self)
         return equal(self)
+
+
+@lru_cache(4)
+def _reference_of(data: bytes) -> Reference:
+    return Reference.from_bytes(data)
 
 
 def _fit_all(worker: Any, shard: Shard, task: Task) -> None:

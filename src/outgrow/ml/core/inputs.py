@@ -477,7 +477,7 @@ def _weight_array(sample_weight: Any, rows: int) -> np.ndarray:
 
 def _promise(estimator: Any, X: Any, opened: Training) -> None:
     schema = opened.dataset.schema
-    for stale in ("target_column_", "target_labels_", "input_example_"):
+    for stale in ("target_column_", "target_labels_", "input_example_", "_reference"):
         vars(estimator).pop(stale, None)
     if isinstance(opened.stack, LabelLists):
         estimator.target_labels_ = list(opened.stack.labels)
