@@ -5,6 +5,7 @@
 `python -m bench features` every transformer, `python -m bench models` every model,
 `python -m bench loader` loaders of tensors, `python -m bench networks` steps of networks,
 `python -m bench tabular` networks and trees on the flights,
+`python -m bench track` what it costs to record runs,
 `python -m bench strategies` ways to train on a slow network, `python -m bench wire` compares all-reduces,
 `python -m bench nist` counts certified digits,
 `python -m bench ensembles` what it costs that each site learns a model of its own.
@@ -36,6 +37,7 @@ OTHERS = {
     "strangers": "bench.strangers",
     "search": "bench.search",
     "cold": "bench.cold",
+    "track": "bench.track",
     "wire": "bench.wire",
     "strategies": "bench.strategies",
     "networks": "bench.networks",

@@ -135,6 +135,7 @@ HOMES = {
     "mpi4py": "engine/ranks",
     "cryptography": "federation",
     "psycopg": "log/postgresql.py",
+    "pynvml": "engine/usage.py",
 }
 """The one place that imports a library."""
 
@@ -337,7 +338,7 @@ BESIDE_ESTIMATORS = """
     StratifiedKFold TimeFolds
     __version__ categorical col cross_validate dataset drift errors federated few_values frequent_sequences
     graph_clusters inspection lag_features linalg listen live_quality load matching metrics numeric
-    quality quantize_onnx read read_quality rolling_features score score_stream sequences shap_values
+    quality quantize_onnx read read_quality rolling_features runs score score_stream sequences shap_values
     silhouette_score sql stats track tune write_parquet
 """
 

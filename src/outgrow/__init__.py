@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from typing import Any
 
 from outgrow._version import __version__ as __version__
@@ -58,6 +59,7 @@ _HOMES = {
     "read": "outgrow.engine.reading",
     "read_quality": "outgrow.monitor.live_quality",
     "rolling_features": "outgrow.engine.history",
+    "runs": "outgrow.track.runs",
     "score": "outgrow.serve.batch",
     "score_stream": "outgrow.serve.stream",
     "sequences": "outgrow.engine.history",
@@ -72,6 +74,11 @@ _HOMES = {
     "Ranks": "outgrow.engine.ranks.engine",
     "Spark": "outgrow.engine.spark.engine",
 }
+
+if os.environ.get("OUTGROW_LOG"):
+    importlib.import_module("outgrow.engine.activity").before_first(
+        lambda: importlib.import_module("outgrow.track.tracking").start_from_environment()
+    )
 
 __all__ = sorted([*_HOMES, "__version__"])
 

@@ -15,7 +15,7 @@ EXTRAS = {
     "serve": ("starlette", "uvicorn", "msgspec", "prometheus_client"),
     "remote": ("fsspec",),
     "tune": ("optuna", "cmaes", "cloudpickle"),
-    "track": ("mlflow",),
+    "track": ("mlflow", "pynvml"),
     "fast": ("numba",),
     "groups": ("skops", "numba"),
     "onnx": ("onnx", "onnxruntime"),

@@ -13,6 +13,8 @@ from functools import cache
 from typing import Any
 
 _LOOK_SECONDS = 0.5
+UNRECORDED = {"OUTGROW_LOG": ""}
+"""The environment of a process that works for another one, which keeps the record of what they do."""
 ORPHANED_EXIT = 76
 """The exit code of a process whose parent is gone."""
 

@@ -98,6 +98,11 @@ def emit(event: Event) -> None:
         listener(event)
 
 
+def hears() -> bool:
+    """Whether what happens on this thread may be heard: it is not inside `muted`."""
+    return not _muted.get()
+
+
 def heard() -> bool:
     """Whether anyone listens."""
     return bool(_listeners) and not _muted.get()

@@ -125,6 +125,8 @@ class FitRecord:
     predicted_peak, measured_peak : memory of the rank that took most, in bytes; the first is None where
         nobody could tell. The measured one is that of the whole process since it began.
     spilled : bytes of rows that went to files, on all ranks.
+    run : the id of the run in the event log that the fit was recorded as, or as a part of; None where
+        nobody recorded it.
     """
 
     engine: str
@@ -135,6 +137,7 @@ class FitRecord:
     predicted_peak: int | None
     measured_peak: int
     spilled: int
+    run: str | None = None
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from outgrow.engine.activity import activity
 from outgrow.engine.dataset import Dataset, from_arrow
 from outgrow.errors import ParameterError
 from outgrow.federation.engine import FederatedEngine
@@ -113,8 +114,15 @@ def coordinate(
     check_quorum(quorum, secure=secure)
     if secure:
         threshold(len(names))
-    lines, schema = await_sites(listener, secret, names, joining, look, tls, secure=secure)
-    comm = Coordinator(lines, deadline, patience, secure=secure, quorum=quorum)
+    with activity("federate", task.model, sites=list(names), secure=secure) as under_way:
+        lines, schema = await_sites(listener, secret, names, joining, look, tls, secure=secure)
+        comm = Coordinator(lines, deadline, patience, secure=secure, quorum=quorum)
+        result = _led(task, schema, comm, secure=secure)
+        under_way.note(rows=sum(site["rows"] for site in result.sites.values()), reports=result.sites)
+    return result
+
+
+def _led(task: Task, schema: bytes, comm: Coordinator, *, secure: bool) -> FederatedResult:
     began = time.perf_counter()
     try:
         rows = empty_rows(schema, comm)

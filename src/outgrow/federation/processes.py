@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from outgrow._process import end_with
+from outgrow._process import UNRECORDED, end_with
 from outgrow.artifact import pack, unpack
 from outgrow.engine.dataset import Dataset
 from outgrow.engine.local import Local
@@ -79,7 +79,7 @@ class SiteProcesses:
             process = subprocess.Popen(
                 [sys.executable, "-c", code],
                 stdin=subprocess.PIPE,
-                env={**dict.fromkeys(_THREADS, threads), **os.environ},
+                env={**dict.fromkeys(_THREADS, threads), **os.environ, **UNRECORDED},
                 start_new_session=True,  # Ctrl-C is for this process alone
             )
             self._all[name] = process

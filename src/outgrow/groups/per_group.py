@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from outgrow.data.batch import Batch, is_numeric
 from outgrow.data.keys import key_column, key_hash
 from outgrow.data.scan import check_columns
+from outgrow.engine.activity import activity
 from outgrow.engine.checks import check_numeric
 from outgrow.engine.dataset import Dataset
 from outgrow.engine.open import dataset as open_dataset
@@ -156,6 +157,11 @@ class PerGroup(GroupEvaluation, GroupAnswers, Model):
         """
         self.check_parameters()
         data = open_training(self, X, y, sample_weight)
+        with activity("fit", self, data=data.dataset, target=data.target, weight=data.weight):
+            self._learn_groups(data)
+        return self
+
+    def _learn_groups(self, data: Training) -> None:
         task = self._task(data)
         rows = data.dataset.select([*self._keys, *task.columns, *data.beside])
         learner = GroupLearner(
@@ -174,7 +180,6 @@ class PerGroup(GroupEvaluation, GroupAnswers, Model):
         learnt.check(self.min_rows)
         self._trusted = True
         self._route(learnt.models, learner.on_all_rows() if self.unseen == GLOBAL else None)
-        return self
 
     def plan(self, X: Any, y: str | None = None, sample_weight: str | None = None) -> GroupPlan:
         """What `fit` would do with these rows; reads the key columns alone.

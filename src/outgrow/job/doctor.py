@@ -17,7 +17,7 @@ from outgrow.engine.memory import available_bytes, describe_size
 from outgrow.engine.spark.engine import Spark
 from outgrow.errors import OutgrowError
 from outgrow.job.engines import LOCAL, open_spark
-from outgrow.job.record import installed_version
+from outgrow.track.environment import installed_version
 
 EXECUTOR_LIBRARIES = ("outgrow", "numpy", "scipy", "pyarrow", "scikit-learn")
 """What executors must have in the driver's version: models are computed with them."""

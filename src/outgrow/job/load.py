@@ -74,6 +74,25 @@ class LoadedJob:
         return path if "://" in path else os.path.abspath(self.beside(path))
 
 
+def job_facts(loaded: LoadedJob, engine: Any) -> dict[str, Any]:
+    """What a record of a job must hold so that it can be run again.
+
+    Parameters
+    ----------
+    loaded : the job.
+    engine : where it runs.
+    """
+    job = loaded.job
+    return {
+        "name": job.name,
+        "job": loaded.text,
+        "target": job.target,
+        "weight": job.weight,
+        "engine": engine,
+        "output": job.output,
+    }
+
+
 def load_job(path: str | os.PathLike[str], settings: Sequence[str] = ()) -> LoadedJob:
     """Read a job file.
 

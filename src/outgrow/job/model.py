@@ -198,6 +198,20 @@ class TuneSpec(_Section):
     """The most seconds a trial may take."""
 
 
+class TrackSpec(_Section):
+    """Where runs are recorded."""
+
+    log: str
+    """A database or a folder, as seen from where the command is run: ops.db, postgresql://user@host/name."""
+    tags: dict[str, str] = Field(default_factory=dict)
+    """Words to find the runs by."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _plain(cls, given: Any) -> Any:
+        return {"log": given} if isinstance(given, str) else given
+
+
 class Job(_Section):
     """A whole job: rows in, a model, its scores and a report out."""
 
@@ -219,6 +233,8 @@ class Job(_Section):
     """What learns from the transformed rows."""
     tune: TuneSpec | None = None
     """What `outgrow tune` may change."""
+    track: TrackSpec | None = None
+    """Where runs of the job are recorded; a plain string is the log."""
     input_example: bool = True
     """Whether the model keeps a test row, which the pages of `outgrow serve` show."""
     output: str

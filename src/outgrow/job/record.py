@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-import platform
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
@@ -20,8 +18,8 @@ from outgrow.job.load import LoadedJob
 from outgrow.job.stages import Stage
 from outgrow.ml.evaluation import Scores
 from outgrow.ml.pipeline import Pipeline
+from outgrow.track.environment import libraries
 
-LIBRARIES = ("outgrow", "numpy", "scipy", "pyarrow", "scikit-learn", "xgboost", "duckdb", "pyspark")
 MODEL, SCORES, REPORT, JOB, RECORD = "model", "scores", "report.html", "job.yaml", "run.json"
 """What lies in the output folder."""
 SMALLER_IS_BETTER = frozenset({"log_loss", "mse", "rmse", "mae"})
@@ -128,26 +126,6 @@ def importances(pipeline: Pipeline) -> tuple[str, list[tuple[str, float]]]:
     names = pipeline.get_feature_names_out()
     order = np.argsort(-values, kind="stable")
     return meaning, [(str(names[index]), float(values[index])) for index in order]
-
-
-def libraries() -> dict[str, str]:
-    """The versions at work here; libraries that are not installed are left out."""
-    versions = {"Python": platform.python_version()}
-    for name in LIBRARIES:
-        installed = installed_version(name)
-        if installed is not None:
-            versions[name] = installed
-    return versions
-
-
-def installed_version(name: str) -> str | None:
-    """The version of a library; None where it is missing. xgboost-cpu counts as xgboost."""
-    for distribution in (name, f"{name}-cpu"):
-        try:
-            return version(distribution)
-        except PackageNotFoundError:
-            continue
-    return None
 
 
 def _steps(losses: Any) -> Curve:

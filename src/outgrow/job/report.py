@@ -13,13 +13,14 @@ from markupsafe import Markup
 from outgrow.engine.profile import Profile
 from outgrow.engine.profile_columns import ColumnProfile
 from outgrow.inspection import figures
-from outgrow.job.record import SMALLER_IS_BETTER, Outcome, importances, libraries
+from outgrow.job.record import SMALLER_IS_BETTER, Outcome, importances
 from outgrow.ml.core.scoring import CLASSES, PROBABILITIES
 from outgrow.ml.evaluation import scoring_of
 from outgrow.page import format as say
 from outgrow.page import plots
 from outgrow.page.render import Plot, plot, render
 from outgrow.stats.scores import ClassificationState
+from outgrow.track.environment import libraries
 
 _PAIRS_SHOWN = 12
 _LINES_SHOWN = 200

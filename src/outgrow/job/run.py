@@ -10,14 +10,16 @@ from sklearn.base import is_classifier
 
 from outgrow.catalogue import estimator_class
 from outgrow.data.kind import NUMBER, Kind
+from outgrow.engine.activity import activity, seen
 from outgrow.engine.dataset import Dataset
 from outgrow.engine.events import listen
 from outgrow.engine.protocol import Engine
 from outgrow.engine.reference import Reference
 from outgrow.errors import DataError, SchemaError
 from outgrow.inspection.pairs import Pairs, count_pairs, predicts_one_number
-from outgrow.job.load import LoadedJob
+from outgrow.job.load import LoadedJob, job_facts
 from outgrow.job.record import JOB, MODEL, RECORD, REPORT, SCORES, LossCurve, Outcome, learning_curves
+from outgrow.job.recording import recording
 from outgrow.job.report import job_report
 from outgrow.job.split import hidden, split, without
 from outgrow.job.stages import Stages
@@ -42,8 +44,16 @@ def run_job(loaded: LoadedJob, engine: Engine, *, overwrite: bool = False) -> Ou
     OutputExistsError
         When the output folder exists and `overwrite` is false; before anything is read.
     """
-    with new_directory(loaded.job.output, RUN, overwrite=overwrite) as folder:
-        return _JobRun(loaded, engine, folder).run()
+    with recording(loaded.job), activity("run", loaded.pipeline, **job_facts(loaded, engine)) as under_way:
+        with new_directory(loaded.job.output, RUN, overwrite=overwrite) as folder:
+            outcome = _JobRun(loaded, engine, folder).run()
+        under_way.note(
+            rows=outcome.rows,
+            metrics=outcome.scores,
+            baseline=outcome.baseline,
+            artifacts=Path(loaded.job.output),
+        )
+    return outcome
 
 
 def check_output(loaded: LoadedJob, *, overwrite: bool = False) -> None:
@@ -98,6 +108,7 @@ class _JobRun:
             rows = open_data(self.loaded, self.engine)
             self._check_target(rows)
             self.outcome.fingerprint = rows.fingerprint()
+            seen(rows, self.outcome.fingerprint)
             if not rows.scan.source.has_pieces and self.engine.shared_folder is not None:
                 rows = rows.cache()  # every stage reads them again
             self.outcome.rows = stage.rows = rows.count()

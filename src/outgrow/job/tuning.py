@@ -11,11 +11,13 @@ import pyarrow.parquet as pq
 import yaml
 from sklearn.base import clone, is_classifier
 
+from outgrow.engine.activity import activity, seen
 from outgrow.engine.protocol import Engine
 from outgrow.errors import JobFileError, ParameterError
-from outgrow.job.load import LoadedJob
+from outgrow.job.load import LoadedJob, job_facts
 from outgrow.job.model import TuneSpec, ValidationSpec, unknown
 from outgrow.job.record import MODEL, REPORT
+from outgrow.job.recording import recording
 from outgrow.job.settings import YamlLoader, dump_yaml
 from outgrow.job.split import DEFAULT_TEST_SHARE, hidden, split, without
 from outgrow.job.stages import Stages
@@ -66,7 +68,28 @@ def tune_job(
         Space(space).check(loaded.pipeline)
     except ParameterError as error:
         raise JobFileError(f"tune.space: {error}") from error
-    folder = Path(f"{loaded.job.output}-tune")
+    facts = job_facts(loaded, engine)
+    with recording(job), activity("tune", loaded.pipeline, within=within, **facts) as under_way:
+        outcome = _searched(loaded, engine, space, spec, within, overwrite, callback)
+        under_way.note(
+            search=outcome.result,
+            metrics=outcome.scores,
+            before=outcome.before,
+            artifacts=outcome.folder / BEST_FOLDER,
+        )
+    return outcome
+
+
+def _searched(
+    loaded: LoadedJob,
+    engine: Engine,
+    space: Mapping[str, Any],
+    spec: TuneSpec,
+    within: str,
+    overwrite: bool,
+    callback: Callable[[Any], None] | None,
+) -> SearchOutcome:
+    job, folder = loaded.job, Path(f"{loaded.job.output}-tune")
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     if overwrite:
@@ -74,6 +97,7 @@ def tune_job(
     stages = Stages()
     with stages("read"):
         rows = open_data(loaded, engine)
+        seen(rows)
         train, test = split(rows, job)
     target, weight = job.target, job.weight
     folds = folds_of(spec.validation, classes=is_classifier(loaded.pipeline))

@@ -10,11 +10,12 @@ import numpy as np
 
 from outgrow.job import tuning_plots as plots
 from outgrow.job.model import Job
-from outgrow.job.record import SMALLER_IS_BETTER, libraries
+from outgrow.job.record import SMALLER_IS_BETTER
 from outgrow.job.report import TEMPLATES, ScoreRow
 from outgrow.job.tuning_record import SearchOutcome
 from outgrow.page import format as say
 from outgrow.page.render import Plot, plot, render
+from outgrow.track.environment import libraries
 
 _TRIALS_SHOWN = 25
 

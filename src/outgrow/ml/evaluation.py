@@ -11,6 +11,7 @@ import pyarrow as pa
 from sklearn.utils.validation import check_is_fitted
 
 from outgrow.data.batch import Batch
+from outgrow.engine.activity import activity
 from outgrow.engine.blocks import Block, MatrixSpec, build_blocks, concatenated
 from outgrow.engine.matrix import MatrixView
 from outgrow.errors import DataError, ParameterError
@@ -95,11 +96,13 @@ def evaluate(
     opened = open_training(model, X, y, sample_weight, reset=False, roles=roles)
     task = Task(opened.target, opened.weight, tuple(model.columns_), roles=opened.roles)
     engine, scan = opened.dataset.engine, opened.dataset.scan
-    tree = engine.fit(
-        lambda shard: to_tree(shard.reduce(scorer(model, task))), scan, stage="evaluate", keep=False
-    ).result
-
-    return read_scores(model, tree)
+    with activity("evaluate", model, data=opened.dataset, target=opened.target) as evaluation:
+        tree = engine.fit(
+            lambda shard: to_tree(shard.reduce(scorer(model, task))), scan, stage="evaluate", keep=False
+        ).result
+        scores = read_scores(model, tree)
+        evaluation.note(metrics=scores, rows=scores.rows)
+    return scores
 
 
 def scorer(model: Any, task: Task) -> Callable[[Batch], Any]:

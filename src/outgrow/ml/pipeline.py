@@ -12,6 +12,8 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from outgrow.data.batch import Batch
+from outgrow.engine.activity import activity
+from outgrow.engine.open import dataset, is_table
 from outgrow.engine.shard import Shard
 from outgrow.errors import ParameterError
 from outgrow.ml import evaluation
@@ -183,7 +185,8 @@ class Pipeline(StepList):
     def _fit_in_memory(self, method: str, X: Any, y: Any, params: dict[str, Any]) -> Any:
         self.__dict__.pop("fitted_", None)
         fitting = in_sklearn(self)
-        made = getattr(fitting, method)(X, y, **params)
+        with activity("fit", self, data=dataset(X) if is_table(X) else None):
+            made = getattr(fitting, method)(X, y, **params)
         if self.memory is not None:
             self.steps = fitting.steps  # with those that were learnt or found
         self._sklearn = fitting

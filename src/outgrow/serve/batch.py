@@ -19,6 +19,7 @@ from outgrow.data.batch import Batch
 from outgrow.data.exact import readable
 from outgrow.data.scan import check_columns
 from outgrow.data.schema import check_kinds
+from outgrow.engine.activity import activity
 from outgrow.engine.dataset import Dataset
 from outgrow.engine.open import dataset
 from outgrow.engine.reading import read_as
@@ -123,7 +124,10 @@ def score(
     data = read_as(dataset(rows), Predictor(model).columns)
     keys = (partition_by,) if isinstance(partition_by, str) else tuple(partition_by)
     scoring = prepare(model, data, keep=keep, probabilities=probabilities, lenient=errors is not None)
-    return write_scores(scoring, data, output, errors=errors, keys=keys, overwrite=overwrite)
+    with activity("score", model, data=data, output=os.fspath(output)) as scored:
+        done = write_scores(scoring, data, output, errors=errors, keys=keys, overwrite=overwrite)
+        scored.note(rows=done.rows, metrics={"refused": done.refused})
+    return done
 
 
 def write_scores(

@@ -24,6 +24,7 @@ import pyarrow.fs as pafs
 from outgrow import storage
 from outgrow.data.paths import data_files, is_data, is_hidden, literal_path
 from outgrow.data.text import TextOptions
+from outgrow.engine.activity import activity
 from outgrow.engine.dataset import Dataset
 from outgrow.engine.open import dataset, is_spark
 from outgrow.engine.reading import read, read_as
@@ -359,7 +360,10 @@ class FolderStream:
 
     def run_available(self) -> int:
         """Score the files that are there and not done; how many rows they had."""
-        return sum(done.rows for done in self._new())
+        with self._activity() as scoring:
+            rows = self._drain()
+            scoring.note(rows=rows)
+        return rows
 
     def run(self, *, poll: float = 1.0, seconds: float | None = None) -> int:
         """Score files as they appear, until `stop` is called or so many seconds have passed.
@@ -374,10 +378,19 @@ class FolderStream:
         How many rows were scored.
         """
         until = None if seconds is None else time.monotonic() + seconds
-        rows = self.run_available()
-        while not self._stopped.wait(poll) and (until is None or time.monotonic() < until):
-            rows += self.run_available()
+        with self._activity() as scoring:
+            rows = self._drain()
+            while not self._stopped.wait(poll) and (until is None or time.monotonic() < until):
+                rows += self._drain()
+            scoring.note(rows=rows)
         return rows
+
+    def _activity(self) -> Any:
+        fitted = self._scorer.version().predictor.fitted
+        return activity("score", fitted, stream=str(self.folder), output=str(self._scorer.options.output))
+
+    def _drain(self) -> int:
+        return sum(done.rows for done in self._new())
 
     def stop(self) -> None:
         """End `run` when the file under way is done."""

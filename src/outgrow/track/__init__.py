@@ -1,4 +1,4 @@
-"""MLflow: models of outgrow logged, loaded and served; a tracker is given what to keep, and never asks.
+"""Runs recorded, listed, compared and run again; and MLflow, which is given what to keep and never asked.
 
 Examples
 --------
@@ -11,5 +11,6 @@ Examples
 """
 
 from outgrow.track.flavor import load_model, log_model, save_model
+from outgrow.track.tracking import run, start, stop
 
-__all__ = ["load_model", "log_model", "save_model"]
+__all__ = ["load_model", "log_model", "run", "save_model", "start", "stop"]

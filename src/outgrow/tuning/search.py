@@ -10,6 +10,7 @@ from typing import Any
 
 import optuna
 
+from outgrow.engine.activity import activity
 from outgrow.engine.memory import parse_size
 from outgrow.engine.protocol import Engine
 from outgrow.ml.selection.folds import Folds
@@ -125,16 +126,21 @@ def tune(
         identity={"metric": list(plan.metrics), "estimator": plan.description},
     )
     progress = Progress(search, Limits(trials, seconds, patience), plan.metrics, callback)
-    try:
-        pool = WorkerPool(workers, cores, None if memory is None else parse_size(memory), deadline, silence)
-        mode = plan.mode(within, choices, prunes=search.prunes)
-        _run_trials(plan, search, progress, pool, mode, 64 if sampler in ("random", "grid") else 8)
-    finally:
-        search.close()
-    result = TuneResult(plan.metrics, search.study)
-    if not refit or plan.training is None or isinstance(plan.what, Function):
-        return result
-    return replace(result, best_estimator=plan.fitted(result.best_parameters))
+    rows = None if plan.training is None else plan.training.dataset
+    with activity("tune", what, data=rows, metrics_sought=plan.metrics) as under_way:
+        try:
+            pool = WorkerPool(
+                workers, cores, None if memory is None else parse_size(memory), deadline, silence
+            )
+            mode = plan.mode(within, choices, prunes=search.prunes)
+            _run_trials(plan, search, progress, pool, mode, 64 if sampler in ("random", "grid") else 8)
+        finally:
+            search.close()
+        result = TuneResult(plan.metrics, search.study)
+        under_way.note(search=result)
+        if refit and plan.training is not None and not isinstance(plan.what, Function):
+            result = replace(result, best_estimator=plan.fitted(result.best_parameters))
+    return result
 
 
 def _run_trials(

@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from outgrow._process import UNRECORDED
 from outgrow.engine.memory import available_bytes
 from outgrow.errors import EngineError
 from outgrow.tuning.staged_rows import StagedRows, on_this_machine
@@ -110,7 +111,8 @@ class WorkerSupervisor:
     def _environment(self) -> Mapping[str, str]:
         path = os.pathsep.join(entry for entry in sys.path if entry)
         threads = dict.fromkeys(_THREADS, str(self.cores))
-        return {_MEMORY: str(self._budget()), **os.environ, "PYTHONPATH": path, **threads}
+        budget = {_MEMORY: str(self._budget())}
+        return {**budget, **os.environ, **UNRECORDED, "PYTHONPATH": path, **threads}
 
     def _budget(self) -> int:
         """What rows may take: most of what a trial may, or this worker's share of what there is."""

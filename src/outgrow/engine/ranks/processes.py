@@ -16,6 +16,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
+from outgrow._process import UNRECORDED
 from outgrow.engine.frames import Head, Message, send
 from outgrow.errors import ArtifactError, EngineError
 
@@ -53,7 +54,7 @@ class RankProcess:
                 [sys.executable, "-c", code],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
-                env={**os.environ, **dict.fromkeys(_THREADS, str(threads))},
+                env={**os.environ, **UNRECORDED, **dict.fromkeys(_THREADS, str(threads))},
                 start_new_session=True,  # Ctrl-C and Ctrl-Z are for this process alone
             )
         self.pid = self._process.pid

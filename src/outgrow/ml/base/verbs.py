@@ -10,6 +10,7 @@ from typing import Any, Self
 from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
+from outgrow.engine.activity import activity
 from outgrow.engine.reference import Reference
 from outgrow.engine.shard import Shard
 from outgrow.errors import ParameterError
@@ -55,10 +56,11 @@ class Verbs(Estimator):
         if set(wanted) != set(scan.schema.names):
             scan = scan.select(wanted)
         stage = f"fit {type(self).__name__}"
-        fitted = engine.fit(fit, scan, stage=stage, identity=lambda: self._identity(task))
-        self._restore(data.in_type(fitted.result, self._follows_type))
-        self._trusted = True
-        self.fit_record_ = fitted.record
+        with activity("fit", self, data=data.dataset, target=data.target, weight=data.weight):
+            fitted = engine.fit(fit, scan, stage=stage, identity=lambda: self._identity(task))
+            self._restore(data.in_type(fitted.result, self._follows_type))
+            self._trusted = True
+            self.fit_record_ = fitted.record
         return self
 
     def _worker(self) -> Self:

@@ -7,6 +7,7 @@ from typing import Any
 
 from sklearn.base import clone, is_classifier
 
+from outgrow.engine.activity import activity
 from outgrow.errors import ParameterError
 from outgrow.ml.core.inputs import open_training
 from outgrow.ml.evaluation import Scores, mean_scores, std_scores
@@ -85,15 +86,18 @@ def cross_validate(
     opened = open_training(model, X, y, sample_weight, hidden=folds.hidden, roles=given)
     *before, last = steps_of(clone(model))
     job = Job([Chain(before, {0: last}, [[0]])], opened.task(model.columns_), folds, refit=False, models=True)
-    found = opened.dataset.engine.fit(
-        job.run, opened.dataset.scan, stage=f"cross-validate {type(estimator).__name__}"
-    ).result
-    (parts,) = found["trials"].values()
-    for error in filter(None, map(failure, parts)):
-        raise error
-    models = [_with_learned(model, part["learned"]) for part in parts]
-    scores = [scores_of(fitted, part) for fitted, part in zip(models, parts, strict=True)]
-    return CrossValidation(scores, models, found["passes"])
+    with activity("cross_validate", estimator, data=opened.dataset, target=opened.target) as validation:
+        found = opened.dataset.engine.fit(
+            job.run, opened.dataset.scan, stage=f"cross-validate {type(estimator).__name__}"
+        ).result
+        (parts,) = found["trials"].values()
+        for error in filter(None, map(failure, parts)):
+            raise error
+        models = [_with_learned(model, part["learned"]) for part in parts]
+        scores = [scores_of(fitted, part) for fitted, part in zip(models, parts, strict=True)]
+        result = CrossValidation(scores, models, found["passes"])
+        validation.note(metrics=result.mean(), deviations=result.std(), folds=scores)
+    return result
 
 
 def _with_learned(opened: Any, learned: list[dict[str, Any]]) -> Any:

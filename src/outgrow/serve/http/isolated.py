@@ -23,7 +23,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from outgrow._process import end_with
+from outgrow._process import UNRECORDED, end_with
 from outgrow.data.batch import Batch
 from outgrow.data.kind import read_kinds
 from outgrow.engine.memory import peak_bytes
@@ -138,7 +138,7 @@ class _ReaderProcess:
                 [sys.executable, "-c", code],
                 pass_fds=[child_socket.fileno()],
                 stdin=subprocess.DEVNULL,
-                env={**os.environ, **_ENVIRONMENT},
+                env={**os.environ, **UNRECORDED, **_ENVIRONMENT},
                 start_new_session=True,
             )
 

@@ -11,6 +11,7 @@ from typing import Any
 from outgrow._optional import optional
 from outgrow._process import end_with
 from outgrow._scratch import temporary_folder
+from outgrow.engine.activity import activity
 from outgrow.errors import ParameterError
 from outgrow.serve.http.app import application
 from outgrow.serve.http.connection import Connection
@@ -64,6 +65,11 @@ def serve(
         "timeout_graceful_shutdown": _GRACE_SECONDS,
         "workers": settings.workers,
     }
+    with activity("serve", ", ".join(settings.models), host=host, port=port, workers=settings.workers):
+        _run(settings, options)
+
+
+def _run(settings: Settings, options: dict[str, Any]) -> None:
     if settings.workers == 1:
         uvicorn.run(application(settings), **options)
         return
