@@ -45,6 +45,7 @@ FLOORS = {
     "metrics": 6,
     "serve": 6,
     "monitor": 6,
+    "features": 6,
     "inspection": 7,
     "track": 7,
     "job": 8,
@@ -340,6 +341,7 @@ BESIDE_ESTIMATORS = """
     graph_clusters inspection lag_features linalg listen live_quality load matching metrics numeric
     quality quantize_onnx read read_quality rolling_features runs score score_stream sequences shap_values
     silhouette_score sql stats track tune write_parquet
+    FeatureView check_leakage features
 """
 
 

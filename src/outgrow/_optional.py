@@ -12,6 +12,7 @@ EXTRAS = {
     "trees": ("xgboost", "numba"),
     "lightgbm": ("lightgbm", "xgboost", "numba"),
     "sql": ("duckdb", "sqlglot"),
+    "features": ("duckdb", "sqlglot", "redis"),
     "serve": ("starlette", "uvicorn", "msgspec", "prometheus_client"),
     "remote": ("fsspec",),
     "tune": ("optuna", "cmaes", "cloudpickle"),

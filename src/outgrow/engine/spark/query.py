@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import secrets
 from collections.abc import Mapping
 from typing import Any
@@ -61,7 +62,24 @@ def _translate(query: str, views: Mapping[str, str]) -> str:
             if not table.alias:
                 table.set("alias", sqlglot.exp.TableAlias(this=sqlglot.exp.to_identifier(table.name)))
             table.set("this", sqlglot.exp.to_identifier(views[table.name.lower()]))
-    return str(tree.sql(dialect="spark", comments=False))
+    return str(tree.transform(_microseconds, sqlglot.exp).sql(dialect="spark", comments=False))
+
+
+def _microseconds(node: Any, exp: Any) -> Any:
+    """`epoch_us` as Spark says it; times without a zone part by part, as Spark would take its session's."""
+    if not (isinstance(node, exp.Anonymous) and node.name.upper() == "EPOCH_US"):
+        return node
+    (time,) = node.expressions
+    if not (isinstance(time, exp.Cast) and time.to.this == exp.DataType.Type.TIMESTAMPNTZ):
+        return exp.Anonymous(this="UNIX_MICROS", expressions=[time])
+    days = exp.Anonymous(this="UNIX_DATE", expressions=[exp.cast(time.copy(), "date")])
+    parts = [exp.Mul(this=days, expression=exp.Literal.number(86_400_000_000))]
+    for unit, length in (("HOUR", 3_600_000_000), ("MINUTE", 60_000_000)):
+        part = exp.cast(exp.Anonymous(this=unit, expressions=[time.copy()]), "bigint")
+        parts.append(exp.Mul(this=part, expression=exp.Literal.number(length)))
+    seconds = exp.Extract(this=exp.var("SECOND"), expression=time.copy())
+    parts.append(exp.cast(exp.Mul(this=seconds, expression=exp.Literal.number(1_000_000)), "bigint"))
+    return exp.paren(functools.reduce(lambda left, right: exp.Add(this=left, expression=right), parts))
 
 
 def _frame(session: Any, table: Table) -> Any:
