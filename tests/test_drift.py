@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import outgrow as og
+from outgrow.cli import main
 from outgrow.data.scan import Scan
 from outgrow.data.source import TableSource
 from outgrow.engine.dataset import Dataset
@@ -399,7 +400,7 @@ def test_label_shift_concept_drift_and_covariate_shift_are_told_apart() -> None:
     before = labelled(20_000, 0)
     model = og.LogisticRegression().fit(before, "y")
     reference = Reference.of(before, model)
-    assert reference.predictions == ("prediction", "probability_no", "probability_yes")
+    assert reference.predictions == ("prediction", "probability_yes")
     cases = {
         None: labelled(4_000, 1),
         "label shift": labelled(4_000, 2, positive=0.75),
@@ -538,3 +539,59 @@ def test_results_are_tables() -> None:
     assert "drift: delay: The mean went from" in str(result)
     assert "delay" in repr(result)
     assert "<table>" in result._repr_html_()
+
+
+def test_pages_are_small_and_show_what_changed() -> None:
+    random = np.random.default_rng(0)
+    before, after = (
+        pa.table({f"x{i}": random.normal(shift, size=200) for i in range(1_000)}) for shift in (0, 1)
+    )
+    page = og.drift(before, after).to_html()
+    assert page.count("<tr>") == 1_001
+    assert page.count("<svg") == 1_012
+    assert len(page.encode()) < 1_000_000
+    moments = every_type(3_000)
+    shown = og.drift(
+        moments, every_type(400, seed=1).slice(0, 300), by="category", effect={"js": 0.0}
+    ).to_html()
+    assert "nan" not in shown.lower().replace(">nan<", "")
+    hostile = pa.table({"<script>": ["<b>" if i % 2 else "b" for i in range(100)]})
+    page = og.drift(hostile, pa.table({"<script>": ["<i>"] * 100})).to_html()
+    assert "<script>" not in page
+    assert "<i>" not in page.replace('<i style="width', "").replace("<i></i>", "")
+
+
+def test_the_command_says_what_drifted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pq.write_table(flights(3_000), tmp_path / "before.parquet")
+    pq.write_table(flights(800, 1.0, seed=1), tmp_path / "after.parquet")
+    before, after = str(tmp_path / "before.parquet"), str(tmp_path / "after.parquet")
+
+    def run(*words: str) -> tuple[int, str]:
+        with pytest.raises(SystemExit) as ended:
+            main(["drift", *words])
+        return int(ended.value.code or 0), capsys.readouterr().out
+
+    code, text = run(before, after, "-o", str(tmp_path / "report.html"), "--by", "carrier")
+    assert code == 3
+    assert "delay" in text
+    assert (tmp_path / "report.html").read_text().startswith("<!doctype html>")
+    assert run(before, before)[0] == 0
+    assert run(before, after, "--column", "hour")[0] == 0
+    assert run(before, after, "--effect", "psi=50")[0] == 0
+    assert run(before, after, "--effect", "psi")[0] == 2
+    assert run(before, str(tmp_path / "nowhere.parquet"))[0] == 2
+    model = og.Pipeline([("text", og.OneHotEncoder(columns=["carrier"])), ("model", og.LogisticRegression())])
+    model.fit(og.read(before), "late").save(tmp_path / "model", reference=og.read(before))
+    code, text = run(str(tmp_path / "model"), after)
+    assert code == 3
+    assert "probability_ok" in text
+
+
+def test_values_beyond_the_known_ones_keep_their_mean() -> None:
+    days = pa.array(np.arange(60).repeat(50)).cast(pa.int32()).cast(pa.date32())
+    later = pa.array((np.arange(60) + 90).repeat(5)).cast(pa.int32()).cast(pa.date32())
+    finding = by_subject(og.drift(pa.table({"day": days}), pa.table({"day": later})).findings)[
+        "values", "day"
+    ]
+    assert "1970-04-30" in finding.because
+    assert finding.measures["wasserstein"].value == pytest.approx(90 / np.arange(60).std(), rel=0.001)

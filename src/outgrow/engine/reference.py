@@ -239,16 +239,17 @@ class Reference:
         """
         grid = self.plan.entries[index].grid
         assert isinstance(grid, NumberGrid | ValueGrid)
-        positions = grid.positions(vector)
         if not coarse:
-            return positions
+            return grid.positions(vector)
+        positions = grid.positions(self.plan.vector(self.counts, index))
         inner = positions[1:-1] if isinstance(grid, NumberGrid) else positions
         weights = np.maximum(self.plan.vector(self.counts, index)[HEADS:], 1e-9)
         parts = self._parts[index]
         middles = np.bincount(parts, weights * inner) / np.bincount(parts, weights)
         if isinstance(grid, ValueGrid):
             return middles
-        return np.concatenate([positions[:1], middles, positions[-1:]])
+        tails = grid.positions(vector)
+        return np.concatenate([tails[:1], middles, tails[-1:]])
 
     def _check(self, window: GridCounts) -> None:
         if window.grids not in (self.plan.digest, self._coarse_digest):
@@ -371,11 +372,10 @@ def moments(shares: np.ndarray, positions: np.ndarray) -> tuple[float, float]:
     shares : counts of the cells.
     positions : where those are.
     """
-    total = shares.sum()
-    there = shares > 0
-    weights, at = shares[there] / total, positions[there]
-    mean = float(np.sum(weights * at))
-    return mean, float(np.sqrt(np.sum(weights * (at - mean) ** 2)))
+    there = shares.nonzero()[0]
+    weights, at = shares[there] / shares.sum(), positions[there]
+    mean = float(weights @ at)
+    return mean, float(np.sqrt(weights @ (at - mean) ** 2))
 
 
 def _wanted(

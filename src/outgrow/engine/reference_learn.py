@@ -186,7 +186,7 @@ class Learning:
         if label is None or not predictions:
             return None
         # of two classes the probability of the second says more than which is likelier
-        chosen = predictions[-1] if len(predictions) == 3 else predictions[0]
+        chosen = predictions[-1] if len(predictions) == 2 else predictions[0]
         axes = [_axis(index, states[index]) for index in (label, chosen)]
         return None if axes[0] is None or axes[1] is None else (axes[0], axes[1])
 

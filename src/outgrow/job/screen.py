@@ -15,11 +15,13 @@ from outgrow.engine.profile_columns import ColumnProfile, clipped
 from outgrow.engine.profile_findings import ProfileFinding
 from outgrow.job.doctor import Finding
 from outgrow.job.record import MODEL, REPORT, SCORES, Outcome
+from outgrow.monitor.drift import Drift
 from outgrow.page import format as say
 
 _FINDINGS_SHOWN = 40
 _NAME = 28
 """Characters of a column's name that are shown."""
+_VERDICTS = {"drift": "bold red", "watch": "yellow", "cannot say": "dim", "ok": "green"}
 _MARKS = {True: "[green]✓[/]", False: "[red]✗[/]", None: " "}
 
 
@@ -34,6 +36,21 @@ def score_table(outcome: Outcome) -> Table:
     table.add_column(f"baseline ({outcome.baseline_name})", justify="right")
     for metric, value, base in outcome.score_rows():
         table.add_row(say.metric_name(metric), f"[bold]{say.score(value)}[/]", say.score(base))
+    return table
+
+
+def drift_table(drift: Drift) -> Table:
+    """A line for each finding that is not ok; for each where all are."""
+    table = Table(box=SIMPLE_HEAD, title=escape(drift._title), title_justify="left", title_style="bold")
+    for head in ("", "what", "measure"):
+        table.add_column(head, no_wrap=True)
+    for head in ("value", "q"):
+        table.add_column(head, justify="right", no_wrap=True)
+    table.add_column("")
+    for row in drift._printed().to_pylist()[:_FINDINGS_SHOWN]:
+        colour = _VERDICTS[row["verdict"]]
+        cells = (clipped(row["subject"], _NAME), row["measure"], row["value"], row["q"], row["because"])
+        table.add_row(f"[{colour}]{row['verdict']}[/]", *map(escape, cells))
     return table
 
 

@@ -250,13 +250,19 @@ class ScoreColumns:
 
     Attributes
     ----------
-    probabilities : whether there is a column for the probability of each class.
+    probabilities : whether there is a column for the probability of each class; of two for the second.
     """
 
     predictor: Predictor
     probabilities: bool
 
     def __call__(self, batch: Batch) -> dict[str, pa.Array]:
+        columns = self._columns(batch)
+        if self.probabilities and len(self.predictor.classes or ()) == 2:
+            columns.pop(self.predictor.names("predict_proba")[0])
+        return columns
+
+    def _columns(self, batch: Batch) -> dict[str, pa.Array]:
         try:
             return self.predictor.scores(batch, probabilities=self.probabilities)
         except ArtifactError:

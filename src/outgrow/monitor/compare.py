@@ -260,7 +260,8 @@ def _slices(reference: Reference, window: GridCounts, index: int, rule: Rule) ->
         if positions is not None:
             words = moved_numbers(entry.measure.type, moments(a[1:], positions), moments(b[1:], positions))
         else:
-            words = f"{apart.m:,} values here, {apart.n:,} in the reference."
+            assert isinstance(entry.grid, TextGrid)
+            words = moved_categories(entry.grid, a[1:], b[1:])
         finding = _finding(_what(entry), entry.name, part, apart, words, rule)
         yield replace(finding, share=apart.divergence * int(window.slice_rows[number]))
         heads = [np.concatenate([x[:1], np.zeros(HEADS - 1, np.int64), x[1:]]) for x in (a, b)]

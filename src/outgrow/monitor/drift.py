@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from outgrow.engine.open import dataset
+from outgrow.engine.protocol import Engine
 from outgrow.engine.reading import read
 from outgrow.engine.reference import Reference
 from outgrow.errors import ParameterError
@@ -19,7 +20,8 @@ from outgrow.ml.core.estimator import Estimator
 from outgrow.ml.persistence import load
 from outgrow.monitor.compare import compare
 from outgrow.monitor.findings import FDR, ORDER, Finding, Verdict, findings_table
-from outgrow.page.tabular import Tabular
+from outgrow.monitor.report import drift_report
+from outgrow.page.tabular import MOST_LINES, Tabular
 from outgrow.stats.grid_counts import GridCounts
 from outgrow.storage import STRUCTURE
 
@@ -37,12 +39,14 @@ class Drift(Tabular):
     reference : what the rows were held against.
     window : the rows, counted; it merges with other windows of the same reference.
     fdr : the share of false ones among the changes that are reported, at most.
+    names : of what was compared, for the page.
     """
 
     findings: tuple[Finding, ...]
     reference: Reference
     window: GridCounts
     fdr: float = FDR
+    names: tuple[str, str] = ("the reference", "the window")
 
     @classmethod
     def of(
@@ -97,6 +101,10 @@ class Drift(Tabular):
         """A row for each finding: contract and distances."""
         return findings_table(self.findings)
 
+    def to_html(self) -> str:
+        """The comparison as one HTML page that needs no network, with pictures of what changed."""
+        return drift_report(self, "Drift", self.names)
+
     @property
     def _title(self) -> str:
         counts = {verdict: sum(f.verdict == verdict for f in self.findings) for verdict in ORDER}
@@ -111,10 +119,15 @@ class Drift(Tabular):
     def _by_gravity(self) -> list[Finding]:
         everything = self.verdict == "ok"
         some = [f for f in self.findings if f.verdict != "ok" or (everything and not f.slice)]
-        return sorted(some, key=lambda f: (ORDER[f.verdict], bool(f.slice), -f.share))
+        return sorted(some, key=lambda f: (bool(f.slice), ORDER[f.verdict], -f.share))
 
     def __str__(self) -> str:
-        return "\n".join([self._title, "", *map(str, self._by_gravity())])
+        findings = self._by_gravity()
+        whole = [str(finding) for finding in findings if not finding.slice]
+        slices = [str(finding) for finding in findings if finding.slice and finding.verdict == "drift"]
+        more = len(whole) + len(slices) - MOST_LINES
+        lines = [*whole, *slices][:MOST_LINES]
+        return "\n".join([self._title, "", *lines, *([f"... and {more:,} more"] if more > 0 else [])])
 
 
 def _line(finding: Finding) -> dict[str, str]:
@@ -183,6 +196,33 @@ def drift(
     """
     base, model = _reference(reference, by, target)
     return Drift.of(base, base.count(_rows(rows), model), fdr=fdr, effect=effect, columns=columns)
+
+
+def drift_of_paths(
+    reference: str,
+    rows: str,
+    engine: Engine,
+    *,
+    by: Sequence[str] = (),
+    fdr: float = FDR,
+    effect: Mapping[str, float] | None = None,
+    columns: Sequence[str] | None = None,
+    target: str | None = None,
+) -> Drift:
+    """As `drift`, of files that an engine reads.
+
+    Parameters
+    ----------
+    reference : a saved model, or files of rows.
+    rows : files of those that are looked at.
+    engine : where they are read and counted.
+    by, fdr, effect, columns, target : as `drift` takes them.
+    """
+    given = load(reference) if _is_model(reference) else read(reference, engine=engine)
+    base, model = _reference(given, by, target)
+    window = base.count(read(rows, engine=engine), model)
+    result = Drift.of(base, window, fdr=fdr, effect=effect, columns=columns)
+    return replace(result, names=(Path(reference).name, Path(rows).name))
 
 
 def _reference(given: Any, by: str | Sequence[str] | None, target: str | None) -> tuple[Reference, Any]:

@@ -8,6 +8,7 @@ change.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,8 +23,9 @@ LEAST_EXPECTED = 5
 """Values that a bin holds in the mean at least."""
 CONFIDENCE = 0.95
 _Z = 1.959963984540054
-_EXACT = 10_000
-"""Up to this effective number of rows the distribution of D is Marsaglia's, above it the limit's."""
+_EXACT = 100
+"""Up to this effective number of rows the distribution of D is exact, above it the limit's, corrected."""
+_LOG2 = math.log(2)
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,8 @@ def distances(reference: np.ndarray, window: np.ndarray, positions: np.ndarray |
         return None
     parts = _parts(reference, window, ordered=positions is not None)
     a, b = summed(reference, parts), summed(window, parts)
-    a, b = a[(a + b) > 0], b[(a + b) > 0]
+    there = (a + b) > 0
+    a, b = a[there], b[there]
     measures = _binned(a, b)
     divergence = measures.pop("divergence").value
     p = measures["chi2"].p
@@ -113,66 +116,73 @@ def _parts(reference: np.ndarray, window: np.ndarray, *, ordered: bool) -> np.nd
 
 def _ordered(reference: np.ndarray, window: np.ndarray, positions: np.ndarray) -> dict[str, Distance]:
     n, m = int(reference.sum()), int(window.sum())
-    there = (reference + window) > 0
-    p, q, at = reference[there] / n, window[there] / m, positions[there]
+    before, now = reference.cumsum(), window.cumsum()
     # whole numbers, so that equal functions are equal to the bit
-    apart = np.cumsum(reference[there]) * m - np.cumsum(window[there]) * n if n * m < 2**62 else None
-    difference = np.cumsum(p) - np.cumsum(q) if apart is None else apart / (n * m)
-    peak = int(np.argmax(np.abs(difference)))
-    d = float(abs(difference[peak]))
-    before = (np.arange(len(p)) <= peak).astype(np.float64)
-    effective = n * m / (n + m)
-    ks = _interval(d, before, before, p, q, n, m, kolmogorov(d, effective))
-    mean = float(np.sum(p * at))
-    deviation = float(np.sqrt(np.sum(p * (at - mean) ** 2)))
-    steps = np.diff(at)
-    moved = float(np.sum(np.abs(difference[:-1]) * steps))
-    signs = np.sign(difference[:-1]) * steps
-    gradient = np.append(np.cumsum(signs[::-1])[::-1], 0.0)
-    if deviation > 0 and np.isfinite(moved):
-        scaled = _interval(moved / deviation, gradient / deviation, gradient / deviation, p, q, n, m, None)
-    else:
-        far = 0.0 if moved == 0 else np.inf
-        scaled = Distance(far, far, far)
-    return {"ks": ks, "wasserstein": scaled}
+    apart = before * m - now * n if n * m < 2**62 else before * float(m) - now * float(n)
+    peak = int(np.abs(apart).argmax())
+    scale = float(n) * float(m)
+    d = abs(float(apart[peak])) / scale
+    p, q = float(before[peak]) / n, float(now[peak]) / m
+    half = _Z * math.sqrt(p * (1 - p) / n + q * (1 - q) / m)
+    ks = Distance(d, max(0.0, d - half), min(1.0, d + half), kolmogorov(d, n * m / (n + m)))
+    return {"ks": ks, "wasserstein": _moved(reference / n, window / m, apart[:-1] / scale, positions, n, m)}
+
+
+def _moved(
+    p: np.ndarray, q: np.ndarray, difference: np.ndarray, positions: np.ndarray, n: int, m: int
+) -> Distance:
+    """The distance of Wasserstein in standard deviations of the reference."""
+    used = np.flatnonzero(p + q)
+    p, q, at = p[used], q[used], positions[used]
+    mean = float(p @ at)
+    deviation = math.sqrt(float(p @ (at - mean) ** 2))
+    steps = np.diff(at) * difference[used[:-1]]
+    moved = float(np.abs(steps).sum())
+    if not deviation > 0 or not math.isfinite(moved):
+        far = 0.0 if moved == 0 else math.inf
+        return Distance(far, far, far)
+    signs = np.sign(difference[used[:-1]]) * np.diff(at) / deviation
+    slope = np.append(signs[::-1].cumsum()[::-1], 0.0)
+    return _interval(moved / deviation, slope, slope, p, q, n, m, None)
 
 
 def _binned(a: np.ndarray, b: np.ndarray) -> dict[str, Distance]:
     n, m = int(a.sum()), int(b.sum())
-    # half a value where there is none: logarithms are finite then, and PSI stays of its distribution
-    p, q = np.maximum(a, 0.5) / n, np.maximum(b, 0.5) / m
     share_a, share_b = a / n, b / m
+    # half a value where there is none: logarithms are finite then, and PSI stays of its distribution
+    p, q = np.maximum(share_a, 0.5 / n), np.maximum(share_b, 0.5 / m)
     free, scale = len(a) - 1, 1 / n + 1 / m
     ratio = np.log(p / q)
-    psi = float(np.sum((p - q) * ratio))
-    kl = max(0.0, float(np.sum(share_b * -ratio)))
+    psi = float((p - q) @ ratio)
+    kl = max(0.0, -float(share_b @ ratio))
     middle = (share_a + share_b) / 2
     left, right = _log_ratio(share_a, middle), _log_ratio(share_b, middle)
-    js = max(0.0, float(np.sum(share_a * left) + np.sum(share_b * right)) / 2)
+    js = max(0.0, float(share_a @ left) + float(share_b @ right)) / 2
     gap = share_a - share_b
-    pooled = (a + b) / (n + m)
-    chi2 = float(np.sum(gap**2 / (pooled * scale)))
-    chi = float(scipy.special.chdtrc(free, chi2)) if free else 1.0
-    peak = np.zeros(len(gap))
-    peak[int(np.argmax(np.abs(gap)))] = 1.0
+    sizes, signs = np.abs(gap), np.sign(gap)
+    chi2 = float((gap**2 / ((a + b) / (n + m))).sum()) / scale
 
-    def null(scaled: float) -> float:
-        return float(scipy.special.chdtrc(free, max(0.0, scaled) / scale)) if free else 1.0
+    def chance(statistic: float) -> float:
+        return float(scipy.special.chdtrc(free, statistic)) if free else 1.0
 
     def apart(value: float, up: np.ndarray, down: np.ndarray, p_value: float | None = None) -> Distance:
         return _interval(value, up, down, share_a, share_b, n, m, p_value)
 
-    root = float(np.sqrt(js / np.log(2)))
-    slope = 2 * root * np.log(2) if root else np.inf
+    root = math.sqrt(js / _LOG2)
+    slope = 4 * root * _LOG2 if root else math.inf
+    peak = int(sizes.argmax())
+    one = np.zeros(len(gap))
+    one[peak] = 1.0
+    l1 = apart(float(sizes.sum()), signs, signs)
     return {
-        "psi": apart(psi, ratio + 1 - q / p, -ratio + 1 - p / q, null(psi)),
-        "kl": apart(kl, -q / p, 1 - ratio, null(2 * kl)),
-        "js": apart(root, left / 2 / slope, right / 2 / slope, null(8 * js)),
-        "l1": apart(float(np.abs(gap).sum()), np.sign(gap), np.sign(gap)),
-        "tv": apart(float(np.abs(gap).sum()) / 2, np.sign(gap) / 2, np.sign(gap) / 2),
-        "linf": apart(float(np.abs(gap).max(initial=0.0)), peak, peak),
-        "chi2": Distance(chi2, chi2, chi2, chi),
-        "divergence": Distance(js / np.log(2), 0.0, 0.0),
+        "psi": apart(psi, ratio + 1 - q / p, -ratio + 1 - p / q, chance(max(0.0, psi) / scale)),
+        "kl": apart(kl, -q / p, 1 - ratio, chance(2 * kl / scale)),
+        "js": apart(root, left / slope, right / slope, chance(8 * js / scale)),
+        "l1": l1,
+        "tv": Distance(l1.value / 2, l1.low / 2, l1.high / 2),
+        "linf": apart(float(sizes[peak]), one, one),
+        "chi2": Distance(chi2, chi2, chi2, chance(chi2)),
+        "divergence": Distance(js / _LOG2, 0.0, 0.0),
     }
 
 
@@ -192,12 +202,13 @@ def _interval(
 ) -> Distance:
     """The interval by the delta method: `up` and `down` are the slopes with respect to `p` and `q`."""
     variance = _variance(up, p) / n + _variance(down, q) / m
-    half = _Z * float(np.sqrt(max(0.0, variance)))
+    half = _Z * math.sqrt(max(0.0, variance))
     return Distance(value, max(0.0, value - half), value + half, p_value)
 
 
 def _variance(slope: np.ndarray, shares: np.ndarray) -> float:
-    return float(np.sum(shares * slope**2) - np.sum(shares * slope) ** 2)
+    weighted = shares * slope
+    return float(weighted @ slope) - float(weighted.sum()) ** 2
 
 
 def kolmogorov(d: float, effective: float) -> float:
@@ -210,8 +221,9 @@ def kolmogorov(d: float, effective: float) -> float:
     """
     if d <= 0:
         return 1.0
-    if effective > _EXACT:
-        return float(scipy.special.kolmogorov(np.sqrt(effective) * d))
+    if effective > _EXACT:  # the limit's with Vrbik's correction (2018), good to five digits
+        x = math.sqrt(effective) * d
+        return float(scipy.special.kolmogorov(x + 1 / (6 * math.sqrt(effective)) + (x - 1) / (4 * effective)))
     return float(scipy.stats.kstwo.sf(min(1.0, d), max(1, round(effective))))
 
 
@@ -237,8 +249,8 @@ def rate_difference(k: int, n: int, j: int, m: int) -> Distance:
     p, q = k / n, j / m
     (low_p, high_p), (low_q, high_q) = _wilson(p, n), _wilson(q, m)
     value = q - p
-    low = value - float(np.sqrt((q - low_q) ** 2 + (high_p - p) ** 2))
-    high = value + float(np.sqrt((high_q - q) ** 2 + (p - low_p) ** 2))
+    low = value - float(math.sqrt((q - low_q) ** 2 + (high_p - p) ** 2))
+    high = value + float(math.sqrt((high_q - q) ** 2 + (p - low_p) ** 2))
     pooled = (k + j) / (n + m)
     if min(pooled, 1 - pooled) * min(n, m) < LEAST_EXPECTED:
         chance = 1.0 if k * m == j * n else _fisher(k, n, j, m)
@@ -254,5 +266,5 @@ def _fisher(k: int, n: int, j: int, m: int) -> float:
 def _wilson(share: float, n: int) -> tuple[float, float]:
     z2 = _Z**2
     middle = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = _Z / (1 + z2 / n) * float(np.sqrt(share * (1 - share) / n + z2 / (4 * n * n)))
+    half = _Z / (1 + z2 / n) * float(math.sqrt(share * (1 - share) / n + z2 / (4 * n * n)))
     return middle - half, middle + half

@@ -31,6 +31,7 @@ _FARTHEST = 2.0**31
 _TABLE = 1 << 16
 """Cells of a table that tells which of few numbers a value is."""
 _SMALLEST_LEVEL = -1_000
+_EXACT_SUM = 2**53
 
 
 @dataclass(frozen=True)
@@ -196,7 +197,18 @@ class ValueGrid:
         if missing.any():
             out[MISSING] += np.count_nonzero(missing)
             values = values[~missing]
-        out[HEADS:] += np.bincount(self.cells(values), minlength=self.size)
+        counts = np.bincount(self.cells(values), minlength=self.size)
+        out[HEADS:] += counts
+        if counts[0]:
+            out[FAR_BELOW] += _steps(self.values[0] - values, self._step)
+        if counts[-1]:
+            out[FAR_ABOVE] += _steps(values - self.values[-1], self._step)
+
+    @cached_property
+    def _step(self) -> int:
+        """The level of the steps by which values beyond the known ones are summed: a 1024th of their span."""
+        span = float(self.values[-1] / 2 - self.values[0] / 2) or abs(float(self.values[0])) or 1.0
+        return int(max(_SMALLEST_LEVEL, np.frexp(span)[1] - 9))
 
     def places(self, values: np.ndarray) -> np.ndarray:
         """The cell of each value, -1 for a missing one."""
@@ -209,11 +221,11 @@ class ValueGrid:
         return np.where(places < 0, -1, nearest * self.slice_cells // len(self.values))
 
     def positions(self, vector: np.ndarray) -> np.ndarray:
-        """Where the values of each cell lie: at the number, or halfway to the next.
+        """Where the values of each cell lie: at the number, halfway to the next, or at the mean of a tail.
 
         Parameters
         ----------
-        vector : counts of this grid; the places do not depend on them.
+        vector : counts of this grid.
 
         Returns
         -------
@@ -223,6 +235,11 @@ class ValueGrid:
         middles = ends[:-1] + (ends[1:] - ends[:-1]) / 2
         positions = np.empty(self.size)
         positions[0::2], positions[1::2] = middles, self.values
+        width = 2.0**self._step
+        if vector[HEADS]:
+            positions[0] -= (vector[FAR_BELOW] / vector[HEADS] + 0.5) * width
+        if vector[-1]:
+            positions[-1] += (vector[FAR_ABOVE] / vector[-1] + 0.5) * width
         return positions
 
     def shares(self, vector: np.ndarray) -> np.ndarray:
@@ -236,6 +253,14 @@ class ValueGrid:
 
     def to_tree(self) -> dict[str, Any]:
         return {"grid": "values", "values": self.values}
+
+
+def _steps(beyond: np.ndarray, level: int) -> int:
+    """How many steps values lie beyond an end, summed; those within count for nothing."""
+    beyond = beyond[beyond > 0]
+    with np.errstate(over="ignore"):
+        steps = np.floor(beyond * 2.0**-level)
+    return int(np.clip(steps, 0.0, _FARTHEST).sum())
 
 
 def _exact_cells(known: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -385,7 +410,9 @@ def equal_parts(counts: np.ndarray, parts: int) -> np.ndarray:
     total = max(1, int(counts.sum()))
     middle = np.cumsum(counts) - counts / 2
     part = np.minimum((middle * parts / total).astype(np.intp), parts - 1)
-    return np.concatenate([[0], np.cumsum(np.diff(part) > 0)]).astype(np.intp) if len(part) else part
+    steps = np.zeros(len(part), dtype=np.intp)
+    steps[1:] = part[1:] > part[:-1]
+    return steps.cumsum()
 
 
 def summed(counts: np.ndarray, parts: np.ndarray) -> np.ndarray:
@@ -396,7 +423,10 @@ def summed(counts: np.ndarray, parts: np.ndarray) -> np.ndarray:
     counts : of cells.
     parts : to which each belongs, as `equal_parts` gives it.
     """
-    sums = np.zeros(int(parts.max(initial=-1)) + 1, dtype=np.int64)
+    size = int(parts.max(initial=-1)) + 1
+    if len(counts) and counts.max() < _EXACT_SUM // len(counts):  # floats hold the sums without loss
+        return np.bincount(parts, counts, size).astype(np.int64)
+    sums = np.zeros(size, dtype=np.int64)
     np.add.at(sums, parts, counts.astype(np.int64))
     return sums
 
