@@ -334,9 +334,8 @@ def test_library_has_one_home(library: str) -> None:
 BESIDE_ESTIMATORS = """
     Bfloat16 DDP DiLoCo EASGD FSDP FedAvg Gossip GossipEnsemble Int8 Krum LocalSGD Median ParameterServer
     PipelineParallel PowerSGD PushSum Sign TensorParallel TopK TrimmedMean
-    Dataset DecodeImage EventLog GroupKFold Holdout KFold Loader Local MPI ModelStore NetworkFeatures PerGroup
-    Ranks Reference Spark
-    StratifiedKFold TimeFolds
+    Dataset DecodeImage EventLog GroupKFold Holdout KFold Loader Local MPI ModelStore Monitor
+    NetworkFeatures PerGroup Ranks Reference Spark StratifiedKFold TimeFolds
     __version__ categorical col cross_validate dataset drift errors federated few_values frequent_sequences
     graph_clusters inspection lag_features linalg listen live_quality load matching metrics numeric
     quality quantize_onnx read read_quality rolling_features runs score score_stream sequences shap_values

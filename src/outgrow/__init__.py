@@ -29,6 +29,7 @@ _HOMES = {
     **dict.fromkeys(("Bfloat16", "Int8", "PowerSGD", "Sign", "TopK"), "outgrow.deep.codecs"),
     **dict.fromkeys(("Krum", "Median", "TrimmedMean"), "outgrow.stats.robust"),
     "Loader": "outgrow.deep.loader",
+    "Monitor": "outgrow.monitor.monitor",
     "NetworkFeatures": "outgrow.deep.network_features",
     "ModelStore": "outgrow.registry.store",
     "PerGroup": "outgrow.groups.per_group",

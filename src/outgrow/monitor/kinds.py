@@ -45,6 +45,7 @@ def kind_of(
     threshold: float,
     period: int | None = None,
     to_earlier: Sequence[float] | np.ndarray | None = None,
+    drifting: Sequence[bool] | np.ndarray | None = None,
     within: int = 3,
     level: float = 0.01,
 ) -> Kind:
@@ -61,6 +62,7 @@ def kind_of(
     period : how many windows make a season, such as 24 hours or 7 days; None where none is expected.
     to_earlier : the distance of each window to the window of the same phase one period before it; NaN where
         there is none. Without it the phases of the distances themselves are compared.
+    drifting : which windows drift, where more than the distance decides it; by default those at `threshold`.
     within : a change that is over after at most so many windows is temporary.
     level : of the tests.
 
@@ -79,14 +81,17 @@ def kind_of(
     if (series < 0).any():
         raise DataError("A distance is negative. Give distances to the reference, of which 0 is none.")
     (seen,) = np.nonzero(np.isfinite(series))
-    above = seen[series[seen] >= threshold]
+    drifts = series >= threshold if drifting is None else np.asarray(drifting, dtype=bool)
+    if drifts.shape != series.shape:
+        raise ParameterError(f"drifting has {len(drifts)} values for {len(series)} windows.")
+    above = seen[drifts[seen]]
     if len(above) == 0:
-        return Kind("none", None, math.nan, f"No window is {threshold:g} or more from the reference.")
+        return Kind("none", None, math.nan, "No window drifts from the reference.")
     if period is not None:
         season = _periodic(series, above, period, to_earlier, threshold, level)
         if season is not None:
             return season
-    return _temporary(series, seen, above, within) or _lasting(series, seen, above, threshold, level)
+    return _temporary(seen, above, within) or _lasting(series, seen, above, level)
 
 
 def _periodic(
@@ -108,7 +113,9 @@ def _periodic(
     if len(pairs) == 0:
         return None
     middle = float(np.median(earlier[pairs]))
-    if middle >= threshold or (earlier[pairs] == series[pairs]).all():
+    # few rows are some way apart by chance alone: half the way to the reference is near, too
+    near = max(threshold, float(np.median(series[pairs])) / 2)
+    if middle >= near or (earlier[pairs] == series[pairs]).all():
         return None
     p = float(wilcoxon(earlier[pairs], series[pairs], alternative="less").pvalue)
     if p > level:
@@ -141,7 +148,7 @@ def _phases(series: np.ndarray, above: np.ndarray, period: int, level: float) ->
     )
 
 
-def _temporary(series: np.ndarray, seen: np.ndarray, above: np.ndarray, within: int) -> Kind | None:
+def _temporary(seen: np.ndarray, above: np.ndarray, within: int) -> Kind | None:
     """The last run of windows that drift is over, and was short."""
     last = int(above[-1])
     position = int(np.searchsorted(seen, last))
@@ -164,9 +171,12 @@ def _temporary(series: np.ndarray, seen: np.ndarray, above: np.ndarray, within: 
     )
 
 
-def _lasting(series: np.ndarray, seen: np.ndarray, above: np.ndarray, threshold: float, level: float) -> Kind:
+def _lasting(series: np.ndarray, seen: np.ndarray, above: np.ndarray, level: float) -> Kind:
+    above = above[np.isin(above, seen[-MOST_WINDOWS:])]
     seen = seen[-MOST_WINDOWS:]
     values = series[seen]
+    if len(above) == 0:
+        return Kind("none", None, math.nan, f"None of the last {len(values)} windows drifts.")
     if len(values) < LEAST_WINDOWS:
         return Kind(
             "cannot say",
@@ -174,7 +184,7 @@ def _lasting(series: np.ndarray, seen: np.ndarray, above: np.ndarray, threshold:
             math.nan,
             f"{len(above)} of {len(values)} windows drift; the kinds are told apart from {LEAST_WINDOWS} on.",
         )
-    if (values >= threshold).all() and mann_kendall([values])[1] > level:
+    if len(above) == len(values) and mann_kendall([values])[1] > level:
         return Kind(
             "sudden", int(seen[0]), math.nan, "All windows drift from the first one on, without a trend."
         )

@@ -205,12 +205,12 @@ class PairFold:
             made = microseconds(times)
             starts = None if self.window is None else microseconds(self.window.floor(times))
         work = self._work(rows, places, made)
-        keys = [_texts(rows, self.version), _texts(rows, self.role), starts]
-        for (version, role, start), chosen in _parted(keys, np.arange(len(rows))):
+        keys = [texts_of(rows, self.version), texts_of(rows, self.role), starts]
+        for (version, role, start), chosen in parted(keys, np.arange(len(rows))):
             moment = None if start is None or start == NO_TIME else int(start)
             yield Group(version or "", role or "", EVERYTHING, moment), work.state(chosen)
             for name, values in work.slices.items():
-                for (value,), some in _parted([values[chosen]], chosen):
+                for (value,), some in parted([values[chosen]], chosen):
                     if value is not None:
                         yield Group(version or "", role or "", f"{name}={value}", moment), work.state(some)
 
@@ -308,7 +308,14 @@ def _projected(rows: pa.Table, what: Any, name: str) -> Any:
     return select_rows(what, rows)[name]
 
 
-def _texts(rows: pa.Table, name: str | None) -> np.ndarray | None:
+def texts_of(rows: Any, name: str | None) -> np.ndarray | None:
+    """The values of a column as text; None where there is no such column.
+
+    Parameters
+    ----------
+    rows : a table or batch.
+    name : of the column.
+    """
     return None if name is None else _labelled(rows[name])
 
 
@@ -316,8 +323,14 @@ def _labelled(values: Any) -> np.ndarray:
     return np.asarray(values.cast(pa.string()).to_pandas(), dtype=object)
 
 
-def _parted(keys: list[Any], rows: np.ndarray) -> Iterator[tuple[tuple[Any, ...], np.ndarray]]:
-    """Rows by equal keys; a key that is None is None for all rows."""
+def parted(keys: list[Any], rows: np.ndarray) -> Iterator[tuple[tuple[Any, ...], np.ndarray]]:
+    """Rows by equal keys; a key that is None is None for all rows.
+
+    Parameters
+    ----------
+    keys : arrays with a value for each row.
+    rows : the numbers of the rows.
+    """
     codes, values = np.zeros(len(rows), np.int64), []
     for key in keys:
         if key is None:

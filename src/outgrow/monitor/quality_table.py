@@ -62,6 +62,16 @@ def as_table(states: Mapping[Group, PairState], problem: Problem) -> pa.Table:
     return pa.table({name: pa.array([line.get(name) for line in lines], types.get(name)) for name in columns})
 
 
+def summary(quality: Any) -> str:
+    """Quality as text: a line for each version over all time, and what there is to know of its windows.
+
+    Parameters
+    ----------
+    quality : a `Quality`.
+    """
+    return "\n".join([*_lines(quality.over(None, slices=False)), *notes(quality)])
+
+
 def described(quality: Any) -> str:
     """Quality as text: a line a group, what became of the labels, and alarms.
 
@@ -69,6 +79,10 @@ def described(quality: Any) -> str:
     ----------
     quality : a `Quality`.
     """
+    return "\n".join([*_lines(quality), *notes(quality)])
+
+
+def _lines(quality: Any) -> list[str]:
     lines = []
     for group in sorted(quality.states, key=_order)[:_MOST_LINES]:
         state = quality.states[group]
@@ -80,7 +94,7 @@ def described(quality: Any) -> str:
         lines.append(f"{named(group)}: {state.counts[1]:,} of {state.counts[0]:,} rows labelled; {shown}")
     if len(quality.states) > _MOST_LINES:
         lines.append(f"... and {len(quality.states) - _MOST_LINES:,} more (to_arrow() has all)")
-    return "\n".join([*lines, *notes(quality)])
+    return lines
 
 
 def notes(quality: Any) -> list[str]:

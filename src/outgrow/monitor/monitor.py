@@ -1,0 +1,425 @@
+"""`og.Monitor`: what a model is asked and answers, window by window, held against its reference."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import time as clock
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from outgrow.engine.open import dataset
+from outgrow.engine.reading import read
+from outgrow.engine.reference import Reference
+from outgrow.errors import DataError, ParameterError
+from outgrow.log.event_log import EventLog, author
+from outgrow.log.record import Fact
+from outgrow.ml.base import VERSION
+from outgrow.monitor.drift import Drift, _reference
+from outgrow.monitor.findings import EFFECT, FDR
+from outgrow.monitor.kinds import Kind, kind_of
+from outgrow.monitor.pairs import EVERYTHING, Group
+from outgrow.monitor.spans import Span, as_times, microseconds, moment
+from outgrow.monitor.view import Judgement, MonitorView, as_body, js_between
+from outgrow.monitor.windows import (
+    WindowFiles,
+    WindowFold,
+    fold_windows,
+    merge_all,
+    new_files,
+    reference_columns,
+)
+from outgrow.stats.grid_counts import GridCounts
+
+ROLE = "role"
+PRIMARY = ("", "primary", "canary")
+"""The roles whose requests are judged; a shadow sees the same rows again."""
+
+
+@dataclass(frozen=True)
+class Watched:
+    """What a look at new rows gave.
+
+    Attributes
+    ----------
+    rows : how many were counted.
+    files : how many files they came from.
+    judged : windows that were held against the reference, in order of time.
+    timeless : rows without a time, which belong to no window.
+    gaps : windows between others that have no rows.
+    kinds : of drift, by column.
+    """
+
+    rows: int
+    files: int
+    judged: tuple[Judgement, ...]
+    timeless: int
+    gaps: tuple[datetime.datetime, ...]
+    kinds: Mapping[str, Kind] = field(default_factory=dict)
+
+    @property
+    def verdict(self) -> str:
+        """'drift' if a window that was judged drifted in a way that is no season, else 'ok'."""
+        return "drift" if any(self.lasting(judgement) for judgement in self.judged) else "ok"
+
+    def lasting(self, judgement: Judgement) -> tuple[str, ...]:
+        """The columns of a window that drifted, without those that do so each season."""
+        kinds = self.kinds
+        return tuple(c for c in judgement.drifted if kinds.get(c) is None or kinds[c].name != "periodic")
+
+    def __str__(self) -> str:
+        lines = [f"{self.rows:,} new rows of {self.files:,} file(s); {len(self.judged):,} window(s) judged."]
+        lines += [str(judgement) for judgement in self.judged if judgement.verdict != "ok"]
+        lines += [f"{column}: {kind.name}: {kind.because}" for column, kind in self.kinds.items()]
+        if self.timeless:
+            lines.append(f"{self.timeless:,} rows have no time and belong to no window.")
+        if self.gaps:
+            times = ", ".join(f"{gap:%Y-%m-%d %H:%M}" for gap in self.gaps[:3])
+            lines.append(
+                f"{len(self.gaps):,} window(s) have no rows: {times}{' ...' if self.gaps[3:] else ''}."
+            )
+        return "\n".join(lines)
+
+
+class Monitor:
+    """Watches a model over time: counts rows by window, holds windows against the reference, and remembers.
+
+    Windows are counts on the reference's grid, kept as files that a log names; they merge to days and months
+    without rows. Rows may come late and in any order: they add to their window, which is judged again.
+
+    Parameters
+    ----------
+    model : a model with a reference, its path, a `Reference`, or rows to make one of.
+    log : an `EventLog`, or where it lies; None keeps nothing: one in a folder of its own that ends with the
+        process.
+    window : the length of a window, such as "1h", "1d" or "1mo".
+    name : under which it stands in the log; by default the model's folder, or the kind of the model.
+    states : the folder of the counts; by default `windows` beside the log.
+    period : how long a season is, such as "7d": a window like that of one period before is no drift.
+    fdr, effect, columns : as for `og.drift`.
+    by : columns of slices, where the reference is made here.
+
+    Examples
+    --------
+    >>> import tempfile, numpy as np, pyarrow as pa, outgrow as og
+    >>> rng = np.random.default_rng(0)
+    >>> before = pa.table({"delay": rng.normal(5, 2, 5_000)})
+    >>> monitor = og.Monitor(before, tempfile.mkdtemp() + "/ops.db", window="1h", name="late")
+    >>> times = np.datetime64("2026-03-01") + np.arange(4_000).astype("timedelta64[s]") * 2
+    >>> rows = pa.table({"at": times, "delay": rng.normal(5, 2, 4_000) + (np.arange(4_000) > 1_800)})
+    >>> monitor.fold(rows, time="at")
+    4000
+    >>> [(judged.start.hour, judged.rows, judged.verdict) for judged in monitor.judge(open_too=True)]
+    [(0, 1800, 'ok'), (1, 1800, 'drift'), (2, 400, 'drift')]
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        log: EventLog | str | os.PathLike[str],
+        *,
+        window: str = "1h",
+        name: str | None = None,
+        states: str | os.PathLike[str] | None = None,
+        period: str | None = None,
+        fdr: float = FDR,
+        effect: Mapping[str, float] | None = None,
+        columns: Sequence[str] | None = None,
+        by: str | Sequence[str] | None = None,
+    ) -> None:
+        self.reference, self.model = _reference(model, by, None)
+        self.log = log if isinstance(log, EventLog) else EventLog(log)
+        self.window = Span.of(window)
+        self.name = name or _name_of(model)
+        self.files = WindowFiles(Path(states) if states is not None else _beside(self.log))
+        self.settings: dict[str, Any] = {"fdr": fdr, "effect": effect, "columns": columns}
+        self.period = None if period is None else _windows_in(Span.of(period), self.window)
+        self.view = MonitorView(self.log, self.name)
+        self.threshold = float((effect or EFFECT).get("js", EFFECT["js"]))
+        self.timeless = 0
+        Drift.of(self.reference, self.reference.empty(), **self.settings)  # refuses settings before any rows
+
+    def fold(
+        self,
+        rows: Any,
+        *,
+        time: str | None = None,
+        at: Any = None,
+        source: str | None = None,
+    ) -> int:
+        """Count rows in their windows; how many were counted.
+
+        Parameters
+        ----------
+        rows : a path, dataset, table or Spark DataFrame, perhaps with predictions, `model_version` (or
+            `version`) and `role`.
+        time : the column that says when a row was asked.
+        at : the time of all rows, where no column says it; now by default.
+        source : what tells these rows from others, such as a batch's name: rows of a source that was counted
+            before are not counted again.
+        """
+        known = self.view.refreshed()
+        if source is not None and source in known.sources:
+            return 0
+        return self._fold(rows, time, at, [] if source is None else [source])
+
+    def fold_files(self, folder: str | os.PathLike[str], *, time: str | None = "time") -> tuple[int, int]:
+        """Count the rows of files that are new in a folder, such as the log of the server or of a stream.
+
+        Parameters
+        ----------
+        folder : of Parquet files, each of which appears whole and does not change.
+        time : the column that says when a row was asked.
+
+        Returns
+        -------
+        How many rows, of how many files.
+        """
+        known = self.view.refreshed().sources
+        files = dict(new_files(folder, known))
+        if not files:
+            return 0, 0
+        return self._fold(list(map(os.fspath, files.values())), time, None, list(files)), len(files)
+
+    def judge(self, *, open_too: bool = False) -> list[Judgement]:
+        """Hold the windows that changed since they were last judged against the reference.
+
+        Each becomes a record `finding` in the log.
+
+        Parameters
+        ----------
+        open_too : also those that more rows may come to, as no later window has any.
+        """
+        view = self.view.refreshed()
+        latest = max((group.start or 0 for group in view.parts), default=0)
+        judged = []
+        for group in sorted(view.changed(), key=lambda group: (group.start or 0, group)):
+            if not open_too and (group.start or 0) >= latest:
+                continue
+            drift = self.drift(group)
+            end = None if group.time is None else self.window.end(group.time)
+            body = as_body(group, end, drift, view.mark(group))
+            self.log.append("finding", self.name, body)
+            judged.append(Judgement.of(body))
+        return judged
+
+    def watch(
+        self, folder: str | os.PathLike[str], *, time: str | None = "time", open_too: bool = False
+    ) -> Watched:
+        """Look once at a folder: count what is new, judge what changed, and tell the kinds of drift apart.
+
+        Parameters
+        ----------
+        folder, time : as of `fold_files`.
+        open_too : as of `judge`.
+        """
+        rows, files = self.fold_files(folder, time=time)
+        judged = self.judge(open_too=open_too)
+        return Watched(rows, files, tuple(judged), self.timeless, tuple(self.gaps()), self.kinds())
+
+    def watch_stream(
+        self,
+        frame: Any,
+        checkpoint: str | os.PathLike[str],
+        *,
+        time: str,
+        trigger: dict[str, Any] | None = None,
+    ) -> Any:
+        """Count the rows of a stream of Spark as they come, and judge windows as they end.
+
+        Parameters
+        ----------
+        frame : a streaming DataFrame.
+        checkpoint : the folder for Spark's notes; a batch that is tried again counts once.
+        time : the column that says when a row was asked.
+        trigger : as for `og.score_stream`.
+        """
+
+        def look(batch: Any, number: int) -> None:
+            self.fold(batch, time=time, source=f"{os.fspath(checkpoint)}#{number}")
+            self.judge()
+
+        writer = frame.writeStream.foreachBatch(look).option("checkpointLocation", os.fspath(checkpoint))
+        return (writer if trigger is None else writer.trigger(**trigger)).start()
+
+    def counts(self, group: Group | None = None, *, window: str | None = None) -> dict[Group, GridCounts]:
+        """The counts of windows, merged from what the log names; no rows are read.
+
+        Parameters
+        ----------
+        group : the only one; None for all.
+        window : longer windows, such as "1d" or "1mo"; None for those that were counted.
+        """
+        parts = self.view.refreshed().parts
+        span = self.window if window is None else Span.of(window)
+        wanted: dict[Group, list[str]] = {}
+        for key, digests in parts.items():
+            if group is None or key == group:
+                wanted.setdefault(_widened(key, span, self.window), []).extend(digests)
+        return {key: merge_all(list(map(self.files.get, digests))) for key, digests in wanted.items()}
+
+    def drift(self, group: Group) -> Drift:
+        """What is different in a window that was counted.
+
+        Parameters
+        ----------
+        group : version, role and start, as `counts` has them.
+        """
+        counts = self.counts(group)
+        if group not in counts:
+            raise DataError(f"There is no window {group} of {self.name!r}. `monitor.counts()` has all.")
+        return Drift.of(self.reference, counts[group], **self.settings)
+
+    def gaps(self) -> list[datetime.datetime]:
+        """The windows between the first and the last that have no rows."""
+        times = sorted({group.time for group in self.view.refreshed().parts if group.time is not None})
+        missing: list[datetime.datetime] = []
+        for before, after in pairwise(times):
+            start = self.window.end(before)
+            while start < after and len(missing) < 100_000:
+                missing.append(start)
+                start = self.window.end(start)
+        return missing
+
+    def kinds(self) -> dict[str, Kind]:
+        """The kind of drift of each column that drifted in a window, from the series of its windows."""
+        series = self.view.refreshed().series()
+        kinds = {}
+        for column, distances in series.items():
+            starts = self._axis(distances)
+            values = np.array([distances.get(start, np.nan) for start in starts])
+            drifting = np.isin(starts, list(self.view.drifting(column)))
+            earlier = None if self.period is None else self._to_earlier(column, starts, drifting)
+            kind = kind_of(
+                values,
+                threshold=self.threshold,
+                period=self.period,
+                to_earlier=earlier,
+                drifting=drifting,
+            )
+            if kind.name != "none":
+                kinds[column] = kind
+        return kinds
+
+    def _axis(self, distances: Mapping[int, float]) -> list[int]:
+        """All windows from the first to the last, also those without rows."""
+        if not distances:
+            return []
+        start = Group("", "", EVERYTHING, min(distances)).time
+        assert start is not None
+        axis: list[int] = []
+        while len(axis) < 100_000 and (number := round(start.timestamp() * 1e6)) <= max(distances):
+            axis.append(number)
+            start = self.window.end(start)
+        return axis
+
+    def _to_earlier(self, column: str, starts: Sequence[int], drifting: np.ndarray) -> np.ndarray:
+        """The distance of windows that are far from the reference to the same phase one period before."""
+        assert self.period is not None
+        parts = self.view.parts_by_start(PRIMARY)
+        earlier = np.full(len(starts), np.nan)
+        for index in map(int, np.flatnonzero(drifting)):
+            before = index - self.period
+            if before < 0 or starts[before] not in parts:
+                continue
+            now, then = (merge_all(list(map(self.files.get, parts[starts[i]]))) for i in (index, before))
+            earlier[index] = js_between(self.reference, column, now, then)
+        return earlier
+
+    def _fold(self, rows: Any, time: str | None, at: Any, sources: list[str]) -> int:
+        data = read(rows) if isinstance(rows, str | os.PathLike | list) else dataset(rows)
+        if time is not None and time not in data.columns:
+            raise ParameterError(
+                f"The rows have no column {time!r} of times; they have {data.columns}. Give time=..., or "
+                "at=... where all rows have one time."
+            )
+        version = next((name for name in (VERSION, "version") if name in data.columns), None)
+        role = ROLE if ROLE in data.columns else None
+        beside = [name for name in (time, version, role) if name is not None]
+        seen = reference_columns(self.reference, data, beside)
+        model = self.model if _answers(self.reference, data) else None
+        counting = self.reference.counting(
+            seen.drop(*[n for n in beside if n not in self.reference.kinds]), model
+        )
+        start = self._start(at)
+        states, timeless = fold_windows(seen, WindowFold(counting, self.window, time, start, version, role))
+        self.timeless += timeless
+        self._record(states, sources)
+        return int(sum(state.rows for state in states.values()))
+
+    def _record(self, states: Mapping[Group, GridCounts], sources: list[str]) -> None:
+        """All windows of some sources become records at once, or none do."""
+        facts: list[dict[str, Any]] = []
+        now, who = clock.time(), author()
+        for group, state in states.items():
+            digest = self.files.put(self.reference.coarse(state))
+            body: dict[str, Any] = {
+                "model": self.name,
+                "version": group.version,
+                "role": group.role,
+                "slice": group.slice,
+                "from": _iso(group.time),
+                "to": _iso(None if group.time is None else self.window.end(group.time)),
+                "rows": int(state.rows),
+                "state": digest,
+            }
+            facts.append(body)
+        facts = facts or [{"model": self.name, "rows": 0}]
+        facts[0]["sources"] = sources
+        self.log.store.append([Fact.of(now, "window.folded", self.name, body, who, None) for body in facts])
+
+    def _start(self, at: Any) -> int:
+        when = datetime.datetime.now(datetime.UTC) if at is None else moment(at)
+        return int(microseconds(self.window.floor(as_times(_one(when), "at")))[0])
+
+
+def _one(when: datetime.datetime) -> Any:
+    return pa.array([when], pa.timestamp("us", "UTC"))
+
+
+def _answers(reference: Reference, data: Any) -> bool:
+    """Whether the model must be asked: predictions are counted, and the rows do not bring them."""
+    lacking = [name for name in reference.predictions if name.partition("[")[0] not in data.columns]
+    return bool(lacking)
+
+
+def _iso(when: datetime.datetime | None) -> str | None:
+    return None if when is None else when.isoformat()
+
+
+def _beside(log: EventLog) -> Path:
+    if "://" in log.uri and not log.uri.startswith("sqlite:"):
+        raise ParameterError(
+            f"The counts of windows are files; where they lie beside {log.uri.split('@')[-1]} must be said "
+            "with states=...."
+        )
+    path = Path(log.uri.removeprefix("sqlite:///"))
+    return (path if path.is_dir() else path.parent) / "windows"
+
+
+def _name_of(model: Any) -> str:
+    if isinstance(model, str | os.PathLike):
+        return Path(model).resolve().name
+    if isinstance(model, Reference) or hasattr(model, "__arrow_c_stream__"):
+        return "rows"
+    return type(model).__name__
+
+
+def _windows_in(period: Span, window: Span) -> int:
+    count = round(period.seconds / window.seconds)
+    if count < 2 or abs(count * window.seconds - period.seconds) > 0.04 * period.seconds:
+        raise ParameterError(f"A period of {period} is no whole number of windows of {window}.")
+    return count
+
+
+def _widened(group: Group, span: Span, window: Span) -> Group:
+    if span == window or group.time is None:
+        return group
+    floored = span.floor(_one(group.time))
+    return group._replace(start=int(microseconds(floored)[0]))
