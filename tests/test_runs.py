@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from sklearn.preprocessing import StandardScaler as SklearnScaler
 
@@ -27,6 +28,7 @@ from outgrow.engine.events import Event, emit
 from outgrow.errors import DataError, LogError, LogWarning, ParameterError
 from outgrow.job.load import load_job
 from outgrow.job.run import run_job
+from outgrow.track.runs import find_run
 
 ROWS = 300
 
@@ -386,3 +388,77 @@ def test_an_observer_that_fails_ends_nothing(log: og.EventLog) -> None:
             og.Ridge().fit(np.arange(4.0)[:, None], np.arange(4.0))
     finally:
         activity.leave(broken)  # type: ignore[arg-type]
+
+
+def test_a_run_is_shown_and_compared(
+    log: og.EventLog, table: pa.Table, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for C, rows in ((0.5, table), (2.0, table.drop(["word"]))):
+        steps = [og.OneHotEncoder(columns=og.categorical()), og.LogisticRegression(C=C)]
+        model = og.Pipeline(steps).fit(rows, "late")
+        model.evaluate(rows, "late")
+    og.track.stop()
+    first, second = og.runs(log=log, sort="began")["run"].to_pylist()
+    text = command(["runs", "show", "last", "--log", log.uri], capsys).out
+    assert second in text
+    assert "log_loss" in text
+    text = command(["runs", "compare", first[:10], second[:10], "--log", log.uri], capsys).out
+    lines = {line.split()[0]: line.split()[1:] for line in text.splitlines() if line.split()}
+    assert lines["C"] == ["0.5", "2.0"]
+    assert lines["word"] == ["string", "none"]
+    assert len(lines["Log"]) > 3
+    assert "numpy" not in lines
+    command(["runs", "compare", first, second, "--log", log.uri, "-o", str(tmp_path / "page.html")], capsys)
+    page = (tmp_path / "page.html").read_text()
+    assert page.count("<svg") >= 1
+    assert "The same in both: " in page
+    assert "http" not in page.replace("http://www.w3.org", "")
+
+
+def test_a_prefix_that_several_runs_have(log: og.EventLog) -> None:
+    for _ in range(17):  # two of them begin with the same digit
+        with og.track.run("a"):
+            pass
+    og.track.stop()
+    ids = og.runs(log=log)["run"].to_pylist()
+    digit = next(first for first in "0123456789abcdef" if sum(run[0] == first for run in ids) > 1)
+    with pytest.raises(ParameterError, match=f"runs begin with '{digit}'"):
+        find_run(digit, log)
+    assert find_run(ids[3][:12].upper(), log) == ids[3]
+
+
+def test_a_job_is_run_again_from_the_log_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    rows = write_rows(tmp_path)
+    write_job(tmp_path, track="ops.db", sample=0.8)
+    run_job(load_job(tmp_path / "job.yaml"), og.Local())
+    (tmp_path / "job.yaml").unlink()
+    again = ["rerun", "last", "--log", "ops.db"]
+    assert "Nothing differs." in command([*again, "--dry"], capsys).out
+    first = find_run("last", og.EventLog("ops.db"))
+    assert "same to the bit" in command(again, capsys).out
+    runs = og.runs(log="ops.db", sort="began").to_pylist()
+    assert [run["cause"] for run in runs] == [None, first]
+    assert runs[0]["model"] == runs[1]["model"]
+    os.utime(rows, (1, 1))
+    moved = command(["rerun", first, "--log", "ops.db", "-o", "third"], capsys, code=2)
+    assert "rows.parquet had" in moved.out
+    assert "--anyway" in moved.err
+    assert not Path("third").exists()
+    text = pq.read_table(rows)
+    pq.write_table(text.slice(0, 300), rows)
+    anyway = ["rerun", first, "--log", "ops.db", "-o", "third", "--anyway"]
+    assert "is not the same" in command(anyway, capsys, code=1).out
+    rows.unlink()
+    assert "are gone" in command(["rerun", first, "--log", "ops.db"], capsys, code=2).err
+
+
+def test_fits_of_scripts_say_what_a_rerun_needs(log: og.EventLog, capsys: pytest.CaptureFixture[str]) -> None:
+    og.Ridge().fit(np.arange(4.0)[:, None], np.arange(4.0))
+    og.track.stop()
+    error = command(["rerun", "last", "--log", log.uri], capsys, code=2).err
+    assert "rows were in memory" in error
+    assert "job file" in error

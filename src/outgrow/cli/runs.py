@@ -75,3 +75,45 @@ def _tag(
         if not key or not sign:
             raise typer.BadParameter("write tags like team=sales.", param_hint="KEY=VALUE")
     say(f"Tagged: {tag_run(run, {key: value for key, _, value in pairs}, description, log=log)}")
+
+
+@runs.command("show")
+def _show(run: RunName, log: Log = None, debug: Debug = False) -> None:
+    """Show all that is known of a run."""
+    from outgrow.track.details import details
+    from outgrow.track.runs import find_run, open_log
+    from outgrow.track.screen import show_run
+
+    opened = open_log(log)
+    screen = console()
+    for part in show_run(details(find_run(run, opened), opened)):
+        screen.print(part)
+
+
+@runs.command("compare")
+def _compare(
+    first: RunName,
+    second: RunName,
+    output: Annotated[str | None, typer.Option("-o", "--output", help="An HTML page, with curves.")] = None,
+    log: Log = None,
+    debug: Debug = False,
+) -> None:
+    """Show in what two runs differ: parameters, metrics, data, environment, code."""
+    from pathlib import Path
+
+    from outgrow.storage import write_file
+    from outgrow.track.compare import compare, differing
+    from outgrow.track.details import details
+    from outgrow.track.page import as_text, comparison_page
+    from outgrow.track.runs import find_run, open_log
+    from outgrow.track.screen import show_differences
+
+    opened = open_log(log)
+    one, other = (details(find_run(name, opened), opened) for name in (first, second))
+    if output is not None:
+        write_file(Path(output), comparison_page(one, other).encode(), overwrite=True)
+        say(f"Written: {output}")
+        return
+    screen = console()
+    for part in show_differences(one, other, as_text(differing(compare(one, other)))):
+        screen.print(part)

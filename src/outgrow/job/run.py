@@ -30,7 +30,9 @@ from outgrow.serve.batch import score
 from outgrow.storage import RUN, check_free, new_directory
 
 
-def run_job(loaded: LoadedJob, engine: Engine, *, overwrite: bool = False) -> Outcome:
+def run_job(
+    loaded: LoadedJob, engine: Engine, *, overwrite: bool = False, cause: str | None = None
+) -> Outcome:
     """Do all a job asks for. Its output folder appears whole at the end, or not at all.
 
     Parameters
@@ -38,13 +40,15 @@ def run_job(loaded: LoadedJob, engine: Engine, *, overwrite: bool = False) -> Ou
     loaded : the job, with its pipeline not yet fitted.
     engine : where its rows are read and its pipeline is fitted.
     overwrite : replace an output folder that an earlier run wrote.
+    cause : what led to it, such as the id of an earlier run, for the record.
 
     Raises
     ------
     OutputExistsError
         When the output folder exists and `overwrite` is false; before anything is read.
     """
-    with recording(loaded.job), activity("run", loaded.pipeline, **job_facts(loaded, engine)) as under_way:
+    facts = {**job_facts(loaded, engine), "cause": cause}
+    with recording(loaded.job), activity("run", loaded.pipeline, **facts) as under_way:
         with new_directory(loaded.job.output, RUN, overwrite=overwrite) as folder:
             outcome = _JobRun(loaded, engine, folder).run()
         under_way.note(

@@ -410,5 +410,7 @@ def _engine(engine: Any, data: Any) -> dict[str, Any] | None:
     name = engine.name
     if getattr(engine, "processes", 1) > 1:
         name = f"processes[{engine.processes}]"
-    master = getattr(engine, "master", None)
-    return {"name": master or name, "about": " ".join(repr(engine).split())[:200]}
+    session = getattr(engine, "session", None)
+    if session is not None:
+        name = session.conf.get("spark.master", name)
+    return {"name": name, "about": " ".join(repr(engine).split())[:200]}

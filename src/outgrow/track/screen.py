@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,14 +11,17 @@ import pyarrow as pa
 from rich.table import Table
 from rich.text import Text
 
+from outgrow.engine.memory import describe_size
 from outgrow.page.format import seconds as in_words
-from outgrow.track.runs import COLUMNS
+from outgrow.track.details import RunDetails
+from outgrow.track.runs import COLUMNS, shown
 
 ID_LENGTH = 8
 _ALWAYS = ("run", "kind", "name", "state", "began", "seconds")
 _COLOURS = {"finished": "green", "failed": "red", "killed": "yellow", "running": "cyan", "lost": "yellow"}
-_MOST = 6
-"""Parameters and metrics that are shown where nobody names them; of the runs at hand, the most frequent."""
+_MOST = 3
+"""Parameters, and metrics, that are shown where nobody names them; of the runs at hand, the most frequent."""
+_NAME = 28
 
 
 def runs_table(table: pa.Table) -> Any:
@@ -37,7 +40,7 @@ def runs_table(table: pa.Table) -> Any:
     for name in names:
         right = pa.types.is_floating(table.schema.field(name).type) or name == "rows"
         _, dot, tail = name.partition(".")
-        shown.add_column(tail if dot else name, justify="right" if right else "left", overflow="fold")
+        shown.add_column(tail if dot else name, justify="right" if right else "left", no_wrap=True)
     for row in table.select(names).to_pylist():
         shown.add_row(*[_cell(name, row[name]) for name in names])
     return shown
@@ -50,7 +53,8 @@ def as_lines(table: pa.Table) -> Iterator[str]:
 
 
 def _frequent(table: pa.Table, group: str) -> list[str]:
-    counts = {n: table.num_rows - table[n].null_count for n in table.column_names if n.startswith(group)}
+    names = [name for name in table.column_names if name.startswith(group) and name != "params.steps"]
+    counts = {name: table.num_rows - table[name].null_count for name in names}
     return [name for name in sorted(counts, key=lambda n: -counts[n])[:_MOST] if counts[name]]
 
 
@@ -65,6 +69,8 @@ def _cell(name: str, value: Any) -> Text:
         return Text(ago(value))
     if name == "seconds":
         return Text(in_words(value))
+    if name == "name":
+        return Text(value.removeprefix("Pipeline of ")[:_NAME])
     return Text(f"{value:.5g}" if isinstance(value, float) else str(value)[:60])
 
 
@@ -73,3 +79,87 @@ def ago(moment: datetime) -> str:
     local = moment.astimezone()
     today = datetime.now(UTC).astimezone().date()
     return local.strftime("%H:%M:%S" if local.date() == today else "%Y-%m-%d %H:%M")
+
+
+def show_run(run: RunDetails) -> Iterator[Any]:
+    """The parts of what a terminal shows of a run.
+
+    Parameters
+    ----------
+    run : all that is known of it.
+    """
+    head = Text(f"{run.run}  {run.name}  ", style="bold")
+    yield head.append(run.state, style=_COLOURS.get(run.state, ""))
+    if run.description:
+        yield Text(run.description)
+    beginning, ending = run.beginning, run.ending
+    code, engine = beginning.get("code", {}), beginning.get("engine") or {}
+    commit = (code.get("commit") or "")[:12] + (" with changes" if code.get("dirty") else "")
+    facts = {
+        "kind": beginning.get("kind"),
+        "began": f"{run.began.astimezone():%Y-%m-%d %H:%M:%S} by {run.by}",
+        "time": in_words(ending["seconds"]) if "seconds" in ending else None,
+        "memory": describe_size(ending["memory"]) if "memory" in ending else None,
+        "rows": f"{ending['rows']:,}" if ending.get("rows") else None,
+        "engine": engine.get("name"),
+        "code": " ".join(filter(None, [code.get("script"), commit])),
+        "model": ending.get("model"),
+        "cause": run.cause,
+        **run.tags,
+    }
+    yield _pairs("", facts)
+    for seen in run.data:
+        where = seen.get("uri") or f"{seen.get('kind')} in memory"
+        version = f" version {seen['version']}" if seen.get("version") is not None else ""
+        rows = f", {seen['rows']:,} rows" if seen.get("rows") is not None else ""
+        yield Text(
+            f"\n{seen.get('role', 'data')} rows: {where}{version}{rows}, {seen.get('fingerprint', '')[:16]}"
+        )
+    yield _pairs("parameters", {name: shown(value) for name, value in run.parameters.items()})
+    yield _pairs("metrics", {name: f"{value:.6g}" for name, value in run.metrics.items()})
+    files = (ending.get("artifacts") or {}).get("files", [])
+    folder = (ending.get("artifacts") or {}).get("folder", "")
+    yield _pairs(f"files in {folder}", {file["path"]: describe_size(file["bytes"]) for file in files[:20]})
+    if "error" in ending:
+        yield Text(f"\n{ending['error']['type']}: {ending['error']['message']}", style="red")
+
+
+def show_differences(
+    first: RunDetails, second: RunDetails, sections: list[tuple[str, list[dict[str, Any]]]]
+) -> Iterator[Any]:
+    """The parts of what a terminal shows of two runs.
+
+    Parameters
+    ----------
+    first, second : the runs.
+    sections : titles, and rows with name, first, second and change.
+    """
+    if not sections:
+        yield Text("The runs do not differ in what was recorded.")
+    for title, rows in sections:
+        table = Table(title=title, box=None, pad_edge=False, title_justify="left", header_style="bold")
+        table.add_column("")
+        table.add_column(first.run[:ID_LENGTH], overflow="fold")
+        table.add_column(second.run[:ID_LENGTH], overflow="fold")
+        table.add_column("")
+        for row in rows:
+            colour = "" if row["better"] is None else "green" if row["better"] else "red"
+            cells = [Text(str(row[name])[:80]) for name in ("name", "first", "second")]
+            table.add_row(*cells, Text(row["change"], style=colour))
+        yield table
+        yield Text("")
+
+
+def _pairs(title: str, facts: Mapping[str, Any]) -> Any:
+    """Names and values; nothing where there are none."""
+    facts = {name: value for name, value in facts.items() if value not in (None, "")}
+    if not facts:
+        return Text("", end="")
+    table = Table(
+        box=None, pad_edge=False, show_header=False, title=title and f"\n{title}", title_justify="left"
+    )
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
+    for name, value in facts.items():
+        table.add_row(Text(name), Text(str(value)))
+    return table
