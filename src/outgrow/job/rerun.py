@@ -148,24 +148,26 @@ def _moved(run: RunDetails, now: Mapping[str, Any]) -> list[str]:
         return ["the run ended before it had opened its rows"]
     if then.get("fingerprint") == now["fingerprint"]:
         return []
-    said = []
+    lines = []
     if then.get("version") != now["version"]:
-        said.append(f"version {then.get('version')} is now {now['version']}")
+        lines.append(f"version {then.get('version')} is now {now['version']}")
     files, others = ({file["path"]: file for file in facts.get("files", [])} for facts in (then, now))
     for path in sorted(files.keys() | others.keys()):
         before, after = files.get(path), others.get(path)
         if before is None or after is None:
-            said.append(f"{path} is {'new' if before is None else 'gone'}")
+            lines.append(f"{path} is {'new' if before is None else 'gone'}")
         elif before != after:
-            said.append(
+            lines.append(
                 f"{path} had {before['bytes']:,} bytes of {before['modified']}, "
                 f"and has {after['bytes']:,} of {after['modified']}"
             )
     columns, now_columns = dict(then.get("schema", {})), dict(now["schema"])
-    for column in sorted(columns.keys() | now_columns.keys()):
-        if columns.get(column) != now_columns.get(column):
-            said.append(f"column {column} was {columns.get(column)}, and is {now_columns.get(column)}")
-    return said or [f"the fingerprint {str(then.get('fingerprint'))[:16]} is now {now['fingerprint'][:16]}"]
+    lines += [
+        f"column {column} was {columns.get(column)}, and is {now_columns.get(column)}"
+        for column in sorted(columns.keys() | now_columns.keys())
+        if columns.get(column) != now_columns.get(column)
+    ]
+    return lines or [f"the fingerprint {str(then.get('fingerprint'))[:16]} is now {now['fingerprint'][:16]}"]
 
 
 def _changed(run: RunDetails) -> list[str]:
