@@ -244,3 +244,26 @@ def _thin(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _short(name: str, most: int = 26) -> str:
     return name if len(name) <= most else f"{name[: most - 1]}…"
+
+
+def curves(name: str, lines: Sequence[tuple[Sequence[tuple[float, float]], str, int]], x: str, y: str) -> str:
+    """Values by step or time, of several runs.
+
+    Parameters
+    ----------
+    name : a word that no other figure of the page has.
+    lines : the points of each curve, its name in the legend, and the number of its colour.
+    x, y : what the axes show.
+    """
+    canvas = Canvas(name, 4.4, 2.9)
+    with canvas as axes:
+        for points, label, number in lines:
+            thin = points[:: max(1, len(points) // POINTS_DRAWN)]
+            steps, values = zip(*(thin if thin[-1] == points[-1] else [*thin, points[-1]]), strict=True)
+            marker = "o" if len(thin) < 20 else ""
+            axes.plot(steps, values, color=SERIES[number], label=label, marker=marker, ms=3)
+        axes.set(xlabel=x, ylabel=y)
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=x == "step"))
+        axes.yaxis.set_major_locator(MaxNLocator(5))
+        axes.legend(labelcolor=INK)
+    return canvas.svg

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from matplotlib.ticker import MaxNLocator
-
 from outgrow.engine.memory import describe_size
 from outgrow.page import format as say
-from outgrow.page.canvas import INK, SERIES, Canvas
+from outgrow.page.plots import curves
 from outgrow.page.render import Plot, plot, render
 from outgrow.track.compare import SECTIONS, Difference, compare
-from outgrow.track.details import Curve, RunDetails
+from outgrow.track.details import RunDetails
 from outgrow.track.environment import libraries
 from outgrow.track.runs import shown
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _SMALLER = ("loss", "mse", "rmse", "mae", "seconds", "memory", "deviance", "inertia", "perplexity")
 _CURVES = 12
-_POINTS = 500
 _TITLES = {
     "parameters": "Parameters",
     "metrics": "Metrics",
@@ -116,7 +113,7 @@ def _curves(first: RunDetails, second: RunDetails) -> list[Plot]:
         lines = [
             (run.curves[key], _label(run), i) for i, run in enumerate((first, second)) if key in run.curves
         ]
-        svg = _lines(f"curve{number}", lines, "step", say.metric_name(metric))
+        svg = curves(f"curve{number}", lines, "step", say.metric_name(metric))
         figures.append(plot(say.metric_name(metric), stage, svg))
     return figures
 
@@ -136,31 +133,13 @@ def _usage(first: RunDetails, second: RunDetails) -> list[Plot]:
                 lines.append((points, _label(run), i))
         if lines:
             figures.append(
-                plot(title, "By the second since the run began.", _lines(name, lines, "seconds", unit))
+                plot(title, "By the second since the run began.", curves(name, lines, "seconds", unit))
             )
     return figures
 
 
 def _label(run: RunDetails) -> str:
     return run.run[:8]
-
-
-def _lines(
-    name: str, lines: Sequence[tuple[Curve | list[tuple[float, float]], str, int]], x: str, y: str
-) -> str:
-    canvas = Canvas(name, 4.4, 2.9)
-    with canvas as axes:
-        for points, label, number in lines:
-            thin = points[:: max(1, len(points) // _POINTS)]
-            steps, values = zip(*(thin if thin[-1] == points[-1] else [*thin, points[-1]]), strict=True)
-            axes.plot(
-                steps, values, color=SERIES[number], label=label, marker="o" if len(thin) < 20 else "", ms=3
-            )
-        axes.set(xlabel=x, ylabel=y)
-        axes.xaxis.set_major_locator(MaxNLocator(6, integer=x == "step"))
-        axes.yaxis.set_major_locator(MaxNLocator(5))
-        axes.legend(labelcolor=INK)
-    return canvas.svg
 
 
 def as_text(sections: Mapping[str, list[Difference]]) -> list[tuple[str, list[dict[str, Any]]]]:
