@@ -60,6 +60,7 @@ from outgrow.stats.moments import CoMoments, Moments, PairMoments, ShapeMoments
 from outgrow.stats.number_counts import NumberCounts
 from outgrow.stats.number_sample import NumberSample
 from outgrow.stats.number_sums import NumberSums
+from outgrow.stats.paired import GroupOutcomes, PairedDifferences
 from outgrow.stats.proposals import Proposals
 from outgrow.stats.quantiles import Gathered, quantiles
 from outgrow.stats.rankings import QueryRows
@@ -244,6 +245,16 @@ LAWS: dict[type[State], tuple[Callable[[np.ndarray], Any], Callable[[Any], Any]]
     RankedScores: (
         lambda r: RankedScores.of(_shares(r)[:, 1], r[:, 1] > 0, _weights(r)),
         lambda s: [s.rows, s.roc_auc() if s.rows else 0, s.average_precision() if s.rows else 0],
+    ),
+    PairedDifferences: (
+        lambda r: PairedDifferences.of(
+            r[:, 0], {name: _bits(r) % np.uint64(3) == k for k, name in enumerate("abc") if len(r)}
+        ),
+        lambda s: _flat(*(s.slice(name).total for name in "abc"), *(s.slice(name).squares for name in "abc")),
+    ),
+    GroupOutcomes: (
+        lambda r: GroupOutcomes.of(np.array([*"abc"])[_bits(r) % np.uint64(3)], r[:, 0] > 0, r[:, 1] > 0),
+        lambda s: _flat(sorted(s.rows().values()), s.counts.sum(axis=0)),
     ),
     Met: (lambda r: Met.of(_labels(r), 12), lambda s: s.bits),
     PairState: (

@@ -49,6 +49,7 @@ FLOORS = {
     "inspection": 7,
     "track": 7,
     "job": 8,
+    "loop": 9,
     "testing": 9,
     "cli": 10,
     "__init__": 10,
@@ -113,7 +114,7 @@ HOMES = {
     "sqlglot": "engine/spark",
     "matplotlib": "page",
     "jinja2": "page",
-    "pydantic": "job",
+    "pydantic": ("job", "loop"),
     "starlette": "serve/http",
     "uvicorn": "serve/http",
     "msgspec": "serve/http",
@@ -334,7 +335,7 @@ def test_library_has_one_home(library: str) -> None:
 BESIDE_ESTIMATORS = """
     Bfloat16 DDP DiLoCo EASGD FSDP FedAvg Gossip GossipEnsemble Int8 Krum LocalSGD Median ParameterServer
     PipelineParallel PowerSGD PushSum Sign TensorParallel TopK TrimmedMean
-    Dataset DecodeImage EventLog GroupKFold Holdout KFold Loader Local MPI ModelStore Monitor
+    Dataset DecodeImage EventLog GroupKFold Holdout KFold Loader Local Loop MPI ModelStore Monitor
     NetworkFeatures PerGroup Ranks Reference Spark StratifiedKFold TimeFolds
     __version__ categorical col cross_validate dataset drift errors federated few_values frequent_sequences
     graph_clusters inspection lag_features linalg listen live_quality load matching metrics numeric

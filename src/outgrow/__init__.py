@@ -31,6 +31,7 @@ _HOMES = {
     "Loader": "outgrow.deep.loader",
     "Monitor": "outgrow.monitor.monitor",
     "NetworkFeatures": "outgrow.deep.network_features",
+    "Loop": "outgrow.loop.run",
     "ModelStore": "outgrow.registry.store",
     "PerGroup": "outgrow.groups.per_group",
     "Local": "outgrow.engine.local",

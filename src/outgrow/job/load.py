@@ -9,16 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from outgrow.errors import InputNotFoundError, JobFileError
 from outgrow.job.components import SpecError, build_pipeline
+from outgrow.job.document import fault, located, parse, read_text
 from outgrow.job.model import Job
-from outgrow.job.settings import YamlLoader, dump_yaml, set_value
+from outgrow.job.settings import dump_yaml, set_value
 from outgrow.ml.pipeline import Pipeline
-
-KeyPath = tuple[str | int, ...]
 
 
 @dataclass(frozen=True)
@@ -108,82 +106,18 @@ def load_job(path: str | os.PathLike[str], settings: Sequence[str] = ()) -> Load
     JobFileError
         When the file or a setting is not valid: all faults, with the key and the line of each.
     """
-    text = _read(Path(path))
-    document, lines = _parse(text, str(path))
+    text = read_text(Path(path), "job")
+    document, lines = parse(text, str(path), "job", Job.model_fields)
     for setting in settings:
         set_value(document, setting)
     try:
         job = Job.model_validate(document)
         pipeline = build_pipeline(job)
     except ValidationError as error:
-        faults = [_fault(detail["loc"], detail) for detail in error.errors()]
+        faults = [fault(detail["loc"], detail, "job") for detail in error.errors()]
     except SpecError as error:
         faults = [(error.key_path, str(error))]
     else:
         return LoadedJob(job, pipeline, Path(path).parent, document)
-    messages = [_located(key_path, text, lines) for key_path, text in faults]
+    messages = [located(key_path, text, lines) for key_path, text in faults]
     raise JobFileError(f"{path} is not a valid job, and nothing was read:\n  " + "\n  ".join(messages))
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text()
-    except (FileNotFoundError, IsADirectoryError) as error:
-        raise InputNotFoundError(f"No job file at {path}. Give the path of a YAML file.") from error
-    except UnicodeDecodeError as error:
-        raise JobFileError(f"{path} is not text: {error}. Give the path of a YAML file.") from error
-
-
-def _parse(text: str, path: str) -> tuple[dict[str, Any], dict[KeyPath, int]]:
-    """The document, and the line of each of its keys."""
-    try:
-        node = yaml.compose(text, YamlLoader)
-        lines: dict[KeyPath, int] = {}
-        _collect_lines(node, (), lines, path)
-        document = yaml.load(text, YamlLoader)
-    except yaml.YAMLError as error:
-        reason = " ".join(str(error).split())
-        raise JobFileError(f"{path} is not YAML: {reason}. Correct that line.") from error
-    if not isinstance(document, dict):
-        raise JobFileError(f"{path} holds no job: it must be a mapping with {', '.join(Job.model_fields)}.")
-    return document, lines
-
-
-def _collect_lines(node: Any, key_path: KeyPath, lines: dict[KeyPath, int], path: str) -> None:
-    if isinstance(node, yaml.SequenceNode):
-        for i, item in enumerate(node.value):
-            lines[(*key_path, i)] = item.start_mark.line + 1
-            _collect_lines(item, (*key_path, i), lines, path)
-    if not isinstance(node, yaml.MappingNode):
-        return
-    for key, value in node.value:
-        at = (*key_path, key.value)
-        if at in lines:
-            raise JobFileError(
-                f"{path}, line {key.start_mark.line + 1}: {_dotted(at)} is there already, "
-                f"on line {lines[at]}. Keep one of them."
-            )
-        lines[at] = key.start_mark.line + 1
-        _collect_lines(value, at, lines, path)
-
-
-def _fault(key_path: Sequence[Any], error: Any) -> tuple[KeyPath, str]:
-    context = error.get("ctx", {})
-    if error["type"] == "unknown":
-        return (*key_path, context["key"]), context["text"]
-    if error["type"] == "missing":
-        return tuple(key_path), "is missing, and a job needs it."
-    reason = error["msg"].removeprefix("Value error, ")
-    given = "" if isinstance(error["input"], dict | list) else f" (here: {error['input']!r})"
-    return tuple(key_path), f"{reason[:1].lower()}{reason[1:]}{given}."
-
-
-def _located(key_path: KeyPath, text: str, lines: dict[KeyPath, int]) -> str:
-    if not key_path:
-        return text
-    line = lines.get(key_path)
-    return f"{_dotted(key_path)}{'' if line is None else f' (line {line})'}: {text}"
-
-
-def _dotted(key_path: KeyPath) -> str:
-    return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in key_path).lstrip(".")

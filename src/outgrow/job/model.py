@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 
-class _Section(BaseModel):
+class Section(BaseModel):
     """A mapping of the file: unknown keys are refused with the nearest known one."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -18,13 +18,14 @@ class _Section(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _known_keys(cls, given: Any) -> Any:
+        known = {field.alias or name for name, field in cls.model_fields.items()}
         for key in given if isinstance(given, dict) else ():
-            if key not in cls.model_fields:
-                raise _unknown_key(key, cls.model_fields)
+            if key not in known:
+                raise _unknown_key(key, known)
         return given
 
 
-class ReadSpec(_Section):
+class ReadSpec(Section):
     """How files of text are read, where that is not as `og.read` does by default."""
 
     format: str | None = None
@@ -41,7 +42,7 @@ class ReadSpec(_Section):
     """What stands before the fraction of a number in CSV."""
 
 
-class TableSpec(_Section):
+class TableSpec(Section):
     """Where a table of the query comes from; a plain string is a path."""
 
     path: str | None = None
@@ -66,7 +67,7 @@ class TableSpec(_Section):
         return self
 
 
-class DataSpec(_Section):
+class DataSpec(Section):
     """The rows: files as they are (`path`), or a query over named tables."""
 
     path: str | None = None
@@ -93,7 +94,7 @@ class DataSpec(_Section):
         return self
 
 
-class SplitSpec(_Section):
+class SplitSpec(Section):
     """Which rows the model is tested on; it never learns from them."""
 
     test: float | None = Field(default=None, gt=0, lt=1)
@@ -125,7 +126,7 @@ class SplitSpec(_Section):
         return self
 
 
-class EstimatorSpec(_Section):
+class EstimatorSpec(Section):
     """An estimator and its parameters, written `Name` or `Name: {parameter: value}`."""
 
     name: str
@@ -142,7 +143,7 @@ class EstimatorSpec(_Section):
         return {"name": name, "parameters": parameters or {}}
 
 
-class ValidationSpec(_Section):
+class ValidationSpec(Section):
     """Which of the training rows a trial is scored on: a share of them, or folds."""
 
     test: float | None = Field(default=None, gt=0, lt=1)
@@ -167,7 +168,7 @@ class ValidationSpec(_Section):
         return self
 
 
-class TuneSpec(_Section):
+class TuneSpec(Section):
     """How `outgrow tune` searches for settings of the steps and the model."""
 
     space: dict[str, Any]
@@ -198,7 +199,7 @@ class TuneSpec(_Section):
     """The most seconds a trial may take."""
 
 
-class TrackSpec(_Section):
+class TrackSpec(Section):
     """Where runs are recorded."""
 
     log: str
@@ -212,7 +213,7 @@ class TrackSpec(_Section):
         return {"log": given} if isinstance(given, str) else given
 
 
-class Job(_Section):
+class Job(Section):
     """A whole job: rows in, a model, its scores and a report out."""
 
     name: str

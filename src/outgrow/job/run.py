@@ -31,7 +31,12 @@ from outgrow.storage import RUN, check_free, new_directory
 
 
 def run_job(
-    loaded: LoadedJob, engine: Engine, *, overwrite: bool = False, cause: str | None = None
+    loaded: LoadedJob,
+    engine: Engine,
+    *,
+    overwrite: bool = False,
+    cause: str | None = None,
+    report: bool = True,
 ) -> Outcome:
     """Do all a job asks for. Its output folder appears whole at the end, or not at all.
 
@@ -41,6 +46,7 @@ def run_job(
     engine : where its rows are read and its pipeline is fitted.
     overwrite : replace an output folder that an earlier run wrote.
     cause : what led to it, such as the id of an earlier run, for the record.
+    report : whether to draw the page.
 
     Raises
     ------
@@ -50,7 +56,7 @@ def run_job(
     facts = {**job_facts(loaded, engine), "cause": cause}
     with recording(loaded.job), activity("run", loaded.pipeline, **facts) as under_way:
         with new_directory(loaded.job.output, RUN, overwrite=overwrite) as folder:
-            outcome = _JobRun(loaded, engine, folder).run()
+            outcome = _JobRun(loaded, engine, folder).run(report=report)
         under_way.note(
             rows=outcome.rows,
             metrics=outcome.scores,
@@ -93,7 +99,7 @@ class _JobRun:
         self.stages = Stages()
         self.outcome = Outcome(loaded, engine.name, self.stages.done)
 
-    def run(self) -> Outcome:
+    def run(self, *, report: bool) -> Outcome:
         rows = self._open()
         try:
             self._profile(rows)
@@ -104,7 +110,9 @@ class _JobRun:
             self._score(parts.test)
         finally:
             rows.uncache()
-        self._report()
+        if report:
+            self._report()
+        self._record()
         return self.outcome
 
     def _open(self) -> Dataset:
@@ -198,5 +206,7 @@ class _JobRun:
         with self.stages("report"):
             page = job_report(self.outcome)
             (self.folder / REPORT).write_text(page, encoding="utf-8")
+
+    def _record(self) -> None:
         (self.folder / JOB).write_text(self.loaded.text, encoding="utf-8")
         (self.folder / RECORD).write_text(self.outcome.to_json(), encoding="utf-8")

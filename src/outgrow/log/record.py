@@ -27,6 +27,8 @@ KINDS = {
     "finding": "what a comparison found: value, interval, p, q, effect, verdict",
     "alert": "an alert opened, was sent, acknowledged, silenced or closed",
     "label.met": "true values met their predictions",
+    "policy.read": "a policy that a loop follows from now on",
+    "loop.looked": "a loop looked: the moment by its clock, and the champion",
     "decision": "what a policy decided, with its evidence",
     "gate.judged": "a candidate beside the champion on the same rows",
     "rollout.stepped": "a candidate's share of the requests changed",

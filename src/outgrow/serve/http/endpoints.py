@@ -59,6 +59,8 @@ class PredictionRequest:
         self.headers: Headers = dict(scope["headers"])
         self.body = b""
         self.whole = True
+        self.answering: tuple[str, str] | None = None
+        """The role and the version that answers."""
         given = self.headers.get(b"x-request-id")
         self.id = (
             given.decode("latin-1")[:_ID_CHARACTERS] if given else f"{_PROCESS}{next(_REQUEST_NUMBERS):x}"
@@ -109,6 +111,7 @@ class Predict:
         self.state = state
         self._most = MAX_ARROW_EXPANSION * state.settings.max_body
         self._meters: dict[tuple[str, int], tuple[Any, Any]] = {}
+        self._of_versions: dict[tuple[str, str, str], tuple[Any, Any]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = time.perf_counter()
@@ -189,6 +192,7 @@ class Predict:
         rows : as its reader read them: a list of rows, or a `Batch`.
         request : whose id is logged.
         """
+        request.answering = role, served.version.name
         logged = self.state.log is not None and self.state.log.wants()
         if SHADOW in deployment.variants:
             self._shadow(deployment, rows, request, logged=logged)
@@ -203,9 +207,10 @@ class Predict:
         return answers
 
     def _shadow(self, deployment: Deployment, rows: Any, request: PredictionRequest, *, logged: bool) -> None:
-        variant = deployment.variants[SHADOW]
+        variant = deployment.variants[SHADOW]  # also where it goes while this is under way
 
         async def answered() -> None:
+            began, status = time.perf_counter(), 200
             try:
                 same = variant.served.reader.columns == deployment.served.reader.columns
                 given = rows if same else _reread(variant.served, deployment.served, rows)
@@ -214,7 +219,10 @@ class Predict:
                 if logged:
                     self._keep(deployment.name, SHADOW, request.id, given, answers)
             except Exception as error:
+                status = refusal(error)[0]
                 log.warning("the shadow of %s has no answer: %r", deployment.name, error)
+            version = SHADOW, variant.served.version.name
+            self._note_version(deployment.name, version, status, time.perf_counter() - began)
 
         self.state.begin(answered())
 
@@ -278,6 +286,8 @@ class Predict:
         counter, histogram = self._meters[key]
         counter.inc()
         histogram.observe(seconds)
+        if request.answering is not None:
+            self._note_version(known, request.answering, status, seconds)
         if self.state.settings.access_log:
             entry = {
                 "time": round(time.time(), 6),
@@ -291,6 +301,20 @@ class Predict:
                 "bytes": len(request.body),
             }
             sys.stdout.write(json.dumps(entry) + "\n")
+
+    def _note_version(self, model: str, answering: tuple[str, str], status: int, seconds: float) -> None:
+        key = model, *answering
+        if key not in self._of_versions:
+            metrics = self.state.metrics
+            self._of_versions[key] = (
+                metrics.version_seconds.labels(*key),
+                metrics.version_failures.labels(*key),
+            )
+        histogram, failures = self._of_versions[key]
+        if status == 200:
+            histogram.observe(seconds)
+        elif status >= 500:
+            failures.inc()
 
 
 class Invocations(Predict):
@@ -351,7 +375,7 @@ def _broken_off(error: Exception) -> Exception:
 
 def _chosen(deployment: Deployment) -> tuple[str, LoadedVersion]:
     """Who answers the next request, and its version at this moment."""
-    role = deployment.role()
+    role = deployment.role()  # nothing is awaited here, so the variants stay what they are
     return role, deployment.variants[role].served
 
 

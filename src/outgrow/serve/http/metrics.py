@@ -144,6 +144,20 @@ class Metrics:
             buckets=_SECOND_BUCKETS,
             registry=registry,
         )
+        by_version = [*name, "role", "version"]
+        self.version_seconds = prometheus.Histogram(
+            "outgrow_version_seconds",
+            "Time a version took for the rows of a request, the wait for others included.",
+            by_version,
+            buckets=_SECOND_BUCKETS,
+            registry=registry,
+        )
+        self.version_failures = prometheus.Counter(
+            "outgrow_version_failures",
+            "Requests that a version failed to answer.",
+            by_version,
+            registry=registry,
+        )
         self.refused_versions = prometheus.Counter(
             "outgrow_refused_versions",
             "Looks that found a version which cannot be used.",

@@ -288,7 +288,11 @@ class State:
                 for role in failed:
                     self.metrics.refused_versions.labels(deployment.name, role).inc()
                 for role in changed:
-                    self.metrics.version.labels(deployment.name, role, before[role]).set(0)
+                    if role in before:
+                        self.metrics.version.labels(deployment.name, role, before[role]).set(0)
+                    if role not in deployment.variants:
+                        log.info("model %s: there is no %s any more", deployment.name, role)
+                        continue
                     self._note_version(deployment, role)
                     version = deployment.variants[role].served.version.name
                     log.info("model %s: %s is version %s now", deployment.name, role, version)
