@@ -111,6 +111,7 @@ HOMES = {
     "onnx": "ml/export",
     "onnxruntime": "ml/export",
     "duckdb": "data/duck.py",
+    "redis": "features/online/redis.py",
     "sqlglot": "engine/spark",
     "matplotlib": "page",
     "jinja2": "page",
@@ -341,7 +342,7 @@ BESIDE_ESTIMATORS = """
     graph_clusters inspection lag_features linalg listen live_quality load matching metrics numeric
     quality quantize_onnx read read_quality rolling_features runs score score_stream sequences shap_values
     silhouette_score sql stats track tune write_parquet
-    FeatureView check_leakage features
+    FeatureStore FeatureView check_leakage features
 """
 
 

@@ -14,6 +14,7 @@ _HOMES = {
     "DecodeImage": "outgrow.deep.images",
     "Dataset": "outgrow.engine.dataset",
     "EventLog": "outgrow.log.event_log",
+    "FeatureStore": "outgrow.features.store",
     "FeatureView": "outgrow.features.definitions",
     "GossipEnsemble": "outgrow.ml.meta.gossip_ensemble",
     "GroupKFold": "outgrow.ml.selection.folds",

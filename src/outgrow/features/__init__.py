@@ -1,6 +1,6 @@
 """Features by key and time: joined as they were known then, kept ready for servers, checked for leaks.
 
-The words are Feast's.
+The words are Feast's; `FeatureStore` is where to begin.
 
 Examples
 --------
@@ -16,7 +16,10 @@ from typing import Any
 
 _HOMES = {
     "Entity": "outgrow.features.definitions",
+    "FeatureService": "outgrow.features.definitions",
+    "FeatureStore": "outgrow.features.store",
     "FeatureView": "outgrow.features.definitions",
+    "OnDemandView": "outgrow.features.definitions",
     "Source": "outgrow.features.definitions",
     "as_of_join": "outgrow.features.joined",
 }

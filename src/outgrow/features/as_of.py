@@ -254,7 +254,7 @@ class _GroupJoin:
         ordered = [
             f"f{number}"
             for number, name in enumerate(view.features)
-            if _has_order(view.columns.field(name).type)
+            if has_order(view.columns.field(name).type)
         ]
         return [*(["event", "known"] if view.created is not None else []), *ordered]
 
@@ -363,5 +363,6 @@ def key_value(name: str, kind: pa.DataType, wanted: pa.DataType) -> str:
     return quoted(name)
 
 
-def _has_order(kind: pa.DataType) -> bool:
+def has_order(kind: pa.DataType) -> bool:
+    """Whether values of a type are ordered alike everywhere."""
     return not (is_list(kind) or pa.types.is_nested(kind))

@@ -149,6 +149,64 @@ class FeatureView:
         return [name for name in columns if name not in (*self.keys, *self.source.times)]
 
 
+@dataclass(frozen=True)
+class OnDemandView:
+    """Features that are computed of others, and of columns of the request, row by row.
+
+    Parameters
+    ----------
+    name : of the view.
+    sources : the features that are used, `view:feature` each; columns of the request are there besides.
+    sql : expressions in DuckDB's dialect, each with its name: `spent / visits AS per_visit`. They may look at
+        nothing but their row.
+    schema : the names of the features, in the order of the expressions.
+
+    Examples
+    --------
+    >>> import outgrow as og
+    >>> view = og.features.OnDemandView(
+    ...     "ratios", ["shops:spent", "shops:visits"], "spent / visits AS per_visit", ["per_visit"]
+    ... )
+    >>> view.schema
+    ['per_visit']
+    """
+
+    name: str
+    sources: Sequence[str]
+    sql: str
+    schema: Sequence[str]
+
+    def __post_init__(self) -> None:
+        _check_name(self.name, "a view")
+
+
+@dataclass(frozen=True)
+class FeatureService:
+    """The features of a model, under a name.
+
+    Parameters
+    ----------
+    name : of the service.
+    features : `view:feature` each, or the name of a view for all of its.
+
+    Examples
+    --------
+    >>> import outgrow as og
+    >>> og.features.FeatureService("late", ["sales:sold", "weather"]).features
+    ('sales:sold', 'weather')
+    """
+
+    name: str
+    features: Sequence[str]
+
+    def __post_init__(self) -> None:
+        _check_name(self.name, "a service")
+        features = (self.features,) if isinstance(self.features, str) else tuple(self.features)
+        if not features:
+            raise ParameterError(f"Service {self.name!r} has no features. Name some as view:feature.")
+        object.__setattr__(self, "features", features)
+
+
 def _check_name(name: str, what: str) -> None:
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise ParameterError(f"{name!r} names {what}: letters, digits and _.- are taken, a letter first.")

@@ -1,0 +1,120 @@
+"""Definitions as JSON, and back: what `FeatureStore.apply` writes down."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from outgrow.data.schema_file import arrow_type
+from outgrow.errors import DataError
+from outgrow.features.definitions import Entity, FeatureService, FeatureView, OnDemandView, Source
+from outgrow.features.spans import microseconds_of, written
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, eq=False)
+class AppliedView:
+    """A view and the types of its columns, as they were when it was applied.
+
+    Attributes
+    ----------
+    view : the definition.
+    keys : the types of the key.
+    features : the types of the features.
+    """
+
+    view: FeatureView
+    keys: dict[str, pa.DataType]
+    features: dict[str, pa.DataType]
+
+
+class Gone:
+    """The place of rows that belonged to another process."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
+        raise DataError(
+            f"The rows of view {self.name!r} were a table of the process that applied it. Apply it again, or "
+            "give its source as a path."
+        )
+
+
+def view_to_json(applied: AppliedView) -> dict[str, Any]:
+    """A view in JSON."""
+    view, source = applied.view, applied.view.source
+    return {
+        "entities": {entity.name: list(entity.join_keys) for entity in view.entities},
+        "ttl": None if view.ttl_microseconds is None else written(view.ttl_microseconds),
+        "source": {
+            "data": source.data if isinstance(source.data, str) else None,
+            "timestamp_field": source.timestamp_field,
+            "created_timestamp_column": source.created_timestamp_column,
+            "delay": written(microseconds_of(source.delay, "delay")),
+            "query": source.query,
+            "tables": {name: data for name, data in source.tables.items() if isinstance(data, str)},
+        },
+        "keys": {name: str(kind) for name, kind in applied.keys.items()},
+        "features": {name: str(kind) for name, kind in applied.features.items()},
+    }
+
+
+def view_from_json(name: str, given: Mapping[str, Any]) -> AppliedView:
+    """A view of its JSON.
+
+    Parameters
+    ----------
+    name : of the view.
+    given : what `view_to_json` gave.
+    """
+    source = dict(given["source"])
+    if source["data"] is None:
+        source["data"] = Gone(name)
+    entities = [Entity(entity, keys) for entity, keys in given["entities"].items()]
+    view = FeatureView(name, entities, Source(**source), list(given["features"]), given["ttl"])
+    keys = {column: arrow_type(kind) for column, kind in given["keys"].items()}
+    return AppliedView(view, keys, {column: arrow_type(kind) for column, kind in given["features"].items()})
+
+
+@dataclass(eq=False)
+class Definitions:
+    """All that was applied.
+
+    Attributes
+    ----------
+    views, on_demand, services : by name.
+    """
+
+    views: dict[str, AppliedView]
+    on_demand: dict[str, OnDemandView]
+    services: dict[str, FeatureService]
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON."""
+        return {
+            "format": FORMAT,
+            "views": {name: view_to_json(view) for name, view in self.views.items()},
+            "on_demand": {
+                name: {"sources": list(view.sources), "sql": view.sql, "schema": list(view.schema)}
+                for name, view in self.on_demand.items()
+            },
+            "services": {name: list(service.features) for name, service in self.services.items()},
+        }
+
+    @classmethod
+    def from_json(cls, given: Mapping[str, Any]) -> Definitions:
+        """Of what `to_json` gave."""
+        if given.get("format") != FORMAT:
+            raise DataError(
+                f"The registry is of format {given.get('format')!r}; this version reads {FORMAT}."
+            )
+        return cls(
+            {name: view_from_json(name, view) for name, view in given["views"].items()},
+            {name: OnDemandView(name, **view) for name, view in given["on_demand"].items()},
+            {name: FeatureService(name, features) for name, features in given["services"].items()},
+        )
