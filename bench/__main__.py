@@ -8,6 +8,7 @@
 `python -m bench track` what it costs to record runs,
 `python -m bench strategies` ways to train on a slow network, `python -m bench wire` compares all-reduces,
 `python -m bench nist` counts certified digits,
+`python -m bench drift` finds what changed in rows, beside evidently,
 `python -m bench ensembles` what it costs that each site learns a model of its own.
 `python -m bench cold` measures first predictions of new processes.
 `python -m bench strangers` sends hostile requests to a server.
@@ -45,6 +46,7 @@ OTHERS = {
     "loader": "bench.loader",
     "nist": "bench.nist",
     "ensembles": "bench.ensembles",
+    "drift": "bench.drift",
     "groups": "bench.groups",
     "shapes": "bench.shapes.__main__",
     "features": "bench.features.__main__",

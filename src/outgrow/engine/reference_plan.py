@@ -7,13 +7,15 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from importlib.util import find_spec
 from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 
-from outgrow.data.batch import Batch
+from outgrow.data.batch import Batch, is_numeric
 from outgrow.data.keys import words_hash
+from outgrow.data.matrix import Matrix
 from outgrow.data.measured import (
     Measure,
     as_words,
@@ -39,6 +41,8 @@ from outgrow.stats.text_tally import LeastTexts
 Role = Literal["column", "prediction", "target"]
 Answers = Callable[[Batch], Mapping[str, Any]]
 """Gives the predictions for a batch, as columns by name."""
+MANY_COLUMNS, FEW_ROWS = 200, 1 << 14
+"""From so many columns on, batches of so few rows are counted all at once."""
 ALL_LISTED = 1_000
 """Texts of a batch that are looked at one by one, when they are new."""
 
@@ -224,12 +228,14 @@ class Counting:
     present : for each entry whether the rows have it.
     answers : the model's predictions; None where the rows bring them, or there are none.
     schema : kind and type of the columns, by name.
+    plain : the entries that are columns of numbers on grids of equal cells.
     """
 
     plan: Plan
     present: tuple[bool, ...]
     answers: Answers | None
     schema: dict[str, str]
+    plain: tuple[int, ...] = ()
 
     @classmethod
     def over(cls, plan: Plan, example: Batch, answers: Answers | None) -> Counting:
@@ -248,7 +254,19 @@ class Counting:
             or _all_missing(seen.batch_of(entry.role), entry.measure)
             for entry in plan.entries
         )
-        return cls(plan, present, answers, types_of(example))
+        plain = tuple(
+            index
+            for index, entry in enumerate(plan.entries)
+            if present[index] and entry.role != "prediction" and _is_plain(example, entry)
+        )
+        return cls(plan, present, answers, types_of(example), plain)
+
+    @cached_property
+    def _many(self) -> _ManyColumns | None:
+        """The plain columns as one matrix, where there are so many that it pays."""
+        if len(self.plain) < MANY_COLUMNS or self.plan.slices or find_spec("numba") is None:
+            return None
+        return _ManyColumns.of(self.plan, self.plain)
 
     def __call__(self, batches: Iterator[Batch]) -> GridCounts:
         total = self.plan.empty()
@@ -260,8 +278,12 @@ class Counting:
             slices = self._slices(batch)
             if len(self.plan.slices):
                 np.add.at(total.slice_rows, slices[slices >= 0], 1)
+            at_once: frozenset[int] = frozenset()
+            if self._many is not None and batch.num_rows <= FEW_ROWS:
+                self._many.count(batch, total.counts, total.ends)
+                at_once = self._many.entries
             for index, entry in enumerate(self.plan.entries):
-                if self.present[index]:
+                if self.present[index] and index not in at_once:
                     self._count(index, entry, seen, total, novel, slices)
             if self.plan.joint is not None:
                 self._count_joint(seen, total.joint)
@@ -356,6 +378,50 @@ class Counting:
         both = (parts[0] >= 0) & (parts[1] >= 0)
         flat = parts[0][both] * out.shape[1] + parts[1][both]
         out += np.bincount(flat, minlength=out.size).reshape(out.shape)
+
+
+@dataclass(frozen=True, eq=False)
+class _ManyColumns:
+    """Columns that are counted together.
+
+    Attributes
+    ----------
+    names : of the columns.
+    entries : their places in the plan.
+    grids : as the kernel takes them.
+    """
+
+    names: tuple[str, ...]
+    entries: frozenset[int]
+    grids: tuple[np.ndarray, ...]
+
+    @classmethod
+    def of(cls, plan: Plan, plain: tuple[int, ...]) -> _ManyColumns:
+        grids = [grid for index in plain if isinstance(grid := plan.entries[index].grid, NumberGrid)]
+        factors = np.array([2.0**-grid.level for grid in grids])
+        firsts, sizes = (np.array([getattr(g, part) for g in grids], float) for part in ("first", "size"))
+        places = np.array(plain, dtype=np.int64)
+        names = tuple(plan.entries[index].measure.column for index in plain)
+        return cls(names, frozenset(plain), (factors, firsts, sizes, plan.starts[places], places))
+
+    def count(self, batch: Batch, out: np.ndarray, ends: np.ndarray) -> None:
+        """Add the counts of a batch.
+
+        Parameters
+        ----------
+        batch : the rows.
+        out, ends : of the state.
+        """
+        from outgrow.engine.reference_kernels import count_matrix
+
+        count_matrix(batch.matrix(self.names, order="K"), *self.grids, out, ends)
+
+
+def _is_plain(example: Batch, entry: Entry) -> bool:
+    if entry.measure.part or not isinstance(entry.grid, NumberGrid):
+        return False
+    column = example[entry.measure.column]
+    return not isinstance(column, Matrix) and is_numeric(column.type)
 
 
 def numbers_of(batch: Batch, measure: Measure) -> np.ndarray:

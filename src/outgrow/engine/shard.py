@@ -174,12 +174,13 @@ class Joined:
 
 @dataclass(frozen=True)
 class Whole:
-    """Rows whose units are handed over as they are, to be read by the fold."""
+    """Rows whose units are handed over in a few parts as they are, to be read by the fold."""
 
     rows: Rows
+    parts: int
 
     def units(self) -> Sequence[Unit]:
-        return [partial(iter, (unit,)) for unit in self.rows.units()]
+        return [partial(iter, (part,)) for part in runs(self.rows.units(), self.parts)]
 
 
 def _not_small(units: Sequence[Unit]) -> Iterator[Batch]:
@@ -275,18 +276,23 @@ class Shard:
     def reduce_units(
         self, fold: Callable[[Iterator[Batch]], R | None], *, encoded: bool = False, empty: R | None = None
     ) -> R:
-        """Merge `fold(batches)` over the pieces of every rank: one pass, for states that batches fill up.
+        """Merge `fold(batches)` over parts of the rows of every rank: one pass, for states that fill up.
 
         Parameters
         ----------
-        fold : called with the batches of a piece, one after the other, all of which it takes; as in `reduce`.
+        fold : called with the batches of a few pieces, one after the other, all of which it takes; as in
+            `reduce`.
         encoded, empty : as in `reduce`.
         """
 
-        def fold_unit(unit: Unit) -> R | None:
-            return fold(self._stepped_rows(batch, encoded=encoded) for batch in unit())
+        def batches(units: Sequence[Unit]) -> Iterator[Batch]:
+            for unit in units:
+                self.run.comm.check()
+                yield from (self._stepped_rows(batch, encoded=encoded) for batch in unit())
 
-        return self.run.reduce(Whole(self.rows), fold_unit, empty=empty)
+        return self.run.reduce(
+            Whole(self.rows, 2 * self.run.threads), lambda units: fold(batches(units)), empty=empty
+        )
 
     def batches(self) -> Iterator[Batch]:
         """The batches of this rank alone, for code that learns from all rows at once."""
