@@ -1,6 +1,7 @@
 """`python -m bench drift`: what changed in rows, beside evidently, and how many rows and columns that takes.
 
-Contenders run in processes of their own, on files that are made first. evidently comes with the extra `peers`.
+Contenders run in processes of their own, on files that are made first. evidently comes with the extra
+`peers`.
 """
 
 from __future__ import annotations
@@ -233,22 +234,22 @@ def _report(cases: dict[str, Any], facts: dict[str, str]) -> str:
 
 _TEXTS = {
     "outgrow": f"""
-{ROWS:,} x {COLUMNS} float64 on both sides, from Parquet: `og.drift(before, after)`, the best of {REPEATS}; stored:
-the reference was made before.
+{ROWS:,} x {COLUMNS} float64 on both sides, from Parquet: `og.drift(before, after)`, the best of {REPEATS};
+stored: the reference was made before.
 """,
     "evidently": """
 The same files with `DataDriftPreset`, the best of 2 after a first one.
 """,
     "many rows": f"""
-{LARGE_ROWS * TIMES:,} x {COLUMNS}: one Parquet file of {LARGE_ROWS:,} rows, read {TIMES} times, counted beside a
-stored reference; reading: the same passes that only ask batches for their rows.
+{LARGE_ROWS * TIMES:,} x {COLUMNS}: one Parquet file of {LARGE_ROWS:,} rows, read {TIMES} times, counted
+beside a stored reference; reading: the same passes that only ask batches for their rows.
 """,
     "many columns": f"""
 {WIDE_ROWS:,} x {WIDE_COLUMNS:,} float64 in memory, counted beside a stored reference and compared.
 """,
     "false discoveries": f"""
-{NULL_COLUMNS:,} unchanged columns, {WINDOWS} windows of {NULL_ROWS} rows, fdr 0.01: columns that are called certain
-or drift, and how many a fixed threshold of PSI would have called.
+{NULL_COLUMNS:,} unchanged columns, {WINDOWS} windows of {NULL_ROWS} rows, fdr 0.01: columns that are called
+certain or drift, and how many a fixed threshold of PSI would have called.
 """,
 }
 

@@ -595,3 +595,30 @@ def test_values_beyond_the_known_ones_keep_their_mean() -> None:
     ]
     assert "1970-04-30" in finding.because
     assert finding.measures["wasserstein"].value == pytest.approx(90 / np.arange(60).std(), rel=0.001)
+
+
+def test_what_breaks_other_reports_is_said() -> None:
+    """Columns without values (evidently #330, #1480), infinities (#187), new words (alibi-detect #193)."""
+    random = np.random.default_rng(0)
+    before = pandas.DataFrame(
+        {
+            "number": random.normal(size=900),
+            "word": random.choice(["a", "b"], 900),
+            "same": 1.0,
+            "empty": np.nan,
+            "huge": random.normal(size=900) * 1e300,
+        }
+    )
+    after = pandas.DataFrame(
+        {"number": [None] * 90, "word": ["z", None, "z"] * 30, "same": 2.0, "empty": 1.0}
+    )
+    after["huge"] = np.where(np.arange(90) % 3 == 0, np.inf, 1e300)
+    findings = by_subject(og.drift(before, after).findings)
+    assert findings["missing", "number"].value == 1
+    assert findings["missing", "empty"].value == -1
+    assert findings["new categories", "word"].value == 1
+    assert findings["values", "word"].because == "What is new went from 0 % of the values to 100.0 %."
+    assert findings["values", "same"].because == "The mean went from 1 to 2."
+    assert findings["values", "huge"].because == "There are infinite values here."
+    assert {findings["values", name].verdict for name in ("word", "same", "huge")} == {"drift"}
+    assert og.drift(before, before, columns="huge").verdict == "ok"

@@ -374,8 +374,9 @@ def moments(shares: np.ndarray, positions: np.ndarray) -> tuple[float, float]:
     """
     there = shares.nonzero()[0]
     weights, at = shares[there] / shares.sum(), positions[there]
-    mean = float(weights @ at)
-    return mean, float(np.sqrt(weights @ (at - mean) ** 2))
+    scale = max(float(np.abs(at).max(initial=0.0)), 1e-300)  # squares of very large numbers have no float
+    mean = float(weights @ (at / scale))
+    return mean * scale, float(np.sqrt(weights @ (at / scale - mean) ** 2)) * scale
 
 
 def _wanted(

@@ -26,7 +26,7 @@ def compare(
     *,
     fdr: float = FDR,
     effect: Mapping[str, float] | None = None,
-    columns: Sequence[str] | None = None,
+    columns: str | Sequence[str] | None = None,
 ) -> list[Finding]:
     """What is different in a window.
 
@@ -53,7 +53,7 @@ def compare(
         When the reference has no such column.
     """
     rule = Rule.of(fdr, effect)
-    chosen = _chosen(reference, columns)
+    chosen = _chosen(reference, [columns] if isinstance(columns, str) else columns)
     if not window.rows:
         because = "There are no rows. Look where they should have come from."
         return [Finding("volume", "", "", "rows", 0.0, NAN, NAN, NAN, NAN, NAN, "cannot say", because)]
@@ -134,7 +134,7 @@ def _whole(reference: Reference, window: GridCounts, index: int, rule: Rule) -> 
     base = reference.coarse(reference.counts) if coarse else reference.counts
     of_reference = reference.vector(base, index)
     if not isinstance(entry.grid, NoGrid):
-        yield _values(reference, entry, index, of_reference, of_window, rule, coarse=coarse)
+        yield _values(reference, window, index, of_reference, of_window, rule, coarse=coarse)
     yield from _missing(entry, "", of_reference, of_window, rule)
     if isinstance(entry.grid, TextGrid) and entry.grid.complete and entry.grid.texts:
         yield from _new(reference, window, entry, index, of_window, rule)
@@ -142,7 +142,7 @@ def _whole(reference: Reference, window: GridCounts, index: int, rule: Rule) -> 
 
 def _values(
     reference: Reference,
-    entry: Entry,
+    window: GridCounts,
     index: int,
     of_reference: np.ndarray,
     of_window: np.ndarray,
@@ -150,6 +150,7 @@ def _values(
     *,
     coarse: bool,
 ) -> Finding:
+    entry = reference.plan.entries[index]
     grid, what = entry.grid, _what(entry)
     if isinstance(grid, NumberGrid | ValueGrid):
         a, b = grid.shares(of_reference), grid.shares(of_window)
@@ -158,7 +159,13 @@ def _values(
         if apart is None:
             return _too_few(what, entry.name, "", int(a.sum()), int(b.sum()))
         before = reference.positions(index, of_reference, coarse=coarse)
-        because = moved_numbers(entry.measure.type, moments(a, before), moments(b, positions))
+        sides = {"in the reference": reference.counts, "here": window}
+        infinite = [where for where, side in sides.items() if np.isinf(side.ends[:, index]).any()]
+        because = (
+            f"There are infinite values {' and '.join(infinite)}."
+            if infinite
+            else moved_numbers(entry.measure.type, moments(a, before), moments(b, positions))
+        )
     else:
         assert isinstance(grid, TextGrid)
         a, b = of_reference[HEADS:], of_window[HEADS:]

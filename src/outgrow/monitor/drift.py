@@ -56,7 +56,7 @@ class Drift(Tabular):
         *,
         fdr: float = FDR,
         effect: Mapping[str, float] | None = None,
-        columns: Sequence[str] | None = None,
+        columns: str | Sequence[str] | None = None,
     ) -> Drift:
         """The comparison of a window that was counted before.
 
@@ -151,7 +151,7 @@ def drift(
     by: str | Sequence[str] | None = None,
     fdr: float = FDR,
     effect: Mapping[str, float] | None = None,
-    columns: Sequence[str] | None = None,
+    columns: str | Sequence[str] | None = None,
     target: str | None = None,
 ) -> Drift:
     """What is different in rows from those a model learned from, or from any others.
@@ -206,7 +206,7 @@ def drift_of_paths(
     by: Sequence[str] = (),
     fdr: float = FDR,
     effect: Mapping[str, float] | None = None,
-    columns: Sequence[str] | None = None,
+    columns: str | Sequence[str] | None = None,
     target: str | None = None,
 ) -> Drift:
     """As `drift`, of files that an engine reads.

@@ -8,6 +8,9 @@ from outgrow.data.exact import moment_text
 from outgrow.page import format as say
 from outgrow.stats.grids import TextGrid
 
+_SEEN = 0.005
+"""Standard deviations that are not rounded away."""
+
 
 def moved_numbers(kind: str, before: tuple[float, float], now: tuple[float, float]) -> str:
     """How the mean and the spread of numbers changed.
@@ -21,6 +24,8 @@ def moved_numbers(kind: str, before: tuple[float, float], now: tuple[float, floa
     if kind == "bool":
         return f"True in {share_text(mean)} of the rows before, and in {share_text(mean_now)} now."
     a, b = value_text(kind, mean), value_text(kind, mean_now)
+    if a == b and deviation and abs(mean_now - mean) >= _SEEN * deviation:
+        return f"The mean moved by {(mean_now - mean) / deviation:+.2f} standard deviations; it is {b}."
     if a == b and deviation:
         spread = f"{say.number(deviation)} to {say.number(deviation_now)}"
         return f"The mean stays at {a}; the standard deviation went from {spread}."
@@ -56,7 +61,8 @@ def moved_categories(grid: TextGrid, before: np.ndarray, now: np.ndarray) -> str
     a, b = before / before.sum(), now / now.sum()
     index = int(np.argmax(np.abs(a - b)))
     known = index < len(grid.texts) and (len(before) == grid.size or index < len(before) - 2)
-    name = repr(grid.texts[index]) if known else "What is not among the frequent ones"
+    others = "What is new" if grid.complete and index == len(before) - 1 else "What is not frequent"
+    name = repr(grid.texts[index]) if known else others
     return f"{name} went from {share_text(float(a[index]))} of the values to {share_text(float(b[index]))}."
 
 

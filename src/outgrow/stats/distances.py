@@ -134,6 +134,7 @@ def _moved(
     """The distance of Wasserstein in standard deviations of the reference."""
     used = np.flatnonzero(p + q)
     p, q, at = p[used], q[used], positions[used]
+    at = at / max(float(np.abs(at).max(initial=0.0)), 1e-300)  # squares of very large numbers have no float
     mean = float(p @ at)
     deviation = math.sqrt(float(p @ (at - mean) ** 2))
     steps = np.diff(at) * difference[used[:-1]]

@@ -237,9 +237,9 @@ class ValueGrid:
         positions[0::2], positions[1::2] = middles, self.values
         width = 2.0**self._step
         if vector[HEADS]:
-            positions[0] -= (vector[FAR_BELOW] / vector[HEADS] + 0.5) * width
+            positions[0] -= vector[FAR_BELOW] / vector[HEADS] * width
         if vector[-1]:
-            positions[-1] += (vector[FAR_ABOVE] / vector[-1] + 0.5) * width
+            positions[-1] += vector[FAR_ABOVE] / vector[-1] * width
         return positions
 
     def shares(self, vector: np.ndarray) -> np.ndarray:
