@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections import Counter
@@ -15,9 +16,10 @@ import pytest
 
 import outgrow as og
 from loops import COLUMNS, POLICY, World, fitted, rows_of
-from outgrow.errors import ArtifactError
 from outgrow.loop.servers import Answers, look, mismatch
 from outgrow.registry.rollout import Rollout, read_rollout, write_rollout
+from outgrow.serve.http.batcher import Batcher
+from outgrow.serve.http.deployment import Deployment, Model
 from outgrow.testing.clusters import free_port
 from test_serve import server
 
@@ -121,26 +123,22 @@ def test_a_server_that_is_away_holds_the_rollout(tmp_path: Path) -> None:
 
 
 def test_a_rollout_that_cannot_be_loaded_leaves_the_server_as_it_is(tmp_path: Path) -> None:
-    from outgrow.serve.http.batcher import Batcher
-    from outgrow.serve.http.deployment import Deployment, Model
-
     store = og.ModelStore(tmp_path / "late")
     store.promote(store.add(fitted()))
     deployment = Deployment.open("late", Model(str(store.path)), lambda: Batcher(1, 0.0, 1))
     store.add(fitted())
     write_rollout(store, Rollout(canary=2, share=0.5))
     (store.path / "2").rename(tmp_path / "elsewhere")
-    with pytest.raises(ArtifactError):
-        deployment.follow_rollout()
-    assert (deployment.role(), list(deployment.variants)) == ("primary", ["primary"])
-    assert "2" in deployment.problems["rollout"]
+    assert asyncio.run(deployment.refresh()) == ([], ["canary"])
+    assert (deployment.choose()[0], list(deployment.variants)) == ("primary", ["primary"])
+    assert "no version 2 any more" in deployment.problems["canary"]
+    assert asyncio.run(deployment.refresh()) == ([], [])  # said once
     (tmp_path / "elsewhere").rename(store.path / "2")
     write_rollout(store, Rollout(canary=2, share=1.0))
-    deployment.follow_rollout()
-    assert (deployment.role(), deployment.problems, deployment.versions) == ("canary", {}, {"1", "2"})
-    (store.path / "current").write_text("{")
-    with pytest.raises(ArtifactError, match="is damaged"):
-        deployment.follow_rollout()
+    assert asyncio.run(deployment.refresh()) == (["canary"], [])
+    assert (deployment.choose()[0], deployment.problems, deployment.versions) == ("canary", {}, {"1", "2"})
+    (store.path / "current").write_text("{")  # the log beside it says what it should
+    assert asyncio.run(deployment.refresh()) == ([], [])
     assert deployment.versions == {"1", "2"}
 
 

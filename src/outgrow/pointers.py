@@ -123,7 +123,8 @@ def version_folder(folder: Path, pointers: Pointers | None, wanted: str | None) 
     if wanted is not None and wanted.isdigit():
         return folder / wanted
     if wanted == LATEST:
-        numbers = [int(entry.name) for entry in folder.iterdir() if entry.name.isdigit()]
+        entries = folder.iterdir() if folder.is_dir() else ()
+        numbers = [int(entry.name) for entry in entries if entry.name.isdigit()]
         return folder / str(max(numbers, default=1))
     alias = CHAMPION if wanted is None else alias_name(wanted)
     aliases = {} if pointers is None else pointers.aliases

@@ -8,7 +8,7 @@ from typing import Any
 
 from outgrow import pointers
 from outgrow.errors import ArtifactError
-from outgrow.pointers import CANARY, CHAMPION, SHADOW
+from outgrow.pointers import CANARY, SHADOW
 from outgrow.registry.store import ModelStore
 
 
@@ -72,42 +72,3 @@ def write_rollout(store: ModelStore, rollout: Rollout, **notes: Any) -> None:
         else:
             percent = 100 * rollout.share if alias == CANARY else None
             store.set_alias(alias, version, percent=percent, **notes)
-
-
-class RolloutFollower:
-    """Looks whether a store tries other versions than at the last look.
-
-    Parameters
-    ----------
-    path : of the store; one that follows another alias than the champion tries nothing.
-    """
-
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path, alias = pointers.divided(path)
-        self._follows = alias in (None, CHAMPION)
-        self._seen: tuple[int, ...] | None = None
-
-    def look(self) -> Rollout | None:
-        """What is tried, if that changed.
-
-        Raises
-        ------
-        ArtifactError
-            When the aliases are damaged; they are looked at again.
-        """
-        if not self._follows:
-            return None
-        try:
-            facts = (self.path / pointers.CURRENT).stat()
-            stamp: tuple[int, ...] = (facts.st_ino, facts.st_mtime_ns, facts.st_size)
-        except (FileNotFoundError, NotADirectoryError):
-            stamp = ()
-        if stamp == self._seen:
-            return None
-        rollout = read_rollout(self.path)
-        self._seen = stamp
-        return rollout
-
-    def forget(self) -> None:
-        """Look at the same file again next time."""
-        self._seen = None

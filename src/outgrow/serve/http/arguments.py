@@ -10,6 +10,7 @@ from typing import Any
 
 from outgrow.engine.memory import parse_size
 from outgrow.errors import InputNotFoundError, ParameterError
+from outgrow.pointers import divided
 from outgrow.serve.http.deployment import Model
 from outgrow.serve.http.state import Settings
 
@@ -31,7 +32,8 @@ def settings_of(
 
     Parameters
     ----------
-    path : a saved model or a folder of its versions, served under its folder's name; None for none.
+    path : a saved model or a folder of its versions, perhaps with an alias behind an @, served under its
+        folder's name; None for none.
     models : words NAME=PATH.
     canaries : words [NAME=]PATH@PERCENT; the name may be left out where one model is served.
     shadows : words [NAME=]PATH.
@@ -46,7 +48,7 @@ def settings_of(
     """
     served: dict[str, Model] = {}
     if path is not None:
-        served[Path(path).resolve().name] = Model(path)
+        served[divided(path)[0].resolve().name] = Model(path)
     for text in models:
         name, separator, model_path = text.partition("=")
         if not separator or not name or not model_path or "/" in name:

@@ -5,22 +5,27 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from outgrow.data.batch import Batch
 from outgrow.errors import OutgrowError
 from outgrow.ml.core.task import promised_example
-from outgrow.registry.rollout import Rollout, RolloutFollower
-from outgrow.registry.store import Follower, Version
+from outgrow.pointers import CANARY as CANARY
+from outgrow.pointers import SHADOW as SHADOW
+from outgrow.pointers import Pointer, divided
+from outgrow.registry.follower import Follower
+from outgrow.registry.state import StoreState
 from outgrow.serve.http.batcher import Batcher
 from outgrow.serve.http.refusal import shortened
 from outgrow.serve.http.rows import Row
 from outgrow.serve.http.scoring import Answers, LoadedVersion
 
 log = logging.getLogger("outgrow.serve")
-PRIMARY, CANARY, SHADOW = "primary", "canary", "shadow"
+PRIMARY = "primary"
 
 
 @dataclass(frozen=True)
@@ -29,7 +34,7 @@ class Model:
 
     Attributes
     ----------
-    path : of an artifact or a `ModelStore`.
+    path : of an artifact or a `ModelStore`; of a store, its aliases `canary` and `shadow` are followed, too.
     canary : another one, which answers `canary_percent` of the requests.
     shadow : another one, which predicts as well but never answers.
     """
@@ -41,7 +46,7 @@ class Model:
 
 
 class Variant:
-    """One path that is followed, and the batches of its model.
+    """One path that is followed, and the version of it that is loaded.
 
     Attributes
     ----------
@@ -50,20 +55,11 @@ class Variant:
 
     problem: str | None = None
 
-    def __init__(self, path: str, batcher: Batcher, name: str | None = None) -> None:
-        """Load the model.
-
-        Parameters
-        ----------
-        path : of an artifact or a `ModelStore`.
-        batcher : puts its rows together.
-        name : what the version is called; its own name unless given.
-        """
-        self.batcher = batcher
+    def __init__(self, path: str) -> None:
         self._follower = Follower(path)
         version = self._follower.look()
         assert version is not None
-        self.served = LoadedVersion.of(version if name is None else Version(name, version.predictor))
+        self.served = LoadedVersion.of(version)
         warm_up(self.served)
 
     def refresh(self) -> bool:
@@ -75,27 +71,34 @@ class Variant:
                 warm_up(served)
                 self.served = served
         except Exception as error:  # whatever it is, the version that answers goes on, and so does the watch
-            self.problem = f"{type(error).__name__}: {shortened(str(error))}"
+            self.problem = reason(error)
             raise
         if version is not None or self._follower.settled:
             self.problem = None
         return version is not None
 
 
-@dataclass
 class Deployment:
-    """A model under a name, with its canary and its shadow."""
+    """A model under a name, with its canary and its shadow.
 
-    name: str
-    model: Model
-    variants: dict[str, Variant] = field(default_factory=dict)
-    batcher: Callable[[], Batcher] | None = None
-    canary_percent: float = 0.0
-    rollout_problem: str | None = None
+    Attributes
+    ----------
+    name : under which it is served.
+    model : the paths.
+    variants : by role. The mapping is replaced as a whole, so a request keeps the one it began with.
+    canary_percent : the share of the requests that the canary answers now.
+    """
 
-    def __post_init__(self) -> None:
-        self.canary_percent = self.model.canary_percent
-        self._rollouts = RolloutFollower(self.model.path)
+    def __init__(self, name: str, model: Model, batcher: Callable[[], Batcher]) -> None:
+        self.name = name
+        self.model = model
+        self.variants: Mapping[str, Variant] = {}
+        self.canary_percent = model.canary_percent
+        self._batchers = {role: batcher() for role in (PRIMARY, CANARY, SHADOW)}
+        """They stay when a variant goes, for the requests that have begun."""
+        self._tried = StoreState(Path(model.path))
+        self._not_tried: dict[str, str] = {}
+        """Why a role is not filled as the store's alias says."""
 
     @classmethod
     def open(cls, name: str, model: Model, batcher: Callable[[], Batcher]) -> Deployment:
@@ -105,52 +108,14 @@ class Deployment:
         ----------
         name : under which the model is served.
         model : the paths of its variants.
-        batcher : makes a batcher, one for each variant.
+        batcher : makes a batcher, one for each role.
         """
+        deployment = cls(name, model, batcher)
         paths = {PRIMARY: model.path, CANARY: model.canary, SHADOW: model.shadow}
-        variants = {role: Variant(path, batcher()) for role, path in paths.items() if path is not None}
-        opened = cls(name, model, variants, batcher)
-        try:
-            opened.follow_rollout()
-        except Exception:  # what answers does; what is tried beside it is looked for again
-            log.warning("model %s: nothing is tried beside it: %s", name, opened.rollout_problem)
-        return opened
-
-    def follow_rollout(self) -> None:
-        """Take up the canary and the shadow that the store names, unless the server was started with its own.
-
-        Raises
-        ------
-        OutgrowError
-            When one of them cannot be loaded; what answers goes on as it is.
-        """
-        try:
-            rollout = self._rollouts.look()
-            if rollout is not None:
-                self._take_up(rollout)
-        except Exception as error:
-            self._rollouts.forget()
-            self.rollout_problem = f"{type(error).__name__}: {shortened(str(error))}"
-            raise
-        self.rollout_problem = None
-
-    def _take_up(self, rollout: Rollout) -> None:
-        assert self.batcher is not None
-        variants = dict(self.variants)
-        for role, given in ((CANARY, self.model.canary), (SHADOW, self.model.shadow)):
-            if given is not None:
-                continue
-            version = rollout.versions.get(role)
-            if version is None:
-                variants.pop(role, None)
-            elif role not in variants or variants[role].served.version.name != str(version):
-                path = str(self._rollouts.path / str(version))
-                variants[role] = Variant(path, self.batcher(), str(version))
-        share = self.model.canary_percent if self.model.canary is not None else 100 * rollout.share
-        self.variants, self.canary_percent = (
-            variants,
-            share,
-        )  # a new mapping: requests under way keep the other
+        deployment.variants = {role: Variant(path) for role, path in paths.items() if path is not None}
+        for role in deployment._follow_aliases()[1]:  # what answers does; it is looked for again
+            log.warning("model %s has no %s: %s", name, role, deployment.problems[role])
+        return deployment
 
     @property
     def served(self) -> LoadedVersion:
@@ -160,12 +125,14 @@ class Deployment:
     @property
     def waiting(self) -> int:
         """How many rows wait."""
-        return sum(variant.batcher.waiting for variant in self.variants.values())
+        return sum(batcher.waiting for batcher in self._batchers.values())
 
-    def role(self) -> str:
-        """Who answers the next request."""
-        chosen = CANARY in self.variants and random.random() * 100 < self.canary_percent
-        return CANARY if chosen else PRIMARY
+    def choose(self) -> tuple[str, LoadedVersion]:
+        """Who answers the next request: the role, and its version at this moment."""
+        variants = self.variants
+        chosen = CANARY in variants and random.random() * 100 < self.canary_percent
+        role = CANARY if chosen else PRIMARY
+        return role, variants[role].served
 
     @property
     def versions(self) -> set[str]:
@@ -175,15 +142,12 @@ class Deployment:
     @property
     def problems(self) -> dict[str, str]:
         """Why a role has not the newest version, for those that have not."""
-        problems = {
-            role: variant.problem for role, variant in self.variants.items() if variant.problem is not None
-        }
-        return problems if self.rollout_problem is None else {**problems, "rollout": self.rollout_problem}
+        problems = {role: variant.problem for role, variant in self.variants.items() if variant.problem}
+        return {**self._not_tried, **problems}
 
     def stuck(self, seconds: float) -> bool:
         """Whether a batch of those who answer has been under way for longer than any request may take."""
-        answering = (variant for role, variant in self.variants.items() if role != SHADOW)
-        return any(variant.batcher.busy_for > seconds for variant in answering)
+        return any(self._batchers[role].busy_for > seconds for role in (PRIMARY, CANARY))
 
     def answer(
         self, role: str, served: LoadedVersion, rows: Sequence[Row] | Batch
@@ -196,32 +160,76 @@ class Deployment:
         served : the version for which the rows were read; it answers, even if another was taken up since.
         rows : as the reader of that version read them.
         """
-        variant = self.variants.get(
-            role, self.variants[PRIMARY]
-        )  # a canary may have gone since it was chosen
-        return variant.batcher.answer(served, rows)
+        return self._batchers[role].answer(served, rows)
 
     async def refresh(self) -> tuple[list[str], list[str]]:
-        """Look for new versions; the roles that have one, and those whose newest one cannot be used."""
-        changed, failed = [], []
-        before, known = self.variants, self.rollout_problem
-        try:
-            await asyncio.to_thread(self.follow_rollout)
-        except Exception:
-            if self.rollout_problem != known:
-                log.warning("model %s: what is tried stays as it is: %s", self.name, self.rollout_problem)
-            failed.append("rollout")
-        changed += [
-            role for role in {*before, *self.variants} if before.get(role) is not self.variants.get(role)
-        ]
-        for role, variant in self.variants.items():
-            try:
-                if await asyncio.to_thread(variant.refresh):
-                    changed.append(role)
-            except Exception:
-                log.warning("model %s (%s) stays as it is: %s", self.name, role, variant.problem)
-                failed.append(role)
+        """Look for new versions; the roles that changed, and those whose newest version cannot be used."""
+        changed, failed = await asyncio.to_thread(self._refresh)
+        for role in failed:
+            log.warning("model %s (%s) stays as it is: %s", self.name, role, self.problems.get(role))
         return changed, failed
+
+    def _refresh(self) -> tuple[list[str], list[str]]:
+        changed, failed = self._follow_aliases()
+        for role, variant in self.variants.items():
+            if role not in changed:
+                self._note(role, variant, changed, failed)
+        return changed, failed
+
+    def _note(self, role: str, variant: Variant, changed: list[str], failed: list[str]) -> None:
+        try:
+            if variant.refresh():
+                changed.append(role)
+        except Exception:  # the variant has noted it
+            failed.append(role)
+
+    def _follow_aliases(self) -> tuple[list[str], list[str]]:
+        """Fill the roles of canary and shadow as the aliases of the store say, where no path was given."""
+        changed: list[str] = []
+        failed: list[str] = []
+        wanted = self._aliases()
+        for role, given in ((CANARY, self.model.canary), (SHADOW, self.model.shadow)):
+            if given is not None or wanted is None:
+                continue
+            if role in wanted:
+                self._fill(role, changed, failed)
+            elif role in self.variants:
+                self.variants = {other: variant for other, variant in self.variants.items() if other != role}
+                changed.append(role)
+            if role not in wanted:
+                self._not_tried.pop(role, None)
+            if role == CANARY and role not in failed:
+                self.canary_percent = (wanted[role].percent or 0.0) if role in wanted else 0.0
+        return changed, failed
+
+    def _fill(self, role: str, changed: list[str], failed: list[str]) -> None:
+        if role in self.variants:
+            self._note(role, self.variants[role], changed, failed)
+            return
+        try:
+            variant = Variant(f"{self.model.path}@{role}")
+        except Exception as error:
+            if self._not_tried.get(role) != (problem := reason(error)):
+                self._not_tried[role] = problem
+                failed.append(role)
+            return
+        self._not_tried.pop(role, None)
+        self.variants = {**self.variants, role: variant}
+        changed.append(role)
+
+    def _aliases(self) -> Mapping[str, Pointer] | None:
+        """The aliases of the store that is served; None where it is none, or only one alias of it is."""
+        if divided(self.model.path)[1] is not None:
+            return None
+        with suppress(OutgrowError, OSError):  # what is wrong, the one who follows the champion says
+            known = self._tried.pointers()
+            return None if known is None else known.aliases
+        return None
+
+
+def reason(error: Exception) -> str:
+    """What went wrong, in a line."""
+    return f"{type(error).__name__}: {shortened(str(error))}"
 
 
 def warm_up(served: LoadedVersion) -> None:

@@ -60,7 +60,7 @@ class PredictionRequest:
         self.body = b""
         self.whole = True
         self.answering: tuple[str, str] | None = None
-        """The role and the version that answers."""
+        """The role and the version that answer."""
         given = self.headers.get(b"x-request-id")
         self.id = (
             given.decode("latin-1")[:_ID_CHARACTERS] if given else f"{_PROCESS}{next(_REQUEST_NUMBERS):x}"
@@ -132,6 +132,10 @@ class Predict:
             except Exception as error:
                 status, body, headers = refusal(error if request.whole else _broken_off(error))
             headers[b"x-request-id"] = request.id.encode("latin-1")
+            if request.answering is not None:
+                role, version = request.answering
+                headers[b"x-model-version"] = version.encode("latin-1", "replace")
+                headers[b"x-model-role"] = role.encode()
             await send_body(send, status, body, kind, headers)
         self._note(known, status, time.perf_counter() - began, scope, request)
 
@@ -147,7 +151,7 @@ class Predict:
         -------
         The body of the answer, its media type, and further headers.
         """
-        role, served = _chosen(deployment)
+        role, served = deployment.choose()
         if request.kind == plain.ARROW:
             query = await self.read("arrow", served.reader, request.body, self._most, isolated=True)
             wanted = request.header("x-probabilities").lower() in ("1", "true", "yes")
@@ -194,8 +198,9 @@ class Predict:
         """
         request.answering = role, served.version.name
         logged = self.state.log is not None and self.state.log.wants()
-        if SHADOW in deployment.variants:
-            self._shadow(deployment, rows, request, logged=logged)
+        shadow = deployment.variants.get(SHADOW)
+        if shadow is not None:
+            self._shadow(deployment, shadow.served, served, rows, request, logged=logged)
         cache = self.state.cache
         answers = None if cache is None else cache.find(served, rows)
         if answers is None:
@@ -206,22 +211,29 @@ class Predict:
             self._keep(deployment.name, role, request.id, rows, answers)
         return answers
 
-    def _shadow(self, deployment: Deployment, rows: Any, request: PredictionRequest, *, logged: bool) -> None:
-        variant = deployment.variants[SHADOW]  # also where it goes while this is under way
-
+    def _shadow(
+        self,
+        deployment: Deployment,
+        served: LoadedVersion,
+        came: LoadedVersion,
+        rows: Any,
+        request: PredictionRequest,
+        *,
+        logged: bool,
+    ) -> None:
         async def answered() -> None:
             began, status = time.perf_counter(), 200
             try:
-                same = variant.served.reader.columns == deployment.served.reader.columns
-                given = rows if same else _reread(variant.served, deployment.served, rows)
+                same = served.reader.columns == came.reader.columns
+                given = rows if same else _reread(served, came, rows)
                 with self.state.deadlines.within(self.state.settings.timeout):
-                    answers = await deployment.answer(SHADOW, variant.served, given)
+                    answers = await deployment.answer(SHADOW, served, given)
                 if logged:
                     self._keep(deployment.name, SHADOW, request.id, given, answers)
             except Exception as error:
                 status = refusal(error)[0]
                 log.warning("the shadow of %s has no answer: %r", deployment.name, error)
-            version = SHADOW, variant.served.version.name
+            version = SHADOW, served.version.name
             self._note_version(deployment.name, version, status, time.perf_counter() - began)
 
         self.state.begin(answered())
@@ -331,7 +343,7 @@ class Invocations(Predict):
         deployment : the model that is asked.
         request : of JSON, or CSV in the charset that it names.
         """
-        role, served = _chosen(deployment)
+        role, served = deployment.choose()
         parser = self.parsers.get(request.kind)
         if parser is None:
             raise RefusedError(
@@ -356,7 +368,7 @@ class Infer(Predict):
         deployment : the model that is asked.
         request : of JSON, behind which tensors may follow; a header says where the JSON ends.
         """
-        role, served = _chosen(deployment)
+        role, served = deployment.choose()
         length = request.header(inference.LENGTH) or None
         query = await self.read("v2", served.reader, request.body, length)
         answers = await self.ask(deployment, role, served, query.rows, request)
@@ -371,12 +383,6 @@ def _broken_off(error: Exception) -> Exception:
     if not isinstance(error, TimeoutError):
         return error
     return RefusedError(408, "The body did not come in time.", {b"connection": b"close"})
-
-
-def _chosen(deployment: Deployment) -> tuple[str, LoadedVersion]:
-    """Who answers the next request, and its version at this moment."""
-    role = deployment.role()  # nothing is awaited here, so the variants stay what they are
-    return role, deployment.variants[role].served
 
 
 def _reread(to: LoadedVersion, came: LoadedVersion, rows: Any) -> Any:

@@ -68,7 +68,7 @@ class Settings:
     token: str | None = None
     access_log: bool = False
     cached_rows: int = 0
-    poll: float = 1.0
+    poll: float = 0.5
     workers: int = 1
     watchers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
@@ -151,6 +151,8 @@ class State:
         self._loaded: OrderedDict[str, Deployment] = OrderedDict()
         self._loading: dict[str, asyncio.Task[Deployment]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._looking: set[str] = set()
+        """Models for whose newest version is being looked."""
         for name, model in settings.models.items():
             self.given[name] = self._open(name, model)
 
@@ -280,22 +282,31 @@ class State:
             await asyncio.sleep(_SAMPLE_SECONDS)
 
     async def _follow(self) -> None:
+        """Look for new versions again and again; a registry that is slow keeps no other model waiting."""
         while True:
             await asyncio.sleep(self.settings.poll)
             for deployment in self._all():
-                before = {role: variant.served.version.name for role, variant in deployment.variants.items()}
-                changed, failed = await deployment.refresh()
-                for role in failed:
-                    self.metrics.refused_versions.labels(deployment.name, role).inc()
-                for role in changed:
-                    if role in before:
-                        self.metrics.version.labels(deployment.name, role, before[role]).set(0)
-                    if role not in deployment.variants:
-                        log.info("model %s: there is no %s any more", deployment.name, role)
-                        continue
-                    self._note_version(deployment, role)
-                    version = deployment.variants[role].served.version.name
-                    log.info("model %s: %s is version %s now", deployment.name, role, version)
+                if deployment.name not in self._looking:
+                    self.begin(self._look(deployment))
+
+    async def _look(self, deployment: Deployment) -> None:
+        before = {role: variant.served.version.name for role, variant in deployment.variants.items()}
+        self._looking.add(deployment.name)
+        try:
+            changed, failed = await deployment.refresh()
+        finally:
+            self._looking.discard(deployment.name)
+        for role in failed:
+            self.metrics.refused_versions.labels(deployment.name, role).inc()
+        for role in changed:
+            if role in before:
+                self.metrics.version.labels(deployment.name, role, before[role]).set(0)
+            if role not in deployment.variants:
+                log.info("model %s has no %s any more", deployment.name, role)
+                continue
+            self._note_version(deployment, role)
+            version = deployment.variants[role].served.version.name
+            log.info("model %s: %s is version %s now", deployment.name, role, version)
 
     async def _write(self) -> None:
         assert self.log is not None
