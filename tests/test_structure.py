@@ -48,6 +48,7 @@ FLOORS = {
     "features": 6,
     "inspection": 7,
     "track": 7,
+    "deploy": 7,
     "job": 8,
     "loop": 9,
     "testing": 9,

@@ -11,7 +11,7 @@ from outgrow.cli.entry import main as main
 COMMANDS = (
     *("run", "profile", "score", "tune", "serve"),
     *("promote", "alias", "rollback", "history", "versions"),
-    *("drift", "watch", "loop", "federate", "runs", "rerun", "doctor"),
+    *("drift", "watch", "loop", "federate", "runs", "rerun", "deploy", "doctor"),
 )
 """A file for each command or group of commands, in the order in which `outgrow --help` shows them."""
 

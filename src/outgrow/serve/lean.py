@@ -122,6 +122,12 @@ class LeanModel:
         """The classes of a classifier; None of other models."""
         return self._served.version.predictor.classes
 
+    def warm_up(self) -> None:
+        """Answer a row that was made up, so that what the first answer needs is loaded."""
+        from outgrow.serve.http.deployment import warm_up
+
+        warm_up(self._served)
+
     def respond(self, body: bytes) -> tuple[int, bytes]:
         """The status and the body with which `outgrow serve` answers a body at `/predict`.
 
@@ -186,6 +192,7 @@ class LambdaHandler:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.model = load(path)
+        self.model.warm_up()
 
     def __call__(self, event: Any, context: Any = None) -> Any:
         if not isinstance(event, Mapping) or "body" not in event:
