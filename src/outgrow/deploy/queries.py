@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from outgrow.deploy.plan import Plan
 
@@ -60,144 +61,141 @@ def waiting(plan: Plan) -> str:
     return f"sum(max_over_time(outgrow_waiting_rows{{model={quoted(plan.model)}}}[15s]))"
 
 
+_EVERY = "$__rate_interval"
+"""Of Grafana: a few looks of Prometheus, or more where a picture spans days."""
+
+
+def _quantile(share: float, name: str) -> str:
+    return f"histogram_quantile({share}, sum by (le) (rate({name}_bucket{{MODEL}}[{_EVERY}])))"
+
+
+_PANELS: dict[str, list[tuple[str, str, dict[str, str]]]] = {
+    "Traffic": [
+        (
+            "Requests",
+            "reqps",
+            {"{{status}}": f"sum by (status) (rate(outgrow_requests_total{{MODEL}}[{_EVERY}]))"},
+        ),
+        ("Rows", "rowsps", {"rows": f"sum(rate(outgrow_rows_total{{MODEL}}[{_EVERY}]))"}),
+        (
+            "Time of requests",
+            "s",
+            {f"{share:.0%}": _quantile(share, "outgrow_request_seconds") for share in (0.5, 0.95, 0.99)},
+        ),
+    ],
+    "Load": [
+        ("Rows that wait", "short", {"{{instance}}": "outgrow_waiting_rows{MODEL}"}),
+        ("Time in the queue", "s", {"95%": _quantile(0.95, "outgrow_queue_seconds")}),
+        (
+            "Rows in a batch",
+            "short",
+            {
+                "mean": f"sum(rate(outgrow_batch_rows_sum{{MODEL}}[{_EVERY}]))"
+                f" / sum(rate(outgrow_batch_rows_count{{MODEL}}[{_EVERY}]))"
+            },
+        ),
+    ],
+    "Machines": [
+        ("Processor", "short", {"{{instance}}": f"rate(outgrow_process_cpu_seconds_total{{JOB}}[{_EVERY}])"}),
+        ("Memory", "bytes", {"{{instance}}": "outgrow_process_resident_bytes{JOB}"}),
+        ("GPU", "percentunit", {"{{instance}} {{gpu}}": "outgrow_gpu_utilization_ratio{JOB}"}),
+        ("GPU memory", "bytes", {"{{instance}} {{gpu}}": "outgrow_gpu_memory_bytes{JOB}"}),
+    ],
+    "Model": [
+        (
+            "Versions that answer",
+            "short",
+            {"{{role}} {{version}}": "sum by (role, version) (outgrow_model_version{MODEL})"},
+        ),
+        ("Drift", "short", {"{{column}} {{metric}}": "max by (column, metric) (outgrow_drift{MODEL})"}),
+        ("Quality", "short", {"{{version}} {{metric}}": "max by (version, metric) (outgrow_quality{MODEL})"}),
+        ("Age of labels", "s", {"labels": "max(outgrow_label_lag_seconds{MODEL})"}),
+    ],
+}
+"""Headings, and under each its pictures: title, unit, queries. MODEL and JOB stand for labels."""
+_PAGE, _TICKET = "page", "ticket"
+_REQUESTS = "sum(rate(outgrow_requests_total{MODEL}[5m]))"
+_RULES = [
+    Rule(
+        "OutgrowSlow",
+        "histogram_quantile(0.99, sum by (le) (rate(outgrow_request_seconds_bucket{MODEL}[5m]))) > 0.25",
+        "5m",
+        _PAGE,
+        "One request of a hundred takes longer than 0.25 s. See whether rows wait; raise the most replicas.",
+    ),
+    Rule(
+        "OutgrowRefuses",
+        f'sum(rate(outgrow_requests_total{{MODEL,status="429"}}[5m])) / {_REQUESTS} > 0.01',
+        "5m",
+        _PAGE,
+        "More than 1 % of the requests are refused, as too many rows wait. Raise the most replicas.",
+    ),
+    Rule(
+        "OutgrowFails",
+        f'sum(rate(outgrow_requests_total{{MODEL,status=~"5.."}}[5m])) / {_REQUESTS} > 0.001',
+        "5m",
+        _PAGE,
+        "More than 0.1 % of the requests fail. The server's log says why.",
+    ),
+    Rule(
+        "OutgrowGone",
+        'absent(outgrow_model_version{MODEL,role="primary"} == 1)',
+        "2m",
+        _PAGE,
+        "No server answers for the model, or Prometheus does not reach it.",
+    ),
+    Rule(
+        "OutgrowVersionSkew",
+        'count(count by (version) (outgrow_model_version{MODEL,role="primary"} == 1)) > 1',
+        "15m",
+        _TICKET,
+        "Replicas answer with different versions, longer than a rollout takes.",
+    ),
+    Rule(
+        "OutgrowVersionRefused",
+        "sum by (role) (increase(outgrow_refused_versions_total{MODEL}[15m])) > 0",
+        "0m",
+        _TICKET,
+        "A new version cannot be used; the one before goes on answering. /health says why.",
+    ),
+    Rule(
+        "OutgrowDrift",
+        'max by (column) (outgrow_drift{MODEL,metric="psi"}) > 0.2',
+        "1h",
+        _TICKET,
+        "A column is not what it was when the model learned. See the report of `outgrow drift`.",
+    ),
+    Rule(
+        "OutgrowLabelsLate",
+        "max(outgrow_label_lag_seconds{MODEL}) > 172800",
+        "1h",
+        _TICKET,
+        "No labels came for two days: nobody knows how good the model is.",
+    ),
+    Rule(
+        "OutgrowLogLost",
+        "sum(increase(outgrow_log_lost_rows_total{JOB}[15m])) > 0",
+        "0m",
+        _TICKET,
+        "Rows of the prediction log could not be written. See the disk of the log.",
+    ),
+]
+
+
+def _about(plan: Plan, query: str) -> str:
+    """A query about one model: once, so that a name may hold any text."""
+    labels = {"MODEL": f"model={quoted(plan.model)}", "JOB": f"job={quoted(plan.name)}"}
+    return re.sub(r"(?<={)(MODEL|JOB)\b", lambda match: labels[match[1]], query)
+
+
 def panels(plan: Plan) -> Iterator[Panel]:
     """The pictures, in their order."""
-    model, job = f"model={quoted(plan.model)}", f"job={quoted(plan.name)}"
-    seconds = f"sum by (le) (rate(outgrow_request_seconds_bucket{{{model}}}[$__rate_interval]))"
-    queue = f"sum by (le) (rate(outgrow_queue_seconds_bucket{{{model}}}[$__rate_interval]))"
-    yield Panel(
-        "Requests",
-        "reqps",
-        {"{{status}}": f"sum by (status) (rate(outgrow_requests_total{{{model}}}[$__rate_interval]))"},
-        "Traffic",
-    )
-    yield Panel(
-        "Rows", "rowsps", {"rows": f"sum(rate(outgrow_rows_total{{{model}}}[$__rate_interval]))"}, "Traffic"
-    )
-    yield Panel(
-        "Time of requests",
-        "s",
-        {f"{share:.0%}": f"histogram_quantile({share}, {seconds})" for share in (0.5, 0.95, 0.99)},
-        "Traffic",
-    )
-    yield Panel(
-        "Rows that wait",
-        "short",
-        {"{{instance}}": f"outgrow_waiting_rows{{{model}}}", "all": waiting(plan)},
-        "Load",
-    )
-    yield Panel("Time in the queue", "s", {"95%": f"histogram_quantile(0.95, {queue})"}, "Load")
-    batches = "outgrow_batch_rows"
-    yield Panel(
-        "Rows in a batch",
-        "short",
-        {
-            "mean": f"sum(rate({batches}_sum{{{model}}}[$__rate_interval])) / "
-            f"sum(rate({batches}_count{{{model}}}[$__rate_interval]))"
-        },
-        "Load",
-    )
-    yield Panel(
-        "Processor",
-        "short",
-        {"{{instance}}": f"rate(outgrow_process_cpu_seconds_total{{{job}}}[$__rate_interval])"},
-        "Machines",
-    )
-    yield Panel("Memory", "bytes", {"{{instance}}": f"outgrow_process_resident_bytes{{{job}}}"}, "Machines")
-    yield Panel(
-        "GPU",
-        "percentunit",
-        {"{{instance}} {{gpu}}": f"outgrow_gpu_utilization_ratio{{{job}}}"},
-        "Machines",
-    )
-    yield Panel(
-        "GPU memory", "bytes", {"{{instance}} {{gpu}}": f"outgrow_gpu_memory_bytes{{{job}}}"}, "Machines"
-    )
-    yield Panel(
-        "Versions that answer",
-        "short",
-        {"{{role}} {{version}}": f"sum by (role, version) (outgrow_model_version{{{model}}})"},
-        "Model",
-    )
-    yield Panel(
-        "Drift",
-        "short",
-        {"{{column}} {{metric}}": f"max by (column, metric) (outgrow_drift{{{model}}})"},
-        "Model",
-    )
-    yield Panel(
-        "Quality",
-        "short",
-        {"{{version}} {{metric}}": f"max by (version, metric) (outgrow_quality{{{model}}})"},
-        "Model",
-    )
-    yield Panel("Age of labels", "s", {"labels": f"max(outgrow_label_lag_seconds{{{model}}})"}, "Model")
+    for row, pictures in _PANELS.items():
+        for title, unit, queries in pictures:
+            yield Panel(title, unit, {name: _about(plan, query) for name, query in queries.items()}, row)
 
 
 def rules(plan: Plan) -> Iterator[Rule]:
     """The alerts."""
-    model, job = f"model={quoted(plan.model)}", f"job={quoted(plan.name)}"
-    requests = f"sum(rate(outgrow_requests_total{{{model}}}[5m]))"
-    yield Rule(
-        "OutgrowSlow",
-        f"histogram_quantile(0.99, sum by (le) (rate(outgrow_request_seconds_bucket{{{model}}}[5m]))) > 0.25",
-        "5m",
-        "page",
-        "One request of a hundred takes longer than 0.25 s. See whether rows wait; raise the most replicas.",
-    )
-    yield Rule(
-        "OutgrowRefuses",
-        f'sum(rate(outgrow_requests_total{{{model},status="429"}}[5m])) / {requests} > 0.01',
-        "5m",
-        "page",
-        "More than 1 % of the requests are refused, as too many rows wait. Raise the most replicas.",
-    )
-    yield Rule(
-        "OutgrowFails",
-        f'sum(rate(outgrow_requests_total{{{model},status=~"5.."}}[5m])) / {requests} > 0.001',
-        "5m",
-        "page",
-        "More than 0.1 % of the requests fail. The server's log says why.",
-    )
-    yield Rule(
-        "OutgrowGone",
-        f'absent(outgrow_model_version{{{model},role="primary"}} == 1)',
-        "2m",
-        "page",
-        "No server answers for the model, or Prometheus does not reach it.",
-    )
-    yield Rule(
-        "OutgrowVersionSkew",
-        f'count(count by (version) (outgrow_model_version{{{model},role="primary"}} == 1)) > 1',
-        "15m",
-        "ticket",
-        "Replicas answer with different versions, longer than a rollout takes.",
-    )
-    yield Rule(
-        "OutgrowVersionRefused",
-        f"sum by (role) (increase(outgrow_refused_versions_total{{{model}}}[15m])) > 0",
-        "0m",
-        "ticket",
-        "A new version cannot be used; the one before goes on answering. /health says why.",
-    )
-    yield Rule(
-        "OutgrowDrift",
-        f'max by (column) (outgrow_drift{{{model},metric="psi"}}) > 0.2',
-        "1h",
-        "ticket",
-        "A column is not what it was when the model learned. See the report of `outgrow drift`.",
-    )
-    yield Rule(
-        "OutgrowLabelsLate",
-        f"max(outgrow_label_lag_seconds{{{model}}}) > 172800",
-        "1h",
-        "ticket",
-        "No labels came for two days: nobody knows how good the model is.",
-    )
-    yield Rule(
-        "OutgrowLogLost",
-        f"sum(increase(outgrow_log_lost_rows_total{{{job}}}[15m])) > 0",
-        "0m",
-        "ticket",
-        "Rows of the prediction log could not be written. See the disk of the log.",
-    )
+    for rule in _RULES:
+        yield replace(rule, query=_about(plan, rule.query))

@@ -263,6 +263,7 @@ class State:
         )
         for role in deployment.variants:
             self._note_version(deployment, role)
+            self.metrics.refused_versions.labels(name, role)  # at 0: a first value is no growth to Prometheus
         return deployment
 
     def _note(self, name: str, rows: int, seconds: float) -> None:
