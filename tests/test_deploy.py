@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import json
+import os
 import re
 import runpy
 import sys
@@ -218,6 +219,17 @@ def test_a_folder_is_replaced_only_when_asked_and_if_it_is_ours(
     with pytest.raises(OutputExistsError):
         deploy(saved, tmp_path / "mine", to="k8s", overwrite=True)
     assert (tmp_path / "mine" / "notes").read_text() == "keep"
+
+
+def test_other_users_may_read_what_is_copied_into_images(saved: Path, tmp_path: Path, quick: None) -> None:
+    """Containers run as nobody in particular, and copy modes as they are. bentoml #1032, mlflow #5544."""
+    before = os.umask(0o077)
+    try:
+        deploy(saved, tmp_path / "out", to="compose")
+    finally:
+        os.umask(before)
+    for path in [tmp_path / "out", *(tmp_path / "out").rglob("*")]:
+        assert path.stat().st_mode & 0o777 == (0o755 if path.is_dir() else 0o644), path
 
 
 def test_the_current_version_of_a_store_is_taken(saved: Path, tmp_path: Path, quick: None) -> None:

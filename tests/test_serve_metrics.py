@@ -144,20 +144,37 @@ def test_usage_grows_with_what_is_done() -> None:
     assert after.resident_bytes - before.resident_bytes > 32e6
 
 
-def test_all_processes_of_a_server_are_counted(saved: str, tmp_path: Path) -> None:
-    """In files that they share; a Counter adds up, and so does memory."""
+def test_processes_of_a_server_count_together_and_dead_ones_hold_nothing(tmp_path: Path) -> None:
+    """A worker that was killed and replaced would else hold its memory and its rows for ever.
+
+    prometheus/client_python #495.
+    """
     script = f"""
 import os, sys
 os.environ["PROMETHEUS_MULTIPROC_DIR"] = {str(tmp_path)!r}
 from outgrow.serve.http.metrics import Metrics
 metrics = Metrics(shared=True)
-metrics.sample()
-if os.fork() == 0:
+
+def value(name):
+    (line,) = (line for line in metrics.page()[0].decode().splitlines() if line.startswith(name + " "))
+    return float(line.split()[1])
+
+come, go = os.pipe(), os.pipe()
+child = os.fork()
+if child == 0:
     metrics.sample()
+    metrics.rows.labels("line").inc(3)
+    os.write(come[1], b".")
+    os.read(go[0], 1)
     os._exit(0)
-os.wait()
-print(metrics.page()[0].decode())
+metrics.sample()
+os.read(come[0], 1)
+cpu, both = value("outgrow_process_cpu_seconds_total"), value("outgrow_process_resident_bytes")
+os.write(go[1], b".")
+os.waitpid(child, 0)
+alone = value("outgrow_process_resident_bytes")
+assert both > 1.5 * alone > 0, (both, alone)
+assert value("outgrow_process_cpu_seconds_total") == cpu
+assert 'outgrow_rows_total{{model="line"}} 3.0' in metrics.page()[0].decode()
 """
-    text = subprocess.check_output([sys.executable, "-c", script], text=True)
-    assert text.count("\noutgrow_process_cpu_seconds_total ") == 1
-    assert text.count("\noutgrow_process_resident_bytes ") == 1
+    subprocess.run([sys.executable, "-c", script], check=True)

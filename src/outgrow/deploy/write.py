@@ -85,7 +85,10 @@ def deploy(
     with storage.new_directory(out, _KIND, overwrite=overwrite) as folder:
         shutil.copytree(artifact, folder / "model")
         for make in TARGETS[to]:
-            for path, text in make(plan).items():
-                (folder / path).parent.mkdir(parents=True, exist_ok=True)
-                (folder / path).write_text(text, encoding="utf-8")
+            for name_below, text in make(plan).items():
+                (folder / name_below).parent.mkdir(parents=True, exist_ok=True)
+                (folder / name_below).write_text(text, encoding="utf-8")
+        for path in folder.rglob("*"):  # containers read them as another user than the one who wrote them
+            path.chmod(0o755 if path.is_dir() else 0o644)
+        folder.chmod(0o755)
     return plan

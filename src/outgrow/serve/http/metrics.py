@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from outgrow._optional import optional
@@ -207,7 +209,17 @@ class Metrics:
         """The page for Prometheus, and its content type."""
         registry = self._registry
         if self._shared:
+            _forget_processes_that_ended()
             registry = prometheus.CollectorRegistry()
             optional("prometheus_client.multiprocess", "serve").MultiProcessCollector(registry)
         body = prometheus.generate_latest(registry) + prometheus.generate_latest(self._now)
         return body, prometheus.CONTENT_TYPE_LATEST
+
+
+def _forget_processes_that_ended() -> None:
+    """Workers that were killed hold no memory and no rows any more; what they counted stays."""
+    multiprocess = optional("prometheus_client.multiprocess", "serve")
+    for file in Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]).glob("gauge_live*_*.db"):
+        number = int(file.stem.rpartition("_")[2])
+        if not Path(f"/proc/{number}").exists() and Path("/proc/self").exists():
+            multiprocess.mark_process_dead(number)
