@@ -128,6 +128,11 @@ def test_a_policy_that_contradicts_itself_is_refused(
     assert "nothing was done" in str(refused.value)
 
 
+def test_the_policy_of_the_example() -> None:
+    loaded = load_policy(Path(__file__).parents[1] / "examples" / "loop" / "policy.yaml")
+    assert loaded.policy.maturity == "fly"
+
+
 # ---- the gate's statistics ---------------------------------------------------------------------------------
 
 

@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,11 @@ import httpx
 import pytest
 
 import outgrow as og
-from loops import COLUMNS, POLICY, World, fitted, rows_of
+from loops import COLUMNS, DAY, POLICY, World, fitted, rows_of
+from outgrow.loop.decide import decide
+from outgrow.loop.load import load_policy
 from outgrow.loop.servers import Answers, look, mismatch
+from outgrow.loop.view import Candidate, View, Watched
 from outgrow.registry.rollout import Rollout, read_rollout, write_rollout
 from outgrow.serve.http.batcher import Batcher
 from outgrow.serve.http.deployment import Deployment, Model
@@ -116,10 +120,57 @@ def test_a_server_that_is_away_holds_the_rollout(tmp_path: Path) -> None:
         world.land(day, sign=1.0 if day < 2 else -1.0)
     for day in (1, 3, 4, 5, 6):
         world.look(day)
-    assert actions(world) == ["retrain", "step", "alert", "verify", "verify"]
-    alert = [record.body for record in world.loop().log.since(0, kinds=("alert",))][-1]
+    assert actions(world) == ["retrain", "step", "alert", "verify", "verify", "withdraw", "alert"]
+    alert = next(record.body for record in world.loop().log.since(0, kinds=("alert",)))
     assert f"Servers do not follow: {url} is away" in alert["because"]
     assert world.store.current == 1
+
+
+def rolling(**changes: Any) -> View:
+    """A candidate that is canary since a day."""
+    candidate = Candidate(version=2, made=0.0, until=0.0, verdict="pass", beside=1, step=1, since=DAY)
+    view = View(now=2 * DAY, champion=1, candidate=candidate, tried=(2,), decisions=7)
+    return replace(view, **changes)
+
+
+def finding(about: str, verdict: str) -> dict[str, Any]:
+    return {"key": f"{about}/2", "about": about, "verdict": verdict, "because": "it failed 9 of 10 requests."}
+
+
+UNVERIFIED = {"roles": {"canary": 2}, "since": DAY, "because": "http://a is away."}
+
+
+@pytest.mark.parametrize(
+    ("view", "action", "says"),
+    [
+        (rolling(findings=(finding("step", "ok"),)), "promote", "It did well as canary of 0.5"),
+        (rolling(findings=(finding("step", "cannot say"),)), "wait", "stays canary of 0.5"),
+        (rolling(findings=(finding("step", "worse"),)), "withdraw", "it failed 9 of 10 requests"),
+        # Flagger #1268, #1801: servers that do not follow must not keep a bad version from going back
+        (rolling(findings=(finding("step", "worse"),), unverified=UNVERIFIED), "withdraw", "9 of 10"),
+        (rolling(unverified=UNVERIFIED, findings=(finding("step", "ok"),)), "verify", "Not all servers"),
+        # Flagger #9: a rollout that is stuck ends
+        (
+            rolling(unverified=UNVERIFIED, now=3 * DAY, done=frozenset(["verify"])),
+            "withdraw",
+            "did not follow",
+        ),
+        # Flagger #724: a person takes the canary back by its alias
+        (rolling(tried=(), findings=(finding("step", "ok"),)), "withdraw", "somebody took it back"),
+        (
+            rolling(candidate=None, watched=Watched(2, 1, DAY), findings=(finding("live", "worse"),)),
+            "rollback",
+            "Version 2 is worse than 1",
+        ),
+        # a person promoted a third version meanwhile: the gate's verdict was about another champion
+        (rolling(champion=3, findings=(finding("step", "ok"),)), "withdraw", "was judged beside 1, not 3"),
+    ],
+)
+def test_decisions_of_a_rollout(view: View, action: str, says: str, tmp_path: Path) -> None:
+    (tmp_path / "policy.yaml").write_text(policy("http://a"))
+    decision = decide(load_policy(tmp_path / "policy.yaml").policy, view)
+    assert decision["action"] == action
+    assert says in decision["because"]
 
 
 def test_a_rollout_that_cannot_be_loaded_leaves_the_server_as_it_is(tmp_path: Path) -> None:

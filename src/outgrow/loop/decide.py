@@ -28,7 +28,7 @@ def decide(policy: Policy, view: View) -> Decision:
     JSON: `number`, `now`, `action`, `key` (which tells it from every other decision), `because`, `of` (the
     keys of the findings it rests on), and what the action needs. The action 'wait' ends a look.
     """
-    rules = (_servers, _watched, _candidate, _champion)
+    rules = (_worse, _servers, _watched, _candidate, _champion)
     for rule in rules:
         decision = rule(policy, view)
         if decision is not None:
@@ -53,13 +53,46 @@ def _keys(findings: Sequence[Mapping[str, Any]]) -> list[str]:
     return [finding["key"] for finding in findings]
 
 
-def _servers(_: Policy, view: View) -> Decision | None:
+def _worse(_: Policy, view: View) -> Decision | None:
+    """What is worse goes back before anything else, also where servers do not follow."""
+    bad = [finding for finding in view.about("step", "live") if finding["verdict"] == WORSE]
+    watched = view.watched
+    if bad and watched is not None and bad[0]["about"] == "live":
+        return {
+            "action": "rollback",
+            "version": watched.previous,
+            "from": watched.version,
+            "because": f"Version {watched.version} is worse than {watched.previous}: {bad[0]['because']}",
+            "of": _keys(bad),
+        }
+    candidate = view.candidate
+    if candidate is None or candidate.step is None:
+        return None
+    if bad and bad[0]["about"] == "step":
+        because = f"Version {candidate.version} is withdrawn: {bad[0]['because']}"
+        return _dropped("withdraw", candidate, because, _keys(bad))
+    if candidate.since < view.now and candidate.version not in view.tried:
+        because = f"Version {candidate.version} is no canary or shadow any more: somebody took it back."
+        return _dropped("withdraw", candidate, because)
+    return None
+
+
+def _servers(policy: Policy, view: View) -> Decision | None:
     """Servers that do not answer with what they should are asked again before anything else happens."""
     if view.unverified is None:
         return None
     if "verify" not in view.done and not view.done & {"step", "promote", "rollback", "withdraw"}:
         because = "Not all servers answered with the versions that they should."
         return {"action": "verify", "because": because, "expected": view.unverified}
+    candidate = view.candidate
+    if candidate is not None and candidate.step is not None and candidate.step < len(policy.rollout):
+        seconds = policy.rollout[candidate.step].seconds
+        if view.now > candidate.since and view.now >= candidate.since + 2 * seconds:
+            because = (
+                f"Servers did not follow version {candidate.version} for {shown(2 * seconds)}: "
+                f"{view.unverified['because']}"
+            )
+            return _dropped("withdraw", candidate, because)
     key = f"servers/{view.unverified['since']}"
     if key not in view.alerted:
         because = f"Servers do not follow: {view.unverified['because']}"
@@ -72,15 +105,6 @@ def _watched(policy: Policy, view: View) -> Decision | None:
     watched = view.watched
     if watched is None:
         return None
-    bad = [finding for finding in view.about("live") if finding["verdict"] == WORSE]
-    if bad:
-        return {
-            "action": "rollback",
-            "version": watched.previous,
-            "from": watched.version,
-            "because": f"Version {watched.version} is worse than {watched.previous}: {bad[0]['because']}",
-            "of": _keys(bad),
-        }
     within = policy.rollback.within if policy.rollback is not None else 0.0
     if view.now >= watched.since + within:
         because = f"Nothing spoke against version {watched.version} for {shown(within)}."
@@ -157,10 +181,6 @@ def _rolling(policy: Policy, view: View, candidate: Candidate) -> Decision:
     assert candidate.step is not None
     step = policy.rollout[candidate.step] if candidate.step < len(policy.rollout) else None
     about = view.about("step")
-    bad = [finding for finding in about if finding["verdict"] == WORSE]
-    if bad:
-        because = f"Version {candidate.version} is withdrawn: {bad[0]['because']}"
-        return _dropped("withdraw", candidate, because, _keys(bad))
     if candidate.beside != view.champion or step is None:
         because = f"Version {candidate.version} was judged beside {candidate.beside}, not {view.champion}."
         return _dropped("withdraw", candidate, because)

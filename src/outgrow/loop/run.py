@@ -22,6 +22,7 @@ from outgrow.loop.policy import Policy
 from outgrow.loop.rows import LandedRows
 from outgrow.loop.view import BY, View, fold, step
 from outgrow.loop.watch import Watcher, served_name
+from outgrow.registry.rollout import read_rollout
 from outgrow.registry.store import ModelStore
 
 _MOST_ACTIONS = 50
@@ -174,7 +175,8 @@ class Loop:
                 f"{self.store.path}: version {champion} is current, and its folder is gone; there are "
                 f"{self.store.versions}. Put it back, or promote another one."
             )
-        return {"now": now, "champion": champion}
+        tried = sorted(set(read_rollout(self.store.path).versions.values()))
+        return {"now": now, "champion": champion, "tried": tried}
 
     @contextmanager
     def locked(self) -> Iterator[None]:

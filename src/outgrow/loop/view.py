@@ -63,6 +63,7 @@ class View:
     Attributes
     ----------
     now : when the loop looked last, by its clock.
+    tried : versions that were canary or shadow at that look, as the store has it.
     open : whether that look has not come to its end.
     champion, champion_since : the version that answers, and when the loop first saw or made it so.
     decisions : how many there were.
@@ -83,6 +84,7 @@ class View:
     """
 
     now: float = 0.0
+    tried: tuple[int, ...] = ()
     open: bool = False
     champion: int | None = None
     champion_since: float = 0.0
@@ -156,7 +158,8 @@ def step(view: View, record: Record) -> View:
 
 def _looked(view: View, body: Mapping[str, Any]) -> View:
     now, champion = body["now"], body["champion"]
-    view = replace(view, now=now, open=True, findings=(), done=frozenset())
+    tried = tuple(body.get("tried", ()))
+    view = replace(view, now=now, tried=tried, open=True, findings=(), done=frozenset())
     if champion == view.champion:
         return view
     candidate, watched = view.candidate, None
