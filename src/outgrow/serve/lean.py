@@ -25,13 +25,14 @@ if TYPE_CHECKING:
 
 _DEFERRED = (
     "outgrow.engine",
+    "outgrow.log",
     "outgrow.ml.evaluation",
     "outgrow.ml.export",
     "outgrow.ml.solvers",
     "outgrow.page",
     "outgrow.stats",
 )
-"""What fits, evaluates and exports; little of it is needed to predict."""
+"""What fits, evaluates, exports and keeps records; little of it is needed to predict."""
 _LEARNS = "outgrow.ml.core.estimator"
 _JSON = {"content-type": "application/json"}
 
