@@ -38,6 +38,7 @@ OTHERS = {
     "strangers": "bench.strangers",
     "search": "bench.search",
     "cold": "bench.cold",
+    "detectors": "bench.detectors",
     "track": "bench.track",
     "wire": "bench.wire",
     "strategies": "bench.strategies",

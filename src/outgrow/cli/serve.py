@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -39,6 +40,10 @@ def _serve(
     ] = None,
     log: Annotated[str | None, typer.Option(help="Folder for a log of rows and predictions.")] = None,
     log_fraction: Annotated[float, typer.Option(help="The share of requests that is logged.")] = 1.0,
+    watch: Annotated[
+        str | None, typer.Option(metavar="LOG", help="Count what is asked by window into this event log.")
+    ] = None,
+    window: Annotated[str, typer.Option(help="With --watch: the length of a window.")] = "1h",
     access_log: Annotated[bool, typer.Option("--access-log", help="Print each request as JSON.")] = False,
     token_file: Annotated[str | None, typer.Option(help="File with the bearer token to ask for.")] = None,
     tls_cert: Annotated[str | None, typer.Option(help="File with the certificate.")] = None,
@@ -69,6 +74,10 @@ def _serve(
         token=token_of(token_file),
         cached_rows=cache,
     )
+    if watch is not None:
+        paths = {name: served.path for name, served in settings.models.items()}
+        words = {"models": paths, "log": watch, "window": window}
+        settings = replace(settings, watchers={"outgrow.job.watching:recorder": words})
     scheme = "http" if tls_cert is None else "https"
     say(f"Serving {', '.join(settings.models) or models} at {scheme}://{host}:{port} (try it at /docs)")
     run_server(settings, host=host, port=port, tls_cert=tls_cert, tls_key=tls_key)

@@ -25,7 +25,7 @@ from outgrow.monitor.drift import Drift, _reference
 from outgrow.monitor.findings import EFFECT, FDR
 from outgrow.monitor.kinds import Kind, kind_of
 from outgrow.monitor.pairs import EVERYTHING, Group
-from outgrow.monitor.spans import Span, as_times, microseconds, moment
+from outgrow.monitor.spans import TIME, Span, as_times, microseconds, moment
 from outgrow.monitor.view import Judgement, MonitorView, as_body, js_between
 from outgrow.monitor.windows import (
     WindowFiles,
@@ -258,10 +258,10 @@ class Monitor:
         """
         parts = self.view.refreshed().parts
         span = self.window if window is None else Span.of(window)
+        chosen = {key: digests for key, digests in parts.items() if group is None or key == group}
         wanted: dict[Group, list[str]] = {}
-        for key, digests in parts.items():
-            if group is None or key == group:
-                wanted.setdefault(_widened(key, span, self.window), []).extend(digests)
+        for key, digests in zip(_widened(list(chosen), span), chosen.values(), strict=True):
+            wanted.setdefault(key, []).extend(digests)
         return {key: merge_all(list(map(self.files.get, digests))) for key, digests in wanted.items()}
 
     def drift(self, group: Group) -> Drift:
@@ -333,6 +333,17 @@ class Monitor:
         return earlier
 
     def _fold(self, rows: Any, time: str | None, at: Any, sources: list[str]) -> int:
+        states = self.counted(rows, time=time, at=at)
+        self.record(states, sources)
+        return int(sum(state.rows for state in states.values()))
+
+    def counted(self, rows: Any, *, time: str | None = None, at: Any = None) -> dict[Group, GridCounts]:
+        """Rows as counts by window, which nothing keeps yet; `record` does.
+
+        Parameters
+        ----------
+        rows, time, at : as of `fold`.
+        """
         data = read(rows) if isinstance(rows, str | os.PathLike | list) else dataset(rows)
         if time is not None and time not in data.columns:
             raise ParameterError(
@@ -350,11 +361,16 @@ class Monitor:
         start = self._start(at)
         states, timeless = fold_windows(seen, WindowFold(counting, self.window, time, start, version, role))
         self.timeless += timeless
-        self._record(states, sources)
-        return int(sum(state.rows for state in states.values()))
+        return states
 
-    def _record(self, states: Mapping[Group, GridCounts], sources: list[str]) -> None:
-        """All windows of some sources become records at once, or none do."""
+    def record(self, states: Mapping[Group, GridCounts], sources: Sequence[str] = ()) -> None:
+        """Keep counts: all windows of some sources become records at once, or none do.
+
+        Parameters
+        ----------
+        states : by window, as `counted` gives them.
+        sources : what tells their rows from others.
+        """
         facts: list[dict[str, Any]] = []
         now, who = clock.time(), author()
         for group, state in states.items():
@@ -371,7 +387,7 @@ class Monitor:
             }
             facts.append(body)
         facts = facts or [{"model": self.name, "rows": 0}]
-        facts[0]["sources"] = sources
+        facts[0]["sources"] = list(sources)
         self.log.store.append([Fact.of(now, "window.folded", self.name, body, who, None) for body in facts])
 
     def _start(self, at: Any) -> int:
@@ -418,8 +434,7 @@ def _windows_in(period: Span, window: Span) -> int:
     return count
 
 
-def _widened(group: Group, span: Span, window: Span) -> Group:
-    if span == window or group.time is None:
-        return group
-    floored = span.floor(_one(group.time))
-    return group._replace(start=int(microseconds(floored)[0]))
+def _widened(groups: Sequence[Group], span: Span) -> list[Group]:
+    """The longer windows in which some lie."""
+    starts = microseconds(span.floor(pa.array([group.start for group in groups], pa.int64()).cast(TIME)))
+    return [group._replace(start=start) for group, start in zip(groups, starts.tolist(), strict=True)]

@@ -209,6 +209,8 @@ class Predict:
                 cache.keep(rows, answers)
         if logged:
             self._keep(deployment.name, role, request.id, rows, answers)
+        for recorder in self.state.recorders:
+            recorder.add(deployment.name, role, rows, answers)
         return answers
 
     def _shadow(

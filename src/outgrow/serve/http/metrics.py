@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from outgrow._optional import optional
 from outgrow._process import usage
@@ -59,6 +59,37 @@ class Reading:
 
 Watcher = Callable[[], Iterable[Reading]]
 """What a server asks at each look at its metrics; it may read files or a database, on a thread."""
+
+
+RECORD_SECONDS = 5.0
+"""How often recorders do what they have to do."""
+
+
+@runtime_checkable
+class Recorder(Protocol):
+    """A watcher that also sees what was asked and answered.
+
+    Not promised: that it sees rows whose process was killed before the next `flush`.
+    """
+
+    def __call__(self) -> Iterable[Reading]:
+        """As a `Watcher`."""
+
+    def add(self, model: str, role: str, rows: Any, answers: Any) -> None:
+        """Note a request on the event loop: it only puts it aside.
+
+        Parameters
+        ----------
+        model, role : who answered.
+        rows : as the reader of the version read them.
+        answers : to those, in their order.
+        """
+
+    def flush(self) -> None:
+        """Work off what was put aside, on a thread."""
+
+    def close(self) -> None:
+        """The last `flush`, after the last request."""
 
 
 def watcher(name: str, arguments: Mapping[str, Any]) -> Watcher:

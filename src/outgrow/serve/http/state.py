@@ -21,7 +21,7 @@ from outgrow.serve.http.cache import AnswerCache
 from outgrow.serve.http.deadlines import Deadlines
 from outgrow.serve.http.deployment import Deployment, Model
 from outgrow.serve.http.isolated import ReaderProcesses
-from outgrow.serve.http.metrics import Metrics, watcher
+from outgrow.serve.http.metrics import RECORD_SECONDS, Metrics, Recorder, watcher
 from outgrow.serve.http.record import FLUSH_SECONDS, PredictionLog
 from outgrow.serve.http.refusal import BusyError
 
@@ -132,6 +132,8 @@ class State:
         self.settings = settings
         watchers = [watcher(name, arguments) for name, arguments in settings.watchers.items()]
         self.metrics = Metrics(shared=settings.workers > 1, watchers=watchers)
+        self.recorders = [watch for watch in watchers if isinstance(watch, Recorder)]
+        """Watchers that see what was asked and answered."""
         self.log = (
             None
             if settings.log is None
@@ -223,6 +225,8 @@ class State:
         self.begin(self._sample())
         if self.log is not None:
             self.begin(self._write())
+        for recorder in self.recorders:
+            self.begin(_flushed(recorder))
         self.ready = True
 
     async def stop(self) -> None:
@@ -234,6 +238,8 @@ class State:
                 await task
         if self.log is not None:
             await asyncio.to_thread(self.log.flush)
+        for recorder in self.recorders:
+            await asyncio.to_thread(recorder.close)
         self.readers.close()
         for pool in (self._scoring, self._loader):
             pool.shutdown(wait=False, cancel_futures=True)
@@ -317,6 +323,16 @@ class State:
                 await asyncio.to_thread(self.log.flush)
             except OSError as error:
                 log.warning("predictions were not logged: %s", error)
+
+
+async def _flushed(recorder: Recorder) -> None:
+    """What a recorder has to do is done on a thread, and costs no request its answer."""
+    while True:
+        await asyncio.sleep(RECORD_SECONDS)
+        try:
+            await asyncio.to_thread(recorder.flush)
+        except Exception as error:  # whatever it is, requests are answered
+            log.warning("a watcher could not record: %s: %s", type(error).__name__, error)
 
 
 def _is_model(path: Path) -> bool:
