@@ -260,6 +260,7 @@ def evidence(**changes: Any) -> dict[str, Any]:
         ),
         ({"fair": {**evidence()["fair"], "equalized_odds_difference": None}}, "cannot say", "both classes"),
         ({"candidate_loss": 0.7}, "fail", "beside 0.6900 of the best constant answer"),
+        ({"baseline_loss": 0.0}, "cannot say", "the labels of these rows are all the same"),
         ({"latency_p99_ms": 11.0}, "fail", "p99 of one row is 11 ms, the limit 10 ms"),
         ({"size_mb": 300.0}, "fail", "the model is 300 MB"),
         ({"schema": ["column a is gone"]}, "fail", "the schema changed: column a is gone"),

@@ -23,11 +23,11 @@ WORDS = {
     "rollback": ("rolled back", "#b4472f"),
     "withdraw": ("withdrawn", "#b4472f"),
 }
-ACTS = (
-    (48, 55, "work lost for good"),
-    (55, 56, "labels lie"),
-    (60, 64, "a boom that ends"),
-)
+ACTS = ((48, 99, "work is lost for good"), (60, 64, "a boom that ends"))
+LIES = 55
+END = 'text-anchor="end"'
+REAL_SHARE = 0.44
+"""Of the width, for the years in which nothing happens."""
 
 
 def draw(folder: Path, picture: Path, *, real: int, start: float, month: float) -> None:
@@ -48,18 +48,20 @@ def draw(folder: Path, picture: Path, *, real: int, start: float, month: float) 
     ]
     decisions = [r.body for r in records if r.kind == "decision" and r.body["action"] != "wait"]
     months = round(max(x for x, _, _ in points) + 0.5)
-    canvas = _Canvas(months, max(y for _, y, _ in points))
+    canvas = _Canvas(months, real, max(y for _, y, _ in points))
     canvas.frame(real)
     for begin, end, text in ACTS:
         canvas.act(begin, min(end, months), text)
     canvas.errors(points)
+    lie = next(point for point in points if int(point[0]) == LIES)
+    canvas.text(canvas.x(lie[0]) - 12, canvas.y(lie[1]) + 5, "the labels of a month lie", 12, "#8a5a00", END)
     for body in decisions:
         canvas.decision((body["now"] - start) / month, body)
     trained = sum(b["action"] == "retrain" and (b["now"] - start) / month <= real + 0.5 for b in decisions)
     requests = sum(load["answers"].values())
     canvas.title(
-        f"{real // 12} years of census data without decay: {trained} retrainings. "
-        "Then drift, poisoned labels, and a candidate that turns bad live.",
+        f"Four real years without decay: {trained} trainings. "
+        "Then drift, labels that lie, and a candidate that turns bad live.",
         f"{len(decisions)} decisions from one log · {requests:,} requests meanwhile, {load['failed']} failed",
     )
     picture.parent.mkdir(parents=True, exist_ok=True)
@@ -67,13 +69,17 @@ def draw(folder: Path, picture: Path, *, real: int, start: float, month: float) 
 
 
 class _Canvas:
-    def __init__(self, months: int, highest: float) -> None:
-        self.months, self.highest = months, highest * 1.08
+    def __init__(self, months: int, real: int, highest: float) -> None:
+        self.months, self.real, self.highest = months, real, highest * 1.12
         self.parts: list[str] = []
         self._ends = [-99.0] * 6
 
     def x(self, month: float) -> float:
-        return LEFT + (WIDTH - LEFT - RIGHT) * month / self.months
+        if month <= self.real:
+            share = REAL_SHARE * month / self.real
+        else:
+            share = REAL_SHARE + (1 - REAL_SHARE) * (month - self.real) / (self.months - self.real)
+        return LEFT + (WIDTH - LEFT - RIGHT) * share
 
     def y(self, error: float) -> float:
         return BOTTOM - (BOTTOM - TOP) * error / self.highest
@@ -93,7 +99,7 @@ class _Canvas:
         for error in (0.0, *steps):
             y = self.y(error)
             self.parts.append(f'<path d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}" stroke="{GRID}"/>')
-            self.text(LEFT - 8, y + 4, f"{error:.1f}", 12, FAINT, 'text-anchor="end"')
+            self.text(LEFT - 8, y + 4, f"{error:.1f}", 12, FAINT, END)
         self.text(LEFT, TOP - 12, "Brier score of the version that answers, by month", 12, FAINT)
         for year in range(self.months // 12 + 1):
             x = self.x(12 * year)
@@ -104,13 +110,13 @@ class _Canvas:
                 )
         x = self.x(real)
         self.parts.append(f'<path d="M{x:.1f} {TOP - 4}V{BOTTOM}" stroke="{FAINT}" stroke-dasharray="3 4"/>')
-        self.text(x - 8, TOP + 14, "real people, as they were", 12, FAINT, 'text-anchor="end"')
+        self.text(x - 8, TOP + 14, "real people, as they were", 12, FAINT, END)
 
     def act(self, begin: float, end: float, text: str) -> None:
         x, width = self.x(begin), self.x(end) - self.x(begin)
         size = f'x="{x:.1f}" y="{TOP}" width="{width:.1f}" height="{BOTTOM - TOP}"'
-        self.parts.append(f'<rect {size} fill="#f4b860" opacity=".16"/>')
-        self.text(x + 4, TOP + 14, text, 12, "#8a5a00")
+        self.parts.append(f'<rect {size} fill="#f4b860" opacity=".14"/>')
+        self.text(x + 8, TOP + 14, text, 12, "#8a5a00")
 
     def errors(self, points: Sequence[tuple[float, float, int]]) -> None:
         """A line and a dot for each month, in the colour of the version."""
@@ -141,7 +147,7 @@ class _Canvas:
         y = BOTTOM + 44 + 18 * row
         self.parts.append(f'<path d="M{x:.1f} {BOTTOM}V{y - 4:.1f}" stroke="{colour}" opacity=".35"/>')
         self.parts.append(f'<circle cx="{x:.1f}" cy="{y - 4:.1f}" r="4" fill="{colour}"/>')
-        self.text(x - 9, y, label, 13, colour, 'text-anchor="end"')
+        self.text(x - 9, y, label, 13, colour, END)
 
     def svg(self) -> str:
         head = (

@@ -126,5 +126,7 @@ def _baseline(gate: Gate, evidence: Mapping[str, Any]) -> Check:
     loss, constant = evidence["candidate_loss"], evidence["baseline_loss"]
     if constant is None or constant != constant:
         return _check("baseline", CANNOT_SAY, f"no constant answer is known for {gate.better.metric}.")
+    if constant <= 0:
+        return _check("baseline", CANNOT_SAY, "the labels of these rows are all the same; wait for others.")
     because = f"{gate.better.metric} {loss:.4f} beside {constant:.4f} of the best constant answer."
     return _check("baseline", PASS if loss < constant else FAIL, because)
