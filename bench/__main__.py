@@ -3,6 +3,7 @@
 `python -m bench serve` does the same for servers, `python -m bench groups` for one model for each key, and
 `python -m bench search` for the search for settings. `python -m bench shapes` has many sizes of each job,
 `python -m bench features` every transformer, `python -m bench models` every model,
+`python -m bench plan` how far off plans of jobs are,
 `python -m bench loader` loaders of tensors, `python -m bench networks` steps of networks,
 `python -m bench tabular` networks and trees on the flights,
 `python -m bench track` what it costs to record runs,
@@ -45,6 +46,7 @@ OTHERS = {
     "networks": "bench.networks",
     "tabular": "bench.tabular",
     "loader": "bench.loader",
+    "plan": "bench.plan",
     "nist": "bench.nist",
     "ensembles": "bench.ensembles",
     "drift": "bench.drift",

@@ -151,3 +151,14 @@ def test_doctor_names_every_extra(capsys: pytest.CaptureFixture[str]) -> None:
 def test_doctor_says_when_spark_is_away(capsys: pytest.CaptureFixture[str]) -> None:
     assert call("doctor", "--engine", "duck") == 2
     assert "it is no engine" in capsys.readouterr().out.replace("\n", " ")
+
+
+def test_shells_can_complete_words(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("_OUTGROW_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", "outgrow pro")
+    monkeypatch.setenv("COMP_CWORD", "1")
+    with pytest.raises(SystemExit, match="0"):
+        main([])
+    assert capsys.readouterr().out.split() == ["profile", "promote"]

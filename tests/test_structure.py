@@ -51,6 +51,7 @@ FLOORS = {
     "deploy": 7,
     "job": 8,
     "loop": 9,
+    "planning": 9,
     "testing": 9,
     "cli": 10,
     "__init__": 10,
@@ -342,8 +343,8 @@ BESIDE_ESTIMATORS = """
     NetworkFeatures PerGroup Ranks Reference Spark StratifiedKFold TimeFolds
     __version__ categorical col cross_validate dataset drift errors federated few_values frequent_sequences
     graph_clusters inspection lag_features linalg listen live_quality load matching metrics numeric
-    quality quantize_onnx read read_quality rolling_features runs score score_stream sequences shap_values
-    silhouette_score sql stats track tune write_parquet
+    plan quality quantize_onnx read read_quality rolling_features runs score score_stream sequences
+    shap_values silhouette_score sql stats track tune write_parquet
     FeatureStore FeatureView check_leakage features
 """
 
@@ -402,3 +403,11 @@ def test_estimators_load_no_extras() -> None:
         "optuna",
         "skops",
     }
+
+
+def test_files_that_are_no_code_are_in_the_wheel() -> None:
+    """Templates and the like: a checkout has them in any case, what is installed only if they are named."""
+    settings = tomllib.loads((ROOT.parents[1] / "pyproject.toml").read_text())["tool"]["setuptools"]
+    named = {path for pattern in settings["package-data"]["outgrow"] for path in ROOT.glob(pattern)}
+    others = {path for path in ROOT.rglob("*") if path.is_file() and path.suffix != ".py"}
+    assert {path for path in others if "__pycache__" not in path.parts} <= named

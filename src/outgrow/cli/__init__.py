@@ -9,7 +9,7 @@ import importlib
 from outgrow.cli.entry import main as main
 
 COMMANDS = (
-    *("run", "profile", "score", "tune", "serve"),
+    *("plan", "run", "profile", "score", "tune", "serve"),
     *("promote", "alias", "rollback", "history", "versions"),
     *("drift", "watch", "loop", "federate", "runs", "rerun", "deploy", "doctor"),
 )

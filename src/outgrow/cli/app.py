@@ -11,7 +11,6 @@ app = typer.Typer(
     name="outgrow",
     help="Train, score and inspect models on one machine or on Apache Spark.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )

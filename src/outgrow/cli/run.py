@@ -40,6 +40,7 @@ def _run(
     with progress():
         outcome = run_job(loaded, open_engine(engine, checkpoint), overwrite=overwrite)
     _show_outcome(outcome)
+    _show_planned(job, settings, outcome)
 
 
 def _show_outcome(outcome: Outcome) -> None:
@@ -48,3 +49,17 @@ def _show_outcome(outcome: Outcome) -> None:
     screen = console()
     screen.print(score_table(outcome))
     screen.print(next_steps(outcome), soft_wrap=True)
+
+
+def _show_planned(job: str, settings: list[str], outcome: Outcome) -> None:
+    """What the job was expected to take on this machine, if it was planned."""
+    from outgrow.page import format as say
+    from outgrow.planning import history
+
+    if outcome.engine != "local":
+        return
+    planned = history.met(job, settings, outcome.seconds, max(stage.memory for stage in outcome.stages))
+    if planned is not None:
+        console().print(
+            f"\nPlanned: {say.seconds(planned['planned'])}; it took {say.seconds(outcome.seconds)}."
+        )

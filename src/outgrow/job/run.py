@@ -56,7 +56,7 @@ def run_job(
     facts = {**job_facts(loaded, engine), "cause": cause}
     with recording(loaded.job), activity("run", loaded.pipeline, **facts) as under_way:
         with new_directory(loaded.job.output, RUN, overwrite=overwrite) as folder:
-            outcome = _JobRun(loaded, engine, folder).run(report=report)
+            outcome = run_within(loaded, engine, folder, report=report)
         under_way.note(
             rows=outcome.rows,
             metrics=outcome.scores,
@@ -64,6 +64,22 @@ def run_job(
             artifacts=Path(loaded.job.output),
         )
     return outcome
+
+
+def run_within(
+    loaded: LoadedJob, engine: Engine, folder: Path, rows: Dataset | None = None, *, report: bool = True
+) -> Outcome:
+    """Do all a job asks for, in a folder that is empty, without recording it.
+
+    Parameters
+    ----------
+    loaded : the job, with its pipeline not yet fitted.
+    engine : where its rows are read and its pipeline is fitted.
+    folder : where everything is written.
+    rows : in place of those that the job names.
+    report : write its page, too.
+    """
+    return _JobRun(loaded, engine, folder, rows).run(report=report)
 
 
 def check_output(loaded: LoadedJob, *, overwrite: bool = False) -> None:
@@ -93,13 +109,14 @@ class _Parts:
 class _JobRun:
     """One run of a job, into a folder that is empty."""
 
-    def __init__(self, loaded: LoadedJob, engine: Engine, folder: Path) -> None:
+    def __init__(self, loaded: LoadedJob, engine: Engine, folder: Path, rows: Dataset | None) -> None:
+        self._given = rows
         self.loaded, self.job = loaded, loaded.job
         self.engine, self.folder = engine, folder
         self.stages = Stages()
         self.outcome = Outcome(loaded, engine.name, self.stages.done)
 
-    def run(self, *, report: bool) -> Outcome:
+    def run(self, *, report: bool = True) -> Outcome:
         rows = self._open()
         try:
             self._profile(rows)
@@ -117,7 +134,7 @@ class _JobRun:
 
     def _open(self) -> Dataset:
         with self.stages("read and join") as stage:
-            rows = open_data(self.loaded, self.engine)
+            rows = open_data(self.loaded, self.engine) if self._given is None else self._given
             self._check_target(rows)
             self.outcome.fingerprint = rows.fingerprint()
             seen(rows, self.outcome.fingerprint)

@@ -212,6 +212,36 @@ def against_size(rows: np.ndarray, values: np.ndarray, up: str, most: int = 2000
     return canvas.svg
 
 
+def learning_curve(
+    dots: Sequence[tuple[int, float]],
+    sizes: np.ndarray,
+    losses: np.ndarray,
+    interval: tuple[float, float],
+    enough: int | None,
+) -> str:
+    """The loss of rows held out against the rows learned from.
+
+    Parameters
+    ----------
+    dots : rows and loss of samples.
+    sizes, losses : the curve through them, and further.
+    interval : of the loss at its end.
+    enough : the rows at a dashed line; None for none.
+    """
+    canvas = Canvas("curve", 6.4, 3.2)
+    with canvas as axes:
+        axes.plot(*zip(*dots, strict=True), ".", color=SERIES[0], ms=5)
+        axes.plot(sizes, losses, color=SERIES[0])
+        axes.plot([sizes[-1]] * 2, interval, color=SERIES[1], lw=3)
+        if enough is not None:
+            axes.axvline(enough, color=MUTED, lw=1, ls=(0, (3, 3)))
+        axes.set_xscale("log")
+        axes.set_xlabel("Rows learned from")
+        axes.set_ylabel("Loss of rows held out")
+        axes.yaxis.set_major_locator(MaxNLocator(5))
+    return canvas.svg
+
+
 def _shares(axes: Any, across: str, up: str, *, legend: bool = False) -> None:
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), xlabel=across, ylabel=up)
     for axis in (axes.xaxis, axes.yaxis):

@@ -1,0 +1,131 @@
+"""A plan for the terminal, as a page, and as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from outgrow.engine.memory import describe_size
+from outgrow.errors import ParameterError
+from outgrow.job.writing import write_text
+from outgrow.page import format as say
+from outgrow.page.plots import learning_curve
+from outgrow.page.render import render
+from outgrow.page.tabular import html_table
+from outgrow.planning.plan import Plan
+from outgrow.track.environment import libraries
+
+TEMPLATES = Path(__file__).parent / "templates"
+_HEADS = ("where", "time", "from", "to", "memory", "on disk", "network")
+
+
+def plan_tables(plan: Plan) -> Iterator[Any]:
+    """What is printed: where it may run, how to put it to work, and what to do.
+
+    Parameters
+    ----------
+    plan : what is shown.
+    """
+    title = f"{plan.job}: {plan.size.rows:,} rows, planned in {say.seconds(plan.seconds)}"
+    table = Table(box=SIMPLE_HEAD, title=title, title_justify="left", title_style="bold")
+    for number, head in enumerate((*_HEADS, plan.currency)):
+        table.add_column(head, justify="left" if number == 0 else "right")
+    for number, row in enumerate(_places(plan)):
+        table.add_row(*row.values(), style="bold" if number == 0 else "")
+    yield table
+    ways = Table(box=SIMPLE_HEAD)
+    ways.add_column("")
+    ways.add_column("to put it to work")
+    ways.add_column("because")
+    for way in plan.ways:
+        ways.add_row("[green]✓[/]" if way.fits else "", way.name, way.because)
+    yield ways
+    yield "\n".join(plan.advice)
+
+
+def plan_page(plan: Plan) -> str:
+    """A page of HTML that needs no network.
+
+    Parameters
+    ----------
+    plan : what is shown.
+    """
+    stages = [
+        {
+            "stage": name,
+            "seconds": say.seconds(e.value),
+            "from": say.seconds(e.low),
+            "to": say.seconds(e.high),
+        }
+        for name, e in plan.forecast.stages.items()
+    ]
+    formulas = [{"number": f"{name}, s", "formula": e.formula} for name, e in plan.forecast.stages.items()]
+    formulas += [
+        {"number": f"{choice.where}, s", "formula": choice.seconds.formula} for choice in plan.places
+    ]
+    formulas += [{"number": "memory, bytes", "formula": plan.forecast.memory.formula}]
+    ways = [{"way": way.name, "fits": "yes" if way.fits else "", "because": way.because} for way in plan.ways]
+    return render(
+        TEMPLATES,
+        "plan.html.j2",
+        title=f"Plan of {Path(plan.job).name}",
+        plan=plan,
+        here=plan.places[0],
+        places=html_table([*_HEADS, plan.currency], list(_places(plan))),
+        stages=html_table(["stage", "seconds", "from", "to"], stages),
+        ways=html_table(["way", "fits", "because"], ways),
+        formulas=html_table(["number", "formula"], formulas),
+        figure=_figure(plan),
+        libraries=libraries(),
+        began=datetime.now(UTC),
+    )
+
+
+def write_plan(plan: Plan, path: str, *, overwrite: bool = False) -> None:
+    """Write a page or JSON, as the path ends.
+
+    Parameters
+    ----------
+    plan : what is written.
+    path : ends in .html or .json.
+    overwrite : replace a file that is there.
+    """
+    if path.endswith(".json"):
+        text = json.dumps(plan.to_dict(), indent=1, default=float) + "\n"
+    elif path.endswith(".html"):
+        text = plan_page(plan)
+    else:
+        raise ParameterError(f"A plan is written as .html or .json, not as {path!r}.")
+    write_text(path, text, overwrite=overwrite)
+
+
+def _places(plan: Plan) -> Iterator[dict[str, str]]:
+    for choice in plan.places:
+        yield {
+            "where": choice.where,
+            "time": say.seconds(choice.seconds.value),
+            "from": say.seconds(choice.seconds.low),
+            "to": say.seconds(choice.seconds.high),
+            "memory": describe_size(choice.memory),
+            "on disk": describe_size(choice.spilled) if choice.spilled else "",
+            "network": describe_size(choice.sent) if choice.sent else "",
+            plan.currency: "" if choice.price is None else f"{choice.price:.3f}",
+        }
+
+
+def _figure(plan: Plan) -> Markup | None:
+    """The learning curve, and where it leads."""
+    curve = plan.curve
+    if curve.refused or not plan.losses:
+        return None
+    sizes = np.geomspace(plan.losses[0].rows, curve.total, 200)
+    dots = [(loss.rows, value) for loss in plan.losses for value in loss.losses]
+    return Markup(learning_curve(dots, sizes, curve.at(sizes), (curve.low, curve.high), curve.enough))

@@ -1,0 +1,326 @@
+"""A job run on growing samples of its rows, in another process: `python -m outgrow.planning.probe`.
+
+What is asked comes as JSON from standard input, each answer is a line of JSON.
+
+A process of its own, as memory is that of a process, and as what a probe compiles or loads must not make the
+next one look quicker than the job will be.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from sklearn.base import clone, is_classifier
+
+from outgrow.engine.dataset import Dataset, from_arrow
+from outgrow.engine.events import Event, listen
+from outgrow.engine.local import Local
+from outgrow.engine.reading import read
+from outgrow.errors import OutgrowError
+from outgrow.job.load import LoadedJob, load_job
+from outgrow.job.run import run_within
+from outgrow.job.split import hidden, split, without
+from outgrow.job.tables import open_data
+from outgrow.ml.predictor import Predictor
+
+FIRST_ROWS, GROWTH = 2_000, 4
+_LEAST, _SHARE = 12.0, 0.05
+"""Seconds that probes may take whatever the job takes, and the share of its time that they may."""
+MOST_ROWS = 2_000_000
+_TEST_ROWS = 20_000
+_SEEDS = 3
+_CALLS = 200
+_CURVE_SIZES = 5
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be probed.
+
+    Attributes
+    ----------
+    job : the path of the job file.
+    settings : values set in it.
+    seconds : the time that all probes may take.
+    threads : of the engine; None for all cores.
+    """
+
+    job: str
+    settings: Sequence[str] = ()
+    seconds: float = 30.0
+    threads: int | None = None
+
+
+@dataclass(frozen=True)
+class Size:
+    """How many rows a job has, and what is known of them without reading them.
+
+    Attributes
+    ----------
+    rows : in all.
+    nbytes : what they take in memory, decoded; None where nobody can tell.
+    pieces : row groups or files.
+    query_seconds : what the job's query took, which was run for this; None where there is none.
+    import_seconds : until the libraries were loaded.
+    """
+
+    rows: int
+    nbytes: int | None
+    pieces: int
+    query_seconds: float | None
+    import_seconds: float
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A run of the job on a sample.
+
+    Attributes
+    ----------
+    rows : of the sample, those it was tested on included.
+    stages : seconds of each stage.
+    memory : the most the process held, in bytes.
+    passes : over the rows, of the fit.
+    scores : of the rows held out.
+    """
+
+    rows: int
+    stages: dict[str, float]
+    memory: int
+    passes: int
+    scores: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What models learned from so many rows lose on the same rows held out.
+
+    Attributes
+    ----------
+    rows : learned from.
+    losses : one for each sample.
+    """
+
+    rows: int
+    losses: list[float]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """How quickly the model of the largest probe answers, and how large it is.
+
+    Attributes
+    ----------
+    rows_a_second : in batches, on this machine.
+    median_ms, p99_ms : of one row, in this process.
+    nbytes : of the saved model.
+    onnx : why it cannot be exported; empty where it can.
+    """
+
+    rows_a_second: float
+    median_ms: float
+    p99_ms: float
+    nbytes: int
+    onnx: str
+
+
+class Prober:
+    """A job, and samples of its rows.
+
+    Parameters
+    ----------
+    request : what is to be probed, and for how long.
+    tell : called with each thing that is known, as soon as it is.
+    folder : for files that nobody needs afterwards.
+    """
+
+    def __init__(self, request: Request, tell: Callable[[Any], None], folder: Path) -> None:
+        self.request, self.tell, self.folder = request, tell, folder
+        self.loaded: LoadedJob = load_job(request.job, request.settings)
+        self.engine = Local(threads=request.threads)
+        self._report_seconds = 0.0
+        self._began = time.perf_counter()
+
+    @property
+    def left(self) -> float:
+        """Seconds that probes may still take."""
+        return self.request.seconds - (time.perf_counter() - self._began)
+
+    def run(self) -> None:
+        """Probe: size, times, then answers and losses in the time that is left."""
+        rows = open_data(self.loaded, self.engine)
+        sample, size = self._sampled(rows)
+        self.tell(size)
+        largest, model = self._times(sample, size.rows)
+        self.tell(self._answers(model, sample))
+        for loss in self._losses(sample.slice(0, largest)):
+            self.tell(loss)
+
+    # ---- rows --------------------------------------------------------------------------------------------
+
+    def _sampled(self, rows: Dataset) -> tuple[pa.Table, Size]:
+        """Rows in random order, of pieces from all over the data, and how many there are in all."""
+        loaded = time.process_time()
+        if self.loaded.query is not None or not rows.scan.source.has_pieces:
+            began = time.perf_counter()
+            table = rows.to_arrow()
+            size = Size(table.num_rows, table.nbytes, 1, time.perf_counter() - began, loaded)
+            return _shuffled(table), size
+        pieces = rows.scan.pieces()
+        known = [piece.known_rows for piece in pieces]
+        total = rows.count() if None in known else sum(count or 0 for count in known)
+        nbytes = sum(piece.nbytes for piece in pieces)
+        size = Size(total, nbytes, len(pieces), None, loaded)
+        return _shuffled(_some(pieces, rows, self.request.seconds / 10)), size
+
+    def _times(self, sample: pa.Table, total: int) -> tuple[int, Any]:
+        """Run the job on more and more rows; the largest number, and the model learned from them.
+
+        It ends where the next run would take too much of the time, or of what the job itself will take.
+        """
+        rows = min(FIRST_ROWS, sample.num_rows)
+        self._time(sample.slice(0, rows), warm=True)
+        model, took = self._time(sample.slice(0, rows))
+        slope = 0.0
+        while True:
+            following = min(rows * GROWTH, sample.num_rows)
+            expected = took + slope * (following - rows)
+            whole = took + slope * (total - rows)
+            spent = self.request.seconds - self.left
+            allowed = max(_LEAST, _SHARE * whole) - spent if slope else self.left
+            if following <= rows or expected > min(0.6 * self.left, allowed):
+                return rows, model
+            before, earlier = took, rows
+            model, took = self._time(sample.slice(0, following))
+            rows = following
+            slope = max(0.0, took - before) / (rows - earlier)
+
+    def _time(self, sample: pa.Table, *, warm: bool = False) -> tuple[Any, float]:
+        """A run of the job on a sample, written as a file where the job reads files."""
+        rows = from_arrow(sample, engine=self.engine)
+        if self.loaded.query is None:
+            path = self.folder / "rows.parquet"
+            pq.write_table(sample, path, row_group_size=max(2_000, len(sample) // 4))
+            rows = read(path, engine=self.engine)
+        loaded = replace(self.loaded, pipeline=clone(self.loaded.pipeline))
+        folder = Path(tempfile.mkdtemp(dir=self.folder))
+        passes: list[Event] = []
+        began = time.perf_counter()
+        with listen(lambda event: passes.append(event) if event.unit in ("pass", "round") else None):
+            outcome = run_within(loaded, self.engine, folder, rows, report=warm)
+        took = time.perf_counter() - began
+        stages = {stage.name: stage.seconds for stage in outcome.stages}
+        if warm:
+            self._report_seconds = stages["report"]
+        else:
+            stages["report"] = self._report_seconds
+            memory = max(stage.memory for stage in outcome.stages)
+            scores = {} if outcome.scores is None else dict(outcome.scores.items())
+            self.tell(Probe(len(sample), stages, memory, len(passes), scores))
+        return outcome.model, took
+
+    # ---- answers -----------------------------------------------------------------------------------------
+
+    def _answers(self, model: Any, sample: pa.Table) -> Answers:
+        """How quickly the model answers."""
+        gives = Predictor(model).gives("predict_proba")
+        answer = model.predict_proba if gives else model.predict
+        table = sample.slice(0, 50_000).drop_columns([self.loaded.job.target])
+        began = time.perf_counter()
+        answer(table)
+        pace = len(table) / (time.perf_counter() - began)
+        calls = []
+        for row in range(_CALLS):
+            one = table.slice(row % len(table), 1)
+            began = time.perf_counter()
+            answer(one)
+            calls.append(1e3 * (time.perf_counter() - began))
+        nbytes, onnx = self._weight(model)
+        return Answers(pace, float(np.median(calls)), float(np.quantile(calls, 0.99)), nbytes, onnx)
+
+    def _weight(self, model: Any) -> tuple[int, str]:
+        """The bytes of the saved model, and why it has no form of ONNX."""
+        path = self.folder / "model"
+        model.save(path, overwrite=True)
+        files = [file for file in path.rglob("*") if file.is_file()]
+        try:
+            model.to_onnx(self.folder / "model.onnx")
+            onnx = ""
+        except OutgrowError as error:
+            onnx = str(error)
+        return sum(file.stat().st_size for file in files), onnx
+
+    # ---- losses ------------------------------------------------------------------------------------------
+
+    def _losses(self, sample: pa.Table) -> Iterator[Loss]:
+        """What models of growing samples lose on the same rows, while there is time."""
+        job = self.loaded.job
+        train, test = split(from_arrow(sample, engine=self.engine), job)
+        learn = without(train, hidden(job), job).to_arrow()
+        held = test.to_arrow().slice(0, _TEST_ROWS)
+        metric = "log_loss" if is_classifier(self.loaded.pipeline) else "mse"
+        sizes = [learn.num_rows >> k for k in reversed(range(_CURVE_SIZES)) if learn.num_rows >> k >= 200]
+        for rows in sizes:
+            losses = []
+            for seed in range(_SEEDS):
+                if self.left <= 0:
+                    return
+                part = learn.slice((seed * rows) % max(1, learn.num_rows - rows + 1), rows)
+                model = clone(self.loaded.pipeline).fit(part, job.target, sample_weight=job.weight)
+                losses.append(float(model.evaluate(held, job.target, sample_weight=job.weight)[metric]))
+                if rows == learn.num_rows:
+                    break
+            yield Loss(rows, losses)
+
+
+def _some(pieces: Sequence[Any], rows: Dataset, seconds: float) -> pa.Table:
+    """Rows of pieces from all over the data, as many as can be read in the time, and at most `MOST_ROWS`."""
+    stride = 0.6180339887498949  # the golden ratio: any beginning of the order is spread evenly
+    order = np.argsort((np.arange(len(pieces)) * stride) % 1.0)
+    began, tables, count = time.perf_counter(), [], 0
+    for number in order:
+        for batch in pieces[number].batches():
+            tables.append(batch.to_arrow())
+            count += batch.num_rows
+        if count >= MOST_ROWS or (count and time.perf_counter() - began > seconds):
+            break
+    return pa.Table.from_batches(tables) if tables else rows.head(0)
+
+
+def _shuffled(table: pa.Table) -> pa.Table:
+    table = table.slice(0, MOST_ROWS) if table.num_rows > MOST_ROWS else table
+    return table.take(np.random.default_rng(0).permutation(table.num_rows))
+
+
+def main() -> None:
+    """Read what is asked from standard input, and print each answer as a line of JSON."""
+    request = Request(**json.load(sys.stdin))
+    sys.path.append(str(Path(request.job).resolve().parent))
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what libraries print is no answer
+
+    def tell(thing: Any) -> None:
+        answers.write(json.dumps({type(thing).__name__: asdict(thing)}) + "\n")
+        answers.flush()
+
+    with tempfile.TemporaryDirectory(prefix="outgrow-plan-") as folder:
+        try:
+            Prober(request, tell, Path(folder)).run()
+        except OutgrowError as error:
+            answers.write(json.dumps({"error": str(error)}) + "\n")
+            answers.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,201 @@
+"""What a job will take, told before it runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import outgrow as og
+from outgrow.cli import main
+from outgrow.errors import DataError, JobFileError, ParameterError
+from outgrow.planning import history
+from outgrow.planning.curve import curve_of
+from outgrow.planning.deployment import Need, ways
+from outgrow.planning.forecast import forecast, seconds_of
+from outgrow.planning.places import Machine, Network, federated, places, read_prices
+from outgrow.planning.probe import Answers, Loss, Probe, Size
+
+ANSWERS = Answers(rows_a_second=1e6, median_ms=1.0, p99_ms=3.0, nbytes=50_000, onnx="")
+SIZES = [2_000, 8_000, 32_000, 128_000]
+
+
+# ---- time and memory -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fixed", [0.0, 0.5, 3.0])
+def test_time_is_what_it_is_made_of(fixed: float) -> None:
+    random = np.random.default_rng(1)
+    for per_row in (1e-7, 1e-5, 1e-3):
+        took = [(fixed + per_row * n) * random.normal(1, 0.03) for n in SIZES]
+        truth = fixed + per_row * 2_000_000
+        estimate = seconds_of(SIZES, took, 2_000_000)
+        if per_row * SIZES[-1] > 0.2 * fixed:  # else no sample shows what a row costs
+            assert estimate.value == pytest.approx(truth, rel=0.2)
+        assert estimate.low <= truth <= estimate.high
+        assert estimate.low <= estimate.value <= estimate.high
+
+
+def test_one_sample_says_little() -> None:
+    estimate = seconds_of([1000], [2.0], 10_000)
+    assert (estimate.low, estimate.value) == (2.0, 20.0)
+
+
+def test_a_query_that_was_run_is_not_extrapolated() -> None:
+    probes = [
+        Probe(n, {"read and join": 1e-6 * n, "fit": 1e-4 * n, "report": 1.0}, 300_000_000 + 100 * n, 9, {})
+        for n in SIZES
+    ]
+    known = forecast(probes, Size(1_000_000, 80_000_000, 1, 2.5, 1.0))
+    assert known.stages["read and join"].value == 2.5
+    assert known.stages["fit"].value == pytest.approx(100, rel=0.01)
+    assert known.seconds.value == pytest.approx(1.0 + 2.5 + 100 + 1.0, rel=0.02)
+    assert forecast(probes, Size(1_000_000, 80_000_000, 1, 2.5, 1.0), 1.5).seconds.value == pytest.approx(
+        1.5 * known.seconds.value
+    )
+    assert known.memory.value > 300_000_000 + 80_000_000
+
+
+# ---- is a sample enough ----------------------------------------------------------------------------------
+
+
+def losses(a: float, b: float, c: float, noise: float, seed: int) -> list[Loss]:
+    random = np.random.default_rng(seed)
+    sizes = [1000 * 2**k for k in range(6)]
+    return [Loss(n, list(a + b * n**-c + random.normal(0, noise / n**0.5, 3))) for n in sizes]
+
+
+def test_curves_hold_what_comes() -> None:
+    """The interval of 90 % holds the loss of all rows for at least 85 % of curves of any form."""
+    random, held, said = np.random.default_rng(0), 0, 0
+    for seed in range(60):
+        a, b, c = random.uniform(0.1, 0.6), random.uniform(0.5, 5), random.uniform(0.3, 1.0)
+        curve = curve_of(losses(a, b, c, 0.05, seed), 500_000)
+        if not curve.refused:
+            said += 1
+            held += curve.low - 1e-4 <= a + b * 500_000**-c <= curve.high + 1e-4
+    assert said >= 40
+    assert held >= 0.85 * said
+
+
+def test_a_flat_curve_says_that_a_sample_is_enough() -> None:
+    curve = curve_of(losses(0.4, 20.0, 1.0, 0.01, 0), 1_000_000)
+    assert not curve.refused
+    assert curve.enough is not None
+    assert 15_000 < curve.enough < 30_000  # 20 / n is 0.001 at 20,000
+    assert curve.share == pytest.approx(curve.enough / 1_000_000)
+    assert "of the rows" in str(curve)
+    assert curve.at(np.array([1000.0]))[0] == pytest.approx(0.42, abs=0.002)
+
+
+def test_curves_that_cannot_be_drawn_are_refused() -> None:
+    rising = [Loss(1000 * 2**k, [0.4 + 0.01 * k] * 3) for k in range(5)]
+    assert "rises from 1,000 to 2,000" in curve_of(rising, 10**6).refused
+    assert "too few" in curve_of(rising[:3], 10**6).refused
+    assert (
+        "largest sample has 16,000 of 100,000,000"
+        in curve_of(losses(0.4, 1, 0.5, 0.01, 0)[:5], 10**8).refused
+    )
+    assert "not finite" in curve_of([Loss(n, [np.inf] * 3) for n in SIZES], 10**6).refused
+    assert "cannot be said" in str(curve_of([], 10))
+
+
+# ---- where, and how --------------------------------------------------------------------------------------
+
+
+def test_places_begin_with_this_machine_and_keep_to_their_formulas(tmp_path: Path) -> None:
+    probes = [Probe(n, {"fit": 1e-3 * n, "report": 1.0}, 400 << 20, 10, {}) for n in SIZES]
+    size = Size(10_000_000, 8 << 30, 100, None, 1.0)
+    known = forecast(probes, size)
+    machines = [Machine("small", 4, 16, 0.2), Machine("large", 16, 64, 0.8)]
+    found = places(known, size, 2, 4 << 30, network=Network(), machines=machines, executors=(2, 8))
+    here, two, eight = found
+    assert here.where == "this machine"
+    assert here.spilled > 4 << 30
+    assert here.seconds.value > two.seconds.value > eight.seconds.value
+    work = 1.15 * known.seconds.value * 2 / 32
+    assert work < eight.seconds.value < 1.3 * work + 20
+    assert eight.price == pytest.approx(eight.seconds.value / 3600 * 0.2 * 9)
+    slow = places(known, size, 2, 4 << 30, network=Network(1.0, 100.0), machines=machines, executors=(8,))[1]
+    assert slow.seconds.value > eight.seconds.value + 10 * 64e-6 * 100_000
+    sites = federated(known, 2, 4, Network(10.0, 50.0))
+    assert sites.seconds.value > known.stages["fit"].value / 4
+    currency, priced = read_prices()
+    assert currency == "USD"
+    assert len(priced) >= 3
+    (tmp_path / "prices.yaml").write_text("machines: [{name: a}]\n")
+    with pytest.raises(ParameterError, match="no list of prices"):
+        read_prices(tmp_path / "prices.yaml")
+
+
+@pytest.mark.parametrize(
+    ("need", "wanted"),
+    [
+        (Need(), ["batch"]),
+        (Need(rate=5e6), []),
+        (Need(latency_ms=50), ["HTTP"]),
+        (Need(latency_ms=5), ["browser or device, by ONNX"]),
+        (Need(fresh_seconds=30), ["stream"]),
+        (Need(fresh_seconds=1), ["HTTP"]),
+        (Need(offline=True), ["browser or device, by ONNX"]),
+    ],
+)
+def test_the_way_to_answer_follows_from_the_need(need: Need, wanted: list[str]) -> None:
+    assert [way.name for way in ways(ANSWERS, need) if way.fits] == wanted
+
+
+# ---- a job -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("plan")
+    random = np.random.default_rng(0)
+    X = random.normal(size=(40_000, 3))
+    late = X[:, 0] + random.normal(size=40_000) > 0
+    table = pa.table({"a": X[:, 0], "b": X[:, 1], "c": X[:, 2], "late": late})
+    pq.write_table(table, folder / "rows.parquet", row_group_size=1_000)
+    (folder / "job.yaml").write_text(
+        "name: late\ndata: {path: rows.parquet}\ntarget: late\n"
+        f"model: {{LogisticRegression: {{}}}}\noutput: {folder / 'out'}\n"
+    )
+    return folder / "job.yaml"
+
+
+def test_a_job_is_planned_run_and_compared(
+    job: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(history.FOLDER, str(tmp_path / "cache"))
+    with pytest.raises(SystemExit, match="0"):
+        main(["plan", str(job), "-o", str(tmp_path / "plan.json"), "--seconds", "6", "--latency", "50"])
+    shown = capsys.readouterr().out
+    assert "No cluster is needed" in shown
+    told: dict[str, Any] = json.loads((tmp_path / "plan.json").read_text())
+    assert told["size"]["rows"] == 40_000
+    assert told["size"]["pieces"] == 40
+    assert [probe["rows"] for probe in told["probes"]][:2] == [2_000, 8_000]
+    assert {"fit", "evaluate", "profile"} <= set(told["stages"])
+    assert told["places"][0]["where"] == "this machine"
+    assert told["answers"]["nbytes"] > 0
+    assert history.factor() == 1.0
+    with pytest.raises(SystemExit, match="0"):
+        main(["run", str(job), "--overwrite"])
+    assert "Planned:" in capsys.readouterr().out
+    assert history.factor() != 1.0
+
+
+def test_mistakes_are_said(job: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["plan", str(job), "--set", "model.CC=1"])
+    assert "CC" in capsys.readouterr().err
+    wrong = tmp_path / "job.yaml"
+    wrong.write_text(job.read_text().replace("rows.parquet", "none.parquet"))
+    with pytest.raises(DataError, match=r"cannot be run on a sample.*none\.parquet"):
+        og.plan(wrong, seconds=2)
+    with pytest.raises(JobFileError):
+        og.plan(job, settings=["model.CC=1"], seconds=2)
