@@ -336,7 +336,7 @@ def test_the_command_lists_runs(log: og.EventLog, capsys: pytest.CaptureFixture[
         run.log_metrics({"auc": 0.75})
     og.track.stop()
     lists = ["runs", "--log", log.uri]
-    assert command(lists, capsys).out.split()[:4] == ["run", "kind", "name", "state"]
+    assert command(lists, capsys).out.split()[:4] == ["run", "name", "state", "began"]
     (line,) = command(
         [*lists, "--json", "-f", "metrics.auc > 0.7", "--columns", "name,auc"], capsys
     ).out.splitlines()

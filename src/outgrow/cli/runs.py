@@ -45,7 +45,8 @@ def _runs(
         for line in as_lines(table):
             say(line)
         return
-    console().print(runs_table(table))
+    screen = console()
+    screen.print(runs_table(table, screen.width))
 
 
 @runs.command("verify")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,33 +18,54 @@ from outgrow.track.details import RunDetails
 from outgrow.track.runs import COLUMNS, shown
 
 ID_LENGTH = 8
-_ALWAYS = ("run", "kind", "name", "state", "began", "seconds")
+_ALWAYS = ("run", "name", "state", "began", "seconds")
 _COLOURS = {"finished": "green", "failed": "red", "killed": "yellow", "running": "cyan", "lost": "yellow"}
 _MOST = 3
 """Parameters, and metrics, that are shown where nobody names them; of the runs at hand, the most frequent."""
 _NAME = 28
 
 
-def runs_table(table: pa.Table) -> Any:
+def runs_table(table: pa.Table, width: int = 120) -> Any:
     """Runs as a table for people.
 
     Parameters
     ----------
     table : as `og.runs` gives it.
+    width : characters of a line; parameters and metrics that nobody named are left out where they do not fit.
     """
     if not table.num_rows:
         return Text("No runs.")
     names = list(table.column_names)
-    if set(COLUMNS) <= set(names):
-        names = [*_ALWAYS, *_frequent(table, "params."), *_frequent(table, "metrics.")]
+    all_of_them = set(COLUMNS) <= set(names)
+    if all_of_them:
+        names = [*_ALWAYS, *_frequent(table, "metrics."), *_frequent(table, "params.")]
+    rows = table.select(names).to_pylist()
+    cells = {name: [_cell(name, row[name]) for row in rows] for name in names}
+    short = {name: name.partition(".")[2].rpartition("__")[2] or name for name in names}
+    alike = [head for head, count in Counter(short.values()).items() if count > 1]
+    heads = {name: name.partition(".")[2] if head in alike else head for name, head in short.items()}
+    if all_of_them:
+        names = _fitting(names, heads, cells, width)
     shown = Table(box=None, pad_edge=False, header_style="bold")
     for name in names:
         right = pa.types.is_floating(table.schema.field(name).type) or name == "rows"
-        _, dot, tail = name.partition(".")
-        shown.add_column(tail if dot else name, justify="right" if right else "left", no_wrap=True)
-    for row in table.select(names).to_pylist():
-        shown.add_row(*[_cell(name, row[name]) for name in names])
+        shown.add_column(heads[name], justify="right" if right else "left", no_wrap=True)
+    for number in range(len(rows)):
+        shown.add_row(*[cells[name][number] for name in names])
     return shown
+
+
+def _fitting(
+    names: Sequence[str], heads: Mapping[str, str], cells: Mapping[str, Sequence[Text]], width: int
+) -> list[str]:
+    """The columns that are always shown, and of the others those for which there is room, in their order."""
+    fitting, used = [], 0
+    for name in names:
+        wide = 2 + max(len(heads[name]), *(len(cell) for cell in cells[name]))
+        if name in _ALWAYS or used + wide <= width + 2:
+            fitting.append(name)
+            used += wide
+    return fitting
 
 
 def as_lines(table: pa.Table) -> Iterator[str]:
