@@ -150,6 +150,8 @@ class Prober:
         self.loaded: LoadedJob = load_job(request.job, request.settings)
         self.engine = Local(threads=request.threads)
         self._report_seconds = 0.0
+        self._held = 0
+        """Bytes of the sample, which the job itself will not hold."""
         self._began = time.perf_counter()
 
     @property
@@ -182,7 +184,9 @@ class Prober:
         total = rows.count() if None in known else sum(count or 0 for count in known)
         nbytes = sum(piece.nbytes for piece in pieces)
         size = Size(total, nbytes, len(pieces), None, loaded)
-        return _shuffled(_some(pieces, rows, self.request.seconds / 10)), size
+        sample = _shuffled(_some(pieces, rows, self.request.seconds / 10))
+        self._held = sample.nbytes
+        return sample, size
 
     def _times(self, sample: pa.Table, total: int) -> tuple[int, Any]:
         """Run the job on more and more rows; the largest number, and the model learned from them.
@@ -225,7 +229,7 @@ class Prober:
             self._report_seconds = stages["report"]
         else:
             stages["report"] = self._report_seconds
-            memory = max(stage.memory for stage in outcome.stages)
+            memory = max(stage.memory for stage in outcome.stages) - self._held
             scores = {} if outcome.scores is None else dict(outcome.scores.items())
             self.tell(Probe(len(sample), stages, memory, len(passes), scores))
         return outcome.model, took
