@@ -622,3 +622,19 @@ def test_what_breaks_other_reports_is_said() -> None:
     assert findings["values", "huge"].because == "There are infinite values here."
     assert {findings["values", name].verdict for name in ("word", "same", "huge")} == {"drift"}
     assert og.drift(before, before, columns="huge").verdict == "ok"
+
+
+def test_compiled_code_counts_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("numba")
+    random = np.random.default_rng(0)
+    x = random.normal(size=9_000)
+    x[::97], x[5], x[6] = np.nan, np.inf, -np.inf
+    whole_numbers = pa.array(random.integers(0, 10**6, 9_000), mask=random.random(9_000) < 0.1)
+    table = pa.table({"x": x, "small": random.random(9_000).astype(np.float32), "whole": whole_numbers})
+    reference = Reference.of(table)
+    for few in (200, 1):
+        monkeypatch.setattr("outgrow.engine.reference_plan.MANY_VALUES", 0)
+        monkeypatch.setattr("outgrow.engine.reference_plan.MANY_COLUMNS", few)
+        window = reference.count(pieces(table, 2_000))
+        assert window.counts.tobytes() == reference.counts.counts.tobytes()
+        assert window.ends.tobytes() == reference.counts.ends.tobytes()

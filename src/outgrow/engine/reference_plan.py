@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from outgrow.data.batch import Batch, is_numeric
 from outgrow.data.keys import words_hash
-from outgrow.data.matrix import Matrix
+from outgrow.data.matrix import Matrix, numbers
 from outgrow.data.measured import (
     Measure,
     as_words,
@@ -43,6 +43,8 @@ Answers = Callable[[Batch], Mapping[str, Any]]
 """Gives the predictions for a batch, as columns by name."""
 MANY_COLUMNS, FEW_ROWS = 200, 1 << 14
 """From so many columns on, batches of so few rows are counted all at once."""
+MANY_VALUES = 1 << 23
+"""From so many values on, compiled code is worth the time that it takes to load."""
 ALL_LISTED = 1_000
 """Texts of a batch that are looked at one by one, when they are new."""
 
@@ -263,15 +265,15 @@ class Counting:
 
     @cached_property
     def _many(self) -> _ManyColumns | None:
-        """The plain columns as one matrix, where there are so many that it pays."""
-        if len(self.plain) < MANY_COLUMNS or self.plan.slices or find_spec("numba") is None:
+        """The plain columns for compiled code, where that is there and slices need no more."""
+        if not self.plain or self.plan.slices or find_spec("numba") is None:
             return None
         return _ManyColumns.of(self.plan, self.plain)
 
     def __call__(self, batches: Iterator[Batch]) -> GridCounts:
         total = self.plan.empty()
         novel = list(total.novel)
-        rows = 0
+        rows = counted = 0
         for batch in batches:
             rows += batch.num_rows
             seen = Seen.of(batch, self.answers)
@@ -279,9 +281,12 @@ class Counting:
             if len(self.plan.slices):
                 np.add.at(total.slice_rows, slices[slices >= 0], 1)
             at_once: frozenset[int] = frozenset()
-            if self._many is not None and batch.num_rows <= FEW_ROWS:
-                self._many.count(batch, total.counts, total.ends)
-                at_once = self._many.entries
+            many = self._many
+            counted += batch.num_rows * len(self.plain)
+            few = len(self.plain) >= MANY_COLUMNS and batch.num_rows <= FEW_ROWS
+            if many is not None and (few or counted > MANY_VALUES):
+                many.count(batch, total.counts, total.ends, together=few)
+                at_once = many.entries
             for index, entry in enumerate(self.plan.entries):
                 if self.present[index] and index not in at_once:
                     self._count(index, entry, seen, total, novel, slices)
@@ -404,17 +409,23 @@ class _ManyColumns:
         names = tuple(plan.entries[index].measure.column for index in plain)
         return cls(names, frozenset(plain), (factors, firsts, sizes, plan.starts[places], places))
 
-    def count(self, batch: Batch, out: np.ndarray, ends: np.ndarray) -> None:
+    def count(self, batch: Batch, out: np.ndarray, ends: np.ndarray, *, together: bool) -> None:
         """Add the counts of a batch.
 
         Parameters
         ----------
         batch : the rows.
         out, ends : of the state.
+        together : as one matrix, which saves calls; else column by column, which saves copies.
         """
         from outgrow.engine.reference_kernels import count_matrix
 
-        count_matrix(batch.matrix(self.names, order="K"), *self.grids, out, ends)
+        if together:
+            count_matrix(batch.matrix(self.names, order="K"), *self.grids, out, ends)
+            return
+        for j, name in enumerate(self.names):
+            values = numbers(batch[name]).astype(np.float64, copy=False)
+            count_matrix(values[:, None], *(part[j : j + 1] for part in self.grids), out, ends)
 
 
 def _is_plain(example: Batch, entry: Entry) -> bool:
