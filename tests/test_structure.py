@@ -341,6 +341,7 @@ BESIDE_ESTIMATORS = """
     PipelineParallel PowerSGD PushSum Sign TensorParallel TopK TrimmedMean
     Dataset DecodeImage EventLog GroupKFold Holdout KFold Loader Local Loop MPI ModelStore Monitor
     NetworkFeatures PerGroup Ranks Reference Spark StratifiedKFold TimeFolds
+    DatasetVersion
     __version__ categorical col cross_validate dataset drift errors federated few_values frequent_sequences
     graph_clusters inspection lag_features linalg listen live_quality load matching metrics numeric
     plan quality quantize_onnx read read_quality rolling_features runs score score_stream sequences

@@ -13,6 +13,7 @@ _HOMES = {
     **ESTIMATORS,
     "DecodeImage": "outgrow.deep.images",
     "Dataset": "outgrow.engine.dataset",
+    "DatasetVersion": "outgrow.data.version",
     "EventLog": "outgrow.log.event_log",
     "FeatureStore": "outgrow.features.store",
     "FeatureView": "outgrow.features.definitions",

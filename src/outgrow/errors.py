@@ -132,5 +132,9 @@ class TornJournalWarning(UserWarning):
     """The journal of a search ended in half a line, which is dropped; the search goes on."""
 
 
+class DataChangedWarning(UserWarning):
+    """Files were changed while they were read."""
+
+
 class LogWarning(UserWarning):
     """What should be recorded cannot be written to its log now, or is lost; the work itself goes on."""

@@ -265,6 +265,13 @@ class FilesSource:
             return [FilePiece(fragment, schema, self._size(fragment.path)) for fragment in self._fragments]
         return [piece for fragment in self._fragments for piece in row_group_pieces(fragment, schema)]
 
+    @property
+    def known_rows(self) -> int | None:
+        """How many rows there are, where the footers say it."""
+        if self.format != "parquet":
+            return None
+        return sum(int(fragment.metadata.num_rows) for fragment in self._fragments)
+
     def describe(self) -> dict[str, Any]:
         return {"kind": self.format, **file_record(self.filesystem, self.paths)}
 

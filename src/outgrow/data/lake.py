@@ -25,6 +25,7 @@ from outgrow.data.source import Piece, chosen, empty_batch, needed
 from outgrow.errors import DataError, InputNotFoundError, ParameterError
 
 DELTA, ICEBERG = "delta", "iceberg"
+_CLOCK_SECONDS = 0.001
 _VERSION = re.compile(r"(?P<path>.+?)@(?:v(?P<number>\d+)|(?P<when>\d{4}-\d\d-\d\d\S*)|(?P<name>[\w.-]+))")
 
 
@@ -104,12 +105,42 @@ class DeltaSource:
             raise InputNotFoundError(
                 f"No Delta table at {self.reference.path!r}: {error}. Check the path."
             ) from None
-        except (deltalake.exceptions.DeltaError, OSError, ValueError) as error:
+        except (deltalake.exceptions.DeltaError, OSError, ValueError, OverflowError) as error:
             raise DataError(
-                f"The Delta table {self.reference.path!r} cannot be opened: {_reason(error)}. Check the path "
-                "and the version."
+                f"The Delta table {self.reference.path!r} cannot be opened: {_reason(error)}. "
+                f"{self._known_versions()}"
             ) from None
+        self._check_moment(table)
         return table
+
+    def _known_versions(self) -> str:
+        """Which versions there are, in words."""
+        deltalake = optional("deltalake", "lake")
+        try:
+            history = deltalake.DeltaTable(self.reference.path).history()
+        except (deltalake.exceptions.DeltaError, OSError, ValueError):
+            return "Check the path and the version."
+        versions = [record["version"] for record in history]
+        if self.reference.number in versions:
+            return "That version was there, and its files or its log are not any more."
+        return (
+            f"It has versions {min(versions)} to {max(versions)}: the nearest is "
+            f"@v{min(versions, key=lambda version: abs(version - (self.reference.number or 0)))}."
+        )
+
+    def _check_moment(self, table: Any) -> None:
+        """Refuse a moment before the first version, for which delta-rs gives that version."""
+        if self.reference.when is None:
+            return
+        began = {record["version"]: record["timestamp"] / 1000 for record in table.history()}
+        began_at = began.get(table.version())
+        if began_at is not None and began_at > self.reference.when.timestamp() + _CLOCK_SECONDS:
+            first = datetime.fromtimestamp(began_at, UTC).isoformat(timespec="seconds")
+            raise DataError(
+                f"The Delta table {self.reference.path!r} had no version on "
+                f"{self.reference.when.isoformat()}: the first, @v{table.version()}, is of {first}. "
+                "Read that, or a later moment."
+            )
 
     @cached_property
     def arrow_dataset(self) -> Any:
@@ -139,10 +170,32 @@ class DeltaSource:
         except (OSError, pa.ArrowException) as error:
             raise unreadable(self.reference.path, error) from error
 
+    @cached_property
+    def _files(self) -> list[dict[str, Any]]:
+        """The files of the version, as its log has them."""
+        actions = pa.table(self._table.get_add_actions(flatten=True)).to_pylist()
+        rows = [
+            {"path": row["path"], "bytes": row["size_bytes"], "rows": row["num_records"]} for row in actions
+        ]
+        return sorted(rows, key=lambda row: str(row["path"]))
+
+    @property
+    def known_rows(self) -> int | None:
+        """How many rows it has, where the log says it."""
+        rows = [file["rows"] for file in self._files]
+        return None if None in rows else sum(rows)
+
     def describe(self) -> dict[str, Any]:
         files = sorted(self._table.file_uris())
         about = {"path": self.reference.path, "version": self._table.version()}
-        return {"kind": DELTA, **about, "sha256": _digest([about, files])}
+        return {
+            "kind": DELTA,
+            **about,
+            "uri": f"{_absolute(self.reference.path)}@v{self._table.version()}",
+            "bytes": sum(file["bytes"] for file in self._files),
+            "file_count": len(files),
+            "sha256": _digest([about, files]),
+        }
 
 
 class IcebergSource:
@@ -170,6 +223,8 @@ class IcebergSource:
             snapshot = self._snapshot(table)
         except (exceptions.NoSuchTableError, exceptions.NoSuchNamespaceError) as error:
             raise InputNotFoundError(f"No Iceberg table {name!r} in {catalog!r}: {error}.") from None
+        except DataError:
+            raise
         except (ValueError, OSError) as error:
             raise DataError(
                 f"The Iceberg table {self.reference.path!r} cannot be opened: {error}. Name a catalog of "
@@ -178,15 +233,27 @@ class IcebergSource:
         return table.scan(snapshot_id=snapshot)
 
     def _snapshot(self, table: Any) -> int | None:
+        number, name = self.reference.number, self.reference.name
+        if name is not None and name.isdigit():
+            number, name = int(name), None
         if self.reference.when is not None:
             moment = int(self.reference.when.timestamp() * 1000)
             snapshot = table.snapshot_as_of_timestamp(moment)
-        elif self.reference.name is not None:
-            snapshot = table.snapshot_by_name(self.reference.name)
+        elif name is not None:
+            snapshot = table.snapshot_by_name(name)
+        elif number is not None:
+            snapshot = table.snapshot_by_id(number)
         else:
-            return self.reference.number
+            return None
         if snapshot is None:
-            raise ValueError(f"there is no snapshot for @{self.reference.name or self.reference.when}")
+            tags = ", ".join(sorted(table.metadata.refs)) or "none"
+            numbers = [item.snapshot_id for item in table.metadata.snapshots][-3:]
+            last = ", ".join(f"@v{number}" for number in numbers) or "none"
+            raise DataError(
+                f"The Iceberg table {self.reference.path!r} has no snapshot for "
+                f"@{name or number or self.reference.when}. Its tags and branches: {tags}. "
+                f"Its last snapshots: {last}."
+            )
         return int(snapshot.snapshot_id)
 
     @cached_property
@@ -206,8 +273,24 @@ class IcebergSource:
 
     def describe(self) -> dict[str, Any]:
         snapshot = self._scan.snapshot()
-        about = {"path": self.reference.path, "snapshot": None if snapshot is None else snapshot.snapshot_id}
-        return {"kind": ICEBERG, **about, "sha256": _digest([about, [t.file.file_path for t in self._tasks]])}
+        number = None if snapshot is None else snapshot.snapshot_id
+        about = {"path": self.reference.path, "snapshot": number}
+        files = [task.file for task in self._tasks]
+        return {
+            "kind": ICEBERG,
+            **about,
+            "uri": f"{ICEBERG}://{self.reference.path}" + ("" if number is None else f"@v{number}"),
+            "bytes": sum(file.file_size_in_bytes for file in files),
+            "file_count": len(files),
+            "sha256": _digest([about, [file.file_path for file in files]]),
+        }
+
+    @property
+    def known_rows(self) -> int | None:
+        """How many rows it has; None where files say which of them are deleted."""
+        if any(task.delete_files for task in self._tasks):
+            return None
+        return sum(int(task.file.record_count) for task in self._tasks)
 
 
 @dataclass(frozen=True, eq=False)
@@ -257,6 +340,10 @@ class IcebergPiece:
                 yield from chosen(pa.Table.from_batches([batch]).select(read), columns, where)
         except (OSError, pa.ArrowException) as error:
             raise unreadable(str(self), error) from error
+
+
+def _absolute(path: str) -> str:
+    return path if "://" in path else os.path.abspath(path)
 
 
 def _reason(error: Exception) -> str:

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from outgrow.data.database import SCHEMES, DatabaseSource
+from outgrow.data.dvc import DVC, find_dvc
 from outgrow.data.files import check_no_text_options, open_files
 from outgrow.data.hdf5 import Hdf5Source
 from outgrow.data.images import IMAGES, ImagesSource
 from outgrow.data.lake import DELTA, ICEBERG, DeltaSource, IcebergSource, Reference, is_delta
 from outgrow.data.npy import ENDING, NPY, NpySource
 from outgrow.data.paths import find
+from outgrow.data.scan import Origin
 from outgrow.data.source import Source
 from outgrow.data.text import TextOptions
+
+_SECRET = re.compile(r"://[^/@\s]*@(?=[^/]*(/|$))")
+"""A user and password in front of a host or bucket."""
 
 
 def open_path(
@@ -39,6 +45,26 @@ def open_path(
         return open_files(path, format, options)
     check_no_text_options(options, str(path), "a table")
     return source
+
+
+def named_path(path: Any) -> tuple[Any, Origin | None]:
+    """What to open for a path that a user gave, and how it is recorded.
+
+    Parameters
+    ----------
+    path : as of `open_path`, or a path that DVC keeps.
+
+    Returns
+    -------
+    For a list of paths, which its files say, no origin.
+    """
+    text = os.fspath(path) if isinstance(path, os.PathLike) else path
+    if not isinstance(text, str):
+        return path, None
+    if text.startswith(f"{DVC}://"):
+        kept = find_dvc(text.removeprefix(f"{DVC}://"))
+        return kept.path, Origin(kept.uri, DVC, kept.revision)
+    return text, Origin(os.path.abspath(text) if "://" not in text else _SECRET.sub("://", text))
 
 
 def _table(path: Any, format: str | None) -> Source | None:

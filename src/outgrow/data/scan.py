@@ -93,6 +93,21 @@ class Select:
 Step = Where | HashSlice | Apply | Select
 
 
+@dataclass(frozen=True)
+class Origin:
+    """How users name rows.
+
+    Attributes
+    ----------
+    uri : a path, absolute, or a URI, without a password.
+    kind, version : of what stands above the files, such as a revision of DVC; None for what the source says.
+    """
+
+    uri: str
+    kind: str | None = None
+    version: str | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class Scan:
     """A source and the steps its batches go through, in order.
@@ -103,6 +118,8 @@ class Scan:
 
     source: Source
     steps: tuple[Step, ...] = ()
+    origin: Origin | None = None
+    """How users name the source; it counts for no digest."""
 
     def then(self, step: Step) -> Scan:
         return replace(self, steps=(*self.steps, step))

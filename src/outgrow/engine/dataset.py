@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,11 +12,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from outgrow.data.batch import Batch
+from outgrow.data.content import content_digest, row_sums
 from outgrow.data.pandas_frames import frame_source, frame_table, is_frame
 from outgrow.data.scan import Apply, HashSlice, Scan, Where, check_columns, check_condition
 from outgrow.data.schema_file import write_types
 from outgrow.data.source import TableSource
 from outgrow.data.times import before
+from outgrow.data.version import DatasetVersion
 from outgrow.engine.cache import cached, forget
 from outgrow.engine.local import Local
 from outgrow.engine.memory import parse_size
@@ -354,6 +356,28 @@ class Dataset:
         """
         return self.scan.describe()
 
+    def version(self, *, strong: bool = False) -> DatasetVersion:
+        """Where the rows lie, in which version, and their fingerprint: enough to read them again.
+
+        Parameters
+        ----------
+        strong : also add up the hashes of all rows, in one pass. No order, partitioning, engine or file
+            format changes the sum.
+
+        Examples
+        --------
+        >>> import pyarrow as pa, outgrow as og
+        >>> there = og.dataset(pa.table({"a": [1, 2, 3]})).version(strong=True)
+        >>> back = og.dataset(pa.table({"a": [3, 1, 2]})).version(strong=True)
+        >>> there.rows, there.strong == back.strong, there.fingerprint == back.fingerprint
+        (3, True, False)
+        """
+        found = DatasetVersion.of(self.scan)
+        if not strong:
+            return found
+        sums = self.engine.fit(_sums, self.scan, stage="fingerprint", keep=False).result
+        return replace(found, rows=int(sums[0]), strong=content_digest(sums, self.columns))
+
     def __repr__(self) -> str:
         fields = ", ".join(f"{field.name}: {field.type}" for field in self.schema)
         return f"<Dataset on {self.engine.name}: {fields}>"
@@ -401,6 +425,10 @@ def as_table(data: Any) -> pa.Table:
         return pa.table(data)
     except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
         raise DataError(f"A {type(data).__name__} cannot become a table: {error}") from error
+
+
+def _sums(shard: Shard) -> np.ndarray:
+    return shard.reduce(row_sums, encoded=True, empty=np.zeros(3, dtype=np.uint64))
 
 
 def _count(shard: Shard) -> int:

@@ -9,17 +9,18 @@ from typing import Any
 
 from outgrow.data.files import FilesSource
 from outgrow.data.kind import Kind
-from outgrow.data.open import open_path
+from outgrow.data.open import named_path, open_path
 from outgrow.data.scan import Scan, Select
 from outgrow.data.text import TextOptions
 from outgrow.data.text_source import TextSource
+from outgrow.data.version import DatasetVersion
 from outgrow.engine.dataset import Dataset
 from outgrow.engine.local import Local
 from outgrow.engine.protocol import Engine
 
 
 def read(
-    path: str | os.PathLike[str] | Sequence[Any],
+    path: str | os.PathLike[str] | Sequence[Any] | DatasetVersion,
     *,
     format: str | None = None,
     types: Mapping[str, Any] | str | os.PathLike[str] | None = None,
@@ -40,7 +41,9 @@ def read(
     path : a file, a folder (read with its sub-folders, `key=value` ones as columns), a pattern such as
         'flights/*.parquet', or a list of files; local, or any URI that PyArrow or fsspec opens. A folder of
         Delta Lake is read as its log says, perhaps at a version: 'flights@v12', 'flights@2026-11-01'. A group
-        of HDF5 stands behind '::'. Tables: 'iceberg://catalog/namespace.table',
+        of HDF5 stands behind '::'. A `DatasetVersion` reads the same rows again, or says what has changed.
+        Tables: 'iceberg://catalog/namespace.table',
+        perhaps at a snapshot or tag ('...table@monthly'), 'dvc://flights.csv@v2' (a revision of Git),
         'sqlite:///flights.db?table=flights', 'postgresql://host/db?query=...', 'duckdb:///flights.db?table=...'.
     format : 'parquet', 'csv', 'tsv', 'json', 'ipc', 'orc', 'avro', 'hdf5', 'npy' or 'delta'; by default the
         file's ending tells. 'images' makes rows of the image files of a folder: their bytes as `image`, the
@@ -74,7 +77,12 @@ def read(
     [{'zip': '01067', 'height': 113}, {'zip': None, 'height': None}]
     """
     options = TextOptions.of(types, na_values, encoding, sep, decimal)
-    return Dataset(Scan(open_path(path, format, options)), engine or Local())
+    recorded = path if isinstance(path, DatasetVersion) else None
+    opened, origin = named_path(path if recorded is None else recorded.paths())
+    rows = Dataset(Scan(open_path(opened, format, options), origin=origin), engine or Local())
+    if recorded is not None:
+        recorded.check_same(rows.version())
+    return rows
 
 
 def read_as(rows: Dataset, kinds: Mapping[str, Kind]) -> Dataset:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -127,6 +127,7 @@ class FitRecord:
     spilled : bytes of rows that went to files, on all ranks.
     run : the id of the run in the event log that the fit was recorded as, or as a part of; None where
         nobody recorded it.
+    data : which rows it learned from, as `DatasetVersion.to_dict` has it.
     """
 
     engine: str
@@ -138,6 +139,7 @@ class FitRecord:
     measured_peak: int
     spilled: int
     run: str | None = None
+    data: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -155,3 +157,12 @@ def _round_up(nbytes: int) -> str:
 def as_tree(record: FitRecord) -> dict[str, Any]:
     """A record as an artifact can store it."""
     return dict(vars(record))
+
+
+def record_of(tree: Mapping[str, Any]) -> FitRecord | None:
+    """What `as_tree` made; None for what another version wrote that knew other things."""
+    known = {name: tree[name] for name in FitRecord.__dataclass_fields__ if name in tree}
+    try:
+        return FitRecord(**known)
+    except TypeError:
+        return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Self
 
 import pyarrow as pa
@@ -18,6 +19,7 @@ from outgrow.engine.activity import activity
 from outgrow.engine.checks import check_numeric
 from outgrow.engine.dataset import Dataset
 from outgrow.engine.open import dataset as open_dataset
+from outgrow.engine.seen import Seen
 from outgrow.errors import DataError, ParameterError, SchemaError
 from outgrow.groups.answers import GroupAnswers, transforms
 from outgrow.groups.evaluation import GroupEvaluation
@@ -164,6 +166,7 @@ class PerGroup(GroupEvaluation, GroupAnswers, Model):
     def _learn_groups(self, data: Training) -> None:
         task = self._task(data)
         rows = data.dataset.select([*self._keys, *task.columns, *data.beside])
+        seen = Seen(rows.scan)
         learner = GroupLearner(
             self.estimator, rows, task, self._kinds, self._policy, self.checkpoint, self._stage
         )
@@ -176,7 +179,7 @@ class PerGroup(GroupEvaluation, GroupAnswers, Model):
         if learnt.classes is not None:
             self.classes_ = learnt.classes
         if learnt.record is not None:
-            self.fit_record_ = learnt.record
+            self.fit_record_ = replace(learnt.record, data=seen.close())
         learnt.check(self.min_rows)
         self._trusted = True
         self._route(learnt.models, learner.on_all_rows() if self.unseen == GLOBAL else None)

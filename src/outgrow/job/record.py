@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import is_classifier
 
+from outgrow.data.version import DatasetVersion
 from outgrow.engine.events import Event
 from outgrow.engine.profile import Profile
 from outgrow.inspection.pairs import Pairs
@@ -52,6 +53,7 @@ class Outcome:
     losses: dict[str, Curve] = field(default_factory=dict)
     loss_unit: str = "step"
     fingerprint: dict[str, Any] = field(default_factory=dict)
+    version: DatasetVersion | None = None
 
     @property
     def model(self) -> Pipeline:
@@ -83,6 +85,7 @@ class Outcome:
             "stages": [asdict(stage) for stage in self.stages],
             "job": self.loaded.document,
             "data": self.fingerprint,
+            "version": None if self.version is None else self.version.to_dict(),
             "libraries": libraries(),
         }
         return json.dumps(record, indent=1, default=str) + "\n"

@@ -10,6 +10,7 @@ from sklearn.base import is_classifier
 
 from outgrow.catalogue import estimator_class
 from outgrow.data.kind import NUMBER, Kind
+from outgrow.data.version import DatasetVersion
 from outgrow.engine.activity import activity, seen
 from outgrow.engine.dataset import Dataset
 from outgrow.engine.events import listen
@@ -138,6 +139,7 @@ class _JobRun:
             self._check_target(rows)
             self.outcome.fingerprint = rows.fingerprint()
             seen(rows, self.outcome.fingerprint)
+            self.outcome.version = DatasetVersion.of(rows.scan, self.outcome.fingerprint)
             if not rows.scan.source.has_pieces and self.engine.shared_folder is not None:
                 rows = rows.cache()  # every stage reads them again
             self.outcome.rows = stage.rows = rows.count()

@@ -18,7 +18,7 @@ from sklearn.base import clone
 
 from outgrow import artifact
 from outgrow.data.pandas_frames import is_frame
-from outgrow.engine.record import as_tree
+from outgrow.engine.record import as_tree, record_of
 from outgrow.errors import ArtifactError, OutgrowError
 from outgrow.ml import foreign, format_1
 from outgrow.ml.core import columns as selectors
@@ -107,6 +107,8 @@ def load(path: str | os.PathLike[str], *, modules: Iterable[type] = ()) -> Any:
     try:
         model = restore(tree["estimator"])
         model._reference = tree.get("reference")
+        if isinstance(tree.get("fit"), Mapping):
+            model.fit_record_ = record_of(tree["fit"])
         return model
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         if isinstance(error, OutgrowError):

@@ -13,15 +13,11 @@ import numpy as np
 import pyarrow as pa
 
 from outgrow.artifact import ARRAYS
-from outgrow.data.matrix import is_sparse
-from outgrow.data.source import ArraySource, TableSource
+from outgrow.data.version import DatasetVersion
 from outgrow.storage import STRUCTURE
 
 _LONGEST = 500
 """Most characters of a value."""
-_WHOLE_BYTES = 16 << 20
-"""Of rows in memory, up to so many bytes are hashed; of more, evenly spaced parts of so many in all."""
-_PARTS = 64
 _HASHED_BYTES = 1 << 30
 """Up to so many bytes of a run's files are hashed; of others the record has the sizes."""
 _COLUMNS = 1_000
@@ -54,32 +50,14 @@ def parameters_of(what: Any) -> dict[str, Any]:
 
 
 def data_facts(data: Any, fingerprint: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Which rows those of a `Dataset` are.
+    """Which rows those of a `Dataset` are, as `DatasetVersion.to_dict` has it.
 
     Parameters
     ----------
     data : the dataset.
     fingerprint : what its `fingerprint()` gave, where somebody has asked for that before.
     """
-    scan = data.scan
-    described = dict(fingerprint) if fingerprint is not None else _fingerprint(scan)
-    source = described["source"]
-    pieces = scan.pieces() if scan.source.has_pieces else []
-    rows = [piece.known_rows for piece in pieces]
-    known = sum(row for row in rows if row is not None) if rows and None not in rows else None
-    schema = dict(list(described["schema"].items())[:_COLUMNS])
-    return {
-        "kind": source.get("kind"),
-        "uri": _uri(source),
-        "version": source.get("version", source.get("snapshot")),
-        "fingerprint": described["sha256"],
-        "sampled": source.get("sampled", False),
-        "rows": source.get("rows", known),
-        "columns": len(described["schema"]),
-        "schema": schema,
-        "steps": [step[:_LONGEST] for step in described["steps"]],
-        "files": source.get("files", [])[:_COLUMNS],
-    }
+    return DatasetVersion.of(data.scan, fingerprint).to_dict()
 
 
 def files_of(folder: Path) -> list[dict[str, Any]]:
@@ -155,62 +133,6 @@ def _changed(estimator: Any) -> Iterator[tuple[str, Any]]:
         shown = plain(value)
         if default is inspect.Parameter.empty or shown != plain(default):
             yield name, shown
-
-
-def _uri(source: Mapping[str, Any]) -> str | None:
-    """The path of rows; of several files, the folder they lie in, or the first of them."""
-    if "path" in source:
-        return str(source["path"])
-    files = source.get("files") or []
-    paths = [str(file["path"]) for file in files if "path" in file]
-    if len(paths) < 2:
-        return paths[0] if paths else None
-    shared = Path(paths[0]).parent
-    return str(shared) if all(Path(path).is_relative_to(shared) for path in paths) else paths[0]
-
-
-def _fingerprint(scan: Any) -> dict[str, Any]:
-    """As `Scan.describe`, which reads all of what lies in memory."""
-    source = scan.source
-    whole = not isinstance(source, TableSource | ArraySource) or _bytes(source) <= _WHOLE_BYTES
-    if whole:
-        return dict(scan.describe())
-    record = {
-        "source": _sampled(source),
-        "schema": {field.name: str(field.type) for field in scan.schema},
-        "steps": [step.describe() for step in scan.steps],
-    }
-    digest = hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
-    return {**record, "sha256": digest}
-
-
-def _bytes(source: TableSource | ArraySource) -> int:
-    if isinstance(source, TableSource):
-        return int(source.table.nbytes)
-    values = source.values
-    return int(values.data.nbytes if is_sparse(values) else values.nbytes)
-
-
-def _sampled(source: TableSource | ArraySource) -> dict[str, Any]:
-    """A digest of parts of rows in memory, from the first to the last."""
-    table = isinstance(source, TableSource)
-    values = source.table if isinstance(source, TableSource) else source.values
-    rows = values.num_rows if table else values.shape[0]
-    length = max(1, rows * _WHOLE_BYTES // _bytes(source) // _PARTS)
-    digest = hashlib.sha256()
-    for start in np.unique(np.linspace(0, rows - length, _PARTS).astype(int)).tolist():
-        if table:
-            for batch in values.slice(start, length).combine_chunks().to_batches():
-                digest.update(batch.serialize())
-        else:
-            part = values[start : start + length]
-            digest.update(np.ascontiguousarray(part.data if is_sparse(part) else part).data)
-    return {
-        "kind": "table" if table else "array",
-        "rows": rows,
-        "sampled": True,
-        "sha256": digest.hexdigest(),
-    }
 
 
 def _digest(path: Path) -> str:

@@ -358,7 +358,7 @@ def _ending(run: _Run, error: BaseException | None) -> dict[str, Any]:
         "memory": peak_bytes(),
         "rows": facts.get("rows") or run.rows or None,
         "metrics": {**run.last, **_numbers(facts.get("metrics"))},
-        "fit": {key: value for key, value in fitted.items() if key != "run"},
+        "fit": {key: value for key, value in fitted.items() if key not in ("run", "data")},
     }
     if facts.get("parameters") is not None:
         body["parameters"] = plain(facts["parameters"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Self
 
@@ -12,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from outgrow.engine.activity import activity
 from outgrow.engine.reference import Reference
+from outgrow.engine.seen import Seen
 from outgrow.engine.shard import Shard
 from outgrow.errors import ParameterError
 from outgrow.ml import persistence
@@ -57,10 +59,11 @@ class Verbs(Estimator):
             scan = scan.select(wanted)
         stage = f"fit {type(self).__name__}"
         with activity("fit", self, data=data.dataset, target=data.target, weight=data.weight):
+            seen = Seen(scan)
             fitted = engine.fit(fit, scan, stage=stage, identity=lambda: self._identity(task))
             self._restore(data.in_type(fitted.result, self._follows_type))
             self._trusted = True
-            self.fit_record_ = fitted.record
+            self.fit_record_ = replace(fitted.record, data=seen.close())
         return self
 
     def _worker(self) -> Self:
