@@ -47,6 +47,16 @@ class DatasetVersion:
     sampled : whether only parts of large rows in memory count in the fingerprint.
     strong : sum of the hashes of all rows, which no partitioning, order, engine or file format changes; None
         where nobody asked for it.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile, outgrow as og
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "rows.csv"
+    >>> _ = path.write_text("x,late\\n1,2\\n2,4\\n3,7\\n")
+    >>> model = og.LinearRegression().fit(og.read(path), "late")
+    >>> version = og.DatasetVersion.from_dict(model.fit_record_.data)
+    >>> og.read(version).count()
+    3
     """
 
     kind: str
