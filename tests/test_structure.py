@@ -32,6 +32,7 @@ FLOORS = {
     "log": 1,
     "stats": 1,
     "engine": 2,
+    "compaction": 3,
     "page": 3,
     "ml": 4,
     "groups": 5,
@@ -342,6 +343,7 @@ BESIDE_ESTIMATORS = """
     Dataset DecodeImage EventLog GroupKFold Holdout KFold Loader Local Loop MPI ModelStore Monitor
     NetworkFeatures PerGroup Ranks Reference Spark StratifiedKFold TimeFolds
     DatasetVersion
+    compact layout
     __version__ categorical col cross_validate dataset drift errors federated few_values frequent_sequences
     graph_clusters inspection lag_features linalg listen live_quality load matching metrics numeric
     plan quality quantize_onnx read read_quality rolling_features runs score score_stream sequences

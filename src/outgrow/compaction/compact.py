@@ -1,0 +1,228 @@
+"""Small Parquet files as fewer large ones: rows in their order, folders as they are, whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+
+from outgrow._optional import optional
+from outgrow.compaction.survey import TARGET_BYTES, Footer, read_footers
+from outgrow.data.lake import is_delta
+from outgrow.data.paths import file_record, find, unreadable
+from outgrow.data.schema import difference
+from outgrow.errors import DataError, OutputExistsError, ParameterError, SchemaError
+from outgrow.storage import TABLE, disk_errors, new_directory
+
+GROUP_ROWS, GROUP_BYTES = 1_000_000, 64 << 20
+"""At so many rows or bytes a row group is written."""
+_HUGE_BYTES = 512 << 20
+_BATCH_ROWS = 65_536
+_THREADS = 2
+
+
+@dataclass(frozen=True)
+class Compacted:
+    """What `compact` did.
+
+    Attributes
+    ----------
+    rows : all that there are, before and behind.
+    files_before, files : how many there were, and are.
+    copied : how many files were large enough and were copied as they are.
+    version : of a Delta table, the new one; else None.
+    """
+
+    rows: int
+    files_before: int
+    files: int
+    copied: int = 0
+    version: int | None = None
+
+
+def compact(
+    path: str | os.PathLike[str],
+    output: str | os.PathLike[str] | None = None,
+    *,
+    target: int = TARGET_BYTES,
+    overwrite: bool = False,
+) -> Compacted:
+    """Write the Parquet files of a folder anew, as fewer and larger ones.
+
+    Rows keep their order within a folder, and folders (`key=value`) stay what they are. Files that are large
+    enough already are copied. The output appears whole at the end, with as many rows as there were, or not
+    at all. Memory: two row groups of at most 64 MiB at work, and what encoding them takes.
+
+    Parameters
+    ----------
+    path : a folder of Parquet files, a pattern, or the folder of a Delta table, which gets a new version.
+    output : the folder to write; None for a Delta table.
+    target : about how many bytes a file has.
+    overwrite : replace an output that outgrow wrote.
+
+    Raises
+    ------
+    SchemaError
+        When files of one folder have different columns.
+    DataError
+        When files are damaged, or change meanwhile.
+    OutputExistsError
+        When the output exists and `overwrite` is false, or holds what is read.
+
+    Examples
+    --------
+    >>> import tempfile, pyarrow as pa, pyarrow.parquet as pq, outgrow as og
+    >>> folder = tempfile.mkdtemp()
+    >>> for number in range(5):
+    ...     pq.write_table(pa.table({"a": [number]}), f"{folder}/{number}.parquet")
+    >>> og.compact(folder, folder + "-compact")
+    Compacted(rows=5, files_before=5, files=1, copied=0, version=None)
+    """
+    if target < 1 << 10:
+        raise ParameterError(f"target={target}: a file of less than a kibibyte holds nothing. Give bytes.")
+    if is_delta(path):
+        return _delta(os.fspath(path), output, target)
+    if output is None:
+        raise ParameterError(f"{os.fspath(path)} is no Delta table: say which folder to write (-o).")
+    _, footers = read_footers(path)
+    filesystem, files = find(path)
+    root = _root(files)
+    if Path(root).resolve().is_relative_to(Path(output).resolve()):
+        raise OutputExistsError(f"{output} holds what is read. Choose another folder.")
+    before = file_record(filesystem, files)
+    with new_directory(output, TABLE, overwrite=overwrite) as folder, disk_errors(Path(output)):
+        parts = list(_parts(footers, root, target))
+        with ThreadPoolExecutor(_THREADS) as pool:
+            rows = sum(pool.map(lambda part: part.write(filesystem, folder), parts))
+        wanted = sum(footer.rows for footer in footers)
+        if rows != wanted or file_record(filesystem, files) != before:
+            raise DataError(
+                f"{os.fspath(path)} has changed while it was read ({wanted:,} rows before, {rows:,} "
+                "written): "
+                "nothing was written. Compact it when nobody writes."
+            )
+    copied = sum(part.is_copy for part in parts)
+    return Compacted(rows, len(files), len(parts), copied)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Files of one folder that follow one another and become one."""
+
+    folder: str
+    number: int
+    footers: tuple[Footer, ...]
+
+    @property
+    def is_copy(self) -> bool:
+        groups = [size for footer in self.footers for _, size in footer.groups]
+        return len(self.footers) == 1 and max(groups, default=0) <= _HUGE_BYTES
+
+    def write(self, filesystem: Any, root: Path) -> int:
+        """Write the file; how many rows it has."""
+        target = root / self.folder / f"part-{self.number:06d}.parquet"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if self.is_copy:
+            return self._copy(filesystem, target)
+        first = self.footers[0]
+        rows = 0
+        with pq.ParquetWriter(
+            target,
+            first.schema,
+            compression=first.compression.lower().replace("uncompressed", "none"),
+            write_page_checksum=True,
+        ) as writer:
+            for table in _groups(filesystem, self.footers):
+                writer.write_table(table, row_group_size=GROUP_ROWS)
+                rows += table.num_rows
+        return rows
+
+    def _copy(self, filesystem: Any, target: Path) -> int:
+        source = self.footers[0].path
+        if isinstance(filesystem, pafs.LocalFileSystem):
+            shutil.copyfile(source, target)
+        else:
+            pafs.copy_files(source, str(target), source_filesystem=filesystem, use_threads=False)
+        return self.footers[0].rows
+
+
+def _parts(footers: Sequence[Footer], root: str, target: int) -> Iterator[_Part]:
+    """The files to write, in the order of their rows."""
+    for folder, inside in groupby(footers, key=lambda footer: str(PurePosixPath(footer.path).parent)):
+        relative, number = os.path.relpath(folder, root), 0
+        waiting: list[Footer] = []
+        for footer in inside:
+            _check_alike(waiting[0] if waiting else footer, footer)
+            if waiting and sum(part.stored for part in waiting) + footer.stored > target:
+                yield _Part(relative, number, tuple(waiting))
+                waiting, number = [], number + 1
+            waiting.append(footer)
+        yield _Part(relative, number, tuple(waiting))
+
+
+def _check_alike(first: Footer, other: Footer) -> None:
+    if not first.schema.equals(other.schema):
+        raise SchemaError(
+            f"{other.path} has other columns than {first.path}:\n{difference(first.schema, other.schema)}\n"
+            "Make the files alike, or compact them separately."
+        )
+
+
+def _groups(filesystem: Any, footers: Sequence[Footer]) -> Iterator[pa.Table]:
+    """The rows of files, in tables that each make a row group."""
+    batches: list[pa.RecordBatch] = []
+    size = rows = 0
+    for footer in footers:
+        try:
+            with (
+                filesystem.open_input_file(footer.path) as file,
+                pq.ParquetFile(file, page_checksum_verification=True) as whole,
+            ):
+                for batch in whole.iter_batches(_BATCH_ROWS, use_threads=False):
+                    batches.append(batch)
+                    size, rows = size + batch.nbytes, rows + batch.num_rows
+                    if size >= GROUP_BYTES or rows >= GROUP_ROWS:
+                        yield pa.Table.from_batches(batches, footers[0].schema)
+                        batches, size, rows = [], 0, 0
+        except (OSError, pa.ArrowException) as error:
+            raise unreadable(footer.path, error) from error
+    if batches:
+        yield pa.Table.from_batches(batches, footers[0].schema)
+
+
+def _root(files: Sequence[str]) -> str:
+    return os.path.commonpath([str(PurePosixPath(name).parent) for name in files])
+
+
+def _delta(path: str, output: Any, target: int) -> Compacted:
+    if output is not None:
+        raise ParameterError(
+            f"{path} is a Delta table, which is compacted in place, as a new version; older versions stay. "
+            "Leave out the output."
+        )
+    deltalake = optional("deltalake", "lake")
+    try:
+        table = deltalake.DeltaTable(path)
+        before = len(table.file_uris())
+        table.optimize.compact(target_size=target)
+    except (deltalake.exceptions.DeltaError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(f"The Delta table {path} cannot be compacted: {reason}. It is as it was.") from None
+    rows = sum(pa.table(table.get_add_actions(flatten=True))["num_records"].to_pylist())
+    return Compacted(rows, before, len(table.file_uris()), 0, table.version())
+
+
+def describe_compacted(done: Compacted, output: str | None) -> str:
+    """What was done, in a line."""
+    version = "" if done.version is None else f", version {done.version}"
+    where = "" if output is None else f"Written: {output} "
+    return f"{where}({done.rows:,} rows; {done.files_before:,} files became {done.files:,}{version})"
