@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from outgrow._optional import optional
 from outgrow.compaction.survey import TARGET_BYTES, Footer, read_footers
+from outgrow.data.dictionaries import repeating
 from outgrow.data.lake import is_delta
 from outgrow.data.paths import file_record, find, unreadable
 from outgrow.data.schema import difference
@@ -28,6 +29,7 @@ GROUP_ROWS, GROUP_BYTES = 1_000_000, 64 << 20
 _HUGE_BYTES = 512 << 20
 _BATCH_ROWS = 65_536
 _THREADS = 2
+_CODECS = {"UNCOMPRESSED": "none"}
 
 
 @dataclass(frozen=True)
@@ -134,16 +136,20 @@ class _Part:
         if self.is_copy:
             return self._copy(filesystem, target)
         first = self.footers[0]
+        tables = _groups(filesystem, self.footers)
+        table = next(tables, first.schema.empty_table())
+        sample = table.slice(0, _BATCH_ROWS).combine_chunks().to_batches()
         rows = 0
         with pq.ParquetWriter(
             target,
             first.schema,
-            compression=first.compression.lower().replace("uncompressed", "none"),
+            compression=_CODECS.get(first.compression, first.compression.lower()),
+            use_dictionary=repeating(sample[0]) if sample else True,
             write_page_checksum=True,
         ) as writer:
-            for table in _groups(filesystem, self.footers):
-                writer.write_table(table, row_group_size=GROUP_ROWS)
-                rows += table.num_rows
+            for group in chain([table], tables):
+                writer.write_table(group, row_group_size=GROUP_ROWS)
+                rows += group.num_rows
         return rows
 
     def _copy(self, filesystem: Any, target: Path) -> int:

@@ -107,7 +107,7 @@ class Layout:
             f"{len(self.partitions):,} folders",
             counts,
             f"A pass: about {self.seconds:.2g} s = ({self.files:,} files x "
-            f"{1000 * self.open_seconds:.2g} ms + "
+            f"{1000 * (self.open_seconds + GROUP_SECONDS):.2g} ms + "
             f"{self.decoded / 1e6:,.0f} MB / 400 MB/s) / {self.cores} cores",
         ]
         lines += [f"{item.what}: {item.text}\n  {item.advice}" for item in self.findings]
@@ -198,7 +198,7 @@ def pass_seconds(files: int, decoded: int, open_seconds: float, cores: int) -> f
     Parameters
     ----------
     files, decoded : how many files, and their bytes once decompressed.
-    open_seconds : of a file and its footer.
+    open_seconds : of a file and its footer; to begin its rows takes 0.2 ms more.
     cores : that share it.
     """
     return (files * (open_seconds + GROUP_SECONDS) + decoded / DECODED_BYTES_A_SECOND) / cores
