@@ -33,6 +33,7 @@ FLOORS = {
     "stats": 1,
     "engine": 2,
     "compaction": 3,
+    "provenance": 8,
     "page": 3,
     "ml": 4,
     "groups": 5,
@@ -349,6 +350,7 @@ BESIDE_ESTIMATORS = """
     plan quality quantize_onnx read read_quality rolling_features runs score score_stream sequences
     shap_values silhouette_score sql stats track tune write_parquet
     FeatureStore FeatureView check_leakage features
+    lineage
 """
 
 

@@ -57,6 +57,7 @@ _HOMES = {
     "lag_features": "outgrow.engine.history",
     "layout": "outgrow.compaction.survey",
     "linalg": "outgrow.linalg",
+    "lineage": "outgrow.provenance.records",
     "listen": "outgrow.engine.events",
     "live_quality": "outgrow.monitor.live_quality",
     "load": "outgrow.ml.persistence",

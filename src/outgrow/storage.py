@@ -20,8 +20,9 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from outgrow.errors import OutputBusyError, OutputExistsError, ParameterError, StorageError
 
@@ -63,11 +64,13 @@ class FolderInfo:
     kind : what it holds.
     work : tells the run that writes it from others; None where a run does not go on after a kill.
     done : how many rows each table has, once all of them are written.
+    made : of which model and rows it was made, as JSON has it; it does not tell runs from others.
     """
 
     kind: str
     work: str | None = None
     done: Mapping[str, int] | None = None
+    made: Mapping[str, Any] | None = field(default=None, compare=False)
 
 
 class StagedFolder:
@@ -132,7 +135,13 @@ class StagedFolder:
 
 @contextmanager
 def staged_folder(
-    path: Pathlike, kind: str, *, overwrite: bool = False, work: str | None = None, wait: float = 0.0
+    path: Pathlike,
+    kind: str,
+    *,
+    overwrite: bool = False,
+    work: str | None = None,
+    wait: float = 0.0,
+    made: Mapping[str, Any] | None = None,
 ) -> Iterator[StagedFolder]:
     """A folder to write into, for `StagedFolder.commit` to move to its path.
 
@@ -141,6 +150,7 @@ def staged_folder(
     work : tells the run from others. With it, what was written before an error or a kill is there again when
         the same run is called anew; without it, it is removed.
     wait : seconds for which another process may go on writing the same path.
+    made : as of `FolderInfo`.
 
     Raises
     ------
@@ -158,7 +168,7 @@ def staged_folder(
     with disk_errors(shown), _writing(shown, wait):
         _restore(_resolved(shown))
         check_free(shown, kind, overwrite=overwrite)
-        under = StagedFolder(shown, FolderInfo(kind, work), overwrite=overwrite)
+        under = StagedFolder(shown, FolderInfo(kind, work, made=made), overwrite=overwrite)
         try:
             yield under
         finally:
@@ -258,7 +268,7 @@ def read_info(folder: Path) -> FolderInfo | None:
     """What the file in a folder says of it; None without one."""
     try:
         document = json.loads((folder / INFO_FILE).read_bytes())
-        return FolderInfo(document["kind"], document.get("work"), document.get("done"))
+        return FolderInfo(document["kind"], document.get("work"), document.get("done"), document.get("made"))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 

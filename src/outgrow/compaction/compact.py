@@ -15,10 +15,9 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from outgrow._optional import optional
 from outgrow.compaction.survey import TARGET_BYTES, Footer, read_footers
 from outgrow.data.dictionaries import repeating
-from outgrow.data.lake import is_delta
+from outgrow.data.lake import compact_delta, is_delta
 from outgrow.data.paths import file_record, find, unreadable
 from outgrow.data.schema import difference
 from outgrow.errors import DataError, OutputExistsError, ParameterError, SchemaError
@@ -215,20 +214,18 @@ def _delta(path: str, output: Any, target: int) -> Compacted:
             f"{path} is a Delta table, which is compacted in place, as a new version; older versions stay. "
             "Leave out the output."
         )
-    deltalake = optional("deltalake", "lake")
-    try:
-        table = deltalake.DeltaTable(path)
-        before = len(table.file_uris())
-        table.optimize.compact(target_size=target)
-    except (deltalake.exceptions.DeltaError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise DataError(f"The Delta table {path} cannot be compacted: {reason}. It is as it was.") from None
-    rows = sum(pa.table(table.get_add_actions(flatten=True))["num_records"].to_pylist())
-    return Compacted(rows, before, len(table.file_uris()), 0, table.version())
+    done = compact_delta(path, target)
+    return Compacted(done.rows or 0, done.files_before, done.files, 0, done.version)
 
 
 def describe_compacted(done: Compacted, output: str | None) -> str:
-    """What was done, in a line."""
+    """What was done, in a line.
+
+    Parameters
+    ----------
+    done : what `compact` returned.
+    output : the folder that was written; None for a Delta table.
+    """
     version = "" if done.version is None else f", version {done.version}"
     where = "" if output is None else f"Written: {output} "
     return f"{where}({done.rows:,} rows; {done.files_before:,} files became {done.files:,}{version})"

@@ -14,8 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from outgrow._optional import optional
-from outgrow.data.lake import is_delta
+from outgrow.data.lake import delta_files, is_delta
 from outgrow.data.paths import common_format, find, unreadable
 from outgrow.engine.memory import describe_size
 from outgrow.errors import DataError
@@ -218,8 +217,7 @@ def read_footers(path: str | os.PathLike[str]) -> tuple[str, list[Footer]]:
     text = os.fspath(path)
     names: Any = text
     if is_delta(text):
-        table = optional("deltalake", "lake").DeltaTable(text)
-        names = sorted(table.file_uris())
+        names = delta_files(text)
         if not names:
             raise DataError(f"The Delta table {text} has no files: it has no rows.")
     filesystem, files = find(names)

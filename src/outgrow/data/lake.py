@@ -75,6 +75,52 @@ def is_delta(path: Any) -> bool:
     return isinstance(path, str | os.PathLike) and os.path.isdir(os.path.join(os.fspath(path), "_delta_log"))
 
 
+def delta_files(path: str) -> list[str]:
+    """The files of the newest version of a Delta table.
+
+    Raises
+    ------
+    DataError
+        When it cannot be opened.
+    """
+    return sorted(DeltaSource(Reference(path))._table.file_uris())
+
+
+@dataclass(frozen=True)
+class CompactedDelta:
+    """What became of a Delta table: how many files it had and has, its rows, and the new version."""
+
+    files_before: int
+    files: int
+    rows: int | None
+    version: int
+
+
+def compact_delta(path: str, target: int) -> CompactedDelta:
+    """Write the small files of a Delta table as large ones, in a new version.
+
+    Parameters
+    ----------
+    path : of the table.
+    target : about how many bytes a file has.
+
+    Raises
+    ------
+    DataError
+        When delta-rs refuses; the table is as it was.
+    """
+    deltalake = optional("deltalake", "lake")
+    before = len(delta_files(path))
+    try:
+        deltalake.DeltaTable(path).optimize.compact(target_size=target)
+    except (deltalake.exceptions.DeltaError, OSError) as error:
+        raise DataError(
+            f"The Delta table {path!r} cannot be compacted: {_reason(error)}. It is as it was."
+        ) from None
+    source = DeltaSource(Reference(path))
+    return CompactedDelta(before, len(source._files), source.known_rows, source._table.version())
+
+
 class DeltaSource:
     """The rows of a version of a Delta table.
 

@@ -97,6 +97,10 @@ class ModelStore(StoreReader):
             except OutputExistsError:
                 continue  # somebody else took the number at the same moment
             break
+        record = getattr(model, "fit_record_", None)
+        if record is not None:
+            run = run or record.run
+            data = data if data is not None or record.data is None else dict(record.data)
         notes = {"why": why, "run": run, "data": data, "metrics": metrics and dict(metrics)}
         digest = structure_digest(self.path / str(number))
         body = {"version": number, "digest": digest, "description": description, **notes}

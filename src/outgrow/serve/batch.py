@@ -19,10 +19,12 @@ from outgrow.data.batch import Batch
 from outgrow.data.exact import readable
 from outgrow.data.scan import check_columns
 from outgrow.data.schema import check_kinds
+from outgrow.data.version import DatasetVersion
 from outgrow.engine.activity import activity
 from outgrow.engine.dataset import Dataset
 from outgrow.engine.open import dataset
 from outgrow.engine.reading import read_as
+from outgrow.engine.record import as_tree
 from outgrow.engine.write import (
     MAIN,
     OutputTable,
@@ -120,12 +122,14 @@ def score(
     >>> og.score(model, table, tempfile.mkdtemp() + "/scores", keep=["y"])
     Scored(rows=3, refused=0, resumed=0)
     """
-    model = load(model) if isinstance(model, str | os.PathLike) else model
+    path = os.fspath(model) if isinstance(model, str | os.PathLike) else None
+    model = load(model) if path is not None else model
     data = read_as(dataset(rows), Predictor(model).columns)
     keys = (partition_by,) if isinstance(partition_by, str) else tuple(partition_by)
     scoring = prepare(model, data, keep=keep, probabilities=probabilities, lenient=errors is not None)
     with activity("score", model, data=data, output=os.fspath(output)) as scored:
-        done = write_scores(scoring, data, output, errors=errors, keys=keys, overwrite=overwrite)
+        made = made_of(model, data, path)
+        done = write_scores(scoring, data, output, errors=errors, keys=keys, overwrite=overwrite, made=made)
         scored.note(rows=done.rows, metrics={"refused": done.refused})
     return done
 
@@ -138,6 +142,7 @@ def write_scores(
     errors: str | os.PathLike[str] | None = None,
     keys: tuple[str, ...] = (),
     overwrite: bool = False,
+    made: Mapping[str, Any] | None = None,
 ) -> Scored:
     """What `score` does when everything is checked.
 
@@ -149,6 +154,7 @@ def write_scores(
     errors : the folder for rows that cannot be scored; None where `scoring` is not lenient.
     keys : columns that become folders `name=value`; of the output alone.
     overwrite : replace outputs that outgrow wrote.
+    made : what the outputs say of where they come from.
     """
     data = scoring.needed(data)
     schemas = scoring.schemas(data)
@@ -156,7 +162,7 @@ def write_scores(
     outputs = {MAIN: output} if errors is None else {MAIN: output, _REFUSED: errors}
     _check_outputs(data, outputs)
     with ExitStack() as stack:
-        staged = _staged_folders(stack, outputs, _identity(data, scoring, keys), overwrite=overwrite)
+        staged = _staged_folders(stack, outputs, _identity(data, scoring, keys), made, overwrite=overwrite)
         tables = {
             name: OutputTable(str(staged_output.folder), schemas[name], keys if name == MAIN else ())
             for name, staged_output in staged.items()
@@ -303,8 +309,31 @@ def _check_outputs(rows: Dataset, outputs: Mapping[str, Pathlike]) -> None:
             )
 
 
+def made_of(model: Any, rows: Dataset, path: str | None = None) -> dict[str, Any]:
+    """Of which model and rows scores are made, for the folder that holds them.
+
+    Parameters
+    ----------
+    model : fitted; its record says which rows it learned from.
+    rows : that are scored.
+    path : of the saved model, where it was one.
+    """
+    record = getattr(model, "fit_record_", None)
+    about = {"class": type(model).__name__, "path": None if path is None else os.path.abspath(path)}
+    return {
+        "by": f"outgrow {version('outgrow')}",
+        "model": {**about, **({} if record is None else as_tree(record))},
+        "input": DatasetVersion.of(rows.scan).to_dict(),
+    }
+
+
 def _staged_folders(
-    stack: ExitStack, outputs: Mapping[str, Pathlike], work: str | None, *, overwrite: bool
+    stack: ExitStack,
+    outputs: Mapping[str, Pathlike],
+    work: str | None,
+    made: Mapping[str, Any] | None,
+    *,
+    overwrite: bool,
 ) -> dict[str, StagedFolder]:
     """A staged folder for each output that is not yet at its path.
 
@@ -320,7 +349,9 @@ def _staged_folders(
         if at_its_end and written_by(output, work):
             finish_replacement(output)
         else:
-            staged[name] = stack.enter_context(staged_folder(output, TABLE, overwrite=overwrite, work=work))
+            staged[name] = stack.enter_context(
+                staged_folder(output, TABLE, overwrite=overwrite, work=work, made=made)
+            )
     if not all(staged_output.resumed for staged_output in staged.values()):
         for staged_output in staged.values():
             staged_output.restart()

@@ -178,7 +178,7 @@ class Recorder:
 
     def _beginning(self, activity: Activity) -> dict[str, Any]:
         facts, what = activity.facts, activity.what
-        body = {
+        body: dict[str, Any] = {
             "kind": activity.kind,
             "name": facts.get("name") or name_of(what),
             "estimator": name_of(what) if hasattr(what, "get_params") else None,
@@ -188,6 +188,9 @@ class Recorder:
             "environment": environment(),
             "tags": {**self.tags, **facts.get("tags", {})},
         }
+        record = getattr(what, "fit_record_", None)
+        if activity.kind in ("score", "serve") and record is not None:
+            body["of"] = {"run": record.run, "data": (record.data or {}).get("fingerprint")}
         aside = {"name", "engine", "tags", "cause"}
         given = {key: value for key, value in facts.items() if key not in aside and value is not None}
         job = {"job": _PASSWORD.sub(r"\1***@", given.pop("job"))} if "job" in given else {}

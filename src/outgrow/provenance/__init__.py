@@ -1,0 +1,1 @@
+"""From rows to predictions and back: which version of which data made which model, and what it answered."""
