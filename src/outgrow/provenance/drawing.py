@@ -56,8 +56,8 @@ def _line(before: tuple[int, int], after: tuple[int, int], role: str) -> str:
     return f'<path d="{curve}"><title>{escape(role)}</title></path>'
 
 
-def _box(node: Node, place: tuple[int, int]) -> str:
-    x, y = place
+def _box(node: Node, corner: tuple[int, int]) -> str:
+    x, y = corner
     label = node.label if len(node.label) <= _LETTERS else f"…{node.label[-_LETTERS + 1 :]}"
     about = escape(f"{node.label}\n{json.dumps(dict(node.facts), default=str)[:600]}")
     return (
