@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import typer
 
@@ -34,7 +35,7 @@ def _lineage(
     from outgrow.provenance.openlineage import to_openlineage
     from outgrow.provenance.records import lineage, log_here
 
-    forms = {
+    forms: dict[str, Callable[[Any], str]] = {
         "text": str,
         "json": lambda graph: graph.to_json(),
         "openlineage": lambda graph: json.dumps(to_openlineage(graph), indent=1),
