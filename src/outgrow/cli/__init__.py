@@ -9,9 +9,7 @@ import importlib
 from outgrow.cli.entry import main as main
 
 COMMANDS = (
-    *("plan", "run", "profile", "score", "tune", "serve"),
-    *("run", "profile", "layout", "score", "tune", "serve"),
-    *("run", "profile", "layout", "lineage", "score", "tune", "serve"),
+    *("plan", "run", "profile", "layout", "lineage", "score", "tune", "serve"),
     *("promote", "alias", "rollback", "history", "versions"),
     *("drift", "watch", "loop", "federate", "runs", "rerun", "deploy", "doctor"),
 )
