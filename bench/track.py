@@ -32,7 +32,7 @@ FIT_SECONDS = 60.0
 
 
 def main() -> None:
-    os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp()
+    os.environ["OUTGROW_CACHE"] = tempfile.mkdtemp()
     warnings.simplefilter("ignore")
     facts = machine()
     rows = [*_events(), *_whole_fits(), *_listings()]

@@ -36,7 +36,7 @@ ROWS = 300
 @pytest.fixture
 def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[og.EventLog]:
     """What this process records in."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("OUTGROW_CACHE", str(tmp_path / "cache"))
     yield og.track.start(tmp_path / "ops.db", sample=0)
     og.track.stop()
 
@@ -199,7 +199,7 @@ def test_nobody_records_without_being_told_to(tmp_path: Path, monkeypatch: pytes
 
 def run_script(folder: Path, text: str, **environment: str) -> subprocess.Popen[str]:
     (folder / "script.py").write_text(textwrap.dedent(text))
-    environment = {**os.environ, "XDG_CACHE_HOME": str(folder), **environment}
+    environment = {**os.environ, "OUTGROW_CACHE": str(folder), **environment}
     command = [sys.executable, "script.py"]
     return subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True)
 
@@ -318,7 +318,7 @@ def test_a_kept_table_is_what_the_log_says(log: og.EventLog, tmp_path: Path) -> 
             pass
     og.track.stop()
     first = og.runs(log=log)
-    assert list((tmp_path / "cache" / "outgrow" / "runs").iterdir())
+    assert list((tmp_path / "cache" / "runs").iterdir())
     RunsView._views.clear()
     assert og.runs(log=log).equals(first)
     with og.EventLog(log.uri) as other:
@@ -431,7 +431,7 @@ def test_a_job_is_run_again_from_the_log_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("OUTGROW_CACHE", str(tmp_path / "cache"))
     rows = write_rows(tmp_path)
     write_job(tmp_path, track="ops.db", sample=0.8)
     run_job(load_job(tmp_path / "job.yaml"), og.Local())

@@ -202,8 +202,10 @@ class TuneSpec(Section):
 class TrackSpec(Section):
     """Where runs are recorded."""
 
-    log: str
+    log: str | None = None
     """A database or a folder, as seen from where the command is run: ops.db, postgresql://user@host/name."""
+    mlflow: bool = False
+    """Also log to MLflow, to the server and experiment that its environment variables name."""
     tags: dict[str, str] = Field(default_factory=dict)
     """Words to find the runs by."""
 

@@ -10,7 +10,8 @@ Examples
 [1.0, 3.0]
 """
 
+from outgrow.track.autolog import autolog, sync
 from outgrow.track.flavor import load_model, log_model, save_model
 from outgrow.track.tracking import run, start, stop
 
-__all__ = ["load_model", "log_model", "run", "save_model", "start", "stop"]
+__all__ = ["autolog", "load_model", "log_model", "run", "save_model", "start", "stop", "sync"]

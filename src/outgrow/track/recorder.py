@@ -137,10 +137,10 @@ class Recorder:
         with self._lock:
             del self._open[activity.id]
         run.close()
-        self._append("run.ended", activity.id, _ending(run, error))
         if error is None:
             for watcher in self._watchers:
                 watcher(activity.id, activity)
+        self._append("run.ended", activity.id, _ending(run, error))
 
     def point(self, activity: Activity, metrics: Mapping[str, float], step: int) -> None:
         """Take a point of curves of a user's own.

@@ -382,9 +382,10 @@ def _without_empty(table: pa.Table) -> pa.Table:
 
 def _cache_file(log: EventLog) -> Path:
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    folder = os.environ.get("OUTGROW_CACHE") or Path(home) / "outgrow"
     uri = log.uri if "://" in log.uri else os.path.abspath(log.uri)
     name = hashlib.sha256(f"{log.origin} {uri}".encode()).hexdigest()[:32]
-    return Path(home) / "outgrow" / "runs" / f"{name}.arrow"
+    return Path(folder) / "runs" / f"{name}.arrow"
 
 
 def _read_kept(file: Path, log: EventLog) -> _Kept:

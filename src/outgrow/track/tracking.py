@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -88,7 +88,7 @@ def start(
             )
         with ExitStack() as stack:
             writer = stack.enter_context(opened.writer())
-            recorder = _begin(stack, [writer], points=points, sample=sample, tags=tags)
+            recorder = begin(stack, [writer], points=points, sample=sample, tags=tags)
             _recording = _Recording(opened, recorder, stack.pop_all())
     return opened
 
@@ -185,8 +185,14 @@ def start_from_environment() -> None:
             warnings.warn(f"Runs are not recorded: {error}", LogWarning, stacklevel=2)
 
 
-def _begin(stack: ExitStack, sinks: list[Sink], **options: Any) -> Recorder:
-    """A recorder that hears and observes everything until the stack is closed."""
+def begin(stack: ExitStack, sinks: Sequence[Sink], **options: Any) -> Recorder:
+    """A recorder that hears and observes everything until the stack is closed.
+
+    Parameters
+    ----------
+    stack : what closes it.
+    sinks, **options : as of `Recorder`.
+    """
     recorder = Recorder(sinks, **options)
     stack.callback(recorder.close)
     stack.enter_context(listen(recorder))

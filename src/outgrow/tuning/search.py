@@ -140,6 +140,7 @@ def tune(
         under_way.note(search=result)
         if refit and plan.training is not None and not isinstance(plan.what, Function):
             result = replace(result, best_estimator=plan.fitted(result.best_parameters))
+            under_way.note(search=result)
     return result
 
 
