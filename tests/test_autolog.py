@@ -124,10 +124,14 @@ def test_runs_inside_a_run_of_the_user_are_its_children(uri: str, rows: pa.Table
 
 def test_a_server_that_is_away_ends_nothing(rows: pa.Table, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    og.track.autolog("http://127.0.0.1:9", experiment="late", log_models=False)
-    with pytest.warns(LogWarning) as heard:
+
+    def work() -> None:
+        og.track.autolog("http://127.0.0.1:9", experiment="late", log_models=False)
         og.LogisticRegression().fit(rows, "late")
         og.track.autolog(disable=True)
+
+    with pytest.warns(LogWarning) as heard:
+        work()
     assert "MLflow cannot be written to" in str(heard[0].message)
     assert "are lost" in str(heard[-1].message)
     with pytest.raises(ParameterError, match="choose one of"):
