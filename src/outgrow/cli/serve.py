@@ -48,10 +48,15 @@ def _serve(
     token_file: Annotated[str | None, typer.Option(help="File with the bearer token to ask for.")] = None,
     tls_cert: Annotated[str | None, typer.Option(help="File with the certificate.")] = None,
     tls_key: Annotated[str | None, typer.Option(help="File with its key.")] = None,
+    features: Annotated[
+        str | None,
+        typer.Option(metavar="STORE[:SERVICE]", help="A feature store: columns are looked up by keys."),
+    ] = None,
     cache: Annotated[int, typer.Option(help="Rows whose answers are remembered.")] = 0,
     debug: Debug = False,
 ) -> None:
     """Answer requests for predictions over HTTP."""
+    from outgrow.features.serving import feature_settings
     from outgrow.serve.http.arguments import settings_of, token_of
     from outgrow.serve.http.server import serve as run_server
 
@@ -73,6 +78,7 @@ def _serve(
         access_log=access_log,
         token=token_of(token_file),
         cached_rows=cache,
+        **feature_settings(features),
     )
     if watch is not None:
         paths = {name: served.path for name, served in settings.models.items()}

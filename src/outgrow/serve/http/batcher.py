@@ -20,7 +20,7 @@ from typing import Any
 from outgrow.data.batch import Batch
 from outgrow.serve.http.refusal import BusyError
 from outgrow.serve.http.rows import Row
-from outgrow.serve.http.scoring import Answers, LoadedVersion, answer_all
+from outgrow.serve.http.scoring import Answers, FeatureSource, LoadedVersion, answer_all
 
 INLINE_SECONDS = 0.01
 """Work expected to take longer does not run on the event loop."""
@@ -79,6 +79,7 @@ class Batcher:
     observe : called with rows and seconds of each batch.
     queued : called with the seconds that the rows of a request waited for their batch.
     pool : where long work runs, one batch of this model at a time; None for the event loop's own.
+    features : where columns of the model are looked up that requests do not bring.
 
     Attributes
     ----------
@@ -91,6 +92,7 @@ class Batcher:
     observe: Callable[[int, float], None] | None = None
     queued: Callable[[float], None] | None = None
     pool: Executor | None = None
+    features: FeatureSource | None = None
     waiting: int = 0
     _queue: OrderedDict[PendingRequest, None] = field(default_factory=OrderedDict)
     _expected: int = 1

@@ -22,7 +22,7 @@ from outgrow.registry.state import StoreState
 from outgrow.serve.http.batcher import Batcher
 from outgrow.serve.http.refusal import shortened
 from outgrow.serve.http.rows import Row
-from outgrow.serve.http.scoring import Answers, LoadedVersion
+from outgrow.serve.http.scoring import Answers, FeatureSource, LoadedVersion
 
 log = logging.getLogger("outgrow.serve")
 PRIMARY = "primary"
@@ -55,11 +55,12 @@ class Variant:
 
     problem: str | None = None
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, features: FeatureSource | None = None) -> None:
+        self._features = features
         self._follower = Follower(path)
         version = self._follower.look()
         assert version is not None
-        self.served = LoadedVersion.of(version)
+        self.served = LoadedVersion.of(version, features)
         warm_up(self.served)
 
     def refresh(self) -> bool:
@@ -67,7 +68,7 @@ class Variant:
         try:
             version = self._follower.look()
             if version is not None:
-                served = LoadedVersion.of(version)
+                served = LoadedVersion.of(version, self._features)
                 warm_up(served)
                 self.served = served
         except Exception as error:  # whatever it is, the version that answers goes on, and so does the watch
@@ -96,6 +97,7 @@ class Deployment:
         self.canary_percent = model.canary_percent
         self._batchers = {role: batcher() for role in (PRIMARY, CANARY, SHADOW)}
         """They stay when a variant goes, for the requests that have begun."""
+        self._features = self._batchers[PRIMARY].features
         self._tried = StoreState(Path(model.path))
         self._not_tried: dict[str, str] = {}
         """Why a role is not filled as the store's alias says."""
@@ -112,7 +114,10 @@ class Deployment:
         """
         deployment = cls(name, model, batcher)
         paths = {PRIMARY: model.path, CANARY: model.canary, SHADOW: model.shadow}
-        deployment.variants = {role: Variant(path) for role, path in paths.items() if path is not None}
+        features = deployment._features
+        deployment.variants = {
+            role: Variant(path, features) for role, path in paths.items() if path is not None
+        }
         for role in deployment._follow_aliases()[1]:  # what answers does; it is looked for again
             log.warning("model %s has no %s: %s", name, role, deployment.problems[role])
         return deployment
@@ -207,7 +212,7 @@ class Deployment:
             self._note(role, self.variants[role], changed, failed)
             return
         try:
-            variant = Variant(f"{self.model.path}@{role}")
+            variant = Variant(f"{self.model.path}@{role}", self._features)
         except Exception as error:
             if self._not_tried.get(role) != (problem := reason(error)):
                 self._not_tried[role] = problem
@@ -235,9 +240,11 @@ def reason(error: Exception) -> str:
 def warm_up(served: LoadedVersion) -> None:
     """Answer one made-up row, so that what is made at the first use is there."""
     predictor = served.version.predictor
-    row = tuple(kind.form.neutral for kind in predictor.columns.values())
+    row = tuple(kind.form.neutral for kind in served.reader.columns.values())
     predictor.scores(promised_example(predictor.columns), probabilities=predictor.classes is not None)
     try:
-        predictor.scores(served.reader.batch([row]), probabilities=predictor.classes is not None)
+        predictor.scores(
+            served.whole(served.reader.batch([row])), probabilities=predictor.classes is not None
+        )
     except OutgrowError:
         return  # such a row may be refused; what could be warmed is warm

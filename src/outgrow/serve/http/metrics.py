@@ -24,6 +24,7 @@ WATCHED: dict[str, tuple[str, tuple[str, ...]]] = {
         ("model", "column", "metric"),
     ),
     "outgrow_quality": ("A metric of the latest rows whose labels came.", ("model", "version", "metric")),
+    "outgrow_feature_age_seconds": ("Time since a view of features was materialised.", ("view",)),
     "outgrow_label_lag_seconds": ("Age of the newest row whose label came.", ("model",)),
 }
 """What a watcher may say: name, meaning, labels."""
@@ -57,7 +58,7 @@ class Reading:
             raise ParameterError(f"{self.name} of {sorted(self.labels)} is no metric: it needs {wanted}.")
 
 
-Watcher = Callable[[], Iterable[Reading]]
+Watcher = Callable[[], Iterable[Reading | tuple[str, float, Mapping[str, str]]]]
 """What a server asks at each look at its metrics; it may read files or a database, on a thread."""
 
 
@@ -92,12 +93,12 @@ class Recorder(Protocol):
         """The last `flush`, after the last request."""
 
 
-def watcher(name: str, arguments: Mapping[str, Any]) -> Watcher:
+def made_by(name: str, arguments: Mapping[str, Any]) -> Any:
     """What `module:function`, called with arguments, returns.
 
     Parameters
     ----------
-    name : of a function that makes a `Watcher`.
+    name : of a function that makes a `Watcher`, or a `FeatureSource`.
     arguments : by name.
 
     Raises
@@ -107,10 +108,9 @@ def watcher(name: str, arguments: Mapping[str, Any]) -> Watcher:
     """
     module, _, function = name.partition(":")
     try:
-        made: Watcher = getattr(importlib.import_module(module), function)(**arguments)
+        return getattr(importlib.import_module(module), function)(**arguments)
     except (ImportError, AttributeError, ValueError) as error:
-        raise ParameterError(f"{name!r} makes no watcher: {error}. Give module:function.") from error
-    return made
+        raise ParameterError(f"{name!r} cannot be used: {error}. Give module:function.") from error
 
 
 class _Now:
@@ -138,7 +138,7 @@ class _Now:
     def _readings(self) -> Iterator[Reading]:
         for watch in self._watchers:
             try:
-                yield from list(watch())
+                yield from [r if isinstance(r, Reading) else Reading(*r) for r in watch()]
             except Exception as error:  # whatever it is, the other metrics are there
                 log.warning("a watcher gives no metrics: %s: %s", type(error).__name__, error)
 

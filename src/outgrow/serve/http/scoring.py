@@ -7,11 +7,13 @@ few more runs of the model, and nothing else.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from outgrow.data.batch import Batch
+from outgrow.data.kind import Kind
+from outgrow.data.schema import conformed
 from outgrow.errors import OutgrowError
 from outgrow.registry.store import Version
 from outgrow.serve.http.refusal import MAX_ITEMS
@@ -21,16 +23,60 @@ SLICE_ROWS = 16_384
 """Rows of one large request that are scored between two looks whether a client still waits for them."""
 
 
+class FeatureJoin(Protocol):
+    """What looks up columns of a model that requests do not bring.
+
+    Attributes
+    ----------
+    columns : what requests bring instead: the keys, and the columns that are not looked up.
+    """
+
+    @property
+    def columns(self) -> Mapping[str, Kind]: ...
+
+    def __call__(self, batch: Batch) -> Batch:
+        """The columns of the model, of those that requests bring; on a thread."""
+        ...
+
+
+FeatureSource = Callable[[Mapping[str, Kind]], FeatureJoin]
+"""What makes a join for a model with these columns."""
+
+
 @dataclass(frozen=True, eq=False)
 class LoadedVersion:
-    """A version of a model and what reads its rows."""
+    """A version of a model and what reads its rows.
+
+    Attributes
+    ----------
+    version : the model.
+    reader : of the rows of requests.
+    features : looks up what requests do not bring; None where they bring all columns.
+    """
 
     version: Version
     reader: RowReader
+    features: FeatureJoin | None = None
 
     @classmethod
-    def of(cls, version: Version) -> LoadedVersion:
-        return cls(version, RowReader(version.predictor.columns))
+    def of(cls, version: Version, source: FeatureSource | None = None) -> LoadedVersion:
+        """A version, ready for requests.
+
+        Parameters
+        ----------
+        version : the model.
+        source : where columns are looked up.
+        """
+        if source is None:
+            return cls(version, RowReader(version.predictor.columns))
+        join = source(version.predictor.columns)
+        return cls(version, RowReader(join.columns), join)
+
+    def whole(self, batch: Batch) -> Batch:
+        """The columns of the model, of those that a request has brought."""
+        if self.features is None:
+            return batch
+        return conformed(self.features(batch), self.version.predictor.columns)
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,6 +163,7 @@ def _in_slices(request: ScoringRequest, batch: Batch) -> tuple[list[Any], list[l
 
 def _scored(served: LoadedVersion, batch: Batch) -> tuple[list[Any], list[list[float]] | None]:
     predictor = served.version.predictor
+    batch = served.whole(batch)
     if predictor.classes is None or not predictor.gives("predict_proba"):
         return predictor.answer(batch).tolist(), None
     labels, chances = predictor.with_probabilities(batch)
@@ -129,7 +176,9 @@ def _reason(request: ScoringRequest, error: Exception) -> Exception:
         return error
     try:
         batch = request.rows if isinstance(request.rows, Batch) else request.served.reader.batch(request.rows)
-        reasons = request.served.version.predictor.score_rows(batch, most=MAX_ITEMS).reasons
+        reasons = request.served.version.predictor.score_rows(
+            request.served.whole(batch), most=MAX_ITEMS
+        ).reasons
     except Exception:
         reasons = {}
     if not reasons:

@@ -21,9 +21,10 @@ from outgrow.serve.http.cache import AnswerCache
 from outgrow.serve.http.deadlines import Deadlines
 from outgrow.serve.http.deployment import Deployment, Model
 from outgrow.serve.http.isolated import ReaderProcesses
-from outgrow.serve.http.metrics import RECORD_SECONDS, Metrics, Recorder, watcher
+from outgrow.serve.http.metrics import RECORD_SECONDS, Metrics, Recorder, made_by
 from outgrow.serve.http.record import FLUSH_SECONDS, PredictionLog
 from outgrow.serve.http.refusal import BusyError
+from outgrow.serve.http.scoring import FeatureSource
 
 log = logging.getLogger("outgrow.serve")
 _SCORING_THREADS, _LOADING_THREADS = 32, 2
@@ -53,6 +54,8 @@ class Settings:
     workers : how many processes serve.
     watchers : `module:function` and its arguments, which JSON can hold; in each process it makes a callable
         without arguments that gives each `Reading` of drift and quality that `/metrics` then shows.
+    features : `module:function` and its arguments likewise; it makes a `FeatureSource`, which looks up
+        columns that requests do not bring. One at most.
     """
 
     models: Mapping[str, Model] = field(default_factory=dict)
@@ -71,6 +74,7 @@ class Settings:
     poll: float = 0.5
     workers: int = 1
     watchers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    features: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.models and self.folder is None:
@@ -84,6 +88,8 @@ class Settings:
         for name, most in (("max_wait", self.timeout), ("cached_rows", math.inf), ("log_fraction", 1)):
             if not 0 <= getattr(self, name) <= most:
                 raise ParameterError(f"{name}={getattr(self, name)}: from 0 to {most} is possible.")
+        if self.features and self.cached_rows:
+            raise ParameterError("Answers for keys change with their features: give cached_rows=0.")
         for name, model in self.models.items():
             if not 0 <= model.canary_percent <= 100:
                 raise ParameterError(f"{name}: {model.canary_percent} % is no share of the requests.")
@@ -130,7 +136,9 @@ class State:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        watchers = [watcher(name, arguments) for name, arguments in settings.watchers.items()]
+        watchers = [made_by(name, arguments) for name, arguments in settings.watchers.items()]
+        sources = [made_by(name, arguments) for name, arguments in settings.features.items()]
+        self._features: FeatureSource | None = sources[0] if sources else None
         self.metrics = Metrics(shared=settings.workers > 1, watchers=watchers)
         self.recorders = [watch for watch in watchers if isinstance(watch, Recorder)]
         """Watchers that see what was asked and answered."""
@@ -265,6 +273,7 @@ class State:
                 observe=partial(self._note, name),
                 queued=self.metrics.queue_seconds.labels(name).observe,
                 pool=self._scoring,
+                features=self._features,
             ),
         )
         for role in deployment.variants:
