@@ -26,6 +26,7 @@ FLOORS = {
     "_process": 0,
     "_scratch": 0,
     "pointers": 0,
+    "signing": 1,
     "storage": 0,
     "artifact": 1,
     "data": 1,
@@ -140,7 +141,7 @@ HOMES = {
     "tokenizers": "deep",
     "tensorflow": "deep",
     "mpi4py": "engine/ranks",
-    "cryptography": "federation",
+    "cryptography": ("federation", "signing.py"),
     "psycopg": "log/postgresql.py",
     "pynvml": "engine/usage.py",
 }

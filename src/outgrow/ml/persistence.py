@@ -44,6 +44,7 @@ def save(
     input_example: Any = None,
     reference: bytes | None = None,
     overwrite: bool = False,
+    key: str | os.PathLike[str] | None = None,
 ) -> None:
     """Write a fitted estimator; see `Estimator.save`.
 
@@ -54,6 +55,7 @@ def save(
     input_example : rows in any form that it takes, of which the first is kept; None keeps none.
     reference : of the rows that it learned from, as bytes; None for none.
     overwrite : whether a model that is there already may be replaced.
+    key : the file with a private key that signs the model; None for no signature.
 
     Raises
     ------
@@ -74,25 +76,31 @@ def save(
         tree["reference"] = reference
     for payload in _payloads(tree["estimator"]):
         foreign.check_loadable(payload)
-    artifact.write(path, tree, overwrite=overwrite)
+    artifact.write(path, tree, overwrite=overwrite, key=key)
 
 
-def load(path: str | os.PathLike[str], *, modules: Iterable[type] = ()) -> Any:
+def load(
+    path: str | os.PathLike[str],
+    *,
+    modules: Iterable[type] = (),
+    public_key: str | os.PathLike[str] | None = None,
+) -> Any:
     """Read an estimator that `save` wrote. Nothing in the artifact is executed, here or on a cluster.
 
     Parameters
     ----------
-    path : the folder.
+    path : the folder; or of a model store, whose champion is read, or `store@canary`, or `store@3`.
     modules : classes of networks that it names, where the Python modules that define them were not imported;
         they are known from then on.
+    public_key : the file with the key that the model must be signed with.
 
     Raises
     ------
     ParameterError
         When `modules` holds what is no class.
     ArtifactError
-        When the directory is damaged, newer than this library, or names an unknown class or objects of types
-        that are not known to be harmless.
+        When the directory is damaged, newer than this library, not signed with the key that is asked for, or
+        names an unknown class or objects of types that are not known to be harmless.
 
     Examples
     --------
@@ -103,7 +111,7 @@ def load(path: str | os.PathLike[str], *, modules: Iterable[type] = ()) -> Any:
     [7.0]
     """
     given.give(modules)
-    tree = artifact.read(path)
+    tree = artifact.read(path, public_key=public_key)
     try:
         model = restore(tree["estimator"])
         model._reference = tree.get("reference")

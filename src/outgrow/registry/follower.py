@@ -39,6 +39,7 @@ class Follower:
     ----------
     path : of an artifact; of a `ModelStore`, whose champion is followed; or with another alias or a version
         behind an @, like `store@canary` or `store@3`.
+    public_key : the file with the key that models must be signed with; None for no such need.
 
     Raises
     ------
@@ -46,7 +47,10 @@ class Follower:
         When there is no model at the path.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], *, public_key: str | os.PathLike[str] | None = None
+    ) -> None:
+        self._public_key = public_key
         self.path, self._wanted = pointers.divided(path)
         self._state = StoreState(self.path)
         self._seen: Stamp | None = None
@@ -100,7 +104,7 @@ class Follower:
         if not (folder / storage.STRUCTURE).exists():
             raise ArtifactError(self._missing(folder))
         try:
-            predictor = Predictor(load(folder))
+            predictor = Predictor(load(folder, public_key=self._public_key))
         except OutgrowError:
             raise
         except Exception as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from typing import Any
@@ -60,6 +61,7 @@ class ModelStore(StoreReader):
         data: Any = None,
         evidence: str | None = None,
         by: str | None = None,
+        key: str | os.PathLike[str] | None = None,
     ) -> int:
         """Save a fitted model as the next version, without promoting it.
 
@@ -68,7 +70,8 @@ class ModelStore(StoreReader):
         model : a fitted estimator.
         metrics : how good it is, by name; those of its run, if the log knows it.
         tags, description : as of `tag`.
-        why, run, data, evidence, by : as of `set_alias`.
+        why, run, data, evidence, by : as of `set_alias`. A model that was fitted in a recorded run knows it.
+        key : the file with a private key that signs the model.
 
         Returns
         -------
@@ -93,7 +96,7 @@ class ModelStore(StoreReader):
         while True:
             number = max([used, *self.versions]) + 1
             try:
-                model.save(self.path / str(number))
+                model.save(self.path / str(number), key=key)
             except OutputExistsError:
                 continue  # somebody else took the number at the same moment
             break

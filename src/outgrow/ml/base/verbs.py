@@ -94,6 +94,7 @@ class Verbs(Estimator):
         input_example: Any = None,
         reference: Any = None,
         overwrite: bool = False,
+        key: str | os.PathLike[str] | None = None,
     ) -> None:
         """Write the fitted estimator as a directory of JSON and arrays, whole or not at all.
 
@@ -106,6 +107,8 @@ class Verbs(Estimator):
             for them are distributed is kept beside the model, for `og.drift`. It counts them in two passes.
             By default the reference that the model has already, if any.
         overwrite : whether a model that is there already may be replaced.
+        key : the file with a private key that signs the model (`outgrow keygen`): `og.load` and servers that
+            have the public key refuse what is not signed.
 
         Raises
         ------
@@ -128,7 +131,12 @@ class Verbs(Estimator):
             made = reference if isinstance(reference, Reference) else Reference.of(reference, self)
             self._reference = made.to_bytes()
         persistence.save(
-            self, path, input_example=input_example, reference=self._reference, overwrite=overwrite
+            self,
+            path,
+            input_example=input_example,
+            reference=self._reference,
+            overwrite=overwrite,
+            key=key,
         )
 
     def _score_columns(self) -> ScoreColumns:

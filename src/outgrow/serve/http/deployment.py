@@ -37,12 +37,14 @@ class Model:
     path : of an artifact or a `ModelStore`; of a store, its aliases `canary` and `shadow` are followed, too.
     canary : another one, which answers `canary_percent` of the requests.
     shadow : another one, which predicts as well but never answers.
+    public_key : the file with the key that all of them must be signed with; None for no such need.
     """
 
     path: str
     canary: str | None = None
     canary_percent: float = 0.0
     shadow: str | None = None
+    public_key: str | None = None
 
 
 class Variant:
@@ -55,9 +57,11 @@ class Variant:
 
     problem: str | None = None
 
-    def __init__(self, path: str, features: FeatureSource | None = None) -> None:
+    def __init__(
+        self, path: str, features: FeatureSource | None = None, public_key: str | None = None
+    ) -> None:
         self._features = features
-        self._follower = Follower(path)
+        self._follower = Follower(path, public_key=public_key)
         version = self._follower.look()
         assert version is not None
         self.served = LoadedVersion.of(version, features)
@@ -116,7 +120,9 @@ class Deployment:
         paths = {PRIMARY: model.path, CANARY: model.canary, SHADOW: model.shadow}
         features = deployment._features
         deployment.variants = {
-            role: Variant(path, features) for role, path in paths.items() if path is not None
+            role: Variant(path, features, model.public_key)
+            for role, path in paths.items()
+            if path is not None
         }
         for role in deployment._follow_aliases()[1]:  # what answers does; it is looked for again
             log.warning("model %s has no %s: %s", name, role, deployment.problems[role])
@@ -212,7 +218,7 @@ class Deployment:
             self._note(role, self.variants[role], changed, failed)
             return
         try:
-            variant = Variant(f"{self.model.path}@{role}", self._features)
+            variant = Variant(f"{self.model.path}@{role}", self._features, self.model.public_key)
         except Exception as error:
             if self._not_tried.get(role) != (problem := reason(error)):
                 self._not_tried[role] = problem

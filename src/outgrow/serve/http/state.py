@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,7 @@ class Settings:
         without arguments that gives each `Reading` of drift and quality that `/metrics` then shows.
     features : `module:function` and its arguments likewise; it makes a `FeatureSource`, which looks up
         columns that requests do not bring. One at most.
+    public_key : the file with the key that every model must be signed with; None for no such need.
     """
 
     models: Mapping[str, Model] = field(default_factory=dict)
@@ -75,6 +76,7 @@ class Settings:
     workers: int = 1
     watchers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     features: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    public_key: str | None = None
 
     def __post_init__(self) -> None:
         if not self.models and self.folder is None:
@@ -265,7 +267,7 @@ class State:
         settings = self.settings
         deployment = Deployment.open(
             name,
-            model,
+            replace(model, public_key=model.public_key or settings.public_key),
             lambda: Batcher(
                 settings.max_batch,
                 settings.max_wait,
