@@ -19,14 +19,14 @@ from outgrow.catalogue import ESTIMATORS
 
 ROOT = Path(og.__file__).parent
 FLOORS = {
-    "errors": -1,
+    "errors": -2,
     "_deferred": 0,
-    "_optional": 0,
+    "_optional": -1,
     "_version": 0,
     "_process": 0,
     "_scratch": 0,
     "pointers": 0,
-    "signing": 1,
+    "signing": 0,
     "storage": 0,
     "artifact": 1,
     "data": 1,
@@ -126,7 +126,7 @@ HOMES = {
     "msgspec": "serve/http",
     "prometheus_client": "serve/http",
     "typer": "cli",
-    "mlflow": "track",
+    "mlflow": ("track", "registry/mlflow_alias.py"),
     "optuna": "tuning",
     "cloudpickle": ("tuning", "engine/ranks"),
     "skops": "ml/foreign.py",

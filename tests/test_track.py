@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -25,9 +26,12 @@ from mlflow.models import Model, infer_signature
 from sklearn.base import clone
 
 import outgrow as og
+from outgrow.data.batch import Batch
 from outgrow.errors import ArtifactError, DataError, ParameterError, SchemaError
 from outgrow.job.tables import package_table
+from outgrow.registry.follower import Follower
 from outgrow.testing.clusters import LOOPBACK, free_port, wait_for
+from outgrow.track.store_mirror import StoreMirror
 
 NUMBERS = ["month", "hour", "dep_time", "distance", "air_time"]
 CATEGORIES = ["carrier", "origin", "tailnum"]
@@ -103,6 +107,63 @@ def test_comes_back_from_the_store(logged: Any, model: og.Pipeline, frame: pd.Da
         again = og.track.load_model(uri)
         assert isinstance(again, og.Pipeline)
         same(again.predict_proba(frame), model.predict_proba(frame))
+
+
+def constant(value: float) -> Any:
+    return og.DummyRegressor(strategy="constant", constant=value).fit(np.zeros((2, 1)), np.zeros(2))
+
+
+def test_a_store_is_mirrored_and_its_mirror_followed(tracked: str, tmp_path: Path) -> None:
+    """What the store says MLflow is told later, each thing once; who follows MLflow's alias moves with it."""
+    store = og.ModelStore(tmp_path / "mirrored")
+    for value in (1.0, 2.0):
+        store.add(constant(value), tags={"value": str(value)})
+    store.promote(1)
+    store.set_alias("shadow", 2)
+    mirror = StoreMirror(store, tracked)
+    assert (mirror.catch_up(), mirror.catch_up()) == (4, 0)
+    client = mlflow.MlflowClient()
+    client.set_registered_model_alias("mirrored", "theirs", "1")
+    follower = Follower("models:/mirrored@champion")
+    version = follower.look()
+    assert version is not None
+    assert version.name == "1"
+    store.promote(2)
+    store.delete_alias("shadow")
+    assert mirror.catch_up() == 2
+    aliases = dict(client.get_registered_model("mirrored").aliases)
+    assert {alias: str(number) for alias, number in aliases.items()} == {"champion": "2", "theirs": "1"}
+    until = time.monotonic() + 20
+    while (moved := follower.look()) is None:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    assert (moved.name, moved.predictor.answer(example()).tolist()) == ("2", [2.0])
+    client.delete_registered_model_alias("mirrored", "champion")
+    time.sleep(1.5)
+    with pytest.raises(og.errors.ArtifactError, match="models:/mirrored@champion cannot be had"):
+        follower.look()
+    with pytest.raises(og.errors.ParameterError, match="is not like models:/name@alias"):
+        Follower("models:/mirrored/Production")
+    with pytest.raises(og.errors.ArtifactError, match="cannot be had"):
+        Follower("models:/nobody@champion").look()
+
+
+def example() -> Any:
+    (rows,) = pa.table({"x0": [0.0]}).to_batches()
+    return Batch.from_arrow(rows)
+
+
+def test_a_server_that_is_away_keeps_nobody_waiting(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    store = og.ModelStore(tmp_path / "away")
+    store.promote(store.add(constant(1.0)))
+    with StoreMirror(store, f"http://127.0.0.1:{free_port()}"):
+        store.promote(store.add(constant(2.0)))
+    assert store.current == 2
+    assert "MLflow cannot be told of" in caplog.text
+    assert "It is told later" in caplog.text
 
 
 def test_belongs_to_its_run(tracked: str, model: og.Pipeline) -> None:

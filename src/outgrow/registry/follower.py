@@ -12,6 +12,7 @@ from outgrow import pointers, storage
 from outgrow.errors import ArtifactError, OutgrowError
 from outgrow.ml.persistence import load
 from outgrow.ml.predictor import Predictor
+from outgrow.registry.mlflow_alias import SCHEME, MLflowAlias
 from outgrow.registry.state import StoreState
 
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 1.0, 60.0
@@ -38,7 +39,7 @@ class Follower:
     Parameters
     ----------
     path : of an artifact; of a `ModelStore`, whose champion is followed; or with another alias or a version
-        behind an @, like `store@canary` or `store@3`.
+        behind an @, like `store@canary` or `store@3`. Of MLflow's registry: `models:/name@alias`.
     public_key : the file with the key that models must be signed with; None for no such need.
 
     Raises
@@ -51,6 +52,7 @@ class Follower:
         self, path: str | os.PathLike[str], *, public_key: str | os.PathLike[str] | None = None
     ) -> None:
         self._public_key = public_key
+        self._remote = MLflowAlias(str(path)) if str(path).startswith(SCHEME) else None
         self.path, self._wanted = pointers.divided(path)
         self._state = StoreState(self.path)
         self._seen: Stamp | None = None
@@ -93,6 +95,8 @@ class Follower:
 
     def _folder(self) -> Path:
         """The artifact that the path leads to now."""
+        if self._remote is not None:
+            return self._remote.located()[1]
         path = storage.recovered(self.path)
         known = self._state.pointers()
         if known is None and self._wanted is None:
@@ -112,6 +116,8 @@ class Follower:
                 f"{folder} cannot be restored ({type(error).__name__}: {error}). It may be of another "
                 "version of outgrow, or damaged: save the model again with the outgrow that serves it."
             ) from error
+        if self._remote is not None:
+            return Version(self._remote.located()[0], predictor)
         return Version(folder.name if folder != self.path else _digest(folder), predictor)
 
     def _missing(self, folder: Path) -> str:

@@ -15,14 +15,13 @@ from typing import Any
 
 from outgrow._optional import optional
 from outgrow.engine.open import dataset, is_table
-from outgrow.errors import ArtifactError, ParameterError
+from outgrow.errors import ParameterError
 from outgrow.ml.core.estimator import Estimator
 from outgrow.ml.persistence import load
+from outgrow.registry.mlflow_alias import FLAVOR, artifact_in
 from outgrow.track.requirements import requirements_of
 from outgrow.track.scorer import Scorer
 from outgrow.track.signature import signature_of
-
-FLAVOR = "outgrow"
 
 
 def save_model(
@@ -163,13 +162,7 @@ def load_model(model_uri: str | os.PathLike[str]) -> Any:
     LinearRegression()
     """
     folder = optional("mlflow.artifacts", "track").download_artifacts(artifact_uri=os.fspath(model_uri))
-    flavors = optional("mlflow.models", "track").Model.load(folder).flavors
-    if FLAVOR not in flavors:
-        raise ArtifactError(
-            f"{model_uri} has no model of outgrow, but {sorted(flavors)}. "
-            "Load it with mlflow.pyfunc.load_model, or log it with outgrow.track.log_model."
-        )
-    return load(Path(folder) / flavors[FLAVOR]["data"])
+    return load(artifact_in(folder, os.fspath(model_uri)))
 
 
 def _load_pyfunc(path: str) -> Scorer:

@@ -11,6 +11,7 @@ from typing import Any
 from outgrow.engine.memory import parse_size
 from outgrow.errors import InputNotFoundError, ParameterError
 from outgrow.pointers import divided
+from outgrow.registry.mlflow_alias import SCHEME
 from outgrow.serve.http.deployment import Model
 from outgrow.serve.http.state import Settings
 
@@ -48,7 +49,8 @@ def settings_of(
     """
     served: dict[str, Model] = {}
     if path is not None:
-        served[divided(path)[0].resolve().name] = Model(path)
+        name = path.removeprefix(SCHEME).partition("/")[0] if path.startswith(SCHEME) else ""
+        served[name.partition("@")[0] or divided(path)[0].resolve().name] = Model(path)
     for text in models:
         name, separator, model_path = text.partition("=")
         if not separator or not name or not model_path or "/" in name:
