@@ -20,6 +20,7 @@ import pytest
 import outgrow as og
 from outgrow.registry.store import ModelStore
 from outgrow.serve.http.arguments import settings_of
+from outgrow.serve.http.batcher import Batcher
 from outgrow.serve.http.deployment import Deployment
 from test_registry import model
 from test_serve import server, wait_for
@@ -161,10 +162,10 @@ def test_one_alias_alone(store: ModelStore) -> None:
     words: Any = {"max_wait": "2ms", "max_body": "1MB", "timeout": "1s"}
     served = settings_of(f"{store.path}@champion", (), (), (), **words).models
     assert list(served) == ["late"]
-    alone = Deployment.open("late", served["late"], lambda: None)  # type: ignore[arg-type, return-value]
+    alone = Deployment.open("late", served["late"], lambda: Batcher(1, 0.0, 1))
     assert list(alone.variants) == ["primary"]
     whole = settings_of(str(store.path), (), (f"{store.path}@1@50",), (), **words).models["late"]
-    given = Deployment.open("late", whole, lambda: None)  # type: ignore[arg-type, return-value]
+    given = Deployment.open("late", whole, lambda: Batcher(1, 0.0, 1))
     assert (given.variants["canary"].served.version.name, given.canary_percent) == ("1", 50)
     store.delete_alias("canary")
 
