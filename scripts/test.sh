@@ -14,9 +14,11 @@ export OUTGROW_TEST_SHARED=$logs/shared # what several runs would make alike
 unset PYTHONDONTWRITEBYTECODE # hundreds of processes import the package: it is compiled for the first alone
 clusters=(tests/test_cluster.py tests/test_cluster_fits.py)
 processes=(tests/test_{artifact,cli,docs,event_log,executors,job,kills,log,orphans,processes,quality,ranks,score,serve,site,speeds,strangers}.py
-    tests/test_{stream,structure,study,track,tune,cached,writers}.py)
+    tests/test_{stream,structure,study,tune,cached,writers}.py)
 networks=(tests/test_{advice,deep_*,elastic,exchange,federate*,gpu,images,keras,loader,multilayer*,network*,npy,order,parted,robust_merges}.py
     tests/test_{secure_sums,sgd*,strategies,transfer_examples,word2vec}.py)
+operations=(tests/test_{autolog,data_versions,delayed_labels,deploy,detectors,drift,feature*,following,layout,leakage,lean,lineage}.py
+    tests/test_{loop,monitor,plan,prometheus,registry,rolling_update,rollout,runs,serve_metrics,served_counts,signing,track}.py)
 kit=(tests/test_{bad_input,estimators,export,parameters,sklearn,states,types}.py)
 on_each_spark=(tests/test_engine.py tests/test_shapes.py tests/test_faults.py)
 faults=(tests/test_faults.py)
@@ -50,7 +52,8 @@ trap 'exit 130' INT TERM
 wait $! || cat "$logs/kernels"
 begin Spark classic tests -m spark $(without "${clusters[@]}" "${faults[@]}")
 begin "tests that start processes" classic -m "not spark" "${processes[@]}"
-begin "all others" classic -m "not spark" $(without "${clusters[@]}" "${faults[@]}" "${processes[@]}" "${networks[@]}" "${kit[@]}")
+begin "all others" classic -m "not spark" $(without "${clusters[@]}" "${faults[@]}" "${processes[@]}" "${networks[@]}" "${operations[@]}" "${kit[@]}")
+begin "operations" classic -m "not spark" "${operations[@]}"
 begin "faults" classic "${faults[@]}"
 begin "networks" classic -m "not spark" "${networks[@]}"
 begin "the engine and faults on a standalone cluster" cluster -m spark "${on_each_spark[@]}"
