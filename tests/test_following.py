@@ -108,6 +108,8 @@ def test_no_request_fails_while_aliases_move(store: ModelStore, address: str) ->
         store.set_alias("shadow", 2)
         wait_for(lambda: metrics(address, "outgrow_version_seconds_count").get(("shadow", "2"), 0) > 5)
         store.set_alias("canary", 3, percent=30)
+        asked = clients.seen[200, "canary", "3"]
+        wait_for(lambda: clients.seen[200, "canary", "3"] > asked)
         before = Counter(clients.seen)
         wait_for(lambda: sum((clients.seen - before).values()) > 400)
         store.delete_alias("canary")

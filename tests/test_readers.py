@@ -173,7 +173,7 @@ def test_versions_of_a_delta_table(tmp_path: Path) -> None:
     moment = datetime.datetime.now(datetime.UTC) + datetime.timedelta(minutes=1)
     assert og.read(f"{path}@{moment.isoformat()}").count() == 100
     assert og.read(path).fingerprint()["sha256"] != og.read(f"{path}@v1").fingerprint()["sha256"]
-    with pytest.raises(DataError, match="Check the path and the version"):
+    with pytest.raises(DataError, match=r"cannot be opened: .*version"):
         og.read(f"{path}@v9")
     with pytest.raises(ParameterError, match="@best"):
         og.read(f"delta://{path}@best")

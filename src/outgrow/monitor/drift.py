@@ -192,7 +192,7 @@ def drift(
     >>> print(og.drift(before, after))
     drift: 1,000 rows beside 5,000 (1 drift, 2 ok)
     <BLANKLINE>
-    drift: delay: The mean went from 5.001 to 6.992, +1.00 standard deviations.
+    drift: delay: The mean went from 4.991 to 7.033, +1.03 standard deviations.
     """
     base, model = _reference(reference, by, target)
     return Drift.of(base, base.count(_rows(rows), model), fdr=fdr, effect=effect, columns=columns)
