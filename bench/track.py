@@ -31,6 +31,9 @@ FIT_SECONDS = 60.0
 """The length of the fit that the share is told of."""
 
 
+TURNS = 15
+
+
 def main() -> None:
     os.environ["OUTGROW_CACHE"] = tempfile.mkdtemp()
     warnings.simplefilter("ignore")
@@ -85,9 +88,9 @@ def _emit(count: int) -> None:
 
 
 def _whole_fits() -> list[dict[str, Any]]:
-    """A small fit and its evaluation, unrecorded and recorded."""
+    """A small fit and its evaluation, unrecorded and recorded in turns."""
     random = np.random.default_rng(0)
-    X = random.normal(size=(200_000, 20))
+    X = random.normal(size=(20_000, 20))
     y = (X[:, 0] + random.normal(size=len(X)) > 0).astype(int)
     model = og.LogisticRegression()
 
@@ -95,13 +98,15 @@ def _whole_fits() -> list[dict[str, Any]]:
         model.fit(X, y)
         model.evaluate(X, y)
 
+    folder, differences = tempfile.mkdtemp(), []
     work()
-    bare = _median(work)
-    og.track.start(f"{tempfile.mkdtemp()}/ops.db")
-    work()
-    recorded = _median(work)
-    og.track.stop()
-    added = 1e3 * (recorded - bare)
+    for _ in range(TURNS):
+        bare = _median(work, 3)
+        og.track.start(f"{folder}/ops.db")
+        work()
+        differences.append(_median(work, 3) - bare)
+        og.track.stop()
+    added = 1e3 * median(differences)
     run = _mlflow_run()
     return [
         {"what": "a run: begin, parameters, metrics, end", "unit": "ms", "ours": added, "mlflow": 1e3 * run}
