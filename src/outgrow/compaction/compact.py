@@ -61,7 +61,8 @@ def compact(
 
     Rows keep their order within a folder, and folders (`key=value`) stay what they are. Files that are large
     enough already are copied. The output appears whole at the end, with as many rows as there were, or not
-    at all. Memory: two row groups of at most 64 MiB at work, and what encoding them takes.
+    at all. Memory: two row groups of at most 64 MiB at work, and what encoding them takes, a few hundred MiB
+    in all.
 
     Parameters
     ----------
