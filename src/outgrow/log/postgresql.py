@@ -14,32 +14,14 @@ from outgrow._optional import optional
 from outgrow.errors import LogError
 from outgrow.log.chain import chained
 from outgrow.log.record import FIRST, Fact, Record
-from outgrow.log.rows import record_of, row_of, select, values_of
+from outgrow.log.rows import record_of, row_of, schema, select, values_of
 from outgrow.log.store import Query
 
 _CONNECT_SECONDS = 10
 _STATEMENT_SECONDS = 30
 _LOCK = 0x6F757467726F77
 """The advisory lock of whoever writes: "outgrow" in bytes."""
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS origin (name TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS records (
-    position BIGSERIAL PRIMARY KEY,
-    origin TEXT NOT NULL,
-    number BIGINT NOT NULL,
-    time DOUBLE PRECISION NOT NULL,
-    kind TEXT NOT NULL,
-    subject TEXT NOT NULL,
-    body TEXT NOT NULL,
-    author TEXT NOT NULL,
-    cause TEXT,
-    previous TEXT NOT NULL,
-    digest TEXT NOT NULL,
-    UNIQUE (origin, number)
-);
-CREATE INDEX IF NOT EXISTS records_by_kind ON records (kind, position);
-CREATE INDEX IF NOT EXISTS records_by_subject ON records (subject, position);
-"""
+_SCHEMA = schema("BIGSERIAL PRIMARY KEY", "BIGINT", "DOUBLE PRECISION")
 _INSERT = (
     "INSERT INTO records (origin, number, time, kind, subject, body, author, cause, previous, digest) "
     "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"

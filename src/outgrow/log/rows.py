@@ -11,6 +11,35 @@ from outgrow.log.store import Query
 COLUMNS = "position, origin, number, time, kind, subject, body, author, cause, previous, digest"
 
 
+def schema(position: str, whole: str, real: str) -> str:
+    """The statements that make the tables where they are not there.
+
+    Parameters
+    ----------
+    position : the type of a key that counts up.
+    whole, real : the types of whole numbers and of float64.
+    """
+    return f"""
+CREATE TABLE IF NOT EXISTS origin (name TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS records (
+    position {position},
+    origin TEXT NOT NULL,
+    number {whole} NOT NULL,
+    time {real} NOT NULL,
+    kind TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    body TEXT NOT NULL,
+    author TEXT NOT NULL,
+    cause TEXT,
+    previous TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    UNIQUE (origin, number)
+);
+CREATE INDEX IF NOT EXISTS records_by_kind ON records (kind, position);
+CREATE INDEX IF NOT EXISTS records_by_subject ON records (subject, position);
+"""
+
+
 def select(query: Query, mark: str) -> tuple[str, list[Any]]:
     """The SQL of a query, and its values.
 

@@ -13,30 +13,12 @@ from pathlib import Path
 from outgrow.errors import LogError
 from outgrow.log.chain import chained
 from outgrow.log.record import FIRST, Fact, Record
-from outgrow.log.rows import record_of, row_of, select, values_of
+from outgrow.log.rows import record_of, row_of, schema, select, values_of
 from outgrow.log.store import Query
 
 _WAIT_SECONDS = 30.0
 """How long a write waits for another process that writes."""
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS origin (name TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS records (
-    position INTEGER PRIMARY KEY AUTOINCREMENT,
-    origin TEXT NOT NULL,
-    number INTEGER NOT NULL,
-    time REAL NOT NULL,
-    kind TEXT NOT NULL,
-    subject TEXT NOT NULL,
-    body TEXT NOT NULL,
-    author TEXT NOT NULL,
-    cause TEXT,
-    previous TEXT NOT NULL,
-    digest TEXT NOT NULL,
-    UNIQUE (origin, number)
-);
-CREATE INDEX IF NOT EXISTS records_by_kind ON records (kind, position);
-CREATE INDEX IF NOT EXISTS records_by_subject ON records (subject, position);
-"""
+_SCHEMA = schema("INTEGER PRIMARY KEY AUTOINCREMENT", "INTEGER", "REAL")
 _INSERT = """
 INSERT OR IGNORE INTO records (origin, number, time, kind, subject, body, author, cause, previous, digest)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
