@@ -18,10 +18,13 @@ import pytest
 
 import outgrow as og
 from outgrow.cli import main
-from outgrow.errors import ArtifactError, ParameterError
+from outgrow.errors import ArtifactError, ColumnNotFoundError, ParameterError
 from outgrow.monitor.alerts import Alerts
 from outgrow.monitor.channels import Call, Mail, Webhook, prometheus_text
+from outgrow.monitor.distributions import pair
+from outgrow.monitor.look import Labels, labelled
 from outgrow.monitor.pairs import Group
+from outgrow.monitor.quality_view import QualityView
 from outgrow.monitor.telling import latest_windows, prometheus_metrics, raise_alerts
 
 START = np.datetime64("2026-03-02T00:00:00")  # a Monday
@@ -334,3 +337,45 @@ def test_a_year_of_hours_merges_quickly(reference: og.Reference) -> None:
     assert time.process_time() - began < 2
     assert merged.rows == 876 * len(rows)
     assert (merged.counts == 876 * window.counts).all()
+
+
+def test_a_reference_lies_beside_the_windows_that_are_held_against_it(
+    reference: og.Reference, tmp_path: Path
+) -> None:
+    monitor = monitor_of(reference, tmp_path)
+    monitor.fold(rows_of(np.arange(2), np.array([0, 2])), time="time")
+    (digest,) = set(monitor.view.refreshed().references.values())
+    kept = monitor.files.reference(digest)
+    (group,) = [group for group in monitor.counts() if group.time is not None and group.time.hour == 1]
+    both, by_hand = (pair(side, monitor.counts()[group], "delay") for side in (kept, reference))
+    assert both is not None
+    assert by_hand is not None
+    assert (both.before == by_hand.before).all()
+    middles = (np.asarray(both.edges)[1:] + np.asarray(both.edges)[:-1]) / 2
+    assert both.now @ middles - both.before @ middles == pytest.approx(2.0, abs=0.3)
+    with pytest.raises(ColumnNotFoundError, match="counts no values of 'gate'"):
+        pair(kept, monitor.counts()[group], "gate")
+
+
+def test_the_log_has_the_quality_of_windows_once_until_late_labels_change_it(
+    reference: og.Reference, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    hours, late = np.repeat([0, 1], 50), rng.choice(["no", "yes"], 100)
+    folder = tmp_path / "asked"
+    folder.mkdir()
+    asked = {"id": np.arange(100), "time": START + (hours * 3600).astype("timedelta64[s]")}
+    pq.write_table(
+        pa.table({**asked, "delay": rng.normal(size=100), "prediction": late}), folder / "0.parquet"
+    )
+    monitor = monitor_of(reference, tmp_path)
+    labels = Labels(tmp_path / "labels.parquet", ("id",), "late")
+    for rows in (60, 60, 100):
+        pq.write_table(pa.table({"id": np.arange(rows), "late": late[:rows]}), labels.path)
+        labelled(monitor, folder, labels, "time")
+    first, second = (record.body["windows"] for record in monitor.log.since(0, kinds=("label.met",)))
+    assert [(line["start"][11:13], line["labelled"]) for line in first] == [("00", 50), ("01", 10)]
+    assert [(line["start"][11:13], line["labelled"]) for line in second] == [("01", 50)]
+    view = QualityView(monitor.log, "late").refreshed()
+    assert [line["labelled"] for line in view.windows.values()] == [50, 50]
+    assert view.overall[0]["accuracy"] == 1.0

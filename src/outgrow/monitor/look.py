@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import time as clock
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from outgrow.errors import InputNotFoundError, OutgrowError, ParameterError
 from outgrow.monitor.alerts import Alert, Alerts, texts
@@ -15,6 +14,7 @@ from outgrow.monitor.channels import write_prometheus
 from outgrow.monitor.monitor import Monitor, Watched
 from outgrow.monitor.quality import Quality, quality
 from outgrow.monitor.quality_table import summary
+from outgrow.monitor.quality_view import QualityView
 from outgrow.monitor.spans import Span
 from outgrow.monitor.telling import prometheus_metrics, raise_alerts
 
@@ -135,10 +135,12 @@ def labelled(monitor: Monitor, folder: str | os.PathLike[str], labels: Labels, t
         return None  # the folder is there, and no file in it yet
     assert judged.labels is not None
     table = judged.over(None).to_arrow().drop_columns(["start"]).to_pylist()
-    body: Mapping[str, Any] = {"labels": vars(judged.labels), "quality": table}
-    before = monitor.log.latest(1, kinds=("label.met",), subject=monitor.name)
-    if not before or before[0].body.get("labels") != body["labels"]:
-        monitor.log.append("label.met", monitor.name, body)
+    kept = QualityView(monitor.log, monitor.name).refreshed()
+    if kept.labels != vars(judged.labels):
+        news = kept.news(judged.to_arrow().to_pylist())
+        monitor.log.append(
+            "label.met", monitor.name, {"labels": vars(judged.labels), "quality": table, "windows": news}
+        )
     return judged
 
 

@@ -7,6 +7,7 @@ import os
 import time as clock
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -137,7 +138,7 @@ class Monitor:
         self.log = log if isinstance(log, EventLog) else EventLog(log)
         self.window = Span.of(window)
         self.name = name or _name_of(model)
-        self.files = WindowFiles(Path(states) if states is not None else _beside(self.log))
+        self.files = WindowFiles(Path(states) if states is not None else folder_beside(self.log))
         self.settings: dict[str, Any] = {"fdr": fdr, "effect": effect, "columns": columns}
         self.period = None if period is None else _windows_in(Span.of(period), self.window)
         self.view = MonitorView(self.log, self.name)
@@ -384,11 +385,16 @@ class Monitor:
                 "to": _iso(None if group.time is None else self.window.end(group.time)),
                 "rows": int(state.rows),
                 "state": digest,
+                "reference": self._reference_digest,
             }
             facts.append(body)
         facts = facts or [{"model": self.name, "rows": 0}]
         facts[0]["sources"] = list(sources)
         self.log.store.append([Fact.of(now, "window.folded", self.name, body, who, None) for body in facts])
+
+    @cached_property
+    def _reference_digest(self) -> str:
+        return self.files.put_reference(self.reference)
 
     def _start(self, at: Any) -> int:
         when = datetime.datetime.now(datetime.UTC) if at is None else moment(at)
@@ -409,7 +415,14 @@ def _iso(when: datetime.datetime | None) -> str | None:
     return None if when is None else when.isoformat()
 
 
-def _beside(log: EventLog) -> Path:
+def folder_beside(log: EventLog) -> Path:
+    """Where the counts of windows lie when nothing else was said.
+
+    Raises
+    ------
+    ParameterError
+        When the log is no file.
+    """
     if "://" in log.uri and not log.uri.startswith("sqlite:"):
         raise ParameterError(
             f"The counts of windows are files; where they lie beside {log.uri.split('@')[-1]} must be said "

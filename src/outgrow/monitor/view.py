@@ -72,6 +72,7 @@ class MonitorView:
         self.log, self.subject = log, subject
         self.parts: dict[Group, list[str]] = {}
         self.rows: dict[Group, int] = {}
+        self.references: dict[Group, str] = {}
         self.sources: set[str] = set()
         self.judged: dict[Group, Mapping[str, Any]] = {}
         self._position = 0
@@ -91,6 +92,7 @@ class MonitorView:
                 self.judged[group] = body
             elif record.kind == "window.folded":
                 self.parts.setdefault(group, []).append(body["state"])
+                self.references[group] = body.get("reference", "")
                 self.rows[group] = self.rows.get(group, 0) + body["rows"]
         return self
 

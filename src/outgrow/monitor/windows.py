@@ -28,6 +28,9 @@ from outgrow.stats.grid_counts import GridCounts
 from outgrow.stats.state import from_tree, merge, to_tree
 from outgrow.storage import write_file
 
+_WINDOW, _REFERENCE = "window", "reference"
+"""How the names of files end."""
+
 
 @dataclass(frozen=True)
 class WindowFold:
@@ -97,13 +100,11 @@ class WindowFiles:
 
     def put(self, state: GridCounts) -> str:
         """Write a state; its digest."""
-        payload = zlib.compress(_packed(state), 1)
-        digest = hashlib.sha256(payload).hexdigest()
-        path = self._path(digest)
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_file(path, payload, overwrite=True, durable=False)
-        return digest
+        return self._put(zlib.compress(_packed(state), 1), _WINDOW)
+
+    def put_reference(self, reference: Reference) -> str:
+        """Write what windows are held against, to look at them without the model; its digest."""
+        return self._put(reference.to_bytes(), _REFERENCE)
 
     def get(self, digest: str) -> GridCounts:
         """The state with a digest.
@@ -113,7 +114,33 @@ class WindowFiles:
         ArtifactError
             When the file is gone, or holds something else.
         """
-        path = self._path(digest)
+        return _unpacked(zlib.decompress(self._get(digest, _WINDOW)))
+
+    def reference(self, digest: str) -> Reference:
+        """The reference with a digest.
+
+        Raises
+        ------
+        ArtifactError
+            When the file is gone, or holds something else.
+        """
+        return Reference.from_bytes(self._get(digest, _REFERENCE))
+
+    def merged(self, digests: Iterable[str]) -> GridCounts | None:
+        """States together; None of none."""
+        states = list(map(self.get, digests))
+        return merge_all(states) if states else None
+
+    def _put(self, payload: bytes, kind: str) -> str:
+        digest = hashlib.sha256(payload).hexdigest()
+        path = self._path(digest, kind)
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_file(path, payload, overwrite=True, durable=False)
+        return digest
+
+    def _get(self, digest: str, kind: str) -> bytes:
+        path = self._path(digest, kind)
         try:
             payload = path.read_bytes()
         except OSError as error:
@@ -123,15 +150,10 @@ class WindowFiles:
             ) from error
         if hashlib.sha256(payload).hexdigest() != digest:
             raise ArtifactError(f"{path} was changed since it was written. Restore it from a copy.")
-        return _unpacked(zlib.decompress(payload))
+        return payload
 
-    def merged(self, digests: Iterable[str]) -> GridCounts | None:
-        """States together; None of none."""
-        states = list(map(self.get, digests))
-        return merge_all(states) if states else None
-
-    def _path(self, digest: str) -> Path:
-        return self.folder / digest[:2] / f"{digest}.window"
+    def _path(self, digest: str, kind: str) -> Path:
+        return self.folder / digest[:2] / f"{digest}.{kind}"
 
 
 def merge_all(states: Sequence[GridCounts]) -> GridCounts:
