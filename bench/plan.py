@@ -75,7 +75,7 @@ def _cell(folder: Path, name: str, rows: int) -> dict[str, Any]:
         "took": sum(stage["seconds"] for stage in ran["stages"]),
         "memory": told["places"][0]["memory"] / 1e6,
         "held": max(stage["memory"] for stage in ran["stages"]) / 1e6,
-        "planning": told["seconds"],
+        "planning": told["planning_seconds"],
     }
 
 

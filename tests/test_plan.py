@@ -18,6 +18,7 @@ from outgrow.planning import history
 from outgrow.planning.curve import curve_of
 from outgrow.planning.deployment import Need, ways
 from outgrow.planning.forecast import forecast, seconds_of
+from outgrow.planning.history import Constants, Expected
 from outgrow.planning.places import Machine, Network, federated, places, read_prices
 from outgrow.planning.probe import Answers, Loss, Probe, Size
 
@@ -55,9 +56,11 @@ def test_a_query_that_was_run_is_not_extrapolated() -> None:
     assert known.stages["read and join"].value == 2.5
     assert known.stages["fit"].value == pytest.approx(100, rel=0.01)
     assert known.seconds.value == pytest.approx(1.0 + 2.5 + 100 + 1.0, rel=0.02)
-    assert forecast(probes, Size(1_000_000, 80_000_000, 1, 2.5, 1.0), 1.5).seconds.value == pytest.approx(
-        1.5 * known.seconds.value
-    )
+    slower = Constants({"fit": 1.5}, memory=1.2, runs=1)
+    corrected = forecast(probes, Size(1_000_000, 80_000_000, 1, 2.5, 1.0), slower)
+    assert corrected.seconds.value == pytest.approx(known.seconds.value + 0.5 * known.stages["fit"].value)
+    assert corrected.memory.value == pytest.approx(1.2 * known.memory.value)
+    assert corrected.stages["fit"].formula.startswith("1.5 x (")
     assert known.memory.value > 300_000_000 + 80_000_000
 
 
@@ -162,7 +165,7 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pq.write_table(table, folder / "rows.parquet", row_group_size=1_000)
     (folder / "job.yaml").write_text(
         "name: late\ndata: {path: rows.parquet}\ntarget: late\n"
-        f"model: {{LogisticRegression: {{}}}}\noutput: {folder / 'out'}\n"
+        f"model: {{LogisticRegression: {{}}}}\noutput: {folder / 'out'}\ntrack: plans.db\n"
     )
     return folder / "job.yaml"
 
@@ -171,6 +174,7 @@ def test_a_job_is_planned_run_and_compared(
     job: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv(history.FOLDER, str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit, match="0"):
         main(["plan", str(job), "-o", str(tmp_path / "plan.json"), "--seconds", "6", "--latency", "50"])
     shown = capsys.readouterr().out
@@ -182,11 +186,42 @@ def test_a_job_is_planned_run_and_compared(
     assert {"fit", "evaluate", "profile"} <= set(told["stages"])
     assert told["places"][0]["where"] == "this machine"
     assert told["answers"]["nbytes"] > 0
-    assert history.factor() == 1.0
+    assert history.constants() == Constants()
     with pytest.raises(SystemExit, match="0"):
         main(["run", str(job), "--overwrite"])
-    assert "Planned:" in capsys.readouterr().out
-    assert history.factor() != 1.0
+    assert "planned" in capsys.readouterr().out
+    assert history.constants().runs == 1
+    (compared,) = history.earlier(str(job))
+    assert compared.planned.seconds == pytest.approx(sum(compared.planned.stages.values()))
+    assert set(compared.took.stages) == set(told["stages"])
+    with og.EventLog("plans.db") as log:
+        made, met = log.since(kinds=("plan.made", "plan.met"))
+        (ended,) = log.since(kinds=("run.ended",))
+    assert (made.subject, met.subject) == ("late", "late")
+    assert met.cause == made.digest
+    assert met.body["run"] == ended.subject
+    assert made.body["seconds"]["low"] <= made.body["seconds"]["value"] <= made.body["seconds"]["high"]
+    assert {**compared.took.stages} == met.body["took"]["stages"]
+    assert made.body["places"] == told["places"]
+
+
+def test_constants_are_learned_stage_by_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mean of what runs were off by, however far earlier plans were corrected already."""
+    monkeypatch.setenv(history.FOLDER, str(tmp_path))
+    for _ in range(9):
+        known = history.constants()
+        fit, memory = 10.0 * known.of("fit"), 1e9 * known.memory
+        history.note("job.yaml", [], Expected(fit + 0.01, memory, {"fit": fit, "save": 0.01}), known)
+        history.met("job.yaml", [], Expected(16.0, 1.2e9, {"fit": 15.0, "save": 1.0}))
+    known = history.constants()
+    assert known.of("fit") == pytest.approx(1.5, rel=0.05)
+    assert known.memory == pytest.approx(1.2, rel=0.02)
+    assert known.of("save") == 1.0  # too short to tell
+    with history.path().open("a") as file:
+        file.write('{"job": "of another version", "took": 3}\n{"cut off')
+    assert history.constants() == known
+    assert len(history.earlier("job.yaml")) == 9
+    assert history.met("other.yaml", [], Expected(1.0, 1.0, {})) is None
 
 
 def test_mistakes_are_said(job: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -65,7 +65,7 @@ _HOMES = {
     "metrics": "outgrow.metrics",
     "numeric": "outgrow.ml.core.columns",
     "quality": "outgrow.monitor.quality",
-    "plan": "outgrow.planning.plan",
+    "plan": "outgrow.planning.planner",
     "quantize_onnx": "outgrow.ml.export.onnx.quantize",
     "read": "outgrow.engine.reading",
     "read_quality": "outgrow.monitor.live_quality",

@@ -38,7 +38,7 @@ def _plan(
     from outgrow.planning.deployment import Need
     from outgrow.planning.page import plan_tables, write_plan
     from outgrow.planning.places import Network
-    from outgrow.planning.plan import plan
+    from outgrow.planning.planner import plan
 
     let_import_beside(job)
     made = plan(

@@ -52,14 +52,10 @@ def _show_outcome(outcome: Outcome) -> None:
 
 
 def _show_planned(job: str, settings: list[str], outcome: Outcome) -> None:
-    """What the job was expected to take on this machine, if it was planned."""
-    from outgrow.page import format as say
-    from outgrow.planning import history
+    """What the job took beside what was planned, if it was."""
+    from outgrow.planning.page import compared_table
+    from outgrow.planning.records import ran
 
-    if outcome.engine != "local":
-        return
-    planned = history.met(job, settings, outcome.seconds, max(stage.memory for stage in outcome.stages))
-    if planned is not None:
-        console().print(
-            f"\nPlanned: {say.seconds(planned['planned'])}; it took {say.seconds(outcome.seconds)}."
-        )
+    compared = ran(job, settings, outcome)
+    if compared is not None:
+        console().print(compared_table(compared))

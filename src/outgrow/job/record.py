@@ -36,6 +36,7 @@ class Outcome:
     ----------
     scores, baseline : metrics of the model and of one that ignores all columns, over the test rows.
     pairs : of a model of one number, the test rows by what is predicted and observed.
+    run : the id in the log of runs; None where nobody records.
     losses, loss_unit : by name, (step, loss) of the optimiser as it went, and what its steps are called.
     """
 
@@ -54,10 +55,16 @@ class Outcome:
     loss_unit: str = "step"
     fingerprint: dict[str, Any] = field(default_factory=dict)
     version: DatasetVersion | None = None
+    run: str | None = None
 
     @property
     def model(self) -> Pipeline:
         return self.loaded.pipeline
+
+    @property
+    def memory(self) -> int:
+        """The most bytes that this process held."""
+        return max((stage.memory for stage in self.stages), default=0)
 
     @property
     def baseline_name(self) -> str:

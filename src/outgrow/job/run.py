@@ -58,6 +58,7 @@ def run_job(
     with recording(loaded.job), activity("run", loaded.pipeline, **facts) as under_way:
         with new_directory(loaded.job.output, RUN, overwrite=overwrite) as folder:
             outcome = run_within(loaded, engine, folder, report=report)
+            outcome.run = under_way.id
         under_way.note(
             rows=outcome.rows,
             metrics=outcome.scores,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import nnls
 
+from outgrow.planning.history import Constants, Expected
 from outgrow.planning.probe import Probe, Size
 
 _POINTS = 3
@@ -95,28 +96,36 @@ class Forecast:
     memory: Estimate
     passes: int
 
+    @property
+    def expected(self) -> Expected:
+        """The best guesses alone, without imports."""
+        stages = {name: estimate.value for name, estimate in self.stages.items()}
+        return Expected(sum(stages.values()), self.memory.value, stages)
 
-def forecast(probes: Sequence[Probe], size: Size, factor: float = 1.0) -> Forecast:
+
+def forecast(probes: Sequence[Probe], size: Size, constants: Constants | None = None) -> Forecast:
     """What all rows will take.
 
     Parameters
     ----------
     probes : runs of samples, smallest first.
     size : of the whole.
-    factor : by how much jobs took longer on this machine than samples said.
+    constants : by how much jobs took more on this machine than samples said.
     """
+    known = constants or Constants()
     rows = [probe.rows for probe in probes]
     stages = {}
     for name in probes[-1].stages:
         if name == "read and join" and size.query_seconds is not None:
-            took = size.query_seconds
-            stages[name] = Estimate(took, took * 0.85, took * 1.15, f"the query was run: {took:.3g} s")
+            query = size.query_seconds
+            stages[name] = Estimate(query, query * 0.85, query * 1.15, f"the query was run: {query:.3g} s")
             continue
-        stages[name] = seconds_of(rows, [probe.stages[name] for probe in probes], size.rows)
+        took = seconds_of(rows, [probe.stages[name] for probe in probes], size.rows)
+        stages[name] = took.times(known.of(name))
     total = Estimate(size.import_seconds, size.import_seconds, size.import_seconds, "imports")
     for estimate in stages.values():
         total += estimate
-    return Forecast(stages, total.times(factor), _memory(probes, size), probes[-1].passes)
+    return Forecast(stages, total, _memory(probes, size).times(known.memory), probes[-1].passes)
 
 
 def _memory(probes: Sequence[Probe], size: Size) -> Estimate:

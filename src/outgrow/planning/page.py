@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from outgrow.page import format as say
 from outgrow.page.plots import learning_curve
 from outgrow.page.render import render
 from outgrow.page.tabular import html_table
+from outgrow.planning.history import Compared, earlier
 from outgrow.planning.plan import Plan
 from outgrow.track.environment import libraries
 
@@ -49,6 +50,21 @@ def plan_tables(plan: Plan) -> Iterator[Any]:
         ways.add_row("[green]✓[/]" if way.fits else "", way.name, way.because)
     yield ways
     yield "\n".join(plan.advice)
+
+
+def compared_table(compared: Compared) -> Any:
+    """What is printed after a run: seconds and memory beside the plan.
+
+    Parameters
+    ----------
+    compared : the run and its plan.
+    """
+    table = Table(box=SIMPLE_HEAD)
+    for number, head in enumerate(("", "planned", "took", "off")):
+        table.add_column(head, justify="left" if number == 0 else "right")
+    for row in _beside(compared):
+        table.add_row(*row.values(), style="bold" if row["stage"] == "in all" else "")
+    return table
 
 
 def plan_page(plan: Plan) -> str:
@@ -84,6 +100,7 @@ def plan_page(plan: Plan) -> str:
         ways=html_table(["way", "fits", "because"], ways),
         formulas=html_table(["number", "formula"], formulas),
         figure=_figure(plan),
+        runs=_runs(plan),
         libraries=libraries(),
         began=datetime.now(UTC),
     )
@@ -129,3 +146,37 @@ def _figure(plan: Plan) -> Markup | None:
     sizes = np.geomspace(plan.losses[0].rows, curve.total, 200)
     dots = [(loss.rows, value) for loss in plan.losses for value in loss.losses]
     return Markup(learning_curve(dots, sizes, curve.at(sizes), (curve.low, curve.high), curve.enough))
+
+
+def _beside(compared: Compared) -> Iterator[dict[str, str]]:
+    """Planned, taken, and the difference as a share: of each stage, in all, and of memory."""
+    planned, took = compared.planned, compared.took
+    for stage, seconds in took.stages.items():
+        if stage in planned.stages:
+            yield _row(stage, planned.stages[stage], seconds, say.seconds)
+    yield _row("in all", planned.seconds, took.seconds, say.seconds)
+    yield _row("memory", planned.memory, took.memory, describe_size)
+
+
+def _row(name: str, planned: float, took: float, shown: Callable[[Any], str]) -> dict[str, str]:
+    off = f"{planned / took - 1:+.0%}" if took else ""
+    return {"stage": name, "planned": shown(planned), "took": shown(took), "off": off}
+
+
+def _runs(plan: Plan) -> Markup | None:
+    """Earlier runs of the job on this machine, beside what was planned."""
+    rows = []
+    for compared in earlier(plan.job):
+        *_, seconds, memory = _beside(compared)
+        rows.append(
+            {
+                "run": datetime.fromtimestamp(compared.time, UTC).isoformat(" ", "minutes"),
+                "planned": seconds["planned"],
+                "took": seconds["took"],
+                "off": seconds["off"],
+                "memory planned": memory["planned"],
+                "held": memory["took"],
+                "off by": memory["off"],
+            }
+        )
+    return html_table(list(rows[0]), rows) if rows else None
