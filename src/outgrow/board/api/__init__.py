@@ -1,0 +1,23 @@
+"""What the pages of the board show, a file a page: plain JSON, the same for scripts under /api/NAME."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from outgrow.board.api import comparison, run, runs
+from outgrow.board.sources import Sources
+
+Query = Mapping[str, str]
+Answer = Callable[[Sources, Query], dict[str, Any]]
+Act = Callable[[Sources, Mapping[str, Any], str], dict[str, Any]]
+"""Does what somebody with the token wants: the sources, what it says, and who."""
+
+ANSWERS: dict[str, Answer] = {
+    "runs": runs.answer,
+    "run": run.answer,
+    "compare": comparison.answer,
+}
+"""By name; each may be read at /api/NAME by anybody who reaches the board."""
+ACTS: dict[str, Act] = {}
+"""By name; each may be done by POST /api/NAME with the token."""

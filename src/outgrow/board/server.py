@@ -1,0 +1,68 @@
+"""The process that shows a board."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from outgrow._optional import optional
+from outgrow.board.app import application, is_loopback
+from outgrow.board.sources import Sources
+from outgrow.errors import ParameterError
+from outgrow.track.runs import RunsView, open_log
+
+uvicorn = optional("uvicorn", "serve")
+
+
+def serve(
+    log: str | None = None,
+    *,
+    stores: Sequence[str] = (),
+    servers: Sequence[str] = (),
+    host: str = "127.0.0.1",
+    port: int = 8100,
+    token: str | None = None,
+) -> None:
+    """Show a board until the process gets a signal to stop.
+
+    Parameters
+    ----------
+    log : as of `og.runs`.
+    stores, servers : as of `Sources`.
+    host, port : the address to bind; the loopback one, by default.
+    token : lets its holder change things; None for nobody.
+
+    Raises
+    ------
+    LogError
+        When there is no log.
+    ParameterError
+        When there is no such port.
+    """
+    if not 0 <= port <= 65535:
+        raise ParameterError(f"--port {port}: give a number from 1 to 65535, or 0 for a free one.")
+    sources = Sources(open_log(log), tuple(stores), tuple(servers))
+    threading.Thread(target=RunsView.of(sources.log).now, daemon=True).start()  # ready for who looks first
+    app = application(sources, token=token, any_host=not is_loopback(host))
+    uvicorn.run(app, **options(host, port))
+
+
+def options(host: str, port: int) -> dict[str, Any]:
+    """How uvicorn runs a board.
+
+    Parameters
+    ----------
+    host, port : the address to bind.
+    """
+    return {
+        "host": host,
+        "port": port,
+        "log_level": "warning",
+        "access_log": False,
+        "server_header": False,
+        "date_header": False,
+        "proxy_headers": False,
+        "ws": "none",
+        "timeout_graceful_shutdown": 1,  # streams of events would never end
+    }
