@@ -16,11 +16,15 @@ from tests import test_strategies as kit
 
 import outgrow as og
 from outgrow.deep import several
+from outgrow.deep.gpus import GpuSum
+from outgrow.deep.gpus import apart as gpus_apart
 from outgrow.deep.loop import Rules
 from outgrow.deep.part import Part
 from outgrow.deep.strategies import Strategy
+from outgrow.deep.strategies.ddp import OnGpus
 from outgrow.engine.collective import Alone, Tcp
 from outgrow.engine.journal import Journal
+from outgrow.engine.links import Links
 from outgrow.engine.ranks.rendezvous import join
 from outgrow.errors import EngineError, ParameterError
 
@@ -45,6 +49,13 @@ class Failing(torch.nn.Module):  # type: ignore[misc]
         if self.calls == 20:
             raise ValueError("the disk is full")
         return values
+
+
+class OverGloo(og.DDP):
+    """Gradients that a group of torch's own adds up, as NCCL does where each rank has a GPU."""
+
+    def start(self, run: Any, replica: Any, links: Any, seed: int) -> Any:
+        return OnGpus(replica, links, GpuSum(links, replica.device, "gloo"))
 
 
 class Checks:
@@ -141,6 +152,16 @@ class Checks:
 
         return str(self.joined(work))
 
+    def beside_one_process(self, strategy: Strategy) -> dict[str, Any]:
+        """How far what is learned is from what one process learns, and whether it is the same again."""
+        first, again = self.learned(strategy, epochs=2), self.learned(strategy, epochs=2)
+        off = float(np.abs(first - kit.trained(Alone(), og.DDP(), epochs=2)).max())
+        return {"off": off, "again": bool((first == again).all()), "resumed": self.resumed(strategy)}
+
+    def apart(self) -> bool:
+        """Whether ranks on processors take themselves for ranks with a GPU each."""
+        return bool(self.joined(lambda comm: gpus_apart(Links(comm), torch.device("cpu"))))
+
     def refused(self, strategy: Strategy) -> str:
         """What is said of an optimizer of whole matrices."""
 
@@ -173,6 +194,8 @@ def main(rank: int, size: int, secret: str) -> None:
             what: getattr(checks, what)(strategy)
             for what in ("equal", "normed", "resumed", "failing", "refused")
         }
+    found["gloo"] = {**checks.beside_one_process(OverGloo()), "failing": checks.failing(OverGloo())}
+    found["gloo"]["apart"] = checks.apart()
     if rank == 0:
         print(json.dumps(found))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +14,21 @@ import torch
 import outgrow as og
 from outgrow.deep import several
 from outgrow.deep.criteria import criterion_of, losses_of
+from outgrow.deep.gpus import apart
 from outgrow.deep.loop import Rules
 from outgrow.deep.minibatches import Rows
 from outgrow.deep.replica import replica_of
 from outgrow.deep.training import Plan, Training
 from outgrow.engine.context import FitContext
 from outgrow.engine.journal import Journal
+from outgrow.engine.links import Links
+from outgrow.engine.ranks.rendezvous import join
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 
 X = np.random.default_rng(0).normal(size=(2000, 6))
 Y = (X[:, 0] * X[:, 1] > 0).astype(int)
+TABLE = pa.table({**{f"x{j}": X[:, j] for j in range(6)}, "y": Y})
 
 
 def fitted(device: str, **settings: Any) -> Any:
@@ -77,6 +82,12 @@ def test_resumed_is_unbroken(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (make(Journal(entries[:13])) == whole).all()
 
 
+def test_rows_that_do_not_fit_are_brought_batch_by_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = fitted("cuda", max_epochs=2).predict_proba(X)
+    monkeypatch.setattr("outgrow.deep.minibatches._GPU_SHARE", 0.0)
+    np.testing.assert_array_equal(fitted("cuda", max_epochs=2).predict_proba(X), known)
+
+
 @pytest.mark.parametrize("pinned", [False, True])
 def test_batches_reach_the_gpu_as_they_are(pinned: bool) -> None:
     """Copies run while buffers are filled anew: none may be overtaken."""
@@ -88,3 +99,27 @@ def test_batches_reach_the_gpu_as_they_are(pinned: bool) -> None:
     for expected, batch in zip(here, there, strict=True):
         assert batch["X"].is_cuda
         assert torch.equal(batch["X"].cpu(), expected)
+
+
+def test_ranks_that_share_a_gpu_learn_what_one_process_does() -> None:
+    """NCCL refuses two ranks on one GPU: they add up over their own connections."""
+    how: dict[str, Any] = {"lr": 0.01, "max_epochs": 3, "batch_size": 100, "device": "cuda"}
+    known = og.TorchClassifier(**how).fit(TABLE, "y").predict_proba(TABLE)
+    many = og.TorchClassifier(strategy="ddp", **how).fit(og.dataset(TABLE, engine=og.Local(processes=2)), "y")
+    np.testing.assert_allclose(many.predict_proba(TABLE), known, atol=1e-3)
+
+
+def test_nccl_adds_up_gradients() -> None:
+    """Over the one rank that has a GPU of its own here."""
+    comm = join(0, ["127.0.0.1"], os.urandom(32), ports=(20_000, 30_000), joining=20, deadline=20)
+    links, device = Links(comm), torch.device("cuda:0")
+    try:
+        assert apart(links, device)
+        replica = replica_of(torch.nn.BatchNorm1d(3).cuda(), "SGD", {}, lr=0.1)
+        running = og.DDP("nccl").start(FitContext(), replica, links, seed=0)
+        replica.gradient.fill_(6.0)
+        np.testing.assert_array_equal(running.gradients(np.array([1.5, 3.0, 2.0])), [1.5, 3.0, 2.0])
+        assert (replica.gradient == 2.0).all()
+        running.close()
+    finally:
+        comm.close()

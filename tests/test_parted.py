@@ -188,3 +188,19 @@ def test_torch_distributed_has_three_files() -> None:
     folder = Path(og.__file__).parent
     users = {path.name for path in folder.rglob("*.py") if "torch.distributed" in path.read_text()}
     assert users == {"fsdp.py", "process_group.py", "tensor_parallel.py"}
+
+
+def test_a_group_of_torch_adds_up_gradients_too(found: dict[str, Any]) -> None:
+    """Over gloo what NCCL does between GPUs: as one process, to the bit again, and who fails is named."""
+    assert found["gloo"]["off"] < 1e-6
+    assert found["gloo"]["again"]
+    assert found["gloo"]["resumed"]
+    assert "Rank 1 on 127.0.0.1 failed: ValueError: the disk is full" in found["gloo"]["failing"]
+    assert not found["gloo"]["apart"]
+
+
+def test_no_gpus_no_sums_between_them() -> None:
+    with pytest.raises(ParameterError, match="topology='nccl': each rank must be a process with a GPU"):
+        og.MLPClassifier(strategy=og.DDP("nccl"), max_iter=1).fit(
+            np.zeros((40, 2)), np.arange(40) % 2, engine=og.Local(processes=2)
+        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
@@ -31,16 +31,17 @@ class Buffer:
     ----------
     share : which rows, and where they belong.
     fields : what becomes an array; the other columns stay as they come, until all are there.
+    empty : makes the arrays, of a shape and a type.
     """
 
-    def __init__(self, share: Share, fields: Sequence[Field]) -> None:
+    def __init__(
+        self, share: Share, fields: Sequence[Field], empty: Callable[..., np.ndarray] = np.empty
+    ) -> None:
         self.share = share
         self._fields = [field for field in fields if field.is_array]
         self._others = list(dict.fromkeys(c for field in fields if not field.is_array for c in field.columns))
         rows = len(share.rows)
-        self.arrays = {
-            field.name: np.empty((rows, *field.shape), dtype=field.dtype) for field in self._fields
-        }
+        self.arrays = {field.name: empty((rows, *field.shape), dtype=field.dtype) for field in self._fields}
         self._positions = np.full(share.high - share.low, -1, dtype=np.int64)
         self._positions[share.rows - share.low] = np.arange(rows)
         self._all = rows == len(self._positions)
@@ -106,6 +107,7 @@ class BufferReader:
     epoch, first : the epoch, and the buffer to begin with.
     rank, ranks : who reads.
     threads : how many.
+    empty : see `Buffer`.
     """
 
     def __init__(
@@ -119,8 +121,9 @@ class BufferReader:
         rank: int,
         ranks: int,
         threads: int,
+        empty: Callable[..., np.ndarray] = np.empty,
     ) -> None:
-        self._plan, self._order, self._fields = plan, order, fields
+        self._plan, self._order, self._fields, self._empty = plan, order, fields, empty
         self._epoch, self._rank, self._ranks = epoch, rank, ranks
         self._pieces = order.pieces(epoch)
         ends = np.cumsum(plan.rows[self._pieces])
@@ -172,7 +175,8 @@ class BufferReader:
             self._buffers[number] = self._maker.submit(self._made, number)
 
     def _made(self, number: int) -> Buffer:
-        return Buffer(self._order.share(self._epoch, number, self._rank, self._ranks), self._fields)
+        share = self._order.share(self._epoch, number, self._rank, self._ranks)
+        return Buffer(share, self._fields, self._empty)
 
     def _full(self, number: int) -> Buffer:
         buffer = self._buffers[number].result()

@@ -12,6 +12,7 @@ import numpy as np
 
 from outgrow._optional import optional
 from outgrow.deep.criteria import criterion_of, losses_of
+from outgrow.deep.gpus import current, own_device
 from outgrow.deep.graph import onnx_of
 from outgrow.deep.loop import Rules, evaluating
 from outgrow.deep.minibatches import rows_of
@@ -45,15 +46,16 @@ def trained(model: Any, view: MatrixView, target: str) -> None:
     target : as for `rows_of`.
     """
     _check_device(model.device)
+    device = own_device(model.device, view.run)
     shape = () if model.input_shape is None else tuple(model.input_shape)
     if shape and int(np.prod(shape)) != view.width:
         raise ParameterError(f"input_shape={shape}: it has {np.prod(shape)} numbers, and rows {view.width}.")
     standard = _standard(model, view)
     factors = model._class_factors(view)
-    rows = rows_of(view, target, factors=factors, standard=standard, shape=shape, device=model.device)
+    rows = rows_of(view, target, factors=factors, standard=standard, shape=shape, device=device)
     module = _begun(model, view)
     _try(module, rows.shape, model)
-    module.to(model.device)
+    module.to(device)
     options = model._arguments("optimizer__")
     groups = options.pop("param_groups", ())
     replica = replica_of(module, model.optimizer, options, lr=float(model.lr), groups=groups)
@@ -61,7 +63,8 @@ def trained(model: Any, view: MatrixView, target: str) -> None:
     personal_numbers(replica, personal)  # refuses layers that there are not
     losses = losses_of(criterion_of(model.criterion, model._arguments("criterion__")))
     training = Training(view.run, rows, replica, losses, _plan(model, view, module))
-    progress = training.run_to_the_end()
+    with current(device):
+        progress = training.run_to_the_end()
     model.weights_ = _state(module)
     if personal:
         model.personal_ = [name for name in model.weights_ if is_personal(name, personal)]

@@ -131,6 +131,7 @@ class Loader:
         self._threads = Local(threads=threads).slots
         self._torch = optional("torch", "torch") if format == "torch" else None
         self._device, self._pin = device, pin_memory
+        self._pinned = _pinned(device) if pin_memory else None
         rows = opened(data)
         self._function: Callable[[Arrays], Arrays] | None = None
         self._late: tuple[Step, ...] = ()
@@ -341,6 +342,7 @@ class Loader:
             rank=self.rank,
             ranks=self.ranks,
             threads=self._threads,
+            empty=np.empty if self._pinned is None else self._pinned.empty,
         )
         try:
             parts = self._parts(reader, step)
@@ -409,7 +411,10 @@ class Loader:
         if self._torch is None:
             return made
         rows, arrays = made
-        return rows, {name: self._tensor(values) for name, values in arrays.items()}
+        tensors = {name: self._tensor(values) for name, values in arrays.items()}
+        if self._pinned is not None:
+            self._pinned.keep(arrays)
+        return rows, tensors
 
     def _tensor(self, values: Any) -> Any:
         if not isinstance(values, np.ndarray):
@@ -419,7 +424,7 @@ class Loader:
         if not values.flags.writeable:
             values = values.copy()
         tensor = self._torch.from_numpy(values)  # type: ignore[union-attr]
-        if self._pin:
+        if self._pin and not (self._pinned is not None and tensor.is_pinned()):
             tensor = tensor.pin_memory()
         return tensor if self._device is None else tensor.to(self._device, non_blocking=True)
 
@@ -429,6 +434,15 @@ class Loader:
         return (
             f"<Loader of {self.rows:,} rows in {len(self):,} batches of {self.batch_size:,}: {names}{rank}>"
         )
+
+
+def _pinned(device: Any) -> Any:
+    """What makes buffers that go to a GPU straight from where they are filled; None where they do not."""
+    if device is None or not str(device).startswith("cuda"):
+        return None
+    from outgrow.deep.pinned import Pinned  # needs torch itself when it is imported
+
+    return Pinned()
 
 
 def _decoders(images: Mapping[str, Any] | None, fields: list[Field]) -> dict[str, Any]:

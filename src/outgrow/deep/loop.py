@@ -128,7 +128,7 @@ class Trainer:
                 with self.single_row(len(part[0])):
                     summed = self._loss(part, self.replica.module)
                 # the gradient of the mean; of several ranks that of the sum, which they divide together
-                summed.backward(summed.new_tensor(1 / alone) if alone else None)
+                summed.backward(torch.full_like(summed, 1 / alone) if alone else None)
                 loss = loss + summed.detach()
         return loss
 

@@ -25,6 +25,8 @@ torch = optional("torch", "torch")
 Batch = tuple[Any, Any, Any]
 """Inputs, targets, and weights or None, as tensors of so many rows."""
 _ASKED_ROWS = 1 << 14
+_GPU_SHARE = 0.5
+"""Rows that take at most so much of what is free on a GPU are brought there once."""
 
 
 @dataclass(frozen=True)
@@ -58,12 +60,31 @@ class Rows:
         ----------
         rows : their indices, or a slice.
         """
-        index = rows if isinstance(rows, slice) else torch.from_numpy(rows)
-        X = torch.from_numpy(self.X[rows].toarray()) if is_sparse(self.X) else self.X[index]
+        if is_sparse(self.X):
+            index = rows if isinstance(rows, slice) else torch.from_numpy(rows)
+            X = torch.from_numpy(self.X[rows].toarray())
+        else:
+            index = self._index(rows)
+            X = self.X[index]
         X = self._moved(X.view(-1, *self.shape))
         y = X if self.y is None else self._moved(self.y[index])
         weight = None if self.weight is None else self._moved(self.weight[index])
         return X, y, weight
+
+    def _index(self, rows: np.ndarray | slice) -> Any:
+        """Where rows are taken from: beside them."""
+        return rows if isinstance(rows, slice) else torch.from_numpy(rows).to(self.X.device)
+
+    def resident(self) -> Rows:
+        """The rows on the GPU of the network, where they are not sparse and there is room."""
+        if not self.device.startswith("cuda") or is_sparse(self.X):
+            return self
+        size = sum(tensor.nbytes for tensor in (self.X, self.y, self.weight) if tensor is not None)
+        if size > _GPU_SHARE * torch.cuda.mem_get_info(self.device)[0]:
+            return self
+        y = None if self.y is None else self.y.to(self.device)
+        weight = None if self.weight is None else self.weight.to(self.device)
+        return replace(self, X=self.X.to(self.device), y=y, weight=weight)
 
     def _moved(self, tensor: Any) -> Any:
         return tensor if self.device == "cpu" else tensor.to(self.device, non_blocking=True)
@@ -80,7 +101,8 @@ class Rows:
         ----------
         mask : booleans of shape (rows,).
         """
-        index = torch.from_numpy(np.flatnonzero(mask))
+        rows = np.flatnonzero(mask)
+        index = torch.from_numpy(rows) if is_sparse(self.X) else self._index(rows)
         return replace(
             self,
             X=self.X[mask] if is_sparse(self.X) else self.X[index],
@@ -143,7 +165,7 @@ def rows_of(
         np.concatenate([block.source_hashes() for block in blocks] or [np.zeros(0, np.uint64)]),
         tuple(shape) or (view.width,),
         device,
-    )
+    ).resident()
 
 
 class Minibatches:

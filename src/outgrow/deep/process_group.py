@@ -38,14 +38,7 @@ def process_group(links: Links) -> Iterator[Any]:
     ParameterError
         When this build of torch has no torch.distributed, or this process has a group already.
     """
-    if not dist.is_available():
-        raise ParameterError("This build of torch has no torch.distributed. Take another strategy.")
-    if dist.is_initialized():
-        raise ParameterError(
-            "torch.distributed has a group in this process already, of another fit or of your own, and a "
-            "process has one at a time. Let fits of this strategy follow one another, each on processes such "
-            "as those of og.Local(processes=2)."
-        )
+    check_free()
     if not hasattr(dist.Backend, _NAME.upper()):
         dist.Backend.register_backend(_NAME, _made, extended_api=True, devices=["cpu"])
     _joining.append(links)
@@ -54,6 +47,24 @@ def process_group(links: Links) -> Iterator[Any]:
         yield dist.device_mesh.init_device_mesh("cpu", (links.size,))
     finally:
         dist.destroy_process_group()
+
+
+def check_free() -> None:
+    """Raise where this process cannot have a group of ranks of torch's own.
+
+    Raises
+    ------
+    ParameterError
+        When this build of torch has no torch.distributed, or this process has a group already.
+    """
+    if not dist.is_available():
+        raise ParameterError("This build of torch has no torch.distributed. Take another strategy.")
+    if dist.is_initialized():
+        raise ParameterError(
+            "torch.distributed has a group in this process already, of another fit or of your own, and a "
+            "process has one at a time. Let fits of this strategy follow one another, each on processes such "
+            "as those of og.Local(processes=2)."
+        )
 
 
 def _made(about: Any, options: Any) -> Any:

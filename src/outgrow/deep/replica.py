@@ -121,6 +121,15 @@ class Replica:
                 buffer.copy_(torch.from_numpy(numbers[start:end].reshape(buffer.shape)))
                 start = end
 
+    def on_device(self, numbers: np.ndarray) -> Any:
+        """Numbers as a tensor beside the parameters.
+
+        Parameters
+        ----------
+        numbers : any.
+        """
+        return torch.from_numpy(numbers).to(self.device)
+
     def read_parameters(self) -> np.ndarray:
         """A copy of the parameters; of shape (size,)."""
         return array_of(self.parameters)

@@ -55,6 +55,7 @@ class Links:
     Attributes
     ----------
     sent_bytes : what this rank has sent, with frames and without heartbeats.
+    hosts : of all ranks.
 
     Raises
     ------
@@ -64,6 +65,7 @@ class Links:
 
     def __init__(self, tree: Joined) -> None:
         self.rank, self.size, self.sent_bytes = tree.rank, tree.size, 0
+        self.hosts = tree.hosts
         self._worked: dict[int, tuple[float, float]] = {}
         self._tree = tree
         self._counting = threading.Lock()
@@ -164,6 +166,22 @@ class Links:
         if means[rank] < _SLOW * float(np.median(others)):
             return None
         return rank, self._tree.hosts[rank], means[rank]
+
+    def check(self, *, wait: bool = False) -> None:
+        """Raise where it is known that a rank has failed.
+
+        Parameters
+        ----------
+        wait : for as long as it may take until it is known.
+
+        Raises
+        ------
+        EngineError
+            Which, and why.
+        """
+        if wait:
+            self._tree.failed.wait(self._tree.deadline)
+        self._tree.check()
 
     def close(self) -> None:
         """Say goodbye to all."""

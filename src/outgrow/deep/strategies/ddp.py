@@ -16,6 +16,7 @@ from outgrow.errors import ParameterError
 from outgrow.stats.robust import Merge
 
 if TYPE_CHECKING:
+    from outgrow.deep.gpus import GpuSum
     from outgrow.deep.replica import Replica
 
 
@@ -27,7 +28,8 @@ class DDP(Strategy):
     Parameters
     ----------
     topology : along which edges: 'mesh', 'star', 'ring', 'butterfly', the 'tree' of the fit itself (see
-        `outgrow.deep.topologies`), or 'auto' for what is quickest here (`quickest` there).
+        `outgrow.deep.topologies`); 'nccl' between ranks that have a GPU each, which then keep the gradients;
+        or 'auto' for 'nccl' where it can be, and else what is quickest here (`quickest` there).
     codec : how gradients are written on the way, such as `og.Int8()`; over the mesh alone.
     merge : what becomes one of the ranks' mean gradients where some may be wrong or lie, such as
         `og.Median()`, instead of their weighted mean.
@@ -49,8 +51,9 @@ class DDP(Strategy):
     merge: Merge | None = None
 
     def __post_init__(self) -> None:
-        if self.topology not in ("auto", *TOPOLOGIES):
-            raise ParameterError(f"topology={self.topology!r}: it is one of {['auto', *sorted(TOPOLOGIES)]}.")
+        known = ("auto", "nccl", *sorted(TOPOLOGIES))
+        if self.topology not in known:
+            raise ParameterError(f"topology={self.topology!r}: it is one of {list(known)}.")
         if self.codec is not None and self.merge is not None:
             raise ParameterError("DDP takes a codec or a merge: a merge looks at gradients as they are.")
         if self.codec is not None or self.merge is not None:
@@ -82,7 +85,16 @@ class DDP(Strategy):
         ----------
         run, replica, links, seed : as there.
         """
-        return _OverTree(run, replica) if links is None else _OverLinks(self, replica, links)
+        if links is None:
+            return _OverTree(run, replica)
+        if self.topology == "nccl" or (self.topology == "auto" and replica.device.type != "cpu"):
+            from outgrow.deep import gpus  # needs torch itself when it is imported
+
+            if gpus.apart(links, replica.device):
+                return OnGpus(replica, links, gpus.GpuSum(links, replica.device))
+            if self.topology == "nccl":
+                raise gpus.refuse(self.topology)
+        return _OverLinks(self, replica, links)
 
 
 class _Together(Running):
@@ -119,6 +131,36 @@ class _OverTree(_Together):
         gradient, totals = self._run.call(lambda: self._run.combine((gradient, mine)))
         self.replica.put_gradient(gradient)
         return self._take(totals[:3], totals[3:])
+
+
+class OnGpus(_Together):
+    """Gradients stay where they are, and a process group of torch adds them up.
+
+    Parameters
+    ----------
+    replica : of this rank.
+    links : to the other ranks.
+    group : the process group.
+    """
+
+    remembers = False
+
+    def __init__(self, replica: Replica, links: Links, group: GpuSum) -> None:
+        super().__init__(replica, links)
+        self._group = group
+
+    @property
+    def sent_bytes(self) -> int:
+        return super().sent_bytes + self._group.sent_bytes
+
+    def gradients(self, sums: np.ndarray) -> np.ndarray:
+        totals = self.replica.on_device(np.concatenate([sums, *self._buffers(sums[2])]))
+        self._group.add(self.replica.gradient, totals)
+        known: np.ndarray = totals.cpu().numpy()
+        return self._take(known[:3], known[3:])
+
+    def close(self) -> None:
+        self._group.close()
 
 
 class _OverLinks(_Together):
