@@ -24,10 +24,10 @@ import outgrow as og
 from loops import COLUMNS, DAY, POLICY, World, fitted, rows_of
 from outgrow.data.batch import Batch
 from outgrow.errors import ArtifactError, JobFileError, OutgrowError, OutputBusyError, ParameterError
+from outgrow.inspection.row_losses import losses
 from outgrow.log.record import encode
 from outgrow.loop.gate import judge
 from outgrow.loop.load import load_policy
-from outgrow.loop.losses import losses
 from outgrow.loop.policy import Gate, Policy
 from outgrow.loop.run import Loop, differing
 from outgrow.loop.view import fold

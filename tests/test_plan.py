@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +11,23 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from sklearn.base import clone
 
 import outgrow as og
 from outgrow.cli import main
 from outgrow.errors import DataError, JobFileError, ParameterError
 from outgrow.planning import history
+from outgrow.planning.accelerators import costs
+from outgrow.planning.cheaper import Ring, metric_of
 from outgrow.planning.curve import curve_of
 from outgrow.planning.deployment import Need, ways
 from outgrow.planning.forecast import forecast, seconds_of
 from outgrow.planning.history import Constants, Expected
-from outgrow.planning.places import Machine, Network, federated, places, read_prices
+from outgrow.planning.network import Network
+from outgrow.planning.page import plan_page
+from outgrow.planning.places import Accelerator, Machine, Prices, federated, places, read_prices
 from outgrow.planning.probe import Answers, Loss, Probe, Size
+from outgrow.planning.strategies import Training, strategies
 
 ANSWERS = Answers(rows_a_second=1e6, median_ms=1.0, p99_ms=3.0, nbytes=50_000, onnx="")
 SIZES = [2_000, 8_000, 32_000, 128_000]
@@ -115,8 +122,8 @@ def test_places_begin_with_this_machine_and_keep_to_their_formulas(tmp_path: Pat
     probes = [Probe(n, {"fit": 1e-3 * n, "report": 1.0}, 400 << 20, 10, {}) for n in SIZES]
     size = Size(10_000_000, 8 << 30, 100, None, 1.0)
     known = forecast(probes, size)
-    machines = [Machine("small", 4, 16, 0.2), Machine("large", 16, 64, 0.8)]
-    found = places(known, size, 2, 4 << 30, network=Network(), machines=machines, executors=(2, 8))
+    prices = Prices("USD", [Machine("small", 4, 16, 0.2), Machine("large", 16, 64, 0.8)])
+    found = places(known, size, 2, 4 << 30, network=Network(), prices=prices, executors=(2, 8))
     here, two, eight = found
     assert here.where == "this machine"
     assert here.spilled > 4 << 30
@@ -124,13 +131,14 @@ def test_places_begin_with_this_machine_and_keep_to_their_formulas(tmp_path: Pat
     work = 1.15 * known.seconds.value * 2 / 32
     assert work < eight.seconds.value < 1.3 * work + 20
     assert eight.price == pytest.approx(eight.seconds.value / 3600 * 0.2 * 9)
-    slow = places(known, size, 2, 4 << 30, network=Network(1.0, 100.0), machines=machines, executors=(8,))[1]
+    slow = places(known, size, 2, 4 << 30, network=Network(1.0, 100.0), prices=prices, executors=(8,))[1]
     assert slow.seconds.value > eight.seconds.value + 10 * 64e-6 * 100_000
     sites = federated(known, 2, 4, Network(10.0, 50.0))
     assert sites.seconds.value > known.stages["fit"].value / 4
-    currency, priced = read_prices()
-    assert currency == "USD"
-    assert len(priced) >= 3
+    shipped = read_prices()
+    assert shipped.currency == "USD"
+    assert len(shipped.machines) >= 3
+    assert shipped.accelerators[0].networks
     (tmp_path / "prices.yaml").write_text("machines: [{name: a}]\n")
     with pytest.raises(ParameterError, match="no list of prices"):
         read_prices(tmp_path / "prices.yaml")
@@ -150,6 +158,78 @@ def test_places_begin_with_this_machine_and_keep_to_their_formulas(tmp_path: Pat
 )
 def test_the_way_to_answer_follows_from_the_need(need: Need, wanted: list[str]) -> None:
     assert [way.name for way in ways(ANSWERS, need) if way.fits] == wanted
+
+
+def test_ways_say_what_they_need() -> None:
+    answers = replace(ANSWERS, cold_seconds=1.5)
+    batch, _, http, _ = ways(answers, Need(latency_ms=50, rate=400, volume=2e6))
+    assert "2,000,000 rows a day take 2 s" not in batch.because  # somebody waits
+    assert "answers after 1.5 s, so keep one running (600 rows wait" in http.because
+    batch = ways(answers, Need(volume=2e6))[0]
+    assert "2,000,000 rows a day take 2 s" in batch.because
+    assert not ways(answers, Need(volume=1e6 * 86_401))[0].fits
+
+
+# ---- another algorithm -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def ring() -> Ring:
+    """Rows of which a line says all; half of them held out."""
+    random = np.random.default_rng(3)
+    X = random.normal(size=(4_000, 3))
+    y = X[:, 0] + 0.5 * random.normal(size=4_000) > 0
+    table = pa.table({"a": X[:, 0], "b": X[:, 1], "c": X[:, 2], "w": np.ones(4_000), "y": y})
+    forest = og.RandomForestClassifier(n_estimators=5, max_depth=6, random_state=0)
+    return Ring(og.Pipeline([og.StandardScaler(), forest]), "y", "w", table[:2_000], table[2_000:])
+
+
+def test_a_cheaper_algorithm_is_judged_on_the_same_rows(ring: Ring) -> None:
+    model = clone(ring.pipeline).fit(ring.learn, "y", sample_weight="w")
+    linear, boosted = ring.rivals(model, 60.0, lambda: 100.0)
+    assert (linear.name, boosted.name) == ("LogisticRegression", "GradientBoostingClassifier")
+    assert linear.job_loss == pytest.approx(
+        model.evaluate(ring.held, "y", sample_weight="w")["log_loss"], rel=1e-6
+    )
+    assert linear.low < linear.loss - linear.job_loss < linear.high < 0  # a line it is
+    assert linear.as_good(0.0, 0.001)
+    assert not linear.as_good(0.5, 0.001)  # the job's model learns much from more rows
+    assert not replace(linear, seconds=40.0).as_good(0.0, 0.001)  # not cheaper
+    assert not list(ring.rivals(model, 0.1, lambda: 100.0))  # nothing to save
+    assert not list(ring.rivals(model, 60.0, lambda: 1.0))  # no time
+
+
+def test_losses_of_models_without_probabilities_are_errors(ring: Ring) -> None:
+    model = og.LinearSVC().fit(ring.learn, "y", sample_weight="w")
+    assert metric_of(model) == "error_rate"
+    assert {rival.metric for rival in ring.rivals(model, 60.0, lambda: 100.0)} == {"error_rate"}
+
+
+# ---- a network -------------------------------------------------------------------------------------------
+
+
+def test_strategies_and_costs_of_a_network_follow_their_formulas() -> None:
+    training = Training(parameters=1_000_000, step=0.01, batch_size=100, epochs=5, share=0.8)
+    assert training.steps(1_000_000) == 40_000
+    slow = strategies(training, 1_000_000, Network(100.0, 25.0), 8e9, (2, 4))
+    plain, best = (way for way in slow if way.ranks == 4)
+    assert (plain.words["name"], plain.advised, best.advised) == ("ddp", False, True)
+    assert best.seconds < plain.seconds
+    sent = 2 * 3 / 4 * 4e6
+    assert plain.step == pytest.approx(0.01 / 4 + 2 * 0.025 + 8e-6 * sent / 100)
+    assert plain.seconds == pytest.approx(40_000 * plain.step)
+    assert plain.sent == pytest.approx(40_000 * sent)
+    assert not strategies(training, 1_000_000, Network(), 1e6, (2,))  # 16 MB by Adam in 2 MB
+    machines = [Machine("plain", 4, 16, 0.2)]
+    stated = Accelerator("gpu", 16, 64, 1.6, [[10_000, 1.0], [100_000_000, 16.0]])
+    gpu, plain_cost, unknown = costs(
+        training, 2, Prices("USD", machines, [stated, replace(stated, networks=())])
+    )
+    assert gpu.times == pytest.approx(4.0)  # halfway by the logarithm
+    assert plain_cost.cost == pytest.approx(0.01 / 100 * 5 * 1e6 * 2 / 4 * 0.2 / 3600)
+    assert gpu.cost == pytest.approx(0.01 / 100 * 5 * 1e6 * 2 / 16 / 4 * 1.6 / 3600)
+    assert (unknown.cost, unknown.times) == (None, None)
+    assert "pays from 2 times" in unknown.formula
 
 
 # ---- a job -----------------------------------------------------------------------------------------------
@@ -222,6 +302,23 @@ def test_constants_are_learned_stage_by_stage(tmp_path: Path, monkeypatch: pytes
     assert history.constants() == known
     assert len(history.earlier("job.yaml")) == 9
     assert history.met("other.yaml", [], Expected(1.0, 1.0, {})) is None
+
+
+def test_a_network_is_planned(job: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(history.FOLDER, str(tmp_path / "cache"))
+    wanted = "{TorchClassifier: {module__hidden: [16], max_epochs: 3, batch_size: 50}}"
+    path = job.parent / "network.yaml"
+    path.write_text(
+        job.read_text().replace("{LogisticRegression: {}}", wanted).replace("track: plans.db", "")
+    )
+    made = og.plan(path, seconds=4, executors=(2,))
+    assert made.strategies[0].ranks == 2
+    assert {cost.hardware for cost in made.costs} >= {"4 cores"}
+    assert made.answers.cold_seconds is not None
+    assert made.rivals[0].name == "LogisticRegression"
+    page = plan_page(made)
+    assert all(f'id="{part}"' in page for part in ("rivals", "strategies", "costs", "formulas"))
+    assert made.strategies[0].formula in page
 
 
 def test_mistakes_are_said(job: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

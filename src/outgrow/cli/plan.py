@@ -21,6 +21,7 @@ def _plan(
     tolerance: Annotated[float, typer.Option(help="The difference in loss that does not matter.")] = 0.001,
     latency: Annotated[float | None, typer.Option(help="Milliseconds until an answer must be there.")] = None,
     rate: Annotated[float | None, typer.Option(help="Rows a second that ask for an answer.")] = None,
+    volume: Annotated[float | None, typer.Option(help="Rows a day that want an answer.")] = None,
     fresh: Annotated[float | None, typer.Option(help="Seconds after which an answer is too old.")] = None,
     offline: Annotated[bool, typer.Option("--offline", help="It must answer without a server.")] = False,
     executors: Annotated[str, typer.Option(help="Of a cluster, like 2,4,8,16.")] = "2,4,8,16",
@@ -36,8 +37,8 @@ def _plan(
 ) -> None:
     """Say what a job will take, where to run it, and whether a sample is enough."""
     from outgrow.planning.deployment import Need
+    from outgrow.planning.network import Network
     from outgrow.planning.page import plan_tables, write_plan
-    from outgrow.planning.places import Network
     from outgrow.planning.planner import plan
 
     let_import_beside(job)
@@ -46,7 +47,7 @@ def _plan(
         settings=set_ or (),
         seconds=seconds,
         tolerance=tolerance,
-        need=Need(latency, rate, fresh, offline),
+        need=Need(latency, rate, fresh, offline, volume),
         network=Network(megabits, milliseconds),
         executors=_numbers(executors),
         sites=sites,

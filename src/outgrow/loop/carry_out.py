@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from outgrow.errors import OutgrowError
+from outgrow.inspection.row_losses import OF_NUMBERS, check_metric
 from outgrow.loop.decide import Decision
 from outgrow.loop.gate import judge
 from outgrow.loop.load import LoadedPolicy
-from outgrow.loop.losses import OF_NUMBERS, check_metric
 from outgrow.loop.measure import Comparison, compare, evidence, schema_changes
 from outgrow.loop.policy import Policy
 from outgrow.loop.rows import LandedRows

@@ -14,8 +14,8 @@ import pyarrow as pa
 from outgrow.data.batch import Batch
 from outgrow.engine.dataset import Dataset
 from outgrow.errors import ColumnNotFoundError
+from outgrow.inspection.row_losses import OF_NUMBERS, codes, losses
 from outgrow.job.model import unknown
-from outgrow.loop.losses import OF_NUMBERS, codes, losses
 from outgrow.loop.policy import Gate
 from outgrow.ml.core.task import promised_example
 from outgrow.ml.predictor import Predictor

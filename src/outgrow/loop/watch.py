@@ -12,9 +12,9 @@ import pyarrow.compute as pc
 from scipy import stats as scipy_stats
 
 from outgrow.engine.reading import read
+from outgrow.inspection.row_losses import OF_NUMBERS, check_metric, losses
 from outgrow.loop.decide import moment
 from outgrow.loop.load import LoadedPolicy
-from outgrow.loop.losses import OF_NUMBERS, check_metric, losses
 from outgrow.loop.measure import ALL, Comparison, compare
 from outgrow.loop.policy import Policy, Rollback, Step
 from outgrow.loop.rows import LandedRows

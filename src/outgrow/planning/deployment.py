@@ -25,12 +25,14 @@ class Need:
     rate : rows a second, at the busiest time.
     fresh_seconds : how old an answer may be.
     offline : whether it must answer where there is no server.
+    volume : rows a day, at whatever time.
     """
 
     latency_ms: float | None = None
     rate: float | None = None
     fresh_seconds: float | None = None
     offline: bool = False
+    volume: float | None = None
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,8 @@ def _batch(answers: Answers, need: Need) -> Way:
         return Way("batch", False, f"answers would be older than {need.fresh_seconds:g} s; {words}")
     if need.offline:
         return Way("batch", False, "it needs a machine that is on")
+    if need.volume is not None:
+        words += f"; {need.volume:,.0f} rows a day take {need.volume / answers.rows_a_second:,.3g} s of it"
     return Way("batch", _keeps_up(answers, need), words)
 
 
@@ -92,9 +96,22 @@ def _http(answers: Answers, need: Need) -> Way:
         words += (
             f": {count} process{'es' if count > 1 else ''} for {need.rate:g} a second with twice the room"
         )
+    words += _started(answers, need)
     wanted = need.latency_ms is not None or (need.fresh_seconds is not None and need.fresh_seconds < 2)
     quick = need.latency_ms is None or latency <= need.latency_ms
     return Way("HTTP", wanted and quick and not need.offline, words + " (outgrow serve)")
+
+
+def _started(answers: Answers, need: Need) -> str:
+    """What it means that a process is not there at once."""
+    if answers.cold_seconds is None:
+        return ""
+    words = f"; a new process answers after {answers.cold_seconds:.2g} s"
+    if need.latency_ms is not None and 1e3 * answers.cold_seconds > need.latency_ms:
+        words += ", so keep one running"
+    if need.rate is not None:
+        words += f" ({need.rate * answers.cold_seconds:,.0f} rows wait meanwhile at that rate)"
+    return words
 
 
 def _edge(answers: Answers, need: Need) -> Way:
@@ -106,4 +123,5 @@ def _edge(answers: Answers, need: Need) -> Way:
 
 
 def _keeps_up(answers: Answers, need: Need) -> bool:
-    return need.rate is None or need.rate <= answers.rows_a_second
+    rate = max(need.rate or 0.0, (need.volume or 0.0) / 86_400)
+    return rate <= answers.rows_a_second

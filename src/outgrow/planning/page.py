@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -83,12 +83,6 @@ def plan_page(plan: Plan) -> str:
         }
         for name, e in plan.forecast.stages.items()
     ]
-    formulas = [{"number": f"{name}, s", "formula": e.formula} for name, e in plan.forecast.stages.items()]
-    formulas += [
-        {"number": f"{choice.where}, s", "formula": choice.seconds.formula} for choice in plan.places
-    ]
-    formulas += [{"number": "memory, bytes", "formula": plan.forecast.memory.formula}]
-    ways = [{"way": way.name, "fits": "yes" if way.fits else "", "because": way.because} for way in plan.ways]
     return render(
         TEMPLATES,
         "plan.html.j2",
@@ -97,10 +91,15 @@ def plan_page(plan: Plan) -> str:
         here=plan.places[0],
         places=html_table([*_HEADS, plan.currency], list(_places(plan))),
         stages=html_table(["stage", "seconds", "from", "to"], stages),
-        ways=html_table(["way", "fits", "because"], ways),
-        formulas=html_table(["number", "formula"], formulas),
+        rivals=_table(_rivals(plan)),
+        strategies=_table(_strategies(plan)),
+        costs=_table(_costs(plan)),
+        ways=_table(
+            {"way": w.name, "fits": "yes" if w.fits else "", "because": w.because} for w in plan.ways
+        ),
+        formulas=_table(_formulas(plan)),
         figure=_figure(plan),
-        runs=_runs(plan),
+        runs=_table(_runs(plan)),
         libraries=libraries(),
         began=datetime.now(UTC),
     )
@@ -163,20 +162,72 @@ def _row(name: str, planned: float, took: float, shown: Callable[[Any], str]) ->
     return {"stage": name, "planned": shown(planned), "took": shown(took), "off": off}
 
 
-def _runs(plan: Plan) -> Markup | None:
+def _table(rows: Iterable[dict[str, str]]) -> Markup | None:
+    """None of no rows."""
+    given = list(rows)
+    return html_table(list(given[0]), given) if given else None
+
+
+def _rivals(plan: Plan) -> Iterator[dict[str, str]]:
+    for rival in plan.rivals:
+        yield {
+            "algorithm": rival.name,
+            "fit": say.seconds(rival.seconds),
+            "fit of the job's": say.seconds(rival.of_job),
+            rival.metric: say.score(rival.loss),
+            "of the job's": say.score(rival.job_loss),
+            "more, from": f"{rival.low:+.4f}",
+            "to": f"{rival.high:+.4f}",
+        }
+
+
+def _strategies(plan: Plan) -> Iterator[dict[str, str]]:
+    for way in plan.strategies:
+        yield {
+            "ranks": str(way.ranks),
+            "strategy": json.dumps(way.words),
+            "advised": "yes" if way.advised else "",
+            "a step": say.seconds(way.step),
+            "training": say.seconds(way.seconds),
+            "sent by a rank": describe_size(int(way.sent)),
+            "learns": way.learns,
+        }
+
+
+def _costs(plan: Plan) -> Iterator[dict[str, str]]:
+    for cost in plan.costs:
+        yield {
+            "hardware": cost.hardware,
+            "times its cores": "" if cost.times is None else say.number(cost.times),
+            "a million rows": "" if cost.seconds is None else say.seconds(cost.seconds),
+            f"{plan.currency} a million rows": "" if cost.cost is None else say.number(cost.cost),
+        }
+
+
+def _formulas(plan: Plan) -> Iterator[dict[str, str]]:
+    for name, estimate in plan.forecast.stages.items():
+        yield {"number": f"{name}, s", "formula": estimate.formula}
+    yield {"number": "memory, bytes", "formula": plan.forecast.memory.formula}
+    for choice in plan.places:
+        yield {"number": f"{choice.where}, s", "formula": choice.seconds.formula}
+    for way in plan.strategies:
+        yield {"number": f"{way.ranks} ranks, {way.words['name']}, s", "formula": way.formula}
+    for cost in plan.costs:
+        yield {"number": f"{cost.hardware}, {plan.currency} a million rows", "formula": cost.formula}
+    if not plan.curve.refused:
+        yield {"number": "loss of so many rows", "formula": plan.curve.formula}
+
+
+def _runs(plan: Plan) -> Iterator[dict[str, str]]:
     """Earlier runs of the job on this machine, beside what was planned."""
-    rows = []
     for compared in earlier(plan.job):
         *_, seconds, memory = _beside(compared)
-        rows.append(
-            {
-                "run": datetime.fromtimestamp(compared.time, UTC).isoformat(" ", "minutes"),
-                "planned": seconds["planned"],
-                "took": seconds["took"],
-                "off": seconds["off"],
-                "memory planned": memory["planned"],
-                "held": memory["took"],
-                "off by": memory["off"],
-            }
-        )
-    return html_table(list(rows[0]), rows) if rows else None
+        yield {
+            "run": datetime.fromtimestamp(compared.time, UTC).isoformat(" ", "minutes"),
+            "planned": seconds["planned"],
+            "took": seconds["took"],
+            "off": seconds["off"],
+            "memory planned": memory["planned"],
+            "held": memory["took"],
+            "off by": memory["off"],
+        }

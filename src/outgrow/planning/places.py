@@ -12,6 +12,7 @@ import yaml
 
 from outgrow.errors import ParameterError
 from outgrow.planning.forecast import Estimate, Forecast
+from outgrow.planning.network import Network
 from outgrow.planning.probe import Size
 
 EXECUTORS = (2, 4, 8, 16, 32)
@@ -32,33 +33,6 @@ _LIBRARIES = 400 << 20
 
 
 @dataclass(frozen=True)
-class Network:
-    """Between machines.
-
-    Attributes
-    ----------
-    megabits : a second.
-    milliseconds : from when something is sent until it arrives.
-    """
-
-    megabits: float = 1000.0
-    milliseconds: float = 0.5
-
-    def allreduce(self, ranks: int, floats: int) -> float:
-        """Seconds to add up states along a tree.
-
-        Parameters
-        ----------
-        ranks : how many.
-        floats : of a state.
-        """
-        if ranks < 2:
-            return 0.0
-        edge = 1e-3 * self.milliseconds + 64e-6 * floats / self.megabits
-        return 2 * math.floor(math.log2(ranks)) * edge
-
-
-@dataclass(frozen=True)
 class Machine:
     """What is to be had.
 
@@ -73,6 +47,19 @@ class Machine:
     cores: int
     memory_gib: float
     price: float
+
+
+@dataclass(frozen=True)
+class Accelerator(Machine):
+    """A machine with an accelerator.
+
+    Attributes
+    ----------
+    networks : pairs of the numbers that a network learns, and how many times the rows a second it then
+        learns from that the cores of this machine do alone; empty where nobody measured.
+    """
+
+    networks: Sequence[Sequence[float]] = ()
 
 
 @dataclass(frozen=True)
@@ -97,12 +84,29 @@ class Place:
     price: float | None
 
 
-def read_prices(path: str | Path = PRICES) -> tuple[str, list[Machine]]:
-    """The currency, and the machines with their prices.
+@dataclass(frozen=True)
+class Prices:
+    """What a file of prices says.
+
+    Attributes
+    ----------
+    currency : of all prices.
+    machines : with cores alone.
+    accelerators : with an accelerator, too.
+    """
+
+    currency: str
+    machines: Sequence[Machine]
+    accelerators: Sequence[Accelerator] = ()
+
+
+def read_prices(path: str | Path = PRICES) -> Prices:
+    """The machines with their prices.
 
     Parameters
     ----------
-    path : of YAML with `currency` and `machines`, each with name, cores, memory_gib, price.
+    path : of YAML with `currency` and `machines`, each with name, cores, memory_gib, price; and maybe
+        `accelerators`, each with `networks` besides.
 
     Raises
     ------
@@ -111,7 +115,11 @@ def read_prices(path: str | Path = PRICES) -> tuple[str, list[Machine]]:
     """
     given = yaml.safe_load(Path(path).read_text())
     try:
-        return str(given["currency"]), [Machine(**machine) for machine in given["machines"]]
+        return Prices(
+            str(given["currency"]),
+            [Machine(**machine) for machine in given["machines"]],
+            [Accelerator(**machine) for machine in given.get("accelerators", ())],
+        )
     except (KeyError, TypeError) as error:
         raise ParameterError(
             f"{path} is no list of prices: {error}. Give `currency`, and `machines` with name, cores, "
@@ -126,7 +134,7 @@ def places(
     memory: int,
     *,
     network: Network,
-    machines: Sequence[Machine],
+    prices: Prices,
     executors: Sequence[int] = EXECUTORS,
 ) -> list[Place]:
     """Where the job may run; this machine first.
@@ -137,13 +145,13 @@ def places(
     size : how many rows there are.
     cores, memory : of this machine; bytes.
     network : between executors.
-    machines : of which executors are; the cheapest that holds its share is taken.
+    prices : of the machines of which executors are; the cheapest that holds its share is taken.
     executors : how many of them.
     """
     held = min(known.memory.value, memory)
     choices = [Place("this machine", known.seconds, held, _over(known, memory), 0.0, None)]
     for count in executors:
-        machine = _cheapest(machines, known.memory.value / count)
+        machine = _cheapest(prices.machines, known.memory.value / count)
         if machine is not None:
             choices.append(_cluster(known, size, cores, count, machine, network))
     return choices

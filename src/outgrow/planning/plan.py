@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from outgrow.engine.memory import describe_size
 from outgrow.page import format as say
+from outgrow.planning.accelerators import Cost
+from outgrow.planning.cheaper import Rival
 from outgrow.planning.curve import Curve
 from outgrow.planning.deployment import Way
 from outgrow.planning.forecast import Forecast
 from outgrow.planning.places import Place, as_rows
 from outgrow.planning.probe import Answers, Loss, Probe, Size
+from outgrow.planning.strategies import Strategy
 
 _SHORT = 120.0
 """Seconds that nobody needs a cluster for."""
@@ -36,6 +40,9 @@ class Plan:
     seconds : what planning took.
     losses : of models learned from samples.
     settings : values that were set in the job file.
+    rivals : other algorithms on the same sample.
+    strategies : of training a network on several ranks; empty for other models.
+    costs : of learning from a million rows, of a network on cores and accelerators.
     """
 
     job: str
@@ -49,13 +56,16 @@ class Plan:
     currency: str
     seconds: float
     losses: Sequence[Loss] = ()
-    settings: Sequence[str] = field(default=())
+    settings: Sequence[str] = ()
+    rivals: Sequence[Rival] = ()
+    strategies: Sequence[Strategy] = ()
+    costs: Sequence[Cost] = ()
 
     @property
     def advice(self) -> list[str]:
         """What to do, in sentences, the most important first."""
         here = self.places[0]
-        sentences = [self._where(here), str(self.curve)]
+        sentences = [self._where(here), *self._cheaper(), str(self.curve), *self._network()]
         fitting = [way.name for way in self.ways if way.fits]
         if fitting:
             sentences.append(f"Put it to work in: {', '.join(fitting)}.")
@@ -77,6 +87,45 @@ class Plan:
             f"{say.seconds(best.seconds.value)}, if that is worth it."
         )
 
+    @property
+    def gain(self) -> float:
+        """How much less the job's model may lose by learning from all rows rather than the sample's."""
+        if not self.rivals or self.curve.refused:
+            return math.inf
+        return max(0.0, self.rivals[0].job_loss - self.curve.low)
+
+    def _cheaper(self) -> Iterator[str]:
+        """Whether another algorithm would do."""
+        as_good = [rival for rival in self.rivals if rival.as_good(self.gain, self.curve.tolerance)]
+        on_sample = [rival for rival in self.rivals if rival.as_good(0.0, self.curve.tolerance)]
+        for best in sorted(as_good or on_sample, key=lambda rival: rival.seconds)[:1]:
+            beside = (
+                f"its {best.metric} less this model's is {best.low:+.4f} to {best.high:+.4f} (95 %) on "
+                f"{best.held:,} rows, {best.seconds:.2g} s of fit beside {best.of_job:.2g} s"
+            )
+            if as_good:
+                yield f"{best.name} is as good and cheaper, even beside this model on all rows: {beside}."
+            else:
+                yield (
+                    f"{best.name} is as good and cheaper on {best.rows:,} rows: {beside}. Whether it stays "
+                    "so with more of them cannot be said."
+                )
+
+    def _network(self) -> Iterator[str]:
+        """How to train the network, and on what."""
+        best = min((way for way in self.strategies if way.advised), key=lambda way: way.seconds, default=None)
+        if best is not None:
+            words = ", ".join(f"{name}: {value}" for name, value in best.words.items())
+            yield (
+                f"On {best.ranks} ranks train with strategy: {{{words}}}, {say.seconds(best.seconds)}; it "
+                f"learns {best.learns}."
+            )
+        if len(self.costs) > 1 and self.costs[0].cost is not None:
+            yield (
+                f"A million rows cost least on {self.costs[0].hardware}: {self.costs[0].cost:.2g} "
+                f"{self.currency}."
+            )
+
     def to_dict(self) -> dict[str, Any]:
         """As JSON has it; every number with its formula."""
         return {
@@ -91,6 +140,9 @@ class Plan:
             "curve": asdict(self.curve),
             "answers": asdict(self.answers),
             "ways": [asdict(way) for way in self.ways],
+            "rivals": [asdict(rival) for rival in self.rivals],
+            "strategies": [asdict(way) for way in self.strategies],
+            "costs": [asdict(cost) for cost in self.costs],
             "advice": self.advice,
             "currency": self.currency,
             "planning_seconds": self.seconds,

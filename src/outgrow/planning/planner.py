@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +16,21 @@ from outgrow.engine.memory import available_bytes
 from outgrow.errors import DataError, OutgrowError
 from outgrow.job.load import load_job
 from outgrow.planning import history
+from outgrow.planning.accelerators import costs
+from outgrow.planning.cheaper import Rival
 from outgrow.planning.curve import curve_of
 from outgrow.planning.deployment import Need, ways
 from outgrow.planning.forecast import forecast
-from outgrow.planning.places import PRICES, Network, federated, places, read_prices
+from outgrow.planning.network import Network
+from outgrow.planning.places import PRICES, federated, places, read_prices
 from outgrow.planning.plan import Plan
 from outgrow.planning.probe import Answers, Loss, Probe, Request, Size
 from outgrow.planning.records import made
+from outgrow.planning.strategies import Training, strategies
 
 _PATIENCE = 10.0
 """A probe may take so many times the time that was allowed before it is given up."""
+_TOLD = (Size, Probe, Answers, Loss, Rival, Training)
 
 
 def plan(
@@ -80,41 +85,79 @@ def plan(
     """
     began = time.perf_counter()
     loaded = load_job(job, settings)  # mistakes in the file are said at once
-    currency, machines = read_prices(PRICES if prices is None else os.fspath(prices))
-    size, probes, answers, losses = _probed(Request(os.fspath(job), list(settings), seconds))
+    given = read_prices(PRICES if prices is None else os.fspath(prices))
+    tried = _probed(Request(os.fspath(job), list(settings), seconds))
+    size, losses = tried.size, tried.losses
     constants = history.constants()
-    known = forecast(probes, size, constants)
+    known = forecast(tried.probes, size, constants)
     memory = available_bytes()
     cores = len(os.sched_getaffinity(0))
     lines = network or Network()
-    choices = places(known, size, cores, memory, network=lines, machines=machines, executors=executors)
+    choices = places(known, size, cores, memory, network=lines, prices=given, executors=executors)
     if sites is not None:
         choices.append(federated(known, cores, sites, lines))
-    learned = size.rows if not losses else round(size.rows * losses[-1].rows / probes[-1].rows)
+    learned = size.rows if not losses else round(size.rows * losses[-1].rows / tried.probes[-1].rows)
+    training = tried.training
     result = Plan(
         os.fspath(job),
         size,
-        probes,
+        tried.probes,
         known,
         choices,
         curve_of(losses, learned, tolerance),
-        answers,
-        ways(answers, need or Need()),
-        currency,
+        tried.answers,
+        ways(tried.answers, need or Need()),
+        given.currency,
         time.perf_counter() - began,
-        tuple(losses),
+        losses,
         tuple(settings),
+        tried.rivals,
+        () if training is None else strategies(training, size.rows, lines, memory, executors),
+        () if training is None else costs(training, cores, given),
     )
     made(result, loaded, constants)
     return result
 
 
-def _probed(request: Request) -> tuple[Size, list[Probe], Answers, list[Loss]]:
+@dataclass
+class _Tried:
+    """What the process that tries samples has told."""
+
+    size: Size
+    probes: list[Probe]
+    answers: Answers
+    losses: list[Loss]
+    rivals: list[Rival]
+    training: Training | None
+
+
+def _probed(request: Request) -> _Tried:
     """What a process of its own tells of the job."""
-    command = [sys.executable, "-m", "outgrow.planning.probe"]
+    done = _run(request)
+    heard: dict[str, list[Any]] = {kind.__name__: [] for kind in _TOLD}
+    kinds = {kind.__name__: kind for kind in _TOLD}
+    for line in done.stdout.splitlines():
+        for name, value in json.loads(line).items():
+            if name == "error":
+                raise DataError(f"{request.job} cannot be run on a sample of its rows: {value}")
+            heard[name].append(kinds[name](**value))
+    if not heard["Answers"]:
+        last = (done.stderr.strip().splitlines() or ["nothing was said"])[-1]
+        raise OutgrowError(f"The process that tries {Path(request.job).name} ended early: {last}")
+    return _Tried(
+        heard["Size"][0],
+        heard["Probe"],
+        heard["Answers"][0],
+        heard["Loss"],
+        heard["Rival"],
+        heard["Training"][0] if heard["Training"] else None,
+    )
+
+
+def _run(request: Request) -> subprocess.CompletedProcess[str]:
     try:
-        done = subprocess.run(
-            command,
+        return subprocess.run(
+            [sys.executable, "-m", "outgrow.planning.probe"],
             input=json.dumps(asdict(request)),
             capture_output=True,
             text=True,
@@ -126,14 +169,3 @@ def _probed(request: Request) -> tuple[Size, list[Probe], Answers, list[Loss]]:
             f"{request.job} could not be tried within {error.timeout:.0f} s. Plan it on fewer rows: "
             "--set sample=0.01."
         ) from error
-    heard: dict[str, list[Any]] = {"Size": [], "Probe": [], "Answers": [], "Loss": []}
-    kinds = {"Size": Size, "Probe": Probe, "Answers": Answers, "Loss": Loss}
-    for line in done.stdout.splitlines():
-        for name, value in json.loads(line).items():
-            if name == "error":
-                raise DataError(f"{request.job} cannot be run on a sample of its rows: {value}")
-            heard[name].append(kinds[name](**value))
-    if not heard["Answers"]:
-        last = (done.stderr.strip().splitlines() or ["nothing was said"])[-1]
-        raise OutgrowError(f"The process that tries {Path(request.job).name} ended early: {last}")
-    return heard["Size"][0], heard["Probe"], heard["Answers"][0], heard["Loss"]

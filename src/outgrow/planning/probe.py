@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -21,7 +22,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from sklearn.base import clone, is_classifier
+from sklearn.base import clone
 
 from outgrow.engine.dataset import Dataset, from_arrow
 from outgrow.engine.events import Event, listen
@@ -29,10 +30,13 @@ from outgrow.engine.local import Local
 from outgrow.engine.reading import read
 from outgrow.errors import OutgrowError
 from outgrow.job.load import LoadedJob, load_job
+from outgrow.job.record import Outcome
 from outgrow.job.run import run_within
 from outgrow.job.split import hidden, split, without
 from outgrow.job.tables import open_data
 from outgrow.ml.predictor import Predictor
+from outgrow.planning.cheaper import Ring, metric_of
+from outgrow.planning.strategies import training_of
 
 FIRST_ROWS, GROWTH = 2_000, 4
 _LEAST, _SHARE = 12.0, 0.05
@@ -42,6 +46,15 @@ _TEST_ROWS = 20_000
 _SEEDS = 3
 _CALLS = 200
 _CURVE_SIZES = 5
+_FIRST_ANSWER = """
+import sys
+sys.path.append(sys.argv[2])
+import outgrow as og
+from outgrow.ml.core.task import promised_example
+from outgrow.ml.predictor import Predictor
+predictor = Predictor(og.load(sys.argv[1]))
+predictor.scores(promised_example(predictor.columns), probabilities=False)
+"""
 
 
 @dataclass(frozen=True)
@@ -126,6 +139,7 @@ class Answers:
     median_ms, p99_ms : of one row, in this process.
     nbytes : of the saved model.
     onnx : why it cannot be exported; empty where it can.
+    cold_seconds : from the start of a process until the model has answered; None where that failed.
     """
 
     rows_a_second: float
@@ -133,6 +147,7 @@ class Answers:
     p99_ms: float
     nbytes: int
     onnx: str
+    cold_seconds: float | None = None
 
 
 class Prober:
@@ -164,9 +179,17 @@ class Prober:
         rows = open_data(self.loaded, self.engine)
         sample, size = self._sampled(rows)
         self.tell(size)
-        largest, model = self._times(sample, size.rows)
+        outcome = self._times(sample, size.rows)
+        model = outcome.model
+        fit = next(stage.seconds for stage in outcome.stages if stage.name == "fit")
+        training = training_of(Predictor(model).model, fit, outcome.train_rows, outcome.rows)
+        if training is not None:
+            self.tell(training)
         self.tell(self._answers(model, sample))
-        for loss in self._losses(sample.slice(0, largest)):
+        ring = self._ring(sample.slice(0, outcome.rows))
+        for rival in ring.rivals(model, fit, lambda: self.left):
+            self.tell(rival)
+        for loss in self._losses(ring):
             self.tell(loss)
 
     # ---- rows --------------------------------------------------------------------------------------------
@@ -188,14 +211,16 @@ class Prober:
         self._held = sample.nbytes
         return sample, size
 
-    def _times(self, sample: pa.Table, total: int) -> tuple[int, Any]:
-        """Run the job on more and more rows; the largest number, and the model learned from them.
+    def _times(self, sample: pa.Table, total: int) -> Outcome:
+        """Run the job on more and more rows; the last run.
 
         It ends where the next run would take too much of the time, or of what the job itself will take.
         """
         rows = min(FIRST_ROWS, sample.num_rows)
+        before = time.perf_counter()
         self._time(sample.slice(0, rows), warm=True)
-        model, took = self._time(sample.slice(0, rows))
+        self._began += time.perf_counter() - before  # what is loaded and compiled once tells nothing of rows
+        outcome, took = self._time(sample.slice(0, rows))
         slope = 0.0
         while True:
             following = min(rows * GROWTH, sample.num_rows)
@@ -204,13 +229,13 @@ class Prober:
             spent = self.request.seconds - self.left
             allowed = max(_LEAST, _SHARE * whole) - spent if slope else self.left
             if following <= rows or expected > min(0.6 * self.left, allowed):
-                return rows, model
+                return outcome
             before, earlier = took, rows
-            model, took = self._time(sample.slice(0, following))
+            outcome, took = self._time(sample.slice(0, following))
             rows = following
             slope = max(0.0, took - before) / (rows - earlier)
 
-    def _time(self, sample: pa.Table, *, warm: bool = False) -> tuple[Any, float]:
+    def _time(self, sample: pa.Table, *, warm: bool = False) -> tuple[Outcome, float]:
         """A run of the job on a sample, written as a file where the job reads files."""
         rows = from_arrow(sample, engine=self.engine)
         if self.loaded.query is None:
@@ -232,7 +257,7 @@ class Prober:
             memory = max(stage.memory for stage in outcome.stages) - self._held
             scores = {} if outcome.scores is None else dict(outcome.scores.items())
             self.tell(Probe(len(sample), stages, memory, len(passes), scores))
-        return outcome.model, took
+        return outcome, took
 
     # ---- answers -----------------------------------------------------------------------------------------
 
@@ -251,7 +276,8 @@ class Prober:
             answer(one)
             calls.append(1e3 * (time.perf_counter() - began))
         nbytes, onnx = self._weight(model)
-        return Answers(pace, float(np.median(calls)), float(np.quantile(calls, 0.99)), nbytes, onnx)
+        median, late = float(np.median(calls)), float(np.quantile(calls, 0.99))
+        return Answers(pace, median, late, nbytes, onnx, self._cold())
 
     def _weight(self, model: Any) -> tuple[int, str]:
         """The bytes of the saved model, and why it has no form of ONNX."""
@@ -265,15 +291,27 @@ class Prober:
             onnx = str(error)
         return sum(file.stat().st_size for file in files), onnx
 
+    def _cold(self) -> float | None:
+        """Seconds from the start of a process until the saved model has answered."""
+        here = str(Path(self.request.job).resolve().parent)
+        command = [sys.executable, "-c", _FIRST_ANSWER, str(self.folder / "model"), here]
+        began = time.perf_counter()
+        done = subprocess.run(command, capture_output=True, check=False)
+        return None if done.returncode else time.perf_counter() - began
+
     # ---- losses ------------------------------------------------------------------------------------------
 
-    def _losses(self, sample: pa.Table) -> Iterator[Loss]:
-        """What models of growing samples lose on the same rows, while there is time."""
+    def _ring(self, sample: pa.Table) -> Ring:
+        """The rows of a sample that the job learns from, and some that it is tested on."""
         job = self.loaded.job
         train, test = split(from_arrow(sample, engine=self.engine), job)
         learn = without(train, hidden(job), job).to_arrow()
         held = test.to_arrow().slice(0, _TEST_ROWS)
-        metric = "log_loss" if is_classifier(self.loaded.pipeline) else "mse"
+        return Ring(self.loaded.pipeline, job.target, job.weight, learn, held)
+
+    def _losses(self, ring: Ring) -> Iterator[Loss]:
+        """What models of growing samples lose on the same rows, while there is time."""
+        learn = ring.learn
         sizes = [learn.num_rows >> k for k in reversed(range(_CURVE_SIZES)) if learn.num_rows >> k >= 200]
         for rows in sizes:
             losses = []
@@ -281,11 +319,18 @@ class Prober:
                 if self.left <= 0:
                     return
                 part = learn.slice((seed * rows) % max(1, learn.num_rows - rows + 1), rows)
-                model = clone(self.loaded.pipeline).fit(part, job.target, sample_weight=job.weight)
-                losses.append(float(model.evaluate(held, job.target, sample_weight=job.weight)[metric]))
+                model = clone(ring.pipeline).fit(part, ring.target, sample_weight=ring.weight)
+                losses.append(_loss(model, ring))
                 if rows == learn.num_rows:
                     break
             yield Loss(rows, losses)
+
+
+def _loss(model: Any, ring: Ring) -> float:
+    """The mean loss of the rows held out."""
+    scores = model.evaluate(ring.held, ring.target, sample_weight=ring.weight)
+    metric = metric_of(model)
+    return 1.0 - float(scores["accuracy"]) if metric == "error_rate" else float(scores[metric])
 
 
 def _some(pieces: Sequence[Any], rows: Dataset, seconds: float) -> pa.Table:
