@@ -18,7 +18,7 @@ from outgrow.cli import main
 from outgrow.errors import DataError, JobFileError, ParameterError
 from outgrow.planning import history
 from outgrow.planning.accelerators import costs
-from outgrow.planning.cheaper import Ring, metric_of
+from outgrow.planning.cheaper import Ring, Rival, metric_of
 from outgrow.planning.curve import curve_of
 from outgrow.planning.deployment import Need, ways
 from outgrow.planning.forecast import forecast, seconds_of
@@ -315,8 +315,13 @@ def test_a_network_is_planned(job: Path, tmp_path: Path, monkeypatch: pytest.Mon
     assert made.strategies[0].ranks == 2
     assert {cost.hardware for cost in made.costs} >= {"4 cores"}
     assert made.answers.cold_seconds is not None
-    assert made.rivals[0].name == "LogisticRegression"
-    page = plan_page(made)
+    rival = Rival("LogisticRegression", 0.1, 2.0, 1_600, 400, "log_loss", 0.5, 0.51, -0.02, -0.001)
+    line = replace(made.curve, refused="", low=0.51)
+    advice = replace(made, rivals=[rival], curve=line).advice
+    assert "LogisticRegression is as good and cheaper, even beside this model on all rows" in advice[1]
+    advice = replace(made, rivals=[rival], curve=replace(line, refused="too few")).advice
+    assert "Whether it stays so with more of them cannot be said" in advice[1]
+    page = plan_page(replace(made, rivals=[rival]))
     assert all(f'id="{part}"' in page for part in ("rivals", "strategies", "costs", "formulas"))
     assert made.strategies[0].formula in page
 
