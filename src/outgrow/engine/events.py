@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Event:
     slowest : of several ranks, the one that worked longest in the last pass.
     note : something to be read by a person, such as the memory a fit will need, or that a rank was lost.
     metrics : what else was measured, by name, such as the loss of rows held out.
+    details : what else there is to say of the step, such as the settings of a trial.
     """
 
     stage: str
@@ -40,6 +42,7 @@ class Event:
     slowest: str | None = None
     note: str | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def rows_per_second(self) -> float:

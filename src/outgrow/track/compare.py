@@ -9,6 +9,7 @@ from typing import Any
 from outgrow.track.details import RunDetails
 
 SECTIONS = ("parameters", "metrics", "data", "columns", "environment", "code")
+_SMALLER = ("loss", "mse", "rmse", "mae", "seconds", "memory", "deviance", "inertia", "perplexity")
 _TIMES = ("seconds", "cpu_seconds", "memory", "rows")
 
 
@@ -39,6 +40,11 @@ def compare(first: RunDetails, second: RunDetails) -> dict[str, list[Difference]
     """
     both = [(_facts(first)[section], _facts(second)[section]) for section in SECTIONS]
     return {section: _pairs(*facts) for section, facts in zip(SECTIONS, both, strict=True)}
+
+
+def smaller_is_better(metric: str) -> bool:
+    """Whether less of a metric is better, as its name says."""
+    return any(metric == word or metric.endswith(f"_{word}") for word in _SMALLER)
 
 
 def differing(sections: Mapping[str, list[Difference]]) -> dict[str, list[Difference]]:

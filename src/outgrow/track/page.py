@@ -11,13 +11,12 @@ from outgrow.engine.memory import describe_size
 from outgrow.page import format as say
 from outgrow.page.plots import curves
 from outgrow.page.render import Plot, plot, render
-from outgrow.track.compare import SECTIONS, Difference, compare
+from outgrow.track.compare import SECTIONS, Difference, compare, smaller_is_better
 from outgrow.track.details import RunDetails
 from outgrow.track.environment import libraries
 from outgrow.track.runs import shown
 
 _TEMPLATES = Path(__file__).parent / "templates"
-_SMALLER = ("loss", "mse", "rmse", "mae", "seconds", "memory", "deviance", "inertia", "perplexity")
 _CURVES = 12
 _TITLES = {
     "parameters": "Parameters",
@@ -88,8 +87,7 @@ def _row(section: str, pair: Difference) -> dict[str, Any]:
         row["name"] = say.metric_name(pair.name)
     if section == "metrics" and both and not pair.same:
         change = pair.second - pair.first
-        smaller = any(pair.name == word or pair.name.endswith(f"_{word}") for word in _SMALLER)
-        row["better"] = None if pair.name == "rows" else (change < 0) == smaller
+        row["better"] = None if pair.name == "rows" else (change < 0) == smaller_is_better(pair.name)
         share = f"{change / abs(pair.first):+.1%}" if pair.first else ""
         row["change"] = share if pair.name == "memory" else f"{change:+.4g} ({share})"
     return row

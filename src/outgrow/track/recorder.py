@@ -330,6 +330,8 @@ class _Run:
                 body[name] = value
         if metrics:
             body["metrics"] = metrics
+        if event.details:
+            body["details"] = plain(event.details)
         self._append("run.passed", self.activity.id, body)
 
 

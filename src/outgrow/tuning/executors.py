@@ -76,7 +76,7 @@ def on_the_engine(plan: Plan, study: Study, progress: Progress, shares: Mapping[
                 note = f"Trial {running.number} failed: {error}"
         else:
             note = settle(study, running, values, details, plan.metrics)
-        progress.count(note)
+        progress.count(running, note)
 
 
 def fused(plan: Plan, study: Study, progress: Progress, size: int) -> None:
@@ -109,10 +109,10 @@ def fused(plan: Plan, study: Study, progress: Progress, size: int) -> None:
         for running, trial in zip(batch, result.trials, strict=True):
             if trial.error is not None:
                 study.fail(running, f"{type(trial.error).__name__}: {trial.error}")
-                progress.count(f"Trial {running.number} failed: {trial.error}")
+                progress.count(running, f"Trial {running.number} failed: {trial.error}")
                 continue
             details = {"seconds": seconds, "fit_seconds": seconds / plan.folds.count, "std": trial.std()}
-            progress.count(settle(study, running, trial.mean(), details, plan.metrics))
+            progress.count(running, settle(study, running, trial.mean(), details, plan.metrics))
 
 
 def with_workers(

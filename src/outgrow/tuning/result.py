@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +9,9 @@ import optuna
 import pyarrow as pa
 
 from outgrow.errors import ParameterError
+from outgrow.tuning.importance import shares
 from outgrow.tuning.scores import SMALLER
-from outgrow.tuning.study import details_of, error_of, parameters_of
+from outgrow.tuning.study import error_of, parameters_of, row_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,14 +74,13 @@ class TuneResult:
     @property
     def trials(self) -> pa.Table:
         """A row for each trial: number, state, metrics, parameters, seconds, and why one failed."""
-        rows = [_row(trial, self.metrics) for trial in self.study.get_trials(deepcopy=False)]
+        rows = [row_of(trial, self.metrics) for trial in self.study.get_trials(deepcopy=False)]
         names = list(dict.fromkeys(name for row in rows for name in row))
         return pa.table({name: _column([row.get(name) for row in rows]) for name in names})
 
     def importances(self) -> dict[str, float]:
         """How much of the differences between trials each parameter explains, by Optuna's fANOVA."""
-        shares = optuna.importance.get_param_importances(self.study)
-        return {name: float(share) for name, share in shares.items()}
+        return shares(self.study)
 
     def __repr__(self) -> str:
         states = [trial.state.name for trial in self.study.get_trials(deepcopy=False)]
@@ -95,19 +94,6 @@ class TuneResult:
 
 def _done(study: optuna.study.Study) -> bool:
     return bool(study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,)))
-
-
-def _row(trial: optuna.trial.FrozenTrial, metrics: Sequence[str]) -> dict[str, Any]:
-    values = trial.values if trial.values else [None] * len(metrics)
-    details = details_of(trial)
-    return {
-        "trial": trial.number,
-        "state": trial.state.name.lower(),
-        **dict(zip(metrics, values, strict=True)),
-        **parameters_of(trial),
-        "seconds": details.get("seconds"),
-        "error": error_of(trial),
-    }
 
 
 def _column(values: list[Any]) -> pa.Array:

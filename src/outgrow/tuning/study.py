@@ -375,6 +375,26 @@ def error_of(trial: FrozenTrial) -> str | None:
     return error
 
 
+def row_of(trial: FrozenTrial, metrics: Sequence[str]) -> dict[str, Any]:
+    """A trial as a row: number, state, metrics, parameters, seconds, and why it failed.
+
+    Parameters
+    ----------
+    trial : of a study.
+    metrics : the names of its values.
+    """
+    values = trial.values if trial.values else [None] * len(metrics)
+    details = details_of(trial)
+    return {
+        "trial": trial.number,
+        "state": trial.state.name.lower(),
+        **dict(zip(metrics, values, strict=True)),
+        **parameters_of(trial),
+        "seconds": details.get("seconds"),
+        "error": error_of(trial),
+    }
+
+
 def _was_lost(trial: FrozenTrial) -> bool:
     """Whether a trial failed with its worker or its driver, and so says nothing of its parameters."""
     return trial.state == TrialState.FAIL and _ERROR not in trial.user_attrs

@@ -16,7 +16,7 @@ from outgrow.engine.handshake import HandshakeListener
 from outgrow.errors import ParameterError
 from outgrow.tuning.channel import Channel, Message
 from outgrow.tuning.scores import complaint, pick
-from outgrow.tuning.study import RunningTrial, Study
+from outgrow.tuning.study import RunningTrial, Study, row_of
 
 STAGE = "tune"
 
@@ -71,14 +71,21 @@ class Progress:
         self.began = time.monotonic() if self.began is None else self.began
         return self.study.ask()
 
-    def count(self, note: str | None = None) -> None:
-        """A trial has ended."""
+    def count(self, ended: RunningTrial, note: str | None = None) -> None:
+        """A trial has ended.
+
+        Parameters
+        ----------
+        ended : the trial.
+        note : what a person should read of it.
+        """
         self.finished += 1
         value = self._value()
         self.since_best = 0 if value != self._best else self.since_best + 1
         self._best = value
         if self.callback is not None:
             self.callback(self.study.study)
+        trial = self.study.study.get_trials(deepcopy=False)[ended.number]
         emit(
             Event(
                 STAGE,
@@ -88,6 +95,7 @@ class Progress:
                 elapsed=self.elapsed,
                 loss=value[0] if value else None,
                 note=note,
+                details=row_of(trial, self.metrics),
             )
         )
 
@@ -234,14 +242,14 @@ class TrialServer:
         else:
             self.study.fail(running, message["error"])
             note = f"Trial {running.number} failed: {message['error'].splitlines()[0]}"
-        self.progress.count(note)
+        self.progress.count(running, note)
 
     def _lost(self, running: RunningTrial, number: int, reasons: Sequence[str]) -> None:
         reason = f"Its worker {number} {reasons[0] if reasons else 'left'}."
         if self.study.lose(running, reason):
             emit(Event(STAGE, "retry", 1, note=f"Trial {running.number} is tried again. {reason}"))
         else:
-            self.progress.count(f"Trial {running.number} failed. {reason}")
+            self.progress.count(running, f"Trial {running.number} failed. {reason}")
 
     def _give_up(self, error: Exception) -> None:
         with self._changed:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from outgrow.board.api import comparison, run, runs
+from outgrow.board.api import comparison, plan, run, runs, search
 from outgrow.board.sources import Sources
 
 Query = Mapping[str, str]
@@ -17,6 +17,8 @@ ANSWERS: dict[str, Answer] = {
     "runs": runs.answer,
     "run": run.answer,
     "compare": comparison.answer,
+    "search": search.answer,
+    "plan": plan.answer,
 }
 """By name; each may be read at /api/NAME by anybody who reaches the board."""
 ACTS: dict[str, Act] = {}

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from outgrow.board.sources import Sources
 from outgrow.errors import ParameterError
+from outgrow.track.compare import smaller_is_better
 from outgrow.track.runs import runs
 
 _SHOWN = (
@@ -41,7 +42,8 @@ def answer(sources: Sources, query: Mapping[str, str]) -> dict[str, Any]:
     Returns
     -------
     dict with 'runs', 'count', 'columns' (worth showing: parameters that differ, metrics that most have),
-    'all' (every parameter, metric and tag), 'position' of the log.
+    'all' (every parameter, metric and tag), 'smaller' (the metrics of which less is better), 'position'
+    of the log.
 
     Raises
     ------
@@ -49,9 +51,11 @@ def answer(sources: Sources, query: Mapping[str, str]) -> dict[str, Any]:
         When the filter, the order or a number is none.
     """
     position = sources.log.last()
-    table = runs(query.get("filter"), log=sources.log, sort=query.get("sort", "-began").split(","))
+    conditions = [f"({query['filter']})"] if query.get("filter", "").strip() else []
     if query.get("kind"):
-        table = table.filter(pc.equal(table["kind"], query["kind"]))
+        conditions.append(f"kind = '{query['kind']}'")
+    order = query.get("sort", "-began").split(",")
+    table = runs(" and ".join(conditions) or None, log=sources.log, sort=order)
     limit, skip = whole(query, "limit", 100), whole(query, "skip", 0)
     others = [name for name in table.column_names if name.startswith(("params.", "metrics.", "tags."))]
     rows = table.slice(skip, min(limit, _MOST))
@@ -60,6 +64,7 @@ def answer(sources: Sources, query: Mapping[str, str]) -> dict[str, Any]:
         "count": table.num_rows,
         "columns": worth_showing(table, others),
         "all": others,
+        "smaller": [name for name in others if smaller_is_better(name.removeprefix("metrics."))],
         "position": position,
     }
 

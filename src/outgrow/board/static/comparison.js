@@ -28,5 +28,5 @@ function comparisonTable(title, facts, runs) {
 function best(fact, i, number) {
   const values = fact.values.filter((value) => typeof value === "number");
   if (!number || fact.same || values.length < 2 || fact.name === "rows") return null;
-  return fact.values[i] === (SMALLER.test(fact.name) ? Math.min(...values) : Math.max(...values)) ? "good" : null;
+  return fact.values[i] === (fact.smaller ? Math.min(...values) : Math.max(...values)) ? "good" : null;
 }

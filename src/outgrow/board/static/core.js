@@ -59,6 +59,8 @@ function span(seconds) {
   return `${Math.floor(seconds / 86400)} d ${Math.floor((seconds % 86400) / 3600)} h`;
 }
 
+const shortSpan = (seconds) => (seconds === 0 ? "0" : span(seconds).replace(/\.0 s$/, " s").replace(/ 0 (s|min)$/, ""));
+
 function bytes(value) {
   if (missing(value)) return NONE;
   const power = value < 1024 ? 0 : Math.min(5, Math.floor(Math.log(value) / Math.log(1024)));
@@ -167,6 +169,8 @@ async function show() {
     else anchor.removeAttribute("aria-current");
   }
   document.title = `${live.current.title} · outgrow`;
+  const content = document.getElementById("content");
+  const slow = setTimeout(() => content.setAttribute("aria-busy", "true"), 200);
   try {
     const data = await live.current.load(query);
     if (turn !== live.load) return;
@@ -178,6 +182,9 @@ async function show() {
     live.data = null;
     document.getElementById("content").replaceChildren(head(live.current.title), problem(error.message), el("p", {}, el("a", { href: link(name) }, "Without the filter or name")));
     if (live.position === null) listen(null);
+  } finally {
+    clearTimeout(slow);
+    if (turn === live.load) content.removeAttribute("aria-busy");
   }
 }
 

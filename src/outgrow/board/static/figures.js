@@ -174,7 +174,7 @@ const bars = (items, { format = number, most } = {}) => (width) => {
   const row = 24;
   const left = Math.min(width * 0.42, 16 + 6.2 * Math.max(4, ...items.map(({ name }) => name.length)));
   const highest = most ?? Math.max(1e-12, ...items.map(({ value }) => value || 0));
-  const long = width - left - 62;
+  const long = Math.max(20, width - left - 14 - 6 * Math.max(4, ...items.map((item) => (item.text ?? format(item.value)).length)));
   return canvas(width, row * items.length + 4, items.map((item, i) => svg("g", tipped(`${item.name}: ${item.text ?? format(item.value)}`),
     svg("rect", { x: 0, y: i * row, width, height: row, fill: "transparent" }),
     svg("text", { class: "ink", x: left - 8, y: i * row + 16, "text-anchor": "end" }, clipped(item.name, left - 12)),

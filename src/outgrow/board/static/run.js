@@ -35,7 +35,7 @@ function curveFigures(runs, query) {
     list.lines.push({ name: several ? `${run.name} ${short8(run.run)}${stages > 1 ? ` ${curve.stage}` : ""}` : groups.size && run.curves.length > 12 ? curve.stage : curve.metric, x: byTime ? curve.x.map((time) => time - run.began) : curve.x, y: curve.y, color: several ? number : list.lines.length });
   }));
   return [...groups.values()].slice(0, 24).map(({ metric, stage, unit, lines: all }) => figure(metric, lines(all, {
-    xLabel: byTime ? "time" : unit, xFormat: byTime ? span : short, zoom: several || byTime ? null : (low, high) => go("runs", { ...query, low, high }, { replace: true }),
+    xLabel: byTime ? "time" : unit, xFormat: byTime ? shortSpan : short, zoom: several || byTime ? null : (low, high) => go("runs", { ...query, low, high }, { replace: true }),
   }), { note: several ? null : stage, logs: true, legend: all.map((one) => [one.name, one.color]), csv: () => [["line", byTime ? "seconds" : "step", metric], ...all.flatMap((one) => one.x.map((x, i) => [one.name, x, one.y[i]]))] }));
 }
 
@@ -44,7 +44,7 @@ function usageFigures(run) {
     const there = run.samples.filter((sample) => !missing(sample[name]));
     if (there.length < 2) return null;
     const one = { name: title, x: there.map(({ time }) => time - run.began), y: there.map((sample) => sample[name] * times) };
-    return figure(title, lines([one], { xLabel: "time", xFormat: span, yFormat: format }), { csv: () => [["seconds", name], ...one.x.map((x, i) => [x, one.y[i]])] });
+    return figure(title, lines([one], { xLabel: "time", xFormat: shortSpan, yFormat: format }), { csv: () => [["seconds", name], ...one.x.map((x, i) => [x, one.y[i]])] });
   };
   return [of("cpu", "Busy processors", short), of("resident_bytes", "Memory", bytes)].filter(Boolean);
 }

@@ -48,13 +48,11 @@ function runColumns(data) {
   ];
 }
 
-const SMALLER = /(^|_)(loss|mse|rmse|mae|seconds|memory|deviance|inertia|perplexity)$/;
-
 function parallelRuns(data) {
   const params = data.columns.filter((name) => name.startsWith("params."));
   const metric = data.columns.find((name) => name.startsWith("metrics.")) || "seconds";
   const dimensions = [...params, metric].map((name) => ({ name: bare(name) }));
   const rows = data.runs.filter((row) => !missing(row[metric])).map((row) => ({ name: `${row.name} ${short8(row.run)}: ${bare(metric)} ${score(row[metric])}`, values: [...params, metric].map((name) => row[name]), open: () => go("runs", { run: short12(row.run) }) }));
   const note = `${number(rows.length)} runs; the stronger the better, orange is the best`;
-  return figure("Parameters and " + bare(metric), parallel(dimensions, rows, { better: SMALLER.test(bare(metric)) ? "low" : "high" }), { note, wide: true, csv: () => [dimensions.map(({ name }) => name), ...rows.map(({ values }) => values)] });
+  return figure("Parameters and " + bare(metric), parallel(dimensions, rows, { better: metric === "seconds" || data.smaller.includes(metric) ? "low" : "high" }), { note, wide: true, csv: () => [dimensions.map(({ name }) => name), ...rows.map(({ values }) => values)] });
 }
