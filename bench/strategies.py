@@ -50,11 +50,15 @@ CONTENDERS: dict[str, Any] = {
 
 def main() -> None:
     """Run the contenders whose name contains a text, and write the table of all that were run."""
+    from bench.strategy_peers import available  # which needs this module
+
     chosen = "".join(sys.argv[1:2])
     lines, first = [], None
-    for name, words in CONTENDERS.items():
+    commands = {name: ["bench.strategies", json.dumps(words)] for name, words in CONTENDERS.items()}
+    commands |= {name: ["bench.strategy_peers", name] for name in available()}
+    for name, command in commands.items():
         if chosen in name:
-            result = contest(words)
+            result = contest(command)
             first = first or result["seconds"]
             megabytes, loss = result["sent"] / 1e6, result["loss"]
             lines.append(
@@ -76,7 +80,7 @@ def page(lines: list[str]) -> str:
             f"parameters, {ROWS:,} flights (late by 15 minutes or not), {ROWS // BATCH * EPOCHS} steps of",
             f"{BATCH} rows. Seconds are those of the training; the ratio is ddp's by them; megabytes are",
             "what the host of rank 0 has sent, with the heads of packets; the losses are those of the last",
-            "epoch and of rows nobody learned from.",
+            "epoch and of rows nobody learned from. torch and torchft take the same rows and steps.",
             "",
             ", ".join(f"{key} {value}" for key, value in machine().items()),
             "",
@@ -88,14 +92,14 @@ def page(lines: list[str]) -> str:
     )
 
 
-def contest(words: Any) -> dict[str, Any]:
-    """Train on all ranks; what rank 0 tells."""
+def contest(command: list[str]) -> dict[str, Any]:
+    """Train on all ranks, each by a module and what it is given; what rank 0 tells."""
     secret = secrets.token_hex(32)
     with SlowNetwork(RANKS, MEGABITS, DELAY) as network:
         started = [
             network.start(
                 rank,
-                [sys.executable, "-m", "bench.strategies", json.dumps(words)],
+                [sys.executable, "-m", *command],
                 env={
                     **os.environ,
                     **network.environment(rank),
