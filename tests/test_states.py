@@ -22,6 +22,7 @@ from outgrow.engine.collective import LargeArray
 from outgrow.engine.context import SlowestRank
 from outgrow.engine.matrix import LabelCounts
 from outgrow.engine.outcome import Outcome, guarded
+from outgrow.engine.rank_paces import RankPaces
 from outgrow.engine.reference_plan import Counting, Entry, Plan
 from outgrow.engine.row_ids import Copies
 from outgrow.errors import DataError
@@ -340,6 +341,10 @@ LAWS: dict[type[State], tuple[Callable[[np.ndarray], Any], Callable[[Any], Any]]
     SlowestRank: (
         lambda r: SlowestRank(float(r[:, 0].max(initial=-1e9)), 0, "host"),
         lambda s: np.array([s.seconds]),
+    ),
+    RankPaces: (
+        lambda r: RankPaces({"0": {"seconds": float(r[:, 0].max(initial=-1e9)), "rows": 1, "rank": 0}}),
+        lambda s: np.array([s.ranks["0"]["seconds"]]),
     ),
     LabelCounts: (
         lambda r: LabelCounts.of([Block(r, _labels(r), _weights(r), values=("a", "b", "c"))]),

@@ -16,6 +16,7 @@ from outgrow.deep.replica import Replica
 from outgrow.deep.strategies.strategy import Running, Strategy, mean_of_ranks
 from outgrow.engine.context import FitContext, SlowestRank
 from outgrow.engine.links import Links
+from outgrow.engine.rank_paces import EVERY, RankPaces
 from outgrow.errors import ParameterError
 
 SNAPSHOT_SECONDS = 5.0
@@ -24,6 +25,8 @@ _SNAPSHOTS = 20
 """The channel on which rank 0 hears where the others are."""
 _COSTLY = 0.25
 """Snapshots that take more seconds than this, a twentieth of the pause between them, are as much rarer."""
+_RARELY = 1_000
+"""Most epochs between two times that the ranks tell what they have done."""
 _MEASURED_STEPS = 16
 """Steps after which ranks that learn by themselves agree on how many make up that time."""
 
@@ -91,6 +94,7 @@ class Ranks:
         self._noted = self._began = time.monotonic()
         self._cost = 0.0
         self._first, self._every = replica.step, 0
+        self._waited, self._epochs, self._pace_every = self._waiting, 0, 1
 
     def __enter__(self) -> Ranks:
         return self
@@ -251,6 +255,32 @@ class Ranks:
             self.running.resume(memory)
 
     # ---- what is told ------------------------------------------------------------------------------------
+
+    @property
+    def _waiting(self) -> float:
+        """Seconds for which this rank has waited for others until now."""
+        return self._run.waited + (0.0 if self._links is None else self._links.waited_seconds)
+
+    def worked(self, seconds: float) -> None:
+        """Count an epoch.
+
+        Parameters
+        ----------
+        seconds : that it took, in which this rank also waited for others.
+        """
+        waited, self._waited = self._waiting - self._waited, self._waiting
+        self._run.work.add(seconds=max(0.0, seconds - waited))
+        self._epochs += 1
+
+    def paces(self) -> RankPaces | None:
+        """What each rank has done until now, after as many epochs as all agree to be some seconds."""
+        if self._run.comm.size == 1 or not self._run.tells_paces or self._epochs % self._pace_every:
+            return None
+        mine = self._run.work.report()
+        paces: RankPaces = self._run.call(lambda: self._run.combine(mine))
+        longest = max(pace["seconds"] for pace in paces.listed()) / self._epochs
+        self._pace_every = math.ceil(EVERY / max(longest, EVERY / _RARELY))
+        return paces
 
     def metrics(self) -> dict[str, float]:
         """What this rank has sent, in bytes, where it is counted."""

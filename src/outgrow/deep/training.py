@@ -174,6 +174,7 @@ class Training:
         for batch in self._batches.epoch(progress.epoch, progress.step):
             self._begin_step()
             loss, weight = trainer.step(batch)
+            self.run.work.add(len(batch[0]))
             progress.loss, progress.weight = progress.loss + loss, progress.weight + weight
             progress.step += 1
             self._within = None
@@ -191,6 +192,7 @@ class Training:
         progress.epoch, progress.step, progress.loss, progress.weight = progress.epoch + 1, 0, 0.0, 0.0
         self._judge(progress)
         self._before = None
+        self._ranks.worked(time.perf_counter() - began)
         self._tell_epoch(progress, time.perf_counter() - began)
 
     def _average_in(self) -> None:
@@ -257,6 +259,7 @@ class Training:
         metrics = {"validation_loss": progress.validation[-1]} if progress.validation else {}
         metrics |= self._ranks.metrics()
         self.run.pace = self._ranks.slowest() or self.run.pace
+        self.run.paces = self._ranks.paces()
         self.run.tell(
             "epoch",
             progress.epoch,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 import uuid
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar, Token
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -156,6 +156,19 @@ def seen(data: Any, fingerprint: dict[str, Any] | None = None) -> None:
     under_way = _current.get()
     if under_way is not None:
         under_way.note(data=data, fingerprint=fingerprint)
+
+
+def paced(stage: str, ranks: Sequence[Mapping[str, Any]]) -> None:
+    """Note what each rank did in a fit that is part of what is under way.
+
+    Parameters
+    ----------
+    stage : the fit, as its events call it.
+    ranks : as `outgrow.engine.rank_paces.Pace`.
+    """
+    under_way = _current.get()
+    if under_way is not None:
+        under_way.note(stage=stage, ranks=ranks)
 
 
 def observe(observer: Observer) -> None:

@@ -91,6 +91,10 @@ class Block:
         return int(self.X.shape[0])
 
     @property
+    def num_rows(self) -> int:
+        return len(self)
+
+    @property
     def nbytes(self) -> int:
         beside = (self.y, self.weight, self.place, self.source, *self.roles.values())
         return Matrix(self.X, ()).nbytes + sum(part.nbytes for part in beside if part is not None)

@@ -19,6 +19,7 @@ from outgrow.engine.collective import Alone, Communicator
 from outgrow.engine.events import Event, emit, heard
 from outgrow.engine.journal import Journal
 from outgrow.engine.memory import Memory, peak_bytes
+from outgrow.engine.rank_paces import PaceCounter, RankPaces
 from outgrow.errors import DataError
 from outgrow.stats.state import State, merge
 
@@ -58,6 +59,9 @@ class FitContext:
     ----------
     journal : the states of passes that an earlier run of the same fit has made, and where new ones go.
     pace : the rank that was slowest in the last pass.
+    work : counts what this rank does.
+    paces : what the ranks said of that in the last pass; None where none did.
+    tells_paces : whether ranks say it to each other.
     shared : whether other fits go on when this one fails, so that all ranks must know that it did.
     reuse : whether more fits of the same rows follow, so that what is made of them is worth keeping.
     many : whether many fits like this one follow, so that compiling code for them pays.
@@ -70,6 +74,7 @@ class FitContext:
     reuse = False
     many = False
     elastic = False
+    tells_paces = True
 
     def __init__(
         self,
@@ -85,6 +90,9 @@ class FitContext:
         self.stage = stage
         self.journal = journal or Journal()
         self.pace: SlowestRank | None = None
+        self.work = PaceCounter(self.comm.rank, self.comm.host)
+        self.paces: RankPaces | None = None
+        self.waited = 0.0
         self.between: dict[str, Any] = {}
         self.regroups: Callable[[], bool] = lambda: False
         self.passes = 0
@@ -127,7 +135,9 @@ class FitContext:
         began = time.perf_counter()
         local = self._local(rows, fold)
         own = SlowestRank(time.perf_counter() - began, self.comm.rank, self.comm.host)
-        merged, self.pace = self.comm.allreduce((local, own))
+        self.work.add(seconds=own.seconds)
+        own_pace = self.work.due() if self.tells_paces and self.comm.size > 1 else None
+        merged, self.pace, self.paces = self.comm.allreduce((local, own, own_pace))
         self.passes += 1
         merged = empty if merged is None else merged
         if merged is None:
@@ -136,12 +146,21 @@ class FitContext:
         self.tell("pass", self.passes, seconds=time.perf_counter() - began, rows=self.rows)
         return merged
 
+    def read(self, unit: Unit) -> Iterator[Any]:
+        """What a unit yields, its rows counted; raises where another rank is known to have failed."""
+        self.comm.check()
+        for item in unit():
+            self.work.add(getattr(item, "num_rows", 0))
+            yield item
+
     def combine(self, state: R) -> R:
         """The states that each rank brings, merged: no pass over rows, so neither counted nor kept.
 
         Where fits run side by side, it belongs inside `call`, which lets one of them after the other talk.
         """
+        began = time.perf_counter()
         merged: R = self.comm.allreduce(state)
+        self.waited += time.perf_counter() - began
         return merged
 
     def least_budget(self) -> int:
@@ -207,7 +226,8 @@ class FitContext:
             elapsed = time.perf_counter() - self._began
             slowest = str(self.pace) if self.pace is not None and self.comm.size > 1 else None
             event = Event(self.stage, unit, step, total, rows, seconds, elapsed, loss, peak_bytes(), slowest)
-            emit(replace(event, metrics=metrics or {}))
+            ranks = () if self.paces is None else self.paces.listed()
+            emit(replace(event, metrics=metrics or {}, ranks=ranks))
 
     def close(self) -> None:
         if self._pool is not None:
@@ -223,8 +243,7 @@ class FitContext:
         def fold_units(part: Sequence[Unit]) -> R | None:
             total: R | None = None
             for unit in part:
-                self.comm.check()
-                for item in unit():
+                for item in self.read(unit):
                     total = merge(total, fold(item))
             return total
 

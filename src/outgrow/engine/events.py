@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -28,6 +28,7 @@ class Event:
     note : something to be read by a person, such as the memory a fit will need, or that a rank was lost.
     metrics : what else was measured, by name, such as the loss of rows held out.
     details : what else there is to say of the step, such as the settings of a trial.
+    ranks : what each rank has done since the stage began, every few seconds, as `rank_paces.Pace`.
     """
 
     stage: str
@@ -43,6 +44,7 @@ class Event:
     note: str | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
     details: Mapping[str, Any] = field(default_factory=dict)
+    ranks: Sequence[Mapping[str, Any]] = ()
 
     @property
     def rows_per_second(self) -> float:

@@ -17,14 +17,15 @@ import numpy as np
 from outgrow.engine.frames import Message
 from outgrow.engine.mesh import Joined, connected
 from outgrow.engine.peer import Cause, PeerConnection
+from outgrow.engine.rank_paces import SLOW
 from outgrow.errors import EngineError
 
 _FRAME = 13
 """Bytes by which a frame begins."""
 _GLANCE = 0.2
 """Seconds between two looks at what the tree knows, while a message is waited for."""
-_SLOW, _KEEP = 2.0, 0.9
-"""A rank is slow that works so many times as long as the median; by what a past message counts less."""
+_KEEP = 0.9
+"""By what a past message counts less."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class Links:
     ----------
     sent_bytes : what this rank has sent, with frames and without heartbeats.
     hosts : of all ranks.
+    waited_seconds : of the thread that made the links, for what others sent.
 
     Raises
     ------
@@ -64,10 +66,10 @@ class Links:
     """
 
     def __init__(self, tree: Joined) -> None:
-        self.rank, self.size, self.sent_bytes = tree.rank, tree.size, 0
+        self.rank, self.size, self.sent_bytes, self.waited_seconds = tree.rank, tree.size, 0, 0.0
         self.hosts = tree.hosts
         self._worked: dict[int, tuple[float, float]] = {}
-        self._tree = tree
+        self._tree, self._owner = tree, threading.get_ident()
         self._counting = threading.Lock()
         self._closed = threading.Event()
         self._boxes: dict[tuple[int, int], SimpleQueue[Letter]] = {}
@@ -163,7 +165,7 @@ class Links:
             return None
         rank = max(means, key=lambda rank: (means[rank], -rank))
         others = [seconds for other, seconds in means.items() if other != rank]
-        if means[rank] < _SLOW * float(np.median(others)):
+        if means[rank] < SLOW * float(np.median(others)):
             return None
         return rank, self._tree.hosts[rank], means[rank]
 
@@ -204,6 +206,8 @@ class Links:
                         return None
         finally:
             self._heard, self._spoken = time.perf_counter(), False
+            if threading.get_ident() == self._owner:
+                self.waited_seconds += self._heard - began
 
     def _note(self, rank: int, seconds: float) -> None:
         """Count how long a rank worked; what is long past counts less and less."""

@@ -6,9 +6,10 @@ the result over all ranks, so the code of a fit reads as if all rows were in one
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -183,16 +184,15 @@ class Whole:
         return [partial(iter, (part,)) for part in runs(self.rows.units(), self.parts)]
 
 
-def _not_small(units: Sequence[Unit]) -> Iterator[Batch]:
+def _not_small(units: Iterable[Iterator[Batch]]) -> Iterator[Batch]:
     """The batches of units, small ones joined: each block of a matrix takes time in each pass."""
     held: list[Batch] = []
-    for unit in units:
-        for batch in unit():
-            rows = sum(part.num_rows for part in held) + batch.num_rows
-            if held and (rows > SMALL_ROWS or batch.nbytes >= SMALL_BYTES):
-                yield Batch.joined(held)
-                held = []
-            held.append(batch)
+    for batch in chain.from_iterable(units):
+        rows = sum(part.num_rows for part in held) + batch.num_rows
+        if held and (rows > SMALL_ROWS or batch.nbytes >= SMALL_BYTES):
+            yield Batch.joined(held)
+            held = []
+        held.append(batch)
     if held:
         yield Batch.joined(held)
 
@@ -287,8 +287,7 @@ class Shard:
 
         def batches(units: Sequence[Unit]) -> Iterator[Batch]:
             for unit in units:
-                self.run.comm.check()
-                yield from (self._stepped_rows(batch, encoded=encoded) for batch in unit())
+                yield from (self._stepped_rows(batch, encoded=encoded) for batch in self.run.read(unit))
 
         return self.run.reduce(
             Whole(self.rows, 2 * self.run.threads), lambda units: fold(batches(units)), empty=empty
@@ -447,15 +446,16 @@ class Shard:
             def convert(part: Sequence[Unit]) -> list[Any]:
                 return [
                     store.hold(block, block.nbytes)
-                    for batch, place in map(self._chosen, _not_small(part))
+                    for batch, place in map(self._chosen, _not_small(map(run.read, part)))
                     for block in build_blocks(self._stepped(batch), spec, place, _hashed(batch, spec))
                 ]
 
             units = runs(self.rows.last_units() if last else self.rows.units(), 8 * run.threads)
 
             def build() -> LabelCounts:
-                store.extend(run.map(convert, units))
-                return LabelCounts.of(store.get(i) for i in range(len(store)))
+                with run.work.timed():
+                    store.extend(run.map(convert, units))
+                    return LabelCounts.of(store.get(i) for i in range(len(store)))
 
             counted = _agreed(run, build) if shared else run.combine(build())
             width = self.example.matrix(spec.columns).shape[1]

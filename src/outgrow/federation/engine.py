@@ -81,6 +81,7 @@ class FederatedEngine(OnLocal):
             folder = self.local.spill_dir or tempfile.gettempdir()
             work = RankWork(fit, stage, pieces, scan.example(), keep, [], self.slots, budget, folder, few)
             context = work.begin(comm, None)
+            context.tells_paces = False  # how many rows a site has is its own affair
             value, warned = work.run(context)
             packed = comm.finish(pack(value)) if isinstance(comm, Coordinator) else comm.finish()
         except BaseException as error:

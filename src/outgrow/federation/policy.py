@@ -39,6 +39,7 @@ STATISTICS = frozenset(
         "PairMoments",
         "PinballState",
         "Proposals",
+        "RankPaces",
         "RegressionState",
         "SlowestRank",
         "Triangle",

@@ -15,6 +15,7 @@ KINDS = {
     "run.began": "a fit, job, search, scoring, server or federation began: parameters, code, data",
     "run.passed": "steps of a run: metrics by step",
     "run.sampled": "processor, memory and devices that a run used",
+    "run.ranks": "what each rank of a fit has done: host, rows, seconds, rows a second, memory; stragglers",
     "run.measured": "metrics of what a run made, found after its end, such as an evaluation on other rows",
     "run.ended": "a run ended: state, seconds, metrics, artifacts, or its error",
     "run.tagged": "tags or a description of a run changed",

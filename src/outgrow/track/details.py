@@ -29,6 +29,7 @@ class RunDetails:
     curves : by stage and metric, the points (step, value).
     stages : what was done one after the other: name, seconds, rows.
     samples : time and body of each look at processor and memory.
+    ranks : by fit, the last body of `run.ranks`.
     ending : the body of `run.ended`; empty as long as there is none.
     measured : the bodies of evaluations after the run.
     tags : those of the beginning, and what was changed since.
@@ -44,6 +45,7 @@ class RunDetails:
     curves: dict[tuple[str, str], Curve] = field(default_factory=dict)
     stages: list[Mapping[str, Any]] = field(default_factory=list)
     samples: list[tuple[float, Mapping[str, Any]]] = field(default_factory=list)
+    ranks: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     ending: Mapping[str, Any] = field(default_factory=dict)
     measured: list[Mapping[str, Any]] = field(default_factory=list)
     tags: dict[str, str] = field(default_factory=dict)
@@ -107,6 +109,8 @@ def _take(run: RunDetails, record: Record) -> None:
             run.stages.append(body)
     elif record.kind == "run.sampled":
         run.samples.append((record.time, body))
+    elif record.kind == "run.ranks":
+        run.ranks[body["stage"]] = body
     elif record.kind == "data.seen":
         run.data.append(body)
     elif record.kind == "run.measured":

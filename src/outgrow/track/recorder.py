@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import threading
 import time
@@ -12,6 +13,7 @@ from typing import Any, Protocol
 from outgrow.engine.activity import Activity, current
 from outgrow.engine.events import Event
 from outgrow.engine.memory import peak_bytes
+from outgrow.engine.rank_paces import EVERY, Pace, stragglers
 from outgrow.engine.usage import Usage
 from outgrow.log.event_log import author
 from outgrow.track.environment import code, environment
@@ -104,14 +106,17 @@ class Recorder:
         self._watch()
 
     def noted(self, activity: Activity, facts: dict[str, Any]) -> None:
-        """Record rows that a run reads.
+        """Record rows that a run reads, and what ranks did.
 
         Parameters
         ----------
         activity, facts : as an `Observer` gets them.
         """
-        if facts.get("data") is not None and activity.root.id in self._open:
+        run = self._open.get(activity.root.id)
+        if run is not None and facts.get("data") is not None:
             self._see(activity.root, facts["data"], facts.get("fingerprint"))
+        if run is not None and facts.get("ranks"):
+            run.rank(facts["stage"], facts["ranks"])
 
     def ended(self, activity: Activity, error: BaseException | None) -> None:
         """End the run of the work, or take a part of it for a step of the run.
@@ -269,12 +274,17 @@ class _Run:
         self._looks = _LOOKS
         self._held: dict[tuple[str, str], Event] = {}
         """The last event of a curve, where it was one too many."""
+        self._ranked = -math.inf
+        self._ranks: dict[str, Sequence[Pace]] = {}
+        """What the ranks of a fit did last, where it was told too soon after what is recorded."""
         self._lock = threading.Lock()
 
     def hear(self, event: Event) -> None:
         """Take a point, or hold it back until the next one."""
         curve = event.stage, event.unit
         self.rows = max(self.rows, event.rows)
+        if event.ranks:
+            self.rank(event.stage, event.ranks)
         with self._lock:
             if event.unit == STAGE:
                 self._release()
@@ -285,6 +295,19 @@ class _Run:
                 return
             self._held.pop(curve, None)
             self._put(event)
+
+    def rank(self, stage: str, ranks: Sequence[Pace]) -> None:
+        """Take what each rank has done, or hold it back until the next time.
+
+        Parameters
+        ----------
+        stage : the fit.
+        ranks : of each that has told it.
+        """
+        with self._lock:
+            self._ranks[stage] = ranks
+            if time.monotonic() - self._ranked >= EVERY:
+                self._put_ranks()
 
     def may_look(self) -> bool:
         """Whether the rows of a part of the run are looked at: of a run that a user made, those of a few."""
@@ -309,6 +332,13 @@ class _Run:
         """Let go of what is held back."""
         with self._lock:
             self._release()
+            self._put_ranks()
+
+    def _put_ranks(self) -> None:
+        for stage, ranks in self._ranks.items():
+            body = {"stage": stage, "ranks": list(ranks), "stragglers": stragglers(ranks)}
+            self._append("run.ranks", self.activity.id, body)
+        self._ranks, self._ranked = {}, time.monotonic()
 
     def _release(self) -> None:
         for event in self._held.values():

@@ -139,11 +139,34 @@ def show_run(run: RunDetails) -> Iterator[Any]:
         )
     yield _pairs("parameters", {name: shown(value) for name, value in run.parameters.items()})
     yield _pairs("metrics", {name: f"{value:.6g}" for name, value in run.metrics.items()})
+    for stage, body in run.ranks.items():
+        yield _ranks_table(stage, body)
     files = (ending.get("artifacts") or {}).get("files", [])
     folder = (ending.get("artifacts") or {}).get("folder", "")
     yield _pairs(f"files in {folder}", {file["path"]: describe_size(file["bytes"]) for file in files[:20]})
     if "error" in ending:
         yield Text(f"\n{ending['error']['type']}: {ending['error']['message']}", style="red")
+
+
+def _ranks_table(stage: str, body: Mapping[str, Any]) -> Table:
+    """What each rank of a fit did; those that the others wait for are named."""
+    table = Table(
+        title=f"\nranks of {stage}", box=None, pad_edge=False, title_justify="left", header_style="dim"
+    )
+    for head in ("rank", "host", "rows", "at work", "rows/s", "memory", ""):
+        table.add_column(head, justify="left" if head in ("host", "") else "right", no_wrap=True)
+    for pace in body["ranks"]:
+        slow = pace["rank"] in body["stragglers"]
+        table.add_row(
+            str(pace["rank"]),
+            pace["host"],
+            f"{pace['rows']:,}",
+            in_words(pace["seconds"]),
+            f"{pace['rows_per_second']:,.0f}",
+            describe_size(pace["memory"]),
+            Text("the others wait for it", style="yellow") if slow else "",
+        )
+    return table
 
 
 def show_differences(

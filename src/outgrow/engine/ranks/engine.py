@@ -22,6 +22,7 @@ from outgrow import errors
 from outgrow.artifact import pack, unpack
 from outgrow.data.batch import Batch
 from outgrow.data.scan import Scan, ScanPiece
+from outgrow.engine.activity import paced
 from outgrow.engine.collective import Alone, Tcp
 from outgrow.engine.context import FitContext
 from outgrow.engine.journal import Identity
@@ -186,6 +187,7 @@ class Ranks(OnLocal):
             max(each["peak"] for each in reports),
             sum(each["spilled"] for each in reports),
         )
+        paced(stage, [each["pace"] for each in reports])
         return Fitted(result, record)
 
     def lead(self) -> None:

@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 
 from outgrow.artifact import unpack
 from outgrow.data.scan import Scan
+from outgrow.engine.activity import paced
 from outgrow.engine.events import Event, emit, heard
 from outgrow.engine.journal import Checkpoint
 from outgrow.engine.ranks import worker
@@ -106,6 +107,7 @@ class LocalRanks(Generic[T]):
             max(each["peak"] for each in attempt.facts),
             sum(each["spilled"] for each in attempt.facts),
         )
+        paced(self.stage, sorted((each["pace"] for each in attempt.facts), key=lambda pace: pace["rank"]))
         return Fitted(unpack(attempt.result), record)
 
     def _members(self, processes: RankProcesses, *, first: bool) -> list[RankProcess]:
@@ -173,7 +175,7 @@ class _Attempt:
         self.known = list(known)
         self.result = b""
         self.said: list[str] = []
-        self.facts: list[dict[str, int]] = []
+        self.facts: list[dict[str, Any]] = []
         self._stage = stage
         self._processes = processes
         self._checkpoint = checkpoint

@@ -81,9 +81,14 @@ class RankWork:
         return result, [f"{item.category.__name__}: {item.message}" for item in said]
 
 
-def facts(context: FitContext) -> dict[str, int]:
+def facts(context: FitContext) -> dict[str, Any]:
     """What is recorded of a rank that is done."""
-    return {"passes": context.passes, "peak": peak_bytes(), "spilled": context.memory.spilled}
+    return {
+        "passes": context.passes,
+        "peak": peak_bytes(),
+        "spilled": context.memory.spilled,
+        "pace": context.work.now(),
+    }
 
 
 def warn_again(said: Sequence[str], stacklevel: int) -> None:

@@ -16,10 +16,11 @@ from sklearn.exceptions import ConvergenceWarning
 
 from outgrow.artifact import unpack
 from outgrow.data.scan import Scan
+from outgrow.engine.activity import paced
 from outgrow.engine.context import FitContext
 from outgrow.engine.events import Event, emit, heard
 from outgrow.engine.journal import Checkpoint
-from outgrow.engine.memory import peak_bytes
+from outgrow.engine.ranks.rank import facts
 from outgrow.engine.ranks.shares import share_out
 from outgrow.engine.record import FitRecord, Fitted, MemoryPlan
 from outgrow.engine.shard import Shard
@@ -90,18 +91,19 @@ class BarrierFit(Generic[T]):
                 self._after_wait(error)
         if self.checkpoint:
             self.checkpoint.clear()
-        facts, seconds = answer.facts, time.perf_counter() - began
+        of_ranks, seconds = answer.facts, time.perf_counter() - began
+        paced(self.stage, [of_one["pace"] for of_one in of_ranks])
         return Fitted(
             answer.value,
             FitRecord(
                 "spark",
                 self.ranks,
                 self.lost + 1,
-                max(each["passes"] for each in facts),
+                max(of_one["passes"] for of_one in of_ranks),
                 seconds,
                 plan.peak,
-                max(each["peak"] for each in facts),
-                sum(each["spilled"] for each in facts),
+                max(of_one["peak"] for of_one in of_ranks),
+                sum(of_one["spilled"] for of_one in of_ranks),
             ),
         )
 
@@ -184,7 +186,7 @@ class BarrierFit(Generic[T]):
         # Spark runs no task at all over a relation that it knows to be empty: do here what the tasks would do
         run = FitContext(stage=self.stage)
         value = self.fit(Shard.of(run, [], scan.example()))
-        return _Answer(value, [{"passes": run.passes, "peak": peak_bytes(), "spilled": 0}])
+        return _Answer(value, [facts(run)])
 
 
 @dataclass(frozen=True)
@@ -205,5 +207,5 @@ def _read_answer(rows: pa.Table) -> _Answer:
         raise failure(min(failures, key=lambda told: told["type"] == "EngineError"))
     if (0, "result") not in parts:
         raise EngineError("No rank gave a result. Look at the executors' logs.")
-    facts = [json.loads(payload) for (_, kind), payload in sorted(parts.items()) if kind == "report"]
-    return _Answer(unpack(parts[0, "result"]), facts)
+    reports = [json.loads(payload) for (_, kind), payload in sorted(parts.items()) if kind == "report"]
+    return _Answer(unpack(parts[0, "result"]), reports)

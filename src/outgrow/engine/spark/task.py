@@ -24,8 +24,9 @@ from outgrow.engine.context import FitContext
 from outgrow.engine.events import listen
 from outgrow.engine.groups import Groups, cut
 from outgrow.engine.journal import Checkpoint, Journal
-from outgrow.engine.memory import Memory, available_bytes, peak_bytes
+from outgrow.engine.memory import Memory, available_bytes
 from outgrow.engine.peer import PeerFailedError
+from outgrow.engine.ranks.rank import facts
 from outgrow.engine.ranks.rendezvous import join
 from outgrow.engine.record import work_bytes
 from outgrow.engine.shard import Shard
@@ -145,13 +146,7 @@ class _Rank:
         finally:
             caller.close()
         assert self.work is not None
-        facts = {
-            "host": self.comm.host,
-            "peak": peak_bytes(),
-            "passes": self.work.passes,
-            "spilled": self.work.memory.spilled,
-        }
-        yield "report", json.dumps(facts).encode()
+        yield "report", json.dumps(facts(self.work)).encode()
         if self.rank == 0:
             yield "result", pack(result)
             yield from (("warning", text.encode()) for text in said)
