@@ -55,6 +55,9 @@ class Batch:
         if len(batches) == 1:
             return batches[0]
         rows = sum(batch.num_rows for batch in batches)
+        whole = _joined_arrays(batches, rows)
+        if whole is not None:
+            return cls(ArrayColumns(whole, {}), rows)
         parts = {name: [batch[name] for batch in batches] for name in batches[0].columns}
         floats = [name for name, columns in parts.items() if all(map(_is_floats, columns))]
         values = np.empty((rows, len(floats)), order="F")
@@ -309,6 +312,19 @@ class Batch:
             check_free(column.names, (*plain, *arrays), f"Columns of the vectors {name!r}", _RENAME)
             arrays.update(matrix_columns(dense, column.names))
         return pa.RecordBatch.from_arrays(list(arrays.values()), names=list(arrays))
+
+
+def _joined_arrays(batches: Sequence[Batch], rows: int) -> Matrix | None:
+    """Arrays of float64 of the same columns as one; None where the batches have something else."""
+    arrays = [batch.columns.whole for batch in batches if isinstance(batch.columns, ArrayColumns)]
+    alike = len(arrays) == len(batches) and all(
+        array.names == arrays[0].names and array.values.dtype == np.float64 for array in arrays
+    )
+    if not alike or any(batch.held for batch in batches):
+        return None
+    values = np.empty((rows, arrays[0].width), order="F")
+    np.concatenate([array.values for array in arrays], out=values)
+    return Matrix(values, arrays[0].names)
 
 
 def _is_floats(column: Column) -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time as clock
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from outgrow.monitor.monitor import Monitor
 from outgrow.monitor.pairs import Group
 from outgrow.monitor.telling import latest_windows
 from outgrow.serve.http.metrics import WATCHED, Reading
+from outgrow.serve.http.scoring import Answers, LoadedVersion, Scored
 from outgrow.stats.grid_counts import GridCounts
 
 TIME, VERSION, ROLE, PREDICTION = "time", "version", "role", "prediction"
@@ -42,6 +44,34 @@ def recorder(
     return ServedCounts(monitors)
 
 
+@dataclass(eq=False)
+class _Asked:
+    """Rows that one batch answered, and which of them somebody asked for.
+
+    Attributes
+    ----------
+    model, role, served, when : who answered, and when the first of them was asked.
+    scored : the batch.
+    parts : the first row, and how many, of each request.
+    """
+
+    model: str
+    role: str
+    served: LoadedVersion
+    when: float
+    scored: Scored
+    parts: list[tuple[int, int]] = field(default_factory=list)
+
+    def chosen(self) -> Scored:
+        """The rows that were asked for: mostly all."""
+        scored, count = self.scored, sum(size for _, size in self.parts)
+        if count == scored.batch.num_rows:
+            return scored
+        rows = np.concatenate([np.arange(start, start + size) for start, size in self.parts])
+        chances = None if scored.probabilities is None else scored.probabilities[rows]
+        return Scored(scored.batch.take(rows), scored.predictions[rows], chances)
+
+
 class ServedCounts:
     """Puts requests aside on the event loop, and counts them on a thread.
 
@@ -52,7 +82,7 @@ class ServedCounts:
 
     def __init__(self, monitors: Mapping[str, Monitor]) -> None:
         self._monitors = dict(monitors)
-        self._waiting: deque[tuple[str, str, float, Any, Any]] = deque()
+        self._waiting: deque[_Asked] = deque()
         self._rows = 0
         self.passed_over = 0
         self._states: dict[str, dict[Group, GridCounts]] = {name: {} for name in monitors}
@@ -70,7 +100,7 @@ class ServedCounts:
                 labels = {label: known[label] for label in WATCHED["outgrow_drift"][1]}
                 yield Reading("outgrow_drift", value, labels)
 
-    def add(self, model: str, role: str, rows: Any, answers: Any) -> None:
+    def add(self, model: str, role: str, rows: Any, answers: Answers) -> None:
         """Put a request aside.
 
         Parameters
@@ -86,18 +116,24 @@ class ServedCounts:
             self.passed_over += count
             return
         self._rows += count
-        self._waiting.append((model, role, clock.time(), rows, answers))
+        scored = answers.scored or (_again(answers, rows),)
+        last = self._waiting[-1] if self._waiting else None
+        if last is not None and last.scored is scored[0] and last.role == role and last.model == model:
+            last.parts.append((answers.start, count))
+            return
+        for batch in scored:
+            part = (answers.start, count if len(scored) == 1 else batch.batch.num_rows)
+            self._waiting.append(_Asked(model, role, answers.served, clock.time(), batch, [part]))
 
     def flush(self) -> None:
         """Count what was put aside; once in a while, counts become records and windows are judged."""
-        taken: dict[tuple[str, str, str], list[tuple[float, Any, Any]]] = {}
+        taken: dict[tuple[str, str, str], list[_Asked]] = {}
         for _ in range(len(self._waiting)):
-            model, role, when, rows, answers = self._waiting.popleft()
-            self._rows -= len(answers.predictions)
-            key = model, role, answers.served.version.name
-            taken.setdefault(key, []).append((when, rows, answers))
-        for (model, role, version), requests in taken.items():
-            table = _table(requests, version, role)
+            batch = self._waiting.popleft()
+            self._rows -= sum(size for _, size in batch.parts)
+            taken.setdefault((batch.model, batch.role, batch.served.version.name), []).append(batch)
+        for (model, role, version), batches in taken.items():
+            table = _table(batches, version, role)
             states = self._states[model]
             for group, state in self._monitors[model].counted(table, time=TIME).items():
                 states[group] = state if group not in states else states[group].merge(state)
@@ -119,28 +155,36 @@ class ServedCounts:
                 monitor.judge()
 
 
-def _table(requests: list[tuple[float, Any, Any]], version: str, role: str) -> pa.Table:
-    """Rows of many requests with their predictions: one conversion for all of them."""
-    served = requests[0][2].served
-    predictor = served.version.predictor
-    whole = [rows for _, rows, _ in requests if isinstance(rows, Batch)]
-    single = [row for _, rows, _ in requests if not isinstance(rows, Batch) for row in rows]
-    batches = [*whole, *([served.reader.batch(single)] if single else [])]
-    order = [r for r in requests if isinstance(r[1], Batch)] + [
-        r for r in requests if not isinstance(r[1], Batch)
-    ]
-    features = pa.Table.from_batches([batch.to_arrow() for batch in batches]).combine_chunks()
-    sizes = [len(answers.predictions) for _, _, answers in order]
-    times = np.repeat([round(when * 1e6) for when, _, _ in order], sizes)
-    columns = dict(zip(features.column_names, features.columns, strict=True))
-    columns[PREDICTION] = pa.array([answer for _, _, answers in order for answer in answers.predictions])
-    if requests[0][2].probabilities is not None:
-        chances = [line for _, _, answers in order for line in answers.probabilities]
-        names = predictor.names("predict_proba")
-        columns |= {
-            name: pa.array(list(p)) for name, p in zip(names, zip(*chances, strict=True), strict=True)
-        }
+def _again(answers: Answers, rows: Any) -> Scored:
+    """Rows whose answers were remembered, as a batch."""
+    served = answers.served
+    batch = rows if isinstance(rows, Batch) else served.reader.batch(rows)
+    chances = None if answers.probabilities is None else np.array(answers.probabilities)
+    return Scored(served.whole(batch), np.array(answers.predictions), chances)
+
+
+def _features(batches: Sequence[Batch]) -> dict[str, Any]:
+    """The columns of many small batches; Arrow joins those fast that are no arrays."""
+    tables = [batch.to_arrow() for batch in batches] if any(batch.held for batch in batches) else []
+    if tables and all(table.schema.equals(tables[0].schema) for table in tables):
+        joined = pa.Table.from_batches(tables).combine_chunks()
+        return dict(zip(joined.column_names, joined.columns, strict=True))
+    one = Batch.joined(batches).to_arrow()
+    return dict(zip(one.schema.names, one.columns, strict=True))
+
+
+def _table(batches: Sequence[_Asked], version: str, role: str) -> pa.Table:
+    """Rows of many batches with their predictions."""
+    parts = [batch.chosen() for batch in batches]
+    columns = _features([part.batch for part in parts])
+    columns[PREDICTION] = pa.array(np.concatenate([part.predictions for part in parts]).tolist())
+    chances = [part.probabilities for part in parts if part.probabilities is not None]
+    if chances:
+        names = batches[0].served.version.predictor.names("predict_proba")
+        columns |= dict(zip(names, map(pa.array, np.concatenate(chances).T.copy()), strict=True))
+    sizes = [part.batch.num_rows for part in parts]
+    times = np.repeat(np.array([round(batch.when * 1e6) for batch in batches], np.int64), sizes)
+    columns[TIME] = pa.array(times).cast(pa.timestamp("us", "UTC"))
     count = len(times)
-    columns[TIME] = pa.array(times.astype(np.int64)).cast(pa.timestamp("us", "UTC"))
     columns[VERSION], columns[ROLE] = pa.array([version] * count), pa.array([role] * count)
     return pa.table(columns)

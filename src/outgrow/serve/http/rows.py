@@ -16,7 +16,7 @@ import pyarrow as pa
 from outgrow._optional import optional
 from outgrow.data.batch import Batch
 from outgrow.data.kind import BINARY, NUMBER, TIME, Kind
-from outgrow.data.matrix import Matrix, matrix_columns
+from outgrow.data.matrix import ArrayColumns, Matrix, matrix_columns
 from outgrow.data.names import VectorNames
 from outgrow.data.schema import conformed, wrong_columns
 from outgrow.data.source import empty_batch
@@ -172,7 +172,11 @@ class RowReader:
     def batch(self, rows: Sequence[Row]) -> Batch:
         """Rows as a batch."""
         if self._only_numbers:
-            return Batch(_numbers(rows, self.names), len(rows))
+            array = _values(rows, self.names)
+            exact = _exact_columns(array, rows, self.names)
+            if not exact:
+                return Batch(ArrayColumns(Matrix(array, tuple(self.names)), {}), len(rows))
+            return Batch({**matrix_columns(array, self.names), **exact}, len(rows))
         by_column = list(zip(*rows, strict=True)) or [()] * len(self.names)
         numeric = [index for index, kind in enumerate(self.columns.values()) if kind == NUMBER]
         chosen = list(zip(*(by_column[index] for index in numeric), strict=True))
@@ -331,14 +335,25 @@ def _fits(value: Any, kind: Kind) -> bool:
 
 def _numbers(rows: Sequence[Sequence[Any]], names: Sequence[str]) -> dict[str, Any]:
     """Columns of numbers as float64; whole numbers that float64 does not tell apart stay as they are."""
+    values = _values(rows, names)
+    return matrix_columns(values, names) | _exact_columns(values, rows, names)
+
+
+def _values(rows: Sequence[Sequence[Any]], names: Sequence[str]) -> np.ndarray:
     try:
         values = np.array(rows, dtype=np.float64).reshape(len(rows), len(names))
     except OverflowError:
         raise DataError(f"A whole number among {list(names)} is past the range of float64.") from None
-    columns = matrix_columns(values, names)
+    return np.asfortranarray(values)
+
+
+def _exact_columns(
+    values: np.ndarray, rows: Sequence[Sequence[Any]], names: Sequence[str]
+) -> dict[str, pa.Array]:
+    """The columns in which a whole number is so large that float64 does not tell it from its neighbour."""
     with np.errstate(invalid="ignore"):
         large = np.flatnonzero((np.abs(values) >= _EXACT_BELOW).any(axis=0))
-    return columns | {names[index]: _exact([row[index] for row in rows]) for index in large.tolist()}
+    return {names[index]: _exact([row[index] for row in rows]) for index in large.tolist()}
 
 
 def _exact(values: Sequence[Any]) -> pa.Array:

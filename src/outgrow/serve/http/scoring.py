@@ -7,9 +7,11 @@ few more runs of the model, and nothing else.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
+
+import numpy as np
 
 from outgrow.data.batch import Batch
 from outgrow.data.kind import Kind
@@ -80,6 +82,42 @@ class LoadedVersion:
 
 
 @dataclass(frozen=True, eq=False)
+class Scored:
+    """Rows that were scored together, and what the model gave for them.
+
+    Attributes
+    ----------
+    batch : with the columns of the model.
+    predictions : ndarray of shape (rows,), or (rows, targets).
+    probabilities : ndarray of shape (rows, classes); None where the model has none.
+    """
+
+    batch: Batch
+    predictions: np.ndarray
+    probabilities: np.ndarray | None
+
+    @classmethod
+    def of(cls, served: LoadedVersion, batch: Batch) -> Scored:
+        """Score a batch.
+
+        Parameters
+        ----------
+        served : the version to ask.
+        batch : as its reader read it.
+        """
+        predictor = served.version.predictor
+        batch = served.whole(batch)
+        if predictor.classes is None or not predictor.gives("predict_proba"):
+            return cls(batch, predictor.answer(batch), None)
+        return cls(batch, *predictor.with_probabilities(batch))
+
+    def lists(self) -> tuple[list[Any], list[list[float]] | None]:
+        """Predictions and probabilities as answers have them."""
+        chances = None if self.probabilities is None else self.probabilities.tolist()
+        return self.predictions.tolist(), chances
+
+
+@dataclass(frozen=True, eq=False)
 class Answers:
     """What a model answers for the rows of a request.
 
@@ -89,12 +127,16 @@ class Answers:
     probabilities : of each class for each row; None where the model has none.
     served : the version that made them.
     batch_rows : how many rows were in the batch.
+    scored : the batches they are from: a part of one, or all of several; none where they were remembered.
+    start : the first of their rows in the batch.
     """
 
     predictions: list[Any]
     probabilities: list[list[float]] | None
     served: LoadedVersion
     batch_rows: int
+    scored: tuple[Scored, ...] = ()
+    start: int = 0
 
 
 class ScoringRequest(Protocol):
@@ -129,45 +171,41 @@ def _settled(requests: Sequence[ScoringRequest]) -> list[Answers | Exception]:
 def _together(requests: Sequence[ScoringRequest]) -> list[Answers]:
     served, first = requests[0].served, requests[0].rows
     if isinstance(first, Batch):
-        predictions, probabilities = _in_slices(requests[0], first)
-        rows = first.num_rows
+        scored = tuple(_in_slices(requests[0], first))
     else:
         given = [row for request in requests if not isinstance(request.rows, Batch) for row in request.rows]
-        predictions, probabilities = _scored(served, served.reader.batch(given))
-        rows = len(given)
+        scored = (Scored.of(served, served.reader.batch(given)),)
+    predictions, probabilities = _lists(scored)
+    rows = len(predictions)
     answers: list[Answers] = []
     start = 0
     for request in requests:
         end = start + request.count
         chosen = None if probabilities is None else probabilities[start:end]
-        answers.append(Answers(predictions[start:end], chosen, served, rows))
+        answers.append(Answers(predictions[start:end], chosen, served, rows, scored, start))
         start = end
     return answers
 
 
-def _in_slices(request: ScoringRequest, batch: Batch) -> tuple[list[Any], list[list[float]] | None]:
+def _in_slices(request: ScoringRequest, batch: Batch) -> Iterator[Scored]:
     if batch.num_rows <= SLICE_ROWS:
-        return _scored(request.served, batch)
-    predictions: list[Any] = []
-    probabilities: list[list[float]] = []
-    chances: list[list[float]] | None = None
+        yield Scored.of(request.served, batch)
+        return
     for start in range(0, batch.num_rows, SLICE_ROWS):
         if request.abandoned:
             raise TimeoutError
-        part = batch.slice(start, min(SLICE_ROWS, batch.num_rows - start))
-        scored, chances = _scored(request.served, part)
-        predictions += scored
-        probabilities += chances or []
-    return predictions, None if chances is None else probabilities
+        yield Scored.of(request.served, batch.slice(start, min(SLICE_ROWS, batch.num_rows - start)))
 
 
-def _scored(served: LoadedVersion, batch: Batch) -> tuple[list[Any], list[list[float]] | None]:
-    predictor = served.version.predictor
-    batch = served.whole(batch)
-    if predictor.classes is None or not predictor.gives("predict_proba"):
-        return predictor.answer(batch).tolist(), None
-    labels, chances = predictor.with_probabilities(batch)
-    return labels.tolist(), chances.tolist()
+def _lists(scored: Sequence[Scored]) -> tuple[list[Any], list[list[float]] | None]:
+    """The predictions and probabilities of batches one after the other."""
+    predictions, probabilities = scored[0].lists()
+    for part in scored[1:]:
+        more, chances = part.lists()
+        predictions += more
+        if probabilities is not None and chances is not None:
+            probabilities += chances
+    return predictions, probabilities
 
 
 def _reason(request: ScoringRequest, error: Exception) -> Exception:
