@@ -19,6 +19,7 @@ from hypothesis import settings
 
 import outgrow as og
 from java import set_java_options
+from online_stores import online, redis_server
 from outgrow.data.scan import Scan
 from outgrow.data.source import TableSource
 from outgrow.testing import EngineCase, local_case, pieces_case
@@ -30,6 +31,8 @@ os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 settings.register_profile("same everywhere", deadline=None, derandomize=True)
 settings.load_profile("same everywhere")
 set_java_options()
+
+__all__ = ["online", "redis_server"]
 
 collect_ignore = ["peer"]
 """scikit-learn's tests have a command of their own, `python -m pytest -p swap`; see tests/peer."""

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import datetime
+import json
 import shutil
-import socket
-import subprocess
 import time
-from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -28,38 +26,6 @@ USER = Entity("user", ["user_id"])
 
 def day(n: float) -> datetime.datetime:
     return BASE + datetime.timedelta(days=n)
-
-
-@pytest.fixture(scope="module")
-def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Debian's Redis on a port of its own."""
-    program = shutil.which("redis-server")
-    if program is None:
-        pytest.skip("redis-server is not installed (Debian's package of that name)")
-    pytest.importorskip("redis")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    folder = tmp_path_factory.mktemp("redis")
-    command = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
-        until = time.monotonic() + 30
-        while time.monotonic() < until:
-            with socket.socket() as client:
-                if client.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.05)
-        yield f"redis://127.0.0.1:{port}/0"
-        server.terminate()
-
-
-@pytest.fixture(params=["sqlite", "redis"])
-def online(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return str(tmp_path / "online.db")
-    address: str = request.getfixturevalue("redis_server")
-    subprocess.run(["redis-cli", "-u", address, "flushall"], check=True, stdout=subprocess.DEVNULL)
-    return address
 
 
 def every_kind(n: int, seed: int = 0) -> pa.Table:
@@ -207,6 +173,33 @@ def test_what_cannot_be_is_refused_and_changes_nothing(tmp_path: Path) -> None:
     (tmp_path / "text.db").write_text("this is no database, but a text of more than a hundred bytes" * 9)
     with pytest.raises(DataError, match="not a database"):
         _ = og.FeatureStore(tmp_path / "other", online=str(tmp_path / "text.db")).online
+
+
+def test_stores_at_one_redis_have_rows_of_their_own(redis_server: str, tmp_path: Path) -> None:
+    def store(name: str, x: int) -> og.FeatureStore:
+        made = og.FeatureStore(tmp_path / name, online=redis_server)
+        made.apply(
+            og.FeatureView("users", USER, Source(pa.table({"user_id": [1], "at": [BASE], "x": [x]}), "at"))
+        )
+        made.materialize_incremental(day(x))
+        return made
+
+    def served(of: og.FeatureStore) -> list[Any]:
+        found: list[Any] = of.get_online_features("users", [{"user_id": 1}])["x"].to_pylist()
+        return found
+
+    first, second = store("first", 5), store("second", 2)
+    assert [served(first), served(second)] == [[5], [2]]
+    shutil.copytree(tmp_path / "first", tmp_path / "copy")  # a server's copy of the definitions sees the rows
+    registry = tmp_path / "first" / "registry.json"
+    nameless = {key: value for key, value in json.loads(registry.read_text()).items() if key != "name"}
+    registry.write_text(json.dumps(nameless))  # as those of before stores had names
+    before = og.FeatureStore(tmp_path / "first")
+    assert [served(og.FeatureStore(tmp_path / "copy")), served(before)] == [[5], [None]]
+    before.push("users", [{"user_id": 1, "at": BASE, "x": 7}])
+    assert [served(first), served(before)] == [[5], [7]]
+    for opened in (first, second, before):
+        opened.close()
 
 
 def test_keys_of_several_columns_never_meet() -> None:

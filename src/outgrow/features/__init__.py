@@ -15,6 +15,7 @@ import importlib
 from typing import Any
 
 _HOMES = {
+    "Aggregation": "outgrow.features.aggregation",
     "Entity": "outgrow.features.definitions",
     "FeatureService": "outgrow.features.definitions",
     "FeatureStore": "outgrow.features.store",

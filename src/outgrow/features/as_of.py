@@ -101,6 +101,8 @@ def own(name: str) -> str:
 def micros(name: str, kind: pa.DataType) -> str:
     """A time in SQL as microseconds since 1970; dates at midnight, those without a time zone in UTC.
 
+    Columns of the join's own are that already.
+
     Parameters
     ----------
     name : of the column.
@@ -111,6 +113,8 @@ def micros(name: str, kind: pa.DataType) -> str:
     SchemaError
         When it holds no times.
     """
+    if name.startswith(PREFIX):
+        return quoted(name)
     if pa.types.is_timestamp(kind) and kind.tz is not None:
         return f"EPOCH_US({quoted(name)})"
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):

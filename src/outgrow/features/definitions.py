@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from outgrow.errors import ParameterError
+from outgrow.features.aggregation import Aggregation
 from outgrow.features.spans import Span, microseconds_of
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
@@ -100,11 +101,15 @@ class FeatureView:
     source : the rows.
     schema : the names of the features; all columns but keys and times if not given.
     ttl : how long after its event time a row's values hold; afterwards they are missing. None: for ever.
+    aggregations : the features, when they are counts, sums and means over windows that end at the moment for
+        which they are wanted; the source's rows are then events.
+    every : the windows begin in steps of this length, so that servers keep one sum for each: an event leaves
+        at most so much too early. None: each event on its own.
 
     Raises
     ------
     ParameterError
-        When there is no entity, or the length is none.
+        When there is no entity, the length is none, or windows are as short as the source's delay.
 
     Examples
     --------
@@ -121,16 +126,22 @@ class FeatureView:
     source: Source
     schema: Sequence[str] | None = None
     ttl: Span | None = None
+    aggregations: Sequence[Aggregation] = ()
+    every: Span | None = None
 
     def __post_init__(self) -> None:
         _check_name(self.name, "a view")
+        if isinstance(self.aggregations, Aggregation):
+            object.__setattr__(self, "aggregations", (self.aggregations,))
         if isinstance(self.entities, Entity):
             object.__setattr__(self, "entities", (self.entities,))
         if not self.entities or not all(isinstance(entity, Entity) for entity in self.entities):
             raise ParameterError(f"View {self.name!r}: give at least one features.Entity in entities.")
         if isinstance(self.schema, str):
             object.__setattr__(self, "schema", (self.schema,))
-        _ = self.ttl_microseconds
+        if self.aggregations:
+            self._check_aggregations()
+        _ = self.ttl_microseconds, self.step
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -142,11 +153,40 @@ class FeatureView:
         """How long values hold; None, as Feast's length of 0, for ever."""
         return None if self.ttl is None else microseconds_of(self.ttl, "ttl") or None
 
+    @property
+    def step(self) -> int:
+        """In which steps windows begin, in microseconds."""
+        return 1 if self.every is None else microseconds_of(self.every, "every") or 1
+
+    @property
+    def inputs(self) -> list[str]:
+        """The columns that aggregations are made of."""
+        return list(dict.fromkeys(each.column for each in self.aggregations if each.column is not None))
+
     def features_of(self, columns: Sequence[str]) -> list[str]:
         """The names of the features, of the columns of the source."""
+        if self.aggregations:
+            return [each.name for each in self.aggregations]
         if self.schema is not None:
             return list(self.schema)
         return [name for name in columns if name not in (*self.keys, *self.source.times)]
+
+    def _check_aggregations(self) -> None:
+        names = self.features_of(())
+        twice = sorted({name for name in names if names.count(name) > 1} | {*names} & {*self.keys})
+        if twice:
+            raise ParameterError(f"View {self.name!r}: several columns are called {twice}. Give names.")
+        if self.schema is not None or self.ttl is not None:
+            raise ParameterError(
+                f"View {self.name!r}: aggregations name the features and windows end; drop schema and ttl."
+            )
+        delay = microseconds_of(self.source.delay, "delay") + self.step
+        short = [each.name for each in self.aggregations if each.width <= delay]
+        if short:
+            raise ParameterError(
+                f"View {self.name!r}: the windows of {short} hold nothing, as they are no longer than the "
+                "delay of the source and `every` together."
+            )
 
 
 @dataclass(frozen=True)

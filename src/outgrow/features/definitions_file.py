@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from outgrow.errors import InputNotFoundError, ParameterError
+from outgrow.features.aggregation import Aggregation
 from outgrow.features.definitions import Entity, FeatureService, FeatureView, OnDemandView, Source
 
 _SECTIONS = ("entities", "views", "on_demand", "services")
@@ -66,8 +67,10 @@ def _view(name: str, given: Mapping[str, Any], entities: Mapping[str, Entity], f
     source = dict(given["source"])
     source["data"] = _beside(folder, source["data"])
     source["tables"] = {key: _beside(folder, data) for key, data in (source.get("tables") or {}).items()}
-    others = {key: value for key, value in given.items() if key not in ("entities", "source")}
-    return FeatureView(name, [entities[entity] for entity in given["entities"]], Source(**source), **others)
+    aggregations = [Aggregation(**each) for each in given.get("aggregations") or ()]
+    others = {key: value for key, value in given.items() if key not in ("entities", "source", "aggregations")}
+    keys = [entities[entity] for entity in given["entities"]]
+    return FeatureView(name, keys, Source(**source), aggregations=aggregations, **others)
 
 
 def _beside(folder: Path, path: str) -> str:

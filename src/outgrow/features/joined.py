@@ -19,6 +19,7 @@ from outgrow.features.as_of import PREFIX, Joined, Spine, as_of_query
 from outgrow.features.definitions import FeatureView, Source
 from outgrow.features.skew import parts_of_keys
 from outgrow.features.spans import microseconds_of
+from outgrow.features.windows import AT, Windows
 
 SPLIT_ROWS = 1_000_000
 """A key with more rows is worked on in parts of time."""
@@ -83,7 +84,7 @@ def as_of_join(
     tables: dict[str, Any] = {"asking": spine}
     joins = []
     for number, view in enumerate(given):
-        opened = open_source(view.source, where)
+        opened = open_view(view, where)
         wanted = (features or {}).get(view.name)
         chosen = list(wanted) if wanted is not None else view.features_of(opened.columns)
         join = _joined(view, f"view_{number}", opened.schema, chosen, full=full_feature_names)
@@ -114,16 +115,38 @@ def open_source(source: Source, engine: Engine) -> Dataset:
     return sql(source.query, {"rows": rows, **source.tables}, engine=engine)
 
 
+def open_view(view: FeatureView, engine: Engine) -> Dataset:
+    """The rows of a view, lazily: those of its source, or of aggregations what holds from when on.
+
+    Parameters
+    ----------
+    view : the definition.
+    engine : where the work is done.
+    """
+    rows = open_source(view.source, engine)
+    if not view.aggregations:
+        return rows
+    check_columns(rows.schema, [*view.keys, *view.source.times, *view.inputs])
+    inputs = {name: rows.schema.field(name).type for name in view.inputs}
+    for each in view.aggregations:
+        each.type_of(inputs)
+    return sql(Windows(view, inputs).changes(rows.schema), {"rows": rows}, engine=engine)
+
+
 def _joined(
     view: FeatureView, table: str, columns: pa.Schema, wanted: Sequence[str], *, full: bool
 ) -> Joined:
     source = view.source
+    features = {name: f"{view.name}__{name}" if full else name for name in wanted}
+    if view.aggregations:
+        check_columns(columns, wanted)
+        return Joined(table, columns, view.keys, features, AT)
     check_columns(columns, [*view.keys, *source.times, *wanted])
     return Joined(
         table=table,
         columns=columns,
         keys=view.keys,
-        features={name: f"{view.name}__{name}" if full else name for name in wanted},
+        features=features,
         time=source.timestamp_field,
         created=source.created_timestamp_column,
         delay=microseconds_of(source.delay, "delay"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,8 +13,12 @@ from outgrow.engine.open import dataset
 from outgrow.errors import ColumnNotFoundError
 from outgrow.features.choice import Choice, with_computed
 from outgrow.features.online.codec import KeyCodec, RowCodec
+from outgrow.features.online.entries import EntryCodec
 from outgrow.features.online.store import OnlineStore
+from outgrow.features.windows import Windows
 from outgrow.features.written import AppliedView
+
+Decode = Callable[[Sequence[bytes | None], int], dict[str, pa.Array]]
 
 
 class Lookup:
@@ -36,7 +40,7 @@ class Lookup:
         self.online, self.choice, self.views = online, choice, views
         self.keys = {key: kind for view in views.values() for key, kind in view.keys.items()}
         self.names = choice.names
-        self._codecs = {name: (KeyCodec(view.keys), RowCodec(view.features)) for name, view in views.items()}
+        self._readers = {name: _reader(view) for name, view in views.items()}
 
     def table(self, rows: Any, now: int) -> pa.Table:
         """Rows with their features; those past the `ttl` of their view are missing.
@@ -73,21 +77,34 @@ class Lookup:
         now : microseconds since 1970.
         """
         columns: dict[str, pa.Array] = {}
-        for name, view in self.views.items():
-            keys, codec = self._codecs[name]
+        for name in self.views:
+            keys, decode = self._readers[name]
             encoded = keys.encode({key: rows[key] for key in keys.columns})
             known = [key for key in encoded if key is not None]
             rows_of = iter(self.online.get(name, known))
-            decoded = codec.decode([None if key is None else next(rows_of) for key in encoded])
-            stale = None
-            if view.view.ttl_microseconds is not None:
-                stale = decoded.there & (decoded.event < now - view.view.ttl_microseconds)
+            features = decode([None if key is None else next(rows_of) for key in encoded], now)
             for feature in self.choice.views[name]:
-                values = decoded.columns[feature]
-                if stale is not None and stale.any():
-                    values = pc.if_else(pa.array(np.asarray(stale)), pa.scalar(None, values.type), values)
-                columns[self.choice.column(name, feature)] = values
+                columns[self.choice.column(name, feature)] = features[feature]
         return columns
+
+
+def _reader(applied: AppliedView) -> tuple[KeyCodec, Decode]:
+    """What encodes the keys of a view, and gives features at a moment of the bytes of keys."""
+    if applied.view.aggregations:
+        return KeyCodec(applied.keys), EntryCodec(Windows(applied.view, applied.inputs), applied.keys).decode
+    codec, ttl = RowCodec(applied.features), applied.view.ttl_microseconds
+
+    def decode(rows: Sequence[bytes | None], now: int) -> dict[str, pa.Array]:
+        decoded = codec.decode(rows)
+        if ttl is None or not (stale := decoded.there & (decoded.event < now - ttl)).any():
+            return decoded.columns
+        mask = pa.array(np.asarray(stale))
+        return {
+            name: pc.if_else(mask, pa.scalar(None, values.type), values)
+            for name, values in decoded.columns.items()
+        }
+
+    return KeyCodec(applied.keys), decode
 
 
 def as_rows(rows: Any) -> pa.Table:

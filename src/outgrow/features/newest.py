@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,57 @@ from outgrow.features.as_of import has_order, micros, own, quoted
 from outgrow.features.definitions import FeatureView
 from outgrow.features.joined import open_source
 from outgrow.features.online.codec import KeyCodec, RowCodec
+from outgrow.features.online.entries import NEVER, EntryCodec
+from outgrow.features.online.store import OnlineStore
 from outgrow.features.spans import microseconds_of
+from outgrow.features.windows import Windows
 from outgrow.features.written import AppliedView
 
 _BATCH_ROWS = 100_000
+
+
+def write_newest(
+    online: OnlineStore, applied: AppliedView, engine: Engine, since: int | None, end: int, now: int
+) -> int:
+    """Write what a join as of `end` would take of each key for servers; how many keys.
+
+    Parameters
+    ----------
+    online : where.
+    applied : the view.
+    engine : where the work is done.
+    since : keys of which nothing was known only later are left out; None: none are.
+    end, now : microseconds since 1970.
+    """
+    name = applied.view.name
+    if not applied.view.aggregations:
+        return online.put(name, _encoded(applied, newest_rows(applied, engine, since, end)))
+    rows = open_source(applied.view.source, engine)
+    windows = Windows(applied.view, applied.inputs)
+    codec = EntryCodec(windows, applied.keys)
+    entries = sql(windows.entries(rows.schema, since, end), {"rows": rows}, engine=engine)
+    pairs = codec.encode(entries.to_batches(), end)
+    return online.merge(name, pairs, partial(codec.merged, now=min(end, now)))
+
+
+def write_pushed(online: OnlineStore, applied: AppliedView, rows: pa.Table, now: int, tag: int) -> int:
+    """Write rows that came just now for servers; how many of them, or of keys with aggregations.
+
+    Parameters
+    ----------
+    online : where.
+    applied : the view.
+    rows : with its keys, features and times; without the column of the time of writing, that is `now`.
+    now : microseconds since 1970.
+    tag : of the batch; 0 for none.
+    """
+    name = applied.view.name
+    if not applied.view.aggregations:
+        return online.put(name, _pushed(applied, rows, now))
+    windows = Windows(applied.view, applied.inputs)
+    codec = EntryCodec(windows, applied.keys)
+    entries = sql(windows.pushed(rows.schema, now), {"rows": rows}).to_batches()
+    return online.merge(name, codec.encode(entries, NEVER, tag), partial(codec.merged, now=now))
 
 
 def newest_rows(applied: AppliedView, engine: Engine, start: int | None, end: int) -> Dataset:
@@ -59,7 +107,7 @@ def _query(applied: AppliedView, columns: pa.Schema, start: int | None, end: int
     )
 
 
-def encoded(applied: AppliedView, rows: Dataset) -> Iterator[tuple[bytes, bytes]]:
+def _encoded(applied: AppliedView, rows: Dataset) -> Iterator[tuple[bytes, bytes]]:
     """Keys and rows as bytes, by and by.
 
     Parameters
@@ -74,7 +122,7 @@ def encoded(applied: AppliedView, rows: Dataset) -> Iterator[tuple[bytes, bytes]
             yield from _pairs(part, keys, codec)
 
 
-def pushed(applied: AppliedView, rows: pa.Table, now: int) -> list[tuple[bytes, bytes]]:
+def _pushed(applied: AppliedView, rows: pa.Table, now: int) -> list[tuple[bytes, bytes]]:
     """Keys and rows as bytes, of rows that came just now; those without key or time are left out.
 
     Parameters
@@ -125,17 +173,21 @@ def checked_types(view: FeatureView, engine: Engine) -> AppliedView:
     """
     columns = open_source(view.source, engine).schema
     names = view.features_of(columns.names)
-    missing = [name for name in (*view.keys, *view.source.times, *names) if name not in columns.names]
+    needed = view.inputs if view.aggregations else names
+    missing = [name for name in (*view.keys, *view.source.times, *needed) if name not in columns.names]
     if missing:
         raise SchemaError(
             f"The source of view {view.name!r} has no columns {missing}; it has {columns.names}."
         )
     for name in view.source.times:
         micros(name, columns.field(name).type)
+    kinds = {name: _lasting(columns.field(name).type) for name in (*view.keys, *needed)}
+    made = {each.name: each.type_of(kinds) for each in view.aggregations}
     applied = AppliedView(
         view,
-        {key: _lasting(columns.field(key).type) for key in view.keys},
-        {name: _lasting(columns.field(name).type) for name in names},
+        {key: kinds[key] for key in view.keys},
+        made or {name: kinds[name] for name in names},
+        {name: kinds[name] for name in view.inputs},
     )
     KeyCodec(applied.keys)
     RowCodec(applied.features)

@@ -7,9 +7,9 @@ import re
 
 from outgrow.errors import ParameterError
 
-_UNITS = {"ms": 1_000, "s": 10**6, "min": 60 * 10**6, "h": 3_600 * 10**6, "d": 86_400 * 10**6}
+_UNITS = {"us": 1, "ms": 1_000, "s": 10**6, "min": 60 * 10**6, "h": 3_600 * 10**6, "d": 86_400 * 10**6}
 _UNITS["w"] = 7 * _UNITS["d"]
-_SPAN = re.compile(r"(\d{1,9})\s?(ms|s|min|h|d|w)")
+_SPAN = re.compile(r"(\d{1,15})\s?(us|ms|s|min|h|d|w)")
 Span = str | datetime.timedelta
 """'90s', '15min', '12h', '7d', '2w', or a timedelta."""
 
@@ -41,7 +41,5 @@ def microseconds_of(span: Span, name: str) -> int:
 
 def written(microseconds: int) -> str:
     """A length of time as text, in its largest whole unit."""
-    for unit in ("w", "d", "h", "min", "s", "ms"):
-        if microseconds % _UNITS[unit] == 0:
-            return f"{microseconds // _UNITS[unit]}{unit}"
-    return f"{microseconds / _UNITS['ms']}ms"
+    unit = next(unit for unit in ("w", "d", "h", "min", "s", "ms", "us") if microseconds % _UNITS[unit] == 0)
+    return f"{microseconds // _UNITS[unit]}{unit}"

@@ -6,23 +6,26 @@ import datetime
 import json
 import os
 import time
+import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 import pyarrow as pa
 
+from outgrow.data.hashing import text_hash
 from outgrow.engine.dataset import Dataset
 from outgrow.engine.local import Local
-from outgrow.engine.open import dataset
+from outgrow.engine.open import dataset, is_spark
 from outgrow.engine.protocol import Engine
+from outgrow.engine.spark.streams import start_batches
 from outgrow.errors import DataError, ParameterError
 from outgrow.features.choice import Choice, computed
 from outgrow.features.definitions import Entity, FeatureService, FeatureView, OnDemandView
 from outgrow.features.joined import SPLIT_ROWS, as_of_join
 from outgrow.features.leakage import LeakageReport, check_leakage
 from outgrow.features.lookup import Lookup, as_rows
-from outgrow.features.newest import checked_types, encoded, newest_rows, pushed
+from outgrow.features.newest import checked_types, write_newest, write_pushed
 from outgrow.features.online.store import OnlineStore, open_online
 from outgrow.features.written import Definitions
 from outgrow.storage import write_file
@@ -70,7 +73,7 @@ class FeatureStore:
     ) -> None:
         self.path = Path(path)
         self.engine = engine
-        self._definitions, written = self._read()
+        self._definitions, written, self._name = self._read()
         self._address = online or written or str(self.path / ONLINE_FILE)
         self._online: OnlineStore | None = None
         self._lookups: dict[tuple[Any, ...], Lookup] = {}
@@ -84,7 +87,7 @@ class FeatureStore:
     def online(self) -> OnlineStore:
         """Where servers look; opened when first asked for."""
         if self._online is None:
-            self._online = open_online(self._address)
+            self._online = open_online(self._address, self._name)
         return self._online
 
     def apply(self, objects: Any) -> None:
@@ -228,19 +231,54 @@ class FeatureStore:
             self._lookups[known] = Lookup(self.online, choice, views)
         return self._lookups[known]
 
-    def push(self, view: str, rows: Any) -> int:
-        """Write rows that came just now for servers; how many. One that is older than what is there changes
-        nothing. For training, write them to the source as well.
+    def push(self, view: str, rows: Any, *, batch: str | int | None = None) -> int:
+        """Write rows that came just now for servers; how many, or of how many keys where there are windows.
+
+        One that is older than what is there changes nothing; in a window, one that was known by the moment
+        up to which the view was materialised is taken to be there. For training, add them to the source.
 
         Parameters
         ----------
         view : the name.
         rows : with the keys, features and times of the view; a table, a dataset or a list of dicts.
+        batch : what tells the rows from other batches: pushed again, they are counted once.
         """
         applied = self._definitions.views.get(view)
         if applied is None:
             raise ParameterError(f"There is no view {view!r}; there are {sorted(self._definitions.views)}.")
-        return self.online.put(view, pushed(applied, as_rows(rows), _now()))
+        tag = 0 if batch is None else int(text_hash(str(batch))) >> 1 | 1
+        return write_pushed(self.online, applied, as_rows(rows), _now(), tag)
+
+    def push_stream(
+        self,
+        view: str,
+        rows: Any,
+        *,
+        checkpoint: str | os.PathLike[str] | None = None,
+        trigger: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Push what comes, batch by batch; a batch of Spark that is tried again after a fault counts once.
+
+        Parameters
+        ----------
+        view : the name.
+        rows : a streaming Spark DataFrame (Classic), or anything that gives batches one after the other:
+            tables or lists of dicts.
+        checkpoint : the folder for Spark's notes on what it has read.
+        trigger : how Spark makes batches: {"availableNow": True}, {"processingTime": "5 seconds"}, ...
+
+        Returns
+        -------
+        int or StreamingQuery
+            How many were pushed; or Spark's query, which runs already.
+        """
+        if not is_spark(rows):
+            return sum(self.push(view, batch) for batch in rows)
+
+        def push(batch: Any, number: int) -> None:
+            self.push(view, batch, batch=f"{checkpoint} {number}")
+
+        return start_batches(rows, push, checkpoint, trigger)
 
     def freshness(self) -> dict[str, float | None]:
         """Of each view, the seconds since the moment up to which it was materialised; None: never."""
@@ -288,22 +326,22 @@ class FeatureStore:
             since, before = start, self.online.as_of(name)
             if start is None and applied.view.source.created_timestamp_column is not None:
                 since = before
-            rows = newest_rows(applied, self.engine or Local(), since, end)
-            counts[name] = self.online.put(name, encoded(applied, rows))
+            counts[name] = write_newest(self.online, applied, self.engine or Local(), since, end, _now())
             self.online.set_as_of(name, max(end, before or end))
         return counts
 
-    def _read(self) -> tuple[Definitions, str | None]:
+    def _read(self) -> tuple[Definitions, str | None, str]:
         try:
             given: Mapping[str, Any] = json.loads((self.path / REGISTRY_FILE).read_text(encoding="utf-8"))
         except FileNotFoundError:
-            return Definitions({}, {}, {}), None
+            return Definitions({}, {}, {}), None, uuid.uuid4().hex[:12]
         except (ValueError, OSError) as error:
             raise DataError(f"The feature store {self.path} cannot be read: {error}.") from None
-        return Definitions.from_json(given), given.get("online")
+        return Definitions.from_json(given), given.get("online"), given.get("name", "")
 
     def _write(self, definitions: Definitions) -> None:
         given = definitions.to_json()
+        given["name"] = self._name
         given["online"] = None if self._address == str(self.path / ONLINE_FILE) else self._address
         self.path.mkdir(parents=True, exist_ok=True)
         text = json.dumps(given, indent=2, ensure_ascii=False) + "\n"

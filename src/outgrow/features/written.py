@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
 
 from outgrow.data.schema_file import arrow_type
 from outgrow.errors import DataError
+from outgrow.features.aggregation import Aggregation
 from outgrow.features.definitions import Entity, FeatureService, FeatureView, OnDemandView, Source
 from outgrow.features.spans import microseconds_of, written
 
@@ -25,11 +26,13 @@ class AppliedView:
     view : the definition.
     keys : the types of the key.
     features : the types of the features.
+    inputs : the types of the columns that aggregations are made of.
     """
 
     view: FeatureView
     keys: dict[str, pa.DataType]
     features: dict[str, pa.DataType]
+    inputs: dict[str, pa.DataType] = field(default_factory=dict)
 
 
 class Gone:
@@ -61,6 +64,12 @@ def view_to_json(applied: AppliedView) -> dict[str, Any]:
         },
         "keys": {name: str(kind) for name, kind in applied.keys.items()},
         "features": {name: str(kind) for name, kind in applied.features.items()},
+        "aggregations": [
+            {"function": a.function, "time_window": written(a.width), "column": a.column, "name": a.name}
+            for a in view.aggregations
+        ],
+        "every": None if view.every is None else written(view.step),
+        "inputs": {name: str(kind) for name, kind in applied.inputs.items()},
     }
 
 
@@ -76,9 +85,13 @@ def view_from_json(name: str, given: Mapping[str, Any]) -> AppliedView:
     if source["data"] is None:
         source["data"] = Gone(name)
     entities = [Entity(entity, keys) for entity, keys in given["entities"].items()]
-    view = FeatureView(name, entities, Source(**source), list(given["features"]), given["ttl"])
-    keys = {column: arrow_type(kind) for column, kind in given["keys"].items()}
-    return AppliedView(view, keys, {column: arrow_type(kind) for column, kind in given["features"].items()})
+    aggregations = [Aggregation(**each) for each in given.get("aggregations", ())]
+    schema = None if aggregations else list(given["features"])
+    view = FeatureView(
+        name, entities, Source(**source), schema, given["ttl"], aggregations, given.get("every")
+    )
+    kinds = (given["keys"], given["features"], given.get("inputs", {}))
+    return AppliedView(view, *({name: arrow_type(kind) for name, kind in types.items()} for types in kinds))
 
 
 @dataclass(eq=False)

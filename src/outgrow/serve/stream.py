@@ -29,8 +29,7 @@ from outgrow.engine.dataset import Dataset
 from outgrow.engine.open import dataset, is_spark
 from outgrow.engine.reading import read, read_as
 from outgrow.engine.spark.engine import Spark
-from outgrow.engine.spark.explain import spark_explained
-from outgrow.engine.spark.supervise import is_connect
+from outgrow.engine.spark.streams import start_batches
 from outgrow.errors import (
     ColumnNotFoundError,
     DataError,
@@ -224,7 +223,7 @@ def score_stream(
     if read_options:
         raise ParameterError("read_options say how files of a folder are read; Spark has read these rows.")
     prepare(scorer.version().predictor.fitted, dataset(_empty(rows)), keep=scorer.options.keep)
-    return _start(
+    return start_batches(
         rows, lambda batch, number: scorer.write(dataset(batch), f"batch_id={number}"), checkpoint, trigger
     )
 
@@ -271,7 +270,7 @@ def score_files(
         paths = sorted(path for path, length in files if length and is_data(path))
         _write_files(scorer, paths, {path: _folder_name(path, folder) for path in paths}, number, engine)
 
-    return _start(rows, write_batch, checkpoint, trigger)
+    return start_batches(rows, write_batch, checkpoint, trigger)
 
 
 def _write_files(
@@ -407,26 +406,6 @@ class FolderStream:
             done = self._scorer.write_file(file.path, _folder_name(file.path, str(self.folder.absolute())))
             if done is not None:
                 yield done
-
-
-def _start(frame: Any, write_batch: Any, checkpoint: Any, trigger: dict[str, Any] | None) -> Any:
-    """Start Spark's query."""
-    if checkpoint is None:
-        raise ParameterError("A Spark stream needs checkpoint=, a folder for what it has read.")
-    if is_connect(frame.sparkSession):
-        raise ParameterError(
-            "A stream needs a Classic session: on Connect the work between batches would run on the server, "
-            "where this process's files are not. Start the stream from a driver of the cluster."
-        )
-
-    def write_some(batch: Any, number: int) -> None:
-        if not batch.isEmpty():
-            write_batch(batch, number)
-
-    with spark_explained():
-        writer = frame.writeStream.foreachBatch(write_some)
-        writer = writer.option("checkpointLocation", os.fspath(checkpoint))
-        return (writer if trigger is None else writer.trigger(**trigger)).start()
 
 
 def _folder_name(path: str, folder: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -46,6 +46,24 @@ class SQLiteOnlineStore:
         view : the name.
         rows : one that is older than what is there changes nothing.
         """
+        newer = "row = excluded.row WHERE substr(excluded.row, 1, 16) >= substr({table}.row, 1, 16)"
+        return self._write(view, rows, newer)
+
+    def merge(
+        self, view: str, rows: Iterable[tuple[bytes, bytes]], merged: Callable[[bytes | None, bytes], bytes]
+    ) -> int:
+        """Write what becomes of the rows that are there and others, all or none; how many were given.
+
+        Parameters
+        ----------
+        view : the name.
+        rows : each a key and its row; no key twice.
+        merged : the new row, of the one that is there and the one given.
+        """
+        self._connection.create_function("merged", 2, merged)
+        return self._write(view, rows, "row = merged({table}.row, excluded.row)")
+
+    def _write(self, view: str, rows: Iterable[tuple[bytes, bytes]], change: str) -> int:
         table = _quoted(view)
         with self._explained(), self._connection as connection:
             connection.execute(
@@ -53,8 +71,8 @@ class SQLiteOnlineStore:
             )
             counted = itertools.count()
             connection.executemany(
-                f"INSERT INTO {table} VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET row = excluded.row "
-                f"WHERE substr(excluded.row, 1, 16) >= substr({table}.row, 1, 16)",
+                f"INSERT INTO {table} VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET "
+                + change.format(table=table),
                 (pair for pair, _ in zip(rows, counted, strict=False)),
             )
             return next(counted)

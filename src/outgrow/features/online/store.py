@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from outgrow.errors import ParameterError
@@ -11,10 +11,7 @@ from outgrow.features.online.sqlite import SQLiteOnlineStore
 
 
 class OnlineStore(Protocol):
-    """One row of bytes for each key of a view; its first 16 bytes order what was true when, and known when.
-
-    Several processes may write and read at once. A row takes the place of another only if it is no older.
-    """
+    """One row of bytes for each key of a view. Several processes may write and read at once."""
 
     def put(self, view: str, rows: Iterable[tuple[bytes, bytes]]) -> int:
         """Write rows, each a key and its row; how many were given.
@@ -22,7 +19,20 @@ class OnlineStore(Protocol):
         Parameters
         ----------
         view : the name.
-        rows : one that is older than what is there changes nothing.
+        rows : their first 16 bytes order what was true when, and known when; one that is older than what is
+            there changes nothing.
+        """
+
+    def merge(
+        self, view: str, rows: Iterable[tuple[bytes, bytes]], merged: Callable[[bytes | None, bytes], bytes]
+    ) -> int:
+        """Write what becomes of the rows that are there and others, key by key; how many were given.
+
+        Parameters
+        ----------
+        view : the name.
+        rows : each a key and its row; no key twice.
+        merged : the new row, of the one that is there and the one given; it may be called more than once.
         """
 
     def get(self, view: str, keys: Sequence[bytes]) -> list[bytes | None]:
@@ -53,12 +63,13 @@ class OnlineStore(Protocol):
         """Let go of files and connections."""
 
 
-def open_online(address: str) -> OnlineStore:
+def open_online(address: str, name: str) -> OnlineStore:
     """The store at an address.
 
     Parameters
     ----------
     address : `redis://host:port/number`, or the path of a file of SQLite, which is made.
+    name : of the feature store, where several may be at one address.
 
     Raises
     ------
@@ -66,7 +77,7 @@ def open_online(address: str) -> OnlineStore:
         When it is the address of something else.
     """
     if address.startswith(("redis://", "rediss://", "unix://")):
-        return RedisOnlineStore(address)
+        return RedisOnlineStore(address, name)
     if "://" in address and not address.startswith("sqlite:///"):
         raise ParameterError(f"online={address!r}: give redis://host:port/0 or the path of a file.")
     return SQLiteOnlineStore(address.removeprefix("sqlite:///"))

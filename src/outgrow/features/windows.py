@@ -1,0 +1,258 @@
+"""Counts, sums and means over windows in SQL, one text for DuckDB and Spark, and for servers in NumPy.
+
+An event enters a window when it is known, and leaves it when its time lies a window's length back. Both are
+changes of sums of whole numbers, which lose nothing when what was added is taken away again, in any order.
+Numbers with fractions are added up as four whole numbers, in units of 2**32, 1, 2**-32 and 2**-64; so what a
+training row got and what a server answers are the same to the bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from outgrow.features.aggregation import Aggregation, is_whole
+from outgrow.features.as_of import PREFIX, micros, own, quoted
+from outgrow.features.definitions import FeatureView
+from outgrow.features.spans import microseconds_of
+
+AT = PREFIX + "at"
+"""The column of the times of changes, in microseconds."""
+LARGEST = 2.0**63
+_UNITS = (2.0**32, 1.0, 2.0**-32, 2.0**-64)
+_ROWS = "n"
+
+
+@dataclass(frozen=True)
+class Windows:
+    """The aggregations of a view, and the whole numbers that are added up for them.
+
+    Parameters
+    ----------
+    view : with aggregations.
+    inputs : the types of their columns.
+    """
+
+    view: FeatureView
+    inputs: Mapping[str, pa.DataType]
+
+    @property
+    def longest(self) -> int:
+        """The length of the longest window, in microseconds."""
+        return max(each.width for each in self.view.aggregations)
+
+    @property
+    def fields(self) -> list[str]:
+        """The names of the whole numbers of an event: of rows, and of each column."""
+        return [_ROWS, *(name for at, _ in enumerate(self.inputs) for name in self.fields_of(at))]
+
+    def fields_of(self, at: int) -> list[str]:
+        """The whole numbers of a column: how many values, and their sum, or the parts of their sum.
+
+        Parameters
+        ----------
+        at : the number of the column.
+        """
+        kind = list(self.inputs.values())[at]
+        names = ("n", "sum") if is_whole(kind) else ("n", "odd", *(f"part{p}" for p in range(len(_UNITS))))
+        return [f"c{at}_{name}" for name in names]
+
+    def events(self, columns: pa.Schema, now: int | None = None) -> str:
+        """The SELECT of events from `rows`: keys, `bucket`, `known` and the whole numbers.
+
+        Parameters
+        ----------
+        columns : of the rows.
+        now : when rows were written of which that is missing; None: such rows are not used.
+        """
+        view, source = self.view, self.view.source
+        event = micros(source.timestamp_field, columns.field(source.timestamp_field).type)
+        created = source.created_timestamp_column
+        known = event
+        if created is not None and created in columns.names:
+            known = micros(created, columns.field(created).type)
+        if created is not None and now is not None:
+            known = f"COALESCE({known}, {now})" if created in columns.names else f"CAST({now} AS BIGINT)"
+        keys = ", ".join(map(quoted, view.keys))
+        values = "".join(
+            f", {quoted(name) if is_whole(kind) else f'CAST({quoted(name)} AS DOUBLE)'} AS {own(f'x{at}')}"
+            for at, (name, kind) in enumerate(self.inputs.items())
+        )
+        chosen = f"SELECT {keys}, {event} AS {own('event')}, {known} AS {own('written')}{values} FROM rows"
+        there = [f"{name} IS NOT NULL" for name in [*map(quoted, view.keys), own("event"), own("written")]]
+        delay = microseconds_of(source.delay, "delay")
+        step = view.step
+        back = f"(({own('event')} % {step}) + {step}) % {step}"
+        bucket = own("event") if step == 1 else f"{own('event')} - {back}"
+        numbers = "".join(
+            f", {text} AS {own(name)}"
+            for at in range(len(self.inputs))
+            for name, text in zip(self.fields_of(at), self._numbers(at), strict=True)
+        )
+        later = own("event") if created is None else f"GREATEST({own('event')}, {own('written')})"
+        return (
+            f"SELECT {keys}, {bucket} AS {own('bucket')}, {later} + {delay} AS {own('known')}, "
+            f"1 AS {own(_ROWS)}{numbers} FROM ({self._parts(chosen)} WHERE {' AND '.join(there)}) AS parts"
+        )
+
+    def _parts(self, chosen: str) -> str:
+        """Numbers with fractions and what is left of them, part by part."""
+        text = f"SELECT * FROM ({chosen}) AS chosen"
+        for at, kind in enumerate(self.inputs.values()):
+            if is_whole(kind):
+                continue
+            x = own(f"x{at}")
+            size = f"CASE WHEN ABS({x}) < {LARGEST} THEN ABS({x}) ELSE 0 END"
+            text = f"SELECT *, {size} AS {own(f'x{at}_0')} FROM ({text}) AS sized"
+            for part, unit in enumerate(_UNITS[:-1]):
+                left = own(f"x{at}_{part}")
+                rest = f"{left} - CAST(FLOOR({left} / {unit!r}) AS DOUBLE) * {unit!r}"
+                text = f"SELECT *, {rest} AS {own(f'x{at}_{part + 1}')} FROM ({text}) AS left_{part}"
+        return f"SELECT * FROM ({text}) AS numbers"
+
+    def _numbers(self, at: int) -> list[str]:
+        x = own(f"x{at}")
+        there = f"CASE WHEN {x} IS NULL THEN 0 ELSE 1 END"
+        if is_whole(list(self.inputs.values())[at]):
+            return [there, f"COALESCE(CAST({x} AS BIGINT), 0)"]
+        odd = f"CASE WHEN {x} IS NULL OR ABS({x}) < {LARGEST} THEN 0 ELSE 1 END"
+        sign = f"CASE WHEN {x} < 0 THEN -1 ELSE 1 END"
+        parts = [
+            f"CAST(FLOOR({own(f'x{at}_{part}')} / {unit!r}) AS BIGINT) * {sign}"
+            for part, unit in enumerate(_UNITS)
+        ]
+        return [there, odd, *(f"COALESCE({part}, 0)" for part in parts)]
+
+    def changes(self, columns: pa.Schema) -> str:
+        """The SELECT of what holds from when on, from `rows`: keys, `AT` and the features.
+
+        Parameters
+        ----------
+        columns : of the rows.
+        """
+        widths = sorted({each.width for each in self.view.aggregations})
+        keys = ", ".join(map(quoted, self.view.keys))
+        sums = [(at, field) for at, width in enumerate(widths) for field in self._used(width)]
+        ends = [f"{own('bucket')} + {width}" for width in widths]
+
+        def numbers(signs: Sequence[int]) -> str:
+            return ", ".join(
+                f"CASE WHEN {own('known')} < {ends[at]} THEN {signs[at]} * {own(field)} ELSE 0 END "
+                f"AS {own(f'w{at}_{field}')}"
+                for at, field in sums
+            )
+
+        ones = [1] * len(widths)
+        branches = [f"SELECT {keys}, {own('known')} AS {own('at')}, {numbers(ones)} FROM events"]
+        for leaving, end in enumerate(ends):
+            signs = [-1 if at == leaving else 0 for at in range(len(widths))]
+            branches.append(
+                f"SELECT {keys}, {end} AS {own('at')}, {numbers(signs)} FROM events "
+                f"WHERE {own('known')} < {end}"
+            )
+        names = [own(f"w{at}_{field}") for at, field in sums]
+        summed = ", ".join(f"CAST(SUM({name}) AS BIGINT) AS {name}" for name in names)
+        within = (
+            f"(PARTITION BY {keys} ORDER BY {own('at')} ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)"
+        )
+        running = ", ".join(f"CAST(SUM({name}) OVER {within} AS BIGINT) AS {name}" for name in names)
+        features = ", ".join(
+            f"{self._value(each, f'w{widths.index(each.width)}_')} AS {quoted(each.name)}"
+            for each in self.view.aggregations
+        )
+        return (
+            f"WITH events AS ({self.events(columns)}), moves AS ({' UNION ALL '.join(branches)}), "
+            f"changes AS (SELECT {keys}, {own('at')}, {summed} FROM moves GROUP BY {keys}, {own('at')}), "
+            f"running AS (SELECT {keys}, {own('at')}, {running} FROM changes) "
+            f"SELECT {keys}, {own('at')}, {features} FROM running"
+        )
+
+    def entries(self, columns: pa.Schema, since: int | None, end: int) -> str:
+        """The SELECT of sums by key and bucket from `rows`, key by key; without a bucket, what has left.
+
+        Parameters
+        ----------
+        columns : of the rows.
+        since : keys of which nothing was known only later are left out; None: none are.
+        end : microseconds since 1970, as `since`; what is known only later is left out.
+        """
+        keys = ", ".join(map(quoted, self.view.keys))
+        bucket = f"CASE WHEN {own('bucket')} + {self.longest} > {end} THEN {own('bucket')} END"
+        events = f"SELECT {keys}, {own('known')}, {bucket} AS {own('bucket')}, "
+        events += f"{', '.join(map(own, self.fields))} FROM ({self.events(columns)}) AS events "
+        events += f"WHERE {own('known')} <= {end}"
+        sums = ", ".join(f"CAST(SUM({own(name)}) AS BIGINT) AS {own(name)}" for name in self.fields)
+        grouped = f"SELECT {keys}, {own('bucket')}, MAX({own('known')}) AS {own('known')}, {sums} "
+        grouped += f"FROM ({events}) AS events GROUP BY {keys}, {own('bucket')}"
+        if since is not None:
+            newest = f"MAX({own('known')}) OVER (PARTITION BY {keys}) AS {own('newest')}"
+            grouped = f"SELECT * FROM (SELECT *, {newest} FROM ({grouped}) AS grouped) AS grouped "
+            grouped += f"WHERE {own('newest')} > {since}"
+        return f"SELECT * FROM ({grouped}) AS entries ORDER BY {keys}"
+
+    def pushed(self, columns: pa.Schema, now: int) -> str:
+        """The SELECT of sums by key, bucket and moment of writing from `rows` that came just now, key by key.
+
+        Parameters
+        ----------
+        columns : of the rows.
+        now : when they came, where they do not say when they were written, in microseconds.
+        """
+        keys = ", ".join(map(quoted, self.view.keys))
+        group = f"{keys}, {own('bucket')}, {own('known')}"
+        sums = ", ".join(f"CAST(SUM({own(name)}) AS BIGINT) AS {own(name)}" for name in self.fields)
+        events = f"({self.events(columns, now)}) AS events"
+        return f"SELECT {group}, {sums} FROM {events} GROUP BY {group} ORDER BY {keys}"
+
+    def _used(self, width: int) -> list[str]:
+        """The whole numbers that aggregations over one window need."""
+        used = [each for each in self.view.aggregations if each.width == width]
+        columns = list(self.inputs)
+        names = [_ROWS] if any(each.column is None for each in used) else []
+        for at, column in enumerate(columns):
+            of = [each for each in used if each.column == column]
+            if of:
+                only_counts = all(each.function == "count" for each in of)
+                names += self.fields_of(at)[: 1 if only_counts else None]
+        return names
+
+    def _value(self, each: Aggregation, before: str) -> str:
+        """A feature of running sums."""
+        if each.column is None:
+            return own(before + _ROWS)
+        count, *parts = [own(before + name) for name in self.fields_of(list(self.inputs).index(each.column))]
+        if each.function == "count":
+            return count
+        total = parts[0]
+        if len(parts) > 1:
+            odd, *limbs = (f"CAST({part} AS DOUBLE)" for part in parts)
+            a, b, c, d = (f"{limb} * {unit!r}" for limb, unit in zip(limbs, _UNITS, strict=True))
+            total = f"CASE WHEN {odd} > 0 THEN CAST('NaN' AS DOUBLE) ELSE ({a} + {b}) + ({c} + {d}) END"
+        if each.function == "sum":
+            return total
+        return f"CASE WHEN {count} > 0 THEN CAST(({total}) AS DOUBLE) / CAST({count} AS DOUBLE) END"
+
+    def values(self, each: Aggregation, sums: Mapping[str, np.ndarray]) -> pa.Array:
+        """A feature of sums, as `changes` computes it.
+
+        Parameters
+        ----------
+        each : the aggregation.
+        sums : of whole numbers, by name.
+        """
+        if each.column is None:
+            return pa.array(sums[_ROWS])
+        count, *parts = (sums[name] for name in self.fields_of(list(self.inputs).index(each.column)))
+        if each.function == "count":
+            return pa.array(count)
+        total = parts[0]
+        if len(parts) > 1:
+            odd, *limbs = parts
+            a, b, c, d = (limb.astype(float) * unit for limb, unit in zip(limbs, _UNITS, strict=True))
+            total = np.where(odd > 0, np.nan, (a + b) + (c + d))
+        if each.function == "sum":
+            return pa.array(total)
+        return pa.array(total.astype(float) / np.maximum(count, 1), mask=count == 0)
