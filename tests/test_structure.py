@@ -53,13 +53,13 @@ FLOORS = {
     "track": 7,
     "deploy": 7,
     "job": 8,
-    "board": 9,
     "loop": 9,
     "planning": 9,
+    "board": 10,
     "testing": 9,
-    "cli": 10,
-    "__init__": 10,
-    "__main__": 11,
+    "cli": 11,
+    "__init__": 11,
+    "__main__": 12,
 }
 FLOORS_OF_ML = {
     "core": 0,

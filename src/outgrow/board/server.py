@@ -20,6 +20,7 @@ def serve(
     *,
     stores: Sequence[str] = (),
     servers: Sequence[str] = (),
+    states: str | None = None,
     host: str = "127.0.0.1",
     port: int = 8100,
     token: str | None = None,
@@ -29,7 +30,7 @@ def serve(
     Parameters
     ----------
     log : as of `og.runs`.
-    stores, servers : as of `Sources`.
+    stores, servers, states : as of `Sources`.
     host, port : the address to bind; the loopback one, by default.
     token : lets its holder change things; None for nobody.
 
@@ -42,7 +43,7 @@ def serve(
     """
     if not 0 <= port <= 65535:
         raise ParameterError(f"--port {port}: give a number from 1 to 65535, or 0 for a free one.")
-    sources = Sources(open_log(log), tuple(stores), tuple(servers))
+    sources = Sources(open_log(log), tuple(stores), tuple(servers), states)
     threading.Thread(target=RunsView.of(sources.log).now, daemon=True).start()  # ready for who looks first
     app = application(sources, token=token, any_host=not is_loopback(host))
     uvicorn.run(app, **options(host, port))

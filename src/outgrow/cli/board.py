@@ -25,6 +25,9 @@ def _board(
     server: Annotated[
         list[str] | None, typer.Option(metavar="URL", help="A server of models to look at; may be repeated.")
     ] = None,
+    states: Annotated[
+        str | None, typer.Option(help="The folder of the counts of windows; beside the log if not given.")
+    ] = None,
     host: Annotated[str, typer.Option(help="The address to bind.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="The port to listen on.")] = 8100,
     token_file: Annotated[
@@ -37,4 +40,5 @@ def _board(
     from outgrow.serve.http.arguments import token_of
 
     say(f"Showing the board at http://{host}:{port} (Ctrl-C ends it)")
-    serve(log, stores=store or (), servers=server or (), host=host, port=port, token=token_of(token_file))
+    token = token_of(token_file)
+    serve(log, stores=store or (), servers=server or (), states=states, host=host, port=port, token=token)

@@ -6,7 +6,7 @@ import math
 import re
 import time
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,6 +41,22 @@ class Answers:
         if body is None:
             return cls()
         return cls(body["answered"], body["failed"], dict(body["buckets"]))
+
+    def take(self, name: str, labels: Mapping[str, str], value: float) -> None:
+        """Add a number that a server says.
+
+        Parameters
+        ----------
+        name : `seconds_count`, `seconds_bucket` or `failures_total`; others change nothing.
+        labels, value : of it.
+        """
+        if name == "failures_total":
+            self.failed += value
+        elif name == "seconds_count":
+            self.answered += value
+        elif name == "seconds_bucket":
+            bound = float(labels["le"].replace("+Inf", "inf"))
+            self.buckets[bound] = self.buckets.get(bound, 0.0) + value
 
     def since(self, before: Answers) -> Answers:
         """What came after an earlier look; all of it where servers began anew in between."""
@@ -102,8 +118,7 @@ def look(urls: Sequence[str], name: str) -> ServersLook:
     seen = ServersLook()
     for url in urls:
         try:
-            with urllib.request.urlopen(f"{url.rstrip('/')}/metrics", timeout=_TIMEOUT_SECONDS) as answer:
-                text = answer.read().decode()
+            text = metrics_of(url)
         except (OSError, ValueError) as error:
             seen.roles[url], seen.away[url] = None, f"{url} is away ({error})"
             continue
@@ -115,27 +130,46 @@ def look(urls: Sequence[str], name: str) -> ServersLook:
 
 def _read(text: str, name: str, answers: dict[str, Answers]) -> dict[str, set[str]]:
     roles: dict[str, set[str]] = {}
-    for line in text.splitlines():
-        match = _SAMPLE.match(line)
-        if match is None:
-            continue
-        labels = dict(_LABEL.findall(match[2] or ""))
+    for metric, labels, value in samples(text):
         if labels.get("model") != name or "version" not in labels:
             continue
-        value, version = float(match[3]), labels["version"]
-        if match[1] == "outgrow_model_version":
+        version = labels["version"]
+        if metric == "outgrow_model_version":
             if value == 1.0:
                 roles.setdefault(labels["role"], set()).add(version)
             continue
-        of_version = answers.setdefault(version, Answers())
-        if match[1] == "outgrow_version_failures_total":
-            of_version.failed += value
-        elif match[1] == "outgrow_version_seconds_count":
-            of_version.answered += value
-        elif match[1] == "outgrow_version_seconds_bucket":
-            bound = float(labels["le"].replace("+Inf", "inf"))
-            of_version.buckets[bound] = of_version.buckets.get(bound, 0.0) + value
+        answers.setdefault(version, Answers()).take(metric.removeprefix("outgrow_version_"), labels, value)
     return roles
+
+
+def samples(text: str) -> Iterator[tuple[str, dict[str, str], float]]:
+    """The numbers of a page for Prometheus: name, labels, value."""
+    for line in text.splitlines():
+        match = _SAMPLE.match(line)
+        if match is not None:
+            yield match[1], dict(_LABEL.findall(match[2] or "")), float(match[3])
+
+
+def metrics_of(url: str, timeout: float = _TIMEOUT_SECONDS, token: str | None = None) -> str:
+    """The page of metrics of a server.
+
+    Parameters
+    ----------
+    url : its address.
+    timeout : in seconds.
+    token : that it asks for; None for none.
+
+    Raises
+    ------
+    OSError
+        When it is away, or does not give them.
+    ValueError
+        When that is no address.
+    """
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    request = urllib.request.Request(f"{url.rstrip('/')}/metrics", headers=headers)
+    with urllib.request.urlopen(request, timeout=timeout) as answer:
+        return str(answer.read().decode())
 
 
 def verify(

@@ -101,8 +101,12 @@ class Alerts:
     def all(self) -> list[Alert]:
         """All alerts there ever were, the oldest first."""
         for record in self.log.since(self._position, kinds=("alert",), subject=self.model):
-            self._position = record.position
-            self._take(record)
+            self.take(record)
+        return self.known
+
+    @property
+    def known(self) -> list[Alert]:
+        """Those of the records that were taken in."""
         return list(self._alerts.values())
 
     def open(self) -> list[Alert]:
@@ -211,7 +215,9 @@ class Alerts:
             )
         return fitting[0]
 
-    def _take(self, record: Record) -> None:
+    def take(self, record: Record) -> None:
+        """Take in a record `alert` of the model."""
+        self._position = record.position
         body, state = record.body, record.body.get("state")
         if state == SILENCED:
             self._silenced[body["key"]] = body["until"]

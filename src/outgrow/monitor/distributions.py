@@ -155,8 +155,22 @@ def histograms(
         half = (high - low) / max(1, bins - 1) / 2
         low, high = low - half, high + half
     edges = np.linspace(low, high, bins + 1)
-    counts = [np.histogram(np.clip(at, low, high), edges, weights=shares)[0] for shares, at in sides]
+    binned = _spread_evenly if coarse and isinstance(grid, NumberGrid) else _binned
+    counts = [binned(shares, at, edges) for shares, at in sides]
     return counts[0], counts[1], edges
+
+
+def _binned(shares: np.ndarray, at: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    return np.histogram(np.clip(at, edges[0], edges[-1]), edges, weights=shares)[0]
+
+
+def _spread_evenly(shares: np.ndarray, at: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """As `_binned`, of cells that may be wider than bins: their values lie anywhere in them."""
+    between = (at[1:] + at[:-1]) / 2
+    bounds = np.concatenate([[2 * at[0] - between[0]], between, [2 * at[-1] - between[-1]]])
+    below = np.interp(edges, bounds, np.concatenate([[0.0], np.cumsum(shares)]))
+    below[[0, -1]] = 0.0, shares.sum()
+    return np.diff(below)
 
 
 def _is_coarse(reference: Reference, window: GridCounts) -> bool:

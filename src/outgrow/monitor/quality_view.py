@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from outgrow.log.event_log import EventLog
-from outgrow.log.record import encode
+from outgrow.log.record import Record, encode
 
 Key = tuple[str, str, str, str]
 """Version, role, slice and start of a window."""
@@ -33,11 +33,15 @@ class QualityView:
     def refreshed(self) -> QualityView:
         """With all that was written meanwhile, also by others."""
         for record in self.log.since(self._position, kinds=("label.met",), subject=self.subject):
-            self._position = record.position
-            self.labels = record.body.get("labels", {})
-            self.overall = record.body.get("quality", [])
-            self.windows |= {_key(line): line for line in record.body.get("windows", ())}
+            self.take(record)
         return self
+
+    def take(self, record: Record) -> None:
+        """Take in a record `label.met` of the model."""
+        self._position = record.position
+        self.labels = record.body.get("labels", {})
+        self.overall = record.body.get("quality", [])
+        self.windows |= {_key(line): line for line in record.body.get("windows", ())}
 
     def news(self, lines: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """The windows that are not as the log has them, as it should have them.

@@ -10,6 +10,7 @@ from typing import Any
 
 from outgrow.engine.reference import Reference
 from outgrow.log.event_log import EventLog
+from outgrow.log.record import Record
 from outgrow.monitor.drift import Drift
 from outgrow.monitor.pairs import Group
 from outgrow.monitor.spans import moment
@@ -82,19 +83,23 @@ class MonitorView:
         for record in self.log.since(
             self._position, kinds=("window.folded", "finding"), subject=self.subject
         ):
-            self._position = record.position
-            body = record.body
-            self.sources |= set(body.get("sources", ()))
-            if body.get("from") is None:
-                continue
-            group = group_of(body)
-            if record.kind == "finding" and "distances" in body:
-                self.judged[group] = body
-            elif record.kind == "window.folded":
-                self.parts.setdefault(group, []).append(body["state"])
-                self.references[group] = body.get("reference", "")
-                self.rows[group] = self.rows.get(group, 0) + body["rows"]
+            self.take(record)
         return self
+
+    def take(self, record: Record) -> None:
+        """Take in a record of a window or a finding of the model."""
+        self._position = record.position
+        body = record.body
+        self.sources |= set(body.get("sources", ()))
+        if body.get("from") is None:
+            return
+        group = group_of(body)
+        if record.kind == "finding" and "distances" in body:
+            self.judged[group] = body
+        elif record.kind == "window.folded":
+            self.parts.setdefault(group, []).append(body["state"])
+            self.references[group] = body.get("reference", "")
+            self.rows[group] = self.rows.get(group, 0) + body["rows"]
 
     def mark(self, group: Group) -> str:
         """What tells the parts of a window from others."""

@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from outgrow.board.api import comparison, plan, run, runs, search
+from outgrow.board.api import (
+    cluster,
+    comparison,
+    drift,
+    lineage,
+    plan,
+    quality,
+    registry,
+    run,
+    runs,
+    search,
+    serving,
+)
 from outgrow.board.sources import Sources
 
 Query = Mapping[str, str]
@@ -19,7 +31,13 @@ ANSWERS: dict[str, Answer] = {
     "compare": comparison.answer,
     "search": search.answer,
     "plan": plan.answer,
+    "registry": registry.answer,
+    "drift": drift.answer,
+    "quality": quality.answer,
+    "serving": serving.answer,
+    "cluster": cluster.answer,
+    "lineage": lineage.answer,
 }
 """By name; each may be read at /api/NAME by anybody who reaches the board."""
-ACTS: dict[str, Act] = {}
+ACTS: dict[str, Act] = {"rollback": registry.rollback}
 """By name; each may be done by POST /api/NAME with the token."""

@@ -78,6 +78,15 @@ function logTicks(low, high, most) {
   return ticks.length > 1 ? ticks : niceTicks(10 ** low, 10 ** high, most);
 }
 
+/* Round times between two, and how they are written: [[seconds, text]]. */
+function timeTicks(low, high, most) {
+  const steps = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800, 2592000, 7776000, 31536000];
+  const step = steps.find((seconds) => (high - low) / seconds <= most) || steps[steps.length - 1];
+  const ticks = [];
+  for (let at = Math.ceil(low / step) * step; at <= high; at += step) ticks.push([at, step >= 86400 ? date(at).slice(0, 10) : high - low > 86400 ? date(at).slice(5, 16) : step >= 60 ? date(at).slice(11, 16) : date(at).slice(11, 19)]);
+  return ticks;
+}
+
 const short = (value) => {
   const size = Math.abs(value);
   if (size >= 1e9 || (size > 0 && size < 1e-3)) return value.toExponential(Math.abs(value) >= 1e9 ? 1 : 0).replace("e+", "e");
@@ -89,13 +98,14 @@ const short = (value) => {
 // ---- axes --------------------------------------------------------------------------------------------
 
 /* The frame of a figure with two axes: {x, y, nodes, box}. */
-function axes(width, height, xs, ys, { xLabel, yLabel, log, xFormat = short, yFormat = short, pad = 0.04, xPad = 0 } = {}) {
+function axes(width, height, xs, ys, { xLabel, yLabel, log, time, xFormat = short, yFormat = short, pad = 0.04, xPad = 0 } = {}) {
+  if (time && xs[0] === xs[1]) xs = [xs[0] - 30, xs[0] + 30];
   const y = scale(ys, [height - 34, 10], { log, most: 5, pad });
   const left = 14 + 6.4 * Math.max(...y.ticks.map((tick) => yFormat(tick).length), 2);
   const x = scale(xs, [left, width - 10], { most: Math.max(2, Math.floor(width / 90)), pad: xPad });
   const nodes = [
     y.ticks.map((tick) => [svg("line", { class: "axis", x1: left, x2: width - 10, y1: y(tick), y2: y(tick) }), svg("text", { x: left - 6, y: y(tick) + 3.5, "text-anchor": "end" }, yFormat(tick))]),
-    x.ticks.map((tick) => svg("text", { x: x(tick), y: height - 19, "text-anchor": "middle" }, xFormat(tick))),
+    (time ? timeTicks(xs[0], xs[1], Math.max(1, Math.floor((width - left) / 90))) : x.ticks.map((tick) => [tick, xFormat(tick)])).map(([tick, text]) => svg("text", { x: x(tick), y: height - 19, "text-anchor": "middle" }, text)),
     xLabel ? svg("text", { x: (left + width - 10) / 2, y: height - 4, "text-anchor": "middle" }, xLabel) : null,
     yLabel ? svg("text", { x: left, y: 6, "text-anchor": "start" }, yLabel) : null,
   ];
