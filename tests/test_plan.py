@@ -15,7 +15,7 @@ from sklearn.base import clone
 
 import outgrow as og
 from outgrow.cli import main
-from outgrow.errors import DataError, JobFileError, ParameterError
+from outgrow.errors import DataError, InputNotFoundError, JobFileError, ParameterError
 from outgrow.planning import history
 from outgrow.planning.accelerators import costs
 from outgrow.planning.cheaper import Ring, Rival, metric_of
@@ -139,9 +139,33 @@ def test_places_begin_with_this_machine_and_keep_to_their_formulas(tmp_path: Pat
     assert shipped.currency == "USD"
     assert len(shipped.machines) >= 3
     assert shipped.accelerators[0].networks
-    (tmp_path / "prices.yaml").write_text("machines: [{name: a}]\n")
-    with pytest.raises(ParameterError, match="no list of prices"):
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("machines: [{name: a}]", "no list of prices"),
+        ("currency: EUR\nmachines: []", "there are no machines"),
+        ("currency: EUR\nmachines: [{name: a, cores: 0, memory_gib: 4, price: 1}]", "a has 0 cores"),
+        ("- 1", "no list of prices"),
+        ("a: [", "no list of prices"),
+    ],
+)
+def test_prices_that_are_none(text: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "prices.yaml").write_text(text)
+    with pytest.raises(ParameterError, match=said):
         read_prices(tmp_path / "prices.yaml")
+    with pytest.raises(InputNotFoundError, match=r"none\.yaml cannot be read"):
+        read_prices(tmp_path / "none.yaml")
+
+
+def test_machines_without_a_price_are_ones_own() -> None:
+    training = Training(parameters=1_000, step=0.01, batch_size=100, epochs=5, share=0.8)
+    own, unknown = costs(
+        training, 2, Prices("EUR", [Machine("own", 4, 16, 0)], [Accelerator("gpu", 16, 64, 3.0)])
+    )
+    assert own.cost == 0
+    assert unknown.formula == "nothing is stated"
 
 
 @pytest.mark.parametrize(
@@ -336,3 +360,7 @@ def test_mistakes_are_said(job: Path, tmp_path: Path, capsys: pytest.CaptureFixt
         og.plan(wrong, seconds=2)
     with pytest.raises(JobFileError):
         og.plan(job, settings=["model.CC=1"], seconds=2)
+    given: list[dict[str, Any]] = [{"executors": (0,)}, {"seconds": 0}, {"need": Need(rate=-1)}, {"sites": 0}]
+    for numbers in given:
+        with pytest.raises(ParameterError, match="numbers above 0"):
+            og.plan(job, **numbers)

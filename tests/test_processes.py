@@ -21,6 +21,7 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
 import outgrow as og
+from outgrow._process import usable_cores
 from outgrow.data.scan import Scan
 from outgrow.data.source import TableSource
 from outgrow.engine.dataset import Dataset
@@ -261,3 +262,22 @@ def test_no_process_is_left(trouble: int, tmp_path: Path) -> None:
     while any(alive(int(path.name)) for path in pids.iterdir()):
         assert time.monotonic() < until
         time.sleep(0.1)
+
+
+@pytest.mark.parametrize(
+    ("files", "cores"),
+    [
+        ({"cpu.max": "150000 100000"}, 2),
+        ({"cpu.max": "50000 100000"}, 1),
+        ({"cpu.max": "max 100000"}, None),
+        ({"cpu/cpu.cfs_quota_us": "100000", "cpu/cpu.cfs_period_us": "100000"}, 1),
+        ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, None),
+        ({}, None),
+    ],
+)
+def test_a_quota_of_time_counts_as_cores(files: dict[str, str], cores: int | None, tmp_path: Path) -> None:
+    (tmp_path / "cpu").mkdir()
+    for name, text in files.items():
+        (tmp_path / name).write_text(text + "\n")
+    bound = len(os.sched_getaffinity(0))
+    assert usable_cores(str(tmp_path)) == (bound if cores is None else min(bound, cores))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 import os
 import resource
 import sys
@@ -10,6 +11,7 @@ import threading
 import time
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 _LOOK_SECONDS = 0.5
@@ -17,6 +19,43 @@ UNRECORDED = {"OUTGROW_LOG": ""}
 """The environment of a process that works for another one, which keeps the record of what they do."""
 ORPHANED_EXIT = 76
 """The exit code of a process whose parent is gone."""
+
+
+def default_threads() -> int:
+    """How many threads work where nobody says: as OUTGROW_THREADS does, else one for each usable core."""
+    return int(os.environ.get("OUTGROW_THREADS", 0)) or usable_cores()
+
+
+def usable_cores(cgroup: str = "/sys/fs/cgroup") -> int:
+    """Cores that this process is bound to, and no more than a container's quota of their time is worth.
+
+    `docker run --cpus 2` and limits of Kubernetes bind to no cores: they give a share of the time of all.
+
+    Parameters
+    ----------
+    cgroup : where the limits of this process are to be read.
+
+    Examples
+    --------
+    >>> from outgrow._process import usable_cores
+    >>> usable_cores() >= 1
+    True
+    """
+    bound = len(os.sched_getaffinity(0))
+    quota = _quota(cgroup)
+    return bound if quota is None else max(1, min(bound, math.ceil(quota)))
+
+
+@cache
+def _quota(cgroup: str) -> float | None:
+    """Cores whose time a container may take, of cgroups 2 and 1; None without a limit."""
+    for names in (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
+        try:
+            quota, period = " ".join(Path(cgroup, name).read_text() for name in names).split()
+        except (OSError, ValueError):
+            continue
+        return int(quota) / int(period) if quota.isdigit() else None
+    return None
 
 
 @cache

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from outgrow._process import usable_cores
 from outgrow.data.lake import delta_files, is_delta
 from outgrow.data.paths import common_format, find, unreadable
 from outgrow.engine.memory import describe_size
@@ -159,7 +160,7 @@ def layout(path: str | os.PathLike[str], *, cores: int | None = None) -> Layout:
     >>> layout.files, layout.rows, layout.findings[0].what
     (40, 40, 'small files')
     """
-    shared = cores or os.cpu_count() or 1
+    shared = cores or usable_cores()
     root, footers = read_footers(path)
     groups = np.array([size for footer in footers for _, size in footer.groups], dtype=np.int64)
     stored = np.array([footer.stored for footer in footers], dtype=np.int64)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import warnings
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from outgrow._process import default_threads
 from outgrow.data.batch import Batch
 from outgrow.data.encoding import NotUtf8Error, check_utf8, guessed, sniffed
 from outgrow.data.hive import Keys, folder_keys, key_types, key_value
@@ -471,7 +471,7 @@ def _filled(stream: Any, size: int) -> bytes:
 
 
 def _cores() -> int:
-    return int(os.environ.get("OUTGROW_THREADS", 0)) or len(os.sched_getaffinity(0))
+    return default_threads()
 
 
 def _others(file: TextFile, first: TextFile) -> SchemaError:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
 
+from outgrow._process import default_threads
 from outgrow.data.batch import Batch
 from outgrow.data.duck import QuerySource
 from outgrow.data.files import FilesSource
@@ -302,7 +303,7 @@ class Local:
     @property
     def slots(self) -> int:
         """On how many threads it works."""
-        return self.threads or int(os.environ.get("OUTGROW_THREADS", 0)) or len(os.sched_getaffinity(0))
+        return self.threads or default_threads()
 
     def _budget(self) -> int:
         memory: Any = self.memory or os.environ.get("OUTGROW_MEMORY") or available_bytes() * 3 // 4

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from outgrow._process import UNRECORDED, end_with
+from outgrow._process import UNRECORDED, end_with, usable_cores
 from outgrow.artifact import pack, unpack
 from outgrow.engine.dataset import Dataset
 from outgrow.engine.local import Local
@@ -72,7 +72,7 @@ class SiteProcesses:
         ]
         self._parcels = Parcels(objects, folder)
         self._all: dict[str, subprocess.Popen[bytes]] = {}
-        threads = str(max(1, len(os.sched_getaffinity(0)) // len(sites)))
+        threads = str(max(1, usable_cores() // len(sites)))
         path = [str(Path(entry).resolve()) for entry in sys.path]
         code = _START.format(path=path, argv=sys.argv, parent=os.getpid())
         for number, name in enumerate(sites):

@@ -75,9 +75,11 @@ def _cost(machine: Machine, times: float, million: float) -> Cost:
 
 
 def _unstated(machine: Machine, plain: Machine) -> Cost:
-    pays = machine.price / machine.cores / (plain.price / plain.cores)
-    words = (
-        f"nothing is stated; it pays from {pays:.3g} times its cores: "
-        f"({machine.price:g} / {machine.cores} cores) / ({plain.price:g} / {plain.cores} cores)"
-    )
+    words = "nothing is stated"
+    if plain.price:
+        pays = machine.price / machine.cores / (plain.price / plain.cores)
+        words += (
+            f"; it pays from {pays:.3g} times its cores: "
+            f"({machine.price:g} / {machine.cores} cores) / ({plain.price:g} / {plain.cores} cores)"
+        )
     return Cost(machine.name, None, None, None, words)

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from outgrow.errors import ParameterError
+from outgrow.errors import InputNotFoundError, ParameterError
 from outgrow.planning.forecast import Estimate, Forecast
 from outgrow.planning.network import Network
 from outgrow.planning.probe import Size
@@ -110,21 +110,43 @@ def read_prices(path: str | Path = PRICES) -> Prices:
 
     Raises
     ------
+    InputNotFoundError
+        When there is no such file.
     ParameterError
         When it is not like that.
     """
-    given = yaml.safe_load(Path(path).read_text())
     try:
-        return Prices(
+        given = yaml.safe_load(Path(path).read_text())
+        prices = Prices(
             str(given["currency"]),
             [Machine(**machine) for machine in given["machines"]],
             [Accelerator(**machine) for machine in given.get("accelerators", ())],
         )
-    except (KeyError, TypeError) as error:
+        _check_prices(prices)
+    except OSError as error:
+        raise InputNotFoundError(
+            f"{path} cannot be read: {error.strerror}. Give a file of prices."
+        ) from error
+    except (AttributeError, KeyError, TypeError, ValueError, yaml.YAMLError) as error:
         raise ParameterError(
             f"{path} is no list of prices: {error}. Give `currency`, and `machines` with name, cores, "
             "memory_gib and price (of an hour) each."
         ) from error
+    return prices
+
+
+def _check_prices(prices: Prices) -> None:
+    """Refuse what a machine cannot have; no price at all (one's own machines) is one."""
+    if not prices.machines:
+        raise ValueError("there are no machines")
+    for machine in (*prices.machines, *prices.accelerators):
+        if not (machine.cores >= 1 and machine.memory_gib > 0 and machine.price >= 0):
+            raise ValueError(
+                f"{machine.name} has {machine.cores} cores, {machine.memory_gib} GiB, price {machine.price}"
+            )
+    for accelerator in prices.accelerators:
+        if not all(float(size) > 0 and float(times) > 0 for size, times in accelerator.networks):
+            raise ValueError(f"networks of {accelerator.name} are pairs of numbers above 0")
 
 
 def places(

@@ -12,8 +12,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from outgrow._process import usable_cores
 from outgrow.engine.memory import available_bytes
-from outgrow.errors import DataError, OutgrowError
+from outgrow.errors import DataError, OutgrowError, ParameterError
 from outgrow.job.load import load_job
 from outgrow.planning import history
 from outgrow.planning.accelerators import costs
@@ -63,6 +64,8 @@ def plan(
 
     Raises
     ------
+    ParameterError
+        When a number is not above 0, or the file of prices is none.
     DataError
         When the job cannot be run on a sample; the message is the job's.
 
@@ -85,13 +88,14 @@ def plan(
     """
     began = time.perf_counter()
     loaded = load_job(job, settings)  # mistakes in the file are said at once
+    _check(need or Need(), network or Network(), executors, sites, seconds=seconds, tolerance=tolerance)
     given = read_prices(PRICES if prices is None else os.fspath(prices))
     tried = _probed(Request(os.fspath(job), list(settings), seconds))
     size, losses = tried.size, tried.losses
     constants = history.constants()
     known = forecast(tried.probes, size, constants)
     memory = available_bytes()
-    cores = len(os.sched_getaffinity(0))
+    cores = usable_cores()
     lines = network or Network()
     choices = places(known, size, cores, memory, network=lines, prices=given, executors=executors)
     if sites is not None:
@@ -117,6 +121,21 @@ def plan(
     )
     made(result, loaded, constants)
     return result
+
+
+def _check(
+    need: Need, network: Network, executors: Sequence[int], sites: int | None, **above_0: float
+) -> None:
+    """Refuse numbers that nothing can have, before anything is tried."""
+    wanted = {"latency_ms": need.latency_ms, "rate": need.rate, "volume": need.volume}
+    wanted |= {"fresh_seconds": need.fresh_seconds, "megabits": network.megabits, **above_0}
+    wrong: dict[str, Any] = {
+        name: value for name, value in wanted.items() if value is not None and not value > 0
+    }
+    counts = {"executors": executors, "sites": [1 if sites is None else sites]}
+    wrong |= {name: list(value) for name, value in counts.items() if not all(n >= 1 for n in value)}
+    if wrong or network.milliseconds < 0:
+        raise ParameterError(f"{wrong or {'milliseconds': network.milliseconds}}: numbers above 0.")
 
 
 @dataclass

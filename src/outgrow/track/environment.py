@@ -12,6 +12,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from outgrow._process import usable_cores
+
 LIBRARIES = ("outgrow", "numpy", "scipy", "pyarrow", "scikit-learn", "xgboost", "duckdb", "pyspark")
 """The libraries that every record names."""
 FURTHER = (
@@ -52,7 +54,7 @@ def environment() -> dict[str, Any]:
         "libraries": _installed((*LIBRARIES, *FURTHER)),
         "host": socket.gethostname(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
-        "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cpus": usable_cores(),
         "pid": os.getpid(),
     }
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from outgrow._process import UNRECORDED
+from outgrow._process import UNRECORDED, usable_cores
 from outgrow.engine.memory import available_bytes
 from outgrow.errors import EngineError
 from outgrow.tuning.staged_rows import StagedRows, on_this_machine
@@ -116,7 +116,7 @@ class WorkerSupervisor:
 
     def _budget(self) -> int:
         """What rows may take: most of what a trial may, or this worker's share of what there is."""
-        cores = os.cpu_count() or 1
+        cores = usable_cores()
         return (self.memory or available_bytes() * min(self.cores, cores) // cores) * 3 // 4
 
     def _put_objective(self, folder: Path, number: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from outgrow._optional import optional
+from outgrow._process import default_threads
 from outgrow.errors import ArtifactError, DataError, EngineError
 from outgrow.ml.trees.plan import TOO_LARGE
 from outgrow.ml.trees.threads import openmp_threads, without_lost_threads
@@ -82,7 +82,7 @@ def answers(booster: Any, rows: Any, rounds: int = 0, *, first: int = 0, sums: b
             )
 
     starts = range(0, max(1, rows.shape[0]), PREDICT_ROWS)
-    threads = min(len(starts), int(os.environ.get("OUTGROW_THREADS", 0)) or len(os.sched_getaffinity(0)))
+    threads = min(len(starts), default_threads())
     if threads == 1:
         return np.concatenate(list(map(answer, starts))).astype(np.float64)
     with ThreadPoolExecutor(threads) as pool:
@@ -118,7 +118,7 @@ def contributions(content: bytes, rows: Any) -> np.ndarray:
     Of shape (rows, outputs, features + 1), float64.
     """
     booster = restored(content)
-    threads = openmp_threads(int(os.environ.get("OUTGROW_THREADS", 0)) or len(os.sched_getaffinity(0)))
+    threads = openmp_threads(default_threads())
     booster.set_param({"nthread": threads})
     none = rows.shape[0] == 0  # of no rows XGBoost would not say how many outputs there are
     asked = np.full((1, rows.shape[1]), np.nan) if none else rows
