@@ -53,6 +53,11 @@ def test_each_command_has_help(command: str, capsys: pytest.CaptureFixture[str])
     assert "--debug" in capsys.readouterr().out
 
 
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("--version") == 0
+    assert capsys.readouterr().out == f"outgrow {og.__version__}\n"
+
+
 def test_run_ends_with_scores_paths_and_the_next_command(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
