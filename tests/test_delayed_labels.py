@@ -13,8 +13,8 @@ import pytest
 from sklearn.metrics import accuracy_score, log_loss, mean_absolute_error, roc_auc_score
 
 import outgrow as og
+from outgrow.data.spans import Span, moment
 from outgrow.errors import ColumnNotFoundError, DataError, ParameterError, SchemaError
-from outgrow.monitor.spans import Span, moment
 
 ROWS = 6000
 START = np.datetime64("2026-03-01T00:00:00")

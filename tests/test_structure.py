@@ -37,6 +37,7 @@ FLOORS = {
     "provenance": 8,
     "page": 3,
     "ml": 4,
+    "expectations": 4,
     "groups": 5,
     "federation": 5,
     "registry": 5,
@@ -351,7 +352,7 @@ BESIDE_ESTIMATORS = """
     graph_clusters inspection lag_features linalg listen live_quality load matching metrics numeric
     plan quality quantize_onnx read read_quality rolling_features runs score score_stream sequences
     shap_values silhouette_score sql stats track tune write_parquet
-    FeatureStore FeatureView check_leakage features
+    Expectations FeatureStore FeatureView check_leakage expectations features
     lineage
 """
 

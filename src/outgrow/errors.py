@@ -44,6 +44,10 @@ class ValueTypeError(OutgrowError, TypeError):
     """A column holds Python objects that are neither text nor numbers."""
 
 
+class ExpectationError(DataError):
+    """Rows are not what was expected of them."""
+
+
 class ColumnNotFoundError(OutgrowError, KeyError):
     """A named column does not exist."""
 
@@ -134,6 +138,10 @@ class TornJournalWarning(UserWarning):
 
 class DataChangedWarning(UserWarning):
     """Files were changed while they were read."""
+
+
+class ExpectationWarning(UserWarning):
+    """Rows are not what was expected of them, and work goes on with them."""
 
 
 class LogWarning(UserWarning):

@@ -11,7 +11,8 @@ from outgrow.cli.entry import main as main
 COMMANDS = (
     *("plan", "run", "profile", "layout", "lineage", "score", "tune", "serve"),
     *("promote", "alias", "rollback", "history", "versions", "keygen", "sign"),
-    *("drift", "watch", "loop", "features", "federate", "runs", "board", "rerun", "sync", "deploy", "doctor"),
+    *("expect", "drift", "watch", "loop", "features", "federate"),
+    *("runs", "board", "rerun", "sync", "deploy", "doctor"),
 )
 """A file for each command or group of commands, in the order in which `outgrow --help` shows them."""
 

@@ -97,14 +97,38 @@ def _number(at: Any, kind: pa.DataType) -> pa.Scalar:
         raise _refused(at, kind, "Give a number that fits 64 bits.") from error
 
 
-def _time(at: Any, kind: pa.DataType) -> pa.Scalar:
-    """The first moment that the column can tell and that is not before `at`."""
-    zone = getattr(kind, "tz", None)
+def steps_between(low: Any, high: Any, kind: pa.DataType) -> tuple[int | None, int | None]:
+    """The first and the last whole number that a column of times may hold for a moment from low to high.
+
+    Parameters
+    ----------
+    low, high : moments as `before` takes them; None for no end.
+    kind : the type of the column, which counts days or parts of seconds since 1970.
+
+    Raises
+    ------
+    ParameterError
+        When one is no moment.
+    """
+    return (
+        None if low is None else _first_step(low, kind),
+        None if high is None else -_first_step(high, kind, down=True),
+    )
+
+
+def _first_step(at: Any, kind: pa.DataType, *, down: bool = False) -> int:
+    """The first step that is not before a moment; with `down` minus the last that is not after it."""
     unit = "ms" if kind == pa.date64() else getattr(kind, "unit", None)
     step = _DAY_NANOSECONDS if unit is None else _NANOSECONDS[unit]
+    count = _nanoseconds(at, getattr(kind, "tz", None), kind)
+    return -((count if down else -count) // step)
+
+
+def _time(at: Any, kind: pa.DataType) -> pa.Scalar:
+    """The first moment that the column can tell and that is not before `at`."""
+    days = kind != pa.date64() and getattr(kind, "unit", None) is None
     try:
-        whole = -(-_nanoseconds(at, zone, kind) // step)
-        return pa.scalar(whole, pa.int32() if unit is None else pa.int64()).cast(kind)
+        return pa.scalar(_first_step(at, kind), pa.int32() if days else pa.int64()).cast(kind)
     except (pa.ArrowInvalid, OverflowError) as error:
         raise _refused(at, kind, "Give a moment that the column could hold.") from error
 

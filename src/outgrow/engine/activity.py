@@ -171,6 +171,18 @@ def paced(stage: str, ranks: Sequence[Mapping[str, Any]]) -> None:
         under_way.note(stage=stage, ranks=ranks)
 
 
+def checked(report: Any) -> None:
+    """Note that rows were held against what is expected of them.
+
+    Parameters
+    ----------
+    report : what came of it, as `outgrow.expectations` gives it; None for nothing.
+    """
+    under_way = _current.get()
+    if under_way is not None and report is not None:
+        under_way.note(checked=report.to_dict())
+
+
 def observe(observer: Observer) -> None:
     """Tell an observer of all work from now on."""
     if observer not in _observers:

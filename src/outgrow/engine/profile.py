@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -98,7 +98,23 @@ class Profile:
         return compared(self.columns, other.columns, (self.rows, other.rows))
 
 
-def profile(engine: Engine, scan: Scan, target: str | None = None) -> Profile:
+class Watch(Protocol):
+    """Looks at rows in the pass that profiles them, and says which of them count."""
+
+    def __call__(self, batch: Batch) -> tuple[Batch, Any]:
+        """The rows of a batch that count, and what was seen, which merges as the results of folds do."""
+
+    def remaining(self, seen: Any, scan: Scan) -> Scan:
+        """The rows that count, once all were seen; it may raise.
+
+        Parameters
+        ----------
+        seen : what was, in all batches.
+        scan : all rows.
+        """
+
+
+def profile(engine: Engine, scan: Scan, target: str | None = None, watch: Watch | None = None) -> Profile:
     """The profile of the rows of a scan: one pass, and further ones for equal columns and a target.
 
     Parameters
@@ -106,16 +122,19 @@ def profile(engine: Engine, scan: Scan, target: str | None = None) -> Profile:
     engine : where the work is done.
     scan : the rows; none are kept.
     target : the column that the others are seen beside; None for none.
+    watch : looks at the rows in the first pass; only those that count are profiled.
     """
-    example = scan.example()
-    fields = {field.name: field.type for field in scan.schema}
     if target is not None:
         check_columns(scan.schema, [target])
 
     def ask(learn: Callable[[Shard], Any]) -> Any:
         return from_tree(engine.fit(lambda s: to_tree(learn(s)), scan, stage="profile", keep=False).result)
 
-    states, pairs, patterns = ask(_states)
+    states, pairs, patterns, seen = ask(lambda s: _states(s, watch))
+    if watch is not None:
+        scan = watch.remaining(seen, scan)
+    example = scan.example()
+    fields = {field.name: field.type for field in scan.schema}
     of_column = dict(zip(fields, states, strict=True))
     columns = {name: describe(name, fields[name], state) for name, state in of_column.items()}
     rows = states[0].rows if states else 0
@@ -133,18 +152,19 @@ def profile(engine: Engine, scan: Scan, target: str | None = None) -> Profile:
     return Profile(rows, columns, _numeric(example), correlation, missing, told, beside)
 
 
-def _states(shard: Shard) -> Any:
-    numeric = _numeric(shard.example)
+def _states(shard: Shard, watch: Watch | None) -> Any:
+    numeric = _numeric(shard.example if watch is None else watch(shard.example)[0])
 
     def fold(batch: Batch) -> Any:
+        batch, seen = (batch, None) if watch is None else watch(batch)
         columns = tuple(column_state(column, name) for name, column in batch.columns.items())
         if not 2 <= len(numeric) <= CORRELATED:
-            return columns, None, missing_patterns(batch)
+            return columns, None, missing_patterns(batch), seen
         X = batch.matrix(numeric)
         pairs: PairMoments | None = None
         for start in range(0, len(X), _TILE):
             pairs = merge(pairs, PairMoments.of(X[start : start + _TILE]))
-        return columns, pairs, missing_patterns(batch)
+        return columns, pairs, missing_patterns(batch), seen
 
     return shard.reduce(fold, encoded=True, empty=fold(shard.example))
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
+from outgrow.data.yaml_files import YamlLoader
 from outgrow.errors import InputNotFoundError, JobFileError
-from outgrow.job.settings import YamlLoader
 
 KeyPath = tuple[str | int, ...]
 

@@ -12,6 +12,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from outgrow.errors import InputNotFoundError, JobFileError
+from outgrow.expectations.expectations import Expectations
+from outgrow.expectations.spec import FaultsError
 from outgrow.job.components import SpecError, build_pipeline
 from outgrow.job.document import fault, located, parse, read_text
 from outgrow.job.model import Job
@@ -27,6 +29,7 @@ class LoadedJob:
     pipeline: Pipeline
     folder: Path
     document: dict[str, Any]
+    expectations: Expectations | None = None
 
     def beside(self, path: str) -> str:
         """A path that the file names, as seen from here."""
@@ -63,6 +66,8 @@ class LoadedJob:
                 data["tables"][name] = self._absolute(table)
             elif "path" in table:
                 table["path"] = self._absolute(table["path"])
+        if self.expectations is not None:
+            document["expect"] = self.expectations.absolute().to_dict()
         if self.query is not None:
             data.pop("query_file", None)
             data["query"] = self.query
@@ -113,11 +118,21 @@ def load_job(path: str | os.PathLike[str], settings: Sequence[str] = ()) -> Load
     try:
         job = Job.model_validate(document)
         pipeline = build_pipeline(job)
+        expectations = _expectations(job, Path(path).parent)
     except ValidationError as error:
         faults = [fault(detail["loc"], detail, "job") for detail in error.errors()]
     except SpecError as error:
         faults = [(error.key_path, str(error))]
+    except FaultsError as error:
+        faults = [(("expect", *key_path), text) for key_path, text in error.faults]
     else:
-        return LoadedJob(job, pipeline, Path(path).parent, document)
+        return LoadedJob(job, pipeline, Path(path).parent, document, expectations)
     messages = [located(key_path, text, lines) for key_path, text in faults]
     raise JobFileError(f"{path} is not a valid job, and nothing was read:\n  " + "\n  ".join(messages))
+
+
+def _expectations(job: Job, folder: Path) -> Expectations | None:
+    """What a job expects of its rows, said in it or in a file of its own."""
+    if isinstance(job.expect, str):
+        return Expectations(os.path.join(folder, job.expect))
+    return None if job.expect is None else Expectations(job.expect, folder=folder)

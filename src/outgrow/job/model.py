@@ -228,6 +228,8 @@ class Job(Section):
     """A column that says how much each row counts."""
     sample: float = Field(default=1.0, gt=0, le=1)
     """Work on this share of the rows, for a quick trial."""
+    expect: dict[str, Any] | str | None = None
+    """What the rows are expected to be, or a file that says so, looked for beside the job file."""
     split: SplitSpec = Field(default_factory=SplitSpec)
     """Which rows are for testing."""
     steps: list[EstimatorSpec] = Field(default_factory=list)

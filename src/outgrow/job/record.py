@@ -14,6 +14,7 @@ from sklearn.base import is_classifier
 from outgrow.data.version import DatasetVersion
 from outgrow.engine.events import Event
 from outgrow.engine.profile import Profile
+from outgrow.expectations.report import ExpectationReport
 from outgrow.inspection.pairs import Pairs
 from outgrow.job.load import LoadedJob
 from outgrow.job.stages import Stage
@@ -22,6 +23,7 @@ from outgrow.ml.pipeline import Pipeline
 from outgrow.track.environment import libraries
 
 MODEL, SCORES, REPORT, JOB, RECORD = "model", "scores", "report.html", "job.yaml", "run.json"
+SET_ASIDE = "set_aside"
 """What lies in the output folder."""
 SMALLER_IS_BETTER = frozenset({"log_loss", "mse", "rmse", "mae"})
 
@@ -34,6 +36,7 @@ class Outcome:
 
     Attributes
     ----------
+    expectations : what came of checking the rows; None where nothing is expected.
     scores, baseline : metrics of the model and of one that ignores all columns, over the test rows.
     pairs : of a model of one number, the test rows by what is predicted and observed.
     run : the id in the log of runs; None where nobody records.
@@ -45,6 +48,7 @@ class Outcome:
     stages: list[Stage]
     began: datetime = field(default_factory=lambda: datetime.now(UTC))
     profile: Profile | None = None
+    expectations: ExpectationReport | None = None
     scores: Scores | None = None
     baseline: Scores | None = None
     pairs: Pairs | None = None
@@ -93,6 +97,7 @@ class Outcome:
             "job": self.loaded.document,
             "data": self.fingerprint,
             "version": None if self.version is None else self.version.to_dict(),
+            "expectations": None if self.expectations is None else self.expectations.to_dict(),
             "libraries": libraries(),
         }
         return json.dumps(record, indent=1, default=str) + "\n"

@@ -11,20 +11,31 @@ from sklearn.base import is_classifier
 from outgrow.catalogue import estimator_class
 from outgrow.data.kind import NUMBER, Kind
 from outgrow.data.version import DatasetVersion
-from outgrow.engine.activity import activity, seen
+from outgrow.engine.activity import activity, checked, seen
 from outgrow.engine.dataset import Dataset
 from outgrow.engine.events import listen
+from outgrow.engine.profile import profile
 from outgrow.engine.protocol import Engine
 from outgrow.engine.reference import Reference
 from outgrow.errors import DataError, SchemaError
 from outgrow.inspection.pairs import Pairs, count_pairs, predicts_one_number
 from outgrow.job.load import LoadedJob, job_facts
-from outgrow.job.record import JOB, MODEL, RECORD, REPORT, SCORES, LossCurve, Outcome, learning_curves
+from outgrow.job.record import (
+    JOB,
+    MODEL,
+    RECORD,
+    REPORT,
+    SCORES,
+    SET_ASIDE,
+    LossCurve,
+    Outcome,
+    learning_curves,
+)
 from outgrow.job.recording import recording
 from outgrow.job.report import job_report
 from outgrow.job.split import hidden, split, without
 from outgrow.job.stages import Stages
-from outgrow.job.tables import open_data
+from outgrow.job.tables import guard_of, open_data
 from outgrow.ml.core.inputs import open_training
 from outgrow.ml.predictor import Predictor
 from outgrow.serve.batch import score
@@ -78,7 +89,7 @@ def run_within(
     loaded : the job, with its pipeline not yet fitted.
     engine : where its rows are read and its pipeline is fitted.
     folder : where everything is written.
-    rows : in place of those that the job names.
+    rows : in place of those that the job names; nothing is expected of them.
     report : write its page, too.
     """
     return _JobRun(loaded, engine, folder, rows).run(report=report)
@@ -121,8 +132,8 @@ class _JobRun:
     def run(self, *, report: bool = True) -> Outcome:
         rows = self._open()
         try:
-            self._profile(rows)
-            parts = self._split(rows)
+            remaining = self._profile(rows)
+            parts = self._split(remaining)
             self._fit(parts.train)
             self._evaluate(parts)
             self._save(parts)
@@ -136,7 +147,7 @@ class _JobRun:
 
     def _open(self) -> Dataset:
         with self.stages("read and join") as stage:
-            rows = open_data(self.loaded, self.engine) if self._given is None else self._given
+            rows = self._given or open_data(self.loaded, self.engine, checked=True)
             self._check_target(rows)
             self.outcome.fingerprint = rows.fingerprint()
             seen(rows, self.outcome.fingerprint)
@@ -156,10 +167,25 @@ class _JobRun:
                 "Choose a classifier, or another target."
             )
 
-    def _profile(self, rows: Dataset) -> None:
-        with self.stages("profile") as stage:
-            self.outcome.profile = rows.profile()
-            stage.rows = self.outcome.profile.rows
+    def _profile(self, rows: Dataset) -> Dataset:
+        """Profile the rows, and in the same pass hold them against what is expected; those that remain."""
+        if self.loaded.expectations is None or self._given is not None:
+            with self.stages("profile") as stage:
+                self.outcome.profile = rows.profile()
+                stage.rows = self.outcome.rows
+            return rows
+        with self.stages("profile and check") as stage:
+            guard = guard_of(self.loaded, rows)
+            try:
+                self.outcome.profile = profile(rows.engine, rows.scan, watch=guard.watch)
+            finally:
+                checked(guard.report)
+            self.outcome.expectations = guard.report
+            guard.write_aside(self.folder / SET_ASIDE)
+            stage.rows, self.outcome.rows = self.outcome.rows, self.outcome.profile.rows
+        if not self.outcome.rows:
+            raise DataError("All rows were set aside. See what is expected of them.")
+        return guard.rows
 
     def _split(self, rows: Dataset) -> _Parts:
         with self.stages("split") as stage:

@@ -13,15 +13,16 @@ from rich.text import Text
 from outgrow.engine.profile import Profile
 from outgrow.engine.profile_columns import ColumnProfile, clipped
 from outgrow.engine.profile_findings import ProfileFinding
+from outgrow.expectations.report import ExpectationReport
 from outgrow.job.doctor import Finding
-from outgrow.job.record import MODEL, REPORT, SCORES, Outcome
+from outgrow.job.record import MODEL, REPORT, SCORES, SET_ASIDE, Outcome
 from outgrow.monitor.drift import Drift
 from outgrow.page import format as say
 
 _FINDINGS_SHOWN = 40
 _NAME = 28
 """Characters of a column's name that are shown."""
-_VERDICTS = {"drift": "bold red", "watch": "yellow", "cannot say": "dim", "ok": "green"}
+_VERDICTS = {"drift": "bold red", "broken": "bold red", "watch": "yellow", "cannot say": "dim", "ok": "green"}
 _MARKS = {True: "[green]✓[/]", False: "[red]✗[/]", None: " "}
 
 
@@ -54,11 +55,27 @@ def drift_table(drift: Drift) -> Table:
     return table
 
 
+def expectations_table(report: ExpectationReport) -> Table:
+    """A line for each expectation that is broken; for each where all hold."""
+    table = Table(box=SIMPLE_HEAD, title=escape(report._title), title_justify="left", title_style="bold")
+    for head in ("", "column", "what"):
+        table.add_column(head, no_wrap=True)
+    for head in ("expected", "observed"):
+        table.add_column(head)
+    for row in report._printed().to_pylist()[:_FINDINGS_SHOWN]:
+        colour = _VERDICTS[row["verdict"]]
+        cells = (clipped(row["column"], _NAME), row["what"], row["expected"], row["observed"])
+        table.add_row(f"[{colour}]{row['verdict']}[/]", *map(escape, cells))
+    return table
+
+
 def next_steps(outcome: Outcome) -> str:
     """What was written, and the command to type next."""
     folder = Path(outcome.loaded.job.output)
+    aside = 0 if outcome.expectations is None else outcome.expectations.set_aside
     return "\n".join(
         [
+            *([f"aside   {escape(str(folder / SET_ASIDE))} ({aside:,} rows)"] if aside else []),
             f"model   {escape(str(folder / MODEL))}",
             f"scores  {escape(str(folder / SCORES))}",
             f"report  {escape(str(folder / REPORT))}",

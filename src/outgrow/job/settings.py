@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import yaml
 
+from outgrow.data.yaml_files import YamlLoader
 from outgrow.errors import JobFileError
 from outgrow.job.model import Job, unknown
-
-
-class YamlLoader(yaml.SafeLoader):
-    """YAML 1.1 that reads 1e-3 as a number, as YAML 1.2 and people do."""
-
-
-YamlLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?[0-9][0-9_]*(\.[0-9]*)?[eE][-+]?[0-9]+$"),
-    list("-+0123456789"),
-)
 
 
 class _Dumper(yaml.SafeDumper):

@@ -17,12 +17,13 @@ from outgrow.engine.protocol import Engine
 from outgrow.engine.reading import read
 from outgrow.engine.sql import sql
 from outgrow.errors import ColumnNotFoundError, InputNotFoundError, MissingExtraError
+from outgrow.expectations.guard import Guard
 from outgrow.job.load import LoadedJob
 from outgrow.job.model import TableSpec, unknown
 from outgrow.job.split import parting
 
 
-def open_data(loaded: LoadedJob, engine: Engine) -> Dataset:
+def open_data(loaded: LoadedJob, engine: Engine, *, checked: bool = False) -> Dataset:
     """The rows of a job: its files or the result of its query, sampled, without the columns it drops.
 
     Those that part the rows stay until that is done.
@@ -31,6 +32,7 @@ def open_data(loaded: LoadedJob, engine: Engine) -> Dataset:
     ----------
     loaded : the job; relative paths in it begin where its file is.
     engine : where the rows are read.
+    checked : keep columns that it drops but expects something of; `dropped` names them.
 
     Raises
     ------
@@ -49,8 +51,31 @@ def open_data(loaded: LoadedJob, engine: Engine) -> Dataset:
         for name in names:
             if name not in rows.columns:
                 raise ColumnNotFoundError(f"{key}: {unknown(name, rows.columns, 'column')}")
-    gone = [name for name in job.data.drop if name not in parting(job)]
+    gone = [name for name in dropped(loaded) if not checked or name not in expected_columns(loaded)]
     return (rows.drop(*gone) if gone else rows).sample(job.sample, seed=job.split.seed)
+
+
+def dropped(loaded: LoadedJob) -> list[str]:
+    """The columns that a job drops before its rows are parted."""
+    return [name for name in loaded.job.data.drop if name not in parting(loaded.job)]
+
+
+def expected_columns(loaded: LoadedJob) -> set[str]:
+    """The columns of which a job expects something."""
+    return set() if loaded.expectations is None else set(loaded.expectations.columns)
+
+
+def guard_of(loaded: LoadedJob, rows: Dataset) -> Guard:
+    """What holds the rows of a job against what it expects of them.
+
+    Parameters
+    ----------
+    loaded : the job, with expectations.
+    rows : as `open_data` gives those that are checked.
+    """
+    assert loaded.expectations is not None
+    expectations = loaded.expectations if loaded.job.sample == 1 else loaded.expectations.of_sample()
+    return Guard(expectations, rows, dropped(loaded))
 
 
 def _table(spec: TableSpec, loaded: LoadedJob, engine: Engine) -> Any:

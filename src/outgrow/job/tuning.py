@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,17 +12,20 @@ import pyarrow.parquet as pq
 import yaml
 from sklearn.base import clone, is_classifier
 
-from outgrow.engine.activity import activity, seen
+from outgrow.data.yaml_files import YamlLoader
+from outgrow.engine.activity import activity, checked, seen
+from outgrow.engine.dataset import Dataset
 from outgrow.engine.protocol import Engine
 from outgrow.errors import JobFileError, ParameterError
+from outgrow.expectations.guard import Guard
 from outgrow.job.load import LoadedJob, job_facts
 from outgrow.job.model import TuneSpec, ValidationSpec, unknown
-from outgrow.job.record import MODEL, REPORT
+from outgrow.job.record import MODEL, REPORT, SET_ASIDE
 from outgrow.job.recording import recording
-from outgrow.job.settings import YamlLoader, dump_yaml
+from outgrow.job.settings import dump_yaml
 from outgrow.job.split import DEFAULT_TEST_SHARE, hidden, split, without
 from outgrow.job.stages import Stages
-from outgrow.job.tables import open_data
+from outgrow.job.tables import guard_of, open_data
 from outgrow.job.tuning_record import BEST, BEST_FOLDER, STUDY, TRIALS, SearchOutcome
 from outgrow.job.tuning_report import tuning_report
 from outgrow.ml.pipeline import Pipeline
@@ -96,8 +100,10 @@ def _searched(
         forget(folder / STUDY)
     stages = Stages()
     with stages("read"):
-        rows = open_data(loaded, engine)
+        rows = open_data(loaded, engine, checked=True)
         seen(rows)
+        if loaded.expectations is not None:
+            rows = _remaining(guard_of(loaded, rows), folder)
         train, test = split(rows, job)
     target, weight = job.target, job.weight
     folds = folds_of(spec.validation, classes=is_classifier(loaded.pipeline))
@@ -128,6 +134,18 @@ def _searched(
     with stages("report"):
         _write(loaded, outcome, best, spec)
     return outcome
+
+
+def _remaining(guard: Guard, folder: Path) -> Dataset:
+    """The rows that are as expected; the others are written beside the study."""
+    try:
+        rows = guard.settle(guard.count())
+    finally:
+        checked(guard.report)
+    aside = folder / SET_ASIDE
+    shutil.rmtree(aside, ignore_errors=True)
+    guard.write_aside(aside)
+    return rows
 
 
 def folds_of(spec: ValidationSpec, *, classes: bool) -> Folds:

@@ -21,6 +21,7 @@ KINDS = {
     "run.tagged": "tags or a description of a run changed",
     "run.deleted": "a run is not shown any more",
     "data.seen": "a data set with its version and fingerprint was read",
+    "data.checked": "rows were held against what is expected of them: verdict, results, rows set aside",
     "model.added": "a version of a model was added to a registry",
     "model.tagged": "tags or a description of a version changed",
     "alias.moved": "an alias points to another version, or to none: from, to, why, on which evidence",

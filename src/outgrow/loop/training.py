@@ -14,12 +14,13 @@ import pyarrow.parquet as pq
 import yaml
 
 from outgrow import storage
+from outgrow.data.yaml_files import YamlLoader
 from outgrow.engine.local import Local
 from outgrow.errors import OutgrowError
 from outgrow.job.load import load_job
 from outgrow.job.record import MODEL
 from outgrow.job.run import run_job
-from outgrow.job.settings import YamlLoader, dump_yaml
+from outgrow.job.settings import dump_yaml
 from outgrow.loop.load import LoadedPolicy
 from outgrow.loop.rows import LandedRows
 from outgrow.loop.view import BY

@@ -12,11 +12,11 @@ import time as clock
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from outgrow.data.spans import Span
 from outgrow.errors import OutgrowError, ParameterError
 from outgrow.log.event_log import EventLog
 from outgrow.log.record import Record
 from outgrow.monitor.channels import Channel
-from outgrow.monitor.spans import Span
 
 OPENED, CLOSED, ACKNOWLEDGED, SILENCED = "opened", "closed", "acknowledged", "silenced"
 SENT, FAILED = "sent", "failed"

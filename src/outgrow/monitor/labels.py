@@ -11,8 +11,8 @@ import pyarrow as pa
 
 from outgrow.data.batch import Batch
 from outgrow.data.hashing import mix, value_hash
+from outgrow.data.spans import as_times, microseconds
 from outgrow.errors import ColumnNotFoundError, SchemaError
-from outgrow.monitor.spans import as_times, microseconds
 from outgrow.stats.state import State
 
 NO_TIME = np.iinfo(np.int64).min

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from outgrow.data.spans import Span
 from outgrow.errors import InputNotFoundError, OutgrowError, ParameterError
 from outgrow.monitor.alerts import Alert, Alerts, texts
 from outgrow.monitor.channels import write_prometheus
@@ -15,7 +16,6 @@ from outgrow.monitor.monitor import Monitor, Watched
 from outgrow.monitor.quality import Quality, quality
 from outgrow.monitor.quality_table import summary
 from outgrow.monitor.quality_view import QualityView
-from outgrow.monitor.spans import Span
 from outgrow.monitor.telling import prometheus_metrics, raise_alerts
 
 DRIFT = 3

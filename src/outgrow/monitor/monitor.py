@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from outgrow.data.spans import TIME, Span, as_times, microseconds, moment
 from outgrow.engine.open import dataset
 from outgrow.engine.reading import read
 from outgrow.engine.reference import Reference
@@ -26,7 +27,6 @@ from outgrow.monitor.drift import Drift, _reference
 from outgrow.monitor.findings import EFFECT, FDR
 from outgrow.monitor.kinds import Kind, kind_of
 from outgrow.monitor.pairs import EVERYTHING, Group
-from outgrow.monitor.spans import TIME, Span, as_times, microseconds, moment
 from outgrow.monitor.view import Judgement, MonitorView, as_body, js_between
 from outgrow.monitor.windows import (
     WindowFiles,

@@ -15,9 +15,9 @@ import pyarrow.dataset as ds
 
 from outgrow.data.batch import Batch
 from outgrow.data.duck import select_rows
+from outgrow.data.spans import Span, as_times, microseconds
 from outgrow.ml.base import PREDICTION
 from outgrow.monitor.labels import NO_TIME, Met, TrueValues
-from outgrow.monitor.spans import Span, as_times, microseconds
 from outgrow.stats.e_detector import ErrorCounts
 from outgrow.stats.estimated import EstimatedClassification
 from outgrow.stats.scores import ClassificationState, RegressionState

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from sklearn.base import is_classifier
 
 from outgrow.data.duck import row_statement
+from outgrow.data.spans import Span, as_times, moment
 from outgrow.engine.dataset import Dataset
 from outgrow.engine.open import dataset
 from outgrow.engine.reading import read
@@ -24,7 +25,6 @@ from outgrow.ml.predictor import Predictor
 from outgrow.monitor.labels import NO_TIME, Met, TrueValues, check_columns
 from outgrow.monitor.pairs import EVERYTHING, MET, Group, PairFold, PairState, Problem
 from outgrow.monitor.quality_table import as_table, described
-from outgrow.monitor.spans import Span, as_times, moment
 from outgrow.stats.e_detector import EDetector, ErrorCounts
 from outgrow.stats.state import from_tree, merge
 

@@ -8,12 +8,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from outgrow.data.spans import moment
 from outgrow.engine.reference import Reference
 from outgrow.log.event_log import EventLog
 from outgrow.log.record import Record
 from outgrow.monitor.drift import Drift
 from outgrow.monitor.pairs import Group
-from outgrow.monitor.spans import moment
 from outgrow.stats.distances import distances
 from outgrow.stats.grid_counts import GridCounts
 from outgrow.stats.grids import HEADS, NoGrid, TextGrid

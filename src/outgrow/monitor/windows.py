@@ -17,13 +17,13 @@ import numpy as np
 import pyarrow as pa
 
 from outgrow import artifact
+from outgrow.data.spans import Span, as_times, microseconds
 from outgrow.engine.dataset import Dataset
 from outgrow.engine.reference import Reference
 from outgrow.engine.reference_plan import Counting
 from outgrow.errors import ArtifactError, DataError
 from outgrow.monitor.labels import NO_TIME
 from outgrow.monitor.pairs import EVERYTHING, Group, parted, texts_of
-from outgrow.monitor.spans import Span, as_times, microseconds
 from outgrow.stats.grid_counts import GridCounts
 from outgrow.stats.state import from_tree, merge, to_tree
 from outgrow.storage import write_file

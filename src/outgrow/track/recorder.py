@@ -30,7 +30,7 @@ from outgrow.track.facts import (
 STAGE = "stage"
 FINISHED, FAILED, KILLED, RUNNING = "finished", "failed", "killed", "running"
 """The states of a run."""
-_ROLES = {"score": "scoring", "evaluate": "evaluation"}
+_ROLES = {"score": "scoring", "check": "checked", "evaluate": "evaluation"}
 _AT_ONCE = 100
 """Points of a run that are taken however fast they come; then, as many a second as the recorder is told."""
 _LOOKS = 20
@@ -106,7 +106,7 @@ class Recorder:
         self._watch()
 
     def noted(self, activity: Activity, facts: dict[str, Any]) -> None:
-        """Record rows that a run reads, and what ranks did.
+        """Record rows that a run reads, what came of checking them, and what ranks did.
 
         Parameters
         ----------
@@ -117,6 +117,8 @@ class Recorder:
             self._see(activity.root, facts["data"], facts.get("fingerprint"))
         if run is not None and facts.get("ranks"):
             run.rank(facts["stage"], facts["ranks"])
+        if run is not None and facts.get("checked") is not None:
+            self._append("data.checked", activity.root.id, facts["checked"])
 
     def ended(self, activity: Activity, error: BaseException | None) -> None:
         """End the run of the work, or take a part of it for a step of the run.
