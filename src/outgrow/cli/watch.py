@@ -59,15 +59,10 @@ def _watch(
     from pathlib import Path
 
     from outgrow.monitor.alerts import Alerts
-    from outgrow.monitor.channels import Channel, Mail, Webhook
+    from outgrow.monitor.channels import channels_of
     from outgrow.monitor.look import Labels, Look, effects, keep_looking, look
     from outgrow.monitor.monitor import Monitor
 
-    host, _, port = smtp.partition(":")
-    channels: list[Channel] = [
-        *(Webhook(url) for url in webhook or ()),
-        *(Mail("outgrow@localhost", to, host, int(port or 25)) for to in mail or ()),
-    ]
     if labels is not None and not on:
         raise typer.BadParameter("labels need a column that joins them to predictions.", param_hint="--on")
     monitor = Monitor(
@@ -81,7 +76,7 @@ def _watch(
         fdr=fdr,
         effect=effects(effect or ()),
     )
-    alerts = Alerts(monitor.log, monitor.name, channels)
+    alerts = Alerts(monitor.log, monitor.name, channels_of(webhook or (), mail or (), smtp))
     wanted = None
     if labels is not None:
         wanted = Labels(Path(labels), tuple(on or ()), label, label_time, within, baseline, false_alarms)

@@ -52,6 +52,8 @@ class DataWatch(Section):
     """More than this share of the columns must drift."""
     least_rows: int = Field(default=200, ge=2)
     """Of a window; fewer say nothing."""
+    lasting: int = Field(default=1, ge=1, le=31)
+    """So many windows in a row must drift; more than one for what may be over soon, as an outage is."""
 
 
 class QualityWatch(Section):
@@ -254,6 +256,17 @@ class Servers(Section):
         return {"urls": given} if isinstance(given, list) else given
 
 
+class AlertsSpec(Section):
+    """Who is told of reports, proposals, promotions and rollbacks; `$NAME` is taken from the environment."""
+
+    webhook: list[str] = Field(default_factory=list)
+    """URLs that are posted to."""
+    mail: list[str] = Field(default_factory=list)
+    """Addresses."""
+    smtp: str = "localhost:25"
+    """The mail server, HOST or HOST:PORT."""
+
+
 class Policy(Section):
     """A whole policy."""
 
@@ -267,6 +280,8 @@ class Policy(Section):
     """Where new rows land."""
     servers: Servers | None = None
     """Who serves the model."""
+    alerts: AlertsSpec | None = Field(default=None, exclude=True)
+    """Who is told; no part of what decides, and not in the log, as addresses of webhooks are secrets."""
     watch: Watch
     """What is looked at."""
     retrain: Retrain | None = None

@@ -18,10 +18,12 @@ from outgrow.log.record import encode
 from outgrow.loop.carry_out import Carrier
 from outgrow.loop.decide import Decision, decide
 from outgrow.loop.load import LoadedPolicy, load_policy
-from outgrow.loop.policy import Policy
+from outgrow.loop.policy import AlertsSpec, Policy
 from outgrow.loop.rows import LandedRows
+from outgrow.loop.tell import Teller
 from outgrow.loop.view import BY, View, fold, step
 from outgrow.loop.watch import Watcher, served_name
+from outgrow.monitor.channels import channels_of
 from outgrow.registry.rollout import read_rollout
 from outgrow.registry.store import ModelStore
 
@@ -67,6 +69,10 @@ class Loop:
         rows = LandedRows.of(self.loaded, engine)
         self.watcher = Watcher(self.loaded, self.store, rows)
         self.carrier = Carrier(self.loaded, self.store, rows, train_here)
+        alerts = self.policy.alerts or AlertsSpec()
+        webhooks = list(map(os.path.expandvars, alerts.webhook))
+        channels = channels_of(webhooks, alerts.mail, os.path.expandvars(alerts.smtp))
+        self.teller = Teller(self.log, self.subject, channels)
         self._view, self._position = View(), 0
 
     @property
@@ -102,7 +108,7 @@ class Loop:
             When another loop works on the model.
         """
         with self.locked():
-            return list(self._decisions(time.time() if now is None else now, listen or _nobody))
+            return self._look(time.time() if now is None else now, listen or _nobody)
 
     def forever(self, every: float, listen: Callable[[str, dict[str, Any]], None] | None = None) -> None:
         """Look again and again.
@@ -115,7 +121,7 @@ class Loop:
         with self.locked():
             while True:
                 began = time.monotonic()
-                list(self._decisions(time.time(), listen or _nobody))
+                self._look(time.time(), listen or _nobody)
                 time.sleep(max(0.0, every - (time.monotonic() - began)))
 
     def dry_run(self, now: float | None = None) -> tuple[list[dict[str, Any]], Decision]:
@@ -129,6 +135,12 @@ class Loop:
         for finding in findings:
             view = step(view, _record("finding", finding))
         return findings, decide(self.policy, view)
+
+    def _look(self, now: float, listen: Callable[[str, dict[str, Any]], None]) -> list[Decision]:
+        try:
+            return list(self._decisions(now, listen))
+        finally:
+            self.teller.deliver()
 
     def _decisions(self, now: float, listen: Callable[[str, dict[str, Any]], None]) -> Iterator[Decision]:
         def write(kind: str, body: dict[str, Any]) -> None:

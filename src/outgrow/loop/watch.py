@@ -21,7 +21,7 @@ from outgrow.loop.rows import LandedRows
 from outgrow.loop.servers import SHADOW, Answers, ServersLook, look
 from outgrow.loop.spans import shown
 from outgrow.loop.view import CANNOT_SAY, DRIFT, OK, WORSE, View
-from outgrow.loop.windows import data_finding
+from outgrow.loop.windows import lasting_finding
 from outgrow.ml.predictor import Predictor
 from outgrow.registry.store import ModelStore
 from outgrow.stats.e_detector import EDetector, ErrorCounts
@@ -95,7 +95,7 @@ class Watcher:
         version, model = int(view.champion or 0), None
         for end in self._ends(view, "data", data.window, 0.0):
             model = model or self.store.load(version)
-            finding = data_finding(data, model, version, self.rows, end)
+            finding = lasting_finding(data, model, version, self.rows, end)
             yield {
                 "key": f"data/{view.champion}/{end:.0f}",
                 "about": "data",

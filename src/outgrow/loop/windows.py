@@ -55,6 +55,27 @@ def data_finding(data: DataWatch, model: Any, version: int, rows: LandedRows, en
     return {"verdict": DRIFT, "because": f"{text}: {_reasons(seen, drifted)}", **facts}
 
 
+def lasting_finding(
+    data: DataWatch, model: Any, version: int, rows: LandedRows, end: float
+) -> dict[str, Any]:
+    """Whether as many windows in a row drifted as the policy asks for.
+
+    Parameters
+    ----------
+    data, model, version, rows : as of `data_finding`.
+    end : of the last of them.
+    """
+    finding = data_finding(data, model, version, rows, end)
+    if finding["verdict"] != DRIFT:
+        return finding
+    for number in range(1, data.lasting):
+        before = data_finding(data, model, version, rows, end - number * data.window)
+        if before["verdict"] != DRIFT:
+            because = f"{finding['because']} It lasts for {number} of {data.lasting} windows."
+            return {**finding, "verdict": OK, "kind": "temporary", "because": because}
+    return finding
+
+
 def _reasons(seen: Drift, columns: list[str]) -> str:
     drifting = [f for f in seen.findings if f.verdict == DRIFT and f.column in columns and not f.slice]
     drifting.sort(key=lambda finding: -finding.share)

@@ -140,6 +140,27 @@ class Call:
         self.function(alert)
 
 
+def channels_of(webhooks: Iterable[str], mails: Iterable[str], smtp: str = "localhost:25") -> list[Channel]:
+    """Channels as options and policies name them.
+
+    Parameters
+    ----------
+    webhooks : URLs.
+    mails : addresses.
+    smtp : the mail server, HOST or HOST:PORT.
+
+    Raises
+    ------
+    ParameterError
+        When a URL or the port is none.
+    """
+    host, _, port = smtp.partition(":")
+    if port and not port.isdigit():
+        raise ParameterError(f"{smtp!r} is no mail server. Write HOST or HOST:PORT.")
+    mailing = [Mail("outgrow@localhost", to, host, int(port or 25)) for to in mails]
+    return [*map(Webhook, webhooks), *mailing]
+
+
 Sample = tuple[str, Mapping[str, str], float]
 
 
