@@ -23,7 +23,7 @@ import outgrow as og
 from bench.machine import machine
 from outgrow.engine.activity import activity
 from outgrow.engine.events import Event, emit
-from outgrow.track.runs import RunsView
+from outgrow.track.runs_view import RunsView
 
 RESULTS = Path(__file__).parent / "results"
 EVENTS, RUNS = 1_000, 10_000

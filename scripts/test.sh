@@ -18,7 +18,7 @@ processes=(tests/test_{artifact,cli,docs,event_log,executors,job,kills,log,orpha
 networks=(tests/test_{advice,deep_*,elastic,exchange,federate*,gpu,images,keras,loader,multilayer*,network*,npy,order,parted,robust_merges}.py
     tests/test_{secure_sums,sgd*,strategies,transfer_examples,word2vec}.py)
 operations=(tests/test_{autolog,board*,data_versions,delayed_labels,deploy,detectors,drift,expectations,feature*,following,layout,leakage,lean,lineage}.py
-    tests/test_{loop,loop_alerts,monitor,plan,prometheus,rank_paces,registry,rolling_update,rollout,runs,serve_metrics,served_counts,signing,track}.py)
+    tests/test_{loop,loop_alerts,monitor,plan,prometheus,rank_paces,recorded_work,registry,rolling_update,rollout,runs,serve_metrics,served_counts,signing,track}.py)
 kit=(tests/test_{bad_input,estimators,export,parameters,sklearn,states,types}.py)
 on_each_spark=(tests/test_engine.py tests/test_shapes.py tests/test_faults.py)
 faults=(tests/test_faults.py)

@@ -379,3 +379,31 @@ def test_the_log_has_the_quality_of_windows_once_until_late_labels_change_it(
     view = QualityView(monitor.log, "late").refreshed()
     assert [line["labelled"] for line in view.windows.values()] == [50, 50]
     assert view.overall[0]["accuracy"] == 1.0
+
+
+def test_a_stream_of_spark_counts_as_a_folder_does(
+    spark: Any, reference: og.Reference, tmp_path: Path
+) -> None:
+    rows = rows_of(np.arange(2), np.array([0, 2]))
+    landed = tmp_path / "landed"
+    landed.mkdir()
+    for number, start in enumerate(range(0, len(rows), 300)):
+        part = rows.slice(start, 300)
+        pq.write_table(
+            part.set_column(0, "time", part["time"].cast(pa.timestamp("us", "UTC"))),
+            landed / f"{number}.parquet",
+        )
+    frame = spark.readStream.schema("time timestamp, delay double, carrier string").parquet(str(landed))
+    monitor = monitor_of(reference, tmp_path / "stream")
+    for _ in range(2):  # the second finds nothing new
+        query = monitor.watch_stream(
+            frame.coalesce(1), tmp_path / "checkpoint", time="time", trigger={"availableNow": True}
+        )
+        assert query.awaitTermination(120)
+    by_folder = monitor_of(reference, tmp_path / "folder")
+    by_folder.fold_files(landed, time="time")
+    counted, same = monitor.counts(), by_folder.counts()
+    assert counted.keys() == same.keys()
+    assert all((counted[group].counts == same[group].counts).all() for group in same)
+    assert sum(counts.rows for counts in counted.values()) == len(rows)
+    assert [judged.verdict for judged in _judged(monitor).values()] == ["drift"]  # the first one was judged

@@ -86,6 +86,21 @@ def test_files_are_shared_out(tmp_path: Path) -> None:
         assert TWO.fit(counted, scan).result.tolist() == [100.0, 100.0]
 
 
+def test_drift_is_that_of_one_process() -> None:
+    rng = np.random.default_rng(0)
+    before = pa.table({"a": rng.normal(size=900), "b": rng.choice(["x", "y"], 900)})
+    after = pa.table({"a": rng.normal(0.5, 1, size=700), "b": rng.choice(["x", "y", "z"], 700)})
+    here, there = (
+        og.drift(before, after),
+        og.drift(og.dataset(before, engine=TWO), og.dataset(after, engine=TWO)),
+    )
+    assert there.drifted == here.drifted
+    assert set(here.drifted) == {"a", "b"}
+    assert there.findings == here.findings  # to the bit
+    reference = og.Reference.of(before)
+    assert (reference.count(og.dataset(after, engine=TWO)).counts == reference.count(after).counts).all()
+
+
 def test_pandas_text_target_in_a_search() -> None:
     """As a newcomer would: a frame with text, a pipeline, folds, and the model saved and loaded."""
     rng = np.random.default_rng(0)

@@ -311,7 +311,7 @@ def test_filters_with_typing_errors(log: og.EventLog, condition: str, message: s
 
 def test_a_kept_table_is_what_the_log_says(log: og.EventLog, tmp_path: Path) -> None:
     """Also after other processes have written, and when another log took the place of the first."""
-    from outgrow.track.runs import RunsView
+    from outgrow.track.runs_view import RunsView
 
     for number in range(40):
         with og.track.run(f"run {number}"):

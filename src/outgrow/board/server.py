@@ -10,7 +10,8 @@ from outgrow._optional import optional
 from outgrow.board.app import application, is_loopback
 from outgrow.board.sources import Sources
 from outgrow.errors import ParameterError
-from outgrow.track.runs import RunsView, open_log
+from outgrow.track.runs import open_log
+from outgrow.track.runs_view import RunsView
 
 uvicorn = optional("uvicorn", "serve")
 

@@ -60,7 +60,8 @@ def _drift(
         columns=columns,
         target=target,
     )
-    console().print(drift_table(result))
+    screen = console()
+    screen.print(drift_table(result, screen.width))
     if output is not None:
         result.save(output, overwrite=overwrite)
         say(f"Written: {output}")

@@ -144,6 +144,21 @@ def _nvidia() -> ModuleType | None:
     return library
 
 
+def started(process: int) -> float | None:
+    """When a process of this machine began, in seconds since 1970; None where the system does not tell.
+
+    Parameters
+    ----------
+    process : its number.
+    """
+    with suppress(OSError, ValueError, IndexError, StopIteration):
+        ticks = int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[19])
+        lines = Path("/proc/stat").read_text().splitlines()
+        boot = next(int(line.split()[1]) for line in lines if line.startswith("btime "))
+        return boot + ticks / _TICKS
+    return None
+
+
 def _descendants(process: int) -> Iterator[int]:
     """The processes that a process started, and those they started."""
     with suppress(OSError, ValueError):

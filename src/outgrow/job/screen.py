@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
+from rich.console import Group, RenderableType
 from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -20,6 +22,8 @@ from outgrow.monitor.drift import Drift
 from outgrow.page import format as say
 
 _FINDINGS_SHOWN = 40
+_WIDE = 110
+"""Characters of a terminal from which what a finding says has a column of its own."""
 _NAME = 28
 """Characters of a column's name that are shown."""
 _VERDICTS = {"drift": "bold red", "broken": "bold red", "watch": "yellow", "cannot say": "dim", "ok": "green"}
@@ -40,8 +44,16 @@ def score_table(outcome: Outcome) -> Table:
     return table
 
 
-def drift_table(drift: Drift) -> Table:
-    """A line for each finding that is not ok; for each where all are."""
+def drift_table(drift: Drift, width: int = 120) -> RenderableType:
+    """A line for each finding that is not ok; for each where all are.
+
+    Parameters
+    ----------
+    drift : what was compared.
+    width : characters of a line; where they are few, what a finding says stands below it.
+    """
+    if width < _WIDE:
+        return Group(Text(drift._title, style="bold"), "", *_narrow_findings(drift))
     table = Table(box=SIMPLE_HEAD, title=escape(drift._title), title_justify="left", title_style="bold")
     for head in ("", "what", "measure"):
         table.add_column(head, no_wrap=True)
@@ -67,6 +79,14 @@ def expectations_table(report: ExpectationReport) -> Table:
         cells = (clipped(row["column"], _NAME), row["what"], row["expected"], row["observed"])
         table.add_row(f"[{colour}]{row['verdict']}[/]", *map(escape, cells))
     return table
+
+
+def _narrow_findings(drift: Drift) -> Iterator[RenderableType]:
+    for row in drift._printed().to_pylist()[:_FINDINGS_SHOWN]:
+        head = Text.from_markup(f"[{_VERDICTS[row['verdict']]}]{row['verdict']}[/]  ")
+        facts = [row["subject"], row["measure"], row["value"], row["q"] and f"q {row['q']}"]
+        yield head.append("  ".join(filter(None, facts)), style="bold")
+        yield Padding(Text(row["because"]), (0, 0, 0, 2))
 
 
 def next_steps(outcome: Outcome) -> str:

@@ -18,7 +18,7 @@ HELPS = {
     "outgrow_drift": "Distance of the last window from the reference.",
     "outgrow_window_rows": "Rows of the last window.",
     "outgrow_quality": "Metric of the rows that have labels.",
-    "outgrow_label_lag_seconds": "Mean time between predictions and their labels.",
+    "outgrow_label_delay_seconds": "Mean time between predictions and their labels.",
     "outgrow_alerts_open": "Alerts that are open.",
 }
 
@@ -90,7 +90,7 @@ def latest_windows(view: MonitorView) -> dict[Group, Mapping[str, Any]]:
 
 
 def prometheus_metrics(view: MonitorView, alerts: Alerts | None = None, quality: Any = None) -> str:
-    """`outgrow_drift`, `outgrow_quality`, `outgrow_label_lag_seconds` and more, as Prometheus reads them.
+    """`outgrow_drift`, `outgrow_quality`, `outgrow_label_delay_seconds` and more, as Prometheus reads them.
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ def _of_quality(model: str, quality: Any) -> list[Sample]:
         who = {"model": model, "version": group.version, "role": group.role}
         for metric, value in metrics_of(state, quality.problem).items():
             if metric == "label_lag_seconds":
-                samples.append(("outgrow_label_lag_seconds", who, value))
+                samples.append(("outgrow_label_delay_seconds", who, value))
             elif np.isfinite(value):
                 samples.append(("outgrow_quality", who | {"metric": metric}, value))
     return samples

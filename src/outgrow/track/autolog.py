@@ -23,7 +23,8 @@ from outgrow.ml.persistence import load
 from outgrow.track.facts import learned_digest
 from outgrow.track.flavor import log_model
 from outgrow.track.mirror import RECORDS, Mirror
-from outgrow.track.runs import KINDS, open_log
+from outgrow.track.runs import open_log
+from outgrow.track.runs_view import KINDS
 from outgrow.track.tracking import begin
 
 MODEL = "model"

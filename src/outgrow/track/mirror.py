@@ -15,7 +15,7 @@ from outgrow._optional import optional
 from outgrow.errors import LogError, ParameterError
 from outgrow.log.record import Fact
 from outgrow.track.recorder import STAGE
-from outgrow.track.runs import shown
+from outgrow.track.runs_view import shown
 
 ID, RECORDS = "outgrow.id", "outgrow.records"
 """Tags of MLflow's runs: the id of ours, and how many of its records are there."""

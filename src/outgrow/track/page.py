@@ -14,7 +14,7 @@ from outgrow.page.render import Plot, plot, render
 from outgrow.track.compare import SECTIONS, Difference, compare, smaller_is_better
 from outgrow.track.details import RunDetails
 from outgrow.track.environment import libraries
-from outgrow.track.runs import shown
+from outgrow.track.runs_view import shown
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _CURVES = 12

@@ -98,9 +98,9 @@ class Recorder:
         if _run_of(activity) is not None:
             return
         run = _Run(activity, self._append, self.points)
-        with self._lock:
-            self._open[activity.id] = run
         self._append("run.began", activity.id, self._beginning(activity), cause=activity.facts.get("cause"))
+        with self._lock:  # only now: what other threads tell stands behind the beginning
+            self._open[activity.id] = run
         if activity.data is not None:
             self._see(activity, activity.data, None)
         self._watch()
@@ -127,6 +127,8 @@ class Recorder:
         ----------
         activity, error : as an `Observer` gets them.
         """
+        if isinstance(error, SystemExit) and not error.code:
+            error = None  # a script that leaves by sys.exit(0) is done
         earlier = _run_of(activity) if activity.parent is None else None
         if earlier is not None:
             if error is None:

@@ -15,7 +15,7 @@ from rich.text import Text
 from outgrow.engine.memory import describe_size
 from outgrow.page.format import seconds as in_words
 from outgrow.track.details import RunDetails
-from outgrow.track.runs import COLUMNS, shown
+from outgrow.track.runs_view import COLUMNS, shown
 
 ID_LENGTH = 8
 _ALWAYS = ("run", "name", "state", "began", "seconds")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 import threading
@@ -16,6 +17,7 @@ from outgrow.engine.events import listen
 from outgrow.errors import LogWarning, OutgrowError, ParameterError
 from outgrow.log.event_log import EventLog
 from outgrow.track.recorder import Recorder, Sink
+from outgrow.track.runs_view import RunsView
 
 VARIABLE = "OUTGROW_LOG"
 """The environment variable that names the log; empty for none."""
@@ -90,6 +92,7 @@ def start(
             writer = stack.enter_context(opened.writer())
             recorder = begin(stack, [writer], points=points, sample=sample, tags=tags)
             _recording = _Recording(opened, recorder, stack.pop_all())
+    atexit.register(stop)
     return opened
 
 
@@ -105,7 +108,9 @@ def stop() -> None:
     with _lock:
         recording, _recording = _recording, None
     if recording is not None:
+        atexit.unregister(stop)
         recording.closing.close()
+        RunsView.of(recording.log).keep()
 
 
 def recording_log() -> EventLog | None:
