@@ -3,7 +3,7 @@
 `python -m bench serve` does the same for servers, `python -m bench groups` for one model for each key, and
 `python -m bench search` for the search for settings. `python -m bench shapes` has many sizes of each job,
 `python -m bench features` every transformer, `python -m bench models` every model,
-`python -m bench plan` how far off plans of jobs are,
+`python -m bench plan` how far off plans of jobs are, `places` whether they name the quicker place,
 `python -m bench loader` loaders of tensors, `python -m bench networks` steps of networks,
 `python -m bench gpu` the same on a GPU, `python -m bench tabular` networks and trees on the flights,
 `python -m bench track` what it costs to record runs,
@@ -50,6 +50,7 @@ OTHERS = {
     "loader": "bench.loader",
     "gpu": "bench.gpu",
     "plan": "bench.plan",
+    "places": "bench.places",
     "nist": "bench.nist",
     "ensembles": "bench.ensembles",
     "drift": "bench.drift",

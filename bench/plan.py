@@ -50,18 +50,9 @@ def main() -> None:
 
 
 def _cell(folder: Path, name: str, rows: int) -> dict[str, Any]:
-    path = folder / f"{rows}.parquet"
-    if not path.exists():
-        random = np.random.default_rng(rows)
-        X = random.normal(size=(rows, COLUMNS))
-        columns = {f"x{j}": X[:, j] for j in range(COLUMNS)}
-        late = X[:, :5].sum(axis=1) + X[:, 0] * X[:, 6] + 2 * random.normal(size=rows) > 0
-        pq.write_table(pa.table({**columns, "late": late}), path, row_group_size=100_000)
+    path = write_rows(folder, rows)
     job = folder / "job.yaml"
-    job.write_text(
-        f"name: {name}\ndata: {{path: {path}}}\ntarget: late\nsteps: [StandardScaler: {{columns: numeric}}]\n"
-        f"model: {{{MODELS[name]}}}\noutput: {folder / 'out'}\n"
-    )
+    write_job(job, name, path, folder / "out")
     environment = {**os.environ, "OUTGROW_CACHE": str(folder / f"cache {name} {rows}")}
     outgrow = [sys.executable, "-m", "outgrow"]
     plan, quiet = folder / "plan.json", {"check": True, "capture_output": True, "env": environment}
@@ -77,6 +68,27 @@ def _cell(folder: Path, name: str, rows: int) -> dict[str, Any]:
         "held": max(stage["memory"] for stage in ran["stages"]) / 1e6,
         "planning": told["planning_seconds"],
     }
+
+
+def write_rows(folder: Path, rows: int) -> Path:
+    """A file of so many rows, made when it is first asked for."""
+    path = folder / f"{rows}.parquet"
+    if not path.exists():
+        random = np.random.default_rng(rows)
+        X = random.normal(size=(rows, COLUMNS))
+        columns = {f"x{j}": X[:, j] for j in range(COLUMNS)}
+        late = X[:, :5].sum(axis=1) + X[:, 0] * X[:, 6] + 2 * random.normal(size=rows) > 0
+        pq.write_table(pa.table({**columns, "late": late}), path, row_group_size=100_000)
+    return path
+
+
+def write_job(job: Path, model: str, rows: Path, output: Path) -> None:
+    """A job of one of the models."""
+    job.write_text(
+        f"name: {model}\ndata: {{path: {rows}}}\ntarget: late\n"
+        "steps: [StandardScaler: {columns: numeric}]\n"
+        f"model: {{{MODELS[model]}}}\noutput: {output}\n"
+    )
 
 
 def _line(row: dict[str, Any]) -> str:

@@ -26,7 +26,7 @@ from outgrow.planning.history import Constants, Expected
 from outgrow.planning.network import Network
 from outgrow.planning.page import plan_page
 from outgrow.planning.places import Accelerator, Machine, Prices, federated, places, read_prices
-from outgrow.planning.probe import Answers, Loss, Probe, Size
+from outgrow.planning.probe import Answers, Loss, Probe, Prober, Request, Size
 from outgrow.planning.strategies import Training, strategies
 
 ANSWERS = Answers(rows_a_second=1e6, median_ms=1.0, p99_ms=3.0, nbytes=50_000, onnx="")
@@ -348,6 +348,20 @@ def test_a_network_is_planned(job: Path, tmp_path: Path, monkeypatch: pytest.Mon
     page = plan_page(replace(made, rivals=[rival]))
     assert all(f'id="{part}"' in page for part in ("rivals", "strategies", "costs", "formulas"))
     assert made.strategies[0].formula in page
+
+
+def test_a_class_that_small_samples_lack(job: Path, tmp_path: Path) -> None:
+    random = np.random.default_rng(4)  # none of the six are in the first sample
+    late = np.zeros(20_000, dtype=bool)
+    late[random.permutation(20_000)[:6]] = True
+    table = pa.table({"a": random.normal(size=20_000), "late": late})
+    pq.write_table(table, tmp_path / "rows.parquet", row_group_size=5_000)
+    path = tmp_path / "job.yaml"
+    path.write_text(job.read_text().replace("track: plans.db", ""))
+    told: list[Any] = []
+    Prober(Request(str(path), seconds=0.5), told.append, tmp_path).run()
+    first = next(thing for thing in told if isinstance(thing, Probe))
+    assert first.rows > 2_000
 
 
 def test_mistakes_are_said(job: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -28,7 +28,7 @@ from outgrow.engine.dataset import Dataset, from_arrow
 from outgrow.engine.events import Event, listen
 from outgrow.engine.local import Local
 from outgrow.engine.reading import read
-from outgrow.errors import OutgrowError
+from outgrow.errors import DataError, OutgrowError
 from outgrow.job.load import LoadedJob, load_job
 from outgrow.job.record import Outcome
 from outgrow.job.run import run_within
@@ -216,10 +216,7 @@ class Prober:
 
         It ends where the next run would take too much of the time, or of what the job itself will take.
         """
-        rows = min(FIRST_ROWS, sample.num_rows)
-        before = time.perf_counter()
-        self._time(sample.slice(0, rows), warm=True)
-        self._began += time.perf_counter() - before  # what is loaded and compiled once tells nothing of rows
+        rows = self._warmed(sample)
         outcome, took = self._time(sample.slice(0, rows))
         slope = 0.0
         while True:
@@ -234,6 +231,23 @@ class Prober:
             outcome, took = self._time(sample.slice(0, following))
             rows = following
             slope = max(0.0, took - before) / (rows - earlier)
+
+    def _warmed(self, sample: pa.Table) -> int:
+        """Run the job once, so that all is loaded and compiled, which tells nothing of rows; on how many.
+
+        A sample in which a class or a value is missing cannot be learned from; a larger one may be.
+        """
+        began, rows = time.perf_counter(), min(FIRST_ROWS, sample.num_rows)
+        while True:
+            try:
+                self._time(sample.slice(0, rows), warm=True)
+                break
+            except DataError:
+                if rows == sample.num_rows:
+                    raise
+                rows = min(rows * GROWTH, sample.num_rows)
+        self._began += time.perf_counter() - began
+        return rows
 
     def _time(self, sample: pa.Table, *, warm: bool = False) -> tuple[Outcome, float]:
         """A run of the job on a sample, written as a file where the job reads files."""
@@ -314,16 +328,21 @@ class Prober:
         learn = ring.learn
         sizes = [learn.num_rows >> k for k in reversed(range(_CURVE_SIZES)) if learn.num_rows >> k >= 200]
         for rows in sizes:
-            losses = []
+            losses: list[float] = []
             for seed in range(_SEEDS):
                 if self.left <= 0:
                     return
                 part = learn.slice((seed * rows) % max(1, learn.num_rows - rows + 1), rows)
-                model = clone(ring.pipeline).fit(part, ring.target, sample_weight=ring.weight)
+                try:
+                    model = clone(ring.pipeline).fit(part, ring.target, sample_weight=ring.weight)
+                except DataError:
+                    losses = []  # a class is missing in so few rows
+                    break
                 losses.append(_loss(model, ring))
                 if rows == learn.num_rows:
                     break
-            yield Loss(rows, losses)
+            if losses:
+                yield Loss(rows, losses)
 
 
 def _loss(model: Any, ring: Ring) -> float:
