@@ -9,13 +9,13 @@ from outgrow.board.api.registry import chosen
 from outgrow.board.api.runs import whole
 from outgrow.board.models import WatchedModel
 from outgrow.board.sources import Sources
+from outgrow.data.spans import moment
 from outgrow.errors import ParameterError
 from outgrow.monitor.alerts import Alert
 from outgrow.monitor.distributions import Pair, pair
 from outgrow.monitor.drift import Drift
 from outgrow.monitor.findings import ORDER
 from outgrow.monitor.pairs import EVERYTHING, Group
-from outgrow.monitor.spans import moment
 
 _COLUMNS = 200
 _WINDOWS = 120

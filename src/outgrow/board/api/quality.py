@@ -9,8 +9,8 @@ from outgrow.board.api.drift import alerts_of
 from outgrow.board.api.registry import chosen
 from outgrow.board.models import WatchedModel
 from outgrow.board.sources import Sources
+from outgrow.data.spans import moment
 from outgrow.monitor.pairs import COUNTS, EVERYTHING
-from outgrow.monitor.spans import moment
 
 _MOST = 2_000
 """Windows that are drawn, the latest ones."""
