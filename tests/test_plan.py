@@ -63,6 +63,8 @@ def test_a_query_that_was_run_is_not_extrapolated() -> None:
     assert known.stages["read and join"].value == 2.5
     assert known.stages["fit"].value == pytest.approx(100, rel=0.01)
     assert known.seconds.value == pytest.approx(1.0 + 2.5 + 100 + 1.0, rel=0.02)
+    one = forecast(probes[:1], Size(1_000_000, 80_000_000, 1, 2.5, 1.0))
+    assert one.stages["report"].value == 1.0  # however few samples there were
     slower = Constants({"fit": 1.5}, memory=1.2, runs=1)
     corrected = forecast(probes, Size(1_000_000, 80_000_000, 1, 2.5, 1.0), slower)
     assert corrected.seconds.value == pytest.approx(known.seconds.value + 0.5 * known.stages["fit"].value)

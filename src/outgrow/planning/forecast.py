@@ -120,6 +120,11 @@ def forecast(probes: Sequence[Probe], size: Size, constants: Constants | None = 
             query = size.query_seconds
             stages[name] = Estimate(query, query * 0.85, query * 1.15, f"the query was run: {query:.3g} s")
             continue
+        if name == "report":
+            drawn = probes[-1].stages[name]
+            words = f"a page is drawn, whatever the rows: {drawn:.3g} s"
+            stages[name] = Estimate(drawn, drawn * 0.85, drawn * 1.15, words).times(known.of(name))
+            continue
         took = seconds_of(rows, [probe.stages[name] for probe in probes], size.rows)
         stages[name] = took.times(known.of(name))
     total = Estimate(size.import_seconds, size.import_seconds, size.import_seconds, "imports")
