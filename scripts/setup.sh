@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Makes .venv with outgrow, all extras and the development tools, and checks that Spark finds a Java.
 # Run it as often as you like: when nothing changed it installs nothing.
+# With --programs it also installs the servers and browsers without which some tests are skipped, where it may.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -31,7 +32,8 @@ apt_install() {
     command -v apt-get >/dev/null && root=$(as_root) || return 1
     say "installing $* with apt-get"
     $root DEBIAN_FRONTEND=noninteractive apt-get update -qq || true # an old index may still know them
-    $root DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+    $root DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+        -o DPkg::Lock::Timeout=600 "$@" >/dev/null
 }
 
 # ---- Python ------------------------------------------------------------------------------------------------
@@ -139,5 +141,48 @@ set_up_java() {
     stop "Spark needs Java $JAVA_NEEDED or later, and there is none." "$(java_install_line)"
 }
 
+# ---- Programs of tests -------------------------------------------------------------------------------------
+
+# What the tests start beside Python, and the package of Debian and Ubuntu that has it.
+PROGRAMS=(
+    "chromium chromium"
+    "initdb postgresql"
+    "mpirun openmpi-bin"
+    "npm npm"
+    "prometheus prometheus"
+    "redis-server redis-server"
+)
+
+has_program() {
+    command -v "$1" >/dev/null || compgen -G "/usr/lib/postgresql/*/bin/$1" >/dev/null
+}
+
+# The packages of those that are missing.
+missing_packages() {
+    local program package
+    for entry in "${PROGRAMS[@]}"; do
+        read -r program package <<<"$entry"
+        has_program "$program" || echo "$package"
+    done
+}
+
+set_up_programs() {
+    local packages package
+    mapfile -t packages < <(missing_packages)
+    ((${#packages[@]})) || return 0
+    if ! apt_install "${packages[@]}" 2>/dev/null; then # one that is not to be had keeps none of the others away
+        for package in "${packages[@]}"; do apt_install "$package" 2>/dev/null || true; done
+    fi
+    mapfile -t packages < <(missing_packages)
+    ((${#packages[@]})) || return 0
+    say "not installed, so the tests that start them are skipped: ${packages[*]}"
+}
+
+programs=
+if [ "${1:-}" = --programs ]; then
+    set_up_programs &
+    programs=$!
+fi
 set_up_python
 set_up_java
+[ -z "$programs" ] || wait "$programs"
