@@ -22,6 +22,7 @@ operations=(tests/test_{autolog,board*,data_versions,delayed_labels,deploy,detec
 kit=(tests/test_{bad_input,estimators,export,parameters,sklearn,states,types}.py)
 on_each_spark=(tests/test_engine.py tests/test_shapes.py tests/test_faults.py)
 faults=(tests/test_faults.py)
+mapfile -t with_spark < <(grep -lE 'spark|engine' tests/test_*.py) # the fixtures of Spark's tests; the others need not be collected
 
 without() { printf -- '--ignore=%s ' "$@"; }
 
@@ -50,7 +51,7 @@ trap 'exit 130' INT TERM
 "$python" tests/kernels.py > "$logs/kernels" 2>&1 &
 "$python" tests/java.py > /dev/null 2>&1 || echo "Java keeps no classes: the tests take longer."
 wait $! || cat "$logs/kernels"
-begin Spark classic tests -m spark $(without "${clusters[@]}" "${faults[@]}")
+begin Spark classic "${with_spark[@]}" -m spark $(without "${clusters[@]}" "${faults[@]}")
 begin "tests that start processes" classic -m "not spark" "${processes[@]}"
 begin "all others" classic -m "not spark" $(without "${clusters[@]}" "${faults[@]}" "${processes[@]}" "${networks[@]}" "${operations[@]}" "${kit[@]}")
 begin "operations" classic -m "not spark" "${operations[@]}"

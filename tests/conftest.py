@@ -6,7 +6,7 @@ import gc
 import os
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
@@ -40,6 +40,13 @@ collect_ignore = ["peer"]
 MODE = os.environ.get("OUTGROW_TEST_SPARK", "classic")
 """Which Spark the tests use: 'classic', a session in this process; 'cluster', a standalone master with two
 workers; or 'connect', a Connect server. The last two have processes of their own."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collect_file() -> Generator[None, list[pytest.Collector], list[pytest.Collector]]:
+    """Examples are in the package; to look for some in the tests takes as long as to import them."""
+    collectors = yield
+    return [collector for collector in collectors if type(collector) is pytest.Module]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -46,9 +46,10 @@ def exactly(
     k = fixed.shape[1]
     products, right = np.empty((k, k)), np.empty(k)
     for row in range(start, stop):
-        products[:] = base
-        right[:] = 0.0
-        for p in range(k):
+        for p in range(k):  # Numba compiles assignments of whole arrays for seconds
+            right[p] = 0.0
+            for q in range(p + 1):
+                products[p, q] = base[p, q]
             products[p, p] += weights[row]
         for at in range(ends[row], ends[row + 1]):
             near, square, side = fixed[columns[at]], quadratic[at], linear[at]
@@ -79,7 +80,8 @@ def exactly(
             right[p] = total
             for j in range(p):
                 right[j] -= products[p, j] * total
-        made[row] = right
+        for p in range(k):
+            made[row, p] = right[p]
     return -1
 
 
@@ -121,9 +123,9 @@ def by_gradients(
     k = fixed.shape[1]
     x, residual, direction, product = np.empty(k), np.empty(k), np.empty(k), np.empty(k)
     for row in range(start, stop):
-        x[:] = before[row]
-        direction[:] = x
-        residual[:] = 0.0
+        for p in range(k):
+            x[p] = direction[p] = before[row, p]
+            residual[p] = 0.0
         size = 0.0
         for step in range(steps + 1):
             for p in range(k):
@@ -162,4 +164,5 @@ def by_gradients(
             ratio, size = after / size, after
             for p in range(k):
                 direction[p] = residual[p] + ratio * direction[p]
-        made[row] = x
+        for p in range(k):
+            made[row, p] = x[p]
