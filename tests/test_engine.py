@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from sklearn.exceptions import ConvergenceWarning
 
 import outgrow as og
 from outgrow import errors
@@ -405,7 +406,7 @@ def test_predictions_stay_on_spark(spark: Any) -> None:
 
 def test_warnings_of_ranks_are_heard(spark: Any) -> None:
     frame = spark.createDataFrame(rows(200))
-    with pytest.warns(UserWarning, match="failed to converge"):
+    with pytest.warns(ConvergenceWarning, match="failed to converge"):
         og.LogisticRegression(max_iter=1).fit(frame, "y")
 
 

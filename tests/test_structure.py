@@ -395,6 +395,11 @@ def test_import_is_light() -> None:
     }
 
 
+def test_engines_load_no_estimators() -> None:
+    """Scikit-learn takes longer to load than all else; tasks of Spark that read rows do without."""
+    assert "sklearn" not in loaded_by("import outgrow as og\nog.read, og.Local, og.Ranks, og.Spark")
+
+
 def test_estimators_load_no_extras() -> None:
     code = "import outgrow as og\nog.Pipeline, og.LogisticRegression, og.KMeans, og.read"
     assert not loaded_by(code) & {

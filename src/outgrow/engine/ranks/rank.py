@@ -7,9 +7,8 @@ import warnings
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
-
-from sklearn.exceptions import ConvergenceWarning
 
 from outgrow import errors
 from outgrow.data.batch import Batch
@@ -24,7 +23,6 @@ from outgrow.errors import EngineError, OutgrowError
 FEW_BYTES = 2 << 20
 """Of rows whose products are over before BLAS could wake a second thread."""
 _NOT_FOR_USERS = (ResourceWarning, DeprecationWarning, PendingDeprecationWarning)
-_WARNINGS = {"ConvergenceWarning": ConvergenceWarning, "UserWarning": UserWarning}
 
 
 @dataclass(frozen=True)
@@ -101,8 +99,14 @@ def warn_again(said: Sequence[str], stacklevel: int) -> None:
     """
     for text in said:
         category, _, message = text.partition(": ")
-        kind = _WARNINGS.get(category) or getattr(errors, category, UserWarning)
-        warnings.warn(message, kind, stacklevel=stacklevel + 1)
+        warnings.warn(message, _kind(category), stacklevel=stacklevel + 1)
+
+
+def _kind(category: str) -> type[Warning]:
+    """A kind of warning by name; scikit-learn takes long to load, and many can do without."""
+    home = import_module("sklearn.exceptions") if category == "ConvergenceWarning" else errors
+    kind: type[Warning] = getattr(home, category, UserWarning)
+    return kind
 
 
 def cause_of(error: Exception, rank: int, context: FitContext | None) -> dict[str, Any]:

@@ -12,7 +12,6 @@ from typing import Any, Generic, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from sklearn.exceptions import ConvergenceWarning
 
 from outgrow.artifact import unpack
 from outgrow.data.scan import Scan
@@ -20,7 +19,7 @@ from outgrow.engine.activity import paced
 from outgrow.engine.context import FitContext
 from outgrow.engine.events import Event, emit, heard
 from outgrow.engine.journal import Checkpoint
-from outgrow.engine.ranks.rank import facts
+from outgrow.engine.ranks.rank import facts, warn_again
 from outgrow.engine.ranks.shares import share_out
 from outgrow.engine.record import FitRecord, Fitted, MemoryPlan
 from outgrow.engine.shard import Shard
@@ -44,8 +43,6 @@ of a minute whether there are enough for a barrier job, and some may just be sta
 
 REBUILDING = 1.5
 """So many times the timeout of slots a fit waits that has lost ranks; at half of it it asks for fewer."""
-
-_WARNINGS = {"ConvergenceWarning": ConvergenceWarning, "UserWarning": UserWarning}
 
 
 class BarrierFit(Generic[T]):
@@ -198,9 +195,8 @@ class _Answer:
 
 
 def _read_answer(rows: pa.Table) -> _Answer:
-    for row in rows.filter(pc.field("kind") == "warning").to_pylist():
-        category, _, text = row["payload"].decode().partition(": ")
-        warnings.warn(text, _WARNINGS.get(category, UserWarning), stacklevel=4)
+    said = rows.filter(pc.field("kind") == "warning")["payload"].to_pylist()
+    warn_again([payload.decode() for payload in said], stacklevel=4)
     parts = joined(rows)
     failures = [json.loads(payload) for (_, kind), payload in sorted(parts.items()) if kind == "error"]
     if failures:
