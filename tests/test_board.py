@@ -18,10 +18,12 @@ from hypothesis import strategies as st
 
 import outgrow as og
 from outgrow.board import document as documents
+from outgrow.board.api.search import importances
 from outgrow.board.app import application
 from outgrow.board.events import Tail
 from outgrow.board.sources import Sources
 from outgrow.board.thin import thinned
+from outgrow.log.record import Fact
 
 X = np.arange(12.0)[:, None]
 Y = np.sqrt(X[:, 0])
@@ -201,3 +203,59 @@ def test_thinned_curves_cover_the_same_pixels(values: list[float], width: int) -
     if len(there):
         assert (y[kept].min(), y[kept].max()) == (there.min(), there.max())
         assert (y[kept[0]], y[kept[-1]]) == (there[0], there[-1])
+
+
+def test_a_stage_that_begins_again_is_drawn_as_it_went_then(tmp_path: Path) -> None:
+    """Training that goes on from a checkpoint says some steps anew; what is no number is left out."""
+    log = og.track.start(tmp_path, sample=0)
+    with og.track.run("resumed", team="Ω") as run:
+        for step, loss in [
+            (0, 5.0),
+            (1, 4.0),
+            (2, 3.0),
+            (1, 2.0),
+            (2, np.nan),
+            (3, 1.0),
+            (3, 0.5),
+            (4, np.inf),
+        ]:
+            run.log_metrics({"loss": loss, "worst": np.nan}, step=step)
+    og.track.stop()
+    (curve,) = get(log, "/api/run", params={"run": "last"})["curves"]
+    assert (curve["x"], curve["y"]) == ([0, 1, 3], [5, 2, 0.5])
+    by_time = get(log, "/api/run", params={"run": "last", "by": "time"})["curves"][0]
+    assert by_time["y"] == [5, 4, 3, 2, 1, 0.5]
+    assert get(log, "/api/runs", params={"filter": "tags.team = 'Ω'"})["count"] == 1
+    log.close()
+
+
+def test_lines_of_json_are_read_from_the_midst(tmp_path: Path) -> None:
+    """A reader that knows some records gets all others, wherever it stands and whoever wrote them."""
+    writer = og.EventLog(tmp_path)
+    writer.store.append([Fact.of(1.0, "finding", "late", {"n": n}, "ada", None) for n in range(2_500)])
+    for reader in (writer, og.EventLog(tmp_path)):
+        for after in (0, 1, 999, 1_000, 1_001, 2_000, 2_499, 2_500, 9_999):
+            got = [record.body["n"] for record in reader.since(after)]
+            assert got == list(range(after, 2_500))
+    writer.append("finding", "late", {"n": 2_500})
+    assert [record.body["n"] for record in reader.since(2_499)] == [2_499, 2_500]
+    assert [record.position for record in reader.since(2_500)] == [2_501]
+
+
+def test_what_matters_in_a_search(log: og.EventLog) -> None:
+    """Trials are recorded as they end, with what they chose; few of them say nothing of what matters."""
+    rows = [
+        {"trial": n, "state": "complete", "a": n % 5, "b": str(n % 3), "c": None, "loss": float(n % 5)}
+        for n in range(30)
+    ]
+    search = {
+        "names": ["a", "b", "c"],
+        "metrics": ["loss"],
+        "trials": [*rows, {"trial": 30, "state": "pruned"}],
+    }
+    shares = importances(search)
+    assert shares["a"] > 0.9
+    assert sum(shares.values()) == pytest.approx(1)
+    assert "c" not in shares
+    assert importances({**search, "trials": rows[:5]}) == {}
+    assert importances({**search, "metrics": ["loss", "seconds"]}) == {}

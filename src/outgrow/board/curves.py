@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from outgrow.board.thin import thinned
+from outgrow.board.thin import Points, thinned
 from outgrow.log.event_log import EventLog
 from outgrow.log.record import Record
 
@@ -54,15 +55,21 @@ class Curve:
         """
         step, time, y = (np.array(points) for points in self._points)
         x = time if by == "time" else step
-        if np.any(x[1:] < x[:-1]):  # a stage of the same name began again
-            order = np.argsort(x, kind="stable")
-            x, y = x[order], y[order]
+        if np.any(x[1:] <= x[:-1]):
+            valid = _last_said(x)
+            x, y = x[valid], y[valid]
         start = 0 if low is None else max(0, int(np.searchsorted(x, low)) - 1)
         end = len(x) if high is None else int(np.searchsorted(x, high, side="right")) + 1
         x, y = x[start:end], y[start:end]
         kept = thinned(x, y, width)
         about = {"stage": self.stage, "metric": self.metric, "unit": self.unit, "points": len(step)}
         return {**about, "x": x[kept].tolist(), "y": y[kept].tolist()}
+
+
+def _last_said(x: Points) -> NDArray[np.bool_]:
+    """Points that none at the same place or before it follows: what began again is drawn as it went then."""
+    lowest = np.minimum.accumulate(x[::-1])[::-1]
+    return np.append(x[:-1] < lowest[1:], True)
 
 
 class _Run:

@@ -173,7 +173,7 @@ class EventLog:
         return self.store.add(other.since(0))
 
     def writer(self) -> LogWriter:
-        """A writer that returns at once and never raises: a thread appends twice a second."""
+        """A writer that returns at once and never raises: a thread appends four times a second."""
         return LogWriter(self.store, repr(self))
 
     def close(self) -> None:

@@ -25,6 +25,7 @@ from outgrow.log.store import Query
 _NAMES = [field.name for field in fields(Record) if field.name != "position"]
 _HEAD = "outgrow.log"
 """The first line of a file: {"outgrow.log": name of the log}."""
+_MARK = 1_000
 _READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}
 
 
@@ -47,6 +48,8 @@ class JSONLinesStore:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self._lock = threading.Lock()
+        self._marks = [0]
+        """The bytes at which every thousandth known record begins, for who reads from the midst."""
         self._end = self._last = 0
         """Bytes and records of the file that are known; behind them is what others have written since."""
         self._ends: dict[str, tuple[int, str]] = {}
@@ -95,7 +98,7 @@ class JSONLinesStore:
             When the file is damaged or gone.
         """
         with self._lock:
-            start = (self._end, self._last) if 0 < self._last <= query.after else (0, 0)
+            start = self._start(min(query.after, self._last))
         chosen = (record for record, _ in self._lines(*start) if _fits(record, query))
         if query.limit is not None and query.latest:
             return iter(deque(chosen, maxlen=query.limit))
@@ -148,10 +151,19 @@ class JSONLinesStore:
             "Restore the log from a copy."
         )
 
+    def _start(self, after: int) -> tuple[int, int]:
+        """A byte at which a record begins that is not behind those wanted, and the position before it."""
+        if 0 < after == self._last:
+            return self._end, self._last
+        mark = after // _MARK
+        return self._marks[mark], mark * _MARK
+
     def _catch_up(self) -> None:
         """Take note of what others have written."""
         for record, end in self._lines(self._end, self._last):
             self._end, self._last = end, record.position
+            if record.position % _MARK == 0:
+                self._marks.append(end)
             self._ends[record.origin] = record.number, record.digest
         if not self._end and self.origin:
             self._end = self.path.read_bytes().index(b"\n") + 1

@@ -14,7 +14,7 @@ from outgrow.errors import LogError, LogWarning, OutgrowError
 from outgrow.log.record import Fact
 from outgrow.log.store import Store
 
-PAUSE_SECONDS = 0.5
+PAUSE_SECONDS = 0.25
 """How long what was written waits at most; a process that is killed loses no more."""
 _LONGEST_PAUSE_SECONDS = 30.0
 _MOST = 200_000

@@ -59,10 +59,11 @@ def answer(sources: Sources, query: Mapping[str, str]) -> dict[str, Any]:
     limit, skip = whole(query, "limit", 100), whole(query, "skip", 0)
     others = [name for name in table.column_names if name.startswith(("params.", "metrics.", "tags."))]
     rows = table.slice(skip, min(limit, _MOST))
+    shown = worth_showing(table, others)
     return {
-        "runs": listed(rows, [name for name in (*_SHOWN, *others) if name in table.column_names]),
+        "runs": listed(rows, [name for name in (*_SHOWN, *shown) if name in table.column_names]),
         "count": table.num_rows,
-        "columns": worth_showing(table, others),
+        "columns": shown,
         "all": others,
         "smaller": [name for name in others if smaller_is_better(name.removeprefix("metrics."))],
         "position": position,

@@ -7,7 +7,7 @@ function drawComparison(root, data, query) {
   root.append(head(`${data.runs.length} runs compared`, el("span", { class: "space" }), el("a", { href: "#runs" }, "All runs")));
   root.append(el("div", { class: "tools" }, el("label", {}, el("input", { type: "checkbox", checked: all, "data-keep": "all", onchange: () => go("runs", { ...query, all: all ? null : "1" }, { replace: true }) }), "also what is the same")));
   const figures = curveFigures(data.runs, query);
-  if (figures.length) root.append(curveTools(query), el("div", { class: "cards" }, figures), el("p", {}));
+  if (figures.length || query.curve) root.append(curveTools(query, Math.max(...data.runs.map((run) => run.curves.length))), el("div", { class: "cards" }, figures), el("p", {}));
   for (const [name, title] of Object.entries(SECTIONS)) {
     const facts = (data.sections[name] || []).filter((fact) => all || !fact.same || name === "metrics");
     if (facts.length) root.append(el("p", {}), comparisonTable(title, facts, data.runs));

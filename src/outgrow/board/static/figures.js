@@ -208,7 +208,7 @@ const points = (items, options = {}) => (width, { log } = {}) => {
 
 /* parallel([{name, log}], [{values: [...], name, open()}], {better: "low" | "high"}): a line a row; the last axis ranks. */
 const parallel = (dimensions, rows, { better = "low" } = {}) => (width) => {
-  const height = 300, top = 34, bottom = height - 16;
+  const height = 300, top = 34, bottom = height - 26;
   const wide = Math.max(width, dimensions.length * 92);
   const place = (i) => (dimensions.length === 1 ? wide / 2 : 46 + (i * (wide - 92)) / (dimensions.length - 1));
   const scales = dimensions.map((one, i) => heights(rows.map((row) => row.values[i]), one.log, top, bottom));
@@ -218,6 +218,7 @@ const parallel = (dimensions, rows, { better = "low" } = {}) => (width) => {
     order.map((i, rank) => line(rows[i], rank, order.length)),
     dimensions.map((one, i) => [svg("line", { class: "axis", x1: place(i), x2: place(i), y1: top, y2: bottom }),
       svg("text", { class: "ink", x: place(i), y: 13, "text-anchor": i === 0 ? "start" : i === last ? "end" : "middle", dx: i === 0 ? -40 : i === last ? 40 : 0 }, svg("title", {}, one.name), clipped(one.name, (wide - 92) / Math.max(1, last) + (i === 0 || i === last ? 30 : -8))),
+      rows.some((row) => missing(row.values[i]) || row.values[i] === "") ? svg("text", { x: place(i) + 5, y: bottom + 22 }, "not set") : null,
       scales[i].marks.map(([at, text]) => svg("text", { x: place(i) + (i === last ? 5 : 5), y: at + 3.5 }, clipped(text, i === last ? 44 : 90)))]));
   return drawing;
 
@@ -235,13 +236,13 @@ function heights(values, log, top, bottom) {
   const numeric = there.length > 0 && there.every((value) => isFinite(Number(value)) && typeof value !== "boolean");
   if (!numeric) {
     const words = [...new Set(there.map(String))].sort();
-    const at = (value) => (missing(value) ? bottom + 12 : bottom - (words.length < 2 ? 0.5 : words.indexOf(String(value)) / (words.length - 1)) * (bottom - top));
+    const at = (value) => (missing(value) ? bottom + 18 : bottom - (words.length < 2 ? 0.5 : words.indexOf(String(value)) / (words.length - 1)) * (bottom - top));
     const every = Math.ceil(words.length / 12);
     return { at, marks: words.filter((_, i) => i % every === 0).map((word) => [at(word), word]) };
   }
   const range = extent(there.map(Number));
   const one = scale(range, [bottom, top], { log: log ?? (range[0] > 0 && range[1] / range[0] > 50) });
-  const at = (value) => (missing(value) || value === "" ? bottom + 12 : one(Number(value)));
+  const at = (value) => (missing(value) || value === "" ? bottom + 18 : one(Number(value)));
   return { at, marks: range[0] === range[1] ? [[one(range[0]), short(range[0])]] : [[bottom, short(range[0])], [top, short(range[1])]] };
 }
 

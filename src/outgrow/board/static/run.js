@@ -7,19 +7,25 @@ function drawRun(root, run, query) {
   if (run.description) root.append(el("p", { class: "lead" }, run.description));
   root.append(tiles([
     [run.state === "running" ? span(Date.now() / 1000 - run.began) : span(ending.seconds), run.state === "running" ? "so far" : "time"],
-    [bytes(ending.memory), "most memory"],
-    [number(ending.rows ?? run.data[0]?.rows), "rows"],
-    ...Object.entries(run.metrics).slice(0, 4).map(([name, value]) => [score(value), name]),
+    missing(ending.memory) ? null : [bytes(ending.memory), "most memory"],
+    missing(ending.rows ?? run.data[0]?.rows) ? null : [number(ending.rows ?? run.data[0]?.rows), "rows"],
+    ...Object.entries(run.state === "running" ? lastOf(run.curves) : run.metrics).slice(0, 4).map(([name, value]) => [score(value), name]),
   ]));
   const figures = [...curveFigures([run], query), ...usageFigures(run)];
-  if (figures.length) root.append(curveTools(query), el("div", { class: "cards" }, figures));
+  if (run.curves.length) root.append(curveTools(query, run.curves.length), el("div", { class: "cards" }, figures));
+  else if (figures.length) root.append(el("div", { class: "cards" }, figures));
   root.append(el("div", { class: "cards" }, runTables(run)));
 }
 
+const MOST_FIGURES = 24;
+
+/* The last value of each curve. */
+const lastOf = (curves) => Object.fromEntries(curves.filter(({ y }) => y.length).map(({ metric, y }) => [metric, y[y.length - 1]]));
+
 /* Step or time below the curves, and all of the axis again. */
-function curveTools(query) {
+function curveTools(query, count) {
   const by = (word) => el("button", { type: "button", "aria-pressed": String((query.by || "step") === word), onclick: () => go("runs", { ...query, by: word === "step" ? null : word, low: null, high: null }, { replace: true }) }, `By ${word}`);
-  return el("div", { class: "tools" }, by("step"), by("time"), query.low ? el("button", { type: "button", onclick: () => go("runs", { ...query, low: null, high: null }, { replace: true }) }, "Whole axis") : null);
+  return el("div", { class: "tools" }, by("step"), by("time"), count > MOST_FIGURES || query.curve ? el("input", { type: "search", "data-keep": "curve", value: query.curve || "", placeholder: `the first ${MOST_FIGURES} of ${count} curves; part of a name`, "aria-label": "Curves", onchange: (event) => go("runs", { ...query, curve: event.target.value.trim() }, { replace: true }) }) : null, query.low ? el("button", { type: "button", onclick: () => go("runs", { ...query, low: null, high: null }, { replace: true }) }, "Whole axis") : null);
 }
 
 /* A figure for each metric that has a curve, a line for each run and stage of it. */
@@ -28,13 +34,14 @@ function curveFigures(runs, query) {
   const byTime = query.by === "time";
   const groups = new Map();
   runs.forEach((run, number) => run.curves.forEach((curve, i) => {
+    if (query.curve && !`${curve.metric} ${curve.stage}`.includes(query.curve)) return;
     if (!curve.x.length || (curve.points < 2 && run.state !== "running")) return;
     const key = several || run.curves.length > 12 ? curve.metric : `${curve.metric} ${curve.stage}`;
     const stages = run.curves.filter((other) => other.metric === curve.metric).length;
     const list = groups.get(key) || groups.set(key, { metric: curve.metric, stage: curve.stage, unit: curve.unit, lines: [] }).get(key);
     list.lines.push({ name: several ? `${run.name} ${short8(run.run)}${stages > 1 ? ` ${curve.stage}` : ""}` : groups.size && run.curves.length > 12 ? curve.stage : curve.metric, x: byTime ? curve.x.map((time) => time - run.began) : curve.x, y: curve.y, color: several ? number : list.lines.length });
   }));
-  return [...groups.values()].slice(0, 24).map(({ metric, stage, unit, lines: all }) => figure(metric, lines(all, {
+  return [...groups.values()].slice(0, MOST_FIGURES).map(({ metric, stage, unit, lines: all }) => figure(metric, lines(all, {
     xLabel: byTime ? "time" : unit, xFormat: byTime ? shortSpan : short, zoom: several || byTime ? null : (low, high) => go("runs", { ...query, low, high }, { replace: true }),
   }), { note: several ? null : stage, logs: true, legend: all.map((one) => [one.name, one.color]), csv: () => [["line", byTime ? "seconds" : "step", metric], ...all.flatMap((one) => one.x.map((x, i) => [one.name, x, one.y[i]]))] }));
 }
@@ -96,7 +103,7 @@ function addPoints(run, { body, time }, query) {
     let curve = run.curves.find((one) => one.stage === body.stage && one.metric === metric);
     if (!curve) run.curves.push((curve = { stage: body.stage, metric, unit: body.unit, points: 0, x: [], y: [] }));
     const x = query.by === "time" ? time : body.step;
-    if (curve.x.length && x < curve.x[curve.x.length - 1]) return true;
+    while (curve.x.length && x <= curve.x[curve.x.length - 1]) curve.x.pop(), curve.y.pop(); // it began again
     curve.x.push(x);
     curve.y.push(value);
     curve.points += 1;

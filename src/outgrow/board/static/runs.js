@@ -25,7 +25,7 @@ function drawRuns(root, data, query) {
     root.append(query.filter ? empty("No run matches.") : empty("No run is recorded yet. Record some:", "OUTGROW_LOG=outgrow.db outgrow run job.yaml"));
     return;
   }
-  if (query.view === "parallel") root.append(parallelRuns(data), el("p", {}));
+  if (query.view === "parallel") root.append(parallelRuns(data, query, change), el("p", {}));
   root.append(table("Runs", runColumns(data), data.runs, {
     open: (row) => go("runs", { run: short12(row.run) }), key: (row) => row.run, sorted: query.sort || "-began", sort: (sort) => change({ sort }),
     chosen: picked, choose: (row) => (picked.delete(row.run) || picked.add(row.run), later("draw")),
@@ -48,11 +48,13 @@ function runColumns(data) {
   ];
 }
 
-function parallelRuns(data) {
+function parallelRuns(data, query, change) {
   const params = data.columns.filter((name) => name.startsWith("params."));
-  const metric = data.columns.find((name) => name.startsWith("metrics.")) || "seconds";
+  const metrics = [...data.columns.filter((name) => name.startsWith("metrics.")), "seconds"];
+  const metric = metrics.includes(query.metric) ? query.metric : metrics[0];
+  const extra = el("select", { "aria-label": "Metric", "data-keep": "metric", onchange: (event) => change({ metric: event.target.value }) }, metrics.map((name) => el("option", { value: name, selected: name === metric }, bare(name))));
   const dimensions = [...params, metric].map((name) => ({ name: bare(name) }));
   const rows = data.runs.filter((row) => !missing(row[metric])).map((row) => ({ name: `${row.name} ${short8(row.run)}: ${bare(metric)} ${score(row[metric])}`, values: [...params, metric].map((name) => row[name]), open: () => go("runs", { run: short12(row.run) }) }));
   const note = `${number(rows.length)} runs; the stronger the better, orange is the best`;
-  return figure("Parameters and " + bare(metric), parallel(dimensions, rows, { better: metric === "seconds" || data.smaller.includes(metric) ? "low" : "high" }), { note, wide: true, csv: () => [dimensions.map(({ name }) => name), ...rows.map(({ values }) => values)] });
+  return figure("Parameters and " + bare(metric), parallel(dimensions, rows, { better: metric === "seconds" || data.smaller.includes(metric) ? "low" : "high" }), { note, wide: true, extra, csv: () => [dimensions.map(({ name }) => name), ...rows.map(({ values }) => values)] });
 }

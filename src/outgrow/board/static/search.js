@@ -40,7 +40,7 @@ function drawSearch(root, data) {
     ...Object.entries(top || {}).filter(([name, value]) => data.names.includes(name) && !missing(value)).slice(0, 4).map(([name, value]) => [plain(value), `best ${name}`]),
   ]));
   if (!data.trials.length) return void root.append(empty("No trial has ended yet. They appear here by themselves."));
-  const figures = [historyFigure(data, done, top), importanceFigure(data), costFigure(data, done, top)].filter(Boolean);
+  const figures = [historyFigure(data, done, top), costFigure(data, done, top), importanceFigure(data)].filter(Boolean);
   root.append(el("div", { class: "cards" }, figures, done.length > 2 && data.names.length ? settingsFigure(data, done) : null), el("p", {}));
   root.append(trialTable(data));
 }
@@ -59,7 +59,7 @@ function historyFigure(data, done, top) {
 function importanceFigure(data) {
   const items = Object.entries(data.importances).map(([name, value]) => ({ name: shortName(name, data.names), value }));
   if (!items.length) return null;
-  return figure("What matters", bars(items, { format: share, most: 1 }), { note: "share of the differences explained (fANOVA)", csv: () => [["parameter", "share"], ...Object.entries(data.importances)] });
+  return figure("What matters", bars(items, { format: share, most: 1 }), { note: "share of the differences explained (fANOVA)", wide: true, csv: () => [["parameter", "share"], ...Object.entries(data.importances)] });
 }
 
 function costFigure(data, done, top) {
