@@ -34,6 +34,7 @@ from outgrow.errors import (
     InputNotFoundError,
     JobFileError,
     ParameterError,
+    SchemaError,
 )
 from outgrow.expectations import expectations as bound
 from outgrow.expectations import state as states
@@ -740,6 +741,23 @@ def test_the_command(job: Path, tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert Path(page).is_file()
     for wrong in ((rows, "--report", page), (rows, "--against", file, "-o", file)):
         assert run(*wrong)[0] == 2
+
+
+def test_scores_leave_out_rows_that_are_not_as_expected(engine: EngineCase, tmp_path: Path) -> None:
+    table = broken_flights().select(["hour", "id", "carrier"])
+    model = og.LinearRegression().fit(flights().select(["hour", "id"]), "id")
+    rules = {"hour": {"range": [0, 23]}, "carrier": {"length": [2, 2], "on_failure": "warn"}}
+    expect = og.Expectations({"columns": rules})
+    scores, errors = tmp_path / "scores", tmp_path / "errors"
+    done = og.score(model, engine.open(table), scores, errors=errors, expect=expect)
+    refused = pq.read_table(errors).sort_by("hour").select(["hour", "reason"]).to_pylist()
+    assert (done.rows, done.refused) == (997, 3)
+    assert [row["hour"] for row in refused] == [24, 99, None]
+    assert refused[0]["reason"] == "hour is not from 0 to 23"
+    with pytest.raises(ParameterError, match="--errors"):
+        og.score(model, table, tmp_path / "more", expect=expect)
+    with pytest.raises(SchemaError, match="has no order"):
+        og.Expectations({"columns": {"x": {"range": [0, 1]}}}).checker(og.dataset(pa.table({"x": [True]})))
 
 
 def test_words_of_rules() -> None:

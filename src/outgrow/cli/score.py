@@ -39,6 +39,9 @@ def _score(
     errors: Annotated[
         str | None, typer.Option(help="A folder for rows that cannot be scored; else one ends the run.")
     ] = None,
+    expect: Annotated[
+        str | None, typer.Option(help="A file of expectations; rows that break them go to --errors, too.")
+    ] = None,
     partition_by: Annotated[
         list[str] | None, typer.Option(help="A column that becomes folders NAME=VALUE.")
     ] = None,
@@ -65,6 +68,8 @@ def _score(
 
         score_pipe(model, sys.stdin.buffer, sys.stdout.buffer, probabilities=proba)
         return
+    if expect is not None and (stream or errors is None):
+        raise typer.BadParameter("needs --errors, and files that are there.", param_hint="--expect")
     if output is None:
         raise typer.BadParameter("the folder to write is missing.", param_hint="-o")
     reading = reading_options(type_, na_value, encoding, sep, decimal)
@@ -91,6 +96,7 @@ def _score(
             probabilities=proba,
             errors=errors,
             partition_by=partition_by or (),
+            expect=expect,
             overwrite=overwrite,
         )
         stage.rows = done.rows

@@ -7,7 +7,7 @@ import datetime
 import hashlib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +21,12 @@ from outgrow.engine.open import dataset
 from outgrow.engine.protocol import Engine
 from outgrow.engine.reading import read
 from outgrow.engine.shard import Shard
-from outgrow.errors import ColumnNotFoundError
+from outgrow.errors import ColumnNotFoundError, SchemaError
 from outgrow.expectations.checker import (
     Counting,
     Failing,
     Passing,
+    RowChecker,
     bind,
     counting,
     schema_aside,
@@ -35,10 +36,12 @@ from outgrow.expectations.evaluate import Evaluation
 from outgrow.expectations.repeated import repeated_rows
 from outgrow.expectations.report import ExpectationReport
 from outgrow.expectations.rules import KnownKeys, key_hashes
-from outgrow.expectations.spec import read_spec
+from outgrow.expectations.spec import SET_ASIDE, read_spec
 from outgrow.expectations.state import CheckedRows, KeyHashes
 from outgrow.stats.state import from_tree, to_tree
 from outgrow.storage import write_file
+
+_OF_TABLES = ("newest", "unique")
 
 
 class Expectations:
@@ -141,6 +144,24 @@ class Expectations:
             )
         checking = Checking.of(self, data)
         return checking.passing(), checking.failing()
+
+    def checker(self, rows: Dataset) -> RowChecker:
+        """The rules of rows for some columns, all of which set rows aside.
+
+        Parameters
+        ----------
+        rows : whose columns count; none are read.
+
+        Raises
+        ------
+        SchemaError
+            When a rule does not fit the type of its column.
+        """
+        checker, unfit = bind(self.spec, rows.scan.example(), self.references(rows.engine))
+        wrong = [f"{name}: {key}: {reason}" for (name, key), reason in unfit.items() if key not in _OF_TABLES]
+        if wrong:
+            raise SchemaError(f"The rows are not as expected: {'; '.join(wrong)}. Correct one of both.")
+        return RowChecker(tuple(replace(check, policy=SET_ASIDE) for check in checker.checks))
 
     def to_dict(self) -> dict[str, Any]:
         """What they were made of."""

@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,8 @@ from outgrow.engine.write import (
     write_pieces,
 )
 from outgrow.errors import OutgrowError, ParameterError, RowError
+from outgrow.expectations.checker import REASON, RowChecker, with_reasons
+from outgrow.expectations.expectations import Expectations
 from outgrow.ml.base import VERSION
 from outgrow.ml.persistence import load
 from outgrow.ml.predictor import Predictor
@@ -49,8 +51,6 @@ from outgrow.storage import (
     written_by,
 )
 
-REASON = "reason"
-"""The column that says why a row could not be scored."""
 _REFUSED = "refused"
 _SHOWN_CHARACTERS = 300
 _RENAME = "Rename those first."
@@ -82,6 +82,7 @@ def score(
     probabilities: bool = False,
     errors: str | os.PathLike[str] | None = None,
     partition_by: str | Sequence[str] = (),
+    expect: Any = None,
     overwrite: bool = False,
 ) -> Scored:
     """Write the predictions of a model for rows: a folder of Parquet files that appears whole or not at all.
@@ -99,6 +100,8 @@ def score(
     errors : a folder for the rows that cannot be scored, whole, with the column `reason`. Without it such a
         row ends the run with an error that names it.
     partition_by : columns that become folders `name=value`.
+    expect : `og.Expectations` or the path of a file of them: rows that break a rule of theirs go to `errors`,
+        too, which must be given. What is expected of the whole table is not looked at.
     overwrite : replace outputs that outgrow wrote.
 
     Returns
@@ -127,6 +130,8 @@ def score(
     data = read_as(dataset(rows), Predictor(model).columns)
     keys = (partition_by,) if isinstance(partition_by, str) else tuple(partition_by)
     scoring = prepare(model, data, keep=keep, probabilities=probabilities, lenient=errors is not None)
+    if expect is not None:
+        scoring = scoring.expecting(expect, data)
     with activity("score", model, data=data, output=os.fspath(output)) as scored:
         made = made_of(model, data, path)
         done = write_scores(scoring, data, output, errors=errors, keys=keys, overwrite=overwrite, made=made)
@@ -233,8 +238,37 @@ class Scoring:
     keep: tuple[str, ...] | None = None
     lenient: bool = False
     version: str | None = None
+    checker: RowChecker | None = None
+
+    def expecting(self, expect: Any, rows: Dataset) -> Scoring:
+        """The same where rows that break a rule are set apart before they are scored.
+
+        Parameters
+        ----------
+        expect : as `score` takes it.
+        rows : that are scored.
+
+        Raises
+        ------
+        ParameterError
+            When rows that cannot be scored are not set apart.
+        """
+        if not self.lenient:
+            raise ParameterError("Rows that are not as expected need a folder: give errors=... (--errors).")
+        expectations = expect if isinstance(expect, Expectations) else Expectations(expect)
+        return replace(self, checker=expectations.checker(rows))
 
     def __call__(self, batch: Batch, where: Callable[[int], str]) -> Tables:
+        if self.checker is None:
+            return self._scored(batch, where)
+        batch, aside, reasons, _ = self.checker.part(batch)
+        tables = self._scored(batch, where)
+        if not reasons:
+            return tables
+        refused = [tables[_REFUSED]] if _REFUSED in tables else []
+        return {**tables, _REFUSED: Batch.joined([*refused, with_reasons(aside, reasons)])}
+
+    def _scored(self, batch: Batch, where: Callable[[int], str]) -> Tables:
         try:
             return {MAIN: self.beside(batch)}
         except OutgrowError:
