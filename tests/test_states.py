@@ -26,6 +26,11 @@ from outgrow.engine.rank_paces import RankPaces
 from outgrow.engine.reference_plan import Counting, Entry, Plan
 from outgrow.engine.row_ids import Copies
 from outgrow.errors import DataError
+from outgrow.expectations.checker import Counting as RowCounting
+from outgrow.expectations.checker import RowCheck, RowChecker
+from outgrow.expectations.learning import LearnedColumn
+from outgrow.expectations.rules import Range
+from outgrow.expectations.state import CheckedRows, KeyHashes, RowsAside
 from outgrow.groups.scores import GroupScores
 from outgrow.inspection.least_table import LeastTable
 from outgrow.ml.cluster.graph import EdgeParts
@@ -155,6 +160,13 @@ def _counting() -> Counting:
 COUNTING = _counting()
 
 
+CHECKED = RowCounting(RowChecker((RowCheck("x", Range(0, 1), "set_aside"),)), ("x",), (), (("x",),))
+
+
+def _column_hashes(rows: np.ndarray) -> np.ndarray:
+    return mix(rows[:, 0].astype(np.float64).view(np.uint64))
+
+
 LAWS: dict[type[State], tuple[Callable[[np.ndarray], Any], Callable[[Any], Any]]] = {
     Moments: (lambda r: Moments.of(_fortran(r), _weights(r)), lambda s: _flat(s.n, s.mean, s.m2)),
     CoMoments: (_co_moments, lambda s: _flat(s.n, s.mean, s.products)),
@@ -274,6 +286,19 @@ LAWS: dict[type[State], tuple[Callable[[np.ndarray], Any], Callable[[Any], Any]]
     NumberSample: (
         lambda r: NumberSample.of(np.floor(r[:, 0])),
         lambda s: _flat(s.sorted(), s.count, s.missing, *np.nan_to_num([s.low, s.high])),
+    ),
+    KeyHashes: (lambda r: KeyHashes.of(_column_hashes(r)), lambda s: _flat(s.count, s.in_order() >> 12)),
+    RowsAside: (
+        lambda r: RowsAside.of(pa.record_batch({"x": np.nan_to_num(r[:, 0])})),
+        lambda s: _flat(s.rows, np.sort(s.table(pa.schema([("x", pa.float64())]))["x"].to_numpy())),
+    ),
+    CheckedRows: (
+        lambda r: CHECKED.counted(Batch.from_arrow(pa.record_batch({"x": r[:, 0]}))),
+        lambda s: _flat(s.rows, s.aside, s.failing, s.missing, s.keys[0].count, [len(t) for t in s.examples]),
+    ),
+    LearnedColumn: (
+        lambda r: LearnedColumn.of(pa.array(r[:, 0]), "x"),
+        lambda s: _flat(s.rows, s.missing, [end for end in (s.low, s.high) if end is not None]),
     ),
     TextTally: (
         lambda r: TextTally.of(*_words(r), most=5),
