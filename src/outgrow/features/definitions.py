@@ -161,12 +161,16 @@ class FeatureView:
     @property
     def inputs(self) -> list[str]:
         """The columns that aggregations are made of."""
-        return list(dict.fromkeys(each.column for each in self.aggregations if each.column is not None))
+        return list(
+            dict.fromkeys(
+                aggregation.column for aggregation in self.aggregations if aggregation.column is not None
+            )
+        )
 
     def features_of(self, columns: Sequence[str]) -> list[str]:
         """The names of the features, of the columns of the source."""
         if self.aggregations:
-            return [each.name for each in self.aggregations]
+            return [aggregation.name for aggregation in self.aggregations]
         if self.schema is not None:
             return list(self.schema)
         return [name for name in columns if name not in (*self.keys, *self.source.times)]
@@ -181,7 +185,7 @@ class FeatureView:
                 f"View {self.name!r}: aggregations name the features and windows end; drop schema and ttl."
             )
         delay = microseconds_of(self.source.delay, "delay") + self.step
-        short = [each.name for each in self.aggregations if each.width <= delay]
+        short = [aggregation.name for aggregation in self.aggregations if aggregation.width <= delay]
         if short:
             raise ParameterError(
                 f"View {self.name!r}: the windows of {short} hold nothing, as they are no longer than the "

@@ -67,7 +67,7 @@ def _view(name: str, given: Mapping[str, Any], entities: Mapping[str, Entity], f
     source = dict(given["source"])
     source["data"] = _beside(folder, source["data"])
     source["tables"] = {key: _beside(folder, data) for key, data in (source.get("tables") or {}).items()}
-    aggregations = [Aggregation(**each) for each in given.get("aggregations") or ()]
+    aggregations = [Aggregation(**fields) for fields in given.get("aggregations") or ()]
     others = {key: value for key, value in given.items() if key not in ("entities", "source", "aggregations")}
     keys = [entities[entity] for entity in given["entities"]]
     return FeatureView(name, keys, Source(**source), aggregations=aggregations, **others)

@@ -128,8 +128,8 @@ def open_view(view: FeatureView, engine: Engine) -> Dataset:
         return rows
     check_columns(rows.schema, [*view.keys, *view.source.times, *view.inputs])
     inputs = {name: rows.schema.field(name).type for name in view.inputs}
-    for each in view.aggregations:
-        each.type_of(inputs)
+    for aggregation in view.aggregations:
+        aggregation.type_of(inputs)
     return sql(Windows(view, inputs).changes(rows.schema), {"rows": rows}, engine=engine)
 
 

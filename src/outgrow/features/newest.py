@@ -182,7 +182,7 @@ def checked_types(view: FeatureView, engine: Engine) -> AppliedView:
     for name in view.source.times:
         micros(name, columns.field(name).type)
     kinds = {name: _lasting(columns.field(name).type) for name in (*view.keys, *needed)}
-    made = {each.name: each.type_of(kinds) for each in view.aggregations}
+    made = {aggregation.name: aggregation.type_of(kinds) for aggregation in view.aggregations}
     applied = AppliedView(
         view,
         {key: kinds[key] for key in view.keys},

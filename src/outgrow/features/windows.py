@@ -42,7 +42,7 @@ class Windows:
     @property
     def longest(self) -> int:
         """The length of the longest window, in microseconds."""
-        return max(each.width for each in self.view.aggregations)
+        return max(aggregation.width for aggregation in self.view.aggregations)
 
     @property
     def fields(self) -> list[str]:
@@ -133,7 +133,7 @@ class Windows:
         ----------
         columns : of the rows.
         """
-        widths = sorted({each.width for each in self.view.aggregations})
+        widths = sorted({aggregation.width for aggregation in self.view.aggregations})
         keys = ", ".join(map(quoted, self.view.keys))
         sums = [(at, field) for at, width in enumerate(widths) for field in self._used(width)]
         ends = [f"{own('bucket')} + {width}" for width in widths]
@@ -160,8 +160,8 @@ class Windows:
         )
         running = ", ".join(f"CAST(SUM({name}) OVER {within} AS BIGINT) AS {name}" for name in names)
         features = ", ".join(
-            f"{self._value(each, f'w{widths.index(each.width)}_')} AS {quoted(each.name)}"
-            for each in self.view.aggregations
+            f"{self._value(wanted, f'w{widths.index(wanted.width)}_')} AS {quoted(wanted.name)}"
+            for wanted in self.view.aggregations
         )
         return (
             f"WITH events AS ({self.events(columns)}), moves AS ({' UNION ALL '.join(branches)}), "
@@ -209,33 +209,35 @@ class Windows:
 
     def _used(self, width: int) -> list[str]:
         """The whole numbers that aggregations over one window need."""
-        used = [each for each in self.view.aggregations if each.width == width]
+        used = [aggregation for aggregation in self.view.aggregations if aggregation.width == width]
         columns = list(self.inputs)
-        names = [_ROWS] if any(each.column is None for each in used) else []
+        names = [_ROWS] if any(aggregation.column is None for aggregation in used) else []
         for at, column in enumerate(columns):
-            of = [each for each in used if each.column == column]
+            of = [aggregation for aggregation in used if aggregation.column == column]
             if of:
-                only_counts = all(each.function == "count" for each in of)
+                only_counts = all(aggregation.function == "count" for aggregation in of)
                 names += self.fields_of(at)[: 1 if only_counts else None]
         return names
 
-    def _value(self, each: Aggregation, before: str) -> str:
+    def _value(self, aggregation: Aggregation, before: str) -> str:
         """A feature of running sums."""
-        if each.column is None:
+        if aggregation.column is None:
             return own(before + _ROWS)
-        count, *parts = [own(before + name) for name in self.fields_of(list(self.inputs).index(each.column))]
-        if each.function == "count":
+        count, *parts = [
+            own(before + name) for name in self.fields_of(list(self.inputs).index(aggregation.column))
+        ]
+        if aggregation.function == "count":
             return count
         total = parts[0]
         if len(parts) > 1:
             odd, *limbs = (f"CAST({part} AS DOUBLE)" for part in parts)
             a, b, c, d = (f"{limb} * {unit!r}" for limb, unit in zip(limbs, _UNITS, strict=True))
             total = f"CASE WHEN {odd} > 0 THEN CAST('NaN' AS DOUBLE) ELSE ({a} + {b}) + ({c} + {d}) END"
-        if each.function == "sum":
+        if aggregation.function == "sum":
             return total
         return f"CASE WHEN {count} > 0 THEN CAST(({total}) AS DOUBLE) / CAST({count} AS DOUBLE) END"
 
-    def values(self, each: Aggregation, sums: Mapping[str, np.ndarray]) -> pa.Array:
+    def values(self, aggregation: Aggregation, sums: Mapping[str, np.ndarray]) -> pa.Array:
         """A feature of sums, as `changes` computes it.
 
         Parameters
@@ -243,16 +245,16 @@ class Windows:
         each : the aggregation.
         sums : of whole numbers, by name.
         """
-        if each.column is None:
+        if aggregation.column is None:
             return pa.array(sums[_ROWS])
-        count, *parts = (sums[name] for name in self.fields_of(list(self.inputs).index(each.column)))
-        if each.function == "count":
+        count, *parts = (sums[name] for name in self.fields_of(list(self.inputs).index(aggregation.column)))
+        if aggregation.function == "count":
             return pa.array(count)
         total = parts[0]
         if len(parts) > 1:
             odd, *limbs = parts
             a, b, c, d = (limb.astype(float) * unit for limb, unit in zip(limbs, _UNITS, strict=True))
             total = np.where(odd > 0, np.nan, (a + b) + (c + d))
-        if each.function == "sum":
+        if aggregation.function == "sum":
             return pa.array(total)
         return pa.array(total.astype(float) / np.maximum(count, 1), mask=count == 0)

@@ -85,7 +85,7 @@ def view_from_json(name: str, given: Mapping[str, Any]) -> AppliedView:
     if source["data"] is None:
         source["data"] = Gone(name)
     entities = [Entity(entity, keys) for entity, keys in given["entities"].items()]
-    aggregations = [Aggregation(**each) for each in given.get("aggregations", ())]
+    aggregations = [Aggregation(**fields) for fields in given.get("aggregations", ())]
     schema = None if aggregations else list(given["features"])
     view = FeatureView(
         name, entities, Source(**source), schema, given["ttl"], aggregations, given.get("every")

@@ -99,15 +99,15 @@ class EntryCodec:
         table = np.frombuffer(b"".join(bodies), "<i8").reshape(-1, len(self._fields))
         ends = np.cumsum([0, *(len(body) // self._size for body in bodies)])
         columns: dict[str, pa.Array] = {}
-        for width in sorted({each.width for each in self.windows.view.aggregations}):
+        for width in sorted({aggregation.width for aggregation in self.windows.view.aggregations}):
             inside = (table[:, 0] > now - width) & (table[:, 1] <= now)
             kept = np.where(inside[:, None], table[:, len(_PLACES) :], 0)
             totals = np.zeros((len(table) + 1, kept.shape[1]), np.int64)
             np.cumsum(kept, axis=0, out=totals[1:])
             sums = dict(zip(self.windows.fields, (totals[ends[1:]] - totals[ends[:-1]]).T, strict=True))
-            for each in self.windows.view.aggregations:
-                if each.width == width:
-                    columns[each.name] = _where(there, self.windows.values(each, sums))
+            for aggregation in self.windows.view.aggregations:
+                if aggregation.width == width:
+                    columns[aggregation.name] = _where(there, self.windows.values(aggregation, sums))
         return columns
 
     def _entries(self, batch: pa.RecordBatch, tag: int) -> tuple[list[bool], bytes]:
