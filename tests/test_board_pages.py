@@ -307,6 +307,7 @@ def board(world: World, server: str) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    expect.set_options(timeout=60_000)  # beside other tests a page may take its time
     with chromium() as browser:
         yield browser
 
@@ -401,4 +402,4 @@ def test_a_rollback_is_seen_by_whoever_looks_and_by_the_server(
         page.goto(f"{board}/#serving")
         expect(page.locator("[data-state=away]")).to_contain_text("Connection refused")
         row = page.get_by_role("table", name="Versions that answer").get_by_role("row", name="primary 1")
-        expect(row.locator(".dot.good")).to_be_attached(timeout=20_000)
+        expect(row.locator(".dot.good")).to_be_attached()

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from outgrow.board.api.registry import chosen
+from outgrow.board.api.runs import listed
 from outgrow.board.sources import Sources
 from outgrow.log.event_log import EventLog
 from outgrow.log.record import Record
+from outgrow.track.runs import runs
 
 _LOOKED_AT = 2_000
 """Records from the end of the log that say which runs are shown."""
 _RUNS = 30
 _POINTS = 300
 _TOLD = ("run.ranks", "run.sampled")
+_SHOWN = ("run", "name", "kind", "state", "began", "engine")
 
 
 def answer(sources: Sources, query: Mapping[str, str]) -> dict[str, Any]:
@@ -44,26 +50,17 @@ def answer(sources: Sources, query: Mapping[str, str]) -> dict[str, Any]:
     ):
         names.append(given)
     run = chosen(query, names, "run")
-    listed = {
-        "runs": [_named(log, name, name in ranked) for name in names],
-        "run": run or None,
-        "position": position,
-    }
-    return listed | _of(log.since(0, subject=run) if run else ())
+    about = {"runs": _named(log, names, ranked), "run": run or None, "position": position}
+    return about | _of(log.since(0, subject=run) if run else ())
 
 
-def _named(log: EventLog, run: str, ranked: bool) -> dict[str, Any]:
-    began = next(log.since(0, kinds=("run.began",), subject=run, limit=1), None)
-    ended = log.latest(1, kinds=("run.ended",), subject=run)
-    return {
-        "run": run,
-        "name": run[:8] if began is None else began.body.get("name"),
-        "kind": None if began is None else began.body.get("kind"),
-        "began": None if began is None else began.time,
-        "engine": None if began is None else (began.body.get("engine") or {}).get("name"),
-        "state": ended[0].body.get("state") if ended else "running",
-        "ranked": ranked,
-    }
+def _named(log: EventLog, names: Sequence[str], ranked: Collection[str]) -> list[dict[str, Any]]:
+    """What there is to say of some runs, in their order; those of processes that are gone are lost."""
+    table = runs(log=log)
+    some = table.filter(pc.is_in(table["run"], pa.array(names, pa.string())))
+    rows = listed(some, [name for name in _SHOWN if name in table.column_names])
+    by = {row["run"]: row for row in rows}
+    return [{"name": name[:8], "run": name, **by.get(name, {}), "ranked": name in ranked} for name in names]
 
 
 def _of(records: Iterable[Record]) -> dict[str, Any]:

@@ -16,8 +16,8 @@ function drawRegistry(root, data, query) {
   if (rolledBack && rolledBack.model === data.model) root.append(doneCard(rolledBack));
   root.append(tiles([
     ...Object.entries(data.aliases).sort(([a], [b]) => byAlias(a, b)).map(([alias, { version, percent }]) => [el("span", {}, el("i", { class: "dot", color: versionColor(version) }), `version ${version}`), missing(percent) ? alias : `${alias}, ${percent} %`]),
-    [number(data.versions.length), "versions"],
-    [number(data.moves.length), "moves of aliases"],
+    [number(data.models.find(({ name }) => name === data.model).versions), "versions"],
+    [number(data.models.find(({ name }) => name === data.model).moves), "moves of aliases"],
   ]));
   const move = data.moves.find(({ position }) => String(position) === query.move);
   if (data.moves.length) root.append(timelineFigure(data, query));
