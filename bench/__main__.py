@@ -7,6 +7,7 @@
 `python -m bench loader` loaders of tensors, `python -m bench networks` steps of networks,
 `python -m bench gpu` the same on a GPU, `python -m bench tabular` networks and trees on the flights,
 `python -m bench track` what it costs to record runs, `python -m bench board` how fast the live page is,
+`python -m bench features-store` the feature store beside Feast,
 `python -m bench watch` what it costs a server to watch itself,
 `python -m bench strategies` ways to train on a slow network, `python -m bench wire` compares all-reduces,
 `python -m bench nist` counts certified digits,
@@ -58,6 +59,7 @@ OTHERS = {
     "groups": "bench.groups",
     "shapes": "bench.shapes.__main__",
     "features": "bench.features.__main__",
+    "features-store": "bench.features_store",
     "models": "bench.models.__main__",
 }
 """Benchmarks with a word of their own; each takes the rest of the command."""

@@ -108,3 +108,45 @@ def test_dates_and_times_of_a_zone_are_moments_in_utc() -> None:
     query = "SELECT asked.*, (SELECT MAX(x) FROM rows) AS x FROM asked"
     report = og.check_leakage(query, asked, {"rows": rows}, times={"rows": "at"})
     assert [(leak.column, leak.rows) for leak in report.leaks] == [("x", 1)]
+
+
+LEAKY = {
+    "a mean of all labels of the shop": "SELECT *, AVG(label) OVER (PARTITION BY shop) AS m FROM asked",
+    "the next label": """
+        SELECT *, LEAD(label) OVER (PARTITION BY shop ORDER BY event_timestamp) AS m FROM asked""",
+    "a self join without its time": """
+        WITH means AS (SELECT shop, AVG(label) AS m FROM asked GROUP BY shop)
+        SELECT asked.*, means.m FROM asked JOIN means USING (shop)""",
+    "a view within a view": """
+        WITH daily AS (SELECT shop, day, SUM(sold) AS sold FROM sales GROUP BY ALL),
+        best AS (SELECT shop, MAX(sold) AS m FROM daily GROUP BY shop)
+        SELECT asked.*, best.m FROM asked LEFT JOIN best USING (shop)""",
+    "a frame that looks ahead": """
+        SELECT asked.*, s.m FROM asked ASOF LEFT JOIN (
+            SELECT shop, day, AVG(sold) OVER (
+                PARTITION BY shop ORDER BY day ROWS BETWEEN 1 PRECEDING AND 1 FOLLOWING) AS m FROM sales
+        ) AS s ON asked.shop = s.shop AND asked.event_timestamp >= s.day""",
+}
+HONEST = {
+    "labels of before": """
+        SELECT *, AVG(label) OVER (PARTITION BY shop ORDER BY event_timestamp
+            RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW EXCLUDE GROUP) AS m FROM asked""",
+    "a self join with its time": """
+        SELECT a.*, (SELECT SUM(b.label) FROM asked b
+            WHERE b.shop = a.shop AND b.event_timestamp < a.event_timestamp) AS m FROM asked a""",
+    "an as-of join with equal times": """
+        SELECT asked.*, s.sold AS m FROM asked ASOF LEFT JOIN (
+            SELECT shop, day, MAX(sold) AS sold FROM sales GROUP BY ALL) AS s
+        ON asked.shop = s.shop AND asked.event_timestamp >= s.day""",
+}
+
+
+@pytest.mark.parametrize("name", [*LEAKY, *HONEST])
+def test_any_query_is_looked_through(name: str) -> None:
+    days = [datetime.datetime(2026, 1, n) for n in (1, 2, 2, 3, 4, 5)]
+    shops = ["a", "a", "b", None, "a", "é'\""]
+    sales = pa.table({"shop": shops, "day": days, "sold": [3, 1, 4, 1, 5, 9]})
+    asked = pa.table({"shop": shops, "event_timestamp": days, "label": [0, 1, 1, 0, 0, 1]})
+    query = {**LEAKY, **HONEST}[name]
+    report = og.check_leakage(query, asked, {"sales": sales}, times={"sales": "day"}, moments=2)
+    assert [leak.column for leak in report.leaks] == (["m"] if name in LEAKY else [])

@@ -87,7 +87,7 @@ def _serve(
     if watch is not None:
         paths = {name: served.path for name, served in settings.models.items()}
         words = {"models": paths, "log": watch, "window": window}
-        settings = replace(settings, watchers={"outgrow.job.watching:recorder": words})
+        settings = replace(settings, watchers={**settings.watchers, "outgrow.job.watching:recorder": words})
     scheme = "http" if tls_cert is None else "https"
     say(f"Serving {', '.join(settings.models) or models} at {scheme}://{host}:{port} (try it at /docs)")
     run_server(settings, host=host, port=port, tls_cert=tls_cert, tls_key=tls_key)

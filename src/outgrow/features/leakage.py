@@ -105,6 +105,7 @@ def check_leakage(
         a function of the labels and the tables, both datasets; or views, whose sources are changed *before*
         their queries.
     labels : the rows that ask, with `time`; a sample will do for large tables, which are held in memory.
+        Later ones are removed too, so a mean of labels that come later is seen.
     tables : what the names mean, paths or tables.
     time : the column that says of which time a training row is; the result must have it.
     times : of each table, the column, or the columns, of the times from which its rows are known. Tables
@@ -154,7 +155,8 @@ def check_leakage(
                 name: _changed(table, clocks[name], moment, how, {*spine.column_names})
                 for name, table in sources.items()
             }
-            leaks += comparison.leaks(run(spine, changed), moment, how)
+            asked = spine.filter(pa.array(ticks <= moment)) if how == "removed" else spine
+            leaks += comparison.leaks(run(asked, changed), moment, how)
     worst: dict[str | None, Leak] = {}
     for leak in leaks:
         if leak.column not in worst or leak.rows > worst[leak.column].rows:
