@@ -155,8 +155,8 @@ def check_leakage(
                 name: _changed(table, clocks[name], moment, how, {*spine.column_names})
                 for name, table in sources.items()
             }
-            asked = spine.filter(pa.array(ticks <= moment)) if how == "removed" else spine
-            leaks += comparison.leaks(run(asked, changed), moment, how)
+            labels = spine.filter(pa.array(ticks <= moment)) if how == "removed" else spine
+            leaks += comparison.leaks(run(labels, changed), moment, how)
     worst: dict[str | None, Leak] = {}
     for leak in leaks:
         if leak.column not in worst or leak.rows > worst[leak.column].rows:
