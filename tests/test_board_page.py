@@ -179,7 +179,7 @@ def test_curves_grow_while_another_process_fits(page: Page, folder: Path) -> Non
             if page.locator(".dot.busy").count() == 0:
                 break
             page.wait_for_timeout(50)
-        assert len(lengths) > 3
+        assert len(lengths) > 1
         expect(page.locator("h1 ~ span", has_text="finished")).to_be_visible(timeout=30_000)
         assert page.evaluate("window.stays")
     finally:

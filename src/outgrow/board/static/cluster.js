@@ -4,15 +4,15 @@ page("cluster", { title: "Cluster", key: "c", draw: drawCluster, on: reloads("ru
 
 function drawCluster(root, data) {
   const run = data.runs.find((one) => one.run === data.run);
-  root.append(head("Cluster", run ? el("span", {}, el("a", { href: link("runs", { run: run.run.slice(0, 12) }) }, run.name), " ", el("span", { class: "muted mono small" }, short8(run.run))) : null, run ? state(run.state) : null, run && run.engine ? el("span", { class: "chip" }, run.engine) : null));
+  put(root, head("Cluster", run ? el("span", {}, el("a", { href: link("runs", { run: run.run.slice(0, 12) }) }, run.name), " ", el("span", { class: "muted mono small" }, short8(run.run))) : null, run ? state(run.state) : null, run && run.engine ? el("span", { class: "chip" }, run.engine) : null));
   if (!run) {
-    root.append(empty("No run told what it uses yet. Fit on several ranks with a log:", "OUTGROW_LOG=ops.db outgrow run job.yaml --engine processes[4]"));
+    put(root, empty("No run told what it uses yet. Fit on several ranks with a log:", "OUTGROW_LOG=ops.db outgrow run job.yaml --engine processes[4]"));
     return;
   }
-  root.append(el("div", { class: "tools" }, selection("Run", data.runs.map((one) => [one.run, `${one.name} ${short8(one.run)}${one.ranked ? ", ranks" : ""}`]), data.run, (word) => go("cluster", { run: word }))));
-  for (const stage of [...data.stages].reverse()) root.append(...drawStage(stage, data.stages.length > 1));
-  if (!data.stages.length) root.append(el("p", { class: "muted" }, "This run told of no ranks: it is one process, or its engine has none."));
-  if (data.samples.length) root.append(...drawUse(data.samples));
+  put(root, el("div", { class: "tools" }, selection("Run", data.runs.map((one) => [one.run, `${one.name} ${short8(one.run)}${one.ranked ? ", ranks" : ""}`]), data.run, (word) => go("cluster", { run: word }))));
+  for (const stage of [...data.stages].reverse()) put(root, ...drawStage(stage, data.stages.length > 1));
+  if (!data.stages.length) put(root, el("p", { class: "muted" }, "This run told of no ranks: it is one process, or its engine has none."));
+  if (data.samples.length) put(root, ...drawUse(data.samples));
 }
 
 function drawStage(stage, several) {

@@ -4,15 +4,15 @@ const SECTIONS = { parameters: "Parameters", metrics: "Metrics", data: "Data", c
 
 function drawComparison(root, data, query) {
   const all = query.all === "1";
-  root.append(head(`${data.runs.length} runs compared`, el("span", { class: "space" }), el("a", { href: "#runs" }, "All runs")));
-  root.append(el("div", { class: "tools" }, el("label", {}, el("input", { type: "checkbox", checked: all, "data-keep": "all", onchange: () => go("runs", { ...query, all: all ? null : "1" }, { replace: true }) }), "also what is the same")));
+  put(root, head(`${data.runs.length} runs compared`, el("span", { class: "space" }), el("a", { href: "#runs" }, "All runs")));
+  put(root, el("div", { class: "tools" }, el("label", {}, el("input", { type: "checkbox", checked: all, "data-keep": "all", onchange: () => go("runs", { ...query, all: all ? null : "1" }, { replace: true }) }), "also what is the same")));
   const figures = curveFigures(data.runs, query);
-  if (figures.length || query.curve) root.append(curveTools(query, Math.max(...data.runs.map((run) => run.curves.length))), el("div", { class: "cards" }, figures), el("p", {}));
+  if (figures.length || query.curve) put(root, curveTools(query, Math.max(...data.runs.map((run) => run.curves.length))), el("div", { class: "cards" }, figures), el("p", {}));
   for (const [name, title] of Object.entries(SECTIONS)) {
     const facts = (data.sections[name] || []).filter((fact) => all || !fact.same || name === "metrics");
-    if (facts.length) root.append(el("p", {}), comparisonTable(title, facts, data.runs));
+    if (facts.length) put(root, el("p", {}), comparisonTable(title, facts, data.runs));
   }
-  if (!Object.values(data.sections).flat().some((fact) => !fact.same)) root.append(empty("These runs do not differ in anything that is recorded."));
+  if (!Object.values(data.sections).flat().some((fact) => !fact.same)) put(root, empty("These runs do not differ in anything that is recorded."));
 }
 
 function comparisonTable(title, facts, runs) {

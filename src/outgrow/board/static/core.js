@@ -16,6 +16,11 @@ function page(name, what) {
 
 const SVG = "http://www.w3.org/2000/svg";
 
+/* Append what there is: null stands for nothing. */
+function put(node, ...children) {
+  node.append(...children.flat(3).filter((child) => child !== null && child !== undefined && child !== false));
+}
+
 function fill(node, attributes, children) {
   for (const [name, value] of Object.entries(attributes || {})) {
     if (value === null || value === undefined || value === false) continue;
@@ -161,26 +166,25 @@ async function asked(label, type = "text") {
 
 async function show() {
   const { name, query } = address();
-  const turn = ++live.load;
+  const turn = ++live.load, current = PAGES.get(name);
   if (live.name !== name) window.scrollTo(0, 0);
-  Object.assign(live, { name, query, current: PAGES.get(name) });
   for (const anchor of document.querySelectorAll("#pages a")) {
     if (anchor.dataset.page === name) anchor.setAttribute("aria-current", "page");
     else anchor.removeAttribute("aria-current");
   }
-  document.title = `${live.current.title} · outgrow`;
+  document.title = `${current.title} · outgrow`;
   const content = document.getElementById("content");
   const slow = setTimeout(() => content.setAttribute("aria-busy", "true"), 200);
   try {
-    const data = await live.current.load(query);
+    const data = await current.load(query);
     if (turn !== live.load) return;
-    live.data = data;
+    Object.assign(live, { name, query, current, data }); // together: records that come meanwhile are for what is shown
     if (live.position === null) listen(data && data.position);
     draw();
   } catch (error) {
     if (turn !== live.load) return;
-    live.data = null;
-    document.getElementById("content").replaceChildren(head(live.current.title), problem(error.message), el("p", {}, el("a", { href: link(name) }, "Without the filter or name")));
+    Object.assign(live, { name, query, current, data: null });
+    document.getElementById("content").replaceChildren(head(current.title), problem(error.message), el("p", {}, el("a", { href: link(name) }, "Without the filter or name")));
     if (live.position === null) listen(null);
   } finally {
     clearTimeout(slow);

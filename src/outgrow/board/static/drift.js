@@ -25,19 +25,19 @@ function selection(label, words, value, change, all) {
 
 function drawDrift(root, data, query) {
   const change = (words) => go("drift", { ...query, column: null, start: null, ...words });
-  root.append(head("Drift", data.model ? el("span", { class: "muted" }, data.model) : null));
+  put(root, head("Drift", data.model ? el("span", { class: "muted" }, data.model) : null));
   if (!data.model) {
-    root.append(empty("No windows of a model are recorded yet. Watch one:", "outgrow watch store/ log/ --log ops.db --window 1h"));
+    put(root, empty("No windows of a model are recorded yet. Watch one:", "outgrow watch store/ log/ --log ops.db --window 1h"));
     return;
   }
-  root.append(el("div", { class: "tools" },
+  put(root, el("div", { class: "tools" },
     selection("Model", data.models, data.model, (model) => change({ model, version: null })),
     data.versions.length > 1 ? selection("Version", data.versions, query.version, (version) => change({ version }), "all") : null));
-  root.append(driftTiles(data));
-  if (data.cell) root.append(drawCell(data.cell, query));
-  if (data.windows.length) root.append(heatFigure(data, query), el("p", {}));
-  else root.append(empty(`${number(data.windows_waiting)} windows wait to be judged: a window is judged when a later one has begun.`));
-  root.append(alertTable(data.alerts), el("p", {}), windowTable(data, query));
+  put(root, driftTiles(data));
+  if (data.cell) put(root, drawCell(data.cell, query));
+  if (data.windows.length) put(root, heatFigure(data, query), el("p", {}));
+  else put(root, empty(`${number(data.windows_waiting)} windows wait to be judged: a window is judged when a later one has begun.`));
+  put(root, alertTable(data.alerts), el("p", {}), windowTable(data, query));
 }
 
 function driftTiles({ windows, alerts, windows_judged: judged, windows_waiting: waiting }) {

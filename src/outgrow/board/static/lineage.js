@@ -7,20 +7,20 @@ const TONES = { source: 5, data: 0, run: 3, model: 2, version: 2, alias: 4, pred
 function drawLineage(root, data, query) {
   const change = (words) => go("lineage", { ...query, ...words });
   const what = el("input", { type: "search", name: "what", "data-keep": "what", value: query.what || "", placeholder: "late@champion, a run, or the path of data", "aria-label": "Lineage of", spellcheck: "false", autocomplete: "off" });
-  root.append(head("Lineage", el("span", { class: "muted" }, data.all ? `${number(data.nodes.length)} of ${number(data.all)} things` : "")));
-  root.append(el("form", { class: "tools", onsubmit: (event) => (event.preventDefault(), change({ what: what.value.trim(), node: null })) }, what, el("button", { type: "submit" }, "Show"), query.what ? el("button", { type: "button", onclick: () => change({ what: null, node: null }) }, "Everything") : null));
+  put(root, head("Lineage", el("span", { class: "muted" }, data.all ? `${number(data.nodes.length)} of ${number(data.all)} things` : "")));
+  put(root, el("form", { class: "tools", onsubmit: (event) => (event.preventDefault(), change({ what: what.value.trim(), node: null })) }, what, el("button", { type: "submit" }, "Show"), query.what ? el("button", { type: "button", onclick: () => change({ what: null, node: null }) }, "Everything") : null));
   if (!data.nodes.length) {
-    root.append(empty("Nothing is recorded yet. Record a fit and what it reads:", "OUTGROW_LOG=ops.db outgrow run job.yaml"));
+    put(root, empty("Nothing is recorded yet. Record a fit and what it reads:", "OUTGROW_LOG=ops.db outgrow run job.yaml"));
     return;
   }
   const chosen = data.nodes.find(({ id }) => id === query.node);
   const note = data.left_out ? `the latest; ${number(data.left_out)} more are left out` : "click a thing for its facts; twice for its own lineage";
   const drawing = figure("What came of what", graph(data, query, change), { note, wide: true, csv: () => [["from", "to", "role"], ...data.edges.map(({ from, to, role }) => [from, to, role])] });
   drawing.classList.add("scrolls");
-  root.append(drawing);
-  root.append(el("div", { class: "legend" }, data.kinds.filter((kind) => data.nodes.some((node) => node.kind === kind)).map((kind) => el("span", {}, el("i", { color: color(TONES[kind]) }), kind))));
-  if (chosen) root.append(el("p", {}), nodeCard(chosen, data, change));
-  root.append(el("p", {}), table("Things", [
+  put(root, drawing);
+  put(root, el("div", { class: "legend" }, data.kinds.filter((kind) => data.nodes.some((node) => node.kind === kind)).map((kind) => el("span", {}, el("i", { color: color(TONES[kind]) }), kind))));
+  if (chosen) put(root, el("p", {}), nodeCard(chosen, data, change));
+  put(root, el("p", {}), table("Things", [
     { name: "kind" }, { name: "label", title: "what", wrap: true },
     { name: "above", title: "came of", wrap: true, value: ({ id }) => data.edges.filter(({ to }) => to === id).map(({ from, role }) => labelOf(data, from) + (role ? ` (${role})` : "")).join(", ") },
   ], data.nodes, { open: ({ id }) => change({ node: id }), key: ({ id }) => id }));

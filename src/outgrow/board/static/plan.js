@@ -3,13 +3,13 @@
 page("plan", { title: "Plan", key: "p", draw: drawPlans, on: reloads("plan.made", "plan.met") });
 
 function drawPlans(root, data, query) {
-  root.append(head("Plan and actual", el("span", { class: "muted" }, `${number(data.met.length)} runs of planned jobs`), query.job ? el("a", { href: "#plan" }, "All jobs") : null));
+  put(root, head("Plan and actual", el("span", { class: "muted" }, `${number(data.met.length)} runs of planned jobs`), query.job ? el("a", { href: "#plan" }, "All jobs") : null));
   if (!data.plans.length && !data.met.length) {
-    root.append(empty("No job was planned yet where runs are recorded. Plan one, then run it:", "export OUTGROW_LOG=outgrow.db\noutgrow plan job.yaml\noutgrow run job.yaml"));
+    put(root, empty("No job was planned yet where runs are recorded. Plan one, then run it:", "export OUTGROW_LOG=outgrow.db\noutgrow plan job.yaml\noutgrow run job.yaml"));
     return;
   }
-  if (data.met.length) root.append(metTiles(data.met), el("div", { class: "cards" }, metFigure(data.met), stageFigure(data.met[0])), el("p", {}), metTable(data.met));
-  if (data.plans.length) root.append(el("h2", {}, `The last plan: ${data.plans[0].name}`), planParts(data.plans[0]));
+  if (data.met.length) put(root, metTiles(data.met), el("div", { class: "cards" }, metFigure(data.met), stageFigure(data.met[0])), el("p", {}), metTable(data.met));
+  if (data.plans.length) put(root, el("h2", {}, `The last plan: ${data.plans[0].name}`), planParts(data.plans[0]));
 }
 
 const ratio = (one) => one.took.seconds / one.planned.seconds;

@@ -6,22 +6,22 @@ const USUAL_METRICS = ["accuracy", "log_loss", "rmse", "mae", "r2", "error"];
 
 function drawQuality(root, data, query) {
   const change = (words) => go("quality", { ...query, ...words });
-  root.append(head("Quality", data.model ? el("span", { class: "muted" }, data.model) : null));
+  put(root, head("Quality", data.model ? el("span", { class: "muted" }, data.model) : null));
   if (!data.model) {
-    root.append(empty("No labels have met the answers of a model yet. Give them to a watch:", "outgrow watch store/ log/ --log ops.db --labels landed/ --on request_id --label late"));
+    put(root, empty("No labels have met the answers of a model yet. Give them to a watch:", "outgrow watch store/ log/ --log ops.db --labels landed/ --on request_id --label late"));
     return;
   }
   const shown = data.metrics.filter((name) => !/^estimated_|_low$|_high$/.test(name));
   const metric = shown.includes(query.metric) ? query.metric : USUAL_METRICS.find((name) => shown.includes(name)) || shown[0];
-  root.append(el("div", { class: "tools" },
+  put(root, el("div", { class: "tools" },
     selection("Model", data.models, data.model, (model) => change({ model, slice: null })),
     selection("Metric", shown, metric, (word) => change({ metric: word })),
     data.slices.length ? selection("Slice", data.slices, data.slice, (slice) => change({ slice }), "all rows") : null));
-  root.append(qualityTiles(data, metric));
+  put(root, qualityTiles(data, metric));
   const figures = [metric && data.windows.length ? metricFigure(data, metric) : null, data.looks.length ? lookFigure(data.looks) : null, data.windows.length ? labelFigure(data) : null].filter(Boolean);
-  root.append(el("div", { class: "cards" }, figures), el("p", {}), alertTable(data.alerts), el("p", {}));
-  if (data.overall.length) root.append(qualityTable("All windows together", data.overall, shown, metric), el("p", {}));
-  if (data.windows.length) root.append(qualityTable("Windows", [...data.windows].reverse(), shown, metric));
+  put(root, el("div", { class: "cards" }, figures), el("p", {}), alertTable(data.alerts), el("p", {}));
+  if (data.overall.length) put(root, qualityTable("All windows together", data.overall, shown, metric), el("p", {}));
+  if (data.windows.length) put(root, qualityTable("Windows", [...data.windows].reverse(), shown, metric));
 }
 
 function qualityTiles(data, metric) {

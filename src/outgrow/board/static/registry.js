@@ -7,22 +7,22 @@ page("registry", { title: "Registry", key: "g", draw: drawRegistry, on: reloads(
 const versionColor = (version) => color(Number(version) - 1);
 
 function drawRegistry(root, data, query) {
-  root.append(head("Registry", data.model ? el("span", { class: "muted" }, data.model) : null, el("span", { class: "space" }), data.moves.length && data.aliases.champion ? rollbackButton(data) : null));
+  put(root, head("Registry", data.model ? el("span", { class: "muted" }, data.model) : null, el("span", { class: "space" }), data.moves.length && data.aliases.champion ? rollbackButton(data) : null));
   if (!data.model) {
-    root.append(empty("No version of a model is recorded yet. Add one:", "outgrow promote late-store out/model --why \"the first one\"\noutgrow board --store late-store"));
+    put(root, empty("No version of a model is recorded yet. Add one:", "outgrow promote late-store out/model --why \"the first one\"\noutgrow board --store late-store"));
     return;
   }
-  if (data.models.length > 1) root.append(el("div", { class: "tools" }, selection("Model", data.models.map(({ name }) => name), data.model, (model) => go("registry", { model }))));
-  if (rolledBack && rolledBack.model === data.model) root.append(doneCard(rolledBack));
-  root.append(tiles([
+  if (data.models.length > 1) put(root, el("div", { class: "tools" }, selection("Model", data.models.map(({ name }) => name), data.model, (model) => go("registry", { model }))));
+  if (rolledBack && rolledBack.model === data.model) put(root, doneCard(rolledBack));
+  put(root, tiles([
     ...Object.entries(data.aliases).sort(([a], [b]) => byAlias(a, b)).map(([alias, { version, percent }]) => [el("span", {}, el("i", { class: "dot", color: versionColor(version) }), `version ${version}`), missing(percent) ? alias : `${alias}, ${percent} %`]),
     [number(data.models.find(({ name }) => name === data.model).versions), "versions"],
     [number(data.models.find(({ name }) => name === data.model).moves), "moves of aliases"],
   ]));
   const move = data.moves.find(({ position }) => String(position) === query.move);
-  if (data.moves.length) root.append(timelineFigure(data, query));
-  if (move) root.append(el("p", {}), moveCard(move, query));
-  root.append(el("p", {}), versionTable(data), el("p", {}), moveTable(data, query));
+  if (data.moves.length) put(root, timelineFigure(data, query));
+  if (move) put(root, el("p", {}), moveCard(move, query));
+  put(root, el("p", {}), versionTable(data), el("p", {}), moveTable(data, query));
 }
 
 // ---- the timeline ------------------------------------------------------------------------------------

@@ -2,19 +2,19 @@
 
 function drawRun(root, run, query) {
   const ending = run.ending || {};
-  root.append(head(run.name, el("span", { class: "mono muted" }, short12(run.run)), state(run.state), el("span", { class: "space" }), el("a", { href: link("lineage", { of: run.run }), hidden: !PAGES.has("lineage") }, "Lineage"), el("a", { href: "#runs" }, "All runs")));
-  if (ending.error) root.append(problem(`${ending.error.type}: ${ending.error.message || ""}`));
-  if (run.description) root.append(el("p", { class: "lead" }, run.description));
-  root.append(tiles([
+  put(root, head(run.name, el("span", { class: "mono muted" }, short12(run.run)), state(run.state), el("span", { class: "space" }), el("a", { href: link("lineage", { of: run.run }), hidden: !PAGES.has("lineage") }, "Lineage"), el("a", { href: "#runs" }, "All runs")));
+  if (ending.error) put(root, problem(`${ending.error.type}: ${ending.error.message || ""}`));
+  if (run.description) put(root, el("p", { class: "lead" }, run.description));
+  put(root, tiles([
     [run.state === "running" ? span(Date.now() / 1000 - run.began) : span(ending.seconds), run.state === "running" ? "so far" : "time"],
     missing(ending.memory) ? null : [bytes(ending.memory), "most memory"],
     missing(ending.rows ?? run.data[0]?.rows) ? null : [number(ending.rows ?? run.data[0]?.rows), "rows"],
     ...Object.entries(run.state === "running" ? lastOf(run.curves) : run.metrics).slice(0, 4).map(([name, value]) => [score(value), name]),
   ]));
   const figures = [...curveFigures([run], query), ...usageFigures(run)];
-  if (run.curves.length) root.append(curveTools(query, run.curves.length), el("div", { class: "cards" }, figures));
-  else if (figures.length) root.append(el("div", { class: "cards" }, figures));
-  root.append(el("div", { class: "cards" }, runTables(run)));
+  if (run.curves.length) put(root, curveTools(query, run.curves.length), el("div", { class: "cards" }, figures));
+  else if (figures.length) put(root, el("div", { class: "cards" }, figures));
+  put(root, el("div", { class: "cards" }, runTables(run)));
 }
 
 const MOST_FIGURES = 24;

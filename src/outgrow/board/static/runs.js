@@ -16,21 +16,21 @@ const bare = (name) => name.replace(/^(params|metrics|tags)\./, "");
 function drawRuns(root, data, query) {
   const change = (words) => go("runs", { ...query, ...words });
   const filter = el("input", { type: "search", name: "filter", "data-keep": "filter", value: query.filter || "", placeholder: "metrics.log_loss < 0.4 and params.C = '1'", "aria-label": "Filter", spellcheck: "false", autocomplete: "off" });
-  root.append(head("Runs", el("span", { class: "muted" }, `${number(data.count)} ${query.filter ? "match" : "recorded"}`)));
-  root.append(el("form", { class: "tools", onsubmit: (event) => (event.preventDefault(), change({ filter: filter.value.trim(), limit: null })) }, filter,
+  put(root, head("Runs", el("span", { class: "muted" }, `${number(data.count)} ${query.filter ? "match" : "recorded"}`)));
+  put(root, el("form", { class: "tools", onsubmit: (event) => (event.preventDefault(), change({ filter: filter.value.trim(), limit: null })) }, filter,
     el("button", { type: "submit" }, "Filter"),
     el("button", { type: "button", "aria-pressed": String(query.view === "parallel"), onclick: () => change({ view: query.view ? null : "parallel" }) }, "Parallel coordinates"),
     el("button", { type: "button", class: picked.size > 1 ? "main" : null, id: "compare", disabled: picked.size < 2, onclick: () => go("runs", { compare: [...picked].map(short12).join(",") }) }, picked.size > 1 ? `Compare ${picked.size}` : "Compare")));
   if (!data.count) {
-    root.append(query.filter ? empty("No run matches.") : empty("No run is recorded yet. Record some:", "OUTGROW_LOG=outgrow.db outgrow run job.yaml"));
+    put(root, query.filter ? empty("No run matches.") : empty("No run is recorded yet. Record some:", "OUTGROW_LOG=outgrow.db outgrow run job.yaml"));
     return;
   }
-  if (query.view === "parallel") root.append(parallelRuns(data, query, change), el("p", {}));
-  root.append(table("Runs", runColumns(data), data.runs, {
+  if (query.view === "parallel") put(root, parallelRuns(data, query, change), el("p", {}));
+  put(root, table("Runs", runColumns(data), data.runs, {
     open: (row) => go("runs", { run: short12(row.run) }), key: (row) => row.run, sorted: query.sort || "-began", sort: (sort) => change({ sort }),
     chosen: picked, choose: (row) => (picked.delete(row.run) || picked.add(row.run), later("draw")),
   }));
-  if (data.runs.length < data.count && data.runs.length < 1000) root.append(el("p", {}), el("button", { type: "button", onclick: () => go("runs", { ...query, limit: Math.min(1000, data.runs.length + 300) }, { replace: true }) }, `More (${number(data.count - data.runs.length)} left)`));
+  if (data.runs.length < data.count && data.runs.length < 1000) put(root, el("p", {}), el("button", { type: "button", onclick: () => go("runs", { ...query, limit: Math.min(1000, data.runs.length + 300) }, { replace: true }) }, `More (${number(data.count - data.runs.length)} left)`));
 }
 
 const short12 = (run) => run.slice(0, 12);

@@ -20,10 +20,10 @@ async function loadSearch(query) {
 }
 
 function drawSearches(root, data) {
-  root.append(head("Searches", el("span", { class: "muted" }, `${number(data.count)} recorded`)));
-  if (!data.count) return void root.append(empty("No search is recorded yet. Begin one:", "OUTGROW_LOG=outgrow.db outgrow tune job.yaml"));
+  put(root, head("Searches", el("span", { class: "muted" }, `${number(data.count)} recorded`)));
+  if (!data.count) return void put(root, empty("No search is recorded yet. Begin one:", "OUTGROW_LOG=outgrow.db outgrow tune job.yaml"));
   const columns = runColumns(data).filter(({ name }) => name !== "kind");
-  root.append(table("Searches", columns, data.runs, { open: (row) => go("search", { run: short12(row.run) }), key: (row) => row.run }));
+  put(root, table("Searches", columns, data.runs, { open: (row) => go("search", { run: short12(row.run) }), key: (row) => row.run }));
 }
 
 function drawSearch(root, data) {
@@ -32,17 +32,17 @@ function drawSearch(root, data) {
   const sign = data.smaller ? 1 : -1;
   const ranked = [...done].sort((a, b) => sign * (a[metric] - b[metric]));
   const top = ranked[0];
-  root.append(head(data.name, el("span", { class: "mono muted" }, short12(data.run)), state(data.state), el("span", { class: "space" }), el("a", { href: link("runs", { run: short12(data.run) }) }, "The run"), el("a", { href: "#search" }, "All searches")));
-  root.append(tiles([
+  put(root, head(data.name, el("span", { class: "mono muted" }, short12(data.run)), state(data.state), el("span", { class: "space" }), el("a", { href: link("runs", { run: short12(data.run) }) }, "The run"), el("a", { href: "#search" }, "All searches")));
+  put(root, tiles([
     [`${number(data.finished)}${data.total ? ` of ${number(data.total)}` : ""}`, "trials"],
     [top ? score(top[metric]) : NONE, `best ${metric}`],
     [span(data.seconds ?? Date.now() / 1000 - data.began), data.seconds ? "time" : "so far"],
     ...Object.entries(top || {}).filter(([name, value]) => data.names.includes(name) && !missing(value)).slice(0, 4).map(([name, value]) => [plain(value), `best ${name}`]),
   ]));
-  if (!data.trials.length) return void root.append(empty("No trial has ended yet. They appear here by themselves."));
+  if (!data.trials.length) return void put(root, empty("No trial has ended yet. They appear here by themselves."));
   const figures = [historyFigure(data, done, top), costFigure(data, done, top), importanceFigure(data)].filter(Boolean);
-  root.append(el("div", { class: "cards" }, figures, done.length > 2 && data.names.length ? settingsFigure(data, done) : null), el("p", {}));
-  root.append(trialTable(data));
+  put(root, el("div", { class: "cards" }, figures, done.length > 2 && data.names.length ? settingsFigure(data, done) : null), el("p", {}));
+  put(root, trialTable(data));
 }
 
 function historyFigure(data, done, top) {

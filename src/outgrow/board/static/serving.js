@@ -8,12 +8,12 @@ function drawServing(root, data) {
   clearTimeout(serverTimer);
   if (data.servers.length) serverTimer = setTimeout(() => live.name === "serving" && !document.hidden && later("load"), 2000);
   addEventListener("visibilitychange", () => live.name === "serving" && later("load"), { once: true });
-  root.append(head("Serving", el("span", { class: "muted" }, data.servers.length ? `${data.servers.filter(({ away }) => !away).length} of ${data.servers.length} servers answer` : "")));
+  put(root, head("Serving", el("span", { class: "muted" }, data.servers.length ? `${data.servers.filter(({ away }) => !away).length} of ${data.servers.length} servers answer` : "")));
   if (!data.servers.length) {
-    root.append(empty("The board was told of no server. Name one or several:", "outgrow board --server http://127.0.0.1:8000"));
+    put(root, empty("The board was told of no server. Name one or several:", "outgrow board --server http://127.0.0.1:8000"));
     return;
   }
-  for (const server of data.servers) root.append(drawServer(server));
+  for (const server of data.servers) put(root, drawServer(server));
 }
 
 function drawServer(server) {
