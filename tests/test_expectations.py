@@ -720,11 +720,12 @@ def test_more_rows_than_are_held_are_read_once_more(
 
 def test_the_command(job: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def run(*words: str) -> tuple[int, str]:
+        code = 0
         try:
             main(["expect", *map(str, words)])
         except SystemExit as error:
-            return int(error.code or 0), "".join(capsys.readouterr())
-        return 0, "".join(capsys.readouterr())
+            code = int(error.code or 0)
+        return code, "".join(capsys.readouterr())
 
     rows, file = str(tmp_path / "rows.parquet"), str(tmp_path / "expect.yaml")
     assert run(rows)[1].startswith("# Learned from")

@@ -35,8 +35,8 @@ def own_device(device: str, run: FitContext) -> str:
     run : the fit, which joins the ranks.
     """
     count = torch.cuda.device_count() if device == "cuda" else 0
-    hosts = getattr(run.comm, "hosts", ())
-    if count < 2 or len(hosts) < 2:
+    hosts = getattr(run.comm, "hosts", ()) if run.comm.connects and count > 1 else ()
+    if len(hosts) < 2:
         return device
     rank = run.comm.rank
     return f"cuda:{hosts[:rank].count(hosts[rank]) % count}"
