@@ -183,11 +183,11 @@ def test_wrong_settings_are_named(make: Callable[[], Any], message: str) -> None
         make()
 
 
-def test_torch_distributed_has_three_files() -> None:
-    """All others talk over the connections of the fit alone."""
+def test_torch_distributed_has_four_files() -> None:
+    """All others talk over the connections of the fit alone; one is for gradients between GPUs."""
     folder = Path(og.__file__).parent
     users = {path.name for path in folder.rglob("*.py") if "torch.distributed" in path.read_text()}
-    assert users == {"fsdp.py", "process_group.py", "tensor_parallel.py"}
+    assert users == {"fsdp.py", "gpus.py", "process_group.py", "tensor_parallel.py"}
 
 
 def test_a_group_of_torch_adds_up_gradients_too(found: dict[str, Any]) -> None:
@@ -200,7 +200,6 @@ def test_a_group_of_torch_adds_up_gradients_too(found: dict[str, Any]) -> None:
 
 
 def test_no_gpus_no_sums_between_them() -> None:
+    rows = og.dataset(pa.table({"x": np.arange(40.0), "y": np.arange(40) % 2}), engine=og.Local(processes=2))
     with pytest.raises(ParameterError, match="topology='nccl': each rank must be a process with a GPU"):
-        og.MLPClassifier(strategy=og.DDP("nccl"), max_iter=1).fit(
-            np.zeros((40, 2)), np.arange(40) % 2, engine=og.Local(processes=2)
-        )
+        og.TorchClassifier(strategy=og.DDP("nccl"), max_epochs=1).fit(rows, "y")
