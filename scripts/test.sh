@@ -6,7 +6,7 @@ set -uom pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 python=${PYTHON:-.venv/bin/python}
 lanes=${LANES:-5}
-longest=${LONGEST:-2700} # seconds for a lane; one that hangs shows where its threads are, and fails
+longest=${LONGEST:-3600} # seconds for a lane; one that hangs shows where its threads are, and fails
 logs=$(mktemp -d)
 export OMP_WAIT_POLICY=PASSIVE # more runs than cores: a thread that waits for another one shall not spin
 export OUTGROW_TEST_TIMES=$logs/times

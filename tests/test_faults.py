@@ -342,18 +342,20 @@ def test_busy_slots_are_an_error_within_seconds(spark: Any, path: str) -> None:
 
     busy = threading.Thread(target=occupy)
     busy.start()
-    time.sleep(1)
+    tracker = spark.sparkContext.statusTracker()
+    while sum(tracker.getStageInfo(stage).numActiveTasks for stage in tracker.getActiveStageIds()) < 2:
+        time.sleep(0.1)
     data = og.read(path, engine=engine(spark, slot_timeout=5.0))
     began = time.monotonic()
     with pytest.raises(TooFewSlotsError, match=r"needs 2 tasks at once, and for 5 s .* no free slots"):
         model().fit(data)
-    assert time.monotonic() - began < 20  # the other job holds the slots for 40 s
+    assert time.monotonic() - began < 50  # the other job holds the slots for 60 s
     spark.sparkContext.cancelAllJobs()
     busy.join()
 
 
 def sleep(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    time.sleep(40)
+    time.sleep(60)
     yield from batches
 
 
