@@ -64,10 +64,11 @@ begin "clusters" classic "${clusters[@]}"
 wait
 echo "What ran, and for how long; the whole took $SECONDS s:"
 sort -rn "$logs/runs"
-echo "The slowest twenty of $(wc -l < "$logs/times") tests:"
+echo "The slowest twenty of $(wc -l < "$logs/times") tests, by the clock and by processors:"
 sort -rn "$logs/times" | head -20
-echo "The slowest twenty files:"
-sed -E 's/^ *([0-9.]+) s +([^:]+)::.*$/\1 \2/' "$logs/times" |
-    awk '{ sum[$2] += $1 } END { for (name in sum) printf "%7.0f s  %s\n", sum[name], name }' |
+echo "The slowest twenty files, likewise:"
+sed -E 's/^ *([0-9.]+) s +([0-9.]+) s +([^:]+)::.*$/\1 \2 \3/' "$logs/times" |
+    awk '{ clock[$3] += $1; worked[$3] += $2 }
+        END { for (name in clock) printf "%7.0f s %7.0f s  %s\n", clock[name], worked[name], name }' |
     sort -rn | head -20
 [ ! -e "$logs/failed" ]

@@ -72,19 +72,22 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         call.excinfo.traceback = type(call.excinfo.traceback)([])
 
 
-def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Note how long each test took, with what its fixtures took, where somebody asks for it."""
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Note how long each test took, with what its fixtures took, where somebody asks for it.
+
+    Beside the seconds of the clock are those of processors, here and in processes that were waited for,
+    which other tests beside this one do not change.
+    """
     path = os.environ.get("OUTGROW_TEST_TIMES")
-    if not path:
-        return
-    SECONDS[report.nodeid] = SECONDS.get(report.nodeid, 0.0) + report.duration
-    if report.when == "teardown":
+    before = os.times()
+    outcome = yield
+    if path:
+        worked = sum(os.times()[:4]) - sum(before[:4])
         mode = "" if MODE == "classic" else f" on {MODE}"
         with open(path, "a", encoding="utf-8") as file:
-            file.write(f"{SECONDS.pop(report.nodeid):7.1f} s  {report.nodeid}{mode}\n")
-
-
-SECONDS: dict[str, float] = {}
+            file.write(f"{os.times()[4] - before[4]:7.1f} s {worked:7.1f} s  {item.nodeid}{mode}\n")
+    return outcome
 
 
 @pytest.fixture(scope="session")

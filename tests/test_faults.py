@@ -347,7 +347,7 @@ def test_busy_slots_are_an_error_within_seconds(spark: Any, path: str) -> None:
         time.sleep(0.1)
     data = og.read(path, engine=engine(spark, slot_timeout=5.0))
     began = time.monotonic()
-    with pytest.raises(TooFewSlotsError, match=r"needs 2 tasks at once, and for 5 s .* no free slots"):
+    with pytest.raises(TooFewSlotsError, match=r"needs 2 tasks at once, and for \d+ s .* no free slots"):
         model().fit(data)
     assert time.monotonic() - began < 50  # the other job holds the slots for 60 s
     spark.sparkContext.cancelAllJobs()

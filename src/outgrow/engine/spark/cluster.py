@@ -14,7 +14,7 @@ from outgrow.engine.spark.explain import explain
 from outgrow.engine.spark.supervise import is_connect
 from outgrow.errors import EngineError, ParameterError, TooFewSlotsError
 
-_NEW_SESSION = 2.0
+_NEW_SESSION = 6.0
 """Within so many times the timeout of slots the executors of a new session should be there."""
 
 

@@ -73,7 +73,7 @@ class Spark:
         quarters of what its host has free.
     deadline : seconds of silence after which a rank is taken for lost. A rank that works is never silent,
         however long a pass takes.
-    slot_timeout : seconds for which a fit waits for free slots; twice as many while the executors of a new
+    slot_timeout : seconds for which a fit waits for free slots; six times as long while executors of a new
         session start.
     ports : range from which ranks choose the ports they listen on.
     checkpoint : folder, which all executors reach, for the passes of fits under way; a fit that is called
