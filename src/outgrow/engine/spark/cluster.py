@@ -96,9 +96,12 @@ class Cluster:
     @property
     def patience(self) -> float:
         """Seconds for which a job may wait for slots: more while the executors of a new session start."""
-        if self.connect or self.one_machine:
+        if self.connect:
             return self.slot_timeout
-        age = time.time() - self.session.sparkContext.startTime / 1000
+        context = self.session.sparkContext
+        if self.one_machine and not context.master.startswith("local-cluster"):
+            return self.slot_timeout  # its slots are there at once
+        age = time.time() - context.startTime / 1000
         return max(self.slot_timeout, _NEW_SESSION * self.slot_timeout - age)
 
     @property
