@@ -116,7 +116,7 @@ def micros(name: str, kind: pa.DataType) -> str:
     if name.startswith(PREFIX):
         return quoted(name)
     if pa.types.is_timestamp(kind) and kind.tz is not None:
-        return f"EPOCH_US({quoted(name)})"
+        return f"EPOCH_US(CAST({quoted(name)} AS TIMESTAMPTZ))"  # of nanoseconds, DuckDB tells no epoch
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
         return f"EPOCH_US(CAST({quoted(name)} AS TIMESTAMP))"
     raise SchemaError(
