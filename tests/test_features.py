@@ -190,6 +190,17 @@ def test_dates_are_their_midnight_in_utc() -> None:
     assert made["x"].to_pylist() == [None, 1]
 
 
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+@pytest.mark.parametrize("zone", [None, "UTC", "Europe/Berlin"])
+def test_times_of_every_unit_and_zone_are_the_same_moments(unit: str, zone: str | None) -> None:
+    hours = pa.array([0, 3_600, 7_200]).cast(pa.timestamp("s")).cast(pa.timestamp(unit))
+    times = hours.cast(pa.timestamp(unit, zone))  # without a zone they are of UTC
+    columns = {"key": [1, 1, 1], "shop": ["a"] * 3, "event": times, "written": times}
+    rows = pa.table({**columns, "number": [0.0, 1.0, 2.0]})
+    asked = pa.table({"key": [1], "shop": ["a"], "at": times.slice(1, 1)})
+    assert as_of_join(asked, view(rows), time="at").to_arrow()["number"].to_pylist() == [1.0]
+
+
 def test_what_cannot_be_joined_is_refused() -> None:
     rows = pa.table({"k": ["1"], "at": [BASE], "x": [1.0]})
     view = og.FeatureView("v", [Entity("k")], Source(rows, "at"))
@@ -202,7 +213,7 @@ def test_what_cannot_be_joined_is_refused() -> None:
         as_of_join(pa.table({"k": ["1"], "event_timestamp": [17]}), view)
     with pytest.raises(KeyError, match="nope"):
         as_of_join(asked, view, features={"v": ["nope"]})
-    with pytest.raises(ParameterError, match="ttl='7 days'"):
-        og.FeatureView("v", [Entity("k")], Source(rows, "at"), ttl="7 days")
+    with pytest.raises(ParameterError, match="ttl='7 lives'"):
+        og.FeatureView("v", [Entity("k")], Source(rows, "at"), ttl="7 lives")
     with pytest.raises(ParameterError, match=r"at least one features\.Entity"):
         og.FeatureView("v", [], Source(rows, "at"))

@@ -111,7 +111,7 @@ def test_lags_that_cannot_be(change: dict[str, Any], error: type[Exception], mes
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"windows": "3 months"}, ParameterError, "neither a number of rows"),
+        ({"windows": "3 months"}, ParameterError, "no fixed length of time"),
         ({"windows": 0}, ParameterError, "neither a number of rows"),
         ({"windows": "3d"}, SchemaError, "holds numbers"),
         ({"statistics": "mode"}, ParameterError, "give some of"),

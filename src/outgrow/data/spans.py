@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import re
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -14,17 +15,31 @@ import pyarrow.compute as pc
 from outgrow.errors import DataError, ParameterError, SchemaError
 
 TIME = pa.timestamp("us", "UTC")
-_TEXT = re.compile(r"\s*(\d+)?\s*([a-z]+)\s*")
+_TEXT = re.compile(r"\s*(\d{1,18}(?:\.\d{1,9})?)?\s*([a-z]+)\s*")
 _UNITS = {
+    "microsecond": ("us", "microsecond", "microseconds"),
+    "millisecond": ("ms", "millisecond", "milliseconds"),
     "second": ("s", "sec", "second", "seconds"),
-    "minute": ("m", "min", "minute", "minutes"),
+    "minute": ("min", "m", "minute", "minutes"),
     "hour": ("h", "hour", "hours"),
     "day": ("d", "day", "days"),
     "week": ("w", "week", "weeks"),
     "month": ("mo", "month", "months"),
     "year": ("y", "year", "years"),
 }
-_SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400, "week": 604_800}
+_MICROSECONDS = {
+    "microsecond": 1,
+    "millisecond": 1_000,
+    "second": 10**6,
+    "minute": 60 * 10**6,
+    "hour": 3_600 * 10**6,
+    "day": 86_400 * 10**6,
+    "week": 604_800 * 10**6,
+}
+_MONTHS = {"month": 1, "year": 12}
+_DAYS_OF_MONTH = 365.2425 / 12
+_LONGEST = 10_000 * 365 * _MICROSECONDS["day"]
+_EXAMPLES = "'90s', '15min', '12h', '7d' or '2w'"
 
 
 @dataclass(frozen=True)
@@ -34,30 +49,27 @@ class Span:
     Attributes
     ----------
     count : how many, at least 1.
-    unit : "second", "minute", "hour", "day", "week", "month" or "year".
+    unit : "microsecond", "millisecond", "second", "minute", "hour", "day", "week", "month" or "year".
     """
 
     count: int
     unit: str
 
     @classmethod
-    def of(cls, text: str | Span) -> Span:
-        """Read "15min", "1h", "12 hours", "1d", "1w", "1mo", "1y".
+    def of(cls, length: str | datetime.timedelta | Span) -> Span:
+        """Read "90s", "15min", "1.5h", "12 hours", "1d", "1w", "1mo", "1y" or a timedelta.
 
         Raises
         ------
         ParameterError
-            When it is no such text.
+            When it is no length of time, or none at all.
         """
-        if isinstance(text, Span):
-            return text
-        match = _TEXT.fullmatch(str(text).lower())
-        unit = next((name for name, words in _UNITS.items() if match and match[2] in words), None)
-        if match is None or unit is None or match[1] == "0":
+        span = _read(length)
+        if span is None or not span.count:
             raise ParameterError(
-                f"{text!r} is no length of time. Write it as '15min', '1h', '1d', '1w', '1mo' or '1y'."
+                f"{_as_given(length)} is no length of time. Write it as {_EXAMPLES}, '1mo' or '1y'."
             )
-        return cls(int(match[1] or 1), unit)
+        return span
 
     def floor(self, times: pa.Array) -> pa.Array:
         """The beginning of the window of each time; weeks begin on Mondays.
@@ -70,19 +82,82 @@ class Span:
 
     def end(self, start: datetime.datetime) -> datetime.datetime:
         """The end of the window that begins there, which is not in it."""
-        if self.unit in _SECONDS:
-            return start + datetime.timedelta(seconds=self.seconds)
-        months = start.year * 12 + start.month - 1 + self.count * (12 if self.unit == "year" else 1)
+        if self.unit in _MICROSECONDS:
+            return start + datetime.timedelta(microseconds=self.count * _MICROSECONDS[self.unit])
+        months = start.year * 12 + start.month - 1 + self.count * _MONTHS[self.unit]
         return start.replace(year=months // 12, month=months % 12 + 1)
 
     @property
     def seconds(self) -> float:
         """How long it is; months and years on average."""
-        days = {"month": 365.2425 / 12, "year": 365.2425}
-        return self.count * (_SECONDS.get(self.unit) or days[self.unit] * 86_400)
+        if self.unit in _MICROSECONDS:
+            return self.count * _MICROSECONDS[self.unit] / 10**6
+        return self.count * _MONTHS[self.unit] * _DAYS_OF_MONTH * 86_400
 
     def __str__(self) -> str:
-        return f"{self.count}{_UNITS[self.unit][0] if self.unit != 'minute' else 'min'}"
+        return f"{self.count}{_UNITS[self.unit][0]}"
+
+
+Length = str | datetime.timedelta
+"""'90s', '15min', '12h', '7d', '2w', or a timedelta."""
+
+
+def microseconds_of(length: Length, name: str) -> int:
+    """A length of time in microseconds; it may be none at all.
+
+    Parameters
+    ----------
+    length : a text or timedelta.
+    name : of the parameter, for the message.
+
+    Raises
+    ------
+    ParameterError
+        When it is no length of time, a negative one, or one of months, which are not all of one length.
+    """
+    span = _read(length)
+    if span is None or span.unit not in _MICROSECONDS:
+        raise ParameterError(
+            f"{name}={_as_given(length)} is no fixed length of time. Give one like {_EXAMPLES}, or a "
+            "timedelta."
+        )
+    return span.count * _MICROSECONDS[span.unit]
+
+
+def length_of(microseconds: int) -> str:
+    """A length of time as people write it, in its largest whole unit of at most a day."""
+    return str(_in_largest_unit(microseconds))
+
+
+def _read(length: object) -> Span | None:
+    """The length; None where it is none that can be read, or past ten thousand years."""
+    if isinstance(length, Span):
+        return length
+    if isinstance(length, datetime.timedelta):
+        whole = length // datetime.timedelta(microseconds=1)
+        return _in_largest_unit(whole) if 0 <= whole <= _LONGEST else None
+    match = _TEXT.fullmatch(length.lower()) if isinstance(length, str) else None
+    unit = next((name for name, words in _UNITS.items() if match and match[2] in words), None)
+    if match is None or unit is None:
+        return None
+    count = Fraction(match[1] or 1)
+    size = _MICROSECONDS.get(unit, round(_MONTHS.get(unit, 0) * _DAYS_OF_MONTH * _MICROSECONDS["day"]))
+    if count * size > _LONGEST:
+        return None
+    if count.denominator == 1:
+        return Span(int(count), unit)
+    parts = count * size
+    return _in_largest_unit(int(parts)) if unit in _MICROSECONDS and parts.denominator == 1 else None
+
+
+def _in_largest_unit(microseconds: int) -> Span:
+    units = ("day", "hour", "minute", "second", "millisecond", "microsecond")
+    unit = next(unit for unit in units if microseconds % _MICROSECONDS[unit] == 0)
+    return Span(microseconds // _MICROSECONDS[unit], unit)
+
+
+def _as_given(length: object) -> str:
+    return f"'{length}'" if isinstance(length, datetime.timedelta) else repr(length)
 
 
 def as_times(column: Any, name: str) -> pa.Array:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ from outgrow.data.batch import is_numeric
 from outgrow.data.kind import is_time
 from outgrow.data.names import check_free, numbered
 from outgrow.data.scan import check_columns
+from outgrow.data.spans import microseconds_of
 from outgrow.engine.dataset import Dataset
 from outgrow.engine.open import dataset
 from outgrow.engine.sql import sql
@@ -25,8 +25,6 @@ _STATISTICS = {
     "std": "STDDEV_SAMP",
     "count": "COUNT",
 }
-_SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
-_WINDOW = re.compile(r"([1-9]\d{0,8})(s|min|h|d|w)")
 _RENAME = "Rename those, or leave them out."
 
 
@@ -260,8 +258,8 @@ class _History:
                 else f"{span - 1} PRECEDING AND CURRENT ROW"
             )
             return f"({self.partition} ORDER BY {_quoted(self.time)} ROWS BETWEEN {frame})"
-        match = _WINDOW.fullmatch(span) if isinstance(span, str) else None
-        if match is None:
+        length = microseconds_of(span, "windows") if isinstance(span, str) else 0
+        if not length:
             raise ParameterError(
                 f"windows: {span!r} is neither a number of rows of at least 1, nor a time such as "
                 "'15min' or '7d'."
@@ -272,7 +270,6 @@ class _History:
                 f"The window {span!r} is of time, and {self.time!r} holds numbers. Cast it, or count rows."
             )
         # in microseconds, as days of a time zone are not all of one length
-        length = int(match[1]) * _SECONDS[match[2]] * 10**6
         ordered = f"CAST({_quoted(self.time)} AS TIMESTAMP)" if pa.types.is_date(kind) else _quoted(self.time)
         ends = f"{_micros(length)} PRECEDING AND {_micros(1)} PRECEDING"
         if closed == "right":
@@ -317,14 +314,13 @@ class _History:
                     f"max_gap={max_gap!r}: a number above 0, as {self.time!r} holds numbers."
                 )
             return f"CASE WHEN {time} - {before} > {max_gap!r} THEN 1 ELSE 0 END"
-        match = _WINDOW.fullmatch(max_gap) if isinstance(max_gap, str) else None
-        if match is None:
+        if not isinstance(max_gap, str):
             raise ParameterError(
                 f"max_gap={max_gap!r}: {self.time!r} holds times, so give a time such as '15min' or '7d'."
             )
         if pa.types.is_date(kind):
             time, before = f"CAST({time} AS TIMESTAMP)", f"CAST({before} AS TIMESTAMP)"
-        length = int(match[1]) * _SECONDS[match[2]] * 10**6
+        length = microseconds_of(max_gap, "max_gap")
         return f"CASE WHEN {before} + {_micros(length)} < {time} THEN 1 ELSE 0 END"
 
     def beside(self, made: dict[str, str], *, check_ties: bool) -> Dataset:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from outgrow.data.spans import Length, length_of, microseconds_of
 from outgrow.errors import ParameterError, SchemaError
-from outgrow.features.spans import Span, microseconds_of, written
 
 FUNCTIONS = ("count", "sum", "mean")
 
@@ -37,7 +37,7 @@ class Aggregation:
     """
 
     function: str
-    time_window: Span
+    time_window: Length
     column: str | None = None
     name: str = ""
 
@@ -48,7 +48,7 @@ class Aggregation:
             raise ParameterError(f"A {self.function} needs a column. Name it: column='price'.")
         if not self.width:
             raise ParameterError("time_window is empty. Give a length such as '1h' or '7d'.")
-        text = self.time_window if isinstance(self.time_window, str) else written(self.width)
+        text = self.time_window if isinstance(self.time_window, str) else length_of(self.width)
         parts = [self.function, self.column, text.replace(" ", "")]
         object.__setattr__(self, "name", self.name or "_".join(part for part in parts if part))
 

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from outgrow.data.spans import Length, microseconds_of
 from outgrow.errors import ParameterError
 from outgrow.features.aggregation import Aggregation
-from outgrow.features.spans import Span, microseconds_of
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 
@@ -75,7 +75,7 @@ class Source:
     data: Any
     timestamp_field: str
     created_timestamp_column: str | None = None
-    delay: Span = "0s"
+    delay: Length = "0s"
     query: str | None = None
     tables: Mapping[str, Any] = field(default_factory=dict)
 
@@ -125,9 +125,9 @@ class FeatureView:
     entities: Sequence[Entity]
     source: Source
     schema: Sequence[str] | None = None
-    ttl: Span | None = None
+    ttl: Length | None = None
     aggregations: Sequence[Aggregation] = ()
-    every: Span | None = None
+    every: Length | None = None
 
     def __post_init__(self) -> None:
         _check_name(self.name, "a view")

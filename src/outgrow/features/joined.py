@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from outgrow.data.scan import check_columns
 from outgrow.data.source import TableSource
+from outgrow.data.spans import microseconds_of
 from outgrow.engine.dataset import Dataset
 from outgrow.engine.open import dataset
 from outgrow.engine.protocol import Engine
@@ -18,7 +19,6 @@ from outgrow.errors import ParameterError, SchemaError
 from outgrow.features.as_of import PREFIX, Joined, Spine, as_of_query
 from outgrow.features.definitions import FeatureView, Source
 from outgrow.features.skew import parts_of_keys
-from outgrow.features.spans import microseconds_of
 from outgrow.features.windows import AT, Windows
 
 SPLIT_ROWS = 1_000_000

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from outgrow.data.scan import check_columns
+from outgrow.data.spans import microseconds_of
 from outgrow.engine.dataset import Dataset
 from outgrow.engine.open import dataset
 from outgrow.engine.protocol import Engine
@@ -20,7 +21,6 @@ from outgrow.errors import DataError, ParameterError
 from outgrow.features.definitions import FeatureView
 from outgrow.features.joined import as_of_join
 from outgrow.features.poison import is_later, moments_of, poisoned
-from outgrow.features.spans import microseconds_of
 
 Make = Callable[[Dataset, Mapping[str, Dataset]], Any]
 """Makes training rows of the rows that ask and of tables by name."""

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from outgrow.data.spans import microseconds_of
 from outgrow.engine.dataset import Dataset
 from outgrow.engine.protocol import Engine
 from outgrow.engine.sql import sql
@@ -19,7 +20,6 @@ from outgrow.features.joined import open_source
 from outgrow.features.online.codec import KeyCodec, RowCodec
 from outgrow.features.online.entries import NEVER, EntryCodec
 from outgrow.features.online.store import OnlineStore
-from outgrow.features.spans import microseconds_of
 from outgrow.features.windows import Windows
 from outgrow.features.written import AppliedView
 

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from outgrow.data.spans import microseconds_of
 from outgrow.features.aggregation import Aggregation, is_whole
 from outgrow.features.as_of import PREFIX, micros, own, quoted
 from outgrow.features.definitions import FeatureView
-from outgrow.features.spans import microseconds_of
 
 AT = PREFIX + "at"
 """The column of the times of changes, in microseconds."""

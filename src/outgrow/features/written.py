@@ -9,10 +9,10 @@ from typing import Any
 import pyarrow as pa
 
 from outgrow.data.schema_file import arrow_type
+from outgrow.data.spans import length_of, microseconds_of
 from outgrow.errors import DataError
 from outgrow.features.aggregation import Aggregation
 from outgrow.features.definitions import Entity, FeatureService, FeatureView, OnDemandView, Source
-from outgrow.features.spans import microseconds_of, written
 
 FORMAT = 1
 
@@ -53,22 +53,22 @@ def view_to_json(applied: AppliedView) -> dict[str, Any]:
     view, source = applied.view, applied.view.source
     return {
         "entities": {entity.name: list(entity.join_keys) for entity in view.entities},
-        "ttl": None if view.ttl_microseconds is None else written(view.ttl_microseconds),
+        "ttl": None if view.ttl_microseconds is None else length_of(view.ttl_microseconds),
         "source": {
             "data": source.data if isinstance(source.data, str) else None,
             "timestamp_field": source.timestamp_field,
             "created_timestamp_column": source.created_timestamp_column,
-            "delay": written(microseconds_of(source.delay, "delay")),
+            "delay": length_of(microseconds_of(source.delay, "delay")),
             "query": source.query,
             "tables": {name: data for name, data in source.tables.items() if isinstance(data, str)},
         },
         "keys": {name: str(kind) for name, kind in applied.keys.items()},
         "features": {name: str(kind) for name, kind in applied.features.items()},
         "aggregations": [
-            {"function": a.function, "time_window": written(a.width), "column": a.column, "name": a.name}
+            {"function": a.function, "time_window": length_of(a.width), "column": a.column, "name": a.name}
             for a in view.aggregations
         ],
-        "every": None if view.every is None else written(view.step),
+        "every": None if view.every is None else length_of(view.step),
         "inputs": {name: str(kind) for name, kind in applied.inputs.items()},
     }
 

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, PlainSerializer
 
-_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
+import outgrow.data.spans as data_spans
+
 _NUMBER = r"(\d+(?:\.\d+)?)"
 
 
@@ -21,10 +22,7 @@ def seconds_of(written: Any) -> float:
     """
     if isinstance(written, int | float) and not isinstance(written, bool) and written > 0:
         return float(written)
-    match = re.fullmatch(_NUMBER + r"\s*([smhdw])", str(written).strip())
-    if match is None or not float(match[1]):
-        raise ValueError(f"{written!r} is no span of time: write 90s, 15m, 12h, 7d or 2w")
-    return float(match[1]) * _UNITS[match[2]]
+    return data_spans.Span.of(written).seconds
 
 
 def share_of(written: Any) -> float:
@@ -94,12 +92,9 @@ def shown(seconds: float) -> str:
     Examples
     --------
     >>> shown(86400.0), shown(5400)
-    ('1d', '90m')
+    ('1d', '90min')
     """
-    for unit, size in sorted(_UNITS.items(), key=lambda item: -item[1]):
-        if unit != "w" and seconds >= size and seconds % size == 0:
-            return f"{int(seconds // size)}{unit}"
-    return f"{seconds:g}s"
+    return data_spans.length_of(round(seconds * 10**6))
 
 
 Span = Annotated[float, BeforeValidator(seconds_of), PlainSerializer(shown)]

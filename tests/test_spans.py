@@ -1,0 +1,70 @@
+"""Lengths of time: one rule for windows, delays, policies and expectations."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import outgrow as og
+from outgrow.data.spans import Span, length_of, microseconds_of
+from outgrow.errors import ParameterError
+from outgrow.expectations.spec import read_spec
+from outgrow.loop.spans import seconds_of
+
+DAY = 86_400 * 10**6
+ROWS = pa.table({"key": [1], "at": [datetime.datetime(2026, 1, 1)], "x": [1.0]})
+DOORS: dict[str, Callable[[str], object]] = {
+    "windows of monitors": Span.of,
+    "policies": seconds_of,
+    "expectations": lambda text: read_spec({"columns": {"at": {"newest": text}}}),
+    "rolling windows": lambda text: og.rolling_features(ROWS, by="key", time="at", columns="x", windows=text),
+    "feature windows": lambda text: og.features.Aggregation("sum", text, "x"),
+    "delays": lambda text: og.features.Source(ROWS, "at", delay=text),
+}
+
+
+@given(st.integers(0, 2**50))
+def test_a_length_is_read_back(microseconds: int) -> None:
+    assert microseconds_of(length_of(microseconds), "length") == microseconds
+    assert microseconds_of(datetime.timedelta(microseconds=microseconds), "length") == microseconds
+
+
+@pytest.mark.parametrize(
+    ("text", "microseconds"),
+    [
+        ("90s", 90 * 10**6),
+        ("1.5h", 90 * 60 * 10**6),
+        ("15m", 15 * 60 * 10**6),
+        ("15 minutes", 15 * 60 * 10**6),
+        ("day", DAY),
+        ("2W", 14 * DAY),
+        ("250ms", 250_000),
+        ("0s", 0),
+    ],
+)
+def test_lengths_are_read(text: str, microseconds: int) -> None:
+    assert microseconds_of(text, "length") == microseconds
+
+
+@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("text", ["90s", "1.5h", "15m", "15min", "12 hours", "7d", "2w", "250ms"])
+def test_every_door_reads_them(door: str, text: str) -> None:
+    DOORS[door](text)
+
+
+@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("text", ["soon", "-1d", "1.5", "1.00000001ms", "9" * 18 + "d", "1e3s", "٣d d"])
+def test_every_door_refuses_the_same(door: str, text: str) -> None:
+    with pytest.raises((ParameterError, ValueError), match=r"time"):
+        DOORS[door](text)
+
+
+def test_months_are_of_no_fixed_length() -> None:
+    assert Span.of("1mo").end(datetime.datetime(2026, 2, 1)) == datetime.datetime(2026, 3, 1)
+    with pytest.raises(ParameterError, match="delay='1mo' is no fixed length of time"):
+        og.features.Source(ROWS, "at", delay="1mo")
