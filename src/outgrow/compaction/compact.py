@@ -18,12 +18,13 @@ import pyarrow.parquet as pq
 from outgrow.compaction.survey import TARGET_BYTES, Footer, read_footers
 from outgrow.data.dictionaries import repeating
 from outgrow.data.lake import compact_delta, is_delta
-from outgrow.data.paths import file_record, find, unreadable
+from outgrow.data.paths import file_record, unreadable
 from outgrow.data.schema import difference
+from outgrow.data.widest import widest
 from outgrow.errors import DataError, OutputExistsError, ParameterError, SchemaError
 from outgrow.storage import TABLE, disk_errors, new_directory
 
-GROUP_ROWS, GROUP_BYTES = 1_000_000, 64 << 20
+GROUP_ROWS, GROUP_BYTES = 1_000_000, 32 << 20
 """At so many rows or bytes a row group is written."""
 _HUGE_BYTES = 512 << 20
 _BATCH_ROWS = 65_536
@@ -60,9 +61,10 @@ def compact(
     """Write the Parquet files of a folder anew, as fewer and larger ones.
 
     Rows keep their order within a folder, and folders (`key=value`) stay what they are. Files that are large
-    enough already are copied. The output appears whole at the end, with as many rows as there were, or not
-    at all. Memory: two row groups of at most 64 MiB at work, and what encoding them takes, a few hundred MiB
-    in all.
+    enough already are copied. Where files hold a column in several types, such as whole numbers of 32 and of
+    64 bits, they become the widest, as where they are read. The output appears whole at the end, with as many
+    rows as there were, or not at all. Memory: two row groups of at most 32 MiB at work, and what encoding
+    them takes, a few hundred MiB in all.
 
     Parameters
     ----------
@@ -74,7 +76,7 @@ def compact(
     Raises
     ------
     SchemaError
-        When files of one folder have different columns.
+        When files of one folder have different columns, or types that do not go together.
     DataError
         When files are damaged, or change meanwhile.
     OutputExistsError
@@ -95,8 +97,8 @@ def compact(
         return _delta(os.fspath(path), output, target)
     if output is None:
         raise ParameterError(f"{os.fspath(path)} is no Delta table: say which folder to write (-o).")
-    _, footers = read_footers(path)
-    filesystem, files = find(path)
+    _, filesystem, footers = read_footers(path)
+    files = [footer.path for footer in footers]
     root = _root(files)
     if Path(root).resolve().is_relative_to(Path(output).resolve()):
         raise OutputExistsError(f"{output} holds what is read. Choose another folder.")
@@ -123,6 +125,7 @@ class _Part:
     folder: str
     number: int
     footers: tuple[Footer, ...]
+    schema: pa.Schema
 
     @property
     def is_copy(self) -> bool:
@@ -136,13 +139,13 @@ class _Part:
         if self.is_copy:
             return self._copy(filesystem, target)
         first = self.footers[0]
-        tables = _groups(filesystem, self.footers)
-        table = next(tables, first.schema.empty_table())
+        tables = _groups(filesystem, self.footers, self.schema)
+        table = next(tables, self.schema.empty_table())
         sample = table.slice(0, _BATCH_ROWS).combine_chunks().to_batches()
         rows = 0
         with pq.ParquetWriter(
             target,
-            first.schema,
+            self.schema,
             compression=_CODECS.get(first.compression, first.compression.lower()),
             use_dictionary=repeating(sample[0]) if sample else True,
             write_page_checksum=True,
@@ -166,25 +169,36 @@ def _parts(footers: Sequence[Footer], root: str, target: int) -> Iterator[_Part]
     for folder, inside in groupby(footers, key=lambda footer: str(PurePosixPath(footer.path).parent)):
         relative, number = os.path.relpath(folder, root), 0
         waiting: list[Footer] = []
+        schema = pa.schema([])
         for footer in inside:
-            _check_alike(waiting[0] if waiting else footer, footer)
+            schema = _together(schema, footer, waiting[0]) if waiting else footer.schema
             if waiting and sum(part.stored for part in waiting) + footer.stored > target:
-                yield _Part(relative, number, tuple(waiting))
-                waiting, number = [], number + 1
+                yield _Part(relative, number, tuple(waiting), schema)
+                waiting, number, schema = [], number + 1, footer.schema
             waiting.append(footer)
-        yield _Part(relative, number, tuple(waiting))
+        yield _Part(relative, number, tuple(waiting), schema)
 
 
-def _check_alike(first: Footer, other: Footer) -> None:
-    if not first.schema.equals(other.schema):
+def _together(schema: pa.Schema, other: Footer, first: Footer) -> pa.Schema:
+    """What holds the rows of files that begin with the first, and those of another one."""
+    if schema.equals(other.schema):
+        return schema
+    try:
+        wide = widest(schema, other.schema, ())
+    except DataError as error:
         raise SchemaError(
-            f"{other.path} has other columns than {first.path}:\n{difference(first.schema, other.schema)}\n"
-            "Make the files alike, or compact them separately."
-        )
+            f"{other.path} has other columns than {first.path}: {error}.\n"
+            f"{difference(first.schema, other.schema)}\nMake the files alike, or compact them separately."
+        ) from None
+    fields = [
+        field.with_nullable(schema.field(field.name).nullable or other.schema.field(field.name).nullable)
+        for field in wide
+    ]
+    return pa.schema(fields)
 
 
-def _groups(filesystem: Any, footers: Sequence[Footer]) -> Iterator[pa.Table]:
-    """The rows of files, in tables that each make a row group."""
+def _groups(filesystem: Any, footers: Sequence[Footer], schema: pa.Schema) -> Iterator[pa.Table]:
+    """The rows of files in a schema, in tables that each make a row group."""
     batches: list[pa.RecordBatch] = []
     size = rows = 0
     for footer in footers:
@@ -194,15 +208,21 @@ def _groups(filesystem: Any, footers: Sequence[Footer]) -> Iterator[pa.Table]:
                 pq.ParquetFile(file, page_checksum_verification=True) as whole,
             ):
                 for batch in whole.iter_batches(_BATCH_ROWS, use_threads=False):
-                    batches.append(batch)
+                    batches += _in_schema(batch, schema)
                     size, rows = size + batch.nbytes, rows + batch.num_rows
                     if size >= GROUP_BYTES or rows >= GROUP_ROWS:
-                        yield pa.Table.from_batches(batches, footers[0].schema)
+                        yield pa.Table.from_batches(batches, schema)
                         batches, size, rows = [], 0, 0
         except (OSError, pa.ArrowException) as error:
             raise unreadable(footer.path, error) from error
     if batches:
-        yield pa.Table.from_batches(batches, footers[0].schema)
+        yield pa.Table.from_batches(batches, schema)
+
+
+def _in_schema(batch: pa.RecordBatch, schema: pa.Schema) -> list[pa.RecordBatch]:
+    if batch.schema.equals(schema):
+        return [batch]
+    return pa.Table.from_batches([batch]).select(schema.names).cast(schema).to_batches()
 
 
 def _root(files: Sequence[str]) -> str:

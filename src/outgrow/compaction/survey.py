@@ -30,8 +30,9 @@ _FEW_ROWS = 8_192
 _SKEW = 2.0
 _TIMED = 24
 _READERS = 8
-GROUP_SECONDS = 0.2e-3
-"""To begin with a row group, beside opening its file: measured with 3,000 files of one."""
+_GROUP_SECONDS = 0.2e-3
+"""To begin with a row group, beside opening its file, where no file is small enough to try."""
+_TRIED_BYTES = 4 << 20
 SIZES = (1 << 20, 16 << 20, 128 << 20, 512 << 20)
 """Bounds between the classes of sizes that a layout counts."""
 
@@ -68,7 +69,7 @@ class Layout:
     file_sizes, group_sizes : how many are of up to 1 MiB, 16 MiB, 128 MiB, 512 MiB, and more; of files the
         stored bytes count, of row groups the decoded ones.
     partitions : bytes of the files of each folder.
-    open_seconds : of a file and its footer, measured: the median of some.
+    open_seconds : to open a file and begin its rows, beside decoding them, measured: the median of some.
     cores : that share a pass.
     findings : what costs, the most expensive first.
     """
@@ -107,7 +108,7 @@ class Layout:
             f"{len(self.partitions):,} folders",
             counts,
             f"A pass: about {self.seconds:.2g} s = ({self.files:,} files x "
-            f"{1000 * (self.open_seconds + GROUP_SECONDS):.2g} ms + "
+            f"{1000 * self.open_seconds:.2g} ms + "
             f"{self.decoded / 1e6:,.0f} MB / 400 MB/s) / {self.cores} cores",
         ]
         lines += [f"{item.what}: {item.text}\n  {item.advice}" for item in self.findings]
@@ -136,9 +137,14 @@ class Footer:
     compression: str
     seconds: float
 
+    @property
+    def decoded(self) -> int:
+        """Bytes of all row groups, once decompressed."""
+        return sum(size for _, size in self.groups)
+
 
 def layout(path: str | os.PathLike[str], *, cores: int | None = None) -> Layout:
-    """Look at the footers of the Parquet files of a path; no rows are read.
+    """Look at the footers of the Parquet files of a path; of some small files the rows are read, to time it.
 
     Parameters
     ----------
@@ -161,14 +167,14 @@ def layout(path: str | os.PathLike[str], *, cores: int | None = None) -> Layout:
     (40, 40, 'small files')
     """
     shared = cores or usable_cores()
-    root, footers = read_footers(path)
+    root, filesystem, footers = read_footers(path)
     groups = np.array([size for footer in footers for _, size in footer.groups], dtype=np.int64)
     stored = np.array([footer.stored for footer in footers], dtype=np.int64)
     partitions: dict[str, int] = {}
     for footer in footers:
         folder = str(PurePosixPath(footer.path).parent)
         partitions[folder] = partitions.get(folder, 0) + footer.stored
-    opened = float(np.median([footer.seconds for footer in footers[:_TIMED]]))
+    opened = _open_seconds(filesystem, footers[:_TIMED])
     decoded = int(groups.sum())
     findings = [
         *_small_files(footers, decoded, opened, shared),
@@ -198,13 +204,13 @@ def pass_seconds(files: int, decoded: int, open_seconds: float, cores: int) -> f
     Parameters
     ----------
     files, decoded : how many files, and their bytes once decompressed.
-    open_seconds : of a file and its footer; to begin its rows takes 0.2 ms more.
+    open_seconds : to open a file and begin its rows.
     cores : that share it.
     """
-    return (files * (open_seconds + GROUP_SECONDS) + decoded / DECODED_BYTES_A_SECOND) / cores
+    return (files * open_seconds + decoded / DECODED_BYTES_A_SECOND) / cores
 
 
-def read_footers(path: str | os.PathLike[str]) -> tuple[str, list[Footer]]:
+def read_footers(path: str | os.PathLike[str]) -> tuple[str, Any, list[Footer]]:
     """The footers of the Parquet files of a path, in the order in which their rows are read.
 
     Parameters
@@ -213,7 +219,7 @@ def read_footers(path: str | os.PathLike[str]) -> tuple[str, list[Footer]]:
 
     Returns
     -------
-    The path as it is shown, and the footers.
+    The path as it is shown, its file system, and the footers.
     """
     text = os.fspath(path)
     names: Any = text
@@ -228,7 +234,7 @@ def read_footers(path: str | os.PathLike[str]) -> tuple[str, list[Footer]]:
         )
     with ThreadPoolExecutor(_READERS) as pool:
         first = [_footer(filesystem, name) for name in files[:_TIMED]]  # alone, as their time counts
-        return text, [*first, *pool.map(lambda name: _footer(filesystem, name), files[_TIMED:])]
+        return text, filesystem, [*first, *pool.map(lambda name: _footer(filesystem, name), files[_TIMED:])]
 
 
 def _footer(filesystem: Any, name: str) -> Footer:
@@ -245,6 +251,27 @@ def _footer(filesystem: Any, name: str) -> Footer:
     except (OSError, pa.ArrowException) as error:
         raise unreadable(name, error) from error
     return Footer(name, size, metadata.num_rows, groups, schema, codec, seconds)
+
+
+def _open_seconds(filesystem: Any, footers: Sequence[Footer]) -> float:
+    """What a file takes beside the decoding of its bytes: tried where files are small, as there it counts."""
+    small = [footer for footer in footers if footer.decoded <= _TRIED_BYTES]
+    if not small:
+        return float(np.median([footer.seconds for footer in footers])) + _GROUP_SECONDS
+    tried = [_read_seconds(filesystem, footer) - footer.decoded / DECODED_BYTES_A_SECOND for footer in small]
+    return max(float(np.median(tried)), float(np.median([footer.seconds for footer in small])))
+
+
+def _read_seconds(filesystem: Any, footer: Footer) -> float:
+    """Of all rows of a file, on one thread."""
+    began = time.perf_counter()
+    try:
+        with filesystem.open_input_file(footer.path) as file, pq.ParquetFile(file) as whole:
+            for _ in whole.iter_batches(use_threads=False):
+                pass
+    except (OSError, pa.ArrowException) as error:
+        raise unreadable(footer.path, error) from error
+    return time.perf_counter() - began
 
 
 def _classes(sizes: np.ndarray) -> tuple[int, ...]:
@@ -289,7 +316,7 @@ def _groups(footers: Sequence[Footer], cores: int) -> list[Finding]:
                 f"{len(huge):,} row groups of up to {describe_size(max(huge))} decoded: each thread "
                 "that reads one "
                 f"may hold {describe_size(4 * max(huge))}.",
-                "outgrow compact PATH -o OUT writes groups of at most a million rows and 64 MiB.",
+                "outgrow compact PATH -o OUT writes groups of at most a million rows and 32 MiB.",
             )
         )
     if len(groups) < cores and decoded > 4 * _SMALL_BYTES:
