@@ -146,7 +146,9 @@ def test_rollback_to_a_version_and_a_date(store: ModelStore) -> None:
     between = datetime.now(UTC)
     store.promote(2)
     store.promote(3)
-    assert store.rollback(why="late in the mornings") == 2
+    with pytest.raises(ParameterError, match="points to version 3 and not to version 2"):
+        store.rollback(expected=2)
+    assert store.rollback(why="late in the mornings", expected=3) == 2
     assert store.rollback(to=between) == 1
     assert store.rollback(to=3) == 3
     assert store.at(between) == {"champion": 1}

@@ -290,6 +290,7 @@ class ModelStore(StoreReader):
         why: str | None = None,
         evidence: str | None = None,
         by: str | None = None,
+        expected: int | None = None,
     ) -> int:
         """Let an alias point to an earlier version again.
 
@@ -297,7 +298,7 @@ class ModelStore(StoreReader):
         ----------
         alias : its name.
         to : a version, or a time, as of `at`, whose version it gets; None for the one before the present one.
-        why, evidence, by : as of `set_alias`.
+        why, evidence, by, expected : as of `set_alias`.
 
         Returns
         -------
@@ -306,7 +307,8 @@ class ModelStore(StoreReader):
         Raises
         ------
         ParameterError
-            When the alias pointed to no version then, or that one is not there any more.
+            When the alias pointed to no version then, that one is not there any more, or the alias does not
+            point where it was expected to.
 
         Examples
         --------
@@ -329,7 +331,7 @@ class ModelStore(StoreReader):
             version, reason = int(pointer.version), f"rollback to {moment(when)}"
         else:
             version, reason = self._before(name), "rollback to the version before"
-        self.set_alias(name, version, why=why or reason, evidence=evidence, by=by)
+        self.set_alias(name, version, why=why or reason, evidence=evidence, by=by, expected=expected)
         return version
 
     def _before(self, name: str) -> int:

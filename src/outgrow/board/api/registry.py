@@ -79,13 +79,10 @@ def rollback(sources: Sources, body: Mapping[str, Any], by: str) -> dict[str, An
     target = int(to) if isinstance(to, str) and to.isdecimal() else to
     if not (target is None or isinstance(target, int | str)) or isinstance(target, bool):
         raise ParameterError(f"to={str(target)[:100]!r} is neither a version nor a time.")
+    if not (expected is None or isinstance(expected, int)) or isinstance(expected, bool):
+        raise ParameterError(f"expected={str(expected)[:100]!r} is no version.")
     before = store.aliases.get(alias)
-    if expected is not None and before != expected:
-        raise ParameterError(
-            f"The alias {alias[:100]} points to version {before} by now, and not to {str(expected)[:20]}: "
-            "somebody moved it. Look again, then decide."
-        )
-    version = store.rollback(alias, to=target, why=why, by=who)
+    version = store.rollback(alias, to=target, why=why, by=who, expected=expected)
     (record,) = store.log.latest(1, kinds=(MOVED,), subject=store.name)
     return {"model": name, "alias": alias, "before": before, "version": version, "record": _recorded(record)}
 

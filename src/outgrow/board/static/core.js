@@ -3,7 +3,7 @@
 
 const PAGES = new Map();
 const ORDER = ["runs", "search", "registry", "drift", "quality", "serving", "cluster", "lineage", "plan"];
-const live = { position: null, source: null, current: null, data: null, query: {}, name: null, redraw: 0, load: 0 };
+const live = { position: null, source: null, current: null, data: null, query: {}, name: null, redraw: 0, load: 0, recent: [] };
 
 /* page("drift", {title: "Drift", key: "d", load(query), draw(root, data, query), on(records, data)})
    load: a promise of the data (default: the JSON of /api/NAME with the query).
@@ -180,7 +180,10 @@ async function show() {
     if (turn !== live.load) return;
     Object.assign(live, { name, query, current, data }); // together: records that come meanwhile are for what is shown
     if (live.position === null) listen(data && data.position);
+    const missed = data ? live.recent.filter((record) => record.position > data.position) : []; // that came while it loaded
+    const next = missed.length ? current.on(missed, data, query) : null;
     draw();
+    if (next === "load") later(next);
   } catch (error) {
     if (turn !== live.load) return;
     Object.assign(live, { name, query, current, data: null });
@@ -191,6 +194,8 @@ async function show() {
     if (turn === live.load) content.removeAttribute("aria-busy");
   }
 }
+
+const MOST_RECENT = 1000; // records that are kept for a page that is being loaded
 
 /* Draws the page anew, and leaves focus, typed text and scrolled tables as they are. */
 function draw() {
@@ -248,6 +253,7 @@ function listen(position) {
 
 function take(records, position) {
   live.position = position;
+  live.recent = [...live.recent, ...records].slice(-MOST_RECENT);
   status(null);
   if (live.data) later(live.current.on(records, live.data, live.query));
 }
