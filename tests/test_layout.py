@@ -41,7 +41,7 @@ def test_small_files_are_named_and_mended(tmp_path: Path) -> None:
     assert finding.before is not None
     assert finding.after is not None
     assert finding.after < finding.before
-    assert layout.seconds == pytest.approx((60 * layout.open_seconds + layout.decoded / 400e6) / 2)
+    assert layout.seconds == pytest.approx(60 * layout.open_seconds + layout.decoded / 400e6 / 2)
     done = og.compact(tmp_path / "rows", tmp_path / "few")
     assert (done.rows, done.files_before, done.files) == (3000, 60, 1)
     assert og.read(tmp_path / "few").to_arrow().equals(table)

@@ -89,7 +89,7 @@ class Layout:
 
     @property
     def seconds(self) -> float:
-        """Of a pass over all rows: files x opening one + bytes / 400 MB/s, shared by the cores."""
+        """Of a pass over all rows: files x opening one + bytes / 400 MB/s / cores."""
         return pass_seconds(self.files, self.decoded, self.open_seconds, self.cores)
 
     def to_dict(self) -> dict[str, Any]:
@@ -107,9 +107,9 @@ class Layout:
             f"{self.groups:,} row groups ({describe_size(self.decoded)} decoded), "
             f"{len(self.partitions):,} folders",
             counts,
-            f"A pass: about {self.seconds:.2g} s = ({self.files:,} files x "
+            f"A pass: about {self.seconds:.2g} s = {self.files:,} files x "
             f"{1000 * self.open_seconds:.2g} ms + "
-            f"{self.decoded / 1e6:,.0f} MB / 400 MB/s) / {self.cores} cores",
+            f"{self.decoded / 1e6:,.0f} MB / 400 MB/s / {self.cores} cores",
         ]
         lines += [f"{item.what}: {item.text}\n  {item.advice}" for item in self.findings]
         return "\n".join(lines if self.findings else [*lines, "Nothing to mend."])
@@ -199,7 +199,7 @@ def layout(path: str | os.PathLike[str], *, cores: int | None = None) -> Layout:
 
 
 def pass_seconds(files: int, decoded: int, open_seconds: float, cores: int) -> float:
-    """What a pass takes, about.
+    """What a pass of one process takes, about: its threads decode side by side, and open files in turn.
 
     Parameters
     ----------
@@ -207,7 +207,7 @@ def pass_seconds(files: int, decoded: int, open_seconds: float, cores: int) -> f
     open_seconds : to open a file and begin its rows.
     cores : that share it.
     """
-    return (files * open_seconds + decoded / DECODED_BYTES_A_SECOND) / cores
+    return files * open_seconds + decoded / DECODED_BYTES_A_SECOND / cores
 
 
 def read_footers(path: str | os.PathLike[str]) -> tuple[str, Any, list[Footer]]:
