@@ -62,8 +62,8 @@ class Lookup:
             raise ColumnNotFoundError(
                 f"The rows have no {missing}, the keys of the features. They have {given}."
             )
-        for name, values in self.columns(table, now).items():
-            table = table.append_column(name, values)
+        made = self.columns(table, now)
+        table = pa.Table.from_arrays([*table.columns, *made.values()], [*given, *made])
         for view in self.choice.on_demand:
             table = with_computed(table, view, self.choice)
         return table.select([*given, *self.names])
