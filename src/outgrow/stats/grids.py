@@ -136,6 +136,9 @@ class NumberGrid:
 class ValueGrid:
     """A cell for each of few numbers, and one for what lies between two of them.
 
+    A number that another code rounds otherwise is still that number: what lies within a millionth of the way
+    to the next one, or of the number itself where that is less, is counted as it.
+
     Attributes
     ----------
     values : float64, ascending, each once; at least one.
@@ -165,14 +168,14 @@ class ValueGrid:
         if not span < _TABLE or np.abs(whole).max() >= 2.0**52:
             return None
         entries = np.arange(int(span) + 2) - 1.0 + whole[0]
-        at = _exact_cells(whole, entries)
+        at = 2 * np.searchsorted(whole, entries) + np.isin(entries, whole)
         after = 2 * np.searchsorted(whole, entries, side="right")
         return level, float(whole[0]), np.stack([at, after], axis=1).ravel()
 
     def cells(self, values: np.ndarray) -> np.ndarray:
         """The cell of each value; those of NaN are of no account."""
         if self._table is None:
-            return _exact_cells(self.values, values)
+            return self._searched(values)
         level, first, table = self._table
         with np.errstate(over="ignore", invalid="ignore", under="ignore"):
             scaled = values * 2.0**-level
@@ -183,7 +186,28 @@ class ValueGrid:
         between |= entries > last
         entries = np.clip(entries, 0.0, last)
         entries = np.where(np.isnan(entries), 0.0, entries).astype(np.intp)
-        return table[2 * entries + between]
+        cells: np.ndarray = table[2 * entries + between]
+        if between.any():
+            cells[between] = self._searched(values[between])
+        return cells
+
+    def _searched(self, values: np.ndarray) -> np.ndarray:
+        """The cell of each value, without the table."""
+        lows, highs = self._near
+        left = np.searchsorted(highs, values)
+        at = (left < len(lows)) & (lows[np.minimum(left, len(lows) - 1)] <= values)
+        return 2 * left + at
+
+    @cached_property
+    def _near(self) -> tuple[np.ndarray, np.ndarray]:
+        """From where to where a value is each of the numbers, rounded otherwise."""
+        with np.errstate(over="ignore"):
+            gaps = np.diff(self.values, prepend=-np.inf, append=np.inf)
+            size = np.abs(self.values)
+            gap = np.minimum(gaps[:-1], gaps[1:])
+            gap = np.where(np.isinf(gap), size, gap)
+            near = np.ldexp(np.maximum(np.minimum(gap, size), np.ldexp(gap, -20)), -20)
+            return self.values - near, self.values + near
 
     def count(self, values: np.ndarray, out: np.ndarray) -> None:
         """Add the counts of values.
@@ -261,12 +285,6 @@ def _steps(beyond: np.ndarray, level: int) -> int:
     with np.errstate(over="ignore"):
         steps = np.floor(beyond * 2.0**-level)
     return int(np.clip(steps, 0.0, _FARTHEST).sum())
-
-
-def _exact_cells(known: np.ndarray, values: np.ndarray) -> np.ndarray:
-    left = np.searchsorted(known, values)
-    at = known[np.minimum(left, len(known) - 1)] == values
-    return 2 * left + at
 
 
 @dataclass(frozen=True, eq=False)
