@@ -5,7 +5,7 @@
 set -uom pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 python=${PYTHON:-.venv/bin/python}
-lanes=${LANES:-6}
+lanes=${LANES:-5}
 longest=${LONGEST:-3600} # seconds for a lane; one that hangs shows where its threads are, and fails
 logs=$(mktemp -d)
 export OMP_WAIT_POLICY=PASSIVE # more runs than cores: a thread that waits for another one shall not spin
