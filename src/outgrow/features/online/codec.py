@@ -97,7 +97,7 @@ class RowCodec:
         there = np.array([row is not None for row in rows], bool)
         fixed = np.frombuffer(b"".join([self._nothing if r is None else r[:size] for r in rows]), self.dtype)
         bits = np.unpackbits(fixed["missing"], axis=1, bitorder="little").astype(bool)
-        some_missing = bits.any(axis=0).tolist()
+        some_missing: list[bool] = np.any(bits, axis=0).tolist()
         columns: dict[str, pa.Array] = {}
         starts = np.full(len(rows), size)
         for at, (name, field, kind, is_behind) in enumerate(self._fields):
