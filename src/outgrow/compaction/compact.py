@@ -171,11 +171,12 @@ def _parts(footers: Sequence[Footer], root: str, target: int) -> Iterator[_Part]
         waiting: list[Footer] = []
         schema = pa.schema([])
         for footer in inside:
-            schema = _together(schema, footer, waiting[0]) if waiting else footer.schema
+            wider = _together(schema, footer, waiting[0]) if waiting else footer.schema
             if waiting and sum(part.stored for part in waiting) + footer.stored > target:
                 yield _Part(relative, number, tuple(waiting), schema)
-                waiting, number, schema = [], number + 1, footer.schema
+                waiting, number, wider = [], number + 1, footer.schema
             waiting.append(footer)
+            schema = wider
         yield _Part(relative, number, tuple(waiting), schema)
 
 
