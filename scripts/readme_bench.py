@@ -45,7 +45,7 @@ def table(results: list[dict[str, Any]]) -> Iterable[str]:
         medians = {each["contender"]: each["median"] for each in result["contenders"]}
         for target in result["targets"]:
             ours, _, peer = target["compared"].partition(" : ")
-            if peer == SCAN:
+            if peer == SCAN or ours.endswith(CACHED):
                 continue
             yield line(result, ours, medians[ours], peer, medians[peer], worse=target["worse"])
     yield ""
@@ -56,6 +56,8 @@ ASIDE = {"fused", "imputer", "onehot", "scaler"}
 """Cases that compare many fits with one, and those of single transformers, which have a page of their own."""
 SCAN = "1 scan"
 """What reading alone takes; no peer."""
+CACHED = "cached before"
+"""Contenders whose rows Spark had written before: on the page of results only."""
 
 
 def line(result: dict[str, Any], ours: str, own: float, peer: str, other: float, *, worse: bool) -> str:
@@ -75,9 +77,8 @@ def line(result: dict[str, Any], ours: str, own: float, peer: str, other: float,
 
 def machines(results: list[dict[str, Any]]) -> Iterable[str]:
     """What it was measured on, each machine once."""
-    facts = {
-        (m["CPU"], m["cores"], m["memory"], m["date"][:10]) for m in (each["machine"] for each in results)
-    }
+    shown = (each["machine"] for each in results if each["targets"] and each["case"] not in ASIDE)
+    facts = {(m["CPU"], m["cores"], m["memory"], m["date"][:10]) for m in shown}
     for cpu, cores, memory, date in sorted(facts):
         yield f"Seconds are medians; measured on {date} with {cores} cores of {cpu}, {memory}."
 
