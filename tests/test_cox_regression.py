@@ -294,6 +294,41 @@ def test_coefficients_without_end_are_named() -> None:
     assert 0 < kept.coef_[1] < 5
 
 
+def test_columns_that_order_all_rows_are_told_from_none() -> None:
+    """The likelihood ratio has the degrees of freedom of the columns, however little bends at its end."""
+    time = np.arange(1.0, 41.0)
+    table = {"order": -time, "other": X[:, 0], "t": time}
+    for names in (["order"], ["order", "other"]):
+        frame = pa.table({name: table[name] for name in [*names, "t"]})
+        with pytest.warns(ConvergenceWarning, match=r"\['order'\] grow without end"):
+            model = og.CoxRegression().fit(frame, "t")
+        assert model.summary_.likelihood_ratio == pytest.approx(2 * np.log(time).sum(), rel=1e-6)
+        assert model.summary_.likelihood_ratio_p_value < 1e-40
+
+
+def test_coefficients_that_have_grown_until_nothing_bends() -> None:
+    time = np.arange(1.0, 41.0)
+    early = np.where(time < 20, 1.0, 0.0)
+    frame = pa.table({"early": early, "again": early, "other": X[:, 0], "t": time})
+    with pytest.warns(ConvergenceWarning, match=r"\['early', 'again'\] grow without end"):
+        model = og.CoxRegression(tol=0.0).fit(frame, "t")
+    ratio = model.summary_.likelihood_ratio
+    assert model.summary_.likelihood_ratio_p_value == pytest.approx(np.exp(-ratio / 2), rel=1e-9)
+
+
+def test_risks_whose_squares_are_past_all_numbers() -> None:
+    k = np.arange(1000.0)
+    feature, event = 3 * (k % 2) - k, (k % 3 > 0).astype(float)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = og.CoxRegression().fit(feature[:, None], k + 1, event=event)
+    risk = np.exp(model.coef_[0] * (feature - feature.mean()))
+    ahead, beside, squares = (np.cumsum((risk * feature**p)[::-1])[::-1] for p in range(3))
+    assert abs(event @ (feature - beside / ahead)) < 1e-4
+    information = event @ (squares / ahead - (beside / ahead) ** 2)
+    assert model.covariance_[0, 0] == pytest.approx(1 / information, rel=1e-4)
+
+
 def test_what_cannot_be_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     model = og.CoxRegression()
     with pytest.raises(DataError, match=r"event must be 0 or 1: 40 value.*mean is 2"):

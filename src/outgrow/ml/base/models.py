@@ -191,10 +191,11 @@ class Model(Verbs):
         return expression(self, method)
 
     def _matrix(self, batch: Batch) -> Any:
-        """The features of a batch, checked."""
-        X = batch.matrix(self.features_, order="C" if self._by_rows else "F")
+        """The features of a batch, checked; dense where the model takes no others."""
+        order: Any = "C" if self._by_rows else "F"
+        X = batch.matrix(self.features_, order=order)
         check_finite(X.data if is_sparse(X) else X, "X", missing=self._missing)
-        return X
+        return X if not is_sparse(X) or self.__sklearn_tags__().input_tags.sparse else X.toarray(order=order)
 
     def _predict_batch(self, method: str, batch: Batch) -> np.ndarray:
         """What a public method says of the rows of a batch."""

@@ -25,6 +25,7 @@ from outgrow.ml.solvers.links import LINKS, Link
 from outgrow.ml.solvers.newton import Minima, newton
 from outgrow.ml.solvers.objective import Objective
 from outgrow.ml.solvers.offsets import Offsets
+from outgrow.ml.solvers.weighing import weighed
 
 _MOVES = 1e-3
 """Of a coefficient: one that a step still moves by so much, where the fit ends, has no end."""
@@ -200,7 +201,6 @@ class GeneralizedLinearRegression(MeanRegressor):
         """Deviance, Pearson's statistic, terms of the likelihood, and the deviance of the null model."""
         family, link = self._family(), self._link()
         y = np.asarray(block.y)
-        weight = np.ones(len(y)) if block.weight is None else block.weight
         (coef,), (constant,) = objective.unpack(w)
         offset = np.zeros(len(y)) if objective.offset is None else objective.offset(block)
         with np.errstate(all="ignore"):
@@ -212,7 +212,7 @@ class GeneralizedLinearRegression(MeanRegressor):
                 family.terms(y, mean),
                 2 * family.half_deviance(y, flat),
             ]
-            return np.array([weight @ each for each in rows])
+            return np.array([weighed(each, block.weight).sum() for each in rows])
 
     def _null(self, rows: FoldedView, objective: Objective, opening: np.ndarray) -> float:
         """The linear predictor of a model without features."""

@@ -12,6 +12,7 @@ import numpy as np
 from outgrow.engine.blocks import Block
 from outgrow.engine.matrix import MatrixView
 from outgrow.ml.cluster.unit import checked_directions, unit_rows
+from outgrow.ml.core.joint import dense
 from outgrow.ml.neighbors.reachability import Space, nearest_of
 from outgrow.ml.neighbors.search import Search
 from outgrow.stats.least_distances import LeastDistances
@@ -23,7 +24,7 @@ def data_bubbles(view: MatrixView, count: int, power: float, *, cosine: bool) ->
 
     Parameters
     ----------
-    view : dense rows, which may be weighted.
+    view : rows, of which few numbers are zero, so all are laid out; they may be weighted.
     count : how many bubbles, at most.
     power : of the metric.
     cosine : rows count by their directions.
@@ -71,7 +72,7 @@ def _least(block: Block, space: Space, least: int) -> LeastDistances | None:
 
 def _rows_of(block: Block, *, cosine: bool) -> tuple[np.ndarray, np.ndarray]:
     """The rows that weigh something, and their weights."""
-    X = np.asarray(block.X, dtype=np.float64)
+    X = np.asarray(dense(block.X), dtype=np.float64)
     weight = np.ones(len(X)) if block.weight is None else block.weight
     kept = weight > 0
     X, weight = (X, weight) if kept.all() else (X[kept], weight[kept])
@@ -80,7 +81,7 @@ def _rows_of(block: Block, *, cosine: bool) -> tuple[np.ndarray, np.ndarray]:
 
 def _sample(block: Block, count: int) -> LeastRows:
     kept = slice(None) if block.weight is None else block.weight > 0
-    return LeastRows.of(count, np.asarray(block.X)[kept], block.hashes(0)[kept])
+    return LeastRows.of(count, dense(block.X)[kept], block.hashes(0)[kept])
 
 
 def _sums(block: Block, around: np.ndarray, search: Search, cosine: bool) -> np.ndarray:

@@ -11,6 +11,7 @@ from outgrow.engine.matrix import MatrixView
 from outgrow.errors import ParameterError
 from outgrow.ml.base import Clusterer
 from outgrow.ml.cluster.unit import checked_directions
+from outgrow.ml.core.joint import dense
 from outgrow.ml.core.outputs import is_lazy
 from outgrow.ml.core.parameters import Integer, Number, OneOf, Unused
 from outgrow.ml.neighbors.density import within_radius
@@ -171,11 +172,11 @@ class DBSCAN(Clusterer):
     def _nearest(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
         """How far the nearest core of each row is, and its cluster."""
         if not len(self.components_):
-            return np.full(len(X), np.inf), np.full(len(X), -1, dtype=np.int64)
+            return np.full(X.shape[0], np.inf), np.full(X.shape[0], -1, dtype=np.int64)
         if self._search is None:
             self._restored()
         assert self._search is not None
-        distances, places = self._search.nearest(np.asarray(X, dtype=np.float64), 1)
+        distances, places = self._search.nearest(np.asarray(dense(X), dtype=np.float64), 1)
         return distances[:, 0], self.component_labels_[places[:, 0]]
 
     def _predict(self, X: Any) -> np.ndarray:
@@ -196,9 +197,8 @@ class DBSCAN(Clusterer):
 def _weighing(block: Block) -> RowParts:
     """The rows that weigh something, and their weights."""
     weight = np.ones(len(block)) if block.weight is None else block.weight
-    X = block.X if isinstance(block.X, np.ndarray) else block.X.toarray()
     kept = weight > 0
-    return RowParts([np.column_stack([X, weight])[kept]], [block.hashes(0)[kept]])
+    return RowParts([np.column_stack([dense(block.X), weight])[kept]], [block.hashes(0)[kept]])
 
 
 def _numbered(labels: np.ndarray, weight: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ from outgrow.engine.matrix import MatrixView
 from outgrow.errors import DataError, ParameterError
 from outgrow.ml.base import Clusterer
 from outgrow.ml.cluster.unit import checked_directions
+from outgrow.ml.core.joint import dense
 from outgrow.ml.core.outputs import is_lazy
 from outgrow.ml.core.parameters import FLAG, Integer, Number, OneOf, Unused
 from outgrow.ml.neighbors.bubbles import bubble_cores, data_bubbles
@@ -284,7 +285,7 @@ class HDBSCAN(Clusterer):
         if self._search is None:
             self._restored()
         assert self._search is not None
-        X = np.asarray(X, dtype=np.float64)
+        X = np.asarray(dense(X), dtype=np.float64)
         least = self.min_cluster_size if self.min_samples is None else self.min_samples
         count = min(len(self.rows_), 2 * least) if self.exact_ else 1
         distances, places = self._search.nearest(X, count)
@@ -320,9 +321,9 @@ class HDBSCAN(Clusterer):
         """What it is judged by: how far the nearest row of a cluster is."""
         inside = self.rows_[self.row_labels_ >= 0]
         if not len(inside):
-            return np.full((len(X), 1), np.inf)
+            return np.full((X.shape[0], 1), np.inf)
         metric = "cosine" if self.metric == "cosine" else "minkowski"
-        return Search(inside, metric, self._power).nearest(np.asarray(X, dtype=np.float64), 1)[0]
+        return Search(inside, metric, self._power).nearest(np.asarray(dense(X), dtype=np.float64), 1)[0]
 
     def _prediction_names(self, method: str) -> list[str]:
         return ["probability"] if method == "probabilities" else super()._prediction_names(method)
@@ -331,6 +332,5 @@ class HDBSCAN(Clusterer):
 def _weighing(block: Block) -> RowParts:
     """The rows that weigh something, and their weights."""
     weight = np.ones(len(block)) if block.weight is None else block.weight
-    X = block.X if isinstance(block.X, np.ndarray) else block.X.toarray()
     kept = weight > 0
-    return RowParts([np.column_stack([X, weight])[kept]], [block.hashes(0)[kept]])
+    return RowParts([np.column_stack([dense(block.X), weight])[kept]], [block.hashes(0)[kept]])

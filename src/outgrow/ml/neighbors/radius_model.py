@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from outgrow.ml.core.joint import dense
 from outgrow.ml.core.parameters import Number
 from outgrow.ml.neighbors.queries import RadiusQueries
 from outgrow.ml.neighbors.search import Near
@@ -30,7 +31,8 @@ class RadiusModel(RadiusQueries, NeighborsModel):
         values : shape (n_samples_fit_,), by which they count; None for ones.
         """
         sums = [np.zeros((0, count))]
-        for near in self._finder().within(np.asarray(X, dtype=np.float64), float(self.radius)):
+        rows = np.asarray(dense(X), dtype=np.float64)
+        for near in self._finder().within(rows, float(self.radius)):
             counted = self._counted(near)
             counted = counted if values is None else counted * values[near.places]
             cells = near.queries * count + kinds[near.places]

@@ -16,6 +16,7 @@ from outgrow.errors import ParameterError
 from outgrow.ml.base import Supervised
 from outgrow.ml.core.exports import refusal
 from outgrow.ml.core.inputs import checked_array, open_rows
+from outgrow.ml.core.joint import dense
 from outgrow.ml.core.outputs import collect
 from outgrow.ml.core.parameters import FUNCTION, Integer, Number, OneOf, Unused
 from outgrow.ml.export.sklearn.twin import twin
@@ -126,7 +127,7 @@ class NearestModel(NearestQueries, NeighborsModel):
 
     def _near(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
         """The places of the nearest rows of each row, and what they count, of shape (rows, n_neighbors)."""
-        distances, places = self._nearest(np.asarray(X, dtype=np.float64), self.n_neighbors)
+        distances, places = self._nearest(np.asarray(dense(X), dtype=np.float64), self.n_neighbors)
         counted = neighbor_weights(distances, self.weights) * self.row_weights_[places]
         nothing = counted.sum(axis=1) == 0
         counted[nothing] = self.row_weights_[places[nothing]]
@@ -164,7 +165,6 @@ def neighbor_weights(distances: np.ndarray, how: Any) -> np.ndarray:
 def _weighing(block: Block) -> RowParts:
     """The rows that weigh something, their y and their weights."""
     weight = np.ones(len(block)) if block.weight is None else block.weight
-    X = block.X if isinstance(block.X, np.ndarray) else block.X.toarray()
-    rows = np.column_stack([X, np.asarray(block.y, dtype=np.float64), weight])
+    rows = np.column_stack([dense(block.X), np.asarray(block.y, dtype=np.float64), weight])
     kept = weight > 0
     return RowParts([rows[kept]], [block.hashes(0)[kept]])

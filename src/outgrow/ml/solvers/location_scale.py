@@ -14,6 +14,7 @@ import numpy as np
 from outgrow.data.matrix import is_sparse
 from outgrow.engine.blocks import Block
 from outgrow.engine.matrix import MatrixView
+from outgrow.ml.solvers.weighing import weighed
 
 _SHARES = np.array([1.0, 0.5, 0.2, 0.05])
 """Of a step, that each pass looks at."""
@@ -116,12 +117,13 @@ class ScaledObjective:
     ) -> tuple[np.ndarray, ...]:
         begin, along = self._predictor(block, w), self._predictor(block, step)
         scales = w[-1] + shares * step[-1]
-        weight = 1.0 if block.weight is None else block.weight
         with np.errstate(all="ignore"):
             first = self.loss.derivatives(begin + shares[0] * along, scales[0], block)
-            loss, by_predictor, by_scale, bend, cross, by_scale_twice = (weight * each for each in first)
+            loss, by_predictor, by_scale, bend, cross, by_scale_twice = (
+                weighed(each, block.weight) for each in first
+            )
             others = [
-                (weight * self.loss.losses(begin + share * along, scale, block)).sum()
+                weighed(self.loss.losses(begin + share * along, scale, block), block.weight).sum()
                 for share, scale in zip(shares[1:], scales[1:], strict=True)
             ]
         gradient = np.append(self._times(block.X, by_predictor), by_scale.sum())

@@ -17,6 +17,7 @@ from outgrow.data.matrix import is_sparse
 from outgrow.engine.blocks import Block
 from outgrow.engine.folded import FoldedView
 from outgrow.ml.solvers.losses import Loss
+from outgrow.ml.solvers.weighing import idle_rows
 from outgrow.stats.state import merge
 
 CHUNK = 1 << 17
@@ -200,6 +201,10 @@ class Objective:
             second = self.loss.second(shared[curved], self.pairs) if len(curved) else first[:0]
             w = self._weights(own, None if block.weight is None else block.weight[part], which)
             if w is not None:
+                idle = idle_rows(w)
+                if idle is not None:
+                    losses, first = np.where(idle, 0.0, losses), np.where(idle[:, None], 0.0, first)
+                    second = np.where((idle if len(w) == 1 else idle[curved])[:, None], 0.0, second)
                 losses *= w
                 first *= w[:, None, :]
                 second = second * (w if len(w) == 1 else w[curved])[:, None, :]

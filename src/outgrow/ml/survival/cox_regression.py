@@ -50,15 +50,18 @@ _MANY = 15
 """Steps, after which a coefficient that still grows has no end."""
 _RUNS = 1e-3
 """Of a coefficient, and of what it does over a standard deviation: a last step that is larger has no end."""
+_MAIN = 0.1
+"""Of the most that a coefficient does over a standard deviation: those that do less have not grown."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Found:
-    """Where the likelihood is largest."""
+    """Where the likelihood is largest: `information` there, `start` that without any coefficient."""
 
     coef: np.ndarray
     look: Look
     null: float
+    start: Information
     information: Information
     step: np.ndarray
     passes: int
@@ -214,21 +217,23 @@ class CoxRegression(Regressor):
         """Newton's method, with steps halved until the likelihood rises."""
         coef = np.zeros(likelihood.view.width)
         look = likelihood.look(coef)
-        null = look.value
+        null, start = look.value, None
         for count in range(1, self.max_iter + 1):
             H = likelihood.information(coef, look) + self.alpha * np.eye(len(coef))
             information = Information.of(H)
+            start = start or information
             slope = look.gradient - self.alpha * coef
             step = information.inverse @ slope
             gain = float(slope @ step) / 2
             converged = gain <= self.tol * max(1.0, abs(null))
             ahead = self._ahead(likelihood, coef, look, step)
             if ahead is None:  # no digits are left to gain
-                return _Found(coef, look, null, information, step, count, converged)
+                return _Found(coef, look, null, start, information, step, count, converged)
             coef, look = ahead
             if converged:
                 break
-        return _Found(coef, look, null, information, step, count, converged)
+        assert start is not None
+        return _Found(coef, look, null, start, information, step, count, converged)
 
     def _ahead(
         self, likelihood: PartialLikelihood, coef: np.ndarray, look: Look, step: np.ndarray
@@ -240,7 +245,7 @@ class CoxRegression(Regressor):
             there = coef + step * 0.5**halving
             seen = likelihood.look(there)
             value = self._penalised(there, seen.value)
-            if np.isfinite(value) and np.isfinite(seen.gradient).all() and value >= least:
+            if seen.finite and np.isfinite(value) and value >= least:
                 return there, seen
         return None
 
@@ -249,7 +254,7 @@ class CoxRegression(Regressor):
 
     def _infer(self, found: _Found, counts: np.ndarray) -> None:
         ratio = max(2 * (found.look.value - found.null), 0.0)
-        rank = found.information.rank
+        rank = found.start.rank  # where coefficients grow without end, the last information is nearly none
         self.fit_statistics_ = {
             "log_likelihood": found.look.value,
             "null_log_likelihood": found.null,
@@ -262,7 +267,11 @@ class CoxRegression(Regressor):
     def _warn(self, found: _Found, deviation: np.ndarray) -> None:
         size = np.abs(found.step)
         runs = (size * deviation > _RUNS) & (size > _RUNS * np.abs(found.coef))
-        if runs.any() and (found.converged or found.passes >= _MANY):
+        fallen = found.information.rank < found.start.rank
+        if fallen:  # so far along that nothing bends, so there is no step
+            pull = np.abs(found.coef) * deviation * found.information.free
+            runs |= found.information.free & (pull >= _MAIN * pull.max())
+        if runs.any() and (found.converged or fallen or found.passes >= _MANY):
             names = [name for name, one in zip(self.features_, runs, strict=True) if one]
             warnings.warn(
                 f"CoxRegression: the coefficients of {names} grow without end, for the likelihood rises with "

@@ -14,6 +14,7 @@ import numpy as np
 from outgrow.data.matrix import is_sparse
 from outgrow.engine.blocks import Block
 from outgrow.engine.matrix import MatrixView
+from outgrow.ml.solvers.weighing import weighed
 from outgrow.stats.number_sums import NumberSums
 
 _TIES = 1 << 20
@@ -182,6 +183,13 @@ class Look:
     hazard: np.ndarray
     relief: np.ndarray
 
+    @property
+    def finite(self) -> bool:
+        """Whether there are numbers for all of it; risks too far from each other have none."""
+        with np.errstate(over="ignore"):
+            sums = [*self.gradient, self.hazard.sum(), self.means.sum()]
+        return bool(np.isfinite(sums).all())
+
 
 @dataclass(frozen=True, eq=False)
 class PartialLikelihood:
@@ -227,7 +235,9 @@ class PartialLikelihood:
             X = _dense(block)
             place = self.events.places(block, np.asarray(block.y))
             passed = hazard[place] - hazard[self.events.entered(block)] - events_of(block) * relief[place]
-            rows = weights_of(block) * np.exp(X @ coef) * passed
+            with np.errstate(over="ignore"):  # of a row that weighs nothing
+                risk = np.exp(X @ coef)
+            rows = weighed(risk, block.weight) * passed
             return np.asarray((X.T * rows) @ X)
 
         squares: np.ndarray = self.view.reduce(fold)
@@ -244,7 +254,7 @@ class PartialLikelihood:
         X, event, weight = _dense(block), events_of(block), weights_of(block)
         place, missed = self.events.places(block, np.asarray(block.y)), self.events.entered(block)
         score = X @ coef
-        risk = weight * np.exp(score)
+        risk = weighed(np.exp(score), block.weight)
         parts = np.column_stack([risk, X * risk[:, None]])
         known = place > missed
         late = known & (missed >= 0)
@@ -259,9 +269,10 @@ class PartialLikelihood:
         logs, first, second = _by_time(self.events, risk[:, 0], leaving[:, 0])
         S, D = risk[:, 1:], leaving[:, 1:]
         tied = self.events.tied
-        means = (S.T * second[0]) @ S
+        S_mean, D_mean = S / risk[:, :1], D[tied] / risk[tied, :1]  # whose squares are no less than numbers
+        means = (S_mean.T * second[0]) @ S_mean
         if tied.any():
-            S_tied, D_tied = S[tied], D[tied]
+            S_tied, D_tied = S_mean[tied], D_mean
             cross = (S_tied.T * second[1, tied]) @ D_tied
             means += (D_tied.T * second[2, tied]) @ D_tied - cross - cross.T
         gradient = linear[1:] - first[0] @ S + first[1] @ D
@@ -271,11 +282,12 @@ class PartialLikelihood:
 def _by_time(events: EventTimes, risk: np.ndarray, leaving: np.ndarray) -> tuple[np.ndarray, ...]:
     """Of each time: the logarithms of what is at risk, its inverses, and its squared inverses, over events.
 
-    The inverses also times the share of the events that have left, and the squared ones times its square.
+    The inverses also times the share of the events that have left, and the squared ones times its square;
+    the squared ones are of what is left as a share of what is at risk, for that may be tiny.
     """
     weight = events.weight
     logs, first, second = weight * np.log(risk), np.zeros((2, len(risk))), np.zeros((3, len(risk)))
-    first[0], second[0] = weight / risk, weight / risk**2
+    first[0], second[0] = weight / risk, weight
     tied = np.flatnonzero(events.tied)
     group = (np.cumsum(events.count[tied]) // _TIES).astype(np.intp)
     for part in np.split(tied, np.flatnonzero(np.diff(group)) + 1) if len(tied) else []:
@@ -283,12 +295,12 @@ def _by_time(events: EventTimes, risk: np.ndarray, leaving: np.ndarray) -> tuple
         starts = np.cumsum(count) - count
         share = (np.arange(count.sum()) - np.repeat(starts, count)) / np.repeat(count, count)
         left = np.repeat(risk[part], count) - share * np.repeat(leaving[part], count)
-        each = weight[part] / count
+        kept, each = left / np.repeat(risk[part], count), weight[part] / count
         logs[part] = each * np.add.reduceat(np.log(left), starts)
         for power in range(2):
             first[power, part] = each * np.add.reduceat(share**power / left, starts)
         for power in range(3):
-            second[power, part] = each * np.add.reduceat(share**power / left**2, starts)
+            second[power, part] = each * np.add.reduceat(share**power / kept**2, starts)
     return logs, first, second
 
 
