@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import importlib
 import json
 import os
@@ -13,12 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import deltalake
+import h5py
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
+from PIL import Image
+from pyarrow import csv, feather, orc
+from pyarrow import parquet as pq
 
 import outgrow as og
+from outgrow.data import dvc
 from outgrow.data.open import named_path
 from outgrow.errors import DataChangedWarning, DataError, InputNotFoundError, ParameterError
 from outgrow.job.load import load_job
@@ -106,9 +111,14 @@ def test_iceberg_snapshots_and_tags() -> None:
         assert (tagged.version().rows, tagged.count()) == (100, 100)
         assert og.read(tagged.version()).count() == 100
         assert og.read(f"iceberg://versions/ns.flights@{first}").count() == 100
+        for name in ("2026-11-01", "2026-13-01", "v12", "12"):
+            table.manage_snapshots().create_tag(first, name).commit()
+            assert og.read(f"iceberg://versions/ns.flights@{name}").count() == 100
+        with pytest.raises(ParameterError, match="no moment"):
+            og.read("iceberg://versions/ns.flights@2026-14-01")
         with pytest.raises(DataError, match=r"no snapshot for @monthyl.*main, monthly"):
             og.read("iceberg://versions/ns.flights@monthyl")
-        with pytest.raises(DataError, match=rf"no snapshot for @77.*@v{first}"):
+        with pytest.raises(DataError, match=rf"no snapshot for @v77.*@v{first}"):
             og.read("iceberg://versions/ns.flights@v77")
 
 
@@ -120,22 +130,56 @@ def git(folder: Path, *words: str) -> str:
     return done.stdout.strip()
 
 
-def keep(repository: Path, md5: str, data: bytes) -> None:
-    path = repository / ".dvc" / "cache" / "files" / "md5" / md5[:2] / md5[2:]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
+def cached(repository: Path, md5: str) -> Path:
+    return repository / ".dvc" / "cache" / "files" / "md5" / md5[:2] / md5[2:]
+
+
+def keep(repository: Path, data: bytes, ending: str = "") -> str:
+    """The digest under which the cache of a repository has some bytes."""
+    md5 = hashlib.md5(data).hexdigest() + ending
+    cached(repository, md5).parent.mkdir(parents=True, exist_ok=True)
+    cached(repository, md5).write_bytes(data)
+    return md5
+
+
+def keep_file(repository: Path, name: str, data: bytes) -> str:
+    md5 = keep(repository, data)
+    note = {"outs": [{"md5": md5, "size": len(data), "hash": "md5", "path": name}]}
+    (repository / f"{name}.dvc").write_text(json.dumps(note))
+    return md5
+
+
+def keep_folder(repository: Path, name: str, files: dict[str, bytes]) -> str:
+    listed = [{"md5": keep(repository, data), "relpath": below} for below, data in files.items()]
+    md5 = keep(repository, json.dumps(listed).encode(), ".dir")
+    note = {"outs": [{"md5": md5, "size": sum(map(len, files.values())), "path": name}]}
+    (repository / f"{name}.dvc").write_text(json.dumps(note))
+    return md5
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty one of Git and DVC, in which the test works."""
+    (tmp_path / ".dvc").mkdir()
+    git(tmp_path, "init", "-q")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def commit_as(repository: Path, tag: str) -> None:
+    git(repository, "add", ".")
+    git(repository, "commit", "-qm", tag)
+    git(repository, "tag", tag)
 
 
 def test_revisions_that_dvc_keeps(tmp_path: Path) -> None:
     (tmp_path / ".dvc").mkdir()
     git(tmp_path, "init", "-q")
-    for name, md5, text in (("v1", "a" * 32, "x,y\n1,2\n"), ("v2", "b" * 32, "x,y\n1,2\n3,4\n")):
-        keep(tmp_path, md5, text.encode())
-        (tmp_path / "rows.csv.dvc").write_text(
-            f"outs:\n- md5: {md5}\n  size: 9\n  hash: md5\n  path: rows.csv\n"
-        )
-        keep(tmp_path, "c" * 32 + ".dir", json.dumps([{"md5": md5, "relpath": "k=1/part.csv"}]).encode())
-        lock = {"stages": {"make": {"cmd": "x", "outs": [{"path": "made", "md5": "c" * 32 + ".dir"}]}}}
+    first = keep(tmp_path, b"x,y\n1,2\n")
+    for name, text in (("v1", "x,y\n1,2\n"), ("v2", "x,y\n1,2\n3,4\n")):
+        md5 = keep_file(tmp_path, "rows.csv", text.encode())
+        made = keep(tmp_path, json.dumps([{"md5": md5, "relpath": "k=1/part.csv"}]).encode(), ".dir")
+        lock = {"stages": {"make": {"cmd": "x", "outs": [{"path": "made", "md5": made}]}}}
         (tmp_path / "dvc.lock").write_text(json.dumps(lock))
         git(tmp_path, "add", "rows.csv.dvc", "dvc.lock")
         git(tmp_path, "commit", "-qm", name)
@@ -152,9 +196,129 @@ def test_revisions_that_dvc_keeps(tmp_path: Path) -> None:
         og.read(f"dvc://{tmp_path}/rows.csv@v3")
     with pytest.raises(InputNotFoundError, match="DVC keeps no"):
         og.read(f"dvc://{tmp_path}/other.csv@v1")
-    (tmp_path / ".dvc/cache/files/md5/aa" / ("a" * 30)).unlink()
+    cached(tmp_path, first).unlink()
     with pytest.raises(InputNotFoundError, match="dvc fetch"):
         og.read(f"dvc://{tmp_path}/rows.csv@v1")
+
+
+def test_a_name_that_dvc_keeps_may_hold_an_at_sign(repository: Path) -> None:
+    keep_file(repository, "a@b.csv", b"x\n1\n2\n")
+    commit_as(repository, "v1")
+    keep_file(repository, "a@b.csv", b"x\n1\n")
+    commit_as(repository, "v2")
+    assert og.read("dvc://a@b.csv").count() == 1
+    old = og.read("dvc://a@b.csv@v1")
+    assert old.count() == og.read(old.version()).count() == 2
+
+
+@pytest.mark.parametrize("revision", ["", "@v1"])
+def test_what_lies_in_a_folder_that_dvc_keeps(revision: str, repository: Path) -> None:
+    files = {"sub/one.csv": b"x\n1\n", "sub/two.csv": b"x\n2\n", "three.csv": b"x\n3\n"}
+    keep_folder(repository, "rows", files)
+    commit_as(repository, "v1")
+    wanted = {"rows/sub/one.csv": [1], "rows/sub": [1, 2], "rows/sub/": [1, 2], "rows": [1, 2, 3]}
+    for path, values in wanted.items():
+        read = og.read(f"dvc://{path}{revision}")
+        assert sorted(read.to_arrow()["x"].to_pylist()) == values
+        assert og.read(read.version()).count() == len(values)
+    with pytest.raises(InputNotFoundError, match=r"DVC keeps no .*four\.csv"):
+        og.read(f"dvc://rows/four.csv{revision}")
+
+
+def test_bytes_of_dvc_that_were_changed_are_refused(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changed = keep_file(repository, "rows.csv", b"x\n7\n")
+    part = keep(repository, b"x\n1\n")
+    listing = keep_folder(repository, "rows", {"a.csv": b"x\n1\n"})
+    dos = keep(repository, b"x\n5\n")
+    (repository / "dos.csv.dvc").write_text(json.dumps({"outs": [{"md5": dos, "path": "dos.csv"}]}))
+    cached(repository, dos).write_bytes(b"x\r\n5\r\n")
+    assert og.read("dvc://dos.csv").to_arrow()["x"].to_pylist() == [5]
+    cached(repository, changed).write_bytes(b"x\n8\n")
+    cached(repository, part).write_bytes(b"x\n12\n")
+    for path, md5 in (("rows.csv", changed), ("rows", part)):
+        with pytest.raises(DataError, match=f"other bytes than its digest {md5} says.*dvc fetch"):
+            og.read(f"dvc://{path}")
+    monkeypatch.setattr(dvc, "_HASHED_BYTES", 1)
+    with pytest.raises(DataError, match=r"has 5 bytes of dvc://rows, and its notes say 4"):
+        og.read("dvc://rows")
+    cached(repository, listing).write_bytes(b"[]")
+    with pytest.raises(DataError, match="other bytes than its digest"):
+        og.read("dvc://rows")
+
+
+PATHS = ["{name}", "./{name}", "{folder}/{name}", "{folder}/x/../{name}"]
+FOLDERS = [*PATHS, "{name}/", "{folder}/{name}/"]
+URI = "file://{folder}/{name}"
+LAKE = [URI, "delta://{name}", "delta://{folder}/{name}", "delta://file://{folder}/{name}"]
+SOURCES = {
+    "rows.parquet": [*PATHS, URI],
+    "rows.arrow": [*PATHS, URI],
+    "rows.csv": [*PATHS, URI],
+    "rows.orc": [*PATHS, URI],
+    "rows.npy": [*PATHS, URI],
+    "rows.h5::group": PATHS,
+    "parted": [*FOLDERS, URI],
+    "parted/*/*.parquet": [*PATHS, URI],
+    "delta @ ü": [*FOLDERS, *LAKE, "delta://{folder}/{name}/"],
+    "delta @ ü@v0": [*PATHS, *LAKE],
+    "delta @ ü@2099-01-01": [*PATHS, *LAKE],
+}
+"""Sources by their names in a folder, and how paths of them may be written."""
+
+
+def write_sources(folder: Path) -> None:
+    rows = TABLE.select(["a", "late"])
+    pq.write_table(rows, folder / "rows.parquet")
+    feather.write_feather(rows, folder / "rows.arrow", compression="uncompressed")
+    csv.write_csv(rows, folder / "rows.csv")
+    orc.write_table(rows, folder / "rows.orc")
+    np.save(folder / "rows.npy", X)
+    with h5py.File(folder / "rows.h5", "w") as file:
+        file["group/a"] = X[:, 0]
+    og.write_parquet(TABLE, folder / "parted", partition_by="town")
+    deltalake.write_deltalake(str(folder / "delta @ ü"), rows)
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_a_record_is_read_again_however_its_path_was_written(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_sources(tmp_path)
+    seen = set()
+    for form in SOURCES[name]:
+        monkeypatch.chdir(tmp_path)
+        read = og.read(form.format(name=name, folder=tmp_path))
+        rows = read.to_arrow()
+        version = og.DatasetVersion.from_dict(json.loads(json.dumps(read.version().to_dict())))
+        monkeypatch.chdir("/")
+        again = og.read(version)
+        assert again.version().fingerprint == version.fingerprint, form
+        assert again.to_arrow().equals(rows), form
+        seen.add((version.kind, version.version, version.fingerprint))
+    assert len(seen) == 1
+
+
+def test_a_saved_model_leads_to_its_table_from_any_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    deltalake.write_deltalake("flights", TABLE.select(["a", "b", "late"]))
+    og.LinearRegression().fit(og.read("flights"), "late").save("model")
+    monkeypatch.chdir("/")
+    data = og.DatasetVersion.from_dict(og.load(tmp_path / "model").fit_record_.data)
+    assert og.read(data).count() == ROWS
+
+
+@pytest.mark.parametrize("kind", ["npy", "images"])
+def test_a_record_of_a_folder_is_read_as_such_a_folder(kind: str, tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", X)
+    np.save(tmp_path / "b.npy", X[:, 0])
+    for name in "cd":
+        Image.new("RGB", (2, 2)).save(tmp_path / f"{name}.png")
+    rows = og.read(tmp_path, format=kind)
+    assert og.read(rows.version(), format=kind).count() == rows.count()
 
 
 def test_files_that_are_not_what_was_recorded(tmp_path: Path) -> None:
@@ -162,6 +326,8 @@ def test_files_that_are_not_what_was_recorded(tmp_path: Path) -> None:
         pq.write_table(TABLE.slice(number * 100, 100), tmp_path / f"{number}.parquet")
     version = og.read(tmp_path).version()
     assert (version.rows, version.file_count, version.uri) == (300, 3, str(tmp_path))
+    assert og.read(version).count() == 300
+    pq.write_table(TABLE, tmp_path / "new.parquet")
     assert og.read(version).count() == 300
     with pytest.raises(DataError, match="the record was edited"):
         og.read(replace(version, fingerprint="0" * 64))

@@ -85,6 +85,67 @@ def test_files_of_several_types_become_the_widest(tmp_path: Path) -> None:
     assert after["a"].to_pylist() == [1.0, 2.0, float(2**40), None, 3.5]
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["a", "b/x", "c"],
+        ["k=1/a", "k=1-b/a", "k=1/b"],
+        ["k=1/a", "k=1/sub/y", "k=1/z", "k=2/a"],
+        ["a", "b/a", "b/c/x", "b/d", "e"],
+    ],
+)
+@pytest.mark.parametrize("target", [1 << 10, 128 << 20])
+def test_no_row_is_lost_where_a_folder_stands_between_files(
+    names: list[str], target: int, tmp_path: Path
+) -> None:
+    rows, few = tmp_path / "rows", tmp_path / "few"
+    for number, name in enumerate(names):
+        (rows / name).parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.table({"x": [number] * 100}), rows / f"{name}.parquet")
+    done = og.compact(rows, few, target=target)
+    assert done.rows == 100 * len(names)
+    assert done.files == len(list(few.rglob("*.parquet")))
+    for folder in {(rows / name).parent for name in names}:
+        before, after = (
+            [
+                row
+                for file in sorted(place.glob("*.parquet"))
+                for row in pq.ParquetFile(file).read()["x"].to_pylist()
+            ]
+            for place in (folder, few / folder.relative_to(rows))
+        )
+        assert after == before
+    assert og.read(few).count() == og.read(rows).count() == done.rows
+
+
+def test_nothing_is_published_that_has_other_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, few = tmp_path / "rows", tmp_path / "few"
+    small_files(rows, 4)
+    parts = compacting._parts
+    monkeypatch.setattr(compacting, "_parts", lambda *given: [*parts(*given)] * 2)
+    with pytest.raises(FileExistsError):
+        og.compact(rows, few)
+    read = compacting._groups
+    monkeypatch.setattr(compacting, "_parts", parts)
+    monkeypatch.setattr(compacting, "_groups", lambda *given: (table.slice(1) for table in read(*given)))
+    with pytest.raises(DataError, match="has 200 rows by its footers, and of what was written 199"):
+        og.compact(rows, few)
+    assert not few.exists()
+
+
+def test_whole_numbers_that_floats_do_not_hold_are_named(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"a": [2**60 + 1]}), tmp_path / "0.parquet")
+    pq.write_table(pa.table({"a": [0.5]}), tmp_path / "1.parquet")
+    with pytest.raises(SchemaError, match=r"0\.parquet holds column 'a' as int64; .* becomes double, which"):
+        og.compact(tmp_path, tmp_path.with_name(f"{tmp_path.name}-few"))
+
+
+@pytest.mark.parametrize("verb", [og.layout, lambda rows: og.compact(rows, "few")])
+def test_rows_in_memory_have_no_layout(verb: Any) -> None:
+    with pytest.raises(ParameterError, match=r"A Table has no files: .*og\.write_parquet"):
+        verb(pa.table({"a": [1]}))
+
+
 def test_groups_and_skew_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pq.write_table(
         pa.table({"x": RANDOM.normal(size=20_000)}), tmp_path / "one.parquet", row_group_size=1_000
@@ -118,13 +179,27 @@ def test_a_delta_table_gets_a_new_version(tmp_path: Path) -> None:
         og.compact(path, tmp_path / "out")
 
 
+def test_a_delta_table_in_folders_of_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    table = pa.table({"x": [0, 1], "k": ["a b/ü%", None]})
+    for _ in range(2):
+        deltalake.write_deltalake("dé l", table, partition_by=["k"], mode="append")
+    for path in ("dé l", tmp_path / "dé l"):
+        seen = og.layout(path)
+        assert (seen.files, seen.rows) == (4, 4)
+    assert og.compact("dé l").files == 2
+    assert og.layout("dé l").rows == og.read("dé l").count() == 4
+
+
 def test_what_cannot_be_compacted_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows, out = tmp_path / "rows", tmp_path / "out"
     small_files(rows, 3)
-    with pytest.raises(OutputExistsError, match="holds what is read"):
+    with pytest.raises(OutputExistsError, match=r"holds .*0000\.parquet, which is read"):
         og.compact(rows, rows)
-    with pytest.raises(OutputExistsError, match="holds what is read"):
+    with pytest.raises(OutputExistsError, match="which is read"):
         og.compact(rows, tmp_path, overwrite=True)
+    with pytest.raises(OutputExistsError, match=r"rows/few lies in .*rows, which is read"):
+        og.compact(rows, rows / "few")
     with pytest.raises(ParameterError, match="say which folder"):
         og.compact(rows)
     pq.write_table(pa.table({"row": ["a"]}), rows / "0003.parquet")

@@ -166,6 +166,63 @@ def test_inputs_and_the_working_folder_stay(
     assert og.read(tmp_path / "rows").count() == 40
 
 
+READ = {
+    "a folder": ("in", "in/out", False),
+    "its own sub-folder": ("in", "in/k=1/out", False),
+    "by a link": ("link", "in/out", False),
+    "as a URI": ("file://{folder}/in", "in/out", False),
+    "a pattern of all below": ("in/**/*.parquet", "in/out", False),
+    "a pattern of folders": ("in/*/*.parquet", "in/out", False),
+    "a pattern that does not match": ("in/k=*/*.parquet", "in/out", True),
+    "a pattern of files": ("in/k=1/*.parquet", "in/k=1/out", True),
+    "a file": ("in/k=1/a.parquet", "in/k=1/out", True),
+    "what is left alone": ("in", "in/_out", True),
+    "beside": ("in", "in-out", True),
+}
+
+
+@pytest.mark.parametrize("case", READ)
+@pytest.mark.parametrize("verb", ["score", "errors", "write", "compact"])
+def test_an_output_is_never_read_with_its_input(
+    model: Any, verb: str, case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    place = tmp_path / "in" / "k=1"
+    place.mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "in")
+    pq.write_table(table(), place / "a.parquet")
+    read, output, allowed = READ[case]
+    read = read.format(folder=tmp_path)
+    write: dict[str, Callable[[], Any]] = {
+        "score": lambda: og.score(model, og.read(read), output),
+        "errors": lambda: og.score(model, og.read(read), "elsewhere", errors=output),
+        "write": lambda: og.write_parquet(og.read(read), output),
+        "compact": lambda: og.compact(read, output),
+    }
+    if allowed:
+        write[verb]()
+        assert (tmp_path / output).is_dir()
+    else:
+        with pytest.raises(OutputExistsError, match=r"lies in .* which is read"):
+            write[verb]()
+        assert not (tmp_path / output).exists()
+    assert og.read(read).count() == 40
+
+
+def test_tables_of_a_query_are_not_written_over(tmp_path: Path) -> None:
+    og.write_parquet(table(), tmp_path / "rows")
+    rows = og.sql("SELECT * FROM t", {"t": tmp_path / "rows"})
+    with pytest.raises(OutputExistsError, match="which is read"):
+        og.write_parquet(rows, tmp_path / "rows", overwrite=True)
+    assert og.read(tmp_path / "rows").count() == 40
+
+
+@pytest.mark.parametrize("rows", [table(), table().to_pandas(), np.eye(40)])
+def test_rows_of_any_kind_are_written(rows: Any, tmp_path: Path) -> None:
+    assert og.write_parquet(rows, tmp_path / "out") == 40
+    assert og.read(tmp_path / "out").columns == og.dataset(rows).columns
+
+
 def test_a_link_stays_and_leads_to_the_new(model: Any, tmp_path: Path) -> None:
     (tmp_path / "disk").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "disk" / "model")

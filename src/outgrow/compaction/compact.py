@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import chain, groupby
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -21,7 +21,8 @@ from outgrow.data.lake import compact_delta, is_delta
 from outgrow.data.paths import file_record, unreadable
 from outgrow.data.schema import difference
 from outgrow.data.widest import widest
-from outgrow.errors import DataError, OutputExistsError, ParameterError, SchemaError
+from outgrow.engine.write import check_paths_apart
+from outgrow.errors import DataError, ParameterError, SchemaError
 from outgrow.storage import TABLE, disk_errors, new_directory
 
 GROUP_ROWS, GROUP_BYTES = 1_000_000, 32 << 20
@@ -80,7 +81,7 @@ def compact(
     DataError
         When files are damaged, or change meanwhile.
     OutputExistsError
-        When the output exists and `overwrite` is false, or holds what is read.
+        When the output exists and `overwrite` is false, or holds or lies in what is read.
 
     Examples
     --------
@@ -96,26 +97,35 @@ def compact(
     if is_delta(path):
         return _delta(os.fspath(path), output, target)
     if output is None:
-        raise ParameterError(f"{os.fspath(path)} is no Delta table: say which folder to write (-o).")
+        raise ParameterError(f"{path} is no Delta table: say which folder to write (-o).")
     _, filesystem, footers = read_footers(path)
     files = [footer.path for footer in footers]
-    root = _root(files)
-    if Path(root).resolve().is_relative_to(Path(output).resolve()):
-        raise OutputExistsError(f"{output} holds what is read. Choose another folder.")
+    check_paths_apart(os.fspath(path), files, [output])
     before = file_record(filesystem, files)
     with new_directory(output, TABLE, overwrite=overwrite) as folder, disk_errors(Path(output)):
-        parts = list(_parts(footers, root, target))
+        parts = list(_parts(footers, _root(files), target))
         with ThreadPoolExecutor(_THREADS) as pool:
-            rows = sum(pool.map(lambda part: part.write(filesystem, folder), parts))
-        wanted = sum(footer.rows for footer in footers)
-        if rows != wanted or file_record(filesystem, files) != before:
+            list(pool.map(lambda part: part.write(filesystem, folder), parts))
+        rows = sum(footer.rows for footer in footers)
+        _check_written(os.fspath(path), folder, rows)
+        if file_record(filesystem, files) != before:
             raise DataError(
-                f"{os.fspath(path)} has changed while it was read ({wanted:,} rows before, {rows:,} "
-                "written): "
-                "nothing was written. Compact it when nobody writes."
+                f"{os.fspath(path)} has changed while it was read: nothing was written. "
+                "Compact it when nobody writes."
             )
     copied = sum(part.is_copy for part in parts)
     return Compacted(rows, len(files), len(parts), copied)
+
+
+def _check_written(shown: str, folder: Path, rows: int) -> None:
+    """Refuse to publish files that whoever reads the folder would not find all rows in."""
+    written = sum(footer.rows for footer in read_footers(folder)[2])
+    if written != rows:
+        raise DataError(
+            f"{shown} has {rows:,} rows by its footers, and of what was written {written:,} would be read: "
+            "nothing is kept. It has changed while it was read, or its footers are wrong: "
+            f"compare og.read({shown!r}).count(), and compact it when nobody writes."
+        )
 
 
 @dataclass(frozen=True)
@@ -132,17 +142,18 @@ class _Part:
         groups = [size for footer in self.footers for _, size in footer.groups]
         return len(self.footers) == 1 and max(groups, default=0) <= _HUGE_BYTES
 
-    def write(self, filesystem: Any, root: Path) -> int:
-        """Write the file; how many rows it has."""
+    def write(self, filesystem: Any, root: Path) -> None:
+        """Write the file."""
         target = root / self.folder / f"part-{self.number:06d}.parquet"
         target.parent.mkdir(parents=True, exist_ok=True)
+        target.touch(exist_ok=False)  # a part of the same name would be written over
         if self.is_copy:
-            return self._copy(filesystem, target)
+            self._copy(filesystem, target)
+            return
         first = self.footers[0]
         tables = _groups(filesystem, self.footers, self.schema)
         table = next(tables, self.schema.empty_table())
         sample = table.slice(0, _BATCH_ROWS).combine_chunks().to_batches()
-        rows = 0
         with pq.ParquetWriter(
             target,
             self.schema,
@@ -152,21 +163,21 @@ class _Part:
         ) as writer:
             for group in chain([table], tables):
                 writer.write_table(group, row_group_size=GROUP_ROWS)
-                rows += group.num_rows
-        return rows
 
-    def _copy(self, filesystem: Any, target: Path) -> int:
+    def _copy(self, filesystem: Any, target: Path) -> None:
         source = self.footers[0].path
         if isinstance(filesystem, pafs.LocalFileSystem):
             shutil.copyfile(source, target)
         else:
             pafs.copy_files(source, str(target), source_filesystem=filesystem, use_threads=False)
-        return self.footers[0].rows
 
 
 def _parts(footers: Sequence[Footer], root: str, target: int) -> Iterator[_Part]:
-    """The files to write, in the order of their rows."""
-    for folder, inside in groupby(footers, key=lambda footer: str(PurePosixPath(footer.path).parent)):
+    """The files to write, those of each folder in the order of their rows."""
+    folders: dict[str, list[Footer]] = {}
+    for footer in footers:  # the files of a folder may stand before and behind those of one inside it
+        folders.setdefault(str(PurePosixPath(footer.path).parent), []).append(footer)
+    for folder, inside in folders.items():
         relative, number = os.path.relpath(folder, root), 0
         waiting: list[Footer] = []
         schema = pa.schema([])
@@ -209,7 +220,7 @@ def _groups(filesystem: Any, footers: Sequence[Footer], schema: pa.Schema) -> It
                 pq.ParquetFile(file, page_checksum_verification=True) as whole,
             ):
                 for batch in whole.iter_batches(_BATCH_ROWS, use_threads=False):
-                    batches += _in_schema(batch, schema)
+                    batches += _in_schema(batch, schema, footer.path)
                     size, rows = size + batch.nbytes, rows + batch.num_rows
                     if size >= GROUP_BYTES or rows >= GROUP_ROWS:
                         yield pa.Table.from_batches(batches, schema)
@@ -220,10 +231,23 @@ def _groups(filesystem: Any, footers: Sequence[Footer], schema: pa.Schema) -> It
         yield pa.Table.from_batches(batches, schema)
 
 
-def _in_schema(batch: pa.RecordBatch, schema: pa.Schema) -> list[pa.RecordBatch]:
+def _in_schema(batch: pa.RecordBatch, schema: pa.Schema, path: str) -> list[pa.RecordBatch]:
     if batch.schema.equals(schema):
         return [batch]
-    return pa.Table.from_batches([batch]).select(schema.names).cast(schema).to_batches()
+    stored = batch.select(schema.names).columns
+    columns = [_cast(column, field, path) for column, field in zip(stored, schema, strict=True)]
+    return [pa.record_batch(columns, schema)]
+
+
+def _cast(column: pa.Array, field: pa.Field, path: str) -> pa.Array:
+    try:
+        return column.cast(field.type)
+    except pa.ArrowException as error:
+        raise SchemaError(
+            f"{path} holds column {field.name!r} as {column.type}; beside the other files it becomes "
+            f"{field.type}, which does not hold all its values: {str(error).splitlines()[0]}. "
+            "Write that column in one type in all files, or compact them separately."
+        ) from None
 
 
 def _root(files: Sequence[str]) -> str:

@@ -18,7 +18,7 @@ from outgrow._process import usable_cores
 from outgrow.data.lake import delta_files, is_delta
 from outgrow.data.paths import common_format, find, unreadable
 from outgrow.engine.memory import describe_size
-from outgrow.errors import DataError
+from outgrow.errors import DataError, ParameterError
 
 TARGET_BYTES = 128 << 20
 """Of a file: large enough that opening it costs nothing, small enough that there is work for many."""
@@ -221,6 +221,11 @@ def read_footers(path: str | os.PathLike[str]) -> tuple[str, Any, list[Footer]]:
     -------
     The path as it is shown, its file system, and the footers.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise ParameterError(
+            f"A {type(path).__name__} has no files: give the path of a file or folder, or a pattern. "
+            "Rows in memory become files by og.write_parquet(...)."
+        )
     text = os.fspath(path)
     names: Any = text
     if is_delta(text):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import configparser
 import difflib
+import hashlib
 import json
 import os
 import subprocess
@@ -22,6 +23,8 @@ from outgrow.errors import DataError, InputNotFoundError
 DVC = "dvc"
 _FOLDER = ".dir"
 _GIT_SECONDS = 60
+_HASHED_BYTES = 64 << 20
+"""Up to so many bytes are held against their digests, which takes a tenth of a second."""
 
 
 @dataclass(frozen=True)
@@ -45,29 +48,55 @@ def find_dvc(text: str) -> DvcFiles:
 
     Parameters
     ----------
-    text : a path as in the working tree, and perhaps a commit, tag or branch of Git.
+    text : a path as in the working tree, also of a file or folder within a folder that DVC keeps; and perhaps
+        a commit, tag or branch of Git, behind the last @.
 
     Raises
     ------
     InputNotFoundError
         When DVC keeps nothing of that name, the revision is not there, or the cache lacks its bytes.
+    DataError
+        When the bytes in the cache are not those that the notes name.
     """
-    path, mark, name = text.partition("@")
-    target = Path(os.path.abspath(path))
+    target, name = _parted(text)
     root = _root(target)
-    revision = _commit(root, name) if mark else None
-    md5 = _md5(root, target, revision)
-    cache, shown = _cache(root), text
-    folder = root / ".dvc" / "tmp" / "outgrow" / md5
-    if md5.endswith(_FOLDER):
-        listed = json.loads(_cached(cache, md5, shown).read_text())
-        for item in listed:
-            _link(_cached(cache, item["md5"], shown), folder, item["relpath"])
-        where = folder
-    else:
-        where = _link(_cached(cache, md5, shown), folder, target.name)
+    revision = None if name is None else _commit(root, name)
+    kept = _kept(root, target, revision)
+    files = None if kept is None else _files(_cache(root), kept, target, text)
+    if kept is None or not files:
+        at = "" if revision is None else f" at {revision[:12]}"
+        raise InputNotFoundError(
+            f"DVC keeps no {target}{at}: neither {target.name}.dvc, nor a dvc.lock above, nor a folder that "
+            "is kept names it. Check the path and the revision."
+        )
+    folder = root / ".dvc" / "tmp" / "outgrow" / kept.md5
+    for below, cached in files.items():
+        _link(cached, folder, below)
+    where = folder / (target.relative_to(kept.path) if kept.is_folder else target.name)
     uri = f"{DVC}://{target}" + ("" if revision is None else f"@{revision}")
     return DvcFiles(str(where), uri, revision)
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """What the notes have of a file or folder: where it is in the working tree, its digest and its bytes."""
+
+    path: Path
+    md5: str
+    size: int | None
+
+    @property
+    def is_folder(self) -> bool:
+        return self.md5.endswith(_FOLDER)
+
+
+def _parted(text: str) -> tuple[Path, str | None]:
+    """A path and a revision; what is there under the whole name has its @ in that name."""
+    whole = Path(os.path.abspath(text))
+    if "@" not in text or whole.exists() or whole.with_name(f"{whole.name}.dvc").exists():
+        return whole, None
+    path, _, name = text.rpartition("@")
+    return Path(os.path.abspath(path)), name
 
 
 def _root(target: Path) -> Path:
@@ -108,20 +137,62 @@ def _commit(root: Path, name: str) -> str:
     )
 
 
-def _md5(root: Path, target: Path, revision: str | None) -> str:
-    """The digest that the notes have for a path."""
+def _kept(root: Path, target: Path, revision: str | None) -> _Kept | None:
+    """What the notes have for a path, or for a folder above it; None where they name neither."""
     for note, folder in _notes(target, root):
-        tree = _note(root, note, revision)
-        for output in _outputs(tree):
-            if Path(os.path.abspath(folder / output.get("wdir", ".") / str(output.get("path")))) == target:
+        for output in _outputs(_note(root, note, revision)):
+            path = Path(os.path.abspath(folder / output.get("wdir", ".") / str(output.get("path"))))
+            above = str(output.get("md5", "")).endswith(_FOLDER) and target.is_relative_to(path)
+            if path == target or above:
                 if "md5" not in output:
                     raise DataError(f"{note} has no md5 for {target}: only outputs kept by MD5 are read.")
-                return _checked(str(output["md5"]), note)
-    at = "" if revision is None else f" at {revision[:12]}"
-    raise InputNotFoundError(
-        f"DVC keeps no {target}{at}: neither {target.name}.dvc nor a dvc.lock above names it. "
-        "Check the path and the revision."
-    )
+                size = output.get("size")
+                return _Kept(
+                    path, _checked(str(output["md5"]), note), size if isinstance(size, int) else None
+                )
+    return None
+
+
+def _files(cache: Path, kept: _Kept, target: Path, shown: str) -> dict[str, Path]:
+    """The files at a path by their names below what is kept, each where the cache has it.
+
+    Raises
+    ------
+    DataError
+        When they are not what the notes say, as far as that is looked at.
+    """
+    if not kept.is_folder:
+        files = {target.name: kept.md5}
+    else:
+        listing = _cached(cache, kept.md5, shown)
+        _check_digest(listing, kept.md5)
+        listed = {item["relpath"]: item["md5"] for item in json.loads(listing.read_text())}
+        files = {name: md5 for name, md5 in listed.items() if (kept.path / name).is_relative_to(target)}
+    paths = {name: _cached(cache, md5, shown) for name, md5 in files.items()}
+    size = sum(path.stat().st_size for path in paths.values())
+    if size <= _HASHED_BYTES:
+        for name, path in paths.items():
+            _check_digest(path, files[name])
+    elif target == kept.path and kept.size not in (None, size):
+        raise DataError(
+            f"The cache {cache} has {size:,} bytes of {DVC}://{shown}, and its notes say {kept.size:,}: "
+            "it was changed. Remove what is wrong, and fetch it again: dvc fetch."
+        )
+    return paths
+
+
+def _check_digest(path: Path, md5: str) -> None:
+    """Refuse a file of the cache whose bytes are not those of its name."""
+    data, wanted = path.read_bytes(), md5.removesuffix(_FOLDER)
+    if wanted not in (_md5(data), _md5(data.replace(b"\r\n", b"\n"))):  # the second as DVC 2 had it
+        raise DataError(
+            f"{path} in DVC's cache has other bytes than its digest {wanted} says: it was changed. "
+            "Remove it, and fetch it again: dvc fetch."
+        )
+
+
+def _md5(data: bytes) -> str:
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()
 
 
 def _checked(md5: str, note: Path) -> str:
@@ -132,12 +203,13 @@ def _checked(md5: str, note: Path) -> str:
 
 
 def _notes(target: Path, root: Path) -> Iterator[tuple[Path, Path]]:
-    """The files that may say what is at a path, and the folders from which their paths are."""
+    """The files that may say what is at a path or above it, and the folders from which their paths are."""
     yield target.with_name(f"{target.name}.dvc"), target.parent
     for folder in target.parents:
         yield folder / "dvc.lock", folder
         if folder == root:
             return
+        yield folder.with_name(f"{folder.name}.dvc"), folder.parent
 
 
 def _note(root: Path, path: Path, revision: str | None) -> Any:

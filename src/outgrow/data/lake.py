@@ -7,10 +7,11 @@ import json
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -26,7 +27,8 @@ from outgrow.errors import DataError, InputNotFoundError, ParameterError
 
 DELTA, ICEBERG = "delta", "iceberg"
 _CLOCK_SECONDS = 0.001
-_VERSION = re.compile(r"(?P<path>.+?)@(?:v(?P<number>\d+)|(?P<when>\d{4}-\d\d-\d\d\S*)|(?P<name>[\w.-]+))")
+_NUMBER, _MOMENT = re.compile(r"v(\d+)"), re.compile(r"\d{4}-\d\d-\d\d\S*")
+_MARKED = re.compile(rf"(?P<path>.+?)@(?P<mark>{_NUMBER.pattern}|{_MOMENT.pattern}|[\w.-]+)")
 
 
 @dataclass(frozen=True)
@@ -36,43 +38,61 @@ class Reference:
     Attributes
     ----------
     path : where the table is, or what it is called.
-    number, when, name : a version or snapshot, a moment, a tag or branch; none of them for the newest.
+    mark : what stands behind the @; None for the newest state.
     """
 
     path: str
-    number: int | None = None
-    when: datetime | None = None
-    name: str | None = None
+    mark: str | None = None
 
     @classmethod
     def of(cls, text: str) -> Reference:
-        """A reference as users write it: `path`, `path@v12`, `path@2026-11-01T12:00` (in UTC) or `path@tag`.
+        """As users write it: `path`, `path@v12`, `path@2026-11-01T12:00` (in UTC) or `path@tag`."""
+        match = _MARKED.fullmatch(text)
+        return cls(text) if match is None else cls(match["path"], match["mark"])
+
+    @property
+    def number(self) -> int | None:
+        """The version or snapshot; None where the mark is something else."""
+        match = _NUMBER.fullmatch(self.mark or "")
+        return None if match is None else int(match[1])
+
+    @property
+    def when(self) -> datetime | None:
+        """The moment; None where the mark is something else.
 
         Raises
         ------
         ParameterError
-            When the moment is none.
+            When the mark looks like a moment and is none.
         """
-        match = _VERSION.fullmatch(text)
-        if match is None:
-            return cls(text)
-        number = None if match["number"] is None else int(match["number"])
-        return cls(match["path"], number, _moment(match["when"]), match["name"])
+        if _MOMENT.fullmatch(self.mark or "") is None:
+            return None
+        try:
+            moment = datetime.fromisoformat(str(self.mark))
+        except ValueError:
+            raise ParameterError(
+                f"{self.mark!r} is no moment. Give one in ISO 8601, like 2026-11-01T12:00."
+            ) from None
+        return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+
+    @property
+    def name(self) -> str | None:
+        """The tag or branch; None where the mark is something else."""
+        return self.mark if self.number is None and _MOMENT.fullmatch(self.mark or "") is None else None
 
 
-def _moment(text: str | None) -> datetime | None:
-    if text is None:
+def local_path(path: str) -> str | None:
+    """The absolute path of what a path or a `file://` URI names; None for what is on no disk here."""
+    scheme, separator, _ = path.partition("://")
+    if separator and scheme != "file":
         return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise ParameterError(f"{text!r} is no moment. Give one in ISO 8601, like 2026-11-01T12:00.") from None
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+    return os.path.abspath(unquote(urlsplit(path).path) if separator else path)
 
 
 def is_delta(path: Any) -> bool:
     """Whether a path is the folder of a Delta table, whose log says which of its files count."""
-    return isinstance(path, str | os.PathLike) and os.path.isdir(os.path.join(os.fspath(path), "_delta_log"))
+    folder = local_path(os.fspath(path)) if isinstance(path, str | os.PathLike) else None
+    return folder is not None and os.path.isdir(os.path.join(folder, "_delta_log"))
 
 
 def delta_files(path: str) -> list[str]:
@@ -83,7 +103,11 @@ def delta_files(path: str) -> list[str]:
     DataError
         When it cannot be opened.
     """
-    return sorted(DeltaSource(Reference(path))._table.file_uris())
+    source = DeltaSource(Reference(path))
+    folder = source.reference.path
+    if "://" in folder:
+        return sorted(source._table.file_uris())
+    return sorted(os.path.join(folder, unquote(str(file["path"]))) for file in source._files)
 
 
 @dataclass(frozen=True)
@@ -112,7 +136,7 @@ def compact_delta(path: str, target: int) -> CompactedDelta:
     deltalake = optional("deltalake", "lake")
     before = len(delta_files(path))
     try:
-        deltalake.DeltaTable(path).optimize.compact(target_size=target)
+        deltalake.DeltaTable(_normal(path)).optimize.compact(target_size=target)
     except (deltalake.exceptions.DeltaError, OSError) as error:
         raise DataError(
             f"The Delta table {path!r} cannot be compacted: {_reason(error)}. It is as it was."
@@ -137,16 +161,16 @@ class DeltaSource:
             raise ParameterError(
                 f"@{reference.name}: Delta tables have versions (@v12) and moments (@2026-11-01)."
             )
-        self.reference = reference
+        self.reference = replace(reference, path=_normal(reference.path))
         self._table = self._opened()
         check_names(self.schema.names, self.reference.path)
 
     def _opened(self) -> Any:
-        deltalake = optional("deltalake", "lake")
+        deltalake, when = optional("deltalake", "lake"), self.reference.when
         try:
             table = deltalake.DeltaTable(self.reference.path, version=self.reference.number)
-            if self.reference.when is not None:
-                table.load_as_version(self.reference.when)
+            if when is not None:
+                table.load_as_version(when)
         except deltalake.exceptions.TableNotFoundError as error:
             raise InputNotFoundError(
                 f"No Delta table at {self.reference.path!r}: {error}. Check the path."
@@ -176,15 +200,16 @@ class DeltaSource:
 
     def _check_moment(self, table: Any) -> None:
         """Refuse a moment before the first version, for which delta-rs gives that version."""
-        if self.reference.when is None:
+        when = self.reference.when
+        if when is None:
             return
         began = {record["version"]: record["timestamp"] / 1000 for record in table.history()}
         began_at = began.get(table.version())
-        if began_at is not None and began_at > self.reference.when.timestamp() + _CLOCK_SECONDS:
+        if began_at is not None and began_at > when.timestamp() + _CLOCK_SECONDS:
             first = datetime.fromtimestamp(began_at, UTC).isoformat(timespec="seconds")
             raise DataError(
                 f"The Delta table {self.reference.path!r} had no version on "
-                f"{self.reference.when.isoformat()}: the first, @v{table.version()}, is of {first}. "
+                f"{when.isoformat()}: the first, @v{table.version()}, is of {first}. "
                 "Read that, or a later moment."
             )
 
@@ -234,10 +259,11 @@ class DeltaSource:
     def describe(self) -> dict[str, Any]:
         files = sorted(self._table.file_uris())
         about = {"path": self.reference.path, "version": self._table.version()}
+        scheme = f"{DELTA}://" if "://" in self.reference.path else ""
         return {
             "kind": DELTA,
             **about,
-            "uri": f"{_absolute(self.reference.path)}@v{self._table.version()}",
+            "uri": f"{scheme}{self.reference.path}@v{self._table.version()}",
             "bytes": sum(file["bytes"] for file in self._files),
             "file_count": len(files),
             "sha256": _digest([about, files]),
@@ -269,7 +295,7 @@ class IcebergSource:
             snapshot = self._snapshot(table)
         except (exceptions.NoSuchTableError, exceptions.NoSuchNamespaceError) as error:
             raise InputNotFoundError(f"No Iceberg table {name!r} in {catalog!r}: {error}.") from None
-        except DataError:
+        except (DataError, ParameterError):
             raise
         except (ValueError, OSError) as error:
             raise DataError(
@@ -279,25 +305,25 @@ class IcebergSource:
         return table.scan(snapshot_id=snapshot)
 
     def _snapshot(self, table: Any) -> int | None:
-        number, name = self.reference.number, self.reference.name
-        if name is not None and name.isdigit():
-            number, name = int(name), None
-        if self.reference.when is not None:
+        mark, number = self.reference.mark, self.reference.number
+        if mark is None:
+            return None
+        if mark in table.metadata.refs:  # a tag may be called like a moment or a version
+            snapshot = table.snapshot_by_name(mark)
+        elif self.reference.when is not None:
             moment = int(self.reference.when.timestamp() * 1000)
             snapshot = table.snapshot_as_of_timestamp(moment)
-        elif name is not None:
-            snapshot = table.snapshot_by_name(name)
-        elif number is not None:
-            snapshot = table.snapshot_by_id(number)
+        elif number is not None or mark.isdecimal():
+            snapshot = table.snapshot_by_id(int(mark) if number is None else number)
         else:
-            return None
+            snapshot = None
         if snapshot is None:
             tags = ", ".join(sorted(table.metadata.refs)) or "none"
             numbers = [item.snapshot_id for item in table.metadata.snapshots][-3:]
             last = ", ".join(f"@v{number}" for number in numbers) or "none"
             raise DataError(
                 f"The Iceberg table {self.reference.path!r} has no snapshot for "
-                f"@{name or number or self.reference.when}. Its tags and branches: {tags}. "
+                f"@{mark}. Its tags and branches: {tags}. "
                 f"Its last snapshots: {last}."
             )
         return int(snapshot.snapshot_id)
@@ -388,8 +414,9 @@ class IcebergPiece:
             raise unreadable(str(self), error) from error
 
 
-def _absolute(path: str) -> str:
-    return path if "://" in path else os.path.abspath(path)
+def _normal(path: str) -> str:
+    """The one form in which records have a path or URI, however it was written."""
+    return local_path(path) or path.rstrip("/")
 
 
 def _reason(error: Exception) -> str:

@@ -20,6 +20,8 @@ from outgrow.errors import DataError, ParameterError
 _WHOLE_BYTES = 1 << 20
 """Of rows in memory, up to so many bytes are hashed; of more, evenly spaced parts of so many in all."""
 _PARTS = 64
+_FOLDERS = ("images", "npy")
+"""Kinds whose files are rows or columns only together, as what lies in one folder."""
 _LISTED = 200
 """Most files, or columns, that a record names one by one."""
 
@@ -168,7 +170,8 @@ class DatasetVersion:
             When the rows were in memory, or a query made them.
         """
         names = [str(file["path"]) for file in self.files]
-        if self.uri is not None and ("://" in self.uri or not names or len(names) < self.file_count):
+        more = "://" in (self.uri or "") or "::" in (self.uri or "") or self.kind in _FOLDERS
+        if self.uri is not None and (more or not names or len(names) < self.file_count):
             return self.uri
         if names:
             return names

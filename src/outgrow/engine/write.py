@@ -14,6 +14,7 @@ import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,11 @@ import pyarrow.parquet as pq
 from outgrow.data.batch import Batch
 from outgrow.data.dictionaries import repeating
 from outgrow.data.hive import names_folders
+from outgrow.data.lake import local_path
+from outgrow.data.paths import is_hidden
 from outgrow.data.scan import check_columns
 from outgrow.engine.dataset import Dataset
+from outgrow.engine.open import dataset
 from outgrow.errors import DataError, OutputExistsError, SchemaError
 from outgrow.storage import TABLE, disk_errors, new_directory
 
@@ -38,6 +42,7 @@ _ANY_NUMBER = 2**31 - 1
 """Of folders that the rows of a piece may go to: as many as their keys have values."""
 _OPEN_FILES = 256
 """At once: those written longest ago are closed first, well below what systems allow a process."""
+_ALL_BELOW = "**"
 
 Part = Any
 """What has `batches()`: a piece of a scan, or the rows that Spark hands to a task."""
@@ -45,7 +50,7 @@ Tables = Mapping[str, Batch]
 
 
 def write_parquet(
-    rows: Dataset,
+    rows: Any,
     path: str | os.PathLike[str],
     *,
     overwrite: bool = False,
@@ -58,7 +63,7 @@ def write_parquet(
 
     Parameters
     ----------
-    rows : the dataset.
+    rows : dataset, Spark DataFrame or table.
     path : the folder to write.
     overwrite : replace a folder that outgrow wrote.
     partition_by : columns that become folders `name=value`.
@@ -70,7 +75,7 @@ def write_parquet(
     Raises
     ------
     OutputExistsError
-        When `path` exists and `overwrite` is false, or others wrote it.
+        When `path` exists and `overwrite` is false, others wrote it, or it holds or lies in what is read.
 
     Examples
     --------
@@ -81,31 +86,97 @@ def write_parquet(
     >>> og.read(path).to_arrow()["a"].to_pylist()
     [1, 2, 3]
     """
+    data = dataset(rows)
     keys = (partition_by,) if isinstance(partition_by, str) else tuple(partition_by)
-    schema = rows.scan.example().to_arrow().schema
+    schema = data.scan.example().to_arrow().schema
     check_columns(schema, keys)
-    check_apart(rows, path)
+    check_apart(data, path)
     with new_directory(path, TABLE, overwrite=overwrite) as folder:
         table = OutputTable(str(folder), schema, keys)
-        counts = write_pieces(rows, PieceWriter(str(folder), {MAIN: table}), stage="write")
+        counts = write_pieces(data, PieceWriter(str(folder), {MAIN: table}), stage="write")
         close_folder(table, sum(count[MAIN] for count in counts))
     return sum(count[MAIN] for count in counts)
 
 
 def check_apart(rows: Dataset, *outputs: str | os.PathLike[str]) -> None:
-    """Refuse outputs that would take the place of files that are read.
+    """Refuse outputs that would take the place of files that are read, or be read with them the next time.
+
+    Parameters
+    ----------
+    rows : what is read.
+    outputs : folders to write.
 
     Raises
     ------
     OutputExistsError
-        When one of them is, or contains, a file of the rows.
+        As of `check_paths_apart`.
     """
-    there = [Path(output).resolve() for output in outputs if os.path.lexists(output)]
-    files = rows.scan.describe()["source"].get("files", ()) if there else ()
-    for file in files:
-        for output in there:
-            if Path(file["path"]).resolve().is_relative_to(output):
-                raise OutputExistsError(f"{output} holds {file['path']}, which is read. Choose another path.")
+    there = any(map(os.path.lexists, outputs))
+    files = _files_of(rows.scan.describe()["source"]) if there else ()
+    origin = rows.scan.origin
+    check_paths_apart(None if origin is None else origin.uri, list(files), outputs)
+
+
+def check_paths_apart(
+    read: str | None, files: Sequence[str], outputs: Sequence[str | os.PathLike[str]]
+) -> None:
+    """What `check_apart` refuses, of paths.
+
+    Parameters
+    ----------
+    read : the file, folder, pattern or URI that is read; None where only the files are known.
+    files : those that it names.
+    outputs : folders to write.
+
+    Raises
+    ------
+    OutputExistsError
+        When one of them is or holds a file that is read; or lies where whoever reads the same folder or
+        pattern again would find its files, too.
+    """
+    there = [path for path in map(_place, files) if path is not None]
+    named = None if read is None else _place(read)
+    for output in outputs:
+        target = _place(output)
+        if target is None:
+            continue
+        held = next((file for file in there if file.is_relative_to(target)), None)
+        if held is not None:
+            raise OutputExistsError(f"{output} holds {held}, which is read. Choose another path.")
+        if named is not None and _finds(named, target):
+            raise OutputExistsError(
+                f"{output} lies in {read}, which is read: whoever reads that again would read what is "
+                "written, too. Choose a folder beside it."
+            )
+
+
+def _files_of(source: Mapping[str, Any]) -> Iterator[str]:
+    """The paths of the files that a described source is made of, those of a query's tables included."""
+    for file in source.get("files", ()):
+        yield file["path"] if isinstance(file, Mapping) else file
+    for table in source.get("tables", {}).values():
+        yield from _files_of(table)
+
+
+def _place(path: str | os.PathLike[str]) -> Path | None:
+    """Where a path leads; None for what is elsewhere, or is no path, as whoever writes there says."""
+    try:
+        here = local_path(os.fspath(path))
+        return None if here is None else Path(here).resolve()
+    except (ValueError, RuntimeError, OSError):
+        return None
+
+
+def _finds(read: Path, output: Path) -> bool:
+    """Whether files of an output would be among those that a file, a folder or a pattern names."""
+    wanted = (*read.parts, _ALL_BELOW) if read.is_dir() else read.parent.parts
+    for depth, (own, part) in enumerate(zip(output.parts, wanted, strict=False)):
+        if part == _ALL_BELOW:
+            return not is_hidden("/".join(output.parts[depth:]), "")
+        if own != part and not fnmatchcase(own, part):
+            return False
+    keys = wanted[len(output.parts) :]  # the output may have folders of its own, `name=value`
+    return len(output.parts) <= len(wanted) and all("*" in part or "=" in part for part in keys)
 
 
 def write_pieces(rows: Dataset, writer: PieceWriter, *, stage: str) -> list[dict[str, int]]:
