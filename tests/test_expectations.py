@@ -770,3 +770,12 @@ def test_words_of_rules() -> None:
         "does not match a",
         "is not from 2 to 3 long",
     ]
+
+
+def test_a_rule_is_not_lost_to_a_key_that_is_there_twice(tmp_path: Path) -> None:
+    path = tmp_path / "expect.yaml"
+    path.write_text("columns:\n  a: {range: [0, 1]}\n  a: {required: true}\n")
+    with pytest.raises(ParameterError, match="'a' is there already, on line 2; keep one of them"):
+        og.Expectations(path)
+    path.write_text("columns:\n  a: &whole {type: integer}\n  b: {<<: *whole, type: number}\n")
+    assert og.Expectations(path).to_yaml()  # a key that is merged in is no other one

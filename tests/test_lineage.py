@@ -13,6 +13,7 @@ import pytest
 
 import outgrow as og
 from outgrow.cli import main
+from outgrow.engine.activity import activity
 from outgrow.errors import InputNotFoundError
 from outgrow.provenance.drawing import to_svg
 from outgrow.provenance.graph import Lineage
@@ -141,3 +142,19 @@ def test_a_job_and_its_parts_are_one_graph(tmp_path: Path, monkeypatch: Any) -> 
     assert kinds(graph).count("model") == 1
     assert kinds(graph)[0] == "source"
     assert kinds(graph)[-1] == "predictions"
+
+
+def test_a_run_that_failed_wrote_nothing(tmp_path: Path) -> None:
+    log = og.EventLog(tmp_path / "ops.db")
+    og.track.start(log)
+    try:
+        with pytest.raises(ZeroDivisionError), activity("score", "model", output=str(tmp_path / "scores")):
+            raise ZeroDivisionError
+        with activity("score", "model", output=str(tmp_path / "others")):
+            pass
+    finally:
+        og.track.stop()
+    graph = og.lineage(str(tmp_path / "others"), log=log)
+    assert "predictions" in kinds(graph)
+    with pytest.raises(InputNotFoundError, match="says nothing of where it came from"):
+        og.lineage(str(tmp_path / "scores"), log=log)

@@ -380,3 +380,21 @@ def test_mistakes_are_said(job: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     for numbers in given:
         with pytest.raises(ParameterError, match="numbers above 0"):
             og.plan(job, **numbers)
+
+
+def test_rows_that_a_job_sets_aside_are_not_planned_with(
+    job: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(history.FOLDER, str(tmp_path / "cache"))
+    table = pq.read_table(job.parent / "rows.parquet").slice(0, 3_000)
+    broken = pa.array([np.inf, *table["a"].to_pylist()[1:]])
+    pq.write_table(
+        table.set_column(0, "a", broken).append_column("id", table["b"]), tmp_path / "rows.parquet"
+    )
+    (tmp_path / "job.yaml").write_text(
+        "name: late\ndata: {path: rows.parquet, drop: [id]}\ntarget: late\nmodel: LogisticRegression\n"
+        "output: out\nexpect: {columns: {a: {range: [-10, 10]}, id: {type: number}}}\n"
+    )
+    made = og.plan(tmp_path / "job.yaml", seconds=2)
+    assert made.size.rows == 3_000
+    assert made.probes

@@ -75,10 +75,10 @@ def _odd(name: str) -> np.uint64:
 def _add(total: np.ndarray, column: pa.Array, name: str) -> None:
     """Add the terms of a column to those of its rows."""
     kind, odd = column.type, _odd(name)
-    if is_numeric(kind):
+    if is_numeric(kind) and not pa.types.is_decimal(kind):
         _add_numbers(total, column, odd)
         return
-    bits = _text_bits(column) if _is_text(kind) else hashing._bits_of(column, name)
+    bits = _text_bits(column) if _is_text(kind) else hashing.exact_bits(column, name)
     for start in range(0, len(bits), _CHUNK_ROWS):
         part = bits[start : start + _CHUNK_ROWS]
         _spread(part, odd, np.empty_like(part))

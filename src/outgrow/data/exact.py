@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from outgrow.data.decimals import decimal_numbers
+from outgrow.data.decimals import decimal_numbers, long_decimals
 from outgrow.errors import DataError
 
 _INT64_DIGITS = 18
@@ -48,6 +48,8 @@ def exact(array: pa.Array, name: str) -> pa.Array:
             return array.cast(wanted)
         exact_values = pa.array(decimal_numbers(array), mask=_nulls(array))
         if pc.all(pc.equal(exact_values.cast(array.type), array)).as_py() is not False:
+            return exact_values
+        if not len(long_decimals(array)[0]):  # Arrow's cast back makes digits up where the type has many
             return exact_values
     except pa.ArrowInvalid:
         pass
@@ -96,6 +98,19 @@ def microseconds(array: pa.Array, name: str) -> pa.Array:
         ) from error
 
 
+def finer_than_microseconds(array: pa.Array) -> np.ndarray | None:
+    """The nanoseconds that `microseconds` cuts off, 0 for nulls; None where no value has any.
+
+    Parameters
+    ----------
+    array : dates or timestamps.
+    """
+    if not (pa.types.is_timestamp(array.type) and array.type.unit == "ns"):
+        return None
+    rest = np.asarray(array.cast(pa.int64()).fill_null(0)) % 1_000
+    return rest if rest.any() else None
+
+
 def time_texts(array: pa.Array, name: str) -> pa.Array:
     """Dates and times as a dictionary of texts, in UTC: `2026-01-31`, or `2026-01-31 12:30:00` past midnight.
 
@@ -105,8 +120,13 @@ def time_texts(array: pa.Array, name: str) -> pa.Array:
     ----------
     array, name : as for `microseconds`.
     """
-    encoded = microseconds(array, name).dictionary_encode()
-    texts = encoded.dictionary.cast(pa.timestamp("us")).cast(pa.string())
+    kind = pa.timestamp("us")
+    whole = microseconds(array, name)
+    if finer_than_microseconds(array) is not None:
+        kind, whole = pa.timestamp("ns"), array.cast(pa.int64())
+    encoded = whole.dictionary_encode()
+    texts = encoded.dictionary.cast(kind).cast(pa.string())
+    texts = pc.replace_substring_regex(texts, r"(\.\d{6})000$", r"\1")
     texts = pc.replace_substring_regex(texts, r"( 00:00:00)?\.000000$", "")
     return pa.DictionaryArray.from_arrays(encoded.indices, texts)
 

@@ -1,7 +1,7 @@
 """Rows as 64-bit hashes: the same row hashes alike on every engine, in any file format, in any column order.
 
 Numbers hash by their value as float64, so an int32 from Parquet and an int64 from SQL agree; times hash by
-their microseconds in UTC; text by its bytes.
+their microseconds in UTC, and what is finer; text by its bytes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from outgrow.data.batch import Batch, is_categorical, is_numeric
-from outgrow.data.exact import microseconds
+from outgrow.data.decimals import long_decimals
+from outgrow.data.exact import finer_than_microseconds, microseconds
 from outgrow.data.matrix import Matrix, is_sparse, numbers
 from outgrow.errors import SchemaError
 
@@ -27,7 +28,7 @@ _CHUNK_VALUES = 1 << 16
 
 
 _EXACT = 2.0**53
-"""Up to here float64 holds all whole numbers."""
+"""From here on float64 does not tell a whole number from its neighbours."""
 
 
 def row_hash(batch: Batch, columns: Sequence[str] | None = None, seed: int = 0) -> np.ndarray:
@@ -164,18 +165,56 @@ def column_hash(array: pa.Array, name: str) -> np.ndarray:
 def value_hash(array: pa.Array, name: str) -> np.ndarray:
     """One uint64 for each value of a column without missing ones, others for all others.
 
-    `column_hash` takes whole numbers past 2**53 for each other, as float64 does.
+    `column_hash` takes numbers that float64 does not tell apart for each other.
 
     Parameters
     ----------
     array, name : as for `column_hash`.
     """
     hashes = column_hash(array, name)
-    if pa.types.is_integer(array.type) and array.type.bit_width == 64:
-        values = np.asarray(array)
-        large = np.abs(values.astype(np.float64)) > _EXACT
-        hashes[large] = mix(hashes[large] ^ values[large].astype(np.uint64))
+    tell_apart(hashes, array, name)
     return hashes
+
+
+def tell_apart(hashes: np.ndarray, array: pa.Array, name: str) -> None:
+    """Change, in place, the hashes of values that are told apart by more than a float64.
+
+    Those are whole numbers from 2**53, times as far from 1970 in microseconds, and decimals of more than 15
+    digits.
+
+    Parameters
+    ----------
+    hashes : as `column_hash` gives them, or the bits of which it makes them.
+    array, name : as for `column_hash`.
+    """
+    kind = array.type
+    if pa.types.is_decimal(kind):
+        rows, texts = long_decimals(array)
+        hashes[rows] = mix(hashes[rows] ^ _text_bits(texts))
+        return
+    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+        array = microseconds(array, name)
+    elif not pa.types.is_integer(kind) or kind.bit_width < 64:
+        return
+    whole = np.asarray(array.fill_null(0))
+    large = np.abs(whole.astype(np.float64)) >= _EXACT
+    if large.any():
+        hashes[large] = mix(hashes[large] ^ whole[large].astype(np.uint64))
+
+
+def exact_bits(array: pa.Array, name: str) -> np.ndarray:
+    """One uint64 for each value, others for all others, also within lists and structs.
+
+    Parameters
+    ----------
+    array, name : as for `column_hash`.
+
+    Raises
+    ------
+    SchemaError
+        When values of this type cannot be hashed.
+    """
+    return _bits_of(array, name, exact=True)
 
 
 def _odd(name: str) -> np.uint64:
@@ -187,22 +226,21 @@ def _odds(start: int, end: int) -> np.ndarray:
     return mix(np.arange(start, end, dtype=np.uint64)) | np.uint64(1)
 
 
-def _bits_of(array: pa.Array, name: str) -> np.ndarray:
+def _bits_of(array: pa.Array, name: str, *, exact: bool = False) -> np.ndarray:
     """One uint64 for each value of an Arrow column, equal for equal values, in an array of its own."""
     kind = array.type
-    if is_numeric(kind):
-        return _float_bits(numbers(array))
+    if is_numeric(kind) or pa.types.is_date(kind) or pa.types.is_timestamp(kind):
+        bits = _float_bits(numbers(array)) if is_numeric(kind) else _time_bits(array, name)
+        if exact:
+            bits = bits.copy()
+            tell_apart(bits, array, name)
+        return bits
     if is_categorical(kind) or pa.types.is_binary(kind):
         return _text_bits(array)
-    if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
-        return _float_bits(numbers(microseconds(array, name)))
     if pa.types.is_struct(kind):
-        total = np.zeros(len(array), dtype=np.uint64)
-        for field, part in zip(kind.names, array.flatten(), strict=True):
-            _add_column(total, part, field, _odd(field))
-        return total
+        return _struct_bits(array, exact)
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        return _list_bits(array, name)
+        return _list_bits(array, name, exact)
     try:
         return _text_bits(array.cast(pa.string()))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
@@ -211,13 +249,32 @@ def _bits_of(array: pa.Array, name: str) -> np.ndarray:
         ) from error
 
 
-def _list_bits(array: pa.Array, name: str) -> np.ndarray:
+def _time_bits(array: pa.Array, name: str) -> np.ndarray:
+    bits = _float_bits(numbers(microseconds(array, name)))
+    rest = finer_than_microseconds(array)
+    if rest is not None:
+        some = rest > 0
+        bits[some] ^= mix(rest[some].astype(np.uint64))
+    return bits
+
+
+def _struct_bits(array: pa.Array, exact: bool) -> np.ndarray:
+    total = np.zeros(len(array), dtype=np.uint64)
+    for field, part in zip(array.type.names, array.flatten(), strict=True):
+        if exact:
+            total += _scattered(_bits_of(part, field, exact=True).copy(), _odd(field))
+        else:
+            _add_column(total, part, field, _odd(field))
+    return total
+
+
+def _list_bits(array: pa.Array, name: str, exact: bool) -> np.ndarray:
     """One uint64 for each list: of its values and their places."""
     items, rows = array.flatten(), np.asarray(pc.list_parent_indices(array))
     ends = np.bincount(rows, minlength=len(array)).cumsum() if len(rows) else np.zeros(len(array), np.int64)
     places = np.arange(len(rows)) - np.concatenate([[0], ends])[rows]
     total = np.zeros(len(array), dtype=np.uint64)
-    np.add.at(total, rows, mix(_bits_of(items, name) + mix(places.astype(np.uint64))))
+    np.add.at(total, rows, mix(_bits_of(items, name, exact=exact) + mix(places.astype(np.uint64))))
     total[np.asarray(array.is_null())] = _NULL
     return total
 

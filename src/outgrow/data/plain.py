@@ -106,14 +106,21 @@ def plain_array(array: pa.Array) -> pa.Array:
 
 
 def _plain_dictionary(array: pa.DictionaryArray, wanted: pa.DataType) -> pa.Array:
-    if array.type == wanted and not array.dictionary.null_count:
+    words = array.dictionary
+    twice = pa.types.is_dictionary(wanted) and _has_twice(words, len(array))
+    if array.type == wanted and not words.null_count and not twice:
         return array
-    words = plain_array(array.dictionary)
+    words = plain_array(words)
     if not pa.types.is_dictionary(wanted):
         return words.take(array.indices)
-    if words.null_count:  # a null among the words is a missing value like others
+    if words.null_count or twice:  # a null among the words is a missing value like others
         return plain_array(words.take(array.indices).dictionary_encode().cast(wanted))
     return pa.DictionaryArray.from_arrays(array.indices.cast(pa.int32()), words, ordered=wanted.ordered)
+
+
+def _has_twice(words: pa.Array, rows: int) -> bool:
+    """Whether a word is there twice, as Arrow allows; not looked up where that takes longer than the rows do."""
+    return len(words) <= max(rows, _LOOKED_UP) and pc.count_distinct(words, mode="all").as_py() < len(words)
 
 
 def _interval_texts(array: pa.ExtensionArray) -> pa.Array:
@@ -140,6 +147,8 @@ _PLAIN: dict[pa.DataType, pa.DataType] = {
     pa.float16(): pa.float32(),
     pa.date64(): pa.date32(),
 }
+_LOOKED_UP = 1 << 12
+"""Words that are looked up however few the rows are."""
 _CATEGORIES = (pa.types.is_string, pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean)
 _OTHERS = [
     pa.dictionary(pa.int8(), pa.string()),

@@ -45,7 +45,7 @@ def parse(text: str, path: str, what: str, keys: Iterable[str]) -> tuple[dict[st
         When it is not YAML, or no mapping, or has a key twice.
     """
     try:
-        node = yaml.compose(text, YamlLoader)
+        node = yaml.compose(text, yaml.SafeLoader)  # a key twice is told with its whole path
         lines: dict[KeyPath, int] = {}
         _collect_lines(node, (), lines, path)
         document = yaml.load(text, YamlLoader)

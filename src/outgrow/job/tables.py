@@ -65,16 +65,18 @@ def expected_columns(loaded: LoadedJob) -> set[str]:
     return set() if loaded.expectations is None else set(loaded.expectations.columns)
 
 
-def guard_of(loaded: LoadedJob, rows: Dataset) -> Guard:
+def guard_of(loaded: LoadedJob, rows: Dataset, *, some: bool = False) -> Guard:
     """What holds the rows of a job against what it expects of them.
 
     Parameters
     ----------
     loaded : the job, with expectations.
     rows : as `open_data` gives those that are checked.
+    some : whether they are only some of these, of which nothing is expected that needs all.
     """
     assert loaded.expectations is not None
-    expectations = loaded.expectations if loaded.job.sample == 1 else loaded.expectations.of_sample()
+    some = some or loaded.job.sample < 1
+    expectations = loaded.expectations.of_sample() if some else loaded.expectations
     return Guard(expectations, rows, dropped(loaded))
 
 

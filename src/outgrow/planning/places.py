@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from outgrow.data.yaml_files import YamlLoader
 from outgrow.errors import InputNotFoundError, ParameterError
 from outgrow.planning.forecast import Estimate, Forecast
 from outgrow.planning.network import Network
@@ -116,7 +117,7 @@ def read_prices(path: str | Path = PRICES) -> Prices:
         When it is not like that.
     """
     try:
-        given = yaml.safe_load(Path(path).read_text())
+        given = yaml.load(Path(path).read_text(), YamlLoader)
         prices = Prices(
             str(given["currency"]),
             [Machine(**machine) for machine in given["machines"]],

@@ -33,7 +33,7 @@ from outgrow.job.load import LoadedJob, load_job
 from outgrow.job.record import Outcome
 from outgrow.job.run import run_within
 from outgrow.job.split import hidden, split, without
-from outgrow.job.tables import open_data
+from outgrow.job.tables import guard_of, open_data
 from outgrow.ml.predictor import Predictor
 from outgrow.planning.cheaper import Ring, metric_of
 from outgrow.planning.strategies import training_of
@@ -176,9 +176,10 @@ class Prober:
 
     def run(self) -> None:
         """Probe: size, times, then answers and losses in the time that is left."""
-        rows = open_data(self.loaded, self.engine)
+        rows = open_data(self.loaded, self.engine, checked=True)
         sample, size = self._sampled(rows)
         self.tell(size)
+        sample = self._kept(sample)
         outcome = self._times(sample, size.rows)
         model = outcome.model
         fit = next(stage.seconds for stage in outcome.stages if stage.name == "fit")
@@ -210,6 +211,13 @@ class Prober:
         sample = _shuffled(_some(pieces, rows, self.request.seconds / 10))
         self._held = sample.nbytes
         return sample, size
+
+    def _kept(self, sample: pa.Table) -> pa.Table:
+        """The rows of a sample that the job would not set aside."""
+        if self.loaded.expectations is None:
+            return sample
+        guard = guard_of(self.loaded, from_arrow(sample, engine=self.engine), some=True)
+        return guard.settle(guard.count()).to_arrow()
 
     def _times(self, sample: pa.Table, total: int) -> Outcome:
         """Run the job on more and more rows; the last run.

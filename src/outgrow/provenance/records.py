@@ -98,9 +98,8 @@ class LogFold:
             self._began[subject] = body
             name = graph.add(RUN, subject, _run_label(body, subject), _run_facts(record))
             self._model_used(body, name)
-            if body.get("output"):
-                folder = os.path.abspath(str(body["output"]))
-                graph.join(name, graph.add(PREDICTIONS, folder, folder), "")
+            if body.get("kind") == "stream":  # which writes as long as it runs
+                self._written(body, name)
         elif record.kind == "data.seen":
             graph.join(add_data(graph, body), graph.add(RUN, subject, ""), str(body.get("role", "")))
         elif record.kind == "run.ended":
@@ -125,11 +124,19 @@ class LogFold:
             label = f"model of {str(used['run'])[:_SHOWN]}"
             self._graph.join(self._graph.add(MODEL, str(used["run"]), label), run)
 
+    def _written(self, began: Mapping[str, Any], run: str) -> None:
+        if began.get("output"):
+            folder = os.path.abspath(str(began["output"]))
+            self._graph.join(run, self._graph.add(PREDICTIONS, folder, folder), "")
+
     def _ended(self, record: Record) -> None:
         graph, body, subject = self._graph, record.body, record.subject
         run = graph.add(RUN, subject, "", {"state": body.get("state"), "ended": record.time})
         began = self._began.get(subject, {})
-        if body.get("state") != "finished" or began.get("kind") not in _MAKES_MODELS:
+        if body.get("state") != "finished":
+            return
+        self._written(began, run)
+        if began.get("kind") not in _MAKES_MODELS:
             return
         folder = (body.get("artifacts") or {}).get("folder")
         label = f"{began.get('estimator') or 'model'} of {subject[:_SHOWN]}"

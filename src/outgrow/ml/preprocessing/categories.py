@@ -436,7 +436,10 @@ def _fit(values: list[Any], kind: pa.DataType) -> bool:
     """Whether values keep what they are as this type: no boolean is a float, no long whole number either."""
     if pa.types.is_floating(kind):
         return not any(isinstance(value, bool) or _long(value, 2**53) for value in values)
-    return kind != pa.int64() or not any(_long(value, 2**63) for value in values)
+    if not pa.types.is_integer(kind):
+        return True
+    limits = np.iinfo(kind.to_pandas_dtype())
+    return all(limits.min <= value <= limits.max and value == int(value) for value in values)
 
 
 def _long(value: Any, limit: int) -> bool:
