@@ -72,11 +72,16 @@ class Aggregation:
         if self.function == "count" or self.column is None:
             return pa.int64()
         kind = inputs[self.column]
-        if not (is_whole(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
+        if not is_number(kind):
             raise SchemaError(
                 f"{self.name!r} is a {self.function} of {self.column!r}, of type {kind}; numbers are needed."
             )
         return pa.int64() if self.function == "sum" and is_whole(kind) else pa.float64()
+
+
+def is_number(kind: pa.DataType) -> bool:
+    """Whether values of a type can be added up."""
+    return bool(is_whole(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
 
 
 def is_whole(kind: pa.DataType) -> bool:

@@ -216,7 +216,7 @@ class _GroupJoin:
         )
 
     def _asking(self, asking: str, names: Sequence[str], structs: Sequence[str]) -> str:
-        kinds = [self.views[0].columns.field(key).type for key in self.keys]
+        kinds = [key_kind(self.views, key) for key in self.keys]
         keys = [
             f"{key_value(key, self.spine.columns.field(key).type, kind)} AS {name}"
             for key, kind, name in zip(self.keys, kinds, self.key_names, strict=True)
@@ -233,7 +233,7 @@ class _GroupJoin:
 
     def _rows(self, view: Joined, at: int) -> str:
         """Rows of features with key and times, those that cannot be used left out."""
-        kinds = [self.views[0].columns.field(key).type for key in self.keys]
+        kinds = [key_kind(self.views, key) for key in self.keys]
         keys = ", ".join(
             f"{key_value(key, view.columns.field(key).type, kind)} AS {name}"
             for key, kind, name in zip(self.keys, kinds, self.key_names, strict=True)
@@ -350,6 +350,18 @@ class _GroupJoin:
         return f"CASE WHEN {' AND '.join(conditions)} THEN {value} END AS {quoted(new)}"
 
 
+def key_kind(views: Sequence[Joined], key: str) -> pa.DataType:
+    """The type as which a key of some views is compared: the first one's, but uint64 holds more than others.
+
+    Parameters
+    ----------
+    views : with that key.
+    key : its column.
+    """
+    kinds = [view.columns.field(key).type for view in views]
+    return pa.uint64() if pa.types.is_integer(kinds[0]) and pa.uint64() in kinds else kinds[0]
+
+
 def key_value(name: str, kind: pa.DataType, wanted: pa.DataType) -> str:
     """A key in SQL as one type: whole numbers that pandas made floats of, as it does beside missing ones.
 
@@ -357,14 +369,16 @@ def key_value(name: str, kind: pa.DataType, wanted: pa.DataType) -> str:
     ----------
     name : of the column.
     kind : its type.
-    wanted : the type of the key in the first view.
+    wanted : what `key_kind` gives.
     """
-    if pa.types.is_integer(wanted) and pa.types.is_floating(kind):
-        value = quoted(name)
-        return f"CASE WHEN {value} = FLOOR({value}) AND ABS({value}) < 9e15 THEN CAST({value} AS BIGINT) END"
-    if pa.types.is_integer(wanted):
-        return f"CAST({quoted(name)} AS BIGINT)"
-    return quoted(name)
+    value = quoted(name)
+    if not pa.types.is_integer(wanted):
+        return value
+    whole = "DECIMAL(20, 0)" if wanted == pa.uint64() else "BIGINT"
+    if pa.types.is_floating(kind):
+        return f"CASE WHEN {value} = FLOOR({value}) AND ABS({value}) < 9e15 THEN CAST({value} AS {whole}) END"
+    # what is past the numbers of the view is the key of none of its rows
+    return f"TRY_CAST({value} AS {whole})" if kind == pa.uint64() else f"CAST({value} AS {whole})"
 
 
 def has_order(kind: pa.DataType) -> bool:

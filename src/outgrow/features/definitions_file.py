@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from outgrow.data.yaml_files import YamlLoader
 from outgrow.errors import InputNotFoundError, ParameterError
 from outgrow.features.aggregation import Aggregation
 from outgrow.features.definitions import Entity, FeatureService, FeatureView, OnDemandView, Source
@@ -30,7 +31,7 @@ def read_definitions(path: str) -> list[Definition]:
         When it holds something else; the message names where.
     """
     try:
-        given = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        given = yaml.load(Path(path).read_text(encoding="utf-8"), YamlLoader)
     except FileNotFoundError:
         raise InputNotFoundError(f"There is no file {path!r}. Check the path.") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
+from outgrow.data.batch import Batch
+from outgrow.data.kind import is_list
+from outgrow.data.matrix import Column, Matrix
 from outgrow.data.scan import check_columns
 from outgrow.data.source import TableSource
 from outgrow.data.spans import microseconds_of
@@ -57,7 +62,8 @@ def as_of_join(
     Returns
     -------
     Dataset
-        The rows and the features; on this machine in the order of the rows.
+        The rows and the features, of the types that they have in the rows and the views, but that categories
+        are what they hold, and vectors are lists; on this machine in the order of the rows.
 
     Raises
     ------
@@ -81,7 +87,8 @@ def as_of_join(
     spine = dataset(rows)
     where = engine or spine.engine
     check_columns(spine.schema, [time])
-    tables: dict[str, Any] = {"asking": spine}
+    rows_that_ask = listed(spine)
+    tables: dict[str, Any] = {"asking": rows_that_ask}
     joins = []
     for number, view in enumerate(given):
         opened = open_view(view, where)
@@ -92,13 +99,16 @@ def as_of_join(
         tables[join.table] = opened
         joins.append(join)
     _check_names(spine.columns, joins)
-    asking = Spine("asking", spine.schema, time, ordered=where.name == "local")
+    asking = Spine("asking", rows_that_ask.schema, time, ordered=where.name == "local")
     hot = None
     if split_rows is not None and _rows_at_least(tables) > split_rows:
         hot = parts_of_keys(asking, joins, tables, where, split_rows)
     parts = {keys: f"parts_{number}" for number, keys in enumerate(hot or ())}
     tables |= {parts[keys]: table for keys, table in (hot or {}).items()}
-    return sql(as_of_query(asking, joins, parts), tables, engine=where)
+    came = {field.name: lasting(field.type) for field in rows_that_ask.schema}
+    for join in joins:
+        came |= {new: lasting(join.columns.field(name).type) for name, new in join.features.items()}
+    return _as_they_came(sql(as_of_query(asking, joins, parts), tables, engine=where), came)
 
 
 def open_source(source: Source, engine: Engine) -> Dataset:
@@ -109,10 +119,23 @@ def open_source(source: Source, engine: Engine) -> Dataset:
     source : where they are.
     engine : where the work is done.
     """
-    rows = read(source.data, engine=engine) if isinstance(source.data, str) else dataset(source.data)
+    rows = listed(read(source.data, engine=engine) if isinstance(source.data, str) else dataset(source.data))
     if source.query is None:
         return rows
-    return sql(source.query, {"rows": rows, **source.tables}, engine=engine)
+    return listed(sql(source.query, {"rows": rows, **source.tables}, engine=engine))
+
+
+def listed(rows: Dataset) -> Dataset:
+    """Rows whose vectors are lists: to SQL, a dataset's vectors are columns, one for each number."""
+    names = [field.name for field in rows.schema if pa.types.is_fixed_size_list(field.type)]
+    return rows.map(partial(_listed, names=names)) if names else rows
+
+
+def lasting(kind: pa.DataType) -> pa.DataType:
+    """The type that values have behind a query: categories are what they hold, and lists are plain ones."""
+    if pa.types.is_dictionary(kind):
+        return kind.value_type
+    return pa.list_(kind.value_type) if is_list(kind) else kind
 
 
 def open_view(view: FeatureView, engine: Engine) -> Dataset:
@@ -131,6 +154,36 @@ def open_view(view: FeatureView, engine: Engine) -> Dataset:
     for aggregation in view.aggregations:
         aggregation.type_of(inputs)
     return sql(Windows(view, inputs).changes(rows.schema), {"rows": rows}, engine=engine)
+
+
+def _listed(batch: Batch, names: Sequence[str]) -> Batch:
+    return batch.with_columns({name: _lists(batch[name]) for name in names})
+
+
+def _lists(vectors: Column) -> pa.Array:
+    if not isinstance(vectors, Matrix):
+        return vectors.cast(pa.list_(vectors.type.value_type))
+    ends = np.arange(len(vectors) + 1, dtype=np.int32) * np.int32(vectors.width)
+    return pa.ListArray.from_arrays(ends, pa.array(np.asarray(vectors.values).ravel()))
+
+
+def _as_they_came(rows: Dataset, came: Mapping[str, pa.DataType]) -> Dataset:
+    """Rows with the types of before a query, which has one time zone, and fewer units of time."""
+    made = {field.name: field.type for field in rows.schema}
+    changed = {name: kind for name, kind in came.items() if made[name] != kind and _casts(made[name], kind)}
+    return rows.map(partial(_cast, kinds=changed)) if changed else rows
+
+
+def _casts(made: pa.DataType, wanted: pa.DataType) -> bool:
+    try:
+        return bool(pa.array([], made).cast(wanted).type == wanted)
+    except pa.ArrowException:
+        return False
+
+
+def _cast(batch: Batch, kinds: Mapping[str, pa.DataType]) -> Batch:
+    columns: dict[str, Any] = {name: batch[name] for name in kinds}
+    return batch.with_columns({name: column.cast(kinds[name]) for name, column in columns.items()})
 
 
 def _joined(

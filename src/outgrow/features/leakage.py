@@ -19,7 +19,7 @@ from outgrow.engine.reading import read
 from outgrow.engine.sql import sql
 from outgrow.errors import DataError, ParameterError
 from outgrow.features.definitions import FeatureView
-from outgrow.features.joined import as_of_join
+from outgrow.features.joined import as_of_join, listed
 from outgrow.features.poison import is_later, moments_of, poisoned
 
 Make = Callable[[Dataset, Mapping[str, Dataset]], Any]
@@ -269,7 +269,7 @@ def _differing(first: pa.Table, second: pa.Table, names: Sequence[str]) -> int:
 
 
 def _held(rows: Any) -> pa.Table:
-    return (read(rows) if isinstance(rows, str) else dataset(rows)).to_arrow()
+    return listed(read(rows) if isinstance(rows, str) else dataset(rows)).to_arrow()
 
 
 def _datasets(tables: Mapping[str, pa.Table]) -> dict[str, Dataset]:

@@ -10,8 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from outgrow.engine.open import dataset
-from outgrow.errors import ColumnNotFoundError
+from outgrow.errors import ColumnNotFoundError, DataError
 from outgrow.features.choice import Choice, with_computed
+from outgrow.features.joined import listed
 from outgrow.features.online.codec import KeyCodec, RowCodec
 from outgrow.features.online.entries import EntryCodec
 from outgrow.features.online.store import OnlineStore
@@ -108,9 +109,19 @@ def _reader(applied: AppliedView) -> tuple[KeyCodec, Decode]:
 
 
 def as_rows(rows: Any) -> pa.Table:
-    """Rows as a table: dicts, columns, or anything that `og.dataset` takes."""
-    if isinstance(rows, Mapping):
-        return pa.table(dict(rows))
-    if isinstance(rows, list):
-        return pa.Table.from_pylist(rows)
-    return dataset(rows).to_arrow()
+    """Rows as a table: dicts, columns, or anything that `og.dataset` takes.
+
+    Raises
+    ------
+    DataError
+        When dicts or columns make no table.
+    """
+    if not isinstance(rows, Mapping | list):
+        return listed(dataset(rows)).to_arrow()
+    try:
+        return pa.table(dict(rows)) if isinstance(rows, Mapping) else pa.Table.from_pylist(rows)
+    except (pa.ArrowException, AttributeError, TypeError) as error:
+        raise DataError(
+            f"The rows make no table: {error}. Give a list of dicts or a dict of lists of one length, "
+            "with values of one type in each column."
+        ) from None

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from outgrow.data.schema_file import arrow_type
 from outgrow.data.spans import microseconds_of
 from outgrow.engine.dataset import Dataset
 from outgrow.engine.protocol import Engine
@@ -16,10 +17,11 @@ from outgrow.engine.sql import sql
 from outgrow.errors import SchemaError
 from outgrow.features.as_of import has_order, micros, own, quoted
 from outgrow.features.definitions import FeatureView
-from outgrow.features.joined import open_source
+from outgrow.features.joined import lasting, open_source
 from outgrow.features.online.codec import KeyCodec, RowCodec
 from outgrow.features.online.entries import NEVER, EntryCodec
 from outgrow.features.online.store import OnlineStore
+from outgrow.features.pushed import pushed_rows
 from outgrow.features.windows import Windows
 from outgrow.features.written import AppliedView
 
@@ -60,8 +62,16 @@ def write_pushed(online: OnlineStore, applied: AppliedView, rows: pa.Table, now:
     rows : with its keys, features and times; without the column of the time of writing, that is `now`.
     now : microseconds since 1970.
     tag : of the batch; 0 for none.
+
+    Raises
+    ------
+    ColumnNotFoundError, SchemaError, DataError
+        See `pushed.pushed_rows`; nothing is written.
     """
     name = applied.view.name
+    if not rows.num_rows:
+        return 0
+    rows = pushed_rows(applied, rows, now)
     if not applied.view.aggregations:
         return online.put(name, _pushed(applied, rows, now))
     windows = Windows(applied.view, applied.inputs)
@@ -181,7 +191,7 @@ def checked_types(view: FeatureView, engine: Engine) -> AppliedView:
         )
     for name in view.source.times:
         micros(name, columns.field(name).type)
-    kinds = {name: _lasting(columns.field(name).type) for name in (*view.keys, *needed)}
+    kinds = {name: lasting(columns.field(name).type) for name in (*view.keys, *needed)}
     made = {aggregation.name: aggregation.type_of(kinds) for aggregation in view.aggregations}
     applied = AppliedView(
         view,
@@ -191,8 +201,17 @@ def checked_types(view: FeatureView, engine: Engine) -> AppliedView:
     )
     KeyCodec(applied.keys)
     RowCodec(applied.features)
+    _check_written(applied)
     return applied
 
 
-def _lasting(kind: pa.DataType) -> pa.DataType:
-    return kind.value_type if pa.types.is_dictionary(kind) else kind
+def _check_written(applied: AppliedView) -> None:
+    """Refuse types of which nobody could read what the registry says."""
+    for name, kind in {**applied.keys, **applied.features, **applied.inputs}.items():
+        try:
+            assert arrow_type(str(kind))
+        except ValueError:
+            raise SchemaError(
+                f"View {applied.view.name!r}: the column {name!r} is of type {kind}, which cannot be written "
+                "down. Cast it in the query of the source."
+            ) from None

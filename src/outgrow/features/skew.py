@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from outgrow.engine.protocol import Engine
 from outgrow.engine.sql import sql
-from outgrow.features.as_of import PREFIX, Joined, Spine, key_value, micros, own, quoted
+from outgrow.features.as_of import PREFIX, Joined, Spine, key_kind, key_value, micros, own, quoted
 
 _MOST_PARTS = 256
 
@@ -43,7 +43,7 @@ def parts_of_keys(
 
 
 def _counts(spine: Spine, keys: Sequence[str], views: Sequence[Joined], split_rows: int) -> str:
-    wanted = [views[0].columns.field(key).type for key in keys]
+    wanted = [key_kind(views, key) for key in keys]
     parts = []
     for table, columns, time in (
         (spine.table, spine.columns, spine.time),

@@ -27,8 +27,8 @@ from outgrow.features.leakage import LeakageReport, check_leakage
 from outgrow.features.lookup import Lookup, as_rows
 from outgrow.features.newest import checked_types, write_newest, write_pushed
 from outgrow.features.online.store import OnlineStore, open_online
-from outgrow.features.written import Definitions
-from outgrow.storage import write_file
+from outgrow.features.written import AppliedView, Definitions, served_definition, view_to_json
+from outgrow.storage import one_writer, write_file
 
 REGISTRY_FILE = "registry.json"
 ONLINE_FILE = "online.db"
@@ -73,10 +73,11 @@ class FeatureStore:
     ) -> None:
         self.path = Path(path)
         self.engine = engine
-        self._definitions, written, self._name = self._read()
-        self._address = online or written or str(self.path / ONLINE_FILE)
+        self._definitions, self._name = Definitions({}, {}, {}), uuid.uuid4().hex[:12]
+        self._given, self._address = online, online or str(self.path / ONLINE_FILE)
         self._online: OnlineStore | None = None
         self._lookups: dict[tuple[Any, ...], Lookup] = {}
+        self._take_over()
 
     @property
     def definitions(self) -> Definitions:
@@ -91,7 +92,9 @@ class FeatureStore:
         return self._online
 
     def apply(self, objects: Any) -> None:
-        """Add views and services, or replace those of the same name.
+        """Add views and services, or replace those of the same name; what other processes applied stays.
+
+        The rows that servers look up of a view that is now another are dropped: materialise it anew.
 
         Parameters
         ----------
@@ -102,11 +105,12 @@ class FeatureStore:
         SchemaError
             When a source lacks columns, or they are of types that cannot be served. Nothing is changed.
         ParameterError
-            When a service or view names features that there are not.
+            When a service or view names features that there are not, or names of views differ in case only.
         """
         given = list(objects) if isinstance(objects, Iterable) else [objects]
-        views, on_demand = dict(self._definitions.views), dict(self._definitions.on_demand)
-        services = dict(self._definitions.services)
+        views: dict[str, AppliedView] = {}
+        on_demand: dict[str, OnDemandView] = {}
+        services: dict[str, FeatureService] = {}
         for item in given:
             if isinstance(item, FeatureView):
                 views[item.name] = checked_types(item, self.engine or Local())
@@ -116,14 +120,10 @@ class FeatureStore:
                 services[item.name] = item
             elif not isinstance(item, Entity):
                 raise ParameterError(f"{item!r} cannot be applied. Give views and services.")
-        changed = Definitions(views, on_demand, services)
-        for name in (*on_demand, *services):
-            Choice.of(changed, [name], full=True)
-        old = self._definitions.views
-        moved = [name for name, view in views.items() if name in old and _served(old[name]) != _served(view)]
-        self._write(changed)
-        for name in moved:
-            self.online.drop(name)
+        self.path.mkdir(parents=True, exist_ok=True)
+        with one_writer(self.path / "definitions"):
+            self._take_over()
+            self._change(Definitions(views, on_demand, services))
 
     def get_historical_features(
         self,
@@ -225,11 +225,12 @@ class FeatureStore:
         """
         named = features.name if isinstance(features, FeatureService) else features
         known = (named if isinstance(named, str) else tuple(named), full_feature_names)
-        if known not in self._lookups:
+        lookups = self._lookups
+        if known not in lookups:
             choice = Choice.of(self._definitions, features, full=full_feature_names)
             views = {name: self._definitions.views[name] for name in choice.views}
-            self._lookups[known] = Lookup(self.online, choice, views)
-        return self._lookups[known]
+            lookups[known] = Lookup(self.online, choice, views)
+        return lookups[known]
 
     def push(self, view: str, rows: Any, *, batch: str | int | None = None) -> int:
         """Write rows that came just now for servers; how many, or of how many keys where there are windows.
@@ -240,8 +241,15 @@ class FeatureStore:
         Parameters
         ----------
         view : the name.
-        rows : with the keys, features and times of the view; a table, a dataset or a list of dicts.
+        rows : with the keys, features and times of the view; a table, a dataset or a list of dicts. The
+            column of the time of writing may be left out, and is now then.
         batch : what tells the rows from other batches: pushed again, they are counted once.
+
+        Raises
+        ------
+        ColumnNotFoundError, SchemaError, DataError
+            When columns are missing or of other types than the view's, or a row is not known yet, as its time
+            lies more than a minute ahead or its view has a longer delay. Nothing is written then.
         """
         applied = self._definitions.views.get(view)
         if applied is None:
@@ -314,6 +322,7 @@ class FeatureStore:
         return f"FeatureStore({str(self.path)!r}, views={sorted(self._definitions.views)})"
 
     def _materialize(self, start: int | None, end: int, views: Sequence[str] | None) -> dict[str, int]:
+        self._take_over()
         names = list(self._definitions.views) if views is None else list(views)
         unknown = [name for name in names if name not in self._definitions.views]
         if unknown:
@@ -330,24 +339,47 @@ class FeatureStore:
             self.online.set_as_of(name, max(end, before or end))
         return counts
 
-    def _read(self) -> tuple[Definitions, str | None, str]:
+    def _change(self, new: Definitions) -> None:
+        """Add definitions to those that there are, or put them in their places."""
+        old = self._definitions
+        changed = Definitions(
+            {**old.views, **new.views}, {**old.on_demand, **new.on_demand}, {**old.services, **new.services}
+        )
+        _check_names(new.views, changed.views)
+        for name in (*changed.on_demand, *changed.services):
+            Choice.of(changed, [name], full=True)
+        before = {name: served_definition(view) for name, view in old.views.items()}
+        for name, view in new.views.items():  # first, so that no fault leaves rows of another definition
+            if before.get(name, served_definition(view)) != served_definition(view):
+                self.online.drop(name)
+        self._write(changed)
+
+    def _take_over(self) -> None:
+        """Take over what other processes have applied since; tables that this one holds stay."""
         try:
             given: Mapping[str, Any] = json.loads((self.path / REGISTRY_FILE).read_text(encoding="utf-8"))
         except FileNotFoundError:
-            return Definitions({}, {}, {}), None, uuid.uuid4().hex[:12]
+            return
         except (ValueError, OSError) as error:
             raise DataError(f"The feature store {self.path} cannot be read: {error}.") from None
-        return Definitions.from_json(given), given.get("online"), given.get("name", "")
+        read, ours = Definitions.from_json(given), self._definitions.views
+        held = {name: view for name, view in ours.items() if view_to_json(view) == given["views"].get(name)}
+        self._definitions = Definitions({**read.views, **held}, read.on_demand, read.services)
+        self._lookups = {}
+        chosen = self._given or given.get("online") or str(self.path / ONLINE_FILE), given.get("name", "")
+        if chosen != (self._address, self._name):
+            self.close()
+            self._online = None
+            self._address, self._name = chosen
 
     def _write(self, definitions: Definitions) -> None:
         given = definitions.to_json()
         given["name"] = self._name
         given["online"] = None if self._address == str(self.path / ONLINE_FILE) else self._address
-        self.path.mkdir(parents=True, exist_ok=True)
         text = json.dumps(given, indent=2, ensure_ascii=False) + "\n"
         write_file(self.path / REGISTRY_FILE, text.encode(), overwrite=True)
         self._definitions = definitions
-        self._lookups.clear()
+        self._lookups = {}
 
 
 def microseconds(moment: Moment, name: str) -> int:
@@ -378,9 +410,12 @@ def microseconds(moment: Moment, name: str) -> int:
     return (moment - epoch) // datetime.timedelta(microseconds=1)
 
 
-def _served(applied: Any) -> tuple[Any, ...]:
-    """What the rows of servers depend on."""
-    return tuple(applied.keys.items()), tuple(applied.features.items())
+def _check_names(new: Iterable[str], views: Iterable[str]) -> None:
+    """Refuse new views whose rows SQLite, to which names are alike in any case, would put among others'."""
+    for name in new:
+        alike = sorted(other for other in views if other.lower() == name.lower())
+        if len(alike) > 1:
+            raise ParameterError(f"The names of views {alike} differ in case only. Rename one of them.")
 
 
 def _now() -> int:

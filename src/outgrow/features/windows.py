@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from outgrow.data.spans import microseconds_of
-from outgrow.features.aggregation import Aggregation, is_whole
+from outgrow.features.aggregation import Aggregation, is_number, is_whole
 from outgrow.features.as_of import PREFIX, micros, own, quoted
 from outgrow.features.definitions import FeatureView
 
@@ -24,6 +24,11 @@ AT = PREFIX + "at"
 LARGEST = 2.0**63
 _UNITS = (2.0**32, 1.0, 2.0**-32, 2.0**-64)
 _ROWS = "n"
+_SUM = "_sum"
+HIGH = "_high"
+"""How the upper halves of sums of whole numbers are called, behind the name of the sum."""
+_WIDE = "DECIMAL(38, 0)"
+_MOST = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -50,15 +55,23 @@ class Windows:
         return [_ROWS, *(name for at, _ in enumerate(self.inputs) for name in self.fields_of(at))]
 
     def fields_of(self, at: int) -> list[str]:
-        """The whole numbers of a column: how many values, and their sum, or the parts of their sum.
+        """The whole numbers of a column: how many values, and of numbers their sum, or the parts of it.
 
         Parameters
         ----------
         at : the number of the column.
         """
         kind = list(self.inputs.values())[at]
-        names = ("n", "sum") if is_whole(kind) else ("n", "odd", *(f"part{p}" for p in range(len(_UNITS))))
+        if is_whole(kind):
+            names: tuple[str, ...] = ("n", "sum")
+        else:
+            names = ("n", "odd", *(f"part{p}" for p in range(len(_UNITS)))) if is_number(kind) else ("n",)
         return [f"c{at}_{name}" for name in names]
+
+    @property
+    def wide(self) -> list[str]:
+        """The names of the sums that may go past 2**63."""
+        return [name for name in self.fields if name.endswith(_SUM)]
 
     def events(self, columns: pa.Schema, now: int | None = None) -> str:
         """The SELECT of events from `rows`: keys, `bucket`, `known` and the whole numbers.
@@ -78,7 +91,7 @@ class Windows:
             known = f"COALESCE({known}, {now})" if created in columns.names else f"CAST({now} AS BIGINT)"
         keys = ", ".join(map(quoted, view.keys))
         values = "".join(
-            f", {quoted(name) if is_whole(kind) else f'CAST({quoted(name)} AS DOUBLE)'} AS {own(f'x{at}')}"
+            f", {f'CAST({quoted(name)} AS DOUBLE)' if _has_parts(kind) else quoted(name)} AS {own(f'x{at}')}"
             for at, (name, kind) in enumerate(self.inputs.items())
         )
         chosen = f"SELECT {keys}, {event} AS {own('event')}, {known} AS {own('written')}{values} FROM rows"
@@ -102,7 +115,7 @@ class Windows:
         """Numbers with fractions and what is left of them, part by part."""
         text = f"SELECT * FROM ({chosen}) AS chosen"
         for at, kind in enumerate(self.inputs.values()):
-            if is_whole(kind):
+            if not _has_parts(kind):
                 continue
             x = own(f"x{at}")
             size = f"CASE WHEN ABS({x}) < {LARGEST} THEN ABS({x}) ELSE 0 END"
@@ -116,8 +129,11 @@ class Windows:
     def _numbers(self, at: int) -> list[str]:
         x = own(f"x{at}")
         there = f"CASE WHEN {x} IS NULL THEN 0 ELSE 1 END"
-        if is_whole(list(self.inputs.values())[at]):
+        kind = list(self.inputs.values())[at]
+        if is_whole(kind):
             return [there, f"COALESCE(CAST({x} AS BIGINT), 0)"]
+        if not is_number(kind):
+            return [there]
         odd = f"CASE WHEN {x} IS NULL OR ABS({x}) < {LARGEST} THEN 0 ELSE 1 END"
         sign = f"CASE WHEN {x} < 0 THEN -1 ELSE 1 END"
         parts = [
@@ -140,7 +156,7 @@ class Windows:
 
         def numbers(signs: Sequence[int]) -> str:
             return ", ".join(
-                f"CASE WHEN {own('known')} < {ends[at]} THEN {signs[at]} * {own(field)} ELSE 0 END "
+                f"CASE WHEN {own('known')} < {ends[at]} THEN {_signed(field, signs[at])} ELSE 0 END "
                 f"AS {own(f'w{at}_{field}')}"
                 for at, field in sums
             )
@@ -153,12 +169,14 @@ class Windows:
                 f"SELECT {keys}, {end} AS {own('at')}, {numbers(signs)} FROM events "
                 f"WHERE {own('known')} < {end}"
             )
-        names = [own(f"w{at}_{field}") for at, field in sums]
-        summed = ", ".join(f"CAST(SUM({name}) AS BIGINT) AS {name}" for name in names)
+        names = {own(f"w{at}_{field}"): _WIDE if field.endswith(_SUM) else "BIGINT" for at, field in sums}
+        summed = ", ".join(f"CAST(SUM({name}) AS {kind}) AS {name}" for name, kind in names.items())
         within = (
             f"(PARTITION BY {keys} ORDER BY {own('at')} ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)"
         )
-        running = ", ".join(f"CAST(SUM({name}) OVER {within} AS BIGINT) AS {name}" for name in names)
+        running = ", ".join(
+            f"CAST(SUM({name}) OVER {within} AS {kind}) AS {name}" for name, kind in names.items()
+        )
         features = ", ".join(
             f"{self._value(wanted, f'w{widths.index(wanted.width)}_')} AS {quoted(wanted.name)}"
             for wanted in self.view.aggregations
@@ -173,6 +191,8 @@ class Windows:
     def entries(self, columns: pa.Schema, since: int | None, end: int) -> str:
         """The SELECT of sums by key and bucket from `rows`, key by key; without a bucket, what has left.
 
+        A sum that goes past 2**63 is missing.
+
         Parameters
         ----------
         columns : of the rows.
@@ -184,7 +204,7 @@ class Windows:
         events = f"SELECT {keys}, {own('known')}, {bucket} AS {own('bucket')}, "
         events += f"{', '.join(map(own, self.fields))} FROM ({self.events(columns)}) AS events "
         events += f"WHERE {own('known')} <= {end}"
-        sums = ", ".join(f"CAST(SUM({own(name)}) AS BIGINT) AS {own(name)}" for name in self.fields)
+        sums = ", ".join(map(_grouped, self.fields))
         grouped = f"SELECT {keys}, {own('bucket')}, MAX({own('known')}) AS {own('known')}, {sums} "
         grouped += f"FROM ({events}) AS events GROUP BY {keys}, {own('bucket')}"
         if since is not None:
@@ -203,7 +223,7 @@ class Windows:
         """
         keys = ", ".join(map(quoted, self.view.keys))
         group = f"{keys}, {own('bucket')}, {own('known')}"
-        sums = ", ".join(f"CAST(SUM({own(name)}) AS BIGINT) AS {own(name)}" for name in self.fields)
+        sums = ", ".join(map(_grouped, self.fields))
         events = f"({self.events(columns, now)}) AS events"
         return f"SELECT {group}, {sums} FROM {events} GROUP BY {group} ORDER BY {keys}"
 
@@ -228,7 +248,7 @@ class Windows:
         ]
         if aggregation.function == "count":
             return count
-        total = parts[0]
+        total = _within_range(parts[0])
         if len(parts) > 1:
             odd, *limbs = (f"CAST({part} AS DOUBLE)" for part in parts)
             a, b, c, d = (f"{limb} * {unit!r}" for limb, unit in zip(limbs, _UNITS, strict=True))
@@ -242,19 +262,55 @@ class Windows:
 
         Parameters
         ----------
-        each : the aggregation.
-        sums : of whole numbers, by name.
+        aggregation : the feature.
+        sums : of whole numbers, by name, and the upper halves of those that are `wide`.
         """
         if aggregation.column is None:
             return pa.array(sums[_ROWS])
-        count, *parts = (sums[name] for name in self.fields_of(list(self.inputs).index(aggregation.column)))
+        names = self.fields_of(list(self.inputs).index(aggregation.column))
+        count, *parts = (sums[name] for name in names)
         if aggregation.function == "count":
             return pa.array(count)
-        total = parts[0]
-        if len(parts) > 1:
+        total, past = parts[0], np.zeros(len(count), bool)
+        if len(parts) == 1:
+            past = _past_range(total, sums[names[1] + HIGH])
+        else:
             odd, *limbs = parts
             a, b, c, d = (limb.astype(float) * unit for limb, unit in zip(limbs, _UNITS, strict=True))
             total = np.where(odd > 0, np.nan, (a + b) + (c + d))
         if aggregation.function == "sum":
-            return pa.array(total)
-        return pa.array(total.astype(float) / np.maximum(count, 1), mask=count == 0)
+            return pa.array(total, mask=past)
+        return pa.array(total.astype(float) / np.maximum(count, 1), mask=past | (count == 0))
+
+
+def _has_parts(kind: pa.DataType) -> bool:
+    return is_number(kind) and not is_whole(kind)
+
+
+def _signed(field: str, sign: int) -> str:
+    number = f"CAST({own(field)} AS {_WIDE})" if field.endswith(_SUM) else own(field)
+    return {1: number, 0: "0", -1: f"-{number}"}[sign]
+
+
+def _grouped(field: str) -> str:
+    if not field.endswith(_SUM):
+        return f"CAST(SUM({own(field)}) AS BIGINT) AS {own(field)}"
+    return f"{_within_range(f'SUM(CAST({own(field)} AS {_WIDE}))')} AS {own(field)}"
+
+
+def _within_range(total: str) -> str:
+    """A sum as a whole number of 64 bits; missing past those, but never wrong."""
+    return f"CASE WHEN {total} BETWEEN -{_MOST} AND {_MOST} THEN CAST({total} AS BIGINT) END"
+
+
+def _past_range(total: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Which sums do not fit 64 bits.
+
+    Parameters
+    ----------
+    total : the sums modulo 2**64.
+    high : the sums of what is above the lowest 32 bits of each number.
+    """
+    carried = high + ((total - (high << 32)) >> 32)
+    past: np.ndarray = (carried < -(2**31)) | (carried >= 2**31) | (total == -_MOST - 1)
+    return past

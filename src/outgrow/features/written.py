@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -71,6 +72,15 @@ def view_to_json(applied: AppliedView) -> dict[str, Any]:
         "every": None if view.every is None else length_of(view.step),
         "inputs": {name: str(kind) for name, kind in applied.inputs.items()},
     }
+
+
+def served_definition(applied: AppliedView) -> str:
+    """What the rows of servers depend on, as text: all of a view but how long values hold.
+
+    Tables that belong to a process are not in it: they may have come to hold other rows, as files may.
+    """
+    given = view_to_json(applied)
+    return json.dumps({name: part for name, part in given.items() if name not in ("ttl", "entities")})
 
 
 def view_from_json(name: str, given: Mapping[str, Any]) -> AppliedView:

@@ -233,7 +233,7 @@ def _from_bytes(parts: Sequence[bytes | None], kind: pa.DataType) -> pa.Array:
 
 def _key_type(name: str, kind: pa.DataType) -> pa.DataType:
     if pa.types.is_integer(kind):
-        return pa.int64()
+        return pa.uint64() if kind == pa.uint64() else pa.int64()
     if pa.types.is_string(kind) or pa.types.is_binary(kind) or pa.types.is_boolean(kind):
         return kind
     if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
@@ -263,8 +263,11 @@ def _cast_key(column: Any, kind: pa.DataType, name: str) -> pa.Array:
 def _key_bytes(column: pa.Array, kind: pa.DataType) -> list[bytes | None]:
     if pa.types.is_string(kind) or pa.types.is_binary(kind):
         return list(column.cast(pa.binary()).to_pylist())
-    numbers = column.cast(pa.int64()) if not pa.types.is_timestamp(kind) else column.view(pa.int64())
-    raw = np.asarray(pc.fill_null(numbers, 0)).astype(">i8").tobytes()
+    if kind == pa.uint64():
+        raw = np.asarray(pc.fill_null(column, 0)).astype(">u8").tobytes()
+    else:
+        numbers = column.cast(pa.int64()) if not pa.types.is_timestamp(kind) else column.view(pa.int64())
+        raw = np.asarray(pc.fill_null(numbers, 0)).astype(">i8").tobytes()
     keys = [raw[start : start + 8] for start in range(0, len(raw), 8)]
     if not column.null_count:
         return list(keys)

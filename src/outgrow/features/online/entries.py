@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pyarrow as pa
 
+from outgrow.errors import DataError
 from outgrow.features.as_of import own
 from outgrow.features.online.codec import KeyCodec
-from outgrow.features.windows import Windows
+from outgrow.features.windows import HIGH, Windows
 
 NEVER = -(1 << 62)
 """Up to when rows are materialised that were only pushed."""
@@ -29,6 +30,7 @@ class EntryCodec:
     def __init__(self, windows: Windows, keys: dict[str, pa.DataType]) -> None:
         self.windows, self.keys = windows, KeyCodec(keys)
         self._fields = [*_PLACES, *windows.fields]
+        self._wide = [windows.fields.index(name) for name in windows.wide]
         self._size = 8 * len(self._fields)
 
     def encode(
@@ -95,16 +97,19 @@ class EntryCodec:
         now : microseconds since 1970.
         """
         there = np.array([row is not None for row in rows], bool)
+        pushed = np.array([row is not None and _head(row)[0] == NEVER for row in rows], bool)
         bodies = [b"" if row is None else row[_HEAD.itemsize :] for row in rows]
         table = np.frombuffer(b"".join(bodies), "<i8").reshape(-1, len(self._fields))
         ends = np.cumsum([0, *(len(body) // self._size for body in bodies)])
+        known = _by_key((table[:, 1:2] <= now).astype(np.int64), ends)[:, 0]
+        there &= ~(pushed & (np.diff(ends) > 0) & (known == 0))  # what is not known yet is not there
         columns: dict[str, pa.Array] = {}
         for width in sorted({aggregation.width for aggregation in self.windows.view.aggregations}):
             inside = (table[:, 0] > now - width) & (table[:, 1] <= now)
             kept = np.where(inside[:, None], table[:, len(_PLACES) :], 0)
-            totals = np.zeros((len(table) + 1, kept.shape[1]), np.int64)
-            np.cumsum(kept, axis=0, out=totals[1:])
-            sums = dict(zip(self.windows.fields, (totals[ends[1:]] - totals[ends[:-1]]).T, strict=True))
+            sums = dict(zip(self.windows.fields, _by_key(kept, ends).T, strict=True))
+            high = _by_key(kept[:, self._wide] >> 32, ends).T
+            sums |= {name + HIGH: part for name, part in zip(self.windows.wide, high, strict=True)}
             for aggregation in self.windows.view.aggregations:
                 if aggregation.width == width:
                     columns[aggregation.name] = _where(there, self.windows.values(aggregation, sums))
@@ -114,12 +119,33 @@ class EntryCodec:
         table = np.full((batch.num_rows, len(self._fields)), tag, "<i8")
         bucket = batch[own("bucket")[1:-1]]
         for at, name in enumerate(self._fields):
-            if name != "tag":
-                table[:, at] = np.asarray(batch[own(name)[1:-1]].fill_null(0))
+            if name == "tag":
+                continue
+            column = batch[own(name)[1:-1]]
+            if name in self.windows.wide and column.null_count:
+                raise DataError(self._past_range(name))
+            table[:, at] = np.asarray(column.fill_null(0))
         return np.asarray(bucket.is_valid()).tolist(), table.tobytes()
+
+    def _past_range(self, name: str) -> str:
+        inputs = list(self.windows.inputs)
+        column = next(c for at, c in enumerate(inputs) if name in self.windows.fields_of(at))
+        view = self.windows.view
+        made = [wanted.name for wanted in view.aggregations if wanted.column == column]
+        return (
+            f"View {view.name!r}: {made} cannot be served, as sums of {column!r} at one moment go past "
+            "2**63. Cast it to floats in the query of the source."
+        )
 
     def _table(self, row: bytes) -> np.ndarray:
         return np.frombuffer(row, "<i8", offset=_HEAD.itemsize).reshape(-1, len(self._fields))
+
+
+def _by_key(numbers: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """Sums of the rows of each key, modulo 2**64."""
+    totals = np.zeros((len(numbers) + 1, numbers.shape[1]), np.int64)
+    np.cumsum(numbers, axis=0, out=totals[1:])
+    return totals[ends[1:]] - totals[ends[:-1]]
 
 
 def _head(row: bytes) -> tuple[int, int]:
