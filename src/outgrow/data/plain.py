@@ -106,11 +106,10 @@ def plain_array(array: pa.Array) -> pa.Array:
 
 
 def _plain_dictionary(array: pa.DictionaryArray, wanted: pa.DataType) -> pa.Array:
-    words = array.dictionary
+    words = plain_array(array.dictionary)
     twice = pa.types.is_dictionary(wanted) and _has_twice(words, len(array))
     if array.type == wanted and not words.null_count and not twice:
         return array
-    words = plain_array(words)
     if not pa.types.is_dictionary(wanted):
         return words.take(array.indices)
     if words.null_count or twice:  # a null among the words is a missing value like others

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from outgrow.data.batch import Batch
 from outgrow.data.content import content_digest, row_sums
+from outgrow.data.frames import named_columns, to_frame
 from outgrow.data.pandas_frames import frame_source, frame_table, is_frame
 from outgrow.data.scan import Apply, HashSlice, Scan, Where, check_columns, check_condition
 from outgrow.data.schema_file import write_types
@@ -258,7 +259,7 @@ class Dataset:
         return pa.Table.from_batches(self.to_batches(), self._out_schema())
 
     def to_pandas(self) -> Any:
-        """All rows as a pandas DataFrame.
+        """All rows as a pandas DataFrame; no whole number becomes another where others are missing.
 
         Examples
         --------
@@ -266,7 +267,7 @@ class Dataset:
         >>> og.dataset(pa.table({"a": [1, 2]})).to_pandas()["a"].sum()
         np.int64(3)
         """
-        return self.to_arrow().to_pandas()
+        return to_frame(self.to_arrow())
 
     def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
         reader = pa.RecordBatchReader.from_batches(self._out_schema(), self.to_batches())
@@ -411,8 +412,12 @@ def from_arrow(table: Any, *, engine: Engine | None = None) -> Dataset:
     DataError
         When it cannot become a table.
     """
-    source = frame_source(table) if is_frame(table) else TableSource(as_table(table))
-    return Dataset(Scan(source), engine or Local())
+    if not is_frame(table):
+        return Dataset(Scan(TableSource(as_table(table))), engine or Local())
+    try:
+        return Dataset(Scan(frame_source(table)), engine or Local())
+    except DataError as error:
+        raise named_columns(table, error) from error.__cause__
 
 
 def as_table(data: Any) -> pa.Table:

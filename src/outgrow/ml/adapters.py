@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import scipy.sparse as sp
 from sklearn.base import BaseEstimator, clone, is_classifier, is_clusterer, is_regressor
 from sklearn.utils import get_tags
@@ -13,6 +14,7 @@ from sklearn.utils.metaestimators import available_if
 
 from outgrow._optional import optional
 from outgrow.data.batch import Batch, is_numeric
+from outgrow.data.frames import to_frame
 from outgrow.data.matrix import Matrix, is_sparse
 from outgrow.engine.blocks import MatrixSpec, build_blocks
 from outgrow.engine.shard import Shard
@@ -190,7 +192,7 @@ def as_input(batch: Batch, *, framed: bool = False) -> Any:
     """
     columns = batch.columns.values()
     if not all(isinstance(column, Matrix) or is_numeric(column.type) for column in columns):
-        return batch.to_arrow().to_pandas()
+        return to_frame(pa.Table.from_batches([batch.to_arrow()]))
     matrix = batch.matrix()
     if is_sparse(matrix):
         return matrix

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,8 +12,10 @@ import scipy.sparse as sp
 from sklearn.base import is_classifier
 from sklearn.utils.validation import check_consistent_length, validate_data
 
+from outgrow.data.batch import is_numeric
+from outgrow.data.frames import column_array, is_column
 from outgrow.data.kind import Kind, as_json
-from outgrow.data.matrix import is_sparse
+from outgrow.data.matrix import is_sparse, numbers
 from outgrow.data.names import check_names, numbered
 from outgrow.data.objects import CodedSource, shared_values
 from outgrow.data.pandas_frames import is_frame
@@ -26,7 +27,8 @@ from outgrow.engine.local import Local
 from outgrow.engine.open import dataset, is_spark, is_table
 from outgrow.engine.reading import read_as
 from outgrow.errors import DataError, ParameterError, SchemaError, ValueTypeError
-from outgrow.ml.core.documents import documents
+from outgrow.ml.core.arrays import checked_values
+from outgrow.ml.core.containers import check_container, unmasked
 from outgrow.ml.core.targets import (
     LabelLists,
     Stack,
@@ -40,9 +42,6 @@ from outgrow.ml.core.targets import (
     target_arrays,
 )
 from outgrow.ml.core.task import Task
-
-_LARGE = 1 << 22
-"""Bytes of an array that are worth a thread."""
 
 TARGET, WEIGHT = "__target__", "__weight__"
 """The columns of a y and of weights that come as arrays, where these names are free."""
@@ -144,6 +143,7 @@ def open_training(
     ParameterError
         When y is needed and missing, names columns of an array, or is an array beside a lazy table.
     """
+    check_container(estimator, X)
     needs_y = estimator.__sklearn_tags__().target_tags.required
     if needs_y and y is None:
         raise ParameterError(
@@ -194,6 +194,7 @@ def open_rows(estimator: Any, X: Any) -> Dataset:
     X : dataset, Spark DataFrame, table, or array of shape (rows, columns). Further columns of a table stay in
         the dataset.
     """
+    check_container(estimator, X)
     if not is_table(X):
         return array_rows(estimator, checked_array(estimator, X))
     rows = dataset(X)
@@ -213,7 +214,8 @@ def checked_array(estimator: Any, X: Any) -> Any:
     estimator : a fitted one.
     X : array or sparse matrix of shape (rows, columns).
     """
-    return _as_fitted(_check_array(estimator, X, reset=False), estimator.columns_)
+    check_container(estimator, X)
+    return _as_fitted(checked_values(estimator, X, reset=False), estimator.columns_)
 
 
 def array_rows(estimator: Any, values: Any) -> Dataset:
@@ -264,7 +266,7 @@ def _open_table(
     estimator: Any, X: Any, rows: Dataset, y: Any, sample_weight: Any, roles: Mapping[str, Any]
 ) -> Training:
     free = {name: numbered(name, rows.columns) for name in (TARGET, WEIGHT, *map(_role_column, roles))}
-    arrays: dict[str, np.ndarray] = {}
+    arrays: dict[str, np.ndarray | pa.Array] = {}
     stack: Stack | None = None
     if _are_names(X, rows, y):
         check_names(y, "y")
@@ -272,12 +274,12 @@ def _open_table(
     elif y is not None and not isinstance(y, str):
         arrays, stack = _target_columns(estimator, y, free[TARGET])
     if sample_weight is not None and not isinstance(sample_weight, str):
-        arrays[free[WEIGHT]] = as_column(sample_weight)
+        arrays[free[WEIGHT]] = as_column(sample_weight, what="sample_weight")
     named = {}
     for role, given in roles.items():
         named[role] = given if isinstance(given, str) else free[_role_column(role)]
         if not isinstance(given, str):
-            arrays[named[role]] = as_column(given)
+            arrays[named[role]] = as_column(given, what=role)
     rows = _with_arrays(X, rows, arrays)
     target = None if y is None else y if isinstance(y, str) else free[TARGET]
     weight = (
@@ -288,7 +290,9 @@ def _open_table(
     return opened
 
 
-def _target_columns(estimator: Any, y: Any, name: str) -> tuple[dict[str, np.ndarray], Stack | None]:
+def _target_columns(
+    estimator: Any, y: Any, name: str
+) -> tuple[dict[str, np.ndarray | pa.Array], Stack | None]:
     """The columns of a y that came as an array, and what makes one of them where there may be several."""
     values, names = target_arrays(estimator, y)
     if names is None:
@@ -297,7 +301,7 @@ def _target_columns(estimator: Any, y: Any, name: str) -> tuple[dict[str, np.nda
     return arrays, Stack(tuple(arrays), name, names, labels=is_classifier(estimator))
 
 
-def _with_arrays(X: Any, rows: Dataset, arrays: Mapping[str, np.ndarray]) -> Dataset:
+def _with_arrays(X: Any, rows: Dataset, arrays: Mapping[str, np.ndarray | pa.Array]) -> Dataset:
     """The rows with arrays as columns beside them."""
     if not arrays:
         return rows
@@ -325,7 +329,7 @@ def _open_array(
             f"{', '.join(['y', 'sample_weight', *roles])} may name columns, but X is an array without column "
             "names. Pass arrays."
         )
-    values = _check_array(estimator, X, reset=reset)
+    values = checked_values(estimator, X, reset=reset)
     if not reset:
         values = _as_fitted(values, estimator.columns_)
     arrays, stack = ({}, None) if y is None else _target_columns(estimator, y, TARGET)
@@ -336,7 +340,7 @@ def _open_array(
     named = {role: _role_column(role) for role in roles}
     for role, name in named.items():
         check_consistent_length(values, roles[role])
-        beside[name] = arrow_column(as_column(roles[role]), role)
+        beside[name] = arrow_column(as_column(roles[role], what=role), role)
     source = _named(values, None if reset else list(estimator.columns_), beside)
     return Training(
         Dataset(Scan(source), Local()),
@@ -352,62 +356,6 @@ def _open_array(
 def _role_column(role: str) -> str:
     """The column of a role that comes as an array, where that name is free."""
     return f"__{role}__"
-
-
-@np.errstate(invalid="ignore", over="ignore")  # a signalling NaN is a missing value like any other
-def _check_array(estimator: Any, X: Any, *, reset: bool) -> Any:
-    """scikit-learn's own checks of an array, so that its users see the errors they know."""
-    X = documents(estimator, X)
-    if _is_checked(estimator, X, reset=reset):
-        estimator.n_features_in_ = X.shape[1]
-        return X
-    tags = estimator.__sklearn_tags__().input_tags
-    finite: Any = "allow-nan" if tags.allow_nan else True
-    accept: Any = "csr" if tags.sparse else False
-    if tags.categorical:
-        values = validate_data(
-            estimator, X, reset=reset, accept_sparse=accept, dtype=None, ensure_all_finite=False
-        )
-        if hasattr(X, "dtype") or values.dtype.kind not in "US":
-            return values
-        return np.array(X, dtype=object)  # a list of rows: numbers among text stay numbers
-    return validate_data(
-        estimator, X, reset=reset, accept_sparse=accept, dtype=np.float64, ensure_all_finite=finite
-    )
-
-
-def _is_checked(estimator: Any, X: Any, *, reset: bool) -> bool:
-    """Whether scikit-learn's checks would give back an array as it is: for few rows they take longest."""
-    return (
-        type(X) is np.ndarray
-        and X.dtype in (np.float64, object)
-        and X.ndim == 2
-        and X.size > 0
-        and not hasattr(estimator, "feature_names_in_")
-        and (reset or getattr(estimator, "n_features_in_", None) == X.shape[1])
-        and _may_hold(estimator, X)
-    )
-
-
-def _may_hold(estimator: Any, X: np.ndarray) -> bool:
-    """Whether values are such as an estimator takes without looking at each."""
-    if X.dtype == object:
-        return bool(estimator.__sklearn_tags__().input_tags.categorical)
-    return bool(np.isfinite(_sum(X)))
-
-
-def _sum(X: np.ndarray) -> Any:
-    """The sum of an array, of a large one on two threads or more."""
-    threads = min(pa.cpu_count(), X.nbytes // _LARGE)
-    if threads < 2:
-        return X.sum()
-    with ThreadPoolExecutor(threads) as pool:
-        return sum(pool.map(_quiet_sum, np.array_split(X, threads)))
-
-
-@np.errstate(invalid="ignore", over="ignore")  # each thread has a state of its own
-def _quiet_sum(X: np.ndarray) -> Any:
-    return X.sum()
 
 
 def _as_fitted(values: Any, columns: Mapping[str, Kind]) -> Any:
@@ -441,12 +389,12 @@ def _coded_column(values: np.ndarray, name: str) -> pa.Array | pa.ChunkedArray:
     return arrow_column(values, name) if coded is None else coded
 
 
-def arrow_column(values: np.ndarray, name: str) -> pa.Array:
+def arrow_column(values: np.ndarray | pa.Array, name: str) -> pa.Array:
     """A column of an array as Arrow has it; None and NaN among objects or text are missing.
 
     Parameters
     ----------
-    values : ndarray of shape (rows,), of numbers, text or objects.
+    values : ndarray of shape (rows,), of numbers, text or objects; one of Arrow stays as it is.
     name : the column, for the message.
 
     Raises
@@ -454,6 +402,8 @@ def arrow_column(values: np.ndarray, name: str) -> pa.Array:
     ValueTypeError
         When the values have no common Arrow type.
     """
+    if isinstance(values, pa.Array):
+        return values
     given = values.dtype.kind in "OUS"
     try:
         return pa.array(values.tolist() if given else values, from_pandas=given)
@@ -465,7 +415,9 @@ def arrow_column(values: np.ndarray, name: str) -> pa.Array:
 
 
 def _weight_array(sample_weight: Any, rows: int) -> np.ndarray:
-    weight = np.asarray(sample_weight, dtype=np.float64)
+    if is_column(sample_weight) and is_numeric((column := column_array(sample_weight)).type):
+        sample_weight = numbers(column)
+    weight = np.asarray(unmasked(sample_weight, "sample_weight"), dtype=np.float64)
     if weight.ndim == 0:
         return np.full(rows, float(weight))
     if weight.ndim != 1:

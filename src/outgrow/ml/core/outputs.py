@@ -14,6 +14,7 @@ import pyarrow as pa
 import scipy.sparse as sp
 
 from outgrow.data.batch import Batch, is_numeric
+from outgrow.data.frames import to_frame
 from outgrow.data.matrix import ArrayColumns, Matrix, is_sparse
 from outgrow.data.pandas_frames import is_frame
 from outgrow.engine.context import one_blas_thread
@@ -40,7 +41,7 @@ def as_given(rows: Dataset, X: Any, output: str | None = None) -> Any:
     Parameters
     ----------
     rows : what was made of X: a row for each of its rows, in their order, where X is in memory.
-    X : what the user gave; of a pandas DataFrame the index is kept, too.
+    X : what the user gave; of a pandas DataFrame the index is kept, too, and types of columns that pass.
     output : 'default' where `set_output` asked for arrays; tables that are not in memory stay tables.
 
     Raises
@@ -56,7 +57,7 @@ def as_given(rows: Dataset, X: Any, output: str | None = None) -> Any:
         return own(collect(rows, all_columns), X)
     _check_room(rows, len(X) if is_frame(X) else getattr(X, "num_rows", 0))
     if is_frame(X):
-        frame = rows.to_pandas()
+        frame = to_frame(rows.to_arrow(), like=X)
         return frame.set_index(X.index) if len(frame.columns) else frame.reindex(X.index)
     if type(X).__module__.partition(".")[0] == "polars":
         return sys.modules["polars"].from_arrow(rows.to_arrow())

@@ -13,12 +13,15 @@ from sklearn.base import is_classifier
 from sklearn.utils.validation import check_array, column_or_1d
 
 from outgrow.data.batch import Batch, is_numeric, is_vector
+from outgrow.data.frames import column_array, is_column
 from outgrow.data.matrix import Matrix, is_sparse
 from outgrow.data.names import check_names
+from outgrow.data.pandas_frames import is_frame
 from outgrow.data.scan import Apply, Scan
 from outgrow.engine.checks import check_label, is_label
 from outgrow.engine.dataset import Dataset
 from outgrow.errors import DataError, ParameterError, SchemaError, ValueTypeError
+from outgrow.ml.core.containers import check_container, unmasked
 from outgrow.stats.counts import ValueCounts
 from outgrow.stats.state import from_tree, to_tree
 
@@ -218,7 +221,7 @@ def are_names(y: Any, columns: Sequence[str], *, lazy: bool) -> bool:
     return lazy or (len(set(y)) == len(y) and set(y) <= set(columns))
 
 
-def target_arrays(estimator: Any, y: Any) -> tuple[list[np.ndarray], tuple[str, ...] | None]:
+def target_arrays(estimator: Any, y: Any) -> tuple[list[np.ndarray | pa.Array], tuple[str, ...] | None]:
     """The columns of a y that came as an array, and their names where several may be learnt at once.
 
     Parameters
@@ -237,13 +240,23 @@ def target_arrays(estimator: Any, y: Any) -> tuple[list[np.ndarray], tuple[str, 
             "Sparse data was passed for y, but dense data is required. "
             "Use '.toarray()' to convert to a dense numpy array."
         )
-    width = np.asarray(y).shape[1:]
+    check_container(estimator, y, "y")
+    y = unmasked(y, "y")
+    width = () if is_column(y) else np.asarray(y).shape[1:]
     if not width or not takes_several(estimator) or (is_classifier(estimator) and width == (1,)):
         return [as_column(y, warn=True)], None
-    values = check_array(y, dtype=None, ensure_all_finite=False, input_name="y", ensure_min_samples=0)
-    names = tuple(str(name) for name in getattr(y, "columns", range(values.shape[1])))
+    # an array of columns of several types would have a type of its own
+    columns = [as_column(y.iloc[:, j]) for j in range(*width)] if is_frame(y) else list(_matrix(y).T)
+    names = tuple(str(name) for name in getattr(y, "columns", range(len(columns))))
     check_names(names, "y")
-    return list(values.T), names
+    return columns, names
+
+
+def _matrix(y: Any) -> np.ndarray:
+    values: np.ndarray = check_array(
+        y, dtype=None, ensure_all_finite=False, input_name="y", ensure_min_samples=0
+    )
+    return values
 
 
 def as_lists(y: Any, *, always: bool = False) -> Any:
@@ -263,16 +276,31 @@ def as_lists(y: Any, *, always: bool = False) -> Any:
     return made
 
 
-def as_column(values: Any, *, warn: bool = False) -> np.ndarray:
-    """An array of shape (rows,), by scikit-learn's checks.
+def as_column(values: Any, *, warn: bool = False, what: str = "y") -> np.ndarray | pa.Array:
+    """An array of shape (rows,), by scikit-learn's checks; a column of a table as Arrow has it.
 
     Parameters
     ----------
     values : array or column of a table.
     warn : whether to warn where it has shape (rows, 1).
+    what : what it is called, for the message.
     """
+    values = unmasked(values, what)
+    if is_column(values):  # scikit-learn would make floats of whole numbers and booleans
+        return column_array(values)
+    if is_frame(values) and values.shape[1:] == (1,) and is_column(values.iloc[:, 0]):
+        column_or_1d(np.empty(values.shape), warn=warn)
+        return column_array(values.iloc[:, 0])
     plain = type(values) is np.ndarray and values.ndim == 1 and values.dtype.kind in "biuf"
-    return values if plain else column_or_1d(values, warn=warn)
+    return values if plain else _checked_column(values, warn=warn)
+
+
+def _checked_column(values: Any, *, warn: bool) -> np.ndarray:
+    try:
+        column: np.ndarray = column_or_1d(values, warn=warn)
+    except ValueError as error:
+        raise DataError(f"{error} Give one value for each row of X.") from error
+    return column
 
 
 def takes_several(estimator: Any) -> bool:
