@@ -118,7 +118,7 @@ def _plain_dictionary(array: pa.DictionaryArray, wanted: pa.DataType) -> pa.Arra
 
 
 def _has_twice(words: pa.Array, rows: int) -> bool:
-    """Whether a word is there twice, as Arrow allows; not looked up where that takes longer than the rows do."""
+    """Whether a word is there twice, as Arrow allows; not looked up where that takes longer than all else."""
     return len(words) <= max(rows, _LOOKED_UP) and pc.count_distinct(words, mode="all").as_py() < len(words)
 
 
