@@ -663,3 +663,68 @@ def test_compiled_code_counts_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
         window = reference.count(pieces(table, 2_000))
         assert window.counts.tobytes() == reference.counts.counts.tobytes()
         assert window.ends.tobytes() == reference.counts.ends.tobytes()
+
+
+_ROWS = 2_000
+_ZIP = [f"{number:05d}" for number in range(5_000)]
+_LARGE = 2**60 + np.arange(_ROWS) % 100
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "why"),
+    [
+        ([{"a": 1.0}] * _ROWS, [{"a": 9.0}] * _ROWS, "the values of a struct"),
+        (
+            pa.array([[("a", 1.0)]] * _ROWS, pa.map_(pa.string(), pa.float64())),
+            pa.array([[("b", 7.0)]] * _ROWS, pa.map_(pa.string(), pa.float64())),
+            "the values of a map",
+        ),
+        (_ZIP * 4, [f"X{number:05d}" for number in range(4_000)], "it has too many different ones"),
+        (_LARGE, 2**60 + 50 + np.arange(_ROWS) % 50, "whole numbers near 1.15e+18 share one float64"),
+        (np.full(_ROWS, np.nan), np.full(_ROWS, np.nan), "the reference has only missing values"),
+        (pa.nulls(_ROWS), pa.nulls(_ROWS), "Too few values to say"),
+    ],
+)
+def test_what_was_not_compared_is_not_ok(before: Any, after: Any, why: str) -> None:
+    table, rows = pa.table({"c": before}), pa.table({"c": after})
+    found = og.drift(table, rows)
+    assert found.verdict == "cannot say"
+    (finding,) = [f for f in found.findings if f.column == "c" and f.what in ("values", "not counted")]
+    assert finding.verdict == "cannot say"
+    assert why in finding.because
+    assert "cannot say" in found.to_html()
+
+
+def test_values_that_are_hardly_told_apart_and_differ_all_the_same_are_drift() -> None:
+    found = og.drift(pa.table({"c": _LARGE}), pa.table({"c": 2**61 + np.arange(_ROWS) % 50}))
+    assert found.verdict == "drift"
+    assert og.drift(pa.table({"c": [1] * _ROWS}), pa.table({"c": [1] * _ROWS})).verdict == "ok"
+    struct = [{"a": 1.0}] * _ROWS
+    assert (
+        og.drift(pa.table({"c": struct}), pa.table({"c": [*struct[:900], *[None] * 900]})).verdict == "drift"
+    )
+
+
+def test_each_expected_column_has_a_finding() -> None:
+    before = pa.table({"l": [[1.0, 2.0]] * 100, "s": [{"a": 1}] * 100, "x": np.arange(100.0)})
+    after = pa.table(
+        {"l": pa.array([[]] * 100, pa.list_(pa.float64())), "s": [{"a": 1}] * 100, "x": np.arange(100.0)}
+    )
+    found = og.drift(before, after)
+    about = {f.column: f.verdict for f in found.findings if f.what in ("values", "not counted")}
+    assert about == {"length of l": "drift", "items of l": "cannot say", "s": "cannot say", "x": "ok"}
+
+
+def test_rows_without_columns_are_refused() -> None:
+    nothing, some = pandas.DataFrame(index=range(5)), pandas.DataFrame({"x": np.arange(90.0)})
+    for before, after in ((nothing, nothing), (some, nothing)):
+        with pytest.raises(DataError, match="The rows have no columns"):
+            og.drift(before, after)
+
+
+@pytest.mark.parametrize("rate", ["1%", True, None, np.nan])
+def test_a_rate_of_false_discoveries_that_is_none_is_refused(rate: Any) -> None:
+    rows = pa.table({"x": np.arange(90.0)})
+    with pytest.raises(ParameterError, match="the rate of false discoveries lies between 0 and 1"):
+        og.drift(rows, rows, fdr=rate)
+    assert og.drift(rows, rows, fdr=np.float32(0.01)).verdict == "ok"

@@ -16,6 +16,8 @@ from outgrow.errors import ParameterError
 from outgrow.expectations.spec import read_spec
 from outgrow.loop.spans import seconds_of
 
+LONGER = ["1h", "2h", "5h", "36h", "1d", "2d", "7d", "1w", "2w", "1mo", "3mo", "5mo", "1y", "3y"]
+SHORTER = ["10min", "1h", "7h", "1d", "2d", "1w", "1mo", "2mo", "1y"]
 DAY = 86_400 * 10**6
 ROWS = pa.table({"key": [1], "at": [datetime.datetime(2026, 1, 1)], "x": [1.0]})
 DOORS: dict[str, Callable[[str], object]] = {
@@ -68,3 +70,42 @@ def test_months_are_of_no_fixed_length() -> None:
     assert Span.of("1mo").end(datetime.datetime(2026, 2, 1)) == datetime.datetime(2026, 3, 1)
     with pytest.raises(ParameterError, match="delay='1mo' is no fixed length of time"):
         og.features.Source(ROWS, "at", delay="1mo")
+
+
+@pytest.mark.parametrize(
+    ("longer", "shorter", "fits"),
+    [
+        ("1h", "1h", True),
+        ("1d", "1h", True),
+        ("1d", "90min", True),
+        ("30min", "1h", False),
+        ("90min", "1h", False),
+        ("1w", "1d", True),
+        ("1w", "2d", False),  # weeks begin on Mondays, and pairs of days are counted from 1970
+        ("1w", "7d", False),
+        ("2w", "1w", True),
+        ("1mo", "1d", True),
+        ("1mo", "2d", False),
+        ("1mo", "1w", False),
+        ("1y", "12mo", True),
+        ("1y", "5mo", False),
+        ("1y", "6h", True),
+        ("365d", "1mo", False),
+    ],
+)
+def test_a_length_says_whether_shorter_windows_fit(longer: str, shorter: str, fits: bool) -> None:
+    assert Span.of(longer).nests(Span.of(shorter)) is fits
+
+
+@given(st.sampled_from(LONGER), st.data())
+def test_where_they_fit_a_window_ends_in_the_longer_one_it_begins_in(text: str, data: st.DataObject) -> None:
+    longer = Span.of(text)
+    shorter = Span.of(data.draw(st.sampled_from(SHORTER)))
+    days = st.integers(-20_000, 40_000)
+    at = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC) + datetime.timedelta(
+        days=data.draw(days), hours=5
+    )
+    (start,) = shorter.floor(pa.array([at], pa.timestamp("us", "UTC"))).to_pylist()
+    last = shorter.end(start) - datetime.timedelta(microseconds=1)
+    first_in, last_in = longer.floor(pa.array([start, last], pa.timestamp("us", "UTC"))).to_pylist()
+    assert first_in == last_in or not longer.nests(shorter)

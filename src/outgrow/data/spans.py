@@ -38,6 +38,7 @@ _MICROSECONDS = {
 }
 _MONTHS = {"month": 1, "year": 12}
 _DAYS_OF_MONTH = 365.2425 / 12
+_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 _LONGEST = 10_000 * 365 * _MICROSECONDS["day"]
 _EXAMPLES = "'90s', '15min', '12h', '7d' or '2w'"
 
@@ -93,6 +94,32 @@ class Span:
         if self.unit in _MICROSECONDS:
             return self.count * _MICROSECONDS[self.unit] / 10**6
         return self.count * _MONTHS[self.unit] * _DAYS_OF_MONTH * 86_400
+
+    def nests(self, shorter: Span) -> bool:
+        """Whether each window of a shorter length lies in one window of this one, so that their counts add.
+
+        Parameters
+        ----------
+        shorter : perhaps as long; one that is longer never does.
+        """
+        length, size, day = self._size, shorter._size, _MICROSECONDS["day"]
+        if self.unit in _MONTHS and shorter.unit in _MICROSECONDS:
+            return day % size == 0  # months begin on any day, so weeks do not fit
+        same = (self.unit in _MONTHS) == (shorter.unit in _MONTHS)
+        return same and length % size == 0 and (self._offset - shorter._offset) % size == 0
+
+    @property
+    def _size(self) -> int:
+        """In microseconds, or in months."""
+        return self.count * (_MONTHS.get(self.unit) or _MICROSECONDS[self.unit])
+
+    @property
+    def _offset(self) -> int:
+        """Where the window begins in which 1970 does, in microseconds or months from there."""
+        (start,) = self.floor(pa.array([0], pa.int64()).cast(TIME)).to_pylist()
+        if self.unit in _MONTHS:
+            return (start.year - 1970) * 12 + start.month - 1
+        return (start - _EPOCH) // datetime.timedelta(microseconds=1)
 
     def __str__(self) -> str:
         return f"{self.count}{_UNITS[self.unit][0]}"

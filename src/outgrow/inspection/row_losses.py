@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from sklearn.base import is_classifier
 
 from outgrow.data.batch import Batch
 from outgrow.errors import ParameterError
 from outgrow.ml.predictor import Predictor
+from outgrow.monitor.labels import class_places, strangers
 
 OF_CHANCES, OF_CLASSES, OF_NUMBERS = ("log_loss", "brier"), ("error_rate",), ("mse", "mae")
 
@@ -56,6 +56,11 @@ def losses(
     batch : rows with its columns.
     labels : what is true; a class that the model does not know is one it gave no chance.
     metric : as policies name it.
+
+    Raises
+    ------
+    DataError
+        When so many labels are no class of the model that they must be written another way.
     """
     if metric in OF_NUMBERS:
         predicted = predictor.answer(batch)
@@ -63,6 +68,7 @@ def losses(
         return (error * error if metric == "mse" else np.abs(error)), predicted
     classes = predictor.classes or []
     truth = codes(labels, classes)
+    strangers(labels, truth, classes)
     rows = np.arange(len(truth))
     if metric == "error_rate":
         predicted = predictor.answer(batch)
@@ -86,9 +92,4 @@ def codes(labels: Any, classes: list[Any]) -> np.ndarray:
     labels : Arrow array.
     classes : of the model.
     """
-    kind = pa.array(classes).type
-    if pa.types.is_floating(labels.type) and pa.types.is_integer(kind):
-        known = pa.array(np.asarray(classes, dtype=np.float64))
-        return pc.index_in(labels.cast(pa.float64()), known).fill_null(-1).to_numpy(zero_copy_only=False)
-    texts = pa.array([pa.scalar(value).cast(pa.string()).as_py() for value in classes], pa.string())
-    return pc.index_in(labels.cast(pa.string()), texts).fill_null(-1).to_numpy(zero_copy_only=False)
+    return class_places(labels, classes)

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from outgrow.errors import OutgrowError
+from outgrow.errors import DataError, OutgrowError
 from outgrow.inspection.row_losses import OF_NUMBERS, check_metric
 from outgrow.loop.decide import Decision
-from outgrow.loop.gate import judge
-from outgrow.loop.load import LoadedPolicy
+from outgrow.loop.gate import CANNOT_SAY, judge
+from outgrow.loop.load import LoadedPolicy, check_followed
 from outgrow.loop.measure import Comparison, compare, evidence, schema_changes
 from outgrow.loop.policy import Policy
 from outgrow.loop.rows import LandedRows
@@ -36,12 +36,20 @@ class Carrier:
     store : the versions of the model.
     rows : where rows and labels land.
     train_here : in this process, rather than in one of its own.
+
+    Raises
+    ------
+    JobFileError
+        When the policy fits neither its job nor its champion.
     """
 
     loaded: LoadedPolicy
     store: ModelStore
     rows: LandedRows
     train_here: bool = False
+
+    def __post_init__(self) -> None:
+        check_followed(self.loaded, self.store)
 
     @property
     def policy(self) -> Policy:
@@ -93,11 +101,14 @@ class Carrier:
         )
         since = max(view.untils.get(number, float("-inf")) for number in numbers.values())
         rows = self.rows.labelled(since, view.now)
-        states = None if rows is None else compare(rows, comparison)
+        try:
+            states = None if rows is None else compare(rows, comparison)
+        except DataError as error:  # labels that are written another way may be mended while it waits
+            return "gate.judged", {**numbers, "verdict": CANNOT_SAY, "because": str(error), "checks": []}
         facts = evidence(gate, states, champion, candidate, self.store.path / str(decision["version"]))
-        baseline = None
-        if bounded and facts["rows"]:
-            baseline = upper_mean(facts["watched_error"], facts["rows"])
+        if states is not None and gate.better.metric not in OF_NUMBERS:
+            facts["strangers"] = int(states[2][0])
+        baseline = _baseline(facts, quality.error) if bounded and facts["rows"] else None
         span = {"since": since, "until": view.now}
         verdict = judge(gate, facts)
         return "gate.judged", {**numbers, **verdict, **span, "evidence": facts, "baseline": baseline}
@@ -129,11 +140,14 @@ class Carrier:
         return self._moved(decision, view)
 
     def _rollback(self, decision: Decision, view: View) -> Outcome:
-        return self._moved(decision, view)
+        return self._moved(decision, view, back=True)
 
-    def _moved(self, decision: Decision, view: View) -> Outcome:
-        why = decision["because"]
-        self.store.promote(decision["version"], why=why, evidence=decision["key"], by=BY)
+    def _moved(self, decision: Decision, view: View, *, back: bool = False) -> Outcome:
+        version, why = decision["version"], decision["because"]
+        if back:  # a person who then rolls back, too, must not come to the version that was sent back
+            self.store.rollback(to=version, why=why, evidence=decision["key"], by=BY)
+        else:
+            self.store.promote(version, why=why, evidence=decision["key"], by=BY)
         write_rollout(self.store, Rollout(), why=why, by=BY)
         return self._verified(view, decision["version"], Rollout())
 
@@ -169,6 +183,15 @@ class Carrier:
             return "rollout.stepped", {**body, "verified": True, "answers": _roles(seen)}
         expected = {"roles": dict(roles), "since": since, "because": problem}
         return "rollout.stepped", {**body, "verified": False, "expected": expected, "answers": _roles(seen)}
+
+
+def _baseline(facts: Mapping[str, Any], error: str) -> float:
+    """What the mean error of labels of known classes is at most: strangers are taken out with their least."""
+    rows, strange, mean = facts["rows"], facts["strangers"], facts["watched_error"]
+    if strange:
+        least = 1.0 if error == "error_rate" else 0.5  # half of (p - 1[y])², with no class y
+        mean, rows = max(0.0, (mean * rows - least * strange) / (rows - strange)), rows - strange
+    return upper_mean(mean, rows)
 
 
 def _roles(seen: ServersLook) -> dict[str, Any]:

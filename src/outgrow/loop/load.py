@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from outgrow.errors import JobFileError
+from outgrow.errors import ArtifactError, JobFileError, OutgrowError, ParameterError
+from outgrow.inspection.row_losses import check_metric
 from outgrow.job.document import fault, located, parse, read_text
 from outgrow.loop.contradictions import contradictions
 from outgrow.loop.policy import Policy
+from outgrow.ml.predictor import Predictor
+from outgrow.registry.store import ModelStore
 
 
 @dataclass(frozen=True)
@@ -54,3 +58,52 @@ def load_policy(path: str | os.PathLike[str]) -> LoadedPolicy:
             return LoadedPolicy(policy, Path(path).parent)
     messages = [located(key_path, text, lines) for key_path, text in faults]
     raise JobFileError(f"{path} is not a valid policy, and nothing was done:\n  " + "\n  ".join(messages))
+
+
+def check_followed(loaded: LoadedPolicy, store: ModelStore) -> None:
+    """Refuse a policy that fits neither its job nor its champion, before anything is trained in vain.
+
+    Parameters
+    ----------
+    loaded : the policy.
+    store : the versions of its model.
+
+    Raises
+    ------
+    JobFileError
+        With all that does not fit.
+    """
+    faults = [*_of_job(loaded), *_of_champion(loaded.policy, store)]
+    if faults:
+        shown = "\n  ".join(faults)
+        raise JobFileError(
+            f"The policy in {loaded.folder} cannot be followed, and nothing was done:\n  {shown}"
+        )
+
+
+def _of_job(loaded: LoadedPolicy) -> Iterator[str]:
+    if loaded.policy.retrain is None:
+        return
+    try:
+        read_text(Path(loaded.beside(loaded.policy.retrain.job)), "job")
+    except OutgrowError as error:
+        yield f"retrain.job: {error}"
+
+
+def _of_champion(policy: Policy, store: ModelStore) -> Iterator[str]:
+    metrics = {}
+    if policy.gate is not None:
+        metrics["gate.better.metric"] = policy.gate.better.metric
+    if policy.watch.quality is not None:
+        metrics["watch.quality.error"] = policy.watch.quality.error
+    try:
+        version = store.current
+        champion = None if version is None or not metrics else Predictor(store.load())
+    except ArtifactError:
+        return  # a look says so
+    for name, metric in metrics.items():
+        if champion is not None:
+            try:
+                check_metric(champion, metric, version)
+            except ParameterError as error:
+                yield f"{name}: {error}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from outgrow.job.model import ReadSpec, Section
 from outgrow.loop.spans import Often, Rate, Ratio, Share, Span
@@ -13,7 +13,13 @@ from outgrow.loop.spans import Often, Rate, Ratio, Share, Span
 Metric = Literal["log_loss", "brier", "error_rate", "mse", "mae"]
 
 
-class RowsSpec(Section):
+class Part(Section):
+    """A mapping of the policy; its numbers are finite, as nothing compares with what is none."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+
+class RowsSpec(Part):
     """Where new rows land: a folder that grows, such as the log of a server."""
 
     path: str
@@ -24,7 +30,7 @@ class RowsSpec(Section):
     """How the files are read."""
 
 
-class EffectSpec(Section):
+class EffectSpec(Part):
     """How large a change of a column must be, besides being no accident."""
 
     psi: float | None = Field(default=None, gt=0)
@@ -35,7 +41,7 @@ class EffectSpec(Section):
     """Largest distance of the distribution functions."""
 
 
-class DataWatch(Section):
+class DataWatch(Part):
     """Rows against the reference that travels with the model."""
 
     window: Span
@@ -56,7 +62,7 @@ class DataWatch(Section):
     """So many windows in a row must drift; more than one for what may be over soon, as an outage is."""
 
 
-class QualityWatch(Section):
+class QualityWatch(Part):
     """Predictions against what came out."""
 
     labels: str
@@ -83,7 +89,7 @@ class QualityWatch(Section):
         return given
 
 
-class Watch(Section):
+class Watch(Part):
     """What is looked at, and starts a training when it is no longer as it was."""
 
     data: DataWatch | None = None
@@ -94,21 +100,21 @@ class Watch(Section):
     """How old the champion may get."""
 
 
-class RetrainRows(Section):
+class RetrainRows(Part):
     """Which of the labelled rows a training sees."""
 
     last: Span
     """Those of so long before the training."""
 
 
-class Budget(Section):
+class Budget(Part):
     """What a training may take."""
 
     time: Span
     """Longer ones are ended."""
 
 
-class Retrain(Section):
+class Retrain(Part):
     """How a candidate is learned."""
 
     job: str
@@ -123,7 +129,7 @@ class Retrain(Section):
     """What it may take."""
 
 
-class Better(Section):
+class Better(Part):
     """The candidate's loss below the champion's on the same rows."""
 
     metric: Metric
@@ -136,7 +142,7 @@ class Better(Section):
     """Labelled rows before the first look."""
 
 
-class Slices(Section):
+class Slices(Part):
     """No part of the rows may become much worse."""
 
     by: list[str] = Field(min_length=1)
@@ -149,7 +155,7 @@ class Slices(Section):
     """The share of false ones among the slices that are said to be worse."""
 
 
-class Fair(Section):
+class Fair(Part):
     """Differences between groups of people, as fairlearn defines them."""
 
     by: str
@@ -164,7 +170,7 @@ class Fair(Section):
     """Groups of fewer rows are named, and not compared."""
 
 
-class Also(Section):
+class Also(Part):
     """What else a candidate must hold."""
 
     baseline: bool = False
@@ -177,7 +183,7 @@ class Also(Section):
     """The champion's columns, kinds and classes."""
 
 
-class Gate(Section):
+class Gate(Part):
     """What a candidate must show on rows newer than all that it and the champion learned from."""
 
     better: Better
@@ -192,7 +198,7 @@ class Gate(Section):
     """A candidate that cannot be judged for so long is given up."""
 
 
-class Step(Section):
+class Step(Part):
     """A step of the rollout: `{shadow: 1h, agree: 0.95}` or `{canary: 5%, for: 1h}`."""
 
     shadow: Span | None = None
@@ -225,7 +231,7 @@ class Step(Section):
         return self
 
 
-class Rollback(Section):
+class Rollback(Part):
     """What sends a canary or a new champion back."""
 
     errors: Share | None = None
@@ -238,7 +244,7 @@ class Rollback(Section):
     """How long a new champion is watched."""
 
 
-class Servers(Section):
+class Servers(Part):
     """The servers that follow the model, to verify that they answer with the version they should."""
 
     urls: list[str] = Field(min_length=1)
@@ -256,7 +262,7 @@ class Servers(Section):
         return {"urls": given} if isinstance(given, list) else given
 
 
-class AlertsSpec(Section):
+class AlertsSpec(Part):
     """Who is told of reports, proposals, promotions and rollbacks; `$NAME` is taken from the environment."""
 
     webhook: list[str] = Field(default_factory=list)
@@ -267,7 +273,7 @@ class AlertsSpec(Section):
     """The mail server, HOST or HOST:PORT."""
 
 
-class Policy(Section):
+class Policy(Part):
     """A whole policy."""
 
     model: str

@@ -18,6 +18,10 @@ from outgrow.stats.grid_counts import GridCounts
 from outgrow.stats.grids import HEADS, MISSING, NoGrid, NumberGrid, TextGrid, ValueGrid
 
 NAN = float("nan")
+MOST_OTHERS = 0.5
+"""Where more of the reference's values than this share the cell of all others, most are not told apart."""
+_EXACT = 2.0**53
+"""Whole numbers above it share a float64 with their neighbours."""
 
 
 def compare(
@@ -42,8 +46,9 @@ def compare(
 
     Returns
     -------
-    Schema and rows first, then a finding for the values of each column, for missing values and new categories
-    where there are any, for predictions, label and concept; then the same of slices.
+    Schema and rows first, then a finding for the values of each column, or that they are not counted; for
+    missing values and new categories where there are any, for predictions, label and concept; then the same
+    of slices.
 
     Raises
     ------
@@ -129,12 +134,18 @@ def _whole(reference: Reference, window: GridCounts, index: int, rule: Rule) -> 
     entry = reference.plan.entries[index]
     of_window = reference.vector(window, index)
     if not of_window.any():
+        if entry.role == "column":
+            yield _not_counted(entry, "these rows hold nothing of it, not even a missing value.")
         return  # a label that is not yet there, or no predictions
     coarse = window.grids != reference.counts.grids
     base = reference.coarse(reference.counts) if coarse else reference.counts
     of_reference = reference.vector(base, index)
     if not isinstance(entry.grid, NoGrid):
         yield _values(reference, window, index, of_reference, of_window, rule, coarse=coarse)
+    elif entry.role == "column":
+        nothing = "the reference has only missing values, and no cells for any."
+        kind = f"the values of a {reference.kinds[entry.measure.column]} have no order and no text."
+        yield _not_counted(entry, kind if entry.measure.sort == "presence" else nothing)
     yield from _missing(entry, "", of_reference, of_window, rule)
     if isinstance(entry.grid, TextGrid) and entry.grid.complete and entry.grid.texts:
         yield from _new(reference, window, entry, index, of_window, rule)
@@ -173,7 +184,39 @@ def _values(
         if apart is None:
             return _too_few(what, entry.name, "", int(a.sum()), int(b.sum()))
         because = moved_categories(grid, a, b)
-    return _finding(what, entry.name, "", apart, because, rule)
+    finding = _finding(what, entry.name, "", apart, because, rule)
+    blind = _blind(entry, a)
+    small = finding.verdict == "ok" and abs(finding.value) < finding.effect
+    if blind and small:  # a large distance is one all the same
+        return replace(finding, verdict="cannot say", because=f"Not counted apart, because {blind}")
+    return finding
+
+
+def _not_counted(entry: Entry, because: str) -> Finding:
+    why = f"Not counted, because {because}"
+    return Finding("not counted", entry.name, "", "", NAN, NAN, NAN, NAN, NAN, NAN, "cannot say", why)
+
+
+def _blind(entry: Entry, shares: np.ndarray) -> str | None:
+    """Why most values lie in one cell, though they differ: then no distance is no sign that nothing changed.
+
+    Parameters
+    ----------
+    entry : what was counted.
+    shares : the values of the reference in each cell.
+    """
+    grid = entry.grid
+    if isinstance(grid, TextGrid):
+        others = int(shares[-1]) / int(shares.sum())
+        if grid.complete or others <= MOST_OTHERS:
+            return None
+        share = share_text(others)
+        return f"{share} of the reference's values share one cell: it has too many different ones."
+    whole = entry.measure.type in ("int64", "uint64")
+    if not whole or not isinstance(grid, ValueGrid) or len(grid.values) > 1:
+        return None
+    (value,) = grid.values
+    return f"whole numbers near {value:.3g} share one float64." if abs(value) >= _EXACT else None
 
 
 def _what(entry: Entry) -> What:

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from outgrow.engine.dataset import Dataset
 from outgrow.engine.open import dataset
 from outgrow.engine.protocol import Engine
 from outgrow.engine.reading import read
 from outgrow.engine.reference import Reference
-from outgrow.errors import ParameterError
+from outgrow.errors import DataError, ParameterError
 from outgrow.ml.core.estimator import Estimator
 from outgrow.ml.persistence import load
 from outgrow.monitor.compare import compare
@@ -34,8 +35,9 @@ class Drift(Tabular):
 
     Attributes
     ----------
-    findings : schema and rows first, then a finding for the values of each column, for missing values, new
-        categories, predictions, label and concept, then those of slices.
+    findings : schema and rows first, then a finding for the values of each column, whether they could be
+        compared or not, for missing values, new categories, predictions, label and concept, then those of
+        slices.
     reference : what the rows were held against.
     window : the rows, counted; it merges with other windows of the same reference.
     fdr : the share of false ones among the changes that are reported, at most.
@@ -69,11 +71,15 @@ class Drift(Tabular):
 
     @property
     def verdict(self) -> Verdict:
-        """'drift' if anything drifted, 'cannot say' if there are too few rows, else 'watch' or 'ok'."""
+        """'drift' or 'watch' if any finding is; else 'ok' if anything was compared, else 'cannot say'."""
         verdicts = {finding.verdict for finding in self.findings if finding.what != "volume"}
-        if not self.window.rows or verdicts == {"cannot say"}:
+        if not self.window.rows:
             return "cannot say"
-        return "drift" if "drift" in verdicts else "watch" if "watch" in verdicts else "ok"
+        if verdicts & {"drift", "watch"}:
+            return "drift" if "drift" in verdicts else "watch"
+        # that as many are missing as before says nothing of values that are not told apart
+        compared = [f for f in self.findings if f.what not in ("volume", "schema", "missing")]
+        return "ok" if any(finding.verdict == "ok" for finding in compared) else "cannot say"
 
     @property
     def drifted(self) -> tuple[str, ...]:
@@ -182,6 +188,8 @@ def drift(
     ------
     ParameterError
         When the model has no reference, or slices are wanted that the reference has not.
+    DataError
+        When there are rows without columns.
 
     Examples
     --------
@@ -195,7 +203,8 @@ def drift(
     drift: delay: The mean went from 4.991 to 7.033, +1.03 standard deviations.
     """
     base, model = _reference(reference, by, target)
-    return Drift.of(base, base.count(_rows(rows), model), fdr=fdr, effect=effect, columns=columns)
+    window = base.count(_with_columns(_rows(rows)), model)
+    return Drift.of(base, window, fdr=fdr, effect=effect, columns=columns)
 
 
 def drift_of_paths(
@@ -239,7 +248,7 @@ def _reference(given: Any, by: str | Sequence[str] | None, target: str | None) -
                 "model.save(path, reference=rows), or give the rows themselves: og.drift(rows, new_rows)."
             )
         return _with_slices(kept, slices), given
-    return Reference.of(_rows(given), by=slices, target=target), None
+    return Reference.of(_with_columns(_rows(given)), by=slices, target=target), None
 
 
 def _with_slices(reference: Reference, slices: Sequence[str]) -> Reference:
@@ -252,8 +261,14 @@ def _with_slices(reference: Reference, slices: Sequence[str]) -> Reference:
     return reference
 
 
-def _rows(given: Any) -> Any:
+def _rows(given: Any) -> Dataset:
     return read(given) if isinstance(given, str | os.PathLike) else dataset(given)
+
+
+def _with_columns(data: Dataset) -> Dataset:
+    if not data.columns:
+        raise DataError("The rows have no columns, so there is nothing to compare. Give rows with columns.")
+    return data
 
 
 def _is_model(path: str | os.PathLike[str]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from numbers import Real
 from typing import Any, Literal
 
 import numpy as np
@@ -15,7 +16,16 @@ from outgrow.stats.distances import Distance
 
 Verdict = Literal["ok", "watch", "drift", "cannot say"]
 What = Literal[
-    "values", "missing", "new categories", "predictions", "label", "concept", "answers", "schema", "volume"
+    "values",
+    "not counted",
+    "missing",
+    "new categories",
+    "predictions",
+    "label",
+    "concept",
+    "answers",
+    "schema",
+    "volume",
 ]
 DISTANCES = ("psi", "js", "kl", "ks", "wasserstein", "l1", "tv", "linf")
 """Those that a threshold can be set for."""
@@ -32,8 +42,9 @@ class Finding:
 
     Attributes
     ----------
-    what : 'values', 'missing', 'new categories', 'predictions', 'label', 'concept' (what labels go with a
-        prediction), 'answers' (what predictions go with a label), 'schema' or 'volume'.
+    what : 'values', 'not counted' (values of a column that cannot be compared), 'missing', 'new categories',
+        'predictions', 'label', 'concept' (what labels go with a prediction), 'answers' (what predictions go
+        with a label), 'schema' or 'volume'.
     column : which it is about; '' for all rows.
     slice : the part of the rows, like 'carrier=AA'; '' for all.
     measure : what `value` is, such as 'psi'.
@@ -43,7 +54,7 @@ class Finding:
     effect : from which value on the change is large.
     verdict : 'drift' where q is at most the rate of false discoveries that is allowed and the value is at
         least `effect`; 'watch' where it is certain, and at least half as large; 'cannot say' where there are
-        too few rows for either; else 'ok'.
+        too few rows for either, or values are not told apart; else 'ok'.
     because : the fact in words, with its numbers.
     measures : all distances, by name.
     share : of the total distance of all columns, or of all slices of a column; 0 where it adds nothing.
@@ -104,7 +115,7 @@ class Rule:
         ParameterError
             When the rate is no share, or a measure is not known.
         """
-        if not 0 < fdr < 1:
+        if isinstance(fdr, bool) or not isinstance(fdr, Real) or not 0 < fdr < 1:
             raise ParameterError(
                 f"fdr={fdr!r}: the rate of false discoveries lies between 0 and 1, like 0.01."
             )
@@ -115,11 +126,11 @@ class Rule:
                 raise ParameterError(
                     f"effect names {name!r}, which is no measure. Known: {', '.join(known)}."
                 )
-            if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+            if isinstance(value, bool) or not isinstance(value, Real) or not value >= 0:
                 raise ParameterError(f"effect={{{name!r}: {value!r}}}: give a number of at least 0.")
         distances = given.keys() & set(DISTANCES)
         usual = {k: v for k, v in EFFECT.items() if not (distances and k in DISTANCES)}
-        return cls(fdr, {**usual, **given})
+        return cls(float(fdr), {**usual, **given})
 
     def largest(self, measures: Mapping[str, Distance]) -> tuple[str, float]:
         """The distance that exceeds its threshold most, and the threshold.

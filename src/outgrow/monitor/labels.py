@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from outgrow.data.batch import Batch
 from outgrow.data.hashing import mix, value_hash
 from outgrow.data.spans import as_times, microseconds
-from outgrow.errors import ColumnNotFoundError, SchemaError
+from outgrow.errors import ColumnNotFoundError, DataError, SchemaError
 from outgrow.stats.state import State
 
 NO_TIME = np.iinfo(np.int64).min
+MOST_STRANGERS = 0.25
+"""From this share of the labels on, those of no known class are the known classes, written another way."""
+_FEW_STRANGERS, _MOST_NAMED = 10, 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,3 +200,115 @@ def check_columns(schema: pa.Schema, names: Sequence[str], what: str) -> None:
     missing = [name for name in names if name not in schema.names]
     if missing:
         raise ColumnNotFoundError(f"{what} have no column {missing[0]!r}. They have {schema.names}.")
+
+
+def class_places(values: Any, classes: Sequence[Any]) -> np.ndarray:
+    """The place of the class of each value among the classes, -1 for a stranger.
+
+    It is the one rule by which a label is a class. `True`, `true` and a boolean are one class, and so are 1,
+    1.0 and '1'; a boolean among numbers is 1 or 0. A class that is written just as the value goes first, and
+    one that could be meant by several others is none of them.
+
+    Parameters
+    ----------
+    values : an Arrow array, or chunks of one.
+    classes : values, or their texts.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> class_places(pa.array([True, False, None]), ["False", "True"]).tolist()
+    [1, 0, -1]
+    >>> class_places(pa.array(["1.0", "2", "yes"]), [1, 2]).tolist()
+    [0, 1, -1]
+    """
+    known = [class_text(value) for value in classes]
+    texts = texts_of_labels(values)
+    places = np.array(pc.index_in(texts, pa.array(known, pa.string())).fill_null(-1))
+    strange = (places < 0) & texts.is_valid().to_numpy(zero_copy_only=False)
+    if strange.any():
+        meant: dict[Decimal | str, list[int]] = {}
+        for code, text in enumerate(known):
+            meant.setdefault(_meaning(text), []).append(code)
+        only = {meaning: codes[0] for meaning, codes in meant.items() if len(codes) == 1}
+        others = texts.filter(pa.array(strange)).dictionary_encode()
+        others_meant = [only.get(_meaning(text), -1) for text in others.dictionary.to_pylist()]
+        places[strange] = np.array(others_meant)[others.indices.to_numpy()]
+    return places
+
+
+def class_text(value: Any) -> str:
+    """A class as Arrow writes it as text."""
+    return str(pa.scalar(value).cast(pa.string()).as_py())
+
+
+def texts_of_labels(values: Any) -> pa.Array:
+    """Labels as Arrow writes them as text.
+
+    Parameters
+    ----------
+    values : an Arrow array, or chunks of one.
+    """
+    whole = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+    return (whole.dictionary_decode() if pa.types.is_dictionary(whole.type) else whole).cast(pa.string())
+
+
+def strangers(values: Any, places: np.ndarray, classes: Sequence[Any]) -> str | None:
+    """The labels of no known class, counted and named; None where there are none.
+
+    Parameters
+    ----------
+    values : the labels. Missing ones, and NaN, are no strangers.
+    places : of their classes, as `class_places` gives them.
+    classes : the known ones.
+
+    Raises
+    ------
+    DataError
+        When no label is of a known class, or so many are not that they must be written another way: what
+        would be measured then is how they are written.
+    """
+    strange = places < 0
+    if not strange.any():
+        return None
+    texts = texts_of_labels(values)
+    there = texts.is_valid().to_numpy(zero_copy_only=False)
+    if pa.types.is_floating(values.type):
+        there &= ~np.isnan(values.to_numpy(zero_copy_only=False))
+    strange &= there
+    count, total = int(strange.sum()), int(there.sum())
+    if not count:
+        return None
+    refused = count == total or (count >= _FEW_STRANGERS and count >= MOST_STRANGERS * total)
+    shown = texts.filter(pa.array(there if refused else strange))
+    fact = (
+        f"{count:,} of {total:,} labels are of no known class: labels {named_classes(shown)}, classes "
+        f"{named_classes(pa.array([class_text(value) for value in classes], pa.string()))}."
+    )
+    if refused:
+        raise DataError(f"{fact} Write the labels as the classes are written.")
+    return fact
+
+
+def named_classes(texts: pa.Array) -> str:
+    """Some different texts, as an error names them.
+
+    Parameters
+    ----------
+    texts : without missing ones.
+    """
+    different = sorted(pc.unique(texts).to_pylist())
+    more = f" and {len(different) - _MOST_NAMED:,} more" if len(different) > _MOST_NAMED else ""
+    return f"{different[:_MOST_NAMED]}{more}"
+
+
+def _meaning(text: str) -> Decimal | str:
+    """What a class is, however it is written: equal numbers are equal, and truth is 1."""
+    word = text.lower()
+    if word in ("true", "false"):
+        return Decimal(word == "true")
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        return text
+    return number if number.is_finite() and "_" not in text else text

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import os
 import time as clock
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from outgrow.data.spans import Span
+from outgrow.engine.reading import read
 from outgrow.errors import InputNotFoundError, OutgrowError, ParameterError
 from outgrow.monitor.alerts import Alert, Alerts, texts
 from outgrow.monitor.channels import write_prometheus
-from outgrow.monitor.monitor import Monitor, Watched
+from outgrow.monitor.monitor import Monitor
 from outgrow.monitor.quality import Quality, quality
 from outgrow.monitor.quality_table import summary
 from outgrow.monitor.quality_view import QualityView
 from outgrow.monitor.telling import prometheus_metrics, raise_alerts
+from outgrow.monitor.watched import Watched
+from outgrow.monitor.windows import new_files
 
 DRIFT = 3
 """The exit code of a look that saw drift, or errors that grew."""
@@ -99,7 +103,11 @@ def look(
     open_too : whether windows are judged that more rows may come to.
     """
     watched = monitor.watch(folder, time=time, open_too=open_too)
-    judged = None if labels is None else labelled(monitor, folder, labels, time)
+    try:
+        judged = None if labels is None else labelled(monitor, folder, labels, time)
+    except (OutgrowError, OSError):
+        raise_alerts(alerts, monitor.view, watched.kinds)  # labels that cannot be met hide no drift
+        raise
     changed = raise_alerts(alerts, monitor.view, watched.kinds, judged)
     if prometheus is not None:
         write_prometheus(prometheus, prometheus_metrics(monitor.view, alerts, judged))
@@ -116,11 +124,12 @@ def labelled(monitor: Monitor, folder: str | os.PathLike[str], labels: Labels, t
     labels : where labels come.
     time : the column that says when a row was asked.
     """
-    if not Path(labels.path).exists():
+    rows = _readable(monitor, folder) if Path(labels.path).exists() else None
+    if rows is None:
         return None
     try:
         judged = quality(
-            folder,
+            rows,
             labels.path,
             on=labels.on,
             label=labels.label,
@@ -144,6 +153,14 @@ def labelled(monitor: Monitor, folder: str | os.PathLike[str], labels: Labels, t
     return judged
 
 
+def _readable(monitor: Monitor, folder: str | os.PathLike[str]) -> Any:
+    """A folder without the files that the monitor could not count; None where no other is there."""
+    if not monitor.unread:
+        return folder
+    files = [os.fspath(path) for _, path in new_files(folder, monitor.unread)]
+    return read(files) if files else None
+
+
 def keep_looking(
     once: Callable[[], Look],
     every: str,
@@ -160,12 +177,14 @@ def keep_looking(
     stop : asked after each look.
     """
     pause = Span.of(every).seconds
+    unread: Mapping[str, str] = {}
     while True:
         began = clock.monotonic()
         try:
             seen = once()
-            if seen.watched.judged or seen.changed:
+            if seen.watched.judged or seen.changed or seen.watched.unread.keys() - unread.keys():
                 say(str(seen))
+            unread = seen.watched.unread
         except (OutgrowError, OSError) as error:
             say(f"This look failed, the next one tries again: {error}")
         if stop():

@@ -5,8 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 import time as clock
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -15,11 +14,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from outgrow.data.spans import TIME, Span, as_times, microseconds, moment
+from outgrow.data.spans import Span, as_times, microseconds, moment
 from outgrow.engine.open import dataset
 from outgrow.engine.reading import read
 from outgrow.engine.reference import Reference
-from outgrow.errors import DataError, ParameterError
+from outgrow.errors import DataError, EngineError, OutgrowError, ParameterError
 from outgrow.log.event_log import EventLog, author
 from outgrow.log.record import Fact
 from outgrow.ml.base import VERSION
@@ -27,10 +26,12 @@ from outgrow.monitor.drift import Drift, _reference
 from outgrow.monitor.findings import EFFECT, FDR
 from outgrow.monitor.kinds import Kind, kind_of
 from outgrow.monitor.pairs import EVERYTHING, Group
-from outgrow.monitor.view import Judgement, MonitorView, as_body, js_between
+from outgrow.monitor.view import UNKNOWN, Judgement, MonitorView, as_body, as_failed, js_between
+from outgrow.monitor.watched import Watched
 from outgrow.monitor.windows import (
     WindowFiles,
     WindowFold,
+    by_schema,
     fold_windows,
     merge_all,
     new_files,
@@ -41,51 +42,6 @@ from outgrow.stats.grid_counts import GridCounts
 ROLE = "role"
 PRIMARY = ("", "primary", "canary")
 """The roles whose requests are judged; a shadow sees the same rows again."""
-
-
-@dataclass(frozen=True)
-class Watched:
-    """What a look at new rows gave.
-
-    Attributes
-    ----------
-    rows : how many were counted.
-    files : how many files they came from.
-    judged : windows that were held against the reference, in order of time.
-    timeless : rows without a time, which belong to no window.
-    gaps : windows between others that have no rows.
-    kinds : of drift, by column.
-    """
-
-    rows: int
-    files: int
-    judged: tuple[Judgement, ...]
-    timeless: int
-    gaps: tuple[datetime.datetime, ...]
-    kinds: Mapping[str, Kind] = field(default_factory=dict)
-
-    @property
-    def verdict(self) -> str:
-        """'drift' if a window that was judged drifted in a way that is no season, else 'ok'."""
-        return "drift" if any(self.lasting(judgement) for judgement in self.judged) else "ok"
-
-    def lasting(self, judgement: Judgement) -> tuple[str, ...]:
-        """The columns of a window that drifted, without those that do so each season."""
-        kinds = self.kinds
-        return tuple(c for c in judgement.drifted if kinds.get(c) is None or kinds[c].name != "periodic")
-
-    def __str__(self) -> str:
-        lines = [f"{self.rows:,} new rows of {self.files:,} file(s); {len(self.judged):,} window(s) judged."]
-        lines += [str(judgement) for judgement in self.judged if judgement.verdict != "ok"]
-        lines += [f"{column}: {kind.name}: {kind.because}" for column, kind in self.kinds.items()]
-        if self.timeless:
-            lines.append(f"{self.timeless:,} rows have no time and belong to no window.")
-        if self.gaps:
-            times = ", ".join(f"{gap:%Y-%m-%d %H:%M}" for gap in self.gaps[:3])
-            lines.append(
-                f"{len(self.gaps):,} window(s) have no rows: {times}{' ...' if self.gaps[3:] else ''}."
-            )
-        return "\n".join(lines)
 
 
 class Monitor:
@@ -144,7 +100,10 @@ class Monitor:
         self.view = MonitorView(self.log, self.name)
         self.threshold = float((effect or EFFECT).get("js", EFFECT["js"]))
         self.timeless = 0
+        self.unread: dict[str, str] = {}
+        self._references: dict[str, Reference] = {}
         Drift.of(self.reference, self.reference.empty(), **self.settings)  # refuses settings before any rows
+        self._check_window()
 
     def fold(
         self,
@@ -180,13 +139,42 @@ class Monitor:
 
         Returns
         -------
-        How many rows, of how many files.
+        How many rows, of how many files. Those that cannot be counted are in `unread` with the reason; they
+        are tried again when this is called again, and do not keep others from being counted.
+
+        Raises
+        ------
+        DataError
+            When no file could be counted, now or before.
         """
         known = self.view.refreshed().sources
-        files = dict(new_files(folder, known))
-        if not files:
-            return 0, 0
-        return self._fold(list(map(os.fspath, files.values())), time, None, list(files)), len(files)
+        groups, self.unread = by_schema(dict(new_files(folder, known)))
+        rows = files = 0
+        for group in groups:
+            for states, names in self._countable(group, time):
+                self.record(states, names)
+                rows, files = rows + sum(int(state.rows) for state in states.values()), files + len(names)
+        if self.unread and not files and not known:
+            name, because = next(iter(self.unread.items()))
+            raise DataError(
+                f"None of the {len(self.unread):,} file(s) of {folder} could be counted; {name}: {because}"
+            )
+        return rows, files
+
+    def _countable(
+        self, files: Mapping[str, Path], time: str | None
+    ) -> Iterator[tuple[dict[Group, GridCounts], list[str]]]:
+        """Counts of files, and their names: of all together, or of each where that does not work."""
+        try:
+            yield self.counted(list(map(os.fspath, files.values())), time=time), list(files)
+        except (OutgrowError, OSError, pa.ArrowException) as error:
+            if isinstance(error, EngineError):  # it is not the files
+                raise
+            if len(files) == 1:
+                self.unread |= dict.fromkeys(files, str(error))
+                return
+            for name, path in files.items():
+                yield from self._countable({name: path}, time)
 
     def judge(self, *, open_too: bool = False) -> list[Judgement]:
         """Hold the windows that changed since they were last judged against the reference.
@@ -198,17 +186,26 @@ class Monitor:
         open_too : also those that more rows may come to, as no later window has any.
         """
         view = self.view.refreshed()
-        latest = max((group.start or 0 for group in view.parts), default=0)
+        latest = max((group.start or 0 for group in view.parts if view.has_come(group)), default=0)
         judged = []
         for group in sorted(view.changed(), key=lambda group: (group.start or 0, group)):
             if not open_too and (group.start or 0) >= latest:
                 continue
-            drift = self.drift(group)
-            end = None if group.time is None else self.window.end(group.time)
-            body = as_body(group, end, drift, view.mark(group))
+            body = self._judged(group)
+            known = view.judged.get(group)
+            if known is not None and all(known.get(key) == body.get(key) for key in ("parts", "failed")):
+                continue  # it failed before, and does so again
             self.log.append("finding", self.name, body)
             judged.append(Judgement.of(body))
         return judged
+
+    def _judged(self, group: Group) -> dict[str, Any]:
+        """What is to be said of a window; one that cannot be judged keeps no other from it."""
+        view = self.view
+        try:
+            return as_body(group, view.ends[group], self.drift(group), view.mark(group))
+        except OutgrowError as error:
+            return as_failed(group, view.ends[group], view.rows[group], str(error), view.mark(group))
 
     def watch(
         self, folder: str | os.PathLike[str], *, time: str | None = "time", open_too: bool = False
@@ -222,7 +219,9 @@ class Monitor:
         """
         rows, files = self.fold_files(folder, time=time)
         judged = self.judge(open_too=open_too)
-        return Watched(rows, files, tuple(judged), self.timeless, tuple(self.gaps()), self.kinds())
+        gaps, kinds = tuple(self.gaps()), self.kinds()
+        ahead = self.view.ahead()
+        return Watched(rows, files, tuple(judged), self.timeless, gaps, kinds, self.unread, ahead)
 
     def watch_stream(
         self,
@@ -254,32 +253,52 @@ class Monitor:
 
         Parameters
         ----------
-        group : the only one; None for all.
+        group : the only one, of whichever references; None for all.
         window : longer windows, such as "1d" or "1mo"; None for those that were counted.
+
+        Returns
+        -------
+        Counts by version, role, slice, start, and the reference in whose cells they were counted: rows of
+        different references do not add up.
+
+        Raises
+        ------
+        ParameterError
+            When the windows that were counted do not fit into those of this length.
         """
-        parts = self.view.refreshed().parts
-        span = self.window if window is None else Span.of(window)
-        chosen = {key: digests for key, digests in parts.items() if group is None or key == group}
+        view = self.view.refreshed()
+        chosen = [key for key in view.parts if group is None or group in (key, Group(*key))]
+        longer = chosen if window is None else view.widened(chosen, self.window, Span.of(window))
         wanted: dict[Group, list[str]] = {}
-        for key, digests in zip(_widened(list(chosen), span), chosen.values(), strict=True):
-            wanted.setdefault(key, []).extend(digests)
+        for key, wide in zip(chosen, longer, strict=True):
+            wanted.setdefault(wide, []).extend(view.parts[key])
         return {key: merge_all(list(map(self.files.get, digests))) for key, digests in wanted.items()}
 
     def drift(self, group: Group) -> Drift:
-        """What is different in a window that was counted.
+        """What is different in a window that was counted, from the reference in whose cells it was.
 
         Parameters
         ----------
-        group : version, role and start, as `counts` has them.
+        group : version, role and start, as `counts` has them; of several references the last.
         """
         counts = self.counts(group)
-        if group not in counts:
+        if not counts:
             raise DataError(f"There is no window {group} of {self.name!r}. `monitor.counts()` has all.")
-        return Drift.of(self.reference, counts[group], **self.settings)
+        key = next(reversed(counts))
+        return Drift.of(self._reference_of(self.view.references[key]), counts[key], **self.settings)
+
+    def _reference_of(self, digest: str) -> Reference:
+        """What windows were counted with: of this monitor, or of one before it under this name."""
+        if digest in (UNKNOWN, self._reference_digest):
+            return self.reference
+        if digest not in self._references:
+            self._references[digest] = self.files.reference(digest)
+        return self._references[digest]
 
     def gaps(self) -> list[datetime.datetime]:
         """The windows between the first and the last that have no rows."""
-        times = sorted({group.time for group in self.view.refreshed().parts if group.time is not None})
+        view = self.view.refreshed()
+        times = sorted({group.time for group in view.parts if group.time and view.has_come(group)})
         missing: list[datetime.datetime] = []
         for before, after in pairwise(times):
             start = self.window.end(before)
@@ -329,9 +348,19 @@ class Monitor:
             before = index - self.period
             if before < 0 or starts[before] not in parts:
                 continue
-            now, then = (merge_all(list(map(self.files.get, parts[starts[i]]))) for i in (index, before))
-            earlier[index] = js_between(self.reference, column, now, then)
+            now, then = parts.get(starts[index], {}), parts[starts[before]]
+            for digest in now.keys() & then.keys():
+                apart = self._apart(column, digest, now[digest], then[digest])
+                earlier[index] = np.fmax(earlier[index], apart)
         return earlier
+
+    def _apart(self, column: str, digest: str, now: Sequence[str], then: Sequence[str]) -> float:
+        """The distance of two windows that were counted on one reference; NaN where their files are gone."""
+        try:
+            left, right = (merge_all(list(map(self.files.get, digests))) for digests in (now, then))
+            return js_between(self._reference_of(digest), column, left, right)
+        except OutgrowError:
+            return float("nan")
 
     def _fold(self, rows: Any, time: str | None, at: Any, sources: list[str]) -> int:
         states = self.counted(rows, time=time, at=at)
@@ -372,6 +401,7 @@ class Monitor:
         states : by window, as `counted` gives them.
         sources : what tells their rows from others.
         """
+        self._check_window()
         facts: list[dict[str, Any]] = []
         now, who = clock.time(), author()
         for group, state in states.items():
@@ -391,6 +421,20 @@ class Monitor:
         facts = facts or [{"model": self.name, "rows": 0}]
         facts[0]["sources"] = list(sources)
         self.log.store.append([Fact.of(now, "window.folded", self.name, body, who, None) for body in facts])
+
+    def _check_window(self) -> None:
+        """Refuse another length of windows than the log has under this name: they would not add up."""
+        view = self.view.refreshed()
+        group, end = next(reversed(view.ends.items()), (None, None))
+        if group is None or group.time is None or end is None:
+            return
+        (start,) = self.window.floor(_one(group.time)).to_pylist()
+        if (start, self.window.end(start)) != (group.time, end):
+            raise ParameterError(
+                f"window={str(self.window)!r}: the windows of {self.name!r} in this log are of another "
+                f"length, such as {group.time:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M}. Give that length, or "
+                "another name=...."
+            )
 
     @cached_property
     def _reference_digest(self) -> str:
@@ -445,9 +489,3 @@ def _windows_in(period: Span, window: Span) -> int:
     if count < 2 or abs(count * window.seconds - period.seconds) > 0.04 * period.seconds:
         raise ParameterError(f"A period of {period} is no whole number of windows of {window}.")
     return count
-
-
-def _widened(groups: Sequence[Group], span: Span) -> list[Group]:
-    """The longer windows in which some lie."""
-    starts = microseconds(span.floor(pa.array([group.start for group in groups], pa.int64()).cast(TIME)))
-    return [group._replace(start=start) for group, start in zip(groups, starts.tolist(), strict=True)]

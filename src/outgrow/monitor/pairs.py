@@ -17,7 +17,7 @@ from outgrow.data.batch import Batch
 from outgrow.data.duck import select_rows
 from outgrow.data.spans import Span, as_times, microseconds
 from outgrow.ml.base import PREDICTION
-from outgrow.monitor.labels import NO_TIME, Met, TrueValues
+from outgrow.monitor.labels import NO_TIME, Met, TrueValues, class_places
 from outgrow.stats.e_detector import ErrorCounts
 from outgrow.stats.estimated import EstimatedClassification
 from outgrow.stats.scores import ClassificationState, RegressionState
@@ -109,9 +109,7 @@ class Problem:
     def codes(self, values: pa.Array) -> np.ndarray:
         """The index of the class of each value; -1 where it is none."""
         assert self.classes is not None
-        texts = values.cast(pa.string())
-        found_at = pc.index_in(texts, pa.array(self.classes, pa.string()))
-        return np.asarray(found_at.fill_null(-1).to_numpy(zero_copy_only=False))
+        return class_places(values, self.classes)
 
     def known(self, labels: pa.Array) -> tuple[np.ndarray, np.ndarray]:
         """True values as numbers, and which of them count."""

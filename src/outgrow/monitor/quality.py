@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,17 @@ from outgrow.errors import DataError, ParameterError
 from outgrow.ml.base import PREDICTION, VERSION
 from outgrow.ml.persistence import load
 from outgrow.ml.predictor import Predictor
-from outgrow.monitor.labels import NO_TIME, Met, TrueValues, check_columns
+from outgrow.monitor.labels import (
+    NO_TIME,
+    Met,
+    TrueValues,
+    check_columns,
+    class_places,
+    class_text,
+    named_classes,
+    strangers,
+    texts_of_labels,
+)
 from outgrow.monitor.pairs import EVERYTHING, MET, Group, PairFold, PairState, Problem
 from outgrow.monitor.quality_table import as_table, described
 from outgrow.stats.e_detector import EDetector, ErrorCounts
@@ -86,6 +97,7 @@ class Quality:
     window : the length of the windows; None where there is one.
     baseline : the mean error that is no alarm; None where none is watched.
     false_alarms : at most so many a row.
+    notes : what else there is to know, a sentence each.
     """
 
     states: Mapping[Group, PairState]
@@ -107,8 +119,19 @@ class Quality:
         ----------
         window : '1d', '1mo', ...; None for all time.
         slices : whether to keep them; else only all rows.
+
+        Raises
+        ------
+        ParameterError
+            When a window that there is would lie in two of the longer ones.
         """
         span = None if window is None else Span.of(window)
+        if span is not None and (self.window is None or not span.nests(self.window)):
+            have = "has no windows" if self.window is None else f"has windows of {self.window}"
+            raise ParameterError(
+                f"The quality {have}, which do not add up to windows of {span}. Choose a length that they "
+                f"fill, or call og.quality(..., window='{span}')."
+            )
         states: dict[Group, Any] = {}
         for group, state in self.states.items():
             if slices or group.slice == EVERYTHING:
@@ -207,8 +230,11 @@ def quality(
         When a table lacks a column.
     SchemaError
         When keys have other types in the two tables, or times are none.
+    ParameterError
+        When the baseline is no mean error, or of errors that are not watched.
     DataError
-        When there are no rows, or the predictions' classes cannot be told.
+        When there are no rows, the predictions' classes cannot be told, or labels are none of them: `True`,
+        true and a boolean are one class, so are 1, 1.0 and '1', and no other two.
 
     Examples
     --------
@@ -236,6 +262,8 @@ def quality(
     if known is not None:
         known.check_types(data.schema)
     shown = _problem(data, known, error, scale, _statements(data, known, label, business), model, classes)
+    bound, rate = _baseline(baseline, shown), _false_alarms(false_alarms)
+    notes = _strange(known, shown)
     fold = PairFold(
         shown,
         known,
@@ -250,9 +278,7 @@ def quality(
     )
     states, met = _folded(data, fold, keys)
     counts = None if known is None else _label_counts(known, met)
-    if isinstance(baseline, Quality):
-        baseline = baseline.errors().upper()
-    return Quality(states, shown, counts, span, baseline, false_alarms)
+    return Quality(states, shown, counts, span, bound, rate, notes)
 
 
 def _rows(data: Any) -> Dataset:
@@ -315,7 +341,7 @@ def _problem(
             classes = tuple(predictor.classes or ())
             named = predictor.names("predict_proba") if predictor.gives("predict_proba") else []
             chances = named if set(named) <= set(data.columns) else []
-    texts = None if classes is None else tuple(_text(value) for value in classes)
+    texts = None if classes is None else tuple(class_text(value) for value in classes)
     if texts is None and chances:
         texts = tuple(name.removeprefix(CHANCES) for name in chances)
     if texts is None and _is_class(data, known):
@@ -340,15 +366,23 @@ def _is_class(data: Dataset, known: TrueValues | None) -> bool:
 
 def _seen(data: Dataset, known: TrueValues | None) -> tuple[str, ...]:
     """The classes that were answered, or are labels, in order."""
-    texts: set[str] = set()
-    if known is not None:
-        texts |= set(pc.unique(known.values).cast(pa.string()).drop_null().to_pylist())
+    answered: set[str] = set()
     scan = data.select(PREDICTION)
     for part in scan.engine.each_piece(scan.scan, _classes_of, stage="quality"):
-        texts |= set(part["classes"])
-    if not texts:
+        answered |= set(part["classes"])
+    texts = sorted(answered)
+    labels = pa.array([], pa.string()) if known is None else texts_of_labels(known.values).drop_null()
+    places = class_places(labels, texts)
+    if answered and len(labels) and (places < 0).all():
+        raise DataError(
+            f"No label is a class that was predicted: labels {named_classes(labels)}, predictions "
+            f"{named_classes(pa.array(texts, pa.string()))}. Write both alike; or give classes=[...], all "
+            "that there are."
+        )
+    answered |= set(pc.unique(labels.filter(pa.array(places < 0))).to_pylist())
+    if not answered:
         raise DataError("The predictions have no rows, and so no classes. Give model=... or classes=....")
-    return tuple(sorted(texts))
+    return tuple(sorted(answered))
 
 
 def _classes_of(_: int, piece: Any) -> dict[str, Any]:
@@ -358,8 +392,42 @@ def _classes_of(_: int, piece: Any) -> dict[str, Any]:
     return {"classes": sorted(texts)}
 
 
-def _text(value: Any) -> str:
-    return str(pa.scalar(value).cast(pa.string()).as_py())
+def _strange(known: TrueValues | None, problem: Problem) -> tuple[str, ...]:
+    """What there is to know of labels of no known class."""
+    if known is None or problem.classes is None:
+        return ()
+    sentence = strangers(known.values, problem.codes(known.values), problem.classes)
+    return () if sentence is None else (sentence,)
+
+
+def _baseline(given: Any, problem: Problem) -> float | None:
+    """The mean error that is no alarm; a bound that can have no effect is refused."""
+    if given is None:
+        return None
+    if problem.error is None:
+        raise ParameterError(
+            "baseline has no effect: predictions and labels are numbers, and their errors have no bound. "
+            "Give classes=[...] if they are classes, or scale=..., the absolute error that counts as 1."
+        )
+    if isinstance(given, Quality):
+        errors = given.errors()
+        if not errors.rows:
+            raise ParameterError(
+                "baseline is a quality without labels that count, and says nothing of errors. Give one with "
+                "labels, or a number."
+            )
+        return errors.upper()
+    if isinstance(given, bool) or not isinstance(given, Real) or not 0 <= float(given) < 1:
+        raise ParameterError(f"baseline={given!r} is no mean error. Give a number from 0 to below 1.")
+    return float(given)
+
+
+def _false_alarms(given: Any) -> float:
+    if isinstance(given, bool) or not isinstance(given, Real) or not 0 < float(given) < 1:
+        raise ParameterError(
+            f"false_alarms={given!r} is no rate of alarms a row. Give a number between 0 and 1, like 1e-5."
+        )
+    return float(given)
 
 
 def _until(data: Dataset, made: str | None, known: TrueValues | None, until: Any) -> int:

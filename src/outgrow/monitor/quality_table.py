@@ -132,6 +132,7 @@ def notes(quality: Any) -> list[str]:
             )
             if count
         ]
+    lines += quality.notes
     estimated = any(state.estimate is not None and state.estimate.rows for state in whole)
     if estimated:
         lines.append(f"Estimates hold {ASSUMPTION}.")

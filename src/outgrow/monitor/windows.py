@@ -7,7 +7,7 @@ import json
 import math
 import os
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from outgrow import artifact
 from outgrow.data.spans import Span, as_times, microseconds
@@ -249,7 +250,7 @@ def _arrow(column: Any) -> pa.Array:
     return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
 
 
-def new_files(folder: str | os.PathLike[str], known: set[str]) -> Iterator[tuple[str, Path]]:
+def new_files(folder: str | os.PathLike[str], known: Container[str]) -> Iterator[tuple[str, Path]]:
     """The Parquet files of a folder and its sub-folders that are not known, by their names in it.
 
     Parameters
@@ -266,6 +267,25 @@ def new_files(folder: str | os.PathLike[str], known: set[str]) -> Iterator[tuple
             part.startswith((".", "_")) for part in path.relative_to(base).parts
         ):
             yield name, path
+
+
+def by_schema(files: Mapping[str, Path]) -> tuple[list[dict[str, Path]], dict[str, str]]:
+    """Files that can be read together, and why some cannot be read at all.
+
+    Parameters
+    ----------
+    files : Parquet files by name.
+    """
+    alike: dict[str, dict[str, Path]] = {}
+    unread: dict[str, str] = {}
+    for name, path in files.items():
+        try:
+            schema = pq.read_schema(path).remove_metadata()
+        except (OSError, pa.ArrowException) as error:
+            unread[name] = f"{error}. It may be truncated or no Parquet; write it again."
+        else:
+            alike.setdefault(str(schema), {})[name] = path
+    return list(alike.values()), unread
 
 
 def reference_columns(reference: Reference, data: Dataset, beside: Iterable[str]) -> Dataset:

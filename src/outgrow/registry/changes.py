@@ -5,11 +5,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
-from outgrow import storage
+import numpy as np
+
+from outgrow import pointers, storage
 from outgrow.errors import ArtifactError, LogError, ParameterError
+from outgrow.log.record import encode
+from outgrow.ml.core.estimator import Estimator
 from outgrow.pointers import Pointer, Pointers
 from outgrow.registry.facts import ADDED, MOVED, Facts, VersionInfo
 
@@ -121,3 +128,100 @@ def check_expected(alias: str, before: Pointer | None, expected: int | None) -> 
             f"The alias {alias} points to {now} and not to version {expected}, as was expected: somebody "
             "moved it. Look again, then decide."
         )
+
+
+def check_model(model: Any) -> None:
+    """Refuse what is no estimator, before a number is taken for it.
+
+    Parameters
+    ----------
+    model : what is to be added.
+
+    Raises
+    ------
+    ParameterError
+        When it is a path, or an object of another library.
+    """
+    if not isinstance(model, Estimator):
+        shown = repr(model) if model is None or isinstance(model, str) else type(model).__name__
+        raise ParameterError(
+            f"A version is a fitted estimator of outgrow, not {shown}. Read a saved one first: "
+            "store.add(og.load(path))."
+        )
+
+
+def checked_notes(notes: Mapping[str, Any]) -> dict[str, Any]:
+    """What is said of a version as JSON has it, so that its record can be written once it is there.
+
+    Parameters
+    ----------
+    notes : of the record. Decimal numbers become numbers, times text.
+
+    Raises
+    ------
+    ParameterError
+        When metrics or tags are no mapping, or anything in the notes is not JSON.
+    """
+    for name in ("metrics", "tags"):
+        if not isinstance(notes[name], Mapping | None):
+            raise ParameterError(f"{name}={notes[name]!r}: give a mapping, such as {name}={{'name': ...}}.")
+    plain = {name: _plain(value) for name, value in notes.items()}
+    try:
+        encode(plain).encode()
+    except UnicodeEncodeError as error:
+        raise ParameterError(f"The notes of a version hold what is no text: {error}. Take it out.") from error
+    return plain
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, Decimal):
+        return int(value) if value.is_finite() and value == value.to_integral_value() else float(value)
+    if isinstance(value, np.datetime64):
+        return None if np.isnat(value) else str(value)
+    return value.isoformat() if isinstance(value, date) else value
+
+
+def version_number(given: Any) -> int:
+    """The number of a version, NumPy's integers too.
+
+    Parameters
+    ----------
+    given : by a caller.
+
+    Raises
+    ------
+    ParameterError
+        When it is no whole number.
+    """
+    if isinstance(given, bool | np.bool_) or not isinstance(given, Integral):
+        raise ParameterError(f"{given!r} is no version. Give its number, such as 2.")
+    return int(given)
+
+
+def checked_percent(alias: str, percent: Any) -> float | None:
+    """The share of the requests that a canary answers.
+
+    Parameters
+    ----------
+    alias : its name.
+    percent : from 0 to 100; None where nothing is said.
+
+    Raises
+    ------
+    ParameterError
+        When it is no such share, or the alias is another.
+    """
+    if percent is None:
+        return None
+    if alias != pointers.CANARY:
+        raise ParameterError(
+            f"percent={percent} is the share of the alias {pointers.CANARY}, not of {alias}."
+        )
+    number = isinstance(percent, Real | Decimal) and not isinstance(percent, bool)
+    if not number or not 0 <= float(percent) <= 100:
+        raise ParameterError(f"percent={percent!r}: a share from 0 to 100 is needed.")
+    return percent if isinstance(percent, int) else float(percent)

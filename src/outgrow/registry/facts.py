@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time
 from typing import Any
 
+import numpy as np
+
 from outgrow.errors import ParameterError
 from outgrow.log.record import Record
 from outgrow.pointers import Pointer
@@ -30,6 +32,7 @@ class Move:
     by : who did it.
     why, run, data : what was said of it: a reason, the run that made the model, the rows it learned from.
     evidence : what led to it, such as the digest of a gate's record.
+    rollback : whether it went back to an earlier version, away from those after it.
     """
 
     position: int
@@ -43,6 +46,7 @@ class Move:
     run: str | None
     data: Any
     evidence: str | None
+    rollback: bool = False
 
 
 @dataclass(frozen=True)
@@ -144,7 +148,28 @@ def aliases_after(moves: Iterable[Move]) -> dict[str, Pointer]:
     return aliases
 
 
-def parsed_time(when: str | date | datetime) -> datetime:
+def kept_versions(moves: Iterable[Move]) -> list[int]:
+    """The versions that an alias could go back to, in order, and last the one it came to stay at.
+
+    A move back leaves the versions after the one it goes to: they are none to go back to.
+
+    Parameters
+    ----------
+    moves : those of one alias.
+    """
+    kept: list[int] = []
+    for move in moves:
+        if move.version is None:
+            continue
+        if move.rollback and move.version in kept:
+            while kept[-1] != move.version:
+                kept.pop()
+        elif kept[-1:] != [move.version]:
+            kept.append(move.version)
+    return kept
+
+
+def parsed_time(when: str | date | datetime | np.datetime64) -> datetime:
     """A moment; a day is its beginning, and what names no zone is UTC.
 
     Raises
@@ -159,6 +184,10 @@ def parsed_time(when: str | date | datetime) -> datetime:
             raise ParameterError(
                 f"{when!r} is no date. Give it like 2026-11-01 or 2026-11-01T14:30 (UTC)."
             ) from None
+    if isinstance(when, np.datetime64):
+        when = when.astype("datetime64[us]").item()
+    if not isinstance(when, date):
+        raise ParameterError(f"{when!r} is no time. Give it like '2026-11-01', or a date or datetime.")
     if not isinstance(when, datetime):
         when = datetime.combine(when, time())
     return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
@@ -176,7 +205,8 @@ def _time(record: Record) -> datetime:
 def _move(record: Record) -> Move:
     body = record.body
     where = (body["alias"], body.get("from"), body.get("to"), body.get("percent"))
-    return Move(record.position, _time(record), *where, record.by, *_notes(record))
+    rollback = bool(body.get("rollback", False))  # records of before it was written down have none
+    return Move(record.position, _time(record), *where, record.by, *_notes(record), rollback)
 
 
 def _added(record: Record, number: int) -> VersionInfo:

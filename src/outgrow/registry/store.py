@@ -5,13 +5,24 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
+from numbers import Integral
 from typing import Any
 
 from outgrow import pointers, storage
 from outgrow.errors import OutputExistsError, ParameterError, StorageError
 from outgrow.pointers import CHAMPION, Pointer
-from outgrow.registry.changes import Change, adopted, check_expected, check_unchanged, structure_digest
-from outgrow.registry.facts import ADDED, MOVED, TAGGED, Facts, moment, parsed_time
+from outgrow.registry.changes import (
+    Change,
+    adopted,
+    check_expected,
+    check_model,
+    check_unchanged,
+    checked_notes,
+    checked_percent,
+    structure_digest,
+    version_number,
+)
+from outgrow.registry.facts import ADDED, MOVED, TAGGED, Facts, kept_versions, moment, parsed_time
 from outgrow.registry.follower import Follower as Follower
 from outgrow.registry.follower import Version as Version
 from outgrow.registry.reader import StoreReader
@@ -79,6 +90,9 @@ class ModelStore(StoreReader):
 
         Raises
         ------
+        ParameterError
+            When it is no estimator, or what is said of it is not JSON; no version is made. Decimal numbers
+            are written as numbers, times as text.
         LogError
             When the log cannot be written: the version is there, and is written down with the next change.
 
@@ -92,6 +106,13 @@ class ModelStore(StoreReader):
         >>> store.info(1).tags
         {'team': 'delays'}
         """
+        check_model(model)
+        record = getattr(model, "fit_record_", None)
+        if record is not None:
+            run = run or record.run
+            data = data if data is not None or record.data is None else dict(record.data)
+        notes = {"why": why, "run": run, "data": data, "metrics": metrics, "description": description}
+        notes = checked_notes({**notes, "tags": _texts(tags) if isinstance(tags, Mapping) else tags})
         used = max(self._state.facts().versions, default=0)
         while True:
             number = max([used, *self.versions]) + 1
@@ -100,14 +121,9 @@ class ModelStore(StoreReader):
             except OutputExistsError:
                 continue  # somebody else took the number at the same moment
             break
-        record = getattr(model, "fit_record_", None)
-        if record is not None:
-            run = run or record.run
-            data = data if data is not None or record.data is None else dict(record.data)
-        notes = {"why": why, "run": run, "data": data, "metrics": metrics and dict(metrics)}
         digest = structure_digest(self.path / str(number))
-        body = {"version": number, "digest": digest, "description": description, **notes}
-        change = Change(ADDED, {**body, "tags": _texts(tags or {})}, by, evidence)
+        body = {"version": number, "digest": digest, **notes, "tags": notes["tags"] or {}}
+        change = Change(ADDED, body, by, evidence)
         self._change(lambda _: [change])
         return number
 
@@ -191,20 +207,32 @@ class ModelStore(StoreReader):
         if alias.lower() == pointers.ARCHIVED:
             self.tag(version, {"stage": pointers.ARCHIVED}, by=by)
             return
-        name = pointers.alias_name(alias)
-        _check_percent(name, percent)
-        notes = {"why": why, "run": run, "data": data}
+        name, number = pointers.alias_name(alias), version_number(version)
+        share = checked_percent(name, percent)
+        notes = {"percent": share, "why": why, "run": run, "data": data}
+        self._point(name, Pointer(str(number), share), notes, by, evidence, expected)
+
+    def _point(
+        self,
+        name: str,
+        after: Pointer,
+        notes: Mapping[str, Any],
+        by: str | None,
+        evidence: str | None,
+        expected: int | None,
+    ) -> None:
+        """Let an alias point elsewhere, and write that down; where nothing changes, nothing is written."""
+        version = int(after.version)
 
         def decide(facts: Facts) -> list[Change]:
             before = facts.aliases.get(name)
             check_expected(name, before, expected)
             self._check_version(version)
-            check_unchanged(self.path / str(version), facts.versions.get(version))
-            after = Pointer(str(version), percent)
+            check_unchanged(self.path / after.version, facts.versions.get(version))
             if before == after:
                 return []
-            body = {"alias": name, "from": before and int(before.version), "to": int(version)}
-            return [Change(MOVED, {**body, "percent": percent, **notes}, by, evidence)]
+            body = {"alias": name, "from": before and int(before.version), "to": version}
+            return [Change(MOVED, {**body, **notes}, by, evidence)]
 
         self._change(decide, version)
 
@@ -277,10 +305,11 @@ class ModelStore(StoreReader):
         >>> store.info(number).description
         'The mean of two.'
         """
-        self._check_version(version)
+        number = version_number(version)
+        self._check_version(number)
         notes = {} if description is None else {"description": description}
-        body = {"version": int(version), "tags": _texts(tags or {}), **notes}
-        self._change(lambda _: [Change(TAGGED, body, by)], version)
+        body = {"version": number, "tags": _texts(tags or {}), **notes}
+        self._change(lambda _: [Change(TAGGED, body, by)], number)
 
     def rollback(
         self,
@@ -294,10 +323,13 @@ class ModelStore(StoreReader):
     ) -> int:
         """Let an alias point to an earlier version again.
 
+        A version that was left by a rollback is none to go back to: two rollbacks go back twice.
+
         Parameters
         ----------
         alias : its name.
-        to : a version, or a time, as of `at`, whose version it gets; None for the one before the present one.
+        to : a version, or a time, as of `at`, whose version it gets; None for the one that came
+            before the present one.
         why, evidence, by, expected : as of `set_alias`.
 
         Returns
@@ -321,8 +353,9 @@ class ModelStore(StoreReader):
         1
         """
         name = pointers.alias_name(alias)
-        if isinstance(to, int):
-            version, reason = to, f"rollback to version {to}"
+        if isinstance(to, int | Integral):
+            version = version_number(to)
+            reason = f"rollback to version {version}"
         elif to is not None:
             when = parsed_time(to)
             pointer = self._state.facts().at(when).get(name)
@@ -331,14 +364,14 @@ class ModelStore(StoreReader):
             version, reason = int(pointer.version), f"rollback to {moment(when)}"
         else:
             version, reason = self._before(name), "rollback to the version before"
-        self.set_alias(name, version, why=why or reason, evidence=evidence, by=by, expected=expected)
+        notes = {"percent": None, "why": why or reason, "run": None, "data": None, "rollback": True}
+        self._point(name, Pointer(str(version)), notes, by, evidence, expected)
         return version
 
     def _before(self, name: str) -> int:
-        """The version that an alias pointed to before the one it points to now, and that is still there."""
+        """The version that an alias went on from to the one it points to now, and that is still there."""
         now, there = self.aliases.get(name), self.versions
-        earlier = [move.before for move in self.history(name) if move.before is not None]
-        for version in reversed(earlier):
+        for version in reversed(kept_versions(self.history(name))):
             if version != now and version in there:
                 return version
         raise ParameterError(
@@ -387,17 +420,6 @@ class ModelStore(StoreReader):
                 f"The change is in the log, but {self.path / pointers.CURRENT} cannot be written: {error} "
                 "The next change writes it.",
             ) from error
-
-
-def _check_percent(alias: str, percent: float | None) -> None:
-    if percent is None:
-        return
-    if alias != pointers.CANARY:
-        raise ParameterError(
-            f"percent={percent} is the share of the alias {pointers.CANARY}, not of {alias}."
-        )
-    if not 0 <= percent <= 100:
-        raise ParameterError(f"percent={percent}: a share from 0 to 100 is needed.")
 
 
 def _texts(tags: Mapping[str, Any]) -> dict[str, str | None]:
