@@ -229,3 +229,12 @@ def test_columns_of_documents(make: Callable[[Any], Any]) -> None:
 def test_sparse_rows_as_a_dictionary_of_cells() -> None:
     found = og.Ridge().fit(sp.dok_array(X), Y).coef_
     np.testing.assert_allclose(found, og.Ridge().fit(sp.csr_array(X), Y).coef_)
+
+
+def test_groups_of_pandas_own_types_are_all_told_apart() -> None:
+    keys = [2**53, 2**53 + 1, 5] * 4
+    X = np.arange(12.0)[:, None]
+    folds = og.GroupKFold(n_splits=3)
+    plain = [test.tolist() for _, test in folds.split(X, groups=np.array(keys))]
+    for groups in (pd.Series(keys, dtype="Int64"), pa.array(keys)):
+        assert [test.tolist() for _, test in folds.split(X, groups=groups)] == plain

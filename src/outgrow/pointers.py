@@ -99,10 +99,10 @@ def read(folder: Path) -> Pointers | None:
 
 def divided(path: str | os.PathLike[str]) -> tuple[Path, str | None]:
     """A path, and what stands behind its @: an alias or a version. A path that is there stays whole."""
-    text = os.fspath(path)
+    text = os.path.expanduser(path)
     stem, at, wanted = text.rpartition("@")
     if not at or not stem or not wanted or "/" in wanted or os.path.lexists(text):
-        return Path(path), None
+        return Path(text), None
     return Path(stem), wanted
 
 

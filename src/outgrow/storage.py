@@ -394,7 +394,7 @@ def _resolved(shown: Path) -> Path:
     if _URL.match(os.fspath(shown)):
         raise ParameterError(f"{shown} is no path of a file system. Write to a folder, mounted if need be.")
     try:
-        return shown.resolve()
+        return shown.expanduser().resolve()
     except (ValueError, RuntimeError, FileNotFoundError) as error:
         raise ParameterError(f"{os.fspath(shown)!r} is no path: {error}. Choose another.") from error
 

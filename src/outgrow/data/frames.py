@@ -112,6 +112,16 @@ def column_array(values: Any) -> pa.Array:
     return values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
 
 
+def order_codes(values: Any) -> np.ndarray:
+    """Whole numbers in the order of the values of a column, equal for equal ones; missing ones are last.
+
+    Parameters
+    ----------
+    values : for which `is_column` holds.
+    """
+    return np.asarray(pc.rank(column_array(values), tiebreaker="dense").to_numpy(), dtype=np.int64)
+
+
 def named_columns(frame: Any, error: DataError) -> DataError:
     """Why a DataFrame cannot become a table, with the columns to change and how.
 

@@ -64,6 +64,7 @@ def named_path(path: Any) -> tuple[Any, Origin | None]:
     if text.startswith(f"{DVC}://"):
         kept = find_dvc(text.removeprefix(f"{DVC}://"))
         return kept.path, Origin(kept.uri, DVC, kept.revision)
+    text = os.path.expanduser(text)
     return text, Origin(os.path.abspath(text) if "://" not in text else _SECRET.sub("://", text))
 
 

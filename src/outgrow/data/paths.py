@@ -253,7 +253,8 @@ def _find_all(paths: Any) -> tuple[Any, list[str]]:
 
 def _filesystem(path: str) -> tuple[Any, str]:
     if "://" not in path:
-        return pafs.LocalFileSystem(), os.path.abspath(path)  # tasks of a cluster stand in other folders
+        # tasks of a cluster stand in other folders
+        return pafs.LocalFileSystem(), os.path.abspath(os.path.expanduser(path))
     try:
         return pafs.FileSystem.from_uri(path)
     except pa.ArrowInvalid:

@@ -71,7 +71,7 @@ class FeatureStore:
     def __init__(
         self, path: str | os.PathLike[str], *, online: str | None = None, engine: Engine | None = None
     ) -> None:
-        self.path = Path(path)
+        self.path = Path(path).expanduser()
         self.engine = engine
         self._definitions, self._name = Definitions({}, {}, {}), uuid.uuid4().hex[:12]
         self._given, self._address = online, online or str(self.path / ONLINE_FILE)

@@ -201,7 +201,7 @@ def open_store(uri: str) -> Store:
             f"No log can be opened at {without_password(uri)!r}. Give sqlite:///ops.db, "
             "postgresql://user@host/name, or the path of a file or folder."
         )
-    path = Path(uri)
+    path = Path(uri).expanduser()
     if path.suffix in _DATABASE:
         return SQLiteStore(path)
     return JSONLinesStore(path if path.suffix == ".jsonl" else path / JSON_LINES_FILE)

@@ -26,7 +26,7 @@ class StoreReader:
     def __init__(
         self, path: str | os.PathLike[str], log: EventLog | str | None = None, *, name: str | None = None
     ) -> None:
-        self.path = Path(path)
+        self.path = Path(path).expanduser()
         given = EventLog(log) if isinstance(log, str) else log
         self._state = StoreState(self.path, given, name)
         self._check_log(given)

@@ -18,6 +18,7 @@ import numpy as np
 import sklearn.model_selection as peer
 
 from outgrow.data.batch import Batch
+from outgrow.data.frames import is_column, order_codes
 from outgrow.data.hashing import mix, row_hash, unit
 from outgrow.data.times import moments
 from outgrow.engine.shard import Placing, Shard
@@ -342,6 +343,16 @@ class GroupKFold(_Rotating, peer.GroupKFold):
         super().check()
         if not self.columns:
             raise ParameterError(f"GroupKFold(by={self.by!r}): name at least one column that holds the key.")
+
+    def split(self, X: Any, y: Any = None, groups: Any = None) -> Any:
+        """As scikit-learn's.
+
+        Parameters
+        ----------
+        X, y : arrays or tables.
+        groups : the key of each row, of any type that columns of pandas, Polars and Arrow have.
+        """
+        return super().split(X, y, order_codes(groups) if is_column(groups) else groups)
 
     def placing(self, shard: Shard, target: str | None = None) -> Placing:
         """Places by the hash of the key, after one pass.
