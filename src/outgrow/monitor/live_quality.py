@@ -28,6 +28,7 @@ from outgrow.engine.spark.explain import spark_explained
 from outgrow.engine.spark.names import quoted
 from outgrow.errors import ColumnNotFoundError, InputNotFoundError, ParameterError
 from outgrow.ml.base import PREDICTION, VERSION
+from outgrow.monitor.labels import class_places
 from outgrow.registry.store import Follower, ModelStore
 from outgrow.stats.scores import ClassificationState, RegressionState
 from outgrow.stats.state import from_tree, merge, to_tree
@@ -80,8 +81,8 @@ class VersionQuality:
         if self.classes is None:
             values = labels.cast(pa.float64()).to_numpy(zero_copy_only=False)
             return values, np.isfinite(values)
-        codes = pc.index_in(labels.cast(pa.string()), pa.array(map(_text, self.classes), pa.string()))
-        return codes.fill_null(0).to_numpy(zero_copy_only=False), codes.is_valid().to_numpy(False)
+        places = class_places(labels, self.classes)
+        return np.maximum(places, 0), places >= 0
 
     def _state(self, table: pa.Table, truth: np.ndarray) -> Any:
         if self.classes is None:
@@ -200,11 +201,6 @@ def _metrics_row(name: str, kept: tuple[Any, np.ndarray], left_out: Sequence[str
 
 def _natural(name: str) -> tuple[int, str]:
     return (int(name), "") if name.isdigit() else (1 << 62, name)
-
-
-def _text(value: Any) -> str:
-    """A class as Arrow writes it as text."""
-    return pa.scalar(value).cast(pa.string()).as_py()
 
 
 def _quality_of(
