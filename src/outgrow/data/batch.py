@@ -90,7 +90,18 @@ class Batch:
         try:
             return self.columns[name]
         except KeyError:
-            raise ColumnNotFoundError(f"No column {name!r} among {list(self.columns)}.") from None
+            column = self._spelt_out(name)
+        if column is None:
+            raise ColumnNotFoundError(f"No column {name!r} among {list(self.columns)}.")
+        return column
+
+    def _spelt_out(self, name: str) -> pa.Array | None:
+        """A column that `to_arrow` makes of a matrix; None where there is none of this name."""
+        for matrix in self.held.values():
+            if isinstance(matrix, Matrix) and name in matrix.names and matrix.width <= MAX_EXPANDED_COLUMNS:
+                values = matrix.values[:, [list(matrix.names).index(name)]]
+                return pa.array((values.toarray() if matrix.sparse else values)[:, 0])
+        return None
 
     def with_columns(self, new: Mapping[str, Column]) -> Batch:
         """Columns replaced in place, new ones behind."""

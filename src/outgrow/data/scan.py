@@ -37,9 +37,13 @@ class Where:
         if not matrices:
             return Batch.from_arrow(batch.to_arrow().filter(self.expression))
         row = numbered(_ROW, batch.columns)
-        rows = batch.drop(matrices).with_columns({row: pa.array(np.arange(batch.num_rows))})
+        rows = batch.with_columns({row: pa.array(np.arange(batch.num_rows))})
+        try:
+            kept = rows.drop(matrices).to_arrow().filter(self.expression)
+        except pa.ArrowInvalid:  # it is on a column of a matrix
+            kept = rows.drop(batch.too_wide).to_arrow().filter(self.expression)
         keep = np.zeros(batch.num_rows, dtype=bool)
-        keep[rows.to_arrow().filter(self.expression).column(row).to_numpy()] = True
+        keep[kept.column(row).to_numpy()] = True
         return batch.filter(keep)
 
     def describe(self) -> str:

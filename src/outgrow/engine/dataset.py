@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from outgrow.data.batch import Batch
 from outgrow.data.content import content_digest, row_sums
 from outgrow.data.frames import named_columns, to_frame
+from outgrow.data.matrix import Matrix
 from outgrow.data.pandas_frames import frame_source, frame_table, is_frame
 from outgrow.data.scan import Apply, HashSlice, Scan, Where, check_columns, check_condition
 from outgrow.data.schema_file import write_types
@@ -344,7 +345,10 @@ class Dataset:
         >>> profile.rows, profile.columns["a"].missing, profile.columns["a"].mean
         (3, 1, 1.5)
         """
-        return profile(self.engine, self.scan, target)
+        held = self.scan.example().held
+        sparse = any(isinstance(column, Matrix) and column.sparse for column in held.values())
+        rows = self.map(_spelt_out) if sparse else self
+        return profile(self.engine, rows.scan, target)
 
     def fingerprint(self) -> dict[str, Any]:
         """What exactly is read: files with size and date, schema, conditions, and a digest of all that.
@@ -430,6 +434,11 @@ def as_table(data: Any) -> pa.Table:
         return pa.table(data)
     except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
         raise DataError(f"A {type(data).__name__} cannot become a table: {error}") from error
+
+
+def _spelt_out(batch: Batch) -> Batch:
+    """A batch with a column for each that its schema has: an encoder makes several of one matrix."""
+    return Batch.from_arrow(batch.to_arrow())
 
 
 def _sums(shard: Shard) -> np.ndarray:
