@@ -145,8 +145,9 @@ class SimpleImputer(Filling, InvertibleTransformer):
         try:
             return super().fit(X, y)
         except ValueError as error:
-            if str(error).startswith("could not convert"):  # what scikit-learn's check of arrays says
-                raise self._not_numeric(str(error)) from error
+            fact = str(error.__cause__)
+            if fact.startswith("could not convert"):  # what scikit-learn's check of arrays says
+                raise self._not_numeric(fact) from error
             raise
 
     def inverse_transform(self, X: Any) -> Any:
