@@ -83,7 +83,8 @@ def is_column(values: Any) -> bool:
     if is_frame(values):
         kind = getattr(values, "dtype", None)
         return kind is not None and not isinstance(kind, np.dtype) and not _is_sparse(kind)
-    return hasattr(values, "__arrow_c_stream__") and len(getattr(values, "shape", (0, 0))) == 1
+    shape = getattr(values, "shape", None)  # of Spark's DataFrames that is a column
+    return hasattr(values, "__arrow_c_stream__") and isinstance(shape, tuple) and len(shape) == 1
 
 
 def column_array(values: Any) -> pa.Array:
