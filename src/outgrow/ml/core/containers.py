@@ -11,6 +11,7 @@ import numpy as np
 from outgrow.data.frames import is_column
 from outgrow.data.matrix import is_sparse
 from outgrow.data.pandas_frames import is_frame
+from outgrow.engine.open import is_spark
 from outgrow.errors import DataError, ValueTypeError
 
 _EXACT = 2**53
@@ -34,6 +35,8 @@ def check_container(estimator: Any, values: Any, what: str = "X") -> None:
         When some names of columns of a DataFrame are text and others are not.
     """
     if type(values) is np.ndarray and values.dtype.kind in "biufUM":  # mostly it is, and rows come one by one
+        return
+    if is_spark(values):  # whose DataFrames on Connect have a column for any attribute
         return
     listed = what == "X" and _takes_lists(estimator)
     advice = _of_any(values, what) or (_of_lists(values) if listed else _of_rows(values, what))
