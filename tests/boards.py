@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import uvicorn
 
 import outgrow as og
+import web
 from outgrow.board.app import application
 from outgrow.board.server import options
 from outgrow.board.sources import Sources
@@ -150,7 +150,7 @@ class World:
         with in_a_thread(uvicorn.Config(app, port=0, log_level="error", ws="none")) as url:
             rows = flights(np.arange(1), per_hour=5).select([*COLUMNS, HOSTILE]).to_pylist()
             for _ in range(20):
-                assert httpx.post(f"{url}/predict", json={"rows": rows}).status_code == 200
+                assert web.post(f"{url}/predict", json={"rows": rows}).status_code == 200
             yield url
 
     @contextmanager

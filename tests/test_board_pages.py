@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
 import outgrow as og
+import web
 from boards import HOSTILE, TOKEN, World
 from chromium import chromium, faint, overflow
 from outgrow.board.api import ANSWERS, cluster, drift, lineage, quality, registry, serving
@@ -118,16 +118,14 @@ def test_nobody_rolls_back_without_the_token(world: World) -> None:
     wish = {"model": "late", "why": "worse", "by": "ada"}
     before = world.log.last()
     with world.shown(token=None) as url:
-        assert httpx.post(f"{url}/api/rollback", json=wish).status_code == 403
+        assert web.post(f"{url}/api/rollback", json=wish).status_code == 403
     with world.shown() as url:
         bearer = {"authorization": f"Bearer {TOKEN}"}
         answers = [
-            httpx.post(f"{url}/api/rollback", json=wish),
-            httpx.post(f"{url}/api/rollback", json=wish, headers={"authorization": "Bearer let-me-ni"}),
-            httpx.post(
-                f"{url}/api/rollback", json=wish, headers={**bearer, "origin": "https://evil.example"}
-            ),
-            httpx.get(f"{url}/api/rollback", headers=bearer),
+            web.post(f"{url}/api/rollback", json=wish),
+            web.post(f"{url}/api/rollback", json=wish, headers={"authorization": "Bearer let-me-ni"}),
+            web.post(f"{url}/api/rollback", json=wish, headers={**bearer, "origin": "https://evil.example"}),
+            web.get(f"{url}/api/rollback", headers=bearer),
         ]
     assert [answer.status_code for answer in answers] == [401, 401, 403, 404]
     assert world.log.last() == before

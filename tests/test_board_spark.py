@@ -18,9 +18,26 @@ from chromium import chromium
 from outgrow.board.app import application
 from outgrow.board.server import options
 from outgrow.board.sources import Sources
+from outgrow.engine.activity import Activity, leave, observe
 
 SECONDS = 60
 """A page may take its time beside other tests."""
+
+
+class Held:
+    """No work ends before the page has shown it, however slow that is."""
+
+    def __init__(self) -> None:
+        self.seen = threading.Event()
+
+    def began(self, activity: Activity) -> None:
+        pass
+
+    def noted(self, activity: Activity, facts: dict[str, Any]) -> None:
+        pass
+
+    def ended(self, activity: Activity, error: BaseException | None) -> None:
+        self.seen.wait(2 * SECONDS)
 
 
 def test_a_fit_on_spark_is_seen_while_it_goes_on(spark: Any, tmp_path: Path) -> None:
@@ -30,9 +47,11 @@ def test_a_fit_on_spark_is_seen_while_it_goes_on(spark: Any, tmp_path: Path) -> 
     for part in range(2):
         columns = {f"x{j}": random.normal(size=60_000) for j in range(12)}
         pq.write_table(pa.table(columns), path / f"{part}.parquet")
+    held = Held()
+    observe(held)
     log = og.track.start(tmp_path / "ops.db", sample=0)
     rows = og.read(path, engine=og.Spark(spark))
-    model = og.KMeans(150, max_iter=300, tol=0.0, random_state=0)
+    model = og.KMeans(300, max_iter=300, tol=0.0, random_state=0)
     work = threading.Thread(target=model.fit, args=(rows,))
     app = application(Sources(og.EventLog(tmp_path / "ops.db")))
     try:
@@ -51,9 +70,10 @@ def test_a_fit_on_spark_is_seen_while_it_goes_on(spark: Any, tmp_path: Path) -> 
             page.locator("body").press("c")
             ranks = page.get_by_role("table", name="Ranks").locator("tbody tr")
             expect(ranks).to_have_count(2, timeout=1_000 * SECONDS)
-            assert work.is_alive()  # they were told while the fit went on
-            first = page.locator("figure path.curve").first
-            expect(first).to_be_attached()
+            curve = page.locator("figure path.curve").first
+            expect(curve).to_be_attached(timeout=1_000 * SECONDS)
+            assert work.is_alive()  # they were told before the fit ended
+            held.seen.set()
             work.join(SECONDS)
             assert not work.is_alive()
             assert page.evaluate("window.stays")
@@ -61,6 +81,8 @@ def test_a_fit_on_spark_is_seen_while_it_goes_on(spark: Any, tmp_path: Path) -> 
             done = page.locator("tbody tr", has_text="KMeans")
             expect(done).to_contain_text("finished", timeout=1_000 * SECONDS)
     finally:
+        held.seen.set()
+        leave(held)
         if work.is_alive():
             work.join()
         og.track.stop()

@@ -6,17 +6,16 @@ import datetime
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import pyarrow as pa
 import pytest
 
 import outgrow as og
+import web
 from outgrow.data.kind import NUMBER
 from outgrow.errors import InputNotFoundError, ParameterError, SchemaError
 from outgrow.features import Entity, FeatureService, OnDemandView, Source
@@ -74,15 +73,7 @@ def address(store: og.FeatureStore, model: Path) -> Iterator[str]:
     process = subprocess.Popen([sys.executable, "-m", "outgrow", *words], stdout=subprocess.PIPE, text=True)
     url = f"http://127.0.0.1:{port}"
     try:
-        until = time.monotonic() + 120
-        while True:
-            assert process.poll() is None
-            assert time.monotonic() < until
-            try:
-                if httpx.get(f"{url}/health").status_code == 200:
-                    break
-            except httpx.TransportError:
-                time.sleep(0.05)
+        web.until_ready(process, f"{url}/health")
         yield url
     finally:
         process.send_signal(signal.SIGTERM)
@@ -106,21 +97,21 @@ def test_requests_bring_keys_in_every_dialect(address: str, model: Path) -> None
     rows = [{"user": "ann", "shop": 1, "price": 2.0}, {"user": "bob", "shop": 1, "price": 3.0}]
     wanted = [expected(model, 4.0, "Bonn", 2.0), expected(model, 9.0, "Rom", 3.0)]
     name = model.name
-    found = httpx.post(f"{address}/models/{name}/predict", json={"rows": rows}).json()
+    found = web.post(f"{address}/models/{name}/predict", json={"rows": rows}).json()
     assert found["predictions"] == wanted
-    mlflow = httpx.post(f"{address}/invocations", json={"dataframe_records": rows}).json()
+    mlflow = web.post(f"{address}/invocations", json={"dataframe_records": rows}).json()
     assert mlflow["predictions"] == wanted
     csv = "user,shop,price\nann,1,2.0\nbob,1,3.0\n"
-    answer = httpx.post(f"{address}/invocations", content=csv, headers={"content-type": "text/csv"})
+    answer = web.post(f"{address}/invocations", content=csv, headers={"content-type": "text/csv"})
     assert answer.json()["predictions"] == wanted
     inputs = [
         {"name": "user", "datatype": "BYTES", "shape": [2], "data": ["ann", "bob"]},
         {"name": "shop", "datatype": "FP64", "shape": [2], "data": [1, 1]},
         {"name": "price", "datatype": "FP64", "shape": [2], "data": [2.0, 3.0]},
     ]
-    answer = httpx.post(f"{address}/v2/models/{name}/infer", json={"inputs": inputs})
+    answer = web.post(f"{address}/v2/models/{name}/infer", json={"inputs": inputs})
     assert answer.json()["outputs"][0]["data"] == wanted
-    assert set(httpx.get(f"{address}/openapi.json").text.split('"')) >= {"user", "shop", "price"}
+    assert set(web.get(f"{address}/openapi.json").text.split('"')) >= {"user", "shop", "price"}
 
 
 def test_what_is_stale_or_unknown_is_missing_and_what_is_pushed_is_there(
@@ -128,7 +119,7 @@ def test_what_is_stale_or_unknown_is_missing_and_what_is_pushed_is_there(
 ) -> None:
     def ask(*users: Any) -> list[float]:
         rows = [{"user": user, "shop": 1, "price": 2.0} for user in users]
-        answer = httpx.post(f"{address}/models/{model.name}/predict", json={"rows": rows})
+        answer = web.post(f"{address}/models/{model.name}/predict", json={"rows": rows})
         assert answer.status_code == 200, answer.text
         return list(answer.json()["predictions"])
 
@@ -139,10 +130,10 @@ def test_what_is_stale_or_unknown_is_missing_and_what_is_pushed_is_there(
 
 
 def test_rows_without_keys_are_refused_and_the_age_is_a_metric(address: str, model: Path) -> None:
-    answer = httpx.post(f"{address}/models/{model.name}/predict", json={"rows": [{"price": 1.0}]})
+    answer = web.post(f"{address}/models/{model.name}/predict", json={"rows": [{"price": 1.0}]})
     assert answer.status_code == 422
     assert "user" in answer.text
-    page = httpx.get(f"{address}/metrics").text
+    page = web.get(f"{address}/metrics").text
     (line,) = [line for line in page.splitlines() if line.startswith("outgrow_feature_age_seconds{")]
     assert 'view="users"' in line
     assert 0 < float(line.rpartition(" ")[2]) < 3600

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import outgrow as og
+import web
 from outgrow.registry.store import ModelStore
 from outgrow.serve.http.arguments import settings_of
 from outgrow.serve.http.batcher import Batcher
@@ -52,7 +53,7 @@ class Clients:
         self.done = threading.Event()
 
     def ask(self) -> None:
-        with httpx.Client(base_url=self.address) as client:
+        with httpx.Client(base_url=self.address, timeout=web.SECONDS) as client:
             while not self.done.is_set():
                 answer = client.post("/predict", json=ROW)
                 version, role = answer.headers["x-model-version"], answer.headers["x-model-role"]
@@ -61,7 +62,7 @@ class Clients:
 
     def next(self) -> tuple[str, str]:
         """Who answers now."""
-        answer = httpx.post(f"{self.address}/predict", json=ROW)
+        answer = web.post(f"{self.address}/predict", json=ROW)
         return answer.headers["x-model-role"], answer.headers["x-model-version"]
 
 
@@ -88,7 +89,7 @@ def takes(condition: Callable[[], bool]) -> float:
 
 def metrics(address: str, name: str) -> dict[tuple[str, str], float]:
     """By role and version."""
-    page = httpx.get(f"{address}/metrics").text
+    page = web.get(f"{address}/metrics").text
     pattern = rf'{name}{{model="late",role="(\w+)",version="(\w+)"}} (\S+)'
     return {(role, version): float(value) for role, version, value in re.findall(pattern, page)}
 
@@ -131,7 +132,7 @@ def test_no_request_fails_while_aliases_move(store: ModelStore, address: str) ->
 
 def test_what_cannot_be_loaded_is_said_and_the_others_go_on(store: ModelStore, address: str) -> None:
     def problems() -> dict[str, str]:
-        return httpx.get(f"{address}/health").json().get("problems", {}).get("late", {})
+        return web.get(f"{address}/health").json().get("problems", {}).get("late", {})
 
     broken = store.add(model(4))
     with load(address) as clients:

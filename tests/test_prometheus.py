@@ -20,6 +20,7 @@ import pytest
 import yaml
 
 import outgrow as og
+import web
 from outgrow.deploy.dashboards import dashboard, watching_files
 from outgrow.deploy.kubernetes import scaled_object
 from outgrow.deploy.plan import Choices, Needs, Plan
@@ -69,7 +70,7 @@ class Watched:
 
     def ask(self, query: str) -> list[dict[str, Any]]:
         """The values of a query now."""
-        found = httpx.get(f"{self.prometheus}/api/v1/query", params={"query": query})
+        found = web.get(f"{self.prometheus}/api/v1/query", params={"query": query})
         assert found.status_code == 200, (query, found.text)
         result: list[dict[str, Any]] = found.json()["data"]["result"]
         return result
@@ -84,13 +85,6 @@ def running(*command: str, folder: Path) -> Iterator[None]:
         finally:
             process.terminate()
             process.wait(20)
-
-
-def answers(address: str, path: str) -> bool:
-    try:
-        return httpx.get(address + path).status_code == 200
-    except httpx.TransportError:
-        return False
 
 
 def until(met: Any, seconds: float) -> float:
@@ -122,7 +116,9 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
         running(*server, folder=folder),
         running("prometheus", "--config.file=prometheus.yml", *words, folder=folder),
     ):
-        until(lambda: answers(found.server, "/health") and answers(found.prometheus, "/-/ready"), 60)
+        until(
+            lambda: web.answers(f"{found.server}/health") and web.answers(f"{found.prometheus}/-/ready"), 60
+        )
         yield found
 
 
@@ -193,7 +189,7 @@ def test_scaling_is_wanted_within_seconds_of_a_flood(watched: Watched) -> None:
 
 def test_every_query_names_what_the_server_has(watched: Watched) -> None:
     """Each metric with its labels is in Prometheus; of statuses, those that were answered."""
-    assert httpx.post(f"{watched.server}/predict", json=body(3)).status_code == 200
+    assert web.post(f"{watched.server}/predict", json=body(3)).status_code == 200
     until(lambda: watched.ask(f'outgrow_requests_total{{status="200",job="{PLAN.name}"}}'), 10)
     seen = set()
     for name, query in QUERIES.items():
@@ -245,7 +241,7 @@ def test_files_pass_promtool_and_alerts_come(watched: Watched) -> None:
     watched.store.promote(number)
 
     def states() -> dict[str, str]:
-        (group,) = httpx.get(f"{watched.prometheus}/api/v1/rules").json()["data"]["groups"]
+        (group,) = web.get(f"{watched.prometheus}/api/v1/rules").json()["data"]["groups"]
         assert all(
             rule["health"] in ("ok", "unknown") and not rule.get("lastError") for rule in group["rules"]
         )
@@ -257,6 +253,6 @@ def test_files_pass_promtool_and_alerts_come(watched: Watched) -> None:
     assert {states()[name] for name in ("OutgrowGone", "OutgrowVersionSkew", "OutgrowLabelsLate")} == {
         "inactive"
     }
-    alerts = httpx.get(f"{watched.prometheus}/api/v1/alerts").json()["data"]["alerts"]
+    alerts = web.get(f"{watched.prometheus}/api/v1/alerts").json()["data"]["alerts"]
     assert all(alert["annotations"]["summary"].startswith(PLAN.model) for alert in alerts)
-    assert httpx.post(f"{watched.server}/predict", json=body(1)).status_code == 200
+    assert web.post(f"{watched.server}/predict", json=body(1)).status_code == 200

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pytest
 
 import outgrow as og
+import web
 from outgrow.testing.clusters import free_port
 
 STREAM = {"content-type": "application/vnd.apache.arrow.stream"}
@@ -44,15 +45,8 @@ class Replica:
 
     def wait(self) -> Replica:
         """Until the model is loaded and warm."""
-        until = time.monotonic() + 60
-        while True:
-            assert self.process.poll() is None
-            assert time.monotonic() < until
-            try:
-                if httpx.get(f"{self.address}/v2/health/ready").status_code == 200:
-                    return self
-            except httpx.TransportError:
-                time.sleep(0.05)
+        web.until_ready(self.process, f"{self.address}/v2/health/ready")
+        return self
 
     def stop(self) -> None:
         """The signal with which pods end; the server passes it on when all is answered."""
@@ -176,7 +170,7 @@ def test_a_server_that_is_stopped_answers_what_it_accepted(rolled: tuple[Service
     content, statuses = sink.getvalue().to_pybytes(), []
 
     def client() -> None:
-        found = httpx.post(f"{replica.address}/predict", content=content, headers=STREAM, timeout=60)
+        found = web.post(f"{replica.address}/predict", content=content, headers=STREAM, timeout=60)
         statuses.append((found.status_code, pa.ipc.open_stream(found.content).read_all().num_rows))
 
     threads = [threading.Thread(target=client) for _ in range(clients)]
@@ -194,7 +188,7 @@ def test_a_server_that_is_stopped_answers_what_it_accepted(rolled: tuple[Service
 
 def scored(replica: Replica) -> float:
     """Rows that were scored, and rows that wait."""
-    page = httpx.get(f"{replica.address}/metrics").text
+    page = web.get(f"{replica.address}/metrics").text
     return sum(
         float(n) for n in re.findall(r"^outgrow_(?:rows_total|waiting_rows){.*} (.*)$", page, re.MULTILINE)
     )

@@ -30,6 +30,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import outgrow as og
+import web
 from outgrow.serve.http.app import application
 from outgrow.serve.http.arguments import parse_seconds, settings_of
 from outgrow.serve.http.deployment import Model
@@ -60,11 +61,7 @@ def server(*words: str) -> Iterator[str]:
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     address = f"{'https' if '--tls-cert' in words else 'http'}://127.0.0.1:{port}"
     try:
-        until = time.monotonic() + 60
-        while not listening(port):
-            assert process.poll() is None, process.communicate()[0]
-            assert time.monotonic() < until
-            time.sleep(0.05)
+        web.until_ready(process, f"{address}/v2/health/ready", verify=False)
         yield address
     finally:
         process.send_signal(signal.SIGTERM)
@@ -95,19 +92,19 @@ def expected(saved: Path, rows: list[dict[str, Any]]) -> np.ndarray:
 
 def test_plain(address: str, saved: Path) -> None:
     rows = questions()
-    found = httpx.post(f"{address}/predict", json={"rows": rows, "probabilities": True}).json()
+    found = web.post(f"{address}/predict", json={"rows": rows, "probabilities": True}).json()
     assert found["classes"] == ["no", "yes"]
     assert np.array_equal(found["probabilities"], expected(saved, rows))
     assert found["predictions"] == og.load(saved).predict(pa.Table.from_pylist(rows).to_pandas()).tolist()
-    again = httpx.post(f"{address}/models/late/predict", json={"rows": rows}).json()
+    again = web.post(f"{address}/models/late/predict", json={"rows": rows}).json()
     assert again == {"version": found["version"], "predictions": found["predictions"]}
 
 
 def test_one_row_and_none(address: str, saved: Path) -> None:
     (row,) = questions(1)
-    found = httpx.post(f"{address}/predict", json={"rows": [row], "probabilities": True}).json()
+    found = web.post(f"{address}/predict", json={"rows": [row], "probabilities": True}).json()
     np.testing.assert_allclose(found["probabilities"], expected(saved, [row]), rtol=1e-12)
-    assert httpx.post(f"{address}/predict", json={"rows": []}).json()["predictions"] == []
+    assert web.post(f"{address}/predict", json={"rows": []}).json()["predictions"] == []
 
 
 @pytest.mark.parametrize("form", ["records", "split", "instances", "lists", "inputs", "csv"])
@@ -123,14 +120,14 @@ def test_mlflow(address: str, saved: Path, form: str) -> None:
     }
     if form == "csv":
         text = "age,place\n" + "\n".join(f"{row['age']},{row['place']}" for row in rows)
-        answer = httpx.post(f"{address}/invocations", content=text, headers={"content-type": "text/csv"})
+        answer = web.post(f"{address}/invocations", content=text, headers={"content-type": "text/csv"})
     else:
-        answer = httpx.post(f"{address}/invocations", json=bodies[form])
+        answer = web.post(f"{address}/invocations", json=bodies[form])
     chances = expected(saved, rows)
     assert answer.json() == {"predictions": np.array(["no", "yes"])[chances.argmax(axis=1)].tolist()}
     if form != "csv":
         body = {**bodies[form], "params": {"method": "predict_proba"}}
-        assert np.array_equal(httpx.post(f"{address}/invocations", json=body).json()["predictions"], chances)
+        assert np.array_equal(web.post(f"{address}/invocations", json=body).json()["predictions"], chances)
 
 
 @pytest.mark.parametrize("charset", ["utf-8", "iso-8859-1", "windows-1252", "utf-16"])
@@ -138,8 +135,8 @@ def test_csv_in_another_charset(address: str, charset: str) -> None:
     (row,) = questions(1)
     text = f"age,place,note\n{row['age']},{row['place']},Zürich\n"
     header = {"content-type": f"text/csv; charset={charset}"}
-    found = httpx.post(f"{address}/invocations", content=text.encode(charset), headers=header)
-    plain = httpx.post(f"{address}/invocations", json={"dataframe_records": [row]})
+    found = web.post(f"{address}/invocations", content=text.encode(charset), headers=header)
+    plain = web.post(f"{address}/invocations", json={"dataframe_records": [row]})
     assert found.status_code == 200
     assert found.json() == plain.json()
 
@@ -155,7 +152,7 @@ def test_csv_in_another_charset(address: str, charset: str) -> None:
 def test_bodies_that_are_not_what_they_say(
     address: str, content: bytes, headers: str, status: int, says: str
 ) -> None:
-    found = httpx.post(f"{address}/invocations", content=content, headers={"content-type": headers})
+    found = web.post(f"{address}/invocations", content=content, headers={"content-type": headers})
     assert found.status_code == status
     assert says in found.json()["error"]
 
@@ -195,7 +192,7 @@ def test_arrow(address: str, saved: Path) -> None:
     with pa.ipc.new_stream(sink, table.schema) as stream:
         stream.write_table(table)
     headers = {"content-type": ARROW, "x-probabilities": "true"}
-    answer = httpx.post(f"{address}/predict", content=sink.getvalue().to_pybytes(), headers=headers)
+    answer = web.post(f"{address}/predict", content=sink.getvalue().to_pybytes(), headers=headers)
     assert answer.headers["content-type"] == ARROW
     found = pa.ipc.open_stream(answer.content).read_all()
     assert found.column_names == ["prediction", "probability_no", "probability_yes"]
@@ -252,13 +249,13 @@ WRONG: dict[str, tuple[str, dict[str, Any], int, str]] = {
 @pytest.mark.parametrize("case", WRONG)
 def test_wrong_requests(address: str, case: str) -> None:
     path, body, status, words = WRONG[case]
-    answer = httpx.post(f"{address}{path}", **body)
+    answer = web.post(f"{address}{path}", **body)
     assert answer.status_code in (status if isinstance(status, set) else {status}), answer.text
     assert re.search(words, answer.json()["error"]), answer.text
 
 
 def test_wrong_columns_are_told_as_data(address: str) -> None:
-    answer = httpx.post(f"{address}/predict", json={"rows": [{"age": "x", "more": 1}]}).json()
+    answer = web.post(f"{address}/predict", json={"rows": [{"age": "x", "more": 1}]}).json()
     assert answer["columns"]["missing"] == ["place"]
     assert answer["columns"]["wrong"]["age"] == {"expected": "a number", "found": "'x'", "row": 0}
     assert answer["columns"]["not_used"] == ["more"]
@@ -360,7 +357,7 @@ def test_a_new_version_takes_over_under_load(tmp_path: Path) -> None:
     rows = questions(1)
 
     def hammer(address: str) -> None:
-        with httpx.Client(base_url=address) as client:
+        with httpx.Client(base_url=address, timeout=web.SECONDS) as client:
             while not done.is_set():
                 answer = client.post("/predict", json={"rows": rows})
                 seen[answer.status_code, answer.json().get("version", "")] += 1
@@ -373,11 +370,11 @@ def test_a_new_version_takes_over_under_load(tmp_path: Path) -> None:
         store.promote(second)
         wait_for(lambda: seen[200, "2"] > 50)
         time.sleep(1.5)
-        last = {httpx.post(f"{address}/predict", json={"rows": rows}).json()["version"] for _ in range(20)}
+        last = {web.post(f"{address}/predict", json={"rows": rows}).json()["version"] for _ in range(20)}
         done.set()
         for thread in threads:
             thread.join()
-        page = httpx.get(f"{address}/metrics").text
+        page = web.get(f"{address}/metrics").text
     assert {status for status, _ in seen} == {200}
     assert last == {"2"}
     assert 'outgrow_model_version{model="late",role="primary",version="2"} 1.0' in page
@@ -417,7 +414,7 @@ def test_canary_shadow_and_log(tmp_path: Path, saved: Path) -> None:
         str(tmp_path / "log"),
     ]
     rows = questions(300)
-    with server(str(saved), *words) as address, httpx.Client(base_url=address) as client:
+    with server(str(saved), *words) as address, httpx.Client(base_url=address, timeout=web.SECONDS) as client:
         answered = {}
         for place, row in enumerate(rows):
             answer = client.post("/predict", json={"rows": [row]}, headers={"x-request-id": f"r{place}"})
@@ -486,12 +483,12 @@ def test_the_pages_show_the_kept_row(tmp_path: Path) -> None:
 
 
 def test_pages(address: str) -> None:
-    assert httpx.get(f"{address}/health").json() == {"ready": True}
-    assert httpx.get(f"{address}/v2/health/live").json() == {"live": True}
-    assert httpx.get(f"{address}/v2").json()["name"] == "outgrow"
-    assert "POST /models/late/predict" in httpx.get(f"{address}/docs").text
-    assert httpx.get(f"{address}/openapi.json").json()["openapi"].startswith("3.1")
-    page = httpx.get(f"{address}/metrics").text
+    assert web.get(f"{address}/health").json() == {"ready": True}
+    assert web.get(f"{address}/v2/health/live").json() == {"live": True}
+    assert web.get(f"{address}/v2").json()["name"] == "outgrow"
+    assert "POST /models/late/predict" in web.get(f"{address}/docs").text
+    assert web.get(f"{address}/openapi.json").json()["openapi"].startswith("3.1")
+    page = web.get(f"{address}/metrics").text
     for name in ("outgrow_requests_total", "outgrow_batch_rows_bucket", "outgrow_waiting_rows"):
         assert name in page
 
@@ -532,7 +529,7 @@ def test_token_and_tls(saved: Path, tmp_path: Path) -> None:
     with server(str(saved), *words) as address:
         trust = ssl.create_default_context(cafile=str(tmp_path / "cert.pem"))
         body = {"rows": questions(1)}
-        with httpx.Client(verify=trust) as client:
+        with httpx.Client(verify=trust, timeout=web.SECONDS) as client:
             assert client.post(f"{address}/predict", json=body).status_code == 401
             assert client.get(f"{address}/metrics").status_code == 401
             assert client.get(f"{address}/health").status_code == 200
@@ -576,7 +573,7 @@ def test_a_server_that_is_stopped_finishes_what_it_accepted(tmp_path: Path) -> N
     )
     answers = []
     ask_once = lambda: answers.append(  # noqa: E731
-        httpx.post(f"http://127.0.0.1:{port}/predict", json={"rows": questions(5)}, timeout=30)
+        web.post(f"http://127.0.0.1:{port}/predict", json={"rows": questions(5)}, timeout=30)
     )
     try:
         wait_for(lambda: listening(port), 60)

@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 import outgrow as og
+import web
 from outgrow.job.engines import open_engine
 from outgrow.job.load import load_job
 from outgrow.job.run import run_job
@@ -137,7 +137,7 @@ def test_plain(flights: Flights, address: str) -> None:
     found = []
     for start in range(0, len(rows), 2500):
         body = {"rows": rows[start : start + 2500], "probabilities": True}
-        found += httpx.post(f"{address}/predict", json=body, timeout=60).json()["probabilities"]
+        found += web.post(f"{address}/predict", json=body, timeout=60).json()["probabilities"]
     same(flights, found)
 
 
@@ -145,7 +145,7 @@ def test_arrow(flights: Flights, address: str) -> None:
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, flights.rows.schema) as stream:
         stream.write_table(flights.rows)
-    answer = httpx.post(
+    answer = web.post(
         f"{address}/predict",
         content=sink.getvalue().to_pybytes(),
         timeout=60,
@@ -161,16 +161,16 @@ def test_mlflow(flights: Flights, address: str) -> None:
         "dataframe_split": {"columns": list(rows[0]), "data": [list(row.values()) for row in rows]},
         "params": {"method": "predict_proba"},
     }
-    same(flights, httpx.post(f"{address}/invocations", json=body, timeout=60).json()["predictions"])
+    same(flights, web.post(f"{address}/invocations", json=body, timeout=60).json()["predictions"])
 
 
 def test_open_inference(flights: Flights, address: str) -> None:
-    described = httpx.get(f"{address}/v2/models/late").json()["inputs"]
+    described = web.get(f"{address}/v2/models/late").json()["inputs"]
     rows = flights.as_json()
     inputs = [
         {**tensor, "shape": [len(rows)], "data": [row[tensor["name"]] for row in rows]}
         for tensor in described
     ]
-    answer = httpx.post(f"{address}/v2/models/late/infer", json={"inputs": inputs}, timeout=60).json()
+    answer = web.post(f"{address}/v2/models/late/infer", json={"inputs": inputs}, timeout=60).json()
     outputs = {tensor["name"]: tensor for tensor in answer["outputs"]}
     same(flights, np.reshape(outputs["probabilities"]["data"], outputs["probabilities"]["shape"]))
