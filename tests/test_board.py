@@ -206,7 +206,7 @@ def test_thinned_curves_cover_the_same_pixels(values: list[float], width: int) -
 
 
 def test_a_stage_that_begins_again_is_drawn_as_it_went_then(tmp_path: Path) -> None:
-    """Training that goes on from a checkpoint says some steps anew; what is no number is left out."""
+    """Training that goes on from a checkpoint says some steps anew; what is no number is said, not drawn."""
     log = og.track.start(tmp_path, sample=0)
     with og.track.run("resumed", team="Ω") as run:
         for step, loss in [
@@ -221,8 +221,9 @@ def test_a_stage_that_begins_again_is_drawn_as_it_went_then(tmp_path: Path) -> N
         ]:
             run.log_metrics({"loss": loss, "worst": np.nan}, step=step)
     og.track.stop()
-    (curve,) = get(log, "/api/run", params={"run": "last"})["curves"]
-    assert (curve["x"], curve["y"]) == ([0, 1, 3], [5, 2, 0.5])
+    curve, worst = get(log, "/api/run", params={"run": "last"})["curves"]
+    assert (curve["x"], curve["y"], curve["metrics"]["last"]) == ([0, 1, 3], [5, 2, 0.5], "Infinity")
+    assert (worst["x"], worst["metrics"]["last"]) == ([], "NaN")
     by_time = get(log, "/api/run", params={"run": "last", "by": "time"})["curves"][0]
     assert by_time["y"] == [5, 4, 3, 2, 1, 0.5]
     assert get(log, "/api/runs", params={"filter": "tags.team = 'Ω'"})["count"] == 1

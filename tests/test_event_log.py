@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import shutil
@@ -319,3 +320,24 @@ def test_a_view_kept_up_to_date_is_a_view_made_anew(uri: str) -> None:
             other.append("alert", "a", {"n": 100})
             assert kept.now() == View(other, ("finding",), dict, count).now()
         assert kept.now() == {"a": 6, "b": 4}
+
+
+def test_metrics_that_are_not_finite_stay_what_they_are(uri: str) -> None:
+    metrics = {
+        "loss": float("nan"),
+        "deviance": np.float32(np.inf),
+        "r2": -np.inf,
+        "mae": 1.0,
+        "name": "NaN-ish",
+    }
+    with og.EventLog(uri) as log:
+        log.append(
+            "run.ended", "a", {"metrics": metrics, "best": {"metrics": {"auc": np.nan}}, "note": "NaN"}
+        )
+        (record,) = log.since(0)
+        assert log.verify() == 1
+    body = record.body
+    assert math.isnan(body["metrics"].pop("loss"))
+    assert math.isnan(body["best"]["metrics"]["auc"])
+    assert body["metrics"] == {"deviance": np.inf, "r2": -np.inf, "mae": 1.0, "name": "NaN-ish"}
+    assert body["note"] == "NaN"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -28,6 +29,9 @@ from outgrow.engine.events import Event, emit
 from outgrow.errors import DataError, LogError, LogWarning, ParameterError
 from outgrow.job.load import load_job
 from outgrow.job.run import run_job
+from outgrow.track.compare import compare
+from outgrow.track.details import details
+from outgrow.track.page import comparison_page
 from outgrow.track.runs import find_run
 
 ROWS = 300
@@ -462,3 +466,20 @@ def test_fits_of_scripts_say_what_a_rerun_needs(log: og.EventLog, capsys: pytest
     error = command(["rerun", "last", "--log", log.uri], capsys, code=2).err
     assert "rows were in memory" in error
     assert "job file" in error
+
+
+def test_a_loss_that_diverged_is_seen_everywhere(log: og.EventLog) -> None:
+    for name, loss in (("good", 0.5), ("diverged", float("nan")), ("too", float("nan")), ("far", math.inf)):
+        with og.track.run(name) as run:
+            run.log_metrics({"log_loss": loss})
+    og.track.stop()
+    table = og.runs(log=log, sort="-metrics.log_loss")
+    assert table["metrics.log_loss"].to_pylist()[:2] == [math.inf, 0.5]
+    assert all(map(math.isnan, table["metrics.log_loss"].to_pylist()[2:]))
+    assert og.runs("metrics.log_loss is not null", log=log).num_rows == 2
+    runs = dict(zip(*(table[name].to_pylist() for name in ("name", "run")), strict=True))
+    good, diverged, too, far = (details(runs[name], log) for name in ("good", "diverged", "too", "far"))
+    assert compare(diverged, too)["metrics"][0].same
+    page = comparison_page(good, diverged)
+    assert "nan" in page
+    assert "inf" in comparison_page(good, far)

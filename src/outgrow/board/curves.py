@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from array import array
 from collections import OrderedDict
@@ -28,10 +29,12 @@ class Curve:
     ----------
     stage, metric : which.
     unit : what the steps count.
+    last : the metrics' last value, which may be one that cannot be drawn: it is not finite.
     """
 
     def __init__(self, stage: str, metric: str, unit: str) -> None:
         self.stage, self.metric, self.unit = stage, metric, unit
+        self.last = math.nan
         self._points = (array("d"), array("d"), array("d"))
 
     def add(self, step: float, time: float, value: float) -> None:
@@ -41,8 +44,10 @@ class Curve:
         ----------
         step, time, value : of it; the time in seconds since 1970.
         """
-        for points, number in zip(self._points, (step, time, value), strict=True):
-            points.append(number)
+        self.last = value
+        if math.isfinite(value):
+            for points, number in zip(self._points, (step, time, value), strict=True):
+                points.append(number)
 
     def drawn(self, width: int, by: str, low: float | None, high: float | None) -> dict[str, Any]:
         """What is drawn of it.
@@ -63,6 +68,7 @@ class Curve:
         x, y = x[start:end], y[start:end]
         kept = thinned(x, y, width)
         about = {"stage": self.stage, "metric": self.metric, "unit": self.unit, "points": len(step)}
+        about["metrics"] = {"last": self.last}
         return {**about, "x": x[kept].tolist(), "y": y[kept].tolist()}
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from outgrow.errors import LogError
 from outgrow.log.chain import chained
-from outgrow.log.record import FIRST, Fact, Record, encode
+from outgrow.log.record import FIRST, Fact, Record, decode, encode
 from outgrow.log.store import Query
 
 _NAMES = [field.name for field in fields(Record) if field.name != "position"]
@@ -141,7 +141,7 @@ class JSONLinesStore:
 
     def _parsed(self, line: bytes, position: int) -> dict[str, Any]:
         try:
-            entry = json.loads(line)
+            entry = decode(line.decode())
             if _HEAD in entry or set(entry) == set(_NAMES):
                 return dict(entry)
         except (ValueError, TypeError):
@@ -210,7 +210,7 @@ class JSONLinesStore:
 
 
 def _record(fact: Fact, origin: str, number: int, previous: str, digest: str) -> Record:
-    body = json.loads(fact.text)
+    body = decode(fact.text)
     named = (fact.time, fact.kind, fact.subject, body, fact.by, fact.cause)
     return Record(0, origin, number, *named, previous, digest)
 

@@ -125,7 +125,10 @@ class Fact:
 
 
 def encode(body: Mapping[str, Any]) -> str:
-    """A body as canonical JSON: sorted keys, no spaces; numbers that are not finite are null.
+    """A body as canonical JSON: sorted keys, no spaces.
+
+    Numbers that are not finite are null; but under `metrics`, where a loss that diverged is to be seen, they are
+    the words that Protocol Buffers' JSON has for them, "NaN", "Infinity" and "-Infinity", and `decode` reads them.
 
     Raises
     ------
@@ -142,6 +145,22 @@ def encode(body: Mapping[str, Any]) -> str:
         ) from error
 
 
+def decode(text: str) -> Any:
+    """What `encode` wrote, with the metrics that are not finite as numbers.
+
+    Parameters
+    ----------
+    text : canonical JSON.
+
+    Raises
+    ------
+    ValueError
+        When it is no JSON.
+    """
+    value = json.loads(text)
+    return _as_numbers(value) if '"NaN"' in text or 'Infinity"' in text else value
+
+
 def _dumps(body: Any) -> str:
     return json.dumps(
         body, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False, default=_plain
@@ -151,15 +170,37 @@ def _dumps(body: Any) -> str:
 def _plain(value: Any) -> Any:
     """NumPy's numbers and arrays as Python's."""
     if hasattr(value, "tolist"):
-        return _finite(value.tolist())
+        return value.tolist()
     raise TypeError(f"{type(value).__name__} is not JSON: {value!r}")
 
 
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
+def _finite(value: Any, metric: bool = False) -> Any:
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, float) and not math.isfinite(value):
+        return _word(value) if metric else None
     if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: _finite(item, metric or _is_metric(key)) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [_finite(item, metric) for item in value]
+    return value
+
+
+def _word(value: float) -> str:
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+
+
+def _is_metric(key: Any) -> bool:
+    """Whether what has this name are metrics: all of a run, or one as a column of the table of runs."""
+    return key == "metrics" or str(key).startswith("metrics.")
+
+
+def _as_numbers(value: Any, metric: bool = False) -> Any:
+    """The words of `_word` as numbers where they are metrics."""
+    if metric and value in ("NaN", "Infinity", "-Infinity"):
+        return float(value)
+    if isinstance(value, dict):
+        return {key: _as_numbers(item, metric or _is_metric(key)) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_as_numbers(item, metric) for item in value]
     return value

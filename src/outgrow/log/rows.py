@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
-from outgrow.log.record import Fact, Record, encode
+from outgrow.log.record import Fact, Record, decode, encode
 from outgrow.log.store import Query
 
 COLUMNS = "position, origin, number, time, kind, subject, body, author, cause, previous, digest"
@@ -80,4 +79,4 @@ def row_of(record: Record) -> tuple[Any, ...]:
 def record_of(row: tuple[Any, ...]) -> Record:
     """The record of a row with all columns."""
     position, origin, number, time, kind, subject, body, *rest = row
-    return Record(position, origin, number, time, kind, subject, json.loads(body), *rest)
+    return Record(position, origin, number, time, kind, subject, decode(body), *rest)

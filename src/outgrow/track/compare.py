@@ -23,7 +23,12 @@ class Difference:
 
     @property
     def same(self) -> bool:
-        return bool(self.first == self.second)
+        return same(self.first, self.second)
+
+
+def same(first: Any, second: Any) -> bool:
+    """Whether two values are equal; a metric that is not a number (NaN) is so in both runs."""
+    return bool(first == second or (first != first and second != second))
 
 
 def compare(first: RunDetails, second: RunDetails) -> dict[str, list[Difference]]:

@@ -179,7 +179,8 @@ class _Parser:
             absent = not self._word("not")
             if not self._word("null"):
                 raise self._wrong(self._peek(), "'null'")
-            return pc.is_null(values) if absent else pc.is_valid(values)
+            missing = pc.is_null(values, nan_is_null=True)
+            return missing if absent else pc.invert(missing)
         negated = self._word("not")
         for word in ("like", "ilike"):
             if self._word(word):

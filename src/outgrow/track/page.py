@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -82,7 +83,7 @@ def _head(run: RunDetails, number: int) -> dict[str, Any]:
 def _row(section: str, pair: Difference) -> dict[str, Any]:
     first, second = (_text(section, pair.name, value) for value in (pair.first, pair.second))
     row = {"name": pair.name, "first": first, "second": second, "change": "", "better": None}
-    both = isinstance(pair.first, int | float) and isinstance(pair.second, int | float)
+    both = all(isinstance(one, int | float) and math.isfinite(one) for one in (pair.first, pair.second))
     if section == "metrics":
         row["name"] = say.metric_name(pair.name)
     if section == "metrics" and both and not pair.same:
@@ -98,7 +99,9 @@ def _text(section: str, name: str, value: Any) -> str:
         return "none"
     if name == "memory":
         return describe_size(value)
-    return say.score(value) if section == "metrics" and isinstance(value, float) else shown(value)
+    if section == "metrics" and isinstance(value, float):
+        return say.score(value) if math.isfinite(value) else str(value)
+    return shown(value)
 
 
 def _curves(first: RunDetails, second: RunDetails) -> list[Plot]:

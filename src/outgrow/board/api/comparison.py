@@ -8,7 +8,7 @@ from typing import Any
 from outgrow.board.api.run import curves, needed
 from outgrow.board.sources import Sources
 from outgrow.errors import ParameterError
-from outgrow.track.compare import compare, smaller_is_better
+from outgrow.track.compare import compare, same, smaller_is_better
 from outgrow.track.details import RunDetails, details
 from outgrow.track.runs import find_run
 
@@ -66,7 +66,7 @@ def sections(runs: Sequence[RunDetails]) -> dict[str, list[dict[str, Any]]]:
             {
                 "name": name,
                 "values": values,
-                "same": all(value == values[0] for value in values),
+                "same": all(same(value, values[0]) for value in values),
                 "smaller": smaller_is_better(name),
             }
             for name, values in rows.items()

@@ -20,7 +20,7 @@ function drawRun(root, run, query) {
 const MOST_FIGURES = 24;
 
 /* The last value of each curve. */
-const lastOf = (curves) => Object.fromEntries(curves.filter(({ y }) => y.length).map(({ metric, y }) => [metric, y[y.length - 1]]));
+const lastOf = (curves) => Object.fromEntries(curves.map(({ metric, metrics }) => [metric, metrics.last]));
 
 /* Step or time below the curves, and all of the axis again. */
 function curveTools(query, count) {
@@ -101,7 +101,9 @@ function addPoints(run, { body, time }, query) {
   for (const [metric, value] of Object.entries(body.metrics || {})) {
     if (missing(value) || missing(body.step)) continue;
     let curve = run.curves.find((one) => one.stage === body.stage && one.metric === metric);
-    if (!curve) run.curves.push((curve = { stage: body.stage, metric, unit: body.unit, points: 0, x: [], y: [] }));
+    if (!curve) run.curves.push((curve = { stage: body.stage, metric, unit: body.unit, points: 0, metrics: {}, x: [], y: [] }));
+    curve.metrics.last = value;
+    if (typeof value === "string") continue; // "NaN" and "Infinity" are said, not drawn
     const x = query.by === "time" ? time : body.step;
     while (curve.x.length && x <= curve.x[curve.x.length - 1]) curve.x.pop(), curve.y.pop(); // it began again
     curve.x.push(x);

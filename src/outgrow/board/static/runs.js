@@ -54,7 +54,7 @@ function parallelRuns(data, query, change) {
   const metric = metrics.includes(query.metric) ? query.metric : metrics[0];
   const extra = el("select", { "aria-label": "Metric", "data-keep": "metric", onchange: (event) => change({ metric: event.target.value }) }, metrics.map((name) => el("option", { value: name, selected: name === metric }, bare(name))));
   const dimensions = [...params, metric].map((name) => ({ name: bare(name) }));
-  const rows = data.runs.filter((row) => !missing(row[metric])).map((row) => ({ name: `${row.name} ${short8(row.run)}: ${bare(metric)} ${score(row[metric])}`, values: [...params, metric].map((name) => row[name]), open: () => go("runs", { run: short12(row.run) }) }));
+  const rows = data.runs.filter((row) => typeof row[metric] === "number").map((row) => ({ name: `${row.name} ${short8(row.run)}: ${bare(metric)} ${score(row[metric])}`, values: [...params, metric].map((name) => row[name]), open: () => go("runs", { run: short12(row.run) }) }));
   const note = `${number(rows.length)} runs; the stronger the better, orange is the best`;
   return figure("Parameters and " + bare(metric), parallel(dimensions, rows, { better: metric === "seconds" || data.smaller.includes(metric) ? "low" : "high" }), { note, wide: true, extra, csv: () => [dimensions.map(({ name }) => name), ...rows.map(({ values }) => values)] });
 }
