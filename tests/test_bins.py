@@ -15,6 +15,7 @@ from sklearn import preprocessing, random_projection
 
 import outgrow as og
 from outgrow.errors import DataError, ParameterError
+from outgrow.testing import EngineCase
 
 shapes = array_shapes(min_dims=2, max_dims=2, min_side=2, max_side=8)
 tame = arrays(np.float64, shapes, elements=st.integers(-4, 4).map(float) | st.floats(-1e3, 1e3))
@@ -134,6 +135,43 @@ def test_projections_are_those_of_scikit_learn(ours: Any, theirs: Any, form: Any
     np.testing.assert_allclose(made, expected, rtol=1e-12, atol=1e-12)
     if theirs.n_components != "auto":  # of which it makes no names
         assert list(ours.get_feature_names_out()) == list(theirs.get_feature_names_out())
+
+
+WEIGHTS = {
+    "counts": np.tile([0.0, 3.0, 1.0, 2.0], 30),
+    "shares": np.random.default_rng(1).random(120),
+    "of all sizes": np.random.default_rng(1).random(120) * 10.0 ** np.arange(-6, 6).repeat(10),
+}
+
+
+@pytest.mark.parametrize("weight", WEIGHTS)
+@pytest.mark.parametrize("strategy", ["quantile", "uniform", "kmeans"])
+def test_bins_of_rows_with_weights_are_those_of_scikit_learn(
+    strategy: str, weight: str, engine: EngineCase
+) -> None:
+    X, w = np.random.default_rng(0).normal(size=(120, 3)).round(2), WEIGHTS[weight]
+    theirs = preprocessing.KBinsDiscretizer(
+        4, strategy=strategy, subsample=None, quantile_method="averaged_inverted_cdf"
+    ).fit(X, sample_weight=w)
+    rows = engine.open(pa.table({**{f"x{j}": X[:, j] for j in range(3)}, "w": w}))
+    ours = og.KBinsDiscretizer(4, strategy=strategy).fit(rows, sample_weight="w")
+    for own, other in zip(ours.bin_edges_, theirs.bin_edges_, strict=True):
+        np.testing.assert_allclose(own, other, rtol=1e-12)
+
+
+def test_weights_of_bins_that_are_not_whole_are_equal_where_they_say_so() -> None:
+    X = np.random.default_rng(0).normal(size=(1000, 2))
+    plain, tenth = og.KBinsDiscretizer(20), og.KBinsDiscretizer(20)
+    plain.fit(X), tenth.fit(X, sample_weight=np.full(1000, 0.1))
+    np.testing.assert_array_equal(np.stack(plain.bin_edges_), np.stack(tenth.bin_edges_))
+
+
+def test_weights_that_bins_cannot_heed() -> None:
+    X = np.arange(6.0)[:, None]
+    with pytest.raises(ParameterError, match="heeds no weights"):
+        og.KBinsDiscretizer(2, quantile_method="linear").fit(X, sample_weight=np.ones(6))
+    with pytest.raises(DataError, match="sample weight is above zero"):
+        og.KBinsDiscretizer(2).fit(X, sample_weight=np.zeros(6))
 
 
 def test_too_few_columns_for_a_projection() -> None:

@@ -158,3 +158,23 @@ def test_lines_beyond_quantiles_that_are_one_value(degree: int) -> None:
     inside = ours.transform(np.array([[1e-7]])) - ours.transform(np.array([[0.0]]))
     step = ours.transform(np.array([[0.0]])) - ours.transform(np.array([[-1e-7]]))
     np.testing.assert_allclose(step, inside, atol=1e-12)
+
+
+@pytest.mark.parametrize("knots", ["uniform", "quantile"])
+def test_knots_of_rows_with_weights_are_those_of_scikit_learn(knots: str) -> None:
+    random = np.random.default_rng(0)
+    X, w = random.normal(size=(120, 3)), np.where(random.random(120) < 0.3, 0.0, random.random(120))
+    ours = og.SplineTransformer(knots=knots).fit(X, sample_weight=w)
+    theirs = preprocessing.SplineTransformer(knots=knots).fit(X, sample_weight=w)
+    for own, other in zip(ours.bsplines_, theirs.bsplines_, strict=True):
+        np.testing.assert_allclose(own.t, other.t, rtol=1e-12)
+    np.testing.assert_allclose(ours.transform(X), theirs.transform(X), rtol=1e-12, atol=1e-12)
+    with pytest.raises(DataError, match="No row that weighs something has a value"):
+        ours.fit(X, sample_weight=np.zeros(120))
+
+
+@pytest.mark.parametrize("knots", ["uniform", "quantile"])
+def test_missing_values_are_refused_at_the_fit(knots: str) -> None:
+    rows = pa.table({"x": [1.0, None, 3.0, 4.0]})
+    with pytest.raises(DataError, match="Input X contains NaN"):
+        og.SplineTransformer(knots=knots).fit(rows)

@@ -26,6 +26,8 @@ _ALL_BITS = 64
 _GATHER_VALUES = 1 << 20
 _MOST_COUNTS = 1 << 21
 """Counts of a pass beyond the first, over all columns."""
+_WEIGHT_SLACK = 1e-12
+"""Of the weight of all: sums of weights that are no further from each other are equal."""
 _NO_RANKS = np.zeros(0, dtype=np.int64)
 _SIGN = np.uint64(1 << 63)
 
@@ -80,45 +82,73 @@ def weighted_quantiles(
     reduce: Callable[[Callable[[WeightedColumns], np.ndarray]], np.ndarray],
     width: int,
     probabilities: Sequence[float],
+    method: str = "inverted_cdf",
 ) -> np.ndarray:
-    """Exact quantiles of weighted values, as `numpy.quantile` with method 'inverted_cdf': four passes.
+    """Exact quantiles of weighted values, as `numpy.quantile` finds them: four passes, or more for many.
 
     Parameters
     ----------
     reduce : calls its argument with columns and adds up what it returns.
     width : number of columns.
     probabilities : in [0, 1].
+    method : 'inverted_cdf' or 'averaged_inverted_cdf', as NumPy calls them.
 
     Returns
     -------
     ndarray of shape (len(probabilities), width), NaN for columns without weight.
     """
-    prefixes = np.zeros((len(probabilities), width), dtype=np.uint64)
-    wanted, total = np.zeros(prefixes.shape), np.zeros(width)
-    for bits in range(0, _ALL_BITS, _DIGIT_BITS):
-        sums = reduce(partial(_weigh, prefixes=prefixes, bits=bits))
-        if bits == 0:
-            total = sums[0].sum(axis=1)
-            wanted = np.maximum(np.outer(probabilities, total), np.finfo(np.float64).tiny)
-        ends = np.cumsum(sums, axis=2)
-        digits = np.minimum((ends < wanted[:, :, None]).sum(axis=2), ends.argmax(axis=2))
-        wanted = wanted - np.take_along_axis(ends - sums, digits[:, :, None], axis=2)[:, :, 0]
-        prefixes = (prefixes << np.uint64(_DIGIT_BITS)) | digits.astype(np.uint64)
+    shares = np.asarray(probabilities, dtype=np.float64)
+    slack = np.where((shares > 0) & (shares < 1), _WEIGHT_SLACK, 0.0)
+    if method == "inverted_cdf":
+        return _weighted_values(reduce, width, shares - slack)
+    found = _weighted_values(reduce, width, np.concatenate([shares - slack, shares + slack]))
+    low, high = np.split(found, 2)
+    return _between(low, high, np.full(low.shape, 0.5))
+
+
+def _weighted_values(
+    reduce: Callable[[Callable[[WeightedColumns], np.ndarray]], np.ndarray], width: int, shares: np.ndarray
+) -> np.ndarray:
+    """The least value of each column up to which the values weigh each share, of shape (shares, width)."""
+    prefixes = np.zeros((len(shares), width), dtype=np.uint64)
+    wanted, total, bits = np.zeros(prefixes.shape), np.zeros(width), 0
+    while bits < _ALL_BITS:
+        keys = [np.unique(column) for column in prefixes.T]
+        room = (_MOST_COUNTS // sum(map(len, keys))).bit_length() - 1 if bits else _DIGIT_BITS
+        further = min(max(room, 1), _DIGIT_BITS, _ALL_BITS - bits)
+        flat = reduce(partial(_weigh, keys=keys, bits=bits, further=further))
+        parts = np.split(flat, np.cumsum([len(some) << further for some in keys])[:-1])
+        for j, (some, part) in enumerate(zip(keys, parts, strict=True)):
+            sums = part.reshape(len(some), 1 << further)
+            if bits == 0:
+                total[j] = sums.sum()
+                wanted[:, j] = np.maximum(shares * total[j], np.finfo(np.float64).tiny)
+            ends = np.cumsum(sums, axis=1)
+            last = ends.argmax(axis=1)
+            for k, key in enumerate(np.searchsorted(some, prefixes[:, j]).tolist()):
+                digit = min(int(np.searchsorted(ends[key], wanted[k, j])), int(last[key]))
+                wanted[k, j] -= ends[key, digit] - sums[key, digit]
+                prefixes[k, j] = (prefixes[k, j] << np.uint64(further)) | np.uint64(digit)
+        bits += further
     return np.where(total > 0, _from_ordered(prefixes), np.nan)
 
 
-def _weigh(columns: WeightedColumns, prefixes: np.ndarray, bits: int) -> np.ndarray:
-    """What the values weigh that begin with each prefix, by their next bits."""
-    sums = np.zeros((*prefixes.shape, _BUCKETS))
-    shift = np.uint64(_ALL_BITS - bits - _DIGIT_BITS)
-    for j in range(prefixes.shape[1]):
+def _weigh(columns: WeightedColumns, keys: Sequence[np.ndarray], bits: int, further: int) -> np.ndarray:
+    """What the values of each column weigh that begin as one of its keys, by their next bits; one by one."""
+    shift, mask = np.uint64(_ALL_BITS - bits - further), np.uint64((1 << further) - 1)
+    weighed = []
+    for j, some in enumerate(keys):
         values, weight = columns.weighted(j)
-        keys = _ordered(values) >> shift
-        digits, begin = (keys & np.uint64(_BUCKETS - 1)).astype(np.intp), keys >> np.uint64(_DIGIT_BITS)
-        for k, prefix in enumerate(prefixes[:, j]):
-            near = begin == prefix
-            sums[k, j] = np.bincount(digits[near], weight[near], _BUCKETS)
-    return sums
+        known = _ordered(values)
+        index = np.zeros(len(known), dtype=np.intp)
+        if bits:
+            begin = known >> np.uint64(_ALL_BITS - bits)
+            index = np.minimum(np.searchsorted(some, begin), len(some) - 1)
+            near = some[index] == begin
+            known, index, weight = known[near], index[near], weight[near]
+        digits = ((known >> shift) & mask).astype(np.intp)
+        weighed.append(np.bincount((index << further) + digits, weight, len(some) << further))
+    return np.concatenate(weighed)
 
 
 def _linear(probabilities: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -10,9 +10,9 @@ import numpy as np
 
 from outgrow.data.batch import Batch
 from outgrow.data.matrix import is_sparse
-from outgrow.engine.checks import check_finite
+from outgrow.engine.checks import check_finite, weight_column
 from outgrow.engine.shard import Shard
-from outgrow.stats.quantiles import quantiles
+from outgrow.stats.quantiles import quantiles, weighted_quantiles
 
 R = TypeVar("R")
 _TOGETHER = 256
@@ -79,22 +79,34 @@ def row_count(batch: Batch) -> np.ndarray:
     return np.array([batch.num_rows])
 
 
-def checked_matrix(batch: Batch, names: list[str]) -> Any:
+def checked_matrix(batch: Batch, names: list[str], *, missing: bool = True) -> Any:
     """Columns of numbers as one matrix, missing values as NaN.
 
     Parameters
     ----------
     batch : the rows.
     names : of the columns, vectors among them or not.
+    missing : whether values may be missing.
 
     Raises
     ------
     DataError
-        When a value is infinite.
+        When a value is infinite, or missing where it may not be.
     """
     X = batch.matrix(names)
-    check_finite(X.data if is_sparse(X) else X, "X", missing=True)
+    check_finite(X.data if is_sparse(X) else X, "X", missing=missing)
     return X
+
+
+def heavy(X: Any, weight: np.ndarray | None) -> Any:
+    """The rows of a matrix that weigh something.
+
+    Parameters
+    ----------
+    X : shape (rows, columns).
+    weight : shape (rows,); None where every row weighs one.
+    """
+    return X if weight is None else X[weight > 0]
 
 
 def dense_part(X: Any, part: slice, absent: float = 0.0) -> Any:
@@ -115,6 +127,8 @@ def column_quantiles(
     probabilities: Sequence[float],
     method: str = "linear",
     absent: float = 0.0,
+    *,
+    missing: bool = True,
 ) -> np.ndarray:
     """Exact quantiles of columns of numbers, as `numpy.nanquantile` finds them.
 
@@ -125,6 +139,7 @@ def column_quantiles(
     probabilities : in [0, 1].
     method : 'linear' or 'averaged_inverted_cdf', as NumPy calls them.
     absent : what is not stored of sparse columns; NaN where it counts for nothing.
+    missing : whether values may be missing.
 
     Returns
     -------
@@ -135,13 +150,67 @@ def column_quantiles(
 
     def reduce(fold: Callable[[Any], R], part: slice) -> R:
         return shard.reduce(
-            lambda batch: fold(dense_part(checked_matrix(batch, names), part, absent)), encoded=True
+            lambda batch: fold(dense_part(checked_matrix(batch, names, missing=missing), part, absent)),
+            encoded=True,
         )
 
     step = _TOGETHER if is_sparse(example) else max(width, 1)
     parts = [slice(start, min(start + step, width)) for start in range(0, width, step)]
     found = [
         quantiles(partial(reduce, part=part), part.stop - part.start, probabilities, method)[0]
+        for part in parts
+    ]
+    return np.concatenate([np.empty((len(probabilities), 0)), *found], axis=1)
+
+
+class _Weighted:
+    """The columns of a dense matrix whose rows have weights."""
+
+    def __init__(self, X: np.ndarray, weight: np.ndarray) -> None:
+        self._X, self._weight = X, weight
+
+    def weighted(self, j: int) -> tuple[np.ndarray, np.ndarray]:
+        """The values of a column that are not missing, and their weights."""
+        there = ~np.isnan(self._X[:, j])
+        return self._X[there, j], self._weight[there]
+
+
+def weighted_column_quantiles(
+    shard: Shard,
+    names: list[str],
+    probabilities: Sequence[float],
+    method: str,
+    weight: str,
+    *,
+    missing: bool = True,
+) -> np.ndarray:
+    """Exact quantiles of dense columns of numbers whose rows have weights, as `numpy.quantile` finds them.
+
+    Parameters
+    ----------
+    shard : the rows.
+    names : the columns; vectors are spelt out.
+    probabilities : in [0, 1].
+    method : 'inverted_cdf' or 'averaged_inverted_cdf', as NumPy calls them.
+    weight : the column of weights.
+    missing : whether values may be missing.
+
+    Returns
+    -------
+    ndarray of shape (len(probabilities), width), NaN for columns without weight.
+    """
+
+    def reduce(fold: Callable[[Any], R], part: slice) -> R:
+        def folded(batch: Batch) -> R:
+            X = checked_matrix(batch, names, missing=missing)
+            return fold(_Weighted(X[:, part], weight_column(batch, weight)))
+
+        return shard.reduce(folded, encoded=True)
+
+    width = shard.example.matrix(names).shape[1]
+    parts = [slice(start, min(start + _TOGETHER, width)) for start in range(0, width, _TOGETHER)]
+    found = [
+        weighted_quantiles(partial(reduce, part=part), part.stop - part.start, probabilities, method)
         for part in parts
     ]
     return np.concatenate([np.empty((len(probabilities), 0)), *found], axis=1)

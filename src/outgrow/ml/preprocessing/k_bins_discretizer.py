@@ -15,13 +15,14 @@ from outgrow.data.batch import Batch
 from outgrow.data.matrix import is_sparse
 from outgrow.engine.shard import Shard
 from outgrow.errors import DataError, ParameterError
-from outgrow.ml.base import InvertibleTransformer
+from outgrow.ml.base import InvertibleTransformer, WeightedTransformer
 from outgrow.ml.base.expansion import Expansion
 from outgrow.ml.core.columns import Columns
 from outgrow.ml.core.exports import refusal
-from outgrow.ml.core.matrices import checked_matrix, column_quantiles
+from outgrow.ml.core.matrices import checked_matrix, column_quantiles, heavy, weighted_column_quantiles
 from outgrow.ml.core.parameters import COLUMNS, Integer, Number, OneOf, Such, Unused
 from outgrow.ml.core.task import Task
+from outgrow.ml.core.weights import weights
 from outgrow.ml.export.onnx.graph import Graph
 from outgrow.ml.export.onnx.table import Column, Table
 from outgrow.ml.export.sklearn.flow import Flow
@@ -57,7 +58,7 @@ def _is_rising(edges: Any) -> bool:
     return all(low < high for low, high in pairwise(edges))
 
 
-class KBinsDiscretizer(Expansion, InvertibleTransformer):
+class KBinsDiscretizer(Expansion, InvertibleTransformer, WeightedTransformer):
     """Cut each column into bins, and give the bin of each row.
 
     Quantiles are exact, of all rows. A number beyond the outer edges is in the outer bin.
@@ -70,7 +71,8 @@ class KBinsDiscretizer(Expansion, InvertibleTransformer):
         'ordinal' for the number of the bin, in columns that keep their names.
     strategy : 'quantile' for bins of about as many rows, 'uniform' for bins of one width, 'kmeans' for bins
         whose rows are nearest to one center.
-    quantile_method : which quantile lies between two values: 'averaged_inverted_cdf' or 'linear'.
+    quantile_method : which quantile lies between two values: 'averaged_inverted_cdf' or 'linear', which
+        heeds no weights.
     dtype, subsample, random_state : as scikit-learn has them, without effect: all rows count.
     bin_edges : the edges of bins, rather than learn them: a list of rising numbers for all columns, or one
         for each, of which the outer ones may be infinite; `n_bins`, `strategy` then count for nothing.
@@ -163,14 +165,27 @@ class KBinsDiscretizer(Expansion, InvertibleTransformer):
         if self.bin_edges is not None:
             self.edges_ = self._given()
             return
-        extremes = shard.reduce(lambda batch: Extremes.of(checked_matrix(batch, names)), encoded=True)
+        weight = task.weight
+        if weight is not None and (self.strategy, self.quantile_method) == ("quantile", "linear"):
+            raise ParameterError(
+                "KBinsDiscretizer(quantile_method='linear') heeds no weights. With sample_weight, take "
+                "quantile_method='averaged_inverted_cdf', or another strategy."
+            )
+
+        def fold(batch: Batch) -> Extremes:
+            return Extremes.of(heavy(self._numbers(batch, names), weights(batch, weight)))
+
+        extremes = shard.reduce(fold, encoded=True)
         empty = [
             label for label, low in zip(self.input_names_, extremes.low, strict=True) if np.isposinf(low)
         ]
         if empty:
-            raise DataError(f"Columns {empty[:5]} have no values to cut into bins. Leave them out.")
+            raise DataError(
+                f"Columns {empty[:5]} have no values to cut into bins, or none in rows of which the sample "
+                "weight is above zero. Leave them out."
+            )
         counts = self._counts()
-        edges = getattr(self, f"_{self.strategy}")(shard, names, counts, extremes)
+        edges = getattr(self, f"_{self.strategy}")(shard, names, counts, extremes, weight)
         ends = zip(self.input_names_, edges, extremes.low, extremes.high, strict=True)
         self.edges_ = [_cleared(label, own, low, high) for label, own, low, high in ends]
 
@@ -194,33 +209,37 @@ class KBinsDiscretizer(Expansion, InvertibleTransformer):
         return np.broadcast_to(np.asarray(self.n_bins), width)
 
     def _uniform(
-        self, shard: Shard, names: list[str], counts: np.ndarray, extremes: Extremes
+        self, shard: Shard, names: list[str], counts: np.ndarray, extremes: Extremes, weight: str | None
     ) -> list[np.ndarray]:
         ends = zip(extremes.low, extremes.high, counts, strict=True)
         return [np.linspace(low, high, count + 1) for low, high, count in ends]
 
     def _quantile(
-        self, shard: Shard, names: list[str], counts: np.ndarray, extremes: Extremes
+        self, shard: Shard, names: list[str], counts: np.ndarray, extremes: Extremes, weight: str | None
     ) -> list[np.ndarray]:
         shares = sorted({share for count in set(counts.tolist()) for share in _shares(count)})
-        found = column_quantiles(shard, names, shares, self.quantile_method)
+        found = (
+            column_quantiles(shard, names, shares, self.quantile_method)
+            if weight is None
+            else weighted_column_quantiles(shard, names, shares, self.quantile_method, weight)
+        )
         return [found[np.searchsorted(shares, _shares(count)), j] for j, count in enumerate(counts.tolist())]
 
     def _kmeans(
-        self, shard: Shard, names: list[str], counts: np.ndarray, extremes: Extremes
+        self, shard: Shard, names: list[str], counts: np.ndarray, extremes: Extremes, weight: str | None
     ) -> list[np.ndarray]:
         """Lloyd's algorithm on each column alone, all columns in the same passes."""
-        start = self._uniform(shard, names, counts, extremes)
+        start = self._uniform(shard, names, counts, extremes, weight)
         centers = [(edges[1:] + edges[:-1]) / 2 for edges in start]
         variances = shard.reduce(
-            lambda batch: Moments.of(checked_matrix(batch, names)), encoded=True
+            lambda batch: Moments.of(checked_matrix(batch, names), weights(batch, weight)), encoded=True
         ).variance()
         for _ in range(_STEPS):
             inner = [(own[1:] + own[:-1]) / 2 for own in centers]
-            fold = partial(_sums, names=names, inner=inner)
+            fold = partial(_sums, names=names, inner=inner, weight=weight)
             sums = np.split(shard.reduce(fold, encoded=True), np.cumsum(counts)[:-1])
             moved = [
-                np.where(part[:, 1] > 0, part[:, 0] / np.maximum(part[:, 1], 1), own)
+                np.where(part[:, 1] > 0, part[:, 0] / np.where(part[:, 1] > 0, part[:, 1], 1.0), own)
                 for part, own in zip(sums, centers, strict=True)
             ]
             steps = [((new - old) ** 2).sum() for new, old in zip(moved, centers, strict=True)]
@@ -354,12 +373,14 @@ def _onnx_codes(graph: Graph, hot: str, width: int) -> str:
     return graph.node("MatMul", hot, graph.constant(np.arange(width, dtype=np.float64)[:, None]))
 
 
-def _sums(batch: Batch, names: list[str], inner: Sequence[np.ndarray]) -> np.ndarray:
-    """The sum and the number of the values of each bin of each column, of shape (bins of all, 2)."""
-    X, parts = checked_matrix(batch, names), []
+def _sums(batch: Batch, names: list[str], inner: Sequence[np.ndarray], weight: str | None) -> np.ndarray:
+    """The weighted sum of the values of each bin of each column, and their weight, of shape (bins, 2)."""
+    X, parts, w = checked_matrix(batch, names), [], weights(batch, weight)
     for j, edges in enumerate(inner):
-        x = X[:, j][~np.isnan(X[:, j])]
+        there = ~np.isnan(X[:, j])
+        x, own = X[there, j], None if w is None else w[there]
         codes = np.searchsorted(edges, x, side="right")
         size = len(edges) + 1
-        parts.append(np.column_stack([np.bincount(codes, x, size), np.bincount(codes, minlength=size)]))
+        products = x if own is None else x * own
+        parts.append(np.column_stack([np.bincount(codes, products, size), np.bincount(codes, own, size)]))
     return np.concatenate(parts)

@@ -10,14 +10,17 @@ import scipy.sparse as sp
 from scipy.interpolate import BSpline
 
 from outgrow._optional import optional
+from outgrow.data.batch import Batch
 from outgrow.engine.shard import Shard
 from outgrow.errors import DataError, MissingExtraError, ParameterError
+from outgrow.ml.base import WeightedTransformer
 from outgrow.ml.base.expansion import Expansion
 from outgrow.ml.core.columns import Columns
 from outgrow.ml.core.exports import refusal
-from outgrow.ml.core.matrices import column_quantiles
+from outgrow.ml.core.matrices import column_quantiles, heavy, weighted_column_quantiles
 from outgrow.ml.core.parameters import ARRAY, COLUMNS, FLAG, Integer, OneOf, Unused
 from outgrow.ml.core.task import Task
+from outgrow.ml.core.weights import weights
 from outgrow.ml.export.onnx.graph import Graph
 from outgrow.ml.export.onnx.table import Column, Table
 from outgrow.ml.export.sklearn.flow import Flow
@@ -31,7 +34,7 @@ _TILE = 1 << 12
 """Rows whose splines are made at once, so that they stay in a cache."""
 
 
-class SplineTransformer(Expansion):
+class SplineTransformer(Expansion, WeightedTransformer):
     """Replace each column by the values of B-splines, so that a linear model can follow a curve.
 
     A number becomes `n_knots + degree - 1` numbers, of which `degree + 1` are not zero and which add up to 1;
@@ -42,8 +45,9 @@ class SplineTransformer(Expansion):
     n_knots : how many knots, the ends among them; without effect where `knots` are given.
     columns : which columns, by name or selector; all by default.
     degree : of the polynomials.
-    knots : 'uniform' from the least to the largest number, 'quantile' for knots among as many rows, or the
-        knots themselves: an array of shape (n_knots, n_columns), or one list for all columns, rising.
+    knots : 'uniform' from the least to the largest number, 'quantile' for knots among as many rows, or among
+        as much weight where `fit` is given weights; or the knots themselves: an array of shape (n_knots,
+        n_columns), or one list for all columns, rising.
     extrapolation : beyond the outer knots, 'constant' or 'linear' continues the values there, 'continue' the
         polynomials; 'periodic' begins anew; and 'error' refuses such rows.
     include_bias : keep the last spline of each column; together they add up to a column of ones.
@@ -59,7 +63,7 @@ class SplineTransformer(Expansion):
 
     Notes
     -----
-    Unlike scikit-learn: knots do not heed weights; with `degree=0`, numbers beyond the ends count as these.
+    Unlike scikit-learn: with `degree=0`, numbers beyond the ends count as these.
 
     Examples
     --------
@@ -146,17 +150,28 @@ class SplineTransformer(Expansion):
         return self._splines - 1 + self.include_bias
 
     def _learn_columns(self, shard: Shard, names: list[str], task: Task) -> None:
-        self.knots_ = self._extended(self._base_knots(shard, names))
+        self.knots_ = self._extended(self._base_knots(shard, names, task.weight))
         self.n_features_out_ = self._kept * len(self.input_names_)
 
-    def _base_knots(self, shard: Shard, names: list[str]) -> np.ndarray:
+    def _base_knots(self, shard: Shard, names: list[str], weight: str | None) -> np.ndarray:
         if not isinstance(self.knots, str):
             return self._given_knots()
         if self.knots == "quantile":
             shares = np.linspace(0, 1, self.n_knots).tolist()
-            return np.nan_to_num(column_quantiles(shard, names, shares))
-        ends = shard.reduce(lambda batch: Extremes.of(self._numbers(batch, names)), encoded=True)
+            missing = self.takes_missing
+            if weight is None:
+                return np.nan_to_num(column_quantiles(shard, names, shares, missing=missing))
+            found = weighted_column_quantiles(shard, names, shares, "inverted_cdf", weight, missing=missing)
+            _check_weight(np.isfinite(found))
+            return np.nan_to_num(found)
+
+        def fold(batch: Batch) -> Extremes:
+            return Extremes.of(heavy(self._numbers(batch, names), weights(batch, weight)))
+
+        ends = shard.reduce(fold, encoded=True)
         there = ends.low <= ends.high
+        if weight is not None:
+            _check_weight(there)
         low, high = np.where(there, ends.low, 0.0), np.where(there, ends.high, 0.0)
         return np.linspace(low, high, self.n_knots)
 
@@ -345,6 +360,15 @@ class SplineTransformer(Expansion):
             block.makes = [(column, 1) for column in self.output_names_]
         block.row = self.knots_[self.degree].tolist()
         return flow.then(name, flow.beside(self.selected_, [block]))
+
+
+def _check_weight(there: np.ndarray) -> None:
+    """Refuse rows of which none has both a weight and a value."""
+    if not there.any():
+        raise DataError(
+            "No row that weighs something has a value: all sample weights are zero, or all columns empty. "
+            "Give at least one such row a positive weight."
+        )
 
 
 def _onnx_period(graph: Graph, x: str, low: float, high: float) -> str:
