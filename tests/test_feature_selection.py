@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,7 @@ from outgrow.engine.together import together
 from outgrow.errors import ColumnNotFoundError, DataError, ParameterError
 from outgrow.ml.core.task import Task
 from outgrow.ml.feature_selection import mutual_information
+from outgrow.ml.feature_selection.neighbour_information import of_numbers, of_numbers_and_classes
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(300, 6)) + 5
@@ -175,6 +178,30 @@ def test_mutual_information_is_that_of_scikit_learn(
     assert ours.pvalues_ is None
     if form != "part":
         np.testing.assert_allclose(ours.scores_, function(X, y, random_state=0), atol=1e-6)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-30, 1e-300, 1e300])
+def test_mutual_information_does_not_depend_on_the_scale(scale: float) -> None:
+    x, y, labels = X[:, 0].round(1), NUMBERS * scale, LABELS
+    for function, other in ((of_numbers, y), (of_numbers_and_classes, labels)):
+        assert function(x * scale, other) == pytest.approx(function(x, other), abs=1e-9)
+
+
+def test_mutual_information_leaves_the_filters_of_warnings_alone() -> None:
+    columns = [X[:60, j % 6] for j in range(200)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        filters, kept = warnings.filters, list(warnings.filters)
+        with ThreadPoolExecutor(8) as threads:
+            list(threads.map(lambda x: of_numbers(x, NUMBERS[:60]), columns))
+            list(threads.map(lambda x: of_numbers_and_classes(x, LABELS[:60]), columns))
+        assert warnings.filters is filters
+        assert filters == kept
+
+
+def test_mutual_information_of_too_few_rows() -> None:
+    with pytest.raises(DataError, match="3 nearest neighbours of each row, and there are n_samples = 3"):
+        og.SelectKBest("mutual_info_regression", k=1).fit(X[:3], NUMBERS[:3])
 
 
 def test_sparse_columns_are_discrete_as_in_scikit_learn() -> None:

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sklearn.feature_selection import mutual_info_classif, mutual_info_regression
 
 from outgrow.data.hashing import matrix_hash, mix, seeded
 from outgrow.data.matrix import is_sparse
 from outgrow.ml.core.matrices import column_quantiles, dense_part
+from outgrow.ml.feature_selection.neighbour_information import of_classes, of_numbers, of_numbers_and_classes
 from outgrow.ml.feature_selection.rows import SupervisedRows
 from outgrow.stats.counts import ValueCounts
 from outgrow.stats.least_rows import LeastRows
@@ -29,6 +29,7 @@ class NearestNeighbours:
 
     It looks at 100,000 rows at most: those with the smallest hashes. Each column is asked for by itself, with
     scikit-learn's noise of seed 0; columns of sparse rows are taken as discrete, constant ones tell nothing.
+    Of classes of 7 rows or less scikit-learn's distances are rounded, so that it may count one row more.
     """
 
     numeric: bool
@@ -44,14 +45,14 @@ class NearestNeighbours:
         most = max(1, min(MOST_ROWS, MOST_CELLS // (width + 1)))
         sample: LeastRows = rows.reduce(lambda X, y: _sample(X, y, most), numeric=self.numeric)
         X, of_y = sample.rows[:, :width], sample.rows[:, width:]
-        estimate = mutual_info_regression if self.numeric else mutual_info_classif
         y = of_y[:, 0] if self.numeric else np.unique(of_y, axis=0, return_inverse=True)[1].ravel()
 
         def score(j: int) -> float:
             if X[:, j].min() == X[:, j].max():  # whose noise would seem to tell something of rare classes
                 return 0.0
-            found = estimate(X[:, [j]], y, discrete_features=rows.sparse, random_state=0)
-            return float(found[0])
+            if self.numeric:
+                return of_numbers_and_classes(y, X[:, j]) if rows.sparse else of_numbers(X[:, j], y)
+            return of_classes(X[:, j], y) if rows.sparse else of_numbers_and_classes(X[:, j], y)
 
         def own() -> np.ndarray:
             found, places = np.zeros(width), range(run.comm.rank, width, run.comm.size)
