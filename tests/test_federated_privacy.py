@@ -134,3 +134,12 @@ def test_what_tells_more_is_refused() -> None:
     normed = og.TorchClassifier(Normed, strategy=strategy, batch_size=60, max_epochs=3)
     found = federate(lambda rows: normed.fit(rows, "late"), parts)
     assert any("LayerNorm" in str(error) for error in found.errors.values())
+
+
+def test_noise_that_may_be_missing_is_not_counted_on() -> None:
+    """A quorum goes on without the share of the noise of who is gone, and epsilon would be too small."""
+    strategy = og.FedAvg(every=2, **PRIVATE)
+    found = federate(lambda rows: network(strategy).fit(rows, "late"), tables((60, 60, 60)), quorum=0.6)
+    assert set(found.errors) == {0, 1, 2, 3}
+    with pytest.raises(ParameterError, match=r"counts on the noise of all .* quorum below 1"):
+        raise found.errors[0]

@@ -25,6 +25,7 @@ FLOORS = {
     "_version": 0,
     "_process": 0,
     "_scratch": 0,
+    "_settings": 0,
     "pointers": 0,
     "signing": 0,
     "storage": 0,

@@ -95,6 +95,8 @@ def is_strategy(value: Any) -> bool:
 def _made(role: str, value: Any) -> Any:
     if value is None or isinstance(value, Codec | Strategy) or hasattr(value, "merge"):
         return value
+    if not isinstance(value, str | Mapping):
+        raise ParameterError(f"{role}={value!r}: a name or a mapping; there are {sorted(_KINDS[role])}.")
     words = {"name": value} if isinstance(value, str) else dict(value)
     name, kinds = words.pop("name", None), _KINDS[role]
     if name not in kinds:

@@ -106,6 +106,7 @@ class Coordinator(Star):
     Attributes
     ----------
     missed : by name, how many merges went on without a site.
+    does_without : whether rounds may go on without some of the sites.
     """
 
     rank = 0
@@ -122,7 +123,8 @@ class Coordinator(Star):
     ) -> None:
         if secure:
             threshold(len(sites))
-        self._least = math.ceil(quorum * len(sites))
+        self._least = math.ceil(quorum * len(sites) - 1e-9)
+        self.does_without = quorum < 1
         self._gone: set[int] = set()
         self._behind: dict[int, deque[tuple[str, Any]]] = {}
         self._present: list[int] = []

@@ -11,6 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
+from outgrow._settings import is_real, is_whole
 from outgrow.errors import ParameterError
 
 _COLUMNS = 1 << 16
@@ -112,8 +113,10 @@ class TrimmedMean:
     weighted: bool = False
 
     def __post_init__(self) -> None:
-        if not 0 <= self.share < 0.5:
-            raise ParameterError(f"share={self.share}: at least 0 and below 0.5 of the ranks at either end.")
+        if not (is_real(self.share) and 0 <= self.share < 0.5):
+            raise ParameterError(
+                f"share={self.share!r}: at least 0 and below 0.5 of the ranks at either end."
+            )
 
     def merge(self, updates: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """See `Merge.merge`.
@@ -150,10 +153,10 @@ class Krum:
     chosen: int = 1
 
     def __post_init__(self) -> None:
-        if self.liars is not None and self.liars < 0:
-            raise ParameterError(f"liars={self.liars}: 0 or more.")
-        if self.chosen < 1:
-            raise ParameterError(f"chosen={self.chosen}: at least 1 proposal has to stay.")
+        if self.liars is not None and not is_whole(self.liars, 0):
+            raise ParameterError(f"liars={self.liars!r}: a whole number, 0 or more.")
+        if not is_whole(self.chosen):
+            raise ParameterError(f"chosen={self.chosen!r}: at least 1 proposal has to stay.")
 
     def merge(self, updates: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """See `Merge.merge`.

@@ -90,5 +90,6 @@ class Codec:
         """
         wanted = array + memory[key] if key in memory else array.astype(np.float32)
         arrays = self.encode(wanted)
-        memory[key] = wanted - self.decode(arrays, len(wanted))
+        with np.errstate(invalid="ignore"):  # of an infinite number nothing is left
+            memory[key] = wanted - self.decode(arrays, len(wanted))
         return arrays

@@ -37,7 +37,8 @@ class Int8(Codec):
         scales[~np.isfinite(scales)] = np.nan
         divisors = np.where(scales == 0, np.float32(1), scales)
         with np.errstate(invalid="ignore"):  # what is no number makes its block none
-            whole = np.rint(blocks / divisors[:, None]).astype(np.int8)
+            whole = np.rint(blocks / divisors[:, None])
+            whole = np.clip(whole, -127, 127).astype(np.int8)  # scales that are next to 0 are rounded, too
         return whole.reshape(-1)[: len(array)], scales
 
     def decode(self, arrays: Arrays, size: int) -> np.ndarray:

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from outgrow._settings import is_whole
 from outgrow.deep.codecs.codec import Codec, Memory
 from outgrow.deep.topologies import mesh
 from outgrow.engine.links import Links
@@ -27,7 +28,7 @@ class PowerSGD(Codec):
     Raises
     ------
     ParameterError
-        When there is no column.
+        When it is no number of columns.
 
     Examples
     --------
@@ -40,8 +41,8 @@ class PowerSGD(Codec):
     dense: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        if self.rank < 1:
-            raise ParameterError(f"PowerSGD(rank={self.rank!r}): at least 1.")
+        if not is_whole(self.rank):
+            raise ParameterError(f"PowerSGD(rank={self.rank!r}): a whole number, at least 1.")
 
     def sum(self, links: Links, array: np.ndarray, shapes: Sequence[tuple[int, ...]], memory: Memory) -> None:
         """See `Codec.sum`.

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from outgrow._settings import is_real
 from outgrow.deep.codecs.codec import Arrays, Codec
 from outgrow.errors import ParameterError
 
@@ -38,7 +39,7 @@ class TopK(Codec):
     dense: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        if not 0 < self.share <= 1:
+        if not (is_real(self.share) and 0 < self.share <= 1):
             raise ParameterError(f"TopK(share={self.share!r}): a share above 0 and at most 1.")
 
     def encode(self, array: np.ndarray) -> Arrays:
@@ -48,7 +49,7 @@ class TopK(Codec):
         ----------
         array : as there.
         """
-        count = min(len(array), max(1, math.ceil(self.share * len(array))))
+        count = min(len(array), max(1, math.ceil(self.share * len(array) - 1e-9)))
         if not count:
             return np.zeros(0, np.uint32), np.zeros(0, np.float32)
         sizes = np.abs(array)

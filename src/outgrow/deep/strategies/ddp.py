@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from outgrow.deep.codecs.codec import Codec
-from outgrow.deep.strategies.strategy import Running, Strategy, Totals, settled
+from outgrow.deep.strategies.strategy import Running, Strategy, Totals, check_ways, settled
 from outgrow.deep.topologies import TOPOLOGIES, quickest
 from outgrow.engine.context import FitContext
 from outgrow.engine.links import Links
@@ -51,6 +51,7 @@ class DDP(Strategy):
     merge: Merge | None = None
 
     def __post_init__(self) -> None:
+        check_ways(self)
         known = ("auto", "nccl", *sorted(TOPOLOGIES))
         if self.topology not in known:
             raise ParameterError(f"topology={self.topology!r}: it is one of {list(known)}.")

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from outgrow._settings import is_real
 from outgrow.deep.codecs.codec import Codec
 from outgrow.deep.strategies.seldom import Seldom, check_every
-from outgrow.deep.strategies.strategy import Running, Strategy
+from outgrow.deep.strategies.strategy import Running, Strategy, check_ways
 from outgrow.engine.context import FitContext
 from outgrow.engine.links import Links
 from outgrow.errors import ParameterError
@@ -49,9 +50,12 @@ class DiLoCo(Strategy):
 
     def __post_init__(self) -> None:
         check_every(self)
-        if not (self.outer_lr > 0 and 0 <= self.outer_momentum < 1):
+        check_ways(self)
+        numbers = is_real(self.outer_lr) and is_real(self.outer_momentum)
+        if not (numbers and self.outer_lr > 0 and 0 <= self.outer_momentum < 1):
             raise ParameterError(
-                f"outer_lr={self.outer_lr!r}, outer_momentum={self.outer_momentum!r}: above 0, and below 1."
+                f"outer_lr={self.outer_lr!r}, outer_momentum={self.outer_momentum!r}: the first above 0, the "
+                "second at least 0 and below 1."
             )
 
     @property

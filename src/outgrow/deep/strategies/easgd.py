@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from outgrow._settings import is_real
 from outgrow.deep.codecs.codec import Codec
 from outgrow.deep.strategies.seldom import check_every
-from outgrow.deep.strategies.strategy import Running, Strategy, summed
+from outgrow.deep.strategies.strategy import Running, Strategy, check_ways, summed
 from outgrow.engine.context import FitContext
 from outgrow.engine.links import Links
 from outgrow.errors import ParameterError
@@ -48,7 +49,8 @@ class EASGD(Strategy):
 
     def __post_init__(self) -> None:
         check_every(self)
-        if not 0 < self.pull <= 1:
+        check_ways(self)
+        if not (is_real(self.pull) and 0 < self.pull <= 1):
             raise ParameterError(f"EASGD(pull={self.pull!r}): above 0, at most 1.")
 
     @property

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from outgrow._optional import optional
+from outgrow._settings import is_real
 from outgrow.deep.strategies.seldom import check_every
 from outgrow.deep.strategies.strategy import Running, Strategy
 from outgrow.engine.context import FitContext
@@ -97,26 +98,27 @@ class FedAvg(Strategy):
 
     def __post_init__(self) -> None:
         check_every(self)
-        if not 0 < self.share <= 1:
+        if not (is_real(self.share) and 0 < self.share <= 1):
             raise ParameterError(f"FedAvg(share={self.share!r}): above 0, and at most 1.")
-        if not self.proximal >= 0:
+        if not (is_real(self.proximal) and self.proximal >= 0):
             raise ParameterError(f"FedAvg(proximal={self.proximal!r}): at least 0.")
         if self.server not in _SERVERS:
             raise ParameterError(f"FedAvg(server={self.server!r}): one of {list(_SERVERS)}.")
-        if not self.server_lr > 0:
+        if not (is_real(self.server_lr) and self.server_lr > 0):
             raise ParameterError(f"FedAvg(server_lr={self.server_lr!r}): above 0.")
         if self.merge is not None and type(self.merge) not in RULES.values():
             raise ParameterError(f"FedAvg(merge={self.merge!r}): one of og.{', og.'.join(RULES)}, or None.")
-        if isinstance(self.personal, str) or not all(isinstance(n, str) and n for n in self.personal):
+        listed = isinstance(self.personal, Sequence) and not isinstance(self.personal, str)
+        if not listed or not all(isinstance(name, str) and name for name in self.personal):
             raise ParameterError(f"FedAvg(personal={self.personal!r}): a list of names of layers.")
         self._check_privacy()
 
     def _check_privacy(self) -> None:
-        if self.clip is not None and not 0 < self.clip < math.inf:
+        if self.clip is not None and not (is_real(self.clip) and self.clip > 0):
             raise ParameterError(f"FedAvg(clip={self.clip!r}): a norm above 0.")
-        if not 0 <= self.noise < math.inf:
+        if not (is_real(self.noise) and self.noise >= 0):
             raise ParameterError(f"FedAvg(noise={self.noise!r}): at least 0.")
-        if self.delta is not None and not 0 < self.delta < 1:
+        if self.delta is not None and not (is_real(self.delta) and 0 < self.delta < 1):
             raise ParameterError(f"FedAvg(delta={self.delta!r}): above 0 and below 1, such as 1e-5.")
         if not self.noise:
             return
@@ -143,7 +145,17 @@ class FedAvg(Strategy):
         Parameters
         ----------
         run, replica, links, seed : as there.
+
+        Raises
+        ------
+        ParameterError
+            When rounds may go on without some of those whose noise is counted on.
         """
+        if self.private and getattr(run.comm, "does_without", False):
+            raise ParameterError(
+                "FedAvg(noise=) counts on the noise of all that tell in a round, and a quorum below 1 goes "
+                "on without some of them. Leave one out."
+            )
         return _Running(self, run, replica, seed)
 
 
@@ -280,7 +292,7 @@ class _Running(Running):
             with_rows += self._run.call(lambda: self._run.combine(mine))
         there = np.flatnonzero(with_rows)
         random = np.random.default_rng([self._seed, int(self.memory["rounds"][0])])
-        chosen = random.permutation(there)[: math.ceil(self._strategy.share * len(there))]
+        chosen = random.permutation(there)[: math.ceil(self._strategy.share * len(there) - 1e-9)]
         self._telling = len(chosen)
         self.memory["told"][chosen] += 1
         return rank in chosen

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -49,7 +49,10 @@ class FSDP(Strategy):
 
     def __post_init__(self) -> None:
         if self.units is not None:
-            units = (self.units,) if isinstance(self.units, str) else tuple(self.units)
+            units = (self.units,) if isinstance(self.units, str) else self.units
+            if not isinstance(units, Sequence) or not all(isinstance(unit, str) and unit for unit in units):
+                raise ParameterError(f"FSDP(units={units!r}): a list of patterns of names of submodules.")
+            units = tuple(units)
             object.__setattr__(self, "units", units)
 
     def start(self, run: FitContext, replica: Replica, links: Links | None, seed: int) -> Running:

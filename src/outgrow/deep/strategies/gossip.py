@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from outgrow._settings import is_whole
 from outgrow.deep.codecs.codec import Codec
 from outgrow.deep.strategies.seldom import check_every
-from outgrow.deep.strategies.strategy import Running, Strategy, mean_of_ranks
+from outgrow.deep.strategies.strategy import Running, Strategy, check_ways, mean_of_ranks
 from outgrow.engine.context import FitContext
 from outgrow.engine.links import Links
 from outgrow.errors import ParameterError
@@ -52,9 +53,10 @@ class Gossip(Strategy):
 
     def __post_init__(self) -> None:
         check_every(self)
+        check_ways(self)
         if self.graph not in GRAPHS:
             raise ParameterError(f"graph={self.graph!r}: it is one of {list(GRAPHS)}.")
-        if self.mean_every is not None and self.mean_every < 1:
+        if self.mean_every is not None and not is_whole(self.mean_every):
             raise ParameterError(f"mean_every={self.mean_every!r}: rounds, from 1, or None.")
         if self.codec is not None and not self.codec.dense:
             raise ParameterError(

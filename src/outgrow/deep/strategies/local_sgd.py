@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from outgrow._settings import is_whole
 from outgrow.deep.codecs.codec import Codec
 from outgrow.deep.strategies.seldom import Seldom, check_every
-from outgrow.deep.strategies.strategy import Running, Strategy
+from outgrow.deep.strategies.strategy import Running, Strategy, check_ways
 from outgrow.engine.context import FitContext
 from outgrow.engine.links import Links
 from outgrow.errors import ParameterError
@@ -34,7 +35,7 @@ class LocalSGD(Strategy):
     Raises
     ------
     ParameterError
-        When `every` is no number of steps, or codec and merge are both given.
+        When `every` or `warmup` is no number of steps, or codec and merge are both given.
 
     Examples
     --------
@@ -50,6 +51,9 @@ class LocalSGD(Strategy):
 
     def __post_init__(self) -> None:
         check_every(self)
+        check_ways(self)
+        if not is_whole(self.warmup, 0):
+            raise ParameterError(f"LocalSGD(warmup={self.warmup!r}): steps, from 0.")
         if self.codec is not None and self.merge is not None:
             raise ParameterError("LocalSGD takes a codec or a merge: a merge looks at changes as they are.")
 

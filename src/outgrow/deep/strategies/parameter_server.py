@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from outgrow._settings import is_whole
 from outgrow.deep.codecs.codec import Memory
 from outgrow.deep.strategies.strategy import Running, Strategy
 from outgrow.deep.topologies import parts
@@ -54,9 +55,9 @@ class ParameterServer(Strategy):
     shards: int | None = None
 
     def __post_init__(self) -> None:
-        if self.staleness is not None and self.staleness < 0:
+        if self.staleness is not None and not is_whole(self.staleness, 0):
             raise ParameterError(f"staleness={self.staleness!r}: steps, from 0, or None.")
-        if self.shards is not None and self.shards < 1:
+        if self.shards is not None and not is_whole(self.shards):
             raise ParameterError(f"shards={self.shards!r}: ranks, from 1, or None.")
 
     @property

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from outgrow._settings import is_whole
 from outgrow.deep.strategies.parted import Parted, check_parts
 from outgrow.deep.strategies.strategy import Running, Strategy, Totals
 from outgrow.engine.context import FitContext
@@ -56,12 +57,13 @@ class PipelineParallel(Strategy):
 
     def __post_init__(self) -> None:
         if self.stages is not None:
-            object.__setattr__(self, "stages", tuple(self.stages))
-            if any(not isinstance(count, int) or count < 1 for count in self.stages or ()):
+            whole = isinstance(self.stages, Sequence) and all(map(is_whole, self.stages))
+            object.__setattr__(self, "stages", tuple(self.stages) if whole else self.stages)
+            if not whole:
                 raise ParameterError(
                     f"PipelineParallel(stages={self.stages}): how many modules each rank takes."
                 )
-        if not isinstance(self.microbatches, int) or self.microbatches < 1:
+        if not is_whole(self.microbatches):
             raise ParameterError(f"PipelineParallel(microbatches={self.microbatches!r}): from 1.")
 
     def start(self, run: FitContext, replica: Replica, links: Links | None, seed: int) -> Running:

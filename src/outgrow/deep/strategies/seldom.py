@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from outgrow._settings import is_whole
 from outgrow.deep.codecs.codec import Codec
 from outgrow.deep.strategies.strategy import Running, Totals, settled, summed
 from outgrow.engine.links import Links
@@ -23,9 +24,9 @@ def check_every(strategy: Any) -> None:
     ----------
     strategy : one that has it.
     """
-    every = strategy.every
-    if isinstance(every, bool) or not isinstance(every, int | np.integer) or every < 1:
-        raise ParameterError(f"{type(strategy).__name__}(every={every!r}): steps between two merges, from 1.")
+    if not is_whole(strategy.every):
+        name = type(strategy).__name__
+        raise ParameterError(f"{name}(every={strategy.every!r}): steps between two merges, from 1.")
 
 
 class Seldom(Running):

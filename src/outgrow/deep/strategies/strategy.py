@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from outgrow.deep.codecs.codec import Codec, Memory
 from outgrow.deep.topologies import gathered, mesh
 from outgrow.engine.context import FitContext
 from outgrow.engine.links import Links
+from outgrow.errors import ParameterError
 from outgrow.stats.robust import Merge
 
 if TYPE_CHECKING:
@@ -171,6 +172,26 @@ class Running:
         """End what runs beside the training."""
 
 
+def check_ways(strategy: Any) -> None:
+    """Raise where a codec or a merge of a strategy is none; a job file's words have become such before.
+
+    Parameters
+    ----------
+    strategy : one that has either.
+
+    Raises
+    ------
+    ParameterError
+        Which, and what it is.
+    """
+    codec, merge = getattr(strategy, "codec", None), getattr(strategy, "merge", None)
+    name = type(strategy).__name__
+    if codec is not None and not isinstance(codec, Codec):
+        raise ParameterError(f"{name}(codec={codec!r}): a codec such as og.Int8(), or None.")
+    if merge is not None and (isinstance(merge, type) or not callable(getattr(merge, "merge", None))):
+        raise ParameterError(f"{name}(merge={merge!r}): a merge such as og.Median(), or None.")
+
+
 def mean_of_ranks(links: Links, numbers: np.ndarray) -> np.ndarray:
     """The mean over all ranks, the same bits on each.
 
@@ -212,7 +233,7 @@ def settled(links: Links, merge: Merge, mean: np.ndarray, weight: float) -> np.n
     weight : of the rows behind it; 0 for none.
     """
     stacked = gathered(links, np.append(mean.astype(np.float64), weight))
-    stacked = stacked[stacked[:, -1] > 0]
+    stacked = stacked[(stacked[:, -1] > 0) & np.isfinite(stacked[:, -1])]
     if not len(stacked):
         return None
     return merge.merge(stacked[:, :-1], stacked[:, -1]).astype(mean.dtype)

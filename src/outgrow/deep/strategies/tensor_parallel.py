@@ -62,6 +62,10 @@ class TensorParallel(Strategy):
 
     def __post_init__(self) -> None:
         if self.plan is not None:
+            if not isinstance(self.plan, Mapping):
+                raise ParameterError(
+                    f"TensorParallel(plan={self.plan!r}): a mapping of 'column' or 'row' by names."
+                )
             object.__setattr__(self, "plan", dict(self.plan))
             wrong = {name: way for name, way in dict(self.plan).items() if way not in _WAYS}
             if wrong or not self.plan:
