@@ -283,6 +283,41 @@ def test_strata_that_are_not_known() -> None:
         model.evaluate(FRAME, "t", exposure="a")
 
 
+@pytest.mark.parametrize("ties", ["breslow", "efron"])
+def test_scores_that_lie_thousands_apart(ties: str) -> None:
+    """Where exp of a score, or of the distance between two, is no number: beside sums of logarithms."""
+    random = np.random.default_rng(0)
+    rows = random.normal(size=(50, 2))
+    luck = np.log(-np.log(random.random(50)))
+    time = np.argsort(np.argsort(luck - 300 * rows[:, 0])) + 1.0
+    weight, alpha, entry = np.ones(50), 1e-6, np.where(np.arange(50) % 2, time - 30.5, 0.0)
+    model = og.CoxRegression(alpha=alpha, ties=ties).fit(rows, time, weight)
+    assert np.ptp(rows @ model.coef_) > 2_000
+    late = np.argsort(-time)
+
+    def lack(coef: np.ndarray) -> float:
+        score = rows[late] @ coef
+        return float((np.logaddexp.accumulate(score) - score).sum() + alpha * coef @ coef / 2)
+
+    least = lack(model.coef_)
+    value = model.summary_.fit["log_likelihood"]
+    assert least - alpha * model.coef_ @ model.coef_ / 2 == pytest.approx(-value, rel=1e-9)
+    for step in (1e-3, -1e-3):
+        assert all(lack(model.coef_ * (1 + step * own)) > least for own in np.eye(2))
+    assert np.isfinite(model.covariance_).all()
+    assert (np.diff(model.baseline_hazard_) >= 0).all()
+    strata = np.arange(50) % 3
+    parted = og.CoxRegression(alpha=alpha, ties=ties).fit(rows, time, strata=strata)
+    found = [-parted.summary_.fit["log_likelihood"]]
+    for each in range(3):
+        own = late[strata[late] == each]
+        score = rows[own] @ parted.coef_
+        found.append(-float((np.logaddexp.accumulate(score) - score).sum()))
+    assert sum(found) == pytest.approx(0, abs=1e-8)
+    entered = og.CoxRegression(alpha=1e-4, ties=ties).fit(rows, time, entry=entry)
+    assert np.isfinite(entered.coef_).all()
+
+
 def test_coefficients_without_end_are_named() -> None:
     table = pa.table({"good": X[:, 0], "telling": -np.sign(TIME - 8.5), "t": TIME, "died": EVENT})
     with pytest.warns(ConvergenceWarning, match=r"\['telling'\] grow without end.*alpha > 0"):

@@ -197,8 +197,10 @@ class CoxRegression(Regressor):
         self.n_iter_ = found.passes
         self.covariance_ = found.information.covariance(np.eye(view.width))
         self._infer(found, counts)
-        beside = float(np.exp((moments.mean - offsets.centre) @ found.coef))
-        self._take_baseline(events, events.summed(events.weight / found.look.at_risk) * beside)
+        look, beside = found.look, float((moments.mean - offsets.centre) @ found.coef)
+        with np.errstate(over="ignore"):  # a hazard past all numbers is infinite
+            hazard = events.summed(events.weight / look.at_risk, look.level) * np.exp(beside - look.level)
+        self._take_baseline(events, hazard)
         self._warn(found, np.sqrt(moments.variance()))
 
     def _take_baseline(self, events: EventTimes, hazard: np.ndarray) -> None:
@@ -269,8 +271,9 @@ class CoxRegression(Regressor):
         runs = (size * deviation > _RUNS) & (size > _RUNS * np.abs(found.coef))
         fallen = found.information.rank < found.start.rank
         if fallen:  # so far along that nothing bends, so there is no step
-            pull = np.abs(found.coef) * deviation * found.information.free
-            runs |= found.information.free & (pull >= _MAIN * pull.max())
+            pull = np.abs(found.coef) * deviation
+            runs |= found.information.free
+            runs &= pull >= _MAIN * (pull * found.information.free).max()
         if runs.any() and (found.converged or fallen or found.passes >= _MANY):
             names = [name for name, one in zip(self.features_, runs, strict=True) if one]
             warnings.warn(

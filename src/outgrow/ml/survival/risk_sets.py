@@ -1,6 +1,8 @@
 """The partial likelihood of times until events, from sums over the rows that are at risk at each of them.
 
-Rows are at risk for the events of their own stratum, after they have entered and until their own time.
+Rows are at risk for the events of their own stratum, after they have entered and until their own time. Where
+the scores of rows lie far apart, their exponentials are no numbers, or none beside each other: each time then
+has a level, near the largest score at risk, by which exponentials are divided.
 """
 
 from __future__ import annotations
@@ -15,10 +17,14 @@ from outgrow.data.matrix import is_sparse
 from outgrow.engine.blocks import Block
 from outgrow.engine.matrix import MatrixView
 from outgrow.ml.solvers.weighing import weighed
+from outgrow.stats.extremes import Extremes
 from outgrow.stats.number_sums import NumberSums
+from outgrow.stats.state import State
 
 _TIES = 1 << 20
 """Events of several times that are looked at together, at least those of one."""
+_FAR = 300.0
+"""Scores up to which exponentials need no levels; and how far levels lie from each other."""
 
 
 def events_of(block: Block) -> np.ndarray:
@@ -142,24 +148,57 @@ class EventTimes:
             return np.full(len(block), -1)
         return self.places(block, block.roles["entry"])
 
-    def summed(self, values: np.ndarray) -> np.ndarray:
-        """Sums up to each of the times within its stratum.
+    def summed(self, values: np.ndarray, level: np.ndarray) -> np.ndarray:
+        """Sums up to each of the times within its stratum, all multiplied by exp(level) of the time.
 
         Parameters
         ----------
-        values : ndarray of shape (times, ...).
+        values : ndarray of shape (times, ...), each multiplied by that of its own time.
+        level : ndarray of shape (times,), falling within each stratum.
         """
-        return np.concatenate([np.cumsum(part, axis=0) for part in np.split(values, self._cuts)])
+        sums = values.copy()
+        for start, end in self._runs(level):
+            if start and start not in self._starts:
+                sums[start] += sums[start - 1] * np.exp(level[start] - level[start - 1])
+            np.cumsum(sums[start:end], axis=0, out=sums[start:end])
+        return sums
 
-    def summed_from(self, values: np.ndarray) -> np.ndarray:
-        """Sums from each of the times on within its stratum.
+    def summed_from(self, values: np.ndarray, level: np.ndarray) -> np.ndarray:
+        """Sums from each of the times on within its stratum, all divided by exp(level) of the time.
 
         Parameters
         ----------
-        values : ndarray of shape (times, ...).
+        values : ndarray of shape (times, ...), each divided by that of its own time.
+        level : ndarray of shape (times,), falling within each stratum.
         """
-        parts = np.split(values, self._cuts)
-        return np.concatenate([np.cumsum(part[::-1], axis=0)[::-1] for part in parts])
+        sums = values.copy()
+        for start, end in reversed(self._runs(level)):
+            if end < len(sums) and end not in self._starts:
+                sums[end - 1] += sums[end] * np.exp(level[end] - level[end - 1])
+            behind = sums[start:end][::-1]
+            np.cumsum(behind, axis=0, out=behind)
+        return sums
+
+    def levels(self, peaks: np.ndarray) -> np.ndarray:
+        """A level for each time, no less than the scores at risk, and near the largest.
+
+        Parameters
+        ----------
+        peaks : ndarray of shape (times,), the largest score of the rows that leave at each, minus infinity
+            where none do.
+        """
+        parts = np.split(peaks, self._cuts)
+        largest = np.concatenate([np.maximum.accumulate(part[::-1])[::-1] for part in parts])
+        return np.asarray(_FAR * np.ceil(largest / _FAR))
+
+    @cached_property
+    def _starts(self) -> set[int]:
+        return set(self._cuts.tolist())
+
+    def _runs(self, level: np.ndarray) -> list[tuple[int, int]]:
+        """The stretches of times of one stratum and one level."""
+        ends = np.union1d(self._cuts, np.flatnonzero(np.diff(level)) + 1).tolist()
+        return list(zip([0, *ends], [*ends, len(level)], strict=True))
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,6 +210,7 @@ class Look:
     value : its logarithm.
     gradient : ndarray of shape (width,).
     means : ndarray of shape (width, width): the products of the mean rows at risk, summed over events.
+    level : ndarray of shape (times,): the sums of exponentials are divided by exp(level), hazards multiplied.
     at_risk : ndarray of shape (times,), the summed exp(X @ coef) of the rows at risk.
     hazard : ndarray of shape (times,), what each time adds to the weight of the rows at risk.
     relief : ndarray of shape (times,), what those of its own events have less, by Efron's method.
@@ -179,6 +219,7 @@ class Look:
     value: float
     gradient: np.ndarray
     means: np.ndarray
+    level: np.ndarray
     at_risk: np.ndarray
     hazard: np.ndarray
     relief: np.ndarray
@@ -189,6 +230,16 @@ class Look:
         with np.errstate(over="ignore"):
             sums = [*self.gradient, self.hazard.sum(), self.means.sum()]
         return bool(np.isfinite(sums).all())
+
+
+@dataclass(frozen=True, eq=False)
+class _Peaks(State):
+    """The largest score of the rows that leave at each time."""
+
+    scores: np.ndarray
+
+    def merge(self, other: _Peaks) -> _Peaks:
+        return _Peaks(np.maximum(self.scores, other.scores))
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,17 +256,23 @@ class PartialLikelihood:
     events: EventTimes
 
     def look(self, coef: np.ndarray) -> Look:
-        """Its value and slope, from one pass.
+        """Its value and slope, from one pass; from three where scores are far apart.
 
         Parameters
         ----------
         coef : ndarray of shape (width,).
         """
+        level = np.zeros(len(self.events.codes))
         with np.errstate(all="ignore"):
-            sums, leaving, linear = self.view.reduce(lambda block: self._sums(block, coef))
-            size = (len(self.events.codes), len(coef) + 1)
-            risk = self.events.summed_from(_placed(sums, size))
-            return self._look(risk, _placed(leaving, size), linear)
+            sums, leaving, linear, ends = self.view.reduce(lambda block: self._sums(block, coef, level))
+            if max(-ends.low[0], ends.high[0]) > _FAR:
+                peaks: _Peaks = self.view.reduce(lambda block: self._peaks(block, coef))
+                far = self.events.levels(peaks.scores)
+                sums, leaving, linear, _ = self.view.reduce(lambda block: self._sums(block, coef, far))
+                level = far
+            size = (len(level), len(coef) + 1)
+            risk = self.events.summed_from(_placed(sums, size), level)
+            return self._look(risk, _placed(leaving, size), linear, level)
 
     def information(self, coef: np.ndarray, look: Look) -> np.ndarray:
         """Minus its second derivatives, from one pass: an array of shape (width, width).
@@ -228,15 +285,17 @@ class PartialLikelihood:
         coef : ndarray of shape (width,).
         look : what is known of them.
         """
-        hazard = np.append(self.events.summed(look.hazard), 0.0)  # which -1 finds
+        hazard = np.append(self.events.summed(look.hazard, look.level), 0.0)  # which -1 finds
         relief = np.append(look.relief, 0.0)
+        level = np.append(look.level, 0.0)
 
         def fold(block: Block) -> np.ndarray:
             X = _dense(block)
-            place = self.events.places(block, np.asarray(block.y))
-            passed = hazard[place] - hazard[self.events.entered(block)] - events_of(block) * relief[place]
+            place, missed = self.events.places(block, np.asarray(block.y)), self.events.entered(block)
+            before = hazard[missed] * np.exp(np.minimum(level[place] - level[missed], 0.0))
+            passed = hazard[place] - before - events_of(block) * relief[place]
             with np.errstate(over="ignore"):  # of a row that weighs nothing
-                risk = np.exp(X @ coef)
+                risk = np.exp(_above(X @ coef, place, level))
             rows = weighed(risk, block.weight) * passed
             return np.asarray((X.T * rows) @ X)
 
@@ -246,26 +305,41 @@ class PartialLikelihood:
         found[flat] = found[:, flat] = 0.0
         return found
 
-    def _sums(self, block: Block, coef: np.ndarray) -> tuple[NumberSums, NumberSums, np.ndarray]:
+    def _sums(
+        self, block: Block, coef: np.ndarray, level: np.ndarray
+    ) -> tuple[NumberSums, NumberSums, np.ndarray, Extremes]:
         """Of the rows by the last event before their time, of the events of tied times, and of all events.
 
-        Those of rows that enter late are subtracted at the last event that they have missed.
+        And between which numbers the scores of rows at risk lie. Those of rows that enter late are subtracted
+        at the last event that they have missed.
         """
         X, event, weight = _dense(block), events_of(block), weights_of(block)
         place, missed = self.events.places(block, np.asarray(block.y)), self.events.entered(block)
+        level = np.append(level, 0.0)
         score = X @ coef
-        risk = weighed(np.exp(score), block.weight)
+        above = _above(score, place, level)
+        risk = weighed(np.exp(above), block.weight)
         parts = np.column_stack([risk, X * risk[:, None]])
         known = place > missed
         late = known & (missed >= 0)
         sums = NumberSums.of(place[known], parts[known])
         if late.any():
-            sums = sums.merge(NumberSums.of(missed[late], -parts[late]))
+            lowered = np.exp(level[place[late]] - level[missed[late]])
+            sums = sums.merge(NumberSums.of(missed[late], -parts[late] * lowered[:, None]))
         tied = known & (event > 0) & self.events.tied[place]
-        linear = np.append((weight * event) @ score, (weight * event) @ X)
-        return sums, NumberSums.of(place[tied], parts[tied]), linear
+        own = event * (weight > 0) > 0
+        linear = np.append(weight[own] @ above[own], (weight * event) @ X)
+        ends = Extremes.of(score[(place >= 0) & (weight > 0), None])
+        return sums, NumberSums.of(place[tied], parts[tied]), linear, ends
 
-    def _look(self, risk: np.ndarray, leaving: np.ndarray, linear: np.ndarray) -> Look:
+    def _peaks(self, block: Block, coef: np.ndarray) -> _Peaks:
+        peaks = np.full(len(self.events.codes), -np.inf)
+        place = self.events.places(block, np.asarray(block.y))
+        seen = (place >= 0) & (weights_of(block) > 0)
+        np.maximum.at(peaks, place[seen], (_dense(block) @ coef)[seen])
+        return _Peaks(peaks)
+
+    def _look(self, risk: np.ndarray, leaving: np.ndarray, linear: np.ndarray, level: np.ndarray) -> Look:
         logs, first, second = _by_time(self.events, risk[:, 0], leaving[:, 0])
         S, D = risk[:, 1:], leaving[:, 1:]
         tied = self.events.tied
@@ -276,7 +350,12 @@ class PartialLikelihood:
             cross = (S_tied.T * second[1, tied]) @ D_tied
             means += (D_tied.T * second[2, tied]) @ D_tied - cross - cross.T
         gradient = linear[1:] - first[0] @ S + first[1] @ D
-        return Look(float(linear[0] - logs.sum()), gradient, means, risk[:, 0], first[0], first[1])
+        return Look(float(linear[0] - logs.sum()), gradient, means, level, risk[:, 0], first[0], first[1])
+
+
+def _above(score: np.ndarray, place: np.ndarray, level: np.ndarray) -> np.ndarray:
+    """How far scores lie above the level of their place; minus infinity without one."""
+    return np.where(place >= 0, score - level[place], -np.inf)
 
 
 def _by_time(events: EventTimes, risk: np.ndarray, leaving: np.ndarray) -> tuple[np.ndarray, ...]:
