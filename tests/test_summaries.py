@@ -241,3 +241,14 @@ def test_results_print_as_tables() -> None:
     assert repr(og.stats.corr(TABLE, ["a", "c"])).splitlines()[1].split() == ["a", "c"]
     lines = repr(og.stats.summarize(TABLE, NUMBERS)).splitlines()
     assert [line.split()[0] for line in lines] == ["Summary", "column", *NUMBERS]
+
+
+def test_frequencies_are_whole_numbers() -> None:
+    rows = pa.table({"x": [1.0, 2.0, 4.0], "times": [2.0, 0.0, 3.0], "half": [0.5, 1.0, 2.0]})
+    summary = og.stats.summarize(rows, "x", fweights="times")
+    assert (summary.weight_sum, summary.variance) == (5, pytest.approx(np.var([1, 1, 4, 4, 4], ddof=1)))
+    for statistic in (og.stats.summarize, og.stats.cov):
+        for weights in ("half", [0.5, 1.0, 2.0]):
+            with pytest.raises(DataError, match=r"1 of them are not whole, such as 0.5.*aweights="):
+                statistic(rows, ["x"], fweights=weights)
+    assert og.stats.summarize(rows, "x", aweights="half").weight_sum == 3.5

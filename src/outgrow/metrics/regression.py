@@ -15,7 +15,7 @@ from outgrow.metrics.deviances import Constants, group_hashes, pinball, tweedie
 from outgrow.metrics.report import Report
 from outgrow.ml.core.parameters import Number
 from outgrow.statistics.rows import Rows, open_rows
-from outgrow.statistics.summary import summarize
+from outgrow.statistics.summary import summary_of
 
 _PARTS = ("y", "error", "absolute", "squared", "relative", "logarithmic", "poisson", "gamma")
 """What each row adds, as columns of their own: metrics are read off their moments; 'pinball' and 'tweedie'
@@ -120,7 +120,7 @@ def regression_report(
     made = partial(_parts, columns=(y_true, y_pred), names=names, quantile=quantile, power=power)
     judged = rows.dataset.map(made)
     by = list(rows.by) or None
-    summary = summarize(judged, list(names), by=by, fweights=rows.weight, quantiles=[0.5])
+    summary = summary_of(open_rows(judged, list(names), by=by, weights=rows.weight), [0.5])
     fields = ("mean", "variance", "count", "weight_sum", "max", "missing")
     table = {name: np.atleast_2d(getattr(summary, name)) for name in fields}
     moments = {part: {name: values[:, j] for name, values in table.items()} for j, part in enumerate(parts)}
@@ -145,9 +145,8 @@ def _least(judged: Dataset, y: str, by: list[str] | None, weight: str | None, qu
     if weight is None:
         weight = numbered("weight", judged.columns)
         judged = judged.map(partial(_with_ones, name=weight))
-    return np.atleast_2d(
-        summarize(judged, [y], by=by, fweights=weight, quantiles=[quantile]).quantiles[quantile]
-    )[:, 0]
+    rows = open_rows(judged, [y], by=by, weights=weight)
+    return np.atleast_2d(summary_of(rows, [quantile]).quantiles[quantile])[:, 0]
 
 
 def _with_ones(batch: Batch, name: str) -> Batch:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -97,8 +97,8 @@ def cov(
     ----------
     data : dataset, Spark DataFrame, table, or array of shape (rows, columns).
     columns : names, or a selector; by default all that hold numbers or vectors of them.
-    fweights, aweights : how often each row counts, or how important it is, as `numpy.cov` takes them: a
-        column's name, or an array of shape (rows,).
+    fweights, aweights : how often each row counts, in whole numbers, or how important it is, as `numpy.cov`
+        takes them: a column's name, or an array of shape (rows,).
     ddof : degrees of freedom that are lost.
 
     Raises
@@ -106,7 +106,7 @@ def cov(
     ParameterError
         When both kinds of weights are given.
     DataError
-        When a value is infinite.
+        When a value is infinite, or frequencies are not whole.
 
     Notes
     -----
@@ -125,7 +125,7 @@ def cov(
         raise ParameterError("fweights and aweights: give one of them.")
     Number().check("cov", "ddof", ddof)
     weights = fweights if aweights is None else aweights
-    rows = _opened(data, columns, weights)
+    rows = replace(_opened(data, columns, weights), frequencies=aweights is None)
     pairs, squares = _pair_moments(rows)
     with np.errstate(invalid="ignore", divide="ignore"):
         lost = ddof if aweights is None else ddof * squares / pairs.n

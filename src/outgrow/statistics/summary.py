@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -92,8 +92,8 @@ def summarize(
     columns : names, or a selector; by default all that hold numbers or vectors of them.
     by : columns whose values make groups: a name, several, or an array of shape (rows,). A missing key is a
         group of its own.
-    fweights : how often each row counts: a column's name, or an array of shape (rows,). Rows that weigh 0
-        are not there.
+    fweights : how often each row counts, in whole numbers: a column's name, or an array of shape (rows,).
+        Rows that weigh 0 are not there.
     aweights : the importance of each row, as `numpy.cov` calls it; only the variance differs. Spark's
         Summarizer weighs so.
     quantiles : probabilities of exact quantiles, for which two or three further passes are taken; as
@@ -103,6 +103,8 @@ def summarize(
     ------
     ParameterError
         When both kinds of weights are given, or a probability lies outside [0, 1].
+    DataError
+        When there are no rows, or frequencies are not whole.
 
     Notes
     -----
@@ -123,13 +125,23 @@ def summarize(
     for probability in quantiles:
         (Share(low=0, high=1) | 0 | 1).check("summarize", "quantiles", probability)
     weights = fweights if aweights is None else aweights
-    rows = open_rows(data, columns, by=by, weights=weights)
-    keys, state, some = rows.learn(
-        partial(_learn, rows=rows, probabilities=list(quantiles)), keep=bool(quantiles)
-    )
+    rows = replace(open_rows(data, columns, by=by, weights=weights), frequencies=aweights is None)
+    return summary_of(rows, list(quantiles), important=aweights is not None)
+
+
+def summary_of(rows: Rows, quantiles: list[float], *, important: bool = False) -> Summary:
+    """`summarize`, of rows that are opened.
+
+    Parameters
+    ----------
+    rows : which of their columns are what.
+    quantiles : probabilities.
+    important : whether weights are the importance of rows; otherwise, how often each counts.
+    """
+    keys, state, some = rows.learn(partial(_learn, rows=rows, probabilities=quantiles), keep=bool(quantiles))
     if not len(state.hashes):
         raise DataError("There are no rows to sum up, or all of them weigh 0.")
-    fields = _fields(state, some, list(quantiles), aweights is not None)
+    fields = _fields(state, some, quantiles, important)
     if not rows.by:
         return Summary(rows.labels, None, **_taken(fields, 0))
     groups, order = key_order(keys, rows.by, missing=True)
