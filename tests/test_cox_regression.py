@@ -292,7 +292,7 @@ def test_scores_that_lie_thousands_apart(ties: str) -> None:
     time = np.argsort(np.argsort(luck - 300 * rows[:, 0])) + 1.0
     weight, alpha, entry = np.ones(50), 1e-6, np.where(np.arange(50) % 2, time - 30.5, 0.0)
     model = og.CoxRegression(alpha=alpha, ties=ties).fit(rows, time, weight)
-    assert np.ptp(rows @ model.coef_) > 2_000
+    assert np.ptp(rows @ model.coef_) > 1_500
     late = np.argsort(-time)
 
     def lack(coef: np.ndarray) -> float:
