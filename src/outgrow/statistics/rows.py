@@ -19,7 +19,8 @@ from outgrow.engine.dataset import Dataset
 from outgrow.engine.open import dataset, is_spark, is_table
 from outgrow.engine.shard import Shard
 from outgrow.errors import ColumnNotFoundError, DataError, ParameterError
-from outgrow.ml.core.columns import Columns, require_numeric, resolve
+from outgrow.ml.core.apart import vectors_with
+from outgrow.ml.core.columns import Columns, named, require_numeric, resolve
 from outgrow.ml.core.inputs import arrow_column
 from outgrow.ml.core.task import column_names
 from outgrow.stats.grouped import Keys, Segments
@@ -43,6 +44,7 @@ class Rows:
     by : the columns whose values make groups.
     weight : the column of weights, or None.
     single : whether one column was named, so that results are numbers and no arrays.
+    frequencies : whether weights say how often a row is there, so that they are whole.
     """
 
     dataset: Dataset
@@ -51,6 +53,7 @@ class Rows:
     by: tuple[str, ...] = ()
     weight: str | None = None
     single: bool = False
+    frequencies: bool = False
 
     def __getstate__(self) -> dict[str, Any]:
         """What travels to where the rows are: there they are known."""
@@ -83,7 +86,15 @@ class Rows:
 
     def weights(self, batch: Batch) -> np.ndarray | None:
         """The weights of the rows of a batch; None where each counts once."""
-        return None if self.weight is None else weight_column(batch, self.weight)
+        if self.weight is None:
+            return None
+        weight = weight_column(batch, self.weight)
+        if self.frequencies and len(broken := weight[weight != np.floor(weight)]):
+            raise DataError(
+                f"fweights say how often each row is there, and {len(broken)} of them are not whole, such as "
+                f"{broken[0]:g}. Give whole numbers, or aweights= for how important rows are."
+            )
+        return weight
 
     def grouped(self, batch: Batch) -> tuple[Segments, Keys]:
         """The groups of the rows of a batch, and their keys; without `by` all are one."""
@@ -175,7 +186,10 @@ def _chosen(columns: Columns, example: Batch, aside: set[str], numeric: bool) ->
     if columns is not None:
         if not callable(columns) and not isinstance(columns, str):
             columns = list(dict.fromkeys(columns))
-        return resolve(columns, example, list(example.columns))
+        names, numbers = list(example.columns), vectors_with(example)
+        wanted = named(columns, example, names)
+        alone = [name for name in wanted if name in numbers]
+        return resolve(wanted if alone else columns, example, [*names, *alone])
     rest = [name for name in example.columns if name not in aside]
     if not numeric:
         return rest

@@ -19,7 +19,8 @@ from outgrow.errors import ArtifactError, ParameterError
 from outgrow.ml import persistence
 from outgrow.ml.base.passing import fit_passing
 from outgrow.ml.base.verbs import Verbs
-from outgrow.ml.core.columns import Columns, chosen
+from outgrow.ml.core.apart import Apart, TakenApart, apart_for
+from outgrow.ml.core.columns import Columns, chosen, named
 from outgrow.ml.core.inputs import open_rows, open_training
 from outgrow.ml.core.outputs import all_columns, as_given, collect, in_form, own
 from outgrow.ml.core.task import Task, column_names, names_after, promised_example
@@ -53,6 +54,9 @@ class Transformer(TransformerMixin, Verbs):
     """Whether the rows it learned from must be changed otherwise than new ones, as what it learned has the y
     of each of them. Then `_transform_training` changes them, and `task.row` names a column of numbers, by
     which it can choose of which rows it learns what it says of others."""
+
+    apart_: Apart | None = None
+    """The vectors of which single numbers are named in `columns`; None where there are none."""
 
     _output: str | None = None
     """The form of results, as `set_output` was told."""
@@ -136,7 +140,12 @@ class Transformer(TransformerMixin, Verbs):
         raise NotImplementedError
 
     def _fit_shard(self, shard: Shard, task: Task, *, last: bool = True) -> None:
-        self.selected_ = chosen(self.columns, shard, task.features(shard.example))
+        names = task.features(shard.example)
+        self.apart_ = apart_for(named(self.columns, shard.example, names), shard.example, names) or None
+        if self.apart_:
+            shard = shard.transformed(TakenApart.of(self.apart_), encoded=True)
+            names = task.features(shard.example)
+        self.selected_ = chosen(self.columns, shard, names)
         self._fit(shard, self.selected_, task)
 
     def _settle(self, example: Batch, names: list[str]) -> None:
@@ -149,7 +158,11 @@ class Transformer(TransformerMixin, Verbs):
         """
 
     def _transform(self, batch: Batch) -> Batch:
-        return self._transform_columns(batch, self.selected_) if self.selected_ else batch
+        return self._transform_columns(self._apart(batch), self.selected_) if self.selected_ else batch
+
+    def _apart(self, batch: Batch) -> Batch:
+        """The rows with a column for each number of a vector that it works on alone."""
+        return TakenApart.of(self.apart_)(batch) if self.apart_ else batch
 
     def _transform_training(self, batch: Batch) -> Batch:
         """The rows of the fit as the steps behind this one learn from them."""

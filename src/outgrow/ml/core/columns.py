@@ -58,7 +58,18 @@ class _Matching:
     pattern: str
 
     def __call__(self, example: Batch, names: Sequence[str]) -> list[str]:
-        return [name for name in names if re.search(self.pattern, name)]
+        return [found for name in names for found in self._within(name, example)]
+
+    def _within(self, name: str, example: Batch) -> list[str]:
+        """The column; or of a vector the numbers that match, where these are some of them."""
+        column = example.held.get(name)
+        numbers = [each for each in column.names if self._is(each)] if isinstance(column, Matrix) else []
+        if self._is(name) or (isinstance(column, Matrix) and len(numbers) == column.width):
+            return [name]
+        return numbers
+
+    def _is(self, name: str) -> bool:
+        return re.search(self.pattern, name) is not None
 
     def __repr__(self) -> str:
         return f"matching({self.pattern!r})"
@@ -89,7 +100,7 @@ def categorical() -> Selector:
 
 
 def matching(pattern: str) -> Selector:
-    """All columns in whose name the regular expression is found.
+    """All columns in whose name the regular expression is found, and such numbers of vectors.
 
     Examples
     --------
@@ -180,6 +191,20 @@ def chosen(columns: Columns, shard: Shard, names: Sequence[str]) -> list[str]:
     return resolve(columns, shard.example, names)
 
 
+def named(columns: Columns, example: Batch, names: Sequence[str]) -> list[str]:
+    """The names of columns, or of numbers in vectors, that `columns` means, whether they are there or not.
+
+    Parameters
+    ----------
+    columns, example, names : as for `resolve`; what needs a look at the rows names none.
+    """
+    if columns is None or isinstance(columns, FewValues):
+        return []
+    given = columns(example, names) if callable(columns) else columns
+    given = [given] if isinstance(given, str) else given
+    return [name for name in given if isinstance(name, str)] if isinstance(given, Iterable) else []
+
+
 def resolve(columns: Columns, example: Batch, names: Sequence[str]) -> list[str]:
     """The names that `columns` means among `names`; all of them for None.
 
@@ -202,11 +227,26 @@ def resolve(columns: Columns, example: Batch, names: Sequence[str]) -> list[str]
     wanted = [given] if isinstance(given, str) else list(_names_of(given, columns))
     missing = [name for name in wanted if name not in names]
     if missing:
-        raise ColumnNotFoundError(f"No column {', '.join(map(repr, missing))} among {list(names)}.")
+        raise ColumnNotFoundError(
+            f"No column {', '.join(map(repr, missing))} among {list(names)}."
+            f"{_in_vectors(missing, example, names)}"
+        )
     twice = [name for name, count in Counter(wanted).items() if count > 1]
     if twice:
         raise ParameterError(f"columns={columns!r} name {twice} several times. Name each column once.")
     return wanted
+
+
+def _in_vectors(missing: Iterable[str], example: Batch, names: Sequence[str]) -> str:
+    """What to do about names that are there, but within vectors."""
+    for name in missing:
+        for vector in names:
+            if isinstance(column := example.held.get(vector), Matrix) and name in column.names:
+                return (
+                    f" {name!r} is a number of the vectors {vector!r}, which are taken whole here: name "
+                    f"{vector!r}, or make columns of it before, as OneHotEncoder(sparse_output=False) does."
+                )
+    return ""
 
 
 def _names_of(given: Any, columns: Any) -> Iterable[str]:

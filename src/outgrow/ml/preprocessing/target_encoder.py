@@ -190,6 +190,7 @@ class TargetEncoder(CrossFittedTransformer):
     def _transform_training(self, batch: Batch) -> Batch:
         if not self.selected_:
             return batch
+        batch = self._apart(batch)
         fold = self._dealt.place(batch)
         pairs = zip(self._places, self._of_folds, strict=True)
         return self._replaced(

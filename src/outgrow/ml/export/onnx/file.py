@@ -43,7 +43,8 @@ def content(estimator: Estimator) -> bytes:
     made: Table | Answer = opened(graph, estimator.columns_)
     for _, step in steps:
         if getattr(step, "selected_", True):
-            made = step._to_onnx(made)
+            assert isinstance(made, Table)
+            made = step._to_onnx(made.apart(getattr(step, "apart_", None) or {}))
     if isinstance(made, Answer):
         _give_answer(made, step, graph)
     else:

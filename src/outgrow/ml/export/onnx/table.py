@@ -109,6 +109,20 @@ class Table:
                 columns.update(new)
         return Table(self.graph, columns)
 
+    def apart(self, parts: Mapping[str, Sequence[tuple[str, int]]]) -> Table:
+        """The table with several columns in the place of each of some vectors.
+
+        Parameters
+        ----------
+        parts : of each vector, what they are called and how many numbers each has, in order.
+        """
+        table = self
+        for vector, own in parts.items():
+            tensors = self.graph.split(self[vector].tensor, [width for _, width in own])
+            new = {name: Column(part, width=width) for (name, width), part in zip(own, tensors, strict=True)}
+            table = table.replace([vector], new)
+        return table
+
 
 def opened(graph: Graph, kinds: Mapping[str, Kind]) -> Table:
     """The columns a model was fitted on, each an input of the graph.

@@ -8,7 +8,7 @@ from sklearn.pipeline import Pipeline
 
 from outgrow.data.kind import NUMBER
 from outgrow.ml.core.estimator import Estimator
-from outgrow.ml.core.exports import check_has_equal
+from outgrow.ml.core.exports import check_has_equal, refusal
 from outgrow.ml.export.sklearn.flow import note_width, opened
 
 
@@ -17,6 +17,12 @@ def equal(estimator: Estimator) -> Any:
     steps = estimator.active_steps
     for _, step in steps:
         check_has_equal(step, "_to_sklearn", "scikit-learn")
+        if getattr(step, "apart_", None):
+            raise refusal(
+                step,
+                f"it works on single numbers of the vectors {list(step.apart_)}, which are sparse there.",
+                "Make columns of them before, as OneHotEncoder(sparse_output=False) does.",
+            )
     if len(steps) == 1 and _takes_columns_as_they_are(estimator):
         return _alone(estimator)
     flow = opened(estimator, steps=True)
