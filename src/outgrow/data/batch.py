@@ -90,17 +90,17 @@ class Batch:
         try:
             return self.columns[name]
         except KeyError:
-            column = self._spelt_out(name)
+            column = self._within_a_vector(name)
         if column is None:
             raise ColumnNotFoundError(f"No column {name!r} among {list(self.columns)}.")
         return column
 
-    def _spelt_out(self, name: str) -> pa.Array | None:
+    def _within_a_vector(self, name: str) -> pa.Array | None:
         """A column that `to_arrow` makes of a matrix; None where there is none of this name."""
         for matrix in self.held.values():
             if isinstance(matrix, Matrix) and name in matrix.names and matrix.width <= MAX_EXPANDED_COLUMNS:
                 values = matrix.values[:, [list(matrix.names).index(name)]]
-                return pa.array((values.toarray() if matrix.sparse else values)[:, 0])
+                return Batch({name: Matrix(values, (name,))}, self.num_rows).to_arrow().column(0)
         return None
 
     def with_columns(self, new: Mapping[str, Column]) -> Batch:
@@ -323,6 +323,10 @@ class Batch:
             check_free(column.names, (*plain, *arrays), f"Columns of the vectors {name!r}", _RENAME)
             arrays.update(matrix_columns(dense, column.names))
         return pa.RecordBatch.from_arrays(list(arrays.values()), names=list(arrays))
+
+    def spelt_out(self) -> Batch:
+        """The rows with a column for each that their `schema` has: an encoder makes several of one matrix."""
+        return Batch.from_arrow(self.to_arrow())
 
 
 def _joined_arrays(batches: Sequence[Batch], rows: int) -> Matrix | None:

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from outgrow.data import hashing
 from outgrow.data.batch import Batch, is_categorical, is_numeric
+from outgrow.data.exact import EXACT
 from outgrow.data.matrix import Matrix, numbers
 
 _CHUNK_ROWS = 1 << 14
@@ -22,8 +23,6 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _PRIME = np.uint64(0xFF51AFD7ED558CCD)
 _NULL = np.uint64(0x5851F42D4C957F2D)
 _SECOND = np.uint64(0xA0761D6478BD642F)
-_EXACT = 2.0**53
-"""From here on float64 does not tell a whole number from its neighbours."""
 _WORD = 8
 
 
@@ -101,7 +100,7 @@ def _add_numbers(total: np.ndarray, column: pa.Array, odd: np.uint64) -> None:
             floats = room[: len(part)]
             np.add(part, 0.0, out=floats)  # -0.0 becomes 0.0
             bits = floats.view(np.uint64)
-            large = np.abs(floats) >= _EXACT if whole is not None else None
+            large = np.abs(floats) >= EXACT if whole is not None else None
             if np.isnan(floats.sum()):
                 bits[np.isnan(floats)] = _NULL
             if whole is not None and large is not None and large.any():

@@ -10,7 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 import pyarrow as pa
 
@@ -22,6 +22,7 @@ from outgrow.data.source import Piece, TableSource, empty_batch
 from outgrow.errors import DataError, InputNotFoundError, ParameterError
 
 SCHEMES = ("sqlite", "postgresql", "postgres", "duckdb")
+_OF_FILES = ("sqlite", "duckdb")
 _ROWS = 65_536
 
 
@@ -61,10 +62,7 @@ class Location:
             )
         rest = urlencode([pair for pair in pairs if pair[0] not in named])
         query = named["query"] if "query" in named else f"SELECT * FROM {_quoted(named['table'])}"
-        # as SQLAlchemy has it: three slashes before a relative path, four before others
-        relative = unquote(parts.path[1:])
-        there = relative.startswith("/") or os.path.exists(relative)
-        path = relative if there else unquote(parts.path)
+        path = _path_of(parts.path)
         address = f"{parts.scheme}://{parts.netloc}{parts.path}"  # `urlunsplit` drops slashes before no host
         return cls(parts.scheme, f"{address}?{rest}" if rest else address, path, query)
 
@@ -80,8 +78,8 @@ class DatabaseSource:
     has_pieces = True
 
     def __init__(self, uri: str) -> None:
-        self.uri = _shown(uri)
         self.location = Location.of(uri)
+        self.uri = absolute_uri(_shown(uri))
         check_names(self.schema.names, self.uri)
 
     @cached_property
@@ -111,6 +109,31 @@ class DatabaseSource:
             "rows": self._source.table.num_rows,
             "sha256": digest,
         }
+
+
+def absolute_uri(uri: str) -> str:
+    """The URI of a database as it is from any folder: a relative path in it begins at the root.
+
+    Parameters
+    ----------
+    uri : of anything; it is returned as it is where no path of a file of a database is in it.
+
+    Examples
+    --------
+    >>> absolute_uri("sqlite:////srv/flights.db?table=late")
+    'sqlite:////srv/flights.db?table=late'
+    """
+    parts = urlsplit(uri)
+    if parts.scheme not in _OF_FILES or not parts.path:
+        return uri
+    path = quote(os.path.abspath(_path_of(parts.path)))
+    return f"{parts.scheme}://{parts.netloc}/{path}{uri[uri.index(parts.path) + len(parts.path) :]}"
+
+
+def _path_of(path: str) -> str:
+    """The path of a file in a URI, as SQLAlchemy has it: after three slashes relative, after four not."""
+    relative, other = unquote(path[1:]), unquote(path)
+    return other if os.path.exists(other) and not os.path.exists(relative) else relative
 
 
 def _of_sqlite(location: Location, shown: str) -> pa.Table:

@@ -15,6 +15,8 @@ import pyarrow.compute as pc
 from outgrow.data.decimals import decimal_numbers, long_decimals
 from outgrow.errors import DataError
 
+EXACT = 2**53
+"""Whole numbers up to this one are numbers of float64, each another one; from here on neighbours are one."""
 _INT64_DIGITS = 18
 
 

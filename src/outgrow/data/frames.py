@@ -9,11 +9,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from outgrow._optional import optional
+from outgrow.data.exact import EXACT
 from outgrow.data.pandas_frames import is_frame
 from outgrow.errors import DataError
 
-_EXACT = 2**53
-"""Whole numbers up to this one are numbers of float64, each another one."""
 _SHOWN = 5
 _TEXT = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
 
@@ -27,16 +26,37 @@ def to_frame(table: pa.Table, like: Any = None) -> Any:
     like : the DataFrame that they were made of: columns of a name and an Arrow type that it has get the types
         that pandas has for them there. Others, and all without it, are NumPy's, but whole numbers with
         missing values that float64 would change are pandas' nullable ones.
+
+    Raises
+    ------
+    DataError
+        When pandas has no such values, as of days after the year 9999.
     """
     kinds = {**_nullable(table), **_dtypes(table, like)}
     if not kinds:
-        return table.to_pandas()
-    plain = table.select([name for name in table.column_names if name not in kinds]).to_pandas()
+        return _plain_frame(table)
+    plain = _plain_frame(table.select([name for name in table.column_names if name not in kinds]))
     columns = {
         name: kinds[name].__from_arrow__(table[name]) if name in kinds else plain[name]
         for name in table.column_names
     }
     return optional("pandas", "spark").DataFrame(columns)
+
+
+def _plain_frame(table: pa.Table) -> Any:
+    """A DataFrame of NumPy's types; which column cannot be one is said with its name."""
+    try:
+        return table.to_pandas()
+    except Exception as error:  # of Arrow, pandas or what knows time zones there
+        for name, column in zip(table.column_names, table.columns, strict=True):
+            try:
+                column.to_pandas()
+            except Exception as reason:
+                raise DataError(
+                    f"Column {name!r} of type {column.type} cannot become one of pandas: {reason}. Leave it "
+                    "out, cast it, or take the rows as to_arrow() gives them."
+                ) from error
+        raise
 
 
 def _nullable(table: pa.Table) -> dict[str, Any]:
@@ -45,7 +65,7 @@ def _nullable(table: pa.Table) -> dict[str, Any]:
     for name, column in zip(table.column_names, table.columns, strict=True):
         if column.null_count and pa.types.is_integer(column.type) and column.type.bit_width == 64:
             extremes = [value for value in pc.min_max(column).as_py().values() if value is not None]
-            if any(abs(value) > _EXACT for value in extremes):
+            if any(abs(value) > EXACT for value in extremes):
                 pandas = optional("pandas", "spark")
                 signed = pa.types.is_signed_integer(column.type)
                 kinds[name] = pandas.Int64Dtype() if signed else pandas.UInt64Dtype()

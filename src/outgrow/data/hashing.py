@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from outgrow.data.batch import Batch, is_categorical, is_numeric
 from outgrow.data.decimals import long_decimals
-from outgrow.data.exact import finer_than_microseconds, microseconds
+from outgrow.data.exact import EXACT, finer_than_microseconds, microseconds
 from outgrow.data.matrix import Matrix, is_sparse, numbers
 from outgrow.errors import SchemaError
 
@@ -25,10 +25,6 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _NULL = np.uint64(0x5851F42D4C957F2D)
 _CHUNK_VALUES = 1 << 16
 """Values that are hashed at once: they stay in a core's cache, and threads seldom wait for Python's lock."""
-
-
-_EXACT = 2.0**53
-"""From here on float64 does not tell a whole number from its neighbours."""
 
 
 def row_hash(batch: Batch, columns: Sequence[str] | None = None, seed: int = 0) -> np.ndarray:
@@ -197,7 +193,7 @@ def tell_apart(hashes: np.ndarray, array: pa.Array, name: str) -> None:
     elif not pa.types.is_integer(kind) or kind.bit_width < 64:
         return
     whole = np.asarray(array.fill_null(0))
-    large = np.abs(whole.astype(np.float64)) >= _EXACT
+    large = np.abs(whole.astype(np.float64)) >= EXACT
     if large.any():
         hashes[large] = mix(hashes[large] ^ whole[large].astype(np.uint64))
 

@@ -7,18 +7,20 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from outgrow.data.database import SCHEMES, DatabaseSource
+from outgrow.data.database import SCHEMES, DatabaseSource, absolute_uri
 from outgrow.data.dvc import DVC, find_dvc
 from outgrow.data.files import check_no_text_options, open_files
 from outgrow.data.hdf5 import Hdf5Source
 from outgrow.data.images import IMAGES, ImagesSource
 from outgrow.data.lake import DELTA, ICEBERG, DeltaSource, IcebergSource, Reference, is_delta
 from outgrow.data.npy import ENDING, NPY, NpySource
-from outgrow.data.paths import find
+from outgrow.data.paths import FORMATS, find
 from outgrow.data.scan import Origin
 from outgrow.data.source import Source
 from outgrow.data.text import TextOptions
 
+KINDS = (*FORMATS.values(), IMAGES, NPY)
+"""Formats that a record names as the kind of its files, whatever their endings."""
 _SECRET = re.compile(r"://[^/@\s]*@(?=[^/]*(/|$))")
 """A user and password in front of a host or bucket."""
 
@@ -65,7 +67,8 @@ def named_path(path: Any) -> tuple[Any, Origin | None]:
         kept = find_dvc(text.removeprefix(f"{DVC}://"))
         return kept.path, Origin(kept.uri, DVC, kept.revision)
     text = os.path.expanduser(text)
-    return text, Origin(os.path.abspath(text) if "://" not in text else _SECRET.sub("://", text))
+    whole = absolute_uri(_SECRET.sub("://", text)) if "://" in text else os.path.abspath(text)
+    return text, Origin(whole)
 
 
 def _table(path: Any, format: str | None) -> Source | None:
@@ -76,7 +79,7 @@ def _table(path: Any, format: str | None) -> Source | None:
     scheme, separator, rest = text.partition("://")
     if format == IMAGES:
         return ImagesSource(text)
-    if format == NPY or (format is None and text.endswith(ENDING)):
+    if format == NPY or (format is None and text.lower().endswith(ENDING)):
         return NpySource(text)
     if separator and scheme in SCHEMES:
         return DatabaseSource(text)

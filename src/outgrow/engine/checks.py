@@ -9,14 +9,12 @@ import numpy as np
 import pyarrow as pa
 
 from outgrow.data.batch import Batch, is_categorical, is_numeric
-from outgrow.data.exact import exact, python_values
+from outgrow.data.exact import EXACT, exact, python_values
 from outgrow.data.hashing import value_hash
 from outgrow.data.kind import is_list
 from outgrow.data.matrix import Column, Matrix, numbers
 from outgrow.errors import DataError, SchemaError
 
-_EXACT = 2.0**53
-"""Whole numbers up to this are exact as float64."""
 _RANGE = 1 << 10
 """Whole numbers that lie within it are counted, a place for each."""
 
@@ -325,7 +323,7 @@ def label_column(batch: Batch, name: str, role: str) -> np.ndarray:
     if not is_numeric(array.type):
         return label_numbers(array, role)
     found = number_column(batch, name, role)
-    large = np.abs(found) >= _EXACT  # as float64 neighbouring whole numbers would be one
+    large = np.abs(found) >= EXACT  # as float64 neighbouring whole numbers would be one
     if large.any() and pa.types.is_integer(array.type):
         found[large] = (value_hash(array, role)[large] >> np.uint64(11)).astype(np.float64)
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -93,10 +93,9 @@ class Dataset:
         >>> og.dataset(pa.table({"a": [1], "b": [2], "c": [3]})).select("c", "a").columns
         ['c', 'a']
         """
-        names = [name for each in columns for name in ([each] if isinstance(each, str) else each)]
-        return self._with(self.scan.select(names))
+        return self._with(self.scan.select(_names(columns)))
 
-    def drop(self, *columns: str) -> Dataset:
+    def drop(self, *columns: str | Sequence[str]) -> Dataset:
         """All columns but these.
 
         Examples
@@ -105,8 +104,9 @@ class Dataset:
         >>> og.dataset(pa.table({"a": [1], "b": [2], "c": [3]})).drop("b").columns
         ['a', 'c']
         """
-        check_columns(self.schema, columns)
-        return self.select([name for name in self.columns if name not in columns])
+        gone = _names(columns)
+        check_columns(self.schema, gone)
+        return self.select([name for name in self.columns if name not in gone])
 
     def where(self, condition: pc.Expression) -> Dataset:
         """The rows for which an Arrow expression is true.
@@ -229,6 +229,8 @@ class Dataset:
         >>> og.dataset(pa.table({"a": [1, 2, 3]})).head(2).to_pylist()
         [{'a': 1}, {'a': 2}]
         """
+        if rows < 0:
+            raise ParameterError(f"head({rows}): give a number of rows of at least 0.")
         found: list[pa.RecordBatch] = []
         for batch in self.engine.map(self.scan):
             found.append(batch.to_arrow().slice(0, rows))
@@ -347,7 +349,7 @@ class Dataset:
         """
         held = self.scan.example().held
         sparse = any(isinstance(column, Matrix) and column.sparse for column in held.values())
-        rows = self.map(_spelt_out) if sparse else self
+        rows = self.map(Batch.spelt_out) if sparse else self
         return profile(self.engine, rows.scan, target)
 
     def fingerprint(self) -> dict[str, Any]:
@@ -436,9 +438,15 @@ def as_table(data: Any) -> pa.Table:
         raise DataError(f"A {type(data).__name__} cannot become a table: {error}") from error
 
 
-def _spelt_out(batch: Batch) -> Batch:
-    """A batch with a column for each that its schema has: an encoder makes several of one matrix."""
-    return Batch.from_arrow(batch.to_arrow())
+def _names(columns: Sequence[str | Sequence[str]]) -> list[str]:
+    """The names among what was given: names and lists of names."""
+    names: list[str] = []
+    for each in columns:
+        listed = [each] if isinstance(each, str) or not isinstance(each, Iterable) else list(each)
+        if strange := [name for name in listed if not isinstance(name, str)]:
+            raise ParameterError(f"Columns have names, and {strange[0]!r} is none. Give rows.columns[...].")
+        names += listed
+    return names
 
 
 def _sums(shard: Shard) -> np.ndarray:

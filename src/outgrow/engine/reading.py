@@ -9,7 +9,7 @@ from typing import Any
 
 from outgrow.data.files import FilesSource
 from outgrow.data.kind import Kind
-from outgrow.data.open import named_path, open_path
+from outgrow.data.open import KINDS, named_path, open_path
 from outgrow.data.scan import Scan, Select
 from outgrow.data.text import TextOptions
 from outgrow.data.text_source import TextSource
@@ -78,6 +78,8 @@ def read(
     """
     options = TextOptions.of(types, na_values, encoding, sep, decimal)
     recorded = path if isinstance(path, DatasetVersion) else None
+    if recorded is not None and format is None and recorded.kind in KINDS:
+        format = recorded.kind
     opened, origin = named_path(path if recorded is None else recorded.paths())
     rows = Dataset(Scan(open_path(opened, format, options), origin=origin), engine or Local())
     if recorded is not None:

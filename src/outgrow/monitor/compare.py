@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import scipy.special
 
+from outgrow.data.exact import EXACT
 from outgrow.engine.reference import Reference, moments
 from outgrow.engine.reference_plan import Entry
 from outgrow.errors import ColumnNotFoundError
@@ -20,8 +21,6 @@ from outgrow.stats.grids import HEADS, MISSING, NoGrid, NumberGrid, TextGrid, Va
 NAN = float("nan")
 MOST_OTHERS = 0.5
 """Where more of the reference's values than this share the cell of all others, most are not told apart."""
-_EXACT = 2.0**53
-"""Whole numbers above it share a float64 with their neighbours."""
 
 
 def compare(
@@ -216,7 +215,7 @@ def _blind(entry: Entry, shares: np.ndarray) -> str | None:
     if not whole or not isinstance(grid, ValueGrid) or len(grid.values) > 1:
         return None
     (value,) = grid.values
-    return f"whole numbers near {value:.3g} share one float64." if abs(value) >= _EXACT else None
+    return f"whole numbers near {value:.3g} share one float64." if abs(value) >= EXACT else None
 
 
 def _what(entry: Entry) -> What:

@@ -14,6 +14,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 from markupsafe import Markup, escape
 
+from outgrow.data.frames import to_frame
 from outgrow.errors import ParameterError
 from outgrow.page.format import NONE, number
 from outgrow.storage import write_file
@@ -32,7 +33,7 @@ class Tabular:
 
     def to_pandas(self) -> Any:
         """The table as a pandas DataFrame."""
-        return self.to_arrow().to_pandas()
+        return to_frame(self.to_arrow())
 
     def to_dict(self) -> dict[str, Any]:
         """The answer as plain Python: metrics by name where it is a mapping of numbers, else columns by name.

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 from sklearn.base import clone, is_classifier
 
+from outgrow.data.frames import to_frame
 from outgrow.engine.dataset import Dataset
 from outgrow.engine.local import Local
 from outgrow.engine.matrix import MOMENTS
@@ -213,7 +214,7 @@ class SklearnObjective:
         if self.features is None:
             column = table[MATRIX_COLUMN].chunk(0)
             return column.flatten().to_numpy().reshape(len(column), -1)
-        return table.select(list(self.features)).to_pandas(split_blocks=True)
+        return to_frame(table.select(list(self.features)))
 
 
 def _metrics_of(model: Any, X: Any, y: np.ndarray, weight: np.ndarray | None) -> dict[str, float]:

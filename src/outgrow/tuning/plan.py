@@ -11,6 +11,7 @@ import pyarrow as pa
 from sklearn.base import BaseEstimator, clone, is_classifier
 
 from outgrow.data.batch import is_vector
+from outgrow.data.frames import to_frame
 from outgrow.data.scan import Scan
 from outgrow.data.source import TableSource
 from outgrow.engine.dataset import Dataset
@@ -255,7 +256,7 @@ class Plan:
             weighted = {} if weight is None else {"sample_weight": weight}
             return model.fit(rows, target, **self.training.roles, **weighted)
         table = rows.to_arrow()
-        X = table.select(self.features).to_pandas()
+        X = to_frame(table.select(self.features))
         weighted = {} if weight is None else {"sample_weight": table[weight].to_numpy()}
         y = table[target].to_numpy(zero_copy_only=False)
         return model.fit(X, y, **weighted)

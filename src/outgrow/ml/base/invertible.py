@@ -13,6 +13,7 @@ from outgrow.data.matrix import Column, Matrix, is_sparse
 from outgrow.engine.open import dataset, is_table
 from outgrow.errors import DataError
 from outgrow.ml.base.transformers import Transformer
+from outgrow.ml.core.containers import check_container, of_text, unmasked
 from outgrow.ml.core.inputs import arrow_column
 from outgrow.ml.core.outputs import all_columns, as_given, in_form, own
 from outgrow.ml.core.task import promised_example
@@ -37,11 +38,12 @@ class InvertibleTransformer(Transformer):
         The rows in the form X has.
         """
         check_is_fitted(self)
+        check_container(self, X)
         if is_table(X):
             return as_given(dataset(X).map(self._reverted), X)
         made = self._transform(promised_example(self.columns_))
         text = self.__sklearn_tags__().input_tags.categorical
-        rows = self._reverted(_as_batch(_checked(X, None if text else np.float64), made.columns))
+        rows = self._reverted(_as_batch(_checked(self, X, None if text else np.float64), made.columns))
         return in_form(self, own(all_columns(rows), X), X)
 
     def _reverted(self, batch: Batch) -> Batch:
@@ -51,8 +53,14 @@ class InvertibleTransformer(Transformer):
         raise NotImplementedError
 
 
-def _checked(X: Any, dtype: Any) -> Any:
-    return check_array(X, accept_sparse="csr", dtype=dtype, ensure_all_finite="allow-nan")
+def _checked(estimator: Any, X: Any, dtype: Any) -> Any:
+    """The values of an array; what is masked is NaN, as everywhere."""
+    try:
+        return check_array(unmasked(X, "X"), accept_sparse="csr", dtype=dtype, ensure_all_finite="allow-nan")
+    except ValueError as error:
+        if "could not convert string" not in str(error):
+            raise
+        raise of_text(estimator, error) from None
 
 
 def _as_batch(X: Any, columns: Mapping[str, Column]) -> Batch:

@@ -8,14 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from outgrow.data.exact import EXACT
 from outgrow.data.frames import is_column
 from outgrow.data.matrix import is_sparse
 from outgrow.data.pandas_frames import is_frame
 from outgrow.engine.open import is_spark
 from outgrow.errors import DataError, ValueTypeError
-
-_EXACT = 2**53
-"""Whole numbers up to this one are numbers of float64, each another one."""
 
 
 def check_container(estimator: Any, values: Any, what: str = "X") -> None:
@@ -175,4 +173,4 @@ def unmasked(values: Any, what: str) -> Any:
 def _is_long(values: Any) -> bool:
     """Whether a masked array has whole numbers past what float64 keeps apart."""
     known = values.compressed()
-    return bool(len(known) and (int(known.max()) > _EXACT or int(known.min()) < -_EXACT))
+    return bool(len(known) and (int(known.max()) > EXACT or int(known.min()) < -EXACT))
