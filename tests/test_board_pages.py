@@ -102,7 +102,7 @@ def test_a_rollback_is_recorded_with_who_and_why(tmp_path: Path) -> None:
         ({"why": "worse", "to": 99}, "ada", "has no version 99"),
         ({"why": "worse", "to": True}, "ada", "neither a version nor a time"),
         ({"why": "worse", "to": [1]}, "ada", "neither a version nor a time"),
-        ({"why": "worse", "to": "yesterday"}, "ada", "is no date"),
+        ({"why": "worse", "to": "yesterday"}, "ada", "is no time"),
         ({"why": "worse", "alias": "../x"}, "ada", "can be no alias"),
         ({"why": "worse", "model": "../late"}, "ada", "does not know where"),
     ],

@@ -604,4 +604,4 @@ def test_the_command(drifted: World, capsys: pytest.CaptureFixture[str]) -> None
     code, text = command("--replay", "nowhere.db")
     assert (code, "There is no log at nowhere.db" in text) == (2, True)
     code, text = command("--once", "--now", "yesterday")
-    assert (code, "--now yesterday: write it like" in text) == (2, True)
+    assert (code, "--now='yesterday' is no time" in text) == (2, True)

@@ -156,7 +156,7 @@ def test_rollback_to_a_version_and_a_date(store: ModelStore) -> None:
     assert store.history()[-2].why == f"rollback to {between:%Y-%m-%d %H:%M:%S} UTC"
     with pytest.raises(ParameterError, match="Nothing is known of 2020-01-01 00:00:00 UTC"):
         store.rollback(to="2020-01-01")
-    with pytest.raises(ParameterError, match="is no date"):
+    with pytest.raises(ParameterError, match="is no time"):
         store.at("yesterday")
     with pytest.raises(ParameterError, match="pointed to no version at"):
         store.rollback("canary", to=datetime.now(UTC))
@@ -527,7 +527,7 @@ def test_commands_say_what_is_wrong(store: ModelStore, capsys: pytest.CaptureFix
         (("alias", folder, "canary", "9"), "no version 9"),
         (("alias", folder, "canary", "challenger"), "no alias challenger"),
         (("alias", folder, "canary"), "give one of both"),
-        (("rollback", folder, "--to", "nonsense"), "is no date"),
+        (("rollback", folder, "--to", "nonsense"), "is no time"),
         (("rollback", folder), "pointed to no other version"),
         (("history", folder, "--at", "1999-01-01"), "Nothing is known of"),
         (("versions", str(store.path.parent / "nowhere")), "is no folder"),

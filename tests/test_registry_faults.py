@@ -132,5 +132,5 @@ def test_numbers_of_versions_and_times(store: og.ModelStore) -> None:
         store.rollback(to=True)
     assert store.at(np.datetime64("2099-01-01")) == {"champion": 2}
     for when in (None, 1.7e9, np.datetime64("NaT")):
-        with pytest.raises(ParameterError, match=r"is no time\. Give it like"):
+        with pytest.raises(ParameterError, match=r"is no time\. Give a date"):
             store.at(when)

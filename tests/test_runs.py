@@ -12,6 +12,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -483,3 +484,36 @@ def test_a_loss_that_diverged_is_seen_everywhere(log: og.EventLog) -> None:
     page = comparison_page(good, diverged)
     assert "nan" in page
     assert "inf" in comparison_page(good, far)
+
+
+@pytest.mark.parametrize(
+    "value", ["0.5", None, [1.0], np.array([1, 2]), 1j, 10**400, {"a": 1}, pa.scalar(None)]
+)
+def test_what_is_no_metric_is_refused(log: og.EventLog, value: Any) -> None:
+    for step in (None, 3):
+        with og.track.run("mine") as run, pytest.raises(ParameterError, match=r"'loss'.*type.*log_params"):
+            run.log_metrics({"good": 1.0, "loss": value}, step=step)
+    assert "metrics.good" not in og.runs(log=log).column_names
+
+
+@pytest.mark.parametrize("value", [1, np.float32(1), np.array(1.0), pa.scalar(1), Decimal(1), True])
+def test_one_number_of_any_library_is_a_metric(log: og.EventLog, value: Any) -> None:
+    with og.track.run("mine") as run:
+        run.log_metrics({"loss": value}, step=np.int64(2))
+    assert og.runs(log=log)["metrics.loss"].to_pylist() == [1.0]
+
+
+@pytest.mark.parametrize(
+    ("metrics", "step", "message"),
+    [
+        ({"a": 1}, 1.5, "step=1.5"),
+        ({"a": 1}, True, "step=True"),
+        ({1: 1}, 1, "1 is no name"),
+        ({" ": 1}, 1, "' '"),
+    ],
+)
+def test_steps_and_names_of_metrics_are_checked(
+    log: og.EventLog, metrics: Any, step: Any, message: str
+) -> None:
+    with og.track.run("mine") as run, pytest.raises(ParameterError, match=message):
+        run.log_metrics(metrics, step=step)

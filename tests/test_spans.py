@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable
+from typing import Any
 
+import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import outgrow as og
-from outgrow.data.spans import Span, length_of, microseconds_of
+from outgrow.data.spans import Span, length_of, microseconds_of, moment
 from outgrow.errors import ParameterError
 from outgrow.expectations.spec import read_spec
 from outgrow.loop.spans import seconds_of
@@ -109,3 +112,54 @@ def test_where_they_fit_a_window_ends_in_the_longer_one_it_begins_in(text: str, 
     last = shorter.end(start) - datetime.timedelta(microseconds=1)
     first_in, last_in = longer.floor(pa.array([start, last], pa.timestamp("us", "UTC"))).to_pylist()
     assert first_in == last_in or not longer.nests(shorter)
+
+
+@pytest.mark.parametrize(
+    "when",
+    [
+        "2026-11-27",
+        " 2026-11-27T01:00+01:00 ",
+        "2026-11-27T00:00:00Z",
+        datetime.date(2026, 11, 27),
+        datetime.datetime(2026, 11, 27),
+        datetime.datetime(2026, 11, 26, 22, tzinfo=datetime.timezone(-datetime.timedelta(hours=2))),
+        np.datetime64("2026-11-27"),
+        np.datetime64("2026-11-27T00:00:00.000000000"),
+        pd.Timestamp("2026-11-27"),
+        pd.Timestamp("2026-11-27T09:00", tz="Asia/Tokyo"),
+    ],
+)
+def test_a_moment_is_read_however_it_is_given(when: Any) -> None:
+    assert moment(when) == datetime.datetime(2026, 11, 27, tzinfo=datetime.UTC)
+
+
+@pytest.mark.parametrize(
+    "when",
+    [
+        *(
+            "soon",
+            "",
+            1_767_225_600,
+            1.5,
+            True,
+            None,
+            float("nan"),
+            pd.NaT,
+            np.datetime64("NaT"),
+            [1],
+            b"2026",
+        ),
+        *(datetime.timedelta(1), datetime.time(1), np.datetime64(10**6, "Y"), "9999-12-31T23:00-05:00"),
+    ],
+)
+def test_what_is_no_moment_is_said(when: Any) -> None:
+    with pytest.raises(ParameterError, match=r"^at=.* is no time\. Give a date or a datetime, or write"):
+        moment(when, "at")
+
+
+@pytest.mark.parametrize("length", ["1h", "1d", "1w", "1mo", "1y"])
+def test_the_last_window_ends_where_time_does(length: str) -> None:
+    """9999-12-31 stands for no end in many a table."""
+    span, last = Span.of(length), moment("9999-12-31")
+    (start,) = span.floor(pa.array([last], pa.timestamp("us", "UTC"))).to_pylist()
+    assert start <= last < span.end(start)

@@ -74,17 +74,9 @@ def _replay(loaded: Any, log: str) -> None:
 
 
 def _moment(text: str | None) -> float | None:
-    import datetime
+    from outgrow.data.spans import moment
 
-    from outgrow.errors import ParameterError
-
-    if text is None:
-        return None
-    try:
-        moment = datetime.datetime.fromisoformat(text)
-    except ValueError as error:
-        raise ParameterError(f"--now {text}: write it like 2026-11-27T18:00 ({error}).") from error
-    return (moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)).timestamp()
+    return None if text is None else moment(text, "--now").timestamp()
 
 
 def _show(kind: str, body: dict[str, Any]) -> None:

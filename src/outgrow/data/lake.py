@@ -23,6 +23,7 @@ from outgrow.data.files import row_group_pieces
 from outgrow.data.names import check_names
 from outgrow.data.paths import unreadable
 from outgrow.data.source import Piece, chosen, empty_batch, needed
+from outgrow.data.spans import moment
 from outgrow.errors import DataError, InputNotFoundError, ParameterError
 
 DELTA, ICEBERG = "delta", "iceberg"
@@ -67,13 +68,7 @@ class Reference:
         """
         if _MOMENT.fullmatch(self.mark or "") is None:
             return None
-        try:
-            moment = datetime.fromisoformat(str(self.mark))
-        except ValueError:
-            raise ParameterError(
-                f"{self.mark!r} is no moment. Give one in ISO 8601, like 2026-11-01T12:00."
-            ) from None
-        return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+        return moment(str(self.mark))
 
     @property
     def name(self) -> str | None:

@@ -82,7 +82,16 @@ class Span:
         return pc.floor_temporal(times, multiple=self.count, unit=self.unit)
 
     def end(self, start: datetime.datetime) -> datetime.datetime:
-        """The end of the window that begins there, which is not in it."""
+        """The end of the window that begins there, which is not in it; no later than a datetime can be.
+
+        Such a window is that of 9999-12-31, with which tables say that something has no end.
+        """
+        try:
+            return self._after(start)
+        except (ValueError, OverflowError):
+            return datetime.datetime.max.replace(tzinfo=start.tzinfo)
+
+    def _after(self, start: datetime.datetime) -> datetime.datetime:
         if self.unit in _MICROSECONDS:
             return start + datetime.timedelta(microseconds=self.count * _MICROSECONDS[self.unit])
         months = start.year * 12 + start.month - 1 + self.count * _MONTHS[self.unit]
@@ -227,13 +236,42 @@ def microseconds(times: pa.Array) -> np.ndarray:
     return np.asarray(times.cast(pa.int64()).fill_null(least).to_numpy(zero_copy_only=False))
 
 
-def moment(text: str | datetime.datetime) -> datetime.datetime:
-    """A time as people write it, in UTC if it says nothing else."""
-    if isinstance(text, str):
-        try:
-            text = datetime.datetime.fromisoformat(text)
-        except ValueError:
-            raise ParameterError(
-                f"{text!r} is no time. Write it as 2026-11-27 or 2026-11-27T12:00:00Z."
-            ) from None
-    return text.replace(tzinfo=datetime.UTC) if text.tzinfo is None else text.astimezone(datetime.UTC)
+Moment = str | datetime.date | datetime.datetime | np.datetime64
+
+
+def moment(when: Moment, name: str = "") -> datetime.datetime:
+    """A time as people give it, in UTC if it says nothing else; of a day, its beginning.
+
+    Parameters
+    ----------
+    when : text in ISO 8601, a date or a datetime, also of pandas or NumPy.
+    name : of the parameter, for the message.
+
+    Raises
+    ------
+    ParameterError
+        When it is none, or none between the years 1 and 9999.
+
+    Examples
+    --------
+    >>> import datetime
+    >>> moment(datetime.date(2026, 11, 27)) == moment("2026-11-27T01:00+01:00")
+    True
+    """
+    given: Any = when
+    try:
+        if isinstance(given, np.datetime64):
+            given = given.astype("datetime64[us]").item()
+        elif isinstance(given, str):
+            given = datetime.datetime.fromisoformat(given.strip())
+        if isinstance(given, datetime.date) and not isinstance(given, datetime.datetime):
+            given = datetime.datetime.combine(given, datetime.time())
+        if isinstance(given, datetime.datetime) and given == given:  # pandas' NaT is none and says it is one
+            utc = datetime.UTC
+            return given.replace(tzinfo=utc) if given.tzinfo is None else given.astimezone(utc)
+    except (ValueError, OverflowError):
+        pass
+    raise ParameterError(
+        f"{name}{'=' if name else ''}{when!r} is no time. Give a date or a datetime, or write it as "
+        "2026-11-27 or 2026-11-27T12:00:00Z."
+    )

@@ -14,6 +14,7 @@ from typing import Any, Self
 import pyarrow as pa
 
 from outgrow.data.hashing import text_hash
+from outgrow.data.spans import Moment, moment
 from outgrow.engine.dataset import Dataset
 from outgrow.engine.local import Local
 from outgrow.engine.open import dataset, is_spark
@@ -32,8 +33,6 @@ from outgrow.storage import one_writer, write_file
 
 REGISTRY_FILE = "registry.json"
 ONLINE_FILE = "online.db"
-Moment = datetime.datetime | datetime.date | str
-"""A moment; without a time zone in UTC, and as text in ISO 8601."""
 
 
 class FeatureStore:
@@ -382,12 +381,12 @@ class FeatureStore:
         self._lookups = {}
 
 
-def microseconds(moment: Moment, name: str) -> int:
+def microseconds(when: Moment, name: str) -> int:
     """A moment in microseconds since 1970.
 
     Parameters
     ----------
-    moment : without a time zone in UTC.
+    when : without a time zone in UTC.
     name : of the parameter, for the message.
 
     Raises
@@ -395,19 +394,8 @@ def microseconds(moment: Moment, name: str) -> int:
     ParameterError
         When it is none.
     """
-    if isinstance(moment, str):
-        try:
-            moment = datetime.datetime.fromisoformat(moment)
-        except ValueError as error:
-            raise ParameterError(f"{name}={moment!r} is no moment: {error}. Write one in ISO 8601.") from None
-    if not isinstance(moment, datetime.date):
-        raise ParameterError(f"{name}={moment!r} is no moment. Give a datetime, a date or text in ISO 8601.")
-    if not isinstance(moment, datetime.datetime):
-        moment = datetime.datetime(moment.year, moment.month, moment.day)
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=datetime.UTC)
     epoch = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
-    return (moment - epoch) // datetime.timedelta(microseconds=1)
+    return (moment(when, name) - epoch) // datetime.timedelta(microseconds=1)
 
 
 def _check_names(new: Iterable[str], views: Iterable[str]) -> None:

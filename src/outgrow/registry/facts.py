@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime, time
+from datetime import UTC, datetime
 from typing import Any
-
-import numpy as np
 
 from outgrow.errors import ParameterError
 from outgrow.log.record import Record
@@ -167,30 +165,6 @@ def kept_versions(moves: Iterable[Move]) -> list[int]:
         elif kept[-1:] != [move.version]:
             kept.append(move.version)
     return kept
-
-
-def parsed_time(when: str | date | datetime | np.datetime64) -> datetime:
-    """A moment; a day is its beginning, and what names no zone is UTC.
-
-    Raises
-    ------
-    ParameterError
-        When it is none.
-    """
-    if isinstance(when, str):
-        try:
-            when = datetime.fromisoformat(when.strip())
-        except ValueError:
-            raise ParameterError(
-                f"{when!r} is no date. Give it like 2026-11-01 or 2026-11-01T14:30 (UTC)."
-            ) from None
-    if isinstance(when, np.datetime64):
-        when = when.astype("datetime64[us]").item()
-    if not isinstance(when, date):
-        raise ParameterError(f"{when!r} is no time. Give it like '2026-11-01', or a date or datetime.")
-    if not isinstance(when, datetime):
-        when = datetime.combine(when, time())
-    return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
 
 
 def moment(when: datetime) -> str:

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any, Self
 
 from outgrow import pointers
+from outgrow.data.spans import moment as parsed_time
 from outgrow.errors import InputNotFoundError, LogError, ParameterError
 from outgrow.log.event_log import EventLog
 from outgrow.ml.persistence import load
 from outgrow.pointers import CHAMPION, Pointer
-from outgrow.registry.facts import Move, VersionInfo, parsed_time
+from outgrow.registry.facts import Move, VersionInfo
 from outgrow.registry.state import StoreState
 
 

@@ -9,6 +9,7 @@ from numbers import Integral
 from typing import Any
 
 from outgrow import pointers, storage
+from outgrow.data.spans import moment as parsed_time
 from outgrow.errors import OutputExistsError, ParameterError, StorageError
 from outgrow.pointers import CHAMPION, Pointer
 from outgrow.registry.changes import (
@@ -22,7 +23,7 @@ from outgrow.registry.changes import (
     structure_digest,
     version_number,
 )
-from outgrow.registry.facts import ADDED, MOVED, TAGGED, Facts, kept_versions, moment, parsed_time
+from outgrow.registry.facts import ADDED, MOVED, TAGGED, Facts, kept_versions, moment
 from outgrow.registry.follower import Follower as Follower
 from outgrow.registry.follower import Version as Version
 from outgrow.registry.reader import StoreReader

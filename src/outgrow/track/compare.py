@@ -27,7 +27,12 @@ class Difference:
 
 
 def same(first: Any, second: Any) -> bool:
-    """Whether two values are equal; a metric that is not a number (NaN) is so in both runs."""
+    """Whether two values are equal; so are two metrics that are not a number (NaN).
+
+    Parameters
+    ----------
+    first, second : facts of two runs.
+    """
     return bool(first == second or (first != first and second != second))
 
 

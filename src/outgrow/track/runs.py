@@ -16,7 +16,7 @@ from outgrow.errors import LogError, ParameterError
 from outgrow.log.event_log import EventLog
 from outgrow.track.filters import column_of, filtered
 from outgrow.track.runs_view import COLUMNS, RunsView
-from outgrow.track.tracking import default_log, recording_log
+from outgrow.track.tracking import default_log, recording_log, up_to_date
 
 
 def runs(
@@ -89,9 +89,9 @@ def open_log(log: str | os.PathLike[str] | EventLog | None) -> EventLog:
         When there is none.
     """
     if isinstance(log, EventLog):
-        return log
+        return up_to_date(log)
     if log is None and (recorded := recording_log()) is not None:
-        return recorded
+        return up_to_date(recorded)
     uri = default_log() if log is None else os.fspath(log)
     path = uri.removeprefix("sqlite:///")
     if "://" not in path and not Path(path).exists():
@@ -99,7 +99,7 @@ def open_log(log: str | os.PathLike[str] | EventLog | None) -> EventLog:
             f"There is no log at {path}. Name one (--log, log=, OUTGROW_LOG), or record runs with "
             "og.track.start() first."
         )
-    return EventLog(uri)
+    return up_to_date(EventLog(uri))
 
 
 def find_run(name: str, log: EventLog) -> str:

@@ -9,6 +9,7 @@ import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from numbers import Integral
 from typing import Any
 
 from outgrow.engine import activity as work
@@ -16,6 +17,7 @@ from outgrow.engine.activity import Activity
 from outgrow.engine.events import listen
 from outgrow.errors import LogWarning, OutgrowError, ParameterError
 from outgrow.log.event_log import EventLog
+from outgrow.log.writer import LogWriter
 from outgrow.track.recorder import Recorder, Sink
 from outgrow.track.runs_view import RunsView
 
@@ -26,10 +28,10 @@ DEFAULT = "outgrow.db"
 
 
 class _Recording:
-    """What is switched on: a recorder, and what has to be closed when it is switched off."""
+    """What is switched on: a recorder, who writes for it, and what has to be closed at the end."""
 
-    def __init__(self, log: EventLog, recorder: Recorder, closing: ExitStack) -> None:
-        self.log, self.recorder, self.closing = log, recorder, closing
+    def __init__(self, log: EventLog, writer: LogWriter, recorder: Recorder, closing: ExitStack) -> None:
+        self.log, self.writer, self.recorder, self.closing = log, writer, recorder, closing
 
 
 _recording: _Recording | None = None
@@ -91,7 +93,7 @@ def start(
         with ExitStack() as stack:
             writer = stack.enter_context(opened.writer())
             recorder = begin(stack, [writer], points=points, sample=sample, tags=tags)
-            _recording = _Recording(opened, recorder, stack.pop_all())
+            _recording = _Recording(opened, writer, recorder, stack.pop_all())
     atexit.register(stop)
     return opened
 
@@ -116,6 +118,19 @@ def stop() -> None:
 def recording_log() -> EventLog | None:
     """The log that runs are recorded in now; None where they are not."""
     return None if _recording is None else _recording.log
+
+
+def up_to_date(log: EventLog) -> EventLog:
+    """The log, with all that this process has recorded and still holds back for it.
+
+    Parameters
+    ----------
+    log : that is to be read.
+    """
+    recording = _recording
+    if recording is not None and recording.log.uri == log.uri:
+        recording.writer.flush()
+    return log
 
 
 @contextmanager
@@ -169,9 +184,17 @@ class Run:
 
         Parameters
         ----------
-        metrics : by name.
-        step : where on the curve.
+        metrics : numbers by name; one that is not finite is kept as it is.
+        step : where on the curve, a whole number.
+
+        Raises
+        ------
+        ParameterError
+            When a metric is no number, a name no text, or the step no whole number.
         """
+        metrics = {_checked_name(name): _number(name, value) for name, value in metrics.items()}
+        if step is not None and (isinstance(step, bool) or not isinstance(step, Integral)):
+            raise ParameterError(f"step={step!r} is no whole number. Count steps, epochs or rows.")
         if step is not None and _recording is not None:
             _recording.recorder.point(self._activity, metrics, step)
         self._add("metrics", metrics)
@@ -179,6 +202,25 @@ class Run:
     def _add(self, name: str, values: Mapping[str, Any]) -> None:
         if isinstance(self._activity, Activity):
             self._activity.note(**{name: {**self._activity.facts.get(name, {}), **values}})
+
+
+def _checked_name(name: Any) -> str:
+    if not isinstance(name, str) or not name.strip():
+        raise ParameterError(f"{name!r} is no name of a metric. Give a text.")
+    return name
+
+
+def _number(name: str, value: Any) -> float:
+    """A metric as a number: of Python, NumPy, Arrow or a tensor of one value; no text, and nothing is 0."""
+    try:
+        if not isinstance(value, str | bytes):
+            return float(value)
+    except (TypeError, ValueError, OverflowError, RuntimeError):
+        pass
+    raise ParameterError(
+        f"The metric {name!r} is {value!r:.80}, of type {type(value).__name__}. Give one number; "
+        "what is none belongs into log_params."
+    )
 
 
 def start_from_environment() -> None:
