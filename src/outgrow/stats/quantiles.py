@@ -101,8 +101,7 @@ def weighted_quantiles(
     slack = np.where((shares > 0) & (shares < 1), _WEIGHT_SLACK, 0.0)
     if method == "inverted_cdf":
         return _weighted_values(reduce, width, shares - slack)
-    found = _weighted_values(reduce, width, np.concatenate([shares - slack, shares + slack]))
-    low, high = np.split(found, 2)
+    low, high = np.split(_weighted_values(reduce, width, np.concatenate([shares - slack, shares + slack])), 2)
     return _between(low, high, np.full(low.shape, 0.5))
 
 
