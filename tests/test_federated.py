@@ -60,7 +60,8 @@ def test_a_linear_model_is_that_of_all_rows(tmp_path: Path) -> None:
         away = (sites[name]["hour"].mean() - rows["hour"].mean()) / rows["hour"].std(ddof=0)
         assert site["drift"]["hour"] == pytest.approx(away, abs=1e-5)
         lines = [json.loads(line) for line in (tmp_path / "audit" / f"{name}.jsonl").read_text().splitlines()]
-        assert sum(line["bytes"] for line in lines) == site["sent_bytes"]
+        assert lines[0]["kind"] == "introduction"
+        assert sum(line["bytes"] for line in lines[1:]) == site["sent_bytes"]
         assert max(line["merge"] for line in lines) == result.merges
         assert {part["name"] for line in lines for part in line["parts"]} >= {"Moments.mean", "sum", "rows"}
     assert "south" in repr(result)

@@ -38,10 +38,17 @@ def _federate_server(
     from outgrow.job.load import load_job
 
     let_import_beside(job)
+    names = [name.strip() for name in sites.split(",")]
     with progress():
         waits = Waits(joining, deadline, patience, quorum)
         result = serve_federation(
-            load_job(job), sites.split(","), listen, tls=tls, secure=secure, waits=waits, overwrite=overwrite
+            load_job(job),
+            names,
+            listen,
+            tls=tls,
+            secure=secure,
+            waits=waits,
+            overwrite=overwrite,
         )
     say(repr(result))
 

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from outgrow.errors import ParameterError
 from outgrow.storage import disk_errors
 
 
@@ -23,12 +24,24 @@ class AuditLog:
     Attributes
     ----------
     sent : bytes so far.
+
+    Raises
+    ------
+    ParameterError
+        When the folder of the file is not there.
+    StorageError
+        When the file cannot be written.
     """
 
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
         self.sent = 0
         self._path = None if path is None else Path(path)
         self._lock = threading.Lock()
+        if self._path is not None:
+            if not self._path.parent.is_dir() or self._path.is_dir():
+                raise ParameterError(f"audit={str(self._path)!r}: give a file in a folder that is there.")
+            with disk_errors(self._path), self._path.open("a"):
+                pass  # who cannot write what leaves finds out before anything does
 
     def note(self, kind: str, number: int, stage: str, nbytes: int, parts: Sequence[dict[str, Any]]) -> None:
         """Write that something is about to leave.

@@ -10,13 +10,22 @@ from typing import Any
 
 import pyarrow as pa
 
+from outgrow._settings import is_real
 from outgrow.engine.activity import activity
 from outgrow.engine.dataset import Dataset, from_arrow
 from outgrow.errors import ParameterError
 from outgrow.federation.engine import FederatedEngine
 from outgrow.federation.masks import threshold
 from outgrow.federation.meeting import Look, await_sites
-from outgrow.federation.site import DEADLINE, JOINING, PATIENCE, Task, drift_columns, pooled_moments
+from outgrow.federation.site import (
+    DEADLINE,
+    JOINING,
+    PATIENCE,
+    Task,
+    check_waits,
+    drift_columns,
+    pooled_moments,
+)
 from outgrow.federation.star import Coordinator
 from outgrow.federation.tls import Tls
 from outgrow.page.tabular import Tabular
@@ -30,7 +39,8 @@ class FederatedResult(Tabular):
     ----------
     model : the fitted model.
     sites : by the name of each site: its `rows`, its `metrics`, its `drift` (of each column of numbers, how
-        far its mean is from that of all sites, in standard deviations of all), and `sent_bytes`.
+        far its mean is from that of all sites, in standard deviations of all), and `sent_bytes` since it was
+        taken.
     merges : how often statistics of all sites were merged.
     missed : by the name of a site, how many merges went on without it; of a quorum alone.
     seconds : from the first merge to the last.
@@ -111,6 +121,7 @@ def coordinate(
         When the fit would have a site send what may not leave it.
     """
     check_names(names)
+    check_waits(joining=joining, deadline=deadline, patience=patience)
     check_quorum(quorum, secure=secure)
     if secure:
         threshold(len(names))
@@ -167,8 +178,8 @@ def check_quorum(quorum: float, *, secure: bool) -> None:
     quorum : a share of the sites.
     secure : whether statistics are behind masks.
     """
-    if not 0 < quorum <= 1:
-        raise ParameterError(f"quorum={quorum}: a share of the sites, above 0 and at most 1.")
+    if not (is_real(quorum) and 0 < quorum <= 1):
+        raise ParameterError(f"quorum={quorum!r}: a share of the sites, above 0 and at most 1.")
     if secure and quorum < 1:
         raise ParameterError("quorum and secure=True: sums behind masks are of all sites. Leave one out.")
 

@@ -23,7 +23,8 @@ from outgrow.federation.coordinate import FederatedResult, check_names, check_qu
 from outgrow.federation.masks import threshold
 from outgrow.federation.policy import Policy
 from outgrow.federation.processes import SiteProcesses
-from outgrow.federation.site import DEADLINE, JOINING, PATIENCE, Task
+from outgrow.federation.site import DEADLINE, JOINING, PATIENCE, Task, check_waits
+from outgrow.ml.core.estimator import Estimator
 from outgrow.storage import disk_errors
 
 
@@ -103,14 +104,16 @@ def federated(
     >>> {name: site["rows"] for name, site in result.sites.items()}
     {'north': 120, 'south': 80}
     """
+    _check_model(model)
+    check_waits(joining=joining, deadline=deadline, patience=patience)
+    policy = Policy(allow_values, least_rows)
     named = {name: _rows(rows, name) for name, rows in _named(sites).items()}
     check_names(named)
     check_quorum(quorum, secure=secure)
     if secure:
         threshold(len(named))
-    folder = None if audit is None else _made(Path(audit))
+    folder = None if audit is None else _made(Path(audit), named)
     task = Task(clone(model), target, sample_weight, dict(roles or {}))
-    policy = Policy(allow_values, least_rows)
     secret, listener = secrets.token_bytes(32), listening(loopback(), 0)
     settings = {"joining": joining, "deadline": deadline, "secure": secure}
     with (
@@ -161,7 +164,20 @@ def _rows(rows: Any, name: str) -> Dataset:
     return opened
 
 
-def _made(folder: Path) -> Path:
+def _check_model(model: Any) -> None:
+    if not isinstance(model, Estimator):
+        raise ParameterError(
+            f"model={model!r}: an estimator or a pipeline of outgrow, such as og.LogisticRegression(). Those "
+            "of other libraries want all rows in one place."
+        )
+
+
+def _made(folder: Path, names: Collection[str]) -> Path:
+    wrong = [name for name in names if os.path.basename(name) != name or name in (os.curdir, os.pardir)]
+    if wrong:
+        raise ParameterError(f"sites={wrong}: audit has a file for each name, so a name has no / in it.")
+    if folder.exists() and not folder.is_dir():
+        raise ParameterError(f"audit={str(folder)!r} is no folder. Give one, or the path of a new one.")
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     return folder

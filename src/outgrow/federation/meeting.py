@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import pyarrow as pa
 
 from outgrow import __version__
 from outgrow.engine.frames import Head, Message, send
 from outgrow.engine.handshake import HandshakeListener, call
+from outgrow.engine.peer import Cause
 from outgrow.errors import ArtifactError, EngineError, OutgrowError, RankLostError
+from outgrow.federation.reasons import raised_there, reason_of
 from outgrow.federation.tls import Tls
 
 _ANSWER_SECONDS = 10.0
@@ -63,46 +67,94 @@ def await_sites(
     EngineError
         When one has other columns or another version of outgrow.
     """
-    until, schema = time.monotonic() + joining, b""
-    met: dict[str, socket.socket] = {}
+    if tls is not None:
+        tls.check()
+    until = time.monotonic() + joining
+    met: dict[str, tuple[socket.socket, bytes]] = {}
+    trouble: list[str] = []
     try:
         with HandshakeListener(listener, secret) as callers:
-            while len(met) < len(names):
+            while missing := _missing(names, met, trouble):
                 look()
-                missing = [name for name in names if name not in met]
                 if time.monotonic() > until:
-                    raise RankLostError(
-                        f"Site(s) {missing} did not come within {joining:g} s. Are they started, do they "
-                        "know the secret, and do they reach this host and port?"
-                    )
+                    raise RankLostError(_late(missing, joining, trouble))
                 try:
                     _, line = callers.next(min(until, time.monotonic() + 0.2))
                 except TimeoutError:
                     continue
-                secured = _secured(line, tls)
-                introduced = None if secured is None else _introduced(secured[0])
-                if secured is None or introduced is None:
-                    continue
-                line, certified = secured
-                refused = _refusal(introduced, names, list(met), schema, certified)
-                if not refused and introduced.get("secure") != secure:
-                    refused = f"secure={introduced.get('secure')} there, and {secure} at the coordinator."
-                if refused:
-                    _tell(line, {"refused": refused})
-                    line.close()
-                    if introduced.get("name") in missing:
-                        raise EngineError(f"Site {introduced['name']!r}: {refused}")
-                    continue
-                met[introduced["name"]] = line
-                schema = schema or introduced["schema"]
-        ordered = [(name, met[name]) for name in names]
+                _admit(line, names, met, trouble, tls, secure=secure)
+        ordered = [(name, met[name][0]) for name in names]
         for rank, (_, line) in enumerate(ordered, start=1):
             _tell(line, {"rank": rank, "size": len(names) + 1})
-    except BaseException:
-        for line in met.values():
+    except BaseException as error:
+        for line, _ in met.values():
+            _tell(line, {"ended": reason_of(error)})
             line.close()
         raise
-    return ordered, schema
+    return ordered, met[names[0]][1]
+
+
+def _admit(
+    line: socket.socket,
+    names: Sequence[str],
+    met: dict[str, tuple[socket.socket, bytes]],
+    trouble: list[str],
+    tls: Tls | None,
+    *,
+    secure: bool,
+) -> None:
+    """Take a caller that knows the secret for a site, or turn it away."""
+    try:
+        line, certified = (line, None) if tls is None else tls.server(line)
+    except EngineError as error:
+        trouble.append(f"a caller that knows the secret was turned away: {error}")
+        return
+    introduced = _introduced(line)
+    if introduced is None:
+        trouble.append("a caller that knows the secret did not say which site it is")
+        return
+    refused = _refusal(introduced, names, {name: schema for name, (_, schema) in met.items()}, certified)
+    if not refused and introduced.get("secure") != secure:
+        refused = f"secure={introduced.get('secure')} there, and {secure} at the coordinator."
+    if not refused:
+        met[introduced["name"]] = line, introduced["schema"]
+        return
+    _tell(line, {"refused": refused})
+    line.close()
+    if introduced.get("name") in names and introduced["name"] not in met:
+        raise EngineError(f"Site {introduced['name']!r}: {refused}")
+    trouble.append(f"a caller was turned away: {refused.rstrip('.')}")
+
+
+def _missing(
+    names: Sequence[str], met: dict[str, tuple[socket.socket, bytes]], trouble: list[str]
+) -> list[str]:
+    """The sites that are not there, or no longer."""
+    for name in [name for name, (line, _) in met.items() if _has_left(line)]:
+        met.pop(name)[0].close()
+        trouble.append(f"{name!r} came and left again")
+    return [name for name in names if name not in met]
+
+
+def _has_left(line: socket.socket) -> bool:
+    """Whether a site that waits for the others has ended its connection, as one that is started anew has."""
+    line.settimeout(0.0)
+    try:
+        return not line.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    finally:
+        line.settimeout(_ANSWER_SECONDS)
+
+
+def _late(missing: Sequence[str], joining: float, trouble: Sequence[str]) -> str:
+    seen = f" Seen meanwhile: {'; '.join(dict.fromkeys(trouble[-5:]))}." if trouble else ""
+    return (
+        f"Site(s) {list(missing)} did not come within {joining:g} s.{seen} Are they started, do they know "
+        "the secret, and do they reach this host and port?"
+    )
 
 
 def reach(
@@ -114,6 +166,7 @@ def reach(
     tls: Tls | None = None,
     *,
     secure: bool = False,
+    note: Callable[[Message], None] | None = None,
 ) -> tuple[socket.socket, Welcome]:
     """Call the coordinator until it answers; the only connection a site makes, and it accepts none.
 
@@ -126,6 +179,7 @@ def reach(
     joining : seconds within which the coordinator must take it, and all other sites must come.
     tls : the certificates with which the connection is encrypted; None for none.
     secure : whether this site sends statistics behind masks only.
+    note : called with the introduction, which names the columns, before it leaves.
 
     Raises
     ------
@@ -134,6 +188,8 @@ def reach(
     EngineError
         When the coordinator does not take this site; it says why.
     """
+    if tls is not None:
+        tls.check()
     until = time.monotonic() + joining
     while True:
         line = call(address, 0, secret, timeout=2.0)
@@ -142,35 +198,52 @@ def reach(
         if time.monotonic() > until:
             raise RankLostError(
                 f"Site {name!r} did not reach the coordinator at {address[0]}:{address[1]} within "
-                f"{joining:g} s. Has it begun, and do both know the same secret?"
+                f"{joining:g} s: {_who_is_there(address)}"
             )
         time.sleep(0.1)
     if tls is not None:
         line = tls.client(line, address[0])
-    introduction = {"name": name, "version": __version__, "schema": schema, "secure": secure}
+    introduction = Message.of({"name": name, "version": __version__, "schema": schema, "secure": secure})
     try:
-        send(line, 0, Message.of(introduction))
+        if note is not None:
+            note(introduction)
+        send(line, 0, introduction)
         line.settimeout(max(1.0, until - time.monotonic()))
         answer = _heard(line)
-    except OSError as error:
+    except TimeoutError:
         line.close()
         raise RankLostError(
-            f"The coordinator left while site {name!r} waited for the others: {error}."
+            f"Site {name!r} reached the coordinator, and the others did not come within {joining:g} s. The "
+            "coordinator says which."
         ) from None
+    except OSError as error:
+        line.close()
+        way = "without a certificate (--tls)" if tls is None else "with this certificate"
+        raise RankLostError(
+            f"The coordinator ended the connection while site {name!r} waited for the others ({error}): it "
+            f"was stopped, or does not take a site {way}."
+        ) from None
+    if "ended" in answer:
+        line.close()
+        raise raised_there(Cause(0, "coordinator", answer["ended"]))
     if "refused" in answer:
         line.close()
         raise EngineError(f"The coordinator does not take this site: {answer['refused']}")
     return line, Welcome(answer["rank"], answer["size"])
 
 
-def _secured(line: socket.socket, tls: Tls | None) -> tuple[socket.socket, str | None] | None:
-    """The connection as it is used, and the name in its certificate; None for who has no good one."""
-    if tls is None:
-        return line, None
+def _who_is_there(address: tuple[str, int]) -> str:
+    """Why nobody at an address could prove to know the secret."""
     try:
-        return tls.server(line)
-    except EngineError:
-        return None
+        socket.create_connection(address, timeout=2.0).close()
+    except socket.gaierror:
+        return "the host has no address here. Is its name right?"
+    except OSError as error:
+        return f"{error}. Has it begun, and is the port open?"
+    return (
+        "somebody listens there, who does not know the secret of this site, or has begun without it. Do both "
+        "know the same secret?"
+    )
 
 
 def _introduced(line: socket.socket) -> dict[str, Any] | None:
@@ -184,7 +257,7 @@ def _introduced(line: socket.socket) -> dict[str, Any] | None:
 
 
 def _refusal(
-    site: dict[str, Any], expected: Sequence[str], met: Sequence[str], schema: bytes, certified: str | None
+    site: dict[str, Any], expected: Sequence[str], met: Mapping[str, bytes], certified: str | None
 ) -> str:
     name = site.get("name")
     if name not in expected:
@@ -195,9 +268,26 @@ def _refusal(
         return f"another process is site {name!r} already."
     if site["version"] != __version__:
         return f"it has outgrow {site['version']}, the coordinator {__version__}; give both the same."
-    if schema and site["schema"] != schema:
-        return f"its columns or their types are not those of site {met[0]!r}. Read them with the same types."
+    for first, schema in list(met.items())[:1]:
+        if site["schema"] != schema:
+            return f"{_differences(site['schema'], schema, first)} Give all sites the same columns and types."
     return ""
+
+
+def _differences(here: bytes, there: bytes, first: str) -> str:
+    """In what the columns of a site differ from those of the one that came first."""
+    mine, others = (pa.ipc.read_schema(pa.py_buffer(schema)) for schema in (here, there))
+    lacks = [name for name in others.names if name not in mine.names]
+    besides = [name for name in mine.names if name not in others.names]
+    unlike = [
+        f"{name!r} is {mine.field(name).type} and not {others.field(name).type}"
+        for name in mine.names
+        if name in others.names and mine.field(name).type != others.field(name).type
+    ]
+    told = [f"it has no {lacks[:5]}"] if lacks else []
+    told += [f"it has {besides[:5]} besides"] if besides else []
+    told += unlike[:5] or ([] if told else [f"they come as {mine.names[:8]} and not as {others.names[:8]}"])
+    return f"its columns are not those of site {first!r}: {'; '.join(told)}."
 
 
 def _tell(line: socket.socket, answer: dict[str, Any]) -> None:

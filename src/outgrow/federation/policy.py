@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from outgrow._settings import is_whole
 from outgrow.errors import ParameterError, PrivacyError
 from outgrow.stats.site_models import SiteModels
 from outgrow.stats.state import State
@@ -79,6 +80,7 @@ VALUES = {
     "TextCounts": "the different texts of a column",
     "TextTally": "texts of a column, and hashes of them",
     "ValueCounts": "the different values of a column",
+    "_Peaks": "the largest score of the rows of each time",
 }
 """States that hold values of single columns as they are in rows, and what those are."""
 
@@ -143,14 +145,14 @@ class Policy:
     least_rows: int = 10
 
     def __post_init__(self) -> None:
-        if isinstance(self.allow_values, str):
+        if isinstance(self.allow_values, str) or not isinstance(self.allow_values, bool | Collection):
             raise ParameterError(f"allow_values={self.allow_values!r}: True, or a list of names of states.")
         names = () if isinstance(self.allow_values, bool) else self.allow_values
-        unknown = sorted(set(names) - set(VALUES))
+        unknown = sorted(set(map(str, names)) - set(VALUES))
         if unknown:
             raise ParameterError(f"allow_values: {unknown} are none; what it can name is {sorted(VALUES)}.")
-        if self.least_rows < 1:
-            raise ParameterError(f"least_rows={self.least_rows}: at least 1 row.")
+        if not is_whole(self.least_rows):
+            raise ParameterError(f"least_rows={self.least_rows!r}: a whole number of rows, at least 1.")
 
     def check(self, state: Any, stage: str) -> list[dict[str, Any]]:
         """What would leave, as an audit log says it.

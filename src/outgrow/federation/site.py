@@ -9,15 +9,18 @@ from typing import Any
 
 import numpy as np
 
+from outgrow._settings import is_real
 from outgrow.data.batch import Batch
 from outgrow.engine.dataset import Dataset
+from outgrow.engine.frames import Message
 from outgrow.engine.local import Local
 from outgrow.engine.shard import Shard
+from outgrow.errors import ParameterError
 from outgrow.federation.audit import AuditLog
 from outgrow.federation.engine import FederatedEngine
 from outgrow.federation.meeting import reach
-from outgrow.federation.policy import Policy
-from outgrow.federation.star import SiteLink
+from outgrow.federation.policy import Policy, described
+from outgrow.federation.star import SiteLink, message_bytes
 from outgrow.federation.tls import Tls
 from outgrow.ml.core.columns import numeric, resolve
 from outgrow.stats.moments import Moments
@@ -94,12 +97,21 @@ def take_part(
     -------
     The fitted model.
     """
+    check_waits(joining=joining, deadline=deadline)
     policy, local = policy or Policy(), Local()
     count = rows.count()
     policy.check_rows(count)
-    schema = rows.schema.remove_metadata().serialize().to_pybytes()
-    line, welcome = reach(address, secret, name, schema, joining, tls, secure=secure)
-    link = SiteLink(line, welcome.rank, welcome.size, name, policy, AuditLog(audit), deadline, secure=secure)
+    log = AuditLog(audit)
+    schema = rows.schema.remove_metadata()
+    names = described("names and types of columns", schema.names)
+
+    def note(introduction: Message) -> None:
+        log.note("introduction", 0, "joining", message_bytes(introduction), [names])
+
+    line, welcome = reach(
+        address, secret, name, schema.serialize().to_pybytes(), joining, tls, secure=secure, note=note
+    )
+    link = SiteLink(line, welcome.rank, welcome.size, name, policy, log, deadline, secure=secure)
     try:
         task.fit(Dataset(rows.scan, FederatedEngine(link, local)))
         about = {} if secure else _report(task, rows, rows if judged is None else judged, link)
@@ -111,6 +123,18 @@ def take_part(
     finally:
         link.close()
     return task.model
+
+
+def check_waits(**waits: float) -> None:
+    """Refuse seconds to wait that are none.
+
+    Parameters
+    ----------
+    **waits : by the names that messages call them.
+    """
+    wrong = {name: seconds for name, seconds in waits.items() if not (is_real(seconds) and seconds > 0)}
+    for name, seconds in wrong.items():
+        raise ParameterError(f"{name}={seconds!r}: seconds, above 0.")
 
 
 def _report(task: Task, rows: Dataset, judged: Dataset, link: SiteLink) -> dict[str, Any]:

@@ -315,7 +315,7 @@ class Coordinator(Star):
 
     def _hear(self, line: PeerConnection) -> None:
         while (message := line.receive()) is not None:
-            self.received[self.names[line.rank - 1]] += _size(message)
+            self.received[self.names[line.rank - 1]] += message_bytes(message)
             self._inbox.put((line.rank, message.tree()))
         self._inbox.put((line.rank, None))
 
@@ -447,7 +447,7 @@ class SiteLink(Star):
         self.check()
         message = Message.of({"kind": kind, "body": body})
         merging = kind in (MERGE, KEYS, SEALED, MASKED, UNMASKING)
-        self._audit.note(kind, self._calls if merging else 0, self.stage, _size(message), parts)
+        self._audit.note(kind, self._calls if merging else 0, self.stage, message_bytes(message), parts)
         self._line.send(message)
         answer = self._line.receive()
         self.check()
@@ -476,7 +476,13 @@ def _context(stage: str, merge: int) -> bytes:
     return f"outgrow {stage} {merge}".encode()
 
 
-def _size(message: Message) -> int:
+def message_bytes(message: Message) -> int:
+    """What a message takes on its way, without the head of its frame.
+
+    Parameters
+    ----------
+    message : the message.
+    """
     return len(message.text) + sum(array.nbytes for array in message.arrays)
 
 

@@ -38,6 +38,16 @@ class Tls:
         """The files `cert.pem`, `key.pem` and `ca.pem` of a folder."""
         return cls(*(os.path.join(folder, name) for name in ("cert.pem", "key.pem", "ca.pem")))
 
+    def check(self) -> None:
+        """Read the files, before anybody is waited for.
+
+        Raises
+        ------
+        ParameterError
+            When one is not there, is no PEM, or the key is not that of the certificate.
+        """
+        self._context(ssl.PROTOCOL_TLS_SERVER)
+
     def server(self, line: socket.socket) -> tuple[socket.socket, str]:
         """The encrypted connection to a caller, and the name in its certificate.
 
@@ -72,7 +82,8 @@ class Tls:
             context.load_verify_locations(self.ca)
         except (OSError, ssl.SSLError) as error:
             raise ParameterError(
-                f"{self.cert}, {self.key}, {self.ca}: {error}. Give files in PEM."
+                f"{self.cert}, {self.key}, {self.ca}: {error}. Give a certificate, its key and the "
+                "certificates by which others are signed, as files in PEM."
             ) from error
         return context
 
@@ -84,7 +95,8 @@ class Tls:
         except (OSError, ssl.SSLError) as error:
             line.close()
             raise EngineError(
-                f"The certificate of the other end is not accepted, or that of this end is not there: {error}"
+                f"The other end speaks no TLS, has no certificate that this end's ca.pem has signed, or does "
+                f"not accept that of this end: {error}"
             ) from error
         shown: dict[str, Any] = secure.getpeercert() or {}
         subject = dict(pair for part in shown.get("subject", ()) for pair in part)
