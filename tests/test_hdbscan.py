@@ -50,8 +50,8 @@ MOONS = np.concatenate(
 def test_clusters_are_scikit_learns(setting: dict[str, Any]) -> None:
     ours = og.HDBSCAN(10, **setting).fit(MOONS)
     theirs = sklearn.cluster.HDBSCAN(10, copy=True, **setting).fit(MOONS)
-    # equal edges of a spanning tree come in no order of their own, so a few rows may differ
-    alike = 0.9 if "cluster_selection_method" in setting else 0.99  # small clusters part at such edges
+    # there, equal edges of a spanning tree part in some order, so a few rows may differ
+    alike = 0.9 if "cluster_selection_method" in setting else 0.98  # small clusters part at such edges
     assert adjusted_rand_score(ours.labels_, theirs.labels_) > alike
     assert abs(ours.n_clusters_ - len({*theirs.labels_} - {-1})) <= (alike < 0.99)
     assert ((ours.labels_ < 0) == (theirs.labels_ < 0)).mean() > alike
@@ -160,3 +160,26 @@ def test_few_rows() -> None:
         og.HDBSCAN(5).fit(np.zeros((3, 1)))
     tree = condensed(np.zeros((0, 2), dtype=np.int64), np.zeros(0), np.ones(1), np.zeros(1), 2.0)
     assert tree.parent.tolist() == [0]
+
+
+@pytest.mark.parametrize("method", ["eom", "leaf"])
+def test_distances_that_tie_part_at_once(method: str) -> None:
+    """Neither the order of rows, nor their scale, nor repetitions in place of weights change a cluster."""
+    random = np.random.default_rng(0)
+    setting: dict[str, Any] = {"min_cluster_size": 5, "cluster_selection_method": method}
+    for side in (4, 9, 16, 30):
+        rows = random.integers(0, side, size=(120, 2)).astype(float)
+        order, weight = random.permutation(120), random.integers(1, 3, 120)
+        labels = og.HDBSCAN(**setting).fit(rows).labels_
+        for other in (rows[order], rows[order] / 10, rows[order] * 7.3):
+            assert adjusted_rand_score(labels[order], og.HDBSCAN(**setting).fit(other).labels_) == 1
+        weighed = og.HDBSCAN(**setting).fit(rows, sample_weight=weight).labels_
+        repeated = og.HDBSCAN(**setting).fit(np.repeat(rows, weight, axis=0)).labels_
+        assert adjusted_rand_score(np.repeat(weighed, weight), repeated) == 1
+
+
+def test_a_grid_is_no_clusters() -> None:
+    rows = np.array([[x, y] for x in range(12) for y in range(12)], dtype=float)[:, ::-1]
+    assert (og.HDBSCAN(5).fit(rows).labels_ == -1).all()
+    two = np.concatenate([rows, rows + 100])
+    assert sorted(np.bincount(og.HDBSCAN(5).fit(two).labels_, minlength=2)) == [144, 144]

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+_SAME = 1e-9
+"""Share of a length by which others may be shorter and count as the same, as they are rounded."""
+
 
 @dataclass(frozen=True, eq=False)
 class CondensedTree:
@@ -56,7 +59,9 @@ class CondensedTree:
 def condensed(
     ends: np.ndarray, sizes: np.ndarray, weight: np.ndarray, core: np.ndarray, least: float
 ) -> CondensedTree:
-    """The hierarchy of a spanning tree.
+    """The hierarchy of a spanning tree, where edges of the same length part at once, into several parts.
+
+    So it depends neither on the order of edges, nor on which of several shortest spanning trees it is.
 
     Parameters
     ----------
@@ -69,8 +74,10 @@ def condensed(
     left, right, size, heavy = _merges(ends, sizes, weight)
     cluster, gone = [0] * (2 * n - 1), [-1.0] * (2 * n - 1)  # gone: the lambda at which all below leaves
     parent, birth, total = [0], [0.0], [float(heavy[2 * n - 2])]
-    row_lambda = np.empty(n)
+    row_lambda, inner = np.empty(n), bytearray(2 * n - 1)
     for node in range(2 * n - 2, -1, -1):
+        if inner[node]:
+            continue
         if node < n:
             alone = 1.0 / core[node] if core[node] > 0 else np.inf
             row_lambda[node] = gone[node] if gone[node] >= 0 else max(alone, birth[cluster[node]])
@@ -84,19 +91,35 @@ def condensed(
         gone[a] = gone[b] = leaving
         if leaving >= 0:
             continue
-        big_a, big_b = heavy[a] >= least, heavy[b] >= least
-        if big_a and big_b:
-            for part in (a, b):
+        same = size[node - n] * (1 - _SAME)  # a heavy row is several, which are as far apart as its core says
+        parts = _parts(node, left, right, size, inner)
+        big = [part for part in parts if heavy[part] >= least and not (part < n and core[part] >= same)]
+        for part in parts:
+            cluster[part], gone[part] = cluster[node], at
+        for part in big:
+            gone[part] = -1.0
+            if len(big) > 1:
                 parent.append(cluster[node])
                 birth.append(at)
                 total.append(float(heavy[part]))
                 cluster[part] = len(parent) - 1
-        else:
-            gone[a] = -1.0 if big_a else at
-            gone[b] = -1.0 if big_b else at
     return CondensedTree(
         np.array(cluster[:n]), row_lambda, np.array(parent), np.array(birth), np.array(total), weight
     )
+
+
+def _parts(node: int, left: list[int], right: list[int], size: list[float], inner: bytearray) -> list[int]:
+    """Into what a node comes apart where all edges as long as its own go; those that go with it are noted."""
+    n, same = len(size) + 1, size[node - len(size) - 1] * (1 - _SAME)
+    parts, there = [], [right[node - n], left[node - n]]
+    while there:
+        part = there.pop()
+        if part >= n and size[part - n] >= same:
+            inner[part] = 1
+            there += [right[part - n], left[part - n]]
+        else:
+            parts.append(part)
+    return parts
 
 
 def _merges(

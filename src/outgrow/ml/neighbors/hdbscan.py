@@ -65,8 +65,9 @@ class HDBSCAN(Clusterer):
 
     Notes
     -----
-    Unlike scikit-learn: takes weights, where a row of weight 2 is two, but for edges of the same
-    length, which part in any order; rows that are alike are never parted;
+    Unlike scikit-learn: takes weights, where a row of weight 2 is two; edges of the same length part at once,
+    where there the order of the rows chooses which part first, and with it the clusters; rows that are alike
+    are never parted;
     `predict` and `probabilities` for new rows (as hdbscan's `approximate_predict`); clusters are numbered by
     their weight; a cluster with rows that are alike keeps the probabilities of its others; bubbles past
     `max_rows`; dense columns only, and no missing values.
@@ -104,16 +105,12 @@ class HDBSCAN(Clusterer):
         "ONNX": "it looks at all rows of the fit for each row",
         "scikit-learn": "that class says nothing of new rows",
     }
-    expected_failed_checks = {
-        "check_sample_weight_equivalence_on_dense_data": "equal edges of a spanning tree have no order of "
-        "their own",
-    }
-    exempt = {"weights_are_repetitions": "equal edges of a spanning tree have no order of their own"}
     _samples = True
     _by_rows = True
     rows_: np.ndarray
     row_labels_: np.ndarray
     row_probabilities_: np.ndarray
+    row_weights_: np.ndarray | None = None  # of models that were saved before there were any
     n_clusters_: int
     exact_: bool
     _search: Search | None = None
@@ -232,6 +229,7 @@ class HDBSCAN(Clusterer):
         )
         labels, deaths = label_of_clusters(tree, found), tree.deaths()
         self.row_cores_, self.row_lambdas_ = core, tree.row_lambda
+        self.row_weights_ = tree.row_weight
         self.row_clusters_ = tree.row_cluster
         self.cluster_parents_, self.cluster_births_ = tree.parent, tree.birth
         self.cluster_labels_ = labels
@@ -298,7 +296,10 @@ class HDBSCAN(Clusterer):
 
     def _joined(self, distances: np.ndarray, places: np.ndarray, least: int) -> tuple[np.ndarray, np.ndarray]:
         """The labels and probabilities of new rows, by how far the rows around each are."""
-        core = distances[:, max(0, min(least - 1, distances.shape[1]) - 1)]
+        weight = np.ones(len(self.rows_)) if self.row_weights_ is None else self.row_weights_
+        beside = np.cumsum(weight[places], axis=1) < least - 1 - 1e-9  # itself weighs one
+        last = np.minimum(beside.sum(axis=1), distances.shape[1] - 1)
+        core = distances[np.arange(len(last)), last]
         reach = np.maximum(distances / self.alpha, np.maximum(core[:, None], self.row_cores_[places]))
         best = np.argmin(reach, axis=1)
         everything = np.arange(len(best))
