@@ -195,6 +195,7 @@ def test_what_launchers_say() -> None:
     mpi = launched({OPEN_MPI + "RANK": "0", OPEN_MPI + "SIZE": "2", OPEN_MPI + "LOCAL_SIZE": "2"})
     assert mpi.one_host
     nodes = {"cpu[03-07,12],gpu1": "cpu03", "a-1,a-2": "a-1", "n[1-2]": "n1"}
+    nodes |= {"tux[05,07-09]-ib,b1": "tux05-ib", "rack[0-3]node[1,5]": "rack0node1"}
     for listed, first in nodes.items():
         slurm = {"SLURM_PROCID": "3", "SLURM_NTASKS": "4", "SLURM_STEP_NODELIST": listed}
         assert launched(slurm).first_host == first
@@ -206,6 +207,12 @@ def test_what_launchers_say() -> None:
         launched({"RANK": "x", "WORLD_SIZE": "2"})
     with pytest.raises(ParameterError, match="counted from 0"):
         launched({"RANK": "2", "WORLD_SIZE": "2"})
+    with pytest.raises(ParameterError, match="LOCAL_WORLD_SIZE=8 and WORLD_SIZE=2"):
+        launched({"RANK": "1", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "8"})
+    halves = {"SLURM_PROCID": "SLURM_NTASKS", "WORLD_SIZE": "RANK", OPEN_MPI + "RANK": OPEN_MPI + "SIZE"}
+    for given, missing in halves.items():
+        with pytest.raises(ParameterError, match=f"only half.*{given} without {missing}"):
+            launched({given: "1"})
 
 
 def test_secrets(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -75,8 +75,21 @@ def launched(environment: Mapping[str, str] = os.environ) -> Launch:
             if not 0 <= own < count:
                 raise ParameterError(f"{rank}={own} and {size}={count}: ranks are counted from 0.")
             here = _number(environment, local) if local in environment else _on_this_node(environment, count)
+            if not 1 <= here <= count:
+                raise ParameterError(f"{local}={here} and {size}={count}: from 1 to all on this machine.")
             first = environment.get("MASTER_ADDR") or _first_node(environment)
             return Launch(own, count, here, first, _run(environment), name)
+    half = [
+        f"{one} without {other}"
+        for _, *pair, _ in _LAUNCHERS
+        for one, other in (pair, pair[::-1])
+        if one in environment and other not in environment
+    ]
+    if half:
+        raise ParameterError(
+            f"The environment says only half of how many ranks there are: {', '.join(half)}. Set both, or "
+            "start the script by srun, mpirun or torchrun, which do."
+        )
     raise ParameterError(
         "No launcher has started this process: none of RANK, OMPI_COMM_WORLD_RANK, PMI_RANK and SLURM_PROCID "
         "is set. Start it with  torchrun --nproc-per-node 4 train.py,  mpirun -n 4 python train.py  or  srun "
@@ -91,10 +104,11 @@ def _on_this_node(environment: Mapping[str, str], count: int) -> int:
 
 
 def _first_node(environment: Mapping[str, str]) -> str | None:
-    """The first of a list as Slurm writes it, like 'cpu[03-07,12],gpu1'."""
-    listed = environment.get("SLURM_STEP_NODELIST") or environment.get("SLURM_JOB_NODELIST") or ""
-    first = re.match(r"([^,\[\]]+)(?:\[(\d+)[^\]]*\])?", listed)
-    return None if first is None else first[1] + (first[2] or "")
+    """The first of a list as Slurm writes it, like 'cpu[03-07,12],gpu1' or 'rack[0-3]node[1,5]-ib'."""
+    lists = ("SLURM_STEP_NODELIST", "SLURM_JOB_NODELIST", "SLURM_NODELIST")
+    listed = next((environment[name] for name in lists if environment.get(name)), "")
+    first = re.match(r"(?:[^,\[\]]|\[[^\]]*\])+", listed)  # a range has commas of its own
+    return None if first is None else re.sub(r"\[(\d+)[^\]]*\]", r"\1", first[0])
 
 
 def _number(environment: Mapping[str, str], name: str) -> int:
