@@ -79,12 +79,34 @@ def test_zones_are_those_of_the_fit(tmp_path: Path) -> None:
     at = pa.array([datetime(2026, 7, 1, 22, 30), datetime(2026, 1, 1, 22, 30)], pa.timestamp("us"))
     encoder = og.DatetimeEncoder(add_total_seconds=False).fit(pa.table({"at": at.cast(rome)}))
     encoder.save(tmp_path / "model")
-    for column in (at.cast(rome), at, at.cast(pa.timestamp("ms", "Asia/Tokyo"))):
+    for column in (
+        at.cast(rome),
+        at.cast(pa.timestamp("s", "UTC")),
+        at.cast(pa.timestamp("ms", "Asia/Tokyo")),
+    ):
         made = og.load(tmp_path / "model").transform(pa.table({"at": column}))
         assert made["at_hour"].to_pylist() == [0.0, 23.0]
         assert made["at_day"].to_pylist() == [2.0, 1.0]
     with pytest.raises(DataError, match="not known here"):
         og.DatetimeEncoder().fit(pa.table({"at": at.cast(pa.timestamp("us", "Mars/Olympus"))}))
+
+
+def test_times_without_a_zone_go_with_utc_alone() -> None:
+    at = pa.array([datetime(2026, 7, 1, 22, 30), datetime(2026, 1, 1, 22, 30)], pa.timestamp("us"))
+    days, zones = (
+        at.cast(pa.date32()),
+        {zone: at.cast(pa.timestamp("us", zone)) for zone in ("UTC", "Asia/Tokyo")},
+    )
+    fitted = {zone: og.DatetimeEncoder().fit(pa.table({"at": column})) for zone, column in zones.items()}
+    plain = og.DatetimeEncoder().fit(pa.table({"at": at}))
+    wanted = fitted["UTC"].transform(pa.table({"at": zones["UTC"]}))
+    assert fitted["UTC"].transform(pa.table({"at": at})).equals(wanted)
+    assert plain.transform(pa.table({"at": zones["UTC"]})).equals(wanted)
+    for column in (at, days):
+        with pytest.raises(SchemaError, match="zone 'Asia/Tokyo' at the fit, and now its times have none"):
+            fitted["Asia/Tokyo"].transform(pa.table({"at": column}))
+    with pytest.raises(SchemaError, match="without a zone at the fit, and now they are of 'Asia/Tokyo'"):
+        plain.transform(pa.table({"at": zones["Asia/Tokyo"]}))
 
 
 def test_periods_close() -> None:

@@ -31,8 +31,8 @@ class DatetimeEncoder(Transformer):
     """Replace each column of dates or times by columns of its parts.
 
     The parts are those of the clock in the time zone that the column had at the fit; times that come later in
-    another zone are the same moments in that one, and times without a zone are taken to be in UTC where the
-    fit saw a zone. Missing times have missing parts.
+    another zone are the same moments in that one. A time without a zone goes with UTC, and with no other:
+    where the fit saw times of the one kind, those of the other are refused. Missing times have missing parts.
 
     Parameters
     ----------
@@ -150,6 +150,7 @@ class DatetimeEncoder(Transformer):
         """Of each column: the times, and the microseconds that its clock shows, and those of UTC."""
         for name, zone in zip(self.selected_, self.time_zones_, strict=True):
             column = batch[name]
+            _check_zone(getattr(column.type, "tz", None), zone, name)
             micros = microseconds(column, name)
             yield column, _numbers(_local(micros, zone, name)), _numbers(micros)
 
@@ -259,7 +260,7 @@ def _local(micros: pa.Array, zone: str | None, name: str) -> pa.Array:
     DataError
         When the time zone is not known here.
     """
-    if zone is None or zone.upper() == "UTC":
+    if zone is None or _is_utc(zone):
         return micros
     try:
         return pc.local_timestamp(micros.cast(pa.timestamp("us", zone))).cast(pa.int64())
@@ -268,6 +269,31 @@ def _local(micros: pa.Array, zone: str | None, name: str) -> pa.Array:
             f"Column {name!r} is in the time zone {zone!r}, whose clocks are not known here: {error}. "
             "Cast it to another."
         ) from error
+
+
+def _check_zone(given: str | None, fitted: str | None, name: str) -> None:
+    """Refuse clocks of which nobody knows where they hang, beside those of which the zone is known.
+
+    Raises
+    ------
+    SchemaError
+        When one of both has a zone other than UTC, and the other none.
+    """
+    if _is_utc(given) or _is_utc(fitted) or (given is None) == (fitted is None):
+        return
+    if given is None:
+        raise SchemaError(
+            f"Column {name!r} had the time zone {fitted!r} at the fit, and now its times have none, so their "
+            "clocks may hang anywhere. Say where, as pyarrow.compute.assume_timezone or tz_localize of pandas do."
+        )
+    raise SchemaError(
+        f"Column {name!r} had times without a zone at the fit, and now they are of {given!r}. Give what "
+        "their clocks show, as pyarrow.compute.local_timestamp or tz_localize(None) of pandas do, or fit anew."
+    )
+
+
+def _is_utc(zone: str | None) -> bool:
+    return zone is not None and zone.upper() in ("UTC", "+00:00", "ETC/UTC", "Z")
 
 
 def _circular(numbers: np.ndarray, part: str) -> np.ndarray:
