@@ -284,11 +284,11 @@ def _check_zone(given: str | None, fitted: str | None, name: str) -> None:
     if given is None:
         raise SchemaError(
             f"Column {name!r} had the time zone {fitted!r} at the fit, and now its times have none, so their "
-            "clocks may hang anywhere. Say where, as pyarrow.compute.assume_timezone or tz_localize of pandas do."
+            "clocks may hang anywhere. Say where: pyarrow.compute.assume_timezone, or tz_localize of pandas."
         )
     raise SchemaError(
         f"Column {name!r} had times without a zone at the fit, and now they are of {given!r}. Give what "
-        "their clocks show, as pyarrow.compute.local_timestamp or tz_localize(None) of pandas do, or fit anew."
+        "their clocks show: pyarrow.compute.local_timestamp, or tz_localize(None) of pandas; or fit anew."
     )
 
 
