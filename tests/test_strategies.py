@@ -361,6 +361,15 @@ def test_whom_one_tells_hears_it(graph: str, size: int) -> None:
 # ---- ranks that lie, are slow, or die --------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    "strategy", [og.DDP(merge=og.Median()), og.LocalSGD(every=3, merge=og.Krum())], ids=str
+)
+def test_merges_give_the_same_bits_where_some_have_no_rows(strategy: Strategy) -> None:
+    first, *others = ranks(3, lambda comm: trained(comm, strategy, cuts=[0, 1, 2, len(ROWS)]))
+    assert np.isfinite(first).all()
+    assert all(other.tobytes() == first.tobytes() for other in others)
+
+
 @pytest.mark.parametrize("merge", [og.Median(), og.TrimmedMean(2 / 7), og.Krum(2)], ids=str)
 @pytest.mark.parametrize("strategy", [og.DDP(), og.LocalSGD(every=4)], ids=str)
 def test_ranks_that_lie_do_not_count(strategy: Strategy, merge: Any) -> None:

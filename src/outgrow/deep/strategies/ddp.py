@@ -176,7 +176,8 @@ class _OverLinks(_Together):
         sent = Totals(self.links, np.concatenate([sums, *self._buffers(sums[2])]))
         gradient = self.replica.read_gradient()
         if self._strategy.merge is not None:
-            mean = settled(self.links, self._strategy.merge, gradient / (sums[1] or 1.0), float(sums[1]))
+            weight = float(sums[1])  # a number of NumPy would make the mean float64, where there are rows
+            mean = settled(self.links, self._strategy.merge, gradient / (weight or 1.0), weight)
         elif self._strategy.codec is not None:
             self._strategy.codec.sum(self.links, gradient, self.replica.shapes, self.memory)
         else:
