@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import prod
 from typing import Any
 
@@ -55,16 +55,25 @@ def _wanted(example: Batch, columns: Any) -> dict[str, str | tuple[str, ...]]:
     if isinstance(columns, str):
         columns = [columns]
     if not isinstance(columns, Mapping):
-        names = columns(example, list(example.columns)) if callable(columns) else columns
-        columns = {name: name for name in names}
+        columns = {name: name for name in _names(example, columns)}
     wanted: dict[str, str | tuple[str, ...]] = {}
     for name, given in columns.items():
-        if callable(given):
-            given = given(example, list(example.columns))
-        wanted[name] = given if isinstance(given, str) else tuple(given)
+        wanted[name] = given if isinstance(given, str) else _names(example, given)
     if not wanted or not all(wanted.values()):
         raise ParameterError("columns: a field needs at least one column.")
     return wanted
+
+
+def _names(example: Batch, given: Any) -> tuple[str, ...]:
+    """The names that a selector chooses, or that are given."""
+    given = given(example, list(example.columns)) if callable(given) else given
+    names = tuple(given) if isinstance(given, Iterable) else (given,)
+    if not all(isinstance(name, str) for name in names):
+        raise ParameterError(
+            f"columns={given!r}: give names of columns, a selector such as og.numeric(), or by field the "
+            f"name of a column or of several. There are {list(example.columns)[:20]}."
+        )
+    return names
 
 
 def _field(
@@ -91,8 +100,10 @@ def _field(
     width = sum(map(_width, parts, columns))
     if joined:
         return Field(name, parts, (width,), dtype)
-    vector = isinstance(columns[0], Matrix) and parts[0].positions is None
-    return Field(name, parts, _tensor_shape(scan, parts[0].column, width) if vector else (), dtype)
+    if not isinstance(columns[0], Matrix) or parts[0].positions is not None:
+        return Field(name, parts, (), dtype)
+    shape, order = _tensor_shape(scan, parts[0].column, width)
+    return Field(name, parts if order is None else (Part(parts[0].column, order),), shape, dtype)
 
 
 def _parts(example: Batch, names: Sequence[str]) -> tuple[Part, ...]:
@@ -134,10 +145,11 @@ def _width(part: Part, column: Column) -> int:
 
 def _other(name: str, column: str, kind: pa.DataType, dtype: np.dtype[Any] | None) -> Field:
     """A field of a column that holds no numbers."""
-    if is_time(kind):
+    if pa.types.is_temporal(kind):
+        how = "by og.DatetimeEncoder" if is_time(kind) else "with Dataset.map"
         raise SchemaError(
-            f"Column {column!r} holds times ({kind}), and tensors have none. Make numbers of it, such as by "
-            "og.DatetimeEncoder, or leave it out with columns=."
+            f"Column {column!r} holds times ({kind}), and tensors have none. Make numbers of it, such as "
+            f"{how}, or leave it out with columns=."
         )
     if not is_list(kind):
         if dtype is not None:
@@ -167,14 +179,20 @@ def _usual_type(kind: pa.DataType) -> np.dtype[Any]:
     return np.dtype(np.int64 if pa.types.is_integer(kind) else np.float32)
 
 
-def _tensor_shape(scan: Scan, name: str, width: int) -> tuple[int, ...]:
-    """The shape of Arrow's tensors, which steps that leave a column as it is keep; else that of a vector."""
+def _tensor_shape(scan: Scan, name: str, width: int) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
+    """The shape of Arrow's tensors, which steps that leave a column as it is keep; else that of a vector.
+
+    Also the places of its numbers, in order, where Arrow stores the axes in another order than they have.
+    """
     stored = scan.source.schema
     if name in stored.names:
         kind = stored.field(name).type
         if isinstance(kind, pa.FixedShapeTensorType) and prod(kind.shape) == width:
-            return tuple(kind.shape)
-    return (width,)
+            if kind.permutation is None:
+                return tuple(kind.shape), None
+            places = np.arange(width).reshape(kind.shape).transpose(kind.permutation)
+            return places.shape, tuple(places.ravel().tolist())
+    return (width,), None
 
 
 def _dtype(name: str, given: Any) -> np.dtype[Any] | None:

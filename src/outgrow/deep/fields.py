@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -89,7 +90,7 @@ class Field:
             self.fill(out.reshape(batch.num_rows, prod(self.shape)), self.numbers(batch))
             return out
         column, name = batch[self.columns[0]], self.columns[0]
-        return _objects(column) if self.items is None else _lists(column, name, self.items)
+        return _objects(column) if self.items is None else self._lists(column, name, self.items)
 
     def numbers(self, batch: Batch) -> list[np.ndarray]:
         """The columns as they are, each of shape (rows, width).
@@ -101,17 +102,20 @@ class Field:
         Raises
         ------
         DataError
-            When the dtype cannot hold a whole number, or has nothing for a missing one.
+            When the dtype cannot hold a number exactly, or has nothing for a missing one.
         """
+        assert self.dtype is not None
         made = []
         for part in self.parts:
             column = batch[part.column]
             if isinstance(column, Matrix):
                 values = column.values if part.positions is None else column.values[:, list(part.positions)]
-                made.append(values.toarray() if column.sparse else values)
+                values = values.toarray() if column.sparse else values
             else:
                 self._check(column, part.column)
-                made.append(numbers(column)[:, None])
+                values = numbers(column)[:, None]
+            check_exact(values, self.dtype, part.column, self.name)
+            made.append(values)
         return made
 
     def fill(self, out: np.ndarray, columns: Sequence[np.ndarray], start: int = 0) -> None:
@@ -129,17 +133,38 @@ class Field:
             When a value is too large for the dtype.
         """
         at, end = 0, start + len(out)
+        with self._in_range(out.dtype):
+            for values in columns:
+                width = values.shape[1]
+                out[:, at : at + width] = values[start:end]
+                at += width
+
+    @contextmanager
+    def _in_range(self, dtype: np.dtype[Any]) -> Iterator[None]:
+        """Numbers get a dtype within the block, and none is too large for it."""
         try:
             with np.errstate(over="raise", invalid="ignore"):
-                for values in columns:
-                    width = values.shape[1]
-                    out[:, at : at + width] = values[start:end]
-                    at += width
+                yield
         except FloatingPointError:
             raise DataError(
-                f"Field {self.name!r}: a value of {listed(self.columns)} is too large for {self.dtype}. "
+                f"Field {self.name!r}: a value of {listed(self.columns)} is too large for {dtype}. "
                 f"Say dtype={{{self.name!r}: 'float64'}}, or scale the columns."
             ) from None
+
+    def _lists(self, column: pa.Array, name: str, items: np.dtype[Any]) -> np.ndarray:
+        """Lists of numbers, or of such lists, as an array of their shape."""
+        shape, flat = [len(column)], column
+        while is_list(flat.type):
+            shape.append(_one_length(flat, name))
+            flat = flat.flatten()
+        if flat.null_count and items.kind != "f":
+            raise DataError(
+                f"Column {name!r} has lists with missing numbers, and {items} has none to say so. Fill them."
+            )
+        values = numbers(flat)
+        check_exact(values, items, name, self.name)
+        with self._in_range(items):
+            return values.astype(items, copy=False).reshape(shape)
 
     def _check(self, column: pa.Array, name: str) -> None:
         """Refuse whole numbers that the dtype would change, and missing ones where it has no NaN."""
@@ -156,10 +181,38 @@ class Field:
         low, high = extremes["min"].as_py() or 0, extremes["max"].as_py() or 0
         least, most = _held(self.dtype)
         if low < least or high > most:
-            raise DataError(
-                f"Column {name!r} holds {low if low < least else high}, which {self.dtype} cannot hold "
-                f"exactly. Say dtype={{{self.name!r}: 'float64'}} or 'int64', or leave the column out."
-            )
+            raise _inexact(low if low < least else high, self.dtype, name, self.name)
+
+
+def check_exact(values: np.ndarray, dtype: np.dtype[Any], column: str, field: str) -> None:
+    """Refuse numbers that a dtype would change: fractions round, but whole numbers must stay what they are.
+
+    Parameters
+    ----------
+    values : numbers, before they get the dtype.
+    dtype : which they will have.
+    column, field : what a message calls them.
+
+    Raises
+    ------
+    DataError
+        When a whole number is past the limits of the dtype, or one of whole numbers is to hold a fraction, a
+        missing number or an infinite one.
+    """
+    if not values.size or values.dtype.kind not in "iuf":
+        return
+    least, most = _held(dtype)
+    if values.dtype.kind == "f":
+        if dtype.kind == "f":
+            return
+        # the limits as floats may be rounded up to the first number that is too large
+        fits = (np.trunc(values) == values) & (values >= least) & (values < float(most) + 1.0)
+        if not fits.all():
+            raise _inexact(values.flat[int(np.argmin(fits))].item(), dtype, column, field)
+    elif _held(values.dtype)[0] < least or _held(values.dtype)[1] > most:
+        low, high = int(values.min()), int(values.max())
+        if low < least or high > most:
+            raise _inexact(low if low < least else high, dtype, column, field)
 
 
 def listed(names: Sequence[str]) -> str:
@@ -178,23 +231,27 @@ def _held(dtype: np.dtype[Any]) -> tuple[int, int]:
     return int(limits.min), int(limits.max)
 
 
+def _inexact(value: float, dtype: np.dtype[Any], column: str, field: str) -> DataError:
+    """What to say of a number that a dtype would change, with a type that would not."""
+    better = "float64"
+    if isinstance(value, int):
+        kinds = ("int64", "uint64") if dtype.kind in "iu" else ("float64", "int64", "uint64")
+        better = next(kind for kind in kinds if _is_held(value, kind))
+    return DataError(
+        f"Column {column!r} holds {value}, which {dtype} cannot hold exactly. Say "
+        f"dtype={{{field!r}: {better!r}}}, or leave the column out."
+    )
+
+
+def _is_held(value: int, kind: str) -> bool:
+    least, most = _held(np.dtype(kind))
+    return least <= value <= most
+
+
 def _objects(column: pa.Array) -> np.ndarray:
     values = np.empty(len(column), dtype=object)
     values[:] = column.to_pylist()
     return values
-
-
-def _lists(column: pa.Array, name: str, items: np.dtype[Any]) -> np.ndarray:
-    """Lists of numbers, or of such lists, as an array of their shape."""
-    shape, flat = [len(column)], column
-    while is_list(flat.type):
-        shape.append(_one_length(flat, name))
-        flat = flat.flatten()
-    if flat.null_count and items.kind != "f":
-        raise DataError(
-            f"Column {name!r} has lists with missing numbers, and {items} has none to say so. Fill them."
-        )
-    return numbers(flat).astype(items, copy=False).reshape(shape)
 
 
 def _one_length(column: pa.Array, name: str) -> int:

@@ -14,6 +14,7 @@ from outgrow._optional import optional
 from outgrow.deep.criteria import criterion_of, losses_of
 from outgrow.deep.gpus import current, own_device
 from outgrow.deep.graph import onnx_of
+from outgrow.deep.loader_settings import check_device
 from outgrow.deep.loop import Rules, evaluating
 from outgrow.deep.minibatches import rows_of
 from outgrow.deep.modules import MLP, Sizes, freeze, is_keras, module_of, recompute
@@ -45,7 +46,7 @@ def trained(model: Any, view: MatrixView, target: str) -> None:
     view : the rows.
     target : as for `rows_of`.
     """
-    _check_device(model.device)
+    check_device(model.device)
     device = own_device(model.device, view.run)
     shape = () if model.input_shape is None else tuple(model.input_shape)
     if shape and int(np.prod(shape)) != view.width:
@@ -221,13 +222,6 @@ def _standard(model: Any, view: MatrixView) -> tuple[np.ndarray, np.ndarray] | N
     return standard
 
 
-def _check_device(device: str) -> None:
-    try:
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ParameterError(f"device={device!r}: {str(error).splitlines()[0]}") from error
-
-
 def _begun(model: Any, view: MatrixView) -> Any:
     """The module before it is trained: the same on every rank."""
     sizes = Sizes(view.width, model.n_outputs_, model._category_places())
@@ -267,7 +261,7 @@ def _try(module: Any, shape: tuple[int, ...], model: Any) -> None:
             "several outputs."
         )
     for name, part in parts:
-        if len(part) != 2:
+        if part.shape[:1] != (2,):
             raise ParameterError(
                 f"The module gives {name} shape {tuple(part.shape)} for 2 rows; the first size counts rows."
             )

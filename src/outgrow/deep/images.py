@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -54,7 +55,7 @@ class DecodeImage:
 
     def __post_init__(self) -> None:
         whole = isinstance(self.size, Sequence) and len(self.size) == 2
-        if not whole or not all(isinstance(side, int) and side > 0 for side in self.size):
+        if not whole or not all(isinstance(side, Integral) and side > 0 for side in self.size):
             raise ParameterError(f"size={self.size!r}: give height and width in pixels, such as (224, 224).")
         if self.mode not in CHANNELS:
             raise ParameterError(f"mode={self.mode!r}: it is one of {list(CHANNELS)}.")
@@ -105,6 +106,8 @@ def decoders(images: Mapping[str, Any] | None) -> dict[str, DecodeImage]:
     ParameterError
         When it is anything else.
     """
+    if images is not None and not isinstance(images, Mapping):
+        raise ParameterError(f"images={images!r}: say it by field, such as images={{'image': (224, 224)}}.")
     made = {}
     for name, how in (images or {}).items():
         size = tuple(how) if isinstance(how, list) else how

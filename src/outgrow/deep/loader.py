@@ -20,6 +20,7 @@ from outgrow.deep.buffers import Buffer, BufferReader
 from outgrow.deep.choice import fields_of
 from outgrow.deep.fields import Field, Part
 from outgrow.deep.images import decoders
+from outgrow.deep.loader_settings import check_device, check_settings, is_whole
 from outgrow.deep.order import BUFFER_ROWS_LIMIT, RUNS, Order
 from outgrow.deep.plan import plan_of
 from outgrow.deep.ranks import rank_and_ranks
@@ -125,11 +126,13 @@ class Loader:
         device: Any = None,
         pin_memory: bool = False,
     ) -> None:
-        _check(batch_size, buffer_size, seed, format, device, pin_memory)
+        check_settings(batch_size, buffer_size, seed, format, device, pin_memory)
         self.batch_size = int(batch_size)
         self.rank, self.ranks = rank_and_ranks(rank, ranks)
         self._threads = Local(threads=threads).slots
         self._torch = optional("torch", "torch") if format == "torch" else None
+        if self._torch is not None:
+            check_device(device, pin_memory)
         self._device, self._pin = device, pin_memory
         self._pinned = _pinned(device) if pin_memory else None
         rows = opened(data)
@@ -139,8 +142,13 @@ class Loader:
         if hasattr(transform, "transform"):
             after = transform.transform(rows)
             self._late = after.scan.steps[len(rows.scan.steps) :]
-        elif transform is not None:
+        elif callable(transform):
             self._function = transform
+        elif transform is not None:
+            raise ParameterError(
+                f"transform={transform!r}: give a function from a dict of arrays to such a dict, or a fitted "
+                "transformer or pipeline."
+            )
         self.fields = fields_of(after.scan, columns, dtype)
         self._decoders = _decoders(images, self.fields)
         self.set_aside: list[str] = []
@@ -200,6 +208,8 @@ class Loader:
         ----------
         epoch : its number, from 0.
         """
+        if not is_whole(epoch, 0):
+            raise ParameterError(f"epoch={epoch!r}: a whole number of at least 0 is needed.")
         self.epoch, self._step, self._resumes = int(epoch), 0, False
 
     def state_dict(self) -> dict[str, Any]:
@@ -235,7 +245,12 @@ class Loader:
         DataError
             When that loader had other rows or another order.
         """
-        here = self._identity()
+        here, known = self._identity(), isinstance(state, Mapping)
+        if not known or not all(is_whole(state.get(name), 0) for name in ("epoch", "step")):
+            raise DataError(
+                f"{state!r:.200} is no state of a loader, which has whole numbers as epoch and step. Give "
+                "what state_dict() gave."
+            )
         different = [
             f"{name}={state.get(name)!r}, here {value!r}"
             for name, value in here.items()
@@ -246,6 +261,8 @@ class Loader:
                 f"This state is of a loader with {'; '.join(different)}. Rows, batch_size, shuffle, seed, "
                 "buffer_size and drop_last must be the same."
             )
+        if state["step"] > len(self):
+            raise DataError(f"This state is after step {state['step']}, and an epoch has {len(self)} steps.")
         self.epoch, self._step, self._resumes = int(state["epoch"]), int(state["step"]), True
 
     def _identity(self) -> dict[str, Any]:
@@ -449,12 +466,13 @@ def _decoders(images: Mapping[str, Any] | None, fields: list[Field]) -> dict[str
     if not images:
         return {}
     bytes_ = [field.name for field in fields if not field.is_array and field.items is None]
-    unknown = [name for name in images if name not in bytes_]
+    made = decoders(images)
+    unknown = [name for name in made if name not in bytes_]
     if unknown:
         raise ParameterError(
             f"images names {unknown}, and the fields that may hold encoded images are {bytes_}."
         )
-    return decoders(images)
+    return made
 
 
 def opened(data: Any) -> Dataset:
@@ -476,19 +494,3 @@ def _is_paths(data: Any) -> bool:
 
 def _is_path(data: Any) -> bool:
     return isinstance(data, str | os.PathLike)
-
-
-def _check(batch_size: Any, buffer_size: Any, seed: Any, format: Any, device: Any, pin_memory: bool) -> None:
-    for name, value, least in (
-        ("batch_size", batch_size, 1),
-        ("buffer_size", buffer_size, 1),
-        ("seed", seed, 0),
-    ):
-        optional_one = name == "buffer_size" and value is None
-        whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-        if not optional_one and (not whole or value < least):
-            raise ParameterError(f"{name}={value!r}: a whole number of at least {least} is needed.")
-    if format not in ("torch", "numpy"):
-        raise ParameterError(f"format={format!r}: it is 'torch' or 'numpy'.")
-    if format == "numpy" and (device is not None or pin_memory):
-        raise ParameterError("device and pin_memory are for tensors: say format='torch'.")
