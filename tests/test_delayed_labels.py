@@ -15,6 +15,7 @@ from sklearn.metrics import accuracy_score, log_loss, mean_absolute_error, roc_a
 import outgrow as og
 from outgrow.data.spans import Span, moment
 from outgrow.errors import ColumnNotFoundError, DataError, ParameterError, SchemaError
+from outgrow.monitor.business import ESTIMATED, TAKEN
 
 ROWS = 6000
 START = np.datetime64("2026-03-01T00:00:00")
@@ -185,6 +186,20 @@ def test_business_metrics_in_sql_and_of_columns() -> None:
     assert sum(line["cost"] for line in dear) == pytest.approx(wrong[wrong.price > 5].price.sum())
 
 
+def test_names_of_the_table_of_quality_are_all_kept_for_it() -> None:
+    predictions, labels = tables()
+    numbers = pa.table({"id": [1, 2], "prediction": [1.0, 2.0]})
+    letters = pa.table({"id": [1, 2, 3], "prediction": ["a", "b", "c"]})
+    truth = {"on": "id", "label": "y"}
+    tests = [
+        judge(predictions, labels, window="6h", times=("made", "seen")),
+        og.quality(numbers, numbers.rename_columns(["id", "y"]), **truth),
+        og.quality(letters, letters.rename_columns(["id", "y"]), **truth),
+    ]
+    names = {name for one in tests for name in one.to_arrow().column_names}
+    assert {name for name in names if not name.startswith(ESTIMATED)} <= TAKEN
+
+
 def test_before_labels_the_probabilities_say_how_good_they_are() -> None:
     predictions, labels = tables()
     before = og.quality(predictions).to_arrow().to_pylist()
@@ -241,6 +256,17 @@ def test_no_rows_no_labels_and_one_class() -> None:
         ({"times": ("price", "seen")}, SchemaError, "'price' holds double, no times"),
         ({"times": ("place", "seen")}, DataError, "'place' holds text that is no time"),
         ({"business": {"cost": "sum(price)"}}, ParameterError, "does not look at each row alone"),
+        ({"business": {"cost": "place"}}, ParameterError, "'cost' is place, which makes string of each row"),
+        ({"business": {"cost": " "}}, ParameterError, "'cost' is empty"),
+        ({"business": {"cost": 5}}, ParameterError, "'cost' is 5. Give an expression"),
+        ({"business": {"cost": og.col("place")}}, ParameterError, "makes string of each row"),
+        ({"business": {"cost": og.col("town")}}, ParameterError, "cannot be computed.*The columns are id"),
+        ({"business": ["cost"]}, ParameterError, "is no mapping from names"),
+        ({"business": {"accuracy": "price"}}, ParameterError, "columns accuracy already"),
+        ({"business": {"a": "price", "a_mean": "price"}}, ParameterError, "columns a_mean already"),
+        ({"slices": {"old": og.col("price")}}, ParameterError, "makes double, no condition"),
+        ({"slices": {"old": og.col("town") > 3}}, ParameterError, "cannot be computed"),
+        ({"slices": {"old": og.col("place") > 3}}, ParameterError, "cannot be computed"),
         ({"classes": ["a", "b", "c"]}, DataError, "3 classes and 2 columns"),
         ({"until": "soon"}, ParameterError, "'soon' is no time"),
     ],

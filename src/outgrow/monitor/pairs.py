@@ -11,12 +11,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 
 from outgrow.data.batch import Batch
-from outgrow.data.duck import select_rows
 from outgrow.data.spans import Span, as_times, microseconds
 from outgrow.ml.base import PREDICTION
+from outgrow.monitor.business import projected
 from outgrow.monitor.labels import NO_TIME, Met, TrueValues, class_places
 from outgrow.stats.e_detector import ErrorCounts
 from outgrow.stats.estimated import EstimatedClassification
@@ -215,7 +214,7 @@ class PairFold:
     def _work(self, rows: pa.Table, places: np.ndarray, made: np.ndarray) -> _Work:
         problem, slices = self.problem, {}
         for name, what in self.slices.items():
-            values = _projected(rows, what, name) if isinstance(what, pc.Expression) else rows[name]
+            values = projected(rows, what) if isinstance(what, pc.Expression) else rows[name]
             slices[name] = _labelled(values)
         met, seen = places >= 0, np.full(len(rows), NO_TIME)
         truth, known = np.zeros(len(rows), np.intp), np.zeros(len(rows), bool)
@@ -294,16 +293,9 @@ def _business(
     if labels is None or not counted.any() or not problem.business:
         return values
     pairs = rows.append_column(label, labels).filter(pa.array(counted))
-    for column, (name, what) in enumerate(problem.business.items()):
-        values[counted, column] = _projected(pairs, what, name).cast(pa.float64()).to_numpy()
+    for column, what in enumerate(problem.business.values()):
+        values[counted, column] = projected(pairs, what).cast(pa.float64()).to_numpy()
     return values
-
-
-def _projected(rows: pa.Table, what: Any, name: str) -> Any:
-    """The values of an expression of Arrow, or of a statement in SQL."""
-    if isinstance(what, pc.Expression):
-        return ds.dataset(rows).to_table(columns={name: what})[name]
-    return select_rows(what, rows)[name]
 
 
 def texts_of(rows: Any, name: str | None) -> np.ndarray | None:

@@ -14,7 +14,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from sklearn.base import is_classifier
 
-from outgrow.data.duck import row_statement
 from outgrow.data.spans import Span, as_times, moment
 from outgrow.engine.dataset import Dataset
 from outgrow.engine.open import dataset
@@ -23,6 +22,7 @@ from outgrow.errors import DataError, ParameterError
 from outgrow.ml.base import PREDICTION, VERSION
 from outgrow.ml.persistence import load
 from outgrow.ml.predictor import Predictor
+from outgrow.monitor.business import check_condition, statements
 from outgrow.monitor.labels import (
     NO_TIME,
     Met,
@@ -261,7 +261,8 @@ def quality(
     known = None if labels is None else _true_values(_rows(labels), keys, label, seen)
     if known is not None:
         known.check_types(data.schema)
-    shown = _problem(data, known, error, scale, _statements(data, known, label, business), model, classes)
+    made_of = statements(business, data.schema, label, None if known is None else known.values.type)
+    shown = _problem(data, known, error, scale, made_of, model, classes)
     bound, rate = _baseline(baseline, shown), _false_alarms(false_alarms)
     notes = _strange(known, shown)
     fold = PairFold(
@@ -301,28 +302,10 @@ def _slices(data: Dataset, slices: Sequence[str] | Mapping[str, Any]) -> dict[st
     wrong = {name: what for name, what in named.items() if not isinstance(what, str | pc.Expression)}
     if wrong:
         raise ParameterError(f"Slices are columns or conditions like og.col('age') > 60, not {wrong}.")
-    return dict(named)
-
-
-def _statements(
-    data: Dataset, known: TrueValues | None, label: str, business: Mapping[str, Any] | None
-) -> dict[str, Any]:
-    """Expressions as they are, SQL as a statement that makes one number of each row."""
-    statements: dict[str, Any] = {}
-    for name, what in (business or {}).items():
-        if known is None:
-            raise ParameterError(f"The business metric {name!r} needs labels.")
+    for name, what in named.items():
         if isinstance(what, pc.Expression):
-            statements[name] = what
-            continue
-        if label in data.columns:
-            raise ParameterError(
-                f"Predictions and labels both have a column {label!r}; expressions do not tell them apart. "
-                "Rename one."
-            )
-        example = data.schema.append(pa.field(label, known.values.type)).empty_table()
-        statements[name] = row_statement(f'SELECT ({what}) AS "{name}" FROM __THIS__', example)
-    return statements
+            check_condition(name, what, data.schema)
+    return dict(named)
 
 
 def _problem(
