@@ -177,6 +177,9 @@ def test_weights_that_bins_cannot_heed() -> None:
 def test_too_few_columns_for_a_projection() -> None:
     with pytest.raises(ParameterError, match=r"target dimension of \d+ which is larger"):
         og.GaussianRandomProjection().fit(np.ones((10, 5)))
+    for projection in (og.GaussianRandomProjection(), og.SparseRandomProjection()):
+        with pytest.raises(ParameterError, match="n_samples=1 lead to a target dimension of 0"):
+            projection.fit(np.ones((1, 5)))
 
 
 @pytest.mark.parametrize("ignore", [False, True])

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 import scipy.sparse as sp
 from sklearn import preprocessing
+from sklearn.base import clone
 
 import outgrow as og
 from outgrow.errors import DataError, ExportError, ParameterError
@@ -226,3 +227,13 @@ def test_whole_numbers_that_float64_takes_for_each_other_are_no_few() -> None:
     rows = pa.table({"id": [2**62 + k for k in range(40)], "few": [2**62 + k % 2 for k in range(40)]})
     encoder = og.OrdinalEncoder(og.few_values(20)).fit(rows)
     assert encoder.selected_ == ["few"]
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.longdouble])
+def test_floats_that_arrow_has_no_keys_of(kind: Any) -> None:
+    rows, y = np.array([[1, 2], [2, 1], [1, 1], [3, 2]], dtype=kind), [0, 1, 0, 1]
+    for model in (og.DummyClassifier(), og.CategoricalNB(), og.ALS()):
+        same = clone(model).fit(rows.astype(np.float64), y).predict(rows.astype(np.float64))
+        np.testing.assert_array_equal(model.fit(rows, y).predict(rows), same)
+    coded = og.OrdinalEncoder().fit_transform(rows)
+    np.testing.assert_array_equal(coded, [[0, 1], [1, 0], [0, 0], [2, 1]])

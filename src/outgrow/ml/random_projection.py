@@ -61,6 +61,11 @@ class _RandomProjection(Components):
             return int(self.n_components)
         rows = int(shard.reduce(row_count)[0])
         needed = int(johnson_lindenstrauss_min_dim(n_samples=rows, eps=self.eps))
+        if needed < 1:
+            raise ParameterError(
+                f"eps={self.eps:f} and n_samples={rows} lead to a target dimension of {needed} which is "
+                "invalid. Give n_components, or more rows."
+            )
         if needed > width:
             raise ParameterError(
                 f"eps={self.eps:f} and n_samples={rows} lead to a target dimension of {needed} which is "

@@ -378,6 +378,8 @@ def _named(values: Any, names: list[str] | None, beside: Mapping[str, pa.Array] 
         return ArraySource(array_source(values).values, array_source(values).names, beside)
     columns = tuple(names or (f"x{j}" for j in range(values.shape[1])))
     if values.dtype.kind in "biuf":
+        if values.dtype.kind == "f" and values.itemsize not in (4, 8):  # of which Arrow has no keys, or none
+            values = values.astype(np.float32 if values.itemsize < 4 else np.float64)
         return ArraySource(values, columns, beside)
     arrays = [_coded_column(values[:, j], columns[j]) for j in range(values.shape[1])]
     return CodedSource(pa.table({**dict(zip(columns, arrays, strict=True)), **beside}))
