@@ -97,3 +97,23 @@ def test_statistics_look_at_a_column_once() -> None:
 def test_arrays_without_length_are_refused(kind: Any, name: str) -> None:
     with pytest.raises(og.errors.ParameterError, match=name):
         kind(**{name: np.array(2.5)}).fit(ROWS)
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        og.GaussianRandomProjection(2),
+        og.RBFSampler(n_components=4),
+        og.PolynomialCountSketch(n_components=4),
+        og.TruncatedSVD(2),
+        og.LatentDirichletAllocation(2),
+        og.RandomProjectionLSH(),
+    ],
+    ids=repr,
+)
+def test_seeds_of_any_size(estimator: Any) -> None:
+    X = np.random.default_rng(0).random((20, 5))
+    made = [clone(estimator).set_params(random_state=seed).fit(X) for seed in (2**40, 2**40, 2**41)]
+    first, same, other = (each.transform(X) for each in made)
+    np.testing.assert_array_equal(first, same)
+    assert np.shape(first) == np.shape(other)

@@ -15,7 +15,7 @@ from outgrow.errors import ParameterError
 from outgrow.ml.base.expansion import Components
 from outgrow.ml.core.columns import Columns
 from outgrow.ml.core.matrices import row_count
-from outgrow.ml.core.parameters import COLUMNS, FLAG, RANDOM_STATE, Integer, Number, OneOf, seed
+from outgrow.ml.core.parameters import COLUMNS, FLAG, RANDOM_STATE, Integer, Number, OneOf, numpy_random
 from outgrow.ml.core.task import Task
 from outgrow.ml.export.onnx.table import Table
 from outgrow.ml.export.sklearn.flow import Flow
@@ -54,7 +54,7 @@ class _RandomProjection(Components):
     def _learn_columns(self, shard: Shard, names: list[str], task: Task) -> None:
         width = len(self.input_names_)
         self.n_components_ = self._count(shard, width)
-        self._directions(np.random.RandomState(seed(self.random_state)), self.n_components_, width)
+        self._directions(numpy_random(self.random_state), self.n_components_, width)
 
     def _count(self, shard: Shard, width: int) -> int:
         if not isinstance(self.n_components, str):

@@ -313,3 +313,20 @@ def seed(random_state: Any) -> int:
     if isinstance(random_state, np.random.Generator):
         return int(random_state.integers(np.iinfo(np.int32).max))
     return int(random_state or 0)
+
+
+def numpy_random(random_state: Any) -> np.random.RandomState:
+    """scikit-learn's source of random numbers for a `random_state`; of any size, where NumPy ends at 2**32.
+
+    Examples
+    --------
+    >>> from outgrow.ml.core.parameters import numpy_random
+    >>> numpy_random(7).randint(100), numpy_random(2**40).randint(100)
+    (47, 1)
+    """
+    number = seed(random_state)
+    if number < 2**32:
+        return np.random.RandomState(number)
+    return np.random.RandomState(
+        [number >> shift & 0xFFFFFFFF for shift in range(0, number.bit_length(), 32)]
+    )

@@ -18,6 +18,7 @@ from sklearn.exceptions import ConvergenceWarning
 from outgrow.engine.blocks import Block
 from outgrow.engine.context import one_blas_thread
 from outgrow.engine.matrix import MatrixView
+from outgrow.ml.core.parameters import numpy_random
 from outgrow.stats.moments import Moments, check_squares
 
 OVERSAMPLES = 10
@@ -83,7 +84,7 @@ class Krylov:
     ) -> tuple[np.ndarray, np.ndarray]:
         spare = self.oversamples if self.passes else min(_SPARE, self.oversamples)
         size = min(width, count + spare)
-        start = np.random.RandomState(self.seed).normal(size=(width, size))
+        start = numpy_random(self.seed).normal(size=(width, size))
         fresh = scipy.linalg.qr(start, mode="economic", check_finite=False)[0]
         inner, most, scale = np.zeros((0, 0)), self.passes or _MOST_PASSES, 0.0
         largest = max(3 * size, min(_LARGEST, _CELLS // width))

@@ -17,7 +17,17 @@ from outgrow.ml.base.expansion import Components
 from outgrow.ml.core.columns import Columns
 from outgrow.ml.core.exports import refusal
 from outgrow.ml.core.inputs import open_training
-from outgrow.ml.core.parameters import COLUMNS, LIST, RANDOM_STATE, Integer, Number, OneOf, Unused, seed
+from outgrow.ml.core.parameters import (
+    COLUMNS,
+    LIST,
+    RANDOM_STATE,
+    Integer,
+    Number,
+    OneOf,
+    Unused,
+    numpy_random,
+    seed,
+)
 from outgrow.ml.core.task import Task
 from outgrow.ml.decomposition.topics import Topics, counts, expected_logs, learned_prior
 from outgrow.ml.export.sklearn.flow import Flow
@@ -187,7 +197,7 @@ class LatentDirichletAllocation(Components):
             started = None if self._learns_prior else self.doc_topic_prior
             self.doc_topic_prior_ = _prior(started, count, count, "doc_topic_prior", "topics")
             self.topic_word_prior_ = _prior(self.topic_word_prior, width, count, "topic_word_prior", "words")
-            self.components_ = np.random.RandomState(number).gamma(100.0, 0.01, (count, width))
+            self.components_ = numpy_random(number).gamma(100.0, 0.01, (count, width))
         view = shard.matrix(MatrixSpec(tuple(names), hashed=task.columns, by_rows=True))
         if self._part_of_stream:
             self._step(view)

@@ -12,7 +12,7 @@ from outgrow.data.matrix import is_sparse
 from outgrow.engine.shard import Shard
 from outgrow.ml.base.expansion import Components
 from outgrow.ml.core.columns import Columns
-from outgrow.ml.core.parameters import COLUMNS, RANDOM_STATE, Integer, Number, seed
+from outgrow.ml.core.parameters import COLUMNS, RANDOM_STATE, Integer, Number, numpy_random
 from outgrow.ml.core.task import Task
 from outgrow.ml.export.sklearn.flow import Flow
 from outgrow.ml.export.sklearn.twin import twin
@@ -88,7 +88,7 @@ class PolynomialCountSketch(Components):
 
     def _learn_columns(self, shard: Shard, names: list[str], task: Task) -> None:
         shape = (self.degree, len(self.input_names_) + (self.coef0 != 0))
-        random = np.random.RandomState(seed(self.random_state))
+        random = numpy_random(self.random_state)
         self.n_components_ = self.n_components
         self.indexHash_ = random.randint(0, high=self.n_components, size=shape)
         self.bitHash_ = random.choice(a=[-1, 1], size=shape)

@@ -10,7 +10,7 @@ from outgrow.engine.shard import Shard
 from outgrow.ml.base.expansion import Components
 from outgrow.ml.core.columns import Columns
 from outgrow.ml.core.matrices import checked_matrix
-from outgrow.ml.core.parameters import COLUMNS, RANDOM_STATE, Integer, Number, OneOf, seed
+from outgrow.ml.core.parameters import COLUMNS, RANDOM_STATE, Integer, Number, OneOf, numpy_random
 from outgrow.ml.core.task import Task
 from outgrow.ml.export.onnx.table import Table
 from outgrow.ml.export.sklearn.flow import Flow
@@ -84,7 +84,7 @@ class RBFSampler(Components):
     def _learn_columns(self, shard: Shard, names: list[str], task: Task) -> None:
         width = len(self.input_names_)
         self.gamma_ = _scale(shard, names, width) if isinstance(self.gamma, str) else float(self.gamma)
-        random = np.random.RandomState(seed(self.random_state))
+        random = numpy_random(self.random_state)
         self.n_components_ = self.n_components
         weights = random.normal(size=(width, self.n_components))
         self.random_weights_ = np.sqrt(2.0 * self.gamma_) * weights

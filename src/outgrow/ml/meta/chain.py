@@ -23,7 +23,7 @@ from outgrow.engine.matrix import MatrixView
 from outgrow.engine.shard import Shard
 from outgrow.errors import ParameterError, SchemaError
 from outgrow.ml.base import Model
-from outgrow.ml.core.parameters import LIST, RANDOM_STATE, OneOf, Unused, seed
+from outgrow.ml.core.parameters import LIST, RANDOM_STATE, OneOf, Unused, numpy_random
 from outgrow.ml.core.task import Task, promised_example
 from outgrow.ml.export.sklearn.flow import Flow
 from outgrow.ml.meta.multi_output import MultiOutput
@@ -55,7 +55,7 @@ class Chain(MultiOutput):
         if self.order is None:
             return np.arange(targets)
         if isinstance(self.order, str):
-            return np.random.RandomState(seed(self.random_state)).permutation(targets)
+            return numpy_random(self.random_state).permutation(targets)
         order = np.asarray(self.order)
         if order.dtype.kind not in "iu" or sorted(order.tolist()) != list(range(targets)):
             raise ParameterError(

@@ -110,7 +110,7 @@ class CategoricalNB(DiscreteNaiveBayes):
 
     def _codes(self, X: Any) -> np.ndarray:
         """The categories of rows as whole numbers, checked."""
-        X = dense(X)
+        X = np.asarray(dense(X), dtype=np.float64)  # half floats end before categories do
         codes = X.astype(np.int64, order="F")
         bad = np.argwhere((X < 0) | (codes != X) | (X >= MOST_CATEGORIES))
         if len(bad):

@@ -9,7 +9,7 @@ import numpy as np
 from outgrow.engine.blocks import Block
 from outgrow.engine.matrix import MatrixView
 from outgrow.ml.core.columns import Columns
-from outgrow.ml.core.parameters import COLUMNS, RANDOM_STATE, TEXT, Integer, Number, seed
+from outgrow.ml.core.parameters import COLUMNS, RANDOM_STATE, TEXT, Integer, Number, numpy_random
 from outgrow.ml.neighbors.buckets import joined
 from outgrow.ml.neighbors.hashed import HashedRows
 from outgrow.ml.neighbors.known_rows import RowParts
@@ -101,7 +101,7 @@ class RandomProjectionLSH(HashedRows):
     def _gather(self, view: MatrixView) -> np.ndarray | None:
         table = view.reduce(_rows).in_order()
         self.rows_ = np.ascontiguousarray(table[:, : view.width])
-        random = np.random.RandomState(seed(self.random_state))
+        random = numpy_random(self.random_state)
         lines: Any = random.normal(size=(view.width, self.n_tables * self.n_hashes))
         self.directions_ = lines / np.sqrt((lines**2).sum(axis=0))
         spread = float(np.sqrt(self.rows_.var(axis=0).mean())) or 1.0

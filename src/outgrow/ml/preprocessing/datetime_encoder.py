@@ -150,7 +150,7 @@ class DatetimeEncoder(Transformer):
         """Of each column: the times, and the microseconds that its clock shows, and those of UTC."""
         for name, zone in zip(self.selected_, self.time_zones_, strict=True):
             column = batch[name]
-            _check_zone(getattr(column.type, "tz", None), zone, name)
+            _check_zone(getattr(batch.arrow_types([name])[name], "tz", None), zone, name)
             micros = microseconds(column, name)
             yield column, _numbers(_local(micros, zone, name)), _numbers(micros)
 
