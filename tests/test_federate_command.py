@@ -192,3 +192,10 @@ def test_mistakes_are_told_before_anything_is_sent(
         main(["federate", "site", str(job), "--data", str(job.parent / "north.parquet"), *words])
     assert stop.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def test_names_of_sites_may_have_spaces_between_them(job: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--sites", "north, south", "--listen", f"127.0.0.1:{free_port()}", "--joining", "0.1"]
+    with pytest.raises(SystemExit):
+        main(["federate", "server", str(job), *words])
+    assert "['north', 'south'] did not come" in " ".join(capsys.readouterr().err.split())

@@ -248,10 +248,17 @@ def test_parameters() -> None:
         ({"rows": "mine"}, "rows='mine'"),
         ({"ports": (1, 2)}, "ports="),
         ({"joining": 0}, "joining=0"),
+        ({"joining": "3"}, "joining='3'"),
+        ({"deadline": None}, "deadline=None"),
+        ({"ports": "x"}, "ports='x'"),
+        ({"rank": "0"}, "rank='0' of ranks=1"),
         ({"ranks": None}, "give both or none"),
     ):
         with pytest.raises(ParameterError, match=said):
             og.Ranks(**{"rank": 0, "ranks": 1, **settings})
+    for processes in ("2", 2.5, True):
+        with pytest.raises(ParameterError, match=f"processes={processes!r}"):
+            og.Local(processes=processes)
 
 
 TRAIN = """

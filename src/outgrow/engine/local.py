@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pyarrow as pa
 
 from outgrow._process import default_threads
+from outgrow._settings import is_whole
 from outgrow.data.batch import Batch
 from outgrow.data.duck import QuerySource
 from outgrow.data.files import FilesSource
@@ -87,8 +88,8 @@ class Local:
     def __post_init__(self) -> None:
         if self.threads is not None and self.threads < 1:
             raise ParameterError(f"threads={self.threads}: at least 1 is needed.")
-        if self.processes < 1:
-            raise ParameterError(f"processes={self.processes}: at least 1 is needed.")
+        if not is_whole(self.processes):
+            raise ParameterError(f"processes={self.processes!r}: at least 1 is needed.")
         if self.elastic and self.processes == 1:
             raise ParameterError("elastic=True is for several ranks: give processes=, at least 2.")
         if self.memory is not None:

@@ -31,7 +31,7 @@ class ParameterServer(Strategy):
 
     Every rank is a worker, and the first `shards` ranks serve, too: each keeps a part of the parameters with
     its optimizer. A server takes a step for as many gradients as there are ranks, whoever they come from
-    (softsync, Zhang et al. 2016).
+    (softsync, Zhang et al. 2016). `gradient_clip` shortens the gradient of each worker, before it is brought.
 
     Parameters
     ----------

@@ -19,6 +19,7 @@ import cloudpickle
 import numpy as np
 
 from outgrow import errors
+from outgrow._settings import is_real, is_whole
 from outgrow.artifact import pack, unpack
 from outgrow.data.batch import Batch
 from outgrow.data.scan import Scan, ScanPiece
@@ -106,11 +107,12 @@ class Ranks(OnLocal):
     ) -> None:
         if rows not in ("same", "own"):
             raise ParameterError(f"rows={rows!r}: 'same' or 'own'.")
-        if not 1024 <= ports[0] < ports[1] <= 65_536:
-            raise ParameterError(f"ports={ports}: give a range within 1024 to 65536.")
+        whole = isinstance(ports, Sequence) and len(ports) == 2 and all(map(is_whole, ports))
+        if not (whole and 1024 <= ports[0] < ports[1] <= 65_536):
+            raise ParameterError(f"ports={ports!r}: give a range within 1024 to 65536.")
         for setting, seconds in (("joining", joining), ("deadline", deadline)):
-            if seconds <= 0:
-                raise ParameterError(f"{setting}={seconds}: seconds greater than 0 are needed.")
+            if not (is_real(seconds) and seconds > 0):
+                raise ParameterError(f"{setting}={seconds!r}: seconds greater than 0 are needed.")
         self.rows = rows
         self.ports = ports
         self.joining = joining
@@ -130,8 +132,8 @@ class Ranks(OnLocal):
             raise ParameterError(f"rank={rank}, ranks={ranks}: give both or none.")
         if rank is None or ranks is None:
             return launched()
-        if not 0 <= rank < ranks:
-            raise ParameterError(f"rank={rank} of ranks={ranks}: ranks are counted from 0.")
+        if not (is_whole(rank, 0) and is_whole(ranks) and rank < ranks):
+            raise ParameterError(f"rank={rank!r} of ranks={ranks!r}: ranks are counted from 0.")
         return launched({"RANK": str(rank), "WORLD_SIZE": str(ranks), "LOCAL_WORLD_SIZE": str(ranks)})
 
     @property
