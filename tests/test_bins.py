@@ -159,6 +159,14 @@ def test_bins_of_rows_with_weights_are_those_of_scikit_learn(
         np.testing.assert_allclose(own, other, rtol=1e-12)
 
 
+@pytest.mark.parametrize("scale", [1e-12, 1e-300, 1e12, 1e300])
+def test_bins_of_one_width_at_any_scale(scale: float) -> None:
+    X = np.random.default_rng(0).normal(size=(60, 2))
+    wanted = og.KBinsDiscretizer(3, encode="ordinal", strategy="uniform").fit_transform(X)
+    found = og.KBinsDiscretizer(3, encode="ordinal", strategy="uniform").fit_transform(X * scale)
+    np.testing.assert_array_equal(found, wanted)
+
+
 def test_weights_of_bins_that_are_not_whole_are_equal_where_they_say_so() -> None:
     X = np.random.default_rng(0).normal(size=(1000, 2))
     plain, tenth = og.KBinsDiscretizer(20), og.KBinsDiscretizer(20)

@@ -31,7 +31,7 @@ from outgrow.stats.extremes import Extremes
 from outgrow.stats.moments import Moments
 
 _NARROW = 1e-8
-"""Bins no wider than this are left out, as in scikit-learn."""
+"""Bins no wider than this are left out, as in scikit-learn, but for those of one width."""
 _COUNT, _EDGE = Integer(low=2, high=10_000_000), Number()
 _STEPS, _SLACK = 300, 1e-4
 """Of Lloyd's algorithm: the most steps, and the share of the variance by which centers move at the end."""
@@ -187,7 +187,10 @@ class KBinsDiscretizer(Expansion, InvertibleTransformer, WeightedTransformer):
         counts = self._counts()
         edges = getattr(self, f"_{self.strategy}")(shard, names, counts, extremes, weight)
         ends = zip(self.input_names_, edges, extremes.low, extremes.high, strict=True)
-        self.edges_ = [_cleared(label, own, low, high) for label, own, low, high in ends]
+        least = (
+            -np.inf if self.strategy == "uniform" else _NARROW
+        )  # whose bins are as wide as its numbers ask
+        self.edges_ = [_cleared(label, own, low, high, least) for label, own, low, high in ends]
 
     def _given(self) -> list[np.ndarray]:
         one = not np.ndim(self.bin_edges[0])
@@ -339,12 +342,12 @@ def _shares(count: int) -> list[float]:
     return (np.linspace(0, 100, count + 1) / 100).tolist()
 
 
-def _cleared(label: str, edges: np.ndarray, low: float, high: float) -> np.ndarray:
+def _cleared(label: str, edges: np.ndarray, low: float, high: float, least: float) -> np.ndarray:
     """The edges without bins that are too narrow; of a constant column, one bin for all numbers."""
     if low == high:
         warnings.warn(f"Feature {label} is constant and will be replaced with 0.", stacklevel=2)
         return np.array([-np.inf, np.inf])
-    wide = np.append(True, np.diff(edges) > _NARROW)
+    wide = np.append(True, np.diff(edges) > least)
     if not wide.all():
         warnings.warn(
             f"Bins whose width are too small (i.e., <= {_NARROW:g}) in feature {label} are removed. Consider "
