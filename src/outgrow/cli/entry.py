@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 
 from outgrow.cli.app import INTERNAL_ERROR, USER_ERROR, app
@@ -9,6 +10,7 @@ from outgrow.cli.screen import complain
 from outgrow.errors import OutgrowError
 
 _PATH_MISTAKES = (FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError, NotADirectoryError)
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -30,9 +32,14 @@ def report(error: Exception) -> int:
     if isinstance(error, OutgrowError):
         complain(str(error))
         return USER_ERROR if error.user_error else INTERNAL_ERROR
-    if isinstance(error, _PATH_MISTAKES):
+    if isinstance(error, _PATH_MISTAKES) and error.filename is not None:
         complain(f"{error.strerror}: {error.filename}. Check the path.")
         return USER_ERROR
+    if isinstance(error, OSError) and error.errno in _DISK:
+        written = "the output" if error.filename is None else error.filename
+        complain(f"{error.strerror}: {written}. Free space, or write somewhere else.")
+        return USER_ERROR
     message_lines = str(error).strip().splitlines() or ["no message"]
-    complain(f"{type(error).__name__}: {message_lines[0]} This should not happen; add --debug to see where.")
+    reason = f"{type(error).__name__}: {message_lines[0].rstrip('.')}."
+    complain(f"{reason} This should not happen; add --debug to see where.")
     return INTERNAL_ERROR

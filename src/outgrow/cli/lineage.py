@@ -30,10 +30,12 @@ def _lineage(
     debug: Debug = False,
 ) -> None:
     """Say what came of what: from rows to models, aliases and predictions, and back."""
+    from outgrow.errors import ParameterError
     from outgrow.job.writing import write_text
     from outgrow.provenance.drawing import to_svg
     from outgrow.provenance.openlineage import to_openlineage
     from outgrow.provenance.records import lineage, log_here
+    from outgrow.track.tracking import default_log
 
     forms: dict[str, Callable[[Any], str]] = {
         "text": str,
@@ -43,7 +45,13 @@ def _lineage(
     }
     if format_ not in forms:
         raise typer.BadParameter(f"{format_!r} is none of {', '.join(forms)}.", param_hint="--format")
-    text = forms[format_](lineage(what, log=log or log_here()))
+    where = log or log_here()
+    if where is None and what is None:
+        raise ParameterError(
+            f"There is no log at {default_log()}. Name one (--log, OUTGROW_LOG), or what came of something: "
+            "a model, scores or rows."
+        )
+    text = forms[format_](lineage(what, log=where))
     if output is None:
         say(text)
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -53,6 +54,19 @@ def reading_options(
     given = {name: kind for name, _, kind in pairs}
     read = {"encoding": encoding, "sep": sep, "decimal": decimal}
     return {"types": given, "na_values": na_values or (), **read}
+
+
+def refuse_options(given: Mapping[str, Any], why: str) -> None:
+    """Refuse options that mean nothing beside others, rather than leave them out of account.
+
+    Parameters
+    ----------
+    given : values by the names of the options; those that are not given are empty.
+    why : behind the name of the option: what it is for.
+    """
+    for name, value in given.items():
+        if value:
+            raise typer.BadParameter(why, param_hint=name)
 
 
 def let_import_beside(job: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -18,8 +18,14 @@ from outgrow.cli.options import (
     Sep,
     Type,
     reading_options,
+    refuse_options,
 )
 from outgrow.cli.screen import progress, say
+
+_PIPE = (
+    "is for rows in files. Standard input holds lines of JSON or a stream of Arrow, and is answered on "
+    "standard output; leave it out."
+)
 
 
 @app.command("score")
@@ -63,22 +69,39 @@ def _score(
     debug: Debug = False,
 ) -> None:
     """Write the predictions of a saved model for rows in files, or for rows as they come."""
+    reading = reading_options(type_, na_value, encoding, sep, decimal)
+    text_options: dict[str, Any] = {
+        "--type": type_,
+        "--na-value": na_value,
+        "--encoding": encoding,
+        "--sep": sep,
+    }
+    once_there: dict[str, Any] = {
+        "--partition-by": partition_by,
+        "--overwrite": overwrite,
+        "--expect": expect,
+    }
+    streaming: dict[str, Any] = {"--once": once, "--checkpoint": checkpoint}
     if data == "-":
+        written: dict[str, Any] = {"-o": output, "--keep": keep, "--errors": errors, "--stream": stream}
+        text_options |= {"--decimal": decimal != ".", "--engine": engine != "local"}
+        refuse_options({**written, **once_there, **streaming, **text_options}, _PIPE)
         from outgrow.serve.pipe import score_pipe
 
         score_pipe(model, sys.stdin.buffer, sys.stdout.buffer, probabilities=proba)
         return
-    if expect is not None and (stream or errors is None):
-        raise typer.BadParameter("needs --errors, and files that are there.", param_hint="--expect")
     if output is None:
         raise typer.BadParameter("the folder to write is missing.", param_hint="-o")
-    reading = reading_options(type_, na_value, encoding, sep, decimal)
     if stream:
+        refuse_options(once_there, "is for files that are there; leave it out, or --stream.")
         from outgrow.job.streams import run_stream
 
         options = {"keep": keep, "probabilities": proba, "errors": errors, "read_options": reading}
         run_stream(model, data, output, engine, once=once, checkpoint=checkpoint, say=say, **options)
         return
+    refuse_options(streaming, "is for files as they appear: give --stream, too.")
+    if expect is not None and errors is None:
+        raise typer.BadParameter("needs --errors, too.", param_hint="--expect")
     from outgrow.engine.reading import read
     from outgrow.job.engines import open_engine
     from outgrow.job.stages import Stages

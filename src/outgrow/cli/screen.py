@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import typer
 
 
 def complain(message: str) -> None:
-    typer.secho("Error: ", fg="red", bold=True, err=True, nl=False)
+    plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
+    typer.secho("Error: ", fg="red", bold=True, err=True, nl=False, color=False if plain else None)
     typer.echo(message, err=True)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ import yaml
 from outgrow.data.yaml_files import YamlLoader
 from outgrow.errors import InputNotFoundError, JobFileError
 
+_NO_TEXT = (bool, int, float, datetime.date)
+"""What YAML makes of words like `on`, and of digits."""
 KeyPath = tuple[str | int, ...]
 
 
@@ -91,7 +94,10 @@ def fault(key_path: Sequence[Any], error: Any, what: str) -> tuple[KeyPath, str]
         return tuple(key_path), f"is missing, and a {what} needs it."
     reason = error["msg"].removeprefix("Value error, ")
     given = "" if isinstance(error["input"], dict | list) else f" (here: {error['input']!r})"
-    return tuple(key_path), f"{reason[:1].lower()}{reason[1:]}{given}."
+    advice = ""
+    if error["type"] == "string_type" and isinstance(error["input"], _NO_TEXT):
+        advice = ' YAML takes it for no text: write it in quotes, as in "on" or "2026"'
+    return tuple(key_path), f"{reason[:1].lower()}{reason[1:]}{given}.{advice and advice + '.'}"
 
 
 def located(key_path: KeyPath, text: str, lines: dict[KeyPath, int]) -> str:

@@ -15,7 +15,7 @@ from outgrow.errors import InputNotFoundError, JobFileError
 from outgrow.expectations.expectations import Expectations
 from outgrow.expectations.spec import FaultsError
 from outgrow.job.components import SpecError, build_pipeline
-from outgrow.job.document import fault, located, parse, read_text
+from outgrow.job.document import KeyPath, fault, located, parse, read_text
 from outgrow.job.model import Job
 from outgrow.job.settings import dump_yaml, set_value
 from outgrow.ml.pipeline import Pipeline
@@ -33,7 +33,7 @@ class LoadedJob:
 
     def beside(self, path: str) -> str:
         """A path that the file names, as seen from here."""
-        return path if "://" in path else os.path.join(self.folder, path)
+        return path if "://" in path else os.path.join(self.folder, os.path.expanduser(path))
 
     @property
     def query(self) -> str | None:
@@ -115,12 +115,13 @@ def load_job(path: str | os.PathLike[str], settings: Sequence[str] = ()) -> Load
     document, lines = parse(text, str(path), "job", Job.model_fields)
     for setting in settings:
         set_value(document, setting)
+    faults = list[tuple[KeyPath, str]]()
     try:
         job = Job.model_validate(document)
         pipeline = build_pipeline(job)
         expectations = _expectations(job, Path(path).parent)
     except ValidationError as error:
-        faults = [fault(detail["loc"], detail, "job") for detail in error.errors()]
+        faults = _all_faults(document, error)
     except SpecError as error:
         faults = [(error.key_path, str(error))]
     except FaultsError as error:
@@ -129,6 +130,26 @@ def load_job(path: str | os.PathLike[str], settings: Sequence[str] = ()) -> Load
         return LoadedJob(job, pipeline, Path(path).parent, document, expectations)
     messages = [located(key_path, text, lines) for key_path, text in faults]
     raise JobFileError(f"{path} is not a valid job, and nothing was read:\n  " + "\n  ".join(messages))
+
+
+def _all_faults(document: dict[str, Any], error: ValidationError) -> list[tuple[KeyPath, str]]:
+    """Where and what is wrong, also behind keys that are not known, which end the look at their mapping."""
+    details = error.errors()
+    found = dict(fault(detail["loc"], detail, "job") for detail in details)
+    strange = [at for detail, at in zip(details, found, strict=False) if detail["type"] == "unknown"]
+    if not strange:
+        return list(found.items())
+    rest = copy.deepcopy(document)
+    for *above, key in strange:
+        holder: Any = rest
+        for part in above:
+            holder = holder[part]
+        del holder[key]
+    try:
+        Job.model_validate(rest)
+    except ValidationError as further:
+        return list({**found, **dict(_all_faults(rest, further))}.items())
+    return list(found.items())
 
 
 def _expectations(job: Job, folder: Path) -> Expectations | None:
