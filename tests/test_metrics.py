@@ -356,3 +356,17 @@ def test_reports_are_shown() -> None:
     table = og.metrics.classification_report(ROWS, "late", y_score="score", by="shop").to_arrow()
     assert table.column_names[:3] == ["shop", "rows", "accuracy"]
     assert "accuracy_se" in table.column_names
+
+
+@pytest.mark.parametrize("scale", [1e-12, 0.01, 1.0, 1e12])
+def test_regression_does_not_depend_on_the_scale_of_weights(scale: float) -> None:
+    random = np.random.default_rng(0)
+    y, predicted, w = random.normal(size=(3, 40))
+    table = pa.table({"y": y, "p": y + predicted / 3, "w": w**2 * scale})
+    found = og.metrics.regression_report(table, "y", "p", sample_weight="w")
+    assert found["r2"] == pytest.approx(peer.r2_score(y, table["p"], sample_weight=w**2))
+    theirs = peer.explained_variance_score(y, table["p"], sample_weight=w**2)
+    assert found["explained_variance"] == pytest.approx(theirs)
+    plain = table.drop("w").append_column("w", pa.array(w**2))
+    plain = og.metrics.regression_report(plain, "y", "p", sample_weight="w")
+    assert found.standard_errors["mse"] == pytest.approx(plain.standard_errors["mse"])

@@ -15,7 +15,7 @@ from outgrow.metrics.deviances import Constants, group_hashes, pinball, tweedie
 from outgrow.metrics.report import Report
 from outgrow.ml.core.parameters import Number
 from outgrow.statistics.rows import Rows, open_rows
-from outgrow.statistics.summary import summary_of
+from outgrow.statistics.summary import NOTHING, summary_of
 
 _PARTS = ("y", "error", "absolute", "squared", "relative", "logarithmic", "poisson", "gamma")
 """What each row adds, as columns of their own: metrics are read off their moments; 'pinball' and 'tweedie'
@@ -120,7 +120,7 @@ def regression_report(
     made = partial(_parts, columns=(y_true, y_pred), names=names, quantile=quantile, power=power)
     judged = rows.dataset.map(made)
     by = list(rows.by) or None
-    summary = summary_of(open_rows(judged, list(names), by=by, weights=rows.weight), [0.5])
+    summary = summary_of(open_rows(judged, list(names), by=by, weights=rows.weight), [0.5], NOTHING)
     fields = ("mean", "variance", "count", "weight_sum", "max", "missing")
     table = {name: np.atleast_2d(getattr(summary, name)) for name in fields}
     moments = {part: {name: values[:, j] for name, values in table.items()} for j, part in enumerate(parts)}
@@ -146,7 +146,7 @@ def _least(judged: Dataset, y: str, by: list[str] | None, weight: str | None, qu
         weight = numbered("weight", judged.columns)
         judged = judged.map(partial(_with_ones, name=weight))
     rows = open_rows(judged, [y], by=by, weights=weight)
-    return np.atleast_2d(summary_of(rows, [quantile]).quantiles[quantile])[:, 0]
+    return np.atleast_2d(summary_of(rows, [quantile], NOTHING).quantiles[quantile])[:, 0]
 
 
 def _with_ones(batch: Batch, name: str) -> Batch:
@@ -205,17 +205,14 @@ def _read(
     """The report of the moments of each part."""
     y, error = moments["y"], moments["error"]
     count, mse = error["count"], moments["squared"]["mean"]
-    degrees = np.maximum(error["weight_sum"] - 1, 0.0)
-    weight = np.where(error["weight_sum"] > 0, error["weight_sum"], np.nan)
-    spread, spread_of_error = (
-        np.where(degrees > 0, part["variance"] * degrees, 0.0) / weight for part in (y, error)
-    )
+    spread, spread_of_error = y["variance"], error["variance"]
+    others = np.where(count > 1, count - 1.0, np.nan)
     means, errors = {}, {}
     means_of = {name: part for name, part in _MEANS.items() if part in moments}
     for name, part in means_of.items():
         whole = moments[part]["count"] == count  # else the metric is not made for some number
         means[name] = np.where(whole, moments[part]["mean"], np.nan)
-        errors[name] = np.where(whole, np.sqrt(moments[part]["variance"] / np.maximum(count, 1)), np.nan)
+        errors[name] = np.where(whole, np.sqrt(moments[part]["variance"] / others), np.nan)
     values = {
         "r2": _explained(mse, spread),
         "explained_variance": _explained(spread_of_error, spread),

@@ -69,6 +69,7 @@ class Summary(Result):
         return pa.table({**keys, "column": list(self.columns) * groups, **numbers})
 
 
+_FREQUENCIES, _IMPORTANCE, NOTHING = "one", "share", "none"
 _FIELDS = (
     *("count", "missing", "nonzeros", "weight_sum", "sum", "mean", "variance", "std", "min", "max"),
     *("norm_l1", "norm_l2", "skewness", "kurtosis"),
@@ -126,22 +127,23 @@ def summarize(
         (Share(low=0, high=1) | 0 | 1).check("summarize", "quantiles", probability)
     weights = fweights if aweights is None else aweights
     rows = replace(open_rows(data, columns, by=by, weights=weights), frequencies=aweights is None)
-    return summary_of(rows, list(quantiles), important=aweights is not None)
+    return summary_of(rows, list(quantiles), _FREQUENCIES if aweights is None else _IMPORTANCE)
 
 
-def summary_of(rows: Rows, quantiles: list[float], *, important: bool = False) -> Summary:
+def summary_of(rows: Rows, quantiles: list[float], lost: str) -> Summary:
     """`summarize`, of rows that are opened.
 
     Parameters
     ----------
     rows : which of their columns are what.
     quantiles : probabilities.
-    important : whether weights are the importance of rows; otherwise, how often each counts.
+    lost : by which degrees of freedom a variance has fewer than its rows weigh: 'one' where weights say how
+        often each is there, 'share' where they say how important it is, or 'none'.
     """
     keys, state, some = rows.learn(partial(_learn, rows=rows, probabilities=quantiles), keep=bool(quantiles))
     if not len(state.hashes):
         raise DataError("There are no rows to sum up, or all of them weigh 0.")
-    fields = _fields(state, some, quantiles, important)
+    fields = _fields(state, some, quantiles, lost)
     if not rows.by:
         return Summary(rows.labels, None, **_taken(fields, 0))
     groups, order = key_order(keys, rows.by, missing=True)
@@ -174,7 +176,7 @@ def _fold(batch: Batch, rows: Rows) -> tuple[Keys, GroupedSummary]:
 
 
 def _fields(
-    state: GroupedSummary, some: np.ndarray | None, probabilities: list[float], important: bool
+    state: GroupedSummary, some: np.ndarray | None, probabilities: list[float], lost: str
 ) -> dict[str, Any]:
     """The fields of a summary, of shape (groups, columns)."""
     shape, sums = state.shape, dict(zip(SUMS, np.moveaxis(state.sums, -1, 0), strict=True))
@@ -182,7 +184,8 @@ def _fields(
     m2 = np.where(shape.low == shape.high, 0.0, shape.m2)  # of one value, whatever rounding makes of it
     varies = np.where(m2 > 0, m2, np.nan)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        degrees = n - sums["weight_squares"] / n if important else n - 1
+        less = {_FREQUENCIES: 1.0, _IMPORTANCE: sums["weight_squares"] / n, NOTHING: 0.0}[lost]
+        degrees = n - less
         variance = np.where(degrees > 0, m2 / np.where(degrees > 0, degrees, 1), np.nan)
         skewness, kurtosis = np.sqrt(n) * shape.m3 / varies**1.5, n * shape.m4 / varies**2 - 3
     return {
