@@ -15,7 +15,7 @@ from sklearn.base import BaseEstimator, RegressorMixin
 
 import outgrow as og
 from outgrow.data.frames import to_frame
-from outgrow.errors import DataError, InputNotFoundError, ParameterError
+from outgrow.errors import ColumnNotFoundError, DataError, InputNotFoundError, ParameterError
 from outgrow.page.tabular import Tabular
 
 SCALER = og.StandardScaler().fit(np.arange(6.0).reshape(3, 2))
@@ -118,6 +118,66 @@ def test_a_record_of_a_database_holds_from_any_folder(
     assert og.read(version).to_arrow().to_pydict() == {"height": [113]}
     with pytest.raises(InputNotFoundError, match=r"sqlite:////none\.db\?table=t cannot be read"):
         og.read("sqlite:///none.db?table=t")
+
+
+@pytest.mark.parametrize(
+    ("given", "advice"),
+    [
+        ("rows.parquet", r"give og\.read\(data\)"),
+        (Path("rows.parquet"), r"Give og\.read\(data\)"),
+        ({"a": [1]}, r"pa\.table\(data\)"),
+        ([{"a": 1}], r"pa\.Table\.from_pylist\(data\)"),
+        (np.array([(1, 2.0)], dtype=[("a", int), ("b", float)]), r"Give pd\.DataFrame\(data\)"),
+        (np.arange(3), r'pa\.table\(\{"name": column\}\)'),
+    ],
+)
+def test_what_is_no_rows_is_no_dataset(given: Any, advice: str) -> None:
+    with pytest.raises(DataError, match=advice):
+        og.dataset(given)
+
+
+@pytest.mark.parametrize(
+    ("path", "advice"),
+    [
+        ("", "The path is empty"),
+        (b"rows.csv", r"Give os\.fsdecode\(path\)"),
+        ({"rows.csv"}, r"Give sorted\(paths\)"),
+        (iter(["rows.csv"]), r"Give sorted\(paths\)"),
+    ],
+)
+def test_what_names_no_files_is_not_read(
+    path: Any, advice: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "rows.csv").write_text("a\n1\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputNotFoundError, match=advice):
+        og.read(path)
+
+
+def test_formats_of_folders_are_named_too(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("a\n1\n")
+    with pytest.raises(ParameterError, match=r"format='excel' is not known.* images, ipc, json, npy"):
+        og.read(tmp_path / "rows.csv", format="excel")
+
+
+def test_the_nearest_column_is_named() -> None:
+    rows = og.dataset(pa.table({f"c{number}": [1] for number in range(60)}))
+    with pytest.raises(ColumnNotFoundError, match=r"'c49'\] and 10 others\. Did you mean 'c7'\?"):
+        rows.select("C7")
+    with pytest.raises(ColumnNotFoundError, match=r"among \['Late'\]\. Did you mean 'Late'\?"):
+        og.LinearRegression().fit(pa.table({"Late": [1.0]}), "late")
+
+
+def test_rows_of_other_lengths_say_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("a,b\n1,2\n3\n")
+    with pytest.raises(DataError, match=r"row 1: expected 2 columns, got 1\. The first row names 2: quote"):
+        og.read(tmp_path / "rows.csv").to_arrow()
+
+
+@pytest.mark.parametrize("workers", [0, -1])
+def test_a_search_needs_workers(workers: int) -> None:
+    with pytest.raises(ParameterError, match=f"workers={workers}: more than 0 are needed"):
+        og.tune(lambda parameters: 1.0, space={"x": [1.0]}, trials=1, workers=workers)
 
 
 def test_rows_and_columns_that_cannot_be_asked_for() -> None:

@@ -27,9 +27,9 @@ from outgrow.data.matrix import (
     side_by_side,
     sparse_matrix,
 )
-from outgrow.data.names import VectorNames, check_free
+from outgrow.data.names import VectorNames, check_free, no_column
 from outgrow.data.plain import plain_array
-from outgrow.errors import ColumnNotFoundError, SchemaError
+from outgrow.errors import SchemaError
 
 MAX_EXPANDED_COLUMNS = 10_000
 _RENAME = "Rename those, or leave them out."
@@ -92,7 +92,7 @@ class Batch:
         except KeyError:
             column = self._within_a_vector(name)
         if column is None:
-            raise ColumnNotFoundError(f"No column {name!r} among {list(self.columns)}.")
+            raise no_column([name], list(self.columns))
         return column
 
     def _within_a_vector(self, name: str) -> pa.Array | None:

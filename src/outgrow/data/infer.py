@@ -165,7 +165,7 @@ def describe_error(error: Exception, names: Sequence[str], start: int = 0) -> st
         advice = (
             ". Name what divides cells (sep=), and take out lines before the names of the columns"
             if (len(names) == 1)
-            else ""
+            else f". The first row names {len(names)}: quote cells that hold the divider, or mend the row"
         )
         return f"row {start + int(match[1]) - 1}: {match[2][0].lower()}{match[2][1:]}{advice}"
     if match := re.search(r"Column\(/([^/)]+)\) changed from (\w+) to (\w+) in row (\d+)", text):

@@ -6,15 +6,16 @@ taken is refused.
 
 from __future__ import annotations
 
+import difflib
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, count
 from typing import overload
 
-from outgrow.errors import SchemaError
+from outgrow.errors import ColumnNotFoundError, SchemaError
 
-_NAMES_SHOWN = 5
+_NAMES_SHOWN, _COLUMNS_SHOWN = 5, 50
 
 
 def numbered(name: str, taken: Collection[str], join: str = "") -> str:
@@ -92,6 +93,22 @@ class VectorNames(Sequence[str]):
 
     def __hash__(self) -> int:
         return hash(tuple(self))
+
+
+def no_column(missing: Sequence[str], known: Sequence[str]) -> ColumnNotFoundError:
+    """The error for names that are no columns, with the nearest that is.
+
+    Parameters
+    ----------
+    missing : names that somebody asked for; at least one.
+    known : the columns there are; of very many the first are shown.
+    """
+    folded = {name.lower(): name for name in reversed(known)}
+    near = difflib.get_close_matches(missing[0].lower(), list(folded), n=1, cutoff=0.6)
+    hint = f" Did you mean {folded[near[0]]!r}?" if near else ""
+    rest = len(known) - _COLUMNS_SHOWN
+    shown = f"{list(known[:_COLUMNS_SHOWN])}{f' and {rest:,} others' if rest > 0 else ''}"
+    return ColumnNotFoundError(f"No column {', '.join(map(repr, missing))} among {shown}.{hint}")
 
 
 def check_names(names: Sequence[str], what: str) -> None:

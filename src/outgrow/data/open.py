@@ -18,6 +18,7 @@ from outgrow.data.paths import FORMATS, find
 from outgrow.data.scan import Origin
 from outgrow.data.source import Source
 from outgrow.data.text import TextOptions
+from outgrow.errors import InputNotFoundError
 
 KINDS = (*FORMATS.values(), IMAGES, NPY)
 """Formats that a record names as the kind of its files, whatever their endings."""
@@ -59,10 +60,17 @@ def named_path(path: Any) -> tuple[Any, Origin | None]:
     Returns
     -------
     For a list of paths, which its files say, no origin.
+
+    Raises
+    ------
+    InputNotFoundError
+        When the path is empty, as of a variable that was not set.
     """
     text = os.fspath(path) if isinstance(path, os.PathLike) else path
     if not isinstance(text, str):
         return path, None
+    if not text.strip():
+        raise InputNotFoundError("The path is empty. Name a file or a folder; '.' is the folder you are in.")
     if text.startswith(f"{DVC}://"):
         kept = find_dvc(text.removeprefix(f"{DVC}://"))
         return kept.path, Origin(kept.uri, DVC, kept.revision)

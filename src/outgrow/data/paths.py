@@ -7,7 +7,7 @@ import glob
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -35,6 +35,8 @@ FORMATS = {
     ".hdf5": "hdf5",
 }
 TEXT_FORMATS = ("csv", "tsv", "json")
+_WHOLE = ("delta", "images", "npy")
+"""What a folder may be as a whole."""
 ZIP = "zip"
 """How archives are called, which Arrow does not open."""
 _COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".lz4": "lz4", ".zip": ZIP}
@@ -192,9 +194,8 @@ def common_format(files: Sequence[str], format: str | None) -> str:
     """
     if format is not None:
         if format not in FORMATS.values():
-            raise ParameterError(
-                f"format={format!r} is not one of {', '.join(sorted(set(FORMATS.values())))}."
-            )
+            known = sorted({*FORMATS.values(), *_WHOLE})
+            raise ParameterError(f"format={format!r} is not known. Give one of {', '.join(known)}.")
         return format
     first = format_of(files[0])
     for name in files:
@@ -238,6 +239,10 @@ def unreadable(path: str, error: Exception) -> DataError | InputNotFoundError:
 
 
 def _find_all(paths: Any) -> tuple[Any, list[str]]:
+    if isinstance(paths, bytes):
+        raise InputNotFoundError(f"A path is text, and {paths!r} is bytes. Give os.fsdecode(path).")
+    if isinstance(paths, Iterator | Set) and not hasattr(paths, "__arrow_c_stream__"):
+        raise InputNotFoundError(f"A {type(paths).__name__} is no list of paths. Give sorted(paths).")
     if not isinstance(paths, Sequence):
         raise InputNotFoundError(
             f"A {type(paths).__name__} is no path. Rows in memory become a dataset by og.dataset(...)."

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from outgrow.data.batch import Batch
 from outgrow.data.hashing import row_hash, unit
 from outgrow.data.matrix import Matrix, is_sparse
-from outgrow.data.names import check_names, numbered
+from outgrow.data.names import check_names, no_column, numbered
 from outgrow.data.plain import plain_schema
 from outgrow.data.source import ArrayPiece, Piece, Source, TablePiece
 from outgrow.errors import ColumnNotFoundError
@@ -287,7 +287,7 @@ def check_columns(schema: pa.Schema, names: Sequence[str]) -> None:
     """
     missing = [name for name in names if name not in schema.names]
     if missing:
-        raise ColumnNotFoundError(f"No column {', '.join(map(repr, missing))} among {schema.names}.")
+        raise no_column(missing, schema.names)
 
 
 def check_condition(schema: pa.Schema, condition: pc.Expression) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from outgrow.data.matrix import is_sparse
+from outgrow.data.misfits import advice_of_any, advice_of_rows, described
 from outgrow.data.scan import Scan
 from outgrow.data.source import array_source
 from outgrow.engine.dataset import Dataset, from_arrow
@@ -31,6 +32,11 @@ def dataset(data: Any, *, engine: Engine | None = None) -> Dataset:
     >>> import numpy as np, outgrow as og
     >>> og.dataset(np.eye(3)).columns
     ['x0', 'x1', 'x2']
+
+    Raises
+    ------
+    DataError
+        When it is no rows; the message says what to give in its place.
     """
     if isinstance(data, Dataset):
         return data
@@ -38,11 +44,13 @@ def dataset(data: Any, *, engine: Engine | None = None) -> Dataset:
         return frame_dataset(data, engine)
     if is_table(data):
         return from_arrow(data, engine=engine)
+    if advice := advice_of_any(data, "data") or advice_of_rows(data, "data"):
+        raise DataError(f"data is {described(data)}, which is no table or array of rows. {advice}")
     values = data if is_sparse(data) else np.asarray(data)
     if values.ndim != 2 or values.dtype.kind not in "biuf":
         raise DataError(
             f"A {type(data).__name__} of {values.ndim} dimension(s) and type {values.dtype} is no table. "
-            "Give a table, or a 2-D array of numbers."
+            'Give a table, such as pa.table({"name": column}), or a 2-D array of numbers.'
         )
     return Dataset(Scan(array_source(values)), engine or Local())
 

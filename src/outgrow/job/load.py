@@ -135,10 +135,10 @@ def load_job(path: str | os.PathLike[str], settings: Sequence[str] = ()) -> Load
 def _all_faults(document: dict[str, Any], error: ValidationError) -> list[tuple[KeyPath, str]]:
     """Where and what is wrong, also behind keys that are not known, which end the look at their mapping."""
     details = error.errors()
-    found = dict(fault(detail["loc"], detail, "job") for detail in details)
-    strange = [at for detail, at in zip(details, found, strict=False) if detail["type"] == "unknown"]
+    faults = dict(fault(detail["loc"], detail, "job") for detail in details)
+    strange = [fault(detail["loc"], detail, "job")[0] for detail in details if detail["type"] == "unknown"]
     if not strange:
-        return list(found.items())
+        return list(faults.items())
     rest = copy.deepcopy(document)
     for *above, key in strange:
         holder: Any = rest
@@ -148,8 +148,8 @@ def _all_faults(document: dict[str, Any], error: ValidationError) -> list[tuple[
     try:
         Job.model_validate(rest)
     except ValidationError as further:
-        return list({**found, **dict(_all_faults(rest, further))}.items())
-    return list(found.items())
+        return list({**faults, **dict(_all_faults(rest, further))}.items())
+    return list(faults.items())
 
 
 def _expectations(job: Job, folder: Path) -> Expectations | None:

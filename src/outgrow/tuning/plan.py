@@ -143,6 +143,7 @@ class Plan:
         patience: int | None,
         cores: int,
         within: str,
+        workers: int | None = None,
     ) -> None:
         """Everything that can be known before anything is read.
 
@@ -152,6 +153,7 @@ class Plan:
         trials, seconds, patience : the limits, above 0; None for no such limit.
         cores : threads of a trial, above 0.
         within : one of `WITHIN`; 'engine' and 'fused' are for estimators of outgrow.
+        workers : how many processes, above 0; None for as many as there are cores for.
 
         Raises
         ------
@@ -165,6 +167,7 @@ class Plan:
             ("seconds", seconds),
             ("patience", patience),
             ("cores", cores),
+            ("workers", workers),
         ):
             if value is not None and value <= 0:
                 raise ParameterError(f"{name}={value}: more than 0 are needed.")

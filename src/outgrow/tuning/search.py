@@ -110,7 +110,7 @@ def tune(
     """
     plan = Plan.of(what, X, y, sample_weight, metric, validation, engine, params)
     choices = Space(space)
-    plan.check(choices, trials, seconds, patience, cores, within)
+    plan.check(choices, trials, seconds, patience, cores, within, workers)
     if sampler == "grid":
         every = math.prod(map(len, choices.grid().values()))
         trials = every if trials is None else min(trials, every)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping, Set
 from typing import Any
 
 import numpy as np
 
 from outgrow.data.exact import EXACT
-from outgrow.data.frames import is_column
-from outgrow.data.matrix import is_sparse
+from outgrow.data.misfits import advice_of_any, advice_of_rows, described, is_complex, is_one_column
 from outgrow.data.pandas_frames import is_frame
 from outgrow.engine.open import is_spark
 from outgrow.errors import DataError, ValueTypeError
@@ -37,16 +34,16 @@ def check_container(estimator: Any, values: Any, what: str = "X") -> None:
     if is_spark(values):  # whose DataFrames on Connect have a column for any attribute
         return
     listed = what == "X" and _takes_lists(estimator)
-    advice = _of_any(values, what) or (_of_lists(values) if listed else _of_rows(values, what))
+    advice = advice_of_any(values, what) or (_of_lists(values) if listed else advice_of_rows(values, what))
     if advice:
         wanted = "table or array of rows" if what == "X" else "column of values"
-        raise DataError(f"{what} is {_kind(values)}, which is no {wanted}. {advice}")
+        raise DataError(f"{what} is {described(values)}, which is no {wanted}. {advice}")
     if what == "X" and is_frame(values) and hasattr(values, "columns"):
         _check_names(values)
-    elif _is_complex(values):
+    elif is_complex(values):
         raise DataError(
-            f"Complex data not supported: {what} is {_kind(values)}. Give the real and the imaginary part, "
-            f"{what}.real and {what}.imag, as columns of their own."
+            f"Complex data not supported: {what} is {described(values)}. Give the real and the imaginary "
+            f"part, {what}.real and {what}.imag, as columns of their own."
         )
 
 
@@ -54,57 +51,9 @@ def _takes_lists(estimator: Any) -> bool:
     return getattr(estimator, "takes_lists", False) or not estimator.__sklearn_tags__().input_tags.two_d_array
 
 
-def _of_any(values: Any, what: str) -> str:
-    """What to give in the place of what no estimator takes; nothing where that is not known."""
-    if values is None and what == "X":
-        return "Give an array, a table or a dataset."
-    if type(values).__module__.partition(".")[0] == "polars" and type(values).__name__ == "LazyFrame":
-        return f"Give {what}.collect()."
-    if isinstance(values, os.PathLike):
-        return "Give og.read(X)." if what == "X" else "Give an array, or the name of a column of X."
-    return ""
-
-
-def _of_rows(values: Any, what: str) -> str:
-    """What to give in the place of what is no rows of numbers or of columns."""
-    column = "" if what == "X" else "[name]"
-    if isinstance(values, str | bytes):
-        return "Where it is a path, give og.read(X)." if what == "X" else "Give an array."
-    if isinstance(values, Mapping) and not is_sparse(values):  # one of SciPy's formats is a dict, too
-        return f"Give pd.DataFrame({what}){column} or pa.table({what}){column}."
-    if isinstance(values, list | tuple) and values and isinstance(values[0], Mapping):
-        return f"Give pd.DataFrame({what}){column} or pa.Table.from_pylist({what}){column}."
-    if isinstance(values, np.ndarray) and values.dtype.names is not None:
-        return f"Give pd.DataFrame({what}){column}, which has a column for each field."
-    if isinstance(values, Set | Iterator) and not hasattr(values, "__arrow_c_stream__"):  # of batches
-        return f"Give list({what})."
-    if what == "X" and _is_one_column(values):
-        return 'It is one column: give pa.table({"name": X}).'
-    return ""
-
-
 def _of_lists(values: Any) -> str:
     """What to give in the place of a column, for what takes lists of text or of features."""
-    return "Give X.to_pylist() or X.to_list()." if _is_one_column(values) else ""
-
-
-def _is_one_column(values: Any) -> bool:
-    """Whether this is a column of Arrow or Polars; scikit-learn says itself what to do with one of pandas."""
-    return is_column(values) and not is_frame(values)
-
-
-def _kind(values: Any) -> str:
-    """What something is, as a message says it."""
-    if values is None:
-        return "None"
-    if isinstance(values, str):
-        return f"the text {values[:100]!r}"
-    kind = type(values)
-    room = kind.__module__.partition(".")[0]
-    full = kind.__name__ if room == "builtins" else f"{room} {kind.__name__}"
-    fields = getattr(getattr(values, "dtype", None), "names", None)
-    of = f" of the fields {list(fields)}" if fields else " of complex numbers" if _is_complex(values) else ""
-    return f"a {full}{' of dicts' if isinstance(values, list | tuple) else of}"
+    return "Give X.to_pylist() or X.to_list()." if is_one_column(values) else ""
 
 
 def _check_names(frame: Any) -> None:
@@ -116,11 +65,6 @@ def _check_names(frame: Any) -> None:
             "Feature names are only supported if all input features have string names, but X has names of "
             f"types {kinds}, such as {others[0]!r}. Make all text: X.columns = X.columns.astype(str)."
         )
-
-
-def _is_complex(values: Any) -> bool:
-    kinds = values.dtypes if is_frame(values) and hasattr(values, "columns") else ()
-    return any(getattr(kind, "kind", "") == "c" for kind in (getattr(values, "dtype", None), *kinds))
 
 
 def of_text(estimator: Any, error: ValueError) -> DataError:
