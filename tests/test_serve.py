@@ -203,6 +203,27 @@ def test_arrow(address: str, saved: Path) -> None:
 
 WRONG: dict[str, tuple[str, dict[str, Any], int, str]] = {
     "no json": ("/predict", {"content": b"{"}, 422, "not JSON"),
+    "a key twice": (
+        "/predict",
+        {"content": b'{"rows": [{"age": 30, "place": "here", "age": 31}]}'},
+        422,
+        "The key 'age' is there twice",
+    ),
+    "a key twice, escaped": (
+        "/predict",
+        {"content": b'{"rows": [{"age": 30, "place": "a:b", "\\u0061ge": 31}], "probabilities": false}'},
+        422,
+        "The key 'age' is there twice",
+    ),
+    "a key twice in records": (
+        "/invocations",
+        {
+            "content": b'{"dataframe_records": [{"age": 1, "age": 2, "place": "x"}]}',
+            "headers": {"content-type": "application/json"},
+        },
+        422,
+        "The key 'age' is there twice",
+    ),
     "no rows": ("/predict", {"json": {"row": []}}, 422, 'object with "rows"'),
     "no object": ("/predict", {"json": {"rows": [1]}}, 422, "Row 0 is no object"),
     "columns": ("/predict", {"json": {"rows": [{"age": "x"}]}}, 422, "place is missing; age is not a number"),

@@ -13,6 +13,7 @@ from outgrow.serve.http.rows import (
     Query,
     RowReader,
     RowsError,
+    check_keys,
     decoded,
     msgspec,
     not_json,
@@ -41,6 +42,7 @@ def read(reader: RowReader, body: bytes) -> Query:
     """
     try:
         request = reader.decoder.decode(body)
+        check_keys(body, reader.keys(request.rows) + 1 + request.probabilities)
     except msgspec.ValidationError as error:
         raise _refusal(reader, decoded(body), str(error)) from None
     except NOT_JSON as error:

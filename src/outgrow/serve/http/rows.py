@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import datetime
+import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial, reduce
@@ -15,6 +17,7 @@ import pyarrow as pa
 
 from outgrow._optional import optional
 from outgrow.data.batch import Batch
+from outgrow.data.exact import EXACT
 from outgrow.data.kind import BINARY, NUMBER, TIME, Kind
 from outgrow.data.matrix import ArrayColumns, Matrix, matrix_columns
 from outgrow.data.names import VectorNames
@@ -30,8 +33,6 @@ NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 Row = tuple[Any, ...]
 """The values of a row, in the order of the model's columns; None where there is none."""
 
-_EXACT_BELOW = 2.0**53
-"""From here on, not every whole number is a float64."""
 _COLUMNS_SHOWN = 20
 _ROWS_SHOWN = 100
 """Rows that are looked at after the first one that does not fit."""
@@ -93,6 +94,10 @@ class RowReader:
         rows = self._rows if self._renamed is None else list[dict[str, Any]]
         fields = [("rows", rows), ("probabilities", bool, False)]
         return msgspec.json.Decoder(msgspec.defstruct("Request", fields))
+
+    def keys(self, rows: Sequence[Any]) -> int:
+        """How many keys the rows have that `decoder` read, without those that are no columns."""
+        return len(rows) * len(self.names) if self._renamed is None else sum(map(len, rows))
 
     def opened(self, rows: Sequence[Any]) -> list[Row]:
         """The rows that `decoder` read.
@@ -240,11 +245,58 @@ class RowReader:
 
 
 def decoded(body: bytes | memoryview) -> Any:
-    """What a body of JSON holds."""
+    """What a body of JSON holds.
+
+    Raises
+    ------
+    RowsError
+        When it is no JSON, or an object in it has a key twice.
+    """
     try:
-        return msgspec.json.decode(body)
+        given = msgspec.json.decode(body)
+        check_keys(body, _keys(given))
     except NOT_JSON as error:
         raise not_json(error) from None
+    return given
+
+
+def check_keys(body: bytes | memoryview, keys: int) -> None:
+    """Refuse an object that has a key twice: of its values all but the last would be lost.
+
+    Parameters
+    ----------
+    body : JSON that can be read.
+    keys : at most as many as were read of it; where there is a colon for each and no more, none is twice.
+
+    Raises
+    ------
+    RowsError
+        With the key.
+    """
+    text = bytes(body)
+    if text.count(b":") > keys:
+        json.loads(text, object_pairs_hook=_once, parse_int=len, parse_float=len)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> None:
+    """Nothing of an object but that its keys are all different."""
+    if len({key for key, _ in pairs}) < len(pairs):
+        twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        raise RowsError(
+            f"The key {twice!r} is there twice in one object, and only one of its values would count. Send "
+            "each key once.",
+            key=twice,
+        )
+
+
+def _keys(given: Any) -> int:
+    """How many keys a value has that was read; fewer in lists that hold objects beside others."""
+    if isinstance(given, dict):
+        inner = sum(_keys(value) for value in given.values() if isinstance(value, dict | list))
+        return len(given) + inner
+    if isinstance(given, list) and given and isinstance(given[0], dict | list):
+        return sum(map(_keys, given))
+    return 0
 
 
 def not_json(error: Exception) -> RowsError:
@@ -352,7 +404,7 @@ def _exact_columns(
 ) -> dict[str, pa.Array]:
     """The columns in which a whole number is so large that float64 does not tell it from its neighbour."""
     with np.errstate(invalid="ignore"):
-        large = np.flatnonzero((np.abs(values) >= _EXACT_BELOW).any(axis=0))
+        large = np.flatnonzero((np.abs(values) >= EXACT).any(axis=0))
     return {names[index]: _exact([row[index] for row in rows]) for index in large.tolist()}
 
 
