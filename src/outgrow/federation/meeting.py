@@ -284,10 +284,10 @@ def _differences(here: bytes, there: bytes, first: str) -> str:
         for name in mine.names
         if name in others.names and mine.field(name).type != others.field(name).type
     ]
-    told = [f"it has no {lacks[:5]}"] if lacks else []
-    told += [f"it has {besides[:5]} besides"] if besides else []
-    told += unlike[:5] or ([] if told else [f"they come as {mine.names[:8]} and not as {others.names[:8]}"])
-    return f"its columns are not those of site {first!r}: {'; '.join(told)}."
+    apart = [f"it has no {lacks[:5]}"] if lacks else []
+    apart += [f"it has {besides[:5]} besides"] if besides else []
+    apart += unlike[:5] or ([] if apart else [f"they come as {mine.names[:8]} and not as {others.names[:8]}"])
+    return f"its columns are not those of site {first!r}: {'; '.join(apart)}."
 
 
 def _tell(line: socket.socket, answer: dict[str, Any]) -> None:
