@@ -16,6 +16,7 @@ torch = optional("torch", "torch")
 
 _ALIKE = (*ONE_OUTPUT, *OF_DIFFERENCES, "PoissonNLLLoss")
 """Losses of outputs and targets of one shape."""
+_WEIGHTS = ("weight", "pos_weight")
 
 
 def criterion_of(criterion: Any, options: Mapping[str, Any]) -> Any:
@@ -34,7 +35,7 @@ def criterion_of(criterion: Any, options: Mapping[str, Any]) -> Any:
     if isinstance(criterion, str):
         criterion = _named(criterion)
     if inspect.isclass(criterion):
-        given = dict(options)
+        given = {name: _tensor(criterion, name, value) for name, value in options.items()}
         if "reduction" in inspect.signature(criterion).parameters:
             given["reduction"] = "none"
         try:
@@ -73,6 +74,8 @@ def losses_of(criterion: Any) -> Losses:
         values = _called(criterion, outputs, targets)
         rows = len(targets)
         if values.dim() == 0:
+            if rows > 1 and getattr(criterion, "reduction", None) == "none":
+                raise _not_taken(criterion, outputs, targets, "it takes all rows together as one")
             return values.expand(rows)
         if values.shape[0] != rows:
             raise DataError(
@@ -85,12 +88,22 @@ def losses_of(criterion: Any) -> Losses:
 
 
 def _named(name: str) -> Any:
-    short = name.removeprefix("torch.nn:")
+    short = name.removeprefix("torch.nn:").removeprefix("torch.nn.")
     kind = getattr(torch.nn, short, None)
     if not short.endswith("Loss") or not inspect.isclass(kind):
         known = sorted(other for other in dir(torch.nn) if other.endswith("Loss"))
         raise ParameterError(f"criterion={name!r}: torch.nn has {known}.")
     return kind
+
+
+def _tensor(criterion: Any, name: str, value: Any) -> Any:
+    """Weights of classes as torch's losses want them; job files and saved models have only numbers."""
+    if name not in _WEIGHTS or not criterion.__module__.startswith("torch.nn.") or value is None:
+        return value
+    try:
+        return torch.as_tensor(value, dtype=torch.float32)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ParameterError(f"criterion__{name}={value!r}: give numbers. {error}") from error
 
 
 def _alike(outputs: Any, targets: Any) -> Any:
@@ -111,5 +124,6 @@ def _not_taken(criterion: Any, outputs: Any, targets: Any, why: str) -> DataErro
     shape = tuple(outputs.shape) if torch.is_tensor(outputs) else type(outputs).__name__
     return DataError(
         f"{criterion_label(criterion)} does not take the module's outputs {shape} with targets of shape "
-        f"{tuple(targets.shape)} and type {targets.dtype}: {why}."
+        f"{tuple(targets.shape)} and type {targets.dtype}: {why.rstrip('.')}. Choose another criterion, or "
+        "let the module give what this one takes."
     )

@@ -62,7 +62,10 @@ def trained(model: Any, view: MatrixView, target: str) -> None:
     replica = replica_of(module, model.optimizer, options, lr=float(model.lr), groups=groups)
     personal = getattr(strategy_of(model.strategy), "personal", ())
     personal_numbers(replica, personal)  # refuses layers that there are not
-    losses = losses_of(criterion_of(model.criterion, model._arguments("criterion__")))
+    criterion = criterion_of(model.criterion, model._arguments("criterion__"))
+    if isinstance(criterion, torch.nn.Module):
+        criterion.to(device)
+    losses = losses_of(criterion)
     training = Training(view.run, rows, replica, losses, _plan(model, view, module))
     with current(device):
         progress = training.run_to_the_end()
@@ -263,7 +266,8 @@ def _try(module: Any, shape: tuple[int, ...], model: Any) -> None:
     for name, part in parts:
         if part.shape[:1] != (2,):
             raise ParameterError(
-                f"The module gives {name} shape {tuple(part.shape)} for 2 rows; the first size counts rows."
+                f"The module gives {name or 'a tensor'} of shape {tuple(part.shape)} for 2 rows; the first "
+                "size must count rows."
             )
     if model.answers_several:
         model.output_kind_ = kind

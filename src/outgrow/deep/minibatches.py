@@ -25,6 +25,8 @@ torch = optional("torch", "torch")
 Batch = tuple[Any, Any, Any]
 """Inputs, targets, and weights or None, as tensors of so many rows."""
 _ASKED_ROWS = 1 << 14
+_HEAVIEST = 1e30
+"""Sums of such weights, and their inverse, are numbers of float32 still."""
 _GPU_SHARE = 0.5
 """Rows that take at most so much of what is free on a GPU are brought there once."""
 
@@ -152,7 +154,14 @@ def rows_of(
     y: Any = None
     if target != "inputs":
         kind = np.int64 if target == "classes" else np.float32
-        parts = [_standardised(block, standard).astype(kind) for block in blocks]
+        with np.errstate(over="ignore"):
+            parts = [_standardised(block, standard).astype(kind) for block in blocks]
+        for part in parts:
+            if not np.isfinite(part).all():
+                raise DataError(
+                    "The target has numbers beyond 3.4e38, which float32 cannot hold. Divide it by a number, "
+                    "or take its logarithm."
+                )
         y = torch.from_numpy(np.concatenate(parts or [np.zeros(0, kind)]))
     weight = concatenated([block.weight for block in blocks]) if view.labels.weighted else None
     if factors is not None:
@@ -161,7 +170,7 @@ def rows_of(
     return Rows(
         _features(blocks, view.width, view.run.memory),
         y,
-        None if weight is None else torch.from_numpy(weight.astype(np.float32)),
+        None if weight is None else torch.from_numpy(_weights(weight)),
         np.concatenate([block.source_hashes() for block in blocks] or [np.zeros(0, np.uint64)]),
         tuple(shape) or (view.width,),
         device,
@@ -204,10 +213,25 @@ def _standardised(block: Block, standard: tuple[np.ndarray, np.ndarray] | None) 
     return y[:, 0] if shape == 1 else y
 
 
+def _weights(weight: np.ndarray) -> np.ndarray:
+    """Weights as float32, in which what is nothing beside the others is nothing."""
+    most = float(weight.max(initial=0.0))
+    if most and not 1 / _HEAVIEST <= most <= _HEAVIEST:
+        raise DataError(
+            f"The greatest weight is {most:g}, and networks compute in float32. Only the ratios of weights "
+            "count: divide them by their mean."
+        )
+    return np.where(weight < 1 / _HEAVIEST, 0.0, weight).astype(np.float32)
+
+
 def _features(blocks: Sequence[Block], width: int, memory: Memory) -> Any:
     """The features of blocks as float32, row after row; in a file, where memory is short."""
     if any(is_sparse(block.X) for block in blocks):
-        return Block.joined(blocks).X.astype(np.float32)
+        with np.errstate(over="ignore"):
+            sparse = Block.joined(blocks).X.astype(np.float32)
+        if not np.isfinite(sparse.data).all():
+            raise _past_float32(int(sparse.indices[np.argmin(np.isfinite(sparse.data))]))
+        return sparse
     X = _room((sum(map(len, blocks)), width), memory)
     start = 0
     for block in blocks:
@@ -233,7 +257,11 @@ def _check_range(X: np.ndarray) -> None:
     for start in rows:
         finite = np.isfinite(X[start : start + _ASKED_ROWS]).all(axis=0)
         if not finite.all():
-            raise DataError(
-                f"Feature {int(np.argmin(finite))} has numbers beyond 3.4e38, which float32 cannot hold. "
-                "Scale it before the network, for example by StandardScaler."
-            )
+            raise _past_float32(int(np.argmin(finite)))
+
+
+def _past_float32(feature: int) -> DataError:
+    return DataError(
+        f"Feature {feature} has numbers beyond 3.4e38, which float32 cannot hold. Scale it before the "
+        "network, for example by StandardScaler."
+    )

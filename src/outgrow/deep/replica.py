@@ -355,7 +355,7 @@ def optimizer_class(optimizer: Any) -> Any:
         When there is none.
     """
     if isinstance(optimizer, str):
-        short = optimizer.removeprefix("torch.optim:").lower()
+        short = optimizer.removeprefix("torch.optim:").removeprefix("torch.optim.").lower()
         names = {
             name.lower(): name
             for name in dir(torch.optim)
@@ -374,7 +374,7 @@ def _grouped(
 ) -> list[tuple[list[str], Mapping[str, Any]]]:
     """The names that each pattern takes first, and then the rest; with what is said of them."""
     left, grouped = list(names), []
-    for pattern, options in groups:
+    for pattern, options in map(_pair, groups):
         taken = [name for name in left if fnmatchcase(name, pattern)]
         if not taken:
             raise ParameterError(
@@ -384,6 +384,17 @@ def _grouped(
         left = [name for name in left if name not in taken]
         grouped.append((taken, options))
     return [*grouped, (left, {})] if left else grouped
+
+
+def _pair(group: Any) -> tuple[str, Mapping[str, Any]]:
+    """A pattern, and what is said of the parameters that match."""
+    match group:
+        case [str(pattern), Mapping() as options]:
+            return pattern, options
+    raise ParameterError(
+        f"optimizer__param_groups has {group!r}: it is a list of pairs of a pattern and a dictionary, such "
+        "as [('body.*', {'lr': 1e-4})]."
+    )
 
 
 def _lay(learning: Mapping[str, Any], order: Sequence[str], parameters: Any, gradient: Any) -> None:
@@ -419,10 +430,15 @@ def _parts(
 
 def _optimizer(kind: Any, options: Mapping[str, Any], lr: float, parts: list[dict[str, Any]]) -> Any:
     known = inspect.signature(kind).parameters
-    unknown = [name for name in options if name not in known]
+    # torch keeps what it does not know in a group, and never looks at it
+    unknown = [name for said in (options, *parts) for name in said if name not in known]
     if unknown:
         raise ParameterError(
             f"optimizer__{unknown[0]}: {kind.__name__} takes {sorted(set(known) - {'params'})}."
+        )
+    if "lr" in options:
+        raise ParameterError(
+            f"optimizer__lr={options['lr']!r}: say lr={options['lr']!r}, without optimizer__."
         )
     given = dict(options)
     if "fused" in known and not {"fused", "foreach"} & set(given):

@@ -24,6 +24,8 @@ def _cosine(share: float) -> float:
 SHAPES: dict[str, Callable[[float], float]] = {"constant": _constant, "linear": _linear, "cosine": _cosine}
 """By name, a factor of the share of the steps after the warm-up that are done."""
 
+_WANTED = "Give a function of the step and of how many there are that returns a number of at least 0."
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -59,10 +61,30 @@ class Schedule:
         ----------
         step : counted from 0.
         steps : how many there are.
+
+        Raises
+        ------
+        ParameterError
+            When a function of the user's gives no number of at least 0.
         """
         if callable(self.shape):
-            return float(self.shape(step, steps))
+            return self._asked(self.shape, step, steps)
         warm = round(self.warmup * steps) if self.warmup < 1 else int(self.warmup)
         if step < warm:
             return (step + 1) / warm
         return SHAPES[self.shape]((step - warm) / max(1, steps - warm))
+
+    def _asked(self, shape: Callable[[int, int], float], step: int, steps: int) -> float:
+        """What a function of the user's says."""
+        try:
+            answer = shape(step, steps)
+            factor = float(answer)
+        except TypeError as error:
+            raise ParameterError(
+                f"lr_schedule={shape!r} at step {step} of {steps}: {error}. {_WANTED}"
+            ) from error
+        if not 0 <= factor < math.inf:
+            raise ParameterError(
+                f"lr_schedule={shape!r} gave {answer!r} at step {step} of {steps}. {_WANTED}"
+            )
+        return factor
