@@ -431,8 +431,9 @@ def _parts(
 def _optimizer(kind: Any, options: Mapping[str, Any], lr: float, parts: list[dict[str, Any]]) -> Any:
     known = inspect.signature(kind).parameters
     # torch keeps what it does not know in a group, and never looks at it
-    unknown = [name for said in (options, *parts) for name in said if name not in known]
-    if unknown:
+    unknown = [name for group in (options, *parts) for name in group if name not in known]
+    takes_any = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in known.values())
+    if unknown and not takes_any:
         raise ParameterError(
             f"optimizer__{unknown[0]}: {kind.__name__} takes {sorted(set(known) - {'params'})}."
         )

@@ -127,8 +127,8 @@ class Fact:
 def encode(body: Mapping[str, Any]) -> str:
     """A body as canonical JSON: sorted keys, no spaces.
 
-    Numbers that are not finite are null; but under `metrics`, where a loss that diverged is to be seen, they are
-    the words that Protocol Buffers' JSON has for them, "NaN", "Infinity" and "-Infinity", and `decode` reads them.
+    Numbers that are not finite are null. Under `metrics`, where a loss that diverged is to be seen, they are
+    the words that JSON of Protocol Buffers has for them: "NaN", "Infinity", "-Infinity"; `decode` reads them.
 
     Raises
     ------
