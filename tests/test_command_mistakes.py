@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from job_files import write_job
 from outgrow.cli import main
 from outgrow.errors import JobFileError
 from outgrow.job.load import load_job
+from outgrow.testing.clusters import free_port
 
 OUTGROW = [sys.executable, "-m", "outgrow"]
 
@@ -108,3 +110,48 @@ def test_lineage_of_no_log_says_so(
     monkeypatch.delenv("OUTGROW_LOG", raising=False)
     assert call("lineage") == 2
     assert "There is no log at" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["serve", "nothere"], "nothere has neither a saved model"),
+        (["serve", "model", "--port", "0"], "--port 0: give a number from 1 to 65535."),
+        (["serve", "model", "--host", "no.such.host.invalid"], "--host no.such.host.invalid: "),
+        (["serve", "model", "--host", "192.0.2.1"], "Nothing can listen on 192.0.2.1:"),
+        (["board", "--log", "nothere.db"], "There is no log at nothere.db"),
+        (
+            ["board", "--log", "nothere.db", "--port", "70000"],
+            "--port 70000: give a number from 1 to 65535, or 0",
+        ),
+    ],
+)
+def test_a_server_that_cannot_begin_does_not_say_that_it_does(
+    words: list[str],
+    says: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    og.LinearRegression().fit(np.eye(3), np.arange(3)).save("model")
+    port = [] if "--port" in words else ["--port", str(free_port())]
+    assert call(*words, *port) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert says in said.err
+
+
+@pytest.mark.parametrize("command", [["serve", "model"], ["board", "--log", "ops.db"]])
+def test_a_port_that_is_taken_is_named(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    og.LinearRegression().fit(np.eye(3), np.arange(3)).save("model")
+    og.EventLog("ops.db").append("finding", "late")
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        assert call(*command, "--port", str(port)) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert f"Nothing can listen on 127.0.0.1:{port}: Address already in use. Give another --port" in said.err

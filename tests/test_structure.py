@@ -23,6 +23,7 @@ FLOORS = {
     "_deferred": 0,
     "_optional": -1,
     "_version": 0,
+    "_ports": 0,
     "_process": 0,
     "_scratch": 0,
     "_settings": 0,

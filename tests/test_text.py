@@ -270,7 +270,7 @@ def test_types_and_marks_as_numpy_and_pandas_say_them(tmp_path: Path) -> None:
         ("rows.jsonl", b'{"a": "\\ud83d"}\n', "surrogate"),
         ("rows.csv", b"a,a\n1,2\n", r"several columns named \['a'\]"),
         ("rows.csv.gz", b"a,b\n1,2\n", "cannot be read"),
-        ("rows.jsonl", b'[{"a": 1}]', "one JSON array"),
+        ("rows.jsonl", b'[{"a": 1}, 2]', "row 1 of the array is"),
         ("rows.jsonl", b'{"a": 1}\n{"a": "x"}\n', "cannot be read"),
         ("rows.jsonl", b'{"a": 1}\n{"a": ', "cannot be read"),
         ("rows.csv", b"\xff\xfea", "encoding"),

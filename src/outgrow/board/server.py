@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from outgrow._optional import optional
+from outgrow._ports import check_port
 from outgrow.board.app import application, is_loopback
 from outgrow.board.sources import Sources
-from outgrow.errors import ParameterError
 from outgrow.track.runs import open_log
 from outgrow.track.runs_view import RunsView
 
@@ -25,6 +25,7 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 8100,
     token: str | None = None,
+    ready: Callable[[], None] = lambda: None,
 ) -> None:
     """Show a board until the process gets a signal to stop.
 
@@ -34,19 +35,20 @@ def serve(
     stores, servers, states : as of `Sources`.
     host, port : the address to bind; the loopback one, by default.
     token : lets its holder change things; None for nobody.
+    ready : called right before the port is listened on.
 
     Raises
     ------
     LogError
         When there is no log.
     ParameterError
-        When there is no such port.
+        When the port cannot be listened on.
     """
-    if not 0 <= port <= 65535:
-        raise ParameterError(f"--port {port}: give a number from 1 to 65535, or 0 for a free one.")
+    check_port(host, port, least=0)
     sources = Sources(open_log(log), tuple(stores), tuple(servers), states)
     threading.Thread(target=RunsView.of(sources.log).now, daemon=True).start()  # ready for who looks first
     app = application(sources, token=token, any_host=not is_loopback(host))
+    ready()
     uvicorn.run(app, **options(host, port))
 
 

@@ -39,6 +39,13 @@ def _board(
     from outgrow.board.server import serve
     from outgrow.serve.http.arguments import token_of
 
-    say(f"Showing the board at http://{host}:{port} (Ctrl-C ends it)")
-    token = token_of(token_file)
-    serve(log, stores=store or (), servers=server or (), states=states, host=host, port=port, token=token)
+    serve(
+        log,
+        stores=store or (),
+        servers=server or (),
+        states=states,
+        host=host,
+        port=port,
+        token=token_of(token_file),
+        ready=lambda: say(f"Showing the board at http://{host}:{port} (Ctrl-C ends it)"),
+    )

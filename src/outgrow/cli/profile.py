@@ -24,7 +24,7 @@ from outgrow.cli.screen import console, say
 @app.command("profile")
 def _profile(
     data: Annotated[
-        str, typer.Argument(help="A file, folder or pattern of Parquet, CSV, JSON lines or Arrow files.")
+        str, typer.Argument(help="A file, folder or pattern of Parquet, CSV, JSON or Arrow files.")
     ],
     output: Annotated[str | None, typer.Option("-o", "--output", help="Write an HTML page here.")] = None,
     target: Annotated[

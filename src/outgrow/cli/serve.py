@@ -89,5 +89,5 @@ def _serve(
         words = {"models": paths, "log": watch, "window": window}
         settings = replace(settings, watchers={**settings.watchers, "outgrow.job.watching:recorder": words})
     scheme = "http" if tls_cert is None else "https"
-    say(f"Serving {', '.join(settings.models) or models} at {scheme}://{host}:{port} (try it at /docs)")
-    run_server(settings, host=host, port=port, tls_cert=tls_cert, tls_key=tls_key)
+    line = f"Serving {', '.join(settings.models) or models} at {scheme}://{host}:{port} (try it at /docs)"
+    run_server(settings, host=host, port=port, tls_cert=tls_cert, tls_key=tls_key, ready=lambda: say(line))

@@ -19,6 +19,7 @@ from outgrow.data.batch import Batch
 from outgrow.data.encoding import NotUtf8Error, check_utf8, guessed, sniffed
 from outgrow.data.hive import Keys, folder_keys, key_types, key_value
 from outgrow.data.infer import Inferred, TextFormat, describe_error, inferred, merged, promised
+from outgrow.data.json_arrays import ArrayLines, is_array
 from outgrow.data.json_lines import JsonLines
 from outgrow.data.kind import Kind
 from outgrow.data.names import check_names
@@ -62,6 +63,7 @@ class TextFile:
     start : the byte at which the rows begin, in UTF-8.
     encoding : of the bytes; None for UTF-8.
     strange : bytes of a file whose encoding is a guess, as nobody named it and they are not UTF-8.
+    array : whether it is one JSON array, whose objects are read as lines.
     """
 
     filesystem: Any
@@ -71,6 +73,7 @@ class TextFile:
     start: int = 0
     encoding: str | None = None
     strange: bytes = b""
+    array: bool = False
 
     @classmethod
     def opened(cls, filesystem: Any, path: str, dialect: TextFormat) -> TextFile:
@@ -87,6 +90,9 @@ class TextFile:
             start = file._begin(size)
             file = file._decoded(start, whole=len(start) < size)
             start = start if file.encoding is None else file._begin(size)
+            if isinstance(dialect, JsonLines) and is_array(start):
+                file = replace(file, array=True)
+                start = file._begin(size)
             skip = len(_UTF8_MARK) if start.startswith(_UTF8_MARK) else 0
             while (head := dialect.head(start[skip:], whole=len(start) < size)) is None:
                 size *= 16
@@ -125,16 +131,17 @@ class TextFile:
     @property
     def seekable(self) -> bool:
         """Whether bytes in the file are bytes of UTF-8."""
-        return self.encoding is None and compression_of(self.path) is None
+        return self.encoding is None and compression_of(self.path) is None and not self.array
 
     def stream(self) -> Any:
-        """The bytes of the file, decompressed, as UTF-8."""
+        """The bytes of the file, decompressed, as UTF-8; of an array, a line for each row."""
         how = compression_of(self.path)
         if how == ZIP:
             raw: Any = Unzipped(self.filesystem.open_input_file(self.path))
         else:
             raw = self.filesystem.open_input_stream(self.path, compression=how)
-        return raw if self.encoding is None else _Encoded(raw, self.encoding)
+        text = raw if self.encoding is None else _Encoded(raw, self.encoding)
+        return ArrayLines(text) if self.array else text
 
     def blocks(self, size: int = BLOCK_BYTES) -> Iterator[tuple[int, bytes]]:
         """Whole rows of about `size` bytes, and the byte at which they begin."""
@@ -251,7 +258,7 @@ class TextPiece:
 
 
 class TextSource:
-    """The rows of some files of delimited text or JSON lines, in the order of their paths.
+    """The rows of some files of delimited text or JSON, in the order of their paths.
 
     Types are those that hold every value of every file: all are looked through once, when types are first
     asked for.

@@ -30,7 +30,7 @@ def read(
     decimal: str = ".",
     engine: Engine | None = None,
 ) -> Dataset:
-    """Open files as a dataset: Parquet, CSV, JSON lines, Arrow IPC, ORC, Avro or HDF5; or a table by its URI.
+    """Open files as a dataset: Parquet, CSV, JSON, Arrow IPC, ORC, Avro or HDF5; or a table by its URI.
 
     In CSV an empty cell is missing, also in columns of text, and also in quotes; so is what pandas takes for
     missing ('NA', 'null', ...) in columns of numbers and times. Types are those that fit all values of all

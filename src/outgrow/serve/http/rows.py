@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import datetime
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -33,6 +34,8 @@ NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 Row = tuple[Any, ...]
 """The values of a row, in the order of the model's columns; None where there is none."""
 
+_SPACED = re.compile(rb'"[ \t\r\n]+:')
+"""A key that does not end right before its colon."""
 _COLUMNS_SHOWN = 20
 _ROWS_SHOWN = 100
 """Rows that are looked at after the first one that does not fit."""
@@ -266,7 +269,8 @@ def check_keys(body: bytes | memoryview, keys: int) -> None:
     Parameters
     ----------
     body : JSON that can be read.
-    keys : at most as many as were read of it; where there is a colon for each and no more, none is twice.
+    keys : at most as many as were read of it; where there is a colon behind a quote for each and no more,
+        no key is twice.
 
     Raises
     ------
@@ -274,7 +278,9 @@ def check_keys(body: bytes | memoryview, keys: int) -> None:
         With the key.
     """
     text = bytes(body)
-    if text.count(b":") > keys:
+    if text.count(b":") <= keys:
+        return
+    if text.count(b'":') > keys or _SPACED.search(text):  # times and addresses have colons, too
         json.loads(text, object_pairs_hook=_once, parse_int=len, parse_float=len)
 
 

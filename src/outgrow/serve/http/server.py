@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import ssl
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from outgrow._optional import optional
+from outgrow._ports import check_port
 from outgrow._process import end_with
 from outgrow._scratch import temporary_folder
 from outgrow.engine.activity import activity
@@ -31,6 +33,7 @@ def serve(
     port: int = 8000,
     tls_cert: str | None = None,
     tls_key: str | None = None,
+    ready: Callable[[], None] = lambda: None,
 ) -> None:
     """Serve until the process gets a signal to stop; then finish what was accepted.
 
@@ -38,16 +41,17 @@ def serve(
     ----------
     host : the address to bind; the loopback one, by default.
     tls_cert, tls_key : files with the certificate and its key.
+    ready : called when models are loaded, right before the port is listened on; of several processes each
+        loads them itself, after it.
 
     Raises
     ------
     ParameterError
-        When there is no such port, or the files for TLS cannot be used.
+        When the port cannot be listened on, or the files for TLS cannot be used.
     ArtifactError
         When a model cannot be loaded; before anything listens.
     """
-    if not 1 <= port <= 65535:
-        raise ParameterError(f"--port {port}: give a number from 1 to 65535.")
+    check_port(host, port)
     _check_tls(tls_cert, tls_key)
     options: dict[str, Any] = {
         "host": host,
@@ -66,13 +70,16 @@ def serve(
         "workers": settings.workers,
     }
     with activity("serve", ", ".join(settings.models), host=host, port=port, workers=settings.workers):
-        _run(settings, options)
+        _run(settings, options, ready)
 
 
-def _run(settings: Settings, options: dict[str, Any]) -> None:
+def _run(settings: Settings, options: dict[str, Any], ready: Callable[[], None]) -> None:
     if settings.workers == 1:
-        uvicorn.run(application(settings), **options)
+        app = application(settings)
+        ready()
+        uvicorn.run(app, **options)
         return
+    ready()
     with temporary_folder("metrics") as folder:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
         settings_file = Path(folder) / "settings.json"  # in a folder that only this user may enter
