@@ -238,3 +238,30 @@ def test_groups_of_pandas_own_types_are_all_told_apart() -> None:
     plain = [test.tolist() for _, test in folds.split(X, groups=np.array(keys))]
     for groups in (pd.Series(keys, dtype="Int64"), pa.array(keys)):
         assert [test.tolist() for _, test in folds.split(X, groups=groups)] == plain
+
+
+def test_na_of_pandas_among_objects_is_missing() -> None:
+    X = np.array([[1.0, pd.NA], [2.0, 3.0], [pd.NA, 1.0]], dtype=object)
+    plain = np.array([[1.0, np.nan], [2.0, 3.0], [np.nan, 1.0]])
+    model = og.StandardScaler().fit(plain)
+    for given in (X, X.tolist()):
+        np.testing.assert_array_equal(og.StandardScaler().fit(given).transform(given), model.transform(plain))
+        np.testing.assert_array_equal(model.inverse_transform(given), model.inverse_transform(plain))
+    np.testing.assert_array_equal(og.SimpleImputer().fit_transform(X)[:, 1], [2.0, 3.0, 1.0])
+    with pytest.raises(ValueError, match="contains NaN"):
+        og.LinearRegression().fit(X, [1.0, 2.0, 3.0])
+    with pytest.raises(TypeError):
+        og.LinearRegression().fit(np.array([[1.0], [{}], [2.0]], dtype=object), [1.0, 2.0, 3.0])
+
+
+@pytest.mark.parametrize(
+    ("y", "weight", "says"),
+    [
+        (np.array([0, None, 1], dtype=object), None, "The target y misses 1 value"),
+        (np.array([0.5, 1.0, 2.0]), None, "The target y has fractions"),
+        (np.array([0, 1, 0]), [1.0, -1.0, 1.0], "The weight sample_weight has negative values"),
+    ],
+)
+def test_what_came_as_an_array_is_called_as_its_argument(y: Any, weight: Any, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        og.LogisticRegression().fit(np.eye(3), y, sample_weight=weight)

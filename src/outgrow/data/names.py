@@ -18,6 +18,27 @@ from outgrow.errors import ColumnNotFoundError, SchemaError
 _NAMES_SHOWN, _COLUMNS_SHOWN = 5, 50
 
 
+TARGET, WEIGHT = "__target__", "__weight__"
+"""Columns that hold what came as arrays beside the rows."""
+_ARGUMENTS = {TARGET: "y", WEIGHT: "sample_weight"}
+"""What users call these."""
+
+
+def called(name: str) -> str:
+    """A column as a message names it: what came as an argument by the name of that.
+
+    Parameters
+    ----------
+    name : of the column.
+
+    Examples
+    --------
+    >>> called("late"), called("__weight__")
+    ("'late'", 'sample_weight')
+    """
+    return _ARGUMENTS.get(name, repr(name))
+
+
 def numbered(name: str, taken: Collection[str], join: str = "") -> str:
     """A name, or that with the first number behind it, from 2 on, that is not taken.
 

@@ -13,6 +13,7 @@ from outgrow.data.exact import EXACT, exact, python_values
 from outgrow.data.hashing import value_hash
 from outgrow.data.kind import is_list
 from outgrow.data.matrix import Column, Matrix, numbers
+from outgrow.data.names import called
 from outgrow.errors import DataError, SchemaError
 
 _RANGE = 1 << 10
@@ -136,12 +137,13 @@ def target_column(
 def _one_target(array: pa.Array, name: str, *, labels: bool) -> tuple[np.ndarray, tuple[Any, ...] | None]:
     if array.null_count:
         raise DataError(
-            f"Input y contains NaN. The target {name!r} misses {array.null_count} value(s); drop those rows."
+            f"Input y contains NaN. The target {called(name)} misses {array.null_count} value(s); drop "
+            "those rows."
         )
     if labels:
         return _classes(array, name)
     if not is_numeric(array.type):
-        raise SchemaError(f"The target {name!r} has type {array.type}; a regression needs numbers.")
+        raise SchemaError(f"The target {called(name)} has type {array.type}; a regression needs numbers.")
     y = numbers(array).astype(np.float64)
     check_finite(y, "y")
     return y, None
@@ -184,7 +186,7 @@ def _classes(array: pa.Array, name: str) -> tuple[np.ndarray, tuple[Any, ...]]:
         check_finite(values, "y")
         if (values != np.floor(values)).any():
             raise DataError(
-                f"Unknown label type: continuous. The target {name!r} has fractions, "
+                f"Unknown label type: continuous. The target {called(name)} has fractions, "
                 "so it is no set of classes. Use a regressor, or make classes of it."
             )
     if pa.types.is_integer(array.type) and (found := _near_each_other(array)) is not None:
@@ -198,7 +200,7 @@ def _classes(array: pa.Array, name: str) -> tuple[np.ndarray, tuple[Any, ...]]:
     order = sorted(used.tolist(), key=labels.__getitem__)
     classes = tuple(labels[place] for place in order)
     if any(isinstance(label, int) and label >= 2**63 for label in classes):
-        raise DataError(f"The target {name!r} has whole numbers past 63 bits. Cast it to text.")
+        raise DataError(f"The target {called(name)} has whole numbers past 63 bits. Cast it to text.")
     places = np.zeros(len(labels), dtype=np.intp)
     places[order] = np.arange(len(order))
     return places[codes], classes
@@ -245,7 +247,8 @@ def check_label(kind: pa.DataType, name: str) -> None:
             else "Cast it to text."
         )
         raise SchemaError(
-            f"The target {name!r} has type {kind}; classes are text, whole numbers or booleans. " + advice
+            f"The target {called(name)} has type {kind}; classes are text, whole numbers or booleans. "
+            + advice
         )
 
 
@@ -267,7 +270,8 @@ def weight_column(batch: Batch, name: str) -> np.ndarray:
     weight = number_column(batch, name, "sample_weight")
     if (weight < 0).any():
         raise DataError(
-            f"The weight {name!r} has negative values, {weight.min():g} the least. Weights must be 0 or more."
+            f"The weight {called(name)} has negative values, {weight.min():g} the least. Weights "
+            "must be 0 or more."
         )
     return weight
 
@@ -290,7 +294,7 @@ def number_column(batch: Batch, name: str, role: str) -> np.ndarray:
     """
     array = batch[name]
     if isinstance(array, Matrix) or not is_numeric(array.type):
-        raise SchemaError(f"{role} is {name!r}, which is not a column of numbers.")
+        raise SchemaError(f"{role} is {called(name)}, which is not a column of numbers.")
     values = numbers(array).astype(np.float64)
     check_finite(values, role)
     return values
@@ -317,7 +321,7 @@ def label_column(batch: Batch, name: str, role: str) -> np.ndarray:
     """
     array = batch[name]
     if isinstance(array, Matrix) or not is_label(array.type):
-        raise SchemaError(f"{role} is {name!r}, which is not a column of numbers or text.")
+        raise SchemaError(f"{role} is {called(name)}, which is not a column of numbers or text.")
     if not is_numeric(array.type) and array.null_count:
         raise DataError(f"{role} lacks {array.null_count} value(s). Give one for each row.")
     if not is_numeric(array.type):

@@ -80,7 +80,6 @@ VALUES = {
     "TextCounts": "the different texts of a column",
     "TextTally": "texts of a column, and hashes of them",
     "ValueCounts": "the different values of a column",
-    "_Peaks": "the largest score of the rows of each time",
 }
 """States that hold values of single columns as they are in rows, and what those are."""
 

@@ -13,7 +13,7 @@ from outgrow.data.matrix import Column, Matrix, is_sparse
 from outgrow.engine.open import dataset, is_table
 from outgrow.errors import DataError
 from outgrow.ml.base.transformers import Transformer
-from outgrow.ml.core.containers import check_container, of_text, unmasked
+from outgrow.ml.core.containers import check_container, of_text, unmasked, without_na
 from outgrow.ml.core.inputs import arrow_column
 from outgrow.ml.core.outputs import all_columns, as_given, in_form, own
 from outgrow.ml.core.task import promised_example
@@ -57,6 +57,11 @@ def _checked(estimator: Any, X: Any, dtype: Any) -> Any:
     """The values of an array; what is masked is NaN, as everywhere."""
     try:
         return check_array(unmasked(X, "X"), accept_sparse="csr", dtype=dtype, ensure_all_finite="allow-nan")
+    except TypeError:
+        known = without_na(X)
+        if known is None:
+            raise
+        return _checked(estimator, known, dtype)
     except ValueError as error:
         if "could not convert string" not in str(error):
             raise

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from sklearn.utils.validation import validate_data
 
-from outgrow.ml.core.containers import of_text, unmasked
+from outgrow.ml.core.containers import of_text, unmasked, without_na
 from outgrow.ml.core.documents import documents
 
 _LARGE = 1 << 22
@@ -44,6 +44,11 @@ def checked_values(estimator: Any, X: Any, *, reset: bool) -> Any:
         return validate_data(
             estimator, X, reset=reset, accept_sparse=accept, dtype=np.float64, ensure_all_finite=finite
         )
+    except TypeError:
+        known = without_na(X)
+        if known is None:
+            raise
+        return checked_values(estimator, known, reset=reset)
     except ValueError as error:
         if "could not convert string" not in str(error):
             raise

@@ -114,6 +114,25 @@ def unmasked(values: Any, what: str) -> Any:
     )
 
 
+def without_na(values: Any) -> np.ndarray | None:
+    """An array of objects with NaN where pandas' NA stands, which is no number; None where none does.
+
+    Parameters
+    ----------
+    values : an array or list of rows that NumPy did not take for numbers.
+    """
+    objects = np.array(values, dtype=object)
+    missing = np.frompyfunc(_is_na, 1, 1)(objects).astype(bool)
+    if not missing.any():
+        return None
+    objects[missing] = np.nan
+    return objects
+
+
+def _is_na(value: Any) -> bool:
+    return type(value).__name__ == "NAType"
+
+
 def _is_long(values: Any) -> bool:
     """Whether a masked array has whole numbers past what float64 keeps apart."""
     known = values.compressed()

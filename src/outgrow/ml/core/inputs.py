@@ -16,7 +16,7 @@ from outgrow.data.batch import is_numeric
 from outgrow.data.frames import column_array, is_column
 from outgrow.data.kind import Kind, as_json
 from outgrow.data.matrix import is_sparse, numbers
-from outgrow.data.names import check_names, numbered
+from outgrow.data.names import TARGET, WEIGHT, check_names, numbered
 from outgrow.data.objects import CodedSource, shared_values
 from outgrow.data.pandas_frames import is_frame
 from outgrow.data.scan import Scan, check_columns
@@ -42,9 +42,6 @@ from outgrow.ml.core.targets import (
     target_arrays,
 )
 from outgrow.ml.core.task import Task
-
-TARGET, WEIGHT = "__target__", "__weight__"
-"""The columns of a y and of weights that come as arrays, where these names are free."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_array, column_or_1d
 from outgrow.data.batch import Batch, is_numeric, is_vector
 from outgrow.data.frames import column_array, is_column
 from outgrow.data.matrix import Matrix, is_sparse
-from outgrow.data.names import check_names
+from outgrow.data.names import called, check_names
 from outgrow.data.pandas_frames import is_frame
 from outgrow.data.scan import Apply, Scan
 from outgrow.engine.checks import check_label, is_label
@@ -191,8 +191,8 @@ def _whole(lists: Any, column: str) -> Any:
     missing = lists.null_count + lists.flatten().null_count
     if missing:
         raise DataError(
-            f"Input y contains NaN. The target {column!r} misses {missing} list(s) or label(s); drop those "
-            "rows, or give an empty list to rows without labels."
+            f"Input y contains NaN. The target {called(column)} misses {missing} list(s) or label(s); "
+            "drop those rows, or give an empty list to rows without labels."
         )
     return lists
 

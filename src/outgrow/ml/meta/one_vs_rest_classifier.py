@@ -10,6 +10,7 @@ import numpy as np
 import sklearn.preprocessing
 from sklearn.utils.validation import check_is_fitted
 
+from outgrow.data.names import called
 from outgrow.engine.blocks import MatrixSpec
 from outgrow.engine.context import FitContext
 from outgrow.engine.matrix import MatrixView
@@ -112,7 +113,7 @@ class OneVsRestClassifier(SeveralFromTwo, SeveralTargets):
         for name, classes in zip(self.target_names_ or (), self.classes_, strict=True):
             if len(classes) > 2:
                 raise DataError(
-                    f"OneVsRestClassifier: the target {name!r} has {len(classes)} classes. Of several "
+                    f"OneVsRestClassifier: the target {called(name)} has {len(classes)} classes. Of several "
                     "targets each has two, a label being there or not; MultiOutputClassifier learns others."
                 )
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 from outgrow.data.batch import Batch, is_categorical, is_numeric
 from outgrow.data.exact import exact_type
 from outgrow.data.matrix import Matrix
+from outgrow.data.names import called
 from outgrow.engine.checks import check_finite, check_label
 from outgrow.engine.shard import Shard
 from outgrow.errors import DataError, ParameterError, SchemaError
@@ -76,20 +77,23 @@ def learn_target(shard: Shard, name: str, kind: str) -> Target:
     """
     column = shard.example[name]
     if isinstance(column, Matrix):
-        raise SchemaError(f"The target {name!r} holds vectors. Name one column of numbers or classes.")
+        raise SchemaError(f"The target {called(name)} holds vectors. Name one column of numbers or classes.")
     check_label(column.type, name)
     values = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
     numeric = is_numeric(values) and not is_categorical(column.type)
     if kind == "continuous" and not numeric:
         raise SchemaError(
-            f"The target {name!r} has type {column.type}; target_type='continuous' needs numbers."
+            f"The target {called(name)} has type {column.type}; target_type='continuous' needs numbers."
         )
     count = counting(exact_type(values) if numeric else values, False)
 
     def fold(batch: Batch) -> Any:
         y = plain(batch[name], name)
         if y.null_count:
-            raise DataError(f"Input y contains NaN. The target {name!r} misses {y.null_count} value(s).")
+            raise DataError(
+                f"Input y contains NaN. The target {called(name)} misses {y.null_count} value(s); "
+                "drop those rows."
+            )
         if not numeric:
             return (count(y), Moments.of(np.zeros((0, 1))), np.zeros(1))
         numbers = _numbers(batch, name)
@@ -100,13 +104,13 @@ def learn_target(shard: Shard, name: str, kind: str) -> Target:
     if fractions[0]:
         if kind not in ("auto", "continuous"):
             raise DataError(
-                f"Unknown label type: the target {name!r} has fractions, and target_type={kind!r}."
+                f"Unknown label type: the target {called(name)} has fractions, and target_type={kind!r}."
             )
         return Target(name, "continuous", None, float(moments.mean[0]))
     classes = sorted_values(counts, values)
     if len(classes) > MOST_CLASSES:
         raise DataError(
-            f"The target {name!r} has {len(classes):,} classes; at most {MOST_CLASSES:,} can be. "
+            f"The target {called(name)} has {len(classes):,} classes; at most {MOST_CLASSES:,} can be. "
             "Pass target_type='continuous' where it is an amount."
         )
     found = "binary" if len(classes) <= 2 else "multiclass"

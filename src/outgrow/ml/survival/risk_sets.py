@@ -19,7 +19,6 @@ from outgrow.engine.matrix import MatrixView
 from outgrow.ml.solvers.weighing import weighed
 from outgrow.stats.extremes import Extremes
 from outgrow.stats.number_sums import NumberSums
-from outgrow.stats.state import State
 
 _TIES = 1 << 20
 """Events of several times that are looked at together, at least those of one."""
@@ -233,16 +232,6 @@ class Look:
 
 
 @dataclass(frozen=True, eq=False)
-class _Peaks(State):
-    """The largest score of the rows that leave at each time."""
-
-    scores: np.ndarray
-
-    def merge(self, other: _Peaks) -> _Peaks:
-        return _Peaks(np.maximum(self.scores, other.scores))
-
-
-@dataclass(frozen=True, eq=False)
 class PartialLikelihood:
     """The likelihood of the order in which rows have their events.
 
@@ -266,8 +255,8 @@ class PartialLikelihood:
         with np.errstate(all="ignore"):
             sums, leaving, linear, ends = self.view.reduce(lambda block: self._sums(block, coef, level))
             if max(-ends.low[0], ends.high[0]) > _FAR:
-                peaks: _Peaks = self.view.reduce(lambda block: self._peaks(block, coef))
-                far = self.events.levels(peaks.scores)
+                peaks: Extremes = self.view.reduce(lambda block: self._peaks(block, coef))
+                far = self.events.levels(peaks.high)
                 sums, leaving, linear, _ = self.view.reduce(lambda block: self._sums(block, coef, far))
                 level = far
             size = (len(level), len(coef) + 1)
@@ -332,12 +321,13 @@ class PartialLikelihood:
         ends = Extremes.of(score[(place >= 0) & (weight > 0), None])
         return sums, NumberSums.of(place[tied], parts[tied]), linear, ends
 
-    def _peaks(self, block: Block, coef: np.ndarray) -> _Peaks:
+    def _peaks(self, block: Block, coef: np.ndarray) -> Extremes:
+        """The largest score of the rows that leave at each time; the least are not looked at."""
         peaks = np.full(len(self.events.codes), -np.inf)
         place = self.events.places(block, np.asarray(block.y))
         seen = (place >= 0) & (weights_of(block) > 0)
         np.maximum.at(peaks, place[seen], (_dense(block) @ coef)[seen])
-        return _Peaks(peaks)
+        return Extremes(np.array([seen.sum()]), -peaks, peaks)
 
     def _look(self, risk: np.ndarray, leaving: np.ndarray, linear: np.ndarray, level: np.ndarray) -> Look:
         logs, first, second = _by_time(self.events, risk[:, 0], leaving[:, 0])
