@@ -122,7 +122,7 @@ def without_na(values: Any) -> np.ndarray | None:
     values : an array or list of rows that NumPy did not take for numbers.
     """
     objects = np.array(values, dtype=object)
-    missing = np.frompyfunc(_is_na, 1, 1)(objects).astype(bool)
+    missing = np.asarray(np.frompyfunc(_is_na, 1, 1)(objects), dtype=bool)  # of one object, a plain bool
     if not missing.any():
         return None
     objects[missing] = np.nan
