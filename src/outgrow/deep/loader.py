@@ -14,13 +14,14 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from outgrow._optional import optional
+from outgrow._settings import is_whole
 from outgrow.data.batch import Batch
 from outgrow.data.scan import Step, run_steps
 from outgrow.deep.buffers import Buffer, BufferReader
 from outgrow.deep.choice import fields_of
 from outgrow.deep.fields import Field, Part
 from outgrow.deep.images import decoders
-from outgrow.deep.loader_settings import check_device, check_settings, is_whole
+from outgrow.deep.loader_settings import check_device, check_settings
 from outgrow.deep.order import BUFFER_ROWS_LIMIT, RUNS, Order
 from outgrow.deep.plan import plan_of
 from outgrow.deep.ranks import rank_and_ranks

@@ -4,22 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from outgrow._optional import optional
+from outgrow._settings import is_whole
 from outgrow.errors import ParameterError
 
 _SEEDS = 1 << 64
-
-
-def is_whole(value: Any, least: int) -> bool:
-    """Whether a value is a whole number of at least `least`.
-
-    Parameters
-    ----------
-    value, least : any; True and False are none.
-    """
-    return isinstance(value, int | np.integer) and not isinstance(value, bool) and bool(value >= least)
 
 
 def check_settings(

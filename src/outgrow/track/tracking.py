@@ -211,7 +211,7 @@ def _checked_name(name: Any) -> str:
 
 
 def _number(name: str, value: Any) -> float:
-    """A metric as a number: of Python, NumPy, Arrow or a tensor of one value; no text, and nothing is 0."""
+    """A metric as a number: of Python, NumPy, Arrow or a tensor of one value; no text, and not None."""
     try:
         if not isinstance(value, str | bytes):
             return float(value)

@@ -154,13 +154,17 @@ def column_quantiles(
             encoded=True,
         )
 
+    def quantiles_of(part: slice) -> np.ndarray:
+        return quantiles(partial(reduce, part=part), part.stop - part.start, probabilities, method)[0]
+
     step = _TOGETHER if is_sparse(example) else max(width, 1)
+    return _by_parts(quantiles_of, width, step, len(probabilities))
+
+
+def _by_parts(quantiles_of: Callable[[slice], np.ndarray], width: int, step: int, count: int) -> np.ndarray:
+    """So many quantiles of each column, from passes over `step` columns each."""
     parts = [slice(start, min(start + step, width)) for start in range(0, width, step)]
-    found = [
-        quantiles(partial(reduce, part=part), part.stop - part.start, probabilities, method)[0]
-        for part in parts
-    ]
-    return np.concatenate([np.empty((len(probabilities), 0)), *found], axis=1)
+    return np.concatenate([np.empty((count, 0)), *map(quantiles_of, parts)], axis=1)
 
 
 class _Weighted:
@@ -207,10 +211,7 @@ def weighted_column_quantiles(
 
         return shard.reduce(folded, encoded=True)
 
-    width = shard.example.matrix(names).shape[1]
-    parts = [slice(start, min(start + _TOGETHER, width)) for start in range(0, width, _TOGETHER)]
-    found = [
-        weighted_quantiles(partial(reduce, part=part), part.stop - part.start, probabilities, method)
-        for part in parts
-    ]
-    return np.concatenate([np.empty((len(probabilities), 0)), *found], axis=1)
+    def quantiles_of(part: slice) -> np.ndarray:
+        return weighted_quantiles(partial(reduce, part=part), part.stop - part.start, probabilities, method)
+
+    return _by_parts(quantiles_of, shard.example.matrix(names).shape[1], _TOGETHER, len(probabilities))
