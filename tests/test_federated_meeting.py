@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -97,19 +98,22 @@ def _introduced(name: str, address: ADDRESS, schema: pa.Schema) -> Any:
     return line
 
 
-def test_a_site_that_was_stopped_while_it_waited_comes_back() -> None:
+@pytest.mark.parametrize("waited", [0.0, 0.5], ids=["at once", "while the coordinator waits for the others"])
+def test_a_site_that_was_stopped_while_it_waited_comes_back(waited: float) -> None:
     gone = threading.Event()
 
     def north(address: ADDRESS) -> Any:
-        _introduced("north", address, og.dataset(rows()).schema).close()
+        with closing(_introduced("north", address, og.dataset(rows()).schema)):
+            time.sleep(waited)
         gone.set()
-        return site(rows(), "north", address)
+        return site(rows(), "north", address, joining=30.0)
 
     def south(address: ADDRESS) -> Any:
-        gone.wait(5.0)
-        return site(rows(1), "south", address)
+        gone.wait(30.0)
+        return site(rows(1), "south", address, joining=30.0)
 
-    led, first, second = meet(["north", "south"], 8.0, north, south)
+    led, first, second = meet(["north", "south"], 30.0, north, south)
+    assert not isinstance(led, Exception), f"{led}; {first}; {second}"
     assert led.model.coef_.tolist() == first.coef_.tolist() == second.coef_.tolist()
 
 

@@ -113,6 +113,7 @@ def _admit(
     if introduced is None:
         trouble.append("a caller that knows the secret did not say which site it is")
         return
+    _forget_who_left(met, trouble)  # a site that was just started anew is no other process
     refused = _refusal(introduced, names, {name: schema for name, (_, schema) in met.items()}, certified)
     if not refused and introduced.get("secure") != secure:
         refused = f"secure={introduced.get('secure')} there, and {secure} at the coordinator."
@@ -130,10 +131,14 @@ def _missing(
     names: Sequence[str], met: dict[str, tuple[socket.socket, bytes]], trouble: list[str]
 ) -> list[str]:
     """The sites that are not there, or no longer."""
+    _forget_who_left(met, trouble)
+    return [name for name in names if name not in met]
+
+
+def _forget_who_left(met: dict[str, tuple[socket.socket, bytes]], trouble: list[str]) -> None:
     for name in [name for name, (line, _) in met.items() if _has_left(line)]:
         met.pop(name)[0].close()
         trouble.append(f"{name!r} came and left again")
-    return [name for name in names if name not in met]
 
 
 def _has_left(line: socket.socket) -> bool:
