@@ -17,7 +17,9 @@ MOST = 4_096
 """Different numbers that are all known."""
 _PENDING = 1 << 16
 _WAITING = 4_096
-_LOOKED_AT, _MANY = 64, 4
+_LOOKED_AT = 64
+_ENOUGH = 1.25 * MOST, 5.0 * MOST
+"""Below the shares of so many numbers lie more than `MOST`: where all differ, and where one in four does."""
 _NO_LIMIT = np.uint64(2**64 - 1)
 
 
@@ -135,10 +137,11 @@ class NumberSampler:
 def _least(numbers: np.ndarray) -> np.ndarray:
     """Those of `MOST` + 1 least hashes, in that order, each once."""
     hashes = _hashes(numbers)
-    if len(hashes) > _MANY * MOST:  # to look for the least is cheaper than to sort all
-        near = _once(hashes[hashes <= np.partition(hashes, 2 * MOST)[2 * MOST]])
-        if len(near) > MOST:
-            return _numbers(near[: MOST + 1])
+    for enough in _ENOUGH:  # to sort the least alone is cheaper; hashes are even, which tells where they end
+        if len(hashes) > 2 * enough:
+            near = _once(hashes[hashes <= np.uint64(int(enough / len(hashes) * 2.0**64))])
+            if len(near) > MOST:
+                return _numbers(near[: MOST + 1])
     return _numbers(_once(hashes)[: MOST + 1])
 
 
