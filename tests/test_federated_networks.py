@@ -206,3 +206,37 @@ def test_rounds_go_on_without_a_site(gone: bool) -> None:
         weights = found.site_models[1].weights_
         assert all((weights[name] == value).all() for name, value in found.model.weights_.items())
         assert found.missed["site-2"] < 45, "it comes back"
+
+
+def _telling(rows: Dataset, told: set[int], late: int | None = None) -> Dataset:
+    """The rows of a site, whose changes are noted; one may be late when all say who has rows."""
+    link = rows.engine.comm  # type: ignore[union-attr]
+    merged, asked = link.allreduce, [False]
+
+    def merge(state: Any) -> Any:
+        if isinstance(state, tuple) and isinstance(state[0], np.ndarray) and len(state[0]) > 50:
+            told.add(link.rank)
+        time.sleep(0.02 * (late is not None and link.rank == 1))  # so that the late one can catch up
+        if link.rounds and isinstance(state, np.ndarray) and state.shape == (link.size,) and not asked[0]:
+            asked[0] = True
+            time.sleep(0.8 * (link.rank == late))
+        return merged(state)
+
+    link.allreduce = merge
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("sizes", "late"), [((200, 120, 5), None), ((200, 60, 200), 2)], ids=["few rows", "late at first"]
+)
+def test_of_a_share_of_the_sites_each_tells_in_some_round(sizes: tuple[int, ...], late: int | None) -> None:
+    """Also one of whose rows none is in the first round, and one that was late when all said who has any."""
+    parts, told = tables(sizes), set[int]()
+    model = network(og.FedAvg(every=1, share=0.5)).set_params(max_epochs=6)
+
+    def fit(rows: Dataset) -> Any:
+        return clone(model).fit(_telling(rows, told, late), "late")
+
+    found = federate(fit, parts, patience=0.4 if late else 60, quorum=0.6 if late else 1.0)
+    assert found.errors == {}
+    assert told == {1, 2, 3}

@@ -144,6 +144,17 @@ def test_ranks_begin_alike_whatever_a_module_begins_with(strategy: Strategy) -> 
     assert all((other == first).all() for other in others)
 
 
+@pytest.mark.parametrize("name", [name for name, small in SMALL.items() if small])
+def test_steps_after_the_last_merge_count(name: str) -> None:
+    """Also where a training ends before the first."""
+    begun = replica_of(copy.deepcopy(PLAIN), "SGD", {}, lr=0.1).numbers()
+    last = trained(Alone(), og.DDP(), epochs=2)[: len(begun)]
+    first, second = ranks(2, lambda comm: trained(comm, STRATEGIES[name](every=1000), epochs=2))
+    moved = first[: len(begun)] - begun
+    assert np.abs(moved).max() > 0.5 * np.abs(last - begun).max()
+    assert (first == second).all()
+
+
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_one_rank_is_plain_sgd(name: str) -> None:
     strategy = STRATEGIES[name](**SMALL[name])

@@ -31,7 +31,7 @@ _MEASURED_STEPS = 16
 """Steps after which ranks that learn by themselves agree on how many make up that time."""
 
 
-def started(run: FitContext, replica: Replica, strategy: Strategy, seed: int) -> Ranks:
+def started(run: FitContext, replica: Replica, strategy: Strategy, seed: int, rows: int = 0) -> Ranks:
     """Join the ranks of a fit for a training; all do so together.
 
     Parameters
@@ -40,6 +40,7 @@ def started(run: FitContext, replica: Replica, strategy: Strategy, seed: int) ->
     replica : of this rank.
     strategy : what they merge.
     seed : see `Strategy.start`.
+    rows : of this rank, from which it learns.
     """
     if run.comm.size == 1:
         if strategy.private:
@@ -50,7 +51,9 @@ def started(run: FitContext, replica: Replica, strategy: Strategy, seed: int) ->
         return Ranks(run, replica, None, None)
     _begin_alike(run, replica)
     links = strategy.join(run)
-    return Ranks(run, replica, links, strategy.start(run, replica, links, seed), private=strategy.private)
+    running = strategy.start(run, replica, links, seed)
+    running.row_count = rows
+    return Ranks(run, replica, links, running, private=strategy.private)
 
 
 def _begin_alike(run: FitContext, replica: Replica) -> None:

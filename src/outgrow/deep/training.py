@@ -122,7 +122,7 @@ class Training:
                 "to watch. Give more rows, another fraction, or early_stopping=False."
             )
         self._batches = Minibatches(learned, self._rows, plan.batch_size, plan.seed)
-        self._ranks = started(run, replica, plan.strategy, plan.seed)
+        self._ranks = started(run, replica, plan.strategy, plan.seed, len(learned))
         self.replica = replica = self._ranks.replica
         if plan.average is not None and isinstance(self._ranks.running, Parted):
             raise ParameterError(f"ema is of a whole network; {plan.strategy} keeps parts. Leave one out.")

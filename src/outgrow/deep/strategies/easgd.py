@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 class EASGD(Strategy):
     """Elastic averaging: after so many steps each rank and the centre move towards each other; the centre is
     what was learned (Zhang, Choromanska and LeCun 2015). It needs no server: the sum of the distances is
-    enough for each rank to keep the centre itself.
+    enough for each rank to keep the centre itself. Where a training ends between two moves, what was learned
+    is the centre as the next one would leave it.
 
     Parameters
     ----------
@@ -82,10 +83,14 @@ class _Running(Running):
             self._drawn()
 
     def shared(self) -> np.ndarray:
-        centre: np.ndarray = self.memory["centre"].copy()
+        centre, mean = self.memory["centre"].copy(), super().shared()
+        if self.replica.step % self._strategy.every:  # as if it moved now: else steps since would be lost
+            centre += np.float32(self._strategy.pull) * (mean - centre)
         size = len(self.replica.parameters)
-        centre[size:] = super().shared()[size:]  # statistics of batches: their mean
-        return centre
+        numbers: np.ndarray = np.concatenate(
+            [centre[:size], mean[size:]]
+        )  # statistics of batches: their mean
+        return numbers
 
     def _drawn(self) -> None:
         pull, centre = np.float32(self._strategy.pull / self.links.size), self.memory["centre"]

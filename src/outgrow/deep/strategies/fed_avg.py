@@ -286,11 +286,11 @@ class _Running(Running):
         if self._strategy.share == 1 and not self._strategy.private:
             return True
         rank, with_rows = self._run.comm.rank, self.memory["with_rows"]
-        if not with_rows.any():
+        if not with_rows.all():  # 1 where there are rows, -1 where none are; who was late is asked again
             mine = np.zeros_like(with_rows)
-            mine[rank] = float(self.memory["weight"][0] > 0)
+            mine[rank] = 0.0 if with_rows[rank] else 1.0 if self.row_count else -1.0
             with_rows += self._run.call(lambda: self._run.combine(mine))
-        there = np.flatnonzero(with_rows)
+        there = np.flatnonzero(with_rows > 0)
         random = np.random.default_rng([self._seed, int(self.memory["rounds"][0])])
         chosen = random.permutation(there)[: math.ceil(self._strategy.share * len(there) - 1e-9)]
         self._telling = len(chosen)

@@ -71,7 +71,10 @@ class Running:
     Attributes
     ----------
     memory : what is kept from one merge to the next; it belongs to the snapshot.
+    row_count : of the rows of this rank, from which it learns.
     """
+
+    row_count = 0
 
     together = False
     """Whether all ranks know the same after each step."""
