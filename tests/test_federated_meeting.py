@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -21,9 +22,10 @@ from outgrow import __version__
 from outgrow.engine.frames import Message, send
 from outgrow.engine.handshake import call, listening
 from outgrow.errors import EngineError, OutgrowError, ParameterError, RankLostError
+from outgrow.federation import meeting
 from outgrow.federation.audit import AuditLog
 from outgrow.federation.coordinate import coordinate
-from outgrow.federation.site import Task, take_part
+from outgrow.federation.site import Task, metrics_here, take_part
 from outgrow.federation.tls import Tls
 from outgrow.job.federate import Waits, join_federation, serve_federation
 from outgrow.job.load import load_job
@@ -96,6 +98,35 @@ def _introduced(name: str, address: ADDRESS, schema: pa.Schema) -> Any:
     written = schema.remove_metadata().serialize().to_pybytes()
     send(line, 0, Message.of({"name": name, "version": __version__, "schema": written, "secure": False}))
     return line
+
+
+def test_a_host_that_is_gone_without_a_word_keeps_no_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Linux closes a socket that is under repair without telling the other end, as a power cut does."""
+    repair = 19
+    with socket.socket() as line:
+        try:
+            line.setsockopt(socket.IPPROTO_TCP, repair, 1)
+        except OSError as error:
+            pytest.skip(f"this process may not put a socket under repair: {error}")
+    monkeypatch.setattr(meeting, "_PROBES", {"TCP_KEEPIDLE": 1, "TCP_KEEPINTVL": 1, "TCP_KEEPCNT": 1})
+    back = threading.Event()
+
+    def north(address: ADDRESS) -> Any:
+        line = _introduced("north", address, og.dataset(rows()).schema)
+        time.sleep(0.3)  # what it said has arrived, and nothing more is on its way
+        line.setsockopt(socket.IPPROTO_TCP, repair, 1)
+        line.close()
+        time.sleep(2.5)
+        back.set()
+        return site(rows(), "north", address, joining=10.0)
+
+    def south(address: ADDRESS) -> Any:
+        back.wait(10.0)
+        time.sleep(0.3)
+        return site(rows(1), "south", address, joining=10.0)
+
+    led, first, second = meet(["north", "south"], 15.0, north, south)
+    assert first.coef_.tolist() == second.coef_.tolist() == led.model.coef_.tolist()
 
 
 @pytest.mark.parametrize("waited", [0.0, 0.5], ids=["at once", "while the coordinator waits for the others"])
@@ -212,3 +243,23 @@ def test_wrong_settings_are_named_before_a_process_is_started(
     with pytest.raises(ParameterError, match=words):
         og.federated(target="delay", **given)
     assert not (tmp_path / "audit").exists()
+
+
+def test_a_site_whose_rows_tell_nothing_of_the_model_loses_none(tmp_path: Path) -> None:
+    """No row of its own is held out: its metrics alone are missing, and it is told why."""
+    nothing = og.dataset(rows()[:0])
+    result, north, south = meet(
+        ["north", "south"],
+        10.0,
+        lambda address: site(rows(), "north", address, judged=nothing),
+        lambda address: site(rows(1), "south", address),
+    )
+    assert north.coef_.tolist() == south.coef_.tolist() == result.model.coef_.tolist()
+    assert result.sites["north"]["metrics"] == {}
+    assert result.to_arrow()["r2"].to_pylist() == [None, 1.0]
+    result.save(tmp_path / "sites.json")
+    assert json.loads((tmp_path / "sites.json").read_text())["r2"] == [None, 1.0]
+    with pytest.warns(
+        UserWarning, match="could not be evaluated on the rows of this site: There are no rows"
+    ):
+        assert metrics_here(Task(north, "delay"), nothing) == {}

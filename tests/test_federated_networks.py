@@ -5,6 +5,8 @@ from __future__ import annotations
 import socket
 import time
 from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
@@ -16,8 +18,11 @@ from sklearn.base import clone
 
 import outgrow as og
 from federations import federate, leaked
-from outgrow.engine.dataset import Dataset
-from outgrow.errors import ParameterError, PrivacyError
+from outgrow.engine.dataset import Dataset, from_arrow
+from outgrow.engine.handshake import listening
+from outgrow.errors import ParameterError, PrivacyError, RankLostError
+from outgrow.federation.coordinate import coordinate
+from outgrow.federation.site import Task, take_part
 from outgrow.stats.proposals import Proposals
 
 torch = pytest.importorskip("torch")
@@ -240,3 +245,40 @@ def test_of_a_share_of_the_sites_each_tells_in_some_round(sizes: tuple[int, ...]
     found = federate(fit, parts, patience=0.4 if late else 60, quorum=0.6 if late else 1.0)
     assert found.errors == {}
     assert told == {1, 2, 3}
+
+
+@pytest.mark.parametrize("quorum", [1.0, 0.6])
+def test_a_site_that_is_gone_when_all_is_learned_takes_nothing_away(quorum: float) -> None:
+    """Where rounds could do without it; a fit that needs all sites needs them to the end."""
+    parts = tables((200, 60, 200))
+    model = _network_with().set_params(max_epochs=2)
+    secret = b"a secret that all of the sites know"
+    with closing(listening("127.0.0.1", 0)) as listener, ThreadPoolExecutor(3) as pool:
+        address = listener.getsockname()[:2]
+
+        def site(number: int) -> Any:
+            task = _Leaving(clone(model), "late") if number == 1 else Task(clone(model), "late")
+            rows = from_arrow(parts[number])
+            return take_part(task, rows, f"site-{number}", address, secret, joining=20, deadline=20)
+
+        sites = [pool.submit(site, number) for number in range(3)]
+        task, names = Task(model, "late"), [f"site-{number}" for number in range(3)]
+        waits = {"joining": 20.0, "deadline": 20.0, "patience": 20.0}
+        if quorum == 1.0:
+            with pytest.raises(RankLostError, match="'site-1'"):
+                coordinate(task, names, listener, secret, **waits)  # type: ignore[arg-type]
+            return
+        result = coordinate(task, names, listener, secret, quorum=quorum, **waits)  # type: ignore[arg-type]
+        left = [sites[number].result() for number in (0, 2)]
+    assert result.sites.keys() == {"site-0", "site-2"}
+    assert result.missed["site-1"] > 0
+    weights = result.model.weights_
+    assert all((one.weights_[name] == value).all() for one in left for name, value in weights.items())
+
+
+class _Leaving(Task):
+    """A site whose connection ends once its model is there."""
+
+    def fit(self, rows: Dataset) -> None:
+        super().fit(rows)
+        rows.engine.comm._line._peer.shutdown(socket.SHUT_RDWR)  # type: ignore[union-attr]

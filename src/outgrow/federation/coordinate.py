@@ -38,9 +38,9 @@ class FederatedResult(Tabular):
     Attributes
     ----------
     model : the fitted model.
-    sites : by the name of each site: its `rows`, its `metrics`, its `drift` (of each column of numbers, how
-        far its mean is from that of all sites, in standard deviations of all), and `sent_bytes` since it was
-        taken.
+    sites : by the name of each site: its `rows`, its `metrics` (none where the model cannot be evaluated on
+        its rows), its `drift` (of each column of numbers, how far its mean is from that of all sites, in
+        standard deviations of all), and `sent_bytes` since it was taken. One that is gone is missing.
     merges : how often statistics of all sites were merged.
     missed : by the name of a site, how many merges went on without it; of a quorum alone.
     seconds : from the first merge to the last.
@@ -55,6 +55,7 @@ class FederatedResult(Tabular):
     def to_arrow(self) -> pa.Table:
         """A row for each site: rows, metrics, the column whose mean is furthest from that of all, bytes."""
         rows = []
+        metrics = dict.fromkeys(name for site in self.sites.values() for name in site.get("metrics", {}))
         for name, site in self.sites.items():
             column, away = max(
                 site.get("drift", {}).items(), key=lambda pair: abs(pair[1]), default=(None, None)
@@ -63,6 +64,7 @@ class FederatedResult(Tabular):
                 {
                     "site": name,
                     "rows": site["rows"],
+                    **metrics,  # a site may have none
                     **site.get("metrics", {}),
                     "furthest_column": column,
                     "drift": away,
@@ -138,6 +140,7 @@ def _led(task: Task, schema: bytes, comm: Coordinator, *, secure: bool) -> Feder
     try:
         rows = empty_rows(schema, comm)
         task.fit(rows)
+        comm.learned = True
         if not secure:
             pooled_moments(rows, drift_columns(rows))
         comm.stage = "report"

@@ -19,6 +19,9 @@ from outgrow.federation.reasons import raised_there, reason_of
 from outgrow.federation.tls import Tls
 
 _ANSWER_SECONDS = 10.0
+_PROBES = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
+"""Seconds of silence after which the system asks whether the other host is there, between two times, and how
+often it asks before it takes the connection for lost."""
 Look = Callable[[], None]
 """Called while sites are waited for: raises where one can never come."""
 
@@ -104,6 +107,7 @@ def _admit(
     secure: bool,
 ) -> None:
     """Take a caller that knows the secret for a site, or turn it away."""
+    _probe(line)
     try:
         line, certified = (line, None) if tls is None else tls.server(line)
     except EngineError as error:
@@ -152,6 +156,14 @@ def _has_left(line: socket.socket) -> bool:
         return True
     finally:
         line.settimeout(_ANSWER_SECONDS)
+
+
+def _probe(line: socket.socket) -> None:
+    """Let the system notice a host that is gone without a word: nothing is said while others are awaited."""
+    line.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, number in _PROBES.items():
+        if hasattr(socket, option):
+            line.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), number)
 
 
 def _late(missing: Sequence[str], joining: float, trouble: Sequence[str]) -> str:
@@ -206,6 +218,7 @@ def reach(
                 f"{joining:g} s: {_who_is_there(address)}"
             )
         time.sleep(0.1)
+    _probe(line)
     if tls is not None:
         line = tls.client(line, address[0])
     introduction = Message.of({"name": name, "version": __version__, "schema": schema, "secure": secure})
@@ -215,14 +228,13 @@ def reach(
         send(line, 0, introduction)
         line.settimeout(max(1.0, until - time.monotonic()))
         answer = _heard(line)
-    except TimeoutError:
-        line.close()
-        raise RankLostError(
-            f"Site {name!r} reached the coordinator, and the others did not come within {joining:g} s. The "
-            "coordinator says which."
-        ) from None
     except OSError as error:
         line.close()
+        if isinstance(error, TimeoutError) and error.errno is None:  # else the system took it for lost
+            raise RankLostError(
+                f"Site {name!r} reached the coordinator, and the others did not come within {joining:g} s. "
+                "The coordinator says which."
+            ) from None
         way = "without a certificate (--tls)" if tls is None else "with this certificate"
         raise RankLostError(
             f"The coordinator ended the connection while site {name!r} waited for the others ({error}): it "
@@ -270,7 +282,10 @@ def _refusal(
     if certified not in (None, name):
         return f"its certificate is that of {certified!r}."
     if name in met:
-        return f"another process is site {name!r} already."
+        return (
+            f"another process is site {name!r} already. Where that was on a host that is gone, start this "
+            "one again in half a minute."
+        )
     if site["version"] != __version__:
         return f"it has outgrow {site['version']}, the coordinator {__version__}; give both the same."
     for first, schema in list(met.items())[:1]:

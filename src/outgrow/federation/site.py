@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +16,7 @@ from outgrow.engine.dataset import Dataset
 from outgrow.engine.frames import Message
 from outgrow.engine.local import Local
 from outgrow.engine.shard import Shard
-from outgrow.errors import ParameterError
+from outgrow.errors import OutgrowError, ParameterError
 from outgrow.federation.audit import AuditLog
 from outgrow.federation.engine import FederatedEngine
 from outgrow.federation.meeting import reach
@@ -141,7 +142,29 @@ def _report(task: Task, rows: Dataset, judged: Dataset, link: SiteLink) -> dict[
     here = Dataset(rows.scan, Local())
     names = drift_columns(here)
     pooled = pooled_moments(Dataset(rows.scan, FederatedEngine(link)), names)
-    return {"metrics": task.evaluate(judged), "drift": _drift(pooled, pooled_moments(here, names), names)}
+    return {
+        "metrics": metrics_here(task, judged),
+        "drift": _drift(pooled, pooled_moments(here, names), names),
+    }
+
+
+def metrics_here(task: Task, judged: Dataset) -> dict[str, float]:
+    """How the model does here; nothing where it cannot be told, for which no site shall lose the model.
+
+    Parameters
+    ----------
+    task : with the fitted model.
+    judged : rows of this site.
+    """
+    try:
+        return task.evaluate(judged)
+    except OutgrowError as error:
+        warnings.warn(
+            f"The model is learned, and could not be evaluated on the rows of this site: {error} Its metrics "
+            "are missing in the result; give its test part more rows.",
+            stacklevel=2,
+        )
+        return {}
 
 
 def drift_columns(rows: Dataset) -> list[str]:

@@ -111,6 +111,8 @@ class Coordinator(Star):
 
     rank = 0
     host = "coordinator"
+    learned = False
+    """Whether the model is there: what is still said of it goes on without the sites that rounds could."""
 
     def __init__(
         self,
@@ -244,8 +246,9 @@ class Coordinator(Star):
             try:
                 rank, message = self._inbox.get(timeout=max(0.0, until - time.monotonic()))
             except Empty:
-                if self.rounds and len(messages) >= self._least:
-                    self._behind.update((rank, deque()) for rank in missing_ranks)
+                if (self.rounds or self.learned) and len(messages) >= self._least:
+                    for rank in missing_ranks:
+                        self._behind.setdefault(rank, deque())
                     break
                 missing = [name for rank, name in enumerate(self.names, start=1) if rank not in messages]
                 late = RankLostError(
@@ -274,7 +277,7 @@ class Coordinator(Star):
                     )
                 messages[rank] = message
         self._present = sorted(messages)
-        if kind == MERGE:
+        if kind in (MERGE, REPORT):
             for rank in self._gone | self._behind.keys():
                 name = self.names[rank - 1]
                 self.missed[name] = self.missed.get(name, 0) + 1
@@ -289,7 +292,7 @@ class Coordinator(Star):
         """Whether the fit goes on without a site that is gone; it then is so for good."""
         if rank in self._gone:
             return True
-        if not self.rounds or self.size - 1 - len(self._gone) - 1 < self._least:
+        if not (self.rounds or self.learned) or self.size - 1 - len(self._gone) - 1 < self._least:
             return False
         self._gone.add(rank)
         self._behind.pop(rank, None)
