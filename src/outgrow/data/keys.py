@@ -149,7 +149,7 @@ def _plain(array: pa.Array, name: str) -> pa.Array:
     if pa.types.is_integer(kind) and kind != pa.uint64():
         return array.cast(pa.int64())
     if pa.types.is_floating(kind):
-        return array.cast(pa.float64())
+        return pc.add(array.cast(pa.float64()), 0.0)  # -0.0 becomes 0.0, which has the same hash
     if pa.types.is_timestamp(kind):
         return microseconds(array, name).cast(pa.timestamp("us", kind.tz))
     return array.cast(pa.date32()) if pa.types.is_date(kind) else array

@@ -84,7 +84,7 @@ def check_finite(values: np.ndarray, what: str, *, missing: bool = False) -> Non
     if np.isinf(values).any():
         raise DataError(
             f"Input {what} contains infinity or a value too large for dtype('float64')."
-            f"{_where(np.isinf(values))}"
+            f"{_where(np.isinf(values))} Replace it or drop those rows first."
         )
     if not missing and np.isnan(values).any():
         raise DataError(
@@ -189,6 +189,7 @@ def _classes(array: pa.Array, name: str) -> tuple[np.ndarray, tuple[Any, ...]]:
                 f"Unknown label type: continuous. The target {called(name)} has fractions, "
                 "so it is no set of classes. Use a regressor, or make classes of it."
             )
+        array = pa.array(values + 0.0)  # -0.0 is 0.0, which dictionaries keep apart
     if pa.types.is_integer(array.type) and (found := _near_each_other(array)) is not None:
         return found
     encoded = array if pa.types.is_dictionary(array.type) else array.dictionary_encode()
