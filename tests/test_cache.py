@@ -19,7 +19,7 @@ from outgrow.data.matrix import Matrix
 from outgrow.data.scan import Apply, Scan
 from outgrow.engine.cache import CacheWriter, cached, forget
 from outgrow.engine.stored_matrices import StoredMatrices
-from outgrow.errors import OutgrowError, ParameterError
+from outgrow.errors import InputNotFoundError, OutgrowError, ParameterError
 from outgrow.testing import EngineCase
 
 
@@ -148,6 +148,42 @@ def test_columns_of_vectors_are_cached_after_a_choice_of_rows() -> None:
     assert found.schema == rows.schema
     assert found.to_arrow() == rows.to_arrow()
     rows.uncache()
+
+
+def test_a_fork_that_ends_leaves_the_files_to_its_parent(tmp_path: Path) -> None:
+    code = f"""
+import os, sys, outgrow as og
+rows = og.sql("SELECT range AS a FROM range(10)").cache({str(tmp_path)!r})
+child = os.fork()
+if not child:
+    rows.uncache() if sys.argv[1:] else rows.count()
+    sys.exit()
+os.waitpid(child, 0)
+assert rows.count() == 10
+"""
+    for arguments in ([], ["uncache"]):
+        subprocess.run([sys.executable, "-c", code, *arguments], check=True)
+        assert not list(tmp_path.iterdir())
+
+
+def test_the_folder_is_made(tmp_path: Path) -> None:
+    rows = og.sql("SELECT range AS a FROM range(10)").cache(tmp_path / "one" / "two")
+    assert rows.count() == 10
+    rows.uncache()
+    with pytest.raises(
+        InputNotFoundError, match=r"was removed after these rows were opened\. Write it again"
+    ):
+        rows.count()
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_what_is_no_folder_is_refused(tmp_path: Path, keep: bool) -> None:
+    (tmp_path / "file").touch()
+    rows = og.dataset(pa.table({"a": [1, 2]})).where(og.col("a") > 1)
+    with pytest.raises(ParameterError, match=r"file is a file\. Give a folder"):
+        rows.cache(tmp_path / "file", keep=keep)
+    with pytest.raises(ParameterError, match="no path of a file system"):
+        rows.cache("s3://bucket/rows", keep=keep)
 
 
 def test_files_go_with_the_process(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import outgrow as og
-from outgrow.errors import SchemaError
+from outgrow.errors import DataError, SchemaError
 from outgrow.testing import EngineCase
 
 TWO_TYPES = {
@@ -112,3 +112,30 @@ def test_files_of_two_types_are_learned_from_and_queried(engine: EngineCase, tmp
         "select sum(x) as x, count(distinct word) as words from rows", {"rows": rows}, engine=on
     ).to_arrow()
     assert total.to_pylist() == [{"x": float(x.sum()), "words": 3}]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "said"),
+    [
+        (pa.array([2**64 - 1], pa.uint64()), pa.array([-1]), "a is uint64, read as int64"),
+        (pa.array([2**53 + 1]), pa.array([0.5]), "a is int64, read as double"),
+    ],
+)
+def test_values_that_the_common_type_does_not_hold_are_named(
+    one: pa.Array, other: pa.Array, said: str, tmp_path: Path
+) -> None:
+    pq.write_table(pa.table({"a": one}), tmp_path / "1.parquet")
+    pq.write_table(pa.table({"a": other}), tmp_path / "2.parquet")
+    with pytest.raises(
+        DataError, match=f"1.parquet holds values that do not fit .*{said}.* read it separately"
+    ):
+        og.read(tmp_path).to_arrow()
+
+
+def test_a_file_that_was_replaced_by_one_of_other_types_is_named(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"a": [1.0, 2.0]}), tmp_path / "a.parquet")
+    rows = og.read(tmp_path / "a.parquet")
+    assert rows.schema.names == ["a"]
+    pq.write_table(pa.table({"a": ["one", "two"]}), tmp_path / "a.parquet")
+    with pytest.raises(DataError, match=r"a.parquet (was replaced|holds values that).* Open them again"):
+        rows.to_arrow()

@@ -22,6 +22,8 @@ READING, USING = "reading", "using"
 def temporary_folder(what: str, parent: str | None = None) -> Iterator[Path]:
     """A folder of this process; folders whose processes are gone are removed on the way.
 
+    A fork of this process does not remove it, whatever it leaves or ends: its parent has it still.
+
     Parameters
     ----------
     what : a word for its name, which says who made it.
@@ -35,7 +37,7 @@ def temporary_folder(what: str, parent: str | None = None) -> Iterator[Path]:
     >>> folder.exists()
     False
     """
-    parent = parent or tempfile.gettempdir()
+    parent, owner = parent or tempfile.gettempdir(), os.getpid()
     sweep(parent)
     folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{what}-", dir=parent))
     handle = os.open(folder / f".{USING}", os.O_RDWR | os.O_CREAT, 0o600)
@@ -44,7 +46,8 @@ def temporary_folder(what: str, parent: str | None = None) -> Iterator[Path]:
         (folder / f".{USING}").rename(folder / USING)  # under this name it is locked from the beginning
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        if os.getpid() == owner:
+            shutil.rmtree(folder, ignore_errors=True)
         os.close(handle)
 
 

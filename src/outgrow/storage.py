@@ -370,6 +370,24 @@ def disk_errors(path: Path) -> Iterator[None]:
         ) from error
 
 
+def working_folder(path: Pathlike) -> Path:
+    """A folder for files that are no result, made if it is not there; links stay, as others may see them.
+
+    Raises
+    ------
+    ParameterError
+        When it is no path of a file system, or that of a file.
+    StorageError
+        When the disk refuses.
+    """
+    folder = Path(path).expanduser()
+    if _resolved(folder).is_file():
+        raise ParameterError(f"{path} is a file. Give a folder.")
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 def _exists(shown: Path) -> OutputExistsError:
     return OutputExistsError(
         f"{shown} exists already. Choose another path, or pass overwrite=True (--overwrite)."

@@ -111,7 +111,33 @@ class FilePiece:
                 if batch.num_rows:
                     yield Batch.from_arrow(batch)
         except (*READ_ERRORS, DataError) as error:
-            raise unreadable(self.fragment.path, error) from error
+            raise self._refused(error) from error
+
+    def _refused(self, error: Exception) -> Exception:
+        """Why the rows cannot be read: values that the types of all files do not hold, or a bad file."""
+        file = self.fragment
+        try:
+            stored = file.format.inspect(file.path, file.filesystem)
+        except READ_ERRORS:
+            return unreadable(file.path, error)
+        reason = str(error).splitlines()[0]
+        if not stored.equals(file.physical_schema):
+            return DataError(
+                f"{file.path} was replaced after these rows were opened, by one of other columns or types: "
+                f"{reason}. Open them again."
+            )
+        other = [
+            f"{name} is {stored.field(name).type}, read as {self.schema.field(name).type}"
+            for name in self.schema.names
+            if name in stored.names and not stored.field(name).type.equals(self.schema.field(name).type)
+        ]
+        if not other or not isinstance(error, pa.ArrowInvalid | pa.ArrowNotImplementedError):
+            return unreadable(file.path, error)
+        return DataError(
+            f"{file.path} holds values that do not fit the types which all files had together when they were "
+            f"opened: {', '.join(other)}; {reason}. Open them again if the file was "
+            "replaced, else write it with those types, or read it separately."
+        )
 
     def _read(self, fragment: Any, schema: pa.Schema, options: dict[str, Any]) -> Iterator[pa.RecordBatch]:
         """The batches of a fragment, in a schema and with options of Arrow's scanners."""

@@ -231,7 +231,10 @@ def unreadable(path: str, error: Exception) -> DataError | InputNotFoundError:
     error : what reading it raised; the first line of its message is shown.
     """
     if isinstance(error, FileNotFoundError):
-        return InputNotFoundError(f"{path} is not there any more: {error}")
+        return InputNotFoundError(
+            f"{path} is not there any more: it was removed after these rows were opened. Write it again, or "
+            "open what is there now."
+        )
     reason = json.dumps(str(error).splitlines()[0])[1:-1]
     return DataError(
         f"{path} cannot be read: {reason}. It may be truncated or of another format; write it again."

@@ -24,7 +24,7 @@ from outgrow.engine.kept import KeptRows, kept_name, kept_rows
 from outgrow.engine.protocol import Engine
 from outgrow.engine.stored_matrices import StoredMatrices
 from outgrow.errors import ParameterError
-from outgrow.storage import disk_errors
+from outgrow.storage import disk_errors, working_folder
 
 FILE_BYTES = 64 << 20
 """About how large a file becomes: ranks share files out, and each is read whole."""
@@ -74,15 +74,15 @@ def cached(
     ----------
     engine : who writes them, and reads them later.
     scan : the rows; a scan of files without steps is handed back as it is.
-    folder : where the folder of the files is made; None for the engine's `shared_folder`. Rows that are
-        cached already stay where they are.
+    folder : where the folder of the files is made, and it itself; None for the engine's `shared_folder`. Rows
+        that are cached already stay where they are.
     keep : the files stay for later sessions, in `folder`, and are found there by what the rows are.
     max_bytes : of all that is kept there; see `kept_rows`.
 
     Raises
     ------
     ParameterError
-        When no folder is known that all who work reach, or rows cannot be kept.
+        When no folder is known that all who work reach, it is none of a file system, or rows cannot be kept.
     StorageError
         When the disk refuses; nothing is left behind.
     """
@@ -93,6 +93,7 @@ def cached(
         raise ParameterError(
             "No folder is known that this process and all executors reach. Give one: cache(folder)."
         )
+    place = str(working_folder(place))
     key = _key(engine, scan)
     with _lock:
         if key not in _cached:
@@ -140,6 +141,15 @@ def _forget_all() -> None:
     with _lock:
         while _cached:
             _cached.popitem()[1].close()
+
+
+def _unlock() -> None:
+    """In a fork nobody holds the lock that a thread of its parent may have held."""
+    global _lock
+    _lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_unlock)
 
 
 def _key(engine: Engine, scan: Scan) -> Hashable:
