@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+import scipy.sparse as sp
 
 import outgrow as og
 from outgrow import errors
@@ -123,3 +126,61 @@ def test_parameters(estimator: object, message: str) -> None:
 )
 def test_a_module_that_executors_lack_is_named(text: str) -> None:
     assert "The Python of the executors has no module 'my.code'" in explain(text)
+
+
+@pytest.mark.parametrize(
+    ("X", "kind", "said"),
+    [
+        (np.array([[1.0, np.nan], [2, 3]]), errors.DataError, r"NaN. Feature\(s\) number \[1\]. Impute"),
+        (np.array([[1.0, 2], [np.inf, 3]]), errors.DataError, r"infinity .* number \[0\]. Replace it"),
+        (sp.csr_array([[1.0, np.nan], [2, 3]]), errors.DataError, "NaN. .* Impute"),
+        (np.empty((2, 0)), errors.DataError, r"0 feature\(s\)"),
+        (np.empty((0, 2)), errors.DataError, r"0 sample\(s\)"),
+        (np.ones((2, 2, 2)), errors.DataError, "dim 3"),
+        (np.ones((3, 2)), errors.DataError, r"inconsistent numbers of samples: \[3, 2\]"),
+        ([[1, 2], [3]], errors.DataError, r"rows of other lengths than others: \[1, 2\]. Give each row"),
+        ([[{}], [{}]], errors.ValueTypeError, "not 'dict'"),
+    ],
+    ids=str,
+)
+def test_what_is_wrong_with_an_array_is_an_error_of_ours(X: Any, kind: type[Exception], said: str) -> None:
+    with pytest.raises(kind, match=said):
+        og.LogisticRegression().fit(X, [0, 1])
+
+
+def test_other_columns_than_those_of_the_fit_are_an_error_of_ours() -> None:
+    X = pd.DataFrame({"a": [1.0, 2.0], "b": [2.0, 1.0]})
+    with pytest.raises(errors.SchemaError, match=r"X has 3 features, but .* expecting 2"):
+        og.LogisticRegression().fit(X.to_numpy(), [0, 1]).predict(np.ones((1, 3)))
+    with pytest.raises(errors.SchemaError, match="same order"):
+        og.LogisticRegression().fit(X, [0, 1]).predict(X[["b", "a"]])
+
+
+@pytest.mark.parametrize("role", ["y", "sample_weight"])
+def test_a_column_of_another_dataset_is_no_target(role: str) -> None:
+    column = og.dataset(table()).select("y")
+    given = {"y": "y", "sample_weight": None, role: column}
+    with pytest.raises(errors.DataError, match=f"{role} is a outgrow Dataset, .* Give the name of a column"):
+        og.LogisticRegression().fit(table(), **given)
+
+
+@pytest.mark.spark
+def test_what_spark_has_beside_dataframes_is_refused_by_name(spark: Any) -> None:
+    frame = spark.createDataFrame(table().to_pandas())
+    for role in ("y", "sample_weight"):
+        for column in (frame.select("y"), frame.y):
+            given = {"y": "y", "sample_weight": None, role: column}
+            with pytest.raises(errors.DataError, match=f"{role} is a pyspark .* Give the name of a column"):
+                og.LogisticRegression().fit(frame, **given)
+    with pytest.raises(errors.DataError, match=r"X is a pyspark Column, .* Give a Spark DataFrame"):
+        og.LogisticRegression().fit(frame.a, "y")
+    with pytest.raises(errors.DataError, match=r"data is a pyspark GroupedData, .* Give a Spark DataFrame"):
+        og.dataset(frame.groupBy("a"))
+
+
+@pytest.mark.spark
+def test_columns_that_spark_hands_to_no_python_are_named(spark: Any) -> None:
+    frame = spark.createDataFrame(table().to_pandas())
+    model = og.LogisticRegression().fit(frame, "y")
+    with pytest.raises(errors.SchemaError, match=r"months \(interval month\). Drop them, or cast"):
+        model.predict(frame.selectExpr("*", "interval '3' month AS months"))

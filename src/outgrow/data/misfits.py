@@ -28,6 +28,8 @@ def advice_of_any(values: Any, what: str) -> str:
         return "Give an array, a table or a dataset."
     if type(values).__module__.partition(".")[0] == "polars" and type(values).__name__ == "LazyFrame":
         return f"Give {what}.collect()."
+    if is_of_spark(values) and type(values).__name__ != "DataFrame":
+        return "Give a Spark DataFrame, as spark.createDataFrame(rdd) makes of an RDD."
     if isinstance(values, os.PathLike):
         return f"Give og.read({what})." if what in _ROWS else "Give an array, or the name of a column of X."
     return ""
@@ -56,6 +58,12 @@ def advice_of_rows(values: Any, what: str) -> str:
     return ""
 
 
+def is_of_spark(values: Any) -> bool:
+    """Whether this lives in Spark, other than pandas on Spark, which hands its rows over."""
+    room = type(values).__module__  # the type is asked: a column of Spark has whatever attribute one asks for
+    return room.startswith("pyspark.") and not room.startswith("pyspark.pandas.")
+
+
 def is_one_column(values: Any) -> bool:
     """Whether this is a column of Arrow or Polars; scikit-learn says itself what to do with one of pandas."""
     return is_column(values) and not is_frame(values)
@@ -70,6 +78,8 @@ def described(values: Any) -> str:
     kind = type(values)
     room = kind.__module__.partition(".")[0]
     full = kind.__name__ if room == "builtins" else f"{room} {kind.__name__}"
+    if is_of_spark(values):
+        return f"a {full}"
     fields = getattr(getattr(values, "dtype", None), "names", None)
     of = f" of the fields {list(fields)}" if fields else " of complex numbers" if is_complex(values) else ""
     return f"a {full}{' of dicts' if isinstance(values, list | tuple) else of}"

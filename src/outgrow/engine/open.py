@@ -57,7 +57,8 @@ def dataset(data: Any, *, engine: Engine | None = None) -> Dataset:
 
 def is_spark(data: Any) -> bool:
     """Whether this is a Spark DataFrame; does not import pyspark."""
-    return type(data).__module__.startswith("pyspark.sql.") and hasattr(data, "mapInArrow")
+    kind = type(data)  # of which attributes are asked: a column of Spark has any
+    return kind.__module__.startswith("pyspark.sql.") and hasattr(kind, "mapInArrow")
 
 
 def is_table(data: Any) -> bool:

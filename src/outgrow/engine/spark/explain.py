@@ -67,7 +67,7 @@ def explain(text: str) -> str:
     raised = _python_error(text)
     if raised is not None:
         return f"Spark could not run the job: {raised[:1000]}"
-    lines = [line.strip() for line in text.splitlines()]
+    lines = [line.strip().removeprefix(": ") for line in text.splitlines()]
     causes = [
         line for line in lines if line and not line.startswith(("at ", "File ", "Traceback", "^", "..."))
     ]

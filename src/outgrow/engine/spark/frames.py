@@ -38,6 +38,7 @@ class FrameSource:
     def __init__(self, frame: Any) -> None:
         self.frame = frame
         check_names(frame.columns, "The Spark DataFrame")
+        _check_types(frame)
         self.vectors = find_vectors(frame, lambda: self.paths)
         found = frame.limit(0).toArrow().schema
         self._schema = pa.schema(
@@ -291,6 +292,24 @@ _WIDER = {
     pa.null(): pa.string(),
     pa.date64(): pa.date32(),
 }
+
+
+def _check_types(frame: Any) -> None:
+    """Refuse columns that Spark hands to no Python code, before a job that says so of one of them."""
+    from pyspark.sql import types
+
+    kinds = [getattr(types, name, None) for name in ("YearMonthIntervalType", "CalendarIntervalType")]
+    spans = tuple(kind for kind in kinds if kind is not None)
+    refused = [
+        f"{field.name} ({field.dataType.simpleString()})"
+        for field in frame.schema.fields
+        if isinstance(field.dataType, spans)
+    ]
+    if refused:
+        raise SchemaError(
+            f"Columns whose type Spark does not hand to Python: {', '.join(refused)}. Drop them, or cast "
+            "them to text."
+        )
 
 
 def _is_beyond(type: pa.DataType) -> bool:

@@ -9,13 +9,18 @@ import numpy as np
 import pyarrow as pa
 from sklearn.utils.validation import validate_data
 
+from outgrow.data.matrix import is_sparse
+from outgrow.engine.checks import check_finite
+from outgrow.errors import DataError
 from outgrow.ml.core.containers import of_text, unmasked, without_na
 from outgrow.ml.core.documents import documents
+from outgrow.ml.core.refusals import own_errors
 
 _LARGE = 1 << 22
 """Bytes of an array that are worth a thread."""
 
 
+@own_errors()
 @np.errstate(invalid="ignore", over="ignore")  # a signalling NaN is a missing value like any other
 def checked_values(estimator: Any, X: Any, *, reset: bool) -> Any:
     """scikit-learn's own checks of an array, so that its users see the errors they know.
@@ -25,6 +30,15 @@ def checked_values(estimator: Any, X: Any, *, reset: bool) -> Any:
     estimator : its tags say what it takes.
     X : array or sparse matrix of shape (rows, columns), or what the estimator takes in its place.
     reset : whether this is a fit.
+
+    Raises
+    ------
+    DataError
+        When there are no rows or columns, or values that the estimator cannot use.
+    SchemaError
+        When the columns are not those of the fit.
+    ValueTypeError
+        When it is sparse, or of objects, and the estimator takes no such.
     """
     X = documents(estimator, unmasked(X, "X"))
     if _is_checked(estimator, X, reset=reset):
@@ -50,9 +64,22 @@ def checked_values(estimator: Any, X: Any, *, reset: bool) -> Any:
             raise
         return checked_values(estimator, known, reset=reset)
     except ValueError as error:
-        if "could not convert string" not in str(error):
-            raise
-        raise of_text(estimator, error) from error
+        if "could not convert string" in str(error):
+            raise of_text(estimator, error) from error
+        if "inhomogeneous" in str(error):
+            raise DataError(
+                f"X has rows of other lengths than others: {_lengths(X)}. Give each row a value for each "
+                "column, None or NaN where it has none."
+            ) from error
+        if "NaN" in str(error) or "infinity" in str(error):  # says which columns, as of tables
+            values = X.data if is_sparse(X) else np.asarray(X, dtype=np.float64)
+            check_finite(values, "X", missing=tags.allow_nan)
+        raise
+
+
+def _lengths(rows: Any) -> list[int]:
+    """The first of the lengths that rows have."""
+    return sorted({len(row) for row in rows if hasattr(row, "__len__")})[:5]
 
 
 def _is_checked(estimator: Any, X: Any, *, reset: bool) -> bool:

@@ -7,8 +7,16 @@ from typing import Any
 import numpy as np
 
 from outgrow.data.exact import EXACT
-from outgrow.data.misfits import advice_of_any, advice_of_rows, described, is_complex, is_one_column
+from outgrow.data.misfits import (
+    advice_of_any,
+    advice_of_rows,
+    described,
+    is_complex,
+    is_of_spark,
+    is_one_column,
+)
 from outgrow.data.pandas_frames import is_frame
+from outgrow.engine.dataset import Dataset
 from outgrow.engine.open import is_spark
 from outgrow.errors import DataError, ValueTypeError
 
@@ -31,6 +39,8 @@ def check_container(estimator: Any, values: Any, what: str = "X") -> None:
     """
     if type(values) is np.ndarray and values.dtype.kind in "biufUM":  # mostly it is, and rows come one by one
         return
+    if what != "X":
+        check_beside(values, what)
     if is_spark(values):  # whose DataFrames on Connect have a column for any attribute
         return
     listed = what == "X" and _takes_lists(estimator)
@@ -44,6 +54,26 @@ def check_container(estimator: Any, values: Any, what: str = "X") -> None:
         raise DataError(
             f"Complex data not supported: {what} is {described(values)}. Give the real and the imaginary "
             f"part, {what}.real and {what}.imag, as columns of their own."
+        )
+
+
+def check_beside(values: Any, what: str) -> None:
+    """Refuse rows of a dataset or of Spark as a column beside others: nothing says which belongs to which.
+
+    Parameters
+    ----------
+    values : what a user gave.
+    what : what it is to a model, for the message: the name of the parameter of `fit`.
+
+    Raises
+    ------
+    DataError
+        When it is such.
+    """
+    if isinstance(values, Dataset) or is_of_spark(values):
+        raise DataError(
+            f"{what} is {described(values)}, of which nothing says which row of X each value belongs to. "
+            f"Give the name of a column of X: {what}='name'."
         )
 
 

@@ -29,6 +29,7 @@ from outgrow.engine.reading import read_as
 from outgrow.errors import DataError, ParameterError, SchemaError, ValueTypeError
 from outgrow.ml.core.arrays import checked_values
 from outgrow.ml.core.containers import check_container, unmasked
+from outgrow.ml.core.refusals import own_errors
 from outgrow.ml.core.targets import (
     LabelLists,
     Stack,
@@ -196,7 +197,8 @@ def open_rows(estimator: Any, X: Any) -> Dataset:
         return array_rows(estimator, checked_array(estimator, X))
     rows = dataset(X)
     if is_frame(X) and not (hasattr(estimator, "target_column_") or estimator._columns_by_name):
-        validate_data(estimator, X, reset=False, skip_check_array=True)
+        with own_errors():
+            validate_data(estimator, X, reset=False, skip_check_array=True)
         if not hasattr(estimator, "feature_names_in_"):
             table = as_table(X).rename_columns(list(estimator.columns_))
             rows = Dataset(Scan(TableSource(table)), Local())
@@ -330,13 +332,13 @@ def _open_array(
     if not reset:
         values = _as_fitted(values, estimator.columns_)
     arrays, stack = ({}, None) if y is None else _target_columns(estimator, y, TARGET)
-    check_consistent_length(values, *arrays.values())
+    with own_errors():
+        check_consistent_length(values, *arrays.values(), *roles.values())
     beside = {name: arrow_column(column, "y") for name, column in arrays.items()}
     if sample_weight is not None:
         beside[WEIGHT] = arrow_column(_weight_array(sample_weight, values.shape[0]), "sample_weight")
     named = {role: _role_column(role) for role in roles}
     for role, name in named.items():
-        check_consistent_length(values, roles[role])
         beside[name] = arrow_column(as_column(roles[role], what=role), role)
     source = _named(values, None if reset else list(estimator.columns_), beside)
     return Training(
@@ -445,7 +447,8 @@ def _promise(estimator: Any, X: Any, opened: Training) -> None:
         # tables with further columns, such as these, are expected
         estimator.target_column_ = opened.target if opened.stack is None else opened.stack.given
     if is_frame(X) and not beside:
-        validate_data(estimator, X, reset=True, skip_check_array=True)
+        with own_errors():
+            validate_data(estimator, X, reset=True, skip_check_array=True)
     else:
         estimator.n_features_in_ = len(names)
         estimator.feature_names_in_ = names

@@ -21,7 +21,8 @@ from outgrow.data.scan import Apply, Scan
 from outgrow.engine.checks import check_label, is_label
 from outgrow.engine.dataset import Dataset
 from outgrow.errors import DataError, ParameterError, SchemaError, ValueTypeError
-from outgrow.ml.core.containers import check_container, unmasked
+from outgrow.ml.core.containers import check_beside, check_container, unmasked
+from outgrow.ml.core.refusals import own_errors
 from outgrow.stats.counts import ValueCounts
 from outgrow.stats.state import from_tree, to_tree
 
@@ -253,9 +254,10 @@ def target_arrays(estimator: Any, y: Any) -> tuple[list[np.ndarray | pa.Array], 
 
 
 def _matrix(y: Any) -> np.ndarray:
-    values: np.ndarray = check_array(
-        y, dtype=None, ensure_all_finite=False, input_name="y", ensure_min_samples=0
-    )
+    with own_errors():
+        values: np.ndarray = check_array(
+            y, dtype=None, ensure_all_finite=False, input_name="y", ensure_min_samples=0
+        )
     return values
 
 
@@ -285,6 +287,7 @@ def as_column(values: Any, *, warn: bool = False, what: str = "y") -> np.ndarray
     warn : whether to warn where it has shape (rows, 1).
     what : what it is called, for the message.
     """
+    check_beside(values, what)
     values = unmasked(values, what)
     if is_column(values):  # scikit-learn would make floats of whole numbers and booleans
         return column_array(values)
