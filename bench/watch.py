@@ -19,7 +19,7 @@ from bench.machine import machine
 from bench.serving import Contender, _running
 
 RESULTS = Path(__file__).parent / "results" / "watch.md"
-CONNECTIONS, REQUESTS, TURNS = 32, 20_000, 5
+CONNECTIONS, REQUESTS, TURNS = 32, 20_000, 9
 
 
 def main() -> None:
@@ -47,7 +47,8 @@ def main() -> None:
     )
     lines.append(f"| {watch.name} | {usual[1] * 1e6:.0f} | {share} |")
     what = f"{REQUESTS:,} requests of one row of {len(names)} numbers a turn, {TURNS} turns, medians."
-    head = f"{what} {machine()}"
+    facts = "; ".join(f"{name}: {fact}" for name, fact in machine().items())
+    head = f"{what}\n\n{facts}"
     RESULTS.write_text("\n".join(["# What it costs a server to watch itself", "", head, "", *lines, ""]))
     print("\n".join(lines))
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -51,6 +52,21 @@ def test_help_loads_nothing_heavy() -> None:
 def test_each_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(*command.split(), "--help") == 0
     assert "--debug" in capsys.readouterr().out
+
+
+def test_a_table_that_another_command_reads_is_not_cut(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    sides = [tmp_path / "before.parquet", tmp_path / "after.parquet"]
+    for shift, path in enumerate(sides):
+        pq.write_table(
+            pa.table({"minutes between landing and gate": np.arange(9_000.0) + 5_000 * shift}), path
+        )
+    assert call("drift", *sides) == 3
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "The mean went" in line]
+    assert "minutes between landing and gate" in line
+    assert line.rstrip().endswith("standard deviations.")
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

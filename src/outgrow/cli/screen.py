@@ -7,6 +7,9 @@ from typing import Any
 
 import typer
 
+_PIPE_WIDTH = 1_000
+"""Characters of a line that a file or another command gets, so that no table is cut."""
+
 
 def complain(message: str) -> None:
     plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
@@ -21,7 +24,10 @@ def say(message: str) -> None:
 def console(*, stderr: bool = False) -> Any:
     from rich.console import Console
 
-    return Console(stderr=stderr, highlight=False)
+    shown = Console(stderr=stderr, highlight=False)
+    if not shown.is_terminal and "COLUMNS" not in os.environ:
+        shown.width = _PIPE_WIDTH
+    return shown
 
 
 def progress() -> Any:
