@@ -60,12 +60,10 @@ def test_a_table_that_another_command_reads_is_not_cut(
     monkeypatch.delenv("COLUMNS", raising=False)
     sides = [tmp_path / "before.parquet", tmp_path / "after.parquet"]
     for shift, path in enumerate(sides):
-        pq.write_table(
-            pa.table({"minutes between landing and gate": np.arange(9_000.0) + 5_000 * shift}), path
-        )
+        pq.write_table(pa.table({"minutes to the gate": np.arange(9_000.0) + 5_000 * shift}), path)
     assert call("drift", *sides) == 3
     (line,) = [line for line in capsys.readouterr().out.splitlines() if "The mean went" in line]
-    assert "minutes between landing and gate" in line
+    assert "minutes to the gate" in line
     assert line.rstrip().endswith("standard deviations.")
 
 
