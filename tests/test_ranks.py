@@ -201,6 +201,16 @@ def test_what_launchers_say() -> None:
         assert launched(slurm).first_host == first
         assert not launched(slurm).one_host
     assert launched({"SLURM_PROCID": "0", "SLURM_NTASKS": "2", "SLURM_NNODES": "1"}).one_host
+    step = {
+        "SLURM_PROCID": "1",
+        "SLURM_NTASKS": "8",
+        "SLURM_STEP_NUM_TASKS": "2",
+        "SLURM_STEP_NUM_NODES": "1",
+    }
+    assert (launched(step).size, launched(step).one_host) == (2, True), "a step of a larger job"
+    many = {"SLURM_PROCID": "6", "SLURM_STEP_NUM_TASKS": "7", "SLURM_STEP_TASKS_PER_NODE": "2(x3),1"}
+    assert [launched(many | {"SLURM_NODEID": node}).local_size for node in "0123"] == [2, 2, 2, 1]
+    assert launched(many).local_size == launched(many | {"SLURM_NODEID": "4"}).local_size == 1
     with pytest.raises(ParameterError, match="No launcher has started this process"):
         launched({})
     with pytest.raises(ParameterError, match="RANK='x' in the environment is no whole number"):

@@ -14,7 +14,8 @@ _LAUNCHERS = (
     ("torchrun", "RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE"),  # Accelerate and Lightning set the same
     ("Open MPI", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_SIZE"),
     ("MPICH", "PMI_RANK", "PMI_SIZE", "MPI_LOCALNRANKS"),
-    ("Slurm", "SLURM_PROCID", "SLURM_NTASKS", ""),
+    ("Slurm", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", ""),
+    ("Slurm", "SLURM_PROCID", "SLURM_NTASKS", ""),  # srun --preserve-env leaves that of the whole job there
 )
 _RUN = (
     "TORCHELASTIC_RUN_ID",
@@ -83,7 +84,7 @@ def launched(environment: Mapping[str, str] = os.environ) -> Launch:
         f"{one} without {other}"
         for _, *pair, _ in _LAUNCHERS
         for one, other in (pair, pair[::-1])
-        if one in environment and other not in environment
+        if one in environment and other not in environment and other != "SLURM_STEP_NUM_TASKS"
     ]
     if half:
         raise ParameterError(
@@ -98,6 +99,16 @@ def launched(environment: Mapping[str, str] = os.environ) -> Launch:
 
 
 def _on_this_node(environment: Mapping[str, str], count: int) -> int:
+    lists = ("SLURM_STEP_TASKS_PER_NODE", "SLURM_TASKS_PER_NODE")
+    listed = next((environment[name] for name in lists if environment.get(name)), "")
+    each = [
+        int(tasks)
+        for tasks, _, times in re.findall(r"(\d+)(\(x(\d+)\))?", listed)  # 2(x3),1 is 2, 2, 2, 1
+        for _ in range(int(times or 1))
+    ]
+    node = environment.get("SLURM_NODEID", "")
+    if sum(each) == count and node.isdecimal() and int(node) < len(each):
+        return each[int(node)]
     nodes = environment.get("SLURM_STEP_NUM_NODES") or environment.get("SLURM_NNODES")
     alone = nodes == "1" or environment.get("MASTER_ADDR") in ("localhost", LOOPBACK, "::1")
     return count if alone else 1
