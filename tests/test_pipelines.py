@@ -258,3 +258,15 @@ def test_a_foreign_classifier_of_margins_is_judged_and_served(tmp_path: Path) ->
     np.testing.assert_array_equal(og.load(tmp_path / "model").decision_function(X), margins)
     with pytest.raises(errors.ParameterError, match="has no probabilities"):
         og.score(tmp_path / "model", og.dataset(X), tmp_path / "scores", probabilities=True)
+
+
+@pytest.mark.parametrize("inner", [False, True])
+def test_one_object_is_no_two_steps(inner: bool) -> None:
+    scale = og.StandardScaler()
+    first = og.Pipeline([("scale", scale)]) if inner else scale
+    model = og.Pipeline([("first", first), ("again", scale), ("fit", og.LinearRegression())])
+    with pytest.raises(errors.ParameterError, match=r"The steps 'first.*' and 'again' are one object"):
+        model.fit(np.eye(3), [1, 2, 3])
+    model.set_params(again=clone(scale)).fit(np.eye(3), [1, 2, 3])
+    np.testing.assert_allclose(model.predict(np.eye(3)), [1, 2, 3])
+    og.Pipeline([("a", "passthrough"), ("b", "passthrough"), ("c", scale)]).fit(np.eye(3))

@@ -167,6 +167,18 @@ class StepList(NamedParts):
                 check_step(name, step, last=place == len(self.steps) - 1)
                 if isinstance(step, Estimator):
                     step.check_parameters()
+        self._check_apart()
+
+    def _check_apart(self) -> None:
+        """Refuse one object in two places: the last would undo what it learned in the first."""
+        places: dict[int, str] = {}
+        for name, step in self._leaves():
+            first = name if passes(step) else places.setdefault(id(step), name)
+            if first != name:
+                raise ParameterError(
+                    f"The steps {first!r} and {name!r} are one object, {step}, which cannot know what both "
+                    "learned. Give one of them a copy: sklearn.base.clone(step)."
+                )
 
     def _named_parts(self) -> list[tuple[str, Any]]:
         return self.step_items
