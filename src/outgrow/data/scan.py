@@ -8,7 +8,7 @@ import marshal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, is_dataclass, replace
 from functools import cached_property
-from types import FunctionType
+from types import CodeType, FunctionType
 from typing import Any
 
 import numpy as np
@@ -243,8 +243,33 @@ def _described(function: Callable[[Batch], Batch]) -> str:
         return name
     code = getattr(function, "__code__", None)
     if isinstance(function, FunctionType) and code is not None and function.__closure__ is None:
-        return f"{function.__qualname__} {hashlib.sha256(marshal.dumps(code)).hexdigest()}"
+        values = _values_of(function)
+        if values is not None:
+            words = marshal.dumps(code) + repr(values).encode()
+            return f"{function.__qualname__} {hashlib.sha256(words).hexdigest()}"
     return repr(function) if is_dataclass(function) else f"{function!r} {id(function):x}"
+
+
+_PLAIN = (bool, int, float, complex, str, bytes, type(None))
+
+
+def _values_of(function: FunctionType) -> list[Any] | None:
+    """The plain values of a function beside its code, defaults and globals; None with other defaults."""
+    defaults = [*(function.__defaults__ or ()), *sorted((function.__kwdefaults__ or {}).items())]
+    if not all(map(_is_plain, defaults)):
+        return None
+    known = {name: function.__globals__.get(name) for name in _names_in(function.__code__)}
+    return [*defaults, *sorted(item for item in known.items() if item[1] is not None and _is_plain(item[1]))]
+
+
+def _is_plain(value: Any) -> bool:
+    return all(map(_is_plain, value)) if isinstance(value, tuple) else isinstance(value, _PLAIN)
+
+
+def _names_in(code: CodeType) -> set[str]:
+    """The globals that code may read, that within it included."""
+    inner = [_names_in(part) for part in code.co_consts if isinstance(part, CodeType)]
+    return set(code.co_names).union(*inner)
 
 
 def lasting_name(function: Callable[[Batch], Batch]) -> str | None:

@@ -38,10 +38,12 @@ class Buffer:
         self, share: Share, fields: Sequence[Field], empty: Callable[..., np.ndarray] = np.empty
     ) -> None:
         self.share = share
-        self._fields = [field for field in fields if field.is_array]
+        self._fields = [field for field in fields if field.is_array and field.row_bytes]
         self._others = list(dict.fromkeys(c for field in fields if not field.is_array for c in field.columns))
         rows = len(share.rows)
-        self.arrays = {field.name: empty((rows, *field.shape), dtype=field.dtype) for field in self._fields}
+        self.arrays = {
+            field.name: empty((rows, *field.shape), dtype=field.dtype) for field in fields if field.is_array
+        }
         self._positions = np.full(share.high - share.low, -1, dtype=np.int64)
         self._positions[share.rows - share.low] = np.arange(rows)
         self._all = rows == len(self._positions)
@@ -65,7 +67,7 @@ class Buffer:
 
     def _scatter(self, field: Field, columns: Sequence[np.ndarray], position: np.ndarray) -> None:
         """Copy rows to where they belong: row-major in a core's cache first, then each as one item."""
-        row = np.dtype((np.void, max(1, field.row_bytes)))
+        row = np.dtype((np.void, field.row_bytes))
         out = self.arrays[field.name].reshape(len(self.share.rows), -1).view(row)[:, 0]
         step = min(len(position), max(1, _TILE_BYTES // row.itemsize))
         tile = np.empty((step, row.itemsize // np.dtype(field.dtype).itemsize), dtype=field.dtype)

@@ -202,7 +202,8 @@ def _dtype(name: str, given: Any) -> np.dtype[Any] | None:
         dtype = np.dtype(given if isinstance(given, type) else str(given).removeprefix("torch."))
     except TypeError:
         dtype = np.dtype(object)
-    if dtype.kind not in "biuf":
+    dtype = dtype.newbyteorder("=")  # of tensors it is the processor's
+    if dtype.kind not in "biuf" or dtype.itemsize > 8:
         raise ParameterError(
             f"dtype of {name!r} is {given!r}: give a type of numbers, such as 'float32' or 'int64'."
         )

@@ -215,6 +215,35 @@ def check_exact(values: np.ndarray, dtype: np.dtype[Any], column: str, field: st
             raise _inexact(low if low < least else high, dtype, column, field)
 
 
+def plain_numbers(field: str, values: np.ndarray) -> np.ndarray:
+    """An array that PyTorch takes as it is: of numbers that it has, in memory that it may write.
+
+    Parameters
+    ----------
+    field : what a message calls it.
+    values : what a transform made, perhaps turned round, or of another processor's order of bytes.
+
+    Raises
+    ------
+    DataError
+        When PyTorch has no such numbers, or some are masked.
+    """
+    dtype = values.dtype.newbyteorder("=")
+    if dtype.kind not in "biufc" or dtype.itemsize > (16 if dtype.kind == "c" else 8):
+        raise DataError(
+            f"Field {field!r}: transform gave {values.dtype}, which tensors have not. Make it one of their "
+            "types of numbers, such as values.astype('float32'), or leave the field out."
+        )
+    if np.ma.is_masked(values):
+        raise DataError(
+            f"Field {field!r}: transform gave {int(np.ma.getmaskarray(values).sum())} masked values, and tensors "
+            "have none. Fill them, such as values.filled(0)."
+        )
+    if dtype != values.dtype or not values.flags.writeable or min(values.strides, default=0) < 0:
+        return np.array(values, dtype=dtype, order="C")
+    return np.asarray(values)
+
+
 def listed(names: Sequence[str]) -> str:
     """Names as messages say them, the first five of many."""
     shown = ", ".join(map(repr, names[:5]))

@@ -19,7 +19,7 @@ from outgrow.data.batch import Batch
 from outgrow.data.scan import Step, run_steps
 from outgrow.deep.buffers import Buffer, BufferReader
 from outgrow.deep.choice import fields_of
-from outgrow.deep.fields import Field, Part
+from outgrow.deep.fields import Field, Part, plain_numbers
 from outgrow.deep.images import decoders
 from outgrow.deep.loader_settings import check_device, check_settings
 from outgrow.deep.order import BUFFER_ROWS_LIMIT, RUNS, Order
@@ -71,7 +71,8 @@ class Loader:
         of shape (rows, height, width, channels). It needs the extra `images`.
     transform : changes a batch, in threads, before it is handed out: a function from a dict of arrays to such
         a dict, or a fitted transformer or pipeline of outgrow; `columns` then are those it makes.
-    rank, ranks : which process this is, of how many; by default what torchrun or MPI say.
+    rank, ranks : which process this is, of how many; by default what torch.distributed, torchrun or MPI say
+        when an epoch begins.
     threads : that read; by default as many as cores.
     device : where tensors of PyTorch go, such as 'cuda'.
     pin_memory : whether tensors lie in memory that a GPU can read by itself.
@@ -127,8 +128,10 @@ class Loader:
         device: Any = None,
         pin_memory: bool = False,
     ) -> None:
-        check_settings(batch_size, buffer_size, seed, format, device, pin_memory)
+        flags = {"shuffle": shuffle, "drop_last": drop_last, "pin_memory": pin_memory}
+        check_settings(batch_size, buffer_size, seed, format, device, **flags)
         self.batch_size = int(batch_size)
+        self._said = rank, ranks
         self.rank, self.ranks = rank_and_ranks(rank, ranks)
         self._threads = Local(threads=threads).slots
         self._torch = optional("torch", "torch") if format == "torch" else None
@@ -315,6 +318,8 @@ class Loader:
     def __iter__(self) -> Iterator[Arrays]:
         """The batches of the epoch, from its beginning, or from where a loaded state stopped."""
         self._check_process()
+        self.rank, self.ranks = rank_and_ranks(*self._said)  # loops like Lightning's join ranks late
+        self._check_rows()
         self._end_epoch()  # some loops count batches, and leave before they are told that there is no more
         if not self._resumes:
             self._step = 0
@@ -429,19 +434,17 @@ class Loader:
         if self._torch is None:
             return made
         rows, arrays = made
-        tensors = {name: self._tensor(values) for name, values in arrays.items()}
+        tensors = {name: self._tensor(name, values) for name, values in arrays.items()}
         if self._pinned is not None:
             self._pinned.keep(arrays)
         return rows, tensors
 
-    def _tensor(self, values: Any) -> Any:
+    def _tensor(self, name: str, values: Any) -> Any:
         if not isinstance(values, np.ndarray):
             return values
-        if values.dtype == object:
+        if values.dtype.kind in "OSU":
             return values.tolist()
-        if not values.flags.writeable:
-            values = values.copy()
-        tensor = self._torch.from_numpy(values)  # type: ignore[union-attr]
+        tensor = self._torch.from_numpy(plain_numbers(name, values))  # type: ignore[union-attr]
         if self._pin and not (self._pinned is not None and tensor.is_pinned()):
             tensor = tensor.pin_memory()
         return tensor if self._device is None else tensor.to(self._device, non_blocking=True)

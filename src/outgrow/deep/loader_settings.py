@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from outgrow._optional import optional
 from outgrow._settings import is_whole
 from outgrow.errors import ParameterError
@@ -12,13 +14,19 @@ _SEEDS = 1 << 64
 
 
 def check_settings(
-    batch_size: Any, buffer_size: Any, seed: Any, format: Any, device: Any, pin_memory: bool
+    batch_size: Any,
+    buffer_size: Any,
+    seed: Any,
+    format: Any,
+    device: Any,
+    **flags: Any,
 ) -> None:
     """That parameters have values that they can have.
 
     Parameters
     ----------
-    batch_size, buffer_size, seed, format, device, pin_memory : as `Loader` takes them.
+    batch_size, buffer_size, seed, format, device : as `Loader` takes them.
+    **flags : those that are true or false; one is `pin_memory`.
 
     Raises
     ------
@@ -37,7 +45,10 @@ def check_settings(
         raise ParameterError(f"seed={seed}: a whole number below 2**64 is needed.")
     if format not in ("torch", "numpy"):
         raise ParameterError(f"format={format!r}: it is 'torch' or 'numpy'.")
-    if format == "numpy" and (device is not None or pin_memory):
+    for name, value in flags.items():
+        if not isinstance(value, bool | np.bool_):
+            raise ParameterError(f"{name}={value!r}: say True or False.")
+    if format == "numpy" and (device is not None or flags["pin_memory"]):
         raise ParameterError("device and pin_memory are for tensors: say format='torch'.")
 
 

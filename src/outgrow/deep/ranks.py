@@ -1,14 +1,15 @@
-"""Which of several processes this is, as launchers tell by variables of the environment."""
+"""Which of several processes this is, as torch.distributed and launchers tell."""
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 
 from outgrow.errors import ParameterError
 
 _LAUNCHERS = (
-    ("RANK", "WORLD_SIZE"),  # torchrun, Accelerate, Lightning
+    ("RANK", "WORLD_SIZE"),  # torchrun, Accelerate
     ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),  # Open MPI
     ("PMI_RANK", "PMI_SIZE"),  # MPICH, Intel MPI
 )
@@ -21,7 +22,8 @@ def rank_and_ranks(
 
     Parameters
     ----------
-    rank, ranks : as somebody says; None for what the launcher says, or one process without one.
+    rank, ranks : as somebody says; None for what torch.distributed says once it has begun, as Lightning lets
+        it, else what the launcher says, or one process without one.
     environment : variables by name.
 
     Raises
@@ -40,10 +42,18 @@ def rank_and_ranks(
     if (rank is None) != (ranks is None):
         raise ParameterError(f"rank={rank}, ranks={ranks}: give both or none.")
     if rank is None or ranks is None:
-        rank, ranks = _launched(environment)
+        rank, ranks = _joined() or _launched(environment)
     if not 0 <= rank < ranks:
         raise ParameterError(f"rank={rank} of ranks={ranks}: ranks are counted from 0.")
     return rank, ranks
+
+
+def _joined() -> tuple[int, int] | None:
+    """What torch.distributed says, where it has begun; nothing is imported for that."""
+    distributed = getattr(sys.modules.get("torch"), "distributed", None)
+    if distributed is None or not (distributed.is_available() and distributed.is_initialized()):
+        return None
+    return int(distributed.get_rank()), int(distributed.get_world_size())
 
 
 def _launched(environment: Mapping[str, str]) -> tuple[int, int]:
